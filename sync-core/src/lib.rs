@@ -1,0 +1,5 @@
+//! Lianka sync core.
+#![deny(missing_docs)]
+
+pub mod id;
+pub mod time;
