@@ -1,1 +1,250 @@
-fn main(){}
+//! `lianka`: reads the settings, opens the store, and serves until it is told to stop. Everything else is in the library.
+
+use std::{
+    io::{ErrorKind, Write},
+    net::SocketAddr,
+    path::Path,
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use axum::{Router, serve::ListenerExt};
+use clap::{Args, Parser, Subcommand};
+use lianka_server::{
+    app::App,
+    clock::{Clock, Entropy},
+    config::{ConfigErrors, LogArgs, ServeArgs, StoreArgs, StoreConfig},
+    embedded_postgres::{self, EmbeddedPostgres},
+    health, store, telemetry,
+};
+use sqlx::PgPool;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+};
+use tracing::{error, info, warn};
+
+/// Lianka (联卡): the server that merges what grid secretaries edit offline into one roll.
+///
+/// Every flag has an environment variable and a default; `lianka serve` alone works, with a private Postgres in ./data.
+#[derive(Parser)]
+#[command(name = "lianka", version, next_line_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve phones and desks until SIGTERM or Ctrl-C.
+    Serve(Box<ServeArgs>),
+    /// Bring the database's schema up to this version; also works beside a running server.
+    Migrate(Migrate),
+}
+
+#[derive(Args)]
+struct Migrate {
+    /// Say that the database came back from a backup: phones then start over and send again what it lacks.
+    #[arg(long)]
+    restored: bool,
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Serve(arguments) => serve(&arguments).await,
+        Command::Migrate(arguments) => migrate(&arguments).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lianka: {error:#}");
+            // As clap does for a flag it does not know.
+            ExitCode::from(if error.is::<ConfigErrors>() { 2 } else { 1 })
+        }
+    }
+}
+
+async fn serve(arguments: &ServeArgs) -> anyhow::Result<()> {
+    let config = Arc::new(arguments.check()?);
+    telemetry::init(&config.log);
+    let mut signals = Signals::new()?;
+
+    // The ports first: they are what goes wrong most often, and starting a database for nothing takes seconds.
+    let listener = bind(config.listen, "--listen").await?;
+    let ops_listener = bind(config.ops_listen, "--ops-listen").await?;
+    let (address, ops_address) = (listener.local_addr()?, ops_listener.local_addr()?);
+
+    let starting = async {
+        let opened = Store::open(&config.store, Beside::Nobody).await?;
+        store::migrate(&opened.pool).await.context("the database's schema could not be brought up to date")?;
+        let app = App::start(opened.pool.clone(), Arc::clone(&config), Clock::System, Entropy::System).await?;
+        anyhow::Ok((opened, app))
+    };
+    let (opened, app) = tokio::select! {
+        started = starting => started?,
+        () = signals.next() => bail!("stopped before it had started"),
+    };
+
+    let stopping = app.stopping.clone();
+    let ops_stopping = stopping.clone();
+    let listener = listener.tap_io(|stream| {
+        // A response's last packet must not wait for the phone's acknowledgement.
+        if let Err(error) = stream.set_nodelay(true) {
+            warn!(%error, "cannot set TCP_NODELAY");
+        }
+    });
+    let serving = axum::serve(listener, lianka_server::router(app.clone())).with_graceful_shutdown(stopping.clone().cancelled_owned());
+    let operators: Router = health::routes().with_state(app.clone());
+    let ops_serving = axum::serve(ops_listener, operators).with_graceful_shutdown(ops_stopping.cancelled_owned());
+    let mut serving = tokio::spawn(async move { tokio::try_join!(serving.into_future(), ops_serving.into_future()) });
+
+    if let Some(path) = &config.address_file {
+        write_addresses(path, address, ops_address)?;
+    }
+    println!("Lianka listens on http://{address} (operators: http://{ops_address})");
+    info!(%address, %ops_address, version = env!("CARGO_PKG_VERSION"), "ready");
+
+    let ended = tokio::select! {
+        ended = &mut serving => Some(ended),
+        () = signals.next() => None,
+    };
+    stopping.cancel();
+    let closing = async {
+        if ended.is_none() {
+            info!("stopping: requests under way may finish within {} s", config.shutdown_grace.as_secs());
+            if tokio::time::timeout(config.shutdown_grace, &mut serving).await.is_err() {
+                warn!("requests were still under way when the time was up");
+                serving.abort();
+            }
+        }
+        opened.close().await;
+    };
+    tokio::select! {
+        () = closing => {}
+        () = signals.next() => bail!("told twice to stop, so requests under way were cut off"),
+    }
+    match ended {
+        None => Ok(()),
+        Some(ended) => ended.context("the server's task failed")?.map(drop).context("the server cannot take connections any more"),
+    }
+}
+
+async fn migrate(arguments: &Migrate) -> anyhow::Result<()> {
+    let config = arguments.store.check()?;
+    telemetry::init(&arguments.log.check()?);
+    let opened = Store::open(&config, Beside::Server).await?;
+    let done = async {
+        store::migrate(&opened.pool).await.context("the database's schema could not be brought up to date")?;
+        let epoch = if arguments.restored {
+            store::deployment::new_epoch(&opened.pool).await?
+        } else {
+            store::deployment::note_cluster(&opened.pool).await?;
+            store::deployment::store_epoch(&opened.pool).await?
+        };
+        println!("The schema is up to date; store epoch {epoch}");
+        anyhow::Ok(())
+    };
+    let done = done.await;
+    opened.close().await;
+    done
+}
+
+/// Whether a command may share the private Postgres of a server that runs now.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Beside {
+    Nobody,
+    Server,
+}
+
+/// An open database, and the private Postgres that this process runs for it, if any.
+struct Store {
+    pool: PgPool,
+    postgres: Option<EmbeddedPostgres>,
+}
+
+impl Store {
+    async fn open(config: &StoreConfig, beside: Beside) -> anyhow::Result<Self> {
+        let StoreConfig { data_dir, database, connections_max, postgres_bin_dir } = config.clone();
+        let (options, postgres) = if let Some(options) = database {
+            (options, None)
+        } else {
+            tokio::task::spawn_blocking(move || {
+                if beside == Beside::Server
+                    && let Some(options) = embedded_postgres::running_on(&data_dir)
+                {
+                    return anyhow::Ok((options, None));
+                }
+                let postgres = EmbeddedPostgres::start(&data_dir, postgres_bin_dir.as_deref())?;
+                info!(psql = postgres.url(), "a private Postgres runs");
+                Ok((postgres.connect_options(), Some(postgres)))
+            })
+            .await??
+        };
+        let pool = store::connect(options, connections_max).await.context("cannot connect to Postgres")?;
+        Ok(Self { pool, postgres })
+    }
+
+    async fn close(self) {
+        // A connection that a cut-off request still holds must not keep Postgres from stopping: a fast shutdown ends it.
+        if tokio::time::timeout(Duration::from_secs(5), self.pool.close()).await.is_err() {
+            warn!("connections to Postgres were still in use");
+        }
+        if let Some(postgres) = self.postgres
+            && let Err(error) = tokio::task::spawn_blocking(|| postgres.stop()).await
+        {
+            error!(%error, "Postgres was not stopped");
+        }
+    }
+}
+
+async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        ErrorKind::AddrInUse => anyhow::anyhow!(
+            "{address} is in use by another program: stop that one, or choose another port with {flag} HOST:PORT (port 0 takes a free one)"
+        ),
+        ErrorKind::PermissionDenied => {
+            anyhow::anyhow!("{address} may not be used by this user: ports below 1024 need root; choose another with {flag} HOST:PORT")
+        }
+        ErrorKind::AddrNotAvailable => {
+            anyhow::anyhow!("{address} is no address of this machine: choose one with {flag} HOST:PORT, or 0.0.0.0 for all of them")
+        }
+        _ => anyhow::Error::new(error).context(format!("cannot listen on {address} ({flag})")),
+    })
+}
+
+/// Whole or not at all: whoever waits for the file must not read half an address.
+fn write_addresses(path: &Path, address: SocketAddr, ops_address: SocketAddr) -> anyhow::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let written = tempfile::NamedTempFile::new_in(folder).and_then(|mut file| {
+        write!(file, "{address}\n{ops_address}\n")?;
+        file.persist(path)?;
+        Ok(())
+    });
+    written.with_context(|| format!("cannot write --address-file {}", path.display()))
+}
+
+/// SIGTERM from a supervisor, SIGINT from a terminal: both ask to stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,388 @@
+//! Every setting of the server: a flag, or an environment variable of the same name, or a documented default.
+//!
+//! Input: what clap read, as text. Output: [`ServeConfig`] and [`StoreConfig`], whose values need no second look, or *all* problems
+//! together, so that nobody mends a configuration one line a start. Nothing here touches a file, a socket or a clock.
+
+use std::{
+    fmt,
+    net::{SocketAddr, ToSocketAddrs},
+    path::PathBuf,
+    time::Duration,
+};
+
+use clap::Args;
+use sqlx::postgres::PgConnectOptions;
+
+/// Most connections one server may hold; a Postgres of 2 cores is slower with more.
+const CONNECTIONS_MAX: u32 = 200;
+
+/// Where the store is: shared by every subcommand.
+#[expect(clippy::doc_markdown, reason = "these lines are printed by --help as they are")]
+#[derive(Args, Clone, Debug)]
+pub struct StoreArgs {
+    /// Folder of everything the server keeps; the private Postgres lives in it when there is no DATABASE_URL.
+    #[arg(long, env = "LIANKA_DATA_DIR", default_value = "./data", value_name = "DIR")]
+    pub data_dir: String,
+
+    /// Postgres 15 or newer to use, as postgres://user:password@host/database. Absent: a private one is run in the data folder.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, default_value = "", value_name = "URL", hide_default_value = true)]
+    pub database_url: String,
+
+    /// Most connections to Postgres at once.
+    #[arg(long, env = "LIANKA_DATABASE_CONNECTIONS", default_value = "16", value_name = "N")]
+    pub database_connections: String,
+
+    /// Folder of the programs `postgres` and `initdb` for the private Postgres. Absent: the newest installed version that fits.
+    #[arg(long, env = "LIANKA_POSTGRES_BIN_DIR", default_value = "", value_name = "DIR", hide_default_value = true)]
+    pub postgres_bin_dir: String,
+}
+
+/// How the server tells what it does: shared by every subcommand.
+#[expect(clippy::doc_markdown, reason = "these lines are printed by --help as they are")]
+#[derive(Args, Clone, Debug)]
+pub struct LogArgs {
+    /// Form of the log lines on standard error: text or json.
+    #[arg(long, env = "LIANKA_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
+    pub log_format: String,
+
+    /// What is logged: a level (error, warn, info, debug, trace) or `tracing` directives such as info,lianka_server::sync=debug.
+    #[arg(long, env = "LIANKA_LOG", default_value = "info", value_name = "FILTER")]
+    pub log: String,
+}
+
+/// The settings of `lianka serve`, as they were given.
+#[derive(Args, Clone, Debug)]
+pub struct ServeArgs {
+    /// Address and port for phones and desks; port 0 takes a free one.
+    #[arg(long, env = "LIANKA_LISTEN", default_value = "127.0.0.1:8787", value_name = "HOST:PORT")]
+    pub listen: String,
+
+    /// Address and port for operators (health); keep it off the public network. Port 0 takes a free one.
+    #[arg(long, env = "LIANKA_OPS_LISTEN", default_value = "127.0.0.1:8788", value_name = "HOST:PORT")]
+    pub ops_listen: String,
+
+    /// File to write the bound addresses to once the server answers: the public one on line 1, the operators' on line 2.
+    #[arg(long, env = "LIANKA_ADDRESS_FILE", default_value = "", value_name = "FILE", hide_default_value = true)]
+    pub address_file: String,
+
+    /// Minutes an access token lives (1 to 1440). A revoked device may still read for that long.
+    #[arg(long, env = "LIANKA_TOKEN_MINUTES", default_value = "15", value_name = "N")]
+    pub token_minutes: String,
+
+    /// Days a refresh token lives (1 to 730): how long a phone may stay away without a new enrolment.
+    #[arg(long, env = "LIANKA_REFRESH_DAYS", default_value = "180", value_name = "N")]
+    pub refresh_days: String,
+
+    /// Minutes an enrolment code may be spent (1 to 10080).
+    #[arg(long, env = "LIANKA_ENROLMENT_MINUTES", default_value = "10", value_name = "N")]
+    pub enrolment_minutes: String,
+
+    /// Seconds that requests under way may take to finish after SIGTERM (0 to 600).
+    #[arg(long, env = "LIANKA_SHUTDOWN_SECONDS", default_value = "20", value_name = "N")]
+    pub shutdown_seconds: String,
+
+    /// Language of messages to people who state none: zh or en.
+    #[arg(long, env = "LIANKA_LANG", default_value = "zh", value_name = "LANG")]
+    pub lang: String,
+
+    #[command(flatten)]
+    pub store: StoreArgs,
+
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// Where the store is, checked.
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    pub data_dir: PathBuf,
+    /// `None`: run a private Postgres in `data_dir`.
+    pub database: Option<PgConnectOptions>,
+    pub connections_max: u32,
+    pub postgres_bin_dir: Option<PathBuf>,
+}
+
+/// Form of the log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// How the server logs, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    pub format: LogFormat,
+    /// Directives that `tracing_subscriber::EnvFilter` accepts.
+    pub filter: String,
+}
+
+/// Language of messages to people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lang {
+    Zh,
+    En,
+}
+
+/// The settings of `lianka serve`, checked.
+#[derive(Clone, Debug)]
+pub struct ServeConfig {
+    pub listen: SocketAddr,
+    pub ops_listen: SocketAddr,
+    pub address_file: Option<PathBuf>,
+    pub access_token_lifetime: Duration,
+    pub refresh_token_lifetime: Duration,
+    pub enrolment_lifetime: Duration,
+    pub shutdown_grace: Duration,
+    pub lang: Lang,
+    pub store: StoreConfig,
+    pub log: LogConfig,
+}
+
+impl ServeConfig {
+    /// The documented defaults, on free ports: for commands that serve nobody.
+    pub fn with_defaults(store: StoreConfig, log: LogConfig) -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            ops_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            address_file: None,
+            access_token_lifetime: Duration::from_mins(15),
+            refresh_token_lifetime: Duration::from_hours(180 * 24),
+            enrolment_lifetime: Duration::from_mins(10),
+            shutdown_grace: Duration::from_secs(20),
+            lang: Lang::Zh,
+            store,
+            log,
+        }
+    }
+
+    /// What in-process tests run with; the store part is not used there.
+    pub fn for_tests() -> Self {
+        Self::with_defaults(
+            StoreConfig { data_dir: PathBuf::new(), database: None, connections_max: 4, postgres_bin_dir: None },
+            LogConfig { format: LogFormat::Text, filter: "warn".into() },
+        )
+    }
+}
+
+/// Everything that is wrong with the settings, one line each. Never empty, and never holds the value of a secret.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub struct ConfigErrors(Vec<String>);
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of the settings cannot be used:", self.0.len())?;
+        self.0.iter().try_for_each(|line| write!(f, "\n  {line}"))
+    }
+}
+
+impl StoreArgs {
+    pub fn check(&self) -> Result<StoreConfig, ConfigErrors> {
+        let mut problems = Problems::default();
+        let config = self.collect(&mut problems);
+        problems.or(config)
+    }
+
+    fn collect(&self, problems: &mut Problems) -> Option<StoreConfig> {
+        let data_dir = problems.path("--data-dir", &self.data_dir);
+        if data_dir.is_none() {
+            problems.add("--data-dir", "is empty; name a folder, such as ./data");
+        }
+        let database = match self.database_url.trim() {
+            "" => Some(None),
+            // The URL may hold a password, so the problem does not repeat it; nor does the parser's message.
+            url if !url.starts_with("postgres://") && !url.starts_with("postgresql://") => {
+                problems.add("--database-url (DATABASE_URL)", "must start with postgres://");
+                None
+            }
+            url => {
+                let options = url.parse::<PgConnectOptions>().ok();
+                if options.is_none() {
+                    problems.add(
+                        "--database-url (DATABASE_URL)",
+                        "is not a URL of the form postgres://user:password@host:5432/database (percent-encode special characters)",
+                    );
+                }
+                options.map(Some)
+            }
+        };
+        let connections_max = problems.number("--database-connections", &self.database_connections, 2, u64::from(CONNECTIONS_MAX));
+        Some(StoreConfig {
+            data_dir: data_dir?,
+            database: database?,
+            connections_max: connections_max? as u32,
+            postgres_bin_dir: problems.path("--postgres-bin-dir", &self.postgres_bin_dir),
+        })
+    }
+}
+
+impl LogArgs {
+    pub fn check(&self) -> Result<LogConfig, ConfigErrors> {
+        let mut problems = Problems::default();
+        let config = self.collect(&mut problems);
+        problems.or(config)
+    }
+
+    fn collect(&self, problems: &mut Problems) -> Option<LogConfig> {
+        let format = problems.choice("--log-format", &self.log_format, &[("text", LogFormat::Text), ("json", LogFormat::Json)]);
+        let filter = match tracing_subscriber::EnvFilter::try_new(&self.log) {
+            Ok(_) => Some(self.log.clone()),
+            Err(error) => {
+                problems.add("--log", format!("`{}`: {error}", self.log));
+                None
+            }
+        };
+        Some(LogConfig { format: format?, filter: filter? })
+    }
+}
+
+impl ServeArgs {
+    pub fn check(&self) -> Result<ServeConfig, ConfigErrors> {
+        let mut problems = Problems::default();
+        let config = self.collect(&mut problems);
+        problems.or(config)
+    }
+
+    fn collect(&self, problems: &mut Problems) -> Option<ServeConfig> {
+        let listen = problems.address("--listen", &self.listen);
+        let ops_listen = problems.address("--ops-listen", &self.ops_listen);
+        if let (Some(public), Some(ops)) = (listen, ops_listen)
+            && public == ops
+            && public.port() != 0
+        {
+            problems.add("--ops-listen", format!("is the same as --listen ({public}); choose another port, or port 0 for a free one"));
+        }
+        let token_minutes = problems.number("--token-minutes", &self.token_minutes, 1, 1_440);
+        let refresh_days = problems.number("--refresh-days", &self.refresh_days, 1, 730);
+        let enrolment_minutes = problems.number("--enrolment-minutes", &self.enrolment_minutes, 1, 10_080);
+        let shutdown_seconds = problems.number("--shutdown-seconds", &self.shutdown_seconds, 0, 600);
+        let lang = problems.choice("--lang", &self.lang, &[("zh", Lang::Zh), ("en", Lang::En)]);
+        let store = self.store.collect(problems);
+        let log = self.log.collect(problems);
+        Some(ServeConfig {
+            listen: listen?,
+            ops_listen: ops_listen?,
+            address_file: problems.path("--address-file", &self.address_file),
+            access_token_lifetime: Duration::from_secs(token_minutes? * 60),
+            refresh_token_lifetime: Duration::from_secs(refresh_days? * 86_400),
+            enrolment_lifetime: Duration::from_secs(enrolment_minutes? * 60),
+            shutdown_grace: Duration::from_secs(shutdown_seconds?),
+            lang: lang?,
+            store: store?,
+            log: log?,
+        })
+    }
+}
+
+/// Gathers problems; every reader returns `None` after noting one, so that the next setting is looked at all the same.
+#[derive(Default)]
+struct Problems(Vec<String>);
+
+impl Problems {
+    fn add(&mut self, setting: &str, problem: impl fmt::Display) {
+        self.0.push(format!("{setting} {problem}"));
+    }
+
+    fn or<T>(self, config: Option<T>) -> Result<T, ConfigErrors> {
+        match config {
+            Some(config) if self.0.is_empty() => Ok(config),
+            _ => Err(ConfigErrors(self.0)),
+        }
+    }
+
+    fn path(&mut self, setting: &str, value: &str) -> Option<PathBuf> {
+        if value.contains('\0') {
+            self.add(setting, "holds a NUL byte");
+        }
+        (!value.trim().is_empty()).then(|| PathBuf::from(value))
+    }
+
+    fn number(&mut self, setting: &str, value: &str, min: u64, max: u64) -> Option<u64> {
+        let number = value.trim().parse().ok().filter(|number| (min..=max).contains(number));
+        if number.is_none() {
+            self.add(setting, format!("`{value}`: must be a whole number from {min} to {max}"));
+        }
+        number
+    }
+
+    fn choice<T: Copy>(&mut self, setting: &str, value: &str, choices: &[(&str, T)]) -> Option<T> {
+        let found = choices.iter().find(|(name, _)| *name == value.trim()).map(|(_, choice)| *choice);
+        if found.is_none() {
+            let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
+            self.add(setting, format!("`{value}`: must be {}", names.join(" or ")));
+        }
+        found
+    }
+
+    fn address(&mut self, setting: &str, value: &str) -> Option<SocketAddr> {
+        let found = value.trim().to_socket_addrs().ok().and_then(|mut found| found.next());
+        if found.is_none() {
+            self.add(setting, format!("`{value}`: must be HOST:PORT, such as 127.0.0.1:8787, [::1]:8787 or 0.0.0.0:8787"));
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{CommandFactory, Parser};
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        serve: ServeArgs,
+    }
+
+    fn check(flags: &[&str]) -> Result<ServeConfig, ConfigErrors> {
+        // Given, so that a DATABASE_URL of the shell the tests run in has no say.
+        let none = ["--database-url="];
+        let none = if flags.iter().any(|flag| flag.starts_with(none[0])) { &[][..] } else { &none[..] };
+        Command::parse_from(["lianka"].iter().chain(none).chain(flags)).serve.check()
+    }
+
+    #[test]
+    fn no_flag_is_needed() {
+        let config = check(&[]).expect("the defaults are usable");
+        assert_eq!(config.listen, SocketAddr::from(([127, 0, 0, 1], 8787)));
+        assert_eq!(config.access_token_lifetime, Duration::from_mins(15));
+        assert!(config.store.database.is_none());
+        let same = ServeConfig::with_defaults(config.store.clone(), config.log.clone());
+        assert_eq!(
+            (config.access_token_lifetime, config.refresh_token_lifetime, config.enrolment_lifetime, config.shutdown_grace, config.lang),
+            (same.access_token_lifetime, same.refresh_token_lifetime, same.enrolment_lifetime, same.shutdown_grace, same.lang)
+        );
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once() {
+        let errors = check(&["--listen=nowhere", "--token-minutes=0", "--log-format=xml", "--lang=fr", "--database-connections=many"])
+            .expect_err("five settings are wrong");
+        let text = errors.to_string();
+        for setting in ["--listen", "--token-minutes", "--log-format", "--lang", "--database-connections", "5 of the settings"] {
+            assert!(text.contains(setting), "{setting} is missing in {text}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_database_url_is_refused_without_showing_its_password() {
+        for url in ["mysql://u:hunter2@h/d", "postgres://u:hunter2@h:notaport/d"] {
+            let errors = check(&[&format!("--database-url={url}")]).expect_err("not a Postgres URL").to_string();
+            assert!(errors.contains("DATABASE_URL") && !errors.contains("hunter2"), "{errors}");
+        }
+    }
+
+    #[test]
+    fn the_two_listeners_may_share_a_port_only_when_it_is_free_to_choose() {
+        assert!(check(&["--listen=127.0.0.1:9000", "--ops-listen=127.0.0.1:9000"]).is_err());
+        assert!(check(&["--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0"]).is_ok());
+    }
+
+    #[test]
+    fn every_setting_is_explained_and_has_an_environment_variable() {
+        for argument in Command::command().get_arguments() {
+            assert!(argument.get_help().is_some(), "{} has no help", argument.get_id());
+            assert!(argument.get_env().is_some(), "{} has no environment variable", argument.get_id());
+        }
+    }
+}
