@@ -81,8 +81,9 @@ pub fn matches(key: &str, text: &str) -> bool {
 
 /// Compatibility forms, case, script and punctuation removed: `ＡB·鋪` and `ab铺` are one.
 pub fn fold(text: &str) -> String {
-    // Characters are folded twice: lower case of a compatibility form may itself have one, and a key must be a fixed point.
-    text.nfkc().flat_map(char::to_lowercase).nfkc().filter(|c| c.is_alphanumeric()).map(simplified).collect()
+    // Twice, because lower case may leave a composed or compatibility form: a folded text folds to itself.
+    let plain = text.nfkc().flat_map(char::to_lowercase).filter(|c| c.is_alphanumeric());
+    plain.nfkc().filter(|c| c.is_alphanumeric()).map(simplified).collect()
 }
 
 /// The simplified form of a character, or the character itself.

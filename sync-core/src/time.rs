@@ -63,22 +63,14 @@ macro_rules! time_newtype {
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                if serializer.is_human_readable() {
-                    serializer.collect_str(self)
-                } else {
-                    serializer.serialize_i64(self.0)
-                }
+                serializer.collect_str(self)
             }
         }
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                if deserializer.is_human_readable() {
-                    let text = String::deserialize(deserializer)?;
-                    OffsetDateTime::parse(&text, &Rfc3339).map(Self::from).map_err(D::Error::custom)
-                } else {
-                    i64::deserialize(deserializer).map(Self)
-                }
+                let text = String::deserialize(deserializer)?;
+                OffsetDateTime::parse(&text, &Rfc3339).map(Self::from).map_err(D::Error::custom)
             }
         }
     };

@@ -1,0 +1,295 @@
+//! Who may touch which field, and what a value must look like: one table ([`crate::catalogue`]) read the same way on the phone, to
+//! prevent, and on the server, to refuse.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use unicode_normalization::is_nfc;
+
+use crate::{
+    catalogue::{Field, Key, Kind, MergeRule, Rule, Shape},
+    change::Scalar,
+    field,
+    lang::Lang,
+    limits,
+};
+
+/// What an account may do (docs/domain.md, “Who uses it”).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// 网格街区党支部书记: walks the shops of one or more grids with a phone.
+    Secretary,
+    /// 街道党群服务中心审核员: reviews the merged roll at a desk.
+    Reviewer,
+    /// 组织关系经办人: takes the binding steps of a transfer.
+    Officer,
+    /// 街道管理员: accounts, grids, assignments, devices, import, erasure.
+    Admin,
+    /// 审计员: reads the audit trail; changes nothing.
+    Auditor,
+}
+
+/// Why a text names no role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a role is one of secretary, reviewer, officer, admin, auditor")]
+pub struct UnknownRole;
+
+impl Role {
+    /// Every role.
+    pub const ALL: [Self; 5] = [Self::Secretary, Self::Reviewer, Self::Officer, Self::Admin, Self::Auditor];
+
+    /// The name on the wire and in the store.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Secretary => "secretary",
+            Self::Reviewer => "reviewer",
+            Self::Officer => "officer",
+            Self::Admin => "admin",
+            Self::Auditor => "auditor",
+        }
+    }
+
+    /// Whether the role sees every grid of its street, not only those assigned.
+    pub const fn sees_whole_street(self) -> bool {
+        !matches!(self, Self::Secretary)
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Role {
+    type Err = UnknownRole;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|role| role.as_str() == text).ok_or(UnknownRole)
+    }
+}
+
+/// Why a write to a field is refused.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum FieldError {
+    /// The kind has no such field, or the key has another spelling.
+    Unknown,
+    /// The role may not write the field.
+    NotEditable(Role),
+    /// The field was written once already, or is written after creation.
+    WriteOnce,
+    /// The value is of another type.
+    WrongType,
+    /// The empty text: delete the key instead.
+    Empty,
+    /// Longer than so many characters.
+    TooLong(usize),
+    /// Not in Unicode normal form C.
+    NotNfc,
+    /// Holds control characters.
+    ControlCharacter,
+    /// Not one of the field's list.
+    NotInList(&'static [&'static str]),
+    /// Not a day as `YYYY-MM-DD`.
+    NotADate,
+    /// Not a `geo:` URI with a crs.
+    NotAPoint,
+    /// Not an entry id.
+    NotAnEntry,
+    /// A P3 field without the person's consent on record.
+    ConsentMissing,
+    /// The creating change lacks it.
+    Missing,
+}
+
+impl FieldError {
+    /// The stable code of a `verdict` (docs/protocol.md).
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown_field",
+            Self::NotEditable(_) => "field_not_editable",
+            Self::WriteOnce => "write_once",
+            Self::WrongType => "wrong_type",
+            Self::Empty => "value_empty",
+            Self::TooLong(_) => "value_too_long",
+            Self::NotNfc => "value_not_nfc",
+            Self::ControlCharacter => "value_control_character",
+            Self::NotInList(_) => "value_not_in_list",
+            Self::NotADate => "value_not_a_date",
+            Self::NotAPoint => "value_not_a_point",
+            Self::NotAnEntry => "value_not_an_entry",
+            Self::ConsentMissing => "consent_missing",
+            Self::Missing => "creation_incomplete",
+        }
+    }
+
+    /// For a person, in their language.
+    pub fn message(&self, lang: Lang) -> String {
+        match lang {
+            Lang::Zh => match self {
+                Self::Unknown => "没有这个字段".into(),
+                Self::NotEditable(role) => format!("{role} 无权修改该字段"),
+                Self::WriteOnce => "该字段只能写入一次".into(),
+                Self::WrongType => "值的类型不对".into(),
+                Self::Empty => "值不能为空；要清空请删除该字段".into(),
+                Self::TooLong(max) => format!("最多 {max} 个字符"),
+                Self::NotNfc => "文字须为 Unicode NFC 形式".into(),
+                Self::ControlCharacter => "不能含控制字符".into(),
+                Self::NotInList(list) => format!("须为以下之一：{}", list.join("、")),
+                Self::NotADate => "日期须为 YYYY-MM-DD".into(),
+                Self::NotAPoint => "坐标须为 geo: 形式并注明坐标系".into(),
+                Self::NotAnEntry => "须为条目编号".into(),
+                Self::ConsentMissing => "须先登记本人同意".into(),
+                Self::Missing => "新建记录时必须填写".into(),
+            },
+            Lang::En => match self {
+                Self::Unknown => "there is no such field".into(),
+                Self::NotEditable(role) => format!("a {role} may not edit this field"),
+                Self::WriteOnce => "this field is written once only".into(),
+                Self::WrongType => "the value has the wrong type".into(),
+                Self::Empty => "the value is empty; delete the key to clear it".into(),
+                Self::TooLong(max) => format!("at most {max} characters"),
+                Self::NotNfc => "text must be in Unicode normal form C".into(),
+                Self::ControlCharacter => "control characters are not allowed".into(),
+                Self::NotInList(list) => format!("one of: {}", list.join(", ")),
+                Self::NotADate => "a day as YYYY-MM-DD".into(),
+                Self::NotAPoint => "a geo: URI with its crs".into(),
+                Self::NotAnEntry => "an entry id".into(),
+                Self::ConsentMissing => "the person's consent must be on record first".into(),
+                Self::Missing => "the creating change must write it".into(),
+            },
+        }
+    }
+}
+
+/// Whether `role` may write `value` (`None`: delete) to `key` of a record of `kind`.
+///
+/// `creating`: in the change that creates the record. What only the record can tell (already written, consent) is checked by
+/// [`crate::merge`].
+pub fn check_write(
+    kind: Kind,
+    role: Role,
+    creating: bool,
+    key: &str,
+    value: Option<&Scalar>,
+) -> Result<&'static Field, FieldError> {
+    if key.len() > limits::KEY_BYTES_MAX {
+        return Err(FieldError::Unknown);
+    }
+    let (field, parsed) = kind.field(key).ok_or(FieldError::Unknown)?;
+    check_member(field, &parsed)?;
+    check_role(field, role, creating)?;
+    match value {
+        Some(value) => check_value(field, value)?,
+        None if matches!(field.merge, MergeRule::WriteOnce | MergeRule::Log) || field.required => return Err(FieldError::WriteOnce),
+        None => {}
+    }
+    Ok(field)
+}
+
+/// Whether `role` may write to the note of a record of `kind`.
+pub fn check_note(kind: Kind, role: Role, creating: bool) -> Result<&'static Field, FieldError> {
+    let field = kind.fields().iter().find(|field| field.merge == MergeRule::Text).ok_or(FieldError::Unknown)?;
+    check_role(field, role, creating).map(|()| field)
+}
+
+fn check_role(field: &Field, role: Role, creating: bool) -> Result<(), FieldError> {
+    let allowed = if creating { field.creators } else { field.editors };
+    if allowed.contains(&role) {
+        Ok(())
+    } else if field.merge == MergeRule::WriteOnce && !creating {
+        Err(FieldError::WriteOnce)
+    } else {
+        Err(FieldError::NotEditable(role))
+    }
+}
+
+fn check_member(field: &Field, key: &Key<'_>) -> Result<(), FieldError> {
+    let Key::Member { member, .. } = key else { return Ok(()) };
+    match field.shape {
+        Shape::SetOfDays if !is_iso_day(member) => Err(FieldError::NotADate),
+        Shape::SetMember | Shape::Custom => check_text(member, limits::MEMBER_CHARS_MAX),
+        _ => Ok(()),
+    }
+}
+
+/// Whether `value` obeys the field's rule.
+pub fn check_value(field: &Field, value: &Scalar) -> Result<(), FieldError> {
+    if field.rule == Rule::Flag {
+        return if *value == Scalar::Bool(true) { Ok(()) } else { Err(FieldError::WrongType) };
+    }
+    let Scalar::Str(text) = value else { return Err(FieldError::WrongType) };
+    match field.rule {
+        Rule::Text(max) => check_text(text, max),
+        Rule::OneOf(list) if list.contains(&text.as_str()) => Ok(()),
+        Rule::OneOf(list) => Err(FieldError::NotInList(list)),
+        Rule::Date if is_iso_day(text) => Ok(()),
+        Rule::Date => Err(FieldError::NotADate),
+        Rule::Point => text.parse::<field::geo::GeoPoint>().map(|_| ()).map_err(|_| FieldError::NotAPoint),
+        Rule::Entry => match text.parse::<crate::id::EntryId>() {
+            Ok(entry) if entry.to_string() == *text => Ok(()),
+            _ => Err(FieldError::NotAnEntry),
+        },
+        // A scalar can never stand where the Text object belongs.
+        Rule::Flag | Rule::Note => Err(FieldError::WrongType),
+    }
+}
+
+/// Stored days have one spelling.
+fn is_iso_day(text: &str) -> bool {
+    field::date::parse(text).is_some_and(|date| field::date::to_iso(date) == text)
+}
+
+fn check_text(text: &str, chars_max: usize) -> Result<(), FieldError> {
+    if text.is_empty() {
+        Err(FieldError::Empty)
+    } else if text.chars().count() > chars_max {
+        Err(FieldError::TooLong(chars_max))
+    } else if text.chars().any(char::is_control) {
+        Err(FieldError::ControlCharacter)
+    } else if !is_nfc(text) {
+        Err(FieldError::NotNfc)
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(role: Role, creating: bool, key: &str, value: Option<&str>, expected: Result<(), &str>) {
+        let value = value.map(Scalar::from);
+        let got = check_write(Kind::ShopCard, role, creating, key, value.as_ref()).map(|_| ()).map_err(|error| error.code());
+        assert_eq!(got, expected, "{role} {key}");
+    }
+
+    #[test]
+    fn roles_and_rules() {
+        use Role::{Admin, Auditor, Officer, Reviewer, Secretary};
+        check(Secretary, false, "sign_name", Some("王记包子"), Ok(()));
+        check(Secretary, false, "sign_name", None, Ok(()));
+        check(Secretary, true, "grid", Some("康平01"), Ok(()));
+        check(Secretary, false, "grid", Some("康平01"), Err("field_not_editable"));
+        check(Reviewer, false, "grid", Some("康平01"), Ok(()));
+        check(Admin, false, "grid", None, Err("write_once"));
+        check(Admin, false, "kind", Some("shop_card"), Err("write_once"));
+        check(Auditor, false, "sign_name", Some("x"), Err("field_not_editable"));
+        check(Officer, false, "sign_name", Some("x"), Err("field_not_editable"));
+        check(Secretary, false, "sign_name", Some(""), Err("value_empty"));
+        check(Secretary, false, "sign_name", Some(&"长".repeat(100)), Ok(()));
+        check(Secretary, false, "sign_name", Some(&"长".repeat(101)), Err("value_too_long"));
+        check(Secretary, false, "sign_name", Some("e\u{301}"), Err("value_not_nfc"));
+        check(Secretary, false, "sign_name", Some("a\nb"), Err("value_control_character"));
+        check(Secretary, false, "sign_name", Some("𠮷野家"), Ok(()));
+        check(Secretary, false, "occupancy", Some("倒闭"), Err("value_not_in_list"));
+        check(Secretary, false, "occupancy_observed_on", Some("2026-02-30"), Err("value_not_a_date"));
+        check(Secretary, false, "point", Some("geo:31.2,121.4"), Err("value_not_a_point"));
+        check(Secretary, false, "point", Some("geo:31.2,121.4;crs=gcj02;u=12"), Ok(()));
+        check(Secretary, false, "tags/late_night", Some("yes"), Err("wrong_type"));
+        check(Secretary, false, "confirmations/2026-13-01", None, Err("value_not_a_date"));
+        check(Secretary, false, "nope", Some("x"), Err("unknown_field"));
+        check(Secretary, false, "note", Some("x"), Err("wrong_type"));
+    }
+}

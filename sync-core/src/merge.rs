@@ -1,0 +1,813 @@
+//! MERGE, pure: what is stored of a record + one change that passed the gate → accepted, duplicate, or refused with a reason.
+//!
+//! With causal delivery, which this module enforces, the visible values of a key are exactly the puts that no later operation named as a
+//! predecessor, and the highest operation id wins. So merging registers is a fold over the touched keys of the [`RegisterState`] and needs
+//! no document; only an edit of the note does. Property tests hold the fold to Automerge's own result.
+//!
+//! Invariants:
+//! - a change is atomic: one refused operation refuses it whole, and nothing of the state moves;
+//! - an actor's sequence has no gap and no fork, and each of its changes has seen the one before;
+//! - operation counters are exactly one above everything the change has seen, so nobody can use the counters up;
+//! - a predecessor is an earlier put on the same key that the change has seen. Anything else makes Automerge save a document that it
+//!   then refuses to load.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    authority::{self, FieldError, Role},
+    catalogue::{Kind, MergeRule},
+    change::{Action, Change, GateError, OpId, Scalar},
+    id::{Actor, ChangeHash, DeviceId, EntryId, StreetCode},
+    lang::Lang,
+    limits,
+    record::{NOTE, Record},
+    time::{DeviceTime, ServerTime},
+    view::{Value, View},
+};
+
+/// Version of the stored encoding: the first byte of [`RegisterState::to_bytes`].
+const ENCODING: u8 = 1;
+
+/// An operation, its actor as index into [`RegisterState::actors`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct OpRef {
+    counter: u32,
+    actor: u32,
+}
+
+/// One accepted change, without its content.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct Entry {
+    hash: ChangeHash,
+    actor: u32,
+    seq: u32,
+    start_op: u32,
+    ops: u32,
+    /// Indices into the history.
+    deps: Vec<u32>,
+    time_seconds: i64,
+    received_ms: i64,
+}
+
+/// A value that nothing has replaced.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct Visible {
+    op: OpRef,
+    value: StoredScalar,
+}
+
+/// [`Scalar`] with a tag: postcard cannot read untagged values.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+enum StoredScalar {
+    Bool(bool),
+    Int(i64),
+    Str(String),
+}
+
+impl From<&Scalar> for StoredScalar {
+    fn from(value: &Scalar) -> Self {
+        match value {
+            Scalar::Bool(value) => Self::Bool(*value),
+            Scalar::Int(value) => Self::Int(*value),
+            Scalar::Str(value) => Self::Str(value.clone()),
+        }
+    }
+}
+
+impl From<&StoredScalar> for Scalar {
+    fn from(value: &StoredScalar) -> Self {
+        match value {
+            StoredScalar::Bool(value) => Self::Bool(*value),
+            StoredScalar::Int(value) => Self::Int(*value),
+            StoredScalar::Str(value) => Self::Str(value.clone()),
+        }
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+struct Register {
+    visible: Vec<Visible>,
+    overwritten: Vec<OpRef>,
+}
+
+/// What MERGE keeps of a record: every visible value by key, and enough of the history to know what a change has seen.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RegisterState {
+    kind: Kind,
+    generation: u32,
+    actors: Vec<Actor>,
+    history: Vec<Entry>,
+    heads: Vec<u32>,
+    registers: BTreeMap<String, Register>,
+    note_object: OpRef,
+    note: String,
+}
+
+/// Where a value came from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Provenance {
+    /// The change that wrote it.
+    pub hash: ChangeHash,
+    /// The author's device.
+    pub device: DeviceId,
+    /// When the device says so.
+    pub device_time: Option<DeviceTime>,
+    /// When the server accepted it.
+    pub received_at: ServerTime,
+}
+
+/// Stored bytes that are no register state: the store is damaged, or newer than this program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("stored register state does not parse")]
+pub struct BadState;
+
+impl RegisterState {
+    /// The stored form.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        // Serialising plain data into a growing buffer has no way to fail.
+        postcard::to_extend(self, vec![ENCODING]).unwrap_or_default()
+    }
+
+    /// From the stored form.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, BadState> {
+        match bytes.split_first() {
+            Some((&ENCODING, rest)) => postcard::from_bytes(rest).map_err(|_| BadState),
+            _ => Err(BadState),
+        }
+    }
+
+    /// The record's kind.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The record's generation, from 1.
+    pub fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// Number of changes accepted in this generation.
+    pub fn len(&self) -> usize {
+        self.history.len()
+    }
+
+    /// Never: a state begins with the creating change.
+    pub fn is_empty(&self) -> bool {
+        self.history.is_empty()
+    }
+
+    /// The changes nothing depends on yet, ascending.
+    pub fn heads(&self) -> Vec<ChangeHash> {
+        let mut heads: Vec<_> = self.heads.iter().filter_map(|at| self.history.get(*at as usize)).map(|entry| entry.hash).collect();
+        heads.sort_unstable();
+        heads
+    }
+
+    /// Whether the change was accepted before.
+    pub fn contains(&self, hash: ChangeHash) -> bool {
+        self.index_of(hash).is_some()
+    }
+
+    /// The winning text of a key, without building a view.
+    pub fn text(&self, key: &str) -> Option<&str> {
+        let register = self.registers.get(key)?;
+        match &register.visible.iter().max_by_key(|visible| self.op_id(visible.op))?.value {
+            StoredScalar::Str(text) => Some(text),
+            StoredScalar::Bool(_) | StoredScalar::Int(_) => None,
+        }
+    }
+
+    /// What the record says.
+    pub fn view(&self) -> View {
+        let values = self
+            .registers
+            .iter()
+            .filter(|(_, register)| !register.visible.is_empty())
+            .map(|(key, register)| {
+                let mut values: Vec<_> = register
+                    .visible
+                    .iter()
+                    .map(|visible| {
+                        let op = self.op_id(visible.op);
+                        let time = self.provenance(op).and_then(|from| from.device_time);
+                        Value { op, value: Scalar::from(&visible.value), time }
+                    })
+                    .collect();
+                values.sort_by_key(|value| value.op);
+                (key.clone(), values)
+            })
+            .collect();
+        View { values, note: Some(self.note.clone()) }
+    }
+
+    /// Where the operation came from.
+    pub fn provenance(&self, op: OpId) -> Option<Provenance> {
+        let actor = self.actors.iter().position(|actor| *actor == op.actor)? as u32;
+        let entry = &self.history[self.change_of(OpRef { counter: op.counter, actor })?];
+        Some(Provenance {
+            hash: entry.hash,
+            device: op.actor.device(),
+            device_time: (entry.time_seconds != 0).then(|| DeviceTime::from_unix_seconds(entry.time_seconds)),
+            received_at: ServerTime::from_unix_ms(entry.received_ms),
+        })
+    }
+
+    fn index_of(&self, hash: ChangeHash) -> Option<usize> {
+        // The newest are asked for most.
+        self.history.iter().rposition(|entry| entry.hash == hash)
+    }
+
+    fn op_id(&self, op: OpRef) -> OpId {
+        OpId { counter: op.counter, actor: self.actors[op.actor as usize] }
+    }
+
+    fn change_of(&self, op: OpRef) -> Option<usize> {
+        let holds = |entry: &Entry| entry.actor == op.actor && (entry.start_op..entry.start_op + entry.ops).contains(&op.counter);
+        self.history.iter().rposition(holds)
+    }
+
+    fn last_of(&self, actor: u32) -> Option<usize> {
+        self.history.iter().rposition(|entry| entry.actor == actor)
+    }
+}
+
+/// Everything about the arrival of a change that its bytes do not say.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'c> {
+    /// The street it was sent to.
+    pub street: &'c StreetCode,
+    /// The kind its item names.
+    pub kind: Kind,
+    /// The generation its item names.
+    pub generation: u32,
+    /// The device that sent it.
+    pub device: DeviceId,
+    /// The role of that device's user.
+    pub role: Role,
+    /// When the server received it.
+    pub received_at: ServerTime,
+}
+
+/// A record as MERGE needs it.
+#[derive(Default)]
+pub struct Target {
+    /// `None`: the record does not exist yet.
+    pub state: Option<RegisterState>,
+    /// The document, loaded by the caller where [`Change::edits_text`]; kept in step with the state once present.
+    pub document: Option<Record>,
+}
+
+/// What became of a change that was not refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Merged {
+    /// It is part of the record now.
+    Accepted,
+    /// It had been before.
+    Duplicate,
+}
+
+/// Why a change was refused. Nothing is lost: the author's phone keeps the edit and rebases or shows it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// The bytes did not pass the gate.
+    Gate(GateError),
+    /// A field rule.
+    Field {
+        /// The key.
+        key: String,
+        /// The rule.
+        error: FieldError,
+    },
+    /// The actor names another device.
+    ForeignActor,
+    /// The record was rebuilt since; the phone rebases.
+    StaleGeneration,
+    /// The record id is in use.
+    RecordExists,
+    /// The item names another kind than the record has.
+    KindMismatch,
+    /// The creating change names another street.
+    WrongStreet,
+    /// Something the change depends on has not arrived; sending again later may help.
+    DependencyMissing,
+    /// It depends on a change refused in the same request.
+    DependsOnRejected,
+    /// The actor used this sequence number for another change, here or on a copy of the phone.
+    ActorForked,
+    /// Changes of the same actor before this one have not arrived.
+    SequenceGap,
+    /// The operation counter is not one above everything seen.
+    BadStartOp,
+    /// A predecessor is no earlier value of the same key that the change has seen.
+    BadPredecessor {
+        /// The key, or `note`.
+        key: String,
+    },
+    /// The record is full; the office compacts it.
+    RecordFull,
+    /// The record's document could not be loaded just now.
+    DocumentUnavailable,
+    /// The user does not work the record's grid, and never did.
+    NotYourGrid,
+    /// The record names a grid that the street does not have.
+    UnknownGrid,
+}
+
+impl Refusal {
+    /// A refusal by a field rule.
+    pub fn field(key: impl Into<String>, error: FieldError) -> Self {
+        Self::Field { key: key.into(), error }
+    }
+
+    /// The stable code of a `verdict` (docs/protocol.md).
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Gate(error) => error.code(),
+            Self::Field { error, .. } => error.code(),
+            Self::ForeignActor => "actor_not_yours",
+            Self::StaleGeneration => "stale_generation",
+            Self::RecordExists => "record_exists",
+            Self::KindMismatch => "kind_mismatch",
+            Self::WrongStreet => "wrong_street",
+            Self::DependencyMissing => "dependency_missing",
+            Self::DependsOnRejected => "depends_on_rejected",
+            Self::ActorForked => "actor_forked",
+            Self::SequenceGap => "sequence_gap",
+            Self::BadStartOp => "bad_start_op",
+            Self::BadPredecessor { .. } => "bad_predecessor",
+            Self::RecordFull => "record_full",
+            Self::DocumentUnavailable => "document_unavailable",
+            Self::NotYourGrid => "not_your_grid",
+            Self::UnknownGrid => "unknown_grid",
+        }
+    }
+
+    /// Every code there is, for the documentation's table.
+    pub const CODES: &'static [&'static str] = &[
+        "malformed_change",
+        "not_a_change",
+        "checksum_mismatch",
+        "change_too_large",
+        "out_of_range",
+        "nested_object",
+        "operation_not_allowed",
+        "wrong_type",
+        "bad_actor",
+        "not_canonical",
+        "unknown_field",
+        "field_not_editable",
+        "write_once",
+        "value_empty",
+        "value_too_long",
+        "value_not_nfc",
+        "value_control_character",
+        "value_not_in_list",
+        "value_not_a_date",
+        "value_not_a_point",
+        "value_not_an_entry",
+        "consent_missing",
+        "creation_incomplete",
+        "actor_not_yours",
+        "stale_generation",
+        "record_exists",
+        "kind_mismatch",
+        "wrong_street",
+        "dependency_missing",
+        "depends_on_rejected",
+        "actor_forked",
+        "sequence_gap",
+        "bad_start_op",
+        "bad_predecessor",
+        "record_full",
+        "document_unavailable",
+        "not_your_grid",
+        "unknown_grid",
+    ];
+
+    /// Whether sending the very same bytes again later may succeed.
+    pub fn retryable(&self) -> bool {
+        matches!(self, Self::DependencyMissing | Self::SequenceGap | Self::DocumentUnavailable)
+    }
+
+    /// The key the refusal is about, where there is one.
+    pub fn key(&self) -> Option<&str> {
+        match self {
+            Self::Gate(error) => error.field(),
+            Self::Field { key, .. } | Self::BadPredecessor { key } => Some(key),
+            _ => None,
+        }
+    }
+
+    /// For a person, in their language.
+    pub fn message(&self, lang: Lang) -> String {
+        let (zh, en) = match self {
+            Self::Gate(error) => return error.to_string(),
+            Self::Field { error, .. } => return error.message(lang),
+            Self::ForeignActor => ("这条修改署名于另一台设备", "the change is signed by another device"),
+            Self::StaleGeneration => ("记录已重建，请取回最新内容后重做", "the record was rebuilt; rebase on the new generation"),
+            Self::RecordExists => ("该记录编号已被使用", "the record id is in use"),
+            Self::KindMismatch => ("记录种类不符", "the record is of another kind"),
+            Self::WrongStreet => ("记录属于另一个街道", "the record names another street"),
+            Self::DependencyMissing => ("所依据的修改尚未到达，请稍后重发", "a change it depends on has not arrived; send again later"),
+            Self::DependsOnRejected => ("所依据的修改已被拒绝", "it depends on a refused change"),
+            Self::ActorForked => ("同一序号已有另一条修改（设备可能被复制），请重做", "the sequence number is taken by another change; rebase"),
+            Self::SequenceGap => ("此前的修改尚未到达，请按顺序重发", "earlier changes of this device have not arrived; send them first"),
+            Self::BadStartOp => ("操作计数不正确，请重做", "the operation counter is wrong; rebase"),
+            Self::BadPredecessor { .. } => ("所替换的旧值不存在，请重做", "it replaces a value that it has not seen; rebase"),
+            Self::RecordFull => ("记录历史已满，请联系街道办公室", "the record's history is full; ask the office to compact it"),
+            Self::DocumentUnavailable => ("记录暂不可用，请稍后重发", "the record is not available just now; send again later"),
+            Self::NotYourGrid => ("该记录不在您的网格内", "the record is not in one of your grids"),
+            Self::UnknownGrid => ("没有这个网格", "the street has no such grid"),
+        };
+        match lang {
+            Lang::Zh => zh,
+            Lang::En => en,
+        }
+        .to_owned()
+    }
+}
+
+impl From<GateError> for Refusal {
+    fn from(error: GateError) -> Self {
+        Self::Gate(error)
+    }
+}
+
+/// Merges one change into the record, or says why not; a refusal leaves the record as it was.
+pub fn merge(target: &mut Target, change: &Change, context: &Context<'_>) -> Result<Merged, Refusal> {
+    if let Some(state) = &target.state {
+        if state.contains(change.hash) {
+            return Ok(Merged::Duplicate);
+        }
+        if context.generation != state.generation {
+            return Err(Refusal::StaleGeneration);
+        }
+        if context.kind != state.kind {
+            return Err(Refusal::KindMismatch);
+        }
+    }
+    if change.actor.device() != context.device {
+        return Err(Refusal::ForeignActor);
+    }
+    let accepted = match &target.state {
+        Some(state) => extend(state, target.document.as_mut(), change, context)?,
+        None => begin(change, context)?,
+    };
+    let note = match &mut target.document {
+        Some(document) => {
+            document.apply([change.bytes.as_slice()]).map_err(|_| Refusal::DocumentUnavailable)?;
+            Some(document)
+        }
+        None if change.edits_text() => {
+            // Only the creating change comes here: `extend` refuses an edit of the note without the document.
+            target.document = Some(Record::load(&change.bytes).map_err(|_| Refusal::DocumentUnavailable)?);
+            target.document.as_mut()
+        }
+        None => None,
+    };
+    let note = note.and_then(|document| document.note().ok().flatten());
+    let state = target.state.get_or_insert_with(|| RegisterState {
+        kind: context.kind,
+        generation: context.generation,
+        actors: Vec::new(),
+        history: Vec::new(),
+        heads: Vec::new(),
+        registers: BTreeMap::new(),
+        note_object: OpRef { counter: 0, actor: 0 },
+        note: String::new(),
+    });
+    state.accept(accepted, change, context);
+    if let Some(note) = note {
+        state.note = note;
+    }
+    Ok(Merged::Accepted)
+}
+
+/// What a checked change does to the state.
+struct Accepted {
+    deps: Vec<u32>,
+    registers: BTreeMap<String, Register>,
+    note_object: Option<u32>,
+}
+
+impl RegisterState {
+    fn accept(&mut self, accepted: Accepted, change: &Change, context: &Context<'_>) {
+        let actor = self.intern(change.actor);
+        let at = self.history.len() as u32;
+        self.heads.retain(|head| !accepted.deps.contains(head));
+        self.heads.push(at);
+        self.history.push(Entry {
+            hash: change.hash,
+            actor,
+            seq: change.seq,
+            start_op: change.start_op,
+            ops: change.ops.len() as u32,
+            deps: accepted.deps,
+            time_seconds: change.time.map_or(0, DeviceTime::unix_seconds),
+            received_ms: context.received_at.unix_ms(),
+        });
+        self.registers.extend(accepted.registers);
+        if let Some(counter) = accepted.note_object {
+            self.note_object = OpRef { counter, actor };
+        }
+    }
+
+    fn intern(&mut self, actor: Actor) -> u32 {
+        let known = self.actors.iter().position(|known| *known == actor);
+        known.unwrap_or_else(|| {
+            self.actors.push(actor);
+            self.actors.len() - 1
+        }) as u32
+    }
+}
+
+/// What a change has seen: `None` is everything.
+struct Seen(Option<Vec<bool>>);
+
+impl Seen {
+    fn of(state: &RegisterState, deps: &[u32]) -> Self {
+        if state.heads.iter().all(|head| deps.contains(head)) {
+            return Self(None);
+        }
+        let mut seen = vec![false; state.history.len()];
+        let mut open = deps.to_vec();
+        while let Some(at) = open.pop() {
+            if !std::mem::replace(&mut seen[at as usize], true) {
+                open.extend(&state.history[at as usize].deps);
+            }
+        }
+        Self(Some(seen))
+    }
+
+    fn contains(&self, at: usize) -> bool {
+        self.0.as_ref().is_none_or(|seen| seen[at])
+    }
+}
+
+/// Checks the change that creates a record.
+fn begin(change: &Change, context: &Context<'_>) -> Result<Accepted, Refusal> {
+    if !change.deps.is_empty() {
+        return Err(Refusal::DependencyMissing);
+    }
+    if context.generation != 1 {
+        return Err(Refusal::StaleGeneration);
+    }
+    if change.seq != 1 {
+        return Err(Refusal::SequenceGap);
+    }
+    if change.start_op != 1 {
+        return Err(Refusal::BadStartOp);
+    }
+    let fold = Fold::new(None, Seen(None), change, context).run(None)?;
+    let written = |key: &str| fold.registers.get(key).and_then(|register| register.visible.last()).map(|visible| &visible.value);
+    for field in context.kind.fields().iter().filter(|field| field.required) {
+        let missing = if field.merge == MergeRule::Text { fold.note_object.is_none() } else { written(field.name).is_none() };
+        if missing {
+            return Err(Refusal::field(field.name, FieldError::Missing));
+        }
+    }
+    if written("kind") != Some(&StoredScalar::Str(context.kind.as_str().to_owned())) {
+        return Err(Refusal::KindMismatch);
+    }
+    if written("street") != Some(&StoredScalar::Str(context.street.as_str().to_owned())) {
+        return Err(Refusal::WrongStreet);
+    }
+    Ok(Accepted { deps: Vec::new(), registers: fold.registers, note_object: fold.note_object })
+}
+
+/// Checks a change of a record that exists.
+fn extend(
+    state: &RegisterState,
+    document: Option<&mut Record>,
+    change: &Change,
+    context: &Context<'_>,
+) -> Result<Accepted, Refusal> {
+    if change.deps.is_empty() {
+        return Err(Refusal::RecordExists);
+    }
+    let known_actor = state.actors.iter().position(|actor| *actor == change.actor).map(|at| at as u32);
+    if state.history.len() >= limits::RECORD_CHANGES_MAX
+        || (known_actor.is_none() && state.actors.len() >= limits::RECORD_ACTORS_MAX)
+    {
+        return Err(Refusal::RecordFull);
+    }
+    let last = known_actor.and_then(|actor| state.last_of(actor));
+    let last_seq = last.map_or(0, |at| state.history[at].seq);
+    if change.seq <= last_seq {
+        return Err(Refusal::ActorForked);
+    }
+    if change.seq > last_seq + 1 {
+        return Err(Refusal::SequenceGap);
+    }
+    let deps = change
+        .deps
+        .iter()
+        .map(|hash| state.index_of(*hash).map(|at| at as u32).ok_or(Refusal::DependencyMissing))
+        .collect::<Result<Vec<_>, _>>()?;
+    let seen = Seen::of(state, &deps);
+    if last.is_some_and(|at| !seen.contains(at)) {
+        return Err(Refusal::ActorForked);
+    }
+    let max_op = state.history.iter().enumerate().filter(|(at, _)| seen.contains(*at)).map(|(_, entry)| entry.start_op + entry.ops - 1);
+    if change.start_op != max_op.max().unwrap_or(0) + 1 {
+        return Err(Refusal::BadStartOp);
+    }
+    let elements = match document {
+        Some(document) if change.edits_text() => Some(document.note_elements().map_err(|_| Refusal::DocumentUnavailable)?),
+        _ => None,
+    };
+    let fold = Fold::new(Some(state), seen, change, context).run(elements)?;
+    Ok(Accepted { deps, registers: fold.registers, note_object: None })
+}
+
+/// The operations of one change, applied one after another to copies of the registers they touch.
+struct Fold<'f> {
+    state: Option<&'f RegisterState>,
+    seen: Seen,
+    change: &'f Change,
+    context: &'f Context<'f>,
+    /// Index that the author has, or will have, in the actor table.
+    author: u32,
+    registers: BTreeMap<String, Register>,
+    note_object: Option<u32>,
+    new_elements: BTreeSet<u32>,
+}
+
+impl<'f> Fold<'f> {
+    fn new(state: Option<&'f RegisterState>, seen: Seen, change: &'f Change, context: &'f Context<'f>) -> Self {
+        let author = state.map_or(0, |state| {
+            state.actors.iter().position(|actor| *actor == change.actor).unwrap_or(state.actors.len()) as u32
+        });
+        Self { state, seen, change, context, author, registers: BTreeMap::new(), note_object: None, new_elements: BTreeSet::new() }
+    }
+
+    /// `elements`: every element of the note so far, where the change edits it.
+    fn run(mut self, elements: Option<BTreeSet<OpId>>) -> Result<Self, Refusal> {
+        let creating = self.state.is_none();
+        for (index, op) in self.change.ops.iter().enumerate() {
+            let id = OpRef { counter: self.change.start_op + index as u32, actor: self.author };
+            match &op.action {
+                Action::Put { key, value } => self.write(key, Some(value), &op.pred, id)?,
+                Action::Delete { key } => self.write(key, None, &op.pred, id)?,
+                Action::MakeText { key } => {
+                    if !creating || key != NOTE || !op.pred.is_empty() {
+                        return Err(Refusal::Gate(GateError::NestedObject { key: key.clone() }));
+                    }
+                    authority::check_note(self.context.kind, self.context.role, creating).map_err(|error| Refusal::field(NOTE, error))?;
+                    self.note_object = Some(id.counter);
+                }
+                Action::Insert { object, after, .. } => {
+                    self.check_note_edit(*object, *after, id.counter, elements.as_ref())?;
+                    self.new_elements.insert(id.counter);
+                }
+                Action::Remove { object, element } => self.check_note_edit(*object, Some(*element), id.counter, elements.as_ref())?,
+            }
+        }
+        self.check_note_length()?;
+        self.check_consent()?;
+        let before = self.state.map_or(0, |state| state.registers.len());
+        if before + self.registers.len() > limits::RECORD_KEYS_MAX {
+            return Err(Refusal::RecordFull);
+        }
+        Ok(self)
+    }
+
+    fn register(&mut self, key: &str) -> &mut Register {
+        let state = self.state;
+        self.registers
+            .entry(key.to_owned())
+            .or_insert_with(|| state.and_then(|state| state.registers.get(key)).cloned().unwrap_or_default())
+    }
+
+    fn write(&mut self, key: &str, value: Option<&Scalar>, pred: &[OpId], id: OpRef) -> Result<(), Refusal> {
+        let creating = self.state.is_none();
+        let field = authority::check_write(self.context.kind, self.context.role, creating, key, value)
+            .map_err(|error| Refusal::field(key, error))?;
+        let bad_predecessor = || Refusal::BadPredecessor { key: key.to_owned() };
+        let replaced = pred.iter().map(|op| self.find(*op).ok_or_else(bad_predecessor)).collect::<Result<Vec<_>, _>>()?;
+        let register = self.register(key);
+        let once = matches!(field.merge, MergeRule::WriteOnce | MergeRule::Log);
+        if once && !(pred.is_empty() && register.visible.is_empty() && register.overwritten.is_empty()) {
+            return Err(Refusal::field(key, FieldError::WriteOnce));
+        }
+        for op in replaced {
+            if let Some(at) = register.visible.iter().position(|visible| visible.op == op) {
+                register.visible.swap_remove(at);
+                register.overwritten.push(op);
+            } else if !register.overwritten.contains(&op) {
+                return Err(bad_predecessor());
+            }
+        }
+        if let Some(value) = value {
+            register.visible.push(Visible { op: id, value: value.into() });
+        }
+        if register.visible.len() > limits::REGISTER_VALUES_MAX || register.overwritten.len() > limits::REGISTER_OVERWRITTEN_MAX {
+            return Err(Refusal::RecordFull);
+        }
+        Ok(())
+    }
+
+    /// An operation that this change has seen, or made itself; which key it is on is the register's to say.
+    fn find(&self, op: OpId) -> Option<OpRef> {
+        if op.actor == self.change.actor && op.counter >= self.change.start_op {
+            return Some(OpRef { counter: op.counter, actor: self.author });
+        }
+        let state = self.state?;
+        let found = OpRef { counter: op.counter, actor: state.actors.iter().position(|actor| *actor == op.actor)? as u32 };
+        state.change_of(found).filter(|at| self.seen.contains(*at)).map(|_| found)
+    }
+
+    fn check_note_edit(
+        &self,
+        object: OpId,
+        element: Option<OpId>,
+        counter: u32,
+        elements: Option<&BTreeSet<OpId>>,
+    ) -> Result<(), Refusal> {
+        let creating = self.state.is_none();
+        authority::check_note(self.context.kind, self.context.role, creating).map_err(|error| Refusal::field(NOTE, error))?;
+        let own = |op: OpId| op.actor == self.change.actor && op.counter >= self.change.start_op && op.counter < counter;
+        let bad_predecessor = || Refusal::BadPredecessor { key: NOTE.to_owned() };
+        let is_note = match self.state {
+            None => own(object) && self.note_object == Some(object.counter),
+            Some(state) => state.op_id(state.note_object) == object,
+        };
+        if !is_note {
+            return Err(Refusal::Gate(GateError::NestedObject { key: NOTE.to_owned() }));
+        }
+        match (element, elements) {
+            (None, _) => Ok(()),
+            (Some(element), _) if own(element) => {
+                self.new_elements.contains(&element.counter).then_some(()).ok_or_else(bad_predecessor)
+            }
+            (Some(_), None) => Err(if creating { bad_predecessor() } else { Refusal::DocumentUnavailable }),
+            (Some(element), Some(elements)) => {
+                let known = elements.contains(&element) && self.find(element).is_some();
+                known.then_some(()).ok_or_else(bad_predecessor)
+            }
+        }
+    }
+
+    /// One edit may not leave the note longer than allowed; concurrent edits together may, and then only shorter ones are accepted.
+    fn check_note_length(&self) -> Result<(), Refusal> {
+        let (mut inserted, mut removed) = (0, 0);
+        for op in &self.change.ops {
+            match &op.action {
+                Action::Insert { text, .. } => inserted += text.chars().count(),
+                Action::Remove { .. } => removed += 1,
+                Action::Put { .. } | Action::Delete { .. } | Action::MakeText { .. } => {}
+            }
+        }
+        let before = self.state.map_or(0, |state| state.note.chars().count());
+        if inserted > removed && (before + inserted).saturating_sub(removed) > limits::NOTE_CHARS_MAX {
+            return Err(Refusal::field(NOTE, FieldError::TooLong(limits::NOTE_CHARS_MAX)));
+        }
+        Ok(())
+    }
+
+    /// A party status may be written only with its person's consent on record; a withdrawal wins over every grant.
+    fn check_consent(&self) -> Result<(), Refusal> {
+        for (key, register) in &self.registers {
+            let wrote = register.visible.iter().any(|visible| visible.op.actor == self.author && visible.op.counter >= self.change.start_op);
+            if let Some(contact) = consent_needed(key).filter(|_| wrote)
+                && !self.consent_given(contact)
+            {
+                return Err(Refusal::field(key, FieldError::ConsentMissing));
+            }
+        }
+        Ok(())
+    }
+
+    fn consent_given(&self, contact: EntryId) -> bool {
+        let stored = self.state.map(|state| &state.registers);
+        let text = |key: &str| {
+            let register = self.registers.get(key).or_else(|| stored?.get(key))?;
+            register.visible.iter().find_map(|visible| match &visible.value {
+                StoredScalar::Str(text) => Some(text.as_str()),
+                StoredScalar::Bool(_) | StoredScalar::Int(_) => None,
+            })
+        };
+        let contact = contact.to_string();
+        let keys = self.registers.keys().chain(stored.into_iter().flat_map(BTreeMap::keys));
+        let entries = keys.filter_map(|key| key.strip_prefix("consent/")?.strip_suffix("/contact"));
+        let decisions: Vec<_> = entries
+            .filter(|entry| text(&format!("consent/{entry}/contact")) == Some(contact.as_str()))
+            .filter(|entry| text(&format!("consent/{entry}/scope")) == Some(PARTY_STATUS))
+            .map(|entry| text(&format!("consent/{entry}/decision")))
+            .collect();
+        decisions.contains(&Some("grant")) && !decisions.contains(&Some("withdraw"))
+    }
+}
+
+/// The field, and the consent scope, that needs consent.
+pub const PARTY_STATUS: &str = "party_status";
+
+/// The contact whose consent a write to `key` needs.
+fn consent_needed(key: &str) -> Option<EntryId> {
+    match crate::catalogue::Key::parse(key)? {
+        crate::catalogue::Key::Entry { list: "contacts", entry, field: PARTY_STATUS } => Some(entry),
+        _ => None,
+    }
+}
