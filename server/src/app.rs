@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
+    auth::Auth,
     clock::{Clock, Entropy},
     config::ServeConfig,
     store::deployment::{self, ClusterNote},
@@ -24,6 +25,7 @@ pub struct Parts {
     pub clock: Clock,
     pub entropy: Entropy,
     pub config: Arc<ServeConfig>,
+    pub auth: Auth,
     /// Cancelled when the server begins to stop: endless streams and background passes end by themselves.
     pub stopping: CancellationToken,
 }
@@ -55,6 +57,6 @@ impl App {
             ),
             ClusterNote::First | ClusterNote::Same => {}
         }
-        Ok(Self(Arc::new(Parts { pool, clock, entropy, config, stopping: CancellationToken::new() })))
+        Ok(Self(Arc::new(Parts { pool, clock, entropy, config, auth: Auth::new(), stopping: CancellationToken::new() })))
     }
 }

@@ -1,23 +1,56 @@
 //! Lianka's server, as a library: the map of the pipeline.
 
 pub mod app;
+pub mod auth;
 pub mod clock;
 pub mod config;
 pub mod embedded_postgres;
 pub mod error;
+pub mod fields;
 pub mod health;
+pub mod http;
 pub mod store;
 pub mod telemetry;
 
-use axum::{Router, middleware};
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    middleware,
+    routing::{delete, get, post, put},
+};
 
-use crate::app::App;
+use crate::{
+    app::App,
+    http::{accounts, devices, openapi, streets, tokens},
+};
 
-/// Every route that phones and desks may call, with all layers on.
+/// Every route that phones and desks may call, with all layers on. Who may call it stands in [`auth::access::ACCESS`].
 pub fn router(app: App) -> Router {
-    Router::new()
+    let json = Router::new()
+        .route("/v1/sessions", post(tokens::sign_in))
+        .route("/v1/tokens", post(tokens::refresh))
+        .route("/.well-known/jwks.json", get(tokens::jwks))
+        .route("/v1/enrolments", post(devices::create_enrolment))
+        .route("/v1/devices", post(devices::enrol).get(devices::list))
+        .route("/v1/devices/{device}", delete(devices::revoke))
+        .route("/v1/users", post(accounts::create).get(accounts::list))
+        .route("/v1/streets", post(streets::create).get(streets::list))
+        .route("/v1/streets/{street}", get(streets::show))
+        .route("/v1/streets/{street}/grids", post(streets::create_grid).get(streets::list_grids))
+        .route("/v1/streets/{street}/roads", post(streets::add_roads).get(streets::list_roads))
+        .route("/v1/streets/{street}/assignments/{username}", put(accounts::assign).get(accounts::assigned))
+        .route("/v1/openapi.json", get(openapi::json))
+        .route("/v1/docs", get(openapi::page))
+        .route("/v1/docs/page.js", get(openapi::script))
         .merge(health::routes())
+        .layer(DefaultBodyLimit::max(http::JSON_BODY_BYTES_MAX));
+
+    // Layers run from the last to the first: observe, frame, catch_panic, gate, handler.
+    json.route_layer(middleware::from_fn_with_state(app.clone(), auth::gate))
+        .fallback(http::not_found)
+        .method_not_allowed_fallback(http::method_not_allowed)
         .layer(telemetry::catch_panic())
+        .layer(middleware::from_fn_with_state(app.clone(), http::frame))
         .layer(middleware::from_fn_with_state(app.clone(), telemetry::observe))
         .with_state(app)
 }

@@ -1,0 +1,262 @@
+//! AUTH: bearer token → [`Principal`].
+//!
+//! In: a request and the route it matched. Out: who asks, or a refusal. Also everything that makes tokens: enrolment codes, passwords,
+//! refresh chains and signing keys.
+//!
+//! Invariants:
+//! - [`gate`] runs before every matched route and admits only whom [`access::ACCESS`] names; a route without a row there is refused.
+//! - Role, street and revocation come from the database at each request, never from the token: a change takes effect at once.
+//! - A [`Principal`] is made here and nowhere else, and a [`StreetScope`] only by a principal: whoever holds one has been let in.
+//! - Secrets (codes, refresh tokens, passwords) are stored hashed, are never logged, and stand in no error.
+
+pub mod access;
+mod access_token;
+mod attempts;
+mod enrolment;
+mod password;
+mod session;
+mod signing_keys;
+
+use axum::{
+    extract::{FromRequestParts, MatchedPath, RawPathParams, Request, State},
+    http::{HeaderMap, header, request},
+    middleware::Next,
+    response::Response,
+};
+use lianka_sync_core::{
+    authority::Role,
+    id::{DeviceId, StreetCode},
+};
+
+pub use enrolment::{Enrolment, create_enrolment};
+pub use session::{GridView, Session, StreetGridsView, UserView, enrol, refresh, sign_in};
+pub use signing_keys::Key;
+
+use crate::{
+    app::App,
+    clock::{Clock, Entropy},
+    error::{ApiError, ErrorCode},
+    fields,
+    store::{
+        accounts::{self, NewAccount},
+        devices,
+    },
+};
+
+/// What AUTH keeps in memory: nothing that a second server would miss.
+#[derive(Debug)]
+pub struct Auth {
+    pub(crate) keys: signing_keys::SigningKeys,
+    passwords: password::Passwords,
+    attempts: attempts::Attempts,
+}
+
+impl Auth {
+    /// Installs the process's `EdDSA` provider for tokens; the rest fills itself as requests come.
+    pub fn new() -> Self {
+        access_token::install_provider();
+        Self { keys: signing_keys::SigningKeys::default(), passwords: password::Passwords::new(), attempts: attempts::Attempts::default() }
+    }
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Who asks. Taken by a handler as an extractor; only [`gate`] makes one.
+#[derive(Clone, Debug)]
+pub struct Principal {
+    username: String,
+    role: Role,
+    device: DeviceId,
+    home_street: Option<StreetCode>,
+    wipe: bool,
+}
+
+impl Principal {
+    /// The account's name.
+    pub fn username(&self) -> &str {
+        &self.username
+    }
+
+    /// The account's role now.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The phone or desk that asks: the only device whose changes it may send.
+    pub fn device(&self) -> DeviceId {
+        self.device
+    }
+
+    /// The only street of the account; `None`: every street of the deployment.
+    pub fn home_street(&self) -> Option<&StreetCode> {
+        self.home_street.as_ref()
+    }
+
+    /// The device is revoked and to be wiped: its changes are held, it gets no data. Seen only on routes that [`access::ACCESS`] opens to it.
+    pub fn wipe(&self) -> bool {
+        self.wipe
+    }
+
+    /// The right to work in `street`, or `wrong_street`, whether or not there is such a street.
+    pub fn in_street(&self, street: &StreetCode) -> Result<StreetScope, ApiError> {
+        match &self.home_street {
+            Some(home) if home != street => Err(ApiError::new(ErrorCode::WrongStreet)),
+            _ => Ok(StreetScope { street: street.clone() }),
+        }
+    }
+}
+
+/// Proof that the principal may work in this street.
+#[derive(Clone, Debug)]
+pub struct StreetScope {
+    street: StreetCode,
+}
+
+impl StreetScope {
+    /// The street.
+    pub fn street(&self) -> &StreetCode {
+        &self.street
+    }
+}
+
+/// Middleware before every route: lets in whom the table names, and no one by omission.
+pub async fn gate(
+    State(app): State<App>,
+    path: MatchedPath,
+    params: RawPathParams,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let rule = access::rule(request.method(), path.as_str())
+        .ok_or_else(|| ApiError::internal(format!("{} {} has no row in auth::access::ACCESS", request.method(), path.as_str())))?;
+    if rule.who.is_anyone() {
+        return Ok(next.run(request).await);
+    }
+    let principal = authenticate(&app, request.headers()).await?;
+    if principal.wipe && !rule.wiped_devices {
+        return Err(ApiError::new(ErrorCode::DeviceRevoked));
+    }
+    if !rule.who.admits(principal.role) {
+        return Err(ApiError::new(ErrorCode::WrongRole));
+    }
+    if let Some((_, street)) = params.iter().find(|(name, _)| *name == "street") {
+        let street: StreetCode = street.parse().map_err(|_| ApiError::new(ErrorCode::NotFound))?;
+        let scope = principal.in_street(&street)?;
+        request.extensions_mut().insert(scope);
+    }
+    request.extensions_mut().insert(principal);
+    Ok(next.run(request).await)
+}
+
+async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Principal, ApiError> {
+    let token = bearer(headers).ok_or_else(|| ApiError::new(ErrorCode::Unauthenticated))?;
+    let claims = access_token::verify(app, token).await?;
+    let mut conn = app.pool.acquire().await?;
+    let standing = devices::standing(&mut conn, claims.device, &claims.sub).await?.ok_or_else(|| ApiError::new(ErrorCode::TokenInvalid))?;
+    if standing.disabled {
+        return Err(ApiError::new(ErrorCode::AccountDisabled));
+    }
+    if standing.revoked && !standing.wipe {
+        return Err(ApiError::new(ErrorCode::DeviceRevoked));
+    }
+    Ok(Principal {
+        username: claims.sub,
+        role: standing.role,
+        device: claims.device,
+        home_street: standing.home_street,
+        wipe: standing.revoked && standing.wipe,
+    })
+}
+
+/// The token of the one `Authorization: Bearer …` header (RFC 6750, section 2.1).
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    (scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty()).then(|| token.trim())
+}
+
+impl<S: Sync> FromRequestParts<S> for Principal {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut request::Parts, _: &S) -> Result<Self, ApiError> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| ApiError::internal("a Principal was asked for on a route open to anyone"))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for StreetScope {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut request::Parts, _: &S) -> Result<Self, ApiError> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| ApiError::internal("a StreetScope was asked for on a route without {street}"))
+    }
+}
+
+/// Why [`create_admin`] made no account.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateAdminError {
+    #[error("{field} breaks the rule {rule}")]
+    Invalid { field: String, rule: &'static str },
+    #[error("the username is taken")]
+    Taken,
+    #[error("the store refused")]
+    Store(#[from] sqlx::Error),
+    #[error("the password could not be hashed")]
+    Hash(#[source] argon2::password_hash::Error),
+}
+
+/// Makes an admin of the whole deployment: how the first one comes to be. Takes no `App`, so that it also works beside a running server.
+pub async fn create_admin(
+    pool: &sqlx::PgPool,
+    clock: &Clock,
+    entropy: &Entropy,
+    username: &str,
+    display_name: &str,
+    password: String,
+) -> Result<(), CreateAdminError> {
+    let invalid = |broken: fields::Broken| CreateAdminError::Invalid { field: broken.field.into_owned(), rule: broken.rule };
+    let username = fields::username("username", username).map_err(invalid)?;
+    let display_name = fields::text("display_name", display_name, fields::NAME_CHARS_MAX).map_err(invalid)?;
+    fields::password("password", &password).map_err(invalid)?;
+    let hash = password::hash_blocking(&password, entropy.bytes()).map_err(CreateAdminError::Hash)?;
+    let account =
+        NewAccount { username: &username, display_name: &display_name, role: Role::Admin, street: None, password_hash: Some(&hash) };
+    let mut conn = pool.acquire().await?;
+    if accounts::insert(&mut conn, &account, clock.now()).await? { Ok(()) } else { Err(CreateAdminError::Taken) }
+}
+
+/// The argon2id hash of a new account's password.
+pub(crate) async fn hash_password(app: &App, password: &str) -> Result<String, ApiError> {
+    app.auth.passwords.hash(password, app.entropy.bytes()).await
+}
+
+/// Whether `password` is the one that `hash` was made of.
+pub(crate) async fn password_matches(app: &App, password: &str, hash: Option<String>) -> Result<bool, ApiError> {
+    app.auth.passwords.matches(password, hash).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+
+    #[test]
+    fn bearer_takes_one_well_formed_header_only() {
+        let headers = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::AUTHORIZATION, HeaderValue::from_static(value));
+            }
+            headers
+        };
+        assert_eq!(bearer(&headers(&["Bearer abc"])), Some("abc"));
+        assert_eq!(bearer(&headers(&["bearer abc"])), Some("abc"));
+        for bad in [&[][..], &["Bearer "], &["Basic abc"], &["abc"], &["Bearer a", "Bearer b"]] {
+            assert_eq!(bearer(&headers(bad)), None, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Who may call what: one row for every route.
+//!
+//! [`gate`](super::gate) enforces the table, the `OpenAPI` document shows it, and the tests walk it with tokens of other roles and streets. A
+//! path with `{street}` is besides open only to principals of that street.
+
+use axum::http::Method;
+use lianka_sync_core::authority::Role;
+use lianka_sync_core::authority::Role::{Admin, Auditor, Officer, Reviewer, Secretary};
+
+/// Who a route is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// No token is looked at.
+    Anyone,
+    /// These roles.
+    Roles(&'static [Role]),
+}
+
+impl Who {
+    pub(super) fn is_anyone(self) -> bool {
+        self == Self::Anyone
+    }
+
+    /// Whether the role is among them.
+    pub fn admits(self, role: Role) -> bool {
+        match self {
+            Self::Anyone => true,
+            Self::Roles(roles) => roles.contains(&role),
+        }
+    }
+}
+
+/// A row of the table.
+#[derive(Debug)]
+pub struct Access {
+    pub method: Method,
+    /// As the router writes it.
+    pub path: &'static str,
+    pub who: Who,
+    /// Whether a revoked device that is to be wiped still gets in: it must be able to hand over its changes and be told.
+    pub wiped_devices: bool,
+}
+
+const fn row(method: Method, path: &'static str, who: Who) -> Access {
+    Access { method, path, who, wiped_devices: false }
+}
+
+const ANYONE: Who = Who::Anyone;
+const ADMIN: Who = Who::Roles(&[Admin]);
+const EVERY_ROLE: Who = Who::Roles(&[Secretary, Reviewer, Officer, Admin, Auditor]);
+
+/// Every route of the server.
+pub const ACCESS: &[Access] = &[
+    // Signing in
+    row(Method::POST, "/v1/devices", ANYONE),
+    row(Method::POST, "/v1/sessions", ANYONE),
+    row(Method::POST, "/v1/tokens", ANYONE),
+    row(Method::GET, "/.well-known/jwks.json", ANYONE),
+    row(Method::POST, "/v1/enrolments", ADMIN),
+    // Devices
+    row(Method::GET, "/v1/devices", ADMIN),
+    row(Method::DELETE, "/v1/devices/{device}", ADMIN),
+    // Accounts
+    row(Method::POST, "/v1/users", ADMIN),
+    row(Method::GET, "/v1/users", ADMIN),
+    // Streets
+    row(Method::POST, "/v1/streets", ADMIN),
+    row(Method::GET, "/v1/streets", EVERY_ROLE),
+    row(Method::GET, "/v1/streets/{street}", EVERY_ROLE),
+    row(Method::POST, "/v1/streets/{street}/grids", ADMIN),
+    row(Method::GET, "/v1/streets/{street}/grids", EVERY_ROLE),
+    row(Method::POST, "/v1/streets/{street}/roads", ADMIN),
+    row(Method::GET, "/v1/streets/{street}/roads", EVERY_ROLE),
+    row(Method::PUT, "/v1/streets/{street}/assignments/{username}", ADMIN),
+    row(Method::GET, "/v1/streets/{street}/assignments/{username}", ADMIN),
+    // Operation
+    row(Method::GET, "/healthz", ANYONE),
+    row(Method::GET, "/readyz", ANYONE),
+    // Documentation
+    row(Method::GET, "/v1/openapi.json", ANYONE),
+    row(Method::GET, "/v1/docs", ANYONE),
+    row(Method::GET, "/v1/docs/page.js", ANYONE),
+];
+
+/// The row for a request; `HEAD` is held to the row of `GET`, as the router answers it.
+pub fn rule(method: &Method, path: &str) -> Option<&'static Access> {
+    let method = if method == Method::HEAD { &Method::GET } else { method };
+    ACCESS.iter().find(|row| row.method == *method && row.path == path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_route_stands_twice() {
+        for (n, row) in ACCESS.iter().enumerate() {
+            assert!(ACCESS[..n].iter().all(|other| (&other.method, other.path) != (&row.method, row.path)), "{} {}", row.method, row.path);
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Access tokens: JWT (RFC 7519) signed with Ed25519 (RFC 8037), and nothing else.
+//!
+//! In: who, from where, for how long. Out: a compact token; and back, claims whose signature, algorithm, key, issuer, audience and expiry hold.
+//! The claims say who the bearer was when the token was made; what they may do now is the database's word.
+
+use jsonwebtoken::{
+    Algorithm, DecodingKey, EncodingKey, Header, Validation,
+    crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils},
+    errors::{Error as JwtError, ErrorKind},
+    signature,
+};
+use lianka_sync_core::{
+    authority::Role,
+    id::{DeviceId, StreetCode},
+};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::signing_keys::KeySet;
+use crate::{
+    app::App,
+    error::{ApiError, ErrorCode},
+    store::accounts::Account,
+};
+
+const ISSUER: &str = "lianka";
+const AUDIENCE: &str = "lianka";
+/// Ours have about 500 bytes; nobody should make us decode a book.
+const TOKEN_BYTES_MAX: usize = 4096;
+
+/// What a token says.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Claims {
+    iss: String,
+    aud: String,
+    /// Username.
+    pub sub: String,
+    pub device: DeviceId,
+    role: Role,
+    street: Option<StreetCode>,
+    iat: i64,
+    exp: i64,
+    jti: Uuid,
+}
+
+/// A token for `account` on `device`, and the seconds it lives.
+pub fn issue(app: &App, keys: &KeySet, account: &Account, device: DeviceId) -> Result<(String, u64), ApiError> {
+    let now = app.clock.now();
+    let lifetime_s = app.config.access_token_lifetime.as_secs();
+    let key = keys.signing(now).ok_or_else(|| ApiError::internal("no signing key is in force"))?;
+    let claims = Claims {
+        iss: ISSUER.into(),
+        aud: AUDIENCE.into(),
+        sub: account.username.clone(),
+        device,
+        role: account.role,
+        street: account.street.clone(),
+        iat: now.unix_seconds(),
+        exp: now.unix_seconds() + lifetime_s as i64,
+        jti: uuid::Builder::from_unix_timestamp_millis(now.unix_ms() as u64, &app.entropy.bytes()).into_uuid(),
+    };
+    let mut header = Header::new(Algorithm::EdDSA);
+    header.kid = Some(key.kid.clone());
+    let token = jsonwebtoken::encode(&header, &claims, &EncodingKey::from_ed_der(key.seed())).map_err(ApiError::internal)?;
+    Ok((token, lifetime_s))
+}
+
+/// The claims of a token that this deployment signed and that has not expired.
+pub async fn verify(app: &App, token: &str) -> Result<Claims, ApiError> {
+    let refuse = |why: &str| ApiError::new(ErrorCode::TokenInvalid).because(why.to_owned());
+    if token.len() > TOKEN_BYTES_MAX {
+        return Err(refuse("too long"));
+    }
+    // Read before it is verified: only to choose a key of ours by name.
+    let header = jsonwebtoken::decode_header(token).map_err(|_| refuse("unreadable header"))?;
+    if header.alg != Algorithm::EdDSA {
+        return Err(refuse("algorithm"));
+    }
+    let kid = header.kid.ok_or_else(|| refuse("no key id"))?;
+    let now = app.clock.now();
+    let key = app.auth.keys.verifying(app, &kid).await?.ok_or_else(|| refuse("unknown key"))?;
+    let claims = jsonwebtoken::decode::<Claims>(token, &DecodingKey::from_ed_der(&key), &validation())
+        .map_err(|error| ApiError::new(ErrorCode::TokenInvalid).because(error))?
+        .claims;
+    if claims.exp <= now.unix_seconds() {
+        return Err(ApiError::new(ErrorCode::TokenExpired));
+    }
+    Ok(claims)
+}
+
+fn validation() -> Validation {
+    let mut validation = Validation::new(Algorithm::EdDSA);
+    validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+    validation.set_issuer(&[ISSUER]);
+    validation.set_audience(&[AUDIENCE]);
+    // The library asks the machine's clock; `verify` asks the App's.
+    validation.validate_exp = false;
+    validation
+}
+
+/// Gives `jsonwebtoken` our Ed25519: its own back ends bring RSA and curves that nothing here may accept.
+pub fn install_provider() {
+    // Err: an earlier App of this process installed it already.
+    let _ = PROVIDER.install_default();
+}
+
+static PROVIDER: CryptoProvider = CryptoProvider {
+    signer_factory: |algorithm, key| match (algorithm, <&[u8; 32]>::try_from(key.as_bytes())) {
+        (Algorithm::EdDSA, Ok(seed)) => Ok(Box::new(Signer(ed25519_dalek::SigningKey::from_bytes(seed)))),
+        _ => unsupported(),
+    },
+    verifier_factory: |algorithm, key| match (algorithm, <&[u8; 32]>::try_from(key.try_get_as_bytes()?)) {
+        (Algorithm::EdDSA, Ok(public)) => {
+            let key = ed25519_dalek::VerifyingKey::from_bytes(public).map_err(|_| JwtError::from(ErrorKind::InvalidEddsaKey))?;
+            Ok(Box::new(Verifier(key)))
+        }
+        _ => unsupported(),
+    },
+    // Asked for only when the library itself makes JWKs; ours are made in signing_keys.
+    key_utils: KeyUtils {
+        rsa_pub_components_from_private_key: |_| unsupported(),
+        rsa_pub_components_from_public_key: |_| unsupported(),
+        ec_pub_components_from_private_key: |_, _| unsupported(),
+        ed_pub_components_from_private_key: |_, _| unsupported(),
+        compute_digest: |_, _| unsupported(),
+    },
+};
+
+fn unsupported<T>() -> Result<T, JwtError> {
+    Err(ErrorKind::UnsupportedAlgorithm.into())
+}
+
+struct Signer(ed25519_dalek::SigningKey);
+
+impl signature::Signer<Vec<u8>> for Signer {
+    fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, signature::Error> {
+        Ok(ed25519_dalek::Signer::sign(&self.0, message).to_bytes().to_vec())
+    }
+}
+
+impl JwtSigner for Signer {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::EdDSA
+    }
+}
+
+struct Verifier(ed25519_dalek::VerifyingKey);
+
+impl signature::Verifier<Vec<u8>> for Verifier {
+    fn verify(&self, message: &[u8], signature: &Vec<u8>) -> Result<(), signature::Error> {
+        let signature = ed25519_dalek::Signature::from_slice(signature).map_err(|_| signature::Error::new())?;
+        // Strict: no weak keys, one encoding per signature.
+        self.0.verify_strict(message, &signature).map_err(|_| signature::Error::new())
+    }
+}
+
+impl JwtVerifier for Verifier {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::EdDSA
+    }
+}

@@ -1,0 +1,274 @@
+//! Sessions: how a device comes to hold tokens, and keeps holding them.
+//!
+//! In: an enrolment code, a password, or a refresh token. Out: a [`Session`], the same shape for all three.
+//!
+//! A device holds a chain of refresh tokens, each good for one exchange. Seeing a spent one again means that two parties hold the chain,
+//! so the device is revoked. One case is honest: the answer was lost on the way and the phone asks again with the token it has. So the same
+//! token may be exchanged again within a minute, as long as none of the tokens given for it has been used; the first of them that is used
+//! spends the others, so a thief and a phone cannot both go on.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use lianka_sync_core::{
+    authority::Role,
+    id::{DeviceId, StreetCode},
+    time::ServerTime,
+};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use sqlx::PgConnection;
+use utoipa::ToSchema;
+
+use super::{access_token, enrolment, signing_keys::KeySet};
+use crate::{
+    app::App,
+    error::{ApiError, ErrorCode},
+    fields,
+    store::{
+        accounts, devices,
+        streets::{self, StreetGrids},
+        tokens::{self, RefreshToken},
+    },
+};
+
+/// How long after an exchange the same token may be exchanged again.
+const GRACE_MS: i64 = 60_000;
+/// How long a spent token is remembered: one shown later is refused, but gives no alarm.
+const SPENT_KEPT_MS: i64 = 30 * 86_400_000;
+/// Where a password was typed, and the platform that no phone may claim.
+const DESK: &str = "desk";
+
+/// Tokens of a device, and what its user works on.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Session {
+    #[schema(value_type = String, format = Uuid)]
+    pub device_id: DeviceId,
+    /// Bearer token, a JWT.
+    pub access_token: String,
+    /// Seconds until the access token expires.
+    pub expires_in: u64,
+    /// Good for one exchange at `POST /v1/tokens`.
+    pub refresh_token: String,
+    pub user: UserView,
+    /// Secretaries: their grids. Others: every grid of the streets they oversee.
+    pub streets: Vec<StreetGridsView>,
+}
+
+/// Who signed in.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct UserView {
+    pub username: String,
+    pub display_name: String,
+    #[schema(value_type = String)]
+    pub role: Role,
+}
+
+/// A street and grids of it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct StreetGridsView {
+    #[schema(value_type = String, example = "310104003")]
+    pub street: StreetCode,
+    pub name: String,
+    pub district: String,
+    pub grids: Vec<GridView>,
+}
+
+/// A grid.
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct GridView {
+    pub grid: String,
+    pub name: String,
+    pub area: String,
+}
+
+impl From<streets::Grid> for GridView {
+    fn from(grid: streets::Grid) -> Self {
+        Self { grid: grid.grid, name: grid.name, area: grid.area }
+    }
+}
+
+impl From<StreetGrids> for StreetGridsView {
+    fn from(StreetGrids { street, grids }: StreetGrids) -> Self {
+        Self { street: street.street, name: street.name, district: street.district, grids: grids.into_iter().map(Into::into).collect() }
+    }
+}
+
+/// Spends an enrolment code for a new device. Unknown, used and expired codes are refused alike.
+pub async fn enrol(app: &App, code: &str, name: &str, platform: &str) -> Result<Session, ApiError> {
+    let name = fields::text("name", name, fields::NAME_CHARS_MAX)?;
+    let platform = fields::text("platform", platform, 32)?;
+    if platform == DESK {
+        return Err(ApiError::invalid_field("platform", "reserved").detail("desk 仅用于密码登录。", "desk is for signing in by password."));
+    }
+    let now = app.clock.now();
+    let keys = app.auth.keys.current(app).await?;
+    let mut tx = app.pool.begin().await?;
+    let username =
+        tokens::spend_enrolment(&mut tx, &enrolment::hash(code), now).await?.ok_or_else(|| ApiError::new(ErrorCode::EnrolmentRefused))?;
+    let session = open(app, &keys, &mut tx, &username, &name, &platform, now).await?;
+    tx.commit().await?;
+    Ok(session)
+}
+
+/// Opens a desk with a password. An unknown user, one without a password, a disabled one and a wrong password are refused alike, after the
+/// same work.
+pub async fn sign_in(app: &App, username: &str, password: &str, name: Option<&str>) -> Result<Session, ApiError> {
+    let name = fields::text("name", name.unwrap_or(DESK), fields::NAME_CHARS_MAX)?;
+    let now = app.clock.now();
+    // Something that cannot be a username is an unknown user too; Postgres is not asked, because it refuses some such texts.
+    let username = fields::username("username", username).ok();
+    let key = username.as_deref().unwrap_or_default();
+    app.auth.attempts.admit(key, now)?;
+    let hash = match &username {
+        Some(username) => accounts::password_hash(&mut *app.pool.acquire().await?, username).await?,
+        None => None,
+    };
+    let fits = app.auth.passwords.matches(password, hash).await?;
+    let Some(username) = username.filter(|_| fits) else { return Err(ApiError::new(ErrorCode::BadCredentials)) };
+    app.auth.attempts.forget(&username);
+    let keys = app.auth.keys.current(app).await?;
+    let mut tx = app.pool.begin().await?;
+    let session = open(app, &keys, &mut tx, &username, &name, DESK, now).await?;
+    tx.commit().await?;
+    Ok(session)
+}
+
+/// What a refresh token is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Worth {
+    /// Unspent: the next of the chain, issued at this time.
+    Next(ServerTime),
+    /// Spent a moment ago, and nothing given for it was used: another for the same exchange, issued at this time.
+    Again(ServerTime),
+    /// Two parties hold the chain.
+    Reused,
+    Expired,
+}
+
+fn worth(token: &RefreshToken, successor_used: bool, now: ServerTime) -> Worth {
+    if token.expires_at <= now {
+        return Worth::Expired;
+    }
+    match token.spent_at {
+        // Later than its predecessor even on a clock that stands still: the order of issue is the order of the chain.
+        None => Worth::Next(now.max(ServerTime::from_unix_ms(token.issued_at.unix_ms() + 1))),
+        Some(spent_at) if !successor_used && now.unix_ms() - spent_at.unix_ms() <= GRACE_MS => Worth::Again(now.max(spent_at)),
+        Some(_) => Worth::Reused,
+    }
+}
+
+/// Exchanges a refresh token. A revoked device that is to be wiped still gets tokens: it must reach `/sync` to be told.
+pub async fn refresh(app: &App, refresh_token: &str) -> Result<Session, ApiError> {
+    let invalid = || ApiError::new(ErrorCode::RefreshInvalid);
+    let now = app.clock.now();
+    let hash = hash_of(refresh_token);
+    let keys = app.auth.keys.current(app).await?;
+    let mut tx = app.pool.begin().await?;
+    let device = tokens::refresh_token(&mut tx, &hash).await?.ok_or_else(invalid)?.device;
+    let username = devices::lock(&mut tx, device).await?;
+    // Read again: another exchange of this device may have ended while we waited for the lock.
+    let token = tokens::refresh_token(&mut tx, &hash).await?.ok_or_else(invalid)?;
+    let standing = devices::standing(&mut tx, device, &username).await?.ok_or_else(invalid)?;
+    if standing.disabled {
+        return Err(ApiError::new(ErrorCode::AccountDisabled));
+    }
+    if standing.revoked && !standing.wipe {
+        return Err(ApiError::new(ErrorCode::DeviceRevoked));
+    }
+    let successor_used = match token.spent_at {
+        Some(spent_at) => tokens::successor_used(&mut tx, device, spent_at).await?,
+        None => false,
+    };
+    let issued_at = match worth(&token, successor_used, now) {
+        Worth::Expired => return Err(invalid()),
+        Worth::Reused => {
+            tokens::spend_refresh_tokens(&mut tx, device, now, kept_since(now)).await?;
+            devices::revoke(&mut tx, None, device, false, now).await?;
+            tx.commit().await?;
+            tracing::warn!(%device, "a refresh token was used twice: device revoked");
+            return Err(ApiError::new(ErrorCode::RefreshReused));
+        }
+        Worth::Next(issued_at) => {
+            tokens::spend_refresh_tokens(&mut tx, device, issued_at, kept_since(now)).await?;
+            issued_at
+        }
+        Worth::Again(issued_at) => issued_at,
+    };
+    let mut session = session(app, &keys, &mut tx, &username, device, issued_at).await?;
+    tx.commit().await?;
+    if standing.wipe {
+        session.streets.clear();
+    }
+    Ok(session)
+}
+
+fn kept_since(now: ServerTime) -> ServerTime {
+    ServerTime::from_unix_ms(now.unix_ms() - SPENT_KEPT_MS)
+}
+
+async fn open(
+    app: &App,
+    keys: &KeySet,
+    tx: &mut PgConnection,
+    username: &str,
+    name: &str,
+    platform: &str,
+    now: ServerTime,
+) -> Result<Session, ApiError> {
+    let device = DeviceId::new_v7(now.unix_ms() as u64, app.entropy.bytes());
+    devices::insert(tx, device, username, name, platform, now).await?;
+    session(app, keys, tx, username, device, now).await
+}
+
+// The keys are handed in: looking for them here would wait for a second connection while holding one.
+async fn session(
+    app: &App,
+    keys: &KeySet,
+    tx: &mut PgConnection,
+    username: &str,
+    device: DeviceId,
+    issued_at: ServerTime,
+) -> Result<Session, ApiError> {
+    let account = accounts::find(tx, username).await?.ok_or_else(|| ApiError::internal("the account of a device is missing"))?;
+    let refresh_token = URL_SAFE_NO_PAD.encode(app.entropy.bytes::<32>());
+    let expires_at = ServerTime::from_unix_ms(issued_at.unix_ms() + app.config.refresh_token_lifetime.as_millis() as i64);
+    tokens::insert_refresh_token(tx, &hash_of(&refresh_token), device, issued_at, expires_at).await?;
+    let oversees = account.role != Role::Secretary;
+    let streets = streets::streets_of(tx, username, account.street.as_ref(), oversees).await?;
+    let (access_token, expires_in) = access_token::issue(app, keys, &account, device)?;
+    Ok(Session {
+        device_id: device,
+        access_token,
+        expires_in,
+        refresh_token,
+        user: UserView { username: account.username, display_name: account.display_name, role: account.role },
+        streets: streets.into_iter().map(Into::into).collect(),
+    })
+}
+
+/// 256 random bits need no slow hash.
+fn hash_of(refresh_token: &str) -> [u8; 32] {
+    Sha256::digest(refresh_token.as_bytes()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refresh_token_is_worth_one_exchange_and_a_minute_of_grace() {
+        let at = |seconds: i64| ServerTime::from_unix_seconds(1_000_000 + seconds);
+        let token = |spent_at| RefreshToken { device: DeviceId(uuid::Uuid::nil()), issued_at: at(0), expires_at: at(1000), spent_at };
+        for (spent_at, successor_used, now, expected) in [
+            (None, false, at(10), Worth::Next(at(10))),
+            (None, false, at(0), Worth::Next(ServerTime::from_unix_ms(at(0).unix_ms() + 1))),
+            (None, false, at(1000), Worth::Expired),
+            (Some(at(10)), false, at(11), Worth::Again(at(11))),
+            (Some(at(10)), false, at(70), Worth::Again(at(70))),
+            (Some(at(10)), false, at(71), Worth::Reused),
+            (Some(at(10)), true, at(11), Worth::Reused),
+            (Some(at(10)), true, at(1000), Worth::Expired),
+        ] {
+            assert_eq!(worth(&token(spent_at), successor_used, now), expected, "{spent_at:?} {successor_used} {now}");
+        }
+    }
+}

@@ -1,0 +1,397 @@
+//! Refusals and failures as RFC 9457 problem documents.
+//!
+//! In: whatever went wrong. Out: `application/problem+json` with `type`, `title`, `status`, `detail`, `code`, `retryable`, `request_id` and,
+//! where one value is to blame, `field` and `rule`.
+//!
+//! Invariants: the table below is the only place that maps a code to status, retryability, log level and words; a 5xx body says nothing about
+//! its cause, which is logged once, by [`http::frame`](crate::http::frame), under the request id that the body carries; `docs/protocol.md`
+//! lists exactly [`ErrorCode::ALL`].
+
+use std::borrow::Cow;
+
+use axum::{
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use tracing::Level;
+use utoipa::ToSchema;
+
+use crate::config::Lang;
+
+/// Chinese and English words for the same thing.
+#[derive(Clone, Debug)]
+pub struct Text {
+    pub zh: Cow<'static, str>,
+    pub en: Cow<'static, str>,
+}
+
+impl Text {
+    fn in_language(&self, language: Lang) -> &str {
+        match language {
+            Lang::Zh => &self.zh,
+            Lang::En => &self.en,
+        }
+    }
+}
+
+/// The language that `Accept-Language` (RFC 9110, section 12.5.4) likes best of zh and en; `default` where it names neither.
+pub fn language(headers: &HeaderMap, default: Lang) -> Lang {
+    let mut best = (default, 0.0_f32);
+    for header in headers.get_all(header::ACCEPT_LANGUAGE) {
+        for range in header.to_str().unwrap_or_default().split(',') {
+            let mut parts = range.split(';');
+            let tag = parts.next().unwrap_or_default().trim().to_ascii_lowercase();
+            let weight = parts.find_map(|p| p.trim().strip_prefix("q=")).map_or(1.0, |q| q.parse().unwrap_or(0.0));
+            let language = match tag.split('-').next() {
+                Some("zh") => Lang::Zh,
+                Some("en") => Lang::En,
+                _ => continue,
+            };
+            if weight > best.1 {
+                best = (language, weight);
+            }
+        }
+    }
+    best.0
+}
+
+/// What the table says about one code.
+#[derive(Debug)]
+pub struct Ruling {
+    /// As it stands in `code`.
+    pub code: &'static str,
+    pub status: StatusCode,
+    /// Whether the same request, sent again unchanged a little later, may succeed.
+    pub retryable: bool,
+    pub level: Level,
+    pub title: Text,
+    /// What the caller can do about it; stands in `detail` where nothing more exact is known.
+    pub advice: Text,
+}
+
+macro_rules! error_codes {
+    ($($variant:ident $code:literal $status:ident $retry:ident $level:ident: $zh:literal / $en:literal, $advice_zh:literal / $advice_en:literal;)*) => {
+        /// Every code a problem document can carry. Clients branch on these: one may be added, none may change its meaning.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum ErrorCode { $($variant),* }
+
+        impl ErrorCode {
+            /// All codes, in the order of the table.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The row of the table.
+            pub const fn ruling(self) -> &'static Ruling {
+                match self { $(Self::$variant => const { &Ruling {
+                    code: $code,
+                    status: StatusCode::$status,
+                    retryable: error_codes!(@$retry),
+                    level: Level::$level,
+                    title: Text { zh: Cow::Borrowed($zh), en: Cow::Borrowed($en) },
+                    advice: Text { zh: Cow::Borrowed($advice_zh), en: Cow::Borrowed($advice_en) },
+                } }),* }
+            }
+        }
+    };
+    (@retryable) => { true };
+    (@final) => { false };
+}
+
+// Code, status, whether to send it again, log level: title, then advice.
+error_codes! {
+    // Who is asking
+    Unauthenticated "unauthenticated" UNAUTHORIZED final DEBUG:
+        "请先登录" / "Not signed in", "请在 Authorization 头中带上访问令牌。" / "Send an access token in the Authorization header.";
+    TokenInvalid "token_invalid" UNAUTHORIZED final WARN:
+        "令牌无效" / "Token not valid", "请重新登录。" / "Sign in again.";
+    TokenExpired "token_expired" UNAUTHORIZED final DEBUG:
+        "令牌已过期" / "Token expired", "请用刷新令牌换取新的访问令牌。" / "Exchange the refresh token for a new access token.";
+    BadCredentials "bad_credentials" UNAUTHORIZED final WARN:
+        "用户名或密码不对" / "Wrong username or password", "请检查后再试。" / "Check both and try again.";
+    EnrolmentRefused "enrolment_refused" UNAUTHORIZED final WARN:
+        "注册码不可用" / "Enrolment code refused", "注册码有误、已用过或已过期，请向管理员要一个新的。" / "The code is wrong, used or expired: ask an admin for a new one.";
+    RefreshInvalid "refresh_invalid" UNAUTHORIZED final WARN:
+        "刷新令牌无效" / "Refresh token not valid", "请重新注册或登录；手机里未上传的修改仍然保留。" / "Enrol or sign in again; unsent edits stay on the phone.";
+    RefreshReused "refresh_reused" UNAUTHORIZED final WARN:
+        "刷新令牌被重复使用" / "Refresh token used twice", "为安全起见该设备已停用，请联系管理员。" / "The device was revoked to be safe: talk to an admin.";
+    DeviceRevoked "device_revoked" UNAUTHORIZED final INFO:
+        "设备已停用" / "Device revoked", "请联系管理员重新注册。" / "Ask an admin to enrol it again.";
+    AccountDisabled "account_disabled" UNAUTHORIZED final INFO:
+        "账号已停用" / "Account disabled", "请联系管理员。" / "Talk to an admin.";
+    WrongRole "wrong_role" FORBIDDEN final INFO:
+        "没有此项权限" / "Not allowed for your role", "请让有权限的同事操作。" / "Ask somebody whose role allows it.";
+    WrongStreet "wrong_street" FORBIDDEN final INFO:
+        "不属于您的街道" / "Not your street", "您只能操作本街道的数据。" / "You may only work on your own street.";
+
+    // What is asked
+    NotFound "not_found" NOT_FOUND final DEBUG:
+        "未找到" / "Not found", "这里没有您要找的内容。" / "There is nothing here, or nothing that you may see.";
+    MethodNotAllowed "method_not_allowed" METHOD_NOT_ALLOWED final DEBUG:
+        "不支持该方法" / "Method not allowed", "请看 Allow 响应头。" / "See the Allow header.";
+    UnsupportedMediaType "unsupported_media_type" UNSUPPORTED_MEDIA_TYPE final DEBUG:
+        "不支持该内容类型" / "Content type not supported", "此处需要 application/json。" / "This route takes application/json.";
+    NotAcceptable "not_acceptable" NOT_ACCEPTABLE final DEBUG:
+        "无法按要求的类型应答" / "Cannot answer in that type", "请看文档中支持的类型。" / "See the documentation for the types that can be sent.";
+    BodyTooLarge "body_too_large" PAYLOAD_TOO_LARGE final INFO:
+        "内容过大" / "Body too large", "请分成几次发送。" / "Send it in several parts.";
+    Malformed "malformed" BAD_REQUEST final INFO:
+        "内容无法解析" / "Cannot be read", "请求不是正确的格式。" / "The request is not well-formed.";
+    InvalidField "invalid_field" UNPROCESSABLE_ENTITY final DEBUG:
+        "字段不符合要求" / "A field breaks a rule", "请看 field 和 rule。" / "See field and rule.";
+    AlreadyExists "already_exists" CONFLICT final INFO:
+        "已存在且内容不同" / "Exists with other values", "同名条目已存在，未作改动。" / "An entry of that name exists; nothing was changed.";
+
+    // What the server can do just now
+    RateLimited "rate_limited" TOO_MANY_REQUESTS retryable WARN:
+        "尝试过于频繁" / "Too many attempts", "请稍后再试。" / "Wait before trying again.";
+    Overloaded "overloaded" SERVICE_UNAVAILABLE retryable WARN:
+        "服务器繁忙" / "Server busy", "请稍后再试。" / "Try again a little later.";
+    Unavailable "unavailable" SERVICE_UNAVAILABLE retryable ERROR:
+        "服务暂不可用" / "Not available just now", "请稍后再试。" / "Try again a little later.";
+    Internal "internal" INTERNAL_SERVER_ERROR retryable ERROR:
+        "服务器内部错误" / "Internal error", "请把 request_id 告诉管理员。" / "Tell an admin the request_id.";
+}
+
+impl ErrorCode {
+    /// As it stands in `code`.
+    pub const fn as_str(self) -> &'static str {
+        self.ruling().code
+    }
+}
+
+/// Why a request was not done.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", code.as_str())]
+pub struct ApiError {
+    code: ErrorCode,
+    // Boxed: an error is rare and travels in every Result.
+    particulars: Option<Box<Particulars>>,
+    #[source]
+    cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+#[derive(Debug, Default)]
+struct Particulars {
+    detail: Option<Text>,
+    field: Option<Cow<'static, str>>,
+    rule: Option<&'static str>,
+    retry_after_s: Option<u32>,
+}
+
+/// Seconds in `Retry-After` where the refusal does not know better.
+const RETRY_AFTER_DEFAULT_S: u32 = 2;
+
+impl ApiError {
+    /// The refusal `code` with the table's own words.
+    pub fn new(code: ErrorCode) -> Self {
+        Self { code, particulars: None, cause: None }
+    }
+
+    /// A fault of ours: the caller learns the request id, the log learns `cause`.
+    pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::new(ErrorCode::Internal).because(cause)
+    }
+
+    /// `field` (a path such as `grids[2]`) breaks `rule`, a stable word such as `length_1_100`.
+    pub fn invalid_field(field: impl Into<Cow<'static, str>>, rule: &'static str) -> Self {
+        let mut error = Self::new(ErrorCode::InvalidField);
+        let particulars = error.particulars();
+        particulars.field = Some(field.into());
+        particulars.rule = Some(rule);
+        error
+    }
+
+    /// Replaces the table's advice.
+    #[must_use]
+    pub fn detail(mut self, zh: impl Into<Cow<'static, str>>, en: impl Into<Cow<'static, str>>) -> Self {
+        self.particulars().detail = Some(Text { zh: zh.into(), en: en.into() });
+        self
+    }
+
+    /// Seconds after which trying again makes sense.
+    #[must_use]
+    pub fn retry_after_s(mut self, seconds: u32) -> Self {
+        self.particulars().retry_after_s = Some(seconds);
+        self
+    }
+
+    /// The cause, for the log only.
+    #[must_use]
+    pub fn because(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    /// The code.
+    pub fn code(&self) -> ErrorCode {
+        self.code
+    }
+
+    fn particulars(&mut self) -> &mut Particulars {
+        self.particulars.get_or_insert_default()
+    }
+
+    /// Cause by cause, for the log.
+    pub fn causes(&self) -> String {
+        let mut text = String::new();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+
+    /// The problem document for a caller who reads `language`.
+    pub fn problem(&self, language: Lang, request_id: &str) -> Problem {
+        let ruling = self.code.ruling();
+        let particulars = self.particulars.as_deref();
+        let detail = particulars.and_then(|p| p.detail.as_ref()).unwrap_or(&ruling.advice);
+        Problem {
+            r#type: format!("/v1/docs#problem-{}", ruling.code),
+            title: ruling.title.in_language(language).to_owned(),
+            status: ruling.status.as_u16(),
+            detail: detail.in_language(language).to_owned(),
+            code: ruling.code,
+            retryable: ruling.retryable,
+            request_id: request_id.to_owned(),
+            field: particulars.and_then(|p| p.field.as_ref()).map(|f| f.clone().into_owned()),
+            rule: particulars.and_then(|p| p.rule),
+        }
+    }
+}
+
+/// RFC 9457 problem document.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Problem {
+    /// Where the code is explained.
+    pub r#type: String,
+    /// What happened, in the language that `Accept-Language` asks for (zh or en).
+    pub title: String,
+    pub status: u16,
+    /// What to do about it, in the same language.
+    pub detail: String,
+    /// Stable word to branch on.
+    pub code: &'static str,
+    /// Whether the same request may succeed when sent again later.
+    pub retryable: bool,
+    /// Under this id the server's log knows more.
+    pub request_id: String,
+    /// Path of the value to blame.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// The rule that it breaks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<&'static str>,
+}
+
+/// The refusal inside a response, until [`http::frame`](crate::http::frame) renders it: only there are language and request id known.
+#[derive(Clone, Debug)]
+pub struct Unrendered(pub std::sync::Arc<ApiError>);
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let ruling = self.code.ruling();
+        let mut response = ruling.status.into_response();
+        let headers = response.headers_mut();
+        match ruling.status {
+            StatusCode::UNAUTHORIZED => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                let seconds = self.particulars.as_ref().and_then(|p| p.retry_after_s).unwrap_or(RETRY_AFTER_DEFAULT_S);
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            }
+            _ => {}
+        }
+        response.extensions_mut().insert(Unrendered(std::sync::Arc::new(self)));
+        response
+    }
+}
+
+impl From<sqlx::Error> for ApiError {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::PoolTimedOut => Self::new(ErrorCode::Overloaded).because(error),
+            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
+                Self::new(ErrorCode::Unavailable).because(error)
+            }
+            sqlx::Error::Database(database) => {
+                if let Some(refusal) = database.constraint().and_then(broken_constraint) {
+                    return refusal;
+                }
+                // Class 40: serialisation failure or deadlock; 53 and 57: out of resources, shutting down; 08: connection lost.
+                // NUL in a text that a request brought.
+                if database.code().as_deref() == Some("22021") {
+                    return Self::new(ErrorCode::Malformed).because(error);
+                }
+                match database.code().as_deref().map(|code| &code[..code.len().min(2)]) {
+                    Some("40" | "53" | "57" | "08") => Self::new(ErrorCode::Unavailable).because(error),
+                    _ => Self::internal(error),
+                }
+            }
+            _ => Self::internal(error),
+        }
+    }
+}
+
+/// Constraints that a request may break although the handler looked first: somebody else was quicker.
+fn broken_constraint(name: &str) -> Option<ApiError> {
+    Some(match name {
+        "grid_street_fkey" | "road_street_fkey" | "scope_street_fkey" => {
+            ApiError::new(ErrorCode::NotFound).detail("没有这个街道。", "There is no such street.")
+        }
+        "account_street_fkey" => ApiError::invalid_field("street", "exists").detail("没有这个街道。", "There is no such street."),
+        "assignment_street_grid_fkey" => {
+            ApiError::invalid_field("grids", "exists").detail("没有这个网格。", "There is no such grid in this street.")
+        }
+        "scope_username_fkey" | "assignment_username_fkey" | "enrolment_username_fkey" => {
+            ApiError::new(ErrorCode::NotFound).detail("没有这个用户。", "There is no such user.")
+        }
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_stable_words_and_unique() {
+        let mut seen = std::collections::HashSet::new();
+        for code in ErrorCode::ALL {
+            let text = code.as_str();
+            assert!(text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{text}");
+            assert!(seen.insert(text), "{text} stands twice");
+            assert!(code.ruling().status.is_client_error() || code.ruling().status.is_server_error());
+        }
+    }
+
+    #[test]
+    fn language_follows_weights_and_falls_back_to_the_default() {
+        for (header, expected) in [
+            ("", Lang::Zh),
+            ("de", Lang::Zh),
+            ("en", Lang::En),
+            ("en-GB,en;q=0.9", Lang::En),
+            ("zh-CN,zh;q=0.9,en;q=0.8", Lang::Zh),
+            ("zh;q=0.2, en;q=0.7", Lang::En),
+            ("en;q=nonsense", Lang::Zh),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT_LANGUAGE, HeaderValue::from_static(header));
+            assert_eq!(language(&headers, Lang::Zh), expected, "{header}");
+        }
+    }
+
+    #[test]
+    fn a_server_fault_says_nothing_about_its_cause() {
+        let error = ApiError::internal("relation \"account\" does not exist");
+        let body = serde_json::to_string(&error.problem(Lang::En, "r-1")).unwrap();
+        assert!(!body.contains("account"), "{body}");
+        assert!(error.causes().contains("account"));
+    }
+}

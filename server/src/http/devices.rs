@@ -1,0 +1,138 @@
+//! `/v1/enrolments`, `/v1/devices`.
+
+use axum::{Json, extract::State, http::StatusCode};
+use lianka_sync_core::{id::DeviceId, time::ServerTime};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::extract::{Body, Page, Paging, Path, Query};
+use crate::{
+    app::App,
+    auth::{self, Principal, Session},
+    error::{ApiError, ErrorCode},
+    http::accounts,
+    store,
+};
+
+/// For whom a code is made.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewEnrolment {
+    username: String,
+}
+
+/// A code to hand over; it is shown only here.
+#[derive(Serialize, ToSchema)]
+pub struct EnrolmentView {
+    /// Ten characters without I, L, O and U; case, spaces and hyphens do not matter when it is typed.
+    code: String,
+    #[schema(value_type = String, format = DateTime)]
+    expires_at: ServerTime,
+}
+
+/// Make an enrolment code
+///
+/// Good for one device, for ten minutes unless configured otherwise.
+#[utoipa::path(post, path = "/v1/enrolments", tag = "Devices", request_body = NewEnrolment, responses((status = CREATED, body = EnrolmentView)))]
+pub async fn create_enrolment(
+    State(app): State<App>,
+    admin: Principal,
+    Body(new): Body<NewEnrolment>,
+) -> Result<(StatusCode, Json<EnrolmentView>), ApiError> {
+    let account = accounts::find_within(&app, admin.home_street(), &new.username).await?;
+    if account.disabled_at.is_some() {
+        return Err(ApiError::invalid_field("username", "enabled").detail("该账号已停用。", "The account is disabled."));
+    }
+    let enrolment = auth::create_enrolment(&app, &account.username).await?;
+    Ok((StatusCode::CREATED, Json(EnrolmentView { code: enrolment.code, expires_at: enrolment.expires_at })))
+}
+
+/// A device that holds a code.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewDevice {
+    code: String,
+    /// What the owner calls it, 1 to 100 characters.
+    name: String,
+    /// For example `android`, `ios`, `web`, `terminal`; not `desk`.
+    platform: String,
+}
+
+/// Enrol a device
+///
+/// Spends the code. A code that is wrong, used or expired is refused in one and the same way.
+#[utoipa::path(post, path = "/v1/devices", tag = "Signing in", request_body = NewDevice, responses((status = CREATED, body = Session)))]
+pub async fn enrol(State(app): State<App>, Body(new): Body<NewDevice>) -> Result<(StatusCode, Json<Session>), ApiError> {
+    let session = auth::enrol(&app, &new.code, &new.name, &new.platform).await?;
+    Ok((StatusCode::CREATED, Json(session)))
+}
+
+/// A device as an admin sees it.
+#[derive(Serialize, ToSchema)]
+pub struct DeviceView {
+    #[schema(value_type = String, format = Uuid)]
+    device_id: DeviceId,
+    username: String,
+    name: String,
+    platform: String,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: ServerTime,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    last_sync_at: Option<ServerTime>,
+    client_version: Option<String>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    revoked_at: Option<ServerTime>,
+    /// Its next sync has its changes held, gets no data and is told to wipe.
+    wipe: bool,
+}
+
+impl From<store::devices::Device> for DeviceView {
+    fn from(device: store::devices::Device) -> Self {
+        Self {
+            device_id: device.device,
+            username: device.username,
+            name: device.name,
+            platform: device.platform,
+            created_at: device.created_at,
+            last_sync_at: device.last_sync_at,
+            client_version: device.client_version,
+            revoked_at: device.revoked_at,
+            wipe: device.wipe,
+        }
+    }
+}
+
+/// List devices
+///
+/// Those in use first, and among them the longest unheard.
+#[utoipa::path(get, path = "/v1/devices", tag = "Devices", params(super::extract::PageQuery), responses((status = OK, body = Page<DeviceView>)))]
+pub async fn list(State(app): State<App>, admin: Principal, paging: Paging) -> Result<Json<Page<DeviceView>>, ApiError> {
+    let mut conn = app.pool.acquire().await?;
+    let (devices, total) = store::devices::page(&mut conn, admin.home_street(), paging.limit(), paging.offset()).await?;
+    Ok(Json(paging.of(devices.into_iter().map(Into::into).collect(), total)))
+}
+
+/// How to revoke.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Revocation {
+    /// Also tell the device to forget what it holds, once its changes are rescued.
+    #[serde(default)]
+    wipe: bool,
+}
+
+/// Revoke a device
+///
+/// Takes effect at once. Repeating it changes nothing, except that a wipe may be added.
+#[utoipa::path(delete, path = "/v1/devices/{device}", tag = "Devices", params(("device" = String, Path), Revocation), responses((status = OK, body = DeviceView)))]
+pub async fn revoke(
+    State(app): State<App>,
+    admin: Principal,
+    Path(device): Path<DeviceId>,
+    Query(revocation): Query<Revocation>,
+) -> Result<Json<DeviceView>, ApiError> {
+    let mut conn = app.pool.acquire().await?;
+    let revoked = store::devices::revoke(&mut conn, admin.home_street(), device, revocation.wipe, app.clock.now()).await?;
+    revoked.map(|device| Json(device.into())).ok_or_else(|| ApiError::new(ErrorCode::NotFound))
+}
