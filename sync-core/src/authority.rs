@@ -167,13 +167,7 @@ impl FieldError {
 ///
 /// `creating`: in the change that creates the record. What only the record can tell (already written, consent) is checked by
 /// [`crate::merge`].
-pub fn check_write(
-    kind: Kind,
-    role: Role,
-    creating: bool,
-    key: &str,
-    value: Option<&Scalar>,
-) -> Result<&'static Field, FieldError> {
+pub fn check_write(kind: Kind, role: Role, creating: bool, key: &str, value: Option<&Scalar>) -> Result<&'static Field, FieldError> {
     if key.len() > limits::KEY_BYTES_MAX {
         return Err(FieldError::Unknown);
     }

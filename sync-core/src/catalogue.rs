@@ -277,11 +277,7 @@ const GRID: Field = Field {
     editors: OFFICE,
     ..register("grid", "责任网格", "grid", Class::P1, Rule::Text(40))
 };
-const NOTE: Field = Field {
-    merge: MergeRule::Text,
-    required: true,
-    ..register("note", "备注", "note", Class::P1, Rule::Note)
-};
+const NOTE: Field = Field { merge: MergeRule::Text, required: true, ..register("note", "备注", "note", Class::P1, Rule::Note) };
 
 #[cfg(test)]
 mod tests {

@@ -423,3 +423,6 @@ impl<'a> Body<'a> {
 fn in_range(value: u64, max: u64, what: &'static str) -> Result<u32, GateError> {
     if (1..=max).contains(&value) { Ok(value as u32) } else { Err(GateError::OutOfRange(what)) }
 }
+
+#[cfg(test)]
+mod tests;

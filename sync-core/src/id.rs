@@ -77,11 +77,7 @@ impl FromStr for StreetCode {
     type Err = StreetCodeError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text.len() == 9 && text.bytes().all(|b| b.is_ascii_digit()) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(StreetCodeError)
-        }
+        if text.len() == 9 && text.bytes().all(|b| b.is_ascii_digit()) { Ok(Self(text.to_owned())) } else { Err(StreetCodeError) }
     }
 }
 
@@ -200,11 +196,7 @@ impl<'de> Deserialize<'de> for ChangeHash {
 
 /// Lower-case hex for people, a byte string for machines.
 fn serialize_bytes<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    if serializer.is_human_readable() {
-        serializer.serialize_str(&hex::encode(bytes))
-    } else {
-        serializer.serialize_bytes(bytes)
-    }
+    if serializer.is_human_readable() { serializer.serialize_str(&hex::encode(bytes)) } else { serializer.serialize_bytes(bytes) }
 }
 
 fn deserialize_bytes<'de, const N: usize, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; N], D::Error> {

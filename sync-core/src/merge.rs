@@ -412,7 +412,9 @@ impl Refusal {
             Self::WrongStreet => ("记录属于另一个街道", "the record names another street"),
             Self::DependencyMissing => ("所依据的修改尚未到达，请稍后重发", "a change it depends on has not arrived; send again later"),
             Self::DependsOnRejected => ("所依据的修改已被拒绝", "it depends on a refused change"),
-            Self::ActorForked => ("同一序号已有另一条修改（设备可能被复制），请重做", "the sequence number is taken by another change; rebase"),
+            Self::ActorForked => {
+                ("同一序号已有另一条修改（设备可能被复制），请重做", "the sequence number is taken by another change; rebase")
+            }
             Self::SequenceGap => ("此前的修改尚未到达，请按顺序重发", "earlier changes of this device have not arrived; send them first"),
             Self::BadStartOp => ("操作计数不正确，请重做", "the operation counter is wrong; rebase"),
             Self::BadPredecessor { .. } => ("所替换的旧值不存在，请重做", "it replaces a value that it has not seen; rebase"),
@@ -578,19 +580,12 @@ fn begin(change: &Change, context: &Context<'_>) -> Result<Accepted, Refusal> {
 }
 
 /// Checks a change of a record that exists.
-fn extend(
-    state: &RegisterState,
-    document: Option<&mut Record>,
-    change: &Change,
-    context: &Context<'_>,
-) -> Result<Accepted, Refusal> {
+fn extend(state: &RegisterState, document: Option<&mut Record>, change: &Change, context: &Context<'_>) -> Result<Accepted, Refusal> {
     if change.deps.is_empty() {
         return Err(Refusal::RecordExists);
     }
     let known_actor = state.actors.iter().position(|actor| *actor == change.actor).map(|at| at as u32);
-    if state.history.len() >= limits::RECORD_CHANGES_MAX
-        || (known_actor.is_none() && state.actors.len() >= limits::RECORD_ACTORS_MAX)
-    {
+    if state.history.len() >= limits::RECORD_CHANGES_MAX || (known_actor.is_none() && state.actors.len() >= limits::RECORD_ACTORS_MAX) {
         return Err(Refusal::RecordFull);
     }
     let last = known_actor.and_then(|actor| state.last_of(actor));
@@ -637,9 +632,8 @@ struct Fold<'f> {
 
 impl<'f> Fold<'f> {
     fn new(state: Option<&'f RegisterState>, seen: Seen, change: &'f Change, context: &'f Context<'f>) -> Self {
-        let author = state.map_or(0, |state| {
-            state.actors.iter().position(|actor| *actor == change.actor).unwrap_or(state.actors.len()) as u32
-        });
+        let author =
+            state.map_or(0, |state| state.actors.iter().position(|actor| *actor == change.actor).unwrap_or(state.actors.len()) as u32);
         Self { state, seen, change, context, author, registers: BTreeMap::new(), note_object: None, new_elements: BTreeSet::new() }
     }
 
@@ -719,13 +713,7 @@ impl<'f> Fold<'f> {
         state.change_of(found).filter(|at| self.seen.contains(*at)).map(|_| found)
     }
 
-    fn check_note_edit(
-        &self,
-        object: OpId,
-        element: Option<OpId>,
-        counter: u32,
-        elements: Option<&BTreeSet<OpId>>,
-    ) -> Result<(), Refusal> {
+    fn check_note_edit(&self, object: OpId, element: Option<OpId>, counter: u32, elements: Option<&BTreeSet<OpId>>) -> Result<(), Refusal> {
         let creating = self.state.is_none();
         authority::check_note(self.context.kind, self.context.role, creating).map_err(|error| Refusal::field(NOTE, error))?;
         let own = |op: OpId| op.actor == self.change.actor && op.counter >= self.change.start_op && op.counter < counter;
@@ -739,9 +727,7 @@ impl<'f> Fold<'f> {
         }
         match (element, elements) {
             (None, _) => Ok(()),
-            (Some(element), _) if own(element) => {
-                self.new_elements.contains(&element.counter).then_some(()).ok_or_else(bad_predecessor)
-            }
+            (Some(element), _) if own(element) => self.new_elements.contains(&element.counter).then_some(()).ok_or_else(bad_predecessor),
             (Some(_), None) => Err(if creating { bad_predecessor() } else { Refusal::DocumentUnavailable }),
             (Some(element), Some(elements)) => {
                 let known = elements.contains(&element) && self.find(element).is_some();
@@ -770,7 +756,8 @@ impl<'f> Fold<'f> {
     /// A party status may be written only with its person's consent on record; a withdrawal wins over every grant.
     fn check_consent(&self) -> Result<(), Refusal> {
         for (key, register) in &self.registers {
-            let wrote = register.visible.iter().any(|visible| visible.op.actor == self.author && visible.op.counter >= self.change.start_op);
+            let wrote =
+                register.visible.iter().any(|visible| visible.op.actor == self.author && visible.op.counter >= self.change.start_op);
             if let Some(contact) = consent_needed(key).filter(|_| wrote)
                 && !self.consent_given(contact)
             {
@@ -811,3 +798,6 @@ fn consent_needed(key: &str) -> Option<EntryId> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -256,7 +256,8 @@ impl CardRow {
         });
         // Road and name together, so that one run of initials may span both.
         let door = [self.road.as_deref(), self.sign_name.as_deref()].into_iter().flatten().collect::<String>();
-        let texts = [self.sign_name.as_deref(), self.legal_name.as_deref(), Some(address.as_str()), Some(door.as_str()), self.category.as_deref()];
+        let texts =
+            [self.sign_name.as_deref(), self.legal_name.as_deref(), Some(address.as_str()), Some(door.as_str()), self.category.as_deref()];
         SearchKey::of(&texts.into_iter().flatten().filter(|text| !text.is_empty()).collect::<Vec<_>>())
     }
 }

@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use automerge::{
-    ActorId, AutoCommit, AutomergeError, Change as AmChange, LoadOptions, ObjId, ObjType, ROOT, ReadDoc, ScalarValue,
-    TextEncoding, Value as AmValue, transaction::{CommitOptions, Transactable},
+    ActorId, AutoCommit, AutomergeError, Change as AmChange, LoadOptions, ObjId, ObjType, ROOT, ReadDoc, ScalarValue, TextEncoding,
+    Value as AmValue,
+    transaction::{CommitOptions, Transactable},
 };
 
 use crate::{

@@ -51,13 +51,12 @@ impl View {
     /// Members of a set or names of custom fields, with their winning value: `name/<member>`.
     pub fn members<'v>(&'v self, name: &'v str) -> impl Iterator<Item = (&'v str, &'v Scalar)> {
         let prefix = format!("{name}/");
-        self.values
-            .range(prefix.clone()..)
-            .take_while(move |(key, _)| key.starts_with(&prefix))
-            .filter_map(|(key, values)| match Key::parse(key)? {
+        self.values.range(prefix.clone()..).take_while(move |(key, _)| key.starts_with(&prefix)).filter_map(|(key, values)| {
+            match Key::parse(key)? {
                 Key::Member { member, .. } => Some((member, &values.last()?.value)),
                 Key::Plain(_) | Key::Entry { .. } => None,
-            })
+            }
+        })
     }
 
     /// Ids of the entries of a collection that have at least one field, ascending (which is by time of creation).

@@ -281,13 +281,9 @@ fn need<T>(value: Option<T>, key: &'static str, index: usize) -> Result<T, WireE
 impl StreamItem for RequestItem {
     fn to_wire(&self) -> Flat {
         Flat(match self.clone() {
-            Self::Hello(hello) => Item {
-                r#type: "hello".into(),
-                cursor: hello.cursor,
-                client: Some(hello.client),
-                pull: Some(hello.pull),
-                ..Item::default()
-            },
+            Self::Hello(hello) => {
+                Item { r#type: "hello".into(), cursor: hello.cursor, client: Some(hello.client), pull: Some(hello.pull), ..Item::default() }
+            }
             Self::Change(change) => Item {
                 r#type: "change".into(),
                 record: Some(change.record),
@@ -343,21 +339,15 @@ impl StreamItem for ResponseItem {
                 bytes: Some(Bytes(bytes)),
                 ..item("snapshot")
             },
-            Self::Change { record, generation, seq, bytes } => Item {
-                record: Some(record),
-                generation: Some(generation),
-                seq: Some(seq),
-                bytes: Some(Bytes(bytes)),
-                ..item("change")
-            },
+            Self::Change { record, generation, seq, bytes } => {
+                Item { record: Some(record), generation: Some(generation), seq: Some(seq), bytes: Some(Bytes(bytes)), ..item("change") }
+            }
             Self::Leave { record } => Item { record: Some(record), ..item("leave") },
             Self::Erase { record } => Item { record: Some(record), ..item("erase") },
             Self::Wipe => item("wipe"),
             Self::Reset { epoch } => Item { epoch: Some(epoch), ..item("reset") },
             Self::Checkpoint { cursor } => Item { cursor: Some(cursor), ..item("checkpoint") },
-            Self::End { cursor, head, server_time } => {
-                Item { cursor, head: Some(head), server_time: Some(server_time), ..item("end") }
-            }
+            Self::End { cursor, head, server_time } => Item { cursor, head: Some(head), server_time: Some(server_time), ..item("end") },
         })
     }
 
@@ -474,9 +464,7 @@ impl ItemReader {
             let pending = &self.buffer[self.start..];
             let length = match self.encoding {
                 Encoding::Ndjson => pending.iter().position(|byte| *byte == b'\n').map(|at| at + 1),
-                Encoding::CborSeq => {
-                    cbor_item_length(pending).map_err(|reason| WireError::Syntax { index, reason: reason.to_owned() })?
-                }
+                Encoding::CborSeq => cbor_item_length(pending).map_err(|reason| WireError::Syntax { index, reason: reason.to_owned() })?,
             };
             let Some(length) = length else {
                 return if pending.len() > limits::ITEM_BYTES_MAX { Err(WireError::TooLong { index }) } else { Ok(None) };
@@ -546,11 +534,8 @@ fn cbor_item_length(bytes: &[u8]) -> Result<Option<usize>, &'static str> {
         };
         let Some(argument) = bytes.get(at..at + width) else { return Ok(None) };
         at += width;
-        let argument = if width == 0 {
-            u64::from(head & 0x1f)
-        } else {
-            argument.iter().fold(0, |value, byte| value << 8 | u64::from(*byte))
-        };
+        let argument =
+            if width == 0 { u64::from(head & 0x1f) } else { argument.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)) };
         if argument > limits::ITEM_BYTES_MAX as u64 && matches!(head >> 5, 2..=5) {
             return Err("an item is too long");
         }

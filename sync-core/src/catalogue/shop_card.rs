@@ -25,11 +25,7 @@ pub(crate) const FIELDS: &[Field] = &[
     register("occupancy", "状态", "occupancy", Class::P0, Rule::OneOf(OCCUPANCY)),
     register("occupancy_observed_on", "状态观察日期", "occupancy observed on", Class::P0, Rule::Date),
     register("opening_hours", "营业时间", "opening hours", Class::P0, Rule::Text(100)),
-    Field {
-        shape: Shape::SetMember,
-        merge: MergeRule::Set,
-        ..register("tags", "服务标签", "tags", Class::P0, Rule::Flag)
-    },
+    Field { shape: Shape::SetMember, merge: MergeRule::Set, ..register("tags", "服务标签", "tags", Class::P0, Rule::Flag) },
     // last_confirmed_on is derived: the greatest day in this set.
     Field {
         shape: Shape::SetOfDays,
@@ -48,6 +44,8 @@ pub(crate) const FIELDS: &[Field] = &[
     log("consent", "channel", "同意方式", "consent channel", Class::P2, Rule::Text(40)),
     log("consent", "decision", "同意或撤回", "grant or withdrawal", Class::P2, Rule::OneOf(DECISION)),
     log("consent", "given_on", "同意日期", "given on", Class::P2, Rule::Date),
-    Field { shape: Shape::Custom, editors: ALL_EDITORS, ..register("custom", "自定义字段", "custom field", Class::P1, Rule::Text(400)) },
+    Field {
+        shape: Shape::Custom, editors: ALL_EDITORS, ..register("custom", "自定义字段", "custom field", Class::P1, Rule::Text(400))
+    },
     NOTE,
 ];

@@ -211,6 +211,9 @@ fn run_length<T: PartialEq>(rows: &[Option<T>], write: impl Fn(&mut Vec<u8>, &T)
 /// Alternating counts of false and true, beginning with false.
 fn booleans(rows: &[bool]) -> Vec<u8> {
     let mut out = Vec::new();
+    if rows.is_empty() {
+        return out;
+    }
     let (mut value, mut count) = (false, 0);
     for row in rows {
         if *row == value {
