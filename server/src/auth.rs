@@ -39,7 +39,7 @@ use crate::{
     fields,
     store::{
         accounts::{self, NewAccount},
-        devices,
+        devices::{self, Standing},
     },
 };
 
@@ -157,12 +157,7 @@ async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Principal, ApiEr
     let claims = access_token::verify(app, token).await?;
     let mut conn = app.pool.acquire().await?;
     let standing = devices::standing(&mut conn, claims.device, &claims.sub).await?.ok_or_else(|| ApiError::new(ErrorCode::TokenInvalid))?;
-    if standing.disabled {
-        return Err(ApiError::new(ErrorCode::AccountDisabled));
-    }
-    if standing.revoked && !standing.wipe {
-        return Err(ApiError::new(ErrorCode::DeviceRevoked));
-    }
+    admit(&standing)?;
     Ok(Principal {
         username: claims.sub,
         role: standing.role,
@@ -170,6 +165,17 @@ async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Principal, ApiEr
         home_street: standing.home_street,
         wipe: standing.revoked && standing.wipe,
     })
+}
+
+/// Refuses a device that has no business here any more. One that is to be wiped has, even when its user is gone: it must hand over its
+/// changes and be told.
+fn admit(standing: &Standing) -> Result<(), ApiError> {
+    match standing {
+        Standing { revoked: true, wipe: true, .. } => Ok(()),
+        Standing { disabled: true, .. } => Err(ApiError::new(ErrorCode::AccountDisabled)),
+        Standing { revoked: true, .. } => Err(ApiError::new(ErrorCode::DeviceRevoked)),
+        _ => Ok(()),
+    }
 }
 
 /// The token of the one `Authorization: Bearer …` header (RFC 6750, section 2.1).

@@ -68,3 +68,28 @@ pub fn hash_blocking(password: &str, salt: [u8; 16]) -> Result<String, Error> {
     let hash: PasswordHash = Argon2::default().hash_password_with_salt(password.as_bytes(), &salt)?;
     Ok(hash.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_the_password_of_a_known_user_fits() {
+        let passwords = Passwords::new();
+        let hash = passwords.hash("梧桐树下的十个汉字啊", [7; 16]).await.unwrap();
+        assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
+        assert!(passwords.matches("梧桐树下的十个汉字啊", Some(hash.clone())).await.unwrap());
+        assert!(!passwords.matches("something else", Some(hash)).await.unwrap());
+        assert!(!passwords.matches("nobody has this password", None).await.unwrap(), "not even the decoy's own");
+    }
+
+    #[tokio::test]
+    async fn a_rush_is_turned_away_and_not_queued_without_bound() {
+        let passwords = Passwords::new();
+        let rush = (0..RUNNING_MAX + WAITING_MAX + 10).map(|_| passwords.matches("x", None));
+        let answers = futures::future::join_all(rush).await;
+        let turned_away = answers.iter().filter(|answer| answer.as_ref().is_err_and(|error| error.code() == ErrorCode::Overloaded)).count();
+        assert_eq!(turned_away, 10);
+        assert!(passwords.matches("x", None).await.is_ok(), "afterwards there is room again");
+    }
+}

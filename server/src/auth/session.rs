@@ -168,12 +168,7 @@ pub async fn refresh(app: &App, refresh_token: &str) -> Result<Session, ApiError
     // Read again: another exchange of this device may have ended while we waited for the lock.
     let token = tokens::refresh_token(&mut tx, &hash).await?.ok_or_else(invalid)?;
     let standing = devices::standing(&mut tx, device, &username).await?.ok_or_else(invalid)?;
-    if standing.disabled {
-        return Err(ApiError::new(ErrorCode::AccountDisabled));
-    }
-    if standing.revoked && !standing.wipe {
-        return Err(ApiError::new(ErrorCode::DeviceRevoked));
-    }
+    super::admit(&standing)?;
     let successor_used = match token.spent_at {
         Some(spent_at) => tokens::successor_used(&mut tx, device, spent_at).await?,
         None => false,

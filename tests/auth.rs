@@ -1,0 +1,775 @@
+//! Signing in, roles by route, devices, accounts and streets: what is refused first, then what works.
+
+use axum::{
+    body::Body,
+    http::{Request, StatusCode, header},
+};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use lianka_server::auth::{
+    self,
+    access::{ACCESS, Who},
+};
+use lianka_sync_core::authority::Role;
+use lianka_tests::{Answer, TestApp};
+use serde_json::{Value, json};
+
+const HOME: &str = "310104003";
+const OTHER: &str = "310105009";
+const PASSWORD: &str = "a long enough password";
+
+/// A server with two streets, three grids in the first and one in the second, and an admin of the deployment.
+struct Office {
+    test: TestApp,
+    admin: String,
+}
+
+impl Office {
+    async fn open() -> Self {
+        let test = TestApp::start().await;
+        let app = &test.app;
+        auth::create_admin(&app.pool, &app.clock, &app.entropy, "root", "总管", PASSWORD.into()).await.expect("the first admin");
+        let mut office = Self { test, admin: String::new() };
+        office.admin = office.token_of("root").await;
+        for (street, name) in [(HOME, "天平路街道"), (OTHER, "虹桥街道")] {
+            office.post("/v1/streets", json!({ "street": street, "name": name, "district": "上海" })).await;
+        }
+        for (street, grid) in [(HOME, "A1"), (HOME, "A2"), (HOME, "A3"), (OTHER, "B1")] {
+            let grid = json!({ "grid": grid, "name": format!("{grid}网格"), "area": "康平" });
+            office.post(&format!("/v1/streets/{street}/grids"), grid).await;
+        }
+        office
+    }
+
+    async fn call(&self, method: &str, path: &str, token: Option<&str>, json: Value) -> Answer {
+        let json = (!json.is_null()).then_some(json);
+        self.test.request(method, path, token, json.as_ref()).await
+    }
+
+    /// As the admin, successfully.
+    async fn post(&self, path: &str, json: Value) -> Value {
+        let answer = self.call("POST", path, Some(&self.admin), json).await;
+        assert!(answer.status.is_success(), "{path}: {}", answer.json);
+        answer.json
+    }
+
+    async fn user(&self, username: &str, role: &str, street: Option<&str>) {
+        let user = json!({ "username": username, "display_name": username, "role": role, "street": street, "password": PASSWORD });
+        self.post("/v1/users", user).await;
+    }
+
+    async fn sign_in(&self, username: &str, password: &str) -> Answer {
+        self.call("POST", "/v1/sessions", None, json!({ "username": username, "password": password })).await
+    }
+
+    async fn token_of(&self, username: &str) -> String {
+        let answer = self.sign_in(username, PASSWORD).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.json);
+        text(&answer.json["access_token"])
+    }
+
+    async fn enrolment(&self, username: &str) -> String {
+        text(&self.post("/v1/enrolments", json!({ "username": username })).await["code"])
+    }
+
+    async fn enrol(&self, code: &str) -> Answer {
+        self.call("POST", "/v1/devices", None, json!({ "code": code, "name": "小王的手机", "platform": "android" })).await
+    }
+
+    /// A secretary with a phone, and the phone's session.
+    async fn phone(&self, username: &str) -> Value {
+        self.user(username, "secretary", Some(HOME)).await;
+        let answer = self.enrol(&self.enrolment(username).await).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.json);
+        answer.json
+    }
+
+    async fn refresh(&self, token: &Value) -> Answer {
+        self.call("POST", "/v1/tokens", None, json!({ "refresh_token": token })).await
+    }
+
+    /// Whether the access token of a session is let in.
+    async fn is_let_in(&self, session: &Value) -> Answer {
+        self.call("GET", "/v1/streets", session["access_token"].as_str(), Value::Null).await
+    }
+
+    async fn revoke(&self, session: &Value, query: &str) -> Answer {
+        self.call("DELETE", &format!("/v1/devices/{}{query}", text(&session["device_id"])), Some(&self.admin), Value::Null).await
+    }
+
+    fn pass_seconds(&self, seconds: i64) {
+        self.test.clock.advance_ms(seconds * 1000);
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("not a text: {value}")).to_owned()
+}
+
+#[track_caller]
+fn refused(answer: &Answer, status: u16, code: &str) {
+    assert_eq!((answer.status.as_u16(), answer.code()), (status, code), "{}", answer.json);
+    assert_eq!(answer.headers[header::CONTENT_TYPE], "application/problem+json");
+    for key in ["type", "title", "status", "detail", "code", "retryable", "request_id"] {
+        assert!(!answer.json[key].is_null(), "{key} is missing in {}", answer.json);
+    }
+    assert_eq!(answer.json["status"], status);
+    assert_eq!(answer.json["request_id"], answer.headers["x-request-id"].to_str().unwrap());
+}
+
+#[track_caller]
+fn breaks(answer: &Answer, field: &str, rule: &str) {
+    refused(answer, 422, "invalid_field");
+    assert_eq!((answer.json["field"].as_str(), answer.json["rule"].as_str()), (Some(field), Some(rule)), "{}", answer.json);
+}
+
+/// A path of the table with something in place of its parameters.
+fn filled(path: &str, street: &str) -> String {
+    path.replace("{street}", street)
+        .replace("{device}", "01980000-0000-7000-8000-000000000001")
+        .replace("{record}", "01980000-0000-7000-8000-000000000002")
+        .replace("{username}", "wang.fang")
+}
+
+// A route that needs no token is not walked here; which those are is fixed below.
+fn guarded() -> impl Iterator<Item = (&'static str, &'static str, &'static [Role])> {
+    ACCESS.iter().filter_map(|row| match row.who {
+        Who::Anyone => None,
+        Who::Roles(roles) => Some((row.method.as_str(), row.path, roles)),
+    })
+}
+
+#[tokio::test]
+async fn no_route_answers_without_a_token_except_those_that_make_or_explain_one() {
+    let office = Office::open().await;
+    for (method, path, _) in guarded() {
+        let answer = office.call(method, &filled(path, HOME), None, Value::Null).await;
+        refused(&answer, 401, "unauthenticated");
+        assert_eq!(answer.headers[header::WWW_AUTHENTICATE], "Bearer", "{method} {path}");
+    }
+    let open: Vec<_> = ACCESS.iter().filter(|row| row.who == Who::Anyone).map(|row| format!("{} {}", row.method, row.path)).collect();
+    let expected = [
+        "POST /v1/devices",
+        "POST /v1/sessions",
+        "POST /v1/tokens",
+        "GET /.well-known/jwks.json",
+        "GET /healthz",
+        "GET /readyz",
+        "GET /v1/openapi.json",
+        "GET /v1/docs",
+        "GET /v1/docs/page.js",
+    ];
+    assert_eq!(open, expected);
+}
+
+#[tokio::test]
+async fn every_route_refuses_every_role_that_the_table_does_not_name() {
+    let office = Office::open().await;
+    for role in Role::ALL {
+        office.user(role.as_str(), role.as_str(), Some(HOME)).await;
+        let token = office.token_of(role.as_str()).await;
+        for (method, path, _) in guarded().filter(|(_, _, roles)| !roles.contains(&role)) {
+            let answer = office.call(method, &filled(path, HOME), Some(&token), Value::Null).await;
+            refused(&answer, 403, "wrong_role");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_route_of_a_street_refuses_everybody_of_another() {
+    let office = Office::open().await;
+    for role in Role::ALL {
+        office.user(role.as_str(), role.as_str(), Some(HOME)).await;
+        let token = office.token_of(role.as_str()).await;
+        for (method, path, _) in guarded().filter(|(_, path, roles)| path.contains("{street}") && roles.contains(&role)) {
+            let there = office.call(method, &filled(path, OTHER), Some(&token), Value::Null).await;
+            refused(&there, 403, "wrong_street");
+            // A street that does not exist cannot be told from one that does.
+            let nowhere = office.call(method, &filled(path, "999999999"), Some(&token), Value::Null).await;
+            refused(&nowhere, 403, "wrong_street");
+            assert_eq!(there.json["detail"], nowhere.json["detail"]);
+            refused(&office.call(method, &filled(path, "nowhere"), Some(&token), Value::Null).await, 404, "not_found");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_is_not_ours_is_refused() {
+    let office = Office::open().await;
+    let session = office.phone("wang.fang").await;
+    let token = text(&session["access_token"]);
+    let parts: Vec<&str> = token.split('.').collect();
+    let [head, claims, signature] = parts[..] else { panic!("not a JWT: {token}") };
+    let decoded = |part: &str| -> Value { serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap() };
+    let encoded = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let with = |value: &Value, key: &str, new: Value| {
+        let mut value = value.clone();
+        value[key] = new;
+        encoded(&value)
+    };
+    let header = decoded(head);
+    let mut flipped = URL_SAFE_NO_PAD.decode(signature).unwrap();
+    flipped[0] ^= 1;
+    let forged = [
+        ("alg none", format!("{}.{claims}.", with(&header, "alg", json!("none")))),
+        ("alg none, with the signature", format!("{}.{claims}.{signature}", with(&header, "alg", json!("none")))),
+        ("another algorithm", format!("{}.{claims}.{signature}", with(&header, "alg", json!("HS256")))),
+        ("an unknown key", format!("{}.{claims}.{signature}", with(&header, "kid", json!("0000000000000000")))),
+        ("no key", format!("{}.{claims}.{signature}", encoded(&json!({ "alg": "EdDSA" })))),
+        ("another user", format!("{head}.{}.{signature}", with(&decoded(claims), "sub", json!("root")))),
+        ("a later expiry", format!("{head}.{}.{signature}", with(&decoded(claims), "exp", json!(4_000_000_000_u32)))),
+        ("another signature", format!("{head}.{claims}.{}", URL_SAFE_NO_PAD.encode(flipped))),
+        ("no signature", format!("{head}.{claims}.")),
+        ("two parts", format!("{head}.{claims}")),
+        ("not a token", "hello".into()),
+        ("too long", format!("{head}.{claims}.{}", "A".repeat(5000))),
+    ];
+    for (what, forged) in forged {
+        let answer = office.call("GET", "/v1/streets", Some(&forged), Value::Null).await;
+        assert_eq!((answer.status.as_u16(), answer.code()), (401, "token_invalid"), "{what}: {}", answer.json);
+    }
+    assert_eq!(office.is_let_in(&session).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_token_of_another_deployment_is_refused() {
+    let (here, there) = (Office::open().await, Office::open().await);
+    // The seeds are the same, so the keys are as well: only a key of one's own tells deployments apart.
+    sqlx::query("update signing_key set kid = 'another'").execute(&there.test.app.pool).await.unwrap();
+    there.pass_seconds(120);
+    let token = there.token_of("root").await;
+    refused(&here.call("GET", "/v1/streets", Some(&token), Value::Null).await, 401, "token_invalid");
+}
+
+#[tokio::test]
+async fn a_token_expires_by_the_servers_clock() {
+    let office = Office::open().await;
+    let session = office.phone("wang.fang").await;
+    assert_eq!(session["expires_in"], 900);
+    office.pass_seconds(899);
+    assert_eq!(office.is_let_in(&session).await.status, StatusCode::OK);
+    office.pass_seconds(1);
+    refused(&office.is_let_in(&session).await, 401, "token_expired");
+}
+
+#[tokio::test]
+async fn keys_rotate_without_anybody_noticing() {
+    let office = Office::open().await;
+    let mut session = office.phone("wang.fang").await;
+    let mut keys = std::collections::HashSet::new();
+    // Ninety days, ten minutes short of which no token is ever refused.
+    for _ in 0..90 {
+        office.pass_seconds(86_400 - 600);
+        session = office.refresh(&session["refresh_token"]).await.json;
+        office.pass_seconds(600);
+        assert_eq!(office.is_let_in(&session).await.status, StatusCode::OK, "{session}");
+        let head = text(&session["access_token"]).split('.').next().map(|head| URL_SAFE_NO_PAD.decode(head).unwrap()).unwrap();
+        let kid = text(&serde_json::from_slice::<Value>(&head).unwrap()["kid"]);
+        let published = office.call("GET", "/.well-known/jwks.json", None, Value::Null).await;
+        let published = published.json["keys"].as_array().unwrap().clone();
+        assert!(published.iter().any(|key| key["kid"] == *kid));
+        assert!(published.iter().all(|key| key["kty"] == "OKP" && key["crv"] == "Ed25519" && key.get("d").is_none()));
+        assert!(published.len() <= 3, "{published:?}");
+        keys.insert(kid);
+    }
+    assert!((3..=4).contains(&keys.len()), "{keys:?}");
+    let kept: i64 = sqlx::query_scalar("select count(*) from signing_key").fetch_one(&office.test.app.pool).await.unwrap();
+    assert!(kept <= 3, "secrets that verify nothing are erased");
+}
+
+#[tokio::test]
+async fn a_forgotten_key_verifies_nothing() {
+    let office = Office::open().await;
+    let session = office.phone("wang.fang").await;
+    sqlx::query("update signing_key set forgotten_at = created_at").execute(&office.test.app.pool).await.unwrap();
+    office.pass_seconds(60);
+    refused(&office.is_let_in(&session).await, 401, "token_invalid");
+}
+
+#[tokio::test]
+async fn a_second_server_takes_the_tokens_of_the_first() {
+    let office = Office::open().await;
+    let session = office.phone("wang.fang").await;
+    let app = lianka_server::app::App::start(
+        office.test.app.pool.clone(),
+        office.test.app.config.clone(),
+        office.test.clock.clone(),
+        lianka_server::clock::Entropy::seeded(2),
+    );
+    let second = lianka_server::router(app.await.unwrap());
+    let request = Request::get("/v1/streets").header(header::AUTHORIZATION, format!("Bearer {}", text(&session["access_token"])));
+    let response = tower::ServiceExt::oneshot(second, request.body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_revoked_device_is_refused_at_once_and_gets_no_new_token() {
+    let office = Office::open().await;
+    let session = office.phone("wang.fang").await;
+    let revoked = office.revoke(&session, "").await;
+    assert_eq!((revoked.status, &revoked.json["wipe"]), (StatusCode::OK, &json!(false)));
+    refused(&office.is_let_in(&session).await, 401, "device_revoked");
+    refused(&office.refresh(&session["refresh_token"]).await, 401, "device_revoked");
+    let at = revoked.json["revoked_at"].clone();
+    office.pass_seconds(5);
+    assert_eq!(office.revoke(&session, "").await.json["revoked_at"], at, "repeating it changes nothing");
+}
+
+#[tokio::test]
+async fn a_device_to_be_wiped_keeps_its_tokens_but_only_the_sync_route_is_open_to_it() {
+    let office = Office::open().await;
+    let session = office.phone("wang.fang").await;
+    assert_eq!(office.revoke(&session, "?wipe=true").await.json["wipe"], true);
+    let renewed = office.refresh(&session["refresh_token"]).await;
+    assert_eq!((renewed.status, &renewed.json["streets"]), (StatusCode::OK, &json!([])));
+    for (method, path, _) in guarded() {
+        let open = ACCESS.iter().any(|row| row.path == path && row.method == method && row.wiped_devices);
+        if !open {
+            let answer = office.call(method, &filled(path, HOME), renewed.json["access_token"].as_str(), Value::Null).await;
+            refused(&answer, 401, "device_revoked");
+        }
+    }
+    sqlx::query("update account set disabled_at = now() where username = 'wang.fang'").execute(&office.test.app.pool).await.unwrap();
+    let renewed = office.refresh(&renewed.json["refresh_token"]).await;
+    assert_eq!(renewed.status, StatusCode::OK, "its user is gone, but it must still be told: {}", renewed.json);
+    let open: Vec<_> = ACCESS.iter().filter(|row| row.wiped_devices).map(|row| row.path).collect();
+    assert!(open.iter().all(|path| path.ends_with("/sync")), "{open:?}");
+}
+
+#[tokio::test]
+async fn a_disabled_account_is_out() {
+    let office = Office::open().await;
+    let session = office.phone("wang.fang").await;
+    let code = office.enrolment("wang.fang").await;
+    sqlx::query("update account set disabled_at = now() where username = 'wang.fang'").execute(&office.test.app.pool).await.unwrap();
+    refused(&office.is_let_in(&session).await, 401, "account_disabled");
+    refused(&office.refresh(&session["refresh_token"]).await, 401, "account_disabled");
+    refused(&office.enrol(&code).await, 401, "enrolment_refused");
+    refused(&office.sign_in("wang.fang", PASSWORD).await, 401, "bad_credentials");
+    breaks(&office.call("POST", "/v1/enrolments", Some(&office.admin), json!({ "username": "wang.fang" })).await, "username", "enabled");
+}
+
+#[tokio::test]
+async fn role_and_street_are_the_databases_word_and_not_the_tokens() {
+    let office = Office::open().await;
+    office.user("li.na", "admin", Some(HOME)).await;
+    let token = office.token_of("li.na").await;
+    let users = format!("/v1/streets/{HOME}/assignments/li.na");
+    assert_eq!(office.call("GET", &users, Some(&token), Value::Null).await.status, StatusCode::OK);
+    sqlx::query("update account set street = $1 where username = 'li.na'").bind(OTHER).execute(&office.test.app.pool).await.unwrap();
+    refused(&office.call("GET", &users, Some(&token), Value::Null).await, 403, "wrong_street");
+    sqlx::query("update account set role = 'auditor' where username = 'li.na'").execute(&office.test.app.pool).await.unwrap();
+    refused(&office.call("GET", &users, Some(&token), Value::Null).await, 403, "wrong_role");
+}
+
+#[tokio::test]
+async fn an_enrolment_code_that_is_wrong_used_or_expired_is_refused_in_one_and_the_same_way() {
+    let office = Office::open().await;
+    office.user("wang.fang", "secretary", Some(HOME)).await;
+    let expired = office.enrolment("wang.fang").await;
+    office.pass_seconds(600);
+    let used = office.enrolment("wang.fang").await;
+    assert_eq!(office.enrol(&used).await.status, StatusCode::CREATED);
+    let fresh = office.enrolment("wang.fang").await;
+    let mut answers = Vec::new();
+    for code in [used.as_str(), expired.as_str(), "0000000000", "", "a\u{0}b", "号码"] {
+        let mut answer = office.enrol(code).await;
+        refused(&answer, 401, "enrolment_refused");
+        answer.json["request_id"] = Value::Null;
+        answers.push(answer.json);
+    }
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+    office.pass_seconds(599);
+    assert_eq!(office.enrol(&fresh).await.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn a_code_is_good_for_one_of_two_devices_that_spend_it_at_once() {
+    let office = Office::open().await;
+    office.user("wang.fang", "secretary", Some(HOME)).await;
+    let code = office.enrolment("wang.fang").await;
+    let (one, two) = futures::join!(office.enrol(&code), office.enrol(&code));
+    let mut statuses = [one.status.as_u16(), two.status.as_u16()];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [201, 401]);
+}
+
+#[tokio::test]
+async fn enrolling_gives_tokens_the_user_and_the_assigned_grids() {
+    let office = Office::open().await;
+    office.user("wang.fang", "secretary", Some(HOME)).await;
+    let assignments = format!("/v1/streets/{HOME}/assignments/wang.fang");
+    office.call("PUT", &assignments, Some(&office.admin), json!({ "grids": ["A3", "A1"] })).await;
+    let code = office.enrolment("wang.fang").await;
+    assert!(code.len() == 10 && !code.contains(['I', 'L', 'O', 'U']), "{code}");
+    let typed = format!("{} {}", code[..5].to_lowercase(), &code[5..]);
+    let answer = office.enrol(&typed).await;
+    assert_eq!(answer.headers[header::CACHE_CONTROL], "no-store");
+    let session = answer.json;
+    assert_eq!(session["user"], json!({ "username": "wang.fang", "display_name": "wang.fang", "role": "secretary" }));
+    let grid = |grid: &str| json!({ "grid": grid, "name": format!("{grid}网格"), "area": "康平" });
+    let street = json!({ "street": HOME, "name": "天平路街道", "district": "上海", "grids": [grid("A1"), grid("A3")] });
+    assert_eq!(session["streets"], json!([street]));
+    assert!(text(&session["refresh_token"]).len() >= 43, "256 bits");
+
+    let stored: Vec<String> = sqlx::query_scalar(
+        "select encode(code_hash, 'escape') from enrolment union all select encode(token_hash, 'escape') from refresh_token",
+    )
+    .fetch_all(&office.test.app.pool)
+    .await
+    .unwrap();
+    assert!(stored.iter().all(|hash| !hash.contains(&code) && !hash.contains(&text(&session["refresh_token"]))), "only hashes are stored");
+}
+
+#[tokio::test]
+async fn overseers_get_every_grid_of_their_streets() {
+    let office = Office::open().await;
+    office.user("li.na", "reviewer", Some(HOME)).await;
+    let streets = office.sign_in("li.na", PASSWORD).await.json["streets"].clone();
+    assert_eq!(streets.as_array().unwrap().len(), 1);
+    assert_eq!(streets[0]["grids"].as_array().unwrap().len(), 3);
+    let streets = office.sign_in("root", PASSWORD).await.json["streets"].clone();
+    assert_eq!(streets.as_array().unwrap().iter().map(|street| &street["street"]).collect::<Vec<_>>(), [HOME, OTHER]);
+}
+
+#[tokio::test]
+async fn a_refresh_token_used_twice_revokes_its_device() {
+    let office = Office::open().await;
+    let (first, other) = (office.phone("wang.fang").await, office.phone("li.na").await);
+    let second = office.refresh(&first["refresh_token"]).await.json;
+    let third = office.refresh(&second["refresh_token"]).await.json;
+    assert_eq!(office.is_let_in(&third).await.status, StatusCode::OK);
+
+    refused(&office.refresh(&first["refresh_token"]).await, 401, "refresh_reused");
+    refused(&office.is_let_in(&third).await, 401, "device_revoked");
+    refused(&office.refresh(&third["refresh_token"]).await, 401, "device_revoked");
+    assert_eq!(office.is_let_in(&other).await.status, StatusCode::OK, "another device is not touched");
+}
+
+#[tokio::test]
+async fn a_refresh_token_whose_answer_was_lost_may_be_used_again_for_a_minute() {
+    let office = Office::open().await;
+    let session = office.phone("wang.fang").await;
+    let lost = office.refresh(&session["refresh_token"]).await.json;
+    office.pass_seconds(60);
+    let again = office.refresh(&session["refresh_token"]).await;
+    assert_eq!(again.status, StatusCode::OK, "{}", again.json);
+    // The phone goes on with what it received; the lost token is now spent.
+    let next = office.refresh(&again.json["refresh_token"]).await;
+    assert_eq!(next.status, StatusCode::OK);
+    office.pass_seconds(61);
+    refused(&office.refresh(&lost["refresh_token"]).await, 401, "refresh_reused");
+}
+
+#[tokio::test]
+async fn after_a_minute_a_lost_answer_is_taken_for_theft() {
+    let office = Office::open().await;
+    let session = office.phone("wang.fang").await;
+    office.refresh(&session["refresh_token"]).await;
+    office.pass_seconds(61);
+    refused(&office.refresh(&session["refresh_token"]).await, 401, "refresh_reused");
+}
+
+#[tokio::test]
+async fn two_exchanges_at_once_both_succeed_and_one_chain_goes_on() {
+    let office = Office::open().await;
+    let session = office.phone("wang.fang").await;
+    let (one, two) = futures::join!(office.refresh(&session["refresh_token"]), office.refresh(&session["refresh_token"]));
+    assert_eq!((one.status, two.status), (StatusCode::OK, StatusCode::OK));
+    assert_eq!(office.refresh(&two.json["refresh_token"]).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_refresh_token_that_is_unknown_or_expired_is_refused() {
+    let office = Office::open().await;
+    refused(&office.refresh(&json!("never issued")).await, 401, "refresh_invalid");
+    let session = office.phone("wang.fang").await;
+    office.test.clock.advance_ms(office.test.app.config.refresh_token_lifetime.as_millis().try_into().unwrap());
+    refused(&office.refresh(&session["refresh_token"]).await, 401, "refresh_invalid");
+}
+
+#[tokio::test]
+async fn a_failed_login_tells_nothing_about_who_exists() {
+    let office = Office::open().await;
+    office.user("wang.fang", "reviewer", Some(HOME)).await;
+    office.post("/v1/users", json!({ "username": "phone.only", "display_name": "x", "role": "secretary", "street": HOME })).await;
+    let mut answers = Vec::new();
+    for (username, password) in
+        [("wang.fang", "wrong password"), ("nobody", PASSWORD), ("phone.only", PASSWORD), ("Not A Name", PASSWORD), ("nul\u{0}", PASSWORD)]
+    {
+        let mut answer = office.sign_in(username, password).await;
+        refused(&answer, 401, "bad_credentials");
+        answer.json["request_id"] = Value::Null;
+        answers.push(answer.json);
+    }
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+}
+
+#[tokio::test]
+async fn guessing_is_slowed_down_for_known_and_unknown_users_alike() {
+    let office = Office::open().await;
+    office.user("wang.fang", "reviewer", Some(HOME)).await;
+    for username in ["wang.fang", "nobody"] {
+        for _ in 0..10 {
+            refused(&office.sign_in(username, "wrong password").await, 401, "bad_credentials");
+        }
+        let answer = office.sign_in(username, PASSWORD).await;
+        refused(&answer, 429, "rate_limited");
+        assert_eq!(answer.json["retryable"], true);
+        assert!(answer.headers.contains_key(header::RETRY_AFTER));
+    }
+    office.pass_seconds(300);
+    assert_eq!(office.sign_in("wang.fang", PASSWORD).await.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn an_admin_of_a_street_administers_that_street_only() {
+    let office = Office::open().await;
+    office.user("street.admin", "admin", Some(HOME)).await;
+    office.user("there", "secretary", Some(OTHER)).await;
+    let device = office.enrol(&office.enrolment("there").await).await.json;
+    let token = office.token_of("street.admin").await;
+    let call = |method: &'static str, path: String, json: Value| {
+        let (office, token) = (&office, &token);
+        async move { office.call(method, &path, Some(token), json).await }
+    };
+    let user = |street: Value| json!({ "username": "new.one", "display_name": "新", "role": "secretary", "street": street });
+
+    refused(&call("POST", "/v1/users".into(), user(json!(OTHER))).await, 403, "wrong_street");
+    refused(&call("POST", "/v1/users".into(), user(Value::Null)).await, 403, "wrong_street");
+    let street = json!({ "street": "310106001", "name": "新街道", "district": "静安" });
+    refused(&call("POST", "/v1/streets".into(), street).await, 403, "wrong_street");
+    refused(&call("DELETE", format!("/v1/devices/{}", text(&device["device_id"])), Value::Null).await, 404, "not_found");
+    for username in ["there", "nobody"] {
+        let answer = call("POST", "/v1/enrolments".into(), json!({ "username": username })).await;
+        refused(&answer, 404, "not_found");
+        let answer = call("PUT", format!("/v1/streets/{HOME}/assignments/{username}"), json!({ "grids": ["A1"] })).await;
+        refused(&answer, 404, "not_found");
+    }
+    assert_eq!(office.is_let_in(&device).await.status, StatusCode::OK);
+
+    assert_eq!(call("POST", "/v1/users".into(), user(json!(HOME))).await.status, StatusCode::CREATED);
+    for (path, key, expected) in [("/v1/users", "username", vec!["new.one", "street.admin"]), ("/v1/streets", "street", vec![HOME])] {
+        let page = call("GET", path.into(), Value::Null).await.json;
+        let found: Vec<_> = page["items"].as_array().unwrap().iter().map(|item| text(&item[key])).collect();
+        assert_eq!(found, expected, "{path}");
+        assert_eq!(page["total"], expected.len());
+    }
+    let devices = call("GET", "/v1/devices".into(), Value::Null).await.json;
+    assert!(devices["items"].as_array().unwrap().iter().all(|device| device["username"] == "street.admin"), "{devices}");
+}
+
+#[tokio::test]
+async fn a_value_that_breaks_a_rule_is_named() {
+    let office = Office::open().await;
+    let user = |key: &str, value: Value| {
+        let mut user = json!({ "username": "new.one", "display_name": "新", "role": "secretary", "street": HOME });
+        user[key] = value;
+        user
+    };
+    let grids = format!("/v1/streets/{HOME}/grids");
+    let roads = format!("/v1/streets/{HOME}/roads");
+    for (path, json, field, rule) in [
+        ("/v1/users", user("username", json!("New One")), "username", "username"),
+        ("/v1/users", user("display_name", json!(" ")), "display_name", "not_empty"),
+        ("/v1/users", user("display_name", json!("a\u{0}")), "display_name", "no_control_characters"),
+        ("/v1/users", user("role", json!("king")), "role", "shape"),
+        ("/v1/users", user("street", json!("310")), "street", "street_code"),
+        ("/v1/users", user("street", json!("310109001")), "street", "exists"),
+        ("/v1/users", user("password", json!("short")), "password", "length_min_10"),
+        ("/v1/users", user("rôle", json!(1)), "rôle", "shape"),
+        ("/v1/streets", json!({ "street": HOME }), "", "shape"),
+        (&grids, json!({ "grid": "A 9", "name": "x", "area": "x" }), "grid", "grid_code"),
+        (&grids, json!({ "grid": "A9", "name": "网".repeat(101), "area": "x" }), "name", "length_max"),
+        (&roads, json!({ "road": "天平路", "roads": ["余庆路"] }), "road", "road_or_roads"),
+        (&roads, json!({ "roads": ["余庆路", ""] }), "roads[1]", "not_empty"),
+        (&roads, json!({ "roads": vec!["余庆路"; 1001] }), "roads", "items_max_1000"),
+    ] {
+        let answer = office.call("POST", path, Some(&office.admin), json).await;
+        breaks(&answer, field, rule);
+    }
+    for (query, field, rule) in
+        [("page=0", "page", "range_1_100000"), ("page_size=201", "page_size", "range_1_200"), ("page=x", "page", "shape")]
+    {
+        breaks(&office.call("GET", &format!("/v1/users?{query}"), Some(&office.admin), Value::Null).await, field, rule);
+    }
+}
+
+#[tokio::test]
+async fn repeating_a_creation_is_harmless_and_changing_it_is_refused() {
+    let office = Office::open().await;
+    let grids = format!("/v1/streets/{HOME}/grids");
+    let user = json!({ "username": "li.na", "display_name": "李娜", "role": "reviewer", "street": HOME, "password": PASSWORD });
+    for (path, key, created) in [
+        ("/v1/streets", "name", json!({ "street": "310107102", "name": "长征镇", "district": "普陀区" })),
+        (&grids, "area", json!({ "grid": "A9", "name": "九", "area": "梧桐" })),
+        ("/v1/users", "display_name", user.clone()),
+        ("/v1/users", "password", user.clone()),
+    ] {
+        let first = office.call("POST", path, Some(&office.admin), created.clone()).await;
+        assert!(first.status.is_success(), "{}", first.json);
+        let again = office.call("POST", path, Some(&office.admin), created.clone()).await;
+        assert_eq!((again.status, &again.json), (StatusCode::OK, &first.json));
+        let mut changed = created;
+        changed[key] = json!("something else");
+        refused(&office.call("POST", path, Some(&office.admin), changed).await, 409, "already_exists");
+    }
+    let roads = format!("/v1/streets/{HOME}/roads");
+    for (roads_given, status, added) in [
+        (json!({ "road": "天平路" }), 201, 1),
+        (json!({ "roads": ["天平路", "余庆路", "余庆路"] }), 201, 1),
+        (json!({ "road": "余庆路" }), 200, 0),
+    ] {
+        let answer = office.call("POST", &roads, Some(&office.admin), roads_given).await;
+        assert_eq!((answer.status.as_u16(), &answer.json["added"]), (status, &json!(added)), "{}", answer.json);
+    }
+    let page = office.call("GET", &format!("{roads}?page=2&page_size=1"), Some(&office.admin), Value::Null).await.json;
+    assert_eq!((&page["total"], &page["page"], page["items"].as_array().unwrap().len()), (&json!(2), &json!(2), 1), "{page}");
+    refused(&office.call("POST", "/v1/streets/310109001/roads", Some(&office.admin), json!({ "road": "天平路" })).await, 404, "not_found");
+}
+
+#[tokio::test]
+async fn assignments_are_a_history_by_epoch() {
+    use lianka_server::store::streets;
+    let office = Office::open().await;
+    office.user("wang.fang", "secretary", Some(HOME)).await;
+    office.user("there", "secretary", Some(OTHER)).await;
+    let path = format!("/v1/streets/{HOME}/assignments/wang.fang");
+    let assign = |grids: &'static [&'static str]| {
+        let (office, path) = (&office, &path);
+        async move { office.call("PUT", path, Some(&office.admin), json!({ "grids": grids })).await }
+    };
+    breaks(&assign(&["A1", "B1"]).await, "grids[1]", "exists");
+    let answer =
+        office.call("PUT", &format!("/v1/streets/{HOME}/assignments/there"), Some(&office.admin), json!({ "grids": ["A1"] })).await;
+    refused(&answer, 404, "not_found");
+
+    for (grids, epoch, expected) in [
+        (&["A1", "A2"][..], 1, json!(["A1", "A2"])),
+        (&["A2", "A1", "A1"][..], 1, json!(["A1", "A2"])),
+        (&["A2", "A3"][..], 2, json!(["A2", "A3"])),
+        (&[][..], 3, json!([])),
+        (&["A1"][..], 4, json!(["A1"])),
+    ] {
+        let answer = assign(grids).await;
+        assert_eq!((&answer.json["epoch"], &answer.json["grids"]), (&json!(epoch), &expected), "{}", answer.json);
+        assert_eq!(office.call("GET", &path, Some(&office.admin), Value::Null).await.json, answer.json);
+    }
+
+    let mut conn = office.test.app.pool.acquire().await.unwrap();
+    let home = HOME.parse().unwrap();
+    for (epoch, grids) in [(0, &[][..]), (1, &["A1", "A2"]), (2, &["A2", "A3"]), (3, &[]), (4, &["A1"]), (9, &["A1"])] {
+        assert_eq!(streets::grids_at(&mut conn, &home, "wang.fang", epoch).await.unwrap(), grids, "epoch {epoch}");
+    }
+    let now = streets::scope(&mut conn, &home, "wang.fang").await.unwrap();
+    assert_eq!((now.epoch, now.grids), (4, vec!["A1".to_owned()]));
+    assert_eq!(streets::scope(&mut conn, &home, "nobody").await.unwrap(), streets::Scope::default());
+    for (grid, ever) in [("A1", true), ("A3", true), ("B1", false)] {
+        assert_eq!(streets::ever_assigned(&mut conn, &home, "wang.fang", grid).await.unwrap(), ever, "{grid}");
+    }
+}
+
+#[tokio::test]
+async fn two_admins_who_assign_at_once_follow_each_other() {
+    let office = Office::open().await;
+    office.user("wang.fang", "secretary", Some(HOME)).await;
+    let path = format!("/v1/streets/{HOME}/assignments/wang.fang");
+    let assign = |grid: &'static str| office.call("PUT", &path, Some(&office.admin), json!({ "grids": [grid] }));
+    let (one, two) = futures::join!(assign("A1"), assign("A2"));
+    assert_eq!((one.status, two.status), (StatusCode::OK, StatusCode::OK));
+    let mut epochs = [one.json["epoch"].as_i64(), two.json["epoch"].as_i64()];
+    epochs.sort_unstable();
+    assert_eq!(epochs, [Some(1), Some(2)]);
+    let now = office.call("GET", &path, Some(&office.admin), Value::Null).await.json;
+    assert_eq!(now["grids"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn what_the_router_itself_refuses_is_a_problem_document_too() {
+    let office = Office::open().await;
+    refused(&office.call("GET", "/v1/nothing", None, Value::Null).await, 404, "not_found");
+    let answer = office.call("PUT", "/v1/sessions", None, Value::Null).await;
+    refused(&answer, 405, "method_not_allowed");
+    assert_eq!(answer.headers[header::ALLOW], "POST");
+
+    let send = |content_type: &'static str, body: String| {
+        let office = &office;
+        async move {
+            let request = Request::post("/v1/sessions").header(header::CONTENT_TYPE, content_type).body(Body::from(body)).unwrap();
+            let response = office.test.send(request).await;
+            let (head, body) = response.into_parts();
+            let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+            Answer { status: head.status, headers: head.headers, json: serde_json::from_slice(&body).unwrap_or_default(), body }
+        }
+    };
+    refused(&send("text/plain", "{}".into()).await, 415, "unsupported_media_type");
+    refused(&send("application/json", "{".into()).await, 400, "malformed");
+    refused(&send("application/json", "{}{}".into()).await, 422, "invalid_field");
+    refused(&send("application/json; charset=utf-8", r#"{"username":"a","password":"b"} x"#.into()).await, 400, "malformed");
+    refused(&send("application/json", format!("\"{}\"", "x".repeat(64 * 1024))).await, 413, "body_too_large");
+    breaks(&send("application/json", r#"{"username":7,"password":"b"}"#.into()).await, "username", "shape");
+}
+
+#[tokio::test]
+async fn people_are_answered_in_their_language_under_the_id_they_sent() {
+    let office = Office::open().await;
+    for (languages, title) in [("zh-CN,en;q=0.5", "未找到"), ("en", "Not found")] {
+        let request = Request::get("/v1/nothing").header(header::ACCEPT_LANGUAGE, languages).header("x-request-id", "proxy-7");
+        let response = office.test.send(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(response.headers()["x-request-id"], "proxy-7");
+        let body = axum::body::to_bytes(response.into_body(), 1 << 16).await.unwrap();
+        let problem: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!((&problem["title"], &problem["request_id"]), (&json!(title), &json!("proxy-7")));
+    }
+}
+
+#[tokio::test]
+async fn a_fault_of_the_store_is_opaque() {
+    let office = Office::open().await;
+    sqlx::raw_sql("alter table account rename to gone").execute(&office.test.app.pool).await.unwrap();
+    let answer = office.call("GET", "/v1/users", Some(&office.admin), Value::Null).await;
+    refused(&answer, 500, "internal");
+    assert!(!String::from_utf8_lossy(&answer.body).contains("account"), "{}", answer.json);
+    office.test.app.pool.close().await;
+    let answer = office.call("GET", "/v1/users", Some(&office.admin), Value::Null).await;
+    refused(&answer, 503, "unavailable");
+    assert!(answer.headers.contains_key(header::RETRY_AFTER));
+}
+
+#[tokio::test]
+async fn every_answer_carries_the_security_headers_and_only_public_things_are_kept() {
+    let office = Office::open().await;
+    for path in ["/v1/docs", "/v1/docs/page.js", "/v1/openapi.json", "/.well-known/jwks.json", "/v1/users", "/v1/nothing"] {
+        let answer = office.call("GET", path, None, Value::Null).await;
+        for (name, value) in [("x-content-type-options", "nosniff"), ("x-frame-options", "DENY"), ("referrer-policy", "no-referrer")] {
+            assert_eq!(answer.headers[name], value, "{path}");
+        }
+        assert!(answer.headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap().starts_with("default-src 'none'"), "{path}");
+        let kept = answer.headers[header::CACHE_CONTROL] != "no-store";
+        assert_eq!(kept, answer.status.is_success(), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_api_describes_itself_with_roles() {
+    let office = Office::open().await;
+    let api = office.call("GET", "/v1/openapi.json", None, Value::Null).await.json;
+    assert_eq!(api["openapi"], "3.1.0");
+    assert_eq!(api["paths"]["/v1/users"]["post"]["x-roles"], json!(["admin"]));
+    assert_eq!(api["paths"]["/v1/sessions"]["post"]["security"], json!([]));
+    let page = office.call("GET", "/v1/docs", None, Value::Null).await;
+    let page = String::from_utf8_lossy(&page.body).into_owned();
+    assert!(!page.contains("http://") && !page.contains("https://"), "nothing comes from elsewhere");
+}
+
+#[tokio::test]
+async fn the_first_admin_needs_a_name_that_is_free_and_a_password_that_is_long() {
+    let office = Office::open().await;
+    let app = &office.test.app;
+    let create = |username: &'static str, password: &'static str| {
+        auth::create_admin(&app.pool, &app.clock, &app.entropy, username, "总管", password.into())
+    };
+    assert!(matches!(create("root", PASSWORD).await, Err(auth::CreateAdminError::Taken)));
+    assert!(matches!(create("second", "short").await, Err(auth::CreateAdminError::Invalid { .. })));
+    assert!(matches!(create("Se cond", PASSWORD).await, Err(auth::CreateAdminError::Invalid { .. })));
+    assert!(create("second", PASSWORD).await.is_ok());
+}
