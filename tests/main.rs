@@ -1,1 +1,5 @@
-fn main(){}
+//! The one integration binary: contract, property, crash and repository tests over the harness.
+
+mod auth;
+mod health;
+mod private_postgres;
