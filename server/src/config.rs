@@ -65,7 +65,7 @@ pub struct ServeArgs {
     #[arg(long, env = "LIANKA_ADDRESS_FILE", default_value = "", value_name = "FILE", hide_default_value = true)]
     pub address_file: String,
 
-    /// Minutes an access token lives (1 to 1440). A revoked device may still read for that long.
+    /// Minutes an access token lives (1 to 1440). A revoked device is refused at once all the same.
     #[arg(long, env = "LIANKA_TOKEN_MINUTES", default_value = "15", value_name = "N")]
     pub token_minutes: String,
 
