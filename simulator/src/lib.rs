@@ -1,3 +1,8 @@
 //! Real Lianka phones against a real Lianka server: the demo, the storm and the workload they share.
 
+pub mod findings;
+pub mod mapping;
+pub mod office;
+pub mod roll;
+pub mod server_process;
 pub mod workload;
