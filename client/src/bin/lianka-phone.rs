@@ -1,1 +1,1 @@
-fn main(){}
+fn main(){ lianka_client::terminal::main(); }

@@ -1,0 +1,163 @@
+//! What a user does to a record, with or without a network.
+
+use lianka_sync_core::{
+    authority::FieldError,
+    catalogue::{Kind, MergeRule},
+    id::{ChangeHash, RecordId},
+    lang::Lang,
+    record::{Edit, Record, RecordError},
+    view::View,
+};
+
+use super::{
+    Author, Draft, Effect, Moment, OutboxEntry, RecordState, document, rebase,
+    rules::{self, Broken},
+};
+
+/// Why an edit was not saved. Nothing of it was: an edit is one change, or none.
+#[derive(Debug, thiserror::Error)]
+pub enum EditError {
+    /// A field rule, the same that the server applies.
+    #[error("{key}: {}", error.code())]
+    Field {
+        /// The key.
+        key: String,
+        /// The rule.
+        error: FieldError,
+    },
+    /// The phone does not hold the record.
+    #[error("no such record on this phone")]
+    NoSuchRecord,
+    /// The record left the user's grids.
+    #[error("the record left this phone's grids")]
+    Leaving,
+    /// A new record names a grid that is not the user's.
+    #[error("the grid is not one of yours")]
+    NotYourGrid,
+    /// The stored document cannot be read, or the change not be encoded.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+}
+
+impl EditError {
+    /// The stable code, the same as the server's verdict would carry.
+    pub fn code(&self) -> &str {
+        match self {
+            Self::Field { error, .. } => error.code(),
+            Self::NoSuchRecord => "no_such_record",
+            Self::Leaving | Self::NotYourGrid => "not_your_grid",
+            Self::Record(RecordError::Edit(error)) => error.code(),
+            Self::Record(_) => "record_unreadable",
+        }
+    }
+
+    /// For a person, in their language.
+    pub fn message(&self, lang: Lang) -> String {
+        let (zh, en) = match self {
+            Self::Field { key, error } => return format!("{key}: {}", error.message(lang)),
+            Self::NoSuchRecord => (
+                "手机上没有这条记录；先用 cards 查看，或联网 sync 取回",
+                "no such record on this phone; look with `cards`, or `sync` first",
+            ),
+            Self::Leaving => ("该记录已不在您的网格内，不能再改", "the record is no longer in one of your grids and cannot be changed"),
+            Self::NotYourGrid => ("该网格不在您的负责范围内；用 status 查看您的网格", "the grid is not one of yours; `status` lists them"),
+            Self::Record(error) => {
+                return match lang {
+                    Lang::Zh => format!("无法写入该记录：{error}"),
+                    Lang::En => format!("the record cannot be written: {error}"),
+                };
+            }
+        };
+        match lang {
+            Lang::Zh => zh,
+            Lang::En => en,
+        }
+        .to_owned()
+    }
+}
+
+impl From<Broken> for EditError {
+    fn from(Broken { key, error }: Broken) -> Self {
+        Self::Field { key, error }
+    }
+}
+
+/// What an edit comes to.
+#[derive(Debug)]
+pub struct Edited {
+    /// The record.
+    pub record: RecordId,
+    /// The change; `None` where the record said so already.
+    pub hash: Option<ChangeHash>,
+    /// For the store, in one transaction.
+    pub effects: Vec<Effect>,
+}
+
+/// Edits a record: one change, all or nothing.
+pub fn edit(author: &Author<'_>, state: &RecordState, edits: &[Edit], moment: &Moment) -> Result<Edited, EditError> {
+    let (Some(stored), Some(opened)) = (&state.stored, document::open(state)?) else { return Err(EditError::NoSuchRecord) };
+    if stored.leaving {
+        return Err(EditError::Leaving);
+    }
+    let mut effects = Vec::new();
+    let (mut document, epoch) = if opened.lost.is_empty() {
+        (opened.document, author.epoch)
+    } else {
+        // Own changes that the copy cannot take: write them anew first, so that this edit stands on all the user has done.
+        let rebased = rebase::rebase(author, state, moment)?.ok_or(EditError::NoSuchRecord)?;
+        effects.extend(rebased.effects);
+        (rebased.document, rebased.epoch)
+    };
+    let view = document.view()?;
+    let edits = rules::effective(&view, edits);
+    rules::check(stored.kind, author.identity.role, false, &view, &edits)?;
+    let actor = Author { epoch, ..*author }.actor();
+    let change = if edits.is_empty() { None } else { document.edit(actor, moment.now, &edits, "")? };
+    if let Some(change) = &change {
+        let entry = OutboxEntry::new(state.record, stored.kind, stored.generation, change, edits, moment.now);
+        effects.push(Effect::Enqueue(Box::new(entry)));
+    }
+    Ok(Edited { record: state.record, hash: change.map(|change| change.hash), effects })
+}
+
+/// Creates a record: one change that writes kind, street, grid and `edits`.
+pub fn create(author: &Author<'_>, kind: Kind, grid: &str, edits: &[Edit], moment: &Moment) -> Result<Edited, EditError> {
+    let identity = author.identity;
+    if !identity.role.sees_whole_street() && !identity.grids.iter().any(|own| own.grid == grid) {
+        return Err(EditError::NotYourGrid);
+    }
+    let fixed = [("kind", kind.as_str()), ("street", identity.street.as_str()), ("grid", grid)];
+    let given = edits
+        .iter()
+        .filter(|edit| !matches!(edit, Edit::Put { key, .. } | Edit::Delete { key } if fixed.iter().any(|(name, _)| name == key)));
+    // Nothing is there to delete.
+    let given = given.filter(|edit| !matches!(edit, Edit::Delete { .. })).cloned();
+    let edits: Vec<_> = fixed.iter().map(|(key, value)| Edit::set(*key, value)).chain(given).collect();
+    rules::check(kind, identity.role, true, &View::default(), &edits)?;
+    let written = |name: &str| edits.iter().any(|edit| matches!(edit, Edit::Put { key, .. } if key == name));
+    if let Some(missing) = kind.fields().iter().find(|field| field.required && field.merge != MergeRule::Text && !written(field.name)) {
+        return Err(EditError::Field { key: missing.name.to_owned(), error: FieldError::Missing });
+    }
+    let mut entropy = [0; 10];
+    entropy.copy_from_slice(&moment.entropy[..10]);
+    let record = RecordId::new_v7(moment.now.unix_ms().max(0) as u64, entropy);
+    let (_, change) = Record::create(author.actor(), moment.now, &edits)?;
+    let entry = OutboxEntry::new(record, kind, 1, &change, edits, moment.now);
+    let effects = vec![Effect::CreateRecord { record, kind, grid: grid.to_owned() }, Effect::Enqueue(Box::new(entry))];
+    Ok(Edited { record, hash: Some(change.hash), effects })
+}
+
+/// Tries a draft again: as an edit of its record, or as a new record where it was to create one. `state` is of the draft's record.
+pub fn retry(author: &Author<'_>, id: i64, draft: &Draft, state: &RecordState, moment: &Moment) -> Result<Edited, EditError> {
+    let mut edited = if draft.creating && state.stored.is_none() {
+        let grid = draft.edits.iter().find_map(|edit| match edit {
+            Edit::Put { key, value } if key == "grid" => value.as_str(),
+            _ => None,
+        });
+        create(author, draft.kind, grid.unwrap_or_default(), &draft.edits, moment)?
+    } else {
+        edit(author, state, &draft.edits, moment)?
+    };
+    edited.effects.push(Effect::RemoveDraft { id });
+    Ok(edited)
+}

@@ -1,0 +1,454 @@
+//! One synchronisation: what to send, what an answer's items do, and when it is over.
+//!
+//! A synchronisation is a few requests: changes that do not fit one are pushed ahead, the last request pulls; what a rebase or a heal
+//! writes anew goes in another. The store's driver loops:
+//!
+//! 1. [`Synchronisation::next_request`] with what stands in the outbox; `None`: done;
+//! 2. for every item [`Synchronisation::receive`], with the record's state where [`Synchronisation::needs`] names one;
+//! 3. where the answer [ended](Synchronisation::ended): [`Synchronisation::settle`] for every record that is due (a refused entry, one of another
+//!    generation, one tried too often, a leaving record, one of the old history), then [`Synchronisation::finish`]; all in one transaction.
+//!
+//! A broken answer needs nothing: what was received stays, the next request asks again from the last cursor stored.
+
+use std::collections::{BTreeSet, HashMap};
+
+use lianka_sync_core::{
+    change,
+    id::{ChangeHash, DeviceId, RecordId},
+    limits,
+    record::RecordError,
+    time::ServerTime,
+    wire::{Hello, PushedChange, RequestItem, ResponseItem, Verdict, VerdictStatus},
+};
+
+use super::{Author, Effect, Moment, OutboxEntry, OutboxState, Reason, RecordState, TailChange, heal, rebase};
+
+/// Bytes of changes in one request, before compression.
+const REQUEST_BYTES_MAX: usize = 3 * 1024 * 1024;
+/// What an item costs beyond its change.
+const ITEM_OVERHEAD_BYTES: usize = 128;
+/// Requests that pull, in one synchronisation. A rebase needs one more, a heal two.
+const PULLS_MAX: u32 = 6;
+/// Answers `reset` that are believed in one synchronisation.
+const RESETS_MAX: u32 = 2;
+/// How often an entry is sent again before it is rebased instead: what it waits for does not come.
+pub(crate) const TRIES_MAX: u32 = 8;
+/// Of a change that the server has, it did not say where.
+const SEQ_UNKNOWN: u64 = i64::MAX as u64;
+
+/// What the phone knows of a record before an answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// Its generation.
+    pub generation: u32,
+    /// Whether it belongs to a history that the server gave up.
+    pub before_reset: bool,
+}
+
+/// Where the phone stands before a request.
+#[derive(Debug, Default)]
+pub struct Standing {
+    /// Of the last complete answer, or checkpoint.
+    pub cursor: Option<String>,
+    /// The whole outbox, in order.
+    pub outbox: Vec<OutboxEntry>,
+    /// Every record held.
+    pub known: HashMap<RecordId, Known>,
+}
+
+/// A request to send.
+#[derive(Debug)]
+pub struct Request {
+    /// Its items: the hello, then changes.
+    pub items: Vec<RequestItem>,
+    /// Whether the answer is more than verdicts.
+    pub pull: bool,
+}
+
+/// An answer that the protocol does not allow. The synchronisation ends; what came before stands.
+#[derive(Debug, thiserror::Error)]
+pub enum ProtocolError {
+    /// A verdict about a change that was not sent.
+    #[error("verdict {index} names no change of the request")]
+    ForeignVerdict {
+        /// Its index.
+        index: u32,
+    },
+    /// `reset` after `reset`.
+    #[error("the server starts over again and again")]
+    EndlessReset,
+    /// An item after `end`.
+    #[error("an item after the end")]
+    AfterEnd,
+    /// The driver did not bring the record's state although it was needed.
+    #[error("the state of record {0} is missing")]
+    StateMissing(RecordId),
+    /// A document does not load.
+    #[error("record {record}: {source}")]
+    Record {
+        /// Which.
+        record: RecordId,
+        /// Why.
+        source: RecordError,
+    },
+}
+
+/// What happened, counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize)]
+pub struct Tally {
+    /// Changes that became part of their record.
+    pub accepted: u32,
+    /// Changes the server had already.
+    pub duplicate: u32,
+    /// Changes that a reviewer decides on.
+    pub held: u32,
+    /// Changes refused.
+    pub rejected: u32,
+    /// Changes to be sent again later.
+    pub postponed: u32,
+    /// Whole records received.
+    pub snapshots: u32,
+    /// Changes received.
+    pub changes: u32,
+    /// Records that left the user's grids.
+    pub left: u32,
+    /// Records erased by the office.
+    pub erased: u32,
+    /// Records rebased.
+    pub rebased: u32,
+    /// Drafts made of edits that could not be kept.
+    pub drafted: u32,
+    /// Changes sent again to a server that had lost them.
+    pub healed: u32,
+    /// Times the server started another history.
+    pub resets: u32,
+    /// Changes received for a record that is not held; the next pull starts over.
+    pub unexpected: u32,
+}
+
+#[derive(Debug)]
+struct Sent {
+    record: RecordId,
+    generation: u32,
+    hash: ChangeHash,
+    bytes: Vec<u8>,
+}
+
+#[derive(Clone, Debug)]
+struct End {
+    cursor: Option<String>,
+    server_time: ServerTime,
+}
+
+/// The state of one synchronisation. Nothing in it must survive a crash.
+#[derive(Debug)]
+pub struct Synchronisation {
+    client: String,
+    tally: Tally,
+    /// Changes that had their answer.
+    asked: BTreeSet<ChangeHash>,
+    pulls: u32,
+    pulled: bool,
+    wiped: bool,
+    // The request under way.
+    sent: Vec<Sent>,
+    pull: bool,
+    known: HashMap<RecordId, Known>,
+    snapshots: BTreeSet<RecordId>,
+    reset: bool,
+    suspect: bool,
+    end: Option<End>,
+    server_time: Option<ServerTime>,
+}
+
+impl Synchronisation {
+    /// `client`: name and version of the program, for example `lianka-phone/0.1.0`.
+    pub fn new(client: impl Into<String>) -> Self {
+        Self {
+            client: client.into(),
+            tally: Tally::default(),
+            asked: BTreeSet::new(),
+            pulls: 0,
+            pulled: false,
+            wiped: false,
+            sent: Vec::new(),
+            pull: false,
+            known: HashMap::new(),
+            snapshots: BTreeSet::new(),
+            reset: false,
+            suspect: false,
+            end: None,
+            server_time: None,
+        }
+    }
+
+    /// What was done so far.
+    pub fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// The server's clock at the last complete answer.
+    pub fn server_time(&self) -> Option<ServerTime> {
+        self.server_time
+    }
+
+    /// Whether the office wiped this phone.
+    pub fn wiped(&self) -> bool {
+        self.wiped
+    }
+
+    /// Whether the answer is complete.
+    pub fn ended(&self) -> bool {
+        self.end.is_some()
+    }
+
+    /// The next request; `None` where there is nothing more to ask.
+    pub fn next_request(&mut self, standing: Standing) -> Option<Request> {
+        if self.wiped || self.pulls >= PULLS_MAX {
+            return None;
+        }
+        // While the new history is coming, sending would only tell the server of changes whose dependencies it lacks.
+        let resetting = standing.known.values().any(|known| known.before_reset);
+        let due = |entry: &OutboxEntry| !resetting && (entry.state == OutboxState::Refused || !self.asked.contains(&entry.hash));
+        let fresh = |entry: &OutboxEntry| due(entry) && !self.asked.contains(&entry.hash);
+        if self.pulled && !standing.outbox.iter().any(fresh) {
+            return None;
+        }
+        let due: Vec<_> = standing.outbox.iter().filter(|entry| due(entry)).collect();
+        let pull = fitting(&due) == due.len();
+        let chosen: Vec<_> = if pull {
+            due
+        } else {
+            // Pushed ahead. What follows a refused change goes with it in the last request, whose answer brings the record to rebase on.
+            let refused: BTreeSet<_> = due.iter().filter(|entry| self.asked.contains(&entry.hash)).map(|entry| entry.record).collect();
+            let mut ahead: Vec<_> = due.iter().copied().filter(|entry| !refused.contains(&entry.record)).collect();
+            if ahead.is_empty() {
+                ahead = due;
+            }
+            ahead.truncate(fitting(&ahead).max(1));
+            ahead
+        };
+        // A pull that can only bring refusals again must not wait for what never fits.
+        let pull = pull || chosen.iter().all(|entry| self.asked.contains(&entry.hash));
+        self.pull = pull;
+        self.sent = chosen
+            .iter()
+            .map(|entry| Sent { record: entry.record, generation: entry.generation, hash: entry.hash, bytes: entry.bytes.clone() })
+            .collect();
+        let hello = Hello { cursor: standing.cursor, client: self.client.clone(), pull };
+        let change = |entry: &&OutboxEntry| {
+            RequestItem::Change(PushedChange {
+                record: entry.record,
+                kind: entry.kind,
+                generation: entry.generation,
+                bytes: entry.bytes.clone(),
+            })
+        };
+        let items = std::iter::once(RequestItem::Hello(hello)).chain(chosen.iter().map(change)).collect();
+        self.known = standing.known;
+        self.snapshots.clear();
+        (self.reset, self.suspect, self.end) = (false, false, None);
+        Some(Request { items, pull })
+    }
+
+    /// The record whose state [`Synchronisation::receive`] needs for this item.
+    pub fn needs(&self, item: &ResponseItem) -> Option<RecordId> {
+        match item {
+            ResponseItem::Snapshot { record, .. } if self.known.get(record).is_some_and(|known| known.before_reset) => Some(*record),
+            _ => None,
+        }
+    }
+
+    /// Takes in one item of the answer.
+    pub fn receive(&mut self, item: ResponseItem, state: Option<&RecordState>, author: &Author<'_>) -> Result<Vec<Effect>, ProtocolError> {
+        if self.end.is_some() {
+            return Err(ProtocolError::AfterEnd);
+        }
+        Ok(match item {
+            ResponseItem::Verdict(verdict) => vec![self.verdict(verdict)?],
+            ResponseItem::Snapshot { record, kind, grid, generation, seq, bytes } => {
+                let mut effects = Vec::new();
+                if self.known.get(&record).is_some_and(|known| known.before_reset) {
+                    let state = state.ok_or(ProtocolError::StateMissing(record))?;
+                    let again = heal::resend_lacking(author, state, generation, &bytes)
+                        .map_err(|source| ProtocolError::Record { record, source })?;
+                    self.ask_again(state, &again);
+                    effects.push(Effect::ForgetHistory { record });
+                    effects.push(Effect::PutSnapshot { record, kind, grid, generation, seq, bytes });
+                    effects.extend(again);
+                } else {
+                    effects.push(Effect::PutSnapshot { record, kind, grid, generation, seq, bytes });
+                }
+                self.known.insert(record, Known { generation, before_reset: false });
+                self.snapshots.insert(record);
+                self.tally.snapshots += 1;
+                effects
+            }
+            ResponseItem::Change { record, generation, seq, bytes } => self.change(record, generation, seq, &bytes, author.identity.device),
+            ResponseItem::Leave { record } => {
+                self.tally.left += 1;
+                vec![Effect::MarkLeaving { record }]
+            }
+            ResponseItem::Erase { record } => {
+                self.known.remove(&record);
+                self.tally.erased += 1;
+                vec![Effect::Erase { record }]
+            }
+            ResponseItem::Wipe => {
+                self.wiped = true;
+                vec![Effect::Wipe]
+            }
+            ResponseItem::Reset { .. } => {
+                self.tally.resets += 1;
+                if self.tally.resets > RESETS_MAX {
+                    return Err(ProtocolError::EndlessReset);
+                }
+                self.reset = true;
+                self.pulled = false;
+                // What the old history answered says nothing about the new one.
+                self.asked.clear();
+                vec![Effect::BeginReset]
+            }
+            // A reset left no cursor; one of the same answer cannot bring it back.
+            ResponseItem::Checkpoint { cursor } if !self.reset && !self.suspect => vec![Effect::SetCursor(Some(cursor))],
+            ResponseItem::Checkpoint { .. } => Vec::new(),
+            ResponseItem::End { cursor, server_time, .. } => {
+                self.server_time = Some(server_time);
+                self.end = Some(End { cursor, server_time });
+                Vec::new()
+            }
+        })
+    }
+
+    fn verdict(&mut self, verdict: Verdict) -> Result<Effect, ProtocolError> {
+        let index = verdict.index;
+        let sent = self.sent.get(index as usize).filter(|sent| sent.record == verdict.record);
+        let sent = sent.ok_or(ProtocolError::ForeignVerdict { index })?;
+        self.asked.insert(sent.hash);
+        let reason = Reason { code: verdict.code.unwrap_or_default(), field: verdict.field, message: verdict.message };
+        let (record, hash) = (sent.record, sent.hash);
+        let mark = |state, again| Effect::Mark { record, hash, state, reason, again };
+        Ok(match verdict.status {
+            VerdictStatus::Accepted | VerdictStatus::Duplicate => {
+                match verdict.status {
+                    VerdictStatus::Accepted => self.tally.accepted += 1,
+                    _ => self.tally.duplicate += 1,
+                }
+                // A sequence that is not told drops out of no tail before the whole copy is replaced.
+                let change = TailChange { hash, seq: verdict.seq.or(Some(SEQ_UNKNOWN)), bytes: sent.bytes.clone() };
+                Effect::Acknowledge { record, generation: sent.generation, change }
+            }
+            VerdictStatus::Held => {
+                self.tally.held += 1;
+                mark(OutboxState::Held, false)
+            }
+            VerdictStatus::Rejected if verdict.retryable => {
+                self.tally.postponed += 1;
+                mark(OutboxState::Unsent, true)
+            }
+            VerdictStatus::Rejected => {
+                self.tally.rejected += 1;
+                mark(OutboxState::Refused, false)
+            }
+        })
+    }
+
+    fn change(&mut self, record: RecordId, generation: u32, seq: u64, bytes: &[u8], device: DeviceId) -> Vec<Effect> {
+        let held = self.known.get(&record).is_some_and(|known| known.generation == generation && !known.before_reset);
+        let (true, Ok(change)) = (held, change::decode(bytes)) else {
+            self.tally.unexpected += 1;
+            // Something is missing here; only a pull from the start brings it for certain. Once: then the server's answer stands.
+            self.suspect = self.tally.unexpected == 1;
+            return Vec::new();
+        };
+        self.tally.changes += 1;
+        let own = change.actor.device() == device;
+        let change = TailChange { hash: change.hash, seq: Some(seq), bytes: change.bytes };
+        // Our own change out of the log is as good as a verdict: that one was lost on the way.
+        vec![if own { Effect::Acknowledge { record, generation, change } } else { Effect::AppendTail { record, generation, change } }]
+    }
+
+    /// What becomes of a record that is due once the answer is complete. Nothing where more of it is to come.
+    pub fn settle(&mut self, state: &RecordState, author: &Author<'_>, moment: &Moment) -> Result<Vec<Effect>, ProtocolError> {
+        if !self.pull || self.reset || self.end.is_none() {
+            return Ok(Vec::new());
+        }
+        let record = state.record;
+        let effects = self.settled(state, author, moment).map_err(|source| ProtocolError::Record { record, source })?;
+        self.tally.drafted += effects.iter().filter(|effect| matches!(effect, Effect::PutDraft(_))).count() as u32;
+        Ok(effects)
+    }
+
+    fn settled(&mut self, state: &RecordState, author: &Author<'_>, moment: &Moment) -> Result<Vec<Effect>, RecordError> {
+        let record = state.record;
+        let refused = state.outbox.iter().any(|entry| entry.state == OutboxState::Refused);
+        let unsent = state.outbox.iter().any(|entry| entry.state == OutboxState::Unsent);
+        let Some(stored) = &state.stored else {
+            return Ok(if refused { rebase::abandon(state, moment) } else { Vec::new() });
+        };
+        if stored.before_reset {
+            let again = heal::resend_all(author, state)?;
+            self.ask_again(state, &again);
+            return Ok(again);
+        }
+        if stored.leaving {
+            // No snapshot comes for what the user may not see: refused is refused.
+            return Ok(match (refused, unsent) {
+                (true, _) => rebase::abandon(state, moment),
+                (false, true) => Vec::new(),
+                (false, false) => vec![Effect::RemoveRecord { record }],
+            });
+        }
+        let stuck =
+            |entry: &OutboxEntry| entry.state == OutboxState::Unsent && (entry.tries >= TRIES_MAX || entry.generation != stored.generation);
+        if !refused && !state.outbox.iter().any(stuck) {
+            return Ok(Vec::new());
+        }
+        // The snapshot that comes with a refusal is in place already. Without one the record is unknown to the server, or not the user's
+        // to see; where a former answer had brought it, the last known state is still the best to rebase on, and it costs no record.
+        Ok(match rebase::rebase(author, state, moment)? {
+            Some(rebased) => {
+                self.tally.rebased += 1;
+                rebased.effects
+            }
+            None => rebase::abandon(state, moment),
+        })
+    }
+
+    /// The last effects of a complete answer.
+    pub fn finish(&mut self) -> Vec<Effect> {
+        let Some(end) = &self.end else { return Vec::new() };
+        self.server_time = Some(end.server_time);
+        if !self.pull || self.reset {
+            return Vec::new();
+        }
+        self.pulls += 1;
+        self.pulled = !self.suspect;
+        if self.suspect {
+            return vec![Effect::SetCursor(None)];
+        }
+        end.cursor.iter().map(|cursor| Effect::SetCursor(Some(cursor.clone()))).collect()
+    }
+
+    /// Changes that go into the outbox again, byte for byte, have to be sent although they were answered.
+    fn ask_again(&mut self, state: &RecordState, effects: &[Effect]) {
+        for effect in effects {
+            if let Effect::ReplaceOutbox { entries, .. } = effect {
+                self.tally.healed += entries.len().saturating_sub(state.outbox.len()) as u32;
+                for entry in entries {
+                    self.asked.remove(&entry.hash);
+                }
+            }
+        }
+    }
+}
+
+/// How many entries, from the first, fit one request.
+fn fitting(entries: &[&OutboxEntry]) -> usize {
+    let mut bytes = 0;
+    let fits = |entry: &&&OutboxEntry| {
+        bytes += entry.bytes.len() + ITEM_OVERHEAD_BYTES;
+        bytes <= REQUEST_BYTES_MAX
+    };
+    entries.iter().take(limits::SYNC_CHANGES_MAX).take_while(fits).count()
+}

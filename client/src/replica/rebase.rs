@@ -1,0 +1,142 @@
+//! Rebase: the one way back from any refusal.
+//!
+//! The phone's copy becomes the server's, and what the user did is applied to it again as edits, under a new epoch. What a rule refused, or
+//! what can no longer be applied, becomes a draft.
+
+use lianka_sync_core::{
+    lang::Lang,
+    record::{Edit, Record, RecordError},
+};
+
+use super::{
+    Author, Draft, Effect, Moment, OutboxEntry, OutboxState, Reason, RecordState, document,
+    rules::{self, Broken},
+};
+
+/// How often one entry is written anew after a refusal of its own before it becomes a draft.
+pub(super) const REBASES_MAX: u32 = 3;
+
+/// Refusals that say nothing against the edit itself: written anew, it may pass. Every other code makes a draft at once, unknown ones
+/// included, so that a new rule of the server cannot make a phone send for ever.
+const REBASABLE: &[&str] = &[
+    "stale_generation",
+    "actor_forked",
+    "actor_not_yours",
+    "depends_on_rejected",
+    "dependency_missing",
+    "sequence_gap",
+    "bad_start_op",
+    "bad_predecessor",
+    "malformed_change",
+    "not_a_change",
+    "checksum_mismatch",
+    "bad_actor",
+    "not_canonical",
+    "out_of_range",
+    "document_unavailable",
+];
+
+/// A record after a rebase.
+pub(super) struct Rebased {
+    /// The server's state with the edits on top.
+    pub document: Record,
+    /// The phone's new epoch.
+    pub epoch: u32,
+    /// For the store.
+    pub effects: Vec<Effect>,
+}
+
+/// Rebases a record; `None` where the server never had it, so that there is nothing to rebase on.
+pub(super) fn rebase(author: &Author<'_>, state: &RecordState, moment: &Moment) -> Result<Option<Rebased>, RecordError> {
+    let Some(stored) = &state.stored else { return Ok(None) };
+    let mut document = document::base(stored, false)?;
+    if document.view()?.kind().is_none() {
+        return Ok(None);
+    }
+    let epoch = next_epoch(author.epoch, &state.outbox, moment);
+    let signed = Author { epoch, ..*author };
+    let (mut entries, mut drafts) = (Vec::new(), Vec::new());
+    for entry in &state.outbox {
+        if entry.state == OutboxState::Held {
+            // The server keeps these very bytes; writing them anew would do the edit twice once a reviewer accepts it.
+            entries.push(entry.clone());
+            continue;
+        }
+        match renew(&signed, &mut document, stored.generation, entry, moment.lang)? {
+            Renewed::Written(entry) => entries.push(*entry),
+            Renewed::AlreadySo => {}
+            Renewed::Refused(reason) => drafts.push(Effect::PutDraft(Box::new(draft(entry, reason)))),
+        }
+    }
+    let record = state.record;
+    let mut effects = vec![Effect::SetEpoch(epoch), Effect::ForgetUnconfirmed { record }, Effect::ReplaceOutbox { record, entries }];
+    effects.extend(drafts);
+    Ok(Some(Rebased { document, epoch, effects }))
+}
+
+/// The record never came to be, or may not be seen any more: all its edits become one draft and it leaves the phone.
+pub(super) fn abandon(state: &RecordState, moment: &Moment) -> Vec<Effect> {
+    let record = state.record;
+    let (held, rest): (Vec<_>, Vec<_>) = state.outbox.iter().cloned().partition(|entry| entry.state == OutboxState::Held);
+    let mut effects = vec![Effect::RemoveRecord { record }, Effect::ReplaceOutbox { record, entries: held }];
+    if let Some(first) = rest.first() {
+        // The first refusal is the cause, the others follow from it.
+        let reason = rest.iter().find_map(|entry| entry.reason.clone()).unwrap_or_else(|| unknown_record(moment.lang));
+        let edits = rest.iter().flat_map(|entry| entry.edits.clone()).collect();
+        effects.push(Effect::PutDraft(Box::new(Draft { edits, ..draft(first, reason) })));
+    }
+    effects
+}
+
+enum Renewed {
+    Written(Box<OutboxEntry>),
+    AlreadySo,
+    Refused(Reason),
+}
+
+fn renew(author: &Author<'_>, document: &mut Record, generation: u32, entry: &OutboxEntry, lang: Lang) -> Result<Renewed, RecordError> {
+    let mut rebases = entry.rebases;
+    if let (OutboxState::Refused, Some(reason)) = (entry.state, &entry.reason) {
+        // What was only drawn along by another refusal does not count.
+        rebases += u32::from(reason.code != "depends_on_rejected");
+        if !REBASABLE.contains(&reason.code.as_str()) || rebases > REBASES_MAX {
+            return Ok(Renewed::Refused(reason.clone()));
+        }
+    }
+    let view = document.view()?;
+    let edits = rules::effective(&view, &entry.edits);
+    if edits.is_empty() {
+        return Ok(Renewed::AlreadySo);
+    }
+    if let Err(Broken { key, error }) = rules::check(entry.kind, author.identity.role, false, &view, &edits) {
+        return Ok(Renewed::Refused(Reason { code: error.code().into(), field: Some(key), message: Some(error.message(lang)) }));
+    }
+    match document.edit(author.actor(), entry.made_at, &edits, "") {
+        Ok(Some(change)) => {
+            let written = OutboxEntry::new(entry.record, entry.kind, generation, &change, edits, entry.made_at);
+            Ok(Renewed::Written(Box::new(OutboxEntry { rebases, ..written })))
+        }
+        Ok(None) => Ok(Renewed::AlreadySo),
+        Err(error) => Ok(Renewed::Refused(Reason { code: "not_applicable".into(), field: None, message: Some(error.to_string()) })),
+    }
+}
+
+/// The next epoch; after a fork by a leap, because the copy of this phone that made the fork counts on from the same number.
+fn next_epoch(epoch: u32, outbox: &[OutboxEntry], moment: &Moment) -> u32 {
+    let forked = outbox.iter().any(|entry| entry.reason.as_ref().is_some_and(|reason| reason.code == "actor_forked"));
+    let leap = u32::from_be_bytes([0, moment.entropy[13], moment.entropy[14], moment.entropy[15]]) >> 4;
+    epoch.saturating_add(1).saturating_add(if forked { leap } else { 0 })
+}
+
+fn draft(entry: &OutboxEntry, reason: Reason) -> Draft {
+    let creating = entry.edits.iter().any(|edit| matches!(edit, Edit::Put { key, .. } if key == "kind"));
+    Draft { record: entry.record, kind: entry.kind, creating, edits: entry.edits.clone(), made_at: entry.made_at, reason }
+}
+
+fn unknown_record(lang: Lang) -> Reason {
+    let message = match lang {
+        Lang::Zh => "街道没有这条记录",
+        Lang::En => "the office does not have this record",
+    };
+    Reason { code: "unknown_record".into(), field: None, message: Some(message.into()) }
+}
