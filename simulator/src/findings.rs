@@ -143,6 +143,7 @@ pub fn shown<'r>(row: &'r CardRow, key: &str) -> Option<&'r str> {
         ("unit", None, None) => row.unit.as_ref(),
         ("address_raw", None, None) => row.address_raw.as_ref(),
         ("opening_hours", None, None) => row.opening_hours.as_ref(),
+        ("note", None, None) => row.note.as_ref(),
         _ => None,
     }
     .map(String::as_str)

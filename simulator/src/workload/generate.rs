@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context, ensure};
 
 use super::{Card, CardEdit, Conflict, Contact, EditKind, FORMAT, FieldMap, PhoneEdits, Stats, Workload, Writer};
+use crate::draw::Draw;
 
 /// What decides a workload.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,9 +53,9 @@ pub fn generate(arguments: &Arguments) -> anyhow::Result<Workload> {
     ensure!(phones > 0 && phones % 2 == 0, "the number of phones must be even and not 0, because conflicts are pairs of phones");
     ensure!(shops > 0, "a roll needs at least one shop");
     ensure!((-SEED_MAX..=SEED_MAX).contains(&seed), "the seed must lie between -{SEED_MAX} and {SEED_MAX}");
-    let cards = roll(&mut Draw::new(seed as u32), shops);
+    let cards = roll(&mut Words::new(seed as u32), shops);
     // A stream of its own, so that the roll stays the same where only phones or edits differ.
-    let mut plan = Plan::new(Draw::new(seed as u32 ^ 0x5bd1_e995), shops, phones);
+    let mut plan = Plan::new(Words::new(seed as u32 ^ 0x5bd1_e995), shops, phones);
     plan.fill(edits)?;
     let (phones, conflicts) = (plan.phones, plan.conflicts);
     let stats = stats(arguments, &cards, &phones, &conflicts);
@@ -62,41 +63,24 @@ pub fn generate(arguments: &Arguments) -> anyhow::Result<Workload> {
     Ok(Workload { workload: FORMAT.into(), seed, stats, field_names, cards, phones, conflicts })
 }
 
-/// mulberry32 and what is drawn with it.
-struct Draw {
-    state: u32,
+/// What a roll is written with.
+struct Words {
+    draw: Draw,
     han: Vec<char>,
     surnames: Vec<char>,
 }
 
-impl Draw {
+impl Words {
     fn new(state: u32) -> Self {
-        Self { state, han: HAN.chars().collect(), surnames: SURNAMES.chars().collect() }
+        Self { draw: Draw::new(state), han: HAN.chars().collect(), surnames: SURNAMES.chars().collect() }
     }
 
-    /// 0 ≤ x < 1
-    fn unit(&mut self) -> f64 {
-        self.state = self.state.wrapping_add(0x6D2B_79F5);
-        let a = self.state;
-        let t = (a ^ a >> 15).wrapping_mul(1 | a);
-        let t = t.wrapping_add((t ^ t >> 7).wrapping_mul(61 | t)) ^ t;
-        f64::from(t ^ t >> 14) / 4_294_967_296.0
-    }
-
-    /// 0 ≤ n < below
     fn int(&mut self, below: usize) -> usize {
-        (self.unit() * below as f64) as usize
+        self.draw.int(below)
     }
 
     fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.int(choices.len())]
-    }
-
-    fn shuffle<T>(&mut self, list: &mut [T]) {
-        for i in (1..list.len()).rev() {
-            let j = self.int(i + 1);
-            list.swap(i, j);
-        }
+        self.draw.pick(choices)
     }
 
     fn han(&mut self, least: usize, most: usize) -> String {
@@ -139,7 +123,7 @@ impl Draw {
             "name" => self.han(3, 8) + self.pick(&["店", "铺", "馆", "行", "坊", "超市"]),
             "address" => {
                 let street = format!("{}街{}号", self.han(4, 8), 1 + self.int(400));
-                if self.unit() < 0.4 { format!("{street}{}楼{}室", self.han(2, 3), 100 + self.int(900)) } else { street }
+                if self.draw.unit() < 0.4 { format!("{street}{}楼{}室", self.han(2, 3), 100 + self.int(900)) } else { street }
             }
             "category" => {
                 self.pick(&["餐饮", "五金", "药店", "服装", "理发", "食品零售", "维修", "烟酒", "书店", "茶馆", "杂货", "快递"]).into()
@@ -165,31 +149,32 @@ impl Draw {
     }
 }
 
-fn roll(draw: &mut Draw, shops: usize) -> Vec<Card> {
+fn roll(words: &mut Words, shops: usize) -> Vec<Card> {
     (0..shops)
         .map(|_| {
-            let id = draw.uuid();
-            let fields = FieldMap(FIELDS.iter().map(|field| ((*field).to_owned(), draw.value(field))).collect());
+            let id = words.uuid();
+            let fields = FieldMap(FIELDS.iter().map(|field| ((*field).to_owned(), words.value(field))).collect());
             let mut tags: Vec<String> = Vec::new();
             while tags.len() < 3 {
-                let tag = draw.pick(&TAGS);
+                let tag = words.pick(&TAGS);
                 if !tags.iter().any(|taken| taken == tag) {
                     tags.push(tag.to_owned());
                 }
             }
-            let contact =
-                |_| Contact {
-                    name: draw.person(), phone: draw.phone(), role: draw.pick(&["店主", "店长", "收银", "房东", "家属"]).into()
-                };
+            let contact = |_| Contact {
+                name: words.person(),
+                phone: words.phone(),
+                role: words.pick(&["店主", "店长", "收银", "房东", "家属"]).into(),
+            };
             let contacts = [0, 1].map(contact).to_vec();
-            Card { id, fields, tags, contacts, note: draw.han(40, 80) }
+            Card { id, fields, tags, contacts, note: words.han(40, 80) }
         })
         .collect()
 }
 
 /// The offline edits, while they are dealt out.
 struct Plan {
-    draw: Draw,
+    words: Words,
     shops: usize,
     /// Cards to be dealt before any card comes again.
     deck: Vec<usize>,
@@ -202,9 +187,9 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(draw: Draw, shops: usize, phones: usize) -> Self {
+    fn new(words: Words, shops: usize, phones: usize) -> Self {
         Self {
-            draw,
+            words,
             shops,
             deck: Vec::new(),
             phones: (0..phones).map(|phone| PhoneEdits { phone, edits: Vec::new() }).collect(),
@@ -231,7 +216,7 @@ impl Plan {
             }
         }
         for phone in &mut self.phones {
-            self.draw.shuffle(&mut phone.edits);
+            self.words.draw.shuffle(&mut phone.edits);
         }
         Ok(())
     }
@@ -241,7 +226,7 @@ impl Plan {
         let mut pairs = Vec::new();
         for _ in 0..times {
             let mut order: Vec<_> = (0..self.phones.len()).collect();
-            self.draw.shuffle(&mut order);
+            self.words.draw.shuffle(&mut order);
             pairs.extend(order.chunks_exact(2).map(|pair| (pair[0], pair[1])));
         }
         pairs
@@ -255,7 +240,7 @@ impl Plan {
         let mut set_a = vec![(field.to_owned(), value_a.clone())];
         let mut set_b = vec![(field.to_owned(), value_b.clone())];
         for (phone, more, set) in [(a, more_a, &mut set_a), (b, more_b, &mut set_b)] {
-            if self.draw.unit() < 0.5 {
+            if self.words.draw.unit() < 0.5 {
                 self.used[card].insert(more);
                 set.push((more.to_owned(), self.marked(more, phone)));
             }
@@ -289,7 +274,7 @@ impl Plan {
     }
 
     fn one_or_two(&mut self) -> usize {
-        if self.draw.unit() < 0.5 { 1 } else { 2 }
+        if self.words.draw.unit() < 0.5 { 1 } else { 2 }
     }
 
     fn write(&mut self, card: usize, phone: usize, fields: impl Iterator<Item = &'static str>) -> Vec<(String, String)> {
@@ -308,13 +293,13 @@ impl Plan {
 
     /// A value with a marker that makes every written value unique.
     fn marked(&mut self, field: &str, phone: usize) -> String {
-        format!("{}〔{phone}.{}〕", self.draw.value(field), self.phones[phone].edits.len())
+        format!("{}〔{phone}.{}〕", self.words.value(field), self.phones[phone].edits.len())
     }
 
     /// The first `N` of the fields that nobody edits, shuffled. [`Plan::card_for`] saw to it that there are so many.
     fn free_fields<const N: usize>(&mut self, card: usize) -> [&'static str; N] {
         let mut free: Vec<_> = FIELDS.into_iter().filter(|field| !self.used[card].contains(field)).collect();
-        self.draw.shuffle(&mut free);
+        self.words.draw.shuffle(&mut free);
         std::array::from_fn(|n| free[n])
     }
 
@@ -323,7 +308,7 @@ impl Plan {
         for _ in 0..50 * self.shops {
             if self.deck.is_empty() {
                 self.deck = (0..self.shops).collect();
-                self.draw.shuffle(&mut self.deck);
+                self.words.draw.shuffle(&mut self.deck);
             }
             let Some(card) = self.deck.pop() else { break };
             if phones.iter().all(|phone| !self.touched[*phone].contains(&card)) && FIELDS.len() - self.used[card].len() >= need {
