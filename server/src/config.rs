@@ -3,6 +3,7 @@
 //! Input: what clap read, as text. Output: [`ServeConfig`] and [`StoreConfig`], whose values need no second look, or *all* problems
 //! together, so that nobody mends a configuration one line a start. Nothing here touches a file, a socket or a clock.
 
+pub use lianka_sync_core::lang::Lang;
 use std::{
     fmt,
     net::{SocketAddr, ToSocketAddrs},
@@ -115,13 +116,6 @@ pub struct LogConfig {
     pub format: LogFormat,
     /// Directives that `tracing_subscriber::EnvFilter` accepts.
     pub filter: String,
-}
-
-/// Language of messages to people.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lang {
-    Zh,
-    En,
 }
 
 /// The settings of `lianka serve`, checked.

@@ -4,7 +4,9 @@ pub mod accounts;
 pub mod devices;
 pub mod extract;
 pub mod openapi;
+pub mod records;
 pub mod streets;
+pub mod sync;
 pub mod tokens;
 
 use axum::{

@@ -9,7 +9,15 @@ pub mod error;
 pub mod fields;
 pub mod health;
 pub mod http;
+pub mod ingest;
+pub mod merge;
+pub mod project;
+pub mod refresh;
+pub mod respond;
+pub mod roll_sheet;
 pub mod store;
+pub mod street_queue;
+pub mod sync;
 pub mod telemetry;
 
 use axum::{
@@ -21,7 +29,7 @@ use axum::{
 
 use crate::{
     app::App,
-    http::{accounts, devices, openapi, streets, tokens},
+    http::{accounts, devices, openapi, records, streets, sync as sync_stream, tokens},
 };
 
 /// Every route that phones and desks may call, with all layers on. Who may call it stands in [`auth::access::ACCESS`].
@@ -42,6 +50,10 @@ pub fn router(app: App) -> Router {
         .route("/v1/openapi.json", get(openapi::json))
         .route("/v1/docs", get(openapi::page))
         .route("/v1/docs/page.js", get(openapi::script))
+        .route("/v1/streets/{street}/sync", post(sync_stream::sync))
+        .route("/v1/streets/{street}/cards", get(records::cards))
+        .route("/v1/streets/{street}/records/{record}", get(records::show))
+        .route("/v1/streets/{street}/records/{record}/history", get(records::history))
         .merge(health::routes())
         .layer(DefaultBodyLimit::max(http::JSON_BODY_BYTES_MAX));
 

@@ -5,6 +5,10 @@
 pub mod accounts;
 pub mod deployment;
 pub mod devices;
+pub mod held;
+pub mod read_models;
+pub mod records;
+pub mod roll;
 pub mod streets;
 pub mod tokens;
 

@@ -214,6 +214,21 @@ impl RegisterState {
         })
     }
 
+    /// Whether any field that keeps conflicts holds differing values.
+    pub fn has_conflicts(&self) -> bool {
+        let differ = |register: &Register| register.visible.iter().any(|visible| visible.value != register.visible[0].value);
+        self.registers.iter().any(|(key, register)| {
+            register.visible.len() > 1 && differ(register) && self.kind.field(key).is_some_and(|(field, _)| field.keeps_conflicts())
+        })
+    }
+
+    /// When the server accepted the operation, named as [`crate::projection::ConflictRow::op`] names it.
+    pub fn received_at(&self, op: &str) -> Option<ServerTime> {
+        let (counter, actor) = op.split_once('@')?;
+        let actor = Actor::from_slice(&hex::decode(actor).ok()?)?;
+        self.provenance(OpId { counter: counter.parse().ok()?, actor }).map(|from| from.received_at)
+    }
+
     fn index_of(&self, hash: ChangeHash) -> Option<usize> {
         // The newest are asked for most.
         self.history.iter().rposition(|entry| entry.hash == hash)
@@ -652,8 +667,12 @@ impl<'f> Fold<'f> {
                     authority::check_note(self.context.kind, self.context.role, creating).map_err(|error| Refusal::field(NOTE, error))?;
                     self.note_object = Some(id.counter);
                 }
-                Action::Insert { object, after, .. } => {
+                Action::Insert { object, after, text } => {
                     self.check_note_edit(*object, *after, id.counter, elements.as_ref())?;
+                    // A line break is the one control character that a note may hold; others harm exports, terminals and SQL text.
+                    if text.chars().any(|c| c.is_control() && c != '\n') {
+                        return Err(Refusal::field(NOTE, FieldError::ControlCharacter));
+                    }
                     self.new_elements.insert(id.counter);
                 }
                 Action::Remove { object, element } => self.check_note_edit(*object, Some(*element), id.counter, elements.as_ref())?,

@@ -49,6 +49,8 @@ const ANYONE: Who = Who::Anyone;
 const ADMIN: Who = Who::Roles(&[Admin]);
 const EVERY_ROLE: Who = Who::Roles(&[Secretary, Reviewer, Officer, Admin, Auditor]);
 
+const ROLL_READERS: Who = Who::Roles(&[Secretary, Reviewer, Admin, Auditor]);
+
 /// Every route of the server.
 pub const ACCESS: &[Access] = &[
     // Signing in
@@ -73,6 +75,12 @@ pub const ACCESS: &[Access] = &[
     row(Method::GET, "/v1/streets/{street}/roads", EVERY_ROLE),
     row(Method::PUT, "/v1/streets/{street}/assignments/{username}", ADMIN),
     row(Method::GET, "/v1/streets/{street}/assignments/{username}", ADMIN),
+    // Sync
+    Access { method: Method::POST, path: "/v1/streets/{street}/sync", who: EVERY_ROLE, wiped_devices: true },
+    // The merged roll
+    row(Method::GET, "/v1/streets/{street}/cards", ROLL_READERS),
+    row(Method::GET, "/v1/streets/{street}/records/{record}", ROLL_READERS),
+    row(Method::GET, "/v1/streets/{street}/records/{record}/history", ROLL_READERS),
     // Operation
     row(Method::GET, "/healthz", ANYONE),
     row(Method::GET, "/readyz", ANYONE),

@@ -109,6 +109,13 @@ pub struct PageQuery {
     page_size: Option<u32>,
 }
 
+impl PageQuery {
+    /// For a route whose own query holds the two numbers.
+    pub fn new(page: Option<u32>, page_size: Option<u32>) -> Self {
+        Self { page, page_size }
+    }
+}
+
 /// A checked page.
 #[derive(Clone, Copy, Debug)]
 pub struct Paging {

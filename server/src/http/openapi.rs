@@ -44,6 +44,10 @@ use crate::{
         http::streets::list_grids,
         http::streets::add_roads,
         http::streets::list_roads,
+        http::records::cards,
+        http::records::show,
+        http::records::history,
+        http::sync::sync,
     ),
     components(schemas(Problem))
 )]

@@ -292,3 +292,28 @@ pub async fn streets_of(
     }
     Ok(streets)
 }
+
+/// A grid that a user works, or worked.
+#[derive(Debug)]
+pub struct Assignment {
+    pub username: String,
+    pub grid: String,
+    pub current: bool,
+}
+
+/// Every assignment that the users have, or ever had, in the street.
+pub async fn assignments_of(conn: &mut PgConnection, street: &StreetCode, users: &[String]) -> sqlx::Result<Vec<Assignment>> {
+    sqlx::query_as!(
+        Assignment,
+        r#"select username, grid, until_epoch is null as "current!" from assignment where street = $1 and username = any($2)"#,
+        street.as_str(),
+        users,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// The codes of every grid of the street.
+pub async fn all_grids(conn: &mut PgConnection, street: &StreetCode) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar!("select grid from grid where street = $1", street.as_str()).fetch_all(conn).await
+}

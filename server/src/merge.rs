@@ -1,0 +1,392 @@
+//! MERGE, the IO half: the pushes that wait for one street, merged and committed together.
+//!
+//! One lock, one fsync, many phones. The rows are locked in one order (the street, then nothing else), nothing inside waits on a network,
+//! and every verdict is returned after the commit, never before.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use lianka_sync_core::{
+    authority::Role,
+    catalogue::Kind,
+    change::{Action, Change},
+    id::{ChangeHash, DeviceId, RecordId, StreetCode},
+    merge::{self, Context, Merged, Refusal, RegisterState, Target},
+    record::Record,
+    time::ServerTime,
+    wire::VerdictStatus,
+};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use crate::{
+    clock::Entropy,
+    ingest::Ingested,
+    project::{self, Projection, Touched},
+    store::{
+        held::{self, HeldWrite},
+        records::{self, DocumentPage, LogWrite, LoggedChange, RecordWrite, StoredRecord},
+        streets,
+    },
+};
+
+/// Who pushes.
+#[derive(Clone, Debug)]
+pub struct Author {
+    pub username: String,
+    pub role: Role,
+    pub device: DeviceId,
+    /// Its device is to be wiped: everything it still sends is kept for a reviewer.
+    pub wiped: bool,
+}
+
+/// The changes of one request.
+#[derive(Debug)]
+pub struct Push {
+    pub author: Author,
+    pub changes: Vec<Ingested>,
+}
+
+/// What became of one change.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Outcome {
+    pub record: RecordId,
+    pub hash: Option<ChangeHash>,
+    pub status: VerdictStatus,
+    pub seq: Option<i64>,
+    /// Why it is held: a stable word.
+    pub held: Option<&'static str>,
+    pub refusal: Option<Refusal>,
+}
+
+/// Why a batch was not committed.
+#[derive(Debug, thiserror::Error)]
+pub enum MergeError {
+    #[error("the store refused")]
+    Store(#[from] sqlx::Error),
+    #[error("there is no such street")]
+    NoStreet,
+    #[error("record {0}: its stored register state does not parse")]
+    State(RecordId),
+}
+
+/// The author no longer works the record's grid.
+const GRID_LOST: &str = "grid_lost";
+/// The author's device was revoked and is to be wiped.
+const DEVICE_WIPED: &str = "device_wiped";
+
+/// Merges `pushes` in their order and commits them as one; the outcomes of each push in the order of its changes.
+pub async fn commit(
+    pool: &PgPool,
+    street: &StreetCode,
+    pushes: Vec<Push>,
+    now: ServerTime,
+    entropy: &Entropy,
+) -> Result<Vec<Vec<Outcome>>, MergeError> {
+    let mut tx = pool.begin().await?;
+    let head = records::lock_street(&mut tx, street).await?.ok_or(MergeError::NoStreet)?;
+    let wanted: Vec<Uuid> =
+        pushes.iter().flat_map(|push| &push.changes).map(|change| change.pushed.record.0).collect::<BTreeSet<_>>().into_iter().collect();
+    let stored = records::load(&mut tx, street, &wanted).await?;
+    let mut batch = Batch { street, now, head, entries: HashMap::new(), log: Vec::new(), held: Vec::new() };
+    for (record, stored) in stored {
+        batch.entries.insert(record, Entry::stored(record, stored)?);
+    }
+    load_documents(&mut tx, street, &pushes, &mut batch.entries).await?;
+    let grids = Grids::load(&mut tx, street, &pushes).await?;
+    let outcomes = pushes.into_iter().map(|push| batch.push(push, &grids, entropy)).collect();
+    batch.write(&mut tx).await?;
+    tx.commit().await?;
+    Ok(outcomes)
+}
+
+/// Which grids there are, and whose.
+struct Grids {
+    all: HashSet<String>,
+    /// For each user: the grids worked now, and those ever worked.
+    of: HashMap<String, (HashSet<String>, HashSet<String>)>,
+}
+
+impl Grids {
+    async fn load(tx: &mut sqlx::PgConnection, street: &StreetCode, pushes: &[Push]) -> sqlx::Result<Self> {
+        let users: Vec<String> = pushes.iter().map(|push| push.author.username.clone()).collect::<BTreeSet<_>>().into_iter().collect();
+        let all = streets::all_grids(tx, street).await?;
+        let mut of: HashMap<String, (HashSet<String>, HashSet<String>)> = HashMap::new();
+        for assignment in streets::assignments_of(tx, street, &users).await? {
+            let (now, ever) = of.entry(assignment.username).or_default();
+            if assignment.current {
+                now.insert(assignment.grid.clone());
+            }
+            ever.insert(assignment.grid);
+        }
+        Ok(Self { all: all.into_iter().collect(), of })
+    }
+
+    /// Whether the author may touch a record of `grid`: yes, only through a reviewer, or no.
+    fn check(&self, author: &Author, grid: &str) -> Standing {
+        if author.role.sees_whole_street() {
+            return Standing::Works;
+        }
+        match self.of.get(&author.username) {
+            Some((now, _)) if now.contains(grid) => Standing::Works,
+            Some((_, ever)) if ever.contains(grid) => Standing::Worked,
+            _ => Standing::Never,
+        }
+    }
+}
+
+enum Standing {
+    Works,
+    Worked,
+    Never,
+}
+
+/// A record of the batch.
+struct Entry {
+    target: Target,
+    grid: String,
+    seq: i64,
+    grid_seq: i64,
+    /// What the batch changed of it, if anything.
+    touched: Option<Touched>,
+}
+
+impl Entry {
+    fn stored(record: RecordId, stored: StoredRecord) -> Result<Self, MergeError> {
+        let state = RegisterState::from_bytes(&stored.state).map_err(|_| MergeError::State(record))?;
+        Ok(Self {
+            target: Target { state: Some(state), document: None },
+            grid: stored.grid,
+            seq: stored.seq,
+            grid_seq: stored.grid_seq,
+            touched: None,
+        })
+    }
+}
+
+/// Loads the documents of the records whose note the batch edits: the one case in which MERGE needs them.
+async fn load_documents(
+    tx: &mut sqlx::PgConnection,
+    street: &StreetCode,
+    pushes: &[Push],
+    entries: &mut HashMap<RecordId, Entry>,
+) -> Result<(), MergeError> {
+    let edited: BTreeSet<Uuid> = pushes
+        .iter()
+        .flat_map(|push| &push.changes)
+        .filter(|change| change.change.as_ref().is_ok_and(Change::edits_text) && entries.contains_key(&change.pushed.record))
+        .map(|change| change.pushed.record.0)
+        .collect();
+    if edited.is_empty() {
+        return Ok(());
+    }
+    let edited: Vec<_> = edited.into_iter().collect();
+    let page = DocumentPage { grids: None, records: Some(&edited), after: 0, limit: edited.len() as i64 };
+    for document in records::documents(tx, street, page).await? {
+        if let Some(entry) = entries.get_mut(&document.record) {
+            // A document that does not load leaves the target without one; MERGE then asks the phone to try again later.
+            entry.target.document = Record::load(&document.bytes)
+                .inspect_err(|error| tracing::error!(record = %document.record, %error, "a stored document does not load"))
+                .ok();
+        }
+    }
+    Ok(())
+}
+
+struct Batch<'b> {
+    street: &'b StreetCode,
+    now: ServerTime,
+    head: i64,
+    entries: HashMap<RecordId, Entry>,
+    log: Vec<LogWrite>,
+    held: Vec<HeldWrite>,
+}
+
+/// What is to be done with a change that the gate passed.
+enum Ruling {
+    Accepted(i64),
+    Duplicate(Option<i64>),
+    Held(&'static str),
+    Refused(Refusal),
+}
+
+impl Batch<'_> {
+    fn push(&mut self, push: Push, grids: &Grids, entropy: &Entropy) -> Vec<Outcome> {
+        // Per record, what this request was refused: whatever depends on it is refused with it.
+        let mut refused: HashSet<(RecordId, ChangeHash)> = HashSet::new();
+        let Push { author, changes } = push;
+        changes
+            .into_iter()
+            .map(|Ingested { pushed, change }| {
+                let record = pushed.record;
+                let change = match change {
+                    Ok(change) => change,
+                    Err(error) => return Outcome::refused(record, None, Refusal::Gate(error)),
+                };
+                let hash = change.hash;
+                let ruling = if change.deps.iter().any(|dep| refused.contains(&(record, *dep))) {
+                    Ruling::Refused(Refusal::DependsOnRejected)
+                } else {
+                    self.rule(&author, record, pushed.kind, pushed.generation, change, grids, entropy)
+                };
+                let settled = |status, seq| Outcome { record, hash: Some(hash), status, seq, held: None, refusal: None };
+                match ruling {
+                    Ruling::Accepted(seq) => settled(VerdictStatus::Accepted, Some(seq)),
+                    Ruling::Duplicate(seq) => settled(VerdictStatus::Duplicate, seq),
+                    Ruling::Held(reason) => Outcome { held: Some(reason), ..settled(VerdictStatus::Held, None) },
+                    Ruling::Refused(refusal) => {
+                        refused.insert((record, hash));
+                        Outcome::refused(record, Some(hash), refusal)
+                    }
+                }
+            })
+            .collect()
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one pushed change, taken apart once")]
+    fn rule(
+        &mut self,
+        author: &Author,
+        record: RecordId,
+        kind: Kind,
+        generation: u32,
+        change: Change,
+        grids: &Grids,
+        entropy: &Entropy,
+    ) -> Ruling {
+        let known = self.entries.get(&record).and_then(|entry| entry.target.state.as_ref());
+        if known.is_some_and(|state| state.contains(change.hash)) {
+            return Ruling::Duplicate(self.entries.get(&record).map(|entry| entry.seq));
+        }
+        if change.actor.device() != author.device {
+            return Ruling::Refused(Refusal::ForeignActor);
+        }
+        let written_grid = written_grid(&change);
+        if written_grid.is_some_and(|grid| !grids.all.contains(grid)) {
+            return Ruling::Refused(Refusal::UnknownGrid);
+        }
+        let grid = self.entries.get(&record).map(|entry| entry.grid.as_str()).or(written_grid).unwrap_or_default();
+        let hold = match grids.check(author, grid) {
+            Standing::Works if author.wiped => Some(DEVICE_WIPED),
+            Standing::Works => None,
+            Standing::Worked => Some(GRID_LOST),
+            // A record nobody has, written to no grid of the street, is told what it lacks; the rest is not theirs.
+            Standing::Never if known.is_none() && !change.deps.is_empty() => return Ruling::Refused(Refusal::DependencyMissing),
+            Standing::Never => return Ruling::Refused(Refusal::NotYourGrid),
+        };
+        if let Some(reason) = hold {
+            self.held.push(HeldWrite {
+                held: RecordId::new_v7(self.now.unix_ms().unsigned_abs(), entropy.bytes()).0,
+                record,
+                kind: kind.as_str(),
+                generation: generation as i32,
+                hash: change.hash,
+                bytes: change.bytes,
+                device: author.device,
+                username: author.username.clone(),
+                reason,
+                received_at: self.now,
+            });
+            return Ruling::Held(reason);
+        }
+        let context = Context { street: self.street, kind, generation, device: author.device, role: author.role, received_at: self.now };
+        self.merge(record, change, &context)
+    }
+
+    fn merge(&mut self, record: RecordId, change: Change, context: &Context<'_>) -> Ruling {
+        let entry = self.entries.entry(record).or_insert_with(|| Entry {
+            target: Target::default(),
+            grid: String::new(),
+            seq: 0,
+            grid_seq: 0,
+            touched: None,
+        });
+        let in_conflict = entry.target.state.as_ref().is_some_and(RegisterState::has_conflicts);
+        match merge::merge(&mut entry.target, &change, context) {
+            Err(refusal) => return Ruling::Refused(refusal),
+            Ok(Merged::Duplicate) => return Ruling::Duplicate(Some(entry.seq)),
+            Ok(Merged::Accepted) => {}
+        }
+        self.head += 1;
+        let seq = self.head;
+        entry.seq = seq;
+        let touched = entry.touched.get_or_insert_default();
+        touched.conflicts |= in_conflict;
+        for op in &change.ops {
+            if let Action::Put { key, .. } | Action::Delete { key } = &op.action {
+                touched.note(key);
+            }
+        }
+        let grid = entry.target.state.as_ref().and_then(|state| state.text("grid")).unwrap_or_default();
+        let left = (entry.grid != grid).then(|| {
+            entry.grid_seq = seq;
+            std::mem::replace(&mut entry.grid, grid.to_owned())
+        });
+        let log = |seq, grid: String, change| LogWrite {
+            seq,
+            record,
+            generation: context.generation as i32,
+            grid,
+            received_at: context.received_at,
+            change,
+        };
+        self.log.push(log(
+            seq,
+            entry.grid.clone(),
+            Some(LoggedChange { hash: change.hash, device: change.actor.device(), bytes: change.bytes }),
+        ));
+        if let Some(left) = left.filter(|left| !left.is_empty()) {
+            self.head += 1;
+            self.log.push(log(self.head, left, None));
+            entry.seq = self.head;
+        }
+        Ruling::Accepted(seq)
+    }
+
+    async fn write(self, tx: &mut sqlx::PgConnection) -> sqlx::Result<()> {
+        held::insert(tx, self.street, &self.held).await?;
+        if self.log.is_empty() {
+            return Ok(());
+        }
+        let mut changed: Vec<_> = self.entries.into_iter().filter(|(_, entry)| entry.touched.is_some()).collect();
+        changed.sort_by_key(|(_, entry)| entry.seq);
+        let writes: Vec<_> = changed
+            .iter()
+            .filter_map(|(record, entry)| {
+                let state = entry.target.state.as_ref()?;
+                Some(RecordWrite {
+                    record: *record,
+                    kind: state.kind().as_str(),
+                    grid: entry.grid.clone(),
+                    generation: state.generation() as i32,
+                    seq: entry.seq,
+                    grid_seq: entry.grid_seq,
+                    state: state.to_bytes(),
+                })
+            })
+            .collect();
+        records::upsert(tx, self.street, &writes).await?;
+        records::append_log(tx, self.street, self.log).await?;
+        let projections: Vec<_> = changed
+            .iter()
+            .filter_map(|(record, entry)| {
+                Some(Projection { record: *record, seq: entry.seq, state: entry.target.state.as_ref()?, touched: entry.touched? })
+            })
+            .collect();
+        project::write(tx, self.street, &projections).await?;
+        records::raise_head(tx, self.street, self.head).await
+    }
+}
+
+impl Outcome {
+    fn refused(record: RecordId, hash: Option<ChangeHash>, refusal: Refusal) -> Self {
+        Self { record, hash, status: VerdictStatus::Rejected, seq: None, held: None, refusal: Some(refusal) }
+    }
+}
+
+/// The grid that the change writes, if it does.
+fn written_grid(change: &Change) -> Option<&str> {
+    change.ops.iter().rev().find_map(|op| match &op.action {
+        Action::Put { key, value } if key == "grid" => value.as_str(),
+        _ => None,
+    })
+}

@@ -1,0 +1,204 @@
+//! PROJECT, the IO half: register states → rows of the read models, in the transaction that changed them.
+//!
+//! The rows are a function of the register state alone, so [`rebuild`] yields what the pipeline wrote; a test compares the two.
+
+use lianka_sync_core::{
+    change::Scalar,
+    id::{RecordId, StreetCode},
+    merge::RegisterState,
+    projection::{self, CardRow, ConflictRow, Projected},
+};
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use crate::store::{
+    read_models::{self, CardWrite, ConflictWrite, Of, TransferWrite},
+    records,
+};
+
+/// A record to project, and which of its lists may have changed.
+#[derive(Debug)]
+pub struct Projection<'p> {
+    pub record: RecordId,
+    pub seq: i64,
+    pub state: &'p RegisterState,
+    pub touched: Touched,
+}
+
+/// Which rows beside the record's own may differ from what is stored.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Touched {
+    pub contacts: bool,
+    pub consents: bool,
+    pub tags: bool,
+    /// There were, or are, values in conflict.
+    pub conflicts: bool,
+}
+
+impl Touched {
+    /// Everything: a new record, or a rebuild.
+    pub const ALL: Self = Self { contacts: true, consents: true, tags: true, conflicts: true };
+
+    /// Notes that `key` was written.
+    pub fn note(&mut self, key: &str) {
+        self.contacts |= key.starts_with("contacts/");
+        self.consents |= key.starts_with("consent/");
+        self.tags |= key.starts_with("tags/");
+    }
+}
+
+/// What one transaction writes to the read models, gathered by table.
+#[derive(Default)]
+struct Rows {
+    cards: Vec<CardWrite>,
+    transfers: Vec<TransferWrite<projection::TransferRow>>,
+    contacts: List<projection::ContactRow>,
+    consents: List<projection::ConsentRow>,
+    tags_of: Vec<Uuid>,
+    tags: Vec<(Uuid, String)>,
+    conflicts: List<ConflictWrite>,
+}
+
+/// Rows of a list table, and the records whose old rows they replace.
+struct List<T> {
+    of: Vec<Uuid>,
+    rows: Vec<Of<T>>,
+}
+
+impl<T> Default for List<T> {
+    fn default() -> Self {
+        Self { of: Vec::new(), rows: Vec::new() }
+    }
+}
+
+impl<T> List<T> {
+    fn replace(&mut self, record: Uuid, rows: impl IntoIterator<Item = T>) {
+        self.of.push(record);
+        self.rows.extend(rows.into_iter().map(|row| Of { record, row }));
+    }
+}
+
+impl Rows {
+    fn add(&mut self, projection: &Projection<'_>) {
+        let Projection { record, seq, state, touched } = projection;
+        // A state without a kind cannot have been accepted; there would be nothing to show.
+        let Some(projected) = projection::project(*record, state.generation(), &state.view()) else { return };
+        let id = record.0;
+        let conflict_count = fields_in_conflict(projected.conflicts());
+        if touched.conflicts || conflict_count > 0 {
+            self.conflicts.replace(id, projected.conflicts().iter().filter_map(|row| conflict_write(row, state)));
+        }
+        match projected {
+            Projected::ShopCard(card) => self.add_card(*card, *seq, conflict_count, *touched),
+            Projected::TransferRequest(row) => self.transfers.push(TransferWrite { row: *row, seq: *seq, conflict_count }),
+        }
+    }
+
+    fn add_card(&mut self, mut row: CardRow, seq: i64, conflict_count: i32, touched: Touched) {
+        let id = row.record.0;
+        // Lists have tables of their own; the card's row carries none of them.
+        let contacts = std::mem::take(&mut row.contacts);
+        let consents = std::mem::take(&mut row.consents);
+        let tags = std::mem::take(&mut row.tags);
+        row.conflicts.clear();
+        if touched.contacts {
+            self.contacts.replace(id, contacts);
+        }
+        if touched.consents {
+            self.consents.replace(id, consents);
+        }
+        if touched.tags {
+            self.tags_of.push(id);
+            self.tags.extend(tags.into_iter().map(|tag| (id, tag)));
+        }
+        let search = row.search_key();
+        self.cards.push(CardWrite { row, seq, conflict_count, search });
+    }
+
+    async fn write(self, tx: &mut PgConnection, street: &StreetCode) -> sqlx::Result<()> {
+        if !self.cards.is_empty() {
+            read_models::upsert_cards(tx, street, &self.cards).await?;
+        }
+        if !self.transfers.is_empty() {
+            read_models::upsert_transfers(tx, street, &self.transfers).await?;
+        }
+        if !self.contacts.of.is_empty() {
+            read_models::replace_contacts(tx, street, &self.contacts.of, &self.contacts.rows).await?;
+        }
+        if !self.consents.of.is_empty() {
+            read_models::replace_consents(tx, street, &self.consents.of, &self.consents.rows).await?;
+        }
+        if !self.tags_of.is_empty() {
+            read_models::replace_tags(tx, street, &self.tags_of, &self.tags).await?;
+        }
+        if !self.conflicts.of.is_empty() {
+            read_models::replace_conflicts(tx, street, &self.conflicts.of, &self.conflicts.rows).await?;
+        }
+        Ok(())
+    }
+}
+
+fn fields_in_conflict(conflicts: &[ConflictRow]) -> i32 {
+    conflicts.iter().map(|row| &row.field).collect::<std::collections::BTreeSet<_>>().len() as i32
+}
+
+fn conflict_write(row: &ConflictRow, state: &RegisterState) -> Option<ConflictWrite> {
+    let received_at = state.received_at(&row.op)?;
+    Some(ConflictWrite {
+        field: row.field.clone(),
+        op: row.op.clone(),
+        value: match &row.value {
+            Scalar::Bool(value) => (*value).into(),
+            Scalar::Int(value) => (*value).into(),
+            Scalar::Str(value) => value.as_str().into(),
+        },
+        device: row.device.0,
+        device_time: row.device_time.map(|at| at.to_string()),
+        received_at: received_at.to_string(),
+    })
+}
+
+/// Projects the records and writes their rows.
+pub async fn write(tx: &mut PgConnection, street: &StreetCode, projections: &[Projection<'_>]) -> sqlx::Result<()> {
+    let mut rows = Rows::default();
+    projections.iter().for_each(|projection| rows.add(projection));
+    rows.write(tx, street).await
+}
+
+/// Why a rebuild stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum RebuildError {
+    #[error("the store cannot be read or written")]
+    Store(#[from] sqlx::Error),
+    #[error("record {0}: its stored register state does not parse; restore it from a backup")]
+    State(RecordId),
+    #[error("there is no street {0}")]
+    NoStreet(StreetCode),
+}
+
+/// Records projected before the next are read.
+const REBUILD_PAGE: i64 = 500;
+
+/// Makes a street's read models anew from its records, in one transaction; `progress` is told how many are done.
+pub async fn rebuild(pool: &PgPool, street: &StreetCode, mut progress: impl FnMut(u64)) -> Result<u64, RebuildError> {
+    let mut tx = pool.begin().await?;
+    records::lock_street(&mut tx, street).await?.ok_or_else(|| RebuildError::NoStreet(street.clone()))?;
+    read_models::clear(&mut tx, street).await?;
+    let (mut after, mut done) = (Uuid::nil(), 0);
+    loop {
+        let page = records::page_of_states(&mut tx, street, after, REBUILD_PAGE).await?;
+        let Some((last, ..)) = page.last() else { break };
+        after = last.0;
+        let states = page
+            .into_iter()
+            .map(|(record, seq, state)| Ok((record, seq, RegisterState::from_bytes(&state).map_err(|_| RebuildError::State(record))?)))
+            .collect::<Result<Vec<_>, RebuildError>>()?;
+        let projections: Vec<_> =
+            states.iter().map(|(record, seq, state)| Projection { record: *record, seq: *seq, state, touched: Touched::ALL }).collect();
+        write(&mut tx, street, &projections).await?;
+        done += projections.len() as u64;
+        progress(done);
+    }
+    tx.commit().await?;
+    Ok(done)
+}

@@ -1,0 +1,417 @@
+//! RESPOND, the IO half: verdicts, then what the phone lacks, as a stream that is made while it is sent.
+//!
+//! Reads run outside the write transaction and in pages, so a slow phone holds no connection. The head is read first: everything up to it is
+//! committed, and whatever is committed meanwhile has a higher sequence and comes with the next request, harmlessly twice where a snapshot
+//! already held it.
+
+use std::{collections::HashSet, io::Write};
+
+use axum::body::Body;
+use bytes::Bytes;
+use lianka_sync_core::{
+    cursor::{self, Cursor, Position, Pull},
+    id::{DeviceId, RecordId, StreetCode},
+    lang::Lang,
+    limits,
+    wire::{Encoding, ResponseItem, Verdict, VerdictStatus},
+};
+use sqlx::PgConnection;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use crate::{
+    app::App,
+    error::{ApiError, ErrorCode},
+    ingest::Packing,
+    merge::{Author, Outcome},
+    store::{
+        records::{self, Document, DocumentPage},
+        streets::{self, Scope},
+    },
+};
+
+/// Bytes gathered before a chunk is handed to the connection.
+const CHUNK_BYTES: usize = 32 * 1024;
+/// Chunks that may wait for a slow phone.
+const CHUNKS_WAITING: usize = 4;
+/// Documents, or log entries, read at once.
+const PAGE: i64 = 400;
+/// Level 3 is where a roll of cards stops shrinking for its price; see docs/performance.md.
+const ZSTD_LEVEL: i32 = 3;
+
+/// How the response is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Form {
+    pub encoding: Encoding,
+    pub packing: Packing,
+    pub lang: Lang,
+}
+
+/// What is asked for, checked.
+pub struct Response {
+    pub street: StreetCode,
+    pub author: Author,
+    pub outcomes: Vec<Outcome>,
+    pub cursor: Option<String>,
+    pub pull: bool,
+    pub form: Form,
+}
+
+/// Why a stream ends without its `end`.
+#[derive(Debug, thiserror::Error)]
+enum StreamError {
+    #[error("the store refused")]
+    Store(#[from] sqlx::Error),
+    #[error("the phone went away")]
+    Gone,
+    #[error("compression failed")]
+    Pack(#[from] std::io::Error),
+    #[error("the store holds an unknown kind of record")]
+    Kind(#[from] lianka_sync_core::catalogue::UnknownKind),
+}
+
+/// What must be known before the first byte is sent: a refusal still has its status.
+struct Plan {
+    pull: Pull,
+    epoch: Uuid,
+    head: i64,
+    scope: Scope,
+}
+
+/// Starts the response. Fails only where nothing has been sent yet.
+pub async fn start(app: App, response: Response) -> Result<Body, ApiError> {
+    let plan = plan(&app, &response).await?;
+    let (sender, mut receiver) = mpsc::channel::<Result<Bytes, std::io::Error>>(CHUNKS_WAITING);
+    tokio::spawn(async move {
+        let sink = match Sink::new(response.form, sender.clone()) {
+            Ok(sink) => sink,
+            Err(error) => return drop(sender.send(Err(error)).await),
+        };
+        match stream(&app, response, plan, sink).await {
+            Ok(()) | Err(StreamError::Gone) => {}
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "a response stream was cut");
+                // An error closes the connection, so the phone sees a broken download and resumes from its checkpoint.
+                let _ = sender.send(Err(std::io::Error::other("stream cut"))).await;
+            }
+        }
+    });
+    Ok(Body::from_stream(futures::stream::poll_fn(move |context| receiver.poll_recv(context))))
+}
+
+async fn plan(app: &App, response: &Response) -> Result<Plan, ApiError> {
+    let mut conn = app.pool.acquire().await?;
+    let head = records::head(&mut conn, &response.street).await?.ok_or_else(|| ApiError::new(ErrorCode::NotFound))?;
+    let scope = streets::scope(&mut conn, &response.street, &response.author.username).await?;
+    let epoch = app.store_epoch;
+    let pull = if response.pull {
+        let position = Position { store_epoch: epoch, street: &response.street, head: head as u64, scope_epoch: scope.epoch };
+        cursor::plan(response.cursor.as_deref(), &position)
+    } else {
+        Pull::Nothing
+    };
+    Ok(Plan { pull, epoch, head, scope })
+}
+
+async fn stream(app: &App, response: Response, plan: Plan, mut sink: Sink) -> Result<(), StreamError> {
+    let Response { street, author, outcomes, pull, form, .. } = response;
+    let refused: HashSet<Uuid> = outcomes.iter().filter(|outcome| needs_rebase(outcome)).map(|outcome| outcome.record.0).collect();
+    for (index, outcome) in outcomes.into_iter().enumerate() {
+        sink.send(&ResponseItem::Verdict(verdict(index, outcome, form.lang))).await?;
+    }
+    let end = |cursor| ResponseItem::End { cursor, head: plan.head as u64, server_time: app.clock.now() };
+    if author.wiped {
+        sink.send(&ResponseItem::Wipe).await?;
+        sink.send(&end(None)).await?;
+        return sink.finish().await;
+    }
+    let mut answer = Answer {
+        app,
+        street: &street,
+        device: author.device,
+        epoch: plan.epoch,
+        head: plan.head,
+        grids: (!author.role.sees_whole_street()).then_some(plan.scope.grids),
+        scope_epoch: plan.scope.epoch,
+        sink: &mut sink,
+    };
+    if pull && !matches!(plan.pull, Pull::Reset) {
+        // A phone rebases what was refused on the server's copy, in the same round trip.
+        answer.snapshots(&refused.into_iter().collect::<Vec<_>>()).await?;
+    }
+    match plan.pull {
+        Pull::Reset => {
+            sink.send(&ResponseItem::Reset { epoch: plan.epoch }).await?;
+            sink.send(&end(None)).await?;
+            return sink.finish().await;
+        }
+        Pull::Nothing => {}
+        Pull::Download { after } => answer.download(after as i64).await?,
+        Pull::Delta { after, scope_epoch } => {
+            answer.delta(after as i64, scope_epoch, author.username.as_str()).await?;
+        }
+    }
+    let cursor = pull.then(|| answer.cursor(answer.head, false));
+    sink.send(&end(cursor)).await?;
+    sink.finish().await
+}
+
+fn needs_rebase(outcome: &Outcome) -> bool {
+    outcome.refusal.as_ref().is_some_and(|refusal| !refusal.retryable())
+}
+
+fn verdict(index: usize, outcome: Outcome, lang: Lang) -> Verdict {
+    let refusal = outcome.refusal.as_ref();
+    Verdict {
+        index: index as u32,
+        hash: outcome.hash,
+        record: outcome.record,
+        status: outcome.status,
+        seq: outcome.seq.map(|seq| seq as u64),
+        code: refusal.map(|refusal| refusal.code().to_owned()).or(outcome.held.map(str::to_owned)),
+        field: refusal.and_then(|refusal| refusal.key()).map(str::to_owned),
+        message: match outcome.status {
+            VerdictStatus::Held => Some(held_message(lang).to_owned()),
+            _ => refusal.map(|refusal| refusal.message(lang)),
+        },
+        retryable: refusal.is_some_and(lianka_sync_core::merge::Refusal::retryable),
+    }
+}
+
+fn held_message(lang: Lang) -> &'static str {
+    match lang {
+        Lang::Zh => "已暂存，等待街道审核",
+        Lang::En => "kept for a reviewer to decide",
+    }
+}
+
+/// One answer under way.
+struct Answer<'a> {
+    app: &'a App,
+    street: &'a StreetCode,
+    device: DeviceId,
+    epoch: Uuid,
+    head: i64,
+    /// The user's grids; `None` is the whole street.
+    grids: Option<Vec<String>>,
+    scope_epoch: i64,
+    sink: &'a mut Sink,
+}
+
+impl Answer<'_> {
+    fn cursor(&self, sequence: i64, downloading: bool) -> String {
+        let street = self.street.as_str().to_owned();
+        Cursor { store_epoch: self.epoch, street, sequence: sequence as u64, scope_epoch: self.scope_epoch, downloading }.encode()
+    }
+
+    async fn checkpoint(&mut self, sequence: i64, downloading: bool) -> Result<(), StreamError> {
+        if self.sink.since_checkpoint < limits::CHECKPOINT_BYTES {
+            return Ok(());
+        }
+        let cursor = self.cursor(sequence, downloading);
+        self.sink.send(&ResponseItem::Checkpoint { cursor }).await?;
+        self.sink.flush().await
+    }
+
+    async fn conn(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Postgres>, StreamError> {
+        Ok(self.app.pool.acquire().await?)
+    }
+
+    async fn snapshot(&mut self, document: Document) -> Result<(), StreamError> {
+        let item = ResponseItem::Snapshot {
+            record: document.record,
+            kind: document.kind.parse()?,
+            grid: document.grid,
+            generation: document.generation as u32,
+            seq: document.seq as u64,
+            bytes: document.bytes,
+        };
+        self.sink.send(&item).await
+    }
+
+    /// Everything of the scope beyond `after`, by sequence.
+    async fn download(&mut self, after: i64) -> Result<(), StreamError> {
+        let mut after = after;
+        if after > 0 {
+            let (mut conn, now) = (self.conn().await?, self.grids.clone());
+            self.departures(&mut conn, now.as_deref(), &[], after).await?;
+        }
+        loop {
+            let page = DocumentPage { grids: self.grids.as_deref(), records: None, after, limit: PAGE };
+            let documents = records::documents(&mut *self.conn().await?, self.street, page).await?;
+            let full = documents.len() as i64 == PAGE;
+            for document in documents {
+                after = document.seq;
+                self.snapshot(document).await?;
+                self.checkpoint(after, true).await?;
+            }
+            if !full {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Snapshots of these records, as far as they are in scope.
+    async fn snapshots(&mut self, records: &[Uuid]) -> Result<(), StreamError> {
+        for records in records.chunks(PAGE as usize) {
+            let page = DocumentPage { grids: self.grids.as_deref(), records: Some(records), after: 0, limit: PAGE };
+            for document in records::documents(&mut *self.conn().await?, self.street, page).await? {
+                self.snapshot(document).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn departures(
+        &mut self,
+        conn: &mut PgConnection,
+        seen: Option<&[String]>,
+        lost: &[String],
+        after: i64,
+    ) -> Result<(), StreamError> {
+        let departures = records::departures(conn, self.street, seen, self.grids.as_deref(), lost, after, self.head).await?;
+        for departure in departures {
+            let record = departure.record;
+            self.sink.send(&if departure.erased { ResponseItem::Erase { record } } else { ResponseItem::Leave { record } }).await?;
+        }
+        Ok(())
+    }
+
+    /// The log beyond `after`, for a phone whose scope was that of `scope_epoch`.
+    async fn delta(&mut self, after: i64, scope_epoch: i64, username: &str) -> Result<(), StreamError> {
+        let mut conn = self.conn().await?;
+        let (mut gained, mut lost, mut seen) = (Vec::new(), Vec::new(), self.grids.clone());
+        if let Some(now) = &self.grids
+            && scope_epoch != self.scope_epoch
+        {
+            let before = streets::grids_at(&mut conn, self.street, username, scope_epoch).await?;
+            gained = now.iter().filter(|grid| !before.contains(grid)).cloned().collect();
+            lost = before.iter().filter(|grid| !now.contains(grid)).cloned().collect();
+            seen = Some(before.into_iter().chain(now.iter().cloned()).collect());
+        }
+        self.departures(&mut conn, seen.as_deref(), &lost, after).await?;
+        let advances = records::advances(&mut conn, self.street, self.grids.as_deref(), self.device, after, self.head).await?;
+        drop(conn);
+        // What a gained grid holds is sent whole, whether or not it moved since.
+        self.gained(&gained).await?;
+        let (whole, tail): (Vec<_>, Vec<_>) =
+            advances.into_iter().partition(|advance| advance.arrived || advance.foreign > limits::TAIL_CHANGES_MAX as i64);
+        let ids = |advances: Vec<records::Advance>| advances.into_iter().map(|advance| advance.record.0).collect::<Vec<_>>();
+        self.snapshots(&ids(whole)).await?;
+        self.log(&ids(tail), after).await
+    }
+
+    async fn gained(&mut self, grids: &[String]) -> Result<(), StreamError> {
+        let mut after = 0;
+        loop {
+            let page = DocumentPage { grids: Some(grids), records: None, after, limit: PAGE };
+            let documents =
+                if grids.is_empty() { Vec::new() } else { records::documents(&mut *self.conn().await?, self.street, page).await? };
+            let full = documents.len() as i64 == PAGE;
+            for document in documents {
+                after = document.seq;
+                self.snapshot(document).await?;
+            }
+            if !full {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Changes of these records in log order, so that a checkpoint between them is true.
+    async fn log(&mut self, records: &[Uuid], after: i64) -> Result<(), StreamError> {
+        let mut after = after;
+        while !records.is_empty() {
+            let mut conn = self.conn().await?;
+            let changes = records::changes(&mut conn, self.street, records, self.device, after, self.head, PAGE).await?;
+            drop(conn);
+            let full = changes.len() as i64 == PAGE;
+            for change in changes {
+                after = change.seq;
+                let (record, generation) = (RecordId(change.record.0), change.generation as u32);
+                self.sink.send(&ResponseItem::Change { record, generation, seq: change.seq as u64, bytes: change.bytes }).await?;
+                self.checkpoint(after, false).await?;
+            }
+            if !full {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Items → encoded, packed chunks for the connection.
+struct Sink {
+    encoding: Encoding,
+    packer: Packer,
+    scratch: Vec<u8>,
+    since_checkpoint: usize,
+    sender: mpsc::Sender<Result<Bytes, std::io::Error>>,
+}
+
+enum Packer {
+    Identity(Vec<u8>),
+    Zstd(Box<zstd::stream::write::Encoder<'static, Vec<u8>>>),
+    Gzip(flate2::write::GzEncoder<Vec<u8>>),
+}
+
+impl Packer {
+    fn writer(&mut self) -> &mut dyn Write {
+        match self {
+            Self::Identity(out) => out,
+            Self::Zstd(encoder) => encoder,
+            Self::Gzip(encoder) => encoder,
+        }
+    }
+
+    fn packed(&mut self) -> &mut Vec<u8> {
+        match self {
+            Self::Identity(out) => out,
+            Self::Zstd(encoder) => encoder.get_mut(),
+            Self::Gzip(encoder) => encoder.get_mut(),
+        }
+    }
+}
+
+impl Sink {
+    fn new(form: Form, sender: mpsc::Sender<Result<Bytes, std::io::Error>>) -> std::io::Result<Self> {
+        let packer = match form.packing {
+            Packing::Identity => Packer::Identity(Vec::new()),
+            Packing::Zstd => Packer::Zstd(Box::new(zstd::stream::write::Encoder::new(Vec::new(), ZSTD_LEVEL)?)),
+            Packing::Gzip => Packer::Gzip(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default())),
+        };
+        Ok(Self { encoding: form.encoding, packer, scratch: Vec::new(), since_checkpoint: 0, sender })
+    }
+
+    async fn send(&mut self, item: &ResponseItem) -> Result<(), StreamError> {
+        self.scratch.clear();
+        self.encoding.write(item, &mut self.scratch);
+        self.since_checkpoint =
+            if matches!(item, ResponseItem::Checkpoint { .. }) { 0 } else { self.since_checkpoint + self.scratch.len() };
+        self.packer.writer().write_all(&self.scratch)?;
+        if self.packer.packed().len() >= CHUNK_BYTES { self.hand_over().await } else { Ok(()) }
+    }
+
+    /// Everything so far goes out, so that a phone can act on a checkpoint as soon as it is sent.
+    async fn flush(&mut self) -> Result<(), StreamError> {
+        self.packer.writer().flush()?;
+        self.hand_over().await
+    }
+
+    async fn hand_over(&mut self) -> Result<(), StreamError> {
+        let chunk = std::mem::take(self.packer.packed());
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        self.sender.send(Ok(chunk.into())).await.map_err(|_| StreamError::Gone)
+    }
+
+    async fn finish(self) -> Result<(), StreamError> {
+        let rest = match self.packer {
+            Packer::Identity(out) => out,
+            Packer::Zstd(encoder) => encoder.finish()?,
+            Packer::Gzip(encoder) => encoder.finish()?,
+        };
+        self.sender.send(Ok(rest.into())).await.map_err(|_| StreamError::Gone)
+    }
+}

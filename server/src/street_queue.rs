@@ -1,0 +1,119 @@
+//! Group commit: pushes to one street that wait at the same moment are merged and committed together.
+//!
+//! A street has one worker in this process while it has work. The queue is bounded: a push that finds it full is refused as overloaded
+//! before anything of it is stored, and the phone keeps it. Other servers' workers on the same street are ordered by the street's row lock.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use lianka_sync_core::id::StreetCode;
+use sqlx::PgPool;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    clock::{Clock, Entropy},
+    error::{ApiError, ErrorCode},
+    merge::{self, MergeError, Outcome, Push},
+};
+
+/// Requests that may wait for one street.
+const WAITING_MAX: usize = 256;
+/// Changes after which a batch is full: enough to make the commit cheap, few enough to keep the lock short.
+const BATCH_CHANGES: usize = 4_000;
+
+struct Waiting {
+    push: Push,
+    reply: oneshot::Sender<Result<Vec<Outcome>, ApiError>>,
+}
+
+/// The streets' queues of this process.
+#[derive(Clone)]
+pub struct StreetQueues {
+    pool: PgPool,
+    clock: Clock,
+    entropy: Entropy,
+    queues: Arc<Mutex<HashMap<StreetCode, mpsc::Sender<Waiting>>>>,
+}
+
+impl StreetQueues {
+    pub fn new(pool: PgPool, clock: Clock, entropy: Entropy) -> Self {
+        Self { pool, clock, entropy, queues: Arc::default() }
+    }
+
+    /// Merges a push, together with whatever else waits for the street; returns after the commit.
+    pub async fn push(&self, street: &StreetCode, push: Push) -> Result<Vec<Outcome>, ApiError> {
+        if push.changes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (reply, outcome) = oneshot::channel();
+        self.enqueue(street, Waiting { push, reply })?;
+        // A worker ends only with the process, so a lost reply means that the server stops.
+        outcome.await.unwrap_or_else(|_| Err(ApiError::new(ErrorCode::Unavailable)))
+    }
+
+    fn enqueue(&self, street: &StreetCode, waiting: Waiting) -> Result<(), ApiError> {
+        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        let queue = queues.entry(street.clone()).or_insert_with(|| self.start_worker(street.clone()));
+        match queue.try_send(waiting) {
+            Ok(()) => Ok(()),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(ApiError::new(ErrorCode::Overloaded)),
+            Err(mpsc::error::TrySendError::Closed(waiting)) => {
+                // The worker was lost to a panic: the next push starts another.
+                let queue = self.start_worker(street.clone());
+                let sent = queue.try_send(waiting).map_err(|_| ApiError::new(ErrorCode::Overloaded));
+                queues.insert(street.clone(), queue);
+                sent
+            }
+        }
+    }
+
+    fn start_worker(&self, street: StreetCode) -> mpsc::Sender<Waiting> {
+        let (sender, mut receiver) = mpsc::channel::<Waiting>(WAITING_MAX);
+        let this = self.clone();
+        tokio::spawn(async move {
+            while let Some(first) = receiver.recv().await {
+                let mut changes = first.push.changes.len();
+                let mut batch = vec![first];
+                while changes < BATCH_CHANGES
+                    && let Ok(next) = receiver.try_recv()
+                {
+                    changes += next.push.changes.len();
+                    batch.push(next);
+                }
+                this.commit(&street, batch).await;
+            }
+        });
+        sender
+    }
+
+    async fn commit(&self, street: &StreetCode, batch: Vec<Waiting>) {
+        let (pushes, replies): (Vec<_>, Vec<_>) = batch.into_iter().map(|waiting| (waiting.push, waiting.reply)).unzip();
+        let requests = pushes.len();
+        // A phone that went away meanwhile sends again; its changes are then duplicates.
+        match merge::commit(&self.pool, street, pushes, self.clock.now(), &self.entropy).await {
+            Ok(outcomes) => {
+                tracing::debug!(%street, requests, "committed a batch");
+                for (reply, outcome) in replies.into_iter().zip(outcomes) {
+                    let _ = reply.send(Ok(outcome));
+                }
+            }
+            Err(error) => {
+                let error = Arc::new(error);
+                for reply in replies {
+                    let _ = reply.send(Err(refusal(&error)));
+                }
+            }
+        }
+    }
+}
+
+fn refusal(error: &Arc<MergeError>) -> ApiError {
+    match &**error {
+        MergeError::NoStreet => ApiError::new(ErrorCode::NotFound),
+        // The batch is rolled back whole; every phone keeps its changes and sends them again.
+        MergeError::Store(_) => ApiError::new(ErrorCode::Unavailable).because(error.clone()),
+        MergeError::State(_) => ApiError::internal(error.clone()),
+    }
+}
