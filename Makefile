@@ -1,0 +1,34 @@
+# What to type. `make` alone lists the targets; none needs an environment variable, and none minds a Postgres on port 5432.
+
+# The queries were checked against .sqlx, which is committed: no build needs a database.
+export SQLX_OFFLINE = true
+# A DATABASE_URL of the caller's shell is for the server, and not for builds or for the private clusters of demo and tests.
+unexport DATABASE_URL
+
+ONCE ?=
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test check bench prepare
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install what is missing on this machine (Debian or Ubuntu; silent when all is there)
+	@scripts/setup.sh
+
+build: setup ## build the programs: lianka, lianka-phone, lianka-simulator (target/release)
+	cargo build --release --locked --workspace --bins
+
+demo: build ## a district in a minute: 42 phones offline, then all at once; ONCE=1 ends after the table
+	target/release/lianka-simulator demo $(if $(ONCE),--once)
+
+test: setup ## all tests, on private databases of their own
+	scripts/test.sh
+
+check: setup ## what CI checks beside the tests: format, lints, docs, queries, licences, unused dependencies
+	scripts/check.sh
+
+bench: build ## the reconnect morning, measured on this machine, as JSON
+	target/release/lianka-simulator bench
+
+prepare: setup ## write .sqlx again after a query or a migration changed
+	scripts/prepare.sh
