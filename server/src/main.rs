@@ -1,7 +1,7 @@
 //! `lianka`: reads the settings, opens the store, and serves until it is told to stop. Everything else is in the library.
 
 use std::{
-    io::{ErrorKind, Write},
+    io::{BufRead, ErrorKind, IsTerminal, Write},
     net::SocketAddr,
     path::Path,
     process::ExitCode,
@@ -14,6 +14,7 @@ use axum::{Router, serve::ListenerExt};
 use clap::{Args, Parser, Subcommand};
 use lianka_server::{
     app::App,
+    auth,
     clock::{Clock, Entropy},
     config::{ConfigErrors, LogArgs, ServeArgs, StoreArgs, StoreConfig},
     embedded_postgres::{self, EmbeddedPostgres},
@@ -40,8 +41,32 @@ struct Arguments {
 enum Command {
     /// Serve phones and desks until SIGTERM or Ctrl-C.
     Serve(Box<ServeArgs>),
+    /// Accounts that no other account can make.
+    #[command(subcommand)]
+    Admin(Admin),
     /// Bring the database's schema up to this version; also works beside a running server.
     Migrate(Migrate),
+}
+
+#[derive(Subcommand)]
+enum Admin {
+    /// Make an admin of the whole deployment; also works beside a running server.
+    Create(CreateAdmin),
+}
+
+/// The password is the first line of standard input, so that it stands in no process list and no shell history.
+#[derive(Args)]
+struct CreateAdmin {
+    /// Name to sign in with.
+    #[arg(long, value_name = "NAME")]
+    username: String,
+    /// Name that people read. Absent: the username.
+    #[arg(long, value_name = "NAME")]
+    display_name: Option<String>,
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    log: LogArgs,
 }
 
 #[derive(Args)]
@@ -59,6 +84,7 @@ struct Migrate {
 async fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Serve(arguments) => serve(&arguments).await,
+        Command::Admin(Admin::Create(arguments)) => create_admin(&arguments).await,
         Command::Migrate(arguments) => migrate(&arguments).await,
     };
     match done {
@@ -149,6 +175,29 @@ async fn migrate(arguments: &Migrate) -> anyhow::Result<()> {
             store::deployment::store_epoch(&opened.pool).await?
         };
         println!("The schema is up to date; store epoch {epoch}");
+        anyhow::Ok(())
+    };
+    let done = done.await;
+    opened.close().await;
+    done
+}
+
+async fn create_admin(arguments: &CreateAdmin) -> anyhow::Result<()> {
+    let config = arguments.store.check()?;
+    telemetry::init(&arguments.log.check()?);
+    if std::io::stdin().is_terminal() {
+        eprint!("Password for {} (it is shown): ", arguments.username);
+    }
+    let mut password = String::new();
+    std::io::stdin().lock().read_line(&mut password).context("cannot read the password")?;
+    let password = password.trim_end_matches(['\r', '\n']).to_owned();
+    let display_name = arguments.display_name.as_ref().unwrap_or(&arguments.username);
+
+    let opened = Store::open(&config, Beside::Server).await?;
+    let done = async {
+        store::migrate(&opened.pool).await.context("the database's schema could not be brought up to date")?;
+        auth::create_admin(&opened.pool, &Clock::System, &Entropy::System, &arguments.username, display_name, password).await?;
+        println!("{} is an admin now", arguments.username);
         anyhow::Ok(())
     };
     let done = done.await;
