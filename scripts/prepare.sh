@@ -10,7 +10,7 @@ rm -rf "$fresh"
 mkdir -p "$fresh"
 # Macros run only where something is compiled; all SQL is in the server.
 touch server/src/lib.rs
-SQLX_OFFLINE=false SQLX_OFFLINE_DIR=$fresh scripts/temporary_postgres.sh cargo check --quiet --locked --workspace --lib
+SQLX_OFFLINE=false SQLX_OFFLINE_DIR=$fresh scripts/temporary_postgres.sh cargo check --quiet --package lianka-server --lib
 touch server/src/lib.rs
 
 if [ "${1:-}" = --check ]; then

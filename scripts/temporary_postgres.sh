@@ -7,9 +7,13 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-bin=$(find /usr/lib/postgresql/*/bin /usr/pgsql-*/bin /usr/local/pgsql/bin /opt/homebrew/opt/postgresql@*/bin \
-    /usr/local/opt/postgresql@*/bin -maxdepth 1 -name initdb 2>/dev/null | sort -V | tail -n 1 | xargs -r dirname)
-[ -n "$bin" ] || bin=$(pg_config --bindir)
+newest() {
+    # Folders that a machine does not have make ls fail.
+    (ls -d /usr/lib/postgresql/*/bin/initdb /usr/pgsql-*/bin/initdb /usr/local/pgsql/bin/initdb /opt/homebrew/opt/postgresql@*/bin/initdb \
+        /usr/local/opt/postgresql@*/bin/initdb 2>/dev/null || true) | sort -V | tail -n 1
+}
+initdb=$(newest)
+bin=$(if [ -n "$initdb" ]; then dirname "$initdb"; else pg_config --bindir; fi)
 folder=$(mktemp -d /tmp/lianka-prepare-XXXXXX)
 
 # Postgres refuses to be root.

@@ -62,7 +62,7 @@ pub async fn observe(State(app): State<App>, mut request: Request, next: Next) -
         let mut response = next.run(request).await;
         // A failed health check is answered every few seconds for as long as Postgres is away; the reason has a line of its own.
         let status = response.status();
-        let duration_ms = began.elapsed().as_secs_f64() * 1e3;
+        let duration_ms = began.elapsed().as_micros() as f64 / 1e3;
         if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
             error!(status = status.as_u16(), duration_ms, "answered");
         } else {
