@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod devices;
 pub mod extract;
+pub mod imports;
 pub mod openapi;
 pub mod records;
 pub mod streets;

@@ -14,6 +14,7 @@ pub mod merge;
 pub mod project;
 pub mod refresh;
 pub mod respond;
+pub mod roll_import;
 pub mod roll_sheet;
 pub mod store;
 pub mod street_queue;
@@ -29,7 +30,7 @@ use axum::{
 
 use crate::{
     app::App,
-    http::{accounts, devices, openapi, records, streets, sync as sync_stream, tokens},
+    http::{accounts, devices, imports, openapi, records, streets, sync as sync_stream, tokens},
 };
 
 /// Every route that phones and desks may call, with all layers on. Who may call it stands in [`auth::access::ACCESS`].
@@ -51,6 +52,7 @@ pub fn router(app: App) -> Router {
         .route("/v1/docs", get(openapi::page))
         .route("/v1/docs/page.js", get(openapi::script))
         .route("/v1/streets/{street}/sync", post(sync_stream::sync))
+        .route("/v1/streets/{street}/imports", post(imports::import))
         .route("/v1/streets/{street}/cards", get(records::cards))
         .route("/v1/streets/{street}/records/{record}", get(records::show))
         .route("/v1/streets/{street}/records/{record}/history", get(records::history))

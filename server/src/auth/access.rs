@@ -78,6 +78,7 @@ pub const ACCESS: &[Access] = &[
     // Sync
     Access { method: Method::POST, path: "/v1/streets/{street}/sync", who: EVERY_ROLE, wiped_devices: true },
     // The merged roll
+    row(Method::POST, "/v1/streets/{street}/imports", ADMIN),
     row(Method::GET, "/v1/streets/{street}/cards", ROLL_READERS),
     row(Method::GET, "/v1/streets/{street}/records/{record}", ROLL_READERS),
     row(Method::GET, "/v1/streets/{street}/records/{record}/history", ROLL_READERS),

@@ -44,6 +44,7 @@ use crate::{
         http::streets::list_grids,
         http::streets::add_roads,
         http::streets::list_roads,
+        http::imports::import,
         http::records::cards,
         http::records::show,
         http::records::history,

@@ -317,3 +317,13 @@ pub async fn assignments_of(conn: &mut PgConnection, street: &StreetCode, users:
 pub async fn all_grids(conn: &mut PgConnection, street: &StreetCode) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar!("select grid from grid where street = $1", street.as_str()).fetch_all(conn).await
 }
+
+/// The names of every road of the street.
+pub async fn all_roads(conn: &mut PgConnection, street: &StreetCode) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar!("select road from road where street = $1", street.as_str()).fetch_all(conn).await
+}
+
+/// Every grid of the street.
+pub async fn grids_of(conn: &mut PgConnection, street: &StreetCode) -> sqlx::Result<Vec<Grid>> {
+    sqlx::query_as!(Grid, "select grid, name, area from grid where street = $1 order by grid", street.as_str()).fetch_all(conn).await
+}
