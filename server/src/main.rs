@@ -18,8 +18,9 @@ use lianka_server::{
     clock::{Clock, Entropy},
     config::{ConfigErrors, LogArgs, ServeArgs, StoreArgs, StoreConfig},
     embedded_postgres::{self, EmbeddedPostgres},
-    health, store, telemetry,
+    health, project, refresh, store, telemetry,
 };
+use lianka_sync_core::id::StreetCode;
 use sqlx::PgPool;
 use tokio::{
     net::TcpListener,
@@ -46,6 +47,19 @@ enum Command {
     Admin(Admin),
     /// Bring the database's schema up to this version; also works beside a running server.
     Migrate(Migrate),
+    /// Make the read models of a street, or of all, anew from its records; also works beside a running server.
+    Rebuild(Rebuild),
+}
+
+#[derive(Args)]
+struct Rebuild {
+    /// Only this street; absent: every street.
+    #[arg(long, value_name = "CODE")]
+    street: Option<StreetCode>,
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    log: LogArgs,
 }
 
 #[derive(Subcommand)]
@@ -86,6 +100,7 @@ async fn main() -> ExitCode {
         Command::Serve(arguments) => serve(&arguments).await,
         Command::Admin(Admin::Create(arguments)) => create_admin(&arguments).await,
         Command::Migrate(arguments) => migrate(&arguments).await,
+        Command::Rebuild(arguments) => rebuild(&arguments).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -129,6 +144,7 @@ async fn serve(arguments: &ServeArgs) -> anyhow::Result<()> {
     let serving = axum::serve(listener, lianka_server::router(app.clone())).with_graceful_shutdown(stopping.clone().cancelled_owned());
     let operators: Router = health::routes().with_state(app.clone());
     let ops_serving = axum::serve(ops_listener, operators).with_graceful_shutdown(ops_stopping.cancelled_owned());
+    tokio::spawn(refresh::run(app.clone()));
     let mut serving = tokio::spawn(async move { tokio::try_join!(serving.into_future(), ops_serving.into_future()) });
 
     if let Some(path) = &config.address_file {
@@ -175,6 +191,28 @@ async fn migrate(arguments: &Migrate) -> anyhow::Result<()> {
             store::deployment::store_epoch(&opened.pool).await?
         };
         println!("The schema is up to date; store epoch {epoch}");
+        anyhow::Ok(())
+    };
+    let done = done.await;
+    opened.close().await;
+    done
+}
+
+async fn rebuild(arguments: &Rebuild) -> anyhow::Result<()> {
+    let config = arguments.store.check()?;
+    telemetry::init(&arguments.log.check()?);
+    let opened = Store::open(&config, Beside::Server).await?;
+    let done = async {
+        store::migrate(&opened.pool).await.context("the database's schema could not be brought up to date")?;
+        let streets = match &arguments.street {
+            Some(street) => vec![street.clone()],
+            None => store::streets::all_streets(&mut *opened.pool.acquire().await?).await?,
+        };
+        for street in streets {
+            let progress = |done| eprint!("\r{street}: {done} records");
+            let done = project::rebuild(&opened.pool, &street, progress).await?;
+            println!("\r{street}: {done} records rebuilt");
+        }
         anyhow::Ok(())
     };
     let done = done.await;

@@ -327,3 +327,9 @@ pub async fn all_roads(conn: &mut PgConnection, street: &StreetCode) -> sqlx::Re
 pub async fn grids_of(conn: &mut PgConnection, street: &StreetCode) -> sqlx::Result<Vec<Grid>> {
     sqlx::query_as!(Grid, "select grid, name, area from grid where street = $1 order by grid", street.as_str()).fetch_all(conn).await
 }
+
+/// The codes of every street.
+pub async fn all_streets(conn: &mut PgConnection) -> sqlx::Result<Vec<StreetCode>> {
+    let codes = sqlx::query_scalar!("select street from street order by street").fetch_all(conn).await?;
+    codes.iter().map(|code| super::decoded(code)).collect()
+}
