@@ -15,7 +15,7 @@ impl Draw {
         self.state = self.state.wrapping_add(0x6D2B_79F5);
         let a = self.state;
         let t = (a ^ a >> 15).wrapping_mul(1 | a);
-        let t = t.wrapping_add((t ^ t >> 7).wrapping_mul(61 | t)) ^ t;
+        let t = t.wrapping_add((t ^ t >> 7).wrapping_mul(0x3d | t)) ^ t;
         f64::from(t ^ t >> 14) / 4_294_967_296.0
     }
 

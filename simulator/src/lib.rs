@@ -1,11 +1,20 @@
 //! Real Lianka phones against a real Lianka server: the demo, the storm and the workload they share.
+//!
+//! [`stage`] sets up a street on a server ([`server_process`], [`office`]); [`fleet`] enrols phones, lets them edit offline and reconnect;
+//! [`findings`] judges what arrived. [`demo`] plays a planned morning ([`plan`]) on the sample [`roll`]; [`storm`] plays a [`workload`] and
+//! measures it.
 
+pub mod demo;
 mod draw;
 pub mod findings;
+pub mod fleet;
 pub mod mapping;
 pub mod office;
 pub mod plan;
+pub mod progress;
 pub mod roll;
 pub mod server_process;
+pub mod stage;
+pub mod storm;
 pub mod table;
 pub mod workload;

@@ -1,1 +1,188 @@
-fn main(){}
+//! `lianka-simulator`: arguments in, text out; everything else is in the library.
+
+use std::{
+    io::{IsTerminal, stdout},
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anyhow::{Context, ensure};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use lianka_simulator::{
+    demo,
+    progress::say,
+    stage::Login,
+    storm::{self, Figures},
+    table::Table,
+    workload::{self, Arguments},
+};
+use lianka_sync_core::lang::Lang;
+use sha2::{Digest, Sha256};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Real Lianka phones against a real Lianka server: the demo, the storm and its workload.
+#[derive(Parser)]
+#[command(name = "lianka-simulator", version)]
+struct Command {
+    /// Language of what people read.
+    #[arg(long, global = true, value_enum, default_value_t = Language::Zh)]
+    lang: Language,
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Language {
+    Zh,
+    En,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// A street, its roll, 42 phones that were offline: one table, then a server to try things on.
+    Demo(Demo),
+    /// The same phases on a workload file, measured.
+    Storm(Storm),
+    /// Write a workload file. The same arguments always write the same bytes.
+    Workload(Workload),
+}
+
+#[derive(Args)]
+struct Demo {
+    /// End after the table; fail if an edit is missing, a conflict unseen or a digest different.
+    #[arg(long)]
+    once: bool,
+    /// An empty folder for the server's data, which stays. Absent: a temporary one.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Where the server listens. Absent: a free port of this machine.
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<SocketAddr>,
+}
+
+#[derive(Args)]
+struct Storm {
+    /// The workload; make one with `lianka-simulator workload`.
+    #[arg(long, value_name = "FILE")]
+    workload: PathBuf,
+    /// A server that runs already, instead of one started here; several share the phones between them.
+    #[arg(long, value_name = "URL")]
+    url: Vec<String>,
+    /// With --url: the administrator who sets up a fresh street.
+    #[arg(long, value_name = "NAME", default_value = "admin")]
+    admin_user: String,
+    /// With --url: the file with the administrator's password. Absent: `LIANKA_ADMIN_PASSWORD`.
+    #[arg(long, value_name = "FILE")]
+    admin_password_file: Option<PathBuf>,
+    /// Print nothing but one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct Workload {
+    /// Shops of the roll.
+    #[arg(long, default_value_t = 1400)]
+    shops: usize,
+    /// Phones, an even number.
+    #[arg(long, default_value_t = 42)]
+    phones: usize,
+    /// Offline edits of each phone.
+    #[arg(long, default_value_t = 60)]
+    edits: usize,
+    #[arg(long, default_value_t = 20_261_121, allow_negative_numbers = true)]
+    seed: i64,
+    /// The file to write.
+    #[arg(long, value_name = "FILE", default_value = "workload.json")]
+    out: PathBuf,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let command = Command::parse();
+    let lang = match command.lang {
+        Language::Zh => Lang::Zh,
+        Language::En => Lang::En,
+    };
+    let done = match &command.action {
+        Action::Demo(arguments) => demo(arguments, lang).await,
+        Action::Storm(arguments) => storm(arguments, lang).await,
+        Action::Workload(arguments) => write_workload(arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lianka-simulator: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Ctrl-C, or a supervisor's SIGTERM.
+async fn interrupted() {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+async fn demo(arguments: &Demo, lang: Lang) -> anyhow::Result<()> {
+    let once = arguments.once || std::env::var("ONCE").is_ok_and(|once| !matches!(once.as_str(), "" | "0"));
+    let options = demo::Options { once, data_dir: arguments.data_dir.clone(), listen: arguments.listen, lang };
+    demo::run(&options, interrupted()).await
+}
+
+async fn storm(arguments: &Storm, lang: Lang) -> anyhow::Result<()> {
+    let running = if arguments.url.is_empty() { None } else { Some((arguments.url.clone(), admin_login(arguments)?)) };
+    let options = storm::Options { workload: arguments.workload.clone(), running, lang };
+    let figures = storm::run(&options, interrupted()).await?;
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&figures)?);
+    } else {
+        println!("{}", storm_table(&figures, lang)?);
+    }
+    let failures = figures.failures();
+    ensure!(failures.is_empty(), "{}", failures.join("\n"));
+    Ok(())
+}
+
+fn admin_login(arguments: &Storm) -> anyhow::Result<Login> {
+    let password = match &arguments.admin_password_file {
+        Some(file) => std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?,
+        None => std::env::var("LIANKA_ADMIN_PASSWORD").context(
+            "a server that runs already needs its administrator: give --admin-password-file FILE, or set LIANKA_ADMIN_PASSWORD; \
+             `lianka admin create` makes one",
+        )?,
+    };
+    Ok(Login { username: arguments.admin_user.clone(), password: password.trim_end_matches(['\r', '\n']).to_owned() })
+}
+
+/// Every figure, one a row.
+fn storm_table(figures: &Figures, lang: Lang) -> anyhow::Result<Table> {
+    let mut table = Table::new(say(lang, "重新连接的早晨", "reconnect morning"));
+    if let serde_json::Value::Object(rows) = serde_json::to_value(figures)? {
+        for (name, value) in rows {
+            table.row(&name, value);
+        }
+    }
+    Ok(table)
+}
+
+fn write_workload(arguments: &Workload) -> anyhow::Result<()> {
+    let Workload { shops, phones, edits, seed, ref out } = *arguments;
+    let workload = workload::generate(&Arguments { shops, phones, edits, seed })?;
+    let text = workload.to_json();
+    std::fs::write(out, &text).with_context(|| format!("cannot write {}", out.display()))?;
+    let digest = hex::encode(Sha256::digest(&text));
+    println!("{} {} bytes sha256 {}", out.display(), text.len(), &digest[..16]);
+    if stdout().is_terminal() {
+        println!("{}", serde_json::to_string_pretty(&workload.stats)?);
+    } else {
+        println!("{}", serde_json::to_string(&workload.stats)?);
+    }
+    Ok(())
+}

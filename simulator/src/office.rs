@@ -18,6 +18,8 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio::sync::RwLock;
 
+use crate::stage::Login;
+
 /// An import of some thousand rows on a slow machine.
 const REQUEST_TIME_MAX: Duration = Duration::from_mins(5);
 const PAGE_SIZE: usize = 200;
@@ -29,8 +31,7 @@ const XLSX: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.
 pub struct Office {
     http: reqwest::Client,
     url: String,
-    username: String,
-    password: String,
+    login: Login,
     lang: Lang,
     token: RwLock<String>,
 }
@@ -56,15 +57,8 @@ pub struct Grid {
 
 impl Office {
     /// Signs in.
-    pub async fn sign_in(http: reqwest::Client, url: &str, username: &str, password: &str, lang: Lang) -> anyhow::Result<Self> {
-        let office = Self {
-            http,
-            url: url.trim_end_matches('/').to_owned(),
-            username: username.to_owned(),
-            password: password.to_owned(),
-            lang,
-            token: RwLock::default(),
-        };
+    pub async fn sign_in(http: reqwest::Client, url: &str, login: &Login, lang: Lang) -> anyhow::Result<Self> {
+        let office = Self { http, url: url.trim_end_matches('/').to_owned(), login: login.clone(), lang, token: RwLock::default() };
         office.open_session().await?;
         Ok(office)
     }
@@ -73,16 +67,16 @@ impl Office {
         &self.url
     }
 
-    /// What requests of phones and desks go through.
-    pub fn http(&self) -> &reqwest::Client {
-        &self.http
+    /// Language of messages to people.
+    pub fn lang(&self) -> Lang {
+        self.lang
     }
 
     async fn open_session(&self) -> anyhow::Result<()> {
-        let login = json!({ "username": self.username, "password": self.password, "name": "simulator" });
+        let login = json!({ "username": self.login.username, "password": self.login.password, "name": "simulator" });
         let answer = self.http.post(format!("{}/v1/sessions", self.url)).json(&login).send().await;
         let answer = answer.with_context(|| format!("no server answers at {}", self.url))?;
-        let session: Session = read(answer).await.with_context(|| format!("cannot sign in as {}", self.username))?;
+        let session: Session = read(answer).await.with_context(|| format!("cannot sign in as {}", self.login.username))?;
         *self.token.write().await = session.access_token;
         Ok(())
     }
@@ -124,9 +118,16 @@ impl Office {
         self.post(&format!("/v1/streets/{street}/roads"), json!({ "roads": roads })).await.map(drop)
     }
 
-    /// An account without a password: it can only enrol devices.
-    pub async fn create_user(&self, street: &str, username: &str, display_name: &str, role: &str) -> anyhow::Result<()> {
-        let body = json!({ "username": username, "display_name": display_name, "role": role, "street": street });
+    /// An account; without a password it can only enrol devices.
+    pub async fn create_user(
+        &self,
+        street: &str,
+        username: &str,
+        display_name: &str,
+        role: &str,
+        password: Option<&str>,
+    ) -> anyhow::Result<()> {
+        let body = json!({ "username": username, "display_name": display_name, "role": role, "street": street, "password": password });
         self.post("/v1/users", body).await.map(drop)
     }
 
@@ -181,6 +182,13 @@ impl Office {
         let values = record.fields.into_iter();
         Ok(values.map(|(key, field)| (key, field.values.into_iter().map(|value| value.value).collect())).collect())
     }
+}
+
+/// For this machine or another, never through a proxy: a test server is not on the internet.
+pub fn http_client() -> anyhow::Result<reqwest::Client> {
+    // A second call finds the provider installed; that is no error.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().build().context("no HTTP client can be made")
 }
 
 enum Body<'b> {

@@ -63,7 +63,7 @@ pub fn deal_grids(grids: &[String], phones: usize) -> Vec<Vec<String>> {
 
 /// Plans the edits of all phones.
 pub fn plan(roll: &BTreeMap<RecordId, CardRow>, grids: &[Vec<String>]) -> anyhow::Result<Vec<Vec<Planned>>> {
-    ensure!(grids.len() >= 2 && grids.len() % 2 == 0, "the phones must be an even number, because conflicts are pairs of phones");
+    ensure!(grids.len() >= 2 && grids.len().is_multiple_of(2), "the phones must be an even number, because conflicts are pairs of phones");
     let mut planner = Planner {
         roll,
         grids,
@@ -248,12 +248,14 @@ mod tests {
         assert_eq!(expected.len(), PHONES * SAME_FIELD / 2);
         assert!(expected.iter().all(|expected| expected.listed && expected.values.len() == 2));
         let mut fields: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        written.iter().for_each(|write| fields.entry((write.record, &write.key)).or_default().push(write.phone));
+        for write in &written {
+            fields.entry((write.record, &write.key)).or_default().push(write.phone);
+        }
         assert_eq!(fields.values().filter(|phones| phones.len() > 1).count(), expected.len());
         let mut editors: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
-        written.iter().for_each(|write| {
+        for write in &written {
             editors.entry(write.record).or_default().insert(write.phone);
-        });
+        }
         let on_shared = written.iter().filter(|write| editors[&write.record].len() > 1).count();
         assert!(on_shared >= PHONES * (SAME_FIELD + SAME_CARD), "{on_shared}");
     }

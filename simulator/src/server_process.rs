@@ -28,9 +28,12 @@ use tokio::{
 
 pub use cost::{Cost, PeakMemory};
 
+use crate::office::http_client;
+
 /// initdb and the first start take seconds, on a slow disk a minute.
 const START_TIME_MAX: Duration = Duration::from_mins(3);
 const STOP_TIME_MAX: Duration = Duration::from_mins(1);
+const PROBE_TIME_MAX: Duration = Duration::from_secs(5);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 const LOG_TAIL_LINES: usize = 15;
 /// The server's account for everything that the simulator sets up.
@@ -53,22 +56,11 @@ impl ServerProcess {
     /// `data_dir`: an absent or empty folder that stays; `None` takes a temporary one that goes with the server.
     pub async fn start(data_dir: Option<&Path>, listen: SocketAddr) -> anyhow::Result<Self> {
         let program = program()?;
-        let (data_dir, temporary) = match data_dir {
-            Some(folder) => {
-                fs::create_dir_all(folder).with_context(|| format!("cannot make the data folder {}", folder.display()))?;
-                let mut entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-                ensure!(
-                    entries.next().is_none(),
-                    "the data folder {} is not empty, and the simulator never touches data that may be somebody's: name another one, or leave \
-                     the option away for a temporary folder",
-                    folder.display()
-                );
-                (folder.canonicalize()?, None)
-            }
-            None => {
-                let folder = tempfile::Builder::new().prefix("lianka-simulator-").tempdir().context("cannot make a temporary folder")?;
-                (folder.path().to_owned(), Some(folder))
-            }
+        let (data_dir, temporary) = if let Some(folder) = data_dir {
+            (empty_folder(folder)?, None)
+        } else {
+            let folder = tempfile::Builder::new().prefix("lianka-simulator-").tempdir().context("cannot make a temporary folder")?;
+            (folder.path().to_owned(), Some(folder))
         };
         let address_file = data_dir.join("address");
         let log = fs::File::create(data_dir.join("server.log")).context("cannot make the server's log")?;
@@ -90,7 +82,7 @@ impl ServerProcess {
     }
 
     async fn wait_until_ready(&mut self, address_file: &Path) -> anyhow::Result<SocketAddr> {
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(5)).build()?;
+        let http = http_client()?;
         let mut poll = interval(POLL_INTERVAL);
         loop {
             poll.tick().await;
@@ -101,7 +93,7 @@ impl ServerProcess {
             else {
                 continue;
             };
-            let answer = http.get(format!("http://{address}/readyz")).send().await;
+            let answer = http.get(format!("http://{address}/readyz")).timeout(PROBE_TIME_MAX).send().await;
             if answer.is_ok_and(|answer| answer.status().is_success()) {
                 return Ok(address);
             }
@@ -180,6 +172,19 @@ impl ServerProcess {
         let tail = lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n");
         if tail.is_empty() { String::new() } else { format!("; its log ends with:\n{tail}") }
     }
+}
+
+/// Makes the folder where it is absent.
+fn empty_folder(folder: &Path) -> anyhow::Result<PathBuf> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot make the data folder {}", folder.display()))?;
+    let mut entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    ensure!(
+        entries.next().is_none(),
+        "the data folder {} is not empty, and the simulator never touches data that may be somebody's: name another one, or leave the option \
+         away for a temporary folder",
+        folder.display()
+    );
+    Ok(folder.canonicalize()?)
 }
 
 /// `lianka` lies beside this program; a test binary lies one folder deeper.

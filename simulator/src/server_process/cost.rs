@@ -38,6 +38,7 @@ impl Cost {
     }
 
     /// What was used since `earlier`.
+    #[must_use]
     pub fn since(self, earlier: Self) -> Self {
         Self {
             server_cpu_ms: self.server_cpu_ms.saturating_sub(earlier.server_cpu_ms),
