@@ -16,7 +16,7 @@ setup: ## install what is missing on this machine (Debian or Ubuntu; silent when
 	@scripts/setup.sh
 
 build: setup ## build the programs: lianka, lianka-phone, lianka-simulator (target/release)
-	cargo build --release --locked --workspace --bins
+	cargo build --release --locked -p lianka-server -p lianka-client -p lianka-simulator --bins
 
 demo: build ## a district in a minute: 42 phones offline, then all at once; ONCE=1 ends after the table
 	target/release/lianka-simulator demo $(if $(ONCE),--once)

@@ -21,7 +21,9 @@ tool() {
     local name=$1 version=$2
     if ! "target/tools/bin/$name" --version 2>/dev/null | grep -qF "$version"; then
         # Each takes a minute or two, once. A debug build is enough for one run over a lock file.
-        cargo install --quiet --locked --debug --root target/tools --target-dir target/tools/build "$name@$version"
+        cargo install --quiet --locked --debug --root target/tools --target-dir target/tools/build "$name@$version" || return
+        # A gigabyte that only the next version could use.
+        rm -rf target/tools/build
     fi
 }
 

@@ -129,13 +129,13 @@ pub enum EmbeddedPostgresError {
     Failed { program: &'static str, status: ExitStatus, log: PathBuf, tail: String },
     #[error("Postgres did not become ready within {} minutes; see {log}", START_TIME_MAX.as_secs() / 60)]
     TooSlow { log: PathBuf },
-    #[error("{doing} {path}: {source}")]
-    Io { doing: &'static str, path: PathBuf, source: io::Error },
+    #[error("{doing} {path}: {cause}")]
+    Io { doing: &'static str, path: PathBuf, cause: io::Error },
 }
 
 /// Names the file with the failure, which `io::Error` alone does not.
 fn at<T>(doing: &'static str, path: &Path, result: io::Result<T>) -> Result<T, EmbeddedPostgresError> {
-    result.map_err(|source| EmbeddedPostgresError::Io { doing, path: path.to_owned(), source })
+    result.map_err(|cause| EmbeddedPostgresError::Io { doing, path: path.to_owned(), cause })
 }
 
 /// What the cluster is for.
@@ -184,9 +184,10 @@ impl EmbeddedPostgres {
     fn start_for(data_dir: &Path, bin_dir: Option<&Path>, purpose: Purpose) -> Result<Self, EmbeddedPostgresError> {
         at("cannot make the data folder", data_dir, fs::create_dir_all(data_dir))?;
         let data_dir = at("cannot open the data folder", data_dir, data_dir.canonicalize())?;
-        let lock = lock(&data_dir)?;
         let cluster = data_dir.join("postgres");
+        // Before the lock: whose folder it is explains a refusal better than a file that cannot be opened.
         let account = Account::choose(&cluster)?;
+        let lock = lock(&data_dir)?;
         let binaries = Binaries::find(bin_dir, major_version(&cluster))?;
         let log = data_dir.join("postgres.log");
         if fs::metadata(&log).is_ok_and(|log| log.len() > LOG_BYTES_MAX) {
@@ -282,7 +283,7 @@ fn lock(data_dir: &Path) -> Result<File, EmbeddedPostgresError> {
             let process = fs::read_to_string(&path).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
             Err(EmbeddedPostgresError::InUse { folder: data_dir.to_owned(), process })
         }
-        Err(fs::TryLockError::Error(source)) => Err(EmbeddedPostgresError::Io { doing: "cannot lock", path, source }),
+        Err(fs::TryLockError::Error(cause)) => Err(EmbeddedPostgresError::Io { doing: "cannot lock", path, cause }),
     }
 }
 
