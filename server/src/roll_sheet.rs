@@ -8,7 +8,9 @@
 //! the same file gives the same plan with the same row identities, and so do its workbook and its text export; memory is
 //! bounded by [`RollLimits`] whatever the file claims about itself.
 
+mod custom;
 mod delimited;
+mod grids;
 mod headings;
 mod problem;
 mod rows;

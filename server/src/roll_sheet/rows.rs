@@ -1,6 +1,6 @@
 //! Rows of a sheet whose headings are known → values of cards, and what is doubtful about them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use lianka_sync_core::{
     authority::{FieldError, check_value},
@@ -20,14 +20,12 @@ use lianka_sync_core::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    ColumnTarget, ContactPart, CustomField, CustomKind, KnownGrid, Problem, ProblemCode, RollColumn, RollContact, RollError, RollPlan,
-    RollRow, RollValue, Sheet, StreetTables, headings, headings::Header,
+    ColumnTarget, ContactPart, CustomKind, Problem, ProblemCode, RollColumn, RollContact, RollError, RollPlan, RollRow, RollValue, Sheet,
+    StreetTables,
+    custom::{custom_fields, number},
+    grids::{GridNames, matching_grid},
+    headings::{self, Header},
 };
-
-/// Choices of a guessed choice field, and how often each must occur on average.
-const CHOICES_MAX: usize = 12;
-const CHOICE_REPEATS_MIN: usize = 3;
-const CHOICE_CHARS_MAX: usize = 20;
 
 pub(super) fn plan(sheets: &[Sheet], header: &Header, street: &StreetTables<'_>) -> Result<RollPlan, RollError> {
     let sheet = sheets.get(header.sheet).ok_or(RollError::NoHeader)?;
@@ -97,7 +95,7 @@ fn letters(at: usize) -> String {
 }
 
 /// What a register takes: NFC, on one line, without control characters and outer white space.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     let plain: String = text::nfc(text).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     plain.trim().to_owned()
 }
@@ -106,57 +104,6 @@ fn one_line(text: &str) -> String {
 fn many_lines(text: &str) -> String {
     let plain: String = text::nfc(text).replace("\r\n", "\n").chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect();
     plain.trim().to_owned()
-}
-
-/// A custom field by the index of its column.
-fn custom_fields(columns: &[RollColumn], below: &[(u32, Vec<String>)]) -> Vec<CustomField> {
-    let custom = columns.iter().enumerate().filter_map(|(at, column)| match &column.target {
-        ColumnTarget::Custom(name) => Some((at, column, name)),
-        _ => None,
-    });
-    custom
-        .filter_map(|(at, column, name)| {
-            let values: Vec<String> =
-                below.iter().filter_map(|(_, cells)| cells.get(at)).map(|c| one_line(c)).filter(|c| !c.is_empty()).collect();
-            // A column of letters only has neither heading nor value: nothing to keep.
-            let named = column.heading != column.letters;
-            (named || !values.is_empty()).then(|| CustomField { name: name.clone(), label: column.heading.clone(), kind: kind_of(&values) })
-        })
-        .collect()
-}
-
-fn kind_of(values: &[String]) -> CustomKind {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for value in values {
-        *counts.entry(value).or_default() += 1;
-    }
-    if values.is_empty() {
-        return CustomKind::Text;
-    }
-    // A bare five-digit number reads as an Excel serial; a column of those is a column of numbers.
-    if values.iter().all(|v| number(v).is_none() && date::parse(v).is_some()) {
-        return CustomKind::Date;
-    }
-    if values.iter().all(|v| number(v).is_some()) {
-        return CustomKind::Number;
-    }
-    let short = counts.keys().all(|v| v.chars().count() <= CHOICE_CHARS_MAX);
-    if short && counts.len() <= CHOICES_MAX && values.len() >= CHOICE_REPEATS_MIN * counts.len() {
-        let mut choices: Vec<(usize, &str)> = counts.into_iter().map(|(value, count)| (count, value)).collect();
-        choices.sort_by_key(|&(count, value)| (std::cmp::Reverse(count), value));
-        return CustomKind::Choice(choices.into_iter().map(|(_, value)| value.to_owned()).collect());
-    }
-    CustomKind::Text
-}
-
-/// A plain decimal number without leading zeros, which mark a code: 007.
-fn number(text: &str) -> Option<String> {
-    let plain = text::half_width(text).replace(',', "");
-    let digits = plain.strip_prefix('-').unwrap_or(&plain);
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
-    let all_digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
-    let plain_whole = whole == "0" || !whole.starts_with('0');
-    (all_digits(whole) && all_digits(fraction) && plain_whole && digits.len() <= 15).then_some(plain)
 }
 
 enum RowKind {
@@ -717,54 +664,4 @@ fn occupancy(typed: &str) -> Option<&'static str> {
         _ => return None,
     };
     Some(value)
-}
-
-/// A grid's code with the plain forms of what people call it.
-struct GridNames {
-    code: String,
-    area: String,
-    names: [String; 4],
-}
-
-impl GridNames {
-    fn of(grid: &KnownGrid<'_>) -> Self {
-        let (code, name, area) = (plain_grid(grid.code), plain_grid(grid.name), plain_grid(grid.area));
-        let names = [format!("{area}{code}"), format!("{area}{name}"), code, name];
-        Self { code: grid.code.to_owned(), area, names }
-    }
-}
-
-/// The grid that area and number name: `康平` + `1`, `康平片区` + `01网格` and `康平01` are all 康平01. Ambiguity is no match.
-fn matching_grid(area: &str, grid: &str, grids: &[GridNames]) -> Option<String> {
-    let (area, grid) = (plain_grid(area), plain_grid(grid));
-    let both = format!("{area}{grid}");
-    for wanted in [both, grid] {
-        let within = |known: &&GridNames| area.is_empty() || known.area.is_empty() || known.area == area;
-        let mut matches = grids.iter().filter(within).filter(|known| !wanted.is_empty() && known.names.contains(&wanted));
-        match (matches.next(), matches.next()) {
-            (Some(only), None) => return Some(only.code.clone()),
-            (Some(_), Some(_)) => return None,
-            (None, _) => {}
-        }
-    }
-    None
-}
-
-/// Folded, without the words around a number and without its leading zeros.
-fn plain_grid(text: &str) -> String {
-    let mut plain = fold(text);
-    for word in ["责任网格", "网格", "片区", "第"] {
-        plain = plain.replace(word, "");
-    }
-    let plain = plain.trim_end_matches('号');
-    let mut out = String::with_capacity(plain.len());
-    let mut chars = plain.chars().peekable();
-    while let Some(c) = chars.next() {
-        let starts_number = !out.ends_with(|p: char| p.is_ascii_digit());
-        if c == '0' && starts_number && chars.peek().is_some_and(char::is_ascii_digit) {
-            continue;
-        }
-        out.push(c);
-    }
-    out
 }
