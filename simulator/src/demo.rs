@@ -3,13 +3,14 @@
 //! Input: options. Output: one table on standard output; then a running server to try things on, or an error that names every promise that
 //! was not kept. What is promised: no edit is missing, every conflict is seen at the office and on the phones, all digests agree.
 
-use std::{fmt::Write, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt::Write, net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context, bail, ensure};
 use lianka_sync_core::{
     lang::Lang,
     projection::{self, Projected},
 };
+use serde::Deserialize;
 use tempfile::TempDir;
 use tokio::time::interval;
 
@@ -85,13 +86,21 @@ async fn ended(server: &mut ServerProcess) -> std::process::ExitStatus {
 struct Demo {
     stage: Stage,
     /// Files of the phones.
-    _folder: TempDir,
+    folder: TempDir,
+}
+
+/// What an import tells, as far as the demo shows it.
+#[derive(Deserialize)]
+struct ImportReport {
+    rows: usize,
+    created: usize,
+    problem_counts: BTreeMap<String, usize>,
 }
 
 /// What the table tells.
 struct Outcome {
     cards: usize,
-    import: serde_json::Value,
+    import: ImportReport,
     first_alone: Round,
     first_sync: Round,
     storm: Round,
@@ -165,7 +174,7 @@ impl Demo {
         let findings = judge(&written, &roll, &UnlistedValues::new());
         let outcome = Outcome { cards: roll.len(), import, first_alone, first_sync, storm, settle, findings, held, together };
         println!("{}", outcome.table(lang));
-        Ok((Self { stage, _folder: folder }, outcome.failures(lang)))
+        Ok((Self { stage, folder }, outcome.failures(lang)))
     }
 
     /// Tells how to go on, with a fresh code for one more phone.
@@ -175,9 +184,14 @@ impl Demo {
         let code = stage.admin.enrolment_code("secretary01").await?;
         let Login { username, password } = &stage.reviewer_login;
         let Login { username: admin, password: admin_password } = &stage.admin_login;
-        let own = std::env::current_exe().unwrap_or_default();
-        let phone = own.with_file_name("lianka-phone");
-        let phone = phone.display();
+        let program = std::env::current_exe().unwrap_or_default().with_file_name("lianka-phone");
+        let here = std::env::current_dir().unwrap_or_default();
+        // A file of its own, which goes with the demo: the person may carry a real phone's file in the usual place.
+        let phone = format!(
+            "{} --store {}",
+            program.strip_prefix(&here).unwrap_or(&program).display(),
+            self.folder.path().join("try.db").display()
+        );
         let mut text = String::new();
         writeln!(text, "\n{} {url}  ({url}/v1/docs)", say(lang, "服务器", "Server"))?;
         writeln!(text, "{} {username} / {password}", say(lang, "审核员登录", "Reviewer's login"))?;
@@ -199,15 +213,29 @@ impl Demo {
     }
 }
 
-/// Previews the sample roll, then imports it.
-async fn import(stage: &Stage, lang: Lang) -> anyhow::Result<serde_json::Value> {
-    let work = bar(say(lang, "导入名册", "importing the roll"), 2);
-    work.enable_steady_tick(Duration::from_millis(120));
-    stage.admin.import(stage.street.as_str(), roll::SHEET, true).await.context("the roll's preview")?;
-    work.inc(1);
-    let report = stage.admin.import(stage.street.as_str(), roll::SHEET, false).await.context("the roll's import")?;
-    work.inc(1);
-    work.finish_and_clear();
+/// Previews the sample roll, then imports it, showing how far the office's roll has grown.
+async fn import(stage: &Stage, lang: Lang) -> anyhow::Result<ImportReport> {
+    let street = stage.street.as_str();
+    let previewing = spinner(say(lang, "预览名册", "previewing the roll"));
+    let preview: ImportReport = stage.admin.import(street, roll::SHEET, true).await.context("the roll's preview")?;
+    previewing.finish_and_clear();
+    let importing = bar(say(lang, "导入名册", "importing the roll"), preview.created);
+    let watching = async {
+        let mut poll = interval(Duration::from_millis(200));
+        loop {
+            poll.tick().await;
+            // A look that fails is made again.
+            if let Ok(cards) = stage.reviewer.card_count(street).await {
+                importing.set_position(cards as u64);
+            }
+        }
+    };
+    let report: ImportReport = tokio::select! {
+        report = stage.admin.import(street, roll::SHEET, false) => report.context("the roll's import")?,
+        () = watching => unreachable!("it watches for ever"),
+    };
+    importing.finish_and_clear();
+    ensure!(report.created == preview.created, "the preview promised {} cards, and the import made {}", preview.created, report.created);
     Ok(report)
 }
 
@@ -228,9 +256,8 @@ impl Outcome {
         let tally = self.storm.tally();
         let mut table = Table::new(format!("{} {}", roll::STREET_NAME, roll::STREET));
         table.row(say("卡片", "cards"), self.cards);
-        if let Some(rows) = self.import["summary"]["rows"].as_u64().or(self.import["rows"].as_u64()) {
-            table.row(say("名册行数", "rows of the roll"), rows);
-        }
+        let problems: usize = self.import.problem_counts.values().sum();
+        table.row(say("名册", "roll"), format!("{} {}   {} {problems}", self.import.rows, say("行", "rows"), say("存疑", "doubts")));
         table.row(say("手机", "phones"), PHONES);
         table.row(
             say("离线修改", "offline edits"),

@@ -143,8 +143,14 @@ impl Office {
     }
 
     /// Previews or imports a roll; the report as the server writes it.
-    pub async fn import(&self, street: &str, sheet: &[u8], dry_run: bool) -> anyhow::Result<Value> {
+    pub async fn import<T: DeserializeOwned>(&self, street: &str, sheet: &[u8], dry_run: bool) -> anyhow::Result<T> {
         self.send(Method::POST, &format!("/v1/streets/{street}/imports?dry_run={dry_run}"), &Body::Sheet(sheet)).await
+    }
+
+    /// Cards in the merged roll.
+    pub async fn card_count(&self, street: &str) -> anyhow::Result<usize> {
+        let page: Page<Value> = self.send(Method::GET, &format!("/v1/streets/{street}/cards?page_size=1"), &Body::None).await?;
+        Ok(page.total)
     }
 
     /// The whole merged roll.
@@ -168,10 +174,11 @@ impl Office {
     pub async fn values(&self, street: &str, record: RecordId) -> anyhow::Result<BTreeMap<String, Vec<Scalar>>> {
         #[derive(Deserialize)]
         struct Record {
-            fields: BTreeMap<String, Field>,
+            fields: Vec<Field>,
         }
         #[derive(Deserialize)]
         struct Field {
+            key: String,
             values: Vec<FieldValue>,
         }
         #[derive(Deserialize)]
@@ -179,8 +186,8 @@ impl Office {
             value: Scalar,
         }
         let record: Record = self.send(Method::GET, &format!("/v1/streets/{street}/records/{record}"), &Body::None).await?;
-        let values = record.fields.into_iter();
-        Ok(values.map(|(key, field)| (key, field.values.into_iter().map(|value| value.value).collect())).collect())
+        let fields = record.fields.into_iter();
+        Ok(fields.map(|field| (field.key, field.values.into_iter().map(|value| value.value).collect())).collect())
     }
 }
 
