@@ -28,7 +28,8 @@ check: setup ## what CI checks beside the tests: format, lints, docs, queries, l
 	scripts/check.sh
 
 bench: build ## the reconnect morning, measured on this machine, as JSON
-	target/release/lianka-simulator bench
+	target/release/lianka-simulator workload --out target/workload.json
+	target/release/lianka-simulator storm --workload target/workload.json --json
 
 prepare: setup ## write .sqlx again after a query or a migration changed
 	scripts/prepare.sh
