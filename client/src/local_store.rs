@@ -1,4 +1,4 @@
-//! One SQLite file a phone: records, outbox, drafts, identity and tokens.
+//! One `SQLite` file a phone: records, outbox, drafts, identity and tokens.
 //!
 //! In: [`Effect`]s and questions. Out: what is stored. Decides nothing; the replica does.
 //!
@@ -30,7 +30,7 @@ use crate::{
     replica::{self, Effect, Identity, Known, RecordState, Standing, StoredRecord, TailChange},
 };
 
-/// `PRAGMA application_id`: “LKph”.
+/// `PRAGMA application_id`: `LKph`.
 const APPLICATION_ID: i32 = 0x4c4b_7068;
 /// How long a transaction waits for another process.
 const BUSY_MS_MAX: u64 = 10_000;
@@ -110,7 +110,7 @@ pub enum StoreError {
     /// The file system.
     #[error("the file: {0}")]
     Io(#[from] std::io::Error),
-    /// SQLite.
+    /// `SQLite`.
     #[error("the database: {0}")]
     Sqlite(rusqlite::Error),
 }
@@ -208,6 +208,12 @@ impl LocalStore {
     pub fn read<T, E: From<StoreError>>(&mut self, work: impl FnOnce(&Tx<'_>) -> Result<T, E>) -> Result<T, E> {
         let tx = self.connection.transaction_with_behavior(TransactionBehavior::Deferred).map_err(StoreError::from)?;
         work(&Tx { tx: &tx })
+    }
+
+    /// Who this phone is; refuses a phone that is not enrolled, or was wiped.
+    #[expect(clippy::redundant_closure_for_method_calls, reason = "the method's path is not general over the transaction's lifetime")]
+    pub fn identity(&mut self) -> Result<Identity, StoreError> {
+        self.read(|tx| tx.identity())
     }
 
     /// After a wipe: nothing of what was deleted stays in the file or beside it.

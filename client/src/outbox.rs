@@ -26,7 +26,7 @@ pub struct KeptDraft {
 
 const COLUMNS: &str = "record, kind, generation, hash, bytes, edits, made_at, state, reason, tries, rebases";
 
-/// Columns that need more than SQLite's types to read.
+/// Columns that need more than `SQLite`'s types to read.
 struct Raw {
     entry: OutboxEntry,
     kind: String,

@@ -1,7 +1,7 @@
 //! A phone: replica, store and transport together.
 //!
 //! Everything but [`Phone::enrol`] and [`Phone::sync`] works with no network. A [`Phone`] is a handle: clones are the same phone. Local
-//! calls block for one SQLite transaction, some milliseconds; synchronising does its transactions off the async threads.
+//! calls block for one `SQLite` transaction, some milliseconds; synchronising does its transactions off the async threads.
 
 use std::{
     path::{Path, PathBuf},
@@ -233,7 +233,7 @@ impl Phone {
         let transport = Transport::new(server, options.lang)?;
         // Before the code is spent: a file that cannot be made must not cost one.
         let mut store = LocalStore::open_or_create(store_path)?;
-        let before = match store.read(|tx| tx.identity()) {
+        let before = match store.identity() {
             Ok(identity) => Some(identity),
             Err(StoreError::NotEnrolled) => None,
             Err(error) => return Err(error.into()),
@@ -258,7 +258,7 @@ impl Phone {
     /// Opens an enrolled phone.
     pub fn open(store_path: &Path) -> Result<Self, PhoneError> {
         let mut store = LocalStore::open(store_path)?;
-        store.read(|tx| tx.identity())?;
+        store.identity()?;
         let inner = Inner { path: store_path.to_owned(), store: Mutex::new(store), transport: Mutex::new(None) };
         Ok(Self {
             inner: Arc::new(inner),
@@ -317,7 +317,7 @@ impl Phone {
 
     /// Who this phone is.
     pub fn identity(&self) -> Result<Identity, PhoneError> {
-        Ok(self.store().read(|tx| tx.identity())?)
+        Ok(self.store().identity()?)
     }
 
     /// Every card, in walking order.
@@ -375,7 +375,7 @@ impl Phone {
         self.write(|tx| {
             let identity = tx.identity()?;
             let author = Author { identity: &identity, epoch: tx.epoch()? };
-            saved(tx, replica::edit(&author, &tx.record_state(record)?, edits, &moment)?)
+            saved(tx, &replica::edit(&author, &tx.record_state(record)?, edits, &moment)?)
         })
     }
 
@@ -390,7 +390,7 @@ impl Phone {
         self.write(|tx| {
             let identity = tx.identity()?;
             let author = Author { identity: &identity, epoch: tx.epoch()? };
-            saved(tx, replica::create(&author, kind, grid, edits, &moment)?)
+            saved(tx, &replica::create(&author, kind, grid, edits, &moment)?)
         })
     }
 
@@ -412,7 +412,7 @@ impl Phone {
             let author = Author { identity: &identity, epoch: tx.epoch()? };
             let kept = outbox::drafts(tx.tx)?.into_iter().find(|kept| kept.id == id).ok_or(PhoneError::NoSuchDraft(id))?;
             let state = tx.record_state(kept.draft.record)?;
-            saved(tx, replica::retry(&author, id, &kept.draft, &state, &moment)?)
+            saved(tx, &replica::retry(&author, id, &kept.draft, &state, &moment)?)
         })
     }
 
@@ -659,7 +659,7 @@ fn receive(tx: &Tx<'_>, sync: &mut Synchronisation, items: Vec<ResponseItem>, mo
     Ok(advanced)
 }
 
-fn saved(tx: &Tx<'_>, edited: Edited) -> Result<EditReceipt, PhoneError> {
+fn saved(tx: &Tx<'_>, edited: &Edited) -> Result<EditReceipt, PhoneError> {
     tx.apply(&edited.effects)?;
     Ok(EditReceipt { record: edited.record, hash: edited.hash })
 }
@@ -693,3 +693,6 @@ fn credentials_of(server: &str, session: &Session, now: DeviceTime) -> Credentia
         refresh_token: session.refresh_token.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,7 @@
-fn main(){ lianka_client::terminal::main(); }
+//! A phone in the terminal.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lianka_client::terminal::main()
+}

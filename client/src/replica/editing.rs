@@ -36,7 +36,7 @@ pub enum EditError {
     NotYourGrid,
     /// The stored document cannot be read, or the change not be encoded.
     #[error(transparent)]
-    Record(#[from] RecordError),
+    Record(Box<RecordError>),
 }
 
 impl EditError {
@@ -46,8 +46,10 @@ impl EditError {
             Self::Field { error, .. } => error.code(),
             Self::NoSuchRecord => "no_such_record",
             Self::Leaving | Self::NotYourGrid => "not_your_grid",
-            Self::Record(RecordError::Edit(error)) => error.code(),
-            Self::Record(_) => "record_unreadable",
+            Self::Record(error) => match &**error {
+                RecordError::Edit(error) => error.code(),
+                _ => "record_unreadable",
+            },
         }
     }
 
@@ -73,6 +75,12 @@ impl EditError {
             Lang::En => en,
         }
         .to_owned()
+    }
+}
+
+impl From<RecordError> for EditError {
+    fn from(error: RecordError) -> Self {
+        Self::Record(Box::new(error))
     }
 }
 

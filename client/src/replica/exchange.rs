@@ -89,7 +89,7 @@ pub enum ProtocolError {
         /// Which.
         record: RecordId,
         /// Why.
-        source: RecordError,
+        source: Box<RecordError>,
     },
 }
 
@@ -142,6 +142,7 @@ struct End {
 
 /// The state of one synchronisation. Nothing in it must survive a crash.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about the request under way")]
 pub struct Synchronisation {
     client: String,
     tally: Tally,
@@ -157,6 +158,7 @@ pub struct Synchronisation {
     snapshots: BTreeSet<RecordId>,
     reset: bool,
     suspect: bool,
+    started_over: bool,
     end: Option<End>,
     server_time: Option<ServerTime>,
 }
@@ -177,6 +179,7 @@ impl Synchronisation {
             snapshots: BTreeSet::new(),
             reset: false,
             suspect: false,
+            started_over: false,
             end: None,
             server_time: None,
         }
@@ -271,7 +274,7 @@ impl Synchronisation {
                 if self.known.get(&record).is_some_and(|known| known.before_reset) {
                     let state = state.ok_or(ProtocolError::StateMissing(record))?;
                     let again = heal::resend_lacking(author, state, generation, &bytes)
-                        .map_err(|source| ProtocolError::Record { record, source })?;
+                        .map_err(|source| ProtocolError::Record { record, source: Box::new(source) })?;
                     self.ask_again(state, &again);
                     effects.push(Effect::ForgetHistory { record });
                     effects.push(Effect::PutSnapshot { record, kind, grid, generation, seq, bytes });
@@ -358,7 +361,7 @@ impl Synchronisation {
         let (true, Ok(change)) = (held, change::decode(bytes)) else {
             self.tally.unexpected += 1;
             // Something is missing here; only a pull from the start brings it for certain. Once: then the server's answer stands.
-            self.suspect = self.tally.unexpected == 1;
+            self.suspect |= !self.started_over;
             return Vec::new();
         };
         self.tally.changes += 1;
@@ -374,7 +377,7 @@ impl Synchronisation {
             return Ok(Vec::new());
         }
         let record = state.record;
-        let effects = self.settled(state, author, moment).map_err(|source| ProtocolError::Record { record, source })?;
+        let effects = self.settled(state, author, moment).map_err(|source| ProtocolError::Record { record, source: Box::new(source) })?;
         self.tally.drafted += effects.iter().filter(|effect| matches!(effect, Effect::PutDraft(_))).count() as u32;
         Ok(effects)
     }
@@ -425,6 +428,7 @@ impl Synchronisation {
         self.pulls += 1;
         self.pulled = !self.suspect;
         if self.suspect {
+            self.started_over = true;
             return vec![Effect::SetCursor(None)];
         }
         end.cursor.iter().map(|cursor| Effect::SetCursor(Some(cursor.clone()))).collect()

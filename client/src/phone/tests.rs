@@ -1,0 +1,177 @@
+//! Phones without a network: the real store and replica against a model server, in lockstep.
+
+use lianka_sync_core::{
+    authority::Role,
+    id::{DeviceId, RecordId},
+    projection,
+    record::Edit,
+    time::DeviceTime,
+    wire::{Encoding, ItemReader, RequestItem, ResponseItem},
+};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use super::*;
+use crate::{local_store::Tx, replica::Grid};
+
+mod convergence;
+mod crashes;
+mod editing;
+mod http;
+mod model;
+mod refusals;
+mod restored_server;
+mod scope;
+
+use model::Model;
+
+/// A phone in a folder of its own.
+pub(super) struct Rig {
+    pub folder: TempDir,
+    pub phone: Phone,
+    pub device: DeviceId,
+}
+
+pub(super) const NOW: DeviceTime = DeviceTime::from_unix_ms(1_700_000_000_000);
+
+pub(super) fn credentials(server: &str) -> Credentials {
+    Credentials { server: server.into(), access_token: "at-0".into(), access_expires_ms: i64::MAX, refresh_token: "rt-0".into() }
+}
+
+pub(super) fn identity(number: u128) -> Identity {
+    Identity {
+        device: DeviceId(Uuid::from_u128(0xd000 + number)),
+        username: format!("user{number}"),
+        display_name: "许娜".into(),
+        role: Role::Secretary,
+        street: "310104003".parse().unwrap(),
+        street_name: "天平路街道".into(),
+        grids: vec![Grid { grid: "A1".into(), name: "康平一".into(), area: "康平".into() }],
+    }
+}
+
+impl Rig {
+    pub fn new(number: u128, model: &mut Model) -> Self {
+        let rig = Self::at("http://localhost:1", number);
+        model.grids.insert(rig.device, ["A1".to_owned()].into());
+        rig
+    }
+
+    pub fn at(server: &str, number: u128) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("phone.db");
+        let identity = identity(number);
+        let device = identity.device;
+        LocalStore::open_or_create(&path)
+            .unwrap()
+            .write(|tx| {
+                tx.set_identity(&identity)?;
+                tx.set_credentials(&credentials(server))
+            })
+            .unwrap();
+        let phone = Phone::open(&path).unwrap().with_entropy(Entropy::seeded(number as u64));
+        Self { folder, phone, device }
+    }
+
+    /// The program ends, without a word to anybody, and is started again.
+    pub fn restart(&mut self) {
+        self.phone = Phone::open(&self.folder.path().join("phone.db")).unwrap().with_entropy(self.phone.entropy.clone());
+    }
+
+    pub fn set(&self, record: RecordId, key: &str, text: &str) -> EditReceipt {
+        self.phone.edit(record, &[Edit::set(key, text)], NOW).unwrap()
+    }
+
+    pub fn text(&self, record: RecordId, key: &str) -> Option<String> {
+        self.phone.view(record).unwrap().text(key).map(str::to_owned)
+    }
+
+    pub fn digest(&self) -> [u8; 32] {
+        projection::digest(&self.phone.project_all().unwrap())
+    }
+
+    /// One whole synchronisation over a perfect network.
+    pub fn sync(&self, model: &mut Model) -> Tally {
+        self.sync_cut(model, |_, items| Some(items)).expect("no answer was cut")
+    }
+
+    /// A synchronisation whose answers pass through `network`: `None` is an answer that never came, fewer items one that broke off.
+    /// `None` where the last answer was not complete: the phone gave up.
+    pub fn sync_cut(
+        &self,
+        model: &mut Model,
+        mut network: impl FnMut(usize, Vec<ResponseItem>) -> Option<Vec<ResponseItem>>,
+    ) -> Option<Tally> {
+        let mut sync = Synchronisation::new(CLIENT);
+        let mut requests = 0;
+        loop {
+            let standing = self.phone.read(|tx| Ok(tx.standing()?)).unwrap();
+            let Some(request) = sync.next_request(standing) else { return Some(sync.tally()) };
+            requests += 1;
+            assert!(requests < 100, "a synchronisation comes to an end");
+            let answer = model.answer(self.device, Role::Secretary, &over_the_wire(&request.items));
+            let answer = network(requests, answer)?;
+            let complete = matches!(answer.last(), Some(ResponseItem::End { .. } | ResponseItem::Wipe));
+            self.take(&mut sync, over_the_wire_back(&answer));
+            if sync.wiped() {
+                self.phone.store().scrub().unwrap();
+                return Some(sync.tally());
+            }
+            if !complete {
+                return None;
+            }
+        }
+    }
+
+    pub fn take(&self, sync: &mut Synchronisation, items: Vec<ResponseItem>) {
+        for batch in items.chunk_by(|item, _| !matches!(item, ResponseItem::Checkpoint { .. })) {
+            self.phone.write(|tx| receive(tx, sync, batch.to_vec(), || self.phone.moment(NOW))).unwrap();
+        }
+    }
+}
+
+fn over_the_wire(items: &[RequestItem]) -> Vec<RequestItem> {
+    let mut bytes = Vec::new();
+    items.iter().for_each(|item| Encoding::CborSeq.write(item, &mut bytes));
+    let mut reader = ItemReader::new(Encoding::CborSeq);
+    reader.push(&bytes);
+    std::iter::from_fn(|| reader.next().unwrap()).collect()
+}
+
+fn over_the_wire_back(items: &[ResponseItem]) -> Vec<ResponseItem> {
+    let mut bytes = Vec::new();
+    items.iter().for_each(|item| Encoding::CborSeq.write(item, &mut bytes));
+    let mut reader = ItemReader::new(Encoding::CborSeq);
+    reader.push(&bytes);
+    std::iter::from_fn(|| reader.next().unwrap()).collect()
+}
+
+/// Everybody synchronises until nobody has anything more; then all hold the same.
+pub(super) fn settle(model: &mut Model, rigs: &[&Rig]) {
+    for _ in 0..12 {
+        rigs.iter().for_each(|rig| drop(rig.sync(model)));
+        let quiet = |rig: &&Rig| rig.phone.outbox().unwrap().is_empty();
+        if rigs.iter().all(quiet) {
+            break;
+        }
+    }
+    rigs.iter().for_each(|rig| drop(rig.sync(model)));
+    let server = projection::digest(&model.rows());
+    for rig in rigs {
+        assert!(rig.phone.outbox().unwrap().is_empty());
+        assert_eq!(rig.digest(), server, "a phone and the server hold the same");
+    }
+}
+
+pub(super) fn card(model: &mut Model, number: u32) -> RecordId {
+    model.import(number, &[Edit::set("sign_name", "王记包子"), Edit::set("road", "天平路"), Edit::set("number", &number.to_string())])
+}
+
+fn codes(rig: &Rig) -> Vec<String> {
+    rig.phone.drafts().unwrap().into_iter().map(|kept| kept.draft.reason.code).collect()
+}
+
+/// A transaction of the phone's file, for tests that look behind the interface.
+fn inside<T>(rig: &Rig, work: impl FnOnce(&Tx<'_>) -> Result<T, PhoneError>) -> T {
+    rig.phone.write(work).unwrap()
+}

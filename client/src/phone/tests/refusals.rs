@@ -1,0 +1,222 @@
+//! Verdicts and what becomes of the edits behind them.
+
+use lianka_sync_core::{
+    record::Edit,
+    wire::{Verdict, VerdictStatus},
+};
+
+use super::{model::Whim, *};
+use crate::replica::OutboxState;
+
+/// The state of the only outbox entry after a verdict, `None`: gone.
+fn after(status: VerdictStatus, code: &str, retryable: bool) -> Option<OutboxState> {
+    let mut model = Model::new();
+    let record = card(&mut model, 1);
+    let rig = Rig::new(1, &mut model);
+    rig.sync(&mut model);
+    let hash = rig.set(record, "sign_name", "新名").hash;
+    let mut sync = Synchronisation::new(CLIENT);
+    sync.next_request(rig.phone.read(|tx| Ok(tx.standing()?)).unwrap()).unwrap();
+    let code = Some(code.to_owned());
+    let verdict = Verdict { index: 0, hash, record, status, seq: Some(9), code, field: None, message: None, retryable };
+    rig.take(&mut sync, vec![ResponseItem::Verdict(verdict)]);
+    // Whatever the verdict: the user still sees what was typed.
+    assert_eq!(rig.text(record, "sign_name").as_deref(), Some("新名"));
+    rig.phone.outbox().unwrap().first().map(|entry| entry.state)
+}
+
+#[test]
+fn verdicts_map_to_states() {
+    assert_eq!(after(VerdictStatus::Accepted, "", false), None);
+    assert_eq!(after(VerdictStatus::Duplicate, "", false), None);
+    assert_eq!(after(VerdictStatus::Held, "reassigned", false), Some(OutboxState::Held));
+    assert_eq!(after(VerdictStatus::Rejected, "dependency_missing", true), Some(OutboxState::Unsent));
+    assert_eq!(after(VerdictStatus::Rejected, "value_too_long", false), Some(OutboxState::Refused));
+}
+
+#[test]
+fn a_verdict_for_another_change_ends_the_synchronisation() {
+    let mut model = Model::new();
+    let record = card(&mut model, 1);
+    let rig = Rig::new(1, &mut model);
+    rig.sync(&mut model);
+    rig.set(record, "sign_name", "新名");
+    let mut sync = Synchronisation::new(CLIENT);
+    sync.next_request(rig.phone.read(|tx| Ok(tx.standing()?)).unwrap()).unwrap();
+    let status = VerdictStatus::Accepted;
+    let foreign = Verdict { index: 3, hash: None, record, status, seq: None, code: None, field: None, message: None, retryable: false };
+    let error = rig.phone.write(|tx| receive(tx, &mut sync, vec![ResponseItem::Verdict(foreign)], || rig.phone.moment(NOW))).unwrap_err();
+    assert_eq!(error.code(), "protocol");
+    assert_eq!(rig.phone.outbox().unwrap().len(), 1);
+}
+
+#[test]
+fn a_refused_edit_becomes_a_draft_and_the_others_are_written_anew() {
+    let mut model = Model::new();
+    let record = card(&mut model, 1);
+    let rig = Rig::new(1, &mut model);
+    rig.sync(&mut model);
+    model.whims.insert(rig.device, Whim::RefuseKey("opening_hours".into(), "value_too_long"));
+    rig.set(record, "category", "餐饮");
+    rig.set(record, "opening_hours", "9-21");
+    rig.set(record, "sign_name", "新名");
+    let tally = rig.sync(&mut model);
+    assert_eq!((tally.accepted, tally.rejected, tally.rebased, tally.drafted), (2, 2, 1, 1));
+    let drafts = rig.phone.drafts().unwrap();
+    let draft = &drafts[0].draft;
+    assert_eq!((draft.reason.code.as_str(), draft.reason.field.as_deref()), ("value_too_long", Some("opening_hours")));
+    assert_eq!(draft.edits, [Edit::set("opening_hours", "9-21")]);
+    assert_eq!(rig.text(record, "opening_hours"), None);
+    settle(&mut model, &[&rig]);
+    assert_eq!(model.document(record).view().unwrap().text("sign_name"), Some("新名"));
+    // Corrected, or the rule gone: the draft goes in as an edit made now.
+    model.whims.clear();
+    rig.phone.retry_draft(drafts[0].id, NOW).unwrap();
+    assert!(rig.phone.drafts().unwrap().is_empty());
+    settle(&mut model, &[&rig]);
+    assert_eq!(model.document(record).view().unwrap().text("opening_hours"), Some("9-21"));
+}
+
+#[test]
+fn a_refused_creation_leaves_the_list_and_stays_as_one_draft() {
+    let mut model = Model::new();
+    let rig = Rig::new(1, &mut model);
+    rig.sync(&mut model);
+    model.whims.insert(rig.device, Whim::RefuseKey("grid".into(), "unknown_grid"));
+    let made = rig.phone.create_card("A1", &[Edit::set("sign_name", "新店")], NOW).unwrap();
+    rig.set(made.record, "category", "餐饮");
+    let tally = rig.sync(&mut model);
+    assert_eq!((tally.rejected, tally.drafted), (2, 1));
+    assert!(rig.phone.records().unwrap().is_empty());
+    assert!(rig.phone.outbox().unwrap().is_empty());
+    let drafts = rig.phone.drafts().unwrap();
+    assert!(drafts[0].draft.creating);
+    assert_eq!(drafts[0].draft.reason.code, "unknown_grid");
+    model.whims.clear();
+    let again = rig.phone.retry_draft(drafts[0].id, NOW).unwrap();
+    assert_eq!(rig.text(again.record, "category").as_deref(), Some("餐饮"));
+    settle(&mut model, &[&rig]);
+    assert!(model.holds(again.record));
+}
+
+#[test]
+fn a_rebuilt_record_takes_the_unsent_edits_along() {
+    let mut model = Model::new();
+    let record = card(&mut model, 1);
+    let rig = Rig::new(1, &mut model);
+    rig.sync(&mut model);
+    rig.set(record, "sign_name", "新名");
+    rig.phone.edit(record, &[Edit::Note { text: "改过".into() }], NOW).unwrap();
+    model.rebuild(record);
+    let tally = rig.sync(&mut model);
+    assert_eq!((tally.accepted, tally.rejected, tally.drafted), (2, 2, 0));
+    let view = model.document(record).view().unwrap();
+    assert_eq!((view.text("sign_name"), view.note.as_deref()), (Some("新名"), Some("改过")));
+    settle(&mut model, &[&rig]);
+}
+
+#[test]
+fn an_edit_on_a_copy_of_another_generation_is_written_on_the_new_one() {
+    let mut model = Model::new();
+    let record = card(&mut model, 1);
+    let rig = Rig::new(1, &mut model);
+    rig.sync(&mut model);
+    rig.set(record, "sign_name", "新名");
+    model.rebuild(record);
+    // The answer breaks off after the snapshot: the copy is new, the outbox is not yet.
+    assert_eq!(
+        rig.sync_cut(&mut model, |_, mut items| {
+            items.pop();
+            Some(items)
+        }),
+        None
+    );
+    rig.set(record, "category", "餐饮");
+    assert_eq!(rig.text(record, "sign_name").as_deref(), Some("新名"), "nothing typed is out of sight");
+    settle(&mut model, &[&rig]);
+    assert_eq!(model.document(record).view().unwrap().text("category"), Some("餐饮"));
+}
+
+#[test]
+fn a_copied_phone_forks_and_both_are_heard() {
+    let mut model = Model::new();
+    let record = card(&mut model, 1);
+    let first = Rig::new(1, &mut model);
+    first.sync(&mut model);
+    // The file is put back from a backup on a second phone: same device, same epoch, same sequence.
+    let second = Rig::new(1, &mut model);
+    first.phone.store().scrub().unwrap();
+    let mut copy = second;
+    drop(std::mem::replace(&mut copy.phone, Rig::at("http://localhost:1", 9).phone));
+    for name in ["phone.db-wal", "phone.db-shm"] {
+        let _ = std::fs::remove_file(copy.folder.path().join(name));
+    }
+    std::fs::copy(first.phone.path(), copy.folder.path().join("phone.db")).unwrap();
+    copy.restart();
+    first.set(record, "sign_name", "甲");
+    copy.set(record, "category", "餐饮");
+    first.sync(&mut model);
+    let tally = copy.sync(&mut model);
+    assert_eq!((tally.rejected, tally.accepted, tally.drafted), (1, 1, 0));
+    let epoch = inside(&copy, |tx| Ok(tx.epoch()?));
+    assert!(epoch > 2, "by a leap: the other copy counts on from the same number");
+    let view = model.document(record).view().unwrap();
+    assert_eq!((view.text("sign_name"), view.text("category")), (Some("甲"), Some("餐饮")));
+}
+
+#[test]
+fn a_server_that_refuses_for_ever_gets_no_endless_rebases() {
+    let mut model = Model::new();
+    let record = card(&mut model, 1);
+    let rig = Rig::new(1, &mut model);
+    rig.sync(&mut model);
+    model.whims.insert(rig.device, Whim::RefuseAll("actor_forked", false));
+    rig.set(record, "sign_name", "新名");
+    rig.sync(&mut model);
+    rig.sync(&mut model);
+    assert!(rig.phone.outbox().unwrap().is_empty());
+    assert_eq!(codes(&rig), ["actor_forked"]);
+}
+
+#[test]
+fn what_waits_too_long_for_a_dependency_is_written_anew() {
+    let mut model = Model::new();
+    let record = card(&mut model, 1);
+    let rig = Rig::new(1, &mut model);
+    rig.sync(&mut model);
+    model.whims.insert(rig.device, Whim::RefuseAll("dependency_missing", true));
+    let before = rig.set(record, "sign_name", "新名").hash;
+    for _ in 0..7 {
+        rig.sync(&mut model);
+        assert_eq!(rig.phone.outbox().unwrap()[0].hash, before.unwrap());
+    }
+    rig.sync(&mut model);
+    assert_ne!(rig.phone.outbox().unwrap()[0].hash, before.unwrap());
+    model.whims.clear();
+    settle(&mut model, &[&rig]);
+    assert_eq!(model.document(record).view().unwrap().text("sign_name"), Some("新名"));
+}
+
+#[test]
+fn a_held_edit_is_seen_until_the_reviewer_rules() {
+    for accept in [true, false] {
+        let mut model = Model::new();
+        let record = card(&mut model, 1);
+        let rig = Rig::new(1, &mut model);
+        rig.sync(&mut model);
+        model.whims.insert(rig.device, Whim::HoldAll);
+        let hash = rig.set(record, "sign_name", "新名").hash.unwrap();
+        rig.sync(&mut model);
+        assert_eq!(rig.phone.status().unwrap().held, 1);
+        assert_eq!(rig.phone.cards().unwrap()[0].place, crate::card::Place::Held);
+        assert_eq!(rig.text(record, "sign_name").as_deref(), Some("新名"));
+        model.whims.clear();
+        model.rule_on_held(hash, accept);
+        if !accept {
+            model.whims.insert(rig.device, Whim::RefuseKey("sign_name".into(), "refused_by_reviewer"));
+        }
+        settle(&mut model, &[&rig]);
+        let drafts: &[&str] = if accept { &[] } else { &["refused_by_reviewer"] };
+        assert_eq!(codes(&rig), drafts);
+    }
+}

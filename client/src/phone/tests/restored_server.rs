@@ -1,0 +1,110 @@
+//! A server put back from a backup: phones heal it.
+
+use super::*;
+
+#[test]
+fn what_the_server_lost_comes_back_from_its_authors() {
+    let mut model = Model::new();
+    let record = card(&mut model, 1);
+    let (first, second) = (Rig::new(1, &mut model), Rig::new(2, &mut model));
+    settle(&mut model, &[&first, &second]);
+    first.set(record, "category", "餐饮");
+    settle(&mut model, &[&first, &second]);
+    let backup = model.clone();
+    let mut hashes = vec![first.set(record, "sign_name", "新名").hash.unwrap()];
+    first.phone.edit(record, &[Edit::Note { text: "搬到隔壁".into() }], NOW).unwrap();
+    settle(&mut model, &[&first, &second]);
+    hashes.push(second.set(record, "opening_hours", "9-21").hash.unwrap());
+    let made = first.phone.create_card("A1", &[Edit::set("sign_name", "新店")], NOW).unwrap();
+    hashes.extend(made.hash);
+    settle(&mut model, &[&first, &second]);
+    hashes.push(second.set(made.record, "category", "零售").hash.unwrap());
+    settle(&mut model, &[&first, &second]);
+    let whole = model.rows();
+    model.restore(&backup);
+    hashes.push(first.set(record, "unit", "2楼").hash.unwrap());
+    // The one whose edits depend on the other's comes first, and waits.
+    let tally = second.sync(&mut model);
+    assert_eq!(tally.resets, 1);
+    assert!(tally.postponed > 0);
+    assert_eq!(second.text(made.record, "sign_name").as_deref(), Some("新店"), "the user goes on seeing everything");
+    assert_eq!(second.text(record, "sign_name").as_deref(), Some("新名"));
+    let tally = first.sync(&mut model);
+    assert_eq!((tally.resets, tally.healed, tally.rejected), (1, 3, 0));
+    settle(&mut model, &[&first, &second]);
+    assert!(hashes.into_iter().all(|hash| model.has(hash)), "byte for byte");
+    assert_eq!(model.rows().len(), whole.len());
+    assert_eq!(model.document(record).view().unwrap().note.as_deref(), Some("搬到隔壁"));
+    assert!(codes(&first).is_empty() && codes(&second).is_empty());
+}
+
+#[test]
+fn others_records_that_the_server_lost_are_left_to_their_authors() {
+    let mut model = Model::new();
+    let rig = Rig::new(1, &mut model);
+    let backup = model.clone();
+    card(&mut model, 1);
+    rig.sync(&mut model);
+    assert_eq!(rig.phone.records().unwrap().len(), 1);
+    model.restore(&backup);
+    model.grids.insert(rig.device, ["A1".to_owned()].into());
+    rig.sync(&mut model);
+    assert!(rig.phone.records().unwrap().is_empty());
+}
+
+#[test]
+fn an_author_who_never_returns_does_not_block_the_others_for_ever() {
+    let mut model = Model::new();
+    let record = card(&mut model, 1);
+    let (gone, stays) = (Rig::new(1, &mut model), Rig::new(2, &mut model));
+    settle(&mut model, &[&gone, &stays]);
+    let backup = model.clone();
+    gone.set(record, "sign_name", "新名");
+    settle(&mut model, &[&gone, &stays]);
+    stays.set(record, "category", "餐饮");
+    settle(&mut model, &[&gone, &stays]);
+    model.restore(&backup);
+    for _ in 0..10 {
+        stays.sync(&mut model);
+    }
+    settle(&mut model, &[&stays]);
+    let view = model.document(record).view().unwrap();
+    assert_eq!((view.text("sign_name"), view.text("category")), (Some("王记包子"), Some("餐饮")));
+}
+
+#[test]
+fn a_reset_that_breaks_off_goes_on_where_it_stopped() {
+    let mut model = Model::new();
+    let rig = Rig::new(1, &mut model);
+    let records: Vec<_> = (1..=4).map(|number| card(&mut model, number)).collect();
+    rig.sync(&mut model);
+    let backup = model.clone();
+    let hashes: Vec<_> = records.iter().map(|record| rig.set(*record, "sign_name", "新名").hash.unwrap()).collect();
+    rig.sync(&mut model);
+    model.restore(&backup);
+    model.checkpoint_items = 1;
+    let cut = rig.sync_cut(&mut model, |request, mut items| {
+        if request == 2 {
+            items.truncate(5);
+        }
+        Some(items)
+    });
+    assert_eq!(cut, None);
+    settle(&mut model, &[&rig]);
+    assert!(hashes.into_iter().all(|hash| model.has(hash)));
+}
+
+#[test]
+fn a_server_that_resets_for_ever_is_given_up() {
+    let mut model = Model::new();
+    let rig = Rig::new(1, &mut model);
+    card(&mut model, 1);
+    rig.sync(&mut model);
+    let mut sync = Synchronisation::new(CLIENT);
+    let reset = || vec![ResponseItem::Reset { epoch: Uuid::from_u128(9) }];
+    let error = (0..9).find_map(|_| {
+        sync.next_request(rig.phone.read(|tx| Ok(tx.standing()?)).unwrap())?;
+        rig.phone.write(|tx| receive(tx, &mut sync, reset(), || rig.phone.moment(NOW))).err()
+    });
+    assert_eq!(error.unwrap().code(), "protocol");
+}

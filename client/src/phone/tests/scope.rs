@@ -1,0 +1,117 @@
+//! Records that leave, are erased, and a phone that is wiped.
+
+use super::{model::Whim, *};
+
+#[test]
+fn a_wiped_phone_keeps_a_note_and_nothing_else() {
+    let mut model = Model::new();
+    let record = card(&mut model, 1);
+    let mut rig = Rig::new(1, &mut model);
+    rig.sync(&mut model);
+    model.wiped.insert(rig.device);
+    let rescued = rig.set(record, "sign_name", "独一无二的店名").hash.unwrap();
+    rig.sync(&mut model);
+    assert!(model.has(rescued), "unsent edits are rescued first");
+    for error in [
+        rig.phone.cards().map(drop).map_err(|error| error.code().to_owned()).err(),
+        rig.phone.edit(record, &[], NOW).map(drop).map_err(|error| error.code().to_owned()).err(),
+    ] {
+        assert!(error.is_none_or(|code| code == "wiped"));
+    }
+    let path = rig.folder.path().join("phone.db");
+    assert_eq!(Phone::open(&path).unwrap_err().code(), "wiped");
+    rig.phone = Rig::at("http://localhost:1", 2).phone;
+    for entry in std::fs::read_dir(rig.folder.path()).unwrap() {
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        for trace in ["王记包子", "独一无二的店名", "rt-0"] {
+            assert!(!bytes.windows(trace.len()).any(|window| window == trace.as_bytes()), "{trace}");
+        }
+    }
+}
+
+#[test]
+fn an_erased_record_goes_with_its_edits_and_drafts() {
+    let mut model = Model::new();
+    let record = card(&mut model, 1);
+    let rig = Rig::new(1, &mut model);
+    rig.sync(&mut model);
+    model.whims.insert(rig.device, Whim::RefuseKey("category".into(), "value_too_long"));
+    rig.set(record, "category", "餐饮");
+    rig.sync(&mut model);
+    assert_eq!(codes(&rig).len(), 1);
+    rig.set(record, "sign_name", "新名");
+    model.erase(record);
+    let tally = rig.sync(&mut model);
+    assert_eq!(tally.erased, 1);
+    assert!(rig.phone.records().unwrap().is_empty());
+    assert!(rig.phone.outbox().unwrap().is_empty());
+    assert!(codes(&rig).is_empty());
+}
+
+#[test]
+fn a_record_leaves_at_once_where_nothing_is_unsent() {
+    let mut model = Model::new();
+    let (stays, leaves) = (card(&mut model, 1), card(&mut model, 2));
+    let rig = Rig::new(1, &mut model);
+    rig.sync(&mut model);
+    model.move_to_grid(leaves, "B2");
+    model.scope_epoch += 1;
+    rig.sync(&mut model);
+    assert_eq!(rig.phone.records().unwrap(), [stays]);
+}
+
+#[test]
+fn a_record_with_unsent_edits_leaves_when_they_were_answered() {
+    let mut model = Model::new();
+    let record = card(&mut model, 1);
+    let rig = Rig::new(1, &mut model);
+    rig.sync(&mut model);
+    model.move_to_grid(record, "B2");
+    model.scope_epoch += 1;
+    model.whims.insert(rig.device, Whim::RefuseAll("document_unavailable", true));
+    let hash = rig.set(record, "sign_name", "新名").hash.unwrap();
+    rig.sync(&mut model);
+    assert_eq!(rig.phone.records().unwrap(), [record], "it waits for its edit");
+    assert_eq!(rig.phone.edit(record, &[Edit::set("category", "餐饮")], NOW).unwrap_err().code(), "not_your_grid");
+    model.whims.insert(rig.device, Whim::HoldAll);
+    rig.sync(&mut model);
+    assert!(rig.phone.records().unwrap().is_empty());
+    assert_eq!(rig.phone.status().unwrap().held, 1, "held edits stay in sight");
+    model.whims.clear();
+    model.rule_on_held(hash, true);
+    rig.sync(&mut model);
+    assert_eq!(rig.phone.status().unwrap().held, 0);
+    assert!(rig.phone.records().unwrap().is_empty());
+}
+
+#[test]
+fn edits_refused_for_the_grid_become_a_draft() {
+    let mut model = Model::new();
+    let record = card(&mut model, 1);
+    let rig = Rig::new(1, &mut model);
+    rig.sync(&mut model);
+    rig.phone.cards().unwrap();
+    model.move_to_grid(record, "B2");
+    model.scope_epoch += 1;
+    rig.set(record, "sign_name", "新名");
+    rig.set(record, "category", "餐饮");
+    rig.sync(&mut model);
+    assert!(rig.phone.records().unwrap().is_empty());
+    let drafts = rig.phone.drafts().unwrap();
+    assert_eq!(drafts.len(), 1);
+    assert_eq!((drafts[0].draft.reason.code.as_str(), drafts[0].draft.edits.len()), ("not_your_grid", 2));
+}
+
+#[test]
+fn a_record_that_comes_back_is_whole_again() {
+    let mut model = Model::new();
+    let record = card(&mut model, 1);
+    let rig = Rig::new(1, &mut model);
+    rig.sync(&mut model);
+    for grid in ["B2", "A1"] {
+        model.move_to_grid(record, grid);
+        model.scope_epoch += 1;
+        rig.sync(&mut model);
+    }
+    assert_eq!(rig.text(record, "sign_name").as_deref(), Some("王记包子"));
+}
