@@ -10,8 +10,7 @@ use lianka_sync_core::{
     catalogue::Kind,
     change::{Action, Change},
     id::{ChangeHash, DeviceId, RecordId, StreetCode},
-    merge::{self, Context, Merged, Refusal, RegisterState, Target},
-    record::Record,
+    merge::{self, Context, Merged, NoteDocument, Refusal, RegisterState, Target},
     time::ServerTime,
     wire::VerdictStatus,
 };
@@ -184,7 +183,7 @@ async fn load_documents(
     for document in records::documents(tx, street, page).await? {
         if let Some(entry) = entries.get_mut(&document.record) {
             // A document that does not load leaves the target without one; MERGE then asks the phone to try again later.
-            entry.target.document = Record::load(&document.bytes)
+            entry.target.document = NoteDocument::load(&document.bytes)
                 .inspect_err(|error| tracing::error!(record = %document.record, %error, "a stored document does not load"))
                 .ok();
         }

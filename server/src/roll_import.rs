@@ -181,6 +181,14 @@ async fn remember(
     now: ServerTime,
 ) -> Result<Uuid, ApiError> {
     let import = RecordId::new_v7(unix_ms(now), app.entropy.bytes()).0;
+    // Sensitive personal data needs the person's consent, so a sheet's column of it is not even kept as raw cells.
+    let sensitive: HashSet<&str> =
+        plan.columns.iter().filter(|column| column.target == ColumnTarget::Sensitive).map(|column| column.heading.as_str()).collect();
+    let kept = |row: &RollRow| {
+        serde_json::Value::from_iter(
+            row.cells.iter().filter(|(heading, _)| !sensitive.contains(heading.as_str())).map(|cell| serde_json::json!(cell)),
+        )
+    };
     let fresh: Vec<_> = plan
         .rows
         .iter()
@@ -190,7 +198,7 @@ async fn remember(
             identity: row.identity.to_vec(),
             row_number: row.row as i32,
             record: Some(planned.record.0),
-            cells: serde_json::json!(row.cells),
+            cells: kept(row),
             problems: plan.problems.iter().filter(|problem| problem.row == row.row).map(|problem| problem.code.as_str()).collect(),
         })
         .collect();

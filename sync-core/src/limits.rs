@@ -30,6 +30,8 @@ pub const ACTOR_SEQ_MAX: u64 = 1 << 20;
 pub const CHANGE_TIME_SECONDS_MAX: i64 = 4_102_444_800;
 /// Changes in the history of one generation of a record; the office compacts it before.
 pub const RECORD_CHANGES_MAX: usize = 20_000;
+/// Bytes of all changes of one generation of a record: its snapshot must fit one item, and nobody can fill a street's store with one card.
+pub const RECORD_BYTES_MAX: u64 = 2 * 1024 * 1024;
 /// Actors in the history of one generation of a record.
 pub const RECORD_ACTORS_MAX: usize = 2_000;
 /// Distinct keys a record may hold, deleted ones included.
@@ -42,7 +44,7 @@ pub const REGISTER_OVERWRITTEN_MAX: usize = 20_000;
 pub const MEMBER_CHARS_MAX: usize = 40;
 
 /// Bytes of one item on the wire.
-pub const ITEM_BYTES_MAX: usize = 512 * 1024;
+pub const ITEM_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of one sync request as sent, and after inflation.
 pub const SYNC_BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of one sync request after inflation.
@@ -56,6 +58,7 @@ pub const TAIL_CHANGES_MAX: usize = 32;
 
 const _: () = assert!(CHANGE_OPS_MAX >= 2 * NOTE_CHARS_MAX + 100, "replacing a whole note fits one change");
 const _: () = assert!(CHANGE_BYTES_MAX * 4 / 3 + 1024 < ITEM_BYTES_MAX, "a change fits an item in base64");
+const _: () = assert!(RECORD_BYTES_MAX as usize * 4 / 3 + 1024 < ITEM_BYTES_MAX, "a snapshot fits an item in base64");
 const _: () = assert!(ITEM_BYTES_MAX < SYNC_INFLATED_BYTES_MAX, "an item fits a request");
 const _: () = assert!(SYNC_BODY_BYTES_MAX <= SYNC_INFLATED_BYTES_MAX, "a body as sent is never larger than inflated");
 const _: () = assert!(OP_COUNTER_MAX < u32::MAX as u64, "Automerge's counters are 32 bits");

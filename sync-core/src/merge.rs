@@ -11,7 +11,7 @@
 //! - a predecessor is an earlier put on the same key that the change has seen. Anything else makes Automerge save a document that it
 //!   then refuses to load.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +22,7 @@ use crate::{
     id::{Actor, ChangeHash, DeviceId, EntryId, StreetCode},
     lang::Lang,
     limits,
-    record::{NOTE, Record},
+    record::{NOTE, Record, RecordError},
     time::{DeviceTime, ServerTime},
     view::{Value, View},
 };
@@ -31,7 +31,7 @@ use crate::{
 const ENCODING: u8 = 1;
 
 /// An operation, its actor as index into [`RegisterState::actors`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 struct OpRef {
     counter: u32,
     actor: u32,
@@ -89,7 +89,17 @@ impl From<&StoredScalar> for Scalar {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 struct Register {
     visible: Vec<Visible>,
+    /// Ascending.
     overwritten: Vec<OpRef>,
+}
+
+/// Where things stand in the lists: whatever a change names is found without a walk through the history, so that no change is slow.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct Index {
+    changes: HashMap<ChangeHash, u32>,
+    actors: HashMap<Actor, u32>,
+    /// For each actor its changes, ascending.
+    changes_of: Vec<Vec<u32>>,
 }
 
 /// What MERGE keeps of a record: every visible value by key, and enough of the history to know what a change has seen.
@@ -103,6 +113,10 @@ pub struct RegisterState {
     registers: BTreeMap<String, Register>,
     note_object: OpRef,
     note: String,
+    /// Bytes of all changes together.
+    bytes: u64,
+    #[serde(skip)]
+    index: Index,
 }
 
 /// Where a value came from.
@@ -133,7 +147,11 @@ impl RegisterState {
     /// From the stored form.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, BadState> {
         match bytes.split_first() {
-            Some((&ENCODING, rest)) => postcard::from_bytes(rest).map_err(|_| BadState),
+            Some((&ENCODING, rest)) => {
+                let mut state: Self = postcard::from_bytes(rest).map_err(|_| BadState)?;
+                state.index = Index::of(&state.actors, &state.history).ok_or(BadState)?;
+                Ok(state)
+            }
             _ => Err(BadState),
         }
     }
@@ -204,8 +222,7 @@ impl RegisterState {
 
     /// Where the operation came from.
     pub fn provenance(&self, op: OpId) -> Option<Provenance> {
-        let actor = self.actors.iter().position(|actor| *actor == op.actor)? as u32;
-        let entry = &self.history[self.change_of(OpRef { counter: op.counter, actor })?];
+        let entry = &self.history[self.change_of(self.find(op)?)?];
         Some(Provenance {
             hash: entry.hash,
             device: op.actor.device(),
@@ -229,22 +246,44 @@ impl RegisterState {
         self.provenance(OpId { counter: counter.parse().ok()?, actor }).map(|from| from.received_at)
     }
 
-    fn index_of(&self, hash: ChangeHash) -> Option<usize> {
-        // The newest are asked for most.
-        self.history.iter().rposition(|entry| entry.hash == hash)
+    fn index_of(&self, hash: ChangeHash) -> Option<u32> {
+        self.index.changes.get(&hash).copied()
     }
 
     fn op_id(&self, op: OpRef) -> OpId {
         OpId { counter: op.counter, actor: self.actors[op.actor as usize] }
     }
 
+    fn find(&self, op: OpId) -> Option<OpRef> {
+        Some(OpRef { counter: op.counter, actor: *self.index.actors.get(&op.actor)? })
+    }
+
+    /// The change that made the operation.
     fn change_of(&self, op: OpRef) -> Option<usize> {
-        let holds = |entry: &Entry| entry.actor == op.actor && (entry.start_op..entry.start_op + entry.ops).contains(&op.counter);
-        self.history.iter().rposition(holds)
+        let changes = self.index.changes_of.get(op.actor as usize)?;
+        let at = changes.partition_point(|at| self.history[*at as usize].start_op <= op.counter).checked_sub(1)?;
+        let entry = &self.history[changes[at] as usize];
+        (op.counter < entry.start_op + entry.ops).then_some(changes[at] as usize)
     }
 
     fn last_of(&self, actor: u32) -> Option<usize> {
-        self.history.iter().rposition(|entry| entry.actor == actor)
+        self.index.changes_of.get(actor as usize)?.last().map(|at| *at as usize)
+    }
+}
+
+impl Index {
+    /// `None` where the history names an actor that is not there.
+    fn of(actors: &[Actor], history: &[Entry]) -> Option<Self> {
+        let mut index = Self {
+            changes: HashMap::with_capacity(history.len()),
+            actors: actors.iter().enumerate().map(|(at, actor)| (*actor, at as u32)).collect(),
+            changes_of: vec![Vec::new(); actors.len()],
+        };
+        for (at, entry) in history.iter().enumerate() {
+            index.changes.insert(entry.hash, at as u32);
+            index.changes_of.get_mut(entry.actor as usize)?.push(at as u32);
+        }
+        Some(index)
     }
 }
 
@@ -271,7 +310,29 @@ pub struct Target {
     /// `None`: the record does not exist yet.
     pub state: Option<RegisterState>,
     /// The document, loaded by the caller where [`Change::edits_text`]; kept in step with the state once present.
-    pub document: Option<Record>,
+    pub document: Option<NoteDocument>,
+}
+
+/// A record's document, with every element its note ever had.
+pub struct NoteDocument {
+    record: Record,
+    elements: BTreeSet<OpId>,
+}
+
+impl NoteDocument {
+    /// From stored bytes: see [`Record::load`].
+    pub fn load(bytes: &[u8]) -> Result<Self, RecordError> {
+        let mut record = Record::load(bytes)?;
+        let elements = record.note_elements()?;
+        Ok(Self { record, elements })
+    }
+
+    fn apply(&mut self, change: &Change) -> Result<(), RecordError> {
+        self.record.apply([change.bytes.as_slice()])?;
+        let inserts = change.ops.iter().enumerate().filter(|(_, op)| matches!(op.action, Action::Insert { .. }));
+        self.elements.extend(inserts.map(|(index, _)| change.op_id(index)));
+        Ok(())
+    }
 }
 
 /// What became of a change that was not refused.
@@ -469,22 +530,16 @@ pub fn merge(target: &mut Target, change: &Change, context: &Context<'_>) -> Res
         return Err(Refusal::ForeignActor);
     }
     let accepted = match &target.state {
-        Some(state) => extend(state, target.document.as_mut(), change, context)?,
+        Some(state) => extend(state, target.document.as_ref(), change, context)?,
         None => begin(change, context)?,
     };
-    let note = match &mut target.document {
-        Some(document) => {
-            document.apply([change.bytes.as_slice()]).map_err(|_| Refusal::DocumentUnavailable)?;
-            Some(document)
-        }
-        None if change.edits_text() => {
-            // Only the creating change comes here: `extend` refuses an edit of the note without the document.
-            target.document = Some(Record::load(&change.bytes).map_err(|_| Refusal::DocumentUnavailable)?);
-            target.document.as_mut()
-        }
-        None => None,
-    };
-    let note = note.and_then(|document| document.note().ok().flatten());
+    if let Some(document) = &mut target.document {
+        document.apply(change).map_err(|_| Refusal::DocumentUnavailable)?;
+    } else if change.edits_text() {
+        // Only the creating change comes here: `extend` refuses an edit of the note without the document.
+        target.document = Some(NoteDocument::load(&change.bytes).map_err(|_| Refusal::DocumentUnavailable)?);
+    }
+    let note = target.document.as_ref().and_then(|document| document.record.note().ok().flatten());
     let state = target.state.get_or_insert_with(|| RegisterState {
         kind: context.kind,
         generation: context.generation,
@@ -494,6 +549,8 @@ pub fn merge(target: &mut Target, change: &Change, context: &Context<'_>) -> Res
         registers: BTreeMap::new(),
         note_object: OpRef { counter: 0, actor: 0 },
         note: String::new(),
+        bytes: 0,
+        index: Index::default(),
     });
     state.accept(accepted, change, context);
     if let Some(note) = note {
@@ -515,6 +572,9 @@ impl RegisterState {
         let at = self.history.len() as u32;
         self.heads.retain(|head| !accepted.deps.contains(head));
         self.heads.push(at);
+        self.bytes += change.bytes.len() as u64;
+        self.index.changes.insert(change.hash, at);
+        self.index.changes_of[actor as usize].push(at);
         self.history.push(Entry {
             hash: change.hash,
             actor,
@@ -532,11 +592,13 @@ impl RegisterState {
     }
 
     fn intern(&mut self, actor: Actor) -> u32 {
-        let known = self.actors.iter().position(|known| *known == actor);
-        known.unwrap_or_else(|| {
+        let next = self.actors.len() as u32;
+        let at = *self.index.actors.entry(actor).or_insert(next);
+        if at == next {
             self.actors.push(actor);
-            self.actors.len() - 1
-        }) as u32
+            self.index.changes_of.push(Vec::new());
+        }
+        at
     }
 }
 
@@ -595,12 +657,15 @@ fn begin(change: &Change, context: &Context<'_>) -> Result<Accepted, Refusal> {
 }
 
 /// Checks a change of a record that exists.
-fn extend(state: &RegisterState, document: Option<&mut Record>, change: &Change, context: &Context<'_>) -> Result<Accepted, Refusal> {
+fn extend(state: &RegisterState, document: Option<&NoteDocument>, change: &Change, context: &Context<'_>) -> Result<Accepted, Refusal> {
     if change.deps.is_empty() {
         return Err(Refusal::RecordExists);
     }
-    let known_actor = state.actors.iter().position(|actor| *actor == change.actor).map(|at| at as u32);
-    if state.history.len() >= limits::RECORD_CHANGES_MAX || (known_actor.is_none() && state.actors.len() >= limits::RECORD_ACTORS_MAX) {
+    let known_actor = state.index.actors.get(&change.actor).copied();
+    if state.history.len() >= limits::RECORD_CHANGES_MAX
+        || state.bytes + change.bytes.len() as u64 > limits::RECORD_BYTES_MAX
+        || (known_actor.is_none() && state.actors.len() >= limits::RECORD_ACTORS_MAX)
+    {
         return Err(Refusal::RecordFull);
     }
     let last = known_actor.and_then(|actor| state.last_of(actor));
@@ -611,11 +676,7 @@ fn extend(state: &RegisterState, document: Option<&mut Record>, change: &Change,
     if change.seq > last_seq + 1 {
         return Err(Refusal::SequenceGap);
     }
-    let deps = change
-        .deps
-        .iter()
-        .map(|hash| state.index_of(*hash).map(|at| at as u32).ok_or(Refusal::DependencyMissing))
-        .collect::<Result<Vec<_>, _>>()?;
+    let deps = change.deps.iter().map(|hash| state.index_of(*hash).ok_or(Refusal::DependencyMissing)).collect::<Result<Vec<_>, _>>()?;
     let seen = Seen::of(state, &deps);
     if last.is_some_and(|at| !seen.contains(at)) {
         return Err(Refusal::ActorForked);
@@ -624,11 +685,7 @@ fn extend(state: &RegisterState, document: Option<&mut Record>, change: &Change,
     if change.start_op != max_op.max().unwrap_or(0) + 1 {
         return Err(Refusal::BadStartOp);
     }
-    let elements = match document {
-        Some(document) if change.edits_text() => Some(document.note_elements().map_err(|_| Refusal::DocumentUnavailable)?),
-        _ => None,
-    };
-    let fold = Fold::new(Some(state), seen, change, context).run(elements)?;
+    let fold = Fold::new(Some(state), seen, change, context).run(document.map(|document| &document.elements))?;
     Ok(Accepted { deps, registers: fold.registers, note_object: None })
 }
 
@@ -647,13 +704,12 @@ struct Fold<'f> {
 
 impl<'f> Fold<'f> {
     fn new(state: Option<&'f RegisterState>, seen: Seen, change: &'f Change, context: &'f Context<'f>) -> Self {
-        let author =
-            state.map_or(0, |state| state.actors.iter().position(|actor| *actor == change.actor).unwrap_or(state.actors.len()) as u32);
+        let author = state.map_or(0, |state| state.index.actors.get(&change.actor).copied().unwrap_or(state.actors.len() as u32));
         Self { state, seen, change, context, author, registers: BTreeMap::new(), note_object: None, new_elements: BTreeSet::new() }
     }
 
     /// `elements`: every element of the note so far, where the change edits it.
-    fn run(mut self, elements: Option<BTreeSet<OpId>>) -> Result<Self, Refusal> {
+    fn run(mut self, elements: Option<&BTreeSet<OpId>>) -> Result<Self, Refusal> {
         let creating = self.state.is_none();
         for (index, op) in self.change.ops.iter().enumerate() {
             let id = OpRef { counter: self.change.start_op + index as u32, actor: self.author };
@@ -668,20 +724,21 @@ impl<'f> Fold<'f> {
                     self.note_object = Some(id.counter);
                 }
                 Action::Insert { object, after, text } => {
-                    self.check_note_edit(*object, *after, id.counter, elements.as_ref())?;
+                    self.check_note_edit(*object, *after, id.counter, elements)?;
                     // A line break is the one control character that a note may hold; others harm exports, terminals and SQL text.
                     if text.chars().any(|c| c.is_control() && c != '\n') {
                         return Err(Refusal::field(NOTE, FieldError::ControlCharacter));
                     }
                     self.new_elements.insert(id.counter);
                 }
-                Action::Remove { object, element } => self.check_note_edit(*object, Some(*element), id.counter, elements.as_ref())?,
+                Action::Remove { object, element } => self.check_note_edit(*object, Some(*element), id.counter, elements)?,
             }
         }
         self.check_note_length()?;
         self.check_consent()?;
-        let before = self.state.map_or(0, |state| state.registers.len());
-        if before + self.registers.len() > limits::RECORD_KEYS_MAX {
+        let stored = self.state.map(|state| &state.registers);
+        let new = self.registers.keys().filter(|key| stored.is_none_or(|stored| !stored.contains_key(*key))).count();
+        if stored.map_or(0, BTreeMap::len) + new > limits::RECORD_KEYS_MAX {
             return Err(Refusal::RecordFull);
         }
         Ok(self)
@@ -708,8 +765,10 @@ impl<'f> Fold<'f> {
         for op in replaced {
             if let Some(at) = register.visible.iter().position(|visible| visible.op == op) {
                 register.visible.swap_remove(at);
-                register.overwritten.push(op);
-            } else if !register.overwritten.contains(&op) {
+                if let Err(at) = register.overwritten.binary_search(&op) {
+                    register.overwritten.insert(at, op);
+                }
+            } else if register.overwritten.binary_search(&op).is_err() {
                 return Err(bad_predecessor());
             }
         }
@@ -728,7 +787,7 @@ impl<'f> Fold<'f> {
             return Some(OpRef { counter: op.counter, actor: self.author });
         }
         let state = self.state?;
-        let found = OpRef { counter: op.counter, actor: state.actors.iter().position(|actor| *actor == op.actor)? as u32 };
+        let found = state.find(op)?;
         state.change_of(found).filter(|at| self.seen.contains(*at)).map(|_| found)
     }
 
@@ -774,36 +833,47 @@ impl<'f> Fold<'f> {
 
     /// A party status may be written only with its person's consent on record; a withdrawal wins over every grant.
     fn check_consent(&self) -> Result<(), Refusal> {
-        for (key, register) in &self.registers {
-            let wrote =
-                register.visible.iter().any(|visible| visible.op.actor == self.author && visible.op.counter >= self.change.start_op);
-            if let Some(contact) = consent_needed(key).filter(|_| wrote)
-                && !self.consent_given(contact)
-            {
-                return Err(Refusal::field(key, FieldError::ConsentMissing));
-            }
+        let own = |visible: &Visible| visible.op.actor == self.author && visible.op.counter >= self.change.start_op;
+        let written: Vec<_> = self
+            .registers
+            .iter()
+            .filter(|(_, register)| register.visible.iter().any(own))
+            .filter_map(|(key, _)| Some((key, consent_needed(key)?.to_string())))
+            .collect();
+        if written.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let consenting = self.consenting();
+        match written.into_iter().find(|(_, contact)| !consenting.contains(contact.as_str())) {
+            Some((key, _)) => Err(Refusal::field(key, FieldError::ConsentMissing)),
+            None => Ok(()),
+        }
     }
 
-    fn consent_given(&self, contact: EntryId) -> bool {
+    /// The contacts that gave, and did not withdraw, their consent to the party status.
+    fn consenting(&self) -> BTreeSet<&str> {
         let stored = self.state.map(|state| &state.registers);
-        let text = |key: &str| {
-            let register = self.registers.get(key).or_else(|| stored?.get(key))?;
+        let text = |entry: &str, field: &str| {
+            let key = format!("consent/{entry}/{field}");
+            let register = self.registers.get(&key).or_else(|| stored?.get(&key))?;
             register.visible.iter().find_map(|visible| match &visible.value {
                 StoredScalar::Str(text) => Some(text.as_str()),
                 StoredScalar::Bool(_) | StoredScalar::Int(_) => None,
             })
         };
-        let contact = contact.to_string();
-        let keys = self.registers.keys().chain(stored.into_iter().flat_map(BTreeMap::keys));
-        let entries = keys.filter_map(|key| key.strip_prefix("consent/")?.strip_suffix("/contact"));
-        let decisions: Vec<_> = entries
-            .filter(|entry| text(&format!("consent/{entry}/contact")) == Some(contact.as_str()))
-            .filter(|entry| text(&format!("consent/{entry}/scope")) == Some(PARTY_STATUS))
-            .map(|entry| text(&format!("consent/{entry}/decision")))
-            .collect();
-        decisions.contains(&Some("grant")) && !decisions.contains(&Some("withdraw"))
+        let (mut granted, mut withdrawn) = (BTreeSet::new(), BTreeSet::new());
+        for key in self.registers.keys().chain(stored.into_iter().flat_map(BTreeMap::keys)) {
+            let Some(entry) = key.strip_prefix("consent/").and_then(|rest| rest.strip_suffix("/contact")) else { continue };
+            if text(entry, "scope") != Some(PARTY_STATUS) {
+                continue;
+            }
+            match (text(entry, "contact"), text(entry, "decision")) {
+                (Some(contact), Some("grant")) => granted.insert(contact),
+                (Some(contact), Some(_)) => withdrawn.insert(contact),
+                _ => false,
+            };
+        }
+        granted.difference(&withdrawn).copied().collect()
     }
 }
 

@@ -66,7 +66,7 @@ pub enum ColumnTarget {
     Note,
     /// `tags`
     Tags,
-    /// Sensitive personal data: kept in the cells only.
+    /// Sensitive personal data: read, reported, and not to be stored.
     Sensitive,
     /// `custom/<name>`
     Custom(String),

@@ -172,7 +172,7 @@ impl<'a> Reader<'a> {
                     Some(&column.heading),
                     format!("“{}”属于敏感个人信息，须逐人取得同意后填写，不导入字段", column.heading),
                     format!(
-                        "“{}” is sensitive personal data, entered person by person with consent: not imported into fields",
+                        "“{}” is sensitive personal data, entered person by person with consent: not imported",
                         column.heading
                     ),
                 ),

@@ -245,7 +245,7 @@ fn a_record_begins_whole_or_not_at_all() {
 fn a_foreign_element_cannot_be_edited_into_the_note() {
     let (mut target, mut a) = created();
     let mut change = edit(&mut a, 1, &[Edit::Note { text: "门口积水了".into() }]);
-    target.document = Some(fork(&mut a));
+    target.document = Some(NoteDocument::load(&a.save()).unwrap());
     let Action::Insert { after, .. } = &mut change.ops[0].action else { panic!("an insertion") };
     *after = Some(OpId { counter: 2, actor: actor(0) });
     let change = change::decode(&encode(&change)).unwrap();
@@ -308,7 +308,7 @@ fn deliver(changes: &[Change], picks: &[Index]) -> Target {
         let delivered = (0..waiting.len()).map(|offset| (first + offset) % waiting.len()).find(|at| {
             let change = waiting[*at];
             if change.edits_text() && target.state.is_some() && target.document.is_none() {
-                target.document = Some(Record::load(&concatenated(changes, target.state.as_ref().unwrap())).unwrap());
+                target.document = Some(NoteDocument::load(&concatenated(changes, target.state.as_ref().unwrap())).unwrap());
             }
             match push(&mut target, change) {
                 Ok(Merged::Accepted) => true,
