@@ -395,8 +395,10 @@ impl Tx<'_> {
 
     /// Where the phone stands before a request.
     pub fn standing(&self) -> Result<Standing, StoreError> {
-        let mut rows = self.tx.prepare_cached("SELECT record, generation, before_reset FROM record")?;
-        let rows = rows.query_map([], |row| Ok((record_id(row, 0)?, Known { generation: row.get(1)?, before_reset: row.get(2)? })))?;
+        let mut rows = self.tx.prepare_cached("SELECT record, generation, before_reset, leaving FROM record")?;
+        let rows = rows.query_map([], |row| {
+            Ok((record_id(row, 0)?, Known { generation: row.get(1)?, before_reset: row.get(2)?, leaving: row.get(3)? }))
+        })?;
         let known = rows.collect::<Result<HashMap<_, _>, _>>()?;
         Ok(Standing { cursor: self.cursor()?, outbox: outbox::all(self.tx)?, known })
     }
@@ -529,6 +531,7 @@ impl Tx<'_> {
                 self.touch(record)
             }
             Effect::MarkLeaving { record } => self.run("UPDATE record SET leaving = 1 WHERE record = ?1", [id(record)]),
+            Effect::Stay { record } => self.run("UPDATE record SET leaving = 0 WHERE record = ?1", [id(record)]),
             Effect::Enqueue(entry) => {
                 outbox::append(self.tx, entry)?;
                 self.touch(&entry.record)

@@ -327,7 +327,10 @@ impl Phone {
 
     /// The cards that pass a filter, in walking order.
     pub fn find_cards(&self, filter: &CardFilter) -> Result<Vec<CardSummary>, PhoneError> {
-        self.write(|tx| Ok(tx.cards(filter)?))
+        self.write(|tx| {
+            tx.identity()?;
+            Ok(tx.cards(filter)?)
+        })
     }
 
     /// Remembers a list as shown, so that its line numbers name records.

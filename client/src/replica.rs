@@ -297,6 +297,11 @@ pub enum Effect {
         /// Which.
         record: RecordId,
     },
+    /// The record is in the user's grids after all.
+    Stay {
+        /// Which.
+        record: RecordId,
+    },
     /// Appends to the outbox.
     Enqueue(Box<OutboxEntry>),
     /// The server has the change: from the outbox to the tail.

@@ -149,13 +149,17 @@ fn over_the_wire_back(items: &[ResponseItem]) -> Vec<ResponseItem> {
 /// Everybody synchronises until nobody has anything more; then all hold the same.
 pub(super) fn settle(model: &mut Model, rigs: &[&Rig]) {
     for _ in 0..12 {
-        rigs.iter().for_each(|rig| drop(rig.sync(model)));
+        for rig in rigs {
+            rig.sync(model);
+        }
         let quiet = |rig: &&Rig| rig.phone.outbox().unwrap().is_empty();
         if rigs.iter().all(quiet) {
             break;
         }
     }
-    rigs.iter().for_each(|rig| drop(rig.sync(model)));
+    for rig in rigs {
+        rig.sync(model);
+    }
     let server = projection::digest(&model.rows());
     for rig in rigs {
         assert!(rig.phone.outbox().unwrap().is_empty());

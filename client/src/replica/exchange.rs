@@ -43,6 +43,8 @@ pub struct Known {
     pub generation: u32,
     /// Whether it belongs to a history that the server gave up.
     pub before_reset: bool,
+    /// Whether it goes when its outbox entries were answered.
+    pub leaving: bool,
 }
 
 /// Where the phone stands before a request.
@@ -268,7 +270,7 @@ impl Synchronisation {
             return Err(ProtocolError::AfterEnd);
         }
         Ok(match item {
-            ResponseItem::Verdict(verdict) => vec![self.verdict(verdict)?],
+            ResponseItem::Verdict(verdict) => self.verdict(verdict)?,
             ResponseItem::Snapshot { record, kind, grid, generation, seq, bytes } => {
                 let mut effects = Vec::new();
                 if self.known.get(&record).is_some_and(|known| known.before_reset) {
@@ -282,7 +284,7 @@ impl Synchronisation {
                 } else {
                     effects.push(Effect::PutSnapshot { record, kind, grid, generation, seq, bytes });
                 }
-                self.known.insert(record, Known { generation, before_reset: false });
+                self.known.insert(record, Known { generation, before_reset: false, leaving: false });
                 self.snapshots.insert(record);
                 self.tally.snapshots += 1;
                 effects
@@ -323,14 +325,14 @@ impl Synchronisation {
         })
     }
 
-    fn verdict(&mut self, verdict: Verdict) -> Result<Effect, ProtocolError> {
+    fn verdict(&mut self, verdict: Verdict) -> Result<Vec<Effect>, ProtocolError> {
         let index = verdict.index;
         let sent = self.sent.get(index as usize).filter(|sent| sent.record == verdict.record);
         let sent = sent.ok_or(ProtocolError::ForeignVerdict { index })?;
         self.asked.insert(sent.hash);
         let reason = Reason { code: verdict.code.unwrap_or_default(), field: verdict.field, message: verdict.message };
         let (record, hash) = (sent.record, sent.hash);
-        let mark = |state, again| Effect::Mark { record, hash, state, reason, again };
+        let mark = |state, again| vec![Effect::Mark { record, hash, state, reason, again }];
         Ok(match verdict.status {
             VerdictStatus::Accepted | VerdictStatus::Duplicate => {
                 match verdict.status {
@@ -339,7 +341,12 @@ impl Synchronisation {
                 }
                 // A sequence that is not told drops out of no tail before the whole copy is replaced.
                 let change = TailChange { hash, seq: verdict.seq.or(Some(SEQ_UNKNOWN)), bytes: sent.bytes.clone() };
-                Effect::Acknowledge { record, generation: sent.generation, change }
+                let mut effects = vec![Effect::Acknowledge { record, generation: sent.generation, change }];
+                // Only what is in the user's grids is accepted; what the server merely knows may be out of sight.
+                if verdict.status == VerdictStatus::Accepted && self.known.get(&record).is_some_and(|known| known.leaving) {
+                    effects.push(Effect::Stay { record });
+                }
+                effects
             }
             VerdictStatus::Held => {
                 self.tally.held += 1;
@@ -394,17 +401,17 @@ impl Synchronisation {
             self.ask_again(state, &again);
             return Ok(again);
         }
+        let tried_out = |entry: &OutboxEntry| entry.state == OutboxState::Unsent && entry.tries >= TRIES_MAX;
         if stored.leaving {
             // No snapshot comes for what the user may not see: refused is refused.
-            return Ok(match (refused, unsent) {
+            return Ok(match (refused || state.outbox.iter().any(tried_out), unsent) {
                 (true, _) => rebase::abandon(state, moment),
                 (false, true) => Vec::new(),
                 (false, false) => vec![Effect::RemoveRecord { record }],
             });
         }
-        let stuck =
-            |entry: &OutboxEntry| entry.state == OutboxState::Unsent && (entry.tries >= TRIES_MAX || entry.generation != stored.generation);
-        if !refused && !state.outbox.iter().any(stuck) {
+        let stale = |entry: &OutboxEntry| entry.state == OutboxState::Unsent && entry.generation != stored.generation;
+        if !refused && !state.outbox.iter().any(|entry| tried_out(entry) || stale(entry)) {
             return Ok(Vec::new());
         }
         // The snapshot that comes with a refusal is in place already. Without one the record is unknown to the server, or not the user's

@@ -48,7 +48,8 @@ pub(super) fn resend_all(author: &Author<'_>, state: &RecordState) -> Result<Vec
         // Whoever wrote it heals it; then it comes back by itself.
         return Ok(vec![Effect::RemoveRecord { record }]);
     }
-    let mut all = vec![Effect::ForgetHistory { record }];
+    // Until the server accepts one of them it may have the record well enough, only out of this user's sight.
+    let mut all = vec![Effect::ForgetHistory { record }, Effect::MarkLeaving { record }];
     all.extend(effects(state, lost));
     Ok(all)
 }

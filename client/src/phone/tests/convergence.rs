@@ -103,7 +103,9 @@ proptest! {
         model.checkpoint_items = 1;
         let records = [card(&mut model, 1), card(&mut model, 2)];
         let mut rigs = [Rig::new(1, &mut model), Rig::new(2, &mut model), Rig::new(3, &mut model)];
-        rigs.iter().for_each(|rig| drop(rig.sync(&mut model)));
+        rigs.iter().for_each(|rig| {
+            rig.sync(&mut model);
+        });
         let mut hashes = Vec::new();
         for step in steps {
             match step {
@@ -123,12 +125,14 @@ proptest! {
                     let edits = [Edit::set("sign_name", &format!("新{value}"))];
                     hashes.extend(rigs[phone].phone.create_card("A1", &edits, NOW).unwrap().hash);
                 }
-                Step::Sync { phone, keep: None } => drop(rigs[phone].sync(&mut model)),
+                Step::Sync { phone, keep: None } => {
+                    rigs[phone].sync(&mut model);
+                },
                 Step::Sync { phone, keep: Some(keep) } => {
-                    drop(rigs[phone].sync_cut(&mut model, |_, mut items| {
+                    let _ = rigs[phone].sync_cut(&mut model, |_, mut items| {
                         items.truncate(keep);
                         (keep > 0).then_some(items)
-                    }));
+                    });
                 }
                 Step::Restart { phone } => rigs[phone].restart(),
                 Step::Rebuild { record } => if rebuilds { model.rebuild(records[record]) },

@@ -339,7 +339,7 @@ impl Model {
                 return out;
             }
             Pull::Nothing => {}
-            Pull::Download { after } => {
+            Pull::Download { after, .. } => {
                 let mut records: Vec<_> = self
                     .records
                     .iter()

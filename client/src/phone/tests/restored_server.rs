@@ -53,6 +53,45 @@ fn others_records_that_the_server_lost_are_left_to_their_authors() {
 }
 
 #[test]
+fn a_reset_takes_away_what_is_out_of_sight_also_where_the_user_had_edited_it() {
+    let mut model = Model::new();
+    let (stays, goes) = (card(&mut model, 1), card(&mut model, 2));
+    let rig = Rig::new(1, &mut model);
+    rig.sync(&mut model);
+    rig.set(goes, "sign_name", "新名");
+    rig.sync(&mut model);
+    model.move_to_grid(goes, "B2");
+    let same = model.clone();
+    model.restore(&same);
+    let tally = rig.sync(&mut model);
+    assert_eq!((tally.resets, tally.duplicate, tally.drafted), (1, 1, 0));
+    assert_eq!(rig.phone.records().unwrap(), [stays]);
+}
+
+#[test]
+fn edits_of_a_record_whose_creator_never_returns_become_a_draft() {
+    let mut model = Model::new();
+    let (gone, stays) = (Rig::new(1, &mut model), Rig::new(2, &mut model));
+    let backup = model.clone();
+    let made = gone.phone.create_card("A1", &[Edit::set("sign_name", "新店")], NOW).unwrap();
+    settle(&mut model, &[&gone, &stays]);
+    stays.set(made.record, "category", "餐饮");
+    settle(&mut model, &[&gone, &stays]);
+    model.restore(&backup);
+    for _ in 0..10 {
+        stays.sync(&mut model);
+    }
+    assert!(stays.phone.records().unwrap().is_empty());
+    assert_eq!(codes(&stays), ["dependency_missing"]);
+    // The creator comes back after all: the card is there again, and the draft can be tried.
+    settle(&mut model, &[&gone, &stays]);
+    assert_eq!(stays.text(made.record, "sign_name").as_deref(), Some("新店"));
+    stays.phone.retry_draft(stays.phone.drafts().unwrap()[0].id, NOW).unwrap();
+    settle(&mut model, &[&gone, &stays]);
+    assert_eq!(gone.text(made.record, "category").as_deref(), Some("餐饮"));
+}
+
+#[test]
 fn an_author_who_never_returns_does_not_block_the_others_for_ever() {
     let mut model = Model::new();
     let record = card(&mut model, 1);
