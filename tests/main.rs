@@ -3,3 +3,4 @@
 mod auth;
 mod health;
 mod private_postgres;
+mod sync;

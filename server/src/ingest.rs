@@ -76,7 +76,7 @@ impl Packing {
                 decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
                 decoder.take(bound).read_to_end(&mut inflated)
             }),
-            Self::Gzip => flate2::bufread::GzDecoder::new(body).take(bound).read_to_end(&mut inflated),
+            Self::Gzip => flate2::bufread::MultiGzDecoder::new(body).take(bound).read_to_end(&mut inflated),
         };
         match read {
             Ok(_) if inflated.len() <= limits::SYNC_INFLATED_BYTES_MAX => Ok(inflated),

@@ -9,7 +9,7 @@ use std::{collections::HashSet, io::Write};
 use axum::body::Body;
 use bytes::Bytes;
 use lianka_sync_core::{
-    cursor::{self, Cursor, Position, Pull},
+    cursor::{self, Cursor, Position, Pull, Received, WHOLE_STREET},
     id::{DeviceId, RecordId, StreetCode},
     lang::Lang,
     limits,
@@ -102,7 +102,10 @@ pub async fn start(app: App, response: Response) -> Result<Body, ApiError> {
 async fn plan(app: &App, response: &Response) -> Result<Plan, ApiError> {
     let mut conn = app.pool.acquire().await?;
     let head = records::head(&mut conn, &response.street).await?.ok_or_else(|| ApiError::new(ErrorCode::NotFound))?;
-    let scope = streets::scope(&mut conn, &response.street, &response.author.username).await?;
+    let mut scope = streets::scope(&mut conn, &response.street, &response.author.username).await?;
+    if response.author.role.sees_whole_street() {
+        scope.epoch = WHOLE_STREET;
+    }
     let epoch = app.store_epoch;
     let pull = if response.pull {
         let position = Position { store_epoch: epoch, street: &response.street, head: head as u64, scope_epoch: scope.epoch };
@@ -146,10 +149,8 @@ async fn stream(app: &App, response: Response, plan: Plan, mut sink: Sink) -> Re
             return sink.finish().await;
         }
         Pull::Nothing => {}
-        Pull::Download { after } => answer.download(after as i64).await?,
-        Pull::Delta { after, scope_epoch } => {
-            answer.delta(after as i64, scope_epoch, author.username.as_str()).await?;
-        }
+        Pull::Download { after, received } => answer.download(after as i64, received, &author.username).await?,
+        Pull::Delta { after, scope_epoch } => answer.delta(after as i64, scope_epoch, &author.username).await?,
     }
     let cursor = pull.then(|| answer.cursor(answer.head, false));
     sink.send(&end(cursor)).await?;
@@ -183,6 +184,16 @@ fn held_message(lang: Lang) -> &'static str {
         Lang::Zh => "已暂存，等待街道审核",
         Lang::En => "kept for a reviewer to decide",
     }
+}
+
+/// The user's grids, then and now; `None` is the whole street.
+struct ScopeMoved {
+    /// Then or now.
+    seen: Option<Vec<String>>,
+    /// Then and now.
+    kept: Option<Vec<String>>,
+    gained: Vec<String>,
+    lost: Vec<String>,
 }
 
 /// One answer under way.
@@ -230,11 +241,12 @@ impl Answer<'_> {
     }
 
     /// Everything of the scope beyond `after`, by sequence.
-    async fn download(&mut self, after: i64) -> Result<(), StreamError> {
+    async fn download(&mut self, after: i64, received: Option<Received>, username: &str) -> Result<(), StreamError> {
         let mut after = after;
-        if after > 0 {
-            let (mut conn, now) = (self.conn().await?, self.grids.clone());
-            self.departures(&mut conn, now.as_deref(), &[], after).await?;
+        if let Some(received) = received {
+            let mut conn = self.conn().await?;
+            let moved = self.scope_moved(&mut conn, received.scope_epoch, username).await?;
+            self.departures(&mut conn, &moved, received.sequence as i64).await?;
         }
         loop {
             let page = DocumentPage { grids: self.grids.as_deref(), records: None, after, limit: PAGE };
@@ -243,7 +255,8 @@ impl Answer<'_> {
             for document in documents {
                 after = document.seq;
                 self.snapshot(document).await?;
-                self.checkpoint(after, true).await?;
+                // Never beyond the head: what leaves while this download runs has a sequence above it, and a resumed one must see that.
+                self.checkpoint(after.min(self.head), true).await?;
             }
             if !full {
                 return Ok(());
@@ -262,14 +275,23 @@ impl Answer<'_> {
         Ok(())
     }
 
-    async fn departures(
-        &mut self,
-        conn: &mut PgConnection,
-        seen: Option<&[String]>,
-        lost: &[String],
-        after: i64,
-    ) -> Result<(), StreamError> {
-        let departures = records::departures(conn, self.street, seen, self.grids.as_deref(), lost, after, self.head).await?;
+    /// How the user's grids differ from those of an earlier scope epoch.
+    async fn scope_moved(&self, conn: &mut PgConnection, scope_epoch: i64, username: &str) -> Result<ScopeMoved, StreamError> {
+        match &self.grids {
+            Some(now) if scope_epoch != self.scope_epoch => {
+                let before = streets::grids_at(conn, self.street, username, scope_epoch).await?;
+                let (kept, gained) = now.iter().cloned().partition(|grid| before.contains(grid));
+                let lost = before.iter().filter(|grid| !now.contains(grid)).cloned().collect();
+                let seen = before.into_iter().chain(now.iter().cloned()).collect();
+                Ok(ScopeMoved { seen: Some(seen), kept: Some(kept), gained, lost })
+            }
+            same => Ok(ScopeMoved { seen: same.clone(), kept: same.clone(), gained: Vec::new(), lost: Vec::new() }),
+        }
+    }
+
+    async fn departures(&mut self, conn: &mut PgConnection, moved: &ScopeMoved, after: i64) -> Result<(), StreamError> {
+        let seen = moved.seen.as_deref();
+        let departures = records::departures(conn, self.street, seen, self.grids.as_deref(), &moved.lost, after, self.head).await?;
         for departure in departures {
             let record = departure.record;
             self.sink.send(&if departure.erased { ResponseItem::Erase { record } } else { ResponseItem::Leave { record } }).await?;
@@ -280,20 +302,12 @@ impl Answer<'_> {
     /// The log beyond `after`, for a phone whose scope was that of `scope_epoch`.
     async fn delta(&mut self, after: i64, scope_epoch: i64, username: &str) -> Result<(), StreamError> {
         let mut conn = self.conn().await?;
-        let (mut gained, mut lost, mut seen) = (Vec::new(), Vec::new(), self.grids.clone());
-        if let Some(now) = &self.grids
-            && scope_epoch != self.scope_epoch
-        {
-            let before = streets::grids_at(&mut conn, self.street, username, scope_epoch).await?;
-            gained = now.iter().filter(|grid| !before.contains(grid)).cloned().collect();
-            lost = before.iter().filter(|grid| !now.contains(grid)).cloned().collect();
-            seen = Some(before.into_iter().chain(now.iter().cloned()).collect());
-        }
-        self.departures(&mut conn, seen.as_deref(), &lost, after).await?;
-        let advances = records::advances(&mut conn, self.street, self.grids.as_deref(), self.device, after, self.head).await?;
+        let moved = self.scope_moved(&mut conn, scope_epoch, username).await?;
+        self.departures(&mut conn, &moved, after).await?;
+        let advances = records::advances(&mut conn, self.street, moved.kept.as_deref(), self.device, after, self.head).await?;
         drop(conn);
         // What a gained grid holds is sent whole, whether or not it moved since.
-        self.gained(&gained).await?;
+        self.gained(&moved.gained).await?;
         let (whole, tail): (Vec<_>, Vec<_>) =
             advances.into_iter().partition(|advance| advance.arrived || advance.foreign > limits::TAIL_CHANGES_MAX as i64);
         let ids = |advances: Vec<records::Advance>| advances.into_iter().map(|advance| advance.record.0).collect::<Vec<_>>();

@@ -23,9 +23,11 @@ const WAITING_MAX: usize = 256;
 /// Changes after which a batch is full: enough to make the commit cheap, few enough to keep the lock short.
 const BATCH_CHANGES: usize = 4_000;
 
+type Reply = Result<Vec<Outcome>, ApiError>;
+
 struct Waiting {
     push: Push,
-    reply: oneshot::Sender<Result<Vec<Outcome>, ApiError>>,
+    reply: oneshot::Sender<Reply>,
 }
 
 /// The streets' queues of this process.
@@ -90,20 +92,35 @@ impl StreetQueues {
 
     async fn commit(&self, street: &StreetCode, batch: Vec<Waiting>) {
         let (pushes, replies): (Vec<_>, Vec<_>) = batch.into_iter().map(|waiting| (waiting.push, waiting.reply)).unzip();
-        let requests = pushes.len();
-        // A phone that went away meanwhile sends again; its changes are then duplicates.
-        match merge::commit(&self.pool, street, pushes, self.clock.now(), &self.entropy).await {
-            Ok(outcomes) => {
-                tracing::debug!(%street, requests, "committed a batch");
-                for (reply, outcome) in replies.into_iter().zip(outcomes) {
-                    let _ = reply.send(Ok(outcome));
+        match merge::commit(&self.pool, street, &pushes, self.clock.now(), &self.entropy).await {
+            Err(error) if error.is_about_content() && pushes.len() > 1 => {
+                // One push holds what the store does not take; the others must not wait for it for ever.
+                tracing::warn!(%street, "a batch was refused by the store; its requests are committed one by one");
+                for (push, reply) in pushes.chunks(1).zip(replies) {
+                    let outcomes = merge::commit(&self.pool, street, push, self.clock.now(), &self.entropy).await;
+                    answer(outcomes, vec![reply]);
                 }
             }
-            Err(error) => {
-                let error = Arc::new(error);
-                for reply in replies {
-                    let _ = reply.send(Err(refusal(&error)));
-                }
+            outcomes => {
+                tracing::debug!(%street, requests = pushes.len(), "committed a batch");
+                answer(outcomes, replies);
+            }
+        }
+    }
+}
+
+/// A phone that went away meanwhile sends again; its changes are then duplicates.
+fn answer(outcomes: Result<Vec<Vec<Outcome>>, MergeError>, replies: Vec<oneshot::Sender<Reply>>) {
+    match outcomes {
+        Ok(outcomes) => {
+            for (reply, outcome) in replies.into_iter().zip(outcomes) {
+                let _ = reply.send(Ok(outcome));
+            }
+        }
+        Err(error) => {
+            let error = Arc::new(error);
+            for reply in replies {
+                let _ = reply.send(Err(refusal(&error)));
             }
         }
     }
@@ -112,8 +129,8 @@ impl StreetQueues {
 fn refusal(error: &Arc<MergeError>) -> ApiError {
     match &**error {
         MergeError::NoStreet => ApiError::new(ErrorCode::NotFound),
+        content if content.is_about_content() => ApiError::internal(error.clone()),
         // The batch is rolled back whole; every phone keeps its changes and sends them again.
         MergeError::Store(_) => ApiError::new(ErrorCode::Unavailable).because(error.clone()),
-        MergeError::State(_) => ApiError::internal(error.clone()),
     }
 }

@@ -50,6 +50,17 @@ impl Role {
         }
     }
 
+    /// What people see, Chinese.
+    pub const fn label_zh(self) -> &'static str {
+        match self {
+            Self::Secretary => "网格街区党支部书记",
+            Self::Reviewer => "审核员",
+            Self::Officer => "组织关系经办人",
+            Self::Admin => "街道管理员",
+            Self::Auditor => "审计员",
+        }
+    }
+
     /// Whether the role sees every grid of its street, not only those assigned.
     pub const fn sees_whole_street(self) -> bool {
         !matches!(self, Self::Secretary)
@@ -129,7 +140,7 @@ impl FieldError {
         match lang {
             Lang::Zh => match self {
                 Self::Unknown => "没有这个字段".into(),
-                Self::NotEditable(role) => format!("{role} 无权修改该字段"),
+                Self::NotEditable(role) => format!("{}无权修改该字段", role.label_zh()),
                 Self::WriteOnce => "该字段只能写入一次".into(),
                 Self::WrongType => "值的类型不对".into(),
                 Self::Empty => "值不能为空；要清空请删除该字段".into(),

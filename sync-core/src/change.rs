@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     id::{Actor, ChangeHash},
+    lang::Lang,
     limits,
     time::DeviceTime,
 };
@@ -181,7 +182,7 @@ pub enum GateError {
     #[error("{0} is out of range")]
     OutOfRange(&'static str),
     /// Nested maps, lists and tables are not part of flat records, and Text only as the note.
-    #[error("objects inside a record are not allowed (write strings as scalar strings; JavaScript: ImmutableString): {key}")]
+    #[error("objects inside a record are not allowed (write strings as scalar strings; JavaScript: ImmutableString)")]
     NestedObject {
         /// The key where it stands, if it is the root map's.
         key: String,
@@ -190,7 +191,7 @@ pub enum GateError {
     #[error("operation not allowed: {0}")]
     Operation(&'static str),
     /// A value of a type that no field has.
-    #[error("value type not allowed at {key}: use string, true or whole number")]
+    #[error("value type not allowed: use string, true or whole number")]
     ValueType {
         /// The key it was written to.
         key: String,
@@ -217,6 +218,25 @@ impl GateError {
             Self::ValueType { .. } => "wrong_type",
             Self::ActorLength => "bad_actor",
             Self::NotCanonical => "not_canonical",
+        }
+    }
+
+    /// For a person, in their language. Details of the encoding are for programmers, who read the English one.
+    pub fn message(&self, lang: Lang) -> String {
+        if lang == Lang::En {
+            return self.to_string();
+        }
+        match self {
+            Self::Malformed(_) => "不是 Automerge 修改".into(),
+            Self::ChunkType(_) => "只接受修改，不接受整个文档".into(),
+            Self::Checksum => "校验和与内容不符".into(),
+            Self::TooLarge { max, .. } => format!("修改过大（上限 {max}）"),
+            Self::OutOfRange(_) => "数值超出范围".into(),
+            Self::NestedObject { .. } => "记录内不能有嵌套对象（字符串须为标量字符串）".into(),
+            Self::Operation(_) => "不允许的操作".into(),
+            Self::ValueType { .. } => "值的类型不对：须为字符串、true 或整数".into(),
+            Self::ActorLength => "署名须为 20 字节：设备编号加轮次".into(),
+            Self::NotCanonical => "不是规范编码".into(),
         }
     }
 

@@ -12,6 +12,9 @@ use crate::id::StreetCode;
 /// Version of the encoding: the first byte.
 const ENCODING: u8 = 1;
 
+/// The scope epoch of roles that see the whole street: no assignment changes what they see.
+pub const WHOLE_STREET: i64 = -1;
+
 /// Where a phone stands in a street's log.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Cursor {
@@ -51,7 +54,16 @@ pub struct Position<'p> {
     pub street: &'p StreetCode,
     /// Sequence of the street's newest log entry.
     pub head: u64,
-    /// The present version of the user's grids.
+    /// The present version of the user's grids, or [`WHOLE_STREET`].
+    pub scope_epoch: i64,
+}
+
+/// What a phone holds already, and must be told where it may not keep it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Received {
+    /// Nothing that left its sight up to here was sent, or it was told to drop it.
+    pub sequence: u64,
+    /// The scope under which it was sent.
     pub scope_epoch: i64,
 }
 
@@ -64,6 +76,8 @@ pub enum Pull {
     Download {
         /// 0 for a new phone.
         after: u64,
+        /// What an earlier part of the download brought.
+        received: Option<Received>,
     },
     /// The log beyond `after`, under the scope of `scope_epoch` until now.
     Delta {
@@ -78,16 +92,20 @@ pub enum Pull {
 
 /// Decides how to answer a phone that presents `cursor`.
 pub fn plan(cursor: Option<&str>, position: &Position<'_>) -> Pull {
-    let Some(text) = cursor else { return Pull::Download { after: 0 } };
+    let Some(text) = cursor else { return Pull::Download { after: 0, received: None } };
     let Some(cursor) = Cursor::decode(text) else { return Pull::Reset };
     if cursor.store_epoch != position.store_epoch || cursor.street != position.street.as_str() || cursor.sequence > position.head {
         return Pull::Reset;
     }
+    // The user's role changed between one that sees the whole street and one that sees grids: no difference of grids tells what to drop.
+    if (cursor.scope_epoch == WHOLE_STREET) != (position.scope_epoch == WHOLE_STREET) {
+        return Pull::Reset;
+    }
     let same_scope = cursor.scope_epoch == position.scope_epoch;
+    let received = Some(Received { sequence: cursor.sequence, scope_epoch: cursor.scope_epoch });
     match cursor.downloading {
         // Under another scope the records before `sequence` are others too.
-        true if !same_scope => Pull::Download { after: 0 },
-        true => Pull::Download { after: cursor.sequence },
+        true => Pull::Download { after: if same_scope { cursor.sequence } else { 0 }, received },
         false if same_scope && cursor.sequence == position.head => Pull::Nothing,
         false => Pull::Delta { after: cursor.sequence, scope_epoch: cursor.scope_epoch },
     }
@@ -115,8 +133,10 @@ mod tests {
         check(|c| c.street = "310105009".into(), Pull::Reset);
         check(|c| c.scope_epoch = 1, Pull::Delta { after: 7, scope_epoch: 1 });
         check(|c| (c.sequence, c.scope_epoch) = (10, 1), Pull::Delta { after: 10, scope_epoch: 1 });
-        check(|c| c.downloading = true, Pull::Download { after: 7 });
-        check(|c| (c.downloading, c.scope_epoch) = (true, 1), Pull::Download { after: 0 });
+        let received = |scope_epoch| Some(Received { sequence: 7, scope_epoch });
+        check(|c| c.downloading = true, Pull::Download { after: 7, received: received(2) });
+        check(|c| (c.downloading, c.scope_epoch) = (true, 1), Pull::Download { after: 0, received: received(1) });
+        check(|c| c.scope_epoch = WHOLE_STREET, Pull::Reset);
     }
 
     #[test]
@@ -126,6 +146,6 @@ mod tests {
         for text in ["", "x", "AA", "AQ", "____", "京"] {
             assert_eq!(plan(Some(text), &position), Pull::Reset, "{text}");
         }
-        assert_eq!(plan(None, &position), Pull::Download { after: 0 });
+        assert_eq!(plan(None, &position), Pull::Download { after: 0, received: None });
     }
 }

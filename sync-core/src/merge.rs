@@ -479,7 +479,7 @@ impl Refusal {
     /// For a person, in their language.
     pub fn message(&self, lang: Lang) -> String {
         let (zh, en) = match self {
-            Self::Gate(error) => return error.to_string(),
+            Self::Gate(error) => return error.message(lang),
             Self::Field { error, .. } => return error.message(lang),
             Self::ForeignActor => ("这条修改署名于另一台设备", "the change is signed by another device"),
             Self::StaleGeneration => ("记录已重建，请取回最新内容后重做", "the record was rebuilt; rebase on the new generation"),
@@ -684,6 +684,9 @@ fn extend(state: &RegisterState, document: Option<&NoteDocument>, change: &Chang
     let max_op = state.history.iter().enumerate().filter(|(at, _)| seen.contains(*at)).map(|(_, entry)| entry.start_op + entry.ops - 1);
     if change.start_op != max_op.max().unwrap_or(0) + 1 {
         return Err(Refusal::BadStartOp);
+    }
+    if change.edits_text() && document.is_none() {
+        return Err(Refusal::DocumentUnavailable);
     }
     let fold = Fold::new(Some(state), seen, change, context).run(document.map(|document| &document.elements))?;
     Ok(Accepted { deps, registers: fold.registers, note_object: None })

@@ -274,6 +274,11 @@ mod private {
 
 use private::Flat;
 
+/// Names the type only as far as it looks like one: an error never repeats what a person typed.
+fn unknown_type(name: &str, index: usize) -> WireError {
+    WireError::UnknownType { index, name: name.chars().take(40).filter(|c| c.is_ascii_lowercase() || *c == '_').collect() }
+}
+
 fn need<T>(value: Option<T>, key: &'static str, index: usize) -> Result<T, WireError> {
     value.ok_or(WireError::MissingKey { index, key })
 }
@@ -309,7 +314,7 @@ impl StreamItem for RequestItem {
                 bytes: need(item.bytes, "bytes", index)?.0,
             }),
             "" => return Err(WireError::MissingKey { index, key: "type" }),
-            _ => return Err(WireError::UnknownType { index, name: item.r#type.chars().take(40).collect() }),
+            name => return Err(unknown_type(name, index)),
         })
     }
 }
@@ -391,7 +396,7 @@ impl StreamItem for ResponseItem {
                 server_time: need(item.server_time, "server_time", index)?,
             },
             "" => return Err(WireError::MissingKey { index, key: "type" }),
-            _ => return Err(WireError::UnknownType { index, name: item.r#type.chars().take(40).collect() }),
+            name => return Err(unknown_type(name, index)),
         })
     }
 }
@@ -499,13 +504,21 @@ impl ItemReader {
 
 fn parse<T: DeserializeOwned>(encoding: Encoding, bytes: &[u8]) -> Result<T, String> {
     match encoding {
-        // serde_json names line and column, never the content.
-        Encoding::Ndjson => serde_json::from_slice(bytes).map_err(|error| error.to_string()),
+        Encoding::Ndjson => serde_json::from_slice(bytes).map_err(|error| match error.classify() {
+            serde_json::error::Category::Data => without_content(&error.to_string()),
+            // Of broken JSON the parser names line and column only.
+            _ => error.to_string(),
+        }),
         Encoding::CborSeq => ciborium::de::from_reader_with_recursion_limit(bytes, CBOR_DEPTH_MAX).map_err(|error| match error {
-            ciborium::de::Error::Semantic(_, reason) => reason,
+            ciborium::de::Error::Semantic(_, reason) => without_content(&reason),
             _ => "not CBOR".into(),
         }),
     }
+}
+
+/// What was expected, without what was found: an error never repeats what a person typed.
+fn without_content(reason: &str) -> String {
+    reason.rsplit_once(", expected ").map_or_else(|| "a value of the wrong form".into(), |(_, expected)| format!("expected {expected}"))
 }
 
 const CBOR_DEPTH_MAX: usize = 8;

@@ -48,3 +48,16 @@ pub async fn insert(tx: &mut PgConnection, street: &StreetCode, held: &[HeldWrit
     }
     Ok(())
 }
+
+/// What is held of these records: record, change, and why.
+pub async fn of_records(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    records: &[Uuid],
+) -> sqlx::Result<Vec<(RecordId, ChangeHash, String)>> {
+    let rows =
+        sqlx::query!("select record, hash, reason from held_change where street = $1 and record = any($2)", street.as_str(), records)
+            .fetch_all(conn)
+            .await?;
+    Ok(rows.into_iter().filter_map(|row| Some((RecordId(row.record), ChangeHash::from_slice(&row.hash)?, row.reason))).collect())
+}

@@ -149,6 +149,25 @@ pub async fn append_log(tx: &mut PgConnection, street: &StreetCode, entries: Vec
     Ok(())
 }
 
+/// Where changes stand in the log: of each of `records` the change of the same position in `hashes`.
+pub async fn seqs(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    records: &[Uuid],
+    hashes: &[Vec<u8>],
+) -> sqlx::Result<HashMap<(RecordId, ChangeHash), i64>> {
+    let rows = sqlx::query!(
+        r#"select l.record, l.hash as "hash!", l.seq from unnest($2::uuid[], $3::bytea[]) as wanted (record, hash)
+           join change_log l on l.street = $1 and l.record = wanted.record and l.hash = wanted.hash and l.type = 'change'"#,
+        street.as_str(),
+        records,
+        hashes,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().filter_map(|row| Some(((RecordId(row.record), ChangeHash::from_slice(&row.hash)?), row.seq))).collect())
+}
+
 /// A record's document, as a phone or the judge needs it.
 #[derive(Debug)]
 pub struct Document {

@@ -1,0 +1,6 @@
+//! `POST /v1/streets/{street}/sync`: refusals, verdicts, what comes back, and what holds whatever the order.
+
+pub mod phone;
+mod pull;
+mod refusals;
+mod verdicts;
