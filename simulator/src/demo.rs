@@ -51,26 +51,37 @@ pub async fn run(options: &Options, interrupted: impl Future<Output = ()>) -> an
     let shown = async {
         let (demo, failures) = Demo::play(&server, login, lang).await?;
         if !options.once {
+            // The exit status comes only when the person is done.
+            failures.iter().for_each(|failure| eprintln!("{failure}"));
             demo.invite(&server, lang).await?;
         }
-        ensure!(failures.is_empty(), "{}\n{}", say(lang, "演示没有做到：", "the demo did not keep its promises:"), failures.join("\n"));
-        anyhow::Ok(())
+        anyhow::Ok((demo, failures))
     };
     let shown = tokio::select! {
         shown = shown => shown,
         () = &mut interrupted => return server.stop().await,
     };
-    if shown.is_ok() && !options.once {
+    // Kept to the end: the phones' files lie in its folder, and so does the one that the person was invited to make.
+    let (_demo, failures) = match shown {
+        Ok(shown) => shown,
+        Err(error) => {
+            let error = anyhow::anyhow!("{error:#}{}", server.log_tail());
+            return server.stop().await.and(Err(error));
+        }
+    };
+    if !options.once {
         tokio::select! {
             () = &mut interrupted => {}
-            status = ended(&mut server) => bail!("{}{}{}", say(lang, "服务器自行结束：", "the server ended by itself: "), status, server.log_tail()),
+            status = ended(&mut server) => {
+                bail!("{}{status}{}", say(lang, "服务器自行结束：", "the server ended by itself: "), server.log_tail())
+            }
         }
     }
-    let shown = shown.map_err(|error| anyhow::anyhow!("{error:#}{}", server.log_tail()));
     let stopping = spinner(say(lang, "停止服务器", "stopping the server"));
     let stopped = server.stop().await;
     stopping.finish_and_clear();
-    shown.and(stopped)
+    ensure!(failures.is_empty(), "{}\n{}", say(lang, "演示没有做到：", "the demo did not keep its promises:"), failures.join("\n"));
+    stopped
 }
 
 async fn ended(server: &mut ServerProcess) -> std::process::ExitStatus {
@@ -205,8 +216,8 @@ impl Demo {
         )?;
         writeln!(text, "2. {}", say(lang, "登记一部终端里的手机并同步", "Enrol a phone in the terminal, and synchronise"))?;
         writeln!(text, "   {phone} enrol --server {url} --code {code} && {phone} sync")?;
-        writeln!(text, "3. {}", say(lang, "断网也能查", "Look things up, with no network"))?;
-        writeln!(text, "   {phone} cards --q tpl")?;
+        writeln!(text, "3. {}", say(lang, "断网也能查：kf 找咖啡馆", "Look things up with no network: kf finds 咖啡 (coffee)"))?;
+        writeln!(text, "   {phone} cards --q kf")?;
         writeln!(text, "\n{}", say(lang, "按 Ctrl-C 结束", "Ctrl-C ends it"))?;
         print!("{text}");
         Ok(())

@@ -13,7 +13,7 @@ use lianka_simulator::{
     demo,
     progress::say,
     stage::Login,
-    storm::{self, Figures},
+    storm::{self, Figures, UpDown, Verdicts},
     table::Table,
     workload::{self, Arguments},
 };
@@ -143,7 +143,7 @@ async fn storm(arguments: &Storm, lang: Lang) -> anyhow::Result<()> {
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&figures)?);
     } else {
-        println!("{}", storm_table(&figures, lang)?);
+        println!("{}", storm_table(&figures, lang));
     }
     let failures = figures.failures();
     ensure!(failures.is_empty(), "{}", failures.join("\n"));
@@ -161,15 +161,53 @@ fn admin_login(arguments: &Storm) -> anyhow::Result<Login> {
     Ok(Login { username: arguments.admin_user.clone(), password: password.trim_end_matches(['\r', '\n']).to_owned() })
 }
 
-/// Every figure, one a row.
-fn storm_table(figures: &Figures, lang: Lang) -> anyhow::Result<Table> {
-    let mut table = Table::new(say(lang, "重新连接的早晨", "reconnect morning"));
-    if let serde_json::Value::Object(rows) = serde_json::to_value(figures)? {
-        for (name, value) in rows {
-            table.row(&name, value);
-        }
+/// The figures a person looks for; `--json` has them all.
+fn storm_table(figures: &Figures, lang: Lang) -> Table {
+    let say = |zh, en| say(lang, zh, en);
+    let mut table = Table::new(say("重新连接的早晨", "reconnect morning"));
+    table.row(say("卡片、手机", "cards, phones"), format!("{}, {}", figures.cards, figures.phones));
+    table.row(
+        say("离线修改", "offline edits"),
+        format!("{} {} {}", figures.edits, say("其中丢失", "of which missing"), figures.edits_missing),
+    );
+    table.row(
+        say("冲突：应有、可见", "conflicts expected, visible"),
+        format!("{}, {}", figures.conflicts_expected, figures.conflicts_visible),
+    );
+    let Verdicts { accepted, duplicate, held, rejected } = figures.verdicts;
+    table.row(say("回执", "verdicts"), format!("accepted {accepted}   duplicate {duplicate}   held {held}   rejected {rejected}"));
+    table.row(say("摘要一致", "digests equal"), figures.digests_equal);
+    table.row(say("上传名册", "seed"), format!("{} ms", figures.seed_ms));
+    table.row(
+        say("首次同步", "first sync"),
+        format!(
+            "{} {} ms, {} B   {} {} ms",
+            say("一部", "one phone"),
+            figures.first_sync_ms,
+            figures.first_sync_bytes,
+            say("同时", "all at once"),
+            figures.first_sync_all_ms
+        ),
+    );
+    table.row(
+        say("风暴", "storm"),
+        format!(
+            "{} ms   {} ↑ {} B ↓ {} B",
+            figures.storm_ms,
+            say("每部", "a phone"),
+            figures.bytes_up_per_phone,
+            figures.bytes_down_per_phone
+        ),
+    );
+    let UpDown { up, down } = figures.idle_bytes;
+    table.row(say("空闲再同步", "idle resync"), format!("{} ms   ↑ {up} B ↓ {down} B", figures.idle_resync_ms));
+    if let (Some(cpu), Some(memory), Some(store)) = (figures.server_cpu_ms, figures.server_rss_peak_mib, figures.store_mib) {
+        table.row(
+            say("服务器", "server"),
+            format!("CPU {cpu} ms   {} {memory} MiB   {} {store} MiB", say("内存峰值", "memory peak"), say("磁盘", "disk")),
+        );
     }
-    Ok(table)
+    table
 }
 
 fn write_workload(arguments: &Workload) -> anyhow::Result<()> {
