@@ -148,7 +148,8 @@ pub struct SyncReport {
     pub duration: Duration,
     /// Changes still to be sent.
     pub unsent: u64,
-    /// Changes that wait for a reviewer.
+    /// Changes that wait for a reviewer, those of former synchronisations included.
+    #[serde(rename = "waiting")]
     pub held: u64,
     /// Drafts on this phone.
     pub drafts: u64,

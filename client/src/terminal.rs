@@ -268,7 +268,7 @@ fn run(arguments: Arguments, lang: Lang) -> Result<(), Failure> {
             let edits = fields.iter().map(|field| input::assignment(kind, Some(&view), field)).collect::<Result<Vec<_>, _>>()?;
             edit(&phone, record, &edits, lang)
         }
-        Command::New(new) => create(&phone, new, lang),
+        Command::New(new) => create(&phone, &new, lang),
         Command::Confirm { id } => {
             let record = input::record(&phone, &id)?;
             let today = input::today(phone.now());
@@ -361,7 +361,7 @@ fn list_cards(phone: &Phone, cards: Cards, lang: Lang) -> Result<(), Failure> {
     output::cards(&found, total, cards.json, lang)
 }
 
-fn create(phone: &Phone, new: New, lang: Lang) -> Result<(), Failure> {
+fn create(phone: &Phone, new: &New, lang: Lang) -> Result<(), Failure> {
     let mut edits = Vec::new();
     if let Some(address) = &new.address {
         edits.extend(input::address(phone, address)?);
@@ -385,7 +385,7 @@ fn edit(phone: &Phone, record: RecordId, edits: &[Edit], lang: Lang) -> Result<(
 fn after_edit(phone: &Phone, receipt: &EditReceipt, edits: &[Edit], lang: Lang) -> Result<(), Failure> {
     output::saved(receipt, lang);
     for hint in edits.iter().filter_map(|edit| hints::hint(edit, lang)) {
-        println!("{} {hint}", say(lang, "提醒：", "Note:"));
+        println!("{}{hint}", say(lang, "提醒：", "Note: "));
     }
     // A conflict that the edit leaves behind is worth knowing at once.
     let left = phone.view(receipt.record)?.conflicts().count();

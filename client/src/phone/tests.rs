@@ -112,7 +112,7 @@ impl Rig {
             let answer = model.answer(self.device, Role::Secretary, &over_the_wire(&request.items));
             let answer = network(requests, answer)?;
             let complete = matches!(answer.last(), Some(ResponseItem::End { .. } | ResponseItem::Wipe));
-            self.take(&mut sync, over_the_wire_back(&answer));
+            self.take(&mut sync, &over_the_wire_back(&answer));
             if sync.wiped() {
                 self.phone.store().scrub().unwrap();
                 return Some(sync.tally());
@@ -123,7 +123,7 @@ impl Rig {
         }
     }
 
-    pub fn take(&self, sync: &mut Synchronisation, items: Vec<ResponseItem>) {
+    pub fn take(&self, sync: &mut Synchronisation, items: &[ResponseItem]) {
         for batch in items.chunk_by(|item, _| !matches!(item, ResponseItem::Checkpoint { .. })) {
             self.phone.write(|tx| receive(tx, sync, batch.to_vec(), || self.phone.moment(NOW))).unwrap();
         }
@@ -132,7 +132,9 @@ impl Rig {
 
 fn over_the_wire(items: &[RequestItem]) -> Vec<RequestItem> {
     let mut bytes = Vec::new();
-    items.iter().for_each(|item| Encoding::CborSeq.write(item, &mut bytes));
+    for item in items {
+        Encoding::CborSeq.write(item, &mut bytes);
+    }
     let mut reader = ItemReader::new(Encoding::CborSeq);
     reader.push(&bytes);
     std::iter::from_fn(|| reader.next().unwrap()).collect()
@@ -140,7 +142,9 @@ fn over_the_wire(items: &[RequestItem]) -> Vec<RequestItem> {
 
 fn over_the_wire_back(items: &[ResponseItem]) -> Vec<ResponseItem> {
     let mut bytes = Vec::new();
-    items.iter().for_each(|item| Encoding::CborSeq.write(item, &mut bytes));
+    for item in items {
+        Encoding::CborSeq.write(item, &mut bytes);
+    }
     let mut reader = ItemReader::new(Encoding::CborSeq);
     reader.push(&bytes);
     std::iter::from_fn(|| reader.next().unwrap()).collect()

@@ -410,8 +410,8 @@ impl Synchronisation {
                 (false, false) => vec![Effect::RemoveRecord { record }],
             });
         }
-        let stale = |entry: &OutboxEntry| entry.state == OutboxState::Unsent && entry.generation != stored.generation;
-        if !refused && !state.outbox.iter().any(|entry| tried_out(entry) || stale(entry)) {
+        let outdated = |entry: &OutboxEntry| entry.state == OutboxState::Unsent && entry.generation != stored.generation;
+        if !refused && !state.outbox.iter().any(|entry| tried_out(entry) || outdated(entry)) {
             return Ok(Vec::new());
         }
         // The snapshot that comes with a refusal is in place already. Without one the record is unknown to the server, or not the user's

@@ -35,6 +35,11 @@ impl<E: Into<PhoneError>> From<E> for Failure {
 
 impl Failure {
     pub fn message(&self, lang: Lang) -> String {
+        // A full-width colon brings its own space.
+        self.words(lang).replace("： ", "：")
+    }
+
+    fn words(&self, lang: Lang) -> String {
         let text = |zh: String, en: String| match lang {
             Lang::Zh => zh,
             Lang::En => en,

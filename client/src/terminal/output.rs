@@ -185,7 +185,11 @@ pub(super) fn show(phone: &Phone, record: RecordId, json: bool, lang: Lang) -> R
     let in_conflict: BTreeSet<_> = view.conflicts().map(|(key, _)| key.to_owned()).collect();
     let mut text = format!("{record}\n");
     let contacts = view.entries("contacts");
-    for (key, values) in &view.values {
+    // In the order of the catalogue, which is the order of a card on paper; what is the same on every card is left out.
+    let place_of = |key: &str| kind.field(key).and_then(|(field, _)| kind.fields().iter().position(|other| std::ptr::eq(other, field)));
+    let mut keys: Vec<_> = view.values.iter().filter(|(key, _)| !matches!(key.as_str(), "kind" | "street")).collect();
+    keys.sort_by_cached_key(|(key, _)| (contacts.iter().position(|entry| key.starts_with(&format!("contacts/{entry}/"))), place_of(key)));
+    for (key, values) in keys {
         let Some(winner) = values.last() else { continue };
         let number = contacts.iter().position(|entry| key.starts_with(&format!("contacts/{entry}/"))).map(|at| format!("{} ", at + 1));
         let label = format!("{}{}", number.unwrap_or_default(), input::label(kind, key, lang));

@@ -103,9 +103,9 @@ proptest! {
         model.checkpoint_items = 1;
         let records = [card(&mut model, 1), card(&mut model, 2)];
         let mut rigs = [Rig::new(1, &mut model), Rig::new(2, &mut model), Rig::new(3, &mut model)];
-        rigs.iter().for_each(|rig| {
+        for rig in &rigs {
             rig.sync(&mut model);
-        });
+        }
         let mut hashes = Vec::new();
         for step in steps {
             match step {

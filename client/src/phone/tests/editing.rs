@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::*;
 
-fn refused(rig: &Rig, record: RecordId, edit: Edit, code: &str) {
+fn refused(rig: &Rig, record: RecordId, edit: &Edit, code: &str) {
     let before = rig.phone.view(record).unwrap();
     // A good edit beside it does not save it, and is not saved either.
     let error = rig.phone.edit(record, &[Edit::set("opening_hours", "9-21"), edit.clone()], NOW).unwrap_err();
@@ -21,13 +21,13 @@ fn what_the_server_would_refuse_is_refused_here() {
     let rig = Rig::new(1, &mut model);
     rig.sync(&mut model);
     let entry = EntryId(Uuid::from_u128(5));
-    refused(&rig, record, Edit::set("grid", "B2"), "field_not_editable");
-    refused(&rig, record, Edit::set("street", "310105009"), "write_once");
-    refused(&rig, record, Edit::set("nope", "x"), "unknown_field");
-    refused(&rig, record, Edit::set("occupancy", "倒闭"), "value_not_in_list");
-    refused(&rig, record, Edit::set("sign_name", &"长".repeat(101)), "value_too_long");
-    refused(&rig, record, Edit::set(format!("contacts/{entry}/party_status"), "群众"), "consent_missing");
-    refused(&rig, record, Edit::Note { text: "长".repeat(limits::NOTE_CHARS_MAX + 1) }, "value_too_long");
+    refused(&rig, record, &Edit::set("grid", "B2"), "field_not_editable");
+    refused(&rig, record, &Edit::set("street", "310105009"), "write_once");
+    refused(&rig, record, &Edit::set("nope", "x"), "unknown_field");
+    refused(&rig, record, &Edit::set("occupancy", "倒闭"), "value_not_in_list");
+    refused(&rig, record, &Edit::set("sign_name", &"长".repeat(101)), "value_too_long");
+    refused(&rig, record, &Edit::set(format!("contacts/{entry}/party_status"), "群众"), "consent_missing");
+    refused(&rig, record, &Edit::Note { text: "长".repeat(limits::NOTE_CHARS_MAX + 1) }, "value_too_long");
     let stranger = rig.phone.edit(RecordId(Uuid::from_u128(7)), &[Edit::set("road", "x")], NOW).unwrap_err();
     assert_eq!(stranger.code(), "no_such_record");
 }

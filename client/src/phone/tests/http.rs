@@ -80,7 +80,9 @@ impl Office {
             false
         };
         let mut bytes = Vec::new();
-        answer.iter().for_each(|item| Encoding::CborSeq.write(item, &mut bytes));
+        for item in &answer {
+            Encoding::CborSeq.write(item, &mut bytes);
+        }
         let bytes = zstd::encode_all(bytes.as_slice(), 3).unwrap();
         let headers = "Content-Type: application/cbor-seq\r\nContent-Encoding: zstd\r\n";
         if broken {

@@ -19,7 +19,7 @@ fn after(status: VerdictStatus, code: &str, retryable: bool) -> Option<OutboxSta
     sync.next_request(rig.phone.read(|tx| Ok(tx.standing()?)).unwrap()).unwrap();
     let code = Some(code.to_owned());
     let verdict = Verdict { index: 0, hash, record, status, seq: Some(9), code, field: None, message: None, retryable };
-    rig.take(&mut sync, vec![ResponseItem::Verdict(verdict)]);
+    rig.take(&mut sync, &[ResponseItem::Verdict(verdict)]);
     // Whatever the verdict: the user still sees what was typed.
     assert_eq!(rig.text(record, "sign_name").as_deref(), Some("新名"));
     rig.phone.outbox().unwrap().first().map(|entry| entry.state)
