@@ -7,7 +7,7 @@ unexport DATABASE_URL
 
 ONCE ?=
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check bench prepare
+.PHONY: help setup build demo test check bench prepare wasm
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,3 +33,6 @@ bench: build ## the reconnect morning, measured on this machine, as JSON
 
 prepare: setup ## write .sqlx again after a query or a migration changed
 	scripts/prepare.sh
+
+wasm: ## check that the sync core and the replica compile for a browser
+	scripts/wasm.sh
