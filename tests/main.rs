@@ -4,3 +4,6 @@ mod auth;
 mod health;
 mod private_postgres;
 mod sync;
+mod crash;
+mod foreign_client;
+mod roll;

@@ -1,6 +1,7 @@
 //! `POST /v1/streets/{street}/sync`: refusals, verdicts, what comes back, and what holds whatever the order.
 
 pub mod phone;
+mod properties;
 mod pull;
 mod refusals;
 mod verdicts;

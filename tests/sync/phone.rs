@@ -222,6 +222,11 @@ pub struct Phone {
 }
 
 impl Phone {
+    /// From now on talks to this server.
+    pub fn use_router(&mut self, router: Router) {
+        self.router = router;
+    }
+
     pub fn actor(&self) -> Actor {
         Actor::new(self.device, self.epoch)
     }
