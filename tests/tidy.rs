@@ -1,0 +1,563 @@
+//! Tests of the repository itself: what its documents promise about its files and its code. Pure file reading.
+//!
+//! `docs/protocol.md` holds blocks that are written from the code. Where one differs, the failing test prints what should stand there;
+//! `LIANKA_WRITE_DOCS=1 cargo test -p lianka-tests tidy` writes them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use lianka_server::{
+    auth::access::{ACCESS, Who},
+    error::ErrorCode,
+    http::openapi,
+    roll_sheet::{ProblemCode, Severity},
+};
+use lianka_sync_core::{
+    authority::Role,
+    catalogue::{Field, Kind, Rule},
+    limits,
+    merge::Refusal,
+};
+use sha2::{Digest, Sha256};
+
+/// What is looked at; everything else at the top is made by tools.
+const FOLDERS: &[&str] = &[".ci", "client", "docs", "fuzz", "migrations", "scripts", "server", "simulator", "sync-core", "tests", "web"];
+const CRATES: &[&str] = &["client", "server", "simulator", "sync-core", "tests"];
+/// This file names what it forbids.
+const THIS: &str = "tests/tidy.rs";
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace holds this crate").to_owned()
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Every file of the repository by its path, where the extension is one of `extensions`.
+fn files(extensions: &[&str]) -> Vec<(String, String)> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            match path.file_name().and_then(|name| name.to_str()) {
+                Some("target" | "node_modules" | "data" | ".git") => {}
+                _ if path.is_dir() => walk(&path, found),
+                _ => found.push(path),
+            }
+        }
+    }
+    let root = root();
+    let mut found: Vec<_> =
+        fs::read_dir(&root).expect("the root").flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+    FOLDERS.iter().for_each(|folder| walk(&root.join(folder), &mut found));
+    found.sort();
+    let fits = |path: &PathBuf| path.extension().is_some_and(|extension| extensions.iter().any(|wanted| extension == *wanted));
+    found
+        .into_iter()
+        .filter(fits)
+        .filter_map(|path| {
+            let name = path.strip_prefix(&root).ok()?.to_str()?.to_owned();
+            Some((name, fs::read_to_string(&path).ok()?))
+        })
+        .collect()
+}
+
+#[track_caller]
+fn none(problems: &[String], rule: &str) {
+    assert!(problems.is_empty(), "{rule}:\n  {}", problems.join("\n  "));
+}
+
+/// Lines of all files that hold one of the words.
+fn lines_with(files: &[(String, String)], words: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
+    for (name, text) in files {
+        for (number, line) in (1..).zip(text.lines()) {
+            if words.iter().any(|word| line.contains(word)) {
+                found.push(format!("{name}:{number}: {}", line.trim()));
+            }
+        }
+    }
+    found
+}
+
+/// Names of a crate's dependencies, development ones only where asked for.
+fn dependencies(krate: &str, development: bool) -> BTreeSet<String> {
+    let manifest = read(&format!("{krate}/Cargo.toml"));
+    let mut names = BTreeSet::new();
+    let mut counts = false;
+    for line in manifest.lines() {
+        if let Some(section) = line.strip_prefix('[') {
+            counts = section.trim_end_matches(']').ends_with("dependencies") && (development || !section.contains("dev-dependencies"));
+        } else if counts && line.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+            names.extend(line.split(['.', '=', ' ']).next().map(str::to_owned));
+        }
+    }
+    names
+}
+
+#[test]
+fn dependencies_have_one_direction() {
+    let mut problems = Vec::new();
+    let mut forbid = |krate: &str, names: &[&str]| {
+        let found = dependencies(krate, true);
+        problems.extend(names.iter().filter(|name| found.contains(**name)).map(|name| format!("{krate} depends on {name}")));
+    };
+    forbid("server", &["lianka-client", "lianka-simulator"]);
+    forbid("client", &["lianka-server", "lianka-simulator"]);
+    forbid("simulator", &["lianka-tests"]);
+    forbid(
+        "sync-core",
+        &[
+            "lianka-server",
+            "lianka-client",
+            "lianka-simulator",
+            "tokio",
+            "futures",
+            "sqlx",
+            "rusqlite",
+            "reqwest",
+            "axum",
+            "nix",
+            "getrandom",
+            "rand",
+            "tracing",
+            "zstd",
+        ],
+    );
+    none(&problems, "server → sync-core ← client, and nothing the other way");
+}
+
+#[test]
+fn what_must_run_in_a_browser_touches_no_file_socket_clock_or_randomness() {
+    let pure = |name: &str| name.starts_with("sync-core/src/") || name.starts_with("client/src/replica") || name == "client/src/card.rs";
+    let sources: Vec<_> = files(&["rs"]).into_iter().filter(|(name, _)| pure(name)).collect();
+    assert!(sources.len() > 30, "the sources were not found");
+    let words = [
+        "std::fs",
+        "std::net",
+        "std::env",
+        "std::process",
+        "std::thread",
+        "std::io::stdin",
+        "std::io::stdout",
+        "SystemTime",
+        "Instant",
+        "now_utc",
+        "now_v7",
+        "new_v4",
+        "getrandom",
+        "async fn",
+        "println!",
+        "eprintln!",
+    ];
+    none(&lines_with(&sources, &words), "not in sync-core nor in the replica");
+}
+
+#[test]
+fn modules_have_names_and_say_their_job() {
+    const BANNED: &[&str] = &["util", "utils", "common", "helper", "helpers", "manager", "service", "services", "misc", "mod"];
+    let mut problems = Vec::new();
+    for (name, text) in files(&["rs"]) {
+        let stem = Path::new(&name).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        if BANNED.contains(&stem) {
+            problems.push(format!("{name}: a name that says nothing"));
+        }
+        if !text.starts_with("//!") {
+            problems.push(format!("{name}: does not open with its job"));
+        }
+    }
+    none(&problems, "a module is named for what it does, and opens with it");
+}
+
+#[test]
+fn nothing_is_left_undone_and_no_test_waits_or_is_skipped() {
+    let sources: Vec<_> = files(&["rs"]).into_iter().filter(|(name, _)| name != THIS).collect();
+    none(
+        &lines_with(&sources, &["unsafe {", "unsafe fn", "unsafe impl", "todo!(", "unimplemented!(", "dbg!(", "#[ignore"]),
+        "not in our sources",
+    );
+    // The private Postgres is waited for on threads of its own: there is no runtime to sleep on.
+    let waits: Vec<_> = sources.into_iter().filter(|(name, _)| !name.starts_with("server/src/embedded_postgres")).collect();
+    none(&lines_with(&waits, &["thread::sleep"]), "threads do not sleep");
+    let tests: Vec<_> = waits.into_iter().filter(|(name, _)| name.starts_with("tests/")).collect();
+    none(&lines_with(&tests, &["time::sleep(", " sleep("]), "tests wait for what happens, not for time to pass");
+}
+
+#[test]
+fn every_crate_keeps_the_workspace_lints() {
+    for krate in CRATES {
+        assert!(read(&format!("{krate}/Cargo.toml")).contains("[lints]\nworkspace = true"), "{krate}");
+    }
+    assert!(read("sync-core/src/lib.rs").contains("#![deny(missing_docs)]"));
+}
+
+#[test]
+fn no_file_knows_the_machine_it_was_written_on() {
+    let mut problems = Vec::new();
+    for (name, text) in files(&["rs", "md", "toml", "sql", "sh", "json", "yml", "yaml", "js", "mjs", "ts", "html"]) {
+        if name == THIS || name.ends_with("package-lock.json") {
+            continue;
+        }
+        for (number, line) in (1..).zip(text.lines()) {
+            let home = ["/home/", "/root/", "/Users/", "/work/"].iter().find(|home| {
+                line.match_indices(**home).any(|(at, _)| !line[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '.' || c == '}'))
+            });
+            problems.extend(home.map(|home| format!("{name}:{number}: {home}")));
+        }
+    }
+    none(&problems, "paths of somebody's machine");
+}
+
+/// Tables of the whole deployment: small, and reference tables where the store is distributed.
+const REFERENCE_TABLES: &[&str] = &["deployment", "account", "device", "enrolment", "refresh_token", "signing_key"];
+
+#[test]
+fn migrations_keep_their_rules() {
+    let mut problems = Vec::new();
+    let mut stamps = BTreeSet::new();
+    for (name, text) in files(&["sql"]).into_iter().filter(|(name, _)| name.starts_with("migrations/")) {
+        let stem = name.trim_start_matches("migrations/").trim_end_matches(".sql");
+        let (stamp, words) = stem.split_once('_').unwrap_or_default();
+        let named = stamp.len() == 14 && stamp.bytes().all(|b| b.is_ascii_digit()) && words.contains('_');
+        if !named || !words.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') {
+            problems.push(format!("{name}: not <timestamp>_<verb>_<noun>.sql"));
+        }
+        if !stamps.insert(stamp.to_owned()) {
+            problems.push(format!("{name}: the timestamp stands twice"));
+        }
+        if !text.starts_with("-- ") {
+            problems.push(format!("{name}: does not open with why"));
+        }
+        for statement in text.split("create table ").skip(1) {
+            let (table, rest) = statement.split_once(" (").unwrap_or_default();
+            let body = rest.split("\n);").next().unwrap_or_default();
+            if REFERENCE_TABLES.contains(&table) {
+                continue;
+            }
+            if !body.contains("primary key (street") && !body.contains("street text primary key") {
+                problems.push(format!("{name}: the primary key of {table} does not begin with street"));
+            }
+            for line in body.lines().map(str::trim).filter(|line| line.contains("references ")) {
+                let to = line.split("references ").nth(1).and_then(|rest| rest.split([' ', ',', '(']).next()).unwrap_or_default();
+                let whole = line.starts_with("foreign key (street") || line.starts_with("street ") || REFERENCE_TABLES.contains(&to);
+                if !whole {
+                    problems.push(format!("{name}: {table} refers to {to} without street"));
+                }
+            }
+        }
+    }
+    assert!(!stamps.is_empty(), "the migrations were not found");
+    none(&problems, "migrations/README.md");
+}
+
+#[test]
+fn released_migrations_never_change() {
+    let released = read("migrations/released.txt");
+    let released: Vec<_> = released.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once("  ")).collect();
+    let mut all: Vec<_> = files(&["sql"]).into_iter().filter(|(name, _)| name.starts_with("migrations/")).collect();
+    all.sort();
+    for (at, (sum, name)) in released.iter().enumerate() {
+        let (path, text) = &all[at];
+        assert_eq!(path, &format!("migrations/{name}"), "a migration stands before one that was released");
+        assert_eq!(&hex::encode(Sha256::digest(text)), sum, "{name} was released and never changes");
+    }
+}
+
+/// What a heading is linked by.
+fn anchor(heading: &str) -> String {
+    let kept = heading.trim().chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() }).collect()
+}
+
+fn anchors(markdown: &str) -> BTreeSet<String> {
+    let mut code = false;
+    let headings = markdown.lines().filter(|line| {
+        code ^= line.starts_with("```");
+        !code && line.starts_with('#')
+    });
+    headings.map(|line| anchor(line.trim_start_matches('#'))).collect()
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let mut problems = Vec::new();
+    for (name, text) in files(&["md"]) {
+        let prose: Vec<_> = text.split("```").step_by(2).collect();
+        for target in prose.iter().flat_map(|part| part.split("](").skip(1)).filter_map(|rest| rest.split(')').next()) {
+            if target.contains("://") || target.starts_with("mailto:") {
+                continue;
+            }
+            let (file, section) = target.split_once('#').map_or((target, None), |(file, section)| (file, Some(section)));
+            let path = if file.is_empty() { root().join(&name) } else { root().join(&name).with_file_name("").join(file) };
+            if !path.exists() {
+                problems.push(format!("{name}: {target}"));
+            } else if let Some(section) = section
+                && !fs::read_to_string(&path).is_ok_and(|text| anchors(&text).contains(section))
+            {
+                problems.push(format!("{name}: {target}: no such heading"));
+            }
+        }
+    }
+    // Comments name documents too.
+    for (name, text) in files(&["rs", "sql", "sh", "toml"]).into_iter().filter(|(name, _)| name != THIS) {
+        for (at, _) in text.match_indices("docs/") {
+            let path: String = text[at..].chars().take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.')).collect();
+            if path.ends_with(".md") && !text[..at].ends_with('/') && !root().join(&path).exists() {
+                problems.push(format!("{name}: {path}"));
+            }
+        }
+    }
+    none(&problems, "dead links");
+}
+
+#[test]
+fn decisions_are_numbered_and_whole() {
+    let decisions: Vec<_> = files(&["md"]).into_iter().filter(|(name, _)| name.starts_with("docs/decisions/0")).collect();
+    for (number, (name, text)) in (1..).zip(&decisions) {
+        assert!(name.starts_with(&format!("docs/decisions/{number:04}-")), "{name}: number {number:04} is missing or stands twice");
+        for heading in ["# ", "## Context", "## Decision", "## Consequences"] {
+            assert!(text.lines().any(|line| line.starts_with(heading)), "{name} lacks {heading}");
+        }
+        let file = name.trim_start_matches("docs/decisions/");
+        assert!(read("docs/decisions/README.md").contains(file), "docs/decisions/README.md does not list {file}");
+    }
+    assert!(!decisions.is_empty());
+}
+
+#[test]
+fn licences_and_changelog_are_there() {
+    assert!(read("Cargo.toml").contains("license = \"MIT OR Apache-2.0\""));
+    assert!(read("LICENSE-MIT").starts_with("MIT License"));
+    assert!(read("LICENSE-APACHE").contains("Version 2.0, January 2004"));
+    assert!(read("CHANGELOG.md").contains("## [Unreleased]"));
+}
+
+#[test]
+fn every_setting_is_in_the_operators_manual() {
+    let manual = read("docs/operations.md");
+    let config = read("server/src/config.rs");
+    for attribute in config.split("#[arg(long, env = \"").skip(1) {
+        let variable = attribute.split('"').next().unwrap_or_default();
+        let field = attribute.split("pub ").nth(1).and_then(|rest| rest.split(':').next()).unwrap_or_default();
+        let flag = format!("`--{}`", field.replace('_', "-"));
+        assert!(manual.contains(&format!("`{variable}`")) && manual.contains(&flag), "docs/operations.md lacks {flag} or {variable}");
+    }
+}
+
+const PROTOCOL: &str = "docs/protocol.md";
+const END: &str = "<!-- end -->";
+
+/// The block of the protocol between its marker and the end.
+fn block<'p>(protocol: &'p str, marker: &str) -> &'p str {
+    let start = protocol.find(marker).unwrap_or_else(|| panic!("{PROTOCOL} lacks {marker}")) + marker.len();
+    let length = protocol[start..].find(END).unwrap_or_else(|| panic!("{marker} has no end"));
+    &protocol[start..start + length]
+}
+
+fn generated_blocks() -> BTreeMap<String, String> {
+    let mut blocks = BTreeMap::new();
+    for kind in Kind::ALL {
+        blocks.insert(format!("<!-- generated: fields {kind} -->"), field_table(kind));
+    }
+    blocks.insert("<!-- generated: error codes -->".into(), error_table());
+    blocks.insert("<!-- generated: limits -->".into(), limit_table());
+    blocks.insert("<!-- generated: routes -->".into(), route_table());
+    blocks.into_iter().map(|(marker, table)| (marker, format!("\n\n{table}\n"))).collect()
+}
+
+#[test]
+fn the_protocol_prints_what_the_code_says() {
+    let mut protocol = read(PROTOCOL);
+    let expected = generated_blocks();
+    if std::env::var_os("LIANKA_WRITE_DOCS").is_some() {
+        for (marker, table) in &expected {
+            let old = format!("{marker}{}{END}", block(&protocol, marker));
+            protocol = protocol.replacen(&old, &format!("{marker}{table}{END}"), 1);
+        }
+        fs::write(root().join(PROTOCOL), &protocol).expect("the protocol can be written");
+    }
+    for (marker, table) in &expected {
+        assert!(block(&protocol, marker) == table, "{PROTOCOL}: below {marker} should stand:{table}");
+    }
+}
+
+fn table(heads: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+    let mut text = line(heads.iter().map(|head| (*head).to_owned()).collect());
+    text.push_str(&format!("|{}\n", "---|".repeat(heads.len())));
+    rows.into_iter().for_each(|row| text.push_str(&line(row)));
+    text
+}
+
+fn field_table(kind: Kind) -> String {
+    let rows = kind.fields().iter().map(|field| {
+        let merge = serde_json::to_value(field.merge).ok().and_then(|merge| merge.as_str().map(str::to_owned)).unwrap_or_default();
+        vec![
+            format!("`{}`", field.pattern()),
+            field.label_zh.to_owned(),
+            merge,
+            format!("{:?}", field.class),
+            rule(field),
+            if field.required { "yes" } else { "" }.to_owned(),
+            roles(field.creators),
+            roles(field.editors),
+        ]
+    });
+    table(&["key", "Chinese", "merge", "class", "value", "required", "by whom at creation", "and later"], rows)
+}
+
+fn rule(field: &Field) -> String {
+    match field.rule {
+        Rule::Text(max) => format!("text, at most {max} characters"),
+        Rule::OneOf(list) => format!("one of {}", list.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" ")),
+        Rule::Date => "day `YYYY-MM-DD`".into(),
+        Rule::Point => "`geo:` URI with `crs`".into(),
+        Rule::Entry => "id of an entry of `contacts`".into(),
+        Rule::Flag => "`true`".into(),
+        Rule::Note => format!("Text object, at most {} characters", limits::NOTE_CHARS_MAX),
+    }
+}
+
+fn roles(roles: &[Role]) -> String {
+    match roles {
+        [] => "nobody".into(),
+        [Role::Secretary, Role::Reviewer, Role::Admin] => "editors".into(),
+        [Role::Reviewer, Role::Admin] => "office".into(),
+        roles => roles.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    }
+}
+
+fn error_table() -> String {
+    let rows = ErrorCode::ALL.iter().map(|code| {
+        let ruling = code.ruling();
+        vec![
+            format!("`{}`", ruling.code),
+            ruling.status.as_u16().to_string(),
+            if ruling.retryable { "yes" } else { "no" }.to_owned(),
+            ruling.title.en.to_string(),
+            ruling.advice.en.to_string(),
+        ]
+    });
+    table(&["code", "status", "retryable", "title", "advice"], rows)
+}
+
+macro_rules! values {
+    ($($name:ident)*) => { BTreeMap::from([$((stringify!($name), limits::$name.to_string())),*]) };
+}
+
+fn limit_table() -> String {
+    let values = values!(
+        CHANGE_BYTES_MAX CHANGE_OPS_MAX CHANGE_DEPS_MAX CHANGE_ACTORS_MAX OP_PREDS_MAX CHANGE_PREDS_MAX CHANGE_MESSAGE_BYTES_MAX KEY_BYTES_MAX
+        VALUE_BYTES_MAX NOTE_CHARS_MAX OP_COUNTER_MAX ACTOR_SEQ_MAX CHANGE_TIME_SECONDS_MAX RECORD_CHANGES_MAX RECORD_BYTES_MAX
+        RECORD_ACTORS_MAX RECORD_KEYS_MAX REGISTER_VALUES_MAX REGISTER_OVERWRITTEN_MAX MEMBER_CHARS_MAX ITEM_BYTES_MAX SYNC_BODY_BYTES_MAX
+        SYNC_INFLATED_BYTES_MAX SYNC_CHANGES_MAX CHECKPOINT_BYTES TAIL_CHANGES_MAX
+    );
+    let source = read("sync-core/src/limits.rs");
+    let mut meaning = Vec::new();
+    let mut rows = Vec::new();
+    for line in source.lines() {
+        if let Some(text) = line.strip_prefix("/// ") {
+            meaning.push(text.to_owned());
+        } else if let Some(rest) = line.strip_prefix("pub const ") {
+            let name = rest.split(':').next().unwrap_or_default();
+            let value = values.get(name).unwrap_or_else(|| panic!("add {name} to the list in {THIS}"));
+            let text = std::mem::take(&mut meaning).join(" ").replace("[`", "`").replace("`]", "`");
+            rows.push(vec![format!("`{name}`"), value.clone(), text]);
+        } else {
+            meaning.clear();
+        }
+    }
+    table(&["name", "value", "meaning"], rows)
+}
+
+fn route_table() -> String {
+    let document = openapi::document().expect("the document is JSON");
+    let rows = ACCESS.iter().map(|row| {
+        let operation = &document["paths"][row.path][row.method.as_str().to_ascii_lowercase()];
+        let who = match row.who {
+            Who::Anyone => "anyone".into(),
+            Who::Roles(roles) if roles.len() == Role::ALL.len() => "every role".into(),
+            Who::Roles(roles) => roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", "),
+        };
+        vec![format!("`{} {}`", row.method, row.path), who, operation["summary"].as_str().unwrap_or("").to_owned()]
+    });
+    table(&["route", "who", "does"], rows)
+}
+
+/// Words in backticks in the first cell of each row of a block that people wrote.
+fn first_cells(protocol: &str, marker: &str) -> Vec<String> {
+    let rows = block(protocol, marker).lines().filter(|line| line.starts_with("| `"));
+    let cells = rows.filter_map(|row| row.split('|').nth(1));
+    cells.flat_map(|cell| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
+#[track_caller]
+fn same(marker: &str, protocol: &str, code: impl IntoIterator<Item = String>) {
+    let (written, code): (BTreeSet<_>, BTreeSet<_>) = (first_cells(protocol, marker).into_iter().collect(), code.into_iter().collect());
+    let missing: Vec<_> = code.difference(&written).collect();
+    let gone: Vec<_> = written.difference(&code).collect();
+    assert!(missing.is_empty() && gone.is_empty(), "{PROTOCOL}, {marker}: lacks {missing:?}, and the code does not know {gone:?}");
+}
+
+#[test]
+fn every_code_is_documented() {
+    let protocol = read(PROTOCOL);
+    same("<!-- codes: refusals -->", &protocol, Refusal::CODES.iter().map(|code| (*code).to_owned()));
+    same("<!-- codes: roll problems -->", &protocol, ProblemCode::ALL.iter().map(|code| code.as_str().to_owned()));
+    let held = read("server/src/merge.rs");
+    let held = held.lines().filter_map(|line| line.strip_prefix("const ")?.split_once(": &str = \"")?.1.strip_suffix("\";"));
+    same("<!-- codes: held -->", &protocol, held.map(str::to_owned));
+    same("<!-- codes: rules -->", &protocol, rules());
+
+    let refusals = block(&protocol, "<!-- codes: refusals -->");
+    let retryable: Vec<_> =
+        refusals.lines().filter(|line| line.contains("| yes | wait |")).filter_map(|line| line.split('`').nth(1)).collect();
+    let told = [Refusal::DependencyMissing, Refusal::SequenceGap, Refusal::DocumentUnavailable];
+    assert!(told.iter().all(Refusal::retryable));
+    assert_eq!(retryable.iter().collect::<BTreeSet<_>>(), told.iter().map(Refusal::code).collect::<BTreeSet<_>>().iter().collect());
+    for code in ProblemCode::ALL {
+        let severity = if code.severity() == Severity::Info { "info" } else { "warning" };
+        assert!(block(&protocol, "<!-- codes: roll problems -->").contains(&format!("| `{code}` | {severity} |")), "{code} is {severity}");
+    }
+}
+
+/// Every rule that the server's sources name for `invalid_field`.
+fn rules() -> Vec<String> {
+    let mut rules = Vec::new();
+    for (_, text) in files(&["rs"]).into_iter().filter(|(name, _)| name.starts_with("server/src/")) {
+        let text = text.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
+        rules.extend(text.split("rule: \"").skip(1).filter_map(|rest| rest.split('"').next()).map(str::to_owned));
+        for call in text.split("invalid_field(").skip(1) {
+            let arguments = arguments(call).trim_end().trim_end_matches(',');
+            rules.extend(arguments.strip_suffix('"').and_then(|rest| rest.rsplit('"').next()).map(str::to_owned));
+        }
+    }
+    rules
+}
+
+/// The arguments of a call, up to its closing bracket.
+fn arguments(call: &str) -> &str {
+    let (mut depth, mut quoted) = (0_i32, false);
+    for (at, c) in call.char_indices() {
+        match c {
+            '"' => quoted = !quoted,
+            '(' if !quoted => depth += 1,
+            ')' if !quoted && depth == 0 => return &call[..at],
+            ')' if !quoted => depth -= 1,
+            _ => {}
+        }
+    }
+    call
+}
+
+#[test]
+fn the_protocol_shows_the_frozen_examples() {
+    let protocol = read(PROTOCOL);
+    for name in ["request", "response"] {
+        let frozen = read(&format!("sync-core/src/wire/fixtures/{name}.ndjson"));
+        assert!(protocol.contains(frozen.trim_end()), "{PROTOCOL} does not show sync-core/src/wire/fixtures/{name}.ndjson");
+    }
+}
