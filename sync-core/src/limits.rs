@@ -10,7 +10,7 @@ pub const CHANGE_OPS_MAX: usize = 5_000;
 pub const CHANGE_DEPS_MAX: usize = 64;
 /// Actors named by one change, its author included.
 pub const CHANGE_ACTORS_MAX: usize = 64;
-/// Predecessors named by one operation, and over all operations of a change.
+/// Predecessors named by one operation.
 pub const OP_PREDS_MAX: usize = 64;
 /// Predecessors over all operations of a change.
 pub const CHANGE_PREDS_MAX: usize = 2 * CHANGE_OPS_MAX;
@@ -45,7 +45,7 @@ pub const MEMBER_CHARS_MAX: usize = 40;
 
 /// Bytes of one item on the wire.
 pub const ITEM_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Bytes of one sync request as sent, and after inflation.
+/// Bytes of one sync request as sent.
 pub const SYNC_BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of one sync request after inflation.
 pub const SYNC_INFLATED_BYTES_MAX: usize = 16 * 1024 * 1024;
