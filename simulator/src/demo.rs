@@ -52,7 +52,9 @@ pub async fn run(options: &Options, interrupted: impl Future<Output = ()>) -> an
         let (demo, failures) = Demo::play(&server, login, lang).await?;
         if !options.once {
             // The exit status comes only when the person is done.
-            failures.iter().for_each(|failure| eprintln!("{failure}"));
+            for failure in &failures {
+                eprintln!("{failure}");
+            }
             demo.invite(&server, lang).await?;
         }
         anyhow::Ok((demo, failures))

@@ -3,11 +3,11 @@
 //! Input: a workload and, where the server is not to be started here, where it is. Output: [`Figures`]. Every phone holds every card. Bytes
 //! are those of request and answer bodies as sent, compressed; headers come on top.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, ensure};
 use lianka_sync_core::{id::RecordId, lang::Lang, projection};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::{
     findings::{Expected, UnlistedValues, Written, expected_conflicts, judge},
@@ -74,7 +74,8 @@ pub struct Figures {
     pub drafts: usize,
     pub unsent: u64,
     pub retries: u32,
-    pub server_cpu_ms_by_phase: Option<BTreeMap<&'static str, PhaseCost>>,
+    #[serde(serialize_with = "in_order")]
+    pub server_by_phase: Vec<(&'static str, PhaseCost)>,
     pub server_rss_peak_mib_server: Option<f64>,
     pub server_rss_peak_mib_postgres: Option<f64>,
     pub store_wal_mib: Option<f64>,
@@ -103,11 +104,17 @@ pub struct Verdicts {
     pub rejected: u32,
 }
 
-/// Processor time of one phase.
+/// What the server used in one phase, and its greatest memory up to the phase's end.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct PhaseCost {
-    pub server: u64,
-    pub postgres: u64,
+    pub server_cpu_ms: u64,
+    pub postgres_cpu_ms: u64,
+    pub server_rss_peak_mib: f64,
+    pub postgres_rss_peak_mib: f64,
+}
+
+fn in_order<S: Serializer>(phases: &[(&'static str, PhaseCost)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(phases.iter().copied())
 }
 
 /// Runs the storm until it ends, or `interrupted` does.
@@ -139,12 +146,12 @@ pub async fn run(options: &Options, interrupted: impl Future<Output = ()>) -> an
 struct Meter<'s> {
     server: Option<&'s ServerProcess>,
     last: Cost,
-    phases: BTreeMap<&'static str, PhaseCost>,
+    phases: Vec<(&'static str, PhaseCost)>,
 }
 
 impl<'s> Meter<'s> {
     fn new(server: Option<&'s ServerProcess>) -> Self {
-        Self { server, last: server.map(ServerProcess::cost).unwrap_or_default(), phases: BTreeMap::new() }
+        Self { server, last: server.map(ServerProcess::cost).unwrap_or_default(), phases: Vec::new() }
     }
 
     /// Ends a phase.
@@ -152,9 +159,16 @@ impl<'s> Meter<'s> {
         let Some(server) = self.server else { return };
         let now = server.cost();
         let used = now.since(self.last);
-        self.phases.insert(name, PhaseCost { server: used.server_cpu_ms, postgres: used.postgres_cpu_ms });
         self.last = now;
-        server.memory_peak().sample();
+        let memory = server.memory_peak();
+        memory.sample();
+        let cost = PhaseCost {
+            server_cpu_ms: used.server_cpu_ms,
+            postgres_cpu_ms: used.postgres_cpu_ms,
+            server_rss_peak_mib: round(memory.server_mib()),
+            postgres_rss_peak_mib: round(memory.postgres_mib()),
+        };
+        self.phases.push((name, cost));
     }
 }
 
@@ -231,7 +245,7 @@ async fn measure(
         bytes_up_per_phone: storm.up().mean,
         bytes_down_per_phone: storm.down().mean,
         idle_bytes: UpDown { up: idle.up().median, down: idle.down().median },
-        server_cpu_ms: server.map(|_| meter.phases.values().map(|phase| phase.server + phase.postgres).sum()),
+        server_cpu_ms: server.map(|_| meter.phases.iter().map(|(_, cost)| cost.server_cpu_ms + cost.postgres_cpu_ms).sum()),
         server_rss_peak_mib: memory.map(|peak| round(peak.together_mib())),
         store_mib: on_disk.map(|(all, _)| round(all)),
         edits: findings.edits,
@@ -255,7 +269,7 @@ async fn measure(
         drafts: held.iter().map(|held| held.drafts).sum(),
         unsent: idle.unsent(),
         retries: first.retries() + storm.retries() + settle.retries() + idle.retries(),
-        server_cpu_ms_by_phase: server.map(|_| meter.phases),
+        server_by_phase: meter.phases,
         server_rss_peak_mib_server: memory.map(|peak| round(peak.server_mib())),
         server_rss_peak_mib_postgres: memory.map(|peak| round(peak.postgres_mib())),
         store_wal_mib: on_disk.map(|(_, wal)| round(wal)),
