@@ -291,7 +291,7 @@ impl Answer {
                         self.reader.push(&inflated);
                     }
                 }
-                while let Some(item) = self.reader.next()? {
+                while let Some(item) = self.reader.next_item()? {
                     self.items.push_back(item);
                 }
             }

@@ -187,7 +187,7 @@ impl EmbeddedPostgres {
         let cluster = data_dir.join("postgres");
         // Before the lock: whose folder it is explains a refusal better than a file that cannot be opened.
         let account = Account::choose(&cluster)?;
-        let lock = lock(&data_dir)?;
+        let lock = lock_soon(&data_dir)?;
         let binaries = Binaries::find(bin_dir, major_version(&cluster))?;
         let log = data_dir.join("postgres.log");
         if fs::metadata(&log).is_ok_and(|log| log.len() > LOG_BYTES_MAX) {
@@ -266,6 +266,20 @@ fn percent_encoded(path: &Path) -> String {
         }
         out
     })
+}
+
+/// How long a server that was just killed may take to let go of its folder.
+const LOCK_WAIT_MAX: Duration = Duration::from_secs(3);
+
+/// Takes the data folder for this process; waits a moment for one whose server is being killed right now, as `kill -9 …; lianka serve` finds it.
+fn lock_soon(data_dir: &Path) -> Result<File, EmbeddedPostgresError> {
+    let began = Instant::now();
+    loop {
+        match lock(data_dir) {
+            Err(EmbeddedPostgresError::InUse { .. }) if began.elapsed() < LOCK_WAIT_MAX => thread::sleep(POLL_INTERVAL),
+            taken => return taken,
+        }
+    }
 }
 
 /// Takes the data folder for this process.

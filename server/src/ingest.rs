@@ -137,7 +137,7 @@ pub fn read(body: &[u8], packing: Packing, encoding: Encoding) -> Result<SyncReq
     reader.push(&body);
     let (mut hello, mut changes) = (None, Vec::new());
     loop {
-        let item = match reader.next().map_err(|error| unreadable(&error))? {
+        let item = match reader.next_item().map_err(|error| unreadable(&error))? {
             None => reader.finish().map_err(|error| unreadable(&error))?,
             item => item,
         };

@@ -320,12 +320,11 @@ impl Batch<'_> {
         let hold = match grid.map(|grid| grids.check(author, grid)) {
             _ if follows.is_some() => follows,
             Some(Standing::Works) if author.wiped => Some(DEVICE_WIPED),
-            Some(Standing::Works) => None,
             Some(Standing::Worked) => Some(GRID_LOST),
             Some(Standing::Never) => return Ruling::Refused(Refusal::NotYourGrid),
             None if !change.deps.is_empty() => return Ruling::Refused(Refusal::DependencyMissing),
-            // A creation that names no grid is told by MERGE what it lacks.
-            None => None,
+            // Theirs; or a creation that names no grid, which MERGE tells what it lacks.
+            Some(Standing::Works) | None => None,
         };
         if let Some(reason) = hold {
             self.held_before.insert((record, change.hash), reason);

@@ -26,6 +26,7 @@ pub struct Projection<'p> {
 }
 
 /// Which rows beside the record's own may differ from what is stored.
+#[expect(clippy::struct_excessive_bools, reason = "a set of tables, not a state")]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Touched {
     pub contacts: bool,
@@ -161,7 +162,9 @@ fn conflict_write(row: &ConflictRow, state: &RegisterState) -> Option<ConflictWr
 /// Projects the records and writes their rows.
 pub async fn write(tx: &mut PgConnection, street: &StreetCode, projections: &[Projection<'_>]) -> sqlx::Result<()> {
     let mut rows = Rows::default();
-    projections.iter().for_each(|projection| rows.add(projection));
+    for projection in projections {
+        rows.add(projection);
+    }
     rows.write(tx, street).await
 }
 

@@ -36,8 +36,10 @@ const CHUNK_BYTES: usize = 32 * 1024;
 const CHUNKS_WAITING: usize = 4;
 /// Documents, or log entries, read at once.
 const PAGE: i64 = 400;
-/// Level 3 is where a roll of cards stops shrinking for its price; see docs/performance.md.
+/// Level 3 is where a roll of cards stops shrinking for its price.
 const ZSTD_LEVEL: i32 = 3;
+/// Window of 512 KiB, as a power of two: cards resemble their neighbours, and forty downloads at once must not cost the megabytes of a wider one.
+const ZSTD_WINDOW_LOG: u32 = 19;
 
 /// How the response is written.
 #[derive(Clone, Copy, Debug)]
@@ -120,7 +122,7 @@ async fn stream(app: &App, response: Response, plan: Plan, mut sink: Sink) -> Re
     let Response { street, author, outcomes, pull, form, .. } = response;
     let refused: HashSet<Uuid> = outcomes.iter().filter(|outcome| needs_rebase(outcome)).map(|outcome| outcome.record.0).collect();
     for (index, outcome) in outcomes.into_iter().enumerate() {
-        sink.send(&ResponseItem::Verdict(verdict(index, outcome, form.lang))).await?;
+        sink.send(&ResponseItem::Verdict(verdict(index, &outcome, form.lang))).await?;
     }
     let end = |cursor| ResponseItem::End { cursor, head: plan.head as u64, server_time: app.clock.now() };
     if author.wiped {
@@ -161,7 +163,7 @@ fn needs_rebase(outcome: &Outcome) -> bool {
     outcome.refusal.as_ref().is_some_and(|refusal| !refusal.retryable())
 }
 
-fn verdict(index: usize, outcome: Outcome, lang: Lang) -> Verdict {
+fn verdict(index: usize, outcome: &Outcome, lang: Lang) -> Verdict {
     let refusal = outcome.refusal.as_ref();
     Verdict {
         index: index as u32,
@@ -366,7 +368,7 @@ struct Sink {
 enum Packer {
     Identity(Vec<u8>),
     Zstd(Box<zstd::stream::write::Encoder<'static, Vec<u8>>>),
-    Gzip(flate2::write::GzEncoder<Vec<u8>>),
+    Gzip(Box<flate2::write::GzEncoder<Vec<u8>>>),
 }
 
 impl Packer {
@@ -391,8 +393,12 @@ impl Sink {
     fn new(form: Form, sender: mpsc::Sender<Result<Bytes, std::io::Error>>) -> std::io::Result<Self> {
         let packer = match form.packing {
             Packing::Identity => Packer::Identity(Vec::new()),
-            Packing::Zstd => Packer::Zstd(Box::new(zstd::stream::write::Encoder::new(Vec::new(), ZSTD_LEVEL)?)),
-            Packing::Gzip => Packer::Gzip(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default())),
+            Packing::Zstd => {
+                let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), ZSTD_LEVEL)?;
+                encoder.window_log(ZSTD_WINDOW_LOG)?;
+                Packer::Zstd(Box::new(encoder))
+            }
+            Packing::Gzip => Packer::Gzip(Box::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default()))),
         };
         Ok(Self { encoding: form.encoding, packer, scratch: Vec::new(), since_checkpoint: 0, sender })
     }

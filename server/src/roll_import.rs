@@ -184,10 +184,8 @@ async fn remember(
     // Sensitive personal data needs the person's consent, so a sheet's column of it is not even kept as raw cells.
     let sensitive: HashSet<&str> =
         plan.columns.iter().filter(|column| column.target == ColumnTarget::Sensitive).map(|column| column.heading.as_str()).collect();
-    let kept = |row: &RollRow| {
-        serde_json::Value::from_iter(
-            row.cells.iter().filter(|(heading, _)| !sensitive.contains(heading.as_str())).map(|cell| serde_json::json!(cell)),
-        )
+    let kept = |row: &RollRow| -> serde_json::Value {
+        row.cells.iter().filter(|(heading, _)| !sensitive.contains(heading.as_str())).map(|cell| serde_json::json!(cell)).collect()
     };
     let fresh: Vec<_> = plan
         .rows
@@ -255,7 +253,7 @@ async fn push(
         let actor = Actor::new(author.device, 1);
         let at = DeviceTime::from_unix_ms(now.unix_ms());
         let changes = tokio::task::spawn_blocking(move || {
-            cards.into_iter().map(|(record, edits)| Ok(created(record, actor, at, &edits)?)).collect::<Result<Vec<_>, ApiError>>()
+            cards.into_iter().map(|(record, edits)| created(record, actor, at, &edits)).collect::<Result<Vec<_>, ApiError>>()
         });
         let changes = changes.await.map_err(ApiError::internal)??;
         let outcomes = app.queues.push(street, Push { author: author.clone(), changes }).await?;

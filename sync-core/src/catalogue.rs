@@ -48,7 +48,7 @@ impl Kind {
     }
 
     /// The field that `key` belongs to, with the key's variable parts.
-    pub fn field<'k>(self, key: &'k str) -> Option<(&'static Field, Key<'k>)> {
+    pub fn field(self, key: &str) -> Option<(&'static Field, Key<'_>)> {
         let key = Key::parse(key)?;
         self.fields().iter().find(|field| field.matches(&key)).map(|field| (field, key))
     }
@@ -170,8 +170,9 @@ impl Field {
     /// Whether `key` is one of this field's keys.
     fn matches(&self, key: &Key<'_>) -> bool {
         match (self.shape, key) {
-            (Shape::Register, Key::Plain(name)) => *name == self.name,
-            (Shape::SetMember | Shape::SetOfDays | Shape::Custom, Key::Member { name, .. }) => *name == self.name,
+            (Shape::Register, Key::Plain(name)) | (Shape::SetMember | Shape::SetOfDays | Shape::Custom, Key::Member { name, .. }) => {
+                *name == self.name
+            }
             (Shape::Entry { list }, Key::Entry { list: key_list, field, .. }) => *key_list == list && *field == self.name,
             _ => false,
         }

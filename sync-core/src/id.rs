@@ -15,7 +15,7 @@ macro_rules! uuid_newtype {
         pub struct $name(pub Uuid);
 
         impl $name {
-            /// A UUIDv7 from milliseconds since 1970 and ten bytes of entropy.
+            /// A version 7 UUID from milliseconds since 1970 and ten bytes of entropy.
             pub fn new_v7(unix_ms: u64, entropy: [u8; 10]) -> Self {
                 Self(uuid::Builder::from_unix_timestamp_millis(unix_ms, &entropy).into_uuid())
             }

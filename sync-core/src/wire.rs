@@ -463,7 +463,7 @@ impl ItemReader {
     }
 
     /// The next complete item; `None` where more bytes are needed.
-    pub fn next<T: StreamItem>(&mut self) -> Result<Option<T>, WireError> {
+    pub fn next_item<T: StreamItem>(&mut self) -> Result<Option<T>, WireError> {
         loop {
             let index = self.index;
             let pending = &self.buffer[self.start..];
@@ -493,7 +493,7 @@ impl ItemReader {
         if self.encoding == Encoding::Ndjson && self.start < self.buffer.len() {
             self.push(b"\n");
         }
-        match self.next()? {
+        match self.next_item()? {
             None if self.start < self.buffer.len() => {
                 Err(WireError::Syntax { index: self.index, reason: "the stream ends inside an item".into() })
             }

@@ -137,7 +137,7 @@ fn over_the_wire(items: &[RequestItem]) -> Vec<RequestItem> {
     }
     let mut reader = ItemReader::new(Encoding::CborSeq);
     reader.push(&bytes);
-    std::iter::from_fn(|| reader.next().unwrap()).collect()
+    std::iter::from_fn(|| reader.next_item().unwrap()).collect()
 }
 
 fn over_the_wire_back(items: &[ResponseItem]) -> Vec<ResponseItem> {
@@ -147,7 +147,7 @@ fn over_the_wire_back(items: &[ResponseItem]) -> Vec<ResponseItem> {
     }
     let mut reader = ItemReader::new(Encoding::CborSeq);
     reader.push(&bytes);
-    std::iter::from_fn(|| reader.next().unwrap()).collect()
+    std::iter::from_fn(|| reader.next_item().unwrap()).collect()
 }
 
 /// Everybody synchronises until nobody has anything more; then all hold the same.

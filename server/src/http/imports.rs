@@ -5,7 +5,6 @@ use axum::{
     extract::{Request, State},
 };
 use serde::Deserialize;
-use utoipa::IntoParams;
 
 use super::extract::Query;
 use crate::{
@@ -18,7 +17,7 @@ use crate::{
 };
 
 /// How to import.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct ImportQuery {

@@ -14,7 +14,7 @@ use lianka_sync_core::{
 };
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::extract::{Page, PageQuery, Paging, Path, Query};
@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Which cards to list.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct CardsQuery {

@@ -134,11 +134,17 @@ fn numbers_out_of_range() {
     refused(&forged(|c| c.ops[1].pred = (1..=65).map(id).collect()), "change_too_large");
 }
 
+/// A document of a client that does not keep to flat records.
+fn foreign(actor: &[u8]) -> automerge::AutoCommit {
+    let encoding = automerge::TextEncoding::UnicodeCodePoint;
+    automerge::AutoCommit::new_with_encoding(encoding).with_actor(automerge::ActorId::from(actor))
+}
+
 #[test]
 fn objects_other_than_the_note() {
-    use automerge::{ActorId, AutoCommit, ObjType, ROOT, transaction::Transactable};
+    use automerge::{ObjType, ROOT, transaction::Transactable};
     for (object, code) in [(ObjType::Map, "nested_object"), (ObjType::List, "nested_object")] {
-        let mut doc = AutoCommit::new().with_actor(ActorId::from(&actor().as_bytes()[..]));
+        let mut doc = foreign(actor().as_bytes());
         doc.put_object(ROOT, "contacts", object).unwrap();
         refused(doc.get_last_local_change().unwrap().raw_bytes(), code);
     }
@@ -149,14 +155,14 @@ fn objects_other_than_the_note() {
         automerge::ScalarValue::Timestamp(1),
         vec![1_u8].into(),
     ] {
-        let mut doc = AutoCommit::new().with_actor(ActorId::from(&actor().as_bytes()[..]));
+        let mut doc = foreign(actor().as_bytes());
         doc.put(ROOT, "sign_name", value).unwrap();
         refused(doc.get_last_local_change().unwrap().raw_bytes(), "wrong_type");
     }
-    let mut doc = AutoCommit::new().with_actor(ActorId::from(&[1_u8, 2, 3][..]));
+    let mut doc = foreign(&[1, 2, 3]);
     doc.put(ROOT, "sign_name", "x").unwrap();
     refused(doc.get_last_local_change().unwrap().raw_bytes(), "bad_actor");
-    let mut doc = AutoCommit::new().with_actor(ActorId::from(&actor().as_bytes()[..]));
+    let mut doc = foreign(actor().as_bytes());
     doc.put(ROOT, "n", automerge::ScalarValue::counter(1)).unwrap();
     doc.commit();
     doc.increment(ROOT, "n", 1).unwrap();

@@ -56,9 +56,7 @@ fn push(target: &mut Target, change: &Change) -> Result<Merged, Refusal> {
     let street = street();
     let device = change.actor.device();
     let context = Context { device, ..context(&street, 0) };
-    if change.edits_text() && target.state.is_some() && target.document.is_none() {
-        panic!("the caller loads the document first");
-    }
+    assert!(!change.edits_text() || target.state.is_none() || target.document.is_some(), "the caller loads the document first");
     merge(target, change, &context)
 }
 
@@ -307,8 +305,8 @@ fn deliver(changes: &[Change], picks: &[Index]) -> Target {
         let first = picks.next().unwrap().index(waiting.len());
         let delivered = (0..waiting.len()).map(|offset| (first + offset) % waiting.len()).find(|at| {
             let change = waiting[*at];
-            if change.edits_text() && target.state.is_some() && target.document.is_none() {
-                target.document = Some(NoteDocument::load(&concatenated(changes, target.state.as_ref().unwrap())).unwrap());
+            if let (true, Some(state), None) = (change.edits_text(), &target.state, &target.document) {
+                target.document = Some(NoteDocument::load(&concatenated(changes, state)).unwrap());
             }
             match push(&mut target, change) {
                 Ok(Merged::Accepted) => true,

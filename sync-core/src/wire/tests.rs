@@ -62,7 +62,9 @@ const RESPONSE_CBOR: &str = include_str!("fixtures/response.cbor-seq.hex");
 
 fn write<T: StreamItem>(encoding: Encoding, items: &[T]) -> Vec<u8> {
     let mut out = Vec::new();
-    items.iter().for_each(|item| encoding.write(item, &mut out));
+    for item in items {
+        encoding.write(item, &mut out);
+    }
     out
 }
 
@@ -71,7 +73,7 @@ fn read<T: StreamItem>(encoding: Encoding, pieces: &[&[u8]]) -> Result<Vec<T>, W
     let mut items = Vec::new();
     for piece in pieces {
         reader.push(piece);
-        while let Some(item) = reader.next()? {
+        while let Some(item) = reader.next_item()? {
             items.push(item);
         }
     }

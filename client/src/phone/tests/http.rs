@@ -124,7 +124,7 @@ async fn respond(stream: &mut TcpStream, status: u16, headers: &str, body: &[u8]
 fn read_items<T: StreamItem>(bytes: &[u8]) -> Vec<T> {
     let mut reader = ItemReader::new(Encoding::CborSeq);
     reader.push(bytes);
-    std::iter::from_fn(|| reader.next().unwrap()).collect()
+    std::iter::from_fn(|| reader.next_item().unwrap()).collect()
 }
 
 fn problem(code: &str) -> String {
