@@ -52,7 +52,9 @@ fn files(extensions: &[&str]) -> Vec<(String, String)> {
     let root = root();
     let mut found: Vec<_> =
         fs::read_dir(&root).expect("the root").flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
-    FOLDERS.iter().for_each(|folder| walk(&root.join(folder), &mut found));
+    for folder in FOLDERS {
+        walk(&root.join(folder), &mut found);
+    }
     found.sort();
     let fits = |path: &PathBuf| path.extension().is_some_and(|extension| extensions.iter().any(|wanted| extension == *wanted));
     found
@@ -305,7 +307,7 @@ fn links_lead_somewhere() {
     for (name, text) in files(&["rs", "sql", "sh", "toml"]).into_iter().filter(|(name, _)| name != THIS) {
         for (at, _) in text.match_indices("docs/") {
             let path: String = text[at..].chars().take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.')).collect();
-            if path.ends_with(".md") && !text[..at].ends_with('/') && !root().join(&path).exists() {
+            if path.strip_suffix(".md").is_some() && !text[..at].ends_with('/') && !root().join(&path).exists() {
                 problems.push(format!("{name}: {path}"));
             }
         }
@@ -386,10 +388,8 @@ fn the_protocol_prints_what_the_code_says() {
 
 fn table(heads: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
-    let mut text = line(heads.iter().map(|head| (*head).to_owned()).collect());
-    text.push_str(&format!("|{}\n", "---|".repeat(heads.len())));
-    rows.into_iter().for_each(|row| text.push_str(&line(row)));
-    text
+    let head = line(heads.iter().map(|head| (*head).to_owned()).collect());
+    head + "|" + &"---|".repeat(heads.len()) + "\n" + &rows.into_iter().map(line).collect::<String>()
 }
 
 fn field_table(kind: Kind) -> String {
