@@ -19,6 +19,7 @@ use lianka_tests::{TestApp, program};
 use serde_json::{Value, json};
 
 use crate::sync::phone::{Form, HOME, Office, Phone, STORE, items, put, text};
+use crate::sync::pull::big_fields;
 
 /// A phone with a day's work: cards, edits of them, and a note.
 async fn a_day(office: &Office) -> Phone {
@@ -170,8 +171,8 @@ async fn a_download_cut_by_the_server_or_the_store_has_no_end_and_goes_on_from_i
     let office = Office::open().await;
     let mut desk = office.desk("reviewer", "reviewer").await;
     desk.form = Form::DENSE;
-    for n in 0..900 {
-        desk.create("A1", &[put("sign_name", &format!("店{n}")), Edit::Note { text: "积水".repeat(400) }]);
+    for _ in 0..900 {
+        desk.create("A1", &big_fields());
     }
     assert_eq!(desk.sync().await.codes().len(), 900);
     let mut phone = office.secretary("wang.fang", &["A1"]).await;
@@ -279,7 +280,8 @@ fn a_server_killed_at_any_moment_of_a_push_keeps_what_it_acknowledged() {
             let record = lianka_sync_core::id::RecordId::new_v7(1_795_248_000_000 + round, [n; 10]);
             let item =
                 json!({ "type": "change", "record": record, "kind": "shop_card", "generation": 1, "bytes": STANDARD.encode(change.bytes) });
-            changes.push_str(&format!("{item}\n"));
+            changes.push_str(&item.to_string());
+            changes.push('\n');
         }
         all.push_str(&changes);
         let hello = json!({ "type": "hello", "cursor": null, "client": "crash/1", "pull": false });

@@ -2,6 +2,6 @@
 
 pub mod phone;
 mod properties;
-mod pull;
+pub mod pull;
 mod refusals;
 mod verdicts;

@@ -1,6 +1,6 @@
 //! What holds whatever was edited, in whatever order it arrives, however it is cut into requests. One database, a street for each case.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use lianka_server::{project, refresh};
 use lianka_sync_core::{

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures::StreamExt;
 use lianka_server::{ingest::Packing, refresh};
 use lianka_sync_core::{
     catalogue::Kind,
@@ -142,6 +143,11 @@ async fn big_roll(office: &Office) -> Phone {
     desk
 }
 
+/// Edits that make a card a few kilobytes long.
+pub fn big_fields() -> Vec<Edit> {
+    (0..2).map(|n| put(&format!("custom/栏{n}"), &"长".repeat(400))).collect()
+}
+
 #[tokio::test]
 async fn a_cut_download_resumes_at_its_last_checkpoint() {
     let office = Office::open().await;
@@ -194,6 +200,37 @@ async fn a_grid_lost_in_the_middle_of_a_download_is_left() {
     office.assign(HOME, "wang.fang", &["A2", "A3"]).await;
     phone.sync().await;
     assert_eq!(phone.records.keys().copied().collect::<Vec<_>>(), [kept, gained], "nothing stays of a grid that is not theirs");
+}
+
+#[tokio::test]
+async fn a_card_that_leaves_while_it_is_downloaded_does_not_stay() {
+    let office = Office::open().await;
+    let mut desk = office.desk("reviewer", "reviewer").await;
+    desk.form = Form::DENSE;
+    let cards: Vec<_> = (0..900).map(|_| desk.create("A1", &big_fields())).collect();
+    desk.sync().await;
+    let mut phone = office.secretary("wang.fang", &["A1"]).await;
+    let response = phone.send(&[], phone.body(&[phone.hello(true)])).await;
+    let mut stream = response.into_body().into_data_stream();
+    let mut body = stream.next().await.expect("a piece").expect("no error").to_vec();
+    // The first card has come and leaves. Those that have not come are edited after that, so that they stand beyond it in the log.
+    desk.edit(cards[0], &[put("grid", "A3")]);
+    for card in &cards[450..] {
+        desk.edit(*card, &[put("unit", "201")]);
+    }
+    desk.sync().await;
+    while let Some(piece) = stream.next().await {
+        body.extend_from_slice(&piece.expect("no error"));
+    }
+    let came = items(Encoding::Ndjson, &body);
+    let moved = came.iter().position(|item| matches!(item, ResponseItem::Snapshot { seq: 901.., .. })).expect("edited ones come last");
+    let checkpoint = came.iter().rposition(|item| matches!(item, ResponseItem::Checkpoint { .. })).expect("a checkpoint");
+    assert!(checkpoint > moved);
+    phone.take_in(&came[..=checkpoint]);
+    assert!(phone.records.contains_key(&cards[0]));
+    assert_eq!(phone.sync().await.leaves(), [cards[0]]);
+    assert_eq!(phone.records.len(), 899);
+    assert!(phone.sync().await.items.len() == 1);
 }
 
 #[tokio::test]
