@@ -307,7 +307,9 @@ impl Phone {
     /// Items as a request body in this phone's form.
     pub fn body(&self, items: &[RequestItem]) -> Vec<u8> {
         let mut body = Vec::new();
-        items.iter().for_each(|item| self.form.encoding.write(item, &mut body));
+        for item in items {
+            self.form.encoding.write(item, &mut body);
+        }
         packed(self.form.up, &body)
     }
 
@@ -400,7 +402,7 @@ pub fn unpacked(packing: Option<&str>, body: &[u8]) -> Vec<u8> {
 pub fn items(encoding: Encoding, body: &[u8]) -> Vec<ResponseItem> {
     let mut reader = ItemReader::new(encoding);
     reader.push(body);
-    std::iter::from_fn(|| reader.next().expect("an item of the protocol")).collect()
+    std::iter::from_fn(|| reader.next_item().expect("an item of the protocol")).collect()
 }
 
 /// An answer of the sync route.
