@@ -7,7 +7,6 @@ use std::{ops::Deref, sync::Arc};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
-use uuid::Uuid;
 
 use crate::{
     auth::Auth,
@@ -28,8 +27,6 @@ pub struct Parts {
     pub entropy: Entropy,
     pub config: Arc<ServeConfig>,
     pub auth: Auth,
-    /// Which history the store holds; a new one is taken while no server runs.
-    pub store_epoch: Uuid,
     pub queues: StreetQueues,
     /// Cancelled when the server begins to stop: endless streams and background passes end by themselves.
     pub stopping: CancellationToken,
@@ -62,9 +59,8 @@ impl App {
             ),
             ClusterNote::First | ClusterNote::Same => {}
         }
-        let store_epoch = deployment::store_epoch(&pool).await?;
         let queues = StreetQueues::new(pool.clone(), clock.clone(), entropy.clone());
         let stopping = CancellationToken::new();
-        Ok(Self(Arc::new(Parts { pool, clock, entropy, config, auth: Auth::new(), store_epoch, queues, stopping })))
+        Ok(Self(Arc::new(Parts { pool, clock, entropy, config, auth: Auth::new(), queues, stopping })))
     }
 }

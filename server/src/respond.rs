@@ -10,7 +10,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use lianka_sync_core::{
     cursor::{self, Cursor, Position, Pull, Received, WHOLE_STREET},
-    id::{DeviceId, RecordId, StreetCode},
+    id::{DeviceId, StreetCode},
     lang::Lang,
     limits,
     wire::{Encoding, ResponseItem, Verdict, VerdictStatus},
@@ -34,8 +34,10 @@ use crate::{
 const CHUNK_BYTES: usize = 32 * 1024;
 /// Chunks that may wait for a slow phone.
 const CHUNKS_WAITING: usize = 4;
-/// Documents, or log entries, read at once.
+/// Documents read at once.
 const PAGE: i64 = 400;
+/// Log entries read at once: most are a field or two.
+const LOG_PAGE: i64 = 1_000;
 /// Level 3 is where a roll of cards stops shrinking for its price.
 const ZSTD_LEVEL: i32 = 3;
 /// Window of 512 KiB, as a power of two: cards resemble their neighbours, and forty downloads at once must not cost the megabytes of a wider one.
@@ -108,7 +110,7 @@ async fn plan(app: &App, response: &Response) -> Result<Plan, ApiError> {
     if response.author.role.sees_whole_street() {
         scope.epoch = WHOLE_STREET;
     }
-    let epoch = app.store_epoch;
+    let (epoch, head) = (head.store_epoch, head.seq);
     let pull = if response.pull {
         let position = Position { store_epoch: epoch, street: &response.street, head: head as u64, scope_epoch: scope.epoch };
         cursor::plan(response.cursor.as_deref(), &position)
@@ -314,7 +316,7 @@ impl Answer<'_> {
             advances.into_iter().partition(|advance| advance.arrived || advance.foreign > limits::TAIL_CHANGES_MAX as i64);
         let ids = |advances: Vec<records::Advance>| advances.into_iter().map(|advance| advance.record.0).collect::<Vec<_>>();
         self.snapshots(&ids(whole)).await?;
-        self.log(&ids(tail), after).await
+        self.log(&ids(tail).into_iter().collect(), after).await
     }
 
     async fn gained(&mut self, grids: &[String]) -> Result<(), StreamError> {
@@ -335,16 +337,20 @@ impl Answer<'_> {
     }
 
     /// Changes of these records in log order, so that a checkpoint between them is true.
-    async fn log(&mut self, records: &[Uuid], after: i64) -> Result<(), StreamError> {
+    async fn log(&mut self, records: &HashSet<Uuid>, after: i64) -> Result<(), StreamError> {
         let mut after = after;
         while !records.is_empty() {
             let mut conn = self.conn().await?;
-            let changes = records::changes(&mut conn, self.street, records, self.device, after, self.head, PAGE).await?;
+            let grids = self.grids.as_deref();
+            let changes = records::changes(&mut conn, self.street, grids, self.device, after, self.head, LOG_PAGE).await?;
             drop(conn);
-            let full = changes.len() as i64 == PAGE;
+            let full = changes.len() as i64 == LOG_PAGE;
             for change in changes {
                 after = change.seq;
-                let (record, generation) = (RecordId(change.record.0), change.generation as u32);
+                let (record, generation) = (change.record, change.generation as u32);
+                if !records.contains(&record.0) {
+                    continue;
+                }
                 self.sink.send(&ResponseItem::Change { record, generation, seq: change.seq as u64, bytes: change.bytes }).await?;
                 self.checkpoint(after, false).await?;
             }

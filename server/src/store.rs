@@ -39,6 +39,8 @@ pub async fn connect(options: PgConnectOptions, connections_max: u32) -> Result<
         ("statement_timeout", STATEMENT_TIMEOUT),
         ("lock_timeout", LOCK_TIMEOUT),
         ("idle_in_transaction_session_timeout", IDLE_TRANSACTION_TIMEOUT),
+        // Filters that are null and lists of one or a thousand want plans of their own; a plan for all of them costs a storm seconds.
+        ("plan_cache_mode", "force_custom_plan"),
     ]);
     PgPoolOptions::new()
         .max_connections(connections_max)

@@ -8,6 +8,8 @@ pub const CHANGE_BYTES_MAX: usize = 64 * 1024;
 pub const CHANGE_OPS_MAX: usize = 5_000;
 /// Dependencies named by one change.
 pub const CHANGE_DEPS_MAX: usize = 64;
+/// Heads that a record may have: the next change of anybody names them all, so they must stay below [`CHANGE_DEPS_MAX`].
+pub const RECORD_HEADS_MAX: usize = 48;
 /// Actors named by one change, its author included.
 pub const CHANGE_ACTORS_MAX: usize = 64;
 /// Predecessors named by one operation.
@@ -35,7 +37,7 @@ pub const RECORD_BYTES_MAX: u64 = 2 * 1024 * 1024;
 /// Actors in the history of one generation of a record.
 pub const RECORD_ACTORS_MAX: usize = 2_000;
 /// Distinct keys a record may hold, deleted ones included.
-pub const RECORD_KEYS_MAX: usize = 1_000;
+pub const RECORD_KEYS_MAX: usize = 5_000;
 /// Concurrent values one register may hold.
 pub const REGISTER_VALUES_MAX: usize = 64;
 /// Operations one register remembers as overwritten.
@@ -59,6 +61,7 @@ pub const TAIL_CHANGES_MAX: usize = 32;
 const _: () = assert!(CHANGE_OPS_MAX >= 2 * NOTE_CHARS_MAX + 100, "replacing a whole note fits one change");
 const _: () = assert!(CHANGE_BYTES_MAX * 4 / 3 + 1024 < ITEM_BYTES_MAX, "a change fits an item in base64");
 const _: () = assert!(RECORD_BYTES_MAX as usize * 4 / 3 + 1024 < ITEM_BYTES_MAX, "a snapshot fits an item in base64");
+const _: () = assert!(RECORD_HEADS_MAX < CHANGE_DEPS_MAX, "a change can name every head");
 const _: () = assert!(ITEM_BYTES_MAX < SYNC_INFLATED_BYTES_MAX, "an item fits a request");
 const _: () = assert!(SYNC_BODY_BYTES_MAX <= SYNC_INFLATED_BYTES_MAX, "a body as sent is never larger than inflated");
 const _: () = assert!(OP_COUNTER_MAX < u32::MAX as u64, "Automerge's counters are 32 bits");

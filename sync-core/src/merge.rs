@@ -381,6 +381,8 @@ pub enum Refusal {
         /// The key, or `note`.
         key: String,
     },
+    /// So many changes stand side by side unseen by each other that one more would keep everybody from naming them all; the phone rebases.
+    TooManyHeads,
     /// The record is full; the office compacts it.
     RecordFull,
     /// The record's document could not be loaded just now.
@@ -413,6 +415,7 @@ impl Refusal {
             Self::SequenceGap => "sequence_gap",
             Self::BadStartOp => "bad_start_op",
             Self::BadPredecessor { .. } => "bad_predecessor",
+            Self::TooManyHeads => "too_many_heads",
             Self::RecordFull => "record_full",
             Self::DocumentUnavailable => "document_unavailable",
             Self::NotYourGrid => "not_your_grid",
@@ -456,6 +459,7 @@ impl Refusal {
         "sequence_gap",
         "bad_start_op",
         "bad_predecessor",
+        "too_many_heads",
         "record_full",
         "document_unavailable",
         "not_your_grid",
@@ -494,6 +498,7 @@ impl Refusal {
             Self::SequenceGap => ("此前的修改尚未到达，请按顺序重发", "earlier changes of this device have not arrived; send them first"),
             Self::BadStartOp => ("操作计数不正确，请重做", "the operation counter is wrong; rebase"),
             Self::BadPredecessor { .. } => ("所替换的旧值不存在，请重做", "it replaces a value that it has not seen; rebase"),
+            Self::TooManyHeads => ("同时并行的修改过多，请重做", "too many changes stand side by side; rebase"),
             Self::RecordFull => ("记录历史已满，请联系街道办公室", "the record's history is full; ask the office to compact it"),
             Self::DocumentUnavailable => ("记录暂不可用，请稍后重发", "the record is not available just now; send again later"),
             Self::NotYourGrid => ("该记录不在您的网格内", "the record is not in one of your grids"),
@@ -677,6 +682,10 @@ fn extend(state: &RegisterState, document: Option<&NoteDocument>, change: &Chang
         return Err(Refusal::SequenceGap);
     }
     let deps = change.deps.iter().map(|hash| state.index_of(*hash).ok_or(Refusal::DependencyMissing)).collect::<Result<Vec<_>, _>>()?;
+    let left_standing = state.heads.iter().filter(|head| !deps.contains(head)).count();
+    if left_standing >= limits::RECORD_HEADS_MAX {
+        return Err(Refusal::TooManyHeads);
+    }
     let seen = Seen::of(state, &deps);
     if last.is_some_and(|at| !seen.contains(at)) {
         return Err(Refusal::ActorForked);

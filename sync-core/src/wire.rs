@@ -186,7 +186,7 @@ struct Item {
     #[serde(skip_serializing_if = "Option::is_none")]
     record: Option<RecordId>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    kind: Option<Kind>,
+    kind: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     grid: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -246,6 +246,14 @@ pub enum WireError {
         /// What it said.
         name: String,
     },
+    /// A kind of record that this side does not know.
+    #[error("item {index} names the unknown kind `{name}`")]
+    UnknownKind {
+        /// Position in the stream, from 0.
+        index: usize,
+        /// What it said.
+        name: String,
+    },
     /// An item longer than [`limits::ITEM_BYTES_MAX`].
     #[error("item {index} is longer than {} bytes", limits::ITEM_BYTES_MAX)]
     TooLong {
@@ -256,6 +264,10 @@ pub enum WireError {
 
 /// What can be read from, and written to, a stream.
 pub trait StreamItem: Sized + private::Sealed {
+    /// Whether an item of an unknown type, or about a record of an unknown kind, is passed over: an older phone goes on with a newer server. A
+    /// server refuses what it does not know, because passing over a change would lose it.
+    const PASSES_OVER_UNKNOWN: bool;
+
     #[doc(hidden)]
     fn to_wire(&self) -> Flat;
     #[doc(hidden)]
@@ -274,9 +286,18 @@ mod private {
 
 use private::Flat;
 
-/// Names the type only as far as it looks like one: an error never repeats what a person typed.
 fn unknown_type(name: &str, index: usize) -> WireError {
-    WireError::UnknownType { index, name: name.chars().take(40).filter(|c| c.is_ascii_lowercase() || *c == '_').collect() }
+    WireError::UnknownType { index, name: shortened(name) }
+}
+
+fn kind(name: Option<String>, index: usize) -> Result<Kind, WireError> {
+    let name = need(name, "kind", index)?;
+    name.parse().map_err(|_| WireError::UnknownKind { index, name: shortened(&name) })
+}
+
+/// Enough of a foreign word to recognise it by, as far as it looks like one of the protocol: an error never repeats what a person typed.
+fn shortened(text: &str) -> String {
+    text.chars().take(40).filter(|c| c.is_ascii_lowercase() || *c == '_').collect()
 }
 
 fn need<T>(value: Option<T>, key: &'static str, index: usize) -> Result<T, WireError> {
@@ -284,6 +305,8 @@ fn need<T>(value: Option<T>, key: &'static str, index: usize) -> Result<T, WireE
 }
 
 impl StreamItem for RequestItem {
+    const PASSES_OVER_UNKNOWN: bool = false;
+
     fn to_wire(&self) -> Flat {
         Flat(match self.clone() {
             Self::Hello(hello) => {
@@ -292,7 +315,7 @@ impl StreamItem for RequestItem {
             Self::Change(change) => Item {
                 r#type: "change".into(),
                 record: Some(change.record),
-                kind: Some(change.kind),
+                kind: Some(change.kind.as_str().to_owned()),
                 generation: Some(change.generation),
                 bytes: Some(Bytes(change.bytes)),
                 ..Item::default()
@@ -309,7 +332,7 @@ impl StreamItem for RequestItem {
             }),
             "change" => Self::Change(PushedChange {
                 record: need(item.record, "record", index)?,
-                kind: need(item.kind, "kind", index)?,
+                kind: kind(item.kind, index)?,
                 generation: need(item.generation, "generation", index)?,
                 bytes: need(item.bytes, "bytes", index)?.0,
             }),
@@ -320,6 +343,8 @@ impl StreamItem for RequestItem {
 }
 
 impl StreamItem for ResponseItem {
+    const PASSES_OVER_UNKNOWN: bool = true;
+
     fn to_wire(&self) -> Flat {
         let item = |name: &str| Item { r#type: name.into(), ..Item::default() };
         Flat(match self.clone() {
@@ -337,7 +362,7 @@ impl StreamItem for ResponseItem {
             },
             Self::Snapshot { record, kind, grid, generation, seq, bytes } => Item {
                 record: Some(record),
-                kind: Some(kind),
+                kind: Some(kind.as_str().to_owned()),
                 grid: Some(grid),
                 generation: Some(generation),
                 seq: Some(seq),
@@ -373,7 +398,7 @@ impl StreamItem for ResponseItem {
             }),
             "snapshot" => Self::Snapshot {
                 record: record?,
-                kind: need(item.kind, "kind", index)?,
+                kind: kind(item.kind, index)?,
                 grid: need(item.grid, "grid", index)?,
                 generation: need(item.generation, "generation", index)?,
                 seq: need(item.seq, "seq", index)?,
@@ -484,7 +509,10 @@ impl ItemReader {
             }
             let item = parse(self.encoding, bytes).map_err(|reason| WireError::Syntax { index, reason })?;
             self.index += 1;
-            return T::from_wire(Flat(item), index).map(Some);
+            match T::from_wire(Flat(item), index) {
+                Err(WireError::UnknownType { .. } | WireError::UnknownKind { .. }) if T::PASSES_OVER_UNKNOWN => {}
+                item => return item.map(Some),
+            }
         }
     }
 

@@ -27,6 +27,7 @@ const REBASABLE: &[&str] = &[
     "sequence_gap",
     "bad_start_op",
     "bad_predecessor",
+    "too_many_heads",
     "malformed_change",
     "not_a_change",
     "checksum_mismatch",

@@ -30,8 +30,9 @@ use crate::{
     },
 };
 
-/// How long after an exchange the same token may be exchanged again.
-const GRACE_MS: i64 = 60_000;
+/// How long after an exchange the same token may be exchanged again, while nothing given for it was used: an answer lost in a cellar may be
+/// missed for days. It opens no door: of two parties that hold a chain, the second to use its part is found out all the same.
+const GRACE_MS: i64 = 14 * 86_400_000;
 /// How long a spent token is remembered: one shown later is refused, but gives no alarm.
 const SPENT_KEPT_MS: i64 = 30 * 86_400_000;
 /// Where a password was typed, and the platform that no phone may claim.
@@ -250,18 +251,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refresh_token_is_worth_one_exchange_and_a_minute_of_grace() {
+    fn a_refresh_token_is_worth_one_exchange_and_a_fortnight_of_grace() {
         let at = |seconds: i64| ServerTime::from_unix_seconds(1_000_000 + seconds);
-        let token = |spent_at| RefreshToken { device: DeviceId(uuid::Uuid::nil()), issued_at: at(0), expires_at: at(1000), spent_at };
+        let token = |spent_at| RefreshToken { device: DeviceId(uuid::Uuid::nil()), issued_at: at(0), expires_at: at(10_000_000), spent_at };
         for (spent_at, successor_used, now, expected) in [
             (None, false, at(10), Worth::Next(at(10))),
             (None, false, at(0), Worth::Next(ServerTime::from_unix_ms(at(0).unix_ms() + 1))),
-            (None, false, at(1000), Worth::Expired),
+            (None, false, at(10_000_000), Worth::Expired),
             (Some(at(10)), false, at(11), Worth::Again(at(11))),
-            (Some(at(10)), false, at(70), Worth::Again(at(70))),
-            (Some(at(10)), false, at(71), Worth::Reused),
+            (Some(at(10)), false, at(10 + GRACE_MS / 1000), Worth::Again(at(10 + GRACE_MS / 1000))),
+            (Some(at(10)), false, at(11 + GRACE_MS / 1000), Worth::Reused),
             (Some(at(10)), true, at(11), Worth::Reused),
-            (Some(at(10)), true, at(1000), Worth::Expired),
+            (Some(at(10)), true, at(10_000_000), Worth::Expired),
         ] {
             assert_eq!(worth(&token(spent_at), successor_used, now), expected, "{spent_at:?} {successor_used} {now}");
         }

@@ -1,16 +1,16 @@
 //! `POST /v1/streets/{street}/imports`: a roll, previewed or imported.
 
 use axum::{
-    Json, body,
+    Json,
     extract::{Request, State},
 };
 use serde::Deserialize;
 
-use super::extract::Query;
+use super::extract::{Query, whole_body};
 use crate::{
     app::App,
     auth::{Principal, StreetScope},
-    error::{ApiError, ErrorCode},
+    error::ApiError,
     fields,
     roll_import::{self, ImportReport, Options},
     roll_sheet::RollLimits,
@@ -46,9 +46,7 @@ pub async fn import(
 ) -> Result<Json<ImportReport>, ApiError> {
     let file_name = query.file_name.as_deref().map(|name| fields::text("file_name", name, fields::NAME_CHARS_MAX)).transpose()?;
     let limits = RollLimits::default();
-    let file = body::to_bytes(request.into_body(), limits.file_bytes_max)
-        .await
-        .map_err(|error| ApiError::new(ErrorCode::BodyTooLarge).because(error))?;
+    let file = whole_body(request.into_body(), limits.file_bytes_max).await?;
     let options = Options { dry_run: query.dry_run, grid: query.grid, file_name: file_name.unwrap_or_default() };
     Ok(Json(roll_import::run(&app, scope.street(), &principal, file, options).await?))
 }

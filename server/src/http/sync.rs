@@ -8,10 +8,11 @@ use axum::{
 };
 use lianka_sync_core::limits;
 
+use super::extract::whole_body;
 use crate::{
     app::App,
     auth::{Principal, StreetScope},
-    error::{ApiError, ErrorCode, language},
+    error::{ApiError, language},
     ingest::{self, Packing},
     respond::Form,
     sync::{self, RoundTrip},
@@ -35,7 +36,7 @@ pub async fn sync(State(app): State<App>, principal: Principal, scope: StreetSco
         packing: Packing::for_response(headers),
         lang: language(headers, app.config.lang),
     };
-    let body = axum::body::to_bytes(body, limits::SYNC_BODY_BYTES_MAX).await.map_err(unread)?;
+    let body = whole_body(body, limits::SYNC_BODY_BYTES_MAX).await?;
     let trip = RoundTrip { street: scope.street().clone(), principal, body, packing, encoding, form };
     let body: Body = sync::run(app, trip).await?;
     let mut response = body.into_response();
@@ -46,10 +47,4 @@ pub async fn sync(State(app): State<App>, principal: Principal, scope: StreetSco
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
     }
     Ok(response)
-}
-
-fn unread(error: axum::Error) -> ApiError {
-    let too_large = std::error::Error::source(&error).is_some_and(|source| source.to_string().contains("length limit"));
-    let code = if too_large { ErrorCode::BodyTooLarge } else { ErrorCode::Malformed };
-    ApiError::new(code).because(error)
 }

@@ -171,10 +171,7 @@ impl<'a> Reader<'a> {
                     row,
                     Some(&column.heading),
                     format!("“{}”属于敏感个人信息，须逐人取得同意后填写，不导入字段", column.heading),
-                    format!(
-                        "“{}” is sensitive personal data, entered person by person with consent: not imported",
-                        column.heading
-                    ),
+                    format!("“{}” is sensitive personal data, entered person by person with consent: not imported", column.heading),
                 ),
                 ColumnTarget::Point(None) | ColumnTarget::Longitude(None) => self.report(
                     ProblemCode::PointCrsMissing,

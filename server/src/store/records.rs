@@ -64,9 +64,22 @@ pub async fn raise_head(tx: &mut PgConnection, street: &StreetCode, head: i64) -
     Ok(())
 }
 
+/// Which history the store holds, and the street's head in it.
+#[derive(Debug)]
+pub struct Head {
+    pub store_epoch: Uuid,
+    pub seq: i64,
+}
+
 /// The street's head as last committed; `None` where there is no such street.
-pub async fn head(conn: &mut PgConnection, street: &StreetCode) -> sqlx::Result<Option<i64>> {
-    sqlx::query_scalar!("select head_seq from street where street = $1", street.as_str()).fetch_optional(conn).await
+pub async fn head(conn: &mut PgConnection, street: &StreetCode) -> sqlx::Result<Option<Head>> {
+    sqlx::query_as!(
+        Head,
+        "select d.store_epoch, s.head_seq as seq from street s cross join deployment d where s.street = $1",
+        street.as_str()
+    )
+    .fetch_optional(conn)
+    .await
 }
 
 /// The records among `records` that exist.
@@ -245,12 +258,17 @@ pub async fn advances(
     head: i64,
 ) -> sqlx::Result<Vec<Advance>> {
     let rows = sqlx::query!(
-        r#"select l.record, count(*) as "foreign!",
-                  bool_or(l.type = 'snapshot' or l.seq = r.grid_seq) as "arrived!"
-           from change_log l join record r on r.street = l.street and r.record = l.record
-           where l.street = $1 and l.seq > $2 and l.seq <= $3 and l.type in ('change', 'snapshot') and l.device is distinct from $4
-             and ($5::text[] is null or r.grid = any($5))
-           group by l.record"#,
+        // The range of the log first, then each record by its key, whatever the planner thinks of tables that it has not analysed yet: any other
+        // order compares every entry with every record. `offset 0` keeps it from thinking again.
+        r#"with entry as materialized (
+               select record, count(*) as entries, array_agg(seq) as seqs, bool_or(type = 'snapshot') as rebuilt from change_log
+               where street = $1 and seq > $2 and seq <= $3 and type in ('change', 'snapshot') and device is distinct from $4
+               group by record
+           )
+           select r.record, entry.entries as "foreign!", (entry.rebuilt or r.grid_seq = any(entry.seqs)) as "arrived!"
+           from entry
+           cross join lateral (select * from record r where r.street = $1 and r.record = entry.record offset 0) r
+           where $5::text[] is null or r.grid = any($5)"#,
         street.as_str(),
         after,
         head,
@@ -271,25 +289,27 @@ pub struct LogChange {
     pub bytes: Vec<u8>,
 }
 
-/// The changes of `records` in `after..=head` that `device` did not make, in order.
+/// The changes in `after..=head` of records of `grids` (`None`: the whole street) that `device` did not make, in order.
 pub async fn changes(
     conn: &mut PgConnection,
     street: &StreetCode,
-    records: &[Uuid],
+    grids: Option<&[String]>,
     device: DeviceId,
     after: i64,
     head: i64,
     limit: i64,
 ) -> sqlx::Result<Vec<LogChange>> {
     let rows = sqlx::query!(
-        r#"select seq, record, generation, bytes as "bytes!" from change_log
-           where street = $1 and seq > $2 and seq <= $3 and type = 'change' and device <> $4 and record = any($5)
+        // By grid and not by a list of records: a list of a thousand is walked for every entry.
+        r#"select seq, record, generation, bytes as "bytes!" from change_log l
+           where street = $1 and seq > $2 and seq <= $3 and type = 'change' and device <> $4
+             and ($5::text[] is null or exists (select from record r where r.street = $1 and r.record = l.record and r.grid = any($5)))
            order by seq limit $6"#,
         street.as_str(),
         after,
         head,
         device.0,
-        records,
+        grids,
         limit,
     )
     .fetch_all(conn)

@@ -65,7 +65,7 @@ pub async fn page(
     offset: i64,
 ) -> sqlx::Result<(Vec<ListedCard>, i64)> {
     let patterns = filter.terms.as_ref().map(|terms| terms.iter().map(|term| escaped(term)).collect::<Vec<_>>());
-    let order = match order {
+    let sort = match order {
         CardOrder::Walk => "walk",
         CardOrder::SignName => "sign_name",
         CardOrder::Confirmed => "confirmed",
@@ -93,6 +93,7 @@ pub async fn page(
                select jsonb_agg(jsonb_build_object('field', field, 'op', op, 'value', value, 'device', device, 'device_time', device_time)
                                 order by field collate "C", split_part(op, '@', 1)::bigint, split_part(op, '@', 2) collate "C") as conflicts
                from field_conflict x where x.street = c.street and x.record = c.record and c.conflict_count > 0
+                 and x.field not like '%/party\_status'
            ) x on true
            order by
                case when $8 = 'walk' then c.road end nulls last, case when $8 = 'walk' then c.side end desc nulls last,
@@ -109,13 +110,18 @@ pub async fn page(
         patterns.as_deref(),
         filter.conflict,
         filter.confirmed_before,
-        order,
+        sort,
         limit,
         offset,
     )
-    .fetch_all(conn)
+    .fetch_all(&mut *conn)
     .await?;
-    let total = rows.first().map_or(0, |row| row.total);
+    let total = match rows.first() {
+        Some(row) => row.total,
+        // Beyond the last page there is no row to read it from.
+        None if offset > 0 => Box::pin(page(conn, street, filter, order, 1, 0)).await?.1,
+        None => 0,
+    };
     let cards = rows
         .into_iter()
         .map(|row| ListedCard {

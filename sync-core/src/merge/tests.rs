@@ -192,6 +192,19 @@ fn refusals() {
 
 use crate::change::Op;
 
+/// One device cannot pile up heads until nobody can name them all.
+#[test]
+fn heads_stay_few_enough_to_be_named() {
+    let (mut target, mut a) = created();
+    let refused = (0..80_u32).find_map(|epoch| {
+        let actor = Actor::new(device(7), epoch);
+        let change = fork(&mut a).edit(actor, at(0), &[put("unit", &format!("{epoch}室"))], "").unwrap().unwrap();
+        push(&mut target, &change).err()
+    });
+    assert_eq!(refused.map(|refusal| refusal.code()), Some("too_many_heads"));
+    assert_eq!(target.state.as_ref().unwrap().heads().len(), limits::RECORD_HEADS_MAX);
+}
+
 #[test]
 fn a_log_entry_is_written_once() {
     let (mut target, mut a) = created();

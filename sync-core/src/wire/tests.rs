@@ -109,6 +109,18 @@ fn readers_pass_over_what_they_do_not_know() {
     assert_eq!(items, [RequestItem::Hello(Hello { cursor: None, client: "js/1".into(), pull: false })]);
 }
 
+#[test]
+fn a_phone_passes_over_items_of_a_newer_server() {
+    let lines = concat!(
+        r#"{"type":"applause"}"#,
+        "\n",
+        r#"{"type":"snapshot","record":"0198c0de-0000-7000-8000-000000000001","kind":"street_party","grid":"x","generation":1,"seq":1,"bytes":""}"#,
+        "\n",
+        r#"{"type":"wipe"}"#,
+    );
+    assert_eq!(read::<ResponseItem>(Encoding::Ndjson, &[lines.as_bytes()]).unwrap(), [ResponseItem::Wipe]);
+}
+
 #[track_caller]
 fn refused(encoding: Encoding, bytes: &[u8], expected: &str) {
     let error = read::<RequestItem>(encoding, &[bytes]).unwrap_err().to_string();
@@ -121,6 +133,9 @@ fn unreadable_items_are_named() {
     refused(Encoding::Ndjson, b"{}", "item 0 lacks `type`");
     refused(Encoding::Ndjson, &[hello.as_slice(), b"{\"type\":\"change\"}\n"].concat(), "item 1 lacks `record`");
     refused(Encoding::Ndjson, b"{\"type\":\"verdict\"}\n", "unknown type `verdict`");
+    let unknown_kind =
+        br#"{"type":"change","record":"0198c0de-0000-7000-8000-000000000001","kind":"street_party","generation":1,"bytes":""}"#;
+    refused(Encoding::Ndjson, &[hello.as_slice(), unknown_kind].concat(), "item 1 names the unknown kind `street_party`");
     refused(Encoding::Ndjson, b"[1,2]\n{", "item 0 does not parse");
     refused(Encoding::Ndjson, &vec![b' '; limits::ITEM_BYTES_MAX + 2], "longer than");
     refused(Encoding::CborSeq, &[0xa1], "ends inside an item");
