@@ -4,6 +4,7 @@ mod auth;
 mod crash;
 mod foreign_client;
 mod health;
+mod phone;
 mod private_postgres;
 mod roll;
 mod sync;

@@ -1,0 +1,150 @@
+//! Real phones against the real server, over a socket: what the two sides promise each other, kept by both at once.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use lianka_client::phone::{EnrolOptions, Phone};
+use lianka_server::auth;
+use lianka_sync_core::{
+    id::RecordId,
+    projection::{CardRow, Projected, digest},
+    record::Edit,
+    time::DeviceTime,
+};
+use lianka_tests::{START_UNIX_MS, Served, program};
+use tempfile::TempDir;
+
+use crate::sync::phone::{HOME, Office, put};
+
+const NOW: DeviceTime = DeviceTime::from_unix_ms(START_UNIX_MS);
+
+struct Scene {
+    office: Office,
+    served: Served,
+    files: TempDir,
+}
+
+impl Scene {
+    async fn open() -> Self {
+        let office = Office::open().await;
+        let served = office.test.serve().await;
+        Self { office, served, files: TempDir::new().expect("a folder") }
+    }
+
+    fn file(&self, username: &str) -> PathBuf {
+        self.files.path().join(username)
+    }
+
+    async fn code(&self, username: &str) -> String {
+        self.office.user(username, "secretary", Some(HOME)).await;
+        self.office.assign(HOME, username, &["A1"]).await;
+        auth::create_enrolment(&self.office.test.app, username).await.expect("a code").code
+    }
+
+    async fn phone(&self, username: &str) -> Phone {
+        let code = self.code(username).await;
+        Phone::enrol(&self.file(username), &self.served.url(), &code, EnrolOptions::default()).await.expect("enrolled")
+    }
+
+    /// The merged roll as the office reads it.
+    async fn roll(&self) -> Vec<Projected> {
+        let answer = self.office.test.request("GET", &format!("/v1/streets/{HOME}/cards"), Some(&self.office.admin), None).await;
+        let items = answer.json["items"].as_array().expect("a page").iter().cloned();
+        items.map(|item| Projected::ShopCard(Box::new(serde_json::from_value::<CardRow>(item).expect("a card")))).collect()
+    }
+}
+
+fn shown(phone: &Phone) -> [u8; 32] {
+    digest(&phone.project_all().expect("readable"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_phones_offline_and_the_office_end_with_the_same_cards() {
+    let scene = Scene::open().await;
+    let (one, two) = (scene.phone("wang.fang").await, scene.phone("li.na").await);
+    let card = one.create_card("A1", &[put("sign_name", "王记包子"), put("road", "天平路")], NOW).expect("created").record;
+    one.sync().await.expect("synced");
+    two.sync().await.expect("synced");
+
+    one.edit(card, &[put("sign_name", "王记包子铺"), put("unit", "101室")], NOW).expect("saved");
+    two.edit(card, &[put("sign_name", "天平包子"), put("opening_hours", "早6点到下午2点")], NOW).expect("saved");
+    two.edit(card, &[Edit::Note { text: "门口积水".into() }], NOW).expect("saved");
+    let offline = two.create_card("A1", &[put("sign_name", "悦福理发店")], NOW).expect("created").record;
+    for phone in [&one, &two, &one] {
+        let report = phone.sync().await.expect("synced");
+        assert_eq!((report.unsent, report.drafts, report.tally.rejected), (0, 0, 0));
+    }
+
+    let roll = scene.roll().await;
+    assert_eq!(digest(&roll), shown(&one));
+    assert_eq!(digest(&roll), shown(&two));
+    let Some(Projected::ShopCard(row)) = roll.iter().find(|row| row.record() == card) else { panic!("the card is at the office") };
+    assert_eq!(row.conflicts.iter().map(|conflict| conflict.field.as_str()).collect::<Vec<_>>(), ["sign_name", "sign_name"]);
+    assert_eq!((row.unit.as_deref(), row.note.as_deref()), (Some("101室"), Some("门口积水")));
+    assert!(roll.iter().any(|row| row.record() == offline));
+
+    one.edit(card, &[put("sign_name", "天平包子")], NOW).expect("saved");
+    one.sync().await.expect("synced");
+    two.sync().await.expect("synced");
+    assert!(scene.roll().await.iter().all(|row| row.conflicts().is_empty()));
+    assert_eq!(shown(&one), shown(&two));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_edit_stays_with_its_author_as_a_draft() {
+    let scene = Scene::open().await;
+    let phone = scene.phone("wang.fang").await;
+    let card = phone.create_card("A1", &[put("sign_name", "王记包子")], NOW).expect("created").record;
+    phone.sync().await.expect("synced");
+    phone.edit(card, &[put("unit", "101室")], NOW).expect("saved");
+    // The role changes while the phone is away: it could not know.
+    scene.office.execute("update account set role = 'auditor' where username = 'wang.fang'").await;
+    let report = phone.sync().await.expect("synced");
+    assert_eq!(report.tally.rejected, 1);
+    let drafts = phone.drafts().expect("readable");
+    assert_eq!(drafts.iter().map(|kept| kept.draft.reason.code.as_str()).collect::<Vec<_>>(), ["field_not_editable"]);
+    assert_eq!(drafts[0].draft.edits, [put("unit", "101室")]);
+}
+
+fn terminal(store: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program("lianka-phone"));
+    command.arg("--store").arg(store).args(["--lang", "en"]).args(arguments).stdin(Stdio::null());
+    command
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_phone_killed_the_moment_it_said_saved_has_saved() {
+    let scene = Scene::open().await;
+    let phone = scene.phone("wang.fang").await;
+    let card = phone.create_card("A1", &[put("sign_name", "王记包子")], NOW).expect("created").record;
+    phone.sync().await.expect("synced");
+    drop(phone);
+    let store = scene.file("wang.fang");
+    let names = ["甲", "乙", "丙"];
+    for name in names {
+        let (store, id) = (store.clone(), card.to_string());
+        let killed = tokio::task::spawn_blocking(move || {
+            let mut child = terminal(&store, &["set", &id, &format!("unit={name}")]).stdout(Stdio::piped()).spawn().expect("lianka-phone");
+            let mut said = String::new();
+            BufReader::new(child.stdout.take().expect("piped")).read_line(&mut said).expect("a line");
+            child.kill().expect("killed");
+            child.wait().expect("ended");
+            said
+        });
+        assert!(!killed.await.expect("joined").is_empty());
+    }
+    let phone = Phone::open(&store).expect("the file is whole");
+    assert_eq!(phone.outbox().expect("readable").len(), names.len());
+    let report = phone.sync().await.expect("synced");
+    assert_eq!((report.tally.accepted, report.unsent), (3, 0));
+    assert_eq!(unit_at_the_office(&scene, card).await, Some("丙".into()));
+}
+
+async fn unit_at_the_office(scene: &Scene, card: RecordId) -> Option<String> {
+    let answer = scene.office.test.request("GET", &format!("/v1/streets/{HOME}/records/{card}"), Some(&scene.office.admin), None).await;
+    let field = answer.json["fields"].as_array()?.iter().find(|field| field["key"] == "unit").cloned()?;
+    field["values"].as_array()?.last().and_then(|value| value["value"].as_str()).map(str::to_owned)
+}
