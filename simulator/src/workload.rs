@@ -1,6 +1,6 @@
 //! The “reconnect morning” workload: a shop roll, and what every phone edits while it is offline.
 //!
-//! Input: a file, or the arguments of [`generate`]. Output: a [`Workload`]. The generator is a port of a JavaScript program and writes the
+//! Input: a file, or the arguments of [`generate()`]. Output: a [`Workload`]. The generator is a port of a JavaScript program and writes the
 //! same bytes for the same arguments, so that figures measured with either can be compared; frozen digests hold it to that. Whoever reads a
 //! file of unknown origin calls [`Workload::check`] first: after it every index is in range.
 
