@@ -177,14 +177,14 @@ pub async fn refresh(app: &App, refresh_token: &str) -> Result<Session, ApiError
     let issued_at = match worth(&token, successor_used, now) {
         Worth::Expired => return Err(invalid()),
         Worth::Reused => {
-            tokens::spend_refresh_tokens(&mut tx, device, now, kept_since(now)).await?;
+            tokens::spend_refresh_tokens(&mut tx, device, None, now, kept_since(now)).await?;
             devices::revoke(&mut tx, None, device, false, now).await?;
             tx.commit().await?;
             tracing::warn!(%device, "a refresh token was used twice: device revoked");
             return Err(ApiError::new(ErrorCode::RefreshReused));
         }
         Worth::Next(issued_at) => {
-            tokens::spend_refresh_tokens(&mut tx, device, issued_at, kept_since(now)).await?;
+            tokens::spend_refresh_tokens(&mut tx, device, Some(&hash), issued_at, kept_since(now)).await?;
             issued_at
         }
         Worth::Again(issued_at) => issued_at,

@@ -90,19 +90,22 @@ pub async fn insert_refresh_token(
     Ok(())
 }
 
-/// Spends every token of the device that is still unspent, and forgets those spent before `kept_since`.
+/// Spends the token of this hash, if one is `exchanged`, with every other of the device that is still unspent, and forgets those spent before
+/// `kept_since`. The others were never used and never may be: they count as spent since their issue, so that showing one is always reuse.
 pub async fn spend_refresh_tokens(
     conn: &mut PgConnection,
     device: DeviceId,
+    exchanged: Option<&[u8]>,
     spent_at: ServerTime,
     kept_since: ServerTime,
 ) -> sqlx::Result<()> {
     let kept_since = OffsetDateTime::from(kept_since);
     sqlx::query!("delete from refresh_token where device = $1 and spent_at < $2", device.0, kept_since).execute(&mut *conn).await?;
     sqlx::query!(
-        "update refresh_token set spent_at = $2 where device = $1 and spent_at is null",
+        "update refresh_token set spent_at = case when token_hash = $3 then $2 else issued_at end where device = $1 and spent_at is null",
         device.0,
         OffsetDateTime::from(spent_at),
+        exchanged,
     )
     .execute(conn)
     .await?;
