@@ -7,4 +7,8 @@ unset DATABASE_URL
 
 # One process for all integration tests, and so one private cluster; nextest would start one per test.
 cargo build --locked --workspace --bins
-cargo test --locked --workspace "$@"
+status=0
+cargo test --locked --workspace "$@" 2>&1 | tee target/tests.log || status=$?
+# The runner closes once for every program; one line for them all.
+awk '/^test result:/ { passed += $4; failed += $6; ignored += $8 } END { printf "%d passed, %d failed, %d skipped\n", passed, failed, ignored }' target/tests.log
+exit "$status"
