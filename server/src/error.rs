@@ -35,25 +35,10 @@ impl Text {
     }
 }
 
-/// The language that `Accept-Language` (RFC 9110, section 12.5.4) likes best of zh and en; `default` where it names neither.
+/// The language that a request asks for; `default` where it asks for none of ours.
 pub fn language(headers: &HeaderMap, default: Lang) -> Lang {
-    let mut best = (default, 0.0_f32);
-    for header in headers.get_all(header::ACCEPT_LANGUAGE) {
-        for range in header.to_str().unwrap_or_default().split(',') {
-            let mut parts = range.split(';');
-            let tag = parts.next().unwrap_or_default().trim().to_ascii_lowercase();
-            let weight = parts.find_map(|p| p.trim().strip_prefix("q=")).map_or(1.0, |q| q.parse().unwrap_or(0.0));
-            let language = match tag.split('-').next() {
-                Some("zh") => Lang::Zh,
-                Some("en") => Lang::En,
-                _ => continue,
-            };
-            if weight > best.1 {
-                best = (language, weight);
-            }
-        }
-    }
-    best.0
+    let ranges: Vec<_> = headers.get_all(header::ACCEPT_LANGUAGE).iter().map(|value| value.to_str().unwrap_or_default()).collect();
+    Lang::from_accept_language(&ranges.join(","), default)
 }
 
 /// What the table says about one code.

@@ -18,27 +18,25 @@ pub enum Lang {
 pub struct UnknownLang;
 
 impl Lang {
-    /// The first of our languages that an `Accept-Language` header prefers; Chinese where it names neither.
+    /// The language that `Accept-Language` (RFC 9110, section 12.5.4) likes best of ours; `default` where it names neither.
     ///
-    /// Quality values order the choices; a choice with quality 0 is none.
-    pub fn from_accept_language(header: &str) -> Self {
-        let quality = |parts: &mut std::str::Split<'_, char>| -> f32 {
-            parts.find_map(|part| part.trim().strip_prefix("q=")?.parse().ok()).unwrap_or(1.0)
-        };
-        header
-            .split(',')
-            .filter_map(|choice| {
-                let mut parts = choice.split(';');
-                let tag = parts.next()?.trim().to_ascii_lowercase();
-                let lang = match tag.split('-').next()? {
-                    "zh" => Self::Zh,
-                    "en" => Self::En,
-                    _ => return None,
-                };
-                Some((quality(&mut parts), lang)).filter(|(quality, _)| *quality > 0.0)
-            })
-            .fold((0.0, Self::Zh), |best, next| if next.0 > best.0 { next } else { best })
-            .1
+    /// Quality values order the choices; a choice with quality 0, or one that cannot be read, is none.
+    pub fn from_accept_language(header: &str, default: Self) -> Self {
+        let mut best = (default, 0.0_f32);
+        for range in header.split(',') {
+            let mut parts = range.split(';');
+            let tag = parts.next().unwrap_or_default().trim().to_ascii_lowercase();
+            let weight = parts.find_map(|part| part.trim().strip_prefix("q=")).map_or(1.0, |q| q.parse().unwrap_or(0.0));
+            let lang = match tag.split('-').next() {
+                Some("zh") => Self::Zh,
+                Some("en") => Self::En,
+                _ => continue,
+            };
+            if weight > best.1 {
+                best = (lang, weight);
+            }
+        }
+        best.0
     }
 
     /// `zh` or `en`.
@@ -83,7 +81,7 @@ mod tests {
             ("en;q=0", Lang::Zh),
             ("fr;q=1, en;q=0.1", Lang::En),
         ] {
-            assert_eq!(Lang::from_accept_language(header), expected, "{header}");
+            assert_eq!(Lang::from_accept_language(header, Lang::Zh), expected, "{header}");
         }
     }
 }

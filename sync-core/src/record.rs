@@ -174,12 +174,6 @@ impl Record {
         self.doc.get_change_meta_by_hash(&automerge::ChangeHash(hash.0)).is_some()
     }
 
-    /// Highest sequence number of `actor`, 0 where it wrote nothing.
-    pub fn last_seq(&mut self, actor: Actor) -> u64 {
-        let actor = ActorId::from(&actor.as_bytes()[..]);
-        self.doc.get_changes_meta(&[]).iter().filter(|meta| *meta.actor == actor).map(|meta| meta.seq).max().unwrap_or(0)
-    }
-
     fn note_object(&self) -> Option<ObjId> {
         match self.doc.get(ROOT, NOTE) {
             Ok(Some((AmValue::Object(ObjType::Text), id))) => Some(id),

@@ -6,7 +6,7 @@ use lianka_sync_core::{
     projection,
     record::Edit,
     time::DeviceTime,
-    wire::{Encoding, ItemReader, RequestItem, ResponseItem},
+    wire::{Encoding, ItemReader, RequestItem, ResponseItem, StreamItem},
 };
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -112,7 +112,7 @@ impl Rig {
             let answer = model.answer(self.device, Role::Secretary, &over_the_wire(&request.items));
             let answer = network(requests, answer)?;
             let complete = matches!(answer.last(), Some(ResponseItem::End { .. } | ResponseItem::Wipe));
-            self.take(&mut sync, &over_the_wire_back(&answer));
+            self.take(&mut sync, &over_the_wire(&answer));
             if sync.wiped() {
                 self.phone.store().scrub().unwrap();
                 return Some(sync.tally());
@@ -130,17 +130,7 @@ impl Rig {
     }
 }
 
-fn over_the_wire(items: &[RequestItem]) -> Vec<RequestItem> {
-    let mut bytes = Vec::new();
-    for item in items {
-        Encoding::CborSeq.write(item, &mut bytes);
-    }
-    let mut reader = ItemReader::new(Encoding::CborSeq);
-    reader.push(&bytes);
-    std::iter::from_fn(|| reader.next_item().unwrap()).collect()
-}
-
-fn over_the_wire_back(items: &[ResponseItem]) -> Vec<ResponseItem> {
+fn over_the_wire<T: StreamItem>(items: &[T]) -> Vec<T> {
     let mut bytes = Vec::new();
     for item in items {
         Encoding::CborSeq.write(item, &mut bytes);

@@ -1,6 +1,6 @@
 //! The merged roll, one record with every concurrent value, and its history.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use axum::{Json, extract::State};
 use lianka_sync_core::{
@@ -198,6 +198,7 @@ pub async fn show(
     let devices: Vec<Uuid> = view.values.values().flatten().map(|value| value.op.actor.device().0).collect();
     let names = Names::load(&mut conn, &devices).await?;
     let kind = state.kind();
+    let conflicts: BTreeSet<_> = view.conflicts().map(|(key, _)| key).collect();
     let fields = view
         .values
         .iter()
@@ -210,7 +211,7 @@ pub async fn show(
                 label_en: field.label_en,
                 class: format!("{:?}", field.class),
                 merge: serde_json::to_value(field.merge).ok()?.as_str()?.to_owned(),
-                conflict: view.conflicts().any(|(conflict, _)| conflict == key),
+                conflict: conflicts.contains(key.as_str()),
                 values,
             })
         })

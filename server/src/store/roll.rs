@@ -290,14 +290,3 @@ pub async fn declare_custom_fields(tx: &mut PgConnection, street: &StreetCode, f
     .await?;
     Ok(())
 }
-
-/// The street's own columns.
-pub async fn custom_fields(conn: &mut PgConnection, street: &StreetCode) -> sqlx::Result<Vec<CustomField>> {
-    sqlx::query_as!(
-        CustomField,
-        r#"select name, label, type as "type", class from custom_field where street = $1 order by name"#,
-        street.as_str()
-    )
-    .fetch_all(conn)
-    .await
-}

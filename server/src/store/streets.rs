@@ -164,18 +164,6 @@ pub async fn grids_at(conn: &mut PgConnection, street: &StreetCode, username: &s
     .await
 }
 
-/// Whether the user works the grid or ever worked it: an edit by somebody who never did is refused, not held.
-pub async fn ever_assigned(conn: &mut PgConnection, street: &StreetCode, username: &str, grid: &str) -> sqlx::Result<bool> {
-    sqlx::query_scalar!(
-        r#"select exists (select 1 from assignment where street = $1 and username = $2 and grid = $3) as "ever!""#,
-        street.as_str(),
-        username,
-        grid,
-    )
-    .fetch_one(conn)
-    .await
-}
-
 /// Position of the first of `grids` that the street does not have.
 pub async fn first_unknown_grid(conn: &mut PgConnection, street: &StreetCode, grids: &[String]) -> sqlx::Result<Option<usize>> {
     let position = sqlx::query_scalar!(
