@@ -343,7 +343,7 @@ impl Batch<'_> {
             return Ruling::Held(reason);
         }
         let (kind, generation) = (pushed.kind, pushed.generation);
-        let context = Context { street: self.street, kind, generation, device: author.device, role: author.role, received_at: self.now };
+        let context = Context { street: self.street, kind, generation, device: author.device, writer: author.role.into(), received_at: self.now };
         self.merge(record, change, &context)
     }
 

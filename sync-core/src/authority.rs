@@ -81,6 +81,21 @@ impl FromStr for Role {
     }
 }
 
+/// Who writes: a person in a role, or the server itself (rulings, what follows from a merge or a rebuild).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Writer {
+    /// Bound by the field's creators and editors.
+    Person(Role),
+    /// May write every field; value rules and write-once keys hold for it as for everybody.
+    Server,
+}
+
+impl From<Role> for Writer {
+    fn from(role: Role) -> Self {
+        Self::Person(role)
+    }
+}
+
 /// Why a write to a field is refused.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum FieldError {
@@ -174,17 +189,23 @@ impl FieldError {
     }
 }
 
-/// Whether `role` may write `value` (`None`: delete) to `key` of a record of `kind`.
+/// Whether `writer` may write `value` (`None`: delete) to `key` of a record of `kind`.
 ///
 /// `creating`: in the change that creates the record. What only the record can tell (already written, consent) is checked by
 /// [`crate::merge`].
-pub fn check_write(kind: Kind, role: Role, creating: bool, key: &str, value: Option<&Scalar>) -> Result<&'static Field, FieldError> {
+pub fn check_write(
+    kind: Kind,
+    writer: impl Into<Writer>,
+    creating: bool,
+    key: &str,
+    value: Option<&Scalar>,
+) -> Result<&'static Field, FieldError> {
     if key.len() > limits::KEY_BYTES_MAX {
         return Err(FieldError::Unknown);
     }
     let (field, parsed) = kind.field(key).ok_or(FieldError::Unknown)?;
     check_member(field, &parsed)?;
-    check_role(field, role, creating)?;
+    check_writer(field, writer.into(), creating)?;
     match value {
         Some(value) => check_value(field, value)?,
         None if matches!(field.merge, MergeRule::WriteOnce | MergeRule::Log) || field.required => return Err(FieldError::WriteOnce),
@@ -193,13 +214,14 @@ pub fn check_write(kind: Kind, role: Role, creating: bool, key: &str, value: Opt
     Ok(field)
 }
 
-/// Whether `role` may write to the note of a record of `kind`.
-pub fn check_note(kind: Kind, role: Role, creating: bool) -> Result<&'static Field, FieldError> {
+/// Whether `writer` may write to the note of a record of `kind`.
+pub fn check_note(kind: Kind, writer: impl Into<Writer>, creating: bool) -> Result<&'static Field, FieldError> {
     let field = kind.fields().iter().find(|field| field.merge == MergeRule::Text).ok_or(FieldError::Unknown)?;
-    check_role(field, role, creating).map(|()| field)
+    check_writer(field, writer.into(), creating).map(|()| field)
 }
 
-fn check_role(field: &Field, role: Role, creating: bool) -> Result<(), FieldError> {
+fn check_writer(field: &Field, writer: Writer, creating: bool) -> Result<(), FieldError> {
+    let Writer::Person(role) = writer else { return Ok(()) };
     let allowed = if creating { field.creators } else { field.editors };
     if allowed.contains(&role) {
         Ok(())

@@ -11,12 +11,14 @@
 //! - a predecessor is an earlier put on the same key that the change has seen. Anything else makes Automerge save a document that it
 //!   then refuses to load.
 
+mod compose;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    authority::{self, FieldError, Role},
+    authority::{self, FieldError, Writer},
     catalogue::{Kind, MergeRule},
     change::{Action, Change, GateError, OpId, Scalar},
     id::{Actor, ChangeHash, DeviceId, EntryId, StreetCode},
@@ -26,6 +28,8 @@ use crate::{
     time::{DeviceTime, ServerTime},
     view::{Value, View},
 };
+
+pub use compose::{Replaces, Write};
 
 /// Version of the stored encoding: the first byte of [`RegisterState::to_bytes`].
 const ENCODING: u8 = 1;
@@ -298,8 +302,8 @@ pub struct Context<'c> {
     pub generation: u32,
     /// The device that sent it.
     pub device: DeviceId,
-    /// The role of that device's user.
-    pub role: Role,
+    /// Who writes: usually that device's user, in their role.
+    pub writer: Writer,
     /// When the server received it.
     pub received_at: ServerTime,
 }
@@ -732,7 +736,7 @@ impl<'f> Fold<'f> {
                     if !creating || key != NOTE || !op.pred.is_empty() {
                         return Err(Refusal::Gate(GateError::NestedObject { key: key.clone() }));
                     }
-                    authority::check_note(self.context.kind, self.context.role, creating).map_err(|error| Refusal::field(NOTE, error))?;
+                    authority::check_note(self.context.kind, self.context.writer, creating).map_err(|error| Refusal::field(NOTE, error))?;
                     self.note_object = Some(id.counter);
                 }
                 Action::Insert { object, after, text } => {
@@ -765,7 +769,7 @@ impl<'f> Fold<'f> {
 
     fn write(&mut self, key: &str, value: Option<&Scalar>, pred: &[OpId], id: OpRef) -> Result<(), Refusal> {
         let creating = self.state.is_none();
-        let field = authority::check_write(self.context.kind, self.context.role, creating, key, value)
+        let field = authority::check_write(self.context.kind, self.context.writer, creating, key, value)
             .map_err(|error| Refusal::field(key, error))?;
         let bad_predecessor = || Refusal::BadPredecessor { key: key.to_owned() };
         let replaced = pred.iter().map(|op| self.find(*op).ok_or_else(bad_predecessor)).collect::<Result<Vec<_>, _>>()?;
@@ -805,7 +809,7 @@ impl<'f> Fold<'f> {
 
     fn check_note_edit(&self, object: OpId, element: Option<OpId>, counter: u32, elements: Option<&BTreeSet<OpId>>) -> Result<(), Refusal> {
         let creating = self.state.is_none();
-        authority::check_note(self.context.kind, self.context.role, creating).map_err(|error| Refusal::field(NOTE, error))?;
+        authority::check_note(self.context.kind, self.context.writer, creating).map_err(|error| Refusal::field(NOTE, error))?;
         let own = |op: OpId| op.actor == self.change.actor && op.counter >= self.change.start_op && op.counter < counter;
         let bad_predecessor = || Refusal::BadPredecessor { key: NOTE.to_owned() };
         let is_note = match self.state {

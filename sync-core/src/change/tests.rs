@@ -192,7 +192,7 @@ proptest! {
                 kind: crate::catalogue::Kind::ShopCard,
                 generation: 1,
                 device: change.actor.device(),
-                role: crate::authority::Role::Secretary,
+                writer: crate::authority::Role::Secretary.into(),
                 received_at: crate::time::ServerTime::from_unix_ms(0),
             };
             let mut target = crate::merge::Target::default();

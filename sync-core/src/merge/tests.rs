@@ -4,6 +4,7 @@ use proptest::{collection::vec, prelude::*, sample::Index};
 use uuid::Uuid;
 
 use super::*;
+use crate::authority::Role;
 use crate::{
     change::{self, encode},
     record::Edit,
@@ -47,7 +48,7 @@ fn context(street: &StreetCode, n: u8) -> Context<'_> {
         kind: Kind::ShopCard,
         generation: 1,
         device: device(n),
-        role: Role::Secretary,
+        writer: Role::Secretary.into(),
         received_at: ServerTime::from_unix_ms(1_795_000_000_000),
     }
 }
@@ -159,7 +160,7 @@ fn refusals() {
     refused(|_| (), |c| c.device = device(9), "actor_not_yours");
     refused(|_| (), |c| c.generation = 2, "stale_generation");
     refused(|_| (), |c| c.kind = Kind::TransferRequest, "kind_mismatch");
-    refused(|_| (), |c| c.role = Role::Auditor, "field_not_editable");
+    refused(|_| (), |c| c.writer = Role::Auditor.into(), "field_not_editable");
     refused(|c| c.seq = 1, |_| (), "actor_forked");
     refused(|c| c.seq = 3, |_| (), "sequence_gap");
     refused(|c| c.start_op += 1, |_| (), "bad_start_op");

@@ -70,7 +70,7 @@ fn begun(street: &StreetCode, change: &Change) -> RegisterState {
     let mut target = Target::default();
     let device = change.actor.device();
     let received_at = ServerTime::from_unix_ms(1);
-    let context = Context { street, kind: Kind::ShopCard, generation: 1, device, role: Role::Admin, received_at };
+    let context = Context { street, kind: Kind::ShopCard, generation: 1, device, writer: Role::Admin.into(), received_at };
     merge::merge(&mut target, change, &context).unwrap();
     target.state.unwrap()
 }
@@ -163,7 +163,7 @@ impl Model {
             let logged = self.records.get_mut(&record).unwrap();
             let mut target = Target { state: Some(logged.state.clone()), document: None };
             let (device, received_at) = (change.actor.device(), ServerTime::from_unix_ms(1));
-            let context = Context { street: &self.street, kind: Kind::ShopCard, generation: 1, device, role: Role::Secretary, received_at };
+            let context = Context { street: &self.street, kind: Kind::ShopCard, generation: 1, device, writer: Role::Secretary.into(), received_at };
             merge::merge(&mut target, &change, &context).unwrap();
             logged.state = target.state.unwrap();
             logged.log.push(Entry { seq: self.head, generation, change });
@@ -256,7 +256,7 @@ impl Model {
         });
         let mut target = Target { state: known.map(|logged| logged.state.clone()), document };
         let received_at = ServerTime::from_unix_ms(1);
-        let context = Context { street: &self.street, kind: pushed.kind, generation: 1, device, role, received_at };
+        let context = Context { street: &self.street, kind: pushed.kind, generation: 1, device, writer: role.into(), received_at };
         let current = self.records.get(&pushed.record).map_or(1, |logged| logged.generation);
         let merged =
             if pushed.generation == current { merge::merge(&mut target, &change, &context) } else { Err(Refusal::StaleGeneration) };
