@@ -1,6 +1,7 @@
 //! Lianka's server, as a library: the map of the pipeline.
 
 pub mod app;
+pub mod audit;
 pub mod auth;
 pub mod clock;
 pub mod config;
@@ -18,6 +19,7 @@ pub mod roll_import;
 pub mod roll_sheet;
 pub mod store;
 pub mod street_queue;
+pub mod street_write;
 pub mod sync;
 pub mod telemetry;
 

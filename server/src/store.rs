@@ -3,6 +3,7 @@
 //! Reads take any executor, writes take the one transaction that the pipeline opened. Nothing outside this module holds SQL.
 
 pub mod accounts;
+pub mod audit;
 pub mod deployment;
 pub mod devices;
 pub mod held;

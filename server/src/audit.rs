@@ -1,0 +1,321 @@
+//! Who did what, so that nobody can change it unseen afterwards.
+//!
+//! In: events of a transaction that is about to commit. Out: rows of `audit_event`, each of which holds the SHA-256 of the one before it.
+//!
+//! Invariants:
+//! - An event commits with what it tells of, or not at all.
+//! - [`append`] comes last in its transaction: it locks the chain's head, and whoever holds the head waits for nothing else.
+//! - No personal data beyond usernames of accounts and ids: no values of fields, no names, no telephone numbers, no search words.
+
+use lianka_sync_core::{
+    id::{ChangeHash, DeviceId, RecordId, StreetCode},
+    time::ServerTime,
+};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+
+use crate::store::audit::{self as store, EventRow};
+
+/// What an event's hash begins with: another way to make it would begin otherwise.
+const FORM: &[u8] = b"lianka audit 1";
+/// Stands where a length stands, for a column that is null.
+const ABSENT: u32 = u32::MAX;
+
+/// One chain: a street's, or the deployment's for acts that belong to no street.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chain<'c>(&'c str);
+
+impl Chain<'static> {
+    /// The chain of what belongs to no street.
+    pub const DEPLOYMENT: Self = Self("deployment");
+}
+
+impl<'c> Chain<'c> {
+    /// The chain of an account's home: its street, or the deployment.
+    pub fn of(home: Option<&'c StreetCode>) -> Self {
+        home.map_or(Chain::DEPLOYMENT, Into::into)
+    }
+
+    /// As it stands in the column `street`.
+    pub fn as_str(self) -> &'c str {
+        self.0
+    }
+}
+
+impl<'c> From<&'c StreetCode> for Chain<'c> {
+    fn from(street: &'c StreetCode) -> Self {
+        Self(street.as_str())
+    }
+}
+
+macro_rules! actions {
+    ($($(#[$doc:meta])* $variant:ident $word:literal $zh:literal;)*) => {
+        /// What was done. The words are stable: one may be added, none changes its meaning.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Action { $($(#[$doc])* $variant),* }
+
+        impl Action {
+            /// All of them, in the order of the table.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// As it stands in the column `action`.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),* }
+            }
+
+            /// What an auditor reads.
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$variant => $zh),* }
+            }
+        }
+    };
+}
+
+actions! {
+    // Content
+    /// Changes that a phone pushed.
+    Content "content" "手机上传修改";
+    DeskEdit "desk_edit" "电脑端修改";
+    Resolution "resolution" "裁定冲突";
+    ResolutionUndone "resolution_undone" "撤销裁定";
+    /// The server's answer to an event of a transfer.
+    Ruling "ruling" "转接裁定";
+    HeldAccepted "held_accept" "接受暂存修改";
+    HeldRefused "held_refuse" "退回暂存修改";
+    Merge "merge" "合并重复";
+    MergeUndone "merge_undo" "撤销合并";
+    Dismissed "dismiss" "排除重复";
+    Import "import" "导入";
+    // Forgetting
+    Erase "erase" "删除记录";
+    Redact "redact" "删除个人信息";
+    /// Sensitive fields of a transfer went from its record to the office's own table.
+    PersonalMoved "personal_moved" "敏感信息移出记录";
+    // Reading
+    ReadP3 "read_p3" "查看敏感个人信息";
+    Export "export" "导出";
+    PersonExport "person_export" "导出个人信息";
+    // Rights
+    Street "street" "新建街道";
+    Grid "grid" "新建网格";
+    Road "road" "登记道路";
+    CustomField "custom_field" "自定义字段";
+    Assignment "assignment" "分配网格";
+    CardMoved "card_moved" "调整所属网格";
+    UserCreated "user_created" "新建账号";
+    UserChanged "user_changed" "变更账号";
+    PasswordChanged "password_changed" "修改密码";
+    PasswordReset "password_reset" "重置密码";
+    // Signing in
+    SignIn "sign_in" "登录";
+    SignInFailed "sign_in_failed" "登录失败";
+    LockOut "lock_out" "账号锁定";
+    // Devices
+    Enrolment "enrolment" "生成注册码";
+    DeviceEnrolled "device_enrolled" "设备注册";
+    DeviceRevoked "device_revoked" "设备停用";
+    WipeOrdered "wipe_ordered" "下令清除设备";
+    DeviceWiped "device_wiped" "设备报告已清除";
+    CloneSuspected "clone_suspected" "疑似克隆设备";
+    TokenReused "token_reused" "刷新令牌被重复使用";
+    // The trail itself
+    Seal "seal" "签名封存";
+    Prune "prune" "清理到期记录";
+}
+
+/// A change of the log that an event tells of: sequence, record, hash.
+pub type Logged = (i64, RecordId, ChangeHash);
+
+/// One act.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// The account that acted; `None` is the server itself.
+    pub username: Option<String>,
+    pub device: Option<DeviceId>,
+    pub action: Action,
+    pub record: Option<RecordId>,
+    /// An object of ids, codes and counts.
+    pub detail: Value,
+}
+
+impl Event {
+    /// An act of the server itself.
+    pub fn by_server(action: Action) -> Self {
+        Self { username: None, device: None, action, record: None, detail: json!({}) }
+    }
+
+    /// An act of an account at a device.
+    pub fn by(username: &str, device: DeviceId, action: Action) -> Self {
+        Self { username: Some(username.to_owned()), device: Some(device), ..Self::by_server(action) }
+    }
+
+    /// About this record.
+    #[must_use]
+    pub fn on(mut self, record: RecordId) -> Self {
+        self.record = Some(record);
+        self
+    }
+
+    /// Adds a member to the detail.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        match &mut self.detail {
+            Value::Object(members) => drop(members.insert(key.to_owned(), value.into())),
+            detail => *detail = json!({ key: value.into() }),
+        }
+        self
+    }
+
+    /// Names the entries of the log that came of the act, each as `[sequence, record, hash]`. `audit verify` holds them to the log.
+    #[must_use]
+    pub fn with_changes(self, changes: &[Logged]) -> Self {
+        let list: Vec<_> = changes.iter().map(|(seq, record, hash)| json!([seq, record, hash])).collect();
+        self.with("changes", list)
+    }
+
+    /// Names records whose log was rewritten by the act (`erase`, `redact`, a history made shorter): what earlier events say of their
+    /// entries does not hold any more. Entries that remain are named anew by [`Self::with_changes`].
+    #[must_use]
+    pub fn with_rebuilt(self, records: &[RecordId]) -> Self {
+        let list: Vec<_> = records.iter().map(|record| json!(record)).collect();
+        self.with("rebuilt", list)
+    }
+}
+
+/// Appends events to a chain, in their order. Call it last before the commit: from here on the chain's head is locked.
+pub async fn append(tx: &mut PgConnection, chain: Chain<'_>, now: ServerTime, events: &[Event]) -> sqlx::Result<()> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    let head = store::lock_head(tx, chain.as_str(), &genesis(chain)).await?;
+    let (mut no, mut previous) = (head.no, head.hash);
+    let rows = events
+        .iter()
+        .map(|event| {
+            no += 1;
+            let mut row = EventRow {
+                no,
+                at: OffsetDateTime::from(now),
+                username: event.username.clone(),
+                device: event.device.map(|device| device.0),
+                action: event.action.as_str().to_owned(),
+                record: event.record.map(|record| record.0),
+                detail: event.detail.to_string(),
+                previous: previous.clone(),
+                hash: Vec::new(),
+            };
+            row.hash = hash(chain, &row).to_vec();
+            previous.clone_from(&row.hash);
+            row
+        })
+        .collect();
+    store::append(tx, chain.as_str(), rows).await
+}
+
+/// What the first event of a chain names as the one before it.
+pub fn genesis(chain: Chain<'_>) -> [u8; 32] {
+    Sha256::new().chain_update(FORM).chain_update(chain.as_str()).finalize().into()
+}
+
+/// The hash of an event: SHA-256 over the form's name and then every column, each behind its length in four bytes, so that no two
+/// different rows give the same bytes.
+pub fn hash(chain: Chain<'_>, event: &EventRow) -> [u8; 32] {
+    let mut sha = Sha256::new_with_prefix(FORM);
+    let mut column = |bytes: Option<&[u8]>| match bytes {
+        Some(bytes) => {
+            sha.update(u32::try_from(bytes.len()).unwrap_or(ABSENT - 1).to_be_bytes());
+            sha.update(bytes);
+        }
+        None => sha.update(ABSENT.to_be_bytes()),
+    };
+    column(Some(&event.previous));
+    column(Some(chain.as_str().as_bytes()));
+    column(Some(&event.no.to_be_bytes()));
+    // Postgres keeps microseconds.
+    column(Some(&((event.at.unix_timestamp_nanos() / 1_000) as i64).to_be_bytes()));
+    column(event.username.as_deref().map(str::as_bytes));
+    column(event.device.as_ref().map(|device| device.as_bytes().as_slice()));
+    column(Some(event.action.as_bytes()));
+    column(event.record.as_ref().map(|record| record.as_bytes().as_slice()));
+    column(Some(event.detail.as_bytes()));
+    sha.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    fn row() -> EventRow {
+        EventRow {
+            no: 7,
+            at: OffsetDateTime::from_unix_timestamp_nanos(1_795_248_000_123_456_000).unwrap(),
+            username: Some("wang.fang".into()),
+            device: Some(Uuid::from_u128(1)),
+            action: "content".into(),
+            record: Some(Uuid::from_u128(2)),
+            detail: r#"{"n":1}"#.into(),
+            previous: vec![9; 32],
+            hash: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn every_column_counts_and_none_can_be_taken_for_another() {
+        let street: StreetCode = "310104003".parse().unwrap();
+        let chain = Chain::from(&street);
+        let changed: Vec<fn(&mut EventRow)> = vec![
+            |row| row.no = 8,
+            |row| row.at += time::Duration::microseconds(1),
+            |row| row.username = None,
+            |row| row.username = Some(String::new()),
+            |row| row.device = None,
+            |row| row.device = Some(Uuid::from_u128(2)),
+            |row| row.action = "erase".into(),
+            |row| row.record = None,
+            |row| row.detail = r#"{"n":2}"#.into(),
+            |row| row.detail = r#"{"n": 1}"#.into(),
+            |row| row.previous = vec![8; 32],
+            // The same bytes, cut elsewhere.
+            |row| (row.username, row.action) = (Some("wang.fan".into()), "gcontent".into()),
+            |row| (row.device, row.record) = (row.record, row.device),
+        ];
+        let mut seen = std::collections::HashSet::from([hash(chain, &row()), hash(Chain::DEPLOYMENT, &row())]);
+        assert_eq!(seen.len(), 2);
+        for (n, change) in changed.into_iter().enumerate() {
+            let mut row = row();
+            change(&mut row);
+            assert!(seen.insert(hash(chain, &row)), "change {n} keeps the hash of another row");
+        }
+    }
+
+    #[test]
+    fn the_form_of_the_hash_is_frozen() {
+        // Other programs check trails with it: docs/operations.md describes it.
+        assert_eq!(hex::encode(hash(Chain::DEPLOYMENT, &row())), "bbc54cdf486a4254be55965b68e71b87d72119460c7bc426c4170a52e260d008");
+        assert_ne!(genesis(Chain::DEPLOYMENT), genesis(Chain("310104003")));
+    }
+
+    #[test]
+    fn words_are_stable_and_unique() {
+        let mut seen = std::collections::HashSet::new();
+        for action in Action::ALL {
+            assert!(action.as_str().bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'), "{action:?}");
+            assert!(seen.insert(action.as_str()), "{action:?} stands twice");
+        }
+    }
+
+    #[test]
+    fn an_event_names_changes_and_rebuilt_records() {
+        let (record, hash) = (RecordId(Uuid::from_u128(3)), ChangeHash([0xab; 32]));
+        let event = Event::by("li.na", DeviceId(Uuid::from_u128(1)), Action::DeskEdit)
+            .on(record)
+            .with("fields", vec!["sign_name"])
+            .with_changes(&[(12, record, hash)])
+            .with_rebuilt(&[record]);
+        let text = event.detail.to_string();
+        assert_eq!(text, format!(r#"{{"changes":[[12,"{record}","{}"]],"fields":["sign_name"],"rebuilt":["{record}"]}}"#, "ab".repeat(32)));
+    }
+}
