@@ -51,11 +51,19 @@ pub struct LoggedChange {
     pub hash: ChangeHash,
     pub device: DeviceId,
     pub bytes: Vec<u8>,
+    /// Written by the server in the device's name, which therefore does not have it.
+    pub composed: bool,
 }
 
 /// Locks the street for writing and tells its head; `None` where there is no such street.
-pub async fn lock_street(tx: &mut PgConnection, street: &StreetCode) -> sqlx::Result<Option<i64>> {
-    sqlx::query_scalar!("select head_seq from street where street = $1 for update", street.as_str()).fetch_optional(tx).await
+pub async fn lock_street(tx: &mut PgConnection, street: &StreetCode) -> sqlx::Result<Option<Head>> {
+    sqlx::query_as!(
+        Head,
+        "select d.store_epoch, s.head_seq as seq from street s cross join deployment d where s.street = $1 for update of s",
+        street.as_str()
+    )
+    .fetch_optional(tx)
+    .await
 }
 
 /// Raises the head of a locked street.
@@ -127,6 +135,7 @@ pub async fn append_log(tx: &mut PgConnection, street: &StreetCode, entries: Vec
         (Vec::with_capacity(n), Vec::with_capacity(n), Vec::with_capacity(n), Vec::with_capacity(n));
     let (mut grids, mut hashes, mut devices, mut bytes, mut times) =
         (Vec::with_capacity(n), Vec::with_capacity(n), Vec::with_capacity(n), Vec::with_capacity(n), Vec::with_capacity(n));
+    let mut composed = Vec::with_capacity(n);
     for entry in entries {
         seqs.push(entry.seq);
         types.push(if entry.change.is_some() { "change" } else { "leave" }.to_owned());
@@ -134,6 +143,7 @@ pub async fn append_log(tx: &mut PgConnection, street: &StreetCode, entries: Vec
         generations.push(entry.generation);
         grids.push(entry.grid);
         times.push(OffsetDateTime::from(entry.received_at));
+        composed.push(entry.change.as_ref().is_some_and(|change| change.composed));
         let (hash, device, content) = match entry.change {
             Some(change) => (Some(change.hash.0.to_vec()), Some(change.device.0), Some(change.bytes)),
             None => (None, None, None),
@@ -143,9 +153,9 @@ pub async fn append_log(tx: &mut PgConnection, street: &StreetCode, entries: Vec
         bytes.push(content);
     }
     sqlx::query!(
-        "insert into change_log (street, seq, type, record, generation, grid, hash, device, bytes, received_at)
+        "insert into change_log (street, seq, type, record, generation, grid, hash, device, bytes, received_at, composed)
          select $1, * from unnest($2::bigint[], $3::text[], $4::uuid[], $5::int[], $6::text[], $7::bytea[], $8::uuid[], $9::bytea[],
-                                  $10::timestamptz[])",
+                                  $10::timestamptz[], $11::boolean[])",
         street.as_str(),
         &seqs,
         &types,
@@ -156,6 +166,7 @@ pub async fn append_log(tx: &mut PgConnection, street: &StreetCode, entries: Vec
         &devices as &[Option<Uuid>],
         &bytes as &[Option<Vec<u8>>],
         &times,
+        &composed,
     )
     .execute(tx)
     .await?;
@@ -262,7 +273,7 @@ pub async fn advances(
         // order compares every entry with every record. `offset 0` keeps it from thinking again.
         r#"with entry as materialized (
                select record, count(*) as entries, array_agg(seq) as seqs, bool_or(type = 'snapshot') as rebuilt from change_log
-               where street = $1 and seq > $2 and seq <= $3 and type in ('change', 'snapshot') and device is distinct from $4
+               where street = $1 and seq > $2 and seq <= $3 and type in ('change', 'snapshot') and (device is distinct from $4 or composed)
                group by record
            )
            select r.record, entry.entries as "foreign!", (entry.rebuilt or r.grid_seq = any(entry.seqs)) as "arrived!"
@@ -302,7 +313,7 @@ pub async fn changes(
     let rows = sqlx::query!(
         // By grid and not by a list of records: a list of a thousand is walked for every entry.
         r#"select seq, record, generation, bytes as "bytes!" from change_log l
-           where street = $1 and seq > $2 and seq <= $3 and type = 'change' and device <> $4
+           where street = $1 and seq > $2 and seq <= $3 and type = 'change' and (device <> $4 or composed)
              and ($5::text[] is null or exists (select from record r where r.street = $1 and r.record = l.record and r.grid = any($5)))
            order by seq limit $6"#,
         street.as_str(),
