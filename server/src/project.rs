@@ -4,6 +4,7 @@
 
 use lianka_sync_core::{
     change::Scalar,
+    duplicate::{self, Traits},
     id::{RecordId, StreetCode},
     merge::RegisterState,
     projection::{self, CardRow, ConflictRow, Projected},
@@ -32,19 +33,22 @@ pub struct Touched {
     pub contacts: bool,
     pub consents: bool,
     pub tags: bool,
+    /// What the card is recognised by.
+    pub keys: bool,
     /// There were, or are, values in conflict.
     pub conflicts: bool,
 }
 
 impl Touched {
     /// Everything: a new record, or a rebuild.
-    pub const ALL: Self = Self { contacts: true, consents: true, tags: true, conflicts: true };
+    pub const ALL: Self = Self { contacts: true, consents: true, tags: true, keys: true, conflicts: true };
 
     /// Notes that `key` was written.
     pub fn note(&mut self, key: &str) {
         self.contacts |= key.starts_with("contacts/");
         self.consents |= key.starts_with("consent/");
         self.tags |= key.starts_with("tags/");
+        self.keys |= duplicate::recognises(key);
     }
 }
 
@@ -57,6 +61,8 @@ struct Rows {
     consents: List<projection::ConsentRow>,
     tags_of: Vec<Uuid>,
     tags: Vec<(Uuid, String)>,
+    keys_of: Vec<Uuid>,
+    keys: Vec<(Uuid, String)>,
     conflicts: List<ConflictWrite>,
 }
 
@@ -97,6 +103,10 @@ impl Rows {
 
     fn add_card(&mut self, mut row: CardRow, seq: i64, conflict_count: i32, touched: Touched) {
         let id = row.record.0;
+        if touched.keys {
+            self.keys_of.push(id);
+            self.keys.extend(Traits::of(&row).keys().into_iter().map(|key| (id, key)));
+        }
         // Lists have tables of their own; the card's row carries none of them.
         let contacts = std::mem::take(&mut row.contacts);
         let consents = std::mem::take(&mut row.consents);
@@ -131,6 +141,9 @@ impl Rows {
         }
         if !self.tags_of.is_empty() {
             read_models::replace_tags(tx, street, &self.tags_of, &self.tags).await?;
+        }
+        if !self.keys_of.is_empty() {
+            read_models::replace_keys(tx, street, &self.keys_of, &self.keys).await?;
         }
         if !self.conflicts.of.is_empty() {
             read_models::replace_conflicts(tx, street, &self.conflicts.of, &self.conflicts.rows).await?;

@@ -12,8 +12,8 @@
 //! | PROJECT | [`view`], [`projection`] | a record's state → typed rows |
 //! | RESPOND | [`cursor`] | where a phone stands → what it still lacks |
 //!
-//! Beside them: [`id`] and [`time`] (newtypes), [`limits`] (every maximum), [`field`] (what a value means), [`search`] (keys to find a card by),
-//! [`lang`] (zh or en).
+//! Beside them: [`conflict`] (which are harmless, which a change settles), [`id`] and [`time`] (newtypes), [`limits`] (every maximum), [`field`] (what a value means), [`search`] (keys to find a card by),
+//! [`duplicate`] (which cards may be one shop), [`lang`] (zh or en).
 //!
 //! # Glossary
 //!
@@ -51,13 +51,16 @@
 pub mod authority;
 pub mod catalogue;
 pub mod change;
+pub mod conflict;
 pub mod cursor;
+pub mod duplicate;
 pub mod field;
 pub mod id;
 pub mod lang;
 pub mod limits;
 pub mod merge;
 pub mod projection;
+pub mod rebuild;
 pub mod record;
 pub mod search;
 pub mod time;

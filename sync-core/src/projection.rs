@@ -108,6 +108,8 @@ pub struct CardRow {
     pub consents: Vec<ConsentRow>,
     /// The street's own columns.
     pub custom: BTreeMap<String, String>,
+    /// The card that this one turned out to be; it then leaves the roll.
+    pub merged_into: Option<RecordId>,
     /// Every value of every field in conflict.
     pub conflicts: Vec<ConflictRow>,
 }
@@ -238,6 +240,7 @@ fn card(record: RecordId, generation: u32, view: &View) -> CardRow {
         contacts: contacts.collect(),
         consents: consents.collect(),
         custom: view.members("custom").filter_map(|(name, value)| Some((name.to_owned(), value.as_str()?.to_owned()))).collect(),
+        merged_into: view.text("merged_into").and_then(|id| id.parse().ok()),
         conflicts: conflicts(view),
     }
 }

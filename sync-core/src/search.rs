@@ -86,6 +86,14 @@ pub fn fold(text: &str) -> String {
     plain.nfkc().filter(|c| c.is_alphanumeric()).map(simplified).collect()
 }
 
+/// The usual reading of a folded character without its tone; `None` where it has none (letters, digits).
+pub fn syllable(c: char) -> Option<String> {
+    if c.is_ascii() {
+        return None;
+    }
+    readings(c).into_iter().next().filter(|reading| reading.is_ascii())
+}
+
 /// The simplified form of a character, or the character itself.
 fn simplified(c: char) -> char {
     static TABLE: LazyLock<Vec<(char, char)>> = LazyLock::new(|| {

@@ -46,6 +46,8 @@ pub struct CardsQuery {
     /// Only cards never confirmed, or last confirmed before this day.
     #[param(example = "2026-09-01")]
     confirmed_before: Option<String>,
+    /// Only cards that were merged into another (`true`), or only those that were not (`false`, default).
+    merged: Option<bool>,
     /// `walk` (default), `sign_name`, `confirmed` (longest ago first) or `changed` (last first).
     sort: Option<String>,
     page: Option<u32>,
@@ -75,6 +77,7 @@ impl CardsQuery {
             terms: self.q.as_deref().map(search::query),
             conflict: self.conflict,
             confirmed_before: self.confirmed_before.as_ref().map(day).transpose()?,
+            merged: Some(self.merged.unwrap_or(false)),
         })
     }
 }
@@ -173,6 +176,9 @@ pub struct RecordView {
     heads: Vec<ChangeHash>,
     fields: Vec<FieldView>,
     note: String,
+    /// The card that this one was found to be: it goes on there.
+    #[schema(value_type = Option<Uuid>)]
+    merged_into: Option<RecordId>,
 }
 
 #[derive(Deserialize)]
@@ -224,6 +230,7 @@ pub async fn show(
         seq: row.seq,
         heads: state.heads(),
         fields,
+        merged_into: view.text("merged_into").and_then(|id| id.parse().ok()),
         note: view.note.unwrap_or_default(),
     }))
 }

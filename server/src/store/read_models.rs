@@ -20,15 +20,16 @@ pub async fn upsert_cards(tx: &mut PgConnection, street: &StreetCode, cards: &[C
     sqlx::query!(
         "insert into shop_card (street, record, grid, generation, seq, sign_name, legal_name, credit_code, category, road, number,
              number_suffix, lane, unit, address_raw, number_order, side, point_lat, point_lon, point_crs, point_accuracy_m, occupancy,
-             occupancy_observed_on, opening_hours, note, last_confirmed_on, custom, conflict_count, search)
+             occupancy_observed_on, opening_hours, note, last_confirmed_on, custom, conflict_count, search,
+             merged_into)
          select $1, record, grid, generation, seq, sign_name, legal_name, credit_code, category, road, number, number_suffix, lane, unit,
              address_raw, number_order, side, point_lat, point_lon, point_crs, point_accuracy_m, occupancy, occupancy_observed_on,
-             opening_hours, note, last_confirmed_on, custom, conflict_count, search
+             opening_hours, note, last_confirmed_on, custom, conflict_count, search, merged_into
          from jsonb_to_recordset($2) as x (record uuid, grid text, generation int, seq bigint, sign_name text, legal_name text,
              credit_code text, category text, road text, number text, number_suffix text, lane text, unit text, address_raw text,
              number_order int, side text, point_lat float8, point_lon float8, point_crs text, point_accuracy_m float8, occupancy text,
              occupancy_observed_on date, opening_hours text, note text, last_confirmed_on date, custom jsonb, conflict_count int,
-             search text)
+             search text, merged_into uuid)
          on conflict (street, record) do update set grid = excluded.grid, generation = excluded.generation, seq = excluded.seq,
              sign_name = excluded.sign_name, legal_name = excluded.legal_name, credit_code = excluded.credit_code,
              category = excluded.category, road = excluded.road, number = excluded.number, number_suffix = excluded.number_suffix,
@@ -37,7 +38,7 @@ pub async fn upsert_cards(tx: &mut PgConnection, street: &StreetCode, cards: &[C
              point_accuracy_m = excluded.point_accuracy_m, occupancy = excluded.occupancy,
              occupancy_observed_on = excluded.occupancy_observed_on, opening_hours = excluded.opening_hours, note = excluded.note,
              last_confirmed_on = excluded.last_confirmed_on, custom = excluded.custom, conflict_count = excluded.conflict_count,
-             search = excluded.search",
+             search = excluded.search, merged_into = excluded.merged_into",
         street.as_str(),
         Json(cards) as _,
     )
@@ -99,6 +100,20 @@ pub async fn replace_tags(tx: &mut PgConnection, street: &StreetCode, cards: &[U
     sqlx::query!("delete from shop_tag where street = $1 and record = any($2)", street.as_str(), cards).execute(&mut *tx).await?;
     sqlx::query!(
         "insert into shop_tag (street, record, tag) select $1, * from unnest($2::uuid[], $3::text[])",
+        street.as_str(),
+        &rows.iter().map(|row| row.0).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.1.clone()).collect::<Vec<_>>(),
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Replaces the keys under which the cards meet others.
+pub async fn replace_keys(tx: &mut PgConnection, street: &StreetCode, cards: &[Uuid], rows: &[(Uuid, String)]) -> sqlx::Result<()> {
+    sqlx::query!("delete from shop_key where street = $1 and record = any($2)", street.as_str(), cards).execute(&mut *tx).await?;
+    sqlx::query!(
+        "insert into shop_key (street, record, key) select $1, * from unnest($2::uuid[], $3::text[])",
         street.as_str(),
         &rows.iter().map(|row| row.0).collect::<Vec<_>>(),
         &rows.iter().map(|row| row.1.clone()).collect::<Vec<_>>(),
@@ -176,6 +191,7 @@ pub async fn replace_conflicts(
 pub async fn clear(tx: &mut PgConnection, street: &StreetCode) -> sqlx::Result<()> {
     let street = street.as_str();
     sqlx::query!("delete from field_conflict where street = $1", street).execute(&mut *tx).await?;
+    sqlx::query!("delete from shop_key where street = $1", street).execute(&mut *tx).await?;
     sqlx::query!("delete from shop_tag where street = $1", street).execute(&mut *tx).await?;
     sqlx::query!("delete from shop_consent where street = $1", street).execute(&mut *tx).await?;
     sqlx::query!("delete from shop_contact where street = $1", street).execute(&mut *tx).await?;

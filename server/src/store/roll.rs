@@ -20,6 +20,8 @@ pub struct CardFilter {
     pub conflict: Option<bool>,
     /// Never confirmed, or last confirmed before this day.
     pub confirmed_before: Option<Date>,
+    /// Whether the card was merged away.
+    pub merged: Option<bool>,
 }
 
 /// How to order the cards.
@@ -80,6 +82,7 @@ pub async fn page(
                  and ($4::text is null or road = $4) and ($5::text[] is null or search like all ($5))
                  and ($6::bool is null or (conflict_count > 0) = $6)
                  and ($7::date is null or last_confirmed_on is null or last_confirmed_on < $7)
+                 and ($11::bool is null or (merged_into is not null) = $11)
            ) c
            left join lateral (
                select array_agg(tag order by tag collate "C") as tags from shop_tag t where t.street = c.street and t.record = c.record
@@ -113,6 +116,7 @@ pub async fn page(
         sort,
         limit,
         offset,
+        filter.merged,
     )
     .fetch_all(&mut *conn)
     .await?;
@@ -155,6 +159,7 @@ pub async fn page(
                 contacts: row.contacts.0,
                 consents: Vec::new(),
                 custom: serde_json::from_value(row.custom).unwrap_or_default(),
+                merged_into: row.merged_into.map(RecordId),
                 conflicts: row.conflicts.0.into_iter().map(Into::into).collect(),
             },
         })

@@ -1,6 +1,6 @@
 //! 沿街商铺联系卡: one door on one street, tying premises, business and contact persons together.
 
-use super::{ALL_EDITORS, Class, Field, GRID, KIND, MergeRule, NOTE, Rule, STREET, Shape, entry, log, register};
+use super::{ALL_EDITORS, Class, Field, GRID, KIND, MergeRule, NOBODY, NOTE, Rule, STREET, Shape, entry, log, register};
 
 /// 营业、装修、空置、关闭
 pub(crate) const OCCUPANCY: &[&str] = &["营业", "装修", "空置", "关闭"];
@@ -46,6 +46,13 @@ pub(crate) const FIELDS: &[Field] = &[
     log("consent", "given_on", "同意日期", "given on", Class::P2, Rule::Date),
     Field {
         shape: Shape::Custom, editors: ALL_EDITORS, ..register("custom", "自定义字段", "custom field", Class::P1, Rule::Text(400))
+    },
+    // Written when the office finds two cards of one shop; the record it names is the one that goes on.
+    Field {
+        merge: MergeRule::LastWriter,
+        creators: NOBODY,
+        editors: NOBODY,
+        ..register("merged_into", "已并入", "merged into", Class::P0, Rule::Entry)
     },
     NOTE,
 ];
