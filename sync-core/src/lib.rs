@@ -12,8 +12,8 @@
 //! | PROJECT | [`view`], [`projection`] | a record's state → typed rows |
 //! | RESPOND | [`cursor`] | where a phone stands → what it still lacks |
 //!
-//! Beside them: [`conflict`] (which are harmless, which a change settles), [`id`] and [`time`] (newtypes), [`limits`] (every maximum), [`field`] (what a value means), [`search`] (keys to find a card by),
-//! [`duplicate`] (which cards may be one shop), [`lang`] (zh or en).
+//! Beside them: [`id`] and [`time`] (newtypes), [`limits`] (every maximum), [`field`] (what a value means), [`search`] (keys to find a card by),
+//! [`duplicate`] (which cards may be one shop), [`conflict`] (which are harmless, which a change settles), [`lang`] (zh or en).
 //!
 //! # Glossary
 //!
