@@ -12,7 +12,7 @@ use crate::{
     catalogue::Kind,
     id::{ChangeHash, RecordId},
     limits,
-    time::ServerTime,
+    time::{DeviceTime, ServerTime},
 };
 
 /// Bytes on the wire: base64 in NDJSON, a byte string in CBOR.
@@ -57,6 +57,22 @@ pub struct Hello {
     pub client: String,
     /// Whether to send what the phone lacks.
     pub pull: bool,
+    /// How the device stands.
+    pub report: Report,
+}
+
+/// How a device says it stands: for the office's list of devices. Nothing is decided by it, except that a device that says it has
+/// cleared itself gets no more tokens.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Report {
+    /// Changes still to be sent, those of this request included.
+    pub unsent: Option<u64>,
+    /// Changes of its own that wait for a reviewer.
+    pub held: Option<u64>,
+    /// Its clock.
+    pub device_time: Option<DeviceTime>,
+    /// It was told to wipe, and holds nothing any more.
+    pub wiped: bool,
 }
 
 /// One change of the phone's own.
@@ -170,6 +186,8 @@ pub enum ResponseItem {
         head: u64,
         /// The server's clock.
         server_time: ServerTime,
+        /// Seconds from now after which the phone locks its data until it has synchronised again; `None`: it never does.
+        lease_seconds: Option<u64>,
     },
 }
 
@@ -215,6 +233,16 @@ struct Item {
     head: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     server_time: Option<ServerTime>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lease_seconds: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unsent: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_time: Option<DeviceTime>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wiped: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes: Option<Bytes>,
 }
@@ -309,9 +337,17 @@ impl StreamItem for RequestItem {
 
     fn to_wire(&self) -> Flat {
         Flat(match self.clone() {
-            Self::Hello(hello) => {
-                Item { r#type: "hello".into(), cursor: hello.cursor, client: Some(hello.client), pull: Some(hello.pull), ..Item::default() }
-            }
+            Self::Hello(Hello { cursor, client, pull, report }) => Item {
+                r#type: "hello".into(),
+                cursor,
+                client: Some(client),
+                pull: Some(pull),
+                unsent: report.unsent,
+                held: report.held,
+                device_time: report.device_time,
+                wiped: report.wiped.then_some(true),
+                ..Item::default()
+            },
             Self::Change(change) => Item {
                 r#type: "change".into(),
                 record: Some(change.record),
@@ -329,6 +365,7 @@ impl StreamItem for RequestItem {
                 cursor: item.cursor,
                 client: need(item.client, "client", index)?,
                 pull: need(item.pull, "pull", index)?,
+                report: Report { unsent: item.unsent, held: item.held, device_time: item.device_time, wiped: item.wiped.unwrap_or(false) },
             }),
             "change" => Self::Change(PushedChange {
                 record: need(item.record, "record", index)?,
@@ -377,7 +414,9 @@ impl StreamItem for ResponseItem {
             Self::Wipe => item("wipe"),
             Self::Reset { epoch } => Item { epoch: Some(epoch), ..item("reset") },
             Self::Checkpoint { cursor } => Item { cursor: Some(cursor), ..item("checkpoint") },
-            Self::End { cursor, head, server_time } => Item { cursor, head: Some(head), server_time: Some(server_time), ..item("end") },
+            Self::End { cursor, head, server_time, lease_seconds } => {
+                Item { cursor, head: Some(head), server_time: Some(server_time), lease_seconds, ..item("end") }
+            }
         })
     }
 
@@ -419,6 +458,7 @@ impl StreamItem for ResponseItem {
                 cursor: item.cursor,
                 head: need(item.head, "head", index)?,
                 server_time: need(item.server_time, "server_time", index)?,
+                lease_seconds: item.lease_seconds,
             },
             "" => return Err(WireError::MissingKey { index, key: "type" }),
             name => return Err(unknown_type(name, index)),

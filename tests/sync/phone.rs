@@ -21,7 +21,7 @@ use lianka_sync_core::{
     record::{Edit, Record},
     time::DeviceTime,
     view::View,
-    wire::{Encoding, Hello, ItemReader, PushedChange, RequestItem, ResponseItem, Verdict, VerdictStatus},
+    wire::{Encoding, Hello, ItemReader, PushedChange, Report, RequestItem, ResponseItem, Verdict, VerdictStatus},
 };
 use lianka_tests::{Answer, START_UNIX_MS, TestApp};
 use serde_json::{Value, json};
@@ -279,7 +279,7 @@ impl Phone {
     }
 
     pub fn hello(&self, pull: bool) -> RequestItem {
-        RequestItem::Hello(Hello { cursor: self.cursor.clone(), client: "test-phone/1".into(), pull })
+        RequestItem::Hello(Hello { cursor: self.cursor.clone(), client: "test-phone/1".into(), pull, report: Report::default() })
     }
 
     /// Sends the outbox, takes in the answer.

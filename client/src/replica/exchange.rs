@@ -18,7 +18,7 @@ use lianka_sync_core::{
     limits,
     record::RecordError,
     time::ServerTime,
-    wire::{Hello, PushedChange, RequestItem, ResponseItem, Verdict, VerdictStatus},
+    wire::{Hello, PushedChange, Report, RequestItem, ResponseItem, Verdict, VerdictStatus},
 };
 
 use super::{Author, Effect, Moment, OutboxEntry, OutboxState, Reason, RecordState, TailChange, heal, rebase};
@@ -240,7 +240,7 @@ impl Synchronisation {
             .iter()
             .map(|entry| Sent { record: entry.record, generation: entry.generation, hash: entry.hash, bytes: entry.bytes.clone() })
             .collect();
-        let hello = Hello { cursor: standing.cursor, client: self.client.clone(), pull };
+        let hello = Hello { cursor: standing.cursor, client: self.client.clone(), pull, report: Report::default() };
         let change = |entry: &&OutboxEntry| {
             RequestItem::Change(PushedChange {
                 record: entry.record,

@@ -12,7 +12,7 @@ fn record() -> RecordId {
 
 fn requests() -> Vec<RequestItem> {
     vec![
-        RequestItem::Hello(Hello { cursor: Some("AQ".into()), client: "js/1".into(), pull: true }),
+        RequestItem::Hello(Hello { cursor: Some("AQ".into()), client: "js/1".into(), pull: true, report: Report::default() }),
         RequestItem::Change(PushedChange { record: record(), kind: Kind::ShopCard, generation: 1, bytes: vec![0x85, 0x6f, 0x4a, 0x83] }),
     ]
 }
@@ -51,7 +51,12 @@ fn responses() -> Vec<ResponseItem> {
         ResponseItem::Wipe,
         ResponseItem::Reset { epoch: Uuid::from_u128(7) },
         ResponseItem::Checkpoint { cursor: "AQ".into() },
-        ResponseItem::End { cursor: Some("AQ".into()), head: 4711, server_time: ServerTime::from_unix_ms(1_795_248_000_000) },
+        ResponseItem::End {
+            cursor: Some("AQ".into()),
+            head: 4711,
+            server_time: ServerTime::from_unix_ms(1_795_248_000_000),
+            lease_seconds: None,
+        },
     ]
 }
 
@@ -102,11 +107,26 @@ fn responses_are_frozen() {
     frozen(&responses(), RESPONSE_NDJSON, RESPONSE_CBOR);
 }
 
+/// What later phones and servers add; the fixtures above are what the first ones say, and still parse.
+#[test]
+fn reports_and_leases_are_frozen() {
+    let report = Report { unsent: Some(20), held: Some(3), device_time: Some(DeviceTime::from_unix_ms(1_795_248_000_000)), wiped: true };
+    let hello = Hello { cursor: None, client: "js/1".into(), pull: true, report };
+    frozen(&[RequestItem::Hello(hello)], include_str!("fixtures/report.ndjson"), include_str!("fixtures/report.cbor-seq.hex"));
+    let end = ResponseItem::End {
+        cursor: Some("AQ".into()),
+        head: 4711,
+        server_time: ServerTime::from_unix_ms(1_795_248_000_000),
+        lease_seconds: Some(604_800),
+    };
+    frozen(&[end], include_str!("fixtures/lease.ndjson"), include_str!("fixtures/lease.cbor-seq.hex"));
+}
+
 #[test]
 fn readers_pass_over_what_they_do_not_know() {
     let line = br#"{"type":"hello","cursor":null,"client":"js/1","pull":false,"colour":"red"}"#;
     let items = read::<RequestItem>(Encoding::Ndjson, &[line]).unwrap();
-    assert_eq!(items, [RequestItem::Hello(Hello { cursor: None, client: "js/1".into(), pull: false })]);
+    assert_eq!(items, [RequestItem::Hello(Hello { cursor: None, client: "js/1".into(), pull: false, report: Report::default() })]);
 }
 
 #[test]

@@ -322,7 +322,7 @@ impl Model {
         for record in &owed {
             self.send_snapshot(device, *record, &mut out);
         }
-        let end = |cursor, head| ResponseItem::End { cursor, head, server_time: ServerTime::from_unix_ms(9_000_000) };
+        let end = |cursor, head| ResponseItem::End { cursor, head, server_time: ServerTime::from_unix_ms(9_000_000), lease_seconds: None };
         if !hello.pull {
             out.push(end(None, self.head));
             return out;
