@@ -16,6 +16,7 @@ use lianka_sync_core::{
 use sqlx::PgPool;
 
 use crate::{
+    audit::{Action, Event},
     clock::Entropy,
     ingest::Ingested,
     store::{
@@ -95,7 +96,14 @@ pub async fn commit(
     let grids = Grids::load(write.tx(), street, pushes).await?;
     let mut batch = Batch { write, seqs: HashMap::new(), held_before: HashMap::new(), held: Vec::new() };
     batch.load_known(pushes).await?;
-    let outcomes = pushes.iter().map(|push| batch.push(push, &grids, entropy)).collect();
+    let outcomes = pushes
+        .iter()
+        .map(|push| {
+            let outcomes = batch.push(push, &grids, entropy);
+            batch.audit(&push.author, &outcomes);
+            outcomes
+        })
+        .collect();
     let Batch { mut write, held, .. } = batch;
     held::insert(write.tx(), street, &held).await?;
     write.commit().await?;
@@ -190,6 +198,15 @@ impl Batch {
             }
         }
         Ok(())
+    }
+
+    /// One event a push, if anything came of it.
+    fn audit(&mut self, author: &Author, outcomes: &[Outcome]) {
+        let held = outcomes.iter().filter(|outcome| outcome.held.is_some()).count();
+        if held > 0 || self.write.has_untold() {
+            let event = Event::by(&author.username, author.device, Action::Content);
+            self.write.audit(if held > 0 { event.with("held", held) } else { event });
+        }
     }
 
     fn push(&mut self, push: &Push, grids: &Grids, entropy: &Entropy) -> Vec<Outcome> {

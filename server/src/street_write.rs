@@ -19,6 +19,7 @@ use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
 use crate::{
+    audit::{self, Action as Act, Event},
     merge::MergeError,
     project::{self, Projection, Touched},
     store::{
@@ -105,6 +106,9 @@ pub struct StreetWrite {
     /// Records whose note is written: only these need their document.
     note_edited: HashSet<RecordId>,
     log: Vec<LogWrite>,
+    events: Vec<Event>,
+    /// Entries of `log` that an event tells of.
+    told: usize,
 }
 
 impl StreetWrite {
@@ -125,6 +129,8 @@ impl StreetWrite {
             unreadable: HashSet::new(),
             note_edited: HashSet::new(),
             log: Vec::new(),
+            events: Vec::new(),
+            told: 0,
         })
     }
 
@@ -313,9 +319,29 @@ impl StreetWrite {
         DeviceTime::from_unix_seconds(self.now.unix_ms().div_euclid(1000))
     }
 
+    /// Tells the audit trail of an act. The changes accepted since the act before belong to this one, and are named by it.
+    pub fn audit(&mut self, event: Event) {
+        let changes = self.untold();
+        self.events.push(if changes.is_empty() { event } else { event.with_changes(&changes) });
+    }
+
+    /// Whether changes were accepted that no event tells of yet.
+    pub fn has_untold(&self) -> bool {
+        self.log[self.told..].iter().any(|entry| entry.change.is_some())
+    }
+
+    fn untold(&mut self) -> Vec<audit::Logged> {
+        let new = &self.log[std::mem::replace(&mut self.told, self.log.len())..];
+        new.iter().filter_map(|entry| Some((entry.seq, entry.record, entry.change.as_ref()?.hash))).collect()
+    }
+
     /// Writes everything and ends the transaction.
     pub async fn commit(mut self) -> sqlx::Result<()> {
+        if self.has_untold() {
+            self.audit(Event::by_server(Act::Content));
+        }
         self.write().await?;
+        audit::append(&mut self.tx, (&self.street).into(), self.now, &self.events).await?;
         self.tx.commit().await
     }
 
