@@ -12,6 +12,7 @@
 //!   then refuses to load.
 
 mod compose;
+mod refold;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -30,9 +31,12 @@ use crate::{
 };
 
 pub use compose::{Replaces, Write};
+pub(crate) use refold::Refold;
 
 /// Version of the stored encoding: the first byte of [`RegisterState::to_bytes`].
-const ENCODING: u8 = 1;
+const ENCODING: u8 = 2;
+/// The encoding before, which is this one without its last field, `redacted`.
+const ENCODING_WITHOUT_REDACTED: u8 = 1;
 
 /// An operation, its actor as index into [`RegisterState::actors`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -119,6 +123,8 @@ pub struct RegisterState {
     note: String,
     /// Bytes of all changes together.
     bytes: u64,
+    /// Entries of persons who were redacted, for good. The last field, see [`ENCODING_WITHOUT_REDACTED`].
+    redacted: BTreeSet<EntryId>,
     #[serde(skip)]
     index: Index,
 }
@@ -150,14 +156,15 @@ impl RegisterState {
 
     /// From the stored form.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, BadState> {
-        match bytes.split_first() {
-            Some((&ENCODING, rest)) => {
-                let mut state: Self = postcard::from_bytes(rest).map_err(|_| BadState)?;
-                state.index = Index::of(&state.actors, &state.history).ok_or(BadState)?;
-                Ok(state)
-            }
-            _ => Err(BadState),
-        }
+        let parsed: Result<Self, _> = match bytes.split_first() {
+            Some((&ENCODING, rest)) => postcard::from_bytes(rest),
+            // The empty set is one zero byte.
+            Some((&ENCODING_WITHOUT_REDACTED, rest)) => postcard::from_bytes(&[rest, &[0]].concat()),
+            _ => return Err(BadState),
+        };
+        let mut state = parsed.map_err(|_| BadState)?;
+        state.index = Index::of(&state.actors, &state.history).ok_or(BadState)?;
+        Ok(state)
     }
 
     /// The record's kind.
@@ -395,6 +402,20 @@ pub enum Refusal {
     NotYourGrid,
     /// The record names a grid that the street does not have.
     UnknownGrid,
+    /// The office erased the record; nothing brings it back.
+    Erased,
+    /// The office redacted the person whom the key is about; nothing brings them back.
+    Redacted {
+        /// The key.
+        key: String,
+    },
+    /// It was held, and a reviewer refused it; the final answer.
+    HeldRefused {
+        /// The reviewer's reason, for the author.
+        reason: String,
+    },
+    /// The device has so many changes waiting for a reviewer that no more are held.
+    TooManyHeld,
 }
 
 impl Refusal {
@@ -424,6 +445,10 @@ impl Refusal {
             Self::DocumentUnavailable => "document_unavailable",
             Self::NotYourGrid => "not_your_grid",
             Self::UnknownGrid => "unknown_grid",
+            Self::Erased => "erased",
+            Self::Redacted { .. } => "redacted",
+            Self::HeldRefused { .. } => "held_refused",
+            Self::TooManyHeld => "too_many_held",
         }
     }
 
@@ -468,18 +493,22 @@ impl Refusal {
         "document_unavailable",
         "not_your_grid",
         "unknown_grid",
+        "erased",
+        "redacted",
+        "held_refused",
+        "too_many_held",
     ];
 
     /// Whether sending the very same bytes again later may succeed.
     pub fn retryable(&self) -> bool {
-        matches!(self, Self::DependencyMissing | Self::SequenceGap | Self::DocumentUnavailable)
+        matches!(self, Self::DependencyMissing | Self::SequenceGap | Self::DocumentUnavailable | Self::TooManyHeld)
     }
 
     /// The key the refusal is about, where there is one.
     pub fn key(&self) -> Option<&str> {
         match self {
             Self::Gate(error) => error.field(),
-            Self::Field { key, .. } | Self::BadPredecessor { key } => Some(key),
+            Self::Field { key, .. } | Self::BadPredecessor { key } | Self::Redacted { key } => Some(key),
             _ => None,
         }
     }
@@ -489,6 +518,7 @@ impl Refusal {
         let (zh, en) = match self {
             Self::Gate(error) => return error.message(lang),
             Self::Field { error, .. } => return error.message(lang),
+            Self::HeldRefused { reason } => return reason.clone(),
             Self::ForeignActor => ("这条修改署名于另一台设备", "the change is signed by another device"),
             Self::StaleGeneration => ("记录已重建，请取回最新内容后重做", "the record was rebuilt; rebase on the new generation"),
             Self::RecordExists => ("该记录编号已被使用", "the record id is in use"),
@@ -507,6 +537,9 @@ impl Refusal {
             Self::DocumentUnavailable => ("记录暂不可用，请稍后重发", "the record is not available just now; send again later"),
             Self::NotYourGrid => ("该记录不在您的网格内", "the record is not in one of your grids"),
             Self::UnknownGrid => ("没有这个网格", "the street has no such grid"),
+            Self::Erased => ("该记录已由街道办公室删除", "the office erased the record"),
+            Self::Redacted { .. } => ("该联系人的信息已由街道办公室删除", "the office erased this person's data"),
+            Self::TooManyHeld => ("待审核的修改过多，请等街道审核后再发", "too many of your changes wait for the office; send again later"),
         };
         match lang {
             Lang::Zh => zh,
@@ -559,9 +592,10 @@ pub fn merge(target: &mut Target, change: &Change, context: &Context<'_>) -> Res
         note_object: OpRef { counter: 0, actor: 0 },
         note: String::new(),
         bytes: 0,
+        redacted: BTreeSet::new(),
         index: Index::default(),
     });
-    state.accept(accepted, change, context);
+    state.accept(accepted, change, context.received_at);
     if let Some(note) = note {
         state.note = note;
     }
@@ -576,7 +610,7 @@ struct Accepted {
 }
 
 impl RegisterState {
-    fn accept(&mut self, accepted: Accepted, change: &Change, context: &Context<'_>) {
+    fn accept(&mut self, accepted: Accepted, change: &Change, received_at: ServerTime) {
         let actor = self.intern(change.actor);
         let at = self.history.len() as u32;
         self.heads.retain(|head| !accepted.deps.contains(head));
@@ -592,7 +626,7 @@ impl RegisterState {
             ops: change.ops.len() as u32,
             deps: accepted.deps,
             time_seconds: change.time.map_or(0, DeviceTime::unix_seconds),
-            received_ms: context.received_at.unix_ms(),
+            received_ms: received_at.unix_ms(),
         });
         self.registers.extend(accepted.registers);
         if let Some(counter) = accepted.note_object {
@@ -771,6 +805,9 @@ impl<'f> Fold<'f> {
         let creating = self.state.is_none();
         let field = authority::check_write(self.context.kind, self.context.writer, creating, key, value)
             .map_err(|error| Refusal::field(key, error))?;
+        if self.state.is_some_and(|state| state.is_redacted(key, value)) {
+            return Err(Refusal::Redacted { key: key.to_owned() });
+        }
         let bad_predecessor = || Refusal::BadPredecessor { key: key.to_owned() };
         let replaced = pred.iter().map(|op| self.find(*op).ok_or_else(bad_predecessor)).collect::<Result<Vec<_>, _>>()?;
         let register = self.register(key);
