@@ -26,6 +26,8 @@ use crate::{
     search,
 };
 
+pub mod carry;
+
 /// Keys that one card may have: a card with a hundred numbers must not crowd out the others.
 pub const KEYS_MAX: usize = 24;
 /// Characters of a key.
