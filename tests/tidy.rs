@@ -412,10 +412,11 @@ fn field_table(kind: Kind) -> String {
 fn rule(field: &Field) -> String {
     match field.rule {
         Rule::Text(max) => format!("text, at most {max} characters"),
+        Rule::Whole(min, max) => format!("whole number from {min} to {max}"),
         Rule::OneOf(list) => format!("one of {}", list.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" ")),
         Rule::Date => "day `YYYY-MM-DD`".into(),
         Rule::Point => "`geo:` URI with `crs`".into(),
-        Rule::Entry => "id of an entry of `contacts`".into(),
+        Rule::Entry => "UUID of an entry or a record".into(),
         Rule::Flag => "`true`".into(),
         Rule::Note => format!("Text object, at most {} characters", limits::NOTE_CHARS_MAX),
     }

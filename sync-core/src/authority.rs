@@ -127,6 +127,12 @@ pub enum FieldError {
     ConsentMissing,
     /// The creating change lacks it.
     Missing,
+    /// Not a whole number in this range.
+    OutOfRange(u32, u32),
+    /// An event of a transfer without its type, or without a field of its form: an event is written whole, by one change.
+    EventIncomplete,
+    /// A field that the event's form does not have.
+    NotInForm,
 }
 
 impl FieldError {
@@ -147,6 +153,9 @@ impl FieldError {
             Self::NotAnEntry => "value_not_an_entry",
             Self::ConsentMissing => "consent_missing",
             Self::Missing => "creation_incomplete",
+            Self::OutOfRange(..) => "value_out_of_range",
+            Self::EventIncomplete => "event_incomplete",
+            Self::NotInForm => "not_in_form",
         }
     }
 
@@ -168,6 +177,9 @@ impl FieldError {
                 Self::NotAnEntry => "须为条目编号".into(),
                 Self::ConsentMissing => "须先登记本人同意".into(),
                 Self::Missing => "新建记录时必须填写".into(),
+                Self::OutOfRange(min, max) => format!("须为 {min} 到 {max} 的整数"),
+                Self::EventIncomplete => "事件须一次写全：类型和表单中的必填项".into(),
+                Self::NotInForm => "该事件的表单没有这一项".into(),
             },
             Lang::En => match self {
                 Self::Unknown => "there is no such field".into(),
@@ -184,6 +196,9 @@ impl FieldError {
                 Self::NotAnEntry => "an entry id".into(),
                 Self::ConsentMissing => "the person's consent must be on record first".into(),
                 Self::Missing => "the creating change must write it".into(),
+                Self::OutOfRange(min, max) => format!("a whole number from {min} to {max}"),
+                Self::EventIncomplete => "an event is written whole: its type and every field that its form needs".into(),
+                Self::NotInForm => "the event's form has no such field".into(),
             },
         }
     }
@@ -249,6 +264,10 @@ pub fn check_value(field: &Field, value: &Scalar) -> Result<(), FieldError> {
     let Scalar::Str(text) = value else { return Err(FieldError::WrongType) };
     match field.rule {
         Rule::Text(max) => check_text(text, max),
+        Rule::Whole(min, max) => match text.parse::<u32>() {
+            Ok(number) if (min..=max).contains(&number) && number.to_string() == *text => Ok(()),
+            _ => Err(FieldError::OutOfRange(min, max)),
+        },
         Rule::OneOf(list) if list.contains(&text.as_str()) => Ok(()),
         Rule::OneOf(list) => Err(FieldError::NotInList(list)),
         Rule::Date if is_iso_day(text) => Ok(()),

@@ -109,13 +109,15 @@ pub enum Class {
 pub enum Rule {
     /// 1 ..= max characters, NFC, no control characters.
     Text(usize),
+    /// A whole number in this range, without sign or leading zeros.
+    Whole(u32, u32),
     /// One of a closed list.
     OneOf(&'static [&'static str]),
     /// `YYYY-MM-DD`.
     Date,
     /// `geo:lat,lon;crs=…;u=…` (RFC 5870), crs required.
     Point,
-    /// An entry id of another collection.
+    /// A UUID: an entry of this record, or another record.
     Entry,
     /// `true`: a set member.
     Flag,
@@ -241,6 +243,8 @@ impl<'k> Key<'k> {
 const ALL_EDITORS: &[Role] = &[Role::Secretary, Role::Reviewer, Role::Admin];
 const OFFICE: &[Role] = &[Role::Reviewer, Role::Admin];
 const NOBODY: &[Role] = &[];
+/// Who may write some event of a transfer; which, [`crate::transfer::form`] says.
+const EVENT_WRITERS: &[Role] = &[Role::Secretary, Role::Officer];
 
 /// Shared beginnings of the field tables: each constructor fixes what the fields of one merge rule have in common.
 const fn register(name: &'static str, zh: &'static str, en: &'static str, class: Class, rule: Rule) -> Field {

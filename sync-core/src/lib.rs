@@ -45,7 +45,7 @@
 //! - Automerge's sync protocol: it trusts its peer, and a peer here is told what it may have.
 //! - Lists, nested maps, counters and marks within a record (docs/decisions/0001-flat-records.md, docs/decisions/0007-no-counters-yet.md).
 //! - Any order within a collection beyond that of entry ids.
-//! - The transfer's workflow: a decision is ordered and not merged, and belongs to the server.
+//! - Deciding by merge: a transfer's state is ruled on by the server in the order of its log ([`transfer`]), and comes down as a record's content.
 #![deny(missing_docs)]
 
 pub mod authority;
@@ -64,5 +64,6 @@ pub mod rebuild;
 pub mod record;
 pub mod search;
 pub mod time;
+pub mod transfer;
 pub mod view;
 pub mod wire;

@@ -27,6 +27,7 @@ use crate::{
     limits,
     record::{NOTE, Record, RecordError},
     time::{DeviceTime, ServerTime},
+    transfer::form,
     view::{Value, View},
 };
 
@@ -240,6 +241,16 @@ impl RegisterState {
             device_time: (entry.time_seconds != 0).then(|| DeviceTime::from_unix_seconds(entry.time_seconds)),
             received_at: ServerTime::from_unix_ms(entry.received_ms),
         })
+    }
+
+    /// When the server accepted the creating change.
+    pub fn created_at(&self) -> Option<ServerTime> {
+        self.history.first().map(|entry| ServerTime::from_unix_ms(entry.received_ms))
+    }
+
+    /// Where the change that made the operation stands in the record's history, from 0.
+    pub fn position(&self, op: OpId) -> Option<usize> {
+        self.change_of(self.find(op)?)
     }
 
     /// Whether any field that keeps conflicts holds differing values.
@@ -477,6 +488,9 @@ impl Refusal {
         "value_not_an_entry",
         "consent_missing",
         "creation_incomplete",
+        "value_out_of_range",
+        "event_incomplete",
+        "not_in_form",
         "actor_not_yours",
         "stale_generation",
         "record_exists",
@@ -786,6 +800,7 @@ impl<'f> Fold<'f> {
         }
         self.check_note_length()?;
         self.check_consent()?;
+        self.check_events()?;
         let stored = self.state.map(|state| &state.registers);
         let new = self.registers.keys().filter(|key| stored.is_none_or(|stored| !stored.contains_key(*key))).count();
         if stored.map_or(0, BTreeMap::len) + new > limits::RECORD_KEYS_MAX {
@@ -882,6 +897,18 @@ impl<'f> Fold<'f> {
             return Err(Refusal::field(NOTE, FieldError::TooLong(limits::NOTE_CHARS_MAX)));
         }
         Ok(())
+    }
+
+    /// An event of a transfer is for its roles, and whole.
+    fn check_events(&self) -> Result<(), Refusal> {
+        if self.context.kind != Kind::TransferRequest {
+            return Ok(());
+        }
+        let puts = self.change.ops.iter().filter_map(|op| match &op.action {
+            Action::Put { key, value } => Some((key.as_str(), value)),
+            _ => None,
+        });
+        form::check(self.context.writer, puts).map_err(|(key, error)| Refusal::field(key, error))
     }
 
     /// A party status may be written only with its person's consent on record; a withdrawal wins over every grant.

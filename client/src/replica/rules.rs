@@ -9,6 +9,7 @@ use lianka_sync_core::{
     limits,
     merge::PARTY_STATUS,
     record::{Edit, NOTE},
+    transfer::form,
     view::View,
 };
 
@@ -47,7 +48,19 @@ pub(super) fn check(kind: Kind, role: Role, creating: bool, view: &View, edits: 
             return Err(broken(FieldError::ConsentMissing));
         }
     }
-    Ok(())
+    check_events(kind, role, edits)
+}
+
+/// An event of a transfer is for its roles, and whole.
+fn check_events(kind: Kind, role: Role, edits: &[Edit]) -> Result<(), Broken> {
+    if kind != Kind::TransferRequest {
+        return Ok(());
+    }
+    let puts = edits.iter().filter_map(|edit| match edit {
+        Edit::Put { key, value } => Some((key.as_str(), value)),
+        Edit::Delete { .. } | Edit::Note { .. } => None,
+    });
+    form::check(role.into(), puts).map_err(|(key, error)| Broken { key, error })
 }
 
 /// Whether a contact's consent to the party status is on record, or comes with `edits`. A withdrawal wins over every grant.
