@@ -6,6 +6,8 @@ pub mod accounts;
 pub mod audit;
 pub mod deployment;
 pub mod devices;
+pub mod duplicates;
+pub mod erasures;
 pub mod held;
 pub mod read_models;
 pub mod records;

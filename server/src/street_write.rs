@@ -4,6 +4,8 @@
 //! memory by [`StreetWrite::accept`], and written with their log entries and read models by [`StreetWrite::commit`]. Dropped without a commit
 //! it leaves nothing behind. Rows are locked in one order: the street, then the rest; nothing inside waits on a network.
 
+mod forget;
+
 use std::collections::{HashMap, HashSet};
 
 use lianka_sync_core::{
@@ -20,10 +22,12 @@ use uuid::Uuid;
 
 use crate::{
     audit::{self, Action as Act, Event},
+    card_merge,
     merge::MergeError,
     project::{self, Projection, Touched},
     store::{
-        records::{self, DocumentPage, LogWrite, LoggedChange, RecordWrite, StoredRecord},
+        erasures,
+        records::{self, DocumentPage, LogWrite, Logged, LoggedChange, RecordWrite, StoredRecord},
         streets,
     },
 };
@@ -38,7 +42,9 @@ pub enum Signer {
         /// Which of the desk's actors: concurrent values need an author each. 0 for everything else.
         nth: u32,
     },
-    /// Rulings, and what follows from a merge.
+    /// What one merge of cards writes, and nothing else: an undo must find it. `desk`: in the name of whoever merged; else late edits.
+    Merge { desk: Option<(DeviceId, Role)>, epoch: u32 },
+    /// Rulings, and where a merged card went.
     Server,
 }
 
@@ -50,8 +56,8 @@ impl Signer {
 
     fn writer(self) -> Writer {
         match self {
-            Self::Desk { role, .. } => Writer::Person(role),
-            Self::Server => Writer::Server,
+            Self::Desk { role, .. } | Self::Merge { desk: Some((_, role)), .. } => Writer::Person(role),
+            Self::Merge { desk: None, .. } | Self::Server => Writer::Server,
         }
     }
 }
@@ -65,6 +71,15 @@ pub enum Accepted {
     Before,
 }
 
+/// A change that was accepted for a card after it was merged into another.
+#[derive(Clone, Debug)]
+pub struct Late {
+    pub record: RecordId,
+    pub hash: ChangeHash,
+    pub device: DeviceId,
+    pub bytes: Vec<u8>,
+}
+
 /// A record of the write.
 struct Entry {
     target: Target,
@@ -73,6 +88,8 @@ struct Entry {
     grid_seq: i64,
     /// What was changed of it, if anything.
     touched: Option<Touched>,
+    /// The whole document up to a sequence, where the write rebuilt it.
+    rebuilt: Option<(i64, Vec<u8>)>,
 }
 
 impl Entry {
@@ -84,10 +101,12 @@ impl Entry {
             seq: stored.seq,
             grid_seq: stored.grid_seq,
             touched: None,
+            rebuilt: None,
         })
     }
 
-    const NEW: Self = Self { target: Target { state: None, document: None }, grid: String::new(), seq: 0, grid_seq: 0, touched: None };
+    const NEW: Self =
+        Self { target: Target { state: None, document: None }, grid: String::new(), seq: 0, grid_seq: 0, touched: None, rebuilt: None };
 }
 
 /// See the module.
@@ -105,10 +124,15 @@ pub struct StreetWrite {
     unreadable: HashSet<RecordId>,
     /// Records whose note is written: only these need their document.
     note_edited: HashSet<RecordId>,
+    /// Records that the office erased.
+    erased: HashSet<RecordId>,
     log: Vec<LogWrite>,
     events: Vec<Event>,
     /// Entries of `log` that an event tells of.
     told: usize,
+    /// Records whose log the write rewrote, and what stands there now: for the next event.
+    rebuilt: Vec<RecordId>,
+    renamed: Vec<audit::Logged>,
 }
 
 impl StreetWrite {
@@ -128,9 +152,12 @@ impl StreetWrite {
             loaded: HashSet::new(),
             unreadable: HashSet::new(),
             note_edited: HashSet::new(),
+            erased: HashSet::new(),
             log: Vec::new(),
             events: Vec::new(),
             told: 0,
+            rebuilt: Vec::new(),
+            renamed: Vec::new(),
         })
     }
 
@@ -164,7 +191,20 @@ impl StreetWrite {
                 }
             }
         }
+        let missing: Vec<_> = wanted.into_iter().filter(|record| self.is_unknown(RecordId(*record))).collect();
+        if !missing.is_empty() {
+            self.erased.extend(erasures::erased(&mut self.tx, &self.street, &missing).await?);
+        }
         Ok(())
+    }
+
+    fn is_unknown(&self, record: RecordId) -> bool {
+        !self.entries.contains_key(&record) && !self.unreadable.contains(&record)
+    }
+
+    /// Whether the office erased the record, which must be loaded: nothing brings it back.
+    pub fn is_erased(&self, record: RecordId) -> bool {
+        self.erased.contains(&record)
     }
 
     /// Loads the documents of records whose note is about to be edited: the one case in which MERGE needs them. Load the records first.
@@ -209,7 +249,7 @@ impl StreetWrite {
 
     /// The changes accepted so far, in the order of their sequences: record, sequence, hash, author's device.
     pub fn accepted(&self) -> impl Iterator<Item = (RecordId, i64, ChangeHash, DeviceId)> {
-        self.log.iter().filter_map(|entry| entry.change.as_ref().map(|change| (entry.record, entry.seq, change.hash, change.device)))
+        self.log.iter().filter_map(|entry| entry.what.change().map(|change| (entry.record, entry.seq, change.hash, change.device)))
     }
 
     /// Merges a change that the gate passed into its record, which must be loaded. A refusal leaves everything as it was.
@@ -228,6 +268,9 @@ impl StreetWrite {
     ) -> Result<Accepted, Refusal> {
         if !self.is_readable(record) {
             return Err(Refusal::DocumentUnavailable);
+        }
+        if self.is_erased(record) {
+            return Err(Refusal::Erased);
         }
         if written_grids(change).any(|grid| !self.grids.contains(grid)) {
             return Err(Refusal::UnknownGrid);
@@ -260,15 +303,15 @@ impl StreetWrite {
             std::mem::replace(&mut entry.grid, grid.to_owned())
         });
         let received_at = self.now;
-        let log = |seq, grid, change| LogWrite { seq, record, generation: generation as i32, grid, received_at, change };
+        let log = |seq, grid, what| LogWrite { seq, record, generation: generation as i32, grid, received_at, what };
         self.log.push(log(
             seq,
             entry.grid.clone(),
-            Some(LoggedChange { hash: change.hash, device, bytes: change.bytes.clone(), composed }),
+            Logged::Change(LoggedChange { hash: change.hash, device, bytes: change.bytes.clone(), composed }),
         ));
         if let Some(left) = left.filter(|left| !left.is_empty()) {
             self.head += 1;
-            self.log.push(log(self.head, left, None));
+            self.log.push(log(self.head, left, Logged::Leave));
             entry.seq = self.head;
         }
         Ok(Accepted::Now(seq))
@@ -311,6 +354,7 @@ impl StreetWrite {
                 let [a, b, c, d, ..] = *self.store_epoch.as_bytes();
                 Actor::new(device, u32::from_be_bytes([a, b, c, d]).wrapping_add(nth))
             }
+            Signer::Merge { desk, epoch } => Actor::new(desk.map_or(DeviceId(self.store_epoch), |(device, _)| device), epoch),
             Signer::Server => Actor::new(DeviceId(self.store_epoch), 0),
         }
     }
@@ -319,24 +363,39 @@ impl StreetWrite {
         DeviceTime::from_unix_seconds(self.now.unix_ms().div_euclid(1000))
     }
 
+    /// What was accepted, from the log's `from`th entry on, for cards that were merged away; and where to go on from.
+    pub fn late(&self, from: usize) -> (usize, Vec<Late>) {
+        let merged = |record| self.state(record).is_some_and(|state| state.text(card_merge::MERGED_INTO).is_some());
+        let late = self.log[from..].iter().filter_map(|entry| {
+            let change = entry.what.change().filter(|_| merged(entry.record))?;
+            Some(Late { record: entry.record, hash: change.hash, device: change.device, bytes: change.bytes.clone() })
+        });
+        (self.log.len(), late.collect())
+    }
+
     /// Tells the audit trail of an act. The changes accepted since the act before belong to this one, and are named by it.
     pub fn audit(&mut self, event: Event) {
         let changes = self.untold();
-        self.events.push(if changes.is_empty() { event } else { event.with_changes(&changes) });
+        let event = if changes.is_empty() { event } else { event.with_changes(&changes) };
+        let rebuilt = std::mem::take(&mut self.rebuilt);
+        self.events.push(if rebuilt.is_empty() { event } else { event.with_rebuilt(&rebuilt) });
     }
 
     /// Whether changes were accepted that no event tells of yet.
     pub fn has_untold(&self) -> bool {
-        self.log[self.told..].iter().any(|entry| entry.change.is_some())
+        !self.rebuilt.is_empty() || self.log[self.told..].iter().any(|entry| entry.what.change().is_some())
     }
 
     fn untold(&mut self) -> Vec<audit::Logged> {
+        let mut untold = std::mem::take(&mut self.renamed);
         let new = &self.log[std::mem::replace(&mut self.told, self.log.len())..];
-        new.iter().filter_map(|entry| Some((entry.seq, entry.record, entry.change.as_ref()?.hash))).collect()
+        untold.extend(new.iter().filter_map(|entry| Some((entry.seq, entry.record, entry.what.change()?.hash))));
+        untold
     }
 
     /// Writes everything and ends the transaction.
     pub async fn commit(mut self) -> sqlx::Result<()> {
+        card_merge::follow(&mut self).await?;
         if self.has_untold() {
             self.audit(Event::by_server(Act::Content));
         }
@@ -367,6 +426,11 @@ impl StreetWrite {
             })
             .collect();
         records::upsert(&mut self.tx, &self.street, &writes).await?;
+        for (record, entry) in &self.entries {
+            if let Some((seq, document)) = &entry.rebuilt {
+                records::replace_document(&mut self.tx, &self.street, *record, *seq, document).await?;
+            }
+        }
         records::append_log(&mut self.tx, &self.street, std::mem::take(&mut self.log)).await?;
         let projections: Vec<_> = changed
             .iter()

@@ -41,8 +41,38 @@ pub struct LogWrite {
     pub generation: i32,
     pub grid: String,
     pub received_at: ServerTime,
-    /// `None`: the record left `grid`.
-    pub change: Option<LoggedChange>,
+    pub what: Logged,
+}
+
+/// What a log entry says of its record.
+#[derive(Debug)]
+pub enum Logged {
+    Change(LoggedChange),
+    /// It left `grid`.
+    Leave,
+    /// It was rebuilt: phones take it whole.
+    Snapshot,
+    /// The office erased it.
+    Erase,
+}
+
+impl Logged {
+    /// The change, if it is one.
+    pub fn change(&self) -> Option<&LoggedChange> {
+        match self {
+            Self::Change(change) => Some(change),
+            Self::Leave | Self::Snapshot | Self::Erase => None,
+        }
+    }
+
+    fn as_str(&self) -> &'static str {
+        match self {
+            Self::Change(_) => "change",
+            Self::Leave => "leave",
+            Self::Snapshot => "snapshot",
+            Self::Erase => "erase",
+        }
+    }
 }
 
 /// The change of a log entry.
@@ -138,15 +168,15 @@ pub async fn append_log(tx: &mut PgConnection, street: &StreetCode, entries: Vec
     let mut composed = Vec::with_capacity(n);
     for entry in entries {
         seqs.push(entry.seq);
-        types.push(if entry.change.is_some() { "change" } else { "leave" }.to_owned());
+        types.push(entry.what.as_str().to_owned());
         records.push(entry.record.0);
         generations.push(entry.generation);
         grids.push(entry.grid);
         times.push(OffsetDateTime::from(entry.received_at));
-        composed.push(entry.change.as_ref().is_some_and(|change| change.composed));
-        let (hash, device, content) = match entry.change {
-            Some(change) => (Some(change.hash.0.to_vec()), Some(change.device.0), Some(change.bytes)),
-            None => (None, None, None),
+        composed.push(entry.what.change().is_some_and(|change| change.composed));
+        let (hash, device, content) = match entry.what {
+            Logged::Change(change) => (Some(change.hash.0.to_vec()), Some(change.device.0), Some(change.bytes)),
+            Logged::Leave | Logged::Snapshot | Logged::Erase => (None, None, None),
         };
         hashes.push(hash);
         devices.push(device);
@@ -415,6 +445,64 @@ pub async fn store_snapshot(
     Ok(())
 }
 
+/// Stores the document of a rebuilt record, which reaches `seq`, whatever was there.
+pub async fn replace_document(tx: &mut PgConnection, street: &StreetCode, record: RecordId, seq: i64, document: &[u8]) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update record set snapshot = $4, snapshot_seq = $3, disputed_at = null where street = $1 and record = $2",
+        street.as_str(),
+        record.0,
+        seq,
+        document,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// A logged change that was rebuilt.
+#[derive(Debug)]
+pub struct Rewritten {
+    pub before: ChangeHash,
+    pub hash: ChangeHash,
+    pub bytes: Vec<u8>,
+}
+
+/// Rewrites a record's log for its next generation, in place: `rewritten` under their old sequences, the others of `before` are dropped. The
+/// sequences of those that stayed, with their new hashes.
+pub async fn rewrite_log(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    record: RecordId,
+    generation: i32,
+    rewritten: &[Rewritten],
+) -> sqlx::Result<Vec<(i64, ChangeHash)>> {
+    let before: Vec<_> = rewritten.iter().map(|change| change.before.0.to_vec()).collect();
+    sqlx::query!(
+        "delete from change_log where street = $1 and record = $2 and type = 'change' and generation < $3 and hash <> all($4)",
+        street.as_str(),
+        record.0,
+        generation,
+        &before,
+    )
+    .execute(&mut *tx)
+    .await?;
+    let rows = sqlx::query!(
+        r#"update change_log l set generation = $3, hash = next.hash, bytes = next.bytes
+           from unnest($4::bytea[], $5::bytea[], $6::bytea[]) as next (before, hash, bytes)
+           where l.street = $1 and l.record = $2 and l.type = 'change' and l.generation < $3 and l.hash = next.before
+           returning l.seq, l.hash as "hash!""#,
+        street.as_str(),
+        record.0,
+        generation,
+        &before,
+        &rewritten.iter().map(|change| change.hash.0.to_vec()).collect::<Vec<_>>(),
+        &rewritten.iter().map(|change| change.bytes.clone()).collect::<Vec<_>>(),
+    )
+    .fetch_all(tx)
+    .await?;
+    Ok(rows.into_iter().filter_map(|row| Some((row.seq, ChangeHash::from_slice(&row.hash)?))).collect())
+}
+
 /// Marks a record whose document and register state say different things: it is not refreshed any more, and loses nothing.
 pub async fn mark_disputed(conn: &mut PgConnection, street: &StreetCode, record: RecordId, now: ServerTime) -> sqlx::Result<()> {
     sqlx::query!(
@@ -500,7 +588,9 @@ pub async fn history(
         r#"select l.seq, l.hash as "hash!", l.bytes as "bytes!", l.received_at, l.device as "device!",
                   d.name as "device_name?", d.username as "username?"
            from change_log l left join device d on d.device = l.device
-           where l.street = $1 and l.record = $2 and l.type = 'change' order by l.seq desc limit $3 offset $4"#,
+           where l.street = $1 and l.record = $2 and l.type = 'change'
+           -- What a rebuild cut off an older change stands at the end of the log, and belongs beside that change.
+           order by l.received_at desc, l.seq desc limit $3 offset $4"#,
         street.as_str(),
         record.0,
         limit,
@@ -516,4 +606,20 @@ pub async fn history(
     .fetch_one(conn)
     .await?;
     Ok((rows, total))
+}
+
+/// Which changes of the record the server wrote in a desk's name.
+pub async fn composed_changes(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    record: RecordId,
+) -> sqlx::Result<std::collections::HashSet<ChangeHash>> {
+    let hashes = sqlx::query_scalar!(
+        r#"select hash as "hash!" from change_log where street = $1 and record = $2 and type = 'change' and composed"#,
+        street.as_str(),
+        record.0,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(hashes.iter().filter_map(|hash| ChangeHash::from_slice(hash)).collect())
 }

@@ -1,0 +1,187 @@
+//! What was forgotten: receipts, and the deletions they stand for.
+//!
+//! Whoever adds a table that holds something of a record adds it here, unless it goes with the record's own row.
+
+use std::collections::HashSet;
+
+use lianka_sync_core::id::{EntryId, RecordId, StreetCode};
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// A receipt.
+#[derive(Clone, Debug)]
+pub struct ErasureRow {
+    pub erasure: Uuid,
+    pub seq: i64,
+    pub kind: String,
+    pub record: Uuid,
+    pub entry: Option<Uuid>,
+    pub entries: Vec<Uuid>,
+    pub note: bool,
+    pub reason: String,
+    pub username: String,
+    pub at: OffsetDateTime,
+    pub generation_before: i32,
+    pub generation_after: Option<i32>,
+    pub what: serde_json::Value,
+    pub hash: Vec<u8>,
+}
+
+/// The records among `records` that were erased.
+pub async fn erased(conn: &mut PgConnection, street: &StreetCode, records: &[Uuid]) -> sqlx::Result<HashSet<RecordId>> {
+    let rows = sqlx::query_scalar!(
+        "select record from erasure where street = $1 and kind = 'erase' and record = any($2)",
+        street.as_str(),
+        records
+    );
+    Ok(rows.fetch_all(conn).await?.into_iter().map(RecordId).collect())
+}
+
+/// Deletes everything of a record, its log included; how many rows, by table. What a re-import would find it by stays, without a cell.
+pub async fn erase_record(tx: &mut PgConnection, street: &StreetCode, record: RecordId) -> sqlx::Result<Vec<(&'static str, u64)>> {
+    let (street, id) = (street.as_str(), record.0);
+    let log = sqlx::query!("delete from change_log where street = $1 and record = $2", street, id).execute(&mut *tx).await?;
+    let held = sqlx::query!("delete from held_change where street = $1 and record = $2", street, id).execute(&mut *tx).await?;
+    let notices = sqlx::query!("delete from notice where street = $1 and record = $2", street, id).execute(&mut *tx).await?;
+    let cells = forget_cells(&mut *tx, street, id).await?;
+    let contacts = sqlx::query!("delete from shop_contact where street = $1 and record = $2", street, id).execute(&mut *tx).await?;
+    let resolutions = sqlx::query!("delete from resolution where street = $1 and record = $2", street, id).execute(&mut *tx).await?;
+    // The other tables go with the record's row.
+    let rows = sqlx::query!("delete from record where street = $1 and record = $2", street, id).execute(&mut *tx).await?;
+    Ok(vec![
+        ("change_log", log.rows_affected()),
+        ("held_change", held.rows_affected()),
+        ("notice", notices.rows_affected()),
+        ("resolution", resolutions.rows_affected()),
+        ("roll_import_row", cells),
+        ("shop_contact", contacts.rows_affected()),
+        ("record", rows.rows_affected()),
+    ])
+}
+
+/// Forgets what an import's sheet said of the record; the row's identity and the record's id stay, so that the same row does not make it anew.
+async fn forget_cells(tx: &mut PgConnection, street: &str, record: Uuid) -> sqlx::Result<u64> {
+    let done = sqlx::query!(
+        "update roll_import_row set cells = '[]', problems = '[]' where street = $1 and record = $2 and (cells <> '[]' or problems <> '[]')",
+        street,
+        record
+    );
+    Ok(done.execute(tx).await?.rows_affected())
+}
+
+/// Deletes what stands beside a record about some of its entries; how many rows, by table. The record's own rows follow from its state.
+pub async fn redact_entries(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    record: RecordId,
+    entries: &[EntryId],
+    held: &[Uuid],
+) -> sqlx::Result<Vec<(&'static str, u64)>> {
+    let (street, id) = (street.as_str(), record.0);
+    let fields: Vec<String> = entries.iter().map(|entry| format!("%/{entry}/%")).collect();
+    let held = sqlx::query!("delete from held_change where street = $1 and record = $2 and held = any($3)", street, id, held)
+        .execute(&mut *tx)
+        .await?;
+    let resolutions = sqlx::query!("delete from resolution where street = $1 and record = $2 and field like any($3)", street, id, &fields)
+        .execute(&mut *tx)
+        .await?;
+    let notices = sqlx::query!("delete from notice where street = $1 and record = $2 and field like any($3)", street, id, &fields)
+        .execute(&mut *tx)
+        .await?;
+    let cells = forget_cells(&mut *tx, street, id).await?;
+    Ok(vec![
+        ("held_change", held.rows_affected()),
+        ("notice", notices.rows_affected()),
+        ("resolution", resolutions.rows_affected()),
+        ("roll_import_row", cells),
+    ])
+}
+
+/// Other records that hold one of the entries: copies that a merge of cards made.
+pub async fn records_with_entry(tx: &mut PgConnection, street: &StreetCode, record: RecordId, entry: EntryId) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        "select record from shop_contact where street = $1 and entry = $2 and record <> $3 order by record limit 50",
+        street.as_str(),
+        entry.0,
+        record.0
+    )
+    .fetch_all(tx)
+    .await
+}
+
+/// Keeps a receipt.
+pub async fn insert(tx: &mut PgConnection, street: &StreetCode, row: &ErasureRow) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into erasure (street, erasure, seq, kind, record, entry, entries, note, reason, username, at, generation_before,
+                              generation_after, what, hash)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+        street.as_str(),
+        row.erasure,
+        row.seq,
+        row.kind,
+        row.record,
+        row.entry,
+        &row.entries,
+        row.note,
+        row.reason,
+        row.username,
+        row.at,
+        row.generation_before,
+        row.generation_after,
+        row.what,
+        row.hash,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// A page of a street's receipts, newest first, and how many there are.
+pub async fn page(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    record: Option<Uuid>,
+    limit: i64,
+    offset: i64,
+) -> sqlx::Result<(Vec<ErasureRow>, i64)> {
+    let rows = sqlx::query_as!(
+        ErasureRow,
+        "select erasure, seq, kind, record, entry, entries, note, reason, username, at, generation_before, generation_after, what, hash
+         from erasure where street = $1 and ($2::uuid is null or record = $2) order by seq desc limit $3 offset $4",
+        street.as_str(),
+        record,
+        limit,
+        offset,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let total = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from erasure where street = $1 and ($2::uuid is null or record = $2)"#,
+        street.as_str(),
+        record
+    );
+    Ok((rows, total.fetch_one(conn).await?))
+}
+
+/// A person who was redacted.
+#[derive(Debug)]
+pub struct Redaction {
+    pub record: RecordId,
+    pub entries: Vec<EntryId>,
+}
+
+/// Who was redacted in `after..=head`, in order.
+pub async fn redactions(conn: &mut PgConnection, street: &StreetCode, after: i64, head: i64) -> sqlx::Result<Vec<Redaction>> {
+    let rows = sqlx::query!(
+        "select record, entries from erasure where street = $1 and kind = 'redact' and seq > $2 and seq <= $3 order by seq",
+        street.as_str(),
+        after,
+        head
+    )
+    .fetch_all(conn)
+    .await?;
+    let redaction =
+        |record, entries: Vec<Uuid>| Redaction { record: RecordId(record), entries: entries.into_iter().map(EntryId).collect() };
+    Ok(rows.into_iter().map(|row| redaction(row.record, row.entries)).collect())
+}
