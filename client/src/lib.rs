@@ -1,7 +1,7 @@
 //! Lianka's phone.
 //!
 //! - [`replica`]: the sans-IO heart, events in and effects out, which also compiles to wasm32; [`card`] what a list shows of a record.
-//! - With the feature `native`: [`local_store`] and [`outbox`] keep it all in one `SQLite` file a phone, [`transport`] speaks HTTP, [`phone`]
+//! - With the feature `native`: [`local_store`], [`outbox`] and [`notices`] keep it all in one `SQLite` file a phone, [`transport`] speaks HTTP, [`phone`]
 //!   ties them together, [`terminal`] is a phone for the command line.
 //!
 //! Invariant of the whole: an edit that the user saw saved is in the file, beside the encoded change that will be sent, and leaves it only
@@ -14,6 +14,8 @@ pub mod replica;
 pub mod clock;
 #[cfg(feature = "native")]
 pub mod local_store;
+#[cfg(feature = "native")]
+pub mod notices;
 #[cfg(feature = "native")]
 pub mod outbox;
 #[cfg(feature = "native")]

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     card::{CardFilter, CardSummary, Place},
-    outbox,
+    notices, outbox,
     replica::{self, Effect, Identity, Known, RecordState, Standing, StoredRecord, TailChange},
 };
 
@@ -36,7 +36,8 @@ const APPLICATION_ID: i32 = 0x4c4b_7068;
 const BUSY_MS_MAX: u64 = 10_000;
 
 /// The schema's versions, each from the one before. Append only.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
     CREATE TABLE record (
         record BLOB PRIMARY KEY CHECK (length(record) = 16),
@@ -78,7 +79,17 @@ const MIGRATIONS: &[&str] = &["
     ) STRICT;
     CREATE TABLE card_index (record BLOB PRIMARY KEY, summary TEXT, search_key TEXT NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE listing (line INTEGER PRIMARY KEY, record BLOB NOT NULL) STRICT;
-"];
+",
+    "
+    CREATE TABLE notice (
+        notice BLOB PRIMARY KEY CHECK (length(notice) = 16),
+        record BLOB NOT NULL,
+        seq INTEGER NOT NULL,
+        content TEXT NOT NULL,
+        unread INTEGER NOT NULL DEFAULT 1
+    ) STRICT;
+",
+];
 
 /// Why the store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -445,7 +456,7 @@ impl Tx<'_> {
     }
 
     /// Indexes what changed since the list was last asked for: a download stores documents without opening them.
-    fn index_missing(&self) -> Result<(), StoreError> {
+    pub(crate) fn index_missing(&self) -> Result<(), StoreError> {
         let sql = "SELECT record, grid FROM record WHERE record NOT IN (SELECT record FROM card_index)";
         let missing = self
             .tx
@@ -547,7 +558,9 @@ impl Tx<'_> {
             }
             Effect::PutDraft(draft) => outbox::put_draft(self.tx, draft, self.title(draft.record)?.as_deref()),
             Effect::RemoveDraft { id } => outbox::remove_draft(self.tx, *id).map(|_| ()),
+            Effect::PutNotice(notice) => notices::put(self.tx, notice),
             Effect::Erase { record } => {
+                notices::forget(self.tx, *record)?;
                 self.apply_one(&Effect::RemoveRecord { record: *record })?;
                 self.run("DELETE FROM outbox WHERE record = ?1", [id(record)])?;
                 self.run("DELETE FROM draft WHERE record = ?1", [id(record)])?;
@@ -564,7 +577,7 @@ impl Tx<'_> {
                 )
             }
             Effect::Wipe => {
-                let tables = ["meta", "record", "tail", "outbox", "draft", "card_index", "listing"];
+                let tables = ["meta", "record", "tail", "outbox", "draft", "card_index", "listing", "notice"];
                 tables.iter().try_for_each(|table| self.run(&format!("DELETE FROM {table}"), []))
             }
         }
@@ -589,7 +602,7 @@ impl Tx<'_> {
     }
 
     /// What people call the record, as far as the list knew it.
-    fn title(&self, record: RecordId) -> Result<Option<String>, StoreError> {
+    pub(crate) fn title(&self, record: RecordId) -> Result<Option<String>, StoreError> {
         let mut row = self.tx.prepare_cached("SELECT summary FROM card_index WHERE record = ?1")?;
         let summary = row.query_row([id(&record)], |row| row.get::<_, Option<String>>(0)).optional()?.flatten();
         let card = summary.and_then(|summary| serde_json::from_str::<CardSummary>(&summary).ok());

@@ -25,6 +25,7 @@ use crate::{
     card::{CardFilter, CardSummary},
     clock::{Clock, Entropy},
     local_store::{Credentials, LastSync, LocalStore, StoreError, SyncLock, Tx},
+    notices::{self, KeptNotice},
     outbox::{self, KeptDraft},
     replica::{self, Author, EditError, Edited, Identity, Moment, OutboxEntry, ProtocolError, Request, Synchronisation, Tally},
     transport::{Answer, Session, Transport, TransportError},
@@ -153,6 +154,8 @@ pub struct SyncReport {
     pub held: u64,
     /// Drafts on this phone.
     pub drafts: u64,
+    /// Notices that the user has not looked at.
+    pub notices: u64,
     /// The office wiped this phone.
     pub wiped: bool,
 }
@@ -191,6 +194,8 @@ pub struct Status {
     pub held: u64,
     /// Drafts.
     pub drafts: u64,
+    /// Notices that the user has not looked at.
+    pub notices: u64,
 }
 
 /// How to enrol.
@@ -403,6 +408,23 @@ impl Phone {
         self.read(|tx| Ok(outbox::drafts(tx.tx)?))
     }
 
+    /// What the office told this user, the newest first.
+    pub fn notices(&self) -> Result<Vec<KeptNotice>, PhoneError> {
+        self.write(|tx| {
+            tx.index_missing()?;
+            let mut kept = notices::all(tx.tx)?;
+            for notice in &mut kept {
+                notice.title = tx.title(notice.notice.record)?;
+            }
+            Ok(kept)
+        })
+    }
+
+    /// The user has looked at every notice.
+    pub fn mark_notices_read(&self) -> Result<(), PhoneError> {
+        self.write(|tx| Ok(notices::mark_read(tx.tx)?))
+    }
+
     /// Drops a draft for good.
     pub fn drop_draft(&self, id: i64) -> Result<(), PhoneError> {
         self.write(|tx| if outbox::remove_draft(tx.tx, id)? { Ok(()) } else { Err(PhoneError::NoSuchDraft(id)) })
@@ -446,6 +468,7 @@ impl Phone {
                 unsent: unsent + refused,
                 held,
                 drafts: outbox::drafts(tx.tx)?.len() as u64,
+                notices: notices::unread(tx.tx)?,
             })
         })
     }
@@ -486,6 +509,7 @@ impl Phone {
             let [unsent, held, refused] = self.read(|tx| Ok(outbox::count(tx.tx)?))?;
             (report.unsent, report.held) = (unsent + refused, held);
             report.drafts = self.drafts()?.len() as u64;
+            report.notices = self.read(|tx| Ok(notices::unread(tx.tx)?))?;
         }
         Ok(report)
     }

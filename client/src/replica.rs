@@ -18,6 +18,7 @@ use lianka_sync_core::{
     lang::Lang,
     record::Edit,
     time::DeviceTime,
+    wire::Notice,
 };
 use serde::{Deserialize, Serialize};
 
@@ -340,6 +341,8 @@ pub enum Effect {
         /// As the store numbers them.
         id: i64,
     },
+    /// Keeps what the office has to say; a notice that is there already stays as it is.
+    PutNotice(Box<Notice>),
     /// Drops the record, its outbox entries and its drafts: the office erased it.
     Erase {
         /// Which.

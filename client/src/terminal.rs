@@ -117,6 +117,12 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// 街道的通知，例如您填写的值未被采用 / what the office told you, for example that another value was chosen
+    Notices {
+        /// 以 JSON 输出 / print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// 本机状态 / how this phone stands
     Status {
         /// 以 JSON 输出 / print JSON
@@ -317,6 +323,7 @@ fn run(arguments: Arguments, lang: Lang) -> Result<(), Failure> {
             output::saved(&receipt, lang);
             Ok(())
         }
+        Command::Notices { json } => output::notices(&phone, json, lang),
         Command::Status { json } => output::status(&phone, json, lang),
     }
 }

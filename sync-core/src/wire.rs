@@ -125,6 +125,29 @@ pub struct Verdict {
     pub retryable: bool,
 }
 
+/// Something that the user of a phone is to know and that no record says.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Notice {
+    /// Which: it may come more than once, and is one notice all the same.
+    pub id: Uuid,
+    /// The log entry it belongs to.
+    pub seq: u64,
+    /// A stable word, such as `value_not_chosen` (docs/protocol.md). A phone shows kinds that it does not know by their word.
+    pub kind: String,
+    /// The record it is about; the phone need not hold it any more.
+    pub record: RecordId,
+    /// The key, where it is about one.
+    pub field: Option<String>,
+    /// The change that brought it about.
+    pub hash: Option<ChangeHash>,
+    /// The role of whoever acted, not a person.
+    pub by: Option<String>,
+    /// When, by the server's clock.
+    pub at: ServerTime,
+    /// What was remarked.
+    pub note: Option<String>,
+}
+
 /// What the server sends.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ResponseItem {
@@ -166,6 +189,8 @@ pub enum ResponseItem {
         /// Which.
         record: RecordId,
     },
+    /// Something for the user to know.
+    Notice(Notice),
     /// Drop everything: the device was revoked for good.
     Wipe,
     /// The store's history is another one: start over.
@@ -243,6 +268,14 @@ struct Item {
     device_time: Option<DeviceTime>,
     #[serde(skip_serializing_if = "Option::is_none")]
     wiped: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<ServerTime>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes: Option<Bytes>,
 }
@@ -411,6 +444,18 @@ impl StreamItem for ResponseItem {
             }
             Self::Leave { record } => Item { record: Some(record), ..item("leave") },
             Self::Erase { record } => Item { record: Some(record), ..item("erase") },
+            Self::Notice(notice) => Item {
+                id: Some(notice.id),
+                seq: Some(notice.seq),
+                kind: Some(notice.kind),
+                record: Some(notice.record),
+                field: notice.field,
+                hash: notice.hash,
+                by: notice.by,
+                at: Some(notice.at),
+                note: notice.note,
+                ..item("notice")
+            },
             Self::Wipe => item("wipe"),
             Self::Reset { epoch } => Item { epoch: Some(epoch), ..item("reset") },
             Self::Checkpoint { cursor } => Item { cursor: Some(cursor), ..item("checkpoint") },
@@ -451,6 +496,17 @@ impl StreamItem for ResponseItem {
             },
             "leave" => Self::Leave { record: record? },
             "erase" => Self::Erase { record: record? },
+            "notice" => Self::Notice(Notice {
+                id: need(item.id, "id", index)?,
+                seq: need(item.seq, "seq", index)?,
+                kind: need(item.kind, "kind", index)?,
+                record: record?,
+                field: item.field,
+                hash: item.hash,
+                by: item.by,
+                at: need(item.at, "at", index)?,
+                note: item.note,
+            }),
             "wipe" => Self::Wipe,
             "reset" => Self::Reset { epoch: need(item.epoch, "epoch", index)? },
             "checkpoint" => Self::Checkpoint { cursor: need(item.cursor, "cursor", index)? },

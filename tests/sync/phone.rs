@@ -347,7 +347,7 @@ impl Phone {
     pub fn take_in(&mut self, items: &[ResponseItem]) {
         for item in items {
             match item {
-                ResponseItem::Verdict(_) => {}
+                ResponseItem::Verdict(_) | ResponseItem::Notice(_) => {}
                 ResponseItem::Snapshot { record, kind, grid, generation, bytes, .. } => {
                     let loaded = Record::load(bytes).expect("a snapshot loads");
                     self.records.insert(*record, Held { record: loaded, grid: grid.clone(), kind: *kind, generation: *generation });

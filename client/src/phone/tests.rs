@@ -19,6 +19,7 @@ mod crashes;
 mod editing;
 mod http;
 mod model;
+mod notices;
 mod refusals;
 mod restored_server;
 mod scope;

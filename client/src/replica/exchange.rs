@@ -299,6 +299,7 @@ impl Synchronisation {
                 self.tally.erased += 1;
                 vec![Effect::Erase { record }]
             }
+            ResponseItem::Notice(notice) => vec![Effect::PutNotice(Box::new(notice))],
             ResponseItem::Wipe => {
                 self.wiped = true;
                 vec![Effect::Wipe]

@@ -1,8 +1,8 @@
 //! Why a command was not done, and what to do next, in both languages.
 
-use lianka_sync_core::lang::Lang;
+use lianka_sync_core::{authority::Role, catalogue::Kind, lang::Lang, wire::Notice};
 
-use super::say;
+use super::{input, say};
 use crate::{
     local_store::StoreError,
     phone::PhoneError,
@@ -81,6 +81,33 @@ impl Failure {
                 format!("Say which grid with --grid; one of: {}", grids.join(", ")),
             ),
         }
+    }
+}
+
+/// What a notice says, in a sentence.
+pub(super) fn notice(notice: &Notice, lang: Lang) -> String {
+    let label = |field: &String| {
+        // A notice does not name the record's kind; the fields of all kinds together have no name twice with two labels that matter.
+        let kind = Kind::ALL.into_iter().find(|kind| kind.field(field).is_some()).unwrap_or(Kind::ShopCard);
+        input::label(kind, field, lang)
+    };
+    let field = notice.field.as_ref().map(label).unwrap_or_default();
+    let by = match notice.by.as_deref().and_then(|by| by.parse::<Role>().ok()) {
+        Some(role) if lang == Lang::Zh => role.label_zh().to_owned(),
+        Some(role) => format!("a colleague ({role})"),
+        None => say(lang, "街道", "the office").to_owned(),
+    };
+    match (notice.kind.as_str(), lang) {
+        ("value_not_chosen", Lang::Zh) => format!("“{field}”有不同的值，{by}选定了另一个，您填写的未被采用。"),
+        ("value_not_chosen", Lang::En) => format!("{field}: of several values {by} chose another than yours."),
+        ("resolution_undone", Lang::Zh) => format!("“{field}”的选定已由{by}撤销，各个值恢复为待定。"),
+        ("resolution_undone", Lang::En) => format!("{field}: the choice was undone by {by}; all values stand side by side again."),
+        ("held_accepted", Lang::Zh) => format!("您待审核的修改已由{by}接受。"),
+        ("held_accepted", Lang::En) => format!("Your held edit was accepted by {by}."),
+        ("held_refused", Lang::Zh) => format!("您待审核的修改已由{by}退回。"),
+        ("held_refused", Lang::En) => format!("Your held edit was refused by {by}."),
+        // A newer office says something that this program has no words for.
+        (other, _) => [other, field.as_str()].join(" ").trim().to_owned(),
     }
 }
 

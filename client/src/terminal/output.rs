@@ -15,7 +15,10 @@ use lianka_sync_core::{
 use serde_json::json;
 use time::{OffsetDateTime, UtcOffset};
 
-use super::{advice::Failure, input, say};
+use super::{
+    advice::{self, Failure},
+    input, say,
+};
 use crate::{
     card::{CardSummary, Place},
     phone::{EditReceipt, Phone, SyncReport},
@@ -118,6 +121,7 @@ pub(super) fn synced(report: &SyncReport, json: bool, lang: Lang) -> Result<(), 
     line(report.unsent, "条修改仍在手机上，稍后再运行 sync。", "edits are still on the phone; run `sync` again later.");
     line(report.held, "条修改等待街道审核。", "edits wait for a reviewer.");
     line(report.drafts, "条草稿需要处理，用 drafts 查看。", "drafts need you; see `drafts`.");
+    line(report.notices, "条新通知，用 notices 查看。", "new notices; see `notices`.");
     print(&text)
 }
 
@@ -290,6 +294,29 @@ pub(super) fn drafts(phone: &Phone, json: bool, lang: Lang) -> Result<(), Failur
     print(&text)
 }
 
+pub(super) fn notices(phone: &Phone, json: bool, lang: Lang) -> Result<(), Failure> {
+    let notices = phone.notices()?;
+    phone.mark_notices_read()?;
+    if json {
+        return print_json(&notices);
+    }
+    let mut text = String::new();
+    for kept in &notices {
+        let notice = &kept.notice;
+        let title = kept.title.clone().unwrap_or_else(|| short(notice.record));
+        let new = if kept.unread { say(lang, "［新］", "[new] ") } else { "" };
+        let at = moment(DeviceTime::from_unix_ms(notice.at.unix_ms()));
+        text.push_str(&format!("  {at}  {new}{title}\n      {}\n", advice::notice(notice, lang)));
+        if let Some(note) = notice.note.as_deref().filter(|note| !note.is_empty()) {
+            text.push_str(&format!("      {}{note}\n", say(lang, "说明：", "Remark: ")));
+        }
+    }
+    if notices.is_empty() {
+        text.push_str(say(lang, "没有通知。\n", "No notices.\n"));
+    }
+    print(&text)
+}
+
 pub(super) fn status(phone: &Phone, json: bool, lang: Lang) -> Result<(), Failure> {
     let status = phone.status()?;
     if json {
@@ -329,7 +356,12 @@ pub(super) fn status(phone: &Phone, json: bool, lang: Lang) -> Result<(), Failur
             status.drafts
         ),
     };
-    print(&text)
+    let notices = match (status.notices, lang) {
+        (0, _) => String::new(),
+        (count, Lang::Zh) => format!("新通知 {count} 条，用 notices 查看\n"),
+        (count, Lang::En) => format!("{count} new notices; see `notices`\n"),
+    };
+    print(&(text + &notices))
 }
 
 fn place(outbox: &[OutboxEntry]) -> Place {

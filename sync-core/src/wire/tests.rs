@@ -122,6 +122,25 @@ fn reports_and_leases_are_frozen() {
     frozen(&[end], include_str!("fixtures/lease.ndjson"), include_str!("fixtures/lease.cbor-seq.hex"));
 }
 
+/// Added later: a phone that does not know it passes over it.
+#[test]
+fn notices_are_frozen() {
+    let notice = Notice {
+        id: Uuid::from_u128(7),
+        seq: 4711,
+        kind: "value_not_chosen".into(),
+        record: record(),
+        field: Some("sign_name".into()),
+        hash: Some(ChangeHash([0xab; 32])),
+        by: Some("reviewer".into()),
+        at: ServerTime::from_unix_ms(1_795_248_000_000),
+        note: Some("电话核实".into()),
+    };
+    let bare = Notice { kind: "held_refused".into(), field: None, hash: None, by: None, note: None, ..notice.clone() };
+    let items = [ResponseItem::Notice(notice), ResponseItem::Notice(bare)];
+    frozen(&items, include_str!("fixtures/notice.ndjson"), include_str!("fixtures/notice.cbor-seq.hex"));
+}
+
 #[test]
 fn readers_pass_over_what_they_do_not_know() {
     let line = br#"{"type":"hello","cursor":null,"client":"js/1","pull":false,"colour":"red"}"#;

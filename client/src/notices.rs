@@ -1,0 +1,63 @@
+//! Notices in the store: what the office told this user and no record says. They come with a synchronisation, possibly more than once, and stay
+//! until newer ones crowd them out.
+
+use lianka_sync_core::{id::RecordId, wire::Notice};
+use rusqlite::{OptionalExtension, Transaction, params};
+use serde::Serialize;
+
+use crate::local_store::{StoreError, id};
+
+/// Notices kept; the oldest go first.
+const KEPT_MAX: i64 = 500;
+
+/// A notice as the store keeps it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct KeptNotice {
+    /// What people call the record, where the phone knows it.
+    pub title: Option<String>,
+    /// Whether the user has not looked at it yet.
+    pub unread: bool,
+    /// The notice.
+    #[serde(flatten)]
+    pub notice: Notice,
+}
+
+/// Keeps a notice; one that is there already stays as it is, read or not.
+pub(crate) fn put(tx: &Transaction<'_>, notice: &Notice) -> Result<(), StoreError> {
+    let content = serde_json::to_string(notice).map_err(|_| StoreError::Damaged("notice"))?;
+    let sql = "INSERT INTO notice (notice, record, seq, content) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (notice) DO NOTHING";
+    tx.prepare_cached(sql)?.execute(params![notice.id.as_bytes(), id(&notice.record), notice.seq as i64, content])?;
+    let sql = "DELETE FROM notice WHERE notice IN (SELECT notice FROM notice ORDER BY seq DESC, notice DESC LIMIT -1 OFFSET ?1)";
+    tx.prepare_cached(sql)?.execute([KEPT_MAX])?;
+    Ok(())
+}
+
+/// Every notice, the newest first.
+pub(crate) fn all(tx: &Transaction<'_>) -> Result<Vec<KeptNotice>, StoreError> {
+    let mut rows = tx.prepare_cached("SELECT content, unread FROM notice ORDER BY seq DESC, notice DESC")?;
+    let rows = rows.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, bool>(1)?)))?;
+    rows.map(|row| {
+        let (content, unread) = row?;
+        let notice = serde_json::from_str(&content).map_err(|_| StoreError::Damaged("notice"))?;
+        Ok(KeptNotice { title: None, unread, notice })
+    })
+    .collect()
+}
+
+/// How many the user has not looked at.
+pub(crate) fn unread(tx: &Transaction<'_>) -> Result<u64, StoreError> {
+    let count: Option<i64> = tx.prepare_cached("SELECT count(*) FROM notice WHERE unread")?.query_row([], |row| row.get(0)).optional()?;
+    Ok(count.unwrap_or(0) as u64)
+}
+
+/// The user has looked at all of them.
+pub(crate) fn mark_read(tx: &Transaction<'_>) -> Result<(), StoreError> {
+    tx.prepare_cached("UPDATE notice SET unread = 0 WHERE unread")?.execute([])?;
+    Ok(())
+}
+
+/// Forgets what was said of an erased record.
+pub(crate) fn forget(tx: &Transaction<'_>, record: RecordId) -> Result<(), StoreError> {
+    tx.prepare_cached("DELETE FROM notice WHERE record = ?1")?.execute([id(&record)])?;
+    Ok(())
+}
