@@ -123,6 +123,14 @@ error_codes! {
         "内容无法解析" / "Cannot be read", "请求不是正确的格式。" / "The request is not well-formed.";
     InvalidField "invalid_field" UNPROCESSABLE_ENTITY final DEBUG:
         "字段不符合要求" / "A field breaks a rule", "请看 field 和 rule。" / "See field and rule.";
+    AlreadyMerged "already_merged" CONFLICT final INFO:
+        "已有卡片被并入" / "Merged already", "两张卡片中有一张已被并入其他卡片，请刷新列表。" / "One of the two cards was merged into another: load the list again.";
+    MergeUndone "merge_undone" CONFLICT final INFO:
+        "合并已撤销" / "Merge undone already", "这次合并已经撤销。" / "Somebody undid this merge before.";
+    MergeNotLast "merge_not_last" CONFLICT final INFO:
+        "请先撤销后一次合并" / "A later merge stands on it", "保留的卡片后来又被并入另一张，请先撤销那次合并。" / "The card that went on was itself merged later: undo that first.";
+    CardRefuses "card_refuses" CONFLICT final WARN:
+        "卡片不能写入" / "The card does not take it", "请联系管理员。" / "Talk to an admin.";
     AlreadyExists "already_exists" CONFLICT final INFO:
         "已存在且内容不同" / "Exists with other values", "同名条目已存在，未作改动。" / "An entry of that name exists; nothing was changed.";
 

@@ -1,7 +1,9 @@
 //! HTTP: routes only extract, call and render; what every answer has in common is [`frame`].
 
 pub mod accounts;
+pub mod audit;
 pub mod devices;
+pub mod duplicates;
 pub mod extract;
 pub mod imports;
 pub mod openapi;

@@ -3,8 +3,10 @@
 pub mod app;
 pub mod audit;
 pub mod auth;
+pub mod card_merge;
 pub mod clock;
 pub mod config;
+pub mod duplicates;
 pub mod embedded_postgres;
 pub mod error;
 pub mod fields;
@@ -14,6 +16,7 @@ pub mod ingest;
 pub mod merge;
 pub mod project;
 pub mod refresh;
+pub mod resolutions;
 pub mod respond;
 pub mod roll_import;
 pub mod roll_sheet;
@@ -32,7 +35,7 @@ use axum::{
 
 use crate::{
     app::App,
-    http::{accounts, devices, imports, openapi, records, streets, sync as sync_stream, tokens},
+    http::{accounts, audit as audit_trail, devices, duplicates as duplicate_pairs, imports, openapi, records, streets, sync as sync_stream, tokens},
 };
 
 /// Every route that phones and desks may call, with all layers on. Who may call it stands in [`auth::access::ACCESS`].
@@ -58,6 +61,15 @@ pub fn router(app: App) -> Router {
         .route("/v1/streets/{street}/cards", get(records::cards))
         .route("/v1/streets/{street}/records/{record}", get(records::show))
         .route("/v1/streets/{street}/records/{record}/history", get(records::history))
+        .route("/v1/streets/{street}/duplicates", get(duplicate_pairs::list))
+        .route("/v1/streets/{street}/duplicates/{pair}/merge", post(duplicate_pairs::merge))
+        .route("/v1/streets/{street}/duplicates/{pair}/dismiss", post(duplicate_pairs::dismiss))
+        .route("/v1/streets/{street}/merges", get(duplicate_pairs::merges))
+        .route("/v1/streets/{street}/merges/{merge}/undo", post(duplicate_pairs::undo))
+        .route("/v1/streets/{street}/audit", get(audit_trail::list))
+        .route("/v1/streets/{street}/audit/verify", get(audit_trail::verify))
+        .route("/v1/audit", get(audit_trail::list_deployment))
+        .route("/v1/audit/verify", get(audit_trail::verify_deployment))
         .merge(health::routes())
         .layer(DefaultBodyLimit::max(http::JSON_BODY_BYTES_MAX));
 

@@ -4,6 +4,7 @@
 
 pub mod accounts;
 pub mod audit;
+pub mod conflicts;
 pub mod deployment;
 pub mod devices;
 pub mod duplicates;
@@ -12,6 +13,7 @@ pub mod held;
 pub mod read_models;
 pub mod records;
 pub mod roll;
+pub mod sign_in_tries;
 pub mod streets;
 pub mod tokens;
 

@@ -47,9 +47,13 @@ const fn row(method: Method, path: &'static str, who: Who) -> Access {
 
 const ANYONE: Who = Who::Anyone;
 const ADMIN: Who = Who::Roles(&[Admin]);
+const AUDITORS: Who = Who::Roles(&[Admin, Auditor]);
 const EVERY_ROLE: Who = Who::Roles(&[Secretary, Reviewer, Officer, Admin, Auditor]);
 
 const ROLL_READERS: Who = Who::Roles(&[Secretary, Reviewer, Admin, Auditor]);
+
+const DUPLICATE_READERS: Who = Who::Roles(&[Reviewer, Admin, Auditor]);
+const REVIEWER: Who = Who::Roles(&[Reviewer]);
 
 /// Every route of the server.
 pub const ACCESS: &[Access] = &[
@@ -82,6 +86,17 @@ pub const ACCESS: &[Access] = &[
     row(Method::GET, "/v1/streets/{street}/cards", ROLL_READERS),
     row(Method::GET, "/v1/streets/{street}/records/{record}", ROLL_READERS),
     row(Method::GET, "/v1/streets/{street}/records/{record}/history", ROLL_READERS),
+    // Duplicates
+    row(Method::GET, "/v1/streets/{street}/duplicates", DUPLICATE_READERS),
+    row(Method::POST, "/v1/streets/{street}/duplicates/{pair}/merge", REVIEWER),
+    row(Method::POST, "/v1/streets/{street}/duplicates/{pair}/dismiss", REVIEWER),
+    row(Method::GET, "/v1/streets/{street}/merges", DUPLICATE_READERS),
+    row(Method::POST, "/v1/streets/{street}/merges/{merge}/undo", REVIEWER),
+    // The audit trail
+    row(Method::GET, "/v1/streets/{street}/audit", AUDITORS),
+    row(Method::GET, "/v1/streets/{street}/audit/verify", AUDITORS),
+    row(Method::GET, "/v1/audit", AUDITORS),
+    row(Method::GET, "/v1/audit/verify", AUDITORS),
     // Operation
     row(Method::GET, "/healthz", ANYONE),
     row(Method::GET, "/readyz", ANYONE),

@@ -48,7 +48,16 @@ use crate::{
         http::records::cards,
         http::records::show,
         http::records::history,
+        http::duplicates::list,
+        http::duplicates::merge,
+        http::duplicates::dismiss,
+        http::duplicates::merges,
+        http::duplicates::undo,
         http::sync::sync,
+        http::audit::list,
+        http::audit::verify,
+        http::audit::list_deployment,
+        http::audit::verify_deployment,
     ),
     components(schemas(Problem))
 )]

@@ -1,0 +1,82 @@
+//! Likely duplicates of a street: which cards meet under a key, compared by the same rule as on the phone.
+//!
+//! In: the read model `shop_key`. Out: pairs with their reasons. The rule and its reasons are `sync_core::duplicate`'s; nothing here ranks.
+//!
+//! Bounds: a key that more than [`KEY_CARDS_MAX`] cards share (the door of a mall, the name of a chain) brings nobody together, so the work
+//! grows with the cards and not with their square. Two shops behind such a door still meet by name, phone or code.
+
+use std::collections::{BTreeSet, HashMap};
+
+use lianka_sync_core::{
+    duplicate::{self, Reason, Traits},
+    id::{RecordId, StreetCode},
+};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::store::duplicates as store;
+
+/// Cards that may share a key that is looked under.
+pub const KEY_CARDS_MAX: i64 = 20;
+/// Pairs that are compared for one answer.
+const CANDIDATES_MAX: i64 = 100_000;
+
+/// Two cards that are likely one shop.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Pair {
+    /// [`duplicate::pair_id`].
+    pub pair: Uuid,
+    /// Ascending.
+    pub records: (RecordId, RecordId),
+    pub reasons: Vec<Reason>,
+    /// Both doors are known and differ.
+    pub other_door: bool,
+    /// Somebody looked at these reasons and found two shops.
+    pub dismissed: bool,
+}
+
+/// Every likely pair of the street, the newest cards first.
+pub async fn likely(conn: &mut PgConnection, street: &StreetCode) -> sqlx::Result<Vec<Pair>> {
+    let candidates = store::candidates(conn, street, KEY_CARDS_MAX, CANDIDATES_MAX).await?;
+    if candidates.len() as i64 == CANDIDATES_MAX {
+        tracing::warn!(%street, "more cards meet than are compared: the list of likely duplicates is not complete");
+    }
+    let records: Vec<Uuid> = candidates.iter().flat_map(|(a, b)| [*a, *b]).collect::<BTreeSet<_>>().into_iter().collect();
+    let traits = traits(conn, street, &records).await?;
+    let dismissed: HashMap<Uuid, Vec<String>> = store::dismissals(conn, street).await?.into_iter().collect();
+    let mut pairs: Vec<Pair> = candidates
+        .into_iter()
+        .filter_map(|(a, b)| {
+            let comparison = traits.get(&a)?.compare(traits.get(&b)?);
+            let records = (RecordId(a), RecordId(b));
+            let pair = duplicate::pair_id(records.0, records.1);
+            let looked_at = |reason: &Reason| dismissed.get(&pair).is_some_and(|reasons| reasons.iter().any(|r| r == reason.as_str()));
+            comparison.is_likely().then(|| Pair {
+                pair,
+                records,
+                dismissed: comparison.reasons.iter().all(looked_at),
+                other_door: comparison.other_door,
+                reasons: comparison.reasons,
+            })
+        })
+        .collect();
+    pairs.sort_by_key(|pair| std::cmp::Reverse((pair.records.1, pair.records.0)));
+    Ok(pairs)
+}
+
+/// What two cards share, likely or not.
+pub async fn reasons(conn: &mut PgConnection, street: &StreetCode, a: RecordId, b: RecordId) -> sqlx::Result<Vec<Reason>> {
+    let traits = traits(conn, street, &[a.0, b.0]).await?;
+    Ok(match (traits.get(&a.0), traits.get(&b.0)) {
+        (Some(a), Some(b)) => a.compare(b).reasons,
+        _ => Vec::new(),
+    })
+}
+
+async fn traits(conn: &mut PgConnection, street: &StreetCode, records: &[Uuid]) -> sqlx::Result<HashMap<Uuid, Traits>> {
+    let mut keys: HashMap<Uuid, Vec<String>> = HashMap::new();
+    for (record, key) in store::keys(conn, street, records).await? {
+        keys.entry(record).or_default().push(key);
+    }
+    Ok(keys.into_iter().map(|(record, keys)| (record, Traits::from_keys(keys.iter().map(String::as_str)))).collect())
+}
