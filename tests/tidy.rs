@@ -214,7 +214,7 @@ fn no_file_knows_the_machine_it_was_written_on() {
 }
 
 /// Tables of the whole deployment: small, and reference tables where the store is distributed.
-const REFERENCE_TABLES: &[&str] = &["deployment", "account", "device", "enrolment", "refresh_token", "signing_key"];
+const REFERENCE_TABLES: &[&str] = &["deployment", "account", "device", "enrolment", "refresh_token", "sign_in_try", "signing_key"];
 
 #[test]
 fn migrations_keep_their_rules() {

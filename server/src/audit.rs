@@ -7,6 +7,9 @@
 //! - [`append`] comes last in its transaction: it locks the chain's head, and whoever holds the head waits for nothing else.
 //! - No personal data beyond usernames of accounts and ids: no values of fields, no names, no telephone numbers, no search words.
 
+pub mod seal;
+pub mod verify;
+
 use lianka_sync_core::{
     id::{ChangeHash, DeviceId, RecordId, StreetCode},
     time::ServerTime,
@@ -36,6 +39,11 @@ impl<'c> Chain<'c> {
     /// The chain of an account's home: its street, or the deployment.
     pub fn of(home: Option<&'c StreetCode>) -> Self {
         home.map_or(Chain::DEPLOYMENT, Into::into)
+    }
+
+    /// The chain of that name, for whoever walks all of them.
+    pub fn named(name: &'c str) -> Self {
+        Self(name)
     }
 
     /// As it stands in the column `street`.

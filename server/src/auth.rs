@@ -11,8 +11,8 @@
 
 pub mod access;
 mod access_token;
-mod attempts;
 mod enrolment;
+mod lock_out;
 mod password;
 mod session;
 mod signing_keys;
@@ -28,13 +28,16 @@ use lianka_sync_core::{
     id::{DeviceId, StreetCode},
 };
 
-pub use enrolment::{Enrolment, create_enrolment};
-pub use session::{GridView, Session, StreetGridsView, UserView, enrol, refresh, sign_in};
-pub use signing_keys::Key;
+pub use enrolment::{Enrolment, create_enrolment, create_enrolment_by};
+pub use lock_out::{change_own_password, reset_password};
+pub use session::{GridView, Session, SignIn, StreetGridsView, UserView, enrol, refresh, sign_in};
+pub use signing_keys::{Key, SealKey};
 
 use crate::{
     app::App,
+    audit::{self, Action, Chain, Event},
     clock::{Clock, Entropy},
+    config::PasswordRules,
     error::{ApiError, ErrorCode},
     fields,
     store::{
@@ -48,14 +51,13 @@ use crate::{
 pub struct Auth {
     pub(crate) keys: signing_keys::SigningKeys,
     passwords: password::Passwords,
-    attempts: attempts::Attempts,
 }
 
 impl Auth {
     /// Installs the process's `EdDSA` provider for tokens; the rest fills itself as requests come.
     pub fn new() -> Self {
         access_token::install_provider();
-        Self { keys: signing_keys::SigningKeys::default(), passwords: password::Passwords::new(), attempts: attempts::Attempts::default() }
+        Self { keys: signing_keys::SigningKeys::default(), passwords: password::Passwords::new() }
     }
 }
 
@@ -101,6 +103,11 @@ impl Principal {
         self.wipe
     }
 
+    /// What the principal did, for the audit trail.
+    pub fn did(&self, action: Action) -> Event {
+        Event::by(&self.username, self.device, action)
+    }
+
     /// The right to work in `street`, or `wrong_street`, whether or not there is such a street.
     pub fn in_street(&self, street: &StreetCode) -> Result<StreetScope, ApiError> {
         match &self.home_street {
@@ -140,7 +147,8 @@ pub async fn gate(
     if principal.wipe && !rule.wiped_devices {
         return Err(ApiError::new(ErrorCode::DeviceRevoked));
     }
-    if !rule.who.admits(principal.role) {
+    // A device to be wiped must be told, whatever its user has become.
+    if !principal.wipe && !rule.who.admits(principal.role) {
         return Err(ApiError::new(ErrorCode::WrongRole));
     }
     if let Some((_, street)) = params.iter().find(|(name, _)| *name == "street") {
@@ -227,12 +235,24 @@ pub async fn create_admin(
     let invalid = |broken: fields::Broken| CreateAdminError::Invalid { field: broken.field.into_owned(), rule: broken.rule };
     let username = fields::username("username", username).map_err(invalid)?;
     let display_name = fields::text("display_name", display_name, fields::NAME_CHARS_MAX).map_err(invalid)?;
-    fields::password("password", &password).map_err(invalid)?;
+    fields::password("password", &password, &username, &PasswordRules::default()).map_err(invalid)?;
     let hash = password::hash_blocking(&password, entropy.bytes()).map_err(CreateAdminError::Hash)?;
     let account =
         NewAccount { username: &username, display_name: &display_name, role: Role::Admin, street: None, password_hash: Some(&hash) };
-    let mut conn = pool.acquire().await?;
-    if accounts::insert(&mut conn, &account, clock.now()).await? { Ok(()) } else { Err(CreateAdminError::Taken) }
+    let mut tx = pool.begin().await?;
+    if !accounts::insert(&mut tx, &account, clock.now()).await? {
+        return Err(CreateAdminError::Taken);
+    }
+    let event = Event::by_server(Action::UserCreated).with("user", username).with("role", Role::Admin.as_str());
+    audit::append(&mut tx, Chain::DEPLOYMENT, clock.now(), &[event]).await?;
+    Ok(tx.commit().await?)
+}
+
+/// The key that seals the audit trail now: the one that signs tokens.
+pub(crate) async fn seal_key(app: &App) -> Result<SealKey, ApiError> {
+    let keys = app.auth.keys.current(app).await?;
+    let key = keys.signing(app.clock.now()).ok_or_else(|| ApiError::internal("no signing key is in force"))?;
+    Ok(key.for_seals())
 }
 
 /// The argon2id hash of a new account's password.

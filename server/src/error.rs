@@ -103,6 +103,8 @@ error_codes! {
         "设备已停用" / "Device revoked", "请联系管理员重新注册。" / "Ask an admin to enrol it again.";
     AccountDisabled "account_disabled" UNAUTHORIZED final INFO:
         "账号已停用" / "Account disabled", "请联系管理员。" / "Talk to an admin.";
+    PasswordExpired "password_expired" FORBIDDEN final INFO:
+        "请先修改密码" / "Change the password first", "密码已到期或由管理员设置，请在登录时同时给出 new_password。" / "It is too old, or an admin set it: sign in again with new_password beside it.";
     WrongRole "wrong_role" FORBIDDEN final INFO:
         "没有此项权限" / "Not allowed for your role", "请让有权限的同事操作。" / "Ask somebody whose role allows it.";
     WrongStreet "wrong_street" FORBIDDEN final INFO:

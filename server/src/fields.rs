@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use lianka_sync_core::id::StreetCode;
 
-use crate::error::ApiError;
+use crate::{config::PasswordRules, error::ApiError};
 
 /// Longest name of a person, street, grid, area, road or device, in characters.
 pub const NAME_CHARS_MAX: usize = 100;
@@ -17,7 +17,72 @@ pub const GRID_CHARS_MAX: usize = 32;
 pub const ITEMS_MAX: usize = 1000;
 
 const USERNAME_CHARS_MAX: usize = 64;
-const PASSWORD_CHARS_MIN: usize = 10;
+/// Fewest different characters of a password.
+const DISTINCT_MIN: usize = 5;
+/// Words that a password is not made of, in Chinese offices and elsewhere.
+const COMMON: &[&str] = &[
+    "password",
+    "passwd",
+    "passw",
+    "pass",
+    "admin",
+    "administrator",
+    "root",
+    "user",
+    "test",
+    "guest",
+    "welcome",
+    "letmein",
+    "changeme",
+    "secret",
+    "qwerty",
+    "qwertyuiop",
+    "asdf",
+    "asdfgh",
+    "zxcv",
+    "zxcvbn",
+    "qaz",
+    "qazwsx",
+    "qwe",
+    "qweasd",
+    "abc",
+    "abcd",
+    "abcde",
+    "abcdef",
+    "iloveyou",
+    "woaini",
+    "woaiwojia",
+    "wodemima",
+    "mima",
+    "nihao",
+    "zhongguo",
+    "shanghai",
+    "beijing",
+    "dangyuan",
+    "dangjian",
+    "jiedao",
+    "lianka",
+    "huawei",
+    "monkey",
+    "dragon",
+    "sunshine",
+    "master",
+    "login",
+];
+/// Passwords of digits and letters that everybody tries.
+const COMMON_WHOLE: &[&str] = &[
+    "1qaz2wsx",
+    "1qaz@wsx",
+    "!qaz2wsx",
+    "1qaz!qaz",
+    "q1w2e3r4",
+    "1q2w3e4r",
+    "1q2w3e4r5t",
+    "a1b2c3d4",
+    "aa123456",
+    "5201314",
+    "123456789012345",
+];
 /// argon2 takes more, but nobody should make the server hash a book.
 const PASSWORD_BYTES_MAX: usize = 256;
 
@@ -73,20 +138,59 @@ pub fn username(field: impl Into<Cow<'static, str>>, value: &str) -> Checked<Str
     })
 }
 
-/// A password to be set. Long is what counts (NIST SP 800-63B), so no rule about kinds of characters.
-pub fn password(field: impl Into<Cow<'static, str>>, value: &str) -> Checked<()> {
-    if value.chars().count() < PASSWORD_CHARS_MIN {
-        return Err(Broken {
-            field: field.into(),
-            rule: "length_min_10",
-            zh: "密码至少 10 个字符。",
-            en: "A password has at least 10 characters.",
-        });
+/// A password to be set for `username`, by the rules of the deployment.
+pub fn password(field: impl Into<Cow<'static, str>>, value: &str, username: &str, rules: &PasswordRules) -> Checked<()> {
+    let field = field.into();
+    let broken = |rule, zh, en| Err(Broken { field, rule, zh, en });
+    let chars = value.chars().count();
+    let is_phrase = rules.phrase_chars.is_some_and(|min| chars >= min);
+    let distinct = value.chars().collect::<std::collections::HashSet<_>>().len();
+    let lower = value.to_lowercase();
+    if chars < rules.chars_min {
+        broken(
+            "password_length",
+            "密码太短了：至少 8 个字符，或管理员设定的更多。",
+            "The password is too short: at least 8 characters, or what the deployment asks for.",
+        )
+    } else if value.len() > PASSWORD_BYTES_MAX {
+        broken("length_max", "密码太长了。", "The password is too long.")
+    } else if (!is_phrase && classes(value) < rules.classes_min) || distinct < DISTINCT_MIN {
+        broken(
+            "password_classes",
+            "密码太简单：小写字母、大写字母、数字、其他符号至少含三类；或用 15 个字符以上的长句。",
+            "The password is too simple: at least three of lower case, upper case, digits and others, or a phrase of 15 characters or more.",
+        )
+    } else if lower.contains(username) || (username.contains(lower.as_str())) {
+        broken("password_username", "密码不能含用户名。", "The password must not hold the username.")
+    } else if is_common(&lower) {
+        broken("password_common", "这个密码太常见，容易被猜到。", "The password is a common one and easily guessed.")
+    } else {
+        Ok(())
     }
-    if value.len() > PASSWORD_BYTES_MAX {
-        return Err(Broken { field: field.into(), rule: "length_max", zh: "密码太长了。", en: "The password is too long." });
-    }
-    Ok(())
+}
+
+/// How many of the four classes of characters there are: a-z, A-Z, 0-9, and all others.
+fn classes(value: &str) -> usize {
+    let class = |of: fn(char) -> bool| usize::from(value.chars().any(of));
+    class(|c| c.is_ascii_lowercase())
+        + class(|c| c.is_ascii_uppercase())
+        + class(|c| c.is_ascii_digit())
+        + class(|c| !c.is_ascii_alphanumeric())
+}
+
+/// A word that everybody tries, dressed up with digits and signs around it or instead of letters.
+fn is_common(lower: &str) -> bool {
+    let plain = |c| match c {
+        '@' => 'a',
+        '0' => 'o',
+        '1' | '!' => 'i',
+        '3' => 'e',
+        '$' | '5' => 's',
+        c => c,
+    };
+    let undressed: String = lower.chars().map(plain).collect();
+    let word = |text: &str| COMMON.contains(&text.trim_matches(|c: char| !c.is_ascii_lowercase()));
+    word(lower) || word(&undressed) || COMMON_WHOLE.iter().any(|common| lower.trim_end_matches('!') == *common)
 }
 
 /// A street code of nine digits.
@@ -128,6 +232,10 @@ pub fn list<T>(field: &'static str, items: &[T]) -> Checked<()> {
 mod tests {
     use super::*;
 
+    fn secret(value: &str) -> Option<Broken> {
+        password("name", value, "wang.fang", &PasswordRules::default()).err()
+    }
+
     #[test]
     fn a_broken_rule_names_field_and_rule() {
         for (checked, rule) in [
@@ -139,8 +247,22 @@ mod tests {
             (username("name", "Wang").err(), Some("username")),
             (username("name", "").err(), Some("username")),
             (username("name", "-a").err(), Some("username")),
-            (password("name", "short").err(), Some("length_min_10")),
-            (password("name", "梧桐树下的十个汉字啊").err(), None),
+            (secret("short"), Some("password_length")),
+            (secret("alllowercase"), Some("password_classes")),
+            (secret("lower123456"), Some("password_classes")),
+            (secret("aA1!aA1!"), Some("password_classes")),
+            (secret("Lower1234567"), None),
+            (secret("一棵 梧桐 2026"), None),
+            (secret("梧桐树下的十个汉字啊"), Some("password_classes")),
+            (secret("天平路上的梧桐树下有一家小书店"), None),
+            (secret("a long enough password"), None),
+            (secret(&"ab".repeat(10)), Some("password_classes")),
+            (secret(&"Ab1".repeat(100)), Some("length_max")),
+            (secret("Wang.Fang2026"), Some("password_username")),
+            (secret("Password1!"), Some("password_common")),
+            (secret("P@ssw0rd2026"), Some("password_common")),
+            (secret("Admin@123"), Some("password_common")),
+            (secret("Woaini1314!"), Some("password_common")),
             (grid("name", "G 1").err(), Some("grid_code")),
             (grid("name", "康平01").err(), None),
             (street("name", "31010400").err(), Some("street_code")),

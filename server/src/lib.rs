@@ -30,7 +30,7 @@ use axum::{
     Router,
     extract::DefaultBodyLimit,
     middleware,
-    routing::{delete, get, post, put},
+    routing::{delete, get, patch, post, put},
 };
 
 use crate::{
@@ -48,6 +48,8 @@ pub fn router(app: App) -> Router {
         .route("/v1/devices", post(devices::enrol).get(devices::list))
         .route("/v1/devices/{device}", delete(devices::revoke))
         .route("/v1/users", post(accounts::create).get(accounts::list))
+        .route("/v1/users/{username}", patch(accounts::change))
+        .route("/v1/users/{username}/password", put(accounts::set_password))
         .route("/v1/streets", post(streets::create).get(streets::list))
         .route("/v1/streets/{street}", get(streets::show))
         .route("/v1/streets/{street}/grids", post(streets::create_grid).get(streets::list_grids))

@@ -14,11 +14,15 @@ use axum::{Router, serve::ListenerExt};
 use clap::{Args, Parser, Subcommand};
 use lianka_server::{
     app::App,
+    audit::{
+        self, Chain,
+        verify::{Anchor, Proof},
+    },
     auth,
     clock::{Clock, Entropy},
-    config::{ConfigErrors, LogArgs, ServeArgs, StoreArgs, StoreConfig},
+    config::{ConfigErrors, Lang, LogArgs, ServeArgs, StoreArgs, StoreConfig},
     embedded_postgres::{self, EmbeddedPostgres},
-    health, project, refresh, store, telemetry,
+    health, project, refresh, store, telemetry, transfers,
 };
 use lianka_sync_core::id::StreetCode;
 use sqlx::PgPool;
@@ -47,6 +51,9 @@ enum Command {
     Admin(Admin),
     /// Bring the database's schema up to this version; also works beside a running server.
     Migrate(Migrate),
+    /// The audit trail.
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Make the read models of a street, or of all, anew from its records; also works beside a running server.
     Rebuild(Rebuild),
 }
@@ -56,6 +63,29 @@ struct Rebuild {
     /// Only this street; absent: every street.
     #[arg(long, value_name = "CODE")]
     street: Option<StreetCode>,
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+#[derive(Subcommand)]
+enum AuditCommand {
+    /// Prove the audit trail: read every chain and the logs they tell of. The exit status is 1 where something does not fit.
+    Verify(Verify),
+}
+
+#[derive(Args)]
+struct Verify {
+    /// Only the chain of this street, or `deployment`; absent: every chain.
+    #[arg(long, value_name = "CODE")]
+    street: Option<String>,
+    /// Number and hash that an earlier proof gave and that were kept elsewhere: 4711:9f… Needs --street.
+    #[arg(long, value_name = "NO:HASH", requires = "street")]
+    anchor: Option<Anchor>,
+    /// Language of what is printed: zh or en.
+    #[arg(long, env = "LIANKA_LANG", default_value = "zh", value_name = "LANG", value_parser = clap::value_parser!(Lang))]
+    lang: Lang,
     #[command(flatten)]
     store: StoreArgs,
     #[command(flatten)]
@@ -101,6 +131,7 @@ async fn main() -> ExitCode {
         Command::Admin(Admin::Create(arguments)) => create_admin(&arguments).await,
         Command::Migrate(arguments) => migrate(&arguments).await,
         Command::Rebuild(arguments) => rebuild(&arguments).await,
+        Command::Audit(AuditCommand::Verify(arguments)) => verify(&arguments).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -145,6 +176,8 @@ async fn serve(arguments: &ServeArgs) -> anyhow::Result<()> {
     let operators: Router = health::routes().with_state(app.clone());
     let ops_serving = axum::serve(ops_listener, operators).with_graceful_shutdown(ops_stopping.cancelled_owned());
     tokio::spawn(refresh::run(app.clone()));
+    tokio::spawn(transfers::clock::run(app.clone()));
+    tokio::spawn(audit::seal::run(app.clone()));
     let mut serving = tokio::spawn(async move { tokio::try_join!(serving.into_future(), ops_serving.into_future()) });
 
     if let Some(path) = &config.address_file {
@@ -218,6 +251,58 @@ async fn rebuild(arguments: &Rebuild) -> anyhow::Result<()> {
     let done = done.await;
     opened.close().await;
     done
+}
+
+async fn verify(arguments: &Verify) -> anyhow::Result<()> {
+    let config = arguments.store.check()?;
+    telemetry::init(&arguments.log.check()?);
+    let opened = Store::open(&config, Beside::Server).await?;
+    let done = async {
+        store::migrate(&opened.pool).await.context("the database's schema could not be brought up to date")?;
+        let chains = match &arguments.street {
+            Some(chain) => vec![chain.clone()],
+            None => store::audit::chains(&mut *opened.pool.acquire().await?).await?,
+        };
+        let mut broken = 0;
+        for chain in &chains {
+            let proof = audit::verify::verify(&opened.pool, Chain::named(chain), arguments.anchor.as_ref()).await?;
+            broken += usize::from(!proof.ok);
+            print_proof(&proof, arguments.lang);
+        }
+        if broken > 0 {
+            bail!("{broken} of {} chains of the audit trail do not hold", chains.len());
+        }
+        anyhow::Ok(())
+    };
+    let done = done.await;
+    opened.close().await;
+    done
+}
+
+fn print_proof(proof: &Proof, lang: Lang) {
+    let Proof { chain, events, changes, seals, problem_count, .. } = proof;
+    let (first, last) = (proof.first.unwrap_or_default(), proof.last.unwrap_or_default());
+    let hash = proof.hash.as_deref().unwrap_or("-");
+    match (lang, proof.ok) {
+        (Lang::Zh, true) => {
+            println!("{chain}：完好。第 {first}–{last} 条共 {events} 条，核对修改 {changes} 处，封存 {seals} 次。锚点 {last}:{hash}")
+        }
+        (Lang::Zh, false) => println!("{chain}：有 {problem_count} 处不符（第 {first}–{last} 条共 {events} 条）。"),
+        (Lang::En, true) => {
+            println!(
+                "{chain}: holds. Events {first} to {last} ({events}), {changes} changes compared, {seals} seals. Anchor {last}:{hash}"
+            );
+        }
+        (Lang::En, false) => println!("{chain}: {problem_count} places do not fit (events {first} to {last}, {events} in all)."),
+    }
+    for problem in &proof.problems {
+        let (no, code) = (problem.no, problem.code);
+        let seq = problem.seq.map(|seq| format!(" seq {seq}")).unwrap_or_default();
+        match lang {
+            Lang::Zh => println!("  第 {no} 条{seq} {code}：{}", problem.message_zh),
+            Lang::En => println!("  event {no}{seq} {code}: {}", problem.message_en),
+        }
+    }
 }
 
 async fn create_admin(arguments: &CreateAdmin) -> anyhow::Result<()> {

@@ -126,7 +126,7 @@ async fn stream(app: &App, response: Response, plan: Plan, mut sink: Sink) -> Re
     for (index, outcome) in outcomes.into_iter().enumerate() {
         sink.send(&ResponseItem::Verdict(verdict(index, &outcome, form.lang))).await?;
     }
-    let end = |cursor| ResponseItem::End { cursor, head: plan.head as u64, server_time: app.clock.now(), lease_seconds: None };
+    let end = |cursor| ResponseItem::End { cursor, head: plan.head as u64, server_time: app.clock.now(), lease_seconds: (!author.wiped).then_some(app.config.lease.as_secs()) };
     if author.wiped {
         sink.send(&ResponseItem::Wipe).await?;
         sink.send(&end(None)).await?;

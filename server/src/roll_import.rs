@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use crate::{
     app::App,
+    audit::{self, Action},
     auth::Principal,
     clock::Entropy,
     error::{ApiError, ErrorCode},
@@ -226,6 +227,9 @@ async fn remember(
         created: rows.iter().filter(|row| !row.exists).count() as i32,
     };
     roll::insert_import(&mut tx, street, &write).await?;
+    let event = principal.did(Action::Import).with("import", import.to_string()).with("rows", plan.rows.len());
+    let event = event.with("file_sha256", hex::encode(file_hash)).with("custom_fields", plan.custom_fields.len());
+    audit::append(&mut tx, street.into(), now, &[event]).await?;
     tx.commit().await?;
     Ok(import)
 }

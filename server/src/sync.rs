@@ -2,16 +2,25 @@
 
 use axum::body::Body;
 use bytes::Bytes;
-use lianka_sync_core::{id::StreetCode, wire::Encoding};
+use lianka_sync_core::{
+    id::StreetCode,
+    merge::Refusal,
+    time::DeviceTime,
+    wire::{Encoding, Hello, VerdictStatus},
+};
 
 use crate::{
     app::App,
+    audit::{self, Action, Event},
     auth::Principal,
     error::ApiError,
     ingest::{self, Packing},
-    merge::{Author, Push},
+    merge::{Author, Outcome, Push},
     respond::{self, Form, Response},
-    store::devices,
+    store::{
+        devices::{self, Told},
+        tokens,
+    },
 };
 
 /// One round trip, as it came.
@@ -31,12 +40,39 @@ pub async fn run(app: App, trip: RoundTrip) -> Result<Body, ApiError> {
     let author =
         Author { username: principal.username().to_owned(), role: principal.role(), device: principal.device(), wiped: principal.wipe() };
     let outcomes = app.queues.push(&street, Push { author: author.clone(), changes: request.changes }).await?;
-    note_sync(&app, &author, &request.hello.client).await?;
     let hello = request.hello;
+    note_sync(&app, &street, &author, &hello, &outcomes).await?;
     respond::start(app, Response { street, author, outcomes, cursor: hello.cursor, pull: hello.pull, form }).await
 }
 
-async fn note_sync(app: &App, author: &Author, client: &str) -> Result<(), ApiError> {
-    let mut conn = app.pool.acquire().await?;
-    Ok(devices::note_sync(&mut conn, author.device, client, app.clock.now()).await?)
+/// What the synchronisation tells of the device, for the office's list; and to the audit trail what an office must know.
+async fn note_sync(app: &App, street: &StreetCode, author: &Author, hello: &Hello, outcomes: &[Outcome]) -> Result<(), ApiError> {
+    let now = app.clock.now();
+    let settled = outcomes.iter().filter(|outcome| outcome.status != VerdictStatus::Rejected).count() as u64;
+    let count = |count: u64| i32::try_from(count).unwrap_or(i32::MAX);
+    let skew_ms = |at: DeviceTime| at.unix_ms().saturating_sub(now.unix_ms());
+    let told = Told {
+        client_version: &hello.client,
+        unsent: hello.report.unsent.map(|unsent| count(unsent.saturating_sub(settled))),
+        held: hello.report.held.map(count),
+        clock_skew_ms: hello.report.device_time.map(skew_ms),
+        // The gate lets only the device itself use its name: so there are two of it.
+        forked: outcomes.iter().any(|outcome| outcome.refusal == Some(Refusal::ActorForked)),
+    };
+    if !told.forked && !author.wiped {
+        let mut conn = app.pool.acquire().await?;
+        return Ok(devices::note_sync(&mut conn, author.device, told, now).await?);
+    }
+    let mut tx = app.pool.begin().await?;
+    devices::note_sync(&mut tx, author.device, told, now).await?;
+    let mut events = Vec::new();
+    if told.forked {
+        events.push(Event::by(&author.username, author.device, Action::CloneSuspected));
+    }
+    if author.wiped && hello.report.wiped && devices::note_wiped(&mut tx, author.device, now).await? {
+        tokens::spend_refresh_tokens(&mut tx, author.device, None, now, now).await?;
+        events.push(Event::by(&author.username, author.device, Action::DeviceWiped));
+    }
+    audit::append(&mut tx, street.into(), now, &events).await?;
+    Ok(tx.commit().await?)
 }

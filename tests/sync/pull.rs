@@ -329,9 +329,7 @@ async fn a_role_that_sees_the_street_sees_all_grids_and_one_that_does_not_drops_
     let cards: Vec<_> = ["A1", "A2", "A3"].map(|grid| desk.create(grid, &[])).into();
     desk.sync().await;
     assert_eq!(phone.sync().await.snapshots(), cards[..1]);
-    for role in ["auditor", "officer", "admin"] {
-        assert_eq!(office.desk(role, role).await.sync().await.snapshots(), cards, "{role}");
-    }
+    assert_eq!(office.desk("another", "reviewer").await.sync().await.snapshots(), cards);
     // Promoted, then back again.
     office.execute("update account set role = 'reviewer' where username = 'wang.fang'").await;
     assert!(phone.sync().await.has_reset());

@@ -69,6 +69,9 @@ pub const ACCESS: &[Access] = &[
     // Accounts
     row(Method::POST, "/v1/users", ADMIN),
     row(Method::GET, "/v1/users", ADMIN),
+    row(Method::PATCH, "/v1/users/{username}", ADMIN),
+    // Their own; an admin's also those of others.
+    row(Method::PUT, "/v1/users/{username}/password", EVERY_ROLE),
     // Streets
     row(Method::POST, "/v1/streets", ADMIN),
     row(Method::GET, "/v1/streets", EVERY_ROLE),
@@ -80,7 +83,8 @@ pub const ACCESS: &[Access] = &[
     row(Method::PUT, "/v1/streets/{street}/assignments/{username}", ADMIN),
     row(Method::GET, "/v1/streets/{street}/assignments/{username}", ADMIN),
     // Sync
-    Access { method: Method::POST, path: "/v1/streets/{street}/sync", who: EVERY_ROLE, wiped_devices: true },
+    // Whole records, personal fields included: only for those who edit them offline (docs/decisions/0015).
+    Access { method: Method::POST, path: "/v1/streets/{street}/sync", who: Who::Roles(&[Secretary, Reviewer]), wiped_devices: true },
     // The merged roll
     row(Method::POST, "/v1/streets/{street}/imports", ADMIN),
     row(Method::GET, "/v1/streets/{street}/cards", ROLL_READERS),

@@ -3,6 +3,8 @@
 //! In: who, from where, for how long. Out: a compact token; and back, claims whose signature, algorithm, key, issuer, audience and expiry hold.
 //! The claims say who the bearer was when the token was made; what they may do now is the database's word.
 
+use std::time::Duration;
+
 use jsonwebtoken::{
     Algorithm, DecodingKey, EncodingKey, Header, Validation,
     crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils},
@@ -43,10 +45,10 @@ pub struct Claims {
     jti: Uuid,
 }
 
-/// A token for `account` on `device`, and the seconds it lives.
-pub fn issue(app: &App, keys: &KeySet, account: &Account, device: DeviceId) -> Result<(String, u64), ApiError> {
+/// A token for `account` on `device` that lives as configured, at most `lifetime_max`; and the seconds it lives.
+pub fn issue(app: &App, keys: &KeySet, account: &Account, device: DeviceId, lifetime_max: Duration) -> Result<(String, u64), ApiError> {
     let now = app.clock.now();
-    let lifetime_s = app.config.access_token_lifetime.as_secs();
+    let lifetime_s = app.config.access_token_lifetime.min(lifetime_max).as_secs();
     let key = keys.signing(now).ok_or_else(|| ApiError::internal("no signing key is in force"))?;
     let claims = Claims {
         iss: ISSUER.into(),

@@ -6,7 +6,13 @@
 use lianka_sync_core::time::ServerTime;
 use sha2::{Digest, Sha256};
 
-use crate::{app::App, error::ApiError, store::tokens};
+use super::Principal;
+use crate::{
+    app::App,
+    audit::{self, Action, Chain, Event},
+    error::ApiError,
+    store::{accounts, tokens},
+};
 
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const CODE_CHARS: usize = 10;
@@ -18,13 +24,24 @@ pub struct Enrolment {
     pub expires_at: ServerTime,
 }
 
-/// A new code for a user. Earlier codes stay good: one person may enrol two phones.
+/// A new code for a user, made by nobody in particular: how the first device of a deployment without passwords comes to be.
 pub async fn create_enrolment(app: &App, username: &str) -> Result<Enrolment, ApiError> {
+    make(app, username, Event::by_server(Action::Enrolment)).await
+}
+
+/// A new code for a user, made by an admin. Earlier codes stay good: one person may enrol two phones.
+pub async fn create_enrolment_by(app: &App, admin: &Principal, username: &str) -> Result<Enrolment, ApiError> {
+    make(app, username, Event::by(admin.username(), admin.device(), Action::Enrolment)).await
+}
+
+async fn make(app: &App, username: &str, event: Event) -> Result<Enrolment, ApiError> {
     let now = app.clock.now();
     let expires_at = ServerTime::from_unix_ms(now.unix_ms() + app.config.enrolment_lifetime.as_millis() as i64);
     let code: String = app.entropy.bytes::<CODE_CHARS>().iter().map(|byte| char::from(ALPHABET[usize::from(byte & 31)])).collect();
     let mut tx = app.pool.begin().await?;
     tokens::insert_enrolment(&mut tx, &hash(&code), username, expires_at, now).await?;
+    let home = accounts::find(&mut tx, username).await?.and_then(|account| account.street);
+    audit::append(&mut tx, Chain::of(home.as_ref()), now, &[event.with("user", username)]).await?;
     tx.commit().await?;
     Ok(Enrolment { code, expires_at })
 }

@@ -7,6 +7,8 @@
 //! token may be exchanged again within a minute, as long as none of the tokens given for it has been used; the first of them that is used
 //! spends the others, so a thief and a phone cannot both go on.
 
+use std::time::Duration;
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use lianka_sync_core::{
     authority::Role,
@@ -18,13 +20,15 @@ use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 use utoipa::ToSchema;
 
-use super::{access_token, enrolment, signing_keys::KeySet};
+use super::{access_token, enrolment, lock_out, signing_keys::KeySet};
 use crate::{
     app::App,
+    audit::{self, Action, Chain, Event},
     error::{ApiError, ErrorCode},
     fields,
     store::{
-        accounts, devices,
+        accounts::{self, Account},
+        devices,
         streets::{self, StreetGrids},
         tokens::{self, RefreshToken},
     },
@@ -103,34 +107,55 @@ pub async fn enrol(app: &App, code: &str, name: &str, platform: &str) -> Result<
     let now = app.clock.now();
     let keys = app.auth.keys.current(app).await?;
     let mut tx = app.pool.begin().await?;
-    let username =
-        tokens::spend_enrolment(&mut tx, &enrolment::hash(code), now).await?.ok_or_else(|| ApiError::new(ErrorCode::EnrolmentRefused))?;
-    let session = open(app, &keys, &mut tx, &username, &name, &platform, now).await?;
+    let Some(username) = tokens::spend_enrolment(&mut tx, &enrolment::hash(code), now).await? else {
+        drop(tx);
+        return Err(lock_out::count_code(app, now).await?);
+    };
+    let opened = Opened { username: &username, name: &name, platform: &platform, action: Action::DeviceEnrolled };
+    let session = open(app, &keys, &mut tx, opened, now).await?;
     tx.commit().await?;
     Ok(session)
 }
 
+/// A password, typed at a desk.
+#[derive(Clone, Copy)]
+pub struct SignIn<'a> {
+    pub username: &'a str,
+    pub password: &'a str,
+    /// To be set in its place.
+    pub new_password: Option<&'a str>,
+    /// What the desk is called.
+    pub name: Option<&'a str>,
+}
+
 /// Opens a desk with a password. An unknown user, one without a password, a disabled one and a wrong password are refused alike, after the
 /// same work.
-pub async fn sign_in(app: &App, username: &str, password: &str, name: Option<&str>) -> Result<Session, ApiError> {
-    let name = fields::text("name", name.unwrap_or(DESK), fields::NAME_CHARS_MAX)?;
-    let now = app.clock.now();
+pub async fn sign_in(app: &App, tried: SignIn<'_>) -> Result<Session, ApiError> {
+    let name = fields::text("name", tried.name.unwrap_or(DESK), fields::NAME_CHARS_MAX)?;
     // Something that cannot be a username is an unknown user too; Postgres is not asked, because it refuses some such texts.
-    let username = fields::username("username", username).ok();
-    let key = username.as_deref().unwrap_or_default();
-    app.auth.attempts.admit(key, now)?;
-    let hash = match &username {
-        Some(username) => accounts::password_hash(&mut *app.pool.acquire().await?, username).await?,
+    let username = fields::username("username", tried.username).ok();
+    let account = lock_out::try_password(app, username.as_deref(), tried.password).await?;
+    let username = username.ok_or_else(|| ApiError::new(ErrorCode::BadCredentials))?;
+    let now = app.clock.now();
+    let new_hash = match tried.new_password {
+        Some(new) => Some(lock_out::replace_password(app, &username, tried.password, new).await?),
+        None if account.must_change || is_too_old(app, account.set_at, now) => return Err(ApiError::new(ErrorCode::PasswordExpired)),
         None => None,
     };
-    let fits = app.auth.passwords.matches(password, hash).await?;
-    let Some(username) = username.filter(|_| fits) else { return Err(ApiError::new(ErrorCode::BadCredentials)) };
-    app.auth.attempts.forget(&username);
     let keys = app.auth.keys.current(app).await?;
     let mut tx = app.pool.begin().await?;
-    let session = open(app, &keys, &mut tx, &username, &name, DESK, now).await?;
+    if let Some(hash) = &new_hash {
+        accounts::set_password(&mut tx, &username, hash, false, now).await?;
+        devices::revoke_desks(&mut tx, &username, None, now).await?;
+    }
+    let action = if new_hash.is_some() { Action::PasswordChanged } else { Action::SignIn };
+    let session = open(app, &keys, &mut tx, Opened { username: &username, name: &name, platform: DESK, action }, now).await?;
     tx.commit().await?;
     Ok(session)
+}
+
+fn is_too_old(app: &App, set_at: ServerTime, now: ServerTime) -> bool {
+    app.config.passwords.age_max.is_some_and(|age| now.unix_ms() - set_at.unix_ms() >= age.as_millis() as i64)
 }
 
 /// What a refresh token is worth.
@@ -165,7 +190,7 @@ pub async fn refresh(app: &App, refresh_token: &str) -> Result<Session, ApiError
     let keys = app.auth.keys.current(app).await?;
     let mut tx = app.pool.begin().await?;
     let device = tokens::refresh_token(&mut tx, &hash).await?.ok_or_else(invalid)?.device;
-    let username = devices::lock(&mut tx, device).await?;
+    let (username, platform) = devices::lock(&mut tx, device).await?;
     // Read again: another exchange of this device may have ended while we waited for the lock.
     let token = tokens::refresh_token(&mut tx, &hash).await?.ok_or_else(invalid)?;
     let standing = devices::standing(&mut tx, device, &username).await?.ok_or_else(invalid)?;
@@ -179,6 +204,9 @@ pub async fn refresh(app: &App, refresh_token: &str) -> Result<Session, ApiError
         Worth::Reused => {
             tokens::spend_refresh_tokens(&mut tx, device, None, now, kept_since(now)).await?;
             devices::revoke(&mut tx, None, device, false, now).await?;
+            let home = standing.home_street.as_ref();
+            let event = Event { device: Some(device), ..Event::by_server(Action::TokenReused) }.with("user", username);
+            audit::append(&mut tx, Chain::of(home), now, &[event]).await?;
             tx.commit().await?;
             tracing::warn!(%device, "a refresh token was used twice: device revoked");
             return Err(ApiError::new(ErrorCode::RefreshReused));
@@ -189,7 +217,8 @@ pub async fn refresh(app: &App, refresh_token: &str) -> Result<Session, ApiError
         }
         Worth::Again(issued_at) => issued_at,
     };
-    let mut session = session(app, &keys, &mut tx, &username, device, issued_at).await?;
+    let account = accounts::find(&mut tx, &username).await?.ok_or_else(account_missing)?;
+    let mut session = session(app, &keys, &mut tx, &account, device, platform == DESK, issued_at).await?;
     tx.commit().await?;
     if standing.wipe {
         session.streets.clear();
@@ -201,18 +230,28 @@ fn kept_since(now: ServerTime) -> ServerTime {
     ServerTime::from_unix_ms(now.unix_ms() - SPENT_KEPT_MS)
 }
 
-async fn open(
-    app: &App,
-    keys: &KeySet,
-    tx: &mut PgConnection,
-    username: &str,
-    name: &str,
-    platform: &str,
-    now: ServerTime,
-) -> Result<Session, ApiError> {
+/// A device to be opened.
+struct Opened<'a> {
+    username: &'a str,
+    name: &'a str,
+    platform: &'a str,
+    /// How the audit trail calls it.
+    action: Action,
+}
+
+/// Opens a device and tells the audit trail of it: nothing but the commit may follow.
+async fn open(app: &App, keys: &KeySet, tx: &mut PgConnection, opened: Opened<'_>, now: ServerTime) -> Result<Session, ApiError> {
+    let Opened { username, name, platform, action } = opened;
     let device = DeviceId::new_v7(now.unix_ms() as u64, app.entropy.bytes());
     devices::insert(tx, device, username, name, platform, now).await?;
-    session(app, keys, tx, username, device, now).await
+    let account = accounts::find(tx, username).await?.ok_or_else(account_missing)?;
+    let session = session(app, keys, tx, &account, device, platform == DESK, now).await?;
+    audit::append(tx, Chain::of(account.street.as_ref()), now, &[Event::by(username, device, action)]).await?;
+    Ok(session)
+}
+
+fn account_missing() -> ApiError {
+    ApiError::internal("the account of a device is missing")
 }
 
 // The keys are handed in: looking for them here would wait for a second connection while holding one.
@@ -220,23 +259,26 @@ async fn session(
     app: &App,
     keys: &KeySet,
     tx: &mut PgConnection,
-    username: &str,
+    account: &Account,
     device: DeviceId,
+    is_desk: bool,
     issued_at: ServerTime,
 ) -> Result<Session, ApiError> {
-    let account = accounts::find(tx, username).await?.ok_or_else(|| ApiError::internal("the account of a device is missing"))?;
     let refresh_token = URL_SAFE_NO_PAD.encode(app.entropy.bytes::<32>());
-    let expires_at = ServerTime::from_unix_ms(issued_at.unix_ms() + app.config.refresh_token_lifetime.as_millis() as i64);
+    // A desk that is left alone does not renew its tokens, and so its session ends.
+    let idle = if is_desk { app.config.desk_idle } else { Duration::MAX };
+    let lifetime = app.config.refresh_token_lifetime.min(idle);
+    let expires_at = ServerTime::from_unix_ms(issued_at.unix_ms() + lifetime.as_millis() as i64);
     tokens::insert_refresh_token(tx, &hash_of(&refresh_token), device, issued_at, expires_at).await?;
     let oversees = account.role != Role::Secretary;
-    let streets = streets::streets_of(tx, username, account.street.as_ref(), oversees).await?;
-    let (access_token, expires_in) = access_token::issue(app, keys, &account, device)?;
+    let streets = streets::streets_of(tx, &account.username, account.street.as_ref(), oversees).await?;
+    let (access_token, expires_in) = access_token::issue(app, keys, account, device, idle)?;
     Ok(Session {
         device_id: device,
         access_token,
         expires_in,
         refresh_token,
-        user: UserView { username: account.username, display_name: account.display_name, role: account.role },
+        user: UserView { username: account.username.clone(), display_name: account.display_name.clone(), role: account.role },
         streets: streets.into_iter().map(Into::into).collect(),
     })
 }

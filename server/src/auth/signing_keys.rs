@@ -62,12 +62,31 @@ impl Key {
         self.secret.as_bytes()
     }
 
+    /// The same key for the audit trail's seals.
+    pub(super) fn for_seals(&self) -> SealKey {
+        SealKey { kid: self.kid.clone(), public: self.secret.verifying_key().to_bytes(), secret: self.secret.clone() }
+    }
+
     /// The public key as a JWK (RFC 8037, section 2).
     pub fn jwk(&self) -> serde_json::Value {
         serde_json::json!({
             "kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": self.kid,
             "x": URL_SAFE_NO_PAD.encode(self.secret.verifying_key().as_bytes()),
         })
+    }
+}
+
+/// A signing key, lent to whoever seals the audit trail.
+pub struct SealKey {
+    pub kid: String,
+    pub public: [u8; 32],
+    secret: SigningKey,
+}
+
+impl SealKey {
+    /// The signature, 64 bytes.
+    pub fn sign(&self, message: &[u8]) -> Vec<u8> {
+        ed25519_dalek::Signer::sign(&self.secret, message).to_bytes().to_vec()
     }
 }
 

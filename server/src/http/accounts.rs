@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use super::extract::{Body, Page, Paging, Path};
 use crate::{
     app::App,
+    audit::{self, Action, Chain},
     auth::{self, Principal, StreetScope},
     error::{ApiError, ErrorCode},
     fields, store,
@@ -28,7 +29,7 @@ pub struct NewUser {
     role: Role,
     /// Null: every street of the deployment.
     street: Option<String>,
-    /// At least 10 characters; without one the account can only enrol devices.
+    /// At least 8 characters of three classes, or a phrase of 15, unless configured otherwise; without one the account can only enrol devices.
     password: Option<String>,
 }
 
@@ -74,7 +75,7 @@ pub async fn create(
     let display_name = fields::text("display_name", &new.display_name, fields::NAME_CHARS_MAX)?;
     let street = new.street.as_deref().map(|street| fields::street("street", street)).transpose()?;
     if let Some(password) = &new.password {
-        fields::password("password", password)?;
+        fields::password("password", password, &username, &app.config.passwords)?;
     }
     match &street {
         Some(street) => {
@@ -95,15 +96,18 @@ pub async fn create(
         street: street.as_ref(),
         password_hash: password_hash.as_deref(),
     };
-    let mut conn = app.pool.acquire().await?;
-    let created = store::accounts::insert(&mut conn, &account, app.clock.now()).await?;
-    let stored = store::accounts::find(&mut conn, &username).await?;
+    let mut tx = app.pool.begin().await?;
+    let created = store::accounts::insert(&mut tx, &account, app.clock.now()).await?;
+    let stored = store::accounts::find(&mut tx, &username).await?;
     let stored = stored.ok_or_else(|| ApiError::internal("an account that was just there is gone"))?;
     if created {
+        let event = admin.did(Action::UserCreated).with("user", username).with("role", new.role.as_str());
+        audit::append(&mut tx, Chain::of(street.as_ref()), app.clock.now(), &[event]).await?;
+        tx.commit().await?;
         return Ok((StatusCode::CREATED, Json(stored.into())));
     }
-    let stored_hash = store::accounts::password_hash(&mut conn, &username).await?;
-    drop(conn);
+    let stored_hash = store::accounts::credentials(&mut tx, &username).await?.map(|credentials| credentials.hash);
+    drop(tx);
     let same_password = match new.password {
         Some(password) => auth::password_matches(&app, &password, stored_hash).await?,
         None => stored_hash.is_none(),
@@ -113,6 +117,94 @@ pub async fn create(
     } else {
         Err(ApiError::new(ErrorCode::AlreadyExists))
     }
+}
+
+/// What to change; what is absent stays.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UserChange {
+    display_name: Option<String>,
+    /// secretary, reviewer, officer, admin or auditor.
+    #[schema(value_type = Option<String>)]
+    role: Option<Role>,
+    /// A disabled account is out at once, on every device; its edits stay.
+    disabled: Option<bool>,
+}
+
+/// Change a user
+///
+/// Takes effect at the user's next request. Nobody disables themselves or changes their own role.
+#[utoipa::path(patch, path = "/v1/users/{username}", tag = "Users", request_body = UserChange, params(("username" = String, Path)),
+    responses((status = OK, body = AccountView)))]
+pub async fn change(
+    State(app): State<App>,
+    admin: Principal,
+    Path(username): Path<String>,
+    Body(change): Body<UserChange>,
+) -> Result<Json<AccountView>, ApiError> {
+    let display_name = change.display_name.as_deref().map(|name| fields::text("display_name", name, fields::NAME_CHARS_MAX)).transpose()?;
+    let before = find_within(&app, admin.home_street(), &username).await?;
+    if before.username == admin.username() && (change.disabled == Some(true) || change.role.is_some_and(|role| role != before.role)) {
+        let field = if change.disabled == Some(true) { "disabled" } else { "role" };
+        return Err(ApiError::invalid_field(field, "not_yourself")
+            .detail("不能停用自己或更改自己的角色，请另一位管理员操作。", "Another admin has to do that."));
+    }
+    let changed = store::accounts::AccountChange { display_name: display_name.as_deref(), role: change.role, disabled: change.disabled };
+    let now = app.clock.now();
+    let mut tx = app.pool.begin().await?;
+    let after = store::accounts::change(&mut tx, &before.username, &changed, now).await?;
+    let after = after.ok_or_else(|| ApiError::new(ErrorCode::NotFound))?;
+    let mut event = admin.did(Action::UserChanged).with("user", after.username.clone());
+    if after.role != before.role {
+        event = event.with("role", after.role.as_str()).with("role_before", before.role.as_str());
+    }
+    if after.disabled_at.is_some() != before.disabled_at.is_some() {
+        event = event.with("disabled", after.disabled_at.is_some());
+    }
+    if after.display_name != before.display_name {
+        event = event.with("display_name", true);
+    }
+    audit::append(&mut tx, Chain::of(after.street.as_ref()), now, &[event]).await?;
+    tx.commit().await?;
+    Ok(Json(after.into()))
+}
+
+/// A password to be set.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewPassword {
+    /// One's own, to change it; an admin leaves it out to reset somebody else's.
+    old_password: Option<String>,
+    new_password: String,
+}
+
+/// Set a password
+///
+/// One's own with the old one: other desks of the account are signed out. An admin sets that of others: every desk of theirs is signed out, a
+/// lock is lifted, and they must change it when they sign in next. An account without a password can sign in at a desk from then on.
+#[utoipa::path(put, path = "/v1/users/{username}/password", tag = "Users", request_body = NewPassword, params(("username" = String, Path)),
+    responses((status = NO_CONTENT, description = "Set")))]
+pub async fn set_password(
+    State(app): State<App>,
+    principal: Principal,
+    Path(username): Path<String>,
+    Body(new): Body<NewPassword>,
+) -> Result<StatusCode, ApiError> {
+    if username == principal.username() {
+        let old = new.old_password.as_deref().ok_or_else(|| {
+            ApiError::invalid_field("old_password", "not_empty")
+                .detail("修改自己的密码需要旧密码。", "Your own password needs the old one.")
+        })?;
+        auth::change_own_password(&app, &principal, old, &new.new_password).await?;
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    if principal.role() != Role::Admin {
+        return Err(ApiError::new(ErrorCode::WrongRole));
+    }
+    let account = find_within(&app, principal.home_street(), &username).await?;
+    fields::password("new_password", &new.new_password, &account.username, &app.config.passwords)?;
+    auth::reset_password(&app, &principal, &account, &new.new_password).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// List users
@@ -159,6 +251,7 @@ pub struct AssignmentView {
     params(("street" = String, Path), ("username" = String, Path)), responses((status = OK, body = AssignmentView)))]
 pub async fn assign(
     State(app): State<App>,
+    admin: Principal,
     scope: StreetScope,
     Path((_, username)): Path<(String, String)>,
     Body(new): Body<NewAssignment>,
@@ -170,7 +263,13 @@ pub async fn assign(
         return Err(ApiError::invalid_field(format!("grids[{unknown}]"), "exists")
             .detail("没有这个网格。", "There is no such grid in this street."));
     }
+    let before = store::streets::scope(&mut tx, scope.street(), &account.username).await?;
     let now = store::streets::assign(&mut tx, scope.street(), &account.username, &new.grids, app.clock.now()).await?;
+    if now.epoch != before.epoch {
+        let event = admin.did(Action::Assignment).with("user", account.username.clone()).with("grids", now.grids.clone());
+        let event = event.with("grids_before", before.grids).with("epoch", now.epoch);
+        audit::append(&mut tx, scope.street().into(), app.clock.now(), &[event]).await?;
+    }
     tx.commit().await?;
     Ok(Json(assignment(&scope, account.username, now)))
 }

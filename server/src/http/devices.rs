@@ -8,10 +8,11 @@ use utoipa::ToSchema;
 use super::extract::{Body, Page, Paging, Path, Query};
 use crate::{
     app::App,
+    audit::{self, Action, Chain},
     auth::{self, Principal, Session},
     error::{ApiError, ErrorCode},
     http::accounts,
-    store,
+    store::devices::{self, DevicePage, Thresholds},
 };
 
 /// For whom a code is made.
@@ -43,7 +44,7 @@ pub async fn create_enrolment(
     if account.disabled_at.is_some() {
         return Err(ApiError::invalid_field("username", "enabled").detail("该账号已停用。", "The account is disabled."));
     }
-    let enrolment = auth::create_enrolment(&app, &account.username).await?;
+    let enrolment = auth::create_enrolment_by(&app, &admin, &account.username).await?;
     Ok((StatusCode::CREATED, Json(EnrolmentView { code: enrolment.code, expires_at: enrolment.expires_at })))
 }
 
@@ -67,6 +68,15 @@ pub async fn enrol(State(app): State<App>, Body(new): Body<NewDevice>) -> Result
     Ok((StatusCode::CREATED, Json(session)))
 }
 
+/// Something that is wrong with a device.
+#[derive(Serialize, ToSchema)]
+pub struct TroubleView {
+    /// Stable word.
+    code: String,
+    message_zh: &'static str,
+    message_en: &'static str,
+}
+
 /// A device as an admin sees it.
 #[derive(Serialize, ToSchema)]
 pub struct DeviceView {
@@ -80,14 +90,32 @@ pub struct DeviceView {
     #[schema(value_type = Option<String>, format = DateTime)]
     last_sync_at: Option<ServerTime>,
     client_version: Option<String>,
+    /// Changes still on the phone after its last synchronisation, as it told.
+    unsent: Option<i32>,
+    /// Its changes that wait for a reviewer, as it told.
+    held: Option<i32>,
+    /// Its clock minus the server's.
+    clock_skew_ms: Option<i64>,
+    /// Times that two copies of it wrote under one name.
+    forks: i32,
     #[schema(value_type = Option<String>, format = DateTime)]
     revoked_at: Option<ServerTime>,
     /// Its next sync has its changes held, gets no data and is told to wipe.
     wipe: bool,
+    /// When it told that it has cleared itself.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    wiped_reported_at: Option<ServerTime>,
+    /// What is wrong with it, the most pressing first.
+    troubles: Vec<TroubleView>,
 }
 
-impl From<store::devices::Device> for DeviceView {
-    fn from(device: store::devices::Device) -> Self {
+impl From<devices::Device> for DeviceView {
+    fn from(device: devices::Device) -> Self {
+        let trouble = |code: String| {
+            let known = devices::TROUBLES.iter().find(|(known, _, _)| *known == code);
+            let (_, message_zh, message_en) = known.copied().unwrap_or_default();
+            TroubleView { code, message_zh, message_en }
+        };
         Self {
             device_id: device.device,
             username: device.username,
@@ -96,19 +124,43 @@ impl From<store::devices::Device> for DeviceView {
             created_at: device.created_at,
             last_sync_at: device.last_sync_at,
             client_version: device.client_version,
+            unsent: device.unsent,
+            held: device.held,
+            clock_skew_ms: device.clock_skew_ms,
+            forks: device.forks,
             revoked_at: device.revoked_at,
             wipe: device.wipe,
+            wiped_reported_at: device.wiped_reported_at,
+            troubles: device.troubles.into_iter().map(trouble).collect(),
         }
     }
 }
 
+/// Changes on a phone from which on somebody should ask why they do not come.
+const UNSENT_MIN: i32 = 100;
+/// A clock that is off by more makes times of edits misleading.
+const CLOCK_SKEW_MS_MIN: i64 = 5 * 60_000;
+
+fn thresholds(app: &App) -> Thresholds {
+    let lease_ms = app.config.lease.as_millis() as i64;
+    let stale_before = ServerTime::from_unix_ms(app.clock.now().unix_ms() - lease_ms);
+    Thresholds { stale_before, unsent_min: UNSENT_MIN, clock_skew_ms_min: CLOCK_SKEW_MS_MIN }
+}
+
 /// List devices
 ///
-/// Those in use first, and among them the longest unheard.
+/// Failing ones first, with the reasons; then those in use, and among them the longest unheard.
 #[utoipa::path(get, path = "/v1/devices", tag = "Devices", params(super::extract::PageQuery), responses((status = OK, body = Page<DeviceView>)))]
 pub async fn list(State(app): State<App>, admin: Principal, paging: Paging) -> Result<Json<Page<DeviceView>>, ApiError> {
     let mut conn = app.pool.acquire().await?;
-    let (devices, total) = store::devices::page(&mut conn, admin.home_street(), paging.limit(), paging.offset()).await?;
+    let page = DevicePage {
+        within: admin.home_street(),
+        device: None,
+        thresholds: thresholds(&app),
+        limit: paging.limit(),
+        offset: paging.offset(),
+    };
+    let (devices, total) = devices::page(&mut conn, page).await?;
     Ok(Json(paging.of(devices.into_iter().map(Into::into).collect(), total)))
 }
 
@@ -132,7 +184,16 @@ pub async fn revoke(
     Path(device): Path<DeviceId>,
     Query(revocation): Query<Revocation>,
 ) -> Result<Json<DeviceView>, ApiError> {
-    let mut conn = app.pool.acquire().await?;
-    let revoked = store::devices::revoke(&mut conn, admin.home_street(), device, revocation.wipe, app.clock.now()).await?;
-    revoked.map(|device| Json(device.into())).ok_or_else(|| ApiError::new(ErrorCode::NotFound))
+    let now = app.clock.now();
+    let mut tx = app.pool.begin().await?;
+    let revoked = devices::revoke(&mut tx, admin.home_street(), device, revocation.wipe, now).await?;
+    let revoked = revoked.ok_or_else(|| ApiError::new(ErrorCode::NotFound))?;
+    let page = DevicePage { within: admin.home_street(), device: Some(device), thresholds: thresholds(&app), limit: 1, offset: 0 };
+    let (found, _) = devices::page(&mut tx, page).await?;
+    let about = |action| admin.did(action).with("device", device.to_string());
+    let revoking = revoked.revoked.then(|| about(Action::DeviceRevoked));
+    let events: Vec<_> = revoking.into_iter().chain(revoked.wipe.then(|| about(Action::WipeOrdered))).collect();
+    audit::append(&mut tx, Chain::of(revoked.home.as_ref()), now, &events).await?;
+    tx.commit().await?;
+    found.into_iter().next().map(|device| Json(device.into())).ok_or_else(|| ApiError::new(ErrorCode::NotFound))
 }

@@ -35,6 +35,8 @@ use crate::{
         http::devices::revoke,
         http::accounts::create,
         http::accounts::list,
+        http::accounts::change,
+        http::accounts::set_password,
         http::accounts::assign,
         http::accounts::assigned,
         http::streets::create,

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::extract::{Body, Page, Paging};
 use crate::{
     app::App,
+    audit::{self, Action, Chain},
     auth::{GridView, Principal, StreetScope},
     error::{ApiError, ErrorCode},
     fields,
@@ -59,9 +60,14 @@ pub async fn create(
     if admin.home_street().is_some() {
         return Err(ApiError::new(ErrorCode::WrongStreet));
     }
-    let mut conn = app.pool.acquire().await?;
-    let created = streets::insert_street(&mut conn, &street, app.clock.now()).await?;
-    let stored = if created { None } else { streets::find_street(&mut conn, &street.street).await? };
+    let mut tx = app.pool.begin().await?;
+    let created = streets::insert_street(&mut tx, &street, app.clock.now()).await?;
+    let stored = if created { None } else { streets::find_street(&mut tx, &street.street).await? };
+    if created {
+        let event = admin.did(Action::Street).with("street", street.street.as_str());
+        audit::append(&mut tx, Chain::DEPLOYMENT, app.clock.now(), &[event]).await?;
+    }
+    tx.commit().await?;
     Ok((created_or_same(&street, stored.as_ref())?, Json(street.into())))
 }
 
@@ -103,6 +109,7 @@ pub struct NewGrid {
     responses((status = CREATED, body = GridView), (status = OK, description = "It was there already", body = GridView)))]
 pub async fn create_grid(
     State(app): State<App>,
+    admin: Principal,
     scope: StreetScope,
     Body(new): Body<NewGrid>,
 ) -> Result<(StatusCode, Json<GridView>), ApiError> {
@@ -112,9 +119,14 @@ pub async fn create_grid(
         area: fields::text("area", &new.area, fields::NAME_CHARS_MAX)?,
     };
     find(&app, &scope).await?;
-    let mut conn = app.pool.acquire().await?;
-    let created = streets::insert_grid(&mut conn, scope.street(), &grid).await?;
-    let stored = if created { None } else { streets::find_grid(&mut conn, scope.street(), &grid.grid).await? };
+    let mut tx = app.pool.begin().await?;
+    let created = streets::insert_grid(&mut tx, scope.street(), &grid).await?;
+    let stored = if created { None } else { streets::find_grid(&mut tx, scope.street(), &grid.grid).await? };
+    if created {
+        let event = admin.did(Action::Grid).with("grid", grid.grid.clone());
+        audit::append(&mut tx, scope.street().into(), app.clock.now(), &[event]).await?;
+    }
+    tx.commit().await?;
     Ok((created_or_same(&grid, stored.as_ref())?, Json(grid.into())))
 }
 
@@ -151,6 +163,7 @@ pub struct RoadsView {
     responses((status = CREATED, body = RoadsView), (status = OK, description = "All were there already", body = RoadsView)))]
 pub async fn add_roads(
     State(app): State<App>,
+    admin: Principal,
     scope: StreetScope,
     Body(new): Body<NewRoads>,
 ) -> Result<(StatusCode, Json<RoadsView>), ApiError> {
@@ -168,7 +181,13 @@ pub async fn add_roads(
         }
     };
     find(&app, &scope).await?;
-    let added = streets::insert_roads(&mut *app.pool.acquire().await?, scope.street(), &roads).await?;
+    let mut tx = app.pool.begin().await?;
+    let added = streets::insert_roads(&mut tx, scope.street(), &roads).await?;
+    if added > 0 {
+        let event = admin.did(Action::Road).with("added", added);
+        audit::append(&mut tx, scope.street().into(), app.clock.now(), &[event]).await?;
+    }
+    tx.commit().await?;
     let status = if added > 0 { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(RoadsView { roads, added })))
 }

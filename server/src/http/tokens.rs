@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::extract::Body;
 use crate::{
     app::App,
-    auth::{self, Session},
+    auth::{self, Session, SignIn},
     error::ApiError,
 };
 
@@ -21,16 +21,26 @@ use crate::{
 pub struct Login {
     username: String,
     password: String,
+    /// To be set in its place: needed where the answer would be `password_expired`.
+    new_password: Option<String>,
     /// What the desk is called in the list of devices.
     name: Option<String>,
 }
 
 /// Sign in with a password
 ///
-/// Opens a desk: a device of its own, with tokens.
+/// Opens a desk: a device of its own, with tokens. After repeated wrong passwords the name is locked for a while (`rate_limited`), whether or not it
+/// exists. A password that is too old, or that an admin gave, is answered with `password_expired`. A desk that is left alone for half an
+/// hour is signed out.
 #[utoipa::path(post, path = "/v1/sessions", tag = "Signing in", request_body = Login, responses((status = CREATED, body = Session)))]
 pub async fn sign_in(State(app): State<App>, Body(login): Body<Login>) -> Result<(StatusCode, Json<Session>), ApiError> {
-    let session = auth::sign_in(&app, &login.username, &login.password, login.name.as_deref()).await?;
+    let tried = SignIn {
+        username: &login.username,
+        password: &login.password,
+        new_password: login.new_password.as_deref(),
+        name: login.name.as_deref(),
+    };
+    let session = auth::sign_in(&app, tried).await?;
     Ok((StatusCode::CREATED, Json(session)))
 }
 

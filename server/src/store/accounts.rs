@@ -82,12 +82,77 @@ pub async fn find(conn: &mut PgConnection, username: &str) -> sqlx::Result<Optio
     .transpose()
 }
 
-/// The argon2id hash to hold a password against, unless the account is unknown, disabled, or has none.
-pub async fn password_hash(conn: &mut PgConnection, username: &str) -> sqlx::Result<Option<String>> {
-    let row = sqlx::query_scalar!("select password_hash from account where username = $1 and disabled_at is null", username)
-        .fetch_optional(conn)
-        .await?;
-    Ok(row.flatten())
+/// What a password is held against.
+#[derive(Debug)]
+pub struct Credentials {
+    /// argon2id in PHC form.
+    pub hash: String,
+    pub home: Option<StreetCode>,
+    /// When the password was last set.
+    pub set_at: ServerTime,
+    /// It was set by somebody else.
+    pub must_change: bool,
+}
+
+/// The credentials of an account, unless it is unknown, disabled, or has no password.
+pub async fn credentials(conn: &mut PgConnection, username: &str) -> sqlx::Result<Option<Credentials>> {
+    let row = sqlx::query!(
+        r#"select password_hash as "hash!", street, coalesce(password_changed_at, created_at) as "set_at!", password_must_change
+           from account where username = $1 and disabled_at is null and password_hash is not null"#,
+        username
+    )
+    .fetch_optional(conn)
+    .await?;
+    row.map(|row| {
+        Ok(Credentials {
+            hash: row.hash,
+            home: row.street.as_deref().map(super::decoded).transpose()?,
+            set_at: row.set_at.into(),
+            must_change: row.password_must_change,
+        })
+    })
+    .transpose()
+}
+
+/// Sets a password.
+pub async fn set_password(conn: &mut PgConnection, username: &str, hash: &str, must_change: bool, now: ServerTime) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update account set password_hash = $2, password_changed_at = $3, password_must_change = $4 where username = $1",
+        username,
+        hash,
+        time::OffsetDateTime::from(now),
+        must_change,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// What may be changed of an account; `None` stays.
+#[derive(Debug, Default)]
+pub struct AccountChange<'a> {
+    pub display_name: Option<&'a str>,
+    pub role: Option<Role>,
+    pub disabled: Option<bool>,
+}
+
+/// Changes an account, and gives it as it is then. Disabling one that is disabled keeps the first time.
+pub async fn change(conn: &mut PgConnection, username: &str, change: &AccountChange<'_>, now: ServerTime) -> sqlx::Result<Option<Account>> {
+    sqlx::query_as!(
+        AccountRow,
+        "update account set display_name = coalesce($2, display_name), role = coalesce($3, role),
+             disabled_at = case when $4::boolean is null then disabled_at when $4 then coalesce(disabled_at, $5) end
+         where username = $1 returning username, display_name, role, street, created_at, disabled_at",
+        username,
+        change.display_name,
+        change.role.map(Role::as_str),
+        change.disabled,
+        time::OffsetDateTime::from(now),
+    )
+    .fetch_optional(conn)
+    .await?
+    .map(TryInto::try_into)
+    .transpose()
 }
 
 /// One page of accounts by username, and how many there are.

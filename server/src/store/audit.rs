@@ -156,3 +156,130 @@ pub async fn page(
     .await?;
     Ok((rows, total))
 }
+
+/// Entries of a street's log that stand at these sequences: sequence, record, hash, bytes.
+pub async fn log_at(conn: &mut PgConnection, street: &str, seqs: &[i64]) -> sqlx::Result<Vec<LogEntry>> {
+    sqlx::query_as!(
+        LogEntry,
+        r#"select seq, record, hash as "hash!", bytes as "bytes!" from change_log
+           where street = $1 and seq = any($2) and type = 'change' and hash is not null and bytes is not null"#,
+        street,
+        seqs,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Sequences and records of the changes between two sequences, both exclusive of the first and inclusive of the last; at most `limit`.
+pub async fn changes_between(conn: &mut PgConnection, street: &str, after: i64, upto: i64, limit: i64) -> sqlx::Result<Vec<(i64, Uuid)>> {
+    let rows = sqlx::query!(
+        "select seq, record from change_log where street = $1 and seq > $2 and seq <= $3 and type = 'change' order by seq limit $4",
+        street,
+        after,
+        upto,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.seq, row.record)).collect())
+}
+
+/// A change of the log, as an event names it.
+#[derive(Debug)]
+pub struct LogEntry {
+    pub seq: i64,
+    pub record: Uuid,
+    pub hash: Vec<u8>,
+    pub bytes: Vec<u8>,
+}
+
+/// The events that tell of rewritten logs: number and detail.
+pub async fn rebuilding(conn: &mut PgConnection, chain: &str) -> sqlx::Result<Vec<(i64, String)>> {
+    let rows = sqlx::query!(r#"select no, detail from audit_event where street = $1 and strpos(detail, '"rebuilt"') > 0"#, chain)
+        .fetch_all(conn)
+        .await?;
+    Ok(rows.into_iter().map(|row| (row.no, row.detail)).collect())
+}
+
+/// A signed checkpoint as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealRow {
+    pub no: i64,
+    pub hash: Vec<u8>,
+    pub at: OffsetDateTime,
+    pub kid: String,
+    pub public_key: Vec<u8>,
+    pub signature: Vec<u8>,
+}
+
+/// Adds a seal.
+pub async fn insert_seal(tx: &mut PgConnection, chain: &str, seal: &SealRow) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into audit_seal (street, no, hash, at, kid, public_key, signature) values ($1, $2, $3, $4, $5, $6, $7)",
+        chain,
+        seal.no,
+        seal.hash,
+        seal.at,
+        seal.kid,
+        seal.public_key,
+        seal.signature,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Every seal of a chain, in order.
+pub async fn seals(conn: &mut PgConnection, chain: &str) -> sqlx::Result<Vec<SealRow>> {
+    sqlx::query_as!(SealRow, "select no, hash, at, kid, public_key, signature from audit_seal where street = $1 order by no", chain)
+        .fetch_all(conn)
+        .await
+}
+
+/// The chains whose head lies beyond their newest seal, where that is older than `before` or absent; at most `limit`.
+pub async fn unsealed(conn: &mut PgConnection, before: ServerTime, limit: i64) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar!(
+        "select h.street from audit_head h
+         left join lateral (select no, at from audit_seal s where s.street = h.street order by no desc limit 1) s on true
+         where h.no > coalesce(s.no, 0) and (s.at is null or s.at < $1)
+             -- What pruning tells of itself is no reason to seal, or a quiet chain would never come to rest.
+             and exists (select from audit_event e where e.street = h.street and e.no > coalesce(s.no, 0) and e.action <> 'prune')
+         order by h.street limit $2",
+        OffsetDateTime::from(before),
+        limit,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// The chains that have events before a seal made before `before`, and the first such seal of each; at most `limit`.
+pub async fn prunable(conn: &mut PgConnection, before: ServerTime, limit: i64) -> sqlx::Result<Vec<(String, i64)>> {
+    let rows = sqlx::query!(
+        r#"select h.street, s.no as "no!" from audit_head h
+           join lateral (select min(e.no) as first from audit_event e where e.street = h.street) e on true
+           join lateral (select s.no from audit_seal s where s.street = h.street and s.at < $1 and s.no > e.first order by s.no limit 1) s on true
+           order by h.street limit $2"#,
+        OffsetDateTime::from(before),
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.street, row.no)).collect())
+}
+
+/// Deletes the events before a seal and the seals before it; how many events there were.
+pub async fn prune(tx: &mut PgConnection, chain: &str, upto: i64) -> sqlx::Result<u64> {
+    let done = sqlx::query!("delete from audit_event where street = $1 and no < $2", chain, upto).execute(&mut *tx).await?;
+    sqlx::query!("delete from audit_seal where street = $1 and no < $2", chain, upto).execute(tx).await?;
+    Ok(done.rows_affected())
+}
+
+/// Every chain that has a head or an event.
+pub async fn chains(conn: &mut PgConnection) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar!(
+        r#"select street as "street!" from (select street from audit_head union select street from audit_event
+           union select street from street where head_seq > 0) c order by street"#
+    )
+    .fetch_all(conn)
+    .await
+}

@@ -1,0 +1,171 @@
+//! Lock-out: a bound on guessing one user's password, kept in the database so that it holds over all servers.
+//!
+//! In: a name and a try. Out: leave to try, or how long to wait. Names that do not exist are counted as those that do, after the same work,
+//! so that neither an answer nor its time tells who exists. A lock opens by itself, because whoever knows a name could otherwise keep
+//! its owner out: five minutes, doubled by each further try, an hour at most.
+
+use lianka_sync_core::{id::StreetCode, time::ServerTime};
+use sha2::{Digest, Sha256};
+use sqlx::PgConnection;
+
+use super::Principal;
+use crate::{
+    app::App,
+    audit::{self, Action, Chain, Event},
+    error::{ApiError, ErrorCode},
+    fields,
+    store::{
+        accounts::{self, Account, Credentials},
+        devices,
+        sign_in_tries::{self, Rule, Try},
+    },
+};
+
+const LOCK_S: u32 = 5 * 60;
+const LOCK_S_MAX: u32 = 60 * 60;
+const FORGOTTEN_AFTER_S: u32 = 86_400;
+/// Wrong enrolment codes in ten minutes, of the whole deployment, after which the next ones are told to wait. A right one always passes.
+const CODES_MAX: u32 = 100;
+const CODES_LOCK_S: u32 = 10 * 60;
+const CODES: &str = "enrolment";
+
+/// A password, held against an account.
+pub(super) struct Tried {
+    pub home: Option<StreetCode>,
+    pub set_at: ServerTime,
+    pub must_change: bool,
+}
+
+/// Holds a password against an account; a refusal is counted and told of. `username` is `None` for what cannot be one.
+pub(super) async fn try_password(app: &App, username: Option<&str>, password: &str) -> Result<Tried, ApiError> {
+    let now = app.clock.now();
+    let mut conn = app.pool.acquire().await?;
+    let known = match username {
+        Some(username) => accounts::credentials(&mut conn, username).await?,
+        None => accounts::credentials(&mut conn, "").await?,
+    };
+    let key = key(username, known.is_some());
+    let rule = Rule { tries_max: app.config.lockout_tries, lock_s: LOCK_S, lock_s_max: LOCK_S_MAX, forgotten_after_s: FORGOTTEN_AFTER_S };
+    let tries = match sign_in_tries::admit(&mut conn, &key, rule, now).await? {
+        Try::Locked(until) => return Err(wait(until, now)),
+        Try::Admitted(tries) => tries,
+    };
+    drop(conn);
+    let (hash, account) = known.map(|Credentials { hash, home, set_at, must_change }| (hash, Tried { home, set_at, must_change })).unzip();
+    let fits = app.auth.passwords.matches(password, hash).await?;
+    match account.as_ref() {
+        Some(_) if fits => {
+            let mut conn = app.pool.acquire().await?;
+            let old = ServerTime::from_unix_ms(now.unix_ms() - i64::from(FORGOTTEN_AFTER_S) * 1_000);
+            sign_in_tries::forget(&mut conn, &key, old).await?;
+        }
+        account => tell(app, username, account, tries, now).await?,
+    }
+    account.filter(|_| fits).ok_or_else(|| ApiError::new(ErrorCode::BadCredentials))
+}
+
+/// A failed try, and the lock that it brought. Names that do not exist are not repeated: people type passwords in the wrong field.
+async fn tell(app: &App, username: Option<&str>, account: Option<&Tried>, tries: u32, now: ServerTime) -> Result<(), ApiError> {
+    let about = |action| match (username, account) {
+        (Some(username), Some(_)) => Event { username: Some(username.to_owned()), ..Event::by_server(action) },
+        _ => Event::by_server(action).with("unknown", true),
+    };
+    let mut events = vec![about(Action::SignInFailed)];
+    if tries >= app.config.lockout_tries {
+        events.push(about(Action::LockOut).with("tries", tries));
+    }
+    let chain = account.map_or(Chain::DEPLOYMENT, |account| Chain::of(account.home.as_ref()));
+    let mut tx = app.pool.begin().await?;
+    audit::append(&mut tx, chain, now, &events).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Known names have a row each, all others share a fixed number.
+fn key(username: Option<&str>, known: bool) -> String {
+    match username {
+        Some(username) if known => format!("user:{username}"),
+        _ => {
+            let digest = Sha256::digest(username.unwrap_or_default().as_bytes());
+            format!("unknown:{:02x}{:02x}", digest[0], digest[1])
+        }
+    }
+}
+
+fn wait(until: ServerTime, now: ServerTime) -> ApiError {
+    let seconds = (until.unix_ms() - now.unix_ms()).max(0) / 1_000 + 1;
+    ApiError::new(ErrorCode::RateLimited).retry_after_s(seconds as u32)
+}
+
+/// Counts a wrong enrolment code.
+pub(super) async fn count_code(app: &App, now: ServerTime) -> Result<ApiError, ApiError> {
+    let rule = Rule { tries_max: CODES_MAX, lock_s: CODES_LOCK_S, lock_s_max: CODES_LOCK_S, forgotten_after_s: CODES_LOCK_S };
+    let mut tx = app.pool.begin().await?;
+    let refusal = match sign_in_tries::admit(&mut tx, CODES, rule, now).await? {
+        Try::Locked(until) => wait(until, now),
+        Try::Admitted(tries) => {
+            if tries == CODES_MAX {
+                let event = Event::by_server(Action::LockOut).with("enrolment_codes", tries);
+                audit::append(&mut tx, Chain::DEPLOYMENT, now, &[event]).await?;
+            }
+            ApiError::new(ErrorCode::EnrolmentRefused)
+        }
+    };
+    tx.commit().await?;
+    Ok(refusal)
+}
+
+/// Sets a new password in place of one that was just held against the account.
+pub(super) async fn replace_password(app: &App, username: &str, old: &str, new: &str) -> Result<String, ApiError> {
+    fields::password("new_password", new, username, &app.config.passwords)?;
+    if new == old {
+        return Err(ApiError::invalid_field("new_password", "password_same").detail("新密码不能与旧密码相同。", "It is the old one."));
+    }
+    app.auth.passwords.hash(new, app.entropy.bytes()).await
+}
+
+/// A user's own new password. Other desks of the account end.
+pub async fn change_own_password(app: &App, principal: &Principal, old: &str, new: &str) -> Result<(), ApiError> {
+    let username = principal.username();
+    let wrong = |error: ApiError| match error.code() {
+        // The token is good; only what was typed is not.
+        ErrorCode::BadCredentials => {
+            ApiError::invalid_field("old_password", "password_matches").detail("旧密码不对。", "It is not the old password.")
+        }
+        _ => error,
+    };
+    try_password(app, Some(username), old).await.map_err(wrong)?;
+    let hash = replace_password(app, username, old, new).await?;
+    let now = app.clock.now();
+    let mut tx = app.pool.begin().await?;
+    accounts::set_password(&mut tx, username, &hash, false, now).await?;
+    devices::revoke_desks(&mut tx, username, Some(principal.device()), now).await?;
+    tell_changed(&mut tx, principal, Action::PasswordChanged, username, principal.home_street(), now).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// A password that an admin gives to somebody: it must be changed at the next sign-in. Lifts a lock, and ends every desk of the account.
+pub async fn reset_password(app: &App, admin: &Principal, account: &Account, new: &str) -> Result<(), ApiError> {
+    let hash = app.auth.passwords.hash(new, app.entropy.bytes()).await?;
+    let now = app.clock.now();
+    let mut tx = app.pool.begin().await?;
+    accounts::set_password(&mut tx, &account.username, &hash, true, now).await?;
+    sign_in_tries::forget(&mut tx, &key(Some(&account.username), true), ServerTime::from_unix_ms(0)).await?;
+    devices::revoke_desks(&mut tx, &account.username, None, now).await?;
+    tell_changed(&mut tx, admin, Action::PasswordReset, &account.username, account.street.as_ref(), now).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+async fn tell_changed(
+    tx: &mut PgConnection,
+    principal: &Principal,
+    action: Action,
+    username: &str,
+    home: Option<&StreetCode>,
+    now: ServerTime,
+) -> sqlx::Result<()> {
+    let event = Event::by(principal.username(), principal.device(), action).with("user", username);
+    audit::append(tx, Chain::of(home), now, &[event]).await
+}
