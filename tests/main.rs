@@ -2,6 +2,7 @@
 
 mod auth;
 mod crash;
+mod duplicates;
 mod foreign_client;
 mod health;
 mod phone;

@@ -1,10 +1,15 @@
 //! What a list shows of a card: the phone's index, made on demand because a first download must not open every document.
 
 use lianka_sync_core::{
+    catalogue::Kind,
+    change::{OpId, Scalar},
+    duplicate::{Reason, Traits},
     field::address::WalkOrder,
-    id::RecordId,
-    projection::{CardRow, Projected},
+    id::{Actor, DeviceId, RecordId},
+    projection::{self, CardRow, Projected},
+    record::Edit,
     search,
+    view::{Value, View},
 };
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +51,21 @@ pub struct CardSummary {
     /// Where its newest state is.
     #[serde(default)]
     pub place: Place,
+    /// The card that this one was found to be: it is not listed any more.
+    #[serde(default)]
+    pub merged_into: Option<RecordId>,
+    /// What it is recognised by, see `sync_core::duplicate`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<String>,
+}
+
+/// A card that may be the shop that is about to be entered.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct LikelyDuplicate {
+    /// The card that is there already.
+    pub card: CardSummary,
+    /// What the two share.
+    pub reasons: Vec<Reason>,
 }
 
 impl CardSummary {
@@ -93,8 +113,28 @@ impl From<&CardRow> for CardSummary {
             side: row.side.clone(),
             occupancy: row.occupancy.clone(),
             last_confirmed_on: row.last_confirmed_on.clone(),
+            merged_into: row.merged_into,
+            keys: Traits::of(row).keys(),
             ..Self::default()
         }
+    }
+}
+
+/// The row that a new card of these edits would have.
+pub(crate) fn planned(grid: &str, edits: &[Edit]) -> CardRow {
+    let mut view = View::default();
+    let op = OpId { counter: 1, actor: Actor::new(DeviceId::default(), 0) };
+    let mut put = |key: &str, value: Scalar| drop(view.values.insert(key.to_owned(), vec![Value { op, value, time: None }]));
+    put("kind", Kind::ShopCard.as_str().into());
+    put("grid", grid.into());
+    for edit in edits {
+        if let Edit::Put { key, value } = edit {
+            put(key, value.clone());
+        }
+    }
+    match projection::project(RecordId::default(), 1, &view) {
+        Some(Projected::ShopCard(row)) => *row,
+        _ => CardRow::default(),
     }
 }
 
@@ -109,6 +149,8 @@ pub struct CardFilter {
     pub query: Option<String>,
     /// Only cards with a conflict.
     pub conflicts: bool,
+    /// Cards that were merged into another as well.
+    pub merged: bool,
 }
 
 impl CardFilter {
@@ -117,6 +159,7 @@ impl CardFilter {
         let road = |road: &String| card.road.as_ref().is_some_and(|own| search::fold(own) == search::fold(road));
         self.road.as_ref().is_none_or(road)
             && self.side.as_ref().is_none_or(|side| card.side.as_ref() == Some(side))
+            && (self.merged || card.merged_into.is_none())
             && (!self.conflicts || !card.conflicts.is_empty())
             && self.query.as_ref().is_none_or(|query| search::matches(key, query))
     }

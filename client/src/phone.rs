@@ -11,6 +11,7 @@ use std::{
 
 use lianka_sync_core::{
     catalogue::Kind,
+    duplicate::Traits,
     id::{ChangeHash, RecordId, StreetCode},
     lang::Lang,
     projection::Projected,
@@ -22,7 +23,7 @@ use lianka_sync_core::{
 use serde::Serialize;
 
 use crate::{
-    card::{CardFilter, CardSummary},
+    card::{self, CardFilter, CardSummary, LikelyDuplicate},
     clock::{Clock, Entropy},
     local_store::{Credentials, LastSync, LocalStore, StoreError, SyncLock, Tx},
     notices::{self, KeptNotice},
@@ -337,6 +338,18 @@ impl Phone {
             tx.identity()?;
             Ok(tx.cards(filter)?)
         })
+    }
+
+    /// Cards on this phone that a card made of `edits` would likely be a duplicate of. To be asked before creating: the office merges, but a
+    /// shop entered once is better.
+    pub fn likely_duplicates(&self, grid: &str, edits: &[Edit]) -> Result<Vec<LikelyDuplicate>, PhoneError> {
+        let new = Traits::of(&card::planned(grid, edits));
+        let cards = self.cards()?;
+        let compared = cards.into_iter().filter_map(|card| {
+            let comparison = new.compare(&Traits::from_keys(card.keys.iter().map(String::as_str)));
+            comparison.is_likely().then_some(LikelyDuplicate { card, reasons: comparison.reasons })
+        });
+        Ok(compared.collect())
     }
 
     /// Remembers a list as shown, so that its line numbers name records.

@@ -192,6 +192,9 @@ struct New {
     /// 店招 / sign name
     #[arg(long)]
     sign_name: Option<String>,
+    /// 已有疑似同一家的卡片时仍然新建 / create it although a card here may be the same shop
+    #[arg(long)]
+    anyway: bool,
     /// 其他字段=值 / further fields
     #[arg(value_name = "FIELD=VALUE")]
     fields: Vec<String>,
@@ -360,7 +363,7 @@ fn list_cards(phone: &Phone, cards: Cards, lang: Lang) -> Result<(), Failure> {
         SideArg::Odd => "odd".to_owned(),
         SideArg::Even => "even".to_owned(),
     });
-    let filter = CardFilter { road: cards.road, side, query: cards.query, conflicts: cards.conflicts };
+    let filter = CardFilter { road: cards.road, side, query: cards.query, conflicts: cards.conflicts, merged: false };
     let mut found = phone.find_cards(&filter)?;
     let total = found.len();
     found.truncate(cards.limit.unwrap_or(usize::MAX));
@@ -380,6 +383,12 @@ fn create(phone: &Phone, new: &New, lang: Lang) -> Result<(), Failure> {
         edits.push(input::assignment(Kind::ShopCard, None, field)?);
     }
     let grid = input::grid(&phone.identity()?, new.grid.as_deref(), &mut edits)?;
+    let alike = if new.anyway { Vec::new() } else { phone.likely_duplicates(&grid, &edits)? };
+    if !alike.is_empty() {
+        // Their rows, so that `show 1` opens the first.
+        phone.remember_listing(&alike.iter().map(|alike| alike.card.record).collect::<Vec<_>>())?;
+        return Err(Failure::LikelyDuplicate(alike));
+    }
     let receipt = phone.create_card(&grid, &edits, phone.now())?;
     after_edit(phone, &receipt, &edits, lang)
 }

@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod audit;
 pub mod devices;
 pub mod duplicates;
+pub mod exports;
 pub mod extract;
 pub mod imports;
 pub mod openapi;

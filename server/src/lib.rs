@@ -18,12 +18,14 @@ pub mod project;
 pub mod refresh;
 pub mod resolutions;
 pub mod respond;
+pub mod roll_export;
 pub mod roll_import;
 pub mod roll_sheet;
 pub mod store;
 pub mod street_queue;
 pub mod street_write;
 pub mod sync;
+pub mod table_file;
 pub mod telemetry;
 
 use axum::{
@@ -35,7 +37,7 @@ use axum::{
 
 use crate::{
     app::App,
-    http::{accounts, audit as audit_trail, devices, duplicates as duplicate_pairs, imports, openapi, records, streets, sync as sync_stream, tokens},
+    http::{accounts, audit as audit_trail, devices, duplicates as duplicate_pairs, exports, imports, openapi, records, streets, sync as sync_stream, tokens},
 };
 
 /// Every route that phones and desks may call, with all layers on. Who may call it stands in [`auth::access::ACCESS`].
@@ -63,6 +65,8 @@ pub fn router(app: App) -> Router {
         .route("/v1/streets/{street}/cards", get(records::cards))
         .route("/v1/streets/{street}/records/{record}", get(records::show))
         .route("/v1/streets/{street}/records/{record}/history", get(records::history))
+        .route("/v1/streets/{street}/cards.xlsx", get(exports::xlsx))
+        .route("/v1/streets/{street}/cards.csv", get(exports::csv))
         .route("/v1/streets/{street}/duplicates", get(duplicate_pairs::list))
         .route("/v1/streets/{street}/duplicates/{pair}/merge", post(duplicate_pairs::merge))
         .route("/v1/streets/{street}/duplicates/{pair}/dismiss", post(duplicate_pairs::dismiss))

@@ -13,6 +13,7 @@ pub mod held;
 pub mod read_models;
 pub mod records;
 pub mod roll;
+pub mod roll_export;
 pub mod sign_in_tries;
 pub mod streets;
 pub mod tokens;

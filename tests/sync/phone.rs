@@ -42,11 +42,12 @@ pub const STORE: &[&str] = &[
     "shop_contact",
     "shop_consent",
     "shop_tag",
+    "shop_key",
     "transfer",
     "field_conflict",
 ];
 /// What can be rebuilt.
-pub const READ_MODELS: &[&str] = &["shop_card", "shop_contact", "shop_consent", "shop_tag", "transfer", "field_conflict"];
+pub const READ_MODELS: &[&str] = &["shop_card", "shop_contact", "shop_consent", "shop_tag", "shop_key", "transfer", "field_conflict"];
 
 /// A server with two streets and an admin of the deployment.
 pub struct Office {

@@ -4,6 +4,7 @@ use lianka_sync_core::{authority::Role, catalogue::Kind, lang::Lang, wire::Notic
 
 use super::{input, say};
 use crate::{
+    card::LikelyDuplicate,
     local_store::StoreError,
     phone::PhoneError,
     replica::EditError,
@@ -22,6 +23,7 @@ pub(super) enum Failure {
     NoSuchField(String),
     NoSuchEntry(String),
     NoSuchValue,
+    LikelyDuplicate(Vec<LikelyDuplicate>),
     NotAnAssignment(String),
     WhichGrid(Vec<String>),
     Output(std::io::Error),
@@ -71,6 +73,16 @@ impl Failure {
             ),
             Self::NoSuchValue => {
                 text("没有这个值。用 conflicts 查看可选的值。".into(), "There is no such value. `conflicts` numbers them.".into())
+            }
+            Self::LikelyDuplicate(alike) => {
+                let lines = |lang| alike.iter().enumerate().map(|(row, alike)| alike_line(row + 1, alike, lang)).collect::<String>();
+                text(
+                    format!("没有新建：这家店可能已有卡片。\n{}用 show 行号 查看；确实是另一家，请加 --anyway 再新建。", lines(Lang::Zh)),
+                    format!(
+                        "Not created: there may be a card of this shop.\n{}`show ROW` shows it; if it is another shop, add --anyway.",
+                        lines(Lang::En)
+                    ),
+                )
             }
             Self::NotAnAssignment(field) => text(
                 format!("“{field}”应写成 字段=值，例如 sign_name=王记包子；值留空表示清空。"),
@@ -221,4 +233,11 @@ fn transport(error: &TransportError, lang: Lang) -> String {
 fn explained(problem: &Problem) -> String {
     let id = if problem.request_id.is_empty() { String::new() } else { format!(" ({}, {})", problem.code, problem.request_id) };
     format!("{} {}{id}", problem.title, problem.detail)
+}
+
+/// For example `  1  王记包子  天平路 378号  门牌相同、店招同名或同音`.
+fn alike_line(row: usize, alike: &LikelyDuplicate, lang: Lang) -> String {
+    let reasons: Vec<_> = alike.reasons.iter().map(|reason| reason.label(lang)).collect();
+    let name = alike.card.sign_name.as_deref().unwrap_or("—");
+    format!("  {row}  {name}  {}  {}\n", alike.card.door(), reasons.join(say(lang, "、", ", ")))
 }

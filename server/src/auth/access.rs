@@ -90,6 +90,8 @@ pub const ACCESS: &[Access] = &[
     row(Method::GET, "/v1/streets/{street}/cards", ROLL_READERS),
     row(Method::GET, "/v1/streets/{street}/records/{record}", ROLL_READERS),
     row(Method::GET, "/v1/streets/{street}/records/{record}/history", ROLL_READERS),
+    row(Method::GET, "/v1/streets/{street}/cards.xlsx", ROLL_READERS),
+    row(Method::GET, "/v1/streets/{street}/cards.csv", ROLL_READERS),
     // Duplicates
     row(Method::GET, "/v1/streets/{street}/duplicates", DUPLICATE_READERS),
     row(Method::POST, "/v1/streets/{street}/duplicates/{pair}/merge", REVIEWER),

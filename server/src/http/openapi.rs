@@ -50,6 +50,8 @@ use crate::{
         http::records::cards,
         http::records::show,
         http::records::history,
+        http::exports::xlsx,
+        http::exports::csv,
         http::duplicates::list,
         http::duplicates::merge,
         http::duplicates::dismiss,

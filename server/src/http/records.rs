@@ -35,27 +35,27 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub struct CardsQuery {
     /// Only this grid.
-    grid: Option<String>,
+    pub(super) grid: Option<String>,
     /// Only this road.
-    road: Option<String>,
+    pub(super) road: Option<String>,
     /// Sign name, registered name, address or category; Chinese in either script, full pinyin, or initials.
     #[param(example = "tplbzp")]
-    q: Option<String>,
+    pub(super) q: Option<String>,
     /// Only cards with (`true`) or without (`false`) values in conflict.
-    conflict: Option<bool>,
+    pub(super) conflict: Option<bool>,
     /// Only cards never confirmed, or last confirmed before this day.
     #[param(example = "2026-09-01")]
-    confirmed_before: Option<String>,
+    pub(super) confirmed_before: Option<String>,
     /// Only cards that were merged into another (`true`), or only those that were not (`false`, default).
-    merged: Option<bool>,
+    pub(super) merged: Option<bool>,
     /// `walk` (default), `sign_name`, `confirmed` (longest ago first) or `changed` (last first).
-    sort: Option<String>,
-    page: Option<u32>,
-    page_size: Option<u32>,
+    pub(super) sort: Option<String>,
+    pub(super) page: Option<u32>,
+    pub(super) page_size: Option<u32>,
 }
 
 impl CardsQuery {
-    fn order(&self) -> Result<CardOrder, ApiError> {
+    pub(super) fn order(&self) -> Result<CardOrder, ApiError> {
         match self.sort.as_deref() {
             None | Some("walk") => Ok(CardOrder::Walk),
             Some("sign_name") => Ok(CardOrder::SignName),
@@ -65,7 +65,7 @@ impl CardsQuery {
         }
     }
 
-    fn filter(&self, scope: Option<Vec<String>>) -> Result<CardFilter, ApiError> {
+    pub(super) fn filter(&self, scope: Option<Vec<String>>) -> Result<CardFilter, ApiError> {
         let day = |text: &String| date::parse(text).ok_or_else(|| ApiError::invalid_field("confirmed_before", "date_yyyy_mm_dd"));
         if self.q.as_ref().is_some_and(|q| q.chars().count() > QUERY_CHARS_MAX) {
             return Err(ApiError::invalid_field("q", "length_0_100"));
@@ -78,6 +78,7 @@ impl CardsQuery {
             conflict: self.conflict,
             confirmed_before: self.confirmed_before.as_ref().map(day).transpose()?,
             merged: Some(self.merged.unwrap_or(false)),
+            records: None,
         })
     }
 }
@@ -96,7 +97,7 @@ pub struct CardView {
 }
 
 /// The grids that the reader may see; `None` is the whole street.
-async fn readable(conn: &mut PgConnection, street: &StreetCode, principal: &Principal) -> Result<Option<Vec<String>>, ApiError> {
+pub(super) async fn readable(conn: &mut PgConnection, street: &StreetCode, principal: &Principal) -> Result<Option<Vec<String>>, ApiError> {
     if principal.role().sees_whole_street() { Ok(None) } else { Ok(Some(streets::scope(conn, street, principal.username()).await?.grids)) }
 }
 

@@ -22,6 +22,8 @@ pub struct CardFilter {
     pub confirmed_before: Option<Date>,
     /// Whether the card was merged away.
     pub merged: Option<bool>,
+    /// Only these.
+    pub records: Option<Vec<Uuid>>,
 }
 
 /// How to order the cards.
@@ -37,6 +39,18 @@ pub enum CardOrder {
     Changed,
 }
 
+impl CardOrder {
+    /// As the queries spell it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Walk => "walk",
+            Self::SignName => "sign_name",
+            Self::Confirmed => "confirmed",
+            Self::Changed => "changed",
+        }
+    }
+}
+
 /// A card of the list, with the sequence of its newest entry.
 #[derive(Debug)]
 pub struct ListedCard {
@@ -44,7 +58,7 @@ pub struct ListedCard {
     pub seq: i64,
 }
 
-fn escaped(term: &str) -> String {
+pub(super) fn escaped(term: &str) -> String {
     let mut pattern = String::with_capacity(term.len() + 2);
     pattern.push('%');
     for c in term.chars() {
@@ -67,12 +81,6 @@ pub async fn page(
     offset: i64,
 ) -> sqlx::Result<(Vec<ListedCard>, i64)> {
     let patterns = filter.terms.as_ref().map(|terms| terms.iter().map(|term| escaped(term)).collect::<Vec<_>>());
-    let sort = match order {
-        CardOrder::Walk => "walk",
-        CardOrder::SignName => "sign_name",
-        CardOrder::Confirmed => "confirmed",
-        CardOrder::Changed => "changed",
-    };
     let rows = sqlx::query!(
         r#"select c.*, coalesce(t.tags, '{}') as "tags!", coalesce(p.contacts, '[]') as "contacts!: Json<Vec<ContactRow>>",
                   coalesce(x.conflicts, '[]') as "conflicts!: Json<Vec<Conflict>>", count(*) over () as "total!"
@@ -83,6 +91,7 @@ pub async fn page(
                  and ($6::bool is null or (conflict_count > 0) = $6)
                  and ($7::date is null or last_confirmed_on is null or last_confirmed_on < $7)
                  and ($11::bool is null or (merged_into is not null) = $11)
+                 and ($12::uuid[] is null or record = any($12))
            ) c
            left join lateral (
                select array_agg(tag order by tag collate "C") as tags from shop_tag t where t.street = c.street and t.record = c.record
@@ -113,10 +122,11 @@ pub async fn page(
         patterns.as_deref(),
         filter.conflict,
         filter.confirmed_before,
-        sort,
+        order.as_str(),
         limit,
         offset,
         filter.merged,
+        filter.records.as_deref(),
     )
     .fetch_all(&mut *conn)
     .await?;
