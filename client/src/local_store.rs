@@ -404,6 +404,13 @@ impl Tx<'_> {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// Every record of a kind, with its grid, by id.
+    pub fn records_of(&self, kind: Kind) -> Result<Vec<(RecordId, String)>, StoreError> {
+        let mut rows = self.tx.prepare_cached("SELECT record, grid FROM record WHERE kind = ?1 ORDER BY record")?;
+        let rows = rows.query_map([kind.as_str()], |row| Ok((record_id(row, 0)?, row.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     /// Where the phone stands before a request.
     pub fn standing(&self) -> Result<Standing, StoreError> {
         let mut rows = self.tx.prepare_cached("SELECT record, generation, before_reset, leaving FROM record")?;
@@ -565,6 +572,11 @@ impl Tx<'_> {
                 self.run("DELETE FROM outbox WHERE record = ?1", [id(record)])?;
                 self.run("DELETE FROM draft WHERE record = ?1", [id(record)])?;
                 self.run("DELETE FROM listing WHERE record = ?1", [id(record)])
+            }
+            Effect::Redact { record, entries } => {
+                notices::forget(self.tx, *record)?;
+                outbox::redact(self.tx, *record, &entries.iter().copied().collect())?;
+                self.touch(record)
             }
             Effect::SetEpoch(epoch) => self.set("epoch", epoch),
             Effect::SetCursor(cursor) => self.set("cursor", cursor),

@@ -1,7 +1,9 @@
 //! Outbox and drafts in the store: what was edited, encoded and as edits, until the server answered.
 
+use std::collections::BTreeSet;
+
 use lianka_sync_core::{
-    id::{ChangeHash, RecordId},
+    id::{ChangeHash, EntryId, RecordId},
     time::DeviceTime,
 };
 use rusqlite::{Row, Transaction, params};
@@ -9,7 +11,7 @@ use serde::Serialize;
 
 use crate::{
     local_store::{StoreError, id, kind, record_id},
-    replica::{Draft, OutboxEntry, OutboxState, Reason},
+    replica::{Draft, OutboxEntry, OutboxState, Reason, is_about},
 };
 
 /// A draft as the store keeps it.
@@ -165,6 +167,36 @@ pub(crate) fn drafts(tx: &Transaction<'_>) -> Result<Vec<KeptDraft>, StoreError>
         Ok(KeptDraft { id, title, draft })
     })
     .collect()
+}
+
+/// Drops every edit of these entries of a record, from the outbox and from drafts. An outbox entry that held other edits as well is written anew
+/// from them by the rebase that the record's new generation brings; one that held nothing else is gone.
+pub(crate) fn redact(tx: &Transaction<'_>, record: RecordId, entries: &BTreeSet<EntryId>) -> Result<(), StoreError> {
+    let mut outbox = of_record(tx, record)?;
+    let before = outbox.clone();
+    for entry in &mut outbox {
+        let edits = entry.edits.len();
+        entry.edits.retain(|edit| !is_about(edit, entries));
+        if entry.edits.len() < edits && entry.state == OutboxState::Held {
+            // What the office kept of it is gone.
+            entry.state = OutboxState::Unsent;
+        }
+    }
+    outbox.retain(|entry| !entry.edits.is_empty());
+    if outbox != before {
+        replace(tx, record, &outbox)?;
+    }
+    for mut kept in drafts(tx)?.into_iter().filter(|kept| kept.draft.record == record) {
+        let edits = kept.draft.edits.len();
+        kept.draft.edits.retain(|edit| !is_about(edit, entries));
+        if kept.draft.edits.len() < edits {
+            remove_draft(tx, kept.id)?;
+            if !kept.draft.edits.is_empty() {
+                put_draft(tx, &kept.draft, kept.title.as_deref())?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Drops a draft; whether there was one.

@@ -14,7 +14,7 @@
 use lianka_sync_core::{
     authority::Role,
     catalogue::Kind,
-    id::{Actor, ChangeHash, DeviceId, RecordId, StreetCode},
+    id::{Actor, ChangeHash, DeviceId, EntryId, RecordId, StreetCode},
     lang::Lang,
     record::Edit,
     time::DeviceTime,
@@ -28,13 +28,17 @@ mod exchange;
 mod heal;
 mod rebase;
 mod rules;
+mod transfer;
 
 pub use document::{Opened, open};
 pub use editing::{EditError, Edited, create, edit, retry};
 #[cfg(feature = "native")]
 pub(crate) use exchange::TRIES_MAX;
 pub use exchange::{Known, ProtocolError, Request, Standing, Synchronisation, Tally};
+#[cfg(feature = "native")]
+pub(crate) use rebase::is_about;
 pub use rules::consent_given;
+pub use transfer::{Filing, event_edits, foreseen, refusal};
 
 /// A grid the user works.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -347,6 +351,13 @@ pub enum Effect {
     Erase {
         /// Which.
         record: RecordId,
+    },
+    /// Drops every edit and draft of these entries: the office erased the person. What else an outbox entry was made of is written anew.
+    Redact {
+        /// Which record.
+        record: RecordId,
+        /// The person's entry, and those that named it.
+        entries: Vec<EntryId>,
     },
     /// The epoch of every change written from now on.
     SetEpoch(u32),

@@ -28,7 +28,7 @@ use crate::{
 #[derive(Clone, Copy)]
 pub struct Forget<'f> {
     /// Whether a key goes, with every value that it ever had.
-    pub key: &'f dyn Fn(&str) -> bool,
+    pub key: &'f (dyn Fn(&str) -> bool + Sync),
     /// Whether the note goes, with every character that it ever had, and with it every message of the record.
     pub note: bool,
     /// Entries that nobody may write to again.
@@ -37,7 +37,7 @@ pub struct Forget<'f> {
 
 impl<'f> Forget<'f> {
     /// Only keys.
-    pub fn keys(key: &'f dyn Fn(&str) -> bool) -> Self {
+    pub fn keys(key: &'f (dyn Fn(&str) -> bool + Sync)) -> Self {
         const NONE: &BTreeSet<EntryId> = &BTreeSet::new();
         Self { key, note: false, redacted: NONE }
     }

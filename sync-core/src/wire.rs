@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     catalogue::Kind,
-    id::{ChangeHash, RecordId},
+    id::{ChangeHash, EntryId, RecordId},
     limits,
     time::{DeviceTime, ServerTime},
 };
@@ -189,6 +189,13 @@ pub enum ResponseItem {
         /// Which.
         record: RecordId,
     },
+    /// A person on the record was erased: drop every edit and draft of these entries. The record itself comes whole, in its next generation.
+    Redact {
+        /// Which.
+        record: RecordId,
+        /// The person's entry, and those that named it.
+        entries: Vec<EntryId>,
+    },
     /// Something for the user to know.
     Notice(Notice),
     /// Drop everything: the device was revoked for good.
@@ -264,6 +271,8 @@ struct Item {
     unsent: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     held: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entries: Option<Vec<EntryId>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     device_time: Option<DeviceTime>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -444,6 +453,7 @@ impl StreamItem for ResponseItem {
             }
             Self::Leave { record } => Item { record: Some(record), ..item("leave") },
             Self::Erase { record } => Item { record: Some(record), ..item("erase") },
+            Self::Redact { record, entries } => Item { record: Some(record), entries: Some(entries), ..item("redact") },
             Self::Notice(notice) => Item {
                 id: Some(notice.id),
                 seq: Some(notice.seq),
@@ -496,6 +506,7 @@ impl StreamItem for ResponseItem {
             },
             "leave" => Self::Leave { record: record? },
             "erase" => Self::Erase { record: record? },
+            "redact" => Self::Redact { record: record?, entries: need(item.entries, "entries", index)? },
             "notice" => Self::Notice(Notice {
                 id: need(item.id, "id", index)?,
                 seq: need(item.seq, "seq", index)?,

@@ -33,6 +33,8 @@ const PULLS_MAX: u32 = 6;
 const RESETS_MAX: u32 = 2;
 /// How often an entry is sent again before it is rebased instead: what it waits for does not come.
 pub(crate) const TRIES_MAX: u32 = 8;
+/// The office erased the record: no draft is kept.
+const ERASED: &str = "erased";
 /// Of a change that the server has, it did not say where.
 const SEQ_UNKNOWN: u64 = i64::MAX as u64;
 
@@ -116,6 +118,10 @@ pub struct Tally {
     pub left: u32,
     /// Records erased by the office.
     pub erased: u32,
+    /// Records of which the office erased a person.
+    pub redacted: u32,
+    /// Edits of this phone that went with what the office erased.
+    pub dropped: u32,
     /// Records rebased.
     pub rebased: u32,
     /// Drafts made of edits that could not be kept.
@@ -299,6 +305,10 @@ impl Synchronisation {
                 self.tally.erased += 1;
                 vec![Effect::Erase { record }]
             }
+            ResponseItem::Redact { record, entries } => {
+                self.tally.redacted += 1;
+                vec![Effect::Redact { record, entries }]
+            }
             ResponseItem::Notice(notice) => vec![Effect::PutNotice(Box::new(notice))],
             ResponseItem::Wipe => {
                 self.wiped = true;
@@ -333,6 +343,7 @@ impl Synchronisation {
         self.asked.insert(sent.hash);
         let reason = Reason { code: verdict.code.unwrap_or_default(), field: verdict.field, message: verdict.message };
         let (record, hash) = (sent.record, sent.hash);
+        let code = reason.code.clone();
         let mark = |state, again| vec![Effect::Mark { record, hash, state, reason, again }];
         Ok(match verdict.status {
             VerdictStatus::Accepted | VerdictStatus::Duplicate => {
@@ -357,8 +368,14 @@ impl Synchronisation {
                 self.tally.postponed += 1;
                 mark(OutboxState::Unsent, true)
             }
+            VerdictStatus::Rejected if code == ERASED => {
+                self.tally.dropped += 1;
+                self.known.remove(&record);
+                vec![Effect::Erase { record }]
+            }
             VerdictStatus::Rejected => {
                 self.tally.rejected += 1;
+                self.tally.dropped += u32::from(code == rebase::REDACTED);
                 mark(OutboxState::Refused, false)
             }
         })

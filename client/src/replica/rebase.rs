@@ -3,7 +3,11 @@
 //! The phone's copy becomes the server's, and what the user did is applied to it again as edits, under a new epoch. What a rule refused, or
 //! what can no longer be applied, becomes a draft.
 
+use std::collections::BTreeSet;
+
 use lianka_sync_core::{
+    catalogue::Key,
+    id::EntryId,
     lang::Lang,
     record::{Edit, Record, RecordError},
 };
@@ -35,7 +39,33 @@ const REBASABLE: &[&str] = &[
     "not_canonical",
     "out_of_range",
     "document_unavailable",
+    REDACTED,
 ];
+
+/// The office erased the person whom the edit is about: what is about them goes without a draft, the rest is written anew.
+pub(super) const REDACTED: &str = "redacted";
+
+/// Whether the edit is about one of the entries: writes to it, or names it.
+pub(crate) fn is_about(edit: &Edit, entries: &BTreeSet<EntryId>) -> bool {
+    let (key, value) = match edit {
+        Edit::Put { key, value } => (key, value.as_str()),
+        Edit::Delete { key } => (key, None),
+        Edit::Note { .. } => return false,
+    };
+    let own = matches!(Key::parse(key), Some(Key::Entry { entry, .. }) if entries.contains(&entry));
+    own || value.and_then(|value| value.parse().ok()).is_some_and(|entry| entries.contains(&entry))
+}
+
+/// The entries that refusals of these say are redacted.
+fn redacted<'e>(entries: impl IntoIterator<Item = &'e OutboxEntry>) -> BTreeSet<EntryId> {
+    let reasons = entries.into_iter().filter_map(|entry| entry.reason.as_ref()).filter(|reason| reason.code == REDACTED);
+    reasons
+        .filter_map(|reason| match Key::parse(reason.field.as_deref()?)? {
+            Key::Entry { entry, .. } => Some(entry),
+            Key::Plain(_) | Key::Member { .. } => None,
+        })
+        .collect()
+}
 
 /// A record after a rebase.
 pub(super) struct Rebased {
@@ -57,13 +87,14 @@ pub(super) fn rebase(author: &Author<'_>, state: &RecordState, moment: &Moment) 
     let epoch = next_epoch(author.epoch, &state.outbox, moment);
     let signed = Author { epoch, ..*author };
     let (mut entries, mut drafts) = (Vec::new(), Vec::new());
+    let redacted = redacted(&state.outbox);
     for entry in &state.outbox {
         if entry.state == OutboxState::Held {
             // The server keeps these very bytes; writing them anew would do the edit twice once a reviewer accepts it.
             entries.push(entry.clone());
             continue;
         }
-        match renew(&signed, &mut document, stored.generation, entry, moment.lang)? {
+        match renew(&signed, &mut document, stored.generation, entry, &redacted, moment.lang)? {
             Renewed::Written(entry) => entries.push(*entry),
             Renewed::AlreadySo => {}
             Renewed::Refused(reason) => drafts.push(Effect::PutDraft(Box::new(draft(entry, reason)))),
@@ -83,8 +114,11 @@ pub(super) fn abandon(state: &RecordState, moment: &Moment) -> Vec<Effect> {
     if let Some(first) = rest.first() {
         // The first refusal is the cause, the others follow from it.
         let reason = rest.iter().find_map(|entry| entry.reason.clone()).unwrap_or_else(|| unknown_record(moment.lang));
-        let edits = rest.iter().flat_map(|entry| entry.edits.clone()).collect();
-        effects.push(Effect::PutDraft(Box::new(Draft { edits, ..draft(first, reason) })));
+        let redacted = redacted(&rest);
+        let edits: Vec<_> = rest.iter().flat_map(|entry| entry.edits.clone()).filter(|edit| !is_about(edit, &redacted)).collect();
+        if !edits.is_empty() {
+            effects.push(Effect::PutDraft(Box::new(Draft { edits, ..draft(first, reason) })));
+        }
     }
     effects
 }
@@ -95,7 +129,14 @@ enum Renewed {
     Refused(Reason),
 }
 
-fn renew(author: &Author<'_>, document: &mut Record, generation: u32, entry: &OutboxEntry, lang: Lang) -> Result<Renewed, RecordError> {
+fn renew(
+    author: &Author<'_>,
+    document: &mut Record,
+    generation: u32,
+    entry: &OutboxEntry,
+    redacted: &BTreeSet<EntryId>,
+    lang: Lang,
+) -> Result<Renewed, RecordError> {
     let mut rebases = entry.rebases;
     if let (OutboxState::Refused, Some(reason)) = (entry.state, &entry.reason) {
         // What was only drawn along by another refusal does not count.
@@ -105,7 +146,8 @@ fn renew(author: &Author<'_>, document: &mut Record, generation: u32, entry: &Ou
         }
     }
     let view = document.view()?;
-    let edits = rules::effective(&view, &entry.edits);
+    let edits: Vec<_> = entry.edits.iter().filter(|edit| !is_about(edit, redacted)).cloned().collect();
+    let edits = rules::effective(&view, &edits);
     if edits.is_empty() {
         return Ok(Renewed::AlreadySo);
     }

@@ -26,14 +26,14 @@ use crate::{
 };
 
 /// Prints to standard output; a reader that hangs up is no error.
-fn print(text: &str) -> Result<(), Failure> {
+pub(super) fn print(text: &str) -> Result<(), Failure> {
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::Output(error)),
         _ => Ok(()),
     }
 }
 
-fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+pub(super) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Failure::Output(error.into()))?;
     print(&(text + "\n"))
 }
@@ -117,6 +117,8 @@ pub(super) fn synced(report: &SyncReport, json: bool, lang: Lang) -> Result<(), 
     };
     line(tally.left.into(), "张卡已不在您的网格内。", "cards left your grids.");
     line(tally.erased.into(), "条记录已由街道删除。", "records were erased by the office.");
+    line(tally.redacted.into(), "条记录上有人的信息已由街道删除。", "records lost a person whom the office erased.");
+    line(tally.dropped.into(), "条您的修改随之删除。", "of your edits went with them.");
     line(tally.healed.into(), "条修改已重新发送（服务器从备份恢复）。", "edits were sent again to a server restored from a backup.");
     line(report.unsent, "条修改仍在手机上，稍后再运行 sync。", "edits are still on the phone; run `sync` again later.");
     line(report.held, "条修改等待街道审核。", "edits wait for a reviewer.");
@@ -413,7 +415,7 @@ fn plain(value: &Scalar) -> String {
 }
 
 /// The end of an id: its beginning is the time, which the cards of one import share.
-fn short(record: RecordId) -> String {
+pub(super) fn short(record: RecordId) -> String {
     record.to_string()[24..].to_owned()
 }
 

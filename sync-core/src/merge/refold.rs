@@ -116,8 +116,10 @@ impl RegisterState {
         naming.chain([person]).collect()
     }
 
-    /// Whether any field of the entry was ever written.
-    pub fn has_entry(&self, entry: EntryId) -> bool {
-        self.registers.keys().any(|key| matches!(Key::parse(key), Some(Key::Entry { entry: of, .. }) if of == entry))
+    /// Whether any field of the collection's entry was ever written.
+    pub fn has_entry(&self, list: &str, entry: EntryId) -> bool {
+        self.registers
+            .keys()
+            .any(|key| matches!(Key::parse(key), Some(Key::Entry { list: of, entry: at, .. }) if of == list && at == entry))
     }
 }

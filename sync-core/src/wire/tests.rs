@@ -141,6 +141,14 @@ fn notices_are_frozen() {
     frozen(&items, include_str!("fixtures/notice.ndjson"), include_str!("fixtures/notice.cbor-seq.hex"));
 }
 
+/// Added later: a phone that does not know it keeps its drafts of the person until it tries to send them.
+#[test]
+fn redactions_are_frozen() {
+    let entries = [0xa, 0xb].map(|n| EntryId(Uuid::from_u128(0x0198_c0de_0000_7000_8000_0000_0000_0000 + n)));
+    let item = ResponseItem::Redact { record: record(), entries: entries.to_vec() };
+    frozen(&[item], include_str!("fixtures/redact.ndjson"), include_str!("fixtures/redact.cbor-seq.hex"));
+}
+
 #[test]
 fn readers_pass_over_what_they_do_not_know() {
     let line = br#"{"type":"hello","cursor":null,"client":"js/1","pull":false,"colour":"red"}"#;
