@@ -13,11 +13,12 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use lianka_sync_core::{id::ChangeHash, merge::Refusal};
 use serde::Serialize;
 use tracing::Level;
 use utoipa::ToSchema;
 
-use crate::config::Lang;
+use crate::{config::Lang, merge::MergeError};
 
 /// Chinese and English words for the same thing.
 #[derive(Clone, Debug)]
@@ -133,8 +134,23 @@ error_codes! {
         "请先撤销后一次合并" / "A later merge stands on it", "保留的卡片后来又被并入另一张，请先撤销那次合并。" / "The card that went on was itself merged later: undo that first.";
     CardRefuses "card_refuses" CONFLICT final WARN:
         "卡片不能写入" / "The card does not take it", "请联系管理员。" / "Talk to an admin.";
+    EditRefused "edit_refused" UNPROCESSABLE_ENTITY final INFO:
+        "不能这样修改" / "Edit refused", "请看 rule。" / "See rule: a code as in the verdicts of a phone's changes.";
+    StaleHeads "stale_heads" CONFLICT final INFO:
+        "记录已有新的修改" / "The record has moved on", "请先查看最新内容，再按 heads 重新提交。" / "Look at the record again, then send the edit with these heads.";
+    ConflictChanged "conflict_changed" CONFLICT final INFO:
+        "冲突已变化" / "Not this conflict any more", "请刷新冲突列表后再选定。" / "What you saw is settled or replaced already: load the conflict again.";
+    EditedSince "edited_since" CONFLICT final INFO:
+        "该字段后来又有修改" / "Edited since", "如仍要撤销，请带 force；后来的值会一并保留为待定。" / "Undo with force to put the values beside what stands there now.";
+    AlreadyUndone "already_undone" CONFLICT final INFO:
+        "已经撤销" / "Undone already", "这次选定已经撤销。" / "Somebody undid it before.";
     AlreadyExists "already_exists" CONFLICT final INFO:
         "已存在且内容不同" / "Exists with other values", "同名条目已存在，未作改动。" / "An entry of that name exists; nothing was changed.";
+
+    HeldDecided "held_decided" CONFLICT final INFO:
+        "已经处理" / "Decided already", "这条修改已有人处理，请刷新列表。" / "Somebody accepted or refused it before; load the list again.";
+    HeldNeeds "held_needs_others" CONFLICT final INFO:
+        "须先接受其依据的修改" / "It builds on other held changes", "请先接受 needs 中的修改，或带 with_needed。" / "Accept those in its needs first, or send with_needed.";
 
     // What the server can do just now
     RateLimited "rate_limited" TOO_MANY_REQUESTS retryable WARN:
@@ -170,6 +186,7 @@ struct Particulars {
     detail: Option<Text>,
     field: Option<Cow<'static, str>>,
     rule: Option<&'static str>,
+    heads: Option<Vec<ChangeHash>>,
     retry_after_s: Option<u32>,
 }
 
@@ -193,6 +210,24 @@ impl ApiError {
         let particulars = error.particulars();
         particulars.field = Some(field.into());
         particulars.rule = Some(rule);
+        error
+    }
+
+    /// An edit refused by a rule that the code of a phone's verdict would name.
+    pub fn refused(refusal: &Refusal) -> Self {
+        let mut error = match refusal.key() {
+            Some(key) => Self::invalid_field(key.to_owned(), refusal.code()),
+            None if refusal.retryable() => return Self::new(ErrorCode::Unavailable),
+            None => Self::new(ErrorCode::EditRefused),
+        };
+        error.particulars().rule = Some(refusal.code());
+        error.detail(refusal.message(Lang::Zh), refusal.message(Lang::En))
+    }
+
+    /// An edit that expects other heads than the record has.
+    pub fn stale_heads(heads: Vec<ChangeHash>) -> Self {
+        let mut error = Self::new(ErrorCode::StaleHeads);
+        error.particulars().heads = Some(heads);
         error
     }
 
@@ -255,6 +290,7 @@ impl ApiError {
             request_id: request_id.to_owned(),
             field: particulars.and_then(|p| p.field.as_ref()).map(|f| f.clone().into_owned()),
             rule: particulars.and_then(|p| p.rule),
+            heads: particulars.and_then(|p| p.heads.clone()),
         }
     }
 }
@@ -281,6 +317,10 @@ pub struct Problem {
     /// The rule that it breaks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<&'static str>,
+    /// With `stale_heads`: the record's heads now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<String>>)]
+    pub heads: Option<Vec<ChangeHash>>,
 }
 
 /// The refusal inside a response, until [`http::frame`](crate::http::frame) renders it: only there are language and request id known.
@@ -329,6 +369,21 @@ impl From<sqlx::Error> for ApiError {
                 }
             }
             _ => Self::internal(error),
+        }
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        Self::refused(&refusal)
+    }
+}
+
+impl From<MergeError> for ApiError {
+    fn from(error: MergeError) -> Self {
+        match error {
+            MergeError::NoStreet => Self::new(ErrorCode::NotFound),
+            MergeError::Store(error) => error.into(),
         }
     }
 }

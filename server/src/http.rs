@@ -2,16 +2,22 @@
 
 pub mod accounts;
 pub mod audit;
+pub mod conflicts;
 pub mod devices;
 pub mod duplicates;
+pub mod edits;
+pub mod erasures;
 pub mod exports;
 pub mod extract;
+pub mod held;
 pub mod imports;
+pub mod moves;
 pub mod openapi;
 pub mod records;
 pub mod streets;
 pub mod sync;
 pub mod tokens;
+pub mod transfers;
 
 use axum::{
     Json,

@@ -6,12 +6,15 @@ pub mod auth;
 pub mod card_merge;
 pub mod clock;
 pub mod config;
+pub mod desk;
 pub mod duplicates;
 pub mod embedded_postgres;
+pub mod erasure;
 pub mod error;
 pub mod fields;
 pub mod health;
 pub mod http;
+pub mod held;
 pub mod ingest;
 pub mod merge;
 pub mod project;
@@ -27,6 +30,7 @@ pub mod street_write;
 pub mod sync;
 pub mod table_file;
 pub mod telemetry;
+pub mod transfers;
 
 use axum::{
     Router,
@@ -37,7 +41,7 @@ use axum::{
 
 use crate::{
     app::App,
-    http::{accounts, audit as audit_trail, devices, duplicates as duplicate_pairs, exports, imports, openapi, records, streets, sync as sync_stream, tokens},
+    http::{accounts, erasures, held as held_changes, moves, audit as audit_trail, conflicts as conflict_inbox, devices, duplicates as duplicate_pairs, exports, edits as desk_edits, imports, openapi, records, streets, sync as sync_stream, tokens, transfers as transfer_queue},
 };
 
 /// Every route that phones and desks may call, with all layers on. Who may call it stands in [`auth::access::ACCESS`].
@@ -61,10 +65,25 @@ pub fn router(app: App) -> Router {
         .route("/v1/docs", get(openapi::page))
         .route("/v1/docs/page.js", get(openapi::script))
         .route("/v1/streets/{street}/sync", post(sync_stream::sync))
+        .route("/v1/streets/{street}/moves", post(moves::create))
+        .route("/v1/streets/{street}/held", get(held_changes::list))
+        .route("/v1/streets/{street}/held/{held}/accept", post(held_changes::accept))
+        .route("/v1/streets/{street}/held/{held}/refuse", post(held_changes::refuse))
+        .route("/v1/streets/{street}/erasures", get(erasures::list))
+        .route("/v1/streets/{street}/records/{record}/erase", post(erasures::erase))
+        .route("/v1/streets/{street}/records/{record}/redact", post(erasures::redact))
         .route("/v1/streets/{street}/imports", post(imports::import))
         .route("/v1/streets/{street}/cards", get(records::cards))
         .route("/v1/streets/{street}/records/{record}", get(records::show))
         .route("/v1/streets/{street}/records/{record}/history", get(records::history))
+        .route("/v1/streets/{street}/records", post(desk_edits::create))
+        .route("/v1/streets/{street}/records/{record}/edits", post(desk_edits::edit))
+        .route("/v1/streets/{street}/records/{record}/resolutions", post(conflict_inbox::choose))
+        .route("/v1/streets/{street}/conflicts", get(conflict_inbox::list))
+        .route("/v1/streets/{street}/conflicts/resolutions", post(conflict_inbox::choose_in_bulk))
+        .route("/v1/streets/{street}/conflicts/resolutions/{bulk}/undo", post(conflict_inbox::undo_bulk))
+        .route("/v1/streets/{street}/resolutions", get(conflict_inbox::resolutions))
+        .route("/v1/streets/{street}/resolutions/{resolution}/undo", post(conflict_inbox::undo))
         .route("/v1/streets/{street}/cards.xlsx", get(exports::xlsx))
         .route("/v1/streets/{street}/cards.csv", get(exports::csv))
         .route("/v1/streets/{street}/duplicates", get(duplicate_pairs::list))
@@ -76,6 +95,9 @@ pub fn router(app: App) -> Router {
         .route("/v1/streets/{street}/audit/verify", get(audit_trail::verify))
         .route("/v1/audit", get(audit_trail::list_deployment))
         .route("/v1/audit/verify", get(audit_trail::verify_deployment))
+        .route("/v1/streets/{street}/transfers", get(transfer_queue::list))
+        .route("/v1/streets/{street}/transfers/{record}", get(transfer_queue::show))
+        .route("/v1/streets/{street}/transfers/{record}/events", post(transfer_queue::act))
         .merge(health::routes())
         .layer(DefaultBodyLimit::max(http::JSON_BODY_BYTES_MAX));
 

@@ -7,20 +7,21 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use lianka_sync_core::{
     authority::Role,
-    change::Change,
+    change::{Action as ChangeAction, Change},
     id::{ChangeHash, DeviceId, RecordId, StreetCode},
-    merge::Refusal,
+    merge::{Refusal, RegisterState},
     time::ServerTime,
     wire::{PushedChange, VerdictStatus},
 };
 use sqlx::PgPool;
+use uuid::Uuid;
 
 use crate::{
     audit::{Action, Event},
     clock::Entropy,
     ingest::Ingested,
     store::{
-        held::{self, HeldWrite},
+        held::{self, HeldStatus, HeldWrite, KnownHeld},
         records, streets,
     },
     street_write::{Accepted, StreetWrite, written_grids},
@@ -82,6 +83,9 @@ const DEVICE_WIPED: &str = "device_wiped";
 /// Why an edit is held: every stable word.
 const HELD: [&str; 2] = [GRID_LOST, DEVICE_WIPED];
 
+/// Changes of one device that may wait for a reviewer: a phone that lost its grid and went on for weeks fits, a machine does not.
+pub const HELD_PER_DEVICE_MAX: i64 = 5_000;
+
 /// Merges `pushes` in their order and commits them as one; the outcomes of each push in the order of its changes.
 pub async fn commit(
     pool: &PgPool,
@@ -94,7 +98,15 @@ pub async fn commit(
     write.load(changes(pushes).map(|(record, _)| record)).await?;
     write.load_documents(changes(pushes).filter(|(_, change)| change.edits_text()).map(|(record, _)| record)).await?;
     let grids = Grids::load(write.tx(), street, pushes).await?;
-    let mut batch = Batch { write, seqs: HashMap::new(), held_before: HashMap::new(), held: Vec::new() };
+    let mut batch = Batch {
+        write,
+        seqs: HashMap::new(),
+        held_before: HashMap::new(),
+        held: Vec::new(),
+        known_held: HashMap::new(),
+        held_by: HashMap::new(),
+        came_after_all: Vec::new(),
+    };
     batch.load_known(pushes).await?;
     let outcomes = pushes
         .iter()
@@ -104,8 +116,9 @@ pub async fn commit(
             outcomes
         })
         .collect();
-    let Batch { mut write, held, .. } = batch;
+    let Batch { mut write, held, came_after_all, .. } = batch;
     held::insert(write.tx(), street, &held).await?;
+    held::mark_accepted(write.tx(), street, &came_after_all, None, now).await?;
     write.commit().await?;
     Ok(outcomes)
 }
@@ -163,6 +176,12 @@ struct Batch {
     /// Why changes were held that the batch builds on.
     held_before: HashMap<(RecordId, ChangeHash), &'static str>,
     held: Vec<HeldWrite>,
+    /// What the store knows of changes of the batch that were held before.
+    known_held: HashMap<(RecordId, ChangeHash), KnownHeld>,
+    /// How many changes of a device wait for a reviewer.
+    held_by: HashMap<DeviceId, i64>,
+    /// Changes that were held, and are accepted now because their author works the grid again: held row, sequence.
+    came_after_all: Vec<(Uuid, i64)>,
 }
 
 /// What is to be done with a change that the gate passed.
@@ -189,9 +208,15 @@ impl Batch {
             let (of, hashes): (Vec<_>, Vec<_>) = repeated.iter().map(|(record, change)| (record.0, change.hash.0.to_vec())).unzip();
             self.seqs.extend(records::seqs(self.write.tx(), &street, &of, &hashes).await?);
         }
+        let (of, hashes): (Vec<_>, Vec<_>) = changes(pushes).map(|(record, change)| (record.0, change.hash.0.to_vec())).unzip();
+        for held in held::known(self.write.tx(), &street, &of, &hashes).await? {
+            self.known_held.insert((held.record, held.hash), held);
+        }
+        let devices: Vec<_> = pushes.iter().map(|push| push.author.device.0).collect();
+        self.held_by = held::count_by_device(self.write.tx(), &street, &devices).await?;
         if !waiting.is_empty() {
             let waiting: Vec<_> = waiting.into_iter().collect();
-            for (record, hash, reason) in held::of_records(self.write.tx(), &street, &waiting).await? {
+            for (record, hash, reason) in held::open_of_records(self.write.tx(), &street, &waiting).await? {
                 if let Some(reason) = HELD.into_iter().find(|known| *known == reason) {
                     self.held_before.insert((record, hash), reason);
                 }
@@ -248,6 +273,9 @@ impl Batch {
         if !self.write.is_readable(record) {
             return Ruling::Refused(Refusal::DocumentUnavailable);
         }
+        if self.write.is_erased(record) {
+            return Ruling::Refused(Refusal::Erased);
+        }
         let known = self.write.state(record);
         let contains = |hash| known.is_some_and(|state| state.contains(hash));
         if contains(change.hash) {
@@ -255,6 +283,18 @@ impl Batch {
         }
         if change.actor.device() != author.device {
             return Ruling::Refused(Refusal::ForeignActor);
+        }
+        // What a reviewer decided is final, whoever works the grid by now.
+        let held_already = match self.known_held.get(&(record, change.hash)).map(|held| (held, held.status)) {
+            Some((held, HeldStatus::Refused)) => {
+                return Ruling::Refused(Refusal::HeldRefused { reason: held.note.clone().unwrap_or_default() });
+            }
+            Some((held, HeldStatus::Accepted)) => return Ruling::Duplicate(held.seq),
+            Some((_, HeldStatus::Held)) => true,
+            None => false,
+        };
+        if let Some(key) = known.and_then(|state| redacted_key(state, change)) {
+            return Ruling::Refused(Refusal::Redacted { key });
         }
         if written_grids(change).any(|grid| !self.write.has_grid(grid)) {
             return Ruling::Refused(Refusal::UnknownGrid);
@@ -273,6 +313,13 @@ impl Batch {
             Some(Standing::Works) | None => None,
         };
         if let Some(reason) = hold {
+            if !held_already {
+                let waiting = self.held_by.entry(author.device).or_default();
+                if *waiting >= HELD_PER_DEVICE_MAX {
+                    return Ruling::Refused(Refusal::TooManyHeld);
+                }
+                *waiting += 1;
+            }
             self.held_before.insert((record, change.hash), reason);
             self.held.push(HeldWrite {
                 held: RecordId::new_v7(self.write.now().unix_ms().unsigned_abs(), entropy.bytes()).0,
@@ -293,10 +340,22 @@ impl Batch {
             Ok(Accepted::Before) => Ruling::Duplicate(None),
             Ok(Accepted::Now(seq)) => {
                 self.seqs.insert((record, change.hash), seq);
+                if let Some(held) = self.known_held.get(&(record, change.hash)) {
+                    self.came_after_all.push((held.held, seq));
+                }
                 Ruling::Accepted(seq)
             }
         }
     }
+}
+
+/// A key of the change that is about a person who was redacted.
+fn redacted_key(state: &RegisterState, change: &Change) -> Option<String> {
+    change.ops.iter().find_map(|op| match &op.action {
+        ChangeAction::Put { key, value } => state.is_redacted(key, Some(value)).then(|| key.clone()),
+        ChangeAction::Delete { key } => state.is_redacted(key, None).then(|| key.clone()),
+        ChangeAction::MakeText { .. } | ChangeAction::Insert { .. } | ChangeAction::Remove { .. } => None,
+    })
 }
 
 impl Outcome {

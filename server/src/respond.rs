@@ -10,10 +10,11 @@ use axum::body::Body;
 use bytes::Bytes;
 use lianka_sync_core::{
     cursor::{self, Cursor, Position, Pull, Received, WHOLE_STREET},
-    id::{DeviceId, StreetCode},
+    id::{DeviceId, RecordId, StreetCode},
     lang::Lang,
     limits,
-    wire::{Encoding, ResponseItem, Verdict, VerdictStatus},
+    time::ServerTime,
+    wire::{Encoding, Notice, ResponseItem, Verdict, VerdictStatus},
 };
 use sqlx::PgConnection;
 use tokio::sync::mpsc;
@@ -21,10 +22,12 @@ use uuid::Uuid;
 
 use crate::{
     app::App,
+    audit::{self, Action, Event},
     error::{ApiError, ErrorCode},
     ingest::Packing,
     merge::{Author, Outcome},
     store::{
+        audit as audit_store, conflicts, erasures,
         records::{self, Document, DocumentPage},
         streets::{self, Scope},
     },
@@ -38,6 +41,10 @@ const CHUNKS_WAITING: usize = 4;
 const PAGE: i64 = 400;
 /// Log entries read at once: most are a field or two.
 const LOG_PAGE: i64 = 1_000;
+/// Notices in one answer: the newest ones. A phone keeps no more.
+const NOTICES_MAX: i64 = 500;
+/// Days of notices that a download brings: a user who enrols again misses nothing recent, and a resumed download nothing at all.
+const NOTICE_DAYS: i64 = 30;
 /// Level 3 is where a roll of cards stops shrinking for its price.
 const ZSTD_LEVEL: i32 = 3;
 /// Window of 512 KiB, as a power of two: cards resemble their neighbours, and forty downloads at once must not cost the megabytes of a wider one.
@@ -140,6 +147,8 @@ async fn stream(app: &App, response: Response, plan: Plan, mut sink: Sink) -> Re
         head: plan.head,
         grids: (!author.role.sees_whole_street()).then_some(plan.scope.grids),
         scope_epoch: plan.scope.epoch,
+        cursor_epoch: plan.scope.epoch,
+        sent: HashSet::new(),
         sink: &mut sink,
     };
     if pull && !matches!(plan.pull, Pull::Reset) {
@@ -153,9 +162,16 @@ async fn stream(app: &App, response: Response, plan: Plan, mut sink: Sink) -> Re
             return sink.finish().await;
         }
         Pull::Nothing => {}
-        Pull::Download { after, received } => answer.download(after as i64, received, &author.username).await?,
-        Pull::Delta { after, scope_epoch } => answer.delta(after as i64, scope_epoch, &author.username).await?,
+        Pull::Download { after, received } => {
+            answer.notices(0, Some(NOTICE_DAYS), &author.username).await?;
+            answer.download(after as i64, received, &author.username).await?;
+        }
+        Pull::Delta { after, scope_epoch } => {
+            answer.notices(after as i64, None, &author.username).await?;
+            answer.delta(after as i64, scope_epoch, &author.username).await?;
+        }
     }
+    answer.tell_reading(&author).await?;
     let cursor = pull.then(|| answer.cursor(answer.head, false));
     sink.send(&end(cursor)).await?;
     sink.finish().await
@@ -210,13 +226,17 @@ struct Answer<'a> {
     /// The user's grids; `None` is the whole street.
     grids: Option<Vec<String>>,
     scope_epoch: i64,
+    /// The scope under which a cursor that is issued now stands.
+    cursor_epoch: i64,
+    /// Records of which something was sent.
+    sent: HashSet<Uuid>,
     sink: &'a mut Sink,
 }
 
 impl Answer<'_> {
     fn cursor(&self, sequence: i64, downloading: bool) -> String {
         let street = self.street.as_str().to_owned();
-        Cursor { store_epoch: self.epoch, street, sequence: sequence as u64, scope_epoch: self.scope_epoch, downloading }.encode()
+        Cursor { store_epoch: self.epoch, street, sequence: sequence as u64, scope_epoch: self.cursor_epoch, downloading }.encode()
     }
 
     async fn checkpoint(&mut self, sequence: i64, downloading: bool) -> Result<(), StreamError> {
@@ -232,7 +252,24 @@ impl Answer<'_> {
         Ok(self.app.pool.acquire().await?)
     }
 
+    /// A read of sensitive fields, for the audit trail, before the phone may count the answer as whole.
+    async fn tell_reading(&mut self, author: &Author) -> Result<(), StreamError> {
+        if self.sent.is_empty() {
+            return Ok(());
+        }
+        let sent: Vec<_> = self.sent.drain().collect();
+        let records = audit_store::holding_p3(&mut *self.conn().await?, self.street.as_str(), &sent).await?;
+        if records > 0 {
+            let event = Event::by(&author.username, author.device, Action::ReadP3).with("via", "sync").with("records", records);
+            let mut tx = self.app.pool.begin().await?;
+            audit::append(&mut tx, self.street.into(), self.app.clock.now(), &[event]).await?;
+            tx.commit().await?;
+        }
+        Ok(())
+    }
+
     async fn snapshot(&mut self, document: Document) -> Result<(), StreamError> {
+        self.sent.insert(document.record.0);
         let item = ResponseItem::Snapshot {
             record: document.record,
             kind: document.kind.parse()?,
@@ -242,6 +279,29 @@ impl Answer<'_> {
             bytes: document.bytes,
         };
         self.sink.send(&item).await
+    }
+
+    /// What the user is to know of the log beyond `after`. Before everything else, so that a checkpoint never stands before a notice that it
+    /// has passed.
+    async fn notices(&mut self, after: i64, days: Option<i64>, username: &str) -> Result<(), StreamError> {
+        let now = self.app.clock.now().unix_ms();
+        let since = days.map(|days| ServerTime::from_unix_ms(now - days * 24 * 60 * 60 * 1000));
+        let notices = conflicts::notices(&mut *self.conn().await?, self.street, username, after, self.head, since, NOTICES_MAX).await?;
+        for notice in notices {
+            let item = Notice {
+                id: notice.notice,
+                seq: notice.seq as u64,
+                kind: notice.kind,
+                record: RecordId(notice.record),
+                field: notice.field,
+                hash: notice.detail.hash,
+                by: notice.detail.by,
+                at: notice.created_at,
+                note: notice.detail.note,
+            };
+            self.sink.send(&ResponseItem::Notice(item)).await?;
+        }
+        Ok(())
     }
 
     /// Everything of the scope beyond `after`, by sequence.
@@ -300,6 +360,10 @@ impl Answer<'_> {
             let record = departure.record;
             self.sink.send(&if departure.erased { ResponseItem::Erase { record } } else { ResponseItem::Leave { record } }).await?;
         }
+        // Whatever grid the record stands in: a phone that lost it may still hold a draft.
+        for erasures::Redaction { record, entries } in erasures::redactions(conn, self.street, after, self.head).await? {
+            self.sink.send(&ResponseItem::Redact { record, entries }).await?;
+        }
         Ok(())
     }
 
@@ -310,15 +374,18 @@ impl Answer<'_> {
         self.departures(&mut conn, &moved, after).await?;
         let advances = records::advances(&mut conn, self.street, moved.kept.as_deref(), self.device, after, self.head).await?;
         drop(conn);
-        // What a gained grid holds is sent whole, whether or not it moved since.
-        self.gained(&moved.gained).await?;
+        // Until the gained grids have come, a checkpoint stands under the scope that the phone knew.
+        let now = std::mem::replace(&mut self.cursor_epoch, scope_epoch);
         let (whole, tail): (Vec<_>, Vec<_>) =
             advances.into_iter().partition(|advance| advance.arrived || advance.foreign > limits::TAIL_CHANGES_MAX as i64);
         let ids = |advances: Vec<records::Advance>| advances.into_iter().map(|advance| advance.record.0).collect::<Vec<_>>();
         self.snapshots(&ids(whole)).await?;
-        self.log(&ids(tail).into_iter().collect(), after).await
+        self.log(&ids(tail).into_iter().collect(), after).await?;
+        self.cursor_epoch = now;
+        self.gained(&moved.gained).await
     }
 
+    /// What a gained grid holds is sent whole, whether or not it moved since; last, so that a broken answer goes on as a download does.
     async fn gained(&mut self, grids: &[String]) -> Result<(), StreamError> {
         let mut after = 0;
         loop {
@@ -329,6 +396,7 @@ impl Answer<'_> {
             for document in documents {
                 after = document.seq;
                 self.snapshot(document).await?;
+                self.checkpoint(after.min(self.head), true).await?;
             }
             if !full {
                 return Ok(());
@@ -351,6 +419,7 @@ impl Answer<'_> {
                 if !records.contains(&record.0) {
                     continue;
                 }
+                self.sent.insert(record.0);
                 self.sink.send(&ResponseItem::Change { record, generation, seq: change.seq as u64, bytes: change.bytes }).await?;
                 self.checkpoint(after, false).await?;
             }

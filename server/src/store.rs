@@ -17,6 +17,7 @@ pub mod roll_export;
 pub mod sign_in_tries;
 pub mod streets;
 pub mod tokens;
+pub mod transfers;
 
 use std::time::Duration;
 

@@ -12,9 +12,10 @@ use lianka_sync_core::{
     authority::{Role, Writer},
     catalogue::Kind,
     change::{Action, Change},
+    conflict,
     id::{Actor, ChangeHash, DeviceId, RecordId, StreetCode},
     merge::{self, BadState, Context, Merged, NoteDocument, Refusal, RegisterState, Target, Write},
-    record::{Edit, Record},
+    record::{Edit, Record, RecordError},
     time::{DeviceTime, ServerTime},
 };
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
@@ -25,12 +26,16 @@ use crate::{
     card_merge,
     merge::MergeError,
     project::{self, Projection, Touched},
+    resolutions::{self, Settled},
     store::{
         erasures,
         records::{self, DocumentPage, LogWrite, Logged, LoggedChange, RecordWrite, StoredRecord},
         streets,
     },
+    transfers,
 };
+
+pub use forget::{ForgetError, Forgotten};
 
 /// In whose name the server writes a change.
 #[derive(Clone, Copy, Debug)]
@@ -127,7 +132,12 @@ pub struct StreetWrite {
     /// Records that the office erased.
     erased: HashSet<RecordId>,
     log: Vec<LogWrite>,
+    /// The conflicts that the accepted changes settled, and whether that is one act over many of them.
+    settled: Vec<Settled>,
+    bulk: Option<Uuid>,
     events: Vec<Event>,
+    /// Whether a sequence was taken that no log entry has.
+    reserved: bool,
     /// Entries of `log` that an event tells of.
     told: usize,
     /// Records whose log the write rewrote, and what stands there now: for the next event.
@@ -154,7 +164,10 @@ impl StreetWrite {
             note_edited: HashSet::new(),
             erased: HashSet::new(),
             log: Vec::new(),
+            settled: Vec::new(),
+            bulk: None,
             events: Vec::new(),
+            reserved: false,
             told: 0,
             rebuilt: Vec::new(),
             renamed: Vec::new(),
@@ -280,6 +293,7 @@ impl StreetWrite {
         let entry = self.entries.entry(record).or_insert(Entry::NEW);
         let created = entry.target.state.is_none();
         let in_conflict = entry.target.state.as_ref().is_some_and(RegisterState::has_conflicts);
+        let settlements = entry.target.state.as_ref().map(|state| conflict::settled(state, change)).unwrap_or_default();
         if merge::merge(&mut entry.target, change, &context)? == Merged::Duplicate {
             return Ok(Accepted::Before);
         }
@@ -297,6 +311,15 @@ impl StreetWrite {
                 touched.note(key);
             }
         }
+        self.settled.extend(settlements.into_iter().map(|settlement| {
+            let (hash, message) = (change.hash, change.message.clone());
+            let source = match writer {
+                _ if !composed => "phone",
+                Writer::Person(_) => "desk",
+                Writer::Server => "server",
+            };
+            Settled { record, kind, generation, seq, hash, device, source, message, settlement }
+        }));
         let grid = entry.target.state.as_ref().and_then(|state| state.text("grid")).unwrap_or_default();
         let left = (entry.grid != grid).then(|| {
             entry.grid_seq = seq;
@@ -330,6 +353,26 @@ impl StreetWrite {
         let Some(state) = self.state(record) else { return Err(Refusal::DependencyMissing) };
         let (kind, generation) = (state.kind(), state.generation());
         let Some(change) = state.compose(actor, self.device_time(), writes, message)? else { return Ok(None) };
+        self.sign(record, kind, generation, &change, signer).map(|seq| Some((change.hash, seq)))
+    }
+
+    /// The same where an edit is of the note, which only the document can tell how to write: see [`Self::load_documents`].
+    pub fn compose_note(
+        &mut self,
+        record: RecordId,
+        signer: Signer,
+        edits: &[Edit],
+        message: &str,
+    ) -> Result<Option<(ChangeHash, i64)>, Refusal> {
+        let (actor, at) = (self.actor(signer), self.device_time());
+        let Some(state) = self.state(record) else { return Err(Refusal::DependencyMissing) };
+        let (kind, generation) = (state.kind(), state.generation());
+        let document = self.entries.get(&record).and_then(|entry| entry.target.document.as_ref()).ok_or(Refusal::DocumentUnavailable)?;
+        let change = document.compose(actor, at, edits, message).map_err(|error| match error {
+            RecordError::Edit(error) => Refusal::Gate(error),
+            _ => Refusal::DocumentUnavailable,
+        })?;
+        let Some(change) = change else { return Ok(None) };
         self.sign(record, kind, generation, &change, signer).map(|seq| Some((change.hash, seq)))
     }
 
@@ -373,6 +416,30 @@ impl StreetWrite {
         (self.log.len(), late.collect())
     }
 
+    /// Records of a kind that this write changed, by id.
+    pub fn changed(&self, kind: Kind) -> Vec<RecordId> {
+        let of_kind = |entry: &Entry| entry.target.state.as_ref().is_some_and(|state| state.kind() == kind);
+        let mut changed: Vec<_> =
+            self.entries.iter().filter(|(_, entry)| entry.touched.is_some() && of_kind(entry)).map(|(record, _)| *record).collect();
+        changed.sort_unstable();
+        changed
+    }
+
+    /// Remembers nothing of conflicts in these fields that this write settled: their values leave the record.
+    pub fn forget_settled(&mut self, record: RecordId, fields: &[String]) {
+        self.settled.retain(|settled| settled.record != record || !fields.contains(&settled.settlement.key));
+    }
+
+    /// Whatever conflicts this write settles are settled together, under this id.
+    pub fn settle_in_bulk(&mut self, bulk: Uuid) {
+        self.bulk = Some(bulk);
+    }
+
+    /// The conflicts settled so far.
+    pub fn settled(&self) -> &[Settled] {
+        &self.settled
+    }
+
     /// Tells the audit trail of an act. The changes accepted since the act before belong to this one, and are named by it.
     pub fn audit(&mut self, event: Event) {
         let changes = self.untold();
@@ -393,9 +460,17 @@ impl StreetWrite {
         untold
     }
 
+    /// A sequence number without a log entry: for what phones are told beside the log.
+    pub fn reserve(&mut self) -> i64 {
+        self.reserved = true;
+        self.head += 1;
+        self.head
+    }
+
     /// Writes everything and ends the transaction.
     pub async fn commit(mut self) -> sqlx::Result<()> {
         card_merge::follow(&mut self).await?;
+        transfers::follow(&mut self).await?;
         if self.has_untold() {
             self.audit(Event::by_server(Act::Content));
         }
@@ -406,7 +481,7 @@ impl StreetWrite {
 
     async fn write(&mut self) -> sqlx::Result<()> {
         if self.log.is_empty() {
-            return Ok(());
+            return if self.reserved { records::raise_head(&mut self.tx, &self.street, self.head).await } else { Ok(()) };
         }
         let mut changed: Vec<_> = self.entries.iter().filter(|(_, entry)| entry.touched.is_some()).collect();
         changed.sort_by_key(|(_, entry)| entry.seq);
@@ -439,6 +514,7 @@ impl StreetWrite {
             })
             .collect();
         project::write(&mut self.tx, &self.street, &projections).await?;
+        resolutions::record(&mut self.tx, &self.street, self.now, self.bulk, std::mem::take(&mut self.settled)).await?;
         records::raise_head(&mut self.tx, &self.street, self.head).await
     }
 }

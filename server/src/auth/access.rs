@@ -48,12 +48,16 @@ const fn row(method: Method, path: &'static str, who: Who) -> Access {
 const ANYONE: Who = Who::Anyone;
 const ADMIN: Who = Who::Roles(&[Admin]);
 const AUDITORS: Who = Who::Roles(&[Admin, Auditor]);
+const OFFICE: Who = Who::Roles(&[Reviewer, Admin]);
 const EVERY_ROLE: Who = Who::Roles(&[Secretary, Reviewer, Officer, Admin, Auditor]);
 
 const ROLL_READERS: Who = Who::Roles(&[Secretary, Reviewer, Admin, Auditor]);
 
 const DUPLICATE_READERS: Who = Who::Roles(&[Reviewer, Admin, Auditor]);
 const REVIEWER: Who = Who::Roles(&[Reviewer]);
+
+const TRANSFER_READERS: Who = Who::Roles(&[Reviewer, Officer]);
+const OFFICER: Who = Who::Roles(&[Officer]);
 
 /// Every route of the server.
 pub const ACCESS: &[Access] = &[
@@ -103,6 +107,27 @@ pub const ACCESS: &[Access] = &[
     row(Method::GET, "/v1/streets/{street}/audit/verify", AUDITORS),
     row(Method::GET, "/v1/audit", AUDITORS),
     row(Method::GET, "/v1/audit/verify", AUDITORS),
+    // Review
+    row(Method::POST, "/v1/streets/{street}/records", OFFICE),
+    row(Method::POST, "/v1/streets/{street}/records/{record}/edits", OFFICE),
+    row(Method::POST, "/v1/streets/{street}/records/{record}/resolutions", REVIEWER),
+    row(Method::GET, "/v1/streets/{street}/conflicts", REVIEWER),
+    row(Method::POST, "/v1/streets/{street}/conflicts/resolutions", REVIEWER),
+    row(Method::POST, "/v1/streets/{street}/conflicts/resolutions/{bulk}/undo", REVIEWER),
+    row(Method::GET, "/v1/streets/{street}/resolutions", REVIEWER),
+    row(Method::POST, "/v1/streets/{street}/resolutions/{resolution}/undo", REVIEWER),
+    // Transfers
+    row(Method::GET, "/v1/streets/{street}/transfers", TRANSFER_READERS),
+    row(Method::GET, "/v1/streets/{street}/transfers/{record}", TRANSFER_READERS),
+    row(Method::POST, "/v1/streets/{street}/transfers/{record}/events", OFFICER),
+    // Grids, held changes, forgetting
+    row(Method::POST, "/v1/streets/{street}/moves", OFFICE),
+    row(Method::GET, "/v1/streets/{street}/held", OFFICE),
+    row(Method::POST, "/v1/streets/{street}/held/{held}/accept", OFFICE),
+    row(Method::POST, "/v1/streets/{street}/held/{held}/refuse", OFFICE),
+    row(Method::GET, "/v1/streets/{street}/erasures", AUDITORS),
+    row(Method::POST, "/v1/streets/{street}/records/{record}/erase", ADMIN),
+    row(Method::POST, "/v1/streets/{street}/records/{record}/redact", ADMIN),
     // Operation
     row(Method::GET, "/healthz", ANYONE),
     row(Method::GET, "/readyz", ANYONE),

@@ -110,6 +110,17 @@ pub async fn records_with_entry(tx: &mut PgConnection, street: &StreetCode, reco
     .await
 }
 
+/// Records that stand for the same shop as this one, by a merge that was not undone.
+pub async fn merged_with(tx: &mut PgConnection, street: &StreetCode, record: RecordId) -> sqlx::Result<Vec<Uuid>> {
+    let rows = sqlx::query_scalar!(
+        r#"select case when winner = $2 then loser else winner end as "record!" from card_merge
+           where street = $1 and (winner = $2 or loser = $2) and undone_at is null order by merge"#,
+        street.as_str(),
+        record.0
+    );
+    rows.fetch_all(tx).await
+}
+
 /// Keeps a receipt.
 pub async fn insert(tx: &mut PgConnection, street: &StreetCode, row: &ErasureRow) -> sqlx::Result<()> {
     sqlx::query!(

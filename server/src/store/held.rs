@@ -1,5 +1,7 @@
 //! Edits kept for a reviewer.
 
+use std::collections::HashMap;
+
 use lianka_sync_core::{
     id::{ChangeHash, DeviceId, RecordId, StreetCode},
     time::ServerTime,
@@ -49,15 +51,234 @@ pub async fn insert(tx: &mut PgConnection, street: &StreetCode, held: &[HeldWrit
     Ok(())
 }
 
-/// What is held of these records: record, change, and why.
-pub async fn of_records(
+/// The bytes of every held change of the record that still has them, decided or not.
+pub async fn contents(conn: &mut PgConnection, street: &StreetCode, record: RecordId) -> sqlx::Result<Vec<(Uuid, Vec<u8>)>> {
+    let rows = sqlx::query!("select held, bytes from held_change where street = $1 and record = $2", street.as_str(), record.0);
+    Ok(rows.fetch_all(conn).await?.into_iter().map(|row| (row.held, row.bytes)).collect())
+}
+
+/// What waits for a reviewer of these records: record, change, and why.
+pub async fn open_of_records(
     conn: &mut PgConnection,
     street: &StreetCode,
     records: &[Uuid],
 ) -> sqlx::Result<Vec<(RecordId, ChangeHash, String)>> {
-    let rows =
-        sqlx::query!("select record, hash, reason from held_change where street = $1 and record = any($2)", street.as_str(), records)
-            .fetch_all(conn)
-            .await?;
+    let rows = sqlx::query!(
+        "select record, hash, reason from held_change where street = $1 and record = any($2) and status = 'held'",
+        street.as_str(),
+        records
+    );
+    let rows = rows.fetch_all(conn).await?;
     Ok(rows.into_iter().filter_map(|row| Some((RecordId(row.record), ChangeHash::from_slice(&row.hash)?, row.reason))).collect())
+}
+
+/// What a reviewer made of a held change.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HeldStatus {
+    Held,
+    Accepted,
+    Refused,
+}
+
+impl HeldStatus {
+    /// As it stands in the column.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Accepted => "accepted",
+            Self::Refused => "refused",
+        }
+    }
+
+    fn of(text: &str) -> Self {
+        match text {
+            "accepted" => Self::Accepted,
+            "refused" => Self::Refused,
+            _ => Self::Held,
+        }
+    }
+}
+
+/// A change that was held before.
+#[derive(Debug)]
+pub struct KnownHeld {
+    pub held: Uuid,
+    pub record: RecordId,
+    pub hash: ChangeHash,
+    pub status: HeldStatus,
+    /// The reviewer's reason or remark.
+    pub note: Option<String>,
+    pub seq: Option<i64>,
+}
+
+/// Which changes were held before: of each of `records` the change of the same position in `hashes`.
+pub async fn known(conn: &mut PgConnection, street: &StreetCode, records: &[Uuid], hashes: &[Vec<u8>]) -> sqlx::Result<Vec<KnownHeld>> {
+    let rows = sqlx::query!(
+        r#"select h.held, h.record, h.hash, h.status, h.note, h.seq from unnest($2::uuid[], $3::bytea[]) as wanted (record, hash)
+           join held_change h on h.street = $1 and h.record = wanted.record and h.hash = wanted.hash"#,
+        street.as_str(),
+        records,
+        hashes,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|row| {
+            Some(KnownHeld {
+                held: row.held,
+                record: RecordId(row.record),
+                hash: ChangeHash::from_slice(&row.hash)?,
+                status: HeldStatus::of(&row.status),
+                note: row.note,
+                seq: row.seq,
+            })
+        })
+        .collect())
+}
+
+/// How many changes of these devices wait for a reviewer; devices without any are left out.
+pub async fn count_by_device(conn: &mut PgConnection, street: &StreetCode, devices: &[Uuid]) -> sqlx::Result<HashMap<DeviceId, i64>> {
+    let rows = sqlx::query!(
+        r#"select device, count(*) as "count!" from held_change where street = $1 and device = any($2) and status = 'held' group by device"#,
+        street.as_str(),
+        devices
+    );
+    Ok(rows.fetch_all(conn).await?.into_iter().map(|row| (DeviceId(row.device), row.count)).collect())
+}
+
+/// Notes that held changes are part of their records now: held row, sequence. `by`: the reviewer, if one decided it. Their bytes are in the log.
+pub async fn mark_accepted(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    accepted: &[(Uuid, i64)],
+    by: Option<(&str, Option<&str>)>,
+    now: ServerTime,
+) -> sqlx::Result<()> {
+    if accepted.is_empty() {
+        return Ok(());
+    }
+    let (held, seqs): (Vec<_>, Vec<_>) = accepted.iter().copied().unzip();
+    let (username, note) = by.unzip();
+    sqlx::query!(
+        "update held_change h set status = 'accepted', bytes = '', seq = done.seq, decided_by = $4, note = $5, decided_at = $6
+         from unnest($2::uuid[], $3::bigint[]) as done (held, seq) where h.street = $1 and h.held = done.held",
+        street.as_str(),
+        &held,
+        &seqs,
+        username,
+        note.flatten(),
+        OffsetDateTime::from(now),
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Notes that a reviewer refused a held change.
+pub async fn mark_refused(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    held: Uuid,
+    username: &str,
+    reason: &str,
+    now: ServerTime,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update held_change set status = 'refused', decided_by = $3, note = $4, decided_at = $5 where street = $1 and held = $2",
+        street.as_str(),
+        held,
+        username,
+        reason,
+        OffsetDateTime::from(now),
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// A held change as it is kept.
+#[derive(Debug)]
+pub struct HeldRow {
+    pub held: Uuid,
+    pub record: Uuid,
+    pub kind: String,
+    pub generation: i32,
+    pub bytes: Vec<u8>,
+    pub device: Uuid,
+    pub device_name: Option<String>,
+    pub username: String,
+    pub reason: String,
+    pub status: String,
+    pub received_at: OffsetDateTime,
+    pub decided_by: Option<String>,
+    pub decided_at: Option<OffsetDateTime>,
+    pub note: Option<String>,
+}
+
+/// Which held changes to list.
+#[derive(Clone, Copy, Debug)]
+pub struct HeldFilter<'f> {
+    pub held: Option<Uuid>,
+    pub record: Option<Uuid>,
+    pub username: Option<&'f str>,
+    pub reason: Option<&'f str>,
+    pub status: Option<&'f str>,
+}
+
+/// A page of held changes in the order in which they were made, and how many there are.
+pub async fn page(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    filter: HeldFilter<'_>,
+    limit: i64,
+    offset: i64,
+) -> sqlx::Result<(Vec<HeldRow>, i64)> {
+    let rows = sqlx::query_as!(
+        HeldRow,
+        r#"select h.held, h.record, h.kind, h.generation, h.bytes, h.device, d.name as "device_name?", h.username, h.reason, h.status,
+                  h.received_at, h.decided_by, h.decided_at, h.note
+           from held_change h left join device d on d.device = h.device
+           where h.street = $1 and ($2::uuid is null or h.held = $2) and ($3::uuid is null or h.record = $3)
+             and ($4::text is null or h.username = $4) and ($5::text is null or h.reason = $5) and ($6::text is null or h.status = $6)
+           order by h.received_at, h.position limit $7 offset $8"#,
+        street.as_str(),
+        filter.held,
+        filter.record,
+        filter.username,
+        filter.reason,
+        filter.status,
+        limit,
+        offset,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let total = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from held_change h
+           where h.street = $1 and ($2::uuid is null or h.held = $2) and ($3::uuid is null or h.record = $3)
+             and ($4::text is null or h.username = $4) and ($5::text is null or h.reason = $5) and ($6::text is null or h.status = $6)"#,
+        street.as_str(),
+        filter.held,
+        filter.record,
+        filter.username,
+        filter.reason,
+        filter.status,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok((rows, total))
+}
+
+/// What waits for a reviewer of these records, record by record.
+pub async fn open_rows(conn: &mut PgConnection, street: &StreetCode, records: &[Uuid]) -> sqlx::Result<Vec<HeldRow>> {
+    sqlx::query_as!(
+        HeldRow,
+        r#"select h.held, h.record, h.kind, h.generation, h.bytes, h.device, null::text as "device_name?", h.username, h.reason, h.status,
+                  h.received_at, h.decided_by, h.decided_at, h.note
+           from held_change h where h.street = $1 and h.record = any($2) and h.status = 'held' order by h.record, h.position limit 20000"#,
+        street.as_str(),
+        records,
+    )
+    .fetch_all(conn)
+    .await
 }

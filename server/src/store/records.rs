@@ -381,7 +381,9 @@ pub async fn departures(
     let rows = sqlx::query!(
         r#"select l.record as "record!", bool_or(l.type = 'erase') as "erased!"
            from change_log l left join record r on r.street = l.street and r.record = l.record
-           where l.street = $1 and l.seq > $2 and l.seq <= $3 and l.type in ('leave', 'erase') and ($4::text[] is null or l.grid = any($4))
+           where l.street = $1 and l.seq > $2 and l.seq <= $3
+             -- An erased record concerns every phone: one that lost its grid long ago may still hold a draft.
+             and (l.type = 'erase' or (l.type = 'leave' and ($4::text[] is null or l.grid = any($4))))
              and (l.type = 'erase' or r.record is null or ($5::text[] is not null and r.grid <> all($5)))
            group by l.record
            union

@@ -305,3 +305,36 @@ pub async fn declare_custom_fields(tx: &mut PgConnection, street: &StreetCode, f
     .await?;
     Ok(())
 }
+
+/// Which cards of a grid are to be moved.
+#[derive(Clone, Copy, Debug)]
+pub struct MoveFilter<'f> {
+    pub grid: &'f str,
+    pub road: Option<&'f str>,
+    /// `odd` or `even`.
+    pub side: Option<&'f str>,
+    pub number_from: Option<i32>,
+    pub number_to: Option<i32>,
+}
+
+/// The cards that are to be moved, by id.
+pub async fn cards_to_move(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    filter: MoveFilter<'_>,
+    limit: i64,
+) -> sqlx::Result<Vec<RecordId>> {
+    let rows = sqlx::query_scalar!(
+        "select record from shop_card where street = $1 and grid = $2 and ($3::text is null or road = $3) and ($4::text is null or side = $4)
+           and ($5::int is null or number_order >= $5) and ($6::int is null or number_order <= $6)
+         order by record limit $7",
+        street.as_str(),
+        filter.grid,
+        filter.road,
+        filter.side,
+        filter.number_from,
+        filter.number_to,
+        limit,
+    );
+    Ok(rows.fetch_all(conn).await?.into_iter().map(RecordId).collect())
+}
