@@ -3,6 +3,8 @@
 //! Everything but [`Phone::enrol`] and [`Phone::sync`] works with no network. A [`Phone`] is a handle: clones are the same phone. Local
 //! calls block for one `SQLite` transaction, some milliseconds; synchronising does its transactions off the async threads.
 
+mod transfers;
+
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -31,6 +33,8 @@ use crate::{
     replica::{self, Author, EditError, Edited, Identity, Moment, OutboxEntry, ProtocolError, Request, Synchronisation, Tally},
     transport::{Answer, Session, Transport, TransportError},
 };
+
+pub use transfers::TransferSummary;
 
 /// Name and version told to the server.
 pub const CLIENT: &str = concat!("lianka-phone/", env!("CARGO_PKG_VERSION"));

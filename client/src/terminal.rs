@@ -22,6 +22,7 @@ mod advice;
 mod hints;
 mod input;
 mod output;
+mod transfers;
 
 use advice::Failure;
 
@@ -122,6 +123,11 @@ enum Command {
         /// 以 JSON 输出 / print JSON
         #[arg(long)]
         json: bool,
+    },
+    /// 组织关系转接 / transfers of membership
+    Transfer {
+        #[command(subcommand)]
+        action: transfers::TransferCommand,
     },
     /// 本机状态 / how this phone stands
     Status {
@@ -326,6 +332,7 @@ fn run(arguments: Arguments, lang: Lang) -> Result<(), Failure> {
             output::saved(&receipt, lang);
             Ok(())
         }
+        Command::Transfer { action } => transfers::run(&phone, action, lang),
         Command::Notices { json } => output::notices(&phone, json, lang),
         Command::Status { json } => output::status(&phone, json, lang),
     }

@@ -4,16 +4,19 @@
 
 use lianka_sync_core::{
     change::Scalar,
+    conflict,
     duplicate::{self, Traits},
     id::{RecordId, StreetCode},
     merge::RegisterState,
     projection::{self, CardRow, ConflictRow, Projected},
+    time::ServerTime,
+    transfer::{Case, Then},
 };
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::store::{
-    read_models::{self, CardWrite, ConflictWrite, Of, TransferWrite},
+    read_models::{self, CardWrite, ConflictWrite, Of, TransferEventWrite, TransferWrite},
     records,
 };
 
@@ -57,6 +60,7 @@ impl Touched {
 struct Rows {
     cards: Vec<CardWrite>,
     transfers: Vec<TransferWrite<projection::TransferRow>>,
+    transfer_events: List<TransferEventWrite<projection::TransferEventRow>>,
     contacts: List<projection::ContactRow>,
     consents: List<projection::ConsentRow>,
     tags_of: Vec<Uuid>,
@@ -93,12 +97,27 @@ impl Rows {
         let id = record.0;
         let conflict_count = fields_in_conflict(projected.conflicts());
         if touched.conflicts || conflict_count > 0 {
-            self.conflicts.replace(id, projected.conflicts().iter().filter_map(|row| conflict_write(row, state)));
+            let fields = projected.conflicts().chunk_by(|a, b| a.field == b.field);
+            self.conflicts.replace(id, fields.flat_map(|rows| conflict_writes(rows, state)));
         }
         match projected {
             Projected::ShopCard(card) => self.add_card(*card, *seq, conflict_count, *touched),
-            Projected::TransferRequest(row) => self.transfers.push(TransferWrite { row: *row, seq: *seq, conflict_count }),
+            Projected::TransferRequest(row) => self.add_transfer(*row, *seq, conflict_count, state),
         }
+    }
+
+    fn add_transfer(&mut self, mut row: projection::TransferRow, seq: i64, conflict_count: i32, state: &RegisterState) {
+        // A transfer has few events, and each change of it is one or a ruling: they are written whole every time.
+        let events = std::mem::take(&mut row.events).into_iter().filter_map(|row| {
+            let received_at = state.received_at(&row.op)?.to_string();
+            Some(TransferEventWrite { row, received_at })
+        });
+        self.transfer_events.replace(row.record.0, events);
+        row.conflicts.clear();
+        let standing = Case::of(&state.view()).now;
+        let at = |term: Option<(ServerTime, Then)>| term.map(|(at, _)| at.to_string());
+        let (due_at, clock_at) = (at(standing.due(state.created_at())), at(standing.clock(state.created_at())));
+        self.transfers.push(TransferWrite { row, seq, conflict_count, due_at, clock_at });
     }
 
     fn add_card(&mut self, mut row: CardRow, seq: i64, conflict_count: i32, touched: Touched) {
@@ -132,6 +151,7 @@ impl Rows {
         }
         if !self.transfers.is_empty() {
             read_models::upsert_transfers(tx, street, &self.transfers).await?;
+            read_models::replace_transfer_events(tx, street, &self.transfer_events.of, &self.transfer_events.rows).await?;
         }
         if !self.contacts.of.is_empty() {
             read_models::replace_contacts(tx, street, &self.contacts.of, &self.contacts.rows).await?;
@@ -156,20 +176,29 @@ fn fields_in_conflict(conflicts: &[ConflictRow]) -> i32 {
     conflicts.iter().map(|row| &row.field).collect::<std::collections::BTreeSet<_>>().len() as i32
 }
 
-fn conflict_write(row: &ConflictRow, state: &RegisterState) -> Option<ConflictWrite> {
-    let received_at = state.received_at(&row.op)?;
-    Some(ConflictWrite {
-        field: row.field.clone(),
-        op: row.op.clone(),
-        value: match &row.value {
-            Scalar::Bool(value) => (*value).into(),
-            Scalar::Int(value) => (*value).into(),
-            Scalar::Str(value) => value.as_str().into(),
-        },
-        device: row.device.0,
-        device_time: row.device_time.map(|at| at.to_string()),
-        received_at: received_at.to_string(),
-    })
+/// The rows of one field in conflict.
+fn conflict_writes(rows: &[ConflictRow], state: &RegisterState) -> Vec<ConflictWrite> {
+    let values: Vec<&Scalar> = rows.iter().map(|row| &row.value).collect();
+    let field = rows.first().and_then(|row| state.kind().field(&row.field));
+    let harmless = field.and_then(|(field, _)| conflict::harmless(field, &values));
+    let json = |value: &Scalar| match value {
+        Scalar::Bool(value) => (*value).into(),
+        Scalar::Int(value) => (*value).into(),
+        Scalar::Str(value) => value.as_str().into(),
+    };
+    let write = |row: &ConflictRow| {
+        Some(ConflictWrite {
+            field: row.field.clone(),
+            op: row.op.clone(),
+            value: json(&row.value),
+            device: row.device.0,
+            device_time: row.device_time.map(|at| at.to_string()),
+            received_at: state.received_at(&row.op)?.to_string(),
+            class: harmless.as_ref().map(|harmless| harmless.class.as_str()),
+            suggestion: harmless.as_ref().map(|harmless| json(&harmless.suggestion)),
+        })
+    };
+    rows.iter().filter_map(write).collect()
 }
 
 /// Projects the records and writes their rows.

@@ -12,11 +12,13 @@ use crate::{
     change::Scalar,
     field::{
         address::{Address, Side, WalkOrder},
+        date,
         geo::GeoPoint,
     },
     id::{DeviceId, EntryId, RecordId},
     search::SearchKey,
-    time::DeviceTime,
+    time::{DeviceTime, ServerTime},
+    transfer::{self, Case},
     view::View,
 };
 
@@ -156,6 +158,48 @@ pub struct TransferRow {
     pub target_branch: Option<String>,
     pub note: Option<String>,
     pub conflicts: Vec<ConflictRow>,
+    /// Where it stands after its rulings.
+    pub state: String,
+    pub state_since: Option<ServerTime>,
+    pub open: bool,
+    pub submitted_at: Option<ServerTime>,
+    pub revision: u32,
+    /// `origin` or `target`.
+    pub responsible: String,
+    /// Who has to act next.
+    pub acting: String,
+    /// The live letter.
+    pub letter_no: Option<String>,
+    pub letter_expires_on: Option<String>,
+    /// The acceptance in force.
+    pub branch: Option<String>,
+    pub accepted_on: Option<String>,
+    pub expiry_proposed: bool,
+    pub open_tasks: u32,
+    /// Events without a ruling.
+    pub pending: u32,
+    pub events: Vec<TransferEventRow>,
+}
+
+/// An event of a transfer, with its ruling.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the table of steps documents the fields")]
+pub struct TransferEventRow {
+    pub event: EntryId,
+    /// Order of the ruling; `None`: pending.
+    pub no: Option<u32>,
+    pub r#type: String,
+    pub seen: Option<EntryId>,
+    pub fields: BTreeMap<String, String>,
+    /// Operation id of its type, `counter@actor`: who wrote it, and when.
+    pub op: String,
+    pub device: DeviceId,
+    pub device_time: Option<DeviceTime>,
+    pub outcome: Option<String>,
+    pub code: Option<String>,
+    pub state: Option<String>,
+    pub ruled_at: Option<ServerTime>,
+    pub username: Option<String>,
 }
 
 /// One of several differing values of a field. The last of a field's rows is the one shown in the roll.
@@ -267,6 +311,8 @@ impl CardRow {
 
 fn transfer(record: RecordId, generation: u32, view: &View) -> TransferRow {
     let text = |key: &str| view.text(key).map(str::to_owned);
+    let case = Case::of(view);
+    let now = &case.now;
     TransferRow {
         record,
         generation,
@@ -280,7 +326,42 @@ fn transfer(record: RecordId, generation: u32, view: &View) -> TransferRow {
         target_branch: text("target_branch"),
         note: view.note.clone().filter(|note| !note.is_empty()),
         conflicts: conflicts(view),
+        state: now.state.to_string(),
+        state_since: now.since,
+        open: transfer::is_open(now.state),
+        submitted_at: now.submitted_at,
+        revision: now.revision,
+        responsible: now.responsible().as_str().to_owned(),
+        acting: now.next().acting.as_str().to_owned(),
+        letter_no: now.letter.as_ref().map(|letter| letter.number.clone()),
+        letter_expires_on: now.letter.as_ref().map(|letter| date::to_iso(letter.expires_on)),
+        branch: now.acceptance.as_ref().map(|acceptance| acceptance.branch.clone()),
+        accepted_on: now.acceptance.as_ref().map(|acceptance| date::to_iso(acceptance.accepted_on)),
+        expiry_proposed: now.expiry_proposed,
+        open_tasks: now.open_tasks().count() as u32,
+        pending: case.pending().count() as u32,
+        events: case.events.iter().filter_map(|event| transfer_event(view, event)).collect(),
     }
+}
+
+fn transfer_event(view: &View, event: &transfer::Event) -> Option<TransferEventRow> {
+    let written = view.values.get(&format!("events/{}/type", event.id))?.last()?;
+    let ruled = event.ruled.as_ref();
+    Some(TransferEventRow {
+        event: event.id,
+        no: ruled.map(|ruled| ruled.no),
+        r#type: event.step.to_string(),
+        seen: event.seen,
+        fields: event.fields.clone(),
+        op: format!("{}@{}", written.op.counter, written.op.actor),
+        device: written.op.actor.device(),
+        device_time: written.time,
+        outcome: ruled.map(|ruled| ruled.ruling.outcome.as_str().to_owned()),
+        code: ruled.and_then(|ruled| ruled.ruling.code).map(|code| code.as_str().to_owned()),
+        state: ruled.map(|ruled| ruled.ruling.state.to_string()),
+        ruled_at: ruled.map(|ruled| ruled.at),
+        username: ruled.and_then(|ruled| ruled.by.clone()),
+    })
 }
 
 fn conflicts(view: &View) -> Vec<ConflictRow> {

@@ -6,6 +6,7 @@ use lianka_sync_core::{
     id::{ChangeHash, RecordId},
     lang::Lang,
     record::{Edit, Record, RecordError},
+    transfer::{Code, State},
     view::View,
 };
 
@@ -31,6 +32,16 @@ pub enum EditError {
     /// The record left the user's grids.
     #[error("the record left this phone's grids")]
     Leaving,
+    /// The office would refuse this event of a transfer.
+    #[error("{}", code.as_str())]
+    Transfer {
+        /// Why.
+        code: Code,
+        /// Where the request stands.
+        state: State,
+        /// The field that is missing, where one is.
+        key: Option<&'static str>,
+    },
     /// A new record names a grid that is not the user's.
     #[error("the grid is not one of yours")]
     NotYourGrid,
@@ -44,6 +55,7 @@ impl EditError {
     pub fn code(&self) -> &str {
         match self {
             Self::Field { error, .. } => error.code(),
+            Self::Transfer { code, .. } => code.as_str(),
             Self::NoSuchRecord => "no_such_record",
             Self::Leaving | Self::NotYourGrid => "not_your_grid",
             Self::Record(error) => match &**error {
@@ -57,6 +69,14 @@ impl EditError {
     pub fn message(&self, lang: Lang) -> String {
         let (zh, en) = match self {
             Self::Field { key, error } => return format!("{key}: {}", error.message(lang)),
+            Self::Transfer { code, state, key } => {
+                let (state, code) = (state.row().label.text(lang), code.words().text(lang));
+                let key = key.map(|key| format!(" ({key})")).unwrap_or_default();
+                return match lang {
+                    Lang::Zh => format!("{code}{key}（现为：{state}）"),
+                    Lang::En => format!("{code}{key} (now: {state})"),
+                };
+            }
             Self::NoSuchRecord => (
                 "手机上没有这条记录；先用 cards 查看，或联网 sync 取回",
                 "no such record on this phone; look with `cards`, or `sync` first",

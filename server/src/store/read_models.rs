@@ -130,6 +130,10 @@ pub struct TransferWrite<T> {
     pub row: T,
     pub seq: i64,
     pub conflict_count: i32,
+    /// When the term of the state is over.
+    pub due_at: Option<String>,
+    /// When the server's clock has something to do about it.
+    pub clock_at: Option<String>,
 }
 
 /// Writes the transfer requests' rows, new or not.
@@ -140,16 +144,53 @@ pub async fn upsert_transfers<T: Serialize + Sync>(
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "insert into transfer (street, record, grid, generation, seq, transfer_kind, member_alias, member_name, member_status,
-             origin_organisation, phone, target_branch, conflict_count)
+             origin_organisation, phone, target_branch, conflict_count, state, state_since, open, due_at, clock_at, submitted_at, revision,
+             responsible, acting, letter_no, letter_expires_on, branch, accepted_on, expiry_proposed, open_tasks, pending)
          select $1, * from jsonb_to_recordset($2) as x (record uuid, grid text, generation int, seq bigint, transfer_kind text,
              member_alias text, member_name text, member_status text, origin_organisation text, phone text, target_branch text,
-             conflict_count int)
+             conflict_count int, state text, state_since timestamptz, open boolean, due_at timestamptz, clock_at timestamptz,
+             submitted_at timestamptz, revision int, responsible text, acting text, letter_no text, letter_expires_on date, branch text,
+             accepted_on date, expiry_proposed boolean, open_tasks int, pending int)
          on conflict (street, record) do update set grid = excluded.grid, generation = excluded.generation, seq = excluded.seq,
              transfer_kind = excluded.transfer_kind, member_alias = excluded.member_alias, member_name = excluded.member_name,
              member_status = excluded.member_status, origin_organisation = excluded.origin_organisation, phone = excluded.phone,
-             target_branch = excluded.target_branch, conflict_count = excluded.conflict_count",
+             target_branch = excluded.target_branch, conflict_count = excluded.conflict_count,
+             state = excluded.state, state_since = excluded.state_since, open = excluded.open, due_at = excluded.due_at,
+             clock_at = excluded.clock_at, submitted_at = excluded.submitted_at, revision = excluded.revision,
+             responsible = excluded.responsible, acting = excluded.acting, letter_no = excluded.letter_no,
+             letter_expires_on = excluded.letter_expires_on, branch = excluded.branch, accepted_on = excluded.accepted_on,
+             expiry_proposed = excluded.expiry_proposed, open_tasks = excluded.open_tasks, pending = excluded.pending",
         street.as_str(),
         Json(transfers) as _,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// An event of a transfer, with what only the server knows of it.
+#[derive(Debug, Serialize)]
+pub struct TransferEventWrite<T> {
+    #[serde(flatten)]
+    pub row: T,
+    pub received_at: String,
+}
+
+/// Replaces the events of the transfers.
+pub async fn replace_transfer_events<T: Serialize + Sync>(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    transfers: &[Uuid],
+    rows: &[Of<TransferEventWrite<T>>],
+) -> sqlx::Result<()> {
+    sqlx::query!("delete from transfer_event where street = $1 and record = any($2)", street.as_str(), transfers).execute(&mut *tx).await?;
+    sqlx::query!(
+        "insert into transfer_event (street, record, event, no, type, seen, fields, device, device_time, received_at, outcome, code, state,
+             ruled_at, username)
+         select $1, * from jsonb_to_recordset($2) as x (record uuid, event uuid, no int, type text, seen uuid, fields jsonb, device uuid,
+             device_time timestamptz, received_at timestamptz, outcome text, code text, state text, ruled_at timestamptz, username text)",
+        street.as_str(),
+        Json(rows) as _,
     )
     .execute(tx)
     .await?;
@@ -165,6 +206,9 @@ pub struct ConflictWrite {
     pub device: Uuid,
     pub device_time: Option<String>,
     pub received_at: String,
+    /// Where the field's conflict is harmless: how its values differ, and the one that loses nothing.
+    pub class: Option<&'static str>,
+    pub suggestion: Option<serde_json::Value>,
 }
 
 /// Replaces the conflicts of the records.
@@ -176,9 +220,9 @@ pub async fn replace_conflicts(
 ) -> sqlx::Result<()> {
     sqlx::query!("delete from field_conflict where street = $1 and record = any($2)", street.as_str(), records).execute(&mut *tx).await?;
     sqlx::query!(
-        "insert into field_conflict (street, record, field, op, value, device, device_time, received_at)
+        "insert into field_conflict (street, record, field, op, value, device, device_time, received_at, class, suggestion)
          select $1, * from jsonb_to_recordset($2) as x (record uuid, field text, op text, value jsonb, device uuid,
-             device_time timestamptz, received_at timestamptz)",
+             device_time timestamptz, received_at timestamptz, class text, suggestion jsonb)",
         street.as_str(),
         Json(rows) as _,
     )
@@ -197,5 +241,6 @@ pub async fn clear(tx: &mut PgConnection, street: &StreetCode) -> sqlx::Result<(
     sqlx::query!("delete from shop_contact where street = $1", street).execute(&mut *tx).await?;
     sqlx::query!("delete from shop_card where street = $1", street).execute(&mut *tx).await?;
     sqlx::query!("delete from transfer where street = $1", street).execute(&mut *tx).await?;
+    sqlx::query!("delete from transfer_event where street = $1", street).execute(&mut *tx).await?;
     Ok(())
 }

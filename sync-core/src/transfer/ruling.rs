@@ -125,6 +125,64 @@ impl Code {
     }
 }
 
+/// What happens when two people act who do not know of each other: the acts, and what becomes of them, whichever lands first.
+pub const CROSSINGS: &[(Words, Words)] = &[
+    (
+        Words { zh: "书记按党员意愿撤回 ∥ 经办人接收", en: "a withdrawal on the member's word ∥ an acceptance" },
+        Words {
+            zh: "待裁定：两者都保留，不发回执，由经办人裁定并写明理由；责任组织仍为原组织",
+            en: "`contested`: both are kept, no receipt goes out, an officer settles it with a note; the origin stays responsible",
+        },
+    ),
+    (
+        Words { zh: "书记因录入错误撤回 ∥ 经办人接收", en: "a withdrawal because of a typing error ∥ an acceptance" },
+        Words {
+            zh: "接收有效，撤回转为更正事项",
+            en: "the acceptance stands, and a correction task is open until an officer completes it",
+        },
+    ),
+    (
+        Words { zh: "撤回 ∥ 接收后已发回执或已办结", en: "a withdrawal ∥ an acceptance whose receipt has gone out" },
+        Words {
+            zh: "接收有效，撤回转为更正事项",
+            en: "the acceptance stands, the withdrawal becomes a correction task (`receipt_already_sent`)",
+        },
+    ),
+    (Words { zh: "撤回 ∥ 接收以前的其他步骤", en: "a withdrawal ∥ any step before an acceptance" }, Words { zh: "撤回", en: "withdrawn" }),
+    (
+        Words { zh: "经办人退回 ∥ 书记修改内容", en: "a return ∥ edits of the request" },
+        Words { zh: "退回有效，修改属于下一版", en: "the return stands, the edits belong to the next revision" },
+    ),
+    (
+        Words { zh: "两个支部接收", en: "two branches accept" },
+        Words { zh: "先到者有效，后到者转告", en: "the first to land stands, the other becomes a `referral`" },
+    ),
+    (
+        Words { zh: "接收 ∥ 两名经办人不予接收", en: "an acceptance ∥ a refusal by two officers" },
+        Words {
+            zh: "先到者有效；后到的接收转告", en: "the first to land stands; an acceptance that comes after becomes a `referral`"
+        },
+    ),
+    (
+        Words { zh: "两名书记为同一党员提出", en: "two secretaries file the same member" },
+        Words {
+            zh: "两件都保留并提示疑似同一人；先办结其一或确认不是同一人之前，后一件不能办理约束性步骤",
+            en: "both are kept and shown as a likely pair; binding steps on the later one are refused (`member_has_open_transfer`) until one is ended or an \
+                 officer rules `not_same_person`",
+        },
+    ),
+    (
+        Words { zh: "接收日期晚于介绍信有效期", en: "an acceptance dated after the letter expired" },
+        Words {
+            zh: "记为逾期，经办人核实后确认", en: "kept as an intent marked `late`; an officer confirms it with `confirm_late`"
+        },
+    ),
+    (
+        Words { zh: "两名经办人采取不同步骤", en: "two officers take different steps" },
+        Words { zh: "先到者有效，后到者未受理", en: "the first to land counts, the other is refused (`overtaken`)" },
+    ),
+];
+
 /// What the server decides about an event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ruling {

@@ -85,8 +85,20 @@ pub enum Acting {
 }
 
 impl Acting {
+    /// The name in the store and in answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Secretary => "secretary",
+            Self::Officer => "officer",
+            Self::SecondOfficer => "second_officer",
+            Self::Origin => "origin",
+            Self::Member => "member",
+            Self::Nobody => "nobody",
+        }
+    }
+
     /// For people.
-    pub const fn label(self, lang: Lang) -> &'static str {
+    pub const fn words(self) -> Words {
         let (zh, en) = match self {
             Self::Secretary => ("网格街区党支部书记", "the secretary"),
             Self::Officer => ("组织关系经办人", "an officer"),
@@ -95,7 +107,7 @@ impl Acting {
             Self::Member => ("党员本人", "the member"),
             Self::Nobody => ("无", "nobody"),
         };
-        pick(lang, zh, en)
+        words(zh, en)
     }
 }
 

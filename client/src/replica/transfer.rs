@@ -1,0 +1,87 @@
+//! Transfers on the phone: what an event is written as, and what the phone may say about it before the server rules.
+//!
+//! The phone folds the record by the office's own code. An event of its own is **pending** until the ruling arrives; that it *would* be refused is
+//! known at once where nobody else did anything meanwhile, and then it is not written at all.
+
+use lianka_sync_core::{
+    id::EntryId,
+    record::Edit,
+    time::{DeviceTime, ServerTime},
+    transfer::{self, Case, Code, Event, Facts, Outcome, Ruled, State, Step, table::CONSENT_SCOPE},
+    view::View,
+};
+
+/// What a member asks for, as the secretary writes it down.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Filing {
+    /// `in_city_e`, `cross_province_letter`, `cross_province_e`, `temporary` or `floating_report`.
+    pub transfer_kind: String,
+    /// What the phone calls the member once the name is the office's alone.
+    pub member_alias: String,
+    /// Further fields of the request by name.
+    pub fields: Vec<(String, String)>,
+    /// How the member consented, for example 当面; `None`: not asked yet.
+    pub consent_channel: Option<String>,
+    /// Which version of the wording the member was shown.
+    pub consent_wording: Option<String>,
+    /// Whether to submit it at once: the member is present.
+    pub submit: bool,
+}
+
+impl Filing {
+    /// As edits of a new record. `consent` and `event` name the entries.
+    pub fn edits(&self, consent: EntryId, event: EntryId) -> Vec<Edit> {
+        let mut edits = vec![Edit::set("transfer_kind", &self.transfer_kind), Edit::set("member_alias", &self.member_alias)];
+        edits.extend(self.fields.iter().map(|(name, value)| Edit::set(name, value)));
+        if let Some(channel) = &self.consent_channel {
+            let mut put = |name: &str, value: &str| edits.push(Edit::set(format!("consent/{consent}/{name}"), value));
+            put("scope", CONSENT_SCOPE);
+            put("decision", "grant");
+            put("channel", channel);
+            if let Some(wording) = &self.consent_wording {
+                put("wording", wording);
+            }
+        }
+        if self.submit {
+            edits.extend(event_edits(event, Step::Submit, None, &[("member_present", "yes")]));
+        }
+        edits
+    }
+}
+
+/// An event as edits: whole, in one change.
+pub fn event_edits(event: EntryId, step: Step, seen: Option<EntryId>, fields: &[(&str, &str)]) -> Vec<Edit> {
+    let put = |name: &str, value: &str| Edit::set(format!("events/{event}/{name}"), value);
+    let mut edits = vec![put("type", step.as_str())];
+    edits.extend(seen.map(|seen| put("seen", &seen.to_string())));
+    edits.extend(fields.iter().map(|(name, value)| put(name, value)));
+    edits
+}
+
+/// The case as it will be if the server rules on the phone's own pending events as the phone would, and nobody else did anything.
+pub fn foreseen(view: &View, username: &str, now: DeviceTime) -> Case {
+    let mut case = Case::of(view);
+    let mut pending: Vec<Event> = case.pending().cloned().collect();
+    // An event follows the one it has seen; ids are by time.
+    pending.sort_by_key(|event| event.id);
+    for event in pending {
+        let ruled = foresee(&case, view, &event, username, now);
+        case = case.with(event, ruled);
+    }
+    case
+}
+
+/// Why an event would be refused if it landed now and nobody else had done anything; `None`: it would not.
+pub fn refusal(view: &View, step: Step, fields: &[(&str, &str)], username: &str, now: DeviceTime) -> Option<(Code, State)> {
+    let case = foreseen(view, username, now);
+    let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let event = Event { id: EntryId::default(), step, seen: case.now.last, fields, ruled: None };
+    let ruling = foresee(&case, view, &event, username, now).ruling;
+    ruling.code.filter(|_| ruling.outcome == Outcome::Refused).map(|code| (code, ruling.state))
+}
+
+fn foresee(case: &Case, view: &View, event: &Event, username: &str, now: DeviceTime) -> Ruled {
+    let at = ServerTime::from_unix_ms(now.unix_ms());
+    let facts = Facts { by: Some(username.to_owned()), lacking: transfer::lacking(view).map(|(code, _)| code), ..Facts::default() };
+    Ruled { no: case.now.no + 1, at, ruling: transfer::rule(case, event, at, &facts), by: facts.by }
+}

@@ -1,0 +1,89 @@
+//! The clock of transfers: limits that passed while nobody was looking.
+//!
+//! A bounded background pass, safe on any number of servers: it finds by an index what is due, takes the street, looks again and writes event and
+//! ruling as one change. What it did is in the record, so a restart repeats nothing.
+
+use std::time::Duration;
+
+use lianka_sync_core::{
+    change::Scalar,
+    id::{EntryId, RecordId, StreetCode},
+    merge::{RegisterState, Write},
+    time::ServerTime,
+    transfer::{self, Case, Facts, Outcome, Ruled, member::clock_event_id},
+};
+use sqlx::PgPool;
+
+use super::decide;
+use crate::{app::App, clock::Clock, merge::MergeError, store::transfers as store, street_write::StreetWrite};
+
+/// Requests of one pass.
+const PASS_REQUESTS: i64 = 64;
+/// Between two passes while there is work.
+const PAUSE_BUSY: Duration = Duration::from_millis(200);
+/// Between two looks while there is none. Limits are days.
+const PAUSE_IDLE: Duration = Duration::from_secs(30);
+
+/// What a pass did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Pass {
+    /// Events written.
+    pub events: u64,
+}
+
+/// Passes until the server stops.
+pub async fn run(app: App) {
+    loop {
+        let pause = match pass(&app.pool, &app.clock).await {
+            Ok(pass) if pass != Pass::default() => PAUSE_BUSY,
+            Ok(_) => PAUSE_IDLE,
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the transfers' clock could not reach the store; it tries again");
+                PAUSE_IDLE
+            }
+        };
+        tokio::select! {
+            () = app.stopping.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// One bounded pass.
+pub async fn pass(pool: &PgPool, clock: &Clock) -> Result<Pass, MergeError> {
+    let mut pass = Pass::default();
+    let now = clock.now();
+    let due = store::clock_due(&mut *pool.acquire().await?, now, PASS_REQUESTS).await?;
+    for (street, record) in due {
+        pass.events += u64::from(tick(pool, &street, record, now).await?);
+    }
+    Ok(pass)
+}
+
+/// What is due on one request; whether anything was.
+async fn tick(pool: &PgPool, street: &StreetCode, record: RecordId, now: ServerTime) -> Result<bool, MergeError> {
+    let mut write = StreetWrite::begin(pool, street, now).await?;
+    write.load([record]).await?;
+    // Another server may have been quicker, or the request have moved on: only what is due now, under the lock, is done.
+    let Some(case) = write.state(record).map(|state: &RegisterState| Case::of(&state.view())) else { return Ok(false) };
+    let Some(step) = transfer::clock_step(&case, now) else { return Ok(false) };
+    let id = clock_event_id(record, case.now.no, now);
+    let event = transfer::clock_event(&case, id, step);
+    let ruling = transfer::rule(&case, &event, now, &Facts::default());
+    if ruling.outcome != Outcome::Applied {
+        return Ok(false);
+    }
+    let ruled = Ruled { no: case.now.no + 1, at: now, ruling, by: None };
+    let written = decide(&mut write, record, &event, &ruled, event_keys(id, &event));
+    if written {
+        write.commit().await?;
+    }
+    Ok(written)
+}
+
+fn event_keys(id: EntryId, event: &transfer::Event) -> Vec<Write> {
+    let put = |name: &str, value: String| Write::new(format!("events/{id}/{name}"), Some(Scalar::Str(value)));
+    let mut keys = vec![put("type", event.step.to_string())];
+    keys.extend(event.seen.map(|seen| put("seen", seen.to_string())));
+    keys
+}
