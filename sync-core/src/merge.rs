@@ -25,7 +25,7 @@ use crate::{
     id::{Actor, ChangeHash, DeviceId, EntryId, StreetCode},
     lang::Lang,
     limits,
-    record::{NOTE, Record, RecordError},
+    record::{Edit, NOTE, Record, RecordError},
     time::{DeviceTime, ServerTime},
     transfer::form,
     view::{Value, View},
@@ -347,6 +347,12 @@ impl NoteDocument {
         let mut record = Record::load(bytes)?;
         let elements = record.note_elements()?;
         Ok(Self { record, elements })
+    }
+
+    /// A change by `actor` that makes `edits`, of which one is of the note; `None` where the record says so already. The document stays as it is
+    /// until the change is merged.
+    pub fn compose(&self, actor: Actor, at: DeviceTime, edits: &[Edit], message: &str) -> Result<Option<Change>, RecordError> {
+        self.record.clone().edit(actor, at, edits, message)
     }
 
     fn apply(&mut self, change: &Change) -> Result<(), RecordError> {

@@ -75,6 +75,7 @@ impl Edit {
 }
 
 /// A loaded document.
+#[derive(Clone)]
 pub struct Record {
     doc: AutoCommit,
 }

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use axum::{Json, extract::State};
 use lianka_sync_core::{
+    authority::Role,
+    catalogue::{Class, Kind},
     change::{self, Action, OpId, Scalar},
     field::date,
     id::{ChangeHash, DeviceId, RecordId, StreetCode},
@@ -20,6 +22,7 @@ use uuid::Uuid;
 use super::extract::{Page, PageQuery, Paging, Path, Query};
 use crate::{
     app::App,
+    audit,
     auth::{Principal, StreetScope},
     error::{ApiError, ErrorCode},
     store::{
@@ -184,12 +187,13 @@ pub struct RecordView {
 
 #[derive(Deserialize)]
 pub struct RecordPath {
-    record: RecordId,
+    pub(super) record: RecordId,
 }
 
 /// Show one record
 ///
-/// Every field with every concurrent value, its author, device, and both clocks.
+/// Every field with every concurrent value, its author, device, and both clocks. Sensitive values (P3) are shown to the secretary of the grid, which
+/// the audit trail tells of; to others only that there is one.
 #[utoipa::path(get, path = "/v1/streets/{street}/records/{record}", tag = "Roll", params(("street" = String, Path), ("record" = Uuid, Path)),
     responses((status = OK, body = RecordView)))]
 pub async fn show(
@@ -205,13 +209,25 @@ pub async fn show(
     let devices: Vec<Uuid> = view.values.values().flatten().map(|value| value.op.actor.device().0).collect();
     let names = Names::load(&mut conn, &devices).await?;
     let kind = state.kind();
+    // Who walks the grid asked for it and has it on the phone; at the desk it is enough that it was answered.
+    let reads_p3 = principal.role() == Role::Secretary;
+    let masked = Scalar::Str(MASKED.into());
+    let holds_p3 = view.values.iter().any(|(key, values)| !values.is_empty() && is_p3(kind, key));
+    if reads_p3 && holds_p3 {
+        let mut tx = sqlx::Connection::begin(&mut *conn).await?;
+        let event = principal.did(audit::Action::ReadP3).on(path.record);
+        audit::append(&mut tx, scope.street().into(), app.clock.now(), &[event]).await?;
+        tx.commit().await?;
+    }
     let conflicts: BTreeSet<_> = view.conflicts().map(|(key, _)| key).collect();
     let fields = view
         .values
         .iter()
         .filter_map(|(key, values)| {
             let (field, _) = kind.field(key)?;
-            let values: Vec<_> = values.iter().filter_map(|value| value_view(&state, &names, value.op, &value.value)).collect();
+            let is_masked = field.class == Class::P3 && !reads_p3;
+            let shown = |value| if is_masked { &masked } else { value };
+            let values: Vec<_> = values.iter().filter_map(|value| value_view(&state, &names, value.op, shown(&value.value))).collect();
             Some(FieldView {
                 key: key.clone(),
                 label_zh: field.label_zh,
@@ -234,6 +250,13 @@ pub async fn show(
         merged_into: view.text("merged_into").and_then(|id| id.parse().ok()),
         note: view.note.unwrap_or_default(),
     }))
+}
+
+/// Stands for a sensitive value that its reader has no need of.
+const MASKED: &str = "●●●";
+
+fn is_p3(kind: Kind, key: &str) -> bool {
+    kind.field(key).is_some_and(|(field, _)| field.class == Class::P3)
 }
 
 fn value_view(state: &RegisterState, names: &Names, op: OpId, value: &Scalar) -> Option<ValueView> {
@@ -292,7 +315,7 @@ pub struct HistoryView {
 
 /// Show a record's history
 ///
-/// Who changed what, newest first.
+/// Who changed what, newest first. Of sensitive values (P3) only that they were written.
 #[utoipa::path(get, path = "/v1/streets/{street}/records/{record}/history", tag = "Roll",
     params(("street" = String, Path), ("record" = Uuid, Path), PageQuery), responses((status = OK, body = Page<HistoryView>)))]
 pub async fn history(
@@ -303,13 +326,18 @@ pub async fn history(
     paging: Paging,
 ) -> Result<Json<Page<HistoryView>>, ApiError> {
     let mut conn = app.pool.acquire().await?;
-    find(&mut conn, &scope, &principal, path.record).await?;
+    let kind = find(&mut conn, &scope, &principal, path.record).await?.kind.parse().map_err(ApiError::internal)?;
     let (rows, total) = records::history(&mut conn, scope.street(), path.record, paging.limit(), paging.offset()).await?;
-    let items = rows.into_iter().map(history_view).collect::<Result<_, _>>()?;
+    let items = rows.into_iter().map(|row| history_view(row, kind)).collect::<Result<_, _>>()?;
     Ok(Json(paging.of(items, total)))
 }
 
-fn history_view(row: records::HistoryRow) -> Result<HistoryView, ApiError> {
+/// Sensitive values are in no history: what matters there is that they were written.
+fn masked(kind: Kind, key: &str, value: Option<Scalar>) -> Option<Scalar> {
+    value.map(|value| if is_p3(kind, key) { Scalar::Str(MASKED.into()) } else { value })
+}
+
+fn history_view(row: records::HistoryRow, kind: Kind) -> Result<HistoryView, ApiError> {
     let change = change::decode(&row.bytes).map_err(ApiError::internal)?;
     let mut writes: BTreeMap<&str, Option<Scalar>> = BTreeMap::new();
     let (mut inserted, mut removed) = (0, 0);
@@ -336,6 +364,6 @@ fn history_view(row: records::HistoryRow) -> Result<HistoryView, ApiError> {
             received_at: row.received_at.into(),
         },
         message: change.message.clone(),
-        writes: writes.into_iter().map(|(key, value)| WriteView { key: key.to_owned(), value }).collect(),
+        writes: writes.into_iter().map(|(key, value)| WriteView { key: key.to_owned(), value: masked(kind, key, value) }).collect(),
     })
 }

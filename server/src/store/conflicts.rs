@@ -1,0 +1,496 @@
+//! Values in conflict, how they were settled, and what users are told about it.
+
+use std::collections::HashMap;
+
+use lianka_sync_core::{
+    change::Scalar,
+    id::{ChangeHash, RecordId, StreetCode},
+    time::{DeviceTime, ServerTime},
+};
+use serde::{Deserialize, Serialize};
+use sqlx::{PgConnection, types::Json};
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// Which conflicts to look at. Every condition that is `None` admits all.
+#[derive(Clone, Debug, Default)]
+pub struct ConflictFilter {
+    pub grid: Option<String>,
+    /// A key, or the name of a field of any entry.
+    pub field: Option<String>,
+    /// A class of harmless conflicts.
+    pub class: Option<&'static str>,
+    pub record: Option<Uuid>,
+}
+
+/// A record that holds values in conflict.
+#[derive(Debug)]
+pub struct Disputed {
+    pub record: Uuid,
+    pub kind: String,
+    pub grid: String,
+    pub seq: i64,
+    pub state: Vec<u8>,
+    pub sign_name: Option<String>,
+    pub address_raw: Option<String>,
+    pub road: Option<String>,
+    pub lane: Option<String>,
+    pub number: Option<String>,
+    pub number_suffix: Option<String>,
+    pub unit: Option<String>,
+}
+
+/// One page of the records that hold conflicts, as the street is walked, and how many there are.
+pub async fn disputed(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    filter: &ConflictFilter,
+    limit: i64,
+    offset: i64,
+) -> sqlx::Result<(Vec<Disputed>, i64)> {
+    let rows = sqlx::query!(
+        r#"select r.record, r.kind, r.grid, r.seq, r.state, c.sign_name as "sign_name?", c.address_raw as "address_raw?", c.road as "road?",
+                  c.lane as "lane?", c.number as "number?", c.number_suffix as "number_suffix?", c.unit as "unit?",
+                  count(*) over () as "total!"
+           from record r left join shop_card c on c.street = r.street and c.record = r.record
+           where r.street = $1 and ($2::text is null or r.grid = $2) and ($3::uuid is null or r.record = $3) and c.merged_into is null
+             and exists (
+                 select from field_conflict f where f.street = $1 and f.record = r.record
+                   and ($4::text is null or f.field = $4 or right(f.field, length($4) + 1) = '/' || $4) and ($5::text is null or f.class = $5)
+             )
+           order by c.road nulls last, c.side desc nulls last, c.number_order nulls last, c.number_suffix nulls first, r.record
+           limit $6 offset $7"#,
+        street.as_str(),
+        filter.grid,
+        filter.record,
+        filter.field,
+        filter.class,
+        limit,
+        offset,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let total = match rows.first() {
+        Some(row) => row.total,
+        // Beyond the last page there is no row to read it from.
+        None if offset > 0 => Box::pin(disputed(conn, street, filter, 1, 0)).await?.1,
+        None => 0,
+    };
+    let records = rows.into_iter().map(|row| Disputed {
+        record: row.record,
+        kind: row.kind,
+        grid: row.grid,
+        seq: row.seq,
+        state: row.state,
+        sign_name: row.sign_name,
+        address_raw: row.address_raw,
+        road: row.road,
+        lane: row.lane,
+        number: row.number,
+        number_suffix: row.number_suffix,
+        unit: row.unit,
+    });
+    Ok((records.collect(), total))
+}
+
+/// Up to `limit` harmless conflicts, each as record and key, by record.
+pub async fn harmless(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    filter: &ConflictFilter,
+    limit: i64,
+) -> sqlx::Result<Vec<(RecordId, String)>> {
+    let rows = sqlx::query!(
+        r#"select distinct f.record, f.field from field_conflict f join record r on r.street = f.street and r.record = f.record
+           left join shop_card c on c.street = f.street and c.record = f.record
+           where f.street = $1 and f.class = $2 and ($3::text is null or r.grid = $3) and c.merged_into is null
+             and ($4::text is null or f.field = $4 or right(f.field, length($4) + 1) = '/' || $4)
+           order by f.record, f.field limit $5"#,
+        street.as_str(),
+        filter.class,
+        filter.grid,
+        filter.field,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (RecordId(row.record), row.field)).collect())
+}
+
+/// The bytes of changes: of each of `records` the change of the same position in `hashes`. What the log does not hold any more is missing.
+pub async fn changes(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    records: &[Uuid],
+    hashes: &[Vec<u8>],
+) -> sqlx::Result<HashMap<(RecordId, ChangeHash), Vec<u8>>> {
+    let rows = sqlx::query!(
+        r#"select l.record, l.hash as "hash!", l.bytes as "bytes!" from unnest($2::uuid[], $3::bytea[]) as wanted (record, hash)
+           join change_log l on l.street = $1 and l.record = wanted.record and l.hash = wanted.hash and l.type = 'change'"#,
+        street.as_str(),
+        records,
+        hashes,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().filter_map(|row| Some(((RecordId(row.record), ChangeHash::from_slice(&row.hash)?), row.bytes))).collect())
+}
+
+/// Who wrote something, for people.
+#[derive(Clone, Debug)]
+pub struct Writer {
+    pub device: Uuid,
+    pub device_name: String,
+    pub username: String,
+    pub display_name: String,
+    pub role: String,
+}
+
+/// The users of devices, by device. The server's own is not among them.
+pub async fn writers(conn: &mut PgConnection, devices: &[Uuid]) -> sqlx::Result<HashMap<Uuid, Writer>> {
+    let rows = sqlx::query_as!(
+        Writer,
+        "select d.device, d.name as device_name, d.username, a.display_name, a.role
+         from device d join account a using (username) where d.device = any($1)",
+        devices
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|writer| (writer.device, writer)).collect())
+}
+
+/// A value that was settled away, with its author.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ReplacedValue {
+    /// The operation that wrote it, `counter@actor`.
+    pub op: String,
+    #[schema(value_type = Object)]
+    pub value: Scalar,
+    pub username: Option<String>,
+    pub display_name: Option<String>,
+    pub device: Uuid,
+    pub device_name: Option<String>,
+    /// The device's clock: shown, never trusted.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub device_time: Option<DeviceTime>,
+    /// The server's clock.
+    #[schema(value_type = String, format = DateTime)]
+    pub received_at: ServerTime,
+    /// After an undo: the operation that put it back, in the desk's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored_as: Option<String>,
+}
+
+/// A settled conflict to be remembered.
+#[derive(Debug)]
+pub struct ResolutionWrite {
+    pub resolution: Uuid,
+    pub record: RecordId,
+    pub field: String,
+    pub seq: i64,
+    pub generation: i32,
+    pub hash: ChangeHash,
+    pub op: String,
+    pub chosen: Option<Scalar>,
+    pub replaced: Vec<ReplacedValue>,
+    pub note: String,
+    pub source: &'static str,
+    pub username: Option<String>,
+    pub device: Uuid,
+    pub bulk: Option<Uuid>,
+    pub class: Option<&'static str>,
+}
+
+/// Remembers settled conflicts.
+pub async fn insert_resolutions(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    now: ServerTime,
+    rows: Vec<ResolutionWrite>,
+) -> sqlx::Result<()> {
+    for row in rows {
+        sqlx::query!(
+            "insert into resolution (street, resolution, record, field, seq, generation, hash, op, chosen, replaced, note, source, username,
+                 device, at, bulk, class)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+            street.as_str(),
+            row.resolution,
+            row.record.0,
+            row.field,
+            row.seq,
+            row.generation,
+            &row.hash.0[..],
+            row.op,
+            row.chosen.map(Json) as _,
+            Json(row.replaced) as _,
+            row.note,
+            row.source,
+            row.username,
+            row.device,
+            OffsetDateTime::from(now),
+            row.bulk,
+            row.class,
+        )
+        .execute(&mut *tx)
+        .await?;
+    }
+    Ok(())
+}
+
+/// What settled a conflict, as stored.
+#[derive(Clone, Debug)]
+pub struct Resolution {
+    pub resolution: Uuid,
+    pub record: RecordId,
+    pub field: String,
+    pub seq: i64,
+    pub generation: i32,
+    pub hash: ChangeHash,
+    pub op: String,
+    pub chosen: Option<Scalar>,
+    pub replaced: Vec<ReplacedValue>,
+    pub note: String,
+    pub source: String,
+    pub username: Option<String>,
+    pub display_name: Option<String>,
+    pub device: Uuid,
+    pub at: ServerTime,
+    pub bulk: Option<Uuid>,
+    pub class: Option<String>,
+    pub undone_at: Option<ServerTime>,
+    pub undone_by: Option<String>,
+}
+
+/// Which resolutions to list. Every condition that is `None` admits all.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ResolutionFilter<'f> {
+    pub resolution: Option<Uuid>,
+    pub record: Option<Uuid>,
+    pub field: Option<&'f str>,
+    pub bulk: Option<Uuid>,
+    pub undone: Option<bool>,
+}
+
+/// A page of resolutions, newest first, and how many there are.
+pub async fn resolutions(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    filter: &ResolutionFilter<'_>,
+    limit: i64,
+    offset: i64,
+) -> sqlx::Result<(Vec<Resolution>, i64)> {
+    let rows = sqlx::query!(
+        r#"select s.resolution, s.record, s.field, s.seq, s.generation, s.hash, s.op, s.chosen as "chosen: Json<Scalar>",
+                  s.replaced as "replaced: Json<Vec<ReplacedValue>>", s.note, s.source, s.username, a.display_name as "display_name?",
+                  s.device, s.at, s.bulk, s.class, s.undone_at, s.undone_by, count(*) over () as "total!"
+           from resolution s left join account a on a.username = s.username
+           where s.street = $1 and ($2::uuid is null or s.resolution = $2) and ($3::uuid is null or s.record = $3)
+             and ($4::text is null or s.field = $4) and ($5::uuid is null or s.bulk = $5)
+             and ($6::bool is null or (s.undone_at is not null) = $6)
+           order by s.seq desc, s.field limit $7 offset $8"#,
+        street.as_str(),
+        filter.resolution,
+        filter.record,
+        filter.field,
+        filter.bulk,
+        filter.undone,
+        limit,
+        offset,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let total = match rows.first() {
+        Some(row) => row.total,
+        None if offset > 0 => Box::pin(resolutions(conn, street, filter, 1, 0)).await?.1,
+        None => 0,
+    };
+    let rows = rows.into_iter().filter_map(|row| {
+        Some(Resolution {
+            resolution: row.resolution,
+            record: RecordId(row.record),
+            field: row.field,
+            seq: row.seq,
+            generation: row.generation,
+            hash: ChangeHash::from_slice(&row.hash)?,
+            op: row.op,
+            chosen: row.chosen.map(|chosen| chosen.0),
+            replaced: row.replaced.0,
+            note: row.note,
+            source: row.source,
+            username: row.username,
+            display_name: row.display_name,
+            device: row.device,
+            at: row.at.into(),
+            bulk: row.bulk,
+            class: row.class,
+            undone_at: row.undone_at.map(Into::into),
+            undone_by: row.undone_by,
+        })
+    });
+    Ok((rows.collect(), total))
+}
+
+/// Notes that a resolution was undone, and by which operations its values were put back.
+pub async fn mark_undone(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    resolution: Uuid,
+    now: ServerTime,
+    username: &str,
+    replaced: &[ReplacedValue],
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update resolution set undone_at = $3, undone_by = $4, replaced = $5 where street = $1 and resolution = $2",
+        street.as_str(),
+        resolution,
+        OffsetDateTime::from(now),
+        username,
+        Json(replaced) as _,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Whose the values are that undone resolutions put back: by record, key and operation the originals.
+pub async fn restored(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    records: &[Uuid],
+) -> sqlx::Result<HashMap<(RecordId, String, String), Vec<ReplacedValue>>> {
+    let rows = sqlx::query!(
+        r#"select record, field, replaced as "replaced: Json<Vec<ReplacedValue>>" from resolution
+           where street = $1 and record = any($2) and undone_at is not null order by undone_at"#,
+        street.as_str(),
+        records,
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut restored: HashMap<_, Vec<_>> = HashMap::new();
+    for row in rows {
+        for value in row.replaced.0 {
+            if let Some(op) = &value.restored_as {
+                restored.entry((RecordId(row.record), row.field.clone(), op.clone())).or_default().push(value);
+            }
+        }
+    }
+    Ok(restored)
+}
+
+/// What a user is to know.
+#[derive(Clone, Debug)]
+pub struct NoticeWrite {
+    pub notice: Uuid,
+    pub seq: i64,
+    pub username: String,
+    pub kind: &'static str,
+    pub record: RecordId,
+    pub field: Option<String>,
+    pub detail: NoticeDetail,
+}
+
+/// What a notice says beside its columns: never a value.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct NoticeDetail {
+    /// The change that brought it about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<ChangeHash>,
+    /// The role of whoever acted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// Keeps notices for their users' next synchronisations. A notice of the same id is kept once.
+pub async fn insert_notices(tx: &mut PgConnection, street: &StreetCode, now: ServerTime, notices: &[NoticeWrite]) -> sqlx::Result<()> {
+    for notice in notices {
+        sqlx::query!(
+            "insert into notice (street, notice, seq, username, kind, record, field, detail, created_at)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict do nothing",
+            street.as_str(),
+            notice.notice,
+            notice.seq,
+            notice.username,
+            notice.kind,
+            notice.record.0,
+            notice.field,
+            Json(&notice.detail) as _,
+            OffsetDateTime::from(now),
+        )
+        .execute(&mut *tx)
+        .await?;
+    }
+    Ok(())
+}
+
+/// A notice as sent.
+#[derive(Debug)]
+pub struct StoredNotice {
+    pub notice: Uuid,
+    pub seq: i64,
+    pub kind: String,
+    pub record: Uuid,
+    pub field: Option<String>,
+    pub detail: NoticeDetail,
+    pub created_at: ServerTime,
+}
+
+/// A user's newest `limit` notices in `after..=head` that were made at or after `since`, in order.
+pub async fn notices(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    username: &str,
+    after: i64,
+    head: i64,
+    since: Option<ServerTime>,
+    limit: i64,
+) -> sqlx::Result<Vec<StoredNotice>> {
+    let mut rows = sqlx::query!(
+        r#"select notice, seq, kind, record, field, detail as "detail: Json<NoticeDetail>", created_at from notice
+           where street = $1 and username = $2 and seq > $3 and seq <= $4 and ($5::timestamptz is null or created_at >= $5)
+           order by seq desc, notice desc limit $6"#,
+        street.as_str(),
+        username,
+        after,
+        head,
+        since.map(OffsetDateTime::from),
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.reverse();
+    Ok(rows
+        .into_iter()
+        .map(|row| StoredNotice {
+            notice: row.notice,
+            seq: row.seq,
+            kind: row.kind,
+            record: row.record,
+            field: row.field,
+            detail: row.detail.0,
+            created_at: row.created_at.into(),
+        })
+        .collect())
+}
+
+/// Forgets what was settled and told of the keys of a record that `forgotten` names: part of every erasure, redaction and sealing.
+pub async fn forget(tx: &mut PgConnection, street: &StreetCode, record: RecordId, forgotten: impl Fn(&str) -> bool) -> sqlx::Result<()> {
+    let fields = sqlx::query_scalar!(
+        r#"select field as "field!" from resolution where street = $1 and record = $2
+           union select field from notice where street = $1 and record = $2 and field is not null"#,
+        street.as_str(),
+        record.0,
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    let fields: Vec<_> = fields.into_iter().filter(|field| forgotten(field)).collect();
+    sqlx::query!("delete from resolution where street = $1 and record = $2 and field = any($3)", street.as_str(), record.0, &fields)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query!("delete from notice where street = $1 and record = $2 and field = any($3)", street.as_str(), record.0, &fields)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
