@@ -1,5 +1,6 @@
 //! The one integration binary: contract, property, crash and repository tests over the harness.
 
+mod audit;
 mod auth;
 mod crash;
 mod duplicates;

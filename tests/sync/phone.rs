@@ -44,6 +44,8 @@ pub const STORE: &[&str] = &[
     "shop_tag",
     "shop_key",
     "transfer",
+    "transfer_event",
+    "transfer_personal",
     "field_conflict",
 ];
 /// What can be rebuilt.
@@ -348,7 +350,7 @@ impl Phone {
     pub fn take_in(&mut self, items: &[ResponseItem]) {
         for item in items {
             match item {
-                ResponseItem::Verdict(_) | ResponseItem::Notice(_) => {}
+                ResponseItem::Verdict(_) | ResponseItem::Notice(_) | ResponseItem::Redact { .. } => {}
                 ResponseItem::Snapshot { record, kind, grid, generation, bytes, .. } => {
                     let loaded = Record::load(bytes).expect("a snapshot loads");
                     self.records.insert(*record, Held { record: loaded, grid: grid.clone(), kind: *kind, generation: *generation });
