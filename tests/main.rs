@@ -2,8 +2,10 @@
 
 mod audit;
 mod auth;
+mod conflicts;
 mod crash;
 mod duplicates;
+mod edits;
 mod foreign_client;
 mod health;
 mod phone;
