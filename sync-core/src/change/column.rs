@@ -104,6 +104,11 @@ pub(super) fn write_leb(out: &mut Vec<u8>, mut value: i64) {
 /// One cell type of a run-length encoded column.
 trait Cell: Clone {
     fn read(input: &mut &[u8]) -> Result<Self, GateError>;
+
+    /// What a copy holds beside itself.
+    fn heap_bytes(&self) -> usize {
+        0
+    }
 }
 
 impl Cell for u64 {
@@ -128,11 +133,17 @@ impl Cell for String {
         *input = rest;
         std::str::from_utf8(text).map(str::to_owned).map_err(|_| GateError::Malformed("key is not UTF-8"))
     }
+
+    fn heap_bytes(&self) -> usize {
+        self.len()
+    }
 }
 
 /// Expands a run-length encoded column, refusing the run that would pass `rows_max` before expanding it.
 fn expand<T: Cell>(mut input: &[u8], rows_max: usize, what: &'static str) -> Result<Vec<Option<T>>, GateError> {
     let mut rows = Vec::new();
+    // A long key in a long run would take a thousand times its place: keys written out take no more than a chunk may.
+    let mut heap_bytes_left = limits::CHANGE_BYTES_MAX;
     while !input.is_empty() {
         let run = read_leb(&mut input)?;
         let length = if run == 0 { read_uleb(&mut input)? } else { run.unsigned_abs() };
@@ -144,6 +155,8 @@ fn expand<T: Cell>(mut input: &[u8], rows_max: usize, what: &'static str) -> Res
             0 => rows.resize(rows.len() + length, None),
             1.. => {
                 let value = T::read(&mut input)?;
+                let left = heap_bytes_left.checked_sub(value.heap_bytes() * length);
+                heap_bytes_left = left.ok_or_else(|| too_large("bytes of all keys", limits::CHANGE_BYTES_MAX))?;
                 rows.resize(rows.len() + length, Some(value));
             }
             _ => {
@@ -363,8 +376,9 @@ impl Row<'_> {
                 let Scalar::Str(text) = scalar(self.value_type, self.value, "note")? else {
                     return Err(GateError::ValueType { key: "note".into() });
                 };
-                if text.is_empty() {
-                    return Err(GateError::Operation("empty text element"));
+                // Automerge counts an element of several characters as one place when it splices: the next edit of the note would fail.
+                if text.chars().count() != 1 {
+                    return Err(GateError::Operation("a text element is one character"));
                 }
                 Ok(Action::Insert { object, after, text })
             }

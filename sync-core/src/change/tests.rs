@@ -134,6 +134,31 @@ fn numbers_out_of_range() {
     refused(&forged(|c| c.ops[1].pred = (1..=65).map(id).collect()), "change_too_large");
 }
 
+/// A few hundred bytes must not become a megabyte: two thousand changes fit one request.
+#[test]
+fn a_long_key_in_a_long_run() {
+    let put = |length: usize| Op { action: Action::Put { key: "k".repeat(length), value: Scalar::Bool(true) }, pred: vec![] };
+    let bytes = forged(|c| c.ops = vec![put(250); 300]);
+    assert!(bytes.len() < 500);
+    refused(&bytes, "change_too_large");
+    assert!(decode(&forged(|c| c.ops = vec![put(200); 300])).is_ok());
+}
+
+/// Automerge fails at the next edit of a note whose elements are longer than one character, and no client writes such.
+#[test]
+fn a_text_element_is_one_character() {
+    for text in ["", "ab", "e\u{301}", "👨‍👩‍👧"] {
+        let element = |c: &mut Change| {
+            let insert = c.ops.iter_mut().find_map(|op| match &mut op.action {
+                Action::Insert { text, .. } => Some(text),
+                _ => None,
+            });
+            text.clone_into(insert.expect("the note has text"));
+        };
+        refused(&forged(element), "operation_not_allowed");
+    }
+}
+
 /// A document of a client that does not keep to flat records.
 fn foreign(actor: &[u8]) -> automerge::AutoCommit {
     let encoding = automerge::TextEncoding::UnicodeCodePoint;
