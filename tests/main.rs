@@ -5,6 +5,7 @@ mod auth;
 mod conflicts;
 mod crash;
 mod duplicates;
+mod exports;
 mod edits;
 mod foreign_client;
 mod health;

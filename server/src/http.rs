@@ -13,6 +13,7 @@ pub mod held;
 pub mod imports;
 pub mod moves;
 pub mod openapi;
+pub mod persons;
 pub mod records;
 pub mod streets;
 pub mod sync;

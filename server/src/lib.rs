@@ -17,6 +17,7 @@ pub mod http;
 pub mod held;
 pub mod ingest;
 pub mod merge;
+pub mod person_export;
 pub mod project;
 pub mod refresh;
 pub mod resolutions;
@@ -41,7 +42,7 @@ use axum::{
 
 use crate::{
     app::App,
-    http::{accounts, erasures, held as held_changes, moves, audit as audit_trail, conflicts as conflict_inbox, devices, duplicates as duplicate_pairs, exports, edits as desk_edits, imports, openapi, records, streets, sync as sync_stream, tokens, transfers as transfer_queue},
+    http::{accounts, erasures, held as held_changes, moves, audit as audit_trail, conflicts as conflict_inbox, devices, duplicates as duplicate_pairs, exports, edits as desk_edits, imports, openapi, persons, records, streets, sync as sync_stream, tokens, transfers as transfer_queue},
 };
 
 /// Every route that phones and desks may call, with all layers on. Who may call it stands in [`auth::access::ACCESS`].
@@ -86,6 +87,8 @@ pub fn router(app: App) -> Router {
         .route("/v1/streets/{street}/resolutions/{resolution}/undo", post(conflict_inbox::undo))
         .route("/v1/streets/{street}/cards.xlsx", get(exports::xlsx))
         .route("/v1/streets/{street}/cards.csv", get(exports::csv))
+        .route("/v1/streets/{street}/persons", get(persons::show))
+        .route("/v1/streets/{street}/persons.xlsx", get(persons::xlsx))
         .route("/v1/streets/{street}/duplicates", get(duplicate_pairs::list))
         .route("/v1/streets/{street}/duplicates/{pair}/merge", post(duplicate_pairs::merge))
         .route("/v1/streets/{street}/duplicates/{pair}/dismiss", post(duplicate_pairs::dismiss))

@@ -10,6 +10,7 @@ pub mod devices;
 pub mod duplicates;
 pub mod erasures;
 pub mod held;
+pub mod persons;
 pub mod read_models;
 pub mod records;
 pub mod roll;

@@ -96,6 +96,9 @@ pub const ACCESS: &[Access] = &[
     row(Method::GET, "/v1/streets/{street}/records/{record}/history", ROLL_READERS),
     row(Method::GET, "/v1/streets/{street}/cards.xlsx", ROLL_READERS),
     row(Method::GET, "/v1/streets/{street}/cards.csv", ROLL_READERS),
+    // Everything held about one person
+    row(Method::GET, "/v1/streets/{street}/persons", ADMIN),
+    row(Method::GET, "/v1/streets/{street}/persons.xlsx", ADMIN),
     // Duplicates
     row(Method::GET, "/v1/streets/{street}/duplicates", DUPLICATE_READERS),
     row(Method::POST, "/v1/streets/{street}/duplicates/{pair}/merge", REVIEWER),

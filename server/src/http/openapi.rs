@@ -52,6 +52,8 @@ use crate::{
         http::records::history,
         http::exports::xlsx,
         http::exports::csv,
+        http::persons::show,
+        http::persons::xlsx,
         http::duplicates::list,
         http::duplicates::merge,
         http::duplicates::dismiss,

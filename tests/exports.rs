@@ -1,0 +1,272 @@
+//! What leaves the office as a file: the roll, and everything held about one person. Who may take it, what is masked, and what the trail tells.
+
+use std::io::Cursor;
+
+use axum::http::{StatusCode, header};
+use calamine::{Data, Reader, Xlsx};
+use lianka_sync_core::record::Edit;
+use lianka_tests::Answer;
+use serde_json::{Value, json};
+
+use crate::sync::phone::{HOME, OTHER, Office, Phone, put};
+
+const CONSENT: &str = "0198c0de-0000-7000-8000-00000000000c";
+const PERSON: &str = "0198c0de-0000-7000-8000-00000000000a";
+
+struct Desk {
+    office: Office,
+    reviewer: Phone,
+}
+
+impl Desk {
+    async fn open() -> Self {
+        let office = Office::open().await;
+        let reviewer = office.desk("reviewer", "reviewer").await;
+        Self { office, reviewer }
+    }
+
+    async fn get(&self, token: &str, path: &str) -> Answer {
+        self.office.call("GET", &format!("/v1/streets/{HOME}/{path}"), Some(token), Value::Null).await
+    }
+
+    async fn csv(&self, token: &str, query: &str) -> Vec<Vec<String>> {
+        let answer = self.get(token, &format!("cards.csv{query}")).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
+        let text = String::from_utf8(answer.body.to_vec()).unwrap();
+        let text = text.strip_prefix('\u{feff}').expect("a byte order mark, for Excel");
+        // No cell here holds a quote.
+        let rows = text.split("\r\n").filter(|row| !row.is_empty());
+        rows.map(|row| row.split(',').map(|cell| cell.trim_matches('"').to_owned()).collect()).collect()
+    }
+
+    async fn events(&self, action: &str) -> Vec<Value> {
+        let details = sqlx::query_scalar::<_, String>("select detail from audit_event where street = $1 and action = $2 order by no");
+        let details = details.bind(HOME).bind(action).fetch_all(&self.office.test.app.pool).await.unwrap();
+        details.iter().map(|detail| serde_json::from_str(detail).unwrap()).collect()
+    }
+}
+
+fn column(rows: &[Vec<String>], heading: &str) -> Vec<String> {
+    let at = rows[0].iter().position(|h| h == heading).unwrap_or_else(|| panic!("{heading} in {:?}", rows[0]));
+    rows[1..].iter().map(|row| row[at].clone()).collect()
+}
+
+fn sheet(body: &[u8], at: usize) -> Vec<Vec<Data>> {
+    let mut book: Xlsx<_> = Xlsx::new(Cursor::new(body)).expect("a workbook");
+    let range = book.worksheet_range_at(at).expect("a sheet").expect("its cells");
+    range.rows().map(<[Data]>::to_vec).collect()
+}
+
+#[tokio::test]
+async fn who_may_take_the_roll() {
+    let desk = Desk::open().await;
+    let mut mine = desk.office.secretary("wang.fang", &["A1"]).await;
+    mine.create("A1", &[put("sign_name", "我的店")]);
+    mine.sync().await;
+    let mut other = desk.office.secretary("li.na", &["A2"]).await;
+    other.create("A2", &[put("sign_name", "别人的店")]);
+    other.sync().await;
+    let officer = desk.office.desk("officer", "officer").await;
+    let auditor = desk.office.desk("auditor", "auditor").await;
+    desk.office.user("stranger", "reviewer", Some(OTHER)).await;
+    let stranger = desk.office.phone_in(OTHER, "stranger").await;
+    for file in ["cards.csv", "cards.xlsx"] {
+        assert_eq!(desk.get(&officer.token, file).await.code(), "wrong_role");
+        assert_eq!(desk.get(&stranger.token, file).await.code(), "wrong_street");
+        // Whole numbers are for those who decide with them.
+        for token in [&mine.token, &auditor.token] {
+            assert_eq!(desk.get(token, &format!("{file}?unmasked=true")).await.code(), "wrong_role");
+        }
+        for (query, field) in [("sort=rank", "sort"), ("lang=fr", "lang"), ("confirmed_before=x", "confirmed_before"), ("score=1", "score")]
+        {
+            let answer = desk.get(&desk.reviewer.token, &format!("{file}?{query}")).await;
+            assert_eq!((answer.code(), answer.json["field"].as_str()), ("invalid_field", Some(field)), "{}", answer.json);
+        }
+    }
+    assert!(desk.events("export").await.is_empty(), "what was refused is no export");
+    assert_eq!(column(&desk.csv(&mine.token, "").await, "店招"), ["我的店"]);
+    assert_eq!(column(&desk.csv(&auditor.token, "").await, "店招").len(), 2);
+}
+
+#[tokio::test]
+async fn a_file_holds_what_the_list_holds() {
+    let desk = Desk::open().await;
+    let mut phone = desk.office.secretary("wang.fang", &["A1", "A2"]).await;
+    let contact = |field: &str| format!("contacts/{PERSON}/{field}");
+    phone.create(
+        "A1",
+        &[
+            put("sign_name", "=HYPERLINK(1)"),
+            put("road", "天平路"),
+            put("number", "2"),
+            put("opening_hours", "@SUM(A1)"),
+            put("legal_name", "\u{ff0b}1"),
+            put(&contact("name"), "王某"),
+            put(&contact("phones"), "13900000001/021-50932417"),
+            Edit::Note { text: "老板13900000001".into() },
+        ],
+    );
+    phone.create("A2", &[put("sign_name", "悦福理发店"), put("road", "天平路"), put("number", "4"), put("custom/消防", "合格")]);
+    phone.sync().await;
+    desk.office
+        .execute("insert into custom_field (street, name, label, type, class) values ('310104003', '消防', '消防检查', 'text', 'P1')")
+        .await;
+
+    let rows = desk.csv(&desk.reviewer.token, "").await;
+    assert_eq!(column(&rows, "店招"), ["'=HYPERLINK(1)", "悦福理发店"], "in walking order, and no formula");
+    assert_eq!(column(&rows, "营业时间"), ["'@SUM(A1)", ""]);
+    assert_eq!(column(&rows, "登记名称"), ["'\u{ff0b}1", ""]);
+    assert_eq!(column(&rows, "联系电话"), ["139****0001/021-5093****", ""]);
+    assert_eq!(column(&rows, "备注"), ["老板***********", ""]);
+    assert_eq!(column(&rows, "消防检查"), ["", "合格"]);
+    assert_eq!(column(&desk.csv(&desk.reviewer.token, "?unmasked=true").await, "联系电话"), ["13900000001/021-50932417", ""]);
+    assert_eq!(column(&desk.csv(&desk.reviewer.token, "?grid=A2").await, "店招"), ["悦福理发店"]);
+    assert_eq!(column(&desk.csv(&desk.reviewer.token, "?q=yflfd&lang=en").await, "sign name"), ["悦福理发店"]);
+    assert_eq!(desk.csv(&desk.reviewer.token, "?merged=true").await.len(), 1, "headings alone");
+
+    let answer = desk.get(&desk.reviewer.token, "cards.xlsx?sort=sign_name").await;
+    assert_eq!(answer.headers[header::CACHE_CONTROL], "no-store");
+    assert!(answer.headers[header::CONTENT_DISPOSITION].to_str().unwrap().contains("cards-310104003.xlsx"));
+    let rows = sheet(&answer.body, 0);
+    assert_eq!(rows.len(), 3);
+    assert_eq!(rows[0][1], Data::String("店招".into()));
+    assert!(rows[1..].iter().any(|row| row[1] == Data::String("=HYPERLINK(1)".into())), "a text, as it was typed: {rows:?}");
+    let whole = String::from_utf8_lossy(&answer.body);
+    assert!(!whole.contains("13900000001"));
+
+    let events = desk.events("export").await;
+    assert_eq!(events.len(), 6);
+    assert_eq!(events[0], json!({ "format": "csv", "cards": 2, "unmasked": false }));
+    assert_eq!(events[1]["unmasked"], true);
+    assert!(!events.iter().any(|event| event.to_string().contains("yflfd")), "no search words in the trail");
+}
+
+#[tokio::test]
+async fn what_a_file_says_an_import_understands() {
+    let desk = Desk::open().await;
+    let mut phone = desk.office.secretary("wang.fang", &["A1"]).await;
+    phone.create("A1", &[put("sign_name", "悦福理发店"), put("road", "天平路"), put("number", "4"), put("category", "服务")]);
+    phone.sync().await;
+    let file = desk.get(&desk.office.admin, "cards.xlsx").await.body;
+    let request = axum::http::Request::post(format!("/v1/streets/{HOME}/imports?dry_run=true"))
+        .header(header::AUTHORIZATION, format!("Bearer {}", desk.office.admin))
+        .body(axum::body::Body::from(file))
+        .unwrap();
+    let response = desk.office.test.send(request).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    let report: Value = serde_json::from_slice(&body).unwrap();
+    let columns = report["columns"].to_string();
+    for field in ["sign_name", "road", "number", "category", "grid"] {
+        assert!(columns.contains(field), "{field}: {report}");
+    }
+}
+
+#[tokio::test]
+async fn who_may_ask_for_a_person() {
+    let desk = Desk::open().await;
+    let secretary = desk.office.secretary("wang.fang", &["A1"]).await;
+    let officer = desk.office.desk("officer", "officer").await;
+    let auditor = desk.office.desk("auditor", "auditor").await;
+    for route in ["persons", "persons.xlsx"] {
+        for token in [&secretary.token, &officer.token, &auditor.token, &desk.reviewer.token] {
+            assert_eq!(desk.get(token, &format!("{route}?phone=13900000001")).await.code(), "wrong_role");
+        }
+        for (query, field) in [
+            ("", "phone"),
+            ("?phone=13900000001&name=%E7%8E%8B%E6%9F%90", "phone"),
+            ("?phone=139", "phone"),
+            ("?phone=13900000001/13900000002", "phone"),
+            ("?phone=", "phone"),
+            ("?name=%E7%8E%8B", "name"),
+            ("?name=", "name"),
+            ("?id=1", "id"),
+        ] {
+            let answer = desk.get(&desk.office.admin, &format!("{route}{query}")).await;
+            assert_eq!((answer.code(), answer.json["field"].as_str()), ("invalid_field", Some(field)), "{query}: {}", answer.json);
+        }
+    }
+    assert!(desk.events("person_export").await.is_empty());
+}
+
+#[tokio::test]
+async fn everything_held_about_one_person_and_nothing_about_another() {
+    let desk = Desk::open().await;
+    let mut phone = desk.office.secretary("wang.fang", &["A1", "A2"]).await;
+    let of = |entry: &str, field: &str| format!("contacts/{entry}/{field}");
+    const NEIGHBOUR: &str = "0198c0de-0000-7000-8000-00000000000b";
+    let card = phone.create(
+        "A1",
+        &[
+            put("sign_name", "王记包子"),
+            put(&of(PERSON, "name"), "王小明"),
+            put(&of(PERSON, "phones"), "139-0000-0001"),
+            put(&format!("consent/{CONSENT}/contact"), PERSON),
+            put(&format!("consent/{CONSENT}/scope"), "party_status"),
+            put(&format!("consent/{CONSENT}/decision"), "grant"),
+            put(&of(PERSON, "party_status"), "群众"),
+            put(&of(NEIGHBOUR, "name"), "李邻居"),
+            put(&of(NEIGHBOUR, "phones"), "13900000002"),
+        ],
+    );
+    let noted = phone.create("A1", &[put("sign_name", "悦福"), Edit::Note { text: "钥匙在王小明处 13900000001".into() }]);
+    phone.sync().await;
+    // The number changes; the old one is still in the history.
+    phone.edit(card, &[put(&of(PERSON, "phones"), "13900000009")]);
+    let transfer = [
+        put("kind", "transfer_request"),
+        put("street", HOME),
+        put("grid", "A1"),
+        put("transfer_kind", "in_city_e"),
+        put("member_alias", "小王"),
+        put("member_name", "王小明"),
+        put("phone", "13900000001"),
+    ];
+    let transfer = phone.create_with(lianka_sync_core::catalogue::Kind::TransferRequest, "A1", &transfer);
+    phone.sync().await;
+    // Made before the phone could know that its grid is another's by now.
+    desk.office.assign(HOME, "wang.fang", &["A2"]).await;
+    phone.edit(card, &[put(&of(PERSON, "preferred_time"), "下午")]);
+    phone.edit(noted, &[put("opening_hours", "问13900000001")]);
+    phone.edit(noted, &[put("unit", "101室")]);
+    phone.sync().await;
+
+    for query in ["?phone=%2B86%20139%200000%200001", "?name=%E7%8E%8B%20%E5%B0%8F%E6%98%8E"] {
+        let answer = desk.get(&desk.office.admin, &format!("persons{query}")).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
+        let found = &answer.json;
+        assert_eq!(found["complete"], true);
+        let contacts = found["contacts"].as_array().unwrap();
+        assert_eq!(contacts.len(), 1, "{found}");
+        assert_eq!(contacts[0]["fields"]["phones"], json!(["13900000009"]));
+        assert_eq!(contacts[0]["fields"]["party_status"], json!(["群众"]));
+        assert_eq!(contacts[0]["consents"][0]["decision"], "grant");
+        assert_eq!(found["transfers"][0]["record"], transfer.to_string());
+        assert_eq!(found["notes"][0]["record"], noted.to_string());
+        let changes = found["changes"].to_string();
+        for part in ["139-0000-0001", "13900000009", "群众", "grant", "小王"] {
+            assert!(changes.contains(part), "{part}: {changes}");
+        }
+        assert!(found["held"].to_string().contains("下午"), "{found}");
+        let all = found.to_string();
+        for other in ["李邻居", "13900000002", "101室"] {
+            assert!(!all.contains(other), "{other} is not about them: {all}");
+        }
+    }
+    let by_number = desk.get(&desk.office.admin, "persons?phone=13900000001").await;
+    assert!(by_number.json["held"].to_string().contains("问13900000001"));
+    let nobody = desk.get(&desk.office.admin, "persons?phone=13900000077").await;
+    assert!(nobody.json.as_object().unwrap().values().all(|list| list.as_array().is_none_or(Vec::is_empty)), "{}", nobody.json);
+
+    let file = desk.get(&desk.office.admin, "persons.xlsx?phone=13900000001").await;
+    let cells = format!("{:?}", sheet(&file.body, 0));
+    assert!(cells.contains("王小明") && cells.contains("群众") && !cells.contains("李邻居"), "{cells}");
+
+    let events = desk.events("person_export").await;
+    assert_eq!(events.len(), 5);
+    assert_eq!(events[0]["by"], "phone");
+    let trail = desk.office.count("select count(*) from audit_event where detail like '%13900000001%' or detail like '%王%'").await;
+    assert_eq!(trail, 0, "the trail names no person");
+    let shown = desk.office.count("select count(*) from audit_event where action = 'read_p3' and username = 'root'").await;
+    assert_eq!(shown, 4 * 2, "one for each record whose sensitive fields were shown");
+}
