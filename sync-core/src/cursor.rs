@@ -38,10 +38,10 @@ impl Cursor {
 
     /// `None` for anything that [`Cursor::encode`] did not write.
     pub fn decode(text: &str) -> Option<Self> {
-        match URL_SAFE_NO_PAD.decode(text).ok()?.split_first() {
-            Some((&ENCODING, rest)) => postcard::from_bytes(rest).ok(),
-            _ => None,
-        }
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let cursor: Self = postcard::from_bytes(bytes.strip_prefix(&[ENCODING])?).ok()?;
+        // The parser passes over what follows, and takes longer spellings of a number.
+        (cursor.encode() == text).then_some(cursor)
     }
 }
 
@@ -147,5 +147,10 @@ mod tests {
             assert_eq!(plan(Some(text), &position), Pull::Reset, "{text}");
         }
         assert_eq!(plan(None, &position), Pull::Download { after: 0, received: None });
+        // One that was written here, with something behind it.
+        let cursor = Cursor { store_epoch: Uuid::from_u128(1), street: "310104003".into(), sequence: 7, scope_epoch: 2, downloading: false };
+        let longer = URL_SAFE_NO_PAD.encode([URL_SAFE_NO_PAD.decode(cursor.encode()).unwrap(), vec![0]].concat());
+        assert_eq!(Cursor::decode(&cursor.encode()), Some(cursor));
+        assert_eq!(Cursor::decode(&longer), None);
     }
 }
