@@ -1,3 +1,5 @@
+//! Classes of conflicts, and what a change settles, by tables and small histories.
+
 use super::*;
 use crate::{
     authority::Writer,
