@@ -1,6 +1,7 @@
 //! Lianka's phone.
 //!
-//! - [`replica`]: the sans-IO heart, events in and effects out, which also compiles to wasm32; [`card`] what a list shows of a record.
+//! - [`replica`]: the sans-IO heart, events in and effects out, which also compiles to wasm32; [`card`] what a list shows of a record,
+//!   [`lease`] how long it may without the office.
 //! - With the feature `native`: [`local_store`], [`outbox`] and [`notices`] keep it all in one `SQLite` file a phone, [`transport`] speaks HTTP, [`phone`]
 //!   ties them together, [`terminal`] is a phone for the command line.
 //!
@@ -8,6 +9,7 @@
 //! when the server answered: accepted, or shown again as a draft. Nothing is dropped silently.
 
 pub mod card;
+pub mod lease;
 pub mod replica;
 
 #[cfg(feature = "native")]

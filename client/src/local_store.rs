@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     card::{CardFilter, CardSummary, Place},
+    lease::Lease,
     notices, outbox,
     replica::{self, Effect, Identity, Known, RecordState, Standing, StoredRecord, TailChange},
 };
@@ -155,6 +156,15 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
+/// What a wiped phone keeps until it has told the office so.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct WipeReport {
+    /// Where to tell it.
+    pub street: lianka_sync_core::id::StreetCode,
+    /// In whose name.
+    pub credentials: Credentials,
+}
+
 /// When the last complete synchronisation was.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct LastSync {
@@ -225,6 +235,11 @@ impl LocalStore {
     #[expect(clippy::redundant_closure_for_method_calls, reason = "the method's path is not general over the transaction's lifetime")]
     pub fn identity(&mut self) -> Result<Identity, StoreError> {
         self.read(|tx| tx.identity())
+    }
+
+    /// What was deleted is overwritten in the file; this empties the log beside it as well. Does nothing while another process reads.
+    pub fn truncate_log(&mut self) -> Result<(), StoreError> {
+        Ok(self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
     }
 
     /// After a wipe: nothing of what was deleted stays in the file or beside it.
@@ -355,6 +370,36 @@ impl Tx<'_> {
         self.set("last_sync", last)
     }
 
+    /// The lease, unless the server grants none.
+    pub fn lease(&self) -> Result<Option<Lease>, StoreError> {
+        Ok(self.get::<Option<Lease>>("lease")?.flatten())
+    }
+
+    /// Stores the lease; `None`: the server grants none, so it has no end.
+    pub fn set_lease(&self, lease: Option<Lease>) -> Result<(), StoreError> {
+        self.set("lease", &lease)
+    }
+
+    /// The next pull is followed by one from the start: changes were made in this phone's name that it never saw.
+    pub fn set_start_over(&self) -> Result<(), StoreError> {
+        self.set("start_over", &true)
+    }
+
+    /// How to tell the office that this phone has cleared itself; `None` once it was told.
+    pub fn wipe_report(&self) -> Result<Option<WipeReport>, StoreError> {
+        self.get("wipe_report")
+    }
+
+    /// Stores new tokens for the report.
+    pub fn set_wipe_report(&self, report: &WipeReport) -> Result<(), StoreError> {
+        self.set("wipe_report", report)
+    }
+
+    /// The office knows; nothing of the tokens stays.
+    pub fn drop_wipe_report(&self) -> Result<(), StoreError> {
+        self.run("DELETE FROM meta WHERE name = 'wipe_report'", [])
+    }
+
     /// Notes when the office wiped this phone.
     pub fn set_wiped(&self, at: DeviceTime) -> Result<(), StoreError> {
         self.set("wiped_at", &at.to_string())
@@ -418,7 +463,8 @@ impl Tx<'_> {
             Ok((record_id(row, 0)?, Known { generation: row.get(1)?, before_reset: row.get(2)?, leaving: row.get(3)? }))
         })?;
         let known = rows.collect::<Result<HashMap<_, _>, _>>()?;
-        Ok(Standing { cursor: self.cursor()?, outbox: outbox::all(self.tx)?, known })
+        let start_over = self.get("start_over")?.unwrap_or(false);
+        Ok(Standing { cursor: self.cursor()?, outbox: outbox::all(self.tx)?, known, start_over, device_time: None })
     }
 
     /// Records that something must become of when an answer is complete.
@@ -579,7 +625,12 @@ impl Tx<'_> {
                 self.touch(record)
             }
             Effect::SetEpoch(epoch) => self.set("epoch", epoch),
-            Effect::SetCursor(cursor) => self.set("cursor", cursor),
+            Effect::SetCursor(cursor) => {
+                if cursor.is_none() {
+                    self.set("start_over", &false)?;
+                }
+                self.set("cursor", cursor)
+            }
             Effect::BeginReset => {
                 self.set("cursor", &None::<String>)?;
                 // What the server never had has no history to lose.
@@ -589,8 +640,14 @@ impl Tx<'_> {
                 )
             }
             Effect::Wipe => {
+                // All that is left is the way to tell the office that nothing is.
+                let report = match (self.get::<Identity>("identity")?, self.get::<Credentials>("credentials")?) {
+                    (Some(identity), Some(credentials)) => Some(WipeReport { street: identity.street, credentials }),
+                    _ => None,
+                };
                 let tables = ["meta", "record", "tail", "outbox", "draft", "card_index", "listing", "notice"];
-                tables.iter().try_for_each(|table| self.run(&format!("DELETE FROM {table}"), []))
+                tables.iter().try_for_each(|table| self.run(&format!("DELETE FROM {table}"), []))?;
+                report.iter().try_for_each(|report| self.set("wipe_report", report))
             }
         }
     }

@@ -20,17 +20,18 @@ use lianka_sync_core::{
     record::Edit,
     time::DeviceTime,
     view::View,
-    wire::ResponseItem,
+    wire::{Hello, Report, RequestItem, ResponseItem},
 };
 use serde::Serialize;
 
 use crate::{
     card::{self, CardFilter, CardSummary, LikelyDuplicate},
     clock::{Clock, Entropy},
-    local_store::{Credentials, LastSync, LocalStore, StoreError, SyncLock, Tx},
+    lease::Lease,
+    local_store::{Credentials, LastSync, LocalStore, StoreError, SyncLock, Tx, WipeReport},
     notices::{self, KeptNotice},
     outbox::{self, KeptDraft},
-    replica::{self, Author, EditError, Edited, Identity, Moment, OutboxEntry, ProtocolError, Request, Synchronisation, Tally},
+    replica::{self, Author, EditError, Edited, Identity, Moment, OutboxEntry, ProtocolError, Request, Standing, Synchronisation, Tally},
     transport::{Answer, Session, Transport, TransportError},
 };
 
@@ -68,6 +69,9 @@ pub enum PhoneError {
     /// The file is another user's, or of another street.
     #[error("the file belongs to {0}")]
     OtherUser(String),
+    /// The phone was away from the office for longer than its lease: it shows nothing and takes no edits until it has synchronised.
+    #[error("locked until the next synchronisation")]
+    Locked,
     /// There is no such draft.
     #[error("no draft {0}")]
     NoSuchDraft(i64),
@@ -90,6 +94,7 @@ impl PhoneError {
             Self::SignedOut(_) => "signed_out",
             Self::NoStreet(_) => "no_street",
             Self::OtherUser(_) => "other_user",
+            Self::Locked => "locked",
             Self::NoSuchDraft(_) => "no_such_draft",
             Self::Cut => "cut",
         }
@@ -189,6 +194,8 @@ pub struct Status {
     pub last_sync: Option<LastSync>,
     /// Milliseconds since then, by the phone's clock.
     pub age_ms: Option<i64>,
+    /// Milliseconds until the phone locks its data, 0 where it has; `None`: it never does.
+    pub lease_left_ms: Option<i64>,
     /// Whether a download is or was complete.
     pub cursor: bool,
     /// Records held.
@@ -258,12 +265,28 @@ impl Phone {
         }
         let credentials = credentials_of(transport.server(), &session, options.clock.now());
         store.write(|tx| {
+            if !tx.records()?.is_empty() {
+                // From now on it is another device, which may have missed what was written in the name of the old one.
+                tx.set_start_over()?;
+            }
             tx.set_identity(&identity)?;
             tx.set_credentials(&credentials)
         })?;
         let inner = Inner { path: store_path.to_owned(), store: Mutex::new(store), transport: Mutex::new(Some(transport)) };
         let EnrolOptions { clock, entropy, lang, .. } = options;
         Ok(Self { inner: Arc::new(inner), clock, entropy, lang, backoff: Backoff::default() })
+    }
+
+    /// Tells the office that the phone at this path has cleared itself, where it could not be told at once, and then forgets how to. Nothing
+    /// where that was done, or the phone was not wiped.
+    pub async fn report_wipe(store_path: &Path, lang: Lang) -> Result<(), PhoneError> {
+        let _lock = SyncLock::take(store_path)?;
+        let mut store = LocalStore::open(store_path)?;
+        // Whatever kept it from being done at once.
+        store.scrub()?;
+        let Some(report) = store.read(|tx| tx.wipe_report())? else { return Ok(()) };
+        let transport = Transport::new(&report.credentials.server, lang)?;
+        wipe_reported(&mut store, &transport, report, Clock::default().now()).await
     }
 
     /// Opens an enrolled phone.
@@ -338,6 +361,7 @@ impl Phone {
 
     /// The cards that pass a filter, in walking order.
     pub fn find_cards(&self, filter: &CardFilter) -> Result<Vec<CardSummary>, PhoneError> {
+        self.unlocked()?;
         self.write(|tx| {
             tx.identity()?;
             Ok(tx.cards(filter)?)
@@ -373,6 +397,7 @@ impl Phone {
 
     /// What a record says, the phone's own edits included.
     pub fn view(&self, record: RecordId) -> Result<View, PhoneError> {
+        self.unlocked()?;
         self.read(|tx| {
             let mut opened = replica::open(&tx.record_state(record)?).map_err(EditError::from)?.ok_or(EditError::NoSuchRecord)?;
             Ok(opened.document.view().map_err(EditError::from)?)
@@ -381,11 +406,13 @@ impl Phone {
 
     /// The rows of a record; `None` where its document cannot be read.
     pub fn project(&self, record: RecordId) -> Result<Option<Projected>, PhoneError> {
+        self.unlocked()?;
         self.read(|tx| Ok(tx.project(record)?))
     }
 
     /// The rows of every record held, by id: what a digest is made of. Opens every document.
     pub fn project_all(&self) -> Result<Vec<Projected>, PhoneError> {
+        self.unlocked()?;
         self.read(|tx| {
             let mut rows = Vec::new();
             for record in tx.records()? {
@@ -397,6 +424,7 @@ impl Phone {
 
     /// Edits a record. When this returns, the edit is durable: on the phone, not yet at the office.
     pub fn edit(&self, record: RecordId, edits: &[Edit], now: DeviceTime) -> Result<EditReceipt, PhoneError> {
+        self.unlocked()?;
         let moment = self.moment(now);
         self.write(|tx| {
             let identity = tx.identity()?;
@@ -412,6 +440,7 @@ impl Phone {
 
     /// Creates a record in one of the user's grids.
     pub fn create(&self, kind: Kind, grid: &str, edits: &[Edit], now: DeviceTime) -> Result<EditReceipt, PhoneError> {
+        self.unlocked()?;
         let moment = self.moment(now);
         self.write(|tx| {
             let identity = tx.identity()?;
@@ -422,11 +451,13 @@ impl Phone {
 
     /// Edits that could not be kept, oldest first.
     pub fn drafts(&self) -> Result<Vec<KeptDraft>, PhoneError> {
+        self.unlocked()?;
         self.read(|tx| Ok(outbox::drafts(tx.tx)?))
     }
 
     /// What the office told this user, the newest first.
     pub fn notices(&self) -> Result<Vec<KeptNotice>, PhoneError> {
+        self.unlocked()?;
         self.write(|tx| {
             tx.index_missing()?;
             let mut kept = notices::all(tx.tx)?;
@@ -449,6 +480,7 @@ impl Phone {
 
     /// Applies a draft again, as an edit made now.
     pub fn retry_draft(&self, id: i64, now: DeviceTime) -> Result<EditReceipt, PhoneError> {
+        self.unlocked()?;
         let moment = self.moment(now);
         self.write(|tx| {
             let identity = tx.identity()?;
@@ -461,11 +493,13 @@ impl Phone {
 
     /// The phone's own changes that the server has not accepted, in order.
     pub fn outbox(&self) -> Result<Vec<OutboxEntry>, PhoneError> {
+        self.unlocked()?;
         self.read(|tx| Ok(outbox::all(tx.tx)?))
     }
 
     /// The entries of one record.
     pub fn outbox_of(&self, record: RecordId) -> Result<Vec<OutboxEntry>, PhoneError> {
+        self.unlocked()?;
         self.read(|tx| Ok(outbox::of_record(tx.tx, record)?))
     }
 
@@ -479,6 +513,7 @@ impl Phone {
                 identity: tx.identity()?,
                 server: tx.credentials()?.server,
                 age_ms: last_sync.map(|last| now.unix_ms() - last.at.unix_ms()),
+                lease_left_ms: tx.lease()?.map(|lease| lease.at(now).left_ms()),
                 last_sync,
                 cursor: tx.cursor()?.is_some(),
                 records: tx.records()?.len() as u64,
@@ -502,7 +537,8 @@ impl Phone {
         let mut run = Run { sync: Box::new(Synchronisation::new(CLIENT)), report: SyncReport::default(), advanced: false };
         let mut failures = 0;
         loop {
-            let standing = self.blocking(|phone| phone.read(|tx| Ok(tx.standing()?))).await?;
+            let device_time = Some(self.clock.now());
+            let standing = self.blocking(move |phone| phone.read(|tx| Ok(Standing { device_time, ..tx.standing()? }))).await?;
             let Some(request) = run.sync.next_request(standing) else { break };
             progress(Progress::Sent { changes: request.items.len() - 1 });
             run.advanced = false;
@@ -522,10 +558,15 @@ impl Phone {
             }
         }
         let mut report = SyncReport { tally: run.sync.tally(), wiped: run.sync.wiped(), duration: started.elapsed(), ..run.report };
-        if !report.wiped {
+        if report.wiped {
+            // A network that fails here is tried again at the next synchronisation: see `report_wipe`.
+            let _ = self.report_own_wipe().await;
+        } else {
+            // What was erased, redacted or sealed is not to stay beside the file either. Another reader only puts it off.
+            let _ = self.blocking(|phone| Ok(phone.store().truncate_log()?)).await;
             let [unsent, held, refused] = self.read(|tx| Ok(outbox::count(tx.tx)?))?;
             (report.unsent, report.held) = (unsent + refused, held);
-            report.drafts = self.drafts()?.len() as u64;
+            report.drafts = self.read(|tx| Ok(outbox::drafts(tx.tx)?))?.len() as u64;
             report.notices = self.read(|tx| Ok(notices::unread(tx.tx)?))?;
         }
         Ok(report)
@@ -626,6 +667,25 @@ impl Phone {
         .await
     }
 
+    async fn report_own_wipe(&self) -> Result<(), PhoneError> {
+        let Some(report) = self.read(|tx| Ok(tx.wipe_report()?))? else { return Ok(()) };
+        let transport = Transport::new(&report.credentials.server, self.lang)?;
+        // A connection of its own: the phone's must not be held while a network is waited for.
+        let mut store = LocalStore::open(&self.inner.path)?;
+        wipe_reported(&mut store, &transport, report, self.clock.now()).await
+    }
+
+    /// Refuses while the lease is over, and notes how far the clock went.
+    fn unlocked(&self) -> Result<(), PhoneError> {
+        let now = self.clock.now();
+        let Some(lease) = self.read(|tx| Ok(tx.lease()?))? else { return Ok(()) };
+        let then = lease.at(now);
+        if lease.is_worth_keeping(then) {
+            self.write(|tx| Ok(tx.set_lease(tx.lease()?.map(|lease| lease.at(now)))?))?;
+        }
+        if then.is_over() { Err(PhoneError::Locked) } else { Ok(()) }
+    }
+
     fn transport(&self) -> Result<Transport, PhoneError> {
         let mut transport = self.inner.transport.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(transport) = &*transport {
@@ -697,11 +757,39 @@ fn receive(tx: &Tx<'_>, sync: &mut Synchronisation, items: Vec<ResponseItem>, mo
         }
         tx.apply(&sync.finish())?;
         if let Some(server_time) = sync.server_time() {
-            tx.set_last_sync(&LastSync { at: moment().now, server_time })?;
+            let now = moment().now;
+            tx.set_last_sync(&LastSync { at: now, server_time })?;
+            tx.set_lease(sync.lease_seconds().map(|seconds| Lease::granted(seconds, now)))?;
         }
         advanced = true;
     }
     Ok(advanced)
+}
+
+/// One request that says nothing is left; then the tokens go as well. An office that does not take them any more knows already.
+async fn wipe_reported(store: &mut LocalStore, transport: &Transport, report: WipeReport, now: DeviceTime) -> Result<(), PhoneError> {
+    let WipeReport { street, credentials } = report;
+    let told = async {
+        let mut token = credentials.access_token.clone();
+        if credentials.access_expires_ms - EXPIRY_MARGIN_MS <= now.unix_ms() {
+            let session = transport.refresh(&credentials.refresh_token).await?;
+            let renewed = WipeReport { street: street.clone(), credentials: credentials_of(&credentials.server, &session, now) };
+            token.clone_from(&renewed.credentials.access_token);
+            store.write(|tx| tx.set_wipe_report(&renewed)).map_err(PhoneError::from)?;
+        }
+        let report = Report { unsent: Some(0), held: Some(0), device_time: Some(now), wiped: true };
+        let hello = RequestItem::Hello(Hello { cursor: None, client: CLIENT.into(), pull: false, report });
+        let mut answer = transport.sync(&street, &token, &Request { items: vec![hello], pull: false }).await?;
+        while answer.next().await?.is_some() {}
+        Ok(())
+    };
+    match told.await {
+        Err(PhoneError::Transport(error)) if !error.unauthenticated() => return Err(error.into()),
+        Err(error @ PhoneError::Store(_)) => return Err(error),
+        _ => {}
+    }
+    store.write(|tx| tx.drop_wipe_report())?;
+    Ok(store.scrub()?)
 }
 
 fn saved(tx: &Tx<'_>, edited: &Edited) -> Result<EditReceipt, PhoneError> {

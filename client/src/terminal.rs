@@ -15,6 +15,7 @@ use lianka_sync_core::{
 
 use crate::{
     card::CardFilter,
+    local_store::StoreError,
     phone::{EditReceipt, EnrolOptions, Phone, PhoneError, Progress, SyncReport},
 };
 
@@ -267,7 +268,14 @@ fn run(arguments: Arguments, lang: Lang) -> Result<(), Failure> {
     if let Command::Enrol(enrol) = arguments.command {
         return run_enrol(&path, enrol, lang);
     }
-    let phone = Phone::open(&path)?.with_lang(lang);
+    let phone = match Phone::open(&path) {
+        // The office may not know yet that nothing is left here.
+        Err(error @ PhoneError::Store(StoreError::Wiped(_))) if matches!(arguments.command, Command::Sync { .. }) => {
+            block_on(Phone::report_wipe(&path, lang))?;
+            return Err(error.into());
+        }
+        phone => phone?.with_lang(lang),
+    };
     match arguments.command {
         Command::Enrol(_) => Ok(()),
         Command::Sync { json } => run_sync(&phone, json, lang),

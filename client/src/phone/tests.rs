@@ -18,6 +18,7 @@ mod convergence;
 mod crashes;
 mod editing;
 mod http;
+mod lost;
 mod model;
 mod notices;
 mod refusals;
@@ -125,8 +126,10 @@ impl Rig {
     }
 
     pub fn take(&self, sync: &mut Synchronisation, items: &[ResponseItem]) {
+        // Most tests do not look at the time; those that do bring a clock.
+        let now = if matches!(self.phone.clock, Clock::Fixed(_)) { self.phone.now() } else { NOW };
         for batch in items.chunk_by(|item, _| !matches!(item, ResponseItem::Checkpoint { .. })) {
-            self.phone.write(|tx| receive(tx, sync, batch.to_vec(), || self.phone.moment(NOW))).unwrap();
+            self.phone.write(|tx| receive(tx, sync, batch.to_vec(), || self.phone.moment(now))).unwrap();
         }
     }
 }

@@ -17,7 +17,7 @@ use lianka_sync_core::{
     id::{ChangeHash, DeviceId, RecordId},
     limits,
     record::RecordError,
-    time::ServerTime,
+    time::{DeviceTime, ServerTime},
     wire::{Hello, PushedChange, Report, RequestItem, ResponseItem, Verdict, VerdictStatus},
 };
 
@@ -35,6 +35,8 @@ const RESETS_MAX: u32 = 2;
 pub(crate) const TRIES_MAX: u32 = 8;
 /// The office erased the record: no draft is kept.
 const ERASED: &str = "erased";
+/// The refusal that tells of a copy of this phone.
+const ACTOR_FORKED: &str = "actor_forked";
 /// Of a change that the server has, it did not say where.
 const SEQ_UNKNOWN: u64 = i64::MAX as u64;
 
@@ -58,6 +60,10 @@ pub struct Standing {
     pub outbox: Vec<OutboxEntry>,
     /// Every record held.
     pub known: HashMap<RecordId, Known>,
+    /// After this pull another from the start is needed, for what was written in this phone's name elsewhere.
+    pub start_over: bool,
+    /// The phone's clock, for the office to compare.
+    pub device_time: Option<DeviceTime>,
 }
 
 /// A request to send.
@@ -169,6 +175,7 @@ pub struct Synchronisation {
     started_over: bool,
     end: Option<End>,
     server_time: Option<ServerTime>,
+    lease_seconds: Option<u64>,
 }
 
 impl Synchronisation {
@@ -190,6 +197,7 @@ impl Synchronisation {
             started_over: false,
             end: None,
             server_time: None,
+            lease_seconds: None,
         }
     }
 
@@ -201,6 +209,11 @@ impl Synchronisation {
     /// The server's clock at the last complete answer.
     pub fn server_time(&self) -> Option<ServerTime> {
         self.server_time
+    }
+
+    /// The lease that came with it.
+    pub fn lease_seconds(&self) -> Option<u64> {
+        self.lease_seconds
     }
 
     /// Whether the office wiped this phone.
@@ -242,11 +255,13 @@ impl Synchronisation {
         // A pull that can only bring refusals again must not wait for what never fits.
         let pull = pull || chosen.iter().all(|entry| self.asked.contains(&entry.hash));
         self.pull = pull;
+        let count = |held| standing.outbox.iter().filter(|entry| (entry.state == OutboxState::Held) == held).count() as u64;
+        let report = Report { unsent: Some(count(false)), held: Some(count(true)), device_time: standing.device_time, wiped: false };
         self.sent = chosen
             .iter()
             .map(|entry| Sent { record: entry.record, generation: entry.generation, hash: entry.hash, bytes: entry.bytes.clone() })
             .collect();
-        let hello = Hello { cursor: standing.cursor, client: self.client.clone(), pull, report: Report::default() };
+        let hello = Hello { cursor: standing.cursor, client: self.client.clone(), pull, report };
         let change = |entry: &&OutboxEntry| {
             RequestItem::Change(PushedChange {
                 record: entry.record,
@@ -258,7 +273,7 @@ impl Synchronisation {
         let items = std::iter::once(RequestItem::Hello(hello)).chain(chosen.iter().map(change)).collect();
         self.known = standing.known;
         self.snapshots.clear();
-        (self.reset, self.suspect, self.end) = (false, false, None);
+        (self.reset, self.suspect, self.end) = (false, standing.start_over && !self.started_over, None);
         Some(Request { items, pull })
     }
 
@@ -328,8 +343,8 @@ impl Synchronisation {
             // A reset left no cursor; one of the same answer cannot bring it back.
             ResponseItem::Checkpoint { cursor } if !self.reset && !self.suspect => vec![Effect::SetCursor(Some(cursor))],
             ResponseItem::Checkpoint { .. } => Vec::new(),
-            ResponseItem::End { cursor, server_time, .. } => {
-                self.server_time = Some(server_time);
+            ResponseItem::End { cursor, server_time, lease_seconds, .. } => {
+                (self.server_time, self.lease_seconds) = (Some(server_time), lease_seconds);
                 self.end = Some(End { cursor, server_time });
                 Vec::new()
             }
@@ -376,6 +391,8 @@ impl Synchronisation {
             VerdictStatus::Rejected => {
                 self.tally.rejected += 1;
                 self.tally.dropped += u32::from(code == rebase::REDACTED);
+                // Somebody else writes in this phone's name: a copy of it. What that copy had accepted was never sent here, as it counts as ours.
+                self.suspect |= code == ACTOR_FORKED && !self.started_over;
                 mark(OutboxState::Refused, false)
             }
         })

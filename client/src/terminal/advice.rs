@@ -169,6 +169,10 @@ fn phone(error: &PhoneError, lang: Lang) -> String {
                 )
             )
         }
+        PhoneError::Locked => text(
+            "本机已超过离线期限，数据已锁定。请连接网络运行 sync，同步后即可继续；未发送的修改仍在手机上。",
+            "This phone was away from the office for too long and has locked its data. Run `sync` with a network; what is unsent is still here.",
+        ),
         PhoneError::NoSuchDraft(number) => {
             format!("{} {number}", text("没有这条草稿，用 drafts 查看：", "There is no such draft; `drafts` lists them:"))
         }

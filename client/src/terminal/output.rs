@@ -364,12 +364,19 @@ pub(super) fn status(phone: &Phone, json: bool, lang: Lang) -> Result<(), Failur
             status.drafts
         ),
     };
+    let lease = match (status.lease_left_ms, lang) {
+        (Some(0), Lang::Zh) => "已超过离线期限，数据已锁定，请运行 sync\n".to_owned(),
+        (Some(0), Lang::En) => "Away for too long: the data is locked; run `sync`\n".to_owned(),
+        (Some(left), Lang::Zh) => format!("离线期限还剩 {} 小时\n", left / 3_600_000),
+        (Some(left), Lang::En) => format!("May stay offline for another {} hours\n", left / 3_600_000),
+        (None, _) => String::new(),
+    };
     let notices = match (status.notices, lang) {
         (0, _) => String::new(),
         (count, Lang::Zh) => format!("新通知 {count} 条，用 notices 查看\n"),
         (count, Lang::En) => format!("{count} new notices; see `notices`\n"),
     };
-    print(&(text + &notices))
+    print(&(text + &lease + &notices))
 }
 
 fn place(outbox: &[OutboxEntry]) -> Place {

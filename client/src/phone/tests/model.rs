@@ -63,6 +63,8 @@ pub struct Model {
     pub checkpoint_items: usize,
     /// Snapshots lag behind the log by so many entries, which follow as changes.
     pub lag: usize,
+    /// What `end` grants.
+    pub lease_seconds: Option<u64>,
 }
 
 /// The state after the office's own creating change.
@@ -91,6 +93,7 @@ impl Model {
             wiped: BTreeSet::new(),
             checkpoint_items: usize::MAX,
             lag: 0,
+            lease_seconds: None,
         }
     }
 
@@ -112,6 +115,10 @@ impl Model {
         let mut document = Record::load(&[]).unwrap();
         document.apply(self.records[&record].log.iter().map(|entry| entry.change.bytes.as_slice())).unwrap();
         document
+    }
+
+    pub fn text(&self, record: RecordId, key: &str) -> Option<String> {
+        self.document(record).view().unwrap().text(key).map(str::to_owned)
     }
 
     pub fn holds(&self, record: RecordId) -> bool {
@@ -163,7 +170,8 @@ impl Model {
             let logged = self.records.get_mut(&record).unwrap();
             let mut target = Target { state: Some(logged.state.clone()), document: None };
             let (device, received_at) = (change.actor.device(), ServerTime::from_unix_ms(1));
-            let context = Context { street: &self.street, kind: Kind::ShopCard, generation: 1, device, writer: Role::Secretary.into(), received_at };
+            let context =
+                Context { street: &self.street, kind: Kind::ShopCard, generation: 1, device, writer: Role::Secretary.into(), received_at };
             merge::merge(&mut target, &change, &context).unwrap();
             logged.state = target.state.unwrap();
             logged.log.push(Entry { seq: self.head, generation, change });
@@ -322,7 +330,8 @@ impl Model {
         for record in &owed {
             self.send_snapshot(device, *record, &mut out);
         }
-        let end = |cursor, head| ResponseItem::End { cursor, head, server_time: ServerTime::from_unix_ms(9_000_000), lease_seconds: None };
+        let lease_seconds = self.lease_seconds;
+        let end = |cursor, head| ResponseItem::End { cursor, head, server_time: ServerTime::from_unix_ms(9_000_000), lease_seconds };
         if !hello.pull {
             out.push(end(None, self.head));
             return out;

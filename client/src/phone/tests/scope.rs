@@ -16,6 +16,9 @@ fn a_wiped_phone_keeps_a_note_and_nothing_else() {
     assert_eq!(rig.phone.edit(record, &[], NOW).unwrap_err().code(), "wiped");
     let path = rig.folder.path().join("phone.db");
     assert_eq!(Phone::open(&path).unwrap_err().code(), "wiped");
+    assert!(std::fs::read(&path).unwrap().windows(4).any(|window| window == b"rt-0"), "the way to tell the office so is left");
+    LocalStore::open(&path).unwrap().write(|tx| tx.drop_wipe_report()).unwrap();
+    LocalStore::open(&path).unwrap().scrub().unwrap();
     rig.phone = Rig::at("http://localhost:1", 2).phone;
     for entry in std::fs::read_dir(rig.folder.path()).unwrap() {
         let bytes = std::fs::read(entry.unwrap().path()).unwrap();
