@@ -135,6 +135,8 @@ pub struct StreetWrite {
     /// The conflicts that the accepted changes settled, and whether that is one act over many of them.
     settled: Vec<Settled>,
     bulk: Option<Uuid>,
+    /// Fields that leave their record for the office's own table, which needs the record's row.
+    seals: Vec<transfers::Seal>,
     events: Vec<Event>,
     /// Whether a sequence was taken that no log entry has.
     reserved: bool,
@@ -166,6 +168,7 @@ impl StreetWrite {
             log: Vec::new(),
             settled: Vec::new(),
             bulk: None,
+            seals: Vec::new(),
             events: Vec::new(),
             reserved: false,
             told: 0,
@@ -425,9 +428,20 @@ impl StreetWrite {
         changed
     }
 
-    /// Remembers nothing of conflicts in these fields that this write settled: their values leave the record.
-    pub fn forget_settled(&mut self, record: RecordId, fields: &[String]) {
-        self.settled.retain(|settled| settled.record != record || !fields.contains(&settled.settlement.key));
+    /// Keeps sensitive fields for the office alone when this write commits, and remembers nothing of conflicts in them that it settled.
+    pub fn seal(&mut self, seal: transfers::Seal) {
+        self.settled.retain(|settled| settled.record != seal.record || !seal.fields.contains_key(&settled.settlement.key));
+        self.seals.push(seal);
+    }
+
+    /// What was settled, but for what the same write forgot: no row may bring a forgotten value back.
+    fn still_settled(&mut self) -> Vec<Settled> {
+        let mut settled = std::mem::take(&mut self.settled);
+        settled.retain(|settled| {
+            let there = |state: &RegisterState| !state.visible(&settled.settlement.key).is_empty();
+            self.state(settled.record).is_some_and(|state| state.generation() == settled.generation || there(state))
+        });
+        settled
     }
 
     /// Whatever conflicts this write settles are settled together, under this id.
@@ -475,6 +489,9 @@ impl StreetWrite {
             self.audit(Event::by_server(Act::Content));
         }
         self.write().await?;
+        for seal in std::mem::take(&mut self.seals) {
+            transfers::keep(&mut self.tx, &self.street, self.now, &seal).await?;
+        }
         audit::append(&mut self.tx, (&self.street).into(), self.now, &self.events).await?;
         self.tx.commit().await
     }
@@ -514,7 +531,8 @@ impl StreetWrite {
             })
             .collect();
         project::write(&mut self.tx, &self.street, &projections).await?;
-        resolutions::record(&mut self.tx, &self.street, self.now, self.bulk, std::mem::take(&mut self.settled)).await?;
+        let settled = self.still_settled();
+        resolutions::record(&mut self.tx, &self.street, self.now, self.bulk, settled).await?;
         records::raise_head(&mut self.tx, &self.street, self.head).await
     }
 }

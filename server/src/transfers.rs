@@ -16,12 +16,14 @@ use std::collections::HashMap;
 use lianka_sync_core::{
     catalogue::Kind,
     change::{OpId, Scalar},
-    id::{ChangeHash, DeviceId, EntryId, RecordId},
+    id::{ChangeHash, DeviceId, EntryId, RecordId, StreetCode},
     merge::{RegisterState, Write},
     rebuild::Forget,
+    time::ServerTime,
     transfer::{self, Case, Facts, Ruled, State, Step, letter_number, member::Member, table::SEALED},
     view::View,
 };
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
@@ -32,6 +34,14 @@ use crate::{
     },
     street_write::{ForgetError, Signer, StreetWrite},
 };
+
+/// Fields that leave their record for the office's own table.
+#[derive(Debug)]
+pub struct Seal {
+    pub record: RecordId,
+    pub revision: u32,
+    pub fields: PersonalFields,
+}
 
 /// An event that waits for its ruling.
 struct Pending {
@@ -234,9 +244,6 @@ async fn seal(write: &mut StreetWrite, record: RecordId, ruled: bool) -> sqlx::R
         return Ok(());
     }
     let street = write.street().clone();
-    store::seal(write.tx(), &street, record, revision, &fields, now).await?;
-    write.forget_settled(record, &names);
-    store::forget_beside(write.tx(), &street, record, &names).await?;
     match write.rebuild(record, &Forget::keys(&|key| SEALED.contains(&key))).await {
         Ok(_) => {}
         Err(ForgetError::Store(error)) => return Err(error),
@@ -246,5 +253,12 @@ async fn seal(write: &mut StreetWrite, record: RecordId, ruled: bool) -> sqlx::R
         }
     }
     write.audit(Event::by_server(Action::PersonalMoved).on(record).with("revision", revision).with("fields", names));
+    write.seal(Seal { record, revision, fields });
     Ok(())
+}
+
+/// Writes what was sealed; the record's row is there by now.
+pub async fn keep(tx: &mut PgConnection, street: &StreetCode, now: ServerTime, seal: &Seal) -> sqlx::Result<()> {
+    store::seal(tx, street, seal.record, seal.revision, &seal.fields, now).await?;
+    store::forget_beside(tx, street, seal.record, &seal.fields.keys().cloned().collect::<Vec<_>>()).await
 }
