@@ -103,11 +103,13 @@ pub async fn commit(
         seqs: HashMap::new(),
         held_before: HashMap::new(),
         held: Vec::new(),
+        left_grids: HashMap::new(),
         known_held: HashMap::new(),
         held_by: HashMap::new(),
         came_after_all: Vec::new(),
     };
     batch.load_known(pushes).await?;
+    batch.load_left_grids(pushes, &grids).await?;
     let outcomes = pushes
         .iter()
         .map(|push| {
@@ -128,9 +130,8 @@ fn changes(pushes: &[Push]) -> impl Iterator<Item = (RecordId, &Change)> {
     pushes.iter().flat_map(|push| &push.changes).filter_map(|pushed| Some((pushed.pushed.record, pushed.change.as_ref().ok()?)))
 }
 
-/// Which grids there are, and whose.
+/// Whose grids they are.
 struct Grids {
-    all: HashSet<String>,
     /// For each user: the grids worked now, and those ever worked.
     of: HashMap<String, (HashSet<String>, HashSet<String>)>,
 }
@@ -138,7 +139,6 @@ struct Grids {
 impl Grids {
     async fn load(tx: &mut sqlx::PgConnection, street: &StreetCode, pushes: &[Push]) -> sqlx::Result<Self> {
         let users: Vec<String> = pushes.iter().map(|push| push.author.username.clone()).collect::<BTreeSet<_>>().into_iter().collect();
-        let all = streets::all_grids(tx, street).await?;
         let mut of: HashMap<String, (HashSet<String>, HashSet<String>)> = HashMap::new();
         for assignment in streets::assignments_of(tx, street, &users).await? {
             let (now, ever) = of.entry(assignment.username).or_default();
@@ -147,7 +147,7 @@ impl Grids {
             }
             ever.insert(assignment.grid);
         }
-        Ok(Self { all: all.into_iter().collect(), of })
+        Ok(Self { of })
     }
 
     /// Whether the author may touch a record of `grid`: yes, only through a reviewer, or no.
@@ -163,6 +163,7 @@ impl Grids {
     }
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Standing {
     Works,
     Worked,
@@ -176,6 +177,8 @@ struct Batch {
     /// Why changes were held that the batch builds on.
     held_before: HashMap<(RecordId, ChangeHash), &'static str>,
     held: Vec<HeldWrite>,
+    /// The grids that records were moved out of, of the records that authors send from elsewhere.
+    left_grids: HashMap<RecordId, Vec<String>>,
     /// What the store knows of changes of the batch that were held before.
     known_held: HashMap<(RecordId, ChangeHash), KnownHeld>,
     /// How many changes of a device wait for a reviewer.
@@ -225,6 +228,34 @@ impl Batch {
         Ok(())
     }
 
+    /// Looks up where records stood before, if their author never worked the grid they stand in now: the office may have moved them.
+    async fn load_left_grids(&mut self, pushes: &[Push], grids: &Grids) -> sqlx::Result<()> {
+        let elsewhere =
+            |push: &Push, record| self.write.grid(record).is_some_and(|grid| grids.check(&push.author, grid) == Standing::Never);
+        let records: BTreeSet<Uuid> = pushes
+            .iter()
+            .flat_map(|push| push.changes.iter().map(move |change| (push, change.pushed.record)))
+            .filter(|(push, record)| elsewhere(push, *record))
+            .map(|(_, record)| record.0)
+            .collect();
+        if !records.is_empty() {
+            let street = self.write.street().clone();
+            self.left_grids = records::left_grids(self.write.tx(), &street, &records.into_iter().collect::<Vec<_>>()).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the author may touch the record: by its grid now, or by one that it left.
+    fn standing(&self, author: &Author, record: RecordId, grid: &str, grids: &Grids) -> Standing {
+        match grids.check(author, grid) {
+            Standing::Never => {
+                let before = self.left_grids.get(&record).into_iter().flatten();
+                if before.into_iter().any(|grid| grids.check(author, grid) != Standing::Never) { Standing::Worked } else { Standing::Never }
+            }
+            standing => standing,
+        }
+    }
+
     /// One event a push, if anything came of it.
     fn audit(&mut self, author: &Author, outcomes: &[Outcome]) {
         let held = outcomes.iter().filter(|outcome| outcome.held.is_some()).count();
@@ -247,7 +278,10 @@ impl Batch {
                     Err(error) => return Outcome::refused(record, None, Refusal::Gate(error.clone())),
                 };
                 let hash = change.hash;
-                let ruling = if change.deps.iter().any(|dep| refused.contains(&(record, *dep))) {
+                // What was decided already keeps its answer, whatever became of what it built on.
+                let decided =
+                    self.known_held.contains_key(&(record, hash)) || self.write.state(record).is_some_and(|state| state.contains(hash));
+                let ruling = if !decided && change.deps.iter().any(|dep| refused.contains(&(record, *dep))) {
                     Ruling::Refused(Refusal::DependsOnRejected)
                 } else {
                     self.rule(&push.author, pushed, change, grids, entropy)
@@ -303,7 +337,7 @@ impl Batch {
         let grid = self.write.grid(record).or(written_grid);
         // What follows a held change can only be held with it.
         let follows = change.deps.iter().filter(|dep| !contains(**dep)).find_map(|dep| self.held_before.get(&(record, *dep)).copied());
-        let hold = match grid.map(|grid| grids.check(author, grid)) {
+        let hold = match grid.map(|grid| self.standing(author, record, grid, grids)) {
             _ if follows.is_some() => follows,
             Some(Standing::Works) if author.wiped => Some(DEVICE_WIPED),
             Some(Standing::Worked) => Some(GRID_LOST),

@@ -625,3 +625,17 @@ pub async fn composed_changes(
     .await?;
     Ok(hashes.iter().filter_map(|hash| ChangeHash::from_slice(hash)).collect())
 }
+
+/// The grids that each of the records was moved out of; records that never moved are left out.
+pub async fn left_grids(conn: &mut PgConnection, street: &StreetCode, records: &[Uuid]) -> sqlx::Result<HashMap<RecordId, Vec<String>>> {
+    let rows = sqlx::query!(
+        "select distinct record, grid from change_log where street = $1 and record = any($2) and type = 'leave'",
+        street.as_str(),
+        records
+    );
+    let mut left: HashMap<RecordId, Vec<String>> = HashMap::new();
+    for row in rows.fetch_all(conn).await? {
+        left.entry(RecordId(row.record)).or_default().push(row.grid);
+    }
+    Ok(left)
+}

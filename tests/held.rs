@@ -1,0 +1,275 @@
+//! Held changes: edits made before their author could know. A reviewer decides, the author is told, nothing is lost.
+
+use axum::http::StatusCode;
+use lianka_client::phone::{EnrolOptions, Phone};
+use lianka_server::{auth, project};
+use lianka_sync_core::{id::RecordId, record::Edit, time::DeviceTime};
+use lianka_tests::{Answer, START_UNIX_MS, Served};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::sync::phone::{HOME, OTHER, Office, READ_MODELS, put, text};
+
+const NOW: DeviceTime = DeviceTime::from_unix_ms(START_UNIX_MS);
+
+struct Scene {
+    office: Office,
+    served: Served,
+    files: TempDir,
+    reviewer: String,
+}
+
+impl Scene {
+    async fn open() -> Self {
+        let office = Office::open().await;
+        let served = office.test.serve().await;
+        let reviewer = office.desk("zhao.min", "reviewer").await.token;
+        Self { office, served, files: TempDir::new().expect("a folder"), reviewer }
+    }
+
+    async fn phone(&self, username: &str, grids: &[&str]) -> Phone {
+        self.office.user(username, "secretary", Some(HOME)).await;
+        self.office.assign(HOME, username, grids).await;
+        let code = auth::create_enrolment(&self.office.test.app, username).await.expect("a code").code;
+        Phone::enrol(&self.files.path().join(username), &self.served.url(), &code, EnrolOptions::default()).await.expect("enrolled")
+    }
+
+    async fn post(&self, path: &str, json: Value) -> Answer {
+        self.office.call("POST", &format!("/v1/streets/{HOME}{path}"), Some(&self.reviewer), json).await
+    }
+
+    async fn held(&self, query: &str) -> Vec<Value> {
+        let answer = self.office.call("GET", &format!("/v1/streets/{HOME}/held{query}"), Some(&self.reviewer), Value::Null).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
+        answer.json["items"].as_array().expect("items").clone()
+    }
+
+    async fn accept(&self, held: &Value, json: Value) -> Answer {
+        self.post(&format!("/held/{}/accept", text(&held["held"])), json).await
+    }
+
+    async fn refuse(&self, held: &Value, reason: &str) -> Answer {
+        self.post(&format!("/held/{}/refuse", text(&held["held"])), json!({ "reason": reason })).await
+    }
+
+    async fn value(&self, record: RecordId, key: &str) -> Option<String> {
+        let path = format!("/v1/streets/{HOME}/records/{record}");
+        let record = self.office.call("GET", &path, Some(&self.reviewer), Value::Null).await.json;
+        let field = record["fields"].as_array()?.iter().find(|field| field["key"] == key).cloned()?;
+        field["values"].as_array()?.last()?["value"].as_str().map(str::to_owned)
+    }
+
+    /// A card of grid A1 that `phone` has edited offline twice, on top of each other, before it lost the grid.
+    async fn lost(&self, phone: &Phone, username: &str) -> RecordId {
+        let card = phone.create_card("A1", &[put("sign_name", "王记包子")], NOW).expect("created").record;
+        phone.sync().await.expect("synced");
+        phone.edit(card, &[put("sign_name", "王记包子铺"), put("unit", "101室")], NOW).expect("saved");
+        phone.edit(card, &[put("sign_name", "王记大包子铺")], NOW).expect("saved");
+        self.office.assign(HOME, username, &["A2"]).await;
+        let report = phone.sync().await.expect("synced");
+        assert_eq!((report.tally.held, report.held, report.unsent), (2, 2, 0));
+        card
+    }
+
+    async fn all_is_sound(&self) {
+        let before = self.office.rows(READ_MODELS).await;
+        project::rebuild(&self.office.test.app.pool, &HOME.parse().expect("a street"), |_| {}).await.expect("rebuilt");
+        assert_eq!(self.office.rows(READ_MODELS).await, before);
+        let proof = self.office.call("GET", &format!("/v1/streets/{HOME}/audit/verify"), Some(&self.office.admin), Value::Null).await.json;
+        assert_eq!(proof["ok"], true, "{proof}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_decided_is_refused_and_stays_held() {
+    let scene = Scene::open().await;
+    let phone = scene.phone("wang.fang", &["A1"]).await;
+    scene.lost(&phone, "wang.fang").await;
+    let held = scene.held("").await;
+    let before = scene.office.rows(&["held_change", "record"]).await;
+    let second = text(&held[1]["held"]);
+    let nobody = "0198c0de-0000-7000-8000-000000000000";
+    for (path, body, code) in [
+        (format!("/held/{nobody}/accept"), json!({}), "not_found"),
+        (format!("/held/{nobody}/refuse"), json!({ "reason": "不属实" }), "not_found"),
+        (format!("/held/{second}/refuse"), json!({}), "invalid_field"),
+        (format!("/held/{second}/refuse"), json!({ "reason": "" }), "invalid_field"),
+        (format!("/held/{second}/accept"), json!({ "force": true }), "invalid_field"),
+        // It builds on the first.
+        (format!("/held/{second}/accept"), json!({}), "held_needs_others"),
+    ] {
+        assert_eq!(scene.post(&path, body).await.code(), code, "{path}");
+    }
+    // The same id under another street.
+    let path = format!("/v1/streets/{OTHER}/held/{second}/accept");
+    assert_eq!(scene.office.call("POST", &path, Some(&scene.office.admin), json!({})).await.code(), "not_found");
+    assert_eq!(scene.office.rows(&["held_change", "record"]).await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_accepted_change_merges_as_if_it_had_come_in_time() {
+    let scene = Scene::open().await;
+    let phone = scene.phone("wang.fang", &["A1"]).await;
+    let colleague = scene.phone("li.na", &["A1"]).await;
+    let card = scene.lost(&phone, "wang.fang").await;
+    colleague.sync().await.expect("synced");
+
+    let held = scene.held(&format!("?record={card}&username=wang.fang&reason=grid_lost")).await;
+    assert_eq!(held.len(), 2);
+    assert_eq!((&held[0]["title"], &held[0]["grid"], &held[0]["creates"]), (&json!("王记包子"), &json!("A1"), &json!(false)));
+    let sign = held[1]["fields"].as_array().expect("fields").iter().find(|field| field["key"] == "sign_name").expect("a sign");
+    assert_eq!((&sign["old"], &sign["new"]), (&json!(["王记包子"]), &json!("王记大包子铺")));
+    assert_eq!(held[1]["needs"], json!([held[0]["held"]]));
+
+    // Somebody else corrects the sign meanwhile: a conflict, as it would have been.
+    colleague.edit(card, &[put("sign_name", "天平包子")], NOW).expect("saved");
+    colleague.sync().await.expect("synced");
+    let answer = scene.accept(&held[1], json!({ "with_needed": true, "note": "属实" })).await;
+    assert_eq!(answer.json["accepted"], json!([held[0]["held"], held[1]["held"]]), "{}", answer.json);
+    assert!(scene.held("").await.is_empty());
+    assert_eq!(scene.accept(&held[1], json!({})).await.code(), "held_decided");
+    assert_eq!(scene.refuse(&held[1], "不属实").await.code(), "held_decided");
+
+    let shown = scene.office.call("GET", &format!("/v1/streets/{HOME}/cards?conflict=true"), Some(&scene.reviewer), Value::Null).await.json;
+    assert_eq!(shown["total"], 1);
+    assert_eq!(scene.value(card, "unit").await.as_deref(), Some("101室"));
+    let report = phone.sync().await.expect("synced");
+    assert_eq!((report.tally.duplicate, report.held, report.unsent, report.drafts), (2, 0, 0, 0));
+    assert!(phone.notices().expect("readable").iter().any(|kept| kept.notice.kind == "held_accepted"));
+    colleague.sync().await.expect("synced");
+    assert_eq!(colleague.view(card).expect("a view").values["sign_name"].len(), 2);
+    scene.all_is_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_change_is_final_and_becomes_a_draft_with_the_reason() {
+    let scene = Scene::open().await;
+    let phone = scene.phone("wang.fang", &["A1"]).await;
+    let card = scene.lost(&phone, "wang.fang").await;
+    let held = scene.held("").await;
+    for held in &held {
+        assert_eq!(scene.refuse(held, "店招未变").await.status, StatusCode::OK);
+    }
+    let report = phone.sync().await.expect("synced");
+    assert_eq!((report.held, report.unsent), (0, 0));
+    let drafts = phone.drafts().expect("readable");
+    assert!(!drafts.is_empty());
+    for kept in &drafts {
+        assert_eq!((kept.draft.record, kept.draft.reason.code.as_str()), (card, "held_refused"));
+        assert_eq!(kept.draft.reason.message.as_deref(), Some("店招未变"));
+    }
+    let edits: Vec<&Edit> = drafts.iter().flat_map(|kept| &kept.draft.edits).collect();
+    assert_eq!(edits.len(), 3, "every edit is in a draft");
+    assert!(phone.notices().expect("readable").iter().any(|kept| kept.notice.note.as_deref() == Some("店招未变")));
+    assert_eq!(scene.value(card, "sign_name").await.as_deref(), Some("王记包子"));
+
+    // Not theirs to see any more; with the grid back, the draft can be sent again, as a new edit.
+    assert!(phone.retry_draft(drafts[0].id, NOW).is_err());
+    scene.office.assign(HOME, "wang.fang", &["A1"]).await;
+    phone.sync().await.expect("synced");
+    for kept in phone.drafts().expect("readable") {
+        phone.retry_draft(kept.id, NOW).expect("saved");
+    }
+    assert_eq!(phone.sync().await.expect("synced").unsent, 0);
+    assert_eq!(scene.value(card, "sign_name").await.as_deref(), Some("王记大包子铺"));
+    scene.all_is_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_comes_in_time_after_all_waits_no_longer() {
+    let scene = Scene::open().await;
+    let phone = scene.phone("wang.fang", &["A1"]).await;
+    let card = scene.lost(&phone, "wang.fang").await;
+    scene.office.assign(HOME, "wang.fang", &["A1"]).await;
+    let report = phone.sync().await.expect("synced");
+    assert_eq!((report.tally.accepted, report.held, report.unsent), (2, 0, 0));
+    assert!(scene.held("").await.is_empty());
+    assert_eq!(scene.held("?status=accepted").await.len(), 2);
+    assert_eq!(scene.value(card, "sign_name").await.as_deref(), Some("王记大包子铺"));
+    scene.all_is_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_creation_becomes_a_card() {
+    let scene = Scene::open().await;
+    let phone = scene.phone("wang.fang", &["A1"]).await;
+    phone.sync().await.expect("synced");
+    let card = phone.create_card("A1", &[put("sign_name", "新店")], NOW).expect("created").record;
+    phone.edit(card, &[put("unit", "8室"), Edit::Note { text: "刚开张".into() }], NOW).expect("saved");
+    scene.office.assign(HOME, "wang.fang", &["A2"]).await;
+    assert_eq!(phone.sync().await.expect("synced").held, 2);
+    let held = scene.held("").await;
+    assert_eq!((&held[0]["creates"], &held[0]["title"], &held[0]["grid"]), (&json!(true), &json!("新店"), &Value::Null));
+    // The first alone, then what builds on it.
+    assert_eq!(scene.accept(&held[0], json!({})).await.status, StatusCode::OK);
+    let second = scene.held("").await;
+    assert_eq!(second[0]["needs"], json!([]));
+    let answer = scene.accept(&second[0], json!({})).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
+    assert_eq!(scene.value(card, "unit").await.as_deref(), Some("8室"));
+    assert_eq!(phone.sync().await.expect("synced").held, 0);
+    scene.all_is_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fits_no_more_is_applied_as_the_desks_own_edit() {
+    let scene = Scene::open().await;
+    let phone = scene.phone("wang.fang", &["A1"]).await;
+    let colleague = scene.phone("li.na", &["A1"]).await;
+    let card = scene.lost(&phone, "wang.fang").await;
+    colleague.sync().await.expect("synced");
+    let person = "contacts/0198c0de-0000-7000-8000-00000000000a/name";
+    colleague.edit(card, &[put(person, "欧阳小明"), put("unit", "102室")], NOW).expect("saved");
+    colleague.sync().await.expect("synced");
+    // The record is rebuilt: what was held belongs to the generation before.
+    let path = format!("/v1/streets/{HOME}/records/{card}/redact");
+    let body = json!({ "entry": "0198c0de-0000-7000-8000-00000000000a", "reason": "subject_request" });
+    assert_eq!(scene.office.call("POST", &path, Some(&scene.office.admin), body).await.status, StatusCode::OK);
+    let held = scene.held("").await;
+    assert_eq!((held.len(), &held[0]["stale"]), (2, &json!(true)));
+    let refused = scene.accept(&held[0], json!({})).await;
+    assert_eq!((refused.code(), &refused.json["rule"]), ("edit_refused", &json!("stale_generation")));
+    for held in &held {
+        let answer = scene.accept(held, json!({ "as_edit": true })).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
+    }
+    // What the author had not seen is not overwritten: both units stand side by side.
+    let shown = scene.office.call("GET", &format!("/v1/streets/{HOME}/records/{card}"), Some(&scene.reviewer), Value::Null).await.json;
+    let field = |key: &str| shown["fields"].as_array().expect("fields").iter().find(|field| field["key"] == key).expect("it").clone();
+    assert_eq!(field("unit")["values"].as_array().expect("values").len(), 2);
+    assert_eq!(scene.value(card, "sign_name").await.as_deref(), Some("王记大包子铺"));
+    let report = phone.sync().await.expect("synced");
+    assert_eq!((report.held, report.drafts, report.unsent), (0, 0, 0));
+    scene.all_is_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_device_cannot_fill_the_reviewers_desk() {
+    let scene = Scene::open().await;
+    let mut phone = scene.office.secretary("wang.fang", &["A1"]).await;
+    let card = phone.create("A1", &[put("sign_name", "王记包子")]);
+    phone.sync().await;
+    scene.office.assign(HOME, "wang.fang", &["A2"]).await;
+    phone.edit(card, &[put("unit", "1室")]);
+    let first = phone.outbox.clone();
+    let reply = phone.push(true, &first).await;
+    assert_eq!(reply.verdicts()[0].code.as_deref(), Some("grid_lost"));
+    let pool = &scene.office.test.app.pool;
+    sqlx::query(
+        "insert into held_change (street, held, record, kind, generation, hash, bytes, device, username, reason, received_at)
+         select street, gen_random_uuid(), gen_random_uuid(), kind, generation, decode(md5(n::text), 'hex'), bytes, device, username, reason, received_at
+         from held_change cross join generate_series(2, $1) n",
+    )
+    .bind(lianka_server::merge::HELD_PER_DEVICE_MAX as i32)
+    .execute(pool)
+    .await
+    .expect("inserted");
+    phone.edit(card, &[put("unit", "2室")]);
+    let second = phone.outbox.last().cloned().expect("an edit");
+    let reply = phone.push(true, &[second]).await;
+    let verdict = &reply.verdicts()[0];
+    assert_eq!((verdict.code.as_deref(), verdict.retryable), (Some("too_many_held"), true));
+    // What is held already stays so.
+    let reply = phone.push(true, &first).await;
+    assert_eq!(reply.verdicts()[0].code.as_deref(), Some("grid_lost"));
+}
