@@ -3,11 +3,14 @@
 use std::collections::BTreeSet;
 
 use axum::http::StatusCode;
+use lianka_client::phone::{self, EnrolOptions};
+use lianka_server::auth;
 use lianka_sync_core::{
     id::RecordId,
+    time::DeviceTime,
     wire::{Notice, ResponseItem},
 };
-use lianka_tests::Answer;
+use lianka_tests::{Answer, START_UNIX_MS};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -18,7 +21,6 @@ use crate::{
 
 const CONSENT: &str = "0198c0de-0000-7000-8000-00000000000c";
 const RESOLUTIONS: &[&str] = &["resolution", "notice"];
-const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Two secretaries of one grid, a card that both hold, and a reviewer.
 struct Scene {
@@ -562,6 +564,30 @@ async fn the_audit_trail_tells_who_settled_without_saying_what() {
     for word in ["王记", "李记", "二楼", "电话核实"] {
         assert!(!trail.contains(word), "{word}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_phone_shows_what_its_user_was_told() {
+    let mut scene = Scene::open().await;
+    let served = scene.office.test.serve().await;
+    let folder = tempfile::TempDir::new().unwrap();
+    let code = auth::create_enrolment(&scene.office.test.app, "li.na").await.unwrap().code;
+    let phone = phone::Phone::enrol(&folder.path().join("phone.db"), &served.url(), &code, EnrolOptions::default()).await.unwrap();
+    phone.sync().await.unwrap();
+    // What a user writes offline at the terminal, and what another one wrote meanwhile.
+    phone.edit(scene.card, &[put("sign_name", "李记")], DeviceTime::from_unix_seconds(START_UNIX_MS / 1000)).unwrap();
+    scene.wang.edit(scene.card, &[put("sign_name", "王记")]);
+    scene.wang.sync().await;
+    assert_eq!(phone.sync().await.unwrap().notices, 0);
+    assert_eq!(phone.view(scene.card).unwrap().conflicts().count(), 1);
+    scene.choose("sign_name", json!("王记")).await;
+    assert_eq!(phone.sync().await.unwrap().notices, 1);
+    assert_eq!(phone.status().unwrap().notices, 1);
+    let notices = phone.notices().unwrap();
+    let [kept] = &notices[..] else { panic!("{notices:?}") };
+    assert_eq!((kept.notice.kind.as_str(), kept.title.as_deref(), kept.unread), ("value_not_chosen", Some("天平路 378号 王记"), true));
+    phone.mark_notices_read().unwrap();
+    assert_eq!(phone.sync().await.unwrap().notices, 0);
 }
 
 /// One step of somebody, in a world of two phones and a desk.

@@ -69,7 +69,7 @@ pub async fn record(
         notices.extend(untold(&settled, &replaced, writers.get(&settled.device.0), now));
         rows.push(row(settled, replaced, &writers, bulk, now));
     }
-    conflicts::insert_resolutions(tx, street, now, rows).await?;
+    conflicts::insert_resolutions(tx, street, now, &rows).await?;
     conflicts::insert_notices(tx, street, now, &notices).await
 }
 

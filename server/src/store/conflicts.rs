@@ -183,7 +183,7 @@ pub struct ReplacedValue {
 }
 
 /// A settled conflict to be remembered.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct ResolutionWrite {
     pub resolution: Uuid,
     pub record: RecordId,
@@ -192,6 +192,7 @@ pub struct ResolutionWrite {
     pub generation: i32,
     pub hash: ChangeHash,
     pub op: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub chosen: Option<Scalar>,
     pub replaced: Vec<ReplacedValue>,
     pub note: String,
@@ -203,38 +204,20 @@ pub struct ResolutionWrite {
 }
 
 /// Remembers settled conflicts.
-pub async fn insert_resolutions(
-    tx: &mut PgConnection,
-    street: &StreetCode,
-    now: ServerTime,
-    rows: Vec<ResolutionWrite>,
-) -> sqlx::Result<()> {
-    for row in rows {
-        sqlx::query!(
-            "insert into resolution (street, resolution, record, field, seq, generation, hash, op, chosen, replaced, note, source, username,
-                 device, at, bulk, class)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
-            street.as_str(),
-            row.resolution,
-            row.record.0,
-            row.field,
-            row.seq,
-            row.generation,
-            &row.hash.0[..],
-            row.op,
-            row.chosen.map(Json) as _,
-            Json(row.replaced) as _,
-            row.note,
-            row.source,
-            row.username,
-            row.device,
-            OffsetDateTime::from(now),
-            row.bulk,
-            row.class,
-        )
-        .execute(&mut *tx)
-        .await?;
-    }
+pub async fn insert_resolutions(tx: &mut PgConnection, street: &StreetCode, now: ServerTime, rows: &[ResolutionWrite]) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into resolution (street, resolution, record, field, seq, generation, hash, op, chosen, replaced, note, source, username,
+             device, at, bulk, class)
+         select $1, resolution, record, field, seq, generation, decode(hash, 'hex'), op, chosen, replaced, note, source, username, device, $3,
+             bulk, class
+         from jsonb_to_recordset($2) as x (resolution uuid, record uuid, field text, seq bigint, generation int, hash text, op text,
+             chosen jsonb, replaced jsonb, note text, source text, username text, device uuid, bulk uuid, class text)",
+        street.as_str(),
+        Json(rows) as _,
+        OffsetDateTime::from(now),
+    )
+    .execute(tx)
+    .await?;
     Ok(())
 }
 
@@ -379,7 +362,7 @@ pub async fn restored(
 }
 
 /// What a user is to know.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct NoticeWrite {
     pub notice: Uuid,
     pub seq: i64,
@@ -405,23 +388,20 @@ pub struct NoticeDetail {
 
 /// Keeps notices for their users' next synchronisations. A notice of the same id is kept once.
 pub async fn insert_notices(tx: &mut PgConnection, street: &StreetCode, now: ServerTime, notices: &[NoticeWrite]) -> sqlx::Result<()> {
-    for notice in notices {
-        sqlx::query!(
-            "insert into notice (street, notice, seq, username, kind, record, field, detail, created_at)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict do nothing",
-            street.as_str(),
-            notice.notice,
-            notice.seq,
-            notice.username,
-            notice.kind,
-            notice.record.0,
-            notice.field,
-            Json(&notice.detail) as _,
-            OffsetDateTime::from(now),
-        )
-        .execute(&mut *tx)
-        .await?;
+    if notices.is_empty() {
+        return Ok(());
     }
+    sqlx::query!(
+        "insert into notice (street, notice, seq, username, kind, record, field, detail, created_at)
+         select $1, x.*, $3 from jsonb_to_recordset($2) as x (notice uuid, seq bigint, username text, kind text, record uuid, field text,
+             detail jsonb)
+         on conflict do nothing",
+        street.as_str(),
+        Json(notices) as _,
+        OffsetDateTime::from(now),
+    )
+    .execute(tx)
+    .await?;
     Ok(())
 }
 
@@ -473,24 +453,4 @@ pub async fn notices(
             created_at: row.created_at.into(),
         })
         .collect())
-}
-
-/// Forgets what was settled and told of the keys of a record that `forgotten` names: part of every erasure, redaction and sealing.
-pub async fn forget(tx: &mut PgConnection, street: &StreetCode, record: RecordId, forgotten: impl Fn(&str) -> bool) -> sqlx::Result<()> {
-    let fields = sqlx::query_scalar!(
-        r#"select field as "field!" from resolution where street = $1 and record = $2
-           union select field from notice where street = $1 and record = $2 and field is not null"#,
-        street.as_str(),
-        record.0,
-    )
-    .fetch_all(&mut *tx)
-    .await?;
-    let fields: Vec<_> = fields.into_iter().filter(|field| forgotten(field)).collect();
-    sqlx::query!("delete from resolution where street = $1 and record = $2 and field = any($3)", street.as_str(), record.0, &fields)
-        .execute(&mut *tx)
-        .await?;
-    sqlx::query!("delete from notice where street = $1 and record = $2 and field = any($3)", street.as_str(), record.0, &fields)
-        .execute(tx)
-        .await?;
-    Ok(())
 }
