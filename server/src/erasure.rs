@@ -39,6 +39,9 @@ use crate::{
 /// Why something is erased: stable words.
 pub const REASONS: [&str; 5] = ["subject_request", "consent_withdrawn", "purpose_ended", "entered_by_mistake", "legal_duty"];
 
+/// Stands for an account where the server's clock erases: a draft whose time is over.
+pub const BY_CLOCK: &str = "";
+
 /// Who asks, and why.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'r> {
@@ -101,6 +104,12 @@ pub async fn erase(
         let receipt = receipts.into_iter().find(|receipt| receipt.kind == ERASE).ok_or(ErasureError::NoRecord)?;
         return Ok(Erased { receipt, mentioned_in: Vec::new(), also_on: Vec::new() });
     }
+    erase_in(write, record, request, entropy).await
+}
+
+/// Erases a record inside a write that looked at it first, which this ends.
+pub async fn erase_in(mut write: StreetWrite, record: RecordId, request: &Request<'_>, entropy: &Entropy) -> Result<Erased, ErasureError> {
+    let (street, now) = (&write.street().clone(), write.now());
     let generation = write.state(record).ok_or(ErasureError::NoRecord)?.generation();
     let also_on = erasures::merged_with(write.tx(), street, record).await?;
     let (seq, counts) = write.erase(record).await?;
@@ -190,8 +199,8 @@ const REDACT: &str = "redact";
 const CONTACTS: &str = "contacts";
 
 fn event(request: &Request<'_>, action: audit::Action, receipt: &ErasureRow) -> Event {
-    Event::by(request.username, request.device, action)
-        .on(RecordId(receipt.record))
+    let act = if request.username == BY_CLOCK { Event::by_server(action) } else { Event::by(request.username, request.device, action) };
+    act.on(RecordId(receipt.record))
         .with("erasure", receipt.erasure.to_string())
         .with("reason", request.reason)
         .with("receipt", hex::encode(&receipt.hash))

@@ -7,15 +7,22 @@ use std::time::Duration;
 
 use lianka_sync_core::{
     change::Scalar,
-    id::{EntryId, RecordId, StreetCode},
+    id::{DeviceId, EntryId, RecordId, StreetCode},
     merge::{RegisterState, Write},
     time::ServerTime,
-    transfer::{self, Case, Facts, Outcome, Ruled, member::clock_event_id},
+    transfer::{self, Case, Facts, Outcome, Ruled, Then, member::clock_event_id},
 };
 use sqlx::PgPool;
 
 use super::decide;
-use crate::{app::App, clock::Clock, merge::MergeError, store::transfers as store, street_write::StreetWrite};
+use crate::{
+    app::App,
+    clock::{Clock, Entropy},
+    erasure::{self, ErasureError, Request},
+    merge::MergeError,
+    store::transfers as store,
+    street_write::{ForgetError, StreetWrite},
+};
 
 /// Requests of one pass.
 const PASS_REQUESTS: i64 = 64;
@@ -27,14 +34,14 @@ const PAUSE_IDLE: Duration = Duration::from_secs(30);
 /// What a pass did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Pass {
-    /// Events written.
+    /// Events written, and drafts erased.
     pub events: u64,
 }
 
 /// Passes until the server stops.
 pub async fn run(app: App) {
     loop {
-        let pause = match pass(&app.pool, &app.clock).await {
+        let pause = match pass(&app.pool, &app.clock, &app.entropy).await {
             Ok(pass) if pass != Pass::default() => PAUSE_BUSY,
             Ok(_) => PAUSE_IDLE,
             Err(error) => {
@@ -50,22 +57,26 @@ pub async fn run(app: App) {
 }
 
 /// One bounded pass.
-pub async fn pass(pool: &PgPool, clock: &Clock) -> Result<Pass, MergeError> {
+pub async fn pass(pool: &PgPool, clock: &Clock, entropy: &Entropy) -> Result<Pass, MergeError> {
     let mut pass = Pass::default();
     let now = clock.now();
     let due = store::clock_due(&mut *pool.acquire().await?, now, PASS_REQUESTS).await?;
     for (street, record) in due {
-        pass.events += u64::from(tick(pool, &street, record, now).await?);
+        pass.events += u64::from(tick(pool, &street, record, now, entropy).await?);
     }
     Ok(pass)
 }
 
 /// What is due on one request; whether anything was.
-async fn tick(pool: &PgPool, street: &StreetCode, record: RecordId, now: ServerTime) -> Result<bool, MergeError> {
+async fn tick(pool: &PgPool, street: &StreetCode, record: RecordId, now: ServerTime, entropy: &Entropy) -> Result<bool, MergeError> {
     let mut write = StreetWrite::begin(pool, street, now).await?;
     write.load([record]).await?;
     // Another server may have been quicker, or the request have moved on: only what is due now, under the lock, is done.
     let Some(case) = write.state(record).map(|state: &RegisterState| Case::of(&state.view())) else { return Ok(false) };
+    let created = write.state(record).and_then(RegisterState::created_at);
+    if case.now.clock(created).is_some_and(|(due, then)| now >= due && then == Then::Erase) {
+        return erase(write, record, entropy).await;
+    }
     let Some(step) = transfer::clock_step(&case, now) else { return Ok(false) };
     let id = clock_event_id(record, case.now.no, now);
     let event = transfer::clock_event(&case, id, step);
@@ -79,6 +90,20 @@ async fn tick(pool: &PgPool, street: &StreetCode, record: RecordId, now: ServerT
         write.commit().await?;
     }
     Ok(written)
+}
+
+/// Ends a draft that nobody submitted in time.
+async fn erase(write: StreetWrite, record: RecordId, entropy: &Entropy) -> Result<bool, MergeError> {
+    let request = Request { username: erasure::BY_CLOCK, device: DeviceId::default(), reason: "purpose_ended" };
+    match erasure::erase_in(write, record, &request, entropy).await {
+        Ok(_) => Ok(true),
+        Err(ErasureError::Merge(error)) => Err(error),
+        Err(ErasureError::Forget(ForgetError::Store(error))) => Err(error.into()),
+        Err(error) => {
+            tracing::error!(%record, %error, "a draft whose time is over could not be erased");
+            Ok(false)
+        }
+    }
 }
 
 fn event_keys(id: EntryId, event: &transfer::Event) -> Vec<Write> {
