@@ -44,7 +44,7 @@ create table card_merge (
     undone_note text,
     undone_at timestamptz,
     primary key (street, merge),
-    foreign key (street, winner) references record on delete cascade,
+    -- Not to the winner: a card must come back from one that was erased.
     foreign key (street, loser) references record on delete cascade
 );
 -- A card goes on in one other card, or in none.

@@ -86,7 +86,7 @@ pub async fn merge(
         compose(&mut write, winner, signer, writes.clone(), &message)?;
     }
     let away = [Write::new(MERGED_INTO, Some(Scalar::Str(winner.to_string())))];
-    write.compose(loser, Signer::Server, &away, &format!("并入 {winner}")).map_err(refused)?;
+    write.compose(loser, Signer::Server, &away, &format!("并入 {winner}")).map_err(|refusal| refused(&refusal))?;
     let now = write.now();
     let reasons = duplicates::reasons(write.tx(), street, winner, loser).await?;
     let row = MergeRow {
@@ -121,14 +121,18 @@ pub async fn undo(app: &App, street: &StreetCode, by: &Principal, merge: Uuid, n
     }
     let (winner, loser) = (RecordId(row.winner), RecordId(row.loser));
     write.load([winner, loser]).await?;
-    let Some(winning) = write.state(winner) else { return Err(ApiError::new(ErrorCode::NotFound)) };
-    if winning.text(MERGED_INTO).is_some() {
-        return Err(ApiError::new(ErrorCode::MergeNotLast));
+    // A winner that was erased has nothing left to give back; the other card comes back all the same.
+    if let Some(winning) = write.state(winner) {
+        if winning.text(MERGED_INTO).is_some() {
+            return Err(ApiError::new(ErrorCode::MergeNotLast));
+        }
+        let writes = carry::undo(winning, wrote(&row), &same_persons(&row));
+        let signer = Signer::desk(by.device(), by.role());
+        compose(&mut write, winner, signer, writes, &format!("撤销并入 {loser}"))?;
     }
-    let writes = carry::undo(winning, wrote(&row), &same_persons(&row));
-    let signer = Signer::desk(by.device(), by.role());
-    compose(&mut write, winner, signer, writes, &format!("撤销并入 {loser}"))?;
-    write.compose(loser, Signer::Server, &[Write::new(MERGED_INTO, None)], &format!("撤销并入 {winner}")).map_err(refused)?;
+    write
+        .compose(loser, Signer::Server, &[Write::new(MERGED_INTO, None)], &format!("撤销并入 {winner}"))
+        .map_err(|refusal| refused(&refusal))?;
     let now = OffsetDateTime::from(write.now());
     store::mark_undone(write.tx(), street, merge, by.username(), note, now).await?;
     let event = Event::by(by.username(), by.device(), Action::MergeUndone).on(winner);
@@ -167,7 +171,7 @@ pub async fn follow(write: &mut StreetWrite) -> sqlx::Result<()> {
 fn carry_over(write: &mut StreetWrite, row: &MergeRow, late: &Late, author: &str) {
     let winner = RecordId(row.winner);
     let (Some(state), Ok(change)) = (write.state(winner), change::decode(&late.bytes)) else {
-        tracing::error!(record = %late.record, %winner, "a late edit is not carried over: its winner cannot be read");
+        tracing::warn!(record = %late.record, %winner, "a late edit stays in the losing card: its winner was erased or cannot be read");
         return;
     };
     let writes = carry::carry(state, wrote(row), &same_persons(row), &change);
@@ -178,13 +182,15 @@ fn carry_over(write: &mut StreetWrite, row: &MergeRow, late: &Late, author: &str
     }
 }
 
-/// Composes, and leaves out what a rule of the winner forbids: a party status whose consent was withdrawn there.
+/// Composes, and leaves out what a rule of the winner forbids: a party status whose consent was withdrawn there, a person who was redacted.
 fn compose(write: &mut StreetWrite, record: RecordId, signer: Signer, mut writes: Vec<Write>, message: &str) -> Result<(), ApiError> {
     while !writes.is_empty() {
         match write.compose(record, signer, &writes, message) {
             Ok(_) => break,
-            Err(Refusal::Field { key, .. }) if writes.iter().any(|write| write.key == key) => writes.retain(|write| write.key != key),
-            Err(refusal) => return Err(refused(refusal)),
+            Err(refusal) => match refusal.key() {
+                Some(key) if writes.iter().any(|write| write.key == key) => writes.retain(|write| write.key != key),
+                _ => return Err(refused(&refusal)),
+            },
         }
     }
     Ok(())
@@ -199,7 +205,7 @@ pub fn not_begun(error: MergeError) -> ApiError {
 }
 
 /// A card that is full, or cannot be read just now.
-fn refused(refusal: Refusal) -> ApiError {
+fn refused(refusal: &Refusal) -> ApiError {
     let code = if refusal.retryable() { ErrorCode::Unavailable } else { ErrorCode::CardRefuses };
     let detail = (refusal.message(lianka_sync_core::lang::Lang::Zh), refusal.message(lianka_sync_core::lang::Lang::En));
     ApiError::new(code).detail(detail.0, detail.1)

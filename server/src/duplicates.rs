@@ -19,7 +19,7 @@ use crate::store::duplicates as store;
 /// Cards that may share a key that is looked under.
 pub const KEY_CARDS_MAX: i64 = 20;
 /// Pairs that are compared for one answer.
-const CANDIDATES_MAX: i64 = 100_000;
+const CANDIDATES_MAX: usize = 200_000;
 
 /// Two cards that are likely one shop.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -37,10 +37,7 @@ pub struct Pair {
 
 /// Every likely pair of the street, the newest cards first.
 pub async fn likely(conn: &mut PgConnection, street: &StreetCode) -> sqlx::Result<Vec<Pair>> {
-    let candidates = store::candidates(conn, street, KEY_CARDS_MAX, CANDIDATES_MAX).await?;
-    if candidates.len() as i64 == CANDIDATES_MAX {
-        tracing::warn!(%street, "more cards meet than are compared: the list of likely duplicates is not complete");
-    }
+    let candidates = candidates(conn, street).await?;
     let records: Vec<Uuid> = candidates.iter().flat_map(|(a, b)| [*a, *b]).collect::<BTreeSet<_>>().into_iter().collect();
     let traits = traits(conn, street, &records).await?;
     let dismissed: HashMap<Uuid, Vec<String>> = store::dismissals(conn, street).await?.into_iter().collect();
@@ -48,10 +45,13 @@ pub async fn likely(conn: &mut PgConnection, street: &StreetCode) -> sqlx::Resul
         .into_iter()
         .filter_map(|(a, b)| {
             let comparison = traits.get(&a)?.compare(traits.get(&b)?);
+            if !comparison.is_likely() {
+                return None;
+            }
             let records = (RecordId(a), RecordId(b));
             let pair = duplicate::pair_id(records.0, records.1);
             let looked_at = |reason: &Reason| dismissed.get(&pair).is_some_and(|reasons| reasons.iter().any(|r| r == reason.as_str()));
-            comparison.is_likely().then(|| Pair {
+            Some(Pair {
                 pair,
                 records,
                 dismissed: comparison.reasons.iter().all(looked_at),
@@ -61,6 +61,22 @@ pub async fn likely(conn: &mut PgConnection, street: &StreetCode) -> sqlx::Resul
         })
         .collect();
     pairs.sort_by_key(|pair| std::cmp::Reverse((pair.records.1, pair.records.0)));
+    Ok(pairs)
+}
+
+/// Pairs of cards that meet under a key, the smaller id first.
+pub async fn candidates(conn: &mut PgConnection, street: &StreetCode) -> sqlx::Result<BTreeSet<(Uuid, Uuid)>> {
+    let mut pairs = BTreeSet::new();
+    for mut records in store::groups(conn, street, KEY_CARDS_MAX).await? {
+        records.sort_unstable();
+        for (at, first) in records.iter().enumerate() {
+            pairs.extend(records[at + 1..].iter().map(|second| (*first, *second)));
+        }
+        if pairs.len() > CANDIDATES_MAX {
+            tracing::warn!(%street, "more cards meet than are compared: the list of likely duplicates is not complete");
+            break;
+        }
+    }
     Ok(pairs)
 }
 

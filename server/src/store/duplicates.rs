@@ -5,25 +5,17 @@ use sqlx::{PgConnection, types::Json};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// Pairs of cards that share a key, ascending. A key that more than `cards_max` cards share tells nothing and is passed over.
-pub async fn candidates(conn: &mut PgConnection, street: &StreetCode, cards_max: i64, limit: i64) -> sqlx::Result<Vec<(Uuid, Uuid)>> {
-    let rows = sqlx::query!(
-        // The keys that are shared first, then the cards of each by the index: any other order compares every card with every other.
-        r#"with shared as materialized (
-               select key from shop_key where street = $1 and key not like 'unit|%' group by key having count(*) between 2 and $2
-           )
-           select distinct a.record as "first!", b.record as "second!"
-           from shared
-           join shop_key a on a.street = $1 and a.key = shared.key
-           join shop_key b on b.street = $1 and b.key = shared.key and b.record > a.record
-           order by 1, 2 limit $3"#,
+/// The cards behind each key that at least two share: those that meet. A key that more than `cards_max` cards share tells nothing and is passed over.
+pub async fn groups(conn: &mut PgConnection, street: &StreetCode, cards_max: i64) -> sqlx::Result<Vec<Vec<Uuid>>> {
+    // One walk through the keys; the pairs within a group are the caller's to make, which is far cheaper than a join of the table with itself.
+    sqlx::query_scalar!(
+        r#"select array_agg(record) as "records!" from shop_key where street = $1 and key not like 'unit|%'
+           group by key having count(*) between 2 and $2"#,
         street.as_str(),
         cards_max,
-        limit,
     )
     .fetch_all(conn)
-    .await?;
-    Ok(rows.into_iter().map(|row| (row.first, row.second)).collect())
+    .await
 }
 
 /// Every key of the cards.

@@ -47,6 +47,10 @@ pub async fn erase_record(tx: &mut PgConnection, street: &StreetCode, record: Re
     let cells = forget_cells(&mut *tx, street, id).await?;
     let contacts = sqlx::query!("delete from shop_contact where street = $1 and record = $2", street, id).execute(&mut *tx).await?;
     let resolutions = sqlx::query!("delete from resolution where street = $1 and record = $2", street, id).execute(&mut *tx).await?;
+    // A card that went on in this one can still be brought back; what was remarked on it goes.
+    sqlx::query!("update card_merge set note = '', undone_note = null where street = $1 and winner = $2", street, id)
+        .execute(&mut *tx)
+        .await?;
     // The other tables go with the record's row.
     let rows = sqlx::query!("delete from record where street = $1 and record = $2", street, id).execute(&mut *tx).await?;
     Ok(vec![
