@@ -111,6 +111,12 @@ enum Command {
         /// 第几个值，见 conflicts / which value, as `conflicts` numbers them
         choice: usize,
     },
+    /// 尚未送达或等待审核的修改 / edits on their way, and those that wait for a reviewer
+    Outbox {
+        /// 以 JSON 输出 / print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// 未能送达、需处理的修改 / edits that could not be kept
     Drafts {
         #[command(subcommand)]
@@ -329,6 +335,7 @@ fn run(arguments: Arguments, lang: Lang) -> Result<(), Failure> {
             let value = choice.checked_sub(1).and_then(|at| view.values.get(&key)?.get(at)).ok_or(Failure::NoSuchValue)?;
             edit(&phone, record, &[Edit::Put { key, value: value.value.clone() }], lang)
         }
+        Command::Outbox { json } => output::outbox(&phone, json, lang),
         Command::Drafts { action: None, json } => output::drafts(&phone, json, lang),
         Command::Drafts { action: Some(DraftAction::Drop { number }), .. } => {
             phone.drop_draft(number)?;

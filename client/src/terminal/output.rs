@@ -1,7 +1,10 @@
 //! What the terminal shows.
 #![expect(clippy::format_push_string, reason = "text for a terminal: one more allocation a line is nothing")]
 
-use std::{collections::BTreeSet, io::Write};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Write,
+};
 
 use lianka_sync_core::{
     catalogue::Kind,
@@ -270,11 +273,49 @@ pub(super) fn conflicts(phone: &Phone, json: bool, lang: Lang) -> Result<(), Fai
     print(&text)
 }
 
+/// What the user has done and the office has not taken in: on its way, or with a reviewer.
+pub(super) fn outbox(phone: &Phone, json: bool, lang: Lang) -> Result<(), Failure> {
+    let outbox = phone.outbox()?;
+    if json {
+        return print_json(&outbox);
+    }
+    let titles: BTreeMap<_, _> = phone
+        .cards()?
+        .into_iter()
+        .map(|card| (card.record, format!("{} {}", card.door(), card.sign_name.clone().unwrap_or_default())))
+        .collect();
+    let mut text = String::new();
+    for entry in &outbox {
+        let title = titles.get(&entry.record).map(|title| title.trim().to_owned()).filter(|title| !title.is_empty());
+        let state = match entry.state {
+            OutboxState::Unsent => say(lang, "在手机上", "on the phone"),
+            OutboxState::Held => say(lang, "待审核", "held"),
+            OutboxState::Refused => say(lang, "被退回", "refused"),
+        };
+        text.push_str(&format!("  {}  {}  {state}\n", moment(entry.made_at), title.unwrap_or_else(|| short(entry.record))));
+        text.push_str(&edits(entry.kind, &entry.edits, lang));
+    }
+    if outbox.is_empty() {
+        text.push_str(say(lang, "没有待送达或待审核的修改。\n", "Nothing on its way, nothing held.\n"));
+    }
+    print(&text)
+}
+
+fn edits(kind: Kind, edits: &[Edit], lang: Lang) -> String {
+    let line = |edit: &Edit| match edit {
+        Edit::Put { key, value } => format!("      {} = {}\n", input::label(kind, key, lang), plain(value)),
+        Edit::Delete { key } => format!("      {} = \n", input::label(kind, key, lang)),
+        Edit::Note { text } => format!("      {} = {text}\n", say(lang, "备注", "note")),
+    };
+    edits.iter().map(line).collect()
+}
+
 pub(super) fn drafts(phone: &Phone, json: bool, lang: Lang) -> Result<(), Failure> {
     let drafts = phone.drafts()?;
     if json {
         return print_json(&drafts);
     }
+    let mine: BTreeSet<_> = phone.records()?.into_iter().collect();
     let mut text = String::new();
     for kept in &drafts {
         let draft = &kept.draft;
@@ -282,12 +323,10 @@ pub(super) fn drafts(phone: &Phone, json: bool, lang: Lang) -> Result<(), Failur
         let reason = draft.reason.message.clone().unwrap_or_else(|| draft.reason.code.clone());
         let field = draft.reason.field.as_deref().map(|field| format!("{}: ", input::label(draft.kind, field, lang))).unwrap_or_default();
         text.push_str(&format!("{:>4}  {}  {title}\n      {field}{reason} ({})\n", kept.id, moment(draft.made_at), draft.reason.code));
-        for edit in &draft.edits {
-            text.push_str(&match edit {
-                Edit::Put { key, value } => format!("      {} = {}\n", input::label(draft.kind, key, lang), plain(value)),
-                Edit::Delete { key } => format!("      {} = \n", input::label(draft.kind, key, lang)),
-                Edit::Note { text } => format!("      {} = {text}\n", say(lang, "备注", "note")),
-            });
+        text.push_str(&edits(draft.kind, &draft.edits, lang));
+        if !draft.creating && !mine.contains(&draft.record) {
+            let gone = say(lang, "该记录已不在您的网格内，不能再修改。", "The record is not in your grids any more; this cannot be sent.");
+            text.push_str(&format!("      {gone}\n"));
         }
     }
     text.push_str(if drafts.is_empty() {
