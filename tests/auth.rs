@@ -192,6 +192,96 @@ async fn every_route_of_a_street_refuses_everybody_of_another() {
     }
 }
 
+/// Everything that another street has: its rows in every table that carries a street, and what belongs to its users.
+async fn everything_of(office: &Office, street: &str) -> Vec<String> {
+    let pool = &office.test.app.pool;
+    let tables: Vec<String> = sqlx::query_scalar(
+        "select table_name::text from information_schema.columns where table_schema = 'public' and column_name = 'street' order by 1",
+    )
+    .fetch_all(pool)
+    .await
+    .unwrap();
+    let mut all = Vec::new();
+    let of_street = |table: String| format!("select '{table} ' || t::text from {table} t where street = '{street}'");
+    let of_users =
+        |table: &str| format!("select '{table} ' || t::text from {table} t join account a using (username) where a.street = '{street}'");
+    for statement in tables.into_iter().map(of_street).chain(["device", "enrolment"].map(of_users)) {
+        let rows: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(statement)).fetch_all(pool).await.unwrap();
+        all.extend(rows);
+    }
+    all.sort();
+    all
+}
+
+/// A value for a property of a request's body, chosen by its name so that it points into the other street wherever it can.
+fn pointing_elsewhere(name: &str, schema: &Value, api: &Value) -> Value {
+    let kind = schema["type"].as_str().or_else(|| schema["type"].as_array().and_then(|kinds| kinds[0].as_str())).unwrap_or("string");
+    match name {
+        "street" => json!(OTHER),
+        "username" => json!("there"),
+        "grid" => json!("B1"),
+        "grids" => json!(["B1"]),
+        "role" => json!("secretary"),
+        "record" | "winner" | "card" => json!(THEIR_RECORD),
+        "records" | "cards" => json!([THEIR_RECORD]),
+        "password" | "new_password" => json!("Another pass 2026"),
+        _ => match kind {
+            "boolean" => json!(true),
+            "integer" | "number" => json!(1),
+            "array" => json!([]),
+            "object" => json!({}),
+            _ if schema["$ref"].is_string() => body_for(schema, api),
+            _ => json!("x"),
+        },
+    }
+}
+
+fn body_for(schema: &Value, api: &Value) -> Value {
+    let schema = match schema["$ref"].as_str() {
+        Some(path) => api.pointer(path.trim_start_matches('#')).expect("the schema is there"),
+        None => schema,
+    };
+    let properties = schema["properties"].as_object().cloned().unwrap_or_default();
+    properties.iter().map(|(name, schema)| (name.clone(), pointing_elsewhere(name, schema, api))).collect()
+}
+
+const THEIR_RECORD: &str = "01980000-0000-7000-8000-0000000000aa";
+
+/// Generated from the route table and the documented bodies: a new route, or a new key in a body, is tried without a word here.
+#[tokio::test]
+async fn no_route_reaches_another_street_by_what_stands_in_its_path_or_body() {
+    let office = Office::open().await;
+    office.user("there", "secretary", Some(OTHER)).await;
+    let device = text(&office.enrol(&office.enrolment("there").await).await.json["device_id"]);
+    sqlx::query("insert into record (street, record, kind, grid, generation, seq, grid_seq, state) values ($1, $2::uuid, 'shop_card', 'B1', 1, 1, 1, '')")
+        .bind(OTHER)
+        .bind(THEIR_RECORD)
+        .execute(&office.test.app.pool)
+        .await
+        .unwrap();
+    let api = office.call("GET", "/v1/openapi.json", None, Value::Null).await.json;
+    let before = everything_of(&office, OTHER).await;
+    assert!(before.iter().any(|row| row.starts_with("record ")) && before.iter().any(|row| row.starts_with("device ")));
+    for role in Role::ALL {
+        office.user(role.as_str(), role.as_str(), Some(HOME)).await;
+        for (method, path, _) in guarded().filter(|(_, _, roles)| roles.contains(&role)) {
+            let schema = &api["paths"][path][method.to_ascii_lowercase()]["requestBody"]["content"]["application/json"]["schema"];
+            let body = if schema.is_null() { Value::Null } else { body_for(schema, &api) };
+            let path = path.replace("{street}", HOME).replace("{device}", &device).replace("{username}", "there");
+            // Whatever else a path names is theirs.
+            let path = path.split('/').map(|part| if part.starts_with('{') { THEIR_RECORD } else { part }).collect::<Vec<_>>().join("/");
+            let token = office.token_of(role.as_str()).await;
+            let answer = office.call(method, &path, Some(&token), body.clone()).await;
+            assert!(!answer.status.is_server_error(), "{role} {method} {path} {body}: {}", answer.json);
+            let names_them = path.contains(THEIR_RECORD) || path.contains(&device) || path.contains("there");
+            assert!(!names_them || answer.status.is_client_error(), "{role} {method} {path} {body}: {} {}", answer.status, answer.json);
+            let shown = String::from_utf8_lossy(&answer.body).into_owned();
+            assert!(!shown.contains("虹桥街道") && !shown.contains("B1网格"), "{role} {method} {path} shows {shown}");
+            assert_eq!(everything_of(&office, OTHER).await, before, "{role} {method} {path} {body}: {}", answer.json);
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_token_that_is_not_ours_is_refused() {
     let office = Office::open().await;
@@ -524,6 +614,193 @@ async fn guessing_is_slowed_down_for_known_and_unknown_users_alike() {
 }
 
 #[tokio::test]
+async fn a_lock_is_kept_by_all_servers_grows_and_opens_by_itself() {
+    let office = Office::open().await;
+    office.user("wang.fang", "reviewer", Some(HOME)).await;
+    let app = lianka_server::app::App::start(
+        office.test.app.pool.clone(),
+        office.test.app.config.clone(),
+        office.test.clock.clone(),
+        lianka_server::clock::Entropy::seeded(2),
+    );
+    let second = lianka_server::router(app.await.unwrap());
+    let there = async |password: &str| {
+        let body = json!({ "username": "wang.fang", "password": password }).to_string();
+        let request = Request::post("/v1/sessions").header(header::CONTENT_TYPE, "application/json").body(Body::from(body)).unwrap();
+        tower::ServiceExt::oneshot(second.clone(), request).await.unwrap().status().as_u16()
+    };
+    for _ in 0..3 {
+        refused(&office.sign_in("wang.fang", "Wrong password 1").await, 401, "bad_credentials");
+    }
+    assert_eq!((there("Wrong password 1").await, there("Wrong password 1").await, there(PASSWORD).await), (401, 401, 429));
+    let wait = async || {
+        let answer = office.sign_in("wang.fang", PASSWORD).await;
+        refused(&answer, 429, "rate_limited");
+        answer.headers[header::RETRY_AFTER].to_str().unwrap().parse::<i64>().unwrap()
+    };
+    assert_eq!(wait().await, 301);
+    // A further try after the lock: twice as long, and so on, an hour at most.
+    for seconds in [600, 1200, 2400, 3600, 3600] {
+        office.pass_seconds(wait().await);
+        refused(&office.sign_in("wang.fang", "Wrong password 1").await, 401, "bad_credentials");
+        assert_eq!(wait().await, seconds + 1);
+    }
+    office.pass_seconds(3601);
+    assert_eq!(office.sign_in("wang.fang", PASSWORD).await.status, StatusCode::CREATED);
+    for _ in 0..4 {
+        refused(&office.sign_in("wang.fang", "Wrong password 1").await, 401, "bad_credentials");
+    }
+    assert_eq!(office.sign_in("wang.fang", PASSWORD).await.status, StatusCode::CREATED, "a success begins anew");
+    let told: Vec<String> = sqlx::query_scalar("select detail from audit_event where action in ('lock_out', 'sign_in_failed')")
+        .fetch_all(&office.test.app.pool)
+        .await
+        .unwrap();
+    assert_eq!(told.len(), 5 + 1 + 5 * 2 + 4, "{told:?}");
+}
+
+#[tokio::test]
+async fn many_tries_at_once_are_many() {
+    let office = Office::open().await;
+    office.user("wang.fang", "reviewer", Some(HOME)).await;
+    let answers = futures::future::join_all((0..12).map(|_| office.sign_in("wang.fang", "Wrong password 1"))).await;
+    let tried = answers.iter().filter(|answer| answer.code() == "bad_credentials").count();
+    assert_eq!(tried, 5, "what runs at the same time is counted as well");
+}
+
+#[tokio::test]
+async fn names_that_do_not_exist_cannot_fill_the_store_and_are_not_repeated() {
+    let office = Office::open().await;
+    for name in ["Secret-typed-in-the-wrong-field", "nobody", "another", "王芳"] {
+        refused(&office.sign_in(name, PASSWORD).await, 401, "bad_credentials");
+    }
+    let told: Vec<String> =
+        sqlx::query_scalar("select coalesce(username, '') || detail from audit_event union all select key from sign_in_try")
+            .fetch_all(&office.test.app.pool)
+            .await
+            .unwrap();
+    assert!(told.iter().all(|text| !text.contains("wrong-field") && !text.contains("nobody") && !text.contains("王芳")), "{told:?}");
+}
+
+#[tokio::test]
+async fn wrong_codes_are_counted_and_a_right_one_still_passes() {
+    let office = Office::open().await;
+    office.user("wang.fang", "secretary", Some(HOME)).await;
+    let code = office.enrolment("wang.fang").await;
+    for _ in 0..100 {
+        refused(&office.enrol("0000000000").await, 401, "enrolment_refused");
+    }
+    refused(&office.enrol("0000000000").await, 429, "rate_limited");
+    assert_eq!(office.enrol(&code).await.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn a_password_is_changed_by_its_owner_and_reset_by_an_admin() {
+    let office = Office::open().await;
+    office.user("li.na", "reviewer", Some(HOME)).await;
+    office.user("wang.fang", "reviewer", Some(HOME)).await;
+    let (desk, other) = (office.token_of("li.na").await, office.token_of("li.na").await);
+    let set = async |token: &str, username: &str, body: Value| {
+        office.call("PUT", &format!("/v1/users/{username}/password"), Some(token), body).await
+    };
+    let new = "Another pass 2026";
+    breaks(&set(&desk, "li.na", json!({ "new_password": new })).await, "old_password", "not_empty");
+    breaks(&set(&desk, "li.na", json!({ "old_password": "wrong", "new_password": new })).await, "old_password", "password_matches");
+    breaks(&set(&desk, "li.na", json!({ "old_password": PASSWORD, "new_password": "short" })).await, "new_password", "password_length");
+    breaks(&set(&desk, "li.na", json!({ "old_password": PASSWORD, "new_password": PASSWORD })).await, "new_password", "password_same");
+    refused(&set(&desk, "wang.fang", json!({ "new_password": new })).await, 403, "wrong_role");
+    refused(&set(&desk, "nobody", json!({ "new_password": new })).await, 403, "wrong_role");
+    let done = set(&desk, "li.na", json!({ "old_password": PASSWORD, "new_password": new })).await;
+    assert_eq!(done.status, StatusCode::NO_CONTENT, "{}", done.json);
+    let list = async |token: &str| office.call("GET", "/v1/streets", Some(token), Value::Null).await;
+    assert_eq!(list(&desk).await.status, StatusCode::OK, "this desk goes on");
+    refused(&list(&other).await, 401, "device_revoked");
+    refused(&office.sign_in("li.na", PASSWORD).await, 401, "bad_credentials");
+    assert_eq!(office.sign_in("li.na", new).await.status, StatusCode::CREATED);
+
+    // Reset by an admin: locked or not, it can be used once, to choose another.
+    for _ in 0..5 {
+        office.sign_in("li.na", "Wrong password 1").await;
+    }
+    refused(&office.sign_in("li.na", new).await, 429, "rate_limited");
+    let given = "Given by root 1";
+    assert_eq!(set(&office.admin, "li.na", json!({ "new_password": given })).await.status, StatusCode::NO_CONTENT);
+    refused(&list(&desk).await, 401, "device_revoked");
+    refused(&office.sign_in("li.na", given).await, 403, "password_expired");
+    let sign_in = json!({ "username": "li.na", "password": given, "new_password": "Chosen by Li 7" });
+    assert_eq!(office.call("POST", "/v1/sessions", None, sign_in).await.status, StatusCode::CREATED);
+    assert_eq!(office.sign_in("li.na", "Chosen by Li 7").await.status, StatusCode::CREATED);
+
+    office.user("street.admin", "admin", Some(OTHER)).await;
+    let elsewhere = office.token_of("street.admin").await;
+    refused(&set(&elsewhere, "li.na", json!({ "new_password": given })).await, 404, "not_found");
+    refused(&set(&elsewhere, "root", json!({ "new_password": given })).await, 404, "not_found");
+}
+
+#[tokio::test]
+async fn a_password_that_is_too_old_must_be_changed() {
+    let office = Office::open().await;
+    office.user("li.na", "reviewer", Some(HOME)).await;
+    office.pass_seconds(90 * 86_400 - 1);
+    assert_eq!(office.sign_in("li.na", PASSWORD).await.status, StatusCode::CREATED);
+    office.pass_seconds(1);
+    let answer = office.sign_in("li.na", PASSWORD).await;
+    refused(&answer, 403, "password_expired");
+    assert!(answer.json["access_token"].is_null());
+    refused(&office.sign_in("li.na", "Wrong password 1").await, 401, "bad_credentials");
+    let sign_in = |new: &str| json!({ "username": "li.na", "password": PASSWORD, "new_password": new });
+    breaks(&office.call("POST", "/v1/sessions", None, sign_in("Li.Na 2026!")).await, "new_password", "password_username");
+    assert_eq!(office.call("POST", "/v1/sessions", None, sign_in("Fresh every 90")).await.status, StatusCode::CREATED);
+    office.pass_seconds(89 * 86_400);
+    assert_eq!(office.sign_in("li.na", "Fresh every 90").await.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn a_desk_that_is_left_alone_is_signed_out_and_a_phone_is_not() {
+    let office = Office::open().await;
+    let phone = office.phone("wang.fang").await;
+    let mut desk = office.sign_in("root", PASSWORD).await.json;
+    // In use: it renews its tokens as they expire.
+    for _ in 0..4 {
+        office.pass_seconds(20 * 60);
+        let renewed = office.refresh(&desk["refresh_token"]).await;
+        assert_eq!(renewed.status, StatusCode::OK, "{}", renewed.json);
+        desk = renewed.json;
+    }
+    office.pass_seconds(30 * 60);
+    refused(&office.is_let_in(&desk).await, 401, "token_expired");
+    refused(&office.refresh(&desk["refresh_token"]).await, 401, "refresh_invalid");
+    assert_eq!(office.refresh(&phone["refresh_token"]).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn an_account_is_disabled_enabled_and_changed_but_not_by_itself() {
+    let office = Office::open().await;
+    office.user("street.admin", "admin", Some(HOME)).await;
+    let session = office.phone("wang.fang").await;
+    let admin = office.token_of("street.admin").await;
+    let change = async |username: &str, body: Value| office.call("PATCH", &format!("/v1/users/{username}"), Some(&admin), body).await;
+    let disabled = change("wang.fang", json!({ "disabled": true })).await;
+    assert!(disabled.json["disabled_at"].is_string(), "{}", disabled.json);
+    refused(&office.is_let_in(&session).await, 401, "account_disabled");
+    assert!(change("wang.fang", json!({ "disabled": false, "display_name": "王芳" })).await.json["disabled_at"].is_null());
+    assert_eq!(office.is_let_in(&session).await.status, StatusCode::OK);
+    let changed = change("wang.fang", json!({ "role": "auditor" })).await.json;
+    assert_eq!((&changed["role"], &changed["display_name"]), (&json!("auditor"), &json!("王芳")));
+    breaks(&change("street.admin", json!({ "disabled": true })).await, "disabled", "not_yourself");
+    breaks(&change("street.admin", json!({ "role": "auditor" })).await, "role", "not_yourself");
+    breaks(&change("wang.fang", json!({ "street": null })).await, "street", "shape");
+    for username in ["root", "nobody", "No Name"] {
+        refused(&change(username.replace(' ', "%20").as_str(), json!({ "disabled": true })).await, 404, "not_found");
+    }
+    let told: Vec<String> = sqlx::query_scalar("select detail from audit_event where action = 'user_changed' order by no")
+        .fetch_all(&office.test.app.pool)
+        .await
+        .unwrap();
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(told[2].contains(r#""role":"auditor","role_before":"secretary""#) && !told.concat().contains("王芳"), "{told:?}");
+}
+
+#[tokio::test]
 async fn an_admin_of_a_street_administers_that_street_only() {
     let office = Office::open().await;
     office.user("street.admin", "admin", Some(HOME)).await;
@@ -612,7 +889,7 @@ async fn repeating_a_creation_is_harmless_and_changing_it_is_refused() {
         let again = office.call("POST", path, Some(&office.admin), created.clone()).await;
         assert_eq!((again.status, &again.json), (StatusCode::OK, &first.json));
         let mut changed = created;
-        changed[key] = json!("something else");
+        changed[key] = json!("something else again");
         refused(&office.call("POST", path, Some(&office.admin), changed).await, 409, "already_exists");
     }
     let roads = format!("/v1/streets/{HOME}/roads");

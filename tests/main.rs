@@ -4,6 +4,7 @@ mod audit;
 mod auth;
 mod conflicts;
 mod crash;
+mod devices;
 mod duplicates;
 mod exports;
 mod erasure;

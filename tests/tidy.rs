@@ -10,6 +10,7 @@ use std::{
 };
 
 use lianka_server::{
+    audit::{Action, verify::Break},
     auth::access::{ACCESS, Who},
     error::ErrorCode,
     http::openapi,
@@ -367,6 +368,9 @@ fn generated_blocks() -> BTreeMap<String, String> {
     blocks.insert("<!-- generated: error codes -->".into(), error_table());
     blocks.insert("<!-- generated: limits -->".into(), limit_table());
     blocks.insert("<!-- generated: routes -->".into(), route_table());
+    blocks.insert("<!-- generated: roles -->".into(), role_table());
+    blocks.insert("<!-- generated: audit actions -->".into(), action_table());
+    blocks.insert("<!-- generated: audit breaks -->".into(), break_table());
     blocks.into_iter().map(|(marker, table)| (marker, format!("\n\n{table}\n"))).collect()
 }
 
@@ -488,6 +492,32 @@ fn route_table() -> String {
     table(&["route", "who", "does"], rows)
 }
 
+/// What each role may do: routes that not everybody has, and fields.
+fn role_table() -> String {
+    let rows = Role::ALL.map(|role| {
+        let routes = ACCESS.iter().filter(|row| matches!(row.who, Who::Roles(roles) if roles.contains(&role) && roles.len() < Role::ALL.len()));
+        let routes: Vec<_> = routes.map(|row| format!("`{} {}`", row.method, row.path.trim_start_matches("/v1/streets/{street}"))).collect();
+        let fields = Kind::ALL.map(|kind| {
+            let edited = kind.fields().iter().filter(|field| field.editors.contains(&role) || field.creators.contains(&role)).count();
+            format!("{kind}: {edited} of {}", kind.fields().len())
+        });
+        vec![format!("`{role}` {}", role.label_zh()), routes.join(", "), fields.join("; ")]
+    });
+    table(&["role", "routes, beside those of every role", "fields it may write"], rows)
+}
+
+fn action_table() -> String {
+    table(&["action", "Chinese"], Action::ALL.iter().map(|action| vec![format!("`{}`", action.as_str()), action.title().to_owned()]))
+}
+
+fn break_table() -> String {
+    let rows = Break::ALL.iter().map(|found| {
+        let text = found.text();
+        vec![format!("`{}`", found.code()), text.zh.into_owned(), text.en.into_owned()]
+    });
+    table(&["code", "Chinese", "English"], rows)
+}
+
 /// Words in backticks in the first cell of each row of a block that people wrote.
 fn first_cells(protocol: &str, marker: &str) -> Vec<String> {
     let rows = block(protocol, marker).lines().filter(|line| line.starts_with("| `"));
@@ -557,7 +587,7 @@ fn arguments(call: &str) -> &str {
 #[test]
 fn the_protocol_shows_the_frozen_examples() {
     let protocol = read(PROTOCOL);
-    for name in ["request", "response"] {
+    for name in ["request", "response", "report", "lease"] {
         let frozen = read(&format!("sync-core/src/wire/fixtures/{name}.ndjson"));
         assert!(protocol.contains(frozen.trim_end()), "{PROTOCOL} does not show sync-core/src/wire/fixtures/{name}.ndjson");
     }

@@ -141,32 +141,32 @@ pub fn username(field: impl Into<Cow<'static, str>>, value: &str) -> Checked<Str
 /// A password to be set for `username`, by the rules of the deployment.
 pub fn password(field: impl Into<Cow<'static, str>>, value: &str, username: &str, rules: &PasswordRules) -> Checked<()> {
     let field = field.into();
-    let broken = |rule, zh, en| Err(Broken { field, rule, zh, en });
     let chars = value.chars().count();
     let is_phrase = rules.phrase_chars.is_some_and(|min| chars >= min);
     let distinct = value.chars().collect::<std::collections::HashSet<_>>().len();
     let lower = value.to_lowercase();
-    if chars < rules.chars_min {
-        broken(
-            "password_length",
+    Err(if chars < rules.chars_min {
+        let (zh, en) = (
             "密码太短了：至少 8 个字符，或管理员设定的更多。",
             "The password is too short: at least 8 characters, or what the deployment asks for.",
-        )
+        );
+        Broken { field, rule: "password_length", zh, en }
     } else if value.len() > PASSWORD_BYTES_MAX {
-        broken("length_max", "密码太长了。", "The password is too long.")
+        Broken { field, rule: "length_max", zh: "密码太长了。", en: "The password is too long." }
     } else if (!is_phrase && classes(value) < rules.classes_min) || distinct < DISTINCT_MIN {
-        broken(
-            "password_classes",
+        let (zh, en) = (
             "密码太简单：小写字母、大写字母、数字、其他符号至少含三类；或用 15 个字符以上的长句。",
             "The password is too simple: at least three of lower case, upper case, digits and others, or a phrase of 15 characters or more.",
-        )
-    } else if lower.contains(username) || (username.contains(lower.as_str())) {
-        broken("password_username", "密码不能含用户名。", "The password must not hold the username.")
+        );
+        Broken { field, rule: "password_classes", zh, en }
+    } else if lower.contains(username) || username.contains(lower.as_str()) {
+        Broken { field, rule: "password_username", zh: "密码不能含用户名。", en: "The password must not hold the username." }
     } else if is_common(&lower) {
-        broken("password_common", "这个密码太常见，容易被猜到。", "The password is a common one and easily guessed.")
+        let (zh, en) = ("这个密码太常见，容易被猜到。", "The password is a common one and easily guessed.");
+        Broken { field, rule: "password_common", zh, en }
     } else {
-        Ok(())
-    }
+        return Ok(());
+    })
 }
 
 /// How many of the four classes of characters there are: a-z, A-Z, 0-9, and all others.

@@ -65,6 +65,8 @@ pub struct Response {
     pub outcomes: Vec<Outcome>,
     pub cursor: Option<String>,
     pub pull: bool,
+    /// The device told of changes that are still to come: one to be wiped is told so once they are here.
+    pub more_to_come: bool,
     pub form: Form,
 }
 
@@ -128,14 +130,17 @@ async fn plan(app: &App, response: &Response) -> Result<Plan, ApiError> {
 }
 
 async fn stream(app: &App, response: Response, plan: Plan, mut sink: Sink) -> Result<(), StreamError> {
-    let Response { street, author, outcomes, pull, form, .. } = response;
+    let Response { street, author, outcomes, pull, more_to_come, form, .. } = response;
     let refused: HashSet<Uuid> = outcomes.iter().filter(|outcome| needs_rebase(outcome)).map(|outcome| outcome.record.0).collect();
     for (index, outcome) in outcomes.into_iter().enumerate() {
         sink.send(&ResponseItem::Verdict(verdict(index, &outcome, form.lang))).await?;
     }
-    let end = |cursor| ResponseItem::End { cursor, head: plan.head as u64, server_time: app.clock.now(), lease_seconds: (!author.wiped).then_some(app.config.lease.as_secs()) };
+    let lease_seconds = (!author.wiped).then_some(app.config.lease.as_secs());
+    let end = |cursor| ResponseItem::End { cursor, head: plan.head as u64, server_time: app.clock.now(), lease_seconds };
     if author.wiped {
-        sink.send(&ResponseItem::Wipe).await?;
+        if !more_to_come {
+            sink.send(&ResponseItem::Wipe).await?;
+        }
         sink.send(&end(None)).await?;
         return sink.finish().await;
     }

@@ -42,7 +42,10 @@ pub async fn run(app: App, trip: RoundTrip) -> Result<Body, ApiError> {
     let outcomes = app.queues.push(&street, Push { author: author.clone(), changes: request.changes }).await?;
     let hello = request.hello;
     note_sync(&app, &street, &author, &hello, &outcomes).await?;
-    respond::start(app, Response { street, author, outcomes, cursor: hello.cursor, pull: hello.pull, form }).await
+    // A pull comes last of all.
+    let more_to_come = !hello.pull && hello.report.unsent.is_some_and(|unsent| unsent > outcomes.len() as u64);
+    let pull = hello.pull && author.role.receives_records();
+    respond::start(app, Response { street, author, outcomes, cursor: hello.cursor, pull, more_to_come, form }).await
 }
 
 /// What the synchronisation tells of the device, for the office's list; and to the audit trail what an office must know.

@@ -86,11 +86,11 @@ impl Stage {
     }
 }
 
-/// Twelve digits and letters from the system's randomness.
+/// Sixteen digits and letters from the system's randomness.
 pub fn password() -> String {
     /// Without characters that are mistaken for one another.
     const LETTERS: &[u8; 32] = b"23456789abcdefghjkmnpqrstuvwxyzA";
-    Entropy::System.bytes()[..12].iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect()
+    Entropy::System.bytes().iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect()
 }
 
 /// A street code that no street office has, and a suffix for names, both random.
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn passwords_are_long_and_differ() {
         let (one, other) = (password(), password());
-        assert_eq!(one.len(), 12);
+        assert_eq!(one.len(), 16);
         assert_ne!(one, other);
     }
 

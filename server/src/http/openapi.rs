@@ -9,7 +9,10 @@ use axum::{
     http::{HeaderName, header},
     response::IntoResponse,
 };
-use lianka_sync_core::authority::Role;
+use lianka_sync_core::{
+    authority::Role,
+    catalogue::{Field, Kind},
+};
 use serde_json::{Value, json};
 use utoipa::OpenApi;
 
@@ -103,6 +106,8 @@ pub fn document() -> Result<Value, serde_json::Error> {
             })
         })
         .collect();
+    document["x-roles"] = Role::ALL.iter().map(|role| json!({ "role": role.as_str(), "title_zh": role.label_zh() })).collect();
+    document["x-fields"] = Kind::ALL.iter().flat_map(|kind| kind.fields().iter().map(move |field| field_row(*kind, field))).collect();
     for row in access::ACCESS {
         let Some(operation) = document["paths"].get_mut(row.path).and_then(|path| path.get_mut(row.method.as_str().to_ascii_lowercase()))
         else {
@@ -120,6 +125,15 @@ pub fn document() -> Result<Value, serde_json::Error> {
         });
     }
     Ok(document)
+}
+
+/// Who may write a field, when the record is created and later: what [`lianka_sync_core::authority`] enforces on phone and server.
+fn field_row(kind: Kind, field: &Field) -> Value {
+    let roles = |roles: &[Role]| -> Value { roles.iter().map(|role| role.as_str()).collect() };
+    json!({
+        "kind": kind.as_str(), "key": field.pattern(), "label_zh": field.label_zh, "label_en": field.label_en,
+        "class": format!("{:?}", field.class), "creators": roles(field.creators), "editors": roles(field.editors),
+    })
 }
 
 /// The document as served.

@@ -63,12 +63,26 @@ const show = (api) => {
   const codes = (api['x-error-codes'] || []).map((c) =>
     element('tr', { id: `problem-${c.code}` }, element('td', {}, element('code', {}, c.code)), element('td', {}, String(c.status)),
       element('td', {}, c.retryable ? '可重试 retry' : ''), element('td', {}, c.title.zh, element('br'), c.title.en), element('td', {}, c.advice.zh, element('br'), c.advice.en)));
+  // Who may do what, in two tables: routes by role, and fields by role.
+  const roles = (api['x-roles'] || []).map((r) => r.role);
+  const mark = (yes) => element('td', {}, yes ? '●' : '');
+  const head = (...titles) => element('tr', {}, ...titles.map((title) => element('th', {}, title)), ...roles.map((role) => element('th', {}, role)));
+  const routes = Object.entries(api.paths).flatMap(([path, operations]) => Object.entries(operations).map(([method, op]) =>
+    element('tr', {}, element('td', {}, element('code', {}, `${method.toUpperCase()} ${path}`)), ...roles.map((role) => mark(!op['x-roles'] || op['x-roles'].includes(role))))));
+  const fields = (api['x-fields'] || []).map((f) =>
+    element('tr', {}, element('td', {}, element('code', {}, `${f.kind} ${f.key}`), ' ', f.label_zh), element('td', {}, f.class),
+      ...roles.map((role) => element('td', {}, f.editors.includes(role) ? '●' : f.creators.includes(role) ? '○' : ''))));
   document.getElementById('page').replaceChildren(
     element('h1', {}, `${api.info.title} ${api.info.version}`),
     element('p', { class: 'text' }, api.info.description || ''),
     element('p', {}, element('a', { href: '/v1/openapi.json' }, '/v1/openapi.json')),
     search,
     ...[...groups].flatMap(([tag, operations]) => [element('h2', {}, tag), ...operations]),
+    element('h2', {}, '角色与接口 · roles and routes'),
+    element('table', {}, head(''), ...routes),
+    element('h2', {}, '角色与字段 · roles and fields'),
+    element('p', {}, '● 可修改 may write · ○ 仅新建时 only when the record is created'),
+    element('table', {}, head('', 'P0–P3'), ...fields),
     element('h2', {}, '错误代码 · error codes'),
     element('table', {}, ...codes));
   // The row that a problem's `type` points to exists only now.
