@@ -1,6 +1,10 @@
 //! One shop entered twice: proposed with reasons, merged, followed by late edits, undone; and who may not.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use axum::http::StatusCode;
 use lianka_client::phone::{EnrolOptions, Phone as RealPhone};
@@ -13,7 +17,7 @@ use lianka_sync_core::{
     record::Edit,
     time::DeviceTime,
 };
-use lianka_tests::{Answer, START_UNIX_MS, Served};
+use lianka_tests::{Answer, START_UNIX_MS, Served, program};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -394,6 +398,43 @@ async fn two_phones_that_create_one_shop_offline_end_with_one_card() {
     assert_eq!(desk.get("merges").await["items"][0]["undone_by"], "reviewer");
 }
 
+fn terminal(store: &Path, arguments: &[&str]) -> (bool, String) {
+    let mut command = Command::new(program("lianka-phone"));
+    let output = command.arg("--store").arg(store).args(arguments).stdin(Stdio::null()).output().expect("the phone runs");
+    let text = [output.stdout, output.stderr].map(|text| String::from_utf8(text).expect("UTF-8"));
+    (output.status.success(), text.concat())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_phone_warns_before_a_shop_is_entered_twice() {
+    let scene = Scene::open().await;
+    let phone = scene.phone("wang.fang", &["A1"]).await;
+    let card = phone.create_card("A1", &bun_shop(), NOW).expect("created").record;
+    phone.sync().await.expect("synced");
+    let file = scene.files.path().join("wang.fang");
+    drop(phone);
+    let new = ["new", "--address", "徐汇区天平路３７８号", "--sign-name", "汪记包子"];
+    let (done, said) = terminal(&file, &new);
+    assert!(!done && said.contains("门牌相同") && said.contains("店招同名或同音") && said.contains("--anyway"), "{said}");
+    let (done, said) = terminal(&file, &[&["--lang", "en"], &new[..]].concat());
+    assert!(!done && said.contains("same door") && said.contains("show ROW"), "{said}");
+    assert!(terminal(&file, &["show", "1"]).1.contains("王记包子"), "the list names the card that is there");
+    // Another shop behind the same door, and the same shop on purpose.
+    assert!(terminal(&file, &["new", "--address", "天平路378号", "--sign-name", "悦福理发店"]).0);
+    let (done, said) = terminal(&file, &[&new[..], &["--anyway"]].concat());
+    assert!(done, "{said}");
+
+    let phone = RealPhone::open(&file).expect("the phone");
+    phone.sync().await.expect("synced");
+    let twin = phone.cards().expect("readable").into_iter().find(|card| card.sign_name.as_deref() == Some("汪记包子")).expect("the twin");
+    scene.desk.merge(card, twin.record).await;
+    phone.sync().await.expect("synced");
+    drop(phone);
+    let (_, said) = terminal(&file, &["show", &twin.record.to_string()]);
+    assert!(said.contains("已并入") && said.contains(&card.to_string()), "{said}");
+    assert!(!terminal(&file, &["cards"]).1.contains(&twin.record.to_string()[30..]));
+}
+
 #[tokio::test]
 async fn late_edits_go_through_a_chain_and_into_other_grids() {
     let desk = Desk::open().await;
@@ -427,6 +468,42 @@ async fn late_edits_go_through_a_chain_and_into_other_grids() {
     assert!(desk.values(b, "unit").await.is_empty());
     assert_eq!(desk.values(a, "unit").await, ["101室"]);
     assert_eq!(desk.roll("").await.len(), 3);
+}
+
+#[tokio::test]
+async fn what_was_forgotten_on_the_winner_does_not_come_back_through_the_loser() {
+    let desk = Desk::open().await;
+    let mut phone = desk.office.secretary("wang.fang", &["A1"]).await;
+    let person = |field: &str| format!("contacts/{PERSON}/{field}");
+    let winner = phone.create("A1", &bun_shop());
+    let loser = phone.create("A1", &[put("sign_name", "王记包子"), put(&person("name"), "王某"), put(&person("phones"), "13900000001")]);
+    phone.sync().await;
+    let merge = desk.merge(winner, loser).await;
+    assert_eq!(desk.values(winner, &person("phones")).await, ["13900000001"]);
+    let forget = |what: &str, body: Value| {
+        let path = format!("/v1/streets/{HOME}/records/{winner}/{what}");
+        let desk = &desk;
+        async move {
+            let answer = desk.office.call("POST", &path, Some(&desk.office.admin), body).await;
+            assert!(answer.status.is_success(), "{}", answer.json);
+            answer.json
+        }
+    };
+    let receipt = forget("redact", json!({ "entry": PERSON, "reason": "subject_request" })).await;
+    assert!(receipt.to_string().contains(&loser.to_string()), "the receipt names the other card: {receipt}");
+    phone.edit(loser, &[put(&person("phones"), "13900000002"), put("unit", "101室")]);
+    phone.sync().await;
+    desk.equal_to_a_rebuild().await;
+    assert!(desk.values(winner, &person("phones")).await.is_empty(), "forgotten is forgotten");
+    assert_eq!(desk.values(winner, "unit").await, ["101室"], "the rest follows");
+
+    forget("erase", json!({ "reason": "subject_request" })).await;
+    phone.edit(loser, &[put("unit", "102室")]);
+    let answer = phone.sync().await;
+    assert!(answer.verdicts().iter().all(|verdict| verdict.seq.is_some()), "a late edit of the loser is still kept");
+    desk.undo(&merge).await;
+    assert_eq!(desk.values(loser, "unit").await, ["102室"]);
+    assert_eq!(desk.roll("").await.len(), 1, "the card that is left is in the roll again");
 }
 
 #[tokio::test]
@@ -476,9 +553,9 @@ async fn a_street_of_fourteen_thousand_cards_compares_few() {
     desk.office.execute("analyze shop_key").await;
     let street: StreetCode = HOME.parse().unwrap();
     let mut conn = desk.office.test.app.pool.acquire().await.unwrap();
-    let candidates = lianka_server::store::duplicates::candidates(&mut conn, &street, lianka_server::duplicates::KEY_CARDS_MAX, 1_000_000);
     // 2000 names that seven cards share: 21 pairs each. The doors, shared by a hundred, would bring 14,000 × 99 / 2 together.
-    assert_eq!(candidates.await.unwrap().len(), 2000 * 21);
+    let candidates = lianka_server::duplicates::candidates(&mut conn, &street).await.unwrap();
+    assert_eq!(candidates.len(), 2000 * 21);
     let likely = lianka_server::duplicates::likely(&mut conn, &street).await.unwrap();
     assert_eq!(likely.len(), 21, "those that share a phone as well");
 }
