@@ -312,6 +312,33 @@ async fn an_erased_record_is_gone_everywhere_and_never_comes_back() {
     scene.nothing_is_left(&["wang.fang", "li.na"]).await;
 }
 
+/// The office's own sheet still names the shop: importing it again brings nothing back, neither the card nor a cell.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_imported_row_does_not_bring_an_erased_card_back() {
+    let scene = Scene::open().await;
+    let sheet = "店招,地址,责任网格,联系人,联系电话\n王记包子,天平路12号,A1,欧阳小明,13812345678\n李家面馆,天平路14号,A1,,\n";
+    let import = async || {
+        let request = axum::http::Request::post(format!("/v1/streets/{HOME}/imports"))
+            .header("authorization", format!("Bearer {}", scene.office.admin))
+            .body(axum::body::Body::from(sheet))
+            .expect("a request");
+        let response = scene.office.test.send(request).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        serde_json::from_slice::<Value>(&axum::body::to_bytes(response.into_body(), 1 << 20).await.expect("a body")).expect("a report")
+    };
+    assert_eq!(import().await["created"], 2);
+    let cards = scene.get("/cards?q=王记包子").await;
+    let card: RecordId = text(&cards["items"][0]["record"]).parse().expect("an id");
+    assert!(scene.everything().await.contains("13812345678"));
+    assert_eq!(scene.post(&format!("/records/{card}/erase"), json!({ "reason": "subject_request" })).await.status, StatusCode::OK);
+    scene.nothing_is_left(&[]).await;
+    let again = import().await;
+    assert_eq!(again["created"], 0, "{again}");
+    assert_eq!(scene.get("/cards").await["total"], 1);
+    scene.nothing_is_left(&[]).await;
+    scene.all_is_sound().await;
+}
+
 /// Anybody can check a receipt.
 fn hash_of(receipt: &Value) -> String {
     let id = |key: &str| text(&receipt[key]).parse().expect("an id");

@@ -230,9 +230,16 @@ pub async fn imported(conn: &mut PgConnection, street: &StreetCode, identities: 
     Ok(rows.into_iter().map(|row| (row.identity, row.record)).collect())
 }
 
-/// Which of these records exist.
+/// Which of these records exist, or existed until the office erased them: an import makes neither.
 pub async fn existing(conn: &mut PgConnection, street: &StreetCode, records: &[Uuid]) -> sqlx::Result<Vec<Uuid>> {
-    sqlx::query_scalar!("select record from record where street = $1 and record = any($2)", street.as_str(), records).fetch_all(conn).await
+    sqlx::query_scalar!(
+        r#"select record as "record!" from record where street = $1 and record = any($2)
+           union select record from erasure where street = $1 and kind = 'erase' and record = any($2)"#,
+        street.as_str(),
+        records
+    )
+    .fetch_all(conn)
+    .await
 }
 
 /// An import as it is remembered.
