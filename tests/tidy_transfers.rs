@@ -289,7 +289,7 @@ fn route(from: State, to: State) -> (Points, (i32, i32)) {
         }
         // Down the main column.
         _ if fc == tc && tr == fr + 1 => {
-            let (x, y) = (a.middle(), (a.bottom() + b.y) / 2);
+            let (x, y) = (a.middle(), a.bottom() + 15);
             (vec![(x, a.bottom()), (x, b.y)], (x + 10, y + 5))
         }
         // Along a row: there above, back below.
