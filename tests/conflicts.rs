@@ -1,6 +1,6 @@
 //! The conflict inbox, choosing, undoing, and who is told of it: refusals first.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, process::Command};
 
 use axum::http::StatusCode;
 use lianka_client::phone::{self, EnrolOptions};
@@ -10,7 +10,7 @@ use lianka_sync_core::{
     time::DeviceTime,
     wire::{Notice, ResponseItem},
 };
-use lianka_tests::{Answer, START_UNIX_MS};
+use lianka_tests::{Answer, START_UNIX_MS, program};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -586,8 +586,25 @@ async fn a_real_phone_shows_what_its_user_was_told() {
     let notices = phone.notices().unwrap();
     let [kept] = &notices[..] else { panic!("{notices:?}") };
     assert_eq!((kept.notice.kind.as_str(), kept.title.as_deref(), kept.unread), ("value_not_chosen", Some("天平路 378号 王记"), true));
-    phone.mark_notices_read().unwrap();
-    assert_eq!(phone.sync().await.unwrap().notices, 0);
+    // At the terminal, with no network: told of until it was looked at.
+    drop(served);
+    let file = folder.path().join("phone.db");
+    let terminal = |arguments: &[&str]| {
+        let output = Command::new(program("lianka-phone")).arg("--store").arg(&file).args(arguments).output().expect("it runs");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    assert!(terminal(&["status"]).contains("新通知 1 条"));
+    let chinese = terminal(&["notices"]);
+    for word in ["［新］", "天平路 378号 王记", "“店招”有不同的值，审核员选定了另一个，您填写的未被采用。", "说明：电话核实"]
+    {
+        assert!(chinese.contains(word), "{word} in {chinese}");
+    }
+    let english = terminal(&["--lang", "en", "notices"]);
+    assert!(
+        english.contains("sign name: of several values a colleague (reviewer) chose another than yours.") && !english.contains("[new]")
+    );
+    assert!(!terminal(&["status"]).contains("新通知"));
 }
 
 /// One step of somebody, in a world of two phones and a desk.
