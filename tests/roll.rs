@@ -222,7 +222,7 @@ async fn people_and_their_consent_are_rows_of_their_own_and_p3_is_in_no_list() {
     let listed = desk.read("cards").await["items"][0].clone();
     assert_eq!((&listed["contacts"][0]["name"], &listed["contacts"][0]["party_status"]), (&json!("王芳"), &Value::Null));
     assert_eq!((&listed["tags"], &listed["custom"]), (&json!(["late_night"]), &json!({ "消防检查": "2026-10" })));
-    assert_eq!(desk.field(card, &contact("party_status")).await["values"][0]["value"], "中共党员");
+    assert_eq!(desk.field(card, &contact("party_status")).await["values"][0]["value"], "●●●", "a desk sees that there is one");
     for statement in [
         "select count(*) from shop_contact where name = '王芳' and phones = '13800138000' and party_status = '中共党员'",
         "select count(*) from shop_consent where scope = 'party_status' and decision = 'grant' and given_on = date '2026-11-20'",

@@ -61,6 +61,11 @@ impl Role {
         }
     }
 
+    /// Whether a sync sends the role records: only those do who edit cards. The others hand over what they still have and get verdicts.
+    pub const fn receives_records(self) -> bool {
+        matches!(self, Self::Secretary | Self::Reviewer | Self::Admin)
+    }
+
     /// Whether the role sees every grid of its street, not only those assigned.
     pub const fn sees_whole_street(self) -> bool {
         !matches!(self, Self::Secretary)

@@ -87,8 +87,8 @@ pub const ACCESS: &[Access] = &[
     row(Method::PUT, "/v1/streets/{street}/assignments/{username}", ADMIN),
     row(Method::GET, "/v1/streets/{street}/assignments/{username}", ADMIN),
     // Sync
-    // Whole records, personal fields included: only for those who edit them offline (docs/decisions/0015).
-    Access { method: Method::POST, path: "/v1/streets/{street}/sync", who: Who::Roles(&[Secretary, Reviewer]), wiped_devices: true },
+    // Whoever has unsent edits may hand them over, whatever their role is by now; records are sent to those alone who edit them.
+    Access { method: Method::POST, path: "/v1/streets/{street}/sync", who: EVERY_ROLE, wiped_devices: true },
     // The merged roll
     row(Method::POST, "/v1/streets/{street}/imports", ADMIN),
     row(Method::GET, "/v1/streets/{street}/cards", ROLL_READERS),
