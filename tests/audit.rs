@@ -359,6 +359,31 @@ async fn the_list_is_filtered_and_the_proof_is_a_route() {
     assert!(proof["problems"][0]["message_zh"].as_str().unwrap().contains("改动"));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_says_where_a_chain_breaks_and_fails() {
+    let scene = Scene::open().await;
+    let url = scene.office.test.database.url();
+    let verify = |arguments: &'static [&'static str]| {
+        let mut command = std::process::Command::new(lianka_tests::program("lianka"));
+        command.args(["audit", "verify", "--log=error", "--database-url", &url]).args(arguments);
+        let output = command.output().expect("it runs");
+        (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (status, said, _) = verify(&["--lang=en"]);
+    assert_eq!(status, Some(0), "{said}");
+    for chain in [HOME, OTHER, "deployment"] {
+        assert!(said.contains(&format!("{chain}: holds.")), "{said}");
+    }
+    let proof = scene.proof().await;
+    assert!(said.contains(&format!("Anchor {}:{}", proof.last.unwrap(), proof.hash.unwrap())), "{said}");
+    scene.sql(&format!("delete from audit_event where street = '{HOME}' and no = 3")).await;
+    let (status, said, why) = verify(&["--lang=zh"]);
+    assert_eq!(status, Some(1));
+    assert!(said.contains("第 4 条 missing：之前有记录被删除") && why.contains("1 of 3 chains"), "{said}{why}");
+    assert_eq!(verify(&["--street=310105009"]).0, Some(0), "the other street's holds");
+    assert_eq!(verify(&["--street=310105009", "--anchor=1:00"]).0, Some(2), "that is no anchor");
+}
+
 #[tokio::test]
 async fn the_trail_of_another_street_and_of_the_deployment_are_not_shown() {
     let scene = Scene::open().await;

@@ -562,8 +562,11 @@ impl Phone {
             // A network that fails here is tried again at the next synchronisation: see `report_wipe`.
             let _ = self.report_own_wipe().await;
         } else {
-            // What was erased, redacted or sealed is not to stay beside the file either. Another reader only puts it off.
-            let _ = self.blocking(|phone| Ok(phone.store().truncate_log()?)).await;
+            let Tally { snapshots, erased, redacted, left, .. } = report.tally;
+            if snapshots + erased + redacted + left > 0 {
+                // What was erased, redacted, sealed or taken away is not to stay beside the file either. Another reader only puts it off.
+                let _ = self.blocking(|phone| Ok(phone.store().truncate_log()?)).await;
+            }
             let [unsent, held, refused] = self.read(|tx| Ok(outbox::count(tx.tx)?))?;
             (report.unsent, report.held) = (unsent + refused, held);
             report.drafts = self.read(|tx| Ok(outbox::drafts(tx.tx)?))?.len() as u64;
