@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::sync::phone::{HOME, OTHER, Office, Phone, put};
 
 const CONSENT: &str = "0198c0de-0000-7000-8000-00000000000c";
+const NEIGHBOUR: &str = "0198c0de-0000-7000-8000-00000000000b";
 const PERSON: &str = "0198c0de-0000-7000-8000-00000000000a";
 
 struct Desk {
@@ -194,7 +195,6 @@ async fn everything_held_about_one_person_and_nothing_about_another() {
     let desk = Desk::open().await;
     let mut phone = desk.office.secretary("wang.fang", &["A1", "A2"]).await;
     let of = |entry: &str, field: &str| format!("contacts/{entry}/{field}");
-    const NEIGHBOUR: &str = "0198c0de-0000-7000-8000-00000000000b";
     let card = phone.create(
         "A1",
         &[

@@ -389,8 +389,8 @@ async fn stand(
         let state = RegisterState::from_bytes(&standing.state).map_err(ApiError::internal)?;
         let view = state.view();
         let record = standing.record;
-        for (key, values) in &view.values {
-            values.iter().for_each(|value| known.learn_consent(record, key, &value.value));
+        for (key, value) in view.values.iter().flat_map(|(key, values)| values.iter().map(move |value| (key, value))) {
+            known.learn_consent(record, key, &value.value);
         }
         if known.transfers.contains(&record) {
             let fields = view.values.iter().map(|(key, values)| (key.clone(), shown(values))).collect();
