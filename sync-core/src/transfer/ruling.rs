@@ -303,7 +303,8 @@ fn crossed(case: &Case, event: &Event, effect: &Effect) -> Ruling {
     let overtaken = ruling(Outcome::Refused, Code::Overtaken, now.state);
     match event.step {
         Step::Accept | Step::ConfirmLate => match now.state {
-            _ if matches!(effect, Effect::Late) => ruling(Outcome::Late, Code::LetterExpired, now.state),
+            // The intent is kept beside the withdrawal, as it would be in the other order.
+            State::Withdrawn if matches!(effect, Effect::Late) => ruling(Outcome::Late, Code::LetterExpired, now.state),
             State::Withdrawn if is_typing_error(case, now.withdrawal) => ruling(Outcome::Applied, Code::TypingError, State::Accepted),
             State::Withdrawn => ruling(Outcome::Contested, Code::CrossedWithdrawal, State::Contested),
             State::Accepted | State::ReceiptSent | State::Closed | State::Contested => {

@@ -535,6 +535,13 @@ fn an_acceptance_dated_after_the_letter_expired() {
     assert_eq!(confirmed.case.now.acceptance.as_ref().map(|acceptance| acceptance.event), Some(about));
     assert_eq!(confirmed.case.now.responsible(), Responsible::Target);
 
+    // Late, and after another branch: a referral like any other.
+    let mut both = Office::arrived().days(12);
+    let seen = both.case.now.last;
+    let (first, second) = (both.event(accept("康平支部", "2026-11-26"), seen), both.event(accept("梧桐支部", "2026-11-27"), seen));
+    both.land(&first, "officer.a");
+    assert_eq!(both.land(&second, "officer.b").outcome, Outcome::Referral);
+
     // Late, and crossing a withdrawal: both orders leave the intent and the withdrawal.
     let mut start = Office::arrived().days(12);
     let seen = start.case.now.last;
