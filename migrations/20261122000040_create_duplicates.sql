@@ -1,7 +1,8 @@
 -- One shop entered twice: under which keys cards meet, which pairs the office has looked at, and which cards were merged into which.
 alter table shop_card add column merged_into uuid;
 
--- A read model: what a card is recognised by (see sync-core's duplicate module). Pairs are found by joining it with itself.
+-- A read model: what a card is recognised by (see sync-core's duplicate module). Cards that are there already get theirs with the next change
+-- of such a field, or by `lianka rebuild`.
 create table shop_key (
     street text not null,
     record uuid not null,
