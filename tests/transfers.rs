@@ -1,6 +1,9 @@
 //! Transfers between real phones and the desk: who may do what, what becomes of two acts at once, the queue, the clock, and who may read what.
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    process::{Command, Stdio},
+};
 
 use axum::http::StatusCode;
 use lianka_client::{
@@ -16,7 +19,7 @@ use lianka_sync_core::{
     time::DeviceTime,
     transfer::{State, Step},
 };
-use lianka_tests::{Answer, START_UNIX_MS, Served};
+use lianka_tests::{Answer, START_UNIX_MS, Served, program};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -693,6 +696,53 @@ async fn the_queue_shows_running_clocks() {
     assert_eq!(queue("?overdue=false").await, [moving]);
     let shown = scene.read("officer.a", &format!("transfers/{waiting}")).await;
     assert_eq!((&shown["days_left"], &shown["events"][1]["type"]), (&json!(-1), &json!("remind")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secretary_files_and_withdraws_in_the_terminal() {
+    let scene = Scene::open().await;
+    drop(scene.phone("wang.fang").await);
+    let store = scene.file("wang.fang");
+    let run = async |arguments: &[&str]| {
+        let mut command = Command::new(program("lianka-phone"));
+        command.arg("--store").arg(&store).args(arguments).stdin(Stdio::null());
+        let out = tokio::task::spawn_blocking(move || command.output()).await.expect("a thread").expect("lianka-phone runs");
+        (out.status.success(), String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned())
+    };
+    let file = [
+        "transfer",
+        "file",
+        "--kind",
+        "temporary",
+        "--alias",
+        "陈师傅",
+        "--name",
+        NAME,
+        "--status",
+        "正式",
+        "--origin",
+        "某市某区甲支部",
+        "--phone",
+        "13800000001",
+        "--branch",
+        "康平支部",
+    ];
+    let (filed, said) = run(&file).await;
+    assert!(!filed && said.contains("同意"), "without the member's consent: {said}");
+    let (filed, said) = run(&[&file[..], &["--consent", "当面"]].concat()).await;
+    assert!(filed && said.contains("等待街道裁定"), "{said}");
+    let (_, listed) = run(&["transfer", "list"]).await;
+    assert!(listed.contains("陈师傅") && listed.contains("草稿") && listed.contains("等待裁定：提交"), "{listed}");
+    assert!(run(&["sync"]).await.0);
+    let (_, listed) = run(&["transfer", "list"]).await;
+    assert!(listed.contains("已提交") && !listed.contains("等待裁定"), "{listed}");
+    assert!(run(&["transfer", "withdraw", "1", "--reason", "家里有事"]).await.0);
+    let (_, shown) = run(&["transfer", "show", "1"]).await;
+    assert!(shown.contains("撤回 → 等待裁定") && shown.contains("告知党员："), "{shown}");
+    assert!(run(&["sync"]).await.0);
+    let (_, shown) = run(&["--lang", "en", "transfer", "show", "1", "--json"]).await;
+    let shown: Value = serde_json::from_str(&shown).expect("JSON");
+    assert_eq!((&shown["transfer"]["state"], &shown["events"][1]["outcome"]), (&json!("withdrawn"), &json!("applied")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

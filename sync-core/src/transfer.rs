@@ -16,7 +16,7 @@
 //!
 //! Invariants, for every sequence of events (a property test):
 //! - the responsible organisation is exactly one, and the origin until an acceptance is in force;
-//! - accepted only from arrived or archive_check, or by a ruling on a contest in which an acceptance had crossed a withdrawal;
+//! - accepted only from `arrived` or `archive_check`, or by a ruling on a contest in which an acceptance had crossed a withdrawal;
 //! - one live letter; a number once used in a request is never live in it again;
 //! - what is over stays over, but for an acceptance that crossed the withdrawal;
 //! - the same events and rulings give the same case, in whatever order they are read.

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use lianka_sync_core::{
     catalogue::Kind,
     lang::Lang,
-    transfer::{Outcome, table::CAUSES},
+    transfer::{Code, Outcome, table::CAUSES},
 };
 
 use super::{
@@ -202,7 +202,7 @@ fn show(phone: &Phone, id: &str, json: bool, lang: Lang) -> Result<(), Failure> 
         let ruling = event.ruled.as_ref();
         serde_json::json!({
             "event": event.id, "type": event.step, "label": event.step.row().label.text(lang), "fields": event.fields,
-            "outcome": ruling.map(|ruled| ruled.ruling.outcome.as_str()), "code": ruling.and_then(|ruled| ruled.ruling.code).map(|code| code.as_str()),
+            "outcome": ruling.map(|ruled| ruled.ruling.outcome.as_str()), "code": ruling.and_then(|ruled| ruled.ruling.code).map(Code::as_str),
             "state": ruling.map(|ruled| ruled.ruling.state), "at": ruling.map(|ruled| ruled.at), "by": ruling.and_then(|ruled| ruled.by.clone()),
         })
     };
@@ -210,7 +210,7 @@ fn show(phone: &Phone, id: &str, json: bool, lang: Lang) -> Result<(), Failure> 
         let events: Vec<_> = case.events.iter().map(event).collect();
         return print_json(&serde_json::json!({ "transfer": summary, "responsible": case.now.responsible().as_str(), "events": events }));
     }
-    let mut text = list_line(1, &summary, lang);
+    let mut lines = vec![list_line(1, &summary, lang)];
     for event in &case.events {
         let became = match &event.ruled {
             Some(ruled) if ruled.ruling.outcome == Outcome::Applied && ruled.ruling.code.is_none() => {
@@ -219,8 +219,8 @@ fn show(phone: &Phone, id: &str, json: bool, lang: Lang) -> Result<(), Failure> 
             Some(ruled) => ruled.ruling.text(lang),
             None => say(lang, "等待裁定", "pending").to_owned(),
         };
-        text += &format!("      {} → {became}\n", event.step.row().label.text(lang));
+        lines.push(format!("      {} → {became}\n", event.step.row().label.text(lang)));
     }
-    text += &format!("{}{}\n", say(lang, "告知党员：", "Tell the member: "), summary.member);
-    print(&text)
+    lines.push(format!("{}{}\n", say(lang, "告知党员：", "Tell the member: "), summary.member));
+    print(&lines.concat())
 }

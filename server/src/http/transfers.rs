@@ -75,7 +75,7 @@ impl TransfersQuery {
         let state =
             state.map_err(|_| ApiError::invalid_field("state", "known_state").detail("没有这种状态。", "There is no such state."))?;
         let day = |text: &String| date::parse(text).ok_or_else(|| ApiError::invalid_field("due_before", "date_yyyy_mm_dd"));
-        let due_upto = self.due_before.as_ref().map(day).transpose()?.and_then(|day| day.previous_day()).map(calendar::end_of);
+        let due_upto = self.due_before.as_ref().map(day).transpose()?.and_then(time::Date::previous_day).map(calendar::end_of);
         Ok(QueueFilter {
             state: state.map(|state| state.to_string()),
             all,
