@@ -72,7 +72,7 @@ impl Scene {
     /// Both write these unseen by each other, and both have synchronised since.
     async fn differ(&mut self, edits: &[(&str, &str, &str)]) {
         let of = |which: fn(&(&str, &str, &str)) -> (String, String)| {
-            edits.iter().map(|edit| which(edit)).map(|(key, value)| put(&key, &value)).collect::<Vec<_>>()
+            edits.iter().map(which).map(|(key, value)| put(&key, &value)).collect::<Vec<_>>()
         };
         self.wang.edit(self.card, &of(|edit| (edit.0.to_owned(), edit.1.to_owned())));
         self.li.edit(self.card, &of(|edit| (edit.0.to_owned(), edit.2.to_owned())));

@@ -100,11 +100,11 @@ pub fn harmless(field: &Field, values: &[&Scalar]) -> Option<Harmless> {
         return None;
     }
     let found = |class, text: &str| Some(Harmless { class, suggestion: text.into() });
-    let (fits, class): (fn(&[&str]) -> Option<usize>, _) = match field.name {
-        "phones" | "phone" => (phone_format, HarmlessClass::PhoneFormat),
-        _ => (spelling, HarmlessClass::Spelling),
+    let same = match field.name {
+        "phones" | "phone" => phone_format(&texts).map(|at| (HarmlessClass::PhoneFormat, at)),
+        _ => spelling(&texts).map(|at| (HarmlessClass::Spelling, at)),
     };
-    if let Some(at) = fits(&texts) {
+    if let Some((class, at)) = same {
         return found(class, texts[at]);
     }
     let at = match field.name {

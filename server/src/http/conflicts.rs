@@ -182,31 +182,29 @@ impl Inbox {
         let mut inbox = Self { rows, changes: HashMap::new(), writers: HashMap::new(), restored: HashMap::new() };
         inbox.restored = conflicts::restored(conn, street, &records).await?;
         // First the changes that wrote the values, then those that wrote what the values replaced.
-        inbox.load_changes(conn, street, inbox.ops(|_, values| values)).await?;
-        inbox.load_changes(conn, street, inbox.ops(|inbox, values| inbox.replaced(values))).await?;
+        let wrote = inbox.changes_of(|_, _, op| vec![op]);
+        inbox.load_changes(conn, street, wrote).await?;
+        let wrote_before = inbox.changes_of(|record, state, op| inbox.seen(record, state, op).unwrap_or_default());
+        inbox.load_changes(conn, street, wrote_before).await?;
         let devices: BTreeSet<_> = inbox.changes.values().map(|change| change.actor.device().0).collect();
         inbox.writers = conflicts::writers(conn, &devices.into_iter().collect::<Vec<_>>()).await?;
         Ok(inbox)
     }
 
-    /// The changes that made some of the operations in conflict.
-    fn ops(&self, select: impl for<'s> Fn(&Self, Values<'s>) -> Values<'s>) -> BTreeSet<(RecordId, ChangeHash)> {
-        let of = |(row, state): &(Disputed, RegisterState)| {
+    /// The changes that made the operations which `select` names for each one in conflict.
+    fn changes_of(&self, select: impl Fn(RecordId, &RegisterState, OpId) -> Vec<OpId>) -> BTreeSet<(RecordId, ChangeHash)> {
+        let mut changes = BTreeSet::new();
+        for (row, state) in &self.rows {
             let record = RecordId(row.record);
-            let view = state.view();
-            let ops = view.conflicts().flat_map(|(_, values)| values.iter().map(|value| value.op)).collect();
-            let selected = select(self, Values { record, ops, state });
-            selected.ops.iter().filter_map(|op| Some((record, state.provenance(*op)?.hash))).collect::<Vec<_>>()
-        };
-        self.rows.iter().flat_map(of).collect()
+            for value in state.view().conflicts().flat_map(|(_, values)| values) {
+                let selected = select(record, state, value.op);
+                changes.extend(selected.into_iter().filter_map(|op| Some((record, state.provenance(op)?.hash))));
+            }
+        }
+        changes
     }
 
-    /// What the operations replaced, as far as their changes are loaded.
-    fn replaced<'s>(&self, values: Values<'s>) -> Values<'s> {
-        let ops = values.ops.iter().filter_map(|op| self.seen(values.record, values.state, *op)).flatten().collect();
-        Values { ops, ..values }
-    }
-
+    /// What an operation replaced, if its change is loaded.
     fn seen(&self, record: RecordId, state: &RegisterState, op: OpId) -> Option<Vec<OpId>> {
         let change = self.changes.get(&(record, state.provenance(op)?.hash))?;
         Some(change.ops.get((op.counter - change.start_op) as usize)?.pred.clone())
@@ -332,14 +330,6 @@ impl Inbox {
             received_at: from.received_at,
         }
     }
-}
-
-/// Some operations of one record.
-#[derive(Clone)]
-struct Values<'s> {
-    record: RecordId,
-    ops: Vec<OpId>,
-    state: &'s RegisterState,
 }
 
 impl From<&ReplacedValue> for ValueAuthorView {
