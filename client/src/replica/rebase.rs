@@ -2,12 +2,16 @@
 //!
 //! The phone's copy becomes the server's, and what the user did is applied to it again as edits, under a new epoch. What a rule refused, or
 //! what can no longer be applied, becomes a draft.
+//!
+//! A value that somebody wrote meanwhile, and that the user never saw, is not replaced: it stays beside the user's, as it would have without the
+//! rebase. Ids of operations outlive every rebase and every generation, so the old changes tell what the user saw.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lianka_sync_core::{
     catalogue::Key,
-    id::EntryId,
+    change::{self, Action, Change, GateError, Op, OpId},
+    id::{DeviceId, EntryId},
     lang::Lang,
     record::{Edit, Record, RecordError},
 };
@@ -88,13 +92,14 @@ pub(super) fn rebase(author: &Author<'_>, state: &RecordState, moment: &Moment) 
     let signed = Author { epoch, ..*author };
     let (mut entries, mut drafts) = (Vec::new(), Vec::new());
     let redacted = redacted(&state.outbox);
+    let seen = Seen::of(author, &state.outbox);
     for entry in &state.outbox {
         if entry.state == OutboxState::Held {
             // The server keeps these very bytes; writing them anew would do the edit twice once a reviewer accepts it.
             entries.push(entry.clone());
             continue;
         }
-        match renew(&signed, &mut document, stored.generation, entry, &redacted, moment.lang)? {
+        match renew(&signed, &mut document, stored.generation, entry, &redacted, &seen, moment.lang)? {
             Renewed::Written(entry) => entries.push(*entry),
             Renewed::AlreadySo => {}
             Renewed::Refused(reason) => drafts.push(Effect::PutDraft(Box::new(draft(entry, reason)))),
@@ -123,6 +128,62 @@ pub(super) fn abandon(state: &RecordState, moment: &Moment) -> Vec<Effect> {
     effects
 }
 
+/// What the user had seen of each key when they edited it.
+struct Seen {
+    device: DeviceId,
+    values: BTreeMap<String, BTreeSet<OpId>>,
+}
+
+/// A rebased change that leaves alone what the user had not seen.
+enum Beside {
+    /// As it was written.
+    As(Change),
+    /// With fewer predecessors.
+    Other(Change),
+    /// It would only have deleted what the user had not seen.
+    Nothing,
+}
+
+impl Seen {
+    fn of(author: &Author<'_>, outbox: &[OutboxEntry]) -> Self {
+        let mut values: BTreeMap<String, BTreeSet<OpId>> = BTreeMap::new();
+        let ops = outbox.iter().filter_map(|entry| change::decode(&entry.bytes).ok()).flat_map(|change| change.ops);
+        for op in ops {
+            if let Action::Put { key, .. } | Action::Delete { key } = op.action {
+                values.entry(key).or_default().extend(op.pred);
+            }
+        }
+        Self { device: author.identity.device, values }
+    }
+
+    /// Whether the user knew the value; where no change tells, it is the rebase that knows.
+    fn contains(&self, key: &str, op: &OpId) -> bool {
+        op.actor.device() == self.device || self.values.get(key).is_none_or(|seen| seen.contains(op))
+    }
+
+    fn beside_the_unseen(&self, change: Change) -> Result<Beside, GateError> {
+        let mut other = change.clone();
+        for op in &mut other.ops {
+            if let Action::Put { key, .. } | Action::Delete { key } = &op.action {
+                op.pred.retain(|pred| self.contains(key, pred));
+            }
+        }
+        let empty = |op: &Op| matches!(op.action, Action::Delete { .. }) && op.pred.is_empty();
+        if other.ops.iter().any(empty) {
+            // What is left moves up: only where nothing in the change names an operation of it by its place.
+            let named = |op: &Op| op.pred.iter().any(|pred| pred.actor == change.actor && pred.counter >= change.start_op);
+            if change.edits_text() || change.ops.iter().any(named) {
+                return Ok(Beside::As(change));
+            }
+            other.ops.retain(|op| !empty(op));
+        }
+        if other.ops.is_empty() {
+            return Ok(Beside::Nothing);
+        }
+        if other.ops == change.ops { Ok(Beside::As(change)) } else { Ok(Beside::Other(change::decode(&change::encode(&other))?)) }
+    }
+}
+
 enum Renewed {
     Written(Box<OutboxEntry>),
     AlreadySo,
@@ -135,6 +196,7 @@ fn renew(
     generation: u32,
     entry: &OutboxEntry,
     redacted: &BTreeSet<EntryId>,
+    seen: &Seen,
     lang: Lang,
 ) -> Result<Renewed, RecordError> {
     let mut rebases = entry.rebases;
@@ -154,8 +216,21 @@ fn renew(
     if let Err(Broken { key, error }) = rules::check(entry.kind, author.identity.role, false, &view, &edits) {
         return Ok(Renewed::Refused(Reason { code: error.code().into(), field: Some(key), message: Some(error.message(lang)) }));
     }
+    let before = document.save();
     match document.edit(author.actor(), entry.made_at, &edits, "") {
         Ok(Some(change)) => {
+            let change = match seen.beside_the_unseen(change)? {
+                Beside::As(change) => change,
+                Beside::Other(change) => {
+                    *document = Record::load(&before)?;
+                    document.apply([change.bytes.as_slice()])?;
+                    change
+                }
+                Beside::Nothing => {
+                    *document = Record::load(&before)?;
+                    return Ok(Renewed::AlreadySo);
+                }
+            };
             let written = OutboxEntry::new(entry.record, entry.kind, generation, &change, edits, entry.made_at);
             Ok(Renewed::Written(Box::new(OutboxEntry { rebases, ..written })))
         }
