@@ -235,10 +235,10 @@ fn names(state: &RegisterState, entry: EntryId) -> Vec<String> {
 /// The keys of the record whose values hold one of the names.
 fn mentions(state: &RegisterState, names: &[String]) -> Vec<String> {
     let view = state.view();
-    let named = |text: &str| names.iter().any(|name| text.contains(name.as_str()));
-    let holds = |values: &[lianka_sync_core::view::Value]| values.iter().any(|value| value.value.as_str().is_some_and(named));
+    let mentioned = |text: &str| names.iter().any(|name| text.contains(name.as_str()));
+    let holds = |values: &[lianka_sync_core::view::Value]| values.iter().any(|value| value.value.as_str().is_some_and(mentioned));
     let mut keys: Vec<_> = view.values.iter().filter(|(_, values)| holds(values)).map(|(key, _)| key.clone()).collect();
-    if view.note.as_deref().is_some_and(named) {
+    if view.note.as_deref().is_some_and(mentioned) {
         keys.push(NOTE.to_owned());
     }
     keys

@@ -105,13 +105,12 @@ impl StreetWrite {
     /// The stored document, or the one this write made, with the changes after it.
     async fn whole_document(&mut self, record: RecordId) -> Result<Vec<u8>, ForgetError> {
         let made = self.entries.get(&record).and_then(|entry| entry.rebuilt.clone());
-        let (after, mut bytes) = match made {
-            Some(made) => made,
-            None => {
-                let page = DocumentPage { grids: None, records: Some(&[record.0]), after: 0, limit: 1 };
-                let stored = records::documents(&mut self.tx, &self.street, page).await?.pop();
-                (0, stored.map(|document| document.bytes).unwrap_or_default())
-            }
+        let (after, mut bytes) = if let Some(made) = made {
+            made
+        } else {
+            let page = DocumentPage { grids: None, records: Some(&[record.0]), after: 0, limit: 1 };
+            let stored = records::documents(&mut self.tx, &self.street, page).await?.pop();
+            (0, stored.map(|document| document.bytes).unwrap_or_default())
         };
         let pending = self.log.iter().filter(|entry| entry.record == record && entry.seq > after);
         bytes.extend(pending.filter_map(|entry| entry.what.change()).flat_map(|change| &change.bytes));
