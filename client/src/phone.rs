@@ -284,7 +284,7 @@ impl Phone {
         let mut store = LocalStore::open(store_path)?;
         // Whatever kept it from being done at once.
         store.scrub()?;
-        let Some(report) = store.read(|tx| tx.wipe_report())? else { return Ok(()) };
+        let Some(report) = store.read(|tx| Ok::<_, PhoneError>(tx.wipe_report()?))? else { return Ok(()) };
         let transport = Transport::new(&report.credentials.server, lang)?;
         wipe_reported(&mut store, &transport, report, Clock::default().now()).await
     }
@@ -791,7 +791,7 @@ async fn wipe_reported(store: &mut LocalStore, transport: &Transport, report: Wi
         Err(error @ PhoneError::Store(_)) => return Err(error),
         _ => {}
     }
-    store.write(|tx| tx.drop_wipe_report())?;
+    store.write(|tx| Ok::<_, PhoneError>(tx.drop_wipe_report()?))?;
     Ok(store.scrub()?)
 }
 

@@ -285,7 +285,7 @@ fn print_proof(proof: &Proof, lang: Lang) {
     let hash = proof.hash.as_deref().unwrap_or("-");
     match (lang, proof.ok) {
         (Lang::Zh, true) => {
-            println!("{chain}：完好。第 {first}–{last} 条共 {events} 条，核对修改 {changes} 处，封存 {seals} 次。锚点 {last}:{hash}")
+            println!("{chain}：完好。第 {first}–{last} 条共 {events} 条，核对修改 {changes} 处，封存 {seals} 次。锚点 {last}:{hash}");
         }
         (Lang::Zh, false) => println!("{chain}：有 {problem_count} 处不符（第 {first}–{last} 条共 {events} 条）。"),
         (Lang::En, true) => {

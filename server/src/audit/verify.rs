@@ -287,7 +287,10 @@ impl Reading<'_> {
         let mut named = Vec::new();
         for event in events {
             match serde_json::from_str::<Detail>(&event.detail) {
-                Ok(detail) => named.extend(detail.changes.into_iter().map(|(seq, record, hash)| Named { no: event.no, seq, record, hash })),
+                Ok(Detail { changes, rebuilt }) => {
+                    let (no, is_fresh) = (event.no, rebuilt.is_empty());
+                    named.extend(changes.into_iter().map(|(seq, record, hash)| Named { no, seq, record, hash, is_fresh }));
+                }
                 Err(_) => self.proof.add(Break::DetailUnreadable, event.no, None),
             }
         }
@@ -322,10 +325,11 @@ impl Reading<'_> {
     /// Entries of the log between what the events before named and what these name. What was there before the first event is not told of.
     async fn untold(&mut self, tx: &mut PgConnection, named: &[Named]) -> sqlx::Result<()> {
         let Some(upto) = named.iter().map(|named| named.seq).max() else { return Ok(()) };
-        let first = named.iter().map(|named| named.seq).min().unwrap_or(upto);
+        // What a rebuild names anew may be older than the chain.
+        let first = named.iter().filter(|named| named.is_fresh).map(|named| named.seq).min();
         let no = named.last().map_or(0, |named| named.no);
         let told: std::collections::HashSet<_> = named.iter().map(|named| named.seq).collect();
-        let after = self.told_upto.unwrap_or(first - 1);
+        let after = self.told_upto.unwrap_or_else(|| first.map_or(upto, |first| first - 1));
         self.untold_between(tx, after, upto, no, |seq| told.contains(&seq)).await?;
         self.told_upto = Some(upto.max(after));
         Ok(())
@@ -360,11 +364,10 @@ impl Reading<'_> {
         let (last, hash) = self.last.clone().unwrap_or_else(|| (0, genesis(self.chain).to_vec()));
         match head {
             None if last > 0 => self.proof.add(Break::HeadMissing, last, None),
-            None => {}
             Some(head) if head.no > last => self.proof.add(Break::Truncated, head.no, None),
             Some(head) if head.no < last => self.proof.add(Break::BeyondHead, last, None),
             Some(head) if head.hash != hash => self.proof.add(Break::HeadDiffers, last, None),
-            Some(_) => {}
+            Some(_) | None => {}
         }
         let first = self.proof.first.unwrap_or_default();
         if first > 1 && self.prunes == 0 {
@@ -401,6 +404,8 @@ struct Named {
     seq: i64,
     record: Uuid,
     hash: String,
+    /// By an event that rebuilt nothing.
+    is_fresh: bool,
 }
 
 #[cfg(test)]
