@@ -161,7 +161,7 @@ fn relink(changes: &[(Change, ServerTime)], forget: &Forget<'_>, keeps: &dyn Fn(
         }
         for (start_op, ops) in runs {
             let message = if untouched && !forget.note { old.message.clone() } else { String::new() };
-            let change = Change { message, start_op, ops, ..old.clone() };
+            let change = Change { start_op, message, ops, ..old.clone() };
             onto = vec![next.push(change, onto, old.hash, *received_at)?];
         }
         let successor = match onto.last() {

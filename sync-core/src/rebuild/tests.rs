@@ -149,7 +149,7 @@ fn holds(bytes: &[u8], text: &str) -> bool {
 }
 
 /// Authors and times of every value, by key: what a rebuild must not touch.
-fn authored(view: &View) -> Vec<(String, Vec<(Actor, Option<DeviceTime>)>)> {
+fn authored(view: &View) -> BTreeMap<String, Vec<(Actor, Option<DeviceTime>)>> {
     view.values.iter().map(|(key, values)| (key.clone(), values.iter().map(|value| (value.op.actor, value.time)).collect())).collect()
 }
 
