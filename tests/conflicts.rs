@@ -342,6 +342,10 @@ async fn a_choice_settles_what_was_looked_at_and_nothing_else() {
     assert!(told(&mut zhao).await.is_empty(), "their value still stands");
     // The same choice again is none.
     assert_eq!(scene.resolve("sign_name", json!("王记"), &seen).await.code(), "conflict_changed");
+    // Whoever names nothing means whatever stands there.
+    let path = format!("records/{}/resolutions", scene.card);
+    let chosen = scene.call("POST", &path, json!({ "field": "sign_name", "value": "赵记", "note": "看过招牌" })).await.json;
+    assert_eq!((&chosen["remaining"], scene.disputed("sign_name").await.len()), (&json!([]), 0));
     assert_rebuilt(&scene.office).await;
 }
 

@@ -69,8 +69,8 @@ pub struct ChoiceWanted {
     /// `None` clears the field.
     pub value: Option<Scalar>,
     pub note: String,
-    /// The values looked at, by operation.
-    pub seen: Vec<OpId>,
+    /// The values looked at, by operation; `None`: whatever stands there.
+    pub seen: Option<Vec<OpId>>,
 }
 
 /// What a choice came to.
@@ -210,7 +210,8 @@ impl Desk<'_> {
         let state = state_of(&write, record)?;
         let field = state.kind().field(&key).map(|(field, _)| field);
         let field = field.ok_or_else(|| ApiError::invalid_field("field", "unknown_field"))?;
-        let looked_at: Vec<_> = state.visible(&key).into_iter().filter(|(op, _)| wanted.seen.contains(op)).collect();
+        let was_seen = |op: &OpId| wanted.seen.as_ref().is_none_or(|seen| seen.contains(op));
+        let looked_at: Vec<_> = state.visible(&key).into_iter().filter(|(op, _)| was_seen(op)).collect();
         if !field.keeps_conflicts() || looked_at.iter().all(|(_, value)| *value == looked_at[0].1) {
             return Err(ApiError::new(ErrorCode::ConflictChanged));
         }

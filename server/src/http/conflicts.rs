@@ -364,8 +364,8 @@ pub struct ResolutionRequest {
     value: serde_json::Value,
     /// Why, for the history and for the workers whose value was not chosen; no personal data.
     note: Option<String>,
-    /// The values looked at, by `op`. What is not named stays in conflict.
-    seen: Vec<String>,
+    /// The values looked at, by `op`. What is not named stays in conflict. Without it, whatever stands there was looked at.
+    seen: Option<Vec<String>>,
 }
 
 /// What a choice came to.
@@ -395,11 +395,11 @@ pub async fn choose(
     Path(path): Path<RecordPath>,
     Body(request): Body<ResolutionRequest>,
 ) -> Result<Json<ChosenView>, ApiError> {
-    if request.seen.len() > SEEN_MAX {
+    if request.seen.as_ref().is_some_and(|seen| seen.len() > SEEN_MAX) {
         return Err(ApiError::invalid_field("seen", "items_max_64"));
     }
     let op = |(at, text): (usize, &String)| desk::parse_op(text).ok_or_else(|| ApiError::invalid_field(format!("seen[{at}]"), "shape"));
-    let seen = request.seen.iter().enumerate().map(op).collect::<Result<_, _>>()?;
+    let seen = request.seen.map(|seen| seen.iter().enumerate().map(op).collect::<Result<_, _>>()).transpose()?;
     let value = match request.value {
         serde_json::Value::Null => None,
         value => Some(serde_json::from_value(value).map_err(|_| ApiError::invalid_field("value", "shape"))?),
