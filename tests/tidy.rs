@@ -26,7 +26,7 @@ use sha2::{Digest, Sha256};
 
 /// What is looked at; everything else at the top is made by tools.
 const FOLDERS: &[&str] = &[".ci", "client", "docs", "fuzz", "migrations", "scripts", "server", "simulator", "sync-core", "tests", "web"];
-const CRATES: &[&str] = &["client", "server", "simulator", "sync-core", "tests"];
+const CRATES: &[&str] = &["client", "fuzz", "server", "simulator", "sync-core", "tests"];
 /// This file names what it forbids.
 const THIS: &str = "tests/tidy.rs";
 
@@ -458,7 +458,7 @@ fn limit_table() -> String {
         CHANGE_BYTES_MAX CHANGE_OPS_MAX CHANGE_DEPS_MAX CHANGE_ACTORS_MAX OP_PREDS_MAX CHANGE_PREDS_MAX CHANGE_MESSAGE_BYTES_MAX KEY_BYTES_MAX
         VALUE_BYTES_MAX NOTE_CHARS_MAX OP_COUNTER_MAX ACTOR_SEQ_MAX CHANGE_TIME_SECONDS_MAX RECORD_CHANGES_MAX RECORD_BYTES_MAX
         RECORD_ACTORS_MAX RECORD_KEYS_MAX RECORD_HEADS_MAX REGISTER_VALUES_MAX REGISTER_OVERWRITTEN_MAX MEMBER_CHARS_MAX ITEM_BYTES_MAX SYNC_BODY_BYTES_MAX
-        SYNC_INFLATED_BYTES_MAX SYNC_CHANGES_MAX CHECKPOINT_BYTES TAIL_CHANGES_MAX
+        SYNC_INFLATED_BYTES_MAX SYNC_CHANGES_MAX SYNC_OPS_MAX CHECKPOINT_BYTES TAIL_CHANGES_MAX
     );
     let source = read("sync-core/src/limits.rs");
     let mut meaning = Vec::new();
@@ -495,8 +495,10 @@ fn route_table() -> String {
 /// What each role may do: routes that not everybody has, and fields.
 fn role_table() -> String {
     let rows = Role::ALL.map(|role| {
-        let routes = ACCESS.iter().filter(|row| matches!(row.who, Who::Roles(roles) if roles.contains(&role) && roles.len() < Role::ALL.len()));
-        let routes: Vec<_> = routes.map(|row| format!("`{} {}`", row.method, row.path.trim_start_matches("/v1/streets/{street}"))).collect();
+        let routes =
+            ACCESS.iter().filter(|row| matches!(row.who, Who::Roles(roles) if roles.contains(&role) && roles.len() < Role::ALL.len()));
+        let routes: Vec<_> =
+            routes.map(|row| format!("`{} {}`", row.method, row.path.trim_start_matches("/v1/streets/{street}"))).collect();
         let fields = Kind::ALL.map(|kind| {
             let edited = kind.fields().iter().filter(|field| field.editors.contains(&role) || field.creators.contains(&role)).count();
             format!("{kind}: {edited} of {}", kind.fields().len())
@@ -587,7 +589,7 @@ fn arguments(call: &str) -> &str {
 #[test]
 fn the_protocol_shows_the_frozen_examples() {
     let protocol = read(PROTOCOL);
-    for name in ["request", "response", "report", "lease"] {
+    for name in ["request", "response", "notice", "report", "lease"] {
         let frozen = read(&format!("sync-core/src/wire/fixtures/{name}.ndjson"));
         assert!(protocol.contains(frozen.trim_end()), "{PROTOCOL} does not show sync-core/src/wire/fixtures/{name}.ndjson");
     }

@@ -135,7 +135,7 @@ pub fn read(body: &[u8], packing: Packing, encoding: Encoding) -> Result<SyncReq
     let body = packing.unpack(body)?;
     let mut reader = ItemReader::new(encoding);
     reader.push(&body);
-    let (mut hello, mut changes) = (None, Vec::new());
+    let (mut hello, mut changes, mut ops) = (None, Vec::new(), 0);
     loop {
         let item = match reader.next_item().map_err(|error| unreadable(&error))? {
             None => reader.finish().map_err(|error| unreadable(&error))?,
@@ -152,7 +152,17 @@ pub fn read(body: &[u8], packing: Packing, encoding: Encoding) -> Result<SyncReq
                     format!("At most {} changes in one request; send several.", limits::SYNC_CHANGES_MAX),
                 ));
             }
-            Some(RequestItem::Change(pushed)) => changes.push(Ingested::new(pushed)),
+            Some(RequestItem::Change(pushed)) => {
+                let ingested = Ingested::new(pushed);
+                ops += ingested.change.as_ref().map_or(0, |change| change.ops.len());
+                if ops > limits::SYNC_OPS_MAX {
+                    return Err(ApiError::new(ErrorCode::BodyTooLarge).detail(
+                        format!("一次最多 {} 个操作，请分几次发送。", limits::SYNC_OPS_MAX),
+                        format!("At most {} operations in one request; send several.", limits::SYNC_OPS_MAX),
+                    ));
+                }
+                changes.push(ingested);
+            }
         }
     }
     let hello = hello.ok_or_else(|| order("第一项须为 hello。", "The first item must be a hello."))?;

@@ -53,6 +53,8 @@ pub const SYNC_BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const SYNC_INFLATED_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Changes in one sync request; a phone with more sends several requests.
 pub const SYNC_CHANGES_MAX: usize = 2_000;
+/// Operations of all changes of one sync request: a run of them takes a few bytes on the wire and a hundred each once read.
+pub const SYNC_OPS_MAX: usize = 500_000;
 /// Bytes of response after which a checkpoint is sent.
 pub const CHECKPOINT_BYTES: usize = 1024 * 1024;
 /// Pending changes of one record beyond which a phone is sent the snapshot instead.
@@ -63,5 +65,6 @@ const _: () = assert!(CHANGE_BYTES_MAX * 4 / 3 + 1024 < ITEM_BYTES_MAX, "a chang
 const _: () = assert!(RECORD_BYTES_MAX as usize * 4 / 3 + 1024 < ITEM_BYTES_MAX, "a snapshot fits an item in base64");
 const _: () = assert!(RECORD_HEADS_MAX < CHANGE_DEPS_MAX, "a change can name every head");
 const _: () = assert!(ITEM_BYTES_MAX < SYNC_INFLATED_BYTES_MAX, "an item fits a request");
+const _: () = assert!(CHANGE_OPS_MAX * 10 <= SYNC_OPS_MAX, "a phone that sends the largest changes gets on");
 const _: () = assert!(SYNC_BODY_BYTES_MAX <= SYNC_INFLATED_BYTES_MAX, "a body as sent is never larger than inflated");
 const _: () = assert!(OP_COUNTER_MAX < u32::MAX as u64, "Automerge's counters are 32 bits");
