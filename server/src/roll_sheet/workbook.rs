@@ -1,12 +1,14 @@
 //! Workbooks (.xlsx): bytes → sheets, within bounds.
 //!
 //! A workbook is a zip of XML. Its declared sizes are checked first, then every part is unpacked once into nothing and counted,
-//! because the declaration may lie; only then does the reader see it. Cells are streamed into the rows they belong to: a
+//! because the declaration may lie; only then does the reader see it. The reader makes room for as many shared strings as the part claims
+//! (a failed allocation ends the process), and does sums with cell references that it does not check: the first is looked for, the second caught. Cells are streamed into the rows they belong to: a
 //! lone cell in the last row of a sheet costs one row, not the million before it.
 
 use std::{
     collections::BTreeMap,
     io::{self, Cursor, Read},
+    panic,
 };
 
 use calamine::{Data, DataRef, ExcelDateTime, Reader, Xlsx};
@@ -22,6 +24,11 @@ const MERGED_ROWS_MAX: usize = 1_000_000;
 
 pub(super) fn sheets(bytes: &[u8], limits: &RollLimits) -> Result<Vec<Sheet>, RollError> {
     refuse_bomb(bytes, limits)?;
+    // What the reader stumbles over is the file's fault; nothing of it is used afterwards.
+    panic::catch_unwind(|| read(bytes, limits)).unwrap_or_else(|_| Err(unreadable("the parts contradict each other")))
+}
+
+fn read(bytes: &[u8], limits: &RollLimits) -> Result<Vec<Sheet>, RollError> {
     let mut workbook = Xlsx::new(Cursor::new(bytes)).map_err(unreadable)?;
     let names: Vec<String> = workbook.sheet_names().into_iter().take(SHEETS_MAX).collect();
     let mut sheets = Vec::new();
@@ -57,10 +64,71 @@ fn refuse_bomb(bytes: &[u8], limits: &RollLimits) -> Result<(), RollError> {
     let mut left = limits.unpacked_bytes_max;
     for at in 0..archive.len() {
         let mut part = archive.by_index(at).map_err(unreadable)?.take(left + 1);
-        let unpacked = io::copy(&mut part, &mut io::sink()).map_err(unreadable)?;
+        let mut claims = StringClaims::default();
+        let unpacked = io::copy(&mut part, &mut claims).map_err(unreadable)?;
         left = left.checked_sub(unpacked).ok_or_else(|| too_large.clone())?;
+        // No roll has more texts than cells.
+        if claims.largest > (limits.rows_max * limits.columns_max) as u64 {
+            return Err(too_large);
+        }
     }
     Ok(())
+}
+
+/// Looks for `uniqueCount="…"` in whatever part and encoding it stands, as it flows by.
+#[derive(Default)]
+struct StringClaims {
+    state: Claim,
+    largest: u64,
+}
+
+enum Claim {
+    /// So many letters of the name were met.
+    Name(usize),
+    Equals,
+    Quote,
+    Digits(u64),
+}
+
+impl Default for Claim {
+    fn default() -> Self {
+        Self::Name(0)
+    }
+}
+
+impl StringClaims {
+    const NAME: &[u8] = b"uniqueCount";
+
+    fn next(&mut self, byte: u8) {
+        let begin = Claim::Name(usize::from(byte == Self::NAME[0]));
+        self.state = match (&self.state, byte) {
+            (Claim::Name(at), byte) if byte == Self::NAME[*at] && at + 1 == Self::NAME.len() => Claim::Equals,
+            (Claim::Name(at), byte) if byte == Self::NAME[*at] => Claim::Name(at + 1),
+            (Claim::Equals, b'=') => Claim::Quote,
+            (Claim::Equals, byte) if byte.is_ascii_whitespace() => Claim::Equals,
+            (Claim::Quote, b'"' | b'\'') => Claim::Digits(0),
+            (Claim::Quote, byte) if byte.is_ascii_whitespace() => Claim::Quote,
+            (Claim::Digits(claimed), b'0'..=b'9') => Claim::Digits(claimed.saturating_mul(10).saturating_add(u64::from(byte - b'0'))),
+            (Claim::Digits(claimed), b'"' | b'\'' | b'<') => {
+                self.largest = self.largest.max(*claimed);
+                Claim::Name(0)
+            }
+            (Claim::Digits(claimed), _) => Claim::Digits(*claimed),
+            _ => begin,
+        };
+    }
+}
+
+impl io::Write for StringClaims {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // Of two-byte letters only the one byte that is not zero.
+        bytes.iter().filter(|byte| **byte != 0).for_each(|byte| self.next(*byte));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 type Rows = BTreeMap<u32, BTreeMap<u32, String>>;
