@@ -6,11 +6,12 @@ export SQLX_OFFLINE = true
 unexport DATABASE_URL
 
 ONCE ?=
+N ?= 1000000
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check bench prepare wasm
+.PHONY: help setup build demo test check bench prepare wasm fuzz fuzz-automerge
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install what is missing on this machine (Debian or Ubuntu; silent when all is there)
 	@scripts/setup.sh
@@ -36,3 +37,9 @@ prepare: setup ## write .sqlx again after a query or a migration changed
 
 wasm: ## check that the sync core and the replica compile for a browser
 	scripts/wasm.sh
+
+fuzz: setup ## hostile bytes for everything that reads them; N=… mutated changes; a failing seed is printed with its replay
+	scripts/fuzz.sh run --inputs $(N)
+
+fuzz-automerge: setup ## what plain Automerge does with the inputs that harm it; writes the table of docs/security.md (5 minutes)
+	scripts/fuzz.sh automerge --write docs/security.md
