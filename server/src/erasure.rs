@@ -36,8 +36,14 @@ use crate::{
     street_write::{ForgetError, StreetWrite},
 };
 
-/// Why something is erased: stable words.
-pub const REASONS: [&str; 5] = ["subject_request", "consent_withdrawn", "purpose_ended", "entered_by_mistake", "legal_duty"];
+/// Why something is erased: stable words. Any other text counts as the last of them and is not kept, so that no receipt quotes anybody.
+pub const REASONS: [&str; 6] = ["subject_request", "consent_withdrawn", "purpose_ended", "entered_by_mistake", "legal_duty", OTHER];
+const OTHER: &str = "other";
+
+/// The word for a reason as it was given.
+pub fn reason(text: &str) -> &'static str {
+    REASONS.into_iter().find(|reason| *reason == text).unwrap_or(OTHER)
+}
 
 /// Stands for an account where the server's clock erases: a draft whose time is over.
 pub const BY_CLOCK: &str = "";

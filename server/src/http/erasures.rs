@@ -13,7 +13,7 @@ use super::extract::{Body, Page, PageQuery, Paging, Path, Query};
 use crate::{
     app::App,
     auth::{Principal, StreetScope},
-    erasure::{self, Erased, ErasureError, Person, REASONS, Request},
+    erasure::{self, Erased, ErasureError, Person, Request},
     error::{ApiError, ErrorCode},
     store::erasures::{self, ErasureRow},
     street_write::ForgetError,
@@ -28,7 +28,8 @@ pub struct RecordPath {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewErasure {
-    /// `subject_request`, `consent_withdrawn`, `purpose_ended`, `entered_by_mistake` or `legal_duty`: a code, so that no receipt quotes anybody.
+    /// `subject_request`, `consent_withdrawn`, `purpose_ended`, `entered_by_mistake`, `legal_duty` or `other`. Any other text counts as `other` and
+    /// is not kept, so that no receipt quotes anybody.
     #[schema(example = "subject_request")]
     reason: String,
 }
@@ -115,8 +116,10 @@ impl From<Erased> for ErasedView {
 }
 
 fn reason(text: &str) -> Result<&'static str, ApiError> {
-    let known = REASONS.into_iter().find(|reason| *reason == text);
-    known.ok_or_else(|| ApiError::invalid_field("reason", "one_of_the_reasons"))
+    if text.trim().is_empty() {
+        return Err(ApiError::invalid_field("reason", "not_empty"));
+    }
+    Ok(erasure::reason(text))
 }
 
 fn refused(error: ErasureError) -> ApiError {
