@@ -211,8 +211,8 @@ impl FieldError {
 
 /// Whether `writer` may write `value` (`None`: delete) to `key` of a record of `kind`.
 ///
-/// `creating`: in the change that creates the record. What only the record can tell (already written, consent) is checked by
-/// [`crate::merge`].
+/// `creating`: in the change that creates the record. What only the record can tell (already written, consent, whether a required field
+/// keeps a value) is checked by [`crate::merge`].
 pub fn check_write(
     kind: Kind,
     writer: impl Into<Writer>,
@@ -228,7 +228,7 @@ pub fn check_write(
     check_writer(field, writer.into(), creating)?;
     match value {
         Some(value) => check_value(field, value)?,
-        None if matches!(field.merge, MergeRule::WriteOnce | MergeRule::Log) || field.required => return Err(FieldError::WriteOnce),
+        None if matches!(field.merge, MergeRule::WriteOnce | MergeRule::Log) => return Err(FieldError::WriteOnce),
         None => {}
     }
     Ok(field)
@@ -324,7 +324,6 @@ mod tests {
         check(Secretary, true, "grid", Some("康平01"), Ok(()));
         check(Secretary, false, "grid", Some("康平01"), Err("field_not_editable"));
         check(Reviewer, false, "grid", Some("康平01"), Ok(()));
-        check(Admin, false, "grid", None, Err("write_once"));
         check(Admin, false, "kind", Some("shop_card"), Err("write_once"));
         check(Auditor, false, "sign_name", Some("x"), Err("field_not_editable"));
         check(Officer, false, "sign_name", Some("x"), Err("field_not_editable"));

@@ -846,8 +846,11 @@ impl<'f> Fold<'f> {
                 return Err(bad_predecessor());
             }
         }
-        if let Some(value) = value {
-            register.visible.push(Visible { op: id, value: value.into() });
+        match value {
+            Some(value) => register.visible.push(Visible { op: id, value: value.into() }),
+            // Automerge settles equal concurrent values by deleting all but one: that a required field may suffer.
+            None if field.required && register.visible.is_empty() => return Err(Refusal::field(key, FieldError::WriteOnce)),
+            None => {}
         }
         if register.visible.len() > limits::REGISTER_VALUES_MAX || register.overwritten.len() > limits::REGISTER_OVERWRITTEN_MAX {
             return Err(Refusal::RecordFull);

@@ -39,7 +39,8 @@ pub(super) fn check(kind: Kind, role: Role, creating: bool, view: &View, edits: 
         };
         let broken = |error| Broken { key: key.to_owned(), error };
         let field = authority::check_write(kind, role, creating, key, value).map_err(broken)?;
-        if matches!(field.merge, MergeRule::WriteOnce | MergeRule::Log) && view.values.contains_key(key) {
+        let once = matches!(field.merge, MergeRule::WriteOnce | MergeRule::Log) && view.values.contains_key(key);
+        if once || (value.is_none() && field.required) {
             return Err(broken(FieldError::WriteOnce));
         }
         if let (Some(Key::Entry { list: "contacts", entry, field: PARTY_STATUS }), Some(_)) = (Key::parse(key), value)

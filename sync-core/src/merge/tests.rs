@@ -137,6 +137,27 @@ fn state_survives_its_stored_form() {
     assert_eq!(RegisterState::from_bytes(&[]), Err(BadState));
 }
 
+/// Automerge settles equal concurrent values by deleting all but one, also where the field may never be empty.
+#[test]
+fn equal_values_of_a_required_field_are_settled_and_the_last_one_stays() {
+    let (mut target, mut a) = created();
+    let mut b = Record::load(&a.save()).unwrap();
+    let merged = |target: &mut Target, change: &Change| {
+        let street = street();
+        let context = Context { writer: Role::Reviewer.into(), device: change.actor.device(), ..context(&street, 0) };
+        merge(target, change, &context).map_err(|refusal| refusal.code())
+    };
+    let (one, two) = (edit(&mut a, 2, &[put("grid", "A2")]), edit(&mut b, 3, &[put("grid", "A2")]));
+    assert_eq!((merged(&mut target, &one), merged(&mut target, &two)), (Ok(Merged::Accepted), Ok(Merged::Accepted)));
+    a.apply([two.bytes.as_slice()]).unwrap();
+    let settled = edit(&mut a, 2, &[put("grid", "A2")]);
+    assert!(matches!(settled.ops[0].action, Action::Delete { .. }), "else this test says nothing");
+    assert_eq!(merged(&mut target, &settled), Ok(Merged::Accepted));
+    assert_eq!(target.state.as_ref().unwrap().view(), a.view().unwrap());
+    let emptied = edit(&mut a, 2, &[Edit::Delete { key: "grid".into() }]);
+    assert_eq!(merged(&mut target, &emptied), Err("write_once"));
+}
+
 /// Forges a change from an honest one and expects the refusal, with the record unmoved.
 fn refused(forge: impl FnOnce(&mut Change), context_change: impl FnOnce(&mut Context<'_>), code: &str) {
     let (mut target, mut a) = created();
