@@ -12,6 +12,7 @@ mod edits;
 mod foreign_client;
 mod health;
 mod held;
+mod hostile_tokens;
 mod phone;
 mod private_postgres;
 mod reassignment;
