@@ -406,7 +406,7 @@ async fn grids_decide_what_is_accepted_held_or_refused() {
     let mut stranger = scene.office.secretary("li.na", &["A2"]).await;
     // Somebody who never worked the grid and somehow has the card.
     let copy = scene.phone.records.get_mut(&card).unwrap().record.save();
-    stranger.take_in(&[lianka_sync_core::wire::ResponseItem::Snapshot {
+    stranger.take_in(&[ResponseItem::Snapshot {
         record: card,
         kind: Kind::ShopCard,
         grid: "A1".into(),
