@@ -170,7 +170,7 @@ fn key_in_a_long_run() -> Vec<u8> {
 fn start_op_near_the_end() -> Vec<u8> {
     let Ok(mut change) = lianka_sync_core::change::decode(&honest()) else { return Vec::new() };
     change.ops.retain(|op| matches!(op.action, Action::Put { .. }));
-    change.start_op = u32::MAX - change.ops.len() as u32;
+    change.start_op = u32::MAX - (change.ops.len() as u32 - 1);
     encode(&change)
 }
 

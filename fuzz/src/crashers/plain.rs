@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use automerge::{ActorId, AutoCommit, Change, ROOT, ReadDoc, TextEncoding, sync, sync::SyncDoc, transaction::Transactable};
+use automerge::{ActorId, AutoCommit, Change, LoadOptions, ROOT, ReadDoc, TextEncoding, sync, sync::SyncDoc, transaction::Transactable};
 
 use crate::{budget::caught, chunk, draw::Draw};
 
@@ -62,20 +62,27 @@ pub fn apply(bytes: &[u8], say: Say<'_>) -> anyhow::Result<()> {
         lap("applies")?;
         let saved = doc.save();
         lap("saves")?;
-        if AutoCommit::load(&saved).is_err() {
+        let options = LoadOptions::new().text_encoding(TextEncoding::UnicodeCodePoint);
+        let Ok(doc) = AutoCommit::load_with_options(&saved, options) else {
             return Ok("**what it saved does not load**".into());
-        }
+        };
         lap("loads")?;
+        let mut doc = doc.with_actor(ActorId::from(&[9_u8; 20][..]));
         doc.put(ROOT, "unit", "201室")?;
-        if let Ok(Some((_, note))) = doc.get(ROOT, "note")
-            && let Err(error) = doc.text(&note).and_then(|text| doc.update_text(&note, text + "，已修"))
-        {
-            return Ok(format!("**the next honest edit of the note fails**: {error}"));
+        if let Ok(Some((_, note))) = doc.get(ROOT, "note") {
+            const TYPED: &str = "门口积两，已报修";
+            if let Err(error) = doc.update_text(&note, TYPED) {
+                return Ok(format!("**the next honest edit of the note fails**: {error}"));
+            }
+            let read = doc.text(&note)?;
+            if read != TYPED {
+                return Ok(format!("**the next honest edit reads otherwise than typed**: {read} for {TYPED}"));
+            }
         }
         doc.commit();
         doc.save();
         lap("is edited")?;
-        Ok("nothing noticed".into())
+        Ok("no complaint".into())
     });
     let fate = match result {
         Ok(fate) => fate?,
@@ -140,5 +147,5 @@ pub fn sync_message(say: Say<'_>) -> anyhow::Result<()> {
     let started = Instant::now();
     let answer = doc.sync().generate_sync_message(&mut state);
     say(if answer.is_some() { "is answered" } else { "is not answered" }, started)?;
-    say("end nothing noticed", Instant::now())
+    say("end no complaint", Instant::now())
 }
