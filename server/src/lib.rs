@@ -13,8 +13,8 @@ pub mod erasure;
 pub mod error;
 pub mod fields;
 pub mod health;
-pub mod http;
 pub mod held;
+pub mod http;
 pub mod ingest;
 pub mod merge;
 pub mod person_export;
@@ -42,7 +42,11 @@ use axum::{
 
 use crate::{
     app::App,
-    http::{accounts, erasures, held as held_changes, moves, audit as audit_trail, conflicts as conflict_inbox, devices, duplicates as duplicate_pairs, exports, edits as desk_edits, imports, openapi, persons, records, streets, sync as sync_stream, tokens, transfers as transfer_queue},
+    http::{
+        accounts, audit as audit_trail, conflicts as conflict_inbox, devices, duplicates as duplicate_pairs, edits as desk_edits, erasures,
+        exports, held as held_changes, imports, moves, openapi, persons, records, streets, sync as sync_stream, tokens,
+        transfers as transfer_queue,
+    },
 };
 
 /// Every route that phones and desks may call, with all layers on. Who may call it stands in [`auth::access::ACCESS`].

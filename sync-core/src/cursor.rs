@@ -148,7 +148,8 @@ mod tests {
         }
         assert_eq!(plan(None, &position), Pull::Download { after: 0, received: None });
         // One that was written here, with something behind it.
-        let cursor = Cursor { store_epoch: Uuid::from_u128(1), street: "310104003".into(), sequence: 7, scope_epoch: 2, downloading: false };
+        let cursor =
+            Cursor { store_epoch: Uuid::from_u128(1), street: "310104003".into(), sequence: 7, scope_epoch: 2, downloading: false };
         let longer = URL_SAFE_NO_PAD.encode([URL_SAFE_NO_PAD.decode(cursor.encode()).unwrap(), vec![0]].concat());
         assert_eq!(Cursor::decode(&cursor.encode()), Some(cursor));
         assert_eq!(Cursor::decode(&longer), None);

@@ -49,7 +49,8 @@ pub const STORE: &[&str] = &[
     "field_conflict",
 ];
 /// What can be rebuilt.
-pub const READ_MODELS: &[&str] = &["shop_card", "shop_contact", "shop_consent", "shop_tag", "shop_key", "transfer", "transfer_event", "field_conflict"];
+pub const READ_MODELS: &[&str] =
+    &["shop_card", "shop_contact", "shop_consent", "shop_tag", "shop_key", "transfer", "transfer_event", "field_conflict"];
 
 /// A server with two streets and an admin of the deployment.
 pub struct Office {
