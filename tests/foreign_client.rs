@@ -237,6 +237,21 @@ async fn it_types_a_long_note_and_many_fields() {
     assert_eq!(refresh::pass(&office.test.app.pool, &office.test.clock).await.unwrap().disputed, 0);
 }
 
+/// The gate takes one character for each element of a note: that is what the library writes, whatever a person sees as one.
+#[tokio::test]
+async fn it_types_what_looks_like_one_character_and_is_several() {
+    let (_office, mut phone, mut foreign) = scene().await;
+    let (card, _) = foreign.create(json!({ "sign_name": "王记包子" }), "👨‍👩‍👧e\u{301}🇨🇳").await;
+    assert_eq!(foreign.sync().await, ["accepted"]);
+    for note in ["e\u{301}👨‍👩‍👧\n🇨🇳", "👩‍👧𠮷葛\u{e0100}", "👩🏽‍🚒a", ""] {
+        foreign.note(card, note).await;
+        assert_eq!(foreign.sync().await, ["accepted"], "{note}");
+        phone.sync().await;
+        assert_eq!(ours(&mut phone, card), foreign.show(card).await, "{note}");
+        assert_eq!(phone.view(card).note.as_deref(), Some(note));
+    }
+}
+
 #[tokio::test]
 async fn its_mistakes_are_named_and_it_finds_back() {
     let (office, _, mut foreign) = scene().await;

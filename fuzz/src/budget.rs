@@ -65,6 +65,7 @@ fn thread_ns() -> u64 {
 
 impl Budget {
     /// With a work allowance of `factor` times what `honest` costs.
+    #[must_use]
     pub fn calibrated<T>(self, factor: u64, honest: impl Fn() -> T) -> Self {
         let best = (0..7).filter_map(|_| Some(measured("an honest input", &honest).ok()?.1.work_ns)).min();
         Self { work_ns: best.unwrap_or(0) * factor, ..self }

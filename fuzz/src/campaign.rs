@@ -89,10 +89,10 @@ impl Target {
         let budget = self.budget();
         match self {
             Self::Gate => gate::replay(input, context, &budget),
-            Self::Requests => requests::judge(input, &budget).map(str::to_owned),
-            Self::Cursors => cursors::judge(&String::from_utf8_lossy(input), &budget).map(str::to_owned),
+            Self::Requests => requests::judge(input, &budget).map(|(outcome, _)| outcome.to_owned()),
+            Self::Cursors => cursors::judge(&String::from_utf8_lossy(input), &budget).map(|(outcome, _)| outcome.to_owned()),
             #[cfg(feature = "server")]
-            Self::Sheets => crate::sheets::judge(input, &budget).map(str::to_owned),
+            Self::Sheets => crate::sheets::judge(input, &budget).map(|(outcome, _)| outcome.to_owned()),
         }
     }
 }

@@ -127,7 +127,9 @@ impl Chunk {
         let mut out = Vec::new();
         let claim = |out: &mut Vec<u8>, claimed: Option<u64>, length: usize| write_uleb(out, claimed.unwrap_or(length as u64));
         claim(&mut out, self.claims.deps, self.deps.len());
-        self.deps.iter().for_each(|dep| out.extend(dep));
+        for dep in &self.deps {
+            out.extend(dep);
+        }
         claim(&mut out, self.claims.actor, self.actor.len());
         out.extend(&self.actor);
         write_uleb(&mut out, self.seq);
@@ -136,14 +138,18 @@ impl Chunk {
         claim(&mut out, self.claims.message, self.message.len());
         out.extend(&self.message);
         claim(&mut out, self.claims.actors, self.actors.len());
-        self.actors.iter().for_each(|actor| actor.write(&mut out));
+        for actor in &self.actors {
+            actor.write(&mut out);
+        }
         claim(&mut out, self.claims.columns, self.columns.len());
         let data: Vec<_> = self.columns.iter().map(|column| column.cells.bytes()).collect();
         for (at, (column, data)) in self.columns.iter().zip(&data).enumerate() {
             write_uleb(&mut out, column.spec);
             claim(&mut out, self.claims.column_length.filter(|_| at + 1 == self.columns.len()), data.len());
         }
-        data.iter().for_each(|data| out.extend(data));
+        for data in &data {
+            out.extend(data);
+        }
         out.extend(&self.extra);
         out
     }
@@ -209,7 +215,9 @@ fn write_runs<T: Cell>(out: &mut Vec<u8>, runs: &[Run<T>]) {
             }
             Run::Literal(count, cells) => {
                 write_leb(out, *count);
-                cells.iter().for_each(|cell| cell.write(out));
+                for cell in cells {
+                    cell.write(out);
+                }
             }
         }
     }

@@ -9,7 +9,13 @@ use lianka_sync_core::{
 };
 use uuid::Uuid;
 
-use crate::{Failure, Found, Tally, budget::Budget, draw::Draw, minimise::minimised, mutate::scramble};
+use crate::{
+    Failure, Found, Tally,
+    budget::{Budget, Cost},
+    draw::Draw,
+    minimise::minimised,
+    mutate::scramble,
+};
 
 const INPUTS: usize = 500;
 const READS: &str = "a cursor reads without panic and within its budget";
@@ -28,7 +34,10 @@ pub fn round(seed: u64, budget: &Budget) -> Tally {
         let text = cursor(&mut draw);
         tally.inputs += 1;
         match judge(&text, budget) {
-            Ok(outcome) => tally.count(outcome),
+            Ok((outcome, cost)) => {
+                tally.count(outcome);
+                tally.cost(cost);
+            }
             Err(failure) => {
                 let same = |bytes: &[u8]| {
                     let text = String::from_utf8_lossy(bytes);
@@ -70,8 +79,8 @@ fn cursor(draw: &mut Draw) -> String {
 }
 
 /// All claims about one text.
-pub fn judge(text: &str, budget: &Budget) -> Result<&'static str, Failure> {
-    let (cursor, _) = budget.spend(READS, text.len(), || Cursor::decode(text))?;
+pub fn judge(text: &str, budget: &Budget) -> Result<(&'static str, Cost), Failure> {
+    let (cursor, cost) = budget.spend(READS, text.len(), || Cursor::decode(text))?;
     let street: StreetCode = "310104003".parse().map_err(|_| Failure::new(READS, "the street".into()))?;
     let (pull, _) = budget.spend(PLANS, text.len(), || plan(Some(text), &position(&street)))?;
     match pull {
@@ -81,9 +90,9 @@ pub fn judge(text: &str, budget: &Budget) -> Result<&'static str, Failure> {
         _ => {}
     }
     match cursor {
-        None if pull == Pull::Reset => Ok("refused"),
+        None if pull == Pull::Reset => Ok(("refused", cost)),
         None => Err(Failure::new(PLANS, "a plan for what is no cursor".into())),
-        Some(cursor) if cursor.encode() == text => Ok("a cursor"),
+        Some(cursor) if cursor.encode() == text => Ok(("a cursor", cost)),
         Some(cursor) => Err(Failure::new(CANONICAL, format!("{text} is {}", cursor.encode()))),
     }
 }

@@ -67,7 +67,7 @@ pub fn round(seed: u64, budget: &Budget) -> Tally {
     let length = 3 + world.draw.below(CHANGES_MAX);
     for _ in 0..length {
         let step = match caught(HONEST, || world.honest_change()) {
-            Ok(Some((phone, change))) => step(&mut world, phone, change, budget, &mut tally),
+            Ok(Some((phone, change))) => step(&mut world, phone, &change, budget, &mut tally),
             Ok(None) => break,
             Err(failure) => Err(Found { failure, input: Vec::new(), context: world.server.document.clone() }),
         };
@@ -79,10 +79,10 @@ pub fn round(seed: u64, budget: &Budget) -> Tally {
     tally
 }
 
-fn step(world: &mut World, phone: usize, change: Change, budget: &Budget, tally: &mut Tally) -> Result<(), Found> {
+fn step(world: &mut World, phone: usize, change: &Change, budget: &Budget, tally: &mut Tally) -> Result<(), Found> {
     let mut adopted = None;
     for _ in 0..MUTANTS {
-        let (depth, bytes) = mutate::mutant(&change, &world.server, &mut world.draw);
+        let (depth, bytes) = mutate::mutant(change, &world.server, &mut world.draw);
         let writer = *world.draw.pick(&[SECRETARY, SECRETARY, Writer::Person(Role::Admin), Writer::Server]);
         tally.inputs += 1;
         match judge(&world.server, &bytes, writer, budget) {
@@ -115,7 +115,7 @@ fn step(world: &mut World, phone: usize, change: Change, budget: &Budget, tally:
         return Ok(());
     }
     let context = world.server.document.clone();
-    honest(world, phone, &change, budget, tally).map_err(|failure| Found { failure, input: change.bytes.clone(), context })
+    honest(world, phone, change, budget, tally).map_err(|failure| Found { failure, input: change.bytes.clone(), context })
 }
 
 /// The failure with the smallest input that breaks the same claim on the same server.

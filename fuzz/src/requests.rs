@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     Failure, Found, Tally,
-    budget::{Budget, caught},
+    budget::{Budget, Cost, caught},
     draw::Draw,
     minimise::minimised,
     mutate::{mutant, scramble},
@@ -65,7 +65,10 @@ pub fn round(seed: u64, budget: &Budget) -> Tally {
         input.extend(body(Form::of(form), &changes, &mut world));
         tally.inputs += 1;
         match judge(&input, budget) {
-            Ok(outcome) => tally.count(format!("{} {outcome}", Form::of(form).encoding.media_type())),
+            Ok((outcome, cost)) => {
+                tally.count(format!("{} {outcome}", Form::of(form).encoding.media_type()));
+                tally.cost(cost);
+            }
             Err(failure) => {
                 let same = |bytes: &[u8]| matches!(judge(bytes, budget), Err(other) if other.claim == failure.claim);
                 let input = minimised(&input, same);
@@ -77,20 +80,16 @@ pub fn round(seed: u64, budget: &Budget) -> Tally {
 }
 
 fn body(form: Form, changes: &[lianka_sync_core::change::Change], world: &mut World) -> Vec<u8> {
-    let mut body = match world.draw.below(4) {
-        0 => Vec::new(),
-        _ => honest(form.encoding, changes, world),
-    };
+    let mut body = if world.draw.one_in(4) { Vec::new() } else { honest(form.encoding, changes, world) };
     for _ in 0..world.draw.below(4) {
-        match world.draw.below(3) {
-            0 => scramble(&mut body, &mut world.draw),
-            _ => {
-                let item = shapes::item(form.encoding, &mut world.draw);
-                // Between two items where lines allow it, else anywhere near.
-                let at = if world.draw.one_in(3) { world.draw.place(body.len()) } else { body.len() };
-                body.splice(at..at, item);
-            }
+        if world.draw.one_in(3) {
+            scramble(&mut body, &mut world.draw);
+            continue;
         }
+        let item = shapes::item(form.encoding, &mut world.draw);
+        // Behind what is there, or anywhere in it.
+        let at = if world.draw.one_in(3) { world.draw.place(body.len()) } else { body.len() };
+        body.splice(at..at, item);
     }
     packed(form.packing, &body, &mut world.draw)
 }
@@ -148,15 +147,15 @@ fn read<T: lianka_sync_core::wire::StreamItem>(encoding: Encoding, pieces: &[&[u
 }
 
 /// All claims about one stored input.
-pub fn judge(input: &[u8], budget: &Budget) -> Result<&'static str, Failure> {
-    let Some((form, body)) = input.split_first() else { return Ok("empty") };
+pub fn judge(input: &[u8], budget: &Budget) -> Result<(&'static str, Cost), Failure> {
+    let Some((form, body)) = input.split_first() else { return Ok(("empty", Cost::default())) };
     let form = Form::of(*form);
     #[cfg(feature = "server")]
     ingest(form, body)?;
     if form.packing != 0 {
-        return Ok("packed");
+        return Ok(("packed", Cost::default()));
     }
-    let ((items, error), _) = budget.spend(READS, body.len(), || read::<RequestItem>(form.encoding, &[body]))?;
+    let ((items, error), cost) = budget.spend(READS, body.len(), || read::<RequestItem>(form.encoding, &[body]))?;
     budget.spend(READS, body.len(), || read::<ResponseItem>(form.encoding, &[body]))?;
     // The reader looks at what is incomplete once more for each piece: few enough of them to keep that short.
     let pieces: Vec<_> = body.chunks(1 + body.len() / 40).collect();
@@ -166,18 +165,21 @@ pub fn judge(input: &[u8], budget: &Budget) -> Result<&'static str, Failure> {
     }
     for encoding in [Encoding::Ndjson, Encoding::CborSeq] {
         let mut again = Vec::new();
-        items.iter().for_each(|item| encoding.write(item, &mut again));
+        for item in &items {
+            encoding.write(item, &mut again);
+        }
         if read::<RequestItem>(encoding, &[&again]) != (items.clone(), None) {
             return Err(Failure::new(AGAIN, format!("in {}", encoding.media_type())));
         }
     }
-    Ok(match (error, items.len()) {
+    let outcome = match (error, items.len()) {
         (None, 0) => "nothing",
         (None, _) => "read to the end",
         (Some(WireError::Syntax { .. }), _) => "broken syntax",
         (Some(WireError::TooLong { .. }), _) => "too long",
         (Some(_), _) => "a missing or unknown word",
-    })
+    };
+    Ok((outcome, cost))
 }
 
 #[cfg(feature = "server")]

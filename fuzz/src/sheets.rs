@@ -8,7 +8,13 @@ use std::io::{Cursor, Write};
 
 use lianka_server::roll_sheet::{RollError, RollLimits, StreetTables, read};
 
-use crate::{Failure, Found, Tally, budget::Budget, draw::Draw, minimise::minimised, mutate::scramble};
+use crate::{
+    Failure, Found, Tally,
+    budget::{Budget, Cost},
+    draw::Draw,
+    minimise::minimised,
+    mutate::scramble,
+};
 
 const INPUTS: usize = 40;
 const READS: &str = "a roll is read without panic and within its budget";
@@ -28,7 +34,7 @@ fn limits() -> RollLimits {
 
 /// A few times what may be unpacked: the shared strings, the cells, their copies in the plan.
 pub fn budget() -> Budget {
-    Budget { peak_per_byte: 32, peak_bytes: 64 << 20, allocations_per_byte: 64, allocations: 8 << 20, work_ns: 0 }
+    Budget { peak_per_byte: 32, peak_bytes: 24 << 20, allocations_per_byte: 64, allocations: 8 << 20, work_ns: 0 }
 }
 
 /// One round of files.
@@ -39,7 +45,10 @@ pub fn round(seed: u64, budget: &Budget) -> Tally {
         let input = if draw.one_in(3) { text_file(&mut draw) } else { workbook(&mut draw) };
         tally.inputs += 1;
         match judge(&input, budget) {
-            Ok(outcome) => tally.count(outcome),
+            Ok((outcome, cost)) => {
+                tally.count(outcome);
+                tally.cost(cost);
+            }
             Err(failure) => {
                 let same = |bytes: &[u8]| matches!(judge(bytes, budget), Err(other) if other.claim == failure.claim);
                 let input = minimised(&input, same);
@@ -51,17 +60,18 @@ pub fn round(seed: u64, budget: &Budget) -> Tally {
 }
 
 /// The claim about one file.
-pub fn judge(input: &[u8], budget: &Budget) -> Result<&'static str, Failure> {
+pub fn judge(input: &[u8], budget: &Budget) -> Result<(&'static str, Cost), Failure> {
     let street = StreetTables { roads: &["天平路"], grids: &[] };
-    let (read, _) = budget.spend(READS, input.len(), || read(input, &street, &limits()))?;
-    Ok(match read {
+    let (read, cost) = budget.spend(READS, input.len(), || read(input, &street, &limits()))?;
+    let outcome = match read {
         Ok(plan) if plan.rows.is_empty() => "read, no shops",
         Ok(_) => "read",
         Err(RollError::Unreadable(_)) => "unreadable",
         Err(RollError::Empty | RollError::NoHeader) => "no roll in it",
         Err(RollError::OldOrEncrypted) => "old or encrypted",
         Err(_) => "over a limit",
-    })
+    };
+    Ok((outcome, cost))
 }
 
 const HEADINGS: &[&str] =
@@ -111,15 +121,15 @@ fn text_cell(draw: &mut Draw) -> String {
     let cell = (*draw.pick(CELLS)).to_owned();
     match draw.below(12) {
         0 => format!("\"{cell}\n{cell}\""),
-        1 => format!("\"{cell}"),
-        2 => cell.repeat(draw.extreme(1).min(3_000) as usize),
+        1 if draw.one_in(40) => format!("\"{cell}"),
+        2 if draw.one_in(40) => cell.repeat(draw.extreme(1).min(3_000) as usize),
         _ => cell,
     }
 }
 
 /// One in some tens: what the format does not foresee.
 fn strange<'s>(draw: &mut Draw, truth: &'s str, lies: &[&'s str]) -> &'s str {
-    if draw.one_in(25) { *draw.pick(lies) } else { truth }
+    if draw.one_in(25) { draw.pick::<&str>(lies) } else { truth }
 }
 
 /// The same where it is asked for each of hundreds of cells.
@@ -161,14 +171,14 @@ fn workbook(draw: &mut Draw) -> Vec<u8> {
             let (name, text) = parts[draw.below(parts.len())].clone();
             parts.push((name, text));
         }
-        2 => parts[draw.below(7)].1 = BILLION_LAUGHS.to_owned(),
+        2 => BILLION_LAUGHS.clone_into(&mut parts[draw.below(7)].1),
         3 => parts[draw.below(7)].1 = "<a>".repeat(draw.extreme(100).min(100_000) as usize),
         4 => parts[4].1.insert_str(0, &" ".repeat(draw.below(8 << 20))),
         5 => (0..draw.below(300)).for_each(|_| parts.push(("xl/x.xml", String::new()))),
         _ => {}
     }
     let mut packed = zipped(&parts, draw);
-    if draw.one_in(4) {
+    if draw.one_in(8) {
         scramble(&mut packed, draw);
     }
     if draw.one_in(12) {
@@ -198,7 +208,7 @@ fn zipped(parts: &[(&str, String)], draw: &mut Draw) -> Vec<u8> {
         let method = if draw.one_in(3) { zip::CompressionMethod::Stored } else { zip::CompressionMethod::Deflated };
         let options = zip::write::SimpleFileOptions::default().compression_method(method);
         let mut bytes = text.clone().into_bytes();
-        if draw.one_in(12) {
+        if draw.one_in(40) {
             scramble(&mut bytes, draw);
         }
         // A name that stands twice is refused by the writer; the file then lacks the second.
@@ -224,7 +234,8 @@ fn lie_about_sizes(packed: &mut [u8], draw: &mut Draw) {
 fn sheet(draw: &mut Draw) -> String {
     let rows: String = (1..2 + draw.below(30)).map(|row| sheet_row(row, draw)).collect();
     let dimension = strange(draw, "A1:L30", &["A1:XFD1048576", "A1:A99999999999", "XFD1048576:A1", "", "A1:", "1:1", "A1:ZZZZZZZ1"]);
-    let merges: String = (0..draw.below(4)).map(|_| format!("<mergeCell ref=\"{}\"/>", merge(draw))).collect();
+    let merges: Vec<_> = (0..draw.below(4)).map(|_| format!("<mergeCell ref=\"{}\"/>", merge(draw))).collect();
+    let merges = merges.concat();
     let count = strange(draw, "4", NUMBERS);
     format!(
         "<worksheet xmlns=\"http://schemas.openxmlformats.org/spreadsheetml/2006/main\"><dimension ref=\"{dimension}\"/><sheetData>{rows}\
@@ -259,7 +270,10 @@ fn sheet_cell(place: &str, draw: &mut Draw) -> String {
         1 => format!("<c r=\"{place}\" s=\"{}\"><v>{}</v></c>", seldom(draw, "1", NUMBERS), number(draw)),
         2 => format!("<c r=\"{place}\"><f>{}</f><v>{}</v></c>", text, number(draw)),
         3 => format!("<c r=\"{place}\" t=\"{}\"><v>{text}</v></c>", draw.pick::<&str>(&["b", "e", "d", "str", "n", "x", ""])),
-        4 => format!("<c r=\"{place}\" t=\"inlineStr\"><is><t>{}</t></is></c>", text.repeat(draw.extreme(1).min(3_000) as usize)),
+        4 if draw.one_in(60) => {
+            let long = text.repeat(draw.extreme(1).min(3_000) as usize);
+            format!("<c r=\"{place}\" t=\"inlineStr\"><is><t>{long}</t></is></c>")
+        }
         5 => format!(
             "<c r=\"{place}\" t=\"inlineStr\"><is><t>&#x{:x};&{};</t></is></c>",
             draw.extreme(65),
@@ -278,7 +292,8 @@ fn number(draw: &mut Draw) -> String {
 }
 
 fn shared_strings(draw: &mut Draw) -> String {
-    let strings: String = (0..4).map(|_| format!("<si><t>{}</t></si>", draw.pick::<&str>(CELLS))).collect();
+    let strings: Vec<_> = (0..4).map(|_| format!("<si><t>{}</t></si>", draw.pick::<&str>(CELLS))).collect();
+    let strings = strings.concat();
     let (count, unique) = (strange(draw, "4", NUMBERS), strange(draw, "4", NUMBERS));
     format!(
         "<sst xmlns=\"http://schemas.openxmlformats.org/spreadsheetml/2006/main\" count=\"{count}\" uniqueCount=\"{unique}\">{strings}</sst>"

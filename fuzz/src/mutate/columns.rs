@@ -66,12 +66,13 @@ fn list<T: Clone>(list: &mut Vec<T>, draw: &mut Draw, make: impl Fn(&mut Draw) -
             list.insert(at, copy);
         }
         2 if list.len() > 1 => {
-            let (one, other) = (draw.below(list.len()), draw.below(list.len()));
-            list.swap(one, other);
+            let from = draw.below(list.len());
+            let to = draw.below(list.len());
+            list.swap(from, to);
         }
         _ => {
-            let made = make(draw);
-            list.insert(at, made);
+            let new = make(draw);
+            list.insert(at, new);
         }
     }
 }

@@ -176,7 +176,7 @@ fn operation(change: &mut Change, server: &Server, draw: &mut Draw) {
     let at = draw.place(last);
     let mut op = change.ops[at].clone();
     match (&mut op.action, draw.below(4)) {
-        (Action::Put { key: on, .. } | Action::Delete { key: on }, 0) => *on = key(draw),
+        (Action::Put { key: on, .. } | Action::Delete { key: on }, 0) | (Action::MakeText { key: on }, _) => *on = key(draw),
         (Action::Put { value: held, .. }, 1) => *held = value(draw),
         (Action::Put { key, .. }, 2) => op.action = Action::Delete { key: std::mem::take(key) },
         (Action::Delete { key }, 1 | 2) => op.action = Action::Put { key: std::mem::take(key), value: value(draw) },
@@ -185,8 +185,7 @@ fn operation(change: &mut Change, server: &Server, draw: &mut Draw) {
             near.extend(own_ops_on(change, on));
             predecessors(&mut op.pred, draw, |draw| op_id(change, server, draw, &near));
         }
-        (Action::MakeText { key: on }, _) => *on = key(draw),
-        (Action::Insert { text, .. }, 0 | 1) => *text = (*draw.pick(TEXTS)).to_owned(),
+        (Action::Insert { text, .. }, 0 | 1) => (*draw.pick::<&str>(TEXTS)).clone_into(text),
         (Action::Insert { after, .. }, 2) => *after = Some(op_id(change, server, draw, &elements(change, server))),
         (Action::Remove { element, .. }, 0..=2) => {
             *element = op_id(change, server, draw, &elements(change, server));
