@@ -4,8 +4,9 @@
 //! an honest input's, so that a slow or busy machine judges as a fast one does; what seems dear is measured again before it counts.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     panic::{self, AssertUnwindSafe},
+    sync::Once,
 };
 
 use nix::time::{ClockId, clock_gettime};
@@ -36,16 +37,30 @@ pub struct Cost {
 
 thread_local! {
     static PANIC: RefCell<String> = const { RefCell::new(String::new()) };
+    static CATCHING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Keeps a panic's message for [`caught`] and does not print it.
+/// Keeps the message of a panic within [`caught`] and does not print it: the trace of one holds more than most inputs.
 pub fn quiet_panics() {
-    panic::set_hook(Box::new(|info| PANIC.with_borrow_mut(|message| *message = info.to_string())));
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let loud = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if CATCHING.get() {
+                PANIC.with_borrow_mut(|message| *message = info.to_string());
+            } else {
+                loud(info);
+            }
+        }));
+    });
 }
 
 /// What `run` gives, or the failure that it panicked.
 pub fn caught<T>(claim: &'static str, run: impl FnOnce() -> T) -> Result<T, Failure> {
-    panic::catch_unwind(AssertUnwindSafe(run)).map_err(|_| Failure::new(claim, PANIC.with_borrow_mut(std::mem::take)))
+    let outer = CATCHING.replace(true);
+    let result = panic::catch_unwind(AssertUnwindSafe(run));
+    CATCHING.set(outer);
+    result.map_err(|_| Failure::new(claim, PANIC.with_borrow_mut(std::mem::take)))
 }
 
 /// Runs, counts, and catches a panic.

@@ -5,6 +5,7 @@ use std::{fs, path::Path};
 
 use lianka_fuzz::{
     Tally,
+    budget::quiet_panics,
     campaign::Target,
     crashers::{CRASHERS, honest},
     gate,
@@ -13,6 +14,7 @@ use lianka_sync_core::change;
 
 /// Some rounds in this process; a failure prints how to replay its seed.
 fn rounds(target: Target, seeds: std::ops::Range<u64>) -> Tally {
+    quiet_panics();
     let budget = target.budget();
     let mut tally = Tally::default();
     for seed in seeds {
