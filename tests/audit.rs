@@ -300,7 +300,7 @@ async fn many_writers_make_one_chain() {
         phone.create("A1", &[put("sign_name", &format!("店{n}"))]);
         phones.push(phone);
     }
-    let pushes = futures::future::join_all(phones.iter_mut().map(|phone| phone.sync()));
+    let pushes = futures::future::join_all(phones.iter_mut().map(Phone::sync));
     let grids = futures::future::join_all((0..8).map(make));
     futures::join!(pushes, grids);
     let proof = scene.proof().await;

@@ -120,14 +120,14 @@ async fn thirty_two_workers_are_reassigned_in_one_morning() {
 
     // The reviewer goes through them by worker: by card both accepted, both refused, one of each, and the second alone.
     let (mut accepted, mut refused) = (0, 0);
-    for worker in 0..WORKERS {
+    for (worker, own) in cards.iter().enumerate() {
         let page = scene.get(&format!("/held?username=worker.{worker:02}&page_size=200")).await;
         let mut of_card: BTreeMap<String, Vec<Value>> = BTreeMap::new();
         for held in page["items"].as_array().expect("items") {
             of_card.entry(text(&held["record"])).or_default().push(held.clone());
         }
         assert_eq!(of_card.len(), CARDS_EACH);
-        for (n, card) in cards[worker].iter().enumerate() {
+        for (n, card) in own.iter().enumerate() {
             let held = &of_card[&card.to_string()];
             let no = || json!({ "reason": "未核实" });
             match n % 4 {

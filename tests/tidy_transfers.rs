@@ -246,7 +246,7 @@ fn route(from: State, to: State) -> (Points, (i32, i32)) {
     let (fc, fr, _) = place(from);
     let (tc, tr, _) = place(to);
     let straight = |points: Points| {
-        let at = ((points[0].0 + points[1].0) / 2, (points[0].1 + points[1].1) / 2 - 7);
+        let at = (i32::midpoint(points[0].0, points[1].0), i32::midpoint(points[0].1, points[1].1) - 7);
         (points, at)
     };
     match (from, to) {
@@ -260,7 +260,7 @@ fn route(from: State, to: State) -> (Points, (i32, i32)) {
         }
         (State::Arrived, State::Refused) => {
             let y = a.centre() + 14;
-            (vec![(a.right(), y), (b.middle(), y), (b.middle(), b.y)], ((a.right() + b.middle()) / 2, y + 16))
+            (vec![(a.right(), y), (b.middle(), y), (b.middle(), b.y)], (i32::midpoint(a.right(), b.middle()), y + 16))
         }
         (State::Floating, State::Closed) => {
             let x = a.left() - 40;
@@ -270,7 +270,7 @@ fn route(from: State, to: State) -> (Points, (i32, i32)) {
             let y = a.bottom() + 24;
             (
                 vec![(a.left() + 30, a.bottom()), (a.left() + 30, y), (b.middle(), y), (b.middle(), b.y)],
-                ((a.left() + b.middle()) / 2 + 20, y - 6),
+                (i32::midpoint(a.left(), b.middle()) + 20, y - 6),
             )
         }
         // Over, or under, the middle column.
@@ -285,7 +285,7 @@ fn route(from: State, to: State) -> (Points, (i32, i32)) {
         (State::Contested, State::Withdrawn) => straight(vec![(a.right(), a.centre() - 10), (b.left(), a.centre() - 10)]),
         (State::Withdrawn, State::Contested) => {
             let y = b.centre() + 12;
-            (vec![(a.left(), y), (b.right(), y)], ((a.left() + b.right()) / 2, y + 16))
+            (vec![(a.left(), y), (b.right(), y)], (i32::midpoint(a.left(), b.right()), y + 16))
         }
         // Down the main column.
         _ if fc == tc && tr == fr + 1 => {

@@ -692,7 +692,7 @@ async fn the_queue_shows_running_clocks() {
         }
     }
     assert_eq!(scene.clock(5).await, 1, "reminded of the submission");
-    assert_eq!(queue("?overdue=true").await, [waiting.clone()]);
+    assert_eq!(queue("?overdue=true").await, std::slice::from_ref(&waiting));
     assert_eq!(queue("?overdue=false").await, [moving]);
     let shown = scene.read("officer.a", &format!("transfers/{waiting}")).await;
     assert_eq!((&shown["days_left"], &shown["events"][1]["type"]), (&json!(-1), &json!("remind")));

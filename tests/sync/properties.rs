@@ -350,7 +350,7 @@ async fn what_the_phone_prevents_the_server_refuses() {
                     }
                     // An event is written whole, by whom the table of steps names: tests/transfers.rs.
                     (true, None) if key.starts_with("events/") => {
-                        assert_eq!(verdict.status, VerdictStatus::Rejected, "{role} {key} {verdict:?}")
+                        assert_eq!(verdict.status, VerdictStatus::Rejected, "{role} {key} {verdict:?}");
                     }
                     (true, None) if key.ends_with("/party_status") => assert_eq!(verdict.code.as_deref(), Some("consent_missing")),
                     (true, None) => {

@@ -100,7 +100,7 @@ fn the_list_is_in_walking_order_and_finds_by_initials() {
     let record = rig.phone.cards().unwrap()[0].record;
     rig.set(record, "number", "99");
     assert_eq!(doors(&CardFilter::default()), ["7", "99", "12"], "an edit moves its card");
-    assert_eq!(rig.phone.cards().unwrap()[1].place, crate::card::Place::Phone);
+    assert_eq!(rig.phone.cards().unwrap()[1].place, card::Place::Phone);
     rig.sync(&mut model);
-    assert_eq!(rig.phone.cards().unwrap()[1].place, crate::card::Place::Office);
+    assert_eq!(rig.phone.cards().unwrap()[1].place, card::Place::Office);
 }

@@ -208,7 +208,7 @@ fn a_held_edit_is_seen_until_the_reviewer_rules() {
         let hash = rig.set(record, "sign_name", "新名").hash.unwrap();
         rig.sync(&mut model);
         assert_eq!(rig.phone.status().unwrap().held, 1);
-        assert_eq!(rig.phone.cards().unwrap()[0].place, crate::card::Place::Held);
+        assert_eq!(rig.phone.cards().unwrap()[0].place, card::Place::Held);
         assert_eq!(rig.text(record, "sign_name").as_deref(), Some("新名"));
         model.whims.clear();
         model.rule_on_held(hash, accept);

@@ -17,7 +17,8 @@ fn a_wiped_phone_keeps_a_note_and_nothing_else() {
     let path = rig.folder.path().join("phone.db");
     assert_eq!(Phone::open(&path).unwrap_err().code(), "wiped");
     assert!(std::fs::read(&path).unwrap().windows(4).any(|window| window == b"rt-0"), "the way to tell the office so is left");
-    LocalStore::open(&path).unwrap().write(|tx| tx.drop_wipe_report()).unwrap();
+    let told = |tx: &Tx<'_>| tx.drop_wipe_report();
+    LocalStore::open(&path).unwrap().write(told).unwrap();
     LocalStore::open(&path).unwrap().scrub().unwrap();
     rig.phone = Rig::at("http://localhost:1", 2).phone;
     for entry in std::fs::read_dir(rig.folder.path()).unwrap() {
