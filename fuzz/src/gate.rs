@@ -39,6 +39,7 @@ const PARSES: &str = "Automerge parses what passes, and as the gate does";
 const UNMOVED: &str = "a refusal moves nothing";
 const APPLIES: &str = "Automerge applies, saves and loads what is accepted";
 const AGREES: &str = "Automerge reads what MERGE says";
+const COUNTERS: &str = "nobody uses up the counters";
 const GOES_ON: &str = "the next honest edit works";
 const HONEST: &str = "what honest phones write passes and is accepted";
 const FORGETS: &str = "a record can be rebuilt";
@@ -181,6 +182,7 @@ fn judge(server: &Server, bytes: &[u8], writer: Writer, budget: &Budget) -> Resu
             judged(&format!("refused by MERGE, {}", refusal.code()), None)
         }
         Ok(Merged::Accepted) => {
+            check_counters(server, &change)?;
             let state = target.state.take().ok_or_else(|| Failure::new(AGREES, "accepted into nothing".into()))?;
             caught(APPLIES, || check_accepted(server, &change, &state, writer))??;
             judged("accepted", Some((change, state)))
@@ -205,6 +207,14 @@ fn check_reading(change: &Change) -> Result<(), Failure> {
         && change.bytes.len() <= limits::CHANGE_BYTES_MAX + 16
         && u64::from(change.start_op) + change.ops.len() as u64 <= limits::OP_COUNTER_MAX;
     if within { Ok(()) } else { fail("a limit is passed") }
+}
+
+/// Whatever it has seen, nobody may use up the counters: an operation's is at most one above the highest so far, a sequence's exactly.
+fn check_counters(server: &Server, change: &Change) -> Result<(), Failure> {
+    let highest = server.changes.iter().map(Change::max_op).max().unwrap_or(0);
+    let of_actor = server.changes.iter().filter(|other| other.actor == change.actor).map(|other| other.seq).max().unwrap_or(0);
+    let fair = change.start_op <= highest + 1 && change.seq == of_actor + 1;
+    if fair { Ok(()) } else { Err(Failure::new(COUNTERS, format!("start_op {}, seq {}", change.start_op, change.seq))) }
 }
 
 fn check_parse(change: &Change) -> Result<(), Failure> {

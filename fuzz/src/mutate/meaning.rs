@@ -129,8 +129,12 @@ fn order(change: &mut Change, draw: &mut Draw) {
             change.ops.insert(b, copy);
         }
         _ => {
-            let op = change.ops[a].clone();
-            let times = draw.extreme(1).min(if draw.one_in(20) { 5_001 } else { 40 });
+            let mut op = change.ops[a].clone();
+            let mut times = draw.extreme(1).min(if draw.one_in(20) { 5_001 } else { 40 });
+            if let (Action::Put { key, .. }, true) = (&mut op.action, draw.one_in(40)) {
+                *key = "k".repeat(250);
+                times = 4_000;
+            }
             change.ops.splice(b..b, vec![op; times as usize]);
         }
     }
