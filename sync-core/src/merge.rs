@@ -248,11 +248,6 @@ impl RegisterState {
         self.history.first().map(|entry| ServerTime::from_unix_ms(entry.received_ms))
     }
 
-    /// Where the change that made the operation stands in the record's history, from 0.
-    pub fn position(&self, op: OpId) -> Option<usize> {
-        self.change_of(self.find(op)?)
-    }
-
     /// Whether any field that keeps conflicts holds differing values.
     pub fn has_conflicts(&self) -> bool {
         let differ = |register: &Register| register.visible.iter().any(|visible| visible.value != register.visible[0].value);
