@@ -281,7 +281,7 @@ pub async fn find(pool: &PgPool, street: &StreetCode, sought: &Sought) -> Result
     stand(&mut tx, street, &records, &mut known, &mut view).await?;
     let involved: BTreeSet<RecordId> = known.records().into_iter().chain(speaking).collect();
     let involved: Vec<Uuid> = involved.into_iter().map(|record| record.0).collect();
-    let logged = store::changes_of(&mut tx, street, &involved, ROWS_MAX).await?;
+    let logged = store::changes(&mut tx, street, Some(&involved), 0, ROWS_MAX).await?;
     view.complete &= (logged.len() as i64) < ROWS_MAX;
     for row in &logged {
         let Ok(change) = change::decode(&row.bytes) else { continue };
@@ -346,7 +346,7 @@ async fn look_through_log(
     let mut speaking = BTreeSet::new();
     let mut after = 0;
     loop {
-        let page = store::changes(conn, street, after, PAGE).await?;
+        let page = store::changes(conn, street, None, after, PAGE).await?;
         let Some(last) = page.last() else { return Ok(speaking) };
         after = last.seq;
         for row in page {

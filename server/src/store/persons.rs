@@ -16,38 +16,22 @@ pub struct LoggedChange {
     pub username: Option<String>,
 }
 
-/// The changes after `after`, in order.
-pub async fn changes(conn: &mut PgConnection, street: &StreetCode, after: i64, limit: i64) -> sqlx::Result<Vec<LoggedChange>> {
+/// The changes of some records (`None`: of the street) after `after`, in order.
+pub async fn changes(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    records: Option<&[Uuid]>,
+    after: i64,
+    limit: i64,
+) -> sqlx::Result<Vec<LoggedChange>> {
     let rows = sqlx::query!(
         r#"select l.seq, l.record, l.bytes as "bytes!", l.received_at, d.username as "username?"
            from change_log l left join device d on d.device = l.device
-           where l.street = $1 and l.seq > $2 and l.type = 'change' order by l.seq limit $3"#,
-        street.as_str(),
-        after,
-        limit,
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| LoggedChange {
-            seq: row.seq,
-            record: RecordId(row.record),
-            bytes: row.bytes,
-            received_at: row.received_at,
-            username: row.username,
-        })
-        .collect())
-}
-
-/// The changes of some records, in order.
-pub async fn changes_of(conn: &mut PgConnection, street: &StreetCode, records: &[Uuid], limit: i64) -> sqlx::Result<Vec<LoggedChange>> {
-    let rows = sqlx::query!(
-        r#"select l.seq, l.record, l.bytes as "bytes!", l.received_at, d.username as "username?"
-           from change_log l left join device d on d.device = l.device
-           where l.street = $1 and l.record = any($2) and l.type = 'change' order by l.seq limit $3"#,
+           where l.street = $1 and ($2::uuid[] is null or l.record = any($2)) and l.seq > $3 and l.type = 'change'
+           order by l.seq limit $4"#,
         street.as_str(),
         records,
+        after,
         limit,
     )
     .fetch_all(conn)
