@@ -1,0 +1,91 @@
+//! What happened, in order, as somebody standing beside the phones and the office's door would have written it down.
+//!
+//! Checkers read it and nothing of the implementation. Values of edits are unique in a world (`v17`), so that one edit can be followed by its
+//! value through every rewriting.
+
+use uuid::Uuid;
+
+use crate::office::{Act, Acted};
+
+/// Which phone, counted from 0 in the order they were enrolled; a clone is a phone of its own.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct PhoneNo(pub usize);
+
+/// One thing that a user did in one edit.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Did {
+    /// Put a value under a key.
+    Put { key: String, value: String },
+    /// Deleted what the key showed.
+    Delete { key: String },
+    /// Replaced the note's words.
+    Note { text: String },
+}
+
+/// What happened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// A phone of a user was enrolled.
+    Enrolled { phone: PhoneNo, username: String, device: Uuid },
+    /// A phone's file was copied; both go on.
+    Cloned { phone: PhoneNo, from: PhoneNo },
+    /// The user saw "saved". `hash` is the change's name then; a rebase gives the edit another.
+    Saved { phone: PhoneNo, record: Uuid, creating: bool, kind: String, did: Vec<Did>, hash: Option<String> },
+    /// The phone refused the edit at once, with its code.
+    NotSaved { phone: PhoneNo, record: Option<Uuid>, code: String },
+    /// A change arrived at the office's door, as bytes: whoever can read Automerge can see what it says and what it builds on.
+    Arrived { device: Uuid, record: Uuid, generation: u32, bytes: Vec<u8> },
+    /// The office answered about it; whether the phone got the answer is another matter.
+    Verdict { device: Uuid, record: Uuid, hash: String, status: String, code: Option<String>, seq: Option<u64> },
+    /// The user let go of a draft.
+    DraftDropped { phone: PhoneNo, id: i64 },
+    /// Power failed: the phone is what it was after its last flush.
+    PhoneCrashed { phone: PhoneNo },
+    /// A phone was lost for good, with what was on it.
+    PhoneLost { phone: PhoneNo },
+    /// The phone cleared itself.
+    Wiped { phone: PhoneNo },
+    /// Somebody acted at the office.
+    Acted { act: Act, acted: Acted },
+}
+
+/// A moment and what happened then.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Line {
+    /// True time, milliseconds since 1970; nobody's clock.
+    pub at_unix_ms: i64,
+    pub event: Event,
+}
+
+/// What is on a phone when all is quiet.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PhoneEvidence {
+    pub phone: PhoneNo,
+    pub username: String,
+    pub device: Uuid,
+    /// Wiped, lost or signed out: nothing is expected of it.
+    pub gone: bool,
+    pub grids: Vec<String>,
+    pub records: std::collections::BTreeMap<Uuid, PhoneRecord>,
+    /// Unsent and held edits: record, hash, state, what the user did.
+    pub outbox: Vec<(Uuid, String, String, Vec<Did>)>,
+    /// Drafts: record, the reason's code, what the user did.
+    pub drafts: Vec<(Uuid, String, Vec<Did>)>,
+    /// Every byte of the phone's file and of what lies beside it.
+    pub file: Vec<u8>,
+}
+
+/// A record on a phone.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PhoneRecord {
+    pub generation: u32,
+    pub grid: String,
+    /// Every key with its visible values, in order.
+    pub fields: std::collections::BTreeMap<String, Vec<crate::office::Shown>>,
+}
+
+/// The whole story of one world.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Journal {
+    pub lines: Vec<Line>,
+}

@@ -1,0 +1,166 @@
+//! What stands behind the network: one office of one street, as phones and desks see it.
+//!
+//! Two offices answer alike: a model around `sync-core`, fast and in memory; and the real router on Postgres. The engine sees this trait only, so the
+//! same seed runs on both, and what they answer is compared.
+
+use std::{collections::BTreeMap, future::Future};
+
+use uuid::Uuid;
+
+/// A request as it arrived at the office, whole.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Call {
+    /// `POST`.
+    pub method: String,
+    /// Such as `/v1/streets/310104003/sync`.
+    pub path: String,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+/// The whole answer; the network may cut it, delay it or lose it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reply {
+    pub status: u16,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+/// The street that every world begins with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Setup {
+    /// Its division code.
+    pub street: String,
+    pub grids: Vec<String>,
+    pub roads: Vec<String>,
+    /// Secretaries and the grids each works at first.
+    pub secretaries: Vec<(String, Vec<String>)>,
+    /// Days after which the log is trimmed.
+    pub log_days: u32,
+}
+
+/// What people at desks and operators do. Targets are named by what the script knows: ids that phones chose, places in sorted lists. An act that
+/// names nothing that is there does nothing ([`Acted::Nothing`]), on every office alike.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Act {
+    /// A one-time code for a new device of a secretary.
+    Enrol { username: String },
+    /// The user's grids from now on.
+    Assign { username: String, grids: Vec<String> },
+    /// Revokes a device, and tells it to clear itself.
+    Revoke { device: Uuid, wipe: bool },
+    /// An edit at a desk: `None` deletes the key.
+    Edit { record: Uuid, set: Vec<(String, Option<String>)> },
+    /// Chooses one of the visible values of a field in conflict: the `nth` in the order of their text.
+    Resolve { record: Uuid, field: String, nth: usize },
+    /// Decides what is held: the `nth` in the order of record and change hash.
+    Held { nth: usize, accept: bool },
+    /// Moves cards to another grid.
+    Move { records: Vec<Uuid>, grid: String },
+    /// One card goes into another.
+    Merge { winner: Uuid, loser: Uuid },
+    /// Forgets a record.
+    Erase { record: Uuid },
+    /// Forgets one person on a record.
+    Redact { record: Uuid, entry: Uuid },
+    /// A step of a transfer by an officer.
+    Step { record: Uuid, step: String, fields: Vec<(String, String)> },
+    /// Compacts a record's history into its next generation.
+    Compact { record: Uuid },
+    /// Takes a backup; a later [`Act::Restore`] goes back to the newest one.
+    Backup,
+    /// The store is lost and comes back as it was at the backup.
+    Restore,
+    /// The primary is lost and its synchronous replica takes over: nothing committed is lost.
+    Failover,
+    /// The process dies and starts again.
+    Restart,
+}
+
+/// What became of an act.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Acted {
+    Done,
+    /// There was nothing to do it to.
+    Nothing,
+    /// An enrolment code.
+    Code(String),
+    /// Refused, with the stable code.
+    Refused(String),
+}
+
+/// A value that a field shows.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Shown {
+    /// Its text; flags are `true`.
+    pub value: String,
+    /// The device that wrote it.
+    pub device: Uuid,
+}
+
+/// A line of the street's log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogLine {
+    pub seq: u64,
+    /// `change`, `snapshot`, `leave`, `erase`.
+    pub what: String,
+    pub record: Uuid,
+    /// Of the change, in hex.
+    pub hash: Option<String>,
+}
+
+/// What a record is at the office.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OfficeRecord {
+    pub kind: String,
+    pub grid: String,
+    pub generation: u32,
+    /// Every key with its visible values, in order.
+    pub fields: BTreeMap<String, Vec<Shown>>,
+    /// Snapshot and the changes after it, as a phone would be sent them: for a plain Automerge.
+    pub document: Vec<u8>,
+}
+
+/// Something kept for a reviewer.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct HeldLine {
+    pub record: Uuid,
+    pub hash: String,
+    /// `held`, `accepted`, `refused`.
+    pub status: String,
+}
+
+/// Everything that the office can be asked when all is quiet.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Evidence {
+    /// Changes with every restore from a backup.
+    pub epoch: Uuid,
+    pub head: u64,
+    pub log: Vec<LogLine>,
+    pub records: BTreeMap<Uuid, OfficeRecord>,
+    pub held: Vec<HeldLine>,
+    /// Rows of the conflict inbox: record and field.
+    pub conflicts: Vec<(Uuid, String)>,
+    /// Events of the audit chain as the API tells them, in order; empty where the office keeps none.
+    pub audit: Vec<serde_json::Value>,
+    /// Where the rows are not what a rebuild makes of them.
+    pub rows_differ: Option<String>,
+    /// Every byte that the office keeps outside its audit chain, compressed content unpacked: erased values are searched for in it.
+    pub stored: Vec<u8>,
+}
+
+/// One office.
+pub trait Office {
+    /// One request, whole, and the whole answer. Never fails: a refusal is an answer.
+    fn exchange(&mut self, call: &Call) -> impl Future<Output = Reply>;
+    /// What somebody does at a desk.
+    fn act(&mut self, act: &Act) -> impl Future<Output = Acted>;
+    /// The office's clock from now on, milliseconds since 1970. May step back.
+    fn set_time(&mut self, unix_ms: i64);
+    /// Background passes until none has anything left to do.
+    fn tend(&mut self) -> impl Future<Output = ()>;
+    /// Everything that can be asked.
+    fn evidence(&mut self) -> impl Future<Output = Evidence>;
+}
