@@ -38,6 +38,11 @@ const IDLE_TRANSACTION_TIMEOUT: &str = "60s";
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
+/// The newest migration of 0.2.0. Servers up to that release refuse to start where `_sqlx_migrations` names one they do not know, so later ones
+/// are noted in [`LATER_MIGRATIONS`], which they do not read: a deployment can go back a version without a hand (docs/upgrades.md).
+const STRICT_UNTIL: i64 = 20_261_122_000_051;
+/// Where the migrations after [`STRICT_UNTIL`] are noted. Every server that reads it passes over those it does not know.
+const LATER_MIGRATIONS: &str = "_lianka_migrations";
 
 /// A pool of at most `connections_max` connections, with time limits on every statement, lock and idle transaction.
 ///
@@ -64,15 +69,29 @@ pub async fn migrate(pool: &PgPool) -> Result<(), MigrateError> {
     let mut connection = pool.acquire().await?.detach();
     // A migration, or the wait for another server's, may take longer than any request; this connection is closed afterwards.
     sqlx::raw_sql("set statement_timeout = 0; set lock_timeout = 0; set client_min_messages = warning").execute(&mut connection).await?;
-    MIGRATIONS.run_direct(None, &mut connection, false).await?;
+    for part in migrators(&MIGRATIONS) {
+        part.run_direct(None, &mut connection, false).await?;
+    }
     sqlx::Connection::close(connection).await?;
     Ok(())
+}
+
+/// The migrations by the table that they are noted in, in their order.
+fn migrators(all: &Migrator) -> [Migrator; 2] {
+    let (strict, later) = all.iter().cloned().partition(|migration| migration.version <= STRICT_UNTIL);
+    let mut later = Migrator::with_migrations(later);
+    later.dangerous_set_table_name(LATER_MIGRATIONS);
+    // What a newer server added, this one runs on: every migration leaves room for the version before it.
+    later.set_ignore_missing(true);
+    [Migrator::with_migrations(strict), later]
 }
 
 /// Whether the database answers and has this program's schema, within `limit`.
 pub async fn is_ready(pool: &PgPool, limit: Duration) -> bool {
     let newest = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
-    let applied = sqlx::query_scalar("select exists (select from _sqlx_migrations where version = $1 and success)").bind(newest);
+    let applied = "select exists (select from _sqlx_migrations where version = $1 and success)
+        or exists (select from _lianka_migrations where version = $1 and success)";
+    let applied = sqlx::query_scalar(applied).bind(newest);
     matches!(tokio::time::timeout(limit, applied.fetch_one(pool)).await, Ok(Ok(true)))
 }
 
