@@ -59,6 +59,7 @@ pub mod id;
 pub mod lang;
 pub mod limits;
 pub mod merge;
+pub mod planted;
 pub mod projection;
 pub mod rebuild;
 pub mod record;

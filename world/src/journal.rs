@@ -37,8 +37,8 @@ pub enum Event {
     Arrived { device: Uuid, record: Uuid, generation: u32, bytes: Vec<u8> },
     /// The office answered about it; whether the phone got the answer is another matter.
     Verdict { device: Uuid, record: Uuid, hash: String, status: String, code: Option<String>, seq: Option<u64> },
-    /// The user let go of a draft.
-    DraftDropped { phone: PhoneNo, id: i64 },
+    /// The user let go of a draft, having read it.
+    DraftDropped { phone: PhoneNo, record: Uuid, did: Vec<Did> },
     /// Power failed: the phone is what it was after its last flush.
     PhoneCrashed { phone: PhoneNo },
     /// A phone was lost for good, with what was on it.
