@@ -1,0 +1,180 @@
+//! What is meant to happen in a world: a list of steps, drawn from its seed.
+//!
+//! A step names everything it needs by values or by the number of an earlier step (a card by the step that was to create it), and a step whose
+//! object is not there does nothing. So any steps may be taken out and the rest still runs, with the same draws: that is how a failing script
+//! is made small.
+
+use uuid::Uuid;
+
+use crate::office::Setup;
+
+/// What is to happen.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Script {
+    pub seed: u64,
+    pub setup: Setup,
+    /// In the order of their times.
+    pub steps: Vec<Step>,
+}
+
+/// One step.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Step {
+    /// Its number in the whole script; stays when others are taken out.
+    pub no: u32,
+    /// True time since the world began, milliseconds.
+    pub at_ms: i64,
+    pub what: What,
+}
+
+/// A record, by the number of the step that was to create it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct MadeBy(pub u32);
+
+/// Keys with their new values; `None` deletes.
+pub type Set = Vec<(String, Option<String>)>;
+
+/// What happens in a step. Phones are named by their number.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum What {
+    /// A new phone; or the phone's file enrols again.
+    Enrol {
+        phone: usize,
+        username: String,
+    },
+    Create {
+        phone: usize,
+        grid: String,
+        set: Set,
+        note: String,
+    },
+    Edit {
+        phone: usize,
+        record: MadeBy,
+        set: Set,
+        note: Option<String>,
+    },
+    /// Files a transfer request.
+    File {
+        phone: usize,
+        grid: String,
+        kind: String,
+        alias: String,
+        fields: Vec<(String, String)>,
+        submit: bool,
+    },
+    /// A secretary's event on a transfer: `submit`, `resubmit`, `withdraw`.
+    Event {
+        phone: usize,
+        record: MadeBy,
+        step: String,
+        fields: Vec<(String, String)>,
+    },
+    RetryDraft {
+        phone: usize,
+        nth: usize,
+    },
+    DropDraft {
+        phone: usize,
+        nth: usize,
+    },
+    Sync {
+        phone: usize,
+    },
+    /// The phone loses power: in the middle of what it does, and what was not flushed is lost.
+    Crash {
+        phone: usize,
+    },
+    /// The phone is lost for good.
+    Lose {
+        phone: usize,
+    },
+    /// The phone's file is copied to another phone.
+    Clone {
+        phone: usize,
+        to: usize,
+    },
+    /// The phone runs an older version of the program, whose file lacks newer tables and which skips newer items; `false`: it is upgraded.
+    Older {
+        phone: usize,
+        older: bool,
+    },
+    /// How the phone's network is from now on.
+    Network {
+        phone: usize,
+        weather: Weather,
+    },
+    /// The phone's clock is so far from the true time from now on.
+    Skew {
+        phone: usize,
+        by_ms: i64,
+    },
+    /// The office's clock likewise.
+    OfficeSkew {
+        by_ms: i64,
+    },
+    /// Somebody acts at the office.
+    Desk(Desk),
+    /// The next request is carried out; then the process dies before its answer leaves.
+    DieBeforeReply,
+    /// Background passes.
+    Tend,
+}
+
+/// What somebody does at the office; [`crate::office::Act`] with the script's names.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Desk {
+    Assign { username: String, grids: Vec<String> },
+    Revoke { phone: usize, wipe: bool },
+    Edit { record: MadeBy, set: Set },
+    Resolve { record: MadeBy, field: String, nth: usize },
+    Held { nth: usize, accept: bool },
+    Move { records: Vec<MadeBy>, grid: String },
+    Merge { winner: MadeBy, loser: MadeBy },
+    Erase { record: MadeBy },
+    Redact { record: MadeBy, entry: Uuid },
+    Step { record: MadeBy, step: String, fields: Vec<(String, String)> },
+    Compact { record: MadeBy },
+    Backup,
+    Restore,
+    Failover,
+    Restart,
+}
+
+/// A phone's network.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Weather {
+    /// Nothing is lost.
+    Fine,
+    /// Something goes wrong with every fourth call or so.
+    #[default]
+    Fair,
+    /// With most.
+    Foul,
+    /// There is none.
+    None,
+}
+
+impl Script {
+    /// The script of a seed.
+    pub fn of(seed: u64) -> Self {
+        draw(seed)
+    }
+
+    /// The same without the steps whose numbers `keep` refuses.
+    #[must_use]
+    pub fn only(&self, keep: impl Fn(u32) -> bool) -> Self {
+        Self { steps: self.steps.iter().filter(|step| keep(step.no)).cloned().collect(), ..self.clone() }
+    }
+}
+
+fn draw(seed: u64) -> Script {
+    let setup = Setup {
+        street: "310104003".into(),
+        grids: vec!["A1".into(), "A2".into()],
+        roads: vec!["康平路".into()],
+        secretaries: vec![("xuna".into(), vec!["A1".into()]), ("lihua".into(), vec!["A1".into(), "A2".into()])],
+        log_days: 30,
+    };
+    Script { seed, setup, steps: Vec::new() }
+}
