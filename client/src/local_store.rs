@@ -18,6 +18,7 @@ use std::{
 use lianka_sync_core::{
     catalogue::Kind,
     id::{ChangeHash, RecordId},
+    planted::{self, Bug},
     projection::{self, Projected},
     time::DeviceTime,
 };
@@ -204,7 +205,7 @@ impl LocalStore {
         };
         let mut connection = Connection::open(path)?;
         connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS_MAX))?;
-        connection.pragma_update(None, "secure_delete", "ON").map_err(foreign)?;
+        connection.pragma_update(None, "secure_delete", if planted::is(Bug::EraseLeavesPages) { "OFF" } else { "ON" }).map_err(foreign)?;
         connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).map_err(foreign)?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.set_prepared_statement_cache_capacity(64);
@@ -574,7 +575,9 @@ impl Tx<'_> {
                 let id = id(record);
                 let sql = "DELETE FROM tail WHERE record = ?1
                     AND (seq <= ?2 OR ?3 <> (SELECT generation FROM record WHERE record = ?1))";
-                self.run(sql, params![id, *seq as i64, generation])?;
+                if !planted::is(Bug::SnapshotKeepsTail) {
+                    self.run(sql, params![id, *seq as i64, generation])?;
+                }
                 let sql = "INSERT OR REPLACE INTO record (record, kind, grid, generation, seq, snapshot) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
                 self.run(sql, params![id, kind.as_str(), grid, generation, *seq as i64, bytes])?;
                 self.touch(record)
@@ -616,7 +619,9 @@ impl Tx<'_> {
                 notices::forget(self.tx, *record)?;
                 self.apply_one(&Effect::RemoveRecord { record: *record })?;
                 self.run("DELETE FROM outbox WHERE record = ?1", [id(record)])?;
-                self.run("DELETE FROM draft WHERE record = ?1", [id(record)])?;
+                if !planted::is(Bug::EraseKeepsDrafts) {
+                    self.run("DELETE FROM draft WHERE record = ?1", [id(record)])?;
+                }
                 self.run("DELETE FROM listing WHERE record = ?1", [id(record)])
             }
             Effect::Redact { record, entries } => {

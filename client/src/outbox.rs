@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use lianka_sync_core::{
     id::{ChangeHash, EntryId, RecordId},
+    planted::{self, Bug},
     time::DeviceTime,
 };
 use rusqlite::{Row, Transaction, params};
@@ -121,6 +122,9 @@ pub(crate) fn append(tx: &Transaction<'_>, entry: &OutboxEntry) -> Result<(), St
 
 /// Removes an entry that was answered.
 pub(crate) fn remove(tx: &Transaction<'_>, record: RecordId, hash: ChangeHash) -> Result<(), StoreError> {
+    if planted::is(Bug::OutboxRemovesRecord) {
+        return replace(tx, record, &[]);
+    }
     tx.prepare_cached("DELETE FROM outbox WHERE record = ?1 AND hash = ?2")?.execute(params![id(&record), hash.0])?;
     Ok(())
 }
@@ -186,7 +190,7 @@ pub(crate) fn redact(tx: &Transaction<'_>, record: RecordId, entries: &BTreeSet<
     if outbox != before {
         replace(tx, record, &outbox)?;
     }
-    for mut kept in drafts(tx)?.into_iter().filter(|kept| kept.draft.record == record) {
+    for mut kept in drafts(tx)?.into_iter().filter(|kept| kept.draft.record == record && !planted::is(Bug::RedactKeepsDrafts)) {
         let edits = kept.draft.edits.len();
         kept.draft.edits.retain(|edit| !is_about(edit, entries));
         if kept.draft.edits.len() < edits {

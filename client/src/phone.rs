@@ -16,6 +16,7 @@ use lianka_sync_core::{
     duplicate::Traits,
     id::{ChangeHash, RecordId, StreetCode},
     lang::Lang,
+    planted::{self, Bug},
     projection::Projected,
     record::Edit,
     time::DeviceTime,
@@ -563,7 +564,7 @@ impl Phone {
             let _ = self.report_own_wipe().await;
         } else {
             let Tally { snapshots, erased, redacted, left, .. } = report.tally;
-            if snapshots + erased + redacted + left > 0 {
+            if snapshots + erased + redacted + left > 0 && !planted::is(Bug::EraseStaysInLog) {
                 // What was erased, redacted, sealed or taken away is not to stay beside the file either. Another reader only puts it off.
                 let _ = self.blocking(|phone| Ok(phone.store().truncate_log()?)).await;
             }
@@ -591,6 +592,10 @@ impl Phone {
             let next = answer.next().await;
             let broken = match next {
                 Ok(Some(item)) => {
+                    if matches!(item, ResponseItem::Checkpoint { .. }) && planted::is(Bug::CheckpointTooEarly) {
+                        self.store_batch(run, vec![item]).await?;
+                        continue;
+                    }
                     let complete = matches!(item, ResponseItem::Checkpoint { .. } | ResponseItem::End { .. } | ResponseItem::Wipe);
                     batch.push(item);
                     if !complete && batch.len() < BATCH_ITEMS_MAX {

@@ -10,6 +10,7 @@ use lianka_sync_core::{
     change::{Action as ChangeAction, Change},
     id::{ChangeHash, DeviceId, RecordId, StreetCode},
     merge::{Refusal, RegisterState},
+    planted::{self, Bug},
     time::ServerTime,
     wire::{PushedChange, VerdictStatus},
 };
@@ -320,11 +321,11 @@ impl Batch {
         }
         // What a reviewer decided is final, whoever works the grid by now.
         let held_already = match self.known_held.get(&(record, change.hash)).map(|held| (held, held.status)) {
-            Some((held, HeldStatus::Refused)) => {
+            Some((held, HeldStatus::Refused)) if !planted::is(Bug::HeldForgetsRefusal) => {
                 return Ruling::Refused(Refusal::HeldRefused { reason: held.note.clone().unwrap_or_default() });
             }
             Some((held, HeldStatus::Accepted)) => return Ruling::Duplicate(held.seq),
-            Some((_, HeldStatus::Held)) => true,
+            Some((_, HeldStatus::Held | HeldStatus::Refused)) => true,
             None => false,
         };
         if let Some(key) = known.and_then(|state| redacted_key(state, change)) {
@@ -340,11 +341,11 @@ impl Batch {
         let hold = match grid.map(|grid| self.standing(author, record, grid, grids)) {
             _ if follows.is_some() => follows,
             Some(Standing::Works) if author.wiped => Some(DEVICE_WIPED),
-            Some(Standing::Worked) => Some(GRID_LOST),
+            Some(Standing::Worked) if !planted::is(Bug::HeldTakesLost) => Some(GRID_LOST),
             Some(Standing::Never) => return Ruling::Refused(Refusal::NotYourGrid),
             None if !change.deps.is_empty() => return Ruling::Refused(Refusal::DependencyMissing),
             // Theirs; or a creation that names no grid, which MERGE tells what it lacks.
-            Some(Standing::Works) | None => None,
+            Some(Standing::Works | Standing::Worked) | None => None,
         };
         if let Some(reason) = hold {
             if !held_already {

@@ -12,6 +12,7 @@ use crate::{
     field,
     lang::Lang,
     limits,
+    planted::{self, Bug},
 };
 
 /// What an account may do (docs/domain.md, “Who uses it”).
@@ -243,7 +244,7 @@ pub fn check_note(kind: Kind, writer: impl Into<Writer>, creating: bool) -> Resu
 fn check_writer(field: &Field, writer: Writer, creating: bool) -> Result<(), FieldError> {
     let Writer::Person(role) = writer else { return Ok(()) };
     let allowed = if creating { field.creators } else { field.editors };
-    if allowed.contains(&role) {
+    if allowed.contains(&role) || (field.name == "grid" && planted::is(Bug::AuthorityLetsGridsMove)) {
         Ok(())
     } else if field.merge == MergeRule::WriteOnce && !creating {
         Err(FieldError::WriteOnce)

@@ -21,6 +21,7 @@ use crate::{
     id::{Actor, ChangeHash},
     lang::Lang,
     limits,
+    planted::{self, Bug},
     time::DeviceTime,
 };
 
@@ -279,6 +280,12 @@ pub fn decode(bytes: &[u8]) -> Result<Change, GateError> {
     change.bytes = plain_chunk(hash, body);
     if encode(&change) != change.bytes || (chunk.kind == CHUNK_CHANGE && change.bytes != bytes) {
         return Err(GateError::NotCanonical);
+    }
+    if planted::is(Bug::GateLosesPredecessors) {
+        change.ops.iter_mut().for_each(|op| drop(op.pred.drain(..op.pred.len().saturating_sub(1))));
+    }
+    if planted::is(Bug::GateRefusesMerges) && change.deps.len() > 1 {
+        return Err(too_large("dependencies", 1));
     }
     Ok(change)
 }

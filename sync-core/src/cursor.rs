@@ -7,7 +7,10 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::id::StreetCode;
+use crate::{
+    id::StreetCode,
+    planted::{self, Bug},
+};
 
 /// Version of the encoding: the first byte.
 const ENCODING: u8 = 1;
@@ -94,20 +97,21 @@ pub enum Pull {
 pub fn plan(cursor: Option<&str>, position: &Position<'_>) -> Pull {
     let Some(text) = cursor else { return Pull::Download { after: 0, received: None } };
     let Some(cursor) = Cursor::decode(text) else { return Pull::Reset };
-    if cursor.store_epoch != position.store_epoch || cursor.street != position.street.as_str() || cursor.sequence > position.head {
+    let same_history = cursor.store_epoch == position.store_epoch || planted::is(Bug::CursorIgnoresEpoch);
+    if !same_history || cursor.street != position.street.as_str() || cursor.sequence > position.head {
         return Pull::Reset;
     }
     // The user's role changed between one that sees the whole street and one that sees grids: no difference of grids tells what to drop.
     if (cursor.scope_epoch == WHOLE_STREET) != (position.scope_epoch == WHOLE_STREET) {
         return Pull::Reset;
     }
-    let same_scope = cursor.scope_epoch == position.scope_epoch;
+    let same_scope = cursor.scope_epoch == position.scope_epoch || planted::is(Bug::CursorIgnoresScope);
     let received = Some(Received { sequence: cursor.sequence, scope_epoch: cursor.scope_epoch });
-    match cursor.downloading {
+    match cursor.downloading && !planted::is(Bug::CursorForgetsDownload) {
         // Under another scope the records before `sequence` are others too.
-        true => Pull::Download { after: if same_scope { cursor.sequence } else { 0 }, received },
+        true => Pull::Download { after: if same_scope || planted::is(Bug::CursorKeepsPlace) { cursor.sequence } else { 0 }, received },
         false if same_scope && cursor.sequence == position.head => Pull::Nothing,
-        false => Pull::Delta { after: cursor.sequence, scope_epoch: cursor.scope_epoch },
+        false => Pull::Delta { after: cursor.sequence + u64::from(planted::is(Bug::CursorSkipsOne)), scope_epoch: cursor.scope_epoch },
     }
 }
 

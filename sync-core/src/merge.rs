@@ -25,6 +25,7 @@ use crate::{
     id::{Actor, ChangeHash, DeviceId, EntryId, StreetCode},
     lang::Lang,
     limits,
+    planted::{self, Bug},
     record::{Edit, NOTE, Record, RecordError},
     time::{DeviceTime, ServerTime},
     transfer::form,
@@ -203,7 +204,13 @@ impl RegisterState {
     /// The winning text of a key, without building a view.
     pub fn text(&self, key: &str) -> Option<&str> {
         let register = self.registers.get(key)?;
-        match &register.visible.iter().max_by_key(|visible| self.op_id(visible.op))?.value {
+        let rank = |visible: &&Visible| self.op_id(visible.op);
+        let wins = if planted::is(Bug::WinnerIsLowest) {
+            register.visible.iter().min_by_key(rank)
+        } else {
+            register.visible.iter().max_by_key(rank)
+        };
+        match &wins?.value {
             StoredScalar::Str(text) => Some(text),
             StoredScalar::Bool(_) | StoredScalar::Int(_) => None,
         }
@@ -576,14 +583,14 @@ pub fn merge(target: &mut Target, change: &Change, context: &Context<'_>) -> Res
         if state.contains(change.hash) {
             return Ok(Merged::Duplicate);
         }
-        if context.generation != state.generation {
+        if context.generation != state.generation && !planted::is(Bug::MergeTakesOldGenerations) {
             return Err(Refusal::StaleGeneration);
         }
         if context.kind != state.kind {
             return Err(Refusal::KindMismatch);
         }
     }
-    if change.actor.device() != context.device {
+    if change.actor.device() != context.device && !planted::is(Bug::MergeTakesForeignActors) {
         return Err(Refusal::ForeignActor);
     }
     let accepted = match &target.state {
@@ -611,7 +618,7 @@ pub fn merge(target: &mut Target, change: &Change, context: &Context<'_>) -> Res
         index: Index::default(),
     });
     state.accept(accepted, change, context.received_at);
-    if let Some(note) = note {
+    if let Some(note) = note.filter(|_| !planted::is(Bug::MergeForgetsNote)) {
         state.note = note;
     }
     Ok(Merged::Accepted)
@@ -728,13 +735,14 @@ fn extend(state: &RegisterState, document: Option<&NoteDocument>, change: &Chang
     }
     let last = known_actor.and_then(|actor| state.last_of(actor));
     let last_seq = last.map_or(0, |at| state.history[at].seq);
-    if change.seq <= last_seq {
+    if change.seq <= last_seq && !planted::is(Bug::MergeTakesForks) {
         return Err(Refusal::ActorForked);
     }
     if change.seq > last_seq + 1 {
         return Err(Refusal::SequenceGap);
     }
-    let deps = change.deps.iter().map(|hash| state.index_of(*hash).ok_or(Refusal::DependencyMissing)).collect::<Result<Vec<_>, _>>()?;
+    let named = change.deps.iter().filter(|hash| !planted::is(Bug::MergeSkipsDependencies) || state.index_of(**hash).is_some());
+    let deps = named.map(|hash| state.index_of(*hash).ok_or(Refusal::DependencyMissing)).collect::<Result<Vec<_>, _>>()?;
     let left_standing = state.heads.iter().filter(|head| !deps.contains(head)).count();
     if left_standing >= limits::RECORD_HEADS_MAX {
         return Err(Refusal::TooManyHeads);
@@ -831,7 +839,7 @@ impl<'f> Fold<'f> {
         if once && !(pred.is_empty() && register.visible.is_empty() && register.overwritten.is_empty()) {
             return Err(Refusal::field(key, FieldError::WriteOnce));
         }
-        for op in replaced {
+        for op in replaced.into_iter().take(if planted::is(Bug::MergeKeepsReplaced) { 1 } else { usize::MAX }) {
             if let Some(at) = register.visible.iter().position(|visible| visible.op == op) {
                 register.visible.swap_remove(at);
                 if let Err(at) = register.overwritten.binary_search(&op) {
@@ -840,6 +848,9 @@ impl<'f> Fold<'f> {
             } else if register.overwritten.binary_search(&op).is_err() {
                 return Err(bad_predecessor());
             }
+        }
+        if (value.is_some() && planted::is(Bug::MergeDropsSiblings)) || (value.is_none() && planted::is(Bug::MergeDeletesUnseen)) {
+            register.visible.clear();
         }
         match value {
             Some(value) => register.visible.push(Visible { op: id, value: value.into() }),

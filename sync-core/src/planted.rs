@@ -47,8 +47,7 @@ bugs! {
     MergeForgetsRedactions "merge-forgets-redactions" "merge": "a late edit of a redacted person is taken";
     WinnerIsLowest "winner-is-lowest" "merge": "the lowest operation id wins a register";
     GateLosesPredecessors "gate-loses-predecessors" "gate": "of an operation's predecessors only the last is read";
-    GateRefusesDeflated "gate-refuses-deflated" "gate": "a change in its deflated form is not understood";
-    GateCutsText "gate-cuts-text" "gate": "the last character of a long text is lost while it is read";
+    GateRefusesMerges "gate-refuses-merges" "gate": "a change that builds on more than one other is refused as too large";
     AuthorityLetsGridsMove "authority-lets-grids-move" "authority": "a secretary may write the field that says whose the record is";
     CursorIgnoresEpoch "cursor-ignores-epoch" "cursor": "a phone is not told that the store's history is another one";
     CursorIgnoresScope "cursor-ignores-scope" "cursor": "a phone is not told that its grids are others";
@@ -59,7 +58,7 @@ bugs! {
     OutboxRemovesRecord "outbox-removes-record" "outbox": "a verdict takes all of a record's unsent changes out of the outbox";
     OutboxTakesHeldForDone "outbox-takes-held-for-done" "outbox": "a held change leaves the outbox";
     OutboxDropsPostponed "outbox-drops-postponed" "outbox": "a change to be sent again later leaves the outbox";
-    OutboxAcknowledgesByPlace "outbox-acknowledges-by-place" "outbox": "a verdict is taken to be about the first change of the request";
+    OutboxAcknowledgesByPlace "outbox-acknowledges-by-place" "outbox": "a verdict is taken to be about the record's first change of the request";
     SavedBeforeFlush "saved-before-flush" "outbox": "the user is told “saved” before the edit is flushed";
     RebaseDropsRefused "rebase-drops-refused" "rebase": "an edit that a rule forbids goes without a draft";
     RebaseKeepsFirst "rebase-keeps-first" "rebase": "of a record's unsent edits only the first is written anew";
@@ -70,13 +69,12 @@ bugs! {
     HealForgetsOwn "heal-forgets-own" "heal": "after a restore the phone sends nothing again";
     HealSendsNewest "heal-sends-newest" "heal": "after a restore only the newest own change is sent again";
     SnapshotKeepsTail "snapshot-keeps-tail" "store": "a snapshot of another generation leaves the old tail";
-    TailTakesAnyGeneration "tail-takes-any-generation" "store": "a change is put behind a snapshot of another generation";
     EraseKeepsDrafts "erase-keeps-drafts" "erasure": "drafts of an erased record stay on the phone";
     EraseStaysInLog "erase-stays-in-log" "erasure": "what was erased stays in the log beside the phone's file";
     EraseLeavesPages "erase-leaves-pages" "erasure": "freed pages of the phone's file keep what was erased";
     RedactKeepsDrafts "redact-keeps-drafts" "erasure": "drafts about a redacted person stay on the phone";
     RebuildForgetsRedactions "rebuild-forgets-redactions" "rebuild": "the next generation does not know who was redacted before";
-    RebuildForgetsConflicts "rebuild-forgets-conflicts" "rebuild": "the next generation keeps one value of a conflict";
+    RebuildKeepsGeneration "rebuild-keeps-generation" "rebuild": "the next generation has the number of the one before";
     RulingIgnoresSeen "ruling-ignores-seen" "rulings": "an event is judged as if its author had seen everything";
     RulingWithdrawsAccepted "ruling-withdraws-accepted" "rulings": "a withdrawal is applied after the acceptance";
     RulingCountsAnew "ruling-counts-anew" "rulings": "a ruling's number begins again";

@@ -19,6 +19,7 @@ use crate::{
     id::{Actor, ChangeHash, EntryId},
     limits,
     merge::{Refold, RegisterState},
+    planted::{self, Bug},
     record::{Record, RecordError},
     time::ServerTime,
     view::View,
@@ -95,8 +96,9 @@ pub fn rebuild(state: &RegisterState, document: &[u8], forget: &Forget<'_>) -> R
     let next = relink(&changes, forget, &keeps)?;
     let note = if forget.note { String::new() } else { state.view().note.unwrap_or_default() };
     let folded: Vec<_> = next.iter().map(|next| (next.change.clone(), next.received_at)).collect();
-    let redacted = state.redacted().union(forget.redacted).copied().collect();
-    let (kind, generation) = (state.kind(), state.generation() + 1);
+    let before = if planted::is(Bug::RebuildForgetsRedactions) { &BTreeSet::new() } else { state.redacted() };
+    let redacted = before.union(forget.redacted).copied().collect();
+    let (kind, generation) = (state.kind(), state.generation() + u32::from(!planted::is(Bug::RebuildKeepsGeneration)));
     let rebuilt = RegisterState::refold(Refold { kind, generation, redacted, note, changes: &folded }).ok_or(RebuildError::Differs)?;
     let document = judged(&rebuilt, &next, &expected(state, forget, &keeps))?;
     let ops = |changes: &mut dyn Iterator<Item = &Change>| changes.map(|change| change.ops.len()).sum::<usize>();

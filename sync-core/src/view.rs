@@ -9,6 +9,7 @@ use crate::{
     catalogue::{Key, Kind},
     change::{OpId, Scalar},
     id::EntryId,
+    planted::{self, Bug},
     time::DeviceTime,
 };
 
@@ -85,7 +86,10 @@ impl View {
         let kind = self.kind();
         self.values
             .iter()
-            .filter(|(_, values)| values.len() > 1 && values.iter().any(|value| value.value != values[0].value))
+            .filter(|(_, values)| {
+                values.len() > 1 && (values.iter().any(|value| value.value != values[0].value) || planted::is(Bug::ConflictOfEquals))
+            })
+            .filter(|(_, values)| values.len() < 3 || !planted::is(Bug::ConflictHidden))
             .filter(move |(key, _)| kind.and_then(|kind| kind.field(key)).is_some_and(|(field, _)| field.keeps_conflicts()))
             .map(|(key, values)| (key.as_str(), values.as_slice()))
     }

@@ -16,6 +16,7 @@ use lianka_sync_core::{
     change,
     id::{ChangeHash, DeviceId, RecordId},
     limits,
+    planted::{self, Bug},
     record::RecordError,
     time::{DeviceTime, ServerTime},
     wire::{Hello, PushedChange, Report, RequestItem, ResponseItem, Verdict, VerdictStatus},
@@ -313,7 +314,7 @@ impl Synchronisation {
             ResponseItem::Change { record, generation, seq, bytes } => self.change(record, generation, seq, &bytes, author.identity.device),
             ResponseItem::Leave { record } => {
                 self.tally.left += 1;
-                vec![Effect::MarkLeaving { record }]
+                vec![if planted::is(Bug::LeaveDropsEdits) { Effect::Erase { record } } else { Effect::MarkLeaving { record } }]
             }
             ResponseItem::Erase { record } => {
                 self.known.remove(&record);
@@ -353,14 +354,19 @@ impl Synchronisation {
 
     fn verdict(&mut self, verdict: Verdict) -> Result<Vec<Effect>, ProtocolError> {
         let index = verdict.index;
-        let sent = self.sent.get(index as usize).filter(|sent| sent.record == verdict.record);
+        let first = self.sent.iter().find(|sent| sent.record == verdict.record);
+        let sent = if planted::is(Bug::OutboxAcknowledgesByPlace) { first } else { self.sent.get(index as usize) };
+        let sent = sent.filter(|sent| sent.record == verdict.record);
         let sent = sent.ok_or(ProtocolError::ForeignVerdict { index })?;
         self.asked.insert(sent.hash);
         let reason = Reason { code: verdict.code.unwrap_or_default(), field: verdict.field, message: verdict.message };
         let (record, hash) = (sent.record, sent.hash);
         let code = reason.code.clone();
         let mark = |state, again| vec![Effect::Mark { record, hash, state, reason, again }];
-        Ok(match verdict.status {
+        let done = (verdict.status == VerdictStatus::Held && planted::is(Bug::OutboxTakesHeldForDone))
+            || (verdict.retryable && planted::is(Bug::OutboxDropsPostponed));
+        let status = if done { VerdictStatus::Duplicate } else { verdict.status };
+        Ok(match status {
             VerdictStatus::Accepted | VerdictStatus::Duplicate => {
                 match verdict.status {
                     VerdictStatus::Accepted => self.tally.accepted += 1,
@@ -392,7 +398,7 @@ impl Synchronisation {
                 self.tally.rejected += 1;
                 self.tally.dropped += u32::from(code == rebase::REDACTED);
                 // Somebody else writes in this phone's name: a copy of it. What that copy had accepted was never sent here, as it counts as ours.
-                self.suspect |= code == ACTOR_FORKED && !self.started_over;
+                self.suspect |= code == ACTOR_FORKED && !self.started_over && !planted::is(Bug::ForkTrustsCursor);
                 mark(OutboxState::Refused, false)
             }
         })

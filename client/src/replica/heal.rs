@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use lianka_sync_core::{
     change::{self, Action, Change},
     id::{ChangeHash, DeviceId},
+    planted::{self, Bug},
     record::{Edit, Record, RecordError},
 };
 
@@ -55,13 +56,14 @@ pub(super) fn resend_all(author: &Author<'_>, state: &RecordState) -> Result<Vec
 }
 
 fn effects(state: &RecordState, lost: Lost) -> Vec<Effect> {
-    if lost.own.is_empty() {
+    if lost.own.is_empty() || planted::is(Bug::HealForgetsOwn) {
         return Vec::new();
     }
     let record = state.record;
     let Some(generation) = state.stored.as_ref().map(|stored| stored.generation) else { return Vec::new() };
     let mut effects: Vec<_> = lost.others.into_iter().map(|change| Effect::AppendTail { record, generation, change }).collect();
     let mut entries = lost.own;
+    entries.drain(..if planted::is(Bug::HealSendsNewest) { entries.len() - 1 } else { 0 });
     let again: BTreeSet<_> = entries.iter().map(|entry| entry.hash).collect();
     // What was not accepted yet may depend on what goes again: after it.
     entries.extend(state.outbox.iter().filter(|entry| !again.contains(&entry.hash)).cloned());

@@ -13,6 +13,7 @@ use lianka_sync_core::{
     change::{self, Action, Change, GateError, Op, OpId},
     id::{DeviceId, EntryId},
     lang::Lang,
+    planted::{self, Bug},
     record::{Edit, Record, RecordError},
 };
 
@@ -93,7 +94,7 @@ pub(super) fn rebase(author: &Author<'_>, state: &RecordState, moment: &Moment) 
     let (mut entries, mut drafts) = (Vec::new(), Vec::new());
     let redacted = redacted(&state.outbox);
     let seen = Seen::of(author, &state.outbox);
-    for entry in &state.outbox {
+    for entry in state.outbox.iter().take(if planted::is(Bug::RebaseKeepsFirst) { 1 } else { usize::MAX }) {
         if entry.state == OutboxState::Held {
             // The server keeps these very bytes; writing them anew would do the edit twice once a reviewer accepts it.
             entries.push(entry.clone());
@@ -102,6 +103,7 @@ pub(super) fn rebase(author: &Author<'_>, state: &RecordState, moment: &Moment) 
         match renew(&signed, &mut document, stored.generation, entry, &redacted, &seen, moment.lang)? {
             Renewed::Written(entry) => entries.push(*entry),
             Renewed::AlreadySo => {}
+            Renewed::Refused(_) if planted::is(Bug::RebaseDropsRefused) => {}
             Renewed::Refused(reason) => drafts.push(Effect::PutDraft(Box::new(draft(entry, reason)))),
         }
     }
@@ -121,7 +123,7 @@ pub(super) fn abandon(state: &RecordState, moment: &Moment) -> Vec<Effect> {
         let reason = rest.iter().find_map(|entry| entry.reason.clone()).unwrap_or_else(|| unknown_record(moment.lang));
         let redacted = redacted(&rest);
         let edits: Vec<_> = rest.iter().flat_map(|entry| entry.edits.clone()).filter(|edit| !is_about(edit, &redacted)).collect();
-        if !edits.is_empty() {
+        if !edits.is_empty() && !planted::is(Bug::AbandonDropsEdits) {
             effects.push(Effect::PutDraft(Box::new(Draft { edits, ..draft(first, reason) })));
         }
     }
@@ -158,7 +160,9 @@ impl Seen {
 
     /// Whether the user knew the value; where no change tells, it is the rebase that knows.
     fn contains(&self, key: &str, op: &OpId) -> bool {
-        op.actor.device() == self.device || self.values.get(key).is_none_or(|seen| seen.contains(op))
+        op.actor.device() == self.device
+            || planted::is(Bug::RebaseReplacesUnseen)
+            || self.values.get(key).is_none_or(|seen| seen.contains(op))
     }
 
     fn beside_the_unseen(&self, change: Change) -> Result<Beside, GateError> {

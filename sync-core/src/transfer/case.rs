@@ -14,6 +14,7 @@ use super::{
 use crate::{
     field::date,
     id::{EntryId, RecordId},
+    planted::{self, Bug},
     view::View,
 };
 
@@ -291,7 +292,7 @@ impl Standing {
 
     /// Moves on by a ruled event.
     fn apply(&mut self, event: &Event, ruled: &Ruled) {
-        self.no = self.no.max(ruled.no);
+        self.no = if planted::is(Bug::RulingCountsAnew) { 0 } else { self.no.max(ruled.no) };
         self.last = Some(event.id);
         let before = self.state;
         match ruled.ruling.outcome {

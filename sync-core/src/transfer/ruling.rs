@@ -14,6 +14,7 @@ use super::{
 use crate::{
     id::{EntryId, RecordId},
     lang::Lang,
+    planted::{self, Bug},
     time::ServerTime,
     view::View,
 };
@@ -277,7 +278,9 @@ pub fn rule(case: &Case, event: &Event, at: ServerTime, facts: &Facts) -> Ruling
     let refused = |code| Ruling { outcome: Outcome::Refused, code: Some(code), state: now.state };
     let clock = event.step.row().roles.is_empty();
     // The clock sees everything: it acts under the street's lock.
-    let Some(seen) = (if clock { Some(now.clone()) } else { case.as_seen(event.seen) }) else { return refused(Code::SeenUnknown) };
+    let Some(seen) = (if clock || planted::is(Bug::RulingIgnoresSeen) { Some(now.clone()) } else { case.as_seen(event.seen) }) else {
+        return refused(Code::SeenUnknown);
+    };
     let moved_on = seen.no != now.no;
     match judge(now, event, at, facts) {
         // The same state, but another letter or another revision than the officer looked at.
@@ -342,7 +345,7 @@ fn is_typing_error(case: &Case, withdrawal: Option<EntryId>) -> bool {
 /// Whether a step may be taken in a standing, with nobody else about.
 fn judge(standing: &Standing, event: &Event, at: ServerTime, facts: &Facts) -> Result<Effect, Code> {
     let row = event.step.row();
-    if !row.from.contains(&standing.state) {
+    if !row.from.contains(&standing.state) && !(event.step == Step::Withdraw && planted::is(Bug::RulingWithdrawsAccepted)) {
         return Err(Code::WrongState);
     }
     if let Some(code) = facts.lacking.filter(|_| row.content) {
