@@ -238,6 +238,13 @@ impl LocalStore {
         self.read(|tx| tx.identity())
     }
 
+    /// Whether `SQLite` flushes its log at every commit, as it is set now: write-ahead log, and `synchronous` FULL (2) or EXTRA (3).
+    pub fn flushes_every_commit(&self) -> Result<bool, StoreError> {
+        let journal: String = self.connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+        let synchronous: i64 = self.connection.query_row("PRAGMA synchronous", [], |row| row.get(0))?;
+        Ok(journal == "wal" && synchronous >= 2)
+    }
+
     /// What was deleted is overwritten in the file; this empties the log beside it as well. Does nothing while another process reads.
     pub fn truncate_log(&mut self) -> Result<(), StoreError> {
         Ok(self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)

@@ -249,7 +249,11 @@ impl Phone {
     /// Enrols this phone: spends the code, makes the file at `store_path`. With a file that is there already, the same user enrols again,
     /// for example after the device was revoked by mistake; what is unsent is kept.
     pub async fn enrol(store_path: &Path, server: &str, code: &str, options: EnrolOptions) -> Result<Self, PhoneError> {
-        let transport = Transport::new(server, options.lang)?;
+        Self::enrol_over(Transport::new(server, options.lang)?, store_path, code, options).await
+    }
+
+    /// The same going another way to the server.
+    pub async fn enrol_over(transport: Transport, store_path: &Path, code: &str, options: EnrolOptions) -> Result<Self, PhoneError> {
         // Before the code is spent: a file that cannot be made must not cost one.
         let mut store = LocalStore::open_or_create(store_path)?;
         let before = match store.identity() {
@@ -281,13 +285,18 @@ impl Phone {
     /// Tells the office that the phone at this path has cleared itself, where it could not be told at once, and then forgets how to. Nothing
     /// where that was done, or the phone was not wiped.
     pub async fn report_wipe(store_path: &Path, lang: Lang) -> Result<(), PhoneError> {
+        Self::report_wipe_over(None, store_path, lang, Clock::default().now()).await
+    }
+
+    /// The same going another way to the server, where one is given.
+    pub async fn report_wipe_over(transport: Option<Transport>, store_path: &Path, lang: Lang, now: DeviceTime) -> Result<(), PhoneError> {
         let _lock = SyncLock::take(store_path)?;
         let mut store = LocalStore::open(store_path)?;
         // Whatever kept it from being done at once.
         store.scrub()?;
         let Some(report) = store.read(|tx| Ok::<_, PhoneError>(tx.wipe_report()?))? else { return Ok(()) };
-        let transport = Transport::new(&report.credentials.server, lang)?;
-        wipe_reported(&mut store, &transport, report, Clock::default().now()).await
+        let transport = transport.map_or_else(|| Transport::new(&report.credentials.server, lang), Ok)?;
+        wipe_reported(&mut store, &transport, report, now).await
     }
 
     /// Opens an enrolled phone.
@@ -333,6 +342,12 @@ impl Phone {
     pub fn with_transport(self, transport: Transport) -> Self {
         *self.inner.transport.lock().unwrap_or_else(PoisonError::into_inner) = Some(transport);
         self
+    }
+
+    /// Whether every commit of this phone is on the medium before it counts as done: what a loss of power cannot take back. As the connection
+    /// tells it, for those who simulate such losses.
+    pub fn flushes_every_commit(&self) -> Result<bool, PhoneError> {
+        Ok(self.store().flushes_every_commit()?)
     }
 
     /// Where the file is.
@@ -677,7 +692,8 @@ impl Phone {
 
     async fn report_own_wipe(&self) -> Result<(), PhoneError> {
         let Some(report) = self.read(|tx| Ok(tx.wipe_report()?))? else { return Ok(()) };
-        let transport = Transport::new(&report.credentials.server, self.lang)?;
+        let given = self.inner.transport.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let transport = given.map_or_else(|| Transport::new(&report.credentials.server, self.lang), Ok)?;
         // A connection of its own: the phone's must not be held while a network is waited for.
         let mut store = LocalStore::open(&self.inner.path)?;
         wipe_reported(&mut store, &transport, report, self.clock.now()).await

@@ -2,8 +2,10 @@
 //!
 //! In: items and credentials. Out: items as they arrive, or a [`TransportError`] that says whether trying again makes sense. Keeps nothing
 //! and retries nothing: [`crate::phone`] does, because what was received has to be stored before.
+//!
+//! What lies beneath is HTTP, or a [`Line`] of somebody else's making, for example a simulated network; everything above is the same.
 
-use std::{io::Write, time::Duration};
+use std::{io::Write, sync::Arc, time::Duration};
 
 use lianka_sync_core::{
     authority::Role,
@@ -12,12 +14,17 @@ use lianka_sync_core::{
     wire::{Encoding, ItemReader, ResponseItem, WireError},
 };
 use reqwest::{
-    Response, StatusCode,
-    header::{ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER},
+    StatusCode,
+    header::{ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, RETRY_AFTER},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::replica::{Grid, Request};
+
+mod line;
+
+use line::{Body, Response, Way};
+pub use line::{Broken, Chunks, Line, LineRequest, LineResponse, Pending};
 
 const CONNECT_SECONDS_MAX: u64 = 10;
 /// Silence after which a connection counts as broken.
@@ -60,7 +67,7 @@ pub struct Problem {
 pub enum TransportError {
     /// No connection, or it broke.
     #[error("the connection: {0}")]
-    Network(#[source] reqwest::Error),
+    Network(#[source] Broken),
     /// The answer ended before its end.
     #[error("the answer ended early")]
     Incomplete,
@@ -170,7 +177,7 @@ struct Refresh<'a> {
 /// A connection pool to one server.
 #[derive(Clone, Debug)]
 pub struct Transport {
-    http: reqwest::Client,
+    way: Way,
     server: String,
     lang: Lang,
 }
@@ -191,7 +198,12 @@ impl Transport {
             builder = builder.no_proxy();
         }
         let http = builder.build().map_err(TransportError::Client)?;
-        Ok(Self { http, server: server.to_owned(), lang })
+        Ok(Self { way: Way::Http(http), server: server.to_owned(), lang })
+    }
+
+    /// The same over a line of the caller's; `server` is a name only.
+    pub fn over(line: Arc<dyn Line>, server: &str, lang: Lang) -> Self {
+        Self { way: Way::Line(line), server: server.trim().trim_end_matches('/').to_owned(), lang }
     }
 
     /// The base address, without a slash at its end.
@@ -210,8 +222,9 @@ impl Transport {
     }
 
     async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, TransportError> {
-        let request = self.http.post(format!("{}{path}", self.server)).header(ACCEPT_LANGUAGE, self.lang.as_str()).json(body);
-        let response = checked(request.send().await.map_err(TransportError::Network)?).await?;
+        let headers = vec![(CONTENT_TYPE, "application/json".to_owned()), self.language()];
+        let body = serde_json::to_vec(body).map_err(|error| TransportError::Answer(error.to_string()))?;
+        let response = checked(self.send(path, headers, body).await?).await?;
         let bytes = bounded(response).await?;
         serde_json::from_slice(&bytes).map_err(|error| TransportError::Answer(error.to_string()))
     }
@@ -222,27 +235,35 @@ impl Transport {
         for item in &request.items {
             Encoding::CborSeq.write(item, &mut body);
         }
-        let mut post = self
-            .http
-            .post(format!("{}/v1/streets/{street}/sync", self.server))
-            .bearer_auth(access_token)
-            .header(CONTENT_TYPE, Encoding::CborSeq.media_type())
-            .header(ACCEPT, Encoding::CborSeq.media_type())
-            .header(ACCEPT_ENCODING, "zstd")
-            .header(ACCEPT_LANGUAGE, self.lang.as_str());
+        let media_type = Encoding::CborSeq.media_type().to_owned();
+        let mut headers = vec![
+            (AUTHORIZATION, format!("Bearer {access_token}")),
+            (CONTENT_TYPE, media_type.clone()),
+            (ACCEPT, media_type),
+            (ACCEPT_ENCODING, "zstd".to_owned()),
+            self.language(),
+        ];
         if body.len() >= COMPRESS_BYTES_MIN {
             body = zstd::encode_all(body.as_slice(), COMPRESSION_LEVEL).map_err(|error| TransportError::Answer(error.to_string()))?;
-            post = post.header(CONTENT_ENCODING, "zstd");
+            headers.push((CONTENT_ENCODING, "zstd".to_owned()));
         }
         let bytes_up = body.len() as u64;
-        let response = checked(post.body(body).send().await.map_err(TransportError::Network)?).await?;
+        let response = checked(self.send(&format!("/v1/streets/{street}/sync"), headers, body).await?).await?;
         Answer::new(response, bytes_up)
+    }
+
+    fn language(&self) -> (HeaderName, String) {
+        (ACCEPT_LANGUAGE, self.lang.as_str().to_owned())
+    }
+
+    async fn send(&self, path: &str, headers: Vec<(HeaderName, String)>, body: Vec<u8>) -> Result<Response, TransportError> {
+        self.way.post(&self.server, path, headers, body).await.map_err(TransportError::Network)
     }
 }
 
 /// The stream of items that answers a request.
 pub struct Answer {
-    response: Response,
+    body: Body,
     inflate: Option<zstd::stream::write::Decoder<'static, Vec<u8>>>,
     reader: ItemReader,
     items: std::collections::VecDeque<ResponseItem>,
@@ -254,10 +275,9 @@ pub struct Answer {
 
 impl Answer {
     fn new(response: Response, bytes_up: u64) -> Result<Self, TransportError> {
-        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
-        let encoding = header(CONTENT_TYPE).and_then(Encoding::from_media_type);
+        let encoding = response.header(&CONTENT_TYPE).and_then(Encoding::from_media_type);
         let Some(encoding) = encoding else { return Err(TransportError::Answer("it is of another media type".into())) };
-        let inflate = match header(CONTENT_ENCODING) {
+        let inflate = match response.header(&CONTENT_ENCODING) {
             None | Some("identity") => None,
             Some("zstd") => {
                 let bad = |error: std::io::Error| TransportError::Answer(error.to_string());
@@ -267,7 +287,14 @@ impl Answer {
             }
             Some(other) => return Err(TransportError::Answer(format!("it is encoded as {other}"))),
         };
-        Ok(Self { response, inflate, reader: ItemReader::new(encoding), items: std::collections::VecDeque::new(), bytes_up, bytes_down: 0 })
+        Ok(Self {
+            body: response.body,
+            inflate,
+            reader: ItemReader::new(encoding),
+            items: std::collections::VecDeque::new(),
+            bytes_up,
+            bytes_down: 0,
+        })
     }
 
     /// The next item; `None` where the stream is over.
@@ -276,7 +303,7 @@ impl Answer {
             if let Some(item) = self.items.pop_front() {
                 return Ok(Some(item));
             }
-            let Some(chunk) = self.response.chunk().await.map_err(TransportError::Network)? else {
+            let Some(chunk) = self.body.chunk().await.map_err(TransportError::Network)? else {
                 return self.reader.finish().map_err(|_| TransportError::Incomplete);
             };
             self.bytes_down += chunk.len() as u64;
@@ -301,11 +328,11 @@ impl Answer {
 
 /// The response, or the problem it carries.
 async fn checked(response: Response) -> Result<Response, TransportError> {
-    let status = response.status();
+    let status = response.status;
     if status.is_success() {
         return Ok(response);
     }
-    let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());
+    let seconds = response.header(&RETRY_AFTER).and_then(|value| value.trim().parse::<u64>().ok());
     let retry_after = seconds.map(|seconds| Duration::from_secs(seconds.min(RETRY_AFTER_SECONDS_MAX)));
     // Something between here and the server may answer without a problem document.
     let problem = bounded(response).await.ok().and_then(|bytes| serde_json::from_slice::<Problem>(&bytes).ok());
@@ -319,7 +346,7 @@ fn without_document(status: StatusCode) -> Problem {
 
 async fn bounded(mut response: Response) -> Result<Vec<u8>, TransportError> {
     let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(TransportError::Network)? {
+    while let Some(chunk) = response.body.chunk().await.map_err(TransportError::Network)? {
         bytes.extend_from_slice(&chunk);
         if bytes.len() > JSON_BYTES_MAX {
             return Err(TransportError::Answer("it is too long".into()));
