@@ -12,6 +12,7 @@
 //!   then refuses to load.
 
 mod compose;
+mod fullness;
 mod refold;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

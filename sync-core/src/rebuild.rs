@@ -1,4 +1,5 @@
-//! The only way to forget in a CRDT: every change of a record, less some keys → the changes of its next generation.
+//! The only way to forget in a CRDT: every change of a record, less some keys, or less what was overwritten long ago ([`compact()`]) → the
+//! changes of its next generation.
 //!
 //! What stays keeps its operation ids, its author and its time, so that values, winners, conflicts and the note read exactly as before.
 //! Where a change loses operations from its middle it becomes two, because the counters within one change have no gap. What changes is the
@@ -12,10 +13,12 @@
 //!   keys are equal: [`rebuild`] compares all three and gives nothing else out;
 //! - what a record cannot be without (its required fields, the note's object) stays, whatever is asked.
 
+mod compact;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
-    change::{self, Action, Change, GateError, Op},
+    change::{self, Action, Change, GateError, Op, OpId},
     id::{Actor, ChangeHash, EntryId},
     limits,
     merge::{Refold, RegisterState},
@@ -24,6 +27,8 @@ use crate::{
     time::ServerTime,
     view::View,
 };
+
+pub use compact::compact;
 
 /// What the next generation shall not hold.
 #[derive(Clone, Copy)]
@@ -93,14 +98,32 @@ pub enum RebuildError {
 pub fn rebuild(state: &RegisterState, document: &[u8], forget: &Forget<'_>) -> Result<Rebuilt, RebuildError> {
     let changes = history(state, document)?;
     let keeps = |key: &str| required(state, key) || !(forget.key)(key);
-    let next = relink(&changes, forget, &keeps)?;
-    let note = if forget.note { String::new() } else { state.view().note.unwrap_or_default() };
-    let folded: Vec<_> = next.iter().map(|next| (next.change.clone(), next.received_at)).collect();
+    let stays = |_: usize, op: &Op| match &op.action {
+        Action::Put { key, .. } | Action::Delete { key } => keeps(key).then(|| op.clone()),
+        Action::MakeText { .. } => Some(op.clone()),
+        Action::Insert { .. } | Action::Remove { .. } => (!forget.note).then(|| op.clone()),
+    };
+    // A remark may quote what is forgotten.
+    let remarked = |untouched: bool| untouched && !forget.note;
+    let next = relink(&changes, &Stays { op: &|at, _, op| stays(at, op), remarked: &remarked })?;
     let before = if planted::is(Bug::RebuildForgetsRedactions) { &BTreeSet::new() } else { state.redacted() };
     let redacted = before.union(forget.redacted).copied().collect();
+    next_generation(state, &changes, next, redacted, &expected(state, forget, &keeps))
+}
+
+/// Folds the new changes and compares what they say.
+fn next_generation(
+    state: &RegisterState,
+    changes: &[(Change, ServerTime)],
+    next: Vec<RebuiltChange>,
+    redacted: BTreeSet<EntryId>,
+    expected: &View,
+) -> Result<Rebuilt, RebuildError> {
+    let folded: Vec<_> = next.iter().map(|next| (next.change.clone(), next.received_at)).collect();
     let (kind, generation) = (state.kind(), state.generation() + u32::from(!planted::is(Bug::RebuildKeepsGeneration)));
+    let note = expected.note.clone().unwrap_or_default();
     let rebuilt = RegisterState::refold(Refold { kind, generation, redacted, note, changes: &folded }).ok_or(RebuildError::Differs)?;
-    let document = judged(&rebuilt, &next, &expected(state, forget, &keeps))?;
+    let document = judged(&rebuilt, &next, expected)?;
     let ops = |changes: &mut dyn Iterator<Item = &Change>| changes.map(|change| change.ops.len()).sum::<usize>();
     let forgotten_ops = ops(&mut changes.iter().map(|(change, _)| change)) - ops(&mut next.iter().map(|next| &next.change));
     Ok(Rebuilt { state: rebuilt, changes: next, document, forgotten_ops })
@@ -150,19 +173,28 @@ struct Relink {
     seqs: HashMap<Actor, u32>,
 }
 
+/// What a rebuild leaves of a history.
+struct Stays<'s> {
+    /// What an operation of the `.0`th change, with its id, becomes; `None` where it goes.
+    op: &'s dyn Fn(usize, OpId, &Op) -> Option<Op>,
+    /// Whether a change keeps its remark; told whether it keeps all its operations.
+    remarked: &'s dyn Fn(bool) -> bool,
+}
+
 /// Drops, splits and links anew.
-fn relink(changes: &[(Change, ServerTime)], forget: &Forget<'_>, keeps: &dyn Fn(&str) -> bool) -> Result<Vec<RebuiltChange>, RebuildError> {
+fn relink(changes: &[(Change, ServerTime)], stays: &Stays<'_>) -> Result<Vec<RebuiltChange>, RebuildError> {
     let mut next = Relink { changes: Vec::with_capacity(changes.len()), deps: Vec::with_capacity(changes.len()), seqs: HashMap::new() };
     let mut successors: BTreeMap<ChangeHash, Successor> = BTreeMap::new();
-    for (old, received_at) in changes {
-        let runs = runs(old, forget, keeps);
+    for (at, (old, received_at)) in changes.iter().enumerate() {
+        let runs = runs(at, old, stays);
         let untouched = matches!(&runs[..], [(_, ops)] if ops.len() == old.ops.len());
         let mut onto = next.successors_of(old, &successors);
         if onto.len() > limits::CHANGE_DEPS_MAX {
             return Err(RebuildError::TooWide);
         }
+        let mut remark = (stays.remarked)(untouched).then(|| old.message.clone());
         for (start_op, ops) in runs {
-            let message = if untouched && !forget.note { old.message.clone() } else { String::new() };
+            let message = remark.take().unwrap_or_default();
             let change = Change { start_op, message, ops, ..old.clone() };
             onto = vec![next.push(change, onto, old.hash, *received_at)?];
         }
@@ -181,22 +213,20 @@ fn relink(changes: &[(Change, ServerTime)], forget: &Forget<'_>, keeps: &dyn Fn(
 }
 
 /// The operations that stay, in runs without a gap, each with the counter of its first one.
-fn runs(old: &Change, forget: &Forget<'_>, keeps: &dyn Fn(&str) -> bool) -> Vec<(u32, Vec<Op>)> {
+fn runs(at: usize, old: &Change, stays: &Stays<'_>) -> Vec<(u32, Vec<Op>)> {
     let mut runs: Vec<(u32, Vec<Op>)> = Vec::new();
     let mut open = false;
     for (index, op) in old.ops.iter().enumerate() {
-        let stays = match &op.action {
-            Action::Put { key, .. } | Action::Delete { key } => keeps(key),
-            Action::MakeText { .. } => true,
-            Action::Insert { .. } | Action::Remove { .. } => !forget.note,
-        };
-        if stays {
+        let id = old.op_id(index);
+        let stays = (stays.op)(at, id, op);
+        let stayed = stays.is_some();
+        if let Some(op) = stays {
             match runs.last_mut() {
-                Some((_, ops)) if open => ops.push(op.clone()),
-                _ => runs.push((old.op_id(index).counter, vec![op.clone()])),
+                Some((_, ops)) if open => ops.push(op),
+                _ => runs.push((id.counter, vec![op])),
             }
         }
-        open = stays;
+        open = stayed;
     }
     runs
 }

@@ -85,7 +85,7 @@ impl RegisterState {
     }
 
     /// Every accepted change in the order of acceptance, and when that was.
-    pub(crate) fn accepted(&self) -> impl Iterator<Item = (ChangeHash, ServerTime)> {
+    pub fn accepted(&self) -> impl Iterator<Item = (ChangeHash, ServerTime)> {
         self.history.iter().map(|entry| (entry.hash, ServerTime::from_unix_ms(entry.received_ms)))
     }
 

@@ -199,6 +199,56 @@ proptest! {
     }
 
     #[test]
+    fn a_compacted_record_reads_as_before_and_has_forgotten_what_was_overwritten(steps in steps(), cut in any::<Index>()) {
+        let (state, document) = world(&steps);
+        let times: Vec<_> = state.accepted().map(|(_, at)| at).chain([ServerTime::from_unix_ms(i64::MAX)]).collect();
+        let before = times[cut.index(times.len())];
+        let compacted = compact(&state, &document, before).unwrap();
+        prop_assert_eq!(&compact(&state, &document, before).unwrap().document, &compacted.document);
+        prop_assert_eq!(compacted.state.generation(), 2);
+        // Values, winners, conflicts, the note; and whose they are since when.
+        let expected = state.view();
+        prop_assert_eq!(&compacted.state.view(), &expected);
+        prop_assert_eq!(&Record::load(&compacted.document).unwrap().view().unwrap(), &expected);
+        prop_assert_eq!(compacted.state.created_at(), state.created_at());
+        for value in expected.values.values().flatten() {
+            let (before, after) = (state.provenance(value.op).unwrap(), compacted.state.provenance(value.op).unwrap());
+            prop_assert_eq!((before.device, before.device_time, before.received_at), (after.device, after.device_time, after.received_at));
+        }
+        prop_assert_eq!(&RegisterState::from_bytes(&compacted.state.to_bytes()).unwrap(), &compacted.state);
+        // What was accepted since stays whole.
+        let recent = state.accepted().skip_while(|(_, at)| *at < before);
+        for (hash, _) in recent {
+            let is_write = |op: &&Op| matches!(op.action, Action::Put { .. } | Action::Delete { .. });
+            let stored = history(&state, &document).unwrap();
+            let was = stored.iter().filter(|(change, _)| change.hash == hash).flat_map(|(change, _)| &change.ops).filter(is_write).count();
+            let is = compacted.changes.iter().filter(|next| next.of == hash).flat_map(|next| &next.change.ops).filter(is_write).count();
+            prop_assert_eq!(was, is);
+        }
+        // A second time there is nothing left to gain.
+        prop_assert_eq!(compact(&compacted.state, &compacted.document, before).map(|again| again.forgotten_ops).unwrap_or(0), 0);
+        if before == *times.last().unwrap() {
+            let values: usize = expected.values.values().map(Vec::len).sum();
+            let puts = compacted.changes.iter().flat_map(|next| &next.change.ops).filter(|op| matches!(op.action, Action::Put { .. })).count();
+            prop_assert_eq!(puts, values, "one operation for each value that stands");
+        }
+    }
+
+    #[test]
+    fn phones_go_on_from_a_compacted_record(steps in steps(), more in vec((any::<Index>(), any::<u8>()), 1..5)) {
+        let (state, document) = world(&steps);
+        let compacted = compact(&state, &document, ServerTime::from_unix_ms(i64::MAX)).unwrap();
+        let mut phone = Record::load(&compacted.document).unwrap();
+        let mut target = Target { document: Some(NoteDocument::load(&compacted.document).unwrap()), state: Some(compacted.state) };
+        for (n, (which, value)) in more.iter().enumerate() {
+            let Some(change) = phone.edit(actor(n as u8 % 3), at(99), &[arbitrary_edit(*which, *value)], "").unwrap() else { continue };
+            prop_assert_eq!(push(&mut target, &change, 2), Ok(Merged::Accepted));
+        }
+        prop_assert_eq!(&target.state.as_ref().unwrap().view(), &phone.view().unwrap());
+        prop_assert_eq!(&Record::load(&phone.save()).unwrap().view().unwrap(), &phone.view().unwrap());
+    }
+
+    #[test]
     fn without_anything_to_forget_the_changes_stay_as_they_are(steps in steps()) {
         let (state, document) = world(&steps);
         let rebuilt = rebuild(&state, &document, &Forget::keys(&|_| false)).unwrap();
@@ -275,6 +325,36 @@ fn a_state_of_the_release_before_still_reads() {
     bytes[0] = 1;
     assert_eq!(bytes.pop(), Some(0), "no redactions: the field that the old encoding lacks");
     assert_eq!(RegisterState::from_bytes(&bytes), Ok(state));
+}
+
+/// A shop that changes its opening hours every day for ever.
+#[test]
+fn a_record_that_is_full_takes_edits_again_once_it_is_compacted() {
+    let (mut record, creating) = Record::create(actor(0), at(0), &creation()).unwrap();
+    let mut target = Target::default();
+    push(&mut target, &creating, 1).unwrap();
+    let mut refused = None;
+    for n in 0.. {
+        let hours = format!("早{n}点{}", "到晚上".repeat(30));
+        let change = record.edit(actor(0), at(n), &[put("opening_hours", &hours)], "").unwrap().unwrap();
+        if let Err(refusal) = push(&mut target, &change, 1) {
+            refused = Some((refusal, hours));
+            break;
+        }
+    }
+    let (refusal, hours) = refused.unwrap();
+    assert_eq!(refusal, Refusal::RecordFull);
+    let state = target.state.unwrap();
+    assert!(state.fullness() >= 99, "{}", state.fullness());
+    // The refused edit is in the phone's copy alone.
+    let accepted: Vec<u8> =
+        record.changes().into_iter().filter(|bytes| state.contains(change::decode(bytes).unwrap().hash)).flatten().collect();
+    let compacted = compact(&state, &accepted, ServerTime::from_unix_ms(i64::MAX)).unwrap();
+    assert_eq!((compacted.changes.len(), compacted.state.fullness()), (2, 0));
+    let mut phone = Record::load(&compacted.document).unwrap();
+    let change = phone.edit(actor(0), at(99_999), &[put("opening_hours", &hours)], "").unwrap().unwrap();
+    let mut target = Target { state: Some(compacted.state), document: None };
+    assert_eq!(push(&mut target, &change, 2), Ok(Merged::Accepted));
 }
 
 /// Dropping what had brought many changes together may leave more of them side by side than a change can name.
