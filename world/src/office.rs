@@ -7,6 +7,13 @@ use std::{collections::BTreeMap, future::Future};
 
 use uuid::Uuid;
 
+pub mod desk;
+pub mod identities;
+pub mod model;
+
+pub use identities::{Identities, Recorded};
+pub use model::ModelOffice;
+
 /// A request as it arrived at the office, whole.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Call {
@@ -117,7 +124,7 @@ pub struct OfficeRecord {
     pub kind: String,
     pub grid: String,
     pub generation: u32,
-    /// Every key with its visible values, in order.
+    /// Every key with its visible values, in order. The note, if it says anything, is under `note`, by the nil device.
     pub fields: BTreeMap<String, Vec<Shown>>,
     /// Snapshot and the changes after it, as a phone would be sent them: for a plain Automerge.
     pub document: Vec<u8>,
@@ -138,6 +145,7 @@ pub struct Evidence {
     /// Changes with every restore from a backup.
     pub epoch: Uuid,
     pub head: u64,
+    /// Numbers that notices of decided held changes took alone are not in it, nor are the entries of erased records and trimmed changes.
     pub log: Vec<LogLine>,
     pub records: BTreeMap<Uuid, OfficeRecord>,
     pub held: Vec<HeldLine>,
