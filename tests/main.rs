@@ -6,6 +6,7 @@ mod conflicts;
 mod crash;
 mod devices;
 mod duplicates;
+mod edge;
 mod edits;
 mod erasure;
 mod exports;

@@ -14,6 +14,8 @@ use std::{
 use clap::Args;
 use sqlx::postgres::PgConnectOptions;
 
+use crate::edge::{self, Network, Pace};
+
 /// Most connections one server may hold; a Postgres of 2 cores is slower with more.
 const CONNECTIONS_MAX: u32 = 200;
 
@@ -119,10 +121,46 @@ pub struct ServeArgs {
     pub lang: String,
 
     #[command(flatten)]
+    pub edge: EdgeArgs,
+
+    #[command(flatten)]
     pub store: StoreArgs,
 
     #[command(flatten)]
     pub log: LogArgs,
+}
+
+/// What a peer may take of connections and time.
+#[expect(clippy::doc_markdown, reason = "these lines are printed by --help as they are")]
+#[derive(Args, Clone, Debug)]
+pub struct EdgeArgs {
+    /// Most connections at once (8 to 65536); when they are all taken, who is waited for longest makes room.
+    #[arg(long, env = "LIANKA_CONNECTIONS", default_value = "2048", value_name = "N")]
+    pub connections: String,
+
+    /// Most connections at once of one address, of one /64 with IPv6 (1 to 65536).
+    #[arg(long, env = "LIANKA_CONNECTIONS_PER_PEER", default_value = "256", value_name = "N")]
+    pub connections_per_peer: String,
+
+    /// Proxies in front, whose connections are only held to --connections: addresses and networks with commas between.
+    #[arg(long, env = "LIANKA_TRUSTED_PROXIES", default_value = "127.0.0.0/8,::1", value_name = "LIST")]
+    pub trusted_proxies: String,
+
+    /// Seconds in which the head of a request must have come (1 to 120).
+    #[arg(long, env = "LIANKA_HEAD_SECONDS", default_value = "10", value_name = "N")]
+    pub head_seconds: String,
+
+    /// Seconds that a connection may rest between requests (1 to 3600).
+    #[arg(long, env = "LIANKA_IDLE_SECONDS", default_value = "75", value_name = "N")]
+    pub idle_seconds: String,
+
+    /// Seconds that a body or an answer may stand still because of the peer (1 to 600).
+    #[arg(long, env = "LIANKA_STALL_SECONDS", default_value = "30", value_name = "N")]
+    pub stall_seconds: String,
+
+    /// Bytes a second at which a body must come and an answer be taken, on average and beyond --stall-seconds (1 to 1048576).
+    #[arg(long, env = "LIANKA_RATE_MIN", default_value = "2048", value_name = "N")]
+    pub rate_min: String,
 }
 
 /// Where the store is, checked.
@@ -185,6 +223,7 @@ pub struct ServeConfig {
     pub audit_retention: Duration,
     pub shutdown_grace: Duration,
     pub lang: Lang,
+    pub edge: edge::Limits,
     pub store: StoreConfig,
     pub log: LogConfig,
 }
@@ -206,6 +245,7 @@ impl ServeConfig {
             audit_retention: Duration::from_hours(365 * 24),
             shutdown_grace: Duration::from_secs(20),
             lang: Lang::Zh,
+            edge: edge::Limits::default(),
             store,
             log,
         }
@@ -317,6 +357,7 @@ impl ServeArgs {
         let audit_days = problems.number("--audit-days", &self.audit_days, 180, 36_500);
         let shutdown_seconds = problems.number("--shutdown-seconds", &self.shutdown_seconds, 0, 600);
         let lang = problems.choice("--lang", &self.lang, &[("zh", Lang::Zh), ("en", Lang::En)]);
+        let edge = self.edge.collect(problems);
         let store = self.store.collect(problems);
         let log = self.log.collect(problems);
         Some(ServeConfig {
@@ -333,8 +374,29 @@ impl ServeArgs {
             audit_retention: Duration::from_secs(audit_days? * 86_400),
             shutdown_grace: Duration::from_secs(shutdown_seconds?),
             lang: lang?,
+            edge: edge?,
             store: store?,
             log: log?,
+        })
+    }
+}
+
+impl EdgeArgs {
+    fn collect(&self, problems: &mut Problems) -> Option<edge::Limits> {
+        let connections_max = problems.number("--connections", &self.connections, 8, 65_536);
+        let per_peer_max = problems.number("--connections-per-peer", &self.connections_per_peer, 1, 65_536);
+        let trusted = Network::list(&self.trusted_proxies).map_err(|error| problems.add("--trusted-proxies", error)).ok();
+        let head = problems.number("--head-seconds", &self.head_seconds, 1, 120);
+        let idle = problems.number("--idle-seconds", &self.idle_seconds, 1, 3_600);
+        let stall = problems.number("--stall-seconds", &self.stall_seconds, 1, 600);
+        let rate = problems.number("--rate-min", &self.rate_min, 1, 1 << 20);
+        Some(edge::Limits {
+            connections_max: connections_max? as usize,
+            connections_per_peer_max: per_peer_max? as usize,
+            trusted: trusted?,
+            head: Duration::from_secs(head?),
+            idle: Duration::from_secs(idle?),
+            pace: Pace { stall: Duration::from_secs(stall?), bytes_per_second_min: rate? },
         })
     }
 }
@@ -435,6 +497,7 @@ mod tests {
             (config.access_token_lifetime, config.refresh_token_lifetime, config.enrolment_lifetime, config.shutdown_grace, config.lang),
             (same.access_token_lifetime, same.refresh_token_lifetime, same.enrolment_lifetime, same.shutdown_grace, same.lang)
         );
+        assert_eq!(config.edge, same.edge);
         assert_eq!(
             (config.lease, config.desk_idle, config.passwords, config.lockout_tries, config.audit_retention),
             (same.lease, same.desk_idle, same.passwords, same.lockout_tries, same.audit_retention)
@@ -448,6 +511,19 @@ mod tests {
         let text = errors.to_string();
         for setting in ["--listen", "--token-minutes", "--log-format", "--lang", "--database-connections", "5 of the settings"] {
             assert!(text.contains(setting), "{setting} is missing in {text}");
+        }
+    }
+
+    #[test]
+    fn the_edge_is_told_in_flags() {
+        let edge =
+            check(&["--connections=8", "--connections-per-peer=3", "--trusted-proxies=10.0.0.0/8", "--rate-min=100"]).expect("usable").edge;
+        assert_eq!((edge.connections_max, edge.connections_per_peer_max, edge.pace.bytes_per_second_min), (8, 3, 100));
+        assert!(edge.trusted[0].contains("10.1.2.3".parse().expect("an address")));
+        assert!(check(&["--trusted-proxies="]).expect("none is trusted").edge.trusted.is_empty());
+        for wrong in ["--trusted-proxies=proxy", "--connections=1", "--head-seconds=0", "--stall-seconds=601"] {
+            let flag = wrong.split('=').next().unwrap_or_default();
+            assert!(check(&[wrong]).expect_err("out of range").to_string().contains(flag), "{wrong}");
         }
     }
 

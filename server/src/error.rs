@@ -122,6 +122,8 @@ error_codes! {
         "无法按要求的类型应答" / "Cannot answer in that type", "请看文档中支持的类型。" / "See the documentation for the types that can be sent.";
     BodyTooLarge "body_too_large" PAYLOAD_TOO_LARGE final INFO:
         "内容过大" / "Body too large", "请分成几次发送。" / "Send it in several parts.";
+    BodyTooSlow "body_too_slow" REQUEST_TIMEOUT retryable INFO:
+        "内容接收超时" / "Body too slow", "网络太慢或中断，请稍后重发。" / "It stood still or came too slowly: send it again, over a better line.";
     Malformed "malformed" BAD_REQUEST final INFO:
         "内容无法解析" / "Cannot be read", "请求不是正确的格式。" / "The request is not well-formed.";
     InvalidField "invalid_field" UNPROCESSABLE_ENTITY final DEBUG:

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod config;
 pub mod desk;
 pub mod duplicates;
+pub mod edge;
 pub mod embedded_postgres;
 pub mod erasure;
 pub mod error;

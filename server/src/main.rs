@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use axum::{Router, serve::ListenerExt};
+use axum::Router;
 use clap::{Args, Parser, Subcommand};
 use lianka_server::{
     app::App,
@@ -21,6 +21,7 @@ use lianka_server::{
     auth,
     clock::{Clock, Entropy},
     config::{ConfigErrors, Lang, LogArgs, ServeArgs, StoreArgs, StoreConfig},
+    edge,
     embedded_postgres::{self, EmbeddedPostgres},
     health, project, refresh, store, telemetry, transfers,
 };
@@ -166,19 +167,15 @@ async fn serve(arguments: &ServeArgs) -> anyhow::Result<()> {
 
     let stopping = app.stopping.clone();
     let ops_stopping = stopping.clone();
-    let listener = listener.tap_io(|stream| {
-        // A response's last packet must not wait for the phone's acknowledgement.
-        if let Err(error) = stream.set_nodelay(true) {
-            warn!(%error, "cannot set TCP_NODELAY");
-        }
-    });
-    let serving = axum::serve(listener, lianka_server::router(app.clone())).with_graceful_shutdown(stopping.clone().cancelled_owned());
+    // Before the first connection; the store's are opened already.
+    let limits = config.edge.clone().within_open_files(config.store.connections_max.into());
+    let serving = edge::serve(listener, lianka_server::router(app.clone()), limits, stopping.clone());
     let operators: Router = health::routes().with_state(app.clone());
-    let ops_serving = axum::serve(ops_listener, operators).with_graceful_shutdown(ops_stopping.cancelled_owned());
+    let ops_serving = edge::serve(ops_listener, operators, config.edge.for_operators(), ops_stopping);
     tokio::spawn(refresh::run(app.clone()));
     tokio::spawn(transfers::clock::run(app.clone()));
     tokio::spawn(audit::seal::run(app.clone()));
-    let mut serving = tokio::spawn(async move { tokio::try_join!(serving.into_future(), ops_serving.into_future()) });
+    let mut serving = tokio::spawn(async move { tokio::join!(serving, ops_serving) });
 
     if let Some(path) = &config.address_file {
         write_addresses(path, address, ops_address)?;
@@ -207,7 +204,7 @@ async fn serve(arguments: &ServeArgs) -> anyhow::Result<()> {
     }
     match ended {
         None => Ok(()),
-        Some(ended) => ended.context("the server's task failed")?.map(drop).context("the server cannot take connections any more"),
+        Some(ended) => ended.map(drop).context("the server's task failed"),
     }
 }
 

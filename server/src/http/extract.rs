@@ -1,6 +1,6 @@
 //! Extractors whose refusals are problem documents, and the one form of paging.
 
-use std::{borrow::Cow, time::Duration};
+use std::borrow::Cow;
 
 use axum::{
     extract::{FromRequest, FromRequestParts, Request, rejection::BytesRejection},
@@ -10,21 +10,17 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::error::{ApiError, ErrorCode};
+use crate::{
+    edge::was_too_slow,
+    error::{ApiError, ErrorCode},
+};
 
-/// How long a body may take to arrive: a phone with a weak signal sends for a while, a sender that trickles holds a connection for no longer.
-const BODY_SECONDS_MAX: u64 = 120;
-
-/// What `read` gives, if the body arrives in time.
-async fn in_time<T>(read: impl Future<Output = T>) -> Result<T, ApiError> {
-    tokio::time::timeout(Duration::from_secs(BODY_SECONDS_MAX), read).await.map_err(|_| {
-        ApiError::new(ErrorCode::Malformed).detail("请求内容接收超时，请重发。", "The body took too long to arrive; send it again.")
-    })
-}
-
-/// The whole body of a stream or a file, at most `bytes_max` long.
+/// The whole body of a stream or a file, at most `bytes_max` long. How long it may take is for the [`edge`](crate::edge) to say.
 pub async fn whole_body(body: axum::body::Body, bytes_max: usize) -> Result<Bytes, ApiError> {
-    in_time(axum::body::to_bytes(body, bytes_max)).await?.map_err(|error| {
+    axum::body::to_bytes(body, bytes_max).await.map_err(|error| {
+        if was_too_slow(&error) {
+            return ApiError::new(ErrorCode::BodyTooSlow);
+        }
         let too_large = std::error::Error::source(&error).is_some_and(|source| source.to_string().contains("length limit"));
         ApiError::new(if too_large { ErrorCode::BodyTooLarge } else { ErrorCode::Malformed }).because(error)
     })
@@ -41,7 +37,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
         if !is_json(request.headers().get(header::CONTENT_TYPE)) {
             return Err(ApiError::new(ErrorCode::UnsupportedMediaType));
         }
-        let bytes = in_time(Bytes::from_request(request, state)).await?.map_err(|rejection| unread(&rejection))?;
+        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| unread(&rejection))?;
         let json = &mut serde_json::Deserializer::from_slice(&bytes);
         let value = serde_path_to_error::deserialize(&mut *json).map_err(|error| match error.inner().classify() {
             serde_json::error::Category::Data => wrong_shape(&error.path().to_string(), error.inner()),
@@ -60,6 +56,8 @@ fn is_json(content_type: Option<&axum::http::HeaderValue>) -> bool {
 fn unread(rejection: &BytesRejection) -> ApiError {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
         ApiError::new(ErrorCode::BodyTooLarge)
+    } else if was_too_slow(rejection) {
+        ApiError::new(ErrorCode::BodyTooSlow)
     } else {
         ApiError::new(ErrorCode::Malformed).detail("未能读完请求内容。", "The body could not be read to its end.")
     }
