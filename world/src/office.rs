@@ -172,3 +172,6 @@ pub trait Office {
     /// Everything that can be asked.
     fn evidence(&mut self) -> impl Future<Output = Evidence>;
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,32 @@
+//! What every office does, told by a phone that speaks the protocol and decides nothing. Generic: each story is told to the model and to the real
+//! router, and their evidence is compared.
+
+mod phone;
+mod stories;
+
+use super::{Evidence, Identities, ModelOffice, Office, Setup};
+
+pub fn setup() -> Setup {
+    let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    Setup {
+        street: "310104003".into(),
+        grids: owned(&["A1", "A2", "A3"]),
+        roads: owned(&["天平路"]),
+        secretaries: vec![("wang.fang".into(), owned(&["A1"])), ("li.na".into(), owned(&["A1", "A2"]))],
+        log_days: 30,
+    }
+}
+
+pub fn model() -> ModelOffice {
+    ModelOffice::new(&setup(), Identities::Seeded(7))
+}
+
+/// A story told to the model; what is left when all is quiet.
+pub async fn told_to_the_model(story: impl AsyncFnOnce(&mut ModelOffice)) -> Evidence {
+    let mut office = model();
+    story(&mut office).await;
+    office.tend().await;
+    let evidence = office.evidence().await;
+    assert_eq!(evidence.rows_differ, None);
+    evidence
+}
