@@ -4,6 +4,8 @@
 //! dropped, but the pipe that keeps the cluster alive closes with the process. Each test gets a database of its own, copied from a
 //! template that was migrated once, a clock that stands still until the test moves it, and entropy from a seed.
 
+pub mod frozen;
+
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
