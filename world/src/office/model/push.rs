@@ -8,6 +8,7 @@ use lianka_sync_core::{
     id::{ChangeHash, DeviceId, RecordId},
     lang::Lang,
     merge::{Refusal, RegisterState},
+    planted::{self, Bug},
     time::ServerTime,
     wire::{PushedChange, Verdict, VerdictStatus},
 };
@@ -114,9 +115,9 @@ impl Taking<'_> {
         }
         let held_before = self.write.store.held_before(record, change.hash).map(|held| held.decision.clone());
         match &held_before {
-            Some(Decision::Refused(reason)) => return Outcome::Refused(Refusal::HeldRefused { reason: reason.clone() }),
+            Some(Decision::Refused(reason)) if !planted::is(Bug::HeldForgetsRefusal) => return Outcome::Refused(Refusal::HeldRefused { reason: reason.clone() }),
             Some(Decision::Accepted(seq)) => return Outcome::Duplicate(Some(*seq)),
-            Some(Decision::Waits) | None => {}
+            Some(Decision::Waits | Decision::Refused(_)) | None => {}
         }
         if let Some(key) = self.write.state(record).and_then(|state| redacted_key(state, change)) {
             return Outcome::Refused(Refusal::Redacted { key });
@@ -168,7 +169,7 @@ impl Taking<'_> {
         };
         match standing {
             Standing::Works => Ok(self.sender.to_wipe.then_some(DEVICE_WIPED)),
-            Standing::Worked => Ok(Some(GRID_LOST)),
+            Standing::Worked => Ok((!planted::is(Bug::HeldTakesLost)).then_some(GRID_LOST)),
             Standing::Never => Err(Refusal::NotYourGrid),
         }
     }
