@@ -4,11 +4,14 @@
 //! `sync-core`, or the real router on Postgres. What happens is written into a [`journal`]. When the script is over the world heals and runs
 //! until it is quiet; then checkers that share no code with the implementation hold journal, phones and the office's evidence to the promises.
 
+pub mod check;
 pub mod coverage;
 pub mod draw;
 pub mod engine;
 pub mod journal;
+pub mod network;
 pub mod office;
+pub mod phones;
 pub mod reading;
 pub mod script;
 

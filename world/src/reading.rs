@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::office::Shown;
 
-/// Every key with its visible values, sorted by text and device. The note stands under `note`, with no device.
+/// Every key with its visible values, sorted by text and device. A note that says anything stands under `note`, by the nil device.
 pub fn shown(view: &View) -> BTreeMap<String, Vec<Shown>> {
     let mut fields: BTreeMap<String, Vec<Shown>> = BTreeMap::new();
     for (key, values) in &view.values {
@@ -15,7 +15,7 @@ pub fn shown(view: &View) -> BTreeMap<String, Vec<Shown>> {
         shown.sort();
         fields.insert(key.clone(), shown);
     }
-    if let Some(note) = &view.note {
+    if let Some(note) = view.note.as_ref().filter(|note| !note.is_empty()) {
         fields.insert("note".into(), vec![Shown { value: note.clone(), device: Uuid::nil() }]);
     }
     fields

@@ -8,6 +8,8 @@ use uuid::Uuid;
 
 use crate::office::Setup;
 
+mod scenes;
+
 /// What is to happen.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Script {
@@ -37,7 +39,7 @@ pub type Set = Vec<(String, Option<String>)>;
 /// What happens in a step. Phones are named by their number.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum What {
-    /// A new phone; or the phone's file enrols again.
+    /// A new phone; or the phone's file enrols again, as another device.
     Enrol {
         phone: usize,
         username: String,
@@ -158,7 +160,7 @@ pub enum Weather {
 impl Script {
     /// The script of a seed.
     pub fn of(seed: u64) -> Self {
-        draw(seed)
+        scenes::draw(seed)
     }
 
     /// The same without the steps whose numbers `keep` refuses.
@@ -166,15 +168,4 @@ impl Script {
     pub fn only(&self, keep: impl Fn(u32) -> bool) -> Self {
         Self { steps: self.steps.iter().filter(|step| keep(step.no)).cloned().collect(), ..self.clone() }
     }
-}
-
-fn draw(seed: u64) -> Script {
-    let setup = Setup {
-        street: "310104003".into(),
-        grids: vec!["A1".into(), "A2".into()],
-        roads: vec!["康平路".into()],
-        secretaries: vec![("xuna".into(), vec!["A1".into()]), ("lihua".into(), vec!["A1".into(), "A2".into()])],
-        log_days: 30,
-    };
-    Script { seed, setup, steps: Vec::new() }
 }

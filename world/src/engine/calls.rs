@@ -1,0 +1,254 @@
+//! Calls between phones and office: sent, carried as their fate says, written into the journal where they arrive.
+
+use lianka_client::transport::{Broken, LineRequest, LineResponse};
+use lianka_sync_core::wire::{Encoding, ItemReader, RequestItem, ResponseItem, StreamItem, VerdictStatus};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::{BEGIN_UNIX_MS, Happening, World};
+use crate::{
+    draw::Draw,
+    journal::Event,
+    network::{Answer, Body, Fate, SimulatedBody},
+    office::{Act, Call, Office, Reply},
+};
+
+/// A call on its way.
+#[derive(Debug)]
+pub(super) struct Transit {
+    pub phone: usize,
+    pub incarnation: u64,
+    pub device: Uuid,
+    pub older: bool,
+    pub call: Call,
+    pub fate: Fate,
+    /// Who waits.
+    pub waiting: Option<oneshot::Sender<Result<LineResponse, Broken>>>,
+    /// What was answered.
+    pub reply: Option<Reply>,
+}
+
+impl<O: Office> World<'_, O> {
+    /// A phone sends a request.
+    pub(super) fn send(&mut self, phone: usize, request: LineRequest, waiting: oneshot::Sender<Result<LineResponse, Broken>>) {
+        let Some(rig) = self.phones.get_mut(&phone) else { return };
+        rig.calls += 1;
+        let mut draw = Draw::of(self.script.seed, "call", (rig.sync_step << 8) + rig.calls);
+        let fate = Fate::drawn(&mut draw, rig.weather);
+        let (incarnation, device, older) = (rig.incarnation, rig.device, rig.older);
+        let transit =
+            Transit { phone, incarnation, device, older, call: call_of(request), fate: fate.clone(), waiting: Some(waiting), reply: None };
+        self.calls += 1;
+        let call = self.calls;
+        self.transits.insert(call, transit);
+        self.coverage.count(match fate.answer {
+            Answer::Cut(_) => "network: answer cut",
+            Answer::Gateway(_) => "network: answered by a gateway",
+            Answer::None if fate.arrives_ms.is_none() => "network: request lost",
+            Answer::None if fate.arrives_ms > Some(fate.patience_ms) => "network: request late",
+            Answer::None => "network: answer lost",
+            Answer::Whole => "network: fine",
+        });
+        if let Some(arrives) = fate.arrives_ms {
+            self.later(arrives, Happening::Arrival { call, again: false });
+        }
+        if let Some(again) = fate.again_ms {
+            self.coverage.count("network: request repeated");
+            self.later(fate.arrives_ms.unwrap_or_default() + again, Happening::Arrival { call, again: true });
+        }
+        match fate.answer {
+            Answer::None => self.later(fate.patience_ms, Happening::Break { call }),
+            Answer::Gateway(_) => self.later(fate.arrives_ms.unwrap_or_default() + fate.down_ms, Happening::Head { call }),
+            Answer::Whole | Answer::Cut(_) => {}
+        }
+    }
+
+    /// A call is at the office's door.
+    pub(super) async fn arrive(&mut self, number: u64, again: bool) {
+        let Some(transit) = self.transits.get(&number) else { return };
+        let (call, device, older) = (transit.call.clone(), transit.device, transit.older);
+        let (answer, down, patience) = (transit.fate.answer, transit.fate.down_ms, transit.fate.patience_ms);
+        let reply = self.exchange(&call, device).await;
+        if again {
+            return;
+        }
+        if std::mem::take(&mut self.die_before_reply) {
+            self.coverage.count("office: died between commit and answer");
+            self.act(Act::Restart).await;
+            self.later(patience, Happening::Break { call: number });
+            return;
+        }
+        if matches!(answer, Answer::Whole | Answer::Cut(_)) {
+            if let Some(transit) = self.transits.get_mut(&number) {
+                transit.reply = Some(if older { as_older(reply) } else { reply });
+            }
+            self.later(down, Happening::Head { call: number });
+        }
+    }
+
+    /// An answer begins to arrive at the phone.
+    pub(super) async fn head(&mut self, number: u64) {
+        let Some(transit) = self.transits.get_mut(&number) else { return };
+        let Some(waiting) = transit.waiting.take() else { return };
+        let (phone, incarnation, fate) = (transit.phone, transit.incarnation, transit.fate.clone());
+        let reply = match (fate.answer, transit.reply.take()) {
+            (Answer::Gateway(status), _) => Reply { status, headers: gateway_headers(), body: b"<html>try again</html>".to_vec() },
+            (_, Some(reply)) => reply,
+            (_, None) => return,
+        };
+        let Some(rig) = self.phones.get(&phone) else { return };
+        let body = SimulatedBody { line: rig.line(), call: number };
+        self.bodies.insert(number, Body::new(&reply.body, &fate));
+        if waiting.send(Ok(LineResponse { status: reply.status, headers: reply.headers, body: Box::new(body) })).is_ok() {
+            self.drive(phone, incarnation).await;
+        }
+    }
+
+    /// The phone gives up on an answer.
+    pub(super) async fn break_off(&mut self, number: u64) {
+        let Some(transit) = self.transits.get_mut(&number) else { return };
+        let (phone, incarnation) = (transit.phone, transit.incarnation);
+        if transit.waiting.take().is_some_and(|waiting| waiting.send(Err(Broken::Line)).is_ok()) {
+            self.drive(phone, incarnation).await;
+        }
+    }
+
+    /// A call, answered at once and whole.
+    pub(super) async fn served(
+        &mut self,
+        phone: usize,
+        request: LineRequest,
+        waiting: oneshot::Sender<Result<LineResponse, Broken>>,
+        lost: bool,
+    ) {
+        let Some(rig) = self.phones.get(&phone) else { return };
+        let (device, line) = (rig.device, rig.line());
+        let reply = self.exchange(&call_of(request), device).await;
+        if lost {
+            let _ = waiting.send(Err(Broken::Line));
+            return;
+        }
+        self.calls += 1;
+        self.bodies.insert(self.calls, Body::new(&reply.body, &Fate::fine()));
+        let body = Box::new(SimulatedBody { line, call: self.calls });
+        // A phone that no longer waits has crashed.
+        let _ = waiting.send(Ok(LineResponse { status: reply.status, headers: reply.headers, body }));
+    }
+
+    /// The office answers, and the journal says what came and what was said.
+    pub(super) async fn exchange(&mut self, call: &Call, device: Uuid) -> Reply {
+        let sync = call.path.ends_with("/sync");
+        if sync {
+            for item in items::<RequestItem>(&call.headers, &call.body) {
+                if let RequestItem::Change(change) = item {
+                    let (record, generation, bytes) = (change.record.0, change.generation, change.bytes);
+                    self.tell(Event::Arrived { device, record, generation, bytes });
+                }
+            }
+        }
+        self.office.set_time(BEGIN_UNIX_MS + self.now_ms + self.office_skew_ms);
+        let reply = self.office.exchange(call).await;
+        if sync && reply.status == 200 {
+            for item in items::<ResponseItem>(&reply.headers, &reply.body) {
+                self.answered(device, item);
+            }
+        } else if reply.status >= 500 {
+            self.alarm(format!("{} answers {}: {}", call.path, reply.status, String::from_utf8_lossy(&reply.body)));
+        }
+        reply
+    }
+
+    fn answered(&mut self, device: Uuid, item: ResponseItem) {
+        let counted = match &item {
+            ResponseItem::Verdict(verdict) => match verdict.status {
+                VerdictStatus::Accepted => "verdict: accepted",
+                VerdictStatus::Duplicate => "verdict: duplicate",
+                VerdictStatus::Held => "verdict: held",
+                VerdictStatus::Rejected if verdict.retryable => "verdict: retryable",
+                VerdictStatus::Rejected => rejected(verdict.code.as_deref()),
+            },
+            ResponseItem::Snapshot { .. } => "item: snapshot",
+            ResponseItem::Change { .. } => "item: change",
+            ResponseItem::Leave { .. } => "item: leave",
+            ResponseItem::Erase { .. } => "item: erase",
+            ResponseItem::Redact { .. } => "item: redact",
+            ResponseItem::Notice(_) => "item: notice",
+            ResponseItem::Wipe => "item: wipe",
+            ResponseItem::Reset { .. } => "item: reset",
+            ResponseItem::Checkpoint { .. } => "item: checkpoint",
+            ResponseItem::End { .. } => "item: end",
+        };
+        self.coverage.count(counted);
+        if let ResponseItem::Verdict(verdict) = item {
+            let status = match verdict.status {
+                VerdictStatus::Accepted => "accepted",
+                VerdictStatus::Duplicate => "duplicate",
+                VerdictStatus::Held => "held",
+                VerdictStatus::Rejected => "rejected",
+            };
+            let hash = verdict.hash.map(|hash| hash.to_string()).unwrap_or_default();
+            let (record, status) = (verdict.record.0, status.to_owned());
+            self.tell(Event::Verdict { device, record, hash, status, code: verdict.code, seq: verdict.seq });
+        }
+    }
+}
+
+/// Refusals that the world must have seen.
+fn rejected(code: Option<&str>) -> &'static str {
+    match code.unwrap_or_default() {
+        "stale_generation" => "refused: stale_generation",
+        "actor_forked" => "refused: actor_forked",
+        "foreign_actor" => "refused: foreign_actor",
+        "depends_on_rejected" => "refused: depends_on_rejected",
+        "erased" => "refused: erased",
+        "redacted" => "refused: redacted",
+        "held_refused" => "refused: held_refused",
+        "not_your_grid" => "refused: not_your_grid",
+        "unknown_record" => "refused: unknown_record",
+        _ => "refused: other",
+    }
+}
+
+fn call_of(request: LineRequest) -> Call {
+    Call { method: "POST".into(), path: request.path, headers: request.headers, body: request.body }
+}
+
+fn gateway_headers() -> Vec<(String, String)> {
+    vec![("content-type".into(), "text/html".into()), ("retry-after".into(), "2".into())]
+}
+
+fn header<'h>(headers: &'h [(String, String)], name: &str) -> Option<&'h str> {
+    headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+}
+
+/// The items of a body; none where it is of another kind.
+fn items<T: StreamItem>(headers: &[(String, String)], body: &[u8]) -> Vec<T> {
+    let Some(encoding) = header(headers, "content-type").and_then(Encoding::from_media_type) else { return Vec::new() };
+    let mut reader = ItemReader::new(encoding);
+    if header(headers, "content-encoding") == Some("zstd") {
+        let Ok(bytes) = zstd::decode_all(body) else { return Vec::new() };
+        reader.push(&bytes);
+    } else {
+        reader.push(body);
+    }
+    std::iter::from_fn(|| reader.next_item().ok().flatten()).collect()
+}
+
+/// What an older program makes of an answer: it skips items and fields that it does not know.
+fn as_older(reply: Reply) -> Reply {
+    if reply.status != 200 {
+        return reply;
+    }
+    let Some(encoding) = header(&reply.headers, "content-type").and_then(Encoding::from_media_type) else { return reply };
+    let mut body = Vec::new();
+    for item in items::<ResponseItem>(&reply.headers, &reply.body) {
+        let known = match item {
+            ResponseItem::Notice(_) => continue,
+            ResponseItem::End { cursor, head, server_time, .. } => ResponseItem::End { cursor, head, server_time, lease_seconds: None },
+            known => known,
+        };
+        encoding.write(&known, &mut body);
+    }
+    let headers = reply.headers.into_iter().filter(|(name, _)| name != "content-encoding" && name != "content-length").collect();
+    Reply { status: reply.status, headers, body }
+}
