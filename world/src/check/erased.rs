@@ -1,0 +1,95 @@
+//! What was erased, redacted or sealed is nowhere: not in what the office stores, not in any phone's file.
+
+use std::collections::BTreeSet;
+
+use super::{About, Finding, ledger::Ledger, rules};
+use crate::{
+    engine::Story,
+    journal::{Did, Event},
+};
+
+/// Shorter values, and those that are words of the catalogue, are found everywhere.
+const CHARS_MIN: usize = 3;
+
+pub fn check(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
+    let mut gone: Vec<(About, &str, bool)> = Vec::new();
+    let mut kept: BTreeSet<&str> = BTreeSet::new();
+    for line in &story.journal.lines {
+        let Event::Saved { record, did, .. } = &line.event else { continue };
+        for did in did {
+            let Did::Put { key, value } = did else { continue };
+            if value.len() < CHARS_MIN || !value.bytes().any(|byte| byte.is_ascii_digit()) || rules::once(key) {
+                continue;
+            }
+            let about = || About::record(*record).key(key).value(value);
+            let redacted = ledger.now.redacted.get(record);
+            let is_redacted = rules::entry(key).is_some_and(|entry| redacted.is_some_and(|redacted| redacted.contains_key(entry)));
+            let sealed = rules::SEALED.contains(&key.as_str())
+                && story.evidence.records.get(record).is_some_and(|kept| kept.generation > 1 && !kept.fields.contains_key(key));
+            if ledger.now.erased.contains_key(record) || is_redacted {
+                gone.push((about(), value, true));
+            } else if sealed {
+                gone.push((about(), value, false));
+            } else {
+                kept.insert(value);
+            }
+        }
+    }
+    for (about, value, at_the_office) in gone {
+        // The same text on another record is that one's; and a merge carries values over.
+        let carried = story.evidence.records.values().any(|kept| kept.fields.values().flatten().any(|shown| shown.value == value));
+        if kept.contains(value) || carried {
+            continue;
+        }
+        if at_the_office && holds(&story.evidence.stored, value) {
+            let what = format!("{value:?} was erased, and the office still stores it");
+            found.push(Finding::new("erased data is nowhere", about.clone(), what));
+        }
+        for phone in story.phones.iter().filter(|phone| !phone.gone) {
+            // What the user wrote since and has not settled is theirs.
+            let own = phone.outbox.iter().map(|(_, _, _, did)| did).chain(phone.drafts.iter().map(|(_, _, did)| did)).flatten();
+            let waits = !at_the_office && own.into_iter().any(|did| matches!(did, Did::Put { value: own, .. } if own == value));
+            if !waits && holds(&phone.file, value) {
+                let what = format!("{value:?} was erased, and phone {} still has it in its file", phone.phone.0);
+                found.push(Finding::new("erased data is nowhere", about.clone(), what));
+            }
+        }
+    }
+}
+
+/// Whether the text stands in the bytes, and not as the beginning of a longer number.
+pub fn holds(bytes: &[u8], text: &str) -> bool {
+    let text = text.as_bytes();
+    let mut from = 0;
+    while let Some(at) = find(&bytes[from..], text) {
+        let end = from + at + text.len();
+        if !bytes.get(end).is_some_and(u8::is_ascii_digit) || !text.last().is_some_and(u8::is_ascii_digit) {
+            return true;
+        }
+        from += at + 1;
+    }
+    false
+}
+
+fn find(bytes: &[u8], text: &[u8]) -> Option<usize> {
+    let first = *text.first()?;
+    let mut from = 0;
+    while let Some(at) = bytes[from..].iter().position(|byte| *byte == first) {
+        if bytes[from + at..].starts_with(text) {
+            return Some(from + at);
+        }
+        from += at + 1;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_found_and_not_as_part_of_a_number() {
+        assert!(holds(b"xx v17 yy", "v17") && holds(b"v17", "v17") && holds(b"v170 v17", "v17"));
+        assert!(!holds(b"v170 v1", "v17") && !holds(b"", "v17"));
+    }
+}

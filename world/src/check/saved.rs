@@ -1,0 +1,237 @@
+//! Every edit that a user saw saved: at the office, or on the phone where the user sees it, or gone by somebody's decision.
+//!
+//! Followed by its value. A deletion and an edit of the note have none of their own: those are followed by the hash of their change, and by
+//! what the phone wrote of the same key later.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use uuid::Uuid;
+
+use super::{
+    About, Finding,
+    ledger::{Held, Ledger},
+    rules,
+};
+use crate::{
+    engine::Story,
+    journal::{Did, Event, PhoneNo},
+};
+
+/// What became of the phones.
+#[derive(Default)]
+struct Fates {
+    /// Lost, with the line of the journal.
+    lost: BTreeMap<PhoneNo, usize>,
+    wiped: BTreeMap<PhoneNo, usize>,
+    /// Drafts that their users let go: record and value or key.
+    dropped: BTreeSet<(Uuid, String)>,
+    clones: BTreeMap<PhoneNo, Vec<PhoneNo>>,
+}
+
+pub fn check(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
+    let mut fates = Fates::default();
+    for (at, line) in story.journal.lines.iter().enumerate() {
+        match &line.event {
+            Event::PhoneLost { phone } => drop(fates.lost.insert(*phone, at)),
+            Event::Wiped { phone } => drop(fates.wiped.insert(*phone, at)),
+            Event::Cloned { phone, from } => fates.clones.entry(*from).or_default().push(*phone),
+            Event::DraftDropped { record, did, .. } => fates.dropped.extend(did.iter().map(|did| (*record, mark(did)))),
+            _ => {}
+        }
+    }
+    for (at, line) in story.journal.lines.iter().enumerate() {
+        let Event::Saved { phone, record, did, hash, .. } = &line.event else { continue };
+        for one in did {
+            let edit = Edit { phone: *phone, record: *record, did: one, hash: hash.as_deref(), at };
+            if let Some(why) = edit.is_lost(story, ledger, &fates) {
+                let mut about = About::record(*record);
+                about.key = key(one).map(str::to_owned);
+                about.value = match one {
+                    Did::Put { value, .. } => Some(value.clone()),
+                    Did::Delete { .. } | Did::Note { .. } => None,
+                };
+                about.hash.clone_from(hash);
+                let what = format!("phone {} saved {one:?} of {record}: {why}", phone.0);
+                found.push(Finding::new("no saved edit is lost", about, what));
+            }
+        }
+    }
+    unseen(story, ledger, found);
+}
+
+/// What an edit is followed by.
+fn mark(did: &Did) -> String {
+    match did {
+        Did::Put { key, value } => format!("{key}={value}"),
+        Did::Delete { key } => format!("{key}-"),
+        Did::Note { .. } => "note".into(),
+    }
+}
+
+fn key(did: &Did) -> Option<&str> {
+    match did {
+        Did::Put { key, .. } | Did::Delete { key } => Some(key),
+        Did::Note { .. } => Some("note"),
+    }
+}
+
+struct Edit<'e> {
+    phone: PhoneNo,
+    record: Uuid,
+    did: &'e Did,
+    hash: Option<&'e str>,
+    at: usize,
+}
+
+impl Edit<'_> {
+    fn is_lost(&self, story: &Story, ledger: &Ledger, fates: &Fates) -> Option<&'static str> {
+        // The record said so already.
+        self.hash?;
+        if self.at_the_office(ledger) || self.on_a_phone(story) || fates.dropped.contains(&(self.record, mark(self.did))) {
+            return None;
+        }
+        if ledger.ever_erased.contains(&self.record) || self.redacted(ledger) || self.sealed(ledger) {
+            return None;
+        }
+        let gone = |phone: &PhoneNo| fates.lost.contains_key(phone) || story.phones.iter().any(|told| told.phone == *phone && told.gone);
+        if fates.lost.contains_key(&self.phone) && fates.clones.get(&self.phone).is_none_or(|clones| clones.iter().all(gone)) {
+            return None;
+        }
+        if self.given_up(ledger) {
+            let user = ledger.phones.get(&self.phone).map(|(user, _)| user.clone()).unwrap_or_default();
+            // A phone sends again what it holds of its own; it held nothing any more of what had left its user's sight, or was rebuilt.
+            let held_no_more = gone(&self.phone)
+                || ledger.departed.contains(&(user, self.record))
+                || ledger.rewritten.contains(&self.record)
+                || ledger.phones.get(&self.phone).is_some_and(|(_, devices)| devices.len() > 1);
+            return (!held_no_more).then_some("it was accepted, a restore lost it, and no phone brought it back");
+        }
+        if fates.wiped.contains_key(&self.phone) {
+            return Some("the phone was wiped, and the office never got it");
+        }
+        Some("it is neither at the office, nor in an outbox, nor a draft")
+    }
+
+    /// Whether a change of the record as it is now says it, visible or replaced since, or a reviewer has it.
+    fn at_the_office(&self, ledger: &Ledger) -> bool {
+        let record = self.record;
+        let card = ledger.now.cards.get(&record);
+        let taken = |hash: &str| card.is_some_and(|card| card.accepted.contains_key(hash) || card.by_review.contains(hash));
+        let held =
+            |hash: &str| ledger.now.held.get(&(record, hash.to_owned())).is_some_and(|held| matches!(held, Held::Waits | Held::Accepted));
+        let there = |hash: &str| taken(hash) || held(hash);
+        if self.hash.is_some_and(there) {
+            return true;
+        }
+        let devices = ledger.phones.get(&self.phone).map(|(_, devices)| devices.clone()).unwrap_or_default();
+        let arrived = ledger.arrived.range((record, String::new())..).take_while(|((of, _), _)| *of == record);
+        arrived.filter(|((_, hash), _)| there(hash)).any(|(_, arrived)| match self.did {
+            Did::Put { key, value } => {
+                arrived.said.writes.iter().any(|write| write.key == *key && write.value.as_deref() == Some(value.as_str()))
+            }
+            // Written anew, or needless because somebody else had done it, or overtaken by what the phone did later.
+            Did::Delete { key } => arrived.line > self.at && arrived.said.writes.iter().any(|write| write.key == *key),
+            Did::Note { .. } => arrived.line > self.at && arrived.said.note && devices.contains(&arrived.said.device),
+        }) || matches!(self.did, Did::Delete { key } if card.is_none_or(|card| !self.shows(ledger, key, card)))
+    }
+
+    fn shows(&self, ledger: &Ledger, key: &str, card: &super::ledger::Card) -> bool {
+        let devices = ledger.phones.get(&self.phone).map(|(_, devices)| devices.clone()).unwrap_or_default();
+        // Only what the phone's own user had written is known to have been seen.
+        card.puts.iter().any(|(op, put)| {
+            put.key == key
+                && put.line < self.at
+                && devices.contains(&put.device)
+                && !card.replaced.contains(op)
+                && !card.touched_after(key, put.line)
+        })
+    }
+
+    fn on_a_phone(&self, story: &Story) -> bool {
+        let says = |did: &[Did]| {
+            did.iter().any(|did| match (did, self.did) {
+                (Did::Note { .. }, Did::Note { .. }) => true,
+                (Did::Delete { key }, Did::Delete { key: wanted }) => key == wanted,
+                (did, wanted) => did == wanted,
+            })
+        };
+        story.phones.iter().any(|phone| {
+            phone.outbox.iter().any(|(record, _, _, did)| *record == self.record && says(did))
+                || phone.drafts.iter().any(|(record, _, did)| *record == self.record && says(did))
+        })
+    }
+
+    fn redacted(&self, ledger: &Ledger) -> bool {
+        let Some(entries) = ledger.ever_redacted.get(&self.record) else { return false };
+        let value = match self.did {
+            Did::Put { value, .. } => Some(value),
+            Did::Delete { .. } | Did::Note { .. } => None,
+        };
+        key(self.did).and_then(rules::entry).is_some_and(|entry| entries.contains(entry))
+            || value.is_some_and(|value| entries.contains(value))
+    }
+
+    /// Sensitive fields of a submitted transfer are in the office's own table.
+    fn sealed(&self, ledger: &Ledger) -> bool {
+        ledger.rewritten.contains(&self.record) && key(self.did).is_some_and(|key| rules::SEALED.contains(&key))
+    }
+
+    fn given_up(&self, ledger: &Ledger) -> bool {
+        ledger.given_up.keys().filter(|(record, _)| *record == self.record).any(|id| {
+            let says = |did: &Did| match did {
+                Did::Put { key, value } => ledger.arrived.get(id).is_some_and(|arrived| {
+                    arrived.said.writes.iter().any(|write| write.key == *key && write.value.as_deref() == Some(value.as_str()))
+                }),
+                Did::Delete { key } => ledger
+                    .arrived
+                    .get(id)
+                    .is_some_and(|arrived| arrived.said.writes.iter().any(|write| write.key == *key && write.value.is_none())),
+                Did::Note { .. } => ledger.arrived.get(id).is_some_and(|arrived| arrived.said.note),
+            };
+            says(self.did)
+        })
+    }
+}
+
+/// An edit that was written anew replaces nothing that its author had not seen when it was made.
+fn unseen(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
+    let mut made: BTreeMap<(Uuid, &str, &str), usize> = BTreeMap::new();
+    for line in &story.journal.lines {
+        if let Event::Saved { record, did, .. } = &line.event {
+            for did in did {
+                if let Did::Put { key, value } = did {
+                    *made.entry((*record, key, value)).or_default() += 1;
+                }
+            }
+        }
+    }
+    // What each phone ever named as replaced, by record and key, and in which line it did so first.
+    let mut named: BTreeMap<(Uuid, Uuid, &str), Vec<(usize, &super::bytes::Write)>> = BTreeMap::new();
+    for arrived in ledger.arrived.values() {
+        for write in &arrived.said.writes {
+            named.entry((arrived.said.device, arrived.record, &write.key)).or_default().push((arrived.line, write));
+        }
+    }
+    for ((author, record, key), mut writes) in named {
+        writes.sort_by_key(|(line, write)| (*line, write.op.0));
+        for (at, (line, write)) in writes.iter().enumerate() {
+            let Some(value) = &write.value else { continue };
+            // Twice saved: the user looked again and retried a draft.
+            if made.get(&(record, key, value)) != Some(&1) {
+                continue;
+            }
+            let Some((first, _)) = writes[..at].iter().find(|(_, before)| before.value.as_ref() == Some(value)) else { continue };
+            // Between the two its author may have edited the key again, and so have seen more; that edit stands between them or after the first.
+            let seen: BTreeSet<_> =
+                writes.iter().filter(|(l, w)| l < line || (l == line && w.op < write.op)).flat_map(|(_, w)| &w.preds).collect();
+            if let Some(pred) = write.preds.iter().find(|pred| super::bytes::device(&pred.1) != author && !seen.contains(pred)) {
+                let replaced =
+                    ledger.now.cards.get(&record).and_then(|card| card.puts.get(pred)).map_or("something", |put| put.value.as_str());
+                let what = format!(
+                    "{key} = {value:?} of {record}, sent first in line {first}, was written anew over {replaced:?}, which its author had not seen"
+                );
+                found.push(Finding::new("nobody's unseen value is replaced", About::record(record).key(key).value(value), what));
+            }
+        }
+    }
+}
