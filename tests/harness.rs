@@ -81,7 +81,10 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        FINISHED.lock().unwrap_or_else(PoisonError::into_inner).push(std::mem::take(&mut self.name));
+        // One of another cluster goes with it.
+        if !self.name.is_empty() {
+            FINISHED.lock().unwrap_or_else(PoisonError::into_inner).push(std::mem::take(&mut self.name));
+        }
     }
 }
 
@@ -140,6 +143,13 @@ impl TestApp {
     /// The same with other settings.
     pub async fn start_with(config: ServeConfig) -> Self {
         Self::start_on(fresh_database().await, config, 1).await
+    }
+
+    /// A server on a cluster that is the test's own to break. Its schema must be there.
+    pub async fn start_elsewhere(options: PgConnectOptions, config: ServeConfig) -> Self {
+        let pool = store::waits::connect_within(options.clone(), CONNECTIONS_PER_TEST_MAX, &config.store.waits).await;
+        let pool = pool.expect("the cluster takes connections");
+        Self::start_on(Database { pool, options, name: String::new() }, config, 1).await
     }
 
     /// A server on a given database, so that a test can start it a second time after a "crash". `seed` must differ then: two runs of a real

@@ -10,6 +10,7 @@ mod edge;
 mod edits;
 mod erasure;
 mod exports;
+mod faults;
 mod foreign_client;
 mod health;
 mod held;

@@ -12,7 +12,10 @@ use crate::{
     auth::Auth,
     clock::{Clock, Entropy},
     config::ServeConfig,
-    store::deployment::{self, ClusterNote},
+    store::{
+        deployment::{self, ClusterNote},
+        readiness::Probe,
+    },
     street_queue::StreetQueues,
 };
 
@@ -28,6 +31,8 @@ pub struct Parts {
     pub config: Arc<ServeConfig>,
     pub auth: Auth,
     pub queues: StreetQueues,
+    /// How the store stands.
+    pub store: Probe,
     /// Cancelled when the server begins to stop: endless streams and background passes end by themselves.
     pub stopping: CancellationToken,
 }
@@ -59,8 +64,9 @@ impl App {
             ),
             ClusterNote::First | ClusterNote::Same => {}
         }
-        let queues = StreetQueues::new(pool.clone(), clock.clone(), entropy.clone());
+        let queues = StreetQueues::new(pool.clone(), clock.clone(), entropy.clone(), config.store.waits.request);
+        let store = Probe::new(pool.clone());
         let stopping = CancellationToken::new();
-        Ok(Self(Arc::new(Parts { pool, clock, entropy, config, auth: Auth::new(), queues, stopping })))
+        Ok(Self(Arc::new(Parts { pool, clock, entropy, config, auth: Auth::new(), queues, store, stopping })))
     }
 }

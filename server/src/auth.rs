@@ -43,6 +43,7 @@ use crate::{
     store::{
         accounts::{self, NewAccount},
         devices::{self, Standing},
+        waits::within,
     },
 };
 
@@ -143,7 +144,7 @@ pub async fn gate(
     if rule.who.is_anyone() {
         return Ok(next.run(request).await);
     }
-    let principal = authenticate(&app, request.headers()).await?;
+    let principal = within(app.config.store.waits.request, authenticate(&app, request.headers())).await?;
     if principal.wipe && !rule.wiped_devices {
         return Err(ApiError::new(ErrorCode::DeviceRevoked));
     }

@@ -3,27 +3,41 @@
 //! Handlers receive an [`App`](crate::app::App) and ask it; tests put a hand-set clock and a seeded source behind the same doors.
 //! `clippy.toml` bans the ambient calls everywhere else.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicI64, Ordering},
+use std::{
+    sync::{
+        Arc, LazyLock, Mutex,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Instant,
 };
 
 use lianka_sync_core::time::ServerTime;
 use sha2::{Digest, Sha256};
+
+/// A clock that was set ahead by more than this while the server ran is not believed where believing it destroys something.
+const AHEAD_MS_MAX: i64 = 86_400_000;
 
 /// Where `now` comes from.
 #[derive(Clone, Debug)]
 pub enum Clock {
     /// The machine's clock.
     System,
-    /// Milliseconds since 1970, moved by hand.
-    Fixed(Arc<AtomicI64>),
+    /// Moved by hand.
+    Fixed(Arc<Hands>),
+}
+
+/// The hands of a clock that stands still.
+#[derive(Debug)]
+pub struct Hands {
+    unix_ms: AtomicI64,
+    /// By how much they were set without time passing.
+    stepped_ms: AtomicI64,
 }
 
 impl Clock {
     /// A clock that stands still at `unix_ms` until [`Clock::advance_ms`].
     pub fn fixed(unix_ms: i64) -> Self {
-        Self::Fixed(Arc::new(AtomicI64::new(unix_ms)))
+        Self::Fixed(Arc::new(Hands { unix_ms: unix_ms.into(), stepped_ms: 0.into() }))
     }
 
     /// The time now.
@@ -31,15 +45,39 @@ impl Clock {
     pub fn now(&self) -> ServerTime {
         match self {
             Self::System => time::OffsetDateTime::now_utc().into(),
-            Self::Fixed(ms) => ServerTime::from_unix_ms(ms.load(Ordering::SeqCst)),
+            Self::Fixed(hands) => ServerTime::from_unix_ms(hands.unix_ms.load(Ordering::SeqCst)),
         }
     }
 
-    /// Moves a fixed clock; the system clock stays as it is.
+    /// Lets time pass on a fixed clock; the system clock stays as it is.
     pub fn advance_ms(&self, ms: i64) {
-        if let Self::Fixed(at) = self {
-            at.fetch_add(ms, Ordering::SeqCst);
+        if let Self::Fixed(hands) = self {
+            hands.unix_ms.fetch_add(ms, Ordering::SeqCst);
         }
+    }
+
+    /// Sets a fixed clock ahead, or back, in no time.
+    pub fn step_ms(&self, ms: i64) {
+        if let Self::Fixed(hands) = self {
+            hands.stepped_ms.fetch_add(ms, Ordering::SeqCst);
+            self.advance_ms(ms);
+        }
+    }
+
+    /// Whether the clock was set ahead by more than a day while this process ran: the wall clock has gone further than the time that passed.
+    ///
+    /// Whatever may be undone goes by the clock all the same; what may not — the end of forgotten drafts, the pruning of the audit trail —
+    /// waits until it is right again, or until a person has looked and started the server anew.
+    pub fn is_ahead(&self) -> bool {
+        static BEGAN: LazyLock<(Instant, i64)> = LazyLock::new(|| (Instant::now(), Clock::System.now().unix_ms()));
+        let stepped_ms = match self {
+            Self::System => {
+                let (began, at) = *BEGAN;
+                self.now().unix_ms() - at - i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX)
+            }
+            Self::Fixed(hands) => hands.stepped_ms.load(Ordering::SeqCst),
+        };
+        stepped_ms > AHEAD_MS_MAX
     }
 }
 

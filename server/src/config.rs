@@ -14,7 +14,10 @@ use std::{
 use clap::Args;
 use sqlx::postgres::PgConnectOptions;
 
-use crate::edge::{self, Network, Pace};
+use crate::{
+    edge::{self, Network, Pace},
+    store::waits::Waits,
+};
 
 /// Most connections one server may hold; a Postgres of 2 cores is slower with more.
 const CONNECTIONS_MAX: u32 = 200;
@@ -27,13 +30,18 @@ pub struct StoreArgs {
     #[arg(long, env = "LIANKA_DATA_DIR", default_value = "./data", value_name = "DIR")]
     pub data_dir: String,
 
-    /// Postgres 15 or newer to use, as postgres://user:password@host/database. Absent: a private one is run in the data folder.
+    /// Postgres 15 or newer to use, as postgres://user:password@host/database. Absent: a private one is run in the data folder. Several
+    /// addresses, with spaces between them, are those of a primary and its standbys: the one that takes writes is used.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, default_value = "", value_name = "URL", hide_default_value = true)]
     pub database_url: String,
 
     /// Most connections to Postgres at once.
     #[arg(long, env = "LIANKA_DATABASE_CONNECTIONS", default_value = "16", value_name = "N")]
     pub database_connections: String,
+
+    /// Seconds that one statement may take (1 to 600); the other waits for Postgres are in proportion: a connection 1/6, a row 1/3, a request 3/2.
+    #[arg(long, env = "LIANKA_DATABASE_SECONDS", default_value = "30", value_name = "N")]
+    pub database_seconds: String,
 
     /// Folder of the programs `postgres` and `initdb` for the private Postgres. Absent: the newest installed version that fits.
     #[arg(long, env = "LIANKA_POSTGRES_BIN_DIR", default_value = "", value_name = "DIR", hide_default_value = true)]
@@ -169,7 +177,10 @@ pub struct StoreConfig {
     pub data_dir: PathBuf,
     /// `None`: run a private Postgres in `data_dir`.
     pub database: Option<PgConnectOptions>,
+    /// Where the same database may be found when it is not there any more.
+    pub other_databases: Vec<PgConnectOptions>,
     pub connections_max: u32,
+    pub waits: Waits,
     pub postgres_bin_dir: Option<PathBuf>,
 }
 
@@ -254,7 +265,14 @@ impl ServeConfig {
     /// What in-process tests run with; the store part is not used there.
     pub fn for_tests() -> Self {
         Self::with_defaults(
-            StoreConfig { data_dir: PathBuf::new(), database: None, connections_max: 4, postgres_bin_dir: None },
+            StoreConfig {
+                data_dir: PathBuf::new(),
+                database: None,
+                other_databases: Vec::new(),
+                connections_max: 4,
+                waits: Waits::default(),
+                postgres_bin_dir: None,
+            },
             LogConfig { format: LogFormat::Text, filter: "warn".into() },
         )
     }
@@ -283,8 +301,24 @@ impl StoreArgs {
         if data_dir.is_none() {
             problems.add("--data-dir", "is empty; name a folder, such as ./data");
         }
-        let database = match self.database_url.trim() {
-            "" => Some(None),
+        let addresses: Vec<_> = self.database_url.split_whitespace().map(|url| Self::database(url, problems)).collect();
+        let addresses: Option<Vec<_>> = addresses.into_iter().collect();
+        let connections_max = problems.number("--database-connections", &self.database_connections, 2, u64::from(CONNECTIONS_MAX));
+        let seconds = problems.number("--database-seconds", &self.database_seconds, 1, 600);
+        let postgres_bin_dir = problems.path("--postgres-bin-dir", &self.postgres_bin_dir);
+        let mut addresses = addresses?.into_iter();
+        Some(StoreConfig {
+            data_dir: data_dir?,
+            database: addresses.next(),
+            other_databases: addresses.collect(),
+            connections_max: connections_max? as u32,
+            waits: Waits::of_statement(Duration::from_secs(seconds?)),
+            postgres_bin_dir,
+        })
+    }
+
+    fn database(url: &str, problems: &mut Problems) -> Option<PgConnectOptions> {
+        match url {
             // The URL may hold a password, so the problem does not repeat it; nor does the parser's message.
             url if !url.starts_with("postgres://") && !url.starts_with("postgresql://") => {
                 problems.add("--database-url (DATABASE_URL)", "must start with postgres://");
@@ -298,16 +332,9 @@ impl StoreArgs {
                         "is not a URL of the form postgres://user:password@host:5432/database (percent-encode special characters)",
                     );
                 }
-                options.map(Some)
+                options
             }
-        };
-        let connections_max = problems.number("--database-connections", &self.database_connections, 2, u64::from(CONNECTIONS_MAX));
-        Some(StoreConfig {
-            data_dir: data_dir?,
-            database: database?,
-            connections_max: connections_max? as u32,
-            postgres_bin_dir: problems.path("--postgres-bin-dir", &self.postgres_bin_dir),
-        })
+        }
     }
 }
 

@@ -24,6 +24,7 @@ use crate::{
     audit::{Action, Event},
     auth::Principal,
     error::{ApiError, ErrorCode},
+    pipeline_point::{PipelinePoint, reached},
     resolutions::{self, RESOLUTION_UNDONE, op_text},
     store::conflicts::{self, ConflictFilter, NoticeDetail, NoticeWrite, ReplacedValue, Resolution, ResolutionFilter},
     street_write::{Signer, StreetWrite},
@@ -198,7 +199,9 @@ impl Desk<'_> {
         let settled = write.settled().iter().map(|settled| settled.settlement.key.clone()).collect();
         if change.is_some() {
             write.audit(self.event(Action::DeskEdit).on(record).with("fields", fields.to_vec()));
+            reached(PipelinePoint::DeskComposed);
             write.commit().await?;
+            reached(PipelinePoint::DeskCommitted);
         }
         Ok(Written { record, change, heads, settled })
     }

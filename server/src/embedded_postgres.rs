@@ -10,7 +10,7 @@
 //!   writing end only the server has; the kernel closes it when the server dies, and `sh` asks Postgres for a fast shutdown. (A
 //!   parent-death signal would need unsafe code, is bound to a *thread*, and exists on Linux only.)
 //! - Should `sh` be killed too, the next start finds the postmaster by `postmaster.pid`, stops it cleanly and starts it again as a child.
-//! - A Postgres that dies under a living server is started again; committed data is in its log.
+//! - A Postgres that dies under a living server is started again, ever more slowly where it does not stay; committed data is in its log.
 //! - Postgres refuses to be root, so root runs it as `postgres` or `nobody`, or as whoever owns the cluster already. That user need not
 //!   be able to reach the folder (a clone below `/root`): the process then names its data folder `/proc/self/fd/9`, a descriptor that root opened
 //!   for it, and the data stays where the operator put it.
@@ -54,7 +54,11 @@ const START_TIME_MAX: Duration = Duration::from_mins(30);
 /// After a postmaster was killed its orphaned workers need a moment to notice and let go of the shared memory.
 const SHARED_MEMORY_WAIT_MAX: Duration = Duration::from_secs(20);
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
+/// Between two starts of a Postgres that does not stay: twice as long each time.
+const RESTART_PAUSE_MIN: Duration = Duration::from_millis(100);
 const RESTART_PAUSE_MAX: Duration = Duration::from_secs(30);
+/// One that ran for so long is started again at once.
+const STEADY_AFTER: Duration = Duration::from_mins(1);
 const LOG_BYTES_MAX: u64 = 10 << 20;
 
 /// Appended once to the cluster's postgresql.conf, where an operator may change it. Sized for 2 cores and 4 GB beside the server.
@@ -129,6 +133,8 @@ pub enum EmbeddedPostgresError {
     Failed { program: &'static str, status: ExitStatus, log: PathBuf, tail: String },
     #[error("Postgres did not become ready within {} minutes; see {log}", START_TIME_MAX.as_secs() / 60)]
     TooSlow { log: PathBuf },
+    #[error("stopped before Postgres was ready")]
+    Stopped,
     #[error("{doing} {path}: {cause}")]
     Io { doing: &'static str, path: PathBuf, cause: io::Error },
 }
@@ -157,7 +163,7 @@ pub struct EmbeddedPostgres {
 }
 
 struct Shared {
-    stopping: AtomicBool,
+    stopping: Arc<AtomicBool>,
     /// The pipe whose closing stops Postgres.
     life: Mutex<Option<ChildStdin>>,
 }
@@ -194,7 +200,8 @@ impl EmbeddedPostgres {
             at("cannot rotate", &log, fs::rename(&log, log.with_extension("log.old")))?;
         }
         let socket_dir = SocketDir::choose(&data_dir, account.as_ref())?;
-        let launcher = Launcher { data_dir, cluster, account, binaries, log, socket_dir, purpose };
+        let stopping = Arc::new(AtomicBool::new(false));
+        let launcher = Launcher { data_dir, cluster, account, binaries, log, socket_dir, purpose, stopping: Arc::clone(&stopping) };
         if !launcher.cluster.join("PG_VERSION").exists() {
             launcher.create()?;
         }
@@ -202,7 +209,7 @@ impl EmbeddedPostgres {
         let (child, life) = launcher.run()?;
 
         let socket_dir = launcher.socket_dir.path.clone();
-        let shared = Arc::new(Shared { stopping: AtomicBool::new(false), life: Mutex::new(Some(life)) });
+        let shared = Arc::new(Shared { stopping, life: Mutex::new(Some(life)) });
         let keeper = {
             let shared = Arc::clone(&shared);
             thread::Builder::new().name("postgres-keeper".into()).spawn(move || keep_running(&launcher, &shared, child))
@@ -351,6 +358,8 @@ struct Launcher {
     log: PathBuf,
     socket_dir: SocketDir,
     purpose: Purpose,
+    /// The server ends: a Postgres that is not ready yet is not waited for.
+    stopping: Arc<AtomicBool>,
 }
 
 impl Launcher {
@@ -430,7 +439,16 @@ impl Launcher {
             let stale = Postmaster::read(&self.cluster);
             let mut child = at("cannot start", &self.binaries.postgres, self.command()?.spawn())?;
             let life = child.stdin.take();
-            let Some(status) = self.wait_until_ready(&mut child, stale.as_ref(), began)? else {
+            let ready = match self.wait_until_ready(&mut child, stale.as_ref(), began) {
+                Err(EmbeddedPostgresError::Stopped) => {
+                    // `sh` asks it to stop when the pipe closes; the folder is let go only when it has.
+                    drop(life);
+                    at("cannot wait for", &self.binaries.postgres, child.wait())?;
+                    return Err(EmbeddedPostgresError::Stopped);
+                }
+                ready => ready?,
+            };
+            let Some(status) = ready else {
                 // `stdin` was piped two lines up.
                 if let Some(life) = life {
                     return Ok((child, life));
@@ -486,6 +504,9 @@ impl Launcher {
             if let Some(status) = at("cannot wait for", &self.binaries.postgres, child.try_wait())? {
                 return Ok(Some(status));
             }
+            if self.stopping.load(Ordering::SeqCst) {
+                return Err(EmbeddedPostgresError::Stopped);
+            }
             if began.elapsed() > START_TIME_MAX {
                 return Err(EmbeddedPostgresError::TooSlow { log: self.log.clone() });
             }
@@ -520,27 +541,30 @@ fn last_lines(path: &Path, lines_max: usize) -> String {
 
 /// The keeper's thread: waits for Postgres to end and starts it again, until it is to stop.
 fn keep_running(launcher: &Launcher, shared: &Shared, mut child: Child) {
+    let mut pause = Duration::ZERO;
     loop {
+        let began = Instant::now();
         match child.wait() {
             Ok(status) if shared.stopping.load(Ordering::SeqCst) => return info!("Postgres has stopped ({status})"),
             Ok(status) => error!("Postgres ended by itself ({status}); starting it again, see {}", launcher.log.display()),
             Err(error) => error!("cannot wait for Postgres: {error}"),
         }
-        let mut pause = Duration::from_millis(100);
+        if began.elapsed() > STEADY_AFTER {
+            pause = Duration::ZERO;
+        }
         child = loop {
+            thread::park_timeout(pause);
+            pause = (pause * 2).clamp(RESTART_PAUSE_MIN, RESTART_PAUSE_MAX);
             if shared.stopping.load(Ordering::SeqCst) {
                 return;
             }
             match restart(launcher) {
                 Ok((child, life)) => {
                     *shared.life.lock().unwrap_or_else(PoisonError::into_inner) = Some(life);
+                    info!("Postgres runs again");
                     break child;
                 }
-                Err(error) => {
-                    warn!("Postgres does not start, trying again: {error}");
-                    thread::park_timeout(pause);
-                    pause = (pause * 2).min(RESTART_PAUSE_MAX);
-                }
+                Err(error) => warn!("Postgres does not start, trying again in {} s: {error}", pause.as_secs_f32()),
             }
         };
         // `stop` may have come between the look above and the new pipe.

@@ -29,6 +29,7 @@ use crate::{
     audit::{self, Event},
     clock::Entropy,
     merge::MergeError,
+    pipeline_point::{PipelinePoint, reached},
     store::{
         erasures::{self, ErasureRow},
         held,
@@ -139,8 +140,10 @@ pub async fn erase_in(mut write: StreetWrite, record: RecordId, request: &Reques
         street,
     );
     erasures::insert(write.tx(), street, &receipt).await?;
+    reached(PipelinePoint::ReceiptWritten);
     write.audit(event(request, audit::Action::Erase, &receipt));
     write.commit().await?;
+    reached(PipelinePoint::ErasureCommitted);
     Ok(Erased { receipt, mentioned_in: Vec::new(), also_on })
 }
 
@@ -194,8 +197,10 @@ pub async fn redact(
         street,
     );
     erasures::insert(write.tx(), street, &receipt).await?;
+    reached(PipelinePoint::ReceiptWritten);
     write.audit(event(request, audit::Action::Redact, &receipt).with("entry", person.entry.to_string()));
     write.commit().await?;
+    reached(PipelinePoint::ErasureCommitted);
     Ok(Erased { receipt, mentioned_in, also_on })
 }
 

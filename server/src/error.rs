@@ -360,18 +360,33 @@ impl From<sqlx::Error> for ApiError {
                 if let Some(refusal) = database.constraint().and_then(broken_constraint) {
                     return refusal;
                 }
-                // Class 40: serialisation failure or deadlock; 53 and 57: out of resources, shutting down; 08: connection lost.
                 // NUL in a text that a request brought.
                 if database.code().as_deref() == Some("22021") {
                     return Self::new(ErrorCode::Malformed).because(error);
                 }
-                match database.code().as_deref().map(|code| &code[..code.len().min(2)]) {
-                    Some("40" | "53" | "57" | "08") => Self::new(ErrorCode::Unavailable).because(error),
-                    _ => Self::internal(error),
+                match database.code().as_deref().and_then(passing) {
+                    Some(code) => Self::new(code).because(error),
+                    None => Self::internal(error),
                 }
             }
             _ => Self::internal(error),
         }
+    }
+}
+
+/// What Postgres says when it is not the request's fault and will be over: the same request may succeed later.
+fn passing(sqlstate: &str) -> Option<ErrorCode> {
+    match sqlstate {
+        // Somebody holds the row for too long.
+        "55P03" => Some(ErrorCode::Overloaded),
+        // Read-only, as a standby is; a transaction that was left alone for too long.
+        "25006" | "25P03" | "25P04" => Some(ErrorCode::Unavailable),
+        // Connection lost; not let in; no such database; serialisation failure or deadlock; out of disk, memory or connections; cancelled or
+        // shutting down; an error of the machine; a broken configuration file.
+        _ => ["08", "28", "3D", "40", "53", "57", "58", "F0"]
+            .iter()
+            .any(|class| sqlstate.starts_with(class))
+            .then_some(ErrorCode::Unavailable),
     }
 }
 
@@ -436,6 +451,23 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(header::ACCEPT_LANGUAGE, HeaderValue::from_static(header));
             assert_eq!(language(&headers, Lang::Zh), expected, "{header}");
+        }
+    }
+
+    #[test]
+    fn what_passes_by_itself_is_told_from_what_does_not() {
+        for (sqlstate, expected) in [
+            ("55P03", Some(ErrorCode::Overloaded)),
+            ("25006", Some(ErrorCode::Unavailable)),
+            ("25P03", Some(ErrorCode::Unavailable)),
+            ("53100", Some(ErrorCode::Unavailable)),
+            ("57P01", Some(ErrorCode::Unavailable)),
+            ("58030", Some(ErrorCode::Unavailable)),
+            ("23514", None),
+            ("42P01", None),
+            ("XX001", None),
+        ] {
+            assert_eq!(passing(sqlstate), expected, "{sqlstate}");
         }
     }
 

@@ -22,7 +22,7 @@ pub mod transfers;
 
 use axum::{
     Json,
-    extract::{Request, State},
+    extract::{MatchedPath, Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, header},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -94,6 +94,26 @@ fn add_common_headers(headers: &mut HeaderMap) {
     for (name, value) in SAFE {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
+}
+
+/// Routes that take long by their nature; `sync` bounds its own work, after the body has come over a slow line.
+const UNHURRIED: [&str; 8] = [
+    "/v1/streets/{street}/sync",
+    "/v1/streets/{street}/imports",
+    "/v1/streets/{street}/cards.xlsx",
+    "/v1/streets/{street}/cards.csv",
+    "/v1/streets/{street}/persons.xlsx",
+    "/v1/streets/{street}/audit/verify",
+    "/v1/audit/verify",
+    "/v1/streets/{street}/conflicts/resolutions",
+];
+
+/// Around the gate and every handler: an answer begins in time, whatever Postgres does.
+pub async fn within_time(State(app): State<App>, path: MatchedPath, request: Request, next: Next) -> Response {
+    let waits = &app.config.store.waits;
+    let limit = if UNHURRIED.contains(&path.as_str()) { waits.unhurried() } else { waits.request };
+    let late = |_| ApiError::new(ErrorCode::Unavailable).because("no answer was ready in time").into_response();
+    tokio::time::timeout(limit, next.run(request)).await.unwrap_or_else(late)
 }
 
 /// Nothing has this path.

@@ -19,6 +19,7 @@ pub mod http;
 pub mod ingest;
 pub mod merge;
 pub mod person_export;
+pub mod pipeline_point;
 pub mod project;
 pub mod refresh;
 pub mod resolutions;
@@ -27,6 +28,7 @@ pub mod roll_export;
 pub mod roll_import;
 pub mod roll_sheet;
 pub mod store;
+pub mod store_watch;
 pub mod street_queue;
 pub mod street_write;
 pub mod sync;
@@ -109,8 +111,9 @@ pub fn router(app: App) -> Router {
         .merge(health::routes())
         .layer(DefaultBodyLimit::max(http::JSON_BODY_BYTES_MAX));
 
-    // Layers run from the last to the first: observe, frame, catch_panic, gate, handler.
+    // Layers run from the last to the first: observe, frame, catch_panic, within_time, gate, handler.
     json.route_layer(middleware::from_fn_with_state(app.clone(), auth::gate))
+        .route_layer(middleware::from_fn_with_state(app.clone(), http::within_time))
         .fallback(http::not_found)
         .method_not_allowed_fallback(http::method_not_allowed)
         .layer(telemetry::catch_panic())

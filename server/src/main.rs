@@ -23,7 +23,7 @@ use lianka_server::{
     config::{ConfigErrors, Lang, LogArgs, ServeArgs, StoreArgs, StoreConfig},
     edge,
     embedded_postgres::{self, EmbeddedPostgres},
-    health, project, refresh, store, telemetry, transfers,
+    health, project, refresh, store, store_watch, telemetry, transfers,
 };
 use lianka_sync_core::id::StreetCode;
 use sqlx::PgPool;
@@ -170,11 +170,12 @@ async fn serve(arguments: &ServeArgs) -> anyhow::Result<()> {
     // Before the first connection; the store's are opened already.
     let limits = config.edge.clone().within_open_files(config.store.connections_max.into());
     let serving = edge::serve(listener, lianka_server::router(app.clone()), limits, stopping.clone());
-    let operators: Router = health::routes().with_state(app.clone());
+    let operators: Router = health::operators().with_state(app.clone());
     let ops_serving = edge::serve(ops_listener, operators, config.edge.for_operators(), ops_stopping);
     tokio::spawn(refresh::run(app.clone()));
     tokio::spawn(transfers::clock::run(app.clone()));
     tokio::spawn(audit::seal::run(app.clone()));
+    tokio::spawn(store_watch::run(app.clone()));
     let mut serving = tokio::spawn(async move { tokio::join!(serving, ops_serving) });
 
     if let Some(path) = &config.address_file {
@@ -340,7 +341,7 @@ struct Store {
 
 impl Store {
     async fn open(config: &StoreConfig, beside: Beside) -> anyhow::Result<Self> {
-        let StoreConfig { data_dir, database, connections_max, postgres_bin_dir } = config.clone();
+        let StoreConfig { data_dir, database, other_databases, connections_max, waits, postgres_bin_dir } = config.clone();
         let (options, postgres) = if let Some(options) = database {
             (options, None)
         } else {
@@ -356,7 +357,8 @@ impl Store {
             })
             .await??
         };
-        let pool = store::connect(options, connections_max).await.context("cannot connect to Postgres")?;
+        let addresses = std::iter::once(options).chain(other_databases).collect();
+        let pool = store::waits::connect_to_primary(addresses, connections_max, &waits).await.context("cannot connect to Postgres")?;
         Ok(Self { pool, postgres })
     }
 

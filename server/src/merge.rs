@@ -21,6 +21,7 @@ use crate::{
     audit::{Action, Event},
     clock::Entropy,
     ingest::Ingested,
+    pipeline_point::{PipelinePoint, reached},
     store::{
         held::{self, HeldStatus, HeldWrite, KnownHeld},
         records, streets,
@@ -119,6 +120,7 @@ pub async fn commit(
             outcomes
         })
         .collect();
+    reached(PipelinePoint::Ruled);
     let Batch { mut write, held, came_after_all, .. } = batch;
     held::insert(write.tx(), street, &held).await?;
     held::mark_accepted(write.tx(), street, &came_after_all, None, now).await?;

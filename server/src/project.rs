@@ -15,9 +15,12 @@ use lianka_sync_core::{
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use crate::store::{
-    read_models::{self, CardWrite, ConflictWrite, Of, TransferEventWrite, TransferWrite},
-    records,
+use crate::{
+    pipeline_point::{PipelinePoint, reached},
+    store::{
+        read_models::{self, CardWrite, ConflictWrite, Of, TransferEventWrite, TransferWrite},
+        records,
+    },
 };
 
 /// A record to project, and which of its lists may have changed.
@@ -229,6 +232,7 @@ pub async fn rebuild(pool: &PgPool, street: &StreetCode, mut progress: impl FnMu
     let mut tx = pool.begin().await?;
     records::lock_street(&mut tx, street).await?.ok_or_else(|| RebuildError::NoStreet(street.clone()))?;
     read_models::clear(&mut tx, street).await?;
+    reached(PipelinePoint::ModelsCleared);
     let (mut after, mut done) = (Uuid::nil(), 0);
     loop {
         let page = records::page_of_states(&mut tx, street, after, REBUILD_PAGE).await?;
@@ -241,6 +245,7 @@ pub async fn rebuild(pool: &PgPool, street: &StreetCode, mut progress: impl FnMu
         let projections: Vec<_> =
             states.iter().map(|(record, seq, state)| Projection { record: *record, seq: *seq, state, touched: Touched::ALL }).collect();
         write(&mut tx, street, &projections).await?;
+        reached(PipelinePoint::ModelsWritten);
         done += projections.len() as u64;
         progress(done);
     }

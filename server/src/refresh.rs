@@ -16,7 +16,11 @@ use uuid::Uuid;
 use crate::{
     app::App,
     clock::Clock,
-    store::records::{self, Lagging},
+    pipeline_point::{PipelinePoint, reached},
+    store::{
+        records::{self, Lagging},
+        waits::within,
+    },
 };
 
 /// Records of one pass.
@@ -36,7 +40,7 @@ pub struct Pass {
 /// Passes until the server stops.
 pub async fn run(app: App) {
     loop {
-        let pause = match pass(&app.pool, &app.clock).await {
+        let pause = match within(app.config.store.waits.unhurried(), pass(&app.pool, &app.clock)).await {
             Ok(pass) if pass != Pass::default() => PAUSE_BUSY,
             Ok(_) => PAUSE_IDLE,
             Err(error) => {
@@ -85,7 +89,9 @@ async fn refresh(pool: &PgPool, street: &StreetCode, record: Uuid) -> sqlx::Resu
         tokio::task::spawn_blocking(move || judge(&lagging)).await.map_err(|error| sqlx::Error::Io(std::io::Error::other(error)))?;
     match judged {
         Ok(snapshot) => {
+            reached(PipelinePoint::SnapshotJudged);
             records::store_snapshot(&mut *pool.acquire().await?, street, id, generation, seq, &snapshot).await?;
+            reached(PipelinePoint::SnapshotStored);
             Ok(Refreshed::Stored)
         }
         Err(reason) => Ok(Refreshed::Disputed(id, reason)),

@@ -16,7 +16,6 @@ use lianka_sync_core::{
     time::ServerTime,
     wire::{Encoding, Notice, ResponseItem, Verdict, VerdictStatus},
 };
-use sqlx::PgConnection;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -26,10 +25,12 @@ use crate::{
     error::{ApiError, ErrorCode},
     ingest::Packing,
     merge::{Author, Outcome},
+    pipeline_point::{PipelinePoint, reached},
     store::{
         audit as audit_store, conflicts, erasures,
         records::{self, Document, DocumentPage},
         streets::{self, Scope},
+        waits::within,
     },
 };
 
@@ -94,6 +95,7 @@ struct Plan {
 /// Starts the response. Fails only where nothing has been sent yet.
 pub async fn start(app: App, response: Response) -> Result<Body, ApiError> {
     let plan = plan(&app, &response).await?;
+    reached(PipelinePoint::PullPlanned);
     let (sender, mut receiver) = mpsc::channel::<Result<Bytes, std::io::Error>>(CHUNKS_WAITING);
     tokio::spawn(async move {
         let sink = match Sink::new(response.form, sender.clone()) {
@@ -135,6 +137,7 @@ async fn stream(app: &App, response: Response, plan: Plan, mut sink: Sink) -> Re
     for (index, outcome) in outcomes.into_iter().enumerate() {
         sink.send(&ResponseItem::Verdict(verdict(index, &outcome, form.lang))).await?;
     }
+    reached(PipelinePoint::VerdictsSent);
     let lease_seconds = (!author.wiped).then_some(app.config.lease.as_secs());
     let end = |cursor| ResponseItem::End { cursor, head: plan.head as u64, server_time: app.clock.now(), lease_seconds };
     if author.wiped {
@@ -177,8 +180,10 @@ async fn stream(app: &App, response: Response, plan: Plan, mut sink: Sink) -> Re
         }
     }
     answer.tell_reading(&author).await?;
+    reached(PipelinePoint::ReadingTold);
     let cursor = pull.then(|| answer.cursor(answer.head, false));
     sink.send(&end(cursor)).await?;
+    reached(PipelinePoint::EndSent);
     sink.finish().await
 }
 
@@ -250,11 +255,22 @@ impl Answer<'_> {
         }
         let cursor = self.cursor(sequence, downloading);
         self.sink.send(&ResponseItem::Checkpoint { cursor }).await?;
-        self.sink.flush().await
+        self.sink.flush().await?;
+        reached(PipelinePoint::CheckpointSent);
+        Ok(())
     }
 
     async fn conn(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Postgres>, StreamError> {
         Ok(self.app.pool.acquire().await?)
+    }
+
+    /// One look at the store, which may not keep the phone waiting for ever.
+    async fn within<T>(&self, look: impl Future<Output = Result<T, StreamError>>) -> Result<T, StreamError> {
+        within(self.app.config.store.waits.request, look).await
+    }
+
+    async fn documents(&self, page: DocumentPage<'_>) -> Result<Vec<Document>, StreamError> {
+        self.within(async { Ok(records::documents(&mut *self.conn().await?, self.street, page).await?) }).await
     }
 
     /// A read of sensitive fields, for the audit trail, before the phone may count the answer as whole.
@@ -263,14 +279,17 @@ impl Answer<'_> {
             return Ok(());
         }
         let sent: Vec<_> = self.sent.drain().collect();
-        let records = audit_store::holding_p3(&mut *self.conn().await?, self.street.as_str(), &sent).await?;
-        if records > 0 {
-            let event = Event::by(&author.username, author.device, Action::ReadP3).with("via", "sync").with("records", records);
-            let mut tx = self.app.pool.begin().await?;
-            audit::append(&mut tx, self.street.into(), self.app.clock.now(), &[event]).await?;
-            tx.commit().await?;
-        }
-        Ok(())
+        let told = async {
+            let records = audit_store::holding_p3(&mut *self.conn().await?, self.street.as_str(), &sent).await?;
+            if records > 0 {
+                let event = Event::by(&author.username, author.device, Action::ReadP3).with("via", "sync").with("records", records);
+                let mut tx = self.app.pool.begin().await?;
+                audit::append(&mut tx, self.street.into(), self.app.clock.now(), &[event]).await?;
+                tx.commit().await?;
+            }
+            Ok(())
+        };
+        self.within(told).await
     }
 
     async fn snapshot(&mut self, document: Document) -> Result<(), StreamError> {
@@ -283,6 +302,7 @@ impl Answer<'_> {
             seq: document.seq as u64,
             bytes: document.bytes,
         };
+        reached(PipelinePoint::ItemSent);
         self.sink.send(&item).await
     }
 
@@ -291,7 +311,9 @@ impl Answer<'_> {
     async fn notices(&mut self, after: i64, days: Option<i64>, username: &str) -> Result<(), StreamError> {
         let now = self.app.clock.now().unix_ms();
         let since = days.map(|days| ServerTime::from_unix_ms(now - days * 24 * 60 * 60 * 1000));
-        let notices = conflicts::notices(&mut *self.conn().await?, self.street, username, after, self.head, since, NOTICES_MAX).await?;
+        let look =
+            async { Ok(conflicts::notices(&mut *self.conn().await?, self.street, username, after, self.head, since, NOTICES_MAX).await?) };
+        let notices = self.within(look).await?;
         for notice in notices {
             let item = Notice {
                 id: notice.notice,
@@ -313,13 +335,12 @@ impl Answer<'_> {
     async fn download(&mut self, after: i64, received: Option<Received>, username: &str) -> Result<(), StreamError> {
         let mut after = after;
         if let Some(received) = received {
-            let mut conn = self.conn().await?;
-            let moved = self.scope_moved(&mut conn, received.scope_epoch, username).await?;
-            self.departures(&mut conn, &moved, received.sequence as i64).await?;
+            let moved = self.scope_moved(received.scope_epoch, username).await?;
+            self.departures(&moved, received.sequence as i64).await?;
         }
         loop {
             let page = DocumentPage { grids: self.grids.as_deref(), records: None, after, limit: PAGE };
-            let documents = records::documents(&mut *self.conn().await?, self.street, page).await?;
+            let documents = self.documents(page).await?;
             let full = documents.len() as i64 == PAGE;
             for document in documents {
                 after = document.seq;
@@ -337,7 +358,7 @@ impl Answer<'_> {
     async fn snapshots(&mut self, records: &[Uuid]) -> Result<(), StreamError> {
         for records in records.chunks(PAGE as usize) {
             let page = DocumentPage { grids: self.grids.as_deref(), records: Some(records), after: 0, limit: PAGE };
-            for document in records::documents(&mut *self.conn().await?, self.street, page).await? {
+            for document in self.documents(page).await? {
                 self.snapshot(document).await?;
             }
         }
@@ -345,10 +366,11 @@ impl Answer<'_> {
     }
 
     /// How the user's grids differ from those of an earlier scope epoch.
-    async fn scope_moved(&self, conn: &mut PgConnection, scope_epoch: i64, username: &str) -> Result<ScopeMoved, StreamError> {
+    async fn scope_moved(&self, scope_epoch: i64, username: &str) -> Result<ScopeMoved, StreamError> {
         match &self.grids {
             Some(now) if scope_epoch != self.scope_epoch => {
-                let before = streets::grids_at(conn, self.street, username, scope_epoch).await?;
+                let look = async { Ok(streets::grids_at(&mut *self.conn().await?, self.street, username, scope_epoch).await?) };
+                let before = self.within(look).await?;
                 let (kept, gained) = now.iter().cloned().partition(|grid| before.contains(grid));
                 let lost = before.iter().filter(|grid| !now.contains(grid)).cloned().collect();
                 let seen = before.into_iter().chain(now.iter().cloned()).collect();
@@ -358,15 +380,22 @@ impl Answer<'_> {
         }
     }
 
-    async fn departures(&mut self, conn: &mut PgConnection, moved: &ScopeMoved, after: i64) -> Result<(), StreamError> {
+    async fn departures(&mut self, moved: &ScopeMoved, after: i64) -> Result<(), StreamError> {
         let seen = moved.seen.as_deref();
-        let departures = records::departures(conn, self.street, seen, self.grids.as_deref(), &moved.lost, after, self.head).await?;
+        let look = async {
+            let mut conn = self.conn().await?;
+            let departures =
+                records::departures(&mut conn, self.street, seen, self.grids.as_deref(), &moved.lost, after, self.head).await?;
+            Ok((departures, erasures::redactions(&mut conn, self.street, after, self.head).await?))
+        };
+        // The connection is given back before anything is sent: a slow phone holds none.
+        let (departures, redactions) = self.within(look).await?;
         for departure in departures {
             let record = departure.record;
             self.sink.send(&if departure.erased { ResponseItem::Erase { record } } else { ResponseItem::Leave { record } }).await?;
         }
         // Whatever grid the record stands in: a phone that lost it may still hold a draft.
-        for erasures::Redaction { record, entries } in erasures::redactions(conn, self.street, after, self.head).await? {
+        for erasures::Redaction { record, entries } in redactions {
             self.sink.send(&ResponseItem::Redact { record, entries }).await?;
         }
         Ok(())
@@ -374,11 +403,11 @@ impl Answer<'_> {
 
     /// The log beyond `after`, for a phone whose scope was that of `scope_epoch`.
     async fn delta(&mut self, after: i64, scope_epoch: i64, username: &str) -> Result<(), StreamError> {
-        let mut conn = self.conn().await?;
-        let moved = self.scope_moved(&mut conn, scope_epoch, username).await?;
-        self.departures(&mut conn, &moved, after).await?;
-        let advances = records::advances(&mut conn, self.street, moved.kept.as_deref(), self.device, after, self.head).await?;
-        drop(conn);
+        let moved = self.scope_moved(scope_epoch, username).await?;
+        self.departures(&moved, after).await?;
+        let kept = moved.kept.as_deref();
+        let look = async { Ok(records::advances(&mut *self.conn().await?, self.street, kept, self.device, after, self.head).await?) };
+        let advances = self.within(look).await?;
         // Until the gained grids have come, a checkpoint stands under the scope that the phone knew.
         let now = std::mem::replace(&mut self.cursor_epoch, scope_epoch);
         let (whole, tail): (Vec<_>, Vec<_>) =
@@ -395,8 +424,7 @@ impl Answer<'_> {
         let mut after = 0;
         loop {
             let page = DocumentPage { grids: Some(grids), records: None, after, limit: PAGE };
-            let documents =
-                if grids.is_empty() { Vec::new() } else { records::documents(&mut *self.conn().await?, self.street, page).await? };
+            let documents = if grids.is_empty() { Vec::new() } else { self.documents(page).await? };
             let full = documents.len() as i64 == PAGE;
             for document in documents {
                 after = document.seq;
@@ -413,10 +441,11 @@ impl Answer<'_> {
     async fn log(&mut self, records: &HashSet<Uuid>, after: i64) -> Result<(), StreamError> {
         let mut after = after;
         while !records.is_empty() {
-            let mut conn = self.conn().await?;
             let grids = self.grids.as_deref();
-            let changes = records::changes(&mut conn, self.street, grids, self.device, after, self.head, LOG_PAGE).await?;
-            drop(conn);
+            let look = async {
+                Ok(records::changes(&mut *self.conn().await?, self.street, grids, self.device, after, self.head, LOG_PAGE).await?)
+            };
+            let changes = self.within(look).await?;
             let full = changes.len() as i64 == LOG_PAGE;
             for change in changes {
                 after = change.seq;
@@ -425,6 +454,7 @@ impl Answer<'_> {
                     continue;
                 }
                 self.sent.insert(record.0);
+                reached(PipelinePoint::ItemSent);
                 self.sink.send(&ResponseItem::Change { record, generation, seq: change.seq as u64, bytes: change.bytes }).await?;
                 self.checkpoint(after, false).await?;
             }

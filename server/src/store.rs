@@ -12,6 +12,7 @@ pub mod erasures;
 pub mod held;
 pub mod persons;
 pub mod read_models;
+pub mod readiness;
 pub mod records;
 pub mod roll;
 pub mod roll_export;
@@ -19,23 +20,17 @@ pub mod sign_in_tries;
 pub mod streets;
 pub mod tokens;
 pub mod transfers;
+pub mod waits;
 
-use std::time::Duration;
+use std::collections::HashMap;
 
 use sqlx::{
-    PgPool,
+    PgConnection, PgPool,
     migrate::{MigrateError, Migrator},
-    postgres::{PgConnectOptions, PgPoolOptions},
+    postgres::PgConnectOptions,
 };
 
-/// No statement of a request may take longer: the phone has given up by then.
-const STATEMENT_TIMEOUT: &str = "30s";
-/// Waiting longer for a row means that a writer hangs; the street's queue answers "overloaded" instead of joining it.
-const LOCK_TIMEOUT: &str = "10s";
-/// A transaction left open by a lost connection holds the street's row; Postgres ends it.
-const IDLE_TRANSACTION_TIMEOUT: &str = "60s";
-/// Longer than any honest peak on the pool; after it the request is answered 503.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+use self::waits::Waits;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 /// The newest migration of 0.2.0. Servers up to that release refuse to start where `_sqlx_migrations` names one they do not know, so later ones
@@ -44,24 +39,9 @@ const STRICT_UNTIL: i64 = 20_261_122_000_051;
 /// Where the migrations after [`STRICT_UNTIL`] are noted. Every server that reads it passes over those it does not know.
 const LATER_MIGRATIONS: &str = "_lianka_migrations";
 
-/// A pool of at most `connections_max` connections, with time limits on every statement, lock and idle transaction.
-///
-/// Fails when no first connection can be had, so that a wrong address is told at the start and not by the first phone.
+/// A pool of at most `connections_max` connections with the usual limits on every wait: see [`waits`].
 pub async fn connect(options: PgConnectOptions, connections_max: u32) -> Result<PgPool, sqlx::Error> {
-    let options = options.application_name("lianka").options([
-        ("statement_timeout", STATEMENT_TIMEOUT),
-        ("lock_timeout", LOCK_TIMEOUT),
-        ("idle_in_transaction_session_timeout", IDLE_TRANSACTION_TIMEOUT),
-        // Filters that are null and lists of one or a thousand want plans of their own; a plan for all of them costs a storm seconds.
-        ("plan_cache_mode", "force_custom_plan"),
-    ]);
-    PgPoolOptions::new()
-        .max_connections(connections_max)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .idle_timeout(Duration::from_mins(10))
-        .max_lifetime(Duration::from_mins(30))
-        .connect_with(options)
-        .await
+    waits::connect_within(options, connections_max, &Waits::default()).await
 }
 
 /// Brings the schema up to this program's version, under sqlx's advisory lock: of many servers that start at once one does the work.
@@ -86,13 +66,12 @@ fn migrators(all: &Migrator) -> [Migrator; 2] {
     [Migrator::with_migrations(strict), later]
 }
 
-/// Whether the database answers and has this program's schema, within `limit`.
-pub async fn is_ready(pool: &PgPool, limit: Duration) -> bool {
-    let newest = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
-    let applied = "select exists (select from _sqlx_migrations where version = $1 and success)
-        or exists (select from _lianka_migrations where version = $1 and success)";
-    let applied = sqlx::query_scalar(applied).bind(newest);
-    matches!(tokio::time::timeout(limit, applied.fetch_one(pool)).await, Ok(Ok(true)))
+/// Whether the database has this program's schema, or a newer one.
+pub async fn has_schema(conn: &mut PgConnection) -> sqlx::Result<bool> {
+    let noted = "select version, checksum from _sqlx_migrations where success
+        union all select version, checksum from _lianka_migrations where success";
+    let noted: HashMap<i64, Vec<u8>> = sqlx::query_as(noted).fetch_all(conn).await?.into_iter().collect();
+    Ok(MIGRATIONS.iter().all(|migration| noted.get(&migration.version).is_some_and(|checksum| *checksum == *migration.checksum)))
 }
 
 /// A domain value out of a text column whose constraint admits nothing else.

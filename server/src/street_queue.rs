@@ -6,6 +6,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use lianka_sync_core::id::StreetCode;
@@ -16,6 +17,8 @@ use crate::{
     clock::{Clock, Entropy},
     error::{ApiError, ErrorCode},
     merge::{self, MergeError, Outcome, Push},
+    pipeline_point::{PipelinePoint, reached},
+    store::waits::within,
 };
 
 /// Requests that may wait for one street.
@@ -36,12 +39,14 @@ pub struct StreetQueues {
     pool: PgPool,
     clock: Clock,
     entropy: Entropy,
+    /// A commit that takes longer is given up: the phones send again, and find out whether it came about.
+    commit_time_max: Duration,
     queues: Arc<Mutex<HashMap<StreetCode, mpsc::Sender<Waiting>>>>,
 }
 
 impl StreetQueues {
-    pub fn new(pool: PgPool, clock: Clock, entropy: Entropy) -> Self {
-        Self { pool, clock, entropy, queues: Arc::default() }
+    pub fn new(pool: PgPool, clock: Clock, entropy: Entropy, commit_time_max: Duration) -> Self {
+        Self { pool, clock, entropy, commit_time_max, queues: Arc::default() }
     }
 
     /// Merges a push, together with whatever else waits for the street; returns after the commit.
@@ -92,12 +97,13 @@ impl StreetQueues {
 
     async fn commit(&self, street: &StreetCode, batch: Vec<Waiting>) {
         let (pushes, replies): (Vec<_>, Vec<_>) = batch.into_iter().map(|waiting| (waiting.push, waiting.reply)).unzip();
-        match merge::commit(&self.pool, street, &pushes, self.clock.now(), &self.entropy).await {
+        reached(PipelinePoint::PushTaken);
+        match self.merge(street, &pushes).await {
             Err(error) if error.is_about_content() && pushes.len() > 1 => {
                 // One push holds what the store does not take; the others must not wait for it for ever.
                 tracing::warn!(%street, "a batch was refused by the store; its requests are committed one by one");
                 for (push, reply) in pushes.chunks(1).zip(replies) {
-                    let outcomes = merge::commit(&self.pool, street, push, self.clock.now(), &self.entropy).await;
+                    let outcomes = self.merge(street, push).await;
                     answer(outcomes, vec![reply]);
                 }
             }
@@ -106,6 +112,11 @@ impl StreetQueues {
                 answer(outcomes, replies);
             }
         }
+        reached(PipelinePoint::PushAnswered);
+    }
+
+    async fn merge(&self, street: &StreetCode, pushes: &[Push]) -> Result<Vec<Vec<Outcome>>, MergeError> {
+        within(self.commit_time_max, merge::commit(&self.pool, street, pushes, self.clock.now(), &self.entropy)).await
     }
 }
 

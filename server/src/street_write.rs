@@ -25,6 +25,7 @@ use crate::{
     audit::{self, Action as Act, Event},
     card_merge,
     merge::MergeError,
+    pipeline_point::{PipelinePoint, reached},
     project::{self, Projection, Touched},
     resolutions::{self, Settled},
     store::{
@@ -153,6 +154,7 @@ impl StreetWrite {
         let mut tx = pool.begin().await?;
         let head = records::lock_street(&mut tx, street).await?.ok_or(MergeError::NoStreet)?;
         let grids = streets::all_grids(&mut tx, street).await?.into_iter().collect();
+        reached(PipelinePoint::StreetLocked);
         Ok(Self {
             tx,
             street: street.clone(),
@@ -488,12 +490,16 @@ impl StreetWrite {
         if self.has_untold() {
             self.audit(Event::by_server(Act::Content));
         }
+        reached(PipelinePoint::Followed);
         self.write().await?;
         for seal in std::mem::take(&mut self.seals) {
             transfers::keep(&mut self.tx, &self.street, self.now, &seal).await?;
         }
         audit::append(&mut self.tx, (&self.street).into(), self.now, &self.events).await?;
-        self.tx.commit().await
+        reached(PipelinePoint::Audited);
+        self.tx.commit().await?;
+        reached(PipelinePoint::Committed);
+        Ok(())
     }
 
     async fn write(&mut self) -> sqlx::Result<()> {
@@ -523,7 +529,9 @@ impl StreetWrite {
                 records::replace_document(&mut self.tx, &self.street, *record, *seq, document).await?;
             }
         }
+        reached(PipelinePoint::RecordsWritten);
         records::append_log(&mut self.tx, &self.street, std::mem::take(&mut self.log)).await?;
+        reached(PipelinePoint::LogWritten);
         let projections: Vec<_> = changed
             .iter()
             .filter_map(|(record, entry)| {
@@ -531,9 +539,12 @@ impl StreetWrite {
             })
             .collect();
         project::write(&mut self.tx, &self.street, &projections).await?;
+        reached(PipelinePoint::Projected);
         let settled = self.still_settled();
         resolutions::record(&mut self.tx, &self.street, self.now, self.bulk, settled).await?;
-        records::raise_head(&mut self.tx, &self.street, self.head).await
+        records::raise_head(&mut self.tx, &self.street, self.head).await?;
+        reached(PipelinePoint::HeadRaised);
+        Ok(())
     }
 }
 

@@ -14,12 +14,14 @@ use crate::{
     audit::{self, Action, Event},
     auth::Principal,
     error::ApiError,
-    ingest::{self, Packing},
+    ingest::{self, Packing, SyncRequest},
     merge::{Author, Outcome, Push},
+    pipeline_point::{PipelinePoint, reached},
     respond::{self, Form, Response},
     store::{
         devices::{self, Told},
         tokens,
+        waits::within,
     },
 };
 
@@ -37,11 +39,19 @@ pub struct RoundTrip {
 pub async fn run(app: App, trip: RoundTrip) -> Result<Body, ApiError> {
     let RoundTrip { street, principal, body, packing, encoding, form } = trip;
     let request = tokio::task::spawn_blocking(move || ingest::read(&body, packing, encoding)).await.map_err(ApiError::internal)??;
+    reached(PipelinePoint::Ingested);
+    let limit = app.config.store.waits.request;
+    within(limit, settle(app, street, &principal, request, form)).await
+}
+
+/// What the store has to do with it, up to the first byte of the answer.
+async fn settle(app: App, street: StreetCode, principal: &Principal, request: SyncRequest, form: Form) -> Result<Body, ApiError> {
     let author =
         Author { username: principal.username().to_owned(), role: principal.role(), device: principal.device(), wiped: principal.wipe() };
     let outcomes = app.queues.push(&street, Push { author: author.clone(), changes: request.changes }).await?;
     let hello = request.hello;
     note_sync(&app, &street, &author, &hello, &outcomes).await?;
+    reached(PipelinePoint::SyncNoted);
     // A pull comes last of all.
     let more_to_come = !hello.pull && hello.report.unsent.is_some_and(|unsent| unsent > outcomes.len() as u64);
     let pull = hello.pull && author.role.receives_records();

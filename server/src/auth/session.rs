@@ -26,6 +26,7 @@ use crate::{
     audit::{self, Action, Chain, Event},
     error::{ApiError, ErrorCode},
     fields,
+    pipeline_point::{PipelinePoint, reached},
     store::{
         accounts::{self, Account},
         devices,
@@ -213,6 +214,7 @@ pub async fn refresh(app: &App, refresh_token: &str) -> Result<Session, ApiError
         }
         Worth::Next(issued_at) => {
             tokens::spend_refresh_tokens(&mut tx, device, Some(&hash), issued_at, kept_since(now)).await?;
+            reached(PipelinePoint::TokenSpent);
             issued_at
         }
         Worth::Again(issued_at) => issued_at,
@@ -220,6 +222,7 @@ pub async fn refresh(app: &App, refresh_token: &str) -> Result<Session, ApiError
     let account = accounts::find(&mut tx, &username).await?.ok_or_else(account_missing)?;
     let mut session = session(app, &keys, &mut tx, &account, device, platform == DESK, issued_at).await?;
     tx.commit().await?;
+    reached(PipelinePoint::TokenRenewed);
     if standing.wipe {
         session.streets.clear();
     }

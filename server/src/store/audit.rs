@@ -236,17 +236,18 @@ pub async fn seals(conn: &mut PgConnection, chain: &str) -> sqlx::Result<Vec<Sea
         .await
 }
 
-/// The chains whose head lies beyond their newest seal, where that is older than `before` or absent; at most `limit`.
-pub async fn unsealed(conn: &mut PgConnection, before: ServerTime, limit: i64) -> sqlx::Result<Vec<String>> {
+/// The chains whose head lies beyond their newest seal, where that is older than `before`, later than `beyond`, or absent; at most `limit`.
+pub async fn unsealed(conn: &mut PgConnection, before: ServerTime, beyond: ServerTime, limit: i64) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar!(
         "select h.street from audit_head h
          left join lateral (select no, at from audit_seal s where s.street = h.street order by no desc limit 1) s on true
-         where h.no > coalesce(s.no, 0) and (s.at is null or s.at < $1)
+         where h.no > coalesce(s.no, 0) and (s.at is null or s.at < $1 or s.at > $3)
              -- What pruning tells of itself is no reason to seal, or a quiet chain would never come to rest.
              and exists (select from audit_event e where e.street = h.street and e.no > coalesce(s.no, 0) and e.action <> 'prune')
          order by h.street limit $2",
         OffsetDateTime::from(before),
         limit,
+        OffsetDateTime::from(beyond),
     )
     .fetch_all(conn)
     .await

@@ -4,7 +4,7 @@
 //! from the start and send again what it lacks. A dump that was restored on another cluster is noticed by the cluster's identifier; a
 //! copy put back under the same cluster (a file-level restore) is not, hence `lianka migrate --restored`.
 
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 /// What [`note_cluster`] found.
@@ -23,6 +23,11 @@ pub enum ClusterNote {
 /// The epoch that cursors of this store carry.
 pub async fn store_epoch(pool: &PgPool) -> Result<Uuid, sqlx::Error> {
     sqlx::query_scalar!("select store_epoch from deployment").fetch_one(pool).await
+}
+
+/// The same, on a connection beside the pool.
+pub async fn epoch_of(conn: &mut PgConnection) -> Result<Uuid, sqlx::Error> {
+    sqlx::query_scalar!("select store_epoch from deployment").fetch_one(conn).await
 }
 
 /// Remembers the cluster that holds this database, and takes a new epoch when it is another one than last time.

@@ -36,7 +36,8 @@ pub async fn admit(conn: &mut PgConnection, key: &str, rule: Rule, now: ServerTi
              last_at = $2,
              locked_until = case when t.last_at >= $2 - make_interval(secs => $6) and t.tries + 1 >= $3
                  then $2 + make_interval(secs => least($5, $4 * power(2, least(t.tries + 1 - $3, 20)))) end
-         where t.locked_until is null or t.locked_until <= $2
+         -- No lock is longer than the longest: one that seems to be was made by a clock that was wrong.
+         where t.locked_until is null or t.locked_until <= $2 or t.locked_until > $2 + make_interval(secs => $5)
          returning tries",
         key,
         at,

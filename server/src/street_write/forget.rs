@@ -14,6 +14,7 @@ use lianka_sync_core::{
 
 use super::{Entry, StreetWrite};
 use crate::{
+    pipeline_point::{PipelinePoint, reached},
     project::Touched,
     store::{
         erasures,
@@ -65,6 +66,7 @@ impl StreetWrite {
         let changes = changes_before - pieces.len();
         let mut rests = self.rewrite_pending(record, generation, &mut pieces);
         rests.extend(self.rewrite_stored(record, generation, pieces).await?);
+        reached(PipelinePoint::HistoryRewritten);
         // In the order of acceptance, whatever the order of the map.
         rests.sort_by_key(|rest| (rest.1, rest.0.change.start_op, rest.0.change.hash));
         for (rest, received_at, composed) in rests {
@@ -93,6 +95,7 @@ impl StreetWrite {
         let generation = target.state.ok_or(ForgetError::NoRecord)?.generation();
         self.drop_pending(|entry| entry.record != record);
         let counts = erasures::erase_record(&mut self.tx, &self.street, record).await?;
+        reached(PipelinePoint::RecordErased);
         self.renamed.retain(|(_, of, _)| *of != record);
         self.erased.insert(record);
         self.rebuilt.push(record);

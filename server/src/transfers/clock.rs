@@ -20,7 +20,8 @@ use crate::{
     clock::{Clock, Entropy},
     erasure::{self, ErasureError, Request},
     merge::MergeError,
-    store::transfers as store,
+    pipeline_point::{PipelinePoint, reached},
+    store::{transfers as store, waits::within},
     street_write::{ForgetError, StreetWrite},
 };
 
@@ -41,7 +42,7 @@ pub struct Pass {
 /// Passes until the server stops.
 pub async fn run(app: App) {
     loop {
-        let pause = match pass(&app.pool, &app.clock, &app.entropy).await {
+        let pause = match within(app.config.store.waits.unhurried(), pass(&app.pool, &app.clock, &app.entropy)).await {
             Ok(pass) if pass != Pass::default() => PAUSE_BUSY,
             Ok(_) => PAUSE_IDLE,
             Err(error) => {
@@ -59,6 +60,9 @@ pub async fn run(app: App) {
 /// One bounded pass.
 pub async fn pass(pool: &PgPool, clock: &Clock, entropy: &Entropy) -> Result<Pass, MergeError> {
     let mut pass = Pass::default();
+    if clock.is_ahead() {
+        return Ok(pass);
+    }
     let now = clock.now();
     let due = store::clock_due(&mut *pool.acquire().await?, now, PASS_REQUESTS).await?;
     for (street, record) in due {
@@ -75,7 +79,10 @@ async fn tick(pool: &PgPool, street: &StreetCode, record: RecordId, now: ServerT
     let Some(case) = write.state(record).map(|state: &RegisterState| Case::of(&state.view())) else { return Ok(false) };
     let created = write.state(record).and_then(RegisterState::created_at);
     if case.now.clock(created).is_some_and(|(due, then)| now >= due && then == Then::Erase) {
-        return erase(write, record, entropy).await;
+        reached(PipelinePoint::ClockRuled);
+        let erased = erase(write, record, entropy).await?;
+        reached(PipelinePoint::ClockCommitted);
+        return Ok(erased);
     }
     let Some(step) = transfer::clock_step(&case, now) else { return Ok(false) };
     let id = clock_event_id(record, case.now.no, now);
@@ -87,7 +94,9 @@ async fn tick(pool: &PgPool, street: &StreetCode, record: RecordId, now: ServerT
     let ruled = Ruled { no: case.now.no + 1, at: now, ruling, by: None };
     let written = decide(&mut write, record, &event, &ruled, event_keys(id, &event));
     if written {
+        reached(PipelinePoint::ClockRuled);
         write.commit().await?;
+        reached(PipelinePoint::ClockCommitted);
     }
     Ok(written)
 }

@@ -1,0 +1,55 @@
+//! Faults on the real thing: the server killed at every named point of its pipeline, Postgres killed, stopped, hanging, full, out of
+//! connections, read-only or replaced by its standby, and clocks that jump. Each time: nothing acknowledged is lost, nothing is stored
+//! twice, nobody waits longer than the limit, `/readyz` tells the truth, and everything goes on without a hand.
+
+mod clocks;
+mod cluster;
+mod failover;
+mod points;
+mod postgres;
+mod process;
+
+use std::time::{Duration, Instant};
+
+use lianka_server::{
+    audit::{Chain, verify::verify},
+    project,
+};
+
+use crate::sync::phone::{HOME, Office, READ_MODELS};
+
+/// Others' processes take their own time, and nothing tells a stranger when they are done: looked at until it comes, a minute at most.
+async fn until(what: &str, mut come: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    let mut tick = tokio::time::interval(Duration::from_millis(10));
+    while !come().await {
+        assert!(began.elapsed() < Duration::from_mins(1), "{what} did not come");
+        tick.tick().await;
+    }
+}
+
+/// What must hold of a store, whatever was done to it: every change once, sequences in order, the audit chains whole, the rows a function of
+/// the records.
+async fn assert_whole(office: &Office, after: &str) {
+    let pool = &office.test.app.pool;
+    let changes = office.count("select count(*) from change_log where type = 'change'").await;
+    let distinct = office.count("select count(distinct (street, record, hash)) from change_log where type = 'change'").await;
+    assert_eq!(changes, distinct, "{after}: a change is stored twice");
+    let beyond = "select count(*) from change_log l join street s using (street) where l.seq > s.head_seq";
+    assert_eq!(office.count(beyond).await, 0, "{after}: an entry beyond the head");
+    let behind = "select count(*) from record r where seq <> (select max(l.seq) from change_log l where (l.street, l.record) = (r.street, r.record))";
+    assert_eq!(office.count(behind).await, 0, "{after}: a record and its log differ");
+    for chain in [HOME, "deployment"] {
+        let proof = verify(pool, Chain::named(chain), None).await.expect("the chain can be read");
+        assert!(proof.ok, "{after}: {chain}: {:?}", proof.problems.iter().map(|problem| (problem.no, problem.code)).collect::<Vec<_>>());
+    }
+    let rows = office.rows(READ_MODELS).await;
+    project::rebuild(pool, &HOME.parse().expect("a street"), |_| ()).await.expect("rebuilt");
+    assert_eq!(office.rows(READ_MODELS).await, rows, "{after}: the rows are not what a rebuild makes");
+}
+
+/// Every number of the street's log from 1 to the head is taken, once.
+async fn assert_without_gap(office: &Office, after: &str) {
+    let entries = office.count("select count(*) from change_log where street = '310104003'").await;
+    assert_eq!(office.count("select head_seq from street where street = '310104003'").await, entries, "{after}: a gap in the log");
+}
