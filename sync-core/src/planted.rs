@@ -27,6 +27,11 @@ macro_rules! bugs {
                 match self { $(Self::$variant => $place),* }
             }
 
+            /// Whether it sits in the server alone, which the model office does without.
+            pub const fn needs_the_real_office(self) -> bool {
+                matches!(self, Self::AuditSkipsLink)
+            }
+
             /// What is wrong with it in place.
             pub const fn what(self) -> &'static str {
                 match self { $(Self::$variant => $what),* }

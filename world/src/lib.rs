@@ -13,6 +13,7 @@ pub mod network;
 pub mod office;
 pub mod phones;
 pub mod reading;
+pub mod runner;
 pub mod script;
 
 pub use coverage::Coverage;

@@ -241,7 +241,8 @@ impl Ledger {
         let hash = &arrived.said.hash;
         let mut wrong = |promise, what: String| found.push(Finding::new(promise, About::record(record).hash(hash), what));
         let code = answer.code.as_deref().unwrap_or_default();
-        if known && !matches!(code, "erased" | "redacted") {
+        let next_generation = code == "stale_generation" && self.rewritten.contains(&record);
+        if known && !matches!(code, "erased" | "redacted") && !next_generation {
             wrong("what was accepted stays accepted", format!("{hash} was accepted and later refused as {code}"));
         }
         if rules::NEVER_HONEST.contains(&code) {

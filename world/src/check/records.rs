@@ -52,12 +52,14 @@ fn same_as_document(record: Uuid, kept: &OfficeRecord, document: &Document, foun
         shown.sort();
         read.insert(key.clone(), shown);
     }
-    if let Some(note) = &document.note {
+    // An empty note may be left out.
+    if let Some(note) = document.note.as_ref().filter(|note| !note.is_empty()) {
         read.insert("note".into(), vec![Shown { value: note.clone(), device: Uuid::nil() }]);
     }
     let keys: BTreeSet<_> = read.keys().chain(kept.fields.keys()).collect();
     for key in keys {
-        let (document, register) = (read.get(key), kept.fields.get(key));
+        let register = kept.fields.get(key).filter(|shown| key != "note" || shown.iter().any(|shown| !shown.value.is_empty()));
+        let document = read.get(key);
         if document != register {
             let what = format!("{key} of {record}: the document reads {document:?}, the register {register:?}");
             found.push(Finding::new("document and registers are one", About::record(record).key(key), what));
