@@ -1,7 +1,9 @@
 //! The one integration binary: contract, property, crash and repository tests over the harness.
 
+mod attackers;
 mod audit;
 mod auth;
+mod compaction;
 mod conflicts;
 mod crash;
 mod devices;
@@ -23,3 +25,4 @@ mod sync;
 mod tidy;
 mod tidy_transfers;
 mod transfers;
+mod trimming;

@@ -102,6 +102,8 @@ actions! {
     Redact "redact" "删除个人信息";
     /// Sensitive fields of a transfer went from its record to the office's own table.
     PersonalMoved "personal_moved" "敏感信息移出记录";
+    /// What was overwritten long ago left a record's history.
+    Compaction "compact" "整理历史";
     // Reading
     ReadP3 "read_p3" "查看敏感个人信息";
     Export "export" "导出";

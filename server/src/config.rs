@@ -1,23 +1,27 @@
 //! Every setting of the server: a flag, or an environment variable of the same name, or a documented default.
 //!
 //! Input: what clap read, as text. Output: [`ServeConfig`] and [`StoreConfig`], whose values need no second look, or *all* problems
-//! together, so that nobody mends a configuration one line a start. Nothing here touches a file, a socket or a clock.
+//! together, so that nobody mends a configuration one line a start. Nothing here touches a socket or a clock, and no file but the one that
+//! `--key-file` names.
 
 pub use lianka_sync_core::lang::Lang;
 use std::{
     fmt,
     net::{SocketAddr, ToSocketAddrs},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
 use clap::Args;
 use sqlx::postgres::PgConnectOptions;
 
-use crate::{
-    edge::{self, Network, Pace},
-    store::waits::Waits,
-};
+use crate::store::waits::Waits;
+
+use crate::edge::{self, Network, Pace};
+
+use crate::auth::KeyLock;
+use crate::trimming::Keep;
 
 /// Most connections one server may hold; a Postgres of 2 cores is slower with more.
 const CONNECTIONS_MAX: u32 = 200;
@@ -116,9 +120,28 @@ pub struct ServeArgs {
     #[arg(long, env = "LIANKA_LOCKOUT_TRIES", default_value = "5", value_name = "N")]
     pub lockout_tries: String,
 
+    /// File with 64 hexadecimal digits under which signing keys are locked in the database; absent: they stand there as they are. The same for
+    /// every server of a deployment.
+    #[arg(long, env = "LIANKA_KEY_FILE", default_value = "", value_name = "FILE", hide_default_value = true)]
+    pub key_file: String,
+
     /// Days that the audit trail is kept (180 to 36500).
     #[arg(long, env = "LIANKA_AUDIT_DAYS", default_value = "365", value_name = "N")]
     pub audit_days: String,
+
+    /// Days that a change stays in the log after its record's document has taken it in (1 to 3650): the time in which phones that come back get
+    /// changes and not whole records. Nothing is lost with it. Notices are kept as long, and 30 days at least.
+    #[arg(long, env = "LIANKA_LOG_DAYS", default_value = "30", value_name = "N")]
+    pub log_days: String,
+
+    /// Instead of --log-days, for trials: seconds that changes and notices are kept (1 to 86400).
+    #[arg(long, env = "LIANKA_LOG_SECONDS", default_value = "", value_name = "N", hide_default_value = true)]
+    pub log_seconds: String,
+
+    /// How full a record may get of what it may hold, in percent, before what was overwritten longer than --log-days ago is compacted away
+    /// (1 to 90).
+    #[arg(long, env = "LIANKA_COMPACT_PERCENT", default_value = "50", value_name = "N")]
+    pub compact_percent: String,
 
     /// Seconds that requests under way may take to finish after SIGTERM (0 to 600).
     #[arg(long, env = "LIANKA_SHUTDOWN_SECONDS", default_value = "20", value_name = "N")]
@@ -231,7 +254,11 @@ pub struct ServeConfig {
     pub desk_idle: Duration,
     pub passwords: PasswordRules,
     pub lockout_tries: u32,
+    /// `None`: signing keys stand in the database as they are.
+    pub key_lock: Option<Arc<KeyLock>>,
     pub audit_retention: Duration,
+    pub keep: Keep,
+    pub compact_percent: u32,
     pub shutdown_grace: Duration,
     pub lang: Lang,
     pub edge: edge::Limits,
@@ -253,7 +280,10 @@ impl ServeConfig {
             desk_idle: Duration::from_mins(30),
             passwords: PasswordRules::default(),
             lockout_tries: 5,
+            key_lock: None,
             audit_retention: Duration::from_hours(365 * 24),
+            keep: Keep::days(30),
+            compact_percent: 50,
             shutdown_grace: Duration::from_secs(20),
             lang: Lang::Zh,
             edge: edge::Limits::default(),
@@ -381,7 +411,10 @@ impl ServeArgs {
         let desk_idle_minutes = problems.number("--desk-idle-minutes", &self.desk_idle_minutes, 1, 1_440);
         let passwords = self.passwords(problems);
         let lockout_tries = problems.number("--lockout-tries", &self.lockout_tries, 3, 20);
+        let key_lock = problems.key_lock("--key-file", &self.key_file);
         let audit_days = problems.number("--audit-days", &self.audit_days, 180, 36_500);
+        let keep = self.keep(problems);
+        let compact_percent = problems.number("--compact-percent", &self.compact_percent, 1, 90);
         let shutdown_seconds = problems.number("--shutdown-seconds", &self.shutdown_seconds, 0, 600);
         let lang = problems.choice("--lang", &self.lang, &[("zh", Lang::Zh), ("en", Lang::En)]);
         let edge = self.edge.collect(problems);
@@ -398,7 +431,10 @@ impl ServeArgs {
             desk_idle: Duration::from_secs(desk_idle_minutes? * 60),
             passwords: passwords?,
             lockout_tries: lockout_tries? as u32,
+            key_lock,
             audit_retention: Duration::from_secs(audit_days? * 86_400),
+            keep: keep?,
+            compact_percent: compact_percent? as u32,
             shutdown_grace: Duration::from_secs(shutdown_seconds?),
             lang: lang?,
             edge: edge?,
@@ -429,6 +465,14 @@ impl EdgeArgs {
 }
 
 impl ServeArgs {
+    fn keep(&self, problems: &mut Problems) -> Option<Keep> {
+        if self.log_seconds.trim().is_empty() {
+            return Some(Keep::days(problems.number("--log-days", &self.log_days, 1, 3_650)?));
+        }
+        let age = Duration::from_secs(problems.number("--log-seconds", &self.log_seconds, 1, 86_400)?);
+        Some(Keep { changes: age, notices: age })
+    }
+
     fn passwords(&self, problems: &mut Problems) -> Option<PasswordRules> {
         let chars_min = problems.number("--password-length", &self.password_length, 8, 64);
         let classes_min = problems.number("--password-classes", &self.password_classes, 1, 4);
@@ -467,6 +511,23 @@ impl Problems {
             self.add(setting, "holds a NUL byte");
         }
         (!value.trim().is_empty()).then(|| PathBuf::from(value))
+    }
+
+    /// The lock that a file holds. What is wrong with it is told without what it says.
+    fn key_lock(&mut self, setting: &str, value: &str) -> Option<Arc<KeyLock>> {
+        let path = self.path(setting, value)?;
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) => {
+                self.add(setting, format!("`{}` cannot be read: {error}", path.display()));
+                return None;
+            }
+        };
+        let lock = KeyLock::of_text(&text);
+        if lock.is_none() {
+            self.add(setting, format!("`{}` must hold 64 hexadecimal digits, as `openssl rand -hex 32` makes them", path.display()));
+        }
+        lock.map(Arc::new)
     }
 
     fn number(&mut self, setting: &str, value: &str, min: u64, max: u64) -> Option<u64> {
@@ -555,6 +616,31 @@ mod tests {
     }
 
     #[test]
+    fn the_log_is_kept_for_a_while() {
+        assert!(check(&["--log-days=0"]).expect_err("too short").to_string().contains("--log-days"));
+        assert_eq!(check(&[]).expect("the defaults").keep, Keep::days(30));
+        let day = Duration::from_hours(24);
+        assert_eq!(check(&["--log-days=2"]).expect("short").keep, Keep { changes: 2 * day, notices: 30 * day });
+        let short = Duration::from_secs(5);
+        assert_eq!(check(&["--log-seconds=5"]).expect("for trials").keep, Keep { changes: short, notices: short });
+    }
+
+    #[test]
+    fn a_key_file_that_is_none_is_told_without_what_it_says() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("key");
+        let with = |text: &str| {
+            std::fs::write(&file, text).expect("written");
+            check(&[&format!("--key-file={}", file.display())])
+        };
+        assert!(with(&format!("{}\n", "0f".repeat(32))).expect("a key").key_lock.is_some());
+        let errors = with("not-a-key-but-somebodys-password").expect_err("not a key").to_string();
+        assert!(errors.contains("--key-file") && !errors.contains("somebody"), "{errors}");
+        assert!(check(&["--key-file=/no/such/file"]).expect_err("no file").to_string().contains("--key-file"));
+        assert!(check(&[]).expect("none is needed").key_lock.is_none());
+    }
+
+    #[test]
     fn the_audit_trail_is_kept_for_half_a_year_at_least() {
         assert!(check(&["--audit-days=179"]).expect_err("too short").to_string().contains("--audit-days"));
         assert_eq!(check(&["--audit-days=180"]).expect("long enough").audit_retention, Duration::from_hours(180 * 24));
@@ -570,6 +656,18 @@ mod tests {
             let errors = check(&[&format!("--database-url={url}")]).expect_err("not a Postgres URL").to_string();
             assert!(errors.contains("DATABASE_URL") && !errors.contains("hunter2"), "{errors}");
         }
+    }
+
+    #[test]
+    fn several_addresses_are_a_primary_and_its_standbys() {
+        let store = check(&["--database-url=postgres://u@a/d  postgres://u@b:6432/d", "--database-seconds=12"]).expect("usable").store;
+        assert_eq!(store.database.as_ref().map(PgConnectOptions::get_host), Some("a"));
+        assert_eq!(store.other_databases.iter().map(|other| (other.get_host(), other.get_port())).collect::<Vec<_>>(), [("b", 6432)]);
+        assert_eq!(
+            (store.waits.acquire, store.waits.lock, store.waits.request),
+            (Duration::from_secs(2), Duration::from_secs(4), Duration::from_secs(18))
+        );
+        assert!(check(&["--database-url=postgres://u@a/d mysql://u@b/d"]).is_err());
     }
 
     #[test]

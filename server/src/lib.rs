@@ -5,6 +5,7 @@ pub mod audit;
 pub mod auth;
 pub mod card_merge;
 pub mod clock;
+pub mod compaction;
 pub mod config;
 pub mod desk;
 pub mod duplicates;
@@ -18,6 +19,7 @@ pub mod held;
 pub mod http;
 pub mod ingest;
 pub mod merge;
+pub mod past;
 pub mod person_export;
 pub mod pipeline_point;
 pub mod project;
@@ -35,6 +37,7 @@ pub mod sync;
 pub mod table_file;
 pub mod telemetry;
 pub mod transfers;
+pub mod trimming;
 
 use axum::{
     Router,
@@ -55,7 +58,7 @@ use crate::{
 /// Every route that phones and desks may call, with all layers on. Who may call it stands in [`auth::access::ACCESS`].
 pub fn router(app: App) -> Router {
     let json = Router::new()
-        .route("/v1/sessions", post(tokens::sign_in))
+        .route("/v1/sessions", post(tokens::sign_in).delete(tokens::sign_out))
         .route("/v1/tokens", post(tokens::refresh))
         .route("/.well-known/jwks.json", get(tokens::jwks))
         .route("/v1/enrolments", post(devices::create_enrolment))

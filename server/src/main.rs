@@ -20,12 +20,14 @@ use lianka_server::{
     },
     auth,
     clock::{Clock, Entropy},
+    compaction,
     config::{ConfigErrors, Lang, LogArgs, ServeArgs, StoreArgs, StoreConfig},
     edge,
     embedded_postgres::{self, EmbeddedPostgres},
     health, project, refresh, store, store_watch, telemetry, transfers,
+    trimming::{self, Keep},
 };
-use lianka_sync_core::id::StreetCode;
+use lianka_sync_core::id::{RecordId, StreetCode};
 use sqlx::PgPool;
 use tokio::{
     net::TcpListener,
@@ -57,6 +59,28 @@ enum Command {
     Audit(AuditCommand),
     /// Make the read models of a street, or of all, anew from its records; also works beside a running server.
     Rebuild(Rebuild),
+    /// Trim the logs, and compact the records that have become large, or one record whatever its size; also works beside a running server.
+    Compact(Compact),
+}
+
+#[derive(Args)]
+struct Compact {
+    /// Only records of this street; absent: of every street.
+    #[arg(long, value_name = "CODE")]
+    street: Option<StreetCode>,
+    /// Only this record, however full it is. Needs --street.
+    #[arg(long, value_name = "ID", requires = "street")]
+    record: Option<RecordId>,
+    /// Days of changes that stay whole (0 to 3650).
+    #[arg(long, default_value_t = 30, value_name = "N", value_parser = clap::value_parser!(u64).range(0..=3_650))]
+    log_days: u64,
+    /// How full a record is that is compacted, in percent of what it may hold (1 to 90).
+    #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=90))]
+    percent: u32,
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    log: LogArgs,
 }
 
 #[derive(Args)]
@@ -132,6 +156,7 @@ async fn main() -> ExitCode {
         Command::Admin(Admin::Create(arguments)) => create_admin(&arguments).await,
         Command::Migrate(arguments) => migrate(&arguments).await,
         Command::Rebuild(arguments) => rebuild(&arguments).await,
+        Command::Compact(arguments) => compact(&arguments).await,
         Command::Audit(AuditCommand::Verify(arguments)) => verify(&arguments).await,
     };
     match done {
@@ -158,6 +183,7 @@ async fn serve(arguments: &ServeArgs) -> anyhow::Result<()> {
         let opened = Store::open(&config.store, Beside::Nobody).await?;
         store::migrate(&opened.pool).await.context("the database's schema could not be brought up to date")?;
         let app = App::start(opened.pool.clone(), Arc::clone(&config), Clock::System, Entropy::System).await?;
+        auth::check_keys(&app).await.map_err(|error| anyhow::anyhow!("signing keys cannot be read: {}", error.causes()))?;
         anyhow::Ok((opened, app))
     };
     let (opened, app) = tokio::select! {
@@ -173,6 +199,8 @@ async fn serve(arguments: &ServeArgs) -> anyhow::Result<()> {
     let operators: Router = health::operators().with_state(app.clone());
     let ops_serving = edge::serve(ops_listener, operators, config.edge.for_operators(), ops_stopping);
     tokio::spawn(refresh::run(app.clone()));
+    tokio::spawn(trimming::run(app.clone()));
+    tokio::spawn(compaction::run(app.clone()));
     tokio::spawn(transfers::clock::run(app.clone()));
     tokio::spawn(audit::seal::run(app.clone()));
     tokio::spawn(store_watch::run(app.clone()));
@@ -244,6 +272,35 @@ async fn rebuild(arguments: &Rebuild) -> anyhow::Result<()> {
             let done = project::rebuild(&opened.pool, &street, progress).await?;
             println!("\r{street}: {done} records rebuilt");
         }
+        anyhow::Ok(())
+    };
+    let done = done.await;
+    opened.close().await;
+    done
+}
+
+async fn compact(arguments: &Compact) -> anyhow::Result<()> {
+    let config = arguments.store.check()?;
+    telemetry::init(&arguments.log.check()?);
+    let opened = Store::open(&config, Beside::Server).await?;
+    let done = async {
+        store::migrate(&opened.pool).await.context("the database's schema could not be brought up to date")?;
+        let (keep, now) = (Keep::days(arguments.log_days), Clock::System.now());
+        if let (Some(street), Some(record)) = (&arguments.street, arguments.record) {
+            let cut = trimming::before(now, keep.changes);
+            match compaction::compact(&opened.pool, street, record, cut, now).await? {
+                Some(done) => {
+                    println!("{record}: {} changes are left, {} operations are gone; generation {}", done.left, done.ops, done.generation)
+                }
+                None => println!("{record}: there is nothing to gain"),
+            }
+            return anyhow::Ok(());
+        }
+        let swept = trimming::sweep(&opened.pool, keep, now, Duration::ZERO).await?;
+        println!("{} changes trimmed from the logs, {} notices removed", swept.changes, swept.notices);
+        let rules = compaction::Rules { percent: arguments.percent, keep: keep.changes };
+        let compacted = compaction::pass(&opened.pool, rules, arguments.street.as_ref(), now, &mut compaction::Tried::new()).await?;
+        println!("{compacted} records compacted");
         anyhow::Ok(())
     };
     let done = done.await;

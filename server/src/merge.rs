@@ -24,7 +24,7 @@ use crate::{
     pipeline_point::{PipelinePoint, reached},
     store::{
         held::{self, HeldStatus, HeldWrite, KnownHeld},
-        records, streets,
+        records, streets, trimmed,
     },
     street_write::{Accepted, StreetWrite, written_grids},
 };
@@ -103,6 +103,7 @@ pub async fn commit(
     let mut batch = Batch {
         write,
         seqs: HashMap::new(),
+        earlier: HashSet::new(),
         held_before: HashMap::new(),
         held: Vec::new(),
         left_grids: HashMap::new(),
@@ -177,6 +178,8 @@ struct Batch {
     write: StreetWrite,
     /// Where the changes that the batch repeats, or makes, stand in the log.
     seqs: HashMap<(RecordId, ChangeHash), i64>,
+    /// Changes of the batch that a former generation of their record had.
+    earlier: HashSet<(RecordId, ChangeHash)>,
     /// Why changes were held that the batch builds on.
     held_before: HashMap<(RecordId, ChangeHash), &'static str>,
     held: Vec<HeldWrite>,
@@ -214,6 +217,7 @@ impl Batch {
             let (of, hashes): (Vec<_>, Vec<_>) = repeated.iter().map(|(record, change)| (record.0, change.hash.0.to_vec())).unzip();
             self.seqs.extend(records::seqs(self.write.tx(), &street, &of, &hashes).await?);
         }
+        self.load_earlier(pushes).await?;
         let (of, hashes): (Vec<_>, Vec<_>) = changes(pushes).map(|(record, change)| (record.0, change.hash.0.to_vec())).unzip();
         for held in held::known(self.write.tx(), &street, &of, &hashes).await? {
             self.known_held.insert((held.record, held.hash), held);
@@ -229,6 +233,27 @@ impl Batch {
             }
         }
         Ok(())
+    }
+
+    /// Looks up which changes of a former generation had been accepted there.
+    async fn load_earlier(&mut self, pushes: &[Push]) -> sqlx::Result<()> {
+        let outdated = |pushed: &PushedChange| self.write.state(pushed.record).is_some_and(|state| pushed.generation < state.generation());
+        let (of, hashes): (Vec<_>, Vec<_>) = pushes
+            .iter()
+            .flat_map(|push| &push.changes)
+            .filter(|change| outdated(&change.pushed))
+            .filter_map(|Ingested { pushed, change }| Some((pushed.record.0, change.as_ref().ok()?.hash.0.to_vec())))
+            .unzip();
+        if !of.is_empty() {
+            let street = self.write.street().clone();
+            self.earlier = trimmed::earlier(self.write.tx(), &street, &of, &hashes).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the record has the change, or had it before it was compacted.
+    fn has_accepted(&self, record: RecordId, hash: ChangeHash) -> bool {
+        self.write.state(record).is_some_and(|state| state.contains(hash)) || self.earlier.contains(&(record, hash))
     }
 
     /// Looks up where records stood before, if their author never worked the grid they stand in now: the office may have moved them.
@@ -282,8 +307,7 @@ impl Batch {
                 };
                 let hash = change.hash;
                 // What was decided already keeps its answer, whatever became of what it built on.
-                let decided =
-                    self.known_held.contains_key(&(record, hash)) || self.write.state(record).is_some_and(|state| state.contains(hash));
+                let decided = self.known_held.contains_key(&(record, hash)) || self.has_accepted(record, hash);
                 let ruling = if !decided && change.deps.iter().any(|dep| refused.contains(&(record, *dep))) {
                     Ruling::Refused(Refusal::DependsOnRejected)
                 } else {
@@ -315,7 +339,7 @@ impl Batch {
         }
         let known = self.write.state(record);
         let contains = |hash| known.is_some_and(|state| state.contains(hash));
-        if contains(change.hash) {
+        if self.has_accepted(record, change.hash) {
             return Ruling::Duplicate(self.seqs.get(&(record, change.hash)).copied());
         }
         if change.actor.device() != author.device {

@@ -27,12 +27,15 @@ use uuid::Uuid;
 
 use crate::{
     error::ApiError,
-    store::{persons as store, roll_export},
+    past,
+    store::{persons as store, roll_export, trimmed},
     table_file::{Cell, FileKind, TableError, TableFile},
 };
 
 /// Changes read at a time.
 const PAGE: i64 = 2_000;
+/// Records read at a time.
+const RECORDS_PAGE: i64 = 50;
 /// Rows of one list. A person in more places than this is a misunderstanding.
 const ROWS_MAX: i64 = 50_000;
 const NAME_CHARS_MIN: usize = 2;
@@ -281,8 +284,10 @@ pub async fn find(pool: &PgPool, street: &StreetCode, sought: &Sought) -> Result
     stand(&mut tx, street, &records, &mut known, &mut view).await?;
     let involved: BTreeSet<RecordId> = known.records().into_iter().chain(speaking).collect();
     let involved: Vec<Uuid> = involved.into_iter().map(|record| record.0).collect();
-    let logged = store::changes(&mut tx, street, Some(&involved), 0, ROWS_MAX).await?;
+    let mut logged = store::changes(&mut tx, street, Some(&involved), 0, ROWS_MAX).await?;
     view.complete &= (logged.len() as i64) < ROWS_MAX;
+    logged.extend(past::logged(&mut tx, street, &involved).await?);
+    logged.sort_by_key(|row| row.seq);
     for row in &logged {
         let Ok(change) = change::decode(&row.bytes) else { continue };
         let written = about(&change, row.record, sought, &mut known);
@@ -347,19 +352,29 @@ async fn look_through_log(
     let mut after = 0;
     loop {
         let page = store::changes(conn, street, None, after, PAGE).await?;
-        let Some(last) = page.last() else { return Ok(speaking) };
+        let Some(last) = page.last() else { break };
         after = last.seq;
-        for row in page {
-            // What the gate passed decodes; anything else would have been found by the refresh.
-            let Ok(change) = change::decode(&row.bytes) else { continue };
-            let writes = writes(&change);
-            let kind = kind_of(&writes);
-            for (key, value) in writes.iter().filter_map(|(key, value)| Some((key, value.as_ref()?))) {
-                known.learn(sought, kind, row.record, key, value);
-                if value.as_str().is_some_and(|text| sought.is_in(text)) {
-                    speaking.insert(row.record);
-                }
-            }
+        page.iter().for_each(|row| look_through(row, sought, known, &mut speaking));
+    }
+    // What was trimmed is in the records' documents.
+    let mut after = Uuid::nil();
+    loop {
+        let records = trimmed::records(conn, street.as_str(), after, RECORDS_PAGE).await?;
+        let Some(last) = records.last() else { return Ok(speaking) };
+        after = *last;
+        past::logged(conn, street, &records).await?.iter().for_each(|row| look_through(row, sought, known, &mut speaking));
+    }
+}
+
+fn look_through(row: &store::LoggedChange, sought: &Sought, known: &mut Known, speaking: &mut BTreeSet<RecordId>) {
+    // What the gate passed decodes; anything else would have been found by the refresh.
+    let Ok(change) = change::decode(&row.bytes) else { return };
+    let writes = writes(&change);
+    let kind = kind_of(&writes);
+    for (key, value) in writes.iter().filter_map(|(key, value)| Some((key, value.as_ref()?))) {
+        known.learn(sought, kind, row.record, key, value);
+        if value.as_str().is_some_and(|text| sought.is_in(text)) {
+            speaking.insert(row.record);
         }
     }
 }

@@ -134,6 +134,9 @@ async fn plan(app: &App, response: &Response) -> Result<Plan, ApiError> {
 async fn stream(app: &App, response: Response, plan: Plan, mut sink: Sink) -> Result<(), StreamError> {
     let Response { street, author, outcomes, pull, more_to_come, form, .. } = response;
     let refused: HashSet<Uuid> = outcomes.iter().filter(|outcome| needs_rebase(outcome)).map(|outcome| outcome.record.0).collect();
+    let brought = outcomes.iter().filter_map(|outcome| outcome.seq).collect();
+    let had: Vec<_> =
+        outcomes.iter().filter(|outcome| outcome.status == VerdictStatus::Duplicate).map(|outcome| outcome.record.0).collect();
     for (index, outcome) in outcomes.into_iter().enumerate() {
         sink.send(&ResponseItem::Verdict(verdict(index, &outcome, form.lang))).await?;
     }
@@ -151,6 +154,7 @@ async fn stream(app: &App, response: Response, plan: Plan, mut sink: Sink) -> Re
         app,
         street: &street,
         device: author.device,
+        brought,
         epoch: plan.epoch,
         head: plan.head,
         grids: (!author.role.sees_whole_street()).then_some(plan.scope.grids),
@@ -162,6 +166,7 @@ async fn stream(app: &App, response: Response, plan: Plan, mut sink: Sink) -> Re
     if pull && !matches!(plan.pull, Pull::Reset) {
         // A phone rebases what was refused on the server's copy, in the same round trip.
         answer.snapshots(&refused.into_iter().collect::<Vec<_>>()).await?;
+        answer.out_of_sight(&had).await?;
     }
     match plan.pull {
         Pull::Reset => {
@@ -231,6 +236,8 @@ struct Answer<'a> {
     app: &'a App,
     street: &'a StreetCode,
     device: DeviceId,
+    /// Entries of the log that the phone brought in this very request.
+    brought: Vec<i64>,
     epoch: Uuid,
     head: i64,
     /// The user's grids; `None` is the whole street.
@@ -365,6 +372,16 @@ impl Answer<'_> {
         Ok(())
     }
 
+    /// Records that the phone made and the user may not see: accepted by a reviewer after their grid was taken away, so that no departure names them.
+    async fn out_of_sight(&mut self, records: &[Uuid]) -> Result<(), StreamError> {
+        let Some(grids) = self.grids.as_deref().filter(|_| !records.is_empty()) else { return Ok(()) };
+        let look = async { Ok(records::outside(&mut *self.conn().await?, self.street, grids, records).await?) };
+        for record in self.within(look).await? {
+            self.sink.send(&ResponseItem::Leave { record }).await?;
+        }
+        Ok(())
+    }
+
     /// How the user's grids differ from those of an earlier scope epoch.
     async fn scope_moved(&self, scope_epoch: i64, username: &str) -> Result<ScopeMoved, StreamError> {
         match &self.grids {
@@ -384,8 +401,7 @@ impl Answer<'_> {
         let seen = moved.seen.as_deref();
         let look = async {
             let mut conn = self.conn().await?;
-            let departures =
-                records::departures(&mut conn, self.street, seen, self.grids.as_deref(), &moved.lost, after, self.head).await?;
+            let departures = records::departures(&mut conn, self.street, seen, self.grids.as_deref(), &moved.lost, after, self.head).await?;
             Ok((departures, erasures::redactions(&mut conn, self.street, after, self.head).await?))
         };
         // The connection is given back before anything is sent: a slow phone holds none.
@@ -406,7 +422,7 @@ impl Answer<'_> {
         let moved = self.scope_moved(scope_epoch, username).await?;
         self.departures(&moved, after).await?;
         let kept = moved.kept.as_deref();
-        let look = async { Ok(records::advances(&mut *self.conn().await?, self.street, kept, self.device, after, self.head).await?) };
+        let look = async { Ok(records::advances(&mut *self.conn().await?, self.street, kept, self.device, &self.brought, after, self.head).await?) };
         let advances = self.within(look).await?;
         // Until the gained grids have come, a checkpoint stands under the scope that the phone knew.
         let now = std::mem::replace(&mut self.cursor_epoch, scope_epoch);
@@ -424,7 +440,8 @@ impl Answer<'_> {
         let mut after = 0;
         loop {
             let page = DocumentPage { grids: Some(grids), records: None, after, limit: PAGE };
-            let documents = if grids.is_empty() { Vec::new() } else { self.documents(page).await? };
+            let documents =
+                if grids.is_empty() { Vec::new() } else { self.documents(page).await? };
             let full = documents.len() as i64 == PAGE;
             for document in documents {
                 after = document.seq;
@@ -442,9 +459,8 @@ impl Answer<'_> {
         let mut after = after;
         while !records.is_empty() {
             let grids = self.grids.as_deref();
-            let look = async {
-                Ok(records::changes(&mut *self.conn().await?, self.street, grids, self.device, after, self.head, LOG_PAGE).await?)
-            };
+            let look =
+                async { Ok(records::changes(&mut *self.conn().await?, self.street, grids, self.device, &self.brought, after, self.head, LOG_PAGE).await?) };
             let changes = self.within(look).await?;
             let full = changes.len() as i64 == LOG_PAGE;
             for change in changes {
@@ -453,9 +469,14 @@ impl Answer<'_> {
                 if !records.contains(&record.0) {
                     continue;
                 }
+                let Some(bytes) = change.bytes else {
+                    // Trimmed since it was asked what moved: what is missing before this entry comes whole, ahead of any later checkpoint.
+                    self.snapshots(&[record.0]).await?;
+                    continue;
+                };
                 self.sent.insert(record.0);
                 reached(PipelinePoint::ItemSent);
-                self.sink.send(&ResponseItem::Change { record, generation, seq: change.seq as u64, bytes: change.bytes }).await?;
+                self.sink.send(&ResponseItem::Change { record, generation, seq: change.seq as u64, bytes }).await?;
                 self.checkpoint(after, false).await?;
             }
             if !full {

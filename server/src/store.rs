@@ -4,6 +4,7 @@
 
 pub mod accounts;
 pub mod audit;
+pub mod compaction;
 pub mod conflicts;
 pub mod deployment;
 pub mod devices;
@@ -20,6 +21,7 @@ pub mod sign_in_tries;
 pub mod streets;
 pub mod tokens;
 pub mod transfers;
+pub mod trimmed;
 pub mod waits;
 
 use std::collections::HashMap;

@@ -4,7 +4,7 @@
 //! sent again, byte for byte, so that the changes of others that depend on it find it. Others' changes that ours depend on stay in the
 //! tail without a sequence until their own phones have healed them; nobody can send them in another's name.
 
-use std::collections::BTreeSet;
+use std::{cmp::Ordering, collections::BTreeSet};
 
 use lianka_sync_core::{
     change::{self, Action, Change},
@@ -31,13 +31,29 @@ pub(super) fn resend_lacking(
     snapshot: &[u8],
 ) -> Result<Vec<Effect>, RecordError> {
     let Some(stored) = &state.stored else { return Ok(Vec::new()) };
-    if stored.generation != generation {
-        // Another generation is another document; what is still in the outbox is rebased, and what was accepted was the office's to rebuild.
-        return Ok(Vec::new());
-    }
     let mut sent = Record::load(snapshot)?;
-    let lost = lost(author.identity.device, state, stored, |hash| sent.contains(hash))?;
+    let lost = match stored.generation.cmp(&generation) {
+        Ordering::Equal => lost(author.identity.device, state, stored, |hash| sent.contains(hash))?,
+        // What is still in the outbox is rebased, and what was accepted was the office's to rebuild.
+        Ordering::Less => return Ok(Vec::new()),
+        Ordering::Greater => Lost { others: Vec::new(), ..lost_since_a_rebuild(author.identity.device, state, stored, &mut sent)? },
+    };
     Ok(effects(state, lost))
+}
+
+/// The server went back to before it rebuilt the record. The hashes of changes are others there, but ids of operations outlive a rebuild: what
+/// holds an unknown one came later, and is rebased as the outbox is.
+fn lost_since_a_rebuild(device: DeviceId, state: &RecordState, stored: &StoredRecord, sent: &mut Record) -> Result<Lost, RecordError> {
+    let ids = |change: &Change| (0..change.ops.len()).map(|index| change.op_id(index)).collect::<Vec<_>>();
+    let mut known = BTreeSet::new();
+    for bytes in sent.changes() {
+        known.extend(ids(&change::decode(&bytes)?));
+    }
+    let mut old = document::base(stored, true)?;
+    let changes = old.changes().iter().map(|bytes| change::decode(bytes)).collect::<Result<Vec<_>, _>>()?;
+    let there: BTreeSet<_> =
+        changes.iter().filter(|change| ids(change).iter().all(|id| known.contains(id))).map(|change| change.hash).collect();
+    lost(device, state, stored, |hash| there.contains(&hash))
 }
 
 /// The whole download came, without this record: the server lost all of it, or it left the user's grids.

@@ -1,7 +1,7 @@
 //! The proof: reads a whole chain, and the log that it tells of, in one state of the database, and names every place where they do not fit.
 //!
 //! In: a chain, and where somebody noted it elsewhere an anchor. Out: a [`Proof`] that names numbers and never content. Memory is bounded by a
-//! page of events; time grows with the chain.
+//! page of events, and some bytes for each change that was trimmed from the log; time grows with the chain.
 //!
 //! What it finds: changed, deleted, inserted and swapped rows, a cut-off end, broken or missing seals, a past pruned without a seal, an
 //! entry of the street's log that is not the one an event named, or that no event named. What it cannot find: a chain made anew from some
@@ -9,8 +9,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use lianka_sync_core::change;
+use lianka_sync_core::{change, id::StreetCode};
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 use sqlx::{PgConnection, PgPool};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -18,13 +19,19 @@ use uuid::Uuid;
 use super::{Action, Chain, genesis, hash, seal};
 use crate::{
     error::Text,
-    store::audit::{self as store, EventRow, SealRow},
+    past,
+    store::{
+        audit::{self as store, EventRow, SealRow},
+        trimmed,
+    },
 };
 
 /// Events read at once; one may name two thousand changes.
 const PAGE: i64 = 200;
 /// Entries of the log looked up at once.
 const LOG_PAGE: usize = 2_000;
+/// Records whose trimmed changes are looked up at once.
+const RECORDS_PAGE: i64 = 50;
 /// Problems named; the rest is counted.
 const PROBLEMS_MAX: usize = 100;
 
@@ -141,7 +148,9 @@ pub async fn verify(pool: &PgPool, chain: Chain<'_>, anchor: Option<&Anchor>) ->
         anchor,
         seals: seals.iter().map(|seal| (seal.no, seal)).collect(),
         rebuilt: rebuilt(&mut tx, chain).await?,
+        trimmed: Trimmed::read(&mut tx, chain).await?,
         last: None,
+        told_from: None,
         told_upto: None,
         prunes: 0,
         proof: Proof::of(chain),
@@ -180,8 +189,24 @@ async fn rebuilt(tx: &mut PgConnection, chain: Chain<'_>) -> sqlx::Result<HashMa
 #[derive(serde::Deserialize, Default)]
 #[serde(default)]
 struct Detail {
-    changes: Vec<(i64, Uuid, String)>,
+    changes: Changes,
     rebuilt: Vec<Uuid>,
+}
+
+/// What an event says of changes.
+#[derive(serde::Deserialize)]
+#[serde(untagged)]
+enum Changes {
+    /// Which ones came of it.
+    Named(Vec<(i64, Uuid, String)>),
+    /// How many a person's export showed: so 0.2.0 wrote it.
+    Counted(#[expect(dead_code, reason = "a count names nothing")] u64),
+}
+
+impl Default for Changes {
+    fn default() -> Self {
+        Self::Named(Vec::new())
+    }
 }
 
 /// A chain while it is read.
@@ -191,8 +216,11 @@ struct Reading<'r> {
     /// Not met yet, by number.
     seals: BTreeMap<i64, &'r SealRow>,
     rebuilt: HashMap<Uuid, i64>,
+    trimmed: Trimmed,
     /// Number and stored hash of the event before.
     last: Option<(i64, Vec<u8>)>,
+    /// The log is told from beyond here.
+    told_from: Option<i64>,
     /// The log is told up to here.
     told_upto: Option<i64>,
     prunes: u64,
@@ -287,7 +315,8 @@ impl Reading<'_> {
         let mut named = Vec::new();
         for event in events {
             match serde_json::from_str::<Detail>(&event.detail) {
-                Ok(Detail { changes, rebuilt }) => {
+                Ok(Detail { changes: Changes::Counted(_), .. }) => {}
+                Ok(Detail { changes: Changes::Named(changes), rebuilt }) => {
                     let (no, is_fresh) = (event.no, rebuilt.is_empty());
                     named.extend(changes.into_iter().map(|(seq, record, hash)| Named { no, seq, record, hash, is_fresh }));
                 }
@@ -305,10 +334,13 @@ impl Reading<'_> {
         let log: HashMap<_, _> = store::log_at(tx, self.chain.as_str(), &seqs).await?.into_iter().map(|entry| (entry.seq, entry)).collect();
         for named in named {
             self.proof.changes += 1;
+            let kept = self.trimmed.tell(named);
             if self.rebuilt.get(&named.record).is_some_and(|no| *no > named.no) {
                 continue;
             }
             match log.get(&named.seq) {
+                None if kept == Some(true) => {}
+                None if kept == Some(false) => self.proof.add(Break::ContentChanged, named.no, Some(named.seq)),
                 None => self.proof.add(Break::ContentMissing, named.no, Some(named.seq)),
                 Some(entry) => {
                     let stored = hex::encode(&entry.hash);
@@ -330,6 +362,7 @@ impl Reading<'_> {
         let no = named.last().map_or(0, |named| named.no);
         let told: std::collections::HashSet<_> = named.iter().map(|named| named.seq).collect();
         let after = self.told_upto.unwrap_or_else(|| first.map_or(upto, |first| first - 1));
+        self.told_from.get_or_insert(after);
         self.untold_between(tx, after, upto, no, |seq| told.contains(&seq)).await?;
         self.told_upto = Some(upto.max(after));
         Ok(())
@@ -391,12 +424,54 @@ impl Reading<'_> {
         if let Some(after) = after {
             self.untold_between(tx, after, i64::MAX, last, |_| false).await?;
         }
+        if let Some(from) = self.told_from.or(after) {
+            for seq in self.trimmed.untold(from) {
+                self.proof.add(Break::ContentUntold, last, Some(seq));
+            }
+        }
         if last > 0 {
             self.proof.last = Some(last);
             self.proof.hash = Some(hex::encode(hash));
         }
         Ok(())
     }
+}
+
+/// What stands beside the log of changes that were trimmed and that the documents still hold, by sequence: a digest of record and change, and
+/// whether an event told of it.
+struct Trimmed(HashMap<i64, (u64, bool)>);
+
+impl Trimmed {
+    async fn read(tx: &mut PgConnection, chain: Chain<'_>) -> sqlx::Result<Self> {
+        let mut places = HashMap::new();
+        let Ok(street) = chain.as_str().parse::<StreetCode>() else { return Ok(Self(places)) };
+        let mut after = Uuid::nil();
+        loop {
+            let records = trimmed::records(tx, street.as_str(), after, RECORDS_PAGE).await?;
+            let Some(last) = records.last() else { return Ok(Self(places)) };
+            after = *last;
+            let of_page = past::trimmed(tx, &street, &records).await?;
+            places.extend(of_page.iter().map(|change| (change.seq, (digest(change.record.0, &change.hash.to_string()), false))));
+        }
+    }
+
+    /// Notes that an event names the change. Whether it is the one that was trimmed there; `None` where none was, or its document lacks it.
+    fn tell(&mut self, named: &Named) -> Option<bool> {
+        let (digest_there, told) = self.0.get_mut(&named.seq)?;
+        *told = true;
+        Some(*digest_there == digest(named.record, &named.hash))
+    }
+
+    fn untold(&self, from: i64) -> Vec<i64> {
+        let mut untold: Vec<_> = self.0.iter().filter(|(seq, (_, told))| **seq > from && !told).map(|(seq, _)| *seq).collect();
+        untold.sort_unstable();
+        untold
+    }
+}
+
+fn digest(record: Uuid, hash: &str) -> u64 {
+    let sha = Sha256::new().chain_update(record.as_bytes()).chain_update(hash).finalize();
+    sha.iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte))
 }
 
 struct Named {

@@ -27,6 +27,7 @@ use crate::{
     auth::{Principal, StreetScope},
     desk::{self, BulkItem, BulkWanted, ChoiceWanted, Desk, UndoItem},
     error::{ApiError, ErrorCode},
+    past,
     resolutions::op_text,
     store::{
         conflicts::{self, ConflictFilter, Disputed, ReplacedValue, Resolution, ResolutionFilter, Writer},
@@ -218,7 +219,7 @@ impl Inbox {
     ) -> sqlx::Result<()> {
         let missing = wanted.into_iter().filter(|of| !self.changes.contains_key(of));
         let (records, hashes): (Vec<_>, Vec<_>) = missing.map(|(record, hash)| (record.0, hash.0.to_vec())).unzip();
-        for (of, bytes) in conflicts::changes(conn, street, &records, &hashes).await? {
+        for (of, bytes) in past::bytes(conn, street, &records, &hashes).await? {
             // What the gate passed before it passes again; were it not so, the value would be shown without its past.
             if let Ok(change) = change::decode(&bytes) {
                 self.changes.insert(of, change);

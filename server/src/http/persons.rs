@@ -82,7 +82,7 @@ async fn find(app: &App, principal: &Principal, scope: &StreetScope, query: &Per
     let view = person_export::find(&app.pool, scope.street(), &sought).await?;
     let by = if query.phone.is_some() { "phone" } else { "name" };
     let event = principal.did(Action::PersonExport).with("by", by).with("format", format);
-    let event = event.with("contacts", view.contacts.len()).with("transfers", view.transfers.len()).with("changes", view.changes.len());
+    let event = event.with("contacts", view.contacts.len()).with("transfers", view.transfers.len()).with("logged", view.changes.len());
     let mut events = vec![event];
     events.extend(view.sensitive().into_iter().map(|record| principal.did(Action::ReadP3).on(record)));
     let mut tx = app.pool.begin().await?;

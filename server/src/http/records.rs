@@ -25,6 +25,7 @@ use crate::{
     audit,
     auth::{Principal, StreetScope},
     error::{ApiError, ErrorCode},
+    past,
     store::{
         records,
         roll::{self, CardFilter, CardOrder},
@@ -327,7 +328,7 @@ pub async fn history(
 ) -> Result<Json<Page<HistoryView>>, ApiError> {
     let mut conn = app.pool.acquire().await?;
     let kind = find(&mut conn, &scope, &principal, path.record).await?.kind.parse().map_err(ApiError::internal)?;
-    let (rows, total) = records::history(&mut conn, scope.street(), path.record, paging.limit(), paging.offset()).await?;
+    let (rows, total) = past::history(&mut conn, scope.street(), path.record, paging.limit(), paging.offset()).await?;
     let items = rows.into_iter().map(|row| history_view(row, kind)).collect::<Result<_, _>>()?;
     Ok(Json(paging.of(items, total)))
 }

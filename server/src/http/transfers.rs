@@ -25,6 +25,7 @@ use crate::{
     audit::{self, Action},
     auth::{Principal, StreetScope},
     error::{ApiError, ErrorCode},
+    past,
     store::{
         records, roll,
         transfers::{self as store, PersonalFields, QueueFilter, QueueRow},
@@ -538,7 +539,7 @@ async fn later_edits(
     let Some(submitted) = op.and_then(|op| state.provenance(op)) else { return Ok(Vec::new()) };
     let mut edits: BTreeMap<String, LaterEditView> = BTreeMap::new();
     let labels = |key: &str| Kind::TransferRequest.field(key).map(|(field, _)| (field.label_zh, field.label_en, field.class));
-    for later in store::changes_after(conn, street, record, submitted.hash, LATER_CHANGES_MAX).await? {
+    for later in past::changes_after(conn, street, record, submitted.hash, LATER_CHANGES_MAX).await? {
         for op in change::decode(&later.bytes).map_err(ApiError::internal)?.ops {
             let (key, value) = match op.action {
                 Op::Put { key, value } => (key, Some(value)),

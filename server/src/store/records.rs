@@ -203,7 +203,7 @@ pub async fn append_log(tx: &mut PgConnection, street: &StreetCode, entries: Vec
     Ok(())
 }
 
-/// Where changes stand in the log: of each of `records` the change of the same position in `hashes`.
+/// Where changes stand, or stood, in the log: of each of `records` the change of the same position in `hashes`.
 pub async fn seqs(
     conn: &mut PgConnection,
     street: &StreetCode,
@@ -211,8 +211,11 @@ pub async fn seqs(
     hashes: &[Vec<u8>],
 ) -> sqlx::Result<HashMap<(RecordId, ChangeHash), i64>> {
     let rows = sqlx::query!(
-        r#"select l.record, l.hash as "hash!", l.seq from unnest($2::uuid[], $3::bytea[]) as wanted (record, hash)
-           join change_log l on l.street = $1 and l.record = wanted.record and l.hash = wanted.hash and l.type = 'change'"#,
+        r#"select l.record as "record!", l.hash as "hash!", l.seq as "seq!" from unnest($2::uuid[], $3::bytea[]) as wanted (record, hash)
+           join change_log l on l.street = $1 and l.record = wanted.record and l.hash = wanted.hash and l.type = 'change'
+           union all
+           select t.record, place.hash, place.seq from trimmed_log t cross join unnest(t.hashes, t.seqs) as place (hash, seq)
+           where t.street = $1 and t.record = any($2) and place.hash = any($3)"#,
         street.as_str(),
         records,
         hashes,
@@ -289,12 +292,14 @@ pub struct Advance {
     pub arrived: bool,
 }
 
-/// Records of `grids` (`None`: the whole street) with entries in `after..=head` that `device` has not made itself.
+/// Records of `grids` (`None`: the whole street) with entries in `after..=head` that the phone cannot have: made by another device, or in its
+/// own device's name and not among those `brought` now. Such are a copy's of this phone.
 pub async fn advances(
     conn: &mut PgConnection,
     street: &StreetCode,
     grids: Option<&[String]>,
     device: DeviceId,
+    brought: &[i64],
     after: i64,
     head: i64,
 ) -> sqlx::Result<Vec<Advance>> {
@@ -303,7 +308,7 @@ pub async fn advances(
         // order compares every entry with every record. `offset 0` keeps it from thinking again.
         r#"with entry as materialized (
                select record, count(*) as entries, array_agg(seq) as seqs, bool_or(type = 'snapshot') as rebuilt from change_log
-               where street = $1 and seq > $2 and seq <= $3 and type in ('change', 'snapshot') and (device is distinct from $4 or composed)
+               where street = $1 and seq > $2 and seq <= $3 and type in ('change', 'snapshot') and (device is distinct from $4 or composed or seq <> all($6))
                group by record
            )
            select r.record, entry.entries as "foreign!", (entry.rebuilt or r.grid_seq = any(entry.seqs)) as "arrived!"
@@ -315,35 +320,39 @@ pub async fn advances(
         head,
         device.0,
         grids,
+        brought,
     )
     .fetch_all(conn)
     .await?;
     Ok(rows.into_iter().map(|row| Advance { record: RecordId(row.record), foreign: row.foreign, arrived: row.arrived }).collect())
 }
 
-/// One change of the log, for a phone.
+/// One entry of the log, for a phone.
 #[derive(Debug)]
 pub struct LogChange {
     pub seq: i64,
     pub record: RecordId,
     pub generation: i32,
-    pub bytes: Vec<u8>,
+    /// The change; `None` where older ones were trimmed up to here, or the record was rebuilt: it must be taken whole.
+    pub bytes: Option<Vec<u8>>,
 }
 
-/// The changes in `after..=head` of records of `grids` (`None`: the whole street) that `device` did not make, in order.
+/// The changes and snapshots in `after..=head` of records of `grids` (`None`: the whole street) that the phone cannot have, as for
+/// [`advances`], in order.
 pub async fn changes(
     conn: &mut PgConnection,
     street: &StreetCode,
     grids: Option<&[String]>,
     device: DeviceId,
+    brought: &[i64],
     after: i64,
     head: i64,
     limit: i64,
 ) -> sqlx::Result<Vec<LogChange>> {
     let rows = sqlx::query!(
         // By grid and not by a list of records: a list of a thousand is walked for every entry.
-        r#"select seq, record, generation, bytes as "bytes!" from change_log l
-           where street = $1 and seq > $2 and seq <= $3 and type = 'change' and (device <> $4 or composed)
+        r#"select seq, record, generation, bytes from change_log l
+           where street = $1 and seq > $2 and seq <= $3 and type in ('change', 'snapshot') and (device is distinct from $4 or composed or seq <> all($7))
              and ($5::text[] is null or exists (select from record r where r.street = $1 and r.record = l.record and r.grid = any($5)))
            order by seq limit $6"#,
         street.as_str(),
@@ -352,6 +361,7 @@ pub async fn changes(
         device.0,
         grids,
         limit,
+        brought,
     )
     .fetch_all(conn)
     .await?;
@@ -359,6 +369,17 @@ pub async fn changes(
         .into_iter()
         .map(|row| LogChange { seq: row.seq, record: RecordId(row.record), generation: row.generation, bytes: row.bytes })
         .collect())
+}
+
+/// Which of these records stand in none of `grids`.
+pub async fn outside(conn: &mut PgConnection, street: &StreetCode, grids: &[String], records: &[Uuid]) -> sqlx::Result<Vec<RecordId>> {
+    let rows = sqlx::query_scalar!(
+        "select record from record where street = $1 and record = any($2) and grid <> all($3) order by record",
+        street.as_str(),
+        records,
+        grids,
+    );
+    Ok(rows.fetch_all(conn).await?.into_iter().map(RecordId).collect())
 }
 
 /// A record that a phone must drop.

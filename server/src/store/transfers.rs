@@ -218,14 +218,34 @@ pub async fn changes_after(
         .collect())
 }
 
-/// Requests for which the server's clock has something to do, the longest due first.
-pub async fn clock_due(conn: &mut PgConnection, now: ServerTime, limit: i64) -> sqlx::Result<Vec<(StreetCode, RecordId)>> {
+/// A request for which the server's clock has something to do.
+#[derive(Debug)]
+pub struct Due {
+    pub street: StreetCode,
+    pub record: RecordId,
+    pub at: ServerTime,
+}
+
+/// Requests for which the server's clock has something to do, the longest due first, from beyond `after`.
+pub async fn clock_due(
+    conn: &mut PgConnection,
+    now: ServerTime,
+    after: Option<(ServerTime, RecordId)>,
+    limit: i64,
+) -> sqlx::Result<Vec<Due>> {
+    let (after_at, after_record) = after.map(|(at, record)| (OffsetDateTime::from(at), record.0)).unzip();
     let rows = sqlx::query!(
-        r#"select street, record from transfer where clock_at <= $1 order by clock_at, record limit $2"#,
+        r#"select street, record, clock_at as "clock_at!" from transfer
+           where clock_at <= $1 and ($2::timestamptz is null or (clock_at, record) > ($2, $3::uuid))
+           order by clock_at, record limit $4"#,
         OffsetDateTime::from(now),
+        after_at,
+        after_record,
         limit,
     )
     .fetch_all(conn)
     .await?;
-    rows.into_iter().map(|row| Ok((super::decoded(&row.street)?, RecordId(row.record)))).collect()
+    let due =
+        |street: &str, record, at: OffsetDateTime| Ok(Due { street: super::decoded(street)?, record: RecordId(record), at: at.into() });
+    rows.into_iter().map(|row| due(&row.street, row.record, row.clock_at)).collect()
 }

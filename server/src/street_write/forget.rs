@@ -7,8 +7,9 @@ use std::collections::HashMap;
 
 use lianka_sync_core::{
     id::{ChangeHash, RecordId},
+    limits,
     merge::NoteDocument,
-    rebuild::{self, Forget, RebuildError, RebuiltChange},
+    rebuild::{self, Forget, RebuildError, Rebuilt, RebuiltChange},
     time::ServerTime,
 };
 
@@ -19,8 +20,12 @@ use crate::{
     store::{
         erasures,
         records::{self, DocumentPage, LogWrite, Logged, LoggedChange, Rewritten},
+        trimmed::{self, Place},
     },
 };
+
+/// Changes of former generations that a record is known to have accepted: as many as one generation may have.
+const EARLIER_CHANGES_MAX: i32 = limits::RECORD_CHANGES_MAX as i32;
 
 /// Why a record was not rebuilt; the write must not be committed.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +48,8 @@ pub struct Forgotten {
     pub ops: usize,
     /// Changes that were dropped whole.
     pub changes: usize,
+    /// Changes that are left.
+    pub left: usize,
 }
 
 impl StreetWrite {
@@ -51,11 +58,25 @@ impl StreetWrite {
     /// The next event told to [`StreetWrite::audit`] names the record as rebuilt, and its log as it stands now.
     pub async fn rebuild(&mut self, record: RecordId, forget: &Forget<'_>) -> Result<Forgotten, ForgetError> {
         let document = self.whole_document(record).await?;
+        let rebuilt = rebuild::rebuild(self.state(record).ok_or(ForgetError::NoRecord)?, &document, forget)?;
+        self.next_generation(record, rebuilt).await
+    }
+
+    /// Puts a compacted generation in the place of the one that it was made from, whose changes were `of`. `None`, and nothing is done, where
+    /// changes came meanwhile. The record must be loaded, exist, and be in the store. What it had accepted stays known as such.
+    pub async fn compacted(&mut self, record: RecordId, of: &[ChangeHash], rebuilt: Rebuilt) -> Result<Option<Forgotten>, ForgetError> {
+        let state = self.state(record).ok_or(ForgetError::NoRecord)?;
+        if !state.accepted().map(|(hash, _)| hash).eq(of.iter().copied()) {
+            return Ok(None);
+        }
+        trimmed::remember(&mut self.tx, &self.street, record, of, EARLIER_CHANGES_MAX).await?;
+        self.next_generation(record, rebuilt).await.map(Some)
+    }
+
+    async fn next_generation(&mut self, record: RecordId, rebuilt: Rebuilt) -> Result<Forgotten, ForgetError> {
         let entry = self.entries.get(&record).ok_or(ForgetError::NoRecord)?;
-        let before = entry.target.state.as_ref().ok_or(ForgetError::NoRecord)?;
-        let changes_before = before.len();
-        let rebuilt = rebuild::rebuild(before, &document, forget)?;
-        let generation = rebuilt.state.generation();
+        let changes_before = entry.target.state.as_ref().ok_or(ForgetError::NoRecord)?.len();
+        let (generation, left) = (rebuilt.state.generation(), rebuilt.state.len());
 
         // What an earlier rebuild of this write named has other names again.
         self.renamed.retain(|(_, of, _)| *of != record);
@@ -85,7 +106,7 @@ impl StreetWrite {
         entry.touched = Some(Touched::ALL);
         entry.rebuilt = Some((seq, rebuilt.document));
         self.rebuilt.push(record);
-        Ok(Forgotten { generation, seq, ops: rebuilt.forgotten_ops, changes })
+        Ok(Forgotten { generation, seq, ops: rebuilt.forgotten_ops, changes, left })
     }
 
     /// Ends the record, which must be loaded and exist: nothing of it stays in this write, the log or the record's own tables. The sequence
@@ -163,10 +184,21 @@ impl StreetWrite {
             }
             rests.extend(stand_for.map(|rest| (before, rest)));
         }
-        let composed = records::composed_changes(&mut self.tx, &self.street, record).await?;
+        let mut composed = records::composed_changes(&mut self.tx, &self.street, record).await?;
+        composed.extend(self.rewrite_trimmed(record, &rewritten).await?);
         let stored = records::rewrite_log(&mut self.tx, &self.street, record, generation as i32, &rewritten).await?;
         self.renamed.extend(stored.into_iter().map(|(seq, hash)| (seq, record, hash)));
         Ok(rests.into_iter().map(|(before, rest)| (rest.clone(), rest.received_at, composed.contains(&before))).collect())
+    }
+
+    /// Gives the places of trimmed changes to what stands for these now; which of them the server had written in a desk's name.
+    async fn rewrite_trimmed(&mut self, record: RecordId, rewritten: &[Rewritten]) -> sqlx::Result<Vec<ChangeHash>> {
+        let Some(before) = trimmed::places(&mut self.tx, &self.street, &[record.0]).await?.remove(&record) else { return Ok(Vec::new()) };
+        let next: HashMap<ChangeHash, ChangeHash> = rewritten.iter().map(|change| (change.before, change.hash)).collect();
+        let places: Vec<_> = before.iter().filter_map(|place| Some(Place { hash: *next.get(&place.hash)?, ..*place })).collect();
+        trimmed::replace(&mut self.tx, &self.street, record, &places).await?;
+        self.renamed.extend(places.iter().map(|place| (place.seq, record, place.hash)));
+        Ok(before.into_iter().filter(|place| place.composed).map(|place| place.hash).collect())
     }
 
     fn announce(&mut self, record: RecordId, generation: u32, received_at: ServerTime, what: Logged) -> i64 {

@@ -18,6 +18,7 @@ use super::decide;
 use crate::{
     app::App,
     clock::{Clock, Entropy},
+    compaction::{self, CompactionError},
     erasure::{self, ErasureError, Request},
     merge::MergeError,
     pipeline_point::{PipelinePoint, reached},
@@ -27,6 +28,8 @@ use crate::{
 
 /// Requests of one pass.
 const PASS_REQUESTS: i64 = 64;
+/// Pages of requests that are looked through until one of them has something that can be done.
+const PASS_PAGES: usize = 16;
 /// Between two passes while there is work.
 const PAUSE_BUSY: Duration = Duration::from_millis(200);
 /// Between two looks while there is none. Limits are days.
@@ -64,11 +67,41 @@ pub async fn pass(pool: &PgPool, clock: &Clock, entropy: &Entropy) -> Result<Pas
         return Ok(pass);
     }
     let now = clock.now();
-    let due = store::clock_due(&mut *pool.acquire().await?, now, PASS_REQUESTS).await?;
-    for (street, record) in due {
-        pass.events += u64::from(tick(pool, &street, record, now, entropy).await?);
+    let mut after = None;
+    // A request that cannot be written to stays due; whoever stands behind it is not kept waiting.
+    for _ in 0..PASS_PAGES {
+        let due = store::clock_due(&mut *pool.acquire().await?, now, after, PASS_REQUESTS).await?;
+        for due in &due {
+            pass.events += u64::from(tick_or_make_room(pool, &due.street, due.record, now, entropy).await?);
+        }
+        after = due.last().map(|due| (due.at, due.record));
+        if pass.events > 0 || (due.len() as i64) < PASS_REQUESTS {
+            break;
+        }
     }
     Ok(pass)
+}
+
+/// What is due on one request, if need be after its record was compacted; whether anything was.
+async fn tick_or_make_room(
+    pool: &PgPool,
+    street: &StreetCode,
+    record: RecordId,
+    now: ServerTime,
+    entropy: &Entropy,
+) -> Result<bool, MergeError> {
+    if tick(pool, street, record, now, entropy).await? {
+        return Ok(true);
+    }
+    match compaction::make_room(pool, street, record, now).await {
+        Ok(Some(_)) => tick(pool, street, record, now, entropy).await,
+        Ok(None) => Ok(false),
+        Err(CompactionError::Merge(error)) => Err(error),
+        Err(CompactionError::Forget(error)) => {
+            tracing::error!(%street, %record, %error, "a full request could not be compacted");
+            Ok(false)
+        }
+    }
 }
 
 /// What is due on one request; whether anything was.

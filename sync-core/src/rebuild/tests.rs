@@ -327,7 +327,7 @@ fn a_state_of_the_release_before_still_reads() {
     assert_eq!(RegisterState::from_bytes(&bytes), Ok(state));
 }
 
-/// A shop that changes its opening hours every day for ever.
+/// A shop whose card is written anew every day for ever.
 #[test]
 fn a_record_that_is_full_takes_edits_again_once_it_is_compacted() {
     let (mut record, creating) = Record::create(actor(0), at(0), &creation()).unwrap();
@@ -335,14 +335,15 @@ fn a_record_that_is_full_takes_edits_again_once_it_is_compacted() {
     push(&mut target, &creating, 1).unwrap();
     let mut refused = None;
     for n in 0.. {
-        let hours = format!("早{n}点{}", "到晚上".repeat(30));
-        let change = record.edit(actor(0), at(n), &[put("opening_hours", &hours)], "").unwrap().unwrap();
+        let day = format!("第{n}天{}", "到晚上".repeat(100));
+        let edits = ["custom/甲", "custom/乙", "custom/丙", "custom/丁"].map(|key| put(key, &day));
+        let change = record.edit(actor(0), at(n), &edits, "").unwrap().unwrap();
         if let Err(refusal) = push(&mut target, &change, 1) {
-            refused = Some((refusal, hours));
+            refused = Some((refusal, edits));
             break;
         }
     }
-    let (refusal, hours) = refused.unwrap();
+    let (refusal, edits) = refused.unwrap();
     assert_eq!(refusal, Refusal::RecordFull);
     let state = target.state.unwrap();
     assert!(state.fullness() >= 99, "{}", state.fullness());
@@ -352,7 +353,7 @@ fn a_record_that_is_full_takes_edits_again_once_it_is_compacted() {
     let compacted = compact(&state, &accepted, ServerTime::from_unix_ms(i64::MAX)).unwrap();
     assert_eq!((compacted.changes.len(), compacted.state.fullness()), (2, 0));
     let mut phone = Record::load(&compacted.document).unwrap();
-    let change = phone.edit(actor(0), at(99_999), &[put("opening_hours", &hours)], "").unwrap().unwrap();
+    let change = phone.edit(actor(0), at(99_999), &edits, "").unwrap().unwrap();
     let mut target = Target { state: Some(compacted.state), document: None };
     assert_eq!(push(&mut target, &change, 2), Ok(Merged::Accepted));
 }

@@ -1,0 +1,132 @@
+//! Trimming: what keeps the log bounded.
+//!
+//! A change that is old enough, and that its record's document holds, leaves the log; [`crate::past`] reads it out of the document. A bounded
+//! background pass, safe on any number of servers: each stretch of a street's log is one short transaction under the street's lock. Notices that
+//! no download brings any more go with it.
+//!
+//! Invariants:
+//! - nothing that a phone has not received yet is lost to it: where changes were trimmed, a `snapshot` entry at the place of the newest of them
+//!   makes whoever stands before it take the record whole;
+//! - the record of a disputed document keeps its log.
+
+use std::time::Duration;
+
+use lianka_sync_core::{id::StreetCode, time::ServerTime};
+use sqlx::PgPool;
+use time::OffsetDateTime;
+
+use crate::{
+    app::App,
+    merge::MergeError,
+    store::{records, streets, trimmed, waits::within},
+};
+
+/// Log entries of one transaction: a push that comes meanwhile waits for some milliseconds.
+const STRETCH: i64 = 1_000;
+/// Notices deleted at once.
+const NOTICES: i64 = 1_000;
+/// Between two stretches, so that phones come first.
+const PAUSE_BUSY: Duration = Duration::from_millis(50);
+/// Between two sweeps at most; a log that is kept for less than days is swept more often.
+const PAUSE_IDLE: Duration = Duration::from_hours(1);
+
+/// What a sweep removed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Swept {
+    pub changes: u64,
+    pub notices: u64,
+}
+
+/// How long what is swept is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Keep {
+    pub changes: Duration,
+    pub notices: Duration,
+}
+
+/// Days that a download looks back for notices.
+const NOTICE_DAYS: u64 = 30;
+
+impl Keep {
+    /// So many days; no download misses a notice.
+    pub fn days(days: u64) -> Self {
+        let of = |days: u64| Duration::from_secs(days * 86_400);
+        Self { changes: of(days), notices: of(days.max(NOTICE_DAYS)) }
+    }
+}
+
+/// Sweeps until the server stops.
+pub async fn run(app: App) {
+    let keep = app.config.keep;
+    let pause = PAUSE_IDLE.min(keep.changes / 10).max(Duration::from_secs(1));
+    loop {
+        if !app.clock.is_ahead() {
+            let limit = app.config.store.waits.unhurried();
+            tokio::select! {
+                () = app.stopping.cancelled() => return,
+                // What a sweep that was cut off has trimmed stays trimmed.
+                swept = within(limit, sweep(&app.pool, keep, app.clock.now(), PAUSE_BUSY)) => told(swept),
+            }
+        }
+        tokio::select! {
+            () = app.stopping.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+fn told(swept: Result<Swept, MergeError>) {
+    match swept {
+        Ok(swept) if swept == Swept::default() => {}
+        Ok(Swept { changes, notices }) => tracing::info!(changes, notices, "the log was trimmed"),
+        Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "the log could not be trimmed; it is tried again"),
+    }
+}
+
+/// Goes once through the logs of all streets.
+pub async fn sweep(pool: &PgPool, keep: Keep, now: ServerTime, pause: Duration) -> Result<Swept, MergeError> {
+    let mut swept = Swept::default();
+    for street in streets::all_streets(&mut *pool.acquire().await?).await? {
+        swept.changes += sweep_log(pool, &street, before(now, keep.changes), pause).await?;
+        swept.notices += sweep_notices(pool, &street, before(now, keep.notices)).await?;
+    }
+    Ok(swept)
+}
+
+/// The moment that lies so long before `now`.
+pub fn before(now: ServerTime, age: Duration) -> ServerTime {
+    ServerTime::from_unix_ms(now.unix_ms().saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX)))
+}
+
+async fn sweep_log(pool: &PgPool, street: &StreetCode, older_than: ServerTime, pause: Duration) -> Result<u64, MergeError> {
+    let older_than = OffsetDateTime::from(older_than);
+    let (mut after, mut changes) = (0, 0);
+    loop {
+        let stretch = trimmed::stretch(&mut *pool.acquire().await?, street, after, older_than, STRETCH).await?;
+        let Some(upto) = stretch.upto else { return Ok(changes) };
+        // Entries stand in the order of their times, but for what a rebuild cut off old changes: that waits for its neighbours.
+        if !stretch.has_old {
+            return Ok(changes);
+        }
+        let mut tx = pool.begin().await?;
+        records::lock_street(&mut tx, street).await?.ok_or(MergeError::NoStreet)?;
+        changes += trimmed::trim(&mut tx, street, after, upto, older_than).await?;
+        tx.commit().await?;
+        after = upto;
+        if stretch.entries < STRETCH {
+            return Ok(changes);
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+async fn sweep_notices(pool: &PgPool, street: &StreetCode, older_than: ServerTime) -> sqlx::Result<u64> {
+    let mut notices = 0;
+    loop {
+        let deleted = trimmed::prune_notices(&mut *pool.acquire().await?, street, older_than.into(), NOTICES).await?;
+        notices += deleted;
+        if deleted < NOTICES.unsigned_abs() {
+            return Ok(notices);
+        }
+    }
+}

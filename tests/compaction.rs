@@ -1,0 +1,253 @@
+//! Long histories are compacted while people work: what they say stays, what was accepted stays accepted, and a full record takes edits again.
+
+use lianka_client::phone::{EnrolOptions, Phone as RealPhone};
+use lianka_server::{
+    auth,
+    compaction::{self, Rules, Tried},
+    project,
+    transfers::clock,
+    trimming::Keep,
+};
+use lianka_sync_core::{
+    catalogue::Kind,
+    id::{RecordId, StreetCode},
+    record::Edit,
+    time::{DeviceTime, ServerTime},
+};
+use lianka_tests::{START_UNIX_MS, Served};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{
+    sync::phone::{HOME, Office, READ_MODELS, put, text},
+    trimming::{proved, trim},
+};
+
+const NOW: DeviceTime = DeviceTime::from_unix_ms(START_UNIX_MS);
+
+fn home() -> StreetCode {
+    HOME.parse().expect("a street")
+}
+
+fn later(office: &Office) -> ServerTime {
+    ServerTime::from_unix_ms(office.test.clock.now().unix_ms() + 1)
+}
+
+/// However full the record is, and everything that was overwritten.
+async fn compact(office: &Office, record: RecordId) -> Option<usize> {
+    let now = later(office);
+    let done = compaction::compact(&office.test.app.pool, &home(), record, now, now).await.expect("compacted");
+    done.map(|done| done.left)
+}
+
+async fn real_phone(office: &Office, served: &Served, files: &TempDir, username: &str) -> RealPhone {
+    office.user(username, "secretary", Some(HOME)).await;
+    office.assign(HOME, username, &["A1"]).await;
+    let code = auth::create_enrolment(&office.test.app, username).await.expect("a code").code;
+    RealPhone::enrol(&files.path().join(username), &served.url(), &code, EnrolOptions::default()).await.expect("enrolled")
+}
+
+async fn history_of(office: &Office, record: RecordId) -> Value {
+    office.call("GET", &format!("/v1/streets/{HOME}/records/{record}/history?page_size=200"), Some(&office.admin), Value::Null).await.json
+}
+
+#[tokio::test]
+async fn unsent_edits_outlive_a_compaction() {
+    let office = Office::open().await;
+    let served = office.test.serve().await;
+    let files = TempDir::new().expect("a folder");
+    let wang = real_phone(&office, &served, &files, "wang.fang").await;
+    let li = real_phone(&office, &served, &files, "li.na").await;
+    let card = wang.create_card("A1", &[put("sign_name", "王记"), Edit::Note { text: "门口积水".into() }], NOW).expect("created").record;
+    wang.sync().await.expect("synced");
+    li.sync().await.expect("synced");
+    // Li works offline: a field of his own, one that goes on changing at Wang's, the note, and a person.
+    li.edit(card, &[put("unit", "201"), put("opening_hours", "李：晚")], NOW).expect("edited");
+    li.edit(card, &[Edit::Note { text: "门口积水，已报修".into() }], NOW).expect("edited");
+    for n in 0..40 {
+        wang.edit(card, &[put("opening_hours", &format!("王：早{n}点"))], NOW).expect("edited");
+        if n % 10 == 0 {
+            wang.sync().await.expect("synced");
+            trim(&office).await;
+        }
+    }
+    wang.sync().await.expect("synced");
+    // One more that is on its way when it happens.
+    wang.edit(card, &[put("sign_name", "王记包子")], NOW).expect("edited");
+    assert_eq!(compact(&office, card).await, Some(2), "the creation, and the hours as they are");
+    proved(&office).await;
+    for phone in [&li, &wang, &li] {
+        let report = phone.sync().await.expect("synced");
+        assert_eq!((report.unsent, report.drafts), (0, 0));
+    }
+    let (of_wang, of_li) = (wang.view(card).expect("the card"), li.view(card).expect("the card"));
+    assert_eq!(of_wang, of_li);
+    assert_eq!((of_li.text("unit"), of_li.text("sign_name")), (Some("201"), Some("王记包子")));
+    assert_eq!(of_li.note.as_deref(), Some("门口积水，已报修"));
+    let mut hours: Vec<_> = of_li.values["opening_hours"].iter().filter_map(|value| value.value.as_str()).collect();
+    hours.sort_unstable();
+    assert_eq!(hours, ["李：晚", "王：早39点"], "neither had seen the other's");
+    let models = office.rows(READ_MODELS).await;
+    project::rebuild(&office.test.app.pool, &home(), |_| ()).await.expect("rebuilt");
+    assert_eq!(office.rows(READ_MODELS).await, models);
+    // Whoever asks why the card says so still gets an answer for what it says.
+    let history = history_of(&office, card).await.to_string();
+    assert!(history.contains("王：早39点") && !history.contains("王：早38点"), "{history}");
+    trim(&office).await;
+    proved(&office).await;
+}
+
+#[tokio::test]
+async fn what_was_accepted_before_is_a_duplicate_afterwards() {
+    let office = Office::open().await;
+    let mut wang = office.secretary("wang.fang", &["A1"]).await;
+    let mut li = office.secretary("li.na", &["A1"]).await;
+    let card = wang.create("A1", &[put("sign_name", "王记")]);
+    wang.sync().await;
+    li.sync().await;
+    for n in 0..5 {
+        li.edit(card, &[put("unit", &format!("{n}"))]);
+    }
+    // The answer is lost on the way.
+    let sent = li.outbox.clone();
+    assert_eq!(li.push(true, &sent).await.codes(), ["accepted"; 5]);
+    wang.sync().await;
+    wang.edit(card, &[put("unit", "王")]);
+    wang.sync().await;
+    assert_eq!(compact(&office, card).await, Some(2));
+    let before = office.count("select count(*) from change_log").await;
+    assert_eq!(li.sync().await.codes(), ["duplicate"; 5]);
+    assert_eq!(office.count("select count(*) from change_log").await, before);
+    assert_eq!((li.view(card).text("unit"), li.views()), (Some("王"), wang_after(&mut wang).await));
+    // What was never accepted, under the old generation, is not taken for it.
+    let mut old = office.phone("li.na").await;
+    old.sync().await;
+    old.edit(card, &[put("unit", "李")]);
+    compact_again(&office, &mut wang, card).await;
+    let unseen = old.outbox.clone();
+    assert_eq!(old.push(true, &unseen).await.codes(), ["stale_generation"]);
+    proved(&office).await;
+}
+
+async fn wang_after(wang: &mut crate::sync::phone::Phone) -> std::collections::BTreeMap<RecordId, lianka_sync_core::view::View> {
+    wang.sync().await;
+    wang.views()
+}
+
+async fn compact_again(office: &Office, wang: &mut crate::sync::phone::Phone, card: RecordId) {
+    wang.sync().await;
+    for n in 0..5 {
+        wang.edit(card, &[put("unit", &format!("王{n}"))]);
+    }
+    wang.sync().await;
+    assert!(compact(office, card).await.is_some());
+}
+
+#[tokio::test]
+async fn a_record_that_takes_no_more_is_compacted_by_itself() {
+    let office = Office::open().await;
+    let mut phone = office.secretary("wang.fang", &["A1"]).await;
+    let card = phone.create("A1", &[put("sign_name", "王记")]);
+    let other = phone.create("A1", &[put("sign_name", "李记")]);
+    phone.sync().await;
+    let rules = Rules { percent: 50, keep: Keep::days(30).changes };
+    let mut tried = Tried::new();
+    let mut pass = async || compaction::pass(&office.test.app.pool, rules, None, later(&office), &mut tried).await.expect("a pass");
+    assert_eq!(pass().await, 0);
+    let keys = ["custom/甲", "custom/乙", "custom/丙", "custom/丁"];
+    let mut refused = Vec::new();
+    for day in 0.. {
+        let value = format!("第{day}天{}", "到晚上".repeat(100));
+        phone.edit(card, &keys.map(|key| put(key, &value)));
+        if day % 100 == 99 {
+            refused = phone.sync().await.codes().iter().map(|code| (*code).to_owned()).filter(|code| code != "accepted").collect();
+            if !refused.is_empty() {
+                break;
+            }
+            if day == 299 {
+                // Younger than thirty days, and not full to nine tenths: everything stays.
+                assert_eq!(pass().await, 0);
+            }
+        }
+    }
+    assert_eq!(refused[0], "record_full");
+    assert_eq!(pass().await, 1);
+    assert_eq!(office.count("select generation::bigint from record where octet_length(state) < 3000 and generation = 2").await, 2);
+    phone.cursor = None;
+    phone.sync().await;
+    phone.edit(card, &keys.map(|key| put(key, "又一天")));
+    phone.edit(other, &[put("unit", "1")]);
+    assert_eq!(phone.sync().await.codes(), ["accepted"; 2]);
+    assert_eq!(pass().await, 0);
+    proved(&office).await;
+}
+
+/// The store comes back from before a compaction: what was acknowledged after it is on phones alone.
+#[tokio::test]
+async fn a_store_restored_to_before_a_compaction_gets_back_what_came_after() {
+    let office = Office::open().await;
+    let served = office.test.serve().await;
+    let files = TempDir::new().expect("a folder");
+    let wang = real_phone(&office, &served, &files, "wang.fang").await;
+    let card = wang.create_card("A1", &[put("sign_name", "王记")], NOW).expect("created").record;
+    for n in 0..10 {
+        wang.edit(card, &[put("unit", &format!("{n}"))], NOW).expect("edited");
+    }
+    wang.sync().await.expect("synced");
+    let tables = ["record", "change_log", "shop_card", "shop_key", "street"];
+    for table in tables {
+        let statement = format!("create table backup_{table} as select * from {table}");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&office.test.app.pool).await.expect("a backup");
+    }
+    assert_eq!(compact(&office, card).await, Some(2));
+    wang.sync().await.expect("synced");
+    wang.edit(card, &[put("unit", "晚"), put("opening_hours", "晚")], NOW).expect("edited");
+    wang.edit(card, &[Edit::Note { text: "晚".into() }], NOW).expect("edited");
+    wang.sync().await.expect("synced");
+    office
+        .execute(
+            "delete from shop_card; delete from change_log; delete from record;
+             insert into record select * from backup_record; insert into change_log select * from backup_change_log;
+             insert into shop_card select * from backup_shop_card; insert into shop_key select * from backup_shop_key;
+             update street s set head_seq = b.head_seq from backup_street b where b.street = s.street",
+        )
+        .await;
+    lianka_server::store::deployment::new_epoch(&office.test.app.pool).await.expect("another epoch");
+    for _ in 0..2 {
+        let report = wang.sync().await.expect("synced");
+        assert_eq!((report.unsent, report.drafts), (0, 0));
+    }
+    assert_eq!(office.count("select generation::bigint from record").await, 1, "as it was");
+    let shown = office.call("GET", &format!("/v1/streets/{HOME}/records/{card}"), Some(&office.admin), Value::Null).await.json;
+    assert_eq!(shown["note"], "晚");
+    let view = wang.view(card).expect("the card");
+    assert_eq!((view.text("unit"), view.text("opening_hours"), view.text("sign_name")), (Some("晚"), Some("晚"), Some("王记")));
+    assert_eq!(view.values["unit"].len(), 1, "it had seen what it replaces");
+}
+
+/// Requests of which the clock can do nothing stay due, and are more than it looks at in one go.
+#[tokio::test]
+async fn a_request_that_cannot_be_written_to_keeps_no_other_waiting() {
+    let office = Office::open().await;
+    let mut phone = office.secretary("wang.fang", &["A1"]).await;
+    let draft = [put("kind", "transfer_request"), put("street", HOME), put("grid", "A1"), put("member_alias", "陈师傅")];
+    let due = phone.create_with(Kind::TransferRequest, "A1", &draft);
+    phone.sync().await;
+    // A draft lives for thirty days. Tokens do not live that long.
+    let app = &office.test.app;
+    app.clock.advance_ms(31 * 86_400_000);
+    let code = auth::create_enrolment(app, "wang.fang").await.expect("a code").code;
+    let body = json!({ "code": code, "name": "手机", "platform": "android" });
+    let session = office.call("POST", "/v1/devices", None, body).await.json;
+    (phone.token, phone.device) = (text(&session["access_token"]), text(&session["device_id"]).parse().expect("a device"));
+    for _ in 0..70 {
+        phone.create_with(Kind::TransferRequest, "A1", &draft);
+    }
+    assert!(phone.sync().await.codes().iter().all(|code| *code == "accepted"));
+    // The clock takes them for due before the one that is, and finds nothing to do.
+    let statement = "update transfer set clock_at = '2020-01-01Z' where record <> $1";
+    sqlx::query(statement).bind(due.0).execute(&app.pool).await.expect("seventy");
+    assert_eq!(clock::pass(&app.pool, &app.clock, &app.entropy).await.expect("a pass").events, 1);
+    assert_eq!(office.count("select count(*) from record").await, 70);
+    assert_eq!(office.count("select count(*) from erasure").await, 1);
+}
