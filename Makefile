@@ -7,8 +7,9 @@ unexport DATABASE_URL
 
 ONCE ?=
 N ?= 1000000
+MINUTES ?= 60
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check bench prepare wasm fuzz fuzz-automerge
+.PHONY: help setup build demo test check bench soak prepare wasm fuzz fuzz-automerge advisories
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +32,12 @@ check: setup ## what CI checks beside the tests: format, lints, docs, queries, l
 bench: build ## the reconnect morning, measured on this machine, as JSON
 	target/release/lianka-simulator workload --out target/workload.json
 	target/release/lianka-simulator storm --workload target/workload.json --json
+
+advisories: setup ## look every dependency up in the advisory database (needs a network, or ADVISORY_DB=folder) and write down when
+	scripts/advisories.sh
+
+soak: build ## mixed load at half capacity for MINUTES=… (60); what must stay flat is judged, docs/soak.* are written
+	target/release/lianka-simulator soak --minutes $(MINUTES) --flat --write docs
 
 prepare: setup ## write .sqlx again after a query or a migration changed
 	scripts/prepare.sh

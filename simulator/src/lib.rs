@@ -2,7 +2,7 @@
 //!
 //! [`stage`] sets up a street on a server ([`server_process`], [`office`]); [`fleet`] enrols phones, lets them edit offline and reconnect;
 //! [`findings`] judges what arrived. [`demo`] plays a planned morning ([`plan`]) on the sample [`roll`]; [`storm`] plays a [`workload`] and
-//! measures it.
+//! measures it; [`soak`] goes on for hours and watches what grows.
 
 pub mod demo;
 mod draw;
@@ -14,6 +14,7 @@ pub mod plan;
 pub mod progress;
 pub mod roll;
 pub mod server_process;
+pub mod soak;
 pub mod stage;
 pub mod storm;
 pub mod table;

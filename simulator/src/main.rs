@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use lianka_simulator::{
     demo,
     progress::say,
+    soak,
     stage::Login,
     storm::{self, Figures, UpDown, Verdicts},
     table::Table,
@@ -21,7 +22,7 @@ use lianka_sync_core::lang::Lang;
 use sha2::{Digest, Sha256};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Real Lianka phones against a real Lianka server: the demo, the storm and its workload.
+/// Real Lianka phones against a real Lianka server: the demo, the storm with its workload, and the soak.
 #[derive(Parser)]
 #[command(name = "lianka-simulator", version)]
 struct Command {
@@ -44,6 +45,8 @@ enum Action {
     Demo(Demo),
     /// The same phases on a workload file, measured.
     Storm(Storm),
+    /// Mixed load at half capacity for as long as one likes, watching memory, files, connections and tables.
+    Soak(Soak),
     /// Write a workload file. The same arguments always write the same bytes.
     Workload(Workload),
 }
@@ -81,6 +84,19 @@ struct Storm {
 }
 
 #[derive(Args)]
+struct Soak {
+    /// How long, in minutes; below ten the log is kept for seconds.
+    #[arg(long, default_value_t = 60.0, value_name = "N")]
+    minutes: f64,
+    /// Write soak.md, soak.svg and soak.csv into this folder.
+    #[arg(long, value_name = "DIR")]
+    write: Option<PathBuf>,
+    /// Fail as well where something does not stay flat; a short run cannot tell.
+    #[arg(long)]
+    flat: bool,
+}
+
+#[derive(Args)]
 struct Workload {
     /// Shops of the roll.
     #[arg(long, default_value_t = 1400)]
@@ -108,6 +124,7 @@ async fn main() -> ExitCode {
     let done = match &command.action {
         Action::Demo(arguments) => demo(arguments, lang).await,
         Action::Storm(arguments) => storm(arguments, lang).await,
+        Action::Soak(arguments) => soak(arguments, lang).await,
         Action::Workload(arguments) => write_workload(arguments),
     };
     match done {
@@ -147,6 +164,23 @@ async fn storm(arguments: &Storm, lang: Lang) -> anyhow::Result<()> {
     }
     let failures = figures.failures();
     ensure!(failures.is_empty(), "{}", failures.join("\n"));
+    Ok(())
+}
+
+async fn soak(arguments: &Soak, lang: Lang) -> anyhow::Result<()> {
+    let command = match arguments.minutes {
+        minutes if minutes.fract() == 0.0 => format!("make soak MINUTES={minutes:.0}"),
+        minutes => format!("lianka-simulator soak --minutes {minutes}"),
+    };
+    let options = soak::options(arguments.minutes, arguments.write.clone(), command, lang)?;
+    let outcome = soak::run(&options, interrupted()).await?;
+    println!("{}", outcome.done());
+    println!("{:.1} of {:.1} cycles a second; {} compactions", outcome.rate, outcome.capacity, outcome.compactions.0);
+    println!("{}", outcome.table());
+    let failures = outcome.failures();
+    ensure!(failures.is_empty(), "{}", failures.join("\n"));
+    ensure!(outcome.is_flat() || !arguments.flat, "{}", say(lang, "有指标持续上升", "something keeps growing"));
+    println!("{}", say(lang, "没有丢失任何修改；日志有界", "no edit was lost; the log is bounded"));
     Ok(())
 }
 

@@ -81,8 +81,13 @@ impl Office {
         Ok(())
     }
 
-    /// Sends a request, and once more under a new session where the old one has expired.
     async fn send<T: DeserializeOwned>(&self, method: Method, path: &str, body: &Body<'_>) -> anyhow::Result<T> {
+        let answer = self.answer(method.clone(), path, body).await?;
+        read(answer).await.with_context(|| format!("{method} {path}"))
+    }
+
+    /// Sends a request, and once more under a new session where the old one has expired. The answer is a success.
+    async fn answer(&self, method: Method, path: &str, body: &Body<'_>) -> anyhow::Result<reqwest::Response> {
         for again in [true, false] {
             let request = self.http.request(method.clone(), format!("{}{path}", self.url)).timeout(REQUEST_TIME_MAX);
             let request = request.bearer_auth(&*self.token.read().await).header(header::ACCEPT_LANGUAGE, self.lang.as_str());
@@ -96,13 +101,33 @@ impl Office {
                 self.open_session().await?;
                 continue;
             }
-            return read(answer).await.with_context(|| format!("{method} {path}"));
+            if answer.status().is_success() {
+                return Ok(answer);
+            }
+            return read::<Value>(answer).await.and_then(|_| bail!("it was no success")).with_context(|| format!("{method} {path}"));
         }
         bail!("{method} {path}: a session that was just opened is refused")
     }
 
-    async fn post(&self, path: &str, body: Value) -> anyhow::Result<Value> {
+    /// Posts a JSON document.
+    pub async fn post(&self, path: &str, body: Value) -> anyhow::Result<Value> {
         self.send(Method::POST, path, &Body::Json(body)).await
+    }
+
+    /// Reads a JSON document.
+    pub async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        self.send(Method::GET, path, &Body::None).await
+    }
+
+    /// Deletes.
+    pub async fn delete(&self, path: &str) -> anyhow::Result<()> {
+        self.answer(Method::DELETE, path, &Body::None).await.map(drop)
+    }
+
+    /// Downloads a file; how many bytes it has.
+    pub async fn download(&self, path: &str) -> anyhow::Result<usize> {
+        let answer = self.answer(Method::GET, path, &Body::None).await?;
+        Ok(answer.bytes().await.with_context(|| format!("GET {path}: the answer broke off"))?.len())
     }
 
     pub async fn create_street(&self, street: &str, name: &str, district: &str) -> anyhow::Result<()> {

@@ -26,7 +26,7 @@ use tokio::{
     time::{interval, timeout},
 };
 
-pub use cost::{Cost, PeakMemory};
+pub use cost::{Cost, Holding, PeakMemory};
 
 use crate::office::http_client;
 
@@ -55,6 +55,11 @@ impl ServerProcess {
     ///
     /// `data_dir`: an absent or empty folder that stays; `None` takes a temporary one that goes with the server.
     pub async fn start(data_dir: Option<&Path>, listen: SocketAddr) -> anyhow::Result<Self> {
+        Self::start_with(data_dir, listen, &[]).await
+    }
+
+    /// The same with further settings of `lianka serve`.
+    pub async fn start_with(data_dir: Option<&Path>, listen: SocketAddr, settings: &[(&str, String)]) -> anyhow::Result<Self> {
         let program = program()?;
         let (data_dir, temporary) = if let Some(folder) = data_dir {
             (empty_folder(folder)?, None)
@@ -68,6 +73,9 @@ impl ServerProcess {
         command.arg("--listen").arg(listen.to_string()).args(["--ops-listen", "127.0.0.1:0", "--address-file"]).arg(&address_file);
         // Codes are made for 42 phones at once and spent one after the other, on a slow machine too.
         command.args(["--enrolment-minutes", "120", "--log", "warn"]);
+        for (flag, value) in settings {
+            command.arg(flag).arg(value);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).kill_on_drop(true);
         // Ctrl-C in a terminal reaches every process of the group, and the server takes a second signal for impatience.
         command.process_group(0);
@@ -131,6 +139,20 @@ impl ServerProcess {
     /// What the server and its Postgres used so far.
     pub fn cost(&self) -> Cost {
         self.child.id().map(cost::of).unwrap_or_default()
+    }
+
+    /// What the server and its Postgres hold at this moment.
+    pub fn holding(&self) -> Holding {
+        self.child.id().map(cost::holding).unwrap_or_default()
+    }
+
+    /// Where its private Postgres listens: the socket's folder and the port.
+    pub fn postgres(&self) -> anyhow::Result<(PathBuf, u16)> {
+        let text = fs::read_to_string(self.data_dir.join("postgres/postmaster.pid")).context("the private Postgres does not run")?;
+        let mut lines = text.lines().skip(3);
+        let port = lines.next().and_then(|port| port.trim().parse().ok());
+        let folder = lines.next().map(|folder| PathBuf::from(folder.trim()));
+        folder.zip(port).context("the private Postgres does not say where it listens")
     }
 
     /// Most memory that the server and its Postgres used at any moment so far, in MiB.

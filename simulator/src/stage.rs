@@ -45,8 +45,17 @@ pub struct NewStreet<'s> {
 
 /// Starts a server of its own with an administrator.
 pub async fn start_server(data_dir: Option<&Path>, listen: Option<SocketAddr>) -> anyhow::Result<(ServerProcess, Login)> {
+    start_server_with(data_dir, listen, &[]).await
+}
+
+/// The same with further settings of `lianka serve`.
+pub async fn start_server_with(
+    data_dir: Option<&Path>,
+    listen: Option<SocketAddr>,
+    settings: &[(&str, String)],
+) -> anyhow::Result<(ServerProcess, Login)> {
     let listen = listen.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-    let server = ServerProcess::start(data_dir, listen).await?;
+    let server = ServerProcess::start_with(data_dir, listen, settings).await?;
     let login = Login { username: ADMIN.into(), password: password() };
     let created = server.create_admin(&login.password).await;
     if let Err(error) = created {

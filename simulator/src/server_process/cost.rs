@@ -62,6 +62,26 @@ pub fn of(server: u32) -> Cost {
     cost
 }
 
+/// What is held at one moment.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Holding {
+    /// Resident memory of the server.
+    pub server_kib: u64,
+    /// Proportional memory of all processes of its Postgres.
+    pub postgres_kib: u64,
+    /// Open files and sockets of the server.
+    pub files: usize,
+}
+
+/// What the process `server` and everything below it hold.
+pub fn holding(server: u32) -> Holding {
+    Holding {
+        server_kib: status_kib(server, "VmRSS:").unwrap_or(0),
+        postgres_kib: tree(server).iter().filter(|process| process.id != server).map(|process| proportional_kib(process.id)).sum(),
+        files: fs::read_dir(format!("/proc/{server}/fd")).map_or(0, Iterator::count),
+    }
+}
+
 /// Watches the memory of a process tree from a thread of its own, so that busy phones do not delay it.
 pub struct PeakMemory {
     server: u32,
