@@ -29,7 +29,8 @@ tool() {
 
 licences() {
     tool cargo-deny "$CARGO_DENY" || return
-    # Advisories would need a download at every run; a scheduled job does that where there is a network.
+    # Advisories need a download, so `make advisories` looks them up where there is a network; here, what it has not seen yet.
+    scripts/advisories.sh --since
     target/tools/bin/cargo-deny --log-level error check --hide-inclusion-graph bans licenses sources
 }
 

@@ -594,3 +594,40 @@ fn the_protocol_shows_the_frozen_examples() {
         assert!(protocol.contains(frozen.trim_end()), "{PROTOCOL} does not show sync-core/src/wire/fixtures/{name}.ndjson");
     }
 }
+
+/// The rows of the security table: number, level, answer, and what bears it out.
+fn security_table(text: &str) -> Vec<[&str; 4]> {
+    let is_number = |cell: &str| cell.split('.').count() == 3 && cell.split('.').all(|part| part.parse::<u8>().is_ok());
+    let rows = text.lines().map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect::<Vec<_>>());
+    rows.filter(|cells| is_number(cells[0])).map(|cells| [cells[0], cells[1], cells[3], cells[4]]).collect()
+}
+
+#[test]
+fn the_security_table_is_whole_and_names_tests_that_exist() {
+    let text = read("docs/asvs.md");
+    let rows = security_table(&text);
+    // What edition 5.0.0 asks at levels 1 and 2.
+    let levels = ["1", "2"].map(|level| rows.iter().filter(|row| row[1] == level).count());
+    assert_eq!(levels, [70, 183]);
+    assert_eq!(rows.iter().map(|row| row[0]).collect::<BTreeSet<_>>().len(), rows.len(), "a number stands twice");
+    for level in ["1", "2"] {
+        let of = |answer| rows.iter().filter(|row| row[1] == level && row[2] == answer).count();
+        let counts = format!("| level {level} | {} | {} | {} |", of("yes"), of("no"), of("n/a"));
+        assert!(text.contains(&counts), "docs/asvs.md should count {counts}");
+    }
+    let mut problems = Vec::new();
+    let mut proven = 0;
+    for [number, _, answer, by] in &rows {
+        if !["yes", "no", "n/a"].contains(answer) || by.is_empty() {
+            problems.push(format!("{number}: “{answer}” because of “{by}”"));
+        }
+        let tests: Vec<_> = by.split('`').skip(1).step_by(2).filter_map(|word| word.split_once("::")).collect();
+        for (file, test) in tests.iter().filter(|(file, _)| file.ends_with(".rs")) {
+            let there = root().join(file).exists() && read(file).contains(&format!("fn {test}("));
+            problems.extend((!there).then(|| format!("{number}: {file} has no {test}")));
+            proven += 1;
+        }
+    }
+    none(&problems, "docs/asvs.md");
+    assert!(proven > 120, "only {proven} tests are named");
+}

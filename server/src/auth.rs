@@ -12,13 +12,14 @@
 pub mod access;
 mod access_token;
 mod enrolment;
+mod key_lock;
 mod lock_out;
 mod password;
 mod session;
 mod signing_keys;
 
 use axum::{
-    extract::{FromRequestParts, MatchedPath, RawPathParams, Request, State},
+    extract::{FromRequestParts, MatchedPath, RawPathParams, Request, State, rejection::RawPathParamsRejection},
     http::{HeaderMap, header, request},
     middleware::Next,
     response::Response,
@@ -29,8 +30,9 @@ use lianka_sync_core::{
 };
 
 pub use enrolment::{Enrolment, create_enrolment, create_enrolment_by};
+pub use key_lock::KeyLock;
 pub use lock_out::{change_own_password, reset_password};
-pub use session::{GridView, Session, SignIn, StreetGridsView, UserView, enrol, refresh, sign_in};
+pub use session::{GridView, Session, SignIn, StreetGridsView, UserView, enrol, refresh, sign_in, sign_out};
 pub use signing_keys::{Key, SealKey};
 
 use crate::{
@@ -59,6 +61,11 @@ impl Auth {
     pub fn new() -> Self {
         access_token::install_provider();
         Self { keys: signing_keys::SigningKeys::default(), passwords: password::Passwords::new() }
+    }
+
+    /// Password hashes made so far. Signing in must cost the same for names that exist and for those that do not.
+    pub fn hashes_made(&self) -> u64 {
+        self.passwords.made()
     }
 }
 
@@ -135,7 +142,7 @@ impl StreetScope {
 pub async fn gate(
     State(app): State<App>,
     path: MatchedPath,
-    params: RawPathParams,
+    params: Result<RawPathParams, RawPathParamsRejection>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
@@ -152,6 +159,8 @@ pub async fn gate(
     if !principal.wipe && !rule.who.admits(principal.role) {
         return Err(ApiError::new(ErrorCode::WrongRole));
     }
+    // What is no text names nothing.
+    let params = params.map_err(|_| ApiError::new(ErrorCode::NotFound))?;
     if let Some((_, street)) = params.iter().find(|(name, _)| *name == "street") {
         let street: StreetCode = street.parse().map_err(|_| ApiError::new(ErrorCode::NotFound))?;
         let scope = principal.in_street(&street)?;
@@ -247,6 +256,11 @@ pub async fn create_admin(
     let event = Event::by_server(Action::UserCreated).with("user", username).with("role", Role::Admin.as_str());
     audit::append(&mut tx, Chain::DEPLOYMENT, clock.now(), &[event]).await?;
     Ok(tx.commit().await?)
+}
+
+/// Whether the deployment's signing keys can be read; told at the start rather than to the first who signs in.
+pub async fn check_keys(app: &App) -> Result<(), ApiError> {
+    app.auth.keys.current(app).await.map(drop)
 }
 
 /// The key that seals the audit trail now: the one that signs tokens.

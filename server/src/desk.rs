@@ -176,6 +176,11 @@ impl Desk<'_> {
 
     /// Creates a record of the street.
     pub async fn create(&self, kind: Kind, set: BTreeMap<String, Option<Scalar>>) -> Result<Written, ApiError> {
+        // The path says where, and `kind` what: nothing is to be read two ways.
+        if let Some(key) = ["kind", "street"].into_iter().find(|key| set.contains_key(*key)) {
+            return Err(ApiError::invalid_field(format!("set.{key}"), "reserved")
+                .detail("街道和类型不由字段指定。", "Street and kind are not given as fields."));
+        }
         let now = self.app.clock.now();
         let record = RecordId::new_v7(now.unix_ms().unsigned_abs(), self.app.entropy.bytes());
         let mut write = self.begin().await?;

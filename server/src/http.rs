@@ -44,6 +44,7 @@ pub const JSON_BODY_BYTES_MAX: usize = 64 * 1024;
 pub async fn frame(State(app): State<App>, request: Request, next: Next) -> Response {
     let id = request.extensions().get::<RequestId>().map_or_else(String::new, |id| id.0.to_string());
     let language = language(request.headers(), app.config.lang);
+    let secure = came_by_tls(request.headers());
     let response = next.run(request).await;
     let mut response = match response.extensions().get::<Unrendered>().cloned() {
         Some(Unrendered(error)) => {
@@ -53,7 +54,16 @@ pub async fn frame(State(app): State<App>, request: Request, next: Next) -> Resp
         None => response,
     };
     add_common_headers(response.headers_mut());
+    if secure {
+        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000; includeSubDomains"));
+    }
     response
+}
+
+/// Whether the proxy says that the browser came by TLS. Whoever lies about it only gets a header that browsers pass over without TLS.
+fn came_by_tls(headers: &HeaderMap) -> bool {
+    let mut said = headers.get_all(HeaderName::from_static("x-forwarded-proto")).iter();
+    matches!((said.next(), said.next()), (Some(proto), None) if proto == "https")
 }
 
 fn log(error: &ApiError) {
@@ -87,7 +97,7 @@ fn add_common_headers(headers: &mut HeaderMap) {
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::REFERRER_POLICY, "no-referrer"),
-        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
         // Tokens and personal data: nothing is kept on the way, unless a route says that it may.
         (header::CACHE_CONTROL, "no-store"),
     ];

@@ -4,7 +4,8 @@
 //! rows, however many there are.
 //!
 //! Nothing that somebody typed is ever a formula. In a workbook every text is stored as text; in delimited text, whose readers guess, a cell that
-//! begins like a formula gets an apostrophe before it.
+//! begins like a formula gets an apostrophe before it. Readers of other countries split at semicolons, bars, tabs and line ends too, quoted or not:
+//! what stands behind one of these counts as a beginning.
 
 use std::{
     fs::File,
@@ -187,11 +188,22 @@ fn write_cell(sheet: &mut Worksheet, row: u32, column: u16, cell: &Cell) -> Resu
     Ok(())
 }
 
-/// A text that no reader of delimited text takes for a formula, also where a spreadsheet narrows wide characters or drops leading blanks.
+/// A text that no reader of delimited text takes for a formula, also where a spreadsheet narrows wide characters, drops leading blanks and signs
+/// that nobody sees, or takes off quotes.
 fn harmless(text: &str) -> String {
-    let first = text.trim_start_matches([' ', '\u{3000}', '\u{a0}', '\u{feff}']).chars().next();
-    let dangerous = matches!(first, Some('=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '＝' | '＋' | '－' | '＠'));
-    if dangerous { format!("'{text}") } else { text.to_owned() }
+    let mut safe = String::with_capacity(text.len());
+    // At the beginning of the cell, also a break that a reader drops is dangerous.
+    if text.starts_with(['\t', '\r', '\n']) {
+        safe.push('\'');
+    }
+    for piece in text.split_inclusive([';', '|', '\t', '\r', '\n']) {
+        let passed_over = |c: char| matches!(c, ' ' | '"' | '\u{3000}' | '\u{a0}' | '\u{ad}' | '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}');
+        if piece.trim_start_matches(passed_over).starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠']) {
+            safe.push('\'');
+        }
+        safe.push_str(piece);
+    }
+    safe
 }
 
 /// A response that streams the file. No cache keeps it.
@@ -216,7 +228,17 @@ mod tests {
         for text in ["=1+1", "+8613900000001", "-1", "@SUM(A1)", "\tx", "\rx", "\n=1", " =1", "＝1", "\u{3000}＋1"] {
             assert_eq!(harmless(text), format!("'{text}"));
         }
-        for text in ["", "王记包子", "139****0001", "a=b", "天平路-378号", "'quoted"] {
+        for (text, shown) in [
+            ("王记;=1", "王记;'=1"),
+            ("a; @b", "a;' @b"),
+            ("a|-1", "a|'-1"),
+            ("一\n＝二\r\n+三", "一\n'＝二\r\n'+三"),
+            ("\"=1\"", "'\"=1\""),
+            ("\u{200b}=1", "'\u{200b}=1"),
+        ] {
+            assert_eq!(harmless(text), shown);
+        }
+        for text in ["", "王记包子", "139****0001", "a=b", "天平路-378号", "'quoted", "一\n二;三", "9:00-12:00; 13:00-18:00"] {
             assert_eq!(harmless(text), text);
         }
     }

@@ -13,8 +13,15 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use tower_http::catch_panic::CatchPanicLayer;
-use tracing::{Instrument, error, info, info_span};
-use tracing_subscriber::EnvFilter;
+use tracing::{Instrument, Level, error, info, info_span};
+use tracing_subscriber::{
+    EnvFilter,
+    filter::{FilterExt, filter_fn},
+    fmt,
+    layer::{Layer, SubscriberExt},
+    registry,
+    util::SubscriberInitExt,
+};
 
 use crate::{
     app::App,
@@ -37,11 +44,16 @@ pub struct RequestId(pub Arc<str>);
 /// A panic is told by its place alone: its message may hold what a person wrote.
 pub fn init(config: &LogConfig) {
     // The directives were checked with the configuration.
-    let filter = EnvFilter::try_new(&config.filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let wanted = EnvFilter::try_new(&config.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    // Whatever is wanted: Automerge tells its steps with the remarks that people wrote.
+    let harmless = filter_fn(|told| !told.target().starts_with("automerge") || *told.level() <= Level::WARN);
+    let (filter, lines) = (wanted.and(harmless), fmt::layer().with_writer(std::io::stderr));
     let started = match config.format {
-        LogFormat::Text => lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+        LogFormat::Text => {
+            let lines = lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
+            registry().with(lines.with_filter(filter)).try_init()
+        }
+        LogFormat::Json => registry().with(lines.json().flatten_event(true).with_filter(filter)).try_init(),
     };
     if started.is_ok() {
         std::panic::set_hook(Box::new(|panic| {

@@ -638,6 +638,14 @@ impl ItemReader {
 }
 
 fn parse<T: DeserializeOwned>(encoding: Encoding, bytes: &[u8]) -> Result<T, String> {
+    // A list of an item's values in the order of their declaration would be taken for the item.
+    let is_object = match encoding {
+        Encoding::Ndjson => bytes.trim_ascii_start().first() == Some(&b'{'),
+        Encoding::CborSeq => bytes.first().is_some_and(|head| head >> 5 == CBOR_MAP),
+    };
+    if !is_object {
+        return Err("expected an object".into());
+    }
     match encoding {
         Encoding::Ndjson => serde_json::from_slice(bytes).map_err(|error| match error.classify() {
             serde_json::error::Category::Data => without_content(&error.to_string()),
@@ -657,6 +665,8 @@ fn without_content(reason: &str) -> String {
 }
 
 const CBOR_DEPTH_MAX: usize = 8;
+/// The major type of a map, RFC 8949, section 3.1.
+const CBOR_MAP: u8 = 5;
 
 /// Length of the first CBOR item; `Ok(None)` where it is not complete yet. Reads heads only, so a claimed length costs nothing.
 fn cbor_item_length(bytes: &[u8]) -> Result<Option<usize>, &'static str> {

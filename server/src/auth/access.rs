@@ -64,6 +64,7 @@ pub const ACCESS: &[Access] = &[
     // Signing in
     row(Method::POST, "/v1/devices", ANYONE),
     row(Method::POST, "/v1/sessions", ANYONE),
+    row(Method::DELETE, "/v1/sessions", EVERY_ROLE),
     row(Method::POST, "/v1/tokens", ANYONE),
     row(Method::GET, "/.well-known/jwks.json", ANYONE),
     row(Method::POST, "/v1/enrolments", ADMIN),

@@ -3,7 +3,10 @@
 //! Hashing runs on blocking threads, two at a time, so that logging in neither stalls the others nor takes more than 38 MiB; a short queue
 //! waits, the rest is told to come again. An unknown user costs the same work as a wrong password.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::{
+    Arc, LazyLock,
+    atomic::{AtomicU64, Ordering},
+};
 
 use argon2::{
     Argon2,
@@ -21,6 +24,7 @@ const WAITING_MAX: usize = 32;
 pub struct Passwords {
     running: Arc<Semaphore>,
     present: Arc<Semaphore>,
+    made: Arc<AtomicU64>,
 }
 
 /// What an unknown user's password is held against. Nothing matches it: `matches` does not even look at the result.
@@ -28,7 +32,16 @@ static DECOY: LazyLock<Result<String, Error>> = LazyLock::new(|| hash_blocking("
 
 impl Passwords {
     pub fn new() -> Self {
-        Self { running: Arc::new(Semaphore::new(RUNNING_MAX)), present: Arc::new(Semaphore::new(RUNNING_MAX + WAITING_MAX)) }
+        Self {
+            running: Arc::new(Semaphore::new(RUNNING_MAX)),
+            present: Arc::new(Semaphore::new(RUNNING_MAX + WAITING_MAX)),
+            made: Arc::default(),
+        }
+    }
+
+    /// How many hashes were made so far: the whole of what a try costs in time.
+    pub fn made(&self) -> u64 {
+        self.made.load(Ordering::Relaxed)
     }
 
     /// The hash of a password to be set, in PHC form.
@@ -54,8 +67,10 @@ impl Passwords {
         let present = self.present.clone().try_acquire_owned().map_err(|_| ApiError::new(ErrorCode::Overloaded))?;
         let running = self.running.clone().acquire_owned().await.map_err(ApiError::internal)?;
         // The permits travel with the work: a caller who hangs up does not make room for a third.
+        let made = self.made.clone();
         tokio::task::spawn_blocking(move || {
             let _held = (present, running);
+            made.fetch_add(1, Ordering::Relaxed);
             work()
         })
         .await

@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 use utoipa::ToSchema;
 
-use super::{access_token, enrolment, lock_out, signing_keys::KeySet};
+use super::{Principal, access_token, enrolment, lock_out, signing_keys::KeySet};
 use crate::{
     app::App,
     audit::{self, Action, Chain, Event},
@@ -153,6 +153,17 @@ pub async fn sign_in(app: &App, tried: SignIn<'_>) -> Result<Session, ApiError> 
     let session = open(app, &keys, &mut tx, Opened { username: &username, name: &name, platform: DESK, action }, now).await?;
     tx.commit().await?;
     Ok(session)
+}
+
+/// Ends the session of the device that asks, whose tokens are worth nothing from then on.
+pub async fn sign_out(app: &App, principal: &Principal) -> Result<(), ApiError> {
+    let now = app.clock.now();
+    let mut tx = app.pool.begin().await?;
+    devices::revoke(&mut tx, None, principal.device(), false, now).await?;
+    tokens::spend_refresh_tokens(&mut tx, principal.device(), None, now, kept_since(now)).await?;
+    let event = principal.did(Action::DeviceRevoked).with("device", principal.device().to_string());
+    audit::append(&mut tx, Chain::of(principal.home_street()), now, &[event]).await?;
+    Ok(tx.commit().await?)
 }
 
 fn is_too_old(app: &App, set_at: ServerTime, now: ServerTime) -> bool {

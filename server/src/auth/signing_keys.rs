@@ -2,7 +2,9 @@
 //!
 //! Life of a key: made two days before its predecessor retires, so that every server and everybody who keeps a copy of the JWKS knows it
 //! before it signs; signs for 30 days; verifies two days longer than it signs, which is longer than any token lives; then its row is deleted.
-//! The unretired key that retires first signs. A server keeps a copy for at most a minute, and looks again when a token names a key that it
+//! The unretired key that retires first signs. Where the operator gave a lock ([`KeyLock`]), seeds stand under it in the database; those that a
+//! server without one wrote are put under it when they are next read.
+//!  A server keeps a copy for at most a minute, and looks again when a token names a key that it
 //! does not know, at most every few seconds however many such tokens come.
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -13,6 +15,7 @@ use lianka_sync_core::time::ServerTime;
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 
+use super::key_lock::{KeyLock, SEED_BYTES};
 use crate::{
     app::App,
     error::ApiError,
@@ -58,7 +61,7 @@ impl std::fmt::Debug for Key {
 
 impl Key {
     /// The Ed25519 seed.
-    pub fn seed(&self) -> &[u8; 32] {
+    pub fn seed(&self) -> &[u8; SEED_BYTES] {
         self.secret.as_bytes()
     }
 
@@ -149,7 +152,31 @@ async fn read(app: &App, now: ServerTime) -> Result<Vec<Key>, ApiError> {
     if successor_is_due(&rows, now) {
         rows = make_successor(app, &mut conn, now).await?;
     }
-    rows.into_iter().map(decode).collect()
+    let lock = app.config.key_lock.as_deref();
+    if let Some(lock) = lock {
+        for row in rows.iter().filter(|row| row.secret.len() == SEED_BYTES) {
+            let locked = under_lock(app, Some(lock), &row.kid, &seed_of(row, None)?)?;
+            tokens::lock_signing_key(&mut conn, &row.kid, &row.secret, &locked).await?;
+            tracing::info!(kid = row.kid, "put a signing key under the operator's lock");
+        }
+    }
+    rows.into_iter().map(|row| decode(row, lock)).collect()
+}
+
+/// The seed as it is to be stored.
+fn under_lock(app: &App, lock: Option<&KeyLock>, kid: &str, seed: &[u8; SEED_BYTES]) -> Result<Vec<u8>, ApiError> {
+    match lock {
+        Some(lock) => lock.lock(kid, seed, app.entropy.bytes()).ok_or_else(|| ApiError::internal("a signing key could not be locked")),
+        None => Ok(seed.to_vec()),
+    }
+}
+
+fn seed_of(row: &SigningKeyRow, lock: Option<&KeyLock>) -> Result<[u8; SEED_BYTES], ApiError> {
+    if let Ok(seed) = row.secret.as_slice().try_into() {
+        return Ok(seed);
+    }
+    let open = lock.and_then(|lock| lock.open(&row.kid, &row.secret));
+    open.ok_or_else(|| ApiError::internal("a signing key is under a lock that --key-file does not open"))
 }
 
 fn successor_is_due(rows: &[SigningKeyRow], now: ServerTime) -> bool {
@@ -162,13 +189,14 @@ async fn make_successor(app: &App, conn: &mut PgConnection, now: ServerTime) -> 
     // Another server may have been quicker.
     let mut rows = tokens::signing_keys(&mut tx, now).await?;
     if successor_is_due(&rows, now) {
-        let secret: [u8; 32] = app.entropy.bytes();
+        let secret: [u8; SEED_BYTES] = app.entropy.bytes();
         let public = SigningKey::from_bytes(&secret).verifying_key();
+        let kid = hex::encode(&Sha256::digest(public.as_bytes())[..8]);
         let starts = rows.iter().map(|row| row.retires_at).max().filter(|at| *at > now).unwrap_or(now);
         let retires = starts.unix_ms() + SIGNS_FOR_MS;
         let row = SigningKeyRow {
-            kid: hex::encode(&Sha256::digest(public.as_bytes())[..8]),
-            secret: secret.to_vec(),
+            secret: under_lock(app, app.config.key_lock.as_deref(), &kid, &secret)?,
+            kid,
             retires_at: ServerTime::from_unix_ms(retires),
             forgotten_at: ServerTime::from_unix_ms(retires + VERIFIES_LONGER_MS),
         };
@@ -180,7 +208,7 @@ async fn make_successor(app: &App, conn: &mut PgConnection, now: ServerTime) -> 
     Ok(rows)
 }
 
-fn decode(row: SigningKeyRow) -> Result<Key, ApiError> {
-    let seed: [u8; 32] = row.secret.try_into().map_err(|_| ApiError::internal("a signing key has not 32 bytes"))?;
+fn decode(row: SigningKeyRow, lock: Option<&KeyLock>) -> Result<Key, ApiError> {
+    let seed = seed_of(&row, lock)?;
     Ok(Key { kid: row.kid, secret: SigningKey::from_bytes(&seed), retires_at: row.retires_at, forgotten_at: row.forgotten_at })
 }

@@ -59,7 +59,8 @@ pub async fn xlsx(
 
 /// Export the merged roll as delimited text
 ///
-/// As `cards.xlsx`, in UTF-8 with a byte order mark. A cell that begins like a formula gets an apostrophe before it.
+/// As `cards.xlsx`, in UTF-8 with a byte order mark. What begins like a formula, the cell or a part of it behind a separator,
+/// gets an apostrophe before it.
 #[utoipa::path(get, path = "/v1/streets/{street}/cards.csv", tag = "Roll", params(("street" = String, Path), ExportQuery),
     responses((status = OK, content_type = "text/csv", body = String)))]
 pub async fn csv(

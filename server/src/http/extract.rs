@@ -1,5 +1,7 @@
 //! Extractors whose refusals are problem documents, and the one form of paging.
 
+mod strict_json;
+
 use std::borrow::Cow;
 
 use axum::{
@@ -10,6 +12,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use utoipa::{IntoParams, ToSchema};
 
+use self::strict_json::StrictJson;
 use crate::{
     edge::was_too_slow,
     error::{ApiError, ErrorCode},
@@ -26,7 +29,7 @@ pub async fn whole_body(body: axum::body::Body, bytes_max: usize) -> Result<Byte
     })
 }
 
-/// A JSON body. Unknown keys are for the type to refuse.
+/// A JSON body, read one way only ([`strict_json`]). Unknown keys are for the type to refuse.
 #[derive(Debug)]
 pub struct Body<T>(pub T);
 
@@ -39,10 +42,12 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
         }
         let bytes = Bytes::from_request(request, state).await.map_err(|rejection| unread(&rejection))?;
         let json = &mut serde_json::Deserializer::from_slice(&bytes);
-        let value = serde_path_to_error::deserialize(&mut *json).map_err(|error| match error.inner().classify() {
+        let sent: StrictJson = serde_path_to_error::deserialize(&mut *json).map_err(|error| match error.inner().classify() {
             serde_json::error::Category::Data => wrong_shape(&error.path().to_string(), error.inner()),
             _ => malformed(error.inner()),
         })?;
+        let value =
+            serde_path_to_error::deserialize(sent).map_err(|error| wrong_shape(&error.path().to_string(), error.inner()))?;
         json.end().map_err(|error| malformed(&error))?;
         Ok(Self(value))
     }

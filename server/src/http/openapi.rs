@@ -30,6 +30,7 @@ use crate::{
     ),
     paths(
         http::tokens::sign_in,
+        http::tokens::sign_out,
         http::tokens::refresh,
         http::tokens::jwks,
         http::devices::enrol,
@@ -144,7 +145,8 @@ pub async fn json() -> Result<impl IntoResponse, crate::error::ApiError> {
 
 /// The page.
 pub async fn page() -> impl IntoResponse {
-    const POLICY: &str = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'unsafe-inline'; frame-ancestors 'none'";
+    const POLICY: &str = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'unsafe-inline'; base-uri 'none'; \
+                          form-action 'none'; frame-ancestors 'none'";
     let headers = [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CONTENT_SECURITY_POLICY, POLICY), CACHED];
     (headers, include_str!("openapi/page.html"))
 }

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::extract::Body;
 use crate::{
     app::App,
-    auth::{self, Session, SignIn},
+    auth::{self, Principal, Session, SignIn},
     error::ApiError,
 };
 
@@ -42,6 +42,15 @@ pub async fn sign_in(State(app): State<App>, Body(login): Body<Login>) -> Result
     };
     let session = auth::sign_in(&app, tried).await?;
     Ok((StatusCode::CREATED, Json(session)))
+}
+
+/// Sign out
+///
+/// Revokes the device that asks: its tokens are worth nothing from now on. Of a phone, its unsent edits are worth handing over first.
+#[utoipa::path(delete, path = "/v1/sessions", tag = "Signing in", responses((status = NO_CONTENT, description = "Signed out")))]
+pub async fn sign_out(State(app): State<App>, principal: Principal) -> Result<StatusCode, ApiError> {
+    auth::sign_out(&app, &principal).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// A refresh token, to be exchanged.

@@ -115,7 +115,7 @@ pub async fn spend_refresh_tokens(
 /// A signing key of the deployment.
 pub struct SigningKeyRow {
     pub kid: String,
-    /// Ed25519 seed, 32 bytes.
+    /// Ed25519 seed, 32 bytes; or that under the operator's lock.
     pub secret: Vec<u8>,
     pub retires_at: ServerTime,
     pub forgotten_at: ServerTime,
@@ -144,6 +144,12 @@ pub async fn signing_keys(conn: &mut PgConnection, now: ServerTime) -> sqlx::Res
 pub async fn lock_signing_keys(conn: &mut PgConnection) -> sqlx::Result<()> {
     // The number is arbitrary; it only has to be this program's own.
     sqlx::query!(r#"select pg_advisory_xact_lock(7104911203) as "locked!: ()""#).fetch_one(conn).await?;
+    Ok(())
+}
+
+/// Puts under lock a key that stands there without one. Another server may have been quicker.
+pub async fn lock_signing_key(conn: &mut PgConnection, kid: &str, plain: &[u8], locked: &[u8]) -> sqlx::Result<()> {
+    sqlx::query!("update signing_key set secret = $3 where kid = $1 and secret = $2", kid, plain, locked).execute(conn).await?;
     Ok(())
 }
 
