@@ -9,7 +9,11 @@ mod points;
 mod postgres;
 mod process;
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use lianka_server::{
     audit::{Chain, verify::verify},
@@ -26,6 +30,18 @@ async fn until(what: &str, mut come: impl AsyncFnMut() -> bool) {
         assert!(began.elapsed() < Duration::from_mins(1), "{what} did not come");
         tick.tick().await;
     }
+}
+
+/// The points are in no program that is shipped: `make build` names its packages, and the tests' crate is none of them.
+#[test]
+fn only_the_tests_can_end_a_server_at_a_point() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let manifests = fs::read_dir(&root).expect("the workspace").flatten().map(|entry| entry.path().join("Cargo.toml"));
+    let naming = manifests.filter(|manifest| fs::read_to_string(manifest).is_ok_and(|text| text.contains("\"pipeline-points\"")));
+    let naming: Vec<_> = naming.map(|manifest| manifest.parent().and_then(Path::file_name).map(ToOwned::to_owned)).collect();
+    assert_eq!(naming, [Some("tests".into())]);
+    let server = fs::read_to_string(root.join("server/Cargo.toml")).expect("a manifest");
+    assert!(server.contains("pipeline-points = []") && !server.contains("default ="), "nothing turns it on by itself");
 }
 
 /// What must hold of a store, whatever was done to it: every change once, sequences in order, the audit chains whole, the rows a function of

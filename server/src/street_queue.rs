@@ -26,6 +26,9 @@ const WAITING_MAX: usize = 256;
 /// Changes after which a batch is full: enough to make the commit cheap, few enough to keep the lock short.
 const BATCH_CHANGES: usize = 4_000;
 
+/// Postgres' word for a row that was waited for in vain.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+
 type Reply = Result<Vec<Outcome>, ApiError>;
 
 struct Waiting {
@@ -142,6 +145,9 @@ fn refusal(error: &Arc<MergeError>) -> ApiError {
         MergeError::NoStreet => ApiError::new(ErrorCode::NotFound),
         content if content.is_about_content() => ApiError::internal(error.clone()),
         // The batch is rolled back whole; every phone keeps its changes and sends them again.
+        MergeError::Store(sqlx::Error::Database(refused)) if refused.code().as_deref() == Some(LOCK_NOT_AVAILABLE) => {
+            ApiError::new(ErrorCode::Overloaded).because(error.clone())
+        }
         MergeError::Store(_) => ApiError::new(ErrorCode::Unavailable).because(error.clone()),
     }
 }

@@ -205,9 +205,9 @@ async fn killed_at_any_point_of_a_pull() {
     // The download of an empty phone first, then what is new.
     for (n, point) in [CheckpointSent].into_iter().chain(points.into_iter().filter(|point| *point != CheckpointSent)).enumerate() {
         let at = point.name();
-        for _ in 0..3 {
-            let card = desk.create("A1", &[put("sign_name", &format!("店 {n}"))]);
-            desk.edit(card, &[put("unit", "201")]);
+        let cards: Vec<_> = (0..3).map(|_| desk.create("A1", &[put("sign_name", &format!("店 {n}"))])).collect();
+        for card in &cards {
+            desk.edit(*card, &[put("unit", "201")]);
         }
         desk.sync().await;
         scene.restart(Some((point, if point == ItemSent { 2 } else { 1 })), &mut [&mut li]);
@@ -215,8 +215,11 @@ async fn killed_at_any_point_of_a_pull() {
         scene.server.died(point).await;
         scene.restart(None, &mut [&mut li]);
         heal(&li, at).await;
-        assert_eq!(shown(&li), scene.roll().await, "{at}: the phone has what the office has");
+        for card in cards {
+            assert_eq!(li.view(card).expect("held").text("unit"), Some("201"), "{at}");
+        }
     }
+    assert_eq!(shown(&li), scene.roll().await, "the phone has what the office has");
     assert_whole(&scene.office, "the pulls").await;
 }
 

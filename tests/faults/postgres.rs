@@ -192,6 +192,8 @@ async fn a_row_that_somebody_holds_is_waited_for_so_long_and_no_longer() {
     let edit = json!({ "set": { "unit": "201" } });
     let answer = scene.office.call("POST", &path, Some(&desk.token), edit.clone()).await;
     assert_eq!((answer.status, answer.code()), (StatusCode::SERVICE_UNAVAILABLE, "overloaded"), "{}", answer.json);
+    scene.work();
+    assert_unavailable(&scene.push().await, "overloaded", "a held row");
     drop(holder);
     let answer = scene.office.call("POST", &path, Some(&desk.token), edit).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
