@@ -7,9 +7,10 @@ unexport DATABASE_URL
 
 ONCE ?=
 N ?= 1000000
+SEEDS ?= 200
 MINUTES ?= 60
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check bench soak prepare wasm fuzz fuzz-automerge advisories
+.PHONY: help setup build demo test check bench soak prepare wasm fuzz fuzz-automerge advisories simulate
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +45,9 @@ prepare: setup ## write .sqlx again after a query or a migration changed
 
 wasm: ## check that the sync core and the replica compile for a browser
 	scripts/wasm.sh
+
+simulate: setup ## worlds from seeds: phones, network, clocks, crashes, held to every promise; SEEDS=… (200); a failing seed is made small and kept
+	cargo run --release --locked -p lianka-world -- run --seeds $(SEEDS)
 
 fuzz: setup ## hostile bytes for everything that reads them; N=… mutated changes; a failing seed is printed with its replay
 	scripts/fuzz.sh run --inputs $(N)

@@ -93,7 +93,8 @@ impl fmt::Display for Finding {
 pub fn check(setup: &Setup, story: &Story) -> Vec<Finding> {
     let mut found: Vec<_> =
         story.alarms.iter().map(|alarm| Finding::new("the world becomes quiet", About::default(), alarm.clone())).collect();
-    let ledger = ledger::Ledger::of(setup, &story.journal, &mut found);
+    let mut ledger = ledger::Ledger::of(setup, &story.journal, &mut found);
+    ledger.lapse(&story.evidence);
     let documents = bytes::documents(&story.evidence, &mut found);
     records::check(story, &ledger, &documents, &mut found);
     saved::check(story, &ledger, &mut found);

@@ -21,9 +21,15 @@ pub fn check(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
             if value.len() < CHARS_MIN || !value.bytes().any(|byte| byte.is_ascii_digit()) || rules::once(key) {
                 continue;
             }
+            // What was on a card that was merged may be on the other as well: the office is told so, and erases it there.
+            if ledger.merged.contains(record) {
+                continue;
+            }
             let about = || About::record(*record).key(key).value(value);
             let redacted = ledger.now.redacted.get(record);
-            let is_redacted = rules::entry(key).is_some_and(|entry| redacted.is_some_and(|redacted| redacted.contains_key(entry)));
+            // Who is redacted on a card that was merged may be on the other as well: the office is told so, and redacts there.
+            let is_redacted = !ledger.merged.contains(record)
+                && rules::entry(key).is_some_and(|entry| redacted.is_some_and(|redacted| redacted.contains_key(entry)));
             let sealed = rules::SEALED.contains(&key.as_str())
                 && story.evidence.records.get(record).is_some_and(|kept| kept.generation > 1 && !kept.fields.contains_key(key));
             if ledger.now.erased.contains_key(record) || is_redacted {

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     journal::{Event, Journal, PhoneNo},
-    office::{Act, Acted, Setup},
+    office::{Act, Acted, Evidence, Setup},
 };
 
 /// A value that was accepted.
@@ -132,6 +132,10 @@ pub struct Ledger {
     pub users: BTreeMap<Uuid, String>,
     /// The users of phones by number, and every device that a phone was.
     pub phones: BTreeMap<PhoneNo, (String, BTreeSet<Uuid>)>,
+    /// Cards that were merged: each may hold what was written on the other.
+    pub merged: BTreeSet<Uuid>,
+    /// Decisions on held edits: each tells its author under a number of the log.
+    pub decisions: usize,
     backup: Option<Box<Office>>,
     receipts: Vec<Act>,
 }
@@ -148,6 +152,20 @@ impl Ledger {
             ledger.play(line, &event.event, found);
         }
         ledger
+    }
+
+    /// Transfers that nobody submitted within 30 days are erased by the office's clock, which no line of the journal tells.
+    pub fn lapse(&mut self, evidence: &Evidence) {
+        for line in evidence.log.iter().filter(|line| line.what == "erase") {
+            let draft = self.now.cards.get(&line.record).is_some_and(|card| card.kind == "transfer_request" && card.events.is_empty());
+            if draft {
+                self.now.cards.remove(&line.record);
+                self.now.held.retain(|(of, _), _| *of != line.record);
+                self.now.erased.insert(line.record, usize::MAX);
+                self.rewritten.insert(line.record);
+                self.ever_erased.insert(line.record);
+            }
+        }
     }
 
     fn play(&mut self, line: usize, event: &Event, found: &mut Vec<Finding>) {
@@ -353,6 +371,7 @@ impl Ledger {
                 }
             }
             Act::Merge { winner, loser } => {
+                self.merged.extend([*winner, *loser]);
                 self.touch(*winner, None, line);
                 self.touch(*loser, None, line);
             }
@@ -415,6 +434,7 @@ impl Ledger {
     fn decide(&mut self, nth: usize, accept: bool, line: usize) {
         let waiting: Vec<_> = self.now.held.iter().filter(|(_, held)| **held == Held::Waits).map(|(id, _)| id.clone()).collect();
         let Some(id) = waiting.get(nth).cloned() else { return };
+        self.decisions += 1;
         if !accept {
             self.now.held.insert(id, Held::Refused);
             return;
@@ -463,6 +483,10 @@ fn fold(card: &mut Card, said: &Said, line: usize) {
                 card.events.extend(rules::entry(key).map(str::to_owned));
             }
             _ => {}
+        }
+        if card.rewritten {
+            // What a rebuild forgot had ids of operations that its author may now give again.
+            card.replaced.remove(&write.op);
         }
         if let Some(value) = &write.value {
             let put = Put { key: write.key.clone(), value: value.clone(), device: said.device, hash: said.hash.clone(), line };

@@ -86,8 +86,13 @@ struct Edit<'e> {
 impl Edit<'_> {
     fn is_lost(&self, story: &Story, ledger: &Ledger, fates: &Fates) -> Option<&'static str> {
         // The record said so already.
-        self.hash?;
-        if self.at_the_office(ledger) || self.on_a_phone(story) || fates.dropped.contains(&(self.record, mark(self.did))) {
+        let hash = self.hash?;
+        if let (Did::Delete { key }, Some(first)) = (self.did, ledger.arrived.get(&(self.record, hash.to_owned())))
+            && !first.said.writes.iter().any(|write| write.key == *key)
+        {
+            return None;
+        }
+        if self.at_the_office(story, ledger) || self.on_a_phone(story) || fates.dropped.contains(&(self.record, mark(self.did))) {
             return None;
         }
         if ledger.ever_erased.contains(&self.record) || self.redacted(ledger) || self.sealed(ledger) {
@@ -113,12 +118,13 @@ impl Edit<'_> {
     }
 
     /// Whether a change of the record as it is now says it, visible or replaced since, or a reviewer has it.
-    fn at_the_office(&self, ledger: &Ledger) -> bool {
+    fn at_the_office(&self, story: &Story, ledger: &Ledger) -> bool {
         let record = self.record;
         let card = ledger.now.cards.get(&record);
         let taken = |hash: &str| card.is_some_and(|card| card.accepted.contains_key(hash) || card.by_review.contains(hash));
-        let held =
-            |hash: &str| ledger.now.held.get(&(record, hash.to_owned())).is_some_and(|held| matches!(held, Held::Waits | Held::Accepted));
+        // Refused: the author gets it back as a draft, unless the phone was wiped.
+        let wiped = story.phones.iter().any(|told| told.phone == self.phone && told.gone);
+        let held = |hash: &str| ledger.now.held.get(&(record, hash.to_owned())).is_some_and(|held| *held != Held::Refused || wiped);
         let there = |hash: &str| taken(hash) || held(hash);
         if self.hash.is_some_and(there) {
             return true;
