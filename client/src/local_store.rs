@@ -207,7 +207,7 @@ impl LocalStore {
         connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS_MAX))?;
         connection.pragma_update(None, "secure_delete", if planted::is(Bug::EraseLeavesPages) { "OFF" } else { "ON" }).map_err(foreign)?;
         connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).map_err(foreign)?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "synchronous", if planted::is(Bug::SavedBeforeFlush) { "OFF" } else { "FULL" })?;
         connection.set_prepared_statement_cache_capacity(64);
         migrate(&mut connection, path)?;
         Ok(Self { path: path.to_owned(), connection })

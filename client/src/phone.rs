@@ -578,10 +578,9 @@ impl Phone {
             // A network that fails here is tried again at the next synchronisation: see `report_wipe`.
             let _ = self.report_own_wipe().await;
         } else {
-            // Dropped: a verdict told of an erasure before the log of the street did.
-            let Tally { snapshots, erased, redacted, left, dropped, .. } = report.tally;
-            if snapshots + erased + redacted + left + dropped > 0 && !planted::is(Bug::EraseStaysInLog) {
-                // What was erased, redacted, sealed or taken away is not to stay beside the file either. Another reader only puts it off.
+            // What was erased, redacted, sealed or taken away, now or by a synchronisation that was cut, is not to stay beside the file either.
+            // Another reader only puts it off.
+            if !planted::is(Bug::EraseStaysInLog) {
                 let _ = self.blocking(|phone| Ok(phone.store().truncate_log()?)).await;
             }
             let [unsent, held, refused] = self.read(|tx| Ok(outbox::count(tx.tx)?))?;

@@ -749,7 +749,7 @@ fn extend(state: &RegisterState, document: Option<&NoteDocument>, change: &Chang
         return Err(Refusal::TooManyHeads);
     }
     let seen = Seen::of(state, &deps);
-    if last.is_some_and(|at| !seen.contains(at)) {
+    if last.is_some_and(|at| !seen.contains(at)) && !planted::is(Bug::MergeTakesForks) {
         return Err(Refusal::ActorForked);
     }
     let max_op = state.history.iter().enumerate().filter(|(at, _)| seen.contains(*at)).map(|(_, entry)| entry.start_op + entry.ops - 1);

@@ -20,9 +20,6 @@ pub fn check(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
                 found.push(Finding::new("replicas and office are equal", about(), what));
                 continue;
             }
-            if misses_its_twin(phone, *record, ledger) {
-                continue;
-            }
             let own = touched(phone, *record);
             let keys: BTreeSet<_> = held.fields.keys().chain(office.fields.keys()).filter(|key| !own.contains(key.as_str())).collect();
             for key in keys {
@@ -45,14 +42,6 @@ pub fn check(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
             }
         }
     }
-}
-
-/// A known limit (docs/simulation.md): what a copy of the phone wrote under the shared device id is not sent to the original until one of them
-/// is found out.
-fn misses_its_twin(phone: &PhoneEvidence, record: uuid::Uuid, ledger: &Ledger) -> bool {
-    let shared = ledger.phones.values().filter(|(_, devices)| devices.contains(&phone.device)).count() > 1;
-    let card = ledger.now.cards.get(&record);
-    shared && card.is_some_and(|card| card.puts.values().any(|put| put.device == phone.device))
 }
 
 fn name(phone: &PhoneEvidence) -> String {
