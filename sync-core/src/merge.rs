@@ -205,13 +205,7 @@ impl RegisterState {
     /// The winning text of a key, without building a view.
     pub fn text(&self, key: &str) -> Option<&str> {
         let register = self.registers.get(key)?;
-        let rank = |visible: &&Visible| self.op_id(visible.op);
-        let wins = if planted::is(Bug::WinnerIsLowest) {
-            register.visible.iter().min_by_key(rank)
-        } else {
-            register.visible.iter().max_by_key(rank)
-        };
-        match &wins?.value {
+        match &register.visible.iter().max_by_key(|visible| self.op_id(visible.op))?.value {
             StoredScalar::Str(text) => Some(text),
             StoredScalar::Bool(_) | StoredScalar::Int(_) => None,
         }

@@ -50,7 +50,6 @@ bugs! {
     MergeSkipsDependencies "merge-skips-dependencies" "merge": "a dependency that is not there is passed over";
     MergeTakesOldGenerations "merge-takes-old-generations" "merge": "the generation that a change names is not compared";
     MergeForgetsRedactions "merge-forgets-redactions" "merge": "a late edit of a redacted person is taken";
-    WinnerIsLowest "winner-is-lowest" "merge": "the lowest operation id wins a register";
     GateLosesPredecessors "gate-loses-predecessors" "gate": "of an operation's predecessors only the last is read";
     GateRefusesMerges "gate-refuses-merges" "gate": "a change that builds on more than one other is refused as too large";
     AuthorityLetsGridsMove "authority-lets-grids-move" "authority": "a secretary may write the field that says whose the record is";

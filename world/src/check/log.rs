@@ -34,7 +34,7 @@ fn numbers(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
     for (record, card) in &ledger.now.cards {
         let rewritten = card.rewritten || story.evidence.records.get(record).is_some_and(|kept| kept.generation > 1);
         for (hash, seq) in card.accepted.iter().filter(|_| !rewritten) {
-            if let Some(line) = by_seq.get(seq).filter(|line| line.hash.as_deref() != Some(hash)) {
+            if let Some(line) = by_seq.get(seq).filter(|line| line.what != "snapshot" && line.hash.as_deref() != Some(hash)) {
                 let what = format!("{hash} of {record} was told to be number {seq}, which is {:?} of {}", line.hash, line.record);
                 wrong(About::record(*record).hash(hash), what);
             }
@@ -42,7 +42,8 @@ fn numbers(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
     }
     // Numbers go only with what was forgotten, trimmed or moved into a next generation.
     let whole = ledger.rewritten.is_empty() && story.evidence.records.values().all(|kept| kept.generation == 1);
-    let trimmed = story.evidence.log.first().is_some_and(|first| first.seq > 1);
+    // Where the newest trimmed change of a record stood, an entry tells phones to take the record whole.
+    let trimmed = story.evidence.log.iter().any(|line| line.what == "snapshot");
     if whole && !trimmed && ledger.restores.is_empty() {
         // The notice of a reviewer's decision has a number of its own, which stands in no line of the log.
         let gaps: Vec<u64> = (1..=head).filter(|seq| !by_seq.contains_key(seq)).collect();

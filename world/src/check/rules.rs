@@ -102,6 +102,10 @@ pub const NEVER_HONEST: &[&str] = &[
     "value_not_nfc",
 ];
 
+/// Those of them that tell of bytes and not of rules: a phone's own library never writes such.
+pub const NEVER_HONEST_BYTES: &[&str] =
+    &["malformed_change", "not_a_change", "change_too_large", "out_of_range", "nested_object", "bad_actor", "not_canonical"];
+
 /// Where an applied step of a transfer leads: from, step, to. From docs/domain.md and docs/transfers.md.
 pub fn step_leads(from: &str, step: &str, to: &str) -> bool {
     const TABLE: &[(&str, &str, &str)] = &[

@@ -40,6 +40,12 @@ pub fn check(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
         }
     }
     for (at, line) in story.journal.lines.iter().enumerate() {
+        if let Event::NotSaved { record, code, .. } = &line.event
+            && (code == "record_unreadable" || rules::NEVER_HONEST_BYTES.contains(&code.as_str()))
+        {
+            let about = record.map(About::record).unwrap_or_default();
+            found.push(Finding::new("honest edits are taken", about, format!("the phone refused an edit as {code}")));
+        }
         let Event::Saved { phone, record, did, hash, .. } = &line.event else { continue };
         for one in did {
             let edit = Edit { phone: *phone, record: *record, did: one, hash: hash.as_deref(), at };
