@@ -275,6 +275,19 @@ async fn a_cloned_phone_is_recognised_and_no_edit_of_either_copy_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_phone_learns_what_its_copy_wrote_although_it_writes_nothing_itself() {
+    let scene = Scene::open().await;
+    let first = scene.secretary("wang.fang").await;
+    let card = first.create_card("A1", &[put("sign_name", "王记包子")], NOW).expect("created").record;
+    first.sync().await.expect("synced");
+    let second = copied(&scene, &first, "copy");
+    second.edit(card, &[put("unit", "101室")], NOW).expect("saved");
+    assert_eq!(second.sync().await.expect("synced").tally.changes, 0, "what it brought itself is not sent back");
+    assert_eq!(first.sync().await.expect("synced").tally.changes, 1);
+    assert_eq!(first.view(card).expect("held").text("unit"), Some("101室"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_copies_that_both_refresh_are_signed_out_and_enrol_again_with_all_their_edits() {
     let mut scene = Scene::open().await;
     let first = scene.secretary("wang.fang").await;

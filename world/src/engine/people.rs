@@ -111,9 +111,12 @@ impl<O: Office> World<'_, O> {
 
     pub(super) fn edit(&mut self, no: u32, phone: usize, record: MadeBy, set: &Set, note: Option<String>) {
         let Some((handle, record, kind)) = self.at_hand(phone, record) else { return };
+        let view = handle.view(record).unwrap_or_default();
         let mut edits = edits_of(set);
+        // What the phone does not show cannot be deleted on it.
+        edits.retain(|edit| !matches!(edit, Edit::Delete { key } if !view.values.contains_key(key)));
         if let Some(word) = note {
-            let before = handle.view(record).ok().and_then(|view| view.note).unwrap_or_default();
+            let before = view.note.unwrap_or_default();
             edits.push(Edit::Note { text: with_word(&mut self.step_draw("note", no), &before, &word) });
         }
         let done = handle.edit(record, &edits, handle.now());

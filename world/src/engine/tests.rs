@@ -2,9 +2,11 @@
 
 use crate::{
     Script, Story,
+    check::check,
     coverage::Coverage,
-    office::{identities::Identities, model::ModelOffice},
+    office::{Setup, identities::Identities, model::ModelOffice},
     run_to_end,
+    script::{Desk, MadeBy, Set, Step, Weather, What},
 };
 
 fn story(script: &Script) -> Story {
@@ -54,4 +56,67 @@ fn worlds_become_quiet_without_an_alarm() {
     }
     println!("{coverage}");
     assert!(alarms.is_empty(), "{alarms:#?}");
+}
+
+/// Steps one minute apart over networks that are fine.
+fn told(steps: Vec<What>) -> Script {
+    let setup = Setup {
+        street: "310104003".into(),
+        grids: vec!["A1".into(), "A2".into()],
+        roads: vec!["康平路".into()],
+        secretaries: vec![("xuna".into(), vec!["A1".into()])],
+        log_days: 30,
+    };
+    let step = |(no, what)| Step { no, at_ms: i64::from(no) * 60_000, what };
+    Script { seed: 1, setup, steps: (0..).zip(steps).map(step).collect() }
+}
+
+fn fine(phone: usize) -> What {
+    What::Network { phone, weather: Weather::Fine }
+}
+
+fn enrol(phone: usize) -> What {
+    What::Enrol { phone, username: "xuna".into() }
+}
+
+fn create(phone: usize) -> What {
+    let set: Set = vec![("road".into(), Some("康平路".into())), ("sign_name".into(), Some("v1.0z".into()))];
+    What::Create { phone, grid: "A1".into(), set, note: "v1.1z".into() }
+}
+
+fn holds(script: &Script) {
+    let story = story(script);
+    let found = check(&script.setup, &story);
+    assert!(found.is_empty(), "{found:#?}");
+    assert!(!story.evidence.records.is_empty());
+}
+
+/// What one of two phones with the same file wrote is no news to the office's eyes; to the other phone it is.
+#[test]
+fn a_phone_learns_what_its_copy_wrote() {
+    let value = vec![("number".into(), Some("v6.0z".into()))];
+    holds(&told(vec![
+        enrol(0),
+        fine(0),
+        create(0),
+        What::Sync { phone: 0 },
+        What::Clone { phone: 0, to: 1 },
+        fine(1),
+        What::Edit { phone: 1, record: MadeBy(2), set: value, note: None },
+        What::Sync { phone: 1 },
+        enrol(1),
+    ]));
+}
+
+/// The office never sent the record, so that no departure names it.
+#[test]
+fn a_phone_drops_what_was_accepted_after_its_grid_was_lost() {
+    holds(&told(vec![
+        enrol(0),
+        fine(0),
+        create(0),
+        What::Desk(Desk::Assign { username: "xuna".into(), grids: vec!["A2".into()] }),
+        What::Sync { phone: 0 },
+        What::Desk(Desk::Held { nth: 0, accept: true }),
+    ]));
 }
