@@ -225,11 +225,12 @@ mod tests {
 
     #[test]
     fn nothing_typed_becomes_a_formula() {
-        for text in ["=1+1", "+8613900000001", "-1", "@SUM(A1)", "\tx", "\rx", "\n=1", " =1", "＝1", "\u{3000}＋1"] {
+        for text in ["=1+1", "+8613900000001", "-1", "@SUM(A1)", "\tx", "\rx", "\nx", " =1", "＝1", "\u{3000}＋1"] {
             assert_eq!(harmless(text), format!("'{text}"));
         }
         for (text, shown) in [
             ("王记;=1", "王记;'=1"),
+            ("\n=1", "'\n'=1"),
             ("a; @b", "a;' @b"),
             ("a|-1", "a|'-1"),
             ("一\n＝二\r\n+三", "一\n'＝二\r\n'+三"),
