@@ -10,7 +10,7 @@ N ?= 1000000
 SEEDS ?= 200
 MINUTES ?= 60
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check bench soak prepare wasm fuzz fuzz-automerge advisories simulate
+.PHONY: help setup build demo test check bench soak prepare wasm fuzz fuzz-automerge advisories simulate upgrade-check
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,3 +54,6 @@ fuzz: setup ## hostile bytes for everything that reads them; N=… mutated chang
 
 fuzz-automerge: setup ## what plain Automerge does with the inputs that harm it; writes the table of docs/security.md (5 minutes)
 	scripts/fuzz.sh automerge --write docs/security.md
+
+upgrade-check: setup ## from a release to here and back, with its real programs and phones; FROM=<revision>
+	scripts/upgrade.sh check $(FROM)

@@ -71,10 +71,15 @@ pub fn files_until<'r>(released: &'r str, version: &str) -> Vec<&'r str> {
     let mut files = Vec::new();
     let mut wanted = false;
     for line in released.lines() {
-        match line.strip_prefix("# ").filter(|heading| heading.starts_with(|c: char| c.is_ascii_digit())) {
-            Some(_) if wanted => break,
-            Some(heading) => wanted = heading == version,
-            None => files.extend(line.split_once("  ").map(|(_, file)| file)),
+        match (line.strip_prefix("# "), line.split_once("  ")) {
+            (Some(heading), _) if heading.starts_with(|c: char| c.is_ascii_digit()) => {
+                if wanted {
+                    break;
+                }
+                wanted = heading == version;
+            }
+            (None, Some((_, file))) => files.push(file),
+            _ => {}
         }
     }
     files

@@ -26,3 +26,4 @@ mod tidy;
 mod tidy_transfers;
 mod transfers;
 mod trimming;
+mod upgrades;

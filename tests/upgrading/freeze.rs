@@ -23,7 +23,8 @@ const LEVEL: i32 = 19;
 /// Background passes run every few seconds.
 const PASS_TIME_MAX: Duration = Duration::from_secs(60);
 
-pub async fn freeze(programs: &Path, version: &str, out: &Path) -> anyhow::Result<()> {
+/// `queries`: the version's folder `.sqlx`, what its server asks and what it expects to get.
+pub async fn freeze(programs: &Path, queries: &Path, version: &str, out: &Path) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let data = folder.path().join("data");
     fs::create_dir(&data)?;
@@ -70,6 +71,7 @@ pub async fn freeze(programs: &Path, version: &str, out: &Path) -> anyhow::Resul
         keep(&out.join(format!("phones/{name}.db")), &fs::read(&phone.file)?)?;
     }
     keep(&out.join("database"), text.as_bytes())?;
+    keep(&out.join("queries.json"), &serde_json::to_vec_pretty(&asked(queries)?)?)?;
     keep(&out.join("schema"), schema.join("\n").as_bytes())?;
     keep(&out.join("said.json"), &serde_json::to_vec_pretty(&said)?)?;
 
@@ -94,6 +96,18 @@ pub async fn freeze(programs: &Path, version: &str, out: &Path) -> anyhow::Resul
     Ok(())
 }
 
+/// What sqlx noted of every query, in the order of their texts.
+fn asked(folder: &Path) -> anyhow::Result<Vec<Value>> {
+    let mut every = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let asked: Value = serde_json::from_slice(&fs::read(entry?.path())?)?;
+        every.push(json!({ "query": asked["query"], "describe": asked["describe"] }));
+    }
+    ensure!(!every.is_empty(), "no query in {}", folder.display());
+    every.sort_by(|one, other| one["query"].as_str().cmp(&other["query"].as_str()));
+    Ok(every)
+}
+
 fn keep(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(".zst");
@@ -105,7 +119,7 @@ async fn now_ms(database: &mut PgConnection) -> anyhow::Result<i64> {
 }
 
 /// Waits until a query counts none.
-async fn none(database: &mut PgConnection, count: &'static str) -> anyhow::Result<()> {
+pub async fn none(database: &mut PgConnection, count: &'static str) -> anyhow::Result<()> {
     let mut poll = tokio::time::interval(Duration::from_millis(200));
     let done = async {
         loop {

@@ -28,6 +28,9 @@ enum Command {
         /// Folder of the version's programs.
         #[arg(long)]
         programs: PathBuf,
+        /// The version's folder `.sqlx`.
+        #[arg(long)]
+        queries: PathBuf,
         /// The version, for example 0.2.0.
         #[arg(long)]
         version: String,
@@ -54,7 +57,7 @@ async fn main() -> ExitCode {
     // The HTTP client asks for one even where it never speaks TLS.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let done = match Arguments::parse().command {
-        Command::Freeze { programs, version, out } => freeze::freeze(&programs, &version, &out).await,
+        Command::Freeze { programs, queries, version, out } => freeze::freeze(&programs, &queries, &version, &out).await,
         Command::Check { old, version, new } => check::check(&old, &version, &new).await,
     };
     match done {
