@@ -50,6 +50,15 @@ enum Task {
         #[arg(long)]
         bug: Option<Bug>,
     },
+    /// Runs seeds on the real router and Postgres, holds them to the promises, and says the same to the model: both must answer alike
+    #[cfg(feature = "real")]
+    Agree {
+        #[arg(long, default_value_t = 8)]
+        seeds: u64,
+        /// The first seed
+        #[arg(long, default_value_t = 1)]
+        from: u64,
+    },
     /// Plants bugs, one after another: each must be found
     Bugs {
         /// Only this one
@@ -79,6 +88,8 @@ fn main() -> anyhow::Result<ExitCode> {
             true
         }
         Task::Bugs { bug, seeds, from, count, .. } => bugs(bug, from, seeds, count),
+        #[cfg(feature = "real")]
+        Task::Agree { seeds, from } => agree(from, seeds),
     };
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -108,6 +119,24 @@ fn run(from: u64, seeds: u64, keep: &PathBuf) -> anyhow::Result<bool> {
         }
     }
     Ok(report.failures.is_empty())
+}
+
+/// Every difference is a mistake in one of the offices, and every finding one of the real one.
+#[cfg(feature = "real")]
+fn agree(from: u64, seeds: u64) -> bool {
+    let mut agreed = true;
+    for seed in from..from + seeds {
+        let started = Instant::now();
+        let script = Script::of(seed);
+        let (story, difference) = lianka_world::office::agreement::both(&script);
+        let found = lianka_world::check::check(&script.setup, &story);
+        let events = story.journal.lines.len();
+        println!("seed {seed}: {events} events in {:.1} s", started.elapsed().as_secs_f64());
+        found.iter().for_each(|finding| println!("  {finding}"));
+        difference.iter().for_each(|difference| println!("  the offices differ: {difference}"));
+        agreed &= found.is_empty() && difference.is_none();
+    }
+    agreed
 }
 
 /// Makes a failing seed small and writes it down.

@@ -7,12 +7,18 @@ use std::{collections::BTreeMap, future::Future};
 
 use uuid::Uuid;
 
+pub mod agreement;
 pub mod desk;
 pub mod identities;
 pub mod model;
+#[cfg(feature = "real")]
+pub mod real;
 
+pub use desk::shown;
 pub use identities::{Identities, Recorded};
 pub use model::ModelOffice;
+#[cfg(feature = "real")]
+pub use real::RealOffice;
 
 /// A request as it arrived at the office, whole.
 #[derive(Clone, PartialEq, Eq, Debug)]

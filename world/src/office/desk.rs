@@ -3,13 +3,20 @@
 //! An admin (`root`) enrols, assigns, revokes and erases; a reviewer edits, settles, decides, moves and merges; two officers take the steps of a
 //! transfer in turn, record by record. After a restore everybody signs in again, so their devices are new ones.
 
+use std::collections::BTreeMap;
+
 use lianka_sync_core::{
     authority::Role,
     catalogue::{Kind, Rule},
     change::Scalar,
     id::{EntryId, RecordId},
+    record::NOTE,
     time::ServerTime,
+    view::View,
 };
+use uuid::Uuid;
+
+use super::Shown;
 
 pub const ADMIN: &str = "root";
 pub const REVIEWER: &str = "shen.he";
@@ -48,4 +55,18 @@ pub fn event_id(record: RecordId, nth: u32, now: ServerTime) -> EntryId {
 /// Which officer takes the `nth` step on a record.
 pub fn officer(nth: u32) -> usize {
     nth as usize % OFFICERS.len()
+}
+
+/// Every key with its visible values, as evidence shows them; the note under its key, by nobody.
+pub fn shown(view: &View) -> BTreeMap<String, Vec<Shown>> {
+    let mut fields: BTreeMap<String, Vec<Shown>> = BTreeMap::new();
+    for (key, values) in &view.values {
+        let mut values: Vec<_> =
+            values.iter().map(|value| Shown { value: text(&value.value), device: value.op.actor.device().0 }).collect();
+        values.sort();
+        fields.insert(key.clone(), values);
+    }
+    let note = view.note.clone().filter(|note| !note.is_empty());
+    fields.extend(note.map(|value| (NOTE.to_owned(), vec![Shown { value, device: Uuid::nil() }])));
+    fields
 }

@@ -12,6 +12,7 @@
 //! | `acts` | desks |
 //! | `transfer` | rulings, sealing, the clock |
 //! | `forget` | rebuilding, erasing, redacting |
+//! | `trim` | old changes leave the log |
 //! | `told` | notices |
 //! | `evidence` | what it can be asked when all is quiet |
 //!
@@ -26,6 +27,7 @@ mod pull;
 mod push;
 mod told;
 mod transfer;
+mod trim;
 mod write;
 
 use std::{
@@ -105,6 +107,7 @@ pub struct ModelOffice {
     /// Erasures in their order: applied again after a restore.
     receipts: Vec<Act>,
     checkpoint_bytes: usize,
+    log_days: u32,
 }
 
 /// When worlds begin: 2026-11-21T08:00:00Z.
@@ -134,6 +137,7 @@ impl ModelOffice {
             steps: BTreeMap::new(),
             receipts: Vec::new(),
             checkpoint_bytes,
+            log_days: setup.log_days,
         };
         office.open_desks();
         office
@@ -171,6 +175,9 @@ impl ModelOffice {
         let settled = judged.iter().filter(|(verdict, _)| verdict.status != VerdictStatus::Rejected).count();
         debug_assert!(settled <= judged.len());
         let rebased = judged.iter().filter(|(_, rebase)| *rebase).map(|(verdict, _)| verdict.record).collect();
+        let with = |status| judged.iter().map(|(verdict, _)| verdict).filter(move |verdict| verdict.status == status);
+        let had = with(VerdictStatus::Duplicate).map(|verdict| verdict.record).collect();
+        let brought = judged.iter().filter_map(|(verdict, _)| verdict.seq).collect();
         let more_to_come = !hello.pull && hello.report.unsent.is_some_and(|unsent| unsent > judged.len() as u64);
         let mut items: Vec<_> = judged.into_iter().map(|(verdict, _)| ResponseItem::Verdict(verdict)).collect();
         let question = Question {
@@ -182,6 +189,8 @@ impl ModelOffice {
             lease_seconds: (!sender.to_wipe).then_some(LEASE_SECONDS),
             checkpoint_bytes: self.checkpoint_bytes,
             rebased,
+            had,
+            brought,
         };
         if sender.to_wipe {
             items.extend((!more_to_come).then_some(ResponseItem::Wipe));
@@ -222,7 +231,10 @@ impl ModelOffice {
                 Err(_) => Err(acts::Undone::Refused("internal".into())),
             }),
             Act::Step { record, step, fields } => self.step(RecordId(*record), step, fields),
-            Act::Compact { .. } => Acted::Nothing,
+            Act::Compact { record } => self.transact(|write| match write.compact(RecordId(*record)) {
+                Ok(compacted) => compacted.ok_or(acts::Undone::NotThere),
+                Err(_) => Err(acts::Undone::Refused("internal".into())),
+            }),
             Act::Backup => {
                 self.backup = Some(self.store.clone());
                 Acted::Done
@@ -274,6 +286,7 @@ impl Office for ModelOffice {
     async fn tend(&mut self) {
         while transfer::clock_pass(&mut self.store, &mut self.documents, self.now) {}
         self.store.refresh_snapshots();
+        self.store.trim(self.now, self.log_days);
     }
 
     async fn evidence(&mut self) -> Evidence {

@@ -30,3 +30,11 @@ pub async fn told_to_the_model(story: impl AsyncFnOnce(&mut ModelOffice)) -> Evi
     assert_eq!(evidence.rows_differ, None);
     evidence
 }
+
+/// A story told to the real router and, as it was overheard there, to the model: both answer alike and are left with the same.
+#[cfg(feature = "real")]
+pub async fn told_to_both(story: impl AsyncFnOnce(&mut super::agreement::Overheard<super::RealOffice>)) {
+    let ((), left, difference) = super::agreement::told_to_both(&setup(), 7, story).await;
+    assert_eq!(left.rows_differ, None);
+    assert_eq!(difference.map(|difference| difference.to_string()), None);
+}

@@ -63,6 +63,9 @@ impl ModelOffice {
         let set: BTreeMap<_, _> =
             set.iter().map(|(key, value)| (key.clone(), value.as_ref().map(|text| desk::scalar(key, text)))).collect();
         self.transact(|write| {
+            if set.is_empty() {
+                return Err(refused("not_empty"));
+            }
             write.state(record).ok_or(Undone::NotThere)?;
             let signer = Signer::desk(write.store, reviewer, Role::Reviewer);
             let written = if set.contains_key(NOTE) {
@@ -138,8 +141,8 @@ impl ModelOffice {
         let nth = *self.steps.entry(record).and_modify(|nth| *nth += 1).or_insert(0);
         let (officer, id) = (self.desks.officers[desk::officer(nth)], desk::event_id(record, nth, self.now));
         self.transact(|write| {
-            let state = write.state(record).filter(|state| state.kind() == Kind::TransferRequest).ok_or(Undone::NotThere)?;
             let step: Step = step.parse().map_err(|_| refused("known_step"))?;
+            let state = write.state(record).filter(|state| state.kind() == Kind::TransferRequest).ok_or(Undone::NotThere)?;
             let last = Case::of(&state.view()).now.last;
             let put = |name: &str, value: String| Write::new(format!("events/{id}/{name}"), Some(Scalar::Str(value)));
             let mut writes = vec![put("type", step.to_string())];

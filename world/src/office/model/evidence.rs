@@ -1,33 +1,10 @@
 //! What the model office can be asked when all is quiet, and its snapshots brought up to date.
 
-use std::collections::BTreeMap;
-
-use lianka_sync_core::{
-    id::RecordId,
-    record::{NOTE, Record},
-    view::View,
-};
+use lianka_sync_core::{id::RecordId, record::Record};
 use uuid::Uuid;
 
-use super::{
-    desk,
-    ledger::{Kept, Store, What},
-};
-use crate::office::{Evidence, HeldLine, LogLine, OfficeRecord, Shown};
-
-/// Every key with its visible values; the note under its key, by nobody.
-pub fn shown(view: &View) -> BTreeMap<String, Vec<Shown>> {
-    let mut fields: BTreeMap<String, Vec<Shown>> = BTreeMap::new();
-    for (key, values) in &view.values {
-        let mut values: Vec<_> =
-            values.iter().map(|value| Shown { value: desk::text(&value.value), device: value.op.actor.device().0 }).collect();
-        values.sort();
-        fields.insert(key.clone(), values);
-    }
-    let note = view.note.clone().filter(|note| !note.is_empty());
-    fields.extend(note.map(|value| (NOTE.to_owned(), vec![Shown { value, device: Uuid::nil() }])));
-    fields
-}
+use super::ledger::{Kept, Store, What};
+use crate::office::{Evidence, HeldLine, LogLine, OfficeRecord, shown};
 
 impl Store {
     /// Documents up to the log's end, as Automerge saves them where that is smaller.

@@ -6,7 +6,7 @@ use lianka_sync_core::{
     catalogue::Key,
     change::{self, Action, Change},
     id::{ChangeHash, EntryId, RecordId},
-    rebuild::{self, Forget, RebuildError, RebuiltChange},
+    rebuild::{self, Forget, RebuildError, Rebuilt, RebuiltChange},
 };
 
 use super::{
@@ -21,6 +21,27 @@ impl Writing<'_> {
         let document = self.store.document(record);
         let Some(kept) = self.store.records.get(&record) else { return Err(RebuildError::Differs) };
         let rebuilt = rebuild::rebuild(&kept.state, &document, forget)?;
+        Ok(self.next_generation(record, rebuilt))
+    }
+
+    /// What was overwritten before now goes, if that makes the record smaller by a tenth; what was accepted stays known as such.
+    pub(super) fn compact(&mut self, record: RecordId) -> Result<Option<()>, RebuildError> {
+        let document = self.store.document(record);
+        let Some(kept) = self.store.records.get_mut(&record) else { return Ok(None) };
+        let rebuilt = rebuild::compact(&kept.state, &document, self.now)?;
+        let less = |after: usize, before: usize| after < before - before / 10;
+        let gains = less(rebuilt.changes.len(), kept.state.len()) || less(rebuilt.document.len(), document.len());
+        if rebuilt.forgotten_ops == 0 || !gains {
+            return Ok(None);
+        }
+        let accepted: Vec<_> = kept.state.accepted().map(|(hash, _)| hash).collect();
+        kept.earlier.extend(accepted);
+        self.next_generation(record, rebuilt);
+        Ok(Some(()))
+    }
+
+    fn next_generation(&mut self, record: RecordId, rebuilt: Rebuilt) -> u64 {
+        let Some(kept) = self.store.records.get(&record) else { return self.store.head };
         let (generation, grid) = (rebuilt.state.generation(), kept.grid.clone());
         let mut pieces: BTreeMap<ChangeHash, Vec<RebuiltChange>> = BTreeMap::new();
         for change in rebuilt.changes {
@@ -39,6 +60,14 @@ impl Writing<'_> {
                 None => drop(self.store.log.remove(&seq)),
             }
         }
+        let mut trimmed = kept.trimmed.clone();
+        trimmed.retain_mut(|(hash, _)| match pieces.get_mut(hash).filter(|pieces| !pieces.is_empty()) {
+            Some(pieces) => {
+                *hash = pieces.remove(0).change.hash;
+                true
+            }
+            None => false,
+        });
         let mut rests: Vec<_> = pieces.into_values().flatten().collect();
         rests.sort_by_key(|rest| (rest.received_at, rest.change.start_op, rest.change.hash));
         for RebuiltChange { change: Change { hash, bytes, actor, .. }, received_at: at, .. } in rests {
@@ -53,8 +82,9 @@ impl Writing<'_> {
             kept.snapshot = (seq, rebuilt.document);
             kept.seq = seq;
             kept.changes = changes;
+            kept.trimmed = trimmed;
         }
-        Ok(seq)
+        seq
     }
 
     /// Ends the record: nothing of it stays but the entry that tells phones. Whether it was there.
@@ -70,7 +100,7 @@ impl Writing<'_> {
         self.touched.remove(&record);
         self.choices.retain(|choice| choice.record != record);
         let generation = kept.state.generation();
-        self.store.log(Entry { record, generation, grid: kept.grid, at: self.now, what: What::Erase });
+        self.store.log(Entry { record, generation, grid: kept.place.grid, at: self.now, what: What::Erase });
         true
     }
 

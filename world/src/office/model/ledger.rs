@@ -1,6 +1,9 @@
 //! What the model office keeps: people and devices, the street's log, and every record beside it. Plain values; a backup is a copy.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::{Deref, DerefMut},
+};
 
 use lianka_sync_core::{
     authority::Role,
@@ -123,6 +126,12 @@ pub struct Entry {
 #[derive(Clone)]
 pub struct Kept {
     pub state: RegisterState,
+    pub place: Place,
+}
+
+/// Where a record stands, and how its history is kept.
+#[derive(Clone, Default)]
+pub struct Place {
     pub grid: String,
     /// Its newest entry.
     pub seq: u64,
@@ -130,10 +139,26 @@ pub struct Kept {
     pub arrived: u64,
     /// A document, and the entry up to which it says everything.
     pub snapshot: (u64, Vec<u8>),
-    /// Its changes in the log, of the present generation.
+    /// Its changes in the log.
     pub changes: Vec<u64>,
-    /// Changes up to here were trimmed from the log.
-    pub trimmed: u64,
+    /// Where changes stood that were trimmed from the log: the snapshot holds them.
+    pub trimmed: Vec<(ChangeHash, u64)>,
+    /// Changes of former generations that compaction rewrote: they stay accepted.
+    pub earlier: BTreeSet<ChangeHash>,
+}
+
+impl Deref for Kept {
+    type Target = Place;
+
+    fn deref(&self) -> &Place {
+        &self.place
+    }
+}
+
+impl DerefMut for Kept {
+    fn deref_mut(&mut self) -> &mut Place {
+        &mut self.place
+    }
 }
 
 /// What became of a held change.
@@ -266,7 +291,9 @@ impl Store {
     /// The log's entry of a change that is part of the record.
     pub fn seq_of(&self, record: RecordId, hash: ChangeHash) -> Option<u64> {
         let is = |seq: &&u64| matches!(&self.log.get(seq).map(|entry| &entry.what), Some(What::Change { hash: of, .. }) if *of == hash);
-        self.records.get(&record)?.changes.iter().find(is).copied()
+        let kept = self.records.get(&record)?;
+        let trimmed = || kept.trimmed.iter().find(|(of, _)| *of == hash).map(|(_, seq)| *seq);
+        kept.changes.iter().find(is).copied().or_else(trimmed)
     }
 
     /// What is known of a change that was held once.

@@ -29,6 +29,10 @@ pub struct Question<'q> {
     pub checkpoint_bytes: usize,
     /// Records that the phone has to write its edits on anew.
     pub rebased: BTreeSet<RecordId>,
+    /// Records of changes that it brought once more.
+    pub had: BTreeSet<RecordId>,
+    /// Entries of the log that the phone brought in this very request.
+    pub brought: BTreeSet<u64>,
 }
 
 /// Everything that the phone lacks, and `end`.
@@ -45,6 +49,7 @@ pub fn answer(store: &Store, question: &Question<'_>, items: &mut Vec<ResponseIt
     let grids = (!question.sees_whole_street).then(|| user.map(super::ledger::User::grids).unwrap_or_default());
     let mut answer = Answer { store, question, scope_epoch, grids, items, since_checkpoint: 0, cursor_epoch: scope_epoch };
     answer.snapshots(0, |record, _| question.rebased.contains(&record), None);
+    answer.out_of_sight();
     match plan {
         Pull::Reset | Pull::Nothing => {}
         Pull::Download { after, received } => answer.download(after, received),
@@ -126,6 +131,15 @@ impl Answer<'_> {
             });
             if resumable.is_some() {
                 self.checkpoint(kept.seq, true);
+            }
+        }
+    }
+
+    /// What the phone made and the user may not see.
+    fn out_of_sight(&mut self) {
+        for record in &self.question.had {
+            if self.store.records.get(record).is_some_and(|kept| !within(self.grids.as_ref(), &kept.grid)) {
+                self.send(ResponseItem::Leave { record: *record });
             }
         }
     }
@@ -217,20 +231,15 @@ impl Answer<'_> {
         for (seq, entry) in self.store.log.range(after + 1..) {
             let Some(kept) = self.store.records.get(&entry.record).filter(|kept| within(moved.kept.as_ref(), &kept.grid)) else { continue };
             let rebuilt = match &entry.what {
-                What::Change { device, .. } if *device == self.question.device => continue,
+                What::Change { device, .. } if *device == self.question.device && self.question.brought.contains(seq) => continue,
                 What::Change { .. } => false,
+                // Rebuilt, or trimmed up to here.
                 What::Snapshot => true,
                 What::Leave | What::Erase => continue,
             };
             let counted = by_others.entry(entry.record).or_default();
             counted.0 += 1;
             counted.1 |= rebuilt || kept.arrived == *seq;
-        }
-        // Changes that the log does not hold any more come within the record.
-        for (record, kept) in &self.store.records {
-            if kept.trimmed > after && within(moved.kept.as_ref(), &kept.grid) {
-                by_others.entry(*record).or_default().1 = true;
-            }
         }
         let (whole, tail): (Vec<_>, Vec<_>) =
             by_others.into_iter().partition(|(_, (count, whole))| *whole || *count > limits::TAIL_CHANGES_MAX);
@@ -243,7 +252,7 @@ impl Answer<'_> {
         let store = self.store;
         for (seq, entry) in store.log.range(after + 1..).filter(|(_, entry)| records.contains(&entry.record)) {
             let What::Change { device, bytes, .. } = &entry.what else { continue };
-            if *device != self.question.device {
+            if *device != self.question.device || !self.question.brought.contains(seq) {
                 let (record, generation) = (entry.record, entry.generation);
                 self.send(ResponseItem::Change { record, generation, seq: *seq, bytes: bytes.clone() });
                 self.checkpoint(*seq, false);

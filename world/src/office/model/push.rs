@@ -14,7 +14,7 @@ use lianka_sync_core::{
 };
 
 use super::{
-    ledger::{Decision, Held, Store},
+    ledger::{Decision, Held, Kept, Store},
     write::{Documents, Writing, written_grids},
 };
 
@@ -100,22 +100,24 @@ impl Taking<'_> {
 
     fn judge(&mut self, pushed: &PushedChange, change: &Change) -> Outcome {
         let record = pushed.record;
-        let decided = self.contains(record, change.hash) || self.write.store.held_before(record, change.hash).is_some();
+        let decided = self.has_accepted(pushed, change.hash) || self.write.store.held_before(record, change.hash).is_some();
         if !decided && change.deps.iter().any(|dep| self.refused.contains(&(record, *dep))) {
             return Outcome::Refused(Refusal::DependsOnRejected);
         }
         if self.write.store.erased.contains(&record) {
             return Outcome::Refused(Refusal::Erased);
         }
-        if self.contains(record, change.hash) {
+        if self.has_accepted(pushed, change.hash) {
             return Outcome::Duplicate(self.write.store.seq_of(record, change.hash));
         }
-        if change.actor.device() != self.sender.device {
+        if change.actor.device() != self.sender.device && !planted::is(Bug::MergeTakesForeignActors) {
             return Outcome::Refused(Refusal::ForeignActor);
         }
         let held_before = self.write.store.held_before(record, change.hash).map(|held| held.decision.clone());
         match &held_before {
-            Some(Decision::Refused(reason)) if !planted::is(Bug::HeldForgetsRefusal) => return Outcome::Refused(Refusal::HeldRefused { reason: reason.clone() }),
+            Some(Decision::Refused(reason)) if !planted::is(Bug::HeldForgetsRefusal) => {
+                return Outcome::Refused(Refusal::HeldRefused { reason: reason.clone() });
+            }
             Some(Decision::Accepted(seq)) => return Outcome::Duplicate(Some(*seq)),
             Some(Decision::Waits | Decision::Refused(_)) | None => {}
         }
@@ -141,6 +143,12 @@ impl Taking<'_> {
                 }
             },
         }
+    }
+
+    /// Also what an earlier generation had accepted, before it was compacted.
+    fn has_accepted(&self, pushed: &PushedChange, hash: ChangeHash) -> bool {
+        let earlier = |kept: &Kept| pushed.generation < kept.state.generation() && kept.earlier.contains(&hash);
+        self.contains(pushed.record, hash) || self.write.store.records.get(&pushed.record).is_some_and(earlier)
     }
 
     fn contains(&self, record: RecordId, hash: ChangeHash) -> bool {

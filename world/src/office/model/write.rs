@@ -16,7 +16,7 @@ use lianka_sync_core::{
     time::{DeviceTime, ServerTime},
 };
 
-use super::ledger::{Entry, Kept, Store, What};
+use super::ledger::{Entry, Kept, Place, Store, What};
 
 /// Documents that were needed, kept in step with their records.
 pub type Documents = BTreeMap<RecordId, NoteDocument>;
@@ -88,9 +88,9 @@ impl<'s> Writing<'s> {
         let settlements = self.state(record).map(|state| conflict::settled(state, change)).unwrap_or_default();
         let document = self.document_for(record, change);
         let kept = self.store.records.remove(&record);
-        let (state, rest) = match kept {
-            Some(kept) => (Some(kept.state), Some((kept.grid, kept.seq, kept.arrived, kept.snapshot, kept.changes, kept.trimmed))),
-            None => (None, None),
+        let (state, place) = match kept {
+            Some(Kept { state, place }) => (Some(state), place),
+            None => (None, Place::default()),
         };
         let mut target = Target { state, document };
         let street = self.store.street.clone();
@@ -100,8 +100,7 @@ impl<'s> Writing<'s> {
             self.documents.insert(record, document);
         }
         let Some(state) = target.state else { return merged.map(|_| None) };
-        let (grid, seq, arrived, snapshot, changes, trimmed) = rest.unwrap_or_default();
-        self.store.records.insert(record, Kept { state, grid, seq, arrived, snapshot, changes, trimmed });
+        self.store.records.insert(record, Kept { state, place });
         match merged? {
             Merged::Duplicate => Ok(None),
             Merged::Accepted => Ok(Some(self.log_accepted(record, generation, change, settlements))),

@@ -262,6 +262,12 @@ macro_rules! told {
             async fn to_the_model() {
                 super::told_to_the_model(async |office| super::$story(office).await).await;
             }
+
+            #[cfg(feature = "real")]
+            #[tokio::test]
+            async fn to_both() {
+                super::super::told_to_both(async |office| super::$story(office).await).await;
+            }
         })*
     };
 }
