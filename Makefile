@@ -7,10 +7,11 @@ unexport DATABASE_URL
 
 ONCE ?=
 N ?= 1000000
+SECONDS ?= 60
 SEEDS ?= 200
 MINUTES ?= 60
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check bench soak prepare wasm fuzz fuzz-automerge advisories simulate upgrade-check
+.PHONY: help setup build demo test check bench soak prepare wasm fuzz fuzz-automerge advisories simulate upgrade-check siege
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +52,10 @@ simulate: setup ## worlds from seeds: phones, network, clocks, crashes, held to 
 
 fuzz: setup ## hostile bytes for everything that reads them; N=… mutated changes; a failing seed is printed with its replay
 	scripts/fuzz.sh run --inputs $(N)
+
+siege: build ## hostile devices throw mutants at a real server while honest phones work; SECONDS=… of siege
+	cargo build --release --locked -p lianka-fuzz
+	target/release/lianka-fuzz siege --seconds $(SECONDS)
 
 fuzz-automerge: setup ## what plain Automerge does with the inputs that harm it; writes the table of docs/security.md (5 minutes)
 	scripts/fuzz.sh automerge --write docs/security.md

@@ -6,6 +6,7 @@ use std::{io, net::SocketAddr, time::Duration};
 
 use axum::http::StatusCode;
 use lianka_server::edge::{self, Limits, Network, Pace};
+use lianka_sync_core::wire::{PushedChange, RequestItem};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -402,8 +403,7 @@ async fn an_upload_that_is_cut_stores_nothing_and_the_next_one_everything() {
         phone.create("A1", &[put("sign_name", &format!("店{n}"))]);
     }
     let before = edge.office.rows(STORE).await;
-    let items: Vec<_> =
-        std::iter::once(phone.hello(true)).chain(phone.outbox.iter().cloned().map(lianka_sync_core::wire::RequestItem::Change)).collect();
+    let items: Vec<_> = std::iter::once(phone.hello(true)).chain(phone.outbox.iter().cloned().map(RequestItem::Change)).collect();
     let body = phone.body(&items);
     let bearer = format!("authorization: Bearer {}\r\ncontent-type: {}\r\n", phone.token, phone.form.encoding.media_type());
     let head = post(&format!("/v1/streets/{HOME}/sync"), &bearer, body.len());
@@ -473,27 +473,66 @@ async fn a_server_that_stops_lets_requests_finish_and_idle_connections_go() {
 #[tokio::test]
 async fn answers_that_nobody_reads_hold_no_connection_of_the_store() {
     let office = Office::open().await;
-    let mut phone = office.secretary("wang.fang", &["A1"]).await;
-    for _ in 0..300 {
-        phone.create("A1", &[put("custom/栏", &"长".repeat(400)), put("custom/目", &"长".repeat(400))]);
+    let mut first = office.secretary("wang.fang", &["A1"]).await;
+    for _ in 0..100 {
+        first.create("A1", &[put("custom/栏", &"长".repeat(400)), put("custom/目", &"长".repeat(400))]);
     }
-    let created = phone.sync().await;
-    assert!(created.codes().iter().all(|code| *code == "accepted"), "{:?}", created.codes());
-    // The office alone moves a card: each edit is refused, and its record comes back whole.
-    let records: Vec<_> = phone.records.keys().copied().collect();
-    for record in records {
-        phone.edit(record, &[put("grid", "A2")]);
-    }
-    let body = |phone: &crate::sync::phone::Phone| {
-        let changes = phone.outbox.iter().cloned().map(lianka_sync_core::wire::RequestItem::Change);
-        phone.body(&std::iter::once(phone.hello(true)).chain(changes).collect::<Vec<_>>())
-    };
+    assert_eq!(first.sync().await.codes(), ["accepted"; 100]);
     let mut unread = Vec::new();
-    for _ in 0..8 {
-        let answer = phone.send(&[], body(&phone)).await;
-        assert_eq!(answer.status(), StatusCode::OK);
-        unread.push(answer);
+    for _ in 0..3 {
+        let mut phone = office.phone("wang.fang").await;
+        phone.sync().await;
+        // The office alone moves a card: each edit is refused, and its record comes back whole.
+        let records: Vec<_> = phone.records.keys().copied().collect();
+        for record in records {
+            phone.edit(record, &[put("grid", "A2")]);
+        }
+        let changes = phone.outbox.iter().cloned().map(RequestItem::Change);
+        let body = phone.body(&std::iter::once(phone.hello(true)).chain(changes).collect::<Vec<_>>());
+        for _ in 0..3 {
+            let answer = phone.send(&[], body.clone()).await;
+            assert_eq!(answer.status(), StatusCode::OK);
+            unread.push(answer);
+        }
     }
     let reply = office.secretary("li.na", &["A1"]).await.push(true, &[]).await;
-    assert_eq!((reply.status, reply.snapshots().len()), (StatusCode::OK, 300), "{}", reply.json);
+    assert_eq!((reply.status, reply.snapshots().len()), (StatusCode::OK, 100), "{}", reply.json);
+}
+
+/// A device that sends what no phone writes is kept away before it costs anything; nobody else is, and nothing is lost.
+#[tokio::test]
+async fn a_device_that_sends_nonsense_is_kept_away_for_a_while() {
+    let office = Office::open().await;
+    let mut phone = office.secretary("wang.fang", &["A1"]).await;
+    let card = phone.create("A1", &[put("sign_name", "店")]);
+    let good = phone.outbox.clone();
+    let junk: Vec<_> = (0..150_u8).map(|n| PushedChange { bytes: vec![n; 60], ..good[0].clone() }).collect();
+    let reply = phone.push(false, &junk).await;
+    assert!(reply.codes().iter().all(|code| *code == "malformed_change" || *code == "not_a_change"), "{:?}", reply.codes());
+    let refused = phone.push(true, &good).await;
+    assert_eq!((refused.status, refused.json["code"].as_str()), (StatusCode::TOO_MANY_REQUESTS, Some("too_many_refusals")));
+    assert_eq!((refused.json["retryable"].as_bool(), &refused.headers["retry-after"]), (Some(true), &"100".parse().expect("a value")));
+    let mut other = office.phone("wang.fang").await;
+    other.create("A1", &[put("sign_name", "别的店")]);
+    assert_eq!(other.sync().await.codes(), ["accepted"], "another phone of the same person works");
+    office.test.clock.advance_ms(100_000);
+    assert_eq!(phone.sync().await.codes(), ["accepted"], "what waited is taken");
+    assert!(phone.records.contains_key(&card));
+}
+
+#[tokio::test]
+async fn a_device_synchronises_a_few_times_at_once_and_others_beside_it() {
+    let office = Office::open().await;
+    let phone = office.secretary("wang.fang", &["A1"]).await;
+    let body = || phone.body(&[phone.hello(true)]);
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        open.push(phone.send(&[], body()).await);
+    }
+    let fourth = phone.post(&[], body()).await;
+    assert_eq!((fourth.status, fourth.json["code"].as_str()), (StatusCode::TOO_MANY_REQUESTS, Some("rate_limited")));
+    assert!(fourth.headers.contains_key("retry-after"));
+    assert_eq!(office.phone("wang.fang").await.push(true, &[]).await.status, StatusCode::OK);
+    drop(open);
+    assert_eq!(phone.post(&[], body()).await.status, StatusCode::OK, "answers that were read or dropped do not count");
 }

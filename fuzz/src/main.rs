@@ -46,6 +46,22 @@ enum Task {
         #[arg(long)]
         write: Option<PathBuf>,
     },
+    /// Besieges a real server with hostile devices while honest phones work; the exit status is 1 where an honest edit is lost or the server errs
+    #[cfg(feature = "siege")]
+    Siege {
+        /// Seconds of the siege; the calm before it takes half as long
+        #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(2..=600))]
+        seconds: u64,
+        #[arg(long, default_value_t = 8)]
+        honest: usize,
+        #[arg(long, default_value_t = 8)]
+        hostile: usize,
+        /// Volleys that each hostile device prepares
+        #[arg(long, default_value_t = 300)]
+        volleys: usize,
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Writes fuzz/fixtures anew from the recipes
     Fixtures,
     #[command(hide = true)]
@@ -94,9 +110,26 @@ fn main() -> anyhow::Result<ExitCode> {
             }
         }
         Task::Automerge { write } => crashers::measure(write.as_deref())?,
+        #[cfg(feature = "siege")]
+        Task::Siege { seconds, honest, hostile, volleys, seed } => return besiege(seconds, honest, hostile, volleys, seed),
         Task::Fixtures => crashers::write_fixtures()?,
         Task::Work { target, seed, inputs } => campaign::work(target, seed, inputs)?,
         Task::Suffer { name } => crashers::suffer(&name)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(feature = "siege")]
+fn besiege(seconds: u64, honest: usize, hostile: usize, volleys: usize, seed: u64) -> anyhow::Result<ExitCode> {
+    use lianka_fuzz::siege::{Options, run};
+
+    let duration = std::time::Duration::from_secs(seconds);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let report = runtime.block_on(run(Options { honest, hostile, duration, volleys, seed }))?;
+    println!("{report}");
+    let failures = report.failures();
+    for failure in &failures {
+        println!("FAILED {failure}");
+    }
+    Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

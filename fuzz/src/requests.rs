@@ -19,6 +19,8 @@ use crate::{
 
 mod shapes;
 
+pub use shapes::{gzip, zstd};
+
 const INPUTS: usize = 200;
 const READS: &str = "items are read without panic and within the budget";
 const PIECES: &str = "a stream reads the same in pieces";
@@ -113,8 +115,8 @@ fn packed(packing: u8, body: &[u8], draw: &mut Draw) -> Vec<u8> {
     let body = if packing != 0 && draw.one_in(400) { &[body, &vec![b'\n'; draw.below(40 << 20)]].concat() } else { body };
     let mut packed = match packing {
         0 => return body.to_vec(),
-        1 => shapes::zstd(body),
-        _ => shapes::gzip(body),
+        1 => zstd(body),
+        _ => gzip(body),
     };
     if draw.one_in(3) {
         scramble(&mut packed, draw);

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
+    admission::Admission,
     auth::Auth,
     clock::{Clock, Entropy},
     config::ServeConfig,
@@ -30,6 +31,7 @@ pub struct Parts {
     pub entropy: Entropy,
     pub config: Arc<ServeConfig>,
     pub auth: Auth,
+    pub admission: Admission,
     pub queues: StreetQueues,
     /// How the store stands.
     pub store: Probe,
@@ -67,6 +69,6 @@ impl App {
         let queues = StreetQueues::new(pool.clone(), clock.clone(), entropy.clone(), config.store.waits.request);
         let store = Probe::new(pool.clone());
         let stopping = CancellationToken::new();
-        Ok(Self(Arc::new(Parts { pool, clock, entropy, config, auth: Auth::new(), queues, store, stopping })))
+        Ok(Self(Arc::new(Parts { pool, clock, entropy, config, auth: Auth::new(), admission: Admission::new(), queues, store, stopping })))
     }
 }

@@ -157,6 +157,8 @@ error_codes! {
     // What the server can do just now
     RateLimited "rate_limited" TOO_MANY_REQUESTS retryable WARN:
         "尝试过于频繁" / "Too many attempts", "请稍后再试。" / "Wait before trying again.";
+    TooManyRefusals "too_many_refusals" TOO_MANY_REQUESTS retryable DEBUG:
+        "该设备暂缓同步" / "Device kept away for a while", "它发来的内容屡次未通过检查；手机里的修改仍然保留，请稍后再试。若一直如此，请联系管理员。" / "Too much of what it sent was refused. Its edits stay on it: try again after Retry-After, and talk to an admin if it goes on.";
     Overloaded "overloaded" SERVICE_UNAVAILABLE retryable WARN:
         "服务器繁忙" / "Server busy", "请稍后再试。" / "Try again a little later.";
     Unavailable "unavailable" SERVICE_UNAVAILABLE retryable ERROR:

@@ -67,8 +67,8 @@ impl Packing {
         }
     }
 
-    fn unpack(self, body: &[u8]) -> Result<Vec<u8>, ApiError> {
-        let bound = limits::SYNC_INFLATED_BYTES_MAX as u64 + 1;
+    fn unpack(self, body: &[u8], bytes_max: usize) -> Result<Vec<u8>, ApiError> {
+        let bound = bytes_max as u64 + 1;
         let mut inflated = Vec::new();
         let read = match self {
             Self::Identity => return Ok(body.to_vec()),
@@ -79,7 +79,7 @@ impl Packing {
             Self::Gzip => flate2::bufread::MultiGzDecoder::new(body).take(bound).read_to_end(&mut inflated),
         };
         match read {
-            Ok(_) if inflated.len() <= limits::SYNC_INFLATED_BYTES_MAX => Ok(inflated),
+            Ok(_) if inflated.len() <= bytes_max => Ok(inflated),
             Ok(_) => Err(ApiError::new(ErrorCode::BodyTooLarge)),
             Err(error) => {
                 Err(ApiError::new(ErrorCode::Malformed).detail("请求内容解压失败。", "The body does not decompress.").because(error))
@@ -130,9 +130,30 @@ pub struct SyncRequest {
     pub changes: Vec<Ingested>,
 }
 
+/// What reading a request may cost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Effort {
+    /// Bytes of the body after inflation.
+    pub inflated_bytes: usize,
+    /// Operations of all changes.
+    pub ops: usize,
+}
+
+impl Effort {
+    /// What the protocol allows.
+    pub const FULL: Self = Self { inflated_bytes: limits::SYNC_INFLATED_BYTES_MAX, ops: limits::SYNC_OPS_MAX };
+    /// What a phone sends that was offline for a day takes a tenth of this.
+    pub const SMALL: Self = Self { inflated_bytes: 512 * 1024, ops: 20_000 };
+}
+
 /// Reads a whole request. A body that cannot be read to its end is refused as a whole, before anything of it is stored.
 pub fn read(body: &[u8], packing: Packing, encoding: Encoding) -> Result<SyncRequest, ApiError> {
-    let body = packing.unpack(body)?;
+    read_within(body, packing, encoding, Effort::FULL)
+}
+
+/// The same at less than the protocol's cost; what would cost more is `body_too_large`.
+pub fn read_within(body: &[u8], packing: Packing, encoding: Encoding, effort: Effort) -> Result<SyncRequest, ApiError> {
+    let body = packing.unpack(body, effort.inflated_bytes)?;
     let mut reader = ItemReader::new(encoding);
     reader.push(&body);
     let (mut hello, mut changes, mut ops) = (None, Vec::new(), 0);
@@ -155,7 +176,7 @@ pub fn read(body: &[u8], packing: Packing, encoding: Encoding) -> Result<SyncReq
             Some(RequestItem::Change(pushed)) => {
                 let ingested = Ingested::new(pushed);
                 ops += ingested.change.as_ref().map_or(0, |change| change.ops.len());
-                if ops > limits::SYNC_OPS_MAX {
+                if ops > effort.ops {
                     return Err(ApiError::new(ErrorCode::BodyTooLarge).detail(
                         format!("一次最多 {} 个操作，请分几次发送。", limits::SYNC_OPS_MAX),
                         format!("At most {} operations in one request; send several.", limits::SYNC_OPS_MAX),

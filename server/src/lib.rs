@@ -1,5 +1,6 @@
 //! Lianka's server, as a library: the map of the pipeline.
 
+pub mod admission;
 pub mod app;
 pub mod audit;
 pub mod auth;

@@ -4,18 +4,19 @@
 //! before anything of it is stored, and the phone keeps it. Other servers' workers on the same street are ordered by the street's row lock.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use lianka_sync_core::id::StreetCode;
+use lianka_sync_core::{id::StreetCode, merge::Refusal, wire::VerdictStatus};
 use sqlx::PgPool;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     clock::{Clock, Entropy},
     error::{ApiError, ErrorCode},
+    ingest::Ingested,
     merge::{self, MergeError, Outcome, Push},
     pipeline_point::{PipelinePoint, reached},
     store::waits::within,
@@ -26,6 +27,9 @@ const WAITING_MAX: usize = 256;
 /// Changes after which a batch is full: enough to make the commit cheap, few enough to keep the lock short.
 const BATCH_CHANGES: usize = 4_000;
 
+/// Changes up to which a push is small: what a phone brings after a day.
+const SMALL_PUSH_CHANGES: usize = 200;
+
 /// Postgres' word for a row that was waited for in vain.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 
@@ -34,6 +38,48 @@ type Reply = Result<Vec<Outcome>, ApiError>;
 struct Waiting {
     push: Push,
     reply: oneshot::Sender<Reply>,
+}
+
+/// Who waits for a street. By turns all small pushes together and one large one, so that a small push waits for one large one at most.
+#[derive(Default)]
+struct Line {
+    small: VecDeque<Waiting>,
+    large: VecDeque<Waiting>,
+    large_is_next: bool,
+}
+
+impl Line {
+    /// The next batch, once somebody waits; `None` where nobody will.
+    async fn more(&mut self, receiver: &mut mpsc::Receiver<Waiting>) -> Option<Vec<Waiting>> {
+        if self.small.is_empty() && self.large.is_empty() {
+            let first = receiver.recv().await?;
+            self.join(first);
+        }
+        // As many again as the queue holds may wait here, and no more.
+        while self.small.len() + self.large.len() < WAITING_MAX
+            && let Ok(next) = receiver.try_recv()
+        {
+            self.join(next);
+        }
+        if self.small.is_empty() || (self.large_is_next && !self.large.is_empty()) {
+            self.large_is_next = false;
+            return self.large.pop_front().map(|large| vec![large]);
+        }
+        self.large_is_next = true;
+        let mut changes = 0;
+        let mut batch = Vec::new();
+        while changes < BATCH_CHANGES
+            && let Some(next) = self.small.pop_front()
+        {
+            changes += next.push.changes.len();
+            batch.push(next);
+        }
+        Some(batch)
+    }
+
+    fn join(&mut self, waiting: Waiting) {
+        if waiting.push.changes.len() <= SMALL_PUSH_CHANGES { self.small.push_back(waiting) } else { self.large.push_back(waiting) }
+    }
 }
 
 /// The streets' queues of this process.
@@ -54,8 +100,9 @@ impl StreetQueues {
 
     /// Merges a push, together with whatever else waits for the street; returns after the commit.
     pub async fn push(&self, street: &StreetCode, push: Push) -> Result<Vec<Outcome>, ApiError> {
-        if push.changes.is_empty() {
-            return Ok(Vec::new());
+        if push.changes.iter().all(|change| change.change.is_err()) {
+            // Nothing of it concerns the street.
+            return Ok(push.changes.iter().filter_map(refused_by_the_gate).collect());
         }
         let (reply, outcome) = oneshot::channel();
         self.enqueue(street, Waiting { push, reply })?;
@@ -83,16 +130,9 @@ impl StreetQueues {
         let (sender, mut receiver) = mpsc::channel::<Waiting>(WAITING_MAX);
         let this = self.clone();
         tokio::spawn(async move {
-            while let Some(first) = receiver.recv().await {
-                let mut changes = first.push.changes.len();
-                let mut batch = vec![first];
-                while changes < BATCH_CHANGES
-                    && let Ok(next) = receiver.try_recv()
-                {
-                    changes += next.push.changes.len();
-                    batch.push(next);
-                }
-                this.commit(&street, batch).await;
+            let mut waiting = Line::default();
+            while let Some(next) = waiting.more(&mut receiver).await {
+                this.commit(&street, next).await;
             }
         });
         sender
@@ -121,6 +161,12 @@ impl StreetQueues {
     async fn merge(&self, street: &StreetCode, pushes: &[Push]) -> Result<Vec<Vec<Outcome>>, MergeError> {
         within(self.commit_time_max, merge::commit(&self.pool, street, pushes, self.clock.now(), &self.entropy)).await
     }
+}
+
+fn refused_by_the_gate(change: &Ingested) -> Option<Outcome> {
+    let refusal = change.change.as_ref().err()?.clone();
+    let status = VerdictStatus::Rejected;
+    Some(Outcome { record: change.pushed.record, hash: None, status, seq: None, held: None, refusal: Some(Refusal::Gate(refusal)) })
 }
 
 /// A phone that went away meanwhile sends again; its changes are then duplicates.

@@ -14,7 +14,7 @@ use crate::{
     audit::{self, Action, Event},
     auth::Principal,
     error::ApiError,
-    ingest::{self, Packing, SyncRequest},
+    ingest::{Packing, SyncRequest},
     merge::{Author, Outcome, Push},
     pipeline_point::{PipelinePoint, reached},
     respond::{self, Form, Response},
@@ -38,7 +38,9 @@ pub struct RoundTrip {
 /// Stores what the phone brings and starts to send what it lacks.
 pub async fn run(app: App, trip: RoundTrip) -> Result<Body, ApiError> {
     let RoundTrip { street, principal, body, packing, encoding, form } = trip;
-    let request = tokio::task::spawn_blocking(move || ingest::read(&body, packing, encoding)).await.map_err(ApiError::internal)??;
+    let now = app.clock.now();
+    // The room is held until everything is merged.
+    let (request, _room) = app.admission.read(principal.device(), now, body, packing, encoding).await?;
     reached(PipelinePoint::Ingested);
     let limit = app.config.store.waits.request;
     within(limit, settle(app, street, &principal, request, form)).await
@@ -61,6 +63,7 @@ async fn settle(app: App, street: StreetCode, principal: &Principal, request: Sy
 /// What the synchronisation tells of the device, for the office's list; and to the audit trail what an office must know.
 async fn note_sync(app: &App, street: &StreetCode, author: &Author, hello: &Hello, outcomes: &[Outcome]) -> Result<(), ApiError> {
     let now = app.clock.now();
+    app.admission.note(author.device, now, outcomes);
     let settled = outcomes.iter().filter(|outcome| outcome.status != VerdictStatus::Rejected).count() as u64;
     let count = |count: u64| i32::try_from(count).unwrap_or(i32::MAX);
     let skew_ms = |at: DeviceTime| at.unix_ms().saturating_sub(now.unix_ms());

@@ -36,10 +36,12 @@ pub async fn sync(State(app): State<App>, principal: Principal, scope: StreetSco
         packing: Packing::for_response(headers),
         lang: language(headers, app.config.lang),
     };
+    // Before its body: a device that is kept away costs no more than its token.
+    let visit = app.admission.enter(principal.device(), app.clock.now()).await?;
     let body = whole_body(body, limits::SYNC_BODY_BYTES_MAX).await?;
     let trip = RoundTrip { street: scope.street().clone(), principal, body, packing, encoding, form };
     let body: Body = sync::run(app, trip).await?;
-    let mut response = body.into_response();
+    let mut response = visit.around(body).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(form.encoding.media_type()));
     headers.insert(header::VARY, HeaderValue::from_static("accept, accept-encoding, accept-language"));

@@ -1,0 +1,260 @@
+//! What one hostile device throws, made before the siege so that making it costs the besieged machine nothing.
+
+use lianka_sync_core::{
+    catalogue::Kind,
+    id::{Actor, DeviceId, RecordId, StreetCode},
+    limits,
+    record::{Edit, Record},
+    time::DeviceTime,
+    wire::{Encoding, Hello, PushedChange, Report, RequestItem},
+};
+use uuid::Uuid;
+
+use super::{
+    noise::{self, Noise},
+    office::HOSTILE_GRID,
+};
+use crate::{
+    draw::Draw,
+    mutate::{mutant, scramble},
+    requests,
+    world::{SECRETARY, Server, World, merged},
+};
+
+/// Something to throw.
+#[derive(Clone, Debug)]
+pub enum Volley {
+    /// A synchronisation as HTTP wants it, whatever its body is.
+    Sync { encoding: Encoding, packing: Option<&'static str>, body: Vec<u8> },
+    /// Any request.
+    Call { method: &'static str, path: String, json: bool, body: Vec<u8> },
+    /// Bytes on a fresh connection.
+    Raw { bytes: Vec<u8>, manner: Manner },
+}
+
+/// How somebody behaves who has sent what they wanted to send.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Manner {
+    Reads,
+    /// Says that nothing more comes, and reads.
+    ClosesHalf,
+    /// Goes away without a word.
+    Leaves,
+    /// Stays and reads nothing, for a while.
+    Ignores,
+}
+
+/// The device's own record, and what it knows of others.
+pub struct Arsenal {
+    street: StreetCode,
+    device: DeviceId,
+    token: String,
+    record: RecordId,
+    held: Record,
+    server: Server,
+    world: World,
+    targets: Vec<RecordId>,
+    draw: Draw,
+    noise: Noise,
+    seconds: i64,
+}
+
+impl Arsenal {
+    /// With the request that makes the record, for the server to accept.
+    pub fn new(street: &StreetCode, device: DeviceId, token: &str, seed: u64, targets: Vec<RecordId>) -> Option<(Self, Volley)> {
+        let mut draw = Draw::new(seed);
+        let seconds = 1_795_000_000;
+        let put = |key: &str, value: &str| Edit::Put { key: key.into(), value: value.into() };
+        let edits =
+            [put("kind", "shop_card"), put("street", street.as_str()), put("grid", HOSTILE_GRID), Edit::Note { text: "门口积水".into() }];
+        let (held, change) = Record::create(Actor::new(device, 1), DeviceTime::from_unix_seconds(seconds), &edits).ok()?;
+        let mut entropy = [0; 10];
+        entropy.copy_from_slice(&draw.bytes(10));
+        let record = RecordId::new_v7(seconds.unsigned_abs() * 1_000, entropy);
+        let mut server = Server::default();
+        let target = &mut server.target(&change);
+        merged(target, &change, SECRETARY).ok()?;
+        let bytes = change.bytes.clone();
+        server.keep(change, target.state.take());
+        let noise = Noise::new(seed ^ 0x51E6E);
+        let world = World::new(seed);
+        let arsenal =
+            Self { street: street.clone(), device, token: token.to_owned(), record, held, server, world, targets, draw, noise, seconds };
+        let first = arsenal.sync(Encoding::CborSeq, &[(record, bytes)]);
+        Some((arsenal, first))
+    }
+
+    fn hello(pull: bool) -> RequestItem {
+        RequestItem::Hello(Hello { cursor: None, client: "siege/1".into(), pull, report: Report::default() })
+    }
+
+    fn items(&self, encoding: Encoding, pull: bool, changes: &[(RecordId, Vec<u8>)]) -> Vec<u8> {
+        let mut body = Vec::new();
+        encoding.write(&Self::hello(pull), &mut body);
+        for (record, bytes) in changes {
+            let change = PushedChange { record: *record, kind: Kind::ShopCard, generation: 1, bytes: bytes.clone() };
+            encoding.write(&RequestItem::Change(change), &mut body);
+        }
+        body
+    }
+
+    fn sync(&self, encoding: Encoding, changes: &[(RecordId, Vec<u8>)]) -> Volley {
+        Volley::Sync { encoding, packing: None, body: self.items(encoding, false, changes) }
+    }
+
+    /// The next thing to throw.
+    pub fn next(&mut self) -> Volley {
+        match self.draw.below(20) {
+            0..=7 => self.mutants(),
+            8 => self.others_records(),
+            9 => self.honest_looking(),
+            10..=12 => self.noise(),
+            13 => self.bomb(),
+            14 => self.run_length_bomb(),
+            15 | 16 => self.call(),
+            17 => self.greedy(),
+            _ => self.raw(),
+        }
+    }
+
+    fn form(&mut self) -> (Encoding, Option<&'static str>) {
+        let encoding = if self.draw.one_in(2) { Encoding::CborSeq } else { Encoding::Ndjson };
+        (encoding, *self.draw.pick(&[None, Some("zstd"), Some("gzip")]))
+    }
+
+    fn packed(&mut self, encoding: Encoding, packing: Option<&'static str>, body: &[u8]) -> Volley {
+        let body = match packing {
+            None => body.to_vec(),
+            Some("zstd") => requests::zstd(body),
+            Some(_) => requests::gzip(body),
+        };
+        Volley::Sync { encoding, packing, body }
+    }
+
+    /// Mutants of the next honest change of the device's own record; most of a request is one of them.
+    fn mutants(&mut self) -> Volley {
+        self.seconds += 1;
+        let edits: Vec<_> = (0..=self.draw.below(3)).map(|_| self.world.edit()).collect();
+        let (at, actor) = (DeviceTime::from_unix_seconds(self.seconds), Actor::new(self.device, 1));
+        let mut held = Record::load(&self.server.document).unwrap_or_else(|_| self.held.clone());
+        let Ok(Some(change)) = held.edit(actor, at, &edits, "") else { return self.noise() };
+        let count = 1 + self.draw.below(80);
+        let mut changes: Vec<_> = (0..count).map(|_| (self.record, mutant(&change, &self.server, &mut self.draw).1)).collect();
+        if self.draw.one_in(3) {
+            // Now and then the change itself is among them, so that later ones stand on it.
+            let target = &mut self.server.target(&change);
+            if merged(target, &change, SECRETARY).is_ok() {
+                changes.push((self.record, change.bytes.clone()));
+                self.server.keep(change, target.state.take());
+            }
+        }
+        let (encoding, packing) = self.form();
+        let body = self.items(encoding, self.draw.clone().one_in(4), &changes);
+        self.packed(encoding, packing, &body)
+    }
+
+    /// Changes of records that are none of its business, or of nobody.
+    fn others_records(&mut self) -> Volley {
+        self.seconds += 1;
+        let at = DeviceTime::from_unix_seconds(self.seconds);
+        let edits = [Edit::Put { key: "sign_name".into(), value: "被篡改".into() }];
+        let Ok((_, change)) = Record::create(Actor::new(self.device, 2), at, &edits) else { return self.noise() };
+        let mut changes = Vec::new();
+        for _ in 0..20 {
+            let stranger = RecordId(Uuid::from_u128(self.draw.number().into()));
+            let record = if self.draw.one_in(4) || self.targets.is_empty() { stranger } else { *self.draw.pick(&self.targets) };
+            changes.push((record, mutant(&change, &self.server, &mut self.draw).1));
+        }
+        let (encoding, packing) = self.form();
+        let body = self.items(encoding, true, &changes);
+        self.packed(encoding, packing, &body)
+    }
+
+    /// Honest bytes, damaged somewhere between here and there.
+    fn honest_looking(&mut self) -> Volley {
+        let (encoding, packing) = self.form();
+        let changes: Vec<_> = self.server.changes.iter().map(|change| (self.record, change.bytes.clone())).collect();
+        let body = self.items(encoding, true, &changes);
+        let Volley::Sync { mut body, .. } = self.packed(encoding, packing, &body) else { return self.noise() };
+        scramble(&mut body, &mut self.draw);
+        Volley::Sync { encoding, packing, body }
+    }
+
+    fn noise(&mut self) -> Volley {
+        let (encoding, packing) = self.form();
+        let body = match encoding {
+            Encoding::Ndjson => self.noise.ndjson(self.record, self.device),
+            Encoding::CborSeq => self.noise.cbor(self.record, self.device),
+        };
+        if packing.is_some() && self.draw.one_in(3) {
+            return Volley::Sync { encoding, packing, body: noise::wrapped(&mut self.noise, packing, &body) };
+        }
+        self.packed(encoding, packing, &body)
+    }
+
+    /// A few kilobytes that want to be many megabytes, within the limit or beyond it.
+    fn bomb(&mut self) -> Volley {
+        let (encoding, _) = self.form();
+        let packing = Some(*self.draw.pick(&["zstd", "gzip"]));
+        let mut body = self.items(encoding, false, &[]);
+        let length = *self.draw.pick(&[limits::SYNC_INFLATED_BYTES_MAX - body.len(), limits::SYNC_INFLATED_BYTES_MAX + 1, 64 << 20]);
+        let filler = *self.draw.pick(b"\n \0{\x60\xa0");
+        body.resize(length, filler);
+        self.packed(encoding, packing, &body)
+    }
+
+    /// As many operations as pass the gate, in as few bytes: each change is small, and large once it is read.
+    fn run_length_bomb(&mut self) -> Volley {
+        self.seconds += 1;
+        let text: String = "长".repeat(limits::NOTE_CHARS_MAX);
+        let at = DeviceTime::from_unix_seconds(self.seconds);
+        let Ok((_, change)) = Record::create(Actor::new(self.device, 3), at, &[Edit::Note { text }]) else { return self.noise() };
+        let count = 1 + self.draw.below(limits::SYNC_OPS_MAX / limits::NOTE_CHARS_MAX);
+        let changes: Vec<_> = (0..count).map(|_| (RecordId(Uuid::from_u128(self.draw.number().into())), change.bytes.clone())).collect();
+        let (encoding, _) = self.form();
+        let body = self.items(encoding, false, &changes);
+        self.packed(encoding, Some("zstd"), &body)
+    }
+
+    /// The whole street, again and again.
+    fn greedy(&mut self) -> Volley {
+        let encoding = Encoding::Ndjson;
+        let body = self.items(encoding, true, &[]);
+        let manner = *self.draw.pick(&[Manner::Ignores, Manner::Leaves, Manner::Reads]);
+        let Self { street, token, .. } = self;
+        let head = format!(
+            "POST /v1/streets/{street}/sync HTTP/1.1\r\nhost: lianka\r\nauthorization: Bearer {token}\r\ncontent-type: {}\r\n\
+             content-length: {}\r\n\r\n",
+            encoding.media_type(),
+            body.len()
+        );
+        Volley::Raw { bytes: [head.as_bytes(), &body].concat(), manner }
+    }
+
+    /// Other routes, most of which are not its own to call.
+    fn call(&mut self) -> Volley {
+        let street = self.street.as_str().to_owned();
+        let record = self.targets.first().copied().unwrap_or(self.record);
+        let word = self.noise.word();
+        let (method, path) = match self.draw.below(9) {
+            0 => ("GET", format!("/v1/streets/{street}/cards?q={word}&page={}", self.draw.extreme(1))),
+            1 => ("GET", format!("/v1/streets/{street}/records/{record}/history?page_size={}", self.draw.extreme(200))),
+            2 => ("POST", format!("/v1/streets/{street}/records/{record}/edits")),
+            3 => ("POST", "/v1/tokens".to_owned()),
+            4 => ("POST", "/v1/devices".to_owned()),
+            5 => ("PUT", format!("/v1/streets/{street}/assignments/{word}")),
+            6 => ("DELETE", format!("/v1/devices/{}", self.device)),
+            7 => ("GET", format!("/v1/streets/{word}/cards.xlsx")),
+            _ => ("POST", format!("/v1/streets/{street}/records/{record}/resolutions")),
+        };
+        let body = if method == "GET" { Vec::new() } else { self.noise.json_body() };
+        Volley::Call { method, path, json: !self.draw.one_in(5), body }
+    }
+
+    fn raw(&mut self) -> Volley {
+        let manner = *self.draw.pick(&[Manner::Reads, Manner::Reads, Manner::ClosesHalf, Manner::Leaves]);
+        let body = self.items(Encoding::Ndjson, true, &[]);
+        let bytes = self.noise.http(self.street.as_str(), &self.token, &body);
+        Volley::Raw { bytes, manner }
+    }
+}
