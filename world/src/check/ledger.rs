@@ -259,7 +259,7 @@ impl Ledger {
         let hash = &arrived.said.hash;
         let mut wrong = |promise, what: String| found.push(Finding::new(promise, About::record(record).hash(hash), what));
         let code = answer.code.as_deref().unwrap_or_default();
-        let next_generation = code == "stale_generation" && self.rewritten.contains(&record);
+        let next_generation = matches!(code, "stale_generation" | "depends_on_rejected") && self.rewritten.contains(&record);
         if known && !matches!(code, "erased" | "redacted") && !next_generation {
             wrong("what was accepted stays accepted", format!("{hash} was accepted and later refused as {code}"));
         }

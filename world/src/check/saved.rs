@@ -98,7 +98,7 @@ impl Edit<'_> {
         {
             return None;
         }
-        if self.at_the_office(story, ledger) || self.on_a_phone(story) || fates.dropped.contains(&(self.record, mark(self.did))) {
+        if self.at_the_office(story, ledger, fates) || self.on_a_phone(story) || fates.dropped.contains(&(self.record, mark(self.did))) {
             return None;
         }
         if ledger.ever_erased.contains(&self.record) || self.redacted(ledger) || self.sealed(ledger) {
@@ -124,7 +124,7 @@ impl Edit<'_> {
     }
 
     /// Whether a change of the record as it is now says it, visible or replaced since, or a reviewer has it.
-    fn at_the_office(&self, story: &Story, ledger: &Ledger) -> bool {
+    fn at_the_office(&self, story: &Story, ledger: &Ledger, fates: &Fates) -> bool {
         let record = self.record;
         let card = ledger.now.cards.get(&record);
         let taken = |hash: &str| card.is_some_and(|card| card.accepted.contains_key(hash) || card.by_review.contains(hash));
@@ -135,7 +135,13 @@ impl Edit<'_> {
         if self.hash.is_some_and(there) {
             return true;
         }
-        let devices = ledger.phones.get(&self.phone).map(|(_, devices)| devices.clone()).unwrap_or_default();
+        // A copy of the phone may have written the note for both of them.
+        let copies = fates.clones.get(&self.phone).into_iter().flatten();
+        let devices: Vec<_> = copies
+            .chain([&self.phone])
+            .filter_map(|phone| ledger.phones.get(phone))
+            .flat_map(|(_, devices)| devices.iter().copied())
+            .collect();
         let arrived = ledger.arrived.range((record, String::new())..).take_while(|((of, _), _)| *of == record);
         arrived.filter(|((_, hash), _)| there(hash)).any(|(_, arrived)| match self.did {
             Did::Put { key, value } => {

@@ -198,11 +198,11 @@ fn rejected(code: Option<&str>) -> &'static str {
     match code.unwrap_or_default() {
         "stale_generation" => "refused: stale_generation",
         "actor_forked" => "refused: actor_forked",
-        "foreign_actor" => "refused: foreign_actor",
+        "actor_not_yours" => "refused: actor_not_yours",
         "depends_on_rejected" => "refused: depends_on_rejected",
         "erased" => "refused: erased",
         "redacted" => "refused: redacted",
-        "held_refused" => "refused: held_refused",
+        "refused_by_reviewer" | "held_refused" => "refused: by a reviewer",
         "not_your_grid" => "refused: not_your_grid",
         "unknown_record" => "refused: unknown_record",
         _ => "refused: other",
