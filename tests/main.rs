@@ -21,6 +21,7 @@ mod phone;
 mod private_postgres;
 mod reassignment;
 mod roll;
+mod soak;
 mod sync;
 mod tidy;
 mod tidy_transfers;

@@ -45,19 +45,18 @@ pub fn svg(samples: &[Sample], title: &str) -> String {
         out,
         r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img" aria-label="{title}">
 <style>
-  svg {{ --ink: #1f2328; --faint: #6e7781; --grid: #d0d7de; --page: #ffffff; }}
-  .l0 {{ --line: #0969da; }} .l1 {{ --line: #bc4c00; }} .l2 {{ --line: #1a7f37; }} .l3 {{ --line: #8250df; }}
+  .page {{ fill: #ffffff; }} text {{ font: 11px ui-sans-serif, system-ui, sans-serif; fill: #6e7781; }} line {{ stroke: #d0d7de; }}
+  .title {{ font-size: 12px; font-weight: 600; fill: #1f2328; }}
+  polyline {{ fill: none; stroke-width: 1.4; }}
+  .l0 {{ stroke: #0969da; }} .l1 {{ stroke: #bc4c00; }} .l2 {{ stroke: #1a7f37; }} .l3 {{ stroke: #8250df; }}
+  .n0 {{ fill: #0969da; }} .n1 {{ fill: #bc4c00; }} .n2 {{ fill: #1a7f37; }} .n3 {{ fill: #8250df; }}
   @media (prefers-color-scheme: dark) {{
-    svg {{ --ink: #e6edf3; --faint: #8d96a0; --grid: #30363d; --page: #0d1117; }}
-    .l0 {{ --line: #58a6ff; }} .l1 {{ --line: #f0883e; }} .l2 {{ --line: #3fb950; }} .l3 {{ --line: #bc8cff; }}
+    .page {{ fill: #0d1117; }} text {{ fill: #8d96a0; }} line {{ stroke: #30363d; }} .title {{ fill: #e6edf3; }}
+    .l0 {{ stroke: #58a6ff; }} .l1 {{ stroke: #f0883e; }} .l2 {{ stroke: #3fb950; }} .l3 {{ stroke: #bc8cff; }}
+    .n0 {{ fill: #58a6ff; }} .n1 {{ fill: #f0883e; }} .n2 {{ fill: #3fb950; }} .n3 {{ fill: #bc8cff; }}
   }}
-  text {{ font: 11px ui-sans-serif, system-ui, sans-serif; fill: var(--faint); }}
-  .title {{ font-size: 12px; font-weight: 600; fill: var(--ink); }}
-  .name {{ fill: var(--line); }}
-  polyline {{ fill: none; stroke: var(--line); stroke-width: 1.4; }}
-  line {{ stroke: var(--grid); }}
 </style>
-<rect width="100%" height="100%" fill="var(--page)"/>
+<rect class="page" width="100%" height="100%"/>
 <text class="title" x="{LEFT}" y="18">{title}</text>"#
     );
     let end = samples.last().map_or(1.0, |sample| sample.seconds).max(1.0);
@@ -88,7 +87,7 @@ fn draw(out: &mut String, chart: &Chart, samples: &[Sample], end: f64, top: f64)
     }
     let mut name_at = WIDTH - RIGHT;
     for (nth, (name, read)) in chart.lines.iter().enumerate().rev() {
-        let _ = writeln!(out, r#"<text class="name l{nth}" x="{name_at:.0}" y="{:.0}" text-anchor="end">{name}</text>"#, top + 8.0);
+        let _ = writeln!(out, r#"<text class="n{nth}" x="{name_at:.0}" y="{:.0}" text-anchor="end">{name}</text>"#, top + 8.0);
         name_at -= name.len() as f64 * 6.0 + 18.0;
         let mut points = String::new();
         for sample in samples {
