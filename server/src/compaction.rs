@@ -24,6 +24,7 @@ use crate::{
     app::App,
     audit::{Action, Event},
     merge::MergeError,
+    pipeline_point::{PipelinePoint, reached},
     store::{
         compaction as store,
         records::{self, Lagging},
@@ -208,7 +209,9 @@ async fn replace(
     let Some(done) = write.compacted(record, &of, rebuilt).await? else { return Ok(None) };
     let event = Event::by_server(Action::Compaction).on(record).with("generation", done.generation);
     write.audit(event.with("operations", done.ops).with("dropped", done.changes));
+    reached(PipelinePoint::HistoryCompacted);
     write.commit().await?;
+    reached(PipelinePoint::CompactionCommitted);
     tracing::info!(%street, %record, generation = done.generation, before = of.len(), after = done.left, "a record's history was compacted");
     Ok(Some(done))
 }

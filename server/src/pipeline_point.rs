@@ -92,6 +92,14 @@ points! {
     ModelsCleared "rebuild.cleared";
     /// A page of them is there again.
     ModelsWritten "rebuild.page";
+    /// Old changes are deleted from the log, and the street is still locked.
+    LogTrimmed "trim.deleted";
+    /// The trimming of a stretch is committed.
+    LogTrimCommitted "trim.committed";
+    /// A record's compacted history is written, and not committed.
+    HistoryCompacted "compact.rewritten";
+    /// It is committed.
+    CompactionCommitted "compact.committed";
     /// A refreshed snapshot was compared and is not stored.
     SnapshotJudged "refresh.judged";
     /// It is stored.

@@ -18,6 +18,7 @@ use time::OffsetDateTime;
 use crate::{
     app::App,
     merge::MergeError,
+    pipeline_point::{PipelinePoint, reached},
     store::{records, streets, trimmed, waits::within},
 };
 
@@ -111,7 +112,9 @@ async fn sweep_log(pool: &PgPool, street: &StreetCode, older_than: ServerTime, p
         let mut tx = pool.begin().await?;
         records::lock_street(&mut tx, street).await?.ok_or(MergeError::NoStreet)?;
         changes += trimmed::trim(&mut tx, street, after, upto, older_than).await?;
+        reached(PipelinePoint::LogTrimmed);
         tx.commit().await?;
+        reached(PipelinePoint::LogTrimCommitted);
         after = upto;
         if stretch.entries < STRETCH {
             return Ok(changes);

@@ -12,8 +12,6 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::OnceLock,
-    thread,
-    time::{Duration, Instant},
 };
 
 use lianka_server::store;
@@ -183,18 +181,14 @@ impl Cluster {
     }
 
     /// Waits until every process of the cluster has ended.
-    pub fn ended(&mut self) {
+    pub async fn ended(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.wait().expect("it can be waited for");
         }
         // Backends of a killed postmaster let go of the folder in their own time.
-        let began = Instant::now();
         let mine = |link: PathBuf| fs::read_link(link).is_ok_and(|cwd| cwd == self.data());
         let lives = || fs::read_dir("/proc").into_iter().flatten().flatten().any(|entry| mine(entry.path().join("cwd")));
-        while lives() {
-            assert!(began.elapsed() < Duration::from_secs(20), "processes of a dead cluster live on");
-            thread::sleep(Duration::from_millis(10));
-        }
+        until("the end of the cluster's processes", async || !lives()).await;
         let _ = fs::remove_file(self.data().join("postmaster.pid"));
     }
 }
@@ -245,7 +239,7 @@ async fn template() -> &'static (Installed, PathBuf) {
             store::migrate(&pool).await.expect("the migrations apply");
             pool.close().await;
             cluster.signal("INT");
-            cluster.ended();
+            cluster.ended().await;
             let folder = std::mem::replace(&mut cluster.folder, tempfile::tempdir().expect("a folder")).keep();
             let mut remover = Command::new("/bin/sh");
             remover.args(["-c", r#"read -r _; rm -rf -- "$1""#, "lianka-fault"]).arg(&folder);

@@ -143,7 +143,7 @@ async fn postgres_killed_and_restarted_in_the_middle_of_a_request() {
         assert_unavailable(&reply, "unavailable", &after);
         assert!(began.elapsed() < scene.waits.statement, "{after}: told when the connection broke");
         if victim == "postmaster" {
-            scene.cluster.ended();
+            scene.cluster.ended().await;
             scene.until_told("unreachable").await;
             let began = Instant::now();
             let read = scene.office.call("GET", &format!("/v1/streets/{HOME}/cards"), Some(&scene.office.admin), Value::Null).await;
@@ -296,7 +296,7 @@ async fn a_table_that_cannot_grow_refuses_for_now_and_keeps_nothing() {
         )
         .await;
     scene.cluster.signal("INT");
-    scene.cluster.ended();
+    scene.cluster.ended().await;
     // 4 MiB and half a page.
     scene.cluster.limit_files(Some(8_200));
     scene.cluster.run().await;
@@ -305,7 +305,7 @@ async fn a_table_that_cannot_grow_refuses_for_now_and_keeps_nothing() {
     assert_unavailable(&scene.push().await, "unavailable", "a full table");
     assert_eq!(scene.office.count("select count(*) from change_log").await, 0);
     scene.cluster.signal("INT");
-    scene.cluster.ended();
+    scene.cluster.ended().await;
     scene.cluster.limit_files(None);
     scene.cluster.run().await;
     scene.until_ready().await;
@@ -381,18 +381,18 @@ async fn a_full_disk_under_the_private_postgres_is_told_and_outlived() {
     })
     .await;
     // Edits go on until the space that Postgres has already is used up; then each is refused for now.
-    let mut taken = Vec::new();
+    let mut added = Vec::new();
     let grids = format!("/v1/streets/{HOME}/grids");
     until("a refusal", async || {
-        let grid = format!("G{}", taken.len());
+        let grid = format!("G{}", added.len());
         let body = json!({ "grid": grid, "name": "长".repeat(50), "area": "长".repeat(50) });
         let (status, answer) = server.call("POST", &grids, &token, &body).await.expect("an answer");
         if status == 201 {
-            taken.push(grid);
+            added.push(grid);
         } else {
             assert_eq!((status, &answer["retryable"]), (503, &json!(true)), "{answer}");
         }
-        status == 503 || taken.len() > 200
+        status == 503 || added.len() > 200
     })
     .await;
     disk.empty();
@@ -400,7 +400,7 @@ async fn a_full_disk_under_the_private_postgres_is_told_and_outlived() {
     let (status, answer) = server.call("GET", &format!("{grids}?page_size=200"), &token, &Value::Null).await.expect("an answer");
     assert_eq!(status, 200, "{answer}");
     let stored = answer.to_string();
-    assert!(taken.iter().all(|grid| stored.contains(&format!("\"{grid}\""))), "what was acknowledged on a full disk is there");
+    assert!(added.iter().all(|grid| stored.contains(&format!("\"{grid}\""))), "what was acknowledged on a full disk is there");
     let body = json!({ "grid": "Z9", "name": "后来", "area": "康平" });
     assert_eq!(server.call("POST", &grids, &token, &body).await.expect("an answer").0, 201);
 }

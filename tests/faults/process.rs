@@ -17,7 +17,7 @@ use tokio::{
 use super::until;
 
 /// What `abort` raises.
-const SIGABRT: i32 = 6;
+pub const SIGABRT: i32 = 6;
 
 /// A running server; dropping it kills it.
 pub struct Server {

@@ -45,7 +45,7 @@ pub struct Pass {
 /// Passes until the server stops.
 pub async fn run(app: App) {
     loop {
-        let pause = match within(app.config.store.waits.unhurried(), pass(&app.pool, &app.clock, &app.entropy)).await {
+        let pause = match within(app.config.store.waits.unhurried(), Box::pin(pass(&app.pool, &app.clock, &app.entropy))).await {
             Ok(pass) if pass != Pass::default() => PAUSE_BUSY,
             Ok(_) => PAUSE_IDLE,
             Err(error) => {
