@@ -622,7 +622,7 @@ fn the_security_table_is_whole_and_names_tests_that_exist() {
             problems.push(format!("{number}: “{answer}” because of “{by}”"));
         }
         let tests: Vec<_> = by.split('`').skip(1).step_by(2).filter_map(|word| word.split_once("::")).collect();
-        for (file, test) in tests.iter().filter(|(file, _)| file.ends_with(".rs")) {
+        for (file, test) in tests.iter().filter(|(file, _)| file.contains(".rs")) {
             let there = root().join(file).exists() && read(file).contains(&format!("fn {test}("));
             problems.extend((!there).then(|| format!("{number}: {file} has no {test}")));
             proven += 1;

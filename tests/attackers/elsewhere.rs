@@ -120,6 +120,9 @@ fn naming(path: &str, ids: &[(&'static str, String)]) -> Option<String> {
     (named != before).then_some(named)
 }
 
+/// A body made of two ids.
+type Body<'b> = &'b dyn Fn(&str, &str) -> Value;
+
 #[tokio::test]
 async fn another_streets_ids_are_answered_as_nobodys_on_every_route() {
     let office = Office::open().await;
@@ -159,7 +162,7 @@ async fn another_streets_ids_are_answered_as_nobodys_on_every_route() {
     // In bodies that name records and people.
     let here = |path: &str| format!("/v1/streets/{HOME}/{path}");
     let [record, second] = [theirs.record, theirs.second].map(|id| id.to_string());
-    let name_them: [(&str, &str, String, &dyn Fn(&str, &str) -> Value); 3] = [
+    let name_them: [(&str, &str, String, Body<'_>); 3] = [
         ("reviewer", "POST", here("moves"), &|one, _| json!({ "records": [one], "to_grid": "A2" })),
         ("reviewer", "POST", here(&format!("duplicates/{NOBODY}/merge")), &|one, two| json!({ "winner": one, "loser": two })),
         ("admin", "POST", "/v1/enrolments".into(), &|one, _| json!({ "username": if one == NOBODY { "nobody" } else { "there" } })),

@@ -135,7 +135,8 @@ async fn what_people_typed_is_no_formula_in_any_export() {
         }
         edits.push(put(&entry(SECOND, "phones"), &number));
         edits.push(Edit::Note { text: format!("一行\n{payload}\n\t{payload}") });
-        edits.push(Edit::add(&format!("tags/{}", payload.chars().filter(|c| *c != '/').take(30).collect::<String>())));
+        let member: String = payload.chars().filter(|c| *c != '/').take(30).collect();
+        edits.push(Edit::add(format!("tags/{member}")));
         // A card each: what a rule refuses stands in no file.
         let cards: Vec<_> = edits.into_iter().map(|edit| phone.create("A1", &[edit])).collect();
         let reply = phone.sync().await;

@@ -98,20 +98,24 @@ impl Drop for Server {
 }
 
 fn in_path(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+    joined(text.bytes().map(|byte| format!("%{byte:02X}")))
+}
+
+fn joined(parts: impl Iterator<Item = String>) -> String {
+    parts.collect::<Vec<_>>().concat()
 }
 
 /// A text as a log might hold it: as it is, escaped as JSON or Rust does, in a path, as hex or decimal bytes of a debug form.
 fn spellings(secret: &str) -> Vec<String> {
-    let escaped: String = secret.chars().map(|c| format!("\\u{:04x}", u32::from(c))).collect();
-    let rust: String = secret.chars().map(|c| format!("\\u{{{:x}}}", u32::from(c))).collect();
-    let bytes: String = secret.bytes().map(|byte| format!("\\x{byte:02x}")).collect();
+    let escaped = joined(secret.chars().map(|c| format!("\\u{:04x}", u32::from(c))));
+    let rust = joined(secret.chars().map(|c| format!("\\u{{{:x}}}", u32::from(c))));
+    let bytes = joined(secret.bytes().map(|byte| format!("\\x{byte:02x}")));
     let decimal = secret.bytes().map(|byte| byte.to_string()).collect::<Vec<_>>().join(", ");
     let mut all = vec![secret.to_owned(), in_path(secret), in_path(secret).to_lowercase(), bytes, decimal];
     if !secret.is_ascii() {
         all.extend([escaped, rust]);
     }
-    all.push(secret.bytes().map(|byte| format!("{byte:02x}")).collect());
+    all.push(joined(secret.bytes().map(|byte| format!("{byte:02x}"))));
     all
 }
 

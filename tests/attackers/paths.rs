@@ -115,7 +115,7 @@ async fn two_streets_in_one_path_are_none() {
         }
     }
     // Once decoded it is the street's own code; twice decoded it would be.
-    let digits = |escape: &str| HOME.bytes().map(|digit| format!("{escape}{digit:x}")).collect::<String>();
+    let digits = |escape: &str| HOME.bytes().map(|digit| format!("{escape}{digit:x}")).collect::<Vec<_>>().concat();
     let token = Some(tokens["reviewer"].as_str());
     assert_eq!(ask(&office, "GET", &format!("/v1/streets/{}/cards", digits("%")), token).await.status, StatusCode::OK);
     assert_eq!(ask(&office, "GET", &format!("/v1/streets/{}/cards", digits("%25")), token).await.status, StatusCode::NOT_FOUND);
