@@ -160,7 +160,7 @@ impl<'w, O: Office> World<'w, O> {
                 Happening::Head { call } => self.head(call).await,
                 Happening::Break { call } => self.break_off(call).await,
                 Happening::Chunk { phone, incarnation, call, chunk } => {
-                    let piece = self.bodies.get_mut(&call).map_or(Err(lianka_client::transport::Broken::Line), Body::next);
+                    let piece = self.bodies.get_mut(&call).map_or(Err(lianka_client::transport::Broken::Line), Body::read);
                     if !matches!(piece, Ok(Some(_))) {
                         self.bodies.remove(&call);
                     }
@@ -208,10 +208,8 @@ impl<'w, O: Office> World<'w, O> {
         self.office.set_time(BEGIN_UNIX_MS + self.now_ms + self.office_skew_ms);
         let acted = self.office.act(&act).await;
         self.coverage.count(desk::counted(&act, &acted));
-        if let Acted::Refused(code) = &acted {
-            if code == "internal" {
-                self.alarm(format!("{act:?}: {code}"));
-            }
+        if matches!(&acted, Acted::Refused(code) if code == "internal") {
+            self.alarm(format!("{act:?}: internal"));
         }
         self.tell(Event::Acted { act, acted: acted.clone() });
         acted

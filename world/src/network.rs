@@ -153,7 +153,7 @@ impl Body {
     }
 
     /// What the phone reads next.
-    pub fn next(&mut self) -> Result<Option<Vec<u8>>, Broken> {
+    pub fn read(&mut self) -> Result<Option<Vec<u8>>, Broken> {
         match self.pieces.pop() {
             Some(piece) => Ok(Some(piece)),
             None if self.whole => Ok(None),

@@ -259,7 +259,7 @@ fn flushed(phone: &Phone, path: &Path, draw: &mut Draw) -> Result<Files, PhoneEr
     Ok(files)
 }
 
-/// Where the log's commits end, in order, after its header: a frame whose second word is not 0 ends one (SQLite's file format, 4.1).
+/// Where the log's commits end, in order, after its header: a frame whose second word is not 0 ends one (`SQLite`'s file format, 4.1).
 fn commits(log: &[u8]) -> Vec<usize> {
     let word = |at: usize| log.get(at..at + 4).map_or(0, |bytes| u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
     let page = word(8) as usize;

@@ -247,7 +247,7 @@ impl<O: Office> World<'_, O> {
             match signal {
                 Signal::Call(request, waiting) => self.served(phone, request, waiting, lost).await,
                 Signal::Chunk(call, chunk) => {
-                    let piece = self.bodies.get_mut(&call).map_or(Ok(None), crate::network::Body::next);
+                    let piece = self.bodies.get_mut(&call).map_or(Ok(None), crate::network::Body::read);
                     // A phone that no longer waits has crashed.
                     let _ = chunk.send(piece);
                 }
