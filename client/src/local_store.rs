@@ -626,9 +626,7 @@ impl Tx<'_> {
                 notices::forget(self.tx, *record)?;
                 self.apply_one(&Effect::RemoveRecord { record: *record })?;
                 self.run("DELETE FROM outbox WHERE record = ?1", [id(record)])?;
-                if !planted::is(Bug::EraseKeepsDrafts) {
-                    self.run("DELETE FROM draft WHERE record = ?1", [id(record)])?;
-                }
+                self.run("DELETE FROM draft WHERE record = ?1", [id(record)])?;
                 self.run("DELETE FROM listing WHERE record = ?1", [id(record)])
             }
             Effect::Redact { record, entries } => {

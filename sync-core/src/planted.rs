@@ -56,9 +56,6 @@ bugs! {
     CursorIgnoresEpoch "cursor-ignores-epoch" "cursor": "a phone is not told that the store's history is another one";
     CursorIgnoresScope "cursor-ignores-scope" "cursor": "a phone is not told that its grids are others";
     CursorSkipsOne "cursor-skips-one" "cursor": "the log is read from one entry too late";
-    CursorForgetsDownload "cursor-forgets-download" "cursor": "a download that was cut is taken for complete";
-    CursorKeepsPlace "cursor-keeps-place" "cursor": "a download goes on from its place although the grids are others";
-    CheckpointTooEarly "checkpoint-too-early" "cursor": "the cursor of a checkpoint is stored without the items before it";
     OutboxRemovesRecord "outbox-removes-record" "outbox": "a verdict takes all of a record's unsent changes out of the outbox";
     OutboxTakesHeldForDone "outbox-takes-held-for-done" "outbox": "a held change leaves the outbox";
     OutboxDropsPostponed "outbox-drops-postponed" "outbox": "a change to be sent again later leaves the outbox";
@@ -69,17 +66,12 @@ bugs! {
     RebaseReplacesUnseen "rebase-replaces-unseen" "rebase": "a rebased edit replaces what the user never saw";
     LeaveDropsEdits "leave-drops-edits" "rebase": "a record that leaves takes its unsent edits along";
     AbandonDropsEdits "abandon-drops-edits" "rebase": "refused edits of a record that left become no draft";
-    ForkTrustsCursor "fork-trusts-cursor" "heal": "after a fork the phone does not pull from the start";
     HealForgetsOwn "heal-forgets-own" "heal": "after a restore the phone sends nothing again";
     HealSendsNewest "heal-sends-newest" "heal": "after a restore only the newest own change is sent again";
     SnapshotKeepsTail "snapshot-keeps-tail" "store": "a snapshot of another generation leaves the old tail";
-    EraseKeepsDrafts "erase-keeps-drafts" "erasure": "drafts of an erased record stay on the phone";
     EraseStaysInLog "erase-stays-in-log" "erasure": "what was erased stays in the log beside the phone's file";
     EraseLeavesPages "erase-leaves-pages" "erasure": "freed pages of the phone's file keep what was erased";
-    RedactKeepsDrafts "redact-keeps-drafts" "erasure": "drafts about a redacted person stay on the phone";
-    RebuildForgetsRedactions "rebuild-forgets-redactions" "rebuild": "the next generation does not know who was redacted before";
     RebuildKeepsGeneration "rebuild-keeps-generation" "rebuild": "the next generation has the number of the one before";
-    RulingIgnoresSeen "ruling-ignores-seen" "rulings": "an event is judged as if its author had seen everything";
     RulingWithdrawsAccepted "ruling-withdraws-accepted" "rulings": "a withdrawal is applied after the acceptance";
     RulingCountsAnew "ruling-counts-anew" "rulings": "a ruling's number begins again";
     ConflictOfEquals "conflict-of-equals" "conflicts": "equal values that stand side by side count as a conflict";

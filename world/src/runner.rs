@@ -16,8 +16,10 @@ use crate::{
     Coverage, Script, Story,
     check::{self, About, Finding},
     engine::run_to_end,
-    office::{Identities, ModelOffice},
+    office::{Identities, ModelOffice, Setup},
+    script::{Desk, MadeBy, Step, Weather, What},
 };
+use lianka_sync_core::planted::Bug;
 
 /// A promise that a panic breaks.
 const PANIC: &str = "nothing panics";
@@ -102,6 +104,37 @@ pub fn many(from: u64, seeds: u64, stop_at_first: bool, done: &(dyn Fn(u64) + Sy
     let mut report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
     report.failures.sort_by_key(|failure| failure.seed);
     report
+}
+
+/// Few restores in drawn worlds find phones that keep their tokens, and with them the device whose edits they may send again: bugs in
+/// healing have a script of their own, in which the backup is minutes old.
+pub fn script_for(bug: Bug) -> Option<Script> {
+    if !matches!(bug, Bug::HealForgetsOwn | Bug::HealSendsNewest) {
+        return None;
+    }
+    let setup = Setup {
+        street: "310104003".into(),
+        grids: vec!["A1".into()],
+        roads: vec!["康平路".into()],
+        secretaries: vec![("xuna".into(), vec!["A1".into()])],
+        log_days: 30,
+    };
+    let set = |key: &str, value: &str| vec![(key.to_owned(), Some(value.to_owned()))];
+    let edit = |key, value| What::Edit { phone: 0, record: MadeBy(2), set: set(key, value), note: None };
+    let steps = [
+        What::Enrol { phone: 0, username: "xuna".into() },
+        What::Network { phone: 0, weather: Weather::Fine },
+        What::Create { phone: 0, grid: "A1".into(), set: set("road", "康平路"), note: "v2.0z".into() },
+        What::Sync { phone: 0 },
+        What::Desk(Desk::Backup),
+        edit("sign_name", "v5.0z"),
+        edit("lane", "v6.0z"),
+        What::Sync { phone: 0 },
+        What::Desk(Desk::Restore),
+        What::Sync { phone: 0 },
+    ];
+    let step = |(no, what)| Step { no, at_ms: i64::from(no) * 30_000, what };
+    Some(Script { seed: 1, setup, steps: (0..).zip(steps).map(step).collect() })
 }
 
 /// The fewest steps of the script with which the same promise is still broken: halves, quarters and so on are left out, then single steps.

@@ -398,7 +398,7 @@ impl Synchronisation {
                 self.tally.rejected += 1;
                 self.tally.dropped += u32::from(code == rebase::REDACTED);
                 // Somebody else writes in this phone's name: a copy of it. What that copy had accepted was never sent here, as it counts as ours.
-                self.suspect |= code == ACTOR_FORKED && !self.started_over && !planted::is(Bug::ForkTrustsCursor);
+                self.suspect |= code == ACTOR_FORKED && !self.started_over;
                 mark(OutboxState::Refused, false)
             }
         })

@@ -114,13 +114,19 @@ impl Edit<'_> {
             let held_no_more = gone(&self.phone)
                 || ledger.departed.contains(&(user, self.record))
                 || ledger.rewritten.contains(&self.record)
-                || ledger.phones.get(&self.phone).is_some_and(|(_, devices)| devices.len() > 1);
+                || self.enrolled_since(story);
             return (!held_no_more).then_some("it was accepted, a restore lost it, and no phone brought it back");
         }
         if fates.wiped.contains_key(&self.phone) {
             return Some("the phone was wiped, and the office never got it");
         }
         Some("it is neither at the office, nor in an outbox, nor a draft")
+    }
+
+    /// A phone that enrols anew is another device, and what it wrote as the former one is no longer its own to send.
+    fn enrolled_since(&self, story: &Story) -> bool {
+        let lines = story.journal.lines.iter().skip(self.at);
+        lines.into_iter().any(|line| matches!(&line.event, Event::Enrolled { phone, .. } if *phone == self.phone))
     }
 
     /// Whether a change of the record as it is now says it, visible or replaced since, or a reviewer has it.
