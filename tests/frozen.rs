@@ -50,7 +50,7 @@ pub async fn restore(connection: &mut PgConnection, migrations: &Path, released:
     }
     // The rows come in the order of their tables' names, which foreign keys know nothing of.
     run(connection, "set session_replication_role = replica".into()).await?;
-    for part in text.split_inclusive("\n\\.\n").flat_map(|part| part.strip_suffix("\\.\n")) {
+    for part in text.split_inclusive("\n\\.\n").filter_map(|part| part.strip_suffix("\\.\n")) {
         let (copy, rows) = part.split_once('\n').unwrap_or((part, ""));
         let table = copy.split(' ').nth(1).unwrap_or_default();
         // Some migrations write a first row.

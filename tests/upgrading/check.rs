@@ -274,8 +274,8 @@ fn told(mut values: Values) -> Values {
 async fn redacted(desks: &Desks, phone: &Phone) -> anyhow::Result<()> {
     let card = phone.card(SIGN).await?;
     let shown = desks.read("admin", &format!("records/{card}")).await?;
-    let fields = shown["fields"].as_array().into_iter().flatten();
-    let entry = fields.filter_map(|field| field["key"].as_str()?.strip_prefix("contacts/")?.split('/').next()).next();
+    let mut fields = shown["fields"].as_array().into_iter().flatten();
+    let entry = fields.find_map(|field| field["key"].as_str()?.strip_prefix("contacts/")?.split('/').next());
     let body = json!({ "entry": entry.context("no contact person")?, "reason": "subject_request" });
     desks.post("admin", &format!("records/{card}/redact"), body).await.map(drop)
 }

@@ -147,6 +147,7 @@ pub async fn first(desks: &Desks, line: &Line, fleet: &mut Fleet) -> anyhow::Res
 }
 
 /// A log entry of consent about the first contact person.
+#[expect(clippy::disallowed_methods, reason = "an id for a fixture, of no moment and no device")]
 async fn consent(phone: &Phone, card: &str, decision: &str) -> anyhow::Result<()> {
     let shown = phone.json(&["show", card]).await?;
     let contact = shown["values"].as_object().and_then(|values| values.keys().find_map(|key| key.strip_prefix("contacts/")));

@@ -21,7 +21,7 @@ use crate::{
 /// Strongest level that is not slow.
 const LEVEL: i32 = 19;
 /// Background passes run every few seconds.
-const PASS_TIME_MAX: Duration = Duration::from_secs(60);
+const PASS_TIME_MAX: Duration = Duration::from_mins(1);
 
 /// `queries`: the version's folder `.sqlx`, what its server asks and what it expects to get.
 pub async fn freeze(programs: &Path, queries: &Path, version: &str, out: &Path) -> anyhow::Result<()> {
