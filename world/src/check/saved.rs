@@ -15,6 +15,7 @@ use super::{
 use crate::{
     engine::Story,
     journal::{Did, Event, PhoneNo},
+    office::{Act, Acted},
 };
 
 /// What became of the phones.
@@ -25,7 +26,16 @@ struct Fates {
     wiped: BTreeMap<PhoneNo, usize>,
     /// Drafts that their users let go: record and value or key.
     dropped: BTreeSet<(Uuid, String)>,
-    clones: BTreeMap<PhoneNo, Vec<PhoneNo>>,
+    /// Copies, with the line of the journal at which they were made.
+    clones: BTreeMap<PhoneNo, Vec<(usize, PhoneNo)>>,
+}
+
+impl Fates {
+    /// The copies of a phone that hold what it saved at this line.
+    fn copies(&self, phone: PhoneNo, at: usize) -> impl Iterator<Item = PhoneNo> {
+        let copies = self.clones.get(&phone).into_iter().flatten();
+        copies.filter(move |(line, _)| *line > at).map(|(_, copy)| *copy)
+    }
 }
 
 pub fn check(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
@@ -34,7 +44,7 @@ pub fn check(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
         match &line.event {
             Event::PhoneLost { phone } => drop(fates.lost.insert(*phone, at)),
             Event::Wiped { phone } => drop(fates.wiped.insert(*phone, at)),
-            Event::Cloned { phone, from } => fates.clones.entry(*from).or_default().push(*phone),
+            Event::Cloned { phone, from } => fates.clones.entry(*from).or_default().push((at, *phone)),
             Event::DraftDropped { record, did, .. } => fates.dropped.extend(did.iter().map(|did| (*record, mark(did)))),
             _ => {}
         }
@@ -105,7 +115,7 @@ impl Edit<'_> {
             return None;
         }
         let gone = |phone: &PhoneNo| fates.lost.contains_key(phone) || story.phones.iter().any(|told| told.phone == *phone && told.gone);
-        if fates.lost.contains_key(&self.phone) && fates.clones.get(&self.phone).is_none_or(|clones| clones.iter().all(gone)) {
+        if fates.lost.contains_key(&self.phone) && fates.copies(self.phone, self.at).all(|copy| gone(&copy)) {
             return None;
         }
         if self.given_up(ledger) {
@@ -142,12 +152,9 @@ impl Edit<'_> {
             return true;
         }
         // A copy of the phone may have written the note for both of them.
-        let copies = fates.clones.get(&self.phone).into_iter().flatten();
-        let devices: Vec<_> = copies
-            .chain([&self.phone])
-            .filter_map(|phone| ledger.phones.get(phone))
-            .flat_map(|(_, devices)| devices.iter().copied())
-            .collect();
+        let copies = fates.copies(self.phone, self.at).chain([self.phone]);
+        let devices: Vec<_> =
+            copies.filter_map(|phone| ledger.phones.get(&phone)).flat_map(|(_, devices)| devices.iter().copied()).collect();
         let arrived = ledger.arrived.range((record, String::new())..).take_while(|((of, _), _)| *of == record);
         arrived.filter(|((_, hash), _)| there(hash)).any(|(_, arrived)| match self.did {
             Did::Put { key, value } => {
@@ -156,7 +163,19 @@ impl Edit<'_> {
             // Written anew, or needless because somebody else had done it, or overtaken by what the phone did later.
             Did::Delete { key } => arrived.line > self.at && arrived.said.writes.iter().any(|write| write.key == *key),
             Did::Note { .. } => arrived.line > self.at && arrived.said.note && devices.contains(&arrived.said.device),
-        }) || matches!(self.did, Did::Delete { key } if card.is_none_or(|card| !self.shows(ledger, key, card)))
+        }) || self.done_at_a_desk(story)
+            || matches!(self.did, Did::Delete { key } if card.is_none_or(|card| !self.shows(ledger, key, card)))
+    }
+
+    /// Whether somebody at a desk wrote the same: values that are not unique may be there already when the phone's edit is written anew.
+    fn done_at_a_desk(&self, story: &Story) -> bool {
+        let Did::Put { key, value } = self.did else { return false };
+        story.journal.lines.iter().any(|line| match &line.event {
+            Event::Acted { act: Act::Edit { record, set }, acted: Acted::Done } => {
+                *record == self.record && set.iter().any(|(written, to)| written == key && to.as_ref() == Some(value))
+            }
+            _ => false,
+        })
     }
 
     fn shows(&self, ledger: &Ledger, key: &str, card: &super::ledger::Card) -> bool {
