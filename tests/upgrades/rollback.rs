@@ -32,7 +32,7 @@ async fn the_release_before_asks_nothing_that_todays_schema_answers_otherwise() 
                 continue;
             }
         };
-        let columns: Vec<_> = now.columns.iter().map(|column| (column.name().to_owned(), type_of(&column.type_info()))).collect();
+        let columns: Vec<_> = now.columns.iter().map(|column| (column.name().to_owned(), type_of(column.type_info()))).collect();
         let then: Vec<_> =
             list(&asked["describe"]["columns"]).iter().map(|column| (text_of(&column["name"]), type_then(&column["type_info"]))).collect();
         if columns != then {
