@@ -34,10 +34,7 @@ impl Inner {
             log: self.log().await,
             records: self.records().await,
             held: self.held().await,
-            conflicts: sqlx::query_as("select record, field from field_conflict order by record, field collate \"C\"")
-                .fetch_all(&self.app.pool)
-                .await
-                .expect("the conflicts"),
+            conflicts: self.conflicts().await,
             audit,
             rows_differ,
             stored: self.stored().await,
@@ -66,6 +63,14 @@ impl Inner {
             Some((document.record.0, OfficeRecord { kind, grid, generation, fields: shown(&state.view()), document: document.bytes }))
         };
         documents.into_iter().filter_map(of).collect()
+    }
+
+    /// A row of the inbox for each field, which the table has for each of its values.
+    async fn conflicts(&self) -> Vec<(Uuid, String)> {
+        let rows = sqlx::query_as("select distinct record, field from field_conflict").fetch_all(&self.app.pool);
+        let mut conflicts: Vec<_> = rows.await.expect("the conflicts");
+        conflicts.sort();
+        conflicts
     }
 
     async fn held(&self) -> Vec<HeldLine> {
