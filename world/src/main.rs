@@ -84,7 +84,9 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Run { seeds, from, keep } => run(from, seeds, &keep)?,
         Task::Replay { seed, steps, story, minimise, bug } => replay(seed, steps, story, minimise, bug),
         Task::Bugs { list: true, .. } => {
-            Bug::ALL.iter().for_each(|bug| println!("{:<30} {:<10} {}", bug.name(), bug.place(), bug.what()));
+            for bug in Bug::ALL {
+                println!("{:<30} {:<10} {}", bug.name(), bug.place(), bug.what());
+            }
             true
         }
         Task::Bugs { bug, seeds, from, count, .. } => bugs(bug, from, seeds, count),

@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeSet,
+    fmt::Write as _,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Mutex, PoisonError,
@@ -176,11 +177,11 @@ pub fn told(script: &Script, outcome: &Outcome) -> String {
     let only = if whole { String::new() } else { format!(" --steps {}", steps.join(",")) };
     let mut text = format!("lianka-world replay {}{only}\n\n", script.seed);
     for finding in &outcome.found {
-        text.push_str(&format!("BROKEN  {finding}\n"));
+        let _ = writeln!(text, "BROKEN  {finding}");
     }
     text.push_str("\nSteps\n");
     for step in &script.steps {
-        text.push_str(&format!("{:>5}  {:>12} ms  {:?}\n", step.no, step.at_ms, step.what));
+        let _ = writeln!(text, "{:>5}  {:>12} ms  {:?}", step.no, step.at_ms, step.what);
     }
     if let (Some(story), Some(finding)) = (&outcome.story, outcome.found.first()) {
         text.push_str("\nStory of the first\n");

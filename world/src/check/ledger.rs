@@ -235,11 +235,10 @@ impl Ledger {
             "duplicate" if !known && decided != Some(Held::Accepted) => {
                 wrong("duplicates were accepted before", format!("{hash} was called a duplicate, and the office never took it"));
             }
-            "held" => match decided {
-                Some(Held::Refused | Held::Accepted) => {
+            "held" => {
+                if matches!(decided, Some(Held::Refused | Held::Accepted)) {
                     wrong("what was decided is final", format!("{hash} was decided by a reviewer and held again"));
-                }
-                _ => {
+                } else {
                     let waits = |dep: &String| self.now.held.get(&(record, dep.clone())).is_some_and(|held| *held != Held::Accepted);
                     let follows = arrived.said.deps.iter().any(waits);
                     let grid = self.grid_of(record, &arrived.said);
@@ -249,7 +248,7 @@ impl Ledger {
                     }
                     self.now.held.insert(id, Held::Waits);
                 }
-            },
+            }
             "rejected" => self.refused(record, &arrived, &user, answer, known, found),
             _ => {}
         }

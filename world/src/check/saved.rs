@@ -61,7 +61,7 @@ pub fn check(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
             let edit = Edit { phone: *phone, record: *record, did: one, hash: hash.as_deref(), at };
             if let Some(why) = edit.is_lost(story, ledger, &fates) {
                 let mut about = About::record(*record);
-                about.key = key(one).map(str::to_owned);
+                about.key = Some(key(one).to_owned());
                 about.value = match one {
                     Did::Put { value, .. } => Some(value.clone()),
                     Did::Delete { .. } | Did::Note { .. } => None,
@@ -84,10 +84,10 @@ fn mark(did: &Did) -> String {
     }
 }
 
-fn key(did: &Did) -> Option<&str> {
+fn key(did: &Did) -> &str {
     match did {
-        Did::Put { key, .. } | Did::Delete { key } => Some(key),
-        Did::Note { .. } => Some("note"),
+        Did::Put { key, .. } | Did::Delete { key } => key,
+        Did::Note { .. } => "note",
     }
 }
 
@@ -210,13 +210,12 @@ impl Edit<'_> {
             Did::Put { value, .. } => Some(value),
             Did::Delete { .. } | Did::Note { .. } => None,
         };
-        key(self.did).and_then(rules::entry).is_some_and(|entry| entries.contains(entry))
-            || value.is_some_and(|value| entries.contains(value))
+        rules::entry(key(self.did)).is_some_and(|entry| entries.contains(entry)) || value.is_some_and(|value| entries.contains(value))
     }
 
     /// Sensitive fields of a submitted transfer are in the office's own table.
     fn sealed(&self, ledger: &Ledger) -> bool {
-        ledger.rewritten.contains(&self.record) && key(self.did).is_some_and(|key| rules::SEALED.contains(&key))
+        ledger.rewritten.contains(&self.record) && rules::SEALED.contains(&key(self.did))
     }
 
     fn given_up(&self, ledger: &Ledger) -> bool {
@@ -236,6 +235,9 @@ impl Edit<'_> {
     }
 }
 
+/// A write and the journal's line in which it arrived.
+type Sent<'w> = (usize, &'w super::bytes::Write);
+
 /// An edit that was written anew replaces nothing that its author had not seen when it was made.
 fn unseen(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
     let mut made: BTreeMap<(Uuid, &str, &str), usize> = BTreeMap::new();
@@ -249,7 +251,7 @@ fn unseen(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
         }
     }
     // What each phone ever named as replaced, by record and key, and in which line it did so first.
-    let mut named: BTreeMap<(Uuid, Uuid, &str), Vec<(usize, &super::bytes::Write)>> = BTreeMap::new();
+    let mut named: BTreeMap<(Uuid, Uuid, &str), Vec<Sent<'_>>> = BTreeMap::new();
     for arrived in ledger.arrived.values() {
         for write in &arrived.said.writes {
             named.entry((arrived.said.device, arrived.record, &write.key)).or_default().push((arrived.line, write));

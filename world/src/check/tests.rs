@@ -19,6 +19,11 @@ fn phone_device(phone: usize) -> Uuid {
     Uuid::from_u128(0x1000 + phone as u128)
 }
 
+#[expect(clippy::disallowed_methods, reason = "every copy gets its actor before anything is written")]
+fn unsigned() -> AutoCommit {
+    AutoCommit::new()
+}
+
 fn actor(device: Uuid) -> ActorId {
     ActorId::from([device.as_bytes().as_slice(), &[0, 0, 0, 1]].concat())
 }
@@ -53,7 +58,7 @@ impl Hand {
         };
         let story =
             Story { seed: 0, journal: Journal::default(), phones: Vec::new(), evidence, coverage: Coverage::default(), alarms: Vec::new() };
-        let mut hand = Self { setup, story, document: AutoCommit::new(), seq: 0 };
+        let mut hand = Self { setup, story, document: unsigned(), seq: 0 };
         for (phone, username) in ["xuna", "lihua"].into_iter().enumerate() {
             hand.tell(Event::Enrolled { phone: PhoneNo(phone), username: username.into(), device: phone_device(phone) });
         }
@@ -406,11 +411,8 @@ fn a_value_that_nobody_saw_may_not_be_replaced() {
         hand.verdict(1, &hash, "rejected", Some("actor_forked"), None);
         hand.edit(0, &mut other, "opening_hours", "v7");
         // … and then written anew.
-        let mut again = if over_the_unseen {
-            hand.copy(DESK)
-        } else {
-            hand.document.fork_at(&copy.get_last_local_change().unwrap().deps().to_vec()).unwrap()
-        };
+        let mut again =
+            if over_the_unseen { hand.copy(DESK) } else { hand.document.fork_at(copy.get_last_local_change().unwrap().deps()).unwrap() };
         again.set_actor(ActorId::from([phone_device(1).as_bytes().as_slice(), &[0, 0, 0, 2]].concat()));
         again.put(ROOT, "opening_hours", "v8").unwrap();
         again.commit();
@@ -434,7 +436,7 @@ fn a_chain_is_hashed_anew() {
             "no": no, "at": "2026-11-21T08:00:00.5Z", "username": "xuna", "device": null, "action": action, "record": CARD, "detail": {"a": 1},
         });
         let hash = trail::hash(previous, "310104003", no, &event).unwrap();
-        event["hash"] = serde_json::Value::String(hash.iter().map(|byte| format!("{byte:02x}")).collect());
+        event["hash"] = serde_json::Value::String(trail::hex(&hash));
         (event, hash)
     };
     let (first, hash) = event(1, &trail::genesis("310104003"), "content");
@@ -459,7 +461,7 @@ fn alarms_and_rows_are_findings() {
 fn transfer(rulings: &[(&str, Option<u128>, &str, &str, u32)]) -> (Setup, Story) {
     let mut world = honest().quiet();
     let id = Uuid::from_u128(0x7f);
-    let mut document = AutoCommit::new().with_actor(actor(DESK));
+    let mut document = unsigned().with_actor(actor(DESK));
     for (key, value) in [("kind", "transfer_request"), ("grid", "A2")] {
         document.put(ROOT, key, value).unwrap();
     }
