@@ -51,9 +51,12 @@ impl<O: Office> World<'_, O> {
         self.alarm(format!("not quiet after {ROUNDS_MAX} rounds; left in outboxes: {unsent:?}"));
     }
 
-    /// Everybody synchronises once, and the office does what it has to do. Whether anything moved.
+    /// The office does what it has to do, everybody synchronises once, reviewers decide. Whether anything moved.
     async fn round(&mut self, phones: &[usize], draw: &mut Draw) -> bool {
         let mut moved = false;
+        // First: what the clock rules on is to reach the phones in the same round.
+        self.office.set_time(self.true_unix_ms());
+        self.office.tend().await;
         for phone in phones {
             moved |= self.sync_well(*phone).await;
         }
@@ -65,8 +68,6 @@ impl<O: Office> World<'_, O> {
             }
             moved = true;
         }
-        self.office.set_time(self.true_unix_ms());
-        self.office.tend().await;
         moved
     }
 
