@@ -290,7 +290,7 @@ async fn compact(arguments: &Compact) -> anyhow::Result<()> {
             let cut = trimming::before(now, keep.changes);
             match compaction::compact(&opened.pool, street, record, cut, now).await? {
                 Some(done) => {
-                    println!("{record}: {} changes are left, {} operations are gone; generation {}", done.left, done.ops, done.generation)
+                    println!("{record}: {} changes are left, {} operations are gone; generation {}", done.left, done.ops, done.generation);
                 }
                 None => println!("{record}: there is nothing to gain"),
             }

@@ -354,7 +354,9 @@ async fn look_through_log(
         let page = store::changes(conn, street, None, after, PAGE).await?;
         let Some(last) = page.last() else { break };
         after = last.seq;
-        page.iter().for_each(|row| look_through(row, sought, known, &mut speaking));
+        for row in &page {
+            look_through(row, sought, known, &mut speaking);
+        }
     }
     // What was trimmed is in the records' documents.
     let mut after = Uuid::nil();
@@ -362,7 +364,9 @@ async fn look_through_log(
         let records = trimmed::records(conn, street.as_str(), after, RECORDS_PAGE).await?;
         let Some(last) = records.last() else { return Ok(speaking) };
         after = *last;
-        past::logged(conn, street, &records).await?.iter().for_each(|row| look_through(row, sought, known, &mut speaking));
+        for row in past::logged(conn, street, &records).await? {
+            look_through(&row, sought, known, &mut speaking);
+        }
     }
 }
 
