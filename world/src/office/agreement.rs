@@ -110,7 +110,9 @@ impl Secrets {
         if call.path == "/v1/devices" || call.path == "/v1/tokens" {
             let mut body: Value = parsed(&call.body);
             for key in ["code", "refresh_token"] {
-                if let Some(other) = body[key].as_str().and_then(|secret| self.0.get(secret)) {
+                // People type codes as they like.
+                let other = body[key].as_str().and_then(|secret| self.0.get(secret).or_else(|| self.0.get(&secret.to_uppercase())));
+                if let Some(other) = other {
                     body[key] = other.as_str().into();
                 }
             }

@@ -229,7 +229,7 @@ impl Inner {
             let headers = [("authorization", bearer.as_str()), ("content-type", "application/json"), ("accept-language", "en")];
             let bytes = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
             let answer = self.send(method, path, &headers[..if body.is_null() { 1 } else { 3 }], bytes).await;
-            if !(again && answer.json()["code"] == "token_expired") {
+            if !(again && answer.status == 401) {
                 return (answer.status, answer.json());
             }
             let body = json!({ "refresh_token": self.desks[nth].refresh });

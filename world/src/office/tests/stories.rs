@@ -228,7 +228,7 @@ pub async fn transfer(office: &mut impl Office) {
     assert_eq!(act(office, step("close", &[("origin_confirmed", "yes")])).await, Acted::Done, "it is written, and ruled on");
     let after = rest(&wang.sync(office).await);
     assert_eq!(after, "change1 change1 change1 change1 end");
-    office.set_time(START_UNIX_MS + 400 * DAY_MS);
+    office.set_time(START_UNIX_MS + 100 * DAY_MS);
     office.tend().await;
     let evidence = office.evidence().await;
     let rulings = |evidence: &crate::office::Evidence| {
