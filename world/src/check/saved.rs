@@ -174,6 +174,8 @@ impl Edit<'_> {
             Event::Acted { act: Act::Edit { record, set }, acted: Acted::Done } => {
                 *record == self.record && set.iter().any(|(written, to)| written == key && to.as_ref() == Some(value))
             }
+            // What the other card had is carried over.
+            Event::Acted { act: Act::Merge { winner, .. }, acted: Acted::Done } => *winner == self.record && value == "true",
             _ => false,
         })
     }

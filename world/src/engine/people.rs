@@ -75,7 +75,7 @@ impl<O: Office> World<'_, O> {
                 Event::Saved { phone: PhoneNo(phone), record: receipt.record.0, creating, kind: kind.into(), did, hash }
             }
             Err(error) => {
-                if matches!(error, PhoneError::Store(_) | PhoneError::Protocol(_)) {
+                if matches!(error, PhoneError::Store(_) | PhoneError::Protocol(_)) && error.code() != "wiped" {
                     self.alarm(format!("phone {phone} at {}: {error}", self.now_ms));
                 }
                 self.coverage.count(if matches!(error, PhoneError::Locked) {
