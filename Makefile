@@ -11,7 +11,7 @@ SECONDS ?= 60
 SEEDS ?= 200
 MINUTES ?= 60
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check bench soak prepare wasm fuzz fuzz-automerge advisories simulate upgrade-check siege
+.PHONY: help setup build demo test check bench soak prepare wasm fuzz fuzz-automerge advisories simulate simulate-real upgrade-check siege
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,7 +48,10 @@ wasm: ## check that the sync core and the replica compile for a browser
 	scripts/wasm.sh
 
 simulate: setup ## worlds from seeds: phones, network, clocks, crashes, held to every promise; SEEDS=… (200); a failing seed is made small and kept
-	cargo run --release --locked -p lianka-world -- run --seeds $(SEEDS)
+	cargo run --release --locked -p lianka-world --no-default-features -- run --seeds $(SEEDS)
+
+simulate-real: setup ## the same worlds on the real router and Postgres, and the model beside it must answer alike; SEEDS=… (200)
+	cargo run --release --locked -p lianka-world -- agree --seeds $(SEEDS)
 
 fuzz: setup ## hostile bytes for everything that reads them; N=… mutated changes; a failing seed is printed with its replay
 	scripts/fuzz.sh run --inputs $(N)

@@ -605,6 +605,7 @@ impl Tx<'_> {
                 self.touch(record)
             }
             Effect::MarkLeaving { record } => self.run("UPDATE record SET leaving = 1 WHERE record = ?1", [id(record)]),
+            Effect::StartOver => self.set_start_over(),
             Effect::Stay { record } => self.run("UPDATE record SET leaving = 0 WHERE record = ?1", [id(record)]),
             Effect::Enqueue(entry) => {
                 outbox::append(self.tx, entry)?;

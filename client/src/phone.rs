@@ -264,7 +264,11 @@ impl Phone {
         let name = options.name.as_deref().unwrap_or("lianka-phone");
         let session = transport.enrol(code, name, options.platform.as_deref().unwrap_or("terminal")).await?;
         let wanted = options.street.clone().or_else(|| before.as_ref().map(|before| before.street.clone()));
-        let identity = identity_of(&session, wanted.as_ref())?;
+        let mut identity = identity_of(&session, wanted.as_ref())?;
+        if let Some(before) = &before {
+            identity.former_devices.clone_from(&before.former_devices);
+            identity.former_devices.push(before.device);
+        }
         if let Some(before) = before.filter(|before| (&before.username, &before.street) != (&identity.username, &identity.street)) {
             return Err(PhoneError::OtherUser(before.username));
         }
@@ -678,7 +682,7 @@ impl Phone {
                 tx.set_credentials(&credentials)?;
                 // A device that is to be wiped is told no streets.
                 if let Ok(identity) = identity_of(&session, Some(&before.street)) {
-                    tx.set_identity(&Identity { device: before.device, ..identity })?;
+                    tx.set_identity(&Identity { device: before.device, former_devices: before.former_devices, ..identity })?;
                 }
                 Ok(credentials)
             })
@@ -835,6 +839,7 @@ fn identity_of(session: &Session, wanted: Option<&StreetCode>) -> Result<Identit
         street: street.street.clone(),
         street_name: street.name.clone(),
         grids: street.grids.clone(),
+        former_devices: Vec::new(),
     })
 }
 

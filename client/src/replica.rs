@@ -68,6 +68,9 @@ pub struct Identity {
     pub street_name: String,
     /// The user's grids there, as last told.
     pub grids: Vec<Grid>,
+    /// What this phone was enrolled as before: a server put back from a backup may have lost what was written under those names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former_devices: Vec<DeviceId>,
 }
 
 /// Who writes: the identity, and the epoch that the phone's changes are signed with now.
@@ -83,6 +86,12 @@ impl Author<'_> {
     /// The actor that signs a change.
     pub fn actor(&self) -> Actor {
         Actor::new(self.identity.device, self.epoch)
+    }
+
+    /// Whether this phone wrote it, under its present name or a former one.
+    pub(crate) fn wrote(&self, change: &lianka_sync_core::change::Change) -> bool {
+        let device = change.actor.device();
+        device == self.identity.device || self.identity.former_devices.contains(&device)
     }
 }
 
@@ -302,6 +311,8 @@ pub enum Effect {
         /// Which.
         record: RecordId,
     },
+    /// A synchronisation from the start has to follow, also where this one breaks off.
+    StartOver,
     /// The record is in the user's grids after all.
     Stay {
         /// Which.

@@ -162,7 +162,6 @@ pub struct ServeArgs {
 }
 
 /// What a peer may take of connections and time.
-#[expect(clippy::doc_markdown, reason = "these lines are printed by --help as they are")]
 #[derive(Args, Clone, Debug)]
 pub struct EdgeArgs {
     /// Most connections at once (8 to 65536); when they are all taken, who is waited for longest makes room.

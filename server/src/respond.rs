@@ -401,7 +401,8 @@ impl Answer<'_> {
         let seen = moved.seen.as_deref();
         let look = async {
             let mut conn = self.conn().await?;
-            let departures = records::departures(&mut conn, self.street, seen, self.grids.as_deref(), &moved.lost, after, self.head).await?;
+            let departures =
+                records::departures(&mut conn, self.street, seen, self.grids.as_deref(), &moved.lost, after, self.head).await?;
             Ok((departures, erasures::redactions(&mut conn, self.street, after, self.head).await?))
         };
         // The connection is given back before anything is sent: a slow phone holds none.
@@ -422,7 +423,9 @@ impl Answer<'_> {
         let moved = self.scope_moved(scope_epoch, username).await?;
         self.departures(&moved, after).await?;
         let kept = moved.kept.as_deref();
-        let look = async { Ok(records::advances(&mut *self.conn().await?, self.street, kept, self.device, &self.brought, after, self.head).await?) };
+        let look = async {
+            Ok(records::advances(&mut *self.conn().await?, self.street, kept, self.device, &self.brought, after, self.head).await?)
+        };
         let advances = self.within(look).await?;
         // Until the gained grids have come, a checkpoint stands under the scope that the phone knew.
         let now = std::mem::replace(&mut self.cursor_epoch, scope_epoch);
@@ -440,8 +443,7 @@ impl Answer<'_> {
         let mut after = 0;
         loop {
             let page = DocumentPage { grids: Some(grids), records: None, after, limit: PAGE };
-            let documents =
-                if grids.is_empty() { Vec::new() } else { self.documents(page).await? };
+            let documents = if grids.is_empty() { Vec::new() } else { self.documents(page).await? };
             let full = documents.len() as i64 == PAGE;
             for document in documents {
                 after = document.seq;
@@ -459,8 +461,10 @@ impl Answer<'_> {
         let mut after = after;
         while !records.is_empty() {
             let grids = self.grids.as_deref();
-            let look =
-                async { Ok(records::changes(&mut *self.conn().await?, self.street, grids, self.device, &self.brought, after, self.head, LOG_PAGE).await?) };
+            let look = async {
+                Ok(records::changes(&mut *self.conn().await?, self.street, grids, self.device, &self.brought, after, self.head, LOG_PAGE)
+                    .await?)
+            };
             let changes = self.within(look).await?;
             let full = changes.len() as i64 == LOG_PAGE;
             for change in changes {

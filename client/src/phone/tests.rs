@@ -49,6 +49,7 @@ pub(super) fn identity(number: u128) -> Identity {
         street: "310104003".parse().unwrap(),
         street_name: "天平路街道".into(),
         grids: vec![Grid { grid: "A1".into(), name: "康平一".into(), area: "康平".into() }],
+        former_devices: Vec::new(),
     }
 }
 

@@ -375,9 +375,16 @@ impl Synchronisation {
                 // A sequence that is not told drops out of no tail before the whole copy is replaced.
                 let change = TailChange { hash, seq: verdict.seq.or(Some(SEQ_UNKNOWN)), bytes: sent.bytes.clone() };
                 let mut effects = vec![Effect::Acknowledge { record, generation: sent.generation, change }];
-                // Only what is in the user's grids is accepted; what the server merely knows may be out of sight.
-                if verdict.status == VerdictStatus::Accepted && self.known.get(&record).is_some_and(|known| known.leaving) {
-                    effects.push(Effect::Stay { record });
+                if self.known.get(&record).is_some_and(|known| known.leaving) {
+                    if verdict.status == VerdictStatus::Accepted {
+                        // Only what is in the user's grids is accepted.
+                        effects.push(Effect::Stay { record });
+                    } else if !self.started_over {
+                        // What the server merely knows may be out of sight, or the answer that it was accepted was lost: only a pull from the
+                        // start tells.
+                        self.suspect = true;
+                        effects.push(Effect::StartOver);
+                    }
                 }
                 effects
             }

@@ -1,14 +1,15 @@
 //! Healing a restored server: what the phone wrote and the server has lost goes into the outbox again.
 //!
 //! After a `reset` the phone pulls from the start. Whatever change of its own the old copy of a record contains and the new one lacks is
-//! sent again, byte for byte, so that the changes of others that depend on it find it. Others' changes that ours depend on stay in the
+//! sent again, byte for byte, so that the changes of others that depend on it find it; what it wrote under a former name, before it was enrolled
+//! anew, the server refuses in those bytes, and the rebase that follows writes it under the present one. Others' changes that ours depend on stay in the
 //! tail without a sequence until their own phones have healed them; nobody can send them in another's name.
 
 use std::{cmp::Ordering, collections::BTreeSet};
 
 use lianka_sync_core::{
     change::{self, Action, Change},
-    id::{ChangeHash, DeviceId},
+    id::ChangeHash,
     planted::{self, Bug},
     record::{Edit, Record, RecordError},
 };
@@ -33,17 +34,17 @@ pub(super) fn resend_lacking(
     let Some(stored) = &state.stored else { return Ok(Vec::new()) };
     let mut sent = Record::load(snapshot)?;
     let lost = match stored.generation.cmp(&generation) {
-        Ordering::Equal => lost(author.identity.device, state, stored, |hash| sent.contains(hash))?,
+        Ordering::Equal => lost(author, state, stored, |hash| sent.contains(hash))?,
         // What is still in the outbox is rebased, and what was accepted was the office's to rebuild.
         Ordering::Less => return Ok(Vec::new()),
-        Ordering::Greater => Lost { others: Vec::new(), ..lost_since_a_rebuild(author.identity.device, state, stored, &mut sent)? },
+        Ordering::Greater => Lost { others: Vec::new(), ..lost_since_a_rebuild(author, state, stored, &mut sent)? },
     };
     Ok(effects(state, lost))
 }
 
 /// The server went back to before it rebuilt the record. The hashes of changes are others there, but ids of operations outlive a rebuild: what
 /// holds an unknown one came later, and is rebased as the outbox is.
-fn lost_since_a_rebuild(device: DeviceId, state: &RecordState, stored: &StoredRecord, sent: &mut Record) -> Result<Lost, RecordError> {
+fn lost_since_a_rebuild(author: &Author<'_>, state: &RecordState, stored: &StoredRecord, sent: &mut Record) -> Result<Lost, RecordError> {
     let ids = |change: &Change| (0..change.ops.len()).map(|index| change.op_id(index)).collect::<Vec<_>>();
     let mut known = BTreeSet::new();
     for bytes in sent.changes() {
@@ -53,14 +54,14 @@ fn lost_since_a_rebuild(device: DeviceId, state: &RecordState, stored: &StoredRe
     let changes = old.changes().iter().map(|bytes| change::decode(bytes)).collect::<Result<Vec<_>, _>>()?;
     let there: BTreeSet<_> =
         changes.iter().filter(|change| ids(change).iter().all(|id| known.contains(id))).map(|change| change.hash).collect();
-    lost(device, state, stored, |hash| there.contains(&hash))
+    lost(author, state, stored, |hash| there.contains(&hash))
 }
 
 /// The whole download came, without this record: the server lost all of it, or it left the user's grids.
 pub(super) fn resend_all(author: &Author<'_>, state: &RecordState) -> Result<Vec<Effect>, RecordError> {
     let Some(stored) = &state.stored else { return Ok(Vec::new()) };
     let record = state.record;
-    let lost = lost(author.identity.device, state, stored, |_| false)?;
+    let lost = lost(author, state, stored, |_| false)?;
     if lost.own.is_empty() && state.outbox.is_empty() {
         // Whoever wrote it heals it; then it comes back by itself.
         return Ok(vec![Effect::RemoveRecord { record }]);
@@ -88,15 +89,14 @@ fn effects(state: &RecordState, lost: Lost) -> Vec<Effect> {
 }
 
 fn lost(
-    device: DeviceId,
+    author: &Author<'_>,
     state: &RecordState,
     stored: &StoredRecord,
     mut has: impl FnMut(ChangeHash) -> bool,
 ) -> Result<Lost, RecordError> {
     let mut old = document::base(stored, true)?;
     let history = old.changes().iter().map(|bytes| change::decode(bytes)).collect::<Result<Vec<_>, _>>()?;
-    let own: BTreeSet<_> =
-        history.iter().filter(|change| change.actor.device() == device && !has(change.hash)).map(|change| change.hash).collect();
+    let own: BTreeSet<_> = history.iter().filter(|change| author.wrote(change) && !has(change.hash)).map(|change| change.hash).collect();
     let mut needed = BTreeSet::new();
     for change in history.iter().rev() {
         if (own.contains(&change.hash) || needed.contains(&change.hash)) && !has(change.hash) {

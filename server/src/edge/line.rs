@@ -249,7 +249,7 @@ impl AsyncRead for Line {
                 }
                 Poll::Pending
             }
-            read => read,
+            read @ Poll::Ready(_) => read,
         }
     }
 }

@@ -46,8 +46,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
             serde_json::error::Category::Data => wrong_shape(&error.path().to_string(), error.inner()),
             _ => malformed(error.inner()),
         })?;
-        let value =
-            serde_path_to_error::deserialize(sent).map_err(|error| wrong_shape(&error.path().to_string(), error.inner()))?;
+        let value = serde_path_to_error::deserialize(sent).map_err(|error| wrong_shape(&error.path().to_string(), error.inner()))?;
         json.end().map_err(|error| malformed(&error))?;
         Ok(Self(value))
     }

@@ -339,6 +339,7 @@ pub struct LogChange {
 
 /// The changes and snapshots in `after..=head` of records of `grids` (`None`: the whole street) that the phone cannot have, as for
 /// [`advances`], in order.
+#[expect(clippy::too_many_arguments, reason = "one query, each bound once")]
 pub async fn changes(
     conn: &mut PgConnection,
     street: &StreetCode,

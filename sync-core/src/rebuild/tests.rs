@@ -226,7 +226,7 @@ proptest! {
             prop_assert_eq!(was, is);
         }
         // A second time there is nothing left to gain.
-        prop_assert_eq!(compact(&compacted.state, &compacted.document, before).map(|again| again.forgotten_ops).unwrap_or(0), 0);
+        prop_assert_eq!(compact(&compacted.state, &compacted.document, before).map_or(0, |again| again.forgotten_ops), 0);
         if before == *times.last().unwrap() {
             let values: usize = expected.values.values().map(Vec::len).sum();
             let puts = compacted.changes.iter().flat_map(|next| &next.change.ops).filter(|op| matches!(op.action, Action::Put { .. })).count();

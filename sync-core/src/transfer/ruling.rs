@@ -345,7 +345,8 @@ fn is_typing_error(case: &Case, withdrawal: Option<EntryId>) -> bool {
 /// Whether a step may be taken in a standing, with nobody else about.
 fn judge(standing: &Standing, event: &Event, at: ServerTime, facts: &Facts) -> Result<Effect, Code> {
     let row = event.step.row();
-    if !row.from.contains(&standing.state) && !(event.step == Step::Withdraw && planted::is(Bug::RulingWithdrawsAccepted)) {
+    let open = row.from.contains(&standing.state) || (event.step == Step::Withdraw && planted::is(Bug::RulingWithdrawsAccepted));
+    if !open {
         return Err(Code::WrongState);
     }
     if let Some(code) = facts.lacking.filter(|_| row.content) {

@@ -121,22 +121,14 @@ impl Edit<'_> {
         if self.given_up(ledger) {
             let user = ledger.phones.get(&self.phone).map(|(user, _)| user.clone()).unwrap_or_default();
             // A phone sends again what it holds of its own; it held nothing any more of what had left its user's sight, or was rebuilt.
-            let held_no_more = gone(&self.phone)
-                || ledger.departed.contains(&(user, self.record))
-                || ledger.rewritten.contains(&self.record)
-                || self.enrolled_since(story);
+            let held_no_more =
+                gone(&self.phone) || ledger.departed.contains(&(user, self.record)) || ledger.rewritten.contains(&self.record);
             return (!held_no_more).then_some("it was accepted, a restore lost it, and no phone brought it back");
         }
         if fates.wiped.contains_key(&self.phone) {
             return Some("the phone was wiped, and the office never got it");
         }
         Some("it is neither at the office, nor in an outbox, nor a draft")
-    }
-
-    /// A phone that enrols anew is another device, and what it wrote as the former one is no longer its own to send.
-    fn enrolled_since(&self, story: &Story) -> bool {
-        let lines = story.journal.lines.iter().skip(self.at);
-        lines.into_iter().any(|line| matches!(&line.event, Event::Enrolled { phone, .. } if *phone == self.phone))
     }
 
     /// Whether a change of the record as it is now says it, visible or replaced since, or a reviewer has it.

@@ -37,7 +37,7 @@ impl Numbers {
         Self(seed)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -45,14 +45,14 @@ impl Numbers {
     }
 
     pub fn uuid(&mut self) -> Uuid {
-        let (high, low) = (self.next(), self.next());
+        let (high, low) = (self.number(), self.number());
         uuid::Builder::from_random_bytes(((u128::from(high) << 64) | u128::from(low)).to_be_bytes()).into_uuid()
     }
 
     fn entropy(&mut self) -> [u8; 10] {
         let mut entropy = [0; 10];
-        entropy[..8].copy_from_slice(&self.next().to_be_bytes());
-        entropy[8..].copy_from_slice(&self.next().to_be_bytes()[..2]);
+        entropy[..8].copy_from_slice(&self.number().to_be_bytes());
+        entropy[8..].copy_from_slice(&self.number().to_be_bytes()[..2]);
         entropy
     }
 }
@@ -90,7 +90,7 @@ impl Names {
 
     /// Beyond the epochs of phones, which count from 1, and apart from those of other merges.
     pub fn merge(&mut self) -> u32 {
-        let made = |numbers: &mut Numbers| (numbers.next() as u32 | 0x8000_0000) & !(MERGE_EPOCHS - 1);
+        let made = |numbers: &mut Numbers| (numbers.number() as u32 | 0x8000_0000) & !(MERGE_EPOCHS - 1);
         self.merges.pop_front().unwrap_or_else(|| made(&mut self.numbers))
     }
 
@@ -101,6 +101,6 @@ impl Names {
 
     /// A secret to hand out: a code or a token.
     pub fn secret(&mut self) -> u64 {
-        self.numbers.next()
+        self.numbers.number()
     }
 }

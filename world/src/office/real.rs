@@ -135,7 +135,7 @@ impl Inner {
     async fn open(setup: &Setup, seed: u64) -> Self {
         let mut seeds = Numbers::from_seed(seed);
         let (clock, database, epoch) = (Clock::fixed(START_UNIX_MS), Database::create(None).await, seeds.uuid());
-        let (app, router) = start(&database, &clock, seeds.next(), setup.log_days).await;
+        let (app, router) = start(&database, &clock, seeds.number(), setup.log_days).await;
         // The template gave every world the same one.
         set_epoch(&app.pool, epoch).await;
         sqlx::query("insert into account (username, display_name, role, created_at) values ($1, $1, 'admin', now())")
@@ -276,7 +276,7 @@ impl Inner {
     /// The process ends; the next one starts on the same store.
     async fn restart(&mut self) {
         self.app.pool.close().await;
-        let seed = self.seeds.next();
+        let seed = self.seeds.number();
         (self.app, self.router) = start(&self.database, &self.clock, seed, self.log_days).await;
     }
 

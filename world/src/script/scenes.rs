@@ -243,7 +243,7 @@ impl Plan {
     /// What somebody writes on a card: a few keys.
     fn set(&mut self, card: Option<&PlannedCard>) -> Set {
         let mut set = Set::new();
-        for nth in 0..1 + self.draw.below(3) {
+        for nth in 0..=self.draw.below(3) {
             let (key, value) = match self.draw.below(12) {
                 0..=4 => {
                     let from = if self.draw.one_in(2) { &TEXTS[..2] } else { TEXTS };
@@ -337,10 +337,10 @@ impl Plan {
                 _ => self.create(phone),
             }
         }
-        if self.draw.one_in(5) {
-            if let Some(card) = self.card() {
-                self.contact(phone, card.made);
-            }
+        if self.draw.one_in(5)
+            && let Some(card) = self.card()
+        {
+            self.contact(phone, card.made);
         }
         if !self.draw.one_in(4) {
             self.sync(phone);

@@ -1,5 +1,7 @@
 //! A server put back from a backup: phones heal it.
 
+use lianka_sync_core::wire::VerdictStatus;
+
 use super::*;
 
 #[test]
@@ -36,6 +38,53 @@ fn what_the_server_lost_comes_back_from_its_authors() {
     assert_eq!(model.rows().len(), whole.len());
     assert_eq!(model.document(record).view().unwrap().note.as_deref(), Some("搬到隔壁"));
     assert!(codes(&first).is_empty() && codes(&second).is_empty());
+}
+
+#[test]
+fn a_lost_acceptance_of_a_healed_record_costs_no_record() {
+    let mut model = Model::new();
+    let rig = Rig::new(1, &mut model);
+    let backup = model.clone();
+    let made = rig.phone.create_card("A1", &[Edit::set("sign_name", "新店")], NOW).unwrap();
+    settle(&mut model, &[&rig]);
+    model.restore(&backup);
+    // The card goes up again and is accepted; nobody hears of it.
+    let told = |items: &[ResponseItem]| {
+        items.iter().any(|item| matches!(item, ResponseItem::Verdict(verdict) if verdict.status == VerdictStatus::Accepted))
+    };
+    assert_eq!(rig.sync_cut(&mut model, |_, items| (!told(&items)).then_some(items)), None);
+    assert!(model.has(made.hash.unwrap()));
+    settle(&mut model, &[&rig]);
+    assert_eq!(rig.phone.records().unwrap(), [made.record]);
+}
+
+#[test]
+fn a_phone_that_had_to_enrol_anew_brings_back_what_it_wrote_before() {
+    let mut model = Model::new();
+    let (kept, lost) = (card(&mut model, 1), card(&mut model, 2));
+    let mut rig = Rig::new(1, &mut model);
+    settle(&mut model, &[&rig]);
+    let backup = model.clone();
+    rig.set(kept, "sign_name", "新名");
+    rig.phone.edit(lost, &[Edit::Note { text: "搬到隔壁".into() }], NOW).unwrap();
+    let made = rig.phone.create_card("A1", &[Edit::set("sign_name", "新店")], NOW).unwrap();
+    settle(&mut model, &[&rig]);
+    model.restore(&backup);
+    // Its tokens are newer than the backup: the office enrols it as another device.
+    let identity = Identity { device: DeviceId(Uuid::from_u128(0xe001)), former_devices: vec![rig.device], ..identity(1) };
+    rig.device = identity.device;
+    model.grids.insert(rig.device, ["A1".to_owned()].into());
+    inside(&rig, |tx| {
+        tx.set_identity(&identity)?;
+        Ok(tx.set_start_over()?)
+    });
+    settle(&mut model, &[&rig]);
+    assert_eq!(model.document(kept).view().unwrap().text("sign_name"), Some("新名"));
+    assert_eq!(model.document(lost).view().unwrap().note.as_deref(), Some("搬到隔壁"));
+    // A card cannot be created in another's name, so it waits for its author, whole.
+    let drafts = rig.phone.drafts().unwrap();
+    assert_eq!(drafts.len(), 1);
+    assert!(drafts[0].draft.record == made.record && drafts[0].draft.creating);
 }
 
 #[test]

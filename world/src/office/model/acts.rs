@@ -133,7 +133,11 @@ impl ModelOffice {
         self.transact(|write| {
             let waits = |(_, held): &(_, &Held)| held.decision == Decision::Waits;
             let key = *write.store.held.iter().filter(waits).nth(nth).ok_or(Undone::NotThere)?.0;
-            if accept { accept_held(write, key) } else { Ok(refuse_held(write, key)) }
+            if accept {
+                return accept_held(write, key);
+            }
+            refuse_held(write, key);
+            Ok(())
         })
     }
 

@@ -33,8 +33,8 @@ fn after(at: ServerTime, ms: i64) -> ServerTime {
 impl ModelOffice {
     /// A code for another device of a user.
     pub(super) fn code_for(&mut self, username: &str) -> Option<String> {
-        self.store.users.get(username)?;
         const LETTERS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+        self.store.users.get(username)?;
         let drawn = self.names.secret();
         let code: String = (0..10).map(|at| char::from(LETTERS[(drawn >> (5 * at)) as usize & 31])).collect();
         let expires_at = after(self.now, CODE_MS);

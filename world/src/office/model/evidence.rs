@@ -24,7 +24,7 @@ impl Store {
         Evidence {
             epoch: self.epoch,
             head: self.head,
-            log: self.log.iter().map(|(seq, entry)| self.line(*seq, entry.record, &entry.what)).collect(),
+            log: self.log.iter().map(|(seq, entry)| Self::line(*seq, entry.record, &entry.what)).collect(),
             records: self.records.iter().map(|(record, kept)| (record.0, self.record(*record, kept))).collect(),
             held: self.held_lines(),
             conflicts: self.conflicts(),
@@ -34,7 +34,7 @@ impl Store {
         }
     }
 
-    fn line(&self, seq: u64, record: RecordId, what: &What) -> LogLine {
+    fn line(seq: u64, record: RecordId, what: &What) -> LogLine {
         let (what, hash) = match what {
             What::Change { hash, .. } => ("change", Some(hash.to_string())),
             What::Snapshot => ("snapshot", None),

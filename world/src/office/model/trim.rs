@@ -29,7 +29,7 @@ impl Store {
                 }
             }
         }
-        let places: Vec<_> = self.records.iter().flat_map(|(_, kept)| kept.trimmed.iter().map(|(_, seq)| *seq)).collect();
+        let places: Vec<_> = self.records.values().flat_map(|kept| kept.trimmed.iter().map(|(_, seq)| *seq)).collect();
         for seq in places {
             let Some(entry) = self.log.get_mut(&seq).filter(|entry| matches!(entry.what, What::Change { .. })) else { continue };
             if newest.get(&entry.record) == Some(&seq) {

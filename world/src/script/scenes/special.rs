@@ -254,10 +254,10 @@ fn backup_and_restore(plan: &mut Plan) {
     plan.wait(3 * SECOND);
     plan.desk(Desk::Restore);
     for phone in plan.some_phones(4) {
-        if plan.draw.one_in(2) {
-            if let Some(card) = plan.card_of(phone) {
-                plan.edit(phone, &card);
-            }
+        if plan.draw.one_in(2)
+            && let Some(card) = plan.card_of(phone)
+        {
+            plan.edit(phone, &card);
         }
         plan.sync(phone);
     }

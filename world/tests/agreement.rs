@@ -1,0 +1,17 @@
+//! Some of the same worlds on the real router and Postgres: every promise held there too, and the model says the same to every word.
+#![cfg(feature = "real")]
+
+use lianka_world::{Script, check, office::agreement};
+
+const SEEDS: u64 = 6;
+
+#[test]
+fn the_real_office_keeps_every_promise_and_the_model_answers_alike() {
+    for seed in 1..=SEEDS {
+        let script = Script::of(seed);
+        let (story, difference) = agreement::both(&script);
+        let found: Vec<_> = check::check(&script.setup, &story).iter().map(ToString::to_string).collect();
+        assert!(found.is_empty(), "seed {seed}: {}", found.join("\n"));
+        assert!(difference.is_none(), "seed {seed}: {}", difference.map(|difference| difference.to_string()).unwrap_or_default());
+    }
+}
