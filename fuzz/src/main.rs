@@ -125,7 +125,7 @@ fn besiege(seconds: u64, honest: usize, hostile: usize, volleys: usize, seed: u6
 
     let duration = std::time::Duration::from_secs(seconds);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let report = runtime.block_on(run(Options { honest, hostile, duration, volleys, seed }))?;
+    let report = runtime.block_on(Box::pin(run(Options { honest, hostile, duration, volleys, seed })))?;
     println!("{report}");
     let failures = report.failures();
     for failure in &failures {

@@ -142,7 +142,7 @@ impl std::fmt::Display for Report {
 /// Runs it on a server of its own.
 pub async fn run(options: Options) -> anyhow::Result<Report> {
     let (mut server, login) = stage::start_server(None, None).await?;
-    let result = play(options, &server, login).await;
+    let result = Box::pin(play(options, &server, login)).await;
     let mut report = match result {
         Ok(report) => report,
         Err(error) => {
@@ -191,7 +191,7 @@ async fn play(options: Options, server: &ServerProcess, login: stage::Login) -> 
     for number in 0..options.hostile {
         let device = office.hostile(number).await?;
         let seed = options.seed.wrapping_mul(1_000).wrapping_add(number as u64);
-        throwers.push(Thrower::prepare(device, seed, options.volleys, targets.clone()).await?);
+        throwers.push(Box::pin(Thrower::prepare(device, seed, options.volleys, targets.clone())).await?);
     }
     let mut report = Report { edits: 0, ..Report::default() };
 

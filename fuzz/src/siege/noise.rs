@@ -38,6 +38,11 @@ impl Noise {
         self.upto(100) < percent
     }
 
+    /// Once in so many: a stream ends at its first mistake, so that most of what it holds must be right.
+    fn seldom(&mut self, times: u64) -> bool {
+        self.upto(times) == 0
+    }
+
     fn of<'c, T>(&mut self, choices: &'c [T]) -> &'c T {
         &choices[self.upto(choices.len() as u64) as usize]
     }
@@ -91,7 +96,7 @@ impl Noise {
             bytes.extend(self.blob(2));
             bytes.extend(device.0.as_bytes());
             bytes.extend(self.blob(length));
-            let id = if self.chance(80) { Node::Bytes(record.0.as_bytes().to_vec()) } else { self.leaf() };
+            let id = if self.seldom(100) { self.leaf() } else { Node::Bytes(record.0.as_bytes().to_vec()) };
             vec![
                 ("type", text("change")),
                 ("record", id),
@@ -102,7 +107,7 @@ impl Noise {
         };
         let mut map = Vec::new();
         for (name, value) in members {
-            match self.upto(30) {
+            match self.upto(400) {
                 0 => {}
                 1 => map.push((Node::Text(name.into()), self.tree(3))),
                 2 => {
@@ -113,7 +118,7 @@ impl Noise {
                 _ => map.push((Node::Text(name.into()), value)),
             }
         }
-        if self.chance(10) {
+        if self.seldom(30) {
             map.push((Node::Text("x".into()), self.tree(4)));
         }
         Node::Map(map)
@@ -136,8 +141,9 @@ impl Noise {
         let mut out = Vec::new();
         for n in 0..=self.count() {
             let item = self.item(n == 0, record, device);
-            self.write_json(&item, &mut out);
-            out.extend(*self.of(&[&b"\n"[..], b"\n", b"\n", b"\r\n", b"\n\n\n", b""]));
+            write_json(&item, &mut out);
+            let ends: &[&str] = if self.seldom(60) { &["", "\u{b}\n", ",\n", "\0\n"] } else { &["\n", "\r\n", "\n\n\n"] };
+            out.extend(self.of(ends).bytes());
         }
         self.damaged(out)
     }
@@ -145,7 +151,7 @@ impl Noise {
     pub fn json_body(&mut self) -> Vec<u8> {
         let tree = self.tree(5);
         let mut out = Vec::new();
-        self.write_json(&tree, &mut out);
+        write_json(&tree, &mut out);
         self.damaged(out)
     }
 
@@ -171,23 +177,31 @@ impl Noise {
 
     fn write_head(&mut self, out: &mut Vec<u8>, major: u8, value: u64) {
         // A lie about a length now and then; the longest spelling now and then.
-        let value =
-            if (2..=5).contains(&major) && self.chance(1) { *self.of(&[0, value + 1, 1 << 16, 1 << 31, 1 << 62, u64::MAX]) } else { value };
-        let bytes = value.to_be_bytes();
-        let skip = if self.chance(3) { 0 } else { (value.leading_zeros() / 8) as usize };
-        match (skip, value) {
-            (7.., 0..=23) => out.push(major << 5 | value as u8),
-            (7.., _) => out.extend([major << 5 | 24, bytes[7]]),
-            (6, _) => out.extend([&[major << 5 | 25], &bytes[6..]].concat()),
-            (4 | 5, _) => out.extend([&[major << 5 | 26], &bytes[4..]].concat()),
-            _ => out.extend([&[major << 5 | 27], &bytes[..]].concat()),
-        }
+        let lies = (2..=5).contains(&major) && self.seldom(600);
+        let value = if lies { *self.of(&[0, value + 1, 1 << 16, 1 << 31, 1 << 62, u64::MAX]) } else { value };
+        let width = match value {
+            _ if self.seldom(300) => 8,
+            0..=23 => 0,
+            24..=0xff => 1,
+            0x100..=0xffff => 2,
+            0x1_0000..=0xffff_ffff => 4,
+            _ => 8,
+        };
+        let low = match width {
+            0 => value as u8,
+            1 => 24,
+            2 => 25,
+            4 => 26,
+            _ => 27,
+        };
+        out.push((major << 5) | low);
+        out.extend(&value.to_be_bytes()[8 - width..]);
     }
 
     fn write_cbor(&mut self, node: &Node, out: &mut Vec<u8>) {
-        if self.chance(1) {
+        if self.seldom(400) {
             // A tag that means nothing here, or a whole tower of them.
-            out.extend(vec![0xd9_u8, 0xd9, 0xf7].repeat(*self.of(&[1, 1, 30])));
+            out.extend([0xd9_u8, 0xd9, 0xf7].repeat(*self.of(&[1, 1, 30])));
         }
         match node {
             Node::Nothing => out.push(0xf6),
@@ -202,7 +216,7 @@ impl Noise {
                 self.write_head(out, 3, text.len() as u64);
                 out.extend(text.bytes());
             }
-            Node::Bytes(bytes) if self.chance(2) => {
+            Node::Bytes(bytes) if self.seldom(200) => {
                 out.push(0x5f);
                 for piece in bytes.chunks(7) {
                     self.write_head(out, 2, piece.len() as u64);
@@ -216,7 +230,9 @@ impl Noise {
             }
             Node::List(nodes) => {
                 self.write_head(out, 4, nodes.len() as u64);
-                nodes.iter().for_each(|node| self.write_cbor(node, out));
+                for node in nodes {
+                    self.write_cbor(node, out);
+                }
             }
             Node::Map(members) => {
                 self.write_head(out, 5, members.len() as u64);
@@ -224,55 +240,6 @@ impl Noise {
                     self.write_cbor(name, out);
                     self.write_cbor(value, out);
                 }
-            }
-        }
-    }
-
-    fn write_json(&mut self, node: &Node, out: &mut Vec<u8>) {
-        let separated = |out: &mut Vec<u8>, first: bool| {
-            if !first {
-                out.push(b',');
-            }
-        };
-        match node {
-            Node::Nothing => out.extend(b"null"),
-            Node::Truth(truth) => out.extend(truth.to_string().bytes()),
-            Node::Number(number) => out.extend(number.to_string().bytes()),
-            Node::Fraction(fraction) => out.extend(format!("{fraction:?}").bytes()),
-            Node::Text(text) => out.extend(serde_json::to_vec(text).unwrap_or_default()),
-            Node::Bytes(bytes) if bytes.len() == 16 => {
-                let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-                let (a, b) = (&hex[..8], &hex[20..]);
-                out.extend(format!("\"{a}-{}-{}-{}-{b}\"", &hex[8..12], &hex[12..16], &hex[16..20]).bytes());
-            }
-            Node::Bytes(bytes) => {
-                const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-                out.push(b'"');
-                for three in bytes.chunks(3) {
-                    let bits = three.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
-                    let letters = (0..=three.len()).map(|n| LETTERS[(bits >> (18 - 6 * n)) as usize & 63]);
-                    out.extend(letters);
-                    out.extend(std::iter::repeat_n(b'=', 3 - three.len()));
-                }
-                out.push(b'"');
-            }
-            Node::List(nodes) => {
-                out.push(b'[');
-                for (at, node) in nodes.iter().enumerate() {
-                    separated(out, at == 0);
-                    self.write_json(node, out);
-                }
-                out.push(b']');
-            }
-            Node::Map(members) => {
-                out.push(b'{');
-                for (at, (name, value)) in members.iter().enumerate() {
-                    separated(out, at == 0);
-                    self.write_json(name, out);
-                    out.push(b':');
-                    self.write_json(value, out);
-                }
-                out.push(b'}');
             }
         }
     }
@@ -324,6 +291,55 @@ impl Noise {
             out.extend(b"GET /healthz HTTP/1.1\r\nhost: lianka\r\n\r\n".repeat(self.upto(50) as usize));
         }
         self.damaged(out)
+    }
+}
+
+fn write_json(node: &Node, out: &mut Vec<u8>) {
+    let separated = |out: &mut Vec<u8>, first: bool| {
+        if !first {
+            out.push(b',');
+        }
+    };
+    match node {
+        Node::Nothing => out.extend(b"null"),
+        Node::Truth(truth) => out.extend(truth.to_string().bytes()),
+        Node::Number(number) => out.extend(number.to_string().bytes()),
+        Node::Fraction(fraction) => out.extend(format!("{fraction:?}").bytes()),
+        Node::Text(text) => out.extend(serde_json::to_vec(text).unwrap_or_default()),
+        Node::Bytes(bytes) if bytes.len() == 16 => {
+            let hex = hex::encode(bytes);
+            let (a, b) = (&hex[..8], &hex[20..]);
+            out.extend(format!("\"{a}-{}-{}-{}-{b}\"", &hex[8..12], &hex[12..16], &hex[16..20]).bytes());
+        }
+        Node::Bytes(bytes) => {
+            const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+            out.push(b'"');
+            for three in bytes.chunks(3) {
+                let bits = three.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
+                let letters = (0..=three.len()).map(|n| LETTERS[(bits >> (18 - 6 * n)) as usize & 63]);
+                out.extend(letters);
+                out.extend(std::iter::repeat_n(b'=', 3 - three.len()));
+            }
+            out.push(b'"');
+        }
+        Node::List(nodes) => {
+            out.push(b'[');
+            for (at, node) in nodes.iter().enumerate() {
+                separated(out, at == 0);
+                write_json(node, out);
+            }
+            out.push(b']');
+        }
+        Node::Map(members) => {
+            out.push(b'{');
+            for (at, (name, value)) in members.iter().enumerate() {
+                separated(out, at == 0);
+                write_json(name, out);
+                out.push(b':');
+                write_json(value, out);
+            }
+            out.push(b'}');
+        }
     }
 }
 

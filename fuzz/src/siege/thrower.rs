@@ -19,7 +19,7 @@ use super::{
 };
 
 /// Longer than any answer may be waited for: an answer that takes longer is a finding.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
+const ANSWER_TIME_MAX: Duration = Duration::from_mins(1);
 /// So long somebody stays who reads nothing, and so long one waits for a server that has nothing to say.
 const STARE: Duration = Duration::from_millis(500);
 /// Bytes of an answer that are looked at.

@@ -80,7 +80,7 @@ impl Arsenal {
         let world = World::new(seed);
         let arsenal =
             Self { street: street.clone(), device, token: token.to_owned(), record, held, server, world, targets, draw, noise, seconds };
-        let first = arsenal.sync(Encoding::CborSeq, &[(record, bytes)]);
+        let first = Self::sync(Encoding::CborSeq, &[(record, bytes)]);
         Some((arsenal, first))
     }
 
@@ -88,7 +88,7 @@ impl Arsenal {
         RequestItem::Hello(Hello { cursor: None, client: "siege/1".into(), pull, report: Report::default() })
     }
 
-    fn items(&self, encoding: Encoding, pull: bool, changes: &[(RecordId, Vec<u8>)]) -> Vec<u8> {
+    fn items(encoding: Encoding, pull: bool, changes: &[(RecordId, Vec<u8>)]) -> Vec<u8> {
         let mut body = Vec::new();
         encoding.write(&Self::hello(pull), &mut body);
         for (record, bytes) in changes {
@@ -98,8 +98,8 @@ impl Arsenal {
         body
     }
 
-    fn sync(&self, encoding: Encoding, changes: &[(RecordId, Vec<u8>)]) -> Volley {
-        Volley::Sync { encoding, packing: None, body: self.items(encoding, false, changes) }
+    fn sync(encoding: Encoding, changes: &[(RecordId, Vec<u8>)]) -> Volley {
+        Volley::Sync { encoding, packing: None, body: Self::items(encoding, false, changes) }
     }
 
     /// The next thing to throw.
@@ -122,7 +122,7 @@ impl Arsenal {
         (encoding, *self.draw.pick(&[None, Some("zstd"), Some("gzip")]))
     }
 
-    fn packed(&mut self, encoding: Encoding, packing: Option<&'static str>, body: &[u8]) -> Volley {
+    fn packed(encoding: Encoding, packing: Option<&'static str>, body: &[u8]) -> Volley {
         let body = match packing {
             None => body.to_vec(),
             Some("zstd") => requests::zstd(body),
@@ -149,8 +149,8 @@ impl Arsenal {
             }
         }
         let (encoding, packing) = self.form();
-        let body = self.items(encoding, self.draw.clone().one_in(4), &changes);
-        self.packed(encoding, packing, &body)
+        let body = Self::items(encoding, self.draw.clone().one_in(4), &changes);
+        Self::packed(encoding, packing, &body)
     }
 
     /// Changes of records that are none of its business, or of nobody.
@@ -166,16 +166,16 @@ impl Arsenal {
             changes.push((record, mutant(&change, &self.server, &mut self.draw).1));
         }
         let (encoding, packing) = self.form();
-        let body = self.items(encoding, true, &changes);
-        self.packed(encoding, packing, &body)
+        let body = Self::items(encoding, true, &changes);
+        Self::packed(encoding, packing, &body)
     }
 
     /// Honest bytes, damaged somewhere between here and there.
     fn honest_looking(&mut self) -> Volley {
         let (encoding, packing) = self.form();
         let changes: Vec<_> = self.server.changes.iter().map(|change| (self.record, change.bytes.clone())).collect();
-        let body = self.items(encoding, true, &changes);
-        let Volley::Sync { mut body, .. } = self.packed(encoding, packing, &body) else { return self.noise() };
+        let body = Self::items(encoding, true, &changes);
+        let Volley::Sync { mut body, .. } = Self::packed(encoding, packing, &body) else { return self.noise() };
         scramble(&mut body, &mut self.draw);
         Volley::Sync { encoding, packing, body }
     }
@@ -189,18 +189,18 @@ impl Arsenal {
         if packing.is_some() && self.draw.one_in(3) {
             return Volley::Sync { encoding, packing, body: noise::wrapped(&mut self.noise, packing, &body) };
         }
-        self.packed(encoding, packing, &body)
+        Self::packed(encoding, packing, &body)
     }
 
     /// A few kilobytes that want to be many megabytes, within the limit or beyond it.
     fn bomb(&mut self) -> Volley {
         let (encoding, _) = self.form();
         let packing = Some(*self.draw.pick(&["zstd", "gzip"]));
-        let mut body = self.items(encoding, false, &[]);
+        let mut body = Self::items(encoding, false, &[]);
         let length = *self.draw.pick(&[limits::SYNC_INFLATED_BYTES_MAX - body.len(), limits::SYNC_INFLATED_BYTES_MAX + 1, 64 << 20]);
         let filler = *self.draw.pick(b"\n \0{\x60\xa0");
         body.resize(length, filler);
-        self.packed(encoding, packing, &body)
+        Self::packed(encoding, packing, &body)
     }
 
     /// As many operations as pass the gate, in as few bytes: each change is small, and large once it is read.
@@ -212,14 +212,14 @@ impl Arsenal {
         let count = 1 + self.draw.below(limits::SYNC_OPS_MAX / limits::NOTE_CHARS_MAX);
         let changes: Vec<_> = (0..count).map(|_| (RecordId(Uuid::from_u128(self.draw.number().into())), change.bytes.clone())).collect();
         let (encoding, _) = self.form();
-        let body = self.items(encoding, false, &changes);
-        self.packed(encoding, Some("zstd"), &body)
+        let body = Self::items(encoding, false, &changes);
+        Self::packed(encoding, Some("zstd"), &body)
     }
 
     /// The whole street, again and again.
     fn greedy(&mut self) -> Volley {
         let encoding = Encoding::Ndjson;
-        let body = self.items(encoding, true, &[]);
+        let body = Self::items(encoding, true, &[]);
         let manner = *self.draw.pick(&[Manner::Ignores, Manner::Leaves, Manner::Reads]);
         let Self { street, token, .. } = self;
         let head = format!(
@@ -253,7 +253,7 @@ impl Arsenal {
 
     fn raw(&mut self) -> Volley {
         let manner = *self.draw.pick(&[Manner::Reads, Manner::Reads, Manner::ClosesHalf, Manner::Leaves]);
-        let body = self.items(Encoding::Ndjson, true, &[]);
+        let body = Self::items(Encoding::Ndjson, true, &[]);
         let bytes = self.noise.http(self.street.as_str(), &self.token, &body);
         Volley::Raw { bytes, manner }
     }
