@@ -157,8 +157,7 @@ impl Ledger {
     /// Transfers that nobody submitted within 30 days are erased by the office's clock, which no line of the journal tells.
     pub fn lapse(&mut self, evidence: &Evidence) {
         for line in evidence.log.iter().filter(|line| line.what == "erase") {
-            let draft = self.now.cards.get(&line.record).is_some_and(|card| card.kind == "transfer_request" && card.events.is_empty());
-            if draft {
+            if self.may_have_lapsed(line.record) {
                 self.now.cards.remove(&line.record);
                 self.now.held.retain(|(of, _), _| *of != line.record);
                 self.now.erased.insert(line.record, usize::MAX);
@@ -166,6 +165,10 @@ impl Ledger {
                 self.ever_erased.insert(line.record);
             }
         }
+    }
+
+    fn may_have_lapsed(&self, record: Uuid) -> bool {
+        self.now.cards.get(&record).is_some_and(|card| card.kind == "transfer_request" && card.events.is_empty())
     }
 
     fn play(&mut self, line: usize, event: &Event, found: &mut Vec<Finding>) {
@@ -232,7 +235,8 @@ impl Ledger {
                 }
                 self.take(record, &arrived, answer.line, seq.unwrap_or_default());
             }
-            "duplicate" if !known && decided != Some(Held::Accepted) => {
+            // A rewritten record's changes have other names, by which a phone may send them again.
+            "duplicate" if !known && decided != Some(Held::Accepted) && !self.rewritten.contains(&record) => {
                 wrong("duplicates were accepted before", format!("{hash} was called a duplicate, and the office never took it"));
             }
             "held" => {
@@ -266,7 +270,7 @@ impl Ledger {
             wrong("honest edits are taken", format!("{hash} was refused as {code}"));
         }
         match code {
-            "erased" if !self.now.erased.contains_key(&record) => {
+            "erased" if !self.now.erased.contains_key(&record) && !self.may_have_lapsed(record) => {
                 wrong("honest edits are taken", format!("{hash} was refused as erased, and nobody erased {record}"));
             }
             "redacted" if !self.now.redacted.contains_key(&record) => {
