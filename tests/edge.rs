@@ -19,9 +19,9 @@ use tokio_util::sync::CancellationToken;
 use crate::sync::phone::{HOME, Office, STORE, put};
 
 /// Far more than any limit below; who meets it has found a mistake.
-const OUTER: Duration = Duration::from_secs(60);
+const OUTER: Duration = Duration::from_mins(1);
 const SHORT: Duration = Duration::from_millis(250);
-const LONG: Duration = Duration::from_secs(600);
+const LONG: Duration = Duration::from_mins(10);
 /// Between two bytes of one who trickles.
 const PAUSE: Duration = Duration::from_millis(40);
 
@@ -128,10 +128,9 @@ impl Peer {
             if self.0.write_all(&[byte]).await.is_err() {
                 return true;
             }
-            match timeout(PAUSE, self.0.peek(&mut piece)).await {
-                // It says something, or nothing more.
-                Ok(_) => return true,
-                Err(_) => {}
+            // It says something, or nothing more.
+            if timeout(PAUSE, self.0.peek(&mut piece)).await.is_ok() {
+                return true;
             }
         }
         false
@@ -311,7 +310,7 @@ async fn where_everybody_is_being_served_the_next_is_told_to_come_back() {
 async fn heads_are_bounded() {
     let edge = Edge::open(patient()).await;
     let long = "x".repeat(edge::HEAD_BYTES_MAX);
-    let many = (0..=edge::HEADERS_MAX).map(|n| format!("x-{n}: 1\r\n")).collect::<String>();
+    let many = (0..=edge::HEADERS_MAX).map(|n| format!("x-{n}: 1\r\n")).collect::<Vec<_>>().concat();
     for (request, status) in [
         (format!("GET /healthz HTTP/1.1\r\nhost: lianka\r\nx: {long}\r\n\r\n"), 431),
         (format!("GET /{long} HTTP/1.1\r\nhost: lianka\r\n\r\n"), 431),
@@ -413,8 +412,8 @@ async fn an_upload_that_is_cut_stores_nothing_and_the_next_one_everything() {
         peer.say(&body[..upto]).await;
         if half_closed {
             peer.0.shutdown().await.expect("half of it closes");
-            let heard = String::from_utf8_lossy(&peer.closes().await).into_owned();
-            assert!(heard.is_empty() || heard.starts_with("HTTP/1.1 400 "), "{heard}");
+            let answer = String::from_utf8_lossy(&peer.closes().await).into_owned();
+            assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400 "), "{answer}");
         }
     }
     // The last item's end is missing, and the length says so: a body that seems whole because it is cut between two items.
@@ -430,8 +429,8 @@ async fn an_upload_that_is_cut_stores_nothing_and_the_next_one_everything() {
     peer.say(&head).await;
     peer.say(&body).await;
     peer.0.shutdown().await.expect("half of it closes");
-    let heard = String::from_utf8_lossy(&peer.closes().await).into_owned();
-    assert_eq!(heard.matches("\"status\":\"accepted\"").count(), 20, "{heard}");
+    let answer = String::from_utf8_lossy(&peer.closes().await).into_owned();
+    assert_eq!(answer.matches("\"status\":\"accepted\"").count(), 20, "{answer}");
 }
 
 #[tokio::test]

@@ -192,12 +192,11 @@ impl Inner {
     /// A new device for somebody at a desk.
     async fn sign_in(&mut self, nth: usize) {
         let (username, _) = desk::DESKS[nth];
-        let code = match nth {
-            0 => auth::create_enrolment(&self.app, username).await.expect("a code").code,
-            _ => {
-                let (_, made) = self.ask(0, "POST", "/v1/enrolments", &json!({ "username": username })).await;
-                made["code"].as_str().expect("a code").to_owned()
-            }
+        let code = if nth == 0 {
+            auth::create_enrolment(&self.app, username).await.expect("a code").code
+        } else {
+            let (_, made) = self.ask(0, "POST", "/v1/enrolments", &json!({ "username": username })).await;
+            made["code"].as_str().expect("a code").to_owned()
         };
         let body = json!({ "code": code, "name": "办公桌", "platform": "office" });
         let answer = self.send("POST", "/v1/devices", &[("content-type", "application/json")], body.to_string().into_bytes()).await;

@@ -97,9 +97,10 @@ impl Inner {
         let rows = sqlx::query("select held from held_change where status = 'held' order by record, hash, generation");
         let rows = rows.fetch_all(&self.app.pool).await.expect("the store answers");
         let Some(held) = rows.get(nth).map(|row| row.get::<Uuid, _>(0)) else { return Acted::Nothing };
-        let (path, body) = match accept {
-            true => (format!("held/{held}/accept"), json!({ "with_needed": true })),
-            false => (format!("held/{held}/refuse"), json!({ "reason": desk::HELD_REASON })),
+        let (path, body) = if accept {
+            (format!("held/{held}/accept"), json!({ "with_needed": true }))
+        } else {
+            (format!("held/{held}/refuse"), json!({ "reason": desk::HELD_REASON }))
         };
         let path = self.path(&path);
         self.do_it(REVIEWER, "POST", &path, body).await
