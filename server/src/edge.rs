@@ -5,7 +5,7 @@
 //! Invariants:
 //! - Nothing waits for a peer longer than its limit says: for a head ([`Limits::head`]), for the next request ([`Limits::idle`]), for a body
 //!   or for an answer to be taken ([`Pace`]). What the server itself takes is bounded elsewhere and counts against nobody.
-//! - Connections are bounded, in all and for each address. Where the bound is met, whoever is waited for longest makes room ([`crowd`]), so that
+//! - Connections are bounded, in all and for each address. Where the bound is met, whoever is waited for longest makes room (`crowd`), so that
 //!   idle connections never keep a request out.
 //! - A failed `accept` never ends the server.
 //!

@@ -29,7 +29,7 @@ pub async fn whole_body(body: axum::body::Body, bytes_max: usize) -> Result<Byte
     })
 }
 
-/// A JSON body, read one way only ([`strict_json`]). Unknown keys are for the type to refuse.
+/// A JSON body, read one way only (`strict_json`). Unknown keys are for the type to refuse.
 #[derive(Debug)]
 pub struct Body<T>(pub T);
 

@@ -5,7 +5,7 @@
 //! nobody reads: no row is written and nothing is left to clean up.
 //!
 //! Invariants: one probe at a time however many ask, so that a Postgres that hangs is not buried under connections; an answer is at most
-//! [`FRESH`] old, so that asking often is cheap.
+//! `FRESH` old, so that asking often is cheap.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
