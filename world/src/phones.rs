@@ -3,7 +3,7 @@
 //! **What a loss of power leaves.** The client's store promises that a commit is on the medium before it returns (write-ahead log, `synchronous`
 //! FULL: `SQLite` flushes the log at every commit). So a crash keeps the file and the log up to the last commit, and behind it a torn piece of what
 //! was being written: frames with the right salt and a wrong checksum, or noise. Where a connection does not flush at every commit, the log's last
-//! commits are still in memory when power fails, and some of them are lost: the engine asks the connection how it is set ([`flushed`]) instead
+//! commits are still in memory when power fails, and some of them are lost: the engine asks the connection how it is set (`flushed`) instead
 //! of trusting it. Whatever lives in the process alone is lost in any case.
 
 use std::{
