@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use lianka_server::{config::ServeConfig, store::waits::Waits, store_watch};
 
 use super::{
+    BUSY,
     cluster::Cluster,
     postgres::{Scene, assert_unavailable},
     until,
@@ -29,7 +30,7 @@ async fn what_was_acknowledged_outlives_the_primary() {
     let mut config = ServeConfig::for_tests();
     config.store.database = Some(primary.options());
     config.store.other_databases = vec![standby.options()];
-    config.store.waits = Waits { acquire: Duration::from_secs(2), ..Waits::of_statement(Duration::from_secs(2)) };
+    config.store.waits = Waits { acquire: Duration::from_secs(5), ..Waits::of_statement(Duration::from_secs(4)) };
     let mut scene = Scene::on(primary, config).await;
     let app = scene.office.test.app.clone();
     let watch = tokio::spawn(store_watch::run(app.clone()));
@@ -42,7 +43,7 @@ async fn what_was_acknowledged_outlives_the_primary() {
     scene.work();
     let began = Instant::now();
     assert_unavailable(&scene.push().await, "unavailable", "a standby that stands still");
-    assert!(began.elapsed() < scene.waits.request + Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(began.elapsed() < scene.waits.request + BUSY, "{:?}", began.elapsed());
     scene.until_told("no_answer").await;
     standby.signal_all("CONT");
     scene.until_ready().await;
