@@ -278,6 +278,10 @@ pub fn decode(bytes: &[u8]) -> Result<Change, GateError> {
     let mut change = Body::parse(body)?.into_change()?;
     change.hash = hash;
     change.bytes = plain_chunk(hash, body);
+    // What is kept and sent on is the plain form: whoever reads it again must not find it too large.
+    if change.bytes.len() > limits::CHANGE_BYTES_MAX {
+        return Err(too_large("bytes of a change", limits::CHANGE_BYTES_MAX));
+    }
     if encode(&change) != change.bytes || (chunk.kind == CHUNK_CHANGE && change.bytes != bytes) {
         return Err(GateError::NotCanonical);
     }

@@ -11,6 +11,8 @@ use crate::{
     record::{Edit, Record},
 };
 
+mod bounds;
+
 fn actor() -> Actor {
     Actor::new(DeviceId(Uuid::from_u128(0x0198_0000_0000_7000_8000_0000_0000_0001)), 1)
 }

@@ -10,6 +10,8 @@ use crate::{
     record::Edit,
 };
 
+mod hostile;
+
 const CONTACT: &str = "0198c0de-0000-7000-8000-00000000000a";
 
 fn street() -> StreetCode {
