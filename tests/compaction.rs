@@ -4,9 +4,9 @@ use lianka_client::phone::{EnrolOptions, Phone as RealPhone};
 use lianka_server::{
     auth,
     compaction::{self, Rules, Tried},
-    project,
+    project, refresh,
     transfers::clock,
-    trimming::Keep,
+    trimming::{self, Keep},
 };
 use lianka_sync_core::{
     catalogue::Kind,
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    sync::phone::{HOME, Office, READ_MODELS, put, text},
+    sync::phone::{HOME, OTHER, Office, READ_MODELS, put, text},
     trimming::{proved, trim},
 };
 
@@ -223,6 +223,95 @@ async fn a_store_restored_to_before_a_compaction_gets_back_what_came_after() {
     let view = wang.view(card).expect("the card");
     assert_eq!((view.text("unit"), view.text("opening_hours"), view.text("sign_name")), (Some("晚"), Some("晚"), Some("王记")));
     assert_eq!(view.values["unit"].len(), 1, "it had seen what it replaces");
+}
+
+/// Makes Automerge panic, however a record came to hold it.
+const PANICS: &[u8] = include_bytes!("../fuzz/fixtures/panics.bin");
+
+async fn spoil(office: &Office, record: RecordId, statement: &'static str) {
+    sqlx::query(statement).bind(record.0).bind(PANICS).execute(&office.test.app.pool).await.expect("spoilt");
+}
+
+#[tokio::test]
+async fn a_document_that_automerge_cannot_bear_stops_no_pass() {
+    let office = Office::open().await;
+    let mut phone = office.secretary("wang.fang", &["A1"]).await;
+    let cards = [phone.create("A1", &[put("sign_name", "王记")]), phone.create("A1", &[put("sign_name", "李记")])];
+    for n in 0..20 {
+        for card in cards {
+            phone.edit(card, &[put("unit", &format!("{n}室"))]);
+        }
+    }
+    phone.sync().await;
+    let app = &office.test.app;
+    // The first in every order.
+    spoil(&office, cards[0], "update record set snapshot = $2, snapshot_seq = seq - 1 where record = $1").await;
+    let pass = refresh::pass(&app.pool, &app.clock).await.expect("a pass");
+    assert_eq!((pass.refreshed, pass.disputed), (1, 1));
+    assert_eq!(refresh::pass(&app.pool, &app.clock).await.expect("a pass"), refresh::Pass::default(), "it is not tried again");
+    spoil(&office, cards[0], "update record set snapshot = $2, disputed_at = null where record = $1").await;
+    app.clock.advance_ms(1);
+    let rules = Rules { percent: 0, keep: std::time::Duration::ZERO };
+    assert_eq!(compaction::pass(&app.pool, rules, None, app.clock.now(), &mut Tried::new()).await.expect("a pass"), 1);
+    assert_eq!(office.count("select count(*) from record where generation = 2").await, 1);
+}
+
+#[tokio::test]
+async fn what_the_store_does_not_take_keeps_no_other_request_waiting() {
+    let office = Office::open().await;
+    let mut phone = office.secretary("wang.fang", &["A1"]).await;
+    let draft = [
+        put("kind", "transfer_request"),
+        put("street", HOME),
+        put("grid", "A1"),
+        put("transfer_kind", "cross_province_letter"),
+        put("member_alias", "陈师傅"),
+        Edit::Note { text: String::new() },
+    ];
+    for _ in 0..3 {
+        phone.create_with(Kind::TransferRequest, "A1", &draft);
+    }
+    phone.sync().await;
+    // Whichever comes first does not go.
+    office
+        .execute(
+            "create function refuse() returns trigger language plpgsql as $$ begin
+                 if old.record = (select min(record::text)::uuid from record) then raise check_violation; end if; return old; end $$;
+             create trigger refuse before delete on record for each row execute function refuse()",
+        )
+        .await;
+    let app = &office.test.app;
+    app.clock.advance_ms(31 * 86_400_000);
+    assert_eq!(clock::pass(&app.pool, &app.clock, &app.entropy).await.expect("a pass").events, 2);
+    assert_eq!(office.count("select count(*) from record").await, 1);
+}
+
+#[tokio::test]
+async fn a_street_that_is_held_keeps_no_other_log_from_being_trimmed() {
+    let office = Office::open().await;
+    let mut phone = office.secretary("wang.fang", &["A1"]).await;
+    office.user("sun.li", "secretary", Some(OTHER)).await;
+    office.assign(OTHER, "sun.li", &["B1"]).await;
+    let mut there = office.phone_in(OTHER, "sun.li").await;
+    phone.create("A1", &[put("sign_name", "王记")]);
+    there.create("B1", &[put("sign_name", "李记")]);
+    for phone in [&mut phone, &mut there] {
+        phone.sync().await;
+    }
+    while refresh::pass(&office.test.app.pool, &office.test.clock).await.expect("a pass").refreshed > 0 {}
+    // The first street's log cannot be written to.
+    office
+        .execute(
+            "create function refuse() returns trigger language plpgsql as $$ begin
+                 if old.street = '310104003' then raise lock_not_available; end if; return old; end $$;
+             create trigger refuse before delete on change_log for each row execute function refuse()",
+        )
+        .await;
+    let keep = Keep::days(30);
+    let now = ServerTime::from_unix_ms(START_UNIX_MS + 31 * 86_400_000);
+    let swept = trimming::sweep(&office.test.app.pool, keep, now, std::time::Duration::ZERO).await.expect("a sweep");
+    assert_eq!(swept.changes, 1);
+    assert_eq!(office.count("select count(*) from change_log where type = 'change'").await, 1);
 }
 
 /// Requests of which the clock can do nothing stay due, and are more than it looks at in one go.

@@ -4,12 +4,20 @@ use std::path::PathBuf;
 
 use axum::http::StatusCode;
 use lianka_client::phone::{EnrolOptions, Phone};
-use lianka_server::{auth, erasure, project, store::erasures::ErasureRow};
+use lianka_server::{
+    auth, erasure,
+    ingest::Ingested,
+    merge::{Author, Push},
+    project,
+    store::erasures::ErasureRow,
+};
 use lianka_sync_core::{
+    authority::Role,
     catalogue::Kind,
     id::{EntryId, RecordId},
     record::{Edit, Record},
     time::DeviceTime,
+    wire::{PushedChange, VerdictStatus},
 };
 use lianka_tests::{Answer, START_UNIX_MS, Served};
 use serde_json::{Value, json};
@@ -241,6 +249,34 @@ async fn a_redacted_person_is_gone_from_the_store_and_from_phones_in_the_middle_
     assert!(told["total"].as_i64().expect("a number") >= history);
     drop((one, two, moved));
     scene.nothing_is_left(&["wang.fang", "li.na", "chen.jie"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_accepted_before_a_redaction_is_not_written_again_after_it() {
+    let scene = Scene::open().await;
+    let phone = scene.phone("wang.fang", &["A1"]).await;
+    let card = scene.card(&phone).await;
+    phone.edit(card, &[put("sign_name", "王记包子铺"), Edit::Note { text: "门口积水".into() }], NOW).expect("saved");
+    phone.edit(card, &[contact(LI, "role", "店长")], NOW).expect("saved");
+    // It is accepted, and the answer is lost.
+    let author =
+        Author { username: "wang.fang".into(), role: Role::Secretary, device: phone.identity().expect("enrolled").device, wiped: false };
+    let sent = phone.outbox().expect("readable").into_iter().map(|entry| {
+        Ingested::new(PushedChange { record: entry.record, kind: entry.kind, generation: entry.generation, bytes: entry.bytes })
+    });
+    let push = Push { author, changes: sent.collect() };
+    let outcomes = scene.office.test.app.queues.push(&HOME.parse().expect("a street"), push).await.expect("committed");
+    assert!(outcomes.iter().all(|outcome| outcome.status == VerdictStatus::Accepted), "{outcomes:?}");
+    // The office corrects what it said, and forgets somebody.
+    let answer = scene.post(&format!("/records/{card}/edits"), json!({ "set": { "sign_name": "王家包子", "note": "" } })).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
+    assert_eq!(scene.redact(card, json!({ "entry": WANG, "reason": "subject_request" })).await.status, StatusCode::OK);
+    let report = phone.sync().await.expect("synced");
+    assert_eq!((report.unsent, report.drafts, report.tally.rebased), (0, 0, 0), "{report:?}");
+    let view = phone.view(card).expect("a view");
+    let signs: Vec<_> = view.values["sign_name"].iter().filter_map(|value| value.value.as_str()).collect();
+    assert_eq!((signs, view.note.as_deref(), view.text(&format!("contacts/{LI}/role"))), (vec!["王家包子"], Some(""), Some("店长")));
+    assert_eq!(scene.get(&format!("/cards?conflict=true")).await["total"], 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

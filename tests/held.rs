@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use lianka_client::phone::{EnrolOptions, Phone};
 use lianka_server::{auth, project};
-use lianka_sync_core::{id::RecordId, record::Edit, time::DeviceTime};
+use lianka_sync_core::{id::RecordId, record::Edit, time::DeviceTime, wire::PushedChange};
 use lianka_tests::{Answer, START_UNIX_MS, Served};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -272,4 +272,26 @@ async fn one_device_cannot_fill_the_reviewers_desk() {
     // What is held already stays so.
     let reply = phone.push(true, &first).await;
     assert_eq!(reply.verdicts()[0].code.as_deref(), Some("grid_lost"));
+}
+
+#[tokio::test]
+async fn one_change_is_held_once_whatever_generation_it_names() {
+    let scene = Scene::open().await;
+    let mut phone = scene.office.secretary("wang.fang", &["A1"]).await;
+    let card = phone.create("A1", &[put("sign_name", "王记包子")]);
+    phone.sync().await;
+    scene.office.assign(HOME, "wang.fang", &["A2"]).await;
+    phone.edit(card, &[put("unit", "1室")]);
+    let change = phone.outbox.pop().expect("an edit");
+    let under = |generation| PushedChange { generation, ..change.clone() };
+    // Within one request, and again later.
+    for generations in [1..4, 4..7] {
+        let changes: Vec<_> = generations.map(under).collect();
+        assert_eq!(phone.push(true, &changes).await.codes(), ["grid_lost"; 3]);
+    }
+    let held = scene.held("").await;
+    assert_eq!(held.len(), 1, "a reviewer decides on it once: {held:?}");
+    assert_eq!(scene.refuse(&held[0], "不属实").await.status, StatusCode::OK);
+    assert_eq!(phone.push(true, &[under(1), under(9)]).await.codes(), ["held_refused"; 2]);
+    assert!(scene.held("").await.is_empty());
 }

@@ -116,8 +116,8 @@ pub async fn pass(
         for (street, record) in page.iter().filter(|(street, _)| only.is_none_or(|only| only == street)) {
             match try_one(pool, rules, street, *record, now, tried).await {
                 Ok(done) => compacted += u64::from(done.is_some()),
-                Err(CompactionError::Merge(error)) => return Err(error.into()),
-                Err(CompactionError::Forget(error)) => {
+                Err(CompactionError::Merge(error)) if !error.is_about_one_record() => return Err(error.into()),
+                Err(error) => {
                     tracing::error!(%street, %record, %error, "a record could not be compacted; it stays as it is");
                 }
             }
@@ -200,7 +200,12 @@ async fn replace(
     let of: Vec<ChangeHash> = state.accepted().map(|(hash, _)| hash).collect();
     let bytes = stored.document.bytes.len();
     let work = tokio::task::spawn_blocking(move || rebuild::compact(&state, &stored.document.bytes, cut));
-    let rebuilt = work.await.map_err(|error| sqlx::Error::Io(std::io::Error::other(error)))??;
+    let rebuilt = match work.await {
+        Ok(rebuilt) => rebuilt?,
+        // It would at every pass: the record stays as it is, and those behind it have their turn.
+        Err(error) if error.is_panic() => return Err(RebuildError::Differs.into()),
+        Err(error) => return Err(sqlx::Error::Io(std::io::Error::other(error)).into()),
+    };
     if !gains(&rebuilt, of.len(), bytes) {
         return Ok(None);
     }

@@ -38,8 +38,6 @@ use crate::{
 pub const HELD_ACCEPTED: &str = "held_accepted";
 /// A notice that the office refused a held change; the note is the reason.
 pub const HELD_REFUSED: &str = "held_refused";
-/// Held changes of one record that are looked through for what one of them builds on.
-const OF_RECORD_MAX: i64 = 5_000;
 
 /// Who decides.
 #[derive(Clone, Copy, Debug)]
@@ -119,10 +117,9 @@ pub fn needed(change: &Change, of_record: &[Held], state: Option<&RegisterState>
     needed.into_iter().map(|held| held.row.held).collect()
 }
 
-/// The record's held changes.
+/// The record's held changes that nobody decided on yet.
 async fn of_record(write: &mut StreetWrite, street: &StreetCode, record: RecordId) -> Result<Vec<Held>, HeldError> {
-    let filter = HeldFilter { held: None, record: Some(record.0), username: None, reason: None, status: None };
-    let (rows, _) = held::page(write.tx(), street, filter, OF_RECORD_MAX, 0).await?;
+    let rows = held::open_rows(write.tx(), street, &[record.0]).await?;
     Ok(rows.into_iter().map(Held::read).collect())
 }
 

@@ -26,7 +26,7 @@ use crate::{
         held::{self, HeldStatus, HeldWrite, KnownHeld},
         records, streets, trimmed,
     },
-    street_write::{Accepted, StreetWrite, written_grids},
+    street_write::{Accepted, StreetWrite, remaining_grid, written_grids},
 };
 
 /// Who pushes.
@@ -70,13 +70,25 @@ pub enum MergeError {
 impl MergeError {
     /// Whether the store took exception to what was written, so that the same batch would fail again: a constraint, a value out of range.
     pub fn is_about_content(&self) -> bool {
-        let code = match self {
+        self.code().is_some_and(|code| ["21", "22", "23", "54"].iter().any(|class| code.starts_with(class)))
+    }
+
+    /// Whether it says nothing against writing to another street or record: what was written, or a row that somebody holds for too long. A pass
+    /// over many of them goes on.
+    pub fn is_about_one_record(&self) -> bool {
+        self.is_about_content() || matches!(self, Self::NoStreet) || self.code().is_some_and(|code| code == LOCK_NOT_AVAILABLE)
+    }
+
+    fn code(&self) -> Option<std::borrow::Cow<'_, str>> {
+        match self {
             Self::Store(sqlx::Error::Database(error)) => error.code(),
             Self::Store(_) | Self::NoStreet => None,
-        };
-        code.is_some_and(|code| ["21", "22", "23", "54"].iter().any(|class| code.starts_with(class)))
+        }
     }
 }
+
+/// Postgres' word for a row that was waited for in vain.
+pub const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 /// The author no longer works the record's grid.
 const GRID_LOST: &str = "grid_lost";
@@ -106,6 +118,7 @@ pub async fn commit(
         earlier: HashSet::new(),
         held_before: HashMap::new(),
         held: Vec::new(),
+        held_now: HashSet::new(),
         left_grids: HashMap::new(),
         known_held: HashMap::new(),
         held_by: HashMap::new(),
@@ -183,6 +196,8 @@ struct Batch {
     /// Why changes were held that the batch builds on.
     held_before: HashMap<(RecordId, ChangeHash), &'static str>,
     held: Vec<HeldWrite>,
+    /// The changes of `held`.
+    held_now: HashSet<(RecordId, ChangeHash)>,
     /// The grids that records were moved out of, of the records that authors send from elsewhere.
     left_grids: HashMap<RecordId, Vec<String>>,
     /// What the store knows of changes of the batch that were held before.
@@ -251,7 +266,7 @@ impl Batch {
         Ok(())
     }
 
-    /// Whether the record has the change, or had it before it was compacted.
+    /// Whether the record has the change, or had it before it was rebuilt.
     fn has_accepted(&self, record: RecordId, hash: ChangeHash) -> bool {
         self.write.state(record).is_some_and(|state| state.contains(hash)) || self.earlier.contains(&(record, hash))
     }
@@ -346,7 +361,7 @@ impl Batch {
             return Ruling::Refused(Refusal::ForeignActor);
         }
         // What a reviewer decided is final, whoever works the grid by now.
-        let held_already = match self.known_held.get(&(record, change.hash)).map(|held| (held, held.status)) {
+        let known_as_held = match self.known_held.get(&(record, change.hash)).map(|held| (held, held.status)) {
             Some((held, HeldStatus::Refused)) if !planted::is(Bug::HeldForgetsRefusal) => {
                 return Ruling::Refused(Refusal::HeldRefused { reason: held.note.clone().unwrap_or_default() });
             }
@@ -360,8 +375,7 @@ impl Batch {
         if written_grids(change).any(|grid| !self.write.has_grid(grid)) {
             return Ruling::Refused(Refusal::UnknownGrid);
         }
-        let written_grid = written_grids(change).last();
-        let grid = self.write.grid(record).or(written_grid);
+        let grid = self.write.grid(record).or_else(|| remaining_grid(change));
         // What follows a held change can only be held with it.
         let follows = change.deps.iter().filter(|dep| !contains(**dep)).find_map(|dep| self.held_before.get(&(record, *dep)).copied());
         let hold = match grid.map(|grid| self.standing(author, record, grid, grids)) {
@@ -374,13 +388,17 @@ impl Batch {
             Some(Standing::Works | Standing::Worked) | None => None,
         };
         if let Some(reason) = hold {
-            if !held_already {
-                let waiting = self.held_by.entry(author.device).or_default();
-                if *waiting >= HELD_PER_DEVICE_MAX {
-                    return Ruling::Refused(Refusal::TooManyHeld);
-                }
-                *waiting += 1;
+            // Once, whatever generation its item names, and however often one request brings it.
+            if known_as_held || !self.held_now.insert((record, change.hash)) {
+                self.held_before.insert((record, change.hash), reason);
+                return Ruling::Held(reason);
             }
+            let waiting = self.held_by.entry(author.device).or_default();
+            if *waiting >= HELD_PER_DEVICE_MAX {
+                self.held_now.remove(&(record, change.hash));
+                return Ruling::Refused(Refusal::TooManyHeld);
+            }
+            *waiting += 1;
             self.held_before.insert((record, change.hash), reason);
             self.held.push(HeldWrite {
                 held: RecordId::new_v7(self.write.now().unix_ms().unsigned_abs(), entropy.bytes()).0,

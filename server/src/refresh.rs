@@ -85,8 +85,12 @@ async fn refresh(pool: &PgPool, street: &StreetCode, record: Uuid) -> sqlx::Resu
     tx.commit().await?;
     let Some(lagging) = lagging else { return Ok(Refreshed::Gone) };
     let (id, generation, seq) = (lagging.document.record, lagging.document.generation, lagging.document.seq);
-    let judged =
-        tokio::task::spawn_blocking(move || judge(&lagging)).await.map_err(|error| sqlx::Error::Io(std::io::Error::other(error)))?;
+    let judged = match tokio::task::spawn_blocking(move || judge(&lagging)).await {
+        Ok(judged) => judged,
+        // It would at every pass, and all that wait behind it would wait for ever.
+        Err(error) if error.is_panic() => Err("Automerge panics".into()),
+        Err(error) => return Err(sqlx::Error::Io(std::io::Error::other(error))),
+    };
     match judged {
         Ok(snapshot) => {
             reached(PipelinePoint::SnapshotJudged);

@@ -17,7 +17,7 @@ use crate::{
     clock::{Clock, Entropy},
     error::{ApiError, ErrorCode},
     ingest::Ingested,
-    merge::{self, MergeError, Outcome, Push},
+    merge::{self, LOCK_NOT_AVAILABLE, MergeError, Outcome, Push},
     pipeline_point::{PipelinePoint, reached},
     store::waits::within,
 };
@@ -29,9 +29,6 @@ const BATCH_CHANGES: usize = 4_000;
 
 /// Changes up to which a push is small: what a phone brings after a day.
 const SMALL_PUSH_CHANGES: usize = 200;
-
-/// Postgres' word for a row that was waited for in vain.
-const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 type Reply = Result<Vec<Outcome>, ApiError>;
 

@@ -14,6 +14,7 @@ use lianka_sync_core::{
     change::{Action, Change},
     conflict,
     id::{Actor, ChangeHash, DeviceId, RecordId, StreetCode},
+    limits,
     merge::{self, BadState, Context, Merged, NoteDocument, Refusal, RegisterState, Target, Write},
     record::{Edit, Record, RecordError},
     time::{DeviceTime, ServerTime},
@@ -31,12 +32,15 @@ use crate::{
     store::{
         erasures,
         records::{self, DocumentPage, LogWrite, Logged, LoggedChange, RecordWrite, StoredRecord},
-        streets,
+        streets, trimmed,
     },
     transfers,
 };
 
 pub use forget::{ForgetError, Forgotten};
+
+/// Changes of former generations that a record is known to have accepted: as many as one generation may have.
+const EARLIER_CHANGES_MAX: i32 = limits::RECORD_CHANGES_MAX as i32;
 
 /// In whose name the server writes a change.
 #[derive(Clone, Copy, Debug)]
@@ -96,6 +100,8 @@ struct Entry {
     touched: Option<Touched>,
     /// The whole document up to a sequence, where the write rebuilt it.
     rebuilt: Option<(i64, Vec<u8>)>,
+    /// What the generations before had accepted that the write ended.
+    earlier: Vec<ChangeHash>,
 }
 
 impl Entry {
@@ -108,11 +114,19 @@ impl Entry {
             grid_seq: stored.grid_seq,
             touched: None,
             rebuilt: None,
+            earlier: Vec::new(),
         })
     }
 
-    const NEW: Self =
-        Self { target: Target { state: None, document: None }, grid: String::new(), seq: 0, grid_seq: 0, touched: None, rebuilt: None };
+    const NEW: Self = Self {
+        target: Target { state: None, document: None },
+        grid: String::new(),
+        seq: 0,
+        grid_seq: 0,
+        touched: None,
+        rebuilt: None,
+        earlier: Vec::new(),
+    };
 }
 
 /// See the module.
@@ -317,7 +331,8 @@ impl StreetWrite {
             }
         }
         self.settled.extend(settlements.into_iter().map(|settlement| {
-            let (hash, message) = (change.hash, change.message.clone());
+            // Postgres takes every character but one.
+            let (hash, message) = (change.hash, change.message.replace('\0', "\u{fffd}"));
             let source = match writer {
                 _ if !composed => "phone",
                 Writer::Person(_) => "desk",
@@ -527,6 +542,7 @@ impl StreetWrite {
         for (record, entry) in &self.entries {
             if let Some((seq, document)) = &entry.rebuilt {
                 records::replace_document(&mut self.tx, &self.street, *record, *seq, document).await?;
+                trimmed::remember(&mut self.tx, &self.street, *record, &entry.earlier, EARLIER_CHANGES_MAX).await?;
             }
         }
         reached(PipelinePoint::RecordsWritten);
@@ -548,10 +564,26 @@ impl StreetWrite {
     }
 }
 
-/// The grids that the change writes, in order: the last one stays.
+/// The grids that the change writes, in order.
 pub fn written_grids(change: &Change) -> impl Iterator<Item = &str> {
     change.ops.iter().filter_map(|op| match &op.action {
         Action::Put { key, value } if key == "grid" => value.as_str(),
         _ => None,
     })
+}
+
+/// The grid that a record is in once `change` has created it: the last one written that the change itself does not take back.
+pub fn remaining_grid(change: &Change) -> Option<&str> {
+    let taken_back = |index: usize| {
+        let id = change.op_id(index);
+        change
+            .ops
+            .iter()
+            .any(|op| matches!(&op.action, Action::Put { key, .. } | Action::Delete { key } if key == "grid") && op.pred.contains(&id))
+    };
+    let grids = change.ops.iter().enumerate().filter_map(|(index, op)| match &op.action {
+        Action::Put { key, value } if key == "grid" && !taken_back(index) => value.as_str(),
+        _ => None,
+    });
+    grids.last()
 }

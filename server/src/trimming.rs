@@ -88,10 +88,21 @@ fn told(swept: Result<Swept, MergeError>) {
 pub async fn sweep(pool: &PgPool, keep: Keep, now: ServerTime, pause: Duration) -> Result<Swept, MergeError> {
     let mut swept = Swept::default();
     for street in streets::all_streets(&mut *pool.acquire().await?).await? {
-        swept.changes += sweep_log(pool, &street, before(now, keep.changes), pause).await?;
-        swept.notices += sweep_notices(pool, &street, before(now, keep.notices)).await?;
+        match sweep_street(pool, &street, keep, now, pause).await {
+            Ok(here) => swept = Swept { changes: swept.changes + here.changes, notices: swept.notices + here.notices },
+            // The streets behind it are not kept waiting until the next sweep, which may find it the same.
+            Err(error) if error.is_about_one_record() => {
+                tracing::warn!(%street, error = &error as &dyn std::error::Error, "a street's log could not be trimmed; it is tried again");
+            }
+            Err(error) => return Err(error),
+        }
     }
     Ok(swept)
+}
+
+async fn sweep_street(pool: &PgPool, street: &StreetCode, keep: Keep, now: ServerTime, pause: Duration) -> Result<Swept, MergeError> {
+    let changes = sweep_log(pool, street, before(now, keep.changes), pause).await?;
+    Ok(Swept { changes, notices: sweep_notices(pool, street, before(now, keep.notices)).await? })
 }
 
 /// The moment that lies so long before `now`.

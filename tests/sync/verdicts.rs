@@ -287,6 +287,13 @@ async fn creations_that_lack_something_or_are_somewhere_else() {
     scene.refuses(&[twice], "unknown_grid", None).await;
     let change = scene.created("A2", |_| ());
     scene.refuses(&[change], "not_your_grid", None).await;
+    // Written last is their own grid, and taken back by the same change: what stays is somebody else's.
+    let back = scene.created("A2", |change| {
+        let own = Op { action: Action::Put { key: "grid".into(), value: "A1".into() }, pred: vec![] };
+        let id = OpId { counter: change.start_op + change.ops.len() as u32, actor: change.actor };
+        change.ops.extend([own, Op { action: Action::Delete { key: "grid".into() }, pred: vec![id] }]);
+    });
+    scene.refuses(&[back], "not_your_grid", None).await;
     let mut change = scene.created("A1", |_| ());
     change.generation = 2;
     scene.refuses(&[change], "stale_generation", None).await;
@@ -460,4 +467,21 @@ async fn roles_that_may_not_edit() {
         assert!(verdicts_alone, "{role} has no need of records: {:?}", reply.items);
         assert_eq!(scene.office.rows(STORE).await, before);
     }
+}
+
+#[tokio::test]
+async fn a_remark_that_the_store_does_not_take_harms_nothing() {
+    let mut scene = Scene::open().await;
+    // A conflict, whose end is remembered with the author's remark.
+    let mut other = scene.office.phone("wang.fang").await;
+    other.sync().await;
+    other.edit(scene.card, &[put("unit", "203")]);
+    scene.phone.edit(scene.card, &[put("unit", "204")]);
+    assert_eq!(other.sync().await.codes(), ["accepted"]);
+    assert_eq!(scene.phone.sync().await.codes(), ["accepted"]);
+    let ends = scene.forged(|change| change.message = "就是\0这样".into());
+    let reply = scene.phone.push(true, &[ends]).await;
+    assert_eq!(reply.status, axum::http::StatusCode::OK, "{}", reply.json);
+    assert_eq!(reply.codes(), ["accepted"]);
+    assert_eq!(scene.office.count("select count(*) from resolution where note = '就是\u{fffd}这样'").await, 1);
 }

@@ -7,7 +7,6 @@ use std::collections::HashMap;
 
 use lianka_sync_core::{
     id::{ChangeHash, RecordId},
-    limits,
     merge::NoteDocument,
     rebuild::{self, Forget, RebuildError, Rebuilt, RebuiltChange},
     time::ServerTime,
@@ -23,9 +22,6 @@ use crate::{
         trimmed::{self, Place},
     },
 };
-
-/// Changes of former generations that a record is known to have accepted: as many as one generation may have.
-const EARLIER_CHANGES_MAX: i32 = limits::RECORD_CHANGES_MAX as i32;
 
 /// Why a record was not rebuilt; the write must not be committed.
 #[derive(Debug, thiserror::Error)]
@@ -63,19 +59,18 @@ impl StreetWrite {
     }
 
     /// Puts a compacted generation in the place of the one that it was made from, whose changes were `of`. `None`, and nothing is done, where
-    /// changes came meanwhile. The record must be loaded, exist, and be in the store. What it had accepted stays known as such.
+    /// changes came meanwhile. The record must be loaded, exist, and be in the store.
     pub async fn compacted(&mut self, record: RecordId, of: &[ChangeHash], rebuilt: Rebuilt) -> Result<Option<Forgotten>, ForgetError> {
         let state = self.state(record).ok_or(ForgetError::NoRecord)?;
         if !state.accepted().map(|(hash, _)| hash).eq(of.iter().copied()) {
             return Ok(None);
         }
-        trimmed::remember(&mut self.tx, &self.street, record, of, EARLIER_CHANGES_MAX).await?;
         self.next_generation(record, rebuilt).await.map(Some)
     }
 
     async fn next_generation(&mut self, record: RecordId, rebuilt: Rebuilt) -> Result<Forgotten, ForgetError> {
         let entry = self.entries.get(&record).ok_or(ForgetError::NoRecord)?;
-        let changes_before = entry.target.state.as_ref().ok_or(ForgetError::NoRecord)?.len();
+        let before: Vec<ChangeHash> = entry.target.state.as_ref().ok_or(ForgetError::NoRecord)?.accepted().map(|(hash, _)| hash).collect();
         let (generation, left) = (rebuilt.state.generation(), rebuilt.state.len());
 
         // What an earlier rebuild of this write named has other names again.
@@ -84,7 +79,7 @@ impl StreetWrite {
         for change in rebuilt.changes {
             pieces.entry(change.of).or_default().push(change);
         }
-        let changes = changes_before - pieces.len();
+        let changes = before.len() - pieces.len();
         let mut rests = self.rewrite_pending(record, generation, &mut pieces);
         rests.extend(self.rewrite_stored(record, generation, pieces).await?);
         reached(PipelinePoint::HistoryRewritten);
@@ -105,6 +100,8 @@ impl StreetWrite {
         entry.seq = seq;
         entry.touched = Some(Touched::ALL);
         entry.rebuilt = Some((seq, rebuilt.document));
+        // What was accepted stays known as such: a phone whose answer was lost must not write its edit a second time.
+        entry.earlier.extend(before);
         self.rebuilt.push(record);
         Ok(Forgotten { generation, seq, ops: rebuilt.forgotten_ops, changes, left })
     }

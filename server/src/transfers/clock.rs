@@ -72,7 +72,13 @@ pub async fn pass(pool: &PgPool, clock: &Clock, entropy: &Entropy) -> Result<Pas
     for _ in 0..PASS_PAGES {
         let due = store::clock_due(&mut *pool.acquire().await?, now, after, PASS_REQUESTS).await?;
         for due in &due {
-            pass.events += u64::from(tick_or_make_room(pool, &due.street, due.record, now, entropy).await?);
+            match tick_or_make_room(pool, &due.street, due.record, now, entropy).await {
+                Ok(done) => pass.events += u64::from(done),
+                Err(error) if error.is_about_one_record() => {
+                    tracing::error!(street = %due.street, record = %due.record, error = &error as &dyn std::error::Error, "what is due on a request could not be done");
+                }
+                Err(error) => return Err(error),
+            }
         }
         after = due.last().map(|due| (due.at, due.record));
         if pass.events > 0 || (due.len() as i64) < PASS_REQUESTS {

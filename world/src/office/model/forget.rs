@@ -24,18 +24,16 @@ impl Writing<'_> {
         Ok(self.next_generation(record, rebuilt))
     }
 
-    /// What was overwritten before now goes, if that makes the record smaller by a tenth; what was accepted stays known as such.
+    /// What was overwritten before now goes, if that makes the record smaller by a tenth.
     pub(super) fn compact(&mut self, record: RecordId) -> Result<Option<()>, RebuildError> {
         let document = self.store.document(record);
-        let Some(kept) = self.store.records.get_mut(&record) else { return Ok(None) };
+        let Some(kept) = self.store.records.get(&record) else { return Ok(None) };
         let rebuilt = rebuild::compact(&kept.state, &document, self.now)?;
         let less = |after: usize, before: usize| after < before - before / 10;
         let gains = less(rebuilt.changes.len(), kept.state.len()) || less(rebuilt.document.len(), document.len());
         if rebuilt.forgotten_ops == 0 || !gains {
             return Ok(None);
         }
-        let accepted: Vec<_> = kept.state.accepted().map(|(hash, _)| hash).collect();
-        kept.earlier.extend(accepted);
         self.next_generation(record, rebuilt);
         Ok(Some(()))
     }
@@ -78,6 +76,8 @@ impl Writing<'_> {
         self.documents.remove(&record);
         self.touched.insert(record);
         if let Some(kept) = self.store.records.get_mut(&record) {
+            let before: Vec<_> = kept.state.accepted().map(|(hash, _)| hash).collect();
+            kept.earlier.extend(before);
             kept.state = rebuilt.state;
             kept.snapshot = (seq, rebuilt.document);
             kept.seq = seq;

@@ -143,7 +143,7 @@ pub struct Place {
     pub changes: Vec<u64>,
     /// Where changes stood that were trimmed from the log: the snapshot holds them.
     pub trimmed: Vec<(ChangeHash, u64)>,
-    /// Changes of former generations that compaction rewrote: they stay accepted.
+    /// Changes of former generations that a rebuild rewrote: they stay accepted.
     pub earlier: BTreeSet<ChangeHash>,
 }
 

@@ -145,7 +145,7 @@ impl Taking<'_> {
         }
     }
 
-    /// Also what an earlier generation had accepted, before it was compacted.
+    /// Also what an earlier generation had accepted, before it was rebuilt.
     fn has_accepted(&self, pushed: &PushedChange, hash: ChangeHash) -> bool {
         let earlier = |kept: &Kept| pushed.generation < kept.state.generation() && kept.earlier.contains(&hash);
         self.contains(pushed.record, hash) || self.write.store.records.get(&pushed.record).is_some_and(earlier)
