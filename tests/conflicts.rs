@@ -420,6 +420,24 @@ async fn a_phone_that_settles_a_conflict_is_a_resolution_too() {
     let sources: Vec<_> = rows["items"].as_array().unwrap().iter().map(|row| (text(&row["source"]), text(&row["username"]))).collect();
     assert_eq!(sources, vec![("phone".to_owned(), "wang.fang".to_owned()); 2]);
     assert_eq!(scene.total("conflicts").await, 0);
+    // The value that is shown already, whosever it is, is a choice as well, and can be undone.
+    scene.differ(&[("legal_name", "王记", "李记")]).await;
+    let shown = scene.wang.view(scene.card).text("legal_name").expect("a value").to_owned();
+    scene.wang.edit(scene.card, &[put("legal_name", &shown)]);
+    let own = shown == "王记";
+    assert_eq!(
+        (told(&mut scene.wang).await, told(&mut scene.li).await),
+        if own { (vec![], not_chosen("legal_name")) } else { (vec![], vec![]) }
+    );
+    let rows = scene.get("resolutions?field=legal_name").await;
+    assert_eq!((&rows["total"], &rows["items"][0]["chosen"]), (&json!(1), &json!(shown)));
+    assert_eq!(scene.undo(&rows["items"][0]["resolution"], false).await.status, StatusCode::OK);
+    scene.settle().await;
+    assert_eq!(values(&mut scene.li, scene.card, "legal_name"), ["李记", "王记"]);
+    scene.choose("legal_name", json!("李记")).await;
+    scene.settle().await;
+    told(&mut scene.wang).await;
+    told(&mut scene.li).await;
     // An edit at the desk that writes over a conflict is no silent end of it either.
     scene.differ(&[("sign_name", "甲", "乙")]).await;
     let answer = scene.post(&format!("records/{}/edits", scene.card), json!({ "set": { "sign_name": "丙" } })).await;

@@ -229,11 +229,11 @@ pub struct Replaced {
 pub struct Settlement {
     /// The key.
     pub key: String,
-    /// The operation that settles it.
+    /// The operation that settles it: that of the value that stays.
     pub op: OpId,
     /// What was chosen; `None`: the field was cleared.
     pub chosen: Option<Scalar>,
-    /// The values it replaces, ascending by operation.
+    /// The values it was chosen from, ascending by operation: all that it replaces, and the one that stays where that was among them.
     pub replaced: Vec<Replaced>,
 }
 
@@ -254,10 +254,19 @@ pub fn settled(before: &RegisterState, change: &Change) -> Vec<Settlement> {
             (earlier.op, earlier.chosen) = (id, chosen);
             continue;
         }
-        if op.pred.len() < 2 || !before.kind().field(key).is_some_and(|(field, _)| field.keeps_conflicts()) {
+        if op.pred.is_empty() || !before.kind().field(key).is_some_and(|(field, _)| field.keeps_conflicts()) {
             continue;
         }
-        let replaced: Vec<_> = before.visible(key).into_iter().filter(|(seen, _)| op.pred.contains(seen)).collect();
+        let visible = before.visible(key);
+        // Whoever chooses the value that wins already only deletes the others: that is what Automerge writes.
+        let kept =
+            visible.iter().rev().find(|(seen, _)| chosen.is_none() && !op.pred.contains(seen) && before.has_seen(change, *seen)).cloned();
+        if op.pred.len() < 2 && kept.is_none() {
+            continue;
+        }
+        let stays = |seen: &OpId| kept.as_ref().is_some_and(|(kept, _)| kept == seen);
+        let replaced: Vec<_> = visible.into_iter().filter(|(seen, _)| op.pred.contains(seen) || stays(seen)).collect();
+        let (id, chosen) = kept.map_or((id, chosen), |(kept, value)| (kept, Some(value)));
         let differ = replaced.iter().any(|(_, value)| *value != replaced[0].1);
         let lost_race = replaced.len() < op.pred.len() && replaced.iter().any(|(_, value)| Some(value) != chosen.as_ref());
         if differ || lost_race {

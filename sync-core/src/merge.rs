@@ -265,6 +265,12 @@ impl RegisterState {
         self.provenance(OpId { counter: counter.parse().ok()?, actor }).map(|from| from.received_at)
     }
 
+    /// Whether the author of `change`, which is not part of the record yet, had seen the operation.
+    pub(crate) fn has_seen(&self, change: &Change, op: OpId) -> bool {
+        let deps: Vec<_> = change.deps.iter().filter_map(|hash| self.index_of(*hash)).collect();
+        self.find(op).and_then(|op| self.change_of(op)).is_some_and(|at| Seen::of(self, &deps).contains(at))
+    }
+
     fn index_of(&self, hash: ChangeHash) -> Option<u32> {
         self.index.changes.get(&hash).copied()
     }

@@ -182,6 +182,25 @@ fn settling_is_replacing_values_that_differ() {
 }
 
 #[test]
+fn keeping_the_value_that_wins_is_a_choice_too() {
+    let (mut card, seen) = Card::new("旧招牌");
+    let (a, after_a) = Card::by(2, &seen, &sign("王记"));
+    let (b, after_b) = Card::by(3, &seen, &sign("李记"));
+    card.take(&a);
+    card.take(&b);
+    let all = both(&after_a, &b);
+    let (choice, _) = Card::by(4, &all, &sign("李记"));
+    assert!(matches!(choice.ops[0].action, Action::Delete { .. }), "else this test says nothing");
+    // Somebody who saw one of the two only, and clears it, chooses nothing.
+    let (cleared, _) = Card::by(5, &after_b, &[Edit::Delete { key: "sign_name".into() }]);
+    assert!(settled(card.state(), &cleared).is_empty());
+    let winner = card.state().visible("sign_name").pop().map(|(op, _)| op);
+    assert_eq!(settled(card.state(), &choice).first().map(|one| one.op), winner);
+    assert_eq!(card.take(&choice), ["sign_name: 王记 李记 → 李记"]);
+    assert!(!card.state().has_conflicts());
+}
+
+#[test]
 fn clearing_and_writing_twice_settle_too() {
     let conflict = || {
         let (mut card, seen) = Card::new("旧招牌");
