@@ -136,6 +136,7 @@ mod tests {
         check(|c| c.store_epoch = Uuid::from_u128(2), Pull::Reset);
         check(|c| c.street = "310105009".into(), Pull::Reset);
         check(|c| c.scope_epoch = 1, Pull::Delta { after: 7, scope_epoch: 1 });
+        check(|c| (c.sequence, c.scope_epoch) = (10, 3), Pull::Delta { after: 10, scope_epoch: 3 });
         check(|c| (c.sequence, c.scope_epoch) = (10, 1), Pull::Delta { after: 10, scope_epoch: 1 });
         let received = |scope_epoch| Some(Received { sequence: 7, scope_epoch });
         check(|c| c.downloading = true, Pull::Download { after: 7, received: received(2) });

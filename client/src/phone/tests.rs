@@ -21,6 +21,7 @@ mod http;
 mod lost;
 mod model;
 mod notices;
+mod outbox;
 mod refusals;
 mod restored_server;
 mod scope;

@@ -11,6 +11,7 @@ use crate::{
 };
 
 mod hostile;
+mod winners;
 
 const CONTACT: &str = "0198c0de-0000-7000-8000-00000000000a";
 
