@@ -25,6 +25,7 @@ mod outbox;
 mod refusals;
 mod restored_server;
 mod scope;
+mod store;
 
 use model::Model;
 
