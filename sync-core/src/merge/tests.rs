@@ -228,6 +228,11 @@ fn heads_stay_few_enough_to_be_named() {
     });
     assert_eq!(refused.map(|refusal| refusal.code()), Some("too_many_heads"));
     assert_eq!(target.state.as_ref().unwrap().heads().len(), limits::RECORD_HEADS_MAX);
+    // Whoever names them all is welcome.
+    let state = target.state.as_ref().unwrap();
+    let settled = state.compose(actor(1), at(1), &[Write::new("unit", Some("1室".into()))], "").unwrap().unwrap();
+    assert_eq!(push(&mut target, &settled), Ok(Merged::Accepted));
+    assert_eq!(target.state.unwrap().heads(), [settled.hash]);
 }
 
 #[test]

@@ -100,7 +100,7 @@ fn a_key_written_twice_in_one_change_says_the_later() {
 fn nothing_in_the_note_hangs_on_what_was_not_seen() {
     let (mut target, mut a) = created();
     target.document = Some(NoteDocument::load(&a.save()).unwrap());
-    let mut b = fork(&mut a);
+    let (mut b, mut c) = (fork(&mut a), fork(&mut a));
     let one = edit(&mut a, 1, &[Edit::Note { text: "门口积水甲".into() }]);
     push(&mut target, &one).unwrap();
     let object = target.state.as_ref().map(|state| state.op_id(state.note_object)).unwrap();
@@ -111,6 +111,11 @@ fn nothing_in_the_note_hangs_on_what_was_not_seen() {
     assert_eq!(offered(&mut target, &beside, |c| c.ops[0].action = after(unseen)), Err("bad_predecessor"));
     let remove = Op { action: Action::Remove { object, element: unseen }, pred: vec![unseen] };
     assert_eq!(offered(&mut target, &beside, |c| c.ops[0] = remove), Err("bad_predecessor"));
+    // An operation that the author has seen, and the document too, but no character.
+    let seen = edit(&mut c, 3, &[put("lane", "5")]);
+    assert_eq!(offered(&mut target, &seen, |_| ()), Ok(Merged::Accepted));
+    let behind = edit(&mut c, 4, &[Edit::Note { text: "门口积水丙".into() }]);
+    assert_eq!(offered(&mut target, &behind, |c| c.ops[0].action = after(seen.op_id(0))), Err("bad_predecessor"));
     let itself = beside.op_id(0);
     assert_eq!(offered(&mut target, &beside, |c| c.ops[0].action = after(itself)), Err("bad_predecessor"));
     for (text, verdict) in
@@ -149,6 +154,19 @@ fn a_note_too_long_by_accident_may_only_become_shorter() {
     let other = format!("{}短", both.strip_suffix("长").unwrap());
     assert_eq!(offered(&mut target, &note(&mut a, 1, &other), |_| ()), Ok(Merged::Accepted));
     assert_eq!(offered(&mut target, &note(&mut a, 1, &rest), |_| ()), Ok(Merged::Accepted));
+}
+
+/// Also where it hangs on no character, so that nothing else would ask for the document.
+#[test]
+fn the_note_is_not_edited_without_the_document() {
+    let (mut target, mut a) = created();
+    target.document = None;
+    let change = edit(&mut a, 1, &[Edit::Note { text: "东门口积水".into() }]);
+    assert!(matches!(change.ops[..], [Op { action: Action::Insert { after: None, .. }, .. }]), "{:?}", change.ops);
+    let street = street();
+    let refusal = merge(&mut target, &change, &context(&street, 1)).unwrap_err();
+    assert_eq!((refusal.code(), refusal.retryable()), ("document_unavailable", true));
+    assert_eq!(target.state.unwrap().view().note.as_deref(), Some("门口积水"));
 }
 
 #[test]
@@ -194,6 +212,12 @@ fn a_record_is_created_by_the_first_change_of_its_author() {
         }
     };
     assert_eq!(fresh(&other_text, &|_| ()), Err("nested_object"));
+    let replacing = |c: &mut Change| {
+        let id = c.op_id(0);
+        let text = c.ops.iter_mut().find(|op| matches!(op.action, Action::MakeText { .. }));
+        text.unwrap().pred = vec![id];
+    };
+    assert_eq!(fresh(&replacing, &|_| ()), Err("nested_object"));
 }
 
 #[test]
