@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::*;
 use crate::{local_store::Tx, replica::Grid};
 
+mod answers;
 mod convergence;
 mod crashes;
 mod editing;

@@ -117,3 +117,46 @@ fn a_held_edit_of_a_record_that_left_becomes_a_draft_when_it_is_refused() {
     assert_eq!(codes(&rig), ["held_refused"]);
     assert_eq!(drafts[0].draft.edits, [Edit::set("sign_name", "新名")]);
 }
+
+#[test]
+fn a_wipe_empties_every_table() {
+    let mut model = Model::new();
+    let record = card(&mut model, 1);
+    let rig = Rig::new(1, &mut model);
+    rig.sync(&mut model);
+    model.whims.insert(rig.device, Whim::RefuseKey("unit".into(), "value_too_long"));
+    rig.set(record, "unit", "1室");
+    rig.sync(&mut model);
+    rig.set(record, "lane", "5");
+    rig.sync(&mut model);
+    rig.set(record, "sign_name", "新名");
+    rig.phone.cards().unwrap();
+    rig.phone.remember_listing(&[record]).unwrap();
+    let notice = lianka_sync_core::wire::Notice {
+        id: Uuid::from_u128(5),
+        seq: 1,
+        kind: "conflict_resolved".into(),
+        record,
+        field: None,
+        hash: None,
+        by: None,
+        at: lianka_sync_core::time::ServerTime::from_unix_ms(1),
+        note: None,
+    };
+    apply(&rig, &[Effect::PutNotice(Box::new(notice))]);
+    let counts = |rig: &Rig| {
+        let connection = rusqlite::Connection::open(rig.phone.path()).unwrap();
+        let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name";
+        let names: Vec<String> = connection.prepare(sql).unwrap().query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        let count = |name: String| {
+            let rows: i64 = connection.query_row(&format!("SELECT count(*) FROM {name}"), [], |row| row.get(0)).unwrap();
+            (name, rows)
+        };
+        names.into_iter().map(count).collect::<Vec<_>>()
+    };
+    assert_eq!(counts(&rig).iter().find(|(_, rows)| *rows == 0), None, "else this test says nothing of it");
+    apply(&rig, &[Effect::Wipe]);
+    let left: Vec<_> = counts(&rig).into_iter().filter(|(_, rows)| *rows > 0).collect();
+    assert_eq!(left, [("meta".to_owned(), 1)], "only the way to tell the office so");
+    assert!(inside(&rig, |tx| Ok(tx.wipe_report()?)).is_some());
+}
