@@ -3,5 +3,6 @@
 pub mod phone;
 mod properties;
 pub mod pull;
+mod races;
 mod refusals;
 mod verdicts;
