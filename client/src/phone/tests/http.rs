@@ -283,3 +283,45 @@ async fn enrolling_stores_who_the_phone_is_and_a_foreign_file_costs_no_code() {
     assert_eq!(Phone::open(&path).unwrap().cards().unwrap().len(), 1);
     assert!(matches!(Transport::new("ftp://x", Lang::Zh), Err(TransportError::Address(_))));
 }
+
+/// The cursor stands for what came with it: both are stored, or neither.
+#[tokio::test]
+async fn an_answer_that_cannot_be_stored_moves_no_cursor() {
+    let (rig, _, record) = rig(vec![], false).await;
+    let sql = |sql: &str| inside(&rig, |tx| Ok(tx.tx.execute_batch(sql).map_err(StoreError::from)?));
+    sql("CREATE TRIGGER full BEFORE INSERT ON record BEGIN SELECT RAISE(ABORT, 'no room'); END");
+    assert_eq!(rig.phone.sync().await.unwrap_err().code(), "store");
+    assert_eq!(inside(&rig, |tx| Ok((tx.cursor()?, tx.last_sync()?))), (None, None));
+    sql("DROP TRIGGER full");
+    rig.phone.sync().await.unwrap();
+    assert!(rig.phone.view(record).is_ok());
+}
+
+#[tokio::test]
+async fn a_checkpoint_is_stored_when_it_comes_and_with_what_came_before() {
+    let (mut model, _) = model();
+    for number in 2..=3 {
+        card(&mut model, number);
+    }
+    model.checkpoint_items = 1;
+    let (address, _office) = Office::open(model, vec![], false).await;
+    let rig = Rig::at(&address, 1);
+    let mut stored = Vec::new();
+    let look = |_: Progress| {
+        let found = LocalStore::open(rig.phone.path()).unwrap().read(|tx| Ok::<_, StoreError>((tx.records()?.len(), tx.cursor()?)));
+        stored.push(found.unwrap());
+    };
+    rig.phone.sync_with(look).await.unwrap();
+    let cursors: std::collections::BTreeSet<_> = stored.iter().map(|(_, cursor)| cursor.clone()).collect();
+    assert_eq!(stored.iter().map(|(records, _)| *records).collect::<Vec<_>>(), [0, 1, 2, 3, 3]);
+    assert_eq!(cursors.len(), 5, "none, three of the way and one at the end");
+}
+
+#[tokio::test]
+async fn what_came_before_a_break_is_kept() {
+    let (rig, _, record) = rig(vec![Reply::Broken(1)], false).await;
+    let phone = rig.phone.clone().with_backoff(Backoff { tries_max: 1, ..Backoff::default() });
+    assert!(phone.sync().await.is_err());
+    assert_eq!(rig.phone.records().unwrap(), [record]);
+    assert_eq!(inside(&rig, |tx| Ok(tx.cursor()?)), None);
+}

@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use lianka_sync_core::{
+    change,
     id::EntryId,
     wire::{Verdict, VerdictStatus},
 };
@@ -154,12 +155,28 @@ fn many_edits_are_written_anew_in_their_order_and_none_is_left_out() {
     let rebases: Vec<_> = entries.iter().map(|entry| entry.rebases).collect();
     assert_eq!((rebases[0], rebases[1..].iter().max()), (1, Some(&0)), "only the first was refused for itself");
     assert_eq!(entries.iter().map(|entry| entry.made_at).collect::<Vec<_>>(), made_at, "the times stay those of the edits");
+    let times = entries.iter().map(|entry| change::decode(&entry.bytes).unwrap().time);
+    assert!(times.eq(made_at.into_iter().map(Some)));
     assert!(inside(&rig, |tx| Ok(tx.epoch()?)) > epoch, "a new name, stored with what is signed with it");
     assert_eq!(rig.text(record, "sign_name").as_deref(), Some("第69号"));
     let tally = rig.sync(&mut model);
     assert_eq!((tally.accepted, tally.duplicate, tally.rejected), (0, 70, 0), "the lost answer had accepted them");
     settle(&mut model, &[&rig]);
     assert_eq!(model.text(record, "sign_name").as_deref(), Some("第69号"));
+}
+
+#[test]
+fn an_edit_is_made_for_the_generation_that_the_phone_holds() {
+    let mut model = Model::new();
+    let record = card(&mut model, 1);
+    let rig = Rig::new(1, &mut model);
+    model.rebuild(record);
+    model.rebuild(record);
+    rig.sync(&mut model);
+    rig.set(record, "sign_name", "新名");
+    assert_eq!(rig.phone.outbox().unwrap()[0].generation, 3);
+    let tally = rig.sync(&mut model);
+    assert_eq!((tally.accepted, tally.rejected), (1, 0));
 }
 
 #[test]

@@ -126,3 +126,28 @@ fn predecessors_are_named_once_and_in_order() {
     refused(&edit(|c| c.ops[0].pred = pred(&[(2, 1), (1, 2)])), "not_canonical");
     refused(&edit(|c| c.ops[0].pred = pred(&[(1, 2), (1, 1)])), "not_canonical");
 }
+
+/// Automerge writes no such operation; what it would make of one is nobody's to find out.
+#[test]
+fn a_character_replaces_nothing_and_a_removal_only_itself() {
+    let of_note =
+        |found: fn(&Action) -> bool, pred: Vec<OpId>| forged(|c| c.ops.iter_mut().find(|op| found(&op.action)).unwrap().pred = pred);
+    refused(&of_note(|action| matches!(action, Action::Insert { .. }), vec![id(1)]), "operation_not_allowed");
+    let element = honest().op_id(honest().ops.len() - 1);
+    let removal =
+        |pred: Vec<OpId>| edit(|c| (c.start_op, c.ops) = (99, vec![Op { action: Action::Remove { object: id(5), element }, pred }]));
+    assert!(decode(&removal(vec![element])).is_ok());
+    for pred in [vec![], vec![id(1)], vec![id(1), element]] {
+        refused(&removal(pred), "operation_not_allowed");
+    }
+}
+
+#[test]
+fn what_a_record_consists_of_passes() {
+    let delete = Op { action: Action::Delete { key: "unit".into() }, pred: vec![id(3)] };
+    assert_eq!(decode(&edit(|c| c.ops = vec![delete.clone()])).map(|change| change.ops), Ok(vec![delete]));
+    for value in [Scalar::Bool(true), Scalar::Bool(false), Scalar::Int(-1), Scalar::Int(i64::MIN), Scalar::Int(i64::MAX), "".into()] {
+        let put = Op { action: Action::Put { key: "k".into(), value }, pred: vec![] };
+        assert_eq!(decode(&edit(|c| c.ops = vec![put.clone()])).map(|change| change.ops), Ok(vec![put]));
+    }
+}
