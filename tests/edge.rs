@@ -520,6 +520,26 @@ async fn a_device_that_sends_nonsense_is_kept_away_for_a_while() {
     assert!(phone.records.contains_key(&card));
 }
 
+/// Each chunk is kept by itself until the body is whole: a megabyte in chunks of a byte is thirty in memory, and a minute of a processor.
+#[tokio::test]
+async fn a_body_in_crumbs_is_refused_and_one_in_small_pieces_is_not() {
+    let edge = Edge::open(patient()).await;
+    let chunked = |piece: &[u8], times: usize| {
+        let head =
+            b"POST /v1/tokens HTTP/1.1\r\nhost: lianka\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
+        let chunk = [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat();
+        [head, b"2\r\n{}\r\n".to_vec(), chunk.repeat(times), b"0\r\n\r\n".to_vec()].concat()
+    };
+    for (piece, times, code) in
+        [(b" ".repeat(1), 8_000, "malformed"), (b" ".repeat(100), 600, "invalid_field"), (b" ".repeat(1), 2_000, "invalid_field")]
+    {
+        let mut peer = edge.connect().await;
+        peer.shout(&chunked(&piece, times)).await;
+        assert_eq!(peer.answer().await.code(), code, "{times} chunks of {} bytes", piece.len());
+    }
+    edge.serves().await;
+}
+
 #[tokio::test]
 async fn a_device_synchronises_a_few_times_at_once_and_others_beside_it() {
     let office = Office::open().await;

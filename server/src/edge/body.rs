@@ -18,12 +18,21 @@ use super::line::{Pace, Patience, Standing, Timer, UnderWay};
 /// How much of a refused body is read before the refusal is sent: what is left unread when a connection closes destroys the answer on its way.
 const DISCARDED_BYTES_MAX: usize = 8 * 1024 * 1024;
 const DISCARDED_TIME_MAX: Duration = Duration::from_secs(5);
+/// What a piece of it counts at least.
+const DISCARDED_PIECE_BYTES: usize = 512;
+
+/// Pieces in which a body may come: so many, and one more for so many bytes. Chunks of a byte each would take thirty times their bytes in memory
+/// and a minute of a processor for every megabyte.
+const PIECES: u64 = 4_096;
+const BYTES_A_PIECE: u64 = 64;
 
 /// Why a body did not come to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum UploadError {
     #[error("it came too slowly")]
     TooSlow,
+    #[error("it came in crumbs")]
+    Crumbs,
     #[error("it broke off")]
     Broken(#[source] hyper::Error),
 }
@@ -54,6 +63,8 @@ pub(super) struct Upload {
     patience: Patience,
     timer: Timer,
     waiting: bool,
+    pieces: u64,
+    bytes: u64,
 }
 
 /// What of it was not read.
@@ -63,7 +74,10 @@ impl Upload {
     pub fn new(body: Incoming, standing: Arc<Standing>, pace: Pace) -> (Self, Rest) {
         let received = Arc::new(Mutex::new(Received { body, begun: false, ended: false }));
         let rest = Rest(Arc::clone(&received));
-        (Self { received, standing, pace, patience: Patience::default(), timer: Timer::default(), waiting: false }, rest)
+        (
+            Self { received, standing, pace, patience: Patience::default(), timer: Timer::default(), waiting: false, pieces: 0, bytes: 0 },
+            rest,
+        )
     }
 }
 
@@ -95,6 +109,11 @@ impl HttpBody for Upload {
         }
         let bytes = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()).map_or(0, Bytes::remaining);
         this.patience.moved(bytes, now);
+        this.pieces += 1;
+        this.bytes += bytes as u64;
+        if this.pieces > PIECES + this.bytes / BYTES_A_PIECE {
+            return Poll::Ready(Some(Err(UploadError::Crumbs)));
+        }
         Poll::Ready(frame.map(|frame| frame.map_err(UploadError::Broken)))
     }
 
@@ -119,7 +138,9 @@ impl Rest {
             let mut received = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             loop {
                 match received.poll(context) {
-                    Poll::Ready(Some(Ok(frame))) => discarded += frame.data_ref().map_or(0, Bytes::remaining),
+                    Poll::Ready(Some(Ok(frame))) => {
+                        discarded += frame.data_ref().map_or(0, Bytes::remaining).max(DISCARDED_PIECE_BYTES);
+                    }
                     Poll::Ready(None | Some(Err(_))) => return Poll::Ready(()),
                     Poll::Pending => return Poll::Pending,
                 }
