@@ -36,6 +36,7 @@ pub use session::{GridView, Session, SignIn, StreetGridsView, UserView, enrol, r
 pub use signing_keys::{Key, SealKey};
 
 use crate::{
+    admission::Seat,
     app::App,
     audit::{self, Action, Chain, Event},
     clock::{Clock, Entropy},
@@ -151,7 +152,7 @@ pub async fn gate(
     if rule.who.is_anyone() {
         return Ok(next.run(request).await);
     }
-    let principal = within(app.config.store.waits.request, authenticate(&app, request.headers())).await?;
+    let (principal, _seat) = within(app.config.store.waits.request, authenticate(&app, request.headers())).await?;
     if principal.wipe && !rule.wiped_devices {
         return Err(ApiError::new(ErrorCode::DeviceRevoked));
     }
@@ -170,19 +171,22 @@ pub async fn gate(
     Ok(next.run(request).await)
 }
 
-async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Principal, ApiError> {
+async fn authenticate(app: &App, headers: &HeaderMap) -> Result<(Principal, Seat), ApiError> {
     let token = bearer(headers).ok_or_else(|| ApiError::new(ErrorCode::Unauthenticated))?;
     let claims = access_token::verify(app, token).await?;
+    // Before the store is asked anything: one device must not take all of its connections.
+    let seat = app.admission.seat(claims.device).await?;
     let mut conn = app.pool.acquire().await?;
     let standing = devices::standing(&mut conn, claims.device, &claims.sub).await?.ok_or_else(|| ApiError::new(ErrorCode::TokenInvalid))?;
     admit(&standing)?;
-    Ok(Principal {
+    let principal = Principal {
         username: claims.sub,
         role: standing.role,
         device: claims.device,
         home_street: standing.home_street,
         wipe: standing.revoked && standing.wipe,
-    })
+    };
+    Ok((principal, seat))
 }
 
 /// Refuses a device that has no business here any more. One that is to be wiped has, even when its user is gone: it must hand over its

@@ -44,6 +44,8 @@ pub struct Author {
 pub struct Push {
     pub author: Author,
     pub changes: Vec<Ingested>,
+    /// It is merged behind those of devices that took less of the server.
+    pub gives_way: bool,
 }
 
 /// What became of one change.

@@ -260,7 +260,7 @@ async fn push(
             cards.into_iter().map(|(record, edits)| created(record, actor, at, &edits)).collect::<Result<Vec<_>, ApiError>>()
         });
         let changes = changes.await.map_err(ApiError::internal)??;
-        let outcomes = app.queues.push(street, Push { author: author.clone(), changes }).await?;
+        let outcomes = app.queues.push(street, Push { author: author.clone(), changes, gives_way: false }).await?;
         for ((row, _), outcome) in chunk.iter().zip(outcomes) {
             // Another import of the same rows, at the same time, may have been first.
             let there = outcome.refusal.as_ref().is_some_and(|refusal| refusal.code() == "record_exists");

@@ -29,6 +29,8 @@ const BATCH_CHANGES: usize = 4_000;
 
 /// Changes up to which a push is small: what a phone brings after a day.
 const SMALL_PUSH_CHANGES: usize = 200;
+/// Operations of all of them, likewise.
+const SMALL_PUSH_OPS: usize = 20_000;
 
 type Reply = Result<Vec<Outcome>, ApiError>;
 
@@ -75,7 +77,7 @@ impl Line {
     }
 
     fn join(&mut self, waiting: Waiting) {
-        if waiting.push.changes.len() <= SMALL_PUSH_CHANGES { self.small.push_back(waiting) } else { self.large.push_back(waiting) }
+        if is_small(&waiting.push) { self.small.push_back(waiting) } else { self.large.push_back(waiting) }
     }
 }
 
@@ -158,6 +160,11 @@ impl StreetQueues {
     async fn merge(&self, street: &StreetCode, pushes: &[Push]) -> Result<Vec<Vec<Outcome>>, MergeError> {
         within(self.commit_time_max, merge::commit(&self.pool, street, pushes, self.clock.now(), &self.entropy)).await
     }
+}
+
+fn is_small(push: &Push) -> bool {
+    let ops: usize = push.changes.iter().filter_map(|change| change.change.as_ref().ok()).map(|change| change.ops.len()).sum();
+    !push.gives_way && push.changes.len() <= SMALL_PUSH_CHANGES && ops <= SMALL_PUSH_OPS
 }
 
 fn refused_by_the_gate(change: &Ingested) -> Option<Outcome> {

@@ -50,7 +50,8 @@ pub async fn run(app: App, trip: RoundTrip) -> Result<Body, ApiError> {
 async fn settle(app: App, street: StreetCode, principal: &Principal, request: SyncRequest, form: Form) -> Result<Body, ApiError> {
     let author =
         Author { username: principal.username().to_owned(), role: principal.role(), device: principal.device(), wiped: principal.wipe() };
-    let outcomes = app.queues.push(&street, Push { author: author.clone(), changes: request.changes }).await?;
+    let gives_way = app.admission.gives_way(author.device);
+    let outcomes = app.queues.push(&street, Push { author: author.clone(), changes: request.changes, gives_way }).await?;
     let hello = request.hello;
     note_sync(&app, &street, &author, &hello, &outcomes).await?;
     reached(PipelinePoint::SyncNoted);

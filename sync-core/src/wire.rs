@@ -598,6 +598,10 @@ impl ItemReader {
     pub fn next_item<T: StreamItem>(&mut self) -> Result<Option<T>, WireError> {
         loop {
             let index = self.index;
+            if self.encoding == Encoding::Ndjson {
+                // Empty lines, all at once: megabytes of nothing cost next to nothing.
+                self.start += self.buffer[self.start..].iter().take_while(|byte| matches!(byte, b'\n' | b'\r')).count();
+            }
             let pending = &self.buffer[self.start..];
             let length = match self.encoding {
                 Encoding::Ndjson => pending.iter().position(|byte| *byte == b'\n').map(|at| at + 1),
