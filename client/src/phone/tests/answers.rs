@@ -194,3 +194,15 @@ fn a_verdict_of_an_older_generation_moves_nothing_into_the_newer() {
     let effects = receive_one(&mut sync, verdict(0, &sent, VerdictStatus::Duplicate, "")).unwrap();
     assert!(matches!(effects[..], [Effect::Acknowledge { generation: 1, .. }]), "{effects:?}");
 }
+
+/// What the server has, without saying where, stays beside every snapshot until one comes that is known to hold it.
+#[test]
+fn a_known_change_without_a_place_is_behind_every_snapshot() {
+    let sent = entry(1, 9);
+    let mut sync = Synchronisation::new(CLIENT);
+    sync.next_request(Standing { outbox: vec![sent.clone()], ..Standing::default() }).unwrap();
+    let ResponseItem::Verdict(known) = verdict(0, &sent, VerdictStatus::Duplicate, "") else { panic!("a verdict") };
+    let effects = receive_one(&mut sync, ResponseItem::Verdict(Verdict { seq: None, ..known })).unwrap();
+    let [Effect::Acknowledge { change, .. }] = &effects[..] else { panic!("{effects:?}") };
+    assert_eq!(change.seq, Some(i64::MAX as u64), "the greatest that the store can hold");
+}

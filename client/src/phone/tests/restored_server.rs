@@ -155,6 +155,7 @@ fn an_author_who_never_returns_does_not_block_the_others_for_ever() {
     for _ in 0..10 {
         stays.sync(&mut model);
     }
+    assert!(stays.phone.outbox().unwrap().is_empty(), "written anew once, on what the server has");
     settle(&mut model, &[&stays]);
     let view = model.document(record).view().unwrap();
     assert_eq!((view.text("sign_name"), view.text("category")), (Some("王记包子"), Some("餐饮")));

@@ -285,3 +285,66 @@ fn a_key_holds_so_many_values_side_by_side() {
     assert_eq!(beside(limits::REGISTER_VALUES_MAX), Err("record_full"));
     assert_eq!(visible(&target, "unit").len(), limits::REGISTER_VALUES_MAX);
 }
+
+/// Beside a value that nobody replaced, too.
+#[test]
+fn no_status_is_written_without_the_consent_that_is_about_it() {
+    let consent = |entry: u8, scope: &str, decision: &str| {
+        [("contact", CONTACT), ("scope", scope), ("decision", decision)]
+            .map(|(field, value)| put(&format!("consent/0198c0de-0000-7000-8000-0000000000{entry:02}/{field}"), value))
+            .to_vec()
+    };
+    let status = |value: &str| put(&format!("contacts/{CONTACT}/party_status"), value);
+    let with = |edits: Vec<Edit>, value: &str| [edits, vec![status(value)]].concat();
+    let (mut target, mut a) = created();
+    let other = edit(&mut fork(&mut a), 1, &with(consent(1, "photo", "grant"), "群众"));
+    assert_eq!(offered(&mut target, &other, |_| ()), Err("consent_missing"), "a consent to something else");
+    let withdrawn =
+        edit(&mut fork(&mut a), 1, &with([consent(1, "party_status", "grant"), consent(2, "party_status", "withdraw")].concat(), "群众"));
+    assert_eq!(offered(&mut target, &withdrawn, |_| ()), Err("consent_missing"));
+    let granted = edit(&mut a, 0, &with([consent(3, "party_status", "grant"), consent(4, "photo", "withdraw")].concat(), "群众"));
+    assert_eq!(offered(&mut target, &granted, |_| ()), Ok(Merged::Accepted), "a withdrawal of something else");
+    let mut b = fork(&mut a);
+    push(&mut target, &edit(&mut a, 0, &consent(5, "party_status", "withdraw"))).unwrap();
+    let late = edit(&mut b, 2, &[status("党员")]);
+    for beside in [false, true] {
+        let forge = |c: &mut Change| {
+            if beside {
+                c.ops[0].pred.clear()
+            }
+        };
+        assert_eq!(offered(&mut target, &late, forge), Err("consent_missing"), "{beside}");
+    }
+}
+
+#[test]
+fn an_event_of_a_transfer_arrives_whole_and_from_those_who_may_write_it() {
+    let begin = [
+        put("kind", "transfer_request"),
+        put("street", "310104003"),
+        put("grid", "康平01"),
+        put("transfer_kind", "in_city_e"),
+        put("member_alias", "甲"),
+        Edit::Note { text: String::new() },
+    ];
+    let event = |fields: &[(&str, &str)]| {
+        let put = |(field, value): &(&str, &str)| put(&format!("events/0198c0de-0000-7000-8000-000000000001/{field}"), value);
+        fields.iter().map(put).collect::<Vec<_>>()
+    };
+    let role = |role: Role| move |c: &mut Context<'_>| (c.kind, c.writer) = (Kind::TransferRequest, role.into());
+    let (mut record, first) = Record::create(actor(0), at(0), &begin).unwrap();
+    let mut target = Target::default();
+    assert_eq!(offered_as(&mut target, &first, |_| (), role(Role::Secretary)), Ok(Merged::Accepted));
+    let submit = [("type", "submit"), ("member_present", "yes")];
+    for (fields, by, code) in [
+        (&submit[..1], Role::Secretary, "event_incomplete"),
+        (&submit[1..], Role::Secretary, "event_incomplete"),
+        (&[submit[0], submit[1], ("branch", "一支部")], Role::Secretary, "not_in_form"),
+        (&[("type", "refuse"), ("reason", "材料不符")], Role::Secretary, "field_not_editable"),
+    ] {
+        let change = edit(&mut fork(&mut record), 1, &event(fields));
+        assert_eq!(offered_as(&mut target, &change, |_| (), role(by)), Err(code), "{fields:?}");
+    }
+    let change = edit(&mut record, 1, &event(&submit));
+    assert_eq!(offered_as(&mut target, &change, |_| (), role(Role::Secretary)), Ok(Merged::Accepted));
+}
