@@ -736,6 +736,46 @@ async fn a_password_is_changed_by_its_owner_and_reset_by_an_admin() {
     refused(&set(&elsewhere, "root", json!({ "new_password": given })).await, 404, "not_found");
 }
 
+/// Hashing takes a while: what was tried when it began may be nobody's password any more when it ends.
+#[tokio::test]
+async fn a_password_that_is_reset_while_it_is_tried_opens_nothing() {
+    let office = std::sync::Arc::new(Office::open().await);
+    office.user("li.na", "reviewer", Some(HOME)).await;
+    let token = office.token_of("li.na").await;
+    let desks = "select count(*) from device where username = 'li.na' and revoked_at is null";
+    let chosen = json!({ "old_password": PASSWORD, "new_password": "Another pass 2026" });
+    let sign_in = json!({ "username": "li.na", "password": PASSWORD });
+    let renewed = json!({ "username": "li.na", "password": PASSWORD, "new_password": "Another pass 2026" });
+    let tries = [("POST", "/v1/sessions", sign_in), ("POST", "/v1/sessions", renewed), ("PUT", "/v1/users/li.na/password", chosen)];
+    for (method, path, body) in tries {
+        let pool = &office.test.app.pool;
+        let before: String =
+            sqlx::query_scalar("select password_hash from account where username = 'li.na'").fetch_one(pool).await.unwrap();
+        // The reset is under way, and holds the account.
+        let mut reset = pool.begin().await.unwrap();
+        sqlx::raw_sql("update account set password_hash = 'another', password_must_change = true where username = 'li.na'")
+            .execute(&mut *reset)
+            .await
+            .unwrap();
+        let (with, token) = (std::sync::Arc::clone(&office), token.clone());
+        let trying = tokio::spawn(async move { with.call(method, path, Some(&token), body).await });
+        // Until it is done, or waits for the reset.
+        let waits = "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')";
+        while !trying.is_finished() && !sqlx::query_scalar::<_, bool>(waits).fetch_one(pool).await.unwrap() {
+            tokio::task::yield_now().await;
+        }
+        sqlx::raw_sql("update device set revoked_at = now() where username = 'li.na'").execute(&mut *reset).await.unwrap();
+        reset.commit().await.unwrap();
+        let answer = trying.await.unwrap();
+        assert!(answer.status.is_client_error(), "{method} {path}: {} {}", answer.status, answer.json);
+        assert_eq!(sqlx::query_scalar::<_, i64>(desks).fetch_one(pool).await.unwrap(), 0, "{method} {path}");
+        let after: String = sqlx::query_scalar("select password_hash from account where username = 'li.na'").fetch_one(pool).await.unwrap();
+        assert_eq!(after, "another", "{method} {path}");
+        sqlx::query("update account set password_hash = $1, password_must_change = false").bind(before).execute(pool).await.unwrap();
+        sqlx::raw_sql("update device set revoked_at = null where username = 'li.na'").execute(pool).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_password_that_is_too_old_must_be_changed() {
     let office = Office::open().await;

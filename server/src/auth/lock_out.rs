@@ -31,7 +31,9 @@ const CODES: &str = "enrolment";
 
 /// A password, held against an account.
 pub(super) struct Tried {
-    pub home: Option<StreetCode>,
+    home: Option<StreetCode>,
+    /// What the password was held against.
+    hash: String,
     pub set_at: ServerTime,
     pub must_change: bool,
 }
@@ -51,7 +53,8 @@ pub(super) async fn try_password(app: &App, username: Option<&str>, password: &s
         Try::Admitted(tries) => tries,
     };
     drop(conn);
-    let (hash, account) = known.map(|Credentials { hash, home, set_at, must_change }| (hash, Tried { home, set_at, must_change })).unzip();
+    let tried = |Credentials { hash, home, set_at, must_change }| (hash.clone(), Tried { home, hash, set_at, must_change });
+    let (hash, account) = known.map(tried).unzip();
     let fits = app.auth.passwords.matches(password, hash).await?;
     match account.as_ref() {
         Some(_) if fits => {
@@ -115,6 +118,14 @@ pub(super) async fn count_code(app: &App, now: ServerTime) -> Result<ApiError, A
     Ok(refusal)
 }
 
+/// Holds the account to the end of the transaction, and makes sure that the password which was tried is its password still: hashing takes a
+/// while, in which an admin may have reset it, or disabled the account, because somebody else knows it.
+pub(super) async fn hold(tx: &mut PgConnection, username: &str, tried: &Tried, now: ServerTime) -> Result<(), ApiError> {
+    accounts::hold(tx, username, now).await?;
+    let stands = accounts::credentials(tx, username).await?.is_some_and(|credentials| credentials.hash == tried.hash);
+    if stands { Ok(()) } else { Err(ApiError::new(ErrorCode::BadCredentials)) }
+}
+
 /// Sets a new password in place of one that was just held against the account.
 pub(super) async fn replace_password(app: &App, username: &str, old: &str, new: &str) -> Result<String, ApiError> {
     fields::password("new_password", new, username, &app.config.passwords)?;
@@ -134,10 +145,11 @@ pub async fn change_own_password(app: &App, principal: &Principal, old: &str, ne
         }
         _ => error,
     };
-    try_password(app, Some(username), old).await.map_err(wrong)?;
+    let tried = try_password(app, Some(username), old).await.map_err(wrong)?;
     let hash = replace_password(app, username, old, new).await?;
     let now = app.clock.now();
     let mut tx = app.pool.begin().await?;
+    hold(&mut tx, username, &tried, now).await.map_err(wrong)?;
     accounts::set_password(&mut tx, username, &hash, false, now).await?;
     devices::revoke_desks(&mut tx, username, Some(principal.device()), now).await?;
     tell_changed(&mut tx, principal, Action::PasswordChanged, username, principal.home_street(), now).await?;

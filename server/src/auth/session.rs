@@ -4,7 +4,7 @@
 //!
 //! A device holds a chain of refresh tokens, each good for one exchange. Seeing a spent one again means that two parties hold the chain,
 //! so the device is revoked. One case is honest: the answer was lost on the way and the phone asks again with the token it has. So the same
-//! token may be exchanged again within a minute, as long as none of the tokens given for it has been used; the first of them that is used
+//! token may be exchanged again within a fortnight, as long as none of the tokens given for it has been used; the first of them that is used
 //! spends the others, so a thief and a phone cannot both go on.
 
 use std::time::Duration;
@@ -145,6 +145,7 @@ pub async fn sign_in(app: &App, tried: SignIn<'_>) -> Result<Session, ApiError> 
     };
     let keys = app.auth.keys.current(app).await?;
     let mut tx = app.pool.begin().await?;
+    lock_out::hold(&mut tx, &username, &account, now).await?;
     if let Some(hash) = &new_hash {
         accounts::set_password(&mut tx, &username, hash, false, now).await?;
         devices::revoke_desks(&mut tx, &username, None, now).await?;
@@ -175,7 +176,7 @@ fn is_too_old(app: &App, set_at: ServerTime, now: ServerTime) -> bool {
 enum Worth {
     /// Unspent: the next of the chain, issued at this time.
     Next(ServerTime),
-    /// Spent a moment ago, and nothing given for it was used: another for the same exchange, issued at this time.
+    /// Spent within the grace, and nothing given for it was used: another for the same exchange, issued at this time.
     Again(ServerTime),
     /// Two parties hold the chain.
     Reused,

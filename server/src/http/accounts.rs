@@ -152,6 +152,9 @@ pub async fn change(
     let changed = store::accounts::AccountChange { display_name: display_name.as_deref(), role: change.role, disabled: change.disabled };
     let now = app.clock.now();
     let mut tx = app.pool.begin().await?;
+    // Of two admins who change it at once, each tells the trail what they changed themselves.
+    store::accounts::hold(&mut tx, &before.username, now).await?;
+    let before = store::accounts::find(&mut tx, &before.username).await?.ok_or_else(|| ApiError::new(ErrorCode::NotFound))?;
     let after = store::accounts::change(&mut tx, &before.username, &changed, now).await?;
     let after = after.ok_or_else(|| ApiError::new(ErrorCode::NotFound))?;
     let mut event = admin.did(Action::UserChanged).with("user", after.username.clone());

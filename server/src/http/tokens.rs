@@ -62,7 +62,7 @@ pub struct Refresh {
 
 /// Exchange a refresh token
 ///
-/// Good once; within a minute the same token may be exchanged again, as long as none of the tokens given for it was used (the answer may have been
+/// Good once; within 14 days the same token may be exchanged again, as long as none of the tokens given for it was used (the answer may have been
 /// lost on the way). Any other second use revokes the device.
 #[utoipa::path(post, path = "/v1/tokens", tag = "Signing in", request_body = Refresh, responses((status = OK, body = Session)))]
 pub async fn refresh(State(app): State<App>, Body(refresh): Body<Refresh>) -> Result<Json<Session>, ApiError> {

@@ -155,6 +155,12 @@ pub async fn change(conn: &mut PgConnection, username: &str, change: &AccountCha
     .transpose()
 }
 
+/// Keeps others from changing the account until the transaction ends.
+pub async fn hold(conn: &mut PgConnection, username: &str, now: ServerTime) -> sqlx::Result<()> {
+    // An update that changes nothing takes the lock that every other update waits for.
+    change(conn, username, &AccountChange::default(), now).await.map(drop)
+}
+
 /// One page of accounts by username, and how many there are.
 pub async fn page(conn: &mut PgConnection, within: Option<&StreetCode>, limit: i64, offset: i64) -> sqlx::Result<(Vec<Account>, i64)> {
     let street = within.map(StreetCode::as_str);
