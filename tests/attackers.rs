@@ -9,6 +9,7 @@ mod headers;
 mod login;
 mod logs;
 mod paths;
+mod random;
 mod tokens;
 
 use std::collections::BTreeMap;

@@ -381,6 +381,12 @@ async fn the_command_line_says_where_a_chain_breaks_and_fails() {
     assert_eq!(status, Some(1));
     assert!(said.contains("第 4 条 missing：之前有记录被删除") && why.contains("1 of 3 chains"), "{said}{why}");
     assert_eq!(verify(&["--street=310105009"]).0, Some(0), "the other street's holds");
+    // A mistyped street proves nothing.
+    for mistyped in [&["--street=310105900"] as &[&str], &["--street=deploymnt"]] {
+        let (status, said, why) = verify(mistyped);
+        assert_eq!((status, said.as_str()), (Some(1), ""), "{why}");
+        assert!(why.contains(HOME) && why.contains("deployment"), "{why}");
+    }
     assert_eq!(verify(&["--street=310105009", "--anchor=1:00"]).0, Some(2), "that is no anchor");
 }
 

@@ -85,6 +85,62 @@ async fn who_may_not_edit_at_a_desk() {
     assert_eq!(scene.office.rows(STORE).await, before);
 }
 
+/// The answer may be lost on the way, and a desk asks again.
+#[tokio::test]
+async fn a_card_with_an_id_of_the_callers_is_made_once() {
+    let scene = Scene::open().await;
+    let id = "01a2002f-1f52-7573-bf1d-002c6396f006";
+    let body =
+        |name: &str| json!({ "record": id, "set": { "grid": "A1", "sign_name": name, "tags/late_night": true, "opening_hours": null } });
+    let create = async |body: Value| scene.post("records", &scene.desk.token, body).await;
+    let first = create(body("王记包子")).await;
+    assert_eq!((first.status, &first.json["record"]), (StatusCode::CREATED, &json!(id)), "{}", first.json);
+    let before = scene.office.rows(STORE).await;
+    let again = create(body("王记包子")).await;
+    assert_eq!((again.status, &again.json["record"], &again.json["heads"]), (StatusCode::OK, &json!(id), &first.json["heads"]));
+    assert_eq!(again.json.get("change"), None);
+    // Something else under the same id, and the same by somebody else.
+    for other in [
+        body("李记"),
+        json!({ "record": id, "set": { "grid": "A1", "sign_name": "王记包子" } }),
+        json!({ "record": id, "set": { "grid": "A1", "sign_name": "王记包子", "tags/late_night": true, "unit": "101" } }),
+        json!({ "record": id, "kind": "transfer_request", "set": { "grid": "A1", "transfer_kind": "temporary", "member_alias": "老周" } }),
+    ] {
+        let answer = create(other.clone()).await;
+        assert_eq!((answer.status, answer.code()), (StatusCode::CONFLICT, "already_exists"), "{other}: {}", answer.json);
+    }
+    let colleague = scene.office.desk("colleague", "reviewer").await;
+    let answer = scene.post("records", &colleague.token, body("王记包子")).await;
+    assert_eq!((answer.status, answer.code()), (StatusCode::CONFLICT, "already_exists"), "{}", answer.json);
+    assert_eq!(scene.office.rows(STORE).await, before);
+    // What was written since does not make the request another one.
+    let edited = scene.post(&format!("records/{id}/edits"), &colleague.token, json!({ "set": { "sign_name": "王记大包" } })).await;
+    assert_eq!(edited.status, StatusCode::OK, "{}", edited.json);
+    assert_eq!(create(body("王记包子")).await.status, StatusCode::OK);
+}
+
+/// What the documents' own library would stumble over is refused like anything else, and nobody is told to try it again.
+#[tokio::test]
+async fn a_creation_that_can_never_be_is_refused_for_good() {
+    let scene = Scene::open().await;
+    for (set, field, rule) in [
+        (json!({ "grid": "A1", "": "x" }), Some(""), "unknown_field"),
+        (json!({ "grid": "A1", "custom/": "x" }), Some("custom/"), "value_empty"),
+        (json!({ "grid": "A1", "note": "长".repeat(2_001) }), Some("note"), "value_too_long"),
+        (json!({ "grid": "A1", "sign_name": "长".repeat(500) }), Some("sign_name"), "value_too_long"),
+        (json!({ "grid": "A1", "sign_name": "长".repeat(5_000) }), None, "change_too_large"),
+        (json!({ "grid": "A1", format!("tags/{}", "长".repeat(2_000)): true }), None, "change_too_large"),
+    ] {
+        for (path, set) in [("records", &set), (&*format!("records/{}/edits", scene.card), &set)] {
+            let answer = scene.post(path, &scene.desk.token, json!({ "set": set })).await;
+            let shown: String = set.to_string().chars().take(60).collect();
+            assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{path} {shown}: {}", answer.json);
+            assert_eq!(answer.json["rule"], rule, "{path} {shown}: {}", answer.json);
+            assert!(field.is_none_or(|field| answer.json["field"] == field), "{path} {shown}: {}", answer.json);
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_may_not_be_written_at_a_desk_either() {
     let scene = Scene::open().await;

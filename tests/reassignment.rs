@@ -190,15 +190,19 @@ async fn a_grid_is_split_while_its_phone_is_away() {
     }
 
     let path = format!("/v1/streets/{HOME}/moves");
-    for (body, code) in [
-        (json!({ "to_grid": "A2" }), "invalid_field"),
-        (json!({ "to_grid": "ZZ", "from_grid": "A1" }), "invalid_field"),
-        (json!({ "to_grid": "A2", "from_grid": "A1", "records": [cards[0]] }), "invalid_field"),
-        (json!({ "to_grid": "A2", "from_grid": "A1", "side": "left" }), "invalid_field"),
-        (json!({ "to_grid": "A2", "records": [cards[0], RecordId::default()] }), "invalid_field"),
-        (json!({ "to_grid": "A2", "records": [] }), "invalid_field"),
+    for (body, field) in [
+        (json!({ "to_grid": "A2" }), "records"),
+        (json!({ "to_grid": "ZZ", "from_grid": "A1" }), "to_grid"),
+        // A mistyped grid is not one without cards.
+        (json!({ "to_grid": "A2", "from_grid": "ZZ" }), "from_grid"),
+        (json!({ "to_grid": "A2", "from_grid": "A1", "records": [cards[0]] }), "records"),
+        (json!({ "to_grid": "A2", "from_grid": "A1", "side": "left" }), "side"),
+        // As the caller counts, whatever the order.
+        (json!({ "to_grid": "A2", "records": [cards[0], cards[1], cards[0], RecordId::default()] }), "records[3]"),
+        (json!({ "to_grid": "A2", "records": [] }), "records"),
     ] {
-        assert_eq!(scene.office.call("POST", &path, Some(&scene.reviewer), body.clone()).await.code(), code, "{body}");
+        let answer = scene.office.call("POST", &path, Some(&scene.reviewer), body.clone()).await;
+        assert_eq!((answer.code(), answer.json["field"].as_str()), ("invalid_field", Some(field)), "{body}: {}", answer.json);
     }
     let split = json!({ "to_grid": "A2", "from_grid": "A1", "road": "天平路", "side": "even", "dry_run": true });
     let preview = scene.office.call("POST", &path, Some(&scene.reviewer), split.clone()).await;

@@ -46,6 +46,7 @@ use crate::{
     store::{
         accounts::{self, NewAccount},
         devices::{self, Standing},
+        streets,
         waits::within,
     },
 };
@@ -165,10 +166,20 @@ pub async fn gate(
     if let Some((_, street)) = params.iter().find(|(name, _)| *name == "street") {
         let street: StreetCode = street.parse().map_err(|_| ApiError::new(ErrorCode::NotFound))?;
         let scope = principal.in_street(&street)?;
+        if principal.home_street.is_none() {
+            within(app.config.store.waits.request, is_there(&app, &street)).await?;
+        }
         request.extensions_mut().insert(scope);
     }
     request.extensions_mut().insert(principal);
     Ok(next.run(request).await)
+}
+
+/// Only an account of the whole deployment can name a street that is none: the home of any other is one.
+async fn is_there(app: &App, street: &StreetCode) -> Result<(), ApiError> {
+    let found = streets::find_street(&mut *app.pool.acquire().await?, street).await?;
+    let unknown = || ApiError::new(ErrorCode::NotFound).detail("没有这个街道。", "There is no such street.");
+    found.map(drop).ok_or_else(unknown)
 }
 
 async fn authenticate(app: &App, headers: &HeaderMap) -> Result<(Principal, Seat), ApiError> {
@@ -227,9 +238,9 @@ impl<S: Sync> FromRequestParts<S> for StreetScope {
 /// Why [`create_admin`] made no account.
 #[derive(Debug, thiserror::Error)]
 pub enum CreateAdminError {
-    #[error("{field} breaks the rule {rule}")]
-    Invalid { field: String, rule: &'static str },
-    #[error("the username is taken")]
+    #[error("{field} breaks the rule {rule}: {en} {zh}")]
+    Invalid { field: String, rule: &'static str, zh: &'static str, en: &'static str },
+    #[error("the username is taken: choose another one")]
     Taken,
     #[error("the store refused")]
     Store(#[from] sqlx::Error),
@@ -246,7 +257,8 @@ pub async fn create_admin(
     display_name: &str,
     password: String,
 ) -> Result<(), CreateAdminError> {
-    let invalid = |broken: fields::Broken| CreateAdminError::Invalid { field: broken.field.into_owned(), rule: broken.rule };
+    let invalid =
+        |fields::Broken { field, rule, zh, en }: fields::Broken| CreateAdminError::Invalid { field: field.into_owned(), rule, zh, en };
     let username = fields::username("username", username).map_err(invalid)?;
     let display_name = fields::text("display_name", display_name, fields::NAME_CHARS_MAX).map_err(invalid)?;
     fields::password("password", &password, &username, &PasswordRules::default()).map_err(invalid)?;

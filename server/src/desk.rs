@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lianka_sync_core::{
+    authority::FieldError,
     catalogue::Kind,
     change::{OpId, Scalar},
     conflict::{self, HarmlessClass},
@@ -163,6 +164,7 @@ impl Desk<'_> {
             }
         }
         let kind = state_of(&write, record)?.kind();
+        known(kind, wanted.set.keys())?;
         let fields = patterns(kind, wanted.set.keys());
         let change = if wanted.set.contains_key(NOTE) {
             write.load_documents([record]).await?;
@@ -174,23 +176,54 @@ impl Desk<'_> {
         self.written(write, record, change, &fields).await
     }
 
-    /// Creates a record of the street.
-    pub async fn create(&self, kind: Kind, set: BTreeMap<String, Option<Scalar>>) -> Result<Written, ApiError> {
+    /// Creates a record of the street. Under an id of the caller's making it is created once, however often it is asked for.
+    pub async fn create(&self, kind: Kind, set: BTreeMap<String, Option<Scalar>>, wanted: Option<RecordId>) -> Result<Written, ApiError> {
         // The path says where, and `kind` what: nothing is to be read two ways.
         if let Some(key) = ["kind", "street"].into_iter().find(|key| set.contains_key(*key)) {
             return Err(ApiError::invalid_field(format!("set.{key}"), "reserved")
                 .detail("街道和类型不由字段指定。", "Street and kind are not given as fields."));
         }
+        known(kind, set.keys())?;
         let now = self.app.clock.now();
-        let record = RecordId::new_v7(now.unix_ms().unsigned_abs(), self.app.entropy.bytes());
+        let record = wanted.unwrap_or_else(|| RecordId::new_v7(now.unix_ms().unsigned_abs(), self.app.entropy.bytes()));
         let mut write = self.begin().await?;
         write.load([record]).await?;
+        if !write.is_readable(record) {
+            return Err(ApiError::new(ErrorCode::Unavailable));
+        }
+        if let Some(state) = write.state(record) {
+            if !self.created_so(state, kind, &set) {
+                return Err(ApiError::new(ErrorCode::AlreadyExists));
+            }
+            return Ok(Written { record, change: None, heads: state.heads(), settled: Vec::new() });
+        }
         let fields = patterns(kind, set.keys());
         let fixed = [("kind", kind.as_str()), ("street", self.street.as_str())].map(|(key, value)| (key.to_owned(), Some(value.into())));
         // What nothing says has nothing to clear.
         let set = set.into_iter().filter(|(_, value)| value.is_some()).chain(fixed).collect();
         let change = write.create(record, kind, self.signer(), &edits(set)?)?;
         self.written(write, record, Some(change), &fields).await
+    }
+
+    /// Whether this desk created the record with these values. What was written since tells nothing of what was asked for then.
+    fn created_so(&self, state: &RegisterState, kind: Kind, set: &BTreeMap<String, Option<Scalar>>) -> bool {
+        let view = state.view();
+        let provenance = |op: OpId| state.provenance(op);
+        let Some(first) = view.values.get("kind").and_then(|values| provenance(values.last()?.op)) else { return false };
+        let from_then = |key: &String, value: &&lianka_sync_core::view::Value| {
+            !["kind", "street"].contains(&key.as_str()) && provenance(value.op).is_some_and(|from| from.hash == first.hash)
+        };
+        let stands = |key: &String, value: &Scalar| set.get(key).cloned().flatten().is_some_and(|asked| stored(asked) == *value);
+        // Where nothing else was written, all that was asked for stands there.
+        let all_there =
+            state.heads() != [first.hash] || set.iter().all(|(key, value)| value.is_none() || key == NOTE || view.values.contains_key(key));
+        state.kind() == kind
+            && all_there
+            && first.device == self.principal.device()
+            && view
+                .values
+                .iter()
+                .all(|(key, values)| values.iter().filter(|value| from_then(key, value)).all(|value| stands(key, &value.value)))
     }
 
     async fn written(
@@ -503,6 +536,14 @@ fn edits(set: BTreeMap<String, Option<Scalar>>) -> Result<Vec<Edit>, ApiError> {
         None => Ok(Edit::Delete { key }),
     };
     set.into_iter().map(edit).collect()
+}
+
+/// Every key must be one of the kind's: the store of documents has words of its own for what no record has.
+fn known<'k>(kind: Kind, mut keys: impl Iterator<Item = &'k String>) -> Result<(), ApiError> {
+    match keys.find(|key| kind.field(key).is_none()) {
+        Some(key) => Err(ApiError::refused(&Refusal::Field { key: key.clone(), error: FieldError::Unknown })),
+        None => Ok(()),
+    }
 }
 
 /// The fields of keys, as the documentation writes them: a key may hold what people typed, its pattern does not.

@@ -214,6 +214,7 @@ impl ApiError {
         let particulars = error.particulars();
         particulars.field = Some(field.into());
         particulars.rule = Some(rule);
+        particulars.detail = advice(rule).map(|(zh, en)| Text { zh: zh.into(), en: en.into() });
         error
     }
 
@@ -364,7 +365,9 @@ impl From<sqlx::Error> for ApiError {
                 }
                 // NUL in a text that a request brought.
                 if database.code().as_deref() == Some("22021") {
-                    return Self::new(ErrorCode::Malformed).because(error);
+                    return Self::new(ErrorCode::Malformed)
+                        .detail("内容含有不能保存的字符（NUL）。", "It holds a character that cannot be kept: NUL.")
+                        .because(error);
                 }
                 match database.code().as_deref().and_then(passing) {
                     Some(code) => Self::new(code).because(error),
@@ -374,6 +377,38 @@ impl From<sqlx::Error> for ApiError {
             _ => Self::internal(error),
         }
     }
+}
+
+/// What to do about a broken rule, where the route has no better words.
+fn advice(rule: &str) -> Option<(&'static str, &'static str)> {
+    Some(match rule {
+        "not_empty" => ("不能为空。", "It must not be empty."),
+        "exists" => ("没有这一项。", "There is no such thing."),
+        "shape" => ("字段的形状不对。", "It has the wrong shape."),
+        "range_1_100000" => ("须为 1 到 100000 之间的整数。", "A whole number from 1 to 100,000."),
+        "range_1_200" => ("须为 1 到 200 之间的整数。", "A whole number from 1 to 200."),
+        "items_max_64" => ("一次最多 64 项。", "At most 64 at once."),
+        "items_max_200" => ("一次最多 200 项。", "At most 200 at once."),
+        "length_0_100" => ("最多 100 个字。", "At most 100 characters."),
+        "length_2_60" => ("请给出完整的姓名，2 到 60 个字。", "Give the whole name, 2 to 60 characters."),
+        "one_phone_number" => ("请给出一个完整的电话号码。", "Give one whole telephone number."),
+        "phone_or_name" => ("请给出 phone 或 name 之一。", "Give either phone or name."),
+        "date_yyyy_mm_dd" => ("须为日期，例如 2026-11-21。", "A day such as 2026-11-21."),
+        "number_and_hash" => ("锚点由序号和 64 位十六进制散列组成：4711:9f…", "An anchor is a number and 64 hexadecimal digits: 4711:9f…"),
+        "one_of_the_pair" => ("须为这一对卡片中的一张。", "It must be one of the two cards of the pair."),
+        "known_grid" => ("没有这个网格。", "There is no such grid in this street."),
+        "known_reason" => ("没有这种理由。", "There is no such reason."),
+        "harmless_class" => ("须为 spelling、phone_format 或 more_complete。", "One of spelling, phone_format and more_complete."),
+        "unknown_field" => ("没有这个字段。", "There is no such field."),
+        "one_of_odd_even" => ("须为 odd（单号）或 even（双号）。", "Either odd or even."),
+        "one_of_zh_en" => ("须为 zh 或 en。", "Either zh or en."),
+        "one_of_held_accepted_refused" => ("须为 held、accepted 或 refused。", "One of held, accepted and refused."),
+        "one_of_due_age_changed" => ("须为 due、age 或 changed。", "One of due, age and changed."),
+        "one_of_walk_sign_name_confirmed_changed" => {
+            ("须为 walk、sign_name、confirmed 或 changed。", "One of walk, sign_name, confirmed and changed.")
+        }
+        _ => return None,
+    })
 }
 
 /// What Postgres says when it is not the request's fault and will be over: the same request may succeed later.

@@ -120,10 +120,11 @@ struct Verify {
 #[derive(Subcommand)]
 enum Admin {
     /// Make an admin of the whole deployment; also works beside a running server.
+    ///
+    /// The password is the first line of standard input, so that it stands in no process list and no shell history.
     Create(CreateAdmin),
 }
 
-/// The password is the first line of standard input, so that it stands in no process list and no shell history.
 #[derive(Args)]
 struct CreateAdmin {
     /// Name to sign in with.
@@ -264,7 +265,10 @@ async fn rebuild(arguments: &Rebuild) -> anyhow::Result<()> {
     let done = async {
         store::migrate(&opened.pool).await.context("the database's schema could not be brought up to date")?;
         let streets = match &arguments.street {
-            Some(street) => vec![street.clone()],
+            Some(street) => {
+                must_exist(&opened.pool, street.as_str()).await?;
+                vec![street.clone()]
+            }
             None => store::streets::all_streets(&mut *opened.pool.acquire().await?).await?,
         };
         for street in streets {
@@ -286,6 +290,9 @@ async fn compact(arguments: &Compact) -> anyhow::Result<()> {
     let done = async {
         store::migrate(&opened.pool).await.context("the database's schema could not be brought up to date")?;
         let (keep, now) = (Keep::days(arguments.log_days), Clock::System.now());
+        if let Some(street) = &arguments.street {
+            must_exist(&opened.pool, street.as_str()).await?;
+        }
         if let (Some(street), Some(record)) = (&arguments.street, arguments.record) {
             let cut = trimming::before(now, keep.changes);
             match compaction::compact(&opened.pool, street, record, cut, now).await? {
@@ -314,9 +321,16 @@ async fn verify(arguments: &Verify) -> anyhow::Result<()> {
     let opened = Store::open(&config, Beside::Server).await?;
     let done = async {
         store::migrate(&opened.pool).await.context("the database's schema could not be brought up to date")?;
+        let chains = store::audit::chains(&mut *opened.pool.acquire().await?).await?;
         let chains = match &arguments.street {
-            Some(chain) => vec![chain.clone()],
-            None => store::audit::chains(&mut *opened.pool.acquire().await?).await?,
+            Some(chain) => {
+                // Also one whose street somebody deleted.
+                if !chains.contains(chain) {
+                    must_exist(&opened.pool, chain).await.context("--street takes a street's code, or `deployment`")?;
+                }
+                vec![chain.clone()]
+            }
+            None => chains,
         };
         let mut broken = 0;
         for chain in &chains {
@@ -332,6 +346,16 @@ async fn verify(arguments: &Verify) -> anyhow::Result<()> {
     let done = done.await;
     opened.close().await;
     done
+}
+
+/// A mistyped street is not one without records: nothing of it holds, and nothing was done to it.
+async fn must_exist(pool: &PgPool, street: &str) -> anyhow::Result<()> {
+    let known = store::streets::all_streets(&mut *pool.acquire().await?).await?;
+    if known.iter().any(|known| known.as_str() == street) {
+        return Ok(());
+    }
+    let known: Vec<_> = known.iter().map(StreetCode::as_str).collect();
+    bail!("there is no street {street}; the streets are: {}", if known.is_empty() { "none yet".to_owned() } else { known.join(", ") })
 }
 
 fn print_proof(proof: &Proof, lang: Lang) {

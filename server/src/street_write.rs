@@ -388,17 +388,14 @@ impl StreetWrite {
         let Some(state) = self.state(record) else { return Err(Refusal::DependencyMissing) };
         let (kind, generation) = (state.kind(), state.generation());
         let document = self.entries.get(&record).and_then(|entry| entry.target.document.as_ref()).ok_or(Refusal::DocumentUnavailable)?;
-        let change = document.compose(actor, at, edits, message).map_err(|error| match error {
-            RecordError::Edit(error) => Refusal::Gate(error),
-            _ => Refusal::DocumentUnavailable,
-        })?;
+        let change = document.compose(actor, at, edits, message).map_err(not_composed)?;
         let Some(change) = change else { return Ok(None) };
         self.sign(record, kind, generation, &change, signer).map(|seq| Some((change.hash, seq)))
     }
 
     /// Creates a record, whose id must be new, in somebody's name.
     pub fn create(&mut self, record: RecordId, kind: Kind, signer: Signer, edits: &[Edit]) -> Result<(ChangeHash, i64), Refusal> {
-        let (_, change) = Record::create(self.actor(signer), self.device_time(), edits).map_err(|_| Refusal::DocumentUnavailable)?;
+        let (_, change) = Record::create(self.actor(signer), self.device_time(), edits).map_err(not_composed)?;
         self.sign(record, kind, 1, &change, signer).map(|seq| (change.hash, seq))
     }
 
@@ -586,4 +583,12 @@ pub fn remaining_grid(change: &Change) -> Option<&str> {
         _ => None,
     });
     grids.last()
+}
+
+/// What the gate would refuse is refused for good; anything else says that the document cannot be read just now.
+fn not_composed(error: RecordError) -> Refusal {
+    match error {
+        RecordError::Edit(error) => Refusal::Gate(error),
+        _ => Refusal::DocumentUnavailable,
+    }
 }

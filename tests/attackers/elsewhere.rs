@@ -5,40 +5,46 @@ use axum::http::StatusCode;
 use lianka_sync_core::{catalogue::Kind, duplicate::pair_id, id::RecordId, record::Edit};
 use serde_json::{Value, json};
 
-use super::{NOBODY, everybody, everything, routes, told};
+use super::{NOBODY, everybody, everything, filled, routes, told};
 use crate::sync::phone::{HOME, OTHER, Office, Phone, put, text};
 
 const CONTACT: &str = "0198c0de-0000-7000-8000-00000000000a";
 
-/// One of everything that a path can name, all of [`OTHER`].
-struct Theirs {
-    record: RecordId,
-    second: RecordId,
-    third: RecordId,
-    transfer: RecordId,
-    held: String,
-    pair: String,
-    merge: String,
-    resolution: String,
-    bulk: String,
-    device: String,
-}
-
-async fn phone_there(office: &Office, username: &str, role: &str) -> Phone {
-    office.user(username, role, Some(OTHER)).await;
-    if role == "secretary" {
-        office.assign(OTHER, username, &["B1"]).await;
-    }
-    office.phone_in(OTHER, username).await
+/// One of everything that a path can name, all of one street.
+pub struct Theirs {
+    pub record: RecordId,
+    pub second: RecordId,
+    pub third: RecordId,
+    pub transfer: RecordId,
+    pub held: String,
+    pub pair: String,
+    pub merge: String,
+    pub resolution: String,
+    pub bulk: String,
+    pub device: String,
 }
 
 impl Theirs {
+    /// Of [`OTHER`].
     async fn make(office: &Office) -> Self {
-        let mut one = phone_there(office, "there", "secretary").await;
-        let mut two = phone_there(office, "there.too", "secretary").await;
-        let desk = phone_there(office, "there.desk", "reviewer").await.token;
+        Self::make_in(office, OTHER, "B1", "there").await
+    }
+
+    /// Of the grid of this street, by users whose names begin like this.
+    pub async fn make_in(office: &Office, street: &str, grid: &str, who: &str) -> Self {
+        let phone = async |username: &str, role: &str| {
+            office.user(username, role, Some(street)).await;
+            if role == "secretary" {
+                office.assign(street, username, &[grid]).await;
+            }
+            office.phone_in(street, username).await
+        };
+        let colleague = format!("{who}.too");
+        let mut one: Phone = phone(who, "secretary").await;
+        let mut two: Phone = phone(&colleague, "secretary").await;
+        let desk = phone(&format!("{who}.desk"), "reviewer").await.token;
         let post = async |path: &str, body: Value| {
-            let answer = office.call("POST", &format!("/v1/streets/{OTHER}/{path}"), Some(&desk), body).await;
+            let answer = office.call("POST", &format!("/v1/streets/{street}/{path}"), Some(&desk), body).await;
             assert!(answer.status.is_success(), "{path}: {}", answer.json);
             answer.json
         };
@@ -51,10 +57,10 @@ impl Theirs {
                 Edit::Note { text: "门口积水".into() },
             ]
         };
-        let [record, second, third] = ["悦福理发店", "王记包子", "王记包子"].map(|name| one.create("B1", &shop(name)));
+        let [record, second, third] = ["悦福理发店", "王记包子", "王记包子"].map(|name| one.create(grid, &shop(name)));
         let fields =
-            [("kind", "transfer_request"), ("street", OTHER), ("grid", "B1"), ("transfer_kind", "temporary"), ("member_alias", "老周")];
-        let transfer = one.create_with(Kind::TransferRequest, "B1", &fields.map(|(key, value)| put(key, value)));
+            [("kind", "transfer_request"), ("street", street), ("grid", grid), ("transfer_kind", "temporary"), ("member_alias", "老周")];
+        let transfer = one.create_with(Kind::TransferRequest, grid, &fields.map(|(key, value)| put(key, value)));
         assert!(one.sync().await.codes().iter().all(|code| *code == "accepted"));
         two.sync().await;
         // Both write unseen by each other.
@@ -70,9 +76,10 @@ impl Theirs {
         // An edit from before a reassignment.
         two.sync().await;
         two.edit(record, &[put("opening_hours", "9:00-18:00")]);
-        office.assign(OTHER, "there.too", &[]).await;
+        office.assign(street, &colleague, &[]).await;
         two.sync().await;
-        let held = sqlx::query_scalar::<_, String>("select held::text from held_change").fetch_one(&office.test.app.pool).await;
+        let held = sqlx::query_scalar::<_, String>("select held::text from held_change where street = $1").bind(street);
+        let held = held.fetch_one(&office.test.app.pool).await;
         let held = held.expect("it is held");
         Self { record, second, third, transfer, held, pair, merge, resolution, bulk, device: one.device.to_string() }
     }
@@ -194,6 +201,30 @@ async fn another_streets_ids_are_answered_as_nobodys_on_every_route() {
         assert!(!String::from_utf8_lossy(&answer.body).contains(theirs), "{path}: {}", answer.json);
     }
     assert_eq!(everything(&office).await, before);
+}
+
+/// An account of the whole deployment may name any street; one that is none is found by no route, and nothing is begun for it.
+#[tokio::test]
+async fn a_street_that_is_none_is_found_by_no_route() {
+    let office = Office::open().await;
+    let mut tokens = std::collections::BTreeMap::new();
+    for role in lianka_sync_core::authority::Role::ALL {
+        let username = format!("any.{role}");
+        office.user(&username, role.as_str(), None).await;
+        tokens.insert(role, office.phone(&username).await.token);
+    }
+    let trails = async || office.rows(&["audit_head", "audit_event"]).await;
+    let (before, told) = (everything(&office).await, trails().await);
+    for route in routes().filter(|route| route.path.contains("{street}")) {
+        let path = filled(route.path, "999999999", NOBODY);
+        // What a search needs.
+        let path = if path.contains("/persons") { format!("{path}?name=%E5%91%A8%E6%9F%90") } else { path };
+        for role in route.roles {
+            let answer = office.call(route.method, &path, Some(&tokens[role]), Value::Null).await;
+            assert_eq!((answer.status, answer.code()), (StatusCode::NOT_FOUND, "not_found"), "{role} {} {path}", route.method);
+        }
+    }
+    assert_eq!((everything(&office).await, trails().await), (before, told));
 }
 
 #[tokio::test]

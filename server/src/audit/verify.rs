@@ -81,6 +81,8 @@ breaks! {
 
 /// One place that does not fit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+// A refusal is a problem too: one name in the documentation is one shape.
+#[schema(as = ProofProblem)]
 pub struct Problem {
     /// Stable word.
     pub code: &'static str,

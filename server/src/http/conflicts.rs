@@ -96,7 +96,7 @@ pub struct HarmlessView {
     class: &'static str,
     label_zh: &'static str,
     label_en: &'static str,
-    #[schema(value_type = Object)]
+    #[schema(value_type = serde_json::Value)]
     suggestion: Scalar,
 }
 
@@ -106,7 +106,7 @@ pub struct DisputedValueView {
     /// What a choice names in `seen`.
     op: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = serde_json::Value)]
     value: Option<Scalar>,
     /// The change that wrote it.
     #[schema(value_type = String)]
@@ -124,7 +124,7 @@ pub struct DisputedValueView {
 #[derive(Clone, Serialize, ToSchema)]
 pub struct SeenView {
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = serde_json::Value)]
     value: Option<Scalar>,
     #[serde(flatten)]
     author: ValueAuthorView,
@@ -361,7 +361,7 @@ pub struct ResolutionRequest {
     #[schema(example = "sign_name")]
     field: String,
     /// One of the values or another one; `null` clears the field.
-    #[schema(value_type = Object, nullable)]
+    #[schema(value_type = serde_json::Value)]
     value: serde_json::Value,
     /// Why, for the history and for the workers whose value was not chosen; no personal data.
     note: Option<String>,
@@ -456,9 +456,9 @@ pub struct BulkItemView {
     key: String,
     label_zh: &'static str,
     label_en: &'static str,
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<serde_json::Value>)]
     values: Vec<Scalar>,
-    #[schema(value_type = Object)]
+    #[schema(value_type = serde_json::Value)]
     chosen: Scalar,
     #[serde(skip_serializing_if = "Option::is_none")]
     resolution: Option<Uuid>,
@@ -526,7 +526,7 @@ pub struct ResolutionView {
     #[schema(value_type = String)]
     change: ChangeHash,
     /// `null`: the field was cleared.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = serde_json::Value)]
     chosen: Option<Scalar>,
     /// Every value that was replaced.
     replaced: Vec<ReplacedView>,
@@ -551,7 +551,7 @@ pub struct ResolutionView {
 pub struct ReplacedView {
     op: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = serde_json::Value)]
     value: Option<Scalar>,
     #[serde(flatten)]
     author: ValueAuthorView,

@@ -68,6 +68,9 @@ pub struct CreateRequest {
     /// By key, `grid` among them.
     #[schema(value_type = Object, example = json!({ "grid": "康平01", "sign_name": "王记包子", "road": "天平路", "number": "378" }))]
     set: BTreeMap<String, Option<Scalar>>,
+    /// An id of the caller's making, of version 7 by custom: sending the same again, where the answer was lost, creates nothing more.
+    #[schema(value_type = Option<Uuid>)]
+    record: Option<RecordId>,
 }
 
 /// What an edit came to.
@@ -119,9 +122,10 @@ pub async fn edit(
 
 /// Create a record
 ///
-/// A new card of one of the street's grids, by the desk.
+/// A new card of one of the street's grids, by the desk. With `record`, sending it again answers 200 and creates nothing; another content under that
+/// id is 409 `already_exists`.
 #[utoipa::path(post, path = "/v1/streets/{street}/records", tag = "Review", params(("street" = String, Path)), request_body = CreateRequest,
-    responses((status = CREATED, body = WrittenView)))]
+    responses((status = CREATED, body = WrittenView), (status = OK, description = "It was there already", body = WrittenView)))]
 pub async fn create(
     State(app): State<App>,
     principal: Principal,
@@ -132,5 +136,7 @@ pub async fn create(
     let kind = request.kind.as_deref().unwrap_or(Kind::ShopCard.as_str());
     let kind: Kind = kind.parse().map_err(|_| ApiError::invalid_field("kind", "exists"))?;
     let desk = Desk { app: &app, street: scope.street(), principal: &principal };
-    Ok((StatusCode::CREATED, Json(desk.create(kind, request.set).await?.into())))
+    let written = desk.create(kind, request.set, request.record).await?;
+    let status = if written.change.is_some() { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(written.into())))
 }

@@ -120,6 +120,7 @@ const PAGE_MAX: u32 = 100_000;
 /// `?page=1&page_size=50`, as on every list.
 #[derive(Clone, Copy, Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub struct PageQuery {
     /// From 1.
     #[param(minimum = 1, default = 1)]

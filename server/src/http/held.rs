@@ -53,10 +53,10 @@ pub struct HeldFieldView {
     label_zh: String,
     label_en: String,
     /// Every value that the record has now.
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<serde_json::Value>)]
     old: Vec<Scalar>,
     /// What the author wrote; `null`: deleted. Of the note: how many characters come and go.
-    #[schema(value_type = Object)]
+    #[schema(value_type = serde_json::Value)]
     new: Option<Scalar>,
     /// A sensitive value (P3), which is not shown here.
     hidden: bool,

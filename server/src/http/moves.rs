@@ -11,7 +11,7 @@ use crate::{
     app::App,
     audit::{Action, Event},
     auth::{Principal, StreetScope},
-    error::{ApiError, ErrorCode},
+    error::ApiError,
     fields,
     store::roll::{self, MoveFilter},
     street_write::{Signer, StreetWrite},
@@ -72,9 +72,9 @@ pub async fn create(
     let records = chosen(&mut write, &scope, &new).await?;
     write.load(records.iter().copied()).await?;
     let (mut moved, mut unchanged) = (Vec::new(), 0);
-    for (n, record) in records.iter().enumerate() {
+    for record in &records {
         match write.grid(*record) {
-            None => return Err(ApiError::invalid_field(format!("records[{n}]"), "exists")),
+            None => return Err(unknown(&new, *record)),
             Some(grid) if grid == to_grid => unchanged += 1,
             Some(_) => moved.push(*record),
         }
@@ -90,6 +90,12 @@ pub async fn create(
     }
     let moved = moved.into_iter().map(|record| record.0).collect();
     Ok(Json(MovedView { to_grid, moved, unchanged, dry_run: new.dry_run }))
+}
+
+/// The first place where the caller named a record that is not there.
+fn unknown(new: &NewMove, record: RecordId) -> ApiError {
+    let at = new.records.as_ref().and_then(|records| records.iter().position(|named| *named == record.0)).unwrap_or_default();
+    ApiError::invalid_field(format!("records[{at}]"), "exists").detail("没有这条记录。", "There is no such record in this street.")
 }
 
 async fn chosen(write: &mut StreetWrite, scope: &StreetScope, new: &NewMove) -> Result<Vec<RecordId>, ApiError> {
@@ -109,6 +115,11 @@ async fn chosen(write: &mut StreetWrite, scope: &StreetScope, new: &NewMove) -> 
             Ok(records)
         }
         (None, Some(from_grid)) => {
+            if !write.has_grid(from_grid) {
+                return Err(
+                    ApiError::invalid_field("from_grid", "exists").detail("没有这个网格。", "There is no such grid in this street.")
+                );
+            }
             let side = new.side.as_deref();
             if side.is_some_and(|side| !["odd", "even"].contains(&side)) {
                 return Err(ApiError::invalid_field("side", "one_of_odd_even"));
@@ -119,6 +130,9 @@ async fn chosen(write: &mut StreetWrite, scope: &StreetScope, new: &NewMove) -> 
             let records = roll::cards_to_move(write.tx(), &street, filter, RECORDS_MAX as i64 + 1).await?;
             if records.len() > RECORDS_MAX { too_many("from_grid") } else { Ok(records) }
         }
-        _ => Err(ApiError::new(ErrorCode::InvalidField).detail("请给出 records 或 from_grid 之一。", "Give either records or from_grid.")),
+        _ => Err(ApiError::invalid_field("records", "records_or_from_grid").detail(
+            "请给出 records 或 from_grid 之一；road、side、number_from、number_to 只用于 from_grid。",
+            "Give either records or from_grid; road, side, number_from and number_to go with from_grid.",
+        )),
     }
 }

@@ -142,7 +142,7 @@ pub struct AuthorView {
 /// One value of a field.
 #[derive(Serialize, ToSchema)]
 pub struct ValueView {
-    #[schema(value_type = Object)]
+    #[schema(value_type = serde_json::Value)]
     value: Scalar,
     /// The change that wrote it.
     #[schema(value_type = String)]
@@ -297,7 +297,7 @@ impl Names {
 pub struct WriteView {
     key: String,
     /// `null`: the key was deleted; for the note, how many characters came and went.
-    #[schema(value_type = Object)]
+    #[schema(value_type = serde_json::Value)]
     value: Option<Scalar>,
 }
 

@@ -324,6 +324,8 @@ pub struct ContentView {
 
 /// An event and what became of it.
 #[derive(Serialize, ToSchema)]
+// The audit trail has events too: one name in the documentation is one shape.
+#[schema(as = TransferEventView)]
 pub struct EventView {
     #[schema(value_type = Uuid)]
     event: EntryId,
