@@ -164,6 +164,66 @@ async fn what_a_file_says_an_import_understands() {
 }
 
 #[tokio::test]
+async fn two_imports_of_one_file_at_once_make_every_card_once() {
+    let desk = Desk::open().await;
+    let rows: String = (1..=20).map(|n| format!("店{n},天平路{n}号,A1\n")).collect();
+    let import = async || {
+        let request = axum::http::Request::post(format!("/v1/streets/{HOME}/imports"))
+            .header(header::AUTHORIZATION, format!("Bearer {}", desk.office.admin))
+            .body(axum::body::Body::from(format!("店招,地址,网格\n{rows}")))
+            .unwrap();
+        let response = desk.office.test.send(request).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    };
+    // Somebody pressed twice, or a proxy sent it again.
+    futures::future::join_all((0..4).map(|_| import())).await;
+    assert_eq!(desk.office.count("select count(*) from shop_card").await, 20);
+    assert_eq!(desk.office.count("select count(distinct sign_name) from shop_card").await, 20);
+}
+
+#[tokio::test]
+async fn a_grid_that_an_import_makes_is_told_of() {
+    let desk = Desk::open().await;
+    for (file, told) in [("店招,地址\n王记,天平路1号\n", 1), ("店招,地址\n李记,天平路3号\n", 1)] {
+        let request = axum::http::Request::post(format!("/v1/streets/{HOME}/imports"))
+            .header(header::AUTHORIZATION, format!("Bearer {}", desk.office.admin))
+            .body(axum::body::Body::from(file))
+            .unwrap();
+        assert_eq!(desk.office.test.send(request).await.status(), StatusCode::OK);
+        let made = desk.events("grid").await.into_iter().filter(|event| event["grid"] == "未分配").count();
+        assert_eq!(made, told, "{file}");
+    }
+}
+
+/// More than one change may hold: that row is told of, and the file is imported all the same.
+#[tokio::test]
+async fn a_row_that_is_too_much_stops_no_import() {
+    let desk = Desk::open().await;
+    let own = |column: usize| -> String {
+        (0..390_u32).filter_map(|n| char::from_u32(0x4e00 + (n * 37 + column as u32 * 101) % 0x5000)).collect()
+    };
+    let headings: Vec<String> = (0..120).map(|column| format!("自定{column}")).collect();
+    let full: Vec<String> = (0..120).map(own).collect();
+    let file =
+        format!("店招,地址,网格,{}\n大店,天平路1号,A1,{}\n小店,天平路3号,A1{}\n", headings.join(","), full.join(","), ",".repeat(120));
+    for created in [1, 0] {
+        let request = axum::http::Request::post(format!("/v1/streets/{HOME}/imports"))
+            .header(header::AUTHORIZATION, format!("Bearer {}", desk.office.admin))
+            .body(axum::body::Body::from(file.clone()))
+            .unwrap();
+        let response = desk.office.test.send(request).await;
+        let status = response.status();
+        let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        let report: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!((status, &report["created"]), (StatusCode::OK, &json!(created)), "{report}");
+        let told = report["problems"].as_array().unwrap().iter().find(|problem| problem["code"] == "change_too_large");
+        assert_eq!(told.expect("the row is told of")["row"], 2, "{report}");
+    }
+    assert_eq!(desk.office.count("select count(*) from shop_card where sign_name = '小店'").await, 1);
+}
+
+#[tokio::test]
 async fn who_may_ask_for_a_person() {
     let desk = Desk::open().await;
     let secretary = desk.office.secretary("wang.fang", &["A1"]).await;
@@ -269,4 +329,34 @@ async fn everything_held_about_one_person_and_nothing_about_another() {
     assert_eq!(trail, 0, "the trail names no person");
     let shown = desk.office.count("select count(*) from audit_event where action = 'read_p3' and username = 'root'").await;
     assert_eq!(shown, 4 * 2, "one for each record whose sensitive fields were shown");
+}
+
+/// What is not in force any more is read all the same.
+#[tokio::test]
+async fn a_sensitive_value_of_the_past_is_told_of_when_it_is_read() {
+    let desk = Desk::open().await;
+    let mut phone = desk.office.secretary("wang.fang", &["A1", "A2"]).await;
+    let of = |field: &str| format!("contacts/{PERSON}/{field}");
+    let consent = |field: &str| format!("consent/{CONSENT}/{field}");
+    let person = [put("sign_name", "王记包子"), put(&of("name"), "王小明"), put(&of("phones"), "13900000001")];
+    let granted = [put(&consent("contact"), PERSON), put(&consent("scope"), "party_status"), put(&consent("decision"), "grant")];
+    let card = phone.create("A1", &[&person[..], &granted].concat());
+    phone.edit(card, &[put(&of("party_status"), "群众")]);
+    phone.edit(card, &[Edit::Delete { key: of("party_status") }]);
+    assert!(phone.sync().await.codes().iter().all(|code| *code == "accepted"));
+    let found = desk.get(&desk.office.admin, "persons?phone=13900000001").await;
+    assert_eq!(found.json["contacts"][0]["fields"].get("party_status"), None, "{}", found.json);
+    assert!(found.json["changes"].to_string().contains("群众"), "{}", found.json);
+    let told = "select count(*) from audit_event where action = 'read_p3' and username = 'root' and record is not null";
+    assert_eq!(desk.office.count(told).await, 1);
+
+    // One that is held, of a card where nobody has accepted any.
+    let second = phone.create("A2", &[put("sign_name", "李记"), put(&of("name"), "李小红"), put(&of("phones"), "13900000002")]);
+    assert_eq!(phone.sync().await.codes(), ["accepted"]);
+    desk.office.assign(HOME, "wang.fang", &["A1"]).await;
+    phone.edit(second, &[&granted[..], &[put(&of("party_status"), "党员")]].concat());
+    assert_eq!(phone.sync().await.codes(), ["grid_lost"]);
+    let found = desk.get(&desk.office.admin, "persons?phone=13900000002").await;
+    assert!(found.json["held"].to_string().contains("党员"), "{}", found.json);
+    assert_eq!(desk.office.count(told).await, 2);
 }

@@ -107,7 +107,7 @@ pub async fn erase(
     let mut write = StreetWrite::begin(pool, street, now).await?;
     write.load([record]).await?;
     if write.is_erased(record) {
-        let (receipts, _) = erasures::page(write.tx(), street, Some(record.0), 50, 0).await?;
+        let (receipts, _) = erasures::page(write.tx(), street, Some(record.0), RECEIPTS_MAX, 0).await?;
         let receipt = receipts.into_iter().find(|receipt| receipt.kind == ERASE).ok_or(ErasureError::NoRecord)?;
         return Ok(Erased { receipt, mentioned_in: Vec::new(), also_on: Vec::new() });
     }
@@ -163,6 +163,15 @@ pub async fn redact(
     if !state.has_entry(CONTACTS, person.entry) && !state.redacted().contains(&person.entry) {
         return Err(ErasureError::NoEntry);
     }
+    // Gone already, and nothing of the person is taken since: the same receipt. The note may have been written again.
+    if !state.has_entry(CONTACTS, person.entry) && !person.note {
+        let (receipts, _) = erasures::page(write.tx(), street, Some(record.0), RECEIPTS_MAX, 0).await?;
+        if let Some(receipt) = receipts.into_iter().find(|receipt| receipt.kind == REDACT && receipt.entry == Some(person.entry.0)) {
+            let also_on = erasures::records_with_entry(write.tx(), street, record, person.entry).await?;
+            return Ok(Erased { receipt, mentioned_in: Vec::new(), also_on });
+        }
+    }
+    let state = write.state(record).ok_or(ErasureError::NoRecord)?;
     let (generation, entries, names) = (state.generation(), state.entries_of_person(person.entry), names(state, person.entry));
     let is_theirs = |key: &str| matches!(Key::parse(key), Some(Key::Entry { entry, .. }) if entries.contains(&entry));
     let held: Vec<Uuid> = held::contents(write.tx(), street, record)
@@ -204,6 +213,8 @@ pub async fn redact(
     Ok(Erased { receipt, mentioned_in, also_on })
 }
 
+/// Receipts of one record that are looked through.
+const RECEIPTS_MAX: i64 = 500;
 const ERASE: &str = "erase";
 const REDACT: &str = "redact";
 /// The collection whose entries are persons.

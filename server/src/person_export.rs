@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lianka_sync_core::{
-    catalogue::{Key, Kind},
+    catalogue::{Class, Key, Kind},
     change::{self, Action, Change, Scalar},
     field::phone::{self, PhoneKind},
     id::{ChangeHash, EntryId, RecordId, StreetCode},
@@ -177,7 +177,7 @@ pub struct PersonRemark {
     pub record: Option<Uuid>,
     #[schema(value_type = String, format = DateTime)]
     pub at: ServerTime,
-    #[schema(value_type = Object)]
+    #[schema(value_type = serde_json::Value)]
     pub content: Value,
 }
 
@@ -185,7 +185,20 @@ impl PersonView {
     /// Records of which sensitive fields (P3) are shown.
     pub fn sensitive(&self) -> BTreeSet<RecordId> {
         let contacts = self.contacts.iter().filter(|contact| contact.fields.contains_key("party_status")).map(|contact| contact.record);
-        contacts.chain(self.transfers.iter().map(|transfer| transfer.record)).collect()
+        let is_p3 = |key: &str| Kind::ALL.iter().any(|kind| kind.field(key).is_some_and(|(field, _)| field.class == Class::P3));
+        // A value that was overwritten, taken back or never accepted is read all the same.
+        let written = self.changes.iter().chain(&self.held);
+        let written = written.filter(|change| change.writes.iter().any(|(key, value)| value.is_some() && is_p3(key)));
+        let sealed = self
+            .other
+            .iter()
+            .filter(|remark| remark.place == "transfer_personal" || remark.content.get("field").and_then(Value::as_str).is_some_and(is_p3));
+        let sealed = sealed.filter_map(|remark| remark.record.map(RecordId));
+        contacts
+            .chain(self.transfers.iter().map(|transfer| transfer.record))
+            .chain(written.map(|change| change.record))
+            .chain(sealed)
+            .collect()
     }
 }
 

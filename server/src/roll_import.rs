@@ -8,12 +8,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use lianka_sync_core::{
     catalogue::Kind,
     id::{Actor, EntryId, RecordId, StreetCode},
-    record::{Edit, Record},
+    record::{Edit, Record, RecordError},
     time::{DeviceTime, ServerTime},
     wire::{PushedChange, VerdictStatus},
 };
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use sqlx::{PgConnection, Postgres, Transaction};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -28,6 +29,7 @@ use crate::{
     merge::{Author, Push},
     roll_sheet::{self, ColumnTarget, ContactPart, KnownGrid, RollLimits, RollPlan, RollRow, RollValue, StreetTables},
     store::{
+        records,
         roll::{self, ImportWrite, ImportedRow},
         streets::{self, Grid},
     },
@@ -123,19 +125,20 @@ pub async fn run(
         return Err(ApiError::invalid_field("grid", "known_grid"));
     }
     let (plan, file_hash) = tokio::task::spawn_blocking(move || read(&file, &roads, &grids)).await.map_err(ApiError::internal)??;
-    let identities: Vec<Vec<u8>> = plan.rows.iter().map(|row| row.identity.to_vec()).collect();
-    let imported: HashMap<Vec<u8>, Uuid> = roll::imported(&mut conn, street, &identities).await?.into_iter().collect();
-    let known: Vec<Uuid> = imported.values().copied().collect();
-    let existing: HashSet<Uuid> = roll::existing(&mut conn, street, &known).await?.into_iter().collect();
     drop(conn);
     let now = app.clock.now();
-    let rows: Vec<Planned> = plan.rows.iter().map(|row| Planned::new(row, &imported, &existing, now, &app.entropy)).collect();
+    let mut tx = app.pool.begin().await?;
+    if !options.dry_run {
+        // Of two imports of one file at once, the second finds the rows of the first.
+        records::lock_street(&mut tx, street).await?;
+    }
+    let rows = planned(&mut tx, street, &plan, now, &app.entropy).await?;
     let created = rows.iter().filter(|row| !row.exists).count();
     let mut report = ImportReport::new(&plan, options.dry_run, created);
     if options.dry_run || created == 0 {
         return Ok(report);
     }
-    let import = remember(app, street, principal, &plan, &rows, &options, &file_hash, now).await?;
+    let import = remember(app, tx, street, principal, &plan, &rows, &options, &file_hash, now).await?;
     push(app, street, principal, &plan, rows, options.grid.as_deref().unwrap_or(UNASSIGNED), now, &mut report).await?;
     report.import = Some(import);
     Ok(report)
@@ -166,6 +169,21 @@ impl Planned {
     }
 }
 
+/// Which record each row is, or is to be.
+async fn planned(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    plan: &RollPlan,
+    now: ServerTime,
+    entropy: &Entropy,
+) -> sqlx::Result<Vec<Planned>> {
+    let identities: Vec<Vec<u8>> = plan.rows.iter().map(|row| row.identity.to_vec()).collect();
+    let imported: HashMap<Vec<u8>, Uuid> = roll::imported(conn, street, &identities).await?.into_iter().collect();
+    let known: Vec<Uuid> = imported.values().copied().collect();
+    let existing: HashSet<Uuid> = roll::existing(conn, street, &known).await?.into_iter().collect();
+    Ok(plan.rows.iter().map(|row| Planned::new(row, &imported, &existing, now, entropy)).collect())
+}
+
 fn unix_ms(at: ServerTime) -> u64 {
     at.unix_ms().unsigned_abs()
 }
@@ -173,6 +191,7 @@ fn unix_ms(at: ServerTime) -> u64 {
 #[expect(clippy::too_many_arguments, reason = "one call, with everything an import is")]
 async fn remember(
     app: &App,
+    mut tx: Transaction<'static, Postgres>,
     street: &StreetCode,
     principal: &Principal,
     plan: &RollPlan,
@@ -211,10 +230,12 @@ async fn remember(
             class: "P1".to_owned(),
         })
         .collect();
-    let mut tx = app.pool.begin().await?;
+    let mut events = Vec::new();
     if options.grid.is_none() && plan.rows.iter().any(|row| row.grid.is_none()) {
         let grid = Grid { grid: UNASSIGNED.to_owned(), name: UNASSIGNED.to_owned(), area: String::new() };
-        streets::insert_grid(&mut tx, street, &grid).await?;
+        if streets::insert_grid(&mut tx, street, &grid).await? {
+            events.push(principal.did(Action::Grid).with("grid", UNASSIGNED));
+        }
     }
     roll::declare_custom_fields(&mut tx, street, &custom_fields).await?;
     let write = ImportWrite {
@@ -229,7 +250,8 @@ async fn remember(
     roll::insert_import(&mut tx, street, &write).await?;
     let event = principal.did(Action::Import).with("import", import.to_string()).with("rows", plan.rows.len());
     let event = event.with("file_sha256", hex::encode(file_hash)).with("custom_fields", plan.custom_fields.len());
-    audit::append(&mut tx, street.into(), now, &[event]).await?;
+    events.push(event);
+    audit::append(&mut tx, street.into(), now, &events).await?;
     tx.commit().await?;
     Ok(import)
 }
@@ -273,9 +295,14 @@ async fn push(
 }
 
 fn created(record: RecordId, actor: Actor, at: DeviceTime, edits: &[Edit]) -> Result<Ingested, ApiError> {
-    let (_, change) = Record::create(actor, at, edits).map_err(ApiError::internal)?;
-    let pushed = PushedChange { record, kind: Kind::ShopCard, generation: 1, bytes: change.bytes.clone() };
-    Ok(Ingested { pushed, change: Ok(change) })
+    let change = match Record::create(actor, at, edits) {
+        Ok((_, change)) => Ok(change),
+        // A row with more in it than a change may hold: it is refused and told of like any other, and the rest goes on.
+        Err(RecordError::Edit(error)) => Err(error),
+        Err(error) => return Err(ApiError::internal(error)),
+    };
+    let bytes = change.as_ref().map(|change| change.bytes.clone()).unwrap_or_default();
+    Ok(Ingested { pushed: PushedChange { record, kind: Kind::ShopCard, generation: 1, bytes }, change })
 }
 
 fn edits(row: &RollRow, street: &StreetCode, grid: &str, now: ServerTime, entropy: &Entropy) -> Vec<Edit> {
