@@ -36,6 +36,8 @@ use crate::{
 const APPLICATION_ID: i32 = 0x4c4b_7068;
 /// How long a transaction waits for another process.
 const BUSY_MS_MAX: u64 = 10_000;
+/// Of a record: whether it has a history that the server knows.
+const AT_OFFICE: &str = "(seq > 0 OR EXISTS (SELECT 1 FROM tail WHERE tail.record = record.record))";
 
 /// The schema's versions, each from the one before. Append only.
 const MIGRATIONS: &[&str] = &[
@@ -466,9 +468,10 @@ impl Tx<'_> {
 
     /// Where the phone stands before a request.
     pub fn standing(&self) -> Result<Standing, StoreError> {
-        let mut rows = self.tx.prepare_cached("SELECT record, generation, before_reset, leaving FROM record")?;
+        let mut rows = self.tx.prepare_cached(&format!("SELECT record, generation, before_reset, leaving, {AT_OFFICE} FROM record"))?;
         let rows = rows.query_map([], |row| {
-            Ok((record_id(row, 0)?, Known { generation: row.get(1)?, before_reset: row.get(2)?, leaving: row.get(3)? }))
+            let (generation, before_reset) = (row.get(1)?, row.get(2)?);
+            Ok((record_id(row, 0)?, Known { generation, before_reset, leaving: row.get(3)?, at_office: row.get(4)? }))
         })?;
         let known = rows.collect::<Result<HashMap<_, _>, _>>()?;
         let start_over = self.get("start_over")?.unwrap_or(false);
@@ -606,6 +609,7 @@ impl Tx<'_> {
             }
             Effect::MarkLeaving { record } => self.run("UPDATE record SET leaving = 1 WHERE record = ?1", [id(record)]),
             Effect::StartOver => self.set_start_over(),
+            Effect::Stay { .. } if planted::is(Bug::StayForgotten) => Ok(()),
             Effect::Stay { record } => self.run("UPDATE record SET leaving = 0 WHERE record = ?1", [id(record)]),
             Effect::Enqueue(entry) => {
                 outbox::append(self.tx, entry)?;
@@ -613,7 +617,7 @@ impl Tx<'_> {
             }
             Effect::Acknowledge { record, generation, change } => {
                 outbox::remove(self.tx, *record, change.hash)?;
-                self.append(record, *generation, change)
+                if planted::is(Bug::OutboxForgetsOwn) { Ok(()) } else { self.append(record, *generation, change) }
             }
             Effect::Mark { record, hash, state, reason, again } => outbox::mark(self.tx, *record, *hash, *state, reason, *again),
             Effect::ReplaceOutbox { record, entries } => {
@@ -627,7 +631,9 @@ impl Tx<'_> {
                 notices::forget(self.tx, *record)?;
                 self.apply_one(&Effect::RemoveRecord { record: *record })?;
                 self.run("DELETE FROM outbox WHERE record = ?1", [id(record)])?;
-                self.run("DELETE FROM draft WHERE record = ?1", [id(record)])?;
+                if !planted::is(Bug::EraseKeepsDrafts) {
+                    self.run("DELETE FROM draft WHERE record = ?1", [id(record)])?;
+                }
                 self.run("DELETE FROM listing WHERE record = ?1", [id(record)])
             }
             Effect::Redact { record, entries } => {
@@ -645,11 +651,9 @@ impl Tx<'_> {
             Effect::BeginReset => {
                 self.set("cursor", &None::<String>)?;
                 // What the server never had has no history to lose.
-                self.run(
-                    "UPDATE record SET before_reset = 1 WHERE seq > 0 OR EXISTS (SELECT 1 FROM tail WHERE tail.record = record.record)",
-                    [],
-                )
+                self.run(&format!("UPDATE record SET before_reset = 1 WHERE {AT_OFFICE}"), [])
             }
+            Effect::BeginAnew => self.run(&format!("UPDATE record SET before_reset = 1 WHERE {AT_OFFICE}"), []),
             Effect::Wipe => {
                 // All that is left is the way to tell the office that nothing is.
                 let report = match (self.get::<Identity>("identity")?, self.get::<Credentials>("credentials")?) {

@@ -147,7 +147,8 @@ pub(crate) fn mark(
 /// Puts these in the place of all entries of the record.
 pub(crate) fn replace(tx: &Transaction<'_>, record: RecordId, entries: &[OutboxEntry]) -> Result<(), StoreError> {
     tx.prepare_cached("DELETE FROM outbox WHERE record = ?1")?.execute([id(&record)])?;
-    entries.iter().try_for_each(|entry| append(tx, entry))
+    let kept = if planted::is(Bug::OutboxKeepsEight) { 8 } else { usize::MAX };
+    entries.iter().take(kept).try_for_each(|entry| append(tx, entry))
 }
 
 /// Keeps a draft.
@@ -181,6 +182,9 @@ pub(crate) fn redact(tx: &Transaction<'_>, record: RecordId, entries: &BTreeSet<
     for entry in &mut outbox {
         let edits = entry.edits.len();
         entry.edits.retain(|edit| !is_about(edit, entries));
+        if entry.edits.len() < edits && planted::is(Bug::RedactDropsRest) {
+            entry.edits.clear();
+        }
         if entry.edits.len() < edits && entry.state == OutboxState::Held {
             // What the office kept of it is gone.
             entry.state = OutboxState::Unsent;
@@ -190,7 +194,7 @@ pub(crate) fn redact(tx: &Transaction<'_>, record: RecordId, entries: &BTreeSet<
     if outbox != before {
         replace(tx, record, &outbox)?;
     }
-    for mut kept in drafts(tx)?.into_iter().filter(|kept| kept.draft.record == record) {
+    for mut kept in drafts(tx)?.into_iter().filter(|kept| kept.draft.record == record && !planted::is(Bug::RedactKeepsDrafts)) {
         let edits = kept.draft.edits.len();
         kept.draft.edits.retain(|edit| !is_about(edit, entries));
         if kept.draft.edits.len() < edits {

@@ -611,6 +611,10 @@ impl Phone {
             let next = answer.next().await;
             let broken = match next {
                 Ok(Some(item)) => {
+                    if matches!(item, ResponseItem::Checkpoint { .. }) && planted::is(Bug::CheckpointTooEarly) {
+                        self.store_batch(run, vec![item]).await?;
+                        continue;
+                    }
                     let complete = matches!(item, ResponseItem::Checkpoint { .. } | ResponseItem::End { .. } | ResponseItem::Wipe);
                     batch.push(item);
                     if !complete && batch.len() < BATCH_ITEMS_MAX {

@@ -26,6 +26,7 @@ mod document;
 mod editing;
 mod exchange;
 mod heal;
+mod note;
 mod rebase;
 mod rules;
 mod transfer;
@@ -376,6 +377,8 @@ pub enum Effect {
     SetCursor(Option<String>),
     /// The server's history is another one: no cursor, and every record that has a history is `before_reset`.
     BeginReset,
+    /// A download from the start begins on a phone that holds records: until it comes again, each of them that has a history is `before_reset`.
+    BeginAnew,
     /// Everything goes, for good.
     Wipe,
 }

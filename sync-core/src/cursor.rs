@@ -107,10 +107,11 @@ pub fn plan(cursor: Option<&str>, position: &Position<'_>) -> Pull {
     }
     let same_scope = cursor.scope_epoch == position.scope_epoch || planted::is(Bug::CursorIgnoresScope);
     let received = Some(Received { sequence: cursor.sequence, scope_epoch: cursor.scope_epoch });
-    match cursor.downloading {
+    match cursor.downloading && !planted::is(Bug::CursorForgetsDownload) {
         // Under another scope the records before `sequence` are others too.
-        true => Pull::Download { after: if same_scope { cursor.sequence } else { 0 }, received },
+        true => Pull::Download { after: if same_scope || planted::is(Bug::CursorKeepsPlace) { cursor.sequence } else { 0 }, received },
         false if same_scope && cursor.sequence == position.head => Pull::Nothing,
+        false if planted::is(Bug::CursorTrustsScope) => Pull::Delta { after: cursor.sequence, scope_epoch: position.scope_epoch },
         false => Pull::Delta { after: cursor.sequence + u64::from(planted::is(Bug::CursorSkipsOne)), scope_epoch: cursor.scope_epoch },
     }
 }

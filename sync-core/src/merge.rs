@@ -636,7 +636,7 @@ impl RegisterState {
     fn accept(&mut self, accepted: Accepted, change: &Change, received_at: ServerTime) {
         let actor = self.intern(change.actor);
         let at = self.history.len() as u32;
-        self.heads.retain(|head| !accepted.deps.contains(head));
+        self.heads.retain(|head| !accepted.deps.contains(head) && !planted::is(Bug::MergeForgetsHeads));
         self.heads.push(at);
         self.bytes += change.bytes.len() as u64;
         self.index.changes.insert(change.hash, at);
@@ -673,7 +673,7 @@ struct Seen(Option<Vec<bool>>);
 
 impl Seen {
     fn of(state: &RegisterState, deps: &[u32]) -> Self {
-        if state.heads.iter().all(|head| deps.contains(head)) {
+        if state.heads.iter().all(|head| deps.contains(head)) || planted::is(Bug::MergeSeesAll) {
             return Self(None);
         }
         let mut seen = vec![false; state.history.len()];
@@ -843,7 +843,7 @@ impl<'f> Fold<'f> {
         for op in replaced.into_iter().take(if planted::is(Bug::MergeKeepsReplaced) { 1 } else { usize::MAX }) {
             if let Some(at) = register.visible.iter().position(|visible| visible.op == op) {
                 register.visible.swap_remove(at);
-                if let Err(at) = register.overwritten.binary_search(&op) {
+                if let (Err(at), false) = (register.overwritten.binary_search(&op), planted::is(Bug::MergeForgetsOverwritten)) {
                     register.overwritten.insert(at, op);
                 }
             } else if register.overwritten.binary_search(&op).is_err() {
@@ -936,7 +936,7 @@ impl<'f> Fold<'f> {
             .filter(|(_, register)| register.visible.iter().any(own))
             .filter_map(|(key, _)| Some((key, consent_needed(key)?.to_string())))
             .collect();
-        if written.is_empty() {
+        if written.is_empty() || planted::is(Bug::MergeSkipsConsent) {
             return Ok(());
         }
         let consenting = self.consenting();

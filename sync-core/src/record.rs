@@ -74,6 +74,26 @@ impl Edit {
     }
 }
 
+/// A character of a note, there or removed: others may still stand behind it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NoteCharacter {
+    /// The operation that put it in. Such ids outlive every rebase and every rebuild.
+    pub id: OpId,
+    /// It.
+    pub text: String,
+    /// Whether it was not removed.
+    pub shown: bool,
+}
+
+/// A note, character by character.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NoteCharacters {
+    /// The Text object.
+    pub object: OpId,
+    /// Every character ever put in, in order.
+    pub characters: Vec<NoteCharacter>,
+}
+
 /// A loaded document.
 #[derive(Clone)]
 pub struct Record {
@@ -193,6 +213,35 @@ impl Record {
         Ok(elements)
     }
 
+    /// The note, character by character; `None` before the record exists.
+    pub fn note_characters(&mut self) -> Result<Option<NoteCharacters>, RecordError> {
+        let Some(note) = self.note_object() else { return Ok(None) };
+        let object = op_id(&note).ok_or_else(|| RecordError::NotFlat(NOTE.into()))?;
+        let mut behind: BTreeMap<Option<OpId>, Vec<(OpId, String)>> = BTreeMap::new();
+        let mut removed = BTreeSet::new();
+        for bytes in self.changes() {
+            let change = change::decode(&bytes)?;
+            for (index, op) in change.ops.iter().enumerate() {
+                match &op.action {
+                    Action::Insert { after, text, .. } => behind.entry(*after).or_default().push((change.op_id(index), text.clone())),
+                    Action::Remove { element, .. } => drop(removed.insert(*element)),
+                    Action::Put { .. } | Action::Delete { .. } | Action::MakeText { .. } => {}
+                }
+            }
+        }
+        // Of what was put in behind the same character the newest comes first, each with all that was put in behind it.
+        let mut open = behind.remove(&None).unwrap_or_default();
+        open.sort_unstable();
+        let mut characters = Vec::new();
+        while let Some((id, text)) = open.pop() {
+            let mut next = behind.remove(&Some(id)).unwrap_or_default();
+            next.sort_unstable();
+            open.extend(next);
+            characters.push(NoteCharacter { id, text, shown: !removed.contains(&id) });
+        }
+        Ok(Some(NoteCharacters { object, characters }))
+    }
+
     /// The note's text.
     pub fn note(&self) -> Result<Option<String>, RecordError> {
         Ok(self.note_object().map(|id| self.doc.text(id)).transpose()?)
@@ -260,5 +309,39 @@ fn scalar_value(value: &Scalar) -> ScalarValue {
         Scalar::Str(text) => ScalarValue::Str(text.as_str().into()),
         Scalar::Bool(value) => ScalarValue::Boolean(*value),
         Scalar::Int(value) => ScalarValue::Int(*value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::id::DeviceId;
+
+    #[test]
+    fn a_note_is_read_character_by_character_as_automerge_reads_it() {
+        let actor = |number| Actor::new(DeviceId(Uuid::from_u128(number)), 1);
+        let at = DeviceTime::from_unix_ms(1_000);
+        let note = |text: &str| vec![Edit::Note { text: text.into() }];
+        let required = [("kind", "shop_card"), ("street", "310104003"), ("grid", "A1")];
+        let edits: Vec<_> = required.into_iter().map(|(key, value)| Edit::set(key, value)).chain(note("后门常关")).collect();
+        let (mut one, _) = Record::create(actor(1), at, &edits).unwrap();
+        // Three write into the same places without knowing of each other, again and again.
+        for round in 0..4 {
+            let mut copies = [(); 3].map(|()| one.clone());
+            let mut written = Vec::new();
+            for (number, copy) in copies.iter_mut().enumerate() {
+                let before: Vec<char> = copy.note().unwrap().unwrap().chars().collect();
+                let place = (round + number) % before.len();
+                let text: String = before[..place].iter().chain(&['甲', '乙']).chain(&before[(place + 1).min(before.len())..]).collect();
+                written.extend(copy.edit(actor(2 + number as u128), at, &note(&text), "").unwrap());
+            }
+            one.apply(written.iter().map(|change| change.bytes.as_slice())).unwrap();
+            let read = one.note_characters().unwrap().unwrap();
+            let shown: String = read.characters.iter().filter(|one| one.shown).map(|one| one.text.as_str()).collect();
+            assert_eq!(shown, one.note().unwrap().unwrap(), "round {round}");
+            assert!(read.characters.iter().any(|one| !one.shown));
+        }
     }
 }

@@ -36,7 +36,9 @@ pub struct View {
 impl View {
     /// The winning value of a key.
     pub fn get(&self, key: &str) -> Option<&Scalar> {
-        self.values.get(key).and_then(|values| values.last()).map(|value| &value.value)
+        let values = self.values.get(key)?;
+        let winner = if planted::is(Bug::WinnerIsLowest) { values.first() } else { values.last() };
+        winner.map(|value| &value.value)
     }
 
     /// The winning value of a key as text.

@@ -11,7 +11,9 @@ use lianka_sync_core::{
 };
 
 use super::{
-    Author, Draft, Effect, Moment, OutboxEntry, RecordState, document, rebase,
+    Author, Draft, Effect, Moment, OutboxEntry, RecordState, document,
+    note::Note,
+    rebase::{self, Rebased},
     rules::{self, Broken},
 };
 
@@ -128,16 +130,18 @@ pub fn edit(author: &Author<'_>, state: &RecordState, edits: &[Edit], moment: &M
         return Err(EditError::Leaving);
     }
     let mut effects = Vec::new();
+    let mut edits = edits.to_vec();
     let (mut document, epoch) = if opened.lost.is_empty() {
         (opened.document, author.epoch)
     } else {
         // Own changes that the copy cannot take: write them anew first, so that this edit stands on all the user has done.
-        let rebased = rebase::rebase(author, state, moment)?.ok_or(EditError::NoSuchRecord)?;
+        let mut rebased = rebase::rebase(author, state, moment)?.ok_or(EditError::NoSuchRecord)?;
+        rebase_note(author, opened.document, &mut rebased, &mut edits, moment)?;
         effects.extend(rebased.effects);
         (rebased.document, rebased.epoch)
     };
     let view = document.view()?;
-    let edits = rules::effective(&view, edits);
+    let edits = rules::effective(&view, &edits);
     rules::check(stored.kind, author.identity.role, false, &view, &edits)?;
     let actor = Author { epoch, ..*author }.actor();
     let change = if edits.is_empty() { None } else { document.edit(actor, moment.now, &edits, "")? };
@@ -146,6 +150,29 @@ pub fn edit(author: &Author<'_>, state: &RecordState, edits: &[Edit], moment: &M
         effects.push(Effect::Enqueue(Box::new(entry)));
     }
     Ok(Edited { record: state.record, hash: change.map(|change| change.hash), effects })
+}
+
+/// The user edited the note as the copy showed it: their own words that only the rebase brought back stay in it.
+fn rebase_note(
+    author: &Author<'_>,
+    mut shown: Record,
+    rebased: &mut Rebased,
+    edits: &mut [Edit],
+    moment: &Moment,
+) -> Result<(), RecordError> {
+    for edit in edits.iter_mut().filter(|edit| matches!(edit, Edit::Note { .. })) {
+        let note = match rebased.note.take() {
+            Some(note) => Some(note),
+            None => Note::of(&mut rebased.document)?,
+        };
+        // Made on the copy that they saw, for its operations alone.
+        let change = shown.edit(author.actor(), moment.now, std::slice::from_ref(edit), "")?;
+        if let Some(note) = note.zip(change).and_then(|(note, change)| note.with(&change)) {
+            *edit = Edit::Note { text: note.text() };
+            rebased.note = Some(note);
+        }
+    }
+    Ok(())
 }
 
 /// Creates a record: one change that writes kind, street, grid and `edits`.

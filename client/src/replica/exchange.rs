@@ -50,6 +50,8 @@ pub struct Known {
     pub before_reset: bool,
     /// Whether it goes when its outbox entries were answered.
     pub leaving: bool,
+    /// Whether anything of it came from the server, or was accepted there.
+    pub at_office: bool,
 }
 
 /// Where the phone stands before a request.
@@ -174,6 +176,8 @@ pub struct Synchronisation {
     reset: bool,
     suspect: bool,
     started_over: bool,
+    /// The request pulls from the start although the phone holds records: its answer tells of none that went.
+    begins_anew: bool,
     end: Option<End>,
     server_time: Option<ServerTime>,
     lease_seconds: Option<u64>,
@@ -196,6 +200,7 @@ impl Synchronisation {
             reset: false,
             suspect: false,
             started_over: false,
+            begins_anew: false,
             end: None,
             server_time: None,
             lease_seconds: None,
@@ -262,6 +267,7 @@ impl Synchronisation {
             .iter()
             .map(|entry| Sent { record: entry.record, generation: entry.generation, hash: entry.hash, bytes: entry.bytes.clone() })
             .collect();
+        self.begins_anew = pull && standing.cursor.is_none() && standing.known.values().any(|known| known.at_office && !known.before_reset);
         let hello = Hello { cursor: standing.cursor, client: self.client.clone(), pull, report };
         let change = |entry: &&OutboxEntry| {
             RequestItem::Change(PushedChange {
@@ -281,9 +287,13 @@ impl Synchronisation {
     /// The record whose state [`Synchronisation::receive`] needs for this item.
     pub fn needs(&self, item: &ResponseItem) -> Option<RecordId> {
         match item {
-            ResponseItem::Snapshot { record, .. } if self.known.get(record).is_some_and(|known| known.before_reset) => Some(*record),
+            ResponseItem::Snapshot { record, .. } if self.known.get(record).is_some_and(|known| self.is_before(known)) => Some(*record),
             _ => None,
         }
+    }
+
+    fn is_before(&self, known: &Known) -> bool {
+        known.before_reset || (self.begins_anew && known.at_office)
     }
 
     /// Takes in one item of the answer.
@@ -291,6 +301,22 @@ impl Synchronisation {
         if self.end.is_some() {
             return Err(ProtocolError::AfterEnd);
         }
+        let mut effects = self.begin_anew();
+        effects.extend(self.take_in(item, state, author)?);
+        Ok(effects)
+    }
+
+    /// An answer from the start brings every record that the user may see, and says nothing of those that left or were erased since the phone last
+    /// heard, nor of a history that the server lost meanwhile: what it holds is treated as after a reset.
+    fn begin_anew(&mut self) -> Vec<Effect> {
+        if !std::mem::take(&mut self.begins_anew) || planted::is(Bug::StartOverKeepsAll) {
+            return Vec::new();
+        }
+        self.known.values_mut().filter(|known| known.at_office).for_each(|known| known.before_reset = true);
+        vec![Effect::BeginAnew]
+    }
+
+    fn take_in(&mut self, item: ResponseItem, state: Option<&RecordState>, author: &Author<'_>) -> Result<Vec<Effect>, ProtocolError> {
         Ok(match item {
             ResponseItem::Verdict(verdict) => self.verdict(verdict)?,
             ResponseItem::Snapshot { record, kind, grid, generation, seq, bytes } => {
@@ -306,7 +332,7 @@ impl Synchronisation {
                 } else {
                     effects.push(Effect::PutSnapshot { record, kind, grid, generation, seq, bytes });
                 }
-                self.known.insert(record, Known { generation, before_reset: false, leaving: false });
+                self.known.insert(record, Known { generation, before_reset: false, leaving: false, at_office: true });
                 self.snapshots.insert(record);
                 self.tally.snapshots += 1;
                 effects
@@ -453,6 +479,7 @@ impl Synchronisation {
         if stored.leaving {
             // No snapshot comes for what the user may not see: refused is refused.
             return Ok(match (refused || state.outbox.iter().any(tried_out), unsent) {
+                (true, _) if planted::is(Bug::LeaveDropsRefused) => vec![Effect::Erase { record }],
                 (true, _) => rebase::abandon(state, moment),
                 (false, true) => Vec::new(),
                 (false, false) => vec![Effect::RemoveRecord { record }],

@@ -19,6 +19,7 @@ use lianka_sync_core::{
 
 use super::{
     Author, Draft, Effect, Moment, OutboxEntry, OutboxState, Reason, RecordState, document,
+    note::Note,
     rules::{self, Broken},
 };
 
@@ -76,6 +77,8 @@ fn redacted<'e>(entries: impl IntoIterator<Item = &'e OutboxEntry>) -> BTreeSet<
 pub(super) struct Rebased {
     /// The server's state with the edits on top.
     pub document: Record,
+    /// Its note, where one of the edits was of it.
+    pub note: Option<Note>,
     /// The phone's new epoch.
     pub epoch: u32,
     /// For the store.
@@ -94,15 +97,22 @@ pub(super) fn rebase(author: &Author<'_>, state: &RecordState, moment: &Moment) 
     let (mut entries, mut drafts) = (Vec::new(), Vec::new());
     let redacted = redacted(&state.outbox);
     let seen = Seen::of(author, &state.outbox);
+    let edits_note = state.outbox.iter().flat_map(|entry| &entry.edits).any(|edit| matches!(edit, Edit::Note { .. }));
+    let mut note = if edits_note { Note::of(&mut document)? } else { None };
     for entry in state.outbox.iter().take(if planted::is(Bug::RebaseKeepsFirst) { 1 } else { usize::MAX }) {
         if entry.state == OutboxState::Held {
             // The server keeps these very bytes; writing them anew would do the edit twice once a reviewer accepts it.
             entries.push(entry.clone());
             continue;
         }
-        match renew(&signed, &mut document, stored.generation, entry, &redacted, &seen, moment.lang)? {
-            Renewed::Written(entry) => entries.push(*entry),
-            Renewed::AlreadySo => {}
+        let noted = noted(note.as_ref(), entry);
+        let edits = edits_on(entry, noted.as_ref());
+        match renew(&signed, &mut document, stored.generation, entry, &edits, &redacted, &seen, moment.lang)? {
+            Renewed::Written(entry) => {
+                entries.push(*entry);
+                note = noted.or(note);
+            }
+            Renewed::AlreadySo => note = noted.or(note),
             Renewed::Refused(_) if planted::is(Bug::RebaseDropsRefused) => {}
             Renewed::Refused(reason) => drafts.push(Effect::PutDraft(Box::new(draft(entry, reason)))),
         }
@@ -110,7 +120,21 @@ pub(super) fn rebase(author: &Author<'_>, state: &RecordState, moment: &Moment) 
     let record = state.record;
     let mut effects = vec![Effect::SetEpoch(epoch), Effect::ForgetUnconfirmed { record }, Effect::ReplaceOutbox { record, entries }];
     effects.extend(drafts);
-    Ok(Some(Rebased { document, epoch, effects }))
+    Ok(Some(Rebased { document, note, epoch, effects }))
+}
+
+/// The note with an entry's edit of it on top.
+fn noted(note: Option<&Note>, entry: &OutboxEntry) -> Option<Note> {
+    note?.with(&change::decode(&entry.bytes).ok()?)
+}
+
+/// An entry's edits, as they read on the server's copy: what others wrote into the note meanwhile stays.
+fn edits_on(entry: &OutboxEntry, noted: Option<&Note>) -> Vec<Edit> {
+    let on = |edit: &Edit| match (edit, noted) {
+        (Edit::Note { .. }, Some(note)) if !planted::is(Bug::RebaseOverwritesNote) => Edit::Note { text: note.text() },
+        _ => edit.clone(),
+    };
+    entry.edits.iter().map(on).collect()
 }
 
 /// The record never came to be, or may not be seen any more: all its edits become one draft and it leaves the phone.
@@ -162,7 +186,7 @@ impl Seen {
     fn contains(&self, key: &str, op: &OpId) -> bool {
         op.actor.device() == self.device
             || planted::is(Bug::RebaseReplacesUnseen)
-            || self.values.get(key).is_none_or(|seen| seen.contains(op))
+            || (self.values.get(key).is_none_or(|seen| seen.contains(op)) && !planted::is(Bug::RebaseKeepsSeen))
     }
 
     fn beside_the_unseen(&self, change: Change) -> Result<Beside, GateError> {
@@ -194,11 +218,13 @@ enum Renewed {
     Refused(Reason),
 }
 
+#[expect(clippy::too_many_arguments, reason = "one entry and what is known about its record")]
 fn renew(
     author: &Author<'_>,
     document: &mut Record,
     generation: u32,
     entry: &OutboxEntry,
+    edits: &[Edit],
     redacted: &BTreeSet<EntryId>,
     seen: &Seen,
     lang: Lang,
@@ -212,7 +238,12 @@ fn renew(
         }
     }
     let view = document.view()?;
-    let edits: Vec<_> = entry.edits.iter().filter(|edit| !is_about(edit, redacted)).cloned().collect();
+    let forgotten = |edit: &Edit| match edit {
+        Edit::Note { .. } => planted::is(Bug::RebaseForgetsNote),
+        Edit::Delete { .. } => planted::is(Bug::RebaseForgetsDeletion),
+        Edit::Put { .. } => false,
+    };
+    let edits: Vec<_> = edits.iter().filter(|edit| !is_about(edit, redacted) && !forgotten(edit)).cloned().collect();
     let edits = rules::effective(&view, &edits);
     if edits.is_empty() {
         return Ok(Renewed::AlreadySo);
@@ -252,7 +283,15 @@ fn next_epoch(epoch: u32, outbox: &[OutboxEntry], moment: &Moment) -> u32 {
 
 fn draft(entry: &OutboxEntry, reason: Reason) -> Draft {
     let creating = entry.edits.iter().any(|edit| matches!(edit, Edit::Put { key, .. } if key == "kind"));
-    Draft { record: entry.record, kind: entry.kind, creating, edits: entry.edits.clone(), made_at: entry.made_at, reason }
+    let kept = if planted::is(Bug::DraftKeepsFirst) { 1 } else { usize::MAX };
+    Draft {
+        record: entry.record,
+        kind: entry.kind,
+        creating,
+        edits: entry.edits.iter().take(kept).cloned().collect(),
+        made_at: entry.made_at,
+        reason,
+    }
 }
 
 fn unknown_record(lang: Lang) -> Reason {

@@ -77,6 +77,34 @@ fn a_refused_edit_becomes_a_draft_and_the_others_are_written_anew() {
     assert_eq!(model.document(record).view().unwrap().text("opening_hours"), Some("9-21"));
 }
 
+/// What others wrote into the note meanwhile is not theirs to take away who never saw it.
+#[test]
+fn a_note_that_is_written_anew_keeps_what_others_wrote() {
+    let mut model = Model::new();
+    let record = card(&mut model, 1);
+    let (one, other) = (Rig::new(1, &mut model), Rig::new(2, &mut model));
+    let note = |rig: &Rig, text: &str| rig.phone.edit(record, &[Edit::Note { text: text.into() }], NOW).unwrap();
+    one.sync(&mut model);
+    note(&one, "后门 常关");
+    one.sync(&mut model);
+    other.sync(&mut model);
+    // The note's edits are refused only because the one before them is.
+    model.whims.insert(one.device, Whim::RefuseKey("opening_hours".into(), "value_too_long"));
+    one.set(record, "opening_hours", "9-21");
+    note(&one, "后门 常关 问保安");
+    note(&one, "后门 问保安 周一休");
+    note(&other, "急 后门 常关 有狗");
+    other.sync(&mut model);
+    let tally = one.sync(&mut model);
+    assert_eq!((tally.rebased, tally.drafted), (1, 1));
+    settle(&mut model, &[&one, &other]);
+    let text = model.document(record).note().unwrap().unwrap();
+    for word in ["急", "后门", "有狗", "问保安", "周一休"] {
+        assert!(text.contains(word), "{word} is gone: {text}");
+    }
+    assert!(!text.contains("常关"), "{text}");
+}
+
 #[test]
 fn a_refused_creation_leaves_the_list_and_stays_as_one_draft() {
     let mut model = Model::new();

@@ -115,3 +115,22 @@ fn a_record_that_comes_back_is_whole_again() {
     }
     assert_eq!(rig.text(record, "sign_name").as_deref(), Some("王记包子"));
 }
+
+/// A first download that was cut before its first checkpoint leaves no cursor: the server cannot know what came, and tells of nothing that went.
+#[test]
+fn what_came_before_a_cut_goes_again_if_the_whole_download_comes_without_it() {
+    let mut model = Model::new();
+    let (gone, moved, kept) = (card(&mut model, 1), card(&mut model, 2), card(&mut model, 3));
+    let rig = Rig::new(1, &mut model);
+    rig.sync_cut(&mut model, |_, mut items| {
+        items.retain(|item| !matches!(item, ResponseItem::Checkpoint { .. } | ResponseItem::End { .. }));
+        Some(items)
+    });
+    assert_eq!(rig.phone.records().unwrap().len(), 3);
+    rig.set(kept, "sign_name", "新名");
+    model.erase(gone);
+    model.move_to_grid(moved, "B9");
+    rig.sync(&mut model);
+    assert_eq!(rig.phone.records().unwrap(), [kept]);
+    assert_eq!(model.text(kept, "sign_name").as_deref(), Some("新名"));
+}

@@ -1,0 +1,55 @@
+//! An edit of the note, written anew: the same characters go in and out, beside whatever others put in and took out meanwhile.
+//!
+//! In: the note as the server has it, and the change that was refused. Out: what the note says with that change on top. Its operations name the
+//! characters that its author saw by ids that outlive every rebase and every generation; setting the note to the author's whole text instead would take
+//! away words that they never saw. Changes of one record go in in their order: a later one may build on what an earlier one typed.
+
+use lianka_sync_core::{
+    change::{Action, Change, OpId},
+    record::{NoteCharacter, NoteCharacters, Record, RecordError},
+};
+
+/// The note as it becomes.
+#[derive(Clone, Debug)]
+pub(super) struct Note(NoteCharacters);
+
+impl Note {
+    /// The note of the server's copy; `None` where there is none.
+    pub fn of(document: &mut Record) -> Result<Option<Self>, RecordError> {
+        Ok(document.note_characters()?.map(Self))
+    }
+
+    /// The note with this change on top; `None` where the change is about another text, so that nothing is known of what its author saw.
+    pub fn with(&self, change: &Change) -> Option<Self> {
+        let mut note = self.clone();
+        for (index, op) in change.ops.iter().enumerate() {
+            match &op.action {
+                Action::Insert { object, after, text } if *object == self.0.object => {
+                    let place = match after {
+                        None => 0,
+                        // What it stood behind is not known here any more: at the end.
+                        Some(after) => note.place_of(after).map_or(note.0.characters.len(), |place| place + 1),
+                    };
+                    note.0.characters.insert(place, NoteCharacter { id: change.op_id(index), text: text.clone(), shown: true });
+                }
+                Action::Remove { object, element } if *object == self.0.object => {
+                    if let Some(place) = note.place_of(element) {
+                        note.0.characters[place].shown = false;
+                    }
+                }
+                Action::Insert { .. } | Action::Remove { .. } => return None,
+                Action::Put { .. } | Action::Delete { .. } | Action::MakeText { .. } => {}
+            }
+        }
+        Some(note)
+    }
+
+    /// What it says.
+    pub fn text(&self) -> String {
+        self.0.characters.iter().filter(|character| character.shown).map(|character| character.text.as_str()).collect()
+    }
+
+    fn place_of(&self, id: &OpId) -> Option<usize> {
+        self.0.characters.iter().position(|character| character.id == *id)
+    }
+}
