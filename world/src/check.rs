@@ -11,6 +11,8 @@ pub mod bytes;
 pub mod erased;
 pub mod ledger;
 pub mod log;
+pub mod meaning;
+pub mod notes;
 pub mod phones;
 pub mod records;
 pub mod rules;
@@ -97,11 +99,12 @@ pub fn check(setup: &Setup, story: &Story) -> Vec<Finding> {
     ledger.lapse(&story.evidence);
     let documents = bytes::documents(&story.evidence, &mut found);
     records::check(story, &ledger, &documents, &mut found);
-    saved::check(story, &ledger, &mut found);
-    phones::check(story, &ledger, &mut found);
+    saved::check(story, &ledger, &documents, &mut found);
+    meaning::check(story, &ledger, &documents, &mut found);
+    phones::check(story, &ledger, &documents, &mut found);
     log::check(story, &ledger, &mut found);
     rulings::check(story, &ledger, &documents, &mut found);
-    erased::check(story, &ledger, &mut found);
+    erased::check(story, &ledger, &documents, &mut found);
     trail::check(&setup.street, &story.evidence, &mut found);
     if let Some(differ) = &story.evidence.rows_differ {
         found.push(Finding::new("rows equal a rebuild", About::default(), differ.clone()));

@@ -95,6 +95,7 @@ struct World<'w, O> {
     calls: u64,
     made: BTreeMap<MadeBy, (RecordId, &'static str)>,
     die_before_reply: bool,
+    restored: bool,
     journal: Journal,
     coverage: Coverage,
     alarms: Vec<String>,
@@ -140,6 +141,7 @@ impl<'w, O: Office> World<'w, O> {
             calls: 0,
             made: BTreeMap::new(),
             die_before_reply: false,
+            restored: false,
             journal: Journal::default(),
             coverage: Coverage::default(),
             alarms: Vec::new(),
@@ -208,6 +210,7 @@ impl<'w, O: Office> World<'w, O> {
         self.office.set_time(BEGIN_UNIX_MS + self.now_ms + self.office_skew_ms);
         let acted = self.office.act(&act).await;
         self.coverage.count(desk::counted(&act, &acted));
+        self.restored |= act == Act::Restore && acted == Acted::Done;
         if matches!(&acted, Acted::Refused(code) if code == "internal") {
             self.alarm(format!("{act:?}: internal"));
         }
@@ -221,6 +224,7 @@ impl<'w, O: Office> World<'w, O> {
         let Some(rig) = self.phones.get_mut(&phone).filter(|rig| rig.incarnation == incarnation) else { return };
         let Some(mut running) = rig.running.take() else { return };
         rig.set_time(now);
+        let before = rig.log_bytes();
         let moved = tokio::select! {
             biased;
             done = &mut running => Ok(done),
@@ -229,6 +233,7 @@ impl<'w, O: Office> World<'w, O> {
         match moved {
             Ok(done) => self.synchronised(phone, done),
             Err(signal) => {
+                rig.unheard = (!matches!(signal, Signal::Call(..))).then(|| (before, rig.log_bytes()));
                 rig.running = Some(running);
                 self.wait_for(phone, incarnation, signal);
             }
@@ -292,6 +297,10 @@ impl<'w, O: Office> World<'w, O> {
 
     fn count_report(&mut self, report: &lianka_client::SyncReport) {
         let tally = &report.tally;
+        if tally.unexpected > 0 {
+            // The phone mends it by a pull from the start; whoever had to send it was wrong about what the phone holds.
+            self.alarm(format!("at {}: {} changes came of records that the phone did not hold", self.now_ms, tally.unexpected));
+        }
         let counted = [
             ("sync: complete", 1),
             ("sync: retried", report.retries),

@@ -22,6 +22,15 @@ pub enum Did {
     Note { text: String },
 }
 
+/// A value that a phone showed its user, under a key that they edited.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Saw {
+    pub key: String,
+    /// The operation that wrote it: counter and actor. Such ids outlive rebases of others and rebuilds.
+    pub op: (u64, Vec<u8>),
+    pub value: String,
+}
+
 /// What happened.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
@@ -30,7 +39,8 @@ pub enum Event {
     /// A phone's file was copied; both go on.
     Cloned { phone: PhoneNo, from: PhoneNo },
     /// The user saw "saved". `hash` is the change's name then; a rebase gives the edit another.
-    Saved { phone: PhoneNo, record: Uuid, creating: bool, kind: String, did: Vec<Did>, hash: Option<String> },
+    /// `saw`: what the phone showed under the keys that were edited; the note stands under `note`, by nobody's operation.
+    Saved { phone: PhoneNo, record: Uuid, creating: bool, kind: String, did: Vec<Did>, saw: Vec<Saw>, hash: Option<String> },
     /// The phone refused the edit at once, with its code.
     NotSaved { phone: PhoneNo, record: Option<Uuid>, code: String },
     /// A change arrived at the office's door, as bytes: whoever can read Automerge can see what it says and what it builds on.
@@ -82,6 +92,8 @@ pub struct PhoneRecord {
     pub grid: String,
     /// Every key with its visible values, in order.
     pub fields: std::collections::BTreeMap<String, Vec<crate::office::Shown>>,
+    /// Of keys with several values: the one that is shown where there is room for one.
+    pub won: std::collections::BTreeMap<String, String>,
 }
 
 /// The whole story of one world.

@@ -104,6 +104,10 @@ impl Fate {
             Weather::Fine => false,
             Weather::Fair => draw.one_in(4),
             Weather::Foul => !draw.one_in(3),
+            // The first answer of a synchronisation; those after it are the engine's to take away.
+            Weather::Tunnel => {
+                return Self { answer: Answer::Cut(draw.between(300, 1_000) as usize), pieces: 4 + draw.below(5), gap_ms: 800, ..fate };
+            }
             Weather::None => {
                 fate.arrives_ms = None;
                 return Self { answer: Answer::None, patience_ms: draw.between(0, 10_000), ..fate };

@@ -132,6 +132,8 @@ pub struct OfficeRecord {
     pub generation: u32,
     /// Every key with its visible values, in order. The note, if it says anything, is under `note`, by the nil device.
     pub fields: BTreeMap<String, Vec<Shown>>,
+    /// Of keys with several values: the one that is shown where there is room for one.
+    pub won: BTreeMap<String, String>,
     /// Snapshot and the changes after it, as a phone would be sent them: for a plain Automerge.
     pub document: Vec<u8>,
 }

@@ -52,6 +52,8 @@ pub struct Rig {
     pub gone: bool,
     pub skew_ms: i64,
     pub weather: Weather,
+    /// [`Weather::Tunnel`]: one request of this synchronisation was sent.
+    pub in_tunnel: bool,
     pub older: bool,
     pub running: Option<Running>,
     /// Counts synchronisations and crashes: what was meant for a former one is nobody's.
@@ -60,6 +62,8 @@ pub struct Rig {
     pub sync_step: u64,
     pub calls: u64,
     pub signals: mpsc::UnboundedReceiver<Signal>,
+    /// Length of the log before and after the newest thing that the synchronisation did, where nobody outside heard of it.
+    pub unheard: Option<(usize, usize)>,
     line: SimulatedLine,
     clock: Arc<AtomicI64>,
     entropy: Entropy,
@@ -77,12 +81,14 @@ impl Rig {
             gone: false,
             skew_ms: 0,
             weather: Weather::default(),
+            in_tunnel: false,
             older: false,
             running: None,
             incarnation: 0,
             sync_step: 0,
             calls: 0,
             signals,
+            unheard: None,
             line: SimulatedLine(sender),
             clock: Arc::default(),
             entropy: Entropy::seeded(Draw::of(seed, "entropy", no as u64).number()),
@@ -113,8 +119,13 @@ impl Rig {
     pub fn new_line(&mut self) {
         let (sender, signals) = mpsc::unbounded_channel();
         (self.line, self.signals) = (SimulatedLine(sender), signals);
-        self.running = None;
+        (self.running, self.unheard) = (None, None);
         self.incarnation += 1;
+    }
+
+    /// Length of the log beside the file.
+    pub fn log_bytes(&self) -> usize {
+        fs::metadata(log_of(&self.path)).map_or(0, |log| log.len() as usize)
     }
 
     /// Starts the program on the file that is there.
@@ -134,6 +145,7 @@ impl Rig {
     pub fn begin(&mut self) {
         let Some(phone) = self.phone.clone() else { return };
         self.incarnation += 1;
+        self.in_tunnel = false;
         let signals = self.line.0.clone();
         self.running = Some(Box::pin(async move {
             let progress = |progress| {
@@ -155,7 +167,7 @@ impl Rig {
     /// Power fails and comes back.
     pub fn crash(&mut self, draw: &mut Draw) -> Result<(), PhoneError> {
         let Some(phone) = &self.phone else { return Ok(()) };
-        let left = flushed(phone, &self.path, draw)?;
+        let left = flushed(phone, &self.path, self.unheard, draw)?;
         // Closing writes the log back into the file; what power left is put in its place.
         self.stop();
         left.put(&self.path)?;
@@ -225,8 +237,9 @@ fn log_of(path: &Path) -> PathBuf {
 const LOG_HEADER_BYTES: usize = 32;
 const FRAME_HEADER_BYTES: usize = 24;
 
-/// What is left of a phone's file when power fails now.
-fn flushed(phone: &Phone, path: &Path, draw: &mut Draw) -> Result<Files, PhoneError> {
+/// What is left of a phone's file when power fails now, or, where a synchronisation is under way, between any two commits of the newest thing that
+/// it did: transactions that belong together are one, or a phone can be left with half of them.
+fn flushed(phone: &Phone, path: &Path, unheard: Option<(usize, usize)>, draw: &mut Draw) -> Result<Files, PhoneError> {
     let mut files = Files::read(path)?;
     if files.log.len() < LOG_HEADER_BYTES {
         return Ok(files);
@@ -234,7 +247,14 @@ fn flushed(phone: &Phone, path: &Path, draw: &mut Draw) -> Result<Files, PhoneEr
     let commits = commits(&files.log);
     let whole = commits.last().copied().unwrap_or(LOG_HEADER_BYTES);
     let kept = if phone.flushes_every_commit()? || commits.is_empty() {
-        whole
+        match unheard {
+            // Nothing was saved for the user since.
+            Some((before, after)) if after == files.log.len() => {
+                let left: Vec<_> = commits.iter().copied().filter(|end| *end >= before).collect();
+                if left.is_empty() { whole } else { *draw.pick(&left) }
+            }
+            _ => whole,
+        }
     } else {
         // Any number of the last commits were in memory only, one at least.
         let left = draw.below(commits.len());

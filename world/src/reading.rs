@@ -21,6 +21,12 @@ pub fn shown(view: &View) -> BTreeMap<String, Vec<Shown>> {
     fields
 }
 
+/// Of keys with several values: the one that is shown where there is room for one.
+pub fn won(view: &View) -> BTreeMap<String, String> {
+    let several = view.values.iter().filter(|(_, values)| values.len() > 1);
+    several.filter_map(|(key, _)| Some((key.clone(), text(view.get(key)?)))).collect()
+}
+
 /// A value's text.
 pub fn text(value: &Scalar) -> String {
     match value {

@@ -110,9 +110,12 @@ pub fn many(from: u64, seeds: u64, stop_at_first: bool, done: &(dyn Fn(u64) + Sy
 /// Few restores in drawn worlds find phones that keep their tokens, and with them the device whose edits they may send again: bugs in
 /// healing have a script of their own, in which the backup is minutes old.
 pub fn script_for(bug: Bug) -> Option<Script> {
-    if !matches!(bug, Bug::HealForgetsOwn | Bug::HealSendsNewest) {
-        return None;
-    }
+    // Whether the whole record is lost, or what was written on it.
+    let whole = match bug {
+        Bug::HealForgetsOwn | Bug::HealSendsNewest => false,
+        Bug::StayForgotten => true,
+        _ => return None,
+    };
     let setup = Setup {
         street: "310104003".into(),
         grids: vec!["A1".into()],
@@ -122,7 +125,7 @@ pub fn script_for(bug: Bug) -> Option<Script> {
     };
     let set = |key: &str, value: &str| vec![(key.to_owned(), Some(value.to_owned()))];
     let edit = |key, value| What::Edit { phone: 0, record: MadeBy(2), set: set(key, value), note: None };
-    let steps = [
+    let mut steps = [
         What::Enrol { phone: 0, username: "xuna".into() },
         What::Network { phone: 0, weather: Weather::Fine },
         What::Create { phone: 0, grid: "A1".into(), set: set("road", "康平路"), note: "v2.0z".into() },
@@ -134,6 +137,17 @@ pub fn script_for(bug: Bug) -> Option<Script> {
         What::Desk(Desk::Restore),
         What::Sync { phone: 0 },
     ];
+    if whole {
+        // The backup comes before the creation.
+        steps.swap(2, 4);
+        steps.swap(3, 4);
+    }
+    let made = if whole { 3 } else { 2 };
+    for what in &mut steps {
+        if let What::Edit { record, .. } = what {
+            *record = MadeBy(made);
+        }
+    }
     let step = |(no, what)| Step { no, at_ms: i64::from(no) * 30_000, what };
     Some(Script { seed: 1, setup, steps: (0..).zip(steps).map(step).collect() })
 }

@@ -155,6 +155,8 @@ pub enum Weather {
     Foul,
     /// There is none.
     None,
+    /// The beginning of one answer comes, then there is none: the phone drives into a tunnel.
+    Tunnel,
 }
 
 impl Script {

@@ -40,6 +40,10 @@ pub struct Said {
     pub note: bool,
     /// The characters that it inserts, one after another.
     pub typed: String,
+    /// The same, each under the id of its operation.
+    pub inserted: Vec<(OpId, String)>,
+    /// Characters of the note that it removes.
+    pub removed: Vec<OpId>,
 }
 
 /// The device that an actor belongs to.
@@ -72,12 +76,19 @@ fn said(change: &Change) -> Said {
         writes: Vec::new(),
         note: false,
         typed: String::new(),
+        inserted: Vec::new(),
+        removed: Vec::new(),
     };
     for (index, op) in change.decode().operations.into_iter().enumerate() {
         let (ObjectId::Root, Key::Map(key)) = (&op.obj, &op.key) else {
             said.note = true;
-            if let OpType::Put(ScalarValue::Str(typed)) = &op.action {
-                said.typed.push_str(typed);
+            match &op.action {
+                OpType::Put(ScalarValue::Str(typed)) => {
+                    said.typed.push_str(typed);
+                    said.inserted.push(((start + index as u64, actor.clone()), typed.to_string()));
+                }
+                OpType::Delete => said.removed.extend(op.pred.iter().map(|pred| (pred.counter(), pred.actor().clone()))),
+                _ => {}
             }
             continue;
         };
@@ -100,6 +111,8 @@ fn said(change: &Change) -> Said {
 pub struct Document {
     /// Every key with every visible value.
     pub fields: BTreeMap<String, Vec<(OpId, String)>>,
+    /// Of keys with several values, the one that Automerge gives when asked for one.
+    pub won: BTreeMap<String, String>,
     pub note: Option<String>,
     /// In causal order.
     pub changes: Vec<Said>,
@@ -118,6 +131,9 @@ pub fn document(bytes: &[u8]) -> Result<Document, String> {
     let mut document = Document::default();
     let keys: Vec<String> = read.keys(ROOT).collect();
     for key in keys {
+        if let Ok(Some((Value::Scalar(value), _))) = read.get(ROOT, key.as_str()) {
+            document.won.insert(key.clone(), text(&value));
+        }
         for (value, id) in read.get_all(ROOT, key.as_str()).map_err(|error| error.to_string())? {
             match (value, &id) {
                 (Value::Scalar(value), ObjId::Id(counter, actor, _)) => {
@@ -128,6 +144,7 @@ pub fn document(bytes: &[u8]) -> Result<Document, String> {
             }
         }
     }
+    document.won.retain(|key, _| document.fields.get(key).is_some_and(|values| values.len() > 1));
     document.changes = read.get_changes(&[]).iter().map(said).collect();
     Ok(document)
 }

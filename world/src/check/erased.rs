@@ -1,8 +1,10 @@
 //! What was erased, redacted or sealed is nowhere: not in what the office stores, not in any phone's file.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{About, Finding, ledger::Ledger, rules};
+use uuid::Uuid;
+
+use super::{About, Finding, bytes::Document, ledger::Ledger, rules};
 use crate::{
     engine::Story,
     journal::{Did, Event},
@@ -11,25 +13,29 @@ use crate::{
 /// Shorter values, and those that are words of the catalogue, are found everywhere.
 const CHARS_MIN: usize = 3;
 
-pub fn check(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
+pub fn check(story: &Story, ledger: &Ledger, documents: &BTreeMap<Uuid, Document>, found: &mut Vec<Finding>) {
     let mut gone: Vec<(About, &str, bool)> = Vec::new();
     let mut kept: BTreeSet<&str> = BTreeSet::new();
     for line in &story.journal.lines {
         let Event::Saved { record, did, .. } = &line.event else { continue };
         for did in did {
-            let Did::Put { key, value } = did else { continue };
+            let (key, value) = match did {
+                Did::Put { key, value } => (key, value),
+                Did::Note { text } if ledger.now.erased.contains_key(record) => {
+                    let about = About::record(*record).key("note");
+                    gone.extend(
+                        text.split_whitespace().filter(|word| !word.is_ascii()).map(|word| (about.clone().value(word), word, true)),
+                    );
+                    continue;
+                }
+                Did::Delete { .. } | Did::Note { .. } => continue,
+            };
             if value.len() < CHARS_MIN || !value.bytes().any(|byte| byte.is_ascii_digit()) || rules::once(key) {
-                continue;
-            }
-            // What was on a card that was merged may be on the other as well: the office is told so, and erases it there.
-            if ledger.merged.contains(record) {
                 continue;
             }
             let about = || About::record(*record).key(key).value(value);
             let redacted = ledger.now.redacted.get(record);
-            // Who is redacted on a card that was merged may be on the other as well: the office is told so, and redacts there.
-            let is_redacted = !ledger.merged.contains(record)
-                && rules::entry(key).is_some_and(|entry| redacted.is_some_and(|redacted| redacted.contains_key(entry)));
+            let is_redacted = rules::entry(key).is_some_and(|entry| redacted.is_some_and(|redacted| redacted.contains_key(entry)));
             let sealed = rules::SEALED.contains(&key.as_str())
                 && story.evidence.records.get(record).is_some_and(|kept| kept.generation > 1 && !kept.fields.contains_key(key));
             if ledger.now.erased.contains_key(record) || is_redacted {
@@ -43,7 +49,7 @@ pub fn check(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
     }
     for (about, value, at_the_office) in gone {
         // The same text on another record is that one's; and a merge carries values over.
-        let carried = story.evidence.records.values().any(|kept| kept.fields.values().flatten().any(|shown| shown.value == value));
+        let carried = documents.values().any(|document| says(document, value));
         if kept.contains(value) || carried {
             continue;
         }
@@ -61,6 +67,13 @@ pub fn check(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
             }
         }
     }
+}
+
+/// Whether a record that is left says it, now or in its history. What was on a card that was merged may be on the other as well: the office is told so,
+/// and forgets it there.
+fn says(document: &Document, value: &str) -> bool {
+    let written = document.changes.iter().flat_map(|change| &change.writes).any(|write| write.value.as_deref() == Some(value));
+    written || document.changes.iter().any(|change| change.typed.contains(value))
 }
 
 /// Whether the text stands in the bytes, and not as the beginning of a longer number.

@@ -39,6 +39,10 @@ pub struct Card {
     pub puts: BTreeMap<OpId, Put>,
     /// What accepted changes replaced.
     pub replaced: BTreeSet<OpId>,
+    /// Characters of the note that were accepted, each with the change that brought it.
+    pub typed: BTreeMap<OpId, String>,
+    /// Those that accepted changes removed.
+    pub removed: BTreeSet<OpId>,
     /// Accepted changes with their place in the log.
     pub accepted: BTreeMap<String, u64>,
     /// Accepted by a reviewer: whether as it was or as the desk's own edit is not known.
@@ -327,6 +331,13 @@ impl Ledger {
             if rules::entry(&write.key).is_some_and(gone) || write.value.as_deref().is_some_and(gone) {
                 wrong(format!("{} writes {} about a person who was redacted", said.hash, write.key));
             }
+            if write.value.is_some()
+                && write.key.ends_with("/party_status")
+                && !self.merged.contains(&record)
+                && !consent(card, said, &write.key)
+            {
+                wrong(format!("{} writes {} without the person's consent", said.hash, write.key));
+            }
             if rules::once(&write.key) && card.is_some_and(|card| card.puts.values().any(|put| put.key == write.key)) {
                 wrong(format!("{} writes {} a second time", said.hash, write.key));
             }
@@ -476,7 +487,28 @@ impl Ledger {
     }
 }
 
+/// Whether a contact gave, and did not withdraw, the consent to the party status: on the record, or in the same change. What a desk wrote is not known.
+fn consent(card: Option<&Card>, said: &Said, key: &str) -> bool {
+    if card.is_some_and(|card| {
+        card.rewritten || card.touched.iter().any(|(key, _)| key.as_deref().is_none_or(|key| key.starts_with("consent/")))
+    }) {
+        return true;
+    }
+    let there = card.into_iter().flat_map(|card| card.puts.values()).map(|put| (put.key.as_str(), put.value.as_str()));
+    let written = said.writes.iter().filter_map(|write| Some((write.key.as_str(), write.value.as_deref()?)));
+    let all: BTreeMap<&str, &str> = there.chain(written).filter(|(key, _)| key.starts_with("consent/")).collect();
+    let contact = rules::entry(key);
+    let about =
+        all.iter().filter(|(key, value)| key.ends_with("/contact") && Some(**value) == contact).filter_map(|(key, _)| rules::entry(key));
+    let says = |entry: &str, name: &str| all.get(format!("consent/{entry}/{name}").as_str()).copied();
+    let decisions: Vec<_> =
+        about.filter(|entry| says(entry, "scope") == Some("party_status")).filter_map(|entry| says(entry, "decision")).collect();
+    decisions.contains(&"grant") && !decisions.contains(&"withdraw")
+}
+
 fn fold(card: &mut Card, said: &Said, line: usize) {
+    card.typed.extend(said.inserted.iter().map(|(op, _)| (op.clone(), said.hash.clone())));
+    card.removed.extend(said.removed.iter().cloned());
     for write in &said.writes {
         card.replaced.extend(write.preds.iter().cloned());
         match (write.key.as_str(), &write.value) {

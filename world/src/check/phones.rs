@@ -1,14 +1,16 @@
 //! Phones that synchronised: they hold the records of their grids, whole and alike, and nothing else.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{About, Finding, ledger::Ledger};
+use uuid::Uuid;
+
+use super::{About, Finding, bytes::Document, ledger::Ledger};
 use crate::{
     engine::Story,
     journal::{Did, PhoneEvidence},
 };
 
-pub fn check(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
+pub fn check(story: &Story, ledger: &Ledger, documents: &BTreeMap<Uuid, Document>, found: &mut Vec<Finding>) {
     for phone in story.phones.iter().filter(|phone| !phone.gone) {
         grids(phone, ledger, found);
         holds(story, phone, found);
@@ -23,6 +25,11 @@ pub fn check(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
             let own = touched(phone, *record);
             let keys: BTreeSet<_> = held.fields.keys().chain(office.fields.keys()).filter(|key| !own.contains(key.as_str())).collect();
             for key in keys {
+                let expected = documents.get(record).and_then(|document| document.won.get(key));
+                if held.won.get(key) != expected {
+                    let what = format!("{key} of {record}: {} shows {:?}, and Automerge {expected:?}", name(phone), held.won.get(key));
+                    found.push(Finding::new("the newest of several values is shown", about().key(key), what));
+                }
                 let (here, there) = (held.fields.get(key), office.fields.get(key));
                 if here != there {
                     let what = format!("{key} of {record}: {} shows {here:?}, the office {there:?}", name(phone));
@@ -49,7 +56,7 @@ fn name(phone: &PhoneEvidence) -> String {
 }
 
 /// Keys that the phone's own unsent and held edits may have changed.
-fn touched(phone: &PhoneEvidence, record: uuid::Uuid) -> BTreeSet<&str> {
+fn touched(phone: &PhoneEvidence, record: Uuid) -> BTreeSet<&str> {
     let edits = phone.outbox.iter().filter(|(of, ..)| *of == record).flat_map(|(_, _, _, did)| did);
     edits
         .map(|did| match did {

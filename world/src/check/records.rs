@@ -12,7 +12,7 @@ use super::{
     About, Finding,
     bytes::{Document, OpId, device},
     ledger::{Card, Ledger},
-    rules,
+    notes, rules,
 };
 use crate::{
     engine::Story,
@@ -34,12 +34,17 @@ pub fn check(story: &Story, ledger: &Ledger, documents: &BTreeMap<Uuid, Document
         }
         let Some(document) = documents.get(record) else { continue };
         same_as_document(*record, kept, document, found);
+        if kept.won != document.won {
+            let what = format!("of several values of {record} the office shows {:?}, and Automerge {:?}", kept.won, document.won);
+            found.push(Finding::new("the newest of several values is shown", About::record(*record), what));
+        }
         let card = ledger.now.cards.get(record).unwrap_or(&nothing);
         registers(*record, kept, card, document, ledger, found);
         if kept.generation == 1 && !card.rewritten {
             history(*record, card, document, ledger, found);
         }
         once(*record, document, found);
+        notes::check(*record, card, document, ledger, found);
     }
     conflicts(story, documents, found);
 }

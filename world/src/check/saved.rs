@@ -1,7 +1,7 @@
 //! Every edit that a user saw saved: at the office, or on the phone where the user sees it, or gone by somebody's decision.
 //!
-//! Followed by its value. A deletion and an edit of the note have none of their own: those are followed by the hash of their change, and by
-//! what the phone wrote of the same key later.
+//! Followed by its value. A deletion is there where nothing is shown any more of what its user saw and deleted; an edit of the note where the word that it
+//! put in is in the note, or somebody who saw the word took it out ([`super::meaning`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,12 +9,14 @@ use uuid::Uuid;
 
 use super::{
     About, Finding,
+    bytes::{Document, Said},
     ledger::{Held, Ledger},
+    meaning::{self, Meant},
     rules,
 };
 use crate::{
     engine::Story,
-    journal::{Did, Event, PhoneNo},
+    journal::{Did, Event, PhoneNo, Saw},
     office::{Act, Acted},
 };
 
@@ -38,7 +40,8 @@ impl Fates {
     }
 }
 
-pub fn check(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
+pub fn check(story: &Story, ledger: &Ledger, documents: &BTreeMap<Uuid, Document>, found: &mut Vec<Finding>) {
+    let meant = Meant::of(&story.journal);
     let mut fates = Fates::default();
     for (at, line) in story.journal.lines.iter().enumerate() {
         match &line.event {
@@ -56,10 +59,10 @@ pub fn check(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
             let about = record.map(About::record).unwrap_or_default();
             found.push(Finding::new("honest edits are taken", about, format!("the phone refused an edit as {code}")));
         }
-        let Event::Saved { phone, record, did, hash, .. } = &line.event else { continue };
+        let Event::Saved { phone, record, did, saw, hash, .. } = &line.event else { continue };
         for one in did {
-            let edit = Edit { phone: *phone, record: *record, did: one, hash: hash.as_deref(), at };
-            if let Some(why) = edit.is_lost(story, ledger, &fates) {
+            let edit = Edit { phone: *phone, record: *record, did: one, saw, hash: hash.as_deref(), at, meant: &meant };
+            if let Some(why) = edit.is_lost(story, ledger, documents.get(record), &fates) {
                 let mut about = About::record(*record);
                 about.key = Some(key(one).to_owned());
                 about.value = match one {
@@ -80,7 +83,7 @@ fn mark(did: &Did) -> String {
     match did {
         Did::Put { key, value } => format!("{key}={value}"),
         Did::Delete { key } => format!("{key}-"),
-        Did::Note { .. } => "note".into(),
+        Did::Note { text } => format!("note={text}"),
     }
 }
 
@@ -95,12 +98,14 @@ struct Edit<'e> {
     phone: PhoneNo,
     record: Uuid,
     did: &'e Did,
+    saw: &'e [Saw],
     hash: Option<&'e str>,
     at: usize,
+    meant: &'e Meant,
 }
 
 impl Edit<'_> {
-    fn is_lost(&self, story: &Story, ledger: &Ledger, fates: &Fates) -> Option<&'static str> {
+    fn is_lost(&self, story: &Story, ledger: &Ledger, document: Option<&Document>, fates: &Fates) -> Option<&'static str> {
         // The record said so already.
         let hash = self.hash?;
         if let (Did::Delete { key }, Some(first)) = (self.did, ledger.arrived.get(&(self.record, hash.to_owned())))
@@ -108,7 +113,14 @@ impl Edit<'_> {
         {
             return None;
         }
-        if self.at_the_office(story, ledger, fates) || self.on_a_phone(story) || fates.dropped.contains(&(self.record, mark(self.did))) {
+        if let Did::Put { key, value } = self.did
+            && let [one] = &self.saw.iter().filter(|saw| saw.key == *key).collect::<Vec<_>>()[..]
+            && one.value == *value
+        {
+            // What is there already is no edit.
+            return None;
+        }
+        if self.at_the_office(story, ledger, document) || self.on_a_phone(story) || self.dropped(fates) {
             return None;
         }
         if ledger.ever_erased.contains(&self.record) || self.redacted(ledger) || self.sealed(ledger) {
@@ -132,7 +144,7 @@ impl Edit<'_> {
     }
 
     /// Whether a change of the record as it is now says it, visible or replaced since, or a reviewer has it.
-    fn at_the_office(&self, story: &Story, ledger: &Ledger, fates: &Fates) -> bool {
+    fn at_the_office(&self, story: &Story, ledger: &Ledger, document: Option<&Document>) -> bool {
         let record = self.record;
         let card = ledger.now.cards.get(&record);
         let taken = |hash: &str| card.is_some_and(|card| card.accepted.contains_key(hash) || card.by_review.contains(hash));
@@ -140,23 +152,29 @@ impl Edit<'_> {
         let wiped = story.phones.iter().any(|told| told.phone == self.phone && told.gone);
         let held = |hash: &str| ledger.now.held.get(&(record, hash.to_owned())).is_some_and(|held| *held != Held::Refused || wiped);
         let there = |hash: &str| taken(hash) || held(hash);
-        if self.hash.is_some_and(there) {
-            return true;
-        }
-        // A copy of the phone may have written the note for both of them.
-        let copies = fates.copies(self.phone, self.at).chain([self.phone]);
-        let devices: Vec<_> =
-            copies.filter_map(|phone| ledger.phones.get(&phone)).flat_map(|(_, devices)| devices.iter().copied()).collect();
         let arrived = ledger.arrived.range((record, String::new())..).take_while(|((of, _), _)| *of == record);
-        arrived.filter(|((_, hash), _)| there(hash)).any(|(_, arrived)| match self.did {
+        let mut sent = arrived.filter(|((_, hash), _)| there(hash)).map(|(_, arrived)| &arrived.said);
+        match self.did {
             Did::Put { key, value } => {
-                arrived.said.writes.iter().any(|write| write.key == *key && write.value.as_deref() == Some(value.as_str()))
+                let says =
+                    |said: &Said| said.writes.iter().any(|write| write.key == *key && write.value.as_deref() == Some(value.as_str()));
+                self.hash.is_some_and(there) || sent.any(says) || self.done_at_a_desk(story)
             }
-            // Written anew, or needless because somebody else had done it, or overtaken by what the phone did later.
-            Did::Delete { key } => arrived.line > self.at && arrived.said.writes.iter().any(|write| write.key == *key),
-            Did::Note { .. } => arrived.line > self.at && arrived.said.note && devices.contains(&arrived.said.device),
-        }) || self.done_at_a_desk(story)
-            || matches!(self.did, Did::Delete { key } if card.is_none_or(|card| !self.shows(ledger, key, card)))
+            Did::Delete { key } => {
+                let waits = self.hash.is_some_and(held) && !self.hash.is_some_and(taken);
+                waits || !document.is_some_and(|document| meaning::is_shown(document, self.saw, key, self.phone, ledger))
+            }
+            Did::Note { .. } => match self.meant.word(record, self.at) {
+                Some(word) => {
+                    let shown = document.and_then(|document| document.note.as_ref()).is_some_and(|note| note.contains(word));
+                    let waits = |hash: &str| held(hash) && !taken(hash);
+                    let held_words = self.hash.is_some_and(waits) || sent.any(|said| waits(&said.hash) && said.typed.contains(word));
+                    shown || held_words || self.meant.is_taken_out(record, word)
+                }
+                // Words were taken out only: nothing to follow.
+                None => true,
+            },
+        }
     }
 
     /// Whether somebody at a desk wrote the same: values that are not unique may be there already when the phone's edit is written anew.
@@ -172,22 +190,10 @@ impl Edit<'_> {
         })
     }
 
-    fn shows(&self, ledger: &Ledger, key: &str, card: &super::ledger::Card) -> bool {
-        let devices = ledger.phones.get(&self.phone).map(|(_, devices)| devices.clone()).unwrap_or_default();
-        // Only what the phone's own user had written is known to have been seen.
-        card.puts.iter().any(|(op, put)| {
-            put.key == key
-                && put.line < self.at
-                && devices.contains(&put.device)
-                && !card.replaced.contains(op)
-                && !card.touched_after(key, put.line)
-        })
-    }
-
     fn on_a_phone(&self, story: &Story) -> bool {
         let says = |did: &[Did]| {
             did.iter().any(|did| match (did, self.did) {
-                (Did::Note { .. }, Did::Note { .. }) => true,
+                (Did::Note { text }, Did::Note { .. }) => self.meant.word(self.record, self.at).is_none_or(|word| text.contains(word)),
                 (Did::Delete { key }, Did::Delete { key: wanted }) => key == wanted,
                 (did, wanted) => did == wanted,
             })
@@ -196,6 +202,14 @@ impl Edit<'_> {
             phone.outbox.iter().any(|(record, _, _, did)| *record == self.record && says(did))
                 || phone.drafts.iter().any(|(record, _, did)| *record == self.record && says(did))
         })
+    }
+
+    /// Whether the user let go of the draft that it had become.
+    fn dropped(&self, fates: &Fates) -> bool {
+        match self.meant.word(self.record, self.at).filter(|_| matches!(self.did, Did::Note { .. })) {
+            Some(word) => fates.dropped.iter().any(|(of, mark)| *of == self.record && mark.starts_with("note=") && mark.contains(word)),
+            None => fates.dropped.contains(&(self.record, mark(self.did))),
+        }
     }
 
     fn redacted(&self, ledger: &Ledger) -> bool {

@@ -109,7 +109,7 @@ pub fn words(event: &Event) -> String {
     match event {
         Event::Enrolled { phone, username, device } => format!("phone {} of {username} is enrolled as {}", phone.0, short(*device)),
         Event::Cloned { phone, from } => format!("phone {} is a copy of phone {}", phone.0, from.0),
-        Event::Saved { phone, record, creating, kind, did, hash } => {
+        Event::Saved { phone, record, creating, kind, did, hash, .. } => {
             let verb = if *creating { format!("creates a {kind}") } else { "edits".into() };
             let hash = hash.as_deref().map_or("nothing to send", hash_of);
             format!("phone {} {verb} {}: {} ({hash})", phone.0, short(*record), deeds(did))

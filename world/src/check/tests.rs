@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use automerge::{ActorId, AutoCommit, ObjType, ROOT, transaction::Transactable};
+use automerge::{ActorId, AutoCommit, ObjType, ROOT, ReadDoc, transaction::Transactable};
 use uuid::Uuid;
 
 use super::*;
 use crate::{
     Coverage,
-    journal::{Did, Event, Journal, Line, PhoneEvidence, PhoneNo, PhoneRecord},
+    journal::{Did, Event, Journal, Line, PhoneEvidence, PhoneNo, PhoneRecord, Saw},
     office::{Act, Acted, Evidence, HeldLine, LogLine, OfficeRecord, Shown},
 };
 
@@ -80,7 +80,15 @@ impl Hand {
         copy.commit();
         let mut change = copy.get_last_local_change().unwrap();
         let (hash, bytes) = (change.hash().to_string(), change.bytes().to_vec());
-        let saved = Event::Saved { phone: PhoneNo(phone), record: CARD, creating, kind: "shop_card".into(), did, hash: Some(hash.clone()) };
+        let saved = Event::Saved {
+            phone: PhoneNo(phone),
+            record: CARD,
+            creating,
+            kind: "shop_card".into(),
+            did,
+            saw: Vec::new(),
+            hash: Some(hash.clone()),
+        };
         self.tell(saved);
         self.tell(Event::Arrived { device: phone_device(phone), record: CARD, generation: 1, bytes: bytes.clone() });
         (hash, bytes)
@@ -130,8 +138,16 @@ impl Hand {
         }
         fields.insert("note".into(), vec![Shown { value: read.note.clone().unwrap_or_default(), device: Uuid::nil() }]);
         let grid = read.text("grid").unwrap().to_owned();
+        let won = read.won.clone();
         self.story.evidence.head = self.seq;
-        let record = OfficeRecord { kind: "shop_card".into(), grid: grid.clone(), generation: 1, fields: fields.clone(), document };
+        let record = OfficeRecord {
+            kind: "shop_card".into(),
+            grid: grid.clone(),
+            generation: 1,
+            fields: fields.clone(),
+            won: won.clone(),
+            document,
+        };
         self.story.evidence.records.insert(CARD, record);
         for (phone, username) in ["xuna", "lihua"].into_iter().enumerate() {
             self.story.phones.push(PhoneEvidence {
@@ -140,7 +156,10 @@ impl Hand {
                 device: phone_device(phone),
                 gone: false,
                 grids: vec!["A1".into()],
-                records: BTreeMap::from([(CARD, PhoneRecord { generation: 1, grid: grid.clone(), fields: fields.clone() })]),
+                records: BTreeMap::from([(
+                    CARD,
+                    PhoneRecord { generation: 1, grid: grid.clone(), fields: fields.clone(), won: won.clone() },
+                )]),
                 outbox: Vec::new(),
                 drafts: Vec::new(),
                 file: b"SQLite".to_vec(),
@@ -485,7 +504,7 @@ fn transfer(rulings: &[(&str, Option<u128>, &str, &str, u32)]) -> (Setup, Story)
         values.iter().map(|((_, actor), value)| Shown { value: value.clone(), device: bytes::device(actor) }).collect()
     };
     let fields = read.fields.iter().map(|(key, values)| (key.clone(), shown(values))).collect();
-    let record = OfficeRecord { kind: "transfer_request".into(), grid: "A2".into(), generation: 1, fields, document };
+    let record = OfficeRecord { kind: "transfer_request".into(), grid: "A2".into(), generation: 1, fields, won: BTreeMap::new(), document };
     world.1.evidence.records.insert(id, record);
     world
 }
@@ -516,4 +535,88 @@ fn a_finding_tells_its_story() {
     let found = check(&world.0, &world.1);
     let told = tell::story(&world.1.journal, &found[0].about);
     assert!(told.contains("opening_hours = \"v5\"") && told.contains("accepted as number"), "{told}");
+}
+
+#[test]
+fn the_winner_of_several_values_is_automerges() {
+    finds("the newest of several values is shown", &doctored(|story| drop(office(story).won.insert("sign_name".into(), "v2".into()))));
+    let on_a_phone = |story: &mut Story| drop(story.phones[1].records.get_mut(&CARD).unwrap().won.insert("sign_name".into(), "v2".into()));
+    finds("the newest of several values is shown", &doctored(on_a_phone));
+}
+
+/// What a phone showed under a key when its user edited it.
+fn saw(hand: &mut Hand, key: &str) {
+    let read = bytes::document(&hand.document.save()).unwrap();
+    let shown = read.fields.get(key).into_iter().flatten();
+    let mut seen: Vec<_> = shown
+        .map(|((counter, actor), value)| Saw { key: key.into(), op: (*counter, actor.to_bytes().to_vec()), value: value.clone() })
+        .collect();
+    seen.extend(read.note.filter(|_| key == "note").map(|value| Saw { key: key.into(), op: (0, Vec::new()), value }));
+    let last = hand.story.journal.lines.iter_mut().rev().find_map(|line| match &mut line.event {
+        Event::Saved { saw, .. } => Some(saw),
+        _ => None,
+    });
+    *last.unwrap() = seen;
+}
+
+#[test]
+fn a_deletion_and_a_replacement_are_held_to_what_their_users_saw() {
+    // Nothing came of a deletion.
+    let deleted = |comes: bool| {
+        let mut hand = honest();
+        let mut copy = hand.copy(phone_device(1));
+        copy.delete(ROOT, "opening_hours").unwrap();
+        let did = vec![Did::Delete { key: "opening_hours".into() }];
+        let before = hand.document.clone();
+        let (hash, _) = if comes { (hand.accept(1, &mut copy, did, false), Vec::new()) } else { hand.push(1, &mut copy, did, false) };
+        let now = std::mem::replace(&mut hand.document, before);
+        saw(&mut hand, "opening_hours");
+        hand.document = now;
+        if !comes {
+            hand.verdict(1, &hash, "rejected", Some("actor_forked"), None);
+        }
+        hand.quiet()
+    };
+    assert_eq!(promises(&deleted(true)), Vec::<&str>::new());
+    finds("no saved edit is lost", &deleted(false));
+    // A value stands beside what it was typed over.
+    let mut hand = honest();
+    let mut copy = hand.copy(phone_device(1));
+    let mut other = hand.copy(phone_device(0));
+    copy.put(ROOT, "opening_hours", "v8").unwrap();
+    hand.edit(0, &mut other, "opening_hours", "v9");
+    hand.accept(1, &mut copy, vec![put("opening_hours", "v8")], false);
+    saw(&mut hand, "opening_hours");
+    finds("what was replaced is gone", &hand.quiet());
+}
+
+#[test]
+fn words_of_a_note_go_only_where_somebody_took_them_out() {
+    let text = |hand: &mut Hand, phone: usize, text: &str, told: &str| {
+        let before = hand.document.clone();
+        let mut copy = hand.copy(phone_device(phone));
+        let (_, note) = copy.get(ROOT, "note").unwrap().unwrap();
+        copy.update_text(&note, text).unwrap();
+        hand.accept(phone, &mut copy, vec![Did::Note { text: told.into() }], false);
+        let now = std::mem::replace(&mut hand.document, before);
+        saw(hand, "note");
+        hand.document = now;
+    };
+    let mut hand = honest();
+    text(&mut hand, 0, "甲乙", "甲乙");
+    text(&mut hand, 1, "甲乙 丙丁", "甲乙 丙丁");
+    text(&mut hand, 0, "丙丁", "丙丁");
+    assert_eq!(promises(&hand.quiet()), Vec::<&str>::new());
+    // The other phone had never seen it, and its user only put a word in.
+    let mut hand = honest();
+    text(&mut hand, 0, "甲乙", "甲乙");
+    text(&mut hand, 1, "丙丁", "丙丁");
+    let last = hand.story.journal.lines.iter_mut().rev().find_map(|line| match &mut line.event {
+        Event::Saved { saw, .. } => Some(saw),
+        _ => None,
+    });
+    last.unwrap().clear();
+    let world = hand.quiet();
+    finds("nobody's unseen value is replaced", &world);
+    finds("no saved edit is lost", &world);
 }

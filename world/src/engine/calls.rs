@@ -11,6 +11,7 @@ use crate::{
     journal::Event,
     network::{Answer, Body, Fate, SimulatedBody},
     office::{Act, Call, Office, Reply},
+    script::Weather,
 };
 
 /// A call on its way.
@@ -34,7 +35,14 @@ impl<O: Office> World<'_, O> {
         let Some(rig) = self.phones.get_mut(&phone) else { return };
         rig.calls += 1;
         let mut draw = Draw::of(self.script.seed, "call", (rig.sync_step << 8) + rig.calls);
-        let fate = Fate::drawn(&mut draw, rig.weather);
+        let synchronises = request.path.ends_with("/sync");
+        let weather = match rig.weather {
+            Weather::Tunnel if !synchronises => Weather::Fine,
+            Weather::Tunnel if rig.in_tunnel => Weather::None,
+            weather => weather,
+        };
+        rig.in_tunnel |= synchronises;
+        let fate = Fate::drawn(&mut draw, weather);
         let (incarnation, device, older) = (rig.incarnation, rig.device, rig.older);
         let transit =
             Transit { phone, incarnation, device, older, call: call_of(request), fate: fate.clone(), waiting: Some(waiting), reply: None };
@@ -179,6 +187,9 @@ impl<O: Office> World<'_, O> {
             ResponseItem::End { .. } => "item: end",
         };
         self.coverage.count(counted);
+        if counted == "item: reset" && !self.restored {
+            self.alarm(format!("at {}: device {device} is told to start over, and the store was never restored", self.now_ms));
+        }
         if let ResponseItem::Verdict(verdict) = item {
             let status = match verdict.status {
                 VerdictStatus::Accepted => "accepted",

@@ -80,7 +80,7 @@ fn records(path: &Path, evidence: &mut PhoneEvidence) -> Result<(), StoreError> 
             let (generation, grid) = (stored.generation, stored.grid.clone());
             let view = replica::open(&state).ok().flatten().and_then(|mut opened| opened.document.view().ok());
             let view = view.ok_or(StoreError::Damaged("record"))?;
-            evidence.records.insert(record.0, PhoneRecord { generation, grid, fields: reading::shown(&view) });
+            evidence.records.insert(record.0, PhoneRecord { generation, grid, fields: reading::shown(&view), won: reading::won(&view) });
         }
         Ok(())
     })

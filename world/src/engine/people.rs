@@ -5,12 +5,12 @@ use lianka_client::{
     phone::{EditReceipt, EnrolOptions},
     replica::Filing,
 };
-use lianka_sync_core::{catalogue::Kind, change::Scalar, id::RecordId, lang::Lang, record::Edit, transfer::Step};
+use lianka_sync_core::{catalogue::Kind, change::Scalar, id::RecordId, lang::Lang, record::Edit, transfer::Step, view::View};
 
 use super::World;
 use crate::{
     draw::Draw,
-    journal::{Did, Event, PhoneNo},
+    journal::{Did, Event, PhoneNo, Saw},
     network::Signal,
     office::{Act, Acted, Office},
     phones::Files,
@@ -47,6 +47,27 @@ pub(super) fn did(edits: &[Edit]) -> Vec<Did> {
         .collect()
 }
 
+/// What a view shows of the keys that are edited.
+fn saw(view: &View, edits: &[Edit]) -> Vec<Saw> {
+    let mut saw = Vec::new();
+    for edit in edits {
+        match edit {
+            Edit::Put { key, .. } | Edit::Delete { key } => {
+                let shown = view.values.get(key).into_iter().flatten();
+                saw.extend(shown.map(|value| Saw {
+                    key: key.clone(),
+                    op: (u64::from(value.op.counter), value.op.actor.as_bytes().to_vec()),
+                    value: reading::text(&value.value),
+                }));
+            }
+            Edit::Note { .. } => {
+                saw.extend(view.note.clone().map(|value| Saw { key: "note".into(), op: (0, Vec::new()), value }));
+            }
+        }
+    }
+    saw
+}
+
 /// A word put somewhere between the words that are there; now and then one of those goes.
 fn with_word(draw: &mut Draw, note: &str, word: &str) -> String {
     let mut words: Vec<_> = note.split_whitespace().collect();
@@ -66,13 +87,14 @@ impl<O: Office> World<'_, O> {
         kind: &'static str,
         creating: bool,
         did: Vec<Did>,
+        saw: Vec<Saw>,
         done: &Result<EditReceipt, PhoneError>,
     ) {
         let event = match done {
             Ok(receipt) => {
                 self.coverage.count(if creating { "edit: created" } else { "edit: saved" });
                 let hash = receipt.hash.map(|hash| hash.to_string());
-                Event::Saved { phone: PhoneNo(phone), record: receipt.record.0, creating, kind: kind.into(), did, hash }
+                Event::Saved { phone: PhoneNo(phone), record: receipt.record.0, creating, kind: kind.into(), did, saw, hash }
             }
             Err(error) => {
                 if matches!(error, PhoneError::Store(_) | PhoneError::Protocol(_)) && error.code() != "wiped" {
@@ -106,7 +128,7 @@ impl<O: Office> World<'_, O> {
         }
         let mut did = did(&edits);
         did.push(Did::Put { key: "grid".into(), value: grid.into() });
-        self.told(phone, None, "shop_card", true, did, &done);
+        self.told(phone, None, "shop_card", true, did, Vec::new(), &done);
     }
 
     pub(super) fn edit(&mut self, no: u32, phone: usize, record: MadeBy, set: &Set, note: Option<String>) {
@@ -116,11 +138,12 @@ impl<O: Office> World<'_, O> {
         // What the phone does not show cannot be deleted on it.
         edits.retain(|edit| !matches!(edit, Edit::Delete { key } if !view.values.contains_key(key)));
         if let Some(word) = note {
-            let before = view.note.unwrap_or_default();
-            edits.push(Edit::Note { text: with_word(&mut self.step_draw("note", no), &before, &word) });
+            let before = view.note.as_deref().unwrap_or_default();
+            edits.push(Edit::Note { text: with_word(&mut self.step_draw("note", no), before, &word) });
         }
+        let saw = saw(&view, &edits);
         let done = handle.edit(record, &edits, handle.now());
-        self.told(phone, Some(record), kind, false, did(&edits), &done);
+        self.told(phone, Some(record), kind, false, did(&edits), saw, &done);
     }
 
     #[expect(clippy::too_many_arguments, reason = "as the step has them")]
@@ -143,7 +166,7 @@ impl<O: Office> World<'_, O> {
             self.made.insert(MadeBy(no), (receipt.record, Kind::TransferRequest.as_str()));
             did = written(&handle, receipt);
         }
-        self.told(phone, None, Kind::TransferRequest.as_str(), true, did, &done);
+        self.told(phone, None, Kind::TransferRequest.as_str(), true, did, Vec::new(), &done);
     }
 
     pub(super) fn event(&mut self, phone: usize, record: MadeBy, step: &str, fields: &[(String, String)]) {
@@ -151,16 +174,17 @@ impl<O: Office> World<'_, O> {
         let fields: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let done = handle.transfer_event(record, step, &fields, handle.now());
         let did = done.as_ref().map(|receipt| written(&handle, receipt)).unwrap_or_default();
-        self.told(phone, Some(record), kind, false, did, &done);
+        self.told(phone, Some(record), kind, false, did, Vec::new(), &done);
     }
 
     pub(super) fn retry_draft(&mut self, phone: usize, nth: usize) {
         let Some(handle) = self.rig(phone).and_then(|rig| rig.phone.clone()) else { return };
         let Some(kept) = handle.drafts().ok().and_then(|drafts| drafts.into_iter().nth(nth)) else { return };
+        let saw = saw(&handle.view(kept.draft.record).unwrap_or_default(), &kept.draft.edits);
         let done = handle.retry_draft(kept.id, handle.now());
         self.coverage.count("draft: tried again");
         let draft = kept.draft;
-        self.told(phone, Some(draft.record), draft.kind.as_str(), draft.creating, did(&draft.edits), &done);
+        self.told(phone, Some(draft.record), draft.kind.as_str(), draft.creating, did(&draft.edits), saw, &done);
     }
 
     pub(super) fn drop_draft(&mut self, phone: usize, nth: usize) {

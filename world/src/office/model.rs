@@ -354,19 +354,26 @@ fn read(call: &Call, encoding: Encoding) -> Result<(Hello, Vec<Arrived>), Proble
 
 fn packed(call: &Call, encoding: Encoding, items: &[ResponseItem]) -> Result<Reply, Problem> {
     let encoding = header(call, "accept").and_then(Encoding::from_media_type).unwrap_or(encoding);
-    let mut body = Vec::new();
+    let mut parts = Vec::new();
     for item in items {
-        encoding.write(item, &mut body);
+        let mut part = Vec::new();
+        encoding.write(item, &mut part);
+        parts.push(part);
     }
     let mut headers = vec![("content-type".to_owned(), encoding.media_type().to_owned())];
     if header(call, "accept-encoding").is_some_and(|accepted| accepted.contains("zstd")) {
-        let whole = |body: &[u8]| {
+        let whole = |parts: &[Vec<u8>]| {
             let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), ZSTD_LEVEL)?;
-            encoder.write_all(body)?;
+            for part in parts {
+                encoder.write_all(part)?;
+                // An answer that is cut holds what was sent before: one block would hold nothing until its end.
+                encoder.flush()?;
+            }
             encoder.finish()
         };
-        body = whole(&body).map_err(|_| Problem::MALFORMED)?;
+        let body = whole(&parts).map_err(|_| Problem::MALFORMED)?;
         headers.push(("content-encoding".to_owned(), "zstd".to_owned()));
+        return Ok(Reply { status: 200, headers, body });
     }
-    Ok(Reply { status: 200, headers, body })
+    Ok(Reply { status: 200, headers, body: parts.concat() })
 }

@@ -230,10 +230,21 @@ impl Plan {
         format!("v{}.{nth}z", self.no)
     }
 
+    /// A word for a note, of characters that no other step's words have: a diff of two texts cannot take one for a part of another.
+    fn word(&self) -> String {
+        (0..3).filter_map(|nth| char::from_u32(0x4e00 + self.no * 3 % 20_000 + nth)).collect()
+    }
+
     fn entry(&mut self) -> Uuid {
         let mut entropy = [0; 10];
         entropy.copy_from_slice(&self.draw.bytes(10));
         uuid::Builder::from_unix_timestamp_millis((BEGIN_UNIX_MS + self.at_ms) as u64, &entropy).into_uuid()
+    }
+
+    /// The day before, as the office's clock has it for certain.
+    fn yesterday(&self) -> String {
+        let ms = BEGIN_UNIX_MS + self.at_ms - DAY;
+        lianka_sync_core::time::ServerTime::from_unix_ms(ms).to_string().chars().take(10).collect()
     }
 
     fn a_day(&mut self) -> String {
@@ -287,7 +298,7 @@ impl Plan {
             set.push((format!("contacts/{entry}/phones"), Some(self.value(6))));
             contacts.push(entry);
         }
-        let note = self.value(7);
+        let note = self.word();
         let made = MadeBy(self.push(What::Create { phone, grid: grid.clone(), set, note }));
         self.cards.push(PlannedCard { made, grid, contacts });
         self.wait(5 * MINUTE);
@@ -301,7 +312,7 @@ impl Plan {
             let grid = self.draw.pick(&self.setup.grids).clone();
             set = vec![("grid".into(), Some(grid))];
         }
-        let note = self.draw.one_in(6).then(|| self.value(8));
+        let note = self.draw.one_in(6).then(|| self.word());
         self.push(What::Edit { phone, record: card.made, set, note });
         self.wait(2 * MINUTE);
     }
@@ -380,7 +391,7 @@ impl Plan {
         let phones = self.some_phones(3);
         for phone in &phones {
             self.before_work(*phone);
-            let note = Some(self.value(8));
+            let note = Some(self.word());
             self.push(What::Edit { phone: *phone, record: card.made, set: Set::new(), note });
         }
         for phone in phones {

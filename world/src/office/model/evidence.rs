@@ -4,7 +4,10 @@ use lianka_sync_core::{id::RecordId, record::Record};
 use uuid::Uuid;
 
 use super::ledger::{Kept, Store, What};
-use crate::office::{Evidence, HeldLine, LogLine, OfficeRecord, shown};
+use crate::{
+    office::{Evidence, HeldLine, LogLine, OfficeRecord, shown},
+    reading::won,
+};
 
 impl Store {
     /// Documents up to the log's end, as Automerge saves them where that is smaller.
@@ -50,6 +53,7 @@ impl Store {
             grid: kept.grid.clone(),
             generation: kept.state.generation(),
             fields: shown(&kept.state.view()),
+            won: won(&kept.state.view()),
             document: self.document(record),
         }
     }

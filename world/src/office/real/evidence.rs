@@ -12,7 +12,10 @@ use sqlx::Row;
 use uuid::Uuid;
 
 use super::Inner;
-use crate::office::{Evidence, HeldLine, LogLine, OfficeRecord, shown};
+use crate::{
+    office::{Evidence, HeldLine, LogLine, OfficeRecord, shown},
+    reading::won,
+};
 
 /// What a rebuild makes anew.
 const READ_MODELS: [&str; 8] =
@@ -60,7 +63,10 @@ impl Inner {
         let of = |document: records::Document| {
             let state = states.remove(&document.record)?;
             let (kind, grid, generation) = (document.kind, document.grid, document.generation as u32);
-            Some((document.record.0, OfficeRecord { kind, grid, generation, fields: shown(&state.view()), document: document.bytes }))
+            Some((
+                document.record.0,
+                OfficeRecord { kind, grid, generation, fields: shown(&state.view()), won: won(&state.view()), document: document.bytes },
+            ))
         };
         documents.into_iter().filter_map(of).collect()
     }

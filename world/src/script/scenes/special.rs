@@ -1,5 +1,7 @@
 //! Rare scenes. Every seed has some of them.
 
+use uuid::Uuid;
+
 use super::{DAY, Desk, HOUR, MINUTE, MadeBy, Plan, SECOND, Weather, What, transfers};
 use crate::draw::Draw;
 
@@ -34,6 +36,14 @@ pub(super) fn drawn(draw: &mut Draw) -> Vec<Scene> {
         desert,
         hostile,
         overlap,
+        half_download,
+        half_download,
+        half_download,
+        refused_and_forgotten,
+        refused_and_forgotten,
+        redact_twice,
+        marathon,
+        consent,
     ];
     let count = draw.between(4, 8) as usize;
     (0..count).map(|_| all.swap_remove(draw.below(all.len()))).collect()
@@ -196,7 +206,11 @@ fn redact(plan: &mut Plan) {
     plan.sync(phone);
     let others = plan.some_phones(2);
     let about = |plan: &mut Plan, phone: usize, field: &str| {
-        let set = vec![(format!("contacts/{entry}/{field}"), Some(plan.value(0)))];
+        let mut set = vec![(format!("contacts/{entry}/{field}"), Some(plan.value(0)))];
+        if plan.draw.one_in(2) {
+            // What is not about the person stays.
+            set.push(("lane".into(), Some(plan.value(1))));
+        }
         plan.push(What::Edit { phone, record: card.made, set, note: None });
     };
     for other in &others {
@@ -399,6 +413,210 @@ fn overlap(plan: &mut Plan) {
         if plan.draw.one_in(3) {
             plan.push(What::Crash { phone });
         }
+        plan.sync(phone);
+    }
+}
+
+/// A new phone drives into a tunnel in the middle of its first download; when it comes out, something has changed.
+fn half_download(plan: &mut Plan) {
+    let other = plan.phone();
+    let (username, before) = (plan.phones[other].username.clone(), plan.phones[other].grids.clone());
+    let foreign: Vec<_> = plan.setup.grids.iter().filter(|grid| !before.contains(grid)).cloned().collect();
+    let gained = if foreign.is_empty() { before[0].clone() } else { plan.draw.pick(&foreign).clone() };
+    if let Some(card) = plan.card() {
+        plan.desk(Desk::Move { records: vec![card.made], grid: gained.clone() });
+        for planned in plan.cards.iter_mut().filter(|planned| planned.made == card.made) {
+            planned.grid.clone_from(&gained);
+        }
+    }
+    plan.push(What::Network { phone: other, weather: Weather::Fine });
+    for _ in 0..plan.draw.between(3, 5) {
+        plan.create(other);
+    }
+    plan.sync(other);
+    plan.at_ms += MINUTE;
+    let phone = plan.phones.len();
+    plan.phones.push(plan.phones[other].clone());
+    plan.alive.push(phone);
+    plan.push(What::Enrol { phone, username: username.clone() });
+    plan.push(What::Network { phone, weather: Weather::Tunnel });
+    let tunnel = |plan: &mut Plan| {
+        plan.push(What::Sync { phone });
+        plan.wait(8 * SECOND);
+        if plan.draw.one_in(2) {
+            plan.push(What::Crash { phone });
+        } else {
+            plan.at_ms += 2 * MINUTE;
+        }
+    };
+    tunnel(plan);
+    match plan.draw.below(5) {
+        0 | 1 => {
+            // Another grid comes to the user, with cards that are older than where the download stood.
+            let mut after = before;
+            after.push(gained);
+            after.sort();
+            after.dedup();
+            if after.len() > 1 && plan.draw.one_in(4) {
+                after.remove(0);
+            }
+            plan.desk(Desk::Assign { username: username.clone(), grids: after.clone() });
+            for planned in plan.phones.iter_mut().filter(|planned| planned.username == username) {
+                planned.grids.clone_from(&after);
+            }
+        }
+        2 => {
+            if let Some(card) = plan.card() {
+                let other = plan.phone();
+                plan.edit(other, &card);
+                plan.sync(other);
+            }
+            plan.push(What::Tend);
+        }
+        3 => {
+            if let Some(card) = plan.card() {
+                plan.desk(Desk::Compact { record: card.made });
+            }
+        }
+        _ => {}
+    }
+    for _ in 0..plan.draw.below(3) {
+        tunnel(plan);
+    }
+    plan.push(What::Network { phone, weather: Weather::Fair });
+    plan.sync(phone);
+}
+
+/// A held edit is refused: its author has a draft. Then the office forgets what the draft is about.
+fn refused_and_forgotten(plan: &mut Plan) {
+    let phone = plan.phone();
+    let (username, before) = (plan.phones[phone].username.clone(), plan.phones[phone].grids.clone());
+    let cards: Vec<_> = plan.cards.iter().filter(|card| before.contains(&card.grid)).cloned().collect();
+    let others: Vec<_> = plan.setup.grids.iter().filter(|grid| !before.contains(grid)).cloned().collect();
+    let (false, Some(other)) = (cards.is_empty(), others.first().cloned()) else { return };
+    let card = plan.draw.pick(&cards).clone();
+    plan.push(What::Network { phone, weather: Weather::Fine });
+    plan.sync(phone);
+    let entry = plan.contact(phone, card.made);
+    plan.sync(phone);
+    plan.desk(Desk::Assign { username: username.clone(), grids: vec![other] });
+    let mut set = vec![(format!("contacts/{entry}/name"), Some(plan.value(0)))];
+    if plan.draw.one_in(2) {
+        set.push(("sign_name".into(), Some(plan.value(1))));
+    }
+    plan.push(What::Edit { phone, record: card.made, set, note: None });
+    plan.sync(phone);
+    plan.at_ms += MINUTE;
+    for _ in 0..4 {
+        plan.desk(Desk::Held { nth: 0, accept: false });
+    }
+    plan.desk(Desk::Assign { username, grids: before });
+    plan.sync(phone);
+    plan.at_ms += MINUTE;
+    if plan.draw.one_in(2) {
+        plan.desk(Desk::Erase { record: card.made });
+        plan.cards.retain(|left| left.made != card.made);
+    } else {
+        plan.desk(Desk::Redact { record: card.made, entry });
+        if let Some(planned) = plan.cards.iter_mut().find(|planned| planned.made == card.made) {
+            planned.contacts.retain(|contact| *contact != entry);
+        }
+    }
+    plan.sync(phone);
+}
+
+/// Two people of a card are forgotten, one after the other; then somebody writes about the first.
+fn redact_twice(plan: &mut Plan) {
+    let Some(card) = plan.card() else { return };
+    let phones = plan.some_phones(3);
+    let writer = phones[0];
+    plan.push(What::Network { phone: writer, weather: Weather::Fine });
+    plan.sync(writer);
+    let first = plan.contact(writer, card.made);
+    let second = plan.contact(writer, card.made);
+    plan.sync(writer);
+    plan.at_ms += MINUTE;
+    plan.desk(Desk::Redact { record: card.made, entry: first });
+    if plan.draw.one_in(2) {
+        plan.sync(writer);
+    }
+    plan.desk(Desk::Redact { record: card.made, entry: second });
+    if plan.draw.one_in(3) {
+        plan.edit(writer, &card);
+        plan.desk(Desk::Compact { record: card.made });
+    }
+    plan.sync(writer);
+    plan.at_ms += MINUTE;
+    for phone in phones {
+        let set = vec![(format!("contacts/{first}/preferred_time"), Some(plan.value(0)))];
+        plan.push(What::Edit { phone, record: card.made, set, note: None });
+        plan.sync(phone);
+    }
+    if let Some(planned) = plan.cards.iter_mut().find(|planned| planned.made == card.made) {
+        planned.contacts.retain(|contact| *contact != first && *contact != second);
+    }
+}
+
+/// Many edits of one card without a network, which all have to be written anew.
+fn marathon(plan: &mut Plan) {
+    let phone = plan.phone();
+    plan.sync(phone);
+    plan.at_ms += MINUTE;
+    let Some(card) = plan.card_of(phone) else { return };
+    let other = plan.phone();
+    for _ in 0..plan.draw.between(9, 12) {
+        plan.edit(phone, &card);
+    }
+    let note = plan.word();
+    plan.push(What::Edit { phone, record: card.made, set: Vec::new(), note: Some(note) });
+    if other != phone {
+        // What the first does not know of.
+        let note = plan.draw.one_in(2).then(|| plan.word());
+        let set = plan.set(Some(&card));
+        plan.push(What::Edit { phone: other, record: card.made, set, note });
+        plan.sync(other);
+    }
+    if plan.draw.one_in(2) {
+        let username = plan.phones[phone].username.clone();
+        plan.push(What::Enrol { phone, username });
+    } else {
+        plan.desk(Desk::Compact { record: card.made });
+        plan.desk(Desk::Edit { record: card.made, set: vec![("category".into(), Some("餐饮".into()))] });
+        plan.desk(Desk::Compact { record: card.made });
+    }
+    plan.sync(phone);
+}
+
+/// Somebody withdraws a consent while somebody else writes what needs it.
+fn consent(plan: &mut Plan) {
+    let first = plan.phone();
+    plan.push(What::Network { phone: first, weather: Weather::Fine });
+    let Some(card) = plan.card_of(first) else { return };
+    let mut phones = vec![first];
+    phones.extend(plan.alive.iter().copied().filter(|other| *other != first && plan.phones[*other].grids.contains(&card.grid)).take(1));
+    for phone in &phones {
+        plan.sync(*phone);
+    }
+    plan.at_ms += MINUTE;
+    let (entry, given, withdrawn) = (plan.entry(), plan.entry(), plan.entry());
+    let says = |consent: Uuid, decision: &str| {
+        let put = |name: &str, value: &str| (format!("consent/{consent}/{name}"), Some(value.to_owned()));
+        vec![put("contact", &entry.to_string()), put("scope", "party_status"), put("decision", decision)]
+    };
+    let status = |plan: &mut Plan| (format!("contacts/{entry}/party_status"), Some(plan.value(0)));
+    let mut set = vec![(format!("contacts/{entry}/name"), Some(plan.value(1)))];
+    set.extend(says(given, "grant"));
+    set.push(status(plan));
+    plan.push(What::Edit { phone: phones[0], record: card.made, set, note: None });
+    for phone in &phones {
+        plan.sync(*phone);
+    }
+    plan.at_ms += MINUTE;
+    let last = phones[phones.len() - 1];
+    let set = vec![status(plan)];
+    plan.push(What::Edit { phone: last, record: card.made, set, note: None });
+    plan.push(What::Edit { phone: phones[0], record: card.made, set: says(withdrawn, "withdraw"), note: None });
+    for phone in phones {
         plan.sync(phone);
     }
 }

@@ -8,17 +8,16 @@ fn field(name: &str, value: &str) -> (String, String) {
 
 /// The forms of an officer's steps.
 fn form(plan: &mut Plan, step: &str) -> Vec<(String, String)> {
-    let value = plan.value(0);
+    let (value, today) = (plan.value(0), plan.yesterday());
     match step {
         "return" => vec![field("reason_code", "information_missing"), field("note", &value)],
         "request_origin" => vec![field("addressee", &value)],
         "dispatch" => {
             let days = plan.draw.between(5, 60).to_string();
-            let issued = "2026-06-10";
-            vec![field("letter_no", &value), field("issued_on", issued), field("validity_days", &days), field("dues_until", "2026-05-01")]
+            vec![field("letter_no", &value), field("issued_on", &today), field("validity_days", &days), field("dues_until", "2026-05-01")]
         }
         "arrive" => vec![field("letter_sighted", "yes")],
-        "accept" => vec![field("branch", &value), field("accepted_on", "2026-07-01"), field("reference", &plan.value(1))],
+        "accept" => vec![field("branch", &value), field("accepted_on", &today), field("reference", &plan.value(1))],
         "floating" => vec![field("home_contact", &value), field("contact_interval_days", "30")],
         "withdraw" => vec![field("asked_by", "member"), field("cause", "member_word"), field("reason", &value)],
         "settle" => vec![field("decision", "withdrawn"), field("note", &value)],
@@ -54,11 +53,15 @@ pub(super) fn file(plan: &mut Plan) {
         plan.sync(phone);
     }
     let way: &[&str] = if plan.draw.one_in(8) { &["floating"] } else { &["request_origin", "dispatch", "arrive", "accept"] };
-    let length = plan.draw.below(way.len() + 1);
+    let length = if plan.draw.one_in(3) { way.len() } else { plan.draw.below(way.len() + 1) };
     let crossing = plan.draw.one_in(2);
     for (nth, name) in way[..length].iter().enumerate() {
         if crossing && nth + 1 == length {
-            // Taken back on the phone before it knows of this step.
+            // Taken back on the phone before it knows of this step, mostly by somebody who knows of all before it.
+            if !plan.draw.one_in(4) {
+                plan.sync(phone);
+                plan.at_ms += MINUTE;
+            }
             withdraw(plan, phone, made);
             step(plan, made, name);
             plan.sync(phone);
