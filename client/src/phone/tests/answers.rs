@@ -99,7 +99,7 @@ fn an_outbox_goes_in_as_few_requests_as_hold_it_and_in_order() {
     assert_eq!(all, outbox.iter().map(|entry| entry.hash).collect::<Vec<_>>());
     assert_eq!(sent.iter().map(|(_, bytes, pull)| (*bytes, *pull)).collect::<Vec<_>>(), [(BYTES_MAX, false), (1 + OVERHEAD, true)]);
     // Small ones: their number is.
-    let sent = requests((0..limits::SYNC_CHANGES_MAX as u64 + 1).map(|n| entry(n, 9)).collect());
+    let sent = requests((0..=limits::SYNC_CHANGES_MAX as u64).map(|n| entry(n, 9)).collect());
     assert_eq!(
         sent.iter().map(|(hashes, _, pull)| (hashes.len(), *pull)).collect::<Vec<_>>(),
         [(limits::SYNC_CHANGES_MAX, false), (1, true)]
@@ -164,7 +164,7 @@ fn a_change_of_what_is_not_held_is_followed_by_a_pull_from_the_start() {
     let edits = [Edit::set("kind", "shop_card"), Edit::set("street", "310104003"), Edit::set("grid", "A1")];
     let (_, made) = lianka_sync_core::record::Record::create(author.actor(), NOW, &edits).unwrap();
     let record = RecordId(Uuid::from_u128(7));
-    let known = |generation, before_reset| HashMap::from([(record, Known { generation, before_reset, leaving: false })]);
+    let known = |generation, before_reset| HashMap::from([(record, Known { generation, before_reset, leaving: false, at_office: false })]);
     let take = |known: HashMap<RecordId, Known>| {
         let mut sync = Synchronisation::new(CLIENT);
         sync.next_request(Standing { known, ..Standing::default() }).unwrap();
@@ -186,7 +186,7 @@ fn a_change_of_what_is_not_held_is_followed_by_a_pull_from_the_start() {
 #[test]
 fn a_verdict_of_an_older_generation_moves_nothing_into_the_newer() {
     let sent = entry(1, 9);
-    let known = HashMap::from([(sent.record, Known { generation: 1, before_reset: false, leaving: false })]);
+    let known = HashMap::from([(sent.record, Known { generation: 1, before_reset: false, leaving: false, at_office: false })]);
     let mut sync = Synchronisation::new(CLIENT);
     sync.next_request(Standing { outbox: vec![sent.clone()], known, ..Standing::default() }).unwrap();
     let (record, grid) = (sent.record, "A1".to_owned());
