@@ -12,8 +12,9 @@ use lianka_sync_core::{
     time::ServerTime,
     wire::ResponseItem,
 };
+use serde_json::{Value, json};
 
-use super::phone::{HOME, Office, Phone, put};
+use super::phone::{HOME, Office, Phone, put, text};
 
 fn home() -> StreetCode {
     HOME.parse().expect("a street")
@@ -188,4 +189,57 @@ async fn every_phone_of_a_batch_hears_of_its_own_changes() {
             assert_eq!((verdict.index as usize, verdict.record, verdict.hash), (index, sent.record, Some(hash)));
         }
     }
+}
+
+#[tokio::test]
+async fn what_a_lost_answer_had_accepted_comes_out_of_the_log() {
+    let office = Office::open().await;
+    let mut phone = office.secretary("wang.fang", &["A1"]).await;
+    let (card, other) = (phone.create("A1", &[put("sign_name", "王记")]), phone.create("A1", &[put("sign_name", "李记")]));
+    phone.sync().await;
+    phone.edit(card, &[put("unit", "1室")]);
+    for n in 0..40 {
+        phone.edit(other, &[put("unit", &format!("{n}室"))]);
+    }
+    let sent = std::mem::take(&mut phone.outbox);
+    assert_eq!(phone.push(true, &sent).await.codes(), ["accepted"; 41]);
+    // Brought again, nothing of it comes back; from a copy of the phone, or without its outbox, all of it does.
+    let again = phone.push(true, &sent).await;
+    assert_eq!((again.codes(), again.changes(), again.snapshots()), (vec!["duplicate"; 41], vec![], vec![]));
+    let reply = phone.sync().await;
+    assert_eq!((reply.changes(), reply.snapshots()), (vec![card], vec![other]));
+    assert_eq!(phone.sync().await.items.len(), 1);
+}
+
+#[tokio::test]
+async fn a_card_accepted_after_its_grid_was_lost_leaves_its_author() {
+    let office = Office::open().await;
+    let mut phone = office.secretary("wang.fang", &["A1"]).await;
+    phone.sync().await;
+    let card = phone.create("A1", &[put("sign_name", "王记")]);
+    let sent = std::mem::take(&mut phone.outbox);
+    office.assign(HOME, "wang.fang", &["A2"]).await;
+    assert_eq!(phone.push(true, &sent).await.codes(), ["grid_lost"]);
+    phone.sync().await;
+    let path = format!("/v1/streets/{HOME}/held");
+    let held = office.call("GET", &path, Some(&office.admin), Value::Null).await.json["items"][0]["held"].clone();
+    let accepted = office.call("POST", &format!("{path}/{}/accept", text(&held)), Some(&office.admin), json!({})).await;
+    assert!(accepted.status.is_success(), "{}", accepted.json);
+    let reply = phone.push(true, &sent).await;
+    assert_eq!((reply.codes(), reply.leaves(), reply.snapshots()), (vec!["duplicate"], vec![card], vec![]));
+}
+
+#[tokio::test]
+async fn a_card_that_left_a_grid_before_the_grid_was_lost_is_left_too() {
+    let office = Office::open().await;
+    let mut desk = office.desk("reviewer", "reviewer").await;
+    let (moved, kept) = (desk.create("A1", &[]), desk.create("A2", &[]));
+    desk.sync().await;
+    let mut phone = office.secretary("wang.fang", &["A1", "A2"]).await;
+    phone.sync().await;
+    desk.edit(moved, &[put("grid", "A3")]);
+    desk.sync().await;
+    office.assign(HOME, "wang.fang", &["A2"]).await;
+    assert_eq!(phone.sync().await.leaves(), [moved]);
+    assert_eq!(phone.records.keys().copied().collect::<Vec<_>>(), [kept]);
 }
