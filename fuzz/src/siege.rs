@@ -3,12 +3,13 @@
 //! A real server as a process of its own, on a private Postgres. Honest phones are the real ones, with stores and tokens, and each edits and
 //! synchronises at a steady pace. Hostile devices hold valid tokens of the same street. What they throw (`volley`) comes from this crate's
 //! mutations ([`crate::mutate`], on changes in the device's own name, so that many pass the gate), from a second generator that shares no code
-//! with them (`noise`), and from people who speak HTTP wrongly; each thrower sends its next volley when the last one was answered.
+//! with them (`noise`), from a third that breaks nothing and asks for all there is (`burden`), and from people who speak HTTP wrongly; each thrower sends its next volley when the last one was answered.
 //!
 //! Claims, in [`Report::failures`]: the server neither panics nor answers 5xx nor ends; no honest edit is lost; and all that was thrown was heard. What
 //! honest phones wait, with the siege and without it, in the same run, and the server's memory are figures: a test that judged them would judge
 //! the machine.
 
+mod burden;
 mod noise;
 mod office;
 mod thrower;

@@ -76,6 +76,7 @@ impl Thrower {
         let Hostile { url, street, token, .. } = &self.device;
         let request = match volley {
             Volley::Raw { bytes, manner } => return self.raw(bytes, *manner).await,
+            Volley::Crowd { bytes, times } => return self.crowd(bytes, *times, thrown).await,
             Volley::Sync { encoding, packing, body } => {
                 let request = self.http.post(format!("{url}/v1/streets/{street}/sync")).body(body.clone());
                 let request = request.header(header::CONTENT_TYPE, encoding.media_type()).header(header::ACCEPT, "application/x-ndjson");
@@ -99,6 +100,16 @@ impl Thrower {
                 read(status, &body, thrown)
             }
         }
+    }
+
+    /// Every answer counts; told apart from others, because a crowd that is refused says little.
+    async fn crowd(&self, bytes: &[u8], times: usize, thrown: &mut Thrown) -> String {
+        let mut answers: Vec<_> = futures::future::join_all((0..times).map(|_| self.raw(bytes, Manner::ClosesHalf))).await;
+        let last = answers.pop().unwrap_or_default();
+        for answer in answers {
+            *thrown.answers.entry(answer).or_default() += 1;
+        }
+        last
     }
 
     async fn raw(&self, bytes: &[u8], manner: Manner) -> String {
@@ -126,7 +137,9 @@ impl Thrower {
             }
         }
         let text = String::from_utf8_lossy(&heard);
-        match text.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)) {
+        // The worst of several answers on one connection.
+        let statuses = text.split("HTTP/1.").filter_map(|answer| answer.get(2..5));
+        match statuses.filter(|status| status.parse().is_ok_and(|status: u16| status >= 100)).max() {
             Some(status) => format!("{status} to raw bytes"),
             None => "silence to raw bytes".to_owned(),
         }

@@ -11,6 +11,7 @@ use lianka_sync_core::{
 use uuid::Uuid;
 
 use super::{
+    burden::Burdens,
     noise::{self, Noise},
     office::HOSTILE_GRID,
 };
@@ -30,6 +31,8 @@ pub enum Volley {
     Call { method: &'static str, path: String, json: bool, body: Vec<u8> },
     /// Bytes on a fresh connection.
     Raw { bytes: Vec<u8>, manner: Manner },
+    /// The same bytes on so many fresh connections at once; every answer is read.
+    Crowd { bytes: Vec<u8>, times: usize },
 }
 
 /// How somebody behaves who has sent what they wanted to send.
@@ -56,6 +59,7 @@ pub struct Arsenal {
     targets: Vec<RecordId>,
     draw: Draw,
     noise: Noise,
+    burdens: Burdens,
     seconds: i64,
 }
 
@@ -78,8 +82,21 @@ impl Arsenal {
         server.keep(change, target.state.take());
         let noise = Noise::new(seed ^ 0x51E6E);
         let world = World::new(seed);
-        let arsenal =
-            Self { street: street.clone(), device, token: token.to_owned(), record, held, server, world, targets, draw, noise, seconds };
+        let burdens = Burdens::new(street, device, token, &mut Draw::new(seed ^ 0xB0DE));
+        let arsenal = Self {
+            street: street.clone(),
+            device,
+            token: token.to_owned(),
+            record,
+            held,
+            server,
+            world,
+            targets,
+            draw,
+            noise,
+            burdens,
+            seconds,
+        };
         let first = Self::sync(Encoding::CborSeq, &[(record, bytes)]);
         Some((arsenal, first))
     }
@@ -88,7 +105,7 @@ impl Arsenal {
         RequestItem::Hello(Hello { cursor: None, client: "siege/1".into(), pull, report: Report::default() })
     }
 
-    fn items(encoding: Encoding, pull: bool, changes: &[(RecordId, Vec<u8>)]) -> Vec<u8> {
+    pub fn items(encoding: Encoding, pull: bool, changes: &[(RecordId, Vec<u8>)]) -> Vec<u8> {
         let mut body = Vec::new();
         encoding.write(&Self::hello(pull), &mut body);
         for (record, bytes) in changes {
@@ -104,7 +121,7 @@ impl Arsenal {
 
     /// The next thing to throw.
     pub fn next(&mut self) -> Volley {
-        match self.draw.below(20) {
+        match self.draw.below(24) {
             0..=7 => self.mutants(),
             8 => self.others_records(),
             9 => self.honest_looking(),
@@ -113,6 +130,7 @@ impl Arsenal {
             14 => self.run_length_bomb(),
             15 | 16 => self.call(),
             17 => self.greedy(),
+            18..=21 => self.burdens.next(&mut self.draw),
             _ => self.raw(),
         }
     }
@@ -122,7 +140,7 @@ impl Arsenal {
         (encoding, *self.draw.pick(&[None, Some("zstd"), Some("gzip")]))
     }
 
-    fn packed(encoding: Encoding, packing: Option<&'static str>, body: &[u8]) -> Volley {
+    pub fn packed(encoding: Encoding, packing: Option<&'static str>, body: &[u8]) -> Volley {
         let body = match packing {
             None => body.to_vec(),
             Some("zstd") => requests::zstd(body),
