@@ -4,6 +4,9 @@ use super::*;
 
 type Verdict = Result<Merged, &'static str>;
 
+/// The last that a record holds, and the one after it.
+const EDGE: [Verdict; 2] = [Ok(Merged::Accepted), Err("record_full")];
+
 /// What becomes of a change after `forge`, with what the record then says.
 fn offered_as(
     target: &mut Target,
@@ -231,7 +234,6 @@ fn a_full_record_takes_no_more() {
             offered(&mut target, &change, |_| ())
         })
     };
-    const EDGE: [Verdict; 2] = [Ok(Merged::Accepted), Err("record_full")];
     let unit = [put("unit", "2室")];
     let changes = |state: &mut RegisterState, beyond: usize| {
         let one = state.history[0].clone();
@@ -310,7 +312,7 @@ fn no_status_is_written_without_the_consent_that_is_about_it() {
     for beside in [false, true] {
         let forge = |c: &mut Change| {
             if beside {
-                c.ops[0].pred.clear()
+                c.ops[0].pred.clear();
             }
         };
         assert_eq!(offered(&mut target, &late, forge), Err("consent_missing"), "{beside}");

@@ -112,7 +112,7 @@ fn a_state_knows_its_conflicts() {
 fn what_is_composed_has_seen_every_head() {
     let (mut target, mut a) = created();
     let mut heads = Vec::new();
-    for n in 1..=5 {
+    for n in (1..=5).rev() {
         let change = edit(&mut fork(&mut a), n, &written(["一", "二", "三", "四", "五"][usize::from(n) - 1]));
         push(&mut target, &change).unwrap();
         heads.push(change.hash);
@@ -120,7 +120,7 @@ fn what_is_composed_has_seen_every_head() {
     heads.sort_unstable();
     assert_eq!(target.state.as_ref().unwrap().heads(), heads);
     let composed = target.state.as_ref().unwrap().compose(actor(9), at(9), &[Write::new("unit", Some("九".into()))], "").unwrap().unwrap();
-    assert_eq!((composed.deps.clone(), composed.ops[0].pred.len()), (heads, 5));
+    assert_eq!((composed.deps.clone(), composed.ops[0].pred.len(), composed.time), (heads, 5, Some(at(9))));
     assert_eq!(push(&mut target, &composed), Ok(Merged::Accepted));
     let state = target.state.unwrap();
     assert_eq!((state.heads(), state.visible("unit").len(), state.visible(CUSTOM).len()), (vec![composed.hash], 1, 5));
