@@ -295,3 +295,20 @@ async fn one_change_is_held_once_whatever_generation_it_names() {
     assert_eq!(phone.push(true, &[under(1), under(9)]).await.codes(), ["held_refused"; 2]);
     assert!(scene.held("").await.is_empty());
 }
+
+#[tokio::test]
+async fn what_was_decided_keeps_its_answer_whatever_became_of_what_it_built_on() {
+    let scene = Scene::open().await;
+    let mut phone = scene.office.secretary("wang.fang", &["A1"]).await;
+    let card = phone.create("A1", &[put("sign_name", "王记包子")]);
+    phone.sync().await;
+    scene.office.assign(HOME, "wang.fang", &["A2"]).await;
+    phone.edit(card, &[put("unit", "1室")]);
+    phone.edit(card, &[put("lane", "5")]);
+    let sent = std::mem::take(&mut phone.outbox);
+    assert_eq!(phone.push(true, &sent).await.codes(), ["grid_lost"; 2]);
+    let held = scene.held("").await;
+    assert_eq!(scene.refuse(&held[0], "不属实").await.status, StatusCode::OK);
+    assert_eq!(scene.accept(&held[1], json!({ "as_edit": true })).await.status, StatusCode::OK);
+    assert_eq!(phone.push(true, &sent).await.codes(), ["held_refused", "duplicate"]);
+}
