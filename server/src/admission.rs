@@ -234,11 +234,6 @@ impl Admission {
         self.share(device).gives_way
     }
 
-    /// Who waited in vain: for others, or for what it took itself.
-    fn no_turn(&self, device: DeviceId) -> ApiError {
-        if self.gives_way(device) { too_many_requests() } else { ApiError::new(ErrorCode::Overloaded) }
-    }
-
     fn share(&self, device: DeviceId) -> Share {
         let mut devices = lock(&self.devices);
         let Some(conduct) = devices.get_mut(&device) else { return Share { taken: 0.0, gives_way: false } };
@@ -311,9 +306,10 @@ impl Admission {
             };
             (changes.iter().map(of).sum::<usize>() / 1024 + 1).min(ROOM_KIB as usize) as u32
         };
+        let gives_way = self.gives_way(device);
         let room = timeout(WAIT_MAX, Arc::clone(&self.room).acquire_many_owned(held(&request.changes))).await;
         // The semaphore is never closed.
-        let room = room.ok().and_then(Result::ok).ok_or_else(|| self.no_turn(device))?;
+        let room = room.ok().and_then(Result::ok).ok_or_else(|| no_turn(gives_way))?;
         Ok((request, Room(room)))
     }
 
@@ -336,8 +332,9 @@ impl Admission {
         encoding: Encoding,
         effort: Effort,
     ) -> Result<Read, ApiError> {
-        let turn = timeout(WAIT_MAX, lane.turn(self.share(device).taken)).await;
-        let turn = turn.ok().flatten().ok_or_else(|| self.no_turn(device))?;
+        let Share { taken, gives_way } = self.share(device);
+        let turn = timeout(WAIT_MAX, lane.turn(taken)).await;
+        let turn = turn.ok().flatten().ok_or_else(|| no_turn(gives_way))?;
         let rests = self.gives_way(device);
         let devices = Arc::clone(&self.devices);
         let work = move || {
@@ -418,6 +415,11 @@ type Read = Result<SyncRequest, ApiError>;
 fn too_many_requests() -> ApiError {
     ApiError::new(ErrorCode::RateLimited)
         .detail("该设备的请求过多，请稍候。", "Too many requests of this device, or too dear ones: wait for some of them to end.")
+}
+
+/// To who waited in vain: for the others, or because it gave way to them.
+fn no_turn(gave_way: bool) -> ApiError {
+    if gave_way { too_many_requests() } else { ApiError::new(ErrorCode::Overloaded) }
 }
 
 /// What a device took that is here or was not long ago.
