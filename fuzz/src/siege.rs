@@ -102,7 +102,9 @@ impl Waits {
 impl Report {
     /// What must hold on any machine; empty where it does.
     pub fn failures(&self) -> Vec<String> {
-        let of_server: usize = self.answers.iter().filter(|(answer, _)| answer.starts_with('5')).map(|(_, count)| count).sum();
+        // That there is no room for now is no fault of the server's: hostile devices on a slow machine make it so.
+        let fault = |answer: &str| answer.starts_with('5') && answer != "503 overloaded";
+        let of_server: usize = self.answers.iter().filter(|(answer, _)| fault(answer)).map(|(_, count)| count).sum();
         let heard = |what: &str| self.answers.keys().any(|answer| answer.starts_with(what));
         [
             (self.edits > 0 && self.calm.count() > 0 && self.siege.count() > 0, "the honest phones did nothing".to_owned()),
