@@ -53,8 +53,8 @@ pub(super) async fn try_password(app: &App, username: Option<&str>, password: &s
         Try::Admitted(tries) => tries,
     };
     drop(conn);
-    let tried = |Credentials { hash, home, set_at, must_change }| (hash.clone(), Tried { home, hash, set_at, must_change });
-    let (hash, account) = known.map(tried).unzip();
+    let held_to = |Credentials { hash, home, set_at, must_change }| (hash.clone(), Tried { home, hash, set_at, must_change });
+    let (hash, account) = known.map(held_to).unzip();
     let fits = app.auth.passwords.matches(password, hash).await?;
     match account.as_ref() {
         Some(_) if fits => {
