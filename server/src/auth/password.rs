@@ -110,7 +110,7 @@ impl Memory {
     fn hash(&mut self, password: &str, salt: [u8; 16]) -> Result<String, Error> {
         let (algorithm, version, params) = (Algorithm::default(), Version::default(), Params::default());
         let written = ParamsString::try_from(&params)?;
-        let hash = self.compute(password, &salt, Argon2::new(algorithm, version, params), Params::DEFAULT_OUTPUT_LEN)?;
+        let hash = self.compute(password, &salt, &Argon2::new(algorithm, version, params), Params::DEFAULT_OUTPUT_LEN)?;
         let salt = Some(Salt::new(&salt)?);
         Ok(PasswordHash { algorithm: algorithm.ident(), version: Some(version.into()), params: written, salt, hash: Some(hash) }
             .to_string())
@@ -127,10 +127,10 @@ impl Memory {
             return Err(Error::ParamsInvalid);
         }
         // Two outputs are compared in constant time.
-        Ok(self.compute(password, salt, Argon2::new(algorithm, version, params), wanted.len())? == *wanted)
+        Ok(self.compute(password, salt, &Argon2::new(algorithm, version, params), wanted.len())? == *wanted)
     }
 
-    fn compute(&mut self, password: &str, salt: &[u8], argon2: Argon2<'_>, length: usize) -> Result<Output, Error> {
+    fn compute(&mut self, password: &str, salt: &[u8], argon2: &Argon2<'_>, length: usize) -> Result<Output, Error> {
         let blocks = argon2.params().block_count();
         if self.0.len() < blocks {
             // All of it at once: growing would hold the old and the new.
