@@ -22,6 +22,9 @@ impl Note {
     /// The note with this change on top; `None` where the change is about another text, so that nothing is known of what its author saw.
     pub fn with(&self, change: &Change) -> Option<Self> {
         let mut note = self.clone();
+        // A copy of this phone gave the same ids: what is there under them is the copy's.
+        let own = |id: &OpId| id.actor == change.actor && id.counter >= change.start_op;
+        note.0.characters.iter_mut().filter(|character| own(&character.id)).for_each(|character| character.id.counter = 0);
         for (index, op) in change.ops.iter().enumerate() {
             match &op.action {
                 Action::Insert { object, after, text } if *object == self.0.object => {
