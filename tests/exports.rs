@@ -166,7 +166,7 @@ async fn what_a_file_says_an_import_understands() {
 #[tokio::test]
 async fn two_imports_of_one_file_at_once_make_every_card_once() {
     let desk = Desk::open().await;
-    let rows: String = (1..=20).map(|n| format!("店{n},天平路{n}号,A1\n")).collect();
+    let rows = (1..=20).map(|n| format!("店{n},天平路{n}号,A1")).collect::<Vec<_>>().join("\n");
     let import = async || {
         let request = axum::http::Request::post(format!("/v1/streets/{HOME}/imports"))
             .header(header::AUTHORIZATION, format!("Bearer {}", desk.office.admin))

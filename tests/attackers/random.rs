@@ -22,7 +22,7 @@ const ROOT: &str = "root";
 /// Words that stand in the other street alone.
 const THEIR_WORDS: &[&str] = &["there.too", "there.desk", "虹桥街道"];
 
-/// SplitMix64.
+/// `SplitMix64`.
 struct Dice(u64);
 
 impl Dice {
