@@ -99,7 +99,8 @@ pub struct ModelOffice {
     now: ServerTime,
     names: Names,
     store: Store,
-    backup: Option<Store>,
+    /// With how many receipts it has: those are in it.
+    backup: Option<(Store, usize)>,
     documents: Documents,
     desks: Desks,
     /// Steps that officers took so far, by record.
@@ -204,12 +205,12 @@ impl ModelOffice {
     }
 
     fn restore(&mut self) -> Acted {
-        let Some(backup) = self.backup.clone() else { return Acted::Nothing };
+        let Some((backup, known)) = self.backup.clone() else { return Acted::Nothing };
         self.store = backup;
         self.store.epoch = self.names.epoch();
         self.documents.clear();
         self.open_desks();
-        for receipt in self.receipts.clone() {
+        for receipt in self.receipts[known..].to_vec() {
             self.do_act(&receipt);
         }
         Acted::Done
@@ -236,7 +237,7 @@ impl ModelOffice {
                 Err(_) => Err(acts::Undone::Refused("internal".into())),
             }),
             Act::Backup => {
-                self.backup = Some(self.store.clone());
+                self.backup = Some((self.store.clone(), self.receipts.len()));
                 Acted::Done
             }
             Act::Restore => self.restore(),
