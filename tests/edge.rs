@@ -531,7 +531,7 @@ async fn a_body_in_crumbs_is_refused_and_one_in_small_pieces_is_not() {
         [head, b"2\r\n{}\r\n".to_vec(), chunk.repeat(times), b"0\r\n\r\n".to_vec()].concat()
     };
     for (piece, times, code) in
-        [(b" ".repeat(1), 8_000, "malformed"), (b" ".repeat(100), 600, "invalid_field"), (b" ".repeat(1), 2_000, "invalid_field")]
+        [(b" ".to_vec(), 8_000, "malformed"), (b" ".repeat(100), 600, "invalid_field"), (b" ".to_vec(), 2_000, "invalid_field")]
     {
         let mut peer = edge.connect().await;
         peer.shout(&chunked(&piece, times)).await;

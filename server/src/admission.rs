@@ -483,7 +483,7 @@ mod tests {
         assert_eq!(code(admission.visit(device(1), at(147))), Some(ErrorCode::TooManyRefusals));
         assert_eq!(code(admission.visit(device(1), at(149))), None, "forgiven");
         assert_eq!(code(admission.visit(device(1), at(0))), None, "also under a clock that steps back");
-        let rested = |conduct: &mut Conduct| conduct.take(0.0, Instant::now() + Duration::from_secs(60));
+        let rested = |conduct: &mut Conduct| conduct.take(0.0, Instant::now() + Duration::from_mins(1));
         assert_eq!(lock(&admission.devices).get_mut(&device(1)).map(rested), Some(0.0));
         drop(admission.visit(device(1), at(1_000)));
         assert!(lock(&admission.devices).is_empty(), "who is good is not remembered");
@@ -539,7 +539,7 @@ mod tests {
         assert!(!admission.gives_way(device(2)), "a phone's ordinary day");
         assert!(!admission.gives_way(device(3)), "nor a stranger");
         let mut devices = lock(&admission.devices);
-        let taken = devices.get_mut(&device(1)).map(|conduct| conduct.take(0.0, began + Duration::from_secs(120)));
+        let taken = devices.get_mut(&device(1)).map(|conduct| conduct.take(0.0, began + Duration::from_mins(2)));
         assert!(taken.is_some_and(|taken| taken < TAKEN_MS_MAX), "whatever it took: {taken:?}");
         drop(devices);
         drop(visits);

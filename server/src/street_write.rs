@@ -578,11 +578,10 @@ pub fn remaining_grid(change: &Change) -> Option<&str> {
             .iter()
             .any(|op| matches!(&op.action, Action::Put { key, .. } | Action::Delete { key } if key == "grid") && op.pred.contains(&id))
     };
-    let grids = change.ops.iter().enumerate().filter_map(|(index, op)| match &op.action {
+    change.ops.iter().enumerate().rev().find_map(|(index, op)| match &op.action {
         Action::Put { key, value } if key == "grid" && !taken_back(index) => value.as_str(),
         _ => None,
-    });
-    grids.last()
+    })
 }
 
 /// What the gate would refuse is refused for good; anything else says that the document cannot be read just now.

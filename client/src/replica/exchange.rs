@@ -287,12 +287,12 @@ impl Synchronisation {
     /// The record whose state [`Synchronisation::receive`] needs for this item.
     pub fn needs(&self, item: &ResponseItem) -> Option<RecordId> {
         match item {
-            ResponseItem::Snapshot { record, .. } if self.known.get(record).is_some_and(|known| self.is_before(known)) => Some(*record),
+            ResponseItem::Snapshot { record, .. } if self.known.get(record).is_some_and(|&known| self.is_before(known)) => Some(*record),
             _ => None,
         }
     }
 
-    fn is_before(&self, known: &Known) -> bool {
+    fn is_before(&self, known: Known) -> bool {
         known.before_reset || (self.begins_anew && known.at_office)
     }
 

@@ -85,16 +85,16 @@ mod tests {
         let mut greedy = Box::pin(lane.turn(5_000.0));
         let mut gone = Box::pin(lane.turn(0.0));
         let mut modest = Box::pin(lane.turn(1.0));
-        let mut as_modest = Box::pin(lane.turn(1.0));
-        for waiting in [&mut greedy, &mut gone, &mut modest, &mut as_modest] {
+        let mut equal = Box::pin(lane.turn(1.0));
+        for waiting in [&mut greedy, &mut gone, &mut modest, &mut equal] {
             assert!(poll!(waiting).is_pending());
         }
         drop(gone);
         drop(first);
-        assert!(poll!(&mut greedy).is_pending() && poll!(&mut as_modest).is_pending());
+        assert!(poll!(&mut greedy).is_pending() && poll!(&mut equal).is_pending());
         let second = modest.now_or_never().flatten().expect("the first of the modest");
         drop(second);
-        let third = as_modest.now_or_never().flatten().expect("the other");
+        let third = equal.now_or_never().flatten().expect("the other");
         assert!(poll!(&mut greedy).is_pending());
         drop(third);
         drop(greedy.now_or_never().flatten().expect("then the greedy one"));
@@ -106,11 +106,11 @@ mod tests {
         let lane = Lane::new(1);
         let first = lane.turn(0.0).await.expect("free");
         let mut late = Box::pin(lane.turn(0.0));
-        let mut next = Box::pin(lane.turn(1.0));
-        assert!(poll!(&mut late).is_pending() && poll!(&mut next).is_pending());
+        let mut behind = Box::pin(lane.turn(1.0));
+        assert!(poll!(&mut late).is_pending() && poll!(&mut behind).is_pending());
         drop(first);
         // The turn is on its way, and nobody takes it.
         drop(late);
-        assert!(next.now_or_never().flatten().is_some());
+        assert!(behind.now_or_never().flatten().is_some());
     }
 }

@@ -34,9 +34,8 @@ pub fn check(record: Uuid, card: &Card, document: &Document, ledger: &Ledger, fo
             _ => {}
         }
     }
-    for op in there.iter().filter(|op| ledger.users.contains_key(&device(&op.1)) && !card.typed.contains_key(**op)) {
+    if let Some(op) = there.iter().find(|op| ledger.users.contains_key(&device(&op.1)) && !card.typed.contains_key(**op)) {
         let what = format!("character {op:?} of the note of {record} is at the office, and no accepted change typed it");
         found.push(Finding::new("no refused edit is applied", About::record(record).key("note"), what));
-        return;
     }
 }

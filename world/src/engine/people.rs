@@ -86,8 +86,7 @@ impl<O: Office> World<'_, O> {
         record: Option<RecordId>,
         kind: &'static str,
         creating: bool,
-        did: Vec<Did>,
-        saw: Vec<Saw>,
+        (did, saw): (Vec<Did>, Vec<Saw>),
         done: &Result<EditReceipt, PhoneError>,
     ) {
         let event = match done {
@@ -128,7 +127,7 @@ impl<O: Office> World<'_, O> {
         }
         let mut did = did(&edits);
         did.push(Did::Put { key: "grid".into(), value: grid.into() });
-        self.told(phone, None, "shop_card", true, did, Vec::new(), &done);
+        self.told(phone, None, "shop_card", true, (did, Vec::new()), &done);
     }
 
     pub(super) fn edit(&mut self, no: u32, phone: usize, record: MadeBy, set: &Set, note: Option<String>) {
@@ -143,7 +142,7 @@ impl<O: Office> World<'_, O> {
         }
         let saw = saw(&view, &edits);
         let done = handle.edit(record, &edits, handle.now());
-        self.told(phone, Some(record), kind, false, did(&edits), saw, &done);
+        self.told(phone, Some(record), kind, false, (did(&edits), saw), &done);
     }
 
     #[expect(clippy::too_many_arguments, reason = "as the step has them")]
@@ -166,7 +165,7 @@ impl<O: Office> World<'_, O> {
             self.made.insert(MadeBy(no), (receipt.record, Kind::TransferRequest.as_str()));
             did = written(&handle, receipt);
         }
-        self.told(phone, None, Kind::TransferRequest.as_str(), true, did, Vec::new(), &done);
+        self.told(phone, None, Kind::TransferRequest.as_str(), true, (did, Vec::new()), &done);
     }
 
     pub(super) fn event(&mut self, phone: usize, record: MadeBy, step: &str, fields: &[(String, String)]) {
@@ -174,7 +173,7 @@ impl<O: Office> World<'_, O> {
         let fields: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let done = handle.transfer_event(record, step, &fields, handle.now());
         let did = done.as_ref().map(|receipt| written(&handle, receipt)).unwrap_or_default();
-        self.told(phone, Some(record), kind, false, did, Vec::new(), &done);
+        self.told(phone, Some(record), kind, false, (did, Vec::new()), &done);
     }
 
     pub(super) fn retry_draft(&mut self, phone: usize, nth: usize) {
@@ -184,7 +183,7 @@ impl<O: Office> World<'_, O> {
         let done = handle.retry_draft(kept.id, handle.now());
         self.coverage.count("draft: tried again");
         let draft = kept.draft;
-        self.told(phone, Some(draft.record), draft.kind.as_str(), draft.creating, did(&draft.edits), saw, &done);
+        self.told(phone, Some(draft.record), draft.kind.as_str(), draft.creating, (did(&draft.edits), saw), &done);
     }
 
     pub(super) fn drop_draft(&mut self, phone: usize, nth: usize) {

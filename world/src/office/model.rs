@@ -210,7 +210,8 @@ impl ModelOffice {
         self.store.epoch = self.names.epoch();
         self.documents.clear();
         self.open_desks();
-        for receipt in self.receipts[known..].to_vec() {
+        for no in known..self.receipts.len() {
+            let receipt = self.receipts[no].clone();
             self.do_act(&receipt);
         }
         Acted::Done
