@@ -344,6 +344,11 @@ impl Answer<'_> {
         if let Some(received) = received {
             let moved = self.scope_moved(received.scope_epoch, username).await?;
             self.departures(&moved, received.sequence as i64).await?;
+        } else {
+            // A phone that starts over may hold drafts about whoever was redacted since it last heard.
+            let look = async { Ok(erasures::redactions(&mut *self.conn().await?, self.street, 0, self.head).await?) };
+            let redactions = self.within(look).await?;
+            self.redact(redactions).await?;
         }
         loop {
             let page = DocumentPage { grids: self.grids.as_deref(), records: None, after, limit: PAGE };
@@ -411,7 +416,11 @@ impl Answer<'_> {
             let record = departure.record;
             self.sink.send(&if departure.erased { ResponseItem::Erase { record } } else { ResponseItem::Leave { record } }).await?;
         }
-        // Whatever grid the record stands in: a phone that lost it may still hold a draft.
+        self.redact(redactions).await
+    }
+
+    /// Whatever grid the record stands in: a phone that lost it may still hold a draft.
+    async fn redact(&mut self, redactions: Vec<erasures::Redaction>) -> Result<(), StreamError> {
         for erasures::Redaction { record, entries } in redactions {
             self.sink.send(&ResponseItem::Redact { record, entries }).await?;
         }

@@ -178,6 +178,8 @@ pub struct Synchronisation {
     started_over: bool,
     /// The request pulls from the start although the phone holds records: its answer tells of none that went.
     begins_anew: bool,
+    /// Records that the answer says left, until it says from where to go on.
+    left: Vec<RecordId>,
     end: Option<End>,
     server_time: Option<ServerTime>,
     lease_seconds: Option<u64>,
@@ -201,6 +203,7 @@ impl Synchronisation {
             suspect: false,
             started_over: false,
             begins_anew: false,
+            left: Vec::new(),
             end: None,
             server_time: None,
             lease_seconds: None,
@@ -267,6 +270,7 @@ impl Synchronisation {
             .iter()
             .map(|entry| Sent { record: entry.record, generation: entry.generation, hash: entry.hash, bytes: entry.bytes.clone() })
             .collect();
+        self.left.clear();
         self.begins_anew = pull && standing.cursor.is_none() && standing.known.values().any(|known| known.at_office && !known.before_reset);
         let hello = Hello { cursor: standing.cursor, client: self.client.clone(), pull, report };
         let change = |entry: &&OutboxEntry| {
@@ -334,13 +338,16 @@ impl Synchronisation {
                 }
                 self.known.insert(record, Known { generation, before_reset: false, leaving: false, at_office: true });
                 self.snapshots.insert(record);
+                self.left.retain(|left| *left != record);
                 self.tally.snapshots += 1;
                 effects
             }
             ResponseItem::Change { record, generation, seq, bytes } => self.change(record, generation, seq, &bytes, author.identity.device),
             ResponseItem::Leave { record } => {
                 self.tally.left += 1;
-                vec![if planted::is(Bug::LeaveDropsEdits) { Effect::Erase { record } } else { Effect::MarkLeaving { record } }]
+                // With the cursor that tells of it: where the answer breaks off before, the record may be the user's again at the next.
+                self.left.push(record);
+                Vec::new()
             }
             ResponseItem::Erase { record } => {
                 self.known.remove(&record);
@@ -368,14 +375,24 @@ impl Synchronisation {
                 vec![Effect::BeginReset]
             }
             // A reset left no cursor; one of the same answer cannot bring it back.
-            ResponseItem::Checkpoint { cursor } if !self.reset && !self.suspect => vec![Effect::SetCursor(Some(cursor))],
+            ResponseItem::Checkpoint { cursor } if !self.reset && !self.suspect => {
+                let mut effects = self.leave();
+                effects.push(Effect::SetCursor(Some(cursor)));
+                effects
+            }
             ResponseItem::Checkpoint { .. } => Vec::new(),
             ResponseItem::End { cursor, server_time, lease_seconds, .. } => {
                 (self.server_time, self.lease_seconds) = (Some(server_time), lease_seconds);
                 self.end = Some(End { cursor, server_time });
-                Vec::new()
+                self.leave()
             }
         })
+    }
+
+    fn leave(&mut self) -> Vec<Effect> {
+        let drops = planted::is(Bug::LeaveDropsEdits);
+        let leave = |record| if drops { Effect::Erase { record } } else { Effect::MarkLeaving { record } };
+        std::mem::take(&mut self.left).into_iter().map(leave).collect()
     }
 
     fn verdict(&mut self, verdict: Verdict) -> Result<Vec<Effect>, ProtocolError> {

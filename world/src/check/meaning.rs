@@ -42,8 +42,10 @@ impl Meant {
                         meant.put_in.insert((*record, at), word.to_owned());
                     }
                 }
-                let seen = saw.iter().filter(|saw| saw.key == "note").flat_map(|saw| saw.value.split_whitespace());
-                for word in seen.filter(|word| !text.contains(*word)) {
+                // Two words may stand together without a space: looked for one by one.
+                let seen: Vec<&str> = saw.iter().filter(|saw| saw.key == "note").map(|saw| saw.value.as_str()).collect();
+                let words = known.range((*record, "")..).take_while(|(of, _)| of == record).map(|(_, word)| *word);
+                for word in words.filter(|word| !text.contains(*word) && seen.iter().any(|seen| seen.contains(word))) {
                     meant.taken_out.insert((*record, word.to_owned()));
                     meant.taken_out_by.insert((*phone, *record, word.to_owned()));
                 }
@@ -78,8 +80,11 @@ fn seen_and_shown<'s>(document: &Document, saw: &'s [Saw], key: &str, phone: Pho
     let own = ledger.phones.get(&phone).map(|(_, devices)| devices);
     saw.iter().filter(|saw| saw.key == key).find(|saw| {
         let op: OpId = (saw.op.0, ActorId::from(&saw.op.1[..]));
-        // The phone's own may have been written anew meanwhile, under another id.
-        let renamed = own.is_some_and(|own| own.contains(&bytes::device(&op.1))) && saw.value.bytes().any(|byte| byte.is_ascii_digit());
+        // The phone's own may have been written anew meanwhile, under another id; after a restore also by a copy of the phone, which brings back what it
+        // holds.
+        let renamed = ledger.restores.is_empty()
+            && own.is_some_and(|own| own.contains(&bytes::device(&op.1)))
+            && saw.value.bytes().any(|byte| byte.is_ascii_digit());
         shown.iter().any(|(id, value)| *id == op || (renamed && *value == saw.value))
     })
 }

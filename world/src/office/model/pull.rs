@@ -191,6 +191,10 @@ impl Answer<'_> {
         for (record, erased) in gone {
             self.send(if erased { ResponseItem::Erase { record } } else { ResponseItem::Leave { record } });
         }
+        self.redactions(after);
+    }
+
+    fn redactions(&mut self, after: u64) {
         for redaction in self.store.redactions.iter().filter(|redaction| redaction.seq > after) {
             self.send(ResponseItem::Redact { record: redaction.record, entries: redaction.entries.clone() });
         }
@@ -206,6 +210,8 @@ impl Answer<'_> {
         if let Some(received) = received {
             let moved = self.moved(received.scope_epoch);
             self.departures(&moved, received.sequence);
+        } else {
+            self.redactions(0);
         }
         self.snapshots(after, |_, _| true, Some(()));
     }
