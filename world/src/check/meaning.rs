@@ -85,7 +85,9 @@ fn seen_and_shown<'s>(document: &Document, saw: &'s [Saw], key: &str, phone: Pho
         let renamed = ledger.restores.is_empty()
             && own.is_some_and(|own| own.contains(&bytes::device(&op.1)))
             && saw.value.bytes().any(|byte| byte.is_ascii_digit());
-        shown.iter().any(|(id, value)| *id == op || (renamed && *value == saw.value))
+        // Others may have typed the same, or a desk have chosen it.
+        let by_own = |id: &OpId| own.is_some_and(|own| own.contains(&bytes::device(&id.1)));
+        shown.iter().any(|(id, value)| *id == op || (renamed && by_own(id) && *value == saw.value))
     })
 }
 

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{
     About, Finding,
     bytes::{Document, Said},
-    ledger::{Held, Ledger},
+    ledger::{Answer, Held, Ledger},
     meaning::{self, Meant},
     rules,
 };
@@ -137,7 +137,13 @@ impl Edit<'_> {
                 gone(&self.phone) || ledger.departed.contains(&(user, self.record)) || ledger.rewritten.contains(&self.record);
             return (!held_no_more).then_some("it was accepted, a restore lost it, and no phone brought it back");
         }
+        let refused = |answer: &Answer| answer.code.as_deref() == Some("consent_missing");
         if fates.wiped.contains_key(&self.phone) {
+            // A draft that a rule had made went with the phone.
+            let answers = ledger.answers.iter().filter(|((of, _), _)| *of == self.record).flat_map(|(_, answers)| answers);
+            if key(self.did).ends_with("/party_status") && answers.into_iter().any(refused) {
+                return None;
+            }
             return Some("the phone was wiped, and the office never got it");
         }
         Some("it is neither at the office, nor in an outbox, nor a draft")
