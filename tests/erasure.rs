@@ -17,7 +17,7 @@ use lianka_sync_core::{
     id::{EntryId, RecordId},
     record::{Edit, Record},
     time::DeviceTime,
-    wire::{PushedChange, VerdictStatus},
+    wire::{PushedChange, ResponseItem, VerdictStatus},
 };
 use lianka_tests::{Answer, START_UNIX_MS, Served};
 use serde_json::{Value, json};
@@ -244,6 +244,10 @@ async fn a_redacted_person_is_gone_from_the_store_and_from_phones_in_the_middle_
     let report = one.sync().await.expect("synced");
     assert_eq!((report.tally.dropped, report.drafts, report.unsent), (1, 0, 0));
     scene.all_is_sound().await;
+    // A phone that starts over may hold a draft about the person from before: it is told as well.
+    let mut anew = scene.office.phone("li.na").await;
+    let told = anew.sync().await.items;
+    assert!(told.iter().any(|item| matches!(item, ResponseItem::Redact { record, .. } if *record == card)), "{told:?}");
     let told = scene.get(&format!("/records/{card}/history")).await;
     // Every change is still there, with its author and time; those that lost something from their middle stand as two.
     assert!(told["total"].as_i64().expect("a number") >= history);

@@ -228,6 +228,10 @@ impl Model {
             (verdict.status, verdict.seq) = (VerdictStatus::Duplicate, Some(entry.seq));
             return verdict;
         }
+        if self.held.contains_key(&change.hash) {
+            (verdict.status, verdict.code) = (VerdictStatus::Held, Some("reassigned".into()));
+            return verdict;
+        }
         let depends = change.deps.iter().any(|dep| before.contains(dep));
         if depends {
             reject(&mut verdict, "depends_on_rejected", None, false);

@@ -248,3 +248,24 @@ fn a_held_edit_is_seen_until_the_reviewer_rules() {
         assert_eq!(codes(&rig), drafts);
     }
 }
+
+#[test]
+fn a_held_edit_stays_in_sight_when_others_of_its_card_are_written_anew() {
+    let mut model = Model::new();
+    let record = card(&mut model, 1);
+    let rig = Rig::new(1, &mut model);
+    rig.sync(&mut model);
+    model.whims.insert(rig.device, Whim::HoldAll);
+    let held = rig.set(record, "sign_name", "新名").hash.unwrap();
+    rig.sync(&mut model);
+    model.whims.clear();
+    model.rebuild(record);
+    rig.set(record, "category", "餐饮");
+    assert_eq!(rig.sync(&mut model).rebased, 1);
+    assert_eq!(model.document(record).view().unwrap().text("category"), Some("餐饮"));
+    assert_eq!(rig.phone.status().unwrap().held, 1);
+    model.rule_on_held(held, false);
+    model.whims.insert(rig.device, Whim::RefuseKey("sign_name".into(), "refused_by_reviewer"));
+    settle(&mut model, &[&rig]);
+    assert_eq!(codes(&rig), ["refused_by_reviewer"], "the author is told");
+}

@@ -103,13 +103,14 @@ fn a_held_edit_of_a_record_that_left_becomes_a_draft_when_it_is_refused() {
     let rig = Rig::new(1, &mut model);
     rig.sync(&mut model);
     model.whims.insert(rig.device, Whim::HoldAll);
-    rig.set(record, "sign_name", "新名");
+    let held = rig.set(record, "sign_name", "新名").hash.unwrap();
     rig.sync(&mut model);
     model.move_to_grid(record, "B2");
     model.scope_epoch += 1;
     rig.sync(&mut model);
     assert!(rig.phone.records().unwrap().is_empty());
     assert_eq!((rig.phone.status().unwrap().held, codes(&rig).len()), (1, 0));
+    model.rule_on_held(held, false);
     model.whims.insert(rig.device, Whim::RefuseKey("sign_name".into(), "held_refused"));
     rig.sync(&mut model);
     assert!(rig.phone.outbox().unwrap().is_empty());
