@@ -105,12 +105,12 @@ mod tests {
     async fn a_turn_that_comes_too_late_goes_to_the_next() {
         let lane = Lane::new(1);
         let first = lane.turn(0.0).await.expect("free");
-        let mut late = Box::pin(lane.turn(0.0));
+        let mut absent = Box::pin(lane.turn(0.0));
         let mut behind = Box::pin(lane.turn(1.0));
-        assert!(poll!(&mut late).is_pending() && poll!(&mut behind).is_pending());
+        assert!(poll!(&mut absent).is_pending() && poll!(&mut behind).is_pending());
         drop(first);
         // The turn is on its way, and nobody takes it.
-        drop(late);
+        drop(absent);
         assert!(behind.now_or_never().flatten().is_some());
     }
 }
