@@ -1,16 +1,19 @@
 //! Long histories are compacted while people work: what they say stays, what was accepted stays accepted, and a full record takes edits again.
 
+use std::time::Duration;
+
 use lianka_client::phone::{EnrolOptions, Phone as RealPhone};
 use lianka_server::{
     auth,
     compaction::{self, Rules, Tried},
     project, refresh,
+    store::trimmed::{self, EndedGeneration},
     transfers::clock,
     trimming::{self, Keep},
 };
 use lianka_sync_core::{
     catalogue::Kind,
-    id::{RecordId, StreetCode},
+    id::{ChangeHash, RecordId, StreetCode},
     record::Edit,
     time::{DeviceTime, ServerTime},
 };
@@ -127,6 +130,48 @@ async fn what_was_accepted_before_is_a_duplicate_afterwards() {
     let unseen = old.outbox.clone();
     assert_eq!(old.push(true, &unseen).await.codes(), ["stale_generation"]);
     proved(&office).await;
+}
+
+#[tokio::test]
+async fn a_year_later_no_lost_answer_is_waited_for() {
+    let office = Office::open().await;
+    let mut wang = office.secretary("wang.fang", &["A1"]).await;
+    let card = wang.create("A1", &[put("sign_name", "王记")]);
+    wang.sync().await;
+    for n in 0..3 {
+        wang.edit(card, &[put("unit", &format!("{n}"))]);
+    }
+    let sent = wang.outbox.clone();
+    assert_eq!(wang.push(true, &sent).await.codes(), ["accepted"; 3]);
+    assert_eq!(compact(&office, card).await, Some(2));
+    let after = async |days: i64| {
+        let now = ServerTime::from_unix_ms(later(&office).unix_ms() + days * 86_400_000);
+        trimming::sweep(&office.test.app.pool, Keep::days(30), now, Duration::ZERO).await.expect("a sweep").generations
+    };
+    assert_eq!(after(364).await, 0);
+    assert_eq!(wang.push(true, &sent).await.codes(), ["duplicate"; 3]);
+    assert_eq!(after(366).await, 1);
+    let refused = ["stale_generation", "depends_on_rejected", "depends_on_rejected"];
+    assert_eq!(wang.push(true, &sent).await.codes(), refused, "the phone writes it anew or gives it up");
+    proved(&office).await;
+}
+
+#[tokio::test]
+async fn of_former_generations_the_newest_are_known() {
+    let office = Office::open().await;
+    let mut wang = office.secretary("wang.fang", &["A1"]).await;
+    let card = wang.create("A1", &[put("sign_name", "王记")]);
+    wang.sync().await;
+    let hash = |generation: u32, n: u8| ChangeHash([generation as u8 * 10 + n; 32]);
+    let mut tx = office.test.app.pool.begin().await.expect("a transaction");
+    for generation in 1..=4 {
+        let ended = EndedGeneration { generation, hashes: (0..4).map(|n| hash(generation, n)).collect() };
+        trimmed::remember(&mut tx, &home(), card, &ended, later(&office).into(), 6).await.expect("remembered");
+    }
+    let asked: Vec<_> = (1..=4).map(|generation| hash(generation, 0).0.to_vec()).collect();
+    let known = trimmed::earlier(&mut tx, &home(), &[card.0; 4], &asked).await.expect("asked");
+    let known: Vec<_> = (1..=4).filter(|generation| known.contains(&(card, hash(*generation, 0)))).collect();
+    assert_eq!(known, [3, 4], "six changes are in the newest two");
 }
 
 async fn wang_after(wang: &mut crate::sync::phone::Phone) -> std::collections::BTreeMap<RecordId, lianka_sync_core::view::View> {
@@ -251,7 +296,7 @@ async fn a_document_that_automerge_cannot_bear_stops_no_pass() {
     assert_eq!(refresh::pass(&app.pool, &app.clock).await.expect("a pass"), refresh::Pass::default(), "it is not tried again");
     spoil(&office, cards[0], "update record set snapshot = $2, disputed_at = null where record = $1").await;
     app.clock.advance_ms(1);
-    let rules = Rules { percent: 0, keep: std::time::Duration::ZERO };
+    let rules = Rules { percent: 0, keep: Duration::ZERO };
     assert_eq!(compaction::pass(&app.pool, rules, None, app.clock.now(), &mut Tried::new()).await.expect("a pass"), 1);
     assert_eq!(office.count("select count(*) from record where generation = 2").await, 1);
 }
@@ -309,7 +354,7 @@ async fn a_street_that_is_held_keeps_no_other_log_from_being_trimmed() {
         .await;
     let keep = Keep::days(30);
     let now = ServerTime::from_unix_ms(START_UNIX_MS + 31 * 86_400_000);
-    let swept = trimming::sweep(&office.test.app.pool, keep, now, std::time::Duration::ZERO).await.expect("a sweep");
+    let swept = trimming::sweep(&office.test.app.pool, keep, now, Duration::ZERO).await.expect("a sweep");
     assert_eq!(swept.changes, 1);
     assert_eq!(office.count("select count(*) from change_log where type = 'change'").await, 1);
 }

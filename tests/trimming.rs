@@ -30,7 +30,7 @@ fn home() -> StreetCode {
 pub async fn trim(office: &Office) -> Swept {
     let app = &office.test.app;
     while refresh::pass(&app.pool, &app.clock).await.expect("a refresh").refreshed > 0 {}
-    let keep = Keep { changes: Duration::ZERO, notices: Duration::ZERO };
+    let keep = Keep { changes: Duration::ZERO, notices: Duration::ZERO, ..Keep::days(30) };
     let later = ServerTime::from_unix_ms(app.clock.now().unix_ms() + 1);
     trimming::sweep(&app.pool, keep, later, Duration::ZERO).await.expect("a sweep")
 }

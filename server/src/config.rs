@@ -134,7 +134,7 @@ pub struct ServeArgs {
     #[arg(long, env = "LIANKA_LOG_DAYS", default_value = "30", value_name = "N")]
     pub log_days: String,
 
-    /// Instead of --log-days, for trials: seconds that changes and notices are kept (1 to 86400).
+    /// Instead of --log-days, for trials: seconds that stand for a month (1 to 86400).
     #[arg(long, env = "LIANKA_LOG_SECONDS", default_value = "", value_name = "N", hide_default_value = true)]
     pub log_seconds: String,
 
@@ -469,7 +469,7 @@ impl ServeArgs {
             return Some(Keep::days(problems.number("--log-days", &self.log_days, 1, 3_650)?));
         }
         let age = Duration::from_secs(problems.number("--log-seconds", &self.log_seconds, 1, 86_400)?);
-        Some(Keep { changes: age, notices: age })
+        Some(Keep::month_as(age))
     }
 
     fn passwords(&self, problems: &mut Problems) -> Option<PasswordRules> {
@@ -619,9 +619,9 @@ mod tests {
         assert!(check(&["--log-days=0"]).expect_err("too short").to_string().contains("--log-days"));
         assert_eq!(check(&[]).expect("the defaults").keep, Keep::days(30));
         let day = Duration::from_hours(24);
-        assert_eq!(check(&["--log-days=2"]).expect("short").keep, Keep { changes: 2 * day, notices: 30 * day });
+        assert_eq!(check(&["--log-days=2"]).expect("short").keep, Keep { changes: 2 * day, notices: 30 * day, generations: 365 * day });
         let short = Duration::from_secs(5);
-        assert_eq!(check(&["--log-seconds=5"]).expect("for trials").keep, Keep { changes: short, notices: short });
+        assert_eq!(check(&["--log-seconds=5"]).expect("for trials").keep, Keep { changes: short, notices: short, generations: 12 * short });
     }
 
     #[test]

@@ -32,15 +32,16 @@ use crate::{
     store::{
         erasures,
         records::{self, DocumentPage, LogWrite, Logged, LoggedChange, RecordWrite, StoredRecord},
-        streets, trimmed,
+        streets,
+        trimmed::{self, EndedGeneration},
     },
     transfers,
 };
 
 pub use forget::{ForgetError, Forgotten};
 
-/// Changes of former generations that a record is known to have accepted: as many as one generation may have.
-const EARLIER_CHANGES_MAX: i32 = limits::RECORD_CHANGES_MAX as i32;
+/// Changes that a record's former generations are known to have accepted: as many as one generation may have, and what its oldest has more.
+const EARLIER_CHANGES_MAX: i64 = limits::RECORD_CHANGES_MAX as i64;
 
 /// In whose name the server writes a change.
 #[derive(Clone, Copy, Debug)]
@@ -100,8 +101,8 @@ struct Entry {
     touched: Option<Touched>,
     /// The whole document up to a sequence, where the write rebuilt it.
     rebuilt: Option<(i64, Vec<u8>)>,
-    /// What the generations before had accepted that the write ended.
-    earlier: Vec<ChangeHash>,
+    /// The generations that the write ended.
+    ended: Vec<EndedGeneration>,
 }
 
 impl Entry {
@@ -114,7 +115,7 @@ impl Entry {
             grid_seq: stored.grid_seq,
             touched: None,
             rebuilt: None,
-            earlier: Vec::new(),
+            ended: Vec::new(),
         })
     }
 
@@ -125,7 +126,7 @@ impl Entry {
         grid_seq: 0,
         touched: None,
         rebuilt: None,
-        earlier: Vec::new(),
+        ended: Vec::new(),
     };
 }
 
@@ -539,7 +540,9 @@ impl StreetWrite {
         for (record, entry) in &self.entries {
             if let Some((seq, document)) = &entry.rebuilt {
                 records::replace_document(&mut self.tx, &self.street, *record, *seq, document).await?;
-                trimmed::remember(&mut self.tx, &self.street, *record, &entry.earlier, EARLIER_CHANGES_MAX).await?;
+                for ended in &entry.ended {
+                    trimmed::remember(&mut self.tx, &self.street, *record, ended, self.now.into(), EARLIER_CHANGES_MAX).await?;
+                }
             }
         }
         reached(PipelinePoint::RecordsWritten);

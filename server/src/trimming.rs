@@ -2,14 +2,14 @@
 //!
 //! A change that is old enough, and that its record's document holds, leaves the log; [`crate::past`] reads it out of the document. A bounded
 //! background pass, safe on any number of servers: each stretch of a street's log is one short transaction under the street's lock. Notices that
-//! no download brings any more go with it.
+//! no download brings any more go with it, and what records' former generations had accepted, when no phone can have it in its outbox any more.
 //!
 //! Invariants:
 //! - nothing that a phone has not received yet is lost to it: where changes were trimmed, a `snapshot` entry at the place of the newest of them
 //!   makes whoever stands before it take the record whole;
 //! - the record of a disputed document keeps its log.
 
-use std::time::Duration;
+use std::{ops::AddAssign, time::Duration};
 
 use lianka_sync_core::{id::StreetCode, time::ServerTime};
 use sqlx::PgPool;
@@ -36,6 +36,16 @@ const PAUSE_IDLE: Duration = Duration::from_hours(1);
 pub struct Swept {
     pub changes: u64,
     pub notices: u64,
+    /// Ended generations of records, whose changes are not known any more.
+    pub generations: u64,
+}
+
+impl AddAssign for Swept {
+    fn add_assign(&mut self, other: Self) {
+        self.changes += other.changes;
+        self.notices += other.notices;
+        self.generations += other.generations;
+    }
 }
 
 /// How long what is swept is kept.
@@ -43,16 +53,25 @@ pub struct Swept {
 pub struct Keep {
     pub changes: Duration,
     pub notices: Duration,
+    /// Which changes a generation that ended had accepted: as long as a phone may come back whose answer was lost.
+    pub generations: Duration,
 }
 
 /// Days that a download looks back for notices.
 const NOTICE_DAYS: u64 = 30;
+/// A phone that was away for a year is the longest absence that is counted with.
+const GENERATION_DAYS: u64 = 365;
 
 impl Keep {
-    /// So many days; no download misses a notice.
+    /// So many days; no download misses a notice, and nobody's lost answer lets an edit in twice.
     pub fn days(days: u64) -> Self {
         let of = |days: u64| Duration::from_secs(days * 86_400);
-        Self { changes: of(days), notices: of(days.max(NOTICE_DAYS)) }
+        Self { changes: of(days), notices: of(days.max(NOTICE_DAYS)), generations: of(days.max(GENERATION_DAYS)) }
+    }
+
+    /// For trials: `age` stands for a month.
+    pub fn month_as(age: Duration) -> Self {
+        Self { changes: age, notices: age, generations: age * 12 }
     }
 }
 
@@ -79,7 +98,7 @@ pub async fn run(app: App) {
 fn told(swept: Result<Swept, MergeError>) {
     match swept {
         Ok(swept) if swept == Swept::default() => {}
-        Ok(Swept { changes, notices }) => tracing::info!(changes, notices, "the log was trimmed"),
+        Ok(Swept { changes, notices, generations }) => tracing::info!(changes, notices, generations, "the log was trimmed"),
         Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "the log could not be trimmed; it is tried again"),
     }
 }
@@ -89,7 +108,7 @@ pub async fn sweep(pool: &PgPool, keep: Keep, now: ServerTime, pause: Duration) 
     let mut swept = Swept::default();
     for street in streets::all_streets(&mut *pool.acquire().await?).await? {
         match sweep_street(pool, &street, keep, now, pause).await {
-            Ok(here) => swept = Swept { changes: swept.changes + here.changes, notices: swept.notices + here.notices },
+            Ok(here) => swept += here,
             // The streets behind it are not kept waiting until the next sweep, which may find it the same.
             Err(error) if error.is_about_one_record() => {
                 tracing::warn!(%street, error = &error as &dyn std::error::Error, "a street's log could not be trimmed; it is tried again");
@@ -102,7 +121,9 @@ pub async fn sweep(pool: &PgPool, keep: Keep, now: ServerTime, pause: Duration) 
 
 async fn sweep_street(pool: &PgPool, street: &StreetCode, keep: Keep, now: ServerTime, pause: Duration) -> Result<Swept, MergeError> {
     let changes = sweep_log(pool, street, before(now, keep.changes), pause).await?;
-    Ok(Swept { changes, notices: sweep_notices(pool, street, before(now, keep.notices)).await? })
+    let notices = sweep_notices(pool, street, before(now, keep.notices)).await?;
+    let generations = trimmed::forget_ended(&mut *pool.acquire().await?, street, before(now, keep.generations).into()).await?;
+    Ok(Swept { changes, notices, generations })
 }
 
 /// The moment that lies so long before `now`.

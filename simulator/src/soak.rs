@@ -303,9 +303,19 @@ async fn settle(
             }
         }
     }
-    let roll = load.stage.reviewer.cards(load.stage.street.as_str()).await?;
+    // A card that is compacted behind a phone's last synchronisation is another generation, and so another digest, until its next one.
+    let began = Instant::now();
+    let (roll, disagreeing) = loop {
+        let roll = load.stage.reviewer.cards(load.stage.street.as_str()).await?;
+        let disagreeing: Vec<_> = workers.iter().filter(|worker| !agrees(worker, &roll)).map(|worker| worker.number).collect();
+        if disagreeing.is_empty() || began.elapsed() > SETTLING_MAX {
+            break (roll, disagreeing);
+        }
+        for worker in &workers {
+            worker.phone.sync().await.map_err(|error| anyhow::anyhow!("phone {:02} in the end: {error}", worker.number))?;
+        }
+    };
     let missing = missing(&workers, &roll);
-    let disagreeing = workers.iter().filter(|worker| !agrees(worker, &roll)).map(|worker| worker.number).collect();
     let log_left = trimmed(&mut watch.sampler, options).await?;
     let counts = &load.counts;
     let count = |name, counter: &std::sync::atomic::AtomicU64| (name, counter.load(Ordering::Relaxed));
@@ -443,7 +453,7 @@ pub fn options(minutes: f64, write: Option<PathBuf>, command: String, lang: Lang
         length,
         measuring: if is_short { Duration::from_secs(3) } else { Duration::from_mins(1) },
         sampling: if is_short { Duration::from_millis(500) } else { Duration::from_secs(10) },
-        log_seconds: if is_short { 2 } else { 120 },
+        log_seconds: if is_short { 2 } else { 60 },
         write,
         command,
         lang,

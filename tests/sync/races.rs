@@ -25,7 +25,7 @@ fn later(office: &Office) -> ServerTime {
 }
 
 async fn sweep(office: &Office) -> u64 {
-    let keep = Keep { changes: Duration::ZERO, notices: Duration::ZERO };
+    let keep = Keep { changes: Duration::ZERO, notices: Duration::ZERO, ..Keep::days(30) };
     trimming::sweep(&office.test.app.pool, keep, later(office), Duration::ZERO).await.expect("a sweep").changes
 }
 

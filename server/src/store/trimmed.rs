@@ -9,6 +9,13 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+/// A generation that was replaced, and the changes that it had accepted.
+#[derive(Debug)]
+pub struct EndedGeneration {
+    pub generation: u32,
+    pub hashes: Vec<ChangeHash>,
+}
+
 /// A stretch of a street's log.
 #[derive(Debug)]
 pub struct Stretch {
@@ -145,20 +152,44 @@ pub async fn records(conn: &mut PgConnection, street: &str, after: Uuid, limit: 
         .await
 }
 
-/// Changes that records had in an earlier generation are kept in mind, the newest `limit` of each.
-pub async fn remember(tx: &mut PgConnection, street: &StreetCode, record: RecordId, hashes: &[ChangeHash], limit: i32) -> sqlx::Result<()> {
+/// Keeps in mind what a generation that ended had accepted, and of the record's generations the newest that come to `limit` changes.
+pub async fn remember(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    record: RecordId,
+    ended: &EndedGeneration,
+    now: OffsetDateTime,
+    limit: i64,
+) -> sqlx::Result<()> {
     sqlx::query!(
-        "insert into earlier_change as e (street, record, hashes) values ($1, $2, $3)
-         on conflict (street, record) do update
-         set hashes = (e.hashes || excluded.hashes)[greatest(cardinality(e.hashes || excluded.hashes) - $4 + 1, 1):]",
+        "insert into earlier_change (street, record, generation, hashes, ended_at) values ($1, $2, $3, $4, $5)",
         street.as_str(),
         record.0,
-        &hashes.iter().map(|hash| hash.0.to_vec()).collect::<Vec<_>>(),
+        ended.generation as i32,
+        &ended.hashes.iter().map(|hash| hash.0.to_vec()).collect::<Vec<_>>(),
+        now,
+    )
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query!(
+        "delete from earlier_change e using (
+             select generation, sum(cardinality(hashes)) over (order by generation desc) - cardinality(hashes) as newer
+             from earlier_change where street = $1 and record = $2
+         ) counted
+         where e.street = $1 and e.record = $2 and e.generation = counted.generation and counted.newer >= $3",
+        street.as_str(),
+        record.0,
         limit,
     )
     .execute(tx)
     .await?;
     Ok(())
+}
+
+/// Forgets what a street's generations had accepted that ended before that. How many generations.
+pub async fn forget_ended(conn: &mut PgConnection, street: &StreetCode, before: OffsetDateTime) -> sqlx::Result<u64> {
+    let done = sqlx::query!("delete from earlier_change where street = $1 and ended_at < $2", street.as_str(), before);
+    Ok(done.execute(conn).await?.rows_affected())
 }
 
 /// Of each of `records` the change of the same position in `hashes`, where an earlier generation had it.

@@ -19,7 +19,7 @@ use crate::{
     store::{
         erasures,
         records::{self, DocumentPage, LogWrite, Logged, LoggedChange, Rewritten},
-        trimmed::{self, Place},
+        trimmed::{self, EndedGeneration, Place},
     },
 };
 
@@ -101,7 +101,7 @@ impl StreetWrite {
         entry.touched = Some(Touched::ALL);
         entry.rebuilt = Some((seq, rebuilt.document));
         // What was accepted stays known as such: a phone whose answer was lost must not write its edit a second time.
-        entry.earlier.extend(before);
+        entry.ended.push(EndedGeneration { generation: generation - 1, hashes: before });
         self.rebuilt.push(record);
         Ok(Forgotten { generation, seq, ops: rebuilt.forgotten_ops, changes, left })
     }
