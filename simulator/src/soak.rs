@@ -413,11 +413,11 @@ Verdict: **{verdict}**. Edits lost: **{lost}**.
 Machine: {machine}. It played the phones as well, and other work ran beside it, so the latencies are an upper bound.
 
 The load: {phones} phones on {cards} cards in {grids} grids, {rate:.1} cycles a second, half of the {capacity:.1} that the same mix reaches without a
-pace. Of 1000 cycles 900 are three edits of a phone and a synchronisation, 45 an edit at a desk, 30 the settling of a conflict, 8 an export of the
-roll, 12 a new card or transfer with an erasure by the office, 5 a phone that is enrolled, takes everything and is lost. Done: {done}.
+pace. Of 1000 cycles 911 are three edits of a phone and a synchronisation, 45 an edit at a desk, 30 the settling of a conflict, 8 an export of the
+roll, one a new card or transfer with an erasure by the office, 5 a phone that is enrolled, takes everything and is lost. Done: {done}.
 
-The log was kept for {log} s instead of 30 days, and cards were compacted from {changes} changes on instead of 10,000, so that {length} show what a
-year does: {compactions} compactions, at most {most} of one card. After the load the log was trimmed to {entries} entries for {records} records.
+The log was kept for {log} s instead of 30 days, and cards were compacted from {changes} changes on instead of 10,000, so that {length} show what years
+do: {compactions} compactions, at most {most} of one card. After the load the log was trimmed to {entries} entries for {records} records.
 
 {table}
 A series is flat where the straight line through its last two thirds rises by a tenth of the mean at most, or by no more than it comes and goes in

@@ -343,4 +343,58 @@ mod tests {
         check(Secretary, false, "nope", Some("x"), Err("unknown_field"));
         check(Secretary, false, "note", Some("x"), Err("wrong_type"));
     }
+
+    #[test]
+    fn what_is_written_once_is_not_taken_back() {
+        let consent = "consent/0198c0de-0000-7000-8000-00000000000a/contact";
+        check(Role::Secretary, false, consent, Some("0198c0de-0000-7000-8000-00000000000b"), Ok(()));
+        check(Role::Secretary, false, consent, None, Err("write_once"));
+        for role in Role::ALL {
+            check(role, false, "street", None, Err("write_once"));
+        }
+        // Whatever the server may write, it takes back no line of a log either.
+        let by_the_server =
+            |key: &str| check_write(Kind::ShopCard, Writer::Server, false, key, None).map(|_| ()).map_err(|error| error.code());
+        assert_eq!(
+            (by_the_server(consent), by_the_server("street"), by_the_server("unit")),
+            (Err("write_once"), Err("write_once"), Ok(()))
+        );
+    }
+
+    /// One spelling each: else two phones that mean the same stand as a conflict.
+    #[test]
+    fn a_value_has_one_spelling() {
+        let consent = "consent/0198c0de-0000-7000-8000-00000000000a/contact";
+        check(Role::Secretary, false, consent, Some("0198C0DE-0000-7000-8000-00000000000B"), Err("value_not_an_entry"));
+        let days = |text: &str| {
+            let key = "events/0198c0de-0000-7000-8000-00000000000a/validity_days";
+            check_write(Kind::TransferRequest, Role::Officer, false, key, Some(&text.into())).map(|_| ()).map_err(|error| error.code())
+        };
+        for (text, expected) in [("1", Ok(())), ("90", Ok(())), ("0", Err("value_out_of_range")), ("9999999", Err("value_out_of_range"))] {
+            assert_eq!(days(text), expected, "{text}");
+        }
+        for spelling in ["090", "+90", " 90", "90.0", "九十", ""] {
+            assert_eq!(days(spelling), Err("value_out_of_range"), "{spelling:?}");
+        }
+    }
+
+    #[test]
+    fn no_key_is_longer_than_its_maximum() {
+        let key = |bytes: usize| format!("custom/{}", "x".repeat(bytes - "custom/".len()));
+        check(Role::Secretary, false, &key(limits::MEMBER_CHARS_MAX + "custom/".len()), Some("x"), Ok(()));
+        check(Role::Secretary, false, &key(limits::MEMBER_CHARS_MAX + "custom/".len() + 1), Some("x"), Err("value_too_long"));
+        check(Role::Secretary, false, &key(limits::KEY_BYTES_MAX + 1), Some("x"), Err("unknown_field"));
+    }
+
+    #[test]
+    fn who_is_sent_records_and_of_which_grids() {
+        use Role::{Admin, Auditor, Officer, Reviewer, Secretary};
+        let of = |asked: fn(Role) -> bool| Role::ALL.into_iter().filter(|role| asked(*role)).collect::<Vec<_>>();
+        assert_eq!(of(Role::receives_records), [Secretary, Reviewer, Admin]);
+        assert_eq!(of(Role::sees_whole_street), [Reviewer, Officer, Admin, Auditor]);
+        for role in Role::ALL {
+            assert_eq!(role.as_str().parse(), Ok(role));
+        }
+        assert_eq!(Role::ALL.map(Role::as_str), ["secretary", "reviewer", "officer", "admin", "auditor"], "stored and sent by these names");
+    }
 }

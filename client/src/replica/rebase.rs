@@ -160,16 +160,6 @@ struct Seen {
     values: BTreeMap<String, BTreeSet<OpId>>,
 }
 
-/// A rebased change that leaves alone what the user had not seen.
-enum Beside {
-    /// As it was written.
-    As(Change),
-    /// With fewer predecessors.
-    Other(Change),
-    /// It would only have deleted what the user had not seen.
-    Nothing,
-}
-
 impl Seen {
     fn of(author: &Author<'_>, outbox: &[OutboxEntry]) -> Self {
         let mut values: BTreeMap<String, BTreeSet<OpId>> = BTreeMap::new();
@@ -189,26 +179,24 @@ impl Seen {
             || (self.values.get(key).is_none_or(|seen| seen.contains(op)) && !planted::is(Bug::RebaseKeepsSeen))
     }
 
-    fn beside_the_unseen(&self, change: Change) -> Result<Beside, GateError> {
+    /// Keys of which the change would only take away what the user had not seen. Also writing the value that wins is a deletion, of the others.
+    fn unseen_deletions(&self, change: &Change) -> BTreeSet<String> {
+        let unseen = |op: &Op| match &op.action {
+            Action::Delete { key } if !op.pred.iter().any(|pred| self.contains(key, pred)) => Some(key.clone()),
+            _ => None,
+        };
+        change.ops.iter().filter_map(unseen).collect()
+    }
+
+    /// The change with fewer predecessors, so that it leaves alone what the user had not seen; `None` where it does already.
+    fn beside_the_unseen(&self, change: &Change) -> Result<Option<Change>, GateError> {
         let mut other = change.clone();
         for op in &mut other.ops {
             if let Action::Put { key, .. } | Action::Delete { key } = &op.action {
                 op.pred.retain(|pred| self.contains(key, pred));
             }
         }
-        let empty = |op: &Op| matches!(op.action, Action::Delete { .. }) && op.pred.is_empty();
-        if other.ops.iter().any(empty) {
-            // What is left moves up: only where nothing in the change names an operation of it by its place.
-            let named = |op: &Op| op.pred.iter().any(|pred| pred.actor == change.actor && pred.counter >= change.start_op);
-            if change.edits_text() || change.ops.iter().any(named) {
-                return Ok(Beside::As(change));
-            }
-            other.ops.retain(|op| !empty(op));
-        }
-        if other.ops.is_empty() {
-            return Ok(Beside::Nothing);
-        }
-        if other.ops == change.ops { Ok(Beside::As(change)) } else { Ok(Beside::Other(change::decode(&change::encode(&other))?)) }
+        if other.ops == change.ops { Ok(None) } else { change::decode(&change::encode(&other)).map(Some) }
     }
 }
 
@@ -244,7 +232,7 @@ fn renew(
         Edit::Put { .. } => false,
     };
     let edits: Vec<_> = edits.iter().filter(|edit| !is_about(edit, redacted) && !forgotten(edit)).cloned().collect();
-    let edits = rules::effective(&view, &edits);
+    let mut edits = rules::effective(&view, &edits);
     if edits.is_empty() {
         return Ok(Renewed::AlreadySo);
     }
@@ -252,20 +240,22 @@ fn renew(
         return Ok(Renewed::Refused(Reason { code: error.code().into(), field: Some(key), message: Some(error.message(lang)) }));
     }
     let before = document.save();
-    match document.edit(author.actor(), entry.made_at, &edits, "") {
-        Ok(Some(change)) => {
-            let change = match seen.beside_the_unseen(change)? {
-                Beside::As(change) => change,
-                Beside::Other(change) => {
-                    *document = Record::load(&before)?;
-                    document.apply([change.bytes.as_slice()])?;
-                    change
-                }
-                Beside::Nothing => {
-                    *document = Record::load(&before)?;
-                    return Ok(Renewed::AlreadySo);
-                }
-            };
+    let written = loop {
+        let written = document.edit(author.actor(), entry.made_at, &edits, "");
+        let Ok(Some(change)) = &written else { break written };
+        let unseen = seen.unseen_deletions(change);
+        let is_unseen = |edit: &Edit| matches!(edit, Edit::Put { key, .. } | Edit::Delete { key } if unseen.contains(key));
+        let Some(at) = edits.iter().position(is_unseen) else { break written };
+        edits.remove(at);
+        *document = Record::load(&before)?;
+    };
+    match written {
+        Ok(Some(mut change)) => {
+            if let Some(other) = seen.beside_the_unseen(&change)? {
+                *document = Record::load(&before)?;
+                document.apply([other.bytes.as_slice()])?;
+                change = other;
+            }
             let written = OutboxEntry::new(entry.record, entry.kind, generation, &change, edits, entry.made_at);
             Ok(Renewed::Written(Box::new(OutboxEntry { rebases, ..written })))
         }

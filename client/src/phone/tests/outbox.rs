@@ -6,13 +6,14 @@ use std::sync::{
 };
 
 use lianka_sync_core::{
+    catalogue::Kind,
     change,
     id::EntryId,
     wire::{Verdict, VerdictStatus},
 };
 
 use super::{model::Whim, *};
-use crate::replica::{Effect, OutboxState};
+use crate::replica::{Effect, Filing, OutboxState, Reason};
 
 /// What a user did, as far as it is still in the outbox: record, value, state, tries, code.
 fn waiting(rig: &Rig) -> Vec<(RecordId, String, OutboxState, u32, Option<String>)> {
@@ -108,6 +109,27 @@ fn two_cards_made_alike_are_two() {
     assert_eq!(rig.phone.outbox().unwrap(), entries[1..]);
     settle(&mut model, &[&rig]);
     assert!(made.iter().all(|made| model.holds(made.record)));
+}
+
+/// Also for a program that was started again.
+#[test]
+fn a_request_waits_as_one() {
+    let mut model = Model::new();
+    let mut rig = Rig::new(1, &mut model);
+    rig.sync(&mut model);
+    let filing = Filing {
+        transfer_kind: "cross_province_letter".into(),
+        member_alias: "成员一".into(),
+        fields: Vec::new(),
+        consent_channel: None,
+        consent_wording: None,
+        submit: false,
+    };
+    let made = rig.phone.file_transfer("A1", &filing, NOW).unwrap();
+    rig.restart();
+    assert_eq!(rig.phone.outbox().unwrap()[0].kind, Kind::TransferRequest);
+    assert_eq!(rig.sync(&mut model).accepted, 1);
+    assert!(model.holds(made.record));
 }
 
 /// Whatever the clock says: what was done first goes first.
@@ -232,13 +254,21 @@ fn redacting_takes_the_person_and_nothing_else() {
     rig.phone.edit(record, &[name(gone, "王五"), name(stays, "李四")], NOW).unwrap();
     rig.phone.edit(record, &[name(gone, "王六")], NOW).unwrap();
     rig.set(record, "lane", "5");
+    // The office holds what was written of both persons, and the lane.
+    for entry in [0, 2].map(|at| rig.phone.outbox().unwrap().remove(at)) {
+        let reason = Reason { code: "reassigned".into(), field: None, message: None };
+        let held = Effect::Mark { record, hash: entry.hash, state: OutboxState::Held, reason, again: false };
+        inside(&rig, |tx| Ok(tx.apply(&[held])?));
+    }
     let entries = vec![gone.parse::<EntryId>().unwrap()];
+    inside(&rig, |tx| Ok(tx.apply(&[Effect::Redact { record, entries: entries.clone() }])?));
+    let left: Vec<_> = rig.phone.outbox().unwrap().into_iter().map(|entry| (entry.edits, entry.state)).collect();
+    let expected = [(vec![name(stays, "李四")], OutboxState::Unsent), (vec![Edit::set("lane", "5")], OutboxState::Held)];
+    assert_eq!(left, expected, "what the office kept of the first is gone, so the rest of it is sent; the other is still there");
+    let drafts = rig.phone.drafts().unwrap();
+    assert_eq!(drafts.iter().map(|kept| &kept.draft.edits).collect::<Vec<_>>(), [&vec![Edit::set("unit", "1室")]]);
     inside(&rig, |tx| Ok(tx.apply(&[Effect::Redact { record, entries }])?));
-    let outbox = rig.phone.outbox().unwrap();
-    let edits: Vec<_> = outbox.iter().map(|entry| entry.edits.clone()).collect();
-    assert_eq!(edits, [vec![name(stays, "李四")], vec![Edit::set("lane", "5")]]);
-    let drafts: Vec<_> = rig.phone.drafts().unwrap().into_iter().map(|kept| kept.draft.edits).collect();
-    assert_eq!(drafts, [vec![Edit::set("unit", "1室")]]);
+    assert_eq!(rig.phone.drafts().unwrap(), drafts, "what says nothing of the person stays as it is");
 }
 
 /// Else two programs on one file could write the same number of a sequence.

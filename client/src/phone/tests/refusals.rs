@@ -1,5 +1,7 @@
 //! Verdicts and what becomes of the edits behind them.
 
+use std::collections::BTreeSet;
+
 use lianka_sync_core::{
     record::Edit,
     wire::{Verdict, VerdictStatus},
@@ -247,6 +249,29 @@ fn a_held_edit_is_seen_until_the_reviewer_rules() {
         let drafts: &[&str] = if accept { &[] } else { &["refused_by_reviewer"] };
         assert_eq!(codes(&rig), drafts);
     }
+}
+
+/// One edit that takes a value away, sets another and rewrites the note, while others write both fields.
+#[test]
+fn a_note_written_anew_replaces_no_value_that_its_author_never_saw() {
+    let mut model = Model::new();
+    let record = card(&mut model, 1);
+    let [li, wang] = [1, 2].map(|number| Rig::new(number, &mut model));
+    li.sync(&mut model);
+    li.set(record, "unit", "1室");
+    settle(&mut model, &[&li, &wang]);
+    let edits = [Edit::Delete { key: "unit".into() }, Edit::set("lane", "5"), Edit::Note { text: "后门送货".into() }];
+    wang.phone.edit(record, &edits, NOW).unwrap();
+    li.set(record, "unit", "2室");
+    li.set(record, "lane", "7");
+    li.sync(&mut model);
+    model.rebuild(record);
+    settle(&mut model, &[&wang, &li]);
+    let view = wang.phone.view(record).unwrap();
+    let values = |key: &str| view.values[key].iter().filter_map(|value| value.value.as_str()).collect::<BTreeSet<_>>();
+    assert_eq!((values("unit"), values("lane")), (["2室"].into(), ["5", "7"].into()));
+    assert_eq!(view.note.as_deref(), Some("后门送货"));
+    assert!(codes(&wang).is_empty());
 }
 
 #[test]
