@@ -93,6 +93,7 @@ const MIGRATIONS: &[&str] = &[
         unread INTEGER NOT NULL DEFAULT 1
     ) STRICT;
 ",
+    "ALTER TABLE record ADD COLUMN beyond_cursor INTEGER NOT NULL DEFAULT 0;",
 ];
 
 /// Why the store could not do what it was asked.
@@ -468,10 +469,10 @@ impl Tx<'_> {
 
     /// Where the phone stands before a request.
     pub fn standing(&self) -> Result<Standing, StoreError> {
-        let mut rows = self.tx.prepare_cached(&format!("SELECT record, generation, before_reset, leaving, {AT_OFFICE} FROM record"))?;
+        let mut rows = self.tx.prepare_cached(&format!("SELECT record, generation, before_reset, leaving, {AT_OFFICE}, beyond_cursor FROM record"))?;
         let rows = rows.query_map([], |row| {
             let (generation, before_reset) = (row.get(1)?, row.get(2)?);
-            Ok((record_id(row, 0)?, Known { generation, before_reset, leaving: row.get(3)?, at_office: row.get(4)? }))
+            Ok((record_id(row, 0)?, Known { generation, before_reset, leaving: row.get(3)?, at_office: row.get(4)?, beyond_cursor: row.get(5)? }))
         })?;
         let known = rows.collect::<Result<HashMap<_, _>, _>>()?;
         let start_over = self.get("start_over")?.unwrap_or(false);
@@ -482,10 +483,10 @@ impl Tx<'_> {
     pub fn due(&self) -> Result<Vec<RecordId>, StoreError> {
         let sql = "SELECT record FROM record WHERE leaving OR before_reset
             UNION SELECT outbox.record FROM outbox LEFT JOIN record USING (record)
-            WHERE state = 'refused' OR tries >= ?1 OR (state = 'unsent' AND outbox.generation <> record.generation)
+            WHERE state = 'refused' OR tries > 0 OR (state = 'unsent' AND outbox.generation <> record.generation)
             ORDER BY 1";
         let mut rows = self.tx.prepare_cached(sql)?;
-        let rows = rows.query_map([replica::TRIES_MAX], |row| record_id(row, 0))?;
+        let rows = rows.query_map([], |row| record_id(row, 0))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
@@ -588,7 +589,9 @@ impl Tx<'_> {
                 if !planted::is(Bug::SnapshotKeepsTail) {
                     self.run(sql, params![id, *seq as i64, generation])?;
                 }
-                let sql = "INSERT OR REPLACE INTO record (record, kind, grid, generation, seq, snapshot) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+                let sql = "INSERT INTO record (record, kind, grid, generation, seq, snapshot, beyond_cursor) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1)
+                    ON CONFLICT (record) DO UPDATE SET kind = excluded.kind, grid = excluded.grid, generation = excluded.generation,
+                        seq = excluded.seq, snapshot = excluded.snapshot, beyond_cursor = beyond_cursor OR leaving, leaving = 0, before_reset = 0";
                 self.run(sql, params![id, kind.as_str(), grid, generation, *seq as i64, bytes])?;
                 self.touch(record)
             }
@@ -610,13 +613,14 @@ impl Tx<'_> {
             Effect::MarkLeaving { record } => self.run("UPDATE record SET leaving = 1 WHERE record = ?1", [id(record)]),
             Effect::StartOver => self.set_start_over(),
             Effect::Stay { .. } if planted::is(Bug::StayForgotten) => Ok(()),
-            Effect::Stay { record } => self.run("UPDATE record SET leaving = 0 WHERE record = ?1", [id(record)]),
+            Effect::Stay { record } => self.run("UPDATE record SET leaving = 0, beyond_cursor = 1 WHERE record = ?1", [id(record)]),
             Effect::Enqueue(entry) => {
                 outbox::append(self.tx, entry)?;
                 self.touch(&entry.record)
             }
             Effect::Acknowledge { record, generation, change } => {
                 outbox::remove(self.tx, *record, change.hash)?;
+                self.run(&format!("UPDATE record SET beyond_cursor = 1 WHERE record = ?1 AND NOT {AT_OFFICE}"), [id(record)])?;
                 if planted::is(Bug::OutboxForgetsOwn) { Ok(()) } else { self.append(record, *generation, change) }
             }
             Effect::Mark { record, hash, state, reason, again } => outbox::mark(self.tx, *record, *hash, *state, reason, *again),
@@ -643,11 +647,13 @@ impl Tx<'_> {
             }
             Effect::SetEpoch(epoch) => self.set("epoch", epoch),
             Effect::SetCursor(cursor) => {
-                if cursor.is_none() {
-                    self.set("start_over", &false)?;
+                match cursor {
+                    None => self.set("start_over", &false)?,
+                    Some(_) => self.run("UPDATE record SET beyond_cursor = 0 WHERE beyond_cursor", [])?,
                 }
                 self.set("cursor", cursor)
             }
+            Effect::StayBeyond { record } => self.run("UPDATE record SET beyond_cursor = 1 WHERE record = ?1", [id(record)]),
             Effect::BeginReset => {
                 self.set("cursor", &None::<String>)?;
                 // What the server never had has no history to lose.

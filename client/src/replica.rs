@@ -33,8 +33,6 @@ mod transfer;
 
 pub use document::{Opened, open};
 pub use editing::{EditError, Edited, create, edit, retry};
-#[cfg(feature = "native")]
-pub(crate) use exchange::TRIES_MAX;
 pub use exchange::{Known, ProtocolError, Request, Standing, Synchronisation, Tally};
 #[cfg(feature = "native")]
 pub(crate) use rebase::is_about;
@@ -268,7 +266,7 @@ pub enum Effect {
         grid: String,
     },
     /// A record as the server sent it. Replaces snapshot and grid, clears `leaving` and `before_reset`, and drops the tail up to `seq`, or all
-    /// of it where the generation is another.
+    /// of it where the generation is another. One that was not there, or was leaving, is beyond the cursor.
     PutSnapshot {
         /// Which.
         record: RecordId,
@@ -314,14 +312,14 @@ pub enum Effect {
     },
     /// A synchronisation from the start has to follow, also where this one breaks off.
     StartOver,
-    /// The record is in the user's grids after all.
+    /// The record is in the user's grids after all, and beyond the cursor.
     Stay {
         /// Which.
         record: RecordId,
     },
     /// Appends to the outbox.
     Enqueue(Box<OutboxEntry>),
-    /// The server has the change: from the outbox to the tail.
+    /// The server has the change: from the outbox to the tail. A record of which it had nothing before is beyond the cursor.
     Acknowledge {
         /// Which record.
         record: RecordId,
@@ -373,8 +371,13 @@ pub enum Effect {
     },
     /// The epoch of every change written from now on.
     SetEpoch(u32),
-    /// Where the next request goes on from.
+    /// Where the next request goes on from. With a cursor, no record is beyond it.
     SetCursor(Option<String>),
+    /// The record came beyond the cursor and did not come again up to this one.
+    StayBeyond {
+        /// Which.
+        record: RecordId,
+    },
     /// The server's history is another one: no cursor, and every record that has a history is `before_reset`.
     BeginReset,
     /// A download from the start begins on a phone that holds records: until it comes again, each of them that has a history is `before_reset`.

@@ -126,6 +126,19 @@ impl Record {
         Ok(self.doc.apply_changes(changes)?)
     }
 
+    /// Applies changes that the server has not confirmed, one after another; whether all numbers were free. A change whose actor used its number for
+    /// another one, as a copy of a phone does, is passed over, and so is all that builds on it.
+    pub fn apply_unconfirmed<'c>(&mut self, changes: impl IntoIterator<Item = &'c [u8]>) -> Result<bool, RecordError> {
+        let mut free = true;
+        for bytes in changes {
+            match self.apply([bytes]) {
+                Err(RecordError::Automerge(AutomergeError::DuplicateSeqNumber(..))) => free = false,
+                applied => applied?,
+            }
+        }
+        Ok(free)
+    }
+
     /// Writes `edits` as one change of `actor`; `None` where they change nothing.
     pub fn edit(&mut self, actor: Actor, at: DeviceTime, edits: &[Edit], message: &str) -> Result<Option<Change>, RecordError> {
         self.doc.set_actor(ActorId::from(&actor.as_bytes()[..]));

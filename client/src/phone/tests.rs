@@ -138,6 +138,15 @@ impl Rig {
     }
 }
 
+/// A copy of a phone's file, as it is at this moment.
+pub(super) fn cloned(rig: &Rig, seed: u64) -> Rig {
+    let folder = tempfile::tempdir().unwrap();
+    rig.phone.store().truncate_log().unwrap();
+    std::fs::copy(rig.phone.path(), folder.path().join("phone.db")).unwrap();
+    let phone = Phone::open(&folder.path().join("phone.db")).unwrap().with_entropy(Entropy::seeded(seed));
+    Rig { folder, phone, device: rig.device }
+}
+
 fn over_the_wire<T: StreamItem>(items: &[T]) -> Vec<T> {
     let mut bytes = Vec::new();
     for item in items {

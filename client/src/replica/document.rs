@@ -14,24 +14,32 @@ pub struct Opened {
     /// Changes in the outbox that are not in the document, because it belongs to another generation or history than they do. Held ones are
     /// not counted: they wait for a reviewer, not for a rebase.
     pub lost: Vec<ChangeHash>,
+    /// A copy of a phone used a number twice, and the server took the other change: what builds on the one here waits for nothing.
+    pub forked: bool,
 }
 
 /// Opens a record; `None` where the phone does not hold it.
 pub fn open(state: &RecordState) -> Result<Option<Opened>, RecordError> {
     let Some(stored) = &state.stored else { return Ok(None) };
-    let mut document = base(stored, true)?;
+    let (mut document, tail_free) = confirmed_and_not(stored)?;
     let own = state.outbox.iter().filter(|entry| entry.generation == stored.generation);
-    document.apply(own.map(|entry| entry.bytes.as_slice()))?;
+    let own_free = document.apply_unconfirmed(own.map(|entry| entry.bytes.as_slice()))?;
     let pending = state.outbox.iter().filter(|entry| entry.state != OutboxState::Held);
     let lost = pending.filter(|entry| entry.generation != stored.generation || !document.contains(entry.hash)).map(|entry| entry.hash);
     let lost = lost.collect();
-    Ok(Some(Opened { document, lost }))
+    Ok(Some(Opened { document, lost, forked: !(tail_free && own_free) }))
 }
 
-/// The server's state of a record, without the phone's own changes; `unconfirmed`: with what the server lost and is to get again.
-pub(super) fn base(stored: &StoredRecord, unconfirmed: bool) -> Result<Record, RecordError> {
+/// The server's state of a record, without the phone's own changes.
+pub(super) fn confirmed(stored: &StoredRecord) -> Result<Record, RecordError> {
     let mut document = Record::load(&stored.snapshot)?;
-    let tail = stored.tail.iter().filter(|change| unconfirmed || change.seq.is_some());
-    document.apply(tail.map(|change| change.bytes.as_slice()))?;
+    document.apply(stored.tail.iter().filter(|change| change.seq.is_some()).map(|change| change.bytes.as_slice()))?;
     Ok(document)
+}
+
+/// The same, with what the server lost and is to get again; whether that has its numbers still.
+pub(super) fn confirmed_and_not(stored: &StoredRecord) -> Result<(Record, bool), RecordError> {
+    let mut document = confirmed(stored)?;
+    let free = document.apply_unconfirmed(stored.tail.iter().filter(|change| change.seq.is_none()).map(|change| change.bytes.as_slice()))?;
+    Ok((document, free))
 }

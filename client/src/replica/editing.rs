@@ -167,7 +167,7 @@ fn rebase_note(
         };
         // Made on the copy that they saw, for its operations alone.
         let change = shown.edit(author.actor(), moment.now, std::slice::from_ref(edit), "")?;
-        if let Some(note) = note.zip(change).and_then(|(note, change)| note.with(&change)) {
+        if let Some(note) = note.zip(change).map(|(note, change)| note.with(&change)) {
             *edit = Edit::Note { text: note.text() };
             rebased.note = Some(note);
         }

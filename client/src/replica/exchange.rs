@@ -6,7 +6,7 @@
 //! 1. [`Synchronisation::next_request`] with what stands in the outbox; `None`: done;
 //! 2. for every item [`Synchronisation::receive`], with the record's state where [`Synchronisation::needs`] names one;
 //! 3. where the answer [ended](Synchronisation::ended): [`Synchronisation::settle`] for every record that is due (a refused entry, one of another
-//!    generation, one tried too often, a leaving record, one of the old history), then [`Synchronisation::finish`]; all in one transaction.
+//!    generation, one that was put off, a leaving record, one of the old history), then [`Synchronisation::finish`]; all in one transaction.
 //!
 //! A broken answer needs nothing: what was received stays, the next request asks again from the last cursor stored.
 
@@ -22,7 +22,7 @@ use lianka_sync_core::{
     wire::{Hello, PushedChange, Report, RequestItem, ResponseItem, Verdict, VerdictStatus},
 };
 
-use super::{Author, Effect, Moment, OutboxEntry, OutboxState, Reason, RecordState, TailChange, heal, rebase};
+use super::{Author, Effect, Moment, OutboxEntry, OutboxState, Reason, RecordState, TailChange, document, heal, rebase};
 
 /// Bytes of changes in one request, before compression.
 const REQUEST_BYTES_MAX: usize = 3 * 1024 * 1024;
@@ -33,7 +33,7 @@ const PULLS_MAX: u32 = 6;
 /// Answers `reset` that are believed in one synchronisation.
 const RESETS_MAX: u32 = 2;
 /// How often an entry is sent again before it is rebased instead: what it waits for does not come.
-pub(crate) const TRIES_MAX: u32 = 8;
+const TRIES_MAX: u32 = 8;
 /// The office erased the record: no draft is kept.
 const ERASED: &str = "erased";
 /// The refusal that tells of a copy of this phone.
@@ -52,6 +52,8 @@ pub struct Known {
     pub leaving: bool,
     /// Whether anything of it came from the server, or was accepted there.
     pub at_office: bool,
+    /// Whether it came since the cursor that is stored, of which the server knows nothing where it is asked from there.
+    pub beyond_cursor: bool,
 }
 
 /// Where the phone stands before a request.
@@ -168,18 +170,24 @@ pub struct Synchronisation {
     pulls: u32,
     pulled: bool,
     wiped: bool,
+    /// The office wants the phone wiped, and some of its edits can still be handed over first.
+    rescues: bool,
     // The request under way.
     sent: Vec<Sent>,
     pull: bool,
     known: HashMap<RecordId, Known>,
     snapshots: BTreeSet<RecordId>,
     reset: bool,
+    /// Edits were kept back, or refused in their bytes alone: another request may bring them.
+    owes: bool,
     suspect: bool,
     started_over: bool,
     /// The request pulls from the start although the phone holds records: its answer tells of none that went.
     begins_anew: bool,
     /// Records that the answer says left, until it says from where to go on.
     left: Vec<RecordId>,
+    /// Records that an answer which broke off had brought, and this one not again.
+    beyond: BTreeSet<RecordId>,
     end: Option<End>,
     server_time: Option<ServerTime>,
     lease_seconds: Option<u64>,
@@ -195,15 +203,18 @@ impl Synchronisation {
             pulls: 0,
             pulled: false,
             wiped: false,
+            rescues: false,
             sent: Vec::new(),
             pull: false,
             known: HashMap::new(),
             snapshots: BTreeSet::new(),
             reset: false,
+            owes: false,
             suspect: false,
             started_over: false,
             begins_anew: false,
             left: Vec::new(),
+            beyond: BTreeSet::new(),
             end: None,
             server_time: None,
             lease_seconds: None,
@@ -241,10 +252,10 @@ impl Synchronisation {
             return None;
         }
         // While the new history is coming, sending would only tell the server of changes whose dependencies it lacks.
-        let resetting = standing.known.values().any(|known| known.before_reset);
+        let resetting = !self.rescues && standing.known.values().any(|known| known.before_reset);
         let due = |entry: &OutboxEntry| !resetting && (entry.state == OutboxState::Refused || !self.asked.contains(&entry.hash));
         let fresh = |entry: &OutboxEntry| due(entry) && !self.asked.contains(&entry.hash);
-        if self.pulled && !standing.outbox.iter().any(fresh) {
+        if self.pulled && !self.rescues && !standing.outbox.iter().any(fresh) {
             return None;
         }
         let due: Vec<_> = standing.outbox.iter().filter(|entry| due(entry)).collect();
@@ -270,7 +281,9 @@ impl Synchronisation {
             .iter()
             .map(|entry| Sent { record: entry.record, generation: entry.generation, hash: entry.hash, bytes: entry.bytes.clone() })
             .collect();
+        self.owes = resetting && standing.outbox.iter().any(|entry| entry.state == OutboxState::Unsent);
         self.left.clear();
+        self.beyond = standing.known.iter().filter(|(_, known)| known.beyond_cursor).map(|(record, _)| *record).collect();
         self.begins_anew = pull && standing.cursor.is_none() && standing.known.values().any(|known| known.at_office && !known.before_reset);
         let hello = Hello { cursor: standing.cursor, client: self.client.clone(), pull, report };
         let change = |entry: &&OutboxEntry| {
@@ -317,6 +330,7 @@ impl Synchronisation {
             return Vec::new();
         }
         self.known.values_mut().filter(|known| known.at_office).for_each(|known| known.before_reset = true);
+        self.beyond.clear();
         vec![Effect::BeginAnew]
     }
 
@@ -336,7 +350,8 @@ impl Synchronisation {
                 } else {
                     effects.push(Effect::PutSnapshot { record, kind, grid, generation, seq, bytes });
                 }
-                self.known.insert(record, Known { generation, before_reset: false, leaving: false, at_office: true });
+                self.known.insert(record, Known { generation, before_reset: false, leaving: false, at_office: true, beyond_cursor: true });
+                self.beyond.remove(&record);
                 self.snapshots.insert(record);
                 self.left.retain(|left| *left != record);
                 self.tally.snapshots += 1;
@@ -351,6 +366,7 @@ impl Synchronisation {
             }
             ResponseItem::Erase { record } => {
                 self.known.remove(&record);
+                self.beyond.remove(&record);
                 self.tally.erased += 1;
                 vec![Effect::Erase { record }]
             }
@@ -359,6 +375,10 @@ impl Synchronisation {
                 vec![Effect::Redact { record, entries }]
             }
             ResponseItem::Notice(notice) => vec![Effect::PutNotice(Box::new(notice))],
+            ResponseItem::Wipe if self.owes => {
+                self.rescues = true;
+                Vec::new()
+            }
             ResponseItem::Wipe => {
                 self.wiped = true;
                 vec![Effect::Wipe]
@@ -378,12 +398,15 @@ impl Synchronisation {
             ResponseItem::Checkpoint { cursor } if !self.reset && !self.suspect => {
                 let mut effects = self.leave();
                 effects.push(Effect::SetCursor(Some(cursor)));
+                effects.extend(self.beyond.iter().map(|&record| Effect::StayBeyond { record }));
                 effects
             }
             ResponseItem::Checkpoint { .. } => Vec::new(),
             ResponseItem::End { cursor, server_time, lease_seconds, .. } => {
                 (self.server_time, self.lease_seconds) = (Some(server_time), lease_seconds);
                 self.end = Some(End { cursor, server_time });
+                // What does not come again has left, or an older server passes over what this phone wrote: only a pull from the start tells.
+                self.suspect |= self.pull && !self.beyond.is_empty() && !self.started_over;
                 self.leave()
             }
         })
@@ -419,12 +442,11 @@ impl Synchronisation {
                 let change = TailChange { hash, seq: verdict.seq.or(Some(SEQ_UNKNOWN)), bytes: sent.bytes.clone() };
                 let mut effects = vec![Effect::Acknowledge { record, generation: sent.generation, change }];
                 if self.known.get(&record).is_some_and(|known| known.leaving) {
-                    if verdict.status == VerdictStatus::Accepted {
-                        // Only what is in the user's grids is accepted.
+                    if verdict.status == VerdictStatus::Accepted || self.started_over {
+                        // Only what is in the user's grids is accepted. What the server merely knows may be out of sight: then `leave` follows.
                         effects.push(Effect::Stay { record });
-                    } else if !self.started_over {
-                        // What the server merely knows may be out of sight, or the answer that it was accepted was lost: only a pull from the
-                        // start tells.
+                    } else {
+                        // An older server does not say so, and the answer that it was accepted may have been lost: a pull from the start tells.
                         self.suspect = true;
                         effects.push(Effect::StartOver);
                     }
@@ -446,6 +468,7 @@ impl Synchronisation {
             }
             VerdictStatus::Rejected => {
                 self.tally.rejected += 1;
+                self.owes |= rebase::is_worth_writing_anew(&code);
                 self.tally.dropped += u32::from(code == rebase::REDACTED);
                 // Somebody else writes in this phone's name: a copy of it. What that copy had accepted was never sent here, as it counts as ours.
                 self.suspect |= code == ACTOR_FORKED && !self.started_over;
@@ -463,6 +486,7 @@ impl Synchronisation {
             return Vec::new();
         };
         self.tally.changes += 1;
+        self.beyond.remove(&record);
         let own = change.actor.device() == device;
         let change = TailChange { hash: change.hash, seq: Some(seq), bytes: change.bytes };
         // Our own change out of the log is as good as a verdict: that one was lost on the way.
@@ -487,7 +511,7 @@ impl Synchronisation {
         let Some(stored) = &state.stored else {
             return Ok(if refused { rebase::abandon(state, moment) } else { Vec::new() });
         };
-        if stored.before_reset {
+        if stored.before_reset && !self.rescues {
             let again = heal::resend_all(author, state)?;
             self.ask_again(state, &again);
             return Ok(again);
@@ -497,24 +521,27 @@ impl Synchronisation {
             // No snapshot comes for what the user may not see: refused is refused.
             return Ok(match (refused || state.outbox.iter().any(tried_out), unsent) {
                 (true, _) if planted::is(Bug::LeaveDropsRefused) => vec![Effect::Erase { record }],
-                (true, _) => rebase::abandon(state, moment),
+                (true, _) if document::confirmed(stored)?.view()?.kind().is_some() => rebase::abandon(state, moment),
+                (true, _) => self.rebased(state, author, moment)?,
                 (false, true) => Vec::new(),
                 (false, false) => vec![Effect::RemoveRecord { record }],
             });
         }
         let outdated = |entry: &OutboxEntry| entry.state == OutboxState::Unsent && entry.generation != stored.generation;
-        if !refused && !state.outbox.iter().any(|entry| tried_out(entry) || outdated(entry)) {
+        let tried = state.outbox.iter().any(|entry| entry.state == OutboxState::Unsent && entry.tries > 0);
+        let in_vain = tried && document::open(state)?.is_some_and(|opened| opened.forked && !opened.lost.is_empty());
+        if !refused && !in_vain && !state.outbox.iter().any(|entry| tried_out(entry) || outdated(entry)) {
             return Ok(Vec::new());
         }
         // The snapshot that comes with a refusal is in place already. Without one the record is unknown to the server, or not the user's
         // to see; where a former answer had brought it, the last known state is still the best to rebase on, and it costs no record.
-        Ok(match rebase::rebase(author, state, moment)? {
-            Some(rebased) => {
-                self.tally.rebased += 1;
-                rebased.effects
-            }
-            None => rebase::abandon(state, moment),
-        })
+        self.rebased(state, author, moment)
+    }
+
+    fn rebased(&mut self, state: &RecordState, author: &Author<'_>, moment: &Moment) -> Result<Vec<Effect>, RecordError> {
+        let rebased = rebase::rebase(author, state, moment)?;
+        self.tally.rebased += u32::from(rebased.is_some());
+        Ok(rebased.map_or_else(|| rebase::abandon(state, moment), |rebased| rebased.effects))
     }
 
     /// The last effects of a complete answer.

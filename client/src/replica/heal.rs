@@ -50,7 +50,7 @@ fn lost_since_a_rebuild(author: &Author<'_>, state: &RecordState, stored: &Store
     for bytes in sent.changes() {
         known.extend(ids(&change::decode(&bytes)?));
     }
-    let mut old = document::base(stored, true)?;
+    let (mut old, _) = document::confirmed_and_not(stored)?;
     let changes = old.changes().iter().map(|bytes| change::decode(bytes)).collect::<Result<Vec<_>, _>>()?;
     let there: BTreeSet<_> =
         changes.iter().filter(|change| ids(change).iter().all(|id| known.contains(id))).map(|change| change.hash).collect();
@@ -94,7 +94,7 @@ fn lost(
     stored: &StoredRecord,
     mut has: impl FnMut(ChangeHash) -> bool,
 ) -> Result<Lost, RecordError> {
-    let mut old = document::base(stored, true)?;
+    let (mut old, _) = document::confirmed_and_not(stored)?;
     let history = old.changes().iter().map(|bytes| change::decode(bytes)).collect::<Result<Vec<_>, _>>()?;
     let own: BTreeSet<_> = history.iter().filter(|change| author.wrote(change) && !has(change.hash)).map(|change| change.hash).collect();
     let mut needed = BTreeSet::new();

@@ -14,20 +14,28 @@ use lianka_sync_core::{
 pub(super) struct Note(NoteCharacters);
 
 impl Note {
+    /// The note that a creation wrote.
+    pub fn created(creation: &Change) -> Option<Self> {
+        let texts = creation.ops.iter().enumerate().filter(|(_, op)| matches!(op.action, Action::MakeText { .. }));
+        let object = texts.map(|(index, _)| creation.op_id(index)).next()?;
+        Some(Self(NoteCharacters { object, characters: Vec::new() }).with(creation))
+    }
+
     /// The note of the server's copy; `None` where there is none.
     pub fn of(document: &mut Record) -> Result<Option<Self>, RecordError> {
         Ok(document.note_characters()?.map(Self))
     }
 
-    /// The note with this change on top; `None` where the change is about another text, so that nothing is known of what its author saw.
-    pub fn with(&self, change: &Change) -> Option<Self> {
+    /// The note with this change on top. Where the record was created anew meanwhile, the change is about another text: what it put in goes in at the
+    /// end, and what it took out is not known any more.
+    pub fn with(&self, change: &Change) -> Self {
         let mut note = self.clone();
         // A copy of this phone gave the same ids: what is there under them is the copy's.
         let own = |id: &OpId| id.actor == change.actor && id.counter >= change.start_op;
         note.0.characters.iter_mut().filter(|character| own(&character.id)).for_each(|character| character.id.counter = 0);
         for (index, op) in change.ops.iter().enumerate() {
             match &op.action {
-                Action::Insert { object, after, text } if *object == self.0.object => {
+                Action::Insert { after, text, .. } => {
                     let place = match after {
                         None => 0,
                         // What it stood behind is not known here any more: at the end.
@@ -35,16 +43,15 @@ impl Note {
                     };
                     note.0.characters.insert(place, NoteCharacter { id: change.op_id(index), text: text.clone(), shown: true });
                 }
-                Action::Remove { object, element } if *object == self.0.object => {
+                Action::Remove { element, .. } => {
                     if let Some(place) = note.place_of(element) {
                         note.0.characters[place].shown = false;
                     }
                 }
-                Action::Insert { .. } | Action::Remove { .. } => return None,
                 Action::Put { .. } | Action::Delete { .. } | Action::MakeText { .. } => {}
             }
         }
-        Some(note)
+        note
     }
 
     /// What it says.

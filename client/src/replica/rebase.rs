@@ -48,6 +48,11 @@ const REBASABLE: &[&str] = &[
     REDACTED,
 ];
 
+/// Whether an edit that was refused so is worth writing anew.
+pub(super) fn is_worth_writing_anew(code: &str) -> bool {
+    REBASABLE.contains(&code)
+}
+
 /// The office erased the person whom the edit is about: what is about them goes without a draft, the rest is written anew.
 pub(super) const REDACTED: &str = "redacted";
 
@@ -85,21 +90,29 @@ pub(super) struct Rebased {
     pub effects: Vec<Effect>,
 }
 
-/// Rebases a record; `None` where the server never had it, so that there is nothing to rebase on.
+/// Rebases a record; `None` where the server never had it and the user did not create it, so that there is nothing to rebase on.
 pub(super) fn rebase(author: &Author<'_>, state: &RecordState, moment: &Moment) -> Result<Option<Rebased>, RecordError> {
     let Some(stored) = &state.stored else { return Ok(None) };
-    let mut document = document::base(stored, false)?;
-    if document.view()?.kind().is_none() {
-        return Ok(None);
-    }
+    let mut document = document::confirmed(stored)?;
     let epoch = next_epoch(author.epoch, &state.outbox, moment);
     let signed = Author { epoch, ..*author };
     let (mut entries, mut drafts) = (Vec::new(), Vec::new());
+    let mut note = None;
+    if document.view()?.kind().is_none() {
+        let Some((created, entry)) = created_anew(&signed, &state.outbox)? else { return Ok(None) };
+        document = created;
+        entries.push(entry);
+        // Later edits name the characters as the first creation wrote them.
+        note = Note::created(&change::decode(&state.outbox[0].bytes)?);
+    }
+    let edited = &state.outbox[entries.len()..];
     let redacted = redacted(&state.outbox);
     let seen = Seen::of(author, &state.outbox);
     let edits_note = state.outbox.iter().flat_map(|entry| &entry.edits).any(|edit| matches!(edit, Edit::Note { .. }));
-    let mut note = if edits_note { Note::of(&mut document)? } else { None };
-    for entry in state.outbox.iter().take(if planted::is(Bug::RebaseKeepsFirst) { 1 } else { usize::MAX }) {
+    if edits_note && note.is_none() {
+        note = Note::of(&mut document)?;
+    }
+    for entry in edited.iter().take(if planted::is(Bug::RebaseKeepsFirst) { 1 } else { usize::MAX }) {
         if entry.state == OutboxState::Held {
             // The server keeps these very bytes; writing them anew would do the edit twice once a reviewer accepts it.
             entries.push(entry.clone());
@@ -123,9 +136,30 @@ pub(super) fn rebase(author: &Author<'_>, state: &RecordState, moment: &Moment) 
     Ok(Some(Rebased { document, note, epoch, effects }))
 }
 
+/// The record as its creator made it, in their present name: what refused it was in its bytes, and nothing in the record.
+fn created_anew(author: &Author<'_>, outbox: &[OutboxEntry]) -> Result<Option<(Record, OutboxEntry)>, RecordError> {
+    let Some(entry) = outbox.first().filter(|entry| creates(entry) && entry.state != OutboxState::Held) else { return Ok(None) };
+    let Some(rebases) = rebases_of(entry) else { return Ok(None) };
+    let (document, change) = Record::create(author.actor(), entry.made_at, &entry.edits)?;
+    let written = OutboxEntry::new(entry.record, entry.kind, entry.generation, &change, entry.edits.clone(), entry.made_at);
+    Ok(Some((document, OutboxEntry { rebases, ..written })))
+}
+
+fn creates(entry: &OutboxEntry) -> bool {
+    entry.edits.iter().any(|edit| matches!(edit, Edit::Put { key, .. } if key == "kind"))
+}
+
+/// How often the entry is written anew by now; `None` where it is to be no more.
+fn rebases_of(entry: &OutboxEntry) -> Option<u32> {
+    let Some(reason) = entry.reason.as_ref().filter(|_| entry.state == OutboxState::Refused) else { return Some(entry.rebases) };
+    // What was only drawn along by another refusal does not count.
+    let rebases = entry.rebases + u32::from(reason.code != "depends_on_rejected");
+    (is_worth_writing_anew(&reason.code) && rebases <= REBASES_MAX).then_some(rebases)
+}
+
 /// The note with an entry's edit of it on top.
 fn noted(note: Option<&Note>, entry: &OutboxEntry) -> Option<Note> {
-    note?.with(&change::decode(&entry.bytes).ok()?)
+    Some(note?.with(&change::decode(&entry.bytes).ok()?))
 }
 
 /// An entry's edits, as they read on the server's copy: what others wrote into the note meanwhile stays.
@@ -217,14 +251,7 @@ fn renew(
     seen: &Seen,
     lang: Lang,
 ) -> Result<Renewed, RecordError> {
-    let mut rebases = entry.rebases;
-    if let (OutboxState::Refused, Some(reason)) = (entry.state, &entry.reason) {
-        // What was only drawn along by another refusal does not count.
-        rebases += u32::from(reason.code != "depends_on_rejected");
-        if !REBASABLE.contains(&reason.code.as_str()) || rebases > REBASES_MAX {
-            return Ok(Renewed::Refused(reason.clone()));
-        }
-    }
+    let Some(rebases) = rebases_of(entry) else { return Ok(Renewed::Refused(entry.reason.clone().unwrap_or_default())) };
     let view = document.view()?;
     let forgotten = |edit: &Edit| match edit {
         Edit::Note { .. } => planted::is(Bug::RebaseForgetsNote),
@@ -272,12 +299,11 @@ fn next_epoch(epoch: u32, outbox: &[OutboxEntry], moment: &Moment) -> u32 {
 }
 
 fn draft(entry: &OutboxEntry, reason: Reason) -> Draft {
-    let creating = entry.edits.iter().any(|edit| matches!(edit, Edit::Put { key, .. } if key == "kind"));
     let kept = if planted::is(Bug::DraftKeepsFirst) { 1 } else { usize::MAX };
     Draft {
         record: entry.record,
         kind: entry.kind,
-        creating,
+        creating: creates(entry),
         edits: entry.edits.iter().take(kept).cloned().collect(),
         made_at: entry.made_at,
         reason,

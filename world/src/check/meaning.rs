@@ -119,6 +119,15 @@ fn words(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
     let meant = Meant::of(&story.journal);
     // The characters of whole words, and whose they are.
     let mut of_word: BTreeMap<(Uuid, &OpId), &str> = BTreeMap::new();
+    // Two copies of a phone give their characters the same ids: which one is meant only who saw it knows.
+    let (mut given, mut twice) = (BTreeSet::new(), BTreeSet::new());
+    for arrived in ledger.arrived.values() {
+        for (op, _) in &arrived.said.inserted {
+            if !given.insert((arrived.record, op)) {
+                twice.insert((arrived.record, op));
+            }
+        }
+    }
     let put_in: BTreeSet<(Uuid, &str)> = meant.put_in.iter().map(|((record, _), word)| (*record, word.as_str())).collect();
     for arrived in ledger.arrived.values() {
         let said = &arrived.said;
@@ -133,7 +142,8 @@ fn words(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
         let (record, said) = (arrived.record, &arrived.said);
         let authors: Vec<_> =
             ledger.phones.iter().filter(|(_, (_, devices))| devices.contains(&said.device)).map(|(phone, _)| *phone).collect();
-        let gone: BTreeSet<&str> = said.removed.iter().filter_map(|op| of_word.get(&(record, op)).copied()).collect();
+        let removed = said.removed.iter().map(|op| (record, op)).filter(|id| !twice.contains(id));
+        let gone: BTreeSet<&str> = removed.filter_map(|id| of_word.get(&id).copied()).collect();
         for word in gone.into_iter().filter(|word| !said.typed.contains(*word)) {
             if !authors.iter().any(|phone| meant.taken_out_by.contains(&(*phone, record, word.to_owned()))) {
                 let what = format!(

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     engine::Story,
-    journal::{Did, Event, PhoneNo, Saw},
+    journal::{Did, Event, Line, PhoneNo, Saw},
     office::{Act, Acted},
 };
 
@@ -94,6 +94,10 @@ fn key(did: &Did) -> &str {
     }
 }
 
+fn says(said: &Said, key: &str, value: &str) -> bool {
+    said.writes.iter().any(|write| write.key == key && write.value.as_deref() == Some(value))
+}
+
 struct Edit<'e> {
     phone: PhoneNo,
     record: Uuid,
@@ -162,9 +166,7 @@ impl Edit<'_> {
         let mut sent = arrived.filter(|((_, hash), _)| there(hash)).map(|(_, arrived)| &arrived.said);
         match self.did {
             Did::Put { key, value } => {
-                let says =
-                    |said: &Said| said.writes.iter().any(|write| write.key == *key && write.value.as_deref() == Some(value.as_str()));
-                self.hash.is_some_and(there) || sent.any(says) || self.done_at_a_desk(story)
+                self.hash.is_some_and(there) || sent.any(|said| says(said, key, value)) || self.done_at_a_desk(story, ledger)
             }
             Did::Delete { key } => {
                 let waits = self.hash.is_some_and(held) && !self.hash.is_some_and(taken);
@@ -184,16 +186,28 @@ impl Edit<'_> {
     }
 
     /// Whether somebody at a desk wrote the same: values that are not unique may be there already when the phone's edit is written anew.
-    fn done_at_a_desk(&self, story: &Story) -> bool {
+    fn done_at_a_desk(&self, story: &Story, ledger: &Ledger) -> bool {
         let Did::Put { key, value } = self.did else { return false };
-        story.journal.lines.iter().any(|line| match &line.event {
+        let wrote = |of: Uuid, line: &Line| match &line.event {
             Event::Acted { act: Act::Edit { record, set }, acted: Acted::Done } => {
-                *record == self.record && set.iter().any(|(written, to)| written == key && to.as_ref() == Some(value))
+                *record == of && set.iter().any(|(written, to)| written == key && to.as_ref() == Some(value))
             }
-            // What the other card had is carried over.
-            Event::Acted { act: Act::Merge { winner, .. }, acted: Acted::Done } => *winner == self.record && value == "true",
             _ => false,
-        })
+        };
+        // What the cards merged into it said, and those merged into them, is carried over.
+        let mut cards = vec![self.record];
+        for line in story.journal.lines.iter().rev() {
+            match &line.event {
+                Event::Acted { act: Act::Merge { winner, loser }, acted: Acted::Done } if cards.contains(winner) => cards.push(*loser),
+                _ => {}
+            }
+        }
+        let accepted = |of: &Uuid| {
+            let arrived = ledger.arrived.range((*of, String::new())..).take_while(|((record, _), _)| record == of);
+            let taken = arrived.filter(|((_, hash), _)| ledger.now.cards.get(of).is_some_and(|card| card.accepted.contains_key(hash)));
+            taken.into_iter().any(|(_, arrived)| says(&arrived.said, key, value))
+        };
+        cards[1..].iter().any(accepted) || story.journal.lines.iter().any(|line| cards.iter().any(|card| wrote(*card, line)))
     }
 
     fn on_a_phone(&self, story: &Story) -> bool {
@@ -235,9 +249,7 @@ impl Edit<'_> {
     fn given_up(&self, ledger: &Ledger) -> bool {
         ledger.given_up.keys().filter(|(record, _)| *record == self.record).any(|id| {
             let says = |did: &Did| match did {
-                Did::Put { key, value } => ledger.arrived.get(id).is_some_and(|arrived| {
-                    arrived.said.writes.iter().any(|write| write.key == *key && write.value.as_deref() == Some(value.as_str()))
-                }),
+                Did::Put { key, value } => ledger.arrived.get(id).is_some_and(|arrived| says(&arrived.said, key, value)),
                 Did::Delete { key } => ledger
                     .arrived
                     .get(id)

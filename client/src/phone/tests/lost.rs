@@ -132,15 +132,6 @@ fn a_phone_tells_how_it_stands() {
     assert_eq!(hello.report, Report { unsent: Some(2), held: Some(0), device_time: Some(NOW), wiped: false });
 }
 
-/// A copy of a phone's file, as it is at this moment.
-fn cloned(rig: &Rig, seed: u64) -> Rig {
-    let folder = tempfile::tempdir().unwrap();
-    rig.phone.store().truncate_log().unwrap();
-    std::fs::copy(rig.phone.path(), folder.path().join("phone.db")).unwrap();
-    let phone = Phone::open(&folder.path().join("phone.db")).unwrap().with_entropy(Entropy::seeded(seed));
-    Rig { folder, phone, device: rig.device }
-}
-
 #[test]
 fn two_copies_of_a_phone_lose_no_edit_of_either() {
     let mut model = Model::new();

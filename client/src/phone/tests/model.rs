@@ -162,6 +162,11 @@ impl Model {
         self.records.get_mut(&record).unwrap().grid = grid.into();
     }
 
+    /// What a device was sent is not known here any more, as a real server does not know it.
+    pub fn forget_seen(&mut self, device: DeviceId) {
+        self.seen.remove(&device);
+    }
+
     /// A reviewer decides.
     pub fn rule_on_held(&mut self, hash: ChangeHash, accept: bool) {
         let (record, generation, change) = self.held.remove(&hash).unwrap();
@@ -325,17 +330,18 @@ impl Model {
             }
             out.push(ResponseItem::Verdict(verdict));
         }
-        if self.wiped.contains(&device) {
-            out.push(ResponseItem::Wipe);
-            return out;
-        }
+        let brought: BTreeSet<_> = out.iter().filter_map(|item| if let ResponseItem::Verdict(verdict) = item { verdict.seq } else { None }).collect();
         let grids = self.grids.get(&device).cloned().unwrap_or_default();
-        owed.retain(|record| self.records.get(record).is_some_and(|logged| grids.contains(&logged.grid)));
+        owed.retain(|record| !self.wiped.contains(&device) && self.records.get(record).is_some_and(|logged| grids.contains(&logged.grid)));
         for record in &owed {
             self.send_snapshot(device, *record, &mut out);
         }
         let lease_seconds = self.lease_seconds;
         let end = |cursor, head| ResponseItem::End { cursor, head, server_time: ServerTime::from_unix_ms(9_000_000), lease_seconds };
+        if self.wiped.contains(&device) {
+            out.extend([ResponseItem::Wipe, end(None, self.head)]);
+            return out;
+        }
         if !hello.pull {
             out.push(end(None, self.head));
             return out;
@@ -345,13 +351,20 @@ impl Model {
         let (store_epoch, street, scope_epoch) = (self.epoch, self.street.to_string(), self.scope_epoch);
         let at = |sequence, downloading| Cursor { store_epoch, street: street.clone(), sequence, scope_epoch, downloading }.encode();
         let (head, done) = (self.head, at(self.head, false));
+        if plan == Pull::Reset {
+            out.extend([ResponseItem::Reset { epoch: self.epoch }, end(None, head)]);
+            return out;
+        }
+        // What it brought once more and may not see.
+        let had = |item: &ResponseItem| match item {
+            ResponseItem::Verdict(verdict) if verdict.status == VerdictStatus::Duplicate => Some(verdict.record),
+            _ => None,
+        };
+        let had: BTreeSet<_> = out.iter().filter_map(had).collect();
+        let hidden = |record: &RecordId| self.records.get(record).is_some_and(|logged| !grids.contains(&logged.grid));
+        out.extend(had.into_iter().filter(hidden).map(|record| ResponseItem::Leave { record }));
         match plan {
-            Pull::Reset => {
-                out.push(ResponseItem::Reset { epoch: self.epoch });
-                out.push(end(None, head));
-                return out;
-            }
-            Pull::Nothing => {}
+            Pull::Reset | Pull::Nothing => {}
             Pull::Download { after, .. } => {
                 let mut records: Vec<_> = self
                     .records
@@ -387,7 +400,7 @@ impl Model {
                         self.send_snapshot(device, record, &mut out);
                         continue;
                     }
-                    for entry in fresh.into_iter().filter(|entry| entry.change.actor.device() != device) {
+                    for entry in fresh.into_iter().filter(|entry| !brought.contains(&entry.seq)) {
                         out.push(ResponseItem::Change { record, generation: entry.generation, seq: entry.seq, bytes: entry.change.bytes });
                     }
                 }

@@ -134,3 +134,76 @@ fn what_came_before_a_cut_goes_again_if_the_whole_download_comes_without_it() {
     assert_eq!(rig.phone.records().unwrap(), [kept]);
     assert_eq!(model.text(kept, "sign_name").as_deref(), Some("新名"));
 }
+
+/// Two cards of a grid that is the user's for a short while only, and an answer that broke off behind them: no cursor tells the server of it.
+fn held_beyond_the_cursor(model: &mut Model, rig: &Rig) -> [RecordId; 2] {
+    let cards = [card(model, 2), card(model, 3)];
+    cards.iter().for_each(|card| model.move_to_grid(*card, "B2"));
+    rig.sync(model);
+    work(model, rig, &["A1", "B2"]);
+    let before = model.clone();
+    rig.sync_cut(model, |_, mut items| {
+        items.pop();
+        Some(items)
+    });
+    *model = before;
+    cards
+}
+
+fn work(model: &mut Model, rig: &Rig, grids: &[&str]) {
+    model.grids.insert(rig.device, grids.iter().map(|&grid| grid.to_owned()).collect());
+    model.scope_epoch += 1;
+}
+
+#[test]
+fn what_came_beyond_the_cursor_goes_where_it_does_not_come_again() {
+    let mut model = Model::new();
+    let stays = card(&mut model, 1);
+    let rig = Rig::new(1, &mut model);
+    let [quiet, edited] = held_beyond_the_cursor(&mut model, &rig);
+    assert_eq!(rig.phone.records().unwrap(), [stays, quiet, edited]);
+    rig.set(edited, "sign_name", "新名");
+    work(&mut model, &rig, &["A1"]);
+    rig.sync(&mut model);
+    assert_eq!(rig.phone.records().unwrap(), [stays]);
+    assert_eq!(codes(&rig), ["not_your_grid"], "what was edited there stays with its author");
+}
+
+#[test]
+fn what_came_beyond_the_cursor_stays_where_it_comes_again() {
+    let mut model = Model::new();
+    let stays = card(&mut model, 1);
+    let rig = Rig::new(1, &mut model);
+    let [first, second] = held_beyond_the_cursor(&mut model, &rig);
+    // Cut once more, behind the first of the two.
+    let before = model.clone();
+    rig.sync_cut(&mut model, |_, mut items| {
+        items.truncate(items.len() - 2);
+        Some(items)
+    });
+    model = before;
+    rig.set(second, "sign_name", "新名");
+    rig.sync(&mut model);
+    assert_eq!(rig.phone.records().unwrap(), [stays, first, second]);
+    assert_eq!(model.text(second, "sign_name").as_deref(), Some("新名"));
+}
+
+/// A card made and accepted in a grid that was taken away before the phone heard of it.
+#[test]
+fn a_card_made_beyond_the_cursor_goes_with_its_grid() {
+    let mut model = Model::new();
+    let rig = Rig::new(1, &mut model);
+    work(&mut model, &rig, &["B2"]);
+    rig.sync(&mut model);
+    work(&mut model, &rig, &["A1", "B2"]);
+    let made = rig.phone.create_card("A1", &[Edit::set("sign_name", "新店")], NOW).unwrap();
+    rig.sync_cut(&mut model, |_, mut items| {
+        items.truncate(1);
+        Some(items)
+    });
+    assert!(model.has(made.hash.unwrap()) && rig.phone.outbox().unwrap().is_empty());
+    model.forget_seen(rig.device);
+    work(&mut model, &rig, &["B2"]);
+    rig.sync(&mut model);
+    assert!(rig.phone.records().unwrap().is_empty());
+}
