@@ -343,6 +343,8 @@ async fn an_erased_record_is_gone_everywhere_and_never_comes_back() {
     let (_, change) = Record::create(again.actor(), NOW, &edits).expect("a creation");
     let reply = again.push(true, &[pushed(card, Kind::ShopCard, &change)]).await;
     assert_eq!(reply.verdicts()[0].code.as_deref(), Some("erased"));
+    // Who starts over may hold a draft about it from before: it is told as well.
+    assert!(reply.items.iter().any(|item| matches!(item, ResponseItem::Erase { record } if *record == card)), "{:?}", reply.items);
 
     // Asked again it answers with the same receipt, which proves itself and says nothing of anybody.
     let twice = scene.post(&format!("/records/{card}/erase"), json!({ "reason": "legal_duty" })).await;

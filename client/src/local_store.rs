@@ -469,10 +469,14 @@ impl Tx<'_> {
 
     /// Where the phone stands before a request.
     pub fn standing(&self) -> Result<Standing, StoreError> {
-        let mut rows = self.tx.prepare_cached(&format!("SELECT record, generation, before_reset, leaving, {AT_OFFICE}, beyond_cursor FROM record"))?;
+        let mut rows =
+            self.tx.prepare_cached(&format!("SELECT record, generation, before_reset, leaving, {AT_OFFICE}, beyond_cursor FROM record"))?;
         let rows = rows.query_map([], |row| {
             let (generation, before_reset) = (row.get(1)?, row.get(2)?);
-            Ok((record_id(row, 0)?, Known { generation, before_reset, leaving: row.get(3)?, at_office: row.get(4)?, beyond_cursor: row.get(5)? }))
+            Ok((
+                record_id(row, 0)?,
+                Known { generation, before_reset, leaving: row.get(3)?, at_office: row.get(4)?, beyond_cursor: row.get(5)? },
+            ))
         })?;
         let known = rows.collect::<Result<HashMap<_, _>, _>>()?;
         let start_over = self.get("start_over")?.unwrap_or(false);

@@ -345,10 +345,12 @@ impl Answer<'_> {
             let moved = self.scope_moved(received.scope_epoch, username).await?;
             self.departures(&moved, received.sequence as i64).await?;
         } else {
-            // A phone that starts over may hold drafts about whoever was redacted since it last heard.
-            let look = async { Ok(erasures::redactions(&mut *self.conn().await?, self.street, 0, self.head).await?) };
-            let redactions = self.within(look).await?;
-            self.redact(redactions).await?;
+            // A phone that starts over may hold drafts about whatever was erased since it last heard.
+            let look = async { Ok(erasures::forgotten(&mut *self.conn().await?, self.street, self.head).await?) };
+            for (record, entries) in self.within(look).await? {
+                let item = entries.map_or(ResponseItem::Erase { record }, |entries| ResponseItem::Redact { record, entries });
+                self.sink.send(&item).await?;
+            }
         }
         loop {
             let page = DocumentPage { grids: self.grids.as_deref(), records: None, after, limit: PAGE };

@@ -293,16 +293,8 @@ async fn settle(
     options: &Options,
 ) -> anyhow::Result<Outcome> {
     workers.sort_by_key(|worker| worker.number);
-    let (mut unsent, mut drafts) = (0, 0);
-    for round in 0..2 {
-        for worker in &workers {
-            let report = worker.phone.sync().await.map_err(|error| anyhow::anyhow!("phone {:02} in the end: {error}", worker.number))?;
-            if round == 1 {
-                unsent += report.unsent;
-                drafts += report.drafts;
-            }
-        }
-    }
+    sync_all(&workers).await?;
+    let (unsent, drafts) = sync_all(&workers).await?;
     // A card that is compacted behind a phone's last synchronisation is another generation, and so another digest, until its next one.
     let began = Instant::now();
     let (roll, disagreeing) = loop {
@@ -311,9 +303,7 @@ async fn settle(
         if disagreeing.is_empty() || began.elapsed() > SETTLING_MAX {
             break (roll, disagreeing);
         }
-        for worker in &workers {
-            worker.phone.sync().await.map_err(|error| anyhow::anyhow!("phone {:02} in the end: {error}", worker.number))?;
-        }
+        sync_all(&workers).await?;
     };
     let missing = missing(&workers, &roll);
     let log_left = trimmed(&mut watch.sampler, options).await?;
@@ -343,6 +333,17 @@ async fn settle(
         compactions: watch.sampler.generations().await?,
         log_left,
     })
+}
+
+/// Edits that were not sent, and drafts, on all phones together.
+async fn sync_all(workers: &[Worker]) -> anyhow::Result<(u64, u64)> {
+    let (mut unsent, mut drafts) = (0, 0);
+    for worker in workers {
+        let report = worker.phone.sync().await.map_err(|error| anyhow::anyhow!("phone {:02} in the end: {error}", worker.number))?;
+        unsent += report.unsent;
+        drafts += report.drafts;
+    }
+    Ok((unsent, drafts))
 }
 
 fn missing(workers: &[Worker], roll: &BTreeMap<RecordId, Projected>) -> Vec<String> {
@@ -421,9 +422,10 @@ do: {compactions} compactions, at most {most} of one card. After the load the lo
 
 {table}
 A series is flat where the straight line through its last two thirds rises by a tenth of the mean at most, or by no more than it comes and goes in
-any case (8 MiB of the server's memory, 16 MiB of Postgres', 8 files, 4 connections, 500 entries, 2 MiB of tables, 5000 dead rows).
+any case (8 MiB of the server's memory, 16 MiB of what Postgres' processes hold for themselves, 8 files, 4 connections, 500 entries, 2 MiB of tables, 5000 dead rows).
 
-Not judged, because it is to be kept: the audit trail, which grew to {audit:.1} MiB, and what was settled, erased and enrolled. Every phone writes a
+Not judged is Postgres' buffer cache, which has a bound (`shared_buffers`, 128 MB) and fills up to it; and, because it is to be kept, the audit
+trail, which grew to {audit:.1} MiB, and what was settled, erased and enrolled. Every phone writes a
 column of its own on every card, and every desk too: its last value is there in the end, across trimming and compaction, and every phone's cards
 have the office's digest.
 ",

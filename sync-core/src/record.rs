@@ -85,15 +85,6 @@ pub struct NoteCharacter {
     pub shown: bool,
 }
 
-/// A note, character by character.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct NoteCharacters {
-    /// The Text object.
-    pub object: OpId,
-    /// Every character ever put in, in order.
-    pub characters: Vec<NoteCharacter>,
-}
-
 /// A loaded document.
 #[derive(Clone)]
 pub struct Record {
@@ -226,10 +217,8 @@ impl Record {
         Ok(elements)
     }
 
-    /// The note, character by character; `None` before the record exists.
-    pub fn note_characters(&mut self) -> Result<Option<NoteCharacters>, RecordError> {
-        let Some(note) = self.note_object() else { return Ok(None) };
-        let object = op_id(&note).ok_or_else(|| RecordError::NotFlat(NOTE.into()))?;
+    /// Every character ever put into the note, in order.
+    pub fn note_characters(&mut self) -> Result<Vec<NoteCharacter>, RecordError> {
         let mut behind: BTreeMap<Option<OpId>, Vec<(OpId, String)>> = BTreeMap::new();
         let mut removed = BTreeSet::new();
         for bytes in self.changes() {
@@ -252,7 +241,7 @@ impl Record {
             open.extend(next);
             characters.push(NoteCharacter { id, text, shown: !removed.contains(&id) });
         }
-        Ok(Some(NoteCharacters { object, characters }))
+        Ok(characters)
     }
 
     /// The note's text.
@@ -351,10 +340,10 @@ mod tests {
                 written.extend(copy.edit(actor(2 + number as u128), at, &note(&text), "").unwrap());
             }
             one.apply(written.iter().map(|change| change.bytes.as_slice())).unwrap();
-            let read = one.note_characters().unwrap().unwrap();
-            let shown: String = read.characters.iter().filter(|one| one.shown).map(|one| one.text.as_str()).collect();
+            let read = one.note_characters().unwrap();
+            let shown: String = read.iter().filter(|one| one.shown).map(|one| one.text.as_str()).collect();
             assert_eq!(shown, one.note().unwrap().unwrap(), "round {round}");
-            assert!(read.characters.iter().any(|one| !one.shown));
+            assert!(read.iter().any(|one| !one.shown));
         }
     }
 }

@@ -39,7 +39,8 @@ pub type Running = Pin<Box<dyn Future<Output = Result<SyncReport, PhoneError>> +
 /// The name that phones give to the office.
 pub const SERVER: &str = "http://office.test";
 /// `PRAGMA user_version` of the file that 0.1.0 wrote, and what later ones added to it.
-const OLD_FILE: &str = "DROP TABLE IF EXISTS notice; ALTER TABLE record DROP COLUMN beyond_cursor; PRAGMA user_version = 1;";
+const OLD_FILE: &str =
+    "PRAGMA secure_delete = ON; DROP TABLE IF EXISTS notice; ALTER TABLE record DROP COLUMN beyond_cursor; PRAGMA user_version = 1;";
 
 /// One phone and what it stands in.
 pub struct Rig {

@@ -60,6 +60,10 @@ fn a_number_that_went_to_another_copy_blocks_nobody() {
         What::Sync { phone: 1 },
         What::Desk(Desk::Restore),
         edit(0, "number", "v4.0z"),
+        What::Sync { phone: 0 },
+        What::Sync { phone: 1 },
+        // From the start once more: what waits for the lost change is looked through again.
+        What::Enrol { phone: 1, username: "lihua".into() },
     ];
     holds([enrolled, fine, enrolled_too, fine_too].into_iter().chain(steps).chain(late).collect());
 }

@@ -40,6 +40,7 @@ pub(super) fn confirmed(stored: &StoredRecord) -> Result<Record, RecordError> {
 /// The same, with what the server lost and is to get again; whether that has its numbers still.
 pub(super) fn confirmed_and_not(stored: &StoredRecord) -> Result<(Record, bool), RecordError> {
     let mut document = confirmed(stored)?;
-    let free = document.apply_unconfirmed(stored.tail.iter().filter(|change| change.seq.is_none()).map(|change| change.bytes.as_slice()))?;
+    let free =
+        document.apply_unconfirmed(stored.tail.iter().filter(|change| change.seq.is_none()).map(|change| change.bytes.as_slice()))?;
     Ok((document, free))
 }

@@ -162,12 +162,12 @@ fn rebase_note(
 ) -> Result<(), RecordError> {
     for edit in edits.iter_mut().filter(|edit| matches!(edit, Edit::Note { .. })) {
         let note = match rebased.note.take() {
-            Some(note) => Some(note),
+            Some(note) => note,
             None => Note::of(&mut rebased.document)?,
         };
         // Made on the copy that they saw, for its operations alone.
-        let change = shown.edit(author.actor(), moment.now, std::slice::from_ref(edit), "")?;
-        if let Some(note) = note.zip(change).map(|(note, change)| note.with(&change)) {
+        if let Some(change) = shown.edit(author.actor(), moment.now, std::slice::from_ref(edit), "")? {
+            let note = note.with(&change);
             *edit = Edit::Note { text: note.text() };
             rebased.note = Some(note);
         }

@@ -365,9 +365,9 @@ impl Synchronisation {
                 Vec::new()
             }
             ResponseItem::Erase { record } => {
-                self.known.remove(&record);
+                // A pull from the start tells of every erasure that there ever was.
+                self.tally.erased += u32::from(self.known.remove(&record).is_some());
                 self.beyond.remove(&record);
-                self.tally.erased += 1;
                 vec![Effect::Erase { record }]
             }
             ResponseItem::Redact { record, entries } => {

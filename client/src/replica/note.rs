@@ -6,24 +6,22 @@
 
 use lianka_sync_core::{
     change::{Action, Change, OpId},
-    record::{NoteCharacter, NoteCharacters, Record, RecordError},
+    record::{NoteCharacter, Record, RecordError},
 };
 
 /// The note as it becomes.
 #[derive(Clone, Debug)]
-pub(super) struct Note(NoteCharacters);
+pub(super) struct Note(Vec<NoteCharacter>);
 
 impl Note {
-    /// The note that a creation wrote.
-    pub fn created(creation: &Change) -> Option<Self> {
-        let texts = creation.ops.iter().enumerate().filter(|(_, op)| matches!(op.action, Action::MakeText { .. }));
-        let object = texts.map(|(index, _)| creation.op_id(index)).next()?;
-        Some(Self(NoteCharacters { object, characters: Vec::new() }).with(creation))
+    /// The note of a record as this change created it.
+    pub fn created(creation: &Change) -> Self {
+        Self(Vec::new()).with(creation)
     }
 
-    /// The note of the server's copy; `None` where there is none.
-    pub fn of(document: &mut Record) -> Result<Option<Self>, RecordError> {
-        Ok(document.note_characters()?.map(Self))
+    /// The note of the server's copy.
+    pub fn of(document: &mut Record) -> Result<Self, RecordError> {
+        Ok(Self(document.note_characters()?))
     }
 
     /// The note with this change on top. Where the record was created anew meanwhile, the change is about another text: what it put in goes in at the
@@ -32,20 +30,20 @@ impl Note {
         let mut note = self.clone();
         // A copy of this phone gave the same ids: what is there under them is the copy's.
         let own = |id: &OpId| id.actor == change.actor && id.counter >= change.start_op;
-        note.0.characters.iter_mut().filter(|character| own(&character.id)).for_each(|character| character.id.counter = 0);
+        note.0.iter_mut().filter(|character| own(&character.id)).for_each(|character| character.id.counter = 0);
         for (index, op) in change.ops.iter().enumerate() {
             match &op.action {
                 Action::Insert { after, text, .. } => {
                     let place = match after {
                         None => 0,
                         // What it stood behind is not known here any more: at the end.
-                        Some(after) => note.place_of(after).map_or(note.0.characters.len(), |place| place + 1),
+                        Some(after) => note.place_of(after).map_or(note.0.len(), |place| place + 1),
                     };
-                    note.0.characters.insert(place, NoteCharacter { id: change.op_id(index), text: text.clone(), shown: true });
+                    note.0.insert(place, NoteCharacter { id: change.op_id(index), text: text.clone(), shown: true });
                 }
                 Action::Remove { element, .. } => {
                     if let Some(place) = note.place_of(element) {
-                        note.0.characters[place].shown = false;
+                        note.0[place].shown = false;
                     }
                 }
                 Action::Put { .. } | Action::Delete { .. } | Action::MakeText { .. } => {}
@@ -56,10 +54,10 @@ impl Note {
 
     /// What it says.
     pub fn text(&self) -> String {
-        self.0.characters.iter().filter(|character| character.shown).map(|character| character.text.as_str()).collect()
+        self.0.iter().filter(|character| character.shown).map(|character| character.text.as_str()).collect()
     }
 
     fn place_of(&self, id: &OpId) -> Option<usize> {
-        self.0.characters.iter().position(|character| character.id == *id)
+        self.0.iter().position(|character| character.id == *id)
     }
 }

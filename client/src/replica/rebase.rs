@@ -103,16 +103,18 @@ pub(super) fn rebase(author: &Author<'_>, state: &RecordState, moment: &Moment) 
         document = created;
         entries.push(entry);
         // Later edits name the characters as the first creation wrote them.
-        note = Note::created(&change::decode(&state.outbox[0].bytes)?);
+        note = Some(Note::created(&change::decode(&state.outbox[0].bytes)?));
     }
     let edited = &state.outbox[entries.len()..];
     let redacted = redacted(&state.outbox);
-    let seen = Seen::of(author, &state.outbox);
+    let mut seen = Seen { device: author.identity.device, values: BTreeMap::new() };
+    entries.iter().for_each(|entry| seen.take_in(entry));
     let edits_note = state.outbox.iter().flat_map(|entry| &entry.edits).any(|edit| matches!(edit, Edit::Note { .. }));
     if edits_note && note.is_none() {
-        note = Note::of(&mut document)?;
+        note = Some(Note::of(&mut document)?);
     }
     for entry in edited.iter().take(if planted::is(Bug::RebaseKeepsFirst) { 1 } else { usize::MAX }) {
+        seen.take_in(entry);
         if entry.state == OutboxState::Held {
             // The server keeps these very bytes; writing them anew would do the edit twice once a reviewer accepts it.
             entries.push(entry.clone());
@@ -188,22 +190,19 @@ pub(super) fn abandon(state: &RecordState, moment: &Moment) -> Vec<Effect> {
     effects
 }
 
-/// What the user had seen of each key when they edited it.
+/// What the user had seen of each key when they made this edit, or one before it.
 struct Seen {
     device: DeviceId,
     values: BTreeMap<String, BTreeSet<OpId>>,
 }
 
 impl Seen {
-    fn of(author: &Author<'_>, outbox: &[OutboxEntry]) -> Self {
-        let mut values: BTreeMap<String, BTreeSet<OpId>> = BTreeMap::new();
-        let ops = outbox.iter().filter_map(|entry| change::decode(&entry.bytes).ok()).flat_map(|change| change.ops);
-        for op in ops {
+    fn take_in(&mut self, entry: &OutboxEntry) {
+        for op in change::decode(&entry.bytes).into_iter().flat_map(|change| change.ops) {
             if let Action::Put { key, .. } | Action::Delete { key } = op.action {
-                values.entry(key).or_default().extend(op.pred);
+                self.values.entry(key).or_default().extend(op.pred);
             }
         }
-        Self { device: author.identity.device, values }
     }
 
     /// Whether the user knew the value; where no change tells, it is the rebase that knows.

@@ -186,6 +186,17 @@ pub struct Redaction {
     pub entries: Vec<EntryId>,
 }
 
+/// Everything forgotten up to `head`, in order: a record, or of one that is there these persons.
+pub async fn forgotten(conn: &mut PgConnection, street: &StreetCode, head: i64) -> sqlx::Result<Vec<(RecordId, Option<Vec<EntryId>>)>> {
+    let rows = sqlx::query!(
+        r#"select record, case when kind = 'redact' then entries end as "entries?" from erasure where street = $1 and seq <= $2 order by seq"#,
+        street.as_str(),
+        head
+    );
+    let of = |entries: Vec<Uuid>| entries.into_iter().map(EntryId).collect();
+    Ok(rows.fetch_all(conn).await?.into_iter().map(|row| (RecordId(row.record), row.entries.map(of))).collect())
+}
+
 /// Who was redacted in `after..=head`, in order.
 pub async fn redactions(conn: &mut PgConnection, street: &StreetCode, after: i64, head: i64) -> sqlx::Result<Vec<Redaction>> {
     let rows = sqlx::query!(

@@ -67,17 +67,22 @@ pub fn of(server: u32) -> Cost {
 pub struct Holding {
     /// Resident memory of the server.
     pub server_kib: u64,
-    /// Proportional memory of all processes of its Postgres.
+    /// Proportional memory of all processes of its Postgres, its buffer cache as far as it was touched.
     pub postgres_kib: u64,
+    /// What these processes hold for themselves, without the buffer cache that they share.
+    pub postgres_own_kib: u64,
     /// Open files and sockets of the server.
     pub files: usize,
 }
 
 /// What the process `server` and everything below it hold.
 pub fn holding(server: u32) -> Holding {
+    let of_postgres =
+        |part| tree(server).iter().filter(|process| process.id != server).map(|process| proportional_kib(process.id, part)).sum();
     Holding {
         server_kib: status_kib(server, "VmRSS:").unwrap_or(0),
-        postgres_kib: tree(server).iter().filter(|process| process.id != server).map(|process| proportional_kib(process.id)).sum(),
+        postgres_kib: of_postgres("Pss:"),
+        postgres_own_kib: of_postgres("Pss_Anon:"),
         files: fs::read_dir(format!("/proc/{server}/fd")).map_or(0, Iterator::count),
     }
 }
@@ -133,7 +138,8 @@ impl PeakMemory {
 
 impl Peaks {
     fn sample(&self, server: u32) {
-        let postgres: u64 = tree(server).iter().filter(|process| process.id != server).map(|process| proportional_kib(process.id)).sum();
+        let postgres: u64 =
+            tree(server).iter().filter(|process| process.id != server).map(|process| proportional_kib(process.id, "Pss:")).sum();
         self.server_kib.fetch_max(status_kib(server, "VmHWM:").unwrap_or(0), Ordering::Relaxed);
         self.postgres_kib.fetch_max(postgres, Ordering::Relaxed);
     }
@@ -147,10 +153,11 @@ fn status_kib(process: u32, key: &str) -> Option<u64> {
     kib_of(&fs::read_to_string(format!("/proc/{process}/status")).ok()?, key)
 }
 
-/// Resident memory with shared pages divided among those who share them; where the kernel does not tell us, what is the process' alone.
-fn proportional_kib(process: u32) -> u64 {
+/// Resident memory, or a part of it, with shared pages divided among those who share them; where the kernel does not tell us, what is the process'
+/// alone.
+fn proportional_kib(process: u32, part: &str) -> u64 {
     let rollup = fs::read_to_string(format!("/proc/{process}/smaps_rollup")).ok();
-    rollup.and_then(|text| kib_of(&text, "Pss:")).or_else(|| status_kib(process, "RssAnon:")).unwrap_or(0)
+    rollup.and_then(|text| kib_of(&text, part)).or_else(|| status_kib(process, "RssAnon:")).unwrap_or(0)
 }
 
 /// The number of a line such as `VmHWM:     1234 kB`.

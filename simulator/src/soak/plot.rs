@@ -18,7 +18,10 @@ struct Chart {
 }
 
 const CHARTS: [Chart; 6] = [
-    Chart { title: "memory, MiB", lines: &[("server", |s| s.server_mib), ("Postgres", |s| s.postgres_mib)] },
+    Chart {
+        title: "memory, MiB",
+        lines: &[("server", |s| s.server_mib), ("Postgres", |s| s.postgres_mib), ("its own", |s| s.postgres_own_mib)],
+    },
     Chart {
         title: "open files of the server, connections to Postgres",
         lines: &[("files", |s| s.files), ("connections", |s| s.connections)],

@@ -16,6 +16,7 @@ pub struct Sample {
     pub seconds: f64,
     pub server_mib: f64,
     pub postgres_mib: f64,
+    pub postgres_own_mib: f64,
     pub files: f64,
     pub connections: f64,
     pub log_entries: f64,
@@ -34,10 +35,11 @@ pub struct Sample {
 pub type Reading = fn(&Sample) -> f64;
 
 /// The columns, as the CSV heads them.
-pub const COLUMNS: [(&str, Reading); 15] = [
+pub const COLUMNS: [(&str, Reading); 16] = [
     ("seconds", |s| s.seconds),
     ("server_mib", |s| s.server_mib),
     ("postgres_mib", |s| s.postgres_mib),
+    ("postgres_own_mib", |s| s.postgres_own_mib),
     ("files", |s| s.files),
     ("connections", |s| s.connections),
     ("log_entries", |s| s.log_entries),
@@ -55,7 +57,7 @@ pub const COLUMNS: [(&str, Reading); 15] = [
 /// What must stay flat: name, reading, and what may come and go in any case.
 pub const JUDGED: [(&str, Reading, f64); 9] = [
     ("server memory, MiB", |s| s.server_mib, 8.0),
-    ("Postgres memory, MiB", |s| s.postgres_mib, 16.0),
+    ("Postgres' own memory, MiB", |s| s.postgres_own_mib, 16.0),
     ("open files of the server", |s| s.files, 8.0),
     ("connections to Postgres", |s| s.connections, 4.0),
     ("entries of the log", |s| s.log_entries, 500.0),
@@ -116,6 +118,7 @@ impl Sampler {
             seconds,
             server_mib: holding.server_kib as f64 / 1024.0,
             postgres_mib: holding.postgres_kib as f64 / 1024.0,
+            postgres_own_mib: holding.postgres_own_kib as f64 / 1024.0,
             files: holding.files as f64,
             connections: connections as f64,
             log_entries: entries as f64,

@@ -453,19 +453,21 @@ impl Ledger {
             self.now.held.insert(id, Held::Refused);
             return;
         }
-        // What it builds on and waits as well is accepted with it.
-        let mut open = vec![id.1];
+        // What it builds on and waits as well is accepted with it, and before it.
+        let (mut open, mut accepted) = (vec![id.1], Vec::new());
         while let Some(hash) = open.pop() {
-            let of = (id.0, hash);
-            let Some(arrived) = self.arrived.get(&of).cloned() else { continue };
+            let Some(arrived) = self.arrived.get(&(id.0, hash)).cloned() else { continue };
             open.extend(arrived.said.deps.iter().filter(|dep| self.now.held.get(&(id.0, (*dep).clone())) == Some(&Held::Waits)).cloned());
-            let card = self.now.cards.entry(of.0).or_default();
-            card.by_review.insert(of.1.clone());
-            for write in &arrived.said.writes {
-                card.touched.push((Some(write.key.clone()), line));
+            accepted.push(arrived);
+        }
+        accepted.sort_by_key(|arrived| arrived.line);
+        for arrived in accepted {
+            let card = self.now.cards.entry(id.0).or_default();
+            if card.by_review.insert(arrived.said.hash.clone()) {
+                card.touched.extend(arrived.said.writes.iter().map(|write| (Some(write.key.clone()), line)));
+                fold(card, &arrived.said, line);
+                self.now.held.insert((id.0, arrived.said.hash), Held::Accepted);
             }
-            fold(card, &arrived.said, line);
-            self.now.held.insert(of, Held::Accepted);
         }
     }
 

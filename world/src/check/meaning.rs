@@ -35,6 +35,11 @@ impl Meant {
         let mut meant = Self::default();
         let mut known: BTreeSet<(Uuid, &str)> = BTreeSet::new();
         for (at, line) in journal.lines.iter().enumerate() {
+            if let Event::Cloned { phone, from } = &line.event {
+                // A copy sends what its original left in the outbox.
+                let done: Vec<_> = meant.taken_out_by.iter().filter(|(by, ..)| by == from).cloned().collect();
+                meant.taken_out_by.extend(done.into_iter().map(|(_, record, word)| (*phone, record, word)));
+            }
             let Event::Saved { phone, record, did, saw, .. } = &line.event else { continue };
             for text in did.iter().filter_map(|did| if let Did::Note { text } = did { Some(text) } else { None }) {
                 for word in text.split_whitespace() {

@@ -164,7 +164,9 @@ fn a_change_of_what_is_not_held_is_followed_by_a_pull_from_the_start() {
     let edits = [Edit::set("kind", "shop_card"), Edit::set("street", "310104003"), Edit::set("grid", "A1")];
     let (_, made) = lianka_sync_core::record::Record::create(author.actor(), NOW, &edits).unwrap();
     let record = RecordId(Uuid::from_u128(7));
-    let known = |generation, before_reset| HashMap::from([(record, Known { generation, before_reset, leaving: false, at_office: false, beyond_cursor: false })]);
+    let known = |generation, before_reset| {
+        HashMap::from([(record, Known { generation, before_reset, leaving: false, at_office: false, beyond_cursor: false })])
+    };
     let take = |known: HashMap<RecordId, Known>| {
         let mut sync = Synchronisation::new(CLIENT);
         sync.next_request(Standing { known, ..Standing::default() }).unwrap();
@@ -186,7 +188,10 @@ fn a_change_of_what_is_not_held_is_followed_by_a_pull_from_the_start() {
 #[test]
 fn a_verdict_of_an_older_generation_moves_nothing_into_the_newer() {
     let sent = entry(1, 9);
-    let known = HashMap::from([(sent.record, Known { generation: 1, before_reset: false, leaving: false, at_office: false, beyond_cursor: false })]);
+    let known = HashMap::from([(
+        sent.record,
+        Known { generation: 1, before_reset: false, leaving: false, at_office: false, beyond_cursor: false },
+    )]);
     let mut sync = Synchronisation::new(CLIENT);
     sync.next_request(Standing { outbox: vec![sent.clone()], known, ..Standing::default() }).unwrap();
     let (record, grid) = (sent.record, "A1".to_owned());

@@ -330,7 +330,8 @@ impl Model {
             }
             out.push(ResponseItem::Verdict(verdict));
         }
-        let brought: BTreeSet<_> = out.iter().filter_map(|item| if let ResponseItem::Verdict(verdict) = item { verdict.seq } else { None }).collect();
+        let brought: BTreeSet<_> =
+            out.iter().filter_map(|item| if let ResponseItem::Verdict(verdict) = item { verdict.seq } else { None }).collect();
         let grids = self.grids.get(&device).cloned().unwrap_or_default();
         owed.retain(|record| !self.wiped.contains(&device) && self.records.get(record).is_some_and(|logged| grids.contains(&logged.grid)));
         for record in &owed {
@@ -366,6 +367,9 @@ impl Model {
         match plan {
             Pull::Reset | Pull::Nothing => {}
             Pull::Download { after, .. } => {
+                if hello.cursor.is_none() {
+                    out.extend(self.erased.iter().map(|(_, record)| ResponseItem::Erase { record: *record }));
+                }
                 let mut records: Vec<_> = self
                     .records
                     .iter()

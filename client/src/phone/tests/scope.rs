@@ -49,6 +49,26 @@ fn an_erased_record_goes_with_its_edits_and_drafts() {
 }
 
 #[test]
+fn a_phone_that_starts_over_drops_drafts_of_what_was_erased_meanwhile() {
+    let mut model = Model::new();
+    let record = card(&mut model, 1);
+    let rig = Rig::new(1, &mut model);
+    rig.sync(&mut model);
+    model.whims.insert(rig.device, Whim::RefuseKey("category".into(), "value_too_long"));
+    rig.set(record, "category", "餐饮");
+    rig.sync(&mut model);
+    model.erase(record);
+    let restored = model.clone();
+    model.restore(&restored);
+    let tally = rig.sync(&mut model);
+    assert_eq!(codes(&rig).len(), 0);
+    assert_eq!((tally.resets, tally.erased), (1, 1));
+    // To a phone that held nothing of it, it is no news.
+    let other = Rig::new(2, &mut model);
+    assert_eq!(other.sync(&mut model).erased, 0);
+}
+
+#[test]
 fn a_record_leaves_at_once_where_nothing_is_unsent() {
     let mut model = Model::new();
     let (stays, leaves) = (card(&mut model, 1), card(&mut model, 2));

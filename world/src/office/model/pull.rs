@@ -10,7 +10,7 @@ use lianka_sync_core::{
     wire::{Encoding, ResponseItem},
 };
 
-use super::ledger::{Entry, Store, What};
+use super::ledger::{Entry, Redaction, Store, What};
 
 /// Days of notices that a download brings.
 const NOTICE_DAYS: i64 = 30;
@@ -194,6 +194,16 @@ impl Answer<'_> {
         self.redactions(after);
     }
 
+    /// For a phone that starts over: everything erased and redacted, in order.
+    fn forgotten(&mut self) {
+        let erased = self.store.log.iter().filter(|(_, entry)| matches!(entry.what, What::Erase));
+        let mut told: Vec<_> = erased.map(|(seq, entry)| (*seq, ResponseItem::Erase { record: entry.record })).collect();
+        let redacted = |redaction: &Redaction| ResponseItem::Redact { record: redaction.record, entries: redaction.entries.clone() };
+        told.extend(self.store.redactions.iter().map(|redaction| (redaction.seq, redacted(redaction))));
+        told.sort_by_key(|(seq, _)| *seq);
+        told.into_iter().for_each(|(_, item)| self.send(item));
+    }
+
     fn redactions(&mut self, after: u64) {
         for redaction in self.store.redactions.iter().filter(|redaction| redaction.seq > after) {
             self.send(ResponseItem::Redact { record: redaction.record, entries: redaction.entries.clone() });
@@ -211,7 +221,7 @@ impl Answer<'_> {
             let moved = self.moved(received.scope_epoch);
             self.departures(&moved, received.sequence);
         } else {
-            self.redactions(0);
+            self.forgotten();
         }
         self.snapshots(after, |_, _| true, Some(()));
     }
