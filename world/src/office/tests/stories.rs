@@ -179,7 +179,7 @@ pub async fn restore(office: &mut impl Office) {
     assert_eq!(rest(&wang.sync(office).await), "reset end");
     wang.outbox = later;
     let items = wang.sync(office).await;
-    assert_eq!((verdicts(&items), rest(&items)), (vec!["accepted".to_owned()], "snapshot1 end".to_owned()));
+    assert_eq!((verdicts(&items), rest(&items)), (vec!["accepted".to_owned()], "erase2 snapshot1 end".to_owned()));
     assert!(!office.evidence().await.records.contains_key(&gone.0), "receipts are applied again");
 }
 
