@@ -43,6 +43,7 @@ const SEQ_UNKNOWN: u64 = i64::MAX as u64;
 
 /// What the phone knows of a record before an answer.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, a column each")]
 pub struct Known {
     /// Its generation.
     pub generation: u32,

@@ -97,22 +97,20 @@ pub(super) fn rebase(author: &Author<'_>, state: &RecordState, moment: &Moment) 
     let epoch = next_epoch(author.epoch, &state.outbox, moment);
     let signed = Author { epoch, ..*author };
     let (mut entries, mut drafts) = (Vec::new(), Vec::new());
+    let mut seen = Seen { device: author.identity.device, values: BTreeMap::new() };
     let mut note = None;
     if document.view()?.kind().is_none() {
         let Some((created, entry)) = created_anew(&signed, &state.outbox)? else { return Ok(None) };
         document = created;
+        seen.take_in(&entry);
         entries.push(entry);
         // Later edits name the characters as the first creation wrote them.
         note = Some(Note::created(&change::decode(&state.outbox[0].bytes)?));
+    } else if state.outbox.iter().flat_map(|entry| &entry.edits).any(|edit| matches!(edit, Edit::Note { .. })) {
+        note = Some(Note::of(&mut document)?);
     }
     let edited = &state.outbox[entries.len()..];
     let redacted = redacted(&state.outbox);
-    let mut seen = Seen { device: author.identity.device, values: BTreeMap::new() };
-    entries.iter().for_each(|entry| seen.take_in(entry));
-    let edits_note = state.outbox.iter().flat_map(|entry| &entry.edits).any(|edit| matches!(edit, Edit::Note { .. }));
-    if edits_note && note.is_none() {
-        note = Some(Note::of(&mut document)?);
-    }
     for entry in edited.iter().take(if planted::is(Bug::RebaseKeepsFirst) { 1 } else { usize::MAX }) {
         seen.take_in(entry);
         if entry.state == OutboxState::Held {

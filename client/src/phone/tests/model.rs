@@ -357,13 +357,13 @@ impl Model {
             return out;
         }
         // What it brought once more and may not see.
-        let had = |item: &ResponseItem| match item {
+        let duplicate = |item: &ResponseItem| match item {
             ResponseItem::Verdict(verdict) if verdict.status == VerdictStatus::Duplicate => Some(verdict.record),
             _ => None,
         };
-        let had: BTreeSet<_> = out.iter().filter_map(had).collect();
+        let again: BTreeSet<_> = out.iter().filter_map(duplicate).collect();
         let hidden = |record: &RecordId| self.records.get(record).is_some_and(|logged| !grids.contains(&logged.grid));
-        out.extend(had.into_iter().filter(hidden).map(|record| ResponseItem::Leave { record }));
+        out.extend(again.into_iter().filter(hidden).map(|record| ResponseItem::Leave { record }));
         match plan {
             Pull::Reset | Pull::Nothing => {}
             Pull::Download { after, .. } => {

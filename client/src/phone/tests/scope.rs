@@ -158,7 +158,9 @@ fn what_came_before_a_cut_goes_again_if_the_whole_download_comes_without_it() {
 /// Two cards of a grid that is the user's for a short while only, and an answer that broke off behind them: no cursor tells the server of it.
 fn held_beyond_the_cursor(model: &mut Model, rig: &Rig) -> [RecordId; 2] {
     let cards = [card(model, 2), card(model, 3)];
-    cards.iter().for_each(|card| model.move_to_grid(*card, "B2"));
+    for card in cards {
+        model.move_to_grid(card, "B2");
+    }
     rig.sync(model);
     work(model, rig, &["A1", "B2"]);
     let before = model.clone();

@@ -201,7 +201,9 @@ impl Answer<'_> {
         let redacted = |redaction: &Redaction| ResponseItem::Redact { record: redaction.record, entries: redaction.entries.clone() };
         told.extend(self.store.redactions.iter().map(|redaction| (redaction.seq, redacted(redaction))));
         told.sort_by_key(|(seq, _)| *seq);
-        told.into_iter().for_each(|(_, item)| self.send(item));
+        for (_, item) in told {
+            self.send(item);
+        }
     }
 
     fn redactions(&mut self, after: u64) {
