@@ -211,3 +211,34 @@ fn a_known_change_without_a_place_is_behind_every_snapshot() {
     let [Effect::Acknowledge { change, .. }] = &effects[..] else { panic!("{effects:?}") };
     assert_eq!(change.seq, Some(i64::MAX as u64), "the greatest that the store can hold");
 }
+
+/// What a former answer brought, which broke off: the cursor that is stored does not cover it before it came again.
+#[test]
+fn a_record_stays_beyond_the_cursor_until_it_comes_again() {
+    let record = RecordId(Uuid::from_u128(7));
+    let cursor = |cursor: &str| Some(cursor.to_owned());
+    let began = || {
+        let mut sync = Synchronisation::new(CLIENT);
+        let held = Known { generation: 1, before_reset: false, leaving: false, at_office: true, beyond_cursor: true };
+        sync.next_request(Standing { cursor: cursor("here"), known: HashMap::from([(record, held)]), ..Standing::default() }).unwrap();
+        sync
+    };
+    let checkpoint = || ResponseItem::Checkpoint { cursor: "there".into() };
+    let again = ResponseItem::Snapshot { record, kind: Kind::ShopCard, grid: "A1".into(), generation: 1, seq: 5, bytes: Vec::new() };
+
+    let mut sync = began();
+    assert_eq!(receive_one(&mut sync, checkpoint()).unwrap(), [Effect::SetCursor(cursor("there")), Effect::StayBeyond { record }]);
+    receive_one(&mut sync, again).unwrap();
+    assert_eq!(receive_one(&mut sync, checkpoint()).unwrap(), [Effect::SetCursor(cursor("there"))]);
+    receive_one(&mut sync, end(Some("behind"))).unwrap();
+    assert_eq!(sync.finish(), [Effect::SetCursor(cursor("behind"))]);
+
+    for (item, then) in [(None, None), (Some(ResponseItem::Erase { record }), cursor("behind"))] {
+        let mut sync = began();
+        if let Some(item) = item {
+            receive_one(&mut sync, item).unwrap();
+        }
+        receive_one(&mut sync, end(Some("behind"))).unwrap();
+        assert_eq!(sync.finish(), [Effect::SetCursor(then)]);
+    }
+}

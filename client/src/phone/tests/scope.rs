@@ -229,3 +229,43 @@ fn a_card_made_beyond_the_cursor_goes_with_its_grid() {
     rig.sync(&mut model);
     assert!(rig.phone.records().unwrap().is_empty());
 }
+
+/// A card on its way out, with an edit that the server puts off, whose grid comes back for the length of an answer that breaks off.
+fn comes_back_beyond_the_cursor(accepts: bool) -> (Model, Rig, RecordId) {
+    let mut model = Model::new();
+    let record = card(&mut model, 1);
+    let rig = Rig::new(1, &mut model);
+    rig.sync(&mut model);
+    rig.set(record, "sign_name", "新名");
+    model.whims.insert(rig.device, Whim::RefuseAll("document_unavailable", true));
+    work(&mut model, &rig, &["B2"]);
+    rig.sync(&mut model);
+    assert_eq!(rig.phone.records().unwrap(), [record], "it waits for its edit");
+    work(&mut model, &rig, &["A1", "B2"]);
+    if accepts {
+        model.whims.clear();
+    }
+    rig.sync_cut(&mut model, |_, mut items| {
+        let length = if accepts { 1 } else { items.len() - 1 };
+        items.truncate(length);
+        Some(items)
+    });
+    model.forget_seen(rig.device);
+    model.whims.clear();
+    work(&mut model, &rig, &["B2"]);
+    (model, rig, record)
+}
+
+#[test]
+fn a_card_whose_grid_came_back_for_one_answer_goes_again() {
+    for accepts in [true, false] {
+        let (mut model, rig, record) = comes_back_beyond_the_cursor(accepts);
+        // It looks like the user's own.
+        rig.set(record, "unit", "2楼");
+        rig.sync(&mut model);
+        rig.sync(&mut model);
+        assert!(rig.phone.records().unwrap().is_empty(), "{accepts}");
+        assert_eq!(model.text(record, "sign_name").as_deref(), Some(if accepts { "新名" } else { "王记包子" }));
+        assert!(rig.phone.outbox().unwrap().is_empty() && codes(&rig).iter().all(|code| code == "not_your_grid"));
+    }
+}
