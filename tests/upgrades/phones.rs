@@ -60,13 +60,12 @@ fn todays_client_shows_what_the_old_one_showed() {
             }
             let phone = open(file, frozen.at_ms).expect("the file opens");
             for (record, old) in old["records"].as_object().expect("records") {
-                let Ok(new) = shown(&phone, record.parse().expect("an id")) else {
-                    // The phone whose answer broke off could not show it then either; its next synchronisation mends that.
-                    assert!(old.is_null(), "{} {name} {record}", frozen.version);
-                    continue;
-                };
+                let new = shown(&phone, record.parse().expect("an id")).expect("today's client shows every record");
                 records += 1;
-                problems.extend(lost(old, &new, &format!("{name} {record}"), &["place"]));
+                // The phone whose answer broke off behind a copy's change could not show the record then.
+                if !old.is_null() {
+                    problems.extend(lost(old, &new, &format!("{name} {record}"), &["place"]));
+                }
             }
             let new = json!({
                 "cards": phone.cards().expect("cards"),
@@ -102,7 +101,7 @@ fn a_file_of_every_schema_is_brought_up_to_date_once_and_its_cursor_is_understoo
             for _ in 0..2 {
                 drop(open(file, frozen.at_ms));
             }
-            assert_eq!(schema("after"), 2, "the newest schema");
+            assert_eq!(schema("after"), 3, "the newest schema");
         }
         // Every cursor on the line is one of this encoding, or a new phone's.
         for exchange in frozen.line()["conversations"]
