@@ -177,7 +177,6 @@ pub struct Synchronisation {
     sent: Vec<Sent>,
     pull: bool,
     known: HashMap<RecordId, Known>,
-    snapshots: BTreeSet<RecordId>,
     reset: bool,
     /// Edits were kept back, or refused in their bytes alone: another request may bring them.
     owes: bool,
@@ -208,7 +207,6 @@ impl Synchronisation {
             sent: Vec::new(),
             pull: false,
             known: HashMap::new(),
-            snapshots: BTreeSet::new(),
             reset: false,
             owes: false,
             suspect: false,
@@ -297,7 +295,6 @@ impl Synchronisation {
         };
         let items = std::iter::once(RequestItem::Hello(hello)).chain(chosen.iter().map(change)).collect();
         self.known = standing.known;
-        self.snapshots.clear();
         (self.reset, self.suspect, self.end) = (false, standing.start_over && !self.started_over, None);
         Some(Request { items, pull })
     }
@@ -353,7 +350,6 @@ impl Synchronisation {
                 }
                 self.known.insert(record, Known { generation, before_reset: false, leaving: false, at_office: true, beyond_cursor: true });
                 self.beyond.remove(&record);
-                self.snapshots.insert(record);
                 self.left.retain(|left| *left != record);
                 self.tally.snapshots += 1;
                 effects

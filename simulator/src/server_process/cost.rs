@@ -77,12 +77,10 @@ pub struct Holding {
 
 /// What the process `server` and everything below it hold.
 pub fn holding(server: u32) -> Holding {
-    let of_postgres =
-        |part| tree(server).iter().filter(|process| process.id != server).map(|process| proportional_kib(process.id, part)).sum();
     Holding {
         server_kib: status_kib(server, "VmRSS:").unwrap_or(0),
-        postgres_kib: of_postgres("Pss:"),
-        postgres_own_kib: of_postgres("Pss_Anon:"),
+        postgres_kib: of_postgres_kib(server, "Pss:"),
+        postgres_own_kib: of_postgres_kib(server, "Pss_Anon:"),
         files: fs::read_dir(format!("/proc/{server}/fd")).map_or(0, Iterator::count),
     }
 }
@@ -138,10 +136,8 @@ impl PeakMemory {
 
 impl Peaks {
     fn sample(&self, server: u32) {
-        let postgres: u64 =
-            tree(server).iter().filter(|process| process.id != server).map(|process| proportional_kib(process.id, "Pss:")).sum();
         self.server_kib.fetch_max(status_kib(server, "VmHWM:").unwrap_or(0), Ordering::Relaxed);
-        self.postgres_kib.fetch_max(postgres, Ordering::Relaxed);
+        self.postgres_kib.fetch_max(of_postgres_kib(server, "Pss:"), Ordering::Relaxed);
     }
 }
 
@@ -151,6 +147,11 @@ fn mib(kib: &AtomicU64) -> f64 {
 
 fn status_kib(process: u32, key: &str) -> Option<u64> {
     kib_of(&fs::read_to_string(format!("/proc/{process}/status")).ok()?, key)
+}
+
+/// Proportional memory, or a part of it, of everything below the server together.
+fn of_postgres_kib(server: u32, part: &str) -> u64 {
+    tree(server).iter().filter(|process| process.id != server).map(|process| proportional_kib(process.id, part)).sum()
 }
 
 /// Resident memory, or a part of it, with shared pages divided among those who share them; where the kernel does not tell us, what is the process'

@@ -188,12 +188,6 @@ impl Edit<'_> {
     /// Whether somebody at a desk wrote the same: values that are not unique may be there already when the phone's edit is written anew.
     fn done_at_a_desk(&self, story: &Story, ledger: &Ledger) -> bool {
         let Did::Put { key, value } = self.did else { return false };
-        let wrote = |of: Uuid, line: &Line| match &line.event {
-            Event::Acted { act: Act::Edit { record, set }, acted: Acted::Done } => {
-                *record == of && set.iter().any(|(written, to)| written == key && to.as_ref() == Some(value))
-            }
-            _ => false,
-        };
         // What the cards merged into it said, and those merged into them, is carried over.
         let mut cards = vec![self.record];
         for line in story.journal.lines.iter().rev() {
@@ -203,11 +197,17 @@ impl Edit<'_> {
             }
         }
         let accepted = |of: &Uuid| {
-            let arrived = ledger.arrived.range((*of, String::new())..).take_while(|((record, _), _)| record == of);
-            let taken = arrived.filter(|((_, hash), _)| ledger.now.cards.get(of).is_some_and(|card| card.accepted.contains_key(hash)));
-            taken.into_iter().any(|(_, arrived)| says(&arrived.said, key, value))
+            let taken = |hash: &String| ledger.now.cards.get(of).is_some_and(|card| card.accepted.contains_key(hash));
+            let mut arrived = ledger.arrived.range((*of, String::new())..).take_while(|((record, _), _)| record == of);
+            arrived.any(|((_, hash), arrived)| taken(hash) && says(&arrived.said, key, value))
         };
-        cards[1..].iter().any(accepted) || story.journal.lines.iter().any(|line| cards.iter().any(|card| wrote(*card, line)))
+        let wrote = |line: &Line| match &line.event {
+            Event::Acted { act: Act::Edit { record, set }, acted: Acted::Done } => {
+                cards.contains(record) && set.iter().any(|(written, to)| written == key && to.as_ref() == Some(value))
+            }
+            _ => false,
+        };
+        cards[1..].iter().any(accepted) || story.journal.lines.iter().any(wrote)
     }
 
     fn on_a_phone(&self, story: &Story) -> bool {

@@ -167,17 +167,22 @@ fn an_edit_on_a_copy_of_another_generation_is_written_on_the_new_one() {
     assert_eq!(model.document(record).view().unwrap().text("category"), Some("餐饮"));
 }
 
-#[test]
-fn a_copied_phone_forks_and_both_are_heard() {
+/// The file is put back from a backup on a second phone: same device, same epoch, same sequence. The first has sent its edit, the copy has not.
+fn forked() -> (Model, RecordId, Rig) {
     let mut model = Model::new();
     let record = card(&mut model, 1);
     let first = Rig::new(1, &mut model);
     first.sync(&mut model);
-    // The file is put back from a backup on a second phone: same device, same epoch, same sequence.
     let copy = cloned(&first, 9);
     first.set(record, "sign_name", "甲");
     copy.set(record, "category", "餐饮");
     first.sync(&mut model);
+    (model, record, copy)
+}
+
+#[test]
+fn a_copied_phone_forks_and_both_are_heard() {
+    let (mut model, record, copy) = forked();
     let tally = copy.sync(&mut model);
     assert_eq!((tally.rejected, tally.accepted, tally.drafted), (1, 1, 0));
     let epoch = inside(&copy, |tx| Ok(tx.epoch()?));
@@ -189,14 +194,7 @@ fn a_copied_phone_forks_and_both_are_heard() {
 /// The copy's change is there already, the answer to one's own of the same number is not.
 #[test]
 fn a_card_stays_readable_between_the_fork_and_its_mending() {
-    let mut model = Model::new();
-    let record = card(&mut model, 1);
-    let first = Rig::new(1, &mut model);
-    first.sync(&mut model);
-    let copy = cloned(&first, 9);
-    first.set(record, "sign_name", "甲");
-    copy.set(record, "category", "餐饮");
-    first.sync(&mut model);
+    let (mut model, record, copy) = forked();
     let cut = copy.sync_cut(&mut model, |_, mut items| {
         items.pop();
         Some(items)
