@@ -42,7 +42,11 @@ pub fn routes() -> impl Iterator<Item = Route> {
             Who::Anyone => &[][..],
             Who::Roles(roles) => roles,
         };
-        Route { method: row.method.as_str(), path: row.path, roles }
+        Route {
+            method: row.method.as_str(),
+            path: row.path,
+            roles,
+        }
     })
 }
 
@@ -73,7 +77,12 @@ pub async fn everybody(office: &Office) -> BTreeMap<&'static str, String> {
 pub async fn send(office: &Office, request: Request<Body>) -> Answer {
     let (head, body) = office.test.send(request).await.into_parts();
     let body = to_bytes(body, 64 << 20).await.expect("the whole body");
-    Answer { status: head.status, headers: head.headers, json: serde_json::from_slice(&body).unwrap_or_default(), body }
+    Answer {
+        status: head.status,
+        headers: head.headers,
+        json: serde_json::from_slice(&body).unwrap_or_default(),
+        body,
+    }
 }
 
 /// Words of the inside, which no refusal has.
@@ -107,8 +116,15 @@ const INSIDE: &[&str] = &[
 #[track_caller]
 pub fn refused_without_a_word_of_the_inside(answer: &Answer, what: &str) {
     let shown = String::from_utf8_lossy(&answer.body);
-    assert!(answer.status.is_client_error(), "{what}: {} {shown}", answer.status);
-    assert_eq!(answer.headers["content-type"], "application/problem+json", "{what}");
+    assert!(
+        answer.status.is_client_error(),
+        "{what}: {} {shown}",
+        answer.status
+    );
+    assert_eq!(
+        answer.headers["content-type"], "application/problem+json",
+        "{what}"
+    );
     for word in INSIDE {
         assert!(!shown.contains(word), "{what}: “{word}” in {shown}");
     }
@@ -122,8 +138,11 @@ pub async fn everything(office: &Office) -> Vec<String> {
     .fetch_all(&office.test.app.pool)
     .await
     .expect("the tables");
-    let tables: Vec<&str> =
-        tables.iter().map(String::as_str).filter(|table| !["audit_event", "audit_head", "sign_in_try"].contains(table)).collect();
+    let tables: Vec<&str> = tables
+        .iter()
+        .map(String::as_str)
+        .filter(|table| !["audit_event", "audit_head", "sign_in_try"].contains(table))
+        .collect();
     office.rows(&tables).await
 }
 

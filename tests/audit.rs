@@ -34,7 +34,11 @@ impl Scene {
         phone.sync().await;
         phone.edit(card, &[put("unit", "201")]);
         phone.sync().await;
-        Self { office, phone, card }
+        Self {
+            office,
+            phone,
+            card,
+        }
     }
 
     async fn proof(&self) -> Proof {
@@ -42,7 +46,9 @@ impl Scene {
     }
 
     async fn proof_of(&self, chain: &str) -> Proof {
-        lianka_server::audit::verify::verify(self.app_pool(), Chain::named(chain), None).await.expect("a proof")
+        lianka_server::audit::verify::verify(self.app_pool(), Chain::named(chain), None)
+            .await
+            .expect("a proof")
     }
 
     fn app_pool(&self) -> &sqlx::PgPool {
@@ -54,15 +60,21 @@ impl Scene {
     }
 
     async fn sql(&self, statement: &str) {
-        let done = sqlx::raw_sql(sqlx::AssertSqlSafe(statement.to_owned())).execute(self.app_pool()).await;
-        assert!(done.expect("the statement works").rows_affected() > 0, "{statement} hit nothing");
+        let done = sqlx::raw_sql(sqlx::AssertSqlSafe(statement.to_owned()))
+            .execute(self.app_pool())
+            .await;
+        assert!(
+            done.expect("the statement works").rows_affected() > 0,
+            "{statement} hit nothing"
+        );
     }
 
     /// What the proof finds after `statement`, which is then taken back.
     async fn found_after(&self, statement: &str) -> Vec<(String, i64)> {
         let tables = ["audit_event", "audit_head", "audit_seal", "change_log"];
         for table in tables {
-            self.copy(&format!("create table kept_{table} as table {table}")).await;
+            self.copy(&format!("create table kept_{table} as table {table}"))
+                .await;
         }
         self.sql(statement).await;
         let proof = self.proof().await;
@@ -70,15 +82,24 @@ impl Scene {
             self.copy(&format!("delete from {table}; insert into {table} select * from kept_{table}; drop table kept_{table}")).await;
         }
         assert_eq!(proof.ok, proof.problems.is_empty(), "{proof:?}");
-        proof.problems.iter().map(|problem| (problem.code.to_owned(), problem.no)).collect()
+        proof
+            .problems
+            .iter()
+            .map(|problem| (problem.code.to_owned(), problem.no))
+            .collect()
     }
 
     async fn copy(&self, statement: &str) {
-        sqlx::raw_sql(sqlx::AssertSqlSafe(statement.to_owned())).execute(self.app_pool()).await.expect("the statement works");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statement.to_owned()))
+            .execute(self.app_pool())
+            .await
+            .expect("the statement works");
     }
 
     async fn get(&self, path: &str, token: &str) -> lianka_tests::Answer {
-        self.office.call("GET", path, Some(token), Value::Null).await
+        self.office
+            .call("GET", path, Some(token), Value::Null)
+            .await
     }
 
     async fn token(&self, username: &str, role: &str, street: Option<&str>) -> String {
@@ -113,12 +134,22 @@ async fn every_changed_column_of_every_row_is_found() {
         ("action", "'erase'"),
         ("record", "gen_random_uuid()"),
         ("detail", "detail || ' '"),
-        ("previous", "set_byte(previous, 0, get_byte(previous, 0) # 1)"),
+        (
+            "previous",
+            "set_byte(previous, 0, get_byte(previous, 0) # 1)",
+        ),
         ("hash", "set_byte(hash, 31, get_byte(hash, 31) # 1)"),
         ("street", "street || 'x'"),
     ] {
-        let found = scene.found_after(&format!("update audit_event set {column} = {value} where street = '{HOME}' and no = 3")).await;
-        assert!(found.iter().any(|(_, no)| (3..=4).contains(no)), "{column} = {value}: {found:?}");
+        let found = scene
+            .found_after(&format!(
+                "update audit_event set {column} = {value} where street = '{HOME}' and no = 3"
+            ))
+            .await;
+        assert!(
+            found.iter().any(|(_, no)| (3..=4).contains(no)),
+            "{column} = {value}: {found:?}"
+        );
     }
 }
 
@@ -129,29 +160,60 @@ async fn deleted_swapped_and_inserted_rows_are_found() {
     let of = |what: &str| format!("{what} and street = '{HOME}'");
     let check = async |statement: String, expected: &[(&str, i64)]| {
         let found = scene.found_after(&statement).await;
-        let expected: Vec<_> = expected.iter().map(|(code, no)| ((*code).to_owned(), *no)).collect();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(code, no)| ((*code).to_owned(), *no))
+            .collect();
         assert_eq!(found, expected, "{statement}");
     };
-    check(of("delete from audit_event where no = 3"), &[("missing", 4)]).await;
-    check(of("delete from audit_event where no in (2, 3)"), &[("missing", 4)]).await;
-    let found = scene.found_after(&of("delete from audit_event where no = 1")).await;
+    check(
+        of("delete from audit_event where no = 3"),
+        &[("missing", 4)],
+    )
+    .await;
+    check(
+        of("delete from audit_event where no in (2, 3)"),
+        &[("missing", 4)],
+    )
+    .await;
+    let found = scene
+        .found_after(&of("delete from audit_event where no = 1"))
+        .await;
     assert_eq!(codes(&found), ["start_unsealed", "pruned_unrecorded"]);
     let swap = format!(
         "update audit_event set no = -3 where no = 3 and street = '{HOME}'; update audit_event set no = 3 where no = 4 and street = '{HOME}';
          update audit_event set no = 4 where no = -3 and street = '{HOME}'"
     );
     let found = scene.found_after(&swap).await;
-    assert!(codes(&found).iter().filter(|code| **code == "changed").count() == 2, "{found:?}");
+    assert!(
+        codes(&found)
+            .iter()
+            .filter(|code| **code == "changed")
+            .count()
+            == 2,
+        "{found:?}"
+    );
     // The last one told of a change, which nothing tells of now.
-    check(of(&format!("delete from audit_event where no = {last}")), &[("truncated", last), ("content_untold", last - 1)]).await;
+    check(
+        of(&format!("delete from audit_event where no = {last}")),
+        &[("truncated", last), ("content_untold", last - 1)],
+    )
+    .await;
     let insert = format!(
         "insert into audit_event select street, no + 1, at, username, device, action, record, detail, hash, hash from audit_event
          where street = '{HOME}' and no = {last}"
     );
     let found = scene.found_after(&insert).await;
-    assert!(codes(&found).contains(&"changed") && codes(&found).contains(&"beyond_head"), "{found:?}");
+    assert!(
+        codes(&found).contains(&"changed") && codes(&found).contains(&"beyond_head"),
+        "{found:?}"
+    );
     check(format!("update audit_head set hash = previous from audit_event e where e.street = audit_head.street and e.no = 2 and audit_head.street = '{HOME}'"), &[("head_differs", last)]).await;
-    check(format!("delete from audit_head where street = '{HOME}'"), &[("head_missing", last)]).await;
+    check(
+        format!("delete from audit_head where street = '{HOME}'"),
+        &[("head_missing", last)],
+    )
+    .await;
     assert!(scene.proof().await.ok, "all was taken back");
 }
 
@@ -162,20 +224,46 @@ async fn a_cut_end_with_a_mended_head_needs_an_anchor_kept_elsewhere() {
     let last = honest.last.unwrap();
     let anchor: Anchor = format!("{last}:{}", honest.hash.unwrap()).parse().unwrap();
     let verify = async |anchor: &Anchor| {
-        let proof = lianka_server::audit::verify::verify(scene.app_pool(), Chain::named(HOME), Some(anchor)).await.unwrap();
-        proof.problems.iter().map(|problem| problem.code).collect::<Vec<_>>()
+        let proof = lianka_server::audit::verify::verify(
+            scene.app_pool(),
+            Chain::named(HOME),
+            Some(anchor),
+        )
+        .await
+        .unwrap();
+        proof
+            .problems
+            .iter()
+            .map(|problem| problem.code)
+            .collect::<Vec<_>>()
     };
     assert!(verify(&anchor).await.is_empty());
-    assert_eq!(verify(&Anchor { hash: [0; 32], ..anchor.clone() }).await, ["anchor_differs"]);
+    assert_eq!(
+        verify(&Anchor {
+            hash: [0; 32],
+            ..anchor.clone()
+        })
+        .await,
+        ["anchor_differs"]
+    );
     // An event that names no change: cutting it off hides who signed in, and the head can be made to fit.
     scene.token("li.na", "reviewer", Some(HOME)).await;
     let honest = scene.proof().await;
-    let anchor: Anchor = format!("{}:{}", honest.last.unwrap(), honest.hash.unwrap()).parse().unwrap();
-    scene.sql(&format!("delete from audit_event where street = '{HOME}' and no > {last}")).await;
+    let anchor: Anchor = format!("{}:{}", honest.last.unwrap(), honest.hash.unwrap())
+        .parse()
+        .unwrap();
+    scene
+        .sql(&format!(
+            "delete from audit_event where street = '{HOME}' and no > {last}"
+        ))
+        .await;
     scene
         .sql(&format!("update audit_head h set no = {last}, hash = e.hash from audit_event e where e.street = h.street and e.no = {last} and h.street = '{HOME}'"))
         .await;
-    assert!(scene.proof().await.ok, "what nobody kept a note of cannot be missed");
+    assert!(
+        scene.proof().await.ok,
+        "what nobody kept a note of cannot be missed"
+    );
     assert_eq!(verify(&anchor).await, ["anchor_missing"]);
 }
 
@@ -186,11 +274,27 @@ async fn content_is_held_to_the_log() {
         let found = scene.found_after(statement).await;
         assert_eq!(codes(&found), [expected], "{statement}: {found:?}");
     };
-    check("update change_log set bytes = (select bytes from change_log where seq = 1) where seq = 3", "content_changed").await;
-    check("update change_log set hash = set_byte(hash, 0, get_byte(hash, 0) # 1) where seq = 2", "content_changed").await;
-    check("update change_log set record = gen_random_uuid() where seq = 3", "content_changed").await;
+    check(
+        "update change_log set bytes = (select bytes from change_log where seq = 1) where seq = 3",
+        "content_changed",
+    )
+    .await;
+    check(
+        "update change_log set hash = set_byte(hash, 0, get_byte(hash, 0) # 1) where seq = 2",
+        "content_changed",
+    )
+    .await;
+    check(
+        "update change_log set record = gen_random_uuid() where seq = 3",
+        "content_changed",
+    )
+    .await;
     check("delete from change_log where seq = 3", "content_missing").await;
-    check("update change_log set type = 'leave' where seq = 3", "content_missing").await;
+    check(
+        "update change_log set type = 'leave' where seq = 3",
+        "content_missing",
+    )
+    .await;
     let insert =
         "insert into change_log select street, 9, type, gen_random_uuid(), generation, grid, hash, device, bytes, received_at, composed
                   from change_log where seq = 3";
@@ -200,7 +304,9 @@ async fn content_is_held_to_the_log() {
 #[tokio::test]
 async fn a_street_whose_trail_is_gone_is_found_by_its_log() {
     let scene = Scene::open().await;
-    let statement = format!("delete from audit_head where street = '{HOME}'; delete from audit_event where street = '{HOME}'");
+    let statement = format!(
+        "delete from audit_head where street = '{HOME}'; delete from audit_event where street = '{HOME}'"
+    );
     let found = scene.found_after(&statement).await;
     assert_eq!(codes(&found), ["content_untold"; 3]);
 }
@@ -209,28 +315,56 @@ async fn a_street_whose_trail_is_gone_is_found_by_its_log() {
 async fn seals_are_made_once_a_day_and_cannot_be_forged_or_removed() {
     let scene = Scene::open().await;
     let pass = async || seal::pass(scene.app()).await.expect("a pass");
-    assert_eq!(pass().await.sealed, 3, "two streets' chains and the deployment's");
+    assert_eq!(
+        pass().await.sealed,
+        3,
+        "two streets' chains and the deployment's"
+    );
     assert_eq!(pass().await.sealed, 0, "nothing happened since");
     let proof = scene.proof().await;
-    assert!(proof.ok && proof.seals == 1 && proof.sealed_upto == proof.last, "{proof:?}");
+    assert!(
+        proof.ok && proof.seals == 1 && proof.sealed_upto == proof.last,
+        "{proof:?}"
+    );
     let no = proof.last.unwrap();
     for (statement, expected) in [
-        (format!("delete from audit_seal where street = '{HOME}'"), "seal_missing"),
         (
-            format!("update audit_seal set signature = set_byte(signature, 0, get_byte(signature, 0) # 1) where street = '{HOME}'"),
+            format!("delete from audit_seal where street = '{HOME}'"),
+            "seal_missing",
+        ),
+        (
+            format!(
+                "update audit_seal set signature = set_byte(signature, 0, get_byte(signature, 0) # 1) where street = '{HOME}'"
+            ),
             "seal_broken",
         ),
-        (format!("update audit_seal set at = at + interval '1 second' where street = '{HOME}'"), "seal_broken"),
-        (format!("update audit_seal set hash = set_byte(hash, 0, get_byte(hash, 0) # 1) where street = '{HOME}'"), "seal_broken"),
         (
-            format!("update audit_seal set public_key = set_byte(public_key, 0, get_byte(public_key, 0) # 1) where street = '{HOME}'"),
+            format!("update audit_seal set at = at + interval '1 second' where street = '{HOME}'"),
             "seal_broken",
         ),
-        (format!("update audit_seal set no = 1 where street = '{HOME}'"), "seal_foreign"),
+        (
+            format!(
+                "update audit_seal set hash = set_byte(hash, 0, get_byte(hash, 0) # 1) where street = '{HOME}'"
+            ),
+            "seal_broken",
+        ),
+        (
+            format!(
+                "update audit_seal set public_key = set_byte(public_key, 0, get_byte(public_key, 0) # 1) where street = '{HOME}'"
+            ),
+            "seal_broken",
+        ),
+        (
+            format!("update audit_seal set no = 1 where street = '{HOME}'"),
+            "seal_foreign",
+        ),
     ] {
         let found = scene.found_after(&statement).await;
         assert!(codes(&found).contains(&expected), "{statement}: {found:?}");
-        assert!(found.iter().all(|(_, at)| [1, no].contains(at)), "{found:?}");
+        assert!(
+            found.iter().all(|(_, at)| [1, no].contains(at)),
+            "{found:?}"
+        );
     }
     scene.office.test.clock.advance_ms(86_400_000);
     assert_eq!(pass().await.sealed, 0, "a quiet chain rests");
@@ -238,7 +372,10 @@ async fn seals_are_made_once_a_day_and_cannot_be_forged_or_removed() {
 
 #[tokio::test]
 async fn the_trail_is_pruned_only_when_it_is_old_enough_and_only_up_to_a_seal() {
-    let config = ServeConfig { audit_retention: std::time::Duration::from_hours(24 * 180), ..ServeConfig::for_tests() };
+    let config = ServeConfig {
+        audit_retention: std::time::Duration::from_hours(24 * 180),
+        ..ServeConfig::for_tests()
+    };
     let office = Office::on(TestApp::start_with(config).await).await;
     office.street(HOME, "天平路街道").await;
     office.grid(HOME, "A1").await;
@@ -247,7 +384,11 @@ async fn the_trail_is_pruned_only_when_it_is_old_enough_and_only_up_to_a_seal() 
     seal::pass(scene.app()).await.unwrap();
     let sealed = scene.proof().await.last.unwrap();
     scene.office.test.clock.advance_ms(180 * day);
-    assert_eq!(seal::pass(scene.app()).await.unwrap().pruned, 0, "not a moment before its time");
+    assert_eq!(
+        seal::pass(scene.app()).await.unwrap().pruned,
+        0,
+        "not a moment before its time"
+    );
     assert_eq!(scene.proof().await.first, Some(1));
     scene.office.test.clock.advance_ms(1);
     let pruned = seal::pass(scene.app()).await.unwrap().pruned;
@@ -255,9 +396,18 @@ async fn the_trail_is_pruned_only_when_it_is_old_enough_and_only_up_to_a_seal() 
     let proof = scene.proof().await;
     assert!(proof.ok && proof.first == Some(sealed), "{proof:?}");
     // It goes on, and is still held to the log.
-    let code = auth::create_enrolment(scene.app(), "root").await.expect("a code").code;
+    let code = auth::create_enrolment(scene.app(), "root")
+        .await
+        .expect("a code")
+        .code;
     let device = json!({ "code": code, "name": "值班电脑", "platform": "test" });
-    scene.office.admin = text(&scene.office.call("POST", "/v1/devices", None, device).await.json["access_token"]);
+    scene.office.admin = text(
+        &scene
+            .office
+            .call("POST", "/v1/devices", None, device)
+            .await
+            .json["access_token"],
+    );
     scene.phone = scene.office.phone("wang.fang").await;
     scene.phone.sync().await;
     scene.phone.edit(scene.card, &[put("unit", "202")]);
@@ -265,10 +415,26 @@ async fn the_trail_is_pruned_only_when_it_is_old_enough_and_only_up_to_a_seal() 
     let proof = scene.proof().await;
     assert!(proof.ok && proof.changes == 1, "{proof:?}");
     for (statement, expected) in [
-        (format!("delete from audit_event where street = '{HOME}' and no = {sealed}"), "start_unsealed"),
-        (format!("update audit_event set previous = set_byte(previous, 0, 0) where street = '{HOME}' and no = {sealed}"), "changed"),
-        (format!("delete from audit_seal where street = '{HOME}' and no = {sealed}"), "seal_missing"),
-        (format!("update audit_event set action = 'grid' where street = '{HOME}' and action = 'prune'"), "pruned_unrecorded"),
+        (
+            format!("delete from audit_event where street = '{HOME}' and no = {sealed}"),
+            "start_unsealed",
+        ),
+        (
+            format!(
+                "update audit_event set previous = set_byte(previous, 0, 0) where street = '{HOME}' and no = {sealed}"
+            ),
+            "changed",
+        ),
+        (
+            format!("delete from audit_seal where street = '{HOME}' and no = {sealed}"),
+            "seal_missing",
+        ),
+        (
+            format!(
+                "update audit_event set action = 'grid' where street = '{HOME}' and action = 'prune'"
+            ),
+            "pruned_unrecorded",
+        ),
     ] {
         let found = scene.found_after(&statement).await;
         assert!(codes(&found).contains(&expected), "{statement}: {found:?}");
@@ -279,7 +445,10 @@ async fn the_trail_is_pruned_only_when_it_is_old_enough_and_only_up_to_a_seal() 
         seal::pass(scene.app()).await.unwrap();
     }
     scene.office.test.clock.advance_ms(200 * day);
-    assert_eq!(seal::pass(scene.app()).await.unwrap(), seal::Pass::default());
+    assert_eq!(
+        seal::pass(scene.app()).await.unwrap(),
+        seal::Pass::default()
+    );
     assert!(scene.proof().await.ok);
 }
 
@@ -311,14 +480,36 @@ async fn many_writers_make_one_chain() {
 async fn what_is_told_names_who_and_what_but_no_values_and_no_people() {
     let scene = Scene::open().await;
     let auditor = scene.token("auditor", "auditor", Some(HOME)).await;
-    let page = scene.get(&format!("/v1/streets/{HOME}/audit?page_size=200"), &auditor).await.json;
+    let page = scene
+        .get(&format!("/v1/streets/{HOME}/audit?page_size=200"), &auditor)
+        .await
+        .json;
     let events = page["items"].as_array().unwrap();
-    let actions: std::collections::BTreeSet<_> = events.iter().map(|event| event["action"].as_str().unwrap()).collect();
-    for expected in ["grid", "user_created", "assignment", "enrolment", "device_enrolled", "content"] {
-        assert!(actions.contains(expected), "{expected} is missing in {actions:?}");
+    let actions: std::collections::BTreeSet<_> = events
+        .iter()
+        .map(|event| event["action"].as_str().unwrap())
+        .collect();
+    for expected in [
+        "grid",
+        "user_created",
+        "assignment",
+        "enrolment",
+        "device_enrolled",
+        "content",
+    ] {
+        assert!(
+            actions.contains(expected),
+            "{expected} is missing in {actions:?}"
+        );
     }
-    let content = events.iter().find(|event| event["action"] == "content").unwrap();
-    assert_eq!((&content["username"], &content["device"]), (&json!("wang.fang"), &json!(scene.phone.device)));
+    let content = events
+        .iter()
+        .find(|event| event["action"] == "content")
+        .unwrap();
+    assert_eq!(
+        (&content["username"], &content["device"]),
+        (&json!("wang.fang"), &json!(scene.phone.device))
+    );
     assert_eq!(content["detail"]["changes"][0][1], json!(scene.card));
     let text = page.to_string();
     for personal in ["王记包子", "李家面馆", "201", "sign_name"] {
@@ -332,31 +523,83 @@ async fn the_list_is_filtered_and_the_proof_is_a_route() {
     let scene = Scene::open().await;
     let auditor = scene.token("auditor", "auditor", Some(HOME)).await;
     let total = async |query: &str| {
-        let answer = scene.get(&format!("/v1/streets/{HOME}/audit?{query}"), &auditor).await;
+        let answer = scene
+            .get(&format!("/v1/streets/{HOME}/audit?{query}"), &auditor)
+            .await;
         assert!(answer.status.is_success(), "{query}: {}", answer.json);
         answer.json["total"].as_i64().unwrap()
     };
     assert_eq!(total("action=content").await, 2);
     assert_eq!(total("username=wang.fang&action=content").await, 2);
     assert_eq!(total("username=nobody").await, 0);
-    assert_eq!(total(&format!("record={}", scene.card)).await, 2, "also where it stands among the changes");
+    assert_eq!(
+        total(&format!("record={}", scene.card)).await,
+        2,
+        "also where it stands among the changes"
+    );
     assert_eq!(total(&format!("record={}", RecordId::default())).await, 0);
-    assert_eq!(total("from=2026-11-21T08:00:00Z&to=2026-11-21T08:00:01Z&action=content").await, 2);
+    assert_eq!(
+        total("from=2026-11-21T08:00:00Z&to=2026-11-21T08:00:01Z&action=content").await,
+        2
+    );
     assert_eq!(total("to=2026-11-21T08:00:00Z").await, 0);
-    for (query, field) in [("action=applause", "action"), ("username=A%20b", "username"), ("from=yesterday", "from"), ("page=0", "page")] {
-        let answer = scene.get(&format!("/v1/streets/{HOME}/audit?{query}"), &auditor).await;
-        assert_eq!((answer.code(), answer.json["field"].as_str()), ("invalid_field", Some(field)), "{query}: {}", answer.json);
+    for (query, field) in [
+        ("action=applause", "action"),
+        ("username=A%20b", "username"),
+        ("from=yesterday", "from"),
+        ("page=0", "page"),
+    ] {
+        let answer = scene
+            .get(&format!("/v1/streets/{HOME}/audit?{query}"), &auditor)
+            .await;
+        assert_eq!(
+            (answer.code(), answer.json["field"].as_str()),
+            ("invalid_field", Some(field)),
+            "{query}: {}",
+            answer.json
+        );
     }
     let path = format!("/v1/streets/{HOME}/audit/verify");
     let proof = scene.get(&path, &auditor).await.json;
-    assert_eq!((&proof["ok"], &proof["chain"], &proof["problems"]), (&json!(true), &json!(HOME), &json!([])));
+    assert_eq!(
+        (&proof["ok"], &proof["chain"], &proof["problems"]),
+        (&json!(true), &json!(HOME), &json!([]))
+    );
     let anchor = format!("{}:{}", proof["last"], proof["hash"].as_str().unwrap());
-    assert_eq!(scene.get(&format!("{path}?anchor={anchor}"), &auditor).await.json["ok"], true);
-    assert_eq!(scene.get(&format!("{path}?anchor=1:xyz"), &auditor).await.json["rule"], "number_and_hash");
-    scene.sql(&format!("update audit_event set username = 'somebody.else' where street = '{HOME}' and no = 4")).await;
+    assert_eq!(
+        scene
+            .get(&format!("{path}?anchor={anchor}"), &auditor)
+            .await
+            .json["ok"],
+        true
+    );
+    assert_eq!(
+        scene
+            .get(&format!("{path}?anchor=1:xyz"), &auditor)
+            .await
+            .json["rule"],
+        "number_and_hash"
+    );
+    scene
+        .sql(&format!(
+            "update audit_event set username = 'somebody.else' where street = '{HOME}' and no = 4"
+        ))
+        .await;
     let proof = scene.get(&path, &auditor).await.json;
-    assert_eq!((&proof["ok"], &proof["problems"][0]["code"], &proof["problems"][0]["no"]), (&json!(false), &json!("changed"), &json!(4)));
-    assert!(proof["problems"][0]["message_zh"].as_str().unwrap().contains("改动"));
+    assert_eq!(
+        (
+            &proof["ok"],
+            &proof["problems"][0]["code"],
+            &proof["problems"][0]["no"]
+        ),
+        (&json!(false), &json!("changed"), &json!(4))
+    );
+    assert!(
+        proof["problems"][0]["message_zh"]
+            .as_str()
+            .unwrap()
+            .contains("改动")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -365,9 +608,15 @@ async fn the_command_line_says_where_a_chain_breaks_and_fails() {
     let url = scene.office.test.database.url();
     let verify = |arguments: &'static [&'static str]| {
         let mut command = std::process::Command::new(lianka_tests::program("lianka"));
-        command.args(["audit", "verify", "--log=error", "--database-url", &url]).args(arguments);
+        command
+            .args(["audit", "verify", "--log=error", "--database-url", &url])
+            .args(arguments);
         let output = command.output().expect("it runs");
-        (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
     };
     let (status, said, _) = verify(&["--lang=en"]);
     assert_eq!(status, Some(0), "{said}");
@@ -375,19 +624,41 @@ async fn the_command_line_says_where_a_chain_breaks_and_fails() {
         assert!(said.contains(&format!("{chain}: holds.")), "{said}");
     }
     let proof = scene.proof().await;
-    assert!(said.contains(&format!("Anchor {}:{}", proof.last.unwrap(), proof.hash.unwrap())), "{said}");
-    scene.sql(&format!("delete from audit_event where street = '{HOME}' and no = 3")).await;
+    assert!(
+        said.contains(&format!(
+            "Anchor {}:{}",
+            proof.last.unwrap(),
+            proof.hash.unwrap()
+        )),
+        "{said}"
+    );
+    scene
+        .sql(&format!(
+            "delete from audit_event where street = '{HOME}' and no = 3"
+        ))
+        .await;
     let (status, said, why) = verify(&["--lang=zh"]);
     assert_eq!(status, Some(1));
-    assert!(said.contains("第 4 条 missing：之前有记录被删除") && why.contains("1 of 3 chains"), "{said}{why}");
-    assert_eq!(verify(&["--street=310105009"]).0, Some(0), "the other street's holds");
+    assert!(
+        said.contains("第 4 条 missing：之前有记录被删除") && why.contains("1 of 3 chains"),
+        "{said}{why}"
+    );
+    assert_eq!(
+        verify(&["--street=310105009"]).0,
+        Some(0),
+        "the other street's holds"
+    );
     // A mistyped street proves nothing.
     for mistyped in [&["--street=310105900"] as &[&str], &["--street=deploymnt"]] {
         let (status, said, why) = verify(mistyped);
         assert_eq!((status, said.as_str()), (Some(1), ""), "{why}");
         assert!(why.contains(HOME) && why.contains("deployment"), "{why}");
     }
-    assert_eq!(verify(&["--street=310105009", "--anchor=1:00"]).0, Some(2), "that is no anchor");
+    assert_eq!(
+        verify(&["--street=310105009", "--anchor=1:00"]).0,
+        Some(2),
+        "that is no anchor"
+    );
 }
 
 #[tokio::test]
@@ -396,15 +667,44 @@ async fn the_trail_of_another_street_and_of_the_deployment_are_not_shown() {
     let auditor = scene.token("auditor", "auditor", Some(HOME)).await;
     let inspector = scene.token("inspector", "auditor", None).await;
     for path in ["audit", "audit/verify"] {
-        assert_eq!(scene.get(&format!("/v1/streets/{OTHER}/{path}"), &auditor).await.code(), "wrong_street");
-        assert_eq!(scene.get(&format!("/v1/{path}"), &auditor).await.code(), "wrong_street");
-        for readable in [format!("/v1/{path}"), format!("/v1/streets/{OTHER}/{path}"), format!("/v1/streets/{HOME}/{path}")] {
-            assert!(scene.get(&readable, &inspector).await.status.is_success(), "{readable}");
+        assert_eq!(
+            scene
+                .get(&format!("/v1/streets/{OTHER}/{path}"), &auditor)
+                .await
+                .code(),
+            "wrong_street"
+        );
+        assert_eq!(
+            scene.get(&format!("/v1/{path}"), &auditor).await.code(),
+            "wrong_street"
+        );
+        for readable in [
+            format!("/v1/{path}"),
+            format!("/v1/streets/{OTHER}/{path}"),
+            format!("/v1/streets/{HOME}/{path}"),
+        ] {
+            assert!(
+                scene.get(&readable, &inspector).await.status.is_success(),
+                "{readable}"
+            );
         }
-        assert_eq!(scene.get(&format!("/v1/streets/999999999/{path}"), &inspector).await.code(), "not_found");
+        assert_eq!(
+            scene
+                .get(&format!("/v1/streets/999999999/{path}"), &inspector)
+                .await
+                .code(),
+            "not_found"
+        );
     }
-    let told = scene.get("/v1/audit?page_size=200", &inspector).await.json.to_string();
-    assert!(told.contains("\"street\"") && !told.contains("\"content\""), "{told}");
+    let told = scene
+        .get("/v1/audit?page_size=200", &inspector)
+        .await
+        .json
+        .to_string();
+    assert!(
+        told.contains("\"street\"") && !told.contains("\"content\""),
+        "{told}"
+    );
 }
 
 #[tokio::test]
@@ -417,7 +717,10 @@ async fn reading_sensitive_fields_is_told_and_only_those_who_need_them_read_them
         card,
         &[
             put(&format!("{contact}/name"), "王芳"),
-            put(&format!("{consent}/contact"), "0198c0de-0000-7000-8000-00000000000a"),
+            put(
+                &format!("{consent}/contact"),
+                "0198c0de-0000-7000-8000-00000000000a",
+            ),
             put(&format!("{consent}/scope"), "party_status"),
             put(&format!("{consent}/wording"), "v1"),
             put(&format!("{consent}/channel"), "oral"),
@@ -428,22 +731,53 @@ async fn reading_sensitive_fields_is_told_and_only_those_who_need_them_read_them
     phone.edit(card, &[put(&format!("{contact}/party_status"), "党员")]);
     let reply = phone.sync().await;
     assert_eq!(reply.codes(), ["accepted"; 2], "{:?}", reply.items);
-    let reads = async |scene: &Scene| scene.office.count("select count(*) from audit_event where action = 'read_p3'").await;
+    let reads = async |scene: &Scene| {
+        scene
+            .office
+            .count("select count(*) from audit_event where action = 'read_p3'")
+            .await
+    };
     assert_eq!(reads(&scene).await, 0);
 
     let reviewer = scene.office.desk("li.na", "reviewer").await;
     let record = format!("/v1/streets/{HOME}/records/{card}");
-    for path in [record.clone(), format!("{record}/history"), format!("/v1/streets/{HOME}/cards")] {
+    for path in [
+        record.clone(),
+        format!("{record}/history"),
+        format!("/v1/streets/{HOME}/cards"),
+    ] {
         let text = scene.get(&path, &reviewer.token).await.json.to_string();
         assert!(!text.contains("党员"), "{path}: {text}");
     }
-    assert!(scene.get(&record, &reviewer.token).await.json.to_string().contains("●●●"), "that there is one is shown");
+    assert!(
+        scene
+            .get(&record, &reviewer.token)
+            .await
+            .json
+            .to_string()
+            .contains("●●●"),
+        "that there is one is shown"
+    );
     assert_eq!(reads(&scene).await, 0);
 
     let own = scene.phone.token.clone();
-    assert!(scene.get(&record, &own).await.json.to_string().contains("党员"));
+    assert!(
+        scene
+            .get(&record, &own)
+            .await
+            .json
+            .to_string()
+            .contains("党员")
+    );
     assert_eq!(reads(&scene).await, 1);
-    assert!(!scene.get(&format!("{record}/history"), &own).await.json.to_string().contains("党员"));
+    assert!(
+        !scene
+            .get(&format!("{record}/history"), &own)
+            .await
+            .json
+            .to_string()
+            .contains("党员")
+    );
     assert_eq!(reads(&scene).await, 1);
 
     // Another phone of the grid downloads it.

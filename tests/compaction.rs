@@ -39,19 +39,44 @@ fn later(office: &Office) -> ServerTime {
 /// However full the record is, and everything that was overwritten.
 async fn compact(office: &Office, record: RecordId) -> Option<usize> {
     let now = later(office);
-    let done = compaction::compact(&office.test.app.pool, &home(), record, now, now).await.expect("compacted");
+    let done = compaction::compact(&office.test.app.pool, &home(), record, now, now)
+        .await
+        .expect("compacted");
     done.map(|done| done.left)
 }
 
-async fn real_phone(office: &Office, served: &Served, files: &TempDir, username: &str) -> RealPhone {
+async fn real_phone(
+    office: &Office,
+    served: &Served,
+    files: &TempDir,
+    username: &str,
+) -> RealPhone {
     office.user(username, "secretary", Some(HOME)).await;
     office.assign(HOME, username, &["A1"]).await;
-    let code = auth::create_enrolment(&office.test.app, username).await.expect("a code").code;
-    RealPhone::enrol(&files.path().join(username), &served.url(), &code, EnrolOptions::default()).await.expect("enrolled")
+    let code = auth::create_enrolment(&office.test.app, username)
+        .await
+        .expect("a code")
+        .code;
+    RealPhone::enrol(
+        &files.path().join(username),
+        &served.url(),
+        &code,
+        EnrolOptions::default(),
+    )
+    .await
+    .expect("enrolled")
 }
 
 async fn history_of(office: &Office, record: RecordId) -> Value {
-    office.call("GET", &format!("/v1/streets/{HOME}/records/{record}/history?page_size=200"), Some(&office.admin), Value::Null).await.json
+    office
+        .call(
+            "GET",
+            &format!("/v1/streets/{HOME}/records/{record}/history?page_size=200"),
+            Some(&office.admin),
+            Value::Null,
+        )
+        .await
+        .json
 }
 
 #[tokio::test]
@@ -61,14 +86,39 @@ async fn unsent_edits_outlive_a_compaction() {
     let files = TempDir::new().expect("a folder");
     let wang = real_phone(&office, &served, &files, "wang.fang").await;
     let li = real_phone(&office, &served, &files, "li.na").await;
-    let card = wang.create_card("A1", &[put("sign_name", "王记"), Edit::Note { text: "门口积水".into() }], NOW).expect("created").record;
+    let card = wang
+        .create_card(
+            "A1",
+            &[
+                put("sign_name", "王记"),
+                Edit::Note {
+                    text: "门口积水".into(),
+                },
+            ],
+            NOW,
+        )
+        .expect("created")
+        .record;
     wang.sync().await.expect("synced");
     li.sync().await.expect("synced");
     // Li works offline: a field of his own, one that goes on changing at Wang's, the note, and a person.
-    li.edit(card, &[put("unit", "201"), put("opening_hours", "李：晚")], NOW).expect("edited");
-    li.edit(card, &[Edit::Note { text: "门口积水，已报修".into() }], NOW).expect("edited");
+    li.edit(
+        card,
+        &[put("unit", "201"), put("opening_hours", "李：晚")],
+        NOW,
+    )
+    .expect("edited");
+    li.edit(
+        card,
+        &[Edit::Note {
+            text: "门口积水，已报修".into(),
+        }],
+        NOW,
+    )
+    .expect("edited");
     for n in 0..40 {
-        wang.edit(card, &[put("opening_hours", &format!("王：早{n}点"))], NOW).expect("edited");
+        wang.edit(card, &[put("opening_hours", &format!("王：早{n}点"))], NOW)
+            .expect("edited");
         if n % 10 == 0 {
             wang.sync().await.expect("synced");
             trim(&office).await;
@@ -76,26 +126,49 @@ async fn unsent_edits_outlive_a_compaction() {
     }
     wang.sync().await.expect("synced");
     // One more that is on its way when it happens.
-    wang.edit(card, &[put("sign_name", "王记包子")], NOW).expect("edited");
-    assert_eq!(compact(&office, card).await, Some(2), "the creation, and the hours as they are");
+    wang.edit(card, &[put("sign_name", "王记包子")], NOW)
+        .expect("edited");
+    assert_eq!(
+        compact(&office, card).await,
+        Some(2),
+        "the creation, and the hours as they are"
+    );
     proved(&office).await;
     for phone in [&li, &wang, &li] {
         let report = phone.sync().await.expect("synced");
         assert_eq!((report.unsent, report.drafts), (0, 0));
     }
-    let (of_wang, of_li) = (wang.view(card).expect("the card"), li.view(card).expect("the card"));
+    let (of_wang, of_li) = (
+        wang.view(card).expect("the card"),
+        li.view(card).expect("the card"),
+    );
     assert_eq!(of_wang, of_li);
-    assert_eq!((of_li.text("unit"), of_li.text("sign_name")), (Some("201"), Some("王记包子")));
+    assert_eq!(
+        (of_li.text("unit"), of_li.text("sign_name")),
+        (Some("201"), Some("王记包子"))
+    );
     assert_eq!(of_li.note.as_deref(), Some("门口积水，已报修"));
-    let mut hours: Vec<_> = of_li.values["opening_hours"].iter().filter_map(|value| value.value.as_str()).collect();
+    let mut hours: Vec<_> = of_li.values["opening_hours"]
+        .iter()
+        .filter_map(|value| value.value.as_str())
+        .collect();
     hours.sort_unstable();
-    assert_eq!(hours, ["李：晚", "王：早39点"], "neither had seen the other's");
+    assert_eq!(
+        hours,
+        ["李：晚", "王：早39点"],
+        "neither had seen the other's"
+    );
     let models = office.rows(READ_MODELS).await;
-    project::rebuild(&office.test.app.pool, &home(), |_| ()).await.expect("rebuilt");
+    project::rebuild(&office.test.app.pool, &home(), |_| ())
+        .await
+        .expect("rebuilt");
     assert_eq!(office.rows(READ_MODELS).await, models);
     // Whoever asks why the card says so still gets an answer for what it says.
     let history = history_of(&office, card).await.to_string();
-    assert!(history.contains("王：早39点") && !history.contains("王：早38点"), "{history}");
+    assert!(
+        history.contains("王：早39点") && !history.contains("王：早38点"),
+        "{history}"
+    );
     trim(&office).await;
     proved(&office).await;
 }
@@ -120,8 +193,14 @@ async fn what_was_accepted_before_is_a_duplicate_afterwards() {
     assert_eq!(compact(&office, card).await, Some(2));
     let before = office.count("select count(*) from change_log").await;
     assert_eq!(li.sync().await.codes(), ["duplicate"; 5]);
-    assert_eq!(office.count("select count(*) from change_log").await, before);
-    assert_eq!((li.view(card).text("unit"), li.views()), (Some("王"), wang_after(&mut wang).await));
+    assert_eq!(
+        office.count("select count(*) from change_log").await,
+        before
+    );
+    assert_eq!(
+        (li.view(card).text("unit"), li.views()),
+        (Some("王"), wang_after(&mut wang).await)
+    );
     // What was never accepted, under the old generation, is not taken for it.
     let mut old = office.phone("li.na").await;
     old.sync().await;
@@ -146,13 +225,24 @@ async fn a_year_later_no_lost_answer_is_waited_for() {
     assert_eq!(compact(&office, card).await, Some(2));
     let after = async |days: i64| {
         let now = ServerTime::from_unix_ms(later(&office).unix_ms() + days * 86_400_000);
-        trimming::sweep(&office.test.app.pool, Keep::days(30), now, Duration::ZERO).await.expect("a sweep").generations
+        trimming::sweep(&office.test.app.pool, Keep::days(30), now, Duration::ZERO)
+            .await
+            .expect("a sweep")
+            .generations
     };
     assert_eq!(after(364).await, 0);
     assert_eq!(wang.push(true, &sent).await.codes(), ["duplicate"; 3]);
     assert_eq!(after(366).await, 1);
-    let refused = ["stale_generation", "depends_on_rejected", "depends_on_rejected"];
-    assert_eq!(wang.push(true, &sent).await.codes(), refused, "the phone writes it anew or gives it up");
+    let refused = [
+        "stale_generation",
+        "depends_on_rejected",
+        "depends_on_rejected",
+    ];
+    assert_eq!(
+        wang.push(true, &sent).await.codes(),
+        refused,
+        "the phone writes it anew or gives it up"
+    );
     proved(&office).await;
 }
 
@@ -165,16 +255,29 @@ async fn of_former_generations_the_newest_are_known() {
     let hash = |generation: u32, n: u8| ChangeHash([generation as u8 * 10 + n; 32]);
     let mut tx = office.test.app.pool.begin().await.expect("a transaction");
     for generation in 1..=4 {
-        let ended = EndedGeneration { generation, hashes: (0..4).map(|n| hash(generation, n)).collect() };
-        trimmed::remember(&mut tx, &home(), card, &ended, later(&office).into(), 6).await.expect("remembered");
+        let ended = EndedGeneration {
+            generation,
+            hashes: (0..4).map(|n| hash(generation, n)).collect(),
+        };
+        trimmed::remember(&mut tx, &home(), card, &ended, later(&office).into(), 6)
+            .await
+            .expect("remembered");
     }
-    let asked: Vec<_> = (1..=4).map(|generation| hash(generation, 0).0.to_vec()).collect();
-    let known = trimmed::earlier(&mut tx, &home(), &[card.0; 4], &asked).await.expect("asked");
-    let known: Vec<_> = (1..=4).filter(|generation| known.contains(&(card, hash(*generation, 0)))).collect();
+    let asked: Vec<_> = (1..=4)
+        .map(|generation| hash(generation, 0).0.to_vec())
+        .collect();
+    let known = trimmed::earlier(&mut tx, &home(), &[card.0; 4], &asked)
+        .await
+        .expect("asked");
+    let known: Vec<_> = (1..=4)
+        .filter(|generation| known.contains(&(card, hash(*generation, 0))))
+        .collect();
     assert_eq!(known, [3, 4], "six changes are in the newest two");
 }
 
-async fn wang_after(wang: &mut crate::sync::phone::Phone) -> std::collections::BTreeMap<RecordId, lianka_sync_core::view::View> {
+async fn wang_after(
+    wang: &mut crate::sync::phone::Phone,
+) -> std::collections::BTreeMap<RecordId, lianka_sync_core::view::View> {
     wang.sync().await;
     wang.views()
 }
@@ -195,9 +298,22 @@ async fn a_record_that_takes_no_more_is_compacted_by_itself() {
     let card = phone.create("A1", &[put("sign_name", "王记")]);
     let other = phone.create("A1", &[put("sign_name", "李记")]);
     phone.sync().await;
-    let rules = Rules { percent: 50, keep: Keep::days(30).changes };
+    let rules = Rules {
+        percent: 50,
+        keep: Keep::days(30).changes,
+    };
     let mut tried = Tried::new();
-    let mut pass = async || compaction::pass(&office.test.app.pool, rules, None, later(&office), &mut tried).await.expect("a pass");
+    let mut pass = async || {
+        compaction::pass(
+            &office.test.app.pool,
+            rules,
+            None,
+            later(&office),
+            &mut tried,
+        )
+        .await
+        .expect("a pass")
+    };
     assert_eq!(pass().await, 0);
     let keys = ["custom/甲", "custom/乙", "custom/丙", "custom/丁"];
     let mut refused = Vec::new();
@@ -205,7 +321,14 @@ async fn a_record_that_takes_no_more_is_compacted_by_itself() {
         let value = format!("第{day}天{}", "到晚上".repeat(100));
         phone.edit(card, &keys.map(|key| put(key, &value)));
         if day % 100 == 99 {
-            refused = phone.sync().await.codes().iter().map(|code| (*code).to_owned()).filter(|code| code != "accepted").collect();
+            refused = phone
+                .sync()
+                .await
+                .codes()
+                .iter()
+                .map(|code| (*code).to_owned())
+                .filter(|code| code != "accepted")
+                .collect();
             if !refused.is_empty() {
                 break;
             }
@@ -234,20 +357,29 @@ async fn a_store_restored_to_before_a_compaction_gets_back_what_came_after() {
     let served = office.test.serve().await;
     let files = TempDir::new().expect("a folder");
     let wang = real_phone(&office, &served, &files, "wang.fang").await;
-    let card = wang.create_card("A1", &[put("sign_name", "王记")], NOW).expect("created").record;
+    let card = wang
+        .create_card("A1", &[put("sign_name", "王记")], NOW)
+        .expect("created")
+        .record;
     for n in 0..10 {
-        wang.edit(card, &[put("unit", &format!("{n}"))], NOW).expect("edited");
+        wang.edit(card, &[put("unit", &format!("{n}"))], NOW)
+            .expect("edited");
     }
     wang.sync().await.expect("synced");
     let tables = ["record", "change_log", "shop_card", "shop_key", "street"];
     for table in tables {
         let statement = format!("create table backup_{table} as select * from {table}");
-        sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&office.test.app.pool).await.expect("a backup");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
+            .execute(&office.test.app.pool)
+            .await
+            .expect("a backup");
     }
     assert_eq!(compact(&office, card).await, Some(2));
     wang.sync().await.expect("synced");
-    wang.edit(card, &[put("unit", "晚"), put("opening_hours", "晚")], NOW).expect("edited");
-    wang.edit(card, &[Edit::Note { text: "晚".into() }], NOW).expect("edited");
+    wang.edit(card, &[put("unit", "晚"), put("opening_hours", "晚")], NOW)
+        .expect("edited");
+    wang.edit(card, &[Edit::Note { text: "晚".into() }], NOW)
+        .expect("edited");
     wang.sync().await.expect("synced");
     office
         .execute(
@@ -257,16 +389,37 @@ async fn a_store_restored_to_before_a_compaction_gets_back_what_came_after() {
              update street s set head_seq = b.head_seq from backup_street b where b.street = s.street",
         )
         .await;
-    lianka_server::store::deployment::new_epoch(&office.test.app.pool).await.expect("another epoch");
+    lianka_server::store::deployment::new_epoch(&office.test.app.pool)
+        .await
+        .expect("another epoch");
     for _ in 0..2 {
         let report = wang.sync().await.expect("synced");
         assert_eq!((report.unsent, report.drafts), (0, 0));
     }
-    assert_eq!(office.count("select generation::bigint from record").await, 1, "as it was");
-    let shown = office.call("GET", &format!("/v1/streets/{HOME}/records/{card}"), Some(&office.admin), Value::Null).await.json;
+    assert_eq!(
+        office.count("select generation::bigint from record").await,
+        1,
+        "as it was"
+    );
+    let shown = office
+        .call(
+            "GET",
+            &format!("/v1/streets/{HOME}/records/{card}"),
+            Some(&office.admin),
+            Value::Null,
+        )
+        .await
+        .json;
     assert_eq!(shown["note"], "晚");
     let view = wang.view(card).expect("the card");
-    assert_eq!((view.text("unit"), view.text("opening_hours"), view.text("sign_name")), (Some("晚"), Some("晚"), Some("王记")));
+    assert_eq!(
+        (
+            view.text("unit"),
+            view.text("opening_hours"),
+            view.text("sign_name")
+        ),
+        (Some("晚"), Some("晚"), Some("王记"))
+    );
     assert_eq!(view.values["unit"].len(), 1, "it had seen what it replaces");
 }
 
@@ -274,14 +427,22 @@ async fn a_store_restored_to_before_a_compaction_gets_back_what_came_after() {
 const PANICS: &[u8] = include_bytes!("../fuzz/fixtures/panics.bin");
 
 async fn spoil(office: &Office, record: RecordId, statement: &'static str) {
-    sqlx::query(statement).bind(record.0).bind(PANICS).execute(&office.test.app.pool).await.expect("spoilt");
+    sqlx::query(statement)
+        .bind(record.0)
+        .bind(PANICS)
+        .execute(&office.test.app.pool)
+        .await
+        .expect("spoilt");
 }
 
 #[tokio::test]
 async fn a_document_that_automerge_cannot_bear_stops_no_pass() {
     let office = Office::open().await;
     let mut phone = office.secretary("wang.fang", &["A1"]).await;
-    let cards = [phone.create("A1", &[put("sign_name", "王记")]), phone.create("A1", &[put("sign_name", "李记")])];
+    let cards = [
+        phone.create("A1", &[put("sign_name", "王记")]),
+        phone.create("A1", &[put("sign_name", "李记")]),
+    ];
     for n in 0..20 {
         for card in cards {
             phone.edit(card, &[put("unit", &format!("{n}室"))]);
@@ -290,15 +451,42 @@ async fn a_document_that_automerge_cannot_bear_stops_no_pass() {
     phone.sync().await;
     let app = &office.test.app;
     // The first in every order.
-    spoil(&office, cards[0], "update record set snapshot = $2, snapshot_seq = seq - 1 where record = $1").await;
+    spoil(
+        &office,
+        cards[0],
+        "update record set snapshot = $2, snapshot_seq = seq - 1 where record = $1",
+    )
+    .await;
     let pass = refresh::pass(&app.pool, &app.clock).await.expect("a pass");
     assert_eq!((pass.refreshed, pass.disputed), (1, 1));
-    assert_eq!(refresh::pass(&app.pool, &app.clock).await.expect("a pass"), refresh::Pass::default(), "it is not tried again");
-    spoil(&office, cards[0], "update record set snapshot = $2, disputed_at = null where record = $1").await;
+    assert_eq!(
+        refresh::pass(&app.pool, &app.clock).await.expect("a pass"),
+        refresh::Pass::default(),
+        "it is not tried again"
+    );
+    spoil(
+        &office,
+        cards[0],
+        "update record set snapshot = $2, disputed_at = null where record = $1",
+    )
+    .await;
     app.clock.advance_ms(1);
-    let rules = Rules { percent: 0, keep: Duration::ZERO };
-    assert_eq!(compaction::pass(&app.pool, rules, None, app.clock.now(), &mut Tried::new()).await.expect("a pass"), 1);
-    assert_eq!(office.count("select count(*) from record where generation = 2").await, 1);
+    let rules = Rules {
+        percent: 0,
+        keep: Duration::ZERO,
+    };
+    assert_eq!(
+        compaction::pass(&app.pool, rules, None, app.clock.now(), &mut Tried::new())
+            .await
+            .expect("a pass"),
+        1
+    );
+    assert_eq!(
+        office
+            .count("select count(*) from record where generation = 2")
+            .await,
+        1
+    );
 }
 
 #[tokio::test]
@@ -311,7 +499,9 @@ async fn what_the_store_does_not_take_keeps_no_other_request_waiting() {
         put("grid", "A1"),
         put("transfer_kind", "cross_province_letter"),
         put("member_alias", "陈师傅"),
-        Edit::Note { text: String::new() },
+        Edit::Note {
+            text: String::new(),
+        },
     ];
     for _ in 0..3 {
         phone.create_with(Kind::TransferRequest, "A1", &draft);
@@ -327,7 +517,13 @@ async fn what_the_store_does_not_take_keeps_no_other_request_waiting() {
         .await;
     let app = &office.test.app;
     app.clock.advance_ms(31 * 86_400_000);
-    assert_eq!(clock::pass(&app.pool, &app.clock, &app.entropy).await.expect("a pass").events, 2);
+    assert_eq!(
+        clock::pass(&app.pool, &app.clock, &app.entropy)
+            .await
+            .expect("a pass")
+            .events,
+        2
+    );
     assert_eq!(office.count("select count(*) from record").await, 1);
 }
 
@@ -343,7 +539,12 @@ async fn a_street_that_is_held_keeps_no_other_log_from_being_trimmed() {
     for phone in [&mut phone, &mut there] {
         phone.sync().await;
     }
-    while refresh::pass(&office.test.app.pool, &office.test.clock).await.expect("a pass").refreshed > 0 {}
+    while refresh::pass(&office.test.app.pool, &office.test.clock)
+        .await
+        .expect("a pass")
+        .refreshed
+        > 0
+    {}
     // The first street's log cannot be written to.
     office
         .execute(
@@ -354,9 +555,16 @@ async fn a_street_that_is_held_keeps_no_other_log_from_being_trimmed() {
         .await;
     let keep = Keep::days(30);
     let now = ServerTime::from_unix_ms(START_UNIX_MS + 31 * 86_400_000);
-    let swept = trimming::sweep(&office.test.app.pool, keep, now, Duration::ZERO).await.expect("a sweep");
+    let swept = trimming::sweep(&office.test.app.pool, keep, now, Duration::ZERO)
+        .await
+        .expect("a sweep");
     assert_eq!(swept.changes, 1);
-    assert_eq!(office.count("select count(*) from change_log where type = 'change'").await, 1);
+    assert_eq!(
+        office
+            .count("select count(*) from change_log where type = 'change'")
+            .await,
+        1
+    );
 }
 
 /// Requests of which the clock can do nothing stay due, and are more than it looks at in one go.
@@ -370,25 +578,43 @@ async fn a_request_that_cannot_be_written_to_keeps_no_other_waiting() {
         put("grid", "A1"),
         put("transfer_kind", "cross_province_letter"),
         put("member_alias", "陈师傅"),
-        Edit::Note { text: String::new() },
+        Edit::Note {
+            text: String::new(),
+        },
     ];
     let due = phone.create_with(Kind::TransferRequest, "A1", &draft);
     phone.sync().await;
     // A draft lives for thirty days. Tokens do not live that long.
     let app = &office.test.app;
     app.clock.advance_ms(31 * 86_400_000);
-    let code = auth::create_enrolment(app, "wang.fang").await.expect("a code").code;
+    let code = auth::create_enrolment(app, "wang.fang")
+        .await
+        .expect("a code")
+        .code;
     let body = json!({ "code": code, "name": "手机", "platform": "android" });
     let session = office.call("POST", "/v1/devices", None, body).await.json;
-    (phone.token, phone.device) = (text(&session["access_token"]), text(&session["device_id"]).parse().expect("a device"));
+    (phone.token, phone.device) = (
+        text(&session["access_token"]),
+        text(&session["device_id"]).parse().expect("a device"),
+    );
     for _ in 0..70 {
         phone.create_with(Kind::TransferRequest, "A1", &draft);
     }
     assert_eq!(phone.sync().await.codes(), ["accepted"; 70]);
     // The clock takes them for due before the one that is, and finds nothing to do.
     let statement = "update transfer set clock_at = '2020-01-01Z' where record <> $1";
-    sqlx::query(statement).bind(due.0).execute(&app.pool).await.expect("seventy");
-    assert_eq!(clock::pass(&app.pool, &app.clock, &app.entropy).await.expect("a pass").events, 1);
+    sqlx::query(statement)
+        .bind(due.0)
+        .execute(&app.pool)
+        .await
+        .expect("seventy");
+    assert_eq!(
+        clock::pass(&app.pool, &app.clock, &app.entropy)
+            .await
+            .expect("a pass")
+            .events,
+        1
+    );
     assert_eq!(office.count("select count(*) from record").await, 70);
     assert_eq!(office.count("select count(*) from erasure").await, 1);
 }

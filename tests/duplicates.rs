@@ -40,7 +40,14 @@ impl Desk {
     }
 
     async fn call(&self, method: &str, path: &str, json: Value) -> Answer {
-        self.office.call(method, &format!("/v1/streets/{HOME}/{path}"), Some(&self.reviewer.token), json).await
+        self.office
+            .call(
+                method,
+                &format!("/v1/streets/{HOME}/{path}"),
+                Some(&self.reviewer.token),
+                json,
+            )
+            .await
     }
 
     async fn get(&self, path: &str) -> Value {
@@ -58,26 +65,55 @@ impl Desk {
 
     async fn merge(&self, winner: RecordId, loser: RecordId) -> String {
         let pair = pair_id(winner, loser);
-        let merge = self.post(&format!("duplicates/{pair}/merge"), json!({ "winner": winner, "loser": loser, "note": "同一家" })).await;
+        let merge = self
+            .post(
+                &format!("duplicates/{pair}/merge"),
+                json!({ "winner": winner, "loser": loser, "note": "同一家" }),
+            )
+            .await;
         text(&merge["merge"])
     }
 
     async fn undo(&self, merge: &str) -> Value {
-        self.post(&format!("merges/{merge}/undo"), json!({ "note": "是两家" })).await
+        self.post(&format!("merges/{merge}/undo"), json!({ "note": "是两家" }))
+            .await
     }
 
     /// Pairs as their reasons, by pair.
     async fn pairs(&self, query: &str) -> BTreeMap<String, Vec<String>> {
         let page = self.get(&format!("duplicates{query}")).await;
-        let reasons = |pair: &Value| pair["reasons"].as_array().unwrap().iter().map(|reason| text(&reason["reason"])).collect();
-        page["items"].as_array().unwrap().iter().map(|pair| (text(&pair["pair"]), reasons(pair))).collect()
+        let reasons = |pair: &Value| {
+            pair["reasons"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|reason| text(&reason["reason"]))
+                .collect()
+        };
+        page["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|pair| (text(&pair["pair"]), reasons(pair)))
+            .collect()
     }
 
     /// What a key of a record holds, ascending; empty where nothing.
     async fn values(&self, record: RecordId, key: &str) -> Vec<String> {
         let record = self.get(&format!("records/{record}")).await;
-        let field = record["fields"].as_array().unwrap().iter().find(|field| field["key"] == key).cloned().unwrap_or_default();
-        let mut values: Vec<_> = field["values"].as_array().into_iter().flatten().map(shown_value).collect();
+        let field = record["fields"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|field| field["key"] == key)
+            .cloned()
+            .unwrap_or_default();
+        let mut values: Vec<_> = field["values"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(shown_value)
+            .collect();
         values.sort();
         values
     }
@@ -85,7 +121,13 @@ impl Desk {
     async fn roll(&self, query: &str) -> Vec<Projected> {
         let page = self.get(&format!("cards{query}")).await;
         let items = page["items"].as_array().unwrap().iter().cloned();
-        items.map(|item| Projected::ShopCard(Box::new(serde_json::from_value::<CardRow>(item).expect("a card")))).collect()
+        items
+            .map(|item| {
+                Projected::ShopCard(Box::new(
+                    serde_json::from_value::<CardRow>(item).expect("a card"),
+                ))
+            })
+            .collect()
     }
 
     /// Every card, those merged away included.
@@ -98,33 +140,56 @@ impl Desk {
     async fn equal_to_a_rebuild(&self) {
         let before = self.office.rows(READ_MODELS).await;
         let street: StreetCode = HOME.parse().unwrap();
-        project::rebuild(&self.office.test.app.pool, &street, |_| ()).await.expect("a rebuild");
+        project::rebuild(&self.office.test.app.pool, &street, |_| ())
+            .await
+            .expect("a rebuild");
         assert_eq!(before, self.office.rows(READ_MODELS).await);
     }
 }
 
 fn shown_value(value: &Value) -> String {
-    value["value"].as_str().map_or_else(|| value["value"].to_string(), str::to_owned)
+    value["value"]
+        .as_str()
+        .map_or_else(|| value["value"].to_string(), str::to_owned)
 }
 
 fn bun_shop() -> Vec<Edit> {
-    vec![put("sign_name", "王记包子"), put("road", "天平路"), put("number", "378")]
+    vec![
+        put("sign_name", "王记包子"),
+        put("road", "天平路"),
+        put("number", "378"),
+    ]
 }
 
 #[tokio::test]
 async fn who_may_not_touch_duplicates() {
     let desk = Desk::open().await;
     let mut phone = desk.office.secretary("wang.fang", &["A1"]).await;
-    let (a, b) = (phone.create("A1", &bun_shop()), phone.create("A1", &bun_shop()));
+    let (a, b) = (
+        phone.create("A1", &bun_shop()),
+        phone.create("A1", &bun_shop()),
+    );
     phone.sync().await;
     let pair = pair_id(a, b);
     let merge = desk.merge(a, b).await;
     let routes = [
         ("GET", "duplicates".to_owned(), Value::Null),
-        ("POST", format!("duplicates/{pair}/merge"), json!({ "winner": a, "loser": b })),
-        ("POST", format!("duplicates/{pair}/dismiss"), json!({ "note": "" })),
+        (
+            "POST",
+            format!("duplicates/{pair}/merge"),
+            json!({ "winner": a, "loser": b }),
+        ),
+        (
+            "POST",
+            format!("duplicates/{pair}/dismiss"),
+            json!({ "note": "" }),
+        ),
         ("GET", "merges".to_owned(), Value::Null),
-        ("POST", format!("merges/{merge}/undo"), json!({ "note": "" })),
+        (
+            "POST",
+            format!("merges/{merge}/undo"),
+            json!({ "note": "" }),
+        ),
     ];
     let officer = desk.office.desk("officer", "officer").await;
     let auditor = desk.office.desk("auditor", "auditor").await;
@@ -132,23 +197,55 @@ async fn who_may_not_touch_duplicates() {
     let stranger = desk.office.phone_in(OTHER, "other").await;
     for (method, path, body) in routes {
         let at = |street: &str| format!("/v1/streets/{street}/{path}");
-        for (token, code) in [(&phone.token, "wrong_role"), (&officer.token, "wrong_role"), (&stranger.token, "wrong_street")] {
-            let answer = desk.office.call(method, &at(HOME), Some(token), body.clone()).await;
+        for (token, code) in [
+            (&phone.token, "wrong_role"),
+            (&officer.token, "wrong_role"),
+            (&stranger.token, "wrong_street"),
+        ] {
+            let answer = desk
+                .office
+                .call(method, &at(HOME), Some(token), body.clone())
+                .await;
             assert_eq!(answer.code(), code, "{method} {path}");
         }
         // Another street's pairs and merges are nobody's here.
         if method == "POST" {
-            let answer = desk.office.call(method, &at(OTHER), Some(&stranger.token), body.clone()).await;
-            assert_eq!(answer.status, StatusCode::NOT_FOUND, "{method} {path}: {}", answer.json);
+            let answer = desk
+                .office
+                .call(method, &at(OTHER), Some(&stranger.token), body.clone())
+                .await;
+            assert_eq!(
+                answer.status,
+                StatusCode::NOT_FOUND,
+                "{method} {path}: {}",
+                answer.json
+            );
             // The auditor reads and changes nothing; neither does the admin, who does no reviewing.
             for token in [&auditor.token, &desk.office.admin] {
-                assert_eq!(desk.office.call(method, &at(HOME), Some(token), body.clone()).await.code(), "wrong_role", "{method} {path}");
+                assert_eq!(
+                    desk.office
+                        .call(method, &at(HOME), Some(token), body.clone())
+                        .await
+                        .code(),
+                    "wrong_role",
+                    "{method} {path}"
+                );
             }
         } else {
-            assert_eq!(desk.office.call(method, &at(HOME), Some(&auditor.token), body).await.status, StatusCode::OK);
+            assert_eq!(
+                desk.office
+                    .call(method, &at(HOME), Some(&auditor.token), body)
+                    .await
+                    .status,
+                StatusCode::OK
+            );
         }
     }
-    assert_eq!(desk.values(b, "merged_into").await, [a.to_string()], "nothing of that undid it");
+    assert_eq!(
+        desk.values(b, "merged_into").await,
+        [a.to_string()],
+        "nothing of that undid it"
+    );
 }
 
 #[tokio::test]
@@ -157,11 +254,20 @@ async fn only_the_server_says_where_a_card_went() {
     let mut phone = desk.office.secretary("wang.fang", &["A1"]).await;
     let (a, b) = (phone.create("A1", &bun_shop()), phone.create("A1", &[]));
     phone.sync().await;
-    for phone in [&mut phone, &mut desk.office.desk("another", "reviewer").await] {
+    for phone in [
+        &mut phone,
+        &mut desk.office.desk("another", "reviewer").await,
+    ] {
         phone.sync().await;
         phone.edit(b, &[put("merged_into", &a.to_string())]);
         let answer = phone.sync().await;
-        assert_eq!(answer.verdicts().last().and_then(|verdict| verdict.code.as_deref()), Some("field_not_editable"));
+        assert_eq!(
+            answer
+                .verdicts()
+                .last()
+                .and_then(|verdict| verdict.code.as_deref()),
+            Some("field_not_editable")
+        );
     }
     assert!(desk.values(b, "merged_into").await.is_empty());
 }
@@ -170,7 +276,11 @@ async fn only_the_server_says_where_a_card_went() {
 async fn merges_that_are_refused() {
     let desk = Desk::open().await;
     let mut phone = desk.office.secretary("wang.fang", &["A1"]).await;
-    let [a, b, c] = [phone.create("A1", &bun_shop()), phone.create("A1", &bun_shop()), phone.create("A1", &bun_shop())];
+    let [a, b, c] = [
+        phone.create("A1", &bun_shop()),
+        phone.create("A1", &bun_shop()),
+        phone.create("A1", &bun_shop()),
+    ];
     let transfer = phone.create_with(
         Kind::TransferRequest,
         "A1",
@@ -188,7 +298,9 @@ async fn merges_that_are_refused() {
         let path = format!("duplicates/{}/merge", pair_id(winner, loser));
         let desk = &desk;
         async move {
-            let answer = desk.call("POST", &path, json!({ "winner": winner, "loser": loser })).await;
+            let answer = desk
+                .call("POST", &path, json!({ "winner": winner, "loser": loser }))
+                .await;
             answer.code().to_owned()
         }
     };
@@ -203,12 +315,34 @@ async fn merges_that_are_refused() {
         (json!({ "winner": a, "note": "记".repeat(201) }), "note"),
         (json!({ "winner": a, "score": 3 }), "score"),
     ] {
-        let answer = desk.call("POST", &format!("duplicates/{pair}/merge"), body).await;
-        assert_eq!((answer.code(), answer.json["field"].as_str()), ("invalid_field", Some(field)), "{}", answer.json);
+        let answer = desk
+            .call("POST", &format!("duplicates/{pair}/merge"), body)
+            .await;
+        assert_eq!(
+            (answer.code(), answer.json["field"].as_str()),
+            ("invalid_field", Some(field)),
+            "{}",
+            answer.json
+        );
     }
-    assert_eq!(desk.call("POST", &format!("merges/{missing}/undo"), json!({})).await.code(), "not_found");
-    assert_eq!(desk.call("POST", &format!("duplicates/{missing}/dismiss"), json!({})).await.code(), "not_found");
-    assert_eq!(desk.call("GET", "duplicates?reason=score", Value::Null).await.code(), "invalid_field");
+    assert_eq!(
+        desk.call("POST", &format!("merges/{missing}/undo"), json!({}))
+            .await
+            .code(),
+        "not_found"
+    );
+    assert_eq!(
+        desk.call("POST", &format!("duplicates/{missing}/dismiss"), json!({}))
+            .await
+            .code(),
+        "not_found"
+    );
+    assert_eq!(
+        desk.call("GET", "duplicates?reason=score", Value::Null)
+            .await
+            .code(),
+        "invalid_field"
+    );
 
     // A card goes on in one card only, and none goes on in one that went away: there are no cycles.
     let first = desk.merge(a, b).await;
@@ -217,10 +351,20 @@ async fn merges_that_are_refused() {
     assert_eq!(merge(c, b).await, "already_merged");
     assert_eq!(merge(b, c).await, "already_merged");
     let second = desk.merge(c, a).await;
-    assert_eq!(desk.call("POST", &format!("merges/{first}/undo"), json!({})).await.code(), "merge_not_last");
+    assert_eq!(
+        desk.call("POST", &format!("merges/{first}/undo"), json!({}))
+            .await
+            .code(),
+        "merge_not_last"
+    );
     desk.undo(&second).await;
     desk.undo(&first).await;
-    assert_eq!(desk.call("POST", &format!("merges/{first}/undo"), json!({})).await.code(), "merge_undone");
+    assert_eq!(
+        desk.call("POST", &format!("merges/{first}/undo"), json!({}))
+            .await
+            .code(),
+        "merge_undone"
+    );
     // Undone, it may go the other way round.
     desk.merge(b, a).await;
 }
@@ -229,13 +373,26 @@ async fn merges_that_are_refused() {
 async fn two_officers_who_merge_at_once_merge_once() {
     let desk = Desk::open().await;
     let mut phone = desk.office.secretary("wang.fang", &["A1"]).await;
-    let (a, b) = (phone.create("A1", &bun_shop()), phone.create("A1", &bun_shop()));
+    let (a, b) = (
+        phone.create("A1", &bun_shop()),
+        phone.create("A1", &bun_shop()),
+    );
     phone.sync().await;
     let another = desk.office.desk("another", "reviewer").await;
     let path = format!("/v1/streets/{HOME}/duplicates/{}/merge", pair_id(a, b));
     let (one, two) = tokio::join!(
-        desk.office.call("POST", &path, Some(&desk.reviewer.token), json!({ "winner": a, "loser": b })),
-        desk.office.call("POST", &path, Some(&another.token), json!({ "winner": b, "loser": a })),
+        desk.office.call(
+            "POST",
+            &path,
+            Some(&desk.reviewer.token),
+            json!({ "winner": a, "loser": b })
+        ),
+        desk.office.call(
+            "POST",
+            &path,
+            Some(&another.token),
+            json!({ "winner": b, "loser": a })
+        ),
     );
     let mut codes = [one.code(), two.code()];
     codes.sort_unstable();
@@ -250,11 +407,27 @@ async fn pairs_are_proposed_for_reasons_and_looked_at_once() {
     let desk = Desk::open().await;
     let mut phone = desk.office.secretary("wang.fang", &["A1", "A2"]).await;
     let a = phone.create("A1", &bun_shop());
-    let b = phone.create("A2", &[put("sign_name", "汪记包子"), put("address_raw", "徐汇区天平路３７８号")]);
-    let alone = phone.create("A2", &[put("sign_name", "王记包子"), put("road", "广元路"), put("number", "9")]);
+    let b = phone.create(
+        "A2",
+        &[
+            put("sign_name", "汪记包子"),
+            put("address_raw", "徐汇区天平路３７８号"),
+        ],
+    );
+    let alone = phone.create(
+        "A2",
+        &[
+            put("sign_name", "王记包子"),
+            put("road", "广元路"),
+            put("number", "9"),
+        ],
+    );
     phone.sync().await;
     let pair = pair_id(a, b).to_string();
-    let expected = BTreeMap::from([(pair.clone(), vec!["same_door".to_owned(), "same_name".to_owned()])]);
+    let expected = BTreeMap::from([(
+        pair.clone(),
+        vec!["same_door".to_owned(), "same_name".to_owned()],
+    )]);
     assert_eq!(desk.pairs("").await, expected);
     assert_eq!(desk.pairs("?grid=A1").await, expected);
     assert_eq!(desk.pairs("?grid=A2&reason=same_name").await, expected);
@@ -272,19 +445,33 @@ async fn pairs_are_proposed_for_reasons_and_looked_at_once() {
     assert_eq!(page["items"][0]["cards"].as_array().unwrap().len(), 2);
     assert_eq!(page["items"][0]["reasons"][0]["zh"], "门牌相同");
 
-    desk.post(&format!("duplicates/{pair}/dismiss"), json!({ "note": "楼上楼下" })).await;
+    desk.post(
+        &format!("duplicates/{pair}/dismiss"),
+        json!({ "note": "楼上楼下" }),
+    )
+    .await;
     assert!(desk.pairs("").await.is_empty());
     assert_eq!(desk.pairs("?dismissed=true").await, expected);
     // What was looked at has changed: they share a phone now.
     for (record, entry) in [(a, PERSON), (b, SAME_PERSON)] {
-        phone.edit(record, &[put(&format!("contacts/{entry}/phones"), "13900000001")]);
+        phone.edit(
+            record,
+            &[put(&format!("contacts/{entry}/phones"), "13900000001")],
+        );
     }
     phone.sync().await;
-    assert_eq!(desk.pairs("").await[&pair], ["same_door", "same_name", "same_phone"]);
+    assert_eq!(
+        desk.pairs("").await[&pair],
+        ["same_door", "same_name", "same_phone"]
+    );
     assert!(desk.pairs("?dismissed=true").await.is_empty());
     // A pair that is proposed needs only the winner.
-    desk.post(&format!("duplicates/{pair}/merge"), json!({ "winner": b })).await;
-    assert!(desk.pairs("").await.is_empty(), "a card that went away is in no pair");
+    desk.post(&format!("duplicates/{pair}/merge"), json!({ "winner": b }))
+        .await;
+    assert!(
+        desk.pairs("").await.is_empty(),
+        "a card that went away is in no pair"
+    );
     desk.equal_to_a_rebuild().await;
 }
 
@@ -298,16 +485,25 @@ impl Scene {
     async fn open() -> Self {
         let desk = Desk::open().await;
         let served = desk.office.test.serve().await;
-        Self { desk, served, files: TempDir::new().expect("a folder") }
+        Self {
+            desk,
+            served,
+            files: TempDir::new().expect("a folder"),
+        }
     }
 
     async fn phone(&self, username: &str, grids: &[&str]) -> RealPhone {
         let office = &self.desk.office;
         office.user(username, "secretary", Some(HOME)).await;
         office.assign(HOME, username, grids).await;
-        let code = auth::create_enrolment(&office.test.app, username).await.expect("a code").code;
+        let code = auth::create_enrolment(&office.test.app, username)
+            .await
+            .expect("a code")
+            .code;
         let file = self.files.path().join(username);
-        RealPhone::enrol(&file, &self.served.url(), &code, EnrolOptions::default()).await.expect("enrolled")
+        RealPhone::enrol(&file, &self.served.url(), &code, EnrolOptions::default())
+            .await
+            .expect("enrolled")
     }
 }
 
@@ -319,24 +515,57 @@ fn shown(phone: &RealPhone) -> [u8; 32] {
 async fn two_phones_that_create_one_shop_offline_end_with_one_card() {
     let scene = Scene::open().await;
     let desk = &scene.desk;
-    let (one, two) = (scene.phone("wang.fang", &["A1"]).await, scene.phone("li.na", &["A1"]).await);
+    let (one, two) = (
+        scene.phone("wang.fang", &["A1"]).await,
+        scene.phone("li.na", &["A1"]).await,
+    );
     let mut edits = bun_shop();
-    edits.extend([put(&format!("contacts/{PERSON}/name"), "王某"), put(&format!("contacts/{PERSON}/phones"), "13900000001")]);
+    edits.extend([
+        put(&format!("contacts/{PERSON}/name"), "王某"),
+        put(&format!("contacts/{PERSON}/phones"), "13900000001"),
+    ]);
     let winner = one.create_card("A1", &edits, NOW).expect("created").record;
-    let mut edits = vec![put("sign_name", "王记包子铺"), put("address_raw", "天平路378号"), put("opening_hours", "6点到14点")];
-    edits.extend([put(&format!("contacts/{SAME_PERSON}/name"), "王 某"), put(&format!("contacts/{SAME_PERSON}/phones"), "139 0000 0001")]);
+    let mut edits = vec![
+        put("sign_name", "王记包子铺"),
+        put("address_raw", "天平路378号"),
+        put("opening_hours", "6点到14点"),
+    ];
+    edits.extend([
+        put(&format!("contacts/{SAME_PERSON}/name"), "王 某"),
+        put(&format!("contacts/{SAME_PERSON}/phones"), "139 0000 0001"),
+    ]);
     edits.push(Edit::add("tags/family_run"));
     let loser = two.create_card("A1", &edits, NOW).expect("created").record;
     // The second phone learns of the first card only now: it could not warn.
     for phone in [&one, &two, &one] {
         phone.sync().await.expect("synced");
     }
-    assert_eq!(one.likely_duplicates("A1", &bun_shop()).expect("readable").len(), 2, "both phones would warn now");
+    assert_eq!(
+        one.likely_duplicates("A1", &bun_shop())
+            .expect("readable")
+            .len(),
+        2,
+        "both phones would warn now"
+    );
     let pair = pair_id(winner, loser).to_string();
-    assert_eq!(desk.pairs("").await[&pair], ["same_door", "similar_name", "same_phone"]);
+    assert_eq!(
+        desk.pairs("").await[&pair],
+        ["same_door", "similar_name", "same_phone"]
+    );
 
-    let merge = text(&desk.post(&format!("duplicates/{pair}/merge"), json!({ "winner": winner, "note": "同一家" })).await["merge"]);
-    assert_eq!(desk.values(winner, "sign_name").await, ["王记包子", "王记包子铺"], "nothing is chosen silently");
+    let merge = text(
+        &desk
+            .post(
+                &format!("duplicates/{pair}/merge"),
+                json!({ "winner": winner, "note": "同一家" }),
+            )
+            .await["merge"],
+    );
+    assert_eq!(
+        desk.values(winner, "sign_name").await,
+        ["王记包子", "王记包子铺"],
+        "nothing is chosen silently"
+    );
     assert_eq!(desk.values(winner, "opening_hours").await, ["6点到14点"]);
     assert_eq!(
         desk.get(&format!("records/{winner}")).await["fields"]
@@ -347,43 +576,112 @@ async fn two_phones_that_create_one_shop_offline_end_with_one_card() {
             .count(),
         1
     );
-    assert_eq!(desk.get(&format!("records/{loser}")).await["merged_into"], winner.to_string());
+    assert_eq!(
+        desk.get(&format!("records/{loser}")).await["merged_into"],
+        winner.to_string()
+    );
     assert_eq!(desk.roll("").await.len(), 1);
-    assert!(desk.roll("?q=378").await.iter().all(|row| row.record() == winner));
+    assert!(
+        desk.roll("?q=378")
+            .await
+            .iter()
+            .all(|row| row.record() == winner)
+    );
 
     // Before it hears of the merge, a phone edits the card that went away: it follows.
-    two.edit(loser, &[put("opening_hours", "5点到13点"), put("unit", "101室")], NOW).expect("saved");
-    two.edit(loser, &[put(&format!("contacts/{SAME_PERSON}/preferred_time"), "下午")], NOW).expect("saved");
+    two.edit(
+        loser,
+        &[put("opening_hours", "5点到13点"), put("unit", "101室")],
+        NOW,
+    )
+    .expect("saved");
+    two.edit(
+        loser,
+        &[put(
+            &format!("contacts/{SAME_PERSON}/preferred_time"),
+            "下午",
+        )],
+        NOW,
+    )
+    .expect("saved");
     let report = two.sync().await.expect("synced");
-    assert_eq!((report.tally.rejected, report.held, report.drafts), (0, 0, 0));
+    assert_eq!(
+        (report.tally.rejected, report.held, report.drafts),
+        (0, 0, 0)
+    );
     desk.equal_to_a_rebuild().await;
-    assert_eq!(desk.values(winner, "opening_hours").await, ["5点到13点"], "the newer word of the same people");
+    assert_eq!(
+        desk.values(winner, "opening_hours").await,
+        ["5点到13点"],
+        "the newer word of the same people"
+    );
     assert_eq!(desk.values(winner, "unit").await, ["101室"]);
-    assert_eq!(desk.values(winner, &format!("contacts/{PERSON}/preferred_time")).await, ["下午"], "one person stays one");
-    assert_eq!(desk.values(loser, "unit").await, ["101室"], "and its own history has it");
+    assert_eq!(
+        desk.values(winner, &format!("contacts/{PERSON}/preferred_time"))
+            .await,
+        ["下午"],
+        "one person stays one"
+    );
+    assert_eq!(
+        desk.values(loser, "unit").await,
+        ["101室"],
+        "and its own history has it"
+    );
     let history = desk.get(&format!("records/{winner}/history")).await;
-    let messages: Vec<_> = history["items"].as_array().unwrap().iter().map(|item| text(&item["message"])).collect();
-    assert!(messages.iter().any(|m| m.contains(&loser.to_string()) && m.contains("li.na")), "{messages:?}");
+    let messages: Vec<_> = history["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| text(&item["message"]))
+        .collect();
+    assert!(
+        messages
+            .iter()
+            .any(|m| m.contains(&loser.to_string()) && m.contains("li.na")),
+        "{messages:?}"
+    );
 
     for phone in [&one, &two, &one] {
         phone.sync().await.expect("synced");
     }
     for phone in [&one, &two] {
         assert_eq!(shown(phone), desk.everything().await);
-        let listed: Vec<_> = phone.cards().expect("readable").into_iter().map(|card| card.record).collect();
+        let listed: Vec<_> = phone
+            .cards()
+            .expect("readable")
+            .into_iter()
+            .map(|card| card.record)
+            .collect();
         assert_eq!(listed, [winner], "a card that went away is not listed");
     }
 
     // Somebody settles the conflict, then the merge turns out to be wrong.
-    one.edit(winner, &[put("sign_name", "王记包子")], NOW).expect("saved");
-    one.edit(winner, &[put("unit", "102室")], NOW).expect("saved");
+    one.edit(winner, &[put("sign_name", "王记包子")], NOW)
+        .expect("saved");
+    one.edit(winner, &[put("unit", "102室")], NOW)
+        .expect("saved");
     one.sync().await.expect("synced");
     desk.undo(&merge).await;
     assert_eq!(desk.values(winner, "sign_name").await, ["王记包子"]);
-    assert_eq!(desk.values(winner, "unit").await, ["102室"], "edited since: it stays");
-    assert!(desk.values(winner, "opening_hours").await.is_empty(), "a redirected edit goes back with its card");
-    assert!(desk.values(winner, &format!("contacts/{PERSON}/preferred_time")).await.is_empty());
-    assert_eq!(desk.values(winner, &format!("contacts/{PERSON}/name")).await, ["王某"]);
+    assert_eq!(
+        desk.values(winner, "unit").await,
+        ["102室"],
+        "edited since: it stays"
+    );
+    assert!(
+        desk.values(winner, "opening_hours").await.is_empty(),
+        "a redirected edit goes back with its card"
+    );
+    assert!(
+        desk.values(winner, &format!("contacts/{PERSON}/preferred_time"))
+            .await
+            .is_empty()
+    );
+    assert_eq!(
+        desk.values(winner, &format!("contacts/{PERSON}/name"))
+            .await,
+        ["王某"]
+    );
     assert_eq!(desk.values(loser, "opening_hours").await, ["5点到13点"]);
     assert!(desk.values(loser, "merged_into").await.is_empty());
     for phone in [&one, &two] {
@@ -392,15 +690,25 @@ async fn two_phones_that_create_one_shop_offline_end_with_one_card() {
         assert_eq!(phone.cards().expect("readable").len(), 2);
     }
     // From here on an edit is its card's own again.
-    two.edit(loser, &[put("category", "餐饮")], NOW).expect("saved");
+    two.edit(loser, &[put("category", "餐饮")], NOW)
+        .expect("saved");
     two.sync().await.expect("synced");
     assert!(desk.values(winner, "category").await.is_empty());
-    assert_eq!(desk.get("merges").await["items"][0]["undone_by"], "reviewer");
+    assert_eq!(
+        desk.get("merges").await["items"][0]["undone_by"],
+        "reviewer"
+    );
 }
 
 fn terminal(store: &Path, arguments: &[&str]) -> (bool, String) {
     let mut command = Command::new(program("lianka-phone"));
-    let output = command.arg("--store").arg(store).args(arguments).stdin(Stdio::null()).output().expect("the phone runs");
+    let output = command
+        .arg("--store")
+        .arg(store)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the phone runs");
     let text = [output.stdout, output.stderr].map(|text| String::from_utf8(text).expect("UTF-8"));
     (output.status.success(), text.concat())
 }
@@ -409,30 +717,75 @@ fn terminal(store: &Path, arguments: &[&str]) -> (bool, String) {
 async fn the_phone_warns_before_a_shop_is_entered_twice() {
     let scene = Scene::open().await;
     let phone = scene.phone("wang.fang", &["A1"]).await;
-    let card = phone.create_card("A1", &bun_shop(), NOW).expect("created").record;
+    let card = phone
+        .create_card("A1", &bun_shop(), NOW)
+        .expect("created")
+        .record;
     phone.sync().await.expect("synced");
     let file = scene.files.path().join("wang.fang");
     drop(phone);
-    let new = ["new", "--address", "徐汇区天平路３７８号", "--sign-name", "汪记包子"];
+    let new = [
+        "new",
+        "--address",
+        "徐汇区天平路３７８号",
+        "--sign-name",
+        "汪记包子",
+    ];
     let (done, said) = terminal(&file, &new);
-    assert!(!done && said.contains("门牌相同") && said.contains("店招同名或同音") && said.contains("--anyway"), "{said}");
+    assert!(
+        !done
+            && said.contains("门牌相同")
+            && said.contains("店招同名或同音")
+            && said.contains("--anyway"),
+        "{said}"
+    );
     let (done, said) = terminal(&file, &[&["--lang", "en"], &new[..]].concat());
-    assert!(!done && said.contains("same door") && said.contains("show ROW"), "{said}");
-    assert!(terminal(&file, &["show", "1"]).1.contains("王记包子"), "the list names the card that is there");
+    assert!(
+        !done && said.contains("same door") && said.contains("show ROW"),
+        "{said}"
+    );
+    assert!(
+        terminal(&file, &["show", "1"]).1.contains("王记包子"),
+        "the list names the card that is there"
+    );
     // Another shop behind the same door, and the same shop on purpose.
-    assert!(terminal(&file, &["new", "--address", "天平路378号", "--sign-name", "悦福理发店"]).0);
+    assert!(
+        terminal(
+            &file,
+            &[
+                "new",
+                "--address",
+                "天平路378号",
+                "--sign-name",
+                "悦福理发店"
+            ]
+        )
+        .0
+    );
     let (done, said) = terminal(&file, &[&new[..], &["--anyway"]].concat());
     assert!(done, "{said}");
 
     let phone = RealPhone::open(&file).expect("the phone");
     phone.sync().await.expect("synced");
-    let twin = phone.cards().expect("readable").into_iter().find(|card| card.sign_name.as_deref() == Some("汪记包子")).expect("the twin");
+    let twin = phone
+        .cards()
+        .expect("readable")
+        .into_iter()
+        .find(|card| card.sign_name.as_deref() == Some("汪记包子"))
+        .expect("the twin");
     scene.desk.merge(card, twin.record).await;
     phone.sync().await.expect("synced");
     drop(phone);
     let (_, said) = terminal(&file, &["show", &twin.record.to_string()]);
-    assert!(said.contains("已并入") && said.contains(&card.to_string()), "{said}");
-    assert!(!terminal(&file, &["cards"]).1.contains(&twin.record.to_string()[30..]));
+    assert!(
+        said.contains("已并入") && said.contains(&card.to_string()),
+        "{said}"
+    );
+    assert!(
+        !terminal(&file, &["cards"])
+            .1
+            .contains(&twin.record.to_string()[30..])
+    );
 }
 
 #[tokio::test]
@@ -442,7 +795,10 @@ async fn late_edits_go_through_a_chain_and_into_other_grids() {
     let mut two = desk.office.secretary("li.na", &["A2"]).await;
     let a = one.create("A1", &bun_shop());
     let b = two.create("A2", &bun_shop());
-    let c = two.create("A2", &[put("sign_name", "王记包子"), put("category", "餐饮")]);
+    let c = two.create(
+        "A2",
+        &[put("sign_name", "王记包子"), put("category", "餐饮")],
+    );
     one.sync().await;
     two.sync().await;
     let into_b = desk.merge(b, a).await;
@@ -452,14 +808,25 @@ async fn late_edits_go_through_a_chain_and_into_other_grids() {
     one.edit(a, &[put("sign_name", "王记汤包"), put("unit", "101室")]);
     one.edit(a, &[Edit::add("tags/late_night")]);
     let answer = one.sync().await;
-    assert!(answer.verdicts().iter().all(|verdict| verdict.seq.is_some()), "{:?}", answer.verdicts());
+    assert!(
+        answer
+            .verdicts()
+            .iter()
+            .all(|verdict| verdict.seq.is_some()),
+        "{:?}",
+        answer.verdicts()
+    );
     desk.equal_to_a_rebuild().await;
     for record in [a, b, c] {
         assert_eq!(desk.values(record, "unit").await, ["101室"]);
         assert_eq!(desk.values(record, "tags/late_night").await.len(), 1);
     }
     assert_eq!(desk.values(a, "sign_name").await, ["王记汤包"]);
-    assert_eq!(desk.values(c, "sign_name").await, ["王记包子", "王记汤包"], "a conflict that somebody settles");
+    assert_eq!(
+        desk.values(c, "sign_name").await,
+        ["王记包子", "王记汤包"],
+        "a conflict that somebody settles"
+    );
     // Back again, the last merge first.
     desk.undo(&into_c).await;
     assert!(desk.values(c, "unit").await.is_empty());
@@ -476,41 +843,84 @@ async fn what_was_forgotten_on_the_winner_does_not_come_back_through_the_loser()
     let mut phone = desk.office.secretary("wang.fang", &["A1"]).await;
     let person = |field: &str| format!("contacts/{PERSON}/{field}");
     let winner = phone.create("A1", &bun_shop());
-    let loser = phone.create("A1", &[put("sign_name", "王记包子"), put(&person("name"), "王某"), put(&person("phones"), "13900000001")]);
+    let loser = phone.create(
+        "A1",
+        &[
+            put("sign_name", "王记包子"),
+            put(&person("name"), "王某"),
+            put(&person("phones"), "13900000001"),
+        ],
+    );
     phone.sync().await;
     let merge = desk.merge(winner, loser).await;
-    assert_eq!(desk.values(winner, &person("phones")).await, ["13900000001"]);
+    assert_eq!(
+        desk.values(winner, &person("phones")).await,
+        ["13900000001"]
+    );
     let forget = |what: &str, body: Value| {
         let path = format!("/v1/streets/{HOME}/records/{winner}/{what}");
         let desk = &desk;
         async move {
-            let answer = desk.office.call("POST", &path, Some(&desk.office.admin), body).await;
+            let answer = desk
+                .office
+                .call("POST", &path, Some(&desk.office.admin), body)
+                .await;
             assert!(answer.status.is_success(), "{}", answer.json);
             answer.json
         }
     };
-    let receipt = forget("redact", json!({ "entry": PERSON, "reason": "subject_request" })).await;
-    assert!(receipt.to_string().contains(&loser.to_string()), "the receipt names the other card: {receipt}");
-    phone.edit(loser, &[put(&person("phones"), "13900000002"), put("unit", "101室")]);
+    let receipt = forget(
+        "redact",
+        json!({ "entry": PERSON, "reason": "subject_request" }),
+    )
+    .await;
+    assert!(
+        receipt.to_string().contains(&loser.to_string()),
+        "the receipt names the other card: {receipt}"
+    );
+    phone.edit(
+        loser,
+        &[put(&person("phones"), "13900000002"), put("unit", "101室")],
+    );
     phone.sync().await;
     desk.equal_to_a_rebuild().await;
-    assert!(desk.values(winner, &person("phones")).await.is_empty(), "forgotten is forgotten");
-    assert_eq!(desk.values(winner, "unit").await, ["101室"], "the rest follows");
+    assert!(
+        desk.values(winner, &person("phones")).await.is_empty(),
+        "forgotten is forgotten"
+    );
+    assert_eq!(
+        desk.values(winner, "unit").await,
+        ["101室"],
+        "the rest follows"
+    );
 
     forget("erase", json!({ "reason": "subject_request" })).await;
     phone.edit(loser, &[put("unit", "102室")]);
     let answer = phone.sync().await;
-    assert!(answer.verdicts().iter().all(|verdict| verdict.seq.is_some()), "a late edit of the loser is still kept");
+    assert!(
+        answer
+            .verdicts()
+            .iter()
+            .all(|verdict| verdict.seq.is_some()),
+        "a late edit of the loser is still kept"
+    );
     desk.undo(&merge).await;
     assert_eq!(desk.values(loser, "unit").await, ["102室"]);
-    assert_eq!(desk.roll("").await.len(), 1, "the card that is left is in the roll again");
+    assert_eq!(
+        desk.roll("").await.len(),
+        1,
+        "the card that is left is in the roll again"
+    );
 }
 
 #[tokio::test]
 async fn the_trail_names_what_a_merge_did() {
     let desk = Desk::open().await;
     let mut phone = desk.office.secretary("wang.fang", &["A1"]).await;
-    let (a, b) = (phone.create("A1", &bun_shop()), phone.create("A1", &[put("sign_name", "王记汤包"), put("road", "天平路")]));
+    let (a, b) = (
+        phone.create("A1", &bun_shop()),
+        phone.create("A1", &[put("sign_name", "王记汤包"), put("road", "天平路")]),
+    );
     phone.sync().await;
     let merge = desk.merge(a, b).await;
     desk.undo(&merge).await;
@@ -518,7 +928,12 @@ async fn the_trail_names_what_a_merge_did() {
         let found = sqlx::query_scalar::<_, i64>(
             "select count(*) from audit_event where action = $1 and username = 'reviewer' and detail like '%' || $2 || '%'",
         );
-        let found = found.bind(action).bind(&merge).fetch_one(&desk.office.test.app.pool).await.unwrap();
+        let found = found
+            .bind(action)
+            .bind(&merge)
+            .fetch_one(&desk.office.test.app.pool)
+            .await
+            .unwrap();
         assert_eq!(found, 1, "{action}");
     }
     assert_eq!(desk.office.count("select count(*) from audit_event where detail like '%王记%' or detail like '%天平路%'").await, 0);
@@ -554,8 +969,12 @@ async fn a_street_of_fourteen_thousand_cards_compares_few() {
     let street: StreetCode = HOME.parse().unwrap();
     let mut conn = desk.office.test.app.pool.acquire().await.unwrap();
     // 2000 names that seven cards share: 21 pairs each. The doors, shared by a hundred, would bring 14,000 × 99 / 2 together.
-    let candidates = lianka_server::duplicates::candidates(&mut conn, &street).await.unwrap();
+    let candidates = lianka_server::duplicates::candidates(&mut conn, &street)
+        .await
+        .unwrap();
     assert_eq!(candidates.len(), 2000 * 21);
-    let likely = lianka_server::duplicates::likely(&mut conn, &street).await.unwrap();
+    let likely = lianka_server::duplicates::likely(&mut conn, &street)
+        .await
+        .unwrap();
     assert_eq!(likely.len(), 21, "those that share a phone as well");
 }

@@ -25,8 +25,14 @@ struct Scene {
 /// The read models say what a rebuild would.
 pub async fn assert_rebuilt(office: &Office) {
     let before = office.rows(READ_MODELS).await;
-    project::rebuild(&office.test.app.pool, &HOME.parse().unwrap(), |_| ()).await.unwrap();
-    assert_eq!(office.rows(READ_MODELS).await, before, "the read models equal a rebuild");
+    project::rebuild(&office.test.app.pool, &HOME.parse().unwrap(), |_| ())
+        .await
+        .unwrap();
+    assert_eq!(
+        office.rows(READ_MODELS).await,
+        before,
+        "the read models equal a rebuild"
+    );
 }
 
 impl Scene {
@@ -34,18 +40,43 @@ impl Scene {
         let office = Office::open().await;
         let mut phone = office.secretary("wang.fang", &["A1"]).await;
         let desk = office.desk("chen.min", "reviewer").await;
-        let card = phone.create("A1", &[put("sign_name", "王记包子"), Edit::Note { text: "门口积水".into() }]);
+        let card = phone.create(
+            "A1",
+            &[
+                put("sign_name", "王记包子"),
+                Edit::Note {
+                    text: "门口积水".into(),
+                },
+            ],
+        );
         phone.edit(card, &[put(&format!("contacts/{CONTACT}/name"), "许娜")]);
         assert_eq!(phone.sync().await.codes(), ["accepted"; 2]);
-        Self { office, phone, desk, card }
+        Self {
+            office,
+            phone,
+            desk,
+            card,
+        }
     }
 
     async fn post(&self, path: &str, token: &str, body: Value) -> Answer {
-        self.office.call("POST", &format!("/v1/streets/{HOME}/{path}"), Some(token), body).await
+        self.office
+            .call(
+                "POST",
+                &format!("/v1/streets/{HOME}/{path}"),
+                Some(token),
+                body,
+            )
+            .await
     }
 
     async fn edit(&self, body: Value) -> Answer {
-        self.post(&format!("records/{}/edits", self.card), &self.desk.token, body).await
+        self.post(
+            &format!("records/{}/edits", self.card),
+            &self.desk.token,
+            body,
+        )
+        .await
     }
 
     async fn edited(&self, body: Value) -> Value {
@@ -56,7 +87,11 @@ impl Scene {
 
     async fn heads(&self) -> Value {
         let path = format!("/v1/streets/{HOME}/records/{}", self.card);
-        self.office.call("GET", &path, Some(&self.desk.token), Value::Null).await.json["heads"].clone()
+        self.office
+            .call("GET", &path, Some(&self.desk.token), Value::Null)
+            .await
+            .json["heads"]
+            .clone()
     }
 }
 
@@ -68,20 +103,50 @@ async fn who_may_not_edit_at_a_desk() {
     for role in ["officer", "auditor", "secretary"] {
         scene.office.user(role, role, Some(HOME)).await;
         let token = scene.office.phone(role).await.token;
-        for path in [format!("records/{}/edits", scene.card), "records".to_owned()] {
+        for path in [
+            format!("records/{}/edits", scene.card),
+            "records".to_owned(),
+        ] {
             let answer = scene.post(&path, &token, body.clone()).await;
-            assert_eq!((answer.status, answer.code()), (StatusCode::FORBIDDEN, "wrong_role"), "{role} {path}");
+            assert_eq!(
+                (answer.status, answer.code()),
+                (StatusCode::FORBIDDEN, "wrong_role"),
+                "{role} {path}"
+            );
         }
     }
-    scene.office.user("elsewhere", "reviewer", Some(OTHER)).await;
+    scene
+        .office
+        .user("elsewhere", "reviewer", Some(OTHER))
+        .await;
     let elsewhere = scene.office.phone_in(OTHER, "elsewhere").await;
     let path = format!("records/{}/edits", scene.card);
     let answer = scene.post(&path, &elsewhere.token, body.clone()).await;
-    assert_eq!((answer.status, answer.code()), (StatusCode::FORBIDDEN, "wrong_street"));
-    let answer = scene.office.call("POST", &format!("/v1/streets/{OTHER}/{path}"), Some(&elsewhere.token), body.clone()).await;
-    assert_eq!((answer.status, answer.code()), (StatusCode::NOT_FOUND, "not_found"), "a record of another street is not there");
-    let answer = scene.post(&format!("records/{CONTACT}/edits"), &scene.desk.token, body).await;
-    assert_eq!((answer.status, answer.code()), (StatusCode::NOT_FOUND, "not_found"));
+    assert_eq!(
+        (answer.status, answer.code()),
+        (StatusCode::FORBIDDEN, "wrong_street")
+    );
+    let answer = scene
+        .office
+        .call(
+            "POST",
+            &format!("/v1/streets/{OTHER}/{path}"),
+            Some(&elsewhere.token),
+            body.clone(),
+        )
+        .await;
+    assert_eq!(
+        (answer.status, answer.code()),
+        (StatusCode::NOT_FOUND, "not_found"),
+        "a record of another street is not there"
+    );
+    let answer = scene
+        .post(&format!("records/{CONTACT}/edits"), &scene.desk.token, body)
+        .await;
+    assert_eq!(
+        (answer.status, answer.code()),
+        (StatusCode::NOT_FOUND, "not_found")
+    );
     assert_eq!(scene.office.rows(STORE).await, before);
 }
 
@@ -90,14 +155,21 @@ async fn who_may_not_edit_at_a_desk() {
 async fn a_card_with_an_id_of_the_callers_is_made_once() {
     let scene = Scene::open().await;
     let id = "01a2002f-1f52-7573-bf1d-002c6396f006";
-    let body =
-        |name: &str| json!({ "record": id, "set": { "grid": "A1", "sign_name": name, "tags/late_night": true, "opening_hours": null } });
+    let body = |name: &str| json!({ "record": id, "set": { "grid": "A1", "sign_name": name, "tags/late_night": true, "opening_hours": null } });
     let create = async |body: Value| scene.post("records", &scene.desk.token, body).await;
     let first = create(body("王记包子")).await;
-    assert_eq!((first.status, &first.json["record"]), (StatusCode::CREATED, &json!(id)), "{}", first.json);
+    assert_eq!(
+        (first.status, &first.json["record"]),
+        (StatusCode::CREATED, &json!(id)),
+        "{}",
+        first.json
+    );
     let before = scene.office.rows(STORE).await;
     let again = create(body("王记包子")).await;
-    assert_eq!((again.status, &again.json["record"], &again.json["heads"]), (StatusCode::OK, &json!(id), &first.json["heads"]));
+    assert_eq!(
+        (again.status, &again.json["record"], &again.json["heads"]),
+        (StatusCode::OK, &json!(id), &first.json["heads"])
+    );
     assert_eq!(again.json.get("change"), None);
     // Something else under the same id, and the same by somebody else.
     for other in [
@@ -107,14 +179,32 @@ async fn a_card_with_an_id_of_the_callers_is_made_once() {
         json!({ "record": id, "kind": "transfer_request", "set": { "grid": "A1", "transfer_kind": "temporary", "member_alias": "老周" } }),
     ] {
         let answer = create(other.clone()).await;
-        assert_eq!((answer.status, answer.code()), (StatusCode::CONFLICT, "already_exists"), "{other}: {}", answer.json);
+        assert_eq!(
+            (answer.status, answer.code()),
+            (StatusCode::CONFLICT, "already_exists"),
+            "{other}: {}",
+            answer.json
+        );
     }
     let colleague = scene.office.desk("colleague", "reviewer").await;
-    let answer = scene.post("records", &colleague.token, body("王记包子")).await;
-    assert_eq!((answer.status, answer.code()), (StatusCode::CONFLICT, "already_exists"), "{}", answer.json);
+    let answer = scene
+        .post("records", &colleague.token, body("王记包子"))
+        .await;
+    assert_eq!(
+        (answer.status, answer.code()),
+        (StatusCode::CONFLICT, "already_exists"),
+        "{}",
+        answer.json
+    );
     assert_eq!(scene.office.rows(STORE).await, before);
     // What was written since does not make the request another one.
-    let edited = scene.post(&format!("records/{id}/edits"), &colleague.token, json!({ "set": { "sign_name": "王记大包" } })).await;
+    let edited = scene
+        .post(
+            &format!("records/{id}/edits"),
+            &colleague.token,
+            json!({ "set": { "sign_name": "王记大包" } }),
+        )
+        .await;
     assert_eq!(edited.status, StatusCode::OK, "{}", edited.json);
     assert_eq!(create(body("王记包子")).await.status, StatusCode::OK);
 }
@@ -125,18 +215,52 @@ async fn a_creation_that_can_never_be_is_refused_for_good() {
     let scene = Scene::open().await;
     for (set, field, rule) in [
         (json!({ "grid": "A1", "": "x" }), Some(""), "unknown_field"),
-        (json!({ "grid": "A1", "custom/": "x" }), Some("custom/"), "value_empty"),
-        (json!({ "grid": "A1", "note": "长".repeat(2_001) }), Some("note"), "value_too_long"),
-        (json!({ "grid": "A1", "sign_name": "长".repeat(500) }), Some("sign_name"), "value_too_long"),
-        (json!({ "grid": "A1", "sign_name": "长".repeat(5_000) }), None, "change_too_large"),
-        (json!({ "grid": "A1", format!("tags/{}", "长".repeat(2_000)): true }), None, "change_too_large"),
+        (
+            json!({ "grid": "A1", "custom/": "x" }),
+            Some("custom/"),
+            "value_empty",
+        ),
+        (
+            json!({ "grid": "A1", "note": "长".repeat(2_001) }),
+            Some("note"),
+            "value_too_long",
+        ),
+        (
+            json!({ "grid": "A1", "sign_name": "长".repeat(500) }),
+            Some("sign_name"),
+            "value_too_long",
+        ),
+        (
+            json!({ "grid": "A1", "sign_name": "长".repeat(5_000) }),
+            None,
+            "change_too_large",
+        ),
+        (
+            json!({ "grid": "A1", format!("tags/{}", "长".repeat(2_000)): true }),
+            None,
+            "change_too_large",
+        ),
     ] {
-        for (path, set) in [("records", &set), (&*format!("records/{}/edits", scene.card), &set)] {
-            let answer = scene.post(path, &scene.desk.token, json!({ "set": set })).await;
+        for (path, set) in [
+            ("records", &set),
+            (&*format!("records/{}/edits", scene.card), &set),
+        ] {
+            let answer = scene
+                .post(path, &scene.desk.token, json!({ "set": set }))
+                .await;
             let shown: String = set.to_string().chars().take(60).collect();
-            assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{path} {shown}: {}", answer.json);
+            assert_eq!(
+                answer.status,
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "{path} {shown}: {}",
+                answer.json
+            );
             assert_eq!(answer.json["rule"], rule, "{path} {shown}: {}", answer.json);
-            assert!(field.is_none_or(|field| answer.json["field"] == field), "{path} {shown}: {}", answer.json);
+            assert!(
+                field.is_none_or(|field| answer.json["field"] == field),
+                "{path} {shown}: {}",
+                answer.json
+            );
         }
     }
 }
@@ -153,42 +277,125 @@ async fn what_may_not_be_written_at_a_desk_either() {
         (json!({ "kind": "transfer_request" }), "kind", "write_once"),
         (json!({ "street": OTHER }), "street", "write_once"),
         (json!({ "street": null }), "street", "write_once"),
-        (json!({ consent("scope"): "party_status" }), &*consent("scope"), "write_once"),
-        (json!({ "merged_into": CONTACT }), "merged_into", "field_not_editable"),
-        (json!({ format!("contacts/{CONTACT}/party_status"): "群众" }), &*format!("contacts/{CONTACT}/party_status"), "consent_missing"),
+        (
+            json!({ consent("scope"): "party_status" }),
+            &*consent("scope"),
+            "write_once",
+        ),
+        (
+            json!({ "merged_into": CONTACT }),
+            "merged_into",
+            "field_not_editable",
+        ),
+        (
+            json!({ format!("contacts/{CONTACT}/party_status"): "群众" }),
+            &*format!("contacts/{CONTACT}/party_status"),
+            "consent_missing",
+        ),
         (json!({ "sign_name": "" }), "sign_name", "value_empty"),
-        (json!({ "sign_name": "长".repeat(101) }), "sign_name", "value_too_long"),
-        (json!({ "sign_name": "a\u{7}b" }), "sign_name", "value_control_character"),
+        (
+            json!({ "sign_name": "长".repeat(101) }),
+            "sign_name",
+            "value_too_long",
+        ),
+        (
+            json!({ "sign_name": "a\u{7}b" }),
+            "sign_name",
+            "value_control_character",
+        ),
         (json!({ "sign_name": true }), "sign_name", "wrong_type"),
-        (json!({ "tags/late_night": "yes" }), "tags/late_night", "wrong_type"),
-        (json!({ "occupancy": "open" }), "occupancy", "value_not_in_list"),
-        (json!({ "occupancy_observed_on": "2026-02-30" }), "occupancy_observed_on", "value_not_a_date"),
-        (json!({ "point": "31.2,121.4" }), "point", "value_not_a_point"),
-        (json!({ "note": "长".repeat(2001) }), "note", "value_too_long"),
+        (
+            json!({ "tags/late_night": "yes" }),
+            "tags/late_night",
+            "wrong_type",
+        ),
+        (
+            json!({ "occupancy": "open" }),
+            "occupancy",
+            "value_not_in_list",
+        ),
+        (
+            json!({ "occupancy_observed_on": "2026-02-30" }),
+            "occupancy_observed_on",
+            "value_not_a_date",
+        ),
+        (
+            json!({ "point": "31.2,121.4" }),
+            "point",
+            "value_not_a_point",
+        ),
+        (
+            json!({ "note": "长".repeat(2001) }),
+            "note",
+            "value_too_long",
+        ),
         (json!({ "note": true }), "note", "wrong_type"),
         // One bad key refuses the whole edit.
-        (json!({ "sign_name": "李记", "occupancy": "open" }), "occupancy", "value_not_in_list"),
+        (
+            json!({ "sign_name": "李记", "occupancy": "open" }),
+            "occupancy",
+            "value_not_in_list",
+        ),
     ] {
         let answer = scene.edit(json!({ "set": set })).await;
         let named = (answer.json["field"].as_str(), answer.json["rule"].as_str());
-        assert_eq!((answer.status, answer.code(), named), (StatusCode::UNPROCESSABLE_ENTITY, "invalid_field", (Some(field), Some(rule))));
+        assert_eq!(
+            (answer.status, answer.code(), named),
+            (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invalid_field",
+                (Some(field), Some(rule))
+            )
+        );
         assert!(!answer.json["detail"].as_str().unwrap().is_empty());
     }
     for (body, field, rule) in [
         (json!({ "set": {} }), "set", "not_empty"),
         (json!({}), "", "shape"),
-        (json!({ "set": { "sign_name": 1.5 } }), "set.sign_name", "shape"),
-        (json!({ "set": { "sign_name": "李记" }, "note": "长".repeat(151) }), "note", "length_max"),
-        (json!({ "set": { "sign_name": "李记" }, "expected_heads": ["nope"] }), "expected_heads[0]", "shape"),
-        (json!({ "set": { "sign_name": "李记" }, "colour": "red" }), "colour", "shape"),
+        (
+            json!({ "set": { "sign_name": 1.5 } }),
+            "set.sign_name",
+            "shape",
+        ),
+        (
+            json!({ "set": { "sign_name": "李记" }, "note": "长".repeat(151) }),
+            "note",
+            "length_max",
+        ),
+        (
+            json!({ "set": { "sign_name": "李记" }, "expected_heads": ["nope"] }),
+            "expected_heads[0]",
+            "shape",
+        ),
+        (
+            json!({ "set": { "sign_name": "李记" }, "colour": "red" }),
+            "colour",
+            "shape",
+        ),
     ] {
         let answer = scene.edit(body.clone()).await;
-        let named = (answer.json["field"].as_str().unwrap_or_default(), answer.json["rule"].as_str());
-        assert_eq!((answer.code(), named), ("invalid_field", (field, Some(rule))), "{body}");
+        let named = (
+            answer.json["field"].as_str().unwrap_or_default(),
+            answer.json["rule"].as_str(),
+        );
+        assert_eq!(
+            (answer.code(), named),
+            ("invalid_field", (field, Some(rule))),
+            "{body}"
+        );
     }
     let answer = scene.edit(json!({ "set": { "grid": "Z9" } })).await;
-    assert_eq!((answer.code(), answer.json["rule"].as_str()), ("edit_refused", Some("unknown_grid")), "{}", answer.json);
-    assert_eq!(scene.office.rows(STORE).await, before, "nothing of a refused edit is stored");
+    assert_eq!(
+        (answer.code(), answer.json["rule"].as_str()),
+        ("edit_refused", Some("unknown_grid")),
+        "{}",
+        answer.json
+    );
+    assert_eq!(
+        scene.office.rows(STORE).await,
+        before,
+        "nothing of a refused edit is stored"
+    );
 }
 
 #[tokio::test]
@@ -198,11 +405,18 @@ async fn an_edit_that_expects_other_heads_is_told_the_present_ones() {
     scene.phone.edit(scene.card, &[put("unit", "201")]);
     scene.phone.sync().await;
     let before = scene.office.rows(STORE).await;
-    let stale = scene.edit(json!({ "set": { "unit": "301" }, "expected_heads": heads })).await;
-    assert_eq!((stale.status, stale.code()), (StatusCode::CONFLICT, "stale_heads"));
+    let stale = scene
+        .edit(json!({ "set": { "unit": "301" }, "expected_heads": heads }))
+        .await;
+    assert_eq!(
+        (stale.status, stale.code()),
+        (StatusCode::CONFLICT, "stale_heads")
+    );
     assert_eq!(stale.json["heads"], scene.heads().await);
     assert_eq!(scene.office.rows(STORE).await, before);
-    let written = scene.edited(json!({ "set": { "unit": "301" }, "expected_heads": stale.json["heads"] })).await;
+    let written = scene
+        .edited(json!({ "set": { "unit": "301" }, "expected_heads": stale.json["heads"] }))
+        .await;
     assert_eq!(written["heads"], scene.heads().await);
 }
 
@@ -210,16 +424,31 @@ async fn an_edit_that_expects_other_heads_is_told_the_present_ones() {
 async fn an_edit_reaches_phones_history_and_read_models() {
     let mut scene = Scene::open().await;
     let set = json!({ "sign_name": "王记包子铺", "tags/late_night": true, "opening_hours": "6:00-20:00", format!("contacts/{CONTACT}/name"): null });
-    let written = scene.edited(json!({ "set": set, "note": "电话核实" })).await;
-    assert_eq!((&written["record"], &written["settled"]), (&json!(scene.card), &json!([])));
+    let written = scene
+        .edited(json!({ "set": set, "note": "电话核实" }))
+        .await;
+    assert_eq!(
+        (&written["record"], &written["settled"]),
+        (&json!(scene.card), &json!([]))
+    );
     assert_eq!(scene.phone.sync().await.changes(), [scene.card]);
     let view = scene.phone.view(scene.card);
-    assert_eq!((view.text("sign_name"), view.text("opening_hours")), (Some("王记包子铺"), Some("6:00-20:00")));
+    assert_eq!(
+        (view.text("sign_name"), view.text("opening_hours")),
+        (Some("王记包子铺"), Some("6:00-20:00"))
+    );
     assert!(view.get("tags/late_night").is_some() && view.entries("contacts").is_empty());
     let path = format!("/v1/streets/{HOME}/records/{}/history", scene.card);
-    let history = scene.office.call("GET", &path, Some(&scene.desk.token), Value::Null).await.json;
+    let history = scene
+        .office
+        .call("GET", &path, Some(&scene.desk.token), Value::Null)
+        .await
+        .json;
     let newest = &history["items"][0];
-    assert_eq!((text(&newest["username"]), text(&newest["message"])), ("chen.min".to_owned(), "电话核实".to_owned()));
+    assert_eq!(
+        (text(&newest["username"]), text(&newest["message"])),
+        ("chen.min".to_owned(), "电话核实".to_owned())
+    );
     assert_eq!(newest["change"], written["change"]);
     assert_rebuilt(&scene.office).await;
     // The phone goes on from there.
@@ -227,19 +456,34 @@ async fn an_edit_reaches_phones_history_and_read_models() {
     assert_eq!(scene.phone.sync().await.codes(), ["accepted"]);
     // What the record says already is no edit.
     let rows = scene.office.rows(STORE).await;
-    let nothing = scene.edited(json!({ "set": { "sign_name": "王记", "unit": null } })).await;
-    assert_eq!((nothing.get("change"), &nothing["heads"]), (None, &scene.heads().await));
+    let nothing = scene
+        .edited(json!({ "set": { "sign_name": "王记", "unit": null } }))
+        .await;
+    assert_eq!(
+        (nothing.get("change"), &nothing["heads"]),
+        (None, &scene.heads().await)
+    );
     assert_eq!(scene.office.rows(STORE).await, rows);
 }
 
 #[tokio::test]
 async fn a_note_edited_at_desk_and_phone_merges_by_character() {
     let mut scene = Scene::open().await;
-    scene.phone.edit(scene.card, &[Edit::Note { text: "今天门口积水".into() }]);
-    scene.edited(json!({ "set": { "note": "门口积水，已报修", "unit": "201" } })).await;
+    scene.phone.edit(
+        scene.card,
+        &[Edit::Note {
+            text: "今天门口积水".into(),
+        }],
+    );
+    scene
+        .edited(json!({ "set": { "note": "门口积水，已报修", "unit": "201" } }))
+        .await;
     assert_eq!(scene.phone.sync().await.codes(), ["accepted"]);
     let view = scene.phone.view(scene.card);
-    assert_eq!((view.note.as_deref(), view.text("unit")), (Some("今天门口积水，已报修"), Some("201")));
+    assert_eq!(
+        (view.note.as_deref(), view.text("unit")),
+        (Some("今天门口积水，已报修"), Some("201"))
+    );
     scene.edited(json!({ "set": { "note": null } })).await;
     scene.phone.sync().await;
     assert_eq!(scene.phone.view(scene.card).note.as_deref(), Some(""));
@@ -262,13 +506,36 @@ async fn a_card_made_at_the_desk_is_a_card_like_any_other() {
     let mut scene = Scene::open().await;
     let rows = scene.office.rows(STORE).await;
     for (body, code, named) in [
-        (json!({ "set": { "sign_name": "无格" } }), "invalid_field", (Some("grid"), Some("creation_incomplete"))),
-        (json!({ "set": { "grid": "Z9" } }), "edit_refused", (None, Some("unknown_grid"))),
-        (json!({ "set": { "grid": "A1" }, "kind": "street_party" }), "invalid_field", (Some("kind"), Some("exists"))),
-        (json!({ "set": { "grid": "A1", "occupancy": "open" } }), "invalid_field", (Some("occupancy"), Some("value_not_in_list"))),
+        (
+            json!({ "set": { "sign_name": "无格" } }),
+            "invalid_field",
+            (Some("grid"), Some("creation_incomplete")),
+        ),
+        (
+            json!({ "set": { "grid": "Z9" } }),
+            "edit_refused",
+            (None, Some("unknown_grid")),
+        ),
+        (
+            json!({ "set": { "grid": "A1" }, "kind": "street_party" }),
+            "invalid_field",
+            (Some("kind"), Some("exists")),
+        ),
+        (
+            json!({ "set": { "grid": "A1", "occupancy": "open" } }),
+            "invalid_field",
+            (Some("occupancy"), Some("value_not_in_list")),
+        ),
     ] {
         let answer = scene.post("records", &scene.desk.token, body.clone()).await;
-        assert_eq!((answer.code(), (answer.json["field"].as_str(), answer.json["rule"].as_str())), (code, named), "{body}");
+        assert_eq!(
+            (
+                answer.code(),
+                (answer.json["field"].as_str(), answer.json["rule"].as_str())
+            ),
+            (code, named),
+            "{body}"
+        );
     }
     assert_eq!(scene.office.rows(STORE).await, rows);
     let body = json!({ "set": { "grid": "A1", "sign_name": "新店", NOTE: "刚开", "unit": null } });
@@ -277,8 +544,19 @@ async fn a_card_made_at_the_desk_is_a_card_like_any_other() {
     let card: RecordId = text(&made.json["record"]).parse().unwrap();
     assert_eq!(scene.phone.sync().await.snapshots(), [card]);
     let view = scene.phone.view(card);
-    assert_eq!((view.text("sign_name"), view.note.as_deref()), (Some("新店"), Some("刚开")));
-    scene.phone.edit(card, &[put("sign_name", "新新店"), Edit::Note { text: "刚开业".into() }]);
+    assert_eq!(
+        (view.text("sign_name"), view.note.as_deref()),
+        (Some("新店"), Some("刚开"))
+    );
+    scene.phone.edit(
+        card,
+        &[
+            put("sign_name", "新新店"),
+            Edit::Note {
+                text: "刚开业".into(),
+            },
+        ],
+    );
     assert_eq!(scene.phone.sync().await.codes(), ["accepted"]);
     assert_rebuilt(&scene.office).await;
 }

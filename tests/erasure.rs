@@ -30,7 +30,13 @@ const WANG: &str = "0198c0de-0000-7000-8000-00000000000a";
 const LI: &str = "0198c0de-0000-7000-8000-00000000000b";
 const CONSENT: &str = "0198c0de-0000-7000-8000-0000000000c1";
 /// What must be nowhere afterwards: the person's name, as typed and as search keys would spell it, and every number.
-const SECRETS: [&str; 5] = ["欧阳小明", "ouyangxiaoming", "13812345678", "13887654321", "下午三点后"];
+const SECRETS: [&str; 5] = [
+    "欧阳小明",
+    "ouyangxiaoming",
+    "13812345678",
+    "13887654321",
+    "下午三点后",
+];
 
 struct Scene {
     office: Office,
@@ -46,7 +52,11 @@ impl Scene {
     async fn open() -> Self {
         let office = Office::open().await;
         let served = office.test.serve().await;
-        Self { office, served, files: TempDir::new().expect("a folder") }
+        Self {
+            office,
+            served,
+            files: TempDir::new().expect("a folder"),
+        }
     }
 
     fn file(&self, username: &str) -> PathBuf {
@@ -56,17 +66,42 @@ impl Scene {
     async fn phone(&self, username: &str, grids: &[&str]) -> Phone {
         self.office.user(username, "secretary", Some(HOME)).await;
         self.office.assign(HOME, username, grids).await;
-        let code = auth::create_enrolment(&self.office.test.app, username).await.expect("a code").code;
-        Phone::enrol(&self.file(username), &self.served.url(), &code, EnrolOptions::default()).await.expect("enrolled")
+        let code = auth::create_enrolment(&self.office.test.app, username)
+            .await
+            .expect("a code")
+            .code;
+        Phone::enrol(
+            &self.file(username),
+            &self.served.url(),
+            &code,
+            EnrolOptions::default(),
+        )
+        .await
+        .expect("enrolled")
     }
 
     /// As the admin.
     async fn post(&self, path: &str, json: Value) -> Answer {
-        self.office.call("POST", &format!("/v1/streets/{HOME}{path}"), Some(&self.office.admin), json).await
+        self.office
+            .call(
+                "POST",
+                &format!("/v1/streets/{HOME}{path}"),
+                Some(&self.office.admin),
+                json,
+            )
+            .await
     }
 
     async fn get(&self, path: &str) -> Value {
-        self.office.call("GET", &format!("/v1/streets/{HOME}{path}"), Some(&self.office.admin), Value::Null).await.json
+        self.office
+            .call(
+                "GET",
+                &format!("/v1/streets/{HOME}{path}"),
+                Some(&self.office.admin),
+                Value::Null,
+            )
+            .await
+            .json
     }
 
     async fn redact(&self, record: RecordId, json: Value) -> Answer {
@@ -75,7 +110,14 @@ impl Scene {
 
     /// A card with two contact persons, at the office and on the phone.
     async fn card(&self, phone: &Phone) -> RecordId {
-        let card = phone.create_card("A1", &[put("sign_name", "王记包子"), put("road", "天平路")], NOW).expect("created").record;
+        let card = phone
+            .create_card(
+                "A1",
+                &[put("sign_name", "王记包子"), put("road", "天平路")],
+                NOW,
+            )
+            .expect("created")
+            .record;
         let mut edits = vec![
             contact(WANG, "name", "欧阳小明"),
             put("opening_hours", "早6点到下午2点"),
@@ -83,8 +125,12 @@ impl Scene {
             contact(LI, "name", "李建国"),
         ];
         edits.extend(
-            [("contact", WANG), ("scope", "party_status"), ("decision", "grant")]
-                .map(|(field, value)| put(&format!("consent/{CONSENT}/{field}"), value)),
+            [
+                ("contact", WANG),
+                ("scope", "party_status"),
+                ("decision", "grant"),
+            ]
+            .map(|(field, value)| put(&format!("consent/{CONSENT}/{field}"), value)),
         );
         phone.edit(card, &edits, NOW).expect("saved");
         phone.sync().await.expect("synced");
@@ -104,11 +150,17 @@ impl Scene {
         let mut all = String::new();
         for table in tables {
             let statement = format!("select t::text from {table} t");
-            let rows: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(statement)).fetch_all(pool).await.expect("the rows");
+            let rows: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
+                .fetch_all(pool)
+                .await
+                .expect("the rows");
             all.push_str(&rows.join("\n"));
         }
         let documents: Vec<Vec<u8>> =
-            sqlx::query_scalar("select snapshot from record where snapshot is not null").fetch_all(pool).await.expect("the snapshots");
+            sqlx::query_scalar("select snapshot from record where snapshot is not null")
+                .fetch_all(pool)
+                .await
+                .expect("the snapshots");
         for document in documents {
             for change in Record::load(&document).expect("a document").changes() {
                 all.push_str(&hex::encode(change));
@@ -121,20 +173,29 @@ impl Scene {
     async fn nothing_is_left(&self, phones: &[&str]) {
         let everything = self.everything().await;
         for secret in SECRETS {
-            assert!(!everything.contains(secret) && !everything.contains(&hex::encode(secret)), "the database still has {secret}");
+            assert!(
+                !everything.contains(secret) && !everything.contains(&hex::encode(secret)),
+                "the database still has {secret}"
+            );
         }
         for phone in phones {
             let folder = self.file(phone);
             let files: Vec<_> = std::fs::read_dir(folder.parent().expect("a folder"))
                 .expect("readable")
                 .map(|entry| entry.expect("an entry").path())
-                .filter(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(phone)))
+                .filter(|path| {
+                    path.file_name()
+                        .and_then(|name| name.to_str())
+                        .is_some_and(|name| name.starts_with(phone))
+                })
                 .collect();
             assert!(!files.is_empty());
             for file in files.iter().filter(|path| path.is_file()) {
                 let bytes = std::fs::read(file).expect("readable");
                 for secret in SECRETS {
-                    let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+                    let found = bytes
+                        .windows(secret.len())
+                        .any(|window| window == secret.as_bytes());
                     assert!(!found, "{} still has {secret}", file.display());
                 }
             }
@@ -144,17 +205,31 @@ impl Scene {
     /// The read models are what a rebuild makes of the records, and the audit trail is whole.
     async fn all_is_sound(&self) {
         let before = self.office.rows(READ_MODELS).await;
-        project::rebuild(&self.office.test.app.pool, &HOME.parse().expect("a street"), |_| {}).await.expect("rebuilt");
+        project::rebuild(
+            &self.office.test.app.pool,
+            &HOME.parse().expect("a street"),
+            |_| {},
+        )
+        .await
+        .expect("rebuilt");
         assert_eq!(self.office.rows(READ_MODELS).await, before);
         let proof = self.get("/audit/verify").await;
         assert_eq!(proof["ok"], true, "{proof}");
-        let pass = lianka_server::refresh::pass(&self.office.test.app.pool, &self.office.test.clock).await.expect("a pass");
+        let pass =
+            lianka_server::refresh::pass(&self.office.test.app.pool, &self.office.test.clock)
+                .await
+                .expect("a pass");
         assert_eq!(pass.disputed, 0);
     }
 }
 
 fn keys(phone: &Phone, record: RecordId) -> Vec<String> {
-    phone.view(record).expect("readable").values.into_keys().collect()
+    phone
+        .view(record)
+        .expect("readable")
+        .values
+        .into_keys()
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -162,31 +237,70 @@ async fn what_cannot_be_erased_is_refused_and_changes_nothing() {
     let scene = Scene::open().await;
     let phone = scene.phone("wang.fang", &["A1"]).await;
     let card = scene.card(&phone).await;
-    let before = scene.office.rows(&["record", "change_log", "erasure"]).await;
+    let before = scene
+        .office
+        .rows(&["record", "change_log", "erasure"])
+        .await;
     let nobody = RecordId::default();
     let reason = json!({ "reason": "subject_request" });
     let person = |entry: &str| json!({ "entry": entry, "reason": "subject_request" });
     for (path, body, code) in [
-        (format!("/records/{nobody}/erase"), reason.clone(), "not_found"),
-        (format!("/records/{nobody}/redact"), person(WANG), "not_found"),
-        (format!("/records/{card}/erase"), json!({ "reason": " " }), "invalid_field"),
+        (
+            format!("/records/{nobody}/erase"),
+            reason.clone(),
+            "not_found",
+        ),
+        (
+            format!("/records/{nobody}/redact"),
+            person(WANG),
+            "not_found",
+        ),
+        (
+            format!("/records/{card}/erase"),
+            json!({ "reason": " " }),
+            "invalid_field",
+        ),
         (format!("/records/{card}/erase"), json!({}), "invalid_field"),
-        (format!("/records/{card}/redact"), person("0198c0de-0000-7000-8000-00000000000f"), "invalid_field"),
+        (
+            format!("/records/{card}/redact"),
+            person("0198c0de-0000-7000-8000-00000000000f"),
+            "invalid_field",
+        ),
         // A consent is no person.
-        (format!("/records/{card}/redact"), person(CONSENT), "invalid_field"),
+        (
+            format!("/records/{card}/redact"),
+            person(CONSENT),
+            "invalid_field",
+        ),
     ] {
         assert_eq!(scene.post(&path, body).await.code(), code, "{path}");
     }
     let reviewer = scene.office.desk("zhao.min", "reviewer").await;
     let path = format!("/v1/streets/{HOME}/records/{card}/erase");
-    assert_eq!(scene.office.call("POST", &path, Some(&reviewer.token), reason).await.code(), "wrong_role");
-    assert_eq!(scene.office.rows(&["record", "change_log", "erasure"]).await, before);
+    assert_eq!(
+        scene
+            .office
+            .call("POST", &path, Some(&reviewer.token), reason)
+            .await
+            .code(),
+        "wrong_role"
+    );
+    assert_eq!(
+        scene
+            .office
+            .rows(&["record", "change_log", "erasure"])
+            .await,
+        before
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redacted_person_is_gone_from_the_store_and_from_phones_in_the_middle_of_their_work() {
     let scene = Scene::open().await;
-    let (one, two) = (scene.phone("wang.fang", &["A1"]).await, scene.phone("li.na", &["A1"]).await);
+    let (one, two) = (
+        scene.phone("wang.fang", &["A1"]).await,
+        scene.phone("li.na", &["A1"]).await,
+    );
     let moved = scene.phone("chen.jie", &["A1"]).await;
     let card = scene.card(&one).await;
     two.sync().await.expect("synced");
@@ -195,25 +309,51 @@ async fn a_redacted_person_is_gone_from_the_store_and_from_phones_in_the_middle_
     two.edit(card, &[put("unit", "102室")], NOW).expect("saved");
     one.sync().await.expect("synced");
     two.sync().await.expect("synced");
-    let history = scene.get(&format!("/records/{card}/history")).await["total"].as_i64().expect("a number");
+    let history = scene.get(&format!("/records/{card}/history")).await["total"]
+        .as_i64()
+        .expect("a number");
 
     // Offline: edits of the person, of the shop, and of both at once; a draft; one that waits for a reviewer.
-    one.edit(card, &[contact(WANG, "phones", "13887654321"), put("sign_name", "王记包子铺")], NOW).expect("saved");
-    one.edit(card, &[contact(WANG, "preferred_time", "下午三点后")], NOW).expect("saved");
-    two.edit(card, &[put("sign_name", "天平包子")], NOW).expect("saved");
-    moved.edit(card, &[contact(WANG, "preferred_time", "下午三点后")], NOW).expect("saved");
+    one.edit(
+        card,
+        &[
+            contact(WANG, "phones", "13887654321"),
+            put("sign_name", "王记包子铺"),
+        ],
+        NOW,
+    )
+    .expect("saved");
+    one.edit(card, &[contact(WANG, "preferred_time", "下午三点后")], NOW)
+        .expect("saved");
+    two.edit(card, &[put("sign_name", "天平包子")], NOW)
+        .expect("saved");
+    moved
+        .edit(card, &[contact(WANG, "preferred_time", "下午三点后")], NOW)
+        .expect("saved");
     scene.office.assign(HOME, "chen.jie", &["A2"]).await;
     assert_eq!(moved.sync().await.expect("synced").held, 1);
     two.sync().await.expect("synced");
 
-    let receipt = scene.redact(card, json!({ "entry": WANG, "reason": "subject_request" })).await;
+    let receipt = scene
+        .redact(card, json!({ "entry": WANG, "reason": "subject_request" }))
+        .await;
     assert_eq!(receipt.status, StatusCode::OK, "{}", receipt.json);
-    assert_eq!((&receipt.json["receipt"]["generation_after"], &receipt.json["mentioned_in"]), (&json!(2), &json!([])));
+    assert_eq!(
+        (
+            &receipt.json["receipt"]["generation_after"],
+            &receipt.json["mentioned_in"]
+        ),
+        (&json!(2), &json!([]))
+    );
     scene.nothing_is_left(&[]).await;
     scene.all_is_sound().await;
 
     let report = one.sync().await.expect("synced");
-    assert_eq!((report.unsent, report.drafts, report.held), (0, 0, 0), "what was theirs went without a draft");
+    assert_eq!(
+        (report.unsent, report.drafts, report.held),
+        (0, 0, 0),
+        "what was theirs went without a draft"
+    );
     assert_eq!(report.tally.redacted, 1);
     two.sync().await.expect("synced");
     let report = moved.sync().await.expect("synced");
@@ -222,37 +362,74 @@ async fn a_redacted_person_is_gone_from_the_store_and_from_phones_in_the_middle_
 
     // The conflict stands as it stood, with both authors.
     let shown = scene.get(&format!("/records/{card}")).await;
-    let unit = shown["fields"].as_array().expect("fields").iter().find(|field| field["key"] == "unit").expect("a unit");
+    let unit = shown["fields"]
+        .as_array()
+        .expect("fields")
+        .iter()
+        .find(|field| field["key"] == "unit")
+        .expect("a unit");
     assert_eq!(unit["conflict"], true);
-    let mut authors: Vec<_> = unit["values"].as_array().expect("values").iter().map(|value| text(&value["username"])).collect();
+    let mut authors: Vec<_> = unit["values"]
+        .as_array()
+        .expect("values")
+        .iter()
+        .map(|value| text(&value["username"]))
+        .collect();
     authors.sort();
     assert_eq!(authors, ["li.na", "wang.fang"]);
     // The rest of the edit was written anew, beside what its author could not have seen.
-    let sign = shown["fields"].as_array().expect("fields").iter().find(|field| field["key"] == "sign_name").expect("a sign");
-    let mut signs: Vec<_> = sign["values"].as_array().expect("values").iter().map(|value| text(&value["value"])).collect();
+    let sign = shown["fields"]
+        .as_array()
+        .expect("fields")
+        .iter()
+        .find(|field| field["key"] == "sign_name")
+        .expect("a sign");
+    let mut signs: Vec<_> = sign["values"]
+        .as_array()
+        .expect("values")
+        .iter()
+        .map(|value| text(&value["value"]))
+        .collect();
     signs.sort();
     assert_eq!(signs, ["天平包子", "王记包子铺"]);
     for phone in [&one, &two] {
-        assert!(keys(phone, card).iter().all(|key| !key.contains(WANG) && !key.contains(CONSENT)));
+        assert!(
+            keys(phone, card)
+                .iter()
+                .all(|key| !key.contains(WANG) && !key.contains(CONSENT))
+        );
         assert!(keys(phone, card).iter().any(|key| key.contains(LI)));
     }
     assert_eq!(keys(&one, card), keys(&two, card));
-    assert_eq!(one.view(card).expect("a view"), two.view(card).expect("a view"));
+    assert_eq!(
+        one.view(card).expect("a view"),
+        two.view(card).expect("a view")
+    );
 
     // A phone that knows nothing of it writes them again: refused, and dropped.
-    one.edit(card, &[contact(WANG, "name", "欧阳小明")], NOW).expect("saved");
+    one.edit(card, &[contact(WANG, "name", "欧阳小明")], NOW)
+        .expect("saved");
     let report = one.sync().await.expect("synced");
-    assert_eq!((report.tally.dropped, report.drafts, report.unsent), (1, 0, 0));
+    assert_eq!(
+        (report.tally.dropped, report.drafts, report.unsent),
+        (1, 0, 0)
+    );
     scene.all_is_sound().await;
     // A phone that starts over may hold a draft about the person from before: it is told as well.
     let mut anew = scene.office.phone("li.na").await;
     let told = anew.sync().await.items;
-    assert!(told.iter().any(|item| matches!(item, ResponseItem::Redact { record, .. } if *record == card)), "{told:?}");
+    assert!(
+        told.iter()
+            .any(|item| matches!(item, ResponseItem::Redact { record, .. } if *record == card)),
+        "{told:?}"
+    );
     let told = scene.get(&format!("/records/{card}/history")).await;
     // Every change is still there, with its author and time; those that lost something from their middle stand as two.
     assert!(told["total"].as_i64().expect("a number") >= history);
     drop((one, two, moved));
-    scene.nothing_is_left(&["wang.fang", "li.na", "chen.jie"]).await;
+    scene
+        .nothing_is_left(&["wang.fang", "li.na", "chen.jie"])
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -260,26 +437,89 @@ async fn what_was_accepted_before_a_redaction_is_not_written_again_after_it() {
     let scene = Scene::open().await;
     let phone = scene.phone("wang.fang", &["A1"]).await;
     let card = scene.card(&phone).await;
-    phone.edit(card, &[put("sign_name", "王记包子铺"), Edit::Note { text: "门口积水".into() }], NOW).expect("saved");
-    phone.edit(card, &[contact(LI, "role", "店长")], NOW).expect("saved");
+    phone
+        .edit(
+            card,
+            &[
+                put("sign_name", "王记包子铺"),
+                Edit::Note {
+                    text: "门口积水".into(),
+                },
+            ],
+            NOW,
+        )
+        .expect("saved");
+    phone
+        .edit(card, &[contact(LI, "role", "店长")], NOW)
+        .expect("saved");
     // It is accepted, and the answer is lost.
-    let author =
-        Author { username: "wang.fang".into(), role: Role::Secretary, device: phone.identity().expect("enrolled").device, wiped: false };
+    let author = Author {
+        username: "wang.fang".into(),
+        role: Role::Secretary,
+        device: phone.identity().expect("enrolled").device,
+        wiped: false,
+    };
     let sent = phone.outbox().expect("readable").into_iter().map(|entry| {
-        Ingested::new(PushedChange { record: entry.record, kind: entry.kind, generation: entry.generation, bytes: entry.bytes })
+        Ingested::new(PushedChange {
+            record: entry.record,
+            kind: entry.kind,
+            generation: entry.generation,
+            bytes: entry.bytes,
+        })
     });
-    let push = Push { author, changes: sent.collect(), gives_way: false };
-    let outcomes = scene.office.test.app.queues.push(&HOME.parse().expect("a street"), push).await.expect("committed");
-    assert!(outcomes.iter().all(|outcome| outcome.status == VerdictStatus::Accepted), "{outcomes:?}");
+    let push = Push {
+        author,
+        changes: sent.collect(),
+        gives_way: false,
+    };
+    let outcomes = scene
+        .office
+        .test
+        .app
+        .queues
+        .push(&HOME.parse().expect("a street"), push)
+        .await
+        .expect("committed");
+    assert!(
+        outcomes
+            .iter()
+            .all(|outcome| outcome.status == VerdictStatus::Accepted),
+        "{outcomes:?}"
+    );
     // The office corrects what it said, and forgets somebody.
-    let answer = scene.post(&format!("/records/{card}/edits"), json!({ "set": { "sign_name": "王家包子", "note": "" } })).await;
+    let answer = scene
+        .post(
+            &format!("/records/{card}/edits"),
+            json!({ "set": { "sign_name": "王家包子", "note": "" } }),
+        )
+        .await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
-    assert_eq!(scene.redact(card, json!({ "entry": WANG, "reason": "subject_request" })).await.status, StatusCode::OK);
+    assert_eq!(
+        scene
+            .redact(card, json!({ "entry": WANG, "reason": "subject_request" }))
+            .await
+            .status,
+        StatusCode::OK
+    );
     let report = phone.sync().await.expect("synced");
-    assert_eq!((report.unsent, report.drafts, report.tally.rebased), (0, 0, 0), "{report:?}");
+    assert_eq!(
+        (report.unsent, report.drafts, report.tally.rebased),
+        (0, 0, 0),
+        "{report:?}"
+    );
     let view = phone.view(card).expect("a view");
-    let signs: Vec<_> = view.values["sign_name"].iter().filter_map(|value| value.value.as_str()).collect();
-    assert_eq!((signs, view.note.as_deref(), view.text(&format!("contacts/{LI}/role"))), (vec!["王家包子"], Some(""), Some("店长")));
+    let signs: Vec<_> = view.values["sign_name"]
+        .iter()
+        .filter_map(|value| value.value.as_str())
+        .collect();
+    assert_eq!(
+        (
+            signs,
+            view.note.as_deref(),
+            view.text(&format!("contacts/{LI}/role"))
+        ),
+        (vec!["王家包子"], Some(""), Some("店长"))
+    );
     assert_eq!(scene.get("/cards?conflict=true").await["total"], 0);
 }
 
@@ -288,18 +528,51 @@ async fn the_note_goes_where_it_names_the_person() {
     let scene = Scene::open().await;
     let phone = scene.phone("wang.fang", &["A1"]).await;
     let card = scene.card(&phone).await;
-    phone.edit(card, &[Edit::Note { text: "找欧阳小明，13812345678".into() }], NOW).expect("saved");
+    phone
+        .edit(
+            card,
+            &[Edit::Note {
+                text: "找欧阳小明，13812345678".into(),
+            }],
+            NOW,
+        )
+        .expect("saved");
     phone.sync().await.expect("synced");
-    let answer = scene.redact(card, json!({ "entry": WANG, "reason": "subject_request" })).await;
+    let answer = scene
+        .redact(card, json!({ "entry": WANG, "reason": "subject_request" }))
+        .await;
     assert_eq!(answer.json["mentioned_in"], json!(["note"]));
     // The answer was lost, and somebody asks again: one receipt, and no phone takes the card anew.
-    let again = scene.redact(card, json!({ "entry": WANG, "reason": "other" })).await;
-    assert_eq!((again.status, &again.json["receipt"]), (StatusCode::OK, &answer.json["receipt"]), "{}", again.json);
-    let answer = scene.redact(card, json!({ "entry": WANG, "reason": "subject_request", "note": true })).await;
-    assert_eq!((answer.status, &answer.json["receipt"]["generation_after"]), (StatusCode::OK, &json!(3)));
+    let again = scene
+        .redact(card, json!({ "entry": WANG, "reason": "other" }))
+        .await;
+    assert_eq!(
+        (again.status, &again.json["receipt"]),
+        (StatusCode::OK, &answer.json["receipt"]),
+        "{}",
+        again.json
+    );
+    let answer = scene
+        .redact(
+            card,
+            json!({ "entry": WANG, "reason": "subject_request", "note": true }),
+        )
+        .await;
+    assert_eq!(
+        (answer.status, &answer.json["receipt"]["generation_after"]),
+        (StatusCode::OK, &json!(3))
+    );
     phone.sync().await.expect("synced");
     assert_eq!(phone.view(card).expect("a view").note.as_deref(), Some(""));
-    phone.edit(card, &[Edit::Note { text: "门口积水".into() }], NOW).expect("saved");
+    phone
+        .edit(
+            card,
+            &[Edit::Note {
+                text: "门口积水".into(),
+            }],
+            NOW,
+        )
+        .expect("saved");
     assert_eq!(phone.sync().await.expect("synced").tally.accepted, 1);
     scene.all_is_sound().await;
     drop(phone);
@@ -309,49 +582,106 @@ async fn the_note_goes_where_it_names_the_person() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_erased_record_is_gone_everywhere_and_never_comes_back() {
     let scene = Scene::open().await;
-    let (one, two) = (scene.phone("wang.fang", &["A1"]).await, scene.phone("li.na", &["A1"]).await);
+    let (one, two) = (
+        scene.phone("wang.fang", &["A1"]).await,
+        scene.phone("li.na", &["A1"]).await,
+    );
     let card = scene.card(&one).await;
     two.sync().await.expect("synced");
-    let other = two.create_card("A1", &[put("sign_name", "李家面馆")], NOW).expect("created").record;
+    let other = two
+        .create_card("A1", &[put("sign_name", "李家面馆")], NOW)
+        .expect("created")
+        .record;
     // One has an edit under way, the other one that is held, and one whose verdict is final already.
-    one.edit(card, &[contact(WANG, "phones", "13887654321")], NOW).expect("saved");
-    two.edit(card, &[contact(WANG, "preferred_time", "下午三点后")], NOW).expect("saved");
+    one.edit(card, &[contact(WANG, "phones", "13887654321")], NOW)
+        .expect("saved");
+    two.edit(card, &[contact(WANG, "preferred_time", "下午三点后")], NOW)
+        .expect("saved");
     scene.office.assign(HOME, "li.na", &["A2"]).await;
     assert_eq!(two.sync().await.expect("synced").held, 2);
 
-    let erased = scene.post(&format!("/records/{card}/erase"), json!({ "reason": "欧阳小明 asked" })).await;
-    assert_eq!(erased.json["receipt"]["reason"], "other", "no receipt quotes anybody");
+    let erased = scene
+        .post(
+            &format!("/records/{card}/erase"),
+            json!({ "reason": "欧阳小明 asked" }),
+        )
+        .await;
+    assert_eq!(
+        erased.json["receipt"]["reason"], "other",
+        "no receipt quotes anybody"
+    );
     assert_eq!(erased.status, StatusCode::OK, "{}", erased.json);
     assert_eq!(erased.json["receipt"]["what"]["held_change"], 1);
     scene.nothing_is_left(&[]).await;
     assert_eq!(
-        scene.office.call("GET", &format!("/v1/streets/{HOME}/records/{card}"), Some(&scene.office.admin), Value::Null).await.code(),
+        scene
+            .office
+            .call(
+                "GET",
+                &format!("/v1/streets/{HOME}/records/{card}"),
+                Some(&scene.office.admin),
+                Value::Null
+            )
+            .await
+            .code(),
         "not_found"
     );
 
     let report = one.sync().await.expect("synced");
-    assert_eq!((report.unsent, report.drafts, report.tally.dropped), (0, 0, 1));
+    assert_eq!(
+        (report.unsent, report.drafts, report.tally.dropped),
+        (0, 0, 1)
+    );
     let report = two.sync().await.expect("synced");
-    assert_eq!((report.unsent, report.drafts, report.held), (0, 0, 1), "only the other card still waits");
+    assert_eq!(
+        (report.unsent, report.drafts, report.held),
+        (0, 0, 1),
+        "only the other card still waits"
+    );
     assert!(one.view(card).is_err());
     assert!(!one.records().expect("readable").contains(&card));
-    assert!(two.outbox_of(card).expect("readable").is_empty() && !two.outbox_of(other).expect("readable").is_empty());
+    assert!(
+        two.outbox_of(card).expect("readable").is_empty()
+            && !two.outbox_of(other).expect("readable").is_empty()
+    );
 
     // The id is never used again, whoever creates it.
     let again = scene.office.secretary("zhou.wei", &["A1"]).await;
-    let edits = [put("kind", "shop_card"), put("street", HOME), put("grid", "A1"), put("sign_name", "又来了")];
+    let edits = [
+        put("kind", "shop_card"),
+        put("street", HOME),
+        put("grid", "A1"),
+        put("sign_name", "又来了"),
+    ];
     let (_, change) = Record::create(again.actor(), NOW, &edits).expect("a creation");
-    let reply = again.push(true, &[pushed(card, Kind::ShopCard, &change)]).await;
+    let reply = again
+        .push(true, &[pushed(card, Kind::ShopCard, &change)])
+        .await;
     assert_eq!(reply.verdicts()[0].code.as_deref(), Some("erased"));
     // Who starts over may hold a draft about it from before: it is told as well.
-    assert!(reply.items.iter().any(|item| matches!(item, ResponseItem::Erase { record } if *record == card)), "{:?}", reply.items);
+    assert!(
+        reply
+            .items
+            .iter()
+            .any(|item| matches!(item, ResponseItem::Erase { record } if *record == card)),
+        "{:?}",
+        reply.items
+    );
 
     // Asked again it answers with the same receipt, which proves itself and says nothing of anybody.
-    let twice = scene.post(&format!("/records/{card}/erase"), json!({ "reason": "legal_duty" })).await;
+    let twice = scene
+        .post(
+            &format!("/records/{card}/erase"),
+            json!({ "reason": "legal_duty" }),
+        )
+        .await;
     assert_eq!(twice.json["receipt"], erased.json["receipt"]);
     let receipts = scene.get("/erasures").await;
     assert_eq!(receipts["items"], json!([erased.json["receipt"]]));
-    assert_eq!(hash_of(&receipts["items"][0]), text(&receipts["items"][0]["hash"]));
+    assert_eq!(
+        hash_of(&receipts["items"][0]),
+        text(&receipts["items"][0]["hash"])
+    );
     scene.all_is_sound().await;
     drop((one, two));
     scene.nothing_is_left(&["wang.fang", "li.na"]).await;
@@ -369,13 +699,27 @@ async fn an_imported_row_does_not_bring_an_erased_card_back() {
             .expect("a request");
         let response = scene.office.test.send(request).await;
         assert_eq!(response.status(), StatusCode::OK);
-        serde_json::from_slice::<Value>(&axum::body::to_bytes(response.into_body(), 1 << 20).await.expect("a body")).expect("a report")
+        serde_json::from_slice::<Value>(
+            &axum::body::to_bytes(response.into_body(), 1 << 20)
+                .await
+                .expect("a body"),
+        )
+        .expect("a report")
     };
     assert_eq!(import().await["created"], 2);
     let cards = scene.get("/cards?q=王记包子").await;
     let card: RecordId = text(&cards["items"][0]["record"]).parse().expect("an id");
     assert!(scene.everything().await.contains("13812345678"));
-    assert_eq!(scene.post(&format!("/records/{card}/erase"), json!({ "reason": "subject_request" })).await.status, StatusCode::OK);
+    assert_eq!(
+        scene
+            .post(
+                &format!("/records/{card}/erase"),
+                json!({ "reason": "subject_request" })
+            )
+            .await
+            .status,
+        StatusCode::OK
+    );
     scene.nothing_is_left(&[]).await;
     let again = import().await;
     assert_eq!(again["created"], 0, "{again}");
@@ -394,13 +738,17 @@ fn hash_of(receipt: &Value) -> String {
         kind: text(&receipt["kind"]),
         record: id("record"),
         entry: None,
-        entries: entries.map(|entry| text(entry).parse::<EntryId>().expect("an id").0).collect(),
+        entries: entries
+            .map(|entry| text(entry).parse::<EntryId>().expect("an id").0)
+            .collect(),
         note: receipt["note"] == true,
         reason: text(&receipt["reason"]),
         username: text(&receipt["username"]),
         at: lianka_sync_core::time::ServerTime::from_unix_ms(START_UNIX_MS).into(),
         generation_before: receipt["generation_before"].as_i64().expect("a number") as i32,
-        generation_after: receipt["generation_after"].as_i64().map(|generation| generation as i32),
+        generation_after: receipt["generation_after"]
+            .as_i64()
+            .map(|generation| generation as i32),
         what: receipt["what"].clone(),
         hash: Vec::new(),
     };

@@ -27,34 +27,64 @@ impl Desk {
     }
 
     async fn get(&self, token: &str, path: &str) -> Answer {
-        self.office.call("GET", &format!("/v1/streets/{HOME}/{path}"), Some(token), Value::Null).await
+        self.office
+            .call(
+                "GET",
+                &format!("/v1/streets/{HOME}/{path}"),
+                Some(token),
+                Value::Null,
+            )
+            .await
     }
 
     async fn csv(&self, token: &str, query: &str) -> Vec<Vec<String>> {
         let answer = self.get(token, &format!("cards.csv{query}")).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
         let text = String::from_utf8(answer.body.to_vec()).unwrap();
-        let text = text.strip_prefix('\u{feff}').expect("a byte order mark, for Excel");
+        let text = text
+            .strip_prefix('\u{feff}')
+            .expect("a byte order mark, for Excel");
         // No cell here holds a quote.
         let rows = text.split("\r\n").filter(|row| !row.is_empty());
-        rows.map(|row| row.split(',').map(|cell| cell.trim_matches('"').to_owned()).collect()).collect()
+        rows.map(|row| {
+            row.split(',')
+                .map(|cell| cell.trim_matches('"').to_owned())
+                .collect()
+        })
+        .collect()
     }
 
     async fn events(&self, action: &str) -> Vec<Value> {
-        let details = sqlx::query_scalar::<_, String>("select detail from audit_event where street = $1 and action = $2 order by no");
-        let details = details.bind(HOME).bind(action).fetch_all(&self.office.test.app.pool).await.unwrap();
-        details.iter().map(|detail| serde_json::from_str(detail).unwrap()).collect()
+        let details = sqlx::query_scalar::<_, String>(
+            "select detail from audit_event where street = $1 and action = $2 order by no",
+        );
+        let details = details
+            .bind(HOME)
+            .bind(action)
+            .fetch_all(&self.office.test.app.pool)
+            .await
+            .unwrap();
+        details
+            .iter()
+            .map(|detail| serde_json::from_str(detail).unwrap())
+            .collect()
     }
 }
 
 fn column(rows: &[Vec<String>], heading: &str) -> Vec<String> {
-    let at = rows[0].iter().position(|h| h == heading).unwrap_or_else(|| panic!("{heading} in {:?}", rows[0]));
+    let at = rows[0]
+        .iter()
+        .position(|h| h == heading)
+        .unwrap_or_else(|| panic!("{heading} in {:?}", rows[0]));
     rows[1..].iter().map(|row| row[at].clone()).collect()
 }
 
 fn sheet(body: &[u8], at: usize) -> Vec<Vec<Data>> {
     let mut book: Xlsx<_> = Xlsx::new(Cursor::new(body)).expect("a workbook");
-    let range = book.worksheet_range_at(at).expect("a sheet").expect("its cells");
+    let range = book
+        .worksheet_range_at(at)
+        .expect("a sheet")
+        .expect("its cells");
     range.rows().map(<[Data]>::to_vec).collect()
 }
 
@@ -76,15 +106,34 @@ async fn who_may_take_the_roll() {
         assert_eq!(desk.get(&stranger.token, file).await.code(), "wrong_street");
         // Whole numbers are for those who decide with them.
         for token in [&mine.token, &auditor.token] {
-            assert_eq!(desk.get(token, &format!("{file}?unmasked=true")).await.code(), "wrong_role");
+            assert_eq!(
+                desk.get(token, &format!("{file}?unmasked=true"))
+                    .await
+                    .code(),
+                "wrong_role"
+            );
         }
-        for (query, field) in [("sort=rank", "sort"), ("lang=fr", "lang"), ("confirmed_before=x", "confirmed_before"), ("score=1", "score")]
-        {
-            let answer = desk.get(&desk.reviewer.token, &format!("{file}?{query}")).await;
-            assert_eq!((answer.code(), answer.json["field"].as_str()), ("invalid_field", Some(field)), "{}", answer.json);
+        for (query, field) in [
+            ("sort=rank", "sort"),
+            ("lang=fr", "lang"),
+            ("confirmed_before=x", "confirmed_before"),
+            ("score=1", "score"),
+        ] {
+            let answer = desk
+                .get(&desk.reviewer.token, &format!("{file}?{query}"))
+                .await;
+            assert_eq!(
+                (answer.code(), answer.json["field"].as_str()),
+                ("invalid_field", Some(field)),
+                "{}",
+                answer.json
+            );
         }
     }
-    assert!(desk.events("export").await.is_empty(), "what was refused is no export");
+    assert!(
+        desk.events("export").await.is_empty(),
+        "what was refused is no export"
+    );
     assert_eq!(column(&desk.csv(&mine.token, "").await, "店招"), ["我的店"]);
     assert_eq!(column(&desk.csv(&auditor.token, "").await, "店招").len(), 2);
 }
@@ -104,58 +153,124 @@ async fn a_file_holds_what_the_list_holds() {
             put("legal_name", "\u{ff0b}1"),
             put(&contact("name"), "王某"),
             put(&contact("phones"), "13900000001/021-50932417"),
-            Edit::Note { text: "老板13900000001".into() },
+            Edit::Note {
+                text: "老板13900000001".into(),
+            },
         ],
     );
-    phone.create("A2", &[put("sign_name", "悦福理发店"), put("road", "天平路"), put("number", "4"), put("custom/消防", "合格")]);
+    phone.create(
+        "A2",
+        &[
+            put("sign_name", "悦福理发店"),
+            put("road", "天平路"),
+            put("number", "4"),
+            put("custom/消防", "合格"),
+        ],
+    );
     phone.sync().await;
     desk.office
         .execute("insert into custom_field (street, name, label, type, class) values ('310104003', '消防', '消防检查', 'text', 'P1')")
         .await;
 
     let rows = desk.csv(&desk.reviewer.token, "").await;
-    assert_eq!(column(&rows, "店招"), ["'=HYPERLINK(1)", "悦福理发店"], "in walking order, and no formula");
+    assert_eq!(
+        column(&rows, "店招"),
+        ["'=HYPERLINK(1)", "悦福理发店"],
+        "in walking order, and no formula"
+    );
     assert_eq!(column(&rows, "营业时间"), ["'@SUM(A1)", ""]);
     assert_eq!(column(&rows, "登记名称"), ["'\u{ff0b}1", ""]);
     assert_eq!(column(&rows, "联系电话"), ["139****0001/021-5093****", ""]);
     assert_eq!(column(&rows, "备注"), ["老板***********", ""]);
     assert_eq!(column(&rows, "消防检查"), ["", "合格"]);
-    assert_eq!(column(&desk.csv(&desk.reviewer.token, "?unmasked=true").await, "联系电话"), ["13900000001/021-50932417", ""]);
-    assert_eq!(column(&desk.csv(&desk.reviewer.token, "?grid=A2").await, "店招"), ["悦福理发店"]);
-    assert_eq!(column(&desk.csv(&desk.reviewer.token, "?q=yflfd&lang=en").await, "sign name"), ["悦福理发店"]);
-    assert_eq!(desk.csv(&desk.reviewer.token, "?merged=true").await.len(), 1, "headings alone");
+    assert_eq!(
+        column(
+            &desk.csv(&desk.reviewer.token, "?unmasked=true").await,
+            "联系电话"
+        ),
+        ["13900000001/021-50932417", ""]
+    );
+    assert_eq!(
+        column(&desk.csv(&desk.reviewer.token, "?grid=A2").await, "店招"),
+        ["悦福理发店"]
+    );
+    assert_eq!(
+        column(
+            &desk.csv(&desk.reviewer.token, "?q=yflfd&lang=en").await,
+            "sign name"
+        ),
+        ["悦福理发店"]
+    );
+    assert_eq!(
+        desk.csv(&desk.reviewer.token, "?merged=true").await.len(),
+        1,
+        "headings alone"
+    );
 
-    let answer = desk.get(&desk.reviewer.token, "cards.xlsx?sort=sign_name").await;
+    let answer = desk
+        .get(&desk.reviewer.token, "cards.xlsx?sort=sign_name")
+        .await;
     assert_eq!(answer.headers[header::CACHE_CONTROL], "no-store");
-    assert!(answer.headers[header::CONTENT_DISPOSITION].to_str().unwrap().contains("cards-310104003.xlsx"));
+    assert!(
+        answer.headers[header::CONTENT_DISPOSITION]
+            .to_str()
+            .unwrap()
+            .contains("cards-310104003.xlsx")
+    );
     let rows = sheet(&answer.body, 0);
     assert_eq!(rows.len(), 3);
     assert_eq!(rows[0][1], Data::String("店招".into()));
-    assert!(rows[1..].iter().any(|row| row[1] == Data::String("=HYPERLINK(1)".into())), "a text, as it was typed: {rows:?}");
+    assert!(
+        rows[1..]
+            .iter()
+            .any(|row| row[1] == Data::String("=HYPERLINK(1)".into())),
+        "a text, as it was typed: {rows:?}"
+    );
     let whole = String::from_utf8_lossy(&answer.body);
     assert!(!whole.contains("13900000001"));
 
     let events = desk.events("export").await;
     assert_eq!(events.len(), 6);
-    assert_eq!(events[0], json!({ "format": "csv", "cards": 2, "unmasked": false }));
+    assert_eq!(
+        events[0],
+        json!({ "format": "csv", "cards": 2, "unmasked": false })
+    );
     assert_eq!(events[1]["unmasked"], true);
-    assert!(!events.iter().any(|event| event.to_string().contains("yflfd")), "no search words in the trail");
+    assert!(
+        !events
+            .iter()
+            .any(|event| event.to_string().contains("yflfd")),
+        "no search words in the trail"
+    );
 }
 
 #[tokio::test]
 async fn what_a_file_says_an_import_understands() {
     let desk = Desk::open().await;
     let mut phone = desk.office.secretary("wang.fang", &["A1"]).await;
-    phone.create("A1", &[put("sign_name", "悦福理发店"), put("road", "天平路"), put("number", "4"), put("category", "服务")]);
+    phone.create(
+        "A1",
+        &[
+            put("sign_name", "悦福理发店"),
+            put("road", "天平路"),
+            put("number", "4"),
+            put("category", "服务"),
+        ],
+    );
     phone.sync().await;
     let file = desk.get(&desk.office.admin, "cards.xlsx").await.body;
     let request = axum::http::Request::post(format!("/v1/streets/{HOME}/imports?dry_run=true"))
-        .header(header::AUTHORIZATION, format!("Bearer {}", desk.office.admin))
+        .header(
+            header::AUTHORIZATION,
+            format!("Bearer {}", desk.office.admin),
+        )
         .body(axum::body::Body::from(file))
         .unwrap();
     let response = desk.office.test.send(request).await;
     assert_eq!(response.status(), StatusCode::OK);
-    let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    let body = axum::body::to_bytes(response.into_body(), 1 << 20)
+        .await
+        .unwrap();
     let report: Value = serde_json::from_slice(&body).unwrap();
     let columns = report["columns"].to_string();
     for field in ["sign_name", "road", "number", "category", "grid"] {
@@ -166,32 +281,62 @@ async fn what_a_file_says_an_import_understands() {
 #[tokio::test]
 async fn two_imports_of_one_file_at_once_make_every_card_once() {
     let desk = Desk::open().await;
-    let rows = (1..=20).map(|n| format!("店{n},天平路{n}号,A1")).collect::<Vec<_>>().join("\n");
+    let rows = (1..=20)
+        .map(|n| format!("店{n},天平路{n}号,A1"))
+        .collect::<Vec<_>>()
+        .join("\n");
     let import = async || {
         let request = axum::http::Request::post(format!("/v1/streets/{HOME}/imports"))
-            .header(header::AUTHORIZATION, format!("Bearer {}", desk.office.admin))
+            .header(
+                header::AUTHORIZATION,
+                format!("Bearer {}", desk.office.admin),
+            )
             .body(axum::body::Body::from(format!("店招,地址,网格\n{rows}")))
             .unwrap();
         let response = desk.office.test.send(request).await;
         assert_eq!(response.status(), StatusCode::OK);
-        axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        axum::body::to_bytes(response.into_body(), 1 << 20)
+            .await
+            .unwrap();
     };
     // Somebody pressed twice, or a proxy sent it again.
     futures::future::join_all((0..4).map(|_| import())).await;
-    assert_eq!(desk.office.count("select count(*) from shop_card").await, 20);
-    assert_eq!(desk.office.count("select count(distinct sign_name) from shop_card").await, 20);
+    assert_eq!(
+        desk.office.count("select count(*) from shop_card").await,
+        20
+    );
+    assert_eq!(
+        desk.office
+            .count("select count(distinct sign_name) from shop_card")
+            .await,
+        20
+    );
 }
 
 #[tokio::test]
 async fn a_grid_that_an_import_makes_is_told_of() {
     let desk = Desk::open().await;
-    for (file, told) in [("店招,地址\n王记,天平路1号\n", 1), ("店招,地址\n李记,天平路3号\n", 1)] {
+    for (file, told) in [
+        ("店招,地址\n王记,天平路1号\n", 1),
+        ("店招,地址\n李记,天平路3号\n", 1),
+    ] {
         let request = axum::http::Request::post(format!("/v1/streets/{HOME}/imports"))
-            .header(header::AUTHORIZATION, format!("Bearer {}", desk.office.admin))
+            .header(
+                header::AUTHORIZATION,
+                format!("Bearer {}", desk.office.admin),
+            )
             .body(axum::body::Body::from(file))
             .unwrap();
-        assert_eq!(desk.office.test.send(request).await.status(), StatusCode::OK);
-        let made = desk.events("grid").await.into_iter().filter(|event| event["grid"] == "未分配").count();
+        assert_eq!(
+            desk.office.test.send(request).await.status(),
+            StatusCode::OK
+        );
+        let made = desk
+            .events("grid")
+            .await
+            .into_iter()
+            .filter(|event| event["grid"] == "未分配")
+            .count();
         assert_eq!(made, told, "{file}");
     }
 }
@@ -201,26 +346,50 @@ async fn a_grid_that_an_import_makes_is_told_of() {
 async fn a_row_that_is_too_much_stops_no_import() {
     let desk = Desk::open().await;
     let own = |column: usize| -> String {
-        (0..390_u32).filter_map(|n| char::from_u32(0x4e00 + (n * 37 + column as u32 * 101) % 0x5000)).collect()
+        (0..390_u32)
+            .filter_map(|n| char::from_u32(0x4e00 + (n * 37 + column as u32 * 101) % 0x5000))
+            .collect()
     };
     let headings: Vec<String> = (0..120).map(|column| format!("自定{column}")).collect();
     let full: Vec<String> = (0..120).map(own).collect();
-    let file =
-        format!("店招,地址,网格,{}\n大店,天平路1号,A1,{}\n小店,天平路3号,A1{}\n", headings.join(","), full.join(","), ",".repeat(120));
+    let file = format!(
+        "店招,地址,网格,{}\n大店,天平路1号,A1,{}\n小店,天平路3号,A1{}\n",
+        headings.join(","),
+        full.join(","),
+        ",".repeat(120)
+    );
     for created in [1, 0] {
         let request = axum::http::Request::post(format!("/v1/streets/{HOME}/imports"))
-            .header(header::AUTHORIZATION, format!("Bearer {}", desk.office.admin))
+            .header(
+                header::AUTHORIZATION,
+                format!("Bearer {}", desk.office.admin),
+            )
             .body(axum::body::Body::from(file.clone()))
             .unwrap();
         let response = desk.office.test.send(request).await;
         let status = response.status();
-        let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        let body = axum::body::to_bytes(response.into_body(), 1 << 20)
+            .await
+            .unwrap();
         let report: Value = serde_json::from_slice(&body).unwrap();
-        assert_eq!((status, &report["created"]), (StatusCode::OK, &json!(created)), "{report}");
-        let told = report["problems"].as_array().unwrap().iter().find(|problem| problem["code"] == "change_too_large");
+        assert_eq!(
+            (status, &report["created"]),
+            (StatusCode::OK, &json!(created)),
+            "{report}"
+        );
+        let told = report["problems"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|problem| problem["code"] == "change_too_large");
         assert_eq!(told.expect("the row is told of")["row"], 2, "{report}");
     }
-    assert_eq!(desk.office.count("select count(*) from shop_card where sign_name = '小店'").await, 1);
+    assert_eq!(
+        desk.office
+            .count("select count(*) from shop_card where sign_name = '小店'")
+            .await,
+        1
+    );
 }
 
 #[tokio::test]
@@ -230,8 +399,18 @@ async fn who_may_ask_for_a_person() {
     let officer = desk.office.desk("officer", "officer").await;
     let auditor = desk.office.desk("auditor", "auditor").await;
     for route in ["persons", "persons.xlsx"] {
-        for token in [&secretary.token, &officer.token, &auditor.token, &desk.reviewer.token] {
-            assert_eq!(desk.get(token, &format!("{route}?phone=13900000001")).await.code(), "wrong_role");
+        for token in [
+            &secretary.token,
+            &officer.token,
+            &auditor.token,
+            &desk.reviewer.token,
+        ] {
+            assert_eq!(
+                desk.get(token, &format!("{route}?phone=13900000001"))
+                    .await
+                    .code(),
+                "wrong_role"
+            );
         }
         for (query, field) in [
             ("", "phone"),
@@ -243,8 +422,15 @@ async fn who_may_ask_for_a_person() {
             ("?name=", "name"),
             ("?id=1", "id"),
         ] {
-            let answer = desk.get(&desk.office.admin, &format!("{route}{query}")).await;
-            assert_eq!((answer.code(), answer.json["field"].as_str()), ("invalid_field", Some(field)), "{query}: {}", answer.json);
+            let answer = desk
+                .get(&desk.office.admin, &format!("{route}{query}"))
+                .await;
+            assert_eq!(
+                (answer.code(), answer.json["field"].as_str()),
+                ("invalid_field", Some(field)),
+                "{query}: {}",
+                answer.json
+            );
         }
     }
     assert!(desk.events("person_export").await.is_empty());
@@ -269,7 +455,15 @@ async fn everything_held_about_one_person_and_nothing_about_another() {
             put(&of(NEIGHBOUR, "phones"), "13900000002"),
         ],
     );
-    let noted = phone.create("A1", &[put("sign_name", "悦福"), Edit::Note { text: "钥匙在王小明处 13900000001".into() }]);
+    let noted = phone.create(
+        "A1",
+        &[
+            put("sign_name", "悦福"),
+            Edit::Note {
+                text: "钥匙在王小明处 13900000001".into(),
+            },
+        ],
+    );
     phone.sync().await;
     // The number changes; the old one is still in the history.
     phone.edit(card, &[put(&of(PERSON, "phones"), "13900000009")]);
@@ -282,7 +476,11 @@ async fn everything_held_about_one_person_and_nothing_about_another() {
         put("member_name", "王小明"),
         put("phone", "13900000001"),
     ];
-    let transfer = phone.create_with(lianka_sync_core::catalogue::Kind::TransferRequest, "A1", &transfer);
+    let transfer = phone.create_with(
+        lianka_sync_core::catalogue::Kind::TransferRequest,
+        "A1",
+        &transfer,
+    );
     phone.sync().await;
     // Made before the phone could know that its grid is another's by now.
     desk.office.assign(HOME, "wang.fang", &["A2"]).await;
@@ -291,8 +489,13 @@ async fn everything_held_about_one_person_and_nothing_about_another() {
     phone.edit(noted, &[put("unit", "101室")]);
     phone.sync().await;
 
-    for query in ["?phone=%2B86%20139%200000%200001", "?name=%E7%8E%8B%20%E5%B0%8F%E6%98%8E"] {
-        let answer = desk.get(&desk.office.admin, &format!("persons{query}")).await;
+    for query in [
+        "?phone=%2B86%20139%200000%200001",
+        "?name=%E7%8E%8B%20%E5%B0%8F%E6%98%8E",
+    ] {
+        let answer = desk
+            .get(&desk.office.admin, &format!("persons{query}"))
+            .await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
         let found = &answer.json;
         assert_eq!(found["complete"], true);
@@ -313,22 +516,47 @@ async fn everything_held_about_one_person_and_nothing_about_another() {
             assert!(!all.contains(other), "{other} is not about them: {all}");
         }
     }
-    let by_number = desk.get(&desk.office.admin, "persons?phone=13900000001").await;
+    let by_number = desk
+        .get(&desk.office.admin, "persons?phone=13900000001")
+        .await;
     assert!(by_number.json["held"].to_string().contains("问13900000001"));
-    let nobody = desk.get(&desk.office.admin, "persons?phone=13900000077").await;
-    assert!(nobody.json.as_object().unwrap().values().all(|list| list.as_array().is_none_or(Vec::is_empty)), "{}", nobody.json);
+    let nobody = desk
+        .get(&desk.office.admin, "persons?phone=13900000077")
+        .await;
+    assert!(
+        nobody
+            .json
+            .as_object()
+            .unwrap()
+            .values()
+            .all(|list| list.as_array().is_none_or(Vec::is_empty)),
+        "{}",
+        nobody.json
+    );
 
-    let file = desk.get(&desk.office.admin, "persons.xlsx?phone=13900000001").await;
+    let file = desk
+        .get(&desk.office.admin, "persons.xlsx?phone=13900000001")
+        .await;
     let cells = format!("{:?}", sheet(&file.body, 0));
-    assert!(cells.contains("王小明") && cells.contains("群众") && !cells.contains("李邻居"), "{cells}");
+    assert!(
+        cells.contains("王小明") && cells.contains("群众") && !cells.contains("李邻居"),
+        "{cells}"
+    );
 
     let events = desk.events("person_export").await;
     assert_eq!(events.len(), 5);
     assert_eq!(events[0]["by"], "phone");
     let trail = desk.office.count("select count(*) from audit_event where detail like '%13900000001%' or detail like '%王%'").await;
     assert_eq!(trail, 0, "the trail names no person");
-    let shown = desk.office.count("select count(*) from audit_event where action = 'read_p3' and username = 'root'").await;
-    assert_eq!(shown, 4 * 2, "one for each record whose sensitive fields were shown");
+    let shown = desk
+        .office
+        .count("select count(*) from audit_event where action = 'read_p3' and username = 'root'")
+        .await;
+    assert_eq!(
+        shown,
+        4 * 2,
+        "one for each record whose sensitive fields were shown"
+    );
 }
 
 /// What is not in force any more is read all the same.
@@ -338,25 +566,72 @@ async fn a_sensitive_value_of_the_past_is_told_of_when_it_is_read() {
     let mut phone = desk.office.secretary("wang.fang", &["A1", "A2"]).await;
     let of = |field: &str| format!("contacts/{PERSON}/{field}");
     let consent = |field: &str| format!("consent/{CONSENT}/{field}");
-    let person = [put("sign_name", "王记包子"), put(&of("name"), "王小明"), put(&of("phones"), "13900000001")];
-    let granted = [put(&consent("contact"), PERSON), put(&consent("scope"), "party_status"), put(&consent("decision"), "grant")];
+    let person = [
+        put("sign_name", "王记包子"),
+        put(&of("name"), "王小明"),
+        put(&of("phones"), "13900000001"),
+    ];
+    let granted = [
+        put(&consent("contact"), PERSON),
+        put(&consent("scope"), "party_status"),
+        put(&consent("decision"), "grant"),
+    ];
     let card = phone.create("A1", &[&person[..], &granted].concat());
     phone.edit(card, &[put(&of("party_status"), "群众")]);
-    phone.edit(card, &[Edit::Delete { key: of("party_status") }]);
-    assert!(phone.sync().await.codes().iter().all(|code| *code == "accepted"));
-    let found = desk.get(&desk.office.admin, "persons?phone=13900000001").await;
-    assert_eq!(found.json["contacts"][0]["fields"].get("party_status"), None, "{}", found.json);
-    assert!(found.json["changes"].to_string().contains("群众"), "{}", found.json);
+    phone.edit(
+        card,
+        &[Edit::Delete {
+            key: of("party_status"),
+        }],
+    );
+    assert!(
+        phone
+            .sync()
+            .await
+            .codes()
+            .iter()
+            .all(|code| *code == "accepted")
+    );
+    let found = desk
+        .get(&desk.office.admin, "persons?phone=13900000001")
+        .await;
+    assert_eq!(
+        found.json["contacts"][0]["fields"].get("party_status"),
+        None,
+        "{}",
+        found.json
+    );
+    assert!(
+        found.json["changes"].to_string().contains("群众"),
+        "{}",
+        found.json
+    );
     let told = "select count(*) from audit_event where action = 'read_p3' and username = 'root' and record is not null";
     assert_eq!(desk.office.count(told).await, 1);
 
     // One that is held, of a card where nobody has accepted any.
-    let second = phone.create("A2", &[put("sign_name", "李记"), put(&of("name"), "李小红"), put(&of("phones"), "13900000002")]);
+    let second = phone.create(
+        "A2",
+        &[
+            put("sign_name", "李记"),
+            put(&of("name"), "李小红"),
+            put(&of("phones"), "13900000002"),
+        ],
+    );
     assert_eq!(phone.sync().await.codes(), ["accepted"]);
     desk.office.assign(HOME, "wang.fang", &["A1"]).await;
-    phone.edit(second, &[&granted[..], &[put(&of("party_status"), "党员")]].concat());
+    phone.edit(
+        second,
+        &[&granted[..], &[put(&of("party_status"), "党员")]].concat(),
+    );
     assert_eq!(phone.sync().await.codes(), ["grid_lost"]);
-    let found = desk.get(&desk.office.admin, "persons?phone=13900000002").await;
-    assert!(found.json["held"].to_string().contains("党员"), "{}", found.json);
+    let found = desk
+        .get(&desk.office.admin, "persons?phone=13900000002")
+        .await;
+    assert!(
+        found.json["held"].to_string().contains("党员"),
+        "{}",
+        found.json
+    );
     assert_eq!(desk.office.count(told).await, 2);
 }

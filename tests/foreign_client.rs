@@ -42,9 +42,16 @@ fn installed() -> &'static Path {
                 fs::copy(source.join(name), folder.join(name)).expect("a copy");
             }
             let mut npm = Command::new("npm");
-            npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&folder).stdout(Stdio::null());
-            let done = npm.status().unwrap_or_else(|error| panic!("{MISSING}: {error}"));
-            assert!(done.success(), "npm ci fetches @automerge/automerge; is there a way to the npm registry?");
+            npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+                .current_dir(&folder)
+                .stdout(Stdio::null());
+            let done = npm
+                .status()
+                .unwrap_or_else(|error| panic!("{MISSING}: {error}"));
+            assert!(
+                done.success(),
+                "npm ci fetches @automerge/automerge; is there a way to the npm registry?"
+            );
             fs::write(&stamp, lock).expect("the stamp");
         }
         fs::copy(source.join("client.mjs"), folder.join("client.mjs")).expect("a copy");
@@ -63,23 +70,45 @@ impl Foreign {
     async fn enrolled(office: &Office, username: &str) -> Self {
         let served = office.test.serve().await;
         let mut command = tokio::process::Command::new("node");
-        command.arg("client.mjs").current_dir(installed()).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        command
+            .arg("client.mjs")
+            .current_dir(installed())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true);
         let mut child = command.spawn().unwrap_or_else(|error| match error.kind() {
             ErrorKind::NotFound => panic!("{MISSING}"),
             _ => panic!("node: {error}"),
         });
         let answers = BufReader::new(child.stdout.take().expect("it is piped")).lines();
         let url = served.url();
-        let mut foreign = Self { child, answers, _served: served };
-        let code = auth::create_enrolment(&office.test.app, username).await.expect("a code").code;
-        foreign.run(json!({ "command": "enrol", "url": url, "code": code, "street": HOME })).await;
+        let mut foreign = Self {
+            child,
+            answers,
+            _served: served,
+        };
+        let code = auth::create_enrolment(&office.test.app, username)
+            .await
+            .expect("a code")
+            .code;
+        foreign
+            .run(json!({ "command": "enrol", "url": url, "code": code, "street": HOME }))
+            .await;
         foreign
     }
 
     async fn run(&mut self, command: Value) -> Value {
         let stdin = self.child.stdin.as_mut().expect("it is piped");
-        stdin.write_all(format!("{command}\n").as_bytes()).await.expect("node listens");
-        let line = self.answers.next_line().await.expect("a line").expect("node has not ended");
+        stdin
+            .write_all(format!("{command}\n").as_bytes())
+            .await
+            .expect("node listens");
+        let line = self
+            .answers
+            .next_line()
+            .await
+            .expect("a line")
+            .expect("node has not ended");
         let answer: Value = serde_json::from_str(&line).expect("an answer");
         assert!(answer["error"].is_null(), "{command}: {}", answer["error"]);
         answer
@@ -90,24 +119,40 @@ impl Foreign {
         let answer = self.run(json!({ "command": "sync" })).await;
         let items = answer["items"].as_array().expect("items").clone();
         let verdicts = items.iter().filter(|item| item["type"] == "verdict");
-        verdicts.map(|verdict| text(if verdict["code"].is_null() { &verdict["status"] } else { &verdict["code"] })).collect()
+        verdicts
+            .map(|verdict| {
+                text(if verdict["code"].is_null() {
+                    &verdict["status"]
+                } else {
+                    &verdict["code"]
+                })
+            })
+            .collect()
     }
 
     async fn create(&mut self, fields: Value, note: &str) -> (RecordId, Value) {
-        let written = self.run(json!({ "command": "create", "grid": "A1", "fields": fields, "note": note })).await;
-        (text(&written["record"]).parse().expect("a record id"), written)
+        let written = self
+            .run(json!({ "command": "create", "grid": "A1", "fields": fields, "note": note }))
+            .await;
+        (
+            text(&written["record"]).parse().expect("a record id"),
+            written,
+        )
     }
 
     async fn set(&mut self, record: RecordId, fields: Value) -> Value {
-        self.run(json!({ "command": "set", "record": record, "fields": fields })).await
+        self.run(json!({ "command": "set", "record": record, "fields": fields }))
+            .await
     }
 
     async fn note(&mut self, record: RecordId, note: &str) {
-        self.run(json!({ "command": "note", "record": record, "text": note })).await;
+        self.run(json!({ "command": "note", "record": record, "text": note }))
+            .await;
     }
 
     async fn show(&mut self, record: RecordId) -> Value {
-        self.run(json!({ "command": "show", "record": record })).await
+        self.run(json!({ "command": "show", "record": record }))
+            .await
     }
 }
 
@@ -152,72 +197,156 @@ async fn it_creates_conflicts_and_converges() {
     let fields = json!({ "sign_name": "王记包子", "tags/late_night": true, "road": "天平路" });
     let (card, written) = foreign.create(fields, "门口积水，𠮷野家隔壁👍🏽").await;
     assert_eq!(foreign.sync().await, ["accepted"]);
-    let stored: Vec<u8> = sqlx::query_scalar("select bytes from change_log").fetch_one(&office.test.app.pool).await.unwrap();
-    assert_eq!(STANDARD.encode(stored), text(&written["bytes"]), "byte for byte");
+    let stored: Vec<u8> = sqlx::query_scalar("select bytes from change_log")
+        .fetch_one(&office.test.app.pool)
+        .await
+        .unwrap();
+    assert_eq!(
+        STANDARD.encode(stored),
+        text(&written["bytes"]),
+        "byte for byte"
+    );
 
     phone.sync().await;
     assert_eq!(ours(&mut phone, card), foreign.show(card).await);
 
     // The same field on both sides, and the note on both sides.
-    phone.edit(card, &[put("sign_name", "王家包子铺"), Edit::Note { text: "门口常积水，𠮷野家隔壁👍🏽".into() }]);
-    foreign.set(card, json!({ "sign_name": "老王包子", "unit": "201" })).await;
+    phone.edit(
+        card,
+        &[
+            put("sign_name", "王家包子铺"),
+            Edit::Note {
+                text: "门口常积水，𠮷野家隔壁👍🏽".into(),
+            },
+        ],
+    );
+    foreign
+        .set(card, json!({ "sign_name": "老王包子", "unit": "201" }))
+        .await;
     foreign.note(card, "门口积水，𠮷野家隔壁👍🏽，已报修𠮷").await;
     assert_eq!(foreign.sync().await, ["accepted"; 2]);
     assert_eq!(phone.sync().await.codes(), ["accepted"]);
     assert!(foreign.sync().await.is_empty());
     let seen = foreign.show(card).await;
     assert_eq!(seen, ours(&mut phone, card));
-    assert_eq!(seen["fields"]["sign_name"], json!(["王家包子铺", "老王包子"]));
+    assert_eq!(
+        seen["fields"]["sign_name"],
+        json!(["王家包子铺", "老王包子"])
+    );
     assert_eq!(seen["note"], "门口常积水，𠮷野家隔壁👍🏽，已报修𠮷");
-    let cards = office.call("GET", &format!("/v1/streets/{HOME}/cards?conflict=true"), Some(&office.admin), Value::Null).await.json;
-    assert_eq!((&cards["total"], &cards["items"][0]["note"]), (&json!(1), &seen["note"]));
+    let cards = office
+        .call(
+            "GET",
+            &format!("/v1/streets/{HOME}/cards?conflict=true"),
+            Some(&office.admin),
+            Value::Null,
+        )
+        .await
+        .json;
+    assert_eq!(
+        (&cards["total"], &cards["items"][0]["note"]),
+        (&json!(1), &seen["note"])
+    );
 
     // The foreign client settles it, on two heads; a deletion, the same key twice in a change, and a message.
     let settled = foreign.set(card, json!({ "sign_name": "老王包子" })).await;
     assert_eq!(settled["deps"].as_array().unwrap().len(), 2);
-    foreign.set(card, json!({ "tags/late_night": null, "unit": null })).await;
-    assert_eq!(foreign.set(card, json!({ "unit": null })).await["written"], false);
+    foreign
+        .set(card, json!({ "tags/late_night": null, "unit": null }))
+        .await;
+    assert_eq!(
+        foreign.set(card, json!({ "unit": null })).await["written"],
+        false
+    );
     let options = json!({ "message": "电话核实" });
     foreign.run(json!({ "command": "set", "record": card, "fields": { "unit": "3", "lane": "5" }, "options": options })).await;
     assert_eq!(foreign.sync().await, ["accepted"; 3]);
     phone.sync().await;
     assert_eq!(ours(&mut phone, card), foreign.show(card).await);
     assert_eq!(phone.view(card).conflicts().count(), 0);
-    let history = office.call("GET", &format!("/v1/streets/{HOME}/records/{card}/history"), Some(&office.admin), Value::Null).await.json;
-    assert_eq!((&history["total"], &history["items"][0]["message"]), (&json!(7), &json!("电话核实")));
-    let pass = refresh::pass(&office.test.app.pool, &office.test.clock).await.unwrap();
+    let history = office
+        .call(
+            "GET",
+            &format!("/v1/streets/{HOME}/records/{card}/history"),
+            Some(&office.admin),
+            Value::Null,
+        )
+        .await
+        .json;
+    assert_eq!(
+        (&history["total"], &history["items"][0]["message"]),
+        (&json!(7), &json!("电话核实"))
+    );
+    let pass = refresh::pass(&office.test.app.pool, &office.test.clock)
+        .await
+        .unwrap();
     assert_eq!((pass.refreshed, pass.disputed), (1, 0));
 }
 
 #[tokio::test]
 async fn it_reads_our_documents_in_every_form() {
     let (office, mut phone, mut foreign) = scene().await;
-    let card = phone.create("A1", &[put("sign_name", "王记包子"), Edit::add("tags/late_night"), Edit::Note { text: "门口积水".into() }]);
+    let card = phone.create(
+        "A1",
+        &[
+            put("sign_name", "王记包子"),
+            Edit::add("tags/late_night"),
+            Edit::Note {
+                text: "门口积水".into(),
+            },
+        ],
+    );
     phone.edit(card, &[put("unit", "201")]);
     phone.sync().await;
     let mut forms = Vec::new();
-    for (form, refreshed, edit) in
-        [("changes alone", false, None), ("a saved document", true, None), ("a document and changes", false, Some("202"))]
-    {
+    for (form, refreshed, edit) in [
+        ("changes alone", false, None),
+        ("a saved document", true, None),
+        ("a document and changes", false, Some("202")),
+    ] {
         if refreshed {
-            assert_eq!(refresh::pass(&office.test.app.pool, &office.test.clock).await.unwrap().refreshed, 1);
+            assert_eq!(
+                refresh::pass(&office.test.app.pool, &office.test.clock)
+                    .await
+                    .unwrap()
+                    .refreshed,
+                1
+            );
         }
         if let Some(unit) = edit {
-            phone.edit(card, &[put("unit", unit), Edit::Note { text: "门口积水，已修".into() }]);
+            phone.edit(
+                card,
+                &[
+                    put("unit", unit),
+                    Edit::Note {
+                        text: "门口积水，已修".into(),
+                    },
+                ],
+            );
             phone.sync().await;
         }
         foreign.run(json!({ "command": "forget" })).await;
         foreign.sync().await;
         assert_eq!(foreign.show(card).await, ours(&mut phone, card), "{form}");
         // And writes on what it read.
-        foreign.set(card, json!({ "lane": format!("{}弄", forms.len() + 1) })).await;
+        foreign
+            .set(card, json!({ "lane": format!("{}弄", forms.len() + 1) }))
+            .await;
         assert_eq!(foreign.sync().await, ["accepted"], "{form}");
         phone.sync().await;
         let whole = office.phone("li.na").await.push(true, &[]).await;
-        let Some(ResponseItem::Snapshot { bytes, .. }) = whole.items.first() else { panic!("{whole:?}") };
-        let read = foreign.run(json!({ "command": "load", "document": STANDARD.encode(bytes) })).await;
+        let Some(ResponseItem::Snapshot { bytes, .. }) = whole.items.first() else {
+            panic!("{whole:?}")
+        };
+        let read = foreign
+            .run(json!({ "command": "load", "document": STANDARD.encode(bytes) }))
+            .await;
         let mut record = Record::load(bytes).unwrap();
-        assert_eq!(read, shown(&record.view().unwrap(), &record.heads()), "{form}");
+        assert_eq!(
+            read,
+            shown(&record.view().unwrap(), &record.heads()),
+            "{form}"
+        );
         forms.push(bytes[8]);
     }
     assert_eq!(forms, [1, 0, 0], "a change chunk first, then documents");
@@ -226,7 +355,9 @@ async fn it_reads_our_documents_in_every_form() {
 #[tokio::test]
 async fn it_types_a_long_note_and_many_fields() {
     let (office, mut phone, mut foreign) = scene().await;
-    let custom: serde_json::Map<_, _> = (0..40).map(|n| (format!("custom/栏{n}"), json!("很".repeat(200)))).collect();
+    let custom: serde_json::Map<_, _> = (0..40)
+        .map(|n| (format!("custom/栏{n}"), json!("很".repeat(200))))
+        .collect();
     let long = "门口积水，已报修。".repeat(200);
     let (card, written) = foreign.create(Value::Object(custom), &long).await;
     foreign.note(card, &long.replace('水', "油")).await;
@@ -234,16 +365,25 @@ async fn it_types_a_long_note_and_many_fields() {
     phone.sync().await;
     assert_eq!(ours(&mut phone, card), foreign.show(card).await);
     assert!(text(&written["bytes"]).len() > 20_000);
-    assert_eq!(refresh::pass(&office.test.app.pool, &office.test.clock).await.unwrap().disputed, 0);
+    assert_eq!(
+        refresh::pass(&office.test.app.pool, &office.test.clock)
+            .await
+            .unwrap()
+            .disputed,
+        0
+    );
 }
 
 /// The gate takes one character for each element of a note: that is what the library writes, whatever a person sees as one.
 #[tokio::test]
 async fn it_types_what_looks_like_one_character_and_is_several() {
     let (_office, mut phone, mut foreign) = scene().await;
-    let (card, _) = foreign.create(json!({ "sign_name": "王记包子" }), "👨‍👩‍👧e\u{301}🇨🇳").await;
+    let (card, _) = foreign
+        .create(json!({ "sign_name": "王记包子" }), "👨‍👩‍👧e\u{301}🇨🇳")
+        .await;
     assert_eq!(foreign.sync().await, ["accepted"]);
-    for note in ["e\u{301}👨‍👩‍👧\n🇨🇳", "👩‍👧𠮷葛\u{e0100}", "👩🏽‍🚒a", ""] {
+    for note in ["e\u{301}👨‍👩‍👧\n🇨🇳", "👩‍👧𠮷葛\u{e0100}", "👩🏽‍🚒a", ""]
+    {
         foreign.note(card, note).await;
         assert_eq!(foreign.sync().await, ["accepted"], "{note}");
         phone.sync().await;
@@ -268,7 +408,9 @@ async fn its_mistakes_are_named_and_it_finds_back() {
         ("bytes", "wrong_type"),
         ("milliseconds", "out_of_range"),
     ] {
-        foreign.run(json!({ "command": "careless", "record": card, "mistake": mistake })).await;
+        foreign
+            .run(json!({ "command": "careless", "record": card, "mistake": mistake }))
+            .await;
         assert_eq!(foreign.sync().await, [code], "{mistake}");
         // The server's copy came with the refusal, and the next edit stands on it.
         foreign.set(card, json!({ "lane": mistake })).await;

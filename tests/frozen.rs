@@ -29,7 +29,9 @@ pub async fn dump(connection: &mut PgConnection) -> sqlx::Result<String> {
     .await?;
     let mut text = String::new();
     for (table, columns) in tables {
-        let copy = format!("copy (select {columns} from {table} t order by t::text collate \"C\") to stdout");
+        let copy = format!(
+            "copy (select {columns} from {table} t order by t::text collate \"C\") to stdout"
+        );
         let rows: Vec<Bytes> = connection.copy_out_raw(&copy).await?.try_collect().await?;
         let _ = writeln!(text, "copy {table} ({columns}) from stdin");
         for row in rows {
@@ -41,16 +43,32 @@ pub async fn dump(connection: &mut PgConnection) -> sqlx::Result<String> {
 }
 
 /// Brings an empty database to what `text` holds: the migrations of the release (`released`: migrations/released.txt), then the rows.
-pub async fn restore(connection: &mut PgConnection, migrations: &Path, released: &str, version: &str, text: &str) -> sqlx::Result<()> {
+pub async fn restore(
+    connection: &mut PgConnection,
+    migrations: &Path,
+    released: &str,
+    version: &str,
+    text: &str,
+) -> sqlx::Result<()> {
     for file in files_until(released, version) {
         run(connection, fs::read_to_string(migrations.join(file))?).await?;
     }
-    for table in ["_sqlx_migrations", "_lianka_migrations"].into_iter().filter(|table| text.contains(&format!("copy {table} ("))) {
-        run(connection, format!("create table {table} {NOTED_MIGRATIONS}")).await?;
+    for table in ["_sqlx_migrations", "_lianka_migrations"]
+        .into_iter()
+        .filter(|table| text.contains(&format!("copy {table} (")))
+    {
+        run(
+            connection,
+            format!("create table {table} {NOTED_MIGRATIONS}"),
+        )
+        .await?;
     }
     // The rows come in the order of their tables' names, which foreign keys know nothing of.
     run(connection, "set session_replication_role = replica".into()).await?;
-    for part in text.split_inclusive("\n\\.\n").filter_map(|part| part.strip_suffix("\\.\n")) {
+    for part in text
+        .split_inclusive("\n\\.\n")
+        .filter_map(|part| part.strip_suffix("\\.\n"))
+    {
         let (copy, rows) = part.split_once('\n').unwrap_or((part, ""));
         let table = copy.split(' ').nth(1).unwrap_or_default();
         // Some migrations write a first row.
@@ -63,7 +81,10 @@ pub async fn restore(connection: &mut PgConnection, migrations: &Path, released:
 }
 
 async fn run(connection: &mut PgConnection, statement: String) -> sqlx::Result<()> {
-    sqlx::raw_sql(AssertSqlSafe(statement)).execute(connection).await.map(drop)
+    sqlx::raw_sql(AssertSqlSafe(statement))
+        .execute(connection)
+        .await
+        .map(drop)
 }
 
 /// Names of the migrations up to and with those of a release.

@@ -48,10 +48,16 @@ fn cluster() -> &'static EmbeddedPostgres {
     CLUSTER.get_or_init(|| {
         // A thread of its own, since the caller is inside the runtime of whichever test came first.
         let made = thread::spawn(|| {
-            let postgres = EmbeddedPostgres::start_throwaway().expect("a private Postgres for the tests");
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let postgres =
+                EmbeddedPostgres::start_throwaway().expect("a private Postgres for the tests");
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime");
             runtime.block_on(async {
-                let pool = store::connect(postgres.connect_options(), 1).await.expect("the private Postgres takes connections");
+                let pool = store::connect(postgres.connect_options(), 1)
+                    .await
+                    .expect("the private Postgres takes connections");
                 store::migrate(&pool).await.expect("the migrations apply");
                 // Postgres copies only a template that nobody is connected to.
                 pool.close().await;
@@ -75,7 +81,9 @@ pub struct Database {
 impl Database {
     /// As a URL, for `--database-url` or `psql`.
     pub fn url(&self) -> String {
-        cluster().url().replacen("/lianka?", &format!("/{}?", self.name), 1)
+        cluster()
+            .url()
+            .replacen("/lianka?", &format!("/{}?", self.name), 1)
     }
 }
 
@@ -83,7 +91,10 @@ impl Drop for Database {
     fn drop(&mut self) {
         // One of another cluster goes with it.
         if !self.name.is_empty() {
-            FINISHED.lock().unwrap_or_else(PoisonError::into_inner).push(std::mem::take(&mut self.name));
+            FINISHED
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(std::mem::take(&mut self.name));
         }
     }
 }
@@ -93,20 +104,42 @@ pub async fn fresh_database() -> Database {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
     let options = cluster().connect_options();
-    let mut admin = options.clone().database("postgres").connect().await.expect("the cluster takes connections");
+    let mut admin = options
+        .clone()
+        .database("postgres")
+        .connect()
+        .await
+        .expect("the cluster takes connections");
     let finished = std::mem::take(&mut *FINISHED.lock().unwrap_or_else(PoisonError::into_inner));
     for old in finished {
-        execute(&mut admin, format!("drop database if exists {old} with (force)")).await;
+        execute(
+            &mut admin,
+            format!("drop database if exists {old} with (force)"),
+        )
+        .await;
     }
-    execute(&mut admin, format!("create database {name} template lianka")).await;
+    execute(
+        &mut admin,
+        format!("create database {name} template lianka"),
+    )
+    .await;
     let options = options.database(&name);
-    let pool = store::connect(options.clone(), CONNECTIONS_PER_TEST_MAX).await.expect("the new database takes connections");
-    Database { pool, options, name }
+    let pool = store::connect(options.clone(), CONNECTIONS_PER_TEST_MAX)
+        .await
+        .expect("the new database takes connections");
+    Database {
+        pool,
+        options,
+        name,
+    }
 }
 
 async fn execute(admin: &mut sqlx::PgConnection, statement: String) {
     // Names cannot be bound; these are made of a counter above.
-    sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(admin).await.expect("the statement works");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
+        .execute(admin)
+        .await
+        .expect("the statement works");
 }
 
 /// What came back from the router.
@@ -147,23 +180,57 @@ impl TestApp {
 
     /// A server on a cluster that is the test's own to break. Its schema must be there.
     pub async fn start_elsewhere(options: PgConnectOptions, config: ServeConfig) -> Self {
-        let pool = store::waits::connect_within(options.clone(), CONNECTIONS_PER_TEST_MAX, &config.store.waits).await;
+        let pool = store::waits::connect_within(
+            options.clone(),
+            CONNECTIONS_PER_TEST_MAX,
+            &config.store.waits,
+        )
+        .await;
         let pool = pool.expect("the cluster takes connections");
-        Self::start_on(Database { pool, options, name: String::new() }, config, 1).await
+        Self::start_on(
+            Database {
+                pool,
+                options,
+                name: String::new(),
+            },
+            config,
+            1,
+        )
+        .await
     }
 
     /// A server on a given database, so that a test can start it a second time after a "crash". `seed` must differ then: two runs of a real
     /// server never draw the same random bytes.
     pub async fn start_on(database: Database, config: ServeConfig, seed: u64) -> Self {
         let clock = Clock::fixed(START_UNIX_MS);
-        let app = App::start(database.pool.clone(), Arc::new(config), clock.clone(), Entropy::seeded(seed)).await;
+        let app = App::start(
+            database.pool.clone(),
+            Arc::new(config),
+            clock.clone(),
+            Entropy::seeded(seed),
+        )
+        .await;
         let app = app.unwrap_or_else(|error| panic!("the server starts: {error:?}"));
-        Self { router: lianka_server::router(app.clone()), app, clock, database }
+        Self {
+            router: lianka_server::router(app.clone()),
+            app,
+            clock,
+            database,
+        }
     }
 
     /// One JSON request; `token` becomes the bearer token. Answers are never an `Err`: a refusal is what most tests look at.
-    pub async fn request(&self, method: &str, path: &str, token: Option<&str>, json: Option<&Value>) -> Answer {
-        let mut request = Request::builder().method(method).uri(path).header(header::ACCEPT_LANGUAGE, "en");
+    pub async fn request(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        json: Option<&Value>,
+    ) -> Answer {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::ACCEPT_LANGUAGE, "en");
         if let Some(token) = token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
@@ -176,14 +243,25 @@ impl TestApp {
         };
         let response = self.send(request.body(body).expect("a request")).await;
         let (head, body) = response.into_parts();
-        let body = to_bytes(body, BODY_BYTES_MAX).await.expect("the whole body");
+        let body = to_bytes(body, BODY_BYTES_MAX)
+            .await
+            .expect("the whole body");
         let json = serde_json::from_slice(&body).unwrap_or_default();
-        Answer { status: head.status, headers: head.headers, body, json }
+        Answer {
+            status: head.status,
+            headers: head.headers,
+            body,
+            json,
+        }
     }
 
     /// Any request, and the response with its stream.
     pub async fn send(&self, request: Request<Body>) -> Response<Body> {
-        self.router.clone().oneshot(request).await.unwrap_or_else(|never| match never {})
+        self.router
+            .clone()
+            .oneshot(request)
+            .await
+            .unwrap_or_else(|never| match never {})
     }
 
     /// The same server on a real socket of this machine, until the answer is dropped.
@@ -191,7 +269,11 @@ impl TestApp {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("its address");
         let router = self.router.clone();
-        let task = tokio::spawn(async move { axum::serve(listener, router).await.expect("serving does not end") });
+        let task = tokio::spawn(async move {
+            axum::serve(listener, router)
+                .await
+                .expect("serving does not end")
+        });
         Served { address, task }
     }
 }
@@ -221,20 +303,39 @@ pub fn program(name: &str) -> PathBuf {
     let folder = BUILT.get_or_init(|| {
         // …/debug/deps/integration-<hash>
         let test = std::env::current_exe().expect("the test's own path");
-        let folder = test.ancestors().nth(2).expect("the profile's folder").to_owned();
+        let folder = test
+            .ancestors()
+            .nth(2)
+            .expect("the profile's folder")
+            .to_owned();
         let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        build.args(["build", "--quiet", "--workspace", "--bins"]).current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
-        build.arg("--target-dir").arg(folder.parent().expect("the target folder"));
+        build
+            .args(["build", "--quiet", "--workspace", "--bins"])
+            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+        build
+            .arg("--target-dir")
+            .arg(folder.parent().expect("the target folder"));
         // What cargo told this test about its own package would make the build scripts of others (ring's) run again, and everything after them.
-        let told =
-            |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_", "CARGO_BIN_"].iter().any(|prefix| name.starts_with(prefix));
+        let told = |name: &str| {
+            [
+                "CARGO_PKG_",
+                "CARGO_MANIFEST_",
+                "CARGO_CRATE_",
+                "CARGO_BIN_",
+            ]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+        };
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(told)) {
             build.env_remove(name);
         }
         if folder.ends_with("release") {
             build.arg("--release");
         }
-        assert!(build.status().expect("cargo runs").success(), "the programs can be built");
+        assert!(
+            build.status().expect("cargo runs").success(),
+            "the programs can be built"
+        );
         folder
     });
     folder.join(name)

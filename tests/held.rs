@@ -24,47 +24,103 @@ impl Scene {
         let office = Office::open().await;
         let served = office.test.serve().await;
         let reviewer = office.desk("zhao.min", "reviewer").await.token;
-        Self { office, served, files: TempDir::new().expect("a folder"), reviewer }
+        Self {
+            office,
+            served,
+            files: TempDir::new().expect("a folder"),
+            reviewer,
+        }
     }
 
     async fn phone(&self, username: &str, grids: &[&str]) -> Phone {
         self.office.user(username, "secretary", Some(HOME)).await;
         self.office.assign(HOME, username, grids).await;
-        let code = auth::create_enrolment(&self.office.test.app, username).await.expect("a code").code;
-        Phone::enrol(&self.files.path().join(username), &self.served.url(), &code, EnrolOptions::default()).await.expect("enrolled")
+        let code = auth::create_enrolment(&self.office.test.app, username)
+            .await
+            .expect("a code")
+            .code;
+        Phone::enrol(
+            &self.files.path().join(username),
+            &self.served.url(),
+            &code,
+            EnrolOptions::default(),
+        )
+        .await
+        .expect("enrolled")
     }
 
     async fn post(&self, path: &str, json: Value) -> Answer {
-        self.office.call("POST", &format!("/v1/streets/{HOME}{path}"), Some(&self.reviewer), json).await
+        self.office
+            .call(
+                "POST",
+                &format!("/v1/streets/{HOME}{path}"),
+                Some(&self.reviewer),
+                json,
+            )
+            .await
     }
 
     async fn held(&self, query: &str) -> Vec<Value> {
-        let answer = self.office.call("GET", &format!("/v1/streets/{HOME}/held{query}"), Some(&self.reviewer), Value::Null).await;
+        let answer = self
+            .office
+            .call(
+                "GET",
+                &format!("/v1/streets/{HOME}/held{query}"),
+                Some(&self.reviewer),
+                Value::Null,
+            )
+            .await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
         answer.json["items"].as_array().expect("items").clone()
     }
 
     async fn accept(&self, held: &Value, json: Value) -> Answer {
-        self.post(&format!("/held/{}/accept", text(&held["held"])), json).await
+        self.post(&format!("/held/{}/accept", text(&held["held"])), json)
+            .await
     }
 
     async fn refuse(&self, held: &Value, reason: &str) -> Answer {
-        self.post(&format!("/held/{}/refuse", text(&held["held"])), json!({ "reason": reason })).await
+        self.post(
+            &format!("/held/{}/refuse", text(&held["held"])),
+            json!({ "reason": reason }),
+        )
+        .await
     }
 
     async fn value(&self, record: RecordId, key: &str) -> Option<String> {
         let path = format!("/v1/streets/{HOME}/records/{record}");
-        let record = self.office.call("GET", &path, Some(&self.reviewer), Value::Null).await.json;
-        let field = record["fields"].as_array()?.iter().find(|field| field["key"] == key).cloned()?;
-        field["values"].as_array()?.last()?["value"].as_str().map(str::to_owned)
+        let record = self
+            .office
+            .call("GET", &path, Some(&self.reviewer), Value::Null)
+            .await
+            .json;
+        let field = record["fields"]
+            .as_array()?
+            .iter()
+            .find(|field| field["key"] == key)
+            .cloned()?;
+        field["values"].as_array()?.last()?["value"]
+            .as_str()
+            .map(str::to_owned)
     }
 
     /// A card of grid A1 that `phone` has edited offline twice, on top of each other, before it lost the grid.
     async fn lost(&self, phone: &Phone, username: &str) -> RecordId {
-        let card = phone.create_card("A1", &[put("sign_name", "王记包子")], NOW).expect("created").record;
+        let card = phone
+            .create_card("A1", &[put("sign_name", "王记包子")], NOW)
+            .expect("created")
+            .record;
         phone.sync().await.expect("synced");
-        phone.edit(card, &[put("sign_name", "王记包子铺"), put("unit", "101室")], NOW).expect("saved");
-        phone.edit(card, &[put("sign_name", "王记大包子铺")], NOW).expect("saved");
+        phone
+            .edit(
+                card,
+                &[put("sign_name", "王记包子铺"), put("unit", "101室")],
+                NOW,
+            )
+            .expect("saved");
+        phone
+            .edit(card, &[put("sign_name", "王记大包子铺")], NOW)
+            .expect("saved");
         self.office.assign(HOME, username, &["A2"]).await;
         let report = phone.sync().await.expect("synced");
         assert_eq!((report.tally.held, report.held, report.unsent), (2, 2, 0));
@@ -73,9 +129,24 @@ impl Scene {
 
     async fn all_is_sound(&self) {
         let before = self.office.rows(READ_MODELS).await;
-        project::rebuild(&self.office.test.app.pool, &HOME.parse().expect("a street"), |_| {}).await.expect("rebuilt");
+        project::rebuild(
+            &self.office.test.app.pool,
+            &HOME.parse().expect("a street"),
+            |_| {},
+        )
+        .await
+        .expect("rebuilt");
         assert_eq!(self.office.rows(READ_MODELS).await, before);
-        let proof = self.office.call("GET", &format!("/v1/streets/{HOME}/audit/verify"), Some(&self.office.admin), Value::Null).await.json;
+        let proof = self
+            .office
+            .call(
+                "GET",
+                &format!("/v1/streets/{HOME}/audit/verify"),
+                Some(&self.office.admin),
+                Value::Null,
+            )
+            .await
+            .json;
         assert_eq!(proof["ok"], true, "{proof}");
     }
 }
@@ -91,18 +162,41 @@ async fn what_cannot_be_decided_is_refused_and_stays_held() {
     let nobody = "0198c0de-0000-7000-8000-000000000000";
     for (path, body, code) in [
         (format!("/held/{nobody}/accept"), json!({}), "not_found"),
-        (format!("/held/{nobody}/refuse"), json!({ "reason": "不属实" }), "not_found"),
+        (
+            format!("/held/{nobody}/refuse"),
+            json!({ "reason": "不属实" }),
+            "not_found",
+        ),
         (format!("/held/{second}/refuse"), json!({}), "invalid_field"),
-        (format!("/held/{second}/refuse"), json!({ "reason": "" }), "invalid_field"),
-        (format!("/held/{second}/accept"), json!({ "force": true }), "invalid_field"),
+        (
+            format!("/held/{second}/refuse"),
+            json!({ "reason": "" }),
+            "invalid_field",
+        ),
+        (
+            format!("/held/{second}/accept"),
+            json!({ "force": true }),
+            "invalid_field",
+        ),
         // It builds on the first.
-        (format!("/held/{second}/accept"), json!({}), "held_needs_others"),
+        (
+            format!("/held/{second}/accept"),
+            json!({}),
+            "held_needs_others",
+        ),
     ] {
         assert_eq!(scene.post(&path, body).await.code(), code, "{path}");
     }
     // The same id under another street.
     let path = format!("/v1/streets/{OTHER}/held/{second}/accept");
-    assert_eq!(scene.office.call("POST", &path, Some(&scene.office.admin), json!({})).await.code(), "not_found");
+    assert_eq!(
+        scene
+            .office
+            .call("POST", &path, Some(&scene.office.admin), json!({}))
+            .await
+            .code(),
+        "not_found"
+    );
     assert_eq!(scene.office.rows(&["held_change", "record"]).await, before);
 }
 
@@ -114,30 +208,86 @@ async fn an_accepted_change_merges_as_if_it_had_come_in_time() {
     let card = scene.lost(&phone, "wang.fang").await;
     colleague.sync().await.expect("synced");
 
-    let held = scene.held(&format!("?record={card}&username=wang.fang&reason=grid_lost")).await;
+    let held = scene
+        .held(&format!(
+            "?record={card}&username=wang.fang&reason=grid_lost"
+        ))
+        .await;
     assert_eq!(held.len(), 2);
-    assert_eq!((&held[0]["title"], &held[0]["grid"], &held[0]["creates"]), (&json!("王记包子"), &json!("A1"), &json!(false)));
-    let sign = held[1]["fields"].as_array().expect("fields").iter().find(|field| field["key"] == "sign_name").expect("a sign");
-    assert_eq!((&sign["old"], &sign["new"]), (&json!(["王记包子"]), &json!("王记大包子铺")));
+    assert_eq!(
+        (&held[0]["title"], &held[0]["grid"], &held[0]["creates"]),
+        (&json!("王记包子"), &json!("A1"), &json!(false))
+    );
+    let sign = held[1]["fields"]
+        .as_array()
+        .expect("fields")
+        .iter()
+        .find(|field| field["key"] == "sign_name")
+        .expect("a sign");
+    assert_eq!(
+        (&sign["old"], &sign["new"]),
+        (&json!(["王记包子"]), &json!("王记大包子铺"))
+    );
     assert_eq!(held[1]["needs"], json!([held[0]["held"]]));
 
     // Somebody else corrects the sign meanwhile: a conflict, as it would have been.
-    colleague.edit(card, &[put("sign_name", "天平包子")], NOW).expect("saved");
+    colleague
+        .edit(card, &[put("sign_name", "天平包子")], NOW)
+        .expect("saved");
     colleague.sync().await.expect("synced");
-    let answer = scene.accept(&held[1], json!({ "with_needed": true, "note": "属实" })).await;
-    assert_eq!(answer.json["accepted"], json!([held[0]["held"], held[1]["held"]]), "{}", answer.json);
+    let answer = scene
+        .accept(&held[1], json!({ "with_needed": true, "note": "属实" }))
+        .await;
+    assert_eq!(
+        answer.json["accepted"],
+        json!([held[0]["held"], held[1]["held"]]),
+        "{}",
+        answer.json
+    );
     assert!(scene.held("").await.is_empty());
-    assert_eq!(scene.accept(&held[1], json!({})).await.code(), "held_decided");
-    assert_eq!(scene.refuse(&held[1], "不属实").await.code(), "held_decided");
+    assert_eq!(
+        scene.accept(&held[1], json!({})).await.code(),
+        "held_decided"
+    );
+    assert_eq!(
+        scene.refuse(&held[1], "不属实").await.code(),
+        "held_decided"
+    );
 
-    let shown = scene.office.call("GET", &format!("/v1/streets/{HOME}/cards?conflict=true"), Some(&scene.reviewer), Value::Null).await.json;
+    let shown = scene
+        .office
+        .call(
+            "GET",
+            &format!("/v1/streets/{HOME}/cards?conflict=true"),
+            Some(&scene.reviewer),
+            Value::Null,
+        )
+        .await
+        .json;
     assert_eq!(shown["total"], 1);
     assert_eq!(scene.value(card, "unit").await.as_deref(), Some("101室"));
     let report = phone.sync().await.expect("synced");
-    assert_eq!((report.tally.duplicate, report.held, report.unsent, report.drafts), (2, 0, 0, 0));
-    assert!(phone.notices().expect("readable").iter().any(|kept| kept.notice.kind == "held_accepted"));
+    assert_eq!(
+        (
+            report.tally.duplicate,
+            report.held,
+            report.unsent,
+            report.drafts
+        ),
+        (2, 0, 0, 0)
+    );
+    assert!(
+        phone
+            .notices()
+            .expect("readable")
+            .iter()
+            .any(|kept| kept.notice.kind == "held_accepted")
+    );
     colleague.sync().await.expect("synced");
-    assert_eq!(colleague.view(card).expect("a view").values["sign_name"].len(), 2);
+    assert_eq!(
+        colleague.view(card).expect("a view").values["sign_name"].len(),
+        2
+    );
     scene.all_is_sound().await;
 }
 
@@ -155,13 +305,25 @@ async fn a_refused_change_is_final_and_becomes_a_draft_with_the_reason() {
     let drafts = phone.drafts().expect("readable");
     assert!(!drafts.is_empty());
     for kept in &drafts {
-        assert_eq!((kept.draft.record, kept.draft.reason.code.as_str()), (card, "held_refused"));
+        assert_eq!(
+            (kept.draft.record, kept.draft.reason.code.as_str()),
+            (card, "held_refused")
+        );
         assert_eq!(kept.draft.reason.message.as_deref(), Some("店招未变"));
     }
     let edits: Vec<&Edit> = drafts.iter().flat_map(|kept| &kept.draft.edits).collect();
     assert_eq!(edits.len(), 3, "every edit is in a draft");
-    assert!(phone.notices().expect("readable").iter().any(|kept| kept.notice.note.as_deref() == Some("店招未变")));
-    assert_eq!(scene.value(card, "sign_name").await.as_deref(), Some("王记包子"));
+    assert!(
+        phone
+            .notices()
+            .expect("readable")
+            .iter()
+            .any(|kept| kept.notice.note.as_deref() == Some("店招未变"))
+    );
+    assert_eq!(
+        scene.value(card, "sign_name").await.as_deref(),
+        Some("王记包子")
+    );
 
     // Not theirs to see any more; with the grid back, the draft can be sent again, as a new edit.
     assert!(phone.retry_draft(drafts[0].id, NOW).is_err());
@@ -171,7 +333,10 @@ async fn a_refused_change_is_final_and_becomes_a_draft_with_the_reason() {
         phone.retry_draft(kept.id, NOW).expect("saved");
     }
     assert_eq!(phone.sync().await.expect("synced").unsent, 0);
-    assert_eq!(scene.value(card, "sign_name").await.as_deref(), Some("王记大包子铺"));
+    assert_eq!(
+        scene.value(card, "sign_name").await.as_deref(),
+        Some("王记大包子铺")
+    );
     scene.all_is_sound().await;
 }
 
@@ -182,10 +347,16 @@ async fn a_change_that_comes_in_time_after_all_waits_no_longer() {
     let card = scene.lost(&phone, "wang.fang").await;
     scene.office.assign(HOME, "wang.fang", &["A1"]).await;
     let report = phone.sync().await.expect("synced");
-    assert_eq!((report.tally.accepted, report.held, report.unsent), (2, 0, 0));
+    assert_eq!(
+        (report.tally.accepted, report.held, report.unsent),
+        (2, 0, 0)
+    );
     assert!(scene.held("").await.is_empty());
     assert_eq!(scene.held("?status=accepted").await.len(), 2);
-    assert_eq!(scene.value(card, "sign_name").await.as_deref(), Some("王记大包子铺"));
+    assert_eq!(
+        scene.value(card, "sign_name").await.as_deref(),
+        Some("王记大包子铺")
+    );
     scene.all_is_sound().await;
 }
 
@@ -194,14 +365,34 @@ async fn a_held_creation_becomes_a_card() {
     let scene = Scene::open().await;
     let phone = scene.phone("wang.fang", &["A1"]).await;
     phone.sync().await.expect("synced");
-    let card = phone.create_card("A1", &[put("sign_name", "新店")], NOW).expect("created").record;
-    phone.edit(card, &[put("unit", "8室"), Edit::Note { text: "刚开张".into() }], NOW).expect("saved");
+    let card = phone
+        .create_card("A1", &[put("sign_name", "新店")], NOW)
+        .expect("created")
+        .record;
+    phone
+        .edit(
+            card,
+            &[
+                put("unit", "8室"),
+                Edit::Note {
+                    text: "刚开张".into(),
+                },
+            ],
+            NOW,
+        )
+        .expect("saved");
     scene.office.assign(HOME, "wang.fang", &["A2"]).await;
     assert_eq!(phone.sync().await.expect("synced").held, 2);
     let held = scene.held("").await;
-    assert_eq!((&held[0]["creates"], &held[0]["title"], &held[0]["grid"]), (&json!(true), &json!("新店"), &Value::Null));
+    assert_eq!(
+        (&held[0]["creates"], &held[0]["title"], &held[0]["grid"]),
+        (&json!(true), &json!("新店"), &Value::Null)
+    );
     // The first alone, then what builds on it.
-    assert_eq!(scene.accept(&held[0], json!({})).await.status, StatusCode::OK);
+    assert_eq!(
+        scene.accept(&held[0], json!({})).await.status,
+        StatusCode::OK
+    );
     let second = scene.held("").await;
     assert_eq!(second[0]["needs"], json!([]));
     let answer = scene.accept(&second[0], json!({})).await;
@@ -219,25 +410,58 @@ async fn what_fits_no_more_is_applied_as_the_desks_own_edit() {
     let card = scene.lost(&phone, "wang.fang").await;
     colleague.sync().await.expect("synced");
     let person = "contacts/0198c0de-0000-7000-8000-00000000000a/name";
-    colleague.edit(card, &[put(person, "欧阳小明"), put("unit", "102室")], NOW).expect("saved");
+    colleague
+        .edit(card, &[put(person, "欧阳小明"), put("unit", "102室")], NOW)
+        .expect("saved");
     colleague.sync().await.expect("synced");
     // The record is rebuilt: what was held belongs to the generation before.
     let path = format!("/v1/streets/{HOME}/records/{card}/redact");
-    let body = json!({ "entry": "0198c0de-0000-7000-8000-00000000000a", "reason": "subject_request" });
-    assert_eq!(scene.office.call("POST", &path, Some(&scene.office.admin), body).await.status, StatusCode::OK);
+    let body =
+        json!({ "entry": "0198c0de-0000-7000-8000-00000000000a", "reason": "subject_request" });
+    assert_eq!(
+        scene
+            .office
+            .call("POST", &path, Some(&scene.office.admin), body)
+            .await
+            .status,
+        StatusCode::OK
+    );
     let held = scene.held("").await;
     assert_eq!((held.len(), &held[0]["stale"]), (2, &json!(true)));
     let refused = scene.accept(&held[0], json!({})).await;
-    assert_eq!((refused.code(), &refused.json["rule"]), ("edit_refused", &json!("stale_generation")));
+    assert_eq!(
+        (refused.code(), &refused.json["rule"]),
+        ("edit_refused", &json!("stale_generation"))
+    );
     for held in &held {
         let answer = scene.accept(held, json!({ "as_edit": true })).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
     }
     // What the author had not seen is not overwritten: both units stand side by side.
-    let shown = scene.office.call("GET", &format!("/v1/streets/{HOME}/records/{card}"), Some(&scene.reviewer), Value::Null).await.json;
-    let field = |key: &str| shown["fields"].as_array().expect("fields").iter().find(|field| field["key"] == key).expect("it").clone();
+    let shown = scene
+        .office
+        .call(
+            "GET",
+            &format!("/v1/streets/{HOME}/records/{card}"),
+            Some(&scene.reviewer),
+            Value::Null,
+        )
+        .await
+        .json;
+    let field = |key: &str| {
+        shown["fields"]
+            .as_array()
+            .expect("fields")
+            .iter()
+            .find(|field| field["key"] == key)
+            .expect("it")
+            .clone()
+    };
     assert_eq!(field("unit")["values"].as_array().expect("values").len(), 2);
-    assert_eq!(scene.value(card, "sign_name").await.as_deref(), Some("王记大包子铺"));
+    assert_eq!(
+        scene.value(card, "sign_name").await.as_deref(),
+        Some("王记大包子铺")
+    );
     let report = phone.sync().await.expect("synced");
     assert_eq!((report.held, report.drafts, report.unsent), (0, 0, 0));
     scene.all_is_sound().await;
@@ -268,7 +492,10 @@ async fn one_device_cannot_fill_the_reviewers_desk() {
     let second = phone.outbox.last().cloned().expect("an edit");
     let reply = phone.push(true, &[second]).await;
     let verdict = &reply.verdicts()[0];
-    assert_eq!((verdict.code.as_deref(), verdict.retryable), (Some("too_many_held"), true));
+    assert_eq!(
+        (verdict.code.as_deref(), verdict.retryable),
+        (Some("too_many_held"), true)
+    );
     // What is held already stays so.
     let reply = phone.push(true, &first).await;
     assert_eq!(reply.verdicts()[0].code.as_deref(), Some("grid_lost"));
@@ -283,7 +510,10 @@ async fn one_change_is_held_once_whatever_generation_it_names() {
     scene.office.assign(HOME, "wang.fang", &["A2"]).await;
     phone.edit(card, &[put("unit", "1室")]);
     let change = phone.outbox.pop().expect("an edit");
-    let under = |generation| PushedChange { generation, ..change.clone() };
+    let under = |generation| PushedChange {
+        generation,
+        ..change.clone()
+    };
     // Within one request, and again later.
     for generations in [1..4, 4..7] {
         let changes: Vec<_> = generations.map(under).collect();
@@ -291,8 +521,14 @@ async fn one_change_is_held_once_whatever_generation_it_names() {
     }
     let held = scene.held("").await;
     assert_eq!(held.len(), 1, "a reviewer decides on it once: {held:?}");
-    assert_eq!(scene.refuse(&held[0], "不属实").await.status, StatusCode::OK);
-    assert_eq!(phone.push(true, &[under(1), under(9)]).await.codes(), ["held_refused"; 2]);
+    assert_eq!(
+        scene.refuse(&held[0], "不属实").await.status,
+        StatusCode::OK
+    );
+    assert_eq!(
+        phone.push(true, &[under(1), under(9)]).await.codes(),
+        ["held_refused"; 2]
+    );
     assert!(scene.held("").await.is_empty());
 }
 
@@ -308,7 +544,19 @@ async fn what_was_decided_keeps_its_answer_whatever_became_of_what_it_built_on()
     let sent = std::mem::take(&mut phone.outbox);
     assert_eq!(phone.push(true, &sent).await.codes(), ["grid_lost"; 2]);
     let held = scene.held("").await;
-    assert_eq!(scene.refuse(&held[0], "不属实").await.status, StatusCode::OK);
-    assert_eq!(scene.accept(&held[1], json!({ "as_edit": true })).await.status, StatusCode::OK);
-    assert_eq!(phone.push(true, &sent).await.codes(), ["held_refused", "duplicate"]);
+    assert_eq!(
+        scene.refuse(&held[0], "不属实").await.status,
+        StatusCode::OK
+    );
+    assert_eq!(
+        scene
+            .accept(&held[1], json!({ "as_edit": true }))
+            .await
+            .status,
+        StatusCode::OK
+    );
+    assert_eq!(
+        phone.push(true, &sent).await.codes(),
+        ["held_refused", "duplicate"]
+    );
 }

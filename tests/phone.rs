@@ -31,7 +31,11 @@ impl Scene {
     async fn open() -> Self {
         let office = Office::open().await;
         let served = office.test.serve().await;
-        Self { office, served, files: TempDir::new().expect("a folder") }
+        Self {
+            office,
+            served,
+            files: TempDir::new().expect("a folder"),
+        }
     }
 
     fn file(&self, username: &str) -> PathBuf {
@@ -41,19 +45,48 @@ impl Scene {
     async fn code(&self, username: &str) -> String {
         self.office.user(username, "secretary", Some(HOME)).await;
         self.office.assign(HOME, username, &["A1"]).await;
-        auth::create_enrolment(&self.office.test.app, username).await.expect("a code").code
+        auth::create_enrolment(&self.office.test.app, username)
+            .await
+            .expect("a code")
+            .code
     }
 
     async fn phone(&self, username: &str) -> Phone {
         let code = self.code(username).await;
-        Phone::enrol(&self.file(username), &self.served.url(), &code, EnrolOptions::default()).await.expect("enrolled")
+        Phone::enrol(
+            &self.file(username),
+            &self.served.url(),
+            &code,
+            EnrolOptions::default(),
+        )
+        .await
+        .expect("enrolled")
     }
 
     /// The merged roll as the office reads it.
     async fn roll(&self) -> Vec<Projected> {
-        let answer = self.office.test.request("GET", &format!("/v1/streets/{HOME}/cards"), Some(&self.office.admin), None).await;
-        let items = answer.json["items"].as_array().expect("a page").iter().cloned();
-        items.map(|item| Projected::ShopCard(Box::new(serde_json::from_value::<CardRow>(item).expect("a card")))).collect()
+        let answer = self
+            .office
+            .test
+            .request(
+                "GET",
+                &format!("/v1/streets/{HOME}/cards"),
+                Some(&self.office.admin),
+                None,
+            )
+            .await;
+        let items = answer.json["items"]
+            .as_array()
+            .expect("a page")
+            .iter()
+            .cloned();
+        items
+            .map(|item| {
+                Projected::ShopCard(Box::new(
+                    serde_json::from_value::<CardRow>(item).expect("a card"),
+                ))
+            })
+            .collect()
     }
 }
 
@@ -65,31 +98,82 @@ fn shown(phone: &Phone) -> [u8; 32] {
 async fn two_phones_offline_and_the_office_end_with_the_same_cards() {
     let scene = Scene::open().await;
     let (one, two) = (scene.phone("wang.fang").await, scene.phone("li.na").await);
-    let card = one.create_card("A1", &[put("sign_name", "王记包子"), put("road", "天平路")], NOW).expect("created").record;
+    let card = one
+        .create_card(
+            "A1",
+            &[put("sign_name", "王记包子"), put("road", "天平路")],
+            NOW,
+        )
+        .expect("created")
+        .record;
     one.sync().await.expect("synced");
     two.sync().await.expect("synced");
 
-    one.edit(card, &[put("sign_name", "王记包子铺"), put("unit", "101室")], NOW).expect("saved");
-    two.edit(card, &[put("sign_name", "天平包子"), put("opening_hours", "早6点到下午2点")], NOW).expect("saved");
-    two.edit(card, &[Edit::Note { text: "门口积水".into() }], NOW).expect("saved");
-    let offline = two.create_card("A1", &[put("sign_name", "悦福理发店")], NOW).expect("created").record;
+    one.edit(
+        card,
+        &[put("sign_name", "王记包子铺"), put("unit", "101室")],
+        NOW,
+    )
+    .expect("saved");
+    two.edit(
+        card,
+        &[
+            put("sign_name", "天平包子"),
+            put("opening_hours", "早6点到下午2点"),
+        ],
+        NOW,
+    )
+    .expect("saved");
+    two.edit(
+        card,
+        &[Edit::Note {
+            text: "门口积水".into(),
+        }],
+        NOW,
+    )
+    .expect("saved");
+    let offline = two
+        .create_card("A1", &[put("sign_name", "悦福理发店")], NOW)
+        .expect("created")
+        .record;
     for phone in [&one, &two, &one] {
         let report = phone.sync().await.expect("synced");
-        assert_eq!((report.unsent, report.drafts, report.tally.rejected), (0, 0, 0));
+        assert_eq!(
+            (report.unsent, report.drafts, report.tally.rejected),
+            (0, 0, 0)
+        );
     }
 
     let roll = scene.roll().await;
     assert_eq!(digest(&roll), shown(&one));
     assert_eq!(digest(&roll), shown(&two));
-    let Some(Projected::ShopCard(row)) = roll.iter().find(|row| row.record() == card) else { panic!("the card is at the office") };
-    assert_eq!(row.conflicts.iter().map(|conflict| conflict.field.as_str()).collect::<Vec<_>>(), ["sign_name", "sign_name"]);
-    assert_eq!((row.unit.as_deref(), row.note.as_deref()), (Some("101室"), Some("门口积水")));
+    let Some(Projected::ShopCard(row)) = roll.iter().find(|row| row.record() == card) else {
+        panic!("the card is at the office")
+    };
+    assert_eq!(
+        row.conflicts
+            .iter()
+            .map(|conflict| conflict.field.as_str())
+            .collect::<Vec<_>>(),
+        ["sign_name", "sign_name"]
+    );
+    assert_eq!(
+        (row.unit.as_deref(), row.note.as_deref()),
+        (Some("101室"), Some("门口积水"))
+    );
     assert!(roll.iter().any(|row| row.record() == offline));
 
-    one.edit(card, &[put("sign_name", "天平包子")], NOW).expect("saved");
+    one.edit(card, &[put("sign_name", "天平包子")], NOW)
+        .expect("saved");
     one.sync().await.expect("synced");
     two.sync().await.expect("synced");
-    assert!(scene.roll().await.iter().all(|row| row.conflicts().is_empty()));
+    assert!(
+        scene
+            .roll()
+            .await
+            .iter()
+            .all(|row| row.conflicts().is_empty())
+    );
     assert_eq!(shown(&one), shown(&two));
 }
 
@@ -97,21 +181,40 @@ async fn two_phones_offline_and_the_office_end_with_the_same_cards() {
 async fn a_refused_edit_stays_with_its_author_as_a_draft() {
     let scene = Scene::open().await;
     let phone = scene.phone("wang.fang").await;
-    let card = phone.create_card("A1", &[put("sign_name", "王记包子")], NOW).expect("created").record;
+    let card = phone
+        .create_card("A1", &[put("sign_name", "王记包子")], NOW)
+        .expect("created")
+        .record;
     phone.sync().await.expect("synced");
-    phone.edit(card, &[put("unit", "101室")], NOW).expect("saved");
+    phone
+        .edit(card, &[put("unit", "101室")], NOW)
+        .expect("saved");
     // The role changes while the phone is away: it could not know.
-    scene.office.execute("update account set role = 'auditor' where username = 'wang.fang'").await;
+    scene
+        .office
+        .execute("update account set role = 'auditor' where username = 'wang.fang'")
+        .await;
     let report = phone.sync().await.expect("synced");
     assert_eq!(report.tally.rejected, 1);
     let drafts = phone.drafts().expect("readable");
-    assert_eq!(drafts.iter().map(|kept| kept.draft.reason.code.as_str()).collect::<Vec<_>>(), ["field_not_editable"]);
+    assert_eq!(
+        drafts
+            .iter()
+            .map(|kept| kept.draft.reason.code.as_str())
+            .collect::<Vec<_>>(),
+        ["field_not_editable"]
+    );
     assert_eq!(drafts[0].draft.edits, [put("unit", "101室")]);
 }
 
 fn terminal(store: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(program("lianka-phone"));
-    command.arg("--store").arg(store).args(["--lang", "en"]).args(arguments).stdin(Stdio::null());
+    command
+        .arg("--store")
+        .arg(store)
+        .args(["--lang", "en"])
+        .args(arguments)
+        .stdin(Stdio::null());
     command
 }
 
@@ -119,7 +222,10 @@ fn terminal(store: &Path, arguments: &[&str]) -> Command {
 async fn a_phone_killed_the_moment_it_said_saved_has_saved() {
     let scene = Scene::open().await;
     let phone = scene.phone("wang.fang").await;
-    let card = phone.create_card("A1", &[put("sign_name", "王记包子")], NOW).expect("created").record;
+    let card = phone
+        .create_card("A1", &[put("sign_name", "王记包子")], NOW)
+        .expect("created")
+        .record;
     phone.sync().await.expect("synced");
     drop(phone);
     let store = scene.file("wang.fang");
@@ -127,9 +233,14 @@ async fn a_phone_killed_the_moment_it_said_saved_has_saved() {
     for name in names {
         let (store, id) = (store.clone(), card.to_string());
         let killed = tokio::task::spawn_blocking(move || {
-            let mut child = terminal(&store, &["set", &id, &format!("unit={name}")]).stdout(Stdio::piped()).spawn().expect("lianka-phone");
+            let mut child = terminal(&store, &["set", &id, &format!("unit={name}")])
+                .stdout(Stdio::piped())
+                .spawn()
+                .expect("lianka-phone");
             let mut said = String::new();
-            BufReader::new(child.stdout.take().expect("piped")).read_line(&mut said).expect("a line");
+            BufReader::new(child.stdout.take().expect("piped"))
+                .read_line(&mut said)
+                .expect("a line");
             child.kill().expect("killed");
             child.wait().expect("ended");
             said
@@ -144,7 +255,24 @@ async fn a_phone_killed_the_moment_it_said_saved_has_saved() {
 }
 
 async fn unit_at_the_office(scene: &Scene, card: RecordId) -> Option<String> {
-    let answer = scene.office.test.request("GET", &format!("/v1/streets/{HOME}/records/{card}"), Some(&scene.office.admin), None).await;
-    let field = answer.json["fields"].as_array()?.iter().find(|field| field["key"] == "unit").cloned()?;
-    field["values"].as_array()?.last().and_then(|value| value["value"].as_str()).map(str::to_owned)
+    let answer = scene
+        .office
+        .test
+        .request(
+            "GET",
+            &format!("/v1/streets/{HOME}/records/{card}"),
+            Some(&scene.office.admin),
+            None,
+        )
+        .await;
+    let field = answer.json["fields"]
+        .as_array()?
+        .iter()
+        .find(|field| field["key"] == "unit")
+        .cloned()?;
+    field["values"]
+        .as_array()?
+        .last()
+        .and_then(|value| value["value"].as_str())
+        .map(str::to_owned)
 }

@@ -21,11 +21,20 @@ struct Server {
 impl Server {
     /// Starts on `data_dir` and waits for the line that tells the address.
     fn start(data_dir: &Path) -> Self {
-        let mut child = command(data_dir).stdout(Stdio::piped()).spawn().expect("lianka runs");
+        let mut child = command(data_dir)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("lianka runs");
         let mut line = String::new();
         let stdout = child.stdout.as_mut().expect("it is piped");
-        BufReader::new(stdout).read_line(&mut line).expect("a line or the end");
-        let url = line.split_whitespace().find(|word| word.starts_with("http://")).expect("the server starts").to_owned();
+        BufReader::new(stdout)
+            .read_line(&mut line)
+            .expect("a line or the end");
+        let url = line
+            .split_whitespace()
+            .find(|word| word.starts_with("http://"))
+            .expect("the server starts")
+            .to_owned();
         Self { child, url }
     }
 
@@ -45,13 +54,24 @@ impl Drop for Server {
 
 fn command(data_dir: &Path) -> Command {
     let mut command = Command::new(program("lianka"));
-    command.args(["serve", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", "--log=warn"]).arg("--data-dir").arg(data_dir);
+    command
+        .args([
+            "serve",
+            "--listen=127.0.0.1:0",
+            "--ops-listen=127.0.0.1:0",
+            "--log=warn",
+        ])
+        .arg("--data-dir")
+        .arg(data_dir);
     command.env_remove("DATABASE_URL");
     command
 }
 
 fn signal(process: &impl std::fmt::Display, name: &str) {
-    let sent = Command::new("kill").args(["-s", name, &format!("{process}")]).status().expect("kill runs");
+    let sent = Command::new("kill")
+        .args(["-s", name, &format!("{process}")])
+        .status()
+        .expect("kill runs");
     assert!(sent.success());
 }
 
@@ -61,7 +81,11 @@ fn postmaster(data_dir: &Path) -> Option<String> {
 }
 
 async fn connect(data_dir: &Path) -> PgConnection {
-    embedded_postgres::running_on(data_dir).expect("a server runs here").connect().await.expect("its Postgres takes connections")
+    embedded_postgres::running_on(data_dir)
+        .expect("a server runs here")
+        .connect()
+        .await
+        .expect("its Postgres takes connections")
 }
 
 /// Processes end in their own time, and nothing tells a stranger when.
@@ -69,7 +93,10 @@ async fn until(what: &str, mut come: impl AsyncFnMut() -> bool) {
     let began = Instant::now();
     let mut tick = tokio::time::interval(Duration::from_millis(20));
     while !come().await {
-        assert!(began.elapsed() < Duration::from_mins(1), "{what} did not come");
+        assert!(
+            began.elapsed() < Duration::from_mins(1),
+            "{what} did not come"
+        );
         tick.tick().await;
     }
 }
@@ -77,10 +104,12 @@ async fn until(what: &str, mut come: impl AsyncFnMut() -> bool) {
 /// By hand: this asks whether a process answers at all, and reqwest wants a TLS provider even for that.
 fn is_ready(server: &Server) -> bool {
     let mut answer = String::new();
-    let asked = TcpStream::connect(server.url.trim_start_matches("http://")).and_then(|mut stream| {
-        stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: lianka\r\nconnection: close\r\n\r\n")?;
-        stream.read_to_string(&mut answer)
-    });
+    let asked =
+        TcpStream::connect(server.url.trim_start_matches("http://")).and_then(|mut stream| {
+            stream
+                .write_all(b"GET /readyz HTTP/1.1\r\nhost: lianka\r\nconnection: close\r\n\r\n")?;
+            stream.read_to_string(&mut answer)
+        });
     asked.is_ok() && answer.starts_with("HTTP/1.1 200")
 }
 
@@ -94,12 +123,18 @@ async fn what_was_committed_survives_a_killed_server() {
     let data = folder.path().join("data");
     let mut server = Server::start(&data);
     let mut connection = connect(&data).await;
-    sqlx::raw_sql("create table kept as select 42 as answer").execute(&mut connection).await.expect("committed");
+    sqlx::raw_sql("create table kept as select 42 as answer")
+        .execute(&mut connection)
+        .await
+        .expect("committed");
     server.child.kill().expect("kill -9");
     server.child.wait().expect("it is gone");
 
     let server = Server::start(&data);
-    let kept: i32 = sqlx::query_scalar("select answer from kept").fetch_one(&mut connect(&data).await).await.expect("still there");
+    let kept: i32 = sqlx::query_scalar("select answer from kept")
+        .fetch_one(&mut connect(&data).await)
+        .await
+        .expect("still there");
     assert_eq!(kept, 42);
     server.stop();
     assert_eq!(postmaster(&data), None, "Postgres ends with the server");
@@ -123,7 +158,10 @@ async fn a_killed_postgres_is_started_again() {
     for _ in 0..3 {
         let before = postmaster(&data).expect("it runs");
         signal(&before, "KILL");
-        until("another Postgres", async || postmaster(&data).is_some_and(|now| now != before) && is_ready(&server)).await;
+        until("another Postgres", async || {
+            postmaster(&data).is_some_and(|now| now != before) && is_ready(&server)
+        })
+        .await;
     }
     server.stop();
     assert_eq!(postmaster(&data), None, "the last one ends with the server");
@@ -136,10 +174,21 @@ async fn a_postgres_whose_keeper_was_killed_too_is_taken_over() {
     let mut server = Server::start(&data);
     let first = postmaster(&data).expect("it runs");
     // The shell between the two and its helper, which share a process group.
-    let parent = Command::new("ps").args(["-o", "ppid=", "-p", &first]).output().expect("ps runs");
+    let parent = Command::new("ps")
+        .args(["-o", "ppid=", "-p", &first])
+        .output()
+        .expect("ps runs");
     let shell = String::from_utf8_lossy(&parent.stdout).trim().to_owned();
     signal(&server.child.id(), "STOP");
-    for helper in String::from_utf8_lossy(&Command::new("pgrep").args(["-P", &shell]).output().expect("pgrep runs").stdout).lines() {
+    for helper in String::from_utf8_lossy(
+        &Command::new("pgrep")
+            .args(["-P", &shell])
+            .output()
+            .expect("pgrep runs")
+            .stdout,
+    )
+    .lines()
+    {
         if helper != first {
             signal(&helper, "KILL");
         }
@@ -148,7 +197,11 @@ async fn a_postgres_whose_keeper_was_killed_too_is_taken_over() {
     server.child.kill().expect("kill -9");
     server.child.wait().expect("it is gone");
 
-    assert_eq!(postmaster(&data).as_deref(), Some(&*first), "Postgres is an orphan now");
+    assert_eq!(
+        postmaster(&data).as_deref(),
+        Some(&*first),
+        "Postgres is an orphan now"
+    );
     let server = Server::start(&data);
     assert_ne!(postmaster(&data).as_deref(), Some(&*first));
     server.stop();
@@ -160,7 +213,11 @@ async fn a_second_server_on_the_same_data_is_refused() {
     let data = folder.path().join("data");
     let server = Server::start(&data);
     let refused = command(&data).output().expect("lianka runs");
-    assert!(!refused.status.success() && text(&refused).contains("in use by another Lianka server"), "{}", text(&refused));
+    assert!(
+        !refused.status.success() && text(&refused).contains("in use by another Lianka server"),
+        "{}",
+        text(&refused)
+    );
     assert!(is_ready(&server), "the first one does not notice");
     server.stop();
 }
@@ -171,15 +228,40 @@ async fn a_port_in_use_is_told_with_a_way_out() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("its address");
     let mut command = Command::new(program("lianka"));
-    command.args(["serve", "--ops-listen=127.0.0.1:0", &format!("--listen={address}"), "--data-dir"]).arg(folder.path().join("data"));
-    let refused = command.env_remove("DATABASE_URL").output().expect("lianka runs");
-    assert!(!refused.status.success() && text(&refused).contains("choose another port with --listen"), "{}", text(&refused));
-    assert!(!folder.path().join("data").exists(), "no database is made for nothing");
+    command
+        .args([
+            "serve",
+            "--ops-listen=127.0.0.1:0",
+            &format!("--listen={address}"),
+            "--data-dir",
+        ])
+        .arg(folder.path().join("data"));
+    let refused = command
+        .env_remove("DATABASE_URL")
+        .output()
+        .expect("lianka runs");
+    assert!(
+        !refused.status.success() && text(&refused).contains("choose another port with --listen"),
+        "{}",
+        text(&refused)
+    );
+    assert!(
+        !folder.path().join("data").exists(),
+        "no database is made for nothing"
+    );
 }
 
 #[tokio::test]
 async fn missing_postgres_programs_are_told_with_a_way_out() {
     let folder = tempfile::tempdir().expect("a folder");
-    let refused = command(&folder.path().join("data")).arg("--postgres-bin-dir").arg(folder.path()).output().expect("lianka runs");
-    assert!(!refused.status.success() && text(&refused).contains("--postgres-bin-dir"), "{}", text(&refused));
+    let refused = command(&folder.path().join("data"))
+        .arg("--postgres-bin-dir")
+        .arg(folder.path())
+        .output()
+        .expect("lianka runs");
+    assert!(
+        !refused.status.success() && text(&refused).contains("--postgres-bin-dir"),
+        "{}",
+        text(&refused)
+    );
 }

@@ -36,25 +36,51 @@ impl Scene {
         let office = Office::open().await;
         let served = office.test.serve().await;
         let reviewer = office.desk("zhao.min", "reviewer").await.token;
-        Self { office, served, files: TempDir::new().expect("a folder"), reviewer }
+        Self {
+            office,
+            served,
+            files: TempDir::new().expect("a folder"),
+            reviewer,
+        }
     }
 
     async fn phone(&self, username: &str, grid: &str) -> Phone {
         self.office.user(username, "secretary", Some(HOME)).await;
         self.office.assign(HOME, username, &[grid]).await;
-        let code = auth::create_enrolment(&self.office.test.app, username).await.expect("a code").code;
-        Phone::enrol(&self.files.path().join(username), &self.served.url(), &code, EnrolOptions::default()).await.expect("enrolled")
+        let code = auth::create_enrolment(&self.office.test.app, username)
+            .await
+            .expect("a code")
+            .code;
+        Phone::enrol(
+            &self.files.path().join(username),
+            &self.served.url(),
+            &code,
+            EnrolOptions::default(),
+        )
+        .await
+        .expect("enrolled")
     }
 
     async fn get(&self, path: &str) -> Value {
-        let answer = self.office.call("GET", &format!("/v1/streets/{HOME}{path}"), Some(&self.reviewer), Value::Null).await;
+        let answer = self
+            .office
+            .call(
+                "GET",
+                &format!("/v1/streets/{HOME}{path}"),
+                Some(&self.reviewer),
+                Value::Null,
+            )
+            .await;
         assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.json);
         answer.json
     }
 
     async fn decide(&self, held: &Value, word: &str, json: Value) {
         let path = format!("/v1/streets/{HOME}/held/{}/{word}", text(&held["held"]));
-        let answer = self.office.call("POST", &path, Some(&self.reviewer), json).await;
+        let answer = self
+            .office
+            .call("POST", &path, Some(&self.reviewer), json)
+            .await;
         assert_eq!(answer.status, StatusCode::OK, "{word}: {}", answer.json);
     }
 
@@ -62,12 +88,24 @@ impl Scene {
     async fn grid(&self, grid: &str) -> Vec<Projected> {
         let page = self.get(&format!("/cards?grid={grid}&page_size=200")).await;
         let items = page["items"].as_array().expect("a page").iter().cloned();
-        items.map(|item| Projected::ShopCard(Box::new(serde_json::from_value::<CardRow>(item).expect("a card")))).collect()
+        items
+            .map(|item| {
+                Projected::ShopCard(Box::new(
+                    serde_json::from_value::<CardRow>(item).expect("a card"),
+                ))
+            })
+            .collect()
     }
 
     async fn all_is_sound(&self) {
         let before = self.office.rows(READ_MODELS).await;
-        project::rebuild(&self.office.test.app.pool, &HOME.parse().expect("a street"), |_| {}).await.expect("rebuilt");
+        project::rebuild(
+            &self.office.test.app.pool,
+            &HOME.parse().expect("a street"),
+            |_| {},
+        )
+        .await
+        .expect("rebuilt");
         assert_eq!(self.office.rows(READ_MODELS).await, before);
     }
 }
@@ -83,12 +121,21 @@ async fn thirty_two_workers_are_reassigned_in_one_morning() {
     let mut cards: Vec<Vec<RecordId>> = Vec::new();
     for worker in 0..WORKERS {
         scene.office.grid(HOME, &grid_of(worker)).await;
-        let phone = scene.phone(&format!("worker.{worker:02}"), &grid_of(worker)).await;
+        let phone = scene
+            .phone(&format!("worker.{worker:02}"), &grid_of(worker))
+            .await;
         cards.push(
             (0..CARDS_EACH)
                 .map(|n| {
-                    let edits = [put("sign_name", &format!("{worker}号网格{n}店")), put("road", "天平路"), put("number", &format!("{n}"))];
-                    phone.create_card(&grid_of(worker), &edits, NOW).expect("created").record
+                    let edits = [
+                        put("sign_name", &format!("{worker}号网格{n}店")),
+                        put("road", "天平路"),
+                        put("number", &format!("{n}")),
+                    ];
+                    phone
+                        .create_card(&grid_of(worker), &edits, NOW)
+                        .expect("created")
+                        .record
                 })
                 .collect(),
         );
@@ -99,21 +146,44 @@ async fn thirty_two_workers_are_reassigned_in_one_morning() {
     // Monday, no signal: everybody corrects sign and unit of ten shops. Then the office moves everybody one grid on.
     for (phone, cards) in phones.iter().zip(&cards) {
         for (n, card) in cards.iter().enumerate() {
-            phone.edit(*card, &[put("sign_name", &format!("更正店招{n}"))], NOW).expect("saved");
-            phone.edit(*card, &[put("unit", &format!("{n}室"))], NOW).expect("saved");
+            phone
+                .edit(*card, &[put("sign_name", &format!("更正店招{n}"))], NOW)
+                .expect("saved");
+            phone
+                .edit(*card, &[put("unit", &format!("{n}室"))], NOW)
+                .expect("saved");
         }
     }
     for worker in 0..WORKERS {
-        scene.office.assign(HOME, &format!("worker.{worker:02}"), &[&grid_of(worker + 1)]).await;
+        scene
+            .office
+            .assign(
+                HOME,
+                &format!("worker.{worker:02}"),
+                &[&grid_of(worker + 1)],
+            )
+            .await;
     }
     for (worker, phone) in phones.iter().enumerate() {
         let report = phone.sync().await.expect("synced");
-        assert_eq!((report.tally.held as usize, report.unsent, report.drafts), (EDITS_EACH, 0, 0));
-        assert_eq!((report.tally.left as usize, report.tally.snapshots as usize), (CARDS_EACH, CARDS_EACH));
-        assert_eq!(phone.outbox().expect("readable").len(), EDITS_EACH, "the author sees what waits");
+        assert_eq!(
+            (report.tally.held as usize, report.unsent, report.drafts),
+            (EDITS_EACH, 0, 0)
+        );
+        assert_eq!(
+            (report.tally.left as usize, report.tally.snapshots as usize),
+            (CARDS_EACH, CARDS_EACH)
+        );
+        assert_eq!(
+            phone.outbox().expect("readable").len(),
+            EDITS_EACH,
+            "the author sees what waits"
+        );
         // The new worker of a grid corrects a sign there that somebody else's held edit is about, too.
         let card = cards[(worker + 1) % WORKERS][0];
-        phone.edit(card, &[put("sign_name", "新人更正")], NOW).expect("saved");
+        phone
+            .edit(card, &[put("sign_name", "新人更正")], NOW)
+            .expect("saved");
         phone.sync().await.expect("synced");
     }
     assert_eq!(scene.get("/held").await["total"], WORKERS * EDITS_EACH);
@@ -121,17 +191,26 @@ async fn thirty_two_workers_are_reassigned_in_one_morning() {
     // The reviewer goes through them by worker: by card both accepted, both refused, one of each, and the second alone.
     let (mut accepted, mut refused) = (0, 0);
     for (worker, own) in cards.iter().enumerate() {
-        let page = scene.get(&format!("/held?username=worker.{worker:02}&page_size=200")).await;
+        let page = scene
+            .get(&format!("/held?username=worker.{worker:02}&page_size=200"))
+            .await;
         let mut of_card: BTreeMap<String, Vec<Value>> = BTreeMap::new();
         for held in page["items"].as_array().expect("items") {
-            of_card.entry(text(&held["record"])).or_default().push(held.clone());
+            of_card
+                .entry(text(&held["record"]))
+                .or_default()
+                .push(held.clone());
         }
         assert_eq!(of_card.len(), CARDS_EACH);
         for (n, card) in own.iter().enumerate() {
             let held = &of_card[&card.to_string()];
             let no = || json!({ "reason": "未核实" });
             match n % 4 {
-                0 => scene.decide(&held[1], "accept", json!({ "with_needed": true })).await,
+                0 => {
+                    scene
+                        .decide(&held[1], "accept", json!({ "with_needed": true }))
+                        .await
+                }
                 1 => {
                     scene.decide(&held[0], "refuse", no()).await;
                     scene.decide(&held[1], "refuse", no()).await;
@@ -142,7 +221,9 @@ async fn thirty_two_workers_are_reassigned_in_one_morning() {
                 }
                 _ => {
                     scene.decide(&held[0], "refuse", no()).await;
-                    scene.decide(&held[1], "accept", json!({ "as_edit": true })).await;
+                    scene
+                        .decide(&held[1], "accept", json!({ "as_edit": true }))
+                        .await;
                 }
             }
             let yes = [2, 0, 1, 1][n % 4];
@@ -161,12 +242,24 @@ async fn thirty_two_workers_are_reassigned_in_one_morning() {
     for (worker, phone) in phones.iter().enumerate() {
         let status = phone.status().expect("readable");
         assert_eq!((status.unsent, status.held), (0, 0));
-        drafted += phone.drafts().expect("readable").iter().map(|kept| kept.draft.edits.len()).sum::<usize>();
+        drafted += phone
+            .drafts()
+            .expect("readable")
+            .iter()
+            .map(|kept| kept.draft.edits.len())
+            .sum::<usize>();
         let grid = scene.grid(&grid_of(worker + 1)).await;
         assert_eq!(grid.len(), CARDS_EACH);
-        assert_eq!(digest(&grid), digest(&phone.project_all().expect("readable")), "worker {worker} and the office show the same");
+        assert_eq!(
+            digest(&grid),
+            digest(&phone.project_all().expect("readable")),
+            "worker {worker} and the office show the same"
+        );
     }
-    assert_eq!(drafted, refused, "every refused edit is a draft of its author's");
+    assert_eq!(
+        drafted, refused,
+        "every refused edit is a draft of its author's"
+    );
     assert_eq!(scene.get("/held").await["total"], 0);
     assert_eq!(scene.get("/held?status=accepted").await["total"], accepted);
     assert_eq!(scene.get("/held?status=refused").await["total"], refused);
@@ -178,9 +271,22 @@ async fn thirty_two_workers_are_reassigned_in_one_morning() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_grid_is_split_while_its_phone_is_away() {
     let scene = Scene::open().await;
-    let (old, new) = (scene.phone("wang.fang", "A1").await, scene.phone("li.na", "A2").await);
+    let (old, new) = (
+        scene.phone("wang.fang", "A1").await,
+        scene.phone("li.na", "A2").await,
+    );
     let cards: Vec<_> = (1..=6)
-        .map(|n| old.create_card("A1", &[put("sign_name", &format!("{n}店")), put("road", "天平路"), put("number", &format!("{n}"))], NOW))
+        .map(|n| {
+            old.create_card(
+                "A1",
+                &[
+                    put("sign_name", &format!("{n}店")),
+                    put("road", "天平路"),
+                    put("number", &format!("{n}")),
+                ],
+                NOW,
+            )
+        })
         .map(|created| created.expect("created").record)
         .collect();
     old.sync().await.expect("synced");
@@ -195,29 +301,72 @@ async fn a_grid_is_split_while_its_phone_is_away() {
         (json!({ "to_grid": "ZZ", "from_grid": "A1" }), "to_grid"),
         // A mistyped grid is not one without cards.
         (json!({ "to_grid": "A2", "from_grid": "ZZ" }), "from_grid"),
-        (json!({ "to_grid": "A2", "from_grid": "A1", "records": [cards[0]] }), "records"),
-        (json!({ "to_grid": "A2", "from_grid": "A1", "side": "left" }), "side"),
+        (
+            json!({ "to_grid": "A2", "from_grid": "A1", "records": [cards[0]] }),
+            "records",
+        ),
+        (
+            json!({ "to_grid": "A2", "from_grid": "A1", "side": "left" }),
+            "side",
+        ),
         // As the caller counts, whatever the order.
-        (json!({ "to_grid": "A2", "records": [cards[0], cards[1], cards[0], RecordId::default()] }), "records[3]"),
+        (
+            json!({ "to_grid": "A2", "records": [cards[0], cards[1], cards[0], RecordId::default()] }),
+            "records[3]",
+        ),
         (json!({ "to_grid": "A2", "records": [] }), "records"),
     ] {
-        let answer = scene.office.call("POST", &path, Some(&scene.reviewer), body.clone()).await;
-        assert_eq!((answer.code(), answer.json["field"].as_str()), ("invalid_field", Some(field)), "{body}: {}", answer.json);
+        let answer = scene
+            .office
+            .call("POST", &path, Some(&scene.reviewer), body.clone())
+            .await;
+        assert_eq!(
+            (answer.code(), answer.json["field"].as_str()),
+            ("invalid_field", Some(field)),
+            "{body}: {}",
+            answer.json
+        );
     }
     let split = json!({ "to_grid": "A2", "from_grid": "A1", "road": "天平路", "side": "even", "dry_run": true });
-    let preview = scene.office.call("POST", &path, Some(&scene.reviewer), split.clone()).await;
-    assert_eq!(preview.json["moved"].as_array().map(Vec::len), Some(3), "{}", preview.json);
+    let preview = scene
+        .office
+        .call("POST", &path, Some(&scene.reviewer), split.clone())
+        .await;
+    assert_eq!(
+        preview.json["moved"].as_array().map(Vec::len),
+        Some(3),
+        "{}",
+        preview.json
+    );
     assert_eq!(scene.grid("A2").await.len(), 0);
     let mut split = split;
     split["dry_run"] = json!(false);
-    assert_eq!(scene.office.call("POST", &path, Some(&scene.reviewer), split).await.status, StatusCode::OK);
+    assert_eq!(
+        scene
+            .office
+            .call("POST", &path, Some(&scene.reviewer), split)
+            .await
+            .status,
+        StatusCode::OK
+    );
 
     // The phone that lost them sends its edits first, then drops the cards; the other one has them whole.
     let report = old.sync().await.expect("synced");
-    assert_eq!((report.tally.accepted, report.tally.held, report.tally.left, report.unsent), (3, 3, 3, 0));
+    assert_eq!(
+        (
+            report.tally.accepted,
+            report.tally.held,
+            report.tally.left,
+            report.unsent
+        ),
+        (3, 3, 3, 0)
+    );
     assert_eq!(old.records().expect("readable").len(), 3);
     new.sync().await.expect("synced");
-    assert_eq!(digest(&scene.grid("A2").await), digest(&new.project_all().expect("readable")));
+    assert_eq!(
+        digest(&scene.grid("A2").await),
+        digest(&new.project_all().expect("readable"))
+    );
     let waiting = scene.get("/held").await;
     for held in waiting["items"].as_array().expect("items") {
         scene.decide(held, "accept", json!({})).await;
@@ -229,8 +378,13 @@ async fn a_grid_is_split_while_its_phone_is_away() {
     for (phone, grid) in [(&old, "A1"), (&new, "A2")] {
         let rows = scene.grid(grid).await;
         assert_eq!(rows.len(), 3);
-        assert_eq!(digest(&rows), digest(&phone.project_all().expect("readable")));
-        assert!(rows.iter().all(|row| matches!(row, Projected::ShopCard(card) if card.unit.as_deref() == Some("1室"))));
+        assert_eq!(
+            digest(&rows),
+            digest(&phone.project_all().expect("readable"))
+        );
+        assert!(rows.iter().all(
+            |row| matches!(row, Projected::ShopCard(card) if card.unit.as_deref() == Some("1室"))
+        ));
     }
     scene.all_is_sound().await;
 }
@@ -242,7 +396,12 @@ async fn a_gained_grid_that_breaks_off_goes_on_from_its_checkpoint() {
     let mut writer = office.secretary("wang.fang", &["A1"]).await;
     for n in 0..150 {
         let mut edits = vec![put("sign_name", &format!("{n}店"))];
-        edits.extend((0..10).map(|field| put(&format!("custom/备注{field}"), &format!("{n}第{field}条{}", "很长的说明".repeat(75)))));
+        edits.extend((0..10).map(|field| {
+            put(
+                &format!("custom/备注{field}"),
+                &format!("{n}第{field}条{}", "很长的说明".repeat(75)),
+            )
+        }));
         writer.create("A1", &edits);
     }
     writer.sync().await;
@@ -252,16 +411,30 @@ async fn a_gained_grid_that_breaks_off_goes_on_from_its_checkpoint() {
     office.assign(HOME, "li.na", &["A1", "A2"]).await;
 
     let whole = reader.push(true, &[]).await;
-    let cut = whole.items.iter().position(|item| matches!(item, ResponseItem::Checkpoint { .. })).expect("a checkpoint in a gained grid");
+    let cut = whole
+        .items
+        .iter()
+        .position(|item| matches!(item, ResponseItem::Checkpoint { .. }))
+        .expect("a checkpoint in a gained grid");
     reader.take_in(&whole.items[..=cut]);
     let got = reader.records.len();
     assert!(got > 1 && got < 151);
     // Meanwhile the grid goes on, and another is lost: both must be told.
     let moving = *writer.records.keys().next().expect("a card");
-    writer.edit(moving, &[Edit::Put { key: "unit".into(), value: "9室".into() }]);
+    writer.edit(
+        moving,
+        &[Edit::Put {
+            key: "unit".into(),
+            value: "9室".into(),
+        }],
+    );
     writer.sync().await;
     let rest = reader.sync().await;
-    let again = rest.items.iter().filter(|item| matches!(item, ResponseItem::Snapshot { .. })).count();
+    let again = rest
+        .items
+        .iter()
+        .filter(|item| matches!(item, ResponseItem::Snapshot { .. }))
+        .count();
     assert!(again < 151 && again + got >= 151, "{again} after {got}");
     assert_eq!(reader.records.len(), 151);
     let mut views = reader.views();

@@ -21,11 +21,22 @@ impl Desk {
         let office = Office::open().await;
         let phone = office.secretary("wang.fang", &["A1", "A2"]).await;
         let reviewer = office.desk("reviewer", "reviewer").await;
-        Self { office, phone, reviewer }
+        Self {
+            office,
+            phone,
+            reviewer,
+        }
     }
 
     async fn get(&self, token: &str, path: &str) -> Answer {
-        self.office.call("GET", &format!("/v1/streets/{HOME}/{path}"), Some(token), Value::Null).await
+        self.office
+            .call(
+                "GET",
+                &format!("/v1/streets/{HOME}/{path}"),
+                Some(token),
+                Value::Null,
+            )
+            .await
     }
 
     async fn read(&self, path: &str) -> Value {
@@ -37,12 +48,23 @@ impl Desk {
     /// Sign names of a list, in its order.
     async fn names(&self, query: &str) -> Vec<String> {
         let page = self.read(&format!("cards{query}")).await;
-        page["items"].as_array().unwrap().iter().map(|card| text(&card["sign_name"])).collect()
+        page["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|card| text(&card["sign_name"]))
+            .collect()
     }
 
     async fn field(&self, record: RecordId, key: &str) -> Value {
         let record = self.read(&format!("records/{record}")).await;
-        record["fields"].as_array().unwrap().iter().find(|field| field["key"] == key).cloned().unwrap_or_default()
+        record["fields"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|field| field["key"] == key)
+            .cloned()
+            .unwrap_or_default()
     }
 }
 
@@ -64,15 +86,28 @@ async fn who_may_read_what() {
         let answer = desk.get(&desk.phone.token, &path).await;
         assert_eq!(answer.status.as_u16(), status, "{path}: {}", answer.json);
     }
-    assert_eq!(desk.get(&desk.phone.token, "cards").await.json["total"], 1, "own grids only");
-    assert_eq!(desk.get(&desk.phone.token, "cards?grid=A3").await.json["total"], 0);
+    assert_eq!(
+        desk.get(&desk.phone.token, "cards").await.json["total"],
+        1,
+        "own grids only"
+    );
+    assert_eq!(
+        desk.get(&desk.phone.token, "cards?grid=A3").await.json["total"],
+        0
+    );
     assert_eq!(desk.read("cards").await["total"], 2);
-    assert_eq!(desk.read(&format!("records/{elsewhere}")).await["grid"], "A3");
+    assert_eq!(
+        desk.read(&format!("records/{elsewhere}")).await["grid"],
+        "A3"
+    );
     let officer = desk.office.desk("officer", "officer").await;
     assert_eq!(desk.get(&officer.token, "cards").await.code(), "wrong_role");
     // The same record asked for under another street.
     let path = format!("/v1/streets/{OTHER}/records/{theirs}");
-    let answer = desk.office.call("GET", &path, Some(&desk.office.admin), Value::Null).await;
+    let answer = desk
+        .office
+        .call("GET", &path, Some(&desk.office.admin), Value::Null)
+        .await;
     assert_eq!(answer.code(), "not_found");
 }
 
@@ -90,12 +125,26 @@ async fn queries_that_make_no_sense() {
         ("cards?colour=red", "colour"),
     ] {
         let answer = desk.get(&desk.reviewer.token, query).await;
-        assert_eq!((answer.status.as_u16(), answer.code()), (422, "invalid_field"), "{query}: {}", answer.json);
-        assert_eq!(answer.json["field"].as_str().unwrap_or_default(), field, "{query}: {}", answer.json);
+        assert_eq!(
+            (answer.status.as_u16(), answer.code()),
+            (422, "invalid_field"),
+            "{query}: {}",
+            answer.json
+        );
+        assert_eq!(
+            answer.json["field"].as_str().unwrap_or_default(),
+            field,
+            "{query}: {}",
+            answer.json
+        );
     }
     for query in ["cards?grid=%00", "cards?road=%00", "cards?q=%00%00"] {
         let answer = desk.get(&desk.reviewer.token, query).await;
-        assert!(answer.status.is_client_error() || answer.json["total"] == 0, "{query}: {}", answer.json);
+        assert!(
+            answer.status.is_client_error() || answer.json["total"] == 0,
+            "{query}: {}",
+            answer.json
+        );
     }
 }
 
@@ -108,7 +157,11 @@ async fn the_roll_is_filtered_sorted_and_paged() {
         ("A2", "老王理发", "余庆路", "3", Some("2026-11-01")),
         ("A1", "五号", "天平路", "5", Some("2026-09-01")),
     ] {
-        let mut edits = vec![put("sign_name", name), put("road", road), put("number", number)];
+        let mut edits = vec![
+            put("sign_name", name),
+            put("road", road),
+            put("number", number),
+        ];
         edits.extend(confirmed.map(|day| Edit::add(format!("confirmations/{day}"))));
         desk.phone.create(grid, &edits);
     }
@@ -117,84 +170,202 @@ async fn the_roll_is_filtered_sorted_and_paged() {
     let walk = desk.names("?road=%E5%A4%A9%E5%B9%B3%E8%B7%AF").await;
     assert_eq!(walk, ["五号", "百分百", "天平路包子铺"]);
     assert_eq!(desk.names("?grid=A2").await, ["老王理发"]);
-    assert_eq!(desk.names("?sort=confirmed").await, ["百分百", "五号", "天平路包子铺", "老王理发"]);
-    assert_eq!(desk.names("?sort=changed").await, ["五号", "老王理发", "百分百", "天平路包子铺"]);
-    assert_eq!(desk.names("?confirmed_before=2026-10-01&sort=confirmed").await, ["百分百", "五号"]);
-    for q in ["tplbzp", "tianpinglubaozi", "%E5%8C%85%E5%AD%90", "%E5%A4%A9%E5%B9%B3%E8%B7%AF12"] {
-        assert_eq!(desk.names(&format!("?q={q}")).await, ["天平路包子铺"], "{q}");
+    assert_eq!(
+        desk.names("?sort=confirmed").await,
+        ["百分百", "五号", "天平路包子铺", "老王理发"]
+    );
+    assert_eq!(
+        desk.names("?sort=changed").await,
+        ["五号", "老王理发", "百分百", "天平路包子铺"]
+    );
+    assert_eq!(
+        desk.names("?confirmed_before=2026-10-01&sort=confirmed")
+            .await,
+        ["百分百", "五号"]
+    );
+    for q in [
+        "tplbzp",
+        "tianpinglubaozi",
+        "%E5%8C%85%E5%AD%90",
+        "%E5%A4%A9%E5%B9%B3%E8%B7%AF12",
+    ] {
+        assert_eq!(
+            desk.names(&format!("?q={q}")).await,
+            ["天平路包子铺"],
+            "{q}"
+        );
     }
     let page = desk.read("cards?page=2&page_size=3&sort=changed").await;
-    assert_eq!((&page["total"], &page["page"], page["items"].as_array().unwrap().len()), (&json!(4), &json!(2), 1));
+    assert_eq!(
+        (
+            &page["total"],
+            &page["page"],
+            page["items"].as_array().unwrap().len()
+        ),
+        (&json!(4), &json!(2), 1)
+    );
     assert_eq!(desk.read("cards?page=9").await["items"], json!([]));
 }
 
 #[tokio::test]
 async fn a_conflict_shows_every_value_its_author_and_both_clocks_until_somebody_chooses() {
     let mut desk = Desk::open().await;
-    let card = desk.phone.create("A1", &[put("sign_name", "王记包子"), put("category", "餐饮")]);
+    let card = desk.phone.create(
+        "A1",
+        &[put("sign_name", "王记包子"), put("category", "餐饮")],
+    );
     desk.phone.sync().await;
     desk.reviewer.sync().await;
-    desk.phone.edit(card, &[put("sign_name", "王家包子铺"), put("category", "零售"), put("unit", "201")]);
-    desk.reviewer.edit(card, &[put("sign_name", "老王包子"), put("category", "服务"), put("unit", "201")]);
+    desk.phone.edit(
+        card,
+        &[
+            put("sign_name", "王家包子铺"),
+            put("category", "零售"),
+            put("unit", "201"),
+        ],
+    );
+    desk.reviewer.edit(
+        card,
+        &[
+            put("sign_name", "老王包子"),
+            put("category", "服务"),
+            put("unit", "201"),
+        ],
+    );
     desk.phone.sync().await;
     desk.office.test.clock.advance_ms(60_000);
     desk.reviewer.sync().await;
 
     let field = desk.field(card, "sign_name").await;
     assert_eq!(
-        (&field["conflict"], &field["label_zh"], &field["class"], &field["merge"]),
+        (
+            &field["conflict"],
+            &field["label_zh"],
+            &field["class"],
+            &field["merge"]
+        ),
         (&json!(true), &json!("店招"), &json!("P0"), &json!("MV"))
     );
     let values = field["values"].as_array().unwrap();
-    let by = |username: &str| values.iter().find(|value| value["username"] == username).cloned().unwrap();
+    let by = |username: &str| {
+        values
+            .iter()
+            .find(|value| value["username"] == username)
+            .cloned()
+            .unwrap()
+    };
     let (theirs, ours) = (by("wang.fang"), by("reviewer"));
-    assert_eq!((&theirs["value"], &ours["value"]), (&json!("王家包子铺"), &json!("老王包子")));
+    assert_eq!(
+        (&theirs["value"], &ours["value"]),
+        (&json!("王家包子铺"), &json!("老王包子"))
+    );
     assert_eq!(theirs["device"], desk.phone.device.to_string());
-    assert_eq!((&theirs["received_at"], &ours["received_at"]), (&json!("2026-11-21T08:00:00Z"), &json!("2026-11-21T08:01:00Z")));
-    assert!(text(&theirs["device_time"]).starts_with("2026-11-21T08:00:0"), "{theirs}");
+    assert_eq!(
+        (&theirs["received_at"], &ours["received_at"]),
+        (
+            &json!("2026-11-21T08:00:00Z"),
+            &json!("2026-11-21T08:01:00Z")
+        )
+    );
+    assert!(
+        text(&theirs["device_time"]).starts_with("2026-11-21T08:00:0"),
+        "{theirs}"
+    );
     assert_eq!(text(&theirs["change"]).len(), 64);
     // A winner is enough for the category; equal values are none at all.
     assert_eq!(
-        (&desk.field(card, "category").await["conflict"], &desk.field(card, "unit").await["conflict"]),
+        (
+            &desk.field(card, "category").await["conflict"],
+            &desk.field(card, "unit").await["conflict"]
+        ),
         (&json!(false), &json!(false))
     );
-    assert_eq!(desk.field(card, "unit").await["values"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        desk.field(card, "unit").await["values"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
 
     assert_eq!(desk.read("cards?conflict=true").await["total"], 1);
     assert_eq!(desk.read("cards?conflict=false").await["total"], 0);
     let listed = desk.read("cards").await["items"][0].clone();
     let conflicts = listed["conflicts"].as_array().unwrap();
     assert_eq!(conflicts.len(), 2);
-    assert_eq!(conflicts[1]["value"], listed["sign_name"], "the last is the one that is shown: {listed}");
+    assert_eq!(
+        conflicts[1]["value"], listed["sign_name"],
+        "the last is the one that is shown: {listed}"
+    );
     assert_eq!(values[1]["value"], listed["sign_name"]);
-    assert_eq!(desk.office.count("select count(*) from field_conflict where field = 'sign_name'").await, 2);
+    assert_eq!(
+        desk.office
+            .count("select count(*) from field_conflict where field = 'sign_name'")
+            .await,
+        2
+    );
 
     desk.phone.sync().await;
     desk.phone.edit(card, &[put("sign_name", "老王包子")]);
     desk.phone.sync().await;
     let field = desk.field(card, "sign_name").await;
-    assert_eq!((&field["conflict"], field["values"].as_array().unwrap().len()), (&json!(false), 1));
+    assert_eq!(
+        (
+            &field["conflict"],
+            field["values"].as_array().unwrap().len()
+        ),
+        (&json!(false), 1)
+    );
     assert_eq!(desk.read("cards?conflict=true").await["total"], 0);
-    assert_eq!(desk.office.count("select count(*) from field_conflict").await, 0);
+    assert_eq!(
+        desk.office
+            .count("select count(*) from field_conflict")
+            .await,
+        0
+    );
 }
 
 #[tokio::test]
 async fn the_history_says_who_changed_what_newest_first() {
     let mut desk = Desk::open().await;
-    let card = desk.phone.create("A1", &[put("sign_name", "王记包子"), Edit::Note { text: "门口积水".into() }]);
+    let card = desk.phone.create(
+        "A1",
+        &[
+            put("sign_name", "王记包子"),
+            Edit::Note {
+                text: "门口积水".into(),
+            },
+        ],
+    );
     desk.phone.sync().await;
     desk.reviewer.sync().await;
     desk.office.test.clock.advance_ms(1500);
-    desk.reviewer.edit(card, &[put("unit", "201"), Edit::Delete { key: "sign_name".into() }, Edit::Note { text: "门口".into() }]);
+    desk.reviewer.edit(
+        card,
+        &[
+            put("unit", "201"),
+            Edit::Delete {
+                key: "sign_name".into(),
+            },
+            Edit::Note {
+                text: "门口".into(),
+            },
+        ],
+    );
     desk.reviewer.sync().await;
     let history = desk.read(&format!("records/{card}/history")).await;
     assert_eq!(history["total"], 2);
     let newest = &history["items"][0];
-    assert_eq!((&newest["seq"], &newest["username"], &newest["device_name"]), (&json!(2), &json!("reviewer"), &json!("手机")));
+    assert_eq!(
+        (&newest["seq"], &newest["username"], &newest["device_name"]),
+        (&json!(2), &json!("reviewer"), &json!("手机"))
+    );
     assert_eq!(newest["received_at"], "2026-11-21T08:00:01.5Z");
     let writes = json!([{ "key": "note", "value": "+0 −2" }, { "key": "sign_name", "value": null }, { "key": "unit", "value": "201" }]);
     assert_eq!(newest["writes"], writes);
-    let page = desk.read(&format!("records/{card}/history?page=2&page_size=1")).await;
+    let page = desk
+        .read(&format!("records/{card}/history?page=2&page_size=1"))
+        .await;
     assert_eq!(page["items"][0]["seq"], 1);
     let heads = desk.read(&format!("records/{card}")).await["heads"].clone();
     assert_eq!(heads, json!([newest["change"]]));
@@ -205,7 +376,13 @@ async fn people_and_their_consent_are_rows_of_their_own_and_p3_is_in_no_list() {
     let mut desk = Desk::open().await;
     let contact = |field: &str| format!("contacts/{CONTACT}/{field}");
     let consent = |field: &str, value: &str| put(&format!("consent/{CONSENT}/{field}"), value);
-    let card = desk.phone.create("A1", &[put(&contact("name"), "王芳"), put(&contact("phones"), "13800138000")]);
+    let card = desk.phone.create(
+        "A1",
+        &[
+            put(&contact("name"), "王芳"),
+            put(&contact("phones"), "13800138000"),
+        ],
+    );
     desk.phone.edit(
         card,
         &[
@@ -220,9 +397,22 @@ async fn people_and_their_consent_are_rows_of_their_own_and_p3_is_in_no_list() {
     );
     assert_eq!(desk.phone.sync().await.codes(), ["accepted"; 2]);
     let listed = desk.read("cards").await["items"][0].clone();
-    assert_eq!((&listed["contacts"][0]["name"], &listed["contacts"][0]["party_status"]), (&json!("王芳"), &Value::Null));
-    assert_eq!((&listed["tags"], &listed["custom"]), (&json!(["late_night"]), &json!({ "消防检查": "2026-10" })));
-    assert_eq!(desk.field(card, &contact("party_status")).await["values"][0]["value"], "●●●", "a desk sees that there is one");
+    assert_eq!(
+        (
+            &listed["contacts"][0]["name"],
+            &listed["contacts"][0]["party_status"]
+        ),
+        (&json!("王芳"), &Value::Null)
+    );
+    assert_eq!(
+        (&listed["tags"], &listed["custom"]),
+        (&json!(["late_night"]), &json!({ "消防检查": "2026-10" }))
+    );
+    assert_eq!(
+        desk.field(card, &contact("party_status")).await["values"][0]["value"],
+        "●●●",
+        "a desk sees that there is one"
+    );
     for statement in [
         "select count(*) from shop_contact where name = '王芳' and phones = '13800138000' and party_status = '中共党员'",
         "select count(*) from shop_consent where scope = 'party_status' and decision = 'grant' and given_on = date '2026-11-20'",
@@ -233,12 +423,24 @@ async fn people_and_their_consent_are_rows_of_their_own_and_p3_is_in_no_list() {
     desk.phone.edit(
         card,
         &[
-            Edit::Delete { key: contact("name") },
-            Edit::Delete { key: contact("phones") },
-            Edit::Delete { key: contact("party_status") },
-            Edit::Delete { key: "tags/late_night".into() },
+            Edit::Delete {
+                key: contact("name"),
+            },
+            Edit::Delete {
+                key: contact("phones"),
+            },
+            Edit::Delete {
+                key: contact("party_status"),
+            },
+            Edit::Delete {
+                key: "tags/late_night".into(),
+            },
         ],
     );
     assert_eq!(desk.phone.sync().await.codes(), ["accepted"]);
-    assert_eq!(desk.office.count("select count(*) from shop_contact").await + desk.office.count("select count(*) from shop_tag").await, 0);
+    assert_eq!(
+        desk.office.count("select count(*) from shop_contact").await
+            + desk.office.count("select count(*) from shop_tag").await,
+        0
+    );
 }

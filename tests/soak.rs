@@ -14,9 +14,19 @@ fn mixed_load_loses_nothing_while_the_log_is_trimmed() {
         .stdin(Stdio::null())
         .output()
         .expect("the simulator runs");
-    let (told, problems) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (told, problems) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
     assert!(output.status.success(), "{told}\n{problems}");
-    assert!(told.contains("no edit was lost; the log is bounded"), "{told}");
-    let edits: u64 = told.split_whitespace().next().and_then(|word| word.parse().ok()).expect("how many edits there were");
+    assert!(
+        told.contains("no edit was lost; the log is bounded"),
+        "{told}"
+    );
+    let edits: u64 = told
+        .split_whitespace()
+        .next()
+        .and_then(|word| word.parse().ok())
+        .expect("how many edits there were");
     assert!(edits > 0, "{told}");
 }

@@ -25,13 +25,35 @@ use lianka_sync_core::{
 use sha2::{Digest, Sha256};
 
 /// What is looked at; everything else at the top is made by tools.
-const FOLDERS: &[&str] = &[".ci", "client", "docs", "fuzz", "migrations", "scripts", "server", "simulator", "sync-core", "tests", "web"];
-const CRATES: &[&str] = &["client", "fuzz", "server", "simulator", "sync-core", "tests"];
+const FOLDERS: &[&str] = &[
+    ".ci",
+    "client",
+    "docs",
+    "fuzz",
+    "migrations",
+    "scripts",
+    "server",
+    "simulator",
+    "sync-core",
+    "tests",
+    "web",
+];
+const CRATES: &[&str] = &[
+    "client",
+    "fuzz",
+    "server",
+    "simulator",
+    "sync-core",
+    "tests",
+];
 /// This file names what it forbids.
 const THIS: &str = "tests/tidy.rs";
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace holds this crate").to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the workspace holds this crate")
+        .to_owned()
 }
 
 fn read(path: &str) -> String {
@@ -51,13 +73,20 @@ fn files(extensions: &[&str]) -> Vec<(String, String)> {
         }
     }
     let root = root();
-    let mut found: Vec<_> =
-        fs::read_dir(&root).expect("the root").flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+    let mut found: Vec<_> = fs::read_dir(&root)
+        .expect("the root")
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.is_file())
+        .collect();
     for folder in FOLDERS {
         walk(&root.join(folder), &mut found);
     }
     found.sort();
-    let fits = |path: &PathBuf| path.extension().is_some_and(|extension| extensions.iter().any(|wanted| extension == *wanted));
+    let fits = |path: &PathBuf| {
+        path.extension()
+            .is_some_and(|extension| extensions.iter().any(|wanted| extension == *wanted))
+    };
     found
         .into_iter()
         .filter(fits)
@@ -93,7 +122,8 @@ fn dependencies(krate: &str, development: bool) -> BTreeSet<String> {
     let mut counts = false;
     for line in manifest.lines() {
         if let Some(section) = line.strip_prefix('[') {
-            counts = section.trim_end_matches(']').ends_with("dependencies") && (development || !section.contains("dev-dependencies"));
+            counts = section.trim_end_matches(']').ends_with("dependencies")
+                && (development || !section.contains("dev-dependencies"));
         } else if counts && line.starts_with(|c: char| c.is_ascii_alphanumeric()) {
             names.extend(line.split(['.', '=', ' ']).next().map(str::to_owned));
         }
@@ -106,7 +136,12 @@ fn dependencies_have_one_direction() {
     let mut problems = Vec::new();
     let mut forbid = |krate: &str, names: &[&str]| {
         let found = dependencies(krate, true);
-        problems.extend(names.iter().filter(|name| found.contains(**name)).map(|name| format!("{krate} depends on {name}")));
+        problems.extend(
+            names
+                .iter()
+                .filter(|name| found.contains(**name))
+                .map(|name| format!("{krate} depends on {name}")),
+        );
     };
     forbid("server", &["lianka-client", "lianka-simulator"]);
     forbid("client", &["lianka-server", "lianka-simulator"]);
@@ -130,13 +165,23 @@ fn dependencies_have_one_direction() {
             "zstd",
         ],
     );
-    none(&problems, "server → sync-core ← client, and nothing the other way");
+    none(
+        &problems,
+        "server → sync-core ← client, and nothing the other way",
+    );
 }
 
 #[test]
 fn what_must_run_in_a_browser_touches_no_file_socket_clock_or_randomness() {
-    let pure = |name: &str| name.starts_with("sync-core/src/") || name.starts_with("client/src/replica") || name == "client/src/card.rs";
-    let sources: Vec<_> = files(&["rs"]).into_iter().filter(|(name, _)| pure(name)).collect();
+    let pure = |name: &str| {
+        name.starts_with("sync-core/src/")
+            || name.starts_with("client/src/replica")
+            || name == "client/src/card.rs"
+    };
+    let sources: Vec<_> = files(&["rs"])
+        .into_iter()
+        .filter(|(name, _)| pure(name))
+        .collect();
     assert!(sources.len() > 30, "the sources were not found");
     let words = [
         "std::fs",
@@ -156,15 +201,24 @@ fn what_must_run_in_a_browser_touches_no_file_socket_clock_or_randomness() {
         "println!",
         "eprintln!",
     ];
-    none(&lines_with(&sources, &words), "not in sync-core nor in the replica");
+    none(
+        &lines_with(&sources, &words),
+        "not in sync-core nor in the replica",
+    );
 }
 
 #[test]
 fn modules_have_names_and_say_their_job() {
-    const BANNED: &[&str] = &["util", "utils", "common", "helper", "helpers", "manager", "service", "services", "misc", "mod"];
+    const BANNED: &[&str] = &[
+        "util", "utils", "common", "helper", "helpers", "manager", "service", "services", "misc",
+        "mod",
+    ];
     let mut problems = Vec::new();
     for (name, text) in files(&["rs"]) {
-        let stem = Path::new(&name).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        let stem = Path::new(&name)
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .unwrap_or_default();
         if BANNED.contains(&stem) {
             problems.push(format!("{name}: a name that says nothing"));
         }
@@ -172,27 +226,59 @@ fn modules_have_names_and_say_their_job() {
             problems.push(format!("{name}: does not open with its job"));
         }
     }
-    none(&problems, "a module is named for what it does, and opens with it");
+    none(
+        &problems,
+        "a module is named for what it does, and opens with it",
+    );
 }
 
 #[test]
 fn nothing_is_left_undone_and_no_test_waits_or_is_skipped() {
-    let sources: Vec<_> = files(&["rs"]).into_iter().filter(|(name, _)| name != THIS).collect();
+    let sources: Vec<_> = files(&["rs"])
+        .into_iter()
+        .filter(|(name, _)| name != THIS)
+        .collect();
     none(
-        &lines_with(&sources, &["unsafe {", "unsafe fn", "unsafe impl", "todo!(", "unimplemented!(", "dbg!(", "#[ignore"]),
+        &lines_with(
+            &sources,
+            &[
+                "unsafe {",
+                "unsafe fn",
+                "unsafe impl",
+                "todo!(",
+                "unimplemented!(",
+                "dbg!(",
+                "#[ignore",
+            ],
+        ),
         "not in our sources",
     );
     // The private Postgres is waited for on threads of its own: there is no runtime to sleep on.
-    let waits: Vec<_> = sources.into_iter().filter(|(name, _)| !name.starts_with("server/src/embedded_postgres")).collect();
-    none(&lines_with(&waits, &["thread::sleep"]), "threads do not sleep");
-    let tests: Vec<_> = waits.into_iter().filter(|(name, _)| name.starts_with("tests/")).collect();
-    none(&lines_with(&tests, &["time::sleep(", " sleep("]), "tests wait for what happens, not for time to pass");
+    let waits: Vec<_> = sources
+        .into_iter()
+        .filter(|(name, _)| !name.starts_with("server/src/embedded_postgres"))
+        .collect();
+    none(
+        &lines_with(&waits, &["thread::sleep"]),
+        "threads do not sleep",
+    );
+    let tests: Vec<_> = waits
+        .into_iter()
+        .filter(|(name, _)| name.starts_with("tests/"))
+        .collect();
+    none(
+        &lines_with(&tests, &["time::sleep(", " sleep("]),
+        "tests wait for what happens, not for time to pass",
+    );
 }
 
 #[test]
 fn every_crate_keeps_the_workspace_lints() {
     for krate in CRATES {
-        assert!(read(&format!("{krate}/Cargo.toml")).contains("[lints]\nworkspace = true"), "{krate}");
+        assert!(
+            read(&format!("{krate}/Cargo.toml")).contains("[lints]\nworkspace = true"),
+            "{krate}"
+        );
     }
     assert!(read("sync-core/src/lib.rs").contains("#![deny(missing_docs)]"));
 }
@@ -200,13 +286,18 @@ fn every_crate_keeps_the_workspace_lints() {
 #[test]
 fn no_file_knows_the_machine_it_was_written_on() {
     let mut problems = Vec::new();
-    for (name, text) in files(&["rs", "md", "toml", "sql", "sh", "json", "yml", "yaml", "js", "mjs", "ts", "html"]) {
+    for (name, text) in files(&[
+        "rs", "md", "toml", "sql", "sh", "json", "yml", "yaml", "js", "mjs", "ts", "html",
+    ]) {
         if name == THIS || name.ends_with("package-lock.json") {
             continue;
         }
         for (number, line) in (1..).zip(text.lines()) {
             let home = ["/home/", "/root/", "/Users/"].iter().find(|home| {
-                line.match_indices(**home).any(|(at, _)| !line[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '.' || c == '}'))
+                line.match_indices(**home).any(|(at, _)| {
+                    !line[..at]
+                        .ends_with(|c: char| c.is_ascii_alphanumeric() || c == '.' || c == '}')
+                })
             });
             problems.extend(home.map(|home| format!("{name}:{number}: {home}")));
         }
@@ -215,16 +306,30 @@ fn no_file_knows_the_machine_it_was_written_on() {
 }
 
 /// Tables of the whole deployment: small, and reference tables where the store is distributed.
-const REFERENCE_TABLES: &[&str] = &["deployment", "account", "device", "enrolment", "refresh_token", "sign_in_try", "signing_key"];
+const REFERENCE_TABLES: &[&str] = &[
+    "deployment",
+    "account",
+    "device",
+    "enrolment",
+    "refresh_token",
+    "sign_in_try",
+    "signing_key",
+];
 
 #[test]
 fn migrations_keep_their_rules() {
     let mut problems = Vec::new();
     let mut stamps = BTreeSet::new();
-    for (name, text) in files(&["sql"]).into_iter().filter(|(name, _)| name.starts_with("migrations/")) {
-        let stem = name.trim_start_matches("migrations/").trim_end_matches(".sql");
+    for (name, text) in files(&["sql"])
+        .into_iter()
+        .filter(|(name, _)| name.starts_with("migrations/"))
+    {
+        let stem = name
+            .trim_start_matches("migrations/")
+            .trim_end_matches(".sql");
         let (stamp, words) = stem.split_once('_').unwrap_or_default();
-        let named = stamp.len() == 14 && stamp.bytes().all(|b| b.is_ascii_digit()) && words.contains('_');
+        let named =
+            stamp.len() == 14 && stamp.bytes().all(|b| b.is_ascii_digit()) && words.contains('_');
         if !named || !words.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') {
             problems.push(format!("{name}: not <timestamp>_<verb>_<noun>.sql"));
         }
@@ -241,11 +346,23 @@ fn migrations_keep_their_rules() {
                 continue;
             }
             if !body.contains("primary key (street") && !body.contains("street text primary key") {
-                problems.push(format!("{name}: the primary key of {table} does not begin with street"));
+                problems.push(format!(
+                    "{name}: the primary key of {table} does not begin with street"
+                ));
             }
-            for line in body.lines().map(str::trim).filter(|line| line.contains("references ")) {
-                let to = line.split("references ").nth(1).and_then(|rest| rest.split([' ', ',', '(']).next()).unwrap_or_default();
-                let whole = line.starts_with("foreign key (street") || line.starts_with("street ") || REFERENCE_TABLES.contains(&to);
+            for line in body
+                .lines()
+                .map(str::trim)
+                .filter(|line| line.contains("references "))
+            {
+                let to = line
+                    .split("references ")
+                    .nth(1)
+                    .and_then(|rest| rest.split([' ', ',', '(']).next())
+                    .unwrap_or_default();
+                let whole = line.starts_with("foreign key (street")
+                    || line.starts_with("street ")
+                    || REFERENCE_TABLES.contains(&to);
                 if !whole {
                     problems.push(format!("{name}: {table} refers to {to} without street"));
                 }
@@ -259,20 +376,45 @@ fn migrations_keep_their_rules() {
 #[test]
 fn released_migrations_never_change() {
     let released = read("migrations/released.txt");
-    let released: Vec<_> = released.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once("  ")).collect();
-    let mut all: Vec<_> = files(&["sql"]).into_iter().filter(|(name, _)| name.starts_with("migrations/")).collect();
+    let released: Vec<_> = released
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_once("  "))
+        .collect();
+    let mut all: Vec<_> = files(&["sql"])
+        .into_iter()
+        .filter(|(name, _)| name.starts_with("migrations/"))
+        .collect();
     all.sort();
     for (at, (sum, name)) in released.iter().enumerate() {
         let (path, text) = &all[at];
-        assert_eq!(path, &format!("migrations/{name}"), "a migration stands before one that was released");
-        assert_eq!(&hex::encode(Sha256::digest(text)), sum, "{name} was released and never changes");
+        assert_eq!(
+            path,
+            &format!("migrations/{name}"),
+            "a migration stands before one that was released"
+        );
+        assert_eq!(
+            &hex::encode(Sha256::digest(text)),
+            sum,
+            "{name} was released and never changes"
+        );
     }
 }
 
 /// What a heading is linked by.
 fn anchor(heading: &str) -> String {
-    let kept = heading.trim().chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
-    kept.map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() }).collect()
+    let kept = heading
+        .trim()
+        .chars()
+        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.map(|c| {
+        if c == ' ' {
+            '-'
+        } else {
+            c.to_ascii_lowercase()
+        }
+    })
+    .collect()
 }
 
 fn anchors(markdown: &str) -> BTreeSet<String> {
@@ -281,7 +423,9 @@ fn anchors(markdown: &str) -> BTreeSet<String> {
         code ^= line.starts_with("```");
         !code && line.starts_with('#')
     });
-    headings.map(|line| anchor(line.trim_start_matches('#'))).collect()
+    headings
+        .map(|line| anchor(line.trim_start_matches('#')))
+        .collect()
 }
 
 #[test]
@@ -289,12 +433,22 @@ fn links_lead_somewhere() {
     let mut problems = Vec::new();
     for (name, text) in files(&["md"]) {
         let prose: Vec<_> = text.split("```").step_by(2).collect();
-        for target in prose.iter().flat_map(|part| part.split("](").skip(1)).filter_map(|rest| rest.split(')').next()) {
+        for target in prose
+            .iter()
+            .flat_map(|part| part.split("](").skip(1))
+            .filter_map(|rest| rest.split(')').next())
+        {
             if target.contains("://") || target.starts_with("mailto:") {
                 continue;
             }
-            let (file, section) = target.split_once('#').map_or((target, None), |(file, section)| (file, Some(section)));
-            let path = if file.is_empty() { root().join(&name) } else { root().join(&name).with_file_name("").join(file) };
+            let (file, section) = target
+                .split_once('#')
+                .map_or((target, None), |(file, section)| (file, Some(section)));
+            let path = if file.is_empty() {
+                root().join(&name)
+            } else {
+                root().join(&name).with_file_name("").join(file)
+            };
             if !path.exists() {
                 problems.push(format!("{name}: {target}"));
             } else if let Some(section) = section
@@ -305,10 +459,19 @@ fn links_lead_somewhere() {
         }
     }
     // Comments name documents too.
-    for (name, text) in files(&["rs", "sql", "sh", "toml"]).into_iter().filter(|(name, _)| name != THIS) {
+    for (name, text) in files(&["rs", "sql", "sh", "toml"])
+        .into_iter()
+        .filter(|(name, _)| name != THIS)
+    {
         for (at, _) in text.match_indices("docs/") {
-            let path: String = text[at..].chars().take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.')).collect();
-            if path.strip_suffix(".md").is_some() && !text[..at].ends_with('/') && !root().join(&path).exists() {
+            let path: String = text[at..]
+                .chars()
+                .take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.'))
+                .collect();
+            if path.strip_suffix(".md").is_some()
+                && !text[..at].ends_with('/')
+                && !root().join(&path).exists()
+            {
                 problems.push(format!("{name}: {path}"));
             }
         }
@@ -318,14 +481,26 @@ fn links_lead_somewhere() {
 
 #[test]
 fn decisions_are_numbered_and_whole() {
-    let decisions: Vec<_> = files(&["md"]).into_iter().filter(|(name, _)| name.starts_with("docs/decisions/0")).collect();
+    let decisions: Vec<_> = files(&["md"])
+        .into_iter()
+        .filter(|(name, _)| name.starts_with("docs/decisions/0"))
+        .collect();
     for (number, (name, text)) in (1..).zip(&decisions) {
-        assert!(name.starts_with(&format!("docs/decisions/{number:04}-")), "{name}: number {number:04} is missing or stands twice");
+        assert!(
+            name.starts_with(&format!("docs/decisions/{number:04}-")),
+            "{name}: number {number:04} is missing or stands twice"
+        );
         for heading in ["# ", "## Context", "## Decision", "## Consequences"] {
-            assert!(text.lines().any(|line| line.starts_with(heading)), "{name} lacks {heading}");
+            assert!(
+                text.lines().any(|line| line.starts_with(heading)),
+                "{name} lacks {heading}"
+            );
         }
         let file = name.trim_start_matches("docs/decisions/");
-        assert!(read("docs/decisions/README.md").contains(file), "docs/decisions/README.md does not list {file}");
+        assert!(
+            read("docs/decisions/README.md").contains(file),
+            "docs/decisions/README.md does not list {file}"
+        );
     }
     assert!(!decisions.is_empty());
 }
@@ -344,9 +519,16 @@ fn every_setting_is_in_the_operators_manual() {
     let config = read("server/src/config.rs");
     for attribute in config.split("#[arg(long, env = \"").skip(1) {
         let variable = attribute.split('"').next().unwrap_or_default();
-        let field = attribute.split("pub ").nth(1).and_then(|rest| rest.split(':').next()).unwrap_or_default();
+        let field = attribute
+            .split("pub ")
+            .nth(1)
+            .and_then(|rest| rest.split(':').next())
+            .unwrap_or_default();
         let flag = format!("`--{}`", field.replace('_', "-"));
-        assert!(manual.contains(&format!("`{variable}`")) && manual.contains(&flag), "docs/operations.md lacks {flag} or {variable}");
+        assert!(
+            manual.contains(&format!("`{variable}`")) && manual.contains(&flag),
+            "docs/operations.md lacks {flag} or {variable}"
+        );
     }
 }
 
@@ -355,15 +537,23 @@ const END: &str = "<!-- end -->";
 
 /// The block of the protocol between its marker and the end.
 fn block<'p>(protocol: &'p str, marker: &str) -> &'p str {
-    let start = protocol.find(marker).unwrap_or_else(|| panic!("{PROTOCOL} lacks {marker}")) + marker.len();
-    let length = protocol[start..].find(END).unwrap_or_else(|| panic!("{marker} has no end"));
+    let start = protocol
+        .find(marker)
+        .unwrap_or_else(|| panic!("{PROTOCOL} lacks {marker}"))
+        + marker.len();
+    let length = protocol[start..]
+        .find(END)
+        .unwrap_or_else(|| panic!("{marker} has no end"));
     &protocol[start..start + length]
 }
 
 fn generated_blocks() -> BTreeMap<String, String> {
     let mut blocks = BTreeMap::new();
     for kind in Kind::ALL {
-        blocks.insert(format!("<!-- generated: fields {kind} -->"), field_table(kind));
+        blocks.insert(
+            format!("<!-- generated: fields {kind} -->"),
+            field_table(kind),
+        );
     }
     blocks.insert("<!-- generated: error codes -->".into(), error_table());
     blocks.insert("<!-- generated: limits -->".into(), limit_table());
@@ -371,7 +561,10 @@ fn generated_blocks() -> BTreeMap<String, String> {
     blocks.insert("<!-- generated: roles -->".into(), role_table());
     blocks.insert("<!-- generated: audit actions -->".into(), action_table());
     blocks.insert("<!-- generated: audit breaks -->".into(), break_table());
-    blocks.into_iter().map(|(marker, table)| (marker, format!("\n\n{table}\n"))).collect()
+    blocks
+        .into_iter()
+        .map(|(marker, table)| (marker, format!("\n\n{table}\n")))
+        .collect()
 }
 
 #[test]
@@ -386,19 +579,28 @@ fn the_protocol_prints_what_the_code_says() {
         fs::write(root().join(PROTOCOL), &protocol).expect("the protocol can be written");
     }
     for (marker, table) in &expected {
-        assert!(block(&protocol, marker) == table, "{PROTOCOL}: below {marker} should stand:{table}");
+        assert!(
+            block(&protocol, marker) == table,
+            "{PROTOCOL}: below {marker} should stand:{table}"
+        );
     }
 }
 
 fn table(heads: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
     let head = line(heads.iter().map(|head| (*head).to_owned()).collect());
-    head + "|" + &"---|".repeat(heads.len()) + "\n" + &rows.into_iter().map(line).collect::<String>()
+    head + "|"
+        + &"---|".repeat(heads.len())
+        + "\n"
+        + &rows.into_iter().map(line).collect::<String>()
 }
 
 fn field_table(kind: Kind) -> String {
     let rows = kind.fields().iter().map(|field| {
-        let merge = serde_json::to_value(field.merge).ok().and_then(|merge| merge.as_str().map(str::to_owned)).unwrap_or_default();
+        let merge = serde_json::to_value(field.merge)
+            .ok()
+            .and_then(|merge| merge.as_str().map(str::to_owned))
+            .unwrap_or_default();
         vec![
             format!("`{}`", field.pattern()),
             field.label_zh.to_owned(),
@@ -410,14 +612,32 @@ fn field_table(kind: Kind) -> String {
             roles(field.editors),
         ]
     });
-    table(&["key", "Chinese", "merge", "class", "value", "required", "by whom at creation", "and later"], rows)
+    table(
+        &[
+            "key",
+            "Chinese",
+            "merge",
+            "class",
+            "value",
+            "required",
+            "by whom at creation",
+            "and later",
+        ],
+        rows,
+    )
 }
 
 fn rule(field: &Field) -> String {
     match field.rule {
         Rule::Text(max) => format!("text, at most {max} characters"),
         Rule::Whole(min, max) => format!("whole number from {min} to {max}"),
-        Rule::OneOf(list) => format!("one of {}", list.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" ")),
+        Rule::OneOf(list) => format!(
+            "one of {}",
+            list.iter()
+                .map(|word| format!("`{word}`"))
+                .collect::<Vec<_>>()
+                .join(" ")
+        ),
         Rule::Date => "day `YYYY-MM-DD`".into(),
         Rule::Point => "`geo:` URI with `crs`".into(),
         Rule::Entry => "UUID of an entry or a record".into(),
@@ -431,7 +651,11 @@ fn roles(roles: &[Role]) -> String {
         [] => "nobody".into(),
         [Role::Secretary, Role::Reviewer, Role::Admin] => "editors".into(),
         [Role::Reviewer, Role::Admin] => "office".into(),
-        roles => roles.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        roles => roles
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", "),
     }
 }
 
@@ -468,8 +692,13 @@ fn limit_table() -> String {
             meaning.push(text.to_owned());
         } else if let Some(rest) = line.strip_prefix("pub const ") {
             let name = rest.split(':').next().unwrap_or_default();
-            let value = values.get(name).unwrap_or_else(|| panic!("add {name} to the list in {THIS}"));
-            let text = std::mem::take(&mut meaning).join(" ").replace("[`", "`").replace("`]", "`");
+            let value = values
+                .get(name)
+                .unwrap_or_else(|| panic!("add {name} to the list in {THIS}"));
+            let text = std::mem::take(&mut meaning)
+                .join(" ")
+                .replace("[`", "`")
+                .replace("`]", "`");
             rows.push(vec![format!("`{name}`"), value.clone(), text]);
         } else {
             meaning.clear();
@@ -485,9 +714,17 @@ fn route_table() -> String {
         let who = match row.who {
             Who::Anyone => "anyone".into(),
             Who::Roles(roles) if roles.len() == Role::ALL.len() => "every role".into(),
-            Who::Roles(roles) => roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", "),
+            Who::Roles(roles) => roles
+                .iter()
+                .map(|role| role.as_str())
+                .collect::<Vec<_>>()
+                .join(", "),
         };
-        vec![format!("`{} {}`", row.method, row.path), who, operation["summary"].as_str().unwrap_or("").to_owned()]
+        vec![
+            format!("`{} {}`", row.method, row.path),
+            who,
+            operation["summary"].as_str().unwrap_or("").to_owned(),
+        ]
     });
     table(&["route", "who", "does"], rows)
 }
@@ -505,67 +742,152 @@ fn role_table() -> String {
         });
         vec![format!("`{role}` {}", role.label_zh()), routes.join(", "), fields.join("; ")]
     });
-    table(&["role", "routes, beside those of every role", "fields it may write"], rows)
+    table(
+        &[
+            "role",
+            "routes, beside those of every role",
+            "fields it may write",
+        ],
+        rows,
+    )
 }
 
 fn action_table() -> String {
-    table(&["action", "Chinese"], Action::ALL.iter().map(|action| vec![format!("`{}`", action.as_str()), action.title().to_owned()]))
+    table(
+        &["action", "Chinese"],
+        Action::ALL
+            .iter()
+            .map(|action| vec![format!("`{}`", action.as_str()), action.title().to_owned()]),
+    )
 }
 
 fn break_table() -> String {
     let rows = Break::ALL.iter().map(|found| {
         let text = found.text();
-        vec![format!("`{}`", found.code()), text.zh.into_owned(), text.en.into_owned()]
+        vec![
+            format!("`{}`", found.code()),
+            text.zh.into_owned(),
+            text.en.into_owned(),
+        ]
     });
     table(&["code", "Chinese", "English"], rows)
 }
 
 /// Words in backticks in the first cell of each row of a block that people wrote.
 fn first_cells(protocol: &str, marker: &str) -> Vec<String> {
-    let rows = block(protocol, marker).lines().filter(|line| line.starts_with("| `"));
+    let rows = block(protocol, marker)
+        .lines()
+        .filter(|line| line.starts_with("| `"));
     let cells = rows.filter_map(|row| row.split('|').nth(1));
-    cells.flat_map(|cell| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>()).collect()
+    cells
+        .flat_map(|cell| {
+            cell.split('`')
+                .skip(1)
+                .step_by(2)
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        })
+        .collect()
 }
 
 #[track_caller]
 fn same(marker: &str, protocol: &str, code: impl IntoIterator<Item = String>) {
-    let (written, code): (BTreeSet<_>, BTreeSet<_>) = (first_cells(protocol, marker).into_iter().collect(), code.into_iter().collect());
+    let (written, code): (BTreeSet<_>, BTreeSet<_>) = (
+        first_cells(protocol, marker).into_iter().collect(),
+        code.into_iter().collect(),
+    );
     let missing: Vec<_> = code.difference(&written).collect();
     let gone: Vec<_> = written.difference(&code).collect();
-    assert!(missing.is_empty() && gone.is_empty(), "{PROTOCOL}, {marker}: lacks {missing:?}, and the code does not know {gone:?}");
+    assert!(
+        missing.is_empty() && gone.is_empty(),
+        "{PROTOCOL}, {marker}: lacks {missing:?}, and the code does not know {gone:?}"
+    );
 }
 
 #[test]
 fn every_code_is_documented() {
     let protocol = read(PROTOCOL);
-    same("<!-- codes: refusals -->", &protocol, Refusal::CODES.iter().map(|code| (*code).to_owned()));
-    same("<!-- codes: roll problems -->", &protocol, ProblemCode::ALL.iter().map(|code| code.as_str().to_owned()));
+    same(
+        "<!-- codes: refusals -->",
+        &protocol,
+        Refusal::CODES.iter().map(|code| (*code).to_owned()),
+    );
+    same(
+        "<!-- codes: roll problems -->",
+        &protocol,
+        ProblemCode::ALL.iter().map(|code| code.as_str().to_owned()),
+    );
     let held = read("server/src/merge.rs");
-    let held = held.lines().filter_map(|line| line.strip_prefix("const ")?.split_once(": &str = \"")?.1.strip_suffix("\";"));
+    let held = held.lines().filter_map(|line| {
+        line.strip_prefix("const ")?
+            .split_once(": &str = \"")?
+            .1
+            .strip_suffix("\";")
+    });
     same("<!-- codes: held -->", &protocol, held.map(str::to_owned));
     same("<!-- codes: rules -->", &protocol, rules());
 
     let refusals = block(&protocol, "<!-- codes: refusals -->");
-    let retryable: Vec<_> =
-        refusals.lines().filter(|line| line.contains("| yes | wait |")).filter_map(|line| line.split('`').nth(1)).collect();
-    let told = [Refusal::DependencyMissing, Refusal::SequenceGap, Refusal::DocumentUnavailable, Refusal::TooManyHeld];
+    let retryable: Vec<_> = refusals
+        .lines()
+        .filter(|line| line.contains("| yes | wait |"))
+        .filter_map(|line| line.split('`').nth(1))
+        .collect();
+    let told = [
+        Refusal::DependencyMissing,
+        Refusal::SequenceGap,
+        Refusal::DocumentUnavailable,
+        Refusal::TooManyHeld,
+    ];
     assert!(told.iter().all(Refusal::retryable));
-    assert_eq!(retryable.iter().collect::<BTreeSet<_>>(), told.iter().map(Refusal::code).collect::<BTreeSet<_>>().iter().collect());
+    assert_eq!(
+        retryable.iter().collect::<BTreeSet<_>>(),
+        told.iter()
+            .map(Refusal::code)
+            .collect::<BTreeSet<_>>()
+            .iter()
+            .collect()
+    );
     for code in ProblemCode::ALL {
-        let severity = if code.severity() == Severity::Info { "info" } else { "warning" };
-        assert!(block(&protocol, "<!-- codes: roll problems -->").contains(&format!("| `{code}` | {severity} |")), "{code} is {severity}");
+        let severity = if code.severity() == Severity::Info {
+            "info"
+        } else {
+            "warning"
+        };
+        assert!(
+            block(&protocol, "<!-- codes: roll problems -->")
+                .contains(&format!("| `{code}` | {severity} |")),
+            "{code} is {severity}"
+        );
     }
 }
 
 /// Every rule that the server's sources name for `invalid_field`.
 fn rules() -> Vec<String> {
     let mut rules = Vec::new();
-    for (_, text) in files(&["rs"]).into_iter().filter(|(name, _)| name.starts_with("server/src/")) {
-        let text = text.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
-        rules.extend(text.split("rule: \"").skip(1).filter_map(|rest| rest.split('"').next()).map(str::to_owned));
+    for (_, text) in files(&["rs"])
+        .into_iter()
+        .filter(|(name, _)| name.starts_with("server/src/"))
+    {
+        let text = text
+            .split("#[cfg(test)]")
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        rules.extend(
+            text.split("rule: \"")
+                .skip(1)
+                .filter_map(|rest| rest.split('"').next())
+                .map(str::to_owned),
+        );
         for call in text.split("invalid_field(").skip(1) {
             let arguments = arguments(call).trim_end().trim_end_matches(',');
-            rules.extend(arguments.strip_suffix('"').and_then(|rest| rest.rsplit('"').next()).map(str::to_owned));
+            rules.extend(
+                arguments
+                    .strip_suffix('"')
+                    .and_then(|rest| rest.rsplit('"').next())
+                    .map(str::to_owned),
+            );
         }
     }
     rules
@@ -591,15 +913,27 @@ fn the_protocol_shows_the_frozen_examples() {
     let protocol = read(PROTOCOL);
     for name in ["request", "response", "notice", "report", "lease"] {
         let frozen = read(&format!("sync-core/src/wire/fixtures/{name}.ndjson"));
-        assert!(protocol.contains(frozen.trim_end()), "{PROTOCOL} does not show sync-core/src/wire/fixtures/{name}.ndjson");
+        assert!(
+            protocol.contains(frozen.trim_end()),
+            "{PROTOCOL} does not show sync-core/src/wire/fixtures/{name}.ndjson"
+        );
     }
 }
 
 /// The rows of the security table: number, level, answer, and what bears it out.
 fn security_table(text: &str) -> Vec<[&str; 4]> {
-    let is_number = |cell: &str| cell.split('.').count() == 3 && cell.split('.').all(|part| part.parse::<u8>().is_ok());
-    let rows = text.lines().map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect::<Vec<_>>());
-    rows.filter(|cells| is_number(cells[0])).map(|cells| [cells[0], cells[1], cells[3], cells[4]]).collect()
+    let is_number = |cell: &str| {
+        cell.split('.').count() == 3 && cell.split('.').all(|part| part.parse::<u8>().is_ok())
+    };
+    let rows = text.lines().map(|line| {
+        line.trim_matches('|')
+            .split(" | ")
+            .map(str::trim)
+            .collect::<Vec<_>>()
+    });
+    rows.filter(|cells| is_number(cells[0]))
+        .map(|cells| [cells[0], cells[1], cells[3], cells[4]])
+        .collect()
 }
 
 #[test]
@@ -609,10 +943,23 @@ fn the_security_table_is_whole_and_names_tests_that_exist() {
     // What edition 5.0.0 asks at levels 1 and 2.
     let levels = ["1", "2"].map(|level| rows.iter().filter(|row| row[1] == level).count());
     assert_eq!(levels, [70, 183]);
-    assert_eq!(rows.iter().map(|row| row[0]).collect::<BTreeSet<_>>().len(), rows.len(), "a number stands twice");
+    assert_eq!(
+        rows.iter().map(|row| row[0]).collect::<BTreeSet<_>>().len(),
+        rows.len(),
+        "a number stands twice"
+    );
     for level in ["1", "2"] {
-        let of = |answer| rows.iter().filter(|row| row[1] == level && row[2] == answer).count();
-        let counts = format!("| level {level} | {} | {} | {} |", of("yes"), of("no"), of("n/a"));
+        let of = |answer| {
+            rows.iter()
+                .filter(|row| row[1] == level && row[2] == answer)
+                .count()
+        };
+        let counts = format!(
+            "| level {level} | {} | {} | {} |",
+            of("yes"),
+            of("no"),
+            of("n/a")
+        );
         assert!(text.contains(&counts), "docs/asvs.md should count {counts}");
     }
     let mut problems = Vec::new();
@@ -621,7 +968,12 @@ fn the_security_table_is_whole_and_names_tests_that_exist() {
         if !["yes", "no", "n/a"].contains(answer) || by.is_empty() {
             problems.push(format!("{number}: “{answer}” because of “{by}”"));
         }
-        let tests: Vec<_> = by.split('`').skip(1).step_by(2).filter_map(|word| word.split_once("::")).collect();
+        let tests: Vec<_> = by
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .filter_map(|word| word.split_once("::"))
+            .collect();
         for (file, test) in tests.iter().filter(|(file, _)| file.contains(".rs")) {
             let there = root().join(file).exists() && read(file).contains(&format!("fn {test}("));
             problems.extend((!there).then(|| format!("{number}: {file} has no {test}")));

@@ -14,18 +14,26 @@ use lianka_sync_core::{
 
 #[test]
 fn the_transfers_documents_are_written_from_the_table() {
-    for (name, text) in [("docs/transfers.md", document()), ("docs/transfer-states.svg", picture())] {
+    for (name, text) in [
+        ("docs/transfers.md", document()),
+        ("docs/transfer-states.svg", picture()),
+    ] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
         if std::env::var_os("LIANKA_WRITE_DOCS").is_some() {
             fs::write(&path, &text).expect("the document can be written");
         }
         let there = fs::read_to_string(&path).unwrap_or_default();
-        assert!(there == text, "{name} is not what the table says: LIANKA_WRITE_DOCS=1 cargo test -p lianka-tests tidy");
+        assert!(
+            there == text,
+            "{name} is not what the table says: LIANKA_WRITE_DOCS=1 cargo test -p lianka-tests tidy"
+        );
     }
 }
 
 fn term(row: &StateRow) -> String {
-    let Some((term, then)) = row.limit else { return String::new() };
+    let Some((term, then)) = row.limit else {
+        return String::new();
+    };
     let long = match term {
         Term::Days(days) => format!("{days} days"),
         Term::WorkingDays(days) => format!("{days} working days"),
@@ -46,20 +54,41 @@ fn who(row: &StepRow) -> String {
     match row.roles {
         [] => "the server's clock".into(),
         roles if row.second => format!("{} and a second, different one", roles[0]),
-        roles => roles.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or "),
+        roles => roles
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(" or "),
     }
 }
 
 fn needs(row: &StepRow) -> String {
     let mut needs: Vec<String> = Vec::new();
     if row.content {
-        needs.push(format!("the request's {}, and the member's consent (scope `transfer`)", list(CONTENT)));
+        needs.push(format!(
+            "the request's {}, and the member's consent (scope `transfer`)",
+            list(CONTENT)
+        ));
     }
-    needs.extend(row.form.iter().filter(|input| input.required).map(|input| format!("`{}`", input.name)));
+    needs.extend(
+        row.form
+            .iter()
+            .filter(|input| input.required)
+            .map(|input| format!("`{}`", input.name)),
+    );
     if !row.one_of.is_empty() {
-        needs.push(row.one_of.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or "));
+        needs.push(
+            row.one_of
+                .iter()
+                .map(|name| format!("`{name}`"))
+                .collect::<Vec<_>>()
+                .join(" or "),
+        );
     }
-    let optional = row.form.iter().filter(|input| !input.required && !row.one_of.contains(&input.name));
+    let optional = row
+        .form
+        .iter()
+        .filter(|input| !input.required && !row.one_of.contains(&input.name));
     needs.extend(optional.map(|input| format!("`{}` if there is one", input.name)));
     needs.join(", ")
 }
@@ -73,7 +102,11 @@ fn to(row: &StepRow) -> String {
 }
 
 fn list(names: &[&str]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    names
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn rule(rule: Rule) -> String {
@@ -111,7 +144,10 @@ fn document() -> String {
     let mut page = HEAD.to_owned();
     let mut line = |text: String| page += &(text + "\n");
     line("## States\n".into());
-    line("| state | Chinese | open | limit | who acts next | next | bring | the member is told |".into());
+    line(
+        "| state | Chinese | open | limit | who acts next | next | bring | the member is told |"
+            .into(),
+    );
     line("|---|---|---|---|---|---|---|---|".into());
     for row in STATES {
         let (open, acting) = (if row.open { "yes" } else { "" }, row.acting.words());
@@ -135,18 +171,47 @@ fn document() -> String {
     line("| type | Chinese | from | to | who | needs | binding |".into());
     line("|---|---|---|---|---|---|---|".into());
     for row in STEPS {
-        let from =
-            if row.from.len() > 8 { every_but(row.from) } else { list(&row.from.iter().map(|state| state.as_str()).collect::<Vec<_>>()) };
+        let from = if row.from.len() > 8 {
+            every_but(row.from)
+        } else {
+            list(
+                &row.from
+                    .iter()
+                    .map(|state| state.as_str())
+                    .collect::<Vec<_>>(),
+            )
+        };
         let binding = if row.binding { "yes" } else { "" };
-        line(format!("| `{}` | {} | {from} | {} | {} | {} | {binding} |", row.code, row.label.zh, to(row), who(row), needs(row)));
+        line(format!(
+            "| `{}` | {} | {from} | {} | {} | {} | {binding} |",
+            row.code,
+            row.label.zh,
+            to(row),
+            who(row),
+            needs(row)
+        ));
     }
     line("\n## Fields of the forms\n".into());
     line("| field | Chinese | value | in |".into());
     line("|---|---|---|---|".into());
-    for field in Kind::TransferRequest.fields().iter().filter(|field| field.pattern().starts_with("events/")) {
-        let steps: Vec<_> = STEPS.iter().filter(|row| row.takes(field.name)).map(|row| row.code).collect();
+    for field in Kind::TransferRequest
+        .fields()
+        .iter()
+        .filter(|field| field.pattern().starts_with("events/"))
+    {
+        let steps: Vec<_> = STEPS
+            .iter()
+            .filter(|row| row.takes(field.name))
+            .map(|row| row.code)
+            .collect();
         if !steps.is_empty() {
-            line(format!("| `{}` | {} | {} | {} |", field.name, field.label_zh, rule(field.rule), list(&steps)));
+            line(format!(
+                "| `{}` | {} | {} | {} |",
+                field.name,
+                field.label_zh,
+                rule(field.rule),
+                list(&steps)
+            ));
         }
     }
     line("\n`validity_days` is usually 10 in the city and 30 elsewhere.\n".into());
@@ -154,12 +219,22 @@ fn document() -> String {
     line("| outcome | Chinese | |".into());
     line("|---|---|---|".into());
     for outcome in Outcome::ALL {
-        line(format!("| `{}` | {} | {} |", outcome.as_str(), outcome.words().zh, outcome.words().en));
+        line(format!(
+            "| `{}` | {} | {} |",
+            outcome.as_str(),
+            outcome.words().zh,
+            outcome.words().en
+        ));
     }
     line("\n| code | Chinese | |".into());
     line("|---|---|---|".into());
     for code in Code::ALL {
-        line(format!("| `{}` | {} | {} |", code.as_str(), code.words().zh, code.words().en));
+        line(format!(
+            "| `{}` | {} | {} |",
+            code.as_str(),
+            code.words().zh,
+            code.words().en
+        ));
     }
     line("\n## Two people at once\n".into());
     line(
@@ -169,13 +244,20 @@ fn document() -> String {
     line("| acts | 同时 | outcome | 结果 |".into());
     line("|---|---|---|---|".into());
     for (acts, outcome) in CROSSINGS {
-        line(format!("| {} | {} | {} | {} |", acts.en, acts.zh, outcome.en, outcome.zh));
+        line(format!(
+            "| {} | {} | {} | {} |",
+            acts.en, acts.zh, outcome.en, outcome.zh
+        ));
     }
     page
 }
 
 fn every_but(states: &[State]) -> String {
-    let others: Vec<_> = STATES.iter().filter(|row| !states.contains(&row.state)).map(|row| row.code).collect();
+    let others: Vec<_> = STATES
+        .iter()
+        .filter(|row| !states.contains(&row.state))
+        .map(|row| row.code)
+        .collect();
     format!("every state but {}", list(&others))
 }
 
@@ -218,7 +300,11 @@ struct Frame {
 impl Frame {
     fn of(state: State) -> Self {
         let (column, row, span) = place(state);
-        Self { x: COLUMNS[column], y: MARGIN + row * ROW, h: (span - 1) * ROW + BOX_H }
+        Self {
+            x: COLUMNS[column],
+            y: MARGIN + row * ROW,
+            h: (span - 1) * ROW + BOX_H,
+        }
     }
 
     fn left(&self) -> i32 {
@@ -246,7 +332,10 @@ fn route(from: State, to: State) -> (Points, (i32, i32)) {
     let (fc, fr, _) = place(from);
     let (tc, tr, _) = place(to);
     let straight = |points: Points| {
-        let at = (i32::midpoint(points[0].0, points[1].0), i32::midpoint(points[0].1, points[1].1) - 7);
+        let at = (
+            i32::midpoint(points[0].0, points[1].0),
+            i32::midpoint(points[0].1, points[1].1) - 7,
+        );
         (points, at)
     };
     match (from, to) {
@@ -254,38 +343,76 @@ fn route(from: State, to: State) -> (Points, (i32, i32)) {
         (State::Arrived, State::Accepted) => {
             let x = a.left() - 34;
             (
-                vec![(a.left(), a.centre() + 10), (x, a.centre() + 10), (x, b.centre() - 10), (b.left(), b.centre() - 10)],
+                vec![
+                    (a.left(), a.centre() + 10),
+                    (x, a.centre() + 10),
+                    (x, b.centre() - 10),
+                    (b.left(), b.centre() - 10),
+                ],
                 (x - 6, a.centre() + 70),
             )
         }
         (State::Arrived, State::Refused) => {
             let y = a.centre() + 14;
-            (vec![(a.right(), y), (b.middle(), y), (b.middle(), b.y)], (i32::midpoint(a.right(), b.middle()), y + 16))
+            (
+                vec![(a.right(), y), (b.middle(), y), (b.middle(), b.y)],
+                (i32::midpoint(a.right(), b.middle()), y + 16),
+            )
         }
         (State::Floating, State::Closed) => {
             let x = a.left() - 40;
-            (vec![(a.left(), a.centre()), (x, a.centre()), (x, b.centre()), (b.left(), b.centre())], (x + 120, b.centre() - 7))
+            (
+                vec![
+                    (a.left(), a.centre()),
+                    (x, a.centre()),
+                    (x, b.centre()),
+                    (b.left(), b.centre()),
+                ],
+                (x + 120, b.centre() - 7),
+            )
         }
         (State::Submitted, State::Floating) => {
             let y = a.bottom() + 24;
             (
-                vec![(a.left() + 30, a.bottom()), (a.left() + 30, y), (b.middle(), y), (b.middle(), b.y)],
+                vec![
+                    (a.left() + 30, a.bottom()),
+                    (a.left() + 30, y),
+                    (b.middle(), y),
+                    (b.middle(), b.y),
+                ],
                 (i32::midpoint(a.left(), b.middle()) + 20, y - 6),
             )
         }
         // Over, or under, the middle column.
         (State::Returned, State::Withdrawn) => {
             let y = a.y - 30;
-            (vec![(a.middle(), a.y), (a.middle(), y), (b.middle(), y), (b.middle(), b.y)], (b.left() - 110, y - 6))
+            (
+                vec![
+                    (a.middle(), a.y),
+                    (a.middle(), y),
+                    (b.middle(), y),
+                    (b.middle(), b.y),
+                ],
+                (b.left() - 110, y - 6),
+            )
         }
         (State::Expired, State::Withdrawn) => {
             let y = a.bottom() + 32;
-            (vec![(a.middle(), a.bottom()), (a.middle(), y), (b.left(), y)], (b.left() - 110, y - 6))
+            (
+                vec![(a.middle(), a.bottom()), (a.middle(), y), (b.left(), y)],
+                (b.left() - 110, y - 6),
+            )
         }
-        (State::Contested, State::Withdrawn) => straight(vec![(a.right(), a.centre() - 10), (b.left(), a.centre() - 10)]),
+        (State::Contested, State::Withdrawn) => straight(vec![
+            (a.right(), a.centre() - 10),
+            (b.left(), a.centre() - 10),
+        ]),
         (State::Withdrawn, State::Contested) => {
             let y = b.centre() + 12;
-            (vec![(a.left(), y), (b.right(), y)], (i32::midpoint(a.left(), b.right()), y + 16))
+            (
+                vec![(a.left(), y), (b.right(), y)],
+                (i32::midpoint(a.left(), b.right()), y + 16),
+            )
         }
         // Down the main column.
         _ if fc == tc && tr == fr + 1 => {
@@ -294,10 +421,18 @@ fn route(from: State, to: State) -> (Points, (i32, i32)) {
         }
         // Along a row: there above, back below.
         _ if fr == tr || to == State::Withdrawn => {
-            let there = if fc > tc { (a.left(), b.right()) } else { (a.right(), b.left()) };
-            let back =
-                STEPS.iter().any(|row| row.from.contains(&to) && leads_to(row, from)) || from == State::Contested || to == State::Contested;
-            let first = STATES.iter().position(|row| row.state == from) < STATES.iter().position(|row| row.state == to);
+            let there = if fc > tc {
+                (a.left(), b.right())
+            } else {
+                (a.right(), b.left())
+            };
+            let back = STEPS
+                .iter()
+                .any(|row| row.from.contains(&to) && leads_to(row, from))
+                || from == State::Contested
+                || to == State::Contested;
+            let first = STATES.iter().position(|row| row.state == from)
+                < STATES.iter().position(|row| row.state == to);
             let y = a.centre()
                 + if !back {
                     0
@@ -307,7 +442,10 @@ fn route(from: State, to: State) -> (Points, (i32, i32)) {
                     10
                 };
             let label = if back && !first { y + 16 } else { y - 6 };
-            (vec![(there.0, y), (there.1, y)], (i32::midpoint(there.0, there.1), label))
+            (
+                vec![(there.0, y), (there.1, y)],
+                (i32::midpoint(there.0, there.1), label),
+            )
         }
         _ => straight(vec![(a.middle(), a.bottom()), (b.middle(), b.y)]),
     }
@@ -330,21 +468,31 @@ fn picture() -> String {
     ));
     line("<title>组织关系转接 transfers of membership: states and steps</title>".into());
     line("<defs><marker id=\"a\" viewBox=\"0 0 10 10\" refX=\"9\" refY=\"5\" markerWidth=\"8\" markerHeight=\"8\" orient=\"auto-start-reverse\"><path d=\"M0 0L10 5L0 10z\" fill=\"#445\"/></marker></defs>".into());
-    line(format!("<rect width=\"{WIDTH}\" height=\"{height}\" fill=\"#fff\"/>"));
+    line(format!(
+        "<rect width=\"{WIDTH}\" height=\"{height}\" fill=\"#fff\"/>"
+    ));
     line("<text x=\"40\" y=\"36\" font-size=\"20\" fill=\"#223\">组织关系转接 · transfers of membership</text>".into());
     line("<text x=\"40\" y=\"58\" font-size=\"12\" fill=\"#667\">实线：步骤；虚线：两人同时办理 · solid: a step; dashed: two people at once</text>".into());
     // Several steps between the same states share an arrow.
     let mut arrows: BTreeMap<(State, State), Vec<Step>> = BTreeMap::new();
     for row in STEPS {
         for from in row.from {
-            for to in STATES.iter().map(|row| row.state).filter(|to| leads_to(row, *to)) {
+            for to in STATES
+                .iter()
+                .map(|row| row.state)
+                .filter(|to| leads_to(row, *to))
+            {
                 arrows.entry((*from, to)).or_default().push(row.step);
             }
         }
     }
     let arrow = |from: State, to: State, label: &str, style: &str| {
         let (points, (x, y)) = route(from, to);
-        let way = points.iter().map(|(x, y)| format!("{x},{y}")).collect::<Vec<_>>().join(" ");
+        let way = points
+            .iter()
+            .map(|(x, y)| format!("{x},{y}"))
+            .collect::<Vec<_>>()
+            .join(" ");
         let vertical = points.len() == 2 && points[0].0 == points[1].0;
         let anchor = if vertical {
             "start"
@@ -359,12 +507,25 @@ fn picture() -> String {
         )
     };
     for ((from, to), steps) in &arrows {
-        let label = steps.iter().map(|step| step.row().label.zh).collect::<Vec<_>>().join("、");
+        let label = steps
+            .iter()
+            .map(|step| step.row().label.zh)
+            .collect::<Vec<_>>()
+            .join("、");
         line(arrow(*from, *to, &label, ""));
     }
     for from in [State::Accepted, State::Withdrawn] {
-        let label = if from == State::Accepted { "遇撤回" } else { "遇接收" };
-        line(arrow(from, State::Contested, label, " stroke-dasharray=\"5 4\""));
+        let label = if from == State::Accepted {
+            "遇撤回"
+        } else {
+            "遇接收"
+        };
+        line(arrow(
+            from,
+            State::Contested,
+            label,
+            " stroke-dasharray=\"5 4\"",
+        ));
     }
     for row in STATES {
         let frame = Frame::of(row.state);
@@ -375,7 +536,9 @@ fn picture() -> String {
             _ => "#eee",
         };
         let (x, y, h) = (frame.x, frame.y, frame.h);
-        line(format!("<rect x=\"{x}\" y=\"{y}\" width=\"{BOX_W}\" height=\"{h}\" rx=\"8\" fill=\"{fill}\" stroke=\"#334\"/>"));
+        line(format!(
+            "<rect x=\"{x}\" y=\"{y}\" width=\"{BOX_W}\" height=\"{h}\" rx=\"8\" fill=\"{fill}\" stroke=\"#334\"/>"
+        ));
         let middle = y + h / 2;
         line(format!(
             "<text x=\"{}\" y=\"{}\" font-size=\"16\" text-anchor=\"middle\" fill=\"#112\">{}</text>",

@@ -71,27 +71,61 @@ pub struct LikelyDuplicate {
 impl CardSummary {
     /// The line of a card and the key it is found by; `None` for other kinds.
     pub fn of(projected: &Projected) -> Option<(Self, String)> {
-        let Projected::ShopCard(row) = projected else { return None };
-        let mut conflicts: Vec<_> = row.conflicts.iter().map(|conflict| conflict.field.clone()).collect();
+        let Projected::ShopCard(row) = projected else {
+            return None;
+        };
+        let mut conflicts: Vec<_> = row
+            .conflicts
+            .iter()
+            .map(|conflict| conflict.field.clone())
+            .collect();
         conflicts.dedup();
-        Some((Self { conflicts, ..Self::from(row.as_ref()) }, row.search_key()))
+        Some((
+            Self {
+                conflicts,
+                ..Self::from(row.as_ref())
+            },
+            row.search_key(),
+        ))
     }
 
     /// A record that does not open. It stays in the list, so that it is seen and reported.
     pub fn unreadable(record: RecordId, grid: String) -> Self {
-        Self { record, grid, unreadable: true, ..Self::default() }
+        Self {
+            record,
+            grid,
+            unreadable: true,
+            ..Self::default()
+        }
     }
 
     /// Sort key for walking the street.
     pub fn walk_order(&self) -> WalkOrder {
         let part = Option::as_deref;
-        WalkOrder::of(part(&self.road), part(&self.lane), part(&self.number), part(&self.number_suffix), part(&self.unit))
+        WalkOrder::of(
+            part(&self.road),
+            part(&self.lane),
+            part(&self.number),
+            part(&self.number_suffix),
+            part(&self.unit),
+        )
     }
 
     /// The door in one line, for example `天平路 320弄 378号甲 2楼`.
     pub fn door(&self) -> String {
-        let lane = self.lane.as_deref().map(|lane| if lane.contains('弄') { lane.to_owned() } else { format!("{lane}弄") });
-        let number = self.number.as_deref().map(|number| format!("{number}号{}", self.number_suffix.as_deref().unwrap_or_default()));
+        let lane = self.lane.as_deref().map(|lane| {
+            if lane.contains('弄') {
+                lane.to_owned()
+            } else {
+                format!("{lane}弄")
+            }
+        });
+        let number = self.number.as_deref().map(|number| {
+            format!(
+                "{number}号{}",
+                self.number_suffix.as_deref().unwrap_or_default()
+            )
+        });
         let parts = [self.road.clone(), lane, number, self.unit.clone()];
         parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
     }
@@ -123,8 +157,20 @@ impl From<&CardRow> for CardSummary {
 /// The row that a new card of these edits would have.
 pub(crate) fn planned(grid: &str, edits: &[Edit]) -> CardRow {
     let mut view = View::default();
-    let op = OpId { counter: 1, actor: Actor::new(DeviceId::default(), 0) };
-    let mut put = |key: &str, value: Scalar| drop(view.values.insert(key.to_owned(), vec![Value { op, value, time: None }]));
+    let op = OpId {
+        counter: 1,
+        actor: Actor::new(DeviceId::default(), 0),
+    };
+    let mut put = |key: &str, value: Scalar| {
+        drop(view.values.insert(
+            key.to_owned(),
+            vec![Value {
+                op,
+                value,
+                time: None,
+            }],
+        ))
+    };
     put("kind", Kind::ShopCard.as_str().into());
     put("grid", grid.into());
     for edit in edits {
@@ -156,11 +202,21 @@ pub struct CardFilter {
 impl CardFilter {
     /// Whether a card passes. `key`: what it is found by.
     pub fn admits(&self, card: &CardSummary, key: &str) -> bool {
-        let road = |road: &String| card.road.as_ref().is_some_and(|own| search::fold(own) == search::fold(road));
+        let road = |road: &String| {
+            card.road
+                .as_ref()
+                .is_some_and(|own| search::fold(own) == search::fold(road))
+        };
         self.road.as_ref().is_none_or(road)
-            && self.side.as_ref().is_none_or(|side| card.side.as_ref() == Some(side))
+            && self
+                .side
+                .as_ref()
+                .is_none_or(|side| card.side.as_ref() == Some(side))
             && (self.merged || card.merged_into.is_none())
             && (!self.conflicts || !card.conflicts.is_empty())
-            && self.query.as_ref().is_none_or(|query| search::matches(key, query))
+            && self
+                .query
+                .as_ref()
+                .is_none_or(|query| search::matches(key, query))
     }
 }

@@ -19,7 +19,10 @@ pub enum Clock {
 
 impl Clock {
     /// The time now.
-    #[expect(clippy::disallowed_methods, reason = "this is the door that clippy.toml points to")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the door that clippy.toml points to"
+    )]
     pub fn now(&self) -> DeviceTime {
         match self {
             Self::System => time::OffsetDateTime::now_utc().into(),
@@ -45,15 +48,22 @@ impl Entropy {
     }
 
     /// Sixteen random bytes.
-    #[expect(clippy::disallowed_methods, reason = "this is the door that clippy.toml points to")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the door that clippy.toml points to"
+    )]
     pub fn bytes(&self) -> [u8; 16] {
         let mut out = [0; 16];
         match self {
             // A machine without randomness cannot name records; there is nothing sensible to carry on with.
-            Self::System => getrandom::fill(&mut out).expect("the operating system gives random bytes"),
+            Self::System => {
+                getrandom::fill(&mut out).expect("the operating system gives random bytes")
+            }
             Self::Seeded(state) => {
                 for half in out.chunks_mut(8) {
-                    let mut z = state.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::SeqCst).wrapping_add(0x9e37_79b9_7f4a_7c15);
+                    let mut z = state
+                        .fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::SeqCst)
+                        .wrapping_add(0x9e37_79b9_7f4a_7c15);
                     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
                     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
                     half.copy_from_slice(&(z ^ (z >> 31)).to_be_bytes());
@@ -68,6 +78,10 @@ impl Entropy {
         let bytes = self.bytes();
         let mut half = [0; 8];
         half.copy_from_slice(&bytes[..8]);
-        if bound == 0 { 0 } else { u64::from_be_bytes(half) % bound }
+        if bound == 0 {
+            0
+        } else {
+            u64::from_be_bytes(half) % bound
+        }
     }
 }

@@ -25,15 +25,25 @@ pub struct Lease {
 impl Lease {
     /// A lease that begins now.
     pub fn granted(seconds: u64, now: DeviceTime) -> Self {
-        let granted_ms = i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000);
-        Self { granted_ms, used_ms: 0, seen_ms: now.unix_ms() }
+        let granted_ms = i64::try_from(seconds)
+            .unwrap_or(i64::MAX)
+            .saturating_mul(1_000);
+        Self {
+            granted_ms,
+            used_ms: 0,
+            seen_ms: now.unix_ms(),
+        }
     }
 
     /// The lease as it stands now.
     #[must_use]
     pub fn at(self, now: DeviceTime) -> Self {
         let forward = now.unix_ms().saturating_sub(self.seen_ms).max(0);
-        Self { used_ms: self.used_ms.saturating_add(forward), seen_ms: now.unix_ms(), ..self }
+        Self {
+            used_ms: self.used_ms.saturating_add(forward),
+            seen_ms: now.unix_ms(),
+            ..self
+        }
     }
 
     /// Whether it is over.
@@ -77,7 +87,9 @@ mod tests {
             (&[-1000, 0], true),
             (&[-10, 0], false),
         ] {
-            let then = clock.iter().fold(lease, |lease, hours| lease.at(at(*hours)));
+            let then = clock
+                .iter()
+                .fold(lease, |lease, hours| lease.at(at(*hours)));
             assert_eq!(then.is_over(), over, "{clock:?}: {then:?}");
         }
         assert!(Lease::granted(0, at(0)).is_over());
@@ -89,8 +101,16 @@ mod tests {
     fn small_steps_are_not_lost_where_they_are_not_kept() {
         let lease = Lease::granted(100, at(0));
         let soon = lease.at(DeviceTime::from_unix_ms(at(0).unix_ms() + 59_999));
-        assert!(!lease.is_worth_keeping(soon), "the next look counts from the same moment");
-        assert!(lease.is_worth_keeping(lease.at(DeviceTime::from_unix_ms(at(0).unix_ms() + 60_000))));
-        assert!(lease.is_worth_keeping(lease.at(at(-1))), "a step back must be known, or the way forward again would not count");
+        assert!(
+            !lease.is_worth_keeping(soon),
+            "the next look counts from the same moment"
+        );
+        assert!(
+            lease.is_worth_keeping(lease.at(DeviceTime::from_unix_ms(at(0).unix_ms() + 60_000)))
+        );
+        assert!(
+            lease.is_worth_keeping(lease.at(at(-1))),
+            "a step back must be known, or the way forward again would not count"
+        );
     }
 }

@@ -37,7 +37,8 @@ const APPLICATION_ID: i32 = 0x4c4b_7068;
 /// How long a transaction waits for another process.
 const BUSY_MS_MAX: u64 = 10_000;
 /// Of a record: whether it has a history that the server knows.
-const AT_OFFICE: &str = "(seq > 0 OR EXISTS (SELECT 1 FROM tail WHERE tail.record = record.record))";
+const AT_OFFICE: &str =
+    "(seq > 0 OR EXISTS (SELECT 1 FROM tail WHERE tail.record = record.record))";
 
 /// The schema's versions, each from the one before. Append only.
 const MIGRATIONS: &[&str] = &[
@@ -156,7 +157,9 @@ pub struct Credentials {
 
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credentials").field("server", &self.server).finish_non_exhaustive()
+        f.debug_struct("Credentials")
+            .field("server", &self.server)
+            .finish_non_exhaustive()
     }
 }
 
@@ -189,7 +192,10 @@ impl LocalStore {
     /// Makes a new file, or opens the one that is there.
     pub fn open_or_create(path: &Path) -> Result<Self, StoreError> {
         if !path.exists() {
-            if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            if let Some(folder) = path
+                .parent()
+                .filter(|folder| !folder.as_os_str().is_empty())
+            {
                 std::fs::create_dir_all(folder)?;
             }
             create_private(path)?;
@@ -208,12 +214,35 @@ impl LocalStore {
         };
         let mut connection = Connection::open(path)?;
         connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS_MAX))?;
-        connection.pragma_update(None, "secure_delete", if planted::is(Bug::EraseLeavesPages) { "OFF" } else { "ON" }).map_err(foreign)?;
-        connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).map_err(foreign)?;
-        connection.pragma_update(None, "synchronous", if planted::is(Bug::SavedBeforeFlush) { "OFF" } else { "FULL" })?;
+        connection
+            .pragma_update(
+                None,
+                "secure_delete",
+                if planted::is(Bug::EraseLeavesPages) {
+                    "OFF"
+                } else {
+                    "ON"
+                },
+            )
+            .map_err(foreign)?;
+        connection
+            .query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))
+            .map_err(foreign)?;
+        connection.pragma_update(
+            None,
+            "synchronous",
+            if planted::is(Bug::SavedBeforeFlush) {
+                "OFF"
+            } else {
+                "FULL"
+            },
+        )?;
         connection.set_prepared_statement_cache_capacity(64);
         migrate(&mut connection, path)?;
-        Ok(Self { path: path.to_owned(), connection })
+        Ok(Self {
+            path: path.to_owned(),
+            connection,
+        })
     }
 
     /// Where the file is.
@@ -222,41 +251,63 @@ impl LocalStore {
     }
 
     /// Runs `work` in one transaction that holds the write lock from its beginning: nothing it read is old when it writes.
-    pub fn write<T, E: From<StoreError>>(&mut self, work: impl FnOnce(&Tx<'_>) -> Result<T, E>) -> Result<T, E> {
-        let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(StoreError::from)?;
+    pub fn write<T, E: From<StoreError>>(
+        &mut self,
+        work: impl FnOnce(&Tx<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let tx = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(StoreError::from)?;
         let done = work(&Tx { tx: &tx })?;
         tx.commit().map_err(StoreError::from)?;
         Ok(done)
     }
 
     /// Runs `work` on one state of the file, without a lock that keeps others from writing.
-    pub fn read<T, E: From<StoreError>>(&mut self, work: impl FnOnce(&Tx<'_>) -> Result<T, E>) -> Result<T, E> {
-        let tx = self.connection.transaction_with_behavior(TransactionBehavior::Deferred).map_err(StoreError::from)?;
+    pub fn read<T, E: From<StoreError>>(
+        &mut self,
+        work: impl FnOnce(&Tx<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let tx = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Deferred)
+            .map_err(StoreError::from)?;
         work(&Tx { tx: &tx })
     }
 
     /// Who this phone is; refuses a phone that is not enrolled, or was wiped.
-    #[expect(clippy::redundant_closure_for_method_calls, reason = "the method's path is not general over the transaction's lifetime")]
+    #[expect(
+        clippy::redundant_closure_for_method_calls,
+        reason = "the method's path is not general over the transaction's lifetime"
+    )]
     pub fn identity(&mut self) -> Result<Identity, StoreError> {
         self.read(|tx| tx.identity())
     }
 
     /// Whether `SQLite` flushes its log at every commit, as it is set now: write-ahead log, and `synchronous` FULL (2) or EXTRA (3).
     pub fn flushes_every_commit(&self) -> Result<bool, StoreError> {
-        let journal: String = self.connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
-        let synchronous: i64 = self.connection.query_row("PRAGMA synchronous", [], |row| row.get(0))?;
+        let journal: String = self
+            .connection
+            .query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+        let synchronous: i64 = self
+            .connection
+            .query_row("PRAGMA synchronous", [], |row| row.get(0))?;
         Ok(journal == "wal" && synchronous >= 2)
     }
 
     /// What was deleted is overwritten in the file; this empties the log beside it as well. Does nothing while another process reads.
     pub fn truncate_log(&mut self) -> Result<(), StoreError> {
-        Ok(self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
+        Ok(self
+            .connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
     }
 
     /// After a wipe: nothing of what was deleted stays in the file or beside it.
     pub fn scrub(&mut self) -> Result<(), StoreError> {
         self.connection.execute_batch("VACUUM")?;
-        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        self.connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         Ok(())
     }
 }
@@ -276,7 +327,10 @@ fn create_private(path: &Path) -> Result<(), StoreError> {
 
 fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let version: usize = tx.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))?.try_into().unwrap_or(usize::MAX);
+    let version: usize = tx
+        .query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))?
+        .try_into()
+        .unwrap_or(usize::MAX);
     let application: i32 = tx.query_row("PRAGMA application_id", [], |row| row.get(0))?;
     let tables: i64 = tx.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if application != APPLICATION_ID && (tables > 0 || version > 0) {
@@ -327,14 +381,20 @@ impl Tx<'_> {
     // Names and values of the phone as a whole.
 
     fn get<T: DeserializeOwned>(&self, name: &'static str) -> Result<Option<T>, StoreError> {
-        let text: Option<String> =
-            self.tx.prepare_cached("SELECT value FROM meta WHERE name = ?1")?.query_row([name], |row| row.get(0)).optional()?;
-        text.map(|text| serde_json::from_str(&text).map_err(|_| StoreError::Damaged(name))).transpose()
+        let text: Option<String> = self
+            .tx
+            .prepare_cached("SELECT value FROM meta WHERE name = ?1")?
+            .query_row([name], |row| row.get(0))
+            .optional()?;
+        text.map(|text| serde_json::from_str(&text).map_err(|_| StoreError::Damaged(name)))
+            .transpose()
     }
 
     fn set<T: Serialize>(&self, name: &'static str, value: &T) -> Result<(), StoreError> {
         let text = serde_json::to_string(value).map_err(|_| StoreError::Damaged(name))?;
-        self.tx.prepare_cached("INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)")?.execute(params![name, text])?;
+        self.tx
+            .prepare_cached("INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)")?
+            .execute(params![name, text])?;
         Ok(())
     }
 
@@ -440,29 +500,54 @@ impl Tx<'_> {
                 ))
             })
             .optional()?
-            .map(|(name, stored)| Ok::<_, StoreError>(StoredRecord { kind: kind(&name)?, ..stored }))
+            .map(|(name, stored)| {
+                Ok::<_, StoreError>(StoredRecord {
+                    kind: kind(&name)?,
+                    ..stored
+                })
+            })
             .transpose()?;
         if let Some(stored) = &mut stored {
-            let mut rows = self.tx.prepare_cached("SELECT hash, seq, bytes FROM tail WHERE record = ?1 ORDER BY seq IS NULL, seq")?;
-            let rows = rows.query_map([id(&record)], |row| Ok((row.get::<_, [u8; 32]>(0)?, row.get::<_, Option<i64>>(1)?, row.get(2)?)))?;
+            let mut rows = self.tx.prepare_cached(
+                "SELECT hash, seq, bytes FROM tail WHERE record = ?1 ORDER BY seq IS NULL, seq",
+            )?;
+            let rows = rows.query_map([id(&record)], |row| {
+                Ok((
+                    row.get::<_, [u8; 32]>(0)?,
+                    row.get::<_, Option<i64>>(1)?,
+                    row.get(2)?,
+                ))
+            })?;
             for row in rows {
                 let (hash, seq, bytes) = row?;
-                stored.tail.push(TailChange { hash: ChangeHash(hash), seq: seq.map(|seq| seq as u64), bytes });
+                stored.tail.push(TailChange {
+                    hash: ChangeHash(hash),
+                    seq: seq.map(|seq| seq as u64),
+                    bytes,
+                });
             }
         }
-        Ok(RecordState { record, stored, outbox: outbox::of_record(self.tx, record)? })
+        Ok(RecordState {
+            record,
+            stored,
+            outbox: outbox::of_record(self.tx, record)?,
+        })
     }
 
     /// Every record held, by id.
     pub fn records(&self) -> Result<Vec<RecordId>, StoreError> {
-        let mut rows = self.tx.prepare_cached("SELECT record FROM record ORDER BY record")?;
+        let mut rows = self
+            .tx
+            .prepare_cached("SELECT record FROM record ORDER BY record")?;
         let rows = rows.query_map([], |row| record_id(row, 0))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// Every record of a kind, with its grid, by id.
     pub fn records_of(&self, kind: Kind) -> Result<Vec<(RecordId, String)>, StoreError> {
-        let mut rows = self.tx.prepare_cached("SELECT record, grid FROM record WHERE kind = ?1 ORDER BY record")?;
+        let mut rows = self
+            .tx
+            .prepare_cached("SELECT record, grid FROM record WHERE kind = ?1 ORDER BY record")?;
         let rows = rows.query_map([kind.as_str()], |row| Ok((record_id(row, 0)?, row.get(1)?)))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
@@ -475,12 +560,24 @@ impl Tx<'_> {
             let (generation, before_reset) = (row.get(1)?, row.get(2)?);
             Ok((
                 record_id(row, 0)?,
-                Known { generation, before_reset, leaving: row.get(3)?, at_office: row.get(4)?, beyond_cursor: row.get(5)? },
+                Known {
+                    generation,
+                    before_reset,
+                    leaving: row.get(3)?,
+                    at_office: row.get(4)?,
+                    beyond_cursor: row.get(5)?,
+                },
             ))
         })?;
         let known = rows.collect::<Result<HashMap<_, _>, _>>()?;
         let start_over = self.get("start_over")?.unwrap_or(false);
-        Ok(Standing { cursor: self.cursor()?, outbox: outbox::all(self.tx)?, known, start_over, device_time: None })
+        Ok(Standing {
+            cursor: self.cursor()?,
+            outbox: outbox::all(self.tx)?,
+            known,
+            start_over,
+            device_time: None,
+        })
     }
 
     /// Records that something must become of when an answer is complete.
@@ -505,12 +602,18 @@ impl Tx<'_> {
             FROM card_index WHERE summary IS NOT NULL";
         let mut rows = self.tx.prepare_cached(sql)?;
         let rows = rows.query_map([], |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, bool>(2)?, row.get::<_, bool>(3)?))
+            Ok((
+                row.get::<_, String>(0)?,
+                row.get::<_, String>(1)?,
+                row.get::<_, bool>(2)?,
+                row.get::<_, bool>(3)?,
+            ))
         })?;
         let mut cards = Vec::new();
         for row in rows {
             let (summary, key, unsent, held) = row?;
-            let mut card: CardSummary = serde_json::from_str(&summary).map_err(|_| StoreError::Damaged("card summary"))?;
+            let mut card: CardSummary =
+                serde_json::from_str(&summary).map_err(|_| StoreError::Damaged("card summary"))?;
             card.place = match (unsent, held) {
                 (true, _) => Place::Phone,
                 (false, true) => Place::Held,
@@ -526,13 +629,16 @@ impl Tx<'_> {
 
     /// Indexes what changed since the list was last asked for: a download stores documents without opening them.
     pub(crate) fn index_missing(&self) -> Result<(), StoreError> {
-        let sql = "SELECT record, grid FROM record WHERE record NOT IN (SELECT record FROM card_index)";
+        let sql =
+            "SELECT record, grid FROM record WHERE record NOT IN (SELECT record FROM card_index)";
         let missing = self
             .tx
             .prepare_cached(sql)?
             .query_map([], |row| Ok((record_id(row, 0)?, row.get::<_, String>(1)?)))?
             .collect::<Result<Vec<_>, _>>()?;
-        let mut insert = self.tx.prepare_cached("INSERT INTO card_index (record, summary, search_key) VALUES (?1, ?2, ?3)")?;
+        let mut insert = self.tx.prepare_cached(
+            "INSERT INTO card_index (record, summary, search_key) VALUES (?1, ?2, ?3)",
+        )?;
         for (record, grid) in missing {
             let (summary, key) = match self.project(record)? {
                 Some(projected) => match CardSummary::of(&projected) {
@@ -542,8 +648,10 @@ impl Tx<'_> {
                 },
                 None => (Some(CardSummary::unreadable(record, grid)), String::new()),
             };
-            let summary =
-                summary.map(|summary| serde_json::to_string(&summary)).transpose().map_err(|_| StoreError::Damaged("card summary"))?;
+            let summary = summary
+                .map(|summary| serde_json::to_string(&summary))
+                .transpose()
+                .map_err(|_| StoreError::Damaged("card summary"))?;
             insert.execute(params![id(&record), summary, key])?;
         }
         Ok(())
@@ -553,14 +661,19 @@ impl Tx<'_> {
     pub fn project(&self, record: RecordId) -> Result<Option<Projected>, StoreError> {
         let state = self.record_state(record)?;
         let generation = state.stored.as_ref().map_or(1, |stored| stored.generation);
-        let view = replica::open(&state).ok().flatten().and_then(|mut opened| opened.document.view().ok());
+        let view = replica::open(&state)
+            .ok()
+            .flatten()
+            .and_then(|mut opened| opened.document.view().ok());
         Ok(view.and_then(|view| projection::project(record, generation, &view)))
     }
 
     /// Remembers a list as it was shown, so that its line numbers name records.
     pub fn set_listing(&self, records: &[RecordId]) -> Result<(), StoreError> {
         self.tx.execute("DELETE FROM listing", [])?;
-        let mut insert = self.tx.prepare_cached("INSERT INTO listing (line, record) VALUES (?1, ?2)")?;
+        let mut insert = self
+            .tx
+            .prepare_cached("INSERT INTO listing (line, record) VALUES (?1, ?2)")?;
         for (at, record) in records.iter().enumerate() {
             insert.execute(params![at as i64 + 1, id(record)])?;
         }
@@ -569,7 +682,9 @@ impl Tx<'_> {
 
     /// The record in a line of the list last shown.
     pub fn listed(&self, line: i64) -> Result<Option<RecordId>, StoreError> {
-        let mut row = self.tx.prepare_cached("SELECT record FROM listing WHERE line = ?1")?;
+        let mut row = self
+            .tx
+            .prepare_cached("SELECT record FROM listing WHERE line = ?1")?;
         Ok(row.query_row([line], |row| record_id(row, 0)).optional()?)
     }
 
@@ -586,7 +701,14 @@ impl Tx<'_> {
                 let sql = "INSERT INTO record (record, kind, grid, generation, seq, snapshot) VALUES (?1, ?2, ?3, 1, 0, x'')";
                 self.run(sql, params![id(record), kind.as_str(), grid])
             }
-            Effect::PutSnapshot { record, kind, grid, generation, seq, bytes } => {
+            Effect::PutSnapshot {
+                record,
+                kind,
+                grid,
+                generation,
+                seq,
+                bytes,
+            } => {
                 let id = id(record);
                 let sql = "DELETE FROM tail WHERE record = ?1
                     AND (seq <= ?2 OR ?3 <> (SELECT generation FROM record WHERE record = ?1))";
@@ -596,17 +718,30 @@ impl Tx<'_> {
                 let sql = "INSERT INTO record (record, kind, grid, generation, seq, snapshot, beyond_cursor) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1)
                     ON CONFLICT (record) DO UPDATE SET kind = excluded.kind, grid = excluded.grid, generation = excluded.generation,
                         seq = excluded.seq, snapshot = excluded.snapshot, beyond_cursor = beyond_cursor OR leaving, leaving = 0, before_reset = 0";
-                self.run(sql, params![id, kind.as_str(), grid, generation, *seq as i64, bytes])?;
+                self.run(
+                    sql,
+                    params![id, kind.as_str(), grid, generation, *seq as i64, bytes],
+                )?;
                 self.touch(record)
             }
             Effect::ForgetHistory { record } => {
-                self.run("UPDATE record SET before_reset = 0, seq = 0, snapshot = x'' WHERE record = ?1", [id(record)])?;
+                self.run(
+                    "UPDATE record SET before_reset = 0, seq = 0, snapshot = x'' WHERE record = ?1",
+                    [id(record)],
+                )?;
                 self.run("DELETE FROM tail WHERE record = ?1", [id(record)])?;
                 self.touch(record)
             }
-            Effect::AppendTail { record, generation, change } => self.append(record, *generation, change),
+            Effect::AppendTail {
+                record,
+                generation,
+                change,
+            } => self.append(record, *generation, change),
             Effect::ForgetUnconfirmed { record } => {
-                self.run("DELETE FROM tail WHERE record = ?1 AND seq IS NULL", [id(record)])?;
+                self.run(
+                    "DELETE FROM tail WHERE record = ?1 AND seq IS NULL",
+                    [id(record)],
+                )?;
                 self.touch(record)
             }
             Effect::RemoveRecord { record } => {
@@ -614,25 +749,52 @@ impl Tx<'_> {
                 self.run("DELETE FROM tail WHERE record = ?1", [id(record)])?;
                 self.touch(record)
             }
-            Effect::MarkLeaving { record } => self.run("UPDATE record SET leaving = 1 WHERE record = ?1", [id(record)]),
+            Effect::MarkLeaving { record } => self.run(
+                "UPDATE record SET leaving = 1 WHERE record = ?1",
+                [id(record)],
+            ),
             Effect::StartOver => self.set_start_over(),
             Effect::Stay { .. } if planted::is(Bug::StayForgotten) => Ok(()),
-            Effect::Stay { record } => self.run("UPDATE record SET leaving = 0, beyond_cursor = 1 WHERE record = ?1", [id(record)]),
+            Effect::Stay { record } => self.run(
+                "UPDATE record SET leaving = 0, beyond_cursor = 1 WHERE record = ?1",
+                [id(record)],
+            ),
             Effect::Enqueue(entry) => {
                 outbox::append(self.tx, entry)?;
                 self.touch(&entry.record)
             }
-            Effect::Acknowledge { record, generation, change } => {
+            Effect::Acknowledge {
+                record,
+                generation,
+                change,
+            } => {
                 outbox::remove(self.tx, *record, change.hash)?;
-                self.run(&format!("UPDATE record SET beyond_cursor = 1 WHERE record = ?1 AND NOT {AT_OFFICE}"), [id(record)])?;
-                if planted::is(Bug::OutboxForgetsOwn) { Ok(()) } else { self.append(record, *generation, change) }
+                self.run(
+                    &format!(
+                        "UPDATE record SET beyond_cursor = 1 WHERE record = ?1 AND NOT {AT_OFFICE}"
+                    ),
+                    [id(record)],
+                )?;
+                if planted::is(Bug::OutboxForgetsOwn) {
+                    Ok(())
+                } else {
+                    self.append(record, *generation, change)
+                }
             }
-            Effect::Mark { record, hash, state, reason, again } => outbox::mark(self.tx, *record, *hash, *state, reason, *again),
+            Effect::Mark {
+                record,
+                hash,
+                state,
+                reason,
+                again,
+            } => outbox::mark(self.tx, *record, *hash, *state, reason, *again),
             Effect::ReplaceOutbox { record, entries } => {
                 outbox::replace(self.tx, *record, entries)?;
                 self.touch(record)
             }
-            Effect::PutDraft(draft) => outbox::put_draft(self.tx, draft, self.title(draft.record)?.as_deref()),
+            Effect::PutDraft(draft) => {
+                outbox::put_draft(self.tx, draft, self.title(draft.record)?.as_deref())
+            }
             Effect::RemoveDraft { id } => outbox::remove_draft(self.tx, *id).map(|_| ()),
             Effect::PutNotice(notice) => notices::put(self.tx, notice),
             Effect::Erase { record } => {
@@ -653,35 +815,80 @@ impl Tx<'_> {
             Effect::SetCursor(cursor) => {
                 match cursor {
                     None => self.set("start_over", &false)?,
-                    Some(_) => self.run("UPDATE record SET beyond_cursor = 0 WHERE beyond_cursor", [])?,
+                    Some(_) => self.run(
+                        "UPDATE record SET beyond_cursor = 0 WHERE beyond_cursor",
+                        [],
+                    )?,
                 }
                 self.set("cursor", cursor)
             }
-            Effect::StayBeyond { record } => self.run("UPDATE record SET beyond_cursor = 1 WHERE record = ?1", [id(record)]),
+            Effect::StayBeyond { record } => self.run(
+                "UPDATE record SET beyond_cursor = 1 WHERE record = ?1",
+                [id(record)],
+            ),
             Effect::BeginReset => {
                 self.set("cursor", &None::<String>)?;
                 // What the server never had has no history to lose.
-                self.run(&format!("UPDATE record SET before_reset = 1 WHERE {AT_OFFICE}"), [])
+                self.run(
+                    &format!("UPDATE record SET before_reset = 1 WHERE {AT_OFFICE}"),
+                    [],
+                )
             }
-            Effect::BeginAnew => self.run(&format!("UPDATE record SET before_reset = 1 WHERE {AT_OFFICE}"), []),
+            Effect::BeginAnew => self.run(
+                &format!("UPDATE record SET before_reset = 1 WHERE {AT_OFFICE}"),
+                [],
+            ),
             Effect::Wipe => {
                 // All that is left is the way to tell the office that nothing is.
-                let report = match (self.get::<Identity>("identity")?, self.get::<Credentials>("credentials")?) {
-                    (Some(identity), Some(credentials)) => Some(WipeReport { street: identity.street, credentials }),
+                let report = match (
+                    self.get::<Identity>("identity")?,
+                    self.get::<Credentials>("credentials")?,
+                ) {
+                    (Some(identity), Some(credentials)) => Some(WipeReport {
+                        street: identity.street,
+                        credentials,
+                    }),
                     _ => None,
                 };
-                let tables = ["meta", "record", "tail", "outbox", "draft", "card_index", "listing", "notice"];
-                tables.iter().try_for_each(|table| self.run(&format!("DELETE FROM {table}"), []))?;
-                report.iter().try_for_each(|report| self.set("wipe_report", report))
+                let tables = [
+                    "meta",
+                    "record",
+                    "tail",
+                    "outbox",
+                    "draft",
+                    "card_index",
+                    "listing",
+                    "notice",
+                ];
+                tables
+                    .iter()
+                    .try_for_each(|table| self.run(&format!("DELETE FROM {table}"), []))?;
+                report
+                    .iter()
+                    .try_for_each(|report| self.set("wipe_report", report))
             }
         }
     }
 
-    fn append(&self, record: &RecordId, generation: u32, change: &TailChange) -> Result<(), StoreError> {
+    fn append(
+        &self,
+        record: &RecordId,
+        generation: u32,
+        change: &TailChange,
+    ) -> Result<(), StoreError> {
         let sql = "INSERT INTO tail (record, hash, seq, bytes)
             SELECT ?1, ?2, ?3, ?4 FROM record WHERE record = ?1 AND generation = ?5
             ON CONFLICT (record, hash) DO UPDATE SET seq = coalesce(excluded.seq, seq)";
-        self.run(sql, params![id(record), change.hash.0, change.seq.map(|seq| seq as i64), change.bytes, generation])?;
+        self.run(
+            sql,
+            params![
+                id(record),
+                change.hash.0,
+                change.seq.map(|seq| seq as i64),
+                change.bytes,
+                generation
+            ],
+        )?;
         self.touch(record)
     }
 
@@ -697,11 +904,20 @@ impl Tx<'_> {
 
     /// What people call the record, as far as the list knew it.
     pub(crate) fn title(&self, record: RecordId) -> Result<Option<String>, StoreError> {
-        let mut row = self.tx.prepare_cached("SELECT summary FROM card_index WHERE record = ?1")?;
-        let summary = row.query_row([id(&record)], |row| row.get::<_, Option<String>>(0)).optional()?.flatten();
+        let mut row = self
+            .tx
+            .prepare_cached("SELECT summary FROM card_index WHERE record = ?1")?;
+        let summary = row
+            .query_row([id(&record)], |row| row.get::<_, Option<String>>(0))
+            .optional()?
+            .flatten();
         let card = summary.and_then(|summary| serde_json::from_str::<CardSummary>(&summary).ok());
         Ok(card
-            .map(|card| format!("{} {}", card.door(), card.sign_name.unwrap_or_default()).trim().to_owned())
+            .map(|card| {
+                format!("{} {}", card.door(), card.sign_name.unwrap_or_default())
+                    .trim()
+                    .to_owned()
+            })
             .filter(|title| !title.is_empty()))
     }
 }
@@ -711,7 +927,9 @@ pub(crate) fn id(record: &RecordId) -> [u8; 16] {
 }
 
 pub(crate) fn record_id(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<RecordId> {
-    Ok(RecordId(uuid::Uuid::from_bytes(row.get::<_, [u8; 16]>(at)?)))
+    Ok(RecordId(uuid::Uuid::from_bytes(
+        row.get::<_, [u8; 16]>(at)?,
+    )))
 }
 
 pub(crate) fn kind(name: &str) -> Result<Kind, StoreError> {

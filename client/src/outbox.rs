@@ -27,7 +27,8 @@ pub struct KeptDraft {
     pub draft: Draft,
 }
 
-const COLUMNS: &str = "record, kind, generation, hash, bytes, edits, made_at, state, reason, tries, rebases";
+const COLUMNS: &str =
+    "record, kind, generation, hash, bytes, edits, made_at, state, reason, tries, rebases";
 
 /// Columns that need more than `SQLite`'s types to read.
 struct Raw {
@@ -68,13 +69,27 @@ impl Raw {
             "refused" => OutboxState::Refused,
             _ => OutboxState::Unsent,
         };
-        let reason = self.reason.map(|reason| serde_json::from_str(&reason)).transpose().map_err(damaged)?;
+        let reason = self
+            .reason
+            .map(|reason| serde_json::from_str(&reason))
+            .transpose()
+            .map_err(damaged)?;
         let edits = serde_json::from_str(&self.edits).map_err(damaged)?;
-        Ok(OutboxEntry { kind: kind(&self.kind)?, edits, state, reason, ..self.entry })
+        Ok(OutboxEntry {
+            kind: kind(&self.kind)?,
+            edits,
+            state,
+            reason,
+            ..self.entry
+        })
     }
 }
 
-fn select(tx: &Transaction<'_>, sql: &str, values: impl rusqlite::Params) -> Result<Vec<OutboxEntry>, StoreError> {
+fn select(
+    tx: &Transaction<'_>,
+    sql: &str,
+    values: impl rusqlite::Params,
+) -> Result<Vec<OutboxEntry>, StoreError> {
     let mut statement = tx.prepare_cached(sql)?;
     let rows = statement.query_map(values, Raw::read)?;
     rows.map(|row| row?.parse()).collect()
@@ -82,19 +97,37 @@ fn select(tx: &Transaction<'_>, sql: &str, values: impl rusqlite::Params) -> Res
 
 /// The whole outbox, in order.
 pub(crate) fn all(tx: &Transaction<'_>) -> Result<Vec<OutboxEntry>, StoreError> {
-    select(tx, &format!("SELECT {COLUMNS} FROM outbox ORDER BY position"), [])
+    select(
+        tx,
+        &format!("SELECT {COLUMNS} FROM outbox ORDER BY position"),
+        [],
+    )
 }
 
 /// The entries of one record, in order.
-pub(crate) fn of_record(tx: &Transaction<'_>, record: RecordId) -> Result<Vec<OutboxEntry>, StoreError> {
-    select(tx, &format!("SELECT {COLUMNS} FROM outbox WHERE record = ?1 ORDER BY position"), [id(&record)])
+pub(crate) fn of_record(
+    tx: &Transaction<'_>,
+    record: RecordId,
+) -> Result<Vec<OutboxEntry>, StoreError> {
+    select(
+        tx,
+        &format!("SELECT {COLUMNS} FROM outbox WHERE record = ?1 ORDER BY position"),
+        [id(&record)],
+    )
 }
 
 /// Entries by state: unsent, held, refused.
 pub(crate) fn count(tx: &Transaction<'_>) -> Result<[u64; 3], StoreError> {
-    let sql = "SELECT count(*) FILTER (WHERE state = 'unsent'), count(*) FILTER (WHERE state = 'held'),
+    let sql =
+        "SELECT count(*) FILTER (WHERE state = 'unsent'), count(*) FILTER (WHERE state = 'held'),
         count(*) FILTER (WHERE state = 'refused') FROM outbox";
-    let read = |row: &Row<'_>| Ok([row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64, row.get::<_, i64>(2)? as u64]);
+    let read = |row: &Row<'_>| {
+        Ok([
+            row.get::<_, i64>(0)? as u64,
+            row.get::<_, i64>(1)? as u64,
+            row.get::<_, i64>(2)? as u64,
+        ])
+    };
     Ok(tx.prepare_cached(sql)?.query_row([], read)?)
 }
 
@@ -102,8 +135,15 @@ pub(crate) fn count(tx: &Transaction<'_>) -> Result<[u64; 3], StoreError> {
 pub(crate) fn append(tx: &Transaction<'_>, entry: &OutboxEntry) -> Result<(), StoreError> {
     let damaged = |_| StoreError::Damaged("outbox entry");
     let edits = serde_json::to_string(&entry.edits).map_err(damaged)?;
-    let reason = entry.reason.as_ref().map(serde_json::to_string).transpose().map_err(damaged)?;
-    let sql = format!("INSERT INTO outbox ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)");
+    let reason = entry
+        .reason
+        .as_ref()
+        .map(serde_json::to_string)
+        .transpose()
+        .map_err(damaged)?;
+    let sql = format!(
+        "INSERT INTO outbox ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
+    );
     tx.prepare_cached(&sql)?.execute(params![
         id(&entry.record),
         entry.kind.as_str(),
@@ -121,11 +161,16 @@ pub(crate) fn append(tx: &Transaction<'_>, entry: &OutboxEntry) -> Result<(), St
 }
 
 /// Removes an entry that was answered.
-pub(crate) fn remove(tx: &Transaction<'_>, record: RecordId, hash: ChangeHash) -> Result<(), StoreError> {
+pub(crate) fn remove(
+    tx: &Transaction<'_>,
+    record: RecordId,
+    hash: ChangeHash,
+) -> Result<(), StoreError> {
     if planted::is(Bug::OutboxRemovesRecord) {
         return replace(tx, record, &[]);
     }
-    tx.prepare_cached("DELETE FROM outbox WHERE record = ?1 AND hash = ?2")?.execute(params![id(&record), hash.0])?;
+    tx.prepare_cached("DELETE FROM outbox WHERE record = ?1 AND hash = ?2")?
+        .execute(params![id(&record), hash.0])?;
     Ok(())
 }
 
@@ -140,32 +185,48 @@ pub(crate) fn mark(
 ) -> Result<(), StoreError> {
     let reason = serde_json::to_string(reason).map_err(|_| StoreError::Damaged("outbox entry"))?;
     let sql = "UPDATE outbox SET state = ?3, reason = ?4, tries = tries + ?5 WHERE record = ?1 AND hash = ?2";
-    tx.prepare_cached(sql)?.execute(params![id(&record), hash.0, state.as_str(), reason, again])?;
+    tx.prepare_cached(sql)?
+        .execute(params![id(&record), hash.0, state.as_str(), reason, again])?;
     Ok(())
 }
 
 /// Puts these in the place of all entries of the record.
-pub(crate) fn replace(tx: &Transaction<'_>, record: RecordId, entries: &[OutboxEntry]) -> Result<(), StoreError> {
-    tx.prepare_cached("DELETE FROM outbox WHERE record = ?1")?.execute([id(&record)])?;
-    let kept = if planted::is(Bug::OutboxKeepsEight) { 8 } else { usize::MAX };
-    entries.iter().take(kept).try_for_each(|entry| append(tx, entry))
+pub(crate) fn replace(
+    tx: &Transaction<'_>,
+    record: RecordId,
+    entries: &[OutboxEntry],
+) -> Result<(), StoreError> {
+    tx.prepare_cached("DELETE FROM outbox WHERE record = ?1")?
+        .execute([id(&record)])?;
+    let kept = if planted::is(Bug::OutboxKeepsEight) {
+        8
+    } else {
+        usize::MAX
+    };
+    entries
+        .iter()
+        .take(kept)
+        .try_for_each(|entry| append(tx, entry))
 }
 
 /// Keeps a draft.
-pub(crate) fn put_draft(tx: &Transaction<'_>, draft: &Draft, title: Option<&str>) -> Result<(), StoreError> {
+pub(crate) fn put_draft(
+    tx: &Transaction<'_>,
+    draft: &Draft,
+    title: Option<&str>,
+) -> Result<(), StoreError> {
     let content = serde_json::to_string(draft).map_err(|_| StoreError::Damaged("draft"))?;
-    tx.prepare_cached("INSERT INTO draft (record, title, content) VALUES (?1, ?2, ?3)")?.execute(params![
-        id(&draft.record),
-        title,
-        content
-    ])?;
+    tx.prepare_cached("INSERT INTO draft (record, title, content) VALUES (?1, ?2, ?3)")?
+        .execute(params![id(&draft.record), title, content])?;
     Ok(())
 }
 
 /// Every draft, oldest first.
 pub(crate) fn drafts(tx: &Transaction<'_>) -> Result<Vec<KeptDraft>, StoreError> {
     let mut statement = tx.prepare_cached("SELECT id, title, content FROM draft ORDER BY id")?;
-    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?)))?;
+    let rows = statement.query_map([], |row| {
+        Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?))
+    })?;
     rows.map(|row| {
         let (id, title, content) = row?;
         let draft = serde_json::from_str(&content).map_err(|_| StoreError::Damaged("draft"))?;
@@ -176,7 +237,11 @@ pub(crate) fn drafts(tx: &Transaction<'_>) -> Result<Vec<KeptDraft>, StoreError>
 
 /// Drops every edit of these entries of a record, from the outbox and from drafts. An outbox entry that held other edits as well is written anew
 /// from them by the rebase that the record's new generation brings; one that held nothing else is gone.
-pub(crate) fn redact(tx: &Transaction<'_>, record: RecordId, entries: &BTreeSet<EntryId>) -> Result<(), StoreError> {
+pub(crate) fn redact(
+    tx: &Transaction<'_>,
+    record: RecordId,
+    entries: &BTreeSet<EntryId>,
+) -> Result<(), StoreError> {
     let mut outbox = of_record(tx, record)?;
     let before = outbox.clone();
     for entry in &mut outbox {
@@ -194,7 +259,10 @@ pub(crate) fn redact(tx: &Transaction<'_>, record: RecordId, entries: &BTreeSet<
     if outbox != before {
         replace(tx, record, &outbox)?;
     }
-    for mut kept in drafts(tx)?.into_iter().filter(|kept| kept.draft.record == record && !planted::is(Bug::RedactKeepsDrafts)) {
+    for mut kept in drafts(tx)?
+        .into_iter()
+        .filter(|kept| kept.draft.record == record && !planted::is(Bug::RedactKeepsDrafts))
+    {
         let edits = kept.draft.edits.len();
         kept.draft.edits.retain(|edit| !is_about(edit, entries));
         if kept.draft.edits.len() < edits {
@@ -209,5 +277,8 @@ pub(crate) fn redact(tx: &Transaction<'_>, record: RecordId, entries: &BTreeSet<
 
 /// Drops a draft; whether there was one.
 pub(crate) fn remove_draft(tx: &Transaction<'_>, id: i64) -> Result<bool, StoreError> {
-    Ok(tx.prepare_cached("DELETE FROM draft WHERE id = ?1")?.execute([id])? > 0)
+    Ok(tx
+        .prepare_cached("DELETE FROM draft WHERE id = ?1")?
+        .execute([id])?
+        > 0)
 }

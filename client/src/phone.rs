@@ -32,7 +32,10 @@ use crate::{
     local_store::{Credentials, LastSync, LocalStore, StoreError, SyncLock, Tx, WipeReport},
     notices::{self, KeptNotice},
     outbox::{self, KeptDraft},
-    replica::{self, Author, EditError, Edited, Identity, Moment, OutboxEntry, ProtocolError, Request, Standing, Synchronisation, Tally},
+    replica::{
+        self, Author, EditError, Edited, Identity, Moment, OutboxEntry, ProtocolError, Request,
+        Standing, Synchronisation, Tally,
+    },
     transport::{Answer, Session, Transport, TransportError},
 };
 
@@ -115,7 +118,11 @@ pub struct Backoff {
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self { tries_max: 6, base: Duration::from_millis(500), cap: Duration::from_secs(30) }
+        Self {
+            tries_max: 6,
+            base: Duration::from_millis(500),
+            cap: Duration::from_secs(30),
+        }
     }
 }
 
@@ -248,12 +255,28 @@ pub struct Phone {
 impl Phone {
     /// Enrols this phone: spends the code, makes the file at `store_path`. With a file that is there already, the same user enrols again,
     /// for example after the device was revoked by mistake; what is unsent is kept.
-    pub async fn enrol(store_path: &Path, server: &str, code: &str, options: EnrolOptions) -> Result<Self, PhoneError> {
-        Self::enrol_over(Transport::new(server, options.lang)?, store_path, code, options).await
+    pub async fn enrol(
+        store_path: &Path,
+        server: &str,
+        code: &str,
+        options: EnrolOptions,
+    ) -> Result<Self, PhoneError> {
+        Self::enrol_over(
+            Transport::new(server, options.lang)?,
+            store_path,
+            code,
+            options,
+        )
+        .await
     }
 
     /// The same going another way to the server.
-    pub async fn enrol_over(transport: Transport, store_path: &Path, code: &str, options: EnrolOptions) -> Result<Self, PhoneError> {
+    pub async fn enrol_over(
+        transport: Transport,
+        store_path: &Path,
+        code: &str,
+        options: EnrolOptions,
+    ) -> Result<Self, PhoneError> {
         // Before the code is spent: a file that cannot be made must not cost one.
         let mut store = LocalStore::open_or_create(store_path)?;
         let before = match store.identity() {
@@ -262,14 +285,25 @@ impl Phone {
             Err(error) => return Err(error.into()),
         };
         let name = options.name.as_deref().unwrap_or("lianka-phone");
-        let session = transport.enrol(code, name, options.platform.as_deref().unwrap_or("terminal")).await?;
-        let wanted = options.street.clone().or_else(|| before.as_ref().map(|before| before.street.clone()));
+        let session = transport
+            .enrol(
+                code,
+                name,
+                options.platform.as_deref().unwrap_or("terminal"),
+            )
+            .await?;
+        let wanted = options
+            .street
+            .clone()
+            .or_else(|| before.as_ref().map(|before| before.street.clone()));
         let mut identity = identity_of(&session, wanted.as_ref())?;
         if let Some(before) = &before {
             identity.former_devices.clone_from(&before.former_devices);
             identity.former_devices.push(before.device);
         }
-        if let Some(before) = before.filter(|before| (&before.username, &before.street) != (&identity.username, &identity.street)) {
+        if let Some(before) = before.filter(|before| {
+            (&before.username, &before.street) != (&identity.username, &identity.street)
+        }) {
             return Err(PhoneError::OtherUser(before.username));
         }
         let credentials = credentials_of(transport.server(), &session, options.clock.now());
@@ -281,9 +315,24 @@ impl Phone {
             tx.set_identity(&identity)?;
             tx.set_credentials(&credentials)
         })?;
-        let inner = Inner { path: store_path.to_owned(), store: Mutex::new(store), transport: Mutex::new(Some(transport)) };
-        let EnrolOptions { clock, entropy, lang, .. } = options;
-        Ok(Self { inner: Arc::new(inner), clock, entropy, lang, backoff: Backoff::default() })
+        let inner = Inner {
+            path: store_path.to_owned(),
+            store: Mutex::new(store),
+            transport: Mutex::new(Some(transport)),
+        };
+        let EnrolOptions {
+            clock,
+            entropy,
+            lang,
+            ..
+        } = options;
+        Ok(Self {
+            inner: Arc::new(inner),
+            clock,
+            entropy,
+            lang,
+            backoff: Backoff::default(),
+        })
     }
 
     /// Tells the office that the phone at this path has cleared itself, where it could not be told at once, and then forgets how to. Nothing
@@ -293,13 +342,21 @@ impl Phone {
     }
 
     /// The same going another way to the server, where one is given.
-    pub async fn report_wipe_over(transport: Option<Transport>, store_path: &Path, lang: Lang, now: DeviceTime) -> Result<(), PhoneError> {
+    pub async fn report_wipe_over(
+        transport: Option<Transport>,
+        store_path: &Path,
+        lang: Lang,
+        now: DeviceTime,
+    ) -> Result<(), PhoneError> {
         let _lock = SyncLock::take(store_path)?;
         let mut store = LocalStore::open(store_path)?;
         // Whatever kept it from being done at once.
         store.scrub()?;
-        let Some(report) = store.read(|tx| Ok::<_, PhoneError>(tx.wipe_report()?))? else { return Ok(()) };
-        let transport = transport.map_or_else(|| Transport::new(&report.credentials.server, lang), Ok)?;
+        let Some(report) = store.read(|tx| Ok::<_, PhoneError>(tx.wipe_report()?))? else {
+            return Ok(());
+        };
+        let transport =
+            transport.map_or_else(|| Transport::new(&report.credentials.server, lang), Ok)?;
         wipe_reported(&mut store, &transport, report, now).await
     }
 
@@ -307,7 +364,11 @@ impl Phone {
     pub fn open(store_path: &Path) -> Result<Self, PhoneError> {
         let mut store = LocalStore::open(store_path)?;
         store.identity()?;
-        let inner = Inner { path: store_path.to_owned(), store: Mutex::new(store), transport: Mutex::new(None) };
+        let inner = Inner {
+            path: store_path.to_owned(),
+            store: Mutex::new(store),
+            transport: Mutex::new(None),
+        };
         Ok(Self {
             inner: Arc::new(inner),
             clock: Clock::default(),
@@ -344,7 +405,11 @@ impl Phone {
     /// The same phone going another way to its server, for example through a proxy that breaks connections.
     #[must_use]
     pub fn with_transport(self, transport: Transport) -> Self {
-        *self.inner.transport.lock().unwrap_or_else(PoisonError::into_inner) = Some(transport);
+        *self
+            .inner
+            .transport
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(transport);
         self
     }
 
@@ -390,12 +455,19 @@ impl Phone {
 
     /// Cards on this phone that a card made of `edits` would likely be a duplicate of. To be asked before creating: the office merges, but a
     /// shop entered once is better.
-    pub fn likely_duplicates(&self, grid: &str, edits: &[Edit]) -> Result<Vec<LikelyDuplicate>, PhoneError> {
+    pub fn likely_duplicates(
+        &self,
+        grid: &str,
+        edits: &[Edit],
+    ) -> Result<Vec<LikelyDuplicate>, PhoneError> {
         let new = Traits::of(&card::planned(grid, edits));
         let cards = self.cards()?;
         let compared = cards.into_iter().filter_map(|card| {
             let comparison = new.compare(&Traits::from_keys(card.keys.iter().map(String::as_str)));
-            comparison.is_likely().then_some(LikelyDuplicate { card, reasons: comparison.reasons })
+            comparison.is_likely().then_some(LikelyDuplicate {
+                card,
+                reasons: comparison.reasons,
+            })
         });
         Ok(compared.collect())
     }
@@ -419,7 +491,9 @@ impl Phone {
     pub fn view(&self, record: RecordId) -> Result<View, PhoneError> {
         self.unlocked()?;
         self.read(|tx| {
-            let mut opened = replica::open(&tx.record_state(record)?).map_err(EditError::from)?.ok_or(EditError::NoSuchRecord)?;
+            let mut opened = replica::open(&tx.record_state(record)?)
+                .map_err(EditError::from)?
+                .ok_or(EditError::NoSuchRecord)?;
             Ok(opened.document.view().map_err(EditError::from)?)
         })
     }
@@ -443,28 +517,53 @@ impl Phone {
     }
 
     /// Edits a record. When this returns, the edit is durable: on the phone, not yet at the office.
-    pub fn edit(&self, record: RecordId, edits: &[Edit], now: DeviceTime) -> Result<EditReceipt, PhoneError> {
+    pub fn edit(
+        &self,
+        record: RecordId,
+        edits: &[Edit],
+        now: DeviceTime,
+    ) -> Result<EditReceipt, PhoneError> {
         self.unlocked()?;
         let moment = self.moment(now);
         self.write(|tx| {
             let identity = tx.identity()?;
-            let author = Author { identity: &identity, epoch: tx.epoch()? };
-            saved(tx, &replica::edit(&author, &tx.record_state(record)?, edits, &moment)?)
+            let author = Author {
+                identity: &identity,
+                epoch: tx.epoch()?,
+            };
+            saved(
+                tx,
+                &replica::edit(&author, &tx.record_state(record)?, edits, &moment)?,
+            )
         })
     }
 
     /// Creates a card in one of the user's grids.
-    pub fn create_card(&self, grid: &str, edits: &[Edit], now: DeviceTime) -> Result<EditReceipt, PhoneError> {
+    pub fn create_card(
+        &self,
+        grid: &str,
+        edits: &[Edit],
+        now: DeviceTime,
+    ) -> Result<EditReceipt, PhoneError> {
         self.create(Kind::ShopCard, grid, edits, now)
     }
 
     /// Creates a record in one of the user's grids.
-    pub fn create(&self, kind: Kind, grid: &str, edits: &[Edit], now: DeviceTime) -> Result<EditReceipt, PhoneError> {
+    pub fn create(
+        &self,
+        kind: Kind,
+        grid: &str,
+        edits: &[Edit],
+        now: DeviceTime,
+    ) -> Result<EditReceipt, PhoneError> {
         self.unlocked()?;
         let moment = self.moment(now);
         self.write(|tx| {
             let identity = tx.identity()?;
-            let author = Author { identity: &identity, epoch: tx.epoch()? };
+            let author = Author {
+                identity: &identity,
+                epoch: tx.epoch()?,
+            };
             saved(tx, &replica::create(&author, kind, grid, edits, &moment)?)
         })
     }
@@ -495,7 +594,13 @@ impl Phone {
 
     /// Drops a draft for good.
     pub fn drop_draft(&self, id: i64) -> Result<(), PhoneError> {
-        self.write(|tx| if outbox::remove_draft(tx.tx, id)? { Ok(()) } else { Err(PhoneError::NoSuchDraft(id)) })
+        self.write(|tx| {
+            if outbox::remove_draft(tx.tx, id)? {
+                Ok(())
+            } else {
+                Err(PhoneError::NoSuchDraft(id))
+            }
+        })
     }
 
     /// Applies a draft again, as an edit made now.
@@ -504,10 +609,19 @@ impl Phone {
         let moment = self.moment(now);
         self.write(|tx| {
             let identity = tx.identity()?;
-            let author = Author { identity: &identity, epoch: tx.epoch()? };
-            let kept = outbox::drafts(tx.tx)?.into_iter().find(|kept| kept.id == id).ok_or(PhoneError::NoSuchDraft(id))?;
+            let author = Author {
+                identity: &identity,
+                epoch: tx.epoch()?,
+            };
+            let kept = outbox::drafts(tx.tx)?
+                .into_iter()
+                .find(|kept| kept.id == id)
+                .ok_or(PhoneError::NoSuchDraft(id))?;
             let state = tx.record_state(kept.draft.record)?;
-            saved(tx, &replica::retry(&author, id, &kept.draft, &state, &moment)?)
+            saved(
+                tx,
+                &replica::retry(&author, id, &kept.draft, &state, &moment)?,
+            )
         })
     }
 
@@ -551,16 +665,36 @@ impl Phone {
     }
 
     /// The same, telling how far it is.
-    pub async fn sync_with(&self, mut progress: impl FnMut(Progress) + Send) -> Result<SyncReport, PhoneError> {
+    pub async fn sync_with(
+        &self,
+        mut progress: impl FnMut(Progress) + Send,
+    ) -> Result<SyncReport, PhoneError> {
         let started = Instant::now();
         let _lock = SyncLock::take(&self.inner.path)?;
-        let mut run = Run { sync: Box::new(Synchronisation::new(CLIENT)), report: SyncReport::default(), advanced: false };
+        let mut run = Run {
+            sync: Box::new(Synchronisation::new(CLIENT)),
+            report: SyncReport::default(),
+            advanced: false,
+        };
         let mut failures = 0;
         loop {
             let device_time = Some(self.clock.now());
-            let standing = self.blocking(move |phone| phone.read(|tx| Ok(Standing { device_time, ..tx.standing()? }))).await?;
-            let Some(request) = run.sync.next_request(standing) else { break };
-            progress(Progress::Sent { changes: request.items.len() - 1 });
+            let standing = self
+                .blocking(move |phone| {
+                    phone.read(|tx| {
+                        Ok(Standing {
+                            device_time,
+                            ..tx.standing()?
+                        })
+                    })
+                })
+                .await?;
+            let Some(request) = run.sync.next_request(standing) else {
+                break;
+            };
+            progress(Progress::Sent {
+                changes: request.items.len() - 1,
+            });
             run.advanced = false;
             match self.exchange(&mut run, &request, &mut progress).await {
                 Ok(()) => failures = 0,
@@ -577,7 +711,12 @@ impl Phone {
                 Err(error) => return Err(error),
             }
         }
-        let mut report = SyncReport { tally: run.sync.tally(), wiped: run.sync.wiped(), duration: started.elapsed(), ..run.report };
+        let mut report = SyncReport {
+            tally: run.sync.tally(),
+            wiped: run.sync.wiped(),
+            duration: started.elapsed(),
+            ..run.report
+        };
         if report.wiped {
             // A network that fails here is tried again at the next synchronisation: see `report_wipe`.
             let _ = self.report_own_wipe().await;
@@ -585,7 +724,9 @@ impl Phone {
             // What was erased, redacted, sealed or taken away, now or by a synchronisation that was cut, is not to stay beside the file either.
             // Another reader only puts it off.
             if !planted::is(Bug::EraseStaysInLog) {
-                let _ = self.blocking(|phone| Ok(phone.store().truncate_log()?)).await;
+                let _ = self
+                    .blocking(|phone| Ok(phone.store().truncate_log()?))
+                    .await;
             }
             let [unsent, held, refused] = self.read(|tx| Ok(outbox::count(tx.tx)?))?;
             (report.unsent, report.held) = (unsent + refused, held);
@@ -596,7 +737,12 @@ impl Phone {
     }
 
     /// One request and its answer, stored batch by batch.
-    async fn exchange(&self, run: &mut Run, request: &Request, progress: &mut (impl FnMut(Progress) + Send)) -> Result<(), PhoneError> {
+    async fn exchange(
+        &self,
+        run: &mut Run,
+        request: &Request,
+        progress: &mut (impl FnMut(Progress) + Send),
+    ) -> Result<(), PhoneError> {
         let mut answer = self.ask(request).await?;
         run.report.requests += 1;
         run.report.bytes_up += answer.bytes_up;
@@ -605,17 +751,29 @@ impl Phone {
         read
     }
 
-    async fn take_in(&self, run: &mut Run, answer: &mut Answer, progress: &mut (impl FnMut(Progress) + Send)) -> Result<(), PhoneError> {
+    async fn take_in(
+        &self,
+        run: &mut Run,
+        answer: &mut Answer,
+        progress: &mut (impl FnMut(Progress) + Send),
+    ) -> Result<(), PhoneError> {
         let mut batch = Vec::new();
         loop {
             let next = answer.next().await;
             let broken = match next {
                 Ok(Some(item)) => {
-                    if matches!(item, ResponseItem::Checkpoint { .. }) && planted::is(Bug::CheckpointTooEarly) {
+                    if matches!(item, ResponseItem::Checkpoint { .. })
+                        && planted::is(Bug::CheckpointTooEarly)
+                    {
                         self.store_batch(run, vec![item]).await?;
                         continue;
                     }
-                    let complete = matches!(item, ResponseItem::Checkpoint { .. } | ResponseItem::End { .. } | ResponseItem::Wipe);
+                    let complete = matches!(
+                        item,
+                        ResponseItem::Checkpoint { .. }
+                            | ResponseItem::End { .. }
+                            | ResponseItem::Wipe
+                    );
                     batch.push(item);
                     if !complete && batch.len() < BATCH_ITEMS_MAX {
                         continue;
@@ -627,7 +785,9 @@ impl Phone {
                 Err(error) => Some(error),
             };
             self.store_batch(run, std::mem::take(&mut batch)).await?;
-            progress(Progress::Stored { tally: run.sync.tally() });
+            progress(Progress::Stored {
+                tally: run.sync.tally(),
+            });
             if run.sync.ended() || run.sync.wiped() {
                 return Ok(());
             }
@@ -646,7 +806,8 @@ impl Phone {
         let now = self.clock.now();
         let (sync, advanced) = self
             .blocking(move |phone| {
-                let advanced = phone.write(|tx| receive(tx, &mut sync, items, || phone.moment(now)))?;
+                let advanced =
+                    phone.write(|tx| receive(tx, &mut sync, items, || phone.moment(now)))?;
                 if sync.wiped() {
                     phone.store().scrub()?;
                 }
@@ -661,24 +822,39 @@ impl Phone {
     /// Sends a request, with fresh tokens where the old ones do not do.
     async fn ask(&self, request: &Request) -> Result<Answer, PhoneError> {
         let transport = self.transport()?;
-        let (street, mut credentials) = self.blocking(|phone| phone.read(|tx| Ok((tx.identity()?.street, tx.credentials()?)))).await?;
+        let (street, mut credentials) = self
+            .blocking(|phone| phone.read(|tx| Ok((tx.identity()?.street, tx.credentials()?))))
+            .await?;
         let mut fresh = false;
         if credentials.access_expires_ms - EXPIRY_MARGIN_MS <= self.clock.now().unix_ms() {
             credentials = self.refresh(&transport, credentials).await?;
             fresh = true;
         }
-        match transport.sync(&street, &credentials.access_token, request).await {
+        match transport
+            .sync(&street, &credentials.access_token, request)
+            .await
+        {
             Err(error) if error.unauthenticated() && !fresh => {
                 credentials = self.refresh(&transport, credentials).await?;
-                transport.sync(&street, &credentials.access_token, request).await.map_err(signed_out)
+                transport
+                    .sync(&street, &credentials.access_token, request)
+                    .await
+                    .map_err(signed_out)
             }
             answer => answer.map_err(signed_out),
         }
     }
 
     /// Exchanges the refresh token. The new one is stored before it is used; where the answer is lost, the old one is good for another try.
-    async fn refresh(&self, transport: &Transport, credentials: Credentials) -> Result<Credentials, PhoneError> {
-        let session = transport.refresh(&credentials.refresh_token).await.map_err(signed_out)?;
+    async fn refresh(
+        &self,
+        transport: &Transport,
+        credentials: Credentials,
+    ) -> Result<Credentials, PhoneError> {
+        let session = transport
+            .refresh(&credentials.refresh_token)
+            .await
+            .map_err(signed_out)?;
         let credentials = credentials_of(&credentials.server, &session, self.clock.now());
         self.blocking(move |phone| {
             phone.write(|tx| {
@@ -686,7 +862,11 @@ impl Phone {
                 tx.set_credentials(&credentials)?;
                 // A device that is to be wiped is told no streets.
                 if let Ok(identity) = identity_of(&session, Some(&before.street)) {
-                    tx.set_identity(&Identity { device: before.device, former_devices: before.former_devices, ..identity })?;
+                    tx.set_identity(&Identity {
+                        device: before.device,
+                        former_devices: before.former_devices,
+                        ..identity
+                    })?;
                 }
                 Ok(credentials)
             })
@@ -695,9 +875,17 @@ impl Phone {
     }
 
     async fn report_own_wipe(&self) -> Result<(), PhoneError> {
-        let Some(report) = self.read(|tx| Ok(tx.wipe_report()?))? else { return Ok(()) };
-        let given = self.inner.transport.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let transport = given.map_or_else(|| Transport::new(&report.credentials.server, self.lang), Ok)?;
+        let Some(report) = self.read(|tx| Ok(tx.wipe_report()?))? else {
+            return Ok(());
+        };
+        let given = self
+            .inner
+            .transport
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let transport =
+            given.map_or_else(|| Transport::new(&report.credentials.server, self.lang), Ok)?;
         // A connection of its own: the phone's must not be held while a network is waited for.
         let mut store = LocalStore::open(&self.inner.path)?;
         wipe_reported(&mut store, &transport, report, self.clock.now()).await
@@ -706,43 +894,72 @@ impl Phone {
     /// Refuses while the lease is over, and notes how far the clock went.
     fn unlocked(&self) -> Result<(), PhoneError> {
         let now = self.clock.now();
-        let Some(lease) = self.read(|tx| Ok(tx.lease()?))? else { return Ok(()) };
+        let Some(lease) = self.read(|tx| Ok(tx.lease()?))? else {
+            return Ok(());
+        };
         let then = lease.at(now);
         if lease.is_worth_keeping(then) {
             self.write(|tx| Ok(tx.set_lease(tx.lease()?.map(|lease| lease.at(now)))?))?;
         }
-        if then.is_over() { Err(PhoneError::Locked) } else { Ok(()) }
+        if then.is_over() {
+            Err(PhoneError::Locked)
+        } else {
+            Ok(())
+        }
     }
 
     fn transport(&self) -> Result<Transport, PhoneError> {
-        let mut transport = self.inner.transport.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut transport = self
+            .inner
+            .transport
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(transport) = &*transport {
             return Ok(transport.clone());
         }
         let server = self.read(|tx| Ok(tx.credentials()?.server))?;
-        Ok(transport.insert(Transport::new(&server, self.lang)?).clone())
+        Ok(transport
+            .insert(Transport::new(&server, self.lang)?)
+            .clone())
     }
 
     fn wait(&self, failures: u32, asked: Option<Duration>) -> Duration {
-        let bound = self.backoff.base.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(self.backoff.cap);
+        let bound = self
+            .backoff
+            .base
+            .saturating_mul(1 << failures.saturating_sub(1).min(16))
+            .min(self.backoff.cap);
         let jitter = Duration::from_millis(self.entropy.below(bound.as_millis() as u64 + 1));
         asked.unwrap_or_default() + jitter
     }
 
     fn moment(&self, now: DeviceTime) -> Moment {
-        Moment { now, entropy: self.entropy.bytes(), lang: self.lang }
+        Moment {
+            now,
+            entropy: self.entropy.bytes(),
+            lang: self.lang,
+        }
     }
 
     fn store(&self) -> MutexGuard<'_, LocalStore> {
         // A panic elsewhere rolled its transaction back; the file is as it was.
-        self.inner.store.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner
+            .store
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read<T>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T, PhoneError>) -> Result<T, PhoneError> {
+    fn read<T>(
+        &self,
+        work: impl FnOnce(&Tx<'_>) -> Result<T, PhoneError>,
+    ) -> Result<T, PhoneError> {
         self.store().read(work)
     }
 
-    fn write<T>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T, PhoneError>) -> Result<T, PhoneError> {
+    fn write<T>(
+        &self,
+        work: impl FnOnce(&Tx<'_>) -> Result<T, PhoneError>,
+    ) -> Result<T, PhoneError> {
         self.store().write(work)
     }
 
@@ -751,7 +968,9 @@ impl Phone {
         work: impl FnOnce(&Self) -> Result<T, PhoneError> + Send + 'static,
     ) -> Result<T, PhoneError> {
         let phone = self.clone();
-        tokio::task::spawn_blocking(move || work(&phone)).await.map_err(|_| PhoneError::Cut)?
+        tokio::task::spawn_blocking(move || work(&phone))
+            .await
+            .map_err(|_| PhoneError::Cut)?
     }
 }
 
@@ -764,12 +983,23 @@ struct Run {
 }
 
 /// Stores items of an answer; whether anything was.
-fn receive(tx: &Tx<'_>, sync: &mut Synchronisation, items: Vec<ResponseItem>, moment: impl Fn() -> Moment) -> Result<bool, PhoneError> {
+fn receive(
+    tx: &Tx<'_>,
+    sync: &mut Synchronisation,
+    items: Vec<ResponseItem>,
+    moment: impl Fn() -> Moment,
+) -> Result<bool, PhoneError> {
     let identity = tx.identity()?;
     let mut advanced = false;
     for item in items {
-        let state = sync.needs(&item).map(|record| tx.record_state(record)).transpose()?;
-        let author = Author { identity: &identity, epoch: tx.epoch()? };
+        let state = sync
+            .needs(&item)
+            .map(|record| tx.record_state(record))
+            .transpose()?;
+        let author = Author {
+            identity: &identity,
+            epoch: tx.epoch()?,
+        };
         let effects = sync.receive(item, state.as_ref(), &author)?;
         tx.apply(&effects)?;
         advanced |= !effects.is_empty();
@@ -780,14 +1010,23 @@ fn receive(tx: &Tx<'_>, sync: &mut Synchronisation, items: Vec<ResponseItem>, mo
     }
     if sync.ended() {
         for record in tx.due()? {
-            let author = Author { identity: &identity, epoch: tx.epoch()? };
+            let author = Author {
+                identity: &identity,
+                epoch: tx.epoch()?,
+            };
             tx.apply(&sync.settle(&tx.record_state(record)?, &author, &moment())?)?;
         }
         tx.apply(&sync.finish())?;
         if let Some(server_time) = sync.server_time() {
             let now = moment().now;
-            tx.set_last_sync(&LastSync { at: now, server_time })?;
-            tx.set_lease(sync.lease_seconds().map(|seconds| Lease::granted(seconds, now)))?;
+            tx.set_last_sync(&LastSync {
+                at: now,
+                server_time,
+            })?;
+            tx.set_lease(
+                sync.lease_seconds()
+                    .map(|seconds| Lease::granted(seconds, now)),
+            )?;
         }
         advanced = true;
     }
@@ -795,19 +1034,51 @@ fn receive(tx: &Tx<'_>, sync: &mut Synchronisation, items: Vec<ResponseItem>, mo
 }
 
 /// One request that says nothing is left; then the tokens go as well. An office that does not take them any more knows already.
-async fn wipe_reported(store: &mut LocalStore, transport: &Transport, report: WipeReport, now: DeviceTime) -> Result<(), PhoneError> {
-    let WipeReport { street, credentials } = report;
+async fn wipe_reported(
+    store: &mut LocalStore,
+    transport: &Transport,
+    report: WipeReport,
+    now: DeviceTime,
+) -> Result<(), PhoneError> {
+    let WipeReport {
+        street,
+        credentials,
+    } = report;
     let told = async {
         let mut token = credentials.access_token.clone();
         if credentials.access_expires_ms - EXPIRY_MARGIN_MS <= now.unix_ms() {
             let session = transport.refresh(&credentials.refresh_token).await?;
-            let renewed = WipeReport { street: street.clone(), credentials: credentials_of(&credentials.server, &session, now) };
+            let renewed = WipeReport {
+                street: street.clone(),
+                credentials: credentials_of(&credentials.server, &session, now),
+            };
             token.clone_from(&renewed.credentials.access_token);
-            store.write(|tx| tx.set_wipe_report(&renewed)).map_err(PhoneError::from)?;
+            store
+                .write(|tx| tx.set_wipe_report(&renewed))
+                .map_err(PhoneError::from)?;
         }
-        let report = Report { unsent: Some(0), held: Some(0), device_time: Some(now), wiped: true };
-        let hello = RequestItem::Hello(Hello { cursor: None, client: CLIENT.into(), pull: false, report });
-        let mut answer = transport.sync(&street, &token, &Request { items: vec![hello], pull: false }).await?;
+        let report = Report {
+            unsent: Some(0),
+            held: Some(0),
+            device_time: Some(now),
+            wiped: true,
+        };
+        let hello = RequestItem::Hello(Hello {
+            cursor: None,
+            client: CLIENT.into(),
+            pull: false,
+            report,
+        });
+        let mut answer = transport
+            .sync(
+                &street,
+                &token,
+                &Request {
+                    items: vec![hello],
+                    pull: false,
+                },
+            )
+            .await?;
         while answer.next().await?.is_some() {}
         Ok(())
     };
@@ -822,7 +1093,10 @@ async fn wipe_reported(store: &mut LocalStore, transport: &Transport, report: Wi
 
 fn saved(tx: &Tx<'_>, edited: &Edited) -> Result<EditReceipt, PhoneError> {
     tx.apply(&edited.effects)?;
-    Ok(EditReceipt { record: edited.record, hash: edited.hash })
+    Ok(EditReceipt {
+        record: edited.record,
+        hash: edited.hash,
+    })
 }
 
 fn signed_out(error: TransportError) -> PhoneError {
@@ -833,8 +1107,19 @@ fn signed_out(error: TransportError) -> PhoneError {
 }
 
 fn identity_of(session: &Session, wanted: Option<&StreetCode>) -> Result<Identity, PhoneError> {
-    let street = session.streets.iter().find(|street| wanted.is_none_or(|wanted| street.street == *wanted));
-    let street = street.ok_or_else(|| PhoneError::NoStreet(session.streets.iter().map(|street| street.street.clone()).collect()))?;
+    let street = session
+        .streets
+        .iter()
+        .find(|street| wanted.is_none_or(|wanted| street.street == *wanted));
+    let street = street.ok_or_else(|| {
+        PhoneError::NoStreet(
+            session
+                .streets
+                .iter()
+                .map(|street| street.street.clone())
+                .collect(),
+        )
+    })?;
     Ok(Identity {
         device: session.device_id,
         username: session.user.username.clone(),
@@ -851,7 +1136,9 @@ fn credentials_of(server: &str, session: &Session, now: DeviceTime) -> Credentia
     Credentials {
         server: server.to_owned(),
         access_token: session.access_token.clone(),
-        access_expires_ms: now.unix_ms().saturating_add(session.expires_in.saturating_mul(1_000)),
+        access_expires_ms: now
+            .unix_ms()
+            .saturating_add(session.expires_in.saturating_mul(1_000)),
         refresh_token: session.refresh_token.clone(),
     }
 }

@@ -270,13 +270,18 @@ fn say<'t>(lang: Lang, zh: &'t str, en: &'t str) -> &'t str {
 }
 
 fn run(arguments: Arguments, lang: Lang) -> Result<(), Failure> {
-    let path = arguments.store.or_else(default_store).ok_or(Failure::NoStorePath)?;
+    let path = arguments
+        .store
+        .or_else(default_store)
+        .ok_or(Failure::NoStorePath)?;
     if let Command::Enrol(enrol) = arguments.command {
         return run_enrol(&path, enrol, lang);
     }
     let phone = match Phone::open(&path) {
         // The office may not know yet that nothing is left here.
-        Err(error @ PhoneError::Store(StoreError::Wiped(_))) if matches!(arguments.command, Command::Sync { .. }) => {
+        Err(error @ PhoneError::Store(StoreError::Wiped(_)))
+            if matches!(arguments.command, Command::Sync { .. }) =>
+        {
             block_on(Phone::report_wipe(&path, lang))?;
             return Err(error.into());
         }
@@ -294,14 +299,22 @@ fn run(arguments: Arguments, lang: Lang) -> Result<(), Failure> {
             let record = input::record(&phone, &id)?;
             let view = phone.view(record)?;
             let kind = view.kind().unwrap_or(Kind::ShopCard);
-            let edits = fields.iter().map(|field| input::assignment(kind, Some(&view), field)).collect::<Result<Vec<_>, _>>()?;
+            let edits = fields
+                .iter()
+                .map(|field| input::assignment(kind, Some(&view), field))
+                .collect::<Result<Vec<_>, _>>()?;
             edit(&phone, record, &edits, lang)
         }
         Command::New(new) => create(&phone, &new, lang),
         Command::Confirm { id } => {
             let record = input::record(&phone, &id)?;
             let today = input::today(phone.now());
-            edit(&phone, record, &[Edit::add(format!("confirmations/{today}"))], lang)
+            edit(
+                &phone,
+                record,
+                &[Edit::add(format!("confirmations/{today}"))],
+                lang,
+            )
         }
         Command::AddContact(contact) => {
             let record = input::record(&phone, &contact.id)?;
@@ -314,8 +327,14 @@ fn run(arguments: Arguments, lang: Lang) -> Result<(), Failure> {
                 ("role", contact.role),
                 ("preferred_time", contact.preferred_time),
             ];
-            let fields = fields.into_iter().filter_map(|(field, text)| Some((field, text.filter(|text| !text.trim().is_empty())?)));
-            let edits: Vec<_> = fields.map(|(field, text)| Edit::set(format!("contacts/{entry}/{field}"), &input::clean(&text))).collect();
+            let fields = fields.into_iter().filter_map(|(field, text)| {
+                Some((field, text.filter(|text| !text.trim().is_empty())?))
+            });
+            let edits: Vec<_> = fields
+                .map(|(field, text)| {
+                    Edit::set(format!("contacts/{entry}/{field}"), &input::clean(&text))
+                })
+                .collect();
             edit(&phone, record, &edits, lang)
         }
         Command::Note { id, text, append } => {
@@ -332,17 +351,34 @@ fn run(arguments: Arguments, lang: Lang) -> Result<(), Failure> {
             let record = input::record(&phone, &id)?;
             let view = phone.view(record)?;
             let key = input::key(view.kind().unwrap_or(Kind::ShopCard), Some(&view), &field)?;
-            let value = choice.checked_sub(1).and_then(|at| view.values.get(&key)?.get(at)).ok_or(Failure::NoSuchValue)?;
-            edit(&phone, record, &[Edit::Put { key, value: value.value.clone() }], lang)
+            let value = choice
+                .checked_sub(1)
+                .and_then(|at| view.values.get(&key)?.get(at))
+                .ok_or(Failure::NoSuchValue)?;
+            edit(
+                &phone,
+                record,
+                &[Edit::Put {
+                    key,
+                    value: value.value.clone(),
+                }],
+                lang,
+            )
         }
         Command::Outbox { json } => output::outbox(&phone, json, lang),
         Command::Drafts { action: None, json } => output::drafts(&phone, json, lang),
-        Command::Drafts { action: Some(DraftAction::Drop { number }), .. } => {
+        Command::Drafts {
+            action: Some(DraftAction::Drop { number }),
+            ..
+        } => {
             phone.drop_draft(number)?;
             println!("{}", say(lang, "已放弃。", "Dropped."));
             Ok(())
         }
-        Command::Drafts { action: Some(DraftAction::Retry { number }), .. } => {
+        Command::Drafts {
+            action: Some(DraftAction::Retry { number }),
+            ..
+        } => {
             let receipt = phone.retry_draft(number, phone.now())?;
             output::saved(&receipt, lang);
             Ok(())
@@ -354,18 +390,30 @@ fn run(arguments: Arguments, lang: Lang) -> Result<(), Failure> {
 }
 
 fn default_store() -> Option<PathBuf> {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let set = |name: &str| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     let data = set("XDG_DATA_HOME").or_else(|| Some(set("HOME")?.join(".local").join("share")))?;
     Some(data.join("lianka").join("phone.db"))
 }
 
 fn block_on<T>(work: impl Future<Output = Result<T, PhoneError>>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Runtime)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::Runtime)?;
     Ok(runtime.block_on(work)?)
 }
 
 fn run_enrol(path: &std::path::Path, enrol: Enrol, lang: Lang) -> Result<(), Failure> {
-    let options = EnrolOptions { name: enrol.name, street: enrol.street, lang, ..EnrolOptions::default() };
+    let options = EnrolOptions {
+        name: enrol.name,
+        street: enrol.street,
+        lang,
+        ..EnrolOptions::default()
+    };
     let phone = block_on(Phone::enrol(path, &enrol.server, &enrol.code, options))?;
     output::enrolled(&phone.identity()?, lang);
     Ok(())
@@ -374,7 +422,15 @@ fn run_enrol(path: &std::path::Path, enrol: Enrol, lang: Lang) -> Result<(), Fai
 fn run_sync(phone: &Phone, json: bool, lang: Lang) -> Result<(), Failure> {
     let report: SyncReport = block_on(phone.sync_with(|progress| {
         if let Progress::Waiting { wait, .. } = progress {
-            eprintln!("{} {:.1} s", say(lang, "网络不畅，稍候重试：", "The network is bad; trying again in"), wait.as_secs_f32());
+            eprintln!(
+                "{} {:.1} s",
+                say(
+                    lang,
+                    "网络不畅，稍候重试：",
+                    "The network is bad; trying again in"
+                ),
+                wait.as_secs_f32()
+            );
         }
     }))?;
     output::synced(&report, json, lang)
@@ -385,7 +441,13 @@ fn list_cards(phone: &Phone, cards: Cards, lang: Lang) -> Result<(), Failure> {
         SideArg::Odd => "odd".to_owned(),
         SideArg::Even => "even".to_owned(),
     });
-    let filter = CardFilter { road: cards.road, side, query: cards.query, conflicts: cards.conflicts, merged: false };
+    let filter = CardFilter {
+        road: cards.road,
+        side,
+        query: cards.query,
+        conflicts: cards.conflicts,
+        merged: false,
+    };
     let mut found = phone.find_cards(&filter)?;
     let total = found.len();
     found.truncate(cards.limit.unwrap_or(usize::MAX));
@@ -398,17 +460,30 @@ fn create(phone: &Phone, new: &New, lang: Lang) -> Result<(), Failure> {
     if let Some(address) = &new.address {
         edits.extend(input::address(phone, address)?);
     }
-    for (key, text) in [("road", &new.road), ("number", &new.number), ("sign_name", &new.sign_name)] {
+    for (key, text) in [
+        ("road", &new.road),
+        ("number", &new.number),
+        ("sign_name", &new.sign_name),
+    ] {
         edits.extend(text.iter().map(|text| Edit::set(key, &input::clean(text))));
     }
     for field in &new.fields {
         edits.push(input::assignment(Kind::ShopCard, None, field)?);
     }
     let grid = input::grid(&phone.identity()?, new.grid.as_deref(), &mut edits)?;
-    let alike = if new.anyway { Vec::new() } else { phone.likely_duplicates(&grid, &edits)? };
+    let alike = if new.anyway {
+        Vec::new()
+    } else {
+        phone.likely_duplicates(&grid, &edits)?
+    };
     if !alike.is_empty() {
         // Their rows, so that `show 1` opens the first.
-        phone.remember_listing(&alike.iter().map(|alike| alike.card.record).collect::<Vec<_>>())?;
+        phone.remember_listing(
+            &alike
+                .iter()
+                .map(|alike| alike.card.record)
+                .collect::<Vec<_>>(),
+        )?;
         return Err(Failure::LikelyDuplicate(alike));
     }
     let receipt = phone.create_card(&grid, &edits, phone.now())?;
@@ -420,7 +495,12 @@ fn edit(phone: &Phone, record: RecordId, edits: &[Edit], lang: Lang) -> Result<(
     after_edit(phone, &receipt, edits, lang)
 }
 
-fn after_edit(phone: &Phone, receipt: &EditReceipt, edits: &[Edit], lang: Lang) -> Result<(), Failure> {
+fn after_edit(
+    phone: &Phone,
+    receipt: &EditReceipt,
+    edits: &[Edit],
+    lang: Lang,
+) -> Result<(), Failure> {
     output::saved(receipt, lang);
     for hint in edits.iter().filter_map(|edit| hints::hint(edit, lang)) {
         println!("{}{hint}", say(lang, "提醒：", "Note: "));

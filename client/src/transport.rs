@@ -15,7 +15,10 @@ use lianka_sync_core::{
 };
 use reqwest::{
     StatusCode,
-    header::{ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, RETRY_AFTER},
+    header::{
+        ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE,
+        HeaderName, RETRY_AFTER,
+    },
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -90,7 +93,9 @@ impl TransportError {
     pub fn transient(&self) -> bool {
         match self {
             Self::Network(_) | Self::Incomplete => true,
-            Self::Refused(problem) => problem.retryable || matches!(problem.status, 429 | 502 | 503 | 504),
+            Self::Refused(problem) => {
+                problem.retryable || matches!(problem.status, 429 | 502 | 503 | 504)
+            }
             Self::Answer(_) | Self::Address(_) | Self::Client(_) => false,
         }
     }
@@ -186,8 +191,12 @@ impl Transport {
     /// `server`: base address, `https://…`; `http://` is for tests and a server on the same machine.
     pub fn new(server: &str, lang: Lang) -> Result<Self, TransportError> {
         let server = server.trim().trim_end_matches('/');
-        let url = reqwest::Url::parse(server).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-        let Some(host) = url.as_ref().and_then(reqwest::Url::host_str) else { return Err(TransportError::Address(server.to_owned())) };
+        let url = reqwest::Url::parse(server)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https"));
+        let Some(host) = url.as_ref().and_then(reqwest::Url::host_str) else {
+            return Err(TransportError::Address(server.to_owned()));
+        };
         // A second call finds the provider installed; that is no error.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = reqwest::Client::builder()
@@ -198,12 +207,20 @@ impl Transport {
             builder = builder.no_proxy();
         }
         let http = builder.build().map_err(TransportError::Client)?;
-        Ok(Self { way: Way::Http(http), server: server.to_owned(), lang })
+        Ok(Self {
+            way: Way::Http(http),
+            server: server.to_owned(),
+            lang,
+        })
     }
 
     /// The same over a line of the caller's; `server` is a name only.
     pub fn over(line: Arc<dyn Line>, server: &str, lang: Lang) -> Self {
-        Self { way: Way::Line(line), server: server.trim().trim_end_matches('/').to_owned(), lang }
+        Self {
+            way: Way::Line(line),
+            server: server.trim().trim_end_matches('/').to_owned(),
+            lang,
+        }
     }
 
     /// The base address, without a slash at its end.
@@ -212,8 +229,21 @@ impl Transport {
     }
 
     /// Spends an enrolment code.
-    pub async fn enrol(&self, code: &str, name: &str, platform: &str) -> Result<Session, TransportError> {
-        self.post("/v1/devices", &NewDevice { code, name, platform }).await
+    pub async fn enrol(
+        &self,
+        code: &str,
+        name: &str,
+        platform: &str,
+    ) -> Result<Session, TransportError> {
+        self.post(
+            "/v1/devices",
+            &NewDevice {
+                code,
+                name,
+                platform,
+            },
+        )
+        .await
     }
 
     /// Exchanges a refresh token.
@@ -221,16 +251,29 @@ impl Transport {
         self.post("/v1/tokens", &Refresh { refresh_token }).await
     }
 
-    async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, TransportError> {
-        let headers = vec![(CONTENT_TYPE, "application/json".to_owned()), self.language()];
-        let body = serde_json::to_vec(body).map_err(|error| TransportError::Answer(error.to_string()))?;
+    async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, TransportError> {
+        let headers = vec![
+            (CONTENT_TYPE, "application/json".to_owned()),
+            self.language(),
+        ];
+        let body =
+            serde_json::to_vec(body).map_err(|error| TransportError::Answer(error.to_string()))?;
         let response = checked(self.send(path, headers, body).await?).await?;
         let bytes = bounded(response).await?;
         serde_json::from_slice(&bytes).map_err(|error| TransportError::Answer(error.to_string()))
     }
 
     /// Sends a request; the answer is read with [`Answer::next`].
-    pub async fn sync(&self, street: &StreetCode, access_token: &str, request: &Request) -> Result<Answer, TransportError> {
+    pub async fn sync(
+        &self,
+        street: &StreetCode,
+        access_token: &str,
+        request: &Request,
+    ) -> Result<Answer, TransportError> {
         let mut body = Vec::new();
         for item in &request.items {
             Encoding::CborSeq.write(item, &mut body);
@@ -244,11 +287,16 @@ impl Transport {
             self.language(),
         ];
         if body.len() >= COMPRESS_BYTES_MIN {
-            body = zstd::encode_all(body.as_slice(), COMPRESSION_LEVEL).map_err(|error| TransportError::Answer(error.to_string()))?;
+            body = zstd::encode_all(body.as_slice(), COMPRESSION_LEVEL)
+                .map_err(|error| TransportError::Answer(error.to_string()))?;
             headers.push((CONTENT_ENCODING, "zstd".to_owned()));
         }
         let bytes_up = body.len() as u64;
-        let response = checked(self.send(&format!("/v1/streets/{street}/sync"), headers, body).await?).await?;
+        let response = checked(
+            self.send(&format!("/v1/streets/{street}/sync"), headers, body)
+                .await?,
+        )
+        .await?;
         Answer::new(response, bytes_up)
     }
 
@@ -256,8 +304,16 @@ impl Transport {
         (ACCEPT_LANGUAGE, self.lang.as_str().to_owned())
     }
 
-    async fn send(&self, path: &str, headers: Vec<(HeaderName, String)>, body: Vec<u8>) -> Result<Response, TransportError> {
-        self.way.post(&self.server, path, headers, body).await.map_err(TransportError::Network)
+    async fn send(
+        &self,
+        path: &str,
+        headers: Vec<(HeaderName, String)>,
+        body: Vec<u8>,
+    ) -> Result<Response, TransportError> {
+        self.way
+            .post(&self.server, path, headers, body)
+            .await
+            .map_err(TransportError::Network)
     }
 }
 
@@ -275,15 +331,24 @@ pub struct Answer {
 
 impl Answer {
     fn new(response: Response, bytes_up: u64) -> Result<Self, TransportError> {
-        let encoding = response.header(&CONTENT_TYPE).and_then(Encoding::from_media_type);
-        let Some(encoding) = encoding else { return Err(TransportError::Answer("it is of another media type".into())) };
+        let encoding = response
+            .header(&CONTENT_TYPE)
+            .and_then(Encoding::from_media_type);
+        let Some(encoding) = encoding else {
+            return Err(TransportError::Answer("it is of another media type".into()));
+        };
         let inflate = match response.header(&CONTENT_ENCODING) {
             None | Some("identity") => None,
             Some("zstd") => {
                 let bad = |error: std::io::Error| TransportError::Answer(error.to_string());
                 let mut decoder = zstd::stream::raw::Decoder::new().map_err(bad)?;
-                decoder.set_parameter(zstd::zstd_safe::DParameter::WindowLogMax(WINDOW_LOG_MAX)).map_err(bad)?;
-                Some(zstd::stream::write::Decoder::with_decoder(Vec::new(), decoder))
+                decoder
+                    .set_parameter(zstd::zstd_safe::DParameter::WindowLogMax(WINDOW_LOG_MAX))
+                    .map_err(bad)?;
+                Some(zstd::stream::write::Decoder::with_decoder(
+                    Vec::new(),
+                    decoder,
+                ))
             }
             Some(other) => return Err(TransportError::Answer(format!("it is encoded as {other}"))),
         };
@@ -311,7 +376,8 @@ impl Answer {
                 match &mut self.inflate {
                     None => self.reader.push(step),
                     Some(inflate) => {
-                        let broken = |error: std::io::Error| TransportError::Answer(error.to_string());
+                        let broken =
+                            |error: std::io::Error| TransportError::Answer(error.to_string());
                         inflate.write_all(step).map_err(broken)?;
                         inflate.flush().map_err(broken)?;
                         let inflated = std::mem::take(inflate.get_mut());
@@ -332,21 +398,42 @@ async fn checked(response: Response) -> Result<Response, TransportError> {
     if status.is_success() {
         return Ok(response);
     }
-    let seconds = response.header(&RETRY_AFTER).and_then(|value| value.trim().parse::<u64>().ok());
-    let retry_after = seconds.map(|seconds| Duration::from_secs(seconds.min(RETRY_AFTER_SECONDS_MAX)));
+    let seconds = response
+        .header(&RETRY_AFTER)
+        .and_then(|value| value.trim().parse::<u64>().ok());
+    let retry_after =
+        seconds.map(|seconds| Duration::from_secs(seconds.min(RETRY_AFTER_SECONDS_MAX)));
     // Something between here and the server may answer without a problem document.
-    let problem = bounded(response).await.ok().and_then(|bytes| serde_json::from_slice::<Problem>(&bytes).ok());
-    let problem = problem.filter(|problem| !problem.code.is_empty()).unwrap_or_else(|| without_document(status));
-    Err(TransportError::Refused(Box::new(Problem { status: status.as_u16(), retry_after, ..problem })))
+    let problem = bounded(response)
+        .await
+        .ok()
+        .and_then(|bytes| serde_json::from_slice::<Problem>(&bytes).ok());
+    let problem = problem
+        .filter(|problem| !problem.code.is_empty())
+        .unwrap_or_else(|| without_document(status));
+    Err(TransportError::Refused(Box::new(Problem {
+        status: status.as_u16(),
+        retry_after,
+        ..problem
+    })))
 }
 
 fn without_document(status: StatusCode) -> Problem {
-    Problem { code: "http_status".into(), title: status.to_string(), ..Problem::default() }
+    Problem {
+        code: "http_status".into(),
+        title: status.to_string(),
+        ..Problem::default()
+    }
 }
 
 async fn bounded(mut response: Response) -> Result<Vec<u8>, TransportError> {
     let mut bytes = Vec::new();
-    while let Some(chunk) = response.body.chunk().await.map_err(TransportError::Network)? {
+    while let Some(chunk) = response
+        .body
+        .chunk()
+        .await
+        .map_err(TransportError::Network)?
+    {
         bytes.extend_from_slice(&chunk);
         if bytes.len() > JSON_BYTES_MAX {
             return Err(TransportError::Answer("it is too long".into()));

@@ -69,12 +69,19 @@ pub fn measured<T>(claim: &'static str, run: impl FnOnce() -> T) -> Result<(T, C
     let before = thread_ns();
     let counted = allocation_counter::measure(|| result = Some(caught(claim, run)));
     let work_ns = thread_ns().saturating_sub(before);
-    let cost = Cost { peak_bytes: counted.bytes_max, allocations: counted.count_total, work_ns };
-    result.unwrap_or_else(|| Err(Failure::new(claim, "nothing came back".into()))).map(|value| (value, cost))
+    let cost = Cost {
+        peak_bytes: counted.bytes_max,
+        allocations: counted.count_total,
+        work_ns,
+    };
+    result
+        .unwrap_or_else(|| Err(Failure::new(claim, "nothing came back".into())))
+        .map(|value| (value, cost))
 }
 
 fn thread_ns() -> u64 {
-    let now = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(0, |time| time.tv_sec() * 1_000_000_000 + time.tv_nsec());
+    let now = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)
+        .map_or(0, |time| time.tv_sec() * 1_000_000_000 + time.tv_nsec());
     now.unsigned_abs()
 }
 
@@ -82,16 +89,29 @@ impl Budget {
     /// With a work allowance of `factor` times what `honest` costs.
     #[must_use]
     pub fn calibrated<T>(self, factor: u64, honest: impl Fn() -> T) -> Self {
-        let best = (0..7).filter_map(|_| Some(measured("an honest input", &honest).ok()?.1.work_ns)).min();
-        Self { work_ns: best.unwrap_or(0) * factor, ..self }
+        let best = (0..7)
+            .filter_map(|_| Some(measured("an honest input", &honest).ok()?.1.work_ns))
+            .min();
+        Self {
+            work_ns: best.unwrap_or(0) * factor,
+            ..self
+        }
     }
 
     /// Runs within the budget, or says what was exceeded.
-    pub fn spend<T>(&self, claim: &'static str, input_bytes: usize, run: impl Fn() -> T) -> Result<(T, Cost), Failure> {
+    pub fn spend<T>(
+        &self,
+        claim: &'static str,
+        input_bytes: usize,
+        run: impl Fn() -> T,
+    ) -> Result<(T, Cost), Failure> {
         let (value, mut cost) = measured(claim, &run)?;
         let length = input_bytes as u64;
         let over = |what: &str, used: u64, allowed: u64| {
-            Failure::new(claim, format!("{what}: {used} of {allowed} allowed for {length} bytes of input"))
+            Failure::new(
+                claim,
+                format!("{what}: {used} of {allowed} allowed for {length} bytes of input"),
+            )
         };
         let peak = self.peak_bytes + self.peak_per_byte * length;
         if cost.peak_bytes > peak {

@@ -89,10 +89,15 @@ impl Target {
         let budget = self.budget();
         match self {
             Self::Gate => gate::replay(input, context, &budget),
-            Self::Requests => requests::judge(input, &budget).map(|(outcome, _)| outcome.to_owned()),
-            Self::Cursors => cursors::judge(&String::from_utf8_lossy(input), &budget).map(|(outcome, _)| outcome.to_owned()),
+            Self::Requests => {
+                requests::judge(input, &budget).map(|(outcome, _)| outcome.to_owned())
+            }
+            Self::Cursors => cursors::judge(&String::from_utf8_lossy(input), &budget)
+                .map(|(outcome, _)| outcome.to_owned()),
             #[cfg(feature = "server")]
-            Self::Sheets => crate::sheets::judge(input, &budget).map(|(outcome, _)| outcome.to_owned()),
+            Self::Sheets => {
+                crate::sheets::judge(input, &budget).map(|(outcome, _)| outcome.to_owned())
+            }
         }
     }
 }
@@ -107,19 +112,38 @@ pub fn work(target: Target, mut seed: u64, inputs: u64) -> anyhow::Result<()> {
     while done < inputs {
         let used = getrusage(UsageWho::RUSAGE_SELF)?;
         let seconds = used.user_time().tv_sec() + used.system_time().tv_sec();
-        setrlimit(Resource::RLIMIT_CPU, seconds.unsigned_abs() + ROUND_SECONDS_MAX, u64::MAX)?;
+        setrlimit(
+            Resource::RLIMIT_CPU,
+            seconds.unsigned_abs() + ROUND_SECONDS_MAX,
+            u64::MAX,
+        )?;
         writeln!(out, "at\t{seed}")?;
         out.flush()?;
         let tally = target.round(seed, &budget);
         done += tally.inputs.max(1);
-        for Found { failure, input, context } in &tally.found {
+        for Found {
+            failure,
+            input,
+            context,
+        } in &tally.found
+        {
             let detail = failure.detail.replace(['\t', '\n'], " ");
-            writeln!(out, "found\t{seed}\t{}\t{detail}\t{}\t{}", failure.claim, hex(input), hex(context))?;
+            writeln!(
+                out,
+                "found\t{seed}\t{}\t{detail}\t{}\t{}",
+                failure.claim,
+                hex(input),
+                hex(context)
+            )?;
         }
         for (outcome, count) in &tally.outcomes {
             writeln!(out, "count\t{count}\t{outcome}")?;
         }
-        writeln!(out, "done\t{}\t{}\t{}\t{}", tally.inputs, tally.peak_bytes, tally.allocations, tally.work_ns)?;
+        writeln!(
+            out,
+            "done\t{}\t{}\t{}\t{}",
+            tally.inputs, tally.peak_bytes, tally.allocations, tally.work_ns
+        )?;
         seed += 1;
     }
     writeln!(out, "end")?;
@@ -127,15 +151,19 @@ pub fn work(target: Target, mut seed: u64, inputs: u64) -> anyhow::Result<()> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        text.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or('0'));
-        text.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'));
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+            text.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or('0'));
+            text.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'));
+            text
+        })
 }
 
 fn unhex(text: &str) -> Vec<u8> {
-    (0..text.len() / 2).filter_map(|at| u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()).collect()
+    (0..text.len() / 2)
+        .filter_map(|at| u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok())
+        .collect()
 }
 
 /// What a campaign found, told at its end.
@@ -155,12 +183,23 @@ pub struct Report {
 /// Runs `inputs` inputs of `target` in workers and reports; failing inputs go to `folder`.
 pub fn run(target: Target, seed: u64, inputs: u64, folder: &Path) -> anyhow::Result<Report> {
     let started = Instant::now();
-    let mut report = Report { target: target.name(), ..Report::default() };
+    let mut report = Report {
+        target: target.name(),
+        ..Report::default()
+    };
     let mut next = seed;
     while report.inputs < inputs && report.failures < FAILURES_MAX {
         let left = inputs - report.inputs;
         let mut worker = Command::new(std::env::current_exe()?)
-            .args(["work", "--target", target.name(), "--seed", &next.to_string(), "--inputs", &left.to_string()])
+            .args([
+                "work",
+                "--target",
+                target.name(),
+                "--seed",
+                &next.to_string(),
+                "--inputs",
+                &left.to_string(),
+            ])
             .stdout(Stdio::piped())
             .spawn()
             .context("the worker starts")?;
@@ -170,14 +209,26 @@ pub fn run(target: Target, seed: u64, inputs: u64, folder: &Path) -> anyhow::Res
             let fields: Vec<_> = line.split('\t').collect();
             match fields[..] {
                 ["at", seed] => next = seed.parse::<u64>()? + 1,
-                ["done", inputs, peak, allocations, work] => report.done(inputs, [peak, allocations, work], started)?,
-                ["count", count, outcome] => *report.outcomes.entry(outcome.to_owned()).or_default() += count.parse::<u64>()?,
+                ["done", inputs, peak, allocations, work] => {
+                    report.done(inputs, [peak, allocations, work], started)?
+                }
+                ["count", count, outcome] => {
+                    *report.outcomes.entry(outcome.to_owned()).or_default() +=
+                        count.parse::<u64>()?
+                }
                 ["found", seed, claim, detail, input, context] => {
                     report.failures += 1;
                     let kept = keep(target, folder, claim, &unhex(input), &unhex(context))?;
                     println!("\nFAILED {} seed {seed}: {claim}: {detail}", target.name());
-                    println!("  the whole round:     lianka-fuzz replay --target {} --seed {seed}", target.name());
-                    println!("  the minimised input: lianka-fuzz replay --target {} --file {}", target.name(), kept.display());
+                    println!(
+                        "  the whole round:     lianka-fuzz replay --target {} --seed {seed}",
+                        target.name()
+                    );
+                    println!(
+                        "  the minimised input: lianka-fuzz replay --target {} --file {}",
+                        target.name(),
+                        kept.display()
+                    );
                 }
                 ["end"] => ended = true,
                 _ => {}
@@ -186,8 +237,16 @@ pub fn run(target: Target, seed: u64, inputs: u64, folder: &Path) -> anyhow::Res
         let status = worker.wait()?;
         if !ended || report.rounds == 0 {
             report.failures += 1;
-            println!("\nFAILED {} seed {}: the worker was lost ({status}): a hang, a crash, or too much memory", target.name(), next - 1);
-            println!("  the whole round: lianka-fuzz replay --target {} --seed {}", target.name(), next - 1);
+            println!(
+                "\nFAILED {} seed {}: the worker was lost ({status}): a hang, a crash, or too much memory",
+                target.name(),
+                next - 1
+            );
+            println!(
+                "  the whole round: lianka-fuzz replay --target {} --seed {}",
+                target.name(),
+                next - 1
+            );
         }
     }
     report.seconds = started.elapsed().as_secs_f64();
@@ -205,7 +264,13 @@ impl Report {
         let step = 100_000;
         if before / step != self.inputs / step {
             let seconds = started.elapsed().as_secs_f64();
-            println!("{}: {} inputs, {:.0} a second, {} failures", self.target, self.inputs, self.inputs as f64 / seconds, self.failures);
+            println!(
+                "{}: {} inputs, {:.0} a second, {} failures",
+                self.target,
+                self.inputs,
+                self.inputs as f64 / seconds,
+                self.failures
+            );
         }
         Ok(())
     }
@@ -213,9 +278,27 @@ impl Report {
 
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { target, inputs, rounds, seconds, peak_bytes, allocations, work_ns, failures, .. } = self;
-        writeln!(f, "{target}: {inputs} inputs in {rounds} rounds, {seconds:.0} s, {:.0} a second", *inputs as f64 / seconds)?;
-        writeln!(f, "  dearest: {peak_bytes} bytes held at once, {allocations} allocations, {:.1} ms of work", *work_ns as f64 / 1e6)?;
+        let Self {
+            target,
+            inputs,
+            rounds,
+            seconds,
+            peak_bytes,
+            allocations,
+            work_ns,
+            failures,
+            ..
+        } = self;
+        writeln!(
+            f,
+            "{target}: {inputs} inputs in {rounds} rounds, {seconds:.0} s, {:.0} a second",
+            *inputs as f64 / seconds
+        )?;
+        writeln!(
+            f,
+            "  dearest: {peak_bytes} bytes held at once, {allocations} allocations, {:.1} ms of work",
+            *work_ns as f64 / 1e6
+        )?;
         for (outcome, count) in &self.outcomes {
             writeln!(f, "  {count:>10}  {outcome}")?;
         }
@@ -224,9 +307,27 @@ impl std::fmt::Display for Report {
 }
 
 /// Keeps a failing input, and what the server held, as a candidate for a fixture.
-fn keep(target: Target, folder: &Path, claim: &str, input: &[u8], context: &[u8]) -> anyhow::Result<PathBuf> {
-    let slug: String = claim.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
-    let sum = sha2::Digest::finalize(sha2::Digest::chain_update(<sha2::Sha256 as sha2::Digest>::new(), input));
+fn keep(
+    target: Target,
+    folder: &Path,
+    claim: &str,
+    input: &[u8],
+    context: &[u8],
+) -> anyhow::Result<PathBuf> {
+    let slug: String = claim
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_lowercase()
+            } else {
+                '-'
+            }
+        })
+        .collect();
+    let sum = sha2::Digest::finalize(sha2::Digest::chain_update(
+        <sha2::Sha256 as sha2::Digest>::new(),
+        input,
+    ));
     let file = folder.join(format!("{}-{slug}-{}.bin", target.name(), hex(&sum[..4])));
     fs::create_dir_all(folder)?;
     fs::write(&file, input)?;

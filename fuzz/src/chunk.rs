@@ -114,9 +114,14 @@ impl Chunk {
         for _ in 0..uleb(input)? {
             chunk.actors.push(Vec::read(input)?);
         }
-        let table = (0..uleb(input)?).map(|_| Some((uleb(input)?, uleb(input)?))).collect::<Option<Vec<_>>>()?;
+        let table = (0..uleb(input)?)
+            .map(|_| Some((uleb(input)?, uleb(input)?)))
+            .collect::<Option<Vec<_>>>()?;
         for (spec, length) in table {
-            chunk.columns.push(Column { spec, cells: Cells::read(spec, take(input, length as usize)?)? });
+            chunk.columns.push(Column {
+                spec,
+                cells: Cells::read(spec, take(input, length as usize)?)?,
+            });
         }
         chunk.extra = input.to_vec();
         Some(chunk)
@@ -125,7 +130,9 @@ impl Chunk {
     /// The body as it stands, lies included.
     pub fn body(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        let claim = |out: &mut Vec<u8>, claimed: Option<u64>, length: usize| write_uleb(out, claimed.unwrap_or(length as u64));
+        let claim = |out: &mut Vec<u8>, claimed: Option<u64>, length: usize| {
+            write_uleb(out, claimed.unwrap_or(length as u64))
+        };
         claim(&mut out, self.claims.deps, self.deps.len());
         for dep in &self.deps {
             out.extend(dep);
@@ -142,10 +149,20 @@ impl Chunk {
             actor.write(&mut out);
         }
         claim(&mut out, self.claims.columns, self.columns.len());
-        let data: Vec<_> = self.columns.iter().map(|column| column.cells.bytes()).collect();
+        let data: Vec<_> = self
+            .columns
+            .iter()
+            .map(|column| column.cells.bytes())
+            .collect();
         for (at, (column, data)) in self.columns.iter().zip(&data).enumerate() {
             write_uleb(&mut out, column.spec);
-            claim(&mut out, self.claims.column_length.filter(|_| at + 1 == self.columns.len()), data.len());
+            claim(
+                &mut out,
+                self.claims
+                    .column_length
+                    .filter(|_| at + 1 == self.columns.len()),
+                data.len(),
+            );
         }
         for data in &data {
             out.extend(data);
@@ -197,7 +214,12 @@ fn runs<T: Cell>(data: &[u8]) -> Option<Vec<Run<T>>> {
         Some(match leb(input)? {
             0 => Run::Nulls(uleb(input)?),
             count @ 1.. => Run::Repeat(count, T::read(input)?),
-            count => Run::Literal(count, (0..count.unsigned_abs()).map(|_| T::read(input)).collect::<Option<_>>()?),
+            count => Run::Literal(
+                count,
+                (0..count.unsigned_abs())
+                    .map(|_| T::read(input))
+                    .collect::<Option<_>>()?,
+            ),
         })
     })
 }
@@ -239,7 +261,10 @@ pub fn plain(body: &[u8]) -> Vec<u8> {
 pub fn deflated(body: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
     // Writing into a buffer has no way to fail.
-    let packed = encoder.write_all(body).and_then(|()| encoder.finish()).unwrap_or_default();
+    let packed = encoder
+        .write_all(body)
+        .and_then(|()| encoder.finish())
+        .unwrap_or_default();
     frame(DEFLATED, &packed, body)
 }
 
@@ -247,7 +272,10 @@ pub fn deflated(body: &[u8]) -> Vec<u8> {
 pub fn frame(kind: u8, stored: &[u8], inflated: &[u8]) -> Vec<u8> {
     let mut hashed = vec![CHANGE];
     write_uleb(&mut hashed, inflated.len() as u64);
-    let hash = Sha256::new().chain_update(&hashed).chain_update(inflated).finalize();
+    let hash = Sha256::new()
+        .chain_update(&hashed)
+        .chain_update(inflated)
+        .finalize();
     let mut out = MAGIC.to_vec();
     out.extend(&hash[..4]);
     out.push(kind);
@@ -282,7 +310,11 @@ fn leb(input: &mut &[u8]) -> Option<i64> {
         shift += 7;
         if byte < 0x80 {
             let negative = byte & 0x40 != 0 && shift < 64;
-            return Some(if negative { value | (-1 << shift) } else { value });
+            return Some(if negative {
+                value | (-1 << shift)
+            } else {
+                value
+            });
         }
     }
 }

@@ -55,7 +55,9 @@ impl Crasher {
 
     /// Whether it stands in `fuzz/fixtures`.
     pub fn file(&self, bytes: &[u8]) -> Option<PathBuf> {
-        (bytes.len() <= KEPT_BYTES_MAX).then(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/{}.bin", self.name)))
+        (bytes.len() <= KEPT_BYTES_MAX).then(|| {
+            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/{}.bin", self.name))
+        })
     }
 }
 
@@ -91,7 +93,12 @@ pub const CRASHERS: &[Crasher] = &[
         code: "out_of_range",
         make: start_op_near_the_end,
     },
-    Crasher { name: "wrong-checksum", note: "four bytes of checksum that match nothing", code: "checksum_mismatch", make: wrong_checksum },
+    Crasher {
+        name: "wrong-checksum",
+        note: "four bytes of checksum that match nothing",
+        code: "checksum_mismatch",
+        make: wrong_checksum,
+    },
     Crasher {
         name: "element-of-two-characters",
         note: "one element of the note that holds two characters",
@@ -113,7 +120,8 @@ pub const CRASHERS: &[Crasher] = &[
 ];
 
 fn kept(name: &str) -> Vec<u8> {
-    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/{name}.bin"))).unwrap_or_default()
+    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/{name}.bin")))
+        .unwrap_or_default()
 }
 
 /// An honest creating change, and its author's copy.
@@ -124,10 +132,14 @@ pub fn honest() -> Vec<u8> {
         Edit::set("grid", "康平01"),
         Edit::set("sign_name", "王记包子"),
         Edit::add("tags/late_night"),
-        Edit::Note { text: "门口积水".into() },
+        Edit::Note {
+            text: "门口积水".into(),
+        },
     ];
     let at = DeviceTime::from_unix_seconds(1_795_000_000);
-    Record::create(Actor::new(device(1), 1), at, &edits).map(|(_, change)| change.bytes).unwrap_or_default()
+    Record::create(Actor::new(device(1), 1), at, &edits)
+        .map(|(_, change)| change.bytes)
+        .unwrap_or_default()
 }
 
 fn forged(forge: impl FnOnce(&mut Chunk)) -> Vec<u8> {
@@ -140,7 +152,10 @@ fn deflate_bomb(zeros: usize) -> Vec<u8> {
     let mut chunk = Chunk::read(&honest()).unwrap_or_default();
     chunk.message = vec![0; zeros];
     let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
-    let packed = encoder.write_all(&chunk.body()).and_then(|()| encoder.finish()).unwrap_or_default();
+    let packed = encoder
+        .write_all(&chunk.body())
+        .and_then(|()| encoder.finish())
+        .unwrap_or_default();
     // Automerge does not look at the checksum, and the gate never comes as far.
     chunk::frame(chunk::DEFLATED, &packed, &[])
 }
@@ -168,8 +183,12 @@ fn key_in_a_long_run() -> Vec<u8> {
 }
 
 fn start_op_near_the_end() -> Vec<u8> {
-    let Ok(mut change) = lianka_sync_core::change::decode(&honest()) else { return Vec::new() };
-    change.ops.retain(|op| matches!(op.action, Action::Put { .. }));
+    let Ok(mut change) = lianka_sync_core::change::decode(&honest()) else {
+        return Vec::new();
+    };
+    change
+        .ops
+        .retain(|op| matches!(op.action, Action::Put { .. }));
     change.start_op = u32::MAX - (change.ops.len() as u32 - 1);
     encode(&change)
 }
@@ -181,11 +200,17 @@ fn wrong_checksum() -> Vec<u8> {
 }
 
 fn element_of_two_characters() -> Vec<u8> {
-    let Ok(mut change) = lianka_sync_core::change::decode(&honest()) else { return Vec::new() };
-    let last = change.ops.iter_mut().rev().find_map(|op| match &mut op.action {
-        Action::Insert { text, .. } => Some(text),
-        _ => None,
-    });
+    let Ok(mut change) = lianka_sync_core::change::decode(&honest()) else {
+        return Vec::new();
+    };
+    let last = change
+        .ops
+        .iter_mut()
+        .rev()
+        .find_map(|op| match &mut op.action {
+            Action::Insert { text, .. } => Some(text),
+            _ => None,
+        });
     if let Some(text) = last {
         "两字".clone_into(text);
     }
@@ -208,10 +233,19 @@ pub fn write_fixtures() -> anyhow::Result<()> {
     setrlimit(Resource::RLIMIT_AS, CHILD_BYTES_MAX, CHILD_BYTES_MAX)?;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
     fs::create_dir_all(&folder)?;
-    for (name, wanted) in [("panics", plain::Harm::Panic), ("saves-what-does-not-load", plain::Harm::Unloadable)] {
+    for (name, wanted) in [
+        ("panics", plain::Harm::Panic),
+        ("saves-what-does-not-load", plain::Harm::Unloadable),
+    ] {
         let mut draw = Draw::new(7);
-        let found = (0..200_000).map(|_| mutated(&mut draw)).find(|bytes| plain::harm(bytes) == Some(wanted)).context("a crasher")?;
-        fs::write(folder.join(format!("{name}.bin")), minimised(&found, |bytes| plain::harm(bytes) == Some(wanted)))?;
+        let found = (0..200_000)
+            .map(|_| mutated(&mut draw))
+            .find(|bytes| plain::harm(bytes) == Some(wanted))
+            .context("a crasher")?;
+        fs::write(
+            folder.join(format!("{name}.bin")),
+            minimised(&found, |bytes| plain::harm(bytes) == Some(wanted)),
+        )?;
     }
     for crasher in CRASHERS {
         let bytes = crasher.bytes();
@@ -247,16 +281,20 @@ pub fn suffer(name: &str) -> anyhow::Result<()> {
 fn megabytes_max() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok()).unwrap_or(0) / 1024
+    line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok())
+        .unwrap_or(0)
+        / 1024
 }
 
 /// Measures every crasher, prints the table, and writes it between the marks of `document`.
 pub fn measure(document: Option<&Path>) -> anyhow::Result<()> {
-    let mut rows = String::from("| input | bytes | plain Automerge 0.12 | Lianka |\n|---|---|---|---|\n");
+    let mut rows =
+        String::from("| input | bytes | plain Automerge 0.12 | Lianka |\n|---|---|---|---|\n");
     for crasher in CRASHERS {
         let bytes = crasher.bytes();
         let suffered = child(crasher.name, &bytes)?;
-        let (_, cost) = measured("decode", || gate::code(&bytes)).map_err(|failure| anyhow::anyhow!("{failure}"))?;
+        let (_, cost) = measured("decode", || gate::code(&bytes))
+            .map_err(|failure| anyhow::anyhow!("{failure}"))?;
         let code = gate::code(&bytes);
         let (microseconds, kilobytes) = (cost.work_ns / 1000, cost.peak_bytes / 1024);
         writeln!(
@@ -268,25 +306,48 @@ pub fn measure(document: Option<&Path>) -> anyhow::Result<()> {
         )?;
     }
     for (name, note, lianka) in [
-        ("survey", "20,000 honest changes with up to four damaged bytes, checksum right", "none panics; what passes loads (`make fuzz`)"),
-        ("orphans", "changes whose dependencies never come", "`dependency_missing`, each by itself; nothing is kept of them"),
-        ("sync-message", "a sync message of 15 bytes with a Bloom filter of 2³² probes", "Automerge's sync protocol is not spoken"),
+        (
+            "survey",
+            "20,000 honest changes with up to four damaged bytes, checksum right",
+            "none panics; what passes loads (`make fuzz`)",
+        ),
+        (
+            "orphans",
+            "changes whose dependencies never come",
+            "`dependency_missing`, each by itself; nothing is kept of them",
+        ),
+        (
+            "sync-message",
+            "a sync message of 15 bytes with a Bloom filter of 2³² probes",
+            "Automerge's sync protocol is not spoken",
+        ),
     ] {
-        writeln!(rows, "| {note} (`{name}`) | | {} | {lianka} |", child(name, &[])?)?;
+        writeln!(
+            rows,
+            "| {note} (`{name}`) | | {} | {lianka} |",
+            child(name, &[])?
+        )?;
     }
     println!("{rows}");
     if let Some(path) = document {
         let text = fs::read_to_string(path)?;
         let (head, rest) = text.split_once("<!-- measured -->").context("the mark")?;
         let (_, tail) = rest.split_once("<!-- end -->").context("the second mark")?;
-        fs::write(path, format!("{head}<!-- measured -->\n\n{rows}\n<!-- end -->{tail}"))?;
+        fs::write(
+            path,
+            format!("{head}<!-- measured -->\n\n{rows}\n<!-- end -->{tail}"),
+        )?;
     }
     Ok(())
 }
 
 fn child(name: &str, bytes: &[u8]) -> anyhow::Result<String> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["suffer", name]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command
+        .args(["suffer", name])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
     let mut child = command.spawn()?;
     // It reads all of it before it says anything.
     child.stdin.take().context("its input")?.write_all(bytes)?;
@@ -295,7 +356,9 @@ fn child(name: &str, bytes: &[u8]) -> anyhow::Result<String> {
     let mut megabytes_max = 0_u64;
     for line in BufReader::new(child.stdout.take().context("its output")?).lines() {
         let line = line?;
-        let [step, milliseconds, megabytes] = line.split('\t').collect::<Vec<_>>()[..] else { continue };
+        let [step, milliseconds, megabytes] = line.split('\t').collect::<Vec<_>>()[..] else {
+            continue;
+        };
         megabytes_max = megabytes_max.max(megabytes.parse()?);
         match step.strip_prefix("end ") {
             Some(said) => {
@@ -306,7 +369,11 @@ fn child(name: &str, bytes: &[u8]) -> anyhow::Result<String> {
         }
     }
     let status = child.wait()?;
-    let fate = if ended { String::new() } else { format!(" → **{}**", fate(status)) };
+    let fate = if ended {
+        String::new()
+    } else {
+        format!(" → **{}**", fate(status))
+    };
     Ok(format!("{}{fate}; {megabytes_max} MB", steps.join(" → ")))
 }
 

@@ -24,7 +24,13 @@ const PLANS: &str = "a plan stays within the log";
 const BASE64: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 pub fn budget() -> Budget {
-    Budget { peak_per_byte: 4, peak_bytes: 4_096, allocations_per_byte: 0, allocations: 16, work_ns: 0 }
+    Budget {
+        peak_per_byte: 4,
+        peak_bytes: 4_096,
+        allocations_per_byte: 0,
+        allocations: 16,
+        work_ns: 0,
+    }
 }
 
 pub fn round(seed: u64, budget: &Budget) -> Tally {
@@ -44,7 +50,11 @@ pub fn round(seed: u64, budget: &Budget) -> Tally {
                     matches!(judge(&text, budget), Err(other) if other.claim == failure.claim)
                 };
                 let input = minimised(text.as_bytes(), same);
-                tally.found.push(Found { failure, input, context: Vec::new() });
+                tally.found.push(Found {
+                    failure,
+                    input,
+                    context: Vec::new(),
+                });
             }
         }
     }
@@ -52,7 +62,12 @@ pub fn round(seed: u64, budget: &Budget) -> Tally {
 }
 
 fn position(street: &StreetCode) -> Position<'_> {
-    Position { store_epoch: Uuid::from_u128(1), street, head: 10, scope_epoch: 2 }
+    Position {
+        store_epoch: Uuid::from_u128(1),
+        street,
+        head: 10,
+        scope_epoch: 2,
+    }
 }
 
 fn cursor(draw: &mut Draw) -> String {
@@ -71,7 +86,11 @@ fn cursor(draw: &mut Draw) -> String {
             for _ in 0..=draw.below(3) {
                 let at = draw.place(text.len());
                 let letter = *draw.pick(BASE64);
-                if at < text.len() && draw.one_in(2) { text[at] = letter } else { text.insert(at, letter) }
+                if at < text.len() && draw.one_in(2) {
+                    text[at] = letter
+                } else {
+                    text.insert(at, letter)
+                }
             }
         }
     }
@@ -81,7 +100,9 @@ fn cursor(draw: &mut Draw) -> String {
 /// All claims about one text.
 pub fn judge(text: &str, budget: &Budget) -> Result<(&'static str, Cost), Failure> {
     let (cursor, cost) = budget.spend(READS, text.len(), || Cursor::decode(text))?;
-    let street: StreetCode = "310104003".parse().map_err(|_| Failure::new(READS, "the street".into()))?;
+    let street: StreetCode = "310104003"
+        .parse()
+        .map_err(|_| Failure::new(READS, "the street".into()))?;
     let (pull, _) = budget.spend(PLANS, text.len(), || plan(Some(text), &position(&street)))?;
     match pull {
         Pull::Delta { after, .. } | Pull::Download { after, .. } if after > 10 => {
@@ -93,6 +114,9 @@ pub fn judge(text: &str, budget: &Budget) -> Result<(&'static str, Cost), Failur
         None if pull == Pull::Reset => Ok(("refused", cost)),
         None => Err(Failure::new(PLANS, "a plan for what is no cursor".into())),
         Some(cursor) if cursor.encode() == text => Ok(("a cursor", cost)),
-        Some(cursor) => Err(Failure::new(CANONICAL, format!("{text} is {}", cursor.encode()))),
+        Some(cursor) => Err(Failure::new(
+            CANONICAL,
+            format!("{text} is {}", cursor.encode()),
+        )),
     }
 }

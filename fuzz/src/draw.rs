@@ -102,7 +102,11 @@ impl Draw {
     /// The same with a sign.
     pub fn signed_extreme(&mut self, near: i64) -> i64 {
         let value = self.extreme(near.unsigned_abs()) as i64;
-        if self.one_in(2) { value } else { value.wrapping_neg() }
+        if self.one_in(2) {
+            value
+        } else {
+            value.wrapping_neg()
+        }
     }
 }
 
@@ -113,7 +117,10 @@ mod tests {
     #[test]
     fn a_seed_draws_the_same_for_ever() {
         let mut draw = Draw::new(1);
-        assert_eq!([draw.number(), draw.number()], [0x910A_2DEC_8902_5CC1, 0xBEEB_8DA1_658E_EC67]);
+        assert_eq!(
+            [draw.number(), draw.number()],
+            [0x910A_2DEC_8902_5CC1, 0xBEEB_8DA1_658E_EC67]
+        );
         assert!((0..1_000).all(|_| draw.below(7) < 7));
     }
 }

@@ -47,18 +47,31 @@ const FORGETS: &str = "a record can be rebuilt";
 /// What `decode` may cost. The constant part is a change of as many operations as are allowed, decoded and encoded once more; the other is
 /// keys and values of its own.
 pub fn decode_budget() -> Budget {
-    let budget = Budget { peak_per_byte: 24, peak_bytes: 3 << 20, allocations_per_byte: 2, allocations: 45_000, work_ns: 0 };
+    let budget = Budget {
+        peak_per_byte: 24,
+        peak_bytes: 3 << 20,
+        allocations_per_byte: 2,
+        allocations: 45_000,
+        work_ns: 0,
+    };
     let bytes = long_change().bytes;
     budget.calibrated(6, || change::decode(&bytes).is_ok())
 }
 
 /// The dearest change that an honest phone can write: a note of the greatest length, replaced.
 pub fn long_change() -> Change {
-    let text = |c: &str| Edit::Note { text: c.repeat(limits::NOTE_CHARS_MAX) };
+    let text = |c: &str| Edit::Note {
+        text: c.repeat(limits::NOTE_CHARS_MAX),
+    };
     let actor = Actor::new(device(0), 1);
     let at = DeviceTime::from_unix_seconds(1_795_000_000);
-    let (mut record, first) = Record::create(actor, at, &[text("水")]).expect("a note of the greatest length");
-    record.edit(actor, at, &[text("油")], "").ok().flatten().unwrap_or(first)
+    let (mut record, first) =
+        Record::create(actor, at, &[text("水")]).expect("a note of the greatest length");
+    record
+        .edit(actor, at, &[text("油")], "")
+        .ok()
+        .flatten()
+        .unwrap_or(first)
 }
 
 /// One round: a record's life, with mutants at each of its changes.
@@ -70,7 +83,11 @@ pub fn round(seed: u64, budget: &Budget) -> Tally {
         let step = match caught(HONEST, || world.honest_change()) {
             Ok(Some((phone, change))) => step(&mut world, phone, &change, budget, &mut tally),
             Ok(None) => break,
-            Err(failure) => Err(Found { failure, input: Vec::new(), context: world.server.document.clone() }),
+            Err(failure) => Err(Found {
+                failure,
+                input: Vec::new(),
+                context: world.server.document.clone(),
+            }),
         };
         if let Err(found) = step {
             tally.found.push(found);
@@ -80,14 +97,27 @@ pub fn round(seed: u64, budget: &Budget) -> Tally {
     tally
 }
 
-fn step(world: &mut World, phone: usize, change: &Change, budget: &Budget, tally: &mut Tally) -> Result<(), Found> {
+fn step(
+    world: &mut World,
+    phone: usize,
+    change: &Change,
+    budget: &Budget,
+    tally: &mut Tally,
+) -> Result<(), Found> {
     let mut adopted = None;
     for _ in 0..MUTANTS {
         let (depth, bytes) = mutate::mutant(change, &world.server, &mut world.draw);
-        let writer = *world.draw.pick(&[SECRETARY, SECRETARY, Writer::Person(Role::Admin), Writer::Server]);
+        let writer = *world.draw.pick(&[
+            SECRETARY,
+            SECRETARY,
+            Writer::Person(Role::Admin),
+            Writer::Server,
+        ]);
         tally.inputs += 1;
         match judge(&world.server, &bytes, writer, budget) {
-            Err(failure) => tally.found.push(found(&world.server, failure, &bytes, writer, budget)),
+            Err(failure) => tally
+                .found
+                .push(found(&world.server, failure, &bytes, writer, budget)),
             Ok(judged) => {
                 tally.count(format!("{}: {}", depth.name(), judged.outcome));
                 tally.cost(judged.cost);
@@ -116,19 +146,40 @@ fn step(world: &mut World, phone: usize, change: &Change, budget: &Budget, tally
         return Ok(());
     }
     let context = world.server.document.clone();
-    honest(world, phone, change, budget, tally).map_err(|failure| Found { failure, input: change.bytes.clone(), context })
+    honest(world, phone, change, budget, tally).map_err(|failure| Found {
+        failure,
+        input: change.bytes.clone(),
+        context,
+    })
 }
 
 /// The failure with the smallest input that breaks the same claim on the same server.
-fn found(server: &Server, failure: Failure, bytes: &[u8], writer: Writer, budget: &Budget) -> Found {
+fn found(
+    server: &Server,
+    failure: Failure,
+    bytes: &[u8],
+    writer: Writer,
+    budget: &Budget,
+) -> Found {
     let same = |bytes: &[u8]| matches!(judge(server, bytes, writer, budget), Err(other) if other.claim == failure.claim);
     let input = minimised(bytes, same);
-    Found { failure, input, context: server.document.clone() }
+    Found {
+        failure,
+        input,
+        context: server.document.clone(),
+    }
 }
 
-fn honest(world: &mut World, phone: usize, change: &Change, budget: &Budget, tally: &mut Tally) -> Result<(), Failure> {
+fn honest(
+    world: &mut World,
+    phone: usize,
+    change: &Change,
+    budget: &Budget,
+    tally: &mut Tally,
+) -> Result<(), Failure> {
     tally.count("honest");
-    let (decoded, cost) = budget.spend(DECODE, change.bytes.len(), || change::decode(&change.bytes))?;
+    let (decoded, cost) =
+        budget.spend(DECODE, change.bytes.len(), || change::decode(&change.bytes))?;
     tally.cost(cost);
     if decoded.as_ref() != Ok(change) {
         return Err(Failure::new(HONEST, format!("{decoded:?}")));
@@ -150,7 +201,10 @@ fn honest(world: &mut World, phone: usize, change: &Change, budget: &Budget, tal
 }
 
 fn crowded(refusal: &Refusal) -> bool {
-    matches!(refusal.code(), "record_full" | "too_many_heads" | "value_too_long" | "consent_missing")
+    matches!(
+        refusal.code(),
+        "record_full" | "too_many_heads" | "value_too_long" | "consent_missing"
+    )
 }
 
 struct Judged {
@@ -160,9 +214,20 @@ struct Judged {
 }
 
 /// All claims about one change that is sent to `server` by `writer`.
-fn judge(server: &Server, bytes: &[u8], writer: Writer, budget: &Budget) -> Result<Judged, Failure> {
+fn judge(
+    server: &Server,
+    bytes: &[u8],
+    writer: Writer,
+    budget: &Budget,
+) -> Result<Judged, Failure> {
     let (decoded, cost) = budget.spend(DECODE, bytes.len(), || change::decode(bytes))?;
-    let judged = |outcome: &str, accepted| Ok(Judged { outcome: outcome.to_owned(), cost, accepted });
+    let judged = |outcome: &str, accepted| {
+        Ok(Judged {
+            outcome: outcome.to_owned(),
+            cost,
+            accepted,
+        })
+    };
     let change = match decoded {
         Ok(change) => change,
         Err(error) => return judged(&format!("refused by the gate, {}", error.code()), None),
@@ -170,9 +235,14 @@ fn judge(server: &Server, bytes: &[u8], writer: Writer, budget: &Budget) -> Resu
     check_reading(&change)?;
     check_parse(&change)?;
     let mut target = server.target(&change);
-    let result = caught("MERGE does not panic", || merged(&mut target, &change, writer))?;
+    let result = caught("MERGE does not panic", || {
+        merged(&mut target, &change, writer)
+    })?;
     match result {
-        Err(Refusal::DocumentUnavailable) => Err(Failure::new(APPLIES, "the document did not take what passed the gate".into())),
+        Err(Refusal::DocumentUnavailable) => Err(Failure::new(
+            APPLIES,
+            "the document did not take what passed the gate".into(),
+        )),
         Ok(Merged::Duplicate) => judged("duplicate", None),
         Err(refusal) => {
             if target.state != server.state {
@@ -183,7 +253,10 @@ fn judge(server: &Server, bytes: &[u8], writer: Writer, budget: &Budget) -> Resu
         }
         Ok(Merged::Accepted) => {
             check_counters(server, &change)?;
-            let state = target.state.take().ok_or_else(|| Failure::new(AGREES, "accepted into nothing".into()))?;
+            let state = target
+                .state
+                .take()
+                .ok_or_else(|| Failure::new(AGREES, "accepted into nothing".into()))?;
             caught(APPLIES, || check_accepted(server, &change, &state, writer))??;
             judged("accepted", Some((change, state)))
         }
@@ -193,8 +266,14 @@ fn judge(server: &Server, bytes: &[u8], writer: Writer, budget: &Budget) -> Resu
 /// The header as the reader of this crate reads it.
 fn check_reading(change: &Change) -> Result<(), Failure> {
     let fail = |what: &str| Err(Failure::new(READING, what.to_owned()));
-    let Some(chunk) = Chunk::read(&change.bytes) else { return fail("it does not read") };
-    let same = chunk.deps.iter().map(Vec::as_slice).eq(change.deps.iter().map(|dep| &dep.0[..]))
+    let Some(chunk) = Chunk::read(&change.bytes) else {
+        return fail("it does not read");
+    };
+    let same = chunk
+        .deps
+        .iter()
+        .map(Vec::as_slice)
+        .eq(change.deps.iter().map(|dep| &dep.0[..]))
         && chunk.actor == change.actor.as_bytes()
         && (chunk.seq, chunk.start_op) == (change.seq.into(), change.start_op.into())
         && chunk.time == change.time.map_or(0, DeviceTime::unix_seconds)
@@ -206,19 +285,38 @@ fn check_reading(change: &Change) -> Result<(), Failure> {
     let within = change.ops.len() <= limits::CHANGE_OPS_MAX
         && change.bytes.len() <= limits::CHANGE_BYTES_MAX + 16
         && u64::from(change.start_op) + change.ops.len() as u64 <= limits::OP_COUNTER_MAX;
-    if within { Ok(()) } else { fail("a limit is passed") }
+    if within {
+        Ok(())
+    } else {
+        fail("a limit is passed")
+    }
 }
 
 /// Whatever it has seen, nobody may use up the counters: an operation's is at most one above the highest so far, a sequence's exactly.
 fn check_counters(server: &Server, change: &Change) -> Result<(), Failure> {
     let highest = server.changes.iter().map(Change::max_op).max().unwrap_or(0);
-    let of_actor = server.changes.iter().filter(|other| other.actor == change.actor).map(|other| other.seq).max().unwrap_or(0);
+    let of_actor = server
+        .changes
+        .iter()
+        .filter(|other| other.actor == change.actor)
+        .map(|other| other.seq)
+        .max()
+        .unwrap_or(0);
     let fair = change.start_op <= highest + 1 && change.seq == of_actor + 1;
-    if fair { Ok(()) } else { Err(Failure::new(COUNTERS, format!("start_op {}, seq {}", change.start_op, change.seq))) }
+    if fair {
+        Ok(())
+    } else {
+        Err(Failure::new(
+            COUNTERS,
+            format!("start_op {}, seq {}", change.start_op, change.seq),
+        ))
+    }
 }
 
 fn check_parse(change: &Change) -> Result<(), Failure> {
-    let parsed = caught(PARSES, || automerge::Change::from_bytes(change.bytes.clone()))?;
+    let parsed = caught(PARSES, || {
+        automerge::Change::from_bytes(change.bytes.clone())
+    })?;
     let parsed = parsed.map_err(|error| Failure::new(PARSES, error.to_string()))?;
     let same = parsed.hash().0 == change.hash.0
         && parsed.raw_bytes() == change.bytes
@@ -226,11 +324,21 @@ fn check_parse(change: &Change) -> Result<(), Failure> {
         && parsed.seq() == u64::from(change.seq)
         && parsed.start_op().get() == u64::from(change.start_op)
         && parsed.max_op() == u64::from(change.max_op());
-    if same { Ok(()) } else { Err(Failure::new(PARSES, "it reads another change".into())) }
+    if same {
+        Ok(())
+    } else {
+        Err(Failure::new(PARSES, "it reads another change".into()))
+    }
 }
 
-fn check_accepted(server: &Server, change: &Change, state: &RegisterState, writer: Writer) -> Result<(), Failure> {
-    let broken = |claim| move |error: &dyn std::fmt::Display| Failure::new(claim, error.to_string());
+fn check_accepted(
+    server: &Server,
+    change: &Change,
+    state: &RegisterState,
+    writer: Writer,
+) -> Result<(), Failure> {
+    let broken =
+        |claim| move |error: &dyn std::fmt::Display| Failure::new(claim, error.to_string());
     let automerge = |error: lianka_sync_core::record::RecordError| broken(APPLIES)(&error);
     let mut record = if server.document.is_empty() {
         Record::load(&change.bytes).map_err(automerge)?
@@ -249,9 +357,15 @@ fn check_accepted(server: &Server, change: &Change, state: &RegisterState, write
         return Err(Failure::new(AGREES, "the histories differ".into()));
     }
     if RegisterState::from_bytes(&state.to_bytes()).as_ref() != Ok(state) {
-        return Err(Failure::new(AGREES, "the state does not survive its stored form".into()));
+        return Err(Failure::new(
+            AGREES,
+            "the state does not survive its stored form".into(),
+        ));
     }
-    let mut again = Target { state: Some(state.clone()), document: None };
+    let mut again = Target {
+        state: Some(state.clone()),
+        document: None,
+    };
     if merged(&mut again, change, writer) != Ok(Merged::Duplicate) {
         return Err(Failure::new(AGREES, "sent again it is no duplicate".into()));
     }
@@ -260,7 +374,11 @@ fn check_accepted(server: &Server, change: &Change, state: &RegisterState, write
         check_rebuild(state, &saved)?;
     }
     // Every edit of the note, and a part of the others: this claim takes as long as all the rest.
-    if change.edits_text() || sample < 64 { check_next_edit(&Server::holding(state.clone(), saved), &mut loaded) } else { Ok(()) }
+    if change.edits_text() || sample < 64 {
+        check_next_edit(&Server::holding(state.clone(), saved), &mut loaded)
+    } else {
+        Ok(())
+    }
 }
 
 /// Somebody who never wrote before edits what there is now.
@@ -268,10 +386,16 @@ fn check_next_edit(after: &Server, record: &mut Record) -> Result<(), Failure> {
     let fail = |what: &str| Failure::new(GOES_ON, what.to_owned());
     let stranger = Actor::new(device(77), 1);
     let text = "门口积水，已报修𠮷";
-    let edits =
-        [Edit::set("sign_name", "老王包子"), Edit::add("tags/a"), Edit::Delete { key: "unit".into() }, Edit::Note { text: text.into() }];
+    let edits = [
+        Edit::set("sign_name", "老王包子"),
+        Edit::add("tags/a"),
+        Edit::Delete { key: "unit".into() },
+        Edit::Note { text: text.into() },
+    ];
     let at = DeviceTime::from_unix_seconds(1_795_300_000);
-    let written = record.edit(stranger, at, &edits, "").map_err(|error| fail(&error.to_string()))?;
+    let written = record
+        .edit(stranger, at, &edits, "")
+        .map_err(|error| fail(&error.to_string()))?;
     let change = written.ok_or_else(|| fail("nothing was written"))?;
     let mut target = after.target(&change);
     match merged(&mut target, &change, SECRETARY) {
@@ -303,7 +427,9 @@ fn check_rebuild(state: &RegisterState, document: &[u8]) -> Result<(), Failure> 
 pub fn replay(bytes: &[u8], context: &[u8], budget: &Budget) -> Result<String, Failure> {
     let mut server = Server::default();
     if !context.is_empty() {
-        let held = Record::load(context).map_err(|error| Failure::new("the context loads", error.to_string()))?.changes();
+        let held = Record::load(context)
+            .map_err(|error| Failure::new("the context loads", error.to_string()))?
+            .changes();
         for change in held.iter().filter_map(|bytes| change::decode(bytes).ok()) {
             let mut target = server.target(&change);
             if merged(&mut target, &change, Writer::Server) == Ok(Merged::Accepted) {
@@ -321,9 +447,22 @@ pub fn code(bytes: &[u8]) -> &'static str {
 
 /// The depths of which no mutant was made, or none got past the gate: a generator that has gone blind.
 pub fn blind(tally: &Tally) -> Vec<&'static str> {
-    let reached =
-        |depth: Depth, word: &str| tally.outcomes.keys().any(|outcome| outcome.starts_with(depth.name()) && outcome.contains(word));
-    let mut blind: Vec<_> = Depth::ALL.into_iter().filter(|depth| !reached(*depth, "refused by the gate")).map(Depth::name).collect();
-    blind.extend([Depth::Body, Depth::Columns, Depth::Meaning].into_iter().filter(|depth| !reached(*depth, "accepted")).map(Depth::name));
+    let reached = |depth: Depth, word: &str| {
+        tally
+            .outcomes
+            .keys()
+            .any(|outcome| outcome.starts_with(depth.name()) && outcome.contains(word))
+    };
+    let mut blind: Vec<_> = Depth::ALL
+        .into_iter()
+        .filter(|depth| !reached(*depth, "refused by the gate"))
+        .map(Depth::name)
+        .collect();
+    blind.extend(
+        [Depth::Body, Depth::Columns, Depth::Meaning]
+            .into_iter()
+            .filter(|depth| !reached(*depth, "accepted"))
+            .map(Depth::name),
+    );
     blind
 }

@@ -79,24 +79,45 @@ enum Task {
 
 fn main() -> anyhow::Result<ExitCode> {
     match Arguments::parse().command {
-        Task::Run { target, inputs, seed, keep } => {
+        Task::Run {
+            target,
+            inputs,
+            seed,
+            keep,
+        } => {
             let targets = target.map_or(Target::ALL.to_vec(), |target| vec![target]);
             let mut failures = 0;
             for one in targets {
-                let share = if target.is_some() { inputs } else { (inputs * one.share() / 1_000).max(1) };
+                let share = if target.is_some() {
+                    inputs
+                } else {
+                    (inputs * one.share() / 1_000).max(1)
+                };
                 let report = campaign::run(one, seed, share, &keep)?;
                 println!("{report}");
                 failures += report.failures;
             }
-            return Ok(if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+            return Ok(if failures == 0 {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            });
         }
-        Task::Replay { target, seed: Some(seed), .. } => {
+        Task::Replay {
+            target,
+            seed: Some(seed),
+            ..
+        } => {
             let tally = target.round(seed, &target.budget());
             for found in &tally.found {
                 println!("FAILED {}", found.failure);
             }
             println!("{} inputs, {} failures", tally.inputs, tally.found.len());
-            return Ok(if tally.found.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+            return Ok(if tally.found.is_empty() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            });
         }
         Task::Replay { target, file, .. } => {
             let file = file.unwrap_or_default();
@@ -111,25 +132,53 @@ fn main() -> anyhow::Result<ExitCode> {
         }
         Task::Automerge { write } => crashers::measure(write.as_deref())?,
         #[cfg(feature = "siege")]
-        Task::Siege { seconds, honest, hostile, volleys, seed } => return besiege(seconds, honest, hostile, volleys, seed),
+        Task::Siege {
+            seconds,
+            honest,
+            hostile,
+            volleys,
+            seed,
+        } => return besiege(seconds, honest, hostile, volleys, seed),
         Task::Fixtures => crashers::write_fixtures()?,
-        Task::Work { target, seed, inputs } => campaign::work(target, seed, inputs)?,
+        Task::Work {
+            target,
+            seed,
+            inputs,
+        } => campaign::work(target, seed, inputs)?,
         Task::Suffer { name } => crashers::suffer(&name)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
 #[cfg(feature = "siege")]
-fn besiege(seconds: u64, honest: usize, hostile: usize, volleys: usize, seed: u64) -> anyhow::Result<ExitCode> {
+fn besiege(
+    seconds: u64,
+    honest: usize,
+    hostile: usize,
+    volleys: usize,
+    seed: u64,
+) -> anyhow::Result<ExitCode> {
     use lianka_fuzz::siege::{Options, run};
 
     let duration = std::time::Duration::from_secs(seconds);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let report = runtime.block_on(Box::pin(run(Options { honest, hostile, duration, volleys, seed })))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let report = runtime.block_on(Box::pin(run(Options {
+        honest,
+        hostile,
+        duration,
+        volleys,
+        seed,
+    })))?;
     println!("{report}");
     let failures = report.failures();
     for failure in &failures {
         println!("FAILED {failure}");
     }
-    Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if failures.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

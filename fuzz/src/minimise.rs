@@ -58,8 +58,15 @@ mod tests {
     #[test]
     fn what_does_not_matter_goes() {
         let input = [b"some words before ".as_slice(), b"BAD", b" and after"].concat();
-        assert_eq!(minimised(&input, |bytes| bytes.windows(3).any(|three| three == b"BAD")), b"BAD");
-        let chunk = minimised(&chunk::plain(&input), |bytes| chunk::body(bytes).is_some_and(|body| body.contains(&b'B')));
+        assert_eq!(
+            minimised(&input, |bytes| bytes
+                .windows(3)
+                .any(|three| three == b"BAD")),
+            b"BAD"
+        );
+        let chunk = minimised(&chunk::plain(&input), |bytes| {
+            chunk::body(bytes).is_some_and(|body| body.contains(&b'B'))
+        });
         assert_eq!(chunk, chunk::plain(b"B"));
     }
 }

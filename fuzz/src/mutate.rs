@@ -60,7 +60,11 @@ fn packed_strangely(body: &[u8], draw: &mut Draw) -> Vec<u8> {
         2 => chunk::plain(&chunk::plain(body)),
         3 => [chunk::plain(body), chunk::plain(body)].concat(),
         _ => {
-            let zeros = if draw.one_in(50) { draw.below(4 << 20) } else { draw.below(80_000) };
+            let zeros = if draw.one_in(50) {
+                draw.below(4 << 20)
+            } else {
+                draw.below(80_000)
+            };
             chunk::deflated(&[body, &vec![0; zeros]].concat())
         }
     }
@@ -83,7 +87,9 @@ fn body(bytes: &[u8], draw: &mut Draw) -> Vec<u8> {
 }
 
 fn columns_of(bytes: &[u8], draw: &mut Draw) -> Vec<u8> {
-    let Some(mut chunk) = Chunk::read(bytes) else { return body(bytes, draw) };
+    let Some(mut chunk) = Chunk::read(bytes) else {
+        return body(bytes, draw);
+    };
     for _ in 0..=draw.below(3) {
         columns::mutate(&mut chunk, draw);
     }

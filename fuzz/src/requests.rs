@@ -4,7 +4,9 @@
 //! is written and read again as the same item, in both encodings; and the server's INGEST of it, packed or not, holds no more than a bound
 //! that does not depend on what the bytes claim.
 
-use lianka_sync_core::wire::{Encoding, Hello, ItemReader, PushedChange, Report, RequestItem, ResponseItem, WireError};
+use lianka_sync_core::wire::{
+    Encoding, Hello, ItemReader, PushedChange, Report, RequestItem, ResponseItem, WireError,
+};
 use lianka_sync_core::{catalogue::Kind, id::RecordId};
 use uuid::Uuid;
 
@@ -30,7 +32,13 @@ const INGESTED: &str = "INGEST neither panics nor exceeds its budget";
 
 /// An item as read holds a few hundred bytes for the forty that it needs at least.
 pub fn budget() -> Budget {
-    Budget { peak_per_byte: 16, peak_bytes: 256 << 10, allocations_per_byte: 2, allocations: 4_096, work_ns: 0 }
+    Budget {
+        peak_per_byte: 16,
+        peak_bytes: 256 << 10,
+        allocations_per_byte: 2,
+        allocations: 4_096,
+        work_ns: 0,
+    }
 }
 
 /// What a body is and how it is packed: the first byte of a stored input.
@@ -42,8 +50,15 @@ struct Form {
 
 impl Form {
     fn of(byte: u8) -> Self {
-        let encoding = if byte & 1 == 0 { Encoding::Ndjson } else { Encoding::CborSeq };
-        Self { encoding, packing: (byte >> 1) % 3 }
+        let encoding = if byte & 1 == 0 {
+            Encoding::Ndjson
+        } else {
+            Encoding::CborSeq
+        };
+        Self {
+            encoding,
+            packing: (byte >> 1) % 3,
+        }
     }
 }
 
@@ -68,13 +83,20 @@ pub fn round(seed: u64, budget: &Budget) -> Tally {
         tally.inputs += 1;
         match judge(&input, budget) {
             Ok((outcome, cost)) => {
-                tally.count(format!("{} {outcome}", Form::of(form).encoding.media_type()));
+                tally.count(format!(
+                    "{} {outcome}",
+                    Form::of(form).encoding.media_type()
+                ));
                 tally.cost(cost);
             }
             Err(failure) => {
                 let same = |bytes: &[u8]| matches!(judge(bytes, budget), Err(other) if other.claim == failure.claim);
                 let input = minimised(&input, same);
-                tally.found.push(Found { failure, input, context: Vec::new() });
+                tally.found.push(Found {
+                    failure,
+                    input,
+                    context: Vec::new(),
+                });
             }
         }
     }
@@ -82,7 +104,11 @@ pub fn round(seed: u64, budget: &Budget) -> Tally {
 }
 
 fn body(form: Form, changes: &[lianka_sync_core::change::Change], world: &mut World) -> Vec<u8> {
-    let mut body = if world.draw.one_in(4) { Vec::new() } else { honest(form.encoding, changes, world) };
+    let mut body = if world.draw.one_in(4) {
+        Vec::new()
+    } else {
+        honest(form.encoding, changes, world)
+    };
     for _ in 0..world.draw.below(4) {
         if world.draw.one_in(3) {
             scramble(&mut body, &mut world.draw);
@@ -90,29 +116,63 @@ fn body(form: Form, changes: &[lianka_sync_core::change::Change], world: &mut Wo
         }
         let item = shapes::item(form.encoding, &mut world.draw);
         // Behind what is there, or anywhere in it.
-        let at = if world.draw.one_in(3) { world.draw.place(body.len()) } else { body.len() };
+        let at = if world.draw.one_in(3) {
+            world.draw.place(body.len())
+        } else {
+            body.len()
+        };
         body.splice(at..at, item);
     }
     packed(form.packing, &body, &mut world.draw)
 }
 
-fn honest(encoding: Encoding, changes: &[lianka_sync_core::change::Change], world: &mut World) -> Vec<u8> {
+fn honest(
+    encoding: Encoding,
+    changes: &[lianka_sync_core::change::Change],
+    world: &mut World,
+) -> Vec<u8> {
     let mut out = Vec::new();
-    let report = Report { unsent: Some(world.draw.extreme(3)), held: None, device_time: None, wiped: false };
-    let hello = Hello { cursor: None, client: "lianka-fuzz/0".into(), pull: world.draw.one_in(2), report };
+    let report = Report {
+        unsent: Some(world.draw.extreme(3)),
+        held: None,
+        device_time: None,
+        wiped: false,
+    };
+    let hello = Hello {
+        cursor: None,
+        client: "lianka-fuzz/0".into(),
+        pull: world.draw.one_in(2),
+        report,
+    };
     encoding.write(&RequestItem::Hello(hello), &mut out);
     for change in changes {
-        let bytes = if world.draw.one_in(3) { mutant(change, &world.server, &mut world.draw).1 } else { change.bytes.clone() };
+        let bytes = if world.draw.one_in(3) {
+            mutant(change, &world.server, &mut world.draw).1
+        } else {
+            change.bytes.clone()
+        };
         let record = RecordId(Uuid::from_u128(world.draw.number().into()));
         let generation = world.draw.extreme(1) as u32;
-        encoding.write(&RequestItem::Change(PushedChange { record, kind: Kind::ShopCard, generation, bytes }), &mut out);
+        encoding.write(
+            &RequestItem::Change(PushedChange {
+                record,
+                kind: Kind::ShopCard,
+                generation,
+                bytes,
+            }),
+            &mut out,
+        );
     }
     out
 }
 
 /// As the network would bring it; now and then damaged after packing, or a bomb.
 fn packed(packing: u8, body: &[u8], draw: &mut Draw) -> Vec<u8> {
-    let body = if packing != 0 && draw.one_in(400) { &[body, &vec![b'\n'; draw.below(40 << 20)]].concat() } else { body };
+    let body = if packing != 0 && draw.one_in(400) {
+        &[body, &vec![b'\n'; draw.below(40 << 20)]].concat()
+    } else {
+        body
+    };
     let mut packed = match packing {
         0 => return body.to_vec(),
         1 => zstd(body),
@@ -150,20 +210,29 @@ fn read<T: lianka_sync_core::wire::StreamItem>(encoding: Encoding, pieces: &[&[u
 
 /// All claims about one stored input.
 pub fn judge(input: &[u8], budget: &Budget) -> Result<(&'static str, Cost), Failure> {
-    let Some((form, body)) = input.split_first() else { return Ok(("empty", Cost::default())) };
+    let Some((form, body)) = input.split_first() else {
+        return Ok(("empty", Cost::default()));
+    };
     let form = Form::of(*form);
     #[cfg(feature = "server")]
     ingest(form, body)?;
     if form.packing != 0 {
         return Ok(("packed", Cost::default()));
     }
-    let ((items, error), cost) = budget.spend(READS, body.len(), || read::<RequestItem>(form.encoding, &[body]))?;
-    budget.spend(READS, body.len(), || read::<ResponseItem>(form.encoding, &[body]))?;
+    let ((items, error), cost) = budget.spend(READS, body.len(), || {
+        read::<RequestItem>(form.encoding, &[body])
+    })?;
+    budget.spend(READS, body.len(), || {
+        read::<ResponseItem>(form.encoding, &[body])
+    })?;
     // The reader looks at what is incomplete once more for each piece: few enough of them to keep that short.
     let pieces: Vec<_> = body.chunks(1 + body.len() / 40).collect();
     let (in_pieces, broken) = caught(PIECES, || read::<RequestItem>(form.encoding, &pieces))?;
     if in_pieces != items || broken.is_some() != error.is_some() {
-        return Err(Failure::new(PIECES, format!("{error:?} as a whole, {broken:?} in pieces")));
+        return Err(Failure::new(
+            PIECES,
+            format!("{error:?} as a whole, {broken:?} in pieces"),
+        ));
     }
     for encoding in [Encoding::Ndjson, Encoding::CborSeq] {
         let mut again = Vec::new();
@@ -192,7 +261,21 @@ fn ingest(form: Form, body: &[u8]) -> Result<(), Failure> {
     let packing = [Packing::Identity, Packing::Zstd, Packing::Gzip][usize::from(form.packing)];
     // What is inflated is bounded, and what is read of it holds a few times as much; decoded changes come on top, by their own limit.
     let inflated = limits::SYNC_INFLATED_BYTES_MAX as u64;
-    let peak_bytes = if packing == Packing::Identity { 8 << 20 } else { 5 * inflated };
-    let budget = Budget { peak_per_byte: 64, peak_bytes, allocations_per_byte: 64, allocations: 4 * inflated, work_ns: 0 };
-    budget.spend(INGESTED, body.len(), || read(body, packing, form.encoding).is_ok()).map(|_| ())
+    let peak_bytes = if packing == Packing::Identity {
+        8 << 20
+    } else {
+        5 * inflated
+    };
+    let budget = Budget {
+        peak_per_byte: 64,
+        peak_bytes,
+        allocations_per_byte: 64,
+        allocations: 4 * inflated,
+        work_ns: 0,
+    };
+    budget
+        .spend(INGESTED, body.len(), || {
+            read(body, packing, form.encoding).is_ok()
+        })
+        .map(|_| ())
 }

@@ -34,7 +34,13 @@ fn limits() -> RollLimits {
 
 /// A few times what may be unpacked: the shared strings, the cells, their copies in the plan.
 pub fn budget() -> Budget {
-    Budget { peak_per_byte: 32, peak_bytes: 24 << 20, allocations_per_byte: 64, allocations: 8 << 20, work_ns: 0 }
+    Budget {
+        peak_per_byte: 32,
+        peak_bytes: 24 << 20,
+        allocations_per_byte: 64,
+        allocations: 8 << 20,
+        work_ns: 0,
+    }
 }
 
 /// One round of files.
@@ -42,7 +48,11 @@ pub fn round(seed: u64, budget: &Budget) -> Tally {
     let mut draw = Draw::new(seed ^ 0x5EE7);
     let mut tally = Tally::default();
     for _ in 0..INPUTS {
-        let input = if draw.one_in(3) { text_file(&mut draw) } else { workbook(&mut draw) };
+        let input = if draw.one_in(3) {
+            text_file(&mut draw)
+        } else {
+            workbook(&mut draw)
+        };
         tally.inputs += 1;
         match judge(&input, budget) {
             Ok((outcome, cost)) => {
@@ -52,7 +62,11 @@ pub fn round(seed: u64, budget: &Budget) -> Tally {
             Err(failure) => {
                 let same = |bytes: &[u8]| matches!(judge(bytes, budget), Err(other) if other.claim == failure.claim);
                 let input = minimised(&input, same);
-                tally.found.push(Found { failure, input, context: Vec::new() });
+                tally.found.push(Found {
+                    failure,
+                    input,
+                    context: Vec::new(),
+                });
             }
         }
     }
@@ -61,7 +75,10 @@ pub fn round(seed: u64, budget: &Budget) -> Tally {
 
 /// The claim about one file.
 pub fn judge(input: &[u8], budget: &Budget) -> Result<(&'static str, Cost), Failure> {
-    let street = StreetTables { roads: &["天平路"], grids: &[] };
+    let street = StreetTables {
+        roads: &["天平路"],
+        grids: &[],
+    };
     let (read, cost) = budget.spend(READS, input.len(), || read(input, &street, &limits()))?;
     let outcome = match read {
         Ok(plan) if plan.rows.is_empty() => "read, no shops",
@@ -74,8 +91,20 @@ pub fn judge(input: &[u8], budget: &Budget) -> Result<(&'static str, Cost), Fail
     Ok((outcome, cost))
 }
 
-const HEADINGS: &[&str] =
-    &["序号", "店招", "路名", "门牌号", "网格", "联系人", "联系电话", "备注", "业态", "营业时间", "消防检查日期", "片区"];
+const HEADINGS: &[&str] = &[
+    "序号",
+    "店招",
+    "路名",
+    "门牌号",
+    "网格",
+    "联系人",
+    "联系电话",
+    "备注",
+    "业态",
+    "营业时间",
+    "消防检查日期",
+    "片区",
+];
 const CELLS: &[&str] = &[
     "王记包子",
     "天平路",
@@ -97,7 +126,9 @@ fn text_file(draw: &mut Draw) -> Vec<u8> {
     let delimiter = *draw.pick(&[",", "\t", ";", "|"]);
     let mut text = HEADINGS.join(delimiter) + "\n";
     for _ in 0..draw.below(40) {
-        let cells: Vec<_> = (0..draw.below(HEADINGS.len() + 4)).map(|_| text_cell(draw)).collect();
+        let cells: Vec<_> = (0..draw.below(HEADINGS.len() + 4))
+            .map(|_| text_cell(draw))
+            .collect();
         text += &cells.join(delimiter);
         text += *draw.pick(&["\n", "\r\n", "\r", "\n\n"]);
     }
@@ -107,7 +138,14 @@ fn text_file(draw: &mut Draw) -> Vec<u8> {
     let mut bytes = match draw.below(6) {
         0 => encoding_rs::GB18030.encode(&text).0.into_owned(),
         1 => text.encode_utf16().flat_map(u16::to_le_bytes).collect(),
-        2 => [&[0xfe, 0xff][..], &text.encode_utf16().flat_map(u16::to_be_bytes).collect::<Vec<_>>()].concat(),
+        2 => [
+            &[0xfe, 0xff][..],
+            &text
+                .encode_utf16()
+                .flat_map(u16::to_be_bytes)
+                .collect::<Vec<_>>(),
+        ]
+        .concat(),
         3 => [&[0xef, 0xbb, 0xbf][..], text.as_bytes()].concat(),
         _ => text.into_bytes(),
     };
@@ -129,16 +167,35 @@ fn text_cell(draw: &mut Draw) -> String {
 
 /// One in some tens: what the format does not foresee.
 fn strange<'s>(draw: &mut Draw, truth: &'s str, lies: &[&'s str]) -> &'s str {
-    if draw.one_in(25) { draw.pick::<&str>(lies) } else { truth }
+    if draw.one_in(25) {
+        draw.pick::<&str>(lies)
+    } else {
+        truth
+    }
 }
 
 /// The same where it is asked for each of hundreds of cells.
 fn seldom<'s>(draw: &mut Draw, truth: &'s str, lies: &[&'s str]) -> &'s str {
-    if draw.one_in(40) { strange(draw, truth, lies) } else { truth }
+    if draw.one_in(40) {
+        strange(draw, truth, lies)
+    } else {
+        truth
+    }
 }
 
-const NUMBERS: &[&str] =
-    &["0", "1", "60", "-1", "4294967295", "4294967296", "18446744073709551615", "99999999999999999999", "1e9", "x", ""];
+const NUMBERS: &[&str] = &[
+    "0",
+    "1",
+    "60",
+    "-1",
+    "4294967295",
+    "4294967296",
+    "18446744073709551615",
+    "99999999999999999999",
+    "1e9",
+    "x",
+    "",
+];
 const REFERENCES: &[&str] = &[
     "XFD1048576",
     "XFE1",
@@ -158,8 +215,16 @@ const REFERENCES: &[&str] = &[
 fn workbook(draw: &mut Draw) -> Vec<u8> {
     let mut parts = vec![
         ("[Content_Types].xml", CONTENT_TYPES.to_owned()),
-        ("_rels/.rels", RELATIONS.replace("TYPE", "officeDocument").replace("TARGET", "xl/workbook.xml")),
-        ("xl/workbook.xml", WORKBOOK.replace("DATE1904", strange(draw, "0", &["1", "x"]))),
+        (
+            "_rels/.rels",
+            RELATIONS
+                .replace("TYPE", "officeDocument")
+                .replace("TARGET", "xl/workbook.xml"),
+        ),
+        (
+            "xl/workbook.xml",
+            WORKBOOK.replace("DATE1904", strange(draw, "0", &["1", "x"])),
+        ),
         ("xl/_rels/workbook.xml.rels", workbook_relations(draw)),
         ("xl/worksheets/sheet1.xml", sheet(draw)),
         ("xl/sharedStrings.xml", shared_strings(draw)),
@@ -193,9 +258,19 @@ pub fn claiming_strings(claim: &str) -> Vec<u8> {
     let strings = format!("<sst count=\"1\" {claim}><si><t>王记包子</t></si></sst>");
     let parts = [
         ("[Content_Types].xml", CONTENT_TYPES.to_owned()),
-        ("_rels/.rels", RELATIONS.replace("TYPE", "officeDocument").replace("TARGET", "xl/workbook.xml")),
+        (
+            "_rels/.rels",
+            RELATIONS
+                .replace("TYPE", "officeDocument")
+                .replace("TARGET", "xl/workbook.xml"),
+        ),
         ("xl/workbook.xml", WORKBOOK.replace("DATE1904", "0")),
-        ("xl/_rels/workbook.xml.rels", RELATIONS.replace("TYPE", "worksheet").replace("TARGET", "worksheets/sheet1.xml")),
+        (
+            "xl/_rels/workbook.xml.rels",
+            RELATIONS
+                .replace("TYPE", "worksheet")
+                .replace("TARGET", "worksheets/sheet1.xml"),
+        ),
         ("xl/sharedStrings.xml", strings),
         ("xl/worksheets/sheet1.xml", sheet(&mut draw)),
     ];
@@ -205,7 +280,11 @@ pub fn claiming_strings(claim: &str) -> Vec<u8> {
 fn zipped(parts: &[(&str, String)], draw: &mut Draw) -> Vec<u8> {
     let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
     for (name, text) in parts {
-        let method = if draw.one_in(3) { zip::CompressionMethod::Stored } else { zip::CompressionMethod::Deflated };
+        let method = if draw.one_in(3) {
+            zip::CompressionMethod::Stored
+        } else {
+            zip::CompressionMethod::Deflated
+        };
         let options = zip::write::SimpleFileOptions::default().compression_method(method);
         let mut bytes = text.clone().into_bytes();
         if draw.one_in(40) {
@@ -221,7 +300,9 @@ fn zipped(parts: &[(&str, String)], draw: &mut Draw) -> Vec<u8> {
 
 /// Another size in a header of the zip: four bytes of a local or a central one.
 fn lie_about_sizes(packed: &mut [u8], draw: &mut Draw) {
-    let heads: Vec<_> = (0..packed.len().saturating_sub(46)).filter(|at| packed[*at..].starts_with(b"PK")).collect();
+    let heads: Vec<_> = (0..packed.len().saturating_sub(46))
+        .filter(|at| packed[*at..].starts_with(b"PK"))
+        .collect();
     if heads.is_empty() {
         return;
     }
@@ -232,9 +313,25 @@ fn lie_about_sizes(packed: &mut [u8], draw: &mut Draw) {
 }
 
 fn sheet(draw: &mut Draw) -> String {
-    let rows: String = (1..2 + draw.below(30)).map(|row| sheet_row(row, draw)).collect();
-    let dimension = strange(draw, "A1:L30", &["A1:XFD1048576", "A1:A99999999999", "XFD1048576:A1", "", "A1:", "1:1", "A1:ZZZZZZZ1"]);
-    let merges: Vec<_> = (0..draw.below(4)).map(|_| format!("<mergeCell ref=\"{}\"/>", merge(draw))).collect();
+    let rows: String = (1..2 + draw.below(30))
+        .map(|row| sheet_row(row, draw))
+        .collect();
+    let dimension = strange(
+        draw,
+        "A1:L30",
+        &[
+            "A1:XFD1048576",
+            "A1:A99999999999",
+            "XFD1048576:A1",
+            "",
+            "A1:",
+            "1:1",
+            "A1:ZZZZZZZ1",
+        ],
+    );
+    let merges: Vec<_> = (0..draw.below(4))
+        .map(|_| format!("<mergeCell ref=\"{}\"/>", merge(draw)))
+        .collect();
     let merges = merges.concat();
     let count = strange(draw, "4", NUMBERS);
     format!(
@@ -244,7 +341,21 @@ fn sheet(draw: &mut Draw) -> String {
 }
 
 fn merge(draw: &mut Draw) -> &'static str {
-    strange(draw, "A2:A9", &["A1:XFD1048576", "A1:A1048576", "B9:A1", "A1", "", "A1:A4294967295", "A0:A0", "A2:A2", "A1:B99999999999"])
+    strange(
+        draw,
+        "A2:A9",
+        &[
+            "A1:XFD1048576",
+            "A1:A1048576",
+            "B9:A1",
+            "A1",
+            "",
+            "A1:A4294967295",
+            "A0:A0",
+            "A2:A2",
+            "A1:B99999999999",
+        ],
+    )
 }
 
 fn sheet_row(row: usize, draw: &mut Draw) -> String {
@@ -255,7 +366,10 @@ fn sheet_row(row: usize, draw: &mut Draw) -> String {
             let place = format!("{}{row}", char::from(b'A' + column as u8));
             let place = seldom(draw, &place, REFERENCES).to_owned();
             if row == 1 {
-                return format!("<c r=\"{place}\" t=\"inlineStr\"><is><t>{}</t></is></c>", HEADINGS[column]);
+                return format!(
+                    "<c r=\"{place}\" t=\"inlineStr\"><is><t>{}</t></is></c>",
+                    HEADINGS[column]
+                );
             }
             sheet_cell(&place, draw)
         })
@@ -266,10 +380,24 @@ fn sheet_row(row: usize, draw: &mut Draw) -> String {
 fn sheet_cell(place: &str, draw: &mut Draw) -> String {
     let text = (*draw.pick(CELLS)).to_owned();
     match draw.below(8) {
-        0 => format!("<c r=\"{place}\" t=\"s\"><v>{}</v></c>", seldom(draw, "1", NUMBERS)),
-        1 => format!("<c r=\"{place}\" s=\"{}\"><v>{}</v></c>", seldom(draw, "1", NUMBERS), number(draw)),
-        2 => format!("<c r=\"{place}\"><f>{}</f><v>{}</v></c>", text, number(draw)),
-        3 => format!("<c r=\"{place}\" t=\"{}\"><v>{text}</v></c>", draw.pick::<&str>(&["b", "e", "d", "str", "n", "x", ""])),
+        0 => format!(
+            "<c r=\"{place}\" t=\"s\"><v>{}</v></c>",
+            seldom(draw, "1", NUMBERS)
+        ),
+        1 => format!(
+            "<c r=\"{place}\" s=\"{}\"><v>{}</v></c>",
+            seldom(draw, "1", NUMBERS),
+            number(draw)
+        ),
+        2 => format!(
+            "<c r=\"{place}\"><f>{}</f><v>{}</v></c>",
+            text,
+            number(draw)
+        ),
+        3 => format!(
+            "<c r=\"{place}\" t=\"{}\"><v>{text}</v></c>",
+            draw.pick::<&str>(&["b", "e", "d", "str", "n", "x", ""])
+        ),
         4 if draw.one_in(60) => {
             let long = text.repeat(draw.extreme(1).min(3_000) as usize);
             format!("<c r=\"{place}\" t=\"inlineStr\"><is><t>{long}</t></is></c>")
@@ -286,13 +414,19 @@ fn sheet_cell(place: &str, draw: &mut Draw) -> String {
 fn number(draw: &mut Draw) -> String {
     match draw.below(4) {
         0 => draw.signed_extreme(45_000).to_string(),
-        1 => (*draw.pick(&["1e308", "-1e308", "NaN", "inf", "1e999", "0.5", "-0", "2958465", "2958466", "60", "1e15", ""])).to_owned(),
+        1 => (*draw.pick(&[
+            "1e308", "-1e308", "NaN", "inf", "1e999", "0.5", "-0", "2958465", "2958466", "60",
+            "1e15", "",
+        ]))
+        .to_owned(),
         _ => "45980".to_owned(),
     }
 }
 
 fn shared_strings(draw: &mut Draw) -> String {
-    let strings: Vec<_> = (0..4).map(|_| format!("<si><t>{}</t></si>", draw.pick::<&str>(CELLS))).collect();
+    let strings: Vec<_> = (0..4)
+        .map(|_| format!("<si><t>{}</t></si>", draw.pick::<&str>(CELLS)))
+        .collect();
     let strings = strings.concat();
     let (count, unique) = (strange(draw, "4", NUMBERS), strange(draw, "4", NUMBERS));
     format!(
@@ -310,9 +444,20 @@ fn styles(draw: &mut Draw) -> String {
 }
 
 fn workbook_relations(draw: &mut Draw) -> String {
-    let target =
-        strange(draw, "worksheets/sheet1.xml", &["../../etc/x", "/xl/worksheets/sheet1.xml", "", "http://x/", "worksheets/none.xml"]);
-    RELATIONS.replace("TYPE", "worksheet").replace("TARGET", target)
+    let target = strange(
+        draw,
+        "worksheets/sheet1.xml",
+        &[
+            "../../etc/x",
+            "/xl/worksheets/sheet1.xml",
+            "",
+            "http://x/",
+            "worksheets/none.xml",
+        ],
+    );
+    RELATIONS
+        .replace("TYPE", "worksheet")
+        .replace("TARGET", target)
 }
 
 const CONTENT_TYPES: &str = r#"<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types"><Default Extension="xml" ContentType="application/xml"/></Types>"#;

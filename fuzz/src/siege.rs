@@ -95,7 +95,10 @@ impl Waits {
 
     /// Of a hundred synchronisations, what so many took at most.
     pub fn percentile(&self, percent: usize) -> f64 {
-        self.0.get((self.0.len() * percent / 100).min(self.0.len().saturating_sub(1))).copied().unwrap_or_default()
+        self.0
+            .get((self.0.len() * percent / 100).min(self.0.len().saturating_sub(1)))
+            .copied()
+            .unwrap_or_default()
     }
 }
 
@@ -104,16 +107,52 @@ impl Report {
     pub fn failures(&self) -> Vec<String> {
         // That there is no room for now is no fault of the server's: hostile devices on a slow machine make it so.
         let fault = |answer: &str| answer.starts_with('5') && answer != "503 overloaded";
-        let of_server: usize = self.answers.iter().filter(|(answer, _)| fault(answer)).map(|(_, count)| count).sum();
+        let of_server: usize = self
+            .answers
+            .iter()
+            .filter(|(answer, _)| fault(answer))
+            .map(|(_, count)| count)
+            .sum();
         let heard = |what: &str| self.answers.keys().any(|answer| answer.starts_with(what));
         [
-            (self.edits > 0 && self.calm.count() > 0 && self.siege.count() > 0, "the honest phones did nothing".to_owned()),
-            (self.edits_lost == 0, format!("{} of {} honest edits are lost", self.edits_lost, self.edits)),
-            (self.unsent == 0, format!("{} honest edits did not get to the office", self.unsent)),
-            (self.ended.is_none(), format!("the server ended: {}", self.ended.as_deref().unwrap_or_default())),
-            (of_server == 0, format!("{of_server} answers are 5xx: {:?}", self.answers)),
-            (self.log.is_empty(), format!("the server's log tells of {} errors, the first: {:?}", self.log.len(), self.log.first())),
-            (heard("200") && heard("400"), format!("hardly anything was thrown: {:?}", self.answers)),
+            (
+                self.edits > 0 && self.calm.count() > 0 && self.siege.count() > 0,
+                "the honest phones did nothing".to_owned(),
+            ),
+            (
+                self.edits_lost == 0,
+                format!(
+                    "{} of {} honest edits are lost",
+                    self.edits_lost, self.edits
+                ),
+            ),
+            (
+                self.unsent == 0,
+                format!("{} honest edits did not get to the office", self.unsent),
+            ),
+            (
+                self.ended.is_none(),
+                format!(
+                    "the server ended: {}",
+                    self.ended.as_deref().unwrap_or_default()
+                ),
+            ),
+            (
+                of_server == 0,
+                format!("{of_server} answers are 5xx: {:?}", self.answers),
+            ),
+            (
+                self.log.is_empty(),
+                format!(
+                    "the server's log tells of {} errors, the first: {:?}",
+                    self.log.len(),
+                    self.log.first()
+                ),
+            ),
+            (
+                heard("200") && heard("400"),
+                format!("hardly anything was thrown: {:?}", self.answers),
+            ),
         ]
         .into_iter()
         .filter(|(kept, _)| !kept)
@@ -126,7 +165,11 @@ impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let waits = |f: &mut std::fmt::Formatter<'_>, name: &str, waits: &Waits| {
             let [p50, p90, p99] = [50, 90, 99].map(|percent| waits.percentile(percent));
-            writeln!(f, "honest, {name}: {} synchronisations, p50 {p50:.1} ms, p90 {p90:.1} ms, p99 {p99:.1} ms", waits.count())
+            writeln!(
+                f,
+                "honest, {name}: {} synchronisations, p50 {p50:.1} ms, p90 {p90:.1} ms, p99 {p99:.1} ms",
+                waits.count()
+            )
         };
         waits(f, "calm", &self.calm)?;
         waits(f, "siege", &self.siege)?;
@@ -135,10 +178,19 @@ impl std::fmt::Display for Report {
             "honest edits: {}, lost {}, unsent {}, given up for a while {:?}",
             self.edits, self.edits_lost, self.unsent, self.given_up
         )?;
-        writeln!(f, "server memory: {:.0} MiB before, {:.0} MiB at its peak", self.server_mib_calm, self.server_mib_peak)?;
+        writeln!(
+            f,
+            "server memory: {:.0} MiB before, {:.0} MiB at its peak",
+            self.server_mib_calm, self.server_mib_peak
+        )?;
         writeln!(f, "volleys: {}; answers: {:#?}", self.volleys, self.answers)?;
         writeln!(f, "verdicts on hostile changes: {:#?}", self.verdicts)?;
-        write!(f, "errors in the log: {}, server {}", self.log.len(), self.ended.as_deref().unwrap_or("alive"))
+        write!(
+            f,
+            "errors in the log: {}, server {}",
+            self.log.len(),
+            self.ended.as_deref().unwrap_or("alive")
+        )
     }
 }
 
@@ -155,7 +207,9 @@ pub async fn run(options: Options) -> anyhow::Result<Report> {
     };
     report.ended = server.ended().map(|status| status.to_string());
     let log = fs::read_to_string(server.data_dir().join("server.log")).unwrap_or_default();
-    let bad = log.lines().filter(|line| line.contains("ERROR") || line.contains("panic"));
+    let bad = log
+        .lines()
+        .filter(|line| line.contains("ERROR") || line.contains("panic"));
     report.log = bad.map(str::to_owned).collect();
     if report.ended.is_none() {
         server.stop().await?;
@@ -172,31 +226,64 @@ struct Honest {
     given_up: BTreeMap<String, usize>,
 }
 
-async fn play(options: Options, server: &ServerProcess, login: stage::Login) -> anyhow::Result<Report> {
+async fn play(
+    options: Options,
+    server: &ServerProcess,
+    login: stage::Login,
+) -> anyhow::Result<Report> {
     let office = Office::open(server.url(), login).await?;
-    let folder = tempfile::Builder::new().prefix("lianka-siege-").tempdir().context("cannot make a folder for the phones")?;
+    let folder = tempfile::Builder::new()
+        .prefix("lianka-siege-")
+        .tempdir()
+        .context("cannot make a folder for the phones")?;
     let mut honest = Vec::new();
     for number in 0..options.honest {
         let phone = office.phone(number, folder.path()).await?;
         // Shorter than a person's patience, so that a short siege sees what comes of waiting.
-        let phone = phone.with_backoff(Backoff { tries_max: 6, base: Duration::from_millis(200), cap: Duration::from_secs(5) });
+        let phone = phone.with_backoff(Backoff {
+            tries_max: 6,
+            base: Duration::from_millis(200),
+            cap: Duration::from_secs(5),
+        });
         let cards = (0..CARDS)
             .map(|card| {
                 let edits = [Edit::set("sign_name", &format!("店{number}.{card}"))];
-                Ok(phone.create_card(office::HONEST_GRID, &edits, phone.now())?.record)
+                Ok(phone
+                    .create_card(office::HONEST_GRID, &edits, phone.now())?
+                    .record)
             })
             .collect::<anyhow::Result<Vec<_>>>()?;
         phone.sync().await?;
-        honest.push(Honest { number, phone, cards, written: Vec::new(), given_up: BTreeMap::new() });
+        honest.push(Honest {
+            number,
+            phone,
+            cards,
+            written: Vec::new(),
+            given_up: BTreeMap::new(),
+        });
     }
-    let targets: Vec<_> = honest.iter().flat_map(|phone| phone.cards.iter().copied()).collect();
+    let targets: Vec<_> = honest
+        .iter()
+        .flat_map(|phone| phone.cards.iter().copied())
+        .collect();
     let mut throwers = Vec::new();
     for number in 0..options.hostile {
         let device = office.hostile(number).await?;
         let seed = options.seed.wrapping_mul(1_000).wrapping_add(number as u64);
-        throwers.push(Box::pin(Thrower::prepare(device, seed, options.volleys, targets.clone())).await?);
+        throwers.push(
+            Box::pin(Thrower::prepare(
+                device,
+                seed,
+                options.volleys,
+                targets.clone(),
+            ))
+            .await?,
+        );
     }
-    let mut report = Report { edits: 0, ..Report::default() };
+    let mut report = Report {
+        edits: 0,
+        ..Report::default()
+    };
 
     let (honest, calm) = at_work(honest, options.duration / 2).await?;
     report.calm = Waits::of(calm);
@@ -236,16 +323,29 @@ async fn play(options: Options, server: &ServerProcess, login: stage::Login) -> 
             *report.given_up.entry(code.clone()).or_default() += count;
         }
     }
-    let written: Vec<_> = honest.iter().flat_map(|honest| honest.written.iter().cloned()).collect();
+    let written: Vec<_> = honest
+        .iter()
+        .flat_map(|honest| honest.written.iter().cloned())
+        .collect();
     let findings = judge(&written, &office.roll().await?, &UnlistedValues::new());
     report.edits = findings.edits;
     report.edits_lost = findings.edits_missing.len();
-    ensure!(findings.edits == honest.iter().map(|honest| honest.written.len()).sum::<usize>(), "every edit writes one field");
+    ensure!(
+        findings.edits
+            == honest
+                .iter()
+                .map(|honest| honest.written.len())
+                .sum::<usize>(),
+        "every edit writes one field"
+    );
     Ok(report)
 }
 
 /// All honest phones for so long; what each synchronisation took.
-async fn at_work(honest: Vec<Honest>, duration: Duration) -> anyhow::Result<(Vec<Honest>, Vec<f64>)> {
+async fn at_work(
+    honest: Vec<Honest>,
+    duration: Duration,
+) -> anyhow::Result<(Vec<Honest>, Vec<f64>)> {
     let until = Instant::now() + duration;
     let mut working = JoinSet::new();
     for honest in honest {
@@ -278,9 +378,19 @@ impl Honest {
     fn edit(&mut self) -> anyhow::Result<()> {
         let edit = self.written.len();
         let record = self.cards[edit % self.cards.len()];
-        let (key, value) = (format!("custom/第{edit}次"), format!("{}.{edit}", self.number));
-        self.phone.edit(record, &[Edit::set(&key, &value)], self.phone.now())?;
-        self.written.push(Written { phone: self.number, edit, record, key, value });
+        let (key, value) = (
+            format!("custom/第{edit}次"),
+            format!("{}.{edit}", self.number),
+        );
+        self.phone
+            .edit(record, &[Edit::set(&key, &value)], self.phone.now())?;
+        self.written.push(Written {
+            phone: self.number,
+            edit,
+            record,
+            key,
+            value,
+        });
         Ok(())
     }
 
@@ -296,7 +406,13 @@ impl Honest {
 
 /// The short form, for `make test`.
 pub fn short_form() -> Options {
-    Options { honest: 3, hostile: 4, duration: Duration::from_secs(6), volleys: 40, seed: 1 }
+    Options {
+        honest: 3,
+        hostile: 4,
+        duration: Duration::from_secs(6),
+        volleys: 40,
+        seed: 1,
+    }
 }
 
 /// What people read is in the language of the office; nobody reads what is thrown here.

@@ -38,8 +38,16 @@ pub const KEYS: &[&str] = &[
 ];
 
 const VALUES: &[&str] = &["一", "王记包子", "𠮷野家", "201室", "👨‍👩‍👧", "e", "0"];
-const NOTES: &[&str] =
-    &["门口积水", "", "招人", "门口积水，已报𠮷", "👨‍👩‍👧", "a\nb", "门口", "长长长长长长长长长长长长长长长长长长长长长长长长"];
+const NOTES: &[&str] = &[
+    "门口积水",
+    "",
+    "招人",
+    "门口积水，已报𠮷",
+    "👨‍👩‍👧",
+    "a\nb",
+    "门口",
+    "长长长长长长长长长长长长长长长长长长长长长长长长",
+];
 
 pub struct Phone {
     pub actor: Actor,
@@ -60,15 +68,26 @@ pub struct Server {
 impl Server {
     /// A server that holds `state` and its document.
     pub fn holding(state: RegisterState, document: Vec<u8>) -> Self {
-        Self { state: Some(state), document, ..Self::default() }
+        Self {
+            state: Some(state),
+            document,
+            ..Self::default()
+        }
     }
 
     /// The record as MERGE takes it, with the document where `change` needs it.
     pub fn target(&self, change: &Change) -> Target {
         let document = (change.edits_text() && self.state.is_some())
-            .then(|| self.note.take().or_else(|| NoteDocument::load(&self.document).ok()))
+            .then(|| {
+                self.note
+                    .take()
+                    .or_else(|| NoteDocument::load(&self.document).ok())
+            })
             .flatten();
-        Target { state: self.state.clone(), document }
+        Target {
+            state: self.state.clone(),
+            document,
+        }
     }
 
     /// Takes the document of a refused change back: a refusal left it as it was.
@@ -96,7 +115,13 @@ impl Server {
 
     pub fn ops(&self, wanted: impl Fn(&Action) -> bool) -> Vec<OpId> {
         let of = |change: &Change| {
-            let ids: Vec<_> = change.ops.iter().enumerate().filter(|(_, op)| wanted(&op.action)).map(|(at, _)| change.op_id(at)).collect();
+            let ids: Vec<_> = change
+                .ops
+                .iter()
+                .enumerate()
+                .filter(|(_, op)| wanted(&op.action))
+                .map(|(at, _)| change.op_id(at))
+                .collect();
             ids
         };
         self.changes.iter().flat_map(of).collect()
@@ -115,11 +140,24 @@ pub fn merged(target: &mut Target, change: &Change, writer: Writer) -> Result<Me
     };
     let received_at = ServerTime::from_unix_ms(1_795_248_000_000);
     let device = change.actor.device();
-    merge(target, change, &Context { street: &street, kind: Kind::ShopCard, generation: 1, device, writer, received_at })
+    merge(
+        target,
+        change,
+        &Context {
+            street: &street,
+            kind: Kind::ShopCard,
+            generation: 1,
+            device,
+            writer,
+            received_at,
+        },
+    )
 }
 
 pub fn device(n: u32) -> DeviceId {
-    DeviceId(Uuid::from_u128(0x0198_0000_0000_7000_8000_0000_0000_0000 + u128::from(n)))
+    DeviceId(Uuid::from_u128(
+        0x0198_0000_0000_7000_8000_0000_0000_0000 + u128::from(n),
+    ))
 }
 
 /// One record of one street, its server and its phones.
@@ -136,13 +174,23 @@ pub struct World {
 pub const SECRETARY: Writer = Writer::Person(Role::Secretary);
 
 fn put(key: &str, value: &str) -> Edit {
-    Edit::Put { key: key.into(), value: value.into() }
+    Edit::Put {
+        key: key.into(),
+        value: value.into(),
+    }
 }
 
 impl World {
     /// A world before its first change.
     pub fn new(seed: u64) -> Self {
-        Self { draw: Draw::new(seed), server: Server::default(), phones: Vec::new(), tainted: false, time: 1_795_000_000, epochs: 1 }
+        Self {
+            draw: Draw::new(seed),
+            server: Server::default(),
+            phones: Vec::new(),
+            tainted: false,
+            time: 1_795_000_000,
+            epochs: 1,
+        }
     }
 
     fn now(&mut self) -> DeviceTime {
@@ -168,7 +216,11 @@ impl World {
             }
             let edits: Vec<_> = (0..=self.draw.below(4)).map(|_| self.edit()).collect();
             let now = self.now();
-            let message = if self.draw.one_in(6) { "电话核实" } else { "" };
+            let message = if self.draw.one_in(6) {
+                "电话核实"
+            } else {
+                ""
+            };
             let phone = &mut self.phones[at];
             if let Some(change) = phone.record.edit(phone.actor, now, &edits, message).ok()? {
                 return Some((at, change));
@@ -179,12 +231,23 @@ impl World {
 
     fn creating_change(&mut self) -> Option<Change> {
         let actor = Actor::new(device(0), 1);
-        let mut edits = vec![put("kind", "shop_card"), put("street", "310104003"), put("grid", "康平01"), put("sign_name", "王记包子")];
+        let mut edits = vec![
+            put("kind", "shop_card"),
+            put("street", "310104003"),
+            put("grid", "康平01"),
+            put("sign_name", "王记包子"),
+        ];
         if self.draw.one_in(2) {
-            edits.push(Edit::Note { text: "门口积水".into() });
+            edits.push(Edit::Note {
+                text: "门口积水".into(),
+            });
         }
         if self.draw.one_in(3) {
-            for (field, value) in [("contact", CONTACT), ("scope", "party_status"), ("decision", "grant")] {
+            for (field, value) in [
+                ("contact", CONTACT),
+                ("scope", "party_status"),
+                ("decision", "grant"),
+            ] {
                 edits.push(put(&format!("consent/{CONSENT}/{field}"), value));
             }
             edits.push(put(&format!("contacts/{CONTACT}/party_status"), "群众"));
@@ -194,7 +257,10 @@ impl World {
         self.phones.push(Phone { actor, record });
         for n in 1..=1 + self.draw.below(4) as u32 {
             let record = Record::load(&change.bytes).ok()?;
-            self.phones.push(Phone { actor: Actor::new(device(n), 1), record });
+            self.phones.push(Phone {
+                actor: Actor::new(device(n), 1),
+                record,
+            });
         }
         Some(change)
     }
@@ -203,7 +269,9 @@ impl World {
     pub fn edit(&mut self) -> Edit {
         let draw = &mut self.draw;
         if draw.one_in(4) {
-            return Edit::Note { text: (*draw.pick(NOTES)).to_owned() };
+            return Edit::Note {
+                text: (*draw.pick(NOTES)).to_owned(),
+            };
         }
         let key = *draw.pick(KEYS);
         if draw.one_in(4) {

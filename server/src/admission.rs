@@ -180,7 +180,10 @@ impl Drop for Visit {
         let mut devices = lock(&self.devices);
         if let Some(conduct) = devices.get_mut(&self.device) {
             conduct.visits = conduct.visits.saturating_sub(1);
-            if conduct.visits == 0 && conduct.strikes == 0.0 && conduct.take(0.0, Instant::now()) == 0.0 {
+            if conduct.visits == 0
+                && conduct.strikes == 0.0
+                && conduct.take(0.0, Instant::now()) == 0.0
+            {
                 devices.remove(&self.device);
             }
         }
@@ -197,7 +200,9 @@ impl Visit {
 }
 
 /// Memory that a request holds.
-pub struct Room(#[expect(dead_code, reason = "held, and given back when dropped")] OwnedSemaphorePermit);
+pub struct Room(
+    #[expect(dead_code, reason = "held, and given back when dropped")] OwnedSemaphorePermit,
+);
 
 impl Admission {
     /// Lanes for this machine's processors.
@@ -216,17 +221,32 @@ impl Admission {
     pub async fn seat(&self, device: DeviceId) -> Result<Seat, ApiError> {
         let (at_work, present) = {
             let mut seats = lock(&self.seats);
-            let own = seats.entry(device).or_insert_with(|| Seats { at_work: Arc::new(Semaphore::new(AT_WORK_MAX)), present: 0 });
+            let own = seats.entry(device).or_insert_with(|| Seats {
+                at_work: Arc::new(Semaphore::new(AT_WORK_MAX)),
+                present: 0,
+            });
             if own.present >= AT_WORK_MAX + WAITING_MAX {
                 return Err(too_many_requests());
             }
             own.present += 1;
-            (Arc::clone(&own.at_work), Present { seats: Arc::clone(&self.seats), device })
+            (
+                Arc::clone(&own.at_work),
+                Present {
+                    seats: Arc::clone(&self.seats),
+                    device,
+                },
+            )
         };
         let permit = timeout(WAIT_MAX, at_work.acquire_owned()).await;
         // The semaphore is never closed.
-        let permit = permit.ok().and_then(Result::ok).ok_or_else(too_many_requests)?;
-        Ok(Seat { _present: present, _permit: permit })
+        let permit = permit
+            .ok()
+            .and_then(Result::ok)
+            .ok_or_else(too_many_requests)?;
+        Ok(Seat {
+            _present: present,
+            _permit: permit,
+        })
     }
 
     /// Whether a device took so much, or sent such things, that it gives way to the others.
@@ -236,9 +256,17 @@ impl Admission {
 
     fn share(&self, device: DeviceId) -> Share {
         let mut devices = lock(&self.devices);
-        let Some(conduct) = devices.get_mut(&device) else { return Share { taken: 0.0, gives_way: false } };
+        let Some(conduct) = devices.get_mut(&device) else {
+            return Share {
+                taken: 0.0,
+                gives_way: false,
+            };
+        };
         let taken = conduct.take(0.0, Instant::now());
-        Share { taken, gives_way: taken > TAKEN_MS_MAX || conduct.strikes > STRIKES_ASIDE }
+        Share {
+            taken,
+            gives_way: taken > TAKEN_MS_MAX || conduct.strikes > STRIKES_ASIDE,
+        }
     }
 
     /// Lets a device in, before a byte of its body is read. One that is to stay away hears so after a moment, so that asking again and again at
@@ -246,7 +274,10 @@ impl Admission {
     pub async fn enter(&self, device: DeviceId, now: ServerTime) -> Result<Visit, ApiError> {
         let refusal = match self.visit(device, now) {
             Ok(Visited { away: None, visit }) => return Ok(visit),
-            Ok(Visited { away: Some(seconds), visit }) => {
+            Ok(Visited {
+                away: Some(seconds),
+                visit,
+            }) => {
                 sleep(AWAY_ANSWER_TIME).await;
                 drop(visit);
                 ApiError::new(ErrorCode::TooManyRefusals).retry_after_s(seconds)
@@ -270,7 +301,11 @@ impl Admission {
             taken_at: Instant::now(),
         });
         conduct.forgive(now);
-        let away = conduct.away.then(|| ((conduct.strikes - STRIKES_AGAIN) / FORGIVEN).clamp(1.0, RETRY_SECONDS_MAX).ceil() as u32);
+        let away = conduct.away.then(|| {
+            ((conduct.strikes - STRIKES_AGAIN) / FORGIVEN)
+                .clamp(1.0, RETRY_SECONDS_MAX)
+                .ceil() as u32
+        });
         if conduct.visits >= VISITS_MAX {
             return Err(ApiError::new(ErrorCode::RateLimited).detail(
                 "该设备已有几次同步正在进行，请等其结束。",
@@ -278,7 +313,13 @@ impl Admission {
             ));
         }
         conduct.visits += 1;
-        Ok(Visited { away, visit: Visit { devices: Arc::clone(&self.devices), device } })
+        Ok(Visited {
+            away,
+            visit: Visit {
+                devices: Arc::clone(&self.devices),
+                device,
+            },
+        })
     }
 
     /// Reads a body; what it holds counts until the room is given back.
@@ -292,7 +333,10 @@ impl Admission {
     ) -> Result<(SyncRequest, Room), ApiError> {
         let read = match self.read_small(device, &body, packing, encoding).await? {
             Some(read) => read,
-            None => self.read_in(&self.large, device, body, packing, encoding, Effort::FULL).await?,
+            None => {
+                self.read_in(&self.large, device, body, packing, encoding, Effort::FULL)
+                    .await?
+            }
         };
         let request = read.inspect_err(|error| {
             if matches!(error.code(), ErrorCode::Malformed | ErrorCode::BodyTooLarge) {
@@ -307,19 +351,50 @@ impl Admission {
             (changes.iter().map(of).sum::<usize>() / 1024 + 1).min(ROOM_KIB as usize) as u32
         };
         let gives_way = self.gives_way(device);
-        let room = timeout(WAIT_MAX, Arc::clone(&self.room).acquire_many_owned(held(&request.changes))).await;
+        let room = timeout(
+            WAIT_MAX,
+            Arc::clone(&self.room).acquire_many_owned(held(&request.changes)),
+        )
+        .await;
         // The semaphore is never closed.
-        let room = room.ok().and_then(Result::ok).ok_or_else(|| no_turn(gives_way))?;
+        let room = room
+            .ok()
+            .and_then(Result::ok)
+            .ok_or_else(|| no_turn(gives_way))?;
         Ok((request, Room(room)))
     }
 
     /// In the lane of small ones; `None`: it is no small one, or no business of that lane.
-    async fn read_small(&self, device: DeviceId, body: &Bytes, packing: Packing, encoding: Encoding) -> Result<Option<Read>, ApiError> {
+    async fn read_small(
+        &self,
+        device: DeviceId,
+        body: &Bytes,
+        packing: Packing,
+        encoding: Encoding,
+    ) -> Result<Option<Read>, ApiError> {
         if body.len() > SMALL_BODY_BYTES || self.gives_way(device) {
             return Ok(None);
         }
-        let read = self.read_in(&self.small, device, body.clone(), packing, encoding, Effort::SMALL).await?;
-        Ok(if read.as_ref().is_err_and(|error| error.code() == ErrorCode::BodyTooLarge) { None } else { Some(read) })
+        let read = self
+            .read_in(
+                &self.small,
+                device,
+                body.clone(),
+                packing,
+                encoding,
+                Effort::SMALL,
+            )
+            .await?;
+        Ok(
+            if read
+                .as_ref()
+                .is_err_and(|error| error.code() == ErrorCode::BodyTooLarge)
+            {
+                None
+            } else {
+                Some(read)
+            },
+        )
     }
 
     /// On a blocking thread, in turn. The turn is over when the work is, also where nobody waits for it any more.
@@ -350,13 +425,19 @@ impl Admission {
             }
             read
         };
-        tokio::task::spawn_blocking(work).await.map_err(ApiError::internal)
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(ApiError::internal)
     }
 
     /// What became of a device's changes.
     pub fn note(&self, device: DeviceId, now: ServerTime, outcomes: &[Outcome]) {
         take(&self.devices, device, outcomes.len() as f64 * MERGE_MS);
-        let strikes: f64 = outcomes.iter().filter_map(|outcome| outcome.refusal.as_ref()).map(weight).sum();
+        let strikes: f64 = outcomes
+            .iter()
+            .filter_map(|outcome| outcome.refusal.as_ref())
+            .map(weight)
+            .sum();
         if strikes > 0.0 {
             self.strike(device, now, strikes);
         }
@@ -364,7 +445,9 @@ impl Admission {
 
     fn strike(&self, device: DeviceId, now: ServerTime, strikes: f64) {
         let mut devices = lock(&self.devices);
-        let Some(conduct) = devices.get_mut(&device) else { return };
+        let Some(conduct) = devices.get_mut(&device) else {
+            return;
+        };
         conduct.forgive(now);
         conduct.strikes = (conduct.strikes + strikes).min(STRIKES_COUNTED);
         if conduct.strikes >= STRIKES_MAX && !conduct.away {
@@ -386,7 +469,11 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Those that have been good for long enough; where nobody has, whoever has the fewest strikes.
 fn forget_some(devices: &mut HashMap<DeviceId, Conduct>) {
-    let least = devices.values().filter(|conduct| conduct.visits == 0).map(|conduct| conduct.strikes).fold(f64::INFINITY, f64::min);
+    let least = devices
+        .values()
+        .filter(|conduct| conduct.visits == 0)
+        .map(|conduct| conduct.strikes)
+        .fold(f64::INFINITY, f64::min);
     devices.retain(|_, conduct| conduct.visits > 0 || conduct.strikes > least);
 }
 
@@ -413,13 +500,19 @@ fn weight(refusal: &Refusal) -> f64 {
 type Read = Result<SyncRequest, ApiError>;
 
 fn too_many_requests() -> ApiError {
-    ApiError::new(ErrorCode::RateLimited)
-        .detail("该设备的请求过多，请稍候。", "Too many requests of this device, or too dear ones: wait for some of them to end.")
+    ApiError::new(ErrorCode::RateLimited).detail(
+        "该设备的请求过多，请稍候。",
+        "Too many requests of this device, or too dear ones: wait for some of them to end.",
+    )
 }
 
 /// To who waited in vain: for the others, or because it gave way to them.
 fn no_turn(gave_way: bool) -> ApiError {
-    if gave_way { too_many_requests() } else { ApiError::new(ErrorCode::Overloaded) }
+    if gave_way {
+        too_many_requests()
+    } else {
+        ApiError::new(ErrorCode::Overloaded)
+    }
 }
 
 /// What a device took that is here or was not long ago.
@@ -473,20 +566,45 @@ mod tests {
     fn who_sends_nonsense_stays_away_for_a_while_and_nobody_else_does() {
         let admission = Admission::new();
         let visit = admission.visit(device(1), at(0)).expect("let in");
-        admission.note(device(1), at(0), &refused(&Refusal::Gate(GateError::NotCanonical), 99));
+        admission.note(
+            device(1),
+            at(0),
+            &refused(&Refusal::Gate(GateError::NotCanonical), 99),
+        );
         drop(visit);
         let visit = admission.visit(device(1), at(0)).expect("one more time");
-        admission.note(device(1), at(0), &refused(&Refusal::Gate(GateError::NotCanonical), 99));
+        admission.note(
+            device(1),
+            at(0),
+            &refused(&Refusal::Gate(GateError::NotCanonical), 99),
+        );
         drop(visit);
-        assert_eq!(code(admission.visit(device(1), at(0))), Some(ErrorCode::TooManyRefusals));
+        assert_eq!(
+            code(admission.visit(device(1), at(0))),
+            Some(ErrorCode::TooManyRefusals)
+        );
         assert_eq!(code(admission.visit(device(2), at(0))), None);
-        assert_eq!(code(admission.visit(device(1), at(147))), Some(ErrorCode::TooManyRefusals));
+        assert_eq!(
+            code(admission.visit(device(1), at(147))),
+            Some(ErrorCode::TooManyRefusals)
+        );
         assert_eq!(code(admission.visit(device(1), at(149))), None, "forgiven");
-        assert_eq!(code(admission.visit(device(1), at(0))), None, "also under a clock that steps back");
-        let rested = |conduct: &mut Conduct| conduct.take(0.0, Instant::now() + Duration::from_mins(1));
-        assert_eq!(lock(&admission.devices).get_mut(&device(1)).map(rested), Some(0.0));
+        assert_eq!(
+            code(admission.visit(device(1), at(0))),
+            None,
+            "also under a clock that steps back"
+        );
+        let rested =
+            |conduct: &mut Conduct| conduct.take(0.0, Instant::now() + Duration::from_mins(1));
+        assert_eq!(
+            lock(&admission.devices).get_mut(&device(1)).map(rested),
+            Some(0.0)
+        );
         drop(admission.visit(device(1), at(1_000)));
-        assert!(lock(&admission.devices).is_empty(), "who is good is not remembered");
+        assert!(
+            lock(&admission.devices).is_empty(),
+            "who is good is not remembered"
+        );
     }
 
     #[test]
@@ -510,8 +628,13 @@ mod tests {
     #[test]
     fn a_device_has_a_few_visits_at_once() {
         let admission = Admission::new();
-        let visits: Vec<_> = (0..VISITS_MAX).map(|_| admission.visit(device(1), at(0)).expect("let in")).collect();
-        assert_eq!(code(admission.visit(device(1), at(0))), Some(ErrorCode::RateLimited));
+        let visits: Vec<_> = (0..VISITS_MAX)
+            .map(|_| admission.visit(device(1), at(0)).expect("let in"))
+            .collect();
+        assert_eq!(
+            code(admission.visit(device(1), at(0))),
+            Some(ErrorCode::RateLimited)
+        );
         assert_eq!(code(admission.visit(device(2), at(0))), None);
         drop(visits);
         assert_eq!(code(admission.visit(device(1), at(0))), None);
@@ -532,15 +655,22 @@ mod tests {
     fn who_takes_much_gives_way_until_it_is_forgotten() {
         let admission = Admission::new();
         let began = Instant::now();
-        let visits: Vec<_> = [1, 2].map(|n| admission.visit(device(n), at(0)).expect("let in")).into();
+        let visits: Vec<_> = [1, 2]
+            .map(|n| admission.visit(device(n), at(0)).expect("let in"))
+            .into();
         take(&admission.devices, device(1), 100_000.0);
         take(&admission.devices, device(2), 20.0);
         assert!(admission.gives_way(device(1)));
         assert!(!admission.gives_way(device(2)), "a phone's ordinary day");
         assert!(!admission.gives_way(device(3)), "nor a stranger");
         let mut devices = lock(&admission.devices);
-        let taken = devices.get_mut(&device(1)).map(|conduct| conduct.take(0.0, began + Duration::from_mins(2)));
-        assert!(taken.is_some_and(|taken| taken < TAKEN_MS_MAX), "whatever it took: {taken:?}");
+        let taken = devices
+            .get_mut(&device(1))
+            .map(|conduct| conduct.take(0.0, began + Duration::from_mins(2)));
+        assert!(
+            taken.is_some_and(|taken| taken < TAKEN_MS_MAX),
+            "whatever it took: {taken:?}"
+        );
         drop(devices);
         drop(visits);
     }
@@ -549,9 +679,17 @@ mod tests {
     fn a_few_changes_that_no_phone_writes_are_enough_to_give_way() {
         let admission = Admission::new();
         let _visit = admission.visit(device(1), at(0)).expect("let in");
-        admission.note(device(1), at(0), &refused(&Refusal::Gate(GateError::NotCanonical), 3));
+        admission.note(
+            device(1),
+            at(0),
+            &refused(&Refusal::Gate(GateError::NotCanonical), 3),
+        );
         assert!(!admission.gives_way(device(1)));
-        admission.note(device(1), at(0), &refused(&Refusal::Gate(GateError::NotCanonical), 3));
+        admission.note(
+            device(1),
+            at(0),
+            &refused(&Refusal::Gate(GateError::NotCanonical), 3),
+        );
         assert!(admission.gives_way(device(1)));
     }
 
@@ -562,14 +700,26 @@ mod tests {
         for _ in 0..AT_WORK_MAX {
             at_work.push(admission.seat(device(1)).await.expect("a seat"));
         }
-        let waiting: Vec<_> = (0..WAITING_MAX).map(|_| Box::pin(admission.seat(device(1)))).collect();
+        let waiting: Vec<_> = (0..WAITING_MAX)
+            .map(|_| Box::pin(admission.seat(device(1))))
+            .collect();
         let mut waiting = futures::future::join_all(waiting);
         assert!(futures::poll!(&mut waiting).is_pending(), "they wait");
-        assert_eq!(admission.seat(device(1)).await.err().map(|error| error.code()), Some(ErrorCode::RateLimited));
+        assert_eq!(
+            admission
+                .seat(device(1))
+                .await
+                .err()
+                .map(|error| error.code()),
+            Some(ErrorCode::RateLimited)
+        );
         assert!(admission.seat(device(2)).await.is_ok(), "nobody else does");
         drop(waiting);
         drop(at_work);
         assert!(admission.seat(device(1)).await.is_ok());
-        assert!(lock(&admission.seats).is_empty(), "all seats are given back");
+        assert!(
+            lock(&admission.seats).is_empty(),
+            "all seats are given back"
+        );
     }
 }

@@ -56,19 +56,41 @@ pub enum StartError {
 
 impl App {
     /// Starts on a migrated database; takes a new store epoch when the database was restored on another cluster.
-    pub async fn start(pool: PgPool, config: Arc<ServeConfig>, clock: Clock, entropy: Entropy) -> Result<Self, StartError> {
+    pub async fn start(
+        pool: PgPool,
+        config: Arc<ServeConfig>,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> Result<Self, StartError> {
         match deployment::note_cluster(&pool).await? {
             ClusterNote::Moved => {
-                warn!("this database comes from another cluster, so it was restored: phones will send again what it lacks");
+                warn!(
+                    "this database comes from another cluster, so it was restored: phones will send again what it lacks"
+                );
             }
             ClusterNote::Unknown => info!(
                 "Postgres does not tell its identifier to this role: after a restore run `lianka migrate --restored` (or grant pg_monitor)"
             ),
             ClusterNote::First | ClusterNote::Same => {}
         }
-        let queues = StreetQueues::new(pool.clone(), clock.clone(), entropy.clone(), config.store.waits.request);
+        let queues = StreetQueues::new(
+            pool.clone(),
+            clock.clone(),
+            entropy.clone(),
+            config.store.waits.request,
+        );
         let store = Probe::new(pool.clone());
         let stopping = CancellationToken::new();
-        Ok(Self(Arc::new(Parts { pool, clock, entropy, config, auth: Auth::new(), admission: Admission::new(), queues, store, stopping })))
+        Ok(Self(Arc::new(Parts {
+            pool,
+            clock,
+            entropy,
+            config,
+            auth: Auth::new(),
+            admission: Admission::new(),
+            queues,
+            store,
+            stopping,
+        })))
     }
 }

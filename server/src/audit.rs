@@ -154,12 +154,22 @@ pub struct Event {
 impl Event {
     /// An act of the server itself.
     pub fn by_server(action: Action) -> Self {
-        Self { username: None, device: None, action, record: None, detail: json!({}) }
+        Self {
+            username: None,
+            device: None,
+            action,
+            record: None,
+            detail: json!({}),
+        }
     }
 
     /// An act of an account at a device.
     pub fn by(username: &str, device: DeviceId, action: Action) -> Self {
-        Self { username: Some(username.to_owned()), device: Some(device), ..Self::by_server(action) }
+        Self {
+            username: Some(username.to_owned()),
+            device: Some(device),
+            ..Self::by_server(action)
+        }
     }
 
     /// About this record.
@@ -182,7 +192,10 @@ impl Event {
     /// Names the entries of the log that came of the act, each as `[sequence, record, hash]`. `audit verify` holds them to the log.
     #[must_use]
     pub fn with_changes(self, changes: &[Logged]) -> Self {
-        let list: Vec<_> = changes.iter().map(|(seq, record, hash)| json!([seq, record, hash])).collect();
+        let list: Vec<_> = changes
+            .iter()
+            .map(|(seq, record, hash)| json!([seq, record, hash]))
+            .collect();
         self.with("changes", list)
     }
 
@@ -196,7 +209,12 @@ impl Event {
 }
 
 /// Appends events to a chain, in their order. Call it last before the commit: from here on the chain's head is locked.
-pub async fn append(tx: &mut PgConnection, chain: Chain<'_>, now: ServerTime, events: &[Event]) -> sqlx::Result<()> {
+pub async fn append(
+    tx: &mut PgConnection,
+    chain: Chain<'_>,
+    now: ServerTime,
+    events: &[Event],
+) -> sqlx::Result<()> {
     if events.is_empty() {
         return Ok(());
     }
@@ -229,7 +247,11 @@ pub async fn append(tx: &mut PgConnection, chain: Chain<'_>, now: ServerTime, ev
 
 /// What the first event of a chain names as the one before it.
 pub fn genesis(chain: Chain<'_>) -> [u8; 32] {
-    Sha256::new().chain_update(FORM).chain_update(chain.as_str()).finalize().into()
+    Sha256::new()
+        .chain_update(FORM)
+        .chain_update(chain.as_str())
+        .finalize()
+        .into()
 }
 
 /// The hash of an event: SHA-256 over the form's name and then every column, each behind its length in four bytes, so that no two
@@ -238,7 +260,11 @@ pub fn hash(chain: Chain<'_>, event: &EventRow) -> [u8; 32] {
     let mut sha = Sha256::new_with_prefix(FORM);
     let mut column = |bytes: Option<&[u8]>| match bytes {
         Some(bytes) => {
-            sha.update(u32::try_from(bytes.len()).unwrap_or(ABSENT - 1).to_be_bytes());
+            sha.update(
+                u32::try_from(bytes.len())
+                    .unwrap_or(ABSENT - 1)
+                    .to_be_bytes(),
+            );
             sha.update(bytes);
         }
         None => sha.update(ABSENT.to_be_bytes()),
@@ -247,11 +273,23 @@ pub fn hash(chain: Chain<'_>, event: &EventRow) -> [u8; 32] {
     column(Some(chain.as_str().as_bytes()));
     column(Some(&event.no.to_be_bytes()));
     // Postgres keeps microseconds.
-    column(Some(&((event.at.unix_timestamp_nanos() / 1_000) as i64).to_be_bytes()));
+    column(Some(
+        &((event.at.unix_timestamp_nanos() / 1_000) as i64).to_be_bytes(),
+    ));
     column(event.username.as_deref().map(str::as_bytes));
-    column(event.device.as_ref().map(|device| device.as_bytes().as_slice()));
+    column(
+        event
+            .device
+            .as_ref()
+            .map(|device| device.as_bytes().as_slice()),
+    );
     column(Some(event.action.as_bytes()));
-    column(event.record.as_ref().map(|record| record.as_bytes().as_slice()));
+    column(
+        event
+            .record
+            .as_ref()
+            .map(|record| record.as_bytes().as_slice()),
+    );
     column(Some(event.detail.as_bytes()));
     sha.finalize().into()
 }
@@ -295,19 +333,26 @@ mod tests {
             |row| (row.username, row.action) = (Some("wang.fan".into()), "gcontent".into()),
             |row| (row.device, row.record) = (row.record, row.device),
         ];
-        let mut seen = std::collections::HashSet::from([hash(chain, &row()), hash(Chain::DEPLOYMENT, &row())]);
+        let mut seen =
+            std::collections::HashSet::from([hash(chain, &row()), hash(Chain::DEPLOYMENT, &row())]);
         assert_eq!(seen.len(), 2);
         for (n, change) in changed.into_iter().enumerate() {
             let mut row = row();
             change(&mut row);
-            assert!(seen.insert(hash(chain, &row)), "change {n} keeps the hash of another row");
+            assert!(
+                seen.insert(hash(chain, &row)),
+                "change {n} keeps the hash of another row"
+            );
         }
     }
 
     #[test]
     fn the_form_of_the_hash_is_frozen() {
         // Other programs check trails with it: docs/operations.md describes it.
-        assert_eq!(hex::encode(hash(Chain::DEPLOYMENT, &row())), "bbc54cdf486a4254be55965b68e71b87d72119460c7bc426c4170a52e260d008");
+        assert_eq!(
+            hex::encode(hash(Chain::DEPLOYMENT, &row())),
+            "bbc54cdf486a4254be55965b68e71b87d72119460c7bc426c4170a52e260d008"
+        );
         assert_ne!(genesis(Chain::DEPLOYMENT), genesis(Chain("310104003")));
     }
 
@@ -315,7 +360,13 @@ mod tests {
     fn words_are_stable_and_unique() {
         let mut seen = std::collections::HashSet::new();
         for action in Action::ALL {
-            assert!(action.as_str().bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'), "{action:?}");
+            assert!(
+                action
+                    .as_str()
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'),
+                "{action:?}"
+            );
             assert!(seen.insert(action.as_str()), "{action:?} stands twice");
         }
     }
@@ -329,6 +380,12 @@ mod tests {
             .with_changes(&[(12, record, hash)])
             .with_rebuilt(&[record]);
         let text = event.detail.to_string();
-        assert_eq!(text, format!(r#"{{"changes":[[12,"{record}","{}"]],"fields":["sign_name"],"rebuilt":["{record}"]}}"#, "ab".repeat(32)));
+        assert_eq!(
+            text,
+            format!(
+                r#"{{"changes":[[12,"{record}","{}"]],"fields":["sign_name"],"rebuilt":["{record}"]}}"#,
+                "ab".repeat(32)
+            )
+        );
     }
 }

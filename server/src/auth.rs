@@ -19,7 +19,10 @@ mod session;
 mod signing_keys;
 
 use axum::{
-    extract::{FromRequestParts, MatchedPath, RawPathParams, Request, State, rejection::RawPathParamsRejection},
+    extract::{
+        FromRequestParts, MatchedPath, RawPathParams, Request, State,
+        rejection::RawPathParamsRejection,
+    },
     http::{HeaderMap, header, request},
     middleware::Next,
     response::Response,
@@ -32,7 +35,9 @@ use lianka_sync_core::{
 pub use enrolment::{Enrolment, create_enrolment, create_enrolment_by};
 pub use key_lock::KeyLock;
 pub use lock_out::{change_own_password, reset_password};
-pub use session::{GridView, Session, SignIn, StreetGridsView, UserView, enrol, refresh, sign_in, sign_out};
+pub use session::{
+    GridView, Session, SignIn, StreetGridsView, UserView, enrol, refresh, sign_in, sign_out,
+};
 pub use signing_keys::{Key, SealKey};
 
 use crate::{
@@ -62,7 +67,10 @@ impl Auth {
     /// Installs the process's `EdDSA` provider for tokens; the rest fills itself as requests come.
     pub fn new() -> Self {
         access_token::install_provider();
-        Self { keys: signing_keys::SigningKeys::default(), passwords: password::Passwords::new() }
+        Self {
+            keys: signing_keys::SigningKeys::default(),
+            passwords: password::Passwords::new(),
+        }
     }
 
     /// Password hashes made so far. Signing in must cost the same for names that exist and for those that do not.
@@ -122,7 +130,9 @@ impl Principal {
     pub fn in_street(&self, street: &StreetCode) -> Result<StreetScope, ApiError> {
         match &self.home_street {
             Some(home) if home != street => Err(ApiError::new(ErrorCode::WrongStreet)),
-            _ => Ok(StreetScope { street: street.clone() }),
+            _ => Ok(StreetScope {
+                street: street.clone(),
+            }),
         }
     }
 }
@@ -148,12 +158,21 @@ pub async fn gate(
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let rule = access::rule(request.method(), path.as_str())
-        .ok_or_else(|| ApiError::internal(format!("{} {} has no row in auth::access::ACCESS", request.method(), path.as_str())))?;
+    let rule = access::rule(request.method(), path.as_str()).ok_or_else(|| {
+        ApiError::internal(format!(
+            "{} {} has no row in auth::access::ACCESS",
+            request.method(),
+            path.as_str()
+        ))
+    })?;
     if rule.who.is_anyone() {
         return Ok(next.run(request).await);
     }
-    let (principal, _seat) = within(app.config.store.waits.request, authenticate(&app, request.headers())).await?;
+    let (principal, _seat) = within(
+        app.config.store.waits.request,
+        authenticate(&app, request.headers()),
+    )
+    .await?;
     if principal.wipe && !rule.wiped_devices {
         return Err(ApiError::new(ErrorCode::DeviceRevoked));
     }
@@ -164,7 +183,9 @@ pub async fn gate(
     // What is no text names nothing.
     let params = params.map_err(|_| ApiError::new(ErrorCode::NotFound))?;
     if let Some((_, street)) = params.iter().find(|(name, _)| *name == "street") {
-        let street: StreetCode = street.parse().map_err(|_| ApiError::new(ErrorCode::NotFound))?;
+        let street: StreetCode = street
+            .parse()
+            .map_err(|_| ApiError::new(ErrorCode::NotFound))?;
         let scope = principal.in_street(&street)?;
         if principal.home_street.is_none() {
             within(app.config.store.waits.request, is_there(&app, &street)).await?;
@@ -178,7 +199,8 @@ pub async fn gate(
 /// Only an account of the whole deployment can name a street that is none: the home of any other is one.
 async fn is_there(app: &App, street: &StreetCode) -> Result<(), ApiError> {
     let found = streets::find_street(&mut *app.pool.acquire().await?, street).await?;
-    let unknown = || ApiError::new(ErrorCode::NotFound).detail("没有这个街道。", "There is no such street.");
+    let unknown =
+        || ApiError::new(ErrorCode::NotFound).detail("没有这个街道。", "There is no such street.");
     found.map(drop).ok_or_else(unknown)
 }
 
@@ -188,7 +210,9 @@ async fn authenticate(app: &App, headers: &HeaderMap) -> Result<(Principal, Seat
     // Before the store is asked anything: one device must not take all of its connections.
     let seat = app.admission.seat(claims.device).await?;
     let mut conn = app.pool.acquire().await?;
-    let standing = devices::standing(&mut conn, claims.device, &claims.sub).await?.ok_or_else(|| ApiError::new(ErrorCode::TokenInvalid))?;
+    let standing = devices::standing(&mut conn, claims.device, &claims.sub)
+        .await?
+        .ok_or_else(|| ApiError::new(ErrorCode::TokenInvalid))?;
     admit(&standing)?;
     let principal = Principal {
         username: claims.sub,
@@ -204,7 +228,11 @@ async fn authenticate(app: &App, headers: &HeaderMap) -> Result<(Principal, Seat
 /// changes and be told.
 fn admit(standing: &Standing) -> Result<(), ApiError> {
     match standing {
-        Standing { revoked: true, wipe: true, .. } => Ok(()),
+        Standing {
+            revoked: true,
+            wipe: true,
+            ..
+        } => Ok(()),
         Standing { disabled: true, .. } => Err(ApiError::new(ErrorCode::AccountDisabled)),
         Standing { revoked: true, .. } => Err(ApiError::new(ErrorCode::DeviceRevoked)),
         _ => Ok(()),
@@ -214,7 +242,9 @@ fn admit(standing: &Standing) -> Result<(), ApiError> {
 /// The token of the one `Authorization: Bearer …` header (RFC 6750, section 2.1).
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return None;
+    };
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
     (scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty()).then(|| token.trim())
 }
@@ -223,7 +253,9 @@ impl<S: Sync> FromRequestParts<S> for Principal {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut request::Parts, _: &S) -> Result<Self, ApiError> {
-        parts.extensions.get::<Self>().cloned().ok_or_else(|| ApiError::internal("a Principal was asked for on a route open to anyone"))
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| {
+            ApiError::internal("a Principal was asked for on a route open to anyone")
+        })
     }
 }
 
@@ -231,7 +263,9 @@ impl<S: Sync> FromRequestParts<S> for StreetScope {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut request::Parts, _: &S) -> Result<Self, ApiError> {
-        parts.extensions.get::<Self>().cloned().ok_or_else(|| ApiError::internal("a StreetScope was asked for on a route without {street}"))
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| {
+            ApiError::internal("a StreetScope was asked for on a route without {street}")
+        })
     }
 }
 
@@ -239,7 +273,12 @@ impl<S: Sync> FromRequestParts<S> for StreetScope {
 #[derive(Debug, thiserror::Error)]
 pub enum CreateAdminError {
     #[error("{field} breaks the rule {rule}: {en} {zh}")]
-    Invalid { field: String, rule: &'static str, zh: &'static str, en: &'static str },
+    Invalid {
+        field: String,
+        rule: &'static str,
+        zh: &'static str,
+        en: &'static str,
+    },
     #[error("the username is taken: choose another one")]
     Taken,
     #[error("the store refused")]
@@ -257,19 +296,38 @@ pub async fn create_admin(
     display_name: &str,
     password: String,
 ) -> Result<(), CreateAdminError> {
-    let invalid =
-        |fields::Broken { field, rule, zh, en }: fields::Broken| CreateAdminError::Invalid { field: field.into_owned(), rule, zh, en };
+    let invalid = |fields::Broken {
+                       field,
+                       rule,
+                       zh,
+                       en,
+                   }: fields::Broken| CreateAdminError::Invalid {
+        field: field.into_owned(),
+        rule,
+        zh,
+        en,
+    };
     let username = fields::username("username", username).map_err(invalid)?;
-    let display_name = fields::text("display_name", display_name, fields::NAME_CHARS_MAX).map_err(invalid)?;
-    fields::password("password", &password, &username, &PasswordRules::default()).map_err(invalid)?;
-    let hash = password::hash_blocking(&password, entropy.bytes()).map_err(CreateAdminError::Hash)?;
-    let account =
-        NewAccount { username: &username, display_name: &display_name, role: Role::Admin, street: None, password_hash: Some(&hash) };
+    let display_name =
+        fields::text("display_name", display_name, fields::NAME_CHARS_MAX).map_err(invalid)?;
+    fields::password("password", &password, &username, &PasswordRules::default())
+        .map_err(invalid)?;
+    let hash =
+        password::hash_blocking(&password, entropy.bytes()).map_err(CreateAdminError::Hash)?;
+    let account = NewAccount {
+        username: &username,
+        display_name: &display_name,
+        role: Role::Admin,
+        street: None,
+        password_hash: Some(&hash),
+    };
     let mut tx = pool.begin().await?;
     if !accounts::insert(&mut tx, &account, clock.now()).await? {
         return Err(CreateAdminError::Taken);
     }
-    let event = Event::by_server(Action::UserCreated).with("user", username).with("role", Role::Admin.as_str());
+    let event = Event::by_server(Action::UserCreated)
+        .with("user", username)
+        .with("role", Role::Admin.as_str());
     audit::append(&mut tx, Chain::DEPLOYMENT, clock.now(), &[event]).await?;
     Ok(tx.commit().await?)
 }
@@ -282,7 +340,9 @@ pub async fn check_keys(app: &App) -> Result<(), ApiError> {
 /// The key that seals the audit trail now: the one that signs tokens.
 pub(crate) async fn seal_key(app: &App) -> Result<SealKey, ApiError> {
     let keys = app.auth.keys.current(app).await?;
-    let key = keys.signing(app.clock.now()).ok_or_else(|| ApiError::internal("no signing key is in force"))?;
+    let key = keys
+        .signing(app.clock.now())
+        .ok_or_else(|| ApiError::internal("no signing key is in force"))?;
     Ok(key.for_seals())
 }
 
@@ -292,7 +352,11 @@ pub(crate) async fn hash_password(app: &App, password: &str) -> Result<String, A
 }
 
 /// Whether `password` is the one that `hash` was made of.
-pub(crate) async fn password_matches(app: &App, password: &str, hash: Option<String>) -> Result<bool, ApiError> {
+pub(crate) async fn password_matches(
+    app: &App,
+    password: &str,
+    hash: Option<String>,
+) -> Result<bool, ApiError> {
     app.auth.passwords.matches(password, hash).await
 }
 
@@ -312,7 +376,13 @@ mod tests {
         };
         assert_eq!(bearer(&headers(&["Bearer abc"])), Some("abc"));
         assert_eq!(bearer(&headers(&["bearer abc"])), Some("abc"));
-        for bad in [&[][..], &["Bearer "], &["Basic abc"], &["abc"], &["Bearer a", "Bearer b"]] {
+        for bad in [
+            &[][..],
+            &["Bearer "],
+            &["Basic abc"],
+            &["abc"],
+            &["Bearer a", "Bearer b"],
+        ] {
             assert_eq!(bearer(&headers(bad)), None, "{bad:?}");
         }
     }

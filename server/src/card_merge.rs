@@ -66,9 +66,13 @@ pub async fn merge(
     loser: RecordId,
     note: &str,
 ) -> Result<MergeRow, ApiError> {
-    let mut write = StreetWrite::begin(&app.pool, street, app.clock.now()).await.map_err(not_begun)?;
+    let mut write = StreetWrite::begin(&app.pool, street, app.clock.now())
+        .await
+        .map_err(not_begun)?;
     write.load([winner, loser]).await?;
-    let (Some(winning), Some(losing)) = (write.state(winner), write.state(loser)) else { return Err(ApiError::new(ErrorCode::NotFound)) };
+    let (Some(winning), Some(losing)) = (write.state(winner), write.state(loser)) else {
+        return Err(ApiError::new(ErrorCode::NotFound));
+    };
     if winning.kind() != Kind::ShopCard || losing.kind() != Kind::ShopCard {
         return Err(ApiError::new(ErrorCode::NotFound));
     }
@@ -82,11 +86,19 @@ pub async fn merge(
     let epoch = epoch(app.entropy.bytes());
     let message = format!("并入重复卡片 {loser}");
     for (nth, writes) in plan.changes.iter().enumerate() {
-        let signer = Signer::Merge { desk: Some((by.device(), by.role())), epoch: epoch + nth as u32 };
+        let signer = Signer::Merge {
+            desk: Some((by.device(), by.role())),
+            epoch: epoch + nth as u32,
+        };
         compose(&mut write, winner, signer, writes.clone(), &message)?;
     }
-    let away = [Write::new(MERGED_INTO, Some(Scalar::Str(winner.to_string())))];
-    write.compose(loser, Signer::Server, &away, &format!("并入 {winner}")).map_err(|refusal| refused(&refusal))?;
+    let away = [Write::new(
+        MERGED_INTO,
+        Some(Scalar::Str(winner.to_string())),
+    )];
+    write
+        .compose(loser, Signer::Server, &away, &format!("并入 {winner}"))
+        .map_err(|refusal| refused(&refusal))?;
     let now = write.now();
     let reasons = duplicates::reasons(write.tx(), street, winner, loser).await?;
     let row = MergeRow {
@@ -106,16 +118,30 @@ pub async fn merge(
     };
     store::insert_merge(write.tx(), street, &row).await?;
     let event = Event::by(by.username(), by.device(), Action::Merge).on(winner);
-    write.audit(event.with("merge", row.merge.to_string()).with("loser", loser.to_string()));
+    write.audit(
+        event
+            .with("merge", row.merge.to_string())
+            .with("loser", loser.to_string()),
+    );
     write.commit().await?;
     Ok(row)
 }
 
 /// Brings both cards of a merge back.
-pub async fn undo(app: &App, street: &StreetCode, by: &Principal, merge: Uuid, note: &str) -> Result<MergeRow, ApiError> {
-    let mut write = StreetWrite::begin(&app.pool, street, app.clock.now()).await.map_err(not_begun)?;
+pub async fn undo(
+    app: &App,
+    street: &StreetCode,
+    by: &Principal,
+    merge: Uuid,
+    note: &str,
+) -> Result<MergeRow, ApiError> {
+    let mut write = StreetWrite::begin(&app.pool, street, app.clock.now())
+        .await
+        .map_err(not_begun)?;
     // Read under the street's lock: of two who undo at once, the second finds it undone.
-    let row = store::merge(write.tx(), street, merge).await?.ok_or_else(|| ApiError::new(ErrorCode::NotFound))?;
+    let row = store::merge(write.tx(), street, merge)
+        .await?
+        .ok_or_else(|| ApiError::new(ErrorCode::NotFound))?;
     if row.undone_at.is_some() {
         return Err(ApiError::new(ErrorCode::MergeUndone));
     }
@@ -128,17 +154,37 @@ pub async fn undo(app: &App, street: &StreetCode, by: &Principal, merge: Uuid, n
         }
         let writes = carry::undo(winning, wrote(&row), &same_persons(&row));
         let signer = Signer::desk(by.device(), by.role());
-        compose(&mut write, winner, signer, writes, &format!("撤销并入 {loser}"))?;
+        compose(
+            &mut write,
+            winner,
+            signer,
+            writes,
+            &format!("撤销并入 {loser}"),
+        )?;
     }
     write
-        .compose(loser, Signer::Server, &[Write::new(MERGED_INTO, None)], &format!("撤销并入 {winner}"))
+        .compose(
+            loser,
+            Signer::Server,
+            &[Write::new(MERGED_INTO, None)],
+            &format!("撤销并入 {winner}"),
+        )
         .map_err(|refusal| refused(&refusal))?;
     let now = OffsetDateTime::from(write.now());
     store::mark_undone(write.tx(), street, merge, by.username(), note, now).await?;
     let event = Event::by(by.username(), by.device(), Action::MergeUndone).on(winner);
-    write.audit(event.with("merge", merge.to_string()).with("loser", loser.to_string()));
+    write.audit(
+        event
+            .with("merge", merge.to_string())
+            .with("loser", loser.to_string()),
+    );
     write.commit().await?;
-    Ok(MergeRow { undone_by: Some(by.username().to_owned()), undone_note: Some(note.to_owned()), undone_at: Some(now), ..row })
+    Ok(MergeRow {
+        undone_by: Some(by.username().to_owned()),
+        undone_note: Some(note.to_owned()),
+        undone_at: Some(now),
+        ..row
+    })
 }
 
 /// Carries what this write accepted for cards that were merged away over to the cards that go on. A card may go on in one that was merged
@@ -156,13 +202,23 @@ pub async fn follow(write: &mut StreetWrite) -> sqlx::Result<()> {
         let losers: Vec<_> = late.iter().map(|late| late.record.0).collect();
         let street = write.street().clone();
         let rows = store::merges_of_losers(write.tx(), &street, &losers).await?;
-        let rows: HashMap<_, _> = rows.into_iter().map(|row| (RecordId(row.loser), row)).collect();
-        write.load(rows.values().map(|row| RecordId(row.winner))).await?;
+        let rows: HashMap<_, _> = rows
+            .into_iter()
+            .map(|row| (RecordId(row.loser), row))
+            .collect();
+        write
+            .load(rows.values().map(|row| RecordId(row.winner)))
+            .await?;
         let authors: Vec<_> = late.iter().map(|late| late.device.0).collect();
         let authors = roll::device_names(write.tx(), &authors).await?;
         for late in late {
-            let Some(row) = rows.get(&late.record) else { continue };
-            let author = authors.iter().find(|name| name.device == late.device.0).map_or("", |name| name.username.as_str());
+            let Some(row) = rows.get(&late.record) else {
+                continue;
+            };
+            let author = authors
+                .iter()
+                .find(|name| name.device == late.device.0)
+                .map_or("", |name| name.username.as_str());
             carry_over(write, row, &late, author);
         }
     }
@@ -175,20 +231,34 @@ fn carry_over(write: &mut StreetWrite, row: &MergeRow, late: &Late, author: &str
         return;
     };
     let writes = carry::carry(state, wrote(row), &same_persons(row), &change);
-    let signer = Signer::Merge { desk: None, epoch: row.epoch as u32 };
-    let message = format!("转自已并入的卡片 {}，修改 {}，作者 {author}（设备 {}）", late.record, late.hash, late.device);
+    let signer = Signer::Merge {
+        desk: None,
+        epoch: row.epoch as u32,
+    };
+    let message = format!(
+        "转自已并入的卡片 {}，修改 {}，作者 {author}（设备 {}）",
+        late.record, late.hash, late.device
+    );
     if let Err(error) = compose(write, winner, signer, writes, &message) {
         tracing::warn!(record = %late.record, %winner, code = error.code().as_str(), "a late edit stays in the losing card");
     }
 }
 
 /// Composes, and leaves out what a rule of the winner forbids: a party status whose consent was withdrawn there, a person who was redacted.
-fn compose(write: &mut StreetWrite, record: RecordId, signer: Signer, mut writes: Vec<Write>, message: &str) -> Result<(), ApiError> {
+fn compose(
+    write: &mut StreetWrite,
+    record: RecordId,
+    signer: Signer,
+    mut writes: Vec<Write>,
+    message: &str,
+) -> Result<(), ApiError> {
     while !writes.is_empty() {
         match write.compose(record, signer, &writes, message) {
             Ok(_) => break,
             Err(refusal) => match refusal.key() {
-                Some(key) if writes.iter().any(|write| write.key == key) => writes.retain(|write| write.key != key),
+                Some(key) if writes.iter().any(|write| write.key == key) => {
+                    writes.retain(|write| write.key != key)
+                }
                 _ => return Err(refused(&refusal)),
             },
         }
@@ -206,7 +276,14 @@ pub fn not_begun(error: MergeError) -> ApiError {
 
 /// A card that is full, or cannot be read just now.
 fn refused(refusal: &Refusal) -> ApiError {
-    let code = if refusal.retryable() { ErrorCode::Unavailable } else { ErrorCode::CardRefuses };
-    let detail = (refusal.message(lianka_sync_core::lang::Lang::Zh), refusal.message(lianka_sync_core::lang::Lang::En));
+    let code = if refusal.retryable() {
+        ErrorCode::Unavailable
+    } else {
+        ErrorCode::CardRefuses
+    };
+    let detail = (
+        refusal.message(lianka_sync_core::lang::Lang::Zh),
+        refusal.message(lianka_sync_core::lang::Lang::En),
+    );
     ApiError::new(code).detail(detail.0, detail.1)
 }

@@ -37,11 +37,17 @@ pub struct Hands {
 impl Clock {
     /// A clock that stands still at `unix_ms` until [`Clock::advance_ms`].
     pub fn fixed(unix_ms: i64) -> Self {
-        Self::Fixed(Arc::new(Hands { unix_ms: unix_ms.into(), stepped_ms: 0.into() }))
+        Self::Fixed(Arc::new(Hands {
+            unix_ms: unix_ms.into(),
+            stepped_ms: 0.into(),
+        }))
     }
 
     /// The time now.
-    #[expect(clippy::disallowed_methods, reason = "this is the door that clippy.toml points to")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the door that clippy.toml points to"
+    )]
     pub fn now(&self) -> ServerTime {
         match self {
             Self::System => time::OffsetDateTime::now_utc().into(),
@@ -69,11 +75,14 @@ impl Clock {
     /// Whatever may be undone goes by the clock all the same; what may not — the end of forgotten drafts, the pruning of the audit trail —
     /// waits until it is right again, or until a person has looked and started the server anew.
     pub fn is_ahead(&self) -> bool {
-        static BEGAN: LazyLock<(Instant, i64)> = LazyLock::new(|| (Instant::now(), Clock::System.now().unix_ms()));
+        static BEGAN: LazyLock<(Instant, i64)> =
+            LazyLock::new(|| (Instant::now(), Clock::System.now().unix_ms()));
         let stepped_ms = match self {
             Self::System => {
                 let (began, at) = *BEGAN;
-                self.now().unix_ms() - at - i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX)
+                self.now().unix_ms()
+                    - at
+                    - i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX)
             }
             Self::Fixed(hands) => hands.stepped_ms.load(Ordering::SeqCst),
         };
@@ -97,16 +106,26 @@ impl Entropy {
     }
 
     /// `N` random bytes.
-    #[expect(clippy::disallowed_methods, reason = "this is the door that clippy.toml points to")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the door that clippy.toml points to"
+    )]
     pub fn bytes<const N: usize>(&self) -> [u8; N] {
         let mut out = [0; N];
         match self {
             // A machine without randomness cannot make tokens; there is nothing sensible to carry on with.
-            Self::System => getrandom::fill(&mut out).expect("the operating system gives random bytes"),
+            Self::System => {
+                getrandom::fill(&mut out).expect("the operating system gives random bytes")
+            }
             Self::Seeded(state) => {
-                let mut state = state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let mut state = state
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner);
                 for chunk in out.chunks_mut(32) {
-                    let block = Sha256::new().chain_update(state.0.to_be_bytes()).chain_update(state.1.to_be_bytes()).finalize();
+                    let block = Sha256::new()
+                        .chain_update(state.0.to_be_bytes())
+                        .chain_update(state.1.to_be_bytes())
+                        .finalize();
                     state.1 += 1;
                     chunk.copy_from_slice(&block[..chunk.len()]);
                 }

@@ -76,7 +76,10 @@ pub type Tried = HashMap<(StreetCode, RecordId), usize>;
 
 /// Passes until the server stops.
 pub async fn run(app: App) {
-    let rules = Rules { percent: app.config.compact_percent, keep: app.config.keep.changes };
+    let rules = Rules {
+        percent: app.config.compact_percent,
+        keep: app.config.keep.changes,
+    };
     let pause = PAUSE.min(rules.keep / 10).max(Duration::from_secs(1));
     let mut tried = Tried::new();
     loop {
@@ -93,7 +96,10 @@ pub async fn run(app: App) {
             passed = within(limit, pass(&app.pool, rules, None, app.clock.now(), &mut tried)) => passed,
         };
         if let Err(error) = passed {
-            tracing::warn!(error = &error as &dyn std::error::Error, "compaction could not reach the store; it tries again");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "compaction could not reach the store; it tries again"
+            );
         }
     }
 }
@@ -109,14 +115,29 @@ pub async fn pass(
     let mut compacted = 0;
     let mut after: Option<(StreetCode, RecordId)> = None;
     // What a share of any maximum takes at least, so that small records are not read.
-    let (state, document) = (rules.percent * 600, rules.percent * (limits::RECORD_BYTES_MAX / 1600) as u32);
+    let (state, document) = (
+        rules.percent * 600,
+        rules.percent * (limits::RECORD_BYTES_MAX / 1600) as u32,
+    );
     loop {
         let from = after.as_ref().map(|(street, record)| (street, *record));
-        let page = store::large(&mut *pool.acquire().await?, state as i32, document as i32, from, PAGE).await?;
-        for (street, record) in page.iter().filter(|(street, _)| only.is_none_or(|only| only == street)) {
+        let page = store::large(
+            &mut *pool.acquire().await?,
+            state as i32,
+            document as i32,
+            from,
+            PAGE,
+        )
+        .await?;
+        for (street, record) in page
+            .iter()
+            .filter(|(street, _)| only.is_none_or(|only| only == street))
+        {
             match try_one(pool, rules, street, *record, now, tried).await {
                 Ok(done) => compacted += u64::from(done.is_some()),
-                Err(CompactionError::Merge(error)) if !error.is_about_one_record() => return Err(error.into()),
+                Err(CompactionError::Merge(error)) if !error.is_about_one_record() => {
+                    return Err(error.into());
+                }
                 Err(error) => {
                     tracing::error!(%street, %record, %error, "a record could not be compacted; it stays as it is");
                 }
@@ -138,14 +159,24 @@ async fn try_one(
     now: ServerTime,
     tried: &mut Tried,
 ) -> Result<Option<Forgotten>, CompactionError> {
-    let Some((stored, state)) = read(pool, street, record).await? else { return Ok(None) };
+    let Some((stored, state)) = read(pool, street, record).await? else {
+        return Ok(None);
+    };
     let key = (street.clone(), record);
     let fullness = state.fullness();
-    if fullness < rules.percent || tried.get(&key).is_some_and(|tried| state.len() <= tried + tried / 10) {
+    if fullness < rules.percent
+        || tried
+            .get(&key)
+            .is_some_and(|tried| state.len() <= tried + tried / 10)
+    {
         return Ok(None);
     }
     tried.insert(key.clone(), state.len());
-    let cut = if fullness >= NEARLY_FULL_PERCENT { now } else { before(now, rules.keep) };
+    let cut = if fullness >= NEARLY_FULL_PERCENT {
+        now
+    } else {
+        before(now, rules.keep)
+    };
     let done = replace(pool, street, record, stored, state, cut, now).await?;
     if let Some(done) = done {
         tried.insert(key, done.left);
@@ -175,17 +206,29 @@ pub async fn make_room(
     now: ServerTime,
 ) -> Result<Option<Forgotten>, CompactionError> {
     match read(pool, street, record).await? {
-        Some((stored, state)) if state.fullness() >= NEARLY_FULL_PERCENT => replace(pool, street, record, stored, state, now, now).await,
+        Some((stored, state)) if state.fullness() >= NEARLY_FULL_PERCENT => {
+            replace(pool, street, record, stored, state, now, now).await
+        }
         _ => Ok(None),
     }
 }
 
-async fn read(pool: &PgPool, street: &StreetCode, record: RecordId) -> Result<Option<(Lagging, RegisterState)>, CompactionError> {
-    let mut tx = pool.begin_with("begin isolation level repeatable read read only").await?;
+async fn read(
+    pool: &PgPool,
+    street: &StreetCode,
+    record: RecordId,
+) -> Result<Option<(Lagging, RegisterState)>, CompactionError> {
+    let mut tx = pool
+        .begin_with("begin isolation level repeatable read read only")
+        .await?;
     let stored = records::document_and_state(&mut tx, street, record.0).await?;
     tx.commit().await?;
     // A record that cannot be read is reported by whoever writes to it.
-    Ok(stored.and_then(|stored| RegisterState::from_bytes(&stored.state).ok().map(|state| (stored, state))))
+    Ok(stored.and_then(|stored| {
+        RegisterState::from_bytes(&stored.state)
+            .ok()
+            .map(|state| (stored, state))
+    }))
 }
 
 async fn replace(
@@ -199,7 +242,8 @@ async fn replace(
 ) -> Result<Option<Forgotten>, CompactionError> {
     let of: Vec<ChangeHash> = state.accepted().map(|(hash, _)| hash).collect();
     let bytes = stored.document.bytes.len();
-    let work = tokio::task::spawn_blocking(move || rebuild::compact(&state, &stored.document.bytes, cut));
+    let work =
+        tokio::task::spawn_blocking(move || rebuild::compact(&state, &stored.document.bytes, cut));
     let rebuilt = match work.await {
         Ok(rebuilt) => rebuilt?,
         // It would at every pass: the record stays as it is, and those behind it have their turn.
@@ -211,9 +255,17 @@ async fn replace(
     }
     let mut write = StreetWrite::begin(pool, street, now).await?;
     write.load([record]).await?;
-    let Some(done) = write.compacted(record, &of, rebuilt).await? else { return Ok(None) };
-    let event = Event::by_server(Action::Compaction).on(record).with("generation", done.generation);
-    write.audit(event.with("operations", done.ops).with("dropped", done.changes));
+    let Some(done) = write.compacted(record, &of, rebuilt).await? else {
+        return Ok(None);
+    };
+    let event = Event::by_server(Action::Compaction)
+        .on(record)
+        .with("generation", done.generation);
+    write.audit(
+        event
+            .with("operations", done.ops)
+            .with("dropped", done.changes),
+    );
     reached(PipelinePoint::HistoryCompacted);
     write.commit().await?;
     reached(PipelinePoint::CompactionCommitted);
@@ -224,5 +276,6 @@ async fn replace(
 /// Whether it is worth a new generation, which every phone of the grid takes whole: a tenth at least.
 fn gains(rebuilt: &Rebuilt, changes: usize, bytes: usize) -> bool {
     let less = |after: usize, before: usize| after < before - before / 10;
-    rebuilt.forgotten_ops > 0 && (less(rebuilt.changes.len(), changes) || less(rebuilt.document.len(), bytes))
+    rebuilt.forgotten_ops > 0
+        && (less(rebuilt.changes.len(), changes) || less(rebuilt.document.len(), bytes))
 }

@@ -27,7 +27,10 @@ use crate::{
     error::{ApiError, ErrorCode},
     pipeline_point::{PipelinePoint, reached},
     resolutions::{self, RESOLUTION_UNDONE, op_text},
-    store::conflicts::{self, ConflictFilter, NoticeDetail, NoticeWrite, ReplacedValue, Resolution, ResolutionFilter},
+    store::conflicts::{
+        self, ConflictFilter, NoticeDetail, NoticeWrite, ReplacedValue, Resolution,
+        ResolutionFilter,
+    },
     street_write::{Signer, StreetWrite},
 };
 
@@ -170,22 +173,40 @@ impl Desk<'_> {
             write.load_documents([record]).await?;
             write.compose_note(record, self.signer(), &edits(wanted.set)?, &wanted.note)?
         } else {
-            let writes: Vec<_> = wanted.set.into_iter().map(|(key, value)| Write::new(key, value.map(stored))).collect();
+            let writes: Vec<_> = wanted
+                .set
+                .into_iter()
+                .map(|(key, value)| Write::new(key, value.map(stored)))
+                .collect();
             write.compose(record, self.signer(), &writes, &wanted.note)?
         };
         self.written(write, record, change, &fields).await
     }
 
     /// Creates a record of the street. Under an id of the caller's making it is created once, however often it is asked for.
-    pub async fn create(&self, kind: Kind, set: BTreeMap<String, Option<Scalar>>, wanted: Option<RecordId>) -> Result<Written, ApiError> {
+    pub async fn create(
+        &self,
+        kind: Kind,
+        set: BTreeMap<String, Option<Scalar>>,
+        wanted: Option<RecordId>,
+    ) -> Result<Written, ApiError> {
         // The path says where, and `kind` what: nothing is to be read two ways.
-        if let Some(key) = ["kind", "street"].into_iter().find(|key| set.contains_key(*key)) {
-            return Err(ApiError::invalid_field(format!("set.{key}"), "reserved")
-                .detail("街道和类型不由字段指定。", "Street and kind are not given as fields."));
+        if let Some(key) = ["kind", "street"]
+            .into_iter()
+            .find(|key| set.contains_key(*key))
+        {
+            return Err(
+                ApiError::invalid_field(format!("set.{key}"), "reserved").detail(
+                    "街道和类型不由字段指定。",
+                    "Street and kind are not given as fields.",
+                ),
+            );
         }
         known(kind, set.keys())?;
         let now = self.app.clock.now();
-        let record = wanted.unwrap_or_else(|| RecordId::new_v7(now.unix_ms().unsigned_abs(), self.app.entropy.bytes()));
+        let record = wanted.unwrap_or_else(|| {
+            RecordId::new_v7(now.unix_ms().unsigned_abs(), self.app.entropy.bytes())
+        });
         let mut write = self.begin().await?;
         write.load([record]).await?;
         if !write.is_readable(record) {
@@ -195,35 +216,66 @@ impl Desk<'_> {
             if !self.created_so(state, kind, &set) {
                 return Err(ApiError::new(ErrorCode::AlreadyExists));
             }
-            return Ok(Written { record, change: None, heads: state.heads(), settled: Vec::new() });
+            return Ok(Written {
+                record,
+                change: None,
+                heads: state.heads(),
+                settled: Vec::new(),
+            });
         }
         let fields = patterns(kind, set.keys());
-        let fixed = [("kind", kind.as_str()), ("street", self.street.as_str())].map(|(key, value)| (key.to_owned(), Some(value.into())));
+        let fixed = [("kind", kind.as_str()), ("street", self.street.as_str())]
+            .map(|(key, value)| (key.to_owned(), Some(value.into())));
         // What nothing says has nothing to clear.
-        let set = set.into_iter().filter(|(_, value)| value.is_some()).chain(fixed).collect();
+        let set = set
+            .into_iter()
+            .filter(|(_, value)| value.is_some())
+            .chain(fixed)
+            .collect();
         let change = write.create(record, kind, self.signer(), &edits(set)?)?;
         self.written(write, record, Some(change), &fields).await
     }
 
     /// Whether this desk created the record with these values. What was written since tells nothing of what was asked for then.
-    fn created_so(&self, state: &RegisterState, kind: Kind, set: &BTreeMap<String, Option<Scalar>>) -> bool {
+    fn created_so(
+        &self,
+        state: &RegisterState,
+        kind: Kind,
+        set: &BTreeMap<String, Option<Scalar>>,
+    ) -> bool {
         let view = state.view();
         let provenance = |op: OpId| state.provenance(op);
-        let Some(first) = view.values.get("kind").and_then(|values| provenance(values.last()?.op)) else { return false };
-        let from_then = |key: &String, value: &&lianka_sync_core::view::Value| {
-            !["kind", "street"].contains(&key.as_str()) && provenance(value.op).is_some_and(|from| from.hash == first.hash)
+        let Some(first) = view
+            .values
+            .get("kind")
+            .and_then(|values| provenance(values.last()?.op))
+        else {
+            return false;
         };
-        let stands = |key: &String, value: &Scalar| set.get(key).cloned().flatten().is_some_and(|asked| stored(asked) == *value);
+        let from_then = |key: &String, value: &&lianka_sync_core::view::Value| {
+            !["kind", "street"].contains(&key.as_str())
+                && provenance(value.op).is_some_and(|from| from.hash == first.hash)
+        };
+        let stands = |key: &String, value: &Scalar| {
+            set.get(key)
+                .cloned()
+                .flatten()
+                .is_some_and(|asked| stored(asked) == *value)
+        };
         // Where nothing else was written, all that was asked for stands there.
-        let all_there =
-            state.heads() != [first.hash] || set.iter().all(|(key, value)| value.is_none() || key == NOTE || view.values.contains_key(key));
+        let all_there = state.heads() != [first.hash]
+            || set.iter().all(|(key, value)| {
+                value.is_none() || key == NOTE || view.values.contains_key(key)
+            });
         state.kind() == kind
             && all_there
             && first.device == self.principal.device()
-            && view
-                .values
-                .iter()
-                .all(|(key, values)| values.iter().filter(|value| from_then(key, value)).all(|value| stands(key, &value.value)))
+            && view.values.iter().all(|(key, values)| {
+                values
+                    .iter()
+                    .filter(|value| from_then(key, value))
+                    .all(|value| stands(key, &value.value))
+            })
     }
 
     async fn written(
@@ -234,14 +286,27 @@ impl Desk<'_> {
         fields: &[String],
     ) -> Result<Written, ApiError> {
         let heads = state_of(&write, record)?.heads();
-        let settled = write.settled().iter().map(|settled| settled.settlement.key.clone()).collect();
+        let settled = write
+            .settled()
+            .iter()
+            .map(|settled| settled.settlement.key.clone())
+            .collect();
         if change.is_some() {
-            write.audit(self.event(Action::DeskEdit).on(record).with("fields", fields.to_vec()));
+            write.audit(
+                self.event(Action::DeskEdit)
+                    .on(record)
+                    .with("fields", fields.to_vec()),
+            );
             reached(PipelinePoint::DeskComposed);
             write.commit().await?;
             reached(PipelinePoint::DeskCommitted);
         }
-        Ok(Written { record, change, heads, settled })
+        Ok(Written {
+            record,
+            change,
+            heads,
+            settled,
+        })
     }
 
     /// Chooses between the values of a field that were looked at.
@@ -252,47 +317,104 @@ impl Desk<'_> {
         let field = state.kind().field(&key).map(|(field, _)| field);
         let field = field.ok_or_else(|| ApiError::invalid_field("field", "unknown_field"))?;
         let was_seen = |op: &OpId| wanted.seen.as_ref().is_none_or(|seen| seen.contains(op));
-        let looked_at: Vec<_> = state.visible(&key).into_iter().filter(|(op, _)| was_seen(op)).collect();
+        let looked_at: Vec<_> = state
+            .visible(&key)
+            .into_iter()
+            .filter(|(op, _)| was_seen(op))
+            .collect();
         if !field.keeps_conflicts() || looked_at.iter().all(|(_, value)| *value == looked_at[0].1) {
             return Err(ApiError::new(ErrorCode::ConflictChanged));
         }
         let replaces = Replaces::Only(looked_at.iter().map(|(op, _)| *op).collect());
-        let choice = Write { key: key.clone(), value: wanted.value.map(stored), replaces };
-        let (change, seq) =
-            write.compose(record, self.signer(), &[choice], &wanted.note)?.ok_or_else(|| ApiError::new(ErrorCode::ConflictChanged))?;
+        let choice = Write {
+            key: key.clone(),
+            value: wanted.value.map(stored),
+            replaces,
+        };
+        let (change, seq) = write
+            .compose(record, self.signer(), &[choice], &wanted.note)?
+            .ok_or_else(|| ApiError::new(ErrorCode::ConflictChanged))?;
         let state = state_of(&write, record)?;
         let heads = state.heads();
         let own = self.principal.device();
-        let written_by = |op: &OpId| state.provenance(*op).is_some_and(|from| from.device == own && from.hash == change);
-        let remaining = state.visible(&key).into_iter().filter(|(op, _)| !written_by(op)).collect();
-        write.audit(self.event(Action::Resolution).on(record).with("fields", vec![field.pattern()]));
+        let written_by = |op: &OpId| {
+            state
+                .provenance(*op)
+                .is_some_and(|from| from.device == own && from.hash == change)
+        };
+        let remaining = state
+            .visible(&key)
+            .into_iter()
+            .filter(|(op, _)| !written_by(op))
+            .collect();
+        write.audit(
+            self.event(Action::Resolution)
+                .on(record)
+                .with("fields", vec![field.pattern()]),
+        );
         let resolution = resolutions::derived(write.now(), &[&change.0, key.as_bytes()]);
         write.commit().await?;
-        Ok(Chosen { resolution, change, seq, heads, remaining })
+        Ok(Chosen {
+            resolution,
+            change,
+            seq,
+            heads,
+            remaining,
+        })
     }
 
     /// Settles every harmless conflict of a class, or tells which ones that would be.
     pub async fn choose_in_bulk(&self, wanted: BulkWanted) -> Result<BulkDone, ApiError> {
         let mut write = self.begin().await?;
-        let filter = ConflictFilter { grid: wanted.grid, field: wanted.field, class: Some(wanted.class.as_str()), record: None };
-        let mut found = conflicts::harmless(write.tx(), self.street, &filter, BULK_MAX as i64 + 1).await?;
+        let filter = ConflictFilter {
+            grid: wanted.grid,
+            field: wanted.field,
+            class: Some(wanted.class.as_str()),
+            record: None,
+        };
+        let mut found =
+            conflicts::harmless(write.tx(), self.street, &filter, BULK_MAX as i64 + 1).await?;
         let more = found.len() > BULK_MAX;
         found.truncate(BULK_MAX);
         write.load(found.iter().map(|(record, _)| *record)).await?;
-        let bulk = RecordId::new_v7(write.now().unix_ms().unsigned_abs(), self.app.entropy.bytes()).0;
+        let bulk = RecordId::new_v7(
+            write.now().unix_ms().unsigned_abs(),
+            self.app.entropy.bytes(),
+        )
+        .0;
         write.settle_in_bulk(bulk);
         let mut items = Vec::new();
         for of_record in found.chunk_by(|a, b| a.0 == b.0) {
-            items.extend(self.choose_harmless(&mut write, of_record, &wanted.note, wanted.class, wanted.dry_run));
+            items.extend(self.choose_harmless(
+                &mut write,
+                of_record,
+                &wanted.note,
+                wanted.class,
+                wanted.dry_run,
+            ));
         }
-        let settled = items.iter().filter(|item| item.resolution.is_some()).count();
+        let settled = items
+            .iter()
+            .filter(|item| item.resolution.is_some())
+            .count();
         if settled == 0 {
-            return Ok(BulkDone { bulk: None, items, more });
+            return Ok(BulkDone {
+                bulk: None,
+                items,
+                more,
+            });
         }
-        let event = self.event(Action::Resolution).with("bulk", bulk.to_string()).with("class", wanted.class.as_str());
+        let event = self
+            .event(Action::Resolution)
+            .with("bulk", bulk.to_string())
+            .with("class", wanted.class.as_str());
         write.audit(event.with("settled", settled));
         write.commit().await?;
-        Ok(BulkDone { bulk: Some(bulk), items, more })
+        Ok(BulkDone {
+            bulk: Some(bulk),
+            items,
+            more,
+        })
     }
 
     /// The harmless conflicts of one record, settled by one change.
@@ -304,8 +426,12 @@ impl Desk<'_> {
         class: HarmlessClass,
         dry_run: bool,
     ) -> Vec<BulkItem> {
-        let Some(record) = keys.first().map(|(record, _)| *record) else { return Vec::new() };
-        let Some(state) = write.state(record) else { return Vec::new() };
+        let Some(record) = keys.first().map(|(record, _)| *record) else {
+            return Vec::new();
+        };
+        let Some(state) = write.state(record) else {
+            return Vec::new();
+        };
         let kind = state.kind();
         let mut writes = Vec::new();
         let mut items = Vec::new();
@@ -313,12 +439,28 @@ impl Desk<'_> {
             let visible = state.visible(key);
             let values: Vec<_> = visible.iter().map(|(_, value)| value).collect();
             // Judged by what stands there under the lock, not by what the read model said.
-            let harmless = kind.field(key).and_then(|(field, _)| conflict::harmless(field, &values));
-            let Some(harmless) = harmless.filter(|harmless| harmless.class == class) else { continue };
+            let harmless = kind
+                .field(key)
+                .and_then(|(field, _)| conflict::harmless(field, &values));
+            let Some(harmless) = harmless.filter(|harmless| harmless.class == class) else {
+                continue;
+            };
             let chosen = harmless.suggestion;
-            writes.push(Write { key: key.clone(), value: Some(chosen.clone()), replaces: Replaces::Visible });
+            writes.push(Write {
+                key: key.clone(),
+                value: Some(chosen.clone()),
+                replaces: Replaces::Visible,
+            });
             let values = values.into_iter().cloned().collect();
-            items.push(BulkItem { record, kind, field: key.clone(), values, chosen, resolution: None, refused: None });
+            items.push(BulkItem {
+                record,
+                kind,
+                field: key.clone(),
+                values,
+                chosen,
+                resolution: None,
+                refused: None,
+            });
         }
         if dry_run || writes.is_empty() {
             return items;
@@ -326,28 +468,44 @@ impl Desk<'_> {
         match write.compose(record, self.signer(), &writes, note) {
             Ok(Some((hash, _))) => {
                 for item in &mut items {
-                    item.resolution = Some(resolutions::derived(write.now(), &[&hash.0, item.field.as_bytes()]));
+                    item.resolution = Some(resolutions::derived(
+                        write.now(),
+                        &[&hash.0, item.field.as_bytes()],
+                    ));
                 }
             }
             Ok(None) => {}
-            Err(refusal) => items.iter_mut().for_each(|item| item.refused = Some(refusal.code())),
+            Err(refusal) => items
+                .iter_mut()
+                .for_each(|item| item.refused = Some(refusal.code())),
         }
         items
     }
 
     /// Undoes one resolution.
     pub async fn undo(&self, resolution: Uuid, force: bool) -> Result<UndoItem, ApiError> {
-        let filter = ResolutionFilter { resolution: Some(resolution), ..ResolutionFilter::default() };
+        let filter = ResolutionFilter {
+            resolution: Some(resolution),
+            ..ResolutionFilter::default()
+        };
         match &self.undo_all(&filter, force).await?[..] {
             [] => Err(ApiError::new(ErrorCode::NotFound)),
             [(_, Some(refused)), ..] => Err(refused.to_error()),
-            [(row, None), ..] => Ok(UndoItem { resolution: row.resolution, record: row.record, field: row.field.clone(), refused: None }),
+            [(row, None), ..] => Ok(UndoItem {
+                resolution: row.resolution,
+                record: row.record,
+                field: row.field.clone(),
+                refused: None,
+            }),
         }
     }
 
     /// Undoes a bulk, as far as nothing was edited since.
     pub async fn undo_bulk(&self, bulk: Uuid, force: bool) -> Result<Vec<UndoItem>, ApiError> {
-        let filter = ResolutionFilter { bulk: Some(bulk), ..ResolutionFilter::default() };
+        let filter = ResolutionFilter {
+            bulk: Some(bulk),
+            ..ResolutionFilter::default()
+        };
         let undone = self.undo_all(&filter, force).await?;
         if undone.is_empty() {
             return Err(ApiError::new(ErrorCode::NotFound));
@@ -361,10 +519,15 @@ impl Desk<'_> {
         Ok(undone.into_iter().map(item).collect())
     }
 
-    async fn undo_all(&self, filter: &ResolutionFilter<'_>, force: bool) -> Result<Vec<(Resolution, Option<NotUndone>)>, ApiError> {
+    async fn undo_all(
+        &self,
+        filter: &ResolutionFilter<'_>,
+        force: bool,
+    ) -> Result<Vec<(Resolution, Option<NotUndone>)>, ApiError> {
         let mut write = self.begin().await?;
         // A bulk settles no more than that at once.
-        let (rows, _) = conflicts::resolutions(write.tx(), self.street, filter, BULK_MAX as i64, 0).await?;
+        let (rows, _) =
+            conflicts::resolutions(write.tx(), self.street, filter, BULK_MAX as i64, 0).await?;
         write.load(rows.iter().map(|row| row.record)).await?;
         let mut done = Vec::new();
         let mut undone = 0;
@@ -373,7 +536,15 @@ impl Desk<'_> {
                 Ok(PutBack { replaced, last }) => {
                     undone += 1;
                     let now = write.now();
-                    conflicts::mark_undone(write.tx(), self.street, row.resolution, now, self.principal.username(), &replaced).await?;
+                    conflicts::mark_undone(
+                        write.tx(),
+                        self.street,
+                        row.resolution,
+                        now,
+                        self.principal.username(),
+                        &replaced,
+                    )
+                    .await?;
                     if let Some((hash, seq)) = last {
                         let notices = self.notices(&row, hash, seq, now);
                         conflicts::insert_notices(write.tx(), self.street, now, &notices).await?;
@@ -388,7 +559,9 @@ impl Desk<'_> {
             let event = self.event(Action::ResolutionUndone).with("undone", undone);
             let event = match (&done[..], filter.bulk) {
                 (_, Some(bulk)) => event.with("bulk", bulk.to_string()),
-                ([(row, _)], None) => event.on(row.record).with("resolution", row.resolution.to_string()),
+                ([(row, _)], None) => event
+                    .on(row.record)
+                    .with("resolution", row.resolution.to_string()),
                 _ => event,
             };
             write.audit(event);
@@ -398,16 +571,27 @@ impl Desk<'_> {
     }
 
     /// Puts the values that a resolution replaced back, each beside the others.
-    fn put_back(&self, write: &mut StreetWrite, row: &Resolution, force: bool) -> Result<PutBack, NotUndone> {
+    fn put_back(
+        &self,
+        write: &mut StreetWrite,
+        row: &Resolution,
+        force: bool,
+    ) -> Result<PutBack, NotUndone> {
         if row.undone_at.is_some() {
             return Err(NotUndone::Before);
         }
-        let Some(state) = write.state(row.record) else { return Err(NotUndone::Gone) };
+        let Some(state) = write.state(row.record) else {
+            return Err(NotUndone::Gone);
+        };
         let mut standing = standing(state, row);
         if standing.edited_since && !force {
             return Err(NotUndone::EditedSince);
         }
-        let values: Vec<Scalar> = row.replaced.iter().map(|value| value.value.clone()).collect();
+        let values: Vec<Scalar> = row
+            .replaced
+            .iter()
+            .map(|value| value.value.clone())
+            .collect();
         let mut last = None;
         let mut back: BTreeMap<Scalar, OpId> = BTreeMap::new();
         // The chosen value stays where it is, if it was one of them.
@@ -419,37 +603,82 @@ impl Desk<'_> {
                 continue;
             }
             // A third value, chosen instead of all, makes room for the first of them.
-            let replaces = standing.choice.take().map_or(Replaces::Nothing, |(op, _)| Replaces::Only(vec![op]));
-            let one = Write { key: row.field.clone(), value: Some(value.clone()), replaces };
-            last = write.compose(row.record, self.signer(), &[one], "").map_err(NotUndone::Refused)?.or(last);
-            let Some(state) = write.state(row.record) else { return Err(NotUndone::Gone) };
-            let Some((op, _)) = state.visible(&row.field).into_iter().rev().find(|(_, held)| *held == value) else { continue };
+            let replaces = standing
+                .choice
+                .take()
+                .map_or(Replaces::Nothing, |(op, _)| Replaces::Only(vec![op]));
+            let one = Write {
+                key: row.field.clone(),
+                value: Some(value.clone()),
+                replaces,
+            };
+            last = write
+                .compose(row.record, self.signer(), &[one], "")
+                .map_err(NotUndone::Refused)?
+                .or(last);
+            let Some(state) = write.state(row.record) else {
+                return Err(NotUndone::Gone);
+            };
+            let Some((op, _)) = state
+                .visible(&row.field)
+                .into_iter()
+                .rev()
+                .find(|(_, held)| *held == value)
+            else {
+                continue;
+            };
             back.insert(value, op);
         }
-        let restored = |value: &ReplacedValue| ReplacedValue { restored_as: back.get(&value.value).copied().map(op_text), ..value.clone() };
-        Ok(PutBack { replaced: row.replaced.iter().map(restored).collect(), last })
+        let restored = |value: &ReplacedValue| ReplacedValue {
+            restored_as: back.get(&value.value).copied().map(op_text),
+            ..value.clone()
+        };
+        Ok(PutBack {
+            replaced: row.replaced.iter().map(restored).collect(),
+            last,
+        })
     }
 
     /// Who was told of the choice is told that it holds no more.
-    fn notices(&self, row: &Resolution, hash: ChangeHash, seq: i64, now: lianka_sync_core::time::ServerTime) -> Vec<NoticeWrite> {
+    fn notices(
+        &self,
+        row: &Resolution,
+        hash: ChangeHash,
+        seq: i64,
+        now: lianka_sync_core::time::ServerTime,
+    ) -> Vec<NoticeWrite> {
         let of = |chosen: bool| {
-            let values = row.replaced.iter().filter(move |value| (Some(&value.value) == row.chosen.as_ref()) == chosen);
-            values.filter_map(|value| value.username.as_deref()).collect::<BTreeSet<_>>()
+            let values = row
+                .replaced
+                .iter()
+                .filter(move |value| (Some(&value.value) == row.chosen.as_ref()) == chosen);
+            values
+                .filter_map(|value| value.username.as_deref())
+                .collect::<BTreeSet<_>>()
         };
-        let told = |username: &&str| Some(*username) != row.username.as_deref() && *username != self.principal.username();
+        let told = |username: &&str| {
+            Some(*username) != row.username.as_deref() && *username != self.principal.username()
+        };
         let by = Some(self.principal.role().as_str().to_owned());
         of(false)
             .difference(&of(true))
             .copied()
             .filter(told)
             .map(|username| NoticeWrite {
-                notice: resolutions::derived(now, &[b"undo", row.resolution.as_bytes(), username.as_bytes()]),
+                notice: resolutions::derived(
+                    now,
+                    &[b"undo", row.resolution.as_bytes(), username.as_bytes()],
+                ),
                 seq,
                 username: username.to_owned(),
                 kind: RESOLUTION_UNDONE,
                 record: row.record,
                 field: Some(row.field.clone()),
-                detail: NoticeDetail { hash: Some(hash), by: by.clone(), note: None },
+                detail: NoticeDetail {
+                    hash: Some(hash),
+                    by: by.clone(),
+                    note: None,
+                },
             })
             .collect()
     }
@@ -502,20 +731,34 @@ fn standing(state: &RegisterState, row: &Resolution) -> Standing {
     let visible = state.visible(&row.field);
     // A rebuilt record counts its operations anew; then only value and time tell.
     let settled_by = parse_op(&row.op).filter(|_| row.generation as u32 == state.generation());
-    let same = |op: OpId, value: &Scalar| settled_by.map_or(Some(value) == row.chosen.as_ref(), |settled_by| settled_by == op);
+    let same = |op: OpId, value: &Scalar| {
+        settled_by.map_or(Some(value) == row.chosen.as_ref(), |settled_by| {
+            settled_by == op
+        })
+    };
     let choice = visible.iter().find(|(op, value)| same(*op, value)).cloned();
     // A value that had not been looked at stands there from before, and is no edit since.
     let later = |op: OpId| {
         settled_by.is_some_and(|settled_by| op.counter > settled_by.counter)
-            || state.provenance(op).is_none_or(|from| from.received_at > row.at)
+            || state
+                .provenance(op)
+                .is_none_or(|from| from.received_at > row.at)
     };
     let chosen = choice.as_ref().map(|(op, _)| *op);
-    let edited_since = row.chosen.is_some() != choice.is_some() || visible.iter().any(|(op, _)| Some(*op) != chosen && later(*op));
-    Standing { choice, edited_since }
+    let edited_since = row.chosen.is_some() != choice.is_some()
+        || visible
+            .iter()
+            .any(|(op, _)| Some(*op) != chosen && later(*op));
+    Standing {
+        choice,
+        edited_since,
+    }
 }
 
 fn state_of(write: &StreetWrite, record: RecordId) -> Result<&RegisterState, ApiError> {
-    write.state(record).ok_or_else(|| ApiError::new(ErrorCode::NotFound))
+    write
+        .state(record)
+        .ok_or_else(|| ApiError::new(ErrorCode::NotFound))
 }
 
 /// A value as it is stored.
@@ -530,7 +773,9 @@ fn stored(value: Scalar) -> Scalar {
 fn edits(set: BTreeMap<String, Option<Scalar>>) -> Result<Vec<Edit>, ApiError> {
     let edit = |(key, value): (String, Option<Scalar>)| match value.map(stored) {
         Some(Scalar::Str(text)) if key == NOTE => Ok(Edit::Note { text }),
-        None if key == NOTE => Ok(Edit::Note { text: String::new() }),
+        None if key == NOTE => Ok(Edit::Note {
+            text: String::new(),
+        }),
         Some(_) if key == NOTE => Err(ApiError::invalid_field(NOTE, "wrong_type")),
         Some(value) => Ok(Edit::Put { key, value }),
         None => Ok(Edit::Delete { key }),
@@ -541,19 +786,28 @@ fn edits(set: BTreeMap<String, Option<Scalar>>) -> Result<Vec<Edit>, ApiError> {
 /// Every key must be one of the kind's: the store of documents has words of its own for what no record has.
 fn known<'k>(kind: Kind, mut keys: impl Iterator<Item = &'k String>) -> Result<(), ApiError> {
     match keys.find(|key| kind.field(key).is_none()) {
-        Some(key) => Err(ApiError::refused(&Refusal::Field { key: key.clone(), error: FieldError::Unknown })),
+        Some(key) => Err(ApiError::refused(&Refusal::Field {
+            key: key.clone(),
+            error: FieldError::Unknown,
+        })),
         None => Ok(()),
     }
 }
 
 /// The fields of keys, as the documentation writes them: a key may hold what people typed, its pattern does not.
 fn patterns<'k>(kind: Kind, keys: impl Iterator<Item = &'k String>) -> Vec<String> {
-    let patterns: BTreeSet<_> = keys.filter_map(|key| kind.field(key)).map(|(field, _)| field.pattern()).collect();
+    let patterns: BTreeSet<_> = keys
+        .filter_map(|key| kind.field(key))
+        .map(|(field, _)| field.pattern())
+        .collect();
     patterns.into_iter().collect()
 }
 
 /// An operation as the store and the inbox name it, `counter@actor`.
 pub fn parse_op(text: &str) -> Option<OpId> {
     let (counter, actor) = text.split_once('@')?;
-    Some(OpId { counter: counter.parse().ok()?, actor: Actor::from_slice(&hex::decode(actor).ok()?)? })
+    Some(OpId {
+        counter: counter.parse().ok()?,
+        actor: Actor::from_slice(&hex::decode(actor).ok()?)?,
+    })
 }

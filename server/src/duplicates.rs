@@ -38,9 +38,15 @@ pub struct Pair {
 /// Every likely pair of the street, the newest cards first.
 pub async fn likely(conn: &mut PgConnection, street: &StreetCode) -> sqlx::Result<Vec<Pair>> {
     let candidates = candidates(conn, street).await?;
-    let records: Vec<Uuid> = candidates.iter().flat_map(|(a, b)| [*a, *b]).collect::<BTreeSet<_>>().into_iter().collect();
+    let records: Vec<Uuid> = candidates
+        .iter()
+        .flat_map(|(a, b)| [*a, *b])
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect();
     let traits = traits(conn, street, &records).await?;
-    let dismissed: HashMap<Uuid, Vec<String>> = store::dismissals(conn, street).await?.into_iter().collect();
+    let dismissed: HashMap<Uuid, Vec<String>> =
+        store::dismissals(conn, street).await?.into_iter().collect();
     let mut pairs: Vec<Pair> = candidates
         .into_iter()
         .filter_map(|(a, b)| {
@@ -50,7 +56,11 @@ pub async fn likely(conn: &mut PgConnection, street: &StreetCode) -> sqlx::Resul
             }
             let records = (RecordId(a), RecordId(b));
             let pair = duplicate::pair_id(records.0, records.1);
-            let looked_at = |reason: &Reason| dismissed.get(&pair).is_some_and(|reasons| reasons.iter().any(|r| r == reason.as_str()));
+            let looked_at = |reason: &Reason| {
+                dismissed
+                    .get(&pair)
+                    .is_some_and(|reasons| reasons.iter().any(|r| r == reason.as_str()))
+            };
             Some(Pair {
                 pair,
                 records,
@@ -65,7 +75,10 @@ pub async fn likely(conn: &mut PgConnection, street: &StreetCode) -> sqlx::Resul
 }
 
 /// Pairs of cards that meet under a key, the smaller id first.
-pub async fn candidates(conn: &mut PgConnection, street: &StreetCode) -> sqlx::Result<BTreeSet<(Uuid, Uuid)>> {
+pub async fn candidates(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+) -> sqlx::Result<BTreeSet<(Uuid, Uuid)>> {
     let mut pairs = BTreeSet::new();
     for mut records in store::groups(conn, street, KEY_CARDS_MAX).await? {
         records.sort_unstable();
@@ -81,7 +94,12 @@ pub async fn candidates(conn: &mut PgConnection, street: &StreetCode) -> sqlx::R
 }
 
 /// What two cards share, likely or not.
-pub async fn reasons(conn: &mut PgConnection, street: &StreetCode, a: RecordId, b: RecordId) -> sqlx::Result<Vec<Reason>> {
+pub async fn reasons(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    a: RecordId,
+    b: RecordId,
+) -> sqlx::Result<Vec<Reason>> {
     let traits = traits(conn, street, &[a.0, b.0]).await?;
     Ok(match (traits.get(&a.0), traits.get(&b.0)) {
         (Some(a), Some(b)) => a.compare(b).reasons,
@@ -89,10 +107,17 @@ pub async fn reasons(conn: &mut PgConnection, street: &StreetCode, a: RecordId, 
     })
 }
 
-async fn traits(conn: &mut PgConnection, street: &StreetCode, records: &[Uuid]) -> sqlx::Result<HashMap<Uuid, Traits>> {
+async fn traits(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    records: &[Uuid],
+) -> sqlx::Result<HashMap<Uuid, Traits>> {
     let mut keys: HashMap<Uuid, Vec<String>> = HashMap::new();
     for (record, key) in store::keys(conn, street, records).await? {
         keys.entry(record).or_default().push(key);
     }
-    Ok(keys.into_iter().map(|(record, keys)| (record, Traits::from_keys(keys.iter().map(String::as_str)))).collect())
+    Ok(keys
+        .into_iter()
+        .map(|(record, keys)| (record, Traits::from_keys(keys.iter().map(String::as_str))))
+        .collect())
 }

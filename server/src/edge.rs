@@ -85,7 +85,10 @@ impl Default for Limits {
             trusted: Network::loopback(),
             head: Duration::from_secs(10),
             idle: Duration::from_secs(75),
-            pace: Pace { stall: Duration::from_secs(30), bytes_per_second_min: 2_048 },
+            pace: Pace {
+                stall: Duration::from_secs(30),
+                bytes_per_second_min: 2_048,
+            },
         }
     }
 }
@@ -94,7 +97,11 @@ impl Limits {
     /// For the listener of operators, whose few connections come from anywhere on their own network.
     #[must_use]
     pub fn for_operators(&self) -> Self {
-        Self { connections_max: FAREWELLS_MAX, connections_per_peer_max: FAREWELLS_MAX, ..self.clone() }
+        Self {
+            connections_max: FAREWELLS_MAX,
+            connections_per_peer_max: FAREWELLS_MAX,
+            ..self.clone()
+        }
     }
 
     /// As many connections as this process may have files open, whose bound is raised as far as the system lets it.
@@ -102,12 +109,20 @@ impl Limits {
     pub fn within_open_files(mut self, others: u64) -> Self {
         let others = others + OTHER_FILES;
         let wanted = self.connections_max as u64 + others;
-        let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return self };
+        let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+            return self;
+        };
         let raised = wanted.clamp(soft, hard.max(soft));
-        let open_max = if raised > soft && setrlimit(Resource::RLIMIT_NOFILE, raised, hard).is_ok() { raised } else { soft };
+        let open_max = if raised > soft && setrlimit(Resource::RLIMIT_NOFILE, raised, hard).is_ok()
+        {
+            raised
+        } else {
+            soft
+        };
         if open_max < wanted {
             // A quarter at least: what is left over is missed less than a connection.
-            self.connections_max = open_max.saturating_sub(others).max(open_max / 4).max(1) as usize;
+            self.connections_max =
+                open_max.saturating_sub(others).max(open_max / 4).max(1) as usize;
             warn!(
                 open_files = open_max,
                 connections = self.connections_max,
@@ -119,7 +134,12 @@ impl Limits {
 }
 
 /// Serves until `stopping`; returns when the last request under way is answered.
-pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stopping: CancellationToken) {
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    stopping: CancellationToken,
+) {
     let crowd = Arc::new(Crowd::new(&limits));
     let farewells = Arc::new(Semaphore::new(FAREWELLS_MAX));
     let connections = TaskTracker::new();
@@ -133,7 +153,13 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stoppi
         match accepted {
             Ok((stream, peer)) => {
                 if let Some(seat) = crowd.admit(peer.ip()) {
-                    connections.spawn(converse(stream, seat, router.clone(), limits.clone(), stopping.clone()));
+                    connections.spawn(converse(
+                        stream,
+                        seat,
+                        router.clone(),
+                        limits.clone(),
+                        stopping.clone(),
+                    ));
                 } else {
                     debug!("a connection is refused: every other one is at work");
                     // Not tracked: nobody waits for a farewell.
@@ -164,7 +190,10 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stoppi
 /// The peer went away before it was accepted.
 fn concerns_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    )
 }
 
 /// Tells a peer for whom there is no room that it may come back. Its request is read as far as needed for the words to arrive.
@@ -194,14 +223,22 @@ async fn refuse(mut stream: TcpStream) -> io::Result<()> {
 }
 
 /// One connection, from its seat to its end.
-async fn converse(stream: TcpStream, seat: Seat, router: Router, limits: Limits, stopping: CancellationToken) {
+async fn converse(
+    stream: TcpStream,
+    seat: Seat,
+    router: Router,
+    limits: Limits,
+    stopping: CancellationToken,
+) {
     // A response's last packet must not wait for the phone's acknowledgement.
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "cannot set TCP_NODELAY");
     }
     let standing = Arc::clone(&seat.standing);
     let line = Line::new(stream, Arc::clone(&standing), &limits);
-    let service = service_fn(|request: Request<Incoming>| answer(router.clone(), request, Arc::clone(&standing), limits.pace));
+    let service = service_fn(|request: Request<Incoming>| {
+        answer(router.clone(), request, Arc::clone(&standing), limits.pace)
+    });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         // The line has limits of its own, for either half; this one is behind them.
@@ -245,17 +282,23 @@ async fn answer(
     let under_way = standing.begin_request();
     let (parts, body) = request.into_parts();
     if body.is_end_stream() {
-        let response = router.call(Request::from_parts(parts, Body::empty())).await?;
+        let response = router
+            .call(Request::from_parts(parts, Body::empty()))
+            .await?;
         return Ok(response.map(|body| Answer::new(body, under_way)));
     }
     let waits_for_us = parts.headers.contains_key(header::EXPECT);
     let in_chunks = parts.headers.contains_key(header::TRANSFER_ENCODING);
     let (upload, rest) = Upload::new(body, standing, pace);
-    let mut response = router.call(Request::from_parts(parts, Body::new(upload))).await?;
+    let mut response = router
+        .call(Request::from_parts(parts, Body::new(upload)))
+        .await?;
     if in_chunks {
         // There may have been a length beside it, which hyper passes over and something between us and the sender may have believed: whatever
         // follows on this connection is nobody's request (RFC 9112, section 6.1).
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     rest.discard(waits_for_us).await;
     Ok(response.map(|body| Answer::new(body, under_way)))

@@ -118,30 +118,58 @@ pub enum EmbeddedPostgresError {
         "the data folder {folder} is in use by another Lianka server{}; stop that one, or give this one its own with --data-dir",
         .process.as_ref().map(|process| format!(" (process {process})")).unwrap_or_default()
     )]
-    InUse { folder: PathBuf, process: Option<String> },
+    InUse {
+        folder: PathBuf,
+        process: Option<String>,
+    },
     #[error(transparent)]
     Binaries(#[from] BinariesError),
-    #[error("the cluster {folder} belongs to user {owner}, and this is user {user}: start the server as that user (or as root)")]
-    ForeignCluster { folder: PathBuf, owner: u32, user: u32 },
+    #[error(
+        "the cluster {folder} belongs to user {owner}, and this is user {user}: start the server as that user (or as root)"
+    )]
+    ForeignCluster {
+        folder: PathBuf,
+        owner: u32,
+        user: u32,
+    },
     #[error(
         "this machine has neither a user `postgres` nor `nobody`; Postgres refuses to run as root: start the server as an ordinary user"
     )]
     NoAccount,
-    #[error("an earlier Postgres (process {0}) on this data folder does not stop; end it with `kill -QUIT {0}` and start again")]
+    #[error(
+        "an earlier Postgres (process {0}) on this data folder does not stop; end it with `kill -QUIT {0}` and start again"
+    )]
     WillNotStop(i32),
     #[error("{program} did not work ({status}); {log} ends with:\n{tail}")]
-    Failed { program: &'static str, status: ExitStatus, log: PathBuf, tail: String },
+    Failed {
+        program: &'static str,
+        status: ExitStatus,
+        log: PathBuf,
+        tail: String,
+    },
     #[error("Postgres did not become ready within {} minutes; see {log}", START_TIME_MAX.as_secs() / 60)]
     TooSlow { log: PathBuf },
     #[error("stopped before Postgres was ready")]
     Stopped,
     #[error("{doing} {path}: {cause}")]
-    Io { doing: &'static str, path: PathBuf, cause: io::Error },
+    Io {
+        doing: &'static str,
+        path: PathBuf,
+        cause: io::Error,
+    },
 }
 
 /// Names the file with the failure, which `io::Error` alone does not.
-fn at<T>(doing: &'static str, path: &Path, result: io::Result<T>) -> Result<T, EmbeddedPostgresError> {
-    result.map_err(|cause| EmbeddedPostgresError::Io { doing, path: path.to_owned(), cause })
+fn at<T>(
+    doing: &'static str,
+    path: &Path,
+    result: io::Result<T>,
+) -> Result<T, EmbeddedPostgresError> {
+    result.map_err(|cause| EmbeddedPostgresError::Io {
+        doing,
+        path: path.to_owned(),
+        cause,
+    })
 }
 
 /// What the cluster is for.
@@ -180,16 +208,42 @@ impl EmbeddedPostgres {
     pub fn start_throwaway() -> Result<Self, EmbeddedPostgresError> {
         let temporary = std::env::temp_dir();
         let account = Account::choose(&temporary.join("none"))?;
-        let parent = if account.as_ref().is_none_or(|account| account.can_reach(&temporary)) { temporary } else { PathBuf::from("/tmp") };
-        let folder = at("cannot make a folder in", &parent, tempfile::Builder::new().prefix("lianka-tests-").tempdir_in(&parent))?.keep();
+        let parent = if account
+            .as_ref()
+            .is_none_or(|account| account.can_reach(&temporary))
+        {
+            temporary
+        } else {
+            PathBuf::from("/tmp")
+        };
+        let folder = at(
+            "cannot make a folder in",
+            &parent,
+            tempfile::Builder::new()
+                .prefix("lianka-tests-")
+                .tempdir_in(&parent),
+        )?
+        .keep();
         // The closing `rm` runs as the cluster's user, to whom the folder must belong.
         own(account.as_ref(), &folder)?;
         Self::start_for(&folder, None, Purpose::Throwaway)
     }
 
-    fn start_for(data_dir: &Path, bin_dir: Option<&Path>, purpose: Purpose) -> Result<Self, EmbeddedPostgresError> {
-        at("cannot make the data folder", data_dir, fs::create_dir_all(data_dir))?;
-        let data_dir = at("cannot open the data folder", data_dir, data_dir.canonicalize())?;
+    fn start_for(
+        data_dir: &Path,
+        bin_dir: Option<&Path>,
+        purpose: Purpose,
+    ) -> Result<Self, EmbeddedPostgresError> {
+        at(
+            "cannot make the data folder",
+            data_dir,
+            fs::create_dir_all(data_dir),
+        )?;
+        let data_dir = at(
+            "cannot open the data folder",
+            data_dir,
+            data_dir.canonicalize(),
+        )?;
         let cluster = data_dir.join("postgres");
         // Before the lock: whose folder it is explains a refusal better than a file that cannot be opened.
         let account = Account::choose(&cluster)?;
@@ -197,11 +251,24 @@ impl EmbeddedPostgres {
         let binaries = Binaries::find(bin_dir, major_version(&cluster))?;
         let log = data_dir.join("postgres.log");
         if fs::metadata(&log).is_ok_and(|log| log.len() > LOG_BYTES_MAX) {
-            at("cannot rotate", &log, fs::rename(&log, log.with_extension("log.old")))?;
+            at(
+                "cannot rotate",
+                &log,
+                fs::rename(&log, log.with_extension("log.old")),
+            )?;
         }
         let socket_dir = SocketDir::choose(&data_dir, account.as_ref())?;
         let stopping = Arc::new(AtomicBool::new(false));
-        let launcher = Launcher { data_dir, cluster, account, binaries, log, socket_dir, purpose, stopping: Arc::clone(&stopping) };
+        let launcher = Launcher {
+            data_dir,
+            cluster,
+            account,
+            binaries,
+            log,
+            socket_dir,
+            purpose,
+            stopping: Arc::clone(&stopping),
+        };
         if !launcher.cluster.join("PG_VERSION").exists() {
             launcher.create()?;
         }
@@ -209,13 +276,23 @@ impl EmbeddedPostgres {
         let (child, life) = launcher.run()?;
 
         let socket_dir = launcher.socket_dir.path.clone();
-        let shared = Arc::new(Shared { stopping, life: Mutex::new(Some(life)) });
+        let shared = Arc::new(Shared {
+            stopping,
+            life: Mutex::new(Some(life)),
+        });
         let keeper = {
             let shared = Arc::clone(&shared);
-            thread::Builder::new().name("postgres-keeper".into()).spawn(move || keep_running(&launcher, &shared, child))
+            thread::Builder::new()
+                .name("postgres-keeper".into())
+                .spawn(move || keep_running(&launcher, &shared, child))
         };
         let keeper = Some(at("cannot start a thread for", &socket_dir, keeper)?);
-        Ok(Self { socket_dir, shared, keeper, _lock: lock })
+        Ok(Self {
+            socket_dir,
+            shared,
+            keeper,
+            _lock: lock,
+        })
     }
 
     /// How to connect to the database `lianka` of this cluster.
@@ -225,7 +302,10 @@ impl EmbeddedPostgres {
 
     /// The same as a URL that `psql` understands.
     pub fn url(&self) -> String {
-        format!("postgresql:///{NAME}?host={}&user={NAME}", percent_encoded(&self.socket_dir))
+        format!(
+            "postgresql:///{NAME}?host={}&user={NAME}",
+            percent_encoded(&self.socket_dir)
+        )
     }
 
     /// Stops Postgres: open transactions are rolled back, a checkpoint is written. Blocks until it has ended.
@@ -235,7 +315,13 @@ impl EmbeddedPostgres {
 
     fn stop_now(&mut self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
-        drop(self.shared.life.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(
+            self.shared
+                .life
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
         if let Some(keeper) = self.keeper.take() {
             keeper.thread().unpark();
             if keeper.join().is_err() {
@@ -257,22 +343,33 @@ pub fn running_on(data_dir: &Path) -> Option<PgConnectOptions> {
         return None;
     }
     let postmaster = Postmaster::read(&data_dir.join("postgres"))?;
-    postmaster.ready.then(|| connect_options(&postmaster.socket_dir))
+    postmaster
+        .ready
+        .then(|| connect_options(&postmaster.socket_dir))
 }
 
 fn connect_options(socket_dir: &Path) -> PgConnectOptions {
-    PgConnectOptions::new_without_pgpass().socket(socket_dir).port(PORT).username(NAME).database(NAME)
+    PgConnectOptions::new_without_pgpass()
+        .socket(socket_dir)
+        .port(PORT)
+        .username(NAME)
+        .database(NAME)
 }
 
 fn percent_encoded(path: &Path) -> String {
     use std::{fmt::Write, os::unix::ffi::OsStrExt};
-    path.as_os_str().as_bytes().iter().fold(String::new(), |mut out, byte| {
-        match byte {
-            b'/' | b'-' | b'_' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => out.push(char::from(*byte)),
-            _ => write!(out, "%{byte:02X}").unwrap_or_default(),
-        }
-        out
-    })
+    path.as_os_str()
+        .as_bytes()
+        .iter()
+        .fold(String::new(), |mut out, byte| {
+            match byte {
+                b'/' | b'-' | b'_' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
+                    out.push(char::from(*byte))
+                }
+                _ => write!(out, "%{byte:02X}").unwrap_or_default(),
+            }
+            out
+        })
 }
 
 /// How long a server that was just killed may take to let go of its folder.
@@ -283,7 +380,9 @@ fn lock_soon(data_dir: &Path) -> Result<File, EmbeddedPostgresError> {
     let began = Instant::now();
     loop {
         match lock(data_dir) {
-            Err(EmbeddedPostgresError::InUse { .. }) if began.elapsed() < LOCK_WAIT_MAX => thread::sleep(POLL_INTERVAL),
+            Err(EmbeddedPostgresError::InUse { .. }) if began.elapsed() < LOCK_WAIT_MAX => {
+                thread::sleep(POLL_INTERVAL)
+            }
             taken => return taken,
         }
     }
@@ -292,33 +391,63 @@ fn lock_soon(data_dir: &Path) -> Result<File, EmbeddedPostgresError> {
 /// Takes the data folder for this process.
 fn lock(data_dir: &Path) -> Result<File, EmbeddedPostgresError> {
     let path = data_dir.join("lock");
-    let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let open = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path);
     let mut file = at("cannot open", &path, open)?;
     match file.try_lock() {
         Ok(()) => {
-            let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+            let written = file
+                .set_len(0)
+                .and_then(|()| writeln!(file, "{}", std::process::id()));
             at("cannot write", &path, written)?;
             Ok(file)
         }
         Err(fs::TryLockError::WouldBlock) => {
-            let process = fs::read_to_string(&path).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-            Err(EmbeddedPostgresError::InUse { folder: data_dir.to_owned(), process })
+            let process = fs::read_to_string(&path)
+                .ok()
+                .map(|text| text.trim().to_owned())
+                .filter(|text| !text.is_empty());
+            Err(EmbeddedPostgresError::InUse {
+                folder: data_dir.to_owned(),
+                process,
+            })
         }
-        Err(fs::TryLockError::Error(cause)) => Err(EmbeddedPostgresError::Io { doing: "cannot lock", path, cause }),
+        Err(fs::TryLockError::Error(cause)) => Err(EmbeddedPostgresError::Io {
+            doing: "cannot lock",
+            path,
+            cause,
+        }),
     }
 }
 
 /// Postgres' major version that made the cluster, if there is one.
 fn major_version(cluster: &Path) -> Option<u32> {
-    fs::read_to_string(cluster.join("PG_VERSION")).ok()?.trim().parse().ok()
+    fs::read_to_string(cluster.join("PG_VERSION"))
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
 }
 
 /// Gives a folder to the cluster's user and closes it to everybody else.
 fn own(account: Option<&Account>, folder: &Path) -> Result<(), EmbeddedPostgresError> {
     if let Some(account) = account {
-        at("cannot give away", folder, std::os::unix::fs::chown(folder, Some(account.uid), Some(account.gid)))?;
+        at(
+            "cannot give away",
+            folder,
+            std::os::unix::fs::chown(folder, Some(account.uid), Some(account.gid)),
+        )?;
     }
-    at("cannot close", folder, fs::set_permissions(folder, fs::Permissions::from_mode(0o700)))
+    at(
+        "cannot close",
+        folder,
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o700)),
+    )
 }
 
 /// Where the socket lies.
@@ -332,7 +461,8 @@ impl SocketDir {
     /// In the data folder where the path is short enough and the cluster's user gets there, else in a new closed folder below /tmp.
     fn choose(data_dir: &Path, account: Option<&Account>) -> Result<Self, EmbeddedPostgresError> {
         let path = data_dir.join("socket");
-        let fits = path.as_os_str().len() + format!("/.s.PGSQL.{PORT}").len() <= SOCKET_PATH_BYTES_MAX;
+        let fits =
+            path.as_os_str().len() + format!("/.s.PGSQL.{PORT}").len() <= SOCKET_PATH_BYTES_MAX;
         // Postgres takes a comma in the setting for the end of the folder's name, and sqlx and libpq want UTF-8.
         let plain = path.to_str().is_some_and(|path| !path.contains([',', '"']));
         if fits && plain && account.is_none_or(|account| account.can_reach(data_dir)) {
@@ -340,12 +470,25 @@ impl SocketDir {
                 at("cannot make", &path, fs::create_dir(&path))?;
             }
             own(account, &path)?;
-            return Ok(Self { path, temporary: false });
+            return Ok(Self {
+                path,
+                temporary: false,
+            });
         }
         let parent = Path::new("/tmp");
-        let path = at("cannot make a folder in", parent, tempfile::Builder::new().prefix("lianka-").tempdir_in(parent))?.keep();
+        let path = at(
+            "cannot make a folder in",
+            parent,
+            tempfile::Builder::new()
+                .prefix("lianka-")
+                .tempdir_in(parent),
+        )?
+        .keep();
         own(account, &path)?;
-        Ok(Self { path, temporary: true })
+        Ok(Self {
+            path,
+            temporary: true,
+        })
     }
 }
 
@@ -365,13 +508,30 @@ struct Launcher {
 impl Launcher {
     /// `sh` as the cluster's user, with `folder` open as its standard output and the log as its standard error.
     fn shell(&self, script: &str, folder: &Path) -> Result<Command, EmbeddedPostgresError> {
-        let log = at("cannot open", &self.log, OpenOptions::new().append(true).create(true).mode(0o600).open(&self.log))?;
+        let log = at(
+            "cannot open",
+            &self.log,
+            OpenOptions::new()
+                .append(true)
+                .create(true)
+                .mode(0o600)
+                .open(&self.log),
+        )?;
         let folder = at("cannot open", folder, File::open(folder))?;
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", script, "lianka-postgres"]).stdout(folder).stderr(log).current_dir("/").process_group(0);
+        command
+            .args(["-c", script, "lianka-postgres"])
+            .stdout(folder)
+            .stderr(log)
+            .current_dir("/")
+            .process_group(0);
         // PGDATA, PGOPTIONS, LC_ALL and their like must not reach a cluster that is ours alone.
         command.env_clear().envs([("LC_ALL", "C"), ("TZ", "UTC")]);
-        command.envs(["PATH", "LD_LIBRARY_PATH"].iter().filter_map(|name| Some((*name, std::env::var_os(name)?))));
+        command.envs(
+            ["PATH", "LD_LIBRARY_PATH"]
+                .iter()
+                .filter_map(|name| Some((*name, std::env::var_os(name)?))),
+        );
         if let Some(account) = &self.account {
             // Setting the user of a child of root also clears its supplementary groups.
             command.uid(account.uid).gid(account.gid);
@@ -389,40 +549,81 @@ impl Launcher {
 
     /// Makes the cluster under another name and renames it, so that an interrupted start leaves nothing half made.
     fn create(&self) -> Result<(), EmbeddedPostgresError> {
-        info!("making a private Postgres {} in {}", self.binaries.version, self.cluster.display());
+        info!(
+            "making a private Postgres {} in {}",
+            self.binaries.version,
+            self.cluster.display()
+        );
         let unfinished = self.cluster.with_extension("new");
         if unfinished.exists() {
-            at("cannot remove", &unfinished, fs::remove_dir_all(&unfinished))?;
+            at(
+                "cannot remove",
+                &unfinished,
+                fs::remove_dir_all(&unfinished),
+            )?;
         }
         at("cannot make", &unfinished, fs::create_dir(&unfinished))?;
         own(self.account.as_ref(), &unfinished)?;
         let mut command = self.shell(CREATE, &unfinished)?;
-        command.arg(&self.binaries.initdb).arg(&self.binaries.postgres).arg(self.name_of(&unfinished));
-        command.arg(if self.purpose == Purpose::Throwaway { "--no-sync" } else { "" }).stdin(Stdio::null());
+        command
+            .arg(&self.binaries.initdb)
+            .arg(&self.binaries.postgres)
+            .arg(self.name_of(&unfinished));
+        command
+            .arg(if self.purpose == Purpose::Throwaway {
+                "--no-sync"
+            } else {
+                ""
+            })
+            .stdin(Stdio::null());
         let status = at("cannot run", &self.binaries.initdb, command.status())?;
         if !status.success() {
             return Err(self.failure("initdb", status));
         }
         let settings = unfinished.join("postgresql.conf");
-        let append = OpenOptions::new().append(true).open(&settings).and_then(|mut file| file.write_all(TUNING.as_bytes()));
+        let append = OpenOptions::new()
+            .append(true)
+            .open(&settings)
+            .and_then(|mut file| file.write_all(TUNING.as_bytes()));
         at("cannot write", &settings, append)?;
         let access = unfinished.join("pg_hba.conf");
         at("cannot write", &access, fs::write(&access, ACCESS))?;
         if self.purpose == Purpose::Keep {
             for path in [&settings, &access, &unfinished] {
-                at("cannot sync", path, File::open(path).and_then(|file| file.sync_all()))?;
+                at(
+                    "cannot sync",
+                    path,
+                    File::open(path).and_then(|file| file.sync_all()),
+                )?;
             }
         }
-        at("cannot rename", &unfinished, fs::rename(&unfinished, &self.cluster))?;
-        at("cannot sync", &self.data_dir, File::open(&self.data_dir).and_then(|folder| folder.sync_all()))
+        at(
+            "cannot rename",
+            &unfinished,
+            fs::rename(&unfinished, &self.cluster),
+        )?;
+        at(
+            "cannot sync",
+            &self.data_dir,
+            File::open(&self.data_dir).and_then(|folder| folder.sync_all()),
+        )
     }
 
     /// Ends a postmaster that a killed server left behind. We hold the folder's lock, so it cannot be another server's.
     fn stop_earlier(&self) -> Result<(), EmbeddedPostgresError> {
-        let Some(postmaster) = Postmaster::read(&self.cluster) else { return Ok(()) };
+        let Some(postmaster) = Postmaster::read(&self.cluster) else {
+            return Ok(());
+        };
         if postmaster.runs_on(&self.cluster) {
-            info!(process = postmaster.pid, "stopping the Postgres that an earlier server left running");
-            return if postmaster.stop() { Ok(()) } else { Err(EmbeddedPostgresError::WillNotStop(postmaster.pid)) };
+            info!(
+                process = postmaster.pid,
+                "stopping the Postgres that an earlier server left running"
+            );
+            return if postmaster.stop() {
+                Ok(())
+            } else {
+                Err(EmbeddedPostgresError::WillNotStop(postmaster.pid))
+            };
         }
         if postmaster.is_alive() {
             // After a reboot the number belongs to somebody else, and Postgres would take that process for a postmaster and refuse.
@@ -437,7 +638,11 @@ impl Launcher {
         let began = Instant::now();
         loop {
             let stale = Postmaster::read(&self.cluster);
-            let mut child = at("cannot start", &self.binaries.postgres, self.command()?.spawn())?;
+            let mut child = at(
+                "cannot start",
+                &self.binaries.postgres,
+                self.command()?.spawn(),
+            )?;
             let life = child.stdin.take();
             let ready = match self.wait_until_ready(&mut child, stale.as_ref(), began) {
                 Err(EmbeddedPostgresError::Stopped) => {
@@ -470,15 +675,36 @@ impl Launcher {
         let none = Path::new("");
         command.arg(if throwaway { "QUIT" } else { "INT" });
         command.arg(if throwaway { &self.data_dir } else { none });
-        command.arg(if self.socket_dir.temporary { &self.socket_dir.path } else { none });
-        command.arg(&self.binaries.postgres).arg("-D").arg(self.name_of(&self.cluster));
-        command.arg("-k").arg(&self.socket_dir.path).args(["-p", &PORT.to_string()]);
+        command.arg(if self.socket_dir.temporary {
+            &self.socket_dir.path
+        } else {
+            none
+        });
+        command
+            .arg(&self.binaries.postgres)
+            .arg("-D")
+            .arg(self.name_of(&self.cluster));
+        command
+            .arg("-k")
+            .arg(&self.socket_dir.path)
+            .args(["-p", &PORT.to_string()]);
         let durability = if throwaway {
-            ["fsync=off", "synchronous_commit=off", "full_page_writes=off"]
+            [
+                "fsync=off",
+                "synchronous_commit=off",
+                "full_page_writes=off",
+            ]
         } else {
             ["fsync=on", "synchronous_commit=on", "full_page_writes=on"]
         };
-        for setting in ["listen_addresses=", "unix_socket_permissions=0700", "logging_collector=off"].iter().chain(&durability) {
+        for setting in [
+            "listen_addresses=",
+            "unix_socket_permissions=0700",
+            "logging_collector=off",
+        ]
+        .iter()
+        .chain(&durability)
+        {
             command.args(["-c", setting]);
         }
         if throwaway {
@@ -498,17 +724,22 @@ impl Launcher {
     ) -> Result<Option<ExitStatus>, EmbeddedPostgresError> {
         let mut told = began;
         loop {
-            if Postmaster::read(&self.cluster).is_some_and(|now| now.ready && stale.is_none_or(|stale| !now.is_same_run(stale))) {
+            if Postmaster::read(&self.cluster)
+                .is_some_and(|now| now.ready && stale.is_none_or(|stale| !now.is_same_run(stale)))
+            {
                 return Ok(None);
             }
-            if let Some(status) = at("cannot wait for", &self.binaries.postgres, child.try_wait())? {
+            if let Some(status) = at("cannot wait for", &self.binaries.postgres, child.try_wait())?
+            {
                 return Ok(Some(status));
             }
             if self.stopping.load(Ordering::SeqCst) {
                 return Err(EmbeddedPostgresError::Stopped);
             }
             if began.elapsed() > START_TIME_MAX {
-                return Err(EmbeddedPostgresError::TooSlow { log: self.log.clone() });
+                return Err(EmbeddedPostgresError::TooSlow {
+                    log: self.log.clone(),
+                });
             }
             if told.elapsed() > Duration::from_secs(10) {
                 told = Instant::now();
@@ -519,7 +750,12 @@ impl Launcher {
     }
 
     fn failure(&self, program: &'static str, status: ExitStatus) -> EmbeddedPostgresError {
-        EmbeddedPostgresError::Failed { program, status, log: self.log.clone(), tail: last_lines(&self.log, 6) }
+        EmbeddedPostgresError::Failed {
+            program,
+            status,
+            log: self.log.clone(),
+            tail: last_lines(&self.log, 6),
+        }
     }
 }
 
@@ -536,7 +772,11 @@ fn last_lines(path: &Path, lines_max: usize) -> String {
     }
     let text = String::from_utf8_lossy(&end);
     let lines: Vec<_> = text.lines().collect();
-    lines[lines.len().saturating_sub(lines_max)..].iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+    lines[lines.len().saturating_sub(lines_max)..]
+        .iter()
+        .map(|line| format!("  {line}"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// The keeper's thread: waits for Postgres to end and starts it again, until it is to stop.
@@ -545,8 +785,13 @@ fn keep_running(launcher: &Launcher, shared: &Shared, mut child: Child) {
     loop {
         let began = Instant::now();
         match child.wait() {
-            Ok(status) if shared.stopping.load(Ordering::SeqCst) => return info!("Postgres has stopped ({status})"),
-            Ok(status) => error!("Postgres ended by itself ({status}); starting it again, see {}", launcher.log.display()),
+            Ok(status) if shared.stopping.load(Ordering::SeqCst) => {
+                return info!("Postgres has stopped ({status})");
+            }
+            Ok(status) => error!(
+                "Postgres ended by itself ({status}); starting it again, see {}",
+                launcher.log.display()
+            ),
             Err(error) => error!("cannot wait for Postgres: {error}"),
         }
         if began.elapsed() > STEADY_AFTER {
@@ -564,12 +809,21 @@ fn keep_running(launcher: &Launcher, shared: &Shared, mut child: Child) {
                     info!("Postgres runs again");
                     break child;
                 }
-                Err(error) => warn!("Postgres does not start, trying again in {} s: {error}", pause.as_secs_f32()),
+                Err(error) => warn!(
+                    "Postgres does not start, trying again in {} s: {error}",
+                    pause.as_secs_f32()
+                ),
             }
         };
         // `stop` may have come between the look above and the new pipe.
         if shared.stopping.load(Ordering::SeqCst) {
-            drop(shared.life.lock().unwrap_or_else(PoisonError::into_inner).take());
+            drop(
+                shared
+                    .life
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .take(),
+            );
         }
     }
 }
@@ -577,7 +831,11 @@ fn keep_running(launcher: &Launcher, shared: &Shared, mut child: Child) {
 fn restart(launcher: &Launcher) -> Result<(Child, ChildStdin), EmbeddedPostgresError> {
     if launcher.socket_dir.temporary && !launcher.socket_dir.path.exists() {
         // The dying `sh` took the folder along; the address must stay the same for the pool.
-        at("cannot make", &launcher.socket_dir.path, fs::create_dir(&launcher.socket_dir.path))?;
+        at(
+            "cannot make",
+            &launcher.socket_dir.path,
+            fs::create_dir(&launcher.socket_dir.path),
+        )?;
         own(launcher.account.as_ref(), &launcher.socket_dir.path)?;
     }
     launcher.stop_earlier()?;
@@ -590,15 +848,23 @@ mod tests {
 
     #[test]
     fn a_socket_url_survives_spaces_and_chinese() {
-        assert_eq!(percent_encoded(Path::new("/tmp/a b/联")), "/tmp/a%20b/%E8%81%94");
+        assert_eq!(
+            percent_encoded(Path::new("/tmp/a b/联")),
+            "/tmp/a%20b/%E8%81%94"
+        );
     }
 
     #[test]
     fn a_data_folder_has_one_user() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let held = lock(folder.path()).expect("the first takes it");
-        let refused = lock(folder.path()).expect_err("the second is refused").to_string();
-        assert!(refused.contains(&std::process::id().to_string()) && refused.contains("--data-dir"), "{refused}");
+        let refused = lock(folder.path())
+            .expect_err("the second is refused")
+            .to_string();
+        assert!(
+            refused.contains(&std::process::id().to_string()) && refused.contains("--data-dir"),
+            "{refused}"
+        );
         drop(held);
         lock(folder.path()).expect("free again");
     }

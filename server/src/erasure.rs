@@ -38,12 +38,22 @@ use crate::{
 };
 
 /// Why something is erased: stable words. Any other text counts as the last of them and is not kept, so that no receipt quotes anybody.
-pub const REASONS: [&str; 6] = ["subject_request", "consent_withdrawn", "purpose_ended", "entered_by_mistake", "legal_duty", OTHER];
+pub const REASONS: [&str; 6] = [
+    "subject_request",
+    "consent_withdrawn",
+    "purpose_ended",
+    "entered_by_mistake",
+    "legal_duty",
+    OTHER,
+];
 const OTHER: &str = "other";
 
 /// The word for a reason as it was given.
 pub fn reason(text: &str) -> &'static str {
-    REASONS.into_iter().find(|reason| *reason == text).unwrap_or(OTHER)
+    REASONS
+        .into_iter()
+        .find(|reason| *reason == text)
+        .unwrap_or(OTHER)
 }
 
 /// Stands for an account where the server's clock erases: a draft whose time is over.
@@ -107,17 +117,33 @@ pub async fn erase(
     let mut write = StreetWrite::begin(pool, street, now).await?;
     write.load([record]).await?;
     if write.is_erased(record) {
-        let (receipts, _) = erasures::page(write.tx(), street, Some(record.0), RECEIPTS_MAX, 0).await?;
-        let receipt = receipts.into_iter().find(|receipt| receipt.kind == ERASE).ok_or(ErasureError::NoRecord)?;
-        return Ok(Erased { receipt, mentioned_in: Vec::new(), also_on: Vec::new() });
+        let (receipts, _) =
+            erasures::page(write.tx(), street, Some(record.0), RECEIPTS_MAX, 0).await?;
+        let receipt = receipts
+            .into_iter()
+            .find(|receipt| receipt.kind == ERASE)
+            .ok_or(ErasureError::NoRecord)?;
+        return Ok(Erased {
+            receipt,
+            mentioned_in: Vec::new(),
+            also_on: Vec::new(),
+        });
     }
     erase_in(write, record, request, entropy).await
 }
 
 /// Erases a record inside a write that looked at it first, which this ends.
-pub async fn erase_in(mut write: StreetWrite, record: RecordId, request: &Request<'_>, entropy: &Entropy) -> Result<Erased, ErasureError> {
+pub async fn erase_in(
+    mut write: StreetWrite,
+    record: RecordId,
+    request: &Request<'_>,
+    entropy: &Entropy,
+) -> Result<Erased, ErasureError> {
     let (street, now) = (&write.street().clone(), write.now());
-    let generation = write.state(record).ok_or(ErasureError::NoRecord)?.generation();
+    let generation = write
+        .state(record)
+        .ok_or(ErasureError::NoRecord)?
+        .generation();
     let also_on = erasures::merged_with(write.tx(), street, record).await?;
     let (seq, counts) = write.erase(record).await?;
     let receipt = sealed(
@@ -144,7 +170,11 @@ pub async fn erase_in(mut write: StreetWrite, record: RecordId, request: &Reques
     write.audit(event(request, audit::Action::Erase, &receipt));
     write.commit().await?;
     reached(PipelinePoint::ErasureCommitted);
-    Ok(Erased { receipt, mentioned_in: Vec::new(), also_on })
+    Ok(Erased {
+        receipt,
+        mentioned_in: Vec::new(),
+        also_on,
+    })
 }
 
 /// Redacts one person of a record.
@@ -165,26 +195,58 @@ pub async fn redact(
     }
     // Gone already, and nothing of the person is taken since: the same receipt. The note may have been written again.
     if !state.has_entry(CONTACTS, person.entry) && !person.note {
-        let (receipts, _) = erasures::page(write.tx(), street, Some(record.0), RECEIPTS_MAX, 0).await?;
-        if let Some(receipt) = receipts.into_iter().find(|receipt| receipt.kind == REDACT && receipt.entry == Some(person.entry.0)) {
-            let also_on = erasures::records_with_entry(write.tx(), street, record, person.entry).await?;
-            return Ok(Erased { receipt, mentioned_in: Vec::new(), also_on });
+        let (receipts, _) =
+            erasures::page(write.tx(), street, Some(record.0), RECEIPTS_MAX, 0).await?;
+        if let Some(receipt) = receipts
+            .into_iter()
+            .find(|receipt| receipt.kind == REDACT && receipt.entry == Some(person.entry.0))
+        {
+            let also_on =
+                erasures::records_with_entry(write.tx(), street, record, person.entry).await?;
+            return Ok(Erased {
+                receipt,
+                mentioned_in: Vec::new(),
+                also_on,
+            });
         }
     }
     let state = write.state(record).ok_or(ErasureError::NoRecord)?;
-    let (generation, entries, names) = (state.generation(), state.entries_of_person(person.entry), names(state, person.entry));
+    let (generation, entries, names) = (
+        state.generation(),
+        state.entries_of_person(person.entry),
+        names(state, person.entry),
+    );
     let is_theirs = |key: &str| matches!(Key::parse(key), Some(Key::Entry { entry, .. }) if entries.contains(&entry));
     let held: Vec<Uuid> = held::contents(write.tx(), street, record)
         .await?
         .into_iter()
-        .filter(|(_, bytes)| change::decode(bytes).map_or(!bytes.is_empty(), |change| touches(&change, &entries, person.note)))
+        .filter(|(_, bytes)| {
+            change::decode(bytes).map_or(!bytes.is_empty(), |change| {
+                touches(&change, &entries, person.note)
+            })
+        })
         .map(|(held, _)| held)
         .collect();
-    let forgotten = write.rebuild(record, &Forget { key: &is_theirs, note: person.note, redacted: &entries }).await?;
-    let mentioned_in = write.state(record).map(|state| mentions(state, &names)).unwrap_or_default();
+    let forgotten = write
+        .rebuild(
+            record,
+            &Forget {
+                key: &is_theirs,
+                note: person.note,
+                redacted: &entries,
+            },
+        )
+        .await?;
+    let mentioned_in = write
+        .state(record)
+        .map(|state| mentions(state, &names))
+        .unwrap_or_default();
     let listed: Vec<EntryId> = entries.iter().copied().collect();
     let mut counts = erasures::redact_entries(write.tx(), street, record, &listed, &held).await?;
-    counts.extend([("operations", forgotten.ops as u64), ("changes", forgotten.changes as u64)]);
+    counts.extend([
+        ("operations", forgotten.ops as u64),
+        ("changes", forgotten.changes as u64),
+    ]);
     let also_on = erasures::records_with_entry(write.tx(), street, record, person.entry).await?;
     let receipt = sealed(
         ErasureRow {
@@ -207,10 +269,16 @@ pub async fn redact(
     );
     erasures::insert(write.tx(), street, &receipt).await?;
     reached(PipelinePoint::ReceiptWritten);
-    write.audit(event(request, audit::Action::Redact, &receipt).with("entry", person.entry.to_string()));
+    write.audit(
+        event(request, audit::Action::Redact, &receipt).with("entry", person.entry.to_string()),
+    );
     write.commit().await?;
     reached(PipelinePoint::ErasureCommitted);
-    Ok(Erased { receipt, mentioned_in, also_on })
+    Ok(Erased {
+        receipt,
+        mentioned_in,
+        also_on,
+    })
 }
 
 /// Receipts of one record that are looked through.
@@ -221,7 +289,11 @@ const REDACT: &str = "redact";
 const CONTACTS: &str = "contacts";
 
 fn event(request: &Request<'_>, action: audit::Action, receipt: &ErasureRow) -> Event {
-    let act = if request.username == BY_CLOCK { Event::by_server(action) } else { Event::by(request.username, request.device, action) };
+    let act = if request.username == BY_CLOCK {
+        Event::by_server(action)
+    } else {
+        Event::by(request.username, request.device, action)
+    };
     act.on(RecordId(receipt.record))
         .with("erasure", receipt.erasure.to_string())
         .with("reason", request.reason)
@@ -229,7 +301,12 @@ fn event(request: &Request<'_>, action: audit::Action, receipt: &ErasureRow) -> 
 }
 
 fn counted(counts: &[(&'static str, u64)]) -> Value {
-    counts.iter().filter(|(_, n)| *n > 0).map(|(table, n)| ((*table).to_owned(), json!(n))).collect::<serde_json::Map<_, _>>().into()
+    counts
+        .iter()
+        .filter(|(_, n)| *n > 0)
+        .map(|(table, n)| ((*table).to_owned(), json!(n)))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
 
 /// Whether a change says anything about the entries.
@@ -248,9 +325,21 @@ fn touches(change: &Change, entries: &BTreeSet<EntryId>, note: bool) -> bool {
 /// What people call the person by: name and telephone numbers, every concurrent one.
 fn names(state: &RegisterState, entry: EntryId) -> Vec<String> {
     let view = state.view();
-    let of = |field: &str| view.values.get(&format!("{CONTACTS}/{entry}/{field}")).cloned().unwrap_or_default();
-    let texts = of("name").into_iter().chain(of("phones")).filter_map(|value| value.value.as_str().map(str::to_owned));
-    let words = texts.flat_map(|text| text.split([' ', ',', '，', '、', ';', '；', '/']).map(str::to_owned).collect::<Vec<_>>());
+    let of = |field: &str| {
+        view.values
+            .get(&format!("{CONTACTS}/{entry}/{field}"))
+            .cloned()
+            .unwrap_or_default()
+    };
+    let texts = of("name")
+        .into_iter()
+        .chain(of("phones"))
+        .filter_map(|value| value.value.as_str().map(str::to_owned));
+    let words = texts.flat_map(|text| {
+        text.split([' ', ',', '，', '、', ';', '；', '/'])
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    });
     words.filter(|word| word.chars().count() >= 2).collect()
 }
 
@@ -258,8 +347,17 @@ fn names(state: &RegisterState, entry: EntryId) -> Vec<String> {
 fn mentions(state: &RegisterState, names: &[String]) -> Vec<String> {
     let view = state.view();
     let mentioned = |text: &str| names.iter().any(|name| text.contains(name.as_str()));
-    let holds = |values: &[lianka_sync_core::view::Value]| values.iter().any(|value| value.value.as_str().is_some_and(mentioned));
-    let mut keys: Vec<_> = view.values.iter().filter(|(_, values)| holds(values)).map(|(key, _)| key.clone()).collect();
+    let holds = |values: &[lianka_sync_core::view::Value]| {
+        values
+            .iter()
+            .any(|value| value.value.as_str().is_some_and(mentioned))
+    };
+    let mut keys: Vec<_> = view
+        .values
+        .iter()
+        .filter(|(_, values)| holds(values))
+        .map(|(key, _)| key.clone())
+        .collect();
     if view.note.as_deref().is_some_and(mentioned) {
         keys.push(NOTE.to_owned());
     }
@@ -288,7 +386,10 @@ pub fn hash(receipt: &ErasureRow, street: &StreetCode) -> [u8; 32] {
         receipt.username.clone(),
         ServerTime::from(receipt.at).to_string(),
         receipt.generation_before.to_string(),
-        receipt.generation_after.map(|generation| generation.to_string()).unwrap_or_default(),
+        receipt
+            .generation_after
+            .map(|generation| generation.to_string())
+            .unwrap_or_default(),
         // Keys of an object come in order.
         receipt.what.to_string(),
     ];

@@ -38,7 +38,11 @@ impl Text {
 
 /// The language that a request asks for; `default` where it asks for none of ours.
 pub fn language(headers: &HeaderMap, default: Lang) -> Lang {
-    let ranges: Vec<_> = headers.get_all(header::ACCEPT_LANGUAGE).iter().map(|value| value.to_str().unwrap_or_default()).collect();
+    let ranges: Vec<_> = headers
+        .get_all(header::ACCEPT_LANGUAGE)
+        .iter()
+        .map(|value| value.to_str().unwrap_or_default())
+        .collect();
     Lang::from_accept_language(&ranges.join(","), default)
 }
 
@@ -200,7 +204,11 @@ const RETRY_AFTER_DEFAULT_S: u32 = 2;
 impl ApiError {
     /// The refusal `code` with the table's own words.
     pub fn new(code: ErrorCode) -> Self {
-        Self { code, particulars: None, cause: None }
+        Self {
+            code,
+            particulars: None,
+            cause: None,
+        }
     }
 
     /// A fault of ours: the caller learns the request id, the log learns `cause`.
@@ -214,7 +222,10 @@ impl ApiError {
         let particulars = error.particulars();
         particulars.field = Some(field.into());
         particulars.rule = Some(rule);
-        particulars.detail = advice(rule).map(|(zh, en)| Text { zh: zh.into(), en: en.into() });
+        particulars.detail = advice(rule).map(|(zh, en)| Text {
+            zh: zh.into(),
+            en: en.into(),
+        });
         error
     }
 
@@ -238,8 +249,15 @@ impl ApiError {
 
     /// Replaces the table's advice.
     #[must_use]
-    pub fn detail(mut self, zh: impl Into<Cow<'static, str>>, en: impl Into<Cow<'static, str>>) -> Self {
-        self.particulars().detail = Some(Text { zh: zh.into(), en: en.into() });
+    pub fn detail(
+        mut self,
+        zh: impl Into<Cow<'static, str>>,
+        en: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        self.particulars().detail = Some(Text {
+            zh: zh.into(),
+            en: en.into(),
+        });
         self
     }
 
@@ -284,7 +302,9 @@ impl ApiError {
     pub fn problem(&self, language: Lang, request_id: &str) -> Problem {
         let ruling = self.code.ruling();
         let particulars = self.particulars.as_deref();
-        let detail = particulars.and_then(|p| p.detail.as_ref()).unwrap_or(&ruling.advice);
+        let detail = particulars
+            .and_then(|p| p.detail.as_ref())
+            .unwrap_or(&ruling.advice);
         Problem {
             r#type: format!("/v1/docs#problem-{}", ruling.code),
             title: ruling.title.in_language(language).to_owned(),
@@ -293,7 +313,9 @@ impl ApiError {
             code: ruling.code,
             retryable: ruling.retryable,
             request_id: request_id.to_owned(),
-            field: particulars.and_then(|p| p.field.as_ref()).map(|f| f.clone().into_owned()),
+            field: particulars
+                .and_then(|p| p.field.as_ref())
+                .map(|f| f.clone().into_owned()),
             rule: particulars.and_then(|p| p.rule),
             heads: particulars.and_then(|p| p.heads.clone()),
         }
@@ -342,12 +364,18 @@ impl IntoResponse for ApiError {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-                let seconds = self.particulars.as_ref().and_then(|p| p.retry_after_s).unwrap_or(RETRY_AFTER_DEFAULT_S);
+                let seconds = self
+                    .particulars
+                    .as_ref()
+                    .and_then(|p| p.retry_after_s)
+                    .unwrap_or(RETRY_AFTER_DEFAULT_S);
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
             }
             _ => {}
         }
-        response.extensions_mut().insert(Unrendered(std::sync::Arc::new(self)));
+        response
+            .extensions_mut()
+            .insert(Unrendered(std::sync::Arc::new(self)));
         response
     }
 }
@@ -356,9 +384,10 @@ impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {
         match &error {
             sqlx::Error::PoolTimedOut => Self::new(ErrorCode::Overloaded).because(error),
-            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
-                Self::new(ErrorCode::Unavailable).because(error)
-            }
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => Self::new(ErrorCode::Unavailable).because(error),
             sqlx::Error::Database(database) => {
                 if let Some(refusal) = database.constraint().and_then(broken_constraint) {
                     return refusal;
@@ -366,7 +395,10 @@ impl From<sqlx::Error> for ApiError {
                 // NUL in a text that a request brought.
                 if database.code().as_deref() == Some("22021") {
                     return Self::new(ErrorCode::Malformed)
-                        .detail("内容含有不能保存的字符（NUL）。", "It holds a character that cannot be kept: NUL.")
+                        .detail(
+                            "内容含有不能保存的字符（NUL）。",
+                            "It holds a character that cannot be kept: NUL.",
+                        )
                         .because(error);
                 }
                 match database.code().as_deref().and_then(passing) {
@@ -385,28 +417,53 @@ fn advice(rule: &str) -> Option<(&'static str, &'static str)> {
         "not_empty" => ("不能为空。", "It must not be empty."),
         "exists" => ("没有这一项。", "There is no such thing."),
         "shape" => ("字段的形状不对。", "It has the wrong shape."),
-        "range_1_100000" => ("须为 1 到 100000 之间的整数。", "A whole number from 1 to 100,000."),
-        "range_1_200" => ("须为 1 到 200 之间的整数。", "A whole number from 1 to 200."),
+        "range_1_100000" => (
+            "须为 1 到 100000 之间的整数。",
+            "A whole number from 1 to 100,000.",
+        ),
+        "range_1_200" => (
+            "须为 1 到 200 之间的整数。",
+            "A whole number from 1 to 200.",
+        ),
         "items_max_64" => ("一次最多 64 项。", "At most 64 at once."),
         "items_max_200" => ("一次最多 200 项。", "At most 200 at once."),
         "length_0_100" => ("最多 100 个字。", "At most 100 characters."),
-        "length_2_60" => ("请给出完整的姓名，2 到 60 个字。", "Give the whole name, 2 to 60 characters."),
-        "one_phone_number" => ("请给出一个完整的电话号码。", "Give one whole telephone number."),
+        "length_2_60" => (
+            "请给出完整的姓名，2 到 60 个字。",
+            "Give the whole name, 2 to 60 characters.",
+        ),
+        "one_phone_number" => (
+            "请给出一个完整的电话号码。",
+            "Give one whole telephone number.",
+        ),
         "phone_or_name" => ("请给出 phone 或 name 之一。", "Give either phone or name."),
         "date_yyyy_mm_dd" => ("须为日期，例如 2026-11-21。", "A day such as 2026-11-21."),
-        "number_and_hash" => ("锚点由序号和 64 位十六进制散列组成：4711:9f…", "An anchor is a number and 64 hexadecimal digits: 4711:9f…"),
-        "one_of_the_pair" => ("须为这一对卡片中的一张。", "It must be one of the two cards of the pair."),
+        "number_and_hash" => (
+            "锚点由序号和 64 位十六进制散列组成：4711:9f…",
+            "An anchor is a number and 64 hexadecimal digits: 4711:9f…",
+        ),
+        "one_of_the_pair" => (
+            "须为这一对卡片中的一张。",
+            "It must be one of the two cards of the pair.",
+        ),
         "known_grid" => ("没有这个网格。", "There is no such grid in this street."),
         "known_reason" => ("没有这种理由。", "There is no such reason."),
-        "harmless_class" => ("须为 spelling、phone_format 或 more_complete。", "One of spelling, phone_format and more_complete."),
+        "harmless_class" => (
+            "须为 spelling、phone_format 或 more_complete。",
+            "One of spelling, phone_format and more_complete.",
+        ),
         "unknown_field" => ("没有这个字段。", "There is no such field."),
         "one_of_odd_even" => ("须为 odd（单号）或 even（双号）。", "Either odd or even."),
         "one_of_zh_en" => ("须为 zh 或 en。", "Either zh or en."),
-        "one_of_held_accepted_refused" => ("须为 held、accepted 或 refused。", "One of held, accepted and refused."),
+        "one_of_held_accepted_refused" => (
+            "须为 held、accepted 或 refused。",
+            "One of held, accepted and refused.",
+        ),
         "one_of_due_age_changed" => ("须为 due、age 或 changed。", "One of due, age and changed."),
-        "one_of_walk_sign_name_confirmed_changed" => {
-            ("须为 walk、sign_name、confirmed 或 changed。", "One of walk, sign_name, confirmed and changed.")
-        }
+        "one_of_walk_sign_name_confirmed_changed" => (
+            "须为 walk、sign_name、confirmed 或 changed。",
+            "One of walk, sign_name, confirmed and changed.",
+        ),
         _ => return None,
     })
 }
@@ -448,10 +505,10 @@ fn broken_constraint(name: &str) -> Option<ApiError> {
         "grid_street_fkey" | "road_street_fkey" | "scope_street_fkey" => {
             ApiError::new(ErrorCode::NotFound).detail("没有这个街道。", "There is no such street.")
         }
-        "account_street_fkey" => ApiError::invalid_field("street", "exists").detail("没有这个街道。", "There is no such street."),
-        "assignment_street_grid_fkey" => {
-            ApiError::invalid_field("grids", "exists").detail("没有这个网格。", "There is no such grid in this street.")
-        }
+        "account_street_fkey" => ApiError::invalid_field("street", "exists")
+            .detail("没有这个街道。", "There is no such street."),
+        "assignment_street_grid_fkey" => ApiError::invalid_field("grids", "exists")
+            .detail("没有这个网格。", "There is no such grid in this street."),
         "scope_username_fkey" | "assignment_username_fkey" | "enrolment_username_fkey" => {
             ApiError::new(ErrorCode::NotFound).detail("没有这个用户。", "There is no such user.")
         }
@@ -468,9 +525,14 @@ mod tests {
         let mut seen = std::collections::HashSet::new();
         for code in ErrorCode::ALL {
             let text = code.as_str();
-            assert!(text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{text}");
+            assert!(
+                text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
+                "{text}"
+            );
             assert!(seen.insert(text), "{text} stands twice");
-            assert!(code.ruling().status.is_client_error() || code.ruling().status.is_server_error());
+            assert!(
+                code.ruling().status.is_client_error() || code.ruling().status.is_server_error()
+            );
         }
     }
 

@@ -109,14 +109,27 @@ pub fn text(field: impl Into<Cow<'static, str>>, value: &str, chars_max: usize) 
     let value = value.trim();
     let field = field.into();
     if value.is_empty() {
-        return Err(Broken { field, rule: "not_empty", zh: "不能为空。", en: "It must not be empty." });
+        return Err(Broken {
+            field,
+            rule: "not_empty",
+            zh: "不能为空。",
+            en: "It must not be empty.",
+        });
     }
     if value.chars().count() > chars_max {
-        return Err(Broken { field, rule: "length_max", zh: "太长了。", en: "It is too long." });
+        return Err(Broken {
+            field,
+            rule: "length_max",
+            zh: "太长了。",
+            en: "It is too long.",
+        });
     }
     if value.chars().any(char::is_control) {
         return Err(Broken {
-            field, rule: "no_control_characters", zh: "不能含控制字符。", en: "It must not hold control characters."
+            field,
+            rule: "no_control_characters",
+            zh: "不能含控制字符。",
+            en: "It must not hold control characters.",
         });
     }
     Ok(value.to_owned())
@@ -126,7 +139,9 @@ pub fn text(field: impl Into<Cow<'static, str>>, value: &str, chars_max: usize) 
 pub fn username(field: impl Into<Cow<'static, str>>, value: &str) -> Checked<String> {
     let fits = value.len() <= USERNAME_CHARS_MAX
         && value.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-        && value.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b));
+        && value
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b));
     if fits {
         return Ok(value.to_owned());
     }
@@ -139,31 +154,67 @@ pub fn username(field: impl Into<Cow<'static, str>>, value: &str) -> Checked<Str
 }
 
 /// A password to be set for `username`, by the rules of the deployment.
-pub fn password(field: impl Into<Cow<'static, str>>, value: &str, username: &str, rules: &PasswordRules) -> Checked<()> {
+pub fn password(
+    field: impl Into<Cow<'static, str>>,
+    value: &str,
+    username: &str,
+    rules: &PasswordRules,
+) -> Checked<()> {
     let field = field.into();
     let chars = value.chars().count();
     let is_phrase = rules.phrase_chars.is_some_and(|min| chars >= min);
-    let distinct = value.chars().collect::<std::collections::HashSet<_>>().len();
+    let distinct = value
+        .chars()
+        .collect::<std::collections::HashSet<_>>()
+        .len();
     let lower = value.to_lowercase();
     Err(if chars < rules.chars_min {
         let (zh, en) = (
             "密码太短了：至少 8 个字符，或管理员设定的更多。",
             "The password is too short: at least 8 characters, or what the deployment asks for.",
         );
-        Broken { field, rule: "password_length", zh, en }
+        Broken {
+            field,
+            rule: "password_length",
+            zh,
+            en,
+        }
     } else if value.len() > PASSWORD_BYTES_MAX {
-        Broken { field, rule: "length_max", zh: "密码太长了。", en: "The password is too long." }
+        Broken {
+            field,
+            rule: "length_max",
+            zh: "密码太长了。",
+            en: "The password is too long.",
+        }
     } else if (!is_phrase && classes(value) < rules.classes_min) || distinct < DISTINCT_MIN {
         let (zh, en) = (
             "密码太简单：小写字母、大写字母、数字、其他符号至少含三类；或用 15 个字符以上的长句。",
             "The password is too simple: at least three of lower case, upper case, digits and others, or a phrase of 15 characters or more.",
         );
-        Broken { field, rule: "password_classes", zh, en }
+        Broken {
+            field,
+            rule: "password_classes",
+            zh,
+            en,
+        }
     } else if lower.contains(username) || username.contains(lower.as_str()) {
-        Broken { field, rule: "password_username", zh: "密码不能含用户名。", en: "The password must not hold the username." }
+        Broken {
+            field,
+            rule: "password_username",
+            zh: "密码不能含用户名。",
+            en: "The password must not hold the username.",
+        }
     } else if is_common(&lower) {
-        let (zh, en) = ("这个密码太常见，容易被猜到。", "The password is a common one and easily guessed.");
-        Broken { field, rule: "password_common", zh, en }
+        let (zh, en) = (
+            "这个密码太常见，容易被猜到。",
+            "The password is a common one and easily guessed.",
+        );
+        Broken {
+            field,
+            rule: "password_common",
+            zh,
+            en,
+        }
     } else {
         return Ok(());
     })
@@ -189,9 +240,17 @@ fn is_common(lower: &str) -> bool {
         c => c,
     };
     // The year or the marks behind a word are not letters in disguise.
-    let undressed: String = lower.trim_end_matches(|c: char| !c.is_ascii_lowercase()).chars().map(plain).collect();
+    let undressed: String = lower
+        .trim_end_matches(|c: char| !c.is_ascii_lowercase())
+        .chars()
+        .map(plain)
+        .collect();
     let word = |text: &str| COMMON.contains(&text.trim_matches(|c: char| !c.is_ascii_lowercase()));
-    word(lower) || word(&undressed) || COMMON_WHOLE.iter().any(|common| lower.trim_end_matches('!') == *common)
+    word(lower)
+        || word(&undressed)
+        || COMMON_WHOLE
+            .iter()
+            .any(|common| lower.trim_end_matches('!') == *common)
 }
 
 /// A street code of nine digits.
@@ -223,7 +282,10 @@ pub fn grid(field: impl Into<Cow<'static, str>>, value: &str) -> Checked<String>
 pub fn list<T>(field: &'static str, items: &[T]) -> Checked<()> {
     if items.len() > ITEMS_MAX {
         return Err(Broken {
-            field: field.into(), rule: "items_max_1000", zh: "一次最多 1000 项。", en: "At most 1000 items at once."
+            field: field.into(),
+            rule: "items_max_1000",
+            zh: "一次最多 1000 项。",
+            en: "At most 1000 items at once.",
         });
     }
     Ok(())

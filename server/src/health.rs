@@ -12,12 +12,16 @@ const READINESS_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// `/healthz` and `/readyz` for everybody; they need no token and tell nothing but yes or no.
 pub fn routes() -> Router<App> {
-    Router::new().route("/healthz", get(alive)).route("/readyz", get(ready))
+    Router::new()
+        .route("/healthz", get(alive))
+        .route("/readyz", get(ready))
 }
 
 /// The same for operators, who are told why not.
 pub fn operators() -> Router<App> {
-    Router::new().route("/healthz", get(alive)).route("/readyz", get(ready_or_why))
+    Router::new()
+        .route("/healthz", get(alive))
+        .route("/readyz", get(ready_or_why))
 }
 
 /// Says only that the process answers: restarting it would not bring a lost database back.
@@ -34,8 +38,12 @@ async fn ready(State(app): State<App>) -> (StatusCode, Json<Value>) {
 async fn ready_or_why(State(app): State<App>) -> (StatusCode, Json<Value>) {
     let (status, word, found) = standing(&app).await;
     let why = found.filter(|found| *found != Readiness::Ready);
-    let body = why.map(|found| json!({ "status": word, "reason": found.as_str(), "advice": found.advice() }));
-    (status, Json(body.unwrap_or_else(|| json!({ "status": word }))))
+    let body = why
+        .map(|found| json!({ "status": word, "reason": found.as_str(), "advice": found.advice() }));
+    (
+        status,
+        Json(body.unwrap_or_else(|| json!({ "status": word }))),
+    )
 }
 
 async fn standing(app: &App) -> (StatusCode, &'static str, Option<Readiness>) {

@@ -99,8 +99,11 @@ impl Held {
 
 /// Among `of_record`, the open held changes that `change` builds on, in an order in which they can be merged.
 pub fn needed(change: &Change, of_record: &[Held], state: Option<&RegisterState>) -> Vec<Uuid> {
-    let open: HashMap<ChangeHash, &Held> =
-        of_record.iter().filter(|held| held.is_open()).filter_map(|held| Some((held.change.as_ref()?.hash, held))).collect();
+    let open: HashMap<ChangeHash, &Held> = of_record
+        .iter()
+        .filter(|held| held.is_open())
+        .filter_map(|held| Some((held.change.as_ref()?.hash, held)))
+        .collect();
     let known = |hash: &ChangeHash| state.is_some_and(|state| state.contains(*hash));
     let mut wanted: BTreeSet<ChangeHash> = BTreeSet::new();
     let mut look_at: Vec<ChangeHash> = change.deps.clone();
@@ -113,21 +116,39 @@ pub fn needed(change: &Change, of_record: &[Held], state: Option<&RegisterState>
     }
     // Whoever builds on another counts on from it.
     let mut needed: Vec<_> = wanted.iter().filter_map(|hash| open.get(hash)).collect();
-    needed.sort_by_key(|held| held.change.as_ref().map(|change| (change.start_op, change.hash)));
+    needed.sort_by_key(|held| {
+        held.change
+            .as_ref()
+            .map(|change| (change.start_op, change.hash))
+    });
     needed.into_iter().map(|held| held.row.held).collect()
 }
 
 /// The record's held changes that nobody decided on yet.
-async fn of_record(write: &mut StreetWrite, street: &StreetCode, record: RecordId) -> Result<Vec<Held>, HeldError> {
+async fn of_record(
+    write: &mut StreetWrite,
+    street: &StreetCode,
+    record: RecordId,
+) -> Result<Vec<Held>, HeldError> {
     let rows = held::open_rows(write.tx(), street, &[record.0]).await?;
     Ok(rows.into_iter().map(Held::read).collect())
 }
 
 /// The held change, still undecided, with its record loaded.
 async fn open(write: &mut StreetWrite, street: &StreetCode, id: Uuid) -> Result<Held, HeldError> {
-    let filter = HeldFilter { held: Some(id), record: None, username: None, reason: None, status: None };
+    let filter = HeldFilter {
+        held: Some(id),
+        record: None,
+        username: None,
+        reason: None,
+        status: None,
+    };
     let (rows, _) = held::page(write.tx(), street, filter, 1, 0).await?;
-    let held = rows.into_iter().next().map(Held::read).ok_or(HeldError::NotFound)?;
+    let held = rows
+        .into_iter()
+        .next()
+        .map(Held::read)
+        .ok_or(HeldError::NotFound)?;
     if !held.is_open() {
         return Err(HeldError::Decided);
     }
@@ -152,16 +173,23 @@ pub async fn accept(
     if how.as_edit {
         let seq = apply_as_edit(&mut write, record, &held, by)?;
         accepted.push((id, seq));
-        told.extend(held.change.as_ref().map(|change| (held.row.username.clone(), change.hash)));
+        told.extend(
+            held.change
+                .as_ref()
+                .map(|change| (held.row.username.clone(), change.hash)),
+        );
     } else {
-        let Some(change) = &held.change else { return Err(HeldError::Decided) };
+        let Some(change) = &held.change else {
+            return Err(HeldError::Decided);
+        };
         let all = of_record(&mut write, street, record).await?;
         let mut order = needed(change, &all, write.state(record));
         if !order.is_empty() && !how.with_needed {
             return Err(HeldError::Needs(order));
         }
         order.push(id);
-        let by_id: HashMap<Uuid, Held> = all.into_iter().map(|held| (held.row.held, held)).collect();
+        let by_id: HashMap<Uuid, Held> =
+            all.into_iter().map(|held| (held.row.held, held)).collect();
         for id in order {
             let Some(held) = by_id.get(&id) else { continue };
             let Some(change) = &held.change else { continue };
@@ -170,11 +198,32 @@ pub async fn accept(
             told.push((held.row.username.clone(), change.hash));
         }
     }
-    held::mark_accepted(write.tx(), street, &accepted, Some((by.username, how.note)), now).await?;
+    held::mark_accepted(
+        write.tx(),
+        street,
+        &accepted,
+        Some((by.username, how.note)),
+        now,
+    )
+    .await?;
     let ids: Vec<Uuid> = accepted.iter().map(|(held, _)| *held).collect();
-    notify(&mut write, street, record, HELD_ACCEPTED, &told, how.note, by).await?;
+    notify(
+        &mut write,
+        street,
+        record,
+        HELD_ACCEPTED,
+        &told,
+        how.note,
+        by,
+    )
+    .await?;
     let words: Vec<String> = ids.iter().map(Uuid::to_string).collect();
-    write.audit(Event::by(by.username, by.device, Action::HeldAccepted).on(record).with("held", words).with("as_edit", how.as_edit));
+    write.audit(
+        Event::by(by.username, by.device, Action::HeldAccepted)
+            .on(record)
+            .with("held", words)
+            .with("as_edit", how.as_edit),
+    );
     write.commit().await?;
     Ok(ids)
 }
@@ -192,22 +241,54 @@ pub async fn refuse(
     let held = open(&mut write, street, id).await?;
     let record = RecordId(held.row.record);
     held::mark_refused(write.tx(), street, id, by.username, reason, now).await?;
-    let told: Vec<_> = held.change.iter().map(|change| (held.row.username.clone(), change.hash)).collect();
-    notify(&mut write, street, record, HELD_REFUSED, &told, Some(reason), by).await?;
-    write.audit(Event::by(by.username, by.device, Action::HeldRefused).on(record).with("held", id.to_string()));
+    let told: Vec<_> = held
+        .change
+        .iter()
+        .map(|change| (held.row.username.clone(), change.hash))
+        .collect();
+    notify(
+        &mut write,
+        street,
+        record,
+        HELD_REFUSED,
+        &told,
+        Some(reason),
+        by,
+    )
+    .await?;
+    write.audit(
+        Event::by(by.username, by.device, Action::HeldRefused)
+            .on(record)
+            .with("held", id.to_string()),
+    );
     write.commit().await?;
     Ok(())
 }
 
 /// Merges it as if it had come in time: bound by its author's role, not by the grid that the author lost.
-async fn merge_held(write: &mut StreetWrite, record: RecordId, held: &Held, change: &Change) -> Result<i64, HeldError> {
-    let kind: Kind = held.row.kind.parse().map_err(|_| HeldError::Refused(Refusal::KindMismatch))?;
+async fn merge_held(
+    write: &mut StreetWrite,
+    record: RecordId,
+    held: &Held,
+    change: &Change,
+) -> Result<i64, HeldError> {
+    let kind: Kind = held
+        .row
+        .kind
+        .parse()
+        .map_err(|_| HeldError::Refused(Refusal::KindMismatch))?;
     let author = accounts::find(write.tx(), &held.row.username).await?;
     let role = author.map_or(Role::Secretary, |author| author.role);
     if change.edits_text() {
         write.load_documents([record]).await?;
     }
-    match write.accept(record, kind, held.row.generation as u32, change, Writer::Person(role)) {
+    match write.accept(
+        record,
+        kind,
+        held.row.generation as u32,
+        change,
+        Writer::Person(role),
+    ) {
         Ok(Accepted::Now(seq)) => Ok(seq),
         Ok(Accepted::Before) => Ok(0),
         Err(refusal) => Err(HeldError::Refused(refusal)),
@@ -215,9 +296,18 @@ async fn merge_held(write: &mut StreetWrite, record: RecordId, held: &Held, chan
 }
 
 /// Writes what it says in the desk's name, beside whatever its author had not seen.
-fn apply_as_edit(write: &mut StreetWrite, record: RecordId, held: &Held, by: Reviewer<'_>) -> Result<i64, HeldError> {
-    let Some(change) = &held.change else { return Err(HeldError::Decided) };
-    let Some(state) = write.state(record) else { return Err(HeldError::Refused(Refusal::DependencyMissing)) };
+fn apply_as_edit(
+    write: &mut StreetWrite,
+    record: RecordId,
+    held: &Held,
+    by: Reviewer<'_>,
+) -> Result<i64, HeldError> {
+    let Some(change) = &held.change else {
+        return Err(HeldError::Decided);
+    };
+    let Some(state) = write.state(record) else {
+        return Err(HeldError::Refused(Refusal::DependencyMissing));
+    };
     let writes = writes_of(change, state);
     let signer = Signer::desk(by.device, by.role);
     match write.compose(record, signer, &writes, "") {
@@ -236,18 +326,32 @@ fn writes_of(change: &Change, state: &RegisterState) -> Vec<Write> {
         let (key, value) = match &op.action {
             ChangeAction::Put { key, value } => (key, Some(value.clone())),
             ChangeAction::Delete { key } => (key, None),
-            ChangeAction::MakeText { .. } | ChangeAction::Insert { .. } | ChangeAction::Remove { .. } => continue,
+            ChangeAction::MakeText { .. }
+            | ChangeAction::Insert { .. }
+            | ChangeAction::Remove { .. } => continue,
         };
         let write = writes.entry(key).or_default();
         write.0 = value;
         write.1.extend(&op.pred);
     }
-    let visible = |key: &str, op: &OpId| view.values.get(key).is_some_and(|values| values.iter().any(|value| value.op == *op));
+    let visible = |key: &str, op: &OpId| {
+        view.values
+            .get(key)
+            .is_some_and(|values| values.iter().any(|value| value.op == *op))
+    };
     writes
         .into_iter()
         .map(|(key, (value, seen))| {
             let seen: Vec<_> = seen.into_iter().filter(|op| visible(key, op)).collect();
-            Write { key: key.to_owned(), value, replaces: if seen.is_empty() { Replaces::Nothing } else { Replaces::Only(seen) } }
+            Write {
+                key: key.to_owned(),
+                value,
+                replaces: if seen.is_empty() {
+                    Replaces::Nothing
+                } else {
+                    Replaces::Only(seen)
+                },
+            }
         })
         .filter(|write| write.value.is_some() || write.replaces != Replaces::Nothing)
         .collect()
@@ -273,7 +377,11 @@ async fn notify(
             kind,
             record,
             field: None,
-            detail: NoticeDetail { hash: Some(*hash), by: Some(by.role.as_str().to_owned()), note: note.map(str::to_owned) },
+            detail: NoticeDetail {
+                hash: Some(*hash),
+                by: Some(by.role.as_str().to_owned()),
+                note: note.map(str::to_owned),
+            },
         })
         .collect();
     conflicts::insert_notices(write.tx(), street, now, &notices).await?;

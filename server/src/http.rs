@@ -42,7 +42,10 @@ pub const JSON_BODY_BYTES_MAX: usize = 64 * 1024;
 /// Around every route, inside [`telemetry::observe`](crate::telemetry::observe): renders a refusal, logs it once, and sets the headers that
 /// every answer has.
 pub async fn frame(State(app): State<App>, request: Request, next: Next) -> Response {
-    let id = request.extensions().get::<RequestId>().map_or_else(String::new, |id| id.0.to_string());
+    let id = request
+        .extensions()
+        .get::<RequestId>()
+        .map_or_else(String::new, |id| id.0.to_string());
     let language = language(request.headers(), app.config.lang);
     let secure = came_by_tls(request.headers());
     let response = next.run(request).await;
@@ -55,14 +58,19 @@ pub async fn frame(State(app): State<App>, request: Request, next: Next) -> Resp
     };
     add_common_headers(response.headers_mut());
     if secure {
-        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000; includeSubDomains"));
+        response.headers_mut().insert(
+            header::STRICT_TRANSPORT_SECURITY,
+            HeaderValue::from_static("max-age=31536000; includeSubDomains"),
+        );
     }
     response
 }
 
 /// Whether the proxy says that the browser came by TLS. Whoever lies about it only gets a header that browsers pass over without TLS.
 fn came_by_tls(headers: &HeaderMap) -> bool {
-    let mut said = headers.get_all(HeaderName::from_static("x-forwarded-proto")).iter();
+    let mut said = headers
+        .get_all(HeaderName::from_static("x-forwarded-proto"))
+        .iter();
     matches!((said.next(), said.next()), (Some(proto), None) if proto == "https")
 }
 
@@ -86,8 +94,14 @@ fn render(response: Response, error: &ApiError, language: Lang, id: &str) -> Res
             headers.insert(name.clone(), value.clone());
         }
     }
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-    headers.insert(header::CONTENT_LANGUAGE, HeaderValue::from_static(if language == Lang::Zh { "zh" } else { "en" }));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/problem+json"),
+    );
+    headers.insert(
+        header::CONTENT_LANGUAGE,
+        HeaderValue::from_static(if language == Lang::Zh { "zh" } else { "en" }),
+    );
     headers.insert(header::VARY, HeaderValue::from_static("accept-language"));
     rendered
 }
@@ -97,12 +111,17 @@ fn add_common_headers(headers: &mut HeaderMap) {
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::REFERRER_POLICY, "no-referrer"),
-        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        ),
         // Tokens and personal data: nothing is kept on the way, unless a route says that it may.
         (header::CACHE_CONTROL, "no-store"),
     ];
     for (name, value) in SAFE {
-        headers.entry(name).or_insert(HeaderValue::from_static(value));
+        headers
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
     }
 }
 
@@ -119,11 +138,26 @@ const UNHURRIED: [&str; 8] = [
 ];
 
 /// Around the gate and every handler: an answer begins in time, whatever Postgres does.
-pub async fn within_time(State(app): State<App>, path: MatchedPath, request: Request, next: Next) -> Response {
+pub async fn within_time(
+    State(app): State<App>,
+    path: MatchedPath,
+    request: Request,
+    next: Next,
+) -> Response {
     let waits = &app.config.store.waits;
-    let limit = if UNHURRIED.contains(&path.as_str()) { waits.unhurried() } else { waits.request };
-    let late = |_| ApiError::new(ErrorCode::Unavailable).because("no answer was ready in time").into_response();
-    tokio::time::timeout(limit, next.run(request)).await.unwrap_or_else(late)
+    let limit = if UNHURRIED.contains(&path.as_str()) {
+        waits.unhurried()
+    } else {
+        waits.request
+    };
+    let late = |_| {
+        ApiError::new(ErrorCode::Unavailable)
+            .because("no answer was ready in time")
+            .into_response()
+    };
+    tokio::time::timeout(limit, next.run(request))
+        .await
+        .unwrap_or_else(late)
 }
 
 /// Nothing has this path.

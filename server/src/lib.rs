@@ -50,16 +50,20 @@ use axum::{
 use crate::{
     app::App,
     http::{
-        accounts, audit as audit_trail, conflicts as conflict_inbox, devices, duplicates as duplicate_pairs, edits as desk_edits, erasures,
-        exports, held as held_changes, imports, moves, openapi, persons, records, streets, sync as sync_stream, tokens,
-        transfers as transfer_queue,
+        accounts, audit as audit_trail, conflicts as conflict_inbox, devices,
+        duplicates as duplicate_pairs, edits as desk_edits, erasures, exports,
+        held as held_changes, imports, moves, openapi, persons, records, streets,
+        sync as sync_stream, tokens, transfers as transfer_queue,
     },
 };
 
 /// Every route that phones and desks may call, with all layers on. Who may call it stands in [`auth::access::ACCESS`].
 pub fn router(app: App) -> Router {
     let json = Router::new()
-        .route("/v1/sessions", post(tokens::sign_in).delete(tokens::sign_out))
+        .route(
+            "/v1/sessions",
+            post(tokens::sign_in).delete(tokens::sign_out),
+        )
         .route("/v1/tokens", post(tokens::refresh))
         .route("/.well-known/jwks.json", get(tokens::jwks))
         .route("/v1/enrolments", post(devices::create_enrolment))
@@ -70,58 +74,127 @@ pub fn router(app: App) -> Router {
         .route("/v1/users/{username}/password", put(accounts::set_password))
         .route("/v1/streets", post(streets::create).get(streets::list))
         .route("/v1/streets/{street}", get(streets::show))
-        .route("/v1/streets/{street}/grids", post(streets::create_grid).get(streets::list_grids))
-        .route("/v1/streets/{street}/roads", post(streets::add_roads).get(streets::list_roads))
-        .route("/v1/streets/{street}/assignments/{username}", put(accounts::assign).get(accounts::assigned))
+        .route(
+            "/v1/streets/{street}/grids",
+            post(streets::create_grid).get(streets::list_grids),
+        )
+        .route(
+            "/v1/streets/{street}/roads",
+            post(streets::add_roads).get(streets::list_roads),
+        )
+        .route(
+            "/v1/streets/{street}/assignments/{username}",
+            put(accounts::assign).get(accounts::assigned),
+        )
         .route("/v1/openapi.json", get(openapi::json))
         .route("/v1/docs", get(openapi::page))
         .route("/v1/docs/page.js", get(openapi::script))
         .route("/v1/streets/{street}/sync", post(sync_stream::sync))
         .route("/v1/streets/{street}/moves", post(moves::create))
         .route("/v1/streets/{street}/held", get(held_changes::list))
-        .route("/v1/streets/{street}/held/{held}/accept", post(held_changes::accept))
-        .route("/v1/streets/{street}/held/{held}/refuse", post(held_changes::refuse))
+        .route(
+            "/v1/streets/{street}/held/{held}/accept",
+            post(held_changes::accept),
+        )
+        .route(
+            "/v1/streets/{street}/held/{held}/refuse",
+            post(held_changes::refuse),
+        )
         .route("/v1/streets/{street}/erasures", get(erasures::list))
-        .route("/v1/streets/{street}/records/{record}/erase", post(erasures::erase))
-        .route("/v1/streets/{street}/records/{record}/redact", post(erasures::redact))
+        .route(
+            "/v1/streets/{street}/records/{record}/erase",
+            post(erasures::erase),
+        )
+        .route(
+            "/v1/streets/{street}/records/{record}/redact",
+            post(erasures::redact),
+        )
         .route("/v1/streets/{street}/imports", post(imports::import))
         .route("/v1/streets/{street}/cards", get(records::cards))
         .route("/v1/streets/{street}/records/{record}", get(records::show))
-        .route("/v1/streets/{street}/records/{record}/history", get(records::history))
+        .route(
+            "/v1/streets/{street}/records/{record}/history",
+            get(records::history),
+        )
         .route("/v1/streets/{street}/records", post(desk_edits::create))
-        .route("/v1/streets/{street}/records/{record}/edits", post(desk_edits::edit))
-        .route("/v1/streets/{street}/records/{record}/resolutions", post(conflict_inbox::choose))
+        .route(
+            "/v1/streets/{street}/records/{record}/edits",
+            post(desk_edits::edit),
+        )
+        .route(
+            "/v1/streets/{street}/records/{record}/resolutions",
+            post(conflict_inbox::choose),
+        )
         .route("/v1/streets/{street}/conflicts", get(conflict_inbox::list))
-        .route("/v1/streets/{street}/conflicts/resolutions", post(conflict_inbox::choose_in_bulk))
-        .route("/v1/streets/{street}/conflicts/resolutions/{bulk}/undo", post(conflict_inbox::undo_bulk))
-        .route("/v1/streets/{street}/resolutions", get(conflict_inbox::resolutions))
-        .route("/v1/streets/{street}/resolutions/{resolution}/undo", post(conflict_inbox::undo))
+        .route(
+            "/v1/streets/{street}/conflicts/resolutions",
+            post(conflict_inbox::choose_in_bulk),
+        )
+        .route(
+            "/v1/streets/{street}/conflicts/resolutions/{bulk}/undo",
+            post(conflict_inbox::undo_bulk),
+        )
+        .route(
+            "/v1/streets/{street}/resolutions",
+            get(conflict_inbox::resolutions),
+        )
+        .route(
+            "/v1/streets/{street}/resolutions/{resolution}/undo",
+            post(conflict_inbox::undo),
+        )
         .route("/v1/streets/{street}/cards.xlsx", get(exports::xlsx))
         .route("/v1/streets/{street}/cards.csv", get(exports::csv))
         .route("/v1/streets/{street}/persons", get(persons::show))
         .route("/v1/streets/{street}/persons.xlsx", get(persons::xlsx))
-        .route("/v1/streets/{street}/duplicates", get(duplicate_pairs::list))
-        .route("/v1/streets/{street}/duplicates/{pair}/merge", post(duplicate_pairs::merge))
-        .route("/v1/streets/{street}/duplicates/{pair}/dismiss", post(duplicate_pairs::dismiss))
+        .route(
+            "/v1/streets/{street}/duplicates",
+            get(duplicate_pairs::list),
+        )
+        .route(
+            "/v1/streets/{street}/duplicates/{pair}/merge",
+            post(duplicate_pairs::merge),
+        )
+        .route(
+            "/v1/streets/{street}/duplicates/{pair}/dismiss",
+            post(duplicate_pairs::dismiss),
+        )
         .route("/v1/streets/{street}/merges", get(duplicate_pairs::merges))
-        .route("/v1/streets/{street}/merges/{merge}/undo", post(duplicate_pairs::undo))
+        .route(
+            "/v1/streets/{street}/merges/{merge}/undo",
+            post(duplicate_pairs::undo),
+        )
         .route("/v1/streets/{street}/audit", get(audit_trail::list))
-        .route("/v1/streets/{street}/audit/verify", get(audit_trail::verify))
+        .route(
+            "/v1/streets/{street}/audit/verify",
+            get(audit_trail::verify),
+        )
         .route("/v1/audit", get(audit_trail::list_deployment))
         .route("/v1/audit/verify", get(audit_trail::verify_deployment))
         .route("/v1/streets/{street}/transfers", get(transfer_queue::list))
-        .route("/v1/streets/{street}/transfers/{record}", get(transfer_queue::show))
-        .route("/v1/streets/{street}/transfers/{record}/events", post(transfer_queue::act))
+        .route(
+            "/v1/streets/{street}/transfers/{record}",
+            get(transfer_queue::show),
+        )
+        .route(
+            "/v1/streets/{street}/transfers/{record}/events",
+            post(transfer_queue::act),
+        )
         .merge(health::routes())
         .layer(DefaultBodyLimit::max(http::JSON_BODY_BYTES_MAX));
 
     // Layers run from the last to the first: observe, frame, catch_panic, within_time, gate, handler.
     json.route_layer(middleware::from_fn_with_state(app.clone(), auth::gate))
-        .route_layer(middleware::from_fn_with_state(app.clone(), http::within_time))
+        .route_layer(middleware::from_fn_with_state(
+            app.clone(),
+            http::within_time,
+        ))
         .fallback(http::not_found)
         .method_not_allowed_fallback(http::method_not_allowed)
         .layer(telemetry::catch_panic())
         .layer(middleware::from_fn_with_state(app.clone(), http::frame))
-        .layer(middleware::from_fn_with_state(app.clone(), telemetry::observe))
+        .layer(middleware::from_fn_with_state(
+            app.clone(),
+            telemetry::observe,
+        ))
         .with_state(app)
 }

@@ -182,9 +182,19 @@ async fn serve(arguments: &ServeArgs) -> anyhow::Result<()> {
 
     let starting = async {
         let opened = Store::open(&config.store, Beside::Nobody).await?;
-        store::migrate(&opened.pool).await.context("the database's schema could not be brought up to date")?;
-        let app = App::start(opened.pool.clone(), Arc::clone(&config), Clock::System, Entropy::System).await?;
-        auth::check_keys(&app).await.map_err(|error| anyhow::anyhow!("signing keys cannot be read: {}", error.causes()))?;
+        store::migrate(&opened.pool)
+            .await
+            .context("the database's schema could not be brought up to date")?;
+        let app = App::start(
+            opened.pool.clone(),
+            Arc::clone(&config),
+            Clock::System,
+            Entropy::System,
+        )
+        .await?;
+        auth::check_keys(&app)
+            .await
+            .map_err(|error| anyhow::anyhow!("signing keys cannot be read: {}", error.causes()))?;
         anyhow::Ok((opened, app))
     };
     let (opened, app) = tokio::select! {
@@ -195,10 +205,23 @@ async fn serve(arguments: &ServeArgs) -> anyhow::Result<()> {
     let stopping = app.stopping.clone();
     let ops_stopping = stopping.clone();
     // Before the first connection; the store's are opened already.
-    let limits = config.edge.clone().within_open_files(config.store.connections_max.into());
-    let serving = edge::serve(listener, lianka_server::router(app.clone()), limits, stopping.clone());
+    let limits = config
+        .edge
+        .clone()
+        .within_open_files(config.store.connections_max.into());
+    let serving = edge::serve(
+        listener,
+        lianka_server::router(app.clone()),
+        limits,
+        stopping.clone(),
+    );
     let operators: Router = health::operators().with_state(app.clone());
-    let ops_serving = edge::serve(ops_listener, operators, config.edge.for_operators(), ops_stopping);
+    let ops_serving = edge::serve(
+        ops_listener,
+        operators,
+        config.edge.for_operators(),
+        ops_stopping,
+    );
     tokio::spawn(refresh::run(app.clone()));
     tokio::spawn(trimming::run(app.clone()));
     tokio::spawn(compaction::run(app.clone()));
@@ -220,8 +243,14 @@ async fn serve(arguments: &ServeArgs) -> anyhow::Result<()> {
     stopping.cancel();
     let closing = async {
         if ended.is_none() {
-            info!("stopping: requests under way may finish within {} s", config.shutdown_grace.as_secs());
-            if tokio::time::timeout(config.shutdown_grace, &mut serving).await.is_err() {
+            info!(
+                "stopping: requests under way may finish within {} s",
+                config.shutdown_grace.as_secs()
+            );
+            if tokio::time::timeout(config.shutdown_grace, &mut serving)
+                .await
+                .is_err()
+            {
                 warn!("requests were still under way when the time was up");
                 serving.abort();
             }
@@ -243,7 +272,9 @@ async fn migrate(arguments: &Migrate) -> anyhow::Result<()> {
     telemetry::init(&arguments.log.check()?);
     let opened = Store::open(&config, Beside::Server).await?;
     let done = async {
-        store::migrate(&opened.pool).await.context("the database's schema could not be brought up to date")?;
+        store::migrate(&opened.pool)
+            .await
+            .context("the database's schema could not be brought up to date")?;
         let epoch = if arguments.restored {
             store::deployment::new_epoch(&opened.pool).await?
         } else {
@@ -263,7 +294,9 @@ async fn rebuild(arguments: &Rebuild) -> anyhow::Result<()> {
     telemetry::init(&arguments.log.check()?);
     let opened = Store::open(&config, Beside::Server).await?;
     let done = async {
-        store::migrate(&opened.pool).await.context("the database's schema could not be brought up to date")?;
+        store::migrate(&opened.pool)
+            .await
+            .context("the database's schema could not be brought up to date")?;
         let streets = match &arguments.street {
             Some(street) => {
                 must_exist(&opened.pool, street.as_str()).await?;
@@ -288,7 +321,9 @@ async fn compact(arguments: &Compact) -> anyhow::Result<()> {
     telemetry::init(&arguments.log.check()?);
     let opened = Store::open(&config, Beside::Server).await?;
     let done = async {
-        store::migrate(&opened.pool).await.context("the database's schema could not be brought up to date")?;
+        store::migrate(&opened.pool)
+            .await
+            .context("the database's schema could not be brought up to date")?;
         let (keep, now) = (Keep::days(arguments.log_days), Clock::System.now());
         if let Some(street) = &arguments.street {
             must_exist(&opened.pool, street.as_str()).await?;
@@ -297,16 +332,32 @@ async fn compact(arguments: &Compact) -> anyhow::Result<()> {
             let cut = trimming::before(now, keep.changes);
             match compaction::compact(&opened.pool, street, record, cut, now).await? {
                 Some(done) => {
-                    println!("{record}: {} changes are left, {} operations are gone; generation {}", done.left, done.ops, done.generation);
+                    println!(
+                        "{record}: {} changes are left, {} operations are gone; generation {}",
+                        done.left, done.ops, done.generation
+                    );
                 }
                 None => println!("{record}: there is nothing to gain"),
             }
             return anyhow::Ok(());
         }
         let swept = trimming::sweep(&opened.pool, keep, now, Duration::ZERO).await?;
-        println!("{} changes trimmed from the logs, {} notices removed", swept.changes, swept.notices);
-        let rules = compaction::Rules { percent: arguments.percent, keep: keep.changes };
-        let compacted = compaction::pass(&opened.pool, rules, arguments.street.as_ref(), now, &mut compaction::Tried::new()).await?;
+        println!(
+            "{} changes trimmed from the logs, {} notices removed",
+            swept.changes, swept.notices
+        );
+        let rules = compaction::Rules {
+            percent: arguments.percent,
+            keep: keep.changes,
+        };
+        let compacted = compaction::pass(
+            &opened.pool,
+            rules,
+            arguments.street.as_ref(),
+            now,
+            &mut compaction::Tried::new(),
+        )
+        .await?;
         println!("{compacted} records compacted");
         anyhow::Ok(())
     };
@@ -320,13 +371,17 @@ async fn verify(arguments: &Verify) -> anyhow::Result<()> {
     telemetry::init(&arguments.log.check()?);
     let opened = Store::open(&config, Beside::Server).await?;
     let done = async {
-        store::migrate(&opened.pool).await.context("the database's schema could not be brought up to date")?;
+        store::migrate(&opened.pool)
+            .await
+            .context("the database's schema could not be brought up to date")?;
         let chains = store::audit::chains(&mut *opened.pool.acquire().await?).await?;
         let chains = match &arguments.street {
             Some(chain) => {
                 // Also one whose street somebody deleted.
                 if !chains.contains(chain) {
-                    must_exist(&opened.pool, chain).await.context("--street takes a street's code, or `deployment`")?;
+                    must_exist(&opened.pool, chain)
+                        .await
+                        .context("--street takes a street's code, or `deployment`")?;
                 }
                 vec![chain.clone()]
             }
@@ -334,12 +389,17 @@ async fn verify(arguments: &Verify) -> anyhow::Result<()> {
         };
         let mut broken = 0;
         for chain in &chains {
-            let proof = audit::verify::verify(&opened.pool, Chain::named(chain), arguments.anchor.as_ref()).await?;
+            let proof =
+                audit::verify::verify(&opened.pool, Chain::named(chain), arguments.anchor.as_ref())
+                    .await?;
             broken += usize::from(!proof.ok);
             print_proof(&proof, arguments.lang);
         }
         if broken > 0 {
-            bail!("{broken} of {} chains of the audit trail do not hold", chains.len());
+            bail!(
+                "{broken} of {} chains of the audit trail do not hold",
+                chains.len()
+            );
         }
         anyhow::Ok(())
     };
@@ -355,28 +415,54 @@ async fn must_exist(pool: &PgPool, street: &str) -> anyhow::Result<()> {
         return Ok(());
     }
     let known: Vec<_> = known.iter().map(StreetCode::as_str).collect();
-    bail!("there is no street {street}; the streets are: {}", if known.is_empty() { "none yet".to_owned() } else { known.join(", ") })
+    bail!(
+        "there is no street {street}; the streets are: {}",
+        if known.is_empty() {
+            "none yet".to_owned()
+        } else {
+            known.join(", ")
+        }
+    )
 }
 
 fn print_proof(proof: &Proof, lang: Lang) {
-    let Proof { chain, events, changes, seals, problem_count, .. } = proof;
-    let (first, last) = (proof.first.unwrap_or_default(), proof.last.unwrap_or_default());
+    let Proof {
+        chain,
+        events,
+        changes,
+        seals,
+        problem_count,
+        ..
+    } = proof;
+    let (first, last) = (
+        proof.first.unwrap_or_default(),
+        proof.last.unwrap_or_default(),
+    );
     let hash = proof.hash.as_deref().unwrap_or("-");
     match (lang, proof.ok) {
         (Lang::Zh, true) => {
-            println!("{chain}：完好。第 {first}–{last} 条共 {events} 条，核对修改 {changes} 处，封存 {seals} 次。锚点 {last}:{hash}");
+            println!(
+                "{chain}：完好。第 {first}–{last} 条共 {events} 条，核对修改 {changes} 处，封存 {seals} 次。锚点 {last}:{hash}"
+            );
         }
-        (Lang::Zh, false) => println!("{chain}：有 {problem_count} 处不符（第 {first}–{last} 条共 {events} 条）。"),
+        (Lang::Zh, false) => {
+            println!("{chain}：有 {problem_count} 处不符（第 {first}–{last} 条共 {events} 条）。")
+        }
         (Lang::En, true) => {
             println!(
                 "{chain}: holds. Events {first} to {last} ({events}), {changes} changes compared, {seals} seals. Anchor {last}:{hash}"
             );
         }
-        (Lang::En, false) => println!("{chain}: {problem_count} places do not fit (events {first} to {last}, {events} in all)."),
+        (Lang::En, false) => println!(
+            "{chain}: {problem_count} places do not fit (events {first} to {last}, {events} in all)."
+        ),
     }
     for problem in &proof.problems {
         let (no, code) = (problem.no, problem.code);
-        let seq = problem.seq.map(|seq| format!(" seq {seq}")).unwrap_or_default();
+        let seq = problem
+            .seq
+            .map(|seq| format!(" seq {seq}"))
+            .unwrap_or_default();
         match lang {
             Lang::Zh => println!("  第 {no} 条{seq} {code}：{}", problem.message_zh),
             Lang::En => println!("  event {no}{seq} {code}: {}", problem.message_en),
@@ -391,14 +477,30 @@ async fn create_admin(arguments: &CreateAdmin) -> anyhow::Result<()> {
         eprint!("Password for {} (it is shown): ", arguments.username);
     }
     let mut password = String::new();
-    std::io::stdin().lock().read_line(&mut password).context("cannot read the password")?;
+    std::io::stdin()
+        .lock()
+        .read_line(&mut password)
+        .context("cannot read the password")?;
     let password = password.trim_end_matches(['\r', '\n']).to_owned();
-    let display_name = arguments.display_name.as_ref().unwrap_or(&arguments.username);
+    let display_name = arguments
+        .display_name
+        .as_ref()
+        .unwrap_or(&arguments.username);
 
     let opened = Store::open(&config, Beside::Server).await?;
     let done = async {
-        store::migrate(&opened.pool).await.context("the database's schema could not be brought up to date")?;
-        auth::create_admin(&opened.pool, &Clock::System, &Entropy::System, &arguments.username, display_name, password).await?;
+        store::migrate(&opened.pool)
+            .await
+            .context("the database's schema could not be brought up to date")?;
+        auth::create_admin(
+            &opened.pool,
+            &Clock::System,
+            &Entropy::System,
+            &arguments.username,
+            display_name,
+            password,
+        )
+        .await?;
         println!("{} is an admin now", arguments.username);
         anyhow::Ok(())
     };
@@ -422,7 +524,14 @@ struct Store {
 
 impl Store {
     async fn open(config: &StoreConfig, beside: Beside) -> anyhow::Result<Self> {
-        let StoreConfig { data_dir, database, other_databases, connections_max, waits, postgres_bin_dir } = config.clone();
+        let StoreConfig {
+            data_dir,
+            database,
+            other_databases,
+            connections_max,
+            waits,
+            postgres_bin_dir,
+        } = config.clone();
         let (options, postgres) = if let Some(options) = database {
             (options, None)
         } else {
@@ -439,13 +548,18 @@ impl Store {
             .await??
         };
         let addresses = std::iter::once(options).chain(other_databases).collect();
-        let pool = store::waits::connect_to_primary(addresses, connections_max, &waits).await.context("cannot connect to Postgres")?;
+        let pool = store::waits::connect_to_primary(addresses, connections_max, &waits)
+            .await
+            .context("cannot connect to Postgres")?;
         Ok(Self { pool, postgres })
     }
 
     async fn close(self) {
         // A connection that a cut-off request still holds must not keep Postgres from stopping: a fast shutdown ends it.
-        if tokio::time::timeout(Duration::from_secs(5), self.pool.close()).await.is_err() {
+        if tokio::time::timeout(Duration::from_secs(5), self.pool.close())
+            .await
+            .is_err()
+        {
             warn!("connections to Postgres were still in use");
         }
         if let Some(postgres) = self.postgres
@@ -472,8 +586,15 @@ async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
 }
 
 /// Whole or not at all: whoever waits for the file must not read half an address.
-fn write_addresses(path: &Path, address: SocketAddr, ops_address: SocketAddr) -> anyhow::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+fn write_addresses(
+    path: &Path,
+    address: SocketAddr,
+    ops_address: SocketAddr,
+) -> anyhow::Result<()> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let written = tempfile::NamedTempFile::new_in(folder).and_then(|mut file| {
         write!(file, "{address}\n{ops_address}\n")?;
         file.persist(path)?;
@@ -490,7 +611,10 @@ struct Signals {
 
 impl Signals {
     fn new() -> anyhow::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
 
     async fn next(&mut self) {

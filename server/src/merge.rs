@@ -72,13 +72,19 @@ pub enum MergeError {
 impl MergeError {
     /// Whether the store took exception to what was written, so that the same batch would fail again: a constraint, a value out of range.
     pub fn is_about_content(&self) -> bool {
-        self.code().is_some_and(|code| ["21", "22", "23", "54"].iter().any(|class| code.starts_with(class)))
+        self.code().is_some_and(|code| {
+            ["21", "22", "23", "54"]
+                .iter()
+                .any(|class| code.starts_with(class))
+        })
     }
 
     /// Whether it says nothing against writing to another street or record: what was written, or a row that somebody holds for too long. A pass
     /// over many of them goes on.
     pub fn is_about_one_record(&self) -> bool {
-        self.is_about_content() || matches!(self, Self::NoStreet) || self.code().is_some_and(|code| code == LOCK_NOT_AVAILABLE)
+        self.is_about_content()
+            || matches!(self, Self::NoStreet)
+            || self.code().is_some_and(|code| code == LOCK_NOT_AVAILABLE)
     }
 
     fn code(&self) -> Option<std::borrow::Cow<'_, str>> {
@@ -111,8 +117,16 @@ pub async fn commit(
     entropy: &Entropy,
 ) -> Result<Vec<Vec<Outcome>>, MergeError> {
     let mut write = StreetWrite::begin(pool, street, now).await?;
-    write.load(changes(pushes).map(|(record, _)| record)).await?;
-    write.load_documents(changes(pushes).filter(|(_, change)| change.edits_text()).map(|(record, _)| record)).await?;
+    write
+        .load(changes(pushes).map(|(record, _)| record))
+        .await?;
+    write
+        .load_documents(
+            changes(pushes)
+                .filter(|(_, change)| change.edits_text())
+                .map(|(record, _)| record),
+        )
+        .await?;
     let grids = Grids::load(write.tx(), street, pushes).await?;
     let mut batch = Batch {
         write,
@@ -137,7 +151,12 @@ pub async fn commit(
         })
         .collect();
     reached(PipelinePoint::Ruled);
-    let Batch { mut write, held, came_after_all, .. } = batch;
+    let Batch {
+        mut write,
+        held,
+        came_after_all,
+        ..
+    } = batch;
     held::insert(write.tx(), street, &held).await?;
     held::mark_accepted(write.tx(), street, &came_after_all, None, now).await?;
     write.commit().await?;
@@ -146,7 +165,10 @@ pub async fn commit(
 
 /// Every change of the pushes that passed the gate, with its record.
 fn changes(pushes: &[Push]) -> impl Iterator<Item = (RecordId, &Change)> {
-    pushes.iter().flat_map(|push| &push.changes).filter_map(|pushed| Some((pushed.pushed.record, pushed.change.as_ref().ok()?)))
+    pushes
+        .iter()
+        .flat_map(|push| &push.changes)
+        .filter_map(|pushed| Some((pushed.pushed.record, pushed.change.as_ref().ok()?)))
 }
 
 /// Whose grids they are.
@@ -156,8 +178,17 @@ struct Grids {
 }
 
 impl Grids {
-    async fn load(tx: &mut sqlx::PgConnection, street: &StreetCode, pushes: &[Push]) -> sqlx::Result<Self> {
-        let users: Vec<String> = pushes.iter().map(|push| push.author.username.clone()).collect::<BTreeSet<_>>().into_iter().collect();
+    async fn load(
+        tx: &mut sqlx::PgConnection,
+        street: &StreetCode,
+        pushes: &[Push],
+    ) -> sqlx::Result<Self> {
+        let users: Vec<String> = pushes
+            .iter()
+            .map(|push| push.author.username.clone())
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect();
         let mut of: HashMap<String, (HashSet<String>, HashSet<String>)> = HashMap::new();
         for assignment in streets::assignments_of(tx, street, &users).await? {
             let (now, ever) = of.entry(assignment.username).or_default();
@@ -221,21 +252,34 @@ enum Ruling {
 impl Batch {
     /// Looks up what the batch repeats, and what it builds on that was held.
     async fn load_known(&mut self, pushes: &[Push]) -> sqlx::Result<()> {
-        let contains = |record, hash| self.write.state(record).is_some_and(|state| state.contains(hash));
-        let repeated: Vec<_> = changes(pushes).filter(|(record, change)| contains(*record, change.hash)).collect();
+        let contains = |record, hash| {
+            self.write
+                .state(record)
+                .is_some_and(|state| state.contains(hash))
+        };
+        let repeated: Vec<_> = changes(pushes)
+            .filter(|(record, change)| contains(*record, change.hash))
+            .collect();
         let in_batch: HashSet<_> = changes(pushes).map(|(_, change)| change.hash).collect();
-        let unknown = |record, hash: &ChangeHash| !in_batch.contains(hash) && !contains(record, *hash);
+        let unknown =
+            |record, hash: &ChangeHash| !in_batch.contains(hash) && !contains(record, *hash);
         let waiting: BTreeSet<_> = changes(pushes)
             .filter(|(record, change)| change.deps.iter().any(|dep| unknown(*record, dep)))
             .map(|(record, _)| record.0)
             .collect();
         let street = self.write.street().clone();
         if !repeated.is_empty() {
-            let (of, hashes): (Vec<_>, Vec<_>) = repeated.iter().map(|(record, change)| (record.0, change.hash.0.to_vec())).unzip();
-            self.seqs.extend(records::seqs(self.write.tx(), &street, &of, &hashes).await?);
+            let (of, hashes): (Vec<_>, Vec<_>) = repeated
+                .iter()
+                .map(|(record, change)| (record.0, change.hash.0.to_vec()))
+                .unzip();
+            self.seqs
+                .extend(records::seqs(self.write.tx(), &street, &of, &hashes).await?);
         }
         self.load_earlier(pushes).await?;
-        let (of, hashes): (Vec<_>, Vec<_>) = changes(pushes).map(|(record, change)| (record.0, change.hash.0.to_vec())).unzip();
+        let (of, hashes): (Vec<_>, Vec<_>) = changes(pushes)
+            .map(|(record, change)| (record.0, change.hash.0.to_vec()))
+            .unzip();
         for held in held::known(self.write.tx(), &street, &of, &hashes).await? {
             self.known_held.insert((held.record, held.hash), held);
         }
@@ -243,7 +287,9 @@ impl Batch {
         self.held_by = held::count_by_device(self.write.tx(), &street, &devices).await?;
         if !waiting.is_empty() {
             let waiting: Vec<_> = waiting.into_iter().collect();
-            for (record, hash, reason) in held::open_of_records(self.write.tx(), &street, &waiting).await? {
+            for (record, hash, reason) in
+                held::open_of_records(self.write.tx(), &street, &waiting).await?
+            {
                 if let Some(reason) = HELD.into_iter().find(|known| *known == reason) {
                     self.held_before.insert((record, hash), reason);
                 }
@@ -254,12 +300,18 @@ impl Batch {
 
     /// Looks up which changes of a former generation had been accepted there.
     async fn load_earlier(&mut self, pushes: &[Push]) -> sqlx::Result<()> {
-        let outdated = |pushed: &PushedChange| self.write.state(pushed.record).is_some_and(|state| pushed.generation < state.generation());
+        let outdated = |pushed: &PushedChange| {
+            self.write
+                .state(pushed.record)
+                .is_some_and(|state| pushed.generation < state.generation())
+        };
         let (of, hashes): (Vec<_>, Vec<_>) = pushes
             .iter()
             .flat_map(|push| &push.changes)
             .filter(|change| outdated(&change.pushed))
-            .filter_map(|Ingested { pushed, change }| Some((pushed.record.0, change.as_ref().ok()?.hash.0.to_vec())))
+            .filter_map(|Ingested { pushed, change }| {
+                Some((pushed.record.0, change.as_ref().ok()?.hash.0.to_vec()))
+            })
             .unzip();
         if !of.is_empty() {
             let street = self.write.street().clone();
@@ -270,22 +322,37 @@ impl Batch {
 
     /// Whether the record has the change, or had it before it was rebuilt.
     fn has_accepted(&self, record: RecordId, hash: ChangeHash) -> bool {
-        self.write.state(record).is_some_and(|state| state.contains(hash)) || self.earlier.contains(&(record, hash))
+        self.write
+            .state(record)
+            .is_some_and(|state| state.contains(hash))
+            || self.earlier.contains(&(record, hash))
     }
 
     /// Looks up where records stood before, if their author never worked the grid they stand in now: the office may have moved them.
     async fn load_left_grids(&mut self, pushes: &[Push], grids: &Grids) -> sqlx::Result<()> {
-        let elsewhere =
-            |push: &Push, record| self.write.grid(record).is_some_and(|grid| grids.check(&push.author, grid) == Standing::Never);
+        let elsewhere = |push: &Push, record| {
+            self.write
+                .grid(record)
+                .is_some_and(|grid| grids.check(&push.author, grid) == Standing::Never)
+        };
         let records: BTreeSet<Uuid> = pushes
             .iter()
-            .flat_map(|push| push.changes.iter().map(move |change| (push, change.pushed.record)))
+            .flat_map(|push| {
+                push.changes
+                    .iter()
+                    .map(move |change| (push, change.pushed.record))
+            })
             .filter(|(push, record)| elsewhere(push, *record))
             .map(|(_, record)| record.0)
             .collect();
         if !records.is_empty() {
             let street = self.write.street().clone();
-            self.left_grids = records::left_grids(self.write.tx(), &street, &records.into_iter().collect::<Vec<_>>()).await?;
+            self.left_grids = records::left_grids(
+                self.write.tx(),
+                &street,
+                &records.into_iter().collect::<Vec<_>>(),
+            )
+            .await?;
         }
         Ok(())
     }
@@ -295,7 +362,14 @@ impl Batch {
         match grids.check(author, grid) {
             Standing::Never => {
                 let before = self.left_grids.get(&record).into_iter().flatten();
-                if before.into_iter().any(|grid| grids.check(author, grid) != Standing::Never) { Standing::Worked } else { Standing::Never }
+                if before
+                    .into_iter()
+                    .any(|grid| grids.check(author, grid) != Standing::Never)
+                {
+                    Standing::Worked
+                } else {
+                    Standing::Never
+                }
             }
             standing => standing,
         }
@@ -303,10 +377,17 @@ impl Batch {
 
     /// One event a push, if anything came of it.
     fn audit(&mut self, author: &Author, outcomes: &[Outcome]) {
-        let held = outcomes.iter().filter(|outcome| outcome.held.is_some()).count();
+        let held = outcomes
+            .iter()
+            .filter(|outcome| outcome.held.is_some())
+            .count();
         if held > 0 || self.write.has_untold() {
             let event = Event::by(&author.username, author.device, Action::Content);
-            self.write.audit(if held > 0 { event.with("held", held) } else { event });
+            self.write.audit(if held > 0 {
+                event.with("held", held)
+            } else {
+                event
+            });
         }
     }
 
@@ -320,21 +401,39 @@ impl Batch {
                 let record = pushed.record;
                 let change = match change {
                     Ok(change) => change,
-                    Err(error) => return Outcome::refused(record, None, Refusal::Gate(error.clone())),
+                    Err(error) => {
+                        return Outcome::refused(record, None, Refusal::Gate(error.clone()));
+                    }
                 };
                 let hash = change.hash;
                 // What was decided already keeps its answer, whatever became of what it built on.
-                let decided = self.known_held.contains_key(&(record, hash)) || self.has_accepted(record, hash);
-                let ruling = if !decided && change.deps.iter().any(|dep| refused.contains(&(record, *dep))) {
+                let decided = self.known_held.contains_key(&(record, hash))
+                    || self.has_accepted(record, hash);
+                let ruling = if !decided
+                    && change
+                        .deps
+                        .iter()
+                        .any(|dep| refused.contains(&(record, *dep)))
+                {
                     Ruling::Refused(Refusal::DependsOnRejected)
                 } else {
                     self.rule(&push.author, pushed, change, grids, entropy)
                 };
-                let settled = |status, seq| Outcome { record, hash: Some(hash), status, seq, held: None, refusal: None };
+                let settled = |status, seq| Outcome {
+                    record,
+                    hash: Some(hash),
+                    status,
+                    seq,
+                    held: None,
+                    refusal: None,
+                };
                 match ruling {
                     Ruling::Accepted(seq) => settled(VerdictStatus::Accepted, Some(seq)),
                     Ruling::Duplicate(seq) => settled(VerdictStatus::Duplicate, seq),
-                    Ruling::Held(reason) => Outcome { held: Some(reason), ..settled(VerdictStatus::Held, None) },
+                    Ruling::Held(reason) => Outcome {
+                        held: Some(reason),
+                        ..settled(VerdictStatus::Held, None)
+                    },
                     Ruling::Refused(refusal) => {
                         if !refusal.retryable() {
                             refused.insert((record, hash));
@@ -346,7 +445,14 @@ impl Batch {
             .collect()
     }
 
-    fn rule(&mut self, author: &Author, pushed: &PushedChange, change: &Change, grids: &Grids, entropy: &Entropy) -> Ruling {
+    fn rule(
+        &mut self,
+        author: &Author,
+        pushed: &PushedChange,
+        change: &Change,
+        grids: &Grids,
+        entropy: &Entropy,
+    ) -> Ruling {
         let record = pushed.record;
         if !self.write.is_readable(record) {
             return Ruling::Refused(Refusal::DocumentUnavailable);
@@ -363,9 +469,15 @@ impl Batch {
             return Ruling::Refused(Refusal::ForeignActor);
         }
         // What a reviewer decided is final, whoever works the grid by now.
-        let known_as_held = match self.known_held.get(&(record, change.hash)).map(|held| (held, held.status)) {
+        let known_as_held = match self
+            .known_held
+            .get(&(record, change.hash))
+            .map(|held| (held, held.status))
+        {
             Some((held, HeldStatus::Refused)) if !planted::is(Bug::HeldForgetsRefusal) => {
-                return Ruling::Refused(Refusal::HeldRefused { reason: held.note.clone().unwrap_or_default() });
+                return Ruling::Refused(Refusal::HeldRefused {
+                    reason: held.note.clone().unwrap_or_default(),
+                });
             }
             Some((held, HeldStatus::Accepted)) => return Ruling::Duplicate(held.seq),
             Some((_, HeldStatus::Held | HeldStatus::Refused)) => true,
@@ -379,7 +491,11 @@ impl Batch {
         }
         let grid = self.write.grid(record).or_else(|| remaining_grid(change));
         // What follows a held change can only be held with it.
-        let follows = change.deps.iter().filter(|dep| !contains(**dep)).find_map(|dep| self.held_before.get(&(record, *dep)).copied());
+        let follows = change
+            .deps
+            .iter()
+            .filter(|dep| !contains(**dep))
+            .find_map(|dep| self.held_before.get(&(record, *dep)).copied());
         let hold = match grid.map(|grid| self.standing(author, record, grid, grids)) {
             _ if follows.is_some() => follows,
             Some(Standing::Works) if author.wiped => Some(DEVICE_WIPED),
@@ -403,7 +519,8 @@ impl Batch {
             *waiting += 1;
             self.held_before.insert((record, change.hash), reason);
             self.held.push(HeldWrite {
-                held: RecordId::new_v7(self.write.now().unix_ms().unsigned_abs(), entropy.bytes()).0,
+                held: RecordId::new_v7(self.write.now().unix_ms().unsigned_abs(), entropy.bytes())
+                    .0,
                 record,
                 kind: pushed.kind.as_str(),
                 generation: pushed.generation as i32,
@@ -416,7 +533,13 @@ impl Batch {
             });
             return Ruling::Held(reason);
         }
-        match self.write.accept(record, pushed.kind, pushed.generation, change, author.role.into()) {
+        match self.write.accept(
+            record,
+            pushed.kind,
+            pushed.generation,
+            change,
+            author.role.into(),
+        ) {
             Err(refusal) => Ruling::Refused(refusal),
             Ok(Accepted::Before) => Ruling::Duplicate(None),
             Ok(Accepted::Now(seq)) => {
@@ -433,14 +556,25 @@ impl Batch {
 /// A key of the change that is about a person who was redacted.
 fn redacted_key(state: &RegisterState, change: &Change) -> Option<String> {
     change.ops.iter().find_map(|op| match &op.action {
-        ChangeAction::Put { key, value } => state.is_redacted(key, Some(value)).then(|| key.clone()),
+        ChangeAction::Put { key, value } => {
+            state.is_redacted(key, Some(value)).then(|| key.clone())
+        }
         ChangeAction::Delete { key } => state.is_redacted(key, None).then(|| key.clone()),
-        ChangeAction::MakeText { .. } | ChangeAction::Insert { .. } | ChangeAction::Remove { .. } => None,
+        ChangeAction::MakeText { .. }
+        | ChangeAction::Insert { .. }
+        | ChangeAction::Remove { .. } => None,
     })
 }
 
 impl Outcome {
     fn refused(record: RecordId, hash: Option<ChangeHash>, refusal: Refusal) -> Self {
-        Self { record, hash, status: VerdictStatus::Rejected, seq: None, held: None, refusal: Some(refusal) }
+        Self {
+            record,
+            hash,
+            status: VerdictStatus::Rejected,
+            seq: None,
+            held: None,
+            refusal: Some(refusal),
+        }
     }
 }

@@ -37,24 +37,41 @@ pub struct TrimmedChange {
 
 /// The trimmed changes of some records, in the order of the log. A record whose document does not load is reported and left out: `lianka audit
 /// verify` names what it lacks.
-pub async fn trimmed(conn: &mut PgConnection, street: &StreetCode, records: &[Uuid]) -> sqlx::Result<Vec<TrimmedChange>> {
+pub async fn trimmed(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    records: &[Uuid],
+) -> sqlx::Result<Vec<TrimmedChange>> {
     let mut found = Vec::new();
     for (record, places) in trimmed::places(conn, street, records).await? {
-        let Some(stored) = records::document_and_state(conn, street, record.0).await? else { continue };
+        let Some(stored) = records::document_and_state(conn, street, record.0).await? else {
+            continue;
+        };
         let read = tokio::task::spawn_blocking(move || read_back(record, &stored, &places));
-        match read.await.map_err(|error| sqlx::Error::Io(std::io::Error::other(error)))? {
+        match read
+            .await
+            .map_err(|error| sqlx::Error::Io(std::io::Error::other(error)))?
+        {
             Ok(changes) => found.extend(changes),
-            Err(reason) => tracing::error!(%street, %record, reason, "a record's trimmed changes cannot be read from its document"),
+            Err(reason) => {
+                tracing::error!(%street, %record, reason, "a record's trimmed changes cannot be read from its document")
+            }
         }
     }
     found.sort_by_key(|change| change.seq);
     Ok(found)
 }
 
-fn read_back(record: RecordId, stored: &Lagging, places: &[Place]) -> Result<Vec<TrimmedChange>, String> {
+fn read_back(
+    record: RecordId,
+    stored: &Lagging,
+    places: &[Place],
+) -> Result<Vec<TrimmedChange>, String> {
     let state = RegisterState::from_bytes(&stored.state).map_err(|error| error.to_string())?;
     let received: HashMap<_, _> = state.accepted().collect();
-    let chunks = Record::load(&stored.document.bytes).map_err(|error| error.to_string())?.changes();
+    let chunks = Record::load(&stored.document.bytes)
+        .map_err(|error| error.to_string())?
+        .changes();
     let mut changes = HashMap::with_capacity(chunks.len());
     for chunk in chunks {
         let change = change::decode(&chunk).map_err(|error| error.to_string())?;
@@ -64,18 +81,31 @@ fn read_back(record: RecordId, stored: &Lagging, places: &[Place]) -> Result<Vec
     let found = places.iter().filter_map(|place| {
         let (change, received_at) = (changes.remove(&place.hash)?, *received.get(&place.hash)?);
         let device = change.actor.device();
-        Some(TrimmedChange { record, seq: place.seq, hash: place.hash, device, bytes: change.bytes, received_at })
+        Some(TrimmedChange {
+            record,
+            seq: place.seq,
+            hash: place.hash,
+            device,
+            bytes: change.bytes,
+            received_at,
+        })
     });
     Ok(found.collect())
 }
 
 /// Who devices are: username and name.
-async fn people(conn: &mut PgConnection, changes: &[TrimmedChange]) -> sqlx::Result<HashMap<Uuid, (String, String)>> {
+async fn people(
+    conn: &mut PgConnection,
+    changes: &[TrimmedChange],
+) -> sqlx::Result<HashMap<Uuid, (String, String)>> {
     let mut devices: Vec<_> = changes.iter().map(|change| change.device.0).collect();
     devices.sort_unstable();
     devices.dedup();
     let names = roll::device_names(conn, &devices).await?;
-    Ok(names.into_iter().map(|device| (device.device, (device.username, device.name))).collect())
+    Ok(names
+        .into_iter()
+        .map(|device| (device.device, (device.username, device.name)))
+        .collect())
 }
 
 /// A page of a record's history, newest first, and how long it is.
@@ -96,11 +126,22 @@ pub async fn history(
         let (username, device_name) = people.get(&change.device.0).cloned().unzip();
         let hash = change.hash.0.to_vec();
         let (device, received_at) = (change.device.0, change.received_at.into());
-        HistoryRow { seq: change.seq, hash, bytes: change.bytes, received_at, device, device_name, username }
+        HistoryRow {
+            seq: change.seq,
+            hash,
+            bytes: change.bytes,
+            received_at,
+            device,
+            device_name,
+            username,
+        }
     }));
     let total = rows.len() as i64;
     rows.sort_by_key(|row| std::cmp::Reverse((row.received_at, row.seq)));
-    let page = rows.into_iter().skip(usize::try_from(offset).unwrap_or(usize::MAX)).take(usize::try_from(limit).unwrap_or(0));
+    let page = rows
+        .into_iter()
+        .skip(usize::try_from(offset).unwrap_or(usize::MAX))
+        .take(usize::try_from(limit).unwrap_or(0));
     Ok((page.collect(), total))
 }
 
@@ -121,14 +162,33 @@ pub async fn changes_after(
     let people = people(conn, later).await?;
     let mut changes: BTreeMap<i64, LaterChange> = BTreeMap::new();
     changes.extend(later.iter().map(|change| {
-        let username = people.get(&change.device.0).map(|(username, _)| username.clone());
-        (change.seq, LaterChange { bytes: change.bytes.clone(), username, received_at: change.received_at })
+        let username = people
+            .get(&change.device.0)
+            .map(|(username, _)| username.clone());
+        (
+            change.seq,
+            LaterChange {
+                bytes: change.bytes.clone(),
+                username,
+                received_at: change.received_at,
+            },
+        )
     }));
     let (logged, _) = records::history(conn, street, record, i64::MAX, 0).await?;
     let logged = logged.into_iter().filter(|row| row.seq > trimmed[at].seq);
-    changes
-        .extend(logged.map(|row| (row.seq, LaterChange { bytes: row.bytes, username: row.username, received_at: row.received_at.into() })));
-    let skipped = changes.len().saturating_sub(usize::try_from(limit).unwrap_or(0));
+    changes.extend(logged.map(|row| {
+        (
+            row.seq,
+            LaterChange {
+                bytes: row.bytes,
+                username: row.username,
+                received_at: row.received_at.into(),
+            },
+        )
+    }));
+    let skipped = changes
+        .len()
+        .saturating_sub(usize::try_from(limit).unwrap_or(0));
     Ok(changes.into_values().skip(skipped).collect())
 }
 
@@ -141,25 +201,42 @@ pub async fn bytes(
 ) -> sqlx::Result<HashMap<(RecordId, ChangeHash), Vec<u8>>> {
     let mut found = conflicts::changes(conn, street, records, hashes).await?;
     let missing = |(record, hash): &(&Uuid, &Vec<u8>)| {
-        ChangeHash::from_slice(hash).is_some_and(|hash| !found.contains_key(&(RecordId(**record), hash)))
+        ChangeHash::from_slice(hash)
+            .is_some_and(|hash| !found.contains_key(&(RecordId(**record), hash)))
     };
-    let mut wanted: Vec<_> = records.iter().zip(hashes).filter(missing).map(|(record, _)| *record).collect();
+    let mut wanted: Vec<_> = records
+        .iter()
+        .zip(hashes)
+        .filter(missing)
+        .map(|(record, _)| *record)
+        .collect();
     wanted.sort_unstable();
     wanted.dedup();
     if !wanted.is_empty() {
-        found.extend(trimmed(conn, street, &wanted).await?.into_iter().map(|change| ((change.record, change.hash), change.bytes)));
+        found.extend(
+            trimmed(conn, street, &wanted)
+                .await?
+                .into_iter()
+                .map(|change| ((change.record, change.hash), change.bytes)),
+        );
     }
     Ok(found)
 }
 
 /// The trimmed changes of some records with their authors, as the log would give them.
-pub async fn logged(conn: &mut PgConnection, street: &StreetCode, records: &[Uuid]) -> sqlx::Result<Vec<LoggedChange>> {
+pub async fn logged(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    records: &[Uuid],
+) -> sqlx::Result<Vec<LoggedChange>> {
     let trimmed = trimmed(conn, street, records).await?;
     let people = people(conn, &trimmed).await?;
     let logged = |change: TrimmedChange| LoggedChange {
         seq: change.seq,
         record: change.record,
-        username: people.get(&change.device.0).map(|(username, _)| username.clone()),
+        username: people
+            .get(&change.device.0)
+            .map(|(username, _)| username.clone()),
         bytes: change.bytes,
         received_at: change.received_at.into(),
     };

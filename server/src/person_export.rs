@@ -75,7 +75,9 @@ impl Sought {
     /// Whether a text speaks of them.
     fn is_in(&self, text: &str) -> bool {
         match self {
-            Self::Phone(number) => phone::parse(text).iter().any(|found| found.is_recognised() && digits(found) == *number),
+            Self::Phone(number) => phone::parse(text)
+                .iter()
+                .any(|found| found.is_recognised() && digits(found) == *number),
             Self::Name(name) => fold(text).contains(name.as_str()),
         }
     }
@@ -94,7 +96,12 @@ impl Sought {
 
 fn digits(phone: &phone::Phone) -> String {
     match phone.kind {
-        PhoneKind::Landline { .. } => phone.digits.strip_prefix("021").filter(|local| local.len() == 8).unwrap_or(&phone.digits).to_owned(),
+        PhoneKind::Landline { .. } => phone
+            .digits
+            .strip_prefix("021")
+            .filter(|local| local.len() == 8)
+            .unwrap_or(&phone.digits)
+            .to_owned(),
         _ => phone.digits.clone(),
     }
 }
@@ -184,15 +191,33 @@ pub struct PersonRemark {
 impl PersonView {
     /// Records of which sensitive fields (P3) are shown.
     pub fn sensitive(&self) -> BTreeSet<RecordId> {
-        let contacts = self.contacts.iter().filter(|contact| contact.fields.contains_key("party_status")).map(|contact| contact.record);
-        let is_p3 = |key: &str| Kind::ALL.iter().any(|kind| kind.field(key).is_some_and(|(field, _)| field.class == Class::P3));
+        let contacts = self
+            .contacts
+            .iter()
+            .filter(|contact| contact.fields.contains_key("party_status"))
+            .map(|contact| contact.record);
+        let is_p3 = |key: &str| {
+            Kind::ALL.iter().any(|kind| {
+                kind.field(key)
+                    .is_some_and(|(field, _)| field.class == Class::P3)
+            })
+        };
         // A value that was overwritten, taken back or never accepted is read all the same.
         let written = self.changes.iter().chain(&self.held);
-        let written = written.filter(|change| change.writes.iter().any(|(key, value)| value.is_some() && is_p3(key)));
-        let sealed = self
-            .other
-            .iter()
-            .filter(|remark| remark.place == "transfer_personal" || remark.content.get("field").and_then(Value::as_str).is_some_and(is_p3));
+        let written = written.filter(|change| {
+            change
+                .writes
+                .iter()
+                .any(|(key, value)| value.is_some() && is_p3(key))
+        });
+        let sealed = self.other.iter().filter(|remark| {
+            remark.place == "transfer_personal"
+                || remark
+                    .content
+                    .get("field")
+                    .and_then(Value::as_str)
+                    .is_some_and(is_p3)
+        });
         let sealed = sealed.filter_map(|remark| remark.record.map(RecordId));
         contacts
             .chain(self.transfers.iter().map(|transfer| transfer.record))
@@ -215,17 +240,36 @@ struct Known {
 
 impl Known {
     /// Notes whose fields these are, wherever they were written.
-    fn learn(&mut self, sought: &Sought, kind: Option<Kind>, record: RecordId, key: &str, value: &Scalar) {
+    fn learn(
+        &mut self,
+        sought: &Sought,
+        kind: Option<Kind>,
+        record: RecordId,
+        key: &str,
+        value: &Scalar,
+    ) {
         let Some(text) = value.as_str() else { return };
         match Key::parse(key) {
-            Some(Key::Entry { list: "contacts", entry, field }) if sought.is(field, text) => drop(self.entries.insert((record, entry))),
-            Some(Key::Plain(field)) if kind == Some(Kind::TransferRequest) && sought.is(field, text) => drop(self.transfers.insert(record)),
+            Some(Key::Entry {
+                list: "contacts",
+                entry,
+                field,
+            }) if sought.is(field, text) => drop(self.entries.insert((record, entry))),
+            Some(Key::Plain(field))
+                if kind == Some(Kind::TransferRequest) && sought.is(field, text) =>
+            {
+                drop(self.transfers.insert(record))
+            }
             _ => {}
         }
     }
 
     fn learn_consent(&mut self, record: RecordId, key: &str, value: &Scalar) {
-        if let Some(Key::Entry { list: "consent", entry, field: "contact" }) = Key::parse(key)
+        if let Some(Key::Entry {
+            list: "consent",
+            entry,
+            field: "contact",
+        }) = Key::parse(key)
             && let Some(person) = value.as_str().and_then(|person| person.parse().ok())
             && self.entries.contains(&(record, person))
         {
@@ -236,14 +280,26 @@ impl Known {
     fn holds(&self, record: RecordId, key: &str) -> bool {
         self.transfers.contains(&record)
             || match Key::parse(key) {
-                Some(Key::Entry { list: "contacts", entry, .. }) => self.entries.contains(&(record, entry)),
-                Some(Key::Entry { list: "consent", entry, .. }) => self.consents.contains(&(record, entry)),
+                Some(Key::Entry {
+                    list: "contacts",
+                    entry,
+                    ..
+                }) => self.entries.contains(&(record, entry)),
+                Some(Key::Entry {
+                    list: "consent",
+                    entry,
+                    ..
+                }) => self.consents.contains(&(record, entry)),
                 _ => false,
             }
     }
 
     fn records(&self) -> BTreeSet<RecordId> {
-        self.entries.iter().map(|(record, _)| *record).chain(self.transfers.iter().copied()).collect()
+        self.entries
+            .iter()
+            .map(|(record, _)| *record)
+            .chain(self.transfers.iter().copied())
+            .collect()
     }
 }
 
@@ -260,21 +316,34 @@ fn writes(change: &Change) -> BTreeMap<String, Option<Scalar>> {
         }
     }
     if !note.is_empty() {
-        writes.insert(lianka_sync_core::record::NOTE.to_owned(), Some(Scalar::Str(note)));
+        writes.insert(
+            lianka_sync_core::record::NOTE.to_owned(),
+            Some(Scalar::Str(note)),
+        );
     }
     writes
 }
 
 /// A transfer's keys are known by name: nothing else has them.
 fn kind_of(writes: &BTreeMap<String, Option<Scalar>>) -> Option<Kind> {
-    writes.keys().any(|key| matches!(key.as_str(), "member_name" | "phone" | "member_alias")).then_some(Kind::TransferRequest)
+    writes
+        .keys()
+        .any(|key| matches!(key.as_str(), "member_name" | "phone" | "member_alias"))
+        .then_some(Kind::TransferRequest)
 }
 
 /// Finds everything held about a person, as of one moment.
-pub async fn find(pool: &PgPool, street: &StreetCode, sought: &Sought) -> Result<PersonView, ApiError> {
+pub async fn find(
+    pool: &PgPool,
+    street: &StreetCode,
+    sought: &Sought,
+) -> Result<PersonView, ApiError> {
     let mut tx = roll_export::snapshot(pool).await?;
     let mut known = Known::default();
-    let mut view = PersonView { complete: true, ..PersonView::default() };
+    let mut view = PersonView {
+        complete: true,
+        ..PersonView::default()
+    };
     let speaking = look_through_log(&mut tx, street, sought, &mut known).await?;
     let held = store::held(&mut tx, street, ROWS_MAX).await?;
     for edit in &held {
@@ -290,7 +359,10 @@ pub async fn find(pool: &PgPool, street: &StreetCode, sought: &Sought) -> Result
     let remarks = store::remarks(&mut tx, street, ROWS_MAX).await?;
     view.complete &= (remarks.len() as i64) < ROWS_MAX && (held.len() as i64) < ROWS_MAX;
     // What was sealed has left its record: the row alone tells whose it is.
-    for remark in remarks.iter().filter(|remark| remark.place == "transfer_personal" && sought.is_in_json(&remark.content)) {
+    for remark in remarks
+        .iter()
+        .filter(|remark| remark.place == "transfer_personal" && sought.is_in_json(&remark.content))
+    {
         known.transfers.extend(remark.record.map(RecordId));
     }
     let records: Vec<Uuid> = known.records().iter().map(|record| record.0).collect();
@@ -302,7 +374,9 @@ pub async fn find(pool: &PgPool, street: &StreetCode, sought: &Sought) -> Result
     logged.extend(past::logged(&mut tx, street, &involved).await?);
     logged.sort_by_key(|row| row.seq);
     for row in &logged {
-        let Ok(change) = change::decode(&row.bytes) else { continue };
+        let Ok(change) = change::decode(&row.bytes) else {
+            continue;
+        };
         let written = about(&change, row.record, sought, &mut known);
         if !written.is_empty() {
             view.changes.push(PersonChange {
@@ -317,7 +391,9 @@ pub async fn find(pool: &PgPool, street: &StreetCode, sought: &Sought) -> Result
         }
     }
     for edit in held {
-        let Ok(change) = change::decode(&edit.bytes) else { continue };
+        let Ok(change) = change::decode(&edit.bytes) else {
+            continue;
+        };
         let written = about(&change, edit.record, sought, &mut known);
         if !written.is_empty() {
             view.held.push(PersonChange {
@@ -331,16 +407,35 @@ pub async fn find(pool: &PgPool, street: &StreetCode, sought: &Sought) -> Result
             });
         }
     }
-    for (record, note) in store::notes(&mut tx, street).await?.into_iter().filter(|(_, note)| sought.is_in(note)) {
-        view.notes.push(PersonNote { record: RecordId(record), note });
+    for (record, note) in store::notes(&mut tx, street)
+        .await?
+        .into_iter()
+        .filter(|(_, note)| sought.is_in(note))
+    {
+        view.notes.push(PersonNote {
+            record: RecordId(record),
+            note,
+        });
     }
-    let entries: Vec<String> = known.entries.iter().map(|(_, entry)| entry.to_string()).collect();
+    let entries: Vec<String> = known
+        .entries
+        .iter()
+        .map(|(_, entry)| entry.to_string())
+        .collect();
     view.other = remarks
         .into_iter()
         .filter(|remark| {
-            let field = remark.content.get("field").and_then(Value::as_str).unwrap_or_default();
-            let theirs = remark.record.is_some_and(|record| known.transfers.contains(&RecordId(record)));
-            theirs || entries.iter().any(|entry| field.contains(entry.as_str())) || sought.is_in_json(&remark.content)
+            let field = remark
+                .content
+                .get("field")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
+            let theirs = remark
+                .record
+                .is_some_and(|record| known.transfers.contains(&RecordId(record)));
+            theirs
+                || entries.iter().any(|entry| field.contains(entry.as_str()))
+                || sought.is_in_json(&remark.content)
         })
         .map(|remark| PersonRemark {
             place: remark.place,
@@ -375,7 +470,9 @@ async fn look_through_log(
     let mut after = Uuid::nil();
     loop {
         let records = trimmed::records(conn, street.as_str(), after, RECORDS_PAGE).await?;
-        let Some(last) = records.last() else { return Ok(speaking) };
+        let Some(last) = records.last() else {
+            return Ok(speaking);
+        };
         after = *last;
         for row in past::logged(conn, street, &records).await? {
             look_through(&row, sought, known, &mut speaking);
@@ -383,12 +480,22 @@ async fn look_through_log(
     }
 }
 
-fn look_through(row: &store::LoggedChange, sought: &Sought, known: &mut Known, speaking: &mut BTreeSet<RecordId>) {
+fn look_through(
+    row: &store::LoggedChange,
+    sought: &Sought,
+    known: &mut Known,
+    speaking: &mut BTreeSet<RecordId>,
+) {
     // What the gate passed decodes; anything else would have been found by the refresh.
-    let Ok(change) = change::decode(&row.bytes) else { return };
+    let Ok(change) = change::decode(&row.bytes) else {
+        return;
+    };
     let writes = writes(&change);
     let kind = kind_of(&writes);
-    for (key, value) in writes.iter().filter_map(|(key, value)| Some((key, value.as_ref()?))) {
+    for (key, value) in writes
+        .iter()
+        .filter_map(|(key, value)| Some((key, value.as_ref()?)))
+    {
         known.learn(sought, kind, row.record, key, value);
         if value.as_str().is_some_and(|text| sought.is_in(text)) {
             speaking.insert(row.record);
@@ -397,14 +504,25 @@ fn look_through(row: &store::LoggedChange, sought: &Sought, known: &mut Known, s
 }
 
 /// What a change writes about the person.
-fn about(change: &Change, record: RecordId, sought: &Sought, known: &mut Known) -> BTreeMap<String, Option<Scalar>> {
+fn about(
+    change: &Change,
+    record: RecordId,
+    sought: &Sought,
+    known: &mut Known,
+) -> BTreeMap<String, Option<Scalar>> {
     let mut writes = writes(change);
     for (key, value) in &writes {
         if let Some(value) = value {
             known.learn_consent(record, key, value);
         }
     }
-    writes.retain(|key, value| known.holds(record, key) || value.as_ref().and_then(Scalar::as_str).is_some_and(|text| sought.is_in(text)));
+    writes.retain(|key, value| {
+        known.holds(record, key)
+            || value
+                .as_ref()
+                .and_then(Scalar::as_str)
+                .is_some_and(|text| sought.is_in(text))
+    });
     writes
 }
 
@@ -416,27 +534,54 @@ async fn stand(
     known: &mut Known,
     out: &mut PersonView,
 ) -> Result<(), ApiError> {
-    let names: BTreeMap<Uuid, Option<String>> = store::cards(conn, street, records).await?.into_iter().collect();
+    let names: BTreeMap<Uuid, Option<String>> = store::cards(conn, street, records)
+        .await?
+        .into_iter()
+        .collect();
     for standing in store::standing(conn, street, records).await? {
         let state = RegisterState::from_bytes(&standing.state).map_err(ApiError::internal)?;
         let view = state.view();
         let record = standing.record;
-        for (key, value) in view.values.iter().flat_map(|(key, values)| values.iter().map(move |value| (key, value))) {
+        for (key, value) in view
+            .values
+            .iter()
+            .flat_map(|(key, values)| values.iter().map(move |value| (key, value)))
+        {
             known.learn_consent(record, key, &value.value);
         }
         if known.transfers.contains(&record) {
-            let fields = view.values.iter().map(|(key, values)| (key.clone(), shown(values))).collect();
+            let fields = view
+                .values
+                .iter()
+                .map(|(key, values)| (key.clone(), shown(values)))
+                .collect();
             let note = view.note.clone().filter(|note| !note.is_empty());
-            out.transfers.push(PersonTransfer { record, grid: standing.grid.clone(), fields, note });
+            out.transfers.push(PersonTransfer {
+                record,
+                grid: standing.grid.clone(),
+                fields,
+                note,
+            });
         }
-        let entries: Vec<EntryId> = known.entries.iter().filter(|(of, _)| *of == record).map(|(_, entry)| *entry).collect();
+        let entries: Vec<EntryId> = known
+            .entries
+            .iter()
+            .filter(|(of, _)| *of == record)
+            .map(|(_, entry)| *entry)
+            .collect();
         for entry in entries {
             let fields = of_entry(&view, "contacts", entry);
             let person = entry.to_string();
-            let consents =
-                view.entries("consent").into_iter().filter(|consent| view.entry_text("consent", *consent, "contact") == Some(&person));
-            let consents = consents
-                .map(|consent| of_entry(&view, "consent", consent).into_iter().map(|(field, values)| (field, values.join("、"))).collect());
+            let consents = view
+                .entries("consent")
+                .into_iter()
+                .filter(|consent| view.entry_text("consent", *consent, "contact") == Some(&person));
+            let consents = consents.map(|consent| {
+                of_entry(&view, "consent", consent)
+                    .into_iter()
+                    .map(|(field, values)| (field, values.join("、")))
+                    .collect()
+            });
             let sign_name = names.get(&record.0).cloned().flatten();
             out.contacts.push(PersonContact {
                 record,
@@ -453,8 +598,12 @@ async fn stand(
 
 fn of_entry(view: &View, list: &str, entry: EntryId) -> BTreeMap<String, Vec<String>> {
     let prefix = format!("{list}/{entry}/");
-    let keys = view.values.iter().filter_map(|(key, values)| Some((key.strip_prefix(&prefix)?, values)));
-    keys.map(|(field, values)| (field.to_owned(), shown(values))).collect()
+    let keys = view
+        .values
+        .iter()
+        .filter_map(|(key, values)| Some((key.strip_prefix(&prefix)?, values)));
+    keys.map(|(field, values)| (field.to_owned(), shown(values)))
+        .collect()
 }
 
 fn shown(values: &[lianka_sync_core::view::Value]) -> Vec<String> {
@@ -472,17 +621,44 @@ fn plain(value: &Scalar) -> String {
 /// The same as a workbook, a sheet a list, with Chinese headings.
 pub fn workbook(view: &PersonView) -> Result<TableFile, TableError> {
     let mut file = TableFile::new(FileKind::Xlsx)?;
-    let headings = |headings: &[&str]| headings.iter().map(|&heading| heading.to_owned()).collect::<Vec<_>>();
+    let headings = |headings: &[&str]| {
+        headings
+            .iter()
+            .map(|&heading| heading.to_owned())
+            .collect::<Vec<_>>()
+    };
     let text = |text: &dyn ToString| Cell::Text(text.to_string());
     let pairs = |fields: &BTreeMap<String, Vec<String>>| {
-        Cell::Text(fields.iter().map(|(field, values)| format!("{field}：{}", values.join(" / "))).collect::<Vec<_>>().join("\n"))
+        Cell::Text(
+            fields
+                .iter()
+                .map(|(field, values)| format!("{field}：{}", values.join(" / ")))
+                .collect::<Vec<_>>()
+                .join("\n"),
+        )
     };
-    file.sheet("联系人", &headings(&["卡片编号", "责任网格", "店招", "联系人编号", "内容", "同意记录"]))?;
+    file.sheet(
+        "联系人",
+        &headings(&[
+            "卡片编号",
+            "责任网格",
+            "店招",
+            "联系人编号",
+            "内容",
+            "同意记录",
+        ]),
+    )?;
     for contact in &view.contacts {
         let consents: Vec<String> = contact
             .consents
             .iter()
-            .map(|consent| consent.iter().map(|(field, value)| format!("{field}：{value}")).collect::<Vec<_>>().join("，"))
+            .map(|consent| {
+                consent
+                    .iter()
+                    .map(|(field, value)| format!("{field}：{value}"))
+                    .collect::<Vec<_>>()
+                    .join("，")
+            })
             .collect();
         file.row(&[
             text(&contact.record),
@@ -493,19 +669,34 @@ pub fn workbook(view: &PersonView) -> Result<TableFile, TableError> {
             Cell::Text(consents.join("\n")),
         ])?;
     }
-    file.sheet("组织关系转接", &headings(&["编号", "责任网格", "内容", "备注"]))?;
+    file.sheet(
+        "组织关系转接",
+        &headings(&["编号", "责任网格", "内容", "备注"]),
+    )?;
     for transfer in &view.transfers {
-        file.row(&[text(&transfer.record), text(&transfer.grid), pairs(&transfer.fields), Cell::from(transfer.note.clone())])?;
+        file.row(&[
+            text(&transfer.record),
+            text(&transfer.grid),
+            pairs(&transfer.fields),
+            Cell::from(transfer.note.clone()),
+        ])?;
     }
     file.sheet("备注", &headings(&["卡片编号", "备注"]))?;
     for note in &view.notes {
         file.row(&[text(&note.record), text(&note.note)])?;
     }
     for (name, changes) in [("修改记录", &view.changes), ("待审修改", &view.held)] {
-        file.sheet(name, &headings(&["编号", "序号", "修改", "状态", "账号", "收到时间", "写入"]))?;
+        file.sheet(
+            name,
+            &headings(&["编号", "序号", "修改", "状态", "账号", "收到时间", "写入"]),
+        )?;
         for change in changes {
-            let writes =
-                change.writes.iter().map(|(key, value)| format!("{key}：{}", value.as_ref().map_or_else(|| "（删除）".to_owned(), plain)));
+            let writes = change.writes.iter().map(|(key, value)| {
+                format!(
+                    "{key}：{}",
+                    value.as_ref().map_or_else(|| "（删除）".to_owned(), plain)
+                )
+            });
             file.row(&[
                 text(&change.record),
                 Cell::from(change.seq.map(|seq| seq.to_string())),
@@ -517,10 +708,19 @@ pub fn workbook(view: &PersonView) -> Result<TableFile, TableError> {
             ])?;
         }
     }
-    file.sheet("其他", &headings(&["位置", "编号", "所属记录", "时间", "内容"]))?;
+    file.sheet(
+        "其他",
+        &headings(&["位置", "编号", "所属记录", "时间", "内容"]),
+    )?;
     for other in &view.other {
         let record = other.record.map(|record| record.to_string());
-        file.row(&[text(&other.place), text(&other.id), Cell::from(record), text(&other.at), Cell::Text(other.content.to_string())])?;
+        file.row(&[
+            text(&other.place),
+            text(&other.id),
+            Cell::from(record),
+            text(&other.at),
+            Cell::Text(other.content.to_string()),
+        ])?;
     }
     Ok(file)
 }
@@ -546,7 +746,16 @@ mod tests {
         assert_eq!(Sought::phone("问店主"), None);
         assert_eq!(Sought::phone("13900000001/13900000002"), None);
         let name = Sought::name("王記").expect("a name");
-        assert!(name.is("name", "王 记") && name.is_in("找王记，下午") && !name.is("name", "王记芳") && !name.is("role", "王记"));
-        assert_eq!(Sought::name("王"), None, "one character is in everybody's name");
+        assert!(
+            name.is("name", "王 记")
+                && name.is_in("找王记，下午")
+                && !name.is("name", "王记芳")
+                && !name.is("role", "王记")
+        );
+        assert_eq!(
+            Sought::name("王"),
+            None,
+            "one character is in everybody's name"
+        );
     }
 }

@@ -139,8 +139,15 @@ mod wanted {
 
     static WANTED: LazyLock<Option<Wanted>> = LazyLock::new(|| {
         let wanted = std::env::var("LIANKA_ABORT_AT").ok()?;
-        let (name, count) = wanted.split_once(':').map_or((&*wanted, 1), |(name, count)| (name, count.parse().unwrap_or(1)));
-        Some(Wanted { name: name.to_owned(), left: AtomicU32::new(count) })
+        let (name, count) = wanted
+            .split_once(':')
+            .map_or((&*wanted, 1), |(name, count)| {
+                (name, count.parse().unwrap_or(1))
+            });
+        Some(Wanted {
+            name: name.to_owned(),
+            left: AtomicU32::new(count),
+        })
     });
 
     pub fn reached(point: PipelinePoint) {
@@ -159,7 +166,10 @@ mod tests {
 
     #[test]
     fn every_point_has_a_name_of_its_own() {
-        let names: std::collections::BTreeSet<_> = PipelinePoint::ALL.iter().map(|point| point.name()).collect();
+        let names: std::collections::BTreeSet<_> = PipelinePoint::ALL
+            .iter()
+            .map(|point| point.name())
+            .collect();
         assert_eq!(names.len(), PipelinePoint::ALL.len());
     }
 }

@@ -33,7 +33,10 @@ pub struct Projection<'p> {
 }
 
 /// Which rows beside the record's own may differ from what is stored.
-#[expect(clippy::struct_excessive_bools, reason = "a set of tables, not a state")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "a set of tables, not a state"
+)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Touched {
     pub contacts: bool,
@@ -47,7 +50,13 @@ pub struct Touched {
 
 impl Touched {
     /// Everything: a new record, or a rebuild.
-    pub const ALL: Self = Self { contacts: true, consents: true, tags: true, keys: true, conflicts: true };
+    pub const ALL: Self = Self {
+        contacts: true,
+        consents: true,
+        tags: true,
+        keys: true,
+        conflicts: true,
+    };
 
     /// Notes that `key` was written.
     pub fn note(&mut self, key: &str) {
@@ -81,27 +90,40 @@ struct List<T> {
 
 impl<T> Default for List<T> {
     fn default() -> Self {
-        Self { of: Vec::new(), rows: Vec::new() }
+        Self {
+            of: Vec::new(),
+            rows: Vec::new(),
+        }
     }
 }
 
 impl<T> List<T> {
     fn replace(&mut self, record: Uuid, rows: impl IntoIterator<Item = T>) {
         self.of.push(record);
-        self.rows.extend(rows.into_iter().map(|row| Of { record, row }));
+        self.rows
+            .extend(rows.into_iter().map(|row| Of { record, row }));
     }
 }
 
 impl Rows {
     fn add(&mut self, projection: &Projection<'_>) {
-        let Projection { record, seq, state, touched } = projection;
+        let Projection {
+            record,
+            seq,
+            state,
+            touched,
+        } = projection;
         // A state without a kind cannot have been accepted; there would be nothing to show.
-        let Some(projected) = projection::project(*record, state.generation(), &state.view()) else { return };
+        let Some(projected) = projection::project(*record, state.generation(), &state.view())
+        else {
+            return;
+        };
         let id = record.0;
         let conflict_count = fields_in_conflict(projected.conflicts());
         if touched.conflicts || conflict_count > 0 {
             let fields = projected.conflicts().chunk_by(|a, b| a.field == b.field);
-            self.conflicts.replace(id, fields.flat_map(|rows| conflict_writes(rows, state)));
+            self.conflicts
+                .replace(id, fields.flat_map(|rows| conflict_writes(rows, state)));
         }
         match projected {
             Projected::ShopCard(card) => self.add_card(*card, *seq, conflict_count, *touched),
@@ -109,25 +131,43 @@ impl Rows {
         }
     }
 
-    fn add_transfer(&mut self, mut row: projection::TransferRow, seq: i64, conflict_count: i32, state: &RegisterState) {
+    fn add_transfer(
+        &mut self,
+        mut row: projection::TransferRow,
+        seq: i64,
+        conflict_count: i32,
+        state: &RegisterState,
+    ) {
         // A transfer has few events, and each change of it is one or a ruling: they are written whole every time.
-        let events = std::mem::take(&mut row.events).into_iter().filter_map(|row| {
-            let received_at = state.received_at(&row.op)?.to_string();
-            Some(TransferEventWrite { row, received_at })
-        });
+        let events = std::mem::take(&mut row.events)
+            .into_iter()
+            .filter_map(|row| {
+                let received_at = state.received_at(&row.op)?.to_string();
+                Some(TransferEventWrite { row, received_at })
+            });
         self.transfer_events.replace(row.record.0, events);
         row.conflicts.clear();
         let standing = Case::of(&state.view()).now;
         let at = |term: Option<(ServerTime, Then)>| term.map(|(at, _)| at.to_string());
-        let (due_at, clock_at) = (at(standing.due(state.created_at())), at(standing.clock(state.created_at())));
-        self.transfers.push(TransferWrite { row, seq, conflict_count, due_at, clock_at });
+        let (due_at, clock_at) = (
+            at(standing.due(state.created_at())),
+            at(standing.clock(state.created_at())),
+        );
+        self.transfers.push(TransferWrite {
+            row,
+            seq,
+            conflict_count,
+            due_at,
+            clock_at,
+        });
     }
 
     fn add_card(&mut self, mut row: CardRow, seq: i64, conflict_count: i32, touched: Touched) {
         let id = row.record.0;
         if touched.keys {
             self.keys_of.push(id);
-            self.keys.extend(Traits::of(&row).keys().into_iter().map(|key| (id, key)));
+            self.keys
+                .extend(Traits::of(&row).keys().into_iter().map(|key| (id, key)));
         }
         // Lists have tables of their own; the card's row carries none of them.
         let contacts = std::mem::take(&mut row.contacts);
@@ -145,7 +185,12 @@ impl Rows {
             self.tags.extend(tags.into_iter().map(|tag| (id, tag)));
         }
         let search = row.search_key();
-        self.cards.push(CardWrite { row, seq, conflict_count, search });
+        self.cards.push(CardWrite {
+            row,
+            seq,
+            conflict_count,
+            search,
+        });
     }
 
     async fn write(self, tx: &mut PgConnection, street: &StreetCode) -> sqlx::Result<()> {
@@ -154,13 +199,21 @@ impl Rows {
         }
         if !self.transfers.is_empty() {
             read_models::upsert_transfers(tx, street, &self.transfers).await?;
-            read_models::replace_transfer_events(tx, street, &self.transfer_events.of, &self.transfer_events.rows).await?;
+            read_models::replace_transfer_events(
+                tx,
+                street,
+                &self.transfer_events.of,
+                &self.transfer_events.rows,
+            )
+            .await?;
         }
         if !self.contacts.of.is_empty() {
-            read_models::replace_contacts(tx, street, &self.contacts.of, &self.contacts.rows).await?;
+            read_models::replace_contacts(tx, street, &self.contacts.of, &self.contacts.rows)
+                .await?;
         }
         if !self.consents.of.is_empty() {
-            read_models::replace_consents(tx, street, &self.consents.of, &self.consents.rows).await?;
+            read_models::replace_consents(tx, street, &self.consents.of, &self.consents.rows)
+                .await?;
         }
         if !self.tags_of.is_empty() {
             read_models::replace_tags(tx, street, &self.tags_of, &self.tags).await?;
@@ -169,14 +222,19 @@ impl Rows {
             read_models::replace_keys(tx, street, &self.keys_of, &self.keys).await?;
         }
         if !self.conflicts.of.is_empty() {
-            read_models::replace_conflicts(tx, street, &self.conflicts.of, &self.conflicts.rows).await?;
+            read_models::replace_conflicts(tx, street, &self.conflicts.of, &self.conflicts.rows)
+                .await?;
         }
         Ok(())
     }
 }
 
 fn fields_in_conflict(conflicts: &[ConflictRow]) -> i32 {
-    conflicts.iter().map(|row| &row.field).collect::<std::collections::BTreeSet<_>>().len() as i32
+    conflicts
+        .iter()
+        .map(|row| &row.field)
+        .collect::<std::collections::BTreeSet<_>>()
+        .len() as i32
 }
 
 /// The rows of one field in conflict.
@@ -205,7 +263,11 @@ fn conflict_writes(rows: &[ConflictRow], state: &RegisterState) -> Vec<ConflictW
 }
 
 /// Projects the records and writes their rows.
-pub async fn write(tx: &mut PgConnection, street: &StreetCode, projections: &[Projection<'_>]) -> sqlx::Result<()> {
+pub async fn write(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    projections: &[Projection<'_>],
+) -> sqlx::Result<()> {
     let mut rows = Rows::default();
     for projection in projections {
         rows.add(projection);
@@ -228,9 +290,15 @@ pub enum RebuildError {
 const REBUILD_PAGE: i64 = 500;
 
 /// Makes a street's read models anew from its records, in one transaction; `progress` is told how many are done.
-pub async fn rebuild(pool: &PgPool, street: &StreetCode, mut progress: impl FnMut(u64)) -> Result<u64, RebuildError> {
+pub async fn rebuild(
+    pool: &PgPool,
+    street: &StreetCode,
+    mut progress: impl FnMut(u64),
+) -> Result<u64, RebuildError> {
     let mut tx = pool.begin().await?;
-    records::lock_street(&mut tx, street).await?.ok_or_else(|| RebuildError::NoStreet(street.clone()))?;
+    records::lock_street(&mut tx, street)
+        .await?
+        .ok_or_else(|| RebuildError::NoStreet(street.clone()))?;
     read_models::clear(&mut tx, street).await?;
     reached(PipelinePoint::ModelsCleared);
     let (mut after, mut done) = (Uuid::nil(), 0);
@@ -240,10 +308,23 @@ pub async fn rebuild(pool: &PgPool, street: &StreetCode, mut progress: impl FnMu
         after = last.0;
         let states = page
             .into_iter()
-            .map(|(record, seq, state)| Ok((record, seq, RegisterState::from_bytes(&state).map_err(|_| RebuildError::State(record))?)))
+            .map(|(record, seq, state)| {
+                Ok((
+                    record,
+                    seq,
+                    RegisterState::from_bytes(&state).map_err(|_| RebuildError::State(record))?,
+                ))
+            })
             .collect::<Result<Vec<_>, RebuildError>>()?;
-        let projections: Vec<_> =
-            states.iter().map(|(record, seq, state)| Projection { record: *record, seq: *seq, state, touched: Touched::ALL }).collect();
+        let projections: Vec<_> = states
+            .iter()
+            .map(|(record, seq, state)| Projection {
+                record: *record,
+                seq: *seq,
+                state,
+                touched: Touched::ALL,
+            })
+            .collect();
         write(&mut tx, street, &projections).await?;
         reached(PipelinePoint::ModelsWritten);
         done += projections.len() as u64;

@@ -40,11 +40,19 @@ pub struct Pass {
 /// Passes until the server stops.
 pub async fn run(app: App) {
     loop {
-        let pause = match within(app.config.store.waits.unhurried(), pass(&app.pool, &app.clock)).await {
+        let pause = match within(
+            app.config.store.waits.unhurried(),
+            pass(&app.pool, &app.clock),
+        )
+        .await
+        {
             Ok(pass) if pass != Pass::default() => PAUSE_BUSY,
             Ok(_) => PAUSE_IDLE,
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the refresh pass could not reach the store; it tries again");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the refresh pass could not reach the store; it tries again"
+                );
                 PAUSE_IDLE
             }
         };
@@ -65,7 +73,8 @@ pub async fn pass(pool: &PgPool, clock: &Clock) -> sqlx::Result<Pass> {
             Refreshed::Gone => {}
             Refreshed::Disputed(record, reason) => {
                 tracing::error!(%street, %record, reason, "a record's document and register state differ; its refresh stops, nothing is lost");
-                records::mark_disputed(&mut *pool.acquire().await?, &street, record, clock.now()).await?;
+                records::mark_disputed(&mut *pool.acquire().await?, &street, record, clock.now())
+                    .await?;
                 pass.disputed += 1;
             }
         }
@@ -80,11 +89,19 @@ enum Refreshed {
 }
 
 async fn refresh(pool: &PgPool, street: &StreetCode, record: Uuid) -> sqlx::Result<Refreshed> {
-    let mut tx = pool.begin_with("begin isolation level repeatable read read only").await?;
+    let mut tx = pool
+        .begin_with("begin isolation level repeatable read read only")
+        .await?;
     let lagging = records::document_and_state(&mut tx, street, record).await?;
     tx.commit().await?;
-    let Some(lagging) = lagging else { return Ok(Refreshed::Gone) };
-    let (id, generation, seq) = (lagging.document.record, lagging.document.generation, lagging.document.seq);
+    let Some(lagging) = lagging else {
+        return Ok(Refreshed::Gone);
+    };
+    let (id, generation, seq) = (
+        lagging.document.record,
+        lagging.document.generation,
+        lagging.document.seq,
+    );
     let judged = match tokio::task::spawn_blocking(move || judge(&lagging)).await {
         Ok(judged) => judged,
         // It would at every pass, and all that wait behind it would wait for ever.
@@ -94,7 +111,15 @@ async fn refresh(pool: &PgPool, street: &StreetCode, record: Uuid) -> sqlx::Resu
     match judged {
         Ok(snapshot) => {
             reached(PipelinePoint::SnapshotJudged);
-            records::store_snapshot(&mut *pool.acquire().await?, street, id, generation, seq, &snapshot).await?;
+            records::store_snapshot(
+                &mut *pool.acquire().await?,
+                street,
+                id,
+                generation,
+                seq,
+                &snapshot,
+            )
+            .await?;
             reached(PipelinePoint::SnapshotStored);
             Ok(Refreshed::Stored)
         }
@@ -109,7 +134,11 @@ fn judge(lagging: &Lagging) -> Result<Vec<u8>, String> {
     let chunks = &lagging.document.bytes;
     let saved = Record::load(chunks).map_err(automerge)?.save();
     // A saved document names its heads, 32 bytes that no compression shrinks: the few chunks of a young record are the smaller snapshot.
-    let snapshot = if saved.len() < chunks.len() { saved } else { chunks.clone() };
+    let snapshot = if saved.len() < chunks.len() {
+        saved
+    } else {
+        chunks.clone()
+    };
     let mut record = Record::load(&snapshot).map_err(automerge)?;
     if record.heads() != state.heads() {
         return Err("heads differ".into());

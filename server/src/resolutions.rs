@@ -17,7 +17,9 @@ use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::store::conflicts::{self, NoticeDetail, NoticeWrite, ReplacedValue, ResolutionWrite, Writer};
+use crate::store::conflicts::{
+    self, NoticeDetail, NoticeWrite, ReplacedValue, ResolutionWrite, Writer,
+};
 
 /// A notice that another value than the user's was chosen.
 pub const VALUE_NOT_CHOSEN: &str = "value_not_chosen";
@@ -59,14 +61,29 @@ pub async fn record(
     let records: Vec<_> = settled.iter().map(|settled| settled.record.0).collect();
     // A value that an undo put back is still its first author's.
     let restored = conflicts::restored(tx, street, &records).await?;
-    let authors = |settled: &Settled| settled.settlement.replaced.iter().map(|value| value.device.0).collect::<Vec<_>>();
-    let devices: Vec<_> = settled.iter().flat_map(|settled| authors(settled).into_iter().chain([settled.device.0])).collect();
+    let authors = |settled: &Settled| {
+        settled
+            .settlement
+            .replaced
+            .iter()
+            .map(|value| value.device.0)
+            .collect::<Vec<_>>()
+    };
+    let devices: Vec<_> = settled
+        .iter()
+        .flat_map(|settled| authors(settled).into_iter().chain([settled.device.0]))
+        .collect();
     let writers = conflicts::writers(tx, &devices).await?;
     let mut rows = Vec::with_capacity(settled.len());
     let mut notices = Vec::new();
     for settled in settled {
         let replaced = replaced(&settled, &restored, &writers);
-        notices.extend(untold(&settled, &replaced, writers.get(&settled.device.0), now));
+        notices.extend(untold(
+            &settled,
+            &replaced,
+            writers.get(&settled.device.0),
+            now,
+        ));
         rows.push(row(settled, replaced, &writers, bulk, now));
     }
     conflicts::insert_resolutions(tx, street, now, &rows).await?;
@@ -83,7 +100,11 @@ fn replaced(
     let of = |value: &conflict::Replaced| {
         let op = op_text(value.op);
         if let Some(originals) = restored.get(&(settled.record, key.clone(), op.clone())) {
-            let again = |original: &ReplacedValue| ReplacedValue { op: op.clone(), restored_as: None, ..original.clone() };
+            let again = |original: &ReplacedValue| ReplacedValue {
+                op: op.clone(),
+                restored_as: None,
+                ..original.clone()
+            };
             return originals.iter().map(again).collect();
         }
         let writer = writers.get(&value.device.0);
@@ -109,10 +130,22 @@ fn row(
     bulk: Option<Uuid>,
     now: ServerTime,
 ) -> ResolutionWrite {
-    let Settled { record, kind, generation, seq, hash, device, source, message, settlement } = settled;
+    let Settled {
+        record,
+        kind,
+        generation,
+        seq,
+        hash,
+        device,
+        source,
+        message,
+        settlement,
+    } = settled;
     let writer = writers.get(&device.0);
     let values: Vec<&Scalar> = replaced.iter().map(|value| &value.value).collect();
-    let class = kind.field(&settlement.key).and_then(|(field, _)| conflict::harmless(field, &values));
+    let class = kind
+        .field(&settlement.key)
+        .and_then(|(field, _)| conflict::harmless(field, &values));
     ResolutionWrite {
         resolution: derived(now, &[&hash.0, settlement.key.as_bytes()]),
         record,
@@ -133,21 +166,36 @@ fn row(
 }
 
 /// For every worker none of whose values was chosen, and who did not choose: a notice.
-fn untold(settled: &Settled, replaced: &[ReplacedValue], by: Option<&Writer>, now: ServerTime) -> Vec<NoticeWrite> {
+fn untold(
+    settled: &Settled,
+    replaced: &[ReplacedValue],
+    by: Option<&Writer>,
+    now: ServerTime,
+) -> Vec<NoticeWrite> {
     let mut chosen_of: BTreeMap<&str, bool> = BTreeMap::new();
     for value in replaced {
         if let Some(username) = &value.username {
-            *chosen_of.entry(username).or_default() |= Some(&value.value) == settled.settlement.chosen.as_ref();
+            *chosen_of.entry(username).or_default() |=
+                Some(&value.value) == settled.settlement.chosen.as_ref();
         }
     }
-    let told = chosen_of.into_iter().filter(|(username, chosen)| !chosen && by.is_none_or(|by| by.username != *username));
+    let told = chosen_of
+        .into_iter()
+        .filter(|(username, chosen)| !chosen && by.is_none_or(|by| by.username != *username));
     let detail = NoticeDetail {
         hash: Some(settled.hash),
         by: by.map(|by| by.role.clone()),
         note: Some(settled.message.clone()).filter(|note| !note.is_empty()),
     };
     told.map(|(username, _)| NoticeWrite {
-        notice: derived(now, &[&settled.hash.0, settled.settlement.key.as_bytes(), username.as_bytes()]),
+        notice: derived(
+            now,
+            &[
+                &settled.hash.0,
+                settled.settlement.key.as_bytes(),
+                username.as_bytes(),
+            ],
+        ),
         seq: settled.seq,
         username: username.to_owned(),
         kind: VALUE_NOT_CHOSEN,

@@ -105,44 +105,87 @@ pub async fn start(app: App, response: Response) -> Result<Body, ApiError> {
         match stream(&app, response, plan, sink).await {
             Ok(()) | Err(StreamError::Gone) => {}
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "a response stream was cut");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "a response stream was cut"
+                );
                 // An error closes the connection, so the phone sees a broken download and resumes from its checkpoint.
                 let _ = sender.send(Err(std::io::Error::other("stream cut"))).await;
             }
         }
     });
-    Ok(Body::from_stream(futures::stream::poll_fn(move |context| receiver.poll_recv(context))))
+    Ok(Body::from_stream(futures::stream::poll_fn(
+        move |context| receiver.poll_recv(context),
+    )))
 }
 
 async fn plan(app: &App, response: &Response) -> Result<Plan, ApiError> {
     let mut conn = app.pool.acquire().await?;
-    let head = records::head(&mut conn, &response.street).await?.ok_or_else(|| ApiError::new(ErrorCode::NotFound))?;
+    let head = records::head(&mut conn, &response.street)
+        .await?
+        .ok_or_else(|| ApiError::new(ErrorCode::NotFound))?;
     let mut scope = streets::scope(&mut conn, &response.street, &response.author.username).await?;
     if response.author.role.sees_whole_street() {
         scope.epoch = WHOLE_STREET;
     }
     let (epoch, head) = (head.store_epoch, head.seq);
     let pull = if response.pull {
-        let position = Position { store_epoch: epoch, street: &response.street, head: head as u64, scope_epoch: scope.epoch };
+        let position = Position {
+            store_epoch: epoch,
+            street: &response.street,
+            head: head as u64,
+            scope_epoch: scope.epoch,
+        };
         cursor::plan(response.cursor.as_deref(), &position)
     } else {
         Pull::Nothing
     };
-    Ok(Plan { pull, epoch, head, scope })
+    Ok(Plan {
+        pull,
+        epoch,
+        head,
+        scope,
+    })
 }
 
-async fn stream(app: &App, response: Response, plan: Plan, mut sink: Sink) -> Result<(), StreamError> {
-    let Response { street, author, outcomes, pull, more_to_come, form, .. } = response;
-    let refused: HashSet<Uuid> = outcomes.iter().filter(|outcome| needs_rebase(outcome)).map(|outcome| outcome.record.0).collect();
+async fn stream(
+    app: &App,
+    response: Response,
+    plan: Plan,
+    mut sink: Sink,
+) -> Result<(), StreamError> {
+    let Response {
+        street,
+        author,
+        outcomes,
+        pull,
+        more_to_come,
+        form,
+        ..
+    } = response;
+    let refused: HashSet<Uuid> = outcomes
+        .iter()
+        .filter(|outcome| needs_rebase(outcome))
+        .map(|outcome| outcome.record.0)
+        .collect();
     let brought = outcomes.iter().filter_map(|outcome| outcome.seq).collect();
-    let had: Vec<_> =
-        outcomes.iter().filter(|outcome| outcome.status == VerdictStatus::Duplicate).map(|outcome| outcome.record.0).collect();
+    let had: Vec<_> = outcomes
+        .iter()
+        .filter(|outcome| outcome.status == VerdictStatus::Duplicate)
+        .map(|outcome| outcome.record.0)
+        .collect();
     for (index, outcome) in outcomes.into_iter().enumerate() {
-        sink.send(&ResponseItem::Verdict(verdict(index, &outcome, form.lang))).await?;
+        sink.send(&ResponseItem::Verdict(verdict(index, &outcome, form.lang)))
+            .await?;
     }
     reached(PipelinePoint::VerdictsSent);
     let lease_seconds = (!author.wiped).then_some(app.config.lease.as_secs());
-    let end = |cursor| ResponseItem::End { cursor, head: plan.head as u64, server_time: app.clock.now(), lease_seconds };
+    let end = |cursor| ResponseItem::End {
+        cursor,
+        head: plan.head as u64,
+        server_time: app.clock.now(),
+        lease_seconds,
+    };
     if author.wiped {
         if !more_to_come {
             sink.send(&ResponseItem::Wipe).await?;
@@ -165,23 +208,32 @@ async fn stream(app: &App, response: Response, plan: Plan, mut sink: Sink) -> Re
     };
     if pull && !matches!(plan.pull, Pull::Reset) {
         // A phone rebases what was refused on the server's copy, in the same round trip.
-        answer.snapshots(&refused.into_iter().collect::<Vec<_>>()).await?;
+        answer
+            .snapshots(&refused.into_iter().collect::<Vec<_>>())
+            .await?;
         answer.out_of_sight(&had).await?;
     }
     match plan.pull {
         Pull::Reset => {
-            sink.send(&ResponseItem::Reset { epoch: plan.epoch }).await?;
+            sink.send(&ResponseItem::Reset { epoch: plan.epoch })
+                .await?;
             sink.send(&end(None)).await?;
             return sink.finish().await;
         }
         Pull::Nothing => {}
         Pull::Download { after, received } => {
-            answer.notices(0, Some(NOTICE_DAYS), &author.username).await?;
-            answer.download(after as i64, received, &author.username).await?;
+            answer
+                .notices(0, Some(NOTICE_DAYS), &author.username)
+                .await?;
+            answer
+                .download(after as i64, received, &author.username)
+                .await?;
         }
         Pull::Delta { after, scope_epoch } => {
             answer.notices(after as i64, None, &author.username).await?;
-            answer.delta(after as i64, scope_epoch, &author.username).await?;
+            answer
+                .delta(after as i64, scope_epoch, &author.username)
+                .await?;
         }
     }
     answer.tell_reading(&author).await?;
@@ -193,7 +245,10 @@ async fn stream(app: &App, response: Response, plan: Plan, mut sink: Sink) -> Re
 }
 
 fn needs_rebase(outcome: &Outcome) -> bool {
-    outcome.refusal.as_ref().is_some_and(|refusal| !refusal.retryable())
+    outcome
+        .refusal
+        .as_ref()
+        .is_some_and(|refusal| !refusal.retryable())
 }
 
 fn verdict(index: usize, outcome: &Outcome, lang: Lang) -> Verdict {
@@ -204,7 +259,9 @@ fn verdict(index: usize, outcome: &Outcome, lang: Lang) -> Verdict {
         record: outcome.record,
         status: outcome.status,
         seq: outcome.seq.map(|seq| seq as u64),
-        code: refusal.map(|refusal| refusal.code().to_owned()).or(outcome.held.map(str::to_owned)),
+        code: refusal
+            .map(|refusal| refusal.code().to_owned())
+            .or(outcome.held.map(str::to_owned)),
         field: refusal.and_then(|refusal| refusal.key()).map(str::to_owned),
         message: match outcome.status {
             VerdictStatus::Held => Some(held_message(lang).to_owned()),
@@ -253,7 +310,14 @@ struct Answer<'a> {
 impl Answer<'_> {
     fn cursor(&self, sequence: i64, downloading: bool) -> String {
         let street = self.street.as_str().to_owned();
-        Cursor { store_epoch: self.epoch, street, sequence: sequence as u64, scope_epoch: self.cursor_epoch, downloading }.encode()
+        Cursor {
+            store_epoch: self.epoch,
+            street,
+            sequence: sequence as u64,
+            scope_epoch: self.cursor_epoch,
+            downloading,
+        }
+        .encode()
     }
 
     async fn checkpoint(&mut self, sequence: i64, downloading: bool) -> Result<(), StreamError> {
@@ -272,12 +336,18 @@ impl Answer<'_> {
     }
 
     /// One look at the store, which may not keep the phone waiting for ever.
-    async fn within<T>(&self, look: impl Future<Output = Result<T, StreamError>>) -> Result<T, StreamError> {
+    async fn within<T>(
+        &self,
+        look: impl Future<Output = Result<T, StreamError>>,
+    ) -> Result<T, StreamError> {
         within(self.app.config.store.waits.request, look).await
     }
 
     async fn documents(&self, page: DocumentPage<'_>) -> Result<Vec<Document>, StreamError> {
-        self.within(async { Ok(records::documents(&mut *self.conn().await?, self.street, page).await?) }).await
+        self.within(async {
+            Ok(records::documents(&mut *self.conn().await?, self.street, page).await?)
+        })
+        .await
     }
 
     /// A read of sensitive fields, for the audit trail, before the phone may count the answer as whole.
@@ -287,9 +357,13 @@ impl Answer<'_> {
         }
         let sent: Vec<_> = self.sent.drain().collect();
         let told = async {
-            let records = audit_store::holding_p3(&mut *self.conn().await?, self.street.as_str(), &sent).await?;
+            let records =
+                audit_store::holding_p3(&mut *self.conn().await?, self.street.as_str(), &sent)
+                    .await?;
             if records > 0 {
-                let event = Event::by(&author.username, author.device, Action::ReadP3).with("via", "sync").with("records", records);
+                let event = Event::by(&author.username, author.device, Action::ReadP3)
+                    .with("via", "sync")
+                    .with("records", records);
                 let mut tx = self.app.pool.begin().await?;
                 audit::append(&mut tx, self.street.into(), self.app.clock.now(), &[event]).await?;
                 tx.commit().await?;
@@ -315,11 +389,26 @@ impl Answer<'_> {
 
     /// What the user is to know of the log beyond `after`. Before everything else, so that a checkpoint never stands before a notice that it
     /// has passed.
-    async fn notices(&mut self, after: i64, days: Option<i64>, username: &str) -> Result<(), StreamError> {
+    async fn notices(
+        &mut self,
+        after: i64,
+        days: Option<i64>,
+        username: &str,
+    ) -> Result<(), StreamError> {
         let now = self.app.clock.now().unix_ms();
         let since = days.map(|days| ServerTime::from_unix_ms(now - days * 24 * 60 * 60 * 1000));
-        let look =
-            async { Ok(conflicts::notices(&mut *self.conn().await?, self.street, username, after, self.head, since, NOTICES_MAX).await?) };
+        let look = async {
+            Ok(conflicts::notices(
+                &mut *self.conn().await?,
+                self.street,
+                username,
+                after,
+                self.head,
+                since,
+                NOTICES_MAX,
+            )
+            .await?)
+        };
         let notices = self.within(look).await?;
         for notice in notices {
             let item = Notice {
@@ -339,21 +428,35 @@ impl Answer<'_> {
     }
 
     /// Everything of the scope beyond `after`, by sequence.
-    async fn download(&mut self, after: i64, received: Option<Received>, username: &str) -> Result<(), StreamError> {
+    async fn download(
+        &mut self,
+        after: i64,
+        received: Option<Received>,
+        username: &str,
+    ) -> Result<(), StreamError> {
         let mut after = after;
         if let Some(received) = received {
             let moved = self.scope_moved(received.scope_epoch, username).await?;
             self.departures(&moved, received.sequence as i64).await?;
         } else {
             // A phone that starts over may hold drafts about whatever was erased since it last heard.
-            let look = async { Ok(erasures::forgotten(&mut *self.conn().await?, self.street, self.head).await?) };
+            let look = async {
+                Ok(erasures::forgotten(&mut *self.conn().await?, self.street, self.head).await?)
+            };
             for (record, entries) in self.within(look).await? {
-                let item = entries.map_or(ResponseItem::Erase { record }, |entries| ResponseItem::Redact { record, entries });
+                let item = entries.map_or(ResponseItem::Erase { record }, |entries| {
+                    ResponseItem::Redact { record, entries }
+                });
                 self.sink.send(&item).await?;
             }
         }
         loop {
-            let page = DocumentPage { grids: self.grids.as_deref(), records: None, after, limit: PAGE };
+            let page = DocumentPage {
+                grids: self.grids.as_deref(),
+                records: None,
+                after,
+                limit: PAGE,
+            };
             let documents = self.documents(page).await?;
             let full = documents.len() as i64 == PAGE;
             for document in documents {
@@ -371,7 +474,12 @@ impl Answer<'_> {
     /// Snapshots of these records, as far as they are in scope.
     async fn snapshots(&mut self, records: &[Uuid]) -> Result<(), StreamError> {
         for records in records.chunks(PAGE as usize) {
-            let page = DocumentPage { grids: self.grids.as_deref(), records: Some(records), after: 0, limit: PAGE };
+            let page = DocumentPage {
+                grids: self.grids.as_deref(),
+                records: Some(records),
+                after: 0,
+                limit: PAGE,
+            };
             for document in self.documents(page).await? {
                 self.snapshot(document).await?;
             }
@@ -381,8 +489,12 @@ impl Answer<'_> {
 
     /// Records that the phone made and the user may not see: accepted by a reviewer after their grid was taken away, so that no departure names them.
     async fn out_of_sight(&mut self, records: &[Uuid]) -> Result<(), StreamError> {
-        let Some(grids) = self.grids.as_deref().filter(|_| !records.is_empty()) else { return Ok(()) };
-        let look = async { Ok(records::outside(&mut *self.conn().await?, self.street, grids, records).await?) };
+        let Some(grids) = self.grids.as_deref().filter(|_| !records.is_empty()) else {
+            return Ok(());
+        };
+        let look = async {
+            Ok(records::outside(&mut *self.conn().await?, self.street, grids, records).await?)
+        };
         for record in self.within(look).await? {
             self.sink.send(&ResponseItem::Leave { record }).await?;
         }
@@ -390,17 +502,43 @@ impl Answer<'_> {
     }
 
     /// How the user's grids differ from those of an earlier scope epoch.
-    async fn scope_moved(&self, scope_epoch: i64, username: &str) -> Result<ScopeMoved, StreamError> {
+    async fn scope_moved(
+        &self,
+        scope_epoch: i64,
+        username: &str,
+    ) -> Result<ScopeMoved, StreamError> {
         match &self.grids {
             Some(now) if scope_epoch != self.scope_epoch => {
-                let look = async { Ok(streets::grids_at(&mut *self.conn().await?, self.street, username, scope_epoch).await?) };
+                let look = async {
+                    Ok(streets::grids_at(
+                        &mut *self.conn().await?,
+                        self.street,
+                        username,
+                        scope_epoch,
+                    )
+                    .await?)
+                };
                 let before = self.within(look).await?;
                 let (kept, gained) = now.iter().cloned().partition(|grid| before.contains(grid));
-                let lost = before.iter().filter(|grid| !now.contains(grid)).cloned().collect();
+                let lost = before
+                    .iter()
+                    .filter(|grid| !now.contains(grid))
+                    .cloned()
+                    .collect();
                 let seen = before.into_iter().chain(now.iter().cloned()).collect();
-                Ok(ScopeMoved { seen: Some(seen), kept: Some(kept), gained, lost })
+                Ok(ScopeMoved {
+                    seen: Some(seen),
+                    kept: Some(kept),
+                    gained,
+                    lost,
+                })
             }
-            same => Ok(ScopeMoved { seen: same.clone(), kept: same.clone(), gained: Vec::new(), lost: Vec::new() }),
+            same => Ok(ScopeMoved {
+                seen: same.clone(),
+                kept: same.clone(),
+                gained: Vec::new(),
+                lost: Vec::new(),
+            }),
         }
     }
 
@@ -408,15 +546,32 @@ impl Answer<'_> {
         let seen = moved.seen.as_deref();
         let look = async {
             let mut conn = self.conn().await?;
-            let departures =
-                records::departures(&mut conn, self.street, seen, self.grids.as_deref(), &moved.lost, after, self.head).await?;
-            Ok((departures, erasures::redactions(&mut conn, self.street, after, self.head).await?))
+            let departures = records::departures(
+                &mut conn,
+                self.street,
+                seen,
+                self.grids.as_deref(),
+                &moved.lost,
+                after,
+                self.head,
+            )
+            .await?;
+            Ok((
+                departures,
+                erasures::redactions(&mut conn, self.street, after, self.head).await?,
+            ))
         };
         // The connection is given back before anything is sent: a slow phone holds none.
         let (departures, redactions) = self.within(look).await?;
         for departure in departures {
             let record = departure.record;
-            self.sink.send(&if departure.erased { ResponseItem::Erase { record } } else { ResponseItem::Leave { record } }).await?;
+            self.sink
+                .send(&if departure.erased {
+                    ResponseItem::Erase { record }
+                } else {
+                    ResponseItem::Leave { record }
+                })
+                .await?;
         }
         self.redact(redactions).await
     }
@@ -424,25 +579,47 @@ impl Answer<'_> {
     /// Whatever grid the record stands in: a phone that lost it may still hold a draft.
     async fn redact(&mut self, redactions: Vec<erasures::Redaction>) -> Result<(), StreamError> {
         for erasures::Redaction { record, entries } in redactions {
-            self.sink.send(&ResponseItem::Redact { record, entries }).await?;
+            self.sink
+                .send(&ResponseItem::Redact { record, entries })
+                .await?;
         }
         Ok(())
     }
 
     /// The log beyond `after`, for a phone whose scope was that of `scope_epoch`.
-    async fn delta(&mut self, after: i64, scope_epoch: i64, username: &str) -> Result<(), StreamError> {
+    async fn delta(
+        &mut self,
+        after: i64,
+        scope_epoch: i64,
+        username: &str,
+    ) -> Result<(), StreamError> {
         let moved = self.scope_moved(scope_epoch, username).await?;
         self.departures(&moved, after).await?;
         let kept = moved.kept.as_deref();
         let look = async {
-            Ok(records::advances(&mut *self.conn().await?, self.street, kept, self.device, &self.brought, after, self.head).await?)
+            Ok(records::advances(
+                &mut *self.conn().await?,
+                self.street,
+                kept,
+                self.device,
+                &self.brought,
+                after,
+                self.head,
+            )
+            .await?)
         };
         let advances = self.within(look).await?;
         // Until the gained grids have come, a checkpoint stands under the scope that the phone knew.
         let now = std::mem::replace(&mut self.cursor_epoch, scope_epoch);
-        let (whole, tail): (Vec<_>, Vec<_>) =
-            advances.into_iter().partition(|advance| advance.arrived || advance.foreign > limits::TAIL_CHANGES_MAX as i64);
-        let ids = |advances: Vec<records::Advance>| advances.into_iter().map(|advance| advance.record.0).collect::<Vec<_>>();
+        let (whole, tail): (Vec<_>, Vec<_>) = advances.into_iter().partition(|advance| {
+            advance.arrived || advance.foreign > limits::TAIL_CHANGES_MAX as i64
+        });
+        let ids = |advances: Vec<records::Advance>| {
+            advances
+                .into_iter()
+                .map(|advance| advance.record.0)
+                .collect::<Vec<_>>()
+        };
         self.snapshots(&ids(whole)).await?;
         self.log(&ids(tail).into_iter().collect(), after).await?;
         self.cursor_epoch = now;
@@ -453,8 +630,17 @@ impl Answer<'_> {
     async fn gained(&mut self, grids: &[String]) -> Result<(), StreamError> {
         let mut after = 0;
         loop {
-            let page = DocumentPage { grids: Some(grids), records: None, after, limit: PAGE };
-            let documents = if grids.is_empty() { Vec::new() } else { self.documents(page).await? };
+            let page = DocumentPage {
+                grids: Some(grids),
+                records: None,
+                after,
+                limit: PAGE,
+            };
+            let documents = if grids.is_empty() {
+                Vec::new()
+            } else {
+                self.documents(page).await?
+            };
             let full = documents.len() as i64 == PAGE;
             for document in documents {
                 after = document.seq;
@@ -473,8 +659,17 @@ impl Answer<'_> {
         while !records.is_empty() {
             let grids = self.grids.as_deref();
             let look = async {
-                Ok(records::changes(&mut *self.conn().await?, self.street, grids, self.device, &self.brought, after, self.head, LOG_PAGE)
-                    .await?)
+                Ok(records::changes(
+                    &mut *self.conn().await?,
+                    self.street,
+                    grids,
+                    self.device,
+                    &self.brought,
+                    after,
+                    self.head,
+                    LOG_PAGE,
+                )
+                .await?)
             };
             let changes = self.within(look).await?;
             let full = changes.len() as i64 == LOG_PAGE;
@@ -491,7 +686,14 @@ impl Answer<'_> {
                 };
                 self.sent.insert(record.0);
                 reached(PipelinePoint::ItemSent);
-                self.sink.send(&ResponseItem::Change { record, generation, seq: change.seq as u64, bytes }).await?;
+                self.sink
+                    .send(&ResponseItem::Change {
+                        record,
+                        generation,
+                        seq: change.seq as u64,
+                        bytes,
+                    })
+                    .await?;
                 self.checkpoint(after, false).await?;
             }
             if !full {
@@ -536,7 +738,10 @@ impl Packer {
 }
 
 impl Sink {
-    fn new(form: Form, sender: mpsc::Sender<Result<Bytes, std::io::Error>>) -> std::io::Result<Self> {
+    fn new(
+        form: Form,
+        sender: mpsc::Sender<Result<Bytes, std::io::Error>>,
+    ) -> std::io::Result<Self> {
         let packer = match form.packing {
             Packing::Identity => Packer::Identity(Vec::new()),
             Packing::Zstd => {
@@ -544,18 +749,34 @@ impl Sink {
                 encoder.window_log(ZSTD_WINDOW_LOG)?;
                 Packer::Zstd(Box::new(encoder))
             }
-            Packing::Gzip => Packer::Gzip(Box::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default()))),
+            Packing::Gzip => Packer::Gzip(Box::new(flate2::write::GzEncoder::new(
+                Vec::new(),
+                flate2::Compression::default(),
+            ))),
         };
-        Ok(Self { encoding: form.encoding, packer, scratch: Vec::new(), since_checkpoint: 0, sender })
+        Ok(Self {
+            encoding: form.encoding,
+            packer,
+            scratch: Vec::new(),
+            since_checkpoint: 0,
+            sender,
+        })
     }
 
     async fn send(&mut self, item: &ResponseItem) -> Result<(), StreamError> {
         self.scratch.clear();
         self.encoding.write(item, &mut self.scratch);
-        self.since_checkpoint =
-            if matches!(item, ResponseItem::Checkpoint { .. }) { 0 } else { self.since_checkpoint + self.scratch.len() };
+        self.since_checkpoint = if matches!(item, ResponseItem::Checkpoint { .. }) {
+            0
+        } else {
+            self.since_checkpoint + self.scratch.len()
+        };
         self.packer.writer().write_all(&self.scratch)?;
-        if self.packer.packed().len() >= CHUNK_BYTES { self.hand_over().await } else { Ok(()) }
+        if self.packer.packed().len() >= CHUNK_BYTES {
+            self.hand_over().await
+        } else {
+            Ok(())
+        }
     }
 
     /// Everything so far goes out, so that a phone can act on a checkpoint as soon as it is sent.
@@ -569,7 +790,10 @@ impl Sink {
         if chunk.is_empty() {
             return Ok(());
         }
-        self.sender.send(Ok(chunk.into())).await.map_err(|_| StreamError::Gone)
+        self.sender
+            .send(Ok(chunk.into()))
+            .await
+            .map_err(|_| StreamError::Gone)
     }
 
     async fn finish(self) -> Result<(), StreamError> {
@@ -578,6 +802,9 @@ impl Sink {
             Packer::Zstd(encoder) => encoder.finish()?,
             Packer::Gzip(encoder) => encoder.finish()?,
         };
-        self.sender.send(Ok(rest.into())).await.map_err(|_| StreamError::Gone)
+        self.sender
+            .send(Ok(rest.into()))
+            .await
+            .map_err(|_| StreamError::Gone)
     }
 }

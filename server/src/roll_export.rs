@@ -74,7 +74,11 @@ const FIELDS: [&str; 22] = [
 ];
 
 /// Writes the cards that the options admit.
-pub async fn write(pool: &PgPool, street: &StreetCode, options: &Options) -> Result<Exported, ApiError> {
+pub async fn write(
+    pool: &PgPool,
+    street: &StreetCode,
+    options: &Options,
+) -> Result<Exported, ApiError> {
     let mut tx = store::snapshot(pool).await?;
     let custom = store::custom_fields(&mut tx, street).await?;
     let ids = store::ids(&mut tx, street, &options.filter, options.order, CARDS_MAX).await?;
@@ -83,19 +87,33 @@ pub async fn write(pool: &PgPool, street: &StreetCode, options: &Options) -> Res
         Lang::Zh => "联系卡",
         Lang::En => "Cards",
     };
-    file.sheet(sheet, &headings(&custom, options.lang)).map_err(ApiError::internal)?;
+    file.sheet(sheet, &headings(&custom, options.lang))
+        .map_err(ApiError::internal)?;
     for chunk in ids.chunks(CHUNK) {
         for card in cards(&mut tx, street, options, chunk).await? {
-            file.row(&row(&card, &custom, options.unmasked)).map_err(ApiError::internal)?;
+            file.row(&row(&card, &custom, options.unmasked))
+                .map_err(ApiError::internal)?;
         }
     }
     tx.rollback().await?;
-    Ok(Exported { file, cards: ids.len() })
+    Ok(Exported {
+        file,
+        cards: ids.len(),
+    })
 }
 
-async fn cards(conn: &mut PgConnection, street: &StreetCode, options: &Options, chunk: &[uuid::Uuid]) -> sqlx::Result<Vec<CardRow>> {
-    let filter = CardFilter { records: Some(chunk.to_vec()), ..CardFilter::default() };
-    let (cards, _) = roll::page(conn, street, &filter, options.order, chunk.len() as i64, 0).await?;
+async fn cards(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    options: &Options,
+    chunk: &[uuid::Uuid],
+) -> sqlx::Result<Vec<CardRow>> {
+    let filter = CardFilter {
+        records: Some(chunk.to_vec()),
+        ..CardFilter::default()
+    };
+    let (cards, _) =
+        roll::page(conn, street, &filter, options.order, chunk.len() as i64, 0).await?;
     Ok(cards.into_iter().map(|card| card.row).collect())
 }
 
@@ -108,11 +126,19 @@ fn headings(custom: &[(String, String)], lang: Lang) -> Vec<String> {
         "point_lat" => own("纬度", "latitude"),
         "point_lon" => own("经度", "longitude"),
         "point_crs" => own("坐标系", "coordinate system"),
-        _ => Kind::ShopCard.fields().iter().find(|field| field.name == name).map_or("", |field| own(field.label_zh, field.label_en)),
+        _ => Kind::ShopCard
+            .fields()
+            .iter()
+            .find(|field| field.name == name)
+            .map_or("", |field| own(field.label_zh, field.label_en)),
     };
     let mut headings = vec![own("责任网格", "grid")];
     headings.extend(FIELDS.iter().map(|name| of_field(name)));
-    headings.extend([own("最近确认日期", "last confirmed on"), own("冲突字段数", "fields in conflict"), own("已并入", "merged into")]);
+    headings.extend([
+        own("最近确认日期", "last confirmed on"),
+        own("冲突字段数", "fields in conflict"),
+        own("已并入", "merged into"),
+    ]);
     let mut headings: Vec<String> = headings.into_iter().map(str::to_owned).collect();
     headings.extend(custom.iter().map(|(_, label)| label.clone()));
     headings.push(own("卡片编号", "card id").to_owned());
@@ -123,17 +149,37 @@ fn row(card: &CardRow, custom: &[(String, String)], unmasked: bool) -> Vec<Cell>
     let text = |value: &Option<String>| Cell::from(value.clone());
     // One person a line, in the same line of each of the columns.
     let people = |field: fn(&lianka_sync_core::projection::ContactRow) -> Option<String>| {
-        let lines: Vec<String> = card.contacts.iter().map(|contact| field(contact).unwrap_or_default()).collect();
+        let lines: Vec<String> = card
+            .contacts
+            .iter()
+            .map(|contact| field(contact).unwrap_or_default())
+            .collect();
         let joined = lines.join("\n");
-        if joined.trim().is_empty() { Cell::Empty } else { Cell::Text(joined) }
+        if joined.trim().is_empty() {
+            Cell::Empty
+        } else {
+            Cell::Text(joined)
+        }
     };
     let phones = if unmasked {
         |contact: &lianka_sync_core::projection::ContactRow| contact.phones.clone()
     } else {
-        |contact: &lianka_sync_core::projection::ContactRow| contact.phones.as_deref().map(masked_phones)
+        |contact: &lianka_sync_core::projection::ContactRow| {
+            contact.phones.as_deref().map(masked_phones)
+        }
     };
-    let note = card.note.as_ref().map(|note| if unmasked { note.clone() } else { masked_text(note) });
-    let mut fields: Vec<&str> = card.conflicts.iter().map(|conflict| conflict.field.as_str()).collect();
+    let note = card.note.as_ref().map(|note| {
+        if unmasked {
+            note.clone()
+        } else {
+            masked_text(note)
+        }
+    });
+    let mut fields: Vec<&str> = card
+        .conflicts
+        .iter()
+        .map(|conflict| conflict.field.as_str())
+        .collect();
     fields.dedup();
     let mut cells = vec![
         Cell::Text(card.grid.clone()),
@@ -150,7 +196,11 @@ fn row(card: &CardRow, custom: &[(String, String)], unmasked: bool) -> Vec<Cell>
         text(&card.occupancy),
         text(&card.occupancy_observed_on),
         text(&card.opening_hours),
-        if card.tags.is_empty() { Cell::Empty } else { Cell::Text(card.tags.join("、")) },
+        if card.tags.is_empty() {
+            Cell::Empty
+        } else {
+            Cell::Text(card.tags.join("、"))
+        },
         people(|contact| contact.name.clone()),
         people(phones),
         people(|contact| contact.role.clone()),
@@ -163,29 +213,55 @@ fn row(card: &CardRow, custom: &[(String, String)], unmasked: bool) -> Vec<Cell>
         Cell::Number(fields.len() as f64),
         Cell::from(card.merged_into.map(|into| into.to_string())),
     ];
-    cells.extend(custom.iter().map(|(name, _)| Cell::from(card.custom.get(name).cloned())));
+    cells.extend(
+        custom
+            .iter()
+            .map(|(name, _)| Cell::from(card.custom.get(name).cloned())),
+    );
     cells.push(Cell::Text(card.record.to_string()));
     cells
 }
 
 /// The numbers so that a colleague recognises one and nobody dials it: `139****0001`, `021-5093****`.
 pub fn masked_phones(text: &str) -> String {
-    phone::parse(text).iter().map(masked_phone).collect::<Vec<_>>().join("/")
+    phone::parse(text)
+        .iter()
+        .map(masked_phone)
+        .collect::<Vec<_>>()
+        .join("/")
 }
 
 fn masked_phone(phone: &Phone) -> String {
     let hidden = |text: &str, from: usize, to: usize| {
-        text.chars().enumerate().map(|(at, c)| if (from..to).contains(&at) && c.is_ascii_digit() { '*' } else { c }).collect::<String>()
+        text.chars()
+            .enumerate()
+            .map(|(at, c)| {
+                if (from..to).contains(&at) && c.is_ascii_digit() {
+                    '*'
+                } else {
+                    c
+                }
+            })
+            .collect::<String>()
     };
     match &phone.kind {
         PhoneKind::Mobile => hidden(&phone.digits, 3, 7),
         // A brand's number, printed on its windows.
         PhoneKind::Service400 | PhoneKind::Short95 => phone.canonical(),
         PhoneKind::Landline { ext } => {
-            let bare = Phone { kind: PhoneKind::Landline { ext: None }, ..phone.clone() }.canonical();
+            let bare = Phone {
+                kind: PhoneKind::Landline { ext: None },
+                ..phone.clone()
+            }
+            .canonical();
             let length = bare.chars().count();
-            let extension = ext.as_ref().map_or_else(String::new, |ext| format!("转{}", "*".repeat(ext.chars().count())));
-            format!("{}{extension}", hidden(&bare, length.saturating_sub(4), length))
+            let extension = ext.as_ref().map_or_else(String::new, |ext| {
+                format!("转{}", "*".repeat(ext.chars().count()))
+            });
+            format!(
+                "{}{extension}",
+                hidden(&bare, length.saturating_sub(4), length)
+            )
         }
         PhoneKind::Unrecognised => hidden(&text::half_width(&phone.raw), 2, usize::MAX),
     }
@@ -193,9 +269,22 @@ fn masked_phone(phone: &Phone) -> String {
 
 /// A text without the identity and telephone numbers that were typed into it.
 pub fn masked_text(typed: &str) -> String {
-    let ranges: Vec<_> = text::warnings(typed).into_iter().map(|warning| warning.chars).collect();
+    let ranges: Vec<_> = text::warnings(typed)
+        .into_iter()
+        .map(|warning| warning.chars)
+        .collect();
     let hidden = |at: usize| ranges.iter().any(|range| range.contains(&at));
-    typed.chars().enumerate().map(|(at, c)| if hidden(at) && c.is_alphanumeric() { '*' } else { c }).collect()
+    typed
+        .chars()
+        .enumerate()
+        .map(|(at, c)| {
+            if hidden(at) && c.is_alphanumeric() {
+                '*'
+            } else {
+                c
+            }
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -206,7 +295,10 @@ mod tests {
     fn numbers_are_masked() {
         for (typed, shown) in [
             ("13900000001", "139****0001"),
-            ("139 0000 0001 / 021-50932417转803", "139****0001/021-5093****转***"),
+            (
+                "139 0000 0001 / 021-50932417转803",
+                "139****0001/021-5093****转***",
+            ),
             ("50932417", "5093****"),
             ("400-800-1234", "4008001234"),
             ("问隔壁 1234567", "12*****"),
@@ -214,7 +306,10 @@ mod tests {
         ] {
             assert_eq!(masked_phones(typed), shown, "{typed}");
         }
-        assert_eq!(masked_text("老板13900000001，下午在"), "老板***********，下午在");
+        assert_eq!(
+            masked_text("老板13900000001，下午在"),
+            "老板***********，下午在"
+        );
         assert_eq!(masked_text("门口积水 378号"), "门口积水 378号");
     }
 
@@ -223,8 +318,14 @@ mod tests {
         let custom = [("fire".to_owned(), "消防".to_owned())];
         for lang in [Lang::Zh, Lang::En] {
             let headings = headings(&custom, lang);
-            assert!(headings.iter().all(|heading| !heading.is_empty()), "{headings:?}");
-            assert_eq!(headings.len(), row(&CardRow::default(), &custom, false).len());
+            assert!(
+                headings.iter().all(|heading| !heading.is_empty()),
+                "{headings:?}"
+            );
+            assert_eq!(
+                headings.len(),
+                row(&CardRow::default(), &custom, false).len()
+            );
         }
     }
 }

@@ -27,7 +27,10 @@ use crate::{
     error::{ApiError, ErrorCode},
     ingest::Ingested,
     merge::{Author, Push},
-    roll_sheet::{self, ColumnTarget, ContactPart, KnownGrid, RollLimits, RollPlan, RollRow, RollValue, StreetTables},
+    roll_sheet::{
+        self, ColumnTarget, ContactPart, KnownGrid, RollLimits, RollPlan, RollRow, RollValue,
+        StreetTables,
+    },
     store::{
         records,
         roll::{self, ImportWrite, ImportedRow},
@@ -116,7 +119,9 @@ pub async fn run(
     options: Options,
 ) -> Result<ImportReport, ApiError> {
     let mut conn = app.pool.acquire().await?;
-    streets::find_street(&mut conn, street).await?.ok_or_else(|| ApiError::new(ErrorCode::NotFound))?;
+    streets::find_street(&mut conn, street)
+        .await?
+        .ok_or_else(|| ApiError::new(ErrorCode::NotFound))?;
     let roads = streets::all_roads(&mut conn, street).await?;
     let grids = streets::grids_of(&mut conn, street).await?;
     if let Some(grid) = &options.grid
@@ -124,7 +129,9 @@ pub async fn run(
     {
         return Err(ApiError::invalid_field("grid", "known_grid"));
     }
-    let (plan, file_hash) = tokio::task::spawn_blocking(move || read(&file, &roads, &grids)).await.map_err(ApiError::internal)??;
+    let (plan, file_hash) = tokio::task::spawn_blocking(move || read(&file, &roads, &grids))
+        .await
+        .map_err(ApiError::internal)??;
     drop(conn);
     let now = app.clock.now();
     let mut tx = app.pool.begin().await?;
@@ -138,17 +145,46 @@ pub async fn run(
     if options.dry_run || created == 0 {
         return Ok(report);
     }
-    let import = remember(app, tx, street, principal, &plan, &rows, &options, &file_hash, now).await?;
-    push(app, street, principal, &plan, rows, options.grid.as_deref().unwrap_or(UNASSIGNED), now, &mut report).await?;
+    let import = remember(
+        app, tx, street, principal, &plan, &rows, &options, &file_hash, now,
+    )
+    .await?;
+    push(
+        app,
+        street,
+        principal,
+        &plan,
+        rows,
+        options.grid.as_deref().unwrap_or(UNASSIGNED),
+        now,
+        &mut report,
+    )
+    .await?;
     report.import = Some(import);
     Ok(report)
 }
 
 fn read(file: &[u8], roads: &[String], grids: &[Grid]) -> Result<(RollPlan, [u8; 32]), ApiError> {
     let roads: Vec<&str> = roads.iter().map(String::as_str).collect();
-    let grids: Vec<_> = grids.iter().map(|grid| KnownGrid { code: &grid.grid, name: &grid.name, area: &grid.area }).collect();
-    let plan = roll_sheet::read(file, &StreetTables { roads: &roads, grids: &grids }, &RollLimits::default())
-        .map_err(|error| ApiError::invalid_field("body", error.code()).detail(error.zh(), error.to_string()))?;
+    let grids: Vec<_> = grids
+        .iter()
+        .map(|grid| KnownGrid {
+            code: &grid.grid,
+            name: &grid.name,
+            area: &grid.area,
+        })
+        .collect();
+    let plan = roll_sheet::read(
+        file,
+        &StreetTables {
+            roads: &roads,
+            grids: &grids,
+        },
+        &RollLimits::default(),
+    )
+    .map_err(|error| {
+        ApiError::invalid_field("body", error.code()).detail(error.zh(), error.to_string())
+    })?;
     Ok((plan, Sha256::digest(file).into()))
 }
 
@@ -161,10 +197,24 @@ struct Planned {
 }
 
 impl Planned {
-    fn new(row: &RollRow, imported: &HashMap<Vec<u8>, Uuid>, existing: &HashSet<Uuid>, now: ServerTime, entropy: &Entropy) -> Self {
+    fn new(
+        row: &RollRow,
+        imported: &HashMap<Vec<u8>, Uuid>,
+        existing: &HashSet<Uuid>,
+        now: ServerTime,
+        entropy: &Entropy,
+    ) -> Self {
         match imported.get(&row.identity[..]) {
-            Some(record) => Self { record: RecordId(*record), remembered: true, exists: existing.contains(record) },
-            None => Self { record: RecordId::new_v7(unix_ms(now), entropy.bytes()), remembered: false, exists: false },
+            Some(record) => Self {
+                record: RecordId(*record),
+                remembered: true,
+                exists: existing.contains(record),
+            },
+            None => Self {
+                record: RecordId::new_v7(unix_ms(now), entropy.bytes()),
+                remembered: false,
+                exists: false,
+            },
         }
     }
 }
@@ -178,17 +228,30 @@ async fn planned(
     entropy: &Entropy,
 ) -> sqlx::Result<Vec<Planned>> {
     let identities: Vec<Vec<u8>> = plan.rows.iter().map(|row| row.identity.to_vec()).collect();
-    let imported: HashMap<Vec<u8>, Uuid> = roll::imported(conn, street, &identities).await?.into_iter().collect();
+    let imported: HashMap<Vec<u8>, Uuid> = roll::imported(conn, street, &identities)
+        .await?
+        .into_iter()
+        .collect();
     let known: Vec<Uuid> = imported.values().copied().collect();
-    let existing: HashSet<Uuid> = roll::existing(conn, street, &known).await?.into_iter().collect();
-    Ok(plan.rows.iter().map(|row| Planned::new(row, &imported, &existing, now, entropy)).collect())
+    let existing: HashSet<Uuid> = roll::existing(conn, street, &known)
+        .await?
+        .into_iter()
+        .collect();
+    Ok(plan
+        .rows
+        .iter()
+        .map(|row| Planned::new(row, &imported, &existing, now, entropy))
+        .collect())
 }
 
 fn unix_ms(at: ServerTime) -> u64 {
     at.unix_ms().unsigned_abs()
 }
 
-#[expect(clippy::too_many_arguments, reason = "one call, with everything an import is")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one call, with everything an import is"
+)]
 async fn remember(
     app: &App,
     mut tx: Transaction<'static, Postgres>,
@@ -202,10 +265,18 @@ async fn remember(
 ) -> Result<Uuid, ApiError> {
     let import = RecordId::new_v7(unix_ms(now), app.entropy.bytes()).0;
     // Sensitive personal data needs the person's consent, so a sheet's column of it is not even kept as raw cells.
-    let sensitive: HashSet<&str> =
-        plan.columns.iter().filter(|column| column.target == ColumnTarget::Sensitive).map(|column| column.heading.as_str()).collect();
+    let sensitive: HashSet<&str> = plan
+        .columns
+        .iter()
+        .filter(|column| column.target == ColumnTarget::Sensitive)
+        .map(|column| column.heading.as_str())
+        .collect();
     let kept = |row: &RollRow| -> serde_json::Value {
-        row.cells.iter().filter(|(heading, _)| !sensitive.contains(heading.as_str())).map(|cell| serde_json::json!(cell)).collect()
+        row.cells
+            .iter()
+            .filter(|(heading, _)| !sensitive.contains(heading.as_str()))
+            .map(|cell| serde_json::json!(cell))
+            .collect()
     };
     let fresh: Vec<_> = plan
         .rows
@@ -217,7 +288,12 @@ async fn remember(
             row_number: row.row as i32,
             record: Some(planned.record.0),
             cells: kept(row),
-            problems: plan.problems.iter().filter(|problem| problem.row == row.row).map(|problem| problem.code.as_str()).collect(),
+            problems: plan
+                .problems
+                .iter()
+                .filter(|problem| problem.row == row.row)
+                .map(|problem| problem.code.as_str())
+                .collect(),
         })
         .collect();
     let custom_fields: Vec<_> = plan
@@ -232,7 +308,11 @@ async fn remember(
         .collect();
     let mut events = Vec::new();
     if options.grid.is_none() && plan.rows.iter().any(|row| row.grid.is_none()) {
-        let grid = Grid { grid: UNASSIGNED.to_owned(), name: UNASSIGNED.to_owned(), area: String::new() };
+        let grid = Grid {
+            grid: UNASSIGNED.to_owned(),
+            name: UNASSIGNED.to_owned(),
+            area: String::new(),
+        };
         if streets::insert_grid(&mut tx, street, &grid).await? {
             events.push(principal.did(Action::Grid).with("grid", UNASSIGNED));
         }
@@ -248,8 +328,13 @@ async fn remember(
         created: rows.iter().filter(|row| !row.exists).count() as i32,
     };
     roll::insert_import(&mut tx, street, &write).await?;
-    let event = principal.did(Action::Import).with("import", import.to_string()).with("rows", plan.rows.len());
-    let event = event.with("file_sha256", hex::encode(file_hash)).with("custom_fields", plan.custom_fields.len());
+    let event = principal
+        .did(Action::Import)
+        .with("import", import.to_string())
+        .with("rows", plan.rows.len());
+    let event = event
+        .with("file_sha256", hex::encode(file_hash))
+        .with("custom_fields", plan.custom_fields.len());
     events.push(event);
     audit::append(&mut tx, street.into(), now, &events).await?;
     tx.commit().await?;
@@ -257,7 +342,10 @@ async fn remember(
 }
 
 /// Makes the cards that are not there and pushes them as the desk's own changes.
-#[expect(clippy::too_many_arguments, reason = "one call, with everything an import is")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one call, with everything an import is"
+)]
 async fn push(
     app: &App,
     street: &StreetCode,
@@ -268,24 +356,60 @@ async fn push(
     now: ServerTime,
     report: &mut ImportReport,
 ) -> Result<(), ApiError> {
-    let author =
-        Author { username: principal.username().to_owned(), role: principal.role(), device: principal.device(), wiped: principal.wipe() };
-    let wanted: Vec<_> = plan.rows.iter().zip(rows).filter(|(_, planned)| !planned.exists).collect();
+    let author = Author {
+        username: principal.username().to_owned(),
+        role: principal.role(),
+        device: principal.device(),
+        wiped: principal.wipe(),
+    };
+    let wanted: Vec<_> = plan
+        .rows
+        .iter()
+        .zip(rows)
+        .filter(|(_, planned)| !planned.exists)
+        .collect();
     for chunk in wanted.chunks(PUSH_CHANGES) {
         let cards: Vec<_> = chunk
             .iter()
-            .map(|(row, planned)| (planned.record, edits(row, street, row.grid.as_deref().unwrap_or(fallback_grid), now, &app.entropy)))
+            .map(|(row, planned)| {
+                (
+                    planned.record,
+                    edits(
+                        row,
+                        street,
+                        row.grid.as_deref().unwrap_or(fallback_grid),
+                        now,
+                        &app.entropy,
+                    ),
+                )
+            })
             .collect();
         let actor = Actor::new(author.device, 1);
         let at = DeviceTime::from_unix_ms(now.unix_ms());
         let changes = tokio::task::spawn_blocking(move || {
-            cards.into_iter().map(|(record, edits)| created(record, actor, at, &edits)).collect::<Result<Vec<_>, ApiError>>()
+            cards
+                .into_iter()
+                .map(|(record, edits)| created(record, actor, at, &edits))
+                .collect::<Result<Vec<_>, ApiError>>()
         });
         let changes = changes.await.map_err(ApiError::internal)??;
-        let outcomes = app.queues.push(street, Push { author: author.clone(), changes, gives_way: false }).await?;
+        let outcomes = app
+            .queues
+            .push(
+                street,
+                Push {
+                    author: author.clone(),
+                    changes,
+                    gives_way: false,
+                },
+            )
+            .await?;
         for ((row, _), outcome) in chunk.iter().zip(outcomes) {
             // Another import of the same rows, at the same time, may have been first.
-            let there = outcome.refusal.as_ref().is_some_and(|refusal| refusal.code() == "record_exists");
+            let there = outcome
+                .refusal
+                .as_ref()
+                .is_some_and(|refusal| refusal.code() == "record_exists");
             if outcome.status == VerdictStatus::Rejected && !there {
                 report.refused(row.row, outcome.refusal.as_ref());
             }
@@ -294,30 +418,66 @@ async fn push(
     Ok(())
 }
 
-fn created(record: RecordId, actor: Actor, at: DeviceTime, edits: &[Edit]) -> Result<Ingested, ApiError> {
+fn created(
+    record: RecordId,
+    actor: Actor,
+    at: DeviceTime,
+    edits: &[Edit],
+) -> Result<Ingested, ApiError> {
     let change = match Record::create(actor, at, edits) {
         Ok((_, change)) => Ok(change),
         // A row with more in it than a change may hold: it is refused and told of like any other, and the rest goes on.
         Err(RecordError::Edit(error)) => Err(error),
         Err(error) => return Err(ApiError::internal(error)),
     };
-    let bytes = change.as_ref().map(|change| change.bytes.clone()).unwrap_or_default();
-    Ok(Ingested { pushed: PushedChange { record, kind: Kind::ShopCard, generation: 1, bytes }, change })
+    let bytes = change
+        .as_ref()
+        .map(|change| change.bytes.clone())
+        .unwrap_or_default();
+    Ok(Ingested {
+        pushed: PushedChange {
+            record,
+            kind: Kind::ShopCard,
+            generation: 1,
+            bytes,
+        },
+        change,
+    })
 }
 
-fn edits(row: &RollRow, street: &StreetCode, grid: &str, now: ServerTime, entropy: &Entropy) -> Vec<Edit> {
-    let mut edits = vec![Edit::set("kind", Kind::ShopCard.as_str()), Edit::set("street", street.as_str()), Edit::set("grid", grid)];
-    edits.extend(row.values.iter().filter(|(key, _)| key != "grid").map(|(key, value)| match value {
-        RollValue::Text(text) => Edit::set(key, text),
-        RollValue::Flag => Edit::add(key),
-    }));
+fn edits(
+    row: &RollRow,
+    street: &StreetCode,
+    grid: &str,
+    now: ServerTime,
+    entropy: &Entropy,
+) -> Vec<Edit> {
+    let mut edits = vec![
+        Edit::set("kind", Kind::ShopCard.as_str()),
+        Edit::set("street", street.as_str()),
+        Edit::set("grid", grid),
+    ];
+    edits.extend(row.values.iter().filter(|(key, _)| key != "grid").map(
+        |(key, value)| match value {
+            RollValue::Text(text) => Edit::set(key, text),
+            RollValue::Flag => Edit::add(key),
+        },
+    ));
     for contact in &row.contacts {
         let entry = EntryId::new_v7(unix_ms(now), entropy.bytes());
-        edits.extend(contact.fields().map(|(field, value)| Edit::set(format!("contacts/{entry}/{field}"), value)));
+        edits.extend(
+            contact
+                .fields()
+                .map(|(field, value)| Edit::set(format!("contacts/{entry}/{field}"), value)),
+        );
     }
     // An empty text would be a deletion of what is not there.
     edits.retain(|edit| !matches!(edit, Edit::Delete { .. }));
-    edits.extend(row.note.iter().map(|text| Edit::Note { text: text.clone() }));
+    edits.extend(
+        row.note
+            .iter()
+            .map(|text| Edit::Note { text: text.clone() }),
+    );
     edits
 }
 
@@ -360,7 +520,11 @@ impl ImportReport {
             custom_fields: plan
                 .custom_fields
                 .iter()
-                .map(|field| CustomFieldReport { name: field.name.clone(), label: field.label.clone(), r#type: field.kind.as_str() })
+                .map(|field| CustomFieldReport {
+                    name: field.name.clone(),
+                    label: field.label.clone(),
+                    r#type: field.kind.as_str(),
+                })
                 .collect(),
             rows: plan.rows.len(),
             created,
@@ -377,7 +541,10 @@ impl ImportReport {
         use lianka_sync_core::lang::Lang;
         let Some(refusal) = refusal else { return };
         self.created -= 1;
-        *self.problem_counts.entry(refusal.code().to_owned()).or_insert(0) += 1;
+        *self
+            .problem_counts
+            .entry(refusal.code().to_owned())
+            .or_insert(0) += 1;
         self.problems.push(ProblemReport {
             code: refusal.code().to_owned(),
             severity: "warning",
@@ -405,10 +572,22 @@ fn field_of(target: &ColumnTarget) -> String {
         ColumnTarget::Number => "number",
         ColumnTarget::NumberSuffix => "number_suffix",
         ColumnTarget::Unit => "unit",
-        ColumnTarget::Contact { part: ContactPart::Name, .. } => "contacts/name",
-        ColumnTarget::Contact { part: ContactPart::Phones, .. } => "contacts/phones",
-        ColumnTarget::Contact { part: ContactPart::Role, .. } => "contacts/role",
-        ColumnTarget::Contact { part: ContactPart::PreferredTime, .. } => "contacts/preferred_time",
+        ColumnTarget::Contact {
+            part: ContactPart::Name,
+            ..
+        } => "contacts/name",
+        ColumnTarget::Contact {
+            part: ContactPart::Phones,
+            ..
+        } => "contacts/phones",
+        ColumnTarget::Contact {
+            part: ContactPart::Role,
+            ..
+        } => "contacts/role",
+        ColumnTarget::Contact {
+            part: ContactPart::PreferredTime,
+            ..
+        } => "contacts/preferred_time",
         ColumnTarget::Occupancy => "occupancy",
         ColumnTarget::OpeningHours => "opening_hours",
         ColumnTarget::Point(_) | ColumnTarget::Longitude(_) | ColumnTarget::Latitude(_) => "point",

@@ -165,10 +165,13 @@ pub struct RollRow {
 impl RollRow {
     /// The text value of a key.
     pub fn text(&self, key: &str) -> Option<&str> {
-        self.values.iter().find(|(k, _)| k == key).and_then(|(_, value)| match value {
-            RollValue::Text(text) => Some(text.as_str()),
-            RollValue::Flag => None,
-        })
+        self.values
+            .iter()
+            .find(|(k, _)| k == key)
+            .and_then(|(_, value)| match value {
+                RollValue::Text(text) => Some(text.as_str()),
+                RollValue::Flag => None,
+            })
     }
 }
 
@@ -197,9 +200,14 @@ pub struct RollContact {
 impl RollContact {
     /// The fields that have a value, by their name within `contacts/<entry>/`.
     pub fn fields(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        [("name", &self.name), ("phones", &self.phones), ("role", &self.role), ("preferred_time", &self.preferred_time)]
-            .into_iter()
-            .filter_map(|(field, value)| value.as_deref().map(|value| (field, value)))
+        [
+            ("name", &self.name),
+            ("phones", &self.phones),
+            ("role", &self.role),
+            ("preferred_time", &self.preferred_time),
+        ]
+        .into_iter()
+        .filter_map(|(field, value)| value.as_deref().map(|value| (field, value)))
     }
 }
 
@@ -211,9 +219,15 @@ struct Sheet {
 }
 
 /// Reads a roll. Fails only where nothing could be imported at all.
-pub fn read(bytes: &[u8], street: &StreetTables<'_>, limits: &RollLimits) -> Result<RollPlan, RollError> {
+pub fn read(
+    bytes: &[u8],
+    street: &StreetTables<'_>,
+    limits: &RollLimits,
+) -> Result<RollPlan, RollError> {
     if bytes.len() > limits.file_bytes_max {
-        return Err(RollError::FileTooLarge { bytes_max: limits.file_bytes_max });
+        return Err(RollError::FileTooLarge {
+            bytes_max: limits.file_bytes_max,
+        });
     }
     let sheets = match bytes {
         [] => return Err(RollError::Empty),

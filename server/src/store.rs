@@ -42,7 +42,10 @@ const STRICT_UNTIL: i64 = 20_261_122_000_051;
 const LATER_MIGRATIONS: &str = "_lianka_migrations";
 
 /// A pool of at most `connections_max` connections with the usual limits on every wait: see [`waits`].
-pub async fn connect(options: PgConnectOptions, connections_max: u32) -> Result<PgPool, sqlx::Error> {
+pub async fn connect(
+    options: PgConnectOptions,
+    connections_max: u32,
+) -> Result<PgPool, sqlx::Error> {
     waits::connect_within(options, connections_max, &Waits::default()).await
 }
 
@@ -50,7 +53,11 @@ pub async fn connect(options: PgConnectOptions, connections_max: u32) -> Result<
 pub async fn migrate(pool: &PgPool) -> Result<(), MigrateError> {
     let mut connection = pool.acquire().await?.detach();
     // A migration, or the wait for another server's, may take longer than any request; this connection is closed afterwards.
-    sqlx::raw_sql("set statement_timeout = 0; set lock_timeout = 0; set client_min_messages = warning").execute(&mut connection).await?;
+    sqlx::raw_sql(
+        "set statement_timeout = 0; set lock_timeout = 0; set client_min_messages = warning",
+    )
+    .execute(&mut connection)
+    .await?;
     for part in migrators(&MIGRATIONS) {
         part.run_direct(None, &mut connection, false).await?;
     }
@@ -60,7 +67,10 @@ pub async fn migrate(pool: &PgPool) -> Result<(), MigrateError> {
 
 /// The migrations by the table that they are noted in, in their order.
 fn migrators(all: &Migrator) -> [Migrator; 2] {
-    let (strict, later) = all.iter().cloned().partition(|migration| migration.version <= STRICT_UNTIL);
+    let (strict, later) = all
+        .iter()
+        .cloned()
+        .partition(|migration| migration.version <= STRICT_UNTIL);
     let mut later = Migrator::with_migrations(later);
     later.dangerous_set_table_name(LATER_MIGRATIONS);
     // What a newer server added, this one runs on: every migration leaves room for the version before it.
@@ -72,8 +82,16 @@ fn migrators(all: &Migrator) -> [Migrator; 2] {
 pub async fn has_schema(conn: &mut PgConnection) -> sqlx::Result<bool> {
     let noted = "select version, checksum from _sqlx_migrations where success
         union all select version, checksum from _lianka_migrations where success";
-    let noted: HashMap<i64, Vec<u8>> = sqlx::query_as(noted).fetch_all(conn).await?.into_iter().collect();
-    Ok(MIGRATIONS.iter().all(|migration| noted.get(&migration.version).is_some_and(|checksum| *checksum == *migration.checksum)))
+    let noted: HashMap<i64, Vec<u8>> = sqlx::query_as(noted)
+        .fetch_all(conn)
+        .await?
+        .into_iter()
+        .collect();
+    Ok(MIGRATIONS.iter().all(|migration| {
+        noted
+            .get(&migration.version)
+            .is_some_and(|checksum| *checksum == *migration.checksum)
+    }))
 }
 
 /// A domain value out of a text column whose constraint admits nothing else.
@@ -81,5 +99,6 @@ fn decoded<T>(text: &str) -> sqlx::Result<T>
 where
     T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>,
 {
-    text.parse().map_err(|error: T::Err| sqlx::Error::Decode(Box::new(error)))
+    text.parse()
+        .map_err(|error: T::Err| sqlx::Error::Decode(Box::new(error)))
 }

@@ -25,7 +25,13 @@ const PAUSE_ILL: Duration = Duration::from_secs(1);
 
 /// Looks until the server stops.
 pub async fn run(app: App) {
-    let mut watch = Watch { ill_since: None, ahead: false, standing: Readiness::Ready, epoch: None, address: 0 };
+    let mut watch = Watch {
+        ill_since: None,
+        ahead: false,
+        standing: Readiness::Ready,
+        epoch: None,
+        address: 0,
+    };
     loop {
         let pause = watch.look(&app).await;
         tokio::select! {
@@ -57,7 +63,13 @@ impl Watch {
             }
             return PAUSE_WELL;
         }
-        if matches!(found, Readiness::Unreachable | Readiness::NoAnswer | Readiness::ReadOnly | Readiness::Starting) {
+        if matches!(
+            found,
+            Readiness::Unreachable
+                | Readiness::NoAnswer
+                | Readiness::ReadOnly
+                | Readiness::Starting
+        ) {
             self.look_elsewhere(app).await;
         }
         PAUSE_ILL
@@ -69,11 +81,18 @@ impl Watch {
         }
         self.standing = found;
         if found == Readiness::Ready {
-            let seconds = self.ill_since.take().map_or(0, |since| since.elapsed().as_secs());
+            let seconds = self
+                .ill_since
+                .take()
+                .map_or(0, |since| since.elapsed().as_secs());
             tracing::info!(seconds, "the store takes edits again");
         } else {
             self.ill_since.get_or_insert_with(Instant::now);
-            tracing::error!(reason = found.as_str(), "the store takes no edits: {}", found.advice());
+            tracing::error!(
+                reason = found.as_str(),
+                "the store takes no edits: {}",
+                found.advice()
+            );
         }
     }
 
@@ -91,13 +110,24 @@ impl Watch {
     /// Turns the pool to the first other address where the same store takes writes.
     async fn look_elsewhere(&mut self, app: &App) {
         let config = &app.config.store;
-        let addresses: Vec<_> = config.database.iter().chain(&config.other_databases).collect();
+        let addresses: Vec<_> = config
+            .database
+            .iter()
+            .chain(&config.other_databases)
+            .collect();
         let Some(epoch) = self.epoch else { return };
         for step in 1..addresses.len() {
             let next = (self.address + step) % addresses.len();
             let options = session(addresses[next].clone(), &config.waits);
-            if within(LOOK_TIME_MAX, is_primary(&options, epoch)).await.unwrap_or(false) {
-                tracing::warn!(host = options.get_host(), port = options.get_port(), "the store is at another address now");
+            if within(LOOK_TIME_MAX, is_primary(&options, epoch))
+                .await
+                .unwrap_or(false)
+            {
+                tracing::warn!(
+                    host = options.get_host(),
+                    port = options.get_port(),
+                    "the store is at another address now"
+                );
                 app.pool.set_connect_options(options);
                 self.address = next;
                 return;

@@ -77,7 +77,11 @@ impl Line {
     }
 
     fn join(&mut self, waiting: Waiting) {
-        if is_small(&waiting.push) { self.small.push_back(waiting) } else { self.large.push_back(waiting) }
+        if is_small(&waiting.push) {
+            self.small.push_back(waiting)
+        } else {
+            self.large.push_back(waiting)
+        }
     }
 }
 
@@ -94,31 +98,47 @@ pub struct StreetQueues {
 
 impl StreetQueues {
     pub fn new(pool: PgPool, clock: Clock, entropy: Entropy, commit_time_max: Duration) -> Self {
-        Self { pool, clock, entropy, commit_time_max, queues: Arc::default() }
+        Self {
+            pool,
+            clock,
+            entropy,
+            commit_time_max,
+            queues: Arc::default(),
+        }
     }
 
     /// Merges a push, together with whatever else waits for the street; returns after the commit.
     pub async fn push(&self, street: &StreetCode, push: Push) -> Result<Vec<Outcome>, ApiError> {
         if push.changes.iter().all(|change| change.change.is_err()) {
             // Nothing of it concerns the street.
-            return Ok(push.changes.iter().filter_map(refused_by_the_gate).collect());
+            return Ok(push
+                .changes
+                .iter()
+                .filter_map(refused_by_the_gate)
+                .collect());
         }
         let (reply, outcome) = oneshot::channel();
         self.enqueue(street, Waiting { push, reply })?;
         // A worker ends only with the process, so a lost reply means that the server stops.
-        outcome.await.unwrap_or_else(|_| Err(ApiError::new(ErrorCode::Unavailable)))
+        outcome
+            .await
+            .unwrap_or_else(|_| Err(ApiError::new(ErrorCode::Unavailable)))
     }
 
     fn enqueue(&self, street: &StreetCode, waiting: Waiting) -> Result<(), ApiError> {
         let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
-        let queue = queues.entry(street.clone()).or_insert_with(|| self.start_worker(street.clone()));
+        let queue = queues
+            .entry(street.clone())
+            .or_insert_with(|| self.start_worker(street.clone()));
         match queue.try_send(waiting) {
             Ok(()) => Ok(()),
             Err(mpsc::error::TrySendError::Full(_)) => Err(ApiError::new(ErrorCode::Overloaded)),
             Err(mpsc::error::TrySendError::Closed(waiting)) => {
                 // The worker was lost to a panic: the next push starts another.
                 let queue = self.start_worker(street.clone());
-                let sent = queue.try_send(waiting).map_err(|_| ApiError::new(ErrorCode::Overloaded));
+                let sent = queue
+                    .try_send(waiting)
+                    .map_err(|_| ApiError::new(ErrorCode::Overloaded));
                 queues.insert(street.clone(), queue);
                 sent
             }
@@ -138,7 +158,10 @@ impl StreetQueues {
     }
 
     async fn commit(&self, street: &StreetCode, batch: Vec<Waiting>) {
-        let (pushes, replies): (Vec<_>, Vec<_>) = batch.into_iter().map(|waiting| (waiting.push, waiting.reply)).unzip();
+        let (pushes, replies): (Vec<_>, Vec<_>) = batch
+            .into_iter()
+            .map(|waiting| (waiting.push, waiting.reply))
+            .unzip();
         reached(PipelinePoint::PushTaken);
         match self.merge(street, &pushes).await {
             Err(error) if error.is_about_content() && pushes.len() > 1 => {
@@ -157,20 +180,40 @@ impl StreetQueues {
         reached(PipelinePoint::PushAnswered);
     }
 
-    async fn merge(&self, street: &StreetCode, pushes: &[Push]) -> Result<Vec<Vec<Outcome>>, MergeError> {
-        within(self.commit_time_max, merge::commit(&self.pool, street, pushes, self.clock.now(), &self.entropy)).await
+    async fn merge(
+        &self,
+        street: &StreetCode,
+        pushes: &[Push],
+    ) -> Result<Vec<Vec<Outcome>>, MergeError> {
+        within(
+            self.commit_time_max,
+            merge::commit(&self.pool, street, pushes, self.clock.now(), &self.entropy),
+        )
+        .await
     }
 }
 
 fn is_small(push: &Push) -> bool {
-    let ops: usize = push.changes.iter().filter_map(|change| change.change.as_ref().ok()).map(|change| change.ops.len()).sum();
+    let ops: usize = push
+        .changes
+        .iter()
+        .filter_map(|change| change.change.as_ref().ok())
+        .map(|change| change.ops.len())
+        .sum();
     !push.gives_way && push.changes.len() <= SMALL_PUSH_CHANGES && ops <= SMALL_PUSH_OPS
 }
 
 fn refused_by_the_gate(change: &Ingested) -> Option<Outcome> {
     let refusal = change.change.as_ref().err()?.clone();
     let status = VerdictStatus::Rejected;
-    Some(Outcome { record: change.pushed.record, hash: None, status, seq: None, held: None, refusal: Some(Refusal::Gate(refusal)) })
+    Some(Outcome {
+        record: change.pushed.record,
+        hash: None,
+        status,
+        seq: None,
+        held: None,
+        refusal: Some(Refusal::Gate(refusal)),
+    })
 }
 
 /// A phone that went away meanwhile sends again; its changes are then duplicates.
@@ -195,7 +238,9 @@ fn refusal(error: &Arc<MergeError>) -> ApiError {
         MergeError::NoStreet => ApiError::new(ErrorCode::NotFound),
         content if content.is_about_content() => ApiError::internal(error.clone()),
         // The batch is rolled back whole; every phone keeps its changes and sends them again.
-        MergeError::Store(sqlx::Error::Database(refused)) if refused.code().as_deref() == Some(LOCK_NOT_AVAILABLE) => {
+        MergeError::Store(sqlx::Error::Database(refused))
+            if refused.code().as_deref() == Some(LOCK_NOT_AVAILABLE) =>
+        {
             ApiError::new(ErrorCode::Overloaded).because(error.clone())
         }
         MergeError::Store(_) => ApiError::new(ErrorCode::Unavailable).because(error.clone()),

@@ -54,7 +54,10 @@ pub enum Signer {
         nth: u32,
     },
     /// What one merge of cards writes, and nothing else: an undo must find it. `desk`: in the name of whoever merged; else late edits.
-    Merge { desk: Option<(DeviceId, Role)>, epoch: u32 },
+    Merge {
+        desk: Option<(DeviceId, Role)>,
+        epoch: u32,
+    },
     /// Rulings, and where a merged card went.
     Server,
 }
@@ -62,12 +65,20 @@ pub enum Signer {
 impl Signer {
     /// The ordinary signature of a desk.
     pub fn desk(device: DeviceId, role: Role) -> Self {
-        Self::Desk { device, role, nth: 0 }
+        Self::Desk {
+            device,
+            role,
+            nth: 0,
+        }
     }
 
     fn writer(self) -> Writer {
         match self {
-            Self::Desk { role, .. } | Self::Merge { desk: Some((_, role)), .. } => Writer::Person(role),
+            Self::Desk { role, .. }
+            | Self::Merge {
+                desk: Some((_, role)),
+                ..
+            } => Writer::Person(role),
             Self::Merge { desk: None, .. } | Self::Server => Writer::Server,
         }
     }
@@ -109,7 +120,10 @@ impl Entry {
     fn stored(stored: StoredRecord) -> Result<Self, BadState> {
         let state = RegisterState::from_bytes(&stored.state)?;
         Ok(Self {
-            target: Target { state: Some(state), document: None },
+            target: Target {
+                state: Some(state),
+                document: None,
+            },
             grid: stored.grid,
             seq: stored.seq,
             grid_seq: stored.grid_seq,
@@ -120,7 +134,10 @@ impl Entry {
     }
 
     const NEW: Self = Self {
-        target: Target { state: None, document: None },
+        target: Target {
+            state: None,
+            document: None,
+        },
         grid: String::new(),
         seq: 0,
         grid_seq: 0,
@@ -165,10 +182,19 @@ pub struct StreetWrite {
 
 impl StreetWrite {
     /// Locks the street.
-    pub async fn begin(pool: &PgPool, street: &StreetCode, now: ServerTime) -> Result<Self, MergeError> {
+    pub async fn begin(
+        pool: &PgPool,
+        street: &StreetCode,
+        now: ServerTime,
+    ) -> Result<Self, MergeError> {
         let mut tx = pool.begin().await?;
-        let head = records::lock_street(&mut tx, street).await?.ok_or(MergeError::NoStreet)?;
-        let grids = streets::all_grids(&mut tx, street).await?.into_iter().collect();
+        let head = records::lock_street(&mut tx, street)
+            .await?
+            .ok_or(MergeError::NoStreet)?;
+        let grids = streets::all_grids(&mut tx, street)
+            .await?
+            .into_iter()
+            .collect();
         reached(PipelinePoint::StreetLocked);
         Ok(Self {
             tx,
@@ -211,7 +237,11 @@ impl StreetWrite {
 
     /// Loads the records that exist among these, unless they are loaded.
     pub async fn load(&mut self, wanted: impl IntoIterator<Item = RecordId>) -> sqlx::Result<()> {
-        let wanted: Vec<_> = wanted.into_iter().filter(|record| self.loaded.insert(*record)).map(|record| record.0).collect();
+        let wanted: Vec<_> = wanted
+            .into_iter()
+            .filter(|record| self.loaded.insert(*record))
+            .map(|record| record.0)
+            .collect();
         if wanted.is_empty() {
             return Ok(());
         }
@@ -224,9 +254,13 @@ impl StreetWrite {
                 }
             }
         }
-        let missing: Vec<_> = wanted.into_iter().filter(|record| self.is_unknown(RecordId(*record))).collect();
+        let missing: Vec<_> = wanted
+            .into_iter()
+            .filter(|record| self.is_unknown(RecordId(*record)))
+            .collect();
         if !missing.is_empty() {
-            self.erased.extend(erasures::erased(&mut self.tx, &self.street, &missing).await?);
+            self.erased
+                .extend(erasures::erased(&mut self.tx, &self.street, &missing).await?);
         }
         Ok(())
     }
@@ -241,13 +275,28 @@ impl StreetWrite {
     }
 
     /// Loads the documents of records whose note is about to be edited: the one case in which MERGE needs them. Load the records first.
-    pub async fn load_documents(&mut self, note_edited: impl IntoIterator<Item = RecordId>) -> sqlx::Result<()> {
-        let edited: Vec<_> = note_edited.into_iter().filter(|record| self.note_edited.insert(*record)).collect();
-        let stored: Vec<_> = edited.iter().filter(|record| self.entries.contains_key(record)).map(|record| record.0).collect();
+    pub async fn load_documents(
+        &mut self,
+        note_edited: impl IntoIterator<Item = RecordId>,
+    ) -> sqlx::Result<()> {
+        let edited: Vec<_> = note_edited
+            .into_iter()
+            .filter(|record| self.note_edited.insert(*record))
+            .collect();
+        let stored: Vec<_> = edited
+            .iter()
+            .filter(|record| self.entries.contains_key(record))
+            .map(|record| record.0)
+            .collect();
         if stored.is_empty() {
             return Ok(());
         }
-        let page = DocumentPage { grids: None, records: Some(&stored), after: 0, limit: stored.len() as i64 };
+        let page = DocumentPage {
+            grids: None,
+            records: Some(&stored),
+            after: 0,
+            limit: stored.len() as i64,
+        };
         for document in records::documents(&mut self.tx, &self.street, page).await? {
             if let Some(entry) = self.entries.get_mut(&document.record) {
                 // A document that does not load leaves the target without one; MERGE then asks the phone to try again later.
@@ -282,11 +331,23 @@ impl StreetWrite {
 
     /// The changes accepted so far, in the order of their sequences: record, sequence, hash, author's device.
     pub fn accepted(&self) -> impl Iterator<Item = (RecordId, i64, ChangeHash, DeviceId)> {
-        self.log.iter().filter_map(|entry| entry.what.change().map(|change| (entry.record, entry.seq, change.hash, change.device)))
+        self.log.iter().filter_map(|entry| {
+            entry
+                .what
+                .change()
+                .map(|change| (entry.record, entry.seq, change.hash, change.device))
+        })
     }
 
     /// Merges a change that the gate passed into its record, which must be loaded. A refusal leaves everything as it was.
-    pub fn accept(&mut self, record: RecordId, kind: Kind, generation: u32, change: &Change, writer: Writer) -> Result<Accepted, Refusal> {
+    pub fn accept(
+        &mut self,
+        record: RecordId,
+        kind: Kind,
+        generation: u32,
+        change: &Change,
+        writer: Writer,
+    ) -> Result<Accepted, Refusal> {
         self.accept_signed(record, kind, generation, change, writer, false)
     }
 
@@ -309,11 +370,27 @@ impl StreetWrite {
             return Err(Refusal::UnknownGrid);
         }
         let device = change.actor.device();
-        let context = Context { street: &self.street, kind, generation, device, writer, received_at: self.now };
+        let context = Context {
+            street: &self.street,
+            kind,
+            generation,
+            device,
+            writer,
+            received_at: self.now,
+        };
         let entry = self.entries.entry(record).or_insert(Entry::NEW);
         let created = entry.target.state.is_none();
-        let in_conflict = entry.target.state.as_ref().is_some_and(RegisterState::has_conflicts);
-        let settlements = entry.target.state.as_ref().map(|state| conflict::settled(state, change)).unwrap_or_default();
+        let in_conflict = entry
+            .target
+            .state
+            .as_ref()
+            .is_some_and(RegisterState::has_conflicts);
+        let settlements = entry
+            .target
+            .state
+            .as_ref()
+            .map(|state| conflict::settled(state, change))
+            .unwrap_or_default();
         if merge::merge(&mut entry.target, change, &context)? == Merged::Duplicate {
             return Ok(Accepted::Before);
         }
@@ -331,27 +408,55 @@ impl StreetWrite {
                 touched.note(key);
             }
         }
-        self.settled.extend(settlements.into_iter().map(|settlement| {
-            // Postgres takes every character but one.
-            let (hash, message) = (change.hash, change.message.replace('\0', "\u{fffd}"));
-            let source = match writer {
-                _ if !composed => "phone",
-                Writer::Person(_) => "desk",
-                Writer::Server => "server",
-            };
-            Settled { record, kind, generation, seq, hash, device, source, message, settlement }
-        }));
-        let grid = entry.target.state.as_ref().and_then(|state| state.text("grid")).unwrap_or_default();
+        self.settled
+            .extend(settlements.into_iter().map(|settlement| {
+                // Postgres takes every character but one.
+                let (hash, message) = (change.hash, change.message.replace('\0', "\u{fffd}"));
+                let source = match writer {
+                    _ if !composed => "phone",
+                    Writer::Person(_) => "desk",
+                    Writer::Server => "server",
+                };
+                Settled {
+                    record,
+                    kind,
+                    generation,
+                    seq,
+                    hash,
+                    device,
+                    source,
+                    message,
+                    settlement,
+                }
+            }));
+        let grid = entry
+            .target
+            .state
+            .as_ref()
+            .and_then(|state| state.text("grid"))
+            .unwrap_or_default();
         let left = (entry.grid != grid).then(|| {
             entry.grid_seq = seq;
             std::mem::replace(&mut entry.grid, grid.to_owned())
         });
         let received_at = self.now;
-        let log = |seq, grid, what| LogWrite { seq, record, generation: generation as i32, grid, received_at, what };
+        let log = |seq, grid, what| LogWrite {
+            seq,
+            record,
+            generation: generation as i32,
+            grid,
+            received_at,
+            what,
+        };
         self.log.push(log(
             seq,
             entry.grid.clone(),
-            Logged::Change(LoggedChange { hash: change.hash, device, bytes: change.bytes.clone(), composed }),
+            Logged::Change(LoggedChange {
+                hash: change.hash,
+                device,
+                bytes: change.bytes.clone(),
+                composed,
+            }),
         ));
         if let Some(left) = left.filter(|left| !left.is_empty()) {
             self.head += 1;
@@ -371,10 +476,15 @@ impl StreetWrite {
         message: &str,
     ) -> Result<Option<(ChangeHash, i64)>, Refusal> {
         let actor = self.actor(signer);
-        let Some(state) = self.state(record) else { return Err(Refusal::DependencyMissing) };
+        let Some(state) = self.state(record) else {
+            return Err(Refusal::DependencyMissing);
+        };
         let (kind, generation) = (state.kind(), state.generation());
-        let Some(change) = state.compose(actor, self.device_time(), writes, message)? else { return Ok(None) };
-        self.sign(record, kind, generation, &change, signer).map(|seq| Some((change.hash, seq)))
+        let Some(change) = state.compose(actor, self.device_time(), writes, message)? else {
+            return Ok(None);
+        };
+        self.sign(record, kind, generation, &change, signer)
+            .map(|seq| Some((change.hash, seq)))
     }
 
     /// The same where an edit is of the note, which only the document can tell how to write: see [`Self::load_documents`].
@@ -386,21 +496,47 @@ impl StreetWrite {
         message: &str,
     ) -> Result<Option<(ChangeHash, i64)>, Refusal> {
         let (actor, at) = (self.actor(signer), self.device_time());
-        let Some(state) = self.state(record) else { return Err(Refusal::DependencyMissing) };
+        let Some(state) = self.state(record) else {
+            return Err(Refusal::DependencyMissing);
+        };
         let (kind, generation) = (state.kind(), state.generation());
-        let document = self.entries.get(&record).and_then(|entry| entry.target.document.as_ref()).ok_or(Refusal::DocumentUnavailable)?;
-        let change = document.compose(actor, at, edits, message).map_err(not_composed)?;
-        let Some(change) = change else { return Ok(None) };
-        self.sign(record, kind, generation, &change, signer).map(|seq| Some((change.hash, seq)))
+        let document = self
+            .entries
+            .get(&record)
+            .and_then(|entry| entry.target.document.as_ref())
+            .ok_or(Refusal::DocumentUnavailable)?;
+        let change = document
+            .compose(actor, at, edits, message)
+            .map_err(not_composed)?;
+        let Some(change) = change else {
+            return Ok(None);
+        };
+        self.sign(record, kind, generation, &change, signer)
+            .map(|seq| Some((change.hash, seq)))
     }
 
     /// Creates a record, whose id must be new, in somebody's name.
-    pub fn create(&mut self, record: RecordId, kind: Kind, signer: Signer, edits: &[Edit]) -> Result<(ChangeHash, i64), Refusal> {
-        let (_, change) = Record::create(self.actor(signer), self.device_time(), edits).map_err(not_composed)?;
-        self.sign(record, kind, 1, &change, signer).map(|seq| (change.hash, seq))
+    pub fn create(
+        &mut self,
+        record: RecordId,
+        kind: Kind,
+        signer: Signer,
+        edits: &[Edit],
+    ) -> Result<(ChangeHash, i64), Refusal> {
+        let (_, change) =
+            Record::create(self.actor(signer), self.device_time(), edits).map_err(not_composed)?;
+        self.sign(record, kind, 1, &change, signer)
+            .map(|seq| (change.hash, seq))
     }
 
-    fn sign(&mut self, record: RecordId, kind: Kind, generation: u32, change: &Change, signer: Signer) -> Result<i64, Refusal> {
+    fn sign(
+        &mut self,
+        record: RecordId,
+        kind: Kind,
+        generation: u32,
+        change: &Change,
+        signer: Signer,
+    ) -> Result<i64, Refusal> {
         match self.accept_signed(record, kind, generation, change, signer.writer(), true)? {
             Accepted::Now(seq) => Ok(seq),
             // Only a change of the very same bytes would be a duplicate, and the sequence of its actor has moved on.
@@ -415,7 +551,10 @@ impl StreetWrite {
                 let [a, b, c, d, ..] = *self.store_epoch.as_bytes();
                 Actor::new(device, u32::from_be_bytes([a, b, c, d]).wrapping_add(nth))
             }
-            Signer::Merge { desk, epoch } => Actor::new(desk.map_or(DeviceId(self.store_epoch), |(device, _)| device), epoch),
+            Signer::Merge { desk, epoch } => Actor::new(
+                desk.map_or(DeviceId(self.store_epoch), |(device, _)| device),
+                epoch,
+            ),
             Signer::Server => Actor::new(DeviceId(self.store_epoch), 0),
         }
     }
@@ -426,26 +565,46 @@ impl StreetWrite {
 
     /// What was accepted, from the log's `from`th entry on, for cards that were merged away; and where to go on from.
     pub fn late(&self, from: usize) -> (usize, Vec<Late>) {
-        let merged = |record| self.state(record).is_some_and(|state| state.text(card_merge::MERGED_INTO).is_some());
+        let merged = |record| {
+            self.state(record)
+                .is_some_and(|state| state.text(card_merge::MERGED_INTO).is_some())
+        };
         let late = self.log[from..].iter().filter_map(|entry| {
             let change = entry.what.change().filter(|_| merged(entry.record))?;
-            Some(Late { record: entry.record, hash: change.hash, device: change.device, bytes: change.bytes.clone() })
+            Some(Late {
+                record: entry.record,
+                hash: change.hash,
+                device: change.device,
+                bytes: change.bytes.clone(),
+            })
         });
         (self.log.len(), late.collect())
     }
 
     /// Records of a kind that this write changed, by id.
     pub fn changed(&self, kind: Kind) -> Vec<RecordId> {
-        let of_kind = |entry: &Entry| entry.target.state.as_ref().is_some_and(|state| state.kind() == kind);
-        let mut changed: Vec<_> =
-            self.entries.iter().filter(|(_, entry)| entry.touched.is_some() && of_kind(entry)).map(|(record, _)| *record).collect();
+        let of_kind = |entry: &Entry| {
+            entry
+                .target
+                .state
+                .as_ref()
+                .is_some_and(|state| state.kind() == kind)
+        };
+        let mut changed: Vec<_> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.touched.is_some() && of_kind(entry))
+            .map(|(record, _)| *record)
+            .collect();
         changed.sort_unstable();
         changed
     }
 
     /// Keeps sensitive fields for the office alone when this write commits, and remembers nothing of conflicts in them that it settled.
     pub fn seal(&mut self, seal: transfers::Seal) {
-        self.settled.retain(|settled| settled.record != seal.record || !seal.fields.contains_key(&settled.settlement.key));
+        self.settled.retain(|settled| {
+            settled.record != seal.record || !seal.fields.contains_key(&settled.settlement.key)
+        });
         self.seals.push(seal);
     }
 
@@ -454,7 +613,8 @@ impl StreetWrite {
         let mut settled = std::mem::take(&mut self.settled);
         settled.retain(|settled| {
             let there = |state: &RegisterState| !state.visible(&settled.settlement.key).is_empty();
-            self.state(settled.record).is_some_and(|state| state.generation() == settled.generation || there(state))
+            self.state(settled.record)
+                .is_some_and(|state| state.generation() == settled.generation || there(state))
         });
         settled
     }
@@ -472,20 +632,34 @@ impl StreetWrite {
     /// Tells the audit trail of an act. The changes accepted since the act before belong to this one, and are named by it.
     pub fn audit(&mut self, event: Event) {
         let changes = self.untold();
-        let event = if changes.is_empty() { event } else { event.with_changes(&changes) };
+        let event = if changes.is_empty() {
+            event
+        } else {
+            event.with_changes(&changes)
+        };
         let rebuilt = std::mem::take(&mut self.rebuilt);
-        self.events.push(if rebuilt.is_empty() { event } else { event.with_rebuilt(&rebuilt) });
+        self.events.push(if rebuilt.is_empty() {
+            event
+        } else {
+            event.with_rebuilt(&rebuilt)
+        });
     }
 
     /// Whether changes were accepted that no event tells of yet.
     pub fn has_untold(&self) -> bool {
-        !self.rebuilt.is_empty() || self.log[self.told..].iter().any(|entry| entry.what.change().is_some())
+        !self.rebuilt.is_empty()
+            || self.log[self.told..]
+                .iter()
+                .any(|entry| entry.what.change().is_some())
     }
 
     fn untold(&mut self) -> Vec<audit::Logged> {
         let mut untold = std::mem::take(&mut self.renamed);
         let new = &self.log[std::mem::replace(&mut self.told, self.log.len())..];
-        untold.extend(new.iter().filter_map(|entry| Some((entry.seq, entry.record, entry.what.change()?.hash))));
+        untold.extend(
+            new.iter()
+                .filter_map(|entry| Some((entry.seq, entry.record, entry.what.change()?.hash))),
+        );
         untold
     }
 
@@ -517,9 +691,17 @@ impl StreetWrite {
 
     async fn write(&mut self) -> sqlx::Result<()> {
         if self.log.is_empty() {
-            return if self.reserved { records::raise_head(&mut self.tx, &self.street, self.head).await } else { Ok(()) };
+            return if self.reserved {
+                records::raise_head(&mut self.tx, &self.street, self.head).await
+            } else {
+                Ok(())
+            };
         }
-        let mut changed: Vec<_> = self.entries.iter().filter(|(_, entry)| entry.touched.is_some()).collect();
+        let mut changed: Vec<_> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.touched.is_some())
+            .collect();
         changed.sort_by_key(|(_, entry)| entry.seq);
         let writes: Vec<_> = changed
             .iter()
@@ -539,9 +721,18 @@ impl StreetWrite {
         records::upsert(&mut self.tx, &self.street, &writes).await?;
         for (record, entry) in &self.entries {
             if let Some((seq, document)) = &entry.rebuilt {
-                records::replace_document(&mut self.tx, &self.street, *record, *seq, document).await?;
+                records::replace_document(&mut self.tx, &self.street, *record, *seq, document)
+                    .await?;
                 for ended in &entry.ended {
-                    trimmed::remember(&mut self.tx, &self.street, *record, ended, self.now.into(), EARLIER_CHANGES_MAX).await?;
+                    trimmed::remember(
+                        &mut self.tx,
+                        &self.street,
+                        *record,
+                        ended,
+                        self.now.into(),
+                        EARLIER_CHANGES_MAX,
+                    )
+                    .await?;
                 }
             }
         }
@@ -551,7 +742,12 @@ impl StreetWrite {
         let projections: Vec<_> = changed
             .iter()
             .filter_map(|(record, entry)| {
-                Some(Projection { record: **record, seq: entry.seq, state: entry.target.state.as_ref()?, touched: entry.touched? })
+                Some(Projection {
+                    record: **record,
+                    seq: entry.seq,
+                    state: entry.target.state.as_ref()?,
+                    touched: entry.touched?,
+                })
             })
             .collect();
         project::write(&mut self.tx, &self.street, &projections).await?;
@@ -576,15 +772,20 @@ pub fn written_grids(change: &Change) -> impl Iterator<Item = &str> {
 pub fn remaining_grid(change: &Change) -> Option<&str> {
     let taken_back = |index: usize| {
         let id = change.op_id(index);
-        change
-            .ops
-            .iter()
-            .any(|op| matches!(&op.action, Action::Put { key, .. } | Action::Delete { key } if key == "grid") && op.pred.contains(&id))
+        change.ops.iter().any(|op| {
+            matches!(&op.action, Action::Put { key, .. } | Action::Delete { key } if key == "grid")
+                && op.pred.contains(&id)
+        })
     };
-    change.ops.iter().enumerate().rev().find_map(|(index, op)| match &op.action {
-        Action::Put { key, value } if key == "grid" && !taken_back(index) => value.as_str(),
-        _ => None,
-    })
+    change
+        .ops
+        .iter()
+        .enumerate()
+        .rev()
+        .find_map(|(index, op)| match &op.action {
+            Action::Put { key, value } if key == "grid" && !taken_back(index) => value.as_str(),
+            _ => None,
+        })
 }
 
 /// What the gate would refuse is refused for good; anything else says that the document cannot be read just now.

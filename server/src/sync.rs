@@ -37,44 +37,104 @@ pub struct RoundTrip {
 
 /// Stores what the phone brings and starts to send what it lacks.
 pub async fn run(app: App, trip: RoundTrip) -> Result<Body, ApiError> {
-    let RoundTrip { street, principal, body, packing, encoding, form } = trip;
+    let RoundTrip {
+        street,
+        principal,
+        body,
+        packing,
+        encoding,
+        form,
+    } = trip;
     let now = app.clock.now();
     // The room is held until everything is merged.
-    let (request, _room) = app.admission.read(principal.device(), now, body, packing, encoding).await?;
+    let (request, _room) = app
+        .admission
+        .read(principal.device(), now, body, packing, encoding)
+        .await?;
     reached(PipelinePoint::Ingested);
     let limit = app.config.store.waits.request;
     within(limit, settle(app, street, &principal, request, form)).await
 }
 
 /// What the store has to do with it, up to the first byte of the answer.
-async fn settle(app: App, street: StreetCode, principal: &Principal, request: SyncRequest, form: Form) -> Result<Body, ApiError> {
-    let author =
-        Author { username: principal.username().to_owned(), role: principal.role(), device: principal.device(), wiped: principal.wipe() };
+async fn settle(
+    app: App,
+    street: StreetCode,
+    principal: &Principal,
+    request: SyncRequest,
+    form: Form,
+) -> Result<Body, ApiError> {
+    let author = Author {
+        username: principal.username().to_owned(),
+        role: principal.role(),
+        device: principal.device(),
+        wiped: principal.wipe(),
+    };
     let gives_way = app.admission.gives_way(author.device);
-    let outcomes = app.queues.push(&street, Push { author: author.clone(), changes: request.changes, gives_way }).await?;
+    let outcomes = app
+        .queues
+        .push(
+            &street,
+            Push {
+                author: author.clone(),
+                changes: request.changes,
+                gives_way,
+            },
+        )
+        .await?;
     let hello = request.hello;
     note_sync(&app, &street, &author, &hello, &outcomes).await?;
     reached(PipelinePoint::SyncNoted);
     // A pull comes last of all.
-    let more_to_come = !hello.pull && hello.report.unsent.is_some_and(|unsent| unsent > outcomes.len() as u64);
+    let more_to_come = !hello.pull
+        && hello
+            .report
+            .unsent
+            .is_some_and(|unsent| unsent > outcomes.len() as u64);
     let pull = hello.pull && author.role.receives_records();
-    respond::start(app, Response { street, author, outcomes, cursor: hello.cursor, pull, more_to_come, form }).await
+    respond::start(
+        app,
+        Response {
+            street,
+            author,
+            outcomes,
+            cursor: hello.cursor,
+            pull,
+            more_to_come,
+            form,
+        },
+    )
+    .await
 }
 
 /// What the synchronisation tells of the device, for the office's list; and to the audit trail what an office must know.
-async fn note_sync(app: &App, street: &StreetCode, author: &Author, hello: &Hello, outcomes: &[Outcome]) -> Result<(), ApiError> {
+async fn note_sync(
+    app: &App,
+    street: &StreetCode,
+    author: &Author,
+    hello: &Hello,
+    outcomes: &[Outcome],
+) -> Result<(), ApiError> {
     let now = app.clock.now();
     app.admission.note(author.device, now, outcomes);
-    let settled = outcomes.iter().filter(|outcome| outcome.status != VerdictStatus::Rejected).count() as u64;
+    let settled = outcomes
+        .iter()
+        .filter(|outcome| outcome.status != VerdictStatus::Rejected)
+        .count() as u64;
     let count = |count: u64| i32::try_from(count).unwrap_or(i32::MAX);
     let skew_ms = |at: DeviceTime| at.unix_ms().saturating_sub(now.unix_ms());
     let told = Told {
         client_version: &hello.client,
-        unsent: hello.report.unsent.map(|unsent| count(unsent.saturating_sub(settled))),
+        unsent: hello
+            .report
+            .unsent
+            .map(|unsent| count(unsent.saturating_sub(settled))),
         held: hello.report.held.map(count),
         clock_skew_ms: hello.report.device_time.map(skew_ms),
         // The gate lets only the device itself use its name: so there are two of it.
-        forked: outcomes.iter().any(|outcome| outcome.refusal == Some(Refusal::ActorForked)),
+        forked: outcomes
+            .iter()
+            .any(|outcome| outcome.refusal == Some(Refusal::ActorForked)),
     };
     if !told.forked && !author.wiped {
         let mut conn = app.pool.acquire().await?;
@@ -84,11 +144,22 @@ async fn note_sync(app: &App, street: &StreetCode, author: &Author, hello: &Hell
     devices::note_sync(&mut tx, author.device, told, now).await?;
     let mut events = Vec::new();
     if told.forked {
-        events.push(Event::by(&author.username, author.device, Action::CloneSuspected));
+        events.push(Event::by(
+            &author.username,
+            author.device,
+            Action::CloneSuspected,
+        ));
     }
-    if author.wiped && hello.report.wiped && devices::note_wiped(&mut tx, author.device, now).await? {
+    if author.wiped
+        && hello.report.wiped
+        && devices::note_wiped(&mut tx, author.device, now).await?
+    {
         tokens::spend_refresh_tokens(&mut tx, author.device, None, now, now).await?;
-        events.push(Event::by(&author.username, author.device, Action::DeviceWiped));
+        events.push(Event::by(
+            &author.username,
+            author.device,
+            Action::DeviceWiped,
+        ));
     }
     audit::append(&mut tx, street.into(), now, &events).await?;
     Ok(tx.commit().await?)

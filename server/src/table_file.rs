@@ -106,12 +106,20 @@ impl TableFile {
     /// An empty file.
     pub fn new(kind: FileKind) -> Result<Self, TableError> {
         Ok(match kind {
-            FileKind::Xlsx => Self::Xlsx(Box::new(XlsxFile { book: Workbook::new(), sheets: 0, row: 0 })),
+            FileKind::Xlsx => Self::Xlsx(Box::new(XlsxFile {
+                book: Workbook::new(),
+                sheets: 0,
+                row: 0,
+            })),
             FileKind::Csv => {
                 let mut file = BufWriter::new(tempfile::tempfile()?);
                 // Without it Excel takes UTF-8 for the system's old encoding.
                 file.write_all("\u{feff}".as_bytes())?;
-                Self::Csv(Box::new(csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(file)))
+                Self::Csv(Box::new(
+                    csv::WriterBuilder::new()
+                        .terminator(csv::Terminator::CRLF)
+                        .from_writer(file),
+                ))
             }
         })
     }
@@ -130,7 +138,9 @@ impl TableFile {
                 sheet.set_freeze_panes(1, 0)?;
                 (file.sheets, file.row) = (file.sheets + 1, 1);
             }
-            Self::Csv(file) => file.write_record(headings.iter().map(|heading| harmless(heading)))?,
+            Self::Csv(file) => {
+                file.write_record(headings.iter().map(|heading| harmless(heading)))?
+            }
         }
         Ok(())
     }
@@ -164,8 +174,12 @@ impl TableFile {
                 out
             }
             Self::Csv(writer) => {
-                let buffer = writer.into_inner().map_err(|error| io::Error::other(error.to_string()))?;
-                buffer.into_inner().map_err(io::IntoInnerError::into_error)?
+                let buffer = writer
+                    .into_inner()
+                    .map_err(|error| io::Error::other(error.to_string()))?;
+                buffer
+                    .into_inner()
+                    .map_err(io::IntoInnerError::into_error)?
             }
         };
         file.seek(SeekFrom::Start(0))?;
@@ -181,8 +195,17 @@ fn write_cell(sheet: &mut Worksheet, row: u32, column: u16, cell: &Cell) -> Resu
         }
         // As a text, whatever it begins with: only `write_formula` makes formulas.
         Cell::Text(text) => {
-            let text: String = text.chars().filter(|c| !matches!(c, '\u{0}'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}')).collect();
-            sheet.write_string(row, column, text.chars().take(CELL_CHARS_MAX).collect::<String>())?;
+            let text: String = text
+                .chars()
+                .filter(
+                    |c| !matches!(c, '\u{0}'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}'),
+                )
+                .collect();
+            sheet.write_string(
+                row,
+                column,
+                text.chars().take(CELL_CHARS_MAX).collect::<String>(),
+            )?;
         }
     }
     Ok(())
@@ -198,7 +221,10 @@ fn harmless(text: &str) -> String {
     }
     for piece in text.split_inclusive([';', '|', '\t', '\r', '\n']) {
         let passed_over = |c: char| matches!(c, ' ' | '"' | '\u{3000}' | '\u{a0}' | '\u{ad}' | '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}');
-        if piece.trim_start_matches(passed_over).starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠']) {
+        if piece
+            .trim_start_matches(passed_over)
+            .starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠'])
+        {
             safe.push('\'');
         }
         safe.push_str(piece);
@@ -210,11 +236,21 @@ fn harmless(text: &str) -> String {
 pub fn download(file: File, kind: FileKind, name: &str) -> Response {
     let disposition = format!("attachment; filename=\"{name}.{}\"", kind.ending());
     let headers: [(HeaderName, HeaderValue); 3] = [
-        (header::CONTENT_TYPE, HeaderValue::from_static(kind.media_type())),
+        (
+            header::CONTENT_TYPE,
+            HeaderValue::from_static(kind.media_type()),
+        ),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        (header::CONTENT_DISPOSITION, HeaderValue::from_str(&disposition).unwrap_or(HeaderValue::from_static("attachment"))),
+        (
+            header::CONTENT_DISPOSITION,
+            HeaderValue::from_str(&disposition).unwrap_or(HeaderValue::from_static("attachment")),
+        ),
     ];
-    (headers, Body::from_stream(ReaderStream::new(tokio::fs::File::from_std(file)))).into_response()
+    (
+        headers,
+        Body::from_stream(ReaderStream::new(tokio::fs::File::from_std(file))),
+    )
+        .into_response()
 }
 
 #[cfg(test)]
@@ -225,7 +261,18 @@ mod tests {
 
     #[test]
     fn nothing_typed_becomes_a_formula() {
-        for text in ["=1+1", "+8613900000001", "-1", "@SUM(A1)", "\tx", "\rx", "\nx", " =1", "＝1", "\u{3000}＋1"] {
+        for text in [
+            "=1+1",
+            "+8613900000001",
+            "-1",
+            "@SUM(A1)",
+            "\tx",
+            "\rx",
+            "\nx",
+            " =1",
+            "＝1",
+            "\u{3000}＋1",
+        ] {
             assert_eq!(harmless(text), format!("'{text}"));
         }
         for (text, shown) in [
@@ -239,7 +286,16 @@ mod tests {
         ] {
             assert_eq!(harmless(text), shown);
         }
-        for text in ["", "王记包子", "139****0001", "a=b", "天平路-378号", "'quoted", "一\n二;三", "9:00-12:00; 13:00-18:00"] {
+        for text in [
+            "",
+            "王记包子",
+            "139****0001",
+            "a=b",
+            "天平路-378号",
+            "'quoted",
+            "一\n二;三",
+            "9:00-12:00; 13:00-18:00",
+        ] {
             assert_eq!(harmless(text), text);
         }
     }
@@ -248,26 +304,40 @@ mod tests {
     fn delimited_text_is_what_excel_reads() {
         let mut file = TableFile::new(FileKind::Csv).unwrap();
         file.sheet("卡片", &["店招".into(), "=坏".into()]).unwrap();
-        file.row(&[Cell::from("王记,\"包子\"\n铺"), Cell::Number(1.5)]).unwrap();
+        file.row(&[Cell::from("王记,\"包子\"\n铺"), Cell::Number(1.5)])
+            .unwrap();
         file.row(&[Cell::Empty, Cell::from("=1")]).unwrap();
         let mut text = String::new();
         file.finish().unwrap().read_to_string(&mut text).unwrap();
-        assert_eq!(text, "\u{feff}店招,'=坏\r\n\"王记,\"\"包子\"\"\n铺\",1.5\r\n,'=1\r\n");
+        assert_eq!(
+            text,
+            "\u{feff}店招,'=坏\r\n\"王记,\"\"包子\"\"\n铺\",1.5\r\n,'=1\r\n"
+        );
     }
 
     #[test]
     fn a_workbook_holds_texts() {
         let mut file = TableFile::new(FileKind::Xlsx).unwrap();
         file.sheet("卡片", &["店招".into(), "数".into()]).unwrap();
-        file.row(&[Cell::from("=1+1\u{1}"), Cell::Number(2.0)]).unwrap();
+        file.row(&[Cell::from("=1+1\u{1}"), Cell::Number(2.0)])
+            .unwrap();
         file.sheet("第二张", &["x".into()]).unwrap();
-        file.row(&[Cell::from("长".repeat(40_000).as_str())]).unwrap();
+        file.row(&[Cell::from("长".repeat(40_000).as_str())])
+            .unwrap();
         let mut archive = zip::ZipArchive::new(file.finish().unwrap()).unwrap();
         let mut sheet = String::new();
-        archive.by_name("xl/worksheets/sheet1.xml").unwrap().read_to_string(&mut sheet).unwrap();
+        archive
+            .by_name("xl/worksheets/sheet1.xml")
+            .unwrap()
+            .read_to_string(&mut sheet)
+            .unwrap();
         assert!(sheet.contains("=1+1") && !sheet.contains("<f>"), "{sheet}");
         sheet.clear();
-        archive.by_name("xl/worksheets/sheet2.xml").unwrap().read_to_string(&mut sheet).unwrap();
+        archive
+            .by_name("xl/worksheets/sheet2.xml")
+            .unwrap()
+            .read_to_string(&mut sheet)
+            .unwrap();
         assert_eq!(sheet.matches('长').count(), CELL_CHARS_MAX);
     }
 }

@@ -46,18 +46,26 @@ pub fn init(config: &LogConfig) {
     // The directives were checked with the configuration.
     let wanted = EnvFilter::try_new(&config.filter).unwrap_or_else(|_| EnvFilter::new("info"));
     // Whatever is wanted: Automerge tells its steps with the remarks that people wrote.
-    let harmless = filter_fn(|told| !told.target().starts_with("automerge") || *told.level() <= Level::WARN);
-    let (filter, lines) = (wanted.and(harmless), fmt::layer().with_writer(std::io::stderr));
+    let harmless =
+        filter_fn(|told| !told.target().starts_with("automerge") || *told.level() <= Level::WARN);
+    let (filter, lines) = (
+        wanted.and(harmless),
+        fmt::layer().with_writer(std::io::stderr),
+    );
     let started = match config.format {
         LogFormat::Text => {
             let lines = lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
             registry().with(lines.with_filter(filter)).try_init()
         }
-        LogFormat::Json => registry().with(lines.json().flatten_event(true).with_filter(filter)).try_init(),
+        LogFormat::Json => registry()
+            .with(lines.json().flatten_event(true).with_filter(filter))
+            .try_init(),
     };
     if started.is_ok() {
         std::panic::set_hook(Box::new(|panic| {
-            let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+            let place = panic
+                .location()
+                .map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
             error!(%place, "a panic, which is a mistake in the program");
         }));
     }
@@ -66,9 +74,13 @@ pub fn init(config: &LogConfig) {
 /// Gives the request its id and its span, and writes its line once the response's head is known. The outermost layer.
 pub async fn observe(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
-    let id = given_id(request.headers().get(REQUEST_ID)).unwrap_or_else(|| hex::encode(app.entropy.bytes::<8>()).into());
+    let id = given_id(request.headers().get(REQUEST_ID))
+        .unwrap_or_else(|| hex::encode(app.entropy.bytes::<8>()).into());
     request.extensions_mut().insert(RequestId(Arc::clone(&id)));
-    let route = request.extensions().get::<MatchedPath>().map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
     let span = info_span!("request", id = &*id, method = %request.method(), route);
     async {
         let mut response = next.run(request).await;
@@ -107,7 +119,10 @@ mod tests {
     #[test]
     fn only_a_short_plain_id_of_the_caller_is_kept() {
         let kept = |id: &str| given_id(HeaderValue::from_str(id).ok().as_ref());
-        assert_eq!(kept("0198c0de-7e57.a_b").as_deref(), Some("0198c0de-7e57.a_b"));
+        assert_eq!(
+            kept("0198c0de-7e57.a_b").as_deref(),
+            Some("0198c0de-7e57.a_b")
+        );
         for id in ["", "a b", "x=1;y", &"a".repeat(65)] {
             assert_eq!(kept(id), None, "{id}");
         }

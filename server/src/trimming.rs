@@ -66,19 +66,29 @@ impl Keep {
     /// So many days; no download misses a notice, and nobody's lost answer lets an edit in twice.
     pub fn days(days: u64) -> Self {
         let of = |days: u64| Duration::from_secs(days * 86_400);
-        Self { changes: of(days), notices: of(days.max(NOTICE_DAYS)), generations: of(days.max(GENERATION_DAYS)) }
+        Self {
+            changes: of(days),
+            notices: of(days.max(NOTICE_DAYS)),
+            generations: of(days.max(GENERATION_DAYS)),
+        }
     }
 
     /// For trials: `age` stands for a month.
     pub fn month_as(age: Duration) -> Self {
-        Self { changes: age, notices: age, generations: age * 12 }
+        Self {
+            changes: age,
+            notices: age,
+            generations: age * 12,
+        }
     }
 }
 
 /// Sweeps until the server stops.
 pub async fn run(app: App) {
     let keep = app.config.keep;
-    let pause = PAUSE_IDLE.min(keep.changes / 10).max(Duration::from_secs(1));
+    let pause = PAUSE_IDLE
+        .min(keep.changes / 10)
+        .max(Duration::from_secs(1));
     loop {
         if !app.clock.is_ahead() {
             let limit = app.config.store.waits.unhurried();
@@ -98,13 +108,25 @@ pub async fn run(app: App) {
 fn told(swept: Result<Swept, MergeError>) {
     match swept {
         Ok(swept) if swept == Swept::default() => {}
-        Ok(Swept { changes, notices, generations }) => tracing::info!(changes, notices, generations, "the log was trimmed"),
-        Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "the log could not be trimmed; it is tried again"),
+        Ok(Swept {
+            changes,
+            notices,
+            generations,
+        }) => tracing::info!(changes, notices, generations, "the log was trimmed"),
+        Err(error) => tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "the log could not be trimmed; it is tried again"
+        ),
     }
 }
 
 /// Goes once through the logs of all streets.
-pub async fn sweep(pool: &PgPool, keep: Keep, now: ServerTime, pause: Duration) -> Result<Swept, MergeError> {
+pub async fn sweep(
+    pool: &PgPool,
+    keep: Keep,
+    now: ServerTime,
+    pause: Duration,
+) -> Result<Swept, MergeError> {
     let mut swept = Swept::default();
     for street in streets::all_streets(&mut *pool.acquire().await?).await? {
         match sweep_street(pool, &street, keep, now, pause).await {
@@ -119,30 +141,64 @@ pub async fn sweep(pool: &PgPool, keep: Keep, now: ServerTime, pause: Duration) 
     Ok(swept)
 }
 
-async fn sweep_street(pool: &PgPool, street: &StreetCode, keep: Keep, now: ServerTime, pause: Duration) -> Result<Swept, MergeError> {
+async fn sweep_street(
+    pool: &PgPool,
+    street: &StreetCode,
+    keep: Keep,
+    now: ServerTime,
+    pause: Duration,
+) -> Result<Swept, MergeError> {
     let changes = sweep_log(pool, street, before(now, keep.changes), pause).await?;
     let notices = sweep_notices(pool, street, before(now, keep.notices)).await?;
-    let generations = trimmed::forget_ended(&mut *pool.acquire().await?, street, before(now, keep.generations).into()).await?;
-    Ok(Swept { changes, notices, generations })
+    let generations = trimmed::forget_ended(
+        &mut *pool.acquire().await?,
+        street,
+        before(now, keep.generations).into(),
+    )
+    .await?;
+    Ok(Swept {
+        changes,
+        notices,
+        generations,
+    })
 }
 
 /// The moment that lies so long before `now`.
 pub fn before(now: ServerTime, age: Duration) -> ServerTime {
-    ServerTime::from_unix_ms(now.unix_ms().saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX)))
+    ServerTime::from_unix_ms(
+        now.unix_ms()
+            .saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX)),
+    )
 }
 
-async fn sweep_log(pool: &PgPool, street: &StreetCode, older_than: ServerTime, pause: Duration) -> Result<u64, MergeError> {
+async fn sweep_log(
+    pool: &PgPool,
+    street: &StreetCode,
+    older_than: ServerTime,
+    pause: Duration,
+) -> Result<u64, MergeError> {
     let older_than = OffsetDateTime::from(older_than);
     let (mut after, mut changes) = (0, 0);
     loop {
-        let stretch = trimmed::stretch(&mut *pool.acquire().await?, street, after, older_than, STRETCH).await?;
-        let Some(upto) = stretch.upto else { return Ok(changes) };
+        let stretch = trimmed::stretch(
+            &mut *pool.acquire().await?,
+            street,
+            after,
+            older_than,
+            STRETCH,
+        )
+        .await?;
+        let Some(upto) = stretch.upto else {
+            return Ok(changes);
+        };
         // Entries stand in the order of their times, but for what a rebuild cut off old changes: that waits for its neighbours.
         if !stretch.has_old {
             return Ok(changes);
         }
         let mut tx = pool.begin().await?;
-        records::lock_street(&mut tx, street).await?.ok_or(MergeError::NoStreet)?;
+        records::lock_street(&mut tx, street)
+            .await?
+            .ok_or(MergeError::NoStreet)?;
         changes += trimmed::trim(&mut tx, street, after, upto, older_than).await?;
         reached(PipelinePoint::LogTrimmed);
         tx.commit().await?;
@@ -155,10 +211,20 @@ async fn sweep_log(pool: &PgPool, street: &StreetCode, older_than: ServerTime, p
     }
 }
 
-async fn sweep_notices(pool: &PgPool, street: &StreetCode, older_than: ServerTime) -> sqlx::Result<u64> {
+async fn sweep_notices(
+    pool: &PgPool,
+    street: &StreetCode,
+    older_than: ServerTime,
+) -> sqlx::Result<u64> {
     let mut notices = 0;
     loop {
-        let deleted = trimmed::prune_notices(&mut *pool.acquire().await?, street, older_than.into(), NOTICES).await?;
+        let deleted = trimmed::prune_notices(
+            &mut *pool.acquire().await?,
+            street,
+            older_than.into(),
+            NOTICES,
+        )
+        .await?;
         notices += deleted;
         if deleted < NOTICES.unsigned_abs() {
             return Ok(notices);

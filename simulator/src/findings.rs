@@ -39,15 +39,25 @@ pub struct Expected {
 pub fn expected_conflicts(written: &[Written]) -> Vec<Expected> {
     let mut by_field: BTreeMap<(RecordId, &str), Vec<&Written>> = BTreeMap::new();
     for write in written {
-        by_field.entry((write.record, &write.key)).or_default().push(write);
+        by_field
+            .entry((write.record, &write.key))
+            .or_default()
+            .push(write);
     }
-    let contested = by_field.into_iter().filter(|(_, writes)| writes.iter().any(|write| write.phone != writes[0].phone));
+    let contested = by_field
+        .into_iter()
+        .filter(|(_, writes)| writes.iter().any(|write| write.phone != writes[0].phone));
     contested
         .map(|((record, key), writes)| Expected {
             record,
             key: key.to_owned(),
-            values: writes.into_iter().map(|write| write.value.clone()).collect(),
-            listed: Kind::ShopCard.field(key).is_some_and(|(field, _)| field.keeps_conflicts()),
+            values: writes
+                .into_iter()
+                .map(|write| write.value.clone())
+                .collect(),
+            listed: Kind::ShopCard
+                .field(key)
+                .is_some_and(|(field, _)| field.keeps_conflicts()),
         })
         .collect()
 }
@@ -71,45 +81,102 @@ pub struct Findings {
 }
 
 /// Compares what was written with the roll.
-pub fn judge(written: &[Written], roll: &BTreeMap<RecordId, Projected>, unlisted: &UnlistedValues) -> Findings {
-    let rows: BTreeMap<_, _> = roll.values().filter_map(|card| Some((card.record(), row(card)?))).collect();
+pub fn judge(
+    written: &[Written],
+    roll: &BTreeMap<RecordId, Projected>,
+    unlisted: &UnlistedValues,
+) -> Findings {
+    let rows: BTreeMap<_, _> = roll
+        .values()
+        .filter_map(|card| Some((card.record(), row(card)?)))
+        .collect();
     let values = |record: RecordId, key: &str| -> BTreeSet<&str> {
-        let listed = rows.get(&record).into_iter().flat_map(|row| row.conflicts.iter().filter(|conflict| conflict.field == key));
+        let listed = rows.get(&record).into_iter().flat_map(|row| {
+            row.conflicts
+                .iter()
+                .filter(|conflict| conflict.field == key)
+        });
         let shown = rows.get(&record).and_then(|row| shown(row, key));
-        let unlisted = unlisted.get(&(record, key.to_owned())).into_iter().flatten().filter_map(Scalar::as_str);
-        listed.filter_map(|conflict| conflict.value.as_str()).chain(shown).chain(unlisted).collect()
+        let unlisted = unlisted
+            .get(&(record, key.to_owned()))
+            .into_iter()
+            .flatten()
+            .filter_map(Scalar::as_str);
+        listed
+            .filter_map(|conflict| conflict.value.as_str())
+            .chain(shown)
+            .chain(unlisted)
+            .collect()
     };
     let expected = expected_conflicts(written);
     let visible = |expected: &&Expected| {
         let found = values(expected.record, &expected.key);
-        expected.values.iter().all(|value| found.contains(value.as_str()))
+        expected
+            .values
+            .iter()
+            .all(|value| found.contains(value.as_str()))
     };
-    let contested: BTreeSet<_> = expected.iter().map(|expected| (expected.record, expected.key.as_str())).collect();
-    let found: BTreeSet<_> =
-        rows.values().flat_map(|row| row.conflicts.iter().map(|conflict| (row.record, conflict.field.as_str()))).collect();
-    let missing = written.iter().filter(|write| !values(write.record, &write.key).contains(write.value.as_str()));
+    let contested: BTreeSet<_> = expected
+        .iter()
+        .map(|expected| (expected.record, expected.key.as_str()))
+        .collect();
+    let found: BTreeSet<_> = rows
+        .values()
+        .flat_map(|row| {
+            row.conflicts
+                .iter()
+                .map(|conflict| (row.record, conflict.field.as_str()))
+        })
+        .collect();
+    let missing = written
+        .iter()
+        .filter(|write| !values(write.record, &write.key).contains(write.value.as_str()));
     Findings {
-        edits: written.iter().map(|write| (write.phone, write.edit)).collect::<BTreeSet<_>>().len(),
+        edits: written
+            .iter()
+            .map(|write| (write.phone, write.edit))
+            .collect::<BTreeSet<_>>()
+            .len(),
         edits_missing: missing.map(|write| (write.phone, write.edit)).collect(),
         conflicts_expected: expected.len(),
         conflicts_visible: expected.iter().filter(visible).count(),
         conflicts_listed: (
             expected.iter().filter(|expected| expected.listed).count(),
-            expected.iter().filter(|expected| expected.listed).filter(visible).count(),
+            expected
+                .iter()
+                .filter(|expected| expected.listed)
+                .filter(visible)
+                .count(),
         ),
         conflicts_unexpected: found.difference(&contested).count(),
     }
 }
 
 /// How many of the conflicts that the catalogue lists are listed in a phone's own cards, of those on cards that the phone holds.
-pub fn seen_by_phone(expected: &[Expected], cards: &BTreeMap<RecordId, Projected>) -> (usize, usize) {
-    let held = expected.iter().filter(|expected| expected.listed).filter_map(|expected| Some((expected, cards.get(&expected.record)?)));
+pub fn seen_by_phone(
+    expected: &[Expected],
+    cards: &BTreeMap<RecordId, Projected>,
+) -> (usize, usize) {
+    let held = expected
+        .iter()
+        .filter(|expected| expected.listed)
+        .filter_map(|expected| Some((expected, cards.get(&expected.record)?)));
     let (mut holds, mut sees) = (0, 0);
     for (expected, card) in held {
-        let of_key = card.conflicts().iter().filter(|conflict| conflict.field == expected.key);
-        let found: BTreeSet<_> = of_key.filter_map(|conflict| conflict.value.as_str()).collect();
+        let of_key = card
+            .conflicts()
+            .iter()
+            .filter(|conflict| conflict.field == expected.key);
+        let found: BTreeSet<_> = of_key
+            .filter_map(|conflict| conflict.value.as_str())
+            .collect();
         holds += 1;
-        sees += usize::from(expected.values.iter().all(|value| found.contains(value.as_str())));
+        sees += usize::from(
+            expected
+                .values
+                .iter()
+                .all(|value| found.contains(value.as_str())),
+        );
     }
     (holds, sees)
 }
@@ -127,7 +194,10 @@ pub fn shown<'r>(row: &'r CardRow, key: &str) -> Option<&'r str> {
     match (parts.next()?, parts.next(), parts.next()) {
         ("custom", Some(name), None) => row.custom.get(name),
         ("contacts", Some(entry), Some(field)) => {
-            let contact = row.contacts.iter().find(|contact| contact.entry.to_string() == entry)?;
+            let contact = row
+                .contacts
+                .iter()
+                .find(|contact| contact.entry.to_string() == entry)?;
             match field {
                 "name" => contact.name.as_ref(),
                 "phones" => contact.phones.as_ref(),
@@ -157,15 +227,29 @@ mod tests {
     use super::*;
 
     fn written(phone: usize, edit: usize, record: u128, key: &str, value: &str) -> Written {
-        Written { phone, edit, record: RecordId(Uuid::from_u128(record)), key: key.into(), value: value.into() }
+        Written {
+            phone,
+            edit,
+            record: RecordId(Uuid::from_u128(record)),
+            key: key.into(),
+            value: value.into(),
+        }
     }
 
     fn conflict(field: &str, value: &str) -> ConflictRow {
-        ConflictRow { field: field.into(), op: String::new(), value: value.into(), device: DeviceId::default(), device_time: None }
+        ConflictRow {
+            field: field.into(),
+            op: String::new(),
+            value: value.into(),
+            device: DeviceId::default(),
+            device_time: None,
+        }
     }
 
     fn roll(rows: Vec<CardRow>) -> BTreeMap<RecordId, Projected> {
-        rows.into_iter().map(|row| (row.record, Projected::ShopCard(Box::new(row)))).collect()
+        rows.into_iter()
+            .map(|row| (row.record, Projected::ShopCard(Box::new(row))))
+            .collect()
     }
 
     fn plan() -> Vec<Written> {
@@ -181,8 +265,21 @@ mod tests {
     #[test]
     fn two_phones_on_one_field_are_a_conflict() {
         let expected = expected_conflicts(&plan());
-        let told: Vec<_> = expected.iter().map(|expected| (expected.key.as_str(), expected.values.len(), expected.listed)).collect();
-        assert_eq!(told, [("sign_name", 2, true), ("category", 2, false)], "a category has a winner, and is not listed");
+        let told: Vec<_> = expected
+            .iter()
+            .map(|expected| {
+                (
+                    expected.key.as_str(),
+                    expected.values.len(),
+                    expected.listed,
+                )
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [("sign_name", 2, true), ("category", 2, false)],
+            "a category has a winner, and is not listed"
+        );
     }
 
     #[test]
@@ -195,13 +292,39 @@ mod tests {
             conflicts: vec![conflict("sign_name", "甲"), conflict("sign_name", "乙")],
             ..CardRow::default()
         };
-        let second = CardRow { record: record(2), category: Some("戊".into()), ..CardRow::default() };
-        let unlisted = UnlistedValues::from([((record(2), "category".to_owned()), vec!["丁".into(), "戊".into()])]);
-        let all = judge(&plan(), &roll(vec![first.clone(), second.clone()]), &unlisted);
-        assert_eq!((all.edits, all.edits_missing.len(), all.conflicts_expected, all.conflicts_visible), (5, 0, 2, 2));
-        assert_eq!((all.conflicts_listed, all.conflicts_unexpected), ((1, 1), 0));
+        let second = CardRow {
+            record: record(2),
+            category: Some("戊".into()),
+            ..CardRow::default()
+        };
+        let unlisted = UnlistedValues::from([(
+            (record(2), "category".to_owned()),
+            vec!["丁".into(), "戊".into()],
+        )]);
+        let all = judge(
+            &plan(),
+            &roll(vec![first.clone(), second.clone()]),
+            &unlisted,
+        );
+        assert_eq!(
+            (
+                all.edits,
+                all.edits_missing.len(),
+                all.conflicts_expected,
+                all.conflicts_visible
+            ),
+            (5, 0, 2, 2)
+        );
+        assert_eq!(
+            (all.conflicts_listed, all.conflicts_unexpected),
+            ((1, 1), 0)
+        );
 
-        let loser_hidden = judge(&plan(), &roll(vec![first.clone(), second.clone()]), &UnlistedValues::new());
+        let loser_hidden = judge(
+            &plan(),
+            &roll(vec![first.clone(), second.clone()]),
+            &UnlistedValues::new(),
+        );
         assert_eq!(loser_hidden.edits_missing, [(1, 1)].into());
         assert_eq!(loser_hidden.conflicts_visible, 1);
 
@@ -210,6 +333,9 @@ mod tests {
 
         let mut also = first;
         also.conflicts.push(conflict("legal_name", "己"));
-        assert_eq!(judge(&plan(), &roll(vec![also]), &unlisted).conflicts_unexpected, 1);
+        assert_eq!(
+            judge(&plan(), &roll(vec![also]), &unlisted).conflicts_unexpected,
+            1
+        );
     }
 }

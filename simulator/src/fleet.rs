@@ -60,7 +60,13 @@ impl Round {
     /// Verdicts and items of all phones together.
     pub fn tally(&self) -> Tally {
         self.reports.iter().fold(Tally::default(), |sum, report| {
-            let Tally { accepted, duplicate, held, rejected, .. } = report.tally;
+            let Tally {
+                accepted,
+                duplicate,
+                held,
+                rejected,
+                ..
+            } = report.tally;
             Tally {
                 accepted: sum.accepted + accepted,
                 duplicate: sum.duplicate + duplicate,
@@ -109,8 +115,14 @@ impl Sizes {
     pub fn of(values: impl IntoIterator<Item = u64>) -> Self {
         let mut values: Vec<_> = values.into_iter().collect();
         values.sort_unstable();
-        let Some(max) = values.last().copied() else { return Self::default() };
-        Self { mean: values.iter().sum::<u64>() / values.len() as u64, median: values[values.len() / 2], max }
+        let Some(max) = values.last().copied() else {
+            return Self::default();
+        };
+        Self {
+            mean: values.iter().sum::<u64>() / values.len() as u64,
+            median: values[values.len() / 2],
+            max,
+        }
     }
 }
 
@@ -153,23 +165,35 @@ impl Fleet {
         progress: &ProgressBar,
     ) -> anyhow::Result<Self> {
         let lang = office.lang();
-        let servers: Vec<_> = (0..secretaries.len()).map(|phone| servers[phone % servers.len()].clone()).collect();
-        let enrolments = secretaries.iter().zip(&servers).enumerate().map(|(number, (secretary, server))| async move {
-            let code = office.enrolment_code(&secretary.username).await?;
-            let options = EnrolOptions {
-                name: Some(format!("{} 的手机", secretary.username)),
-                platform: Some("simulator".into()),
-                street: Some(street.clone()),
-                lang,
-                ..EnrolOptions::default()
-            };
-            let file: PathBuf = folder.join(format!("{}-{number:02}.lianka", secretary.username));
-            let phone = Phone::enrol(&file, server, &code, options).await;
-            progress.inc(1);
-            phone.map_err(|error| in_words(&error, number, "enrol"))
-        });
-        let phones = stream::iter(enrolments).buffered(ENROLMENTS_AT_ONCE).try_collect().await?;
-        Ok(Self { phones, servers, lang })
+        let servers: Vec<_> = (0..secretaries.len())
+            .map(|phone| servers[phone % servers.len()].clone())
+            .collect();
+        let enrolments = secretaries.iter().zip(&servers).enumerate().map(
+            |(number, (secretary, server))| async move {
+                let code = office.enrolment_code(&secretary.username).await?;
+                let options = EnrolOptions {
+                    name: Some(format!("{} 的手机", secretary.username)),
+                    platform: Some("simulator".into()),
+                    street: Some(street.clone()),
+                    lang,
+                    ..EnrolOptions::default()
+                };
+                let file: PathBuf =
+                    folder.join(format!("{}-{number:02}.lianka", secretary.username));
+                let phone = Phone::enrol(&file, server, &code, options).await;
+                progress.inc(1);
+                phone.map_err(|error| in_words(&error, number, "enrol"))
+            },
+        );
+        let phones = stream::iter(enrolments)
+            .buffered(ENROLMENTS_AT_ONCE)
+            .try_collect()
+            .await?;
+        Ok(Self {
+            phones,
+            servers,
+            lang,
+        })
     }
 
     pub fn phones(&self) -> &[Phone] {
@@ -198,7 +222,10 @@ impl Fleet {
             let (number, report) = done.context("a phone's task was cut off")?;
             reports[number] = report.map_err(|error| in_words(&error, number, "synchronise"))?;
         }
-        Ok(Round { duration: begun.elapsed(), reports })
+        Ok(Round {
+            duration: begun.elapsed(),
+            reports,
+        })
     }
 
     /// One phone after the other: each report holds the time it took alone.
@@ -206,28 +233,53 @@ impl Fleet {
         let begun = Instant::now();
         let mut reports = Vec::new();
         for (number, phone) in self.phones.iter().enumerate() {
-            reports.push(phone.sync().await.map_err(|error| in_words(&error, number, "synchronise"))?);
+            reports.push(
+                phone
+                    .sync()
+                    .await
+                    .map_err(|error| in_words(&error, number, "synchronise"))?,
+            );
         }
-        Ok(Round { duration: begun.elapsed(), reports })
+        Ok(Round {
+            duration: begun.elapsed(),
+            reports,
+        })
     }
 
     /// Makes edits on every phone, without a network. `progress` moves by one for each edit.
-    pub async fn edit(&self, edits: Vec<Vec<(RecordId, Vec<Edit>)>>, progress: &ProgressBar) -> anyhow::Result<()> {
-        let work = self.phones.iter().cloned().zip(edits).enumerate().map(|(number, (phone, edits))| {
-            let progress = progress.clone();
-            async move {
-                let done = tokio::task::spawn_blocking(move || {
-                    for (record, edits) in edits {
-                        let receipt = phone.edit(record, &edits, phone.now()).map_err(|error| in_words(&error, number, "edit"))?;
-                        receipt.hash.with_context(|| format!("phone {number}: an edit of {record} changed nothing"))?;
-                        progress.inc(1);
+    pub async fn edit(
+        &self,
+        edits: Vec<Vec<(RecordId, Vec<Edit>)>>,
+        progress: &ProgressBar,
+    ) -> anyhow::Result<()> {
+        let work =
+            self.phones
+                .iter()
+                .cloned()
+                .zip(edits)
+                .enumerate()
+                .map(|(number, (phone, edits))| {
+                    let progress = progress.clone();
+                    async move {
+                        let done = tokio::task::spawn_blocking(move || {
+                            for (record, edits) in edits {
+                                let receipt = phone
+                                    .edit(record, &edits, phone.now())
+                                    .map_err(|error| in_words(&error, number, "edit"))?;
+                                receipt.hash.with_context(|| {
+                                    format!("phone {number}: an edit of {record} changed nothing")
+                                })?;
+                                progress.inc(1);
+                            }
+                            anyhow::Ok(())
+                        });
+                        done.await.context("a phone's task was cut off")?
                     }
-                    anyhow::Ok(())
                 });
-                done.await.context("a phone's task was cut off")?
-            }
-        });
-        stream::iter(work).buffer_unordered(READERS_AT_ONCE).try_collect::<()>().await
+        stream::iter(work)
+            .buffer_unordered(READERS_AT_ONCE)
+            .try_collect::<()>()
+            .await
     }
 
     /// Sets what every phone holds against the roll: `scope` says which of its cards belong on a phone.
@@ -238,12 +290,19 @@ impl Fleet {
         expected: &[Expected],
         progress: &ProgressBar,
     ) -> anyhow::Result<(Vec<Held>, BTreeMap<RecordId, Projected>)> {
-        let mut readings = stream::iter(self.phones.iter().cloned().enumerate().map(|(number, phone)| async move {
-            let read = tokio::task::spawn_blocking(move || (phone.project_all(), phone.drafts().map(|drafts| drafts.len())));
-            let (rows, drafts) = read.await.context("a phone's task was cut off")?;
-            let failed = |error| in_words(&error, number, "read its cards");
-            anyhow::Ok((number, rows.map_err(failed)?, drafts.map_err(failed)?))
-        }))
+        let mut readings = stream::iter(self.phones.iter().cloned().enumerate().map(
+            |(number, phone)| async move {
+                let read = tokio::task::spawn_blocking(move || {
+                    (
+                        phone.project_all(),
+                        phone.drafts().map(|drafts| drafts.len()),
+                    )
+                });
+                let (rows, drafts) = read.await.context("a phone's task was cut off")?;
+                let failed = |error| in_words(&error, number, "read its cards");
+                anyhow::Ok((number, rows.map_err(failed)?, drafts.map_err(failed)?))
+            },
+        ))
         .buffered(READERS_AT_ONCE);
         let (mut held, mut all) = (Vec::new(), BTreeMap::new());
         while let Some(reading) = readings.next().await {
@@ -265,7 +324,10 @@ impl Fleet {
 
 /// With the phone's number and what it was about, and every cause.
 fn in_words(error: &lianka_client::PhoneError, phone: usize, doing: &str) -> anyhow::Error {
-    let mut text = format!("phone {phone:02} cannot {doing}: {error} ({})", error.code());
+    let mut text = format!(
+        "phone {phone:02} cannot {doing}: {error} ({})",
+        error.code()
+    );
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
         let said = error.to_string();
@@ -284,6 +346,13 @@ mod tests {
     #[test]
     fn sizes_are_summed_up() {
         assert_eq!(Sizes::of([]), Sizes::default());
-        assert_eq!(Sizes::of([9, 1, 2]), Sizes { mean: 4, median: 2, max: 9 });
+        assert_eq!(
+            Sizes::of([9, 1, 2]),
+            Sizes {
+                mean: 4,
+                median: 2,
+                max: 9
+            }
+        );
     }
 }

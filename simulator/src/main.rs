@@ -138,7 +138,10 @@ async fn main() -> ExitCode {
 
 /// Ctrl-C, or a supervisor's SIGTERM.
 async fn interrupted() {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    ) else {
         return std::future::pending().await;
     };
     tokio::select! {
@@ -148,14 +151,28 @@ async fn interrupted() {
 }
 
 async fn demo(arguments: &Demo, lang: Lang) -> anyhow::Result<()> {
-    let once = arguments.once || std::env::var("ONCE").is_ok_and(|once| !matches!(once.as_str(), "" | "0"));
-    let options = demo::Options { once, data_dir: arguments.data_dir.clone(), listen: arguments.listen, lang };
+    let once = arguments.once
+        || std::env::var("ONCE").is_ok_and(|once| !matches!(once.as_str(), "" | "0"));
+    let options = demo::Options {
+        once,
+        data_dir: arguments.data_dir.clone(),
+        listen: arguments.listen,
+        lang,
+    };
     demo::run(&options, interrupted()).await
 }
 
 async fn storm(arguments: &Storm, lang: Lang) -> anyhow::Result<()> {
-    let running = if arguments.url.is_empty() { None } else { Some((arguments.url.clone(), admin_login(arguments)?)) };
-    let options = storm::Options { workload: arguments.workload.clone(), running, lang };
+    let running = if arguments.url.is_empty() {
+        None
+    } else {
+        Some((arguments.url.clone(), admin_login(arguments)?))
+    };
+    let options = storm::Options {
+        workload: arguments.workload.clone(),
+        running,
+        lang,
+    };
     let figures = storm::run(&options, interrupted()).await?;
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&figures)?);
@@ -175,12 +192,26 @@ async fn soak(arguments: &Soak, lang: Lang) -> anyhow::Result<()> {
     let options = soak::options(arguments.minutes, arguments.write.clone(), command, lang)?;
     let outcome = soak::run(&options, interrupted()).await?;
     println!("{}", outcome.done());
-    println!("{:.1} of {:.1} cycles a second; {} compactions", outcome.rate, outcome.capacity, outcome.compactions.0);
+    println!(
+        "{:.1} of {:.1} cycles a second; {} compactions",
+        outcome.rate, outcome.capacity, outcome.compactions.0
+    );
     println!("{}", outcome.table());
     let failures = outcome.failures();
     ensure!(failures.is_empty(), "{}", failures.join("\n"));
-    ensure!(outcome.is_flat() || !arguments.flat, "{}", say(lang, "有指标持续上升", "something keeps growing"));
-    println!("{}", say(lang, "没有丢失任何修改；日志有界", "no edit was lost; the log is bounded"));
+    ensure!(
+        outcome.is_flat() || !arguments.flat,
+        "{}",
+        say(lang, "有指标持续上升", "something keeps growing")
+    );
+    println!(
+        "{}",
+        say(
+            lang,
+            "没有丢失任何修改；日志有界",
+            "no edit was lost; the log is bounded"
+        )
+    );
     Ok(())
 }
 
@@ -192,24 +223,46 @@ fn admin_login(arguments: &Storm) -> anyhow::Result<Login> {
              `lianka admin create` makes one",
         )?,
     };
-    Ok(Login { username: arguments.admin_user.clone(), password: password.trim_end_matches(['\r', '\n']).to_owned() })
+    Ok(Login {
+        username: arguments.admin_user.clone(),
+        password: password.trim_end_matches(['\r', '\n']).to_owned(),
+    })
 }
 
 /// The figures a person looks for; `--json` has them all.
 fn storm_table(figures: &Figures, lang: Lang) -> Table {
     let say = |zh, en| say(lang, zh, en);
     let mut table = Table::new(say("重新连接的早晨", "reconnect morning"));
-    table.row(say("卡片、手机", "cards, phones"), format!("{}, {}", figures.cards, figures.phones));
+    table.row(
+        say("卡片、手机", "cards, phones"),
+        format!("{}, {}", figures.cards, figures.phones),
+    );
     table.row(
         say("离线修改", "offline edits"),
-        format!("{} {} {}", figures.edits, say("其中丢失", "of which missing"), figures.edits_missing),
+        format!(
+            "{} {} {}",
+            figures.edits,
+            say("其中丢失", "of which missing"),
+            figures.edits_missing
+        ),
     );
     table.row(
         say("冲突：应有、可见", "conflicts expected, visible"),
-        format!("{}, {}", figures.conflicts_expected, figures.conflicts_visible),
+        format!(
+            "{}, {}",
+            figures.conflicts_expected, figures.conflicts_visible
+        ),
     );
-    let Verdicts { accepted, duplicate, held, rejected } = figures.verdicts;
-    table.row(say("回执", "verdicts"), format!("accepted {accepted}   duplicate {duplicate}   held {held}   rejected {rejected}"));
+    let Verdicts {
+        accepted,
+        duplicate,
+        held,
+        rejected,
+    } = figures.verdicts;
+    table.row(
+        say("回执", "verdicts"),
+        format!("accepted {accepted}   duplicate {duplicate}   held {held}   rejected {rejected}"),
+    );
     table.row(say("摘要一致", "digests equal"), figures.digests_equal);
     table.row(say("上传名册", "seed"), format!("{} ms", figures.seed_ms));
     table.row(
@@ -234,23 +287,50 @@ fn storm_table(figures: &Figures, lang: Lang) -> Table {
         ),
     );
     let UpDown { up, down } = figures.idle_bytes;
-    table.row(say("空闲再同步", "idle resync"), format!("{} ms   ↑ {up} B ↓ {down} B", figures.idle_resync_ms));
-    if let (Some(cpu), Some(memory), Some(store)) = (figures.server_cpu_ms, figures.server_rss_peak_mib, figures.store_mib) {
+    table.row(
+        say("空闲再同步", "idle resync"),
+        format!("{} ms   ↑ {up} B ↓ {down} B", figures.idle_resync_ms),
+    );
+    if let (Some(cpu), Some(memory), Some(store)) = (
+        figures.server_cpu_ms,
+        figures.server_rss_peak_mib,
+        figures.store_mib,
+    ) {
         table.row(
             say("服务器", "server"),
-            format!("CPU {cpu} ms   {} {memory} MiB   {} {store} MiB", say("内存峰值", "memory peak"), say("磁盘", "disk")),
+            format!(
+                "CPU {cpu} ms   {} {memory} MiB   {} {store} MiB",
+                say("内存峰值", "memory peak"),
+                say("磁盘", "disk")
+            ),
         );
     }
     table
 }
 
 fn write_workload(arguments: &Workload) -> anyhow::Result<()> {
-    let Workload { shops, phones, edits, seed, ref out } = *arguments;
-    let workload = workload::generate(&Arguments { shops, phones, edits, seed })?;
+    let Workload {
+        shops,
+        phones,
+        edits,
+        seed,
+        ref out,
+    } = *arguments;
+    let workload = workload::generate(&Arguments {
+        shops,
+        phones,
+        edits,
+        seed,
+    })?;
     let text = workload.to_json();
     std::fs::write(out, &text).with_context(|| format!("cannot write {}", out.display()))?;
     let digest = hex::encode(Sha256::digest(&text));
-    println!("{} {} bytes sha256 {}", out.display(), text.len(), &digest[..16]);
+    println!(
+        "{} {} bytes sha256 {}",
+        out.display(),
+        text.len(),
+        &digest[..16]
+    );
     if stdout().is_terminal() {
         println!("{}", serde_json::to_string_pretty(&workload.stats)?);
     } else {

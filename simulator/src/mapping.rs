@@ -21,19 +21,39 @@ pub fn key(field: &str) -> String {
 
 /// The edits that create the card at position `index` of the roll; kind, street and grid are the phone's to add.
 pub fn creation(card: &Card, index: usize) -> Vec<Edit> {
-    let fields = card.fields.iter().map(|(field, value)| Edit::set(key(field), value));
+    let fields = card
+        .fields
+        .iter()
+        .map(|(field, value)| Edit::set(key(field), value));
     let tags = card.tags.iter().map(|tag| Edit::add(format!("tags/{tag}")));
-    let contacts = card.contacts.iter().enumerate().flat_map(|(place, contact)| {
-        let entry = contact_entry(index, place);
-        [("name", &contact.name), ("phones", &contact.phone), ("role", &contact.role)]
+    let contacts = card
+        .contacts
+        .iter()
+        .enumerate()
+        .flat_map(|(place, contact)| {
+            let entry = contact_entry(index, place);
+            [
+                ("name", &contact.name),
+                ("phones", &contact.phone),
+                ("role", &contact.role),
+            ]
             .map(|(field, value)| Edit::set(format!("contacts/{entry}/{field}"), value))
-    });
-    fields.chain(tags).chain(contacts).chain([Edit::Note { text: card.note.clone() }]).collect()
+        });
+    fields
+        .chain(tags)
+        .chain(contacts)
+        .chain([Edit::Note {
+            text: card.note.clone(),
+        }])
+        .collect()
 }
 
 /// The edits of one change of a phone.
 pub fn change(edit: &CardEdit) -> Vec<Edit> {
-    edit.set.iter().map(|(field, value)| Edit::set(key(field), value)).collect()
+    edit.set
+        .iter()
+        .map(|(field, value)| Edit::set(key(field), value))
+        .collect()
 }
 
 /// A contact person's entry id: the same for the same place in the same roll, ascending in the roll's order.
@@ -60,14 +80,36 @@ mod tests {
     /// What the catalogue refuses on the phone would end the storm before it begins.
     #[test]
     fn every_write_obeys_the_catalogue() {
-        let workload = generate(&Arguments { shops: 120, phones: 4, edits: 30, seed: 3 }).expect("possible");
-        let created = workload.cards.iter().enumerate().flat_map(|(index, card)| creation(card, index)).map(|edit| (true, edit));
-        let changed = workload.phones.iter().flat_map(|phone| &phone.edits).flat_map(change).map(|edit| (false, edit));
+        let workload = generate(&Arguments {
+            shops: 120,
+            phones: 4,
+            edits: 30,
+            seed: 3,
+        })
+        .expect("possible");
+        let created = workload
+            .cards
+            .iter()
+            .enumerate()
+            .flat_map(|(index, card)| creation(card, index))
+            .map(|edit| (true, edit));
+        let changed = workload
+            .phones
+            .iter()
+            .flat_map(|phone| &phone.edits)
+            .flat_map(change)
+            .map(|edit| (false, edit));
         let mut keys = BTreeSet::new();
         for (creating, edit) in created.chain(changed) {
             match edit {
                 Edit::Put { key, value } => {
-                    let checked = check_write(Kind::ShopCard, Role::Secretary, creating, &key, Some(&value));
+                    let checked = check_write(
+                        Kind::ShopCard,
+                        Role::Secretary,
+                        creating,
+                        &key,
+                        Some(&value),
+                    );
                     assert!(checked.is_ok(), "{key} {value:?}: {checked:?}");
                     keys.insert(key);
                 }
@@ -75,17 +117,26 @@ mod tests {
                 Edit::Delete { key } => panic!("{key} would be deleted"),
             }
         }
-        for (field, expected) in [("name", "sign_name"), ("address", "address_raw"), ("licence", "credit_code"), ("grid", "custom/grid")] {
+        for (field, expected) in [
+            ("name", "sign_name"),
+            ("address", "address_raw"),
+            ("licence", "credit_code"),
+            ("grid", "custom/grid"),
+        ] {
             assert_eq!(key(field), expected);
             assert!(keys.contains(expected), "{expected}");
         }
-        assert!(!keys.contains("grid"), "the card's own grid is not the workload's");
+        assert!(
+            !keys.contains("grid"),
+            "the card's own grid is not the workload's"
+        );
     }
 
     #[test]
     fn contact_entries_ascend_with_the_roll() {
-        let entries: Vec<_> =
-            [(0, 0), (0, 1), (1, 0), (255, 1), (256, 0), (1399, 1)].map(|(card, place)| contact_entry(card, place)).to_vec();
+        let entries: Vec<_> = [(0, 0), (0, 1), (1, 0), (255, 1), (256, 0), (1399, 1)]
+            .map(|(card, place)| contact_entry(card, place))
+            .to_vec();
         assert!(entries.is_sorted_by(|a, b| a < b), "{entries:?}");
     }
 }

@@ -32,14 +32,24 @@ pub struct Planned {
 impl Planned {
     /// As a phone's edit.
     pub fn edit(&self) -> Edit {
-        if self.key == NOTE { Edit::Note { text: self.value.clone() } } else { Edit::set(self.key.as_str(), &self.value) }
+        if self.key == NOTE {
+            Edit::Note {
+                text: self.value.clone(),
+            }
+        } else {
+            Edit::set(self.key.as_str(), &self.value)
+        }
     }
 }
 
 /// Everything written, for [`crate::findings::judge`].
 pub fn written(plan: &[Vec<Planned>]) -> Vec<Written> {
-    let edits =
-        plan.iter().enumerate().flat_map(|(phone, edits)| edits.iter().enumerate().map(move |(edit, planned)| (phone, edit, planned)));
+    let edits = plan.iter().enumerate().flat_map(|(phone, edits)| {
+        edits
+            .iter()
+            .enumerate()
+            .map(move |(edit, planned)| (phone, edit, planned))
+    });
     edits
         .map(|(phone, edit, Planned { record, key, value })| Written {
             phone,
@@ -56,14 +66,22 @@ pub fn deal_grids(grids: &[String], phones: usize) -> Vec<Vec<String>> {
     (0..phones)
         .map(|phone| {
             let home = phone * grids.len() / phones;
-            [home, (home + 1) % grids.len()].map(|grid| grids[grid].clone()).to_vec()
+            [home, (home + 1) % grids.len()]
+                .map(|grid| grids[grid].clone())
+                .to_vec()
         })
         .collect()
 }
 
 /// Plans the edits of all phones.
-pub fn plan(roll: &BTreeMap<RecordId, CardRow>, grids: &[Vec<String>]) -> anyhow::Result<Vec<Vec<Planned>>> {
-    ensure!(grids.len() >= 2 && grids.len().is_multiple_of(2), "the phones must be an even number, because conflicts are pairs of phones");
+pub fn plan(
+    roll: &BTreeMap<RecordId, CardRow>,
+    grids: &[Vec<String>],
+) -> anyhow::Result<Vec<Vec<Planned>>> {
+    ensure!(
+        grids.len() >= 2 && grids.len().is_multiple_of(2),
+        "the phones must be an even number, because conflicts are pairs of phones"
+    );
     let mut planner = Planner {
         roll,
         grids,
@@ -104,7 +122,11 @@ struct Planner<'r> {
 
 impl<'r> Planner<'r> {
     /// Every phone once, with the phone after it or the one before it by turns.
-    fn for_neighbours(&mut self, round: usize, act: fn(&mut Self, usize, usize) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    fn for_neighbours(
+        &mut self,
+        round: usize,
+        act: fn(&mut Self, usize, usize) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         let phones = self.grids.len();
         (0..phones / 2).try_for_each(|pair| {
             let first = 2 * pair + round % 2;
@@ -138,9 +160,22 @@ impl<'r> Planner<'r> {
     }
 
     /// A card that all of the phones hold and none of them edits, with `need` fields that nobody writes, in random order.
-    fn card(&mut self, phones: &[usize], need: usize, fits: fn(&str) -> bool) -> anyhow::Result<(&'r CardRow, Vec<String>)> {
-        let held = |card: &&CardRow| phones.iter().all(|phone| self.grids[*phone].contains(&card.grid));
-        let untouched = |card: &&CardRow| phones.iter().all(|phone| !self.touched[*phone].contains(&card.record));
+    fn card(
+        &mut self,
+        phones: &[usize],
+        need: usize,
+        fits: fn(&str) -> bool,
+    ) -> anyhow::Result<(&'r CardRow, Vec<String>)> {
+        let held = |card: &&CardRow| {
+            phones
+                .iter()
+                .all(|phone| self.grids[*phone].contains(&card.grid))
+        };
+        let untouched = |card: &&CardRow| {
+            phones
+                .iter()
+                .all(|phone| !self.touched[*phone].contains(&card.record))
+        };
         let mut cards: Vec<_> = self.roll.values().filter(held).filter(untouched).collect();
         self.draw.shuffle(&mut cards);
         for card in cards {
@@ -151,32 +186,69 @@ impl<'r> Planner<'r> {
                 return Ok((card, keys));
             }
         }
-        None.with_context(|| format!("the grids of phones {phones:?} hold too few cards for {EDITS} edits each"))
+        None.with_context(|| {
+            format!("the grids of phones {phones:?} hold too few cards for {EDITS} edits each")
+        })
     }
 
     fn put(&mut self, phone: usize, card: &CardRow, key: &str) {
         let edit = self.edits[phone].len();
         let value = value(&mut self.draw, card, key, phone, edit);
         self.touched[phone].insert(card.record);
-        self.edits[phone].push(Planned { record: card.record, key: key.to_owned(), value });
+        self.edits[phone].push(Planned {
+            record: card.record,
+            key: key.to_owned(),
+            value,
+        });
     }
 }
 
 /// What a secretary may find changed at a door. Fields of which the catalogue keeps every concurrent value, and the note.
 fn keys(card: &CardRow) -> Vec<String> {
     let contact = card.contacts.first().map(|contact| contact.entry);
-    let of_contact = contact.into_iter().flat_map(|entry| ["phones", "preferred_time"].map(|field| format!("contacts/{entry}/{field}")));
-    let fields = ["sign_name", "legal_name", "opening_hours", "unit", "custom/消防检查", NOTE].map(str::to_owned);
+    let of_contact = contact.into_iter().flat_map(|entry| {
+        ["phones", "preferred_time"].map(|field| format!("contacts/{entry}/{field}"))
+    });
+    let fields = [
+        "sign_name",
+        "legal_name",
+        "opening_hours",
+        "unit",
+        "custom/消防检查",
+        NOTE,
+    ]
+    .map(str::to_owned);
     fields.into_iter().chain(of_contact).collect()
 }
 
 /// A value that nobody else writes: marked with the phone and the number of its edit, or a telephone number made of both.
 fn value(draw: &mut Draw, card: &CardRow, key: &str, phone: usize, edit: usize) -> String {
     let mark = format!("〔{phone:02}.{edit:02}〕");
-    let old = || shown(card, key).unwrap_or_default().chars().take(60).collect::<String>();
+    let old = || {
+        shown(card, key)
+            .unwrap_or_default()
+            .chars()
+            .take(60)
+            .collect::<String>()
+    };
     match key {
-        "sign_name" => format!("{}{mark}", if old().is_empty() { "新店".to_owned() } else { old() }),
-        "legal_name" => format!("上海{}{mark}", card.sign_name.as_deref().unwrap_or("某").chars().take(40).collect::<String>()),
+        "sign_name" => format!(
+            "{}{mark}",
+            if old().is_empty() {
+                "新店".to_owned()
+            } else {
+                old()
+            }
+        ),
+        "legal_name" => format!(
+            "上海{}{mark}",
+            card.sign_name
+                .as_deref()
+                .unwrap_or("某")
+                .chars()
+                .take(40)
+                .collect::<String>()
+        ),
         "opening_hours" => format!("{:02}:00-{:02}:30{mark}", 6 + draw.int(5), 18 + draw.int(5)),
         "unit" => format!("{}楼{:02}室{mark}", 1 + draw.int(4), 1 + draw.int(30)),
         NOTE => format!("{}回访{mark}", card.note.as_deref().unwrap_or_default()),
@@ -227,9 +299,16 @@ mod tests {
         let dealt = deal_grids(&grids, PHONES);
         for phone in 0..PHONES {
             let next = &dealt[(phone + 1) % PHONES];
-            assert!(dealt[phone].iter().any(|grid| next.contains(grid)), "{phone}");
+            assert!(
+                dealt[phone].iter().any(|grid| next.contains(grid)),
+                "{phone}"
+            );
         }
-        assert_eq!(dealt.iter().flatten().collect::<BTreeSet<_>>().len(), grids.len(), "no grid is without a secretary");
+        assert_eq!(
+            dealt.iter().flatten().collect::<BTreeSet<_>>().len(),
+            grids.len(),
+            "no grid is without a secretary"
+        );
     }
 
     #[test]
@@ -240,24 +319,61 @@ mod tests {
         let written = written(&plan);
         assert_eq!(written.len(), PHONES * EDITS);
         for (phone, edits) in plan.iter().enumerate() {
-            assert!(edits.iter().all(|edit| dealt[phone].contains(&roll[&edit.record].grid)), "phone {phone} stays in its grids");
-            assert_eq!(edits.iter().map(|edit| edit.record).collect::<BTreeSet<_>>().len(), EDITS, "phone {phone} edits a card once");
+            assert!(
+                edits
+                    .iter()
+                    .all(|edit| dealt[phone].contains(&roll[&edit.record].grid)),
+                "phone {phone} stays in its grids"
+            );
+            assert_eq!(
+                edits
+                    .iter()
+                    .map(|edit| edit.record)
+                    .collect::<BTreeSet<_>>()
+                    .len(),
+                EDITS,
+                "phone {phone} edits a card once"
+            );
         }
-        assert_eq!(written.iter().map(|write| &write.value).collect::<BTreeSet<_>>().len(), written.len(), "every value is unique");
+        assert_eq!(
+            written
+                .iter()
+                .map(|write| &write.value)
+                .collect::<BTreeSet<_>>()
+                .len(),
+            written.len(),
+            "every value is unique"
+        );
         let expected = expected_conflicts(&written);
         assert_eq!(expected.len(), PHONES * SAME_FIELD / 2);
-        assert!(expected.iter().all(|expected| expected.listed && expected.values.len() == 2));
+        assert!(
+            expected
+                .iter()
+                .all(|expected| expected.listed && expected.values.len() == 2)
+        );
         let mut fields: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for write in &written {
-            fields.entry((write.record, &write.key)).or_default().push(write.phone);
+            fields
+                .entry((write.record, &write.key))
+                .or_default()
+                .push(write.phone);
         }
-        assert_eq!(fields.values().filter(|phones| phones.len() > 1).count(), expected.len());
+        assert_eq!(
+            fields.values().filter(|phones| phones.len() > 1).count(),
+            expected.len()
+        );
         let mut editors: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
         for write in &written {
             editors.entry(write.record).or_default().insert(write.phone);
         }
-        let on_shared = written.iter().filter(|write| editors[&write.record].len() > 1).count();
-        assert!(on_shared >= PHONES * (SAME_FIELD + SAME_CARD), "{on_shared}");
+        let on_shared = written
+            .iter()
+            .filter(|write| editors[&write.record].len() > 1)
+            .count();
+        assert!(
+            on_shared >= PHONES * (SAME_FIELD + SAME_CARD),
+            "{on_shared}"
+        );
     }
 
     #[test]
@@ -266,7 +382,8 @@ mod tests {
         let plan = plan(&roll, &deal_grids(&grids, PHONES)).expect("room for all");
         for edit in plan.iter().flatten().map(Planned::edit) {
             if let Edit::Put { key, value } = edit {
-                let checked = check_write(Kind::ShopCard, Role::Secretary, false, &key, Some(&value));
+                let checked =
+                    check_write(Kind::ShopCard, Role::Secretary, false, &key, Some(&value));
                 assert!(checked.is_ok(), "{key} {value:?}: {checked:?}");
             }
         }

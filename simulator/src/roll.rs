@@ -52,23 +52,38 @@ const GRID: &str = "网格";
 
 /// The grids of a roll, area by area.
 pub fn grids(sheet: &[u8]) -> anyhow::Result<Vec<Grid>> {
-    let mut workbook: Xlsx<_> = Xlsx::new(Cursor::new(sheet)).context("the sample roll is no workbook")?;
+    let mut workbook: Xlsx<_> =
+        Xlsx::new(Cursor::new(sheet)).context("the sample roll is no workbook")?;
     let mut grids = BTreeSet::new();
     for (_, cells) in workbook.worksheets() {
-        let rows: Vec<Vec<String>> = cells.rows().map(|row| row.iter().map(text).collect()).collect();
+        let rows: Vec<Vec<String>> = cells
+            .rows()
+            .map(|row| row.iter().map(text).collect())
+            .collect();
         let heading = rows.iter().enumerate().find_map(|(at, row)| {
             let column = |heading: &str| row.iter().position(|cell| cell == heading);
             Some((at, column(AREA)?, column(GRID)?))
         });
-        let Some((heading, area, grid)) = heading else { continue };
+        let Some((heading, area, grid)) = heading else {
+            continue;
+        };
         for row in &rows[heading + 1..] {
             // Blank rows and the line of totals name no number.
-            if let (Some(area), Some(Ok(number))) = (row.get(area), row.get(grid).map(|cell| cell.parse::<u32>())) {
-                grids.insert(Grid { code: format!("{area}{number:02}"), name: format!("{area}第{number}网格"), area: area.clone() });
+            if let (Some(area), Some(Ok(number))) =
+                (row.get(area), row.get(grid).map(|cell| cell.parse::<u32>()))
+            {
+                grids.insert(Grid {
+                    code: format!("{area}{number:02}"),
+                    name: format!("{area}第{number}网格"),
+                    area: area.clone(),
+                });
             }
         }
     }
-    anyhow::ensure!(!grids.is_empty(), "the sample roll has no columns {AREA} and {GRID}");
+    anyhow::ensure!(
+        !grids.is_empty(),
+        "the sample roll has no columns {AREA} and {GRID}"
+    );
     Ok(grids.into_iter().collect())
 }
 
@@ -86,6 +101,10 @@ mod tests {
         let areas: BTreeSet<_> = grids.iter().map(|grid| grid.area.as_str()).collect();
         assert_eq!(areas, ["康平", "梧桐", "嘉澜"].into());
         assert_eq!(grids.len(), 27);
-        assert!(grids.iter().any(|grid| grid.code == "康平01" && grid.name == "康平第1网格"));
+        assert!(
+            grids
+                .iter()
+                .any(|grid| grid.code == "康平01" && grid.name == "康平第1网格")
+        );
     }
 }

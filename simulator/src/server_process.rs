@@ -59,32 +59,62 @@ impl ServerProcess {
     }
 
     /// The same with further settings of `lianka serve`.
-    pub async fn start_with(data_dir: Option<&Path>, listen: SocketAddr, settings: &[(&str, String)]) -> anyhow::Result<Self> {
+    pub async fn start_with(
+        data_dir: Option<&Path>,
+        listen: SocketAddr,
+        settings: &[(&str, String)],
+    ) -> anyhow::Result<Self> {
         let program = program()?;
         let (data_dir, temporary) = if let Some(folder) = data_dir {
             (empty_folder(folder)?, None)
         } else {
-            let folder = tempfile::Builder::new().prefix("lianka-simulator-").tempdir().context("cannot make a temporary folder")?;
+            let folder = tempfile::Builder::new()
+                .prefix("lianka-simulator-")
+                .tempdir()
+                .context("cannot make a temporary folder")?;
             (folder.path().to_owned(), Some(folder))
         };
         let address_file = data_dir.join("address");
-        let log = fs::File::create(data_dir.join("server.log")).context("cannot make the server's log")?;
+        let log = fs::File::create(data_dir.join("server.log"))
+            .context("cannot make the server's log")?;
         let mut command = command(&program, "serve", &data_dir);
-        command.arg("--listen").arg(listen.to_string()).args(["--ops-listen", "127.0.0.1:0", "--address-file"]).arg(&address_file);
+        command
+            .arg("--listen")
+            .arg(listen.to_string())
+            .args(["--ops-listen", "127.0.0.1:0", "--address-file"])
+            .arg(&address_file);
         // Codes are made for 42 phones at once and spent one after the other, on a slow machine too.
         command.args(["--enrolment-minutes", "120", "--log", "warn"]);
         for (flag, value) in settings {
             command.arg(flag).arg(value);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).kill_on_drop(true);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .kill_on_drop(true);
         // Ctrl-C in a terminal reaches every process of the group, and the server takes a second signal for impatience.
         command.process_group(0);
-        let child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
+        let child = command
+            .spawn()
+            .with_context(|| format!("cannot start {}", program.display()))?;
         let memory = PeakMemory::watch(child.id().context("the server ended at once")?);
-        let mut server = Self { program, child, address: listen, data_dir, temporary, memory };
-        server.address = match timeout(START_TIME_MAX, server.wait_until_ready(&address_file)).await {
+        let mut server = Self {
+            program,
+            child,
+            address: listen,
+            data_dir,
+            temporary,
+            memory,
+        };
+        server.address = match timeout(START_TIME_MAX, server.wait_until_ready(&address_file)).await
+        {
             Ok(ready) => ready?,
-            Err(_) => bail!("the server was not ready within {} s{}", START_TIME_MAX.as_secs(), server.log_tail()),
+            Err(_) => bail!(
+                "the server was not ready within {} s{}",
+                START_TIME_MAX.as_secs(),
+                server.log_tail()
+            ),
         };
         Ok(server)
     }
@@ -95,13 +125,22 @@ impl ServerProcess {
         loop {
             poll.tick().await;
             if let Some(status) = self.child.try_wait()? {
-                bail!("the server ended before it was ready ({status}){}", self.log_tail());
+                bail!(
+                    "the server ended before it was ready ({status}){}",
+                    self.log_tail()
+                );
             }
-            let Some(address) = fs::read_to_string(address_file).ok().and_then(|text| text.lines().next()?.parse::<SocketAddr>().ok())
+            let Some(address) = fs::read_to_string(address_file)
+                .ok()
+                .and_then(|text| text.lines().next()?.parse::<SocketAddr>().ok())
             else {
                 continue;
             };
-            let answer = http.get(format!("http://{address}/readyz")).timeout(PROBE_TIME_MAX).send().await;
+            let answer = http
+                .get(format!("http://{address}/readyz"))
+                .timeout(PROBE_TIME_MAX)
+                .send()
+                .await;
             if answer.is_ok_and(|answer| answer.status().is_success()) {
                 return Ok(address);
             }
@@ -120,13 +159,25 @@ impl ServerProcess {
     /// Creates the first administrator, named [`ADMIN`].
     pub async fn create_admin(&self, password: &str) -> anyhow::Result<()> {
         let mut command = command(&self.program, "admin", &self.data_dir);
-        command.args(["create", "--username", ADMIN]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.kill_on_drop(true).spawn().with_context(|| format!("cannot start {}", self.program.display()))?;
-        let mut stdin = child.stdin.take().context("`lianka admin create` takes no input")?;
+        command
+            .args(["create", "--username", ADMIN])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("cannot start {}", self.program.display()))?;
+        let mut stdin = child
+            .stdin
+            .take()
+            .context("`lianka admin create` takes no input")?;
         // It may end before it reads, and then says why on standard error.
         let _ = stdin.write_all(format!("{password}\n").as_bytes()).await;
         drop(stdin);
-        let output = timeout(START_TIME_MAX, child.wait_with_output()).await.context("`lianka admin create` does not end")??;
+        let output = timeout(START_TIME_MAX, child.wait_with_output())
+            .await
+            .context("`lianka admin create` does not end")??;
         ensure!(
             output.status.success(),
             "`lianka admin create` did not work ({}):\n{}",
@@ -148,11 +199,14 @@ impl ServerProcess {
 
     /// Where its private Postgres listens: the socket's folder and the port.
     pub fn postgres(&self) -> anyhow::Result<(PathBuf, u16)> {
-        let text = fs::read_to_string(self.data_dir.join("postgres/postmaster.pid")).context("the private Postgres does not run")?;
+        let text = fs::read_to_string(self.data_dir.join("postgres/postmaster.pid"))
+            .context("the private Postgres does not run")?;
         let mut lines = text.lines().skip(3);
         let port = lines.next().and_then(|port| port.trim().parse().ok());
         let folder = lines.next().map(|folder| PathBuf::from(folder.trim()));
-        folder.zip(port).context("the private Postgres does not say where it listens")
+        folder
+            .zip(port)
+            .context("the private Postgres does not say where it listens")
     }
 
     /// Most memory that the server and its Postgres used at any moment so far, in MiB.
@@ -163,7 +217,10 @@ impl ServerProcess {
     /// Disk used by the private cluster, in MiB: all of it, and of that the write-ahead log.
     pub fn store_mib(&self) -> (f64, f64) {
         let cluster = self.data_dir.join("postgres");
-        (cost::disk_mib(&cluster), cost::disk_mib(&cluster.join("pg_wal")))
+        (
+            cost::disk_mib(&cluster),
+            cost::disk_mib(&cluster.join("pg_wal")),
+        )
     }
 
     /// Whether the server has ended by itself, and how.
@@ -174,14 +231,23 @@ impl ServerProcess {
     /// Stops the server as an operator does, and waits for it and its Postgres.
     pub async fn stop(mut self) -> anyhow::Result<()> {
         if let Some(id) = self.child.id() {
-            kill(Pid::from_raw(id.cast_signed()), Signal::SIGTERM).context("cannot stop the server")?;
+            kill(Pid::from_raw(id.cast_signed()), Signal::SIGTERM)
+                .context("cannot stop the server")?;
         }
         let begun = Instant::now();
         let Ok(status) = timeout(STOP_TIME_MAX, self.child.wait()).await else {
-            bail!("the server did not stop within {} s of SIGTERM and is killed{}", begun.elapsed().as_secs(), self.log_tail());
+            bail!(
+                "the server did not stop within {} s of SIGTERM and is killed{}",
+                begun.elapsed().as_secs(),
+                self.log_tail()
+            );
         };
         let status = status?;
-        ensure!(status.success(), "the server did not stop cleanly ({status}){}", self.log_tail());
+        ensure!(
+            status.success(),
+            "the server did not stop cleanly ({status}){}",
+            self.log_tail()
+        );
         drop(self.temporary.take());
         Ok(())
     }
@@ -192,14 +258,20 @@ impl ServerProcess {
         let text = fs::read_to_string(&path).unwrap_or_default();
         let lines: Vec<_> = text.lines().collect();
         let tail = lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n");
-        if tail.is_empty() { String::new() } else { format!("; its log ends with:\n{tail}") }
+        if tail.is_empty() {
+            String::new()
+        } else {
+            format!("; its log ends with:\n{tail}")
+        }
     }
 }
 
 /// Makes the folder where it is absent.
 fn empty_folder(folder: &Path) -> anyhow::Result<PathBuf> {
-    fs::create_dir_all(folder).with_context(|| format!("cannot make the data folder {}", folder.display()))?;
-    let mut entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    fs::create_dir_all(folder)
+        .with_context(|| format!("cannot make the data folder {}", folder.display()))?;
+    let mut entries =
+        fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
     ensure!(
         entries.next().is_none(),
         "the data folder {} is not empty, and the simulator never touches data that may be somebody's: name another one, or leave the option \
@@ -213,7 +285,12 @@ fn empty_folder(folder: &Path) -> anyhow::Result<PathBuf> {
 fn program() -> anyhow::Result<PathBuf> {
     let own = env::current_exe().context("cannot tell where this program lies")?;
     let name = format!("lianka{}", env::consts::EXE_SUFFIX);
-    let found = own.ancestors().skip(1).take(2).map(|folder| folder.join(&name)).find(|program| program.is_file());
+    let found = own
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|folder| folder.join(&name))
+        .find(|program| program.is_file());
     found.with_context(|| {
         format!(
             "the server `lianka` does not lie beside {}: build it into the same folder with `cargo build -p lianka-server` (add --release if \

@@ -89,14 +89,40 @@ impl Outcome {
     pub fn failures(&self) -> Vec<String> {
         let (changes, entries, records) = self.log_left;
         let promises = [
-            (self.missing.is_empty(), format!("{} edits are missing: {:?}", self.missing.len(), self.missing.first())),
-            (self.unsent == 0, format!("{} changes are unsent", self.unsent)),
-            (self.drafts == 0, format!("{} edits became drafts", self.drafts)),
-            (self.disagreeing.is_empty(), format!("phones disagree with the office: {:?}", self.disagreeing)),
-            (changes == 0, format!("{changes} changes were not trimmed from the log")),
-            (entries <= records, format!("{entries} entries of the log are left for {records} records")),
+            (
+                self.missing.is_empty(),
+                format!(
+                    "{} edits are missing: {:?}",
+                    self.missing.len(),
+                    self.missing.first()
+                ),
+            ),
+            (
+                self.unsent == 0,
+                format!("{} changes are unsent", self.unsent),
+            ),
+            (
+                self.drafts == 0,
+                format!("{} edits became drafts", self.drafts),
+            ),
+            (
+                self.disagreeing.is_empty(),
+                format!("phones disagree with the office: {:?}", self.disagreeing),
+            ),
+            (
+                changes == 0,
+                format!("{changes} changes were not trimmed from the log"),
+            ),
+            (
+                entries <= records,
+                format!("{entries} entries of the log are left for {records} records"),
+            ),
         ];
-        promises.into_iter().filter(|(kept, _)| !kept).map(|(_, line)| line).collect()
+        promises
+            .into_iter()
+            .filter(|(kept, _)| !kept)
+            .map(|(_, line)| line)
+            .collect()
     }
 
     /// Whether everything that must be flat is.
@@ -106,23 +132,48 @@ impl Outcome {
 
     /// The figures, for a terminal and for the page.
     pub fn table(&self) -> String {
-        let mut text = String::from("| over the last two thirds | mean | max | rise | |\n| --- | ---: | ---: | ---: | --- |\n");
-        for Judgement { name, mean, max, rise, flat } in &self.judgements {
+        let mut text = String::from(
+            "| over the last two thirds | mean | max | rise | |\n| --- | ---: | ---: | ---: | --- |\n",
+        );
+        for Judgement {
+            name,
+            mean,
+            max,
+            rise,
+            flat,
+        } in &self.judgements
+        {
             let verdict = if *flat { "flat" } else { "NOT FLAT" };
-            let _ = writeln!(text, "| {name} | {} | {} | {} | {verdict} |", number(*mean), number(*max), number(*rise));
+            let _ = writeln!(
+                text,
+                "| {name} | {} | {} | {} | {verdict} |",
+                number(*mean),
+                number(*max),
+                number(*rise)
+            );
         }
         text
     }
 
     /// One line for everything that was done.
     pub fn done(&self) -> String {
-        self.counts.iter().map(|(name, n)| format!("{n} {name}")).collect::<Vec<_>>().join(", ")
+        self.counts
+            .iter()
+            .map(|(name, n)| format!("{n} {name}"))
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 }
 
 /// Runs the soak until it ends, or `interrupted` does.
-pub async fn run(options: &Options, interrupted: impl Future<Output = ()>) -> anyhow::Result<Outcome> {
-    let settings = [("--log-seconds", options.log_seconds.to_string()), ("--compact-percent", COMPACT_PERCENT.to_string())];
+pub async fn run(
+    options: &Options,
+    interrupted: impl Future<Output = ()>,
+) -> anyhow::Result<Outcome> {
+    let settings = [
+        ("--log-seconds", options.log_seconds.to_string()),
+        ("--compact-percent", COMPACT_PERCENT.to_string()),
+    ];
     let (server, login) = stage::start_server_with(None, None, &settings).await?;
     let soaked = tokio::select! {
         outcome = soak(options, &server, login) => outcome,
@@ -147,11 +198,22 @@ pub async fn run(options: &Options, interrupted: impl Future<Output = ()>) -> an
 
 async fn soak(options: &Options, server: &ServerProcess, login: Login) -> anyhow::Result<Outcome> {
     let lang = options.lang;
-    let folder = tempfile::Builder::new().prefix("lianka-soak-").tempdir().context("cannot make a folder for the phones")?;
+    let folder = tempfile::Builder::new()
+        .prefix("lianka-soak-")
+        .tempdir()
+        .context("cannot make a folder for the phones")?;
     let (stage, secretaries) = prepare(server, login, lang).await?;
     let urls = [server.url()];
     let enrolling = bar(say(lang, "登记手机", "enrolling phones"), PHONES);
-    let fleet = Fleet::enrol(&stage.admin, &urls, &stage.street, &secretaries, folder.path(), &enrolling).await?;
+    let fleet = Fleet::enrol(
+        &stage.admin,
+        &urls,
+        &stage.street,
+        &secretaries,
+        folder.path(),
+        &enrolling,
+    )
+    .await?;
     enrolling.finish_and_clear();
     let cards = seed(&fleet).await?;
     fleet.sync_all().await?;
@@ -169,10 +231,19 @@ async fn soak(options: &Options, server: &ServerProcess, login: Login) -> anyhow
     });
     let mut working = JoinSet::new();
     for (number, phone) in fleet.phones().iter().enumerate() {
-        let worker = Worker::new(number, phone.clone(), grid(number).code, cards[number % GRIDS].clone());
+        let worker = Worker::new(
+            number,
+            phone.clone(),
+            grid(number).code,
+            cards[number % GRIDS].clone(),
+        );
         working.spawn(worker.run(Arc::clone(&load)));
     }
-    let mut watch = Watch { sampler: Sampler::connect(server).await?, samples: Vec::new(), began: Instant::now() };
+    let mut watch = Watch {
+        sampler: Sampler::connect(server).await?,
+        samples: Vec::new(),
+        began: Instant::now(),
+    };
     let measuring = spinner(say(lang, "测量能力", "measuring the capacity"));
     let capacity = measure(options, &load, &mut working).await?;
     measuring.finish_and_clear();
@@ -180,9 +251,21 @@ async fn soak(options: &Options, server: &ServerProcess, login: Login) -> anyhow
     load.paced.store(true, Ordering::SeqCst);
     load.counts.take_times();
 
-    let soaking = bar(say(lang, "浸泡", "soaking"), options.length.as_secs() as usize);
+    let soaking = bar(
+        say(lang, "浸泡", "soaking"),
+        options.length.as_secs() as usize,
+    );
     watch.began = Instant::now();
-    play(options, server, &load, rate, &mut watch, &mut working, &soaking).await?;
+    play(
+        options,
+        server,
+        &load,
+        rate,
+        &mut watch,
+        &mut working,
+        &soaking,
+    )
+    .await?;
     soaking.finish_and_clear();
     load.stopping.store(true, Ordering::SeqCst);
     load.pace.close();
@@ -198,15 +281,32 @@ async fn soak(options: &Options, server: &ServerProcess, login: Login) -> anyhow
 
 fn grid(number: usize) -> Grid {
     let number = number % GRIDS + 1;
-    Grid { code: format!("{number:02}"), name: format!("网格{number}"), area: "全街道".into() }
+    Grid {
+        code: format!("{number:02}"),
+        name: format!("网格{number}"),
+        area: "全街道".into(),
+    }
 }
 
-async fn prepare(server: &ServerProcess, login: Login, lang: Lang) -> anyhow::Result<(Stage, Vec<Secretary>)> {
+async fn prepare(
+    server: &ServerProcess,
+    login: Login,
+    lang: Lang,
+) -> anyhow::Result<(Stage, Vec<Secretary>)> {
     let (code, suffix) = stage::fresh_street()?;
     let grids: Vec<_> = (0..GRIDS).map(grid).collect();
-    let street = NewStreet { code, name: "浸泡街道", district: "模拟", grids: &grids, roads: &[] };
+    let street = NewStreet {
+        code,
+        name: "浸泡街道",
+        district: "模拟",
+        grids: &grids,
+        roads: &[],
+    };
     let stage = stage::set_up(&server.url(), login, &street, &suffix, lang).await?;
-    let secretary = |number: usize| Secretary { username: format!("secretary{:02}{suffix}", number + 1), grids: vec![grid(number).code] };
+    let secretary = |number: usize| Secretary {
+        username: format!("secretary{:02}{suffix}", number + 1),
+        grids: vec![grid(number).code],
+    };
     let secretaries: Vec<_> = (0..PHONES).map(secretary).collect();
     stage.hire(&secretaries).await?;
     Ok((stage, secretaries))
@@ -214,19 +314,33 @@ async fn prepare(server: &ServerProcess, login: Login, lang: Lang) -> anyhow::Re
 
 /// The roll, made by one phone of each grid; the cards by grid.
 async fn seed(fleet: &Fleet) -> anyhow::Result<Vec<Vec<RecordId>>> {
-    let workload = workload::generate(&Arguments { shops: CARDS, phones: 2, edits: 2, seed: 20_261_123 })?;
+    let workload = workload::generate(&Arguments {
+        shops: CARDS,
+        phones: 2,
+        edits: 2,
+        seed: 20_261_123,
+    })?;
     let mut cards = vec![Vec::new(); GRIDS];
     for (index, card) in workload.cards.iter().enumerate() {
         let phone = &fleet.phones()[index % GRIDS];
         let edits = mapping::creation(card, index);
-        cards[index % GRIDS].push(phone.create_card(&grid(index).code, &edits, phone.now()).context("a card of the roll")?.record);
+        cards[index % GRIDS].push(
+            phone
+                .create_card(&grid(index).code, &edits, phone.now())
+                .context("a card of the roll")?
+                .record,
+        );
     }
     fleet.sync_all().await?;
     Ok(cards)
 }
 
 /// Ends early where a worker does.
-async fn measure(options: &Options, load: &Load, working: &mut JoinSet<anyhow::Result<Worker>>) -> anyhow::Result<f64> {
+async fn measure(
+    options: &Options,
+    load: &Load,
+    working: &mut JoinSet<anyhow::Result<Worker>>,
+) -> anyhow::Result<f64> {
     // The first third warms everything up.
     lasts(options.measuring / 3, working).await?;
     let (before, began) = (load.counts.cycles.load(Ordering::Relaxed), Instant::now());
@@ -235,7 +349,10 @@ async fn measure(options: &Options, load: &Load, working: &mut JoinSet<anyhow::R
     Ok((cycles as f64 / began.elapsed().as_secs_f64()).max(1.0))
 }
 
-async fn lasts(time: Duration, working: &mut JoinSet<anyhow::Result<Worker>>) -> anyhow::Result<()> {
+async fn lasts(
+    time: Duration,
+    working: &mut JoinSet<anyhow::Result<Worker>>,
+) -> anyhow::Result<()> {
     tokio::select! {
         () = tokio::time::sleep(time) => Ok(()),
         Some(ended) = working.join_next() => ended.context("a phone's task was cut off")?.and_then(|_| anyhow::bail!("a phone stopped by itself")),
@@ -298,8 +415,16 @@ async fn settle(
     // A card that is compacted behind a phone's last synchronisation is another generation, and so another digest, until its next one.
     let began = Instant::now();
     let (roll, disagreeing) = loop {
-        let roll = load.stage.reviewer.cards(load.stage.street.as_str()).await?;
-        let disagreeing: Vec<_> = workers.iter().filter(|worker| !agrees(worker, &roll)).map(|worker| worker.number).collect();
+        let roll = load
+            .stage
+            .reviewer
+            .cards(load.stage.street.as_str())
+            .await?;
+        let disagreeing: Vec<_> = workers
+            .iter()
+            .filter(|worker| !agrees(worker, &roll))
+            .map(|worker| worker.number)
+            .collect();
         if disagreeing.is_empty() || began.elapsed() > SETTLING_MAX {
             break (roll, disagreeing);
         }
@@ -308,7 +433,8 @@ async fn settle(
     let missing = missing(&workers, &roll);
     let log_left = trimmed(&mut watch.sampler, options).await?;
     let counts = &load.counts;
-    let count = |name, counter: &std::sync::atomic::AtomicU64| (name, counter.load(Ordering::Relaxed));
+    let count =
+        |name, counter: &std::sync::atomic::AtomicU64| (name, counter.load(Ordering::Relaxed));
     Ok(Outcome {
         judgements: judge(&watch.samples),
         samples: watch.samples,
@@ -339,7 +465,10 @@ async fn settle(
 async fn sync_all(workers: &[Worker]) -> anyhow::Result<(u64, u64)> {
     let (mut unsent, mut drafts) = (0, 0);
     for worker in workers {
-        let report = worker.phone.sync().await.map_err(|error| anyhow::anyhow!("phone {:02} in the end: {error}", worker.number))?;
+        let report =
+            worker.phone.sync().await.map_err(|error| {
+                anyhow::anyhow!("phone {:02} in the end: {error}", worker.number)
+            })?;
         unsent += report.unsent;
         drafts += report.drafts;
     }
@@ -348,21 +477,34 @@ async fn sync_all(workers: &[Worker]) -> anyhow::Result<(u64, u64)> {
 
 fn missing(workers: &[Worker], roll: &BTreeMap<RecordId, Projected>) -> Vec<String> {
     let column = |record: &RecordId, key: &str| match roll.get(record) {
-        Some(Projected::ShopCard(card)) => card.custom.get(key.trim_start_matches("custom/")).cloned(),
+        Some(Projected::ShopCard(card)) => {
+            card.custom.get(key.trim_start_matches("custom/")).cloned()
+        }
         _ => None,
     };
     workers
         .iter()
         .flat_map(|worker| worker.ledger.iter().chain(&worker.desk_ledger))
-        .filter(|((record, key), value)| column(record, key).as_deref() != Some(value.to_string().as_str()))
-        .map(|((record, key), value)| format!("{record} {key} = {value}, and the office has {:?}", column(record, key)))
+        .filter(|((record, key), value)| {
+            column(record, key).as_deref() != Some(value.to_string().as_str())
+        })
+        .map(|((record, key), value)| {
+            format!(
+                "{record} {key} = {value}, and the office has {:?}",
+                column(record, key)
+            )
+        })
         .collect()
 }
 
 fn agrees(worker: &Worker, roll: &BTreeMap<RecordId, Projected>) -> bool {
-    let is_card = |row: &&Projected| matches!(row, Projected::ShopCard(card) if card.grid == worker.grid);
-    let Ok(own) = worker.phone.project_all() else { return false };
-    projection::digest(own.iter().filter(is_card)) == projection::digest(roll.values().filter(is_card))
+    let is_card =
+        |row: &&Projected| matches!(row, Projected::ShopCard(card) if card.grid == worker.grid);
+    let Ok(own) = worker.phone.project_all() else {
+        return false;
+    };
+    projection::digest(own.iter().filter(is_card))
+        == projection::digest(roll.values().filter(is_card))
 }
 
 /// Waits until the log was trimmed whole: its last change is old enough `log_seconds` after the load, and one more sweep takes it. Where the log is
@@ -382,26 +524,50 @@ async fn trimmed(sampler: &mut Sampler, options: &Options) -> anyhow::Result<(i6
 }
 
 fn length(time: Duration) -> String {
-    if time.as_secs() >= 120 { format!("{} minutes", time.as_secs() / 60) } else { format!("{} s", time.as_secs()) }
+    if time.as_secs() >= 120 {
+        format!("{} minutes", time.as_secs() / 60)
+    } else {
+        format!("{} s", time.as_secs())
+    }
 }
 
 /// Processor, cores and memory, as Linux tells them.
 fn machine() -> String {
     let read = |path: &str, key: &str| {
         let text = fs::read_to_string(path).unwrap_or_default();
-        text.lines().find_map(|line| line.strip_prefix(key)?.split_once(':').map(|(_, value)| value.trim().to_owned()))
+        text.lines().find_map(|line| {
+            line.strip_prefix(key)?
+                .split_once(':')
+                .map(|(_, value)| value.trim().to_owned())
+        })
     };
-    let processor = read("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown processor".into());
+    let processor =
+        read("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown processor".into());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let memory = read("/proc/meminfo", "MemTotal").and_then(|text| text.split_whitespace().next()?.parse::<f64>().ok());
-    format!("{processor}, {cores} cores, {:.0} GiB", memory.unwrap_or_default() / 1_048_576.0)
+    let memory = read("/proc/meminfo", "MemTotal")
+        .and_then(|text| text.split_whitespace().next()?.parse::<f64>().ok());
+    format!(
+        "{processor}, {cores} cores, {:.0} GiB",
+        memory.unwrap_or_default() / 1_048_576.0
+    )
 }
 
 fn page(options: &Options, outcome: &Outcome) -> String {
-    let verdict = if outcome.is_flat() { "flat" } else { "NOT flat: see the table" };
-    let lost = if outcome.failures().is_empty() { "none".to_owned() } else { outcome.failures().join("; ") };
+    let verdict = if outcome.is_flat() {
+        "flat"
+    } else {
+        "NOT flat: see the table"
+    };
+    let lost = if outcome.failures().is_empty() {
+        "none".to_owned()
+    } else {
+        outcome.failures().join("; ")
+    };
     let (compactions, most) = outcome.compactions;
-    let audit = outcome.samples.last().map_or(0.0, |sample| sample.audit_mib);
+    let audit = outcome
+        .samples
+        .last()
+        .map_or(0.0, |sample| sample.audit_mib);
     format!(
         "# Soak
 
@@ -447,14 +613,30 @@ have the office's digest.
 }
 
 /// Options for so many minutes.
-pub fn options(minutes: f64, write: Option<PathBuf>, command: String, lang: Lang) -> anyhow::Result<Options> {
-    ensure!((0.05..=7.0 * 24.0 * 60.0).contains(&minutes), "a soak lasts from three seconds to a week");
+pub fn options(
+    minutes: f64,
+    write: Option<PathBuf>,
+    command: String,
+    lang: Lang,
+) -> anyhow::Result<Options> {
+    ensure!(
+        (0.05..=7.0 * 24.0 * 60.0).contains(&minutes),
+        "a soak lasts from three seconds to a week"
+    );
     let length = Duration::from_secs_f64(minutes * 60.0);
     let is_short = minutes < 10.0;
     Ok(Options {
         length,
-        measuring: if is_short { Duration::from_secs(3) } else { Duration::from_mins(1) },
-        sampling: if is_short { Duration::from_millis(500) } else { Duration::from_secs(10) },
+        measuring: if is_short {
+            Duration::from_secs(3)
+        } else {
+            Duration::from_mins(1)
+        },
+        sampling: if is_short {
+            Duration::from_millis(500)
+        } else {
+            Duration::from_secs(10)
+        },
         log_seconds: if is_short { 2 } else { 60 },
         write,
         command,

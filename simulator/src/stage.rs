@@ -44,7 +44,10 @@ pub struct NewStreet<'s> {
 }
 
 /// Starts a server of its own with an administrator.
-pub async fn start_server(data_dir: Option<&Path>, listen: Option<SocketAddr>) -> anyhow::Result<(ServerProcess, Login)> {
+pub async fn start_server(
+    data_dir: Option<&Path>,
+    listen: Option<SocketAddr>,
+) -> anyhow::Result<(ServerProcess, Login)> {
     start_server_with(data_dir, listen, &[]).await
 }
 
@@ -56,7 +59,10 @@ pub async fn start_server_with(
 ) -> anyhow::Result<(ServerProcess, Login)> {
     let listen = listen.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
     let server = ServerProcess::start_with(data_dir, listen, settings).await?;
-    let login = Login { username: ADMIN.into(), password: password() };
+    let login = Login {
+        username: ADMIN.into(),
+        password: password(),
+    };
     let created = server.create_admin(&login.password).await;
     if let Err(error) = created {
         server.stop().await?;
@@ -66,21 +72,46 @@ pub async fn start_server_with(
 }
 
 /// Sets up a street with a reviewer. `suffix` makes the reviewer's name unique.
-pub async fn set_up(url: &str, admin_login: Login, street: &NewStreet<'_>, suffix: &str, lang: Lang) -> anyhow::Result<Stage> {
+pub async fn set_up(
+    url: &str,
+    admin_login: Login,
+    street: &NewStreet<'_>,
+    suffix: &str,
+    lang: Lang,
+) -> anyhow::Result<Stage> {
     let http = http_client()?;
     let admin = Office::sign_in(http.clone(), url, &admin_login, lang).await?;
     let code = street.code.as_str();
-    admin.create_street(code, street.name, street.district).await?;
+    admin
+        .create_street(code, street.name, street.district)
+        .await?;
     for grid in street.grids {
         admin.create_grid(code, grid).await?;
     }
     if !street.roads.is_empty() {
         admin.add_roads(code, street.roads).await?;
     }
-    let reviewer_login = Login { username: format!("reviewer{suffix}"), password: password() };
-    admin.create_user(code, &reviewer_login.username, "审核员", "reviewer", Some(&reviewer_login.password)).await?;
+    let reviewer_login = Login {
+        username: format!("reviewer{suffix}"),
+        password: password(),
+    };
+    admin
+        .create_user(
+            code,
+            &reviewer_login.username,
+            "审核员",
+            "reviewer",
+            Some(&reviewer_login.password),
+        )
+        .await?;
     let reviewer = Office::sign_in(http, url, &reviewer_login, lang).await?;
-    Ok(Stage { admin, reviewer, admin_login, reviewer_login, street: street.code.clone() })
+    Ok(Stage {
+        admin,
+        reviewer,
+        admin_login,
+        reviewer_login,
+        street: street.code.clone(),
+    })
 }
 
 impl Stage {
@@ -88,8 +119,19 @@ impl Stage {
     pub async fn hire(&self, secretaries: &[Secretary]) -> anyhow::Result<()> {
         for (number, secretary) in secretaries.iter().enumerate() {
             let name = format!("书记{:02}", number + 1);
-            self.admin.create_user(self.street.as_str(), &secretary.username, &name, "secretary", None).await?;
-            self.admin.assign(self.street.as_str(), &secretary.username, &secretary.grids).await.context("cannot assign grids")?;
+            self.admin
+                .create_user(
+                    self.street.as_str(),
+                    &secretary.username,
+                    &name,
+                    "secretary",
+                    None,
+                )
+                .await?;
+            self.admin
+                .assign(self.street.as_str(), &secretary.username, &secretary.grids)
+                .await
+                .context("cannot assign grids")?;
         }
         Ok(())
     }
@@ -99,14 +141,21 @@ impl Stage {
 pub fn password() -> String {
     /// Without characters that are mistaken for one another.
     const LETTERS: &[u8; 32] = b"23456789abcdefghjkmnpqrstuvwxyzA";
-    Entropy::System.bytes().iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect()
+    Entropy::System
+        .bytes()
+        .iter()
+        .map(|byte| char::from(LETTERS[usize::from(byte % 32)]))
+        .collect()
 }
 
 /// A street code that no street office has, and a suffix for names, both random.
 pub fn fresh_street() -> anyhow::Result<(StreetCode, String)> {
     let number = Entropy::System.below(10_000_000);
     let code = format!("99{number:07}");
-    Ok((code.parse().context("nine digits")?, format!("-{number:07}")))
+    Ok((
+        code.parse().context("nine digits")?,
+        format!("-{number:07}"),
+    ))
 }
 
 #[cfg(test)]

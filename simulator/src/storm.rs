@@ -113,12 +113,18 @@ pub struct PhaseCost {
     pub postgres_rss_peak_mib: f64,
 }
 
-fn in_order<S: Serializer>(phases: &[(&'static str, PhaseCost)], serializer: S) -> Result<S::Ok, S::Error> {
+fn in_order<S: Serializer>(
+    phases: &[(&'static str, PhaseCost)],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.collect_map(phases.iter().copied())
 }
 
 /// Runs the storm until it ends, or `interrupted` does.
-pub async fn run(options: &Options, interrupted: impl Future<Output = ()>) -> anyhow::Result<Figures> {
+pub async fn run(
+    options: &Options,
+    interrupted: impl Future<Output = ()>,
+) -> anyhow::Result<Figures> {
     let workload = Workload::read(&options.workload)?;
     tokio::pin!(interrupted);
     let stopped = || anyhow::anyhow!("{}", say(options.lang, "已中断", "interrupted"));
@@ -151,7 +157,11 @@ struct Meter<'s> {
 
 impl<'s> Meter<'s> {
     fn new(server: Option<&'s ServerProcess>) -> Self {
-        Self { server, last: server.map(ServerProcess::cost).unwrap_or_default(), phases: Vec::new() }
+        Self {
+            server,
+            last: server.map(ServerProcess::cost).unwrap_or_default(),
+            phases: Vec::new(),
+        }
     }
 
     /// Ends a phase.
@@ -180,15 +190,42 @@ async fn measure(
     lang: Lang,
 ) -> anyhow::Result<Figures> {
     let phones = workload.phones.len();
-    let (stage, secretaries) = prepare(urls.first().context("no server is named")?, login, phones, lang).await?;
-    let folder = tempfile::Builder::new().prefix("lianka-storm-").tempdir().context("cannot make a folder for the phones")?;
-    let enrolling = bar(say(lang, "登记手机", "enrolling phones"), phones + PROBES + 1);
+    let (stage, secretaries) = prepare(
+        urls.first().context("no server is named")?,
+        login,
+        phones,
+        lang,
+    )
+    .await?;
+    let folder = tempfile::Builder::new()
+        .prefix("lianka-storm-")
+        .tempdir()
+        .context("cannot make a folder for the phones")?;
+    let enrolling = bar(
+        say(lang, "登记手机", "enrolling phones"),
+        phones + PROBES + 1,
+    );
     let enrol = async |name: &str, secretaries: &[Secretary]| {
         let folder = folder.path().join(name);
         std::fs::create_dir(&folder)?;
-        Fleet::enrol(&stage.admin, urls, &stage.street, secretaries, &folder, &enrolling).await
+        Fleet::enrol(
+            &stage.admin,
+            urls,
+            &stage.street,
+            secretaries,
+            &folder,
+            &enrolling,
+        )
+        .await
     };
-    let desk = enrol("desk", &[Secretary { username: stage.reviewer_login.username.clone(), grids: Vec::new() }]).await?;
+    let desk = enrol(
+        "desk",
+        &[Secretary {
+            username: stage.reviewer_login.username.clone(),
+            grids: Vec::new(),
+        }],
+    )
+    .await?;
     let probes = enrol("probes", &vec![secretaries[0].clone(); PROBES]).await?;
     let mut fleet = enrol("phones", &secretaries).await?;
     enrolling.finish_and_clear();
@@ -206,14 +243,29 @@ async fn measure(
 
     fleet.go_offline()?;
     let written = written(workload, &records);
-    let editing = bar(say(lang, "离线修改", "editing offline"), workload.edit_count());
-    let edits = |phone: &crate::workload::PhoneEdits| phone.edits.iter().map(|edit| (records[edit.card], mapping::change(edit))).collect();
-    fleet.edit(workload.phones.iter().map(edits).collect(), &editing).await?;
+    let editing = bar(
+        say(lang, "离线修改", "editing offline"),
+        workload.edit_count(),
+    );
+    let edits = |phone: &crate::workload::PhoneEdits| {
+        phone
+            .edits
+            .iter()
+            .map(|edit| (records[edit.card], mapping::change(edit)))
+            .collect()
+    };
+    fleet
+        .edit(workload.phones.iter().map(edits).collect(), &editing)
+        .await?;
     editing.finish_and_clear();
     // Whatever the server does in its own time is no cost of the storm.
     meter.phase("offline");
 
-    let working = spinner(say(lang, "全部手机同时重新连接", "all phones reconnect at once"));
+    let working = spinner(say(
+        lang,
+        "全部手机同时重新连接",
+        "all phones reconnect at once",
+    ));
     let storm = fleet.sync_all().await?;
     meter.phase("storm");
     let settle = fleet.sync_all().await?;
@@ -227,12 +279,21 @@ async fn measure(
     let unlisted = unlisted_values(&stage.reviewer, &stage.street, &expected).await?;
     let findings = judge(&written, &roll, &unlisted);
     let comparing = bar(say(lang, "核对每部手机", "comparing every phone"), phones);
-    let (held, _) = fleet.compare(&roll, |_, _| true, &expected, &comparing).await?;
+    let (held, _) = fleet
+        .compare(&roll, |_, _| true, &expected, &comparing)
+        .await?;
     comparing.finish_and_clear();
     let office_digest = projection::digest(roll.values());
-    let digests_equal = roll.len() == records.len() && held.iter().all(|held| held.digest == office_digest);
+    let digests_equal =
+        roll.len() == records.len() && held.iter().all(|held| held.digest == office_digest);
 
-    let took = |reports: &[lianka_client::SyncReport]| Sizes::of(reports.iter().map(|report| report.duration.as_micros() as u64));
+    let took = |reports: &[lianka_client::SyncReport]| {
+        Sizes::of(
+            reports
+                .iter()
+                .map(|report| report.duration.as_micros() as u64),
+        )
+    };
     let tally = storm.tally();
     let on_disk = server.map(ServerProcess::store_mib);
     let memory = server.map(ServerProcess::memory_peak);
@@ -244,8 +305,17 @@ async fn measure(
         idle_resync_ms: round(took(&idle.reports).median as f64 / 1000.0),
         bytes_up_per_phone: storm.up().mean,
         bytes_down_per_phone: storm.down().mean,
-        idle_bytes: UpDown { up: idle.up().median, down: idle.down().median },
-        server_cpu_ms: server.map(|_| meter.phases.iter().map(|(_, cost)| cost.server_cpu_ms + cost.postgres_cpu_ms).sum()),
+        idle_bytes: UpDown {
+            up: idle.up().median,
+            down: idle.down().median,
+        },
+        server_cpu_ms: server.map(|_| {
+            meter
+                .phases
+                .iter()
+                .map(|(_, cost)| cost.server_cpu_ms + cost.postgres_cpu_ms)
+                .sum()
+        }),
         server_rss_peak_mib: memory.map(|peak| round(peak.together_mib())),
         store_mib: on_disk.map(|(all, _)| round(all)),
         edits: findings.edits,
@@ -260,10 +330,21 @@ async fn measure(
         conflicts_listed_expected: findings.conflicts_listed.0,
         conflicts_listed_visible: findings.conflicts_listed.1,
         conflicts_unexpected: findings.conflicts_unexpected,
-        verdicts: Verdicts { accepted: tally.accepted, duplicate: tally.duplicate, held: tally.held, rejected: tally.rejected },
+        verdicts: Verdicts {
+            accepted: tally.accepted,
+            duplicate: tally.duplicate,
+            held: tally.held,
+            rejected: tally.rejected,
+        },
         first_sync_bytes: alone.down().median,
-        storm_phone_ms: Spread { median: took(&storm.reports).median / 1000, max: took(&storm.reports).max / 1000 },
-        storm_bytes_max: UpDown { up: storm.up().max, down: storm.down().max },
+        storm_phone_ms: Spread {
+            median: took(&storm.reports).median / 1000,
+            max: took(&storm.reports).max / 1000,
+        },
+        storm_bytes_max: UpDown {
+            up: storm.up().max,
+            down: storm.down().max,
+        },
         settle_ms: ms(settle.duration),
         settle_bytes_down_per_phone: settle.down().mean,
         drafts: held.iter().map(|held| held.drafts).sum(),
@@ -277,13 +358,31 @@ async fn measure(
 }
 
 /// A fresh street with one grid that all secretaries share.
-async fn prepare(url: &str, login: Login, phones: usize, lang: Lang) -> anyhow::Result<(Stage, Vec<Secretary>)> {
+async fn prepare(
+    url: &str,
+    login: Login,
+    phones: usize,
+    lang: Lang,
+) -> anyhow::Result<(Stage, Vec<Secretary>)> {
     let (code, suffix) = stage::fresh_street()?;
-    let grid = Grid { code: GRID.into(), name: "全街道".into(), area: "全街道".into() };
+    let grid = Grid {
+        code: GRID.into(),
+        name: "全街道".into(),
+        area: "全街道".into(),
+    };
     let name = format!("风暴{suffix}");
-    let street = NewStreet { code, name: &name, district: "模拟", grids: &[grid], roads: &[] };
+    let street = NewStreet {
+        code,
+        name: &name,
+        district: "模拟",
+        grids: &[grid],
+        roads: &[],
+    };
     let stage = stage::set_up(url, login, &street, &suffix, lang).await?;
-    let secretary = |number: usize| Secretary { username: format!("secretary{:02}{suffix}", number + 1), grids: vec![GRID.into()] };
+    let secretary = |number: usize| Secretary {
+        username: format!("secretary{:02}{suffix}", number + 1),
+        grids: vec![GRID.into()],
+    };
     let secretaries: Vec<_> = (0..phones).map(secretary).collect();
     stage.hire(&secretaries).await?;
     Ok((stage, secretaries))
@@ -292,13 +391,24 @@ async fn prepare(url: &str, login: Login, phones: usize, lang: Lang) -> anyhow::
 const GRID: &str = "01";
 
 /// A reviewer's phone creates every card and sends them through the ordinary door. Only the sending is timed.
-async fn seed(workload: &Workload, desk: &Fleet, lang: Lang) -> anyhow::Result<(Vec<RecordId>, Duration)> {
+async fn seed(
+    workload: &Workload,
+    desk: &Fleet,
+    lang: Lang,
+) -> anyhow::Result<(Vec<RecordId>, Duration)> {
     let phone = desk.phones().first().context("the desk has no phone")?;
-    let creating = bar(say(lang, "新建卡片", "creating cards"), workload.cards.len());
+    let creating = bar(
+        say(lang, "新建卡片", "creating cards"),
+        workload.cards.len(),
+    );
     let mut records = Vec::new();
     for (index, card) in workload.cards.iter().enumerate() {
         let created = phone.create_card(GRID, &mapping::creation(card, index), phone.now());
-        records.push(created.with_context(|| format!("card {index} of the workload cannot be created"))?.record);
+        records.push(
+            created
+                .with_context(|| format!("card {index} of the workload cannot be created"))?
+                .record,
+        );
         creating.inc(1);
     }
     creating.finish_and_clear();
@@ -319,8 +429,13 @@ async fn seed(workload: &Workload, desk: &Fleet, lang: Lang) -> anyhow::Result<(
 }
 
 fn written(workload: &Workload, records: &[RecordId]) -> Vec<Written> {
-    let edits =
-        workload.phones.iter().flat_map(|phone| phone.edits.iter().enumerate().map(move |(number, edit)| (phone.phone, number, edit)));
+    let edits = workload.phones.iter().flat_map(|phone| {
+        phone
+            .edits
+            .iter()
+            .enumerate()
+            .map(move |(number, edit)| (phone.phone, number, edit))
+    });
     edits
         .flat_map(|(phone, number, edit)| {
             edit.set.iter().map(move |(field, value)| Written {
@@ -343,7 +458,10 @@ async fn unlisted_values(
     let mut values = UnlistedValues::new();
     for expected in expected.iter().filter(|expected| !expected.listed) {
         let mut of_record = reviewer.values(street.as_str(), expected.record).await?;
-        values.insert((expected.record, expected.key.clone()), of_record.remove(&expected.key).unwrap_or_default());
+        values.insert(
+            (expected.record, expected.key.clone()),
+            of_record.remove(&expected.key).unwrap_or_default(),
+        );
     }
     Ok(values)
 }
@@ -352,15 +470,34 @@ impl Figures {
     /// What must hold however slow the machine is; empty where it does.
     pub fn failures(&self) -> Vec<String> {
         let promises = [
-            (self.edits_missing == 0, format!("{} edits are missing", self.edits_missing)),
+            (
+                self.edits_missing == 0,
+                format!("{} edits are missing", self.edits_missing),
+            ),
             (
                 self.conflicts_visible == self.conflicts_expected,
-                format!("{} of {} conflicts are visible", self.conflicts_visible, self.conflicts_expected),
+                format!(
+                    "{} of {} conflicts are visible",
+                    self.conflicts_visible, self.conflicts_expected
+                ),
             ),
-            (self.digests_equal, "the digests of the phones and the office differ".to_owned()),
-            (self.unsent == 0 && self.drafts == 0, format!("{} changes are unsent, {} became drafts", self.unsent, self.drafts)),
+            (
+                self.digests_equal,
+                "the digests of the phones and the office differ".to_owned(),
+            ),
+            (
+                self.unsent == 0 && self.drafts == 0,
+                format!(
+                    "{} changes are unsent, {} became drafts",
+                    self.unsent, self.drafts
+                ),
+            ),
         ];
-        promises.into_iter().filter(|(kept, _)| !kept).map(|(_, line)| line).collect()
+        promises
+            .into_iter()
+            .filter(|(kept, _)| !kept)
+            .map(|(_, line)| line)
+            .collect()
     }
 }
 
@@ -383,16 +520,28 @@ mod tests {
 
     #[test]
     fn the_workloads_own_conflicts_are_the_expected_ones() {
-        let workload = generate(&Arguments { shops: 200, phones: 6, edits: 20, seed: 1 }).expect("possible");
+        let workload = generate(&Arguments {
+            shops: 200,
+            phones: 6,
+            edits: 20,
+            seed: 1,
+        })
+        .expect("possible");
         let records: Vec<_> = (0..200).map(|n| RecordId(Uuid::from_u128(n))).collect();
         let written = written(&workload, &records);
         assert_eq!(written.len(), workload.stats.field_writes);
         let expected = expected_conflicts(&written);
         assert_eq!(expected.len(), workload.stats.true_conflicts);
         for conflict in &workload.conflicts {
-            let found =
-                expected.iter().find(|expected| expected.record == records[conflict.card] && expected.key == mapping::key(&conflict.field));
-            let values = conflict.writers.iter().map(|writer| writer.value.clone()).collect();
+            let found = expected.iter().find(|expected| {
+                expected.record == records[conflict.card]
+                    && expected.key == mapping::key(&conflict.field)
+            });
+            let values = conflict
+                .writers
+                .iter()
+                .map(|writer| writer.value.clone())
+                .collect();
             assert_eq!(found.map(|found| &found.values), Some(&values));
         }
     }

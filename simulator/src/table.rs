@@ -11,23 +11,52 @@ pub struct Table {
 
 impl Table {
     pub fn new(title: impl Into<String>) -> Self {
-        Self { title: title.into(), rows: Vec::new() }
+        Self {
+            title: title.into(),
+            rows: Vec::new(),
+        }
     }
 
     /// Adds a row; a text of several lines takes several.
     pub fn row(&mut self, label: &str, text: impl fmt::Display) {
         let text = text.to_string();
         let mut labels = [label].into_iter().chain(std::iter::repeat(""));
-        self.rows.extend(text.lines().map(|line| (labels.next().unwrap_or_default().to_owned(), line.to_owned())));
+        self.rows.extend(text.lines().map(|line| {
+            (
+                labels.next().unwrap_or_default().to_owned(),
+                line.to_owned(),
+            )
+        }));
     }
 }
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let left = self.rows.iter().map(|(label, _)| columns(label)).max().unwrap_or(0);
-        let right = self.rows.iter().map(|(_, text)| columns(text)).max().unwrap_or(0).max(columns(&self.title).saturating_sub(left + 3));
-        let rule = |from: char, middle: char, to: char| format!("{from}{}{middle}{}{to}\n", "─".repeat(left + 2), "─".repeat(right + 2));
-        let mut out = format!("┌{}┐\n│ {} │\n", "─".repeat(left + right + 5), padded(&self.title, left + right + 3));
+        let left = self
+            .rows
+            .iter()
+            .map(|(label, _)| columns(label))
+            .max()
+            .unwrap_or(0);
+        let right = self
+            .rows
+            .iter()
+            .map(|(_, text)| columns(text))
+            .max()
+            .unwrap_or(0)
+            .max(columns(&self.title).saturating_sub(left + 3));
+        let rule = |from: char, middle: char, to: char| {
+            format!(
+                "{from}{}{middle}{}{to}\n",
+                "─".repeat(left + 2),
+                "─".repeat(right + 2)
+            )
+        };
+        let mut out = format!(
+            "┌{}┐\n│ {} │\n",
+            "─".repeat(left + right + 5),
+            padded(&self.title, left + right + 3)
+        );
         out += &rule('├', '┬', '┤');
         for (label, text) in &self.rows {
             writeln!(out, "│ {} │ {} │", padded(label, left), padded(text, right))?;

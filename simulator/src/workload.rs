@@ -117,7 +117,9 @@ pub struct FieldMap(pub Vec<(String, String)>);
 
 impl FieldMap {
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(field, value)| (field.as_str(), value.as_str()))
+        self.0
+            .iter()
+            .map(|(field, value)| (field.as_str(), value.as_str()))
     }
 
     pub fn len(&self) -> usize {
@@ -162,26 +164,55 @@ impl<'de> Deserialize<'de> for FieldMap {
 impl Workload {
     /// Reads and checks a file.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = fs::read(path)
-            .with_context(|| format!("cannot read {}: make a workload with `lianka-simulator workload --out FILE`", path.display()))?;
-        let workload: Self =
-            serde_json::from_slice(&text).with_context(|| format!("{} is no workload of the format {FORMAT}", path.display()))?;
-        workload.check().with_context(|| format!("{} cannot be used", path.display()))?;
+        let text = fs::read(path).with_context(|| {
+            format!(
+                "cannot read {}: make a workload with `lianka-simulator workload --out FILE`",
+                path.display()
+            )
+        })?;
+        let workload: Self = serde_json::from_slice(&text)
+            .with_context(|| format!("{} is no workload of the format {FORMAT}", path.display()))?;
+        workload
+            .check()
+            .with_context(|| format!("{} cannot be used", path.display()))?;
         Ok(workload)
     }
 
     /// Every index is in range, and every phone stands at its own.
     pub fn check(&self) -> anyhow::Result<()> {
-        ensure!(self.workload == FORMAT, "it says that it is {:?}; this program reads {FORMAT}", self.workload);
-        ensure!(!self.cards.is_empty() && !self.phones.is_empty(), "it has no cards or no phones");
+        ensure!(
+            self.workload == FORMAT,
+            "it says that it is {:?}; this program reads {FORMAT}",
+            self.workload
+        );
+        ensure!(
+            !self.cards.is_empty() && !self.phones.is_empty(),
+            "it has no cards or no phones"
+        );
         let cards = self.cards.len();
         for (index, phone) in self.phones.iter().enumerate() {
-            ensure!(phone.phone == index, "phone {} stands at position {index}", phone.phone);
-            ensure!(phone.edits.iter().all(|edit| edit.card < cards), "phone {index} edits a card that is not in the roll");
+            ensure!(
+                phone.phone == index,
+                "phone {} stands at position {index}",
+                phone.phone
+            );
+            ensure!(
+                phone.edits.iter().all(|edit| edit.card < cards),
+                "phone {index} edits a card that is not in the roll"
+            );
         }
         for conflict in &self.conflicts {
-            ensure!(conflict.card < cards, "a conflict is on a card that is not in the roll");
-            ensure!(conflict.writers.iter().all(|writer| writer.phone < self.phones.len()), "a conflict names a phone that is not there");
+            ensure!(
+                conflict.card < cards,
+                "a conflict is on a card that is not in the roll"
+            );
+            ensure!(
+                conflict
+                    .writers
+                    .iter()
+                    .all(|writer| writer.phone < self.phones.len()),
+                "a conflict names a phone that is not there"
+            );
         }
         Ok(())
     }
@@ -205,25 +236,70 @@ mod tests {
     use super::*;
 
     fn check_frozen(shops: usize, phones: usize, edits: usize, seed: i64, sha256: &str) {
-        let workload = generate(&Arguments { shops, phones, edits, seed }).expect("possible");
+        let workload = generate(&Arguments {
+            shops,
+            phones,
+            edits,
+            seed,
+        })
+        .expect("possible");
         workload.check().expect("usable");
         let text = workload.to_json();
-        assert_eq!(hex::encode(Sha256::digest(&text)), sha256, "{shops} {phones} {edits} {seed}");
-        assert_eq!(serde_json::from_str::<Workload>(&text).expect("reads what it wrote"), workload);
+        assert_eq!(
+            hex::encode(Sha256::digest(&text)),
+            sha256,
+            "{shops} {phones} {edits} {seed}"
+        );
+        assert_eq!(
+            serde_json::from_str::<Workload>(&text).expect("reads what it wrote"),
+            workload
+        );
     }
 
     /// The digests are of files that the original JavaScript program wrote.
     #[test]
     fn writes_the_same_bytes_as_the_original() {
-        check_frozen(1400, 42, 60, 20_261_121, "3fe119e489438c9cc82b81160978c7323cbebbbdccc3c924f913916e7e39102a");
-        check_frozen(200, 6, 20, 1, "a531d740e0ff729c50c1caf2e961bd38d2eb61a33972262bf5e0ece080d7c3b5");
-        check_frozen(300, 10, 25, -7, "0344b15091ad153b9e295d242fa555d54afc2033f76c6f355d5ae73e64e340cb");
-        check_frozen(120, 4, 5, 4_294_967_299, "485bad3c36d6a8d5033b228d029c6d3796d5b130fb2ba5ba7a6d9b11bdb63571");
+        check_frozen(
+            1400,
+            42,
+            60,
+            20_261_121,
+            "3fe119e489438c9cc82b81160978c7323cbebbbdccc3c924f913916e7e39102a",
+        );
+        check_frozen(
+            200,
+            6,
+            20,
+            1,
+            "a531d740e0ff729c50c1caf2e961bd38d2eb61a33972262bf5e0ece080d7c3b5",
+        );
+        check_frozen(
+            300,
+            10,
+            25,
+            -7,
+            "0344b15091ad153b9e295d242fa555d54afc2033f76c6f355d5ae73e64e340cb",
+        );
+        check_frozen(
+            120,
+            4,
+            5,
+            4_294_967_299,
+            "485bad3c36d6a8d5033b228d029c6d3796d5b130fb2ba5ba7a6d9b11bdb63571",
+        );
     }
 
     #[test]
     fn refuses_what_cannot_be_made() {
-        let make = |shops, phones, edits| generate(&Arguments { shops, phones, edits, seed: 1 }).map(drop);
+        let make = |shops, phones, edits| {
+            generate(&Arguments {
+                shops,
+                phones,
+                edits,
+                seed: 1,
+            })
+            .map(drop)
+        };
         assert!(make(100, 3, 10).is_err(), "conflicts are pairs");
         assert!(make(0, 2, 1).is_err(), "no cards");
         assert!(make(10, 2, 60).is_err(), "a phone edits a card once");
@@ -231,7 +307,13 @@ mod tests {
 
     #[test]
     fn a_file_with_an_index_out_of_range_is_refused() {
-        let mut workload = generate(&Arguments { shops: 60, phones: 2, edits: 10, seed: 1 }).expect("possible");
+        let mut workload = generate(&Arguments {
+            shops: 60,
+            phones: 2,
+            edits: 10,
+            seed: 1,
+        })
+        .expect("possible");
         workload.phones[1].edits[0].card = 60;
         assert!(workload.check().is_err());
     }

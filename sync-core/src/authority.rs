@@ -38,7 +38,13 @@ pub struct UnknownRole;
 
 impl Role {
     /// Every role.
-    pub const ALL: [Self; 5] = [Self::Secretary, Self::Reviewer, Self::Officer, Self::Admin, Self::Auditor];
+    pub const ALL: [Self; 5] = [
+        Self::Secretary,
+        Self::Reviewer,
+        Self::Officer,
+        Self::Admin,
+        Self::Auditor,
+    ];
 
     /// The name on the wire and in the store.
     pub const fn as_str(self) -> &'static str {
@@ -83,7 +89,10 @@ impl FromStr for Role {
     type Err = UnknownRole;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|role| role.as_str() == text).ok_or(UnknownRole)
+        Self::ALL
+            .into_iter()
+            .find(|role| role.as_str() == text)
+            .ok_or(UnknownRole)
     }
 }
 
@@ -203,7 +212,9 @@ impl FieldError {
                 Self::ConsentMissing => "the person's consent must be on record first".into(),
                 Self::Missing => "the creating change must write it".into(),
                 Self::OutOfRange(min, max) => format!("a whole number from {min} to {max}"),
-                Self::EventIncomplete => "an event is written whole: its type and every field that its form needs".into(),
+                Self::EventIncomplete => {
+                    "an event is written whole: its type and every field that its form needs".into()
+                }
                 Self::NotInForm => "the event's form has no such field".into(),
             },
         }
@@ -229,22 +240,39 @@ pub fn check_write(
     check_writer(field, writer.into(), creating)?;
     match value {
         Some(value) => check_value(field, value)?,
-        None if matches!(field.merge, MergeRule::WriteOnce | MergeRule::Log) => return Err(FieldError::WriteOnce),
+        None if matches!(field.merge, MergeRule::WriteOnce | MergeRule::Log) => {
+            return Err(FieldError::WriteOnce);
+        }
         None => {}
     }
     Ok(field)
 }
 
 /// Whether `writer` may write to the note of a record of `kind`.
-pub fn check_note(kind: Kind, writer: impl Into<Writer>, creating: bool) -> Result<&'static Field, FieldError> {
-    let field = kind.fields().iter().find(|field| field.merge == MergeRule::Text).ok_or(FieldError::Unknown)?;
+pub fn check_note(
+    kind: Kind,
+    writer: impl Into<Writer>,
+    creating: bool,
+) -> Result<&'static Field, FieldError> {
+    let field = kind
+        .fields()
+        .iter()
+        .find(|field| field.merge == MergeRule::Text)
+        .ok_or(FieldError::Unknown)?;
     check_writer(field, writer.into(), creating).map(|()| field)
 }
 
 fn check_writer(field: &Field, writer: Writer, creating: bool) -> Result<(), FieldError> {
-    let Writer::Person(role) = writer else { return Ok(()) };
-    let allowed = if creating { field.creators } else { field.editors };
-    if allowed.contains(&role) || (field.name == "grid" && planted::is(Bug::AuthorityLetsGridsMove)) {
+    let Writer::Person(role) = writer else {
+        return Ok(());
+    };
+    let allowed = if creating {
+        field.creators
+    } else {
+        field.editors
+    };
+    if allowed.contains(&role) || (field.name == "grid" && planted::is(Bug::AuthorityLetsGridsMove))
+    {
         Ok(())
     } else if field.merge == MergeRule::WriteOnce && !creating {
         Err(FieldError::WriteOnce)
@@ -254,7 +282,9 @@ fn check_writer(field: &Field, writer: Writer, creating: bool) -> Result<(), Fie
 }
 
 fn check_member(field: &Field, key: &Key<'_>) -> Result<(), FieldError> {
-    let Key::Member { member, .. } = key else { return Ok(()) };
+    let Key::Member { member, .. } = key else {
+        return Ok(());
+    };
     match field.shape {
         Shape::SetOfDays if !is_iso_day(member) => Err(FieldError::NotADate),
         Shape::SetMember | Shape::Custom => check_text(member, limits::MEMBER_CHARS_MAX),
@@ -265,9 +295,15 @@ fn check_member(field: &Field, key: &Key<'_>) -> Result<(), FieldError> {
 /// Whether `value` obeys the field's rule.
 pub fn check_value(field: &Field, value: &Scalar) -> Result<(), FieldError> {
     if field.rule == Rule::Flag {
-        return if *value == Scalar::Bool(true) { Ok(()) } else { Err(FieldError::WrongType) };
+        return if *value == Scalar::Bool(true) {
+            Ok(())
+        } else {
+            Err(FieldError::WrongType)
+        };
     }
-    let Scalar::Str(text) = value else { return Err(FieldError::WrongType) };
+    let Scalar::Str(text) = value else {
+        return Err(FieldError::WrongType);
+    };
     match field.rule {
         Rule::Text(max) => check_text(text, max),
         Rule::Whole(min, max) => match text.parse::<u32>() {
@@ -278,7 +314,10 @@ pub fn check_value(field: &Field, value: &Scalar) -> Result<(), FieldError> {
         Rule::OneOf(list) => Err(FieldError::NotInList(list)),
         Rule::Date if is_iso_day(text) => Ok(()),
         Rule::Date => Err(FieldError::NotADate),
-        Rule::Point => text.parse::<field::geo::GeoPoint>().map(|_| ()).map_err(|_| FieldError::NotAPoint),
+        Rule::Point => text
+            .parse::<field::geo::GeoPoint>()
+            .map(|_| ())
+            .map_err(|_| FieldError::NotAPoint),
         Rule::Entry => match text.parse::<crate::id::EntryId>() {
             Ok(entry) if entry.to_string() == *text => Ok(()),
             _ => Err(FieldError::NotAnEntry),
@@ -311,9 +350,17 @@ fn check_text(text: &str, chars_max: usize) -> Result<(), FieldError> {
 mod tests {
     use super::*;
 
-    fn check(role: Role, creating: bool, key: &str, value: Option<&str>, expected: Result<(), &str>) {
+    fn check(
+        role: Role,
+        creating: bool,
+        key: &str,
+        value: Option<&str>,
+        expected: Result<(), &str>,
+    ) {
         let value = value.map(Scalar::from);
-        let got = check_write(Kind::ShopCard, role, creating, key, value.as_ref()).map(|_| ()).map_err(|error| error.code());
+        let got = check_write(Kind::ShopCard, role, creating, key, value.as_ref())
+            .map(|_| ())
+            .map_err(|error| error.code());
         assert_eq!(got, expected, "{role} {key}");
     }
 
@@ -323,23 +370,101 @@ mod tests {
         check(Secretary, false, "sign_name", Some("王记包子"), Ok(()));
         check(Secretary, false, "sign_name", None, Ok(()));
         check(Secretary, true, "grid", Some("康平01"), Ok(()));
-        check(Secretary, false, "grid", Some("康平01"), Err("field_not_editable"));
+        check(
+            Secretary,
+            false,
+            "grid",
+            Some("康平01"),
+            Err("field_not_editable"),
+        );
         check(Reviewer, false, "grid", Some("康平01"), Ok(()));
         check(Admin, false, "kind", Some("shop_card"), Err("write_once"));
-        check(Auditor, false, "sign_name", Some("x"), Err("field_not_editable"));
-        check(Officer, false, "sign_name", Some("x"), Err("field_not_editable"));
+        check(
+            Auditor,
+            false,
+            "sign_name",
+            Some("x"),
+            Err("field_not_editable"),
+        );
+        check(
+            Officer,
+            false,
+            "sign_name",
+            Some("x"),
+            Err("field_not_editable"),
+        );
         check(Secretary, false, "sign_name", Some(""), Err("value_empty"));
-        check(Secretary, false, "sign_name", Some(&"长".repeat(100)), Ok(()));
-        check(Secretary, false, "sign_name", Some(&"长".repeat(101)), Err("value_too_long"));
-        check(Secretary, false, "sign_name", Some("e\u{301}"), Err("value_not_nfc"));
-        check(Secretary, false, "sign_name", Some("a\nb"), Err("value_control_character"));
+        check(
+            Secretary,
+            false,
+            "sign_name",
+            Some(&"长".repeat(100)),
+            Ok(()),
+        );
+        check(
+            Secretary,
+            false,
+            "sign_name",
+            Some(&"长".repeat(101)),
+            Err("value_too_long"),
+        );
+        check(
+            Secretary,
+            false,
+            "sign_name",
+            Some("e\u{301}"),
+            Err("value_not_nfc"),
+        );
+        check(
+            Secretary,
+            false,
+            "sign_name",
+            Some("a\nb"),
+            Err("value_control_character"),
+        );
         check(Secretary, false, "sign_name", Some("𠮷野家"), Ok(()));
-        check(Secretary, false, "occupancy", Some("倒闭"), Err("value_not_in_list"));
-        check(Secretary, false, "occupancy_observed_on", Some("2026-02-30"), Err("value_not_a_date"));
-        check(Secretary, false, "point", Some("geo:31.2,121.4"), Err("value_not_a_point"));
-        check(Secretary, false, "point", Some("geo:31.2,121.4;crs=gcj02;u=12"), Ok(()));
-        check(Secretary, false, "tags/late_night", Some("yes"), Err("wrong_type"));
-        check(Secretary, false, "confirmations/2026-13-01", None, Err("value_not_a_date"));
+        check(
+            Secretary,
+            false,
+            "occupancy",
+            Some("倒闭"),
+            Err("value_not_in_list"),
+        );
+        check(
+            Secretary,
+            false,
+            "occupancy_observed_on",
+            Some("2026-02-30"),
+            Err("value_not_a_date"),
+        );
+        check(
+            Secretary,
+            false,
+            "point",
+            Some("geo:31.2,121.4"),
+            Err("value_not_a_point"),
+        );
+        check(
+            Secretary,
+            false,
+            "point",
+            Some("geo:31.2,121.4;crs=gcj02;u=12"),
+            Ok(()),
+        );
+        check(
+            Secretary,
+            false,
+            "tags/late_night",
+            Some("yes"),
+            Err("wrong_type"),
+        );
+        check(
+            Secretary,
+            false,
+            "confirmations/2026-13-01",
+            None,
+            Err("value_not_a_date"),
+        );
         check(Secretary, false, "nope", Some("x"), Err("unknown_field"));
         check(Secretary, false, "note", Some("x"), Err("wrong_type"));
     }
@@ -347,16 +472,29 @@ mod tests {
     #[test]
     fn what_is_written_once_is_not_taken_back() {
         let consent = "consent/0198c0de-0000-7000-8000-00000000000a/contact";
-        check(Role::Secretary, false, consent, Some("0198c0de-0000-7000-8000-00000000000b"), Ok(()));
+        check(
+            Role::Secretary,
+            false,
+            consent,
+            Some("0198c0de-0000-7000-8000-00000000000b"),
+            Ok(()),
+        );
         check(Role::Secretary, false, consent, None, Err("write_once"));
         for role in Role::ALL {
             check(role, false, "street", None, Err("write_once"));
         }
         // Whatever the server may write, it takes back no line of a log either.
-        let by_the_server =
-            |key: &str| check_write(Kind::ShopCard, Writer::Server, false, key, None).map(|_| ()).map_err(|error| error.code());
+        let by_the_server = |key: &str| {
+            check_write(Kind::ShopCard, Writer::Server, false, key, None)
+                .map(|_| ())
+                .map_err(|error| error.code())
+        };
         assert_eq!(
-            (by_the_server(consent), by_the_server("street"), by_the_server("unit")),
+            (
+                by_the_server(consent),
+                by_the_server("street"),
+                by_the_server("unit")
+            ),
             (Err("write_once"), Err("write_once"), Ok(()))
         );
     }
@@ -365,12 +503,31 @@ mod tests {
     #[test]
     fn a_value_has_one_spelling() {
         let consent = "consent/0198c0de-0000-7000-8000-00000000000a/contact";
-        check(Role::Secretary, false, consent, Some("0198C0DE-0000-7000-8000-00000000000B"), Err("value_not_an_entry"));
+        check(
+            Role::Secretary,
+            false,
+            consent,
+            Some("0198C0DE-0000-7000-8000-00000000000B"),
+            Err("value_not_an_entry"),
+        );
         let days = |text: &str| {
             let key = "events/0198c0de-0000-7000-8000-00000000000a/validity_days";
-            check_write(Kind::TransferRequest, Role::Officer, false, key, Some(&text.into())).map(|_| ()).map_err(|error| error.code())
+            check_write(
+                Kind::TransferRequest,
+                Role::Officer,
+                false,
+                key,
+                Some(&text.into()),
+            )
+            .map(|_| ())
+            .map_err(|error| error.code())
         };
-        for (text, expected) in [("1", Ok(())), ("90", Ok(())), ("0", Err("value_out_of_range")), ("9999999", Err("value_out_of_range"))] {
+        for (text, expected) in [
+            ("1", Ok(())),
+            ("90", Ok(())),
+            ("0", Err("value_out_of_range")),
+            ("9999999", Err("value_out_of_range")),
+        ] {
             assert_eq!(days(text), expected, "{text}");
         }
         for spelling in ["090", "+90", " 90", "90.0", "九十", ""] {
@@ -381,20 +538,50 @@ mod tests {
     #[test]
     fn no_key_is_longer_than_its_maximum() {
         let key = |bytes: usize| format!("custom/{}", "x".repeat(bytes - "custom/".len()));
-        check(Role::Secretary, false, &key(limits::MEMBER_CHARS_MAX + "custom/".len()), Some("x"), Ok(()));
-        check(Role::Secretary, false, &key(limits::MEMBER_CHARS_MAX + "custom/".len() + 1), Some("x"), Err("value_too_long"));
-        check(Role::Secretary, false, &key(limits::KEY_BYTES_MAX + 1), Some("x"), Err("unknown_field"));
+        check(
+            Role::Secretary,
+            false,
+            &key(limits::MEMBER_CHARS_MAX + "custom/".len()),
+            Some("x"),
+            Ok(()),
+        );
+        check(
+            Role::Secretary,
+            false,
+            &key(limits::MEMBER_CHARS_MAX + "custom/".len() + 1),
+            Some("x"),
+            Err("value_too_long"),
+        );
+        check(
+            Role::Secretary,
+            false,
+            &key(limits::KEY_BYTES_MAX + 1),
+            Some("x"),
+            Err("unknown_field"),
+        );
     }
 
     #[test]
     fn who_is_sent_records_and_of_which_grids() {
         use Role::{Admin, Auditor, Officer, Reviewer, Secretary};
-        let of = |asked: fn(Role) -> bool| Role::ALL.into_iter().filter(|role| asked(*role)).collect::<Vec<_>>();
+        let of = |asked: fn(Role) -> bool| {
+            Role::ALL
+                .into_iter()
+                .filter(|role| asked(*role))
+                .collect::<Vec<_>>()
+        };
         assert_eq!(of(Role::receives_records), [Secretary, Reviewer, Admin]);
-        assert_eq!(of(Role::sees_whole_street), [Reviewer, Officer, Admin, Auditor]);
+        assert_eq!(
+            of(Role::sees_whole_street),
+            [Reviewer, Officer, Admin, Auditor]
+        );
         for role in Role::ALL {
             assert_eq!(role.as_str().parse(), Ok(role));
         }
-        assert_eq!(Role::ALL.map(Role::as_str), ["secretary", "reviewer", "officer", "admin", "auditor"], "stored and sent by these names");
+        assert_eq!(
+            Role::ALL.map(Role::as_str),
+            ["secretary", "reviewer", "officer", "admin", "auditor"],
+            "stored and sent by these names"
+        );
     }
 }

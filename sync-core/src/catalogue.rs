@@ -50,7 +50,10 @@ impl Kind {
     /// The field that `key` belongs to, with the key's variable parts.
     pub fn field(self, key: &str) -> Option<(&'static Field, Key<'_>)> {
         let key = Key::parse(key)?;
-        self.fields().iter().find(|field| field.matches(&key)).map(|field| (field, key))
+        self.fields()
+            .iter()
+            .find(|field| field.matches(&key))
+            .map(|field| (field, key))
     }
 }
 
@@ -64,7 +67,10 @@ impl FromStr for Kind {
     type Err = UnknownKind;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or(UnknownKind)
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or(UnknownKind)
     }
 }
 
@@ -172,10 +178,18 @@ impl Field {
     /// Whether `key` is one of this field's keys.
     fn matches(&self, key: &Key<'_>) -> bool {
         match (self.shape, key) {
-            (Shape::Register, Key::Plain(name)) | (Shape::SetMember | Shape::SetOfDays | Shape::Custom, Key::Member { name, .. }) => {
+            (Shape::Register, Key::Plain(name))
+            | (Shape::SetMember | Shape::SetOfDays | Shape::Custom, Key::Member { name, .. }) => {
                 *name == self.name
             }
-            (Shape::Entry { list }, Key::Entry { list: key_list, field, .. }) => *key_list == list && *field == self.name,
+            (
+                Shape::Entry { list },
+                Key::Entry {
+                    list: key_list,
+                    field,
+                    ..
+                },
+            ) => *key_list == list && *field == self.name,
             _ => false,
         }
     }
@@ -232,11 +246,19 @@ impl<'k> Key<'k> {
                 if id.to_string() != entry {
                     return None;
                 }
-                Self::Entry { list, entry: id, field }
+                Self::Entry {
+                    list,
+                    entry: id,
+                    field,
+                }
             }
             (_, None, Some(_)) => return None,
         };
-        if parts.next().is_some() { None } else { Some(parsed) }
+        if parts.next().is_some() {
+            None
+        } else {
+            Some(parsed)
+        }
     }
 }
 
@@ -247,7 +269,13 @@ const NOBODY: &[Role] = &[];
 const EVENT_WRITERS: &[Role] = &[Role::Secretary, Role::Officer];
 
 /// Shared beginnings of the field tables: each constructor fixes what the fields of one merge rule have in common.
-const fn register(name: &'static str, zh: &'static str, en: &'static str, class: Class, rule: Rule) -> Field {
+const fn register(
+    name: &'static str,
+    zh: &'static str,
+    en: &'static str,
+    class: Class,
+    rule: Rule,
+) -> Field {
     Field {
         name,
         label_zh: zh,
@@ -263,18 +291,48 @@ const fn register(name: &'static str, zh: &'static str, en: &'static str, class:
 }
 
 const fn once(name: &'static str, zh: &'static str, en: &'static str, rule: Rule) -> Field {
-    Field { merge: MergeRule::WriteOnce, required: true, editors: NOBODY, ..register(name, zh, en, Class::P1, rule) }
+    Field {
+        merge: MergeRule::WriteOnce,
+        required: true,
+        editors: NOBODY,
+        ..register(name, zh, en, Class::P1, rule)
+    }
 }
 
-const fn entry(list: &'static str, name: &'static str, zh: &'static str, en: &'static str, class: Class, rule: Rule) -> Field {
-    Field { shape: Shape::Entry { list }, ..register(name, zh, en, class, rule) }
+const fn entry(
+    list: &'static str,
+    name: &'static str,
+    zh: &'static str,
+    en: &'static str,
+    class: Class,
+    rule: Rule,
+) -> Field {
+    Field {
+        shape: Shape::Entry { list },
+        ..register(name, zh, en, class, rule)
+    }
 }
 
-const fn log(list: &'static str, name: &'static str, zh: &'static str, en: &'static str, class: Class, rule: Rule) -> Field {
-    Field { merge: MergeRule::Log, ..entry(list, name, zh, en, class, rule) }
+const fn log(
+    list: &'static str,
+    name: &'static str,
+    zh: &'static str,
+    en: &'static str,
+    class: Class,
+    rule: Rule,
+) -> Field {
+    Field {
+        merge: MergeRule::Log,
+        ..entry(list, name, zh, en, class, rule)
+    }
 }
 
-const KIND: Field = once("kind", "种类", "kind", Rule::OneOf(&["shop_card", "transfer_request"]));
+const KIND: Field = once(
+    "kind",
+    "种类",
+    "kind",
+    Rule::OneOf(&["shop_card", "transfer_request"]),
+);
 const STREET: Field = once("street", "街道代码", "street code", Rule::Text(9));
 const GRID: Field = Field {
     merge: MergeRule::LastWriter,
@@ -282,7 +340,11 @@ const GRID: Field = Field {
     editors: OFFICE,
     ..register("grid", "责任网格", "grid", Class::P1, Rule::Text(40))
 };
-const NOTE: Field = Field { merge: MergeRule::Text, required: true, ..register("note", "备注", "note", Class::P1, Rule::Note) };
+const NOTE: Field = Field {
+    merge: MergeRule::Text,
+    required: true,
+    ..register("note", "备注", "note", Class::P1, Rule::Note)
+};
 
 #[cfg(test)]
 mod tests {
@@ -302,10 +364,32 @@ mod tests {
     #[test]
     fn keys_split_in_one_spelling_only() {
         let entry = "0198c0de-0000-7000-8000-000000000001";
-        assert!(Kind::ShopCard.field(&format!("contacts/{entry}/name")).is_some());
-        assert!(Kind::ShopCard.field(&format!("contacts/{}/name", entry.to_uppercase())).is_none());
-        assert!(Kind::ShopCard.field(&format!("contacts/{}/name", entry.replace('-', ""))).is_none());
-        for bad in ["", "/", "sign_name/", "sign_name/x", "tags", "contacts/x/name", "contacts", "tags/a/b/c", "nope"] {
+        assert!(
+            Kind::ShopCard
+                .field(&format!("contacts/{entry}/name"))
+                .is_some()
+        );
+        assert!(
+            Kind::ShopCard
+                .field(&format!("contacts/{}/name", entry.to_uppercase()))
+                .is_none()
+        );
+        assert!(
+            Kind::ShopCard
+                .field(&format!("contacts/{}/name", entry.replace('-', "")))
+                .is_none()
+        );
+        for bad in [
+            "",
+            "/",
+            "sign_name/",
+            "sign_name/x",
+            "tags",
+            "contacts/x/name",
+            "contacts",
+            "tags/a/b/c",
+            "nope",
+        ] {
             assert!(Kind::ShopCard.field(bad).is_none(), "{bad}");
         }
         assert!(Kind::ShopCard.field("tags/late_night").is_some());

@@ -45,7 +45,9 @@ pub struct OpId {
 }
 
 /// A value a register can hold.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize,
+)]
 #[serde(untagged)]
 pub enum Scalar {
     /// `true` marks a set member as present.
@@ -145,7 +147,10 @@ pub struct Change {
 impl Change {
     /// Id of the operation at `index` in [`Change::ops`].
     pub fn op_id(&self, index: usize) -> OpId {
-        OpId { counter: self.start_op + index as u32, actor: self.actor }
+        OpId {
+            counter: self.start_op + index as u32,
+            actor: self.actor,
+        }
     }
 
     /// Counter of the last operation.
@@ -155,7 +160,9 @@ impl Change {
 
     /// Whether it touches a Text object beyond creating it empty: the one case in which MERGE needs the document.
     pub fn edits_text(&self) -> bool {
-        self.ops.iter().any(|op| matches!(op.action, Action::Insert { .. } | Action::Remove { .. }))
+        self.ops
+            .iter()
+            .any(|op| matches!(op.action, Action::Insert { .. } | Action::Remove { .. }))
     }
 }
 
@@ -183,7 +190,9 @@ pub enum GateError {
     #[error("{0} is out of range")]
     OutOfRange(&'static str),
     /// Nested maps, lists and tables are not part of flat records, and Text only as the note.
-    #[error("objects inside a record are not allowed (write strings as scalar strings; JavaScript: ImmutableString)")]
+    #[error(
+        "objects inside a record are not allowed (write strings as scalar strings; JavaScript: ImmutableString)"
+    )]
     NestedObject {
         /// The key where it stands, if it is the root map's.
         key: String,
@@ -251,7 +260,10 @@ impl GateError {
 }
 
 fn too_large(what: &'static str, max: usize) -> GateError {
-    GateError::TooLarge { what, max: max as u64 }
+    GateError::TooLarge {
+        what,
+        max: max as u64,
+    }
 }
 
 /// Bytes of a change as they came → a checked [`Change`].
@@ -286,7 +298,10 @@ pub fn decode(bytes: &[u8]) -> Result<Change, GateError> {
         return Err(GateError::NotCanonical);
     }
     if planted::is(Bug::GateLosesPredecessors) {
-        change.ops.iter_mut().for_each(|op| drop(op.pred.drain(..op.pred.len().saturating_sub(1))));
+        change
+            .ops
+            .iter_mut()
+            .for_each(|op| drop(op.pred.drain(..op.pred.len().saturating_sub(1))));
     }
     if planted::is(Bug::GateRefusesMerges) && change.deps.len() > 1 {
         return Err(too_large("dependencies", 1));
@@ -306,14 +321,21 @@ impl<'a> Chunk<'a> {
         if input.take(4)? != MAGIC {
             return Err(GateError::Malformed("magic bytes"));
         }
-        let checksum = input.take(4)?.try_into().map_err(|_| GateError::Malformed("checksum"))?;
+        let checksum = input
+            .take(4)?
+            .try_into()
+            .map_err(|_| GateError::Malformed("checksum"))?;
         let kind = input.take(1)?[0];
         let length = input.length()?;
         let body = input.take(length)?;
         if !input.0.is_empty() {
             return Err(GateError::Malformed("bytes after the chunk"));
         }
-        Ok(Self { checksum, kind, body })
+        Ok(Self {
+            checksum,
+            kind,
+            body,
+        })
     }
 }
 
@@ -321,7 +343,9 @@ fn inflate(deflated: &[u8]) -> Result<Vec<u8>, GateError> {
     let mut inflated = Vec::new();
     let bound = limits::CHANGE_BYTES_MAX as u64 + 1;
     let mut decoder = flate2::bufread::DeflateDecoder::new(deflated).take(bound);
-    decoder.read_to_end(&mut inflated).map_err(|_| GateError::Malformed("deflate"))?;
+    decoder
+        .read_to_end(&mut inflated)
+        .map_err(|_| GateError::Malformed("deflate"))?;
     if inflated.len() > limits::CHANGE_BYTES_MAX {
         return Err(too_large("bytes of a change", limits::CHANGE_BYTES_MAX));
     }
@@ -334,7 +358,13 @@ fn inflate(deflated: &[u8]) -> Result<Vec<u8>, GateError> {
 fn hash_of(body: &[u8]) -> ChangeHash {
     let mut header = vec![CHUNK_CHANGE];
     column::write_uleb(&mut header, body.len() as u64);
-    ChangeHash(Sha256::new().chain_update(&header).chain_update(body).finalize().into())
+    ChangeHash(
+        Sha256::new()
+            .chain_update(&header)
+            .chain_update(body)
+            .finalize()
+            .into(),
+    )
 }
 
 fn plain_chunk(hash: ChangeHash, body: &[u8]) -> Vec<u8> {
@@ -352,7 +382,10 @@ struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {
     fn take(&mut self, n: usize) -> Result<&'a [u8], GateError> {
-        let (head, tail) = self.0.split_at_checked(n).ok_or(GateError::Malformed("unexpected end"))?;
+        let (head, tail) = self
+            .0
+            .split_at_checked(n)
+            .ok_or(GateError::Malformed("unexpected end"))?;
         self.0 = tail;
         Ok(head)
     }
@@ -367,7 +400,11 @@ impl<'a> Input<'a> {
 
     fn count(&mut self, what: &'static str, max: usize) -> Result<usize, GateError> {
         let count = self.length()?;
-        if count > max { Err(too_large(what, max)) } else { Ok(count) }
+        if count > max {
+            Err(too_large(what, max))
+        } else {
+            Ok(count)
+        }
     }
 
     fn actor(&mut self) -> Result<Actor, GateError> {
@@ -391,7 +428,9 @@ impl<'a> Body<'a> {
     fn parse(body: &'a [u8]) -> Result<Self, GateError> {
         let mut input = Input(body);
         let deps = (0..input.count("dependencies", limits::CHANGE_DEPS_MAX)?)
-            .map(|_| ChangeHash::from_slice(input.take(32)?).ok_or(GateError::Malformed("dependency")))
+            .map(|_| {
+                ChangeHash::from_slice(input.take(32)?).ok_or(GateError::Malformed("dependency"))
+            })
             .collect::<Result<Vec<_>, _>>()?;
         if !deps.is_sorted_by(|a, b| a < b) {
             return Err(GateError::NotCanonical);
@@ -403,8 +442,10 @@ impl<'a> Body<'a> {
         if !(0..=limits::CHANGE_TIME_SECONDS_MAX).contains(&time) {
             return Err(GateError::OutOfRange("time (seconds since 1970)"));
         }
-        let message_length = input.count("bytes of the message", limits::CHANGE_MESSAGE_BYTES_MAX)?;
-        let message = std::str::from_utf8(input.take(message_length)?).map_err(|_| GateError::Malformed("message is not UTF-8"))?;
+        let message_length =
+            input.count("bytes of the message", limits::CHANGE_MESSAGE_BYTES_MAX)?;
+        let message = std::str::from_utf8(input.take(message_length)?)
+            .map_err(|_| GateError::Malformed("message is not UTF-8"))?;
         let message = message.to_owned();
         for _ in 0..input.count("actors", limits::CHANGE_ACTORS_MAX - 1)? {
             actors.push(input.actor()?);
@@ -413,7 +454,15 @@ impl<'a> Body<'a> {
         if !input.0.is_empty() {
             return Err(GateError::Malformed("extra bytes"));
         }
-        Ok(Self { deps, actors, seq, start_op, time, message, columns })
+        Ok(Self {
+            deps,
+            actors,
+            seq,
+            start_op,
+            time,
+            message,
+            columns,
+        })
     }
 
     fn into_change(self) -> Result<Change, GateError> {
@@ -452,7 +501,11 @@ impl<'a> Body<'a> {
 
 /// 1 ..= max, as `u32`.
 fn in_range(value: u64, max: u64, what: &'static str) -> Result<u32, GateError> {
-    if (1..=max).contains(&value) { Ok(value as u32) } else { Err(GateError::OutOfRange(what)) }
+    if (1..=max).contains(&value) {
+        Ok(value as u32)
+    } else {
+        Err(GateError::OutOfRange(what))
+    }
 }
 
 #[cfg(test)]

@@ -76,7 +76,10 @@ impl FromStr for HarmlessClass {
     type Err = UnknownClass;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|class| class.as_str() == text).ok_or(UnknownClass)
+        Self::ALL
+            .into_iter()
+            .find(|class| class.as_str() == text)
+            .ok_or(UnknownClass)
     }
 }
 
@@ -92,14 +95,23 @@ pub struct Harmless {
 /// The class of a conflict; `None` where only a person can tell. `values` in ascending order of their operations: of equally good ones the
 /// last is suggested. Sensitive fields (P3) are in no class, so that nothing of them is settled unread.
 pub fn harmless(field: &Field, values: &[&Scalar]) -> Option<Harmless> {
-    if !field.keeps_conflicts() || field.class == Class::P3 || !matches!(field.rule, Rule::Text(_)) {
+    if !field.keeps_conflicts() || field.class == Class::P3 || !matches!(field.rule, Rule::Text(_))
+    {
         return None;
     }
-    let texts = values.iter().map(|value| value.as_str()).collect::<Option<Vec<_>>>()?;
+    let texts = values
+        .iter()
+        .map(|value| value.as_str())
+        .collect::<Option<Vec<_>>>()?;
     if texts.len() < 2 || texts.iter().all(|text| *text == texts[0]) {
         return None;
     }
-    let found = |class, text: &str| Some(Harmless { class, suggestion: text.into() });
+    let found = |class, text: &str| {
+        Some(Harmless {
+            class,
+            suggestion: text.into(),
+        })
+    };
     let same = match field.name {
         "phones" | "phone" => phone_format(&texts).map(|at| (HarmlessClass::PhoneFormat, at)),
         _ => spelling(&texts).map(|at| (HarmlessClass::Spelling, at)),
@@ -120,7 +132,12 @@ pub fn harmless(field: &Field, values: &[&Scalar]) -> Option<Harmless> {
 fn spelling(texts: &[&str]) -> Option<usize> {
     let folded: BTreeSet<_> = texts.iter().map(|text| folded(text)).collect();
     let one = folded.len() == 1 && folded.first().is_some_and(|text| !text.is_empty());
-    one.then(|| best(texts, |text| (Reverse(untidiness(text)), text.chars().count()))).flatten()
+    one.then(|| {
+        best(texts, |text| {
+            (Reverse(untidiness(text)), text.chars().count())
+        })
+    })
+    .flatten()
 }
 
 /// A text as far as it matters. What stands before a digit stays, because `12-1` is not `121`, nor `-5` the same as `5`; of spaces only
@@ -152,22 +169,38 @@ fn folded(text: &str) -> String {
 
 /// Full-width letters and digits, and spaces that say nothing.
 fn untidiness(text: &str) -> usize {
-    let wide = text.chars().filter(|c| matches!(c, '０'..='９' | 'Ａ'..='Ｚ' | 'ａ'..='ｚ' | '\u{3000}')).count();
+    let wide = text
+        .chars()
+        .filter(|c| matches!(c, '０'..='９' | 'Ａ'..='Ｚ' | 'ａ'..='ｚ' | '\u{3000}'))
+        .count();
     let spaces = text.split(' ').filter(|word| word.is_empty()).count();
     wide + spaces
 }
 
 /// Where each value names the same numbers and nothing else: the value that is written most fully.
 fn phone_format(texts: &[&str]) -> Option<usize> {
-    let numbers = texts.iter().map(|text| numbers(text)).collect::<Option<Vec<_>>>()?;
+    let numbers = texts
+        .iter()
+        .map(|text| numbers(text))
+        .collect::<Option<Vec<_>>>()?;
     let same = numbers.iter().all(|these| *these == numbers[0]);
-    same.then(|| best(texts, |text| (digits(text), phone::canonical(&phone::parse(text)) == text))).flatten()
+    same.then(|| {
+        best(texts, |text| {
+            (digits(text), phone::canonical(&phone::parse(text)) == text)
+        })
+    })
+    .flatten()
 }
 
 /// Where the numbers of one value include those of every other: that one.
 fn more_numbers(texts: &[&str]) -> Option<usize> {
-    let numbers = texts.iter().map(|text| numbers(text)).collect::<Option<Vec<_>>>()?;
-    (0..texts.len()).rev().find(|at| numbers.iter().all(|these| these.is_subset(&numbers[*at])))
+    let numbers = texts
+        .iter()
+        .map(|text| numbers(text))
+        .collect::<Option<Vec<_>>>()?;
+    (0..texts.len())
+        .rev()
+        .find(|at| numbers.iter().all(|these| these.is_subset(&numbers[*at])))
 }
 
 /// The numbers a value names, in one notation each; `None` where it says anything else.
@@ -181,7 +214,11 @@ fn numbers(text: &str) -> Option<BTreeSet<String>> {
             PhoneKind::Unrecognised => return None,
             // Within the city people leave its area code out.
             PhoneKind::Landline { ext } => {
-                let local = phone.digits.strip_prefix("021").filter(|rest| rest.len() == 8).unwrap_or(&phone.digits);
+                let local = phone
+                    .digits
+                    .strip_prefix("021")
+                    .filter(|rest| rest.len() == 8)
+                    .unwrap_or(&phone.digits);
                 format!("{local}#{}", ext.as_deref().unwrap_or_default())
             }
             PhoneKind::Mobile | PhoneKind::Service400 | PhoneKind::Short95 => phone.digits.clone(),
@@ -191,17 +228,25 @@ fn numbers(text: &str) -> Option<BTreeSet<String>> {
 }
 
 fn digits(text: &str) -> usize {
-    phone::parse(text).iter().map(|phone| phone.digits.len()).sum()
+    phone::parse(text)
+        .iter()
+        .map(|phone| phone.digits.len())
+        .sum()
 }
 
 /// Where one name begins with each of the others: that one.
 fn longer_name(texts: &[&str]) -> Option<usize> {
     let folded: Vec<_> = texts.iter().map(|text| folded(text)).collect();
     let within = |part: &str, whole: &str| {
-        let cut = |rest: &str| part.ends_with(|c: char| c.is_ascii_alphanumeric()) && rest.starts_with(|c: char| c.is_ascii_alphanumeric());
+        let cut = |rest: &str| {
+            part.ends_with(|c: char| c.is_ascii_alphanumeric())
+                && rest.starts_with(|c: char| c.is_ascii_alphanumeric())
+        };
         part.chars().count() >= 2 && whole.strip_prefix(part).is_some_and(|rest| !cut(rest))
     };
-    (0..texts.len()).rev().find(|at| folded.iter().all(|part| within(part, &folded[*at])))
+    (0..texts.len())
+        .rev()
+        .find(|at| folded.iter().all(|part| within(part, &folded[*at])))
 }
 
 /// The last of the texts that score highest.
@@ -249,33 +294,64 @@ pub fn settled(before: &RegisterState, change: &Change) -> Vec<Settlement> {
             Action::MakeText { .. } | Action::Insert { .. } | Action::Remove { .. } => continue,
         };
         let id = change.op_id(index);
-        if let Some(earlier) = settlements.iter_mut().find(|settlement| settlement.key == *key) {
+        if let Some(earlier) = settlements
+            .iter_mut()
+            .find(|settlement| settlement.key == *key)
+        {
             // Written twice in one change: the last writing is what stays.
             (earlier.op, earlier.chosen) = (id, chosen);
             continue;
         }
-        if op.pred.is_empty() || !before.kind().field(key).is_some_and(|(field, _)| field.keeps_conflicts()) {
+        if op.pred.is_empty()
+            || !before
+                .kind()
+                .field(key)
+                .is_some_and(|(field, _)| field.keeps_conflicts())
+        {
             continue;
         }
         let visible = before.visible(key);
         // Whoever chooses the value that wins already only deletes the others: that is what Automerge writes.
-        let kept =
-            visible.iter().rev().find(|(seen, _)| chosen.is_none() && !op.pred.contains(seen) && before.has_seen(change, *seen)).cloned();
+        let kept = visible
+            .iter()
+            .rev()
+            .find(|(seen, _)| {
+                chosen.is_none() && !op.pred.contains(seen) && before.has_seen(change, *seen)
+            })
+            .cloned();
         if op.pred.len() < 2 && kept.is_none() {
             continue;
         }
         let stays = |seen: &OpId| kept.as_ref().is_some_and(|(kept, _)| kept == seen);
-        let replaced: Vec<_> = visible.into_iter().filter(|(seen, _)| op.pred.contains(seen) || stays(seen)).collect();
+        let replaced: Vec<_> = visible
+            .into_iter()
+            .filter(|(seen, _)| op.pred.contains(seen) || stays(seen))
+            .collect();
         let (id, chosen) = kept.map_or((id, chosen), |(kept, value)| (kept, Some(value)));
         let differ = replaced.iter().any(|(_, value)| *value != replaced[0].1);
-        let lost_race = replaced.len() < op.pred.len() && replaced.iter().any(|(_, value)| Some(value) != chosen.as_ref());
+        let lost_race = replaced.len() < op.pred.len()
+            && replaced
+                .iter()
+                .any(|(_, value)| Some(value) != chosen.as_ref());
         if differ || lost_race {
             let replaced = replaced.into_iter().filter_map(|(op, value)| {
                 let from = before.provenance(op)?;
-                let (device, device_time, received_at) = (from.device, from.device_time, from.received_at);
-                Some(Replaced { op, value, device, device_time, received_at })
+                let (device, device_time, received_at) =
+                    (from.device, from.device_time, from.received_at);
+                Some(Replaced {
+                    op,
+                    value,
+                    device,
+                    device_time,
+                    received_at,
+                })
             });
-            settlements.push(Settlement { key: key.clone(), op: id, chosen, replaced: replaced.collect() });
+            settlements.push(Settlement {
+                key: key.clone(),
+                op: id,
+                chosen,
+                replaced: replaced.collect(),
+            });
         }
     }
     settlements

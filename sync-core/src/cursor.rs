@@ -95,24 +95,50 @@ pub enum Pull {
 
 /// Decides how to answer a phone that presents `cursor`.
 pub fn plan(cursor: Option<&str>, position: &Position<'_>) -> Pull {
-    let Some(text) = cursor else { return Pull::Download { after: 0, received: None } };
-    let Some(cursor) = Cursor::decode(text) else { return Pull::Reset };
-    let same_history = cursor.store_epoch == position.store_epoch || planted::is(Bug::CursorIgnoresEpoch);
-    if !same_history || cursor.street != position.street.as_str() || cursor.sequence > position.head {
+    let Some(text) = cursor else {
+        return Pull::Download {
+            after: 0,
+            received: None,
+        };
+    };
+    let Some(cursor) = Cursor::decode(text) else {
+        return Pull::Reset;
+    };
+    let same_history =
+        cursor.store_epoch == position.store_epoch || planted::is(Bug::CursorIgnoresEpoch);
+    if !same_history || cursor.street != position.street.as_str() || cursor.sequence > position.head
+    {
         return Pull::Reset;
     }
     // The user's role changed between one that sees the whole street and one that sees grids: no difference of grids tells what to drop.
     if (cursor.scope_epoch == WHOLE_STREET) != (position.scope_epoch == WHOLE_STREET) {
         return Pull::Reset;
     }
-    let same_scope = cursor.scope_epoch == position.scope_epoch || planted::is(Bug::CursorIgnoresScope);
-    let received = Some(Received { sequence: cursor.sequence, scope_epoch: cursor.scope_epoch });
+    let same_scope =
+        cursor.scope_epoch == position.scope_epoch || planted::is(Bug::CursorIgnoresScope);
+    let received = Some(Received {
+        sequence: cursor.sequence,
+        scope_epoch: cursor.scope_epoch,
+    });
     match cursor.downloading && !planted::is(Bug::CursorForgetsDownload) {
         // Under another scope the records before `sequence` are others too.
-        true => Pull::Download { after: if same_scope || planted::is(Bug::CursorKeepsPlace) { cursor.sequence } else { 0 }, received },
+        true => Pull::Download {
+            after: if same_scope || planted::is(Bug::CursorKeepsPlace) {
+                cursor.sequence
+            } else {
+                0
+            },
+            received,
+        },
         false if same_scope && cursor.sequence == position.head => Pull::Nothing,
-        false if planted::is(Bug::CursorTrustsScope) => Pull::Delta { after: cursor.sequence, scope_epoch: position.scope_epoch },
-        false => Pull::Delta { after: cursor.sequence + u64::from(planted::is(Bug::CursorSkipsOne)), scope_epoch: cursor.scope_epoch },
+        false if planted::is(Bug::CursorTrustsScope) => Pull::Delta {
+            after: cursor.sequence,
+            scope_epoch: position.scope_epoch,
+        },
+        false => Pull::Delta {
+            after: cursor.sequence + u64::from(planted::is(Bug::CursorSkipsOne)),
+            scope_epoch: cursor.scope_epoch,
+        },
     }
 }
 
@@ -122,41 +148,113 @@ mod tests {
 
     fn check(change: impl FnOnce(&mut Cursor), expected: Pull) {
         let street: StreetCode = "310104003".parse().unwrap();
-        let position = Position { store_epoch: Uuid::from_u128(1), street: &street, head: 10, scope_epoch: 2 };
-        let mut cursor =
-            Cursor { store_epoch: Uuid::from_u128(1), street: "310104003".into(), sequence: 7, scope_epoch: 2, downloading: false };
+        let position = Position {
+            store_epoch: Uuid::from_u128(1),
+            street: &street,
+            head: 10,
+            scope_epoch: 2,
+        };
+        let mut cursor = Cursor {
+            store_epoch: Uuid::from_u128(1),
+            street: "310104003".into(),
+            sequence: 7,
+            scope_epoch: 2,
+            downloading: false,
+        };
         change(&mut cursor);
-        assert_eq!(plan(Some(&cursor.encode()), &position), expected, "{cursor:?}");
+        assert_eq!(
+            plan(Some(&cursor.encode()), &position),
+            expected,
+            "{cursor:?}"
+        );
     }
 
     #[test]
     fn answers_what_the_phone_lacks() {
-        check(|_| (), Pull::Delta { after: 7, scope_epoch: 2 });
+        check(
+            |_| (),
+            Pull::Delta {
+                after: 7,
+                scope_epoch: 2,
+            },
+        );
         check(|c| c.sequence = 10, Pull::Nothing);
         check(|c| c.sequence = 11, Pull::Reset);
         check(|c| c.store_epoch = Uuid::from_u128(2), Pull::Reset);
         check(|c| c.street = "310105009".into(), Pull::Reset);
-        check(|c| c.scope_epoch = 1, Pull::Delta { after: 7, scope_epoch: 1 });
-        check(|c| (c.sequence, c.scope_epoch) = (10, 3), Pull::Delta { after: 10, scope_epoch: 3 });
-        check(|c| (c.sequence, c.scope_epoch) = (10, 1), Pull::Delta { after: 10, scope_epoch: 1 });
-        let received = |scope_epoch| Some(Received { sequence: 7, scope_epoch });
-        check(|c| c.downloading = true, Pull::Download { after: 7, received: received(2) });
-        check(|c| (c.downloading, c.scope_epoch) = (true, 1), Pull::Download { after: 0, received: received(1) });
+        check(
+            |c| c.scope_epoch = 1,
+            Pull::Delta {
+                after: 7,
+                scope_epoch: 1,
+            },
+        );
+        check(
+            |c| (c.sequence, c.scope_epoch) = (10, 3),
+            Pull::Delta {
+                after: 10,
+                scope_epoch: 3,
+            },
+        );
+        check(
+            |c| (c.sequence, c.scope_epoch) = (10, 1),
+            Pull::Delta {
+                after: 10,
+                scope_epoch: 1,
+            },
+        );
+        let received = |scope_epoch| {
+            Some(Received {
+                sequence: 7,
+                scope_epoch,
+            })
+        };
+        check(
+            |c| c.downloading = true,
+            Pull::Download {
+                after: 7,
+                received: received(2),
+            },
+        );
+        check(
+            |c| (c.downloading, c.scope_epoch) = (true, 1),
+            Pull::Download {
+                after: 0,
+                received: received(1),
+            },
+        );
         check(|c| c.scope_epoch = WHOLE_STREET, Pull::Reset);
     }
 
     #[test]
     fn a_foreign_cursor_resets() {
         let street: StreetCode = "310104003".parse().unwrap();
-        let position = Position { store_epoch: Uuid::from_u128(1), street: &street, head: 10, scope_epoch: 2 };
+        let position = Position {
+            store_epoch: Uuid::from_u128(1),
+            street: &street,
+            head: 10,
+            scope_epoch: 2,
+        };
         for text in ["", "x", "AA", "AQ", "____", "京"] {
             assert_eq!(plan(Some(text), &position), Pull::Reset, "{text}");
         }
-        assert_eq!(plan(None, &position), Pull::Download { after: 0, received: None });
+        assert_eq!(
+            plan(None, &position),
+            Pull::Download {
+                after: 0,
+                received: None
+            }
+        );
         // One that was written here, with something behind it.
-        let cursor =
-            Cursor { store_epoch: Uuid::from_u128(1), street: "310104003".into(), sequence: 7, scope_epoch: 2, downloading: false };
-        let longer = URL_SAFE_NO_PAD.encode([URL_SAFE_NO_PAD.decode(cursor.encode()).unwrap(), vec![0]].concat());
+        let cursor = Cursor {
+            store_epoch: Uuid::from_u128(1),
+            street: "310104003".into(),
+            sequence: 7,
+            scope_epoch: 2,
+            downloading: false,
+        };
+        let longer = URL_SAFE_NO_PAD
+            .encode([URL_SAFE_NO_PAD.decode(cursor.encode()).unwrap(), vec![0]].concat());
         assert_eq!(Cursor::decode(&cursor.encode()), Some(cursor));
         assert_eq!(Cursor::decode(&longer), None);
     }

@@ -60,7 +60,13 @@ pub struct UnknownReason;
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 5] = [Self::SameDoor, Self::SameName, Self::SimilarName, Self::SamePhone, Self::SameCreditCode];
+    pub const ALL: [Self; 5] = [
+        Self::SameDoor,
+        Self::SameName,
+        Self::SimilarName,
+        Self::SamePhone,
+        Self::SameCreditCode,
+    ];
 
     /// The stable word.
     pub const fn as_str(self) -> &'static str {
@@ -100,7 +106,10 @@ impl FromStr for Reason {
     type Err = UnknownReason;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|reason| reason.as_str() == text).ok_or(UnknownReason)
+        Self::ALL
+            .into_iter()
+            .find(|reason| reason.as_str() == text)
+            .ok_or(UnknownReason)
     }
 }
 
@@ -138,27 +147,45 @@ impl Traits {
             return Self::default();
         }
         let (door, unit) = door_of(row);
-        let phones = row.contacts.iter().filter_map(|contact| contact.phones.as_deref()).flat_map(phone::parse).filter_map(number);
-        let code = row.credit_code.as_deref().map(|code| credit_code::check(code).normalised);
+        let phones = row
+            .contacts
+            .iter()
+            .filter_map(|contact| contact.phones.as_deref())
+            .flat_map(phone::parse)
+            .filter_map(number);
+        let code = row
+            .credit_code
+            .as_deref()
+            .map(|code| credit_code::check(code).normalised);
         Self {
             door,
             unit,
             name: row.sign_name.as_deref().map(sound).unwrap_or_default(),
             phones: phones.collect(),
-            credit_code: code.filter(|code| code.chars().count() >= CODE_CHARS_MIN && code.bytes().all(|b| b.is_ascii_alphanumeric())),
+            credit_code: code.filter(|code| {
+                code.chars().count() >= CODE_CHARS_MIN
+                    && code.bytes().all(|b| b.is_ascii_alphanumeric())
+            }),
         }
     }
 
     /// The traits as texts, for a store: `door|…`, `name|…`. [`Self::from_keys`] reads them back. At most [`KEYS_MAX`].
     pub fn keys(&self) -> Vec<String> {
-        let one = |kind: &str, value: &Option<String>| value.as_ref().map(|value| format!("{kind}|{value}"));
+        let one = |kind: &str, value: &Option<String>| {
+            value.as_ref().map(|value| format!("{kind}|{value}"))
+        };
         let name = (!self.name.is_empty()).then(|| self.name.join(" "));
-        let mut keys: Vec<String> = [one(DOOR, &self.door), one(UNIT, &self.unit), one(NAME, &name), one(CODE, &self.credit_code)]
-            .into_iter()
-            .flatten()
-            .chain(self.phones.iter().map(|phone| format!("{PHONE}|{phone}")))
-            .filter(|key| key.chars().count() <= KEY_CHARS_MAX)
-            .collect();
+        let mut keys: Vec<String> = [
+            one(DOOR, &self.door),
+            one(UNIT, &self.unit),
+            one(NAME, &name),
+            one(CODE, &self.credit_code),
+        ]
+        .into_iter()
+        .flatten()
+        .chain(self.phones.iter().map(|phone| format!("{PHONE}|{phone}")))
+        .filter(|key| key.chars().count() <= KEY_CHARS_MAX)
+        .collect();
         keys.truncate(KEYS_MAX);
         keys
     }
@@ -193,12 +220,15 @@ impl Traits {
         };
         let (door, unit) = (both(&self.door, &other.door), both(&self.unit, &other.unit));
         let same_door = door == Some(true) && unit != Some(false);
-        let name = (!self.name.is_empty() && !other.name.is_empty()).then(|| similarity(&self.name, &other.name)).flatten();
+        let name = (!self.name.is_empty() && !other.name.is_empty())
+            .then(|| similarity(&self.name, &other.name))
+            .flatten();
         let reasons = [
             same_door.then_some(Reason::SameDoor),
             name,
             (!self.phones.is_disjoint(&other.phones)).then_some(Reason::SamePhone),
-            (both(&self.credit_code, &other.credit_code) == Some(true)).then_some(Reason::SameCreditCode),
+            (both(&self.credit_code, &other.credit_code) == Some(true))
+                .then_some(Reason::SameCreditCode),
         ];
         Comparison {
             reasons: reasons.into_iter().flatten().collect(),
@@ -216,7 +246,8 @@ impl Comparison {
     /// two branches of one business have in common.
     pub fn is_likely(&self) -> bool {
         if self.other_door {
-            return self.reasons.contains(&Reason::SameName) && self.reasons.contains(&Reason::SamePhone);
+            return self.reasons.contains(&Reason::SameName)
+                && self.reasons.contains(&Reason::SamePhone);
         }
         self.reasons.len() >= 2
     }
@@ -224,7 +255,17 @@ impl Comparison {
 
 /// Whether a write to this key may change what a card is recognised by.
 pub fn recognises(key: &str) -> bool {
-    const FIELDS: [&str; 9] = ["sign_name", "credit_code", "road", "lane", "number", "number_suffix", "unit", "address_raw", "merged_into"];
+    const FIELDS: [&str; 9] = [
+        "sign_name",
+        "credit_code",
+        "road",
+        "lane",
+        "number",
+        "number_suffix",
+        "unit",
+        "address_raw",
+        "merged_into",
+    ];
     FIELDS.contains(&key) || (key.starts_with("contacts/") && key.ends_with("/phones"))
 }
 
@@ -249,11 +290,26 @@ pub fn pair_id(a: RecordId, b: RecordId) -> Uuid {
 /// Door and unit, from the parts or, where there are none, from the address as typed.
 fn door_of(row: &CardRow) -> (Option<String>, Option<String>) {
     let part = Option::as_deref;
-    let parts = DoorKey::of(part(&row.road), part(&row.lane), part(&row.number), part(&row.number_suffix), part(&row.unit));
-    let typed = || row.address_raw.as_deref().and_then(|raw| Address::parse(raw, &[]).door_key());
-    let Some(key) = parts.or_else(typed) else { return (None, None) };
+    let parts = DoorKey::of(
+        part(&row.road),
+        part(&row.lane),
+        part(&row.number),
+        part(&row.number_suffix),
+        part(&row.unit),
+    );
+    let typed = || {
+        row.address_raw
+            .as_deref()
+            .and_then(|raw| Address::parse(raw, &[]).door_key())
+    };
+    let Some(key) = parts.or_else(typed) else {
+        return (None, None);
+    };
     match key.as_str().rsplit_once('|') {
-        Some((door, unit)) => (Some(door.to_owned()), (!unit.is_empty()).then(|| unit.to_owned())),
+        Some((door, unit)) => (
+            Some(door.to_owned()),
+            (!unit.is_empty()).then(|| unit.to_owned()),
+        ),
         None => (None, None),
     }
 }
@@ -265,8 +321,15 @@ fn number(phone: phone::Phone) -> Option<String> {
         PhoneKind::Mobile => Some(phone.digits),
         PhoneKind::Landline { ref ext } => {
             // Within the city the area code is often left out.
-            let local = phone.digits.strip_prefix("021").filter(|local| local.len() == 8).unwrap_or(&phone.digits);
-            Some(ext.as_ref().map_or_else(|| local.to_owned(), |ext| format!("{local}x{ext}")))
+            let local = phone
+                .digits
+                .strip_prefix("021")
+                .filter(|local| local.len() == 8)
+                .unwrap_or(&phone.digits);
+            Some(
+                ext.as_ref()
+                    .map_or_else(|| local.to_owned(), |ext| format!("{local}x{ext}")),
+            )
         }
         PhoneKind::Service400 | PhoneKind::Short95 | PhoneKind::Unrecognised => None,
     }
@@ -318,7 +381,10 @@ fn alike(a: &[String], b: &[String], prefix_min: usize, long: usize) -> bool {
     }
     let differ = if short.len() >= 2 * long { 2 } else { 1 };
     // 王记 and 李记 are two families: the beginning is what tells trade names apart.
-    short.len() >= long && short[0] == other[0] && other.len() - short.len() <= differ && distance(short, other) <= differ
+    short.len() >= long
+        && short[0] == other[0]
+        && other.len() - short.len() <= differ
+        && distance(short, other) <= differ
 }
 
 /// Levenshtein's distance.
@@ -377,7 +443,8 @@ mod tests {
         assert_eq!(comparison.is_likely(), likely, "{a:?} {b:?}");
         assert_eq!(compare(&b, &a), comparison, "either way round");
         // What is stored says the same.
-        let stored = |row: &CardRow| Traits::from_keys(Traits::of(row).keys().iter().map(String::as_str));
+        let stored =
+            |row: &CardRow| Traits::from_keys(Traits::of(row).keys().iter().map(String::as_str));
         assert_eq!(stored(&a).compare(&stored(&b)), comparison);
     }
 
@@ -385,17 +452,61 @@ mod tests {
     fn one_shop_entered_twice() {
         use Reason::{SameCreditCode, SameDoor, SameName, SamePhone, SimilarName};
         for (a, b, reasons) in [
-            ("sign=王记包子 road=天平路 no=378", "sign=王记包子 road=天平路 no=378", &[SameDoor, SameName][..]),
-            ("sign=王记包子 road=天平路 no=378", "sign=王记包子 raw=徐汇区天平路３７８号", &[SameDoor, SameName]),
-            ("sign=王記包子 road=天平路 no=36 suffix=乙", "sign=汪记包子 road=天平路 no=36 suffix=乙", &[SameDoor, SameName]),
-            ("sign=王记包子铺 road=天平路 no=378", "sign=王记包子店 road=天平路 no=378", &[SameDoor, SimilarName]),
-            ("sign=王记包子 road=天平路 no=378", "sign=王记包子(天平路店) road=天平路 no=378 unit=101室", &[SameDoor, SimilarName]),
-            ("sign=天平路包子铺 road=天平路 no=378", "sign=包子铺 road=天平路 no=378", &[SameDoor, SimilarName]),
-            ("sign=Café·Ｎｏ.5 road=天平路 no=3", "sign=CAFÉ-no5 road=天平路 no=3", &[SameDoor, SameName]),
-            ("sign=Costa road=天平路 no=3", "sign=costacoffee road=天平路 no=3", &[SameDoor, SimilarName]),
-            ("sign=花店 tel=021-50932417", "sign=春天花坊 road=天平路 no=8 tel=50932417", &[SamePhone]),
-            ("sign=春天花店 tel=021-50932417", "sign=春天花店 road=天平路 no=8 tel=50932417", &[SameName, SamePhone]),
-            ("road=天平路 no=8 tel=13900000001", "road=天平路 no=8 tel=13900000002/13900000001", &[SameDoor, SamePhone]),
+            (
+                "sign=王记包子 road=天平路 no=378",
+                "sign=王记包子 road=天平路 no=378",
+                &[SameDoor, SameName][..],
+            ),
+            (
+                "sign=王记包子 road=天平路 no=378",
+                "sign=王记包子 raw=徐汇区天平路３７８号",
+                &[SameDoor, SameName],
+            ),
+            (
+                "sign=王記包子 road=天平路 no=36 suffix=乙",
+                "sign=汪记包子 road=天平路 no=36 suffix=乙",
+                &[SameDoor, SameName],
+            ),
+            (
+                "sign=王记包子铺 road=天平路 no=378",
+                "sign=王记包子店 road=天平路 no=378",
+                &[SameDoor, SimilarName],
+            ),
+            (
+                "sign=王记包子 road=天平路 no=378",
+                "sign=王记包子(天平路店) road=天平路 no=378 unit=101室",
+                &[SameDoor, SimilarName],
+            ),
+            (
+                "sign=天平路包子铺 road=天平路 no=378",
+                "sign=包子铺 road=天平路 no=378",
+                &[SameDoor, SimilarName],
+            ),
+            (
+                "sign=Café·Ｎｏ.5 road=天平路 no=3",
+                "sign=CAFÉ-no5 road=天平路 no=3",
+                &[SameDoor, SameName],
+            ),
+            (
+                "sign=Costa road=天平路 no=3",
+                "sign=costacoffee road=天平路 no=3",
+                &[SameDoor, SimilarName],
+            ),
+            (
+                "sign=花店 tel=021-50932417",
+                "sign=春天花坊 road=天平路 no=8 tel=50932417",
+                &[SamePhone],
+            ),
+            (
+                "sign=春天花店 tel=021-50932417",
+                "sign=春天花店 road=天平路 no=8 tel=50932417",
+                &[SameName, SamePhone],
+            ),
+            (
+                "road=天平路 no=8 tel=13900000001",
+                "road=天平路 no=8 tel=13900000002/13900000001",
+                &[SameDoor, SamePhone],
+            ),
             (
                 "sign=春天 road=天平路 no=8 code=92310104ma1k0004x0",
                 "sign=秋天 road=天平路 no=8 code=92310104-MA1K0004X0",
@@ -407,7 +518,11 @@ mod tests {
                 &[SamePhone, SameCreditCode],
             ),
             // The corner shop, entered from both streets.
-            ("sign=转角书店 road=天平路 no=2 tel=13900000001", "sign=转角书店 road=广元路 no=1 tel=13900000001", &[SameName, SamePhone]),
+            (
+                "sign=转角书店 road=天平路 no=2 tel=13900000001",
+                "sign=转角书店 road=广元路 no=1 tel=13900000001",
+                &[SameName, SamePhone],
+            ),
         ] {
             check(a, b, reasons, reasons.len() >= 2);
         }
@@ -418,19 +533,43 @@ mod tests {
         use Reason::{SameCreditCode, SameDoor, SameName, SamePhone, SimilarName};
         for (a, b, reasons) in [
             // Neighbours, and floors of one house.
-            ("sign=春天 road=天平路 no=8", "sign=秋天 road=天平路 no=8", &[SameDoor][..]),
-            ("sign=春天花店 road=天平路 no=8 unit=101室", "sign=春天花店 road=天平路 no=8 unit=201室", &[SameName]),
-            ("sign=春天 road=天平路 no=8 suffix=甲", "sign=春天 road=天平路 no=8 suffix=乙", &[SameName]),
+            (
+                "sign=春天 road=天平路 no=8",
+                "sign=秋天 road=天平路 no=8",
+                &[SameDoor][..],
+            ),
+            (
+                "sign=春天花店 road=天平路 no=8 unit=101室",
+                "sign=春天花店 road=天平路 no=8 unit=201室",
+                &[SameName],
+            ),
+            (
+                "sign=春天 road=天平路 no=8 suffix=甲",
+                "sign=春天 road=天平路 no=8 suffix=乙",
+                &[SameName],
+            ),
             // Chains, and branches of one business.
-            ("sign=全家便利店 road=天平路 no=8", "sign=全家便利店 road=广元路 no=9", &[SameName]),
-            ("sign=全家便利店 road=天平路 no=8 tel=4008001234", "sign=全家便利店 road=广元路 no=9 tel=400-800-1234", &[SameName]),
+            (
+                "sign=全家便利店 road=天平路 no=8",
+                "sign=全家便利店 road=广元路 no=9",
+                &[SameName],
+            ),
+            (
+                "sign=全家便利店 road=天平路 no=8 tel=4008001234",
+                "sign=全家便利店 road=广元路 no=9 tel=400-800-1234",
+                &[SameName],
+            ),
             (
                 "sign=春天花店 road=天平路 no=8 code=92310104MA1K0004X0",
                 "sign=春天花店 road=广元路 no=9 code=92310104MA1K0004X0",
                 &[SameName, SameCreditCode],
             ),
             // One person, two shops.
-            ("sign=春天花店 road=天平路 no=8 tel=13900000001", "sign=秋天书店 road=广元路 no=9 tel=13900000001", &[SamePhone]),
+            (
+                "sign=春天花店 road=天平路 no=8 tel=13900000001",
+                "sign=秋天书店 road=广元路 no=9 tel=13900000001",
+                &[SamePhone],
+            ),
             (
                 "sign=春天花店 road=天平路 no=8 tel=13900000001 code=92310104MA1K0004X0",
                 "sign=秋天书店 road=广元路 no=9 tel=13900000001 code=92310104MA1K0004X0",
@@ -442,9 +581,21 @@ mod tests {
                 &[SimilarName, SamePhone],
             ),
             // Two families, a common ending, extensions of one switchboard, and codes that are none.
-            ("sign=王记包子 road=天平路 no=8", "sign=李记包子 road=天平路 no=8", &[SameDoor]),
-            ("sign=联华超市 road=天平路 no=8", "sign=超市 road=天平路 no=8", &[SameDoor]),
-            ("sign=春天 tel=021-50932417转801", "sign=春天 tel=021-50932417转802", &[SameName]),
+            (
+                "sign=王记包子 road=天平路 no=8",
+                "sign=李记包子 road=天平路 no=8",
+                &[SameDoor],
+            ),
+            (
+                "sign=联华超市 road=天平路 no=8",
+                "sign=超市 road=天平路 no=8",
+                &[SameDoor],
+            ),
+            (
+                "sign=春天 tel=021-50932417转801",
+                "sign=春天 tel=021-50932417转802",
+                &[SameName],
+            ),
             ("sign=春天 code=无", "sign=春天 code=无", &[SameName]),
             ("sign=春天", "sign=春天", &[SameName]),
             ("road=天平路 no=8", "road=天平路 no=8", &[SameDoor]),
@@ -458,7 +609,10 @@ mod tests {
     #[test]
     fn a_card_merged_away_is_in_no_pair() {
         let kept = card("sign=王记包子 road=天平路 no=378");
-        let away = CardRow { merged_into: Some(RecordId(Uuid::from_u128(7))), ..kept.clone() };
+        let away = CardRow {
+            merged_into: Some(RecordId(Uuid::from_u128(7))),
+            ..kept.clone()
+        };
         assert!(Traits::of(&away).keys().is_empty());
         assert!(!compare(&kept, &away).is_likely());
     }
@@ -468,14 +622,21 @@ mod tests {
         let [a, b, c] = [1, 2, 3].map(|n| RecordId(Uuid::from_u128(n)));
         assert_eq!(pair_id(a, b), pair_id(b, a));
         assert_ne!(pair_id(a, b), pair_id(a, c));
-        assert_eq!(pair_id(a, b).to_string(), "65d42d8e-3c83-8e3a-86e2-7db523e8eb41", "stored by offices: must never change");
+        assert_eq!(
+            pair_id(a, b).to_string(),
+            "65d42d8e-3c83-8e3a-86e2-7db523e8eb41",
+            "stored by offices: must never change"
+        );
     }
 
     #[test]
     fn words_are_stable() {
         for reason in Reason::ALL {
             assert_eq!(reason.as_str().parse(), Ok(reason));
-            assert_eq!(serde_json::to_value(reason).expect("serialises"), reason.as_str());
+            assert_eq!(
+                serde_json::to_value(reason).expect("serialises"),
+                reason.as_str()
+            );
             assert_ne!(reason.label(Lang::Zh), reason.label(Lang::En));
         }
         assert_eq!("score".parse::<Reason>(), Err(UnknownReason));

@@ -77,7 +77,11 @@ impl FromStr for StreetCode {
     type Err = StreetCodeError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text.len() == 9 && text.bytes().all(|b| b.is_ascii_digit()) { Ok(Self(text.to_owned())) } else { Err(StreetCodeError) }
+        if text.len() == 9 && text.bytes().all(|b| b.is_ascii_digit()) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(StreetCodeError)
+        }
     }
 }
 
@@ -89,7 +93,9 @@ impl fmt::Display for StreetCode {
 
 impl<'de> Deserialize<'de> for StreetCode {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(D::Error::custom)
     }
 }
 
@@ -196,17 +202,25 @@ impl<'de> Deserialize<'de> for ChangeHash {
 
 /// Lower-case hex for people, a byte string for machines.
 fn serialize_bytes<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    if serializer.is_human_readable() { serializer.serialize_str(&hex::encode(bytes)) } else { serializer.serialize_bytes(bytes) }
+    if serializer.is_human_readable() {
+        serializer.serialize_str(&hex::encode(bytes))
+    } else {
+        serializer.serialize_bytes(bytes)
+    }
 }
 
-fn deserialize_bytes<'de, const N: usize, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; N], D::Error> {
+fn deserialize_bytes<'de, const N: usize, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<[u8; N], D::Error> {
     let bytes = if deserializer.is_human_readable() {
         hex::decode(String::deserialize(deserializer)?).map_err(D::Error::custom)?
     } else {
         serde_bytes::ByteBuf::deserialize(deserializer)?.into_vec()
     };
     let length = bytes.len();
-    bytes.try_into().map_err(|_| D::Error::invalid_length(length, &"the exact number of bytes"))
+    bytes
+        .try_into()
+        .map_err(|_| D::Error::invalid_length(length, &"the exact number of bytes"))
 }
 
 #[cfg(test)]

@@ -26,7 +26,9 @@ impl Lang {
         for range in header.split(',') {
             let mut parts = range.split(';');
             let tag = parts.next().unwrap_or_default().trim().to_ascii_lowercase();
-            let weight = parts.find_map(|part| part.trim().strip_prefix("q=")).map_or(1.0, |q| q.parse().unwrap_or(0.0));
+            let weight = parts
+                .find_map(|part| part.trim().strip_prefix("q="))
+                .map_or(1.0, |q| q.parse().unwrap_or(0.0));
             let lang = match tag.split('-').next() {
                 Some("zh") => Self::Zh,
                 Some("en") => Self::En,
@@ -81,7 +83,11 @@ mod tests {
             ("en;q=0", Lang::Zh),
             ("fr;q=1, en;q=0.1", Lang::En),
         ] {
-            assert_eq!(Lang::from_accept_language(header, Lang::Zh), expected, "{header}");
+            assert_eq!(
+                Lang::from_accept_language(header, Lang::Zh),
+                expected,
+                "{header}"
+            );
         }
     }
 }

@@ -60,11 +60,35 @@ pub const CHECKPOINT_BYTES: usize = 1024 * 1024;
 /// Pending changes of one record beyond which a phone is sent the snapshot instead.
 pub const TAIL_CHANGES_MAX: usize = 32;
 
-const _: () = assert!(CHANGE_OPS_MAX >= 2 * NOTE_CHARS_MAX + 100, "replacing a whole note fits one change");
-const _: () = assert!(CHANGE_BYTES_MAX * 4 / 3 + 1024 < ITEM_BYTES_MAX, "a change fits an item in base64");
-const _: () = assert!(RECORD_BYTES_MAX as usize * 4 / 3 + 1024 < ITEM_BYTES_MAX, "a snapshot fits an item in base64");
-const _: () = assert!(RECORD_HEADS_MAX < CHANGE_DEPS_MAX, "a change can name every head");
-const _: () = assert!(ITEM_BYTES_MAX < SYNC_INFLATED_BYTES_MAX, "an item fits a request");
-const _: () = assert!(CHANGE_OPS_MAX * 10 <= SYNC_OPS_MAX, "a phone that sends the largest changes gets on");
-const _: () = assert!(SYNC_BODY_BYTES_MAX <= SYNC_INFLATED_BYTES_MAX, "a body as sent is never larger than inflated");
-const _: () = assert!(OP_COUNTER_MAX < u32::MAX as u64, "Automerge's counters are 32 bits");
+const _: () = assert!(
+    CHANGE_OPS_MAX >= 2 * NOTE_CHARS_MAX + 100,
+    "replacing a whole note fits one change"
+);
+const _: () = assert!(
+    CHANGE_BYTES_MAX * 4 / 3 + 1024 < ITEM_BYTES_MAX,
+    "a change fits an item in base64"
+);
+const _: () = assert!(
+    RECORD_BYTES_MAX as usize * 4 / 3 + 1024 < ITEM_BYTES_MAX,
+    "a snapshot fits an item in base64"
+);
+const _: () = assert!(
+    RECORD_HEADS_MAX < CHANGE_DEPS_MAX,
+    "a change can name every head"
+);
+const _: () = assert!(
+    ITEM_BYTES_MAX < SYNC_INFLATED_BYTES_MAX,
+    "an item fits a request"
+);
+const _: () = assert!(
+    CHANGE_OPS_MAX * 10 <= SYNC_OPS_MAX,
+    "a phone that sends the largest changes gets on"
+);
+const _: () = assert!(
+    SYNC_BODY_BYTES_MAX <= SYNC_INFLATED_BYTES_MAX,
+    "a body as sent is never larger than inflated"
+);
+const _: () = assert!(
+    OP_COUNTER_MAX < u32::MAX as u64,
+    "Automerge's counters are 32 bits"
+);

@@ -162,7 +162,9 @@ impl RegisterState {
         let parsed: Result<Self, _> = match bytes.split_first() {
             Some((&ENCODING, rest)) => postcard::from_bytes(rest),
             // The empty set is one zero byte.
-            Some((&ENCODING_WITHOUT_REDACTED, rest)) => postcard::from_bytes(&[rest, &[0]].concat()),
+            Some((&ENCODING_WITHOUT_REDACTED, rest)) => {
+                postcard::from_bytes(&[rest, &[0]].concat())
+            }
             _ => return Err(BadState),
         };
         let mut state = parsed.map_err(|_| BadState)?;
@@ -192,7 +194,12 @@ impl RegisterState {
 
     /// The changes nothing depends on yet, ascending.
     pub fn heads(&self) -> Vec<ChangeHash> {
-        let mut heads: Vec<_> = self.heads.iter().filter_map(|at| self.history.get(*at as usize)).map(|entry| entry.hash).collect();
+        let mut heads: Vec<_> = self
+            .heads
+            .iter()
+            .filter_map(|at| self.history.get(*at as usize))
+            .map(|entry| entry.hash)
+            .collect();
         heads.sort_unstable();
         heads
     }
@@ -205,7 +212,12 @@ impl RegisterState {
     /// The winning text of a key, without building a view.
     pub fn text(&self, key: &str) -> Option<&str> {
         let register = self.registers.get(key)?;
-        match &register.visible.iter().max_by_key(|visible| self.op_id(visible.op))?.value {
+        match &register
+            .visible
+            .iter()
+            .max_by_key(|visible| self.op_id(visible.op))?
+            .value
+        {
             StoredScalar::Str(text) => Some(text),
             StoredScalar::Bool(_) | StoredScalar::Int(_) => None,
         }
@@ -224,14 +236,21 @@ impl RegisterState {
                     .map(|visible| {
                         let op = self.op_id(visible.op);
                         let time = self.provenance(op).and_then(|from| from.device_time);
-                        Value { op, value: Scalar::from(&visible.value), time }
+                        Value {
+                            op,
+                            value: Scalar::from(&visible.value),
+                            time,
+                        }
                     })
                     .collect();
                 values.sort_by_key(|value| value.op);
                 (key.clone(), values)
             })
             .collect();
-        View { values, note: Some(self.note.clone()) }
+        View {
+            values,
+            note: Some(self.note.clone()),
+        }
     }
 
     /// Where the operation came from.
@@ -240,21 +259,34 @@ impl RegisterState {
         Some(Provenance {
             hash: entry.hash,
             device: op.actor.device(),
-            device_time: (entry.time_seconds != 0).then(|| DeviceTime::from_unix_seconds(entry.time_seconds)),
+            device_time: (entry.time_seconds != 0)
+                .then(|| DeviceTime::from_unix_seconds(entry.time_seconds)),
             received_at: ServerTime::from_unix_ms(entry.received_ms),
         })
     }
 
     /// When the server accepted the creating change.
     pub fn created_at(&self) -> Option<ServerTime> {
-        self.history.first().map(|entry| ServerTime::from_unix_ms(entry.received_ms))
+        self.history
+            .first()
+            .map(|entry| ServerTime::from_unix_ms(entry.received_ms))
     }
 
     /// Whether any field that keeps conflicts holds differing values.
     pub fn has_conflicts(&self) -> bool {
-        let differ = |register: &Register| register.visible.iter().any(|visible| visible.value != register.visible[0].value);
+        let differ = |register: &Register| {
+            register
+                .visible
+                .iter()
+                .any(|visible| visible.value != register.visible[0].value)
+        };
         self.registers.iter().any(|(key, register)| {
-            register.visible.len() > 1 && differ(register) && self.kind.field(key).is_some_and(|(field, _)| field.keeps_conflicts())
+            register.visible.len() > 1
+                && differ(register)
+                && self
+                    .kind
+                    .field(key)
+                    .is_some_and(|(field, _)| field.keeps_conflicts())
         })
     }
 
@@ -262,13 +294,23 @@ impl RegisterState {
     pub fn received_at(&self, op: &str) -> Option<ServerTime> {
         let (counter, actor) = op.split_once('@')?;
         let actor = Actor::from_slice(&hex::decode(actor).ok()?)?;
-        self.provenance(OpId { counter: counter.parse().ok()?, actor }).map(|from| from.received_at)
+        self.provenance(OpId {
+            counter: counter.parse().ok()?,
+            actor,
+        })
+        .map(|from| from.received_at)
     }
 
     /// Whether the author of `change`, which is not part of the record yet, had seen the operation.
     pub(crate) fn has_seen(&self, change: &Change, op: OpId) -> bool {
-        let deps: Vec<_> = change.deps.iter().filter_map(|hash| self.index_of(*hash)).collect();
-        self.find(op).and_then(|op| self.change_of(op)).is_some_and(|at| Seen::of(self, &deps).contains(at))
+        let deps: Vec<_> = change
+            .deps
+            .iter()
+            .filter_map(|hash| self.index_of(*hash))
+            .collect();
+        self.find(op)
+            .and_then(|op| self.change_of(op))
+            .is_some_and(|at| Seen::of(self, &deps).contains(at))
     }
 
     fn index_of(&self, hash: ChangeHash) -> Option<u32> {
@@ -276,23 +318,35 @@ impl RegisterState {
     }
 
     fn op_id(&self, op: OpRef) -> OpId {
-        OpId { counter: op.counter, actor: self.actors[op.actor as usize] }
+        OpId {
+            counter: op.counter,
+            actor: self.actors[op.actor as usize],
+        }
     }
 
     fn find(&self, op: OpId) -> Option<OpRef> {
-        Some(OpRef { counter: op.counter, actor: *self.index.actors.get(&op.actor)? })
+        Some(OpRef {
+            counter: op.counter,
+            actor: *self.index.actors.get(&op.actor)?,
+        })
     }
 
     /// The change that made the operation.
     fn change_of(&self, op: OpRef) -> Option<usize> {
         let changes = self.index.changes_of.get(op.actor as usize)?;
-        let at = changes.partition_point(|at| self.history[*at as usize].start_op <= op.counter).checked_sub(1)?;
+        let at = changes
+            .partition_point(|at| self.history[*at as usize].start_op <= op.counter)
+            .checked_sub(1)?;
         let entry = &self.history[changes[at] as usize];
         (op.counter < entry.start_op + entry.ops).then_some(changes[at] as usize)
     }
 
     fn last_of(&self, actor: u32) -> Option<usize> {
-        self.index.changes_of.get(actor as usize)?.last().map(|at| *at as usize)
+        self.index
+            .changes_of
+            .get(actor as usize)?
+            .last()
+            .map(|at| *at as usize)
     }
 }
 
@@ -301,12 +355,19 @@ impl Index {
     fn of(actors: &[Actor], history: &[Entry]) -> Option<Self> {
         let mut index = Self {
             changes: HashMap::with_capacity(history.len()),
-            actors: actors.iter().enumerate().map(|(at, actor)| (*actor, at as u32)).collect(),
+            actors: actors
+                .iter()
+                .enumerate()
+                .map(|(at, actor)| (*actor, at as u32))
+                .collect(),
             changes_of: vec![Vec::new(); actors.len()],
         };
         for (at, entry) in history.iter().enumerate() {
             index.changes.insert(entry.hash, at as u32);
-            index.changes_of.get_mut(entry.actor as usize)?.push(at as u32);
+            index
+                .changes_of
+                .get_mut(entry.actor as usize)?
+                .push(at as u32);
         }
         Some(index)
     }
@@ -354,14 +415,25 @@ impl NoteDocument {
 
     /// A change by `actor` that makes `edits`, of which one is of the note; `None` where the record says so already. The document stays as it is
     /// until the change is merged.
-    pub fn compose(&self, actor: Actor, at: DeviceTime, edits: &[Edit], message: &str) -> Result<Option<Change>, RecordError> {
+    pub fn compose(
+        &self,
+        actor: Actor,
+        at: DeviceTime,
+        edits: &[Edit],
+        message: &str,
+    ) -> Result<Option<Change>, RecordError> {
         self.record.clone().edit(actor, at, edits, message)
     }
 
     fn apply(&mut self, change: &Change) -> Result<(), RecordError> {
         self.record.apply([change.bytes.as_slice()])?;
-        let inserts = change.ops.iter().enumerate().filter(|(_, op)| matches!(op.action, Action::Insert { .. }));
-        self.elements.extend(inserts.map(|(index, _)| change.op_id(index)));
+        let inserts = change
+            .ops
+            .iter()
+            .enumerate()
+            .filter(|(_, op)| matches!(op.action, Action::Insert { .. }));
+        self.elements
+            .extend(inserts.map(|(index, _)| change.op_id(index)));
         Ok(())
     }
 }
@@ -441,7 +513,10 @@ pub enum Refusal {
 impl Refusal {
     /// A refusal by a field rule.
     pub fn field(key: impl Into<String>, error: FieldError) -> Self {
-        Self::Field { key: key.into(), error }
+        Self::Field {
+            key: key.into(),
+            error,
+        }
     }
 
     /// The stable code of a `verdict` (docs/protocol.md).
@@ -524,14 +599,22 @@ impl Refusal {
 
     /// Whether sending the very same bytes again later may succeed.
     pub fn retryable(&self) -> bool {
-        matches!(self, Self::DependencyMissing | Self::SequenceGap | Self::DocumentUnavailable | Self::TooManyHeld)
+        matches!(
+            self,
+            Self::DependencyMissing
+                | Self::SequenceGap
+                | Self::DocumentUnavailable
+                | Self::TooManyHeld
+        )
     }
 
     /// The key the refusal is about, where there is one.
     pub fn key(&self) -> Option<&str> {
         match self {
             Self::Gate(error) => error.field(),
-            Self::Field { key, .. } | Self::BadPredecessor { key } | Self::Redacted { key } => Some(key),
+            Self::Field { key, .. } | Self::BadPredecessor { key } | Self::Redacted { key } => {
+                Some(key)
+            }
             _ => None,
         }
     }
@@ -542,27 +625,64 @@ impl Refusal {
             Self::Gate(error) => return error.message(lang),
             Self::Field { error, .. } => return error.message(lang),
             Self::HeldRefused { reason } => return reason.clone(),
-            Self::ForeignActor => ("这条修改署名于另一台设备", "the change is signed by another device"),
-            Self::StaleGeneration => ("记录已重建，请取回最新内容后重做", "the record was rebuilt; rebase on the new generation"),
+            Self::ForeignActor => (
+                "这条修改署名于另一台设备",
+                "the change is signed by another device",
+            ),
+            Self::StaleGeneration => (
+                "记录已重建，请取回最新内容后重做",
+                "the record was rebuilt; rebase on the new generation",
+            ),
             Self::RecordExists => ("该记录编号已被使用", "the record id is in use"),
             Self::KindMismatch => ("记录种类不符", "the record is of another kind"),
             Self::WrongStreet => ("记录属于另一个街道", "the record names another street"),
-            Self::DependencyMissing => ("所依据的修改尚未到达，请稍后重发", "a change it depends on has not arrived; send again later"),
+            Self::DependencyMissing => (
+                "所依据的修改尚未到达，请稍后重发",
+                "a change it depends on has not arrived; send again later",
+            ),
             Self::DependsOnRejected => ("所依据的修改已被拒绝", "it depends on a refused change"),
-            Self::ActorForked => {
-                ("同一序号已有另一条修改（设备可能被复制），请重做", "the sequence number is taken by another change; rebase")
-            }
-            Self::SequenceGap => ("此前的修改尚未到达，请按顺序重发", "earlier changes of this device have not arrived; send them first"),
-            Self::BadStartOp => ("操作计数不正确，请重做", "the operation counter is wrong; rebase"),
-            Self::BadPredecessor { .. } => ("所替换的旧值不存在，请重做", "it replaces a value that it has not seen; rebase"),
-            Self::TooManyHeads => ("同时并行的修改过多，请重做", "too many changes stand side by side; rebase"),
-            Self::RecordFull => ("记录历史已满，请联系街道办公室", "the record's history is full; ask the office to compact it"),
-            Self::DocumentUnavailable => ("记录暂不可用，请稍后重发", "the record is not available just now; send again later"),
-            Self::NotYourGrid => ("该记录不在您的网格内", "the record is not in one of your grids"),
+            Self::ActorForked => (
+                "同一序号已有另一条修改（设备可能被复制），请重做",
+                "the sequence number is taken by another change; rebase",
+            ),
+            Self::SequenceGap => (
+                "此前的修改尚未到达，请按顺序重发",
+                "earlier changes of this device have not arrived; send them first",
+            ),
+            Self::BadStartOp => (
+                "操作计数不正确，请重做",
+                "the operation counter is wrong; rebase",
+            ),
+            Self::BadPredecessor { .. } => (
+                "所替换的旧值不存在，请重做",
+                "it replaces a value that it has not seen; rebase",
+            ),
+            Self::TooManyHeads => (
+                "同时并行的修改过多，请重做",
+                "too many changes stand side by side; rebase",
+            ),
+            Self::RecordFull => (
+                "记录历史已满，请联系街道办公室",
+                "the record's history is full; ask the office to compact it",
+            ),
+            Self::DocumentUnavailable => (
+                "记录暂不可用，请稍后重发",
+                "the record is not available just now; send again later",
+            ),
+            Self::NotYourGrid => (
+                "该记录不在您的网格内",
+                "the record is not in one of your grids",
+            ),
             Self::UnknownGrid => ("没有这个网格", "the street has no such grid"),
             Self::Erased => ("该记录已由街道办公室删除", "the office erased the record"),
-            Self::Redacted { .. } => ("该联系人的信息已由街道办公室删除", "the office erased this person's data"),
-            Self::TooManyHeld => ("待审核的修改过多，请等街道审核后再发", "too many of your changes wait for the office; send again later"),
+            Self::Redacted { .. } => (
+                "该联系人的信息已由街道办公室删除",
+                "the office erased this person's data",
+            ),
+            Self::TooManyHeld => (
+                "待审核的修改过多，请等街道审核后再发",
+                "too many of your changes wait for the office; send again later",
+            ),
         };
         match lang {
             Lang::Zh => zh,
@@ -579,7 +699,11 @@ impl From<GateError> for Refusal {
 }
 
 /// Merges one change into the record, or says why not; a refusal leaves the record as it was.
-pub fn merge(target: &mut Target, change: &Change, context: &Context<'_>) -> Result<Merged, Refusal> {
+pub fn merge(
+    target: &mut Target,
+    change: &Change,
+    context: &Context<'_>,
+) -> Result<Merged, Refusal> {
     if let Some(state) = &target.state {
         if state.contains(change.hash) {
             return Ok(Merged::Duplicate);
@@ -599,12 +723,18 @@ pub fn merge(target: &mut Target, change: &Change, context: &Context<'_>) -> Res
         None => begin(change, context)?,
     };
     if let Some(document) = &mut target.document {
-        document.apply(change).map_err(|_| Refusal::DocumentUnavailable)?;
+        document
+            .apply(change)
+            .map_err(|_| Refusal::DocumentUnavailable)?;
     } else if change.edits_text() {
         // Only the creating change comes here: `extend` refuses an edit of the note without the document.
-        target.document = Some(NoteDocument::load(&change.bytes).map_err(|_| Refusal::DocumentUnavailable)?);
+        target.document =
+            Some(NoteDocument::load(&change.bytes).map_err(|_| Refusal::DocumentUnavailable)?);
     }
-    let note = target.document.as_ref().and_then(|document| document.record.note().ok().flatten());
+    let note = target
+        .document
+        .as_ref()
+        .and_then(|document| document.record.note().ok().flatten());
     let state = target.state.get_or_insert_with(|| RegisterState {
         kind: context.kind,
         generation: context.generation,
@@ -612,7 +742,10 @@ pub fn merge(target: &mut Target, change: &Change, context: &Context<'_>) -> Res
         history: Vec::new(),
         heads: Vec::new(),
         registers: BTreeMap::new(),
-        note_object: OpRef { counter: 0, actor: 0 },
+        note_object: OpRef {
+            counter: 0,
+            actor: 0,
+        },
         note: String::new(),
         bytes: 0,
         redacted: BTreeSet::new(),
@@ -636,7 +769,8 @@ impl RegisterState {
     fn accept(&mut self, accepted: Accepted, change: &Change, received_at: ServerTime) {
         let actor = self.intern(change.actor);
         let at = self.history.len() as u32;
-        self.heads.retain(|head| !accepted.deps.contains(head) && !planted::is(Bug::MergeForgetsHeads));
+        self.heads
+            .retain(|head| !accepted.deps.contains(head) && !planted::is(Bug::MergeForgetsHeads));
         self.heads.push(at);
         self.bytes += change.bytes.len() as u64;
         self.index.changes.insert(change.hash, at);
@@ -706,9 +840,18 @@ fn begin(change: &Change, context: &Context<'_>) -> Result<Accepted, Refusal> {
         return Err(Refusal::BadStartOp);
     }
     let fold = Fold::new(None, Seen(None), change, context).run(None)?;
-    let written = |key: &str| fold.registers.get(key).and_then(|register| register.visible.last()).map(|visible| &visible.value);
+    let written = |key: &str| {
+        fold.registers
+            .get(key)
+            .and_then(|register| register.visible.last())
+            .map(|visible| &visible.value)
+    };
     for field in context.kind.fields().iter().filter(|field| field.required) {
-        let missing = if field.merge == MergeRule::Text { fold.note_object.is_none() } else { written(field.name).is_none() };
+        let missing = if field.merge == MergeRule::Text {
+            fold.note_object.is_none()
+        } else {
+            written(field.name).is_none()
+        };
         if missing {
             return Err(Refusal::field(field.name, FieldError::Missing));
         }
@@ -719,11 +862,20 @@ fn begin(change: &Change, context: &Context<'_>) -> Result<Accepted, Refusal> {
     if written("street") != Some(&StoredScalar::Str(context.street.as_str().to_owned())) {
         return Err(Refusal::WrongStreet);
     }
-    Ok(Accepted { deps: Vec::new(), registers: fold.registers, note_object: fold.note_object })
+    Ok(Accepted {
+        deps: Vec::new(),
+        registers: fold.registers,
+        note_object: fold.note_object,
+    })
 }
 
 /// Checks a change of a record that exists.
-fn extend(state: &RegisterState, document: Option<&NoteDocument>, change: &Change, context: &Context<'_>) -> Result<Accepted, Refusal> {
+fn extend(
+    state: &RegisterState,
+    document: Option<&NoteDocument>,
+    change: &Change,
+    context: &Context<'_>,
+) -> Result<Accepted, Refusal> {
     if change.deps.is_empty() {
         return Err(Refusal::RecordExists);
     }
@@ -742,9 +894,17 @@ fn extend(state: &RegisterState, document: Option<&NoteDocument>, change: &Chang
     if change.seq > last_seq + 1 {
         return Err(Refusal::SequenceGap);
     }
-    let named = change.deps.iter().filter(|hash| !planted::is(Bug::MergeSkipsDependencies) || state.index_of(**hash).is_some());
-    let deps = named.map(|hash| state.index_of(*hash).ok_or(Refusal::DependencyMissing)).collect::<Result<Vec<_>, _>>()?;
-    let left_standing = state.heads.iter().filter(|head| !deps.contains(head)).count();
+    let named = change.deps.iter().filter(|hash| {
+        !planted::is(Bug::MergeSkipsDependencies) || state.index_of(**hash).is_some()
+    });
+    let deps = named
+        .map(|hash| state.index_of(*hash).ok_or(Refusal::DependencyMissing))
+        .collect::<Result<Vec<_>, _>>()?;
+    let left_standing = state
+        .heads
+        .iter()
+        .filter(|head| !deps.contains(head))
+        .count();
     if left_standing >= limits::RECORD_HEADS_MAX {
         return Err(Refusal::TooManyHeads);
     }
@@ -752,15 +912,25 @@ fn extend(state: &RegisterState, document: Option<&NoteDocument>, change: &Chang
     if last.is_some_and(|at| !seen.contains(at)) && !planted::is(Bug::MergeTakesForks) {
         return Err(Refusal::ActorForked);
     }
-    let max_op = state.history.iter().enumerate().filter(|(at, _)| seen.contains(*at)).map(|(_, entry)| entry.start_op + entry.ops - 1);
+    let max_op = state
+        .history
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| seen.contains(*at))
+        .map(|(_, entry)| entry.start_op + entry.ops - 1);
     if change.start_op != max_op.max().unwrap_or(0) + 1 {
         return Err(Refusal::BadStartOp);
     }
     if change.edits_text() && document.is_none() {
         return Err(Refusal::DocumentUnavailable);
     }
-    let fold = Fold::new(Some(state), seen, change, context).run(document.map(|document| &document.elements))?;
-    Ok(Accepted { deps, registers: fold.registers, note_object: None })
+    let fold = Fold::new(Some(state), seen, change, context)
+        .run(document.map(|document| &document.elements))?;
+    Ok(Accepted {
+        deps,
+        registers: fold.registers,
+        note_object: None,
+    })
 }
 
 /// The operations of one change, applied one after another to copies of the registers they touch.
@@ -777,16 +947,40 @@ struct Fold<'f> {
 }
 
 impl<'f> Fold<'f> {
-    fn new(state: Option<&'f RegisterState>, seen: Seen, change: &'f Change, context: &'f Context<'f>) -> Self {
-        let author = state.map_or(0, |state| state.index.actors.get(&change.actor).copied().unwrap_or(state.actors.len() as u32));
-        Self { state, seen, change, context, author, registers: BTreeMap::new(), note_object: None, new_elements: BTreeSet::new() }
+    fn new(
+        state: Option<&'f RegisterState>,
+        seen: Seen,
+        change: &'f Change,
+        context: &'f Context<'f>,
+    ) -> Self {
+        let author = state.map_or(0, |state| {
+            state
+                .index
+                .actors
+                .get(&change.actor)
+                .copied()
+                .unwrap_or(state.actors.len() as u32)
+        });
+        Self {
+            state,
+            seen,
+            change,
+            context,
+            author,
+            registers: BTreeMap::new(),
+            note_object: None,
+            new_elements: BTreeSet::new(),
+        }
     }
 
     /// `elements`: every element of the note so far, where the change edits it.
     fn run(mut self, elements: Option<&BTreeSet<OpId>>) -> Result<Self, Refusal> {
         let creating = self.state.is_none();
         for (index, op) in self.change.ops.iter().enumerate() {
-            let id = OpRef { counter: self.change.start_op + index as u32, actor: self.author };
+            let id = OpRef {
+                counter: self.change.start_op + index as u32,
+                actor: self.author,
+            };
             match &op.action {
                 Action::Put { key, value } => self.write(key, Some(value), &op.pred, id)?,
                 Action::Delete { key } => self.write(key, None, &op.pred, id)?,
@@ -794,10 +988,15 @@ impl<'f> Fold<'f> {
                     if !creating || key != NOTE || !op.pred.is_empty() {
                         return Err(Refusal::Gate(GateError::NestedObject { key: key.clone() }));
                     }
-                    authority::check_note(self.context.kind, self.context.writer, creating).map_err(|error| Refusal::field(NOTE, error))?;
+                    authority::check_note(self.context.kind, self.context.writer, creating)
+                        .map_err(|error| Refusal::field(NOTE, error))?;
                     self.note_object = Some(id.counter);
                 }
-                Action::Insert { object, after, text } => {
+                Action::Insert {
+                    object,
+                    after,
+                    text,
+                } => {
                     self.check_note_edit(*object, *after, id.counter, elements)?;
                     // A line break is the one control character that a note may hold; others harm exports, terminals and SQL text.
                     if text.chars().any(|c| c.is_control() && c != '\n') {
@@ -805,14 +1004,20 @@ impl<'f> Fold<'f> {
                     }
                     self.new_elements.insert(id.counter);
                 }
-                Action::Remove { object, element } => self.check_note_edit(*object, Some(*element), id.counter, elements)?,
+                Action::Remove { object, element } => {
+                    self.check_note_edit(*object, Some(*element), id.counter, elements)?
+                }
             }
         }
         self.check_note_length()?;
         self.check_consent()?;
         self.check_events()?;
         let stored = self.state.map(|state| &state.registers);
-        let new = self.registers.keys().filter(|key| stored.is_none_or(|stored| !stored.contains_key(*key))).count();
+        let new = self
+            .registers
+            .keys()
+            .filter(|key| stored.is_none_or(|stored| !stored.contains_key(*key)))
+            .count();
         if stored.map_or(0, BTreeMap::len) + new > limits::RECORD_KEYS_MAX {
             return Err(Refusal::RecordFull);
         }
@@ -821,45 +1026,86 @@ impl<'f> Fold<'f> {
 
     fn register(&mut self, key: &str) -> &mut Register {
         let state = self.state;
-        self.registers
-            .entry(key.to_owned())
-            .or_insert_with(|| state.and_then(|state| state.registers.get(key)).cloned().unwrap_or_default())
+        self.registers.entry(key.to_owned()).or_insert_with(|| {
+            state
+                .and_then(|state| state.registers.get(key))
+                .cloned()
+                .unwrap_or_default()
+        })
     }
 
-    fn write(&mut self, key: &str, value: Option<&Scalar>, pred: &[OpId], id: OpRef) -> Result<(), Refusal> {
+    fn write(
+        &mut self,
+        key: &str,
+        value: Option<&Scalar>,
+        pred: &[OpId],
+        id: OpRef,
+    ) -> Result<(), Refusal> {
         let creating = self.state.is_none();
-        let field = authority::check_write(self.context.kind, self.context.writer, creating, key, value)
-            .map_err(|error| Refusal::field(key, error))?;
-        if self.state.is_some_and(|state| state.is_redacted(key, value)) {
-            return Err(Refusal::Redacted { key: key.to_owned() });
+        let field =
+            authority::check_write(self.context.kind, self.context.writer, creating, key, value)
+                .map_err(|error| Refusal::field(key, error))?;
+        if self
+            .state
+            .is_some_and(|state| state.is_redacted(key, value))
+        {
+            return Err(Refusal::Redacted {
+                key: key.to_owned(),
+            });
         }
-        let bad_predecessor = || Refusal::BadPredecessor { key: key.to_owned() };
-        let replaced = pred.iter().map(|op| self.find(*op).ok_or_else(bad_predecessor)).collect::<Result<Vec<_>, _>>()?;
+        let bad_predecessor = || Refusal::BadPredecessor {
+            key: key.to_owned(),
+        };
+        let replaced = pred
+            .iter()
+            .map(|op| self.find(*op).ok_or_else(bad_predecessor))
+            .collect::<Result<Vec<_>, _>>()?;
         let register = self.register(key);
         let once = matches!(field.merge, MergeRule::WriteOnce | MergeRule::Log);
-        if once && !(pred.is_empty() && register.visible.is_empty() && register.overwritten.is_empty()) {
+        if once
+            && !(pred.is_empty() && register.visible.is_empty() && register.overwritten.is_empty())
+        {
             return Err(Refusal::field(key, FieldError::WriteOnce));
         }
-        for op in replaced.into_iter().take(if planted::is(Bug::MergeKeepsReplaced) { 1 } else { usize::MAX }) {
+        for op in replaced
+            .into_iter()
+            .take(if planted::is(Bug::MergeKeepsReplaced) {
+                1
+            } else {
+                usize::MAX
+            })
+        {
             if let Some(at) = register.visible.iter().position(|visible| visible.op == op) {
                 register.visible.swap_remove(at);
-                if let (Err(at), false) = (register.overwritten.binary_search(&op), planted::is(Bug::MergeForgetsOverwritten)) {
+                if let (Err(at), false) = (
+                    register.overwritten.binary_search(&op),
+                    planted::is(Bug::MergeForgetsOverwritten),
+                ) {
                     register.overwritten.insert(at, op);
                 }
             } else if register.overwritten.binary_search(&op).is_err() {
                 return Err(bad_predecessor());
             }
         }
-        if (value.is_some() && planted::is(Bug::MergeDropsSiblings)) || (value.is_none() && planted::is(Bug::MergeDeletesUnseen)) {
+        if (value.is_some() && planted::is(Bug::MergeDropsSiblings))
+            || (value.is_none() && planted::is(Bug::MergeDeletesUnseen))
+        {
             register.visible.clear();
         }
         match value {
-            Some(value) => register.visible.push(Visible { op: id, value: value.into() }),
+            Some(value) => register.visible.push(Visible {
+                op: id,
+                value: value.into(),
+            }),
             // Automerge settles equal concurrent values by deleting all but one: that a required field may suffer.
-            None if field.required && register.visible.is_empty() => return Err(Refusal::field(key, FieldError::WriteOnce)),
+            None if field.required && register.visible.is_empty() => {
+                return Err(Refusal::field(key, FieldError::WriteOnce));
+            }
             None => {}
         }
-        if register.visible.len() > limits::REGISTER_VALUES_MAX || register.overwritten.len() > limits::REGISTER_OVERWRITTEN_MAX {
+        if register.visible.len() > limits::REGISTER_VALUES_MAX
+            || register.overwritten.len() > limits::REGISTER_OVERWRITTEN_MAX
+        {
             return Err(Refusal::RecordFull);
         }
         Ok(())
@@ -868,29 +1114,58 @@ impl<'f> Fold<'f> {
     /// An operation that this change has seen, or made itself; which key it is on is the register's to say.
     fn find(&self, op: OpId) -> Option<OpRef> {
         if op.actor == self.change.actor && op.counter >= self.change.start_op {
-            return Some(OpRef { counter: op.counter, actor: self.author });
+            return Some(OpRef {
+                counter: op.counter,
+                actor: self.author,
+            });
         }
         let state = self.state?;
         let found = state.find(op)?;
-        state.change_of(found).filter(|at| self.seen.contains(*at)).map(|_| found)
+        state
+            .change_of(found)
+            .filter(|at| self.seen.contains(*at))
+            .map(|_| found)
     }
 
-    fn check_note_edit(&self, object: OpId, element: Option<OpId>, counter: u32, elements: Option<&BTreeSet<OpId>>) -> Result<(), Refusal> {
+    fn check_note_edit(
+        &self,
+        object: OpId,
+        element: Option<OpId>,
+        counter: u32,
+        elements: Option<&BTreeSet<OpId>>,
+    ) -> Result<(), Refusal> {
         let creating = self.state.is_none();
-        authority::check_note(self.context.kind, self.context.writer, creating).map_err(|error| Refusal::field(NOTE, error))?;
-        let own = |op: OpId| op.actor == self.change.actor && op.counter >= self.change.start_op && op.counter < counter;
-        let bad_predecessor = || Refusal::BadPredecessor { key: NOTE.to_owned() };
+        authority::check_note(self.context.kind, self.context.writer, creating)
+            .map_err(|error| Refusal::field(NOTE, error))?;
+        let own = |op: OpId| {
+            op.actor == self.change.actor
+                && op.counter >= self.change.start_op
+                && op.counter < counter
+        };
+        let bad_predecessor = || Refusal::BadPredecessor {
+            key: NOTE.to_owned(),
+        };
         let is_note = match self.state {
             None => own(object) && self.note_object == Some(object.counter),
             Some(state) => state.op_id(state.note_object) == object,
         };
         if !is_note {
-            return Err(Refusal::Gate(GateError::NestedObject { key: NOTE.to_owned() }));
+            return Err(Refusal::Gate(GateError::NestedObject {
+                key: NOTE.to_owned(),
+            }));
         }
         match (element, elements) {
             (None, _) => Ok(()),
-            (Some(element), _) if own(element) => self.new_elements.contains(&element.counter).then_some(()).ok_or_else(bad_predecessor),
-            (Some(_), None) => Err(if creating { bad_predecessor() } else { Refusal::DocumentUnavailable }),
+            (Some(element), _) if own(element) => self
+                .new_elements
+                .contains(&element.counter)
+                .then_some(())
+                .ok_or_else(bad_predecessor),
+            (Some(_), None) => Err(if creating {
+                bad_predecessor()
+            } else {
+                Refusal::DocumentUnavailable
+            }),
             (Some(element), Some(elements)) => {
                 let known = elements.contains(&element) && self.find(element).is_some();
                 known.then_some(()).ok_or_else(bad_predecessor)
@@ -909,8 +1184,13 @@ impl<'f> Fold<'f> {
             }
         }
         let before = self.state.map_or(0, |state| state.note.chars().count());
-        if inserted > removed && (before + inserted).saturating_sub(removed) > limits::NOTE_CHARS_MAX {
-            return Err(Refusal::field(NOTE, FieldError::TooLong(limits::NOTE_CHARS_MAX)));
+        if inserted > removed
+            && (before + inserted).saturating_sub(removed) > limits::NOTE_CHARS_MAX
+        {
+            return Err(Refusal::field(
+                NOTE,
+                FieldError::TooLong(limits::NOTE_CHARS_MAX),
+            ));
         }
         Ok(())
     }
@@ -929,7 +1209,9 @@ impl<'f> Fold<'f> {
 
     /// A party status may be written only with its person's consent on record; a withdrawal wins over every grant.
     fn check_consent(&self) -> Result<(), Refusal> {
-        let own = |visible: &Visible| visible.op.actor == self.author && visible.op.counter >= self.change.start_op;
+        let own = |visible: &Visible| {
+            visible.op.actor == self.author && visible.op.counter >= self.change.start_op
+        };
         let written: Vec<_> = self
             .registers
             .iter()
@@ -940,7 +1222,10 @@ impl<'f> Fold<'f> {
             return Ok(());
         }
         let consenting = self.consenting();
-        match written.into_iter().find(|(_, contact)| !consenting.contains(contact.as_str())) {
+        match written
+            .into_iter()
+            .find(|(_, contact)| !consenting.contains(contact.as_str()))
+        {
             Some((key, _)) => Err(Refusal::field(key, FieldError::ConsentMissing)),
             None => Ok(()),
         }
@@ -952,14 +1237,26 @@ impl<'f> Fold<'f> {
         let text = |entry: &str, field: &str| {
             let key = format!("consent/{entry}/{field}");
             let register = self.registers.get(&key).or_else(|| stored?.get(&key))?;
-            register.visible.iter().find_map(|visible| match &visible.value {
-                StoredScalar::Str(text) => Some(text.as_str()),
-                StoredScalar::Bool(_) | StoredScalar::Int(_) => None,
-            })
+            register
+                .visible
+                .iter()
+                .find_map(|visible| match &visible.value {
+                    StoredScalar::Str(text) => Some(text.as_str()),
+                    StoredScalar::Bool(_) | StoredScalar::Int(_) => None,
+                })
         };
         let (mut granted, mut withdrawn) = (BTreeSet::new(), BTreeSet::new());
-        for key in self.registers.keys().chain(stored.into_iter().flat_map(BTreeMap::keys)) {
-            let Some(entry) = key.strip_prefix("consent/").and_then(|rest| rest.strip_suffix("/contact")) else { continue };
+        for key in self
+            .registers
+            .keys()
+            .chain(stored.into_iter().flat_map(BTreeMap::keys))
+        {
+            let Some(entry) = key
+                .strip_prefix("consent/")
+                .and_then(|rest| rest.strip_suffix("/contact"))
+            else {
+                continue;
+            };
             if text(entry, "scope") != Some(PARTY_STATUS) {
                 continue;
             }
@@ -979,7 +1276,11 @@ pub const PARTY_STATUS: &str = "party_status";
 /// The contact whose consent a write to `key` needs.
 fn consent_needed(key: &str) -> Option<EntryId> {
     match crate::catalogue::Key::parse(key)? {
-        crate::catalogue::Key::Entry { list: "contacts", entry, field: PARTY_STATUS } => Some(entry),
+        crate::catalogue::Key::Entry {
+            list: "contacts",
+            entry,
+            field: PARTY_STATUS,
+        } => Some(entry),
         _ => None,
     }
 }

@@ -156,7 +156,11 @@ impl std::str::FromStr for Bug {
     type Err = UnknownBug;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.iter().copied().find(|bug| bug.name() == text).ok_or(UnknownBug)
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|bug| bug.name() == text)
+            .ok_or(UnknownBug)
     }
 }
 

@@ -221,14 +221,22 @@ pub struct ConflictRow {
 pub fn project(record: RecordId, generation: u32, view: &View) -> Option<Projected> {
     Some(match view.kind()? {
         Kind::ShopCard => Projected::ShopCard(Box::new(card(record, generation, view))),
-        Kind::TransferRequest => Projected::TransferRequest(Box::new(transfer(record, generation, view))),
+        Kind::TransferRequest => {
+            Projected::TransferRequest(Box::new(transfer(record, generation, view)))
+        }
     })
 }
 
 fn card(record: RecordId, generation: u32, view: &View) -> CardRow {
     let text = |key: &str| view.text(key).map(str::to_owned);
-    let address = Address { lane: text("lane"), number: text("number"), ..Address::default() };
-    let point = view.text("point").and_then(|point| point.parse::<GeoPoint>().ok());
+    let address = Address {
+        lane: text("lane"),
+        number: text("number"),
+        ..Address::default()
+    };
+    let point = view
+        .text("point")
+        .and_then(|point| point.parse::<GeoPoint>().ok());
     let contacts = view.entries("contacts").into_iter().map(|entry| {
         let field = |name: &str| view.entry_text("contacts", entry, name).map(str::to_owned);
         ContactRow {
@@ -279,11 +287,20 @@ fn card(record: RecordId, generation: u32, view: &View) -> CardRow {
         occupancy_observed_on: text("occupancy_observed_on"),
         opening_hours: text("opening_hours"),
         note: view.note.clone().filter(|note| !note.is_empty()),
-        last_confirmed_on: view.members("confirmations").map(|(day, _)| day.to_owned()).max(),
-        tags: view.members("tags").map(|(tag, _)| tag.to_owned()).collect(),
+        last_confirmed_on: view
+            .members("confirmations")
+            .map(|(day, _)| day.to_owned())
+            .max(),
+        tags: view
+            .members("tags")
+            .map(|(tag, _)| tag.to_owned())
+            .collect(),
         contacts: contacts.collect(),
         consents: consents.collect(),
-        custom: view.members("custom").filter_map(|(name, value)| Some((name.to_owned(), value.as_str()?.to_owned()))).collect(),
+        custom: view
+            .members("custom")
+            .filter_map(|(name, value)| Some((name.to_owned(), value.as_str()?.to_owned())))
+            .collect(),
         merged_into: view.text("merged_into").and_then(|id| id.parse().ok()),
         conflicts: conflicts(view),
     }
@@ -293,19 +310,49 @@ impl CardRow {
     /// Sort key for walking the street.
     pub fn walk_order(&self) -> WalkOrder {
         let part = Option::as_deref;
-        WalkOrder::of(part(&self.road), part(&self.lane), part(&self.number), part(&self.number_suffix), part(&self.unit))
+        WalkOrder::of(
+            part(&self.road),
+            part(&self.lane),
+            part(&self.number),
+            part(&self.number_suffix),
+            part(&self.unit),
+        )
     }
 
     /// What a search looks through: names, address and category, folded, with their pinyin. No contact person is in it.
     pub fn search_key(&self) -> String {
         let address = self.address_raw.clone().unwrap_or_else(|| {
-            [&self.road, &self.lane, &self.number, &self.number_suffix, &self.unit].into_iter().flatten().map(String::as_str).collect()
+            [
+                &self.road,
+                &self.lane,
+                &self.number,
+                &self.number_suffix,
+                &self.unit,
+            ]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .collect()
         });
         // Road and name together, so that one run of initials may span both.
-        let door = [self.road.as_deref(), self.sign_name.as_deref()].into_iter().flatten().collect::<String>();
-        let texts =
-            [self.sign_name.as_deref(), self.legal_name.as_deref(), Some(address.as_str()), Some(door.as_str()), self.category.as_deref()];
-        SearchKey::of(&texts.into_iter().flatten().filter(|text| !text.is_empty()).collect::<Vec<_>>())
+        let door = [self.road.as_deref(), self.sign_name.as_deref()]
+            .into_iter()
+            .flatten()
+            .collect::<String>();
+        let texts = [
+            self.sign_name.as_deref(),
+            self.legal_name.as_deref(),
+            Some(address.as_str()),
+            Some(door.as_str()),
+            self.category.as_deref(),
+        ];
+        SearchKey::of(
+            &texts
+                .into_iter()
+                .flatten()
+                .filter(|text| !text.is_empty())
+                .collect::<Vec<_>>(),
+        )
     }
 }
 
@@ -334,18 +381,34 @@ fn transfer(record: RecordId, generation: u32, view: &View) -> TransferRow {
         responsible: now.responsible().as_str().to_owned(),
         acting: now.next().acting.as_str().to_owned(),
         letter_no: now.letter.as_ref().map(|letter| letter.number.clone()),
-        letter_expires_on: now.letter.as_ref().map(|letter| date::to_iso(letter.expires_on)),
-        branch: now.acceptance.as_ref().map(|acceptance| acceptance.branch.clone()),
-        accepted_on: now.acceptance.as_ref().map(|acceptance| date::to_iso(acceptance.accepted_on)),
+        letter_expires_on: now
+            .letter
+            .as_ref()
+            .map(|letter| date::to_iso(letter.expires_on)),
+        branch: now
+            .acceptance
+            .as_ref()
+            .map(|acceptance| acceptance.branch.clone()),
+        accepted_on: now
+            .acceptance
+            .as_ref()
+            .map(|acceptance| date::to_iso(acceptance.accepted_on)),
         expiry_proposed: now.expiry_proposed,
         open_tasks: now.open_tasks().count() as u32,
         pending: case.pending().count() as u32,
-        events: case.events.iter().filter_map(|event| transfer_event(view, event)).collect(),
+        events: case
+            .events
+            .iter()
+            .filter_map(|event| transfer_event(view, event))
+            .collect(),
     }
 }
 
 fn transfer_event(view: &View, event: &transfer::Event) -> Option<TransferEventRow> {
-    let written = view.values.get(&format!("events/{}/type", event.id))?.last()?;
+    let written = view
+        .values
+        .get(&format!("events/{}/type", event.id))?
+        .last()?;
     let ruled = event.ruled.as_ref();
     Some(TransferEventRow {
         event: event.id,
@@ -357,7 +420,9 @@ fn transfer_event(view: &View, event: &transfer::Event) -> Option<TransferEventR
         device: written.op.actor.device(),
         device_time: written.time,
         outcome: ruled.map(|ruled| ruled.ruling.outcome.as_str().to_owned()),
-        code: ruled.and_then(|ruled| ruled.ruling.code).map(|code| code.as_str().to_owned()),
+        code: ruled
+            .and_then(|ruled| ruled.ruling.code)
+            .map(|code| code.as_str().to_owned()),
         state: ruled.map(|ruled| ruled.ruling.state.to_string()),
         ruled_at: ruled.map(|ruled| ruled.at),
         username: ruled.and_then(|ruled| ruled.by.clone()),

@@ -45,7 +45,11 @@ impl<'f> Forget<'f> {
     /// Only keys.
     pub fn keys(key: &'f (dyn Fn(&str) -> bool + Sync)) -> Self {
         const NONE: &BTreeSet<EntryId> = &BTreeSet::new();
-        Self { key, note: false, redacted: NONE }
+        Self {
+            key,
+            note: false,
+            redacted: NONE,
+        }
     }
 }
 
@@ -95,7 +99,11 @@ pub enum RebuildError {
 }
 
 /// Rebuilds a record without what is to be forgotten.
-pub fn rebuild(state: &RegisterState, document: &[u8], forget: &Forget<'_>) -> Result<Rebuilt, RebuildError> {
+pub fn rebuild(
+    state: &RegisterState,
+    document: &[u8],
+    forget: &Forget<'_>,
+) -> Result<Rebuilt, RebuildError> {
     let changes = history(state, document)?;
     let keeps = |key: &str| required(state, key) || !(forget.key)(key);
     let stays = |_: usize, op: &Op| match &op.action {
@@ -105,10 +113,26 @@ pub fn rebuild(state: &RegisterState, document: &[u8], forget: &Forget<'_>) -> R
     };
     // A remark may quote what is forgotten.
     let remarked = |untouched: bool| untouched && !forget.note;
-    let next = relink(&changes, &Stays { op: &|at, _, op| stays(at, op), remarked: &remarked })?;
-    let before = if planted::is(Bug::RebuildForgetsRedactions) { &BTreeSet::new() } else { state.redacted() };
+    let next = relink(
+        &changes,
+        &Stays {
+            op: &|at, _, op| stays(at, op),
+            remarked: &remarked,
+        },
+    )?;
+    let before = if planted::is(Bug::RebuildForgetsRedactions) {
+        &BTreeSet::new()
+    } else {
+        state.redacted()
+    };
     let redacted = before.union(forget.redacted).copied().collect();
-    next_generation(state, &changes, next, redacted, &expected(state, forget, &keeps))
+    next_generation(
+        state,
+        &changes,
+        next,
+        redacted,
+        &expected(state, forget, &keeps),
+    )
 }
 
 /// Folds the new changes and compares what they say.
@@ -119,26 +143,64 @@ fn next_generation(
     redacted: BTreeSet<EntryId>,
     expected: &View,
 ) -> Result<Rebuilt, RebuildError> {
-    let folded: Vec<_> = next.iter().map(|next| (next.change.clone(), next.received_at)).collect();
-    let (kind, generation) = (state.kind(), state.generation() + u32::from(!planted::is(Bug::RebuildKeepsGeneration)));
+    let folded: Vec<_> = next
+        .iter()
+        .map(|next| (next.change.clone(), next.received_at))
+        .collect();
+    let (kind, generation) = (
+        state.kind(),
+        state.generation() + u32::from(!planted::is(Bug::RebuildKeepsGeneration)),
+    );
     let note = expected.note.clone().unwrap_or_default();
-    let rebuilt = RegisterState::refold(Refold { kind, generation, redacted, note, changes: &folded }).ok_or(RebuildError::Differs)?;
+    let rebuilt = RegisterState::refold(Refold {
+        kind,
+        generation,
+        redacted,
+        note,
+        changes: &folded,
+    })
+    .ok_or(RebuildError::Differs)?;
     let document = judged(&rebuilt, &next, expected)?;
-    let ops = |changes: &mut dyn Iterator<Item = &Change>| changes.map(|change| change.ops.len()).sum::<usize>();
-    let forgotten_ops = ops(&mut changes.iter().map(|(change, _)| change)) - ops(&mut next.iter().map(|next| &next.change));
-    Ok(Rebuilt { state: rebuilt, changes: next, document, forgotten_ops })
+    let ops = |changes: &mut dyn Iterator<Item = &Change>| {
+        changes.map(|change| change.ops.len()).sum::<usize>()
+    };
+    let forgotten_ops = ops(&mut changes.iter().map(|(change, _)| change))
+        - ops(&mut next.iter().map(|next| &next.change));
+    Ok(Rebuilt {
+        state: rebuilt,
+        changes: next,
+        document,
+        forgotten_ops,
+    })
 }
 
 fn required(state: &RegisterState, key: &str) -> bool {
-    state.kind().field(key).is_some_and(|(field, _)| field.required)
+    state
+        .kind()
+        .field(key)
+        .is_some_and(|(field, _)| field.required)
 }
 
 /// The record's changes in the order of acceptance.
-fn history(state: &RegisterState, document: &[u8]) -> Result<Vec<(Change, ServerTime)>, RebuildError> {
+fn history(
+    state: &RegisterState,
+    document: &[u8],
+) -> Result<Vec<(Change, ServerTime)>, RebuildError> {
     let stored = Record::load(document)?.changes();
-    let mut decoded = stored.iter().map(|bytes| change::decode(bytes)).map(|change| change.map(|change| (change.hash, change)));
+    let mut decoded = stored
+        .iter()
+        .map(|bytes| change::decode(bytes))
+        .map(|change| change.map(|change| (change.hash, change)));
     let mut changes = decoded.by_ref().collect::<Result<HashMap<_, _>, _>>()?;
-    state.accepted().map(|(hash, at)| Ok((changes.remove(&hash).ok_or(RebuildError::Missing(hash))?, at))).collect()
+    state
+        .accepted()
+        .map(|(hash, at)| {
+            Ok((
+                changes.remove(&hash).ok_or(RebuildError::Missing(hash))?,
+                at,
+            ))
+        })
+        .collect()
 }
 
 fn expected(state: &RegisterState, forget: &Forget<'_>, keeps: &dyn Fn(&str) -> bool) -> View {
@@ -151,11 +213,20 @@ fn expected(state: &RegisterState, forget: &Forget<'_>, keeps: &dyn Fn(&str) -> 
 }
 
 /// The document of the new changes, once Automerge has loaded, saved and read it as it should.
-fn judged(state: &RegisterState, changes: &[RebuiltChange], expected: &View) -> Result<Vec<u8>, RebuildError> {
-    let chunks: Vec<u8> = changes.iter().flat_map(|next| &next.change.bytes).copied().collect();
+fn judged(
+    state: &RegisterState,
+    changes: &[RebuiltChange],
+    expected: &View,
+) -> Result<Vec<u8>, RebuildError> {
+    let chunks: Vec<u8> = changes
+        .iter()
+        .flat_map(|next| &next.change.bytes)
+        .copied()
+        .collect();
     let document = Record::load(&chunks)?.save();
     let mut record = Record::load(&document)?;
-    let same = record.heads() == state.heads() && record.view()? == *expected && state.view() == *expected;
+    let same =
+        record.heads() == state.heads() && record.view()? == *expected && state.view() == *expected;
     same.then_some(document).ok_or(RebuildError::Differs)
 }
 
@@ -182,8 +253,15 @@ struct Stays<'s> {
 }
 
 /// Drops, splits and links anew.
-fn relink(changes: &[(Change, ServerTime)], stays: &Stays<'_>) -> Result<Vec<RebuiltChange>, RebuildError> {
-    let mut next = Relink { changes: Vec::with_capacity(changes.len()), deps: Vec::with_capacity(changes.len()), seqs: HashMap::new() };
+fn relink(
+    changes: &[(Change, ServerTime)],
+    stays: &Stays<'_>,
+) -> Result<Vec<RebuiltChange>, RebuildError> {
+    let mut next = Relink {
+        changes: Vec::with_capacity(changes.len()),
+        deps: Vec::with_capacity(changes.len()),
+        seqs: HashMap::new(),
+    };
     let mut successors: BTreeMap<ChangeHash, Successor> = BTreeMap::new();
     for (at, (old, received_at)) in changes.iter().enumerate() {
         let runs = runs(at, old, stays);
@@ -195,11 +273,23 @@ fn relink(changes: &[(Change, ServerTime)], stays: &Stays<'_>) -> Result<Vec<Reb
         let mut remark = (stays.remarked)(untouched).then(|| old.message.clone());
         for (start_op, ops) in runs {
             let message = remark.take().unwrap_or_default();
-            let change = Change { start_op, message, ops, ..old.clone() };
+            let change = Change {
+                start_op,
+                message,
+                ops,
+                ..old.clone()
+            };
             onto = vec![next.push(change, onto, old.hash, *received_at)?];
         }
         let successor = match onto.last() {
-            Some(last) if next.changes.get(*last).is_some_and(|next| next.of == old.hash) => Successor::Kept(*last),
+            Some(last)
+                if next
+                    .changes
+                    .get(*last)
+                    .is_some_and(|next| next.of == old.hash) =>
+            {
+                Successor::Kept(*last)
+            }
             _ => Successor::Dropped(onto),
         };
         successors.insert(old.hash, successor);
@@ -233,7 +323,11 @@ fn runs(at: usize, old: &Change, stays: &Stays<'_>) -> Vec<(u32, Vec<Op>)> {
 
 impl Relink {
     /// What now stands where the old dependencies stood, less what others of them have seen.
-    fn successors_of(&self, old: &Change, successors: &BTreeMap<ChangeHash, Successor>) -> Vec<usize> {
+    fn successors_of(
+        &self,
+        old: &Change,
+        successors: &BTreeMap<ChangeHash, Successor>,
+    ) -> Vec<usize> {
         let mut onto = BTreeSet::new();
         let mut dropped = false;
         for dep in &old.deps {
@@ -246,14 +340,22 @@ impl Relink {
                 None => {}
             }
         }
-        if dropped && onto.len() > 1 { self.unseen(&onto) } else { onto.into_iter().collect() }
+        if dropped && onto.len() > 1 {
+            self.unseen(&onto)
+        } else {
+            onto.into_iter().collect()
+        }
     }
 
     /// Those of `onto` that no other of them has seen.
     fn unseen(&self, onto: &BTreeSet<usize>) -> Vec<usize> {
         let first = onto.first().copied().unwrap_or(0);
         let mut seen = BTreeSet::new();
-        let mut open: Vec<usize> = onto.iter().flat_map(|at| &self.deps[*at]).copied().collect();
+        let mut open: Vec<usize> = onto
+            .iter()
+            .flat_map(|at| &self.deps[*at])
+            .copied()
+            .collect();
         while let Some(at) = open.pop() {
             // Positions are in causal order: nothing before the first is of interest.
             if at >= first && seen.insert(at) {
@@ -264,14 +366,27 @@ impl Relink {
     }
 
     /// Appends a change that builds on `onto`; where it stands.
-    fn push(&mut self, mut change: Change, onto: Vec<usize>, of: ChangeHash, received_at: ServerTime) -> Result<usize, GateError> {
+    fn push(
+        &mut self,
+        mut change: Change,
+        onto: Vec<usize>,
+        of: ChangeHash,
+        received_at: ServerTime,
+    ) -> Result<usize, GateError> {
         let seq = self.seqs.entry(change.actor).or_insert(0);
         *seq += 1;
         change.seq = *seq;
-        change.deps = onto.iter().map(|at| self.changes[*at].change.hash).collect();
+        change.deps = onto
+            .iter()
+            .map(|at| self.changes[*at].change.hash)
+            .collect();
         change.deps.sort_unstable();
         let change = change::decode(&change::encode(&change))?;
-        self.changes.push(RebuiltChange { change, of, received_at });
+        self.changes.push(RebuiltChange {
+            change,
+            of,
+            received_at,
+        });
         self.deps.push(onto);
         Ok(self.changes.len() - 1)
     }

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use automerge::{
-    ActorId, AutoCommit, AutomergeError, Change as AmChange, LoadOptions, ObjId, ObjType, ROOT, ReadDoc, ScalarValue, TextEncoding,
-    Value as AmValue,
+    ActorId, AutoCommit, AutomergeError, Change as AmChange, LoadOptions, ObjId, ObjType, ROOT,
+    ReadDoc, ScalarValue, TextEncoding, Value as AmValue,
     transaction::{CommitOptions, Transactable},
 };
 
@@ -65,12 +65,22 @@ impl Edit {
     /// Writes a text to `key`, or deletes it where the text is empty.
     pub fn set(key: impl Into<String>, text: &str) -> Self {
         let key = key.into();
-        if text.is_empty() { Self::Delete { key } } else { Self::Put { key, value: text.into() } }
+        if text.is_empty() {
+            Self::Delete { key }
+        } else {
+            Self::Put {
+                key,
+                value: text.into(),
+            }
+        }
     }
 
     /// Marks a set member as present.
     pub fn add(key: impl Into<String>) -> Self {
-        Self::Put { key: key.into(), value: Scalar::Bool(true) }
+        Self::Put {
+            key: key.into(),
+            value: Scalar::Bool(true),
+        }
     }
 }
 
@@ -93,33 +103,51 @@ pub struct Record {
 
 impl Record {
     /// Creates a record; the one change holds `edits` and the note (empty where no edit names it).
-    pub fn create(actor: Actor, at: DeviceTime, edits: &[Edit]) -> Result<(Self, Change), RecordError> {
-        let doc = AutoCommit::new_with_encoding(TextEncoding::UnicodeCodePoint).with_actor(ActorId::from(&actor.as_bytes()[..]));
+    pub fn create(
+        actor: Actor,
+        at: DeviceTime,
+        edits: &[Edit],
+    ) -> Result<(Self, Change), RecordError> {
+        let doc = AutoCommit::new_with_encoding(TextEncoding::UnicodeCodePoint)
+            .with_actor(ActorId::from(&actor.as_bytes()[..]));
         let mut record = Self { doc };
         let note = record.doc.put_object(ROOT, NOTE, ObjType::Text)?;
         record.stage(edits, Some(&note))?;
-        let change = record.commit(at, "")?.ok_or_else(|| RecordError::NotFlat("an empty change".into()))?;
+        let change = record
+            .commit(at, "")?
+            .ok_or_else(|| RecordError::NotFlat("an empty change".into()))?;
         Ok((record, change))
     }
 
     /// Loads a snapshot: a saved document, or change chunks one after another, or the one followed by the others.
     pub fn load(bytes: &[u8]) -> Result<Self, RecordError> {
-        let doc = AutoCommit::load_with_options(bytes, LoadOptions::new().text_encoding(TextEncoding::UnicodeCodePoint))?;
+        let doc = AutoCommit::load_with_options(
+            bytes,
+            LoadOptions::new().text_encoding(TextEncoding::UnicodeCodePoint),
+        )?;
         Ok(Self { doc })
     }
 
     /// Applies changes that passed the gate, or come from a server's snapshot.
-    pub fn apply<'c>(&mut self, changes: impl IntoIterator<Item = &'c [u8]>) -> Result<(), RecordError> {
+    pub fn apply<'c>(
+        &mut self,
+        changes: impl IntoIterator<Item = &'c [u8]>,
+    ) -> Result<(), RecordError> {
         let changes = changes
             .into_iter()
-            .map(|bytes| AmChange::from_bytes(bytes.to_vec()).map_err(|_| RecordError::StoredChange))
+            .map(|bytes| {
+                AmChange::from_bytes(bytes.to_vec()).map_err(|_| RecordError::StoredChange)
+            })
             .collect::<Result<Vec<_>, _>>()?;
         Ok(self.doc.apply_changes(changes)?)
     }
 
     /// Applies changes that the server has not confirmed, one after another; whether all numbers were free. A change whose actor used its number for
     /// another one, as a copy of a phone does, is passed over, and so is all that builds on it.
-    pub fn apply_unconfirmed<'c>(&mut self, changes: impl IntoIterator<Item = &'c [u8]>) -> Result<bool, RecordError> {
+    pub fn apply_unconfirmed<'c>(
+        &mut self,
+        changes: impl IntoIterator<Item = &'c [u8]>,
+    ) -> Result<bool, RecordError> {
         let mut free = true;
         for bytes in changes {
             match self.apply([bytes]) {
@@ -131,7 +159,13 @@ impl Record {
     }
 
     /// Writes `edits` as one change of `actor`; `None` where they change nothing.
-    pub fn edit(&mut self, actor: Actor, at: DeviceTime, edits: &[Edit], message: &str) -> Result<Option<Change>, RecordError> {
+    pub fn edit(
+        &mut self,
+        actor: Actor,
+        at: DeviceTime,
+        edits: &[Edit],
+        message: &str,
+    ) -> Result<Option<Change>, RecordError> {
         self.doc.set_actor(ActorId::from(&actor.as_bytes()[..]));
         let note = self.note_object();
         if let Err(error) = self.stage(edits, note.as_ref()) {
@@ -147,7 +181,8 @@ impl Record {
                 Edit::Put { key, value } => {
                     // Writing what is there already, without a conflict to settle, is no edit.
                     let held = self.doc.get_all(ROOT, key.as_str())?;
-                    if !matches!(&held[..], [(AmValue::Scalar(held), _)] if scalar(held).as_ref() == Some(value)) {
+                    if !matches!(&held[..], [(AmValue::Scalar(held), _)] if scalar(held).as_ref() == Some(value))
+                    {
                         self.doc.put(ROOT, key.as_str(), scalar_value(value))?;
                     }
                 }
@@ -173,7 +208,10 @@ impl Record {
         if self.doc.commit_with(options).is_none() {
             return Ok(None);
         }
-        let written = self.doc.get_last_local_change().ok_or_else(|| RecordError::NotFlat("no local change".into()))?;
+        let written = self
+            .doc
+            .get_last_local_change()
+            .ok_or_else(|| RecordError::NotFlat("no local change".into()))?;
         Ok(Some(change::decode(written.raw_bytes())?))
     }
 
@@ -184,19 +222,30 @@ impl Record {
 
     /// The changes that nothing in the document depends on, ascending.
     pub fn heads(&mut self) -> Vec<ChangeHash> {
-        let mut heads: Vec<_> = self.doc.get_heads().iter().map(|hash| ChangeHash(hash.0)).collect();
+        let mut heads: Vec<_> = self
+            .doc
+            .get_heads()
+            .iter()
+            .map(|hash| ChangeHash(hash.0))
+            .collect();
         heads.sort_unstable();
         heads
     }
 
     /// Every change, in an order in which dependencies come first.
     pub fn changes(&mut self) -> Vec<Vec<u8>> {
-        self.doc.get_changes(&[]).iter().map(|change| change.raw_bytes().to_vec()).collect()
+        self.doc
+            .get_changes(&[])
+            .iter()
+            .map(|change| change.raw_bytes().to_vec())
+            .collect()
     }
 
     /// Whether the document holds the change.
     pub fn contains(&mut self, hash: ChangeHash) -> bool {
-        self.doc.get_change_meta_by_hash(&automerge::ChangeHash(hash.0)).is_some()
+        self.doc
+            .get_change_meta_by_hash(&automerge::ChangeHash(hash.0))
+            .is_some()
     }
 
     fn note_object(&self) -> Option<ObjId> {
@@ -211,7 +260,11 @@ impl Record {
         let mut elements = BTreeSet::new();
         for bytes in self.changes() {
             let change = change::decode(&bytes)?;
-            let inserts = change.ops.iter().enumerate().filter(|(_, op)| matches!(op.action, Action::Insert { .. }));
+            let inserts = change
+                .ops
+                .iter()
+                .enumerate()
+                .filter(|(_, op)| matches!(op.action, Action::Insert { .. }));
             elements.extend(inserts.map(|(index, _)| change.op_id(index)));
         }
         Ok(elements)
@@ -225,7 +278,10 @@ impl Record {
             let change = change::decode(&bytes)?;
             for (index, op) in change.ops.iter().enumerate() {
                 match &op.action {
-                    Action::Insert { after, text, .. } => behind.entry(*after).or_default().push((change.op_id(index), text.clone())),
+                    Action::Insert { after, text, .. } => behind
+                        .entry(*after)
+                        .or_default()
+                        .push((change.op_id(index), text.clone())),
                     Action::Remove { element, .. } => drop(removed.insert(*element)),
                     Action::Put { .. } | Action::Delete { .. } | Action::MakeText { .. } => {}
                 }
@@ -239,7 +295,11 @@ impl Record {
             let mut next = behind.remove(&Some(id)).unwrap_or_default();
             next.sort_unstable();
             open.extend(next);
-            characters.push(NoteCharacter { id, text, shown: !removed.contains(&id) });
+            characters.push(NoteCharacter {
+                id,
+                text,
+                shown: !removed.contains(&id),
+            });
         }
         Ok(characters)
     }
@@ -261,8 +321,13 @@ impl Record {
                     AmValue::Object(ObjType::Text) if key == NOTE => {}
                     AmValue::Object(_) => return Err(RecordError::NotFlat(key)),
                     AmValue::Scalar(value) => {
-                        let value = scalar(&value).ok_or_else(|| RecordError::NotFlat(key.clone()))?;
-                        held.push(Value { op, value, time: time_of(&times, op) });
+                        let value =
+                            scalar(&value).ok_or_else(|| RecordError::NotFlat(key.clone()))?;
+                        held.push(Value {
+                            op,
+                            value,
+                            time: time_of(&times, op),
+                        });
                     }
                 }
             }
@@ -271,14 +336,20 @@ impl Record {
                 values.insert(key, held);
             }
         }
-        Ok(View { values, note: self.note()? })
+        Ok(View {
+            values,
+            note: self.note()?,
+        })
     }
 
     /// For each actor, the first operation counter and the time of its changes, ascending.
     fn times(&mut self) -> BTreeMap<ActorId, Vec<(u64, i64)>> {
         let mut times: BTreeMap<ActorId, Vec<(u64, i64)>> = BTreeMap::new();
         for meta in self.doc.get_changes_meta(&[]) {
-            times.entry(meta.actor.into_owned()).or_default().push((meta.start_op, meta.timestamp));
+            times
+                .entry(meta.actor.into_owned())
+                .or_default()
+                .push((meta.start_op, meta.timestamp));
         }
         times
     }
@@ -286,13 +357,19 @@ impl Record {
 
 fn time_of(times: &BTreeMap<ActorId, Vec<(u64, i64)>>, op: OpId) -> Option<DeviceTime> {
     let changes = times.get(&ActorId::from(&op.actor.as_bytes()[..]))?;
-    let (_, seconds) = changes.iter().rev().find(|(start_op, _)| *start_op <= u64::from(op.counter))?;
+    let (_, seconds) = changes
+        .iter()
+        .rev()
+        .find(|(start_op, _)| *start_op <= u64::from(op.counter))?;
     (*seconds != 0).then(|| DeviceTime::from_unix_seconds(*seconds))
 }
 
 fn op_id(id: &ObjId) -> Option<OpId> {
     match id {
-        ObjId::Id(counter, actor, _) => Some(OpId { counter: u32::try_from(*counter).ok()?, actor: Actor::from_slice(actor.to_bytes())? }),
+        ObjId::Id(counter, actor, _) => Some(OpId {
+            counter: u32::try_from(*counter).ok()?,
+            actor: Actor::from_slice(actor.to_bytes())?,
+        }),
         ObjId::Root => None,
     }
 }
@@ -326,8 +403,16 @@ mod tests {
         let actor = |number| Actor::new(DeviceId(Uuid::from_u128(number)), 1);
         let at = DeviceTime::from_unix_ms(1_000);
         let note = |text: &str| vec![Edit::Note { text: text.into() }];
-        let required = [("kind", "shop_card"), ("street", "310104003"), ("grid", "A1")];
-        let edits: Vec<_> = required.into_iter().map(|(key, value)| Edit::set(key, value)).chain(note("后门常关")).collect();
+        let required = [
+            ("kind", "shop_card"),
+            ("street", "310104003"),
+            ("grid", "A1"),
+        ];
+        let edits: Vec<_> = required
+            .into_iter()
+            .map(|(key, value)| Edit::set(key, value))
+            .chain(note("后门常关"))
+            .collect();
         let (mut one, _) = Record::create(actor(1), at, &edits).unwrap();
         // Three write into the same places without knowing of each other, again and again.
         for round in 0..4 {
@@ -336,12 +421,24 @@ mod tests {
             for (number, copy) in copies.iter_mut().enumerate() {
                 let before: Vec<char> = copy.note().unwrap().unwrap().chars().collect();
                 let place = (round + number) % before.len();
-                let text: String = before[..place].iter().chain(&['甲', '乙']).chain(&before[(place + 1).min(before.len())..]).collect();
-                written.extend(copy.edit(actor(2 + number as u128), at, &note(&text), "").unwrap());
+                let text: String = before[..place]
+                    .iter()
+                    .chain(&['甲', '乙'])
+                    .chain(&before[(place + 1).min(before.len())..])
+                    .collect();
+                written.extend(
+                    copy.edit(actor(2 + number as u128), at, &note(&text), "")
+                        .unwrap(),
+                );
             }
-            one.apply(written.iter().map(|change| change.bytes.as_slice())).unwrap();
+            one.apply(written.iter().map(|change| change.bytes.as_slice()))
+                .unwrap();
             let read = one.note_characters().unwrap();
-            let shown: String = read.iter().filter(|one| one.shown).map(|one| one.text.as_str()).collect();
+            let shown: String = read
+                .iter()
+                .filter(|one| one.shown)
+                .map(|one| one.text.as_str())
+                .collect();
             assert_eq!(shown, one.note().unwrap().unwrap(), "round {round}");
             assert!(read.iter().any(|one| !one.shown));
         }

@@ -40,7 +40,10 @@ impl SearchKey {
         for text in texts {
             let folded: String = fold(text).chars().take(TEXT_CHARS_MAX).collect();
             for piece in std::iter::once(folded.clone()).chain(spellings(&folded)) {
-                if piece.is_empty() || key.len() + piece.len() >= KEY_BYTES_MAX || !seen.insert(piece.clone()) {
+                if piece.is_empty()
+                    || key.len() + piece.len() >= KEY_BYTES_MAX
+                    || !seen.insert(piece.clone())
+                {
                     continue;
                 }
                 if !key.is_empty() {
@@ -61,7 +64,9 @@ pub fn query(text: &str) -> Vec<String> {
         let mut term = String::new();
         let mut last: Option<char> = None;
         for c in fold(word).chars() {
-            if last.is_some_and(|l| l.is_ascii_alphabetic() && !c.is_ascii() || !l.is_ascii() && c.is_ascii_alphabetic()) {
+            if last.is_some_and(|l| {
+                l.is_ascii_alphabetic() && !c.is_ascii() || !l.is_ascii() && c.is_ascii_alphabetic()
+            }) {
                 terms.push(std::mem::take(&mut term));
             }
             last = Some(c);
@@ -82,8 +87,15 @@ pub fn matches(key: &str, text: &str) -> bool {
 /// Compatibility forms, case, script and punctuation removed: `ＡB·鋪` and `ab铺` are one.
 pub fn fold(text: &str) -> String {
     // Twice, because lower case may leave a composed or compatibility form: a folded text folds to itself.
-    let plain = text.nfkc().flat_map(char::to_lowercase).filter(|c| c.is_alphanumeric());
-    plain.nfkc().filter(|c| c.is_alphanumeric()).map(simplified).collect()
+    let plain = text
+        .nfkc()
+        .flat_map(char::to_lowercase)
+        .filter(|c| c.is_alphanumeric());
+    plain
+        .nfkc()
+        .filter(|c| c.is_alphanumeric())
+        .map(simplified)
+        .collect()
 }
 
 /// The usual reading of a folded character without its tone; `None` where it has none (letters, digits).
@@ -91,13 +103,18 @@ pub fn syllable(c: char) -> Option<String> {
     if c.is_ascii() {
         return None;
     }
-    readings(c).into_iter().next().filter(|reading| reading.is_ascii())
+    readings(c)
+        .into_iter()
+        .next()
+        .filter(|reading| reading.is_ascii())
 }
 
 /// The simplified form of a character, or the character itself.
 fn simplified(c: char) -> char {
     static TABLE: LazyLock<Vec<(char, char)>> = LazyLock::new(|| {
-        let lines = include_str!("search/simplified.txt").lines().filter(|l| !l.starts_with('#'));
+        let lines = include_str!("search/simplified.txt")
+            .lines()
+            .filter(|l| !l.starts_with('#'));
         let mut table: Vec<(char, char)> = Vec::new();
         for line in lines {
             let mut chars = line.chars();
@@ -111,21 +128,34 @@ fn simplified(c: char) -> char {
     if c.is_ascii() {
         return c;
     }
-    TABLE.binary_search_by_key(&c, |(from, _)| *from).map_or(c, |at| TABLE[at].1)
+    TABLE
+        .binary_search_by_key(&c, |(from, _)| *from)
+        .map_or(c, |at| TABLE[at].1)
 }
 
 /// Full pinyin and initials of a folded text. The usual readings come first; then each other reading of one character with the
 /// usual ones of the rest; then pairs of second readings (长乐 as changyue), as far as the bounds go.
 fn spellings(folded: &str) -> Vec<String> {
-    let syllables: Vec<Vec<String>> = folded.chars().take(PINYIN_CHARS_MAX).map(readings).collect();
-    if syllables.iter().all(|s| s.len() == 1 && s[0].chars().all(|c| c.is_ascii() && c.is_numeric())) || folded.is_ascii() {
+    let syllables: Vec<Vec<String>> = folded
+        .chars()
+        .take(PINYIN_CHARS_MAX)
+        .map(readings)
+        .collect();
+    if syllables
+        .iter()
+        .all(|s| s.len() == 1 && s[0].chars().all(|c| c.is_ascii() && c.is_numeric()))
+        || folded.is_ascii()
+    {
         return Vec::new();
     }
     let mut out = Vec::new();
     let mut push = |changed: &[(usize, usize)]| {
         let (mut full, mut initials) = (String::new(), String::new());
         for (at, readings) in syllables.iter().enumerate() {
-            let choice = changed.iter().find(|(place, _)| *place == at).map_or(0, |(_, choice)| *choice);
+            let choice = changed
+                .iter()
+                .find(|(place, _)| *place == at)
+                .map_or(0, |(_, choice)| *choice);
             let reading = &readings[choice];
             full.push_str(reading);
             initials.extend(reading.chars().next());
@@ -137,13 +167,21 @@ fn spellings(folded: &str) -> Vec<String> {
         }
     };
     push(&[]);
-    let places =
-        |choice: usize| syllables.iter().take(HETERONYM_CHARS_MAX).enumerate().filter(move |(_, r)| r.len() > choice).map(|(at, _)| at);
+    let places = |choice: usize| {
+        syllables
+            .iter()
+            .take(HETERONYM_CHARS_MAX)
+            .enumerate()
+            .filter(move |(_, r)| r.len() > choice)
+            .map(|(at, _)| at)
+    };
     for choice in 1..READINGS_MAX {
         places(choice).for_each(|place| push(&[(place, choice)]));
     }
     for first in places(1) {
-        places(1).filter(|&second| second > first).for_each(|second| push(&[(first, 1), (second, 1)]));
+        places(1)
+            .filter(|&second| second > first)
+            .for_each(|second| push(&[(first, 1), (second, 1)]));
     }
     out
 }
@@ -163,10 +201,22 @@ fn readings(c: char) -> Vec<String> {
         '曾' => Some("zeng"),
         _ => None,
     };
-    let mut listed = c.to_pinyin_multi().into_iter().flatten().map(|reading| reading.plain().replace('ü', "v"));
+    let mut listed = c
+        .to_pinyin_multi()
+        .into_iter()
+        .flatten()
+        .map(|reading| reading.plain().replace('ü', "v"));
     let usual = listed.next();
-    for reading in usual.into_iter().chain(surname.map(str::to_owned)).chain(listed) {
-        if reading.bytes().all(|b| b.is_ascii_lowercase()) && !reading.is_empty() && !out.contains(&reading) && out.len() < READINGS_MAX {
+    for reading in usual
+        .into_iter()
+        .chain(surname.map(str::to_owned))
+        .chain(listed)
+    {
+        if reading.bytes().all(|b| b.is_ascii_lowercase())
+            && !reading.is_empty()
+            && !out.contains(&reading)
+            && out.len() < READINGS_MAX
+        {
             out.push(reading);
         }
     }
@@ -230,7 +280,16 @@ mod tests {
     #[test]
     fn other_readings_are_found() {
         for (name, spellings) in [
-            ("长乐面馆", &["changlemianguan", "zhanglemianguan", "changyuemianguan", "clmg", "cymg"][..]),
+            (
+                "长乐面馆",
+                &[
+                    "changlemianguan",
+                    "zhanglemianguan",
+                    "changyuemianguan",
+                    "clmg",
+                    "cymg",
+                ][..],
+            ),
             ("重庆小面", &["chongqing", "zhongqing", "cqxm", "zqxm"]),
             ("工商银行", &["gongshangyinhang", "gsyh", "gsyx"]),
             ("单敏", &["shanmin", "danmin", "sm", "dm"]),

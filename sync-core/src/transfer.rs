@@ -28,8 +28,13 @@ pub mod member;
 pub mod ruling;
 pub mod table;
 
-pub use case::{Acceptance, Case, Event, Letter, Next, Responsible, Standing, Task, TaskKind, is_open, letter_number};
-pub use ruling::{CROSSINGS, Code, Facts, Outcome, Ruled, Ruling, clock_event, clock_step, lacking, rule};
+pub use case::{
+    Acceptance, Case, Event, Letter, Next, Responsible, Standing, Task, TaskKind, is_open,
+    letter_number,
+};
+pub use ruling::{
+    CROSSINGS, Code, Facts, Outcome, Ruled, Ruling, clock_event, clock_step, lacking, rule,
+};
 pub use table::{Acting, STATES, STEPS, State, Step, Then, Words};
 
 #[cfg(test)]

@@ -37,7 +37,11 @@ impl View {
     /// The winning value of a key.
     pub fn get(&self, key: &str) -> Option<&Scalar> {
         let values = self.values.get(key)?;
-        let winner = if planted::is(Bug::WinnerIsLowest) { values.first() } else { values.last() };
+        let winner = if planted::is(Bug::WinnerIsLowest) {
+            values.first()
+        } else {
+            values.last()
+        };
         winner.map(|value| &value.value)
     }
 
@@ -54,12 +58,13 @@ impl View {
     /// Members of a set or names of custom fields, with their winning value: `name/<member>`.
     pub fn members<'v>(&'v self, name: &'v str) -> impl Iterator<Item = (&'v str, &'v Scalar)> {
         let prefix = format!("{name}/");
-        self.values.range(prefix.clone()..).take_while(move |(key, _)| key.starts_with(&prefix)).filter_map(|(key, values)| {
-            match Key::parse(key)? {
+        self.values
+            .range(prefix.clone()..)
+            .take_while(move |(key, _)| key.starts_with(&prefix))
+            .filter_map(|(key, values)| match Key::parse(key)? {
                 Key::Member { member, .. } => Some((member, &values.last()?.value)),
                 Key::Plain(_) | Key::Entry { .. } => None,
-            }
-        })
+            })
     }
 
     /// Ids of the entries of a collection that have at least one field, ascending (which is by time of creation).
@@ -89,10 +94,15 @@ impl View {
         self.values
             .iter()
             .filter(|(_, values)| {
-                values.len() > 1 && (values.iter().any(|value| value.value != values[0].value) || planted::is(Bug::ConflictOfEquals))
+                values.len() > 1
+                    && (values.iter().any(|value| value.value != values[0].value)
+                        || planted::is(Bug::ConflictOfEquals))
             })
             .filter(|(_, values)| values.len() < 3 || !planted::is(Bug::ConflictHidden))
-            .filter(move |(key, _)| kind.and_then(|kind| kind.field(key)).is_some_and(|(field, _)| field.keeps_conflicts()))
+            .filter(move |(key, _)| {
+                kind.and_then(|kind| kind.field(key))
+                    .is_some_and(|(field, _)| field.keeps_conflicts())
+            })
             .map(|(key, values)| (key.as_str(), values.as_slice()))
     }
 }

@@ -5,7 +5,9 @@
 //! the frozen fixtures in `fixtures/` hold this module to it.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned, de::Error as _};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned, de::Error as _,
+};
 use uuid::Uuid;
 
 use crate::{
@@ -32,7 +34,10 @@ impl Serialize for Bytes {
 impl<'de> Deserialize<'de> for Bytes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         if deserializer.is_human_readable() {
-            STANDARD.decode(String::deserialize(deserializer)?).map(Self).map_err(D::Error::custom)
+            STANDARD
+                .decode(String::deserialize(deserializer)?)
+                .map(Self)
+                .map_err(D::Error::custom)
         } else {
             serde_bytes::ByteBuf::deserialize(deserializer).map(|bytes| Self(bytes.into_vec()))
         }
@@ -357,17 +362,26 @@ mod private {
 use private::Flat;
 
 fn unknown_type(name: &str, index: usize) -> WireError {
-    WireError::UnknownType { index, name: shortened(name) }
+    WireError::UnknownType {
+        index,
+        name: shortened(name),
+    }
 }
 
 fn kind(name: Option<String>, index: usize) -> Result<Kind, WireError> {
     let name = need(name, "kind", index)?;
-    name.parse().map_err(|_| WireError::UnknownKind { index, name: shortened(&name) })
+    name.parse().map_err(|_| WireError::UnknownKind {
+        index,
+        name: shortened(&name),
+    })
 }
 
 /// Enough of a foreign word to recognise it by, as far as it looks like one of the protocol: an error never repeats what a person typed.
 fn shortened(text: &str) -> String {
-    text.chars().take(40).filter(|c| c.is_ascii_lowercase() || *c == '_').collect()
+    text.chars()
+        .take(40)
+        .filter(|c| c.is_ascii_lowercase() || *c == '_')
+        .collect()
 }
 
 fn need<T>(value: Option<T>, key: &'static str, index: usize) -> Result<T, WireError> {
@@ -379,7 +393,12 @@ impl StreamItem for RequestItem {
 
     fn to_wire(&self) -> Flat {
         Flat(match self.clone() {
-            Self::Hello(Hello { cursor, client, pull, report }) => Item {
+            Self::Hello(Hello {
+                cursor,
+                client,
+                pull,
+                report,
+            }) => Item {
                 r#type: "hello".into(),
                 cursor,
                 client: Some(client),
@@ -407,7 +426,12 @@ impl StreamItem for RequestItem {
                 cursor: item.cursor,
                 client: need(item.client, "client", index)?,
                 pull: need(item.pull, "pull", index)?,
-                report: Report { unsent: item.unsent, held: item.held, device_time: item.device_time, wiped: item.wiped.unwrap_or(false) },
+                report: Report {
+                    unsent: item.unsent,
+                    held: item.held,
+                    device_time: item.device_time,
+                    wiped: item.wiped.unwrap_or(false),
+                },
             }),
             "change" => Self::Change(PushedChange {
                 record: need(item.record, "record", index)?,
@@ -425,7 +449,10 @@ impl StreamItem for ResponseItem {
     const PASSES_OVER_UNKNOWN: bool = true;
 
     fn to_wire(&self) -> Flat {
-        let item = |name: &str| Item { r#type: name.into(), ..Item::default() };
+        let item = |name: &str| Item {
+            r#type: name.into(),
+            ..Item::default()
+        };
         Flat(match self.clone() {
             Self::Verdict(verdict) => Item {
                 index: Some(verdict.index),
@@ -439,7 +466,14 @@ impl StreamItem for ResponseItem {
                 retryable: (verdict.status == VerdictStatus::Rejected).then_some(verdict.retryable),
                 ..item("verdict")
             },
-            Self::Snapshot { record, kind, grid, generation, seq, bytes } => Item {
+            Self::Snapshot {
+                record,
+                kind,
+                grid,
+                generation,
+                seq,
+                bytes,
+            } => Item {
                 record: Some(record),
                 kind: Some(kind.as_str().to_owned()),
                 grid: Some(grid),
@@ -448,12 +482,31 @@ impl StreamItem for ResponseItem {
                 bytes: Some(Bytes(bytes)),
                 ..item("snapshot")
             },
-            Self::Change { record, generation, seq, bytes } => {
-                Item { record: Some(record), generation: Some(generation), seq: Some(seq), bytes: Some(Bytes(bytes)), ..item("change") }
-            }
-            Self::Leave { record } => Item { record: Some(record), ..item("leave") },
-            Self::Erase { record } => Item { record: Some(record), ..item("erase") },
-            Self::Redact { record, entries } => Item { record: Some(record), entries: Some(entries), ..item("redact") },
+            Self::Change {
+                record,
+                generation,
+                seq,
+                bytes,
+            } => Item {
+                record: Some(record),
+                generation: Some(generation),
+                seq: Some(seq),
+                bytes: Some(Bytes(bytes)),
+                ..item("change")
+            },
+            Self::Leave { record } => Item {
+                record: Some(record),
+                ..item("leave")
+            },
+            Self::Erase { record } => Item {
+                record: Some(record),
+                ..item("erase")
+            },
+            Self::Redact { record, entries } => Item {
+                record: Some(record),
+                entries: Some(entries),
+                ..item("redact")
+            },
             Self::Notice(notice) => Item {
                 id: Some(notice.id),
                 seq: Some(notice.seq),
@@ -467,11 +520,26 @@ impl StreamItem for ResponseItem {
                 ..item("notice")
             },
             Self::Wipe => item("wipe"),
-            Self::Reset { epoch } => Item { epoch: Some(epoch), ..item("reset") },
-            Self::Checkpoint { cursor } => Item { cursor: Some(cursor), ..item("checkpoint") },
-            Self::End { cursor, head, server_time, lease_seconds } => {
-                Item { cursor, head: Some(head), server_time: Some(server_time), lease_seconds, ..item("end") }
-            }
+            Self::Reset { epoch } => Item {
+                epoch: Some(epoch),
+                ..item("reset")
+            },
+            Self::Checkpoint { cursor } => Item {
+                cursor: Some(cursor),
+                ..item("checkpoint")
+            },
+            Self::End {
+                cursor,
+                head,
+                server_time,
+                lease_seconds,
+            } => Item {
+                cursor,
+                head: Some(head),
+                server_time: Some(server_time),
+                lease_seconds,
+                ..item("end")
+            },
         })
     }
 
@@ -506,7 +574,10 @@ impl StreamItem for ResponseItem {
             },
             "leave" => Self::Leave { record: record? },
             "erase" => Self::Erase { record: record? },
-            "redact" => Self::Redact { record: record?, entries: need(item.entries, "entries", index)? },
+            "redact" => Self::Redact {
+                record: record?,
+                entries: need(item.entries, "entries", index)?,
+            },
             "notice" => Self::Notice(Notice {
                 id: need(item.id, "id", index)?,
                 seq: need(item.seq, "seq", index)?,
@@ -519,8 +590,12 @@ impl StreamItem for ResponseItem {
                 note: item.note,
             }),
             "wipe" => Self::Wipe,
-            "reset" => Self::Reset { epoch: need(item.epoch, "epoch", index)? },
-            "checkpoint" => Self::Checkpoint { cursor: need(item.cursor, "cursor", index)? },
+            "reset" => Self::Reset {
+                epoch: need(item.epoch, "epoch", index)?,
+            },
+            "checkpoint" => Self::Checkpoint {
+                cursor: need(item.cursor, "cursor", index)?,
+            },
             "end" => Self::End {
                 cursor: item.cursor,
                 head: need(item.head, "head", index)?,
@@ -554,7 +629,9 @@ impl Encoding {
     /// From a media type, its parameters passed over.
     pub fn from_media_type(text: &str) -> Option<Self> {
         let essence = text.split(';').next()?.trim();
-        [Self::Ndjson, Self::CborSeq].into_iter().find(|encoding| essence.eq_ignore_ascii_case(encoding.media_type()))
+        [Self::Ndjson, Self::CborSeq]
+            .into_iter()
+            .find(|encoding| essence.eq_ignore_ascii_case(encoding.media_type()))
     }
 
     /// Appends one item to `out`.
@@ -584,7 +661,12 @@ pub struct ItemReader {
 impl ItemReader {
     /// A reader at the start of a stream.
     pub fn new(encoding: Encoding) -> Self {
-        Self { encoding, buffer: Vec::new(), start: 0, index: 0 }
+        Self {
+            encoding,
+            buffer: Vec::new(),
+            start: 0,
+            index: 0,
+        }
     }
 
     /// Takes in the next bytes.
@@ -600,15 +682,30 @@ impl ItemReader {
             let index = self.index;
             if self.encoding == Encoding::Ndjson {
                 // Empty lines, all at once: megabytes of nothing cost next to nothing.
-                self.start += self.buffer[self.start..].iter().take_while(|byte| matches!(byte, b'\n' | b'\r')).count();
+                self.start += self.buffer[self.start..]
+                    .iter()
+                    .take_while(|byte| matches!(byte, b'\n' | b'\r'))
+                    .count();
             }
             let pending = &self.buffer[self.start..];
             let length = match self.encoding {
-                Encoding::Ndjson => pending.iter().position(|byte| *byte == b'\n').map(|at| at + 1),
-                Encoding::CborSeq => cbor_item_length(pending).map_err(|reason| WireError::Syntax { index, reason: reason.to_owned() })?,
+                Encoding::Ndjson => pending
+                    .iter()
+                    .position(|byte| *byte == b'\n')
+                    .map(|at| at + 1),
+                Encoding::CborSeq => {
+                    cbor_item_length(pending).map_err(|reason| WireError::Syntax {
+                        index,
+                        reason: reason.to_owned(),
+                    })?
+                }
             };
             let Some(length) = length else {
-                return if pending.len() > limits::ITEM_BYTES_MAX { Err(WireError::TooLong { index }) } else { Ok(None) };
+                return if pending.len() > limits::ITEM_BYTES_MAX {
+                    Err(WireError::TooLong { index })
+                } else {
+                    Ok(None)
+                };
             };
             if length > limits::ITEM_BYTES_MAX {
                 return Err(WireError::TooLong { index });
@@ -618,10 +715,12 @@ impl ItemReader {
             if self.encoding == Encoding::Ndjson && bytes.trim_ascii().is_empty() {
                 continue;
             }
-            let item = parse(self.encoding, bytes).map_err(|reason| WireError::Syntax { index, reason })?;
+            let item = parse(self.encoding, bytes)
+                .map_err(|reason| WireError::Syntax { index, reason })?;
             self.index += 1;
             match T::from_wire(Flat(item), index) {
-                Err(WireError::UnknownType { .. } | WireError::UnknownKind { .. }) if T::PASSES_OVER_UNKNOWN => {}
+                Err(WireError::UnknownType { .. } | WireError::UnknownKind { .. })
+                    if T::PASSES_OVER_UNKNOWN => {}
                 item => return item.map(Some),
             }
         }
@@ -633,9 +732,10 @@ impl ItemReader {
             self.push(b"\n");
         }
         match self.next_item()? {
-            None if self.start < self.buffer.len() => {
-                Err(WireError::Syntax { index: self.index, reason: "the stream ends inside an item".into() })
-            }
+            None if self.start < self.buffer.len() => Err(WireError::Syntax {
+                index: self.index,
+                reason: "the stream ends inside an item".into(),
+            }),
             item => Ok(item),
         }
     }
@@ -656,16 +756,20 @@ fn parse<T: DeserializeOwned>(encoding: Encoding, bytes: &[u8]) -> Result<T, Str
             // Of broken JSON the parser names line and column only.
             _ => error.to_string(),
         }),
-        Encoding::CborSeq => ciborium::de::from_reader_with_recursion_limit(bytes, CBOR_DEPTH_MAX).map_err(|error| match error {
-            ciborium::de::Error::Semantic(_, reason) => without_content(&reason),
-            _ => "not CBOR".into(),
-        }),
+        Encoding::CborSeq => ciborium::de::from_reader_with_recursion_limit(bytes, CBOR_DEPTH_MAX)
+            .map_err(|error| match error {
+                ciborium::de::Error::Semantic(_, reason) => without_content(&reason),
+                _ => "not CBOR".into(),
+            }),
     }
 }
 
 /// What was expected, without what was found: an error never repeats what a person typed.
 fn without_content(reason: &str) -> String {
-    reason.rsplit_once(", expected ").map_or_else(|| "a value of the wrong form".into(), |(_, expected)| format!("expected {expected}"))
+    reason.rsplit_once(", expected ").map_or_else(
+        || "a value of the wrong form".into(),
+        |(_, expected)| format!("expected {expected}"),
+    )
 }
 
 const CBOR_DEPTH_MAX: usize = 8;
@@ -683,7 +787,9 @@ fn cbor_item_length(bytes: &[u8]) -> Result<Option<usize>, &'static str> {
             continue;
         }
         *left -= 1;
-        let Some(&head) = bytes.get(at) else { return Ok(None) };
+        let Some(&head) = bytes.get(at) else {
+            return Ok(None);
+        };
         at += 1;
         let width = match head & 0x1f {
             0..=23 => 0,
@@ -694,10 +800,17 @@ fn cbor_item_length(bytes: &[u8]) -> Result<Option<usize>, &'static str> {
             31 => return Err("indefinite lengths are not used here"),
             _ => return Err("not CBOR"),
         };
-        let Some(argument) = bytes.get(at..at + width) else { return Ok(None) };
+        let Some(argument) = bytes.get(at..at + width) else {
+            return Ok(None);
+        };
         at += width;
-        let argument =
-            if width == 0 { u64::from(head & 0x1f) } else { argument.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)) };
+        let argument = if width == 0 {
+            u64::from(head & 0x1f)
+        } else {
+            argument
+                .iter()
+                .fold(0, |value, byte| value << 8 | u64::from(*byte))
+        };
         if argument > limits::ITEM_BYTES_MAX as u64 && matches!(head >> 5, 2..=5) {
             return Err("an item is too long");
         }
@@ -712,7 +825,11 @@ fn cbor_item_length(bytes: &[u8]) -> Result<Option<usize>, &'static str> {
             return Err("nested too deeply");
         }
         if at > bytes.len() {
-            return if at > limits::ITEM_BYTES_MAX { Err("an item is too long") } else { Ok(None) };
+            return if at > limits::ITEM_BYTES_MAX {
+                Err("an item is too long")
+            } else {
+                Ok(None)
+            };
         }
     }
     Ok(Some(at))

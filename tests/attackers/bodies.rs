@@ -9,7 +9,10 @@ use axum::{
 use lianka_tests::Answer;
 use serde_json::{Map, Value, json};
 
-use super::{NOBODY, Route, everybody, everything, filled, refused_without_a_word_of_the_inside, routes, send};
+use super::{
+    NOBODY, Route, everybody, everything, filled, refused_without_a_word_of_the_inside, routes,
+    send,
+};
 use crate::sync::phone::{HOME, Office};
 
 /// Keys that are columns, rights or traps of other languages.
@@ -49,7 +52,9 @@ struct Target {
 impl Target {
     async fn send(&self, office: &Office, body: impl Into<Body>) -> Answer {
         let mut request = Request::builder().method(self.method).uri(&self.path);
-        request = request.header(header::CONTENT_TYPE, "application/json").header(header::ACCEPT_LANGUAGE, "en");
+        request = request
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::ACCEPT_LANGUAGE, "en");
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
@@ -61,20 +66,36 @@ impl Target {
         let answer = self.send(office, body.to_owned()).await;
         let what = format!("{} {} {body}", self.method, self.path);
         refused_without_a_word_of_the_inside(&answer, &what);
-        let expected = [StatusCode::BAD_REQUEST, StatusCode::UNPROCESSABLE_ENTITY, StatusCode::UNAUTHORIZED];
-        assert!(expected.contains(&answer.status), "{what}: {} {}", answer.status, answer.json);
+        let expected = [
+            StatusCode::BAD_REQUEST,
+            StatusCode::UNPROCESSABLE_ENTITY,
+            StatusCode::UNAUTHORIZED,
+        ];
+        assert!(
+            expected.contains(&answer.status),
+            "{what}: {} {}",
+            answer.status,
+            answer.json
+        );
         answer
     }
 }
 
 fn resolved<'a>(schema: &'a Value, api: &'a Value) -> &'a Value {
-    schema["$ref"].as_str().map_or(schema, |path| api.pointer(path.trim_start_matches('#')).expect("the schema is there"))
+    schema["$ref"].as_str().map_or(schema, |path| {
+        api.pointer(path.trim_start_matches('#'))
+            .expect("the schema is there")
+    })
 }
 
 /// Something that the schema admits, as far as it says.
 fn admitted(schema: &Value, api: &Value) -> Value {
     let schema = resolved(schema, api);
-    let kind = schema["type"].as_str().or_else(|| schema["type"].as_array().and_then(|kinds| kinds[0].as_str()));
+    let kind = schema["type"].as_str().or_else(|| {
+        schema["type"]
+            .as_array()
+            .and_then(|kinds| kinds[0].as_str())
+    });
     match kind {
         Some("boolean") => json!(false),
         Some("integer" | "number") => json!(1),
@@ -88,12 +109,21 @@ fn admitted(schema: &Value, api: &Value) -> Value {
 async fn targets(office: &Office, api: &Value) -> Vec<Target> {
     let tokens = everybody(office).await;
     let mut targets = Vec::new();
-    for Route { method, path, roles } in routes() {
-        let schema = &api["paths"][path][method.to_ascii_lowercase()]["requestBody"]["content"]["application/json"]["schema"];
+    for Route {
+        method,
+        path,
+        roles,
+    } in routes()
+    {
+        let schema = &api["paths"][path][method.to_ascii_lowercase()]["requestBody"]["content"]["application/json"]
+            ["schema"];
         if schema.is_null() {
             continue;
         }
-        let properties = resolved(schema, api)["properties"].as_object().cloned().unwrap_or_default();
+        let properties = resolved(schema, api)["properties"]
+            .as_object()
+            .cloned()
+            .unwrap_or_default();
         // The body of an event has parts, the first of which names its fixed keys.
         let properties = if properties.is_empty() {
             resolved(schema, api)["allOf"]
@@ -106,10 +136,22 @@ async fn targets(office: &Office, api: &Value) -> Vec<Target> {
         } else {
             properties
         };
-        assert!(!properties.is_empty(), "{method} {path} documents no property: {schema}");
+        assert!(
+            !properties.is_empty(),
+            "{method} {path} documents no property: {schema}"
+        );
         let token = roles.last().map(|role| tokens[role.as_str()].clone());
-        let other = if path.contains("{username}") { "reviewer" } else { NOBODY };
-        targets.push(Target { method, path: filled(path, HOME, other), token, properties });
+        let other = if path.contains("{username}") {
+            "reviewer"
+        } else {
+            NOBODY
+        };
+        targets.push(Target {
+            method,
+            path: filled(path, HOME, other),
+            token,
+            properties,
+        });
     }
     assert!(targets.len() >= 25, "the bodies were not found");
     targets
@@ -118,26 +160,60 @@ async fn targets(office: &Office, api: &Value) -> Vec<Target> {
 #[tokio::test]
 async fn a_body_is_one_object_with_keys_that_the_route_names_once_each() {
     let office = Office::open().await;
-    let api = office.call("GET", "/v1/openapi.json", None, Value::Null).await.json;
+    let api = office
+        .call("GET", "/v1/openapi.json", None, Value::Null)
+        .await
+        .json;
     let targets = targets(&office, &api).await;
     let before = everything(&office).await;
     for target in &targets {
         // The values alone, in the order of the declaration: what a lenient reader takes for the object.
-        let values: Vec<Value> = target.properties.values().map(|schema| admitted(schema, &api)).collect();
-        for body in [json!(values), json!([values]), json!([]), json!([{}]), json!(null), json!("x"), json!(7), json!(true)] {
+        let values: Vec<Value> = target
+            .properties
+            .values()
+            .map(|schema| admitted(schema, &api))
+            .collect();
+        for body in [
+            json!(values),
+            json!([values]),
+            json!([]),
+            json!([{}]),
+            json!(null),
+            json!("x"),
+            json!(7),
+            json!(true),
+        ] {
             let answer = target.refuses(&office, &body.to_string()).await;
-            assert_eq!(answer.json["rule"], "shape", "{} {} {body}: {}", target.method, target.path, answer.json);
+            assert_eq!(
+                answer.json["rule"], "shape",
+                "{} {} {body}: {}",
+                target.method, target.path, answer.json
+            );
         }
         // An event of a transfer has the keys of its step, which transfers.rs tries.
-        let named = |key: &&&str| !target.properties.contains_key(**key) && !target.path.ends_with("/events");
+        let named = |key: &&&str| {
+            !target.properties.contains_key(**key) && !target.path.ends_with("/events")
+        };
         for key in PRIVILEGED.iter().filter(named) {
-            let answer = target.refuses(&office, &format!(r#"{{"{key}":"x"}}"#)).await;
-            assert_eq!(answer.json["rule"], "shape", "{} {} {key}: {}", target.method, target.path, answer.json);
+            let answer = target
+                .refuses(&office, &format!(r#"{{"{key}":"x"}}"#))
+                .await;
+            assert_eq!(
+                answer.json["rule"], "shape",
+                "{} {} {key}: {}",
+                target.method, target.path, answer.json
+            );
         }
         for key in target.properties.keys() {
             // What a proxy reads first and the server last, or the other way round.
-            let answer = target.refuses(&office, &format!(r#"{{"{key}":null,"{key}":null}}"#)).await;
-            assert_eq!(answer.json["rule"], "shape", "{} {} {key} twice: {}", target.method, target.path, answer.json);
+            let answer = target
+                .refuses(&office, &format!(r#"{{"{key}":null,"{key}":null}}"#))
+                .await;
+            assert_eq!(
+                answer.json["rule"], "shape",
+                "{} {} {key} twice: {}",
+                target.method, target.path, answer.json
+            );
         }
     }
     assert_eq!(everything(&office).await, before);
@@ -148,8 +224,11 @@ async fn a_key_stands_once_at_every_depth_and_an_object_is_no_list() {
     let office = Office::open().await;
     let reviewer = office.desk("reviewer", "reviewer").await.token;
     let send = async |path: &str, body: &str| {
-        let request = Request::post(format!("/v1/streets/{HOME}/{path}")).header(header::CONTENT_TYPE, "application/json");
-        let request = request.header(header::AUTHORIZATION, format!("Bearer {reviewer}")).body(Body::from(body.to_owned()));
+        let request = Request::post(format!("/v1/streets/{HOME}/{path}"))
+            .header(header::CONTENT_TYPE, "application/json");
+        let request = request
+            .header(header::AUTHORIZATION, format!("Bearer {reviewer}"))
+            .body(Body::from(body.to_owned()));
         send(&office, request.expect("a request")).await
     };
     for body in [
@@ -159,8 +238,19 @@ async fn a_key_stands_once_at_every_depth_and_an_object_is_no_list() {
         r#"{"set":{"grid":{"":"A1"}}}"#,
     ] {
         let answer = send("records", body).await;
-        assert_eq!((answer.code(), &answer.json["rule"]), ("invalid_field", &json!("shape")), "{body}: {}", answer.json);
-        assert!(answer.json["field"].as_str().is_some_and(|field| field.starts_with("set")), "{body}: {}", answer.json);
+        assert_eq!(
+            (answer.code(), &answer.json["rule"]),
+            ("invalid_field", &json!("shape")),
+            "{body}: {}",
+            answer.json
+        );
+        assert!(
+            answer.json["field"]
+                .as_str()
+                .is_some_and(|field| field.starts_with("set")),
+            "{body}: {}",
+            answer.json
+        );
     }
     let answer = send("records", r#"{"set":{"grid":"A1","sign_name":"甲"}}"#).await;
     assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.json);
@@ -169,7 +259,10 @@ async fn a_key_stands_once_at_every_depth_and_an_object_is_no_list() {
 #[tokio::test]
 async fn values_of_other_types_and_sizes_are_refused_and_break_nothing() {
     let office = Office::open().await;
-    let api = office.call("GET", "/v1/openapi.json", None, Value::Null).await.json;
+    let api = office
+        .call("GET", "/v1/openapi.json", None, Value::Null)
+        .await
+        .json;
     let targets = targets(&office, &api).await;
     let before = everything(&office).await;
     let deep = format!("{}{}", "[".repeat(20_000), "]".repeat(20_000));
@@ -199,14 +292,31 @@ async fn values_of_other_types_and_sizes_are_refused_and_break_nothing() {
         for key in target.properties.keys() {
             // Beside it a key of nobody: whatever is thought of the value, nothing is done.
             for value in odd {
-                let answer = target.send(&office, format!(r#"{{"{key}":{value},"nobody's":1}}"#)).await;
+                let answer = target
+                    .send(&office, format!(r#"{{"{key}":{value},"nobody's":1}}"#))
+                    .await;
                 let shown: String = value.chars().take(40).collect();
-                refused_without_a_word_of_the_inside(&answer, &format!("{} {} {key} {shown}", target.method, target.path));
+                refused_without_a_word_of_the_inside(
+                    &answer,
+                    &format!("{} {} {key} {shown}", target.method, target.path),
+                );
             }
         }
-        let bytes: [&[u8]; 8] = [b"", b"{", b"{}x", b"\xff\xfe{\0}\0", b"\xef\xbb\xbf{}", b"{\"a\":\"\xff\"}", b"{'a':1}", b"{\"a\":NaN}"];
+        let bytes: [&[u8]; 8] = [
+            b"",
+            b"{",
+            b"{}x",
+            b"\xff\xfe{\0}\0",
+            b"\xef\xbb\xbf{}",
+            b"{\"a\":\"\xff\"}",
+            b"{'a':1}",
+            b"{\"a\":NaN}",
+        ];
         for body in bytes {
-            refused_without_a_word_of_the_inside(&target.send(&office, body).await, &format!("{} {} {body:?}", target.method, target.path));
+            refused_without_a_word_of_the_inside(
+                &target.send(&office, body).await,
+                &format!("{} {} {body:?}", target.method, target.path),
+            );
         }
     }
     assert_eq!(everything(&office).await, before);
@@ -222,20 +332,63 @@ async fn nobody_gives_themselves_more_than_the_route_gives() {
     let secretary = Some(tokens["secretary"].as_str());
     let reviewer = Some(tokens["reviewer"].as_str());
     let street = |path: &str| format!("/v1/streets/{HOME}/{path}");
-    let user = json!({ "username": "new", "display_name": "新", "role": "secretary", "street": HOME });
+    let user =
+        json!({ "username": "new", "display_name": "新", "role": "secretary", "street": HOME });
     let with = |key: &str, value: Value| {
         let mut user = user.clone();
         user[key] = value;
         user
     };
     for (what, token, method, path, body) in [
-        ("an admin of a street makes one of the deployment", admin, "POST", "/v1/users".to_owned(), with("street", Value::Null)),
-        ("and one of another street", admin, "POST", "/v1/users".into(), with("street", json!("310105009"))),
-        ("and a role that is none", admin, "POST", "/v1/users".into(), with("role", json!("root"))),
-        ("and a hash", admin, "POST", "/v1/users".into(), with("password_hash", json!("$argon2id$"))),
-        ("moves an account to another street", admin, "PATCH", "/v1/users/reviewer".into(), json!({ "street": "310105009" })),
-        ("renames one", admin, "PATCH", "/v1/users/reviewer".into(), json!({ "username": "root" })),
-        ("takes another role", admin, "PATCH", "/v1/users/admin".into(), json!({ "role": "officer" })),
+        (
+            "an admin of a street makes one of the deployment",
+            admin,
+            "POST",
+            "/v1/users".to_owned(),
+            with("street", Value::Null),
+        ),
+        (
+            "and one of another street",
+            admin,
+            "POST",
+            "/v1/users".into(),
+            with("street", json!("310105009")),
+        ),
+        (
+            "and a role that is none",
+            admin,
+            "POST",
+            "/v1/users".into(),
+            with("role", json!("root")),
+        ),
+        (
+            "and a hash",
+            admin,
+            "POST",
+            "/v1/users".into(),
+            with("password_hash", json!("$argon2id$")),
+        ),
+        (
+            "moves an account to another street",
+            admin,
+            "PATCH",
+            "/v1/users/reviewer".into(),
+            json!({ "street": "310105009" }),
+        ),
+        (
+            "renames one",
+            admin,
+            "PATCH",
+            "/v1/users/reviewer".into(),
+            json!({ "username": "root" }),
+        ),
+        (
+            "takes another role",
+            admin,
+            "PATCH",
+            "/v1/users/admin".into(),
+            json!({ "role": "officer" }),
+        ),
         (
             "a secretary sets another's password",
             secretary,
@@ -243,7 +396,13 @@ async fn nobody_gives_themselves_more_than_the_route_gives() {
             "/v1/users/admin/password".into(),
             json!({ "new_password": "Another pass 2026" }),
         ),
-        ("a desk enrols as a desk", None, "POST", "/v1/devices".into(), json!({ "code": "0000000000", "name": "x", "platform": "desk" })),
+        (
+            "a desk enrols as a desk",
+            None,
+            "POST",
+            "/v1/devices".into(),
+            json!({ "code": "0000000000", "name": "x", "platform": "desk" }),
+        ),
         (
             "a desk creates in another street",
             reviewer,
@@ -251,7 +410,13 @@ async fn nobody_gives_themselves_more_than_the_route_gives() {
             street("records"),
             json!({ "set": { "grid": "A1", "street": "310105009" } }),
         ),
-        ("and another's kind", reviewer, "POST", street("records"), json!({ "kind": "transfer_request", "set": { "grid": "A1" } })),
+        (
+            "and another's kind",
+            reviewer,
+            "POST",
+            street("records"),
+            json!({ "kind": "transfer_request", "set": { "grid": "A1" } }),
+        ),
         (
             "and a field that only the server writes",
             reviewer,
@@ -259,10 +424,21 @@ async fn nobody_gives_themselves_more_than_the_route_gives() {
             street("records"),
             json!({ "set": { "grid": "A1", "merged_into": NOBODY } }),
         ),
-        ("and one that nobody has", reviewer, "POST", street("records"), json!({ "set": { "grid": "A1", "score": "5" } })),
+        (
+            "and one that nobody has",
+            reviewer,
+            "POST",
+            street("records"),
+            json!({ "set": { "grid": "A1", "score": "5" } }),
+        ),
     ] {
         let answer = office.call(method, &path, token, body.clone()).await;
-        assert!(answer.status.is_client_error(), "{what}: {body} {} {}", answer.status, answer.json);
+        assert!(
+            answer.status.is_client_error(),
+            "{what}: {body} {} {}",
+            answer.status,
+            answer.json
+        );
         let after = everything(&office).await;
         let new: Vec<_> = after.iter().filter(|row| !before.contains(row)).collect();
         assert!(after == before, "{what}: {new:?}");
@@ -276,14 +452,24 @@ async fn an_item_of_the_stream_is_an_object() {
     let phone = office.secretary("wang.fang", &["A1"]).await;
     let none = |n: usize| vec![Value::Null; n];
     // `type`, thirteen keys that a hello lacks, `client`, `pull`.
-    let hello = json!([vec![json!("hello")], none(13), vec![json!("t/1"), json!(true)]].concat());
+    let hello = json!(
+        [
+            vec![json!("hello")],
+            none(13),
+            vec![json!("t/1"), json!(true)]
+        ]
+        .concat()
+    );
     let mut cbor = Vec::new();
     // The same as a CBOR array of sixteen.
     cbor.push(0x90);
     cbor.extend_from_slice(b"\x65hello");
     cbor.extend(std::iter::repeat_n(0xf6, 13));
     cbor.extend_from_slice(b"\x63t/1\xf5");
-    for (media_type, body) in [("application/x-ndjson", format!("{hello}\n").into_bytes()), ("application/cbor-seq", cbor)] {
+    for (media_type, body) in [
+        ("application/x-ndjson", format!("{hello}\n").into_bytes()),
+        ("application/cbor-seq", cbor),
+    ] {
         let reply = phone.post(&[("content-type", media_type)], body).await;
         assert_eq!(
             (reply.status, reply.json["code"].as_str()),

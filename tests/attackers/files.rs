@@ -73,34 +73,65 @@ fn holds_only_values(body: &[u8]) {
     for name in book.sheet_names() {
         let formulas = book.worksheet_formula(&name).expect("a sheet");
         assert!(formulas.is_empty(), "{name}: {formulas:?}");
-        assert!(!is_formula(&name) && name.chars().count() <= 31 && !name.contains(['[', ']', '*', '?', '/', '\\', ':']), "{name}");
+        assert!(
+            !is_formula(&name)
+                && name.chars().count() <= 31
+                && !name.contains(['[', ']', '*', '?', '/', '\\', ':']),
+            "{name}"
+        );
     }
     let mut archive = zip::ZipArchive::new(Cursor::new(body)).expect("a zip");
     for at in 0..archive.len() {
         let mut part = archive.by_index(at).expect("a part");
         let (name, mut text) = (part.name().expect("a name").into_owned(), String::new());
         part.read_to_string(&mut text).expect("XML");
-        for tag in
-            ["<f>", "<f ", "<hyperlink", "<ddeLink", "<externalReference", "TargetMode=\"External\"", "<!DOCTYPE", "<!ENTITY", "macro"]
-        {
+        for tag in [
+            "<f>",
+            "<f ",
+            "<hyperlink",
+            "<ddeLink",
+            "<externalReference",
+            "TargetMode=\"External\"",
+            "<!DOCTYPE",
+            "<!ENTITY",
+            "macro",
+        ] {
             assert!(!text.contains(tag), "{name}: {tag}");
         }
-        assert!(!name.contains("externalLink") && !name.contains("vba") && !name.contains(".."), "{name}");
+        assert!(
+            !name.contains("externalLink") && !name.contains("vba") && !name.contains(".."),
+            "{name}"
+        );
     }
 }
 
 async fn get(office: &Office, path: &str) -> Answer {
-    let answer = office.call("GET", &format!("/v1/streets/{HOME}/{path}"), Some(&office.admin), Value::Null).await;
+    let answer = office
+        .call(
+            "GET",
+            &format!("/v1/streets/{HOME}/{path}"),
+            Some(&office.admin),
+            Value::Null,
+        )
+        .await;
     assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.json);
     answer
 }
 
 async fn all_exports_are_harmless(office: &Office, holds: &str) {
-    for query in ["", "?unmasked=true", "?lang=en", "?unmasked=true&sort=changed"] {
+    for query in [
+        "",
+        "?unmasked=true",
+        "?lang=en",
+        "?unmasked=true&sort=changed",
+    ] {
         let text = get(office, &format!("cards.csv{query}")).await;
         let text = String::from_utf8(text.body.to_vec()).expect("UTF-8");
         assert!(text.contains(holds), "{holds} is missing in {text}");
-        let found: Vec<_> = beginnings(&text).into_iter().filter(|beginning| is_formula(beginning)).collect();
+        let found: Vec<_> = beginnings(&text)
+            .into_iter()
+            .filter(|beginning| is_formula(beginning))
+            .collect();
         assert!(found.is_empty(), "{query}: {found:?} in {text}");
         holds_only_values(&get(office, &format!("cards.xlsx{query}")).await.body);
     }
@@ -130,15 +161,26 @@ async fn what_people_typed_is_no_formula_in_any_export() {
         phones.push(format!("1390000{:04}", 1000 + n));
         let number = phones.last().cloned().unwrap_or_default();
         let mut edits: Vec<Edit> = fields.iter().map(|field| put(field, payload)).collect();
-        for (person, field) in [(PERSON, "name"), (SECOND, "name"), (PERSON, "role"), (SECOND, "role"), (SECOND, "preferred_time")] {
+        for (person, field) in [
+            (PERSON, "name"),
+            (SECOND, "name"),
+            (PERSON, "role"),
+            (SECOND, "role"),
+            (SECOND, "preferred_time"),
+        ] {
             edits.push(put(&entry(person, field), payload));
         }
         edits.push(put(&entry(SECOND, "phones"), &number));
-        edits.push(Edit::Note { text: format!("一行\n{payload}\n\t{payload}") });
+        edits.push(Edit::Note {
+            text: format!("一行\n{payload}\n\t{payload}"),
+        });
         let member: String = payload.chars().filter(|c| *c != '/').take(30).collect();
         edits.push(Edit::add(format!("tags/{member}")));
         // A card each: what a rule refuses stands in no file.
-        let cards: Vec<_> = edits.into_iter().map(|edit| phone.create("A1", &[edit])).collect();
+        let cards: Vec<_> = edits
+            .into_iter()
+            .map(|edit| phone.create("A1", &[edit]))
+            .collect();
         let reply = phone.sync().await;
         for (card, verdict) in cards.into_iter().zip(reply.verdicts()) {
             if verdict.status == VerdictStatus::Accepted {
@@ -148,7 +190,10 @@ async fn what_people_typed_is_no_formula_in_any_export() {
             }
         }
     }
-    assert!(accepted > PAYLOADS.len() * 12, "only {accepted} were accepted");
+    assert!(
+        accepted > PAYLOADS.len() * 12,
+        "only {accepted} were accepted"
+    );
     office
         .execute(
             "insert into custom_field (street, name, label, type, class) values ('310104003', '消防', '=cmd|''/C calc''!A0', 'text', 'P1')",
@@ -156,7 +201,11 @@ async fn what_people_typed_is_no_formula_in_any_export() {
         .await;
     all_exports_are_harmless(&office, "HYPERLINK").await;
     for number in phones.iter().take(4) {
-        holds_only_values(&get(&office, &format!("persons.xlsx?phone={number}")).await.body);
+        holds_only_values(
+            &get(&office, &format!("persons.xlsx?phone={number}"))
+                .await
+                .body,
+        );
     }
 }
 
@@ -164,17 +213,40 @@ async fn what_people_typed_is_no_formula_in_any_export() {
 async fn what_a_file_brought_is_no_formula_in_the_next() {
     let office = Office::open().await;
     let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
-    let headings = ["店招", "路名", "门牌号", "联系人", "联系电话", "=cmd|' /C calc'!A0", "@SUM(A1)", "王记;=1", "\t=2", "+栏"];
+    let headings = [
+        "店招",
+        "路名",
+        "门牌号",
+        "联系人",
+        "联系电话",
+        "=cmd|' /C calc'!A0",
+        "@SUM(A1)",
+        "王记;=1",
+        "\t=2",
+        "+栏",
+    ];
     let mut file = headings.map(quoted).join(",") + "\r\n";
     for (n, payload) in PAYLOADS.iter().enumerate() {
         let number = format!("{}", n + 1);
         let phone = format!("1390000{:04}", 2000 + n);
-        let cells = [payload, "天平路", &number, payload, &phone, payload, payload, payload, payload, payload];
+        let cells = [
+            payload,
+            "天平路",
+            &number,
+            payload,
+            &phone,
+            payload,
+            payload,
+            payload,
+            payload,
+            payload,
+        ];
         file += &(cells.map(quoted).join(",") + "\r\n");
     }
     let path = format!("/v1/streets/{HOME}/imports?file_name=%3Dcmd.csv&grid=A1");
-    let request =
-        Request::post(path).header(header::CONTENT_TYPE, "text/csv").header(header::AUTHORIZATION, format!("Bearer {}", office.admin));
+    let request = Request::post(path)
+        .header(header::CONTENT_TYPE, "text/csv")
+        .header(header::AUTHORIZATION, format!("Bearer {}", office.admin));
     let answer = send(&office, request.body(Body::from(file)).expect("a request")).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
     let own = answer.json["custom_fields"].as_array().map_or(0, Vec::len);
@@ -188,11 +260,17 @@ async fn what_a_file_brought_is_no_formula_in_the_next() {
 async fn a_field_that_the_street_did_not_declare_is_in_no_export() {
     let office = Office::open().await;
     let mut phone = office.secretary("wang.fang", &["A1"]).await;
-    phone.create("A1", &[put("sign_name", "王记包子"), put("custom/密码", "悄悄话")]);
+    phone.create(
+        "A1",
+        &[put("sign_name", "王记包子"), put("custom/密码", "悄悄话")],
+    );
     assert_eq!(phone.sync().await.codes(), ["accepted"]);
     let text = get(&office, "cards.csv?unmasked=true").await;
     let text = String::from_utf8_lossy(&text.body).into_owned();
-    assert!(text.contains("王记包子") && !text.contains("悄悄话") && !text.contains("密码"), "{text}");
+    assert!(
+        text.contains("王记包子") && !text.contains("悄悄话") && !text.contains("密码"),
+        "{text}"
+    );
 }
 
 /// A name for a download comes from the server alone.
@@ -201,7 +279,9 @@ async fn no_caller_names_a_file() {
     let office = Office::open().await;
     for path in ["cards.csv", "cards.xlsx", "persons.xlsx?phone=13900000001"] {
         let answer = get(&office, path).await;
-        let disposition = answer.headers[header::CONTENT_DISPOSITION].to_str().expect("plain");
+        let disposition = answer.headers[header::CONTENT_DISPOSITION]
+            .to_str()
+            .expect("plain");
         let kind = path.split('?').next().unwrap_or_default();
         let expected = match kind.split_once('.') {
             Some(("cards", ending)) => format!("attachment; filename=\"cards-{HOME}.{ending}\""),

@@ -48,31 +48,67 @@ impl Server {
     fn start(folder: &Path) -> Self {
         let (data, log) = (folder.join("data"), folder.join("log"));
         let mut command = Command::new(program("lianka"));
-        command.args(["serve", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", "--log=trace"]).arg("--data-dir").arg(&data);
-        command.stdout(Stdio::piped()).stderr(File::create(&log).expect("a file")).env_remove("DATABASE_URL");
+        command
+            .args([
+                "serve",
+                "--listen=127.0.0.1:0",
+                "--ops-listen=127.0.0.1:0",
+                "--log=trace",
+            ])
+            .arg("--data-dir")
+            .arg(&data);
+        command
+            .stdout(Stdio::piped())
+            .stderr(File::create(&log).expect("a file"))
+            .env_remove("DATABASE_URL");
         let mut child = command.spawn().expect("lianka runs");
         let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().expect("it is piped")).read_line(&mut line).expect("a line");
-        let url = line.split_whitespace().find(|word| word.starts_with("http://")).expect("the server starts");
-        Self { address: url.trim_start_matches("http://").to_owned(), child, log, data }
+        BufReader::new(child.stdout.as_mut().expect("it is piped"))
+            .read_line(&mut line)
+            .expect("a line");
+        let url = line
+            .split_whitespace()
+            .find(|word| word.starts_with("http://"))
+            .expect("the server starts");
+        Self {
+            address: url.trim_start_matches("http://").to_owned(),
+            child,
+            log,
+            data,
+        }
     }
 
     /// Status and body of a request with these headers.
     fn send(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> (u16, Vec<u8>) {
         let mut stream = TcpStream::connect(&self.address).expect("it listens");
         let length = body.len();
-        let head = format!("{method} {path} HTTP/1.1\r\nhost: lianka\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n");
-        stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body)).expect("it reads");
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: lianka\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n"
+        );
+        stream
+            .write_all(head.as_bytes())
+            .and_then(|()| stream.write_all(body))
+            .expect("it reads");
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).expect("an answer");
-        let end = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a head");
-        let status = String::from_utf8_lossy(&answer[9..12]).parse().expect("a status");
+        let end = answer
+            .windows(4)
+            .position(|four| four == b"\r\n\r\n")
+            .expect("a head");
+        let status = String::from_utf8_lossy(&answer[9..12])
+            .parse()
+            .expect("a status");
         (status, answer.split_off(end + 4))
     }
 
     fn json(&self, method: &str, path: &str, token: &str, body: &Value) -> (u16, Value) {
-        let headers = format!("authorization: Bearer {token}\r\ncontent-type: application/json\r\n");
-        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+        let headers =
+            format!("authorization: Bearer {token}\r\ncontent-type: application/json\r\n");
+        let body = if body.is_null() {
+            Vec::new()
+        } else {
+            body.to_string().into_bytes()
+        };
         let (status, body) = self.send(method, path, &headers, &body);
         (status, serde_json::from_slice(&body).unwrap_or_default())
     }
@@ -80,13 +116,19 @@ impl Server {
     /// The same where it must succeed.
     fn done(&self, method: &str, path: &str, token: &str, body: &Value) -> Value {
         let (status, json) = self.json(method, path, token, body);
-        assert!((200..300).contains(&status), "{method} {path}: {status} {json}");
+        assert!(
+            (200..300).contains(&status),
+            "{method} {path}: {status} {json}"
+        );
         json
     }
 
     fn refused(&self, method: &str, path: &str, token: &str, body: &Value) {
         let (status, json) = self.json(method, path, token, body);
-        assert!((400..500).contains(&status), "{method} {path}: {status} {json}");
+        assert!(
+            (400..500).contains(&status),
+            "{method} {path}: {status} {json}"
+        );
     }
 }
 
@@ -110,8 +152,18 @@ fn spellings(secret: &str) -> Vec<String> {
     let escaped = joined(secret.chars().map(|c| format!("\\u{:04x}", u32::from(c))));
     let rust = joined(secret.chars().map(|c| format!("\\u{{{:x}}}", u32::from(c))));
     let bytes = joined(secret.bytes().map(|byte| format!("\\x{byte:02x}")));
-    let decimal = secret.bytes().map(|byte| byte.to_string()).collect::<Vec<_>>().join(", ");
-    let mut all = vec![secret.to_owned(), in_path(secret), in_path(secret).to_lowercase(), bytes, decimal];
+    let decimal = secret
+        .bytes()
+        .map(|byte| byte.to_string())
+        .collect::<Vec<_>>()
+        .join(", ");
+    let mut all = vec![
+        secret.to_owned(),
+        in_path(secret),
+        in_path(secret).to_lowercase(),
+        bytes,
+        decimal,
+    ];
     if !secret.is_ascii() {
         all.extend([escaped, rust]);
     }
@@ -132,22 +184,58 @@ async fn a_day(server: &Server, folder: &Path) -> Vec<String> {
     let street = |path: &str| format!("/v1/streets/{HOME}/{path}");
 
     // Signing in, well and badly.
-    let login = |username: &str, password: &str| json!({ "username": username, "password": password });
-    let (admin, refresh) = session(&server.done("POST", "/v1/sessions", "", &login("root", PASSWORD)));
+    let login =
+        |username: &str, password: &str| json!({ "username": username, "password": password });
+    let (admin, refresh) =
+        session(&server.done("POST", "/v1/sessions", "", &login("root", PASSWORD)));
     let (admin, _) = {
         let _ = admin;
-        session(&server.done("POST", "/v1/tokens", "", &json!({ "refresh_token": refresh })))
+        session(&server.done(
+            "POST",
+            "/v1/tokens",
+            "",
+            &json!({ "refresh_token": refresh }),
+        ))
     };
     server.refused("POST", "/v1/sessions", "", &login("root", WRONG_PASSWORD));
-    server.refused("POST", "/v1/sessions", "", &login(IN_THE_WRONG_FIELD, PASSWORD));
-    server.refused("POST", "/v1/tokens", "", &json!({ "refresh_token": format!("{refresh}x") }));
+    server.refused(
+        "POST",
+        "/v1/sessions",
+        "",
+        &login(IN_THE_WRONG_FIELD, PASSWORD),
+    );
+    server.refused(
+        "POST",
+        "/v1/tokens",
+        "",
+        &json!({ "refresh_token": format!("{refresh}x") }),
+    );
     server.refused("GET", "/v1/users", &format!("{admin}x"), &Value::Null);
-    server.refused("POST", "/v1/devices", "", &json!({ "code": "K7TESTCODE", "name": PERSON, "platform": "android" }));
+    server.refused(
+        "POST",
+        "/v1/devices",
+        "",
+        &json!({ "code": "K7TESTCODE", "name": PERSON, "platform": "android" }),
+    );
 
     // A street, and people.
-    server.done("POST", "/v1/streets", &admin, &json!({ "street": HOME, "name": "天平路街道", "district": "徐汇区" }));
-    server.done("POST", &street("grids"), &admin, &json!({ "grid": "A1", "name": "康平一", "area": "康平" }));
-    for (username, role) in [("sec", "secretary"), ("rev", "reviewer"), ("off", "officer")] {
+    server.done(
+        "POST",
+        "/v1/streets",
+        &admin,
+        &json!({ "street": HOME, "name": "天平路街道", "district": "徐汇区" }),
+    );
+    server.done(
+        "POST",
+        &street("grids"),
+        &admin,
+        &json!({ "grid": "A1", "name": "康平一", "area": "康平" }),
+    );
+    for (username, role) in [
+        ("sec", "secretary"),
+        ("rev", "reviewer"),
+        ("off", "officer"),
+    ] {
         let user = json!({ "username": username, "display_name": PERSON, "role": role, "street": HOME, "password": NEW_PASSWORD });
         server.done("POST", "/v1/users", &admin, &user);
     }
@@ -157,25 +245,54 @@ async fn a_day(server: &Server, folder: &Path) -> Vec<String> {
         &admin,
         &json!({ "username": "rev", "display_name": OTHER_PERSON, "role": "reviewer", "street": HOME }),
     );
-    server.done("PUT", &street("assignments/sec"), &admin, &json!({ "grids": ["A1"] }));
-    let (reviewer, _) = session(&server.done("POST", "/v1/sessions", "", &login("rev", NEW_PASSWORD)));
-    let (officer, _) = session(&server.done("POST", "/v1/sessions", "", &login("off", NEW_PASSWORD)));
+    server.done(
+        "PUT",
+        &street("assignments/sec"),
+        &admin,
+        &json!({ "grids": ["A1"] }),
+    );
+    let (reviewer, _) =
+        session(&server.done("POST", "/v1/sessions", "", &login("rev", NEW_PASSWORD)));
+    let (officer, _) =
+        session(&server.done("POST", "/v1/sessions", "", &login("off", NEW_PASSWORD)));
     let change = json!({ "old_password": WRONG_PASSWORD, "new_password": PASSWORD });
     server.refused("PUT", "/v1/users/rev/password", &reviewer, &change);
 
     // A phone with a shop, a person, a number in a remark, and a member who moves.
-    let code = text(&server.done("POST", "/v1/enrolments", &admin, &json!({ "username": "sec" }))["code"]);
+    let code = text(
+        &server.done(
+            "POST",
+            "/v1/enrolments",
+            &admin,
+            &json!({ "username": "sec" }),
+        )["code"],
+    );
     given.push(code.clone());
-    let options = EnrolOptions { name: Some(format!("{PERSON}的手机")), ..EnrolOptions::default() };
-    let phone = Phone::enrol(&folder.join("phone"), &format!("http://{}", server.address), &code, options).await.expect("enrolled");
+    let options = EnrolOptions {
+        name: Some(format!("{PERSON}的手机")),
+        ..EnrolOptions::default()
+    };
+    let phone = Phone::enrol(
+        &folder.join("phone"),
+        &format!("http://{}", server.address),
+        &code,
+        options,
+    )
+    .await
+    .expect("enrolled");
     let contact = |field: &str| format!("contacts/{CONTACT}/{field}");
     let edits = [
         put("sign_name", SHOP),
         put(&contact("name"), PERSON),
         put(&contact("phones"), NUMBER),
-        Edit::Note { text: format!("{REMARK}，{OTHER_PERSON}，{IDENTITY}") },
+        Edit::Note {
+            text: format!("{REMARK}，{OTHER_PERSON}，{IDENTITY}"),
+        },
     ];
-    let card = phone.create_card("A1", &edits, NOW).expect("created").record;
+    let card = phone
+        .create_card("A1", &edits, NOW)
+        .expect("created")
+        .record;
     let fields = [
         ("member_name", MEMBER),
         ("member_status", "正式"),
@@ -186,21 +303,31 @@ async fn a_day(server: &Server, folder: &Path) -> Vec<String> {
     let filing = Filing {
         transfer_kind: "cross_province_letter".into(),
         member_alias: MEMBER.into(),
-        fields: fields.map(|(name, value)| (name.into(), value.into())).to_vec(),
+        fields: fields
+            .map(|(name, value)| (name.into(), value.into()))
+            .to_vec(),
         consent_channel: Some("当面".into()),
         consent_wording: Some("2026-1".into()),
         submit: true,
     };
-    let transfer = phone.file_transfer("A1", &filing, NOW).expect("filed").record;
+    let transfer = phone
+        .file_transfer("A1", &filing, NOW)
+        .expect("filed")
+        .record;
     phone.sync().await.expect("synced");
-    phone.edit(card, &[put(&contact("name"), OTHER_PERSON)], NOW).expect("saved");
+    phone
+        .edit(card, &[put(&contact("name"), OTHER_PERSON)], NOW)
+        .expect("saved");
     phone.sync().await.expect("synced");
 
     // The office reads, searches, exports and edits.
     let (person, number) = (in_path(PERSON), in_path(NUMBER));
     for (token, path) in [
         (&reviewer, format!("cards?q={}", in_path(SHOP))),
-        (&reviewer, format!("cards.csv?unmasked=true&q={}", in_path(SHOP))),
+        (
+            &reviewer,
+            format!("cards.csv?unmasked=true&q={}", in_path(SHOP)),
+        ),
         (&reviewer, "cards.xlsx?unmasked=true".into()),
         (&reviewer, format!("records/{card}")),
         (&reviewer, format!("records/{card}/history")),
@@ -215,17 +342,41 @@ async fn a_day(server: &Server, folder: &Path) -> Vec<String> {
         server.done("GET", &street(&path), token, &Value::Null);
     }
     let edit = json!({ "set": { contact("name"): PERSON, "note": REMARK }, "note": REMARK });
-    server.done("POST", &street(&format!("records/{card}/edits")), &reviewer, &edit);
-    let event = json!({ "type": "return", "reason_code": "other", "note": format!("{MEMBER}请补正") });
-    server.json("POST", &street(&format!("transfers/{transfer}/events")), &officer, &event);
+    server.done(
+        "POST",
+        &street(&format!("records/{card}/edits")),
+        &reviewer,
+        &edit,
+    );
+    let event =
+        json!({ "type": "return", "reason_code": "other", "note": format!("{MEMBER}请补正") });
+    server.json(
+        "POST",
+        &street(&format!("transfers/{transfer}/events")),
+        &officer,
+        &event,
+    );
     let roll = format!("店招,联系人,联系电话\r\n{SHOP},{OTHER_PERSON},{NUMBER}\r\n,,{PERSON}\r\n");
     let headers = format!("authorization: Bearer {admin}\r\ncontent-type: text/csv\r\n");
     let import = street(&format!("imports?grid=A1&file_name={person}.csv"));
-    assert_eq!(server.send("POST", &import, &headers, roll.as_bytes()).0, 200);
+    assert_eq!(
+        server.send("POST", &import, &headers, roll.as_bytes()).0,
+        200
+    );
     attacks(server, &admin, &reviewer, &card.to_string());
     failures(server, &admin).await;
-    server.done("POST", &street(&format!("records/{card}/redact")), &admin, &json!({ "entry": CONTACT, "reason": PERSON }));
-    server.done("POST", &street(&format!("records/{card}/erase")), &admin, &json!({ "reason": REMARK }));
+    server.done(
+        "POST",
+        &street(&format!("records/{card}/redact")),
+        &admin,
+        &json!({ "entry": CONTACT, "reason": PERSON }),
+    );
+    server.done(
+        "POST",
+        &street(&format!("records/{card}/erase")),
+        &admin,
+        &json!({ "reason": REMARK }),
+    );
     server.done("DELETE", "/v1/sessions", &reviewer, &Value::Null);
     given
 }
@@ -243,10 +394,22 @@ fn attacks(server: &Server, admin: &str, reviewer: &str, card: &str) {
         ("GET", street(&format!("cards?{person}={person}"))),
         ("GET", street(&format!("records/{person}"))),
         ("GET", street(&format!("persons?phone={person}"))),
-        ("GET", street(&format!("persons?name={}", in_path(&PERSON.repeat(40))))),
+        (
+            "GET",
+            street(&format!("persons?name={}", in_path(&PERSON.repeat(40)))),
+        ),
         ("POST", street(&format!("imports?grid={person}"))),
     ] {
-        server.refused(method, &path, admin, &if method == "PATCH" { json!({ "display_name": PERSON }) } else { Value::Null });
+        server.refused(
+            method,
+            &path,
+            admin,
+            &if method == "PATCH" {
+                json!({ "display_name": PERSON })
+            } else {
+                Value::Null
+            },
+        );
     }
     for body in [
         json!({ PERSON: NUMBER }),
@@ -257,11 +420,22 @@ fn attacks(server: &Server, admin: &str, reviewer: &str, card: &str) {
         json!({ "set": { "sign_name": PERSON.repeat(100) } }),
         json!([PERSON]),
     ] {
-        server.refused("POST", &street(&format!("records/{card}/edits")), reviewer, &body);
+        server.refused(
+            "POST",
+            &street(&format!("records/{card}/edits")),
+            reviewer,
+            &body,
+        );
     }
-    let json_headers = format!("authorization: Bearer {admin}\r\ncontent-type: application/json\r\n");
+    let json_headers =
+        format!("authorization: Bearer {admin}\r\ncontent-type: application/json\r\n");
     let broken = format!(r#"{{"username":"{PERSON}","password":"{WRONG_PASSWORD}""#);
-    assert_eq!(server.send("POST", "/v1/sessions", &json_headers, broken.as_bytes()).0, 400);
+    assert_eq!(
+        server
+            .send("POST", "/v1/sessions", &json_headers, broken.as_bytes())
+            .0,
+        400
+    );
     for headers in [
         format!("authorization: Basic {WRONG_PASSWORD}\r\n"),
         format!("authorization: Bearer {WRONG_PASSWORD}\r\ncookie: session={NEW_PASSWORD}\r\n"),
@@ -270,22 +444,39 @@ fn attacks(server: &Server, admin: &str, reviewer: &str, card: &str) {
             in_path(PERSON)
         ),
     ] {
-        assert_eq!(server.send("GET", &format!("/v1/users?name={person}"), &headers, b"").0, 401);
+        assert_eq!(
+            server
+                .send("GET", &format!("/v1/users?name={person}"), &headers, b"")
+                .0,
+            401
+        );
     }
     // The stream: lines that do not parse, and changes that are none.
-    let ndjson = format!("authorization: Bearer {reviewer}\r\ncontent-type: application/x-ndjson\r\n");
+    let ndjson =
+        format!("authorization: Bearer {reviewer}\r\ncontent-type: application/x-ndjson\r\n");
     let hello = r#"{"type":"hello","cursor":null,"client":"t/1","pull":false}"#;
     for line in [
         format!(r#"{{"type":"{PERSON}"}}"#),
         format!(r#"{{"type":"change","record":"{PERSON}"}}"#),
-        format!(r#"{{"type":"change","record":"{card}","kind":"{PERSON}","generation":1,"bytes":"{NUMBER}"}}"#),
-        format!(r#"{{"type":"change","record":"{card}","kind":"shop_card","generation":1,"bytes":"{PERSON}"}}"#),
+        format!(
+            r#"{{"type":"change","record":"{card}","kind":"{PERSON}","generation":1,"bytes":"{NUMBER}"}}"#
+        ),
+        format!(
+            r#"{{"type":"change","record":"{card}","kind":"shop_card","generation":1,"bytes":"{PERSON}"}}"#
+        ),
         format!(r#"{{"type":"hello","client":"{PERSON}","cursor":"{PERSON}","pull":true"#),
     ] {
-        let (status, _) = server.send("POST", &street("sync"), &ndjson, format!("{hello}\n{line}\n").as_bytes());
+        let (status, _) = server.send(
+            "POST",
+            &street("sync"),
+            &ndjson,
+            format!("{hello}\n{line}\n").as_bytes(),
+        );
         assert!((400..500).contains(&status), "{line}: {status}");
     }
-    let client = format!("{{\"type\":\"hello\",\"cursor\":\"{NUMBER}\",\"client\":\"{PERSON}\",\"pull\":true}}\n");
+    let client = format!(
+        "{{\"type\":\"hello\",\"cursor\":\"{NUMBER}\",\"client\":\"{PERSON}\",\"pull\":true}}\n"
+    );
     server.send("POST", &street("sync"), &ndjson, client.as_bytes());
 }
 
@@ -295,17 +486,29 @@ async fn failures(server: &Server, admin: &str) {
     let mut store = options.connect().await.expect("it takes connections");
     let user = |username: &str| json!({ "username": username, "display_name": OTHER_PERSON, "role": "reviewer", "street": HOME });
     for (spoil, mend) in [
-        ("alter table account add constraint spoilt check (display_name = '') not valid", "alter table account drop constraint spoilt"),
+        (
+            "alter table account add constraint spoilt check (display_name = '') not valid",
+            "alter table account drop constraint spoilt",
+        ),
         (
             "alter table account alter column display_name type int using 0",
             "alter table account alter column display_name type text using ''",
         ),
-        ("alter table account rename column display_name to other", "alter table account rename column other to display_name"),
+        (
+            "alter table account rename column display_name to other",
+            "alter table account rename column other to display_name",
+        ),
     ] {
-        sqlx::raw_sql(spoil).execute(&mut store).await.expect("spoilt");
+        sqlx::raw_sql(spoil)
+            .execute(&mut store)
+            .await
+            .expect("spoilt");
         let (status, json) = server.json("POST", "/v1/users", admin, &user("new.one"));
         assert!(status >= 500, "{spoil}: {status} {json}");
-        sqlx::raw_sql(mend).execute(&mut store).await.expect("mended");
+        sqlx::raw_sql(mend)
+            .execute(&mut store)
+            .await
+            .expect("mended");
     }
 }
 
@@ -314,22 +517,46 @@ async fn no_secret_and_nobodys_name_is_in_any_log() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::start(folder.path());
     let mut create = Command::new(program("lianka"));
-    create.args(["admin", "create", "--username=root", "--log=trace"]).arg("--display-name").arg(PERSON);
-    create.arg("--data-dir").arg(&server.data).env_remove("DATABASE_URL");
-    create.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(File::create(folder.path().join("create")).expect("a file"));
+    create
+        .args(["admin", "create", "--username=root", "--log=trace"])
+        .arg("--display-name")
+        .arg(PERSON);
+    create
+        .arg("--data-dir")
+        .arg(&server.data)
+        .env_remove("DATABASE_URL");
+    create
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(File::create(folder.path().join("create")).expect("a file"));
     let mut create = create.spawn().expect("lianka runs");
-    create.stdin.take().expect("it is piped").write_all(format!("{PASSWORD}\n").as_bytes()).expect("it reads");
+    create
+        .stdin
+        .take()
+        .expect("it is piped")
+        .write_all(format!("{PASSWORD}\n").as_bytes())
+        .expect("it reads");
     assert!(create.wait().expect("it ends").success());
 
     let given = a_day(&server, folder.path()).await;
 
     let mut logs: Vec<(String, String)> = Vec::new();
-    for path in [server.log.clone(), server.data.join("postgres.log"), folder.path().join("create")] {
+    for path in [
+        server.log.clone(),
+        server.data.join("postgres.log"),
+        folder.path().join("create"),
+    ] {
         let text = String::from_utf8_lossy(&fs::read(&path).expect("a log")).into_owned();
         logs.push((path.display().to_string(), text));
     }
     // It did log, and as much as it can.
-    assert!(logs[0].1.lines().count() > 300 && logs[0].1.contains("DEBUG") && logs[0].1.contains("answered"), "{}", logs[0].1);
+    assert!(
+        logs[0].1.lines().count() > 300
+            && logs[0].1.contains("DEBUG")
+            && logs[0].1.contains("answered"),
+        "{}",
+        logs[0].1
+    );
     assert!(logs[0].1.contains("failed"), "the failures are told");
     let typed = [
         PASSWORD,
@@ -351,7 +578,12 @@ async fn no_secret_and_nobodys_name_is_in_any_log() {
     for secret in typed.into_iter().chain(given.iter().map(String::as_str)) {
         for spelling in spellings(secret) {
             for (path, log) in &logs {
-                found.extend(log.lines().filter(|line| line.contains(&spelling)).take(3).map(|line| format!("{path}: {secret} in {line}")));
+                found.extend(
+                    log.lines()
+                        .filter(|line| line.contains(&spelling))
+                        .take(3)
+                        .map(|line| format!("{path}: {secret} in {line}")),
+                );
             }
         }
     }

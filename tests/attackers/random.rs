@@ -48,7 +48,9 @@ impl Dice {
 
     /// A text that no compression makes short: what stands in an index must not be longer than a third of a page.
     fn noise(&mut self, chars: usize) -> String {
-        (0..chars).map(|_| char::from_u32(0x4e00 + (self.next() % 0x5000) as u32).unwrap_or('王')).collect()
+        (0..chars)
+            .map(|_| char::from_u32(0x4e00 + (self.next() % 0x5000) as u32).unwrap_or('王'))
+            .collect()
     }
 }
 
@@ -215,7 +217,10 @@ struct Siege {
 impl Siege {
     async fn begin(seed: u64) -> Self {
         let office = Office::open().await;
-        let api = office.call("GET", "/v1/openapi.json", None, Value::Null).await.json;
+        let api = office
+            .call("GET", "/v1/openapi.json", None, Value::Null)
+            .await
+            .json;
         let ours = Theirs::make_in(&office, HOME, "A1", "here").await;
         let theirs = Theirs::make_in(&office, OTHER, "B1", "there").await;
         let mut tokens = everybody(&office).await;
@@ -227,8 +232,14 @@ impl Siege {
                 let roles = roles.filter_map(Value::as_str).map(str::to_owned).collect();
                 // The stream has attackers of its own.
                 if !path.ends_with("/sync") {
-                    let (method, path, described) = (method.to_ascii_uppercase(), path.clone(), described.clone());
-                    operations.push(Operation { method, path, roles, described });
+                    let (method, path, described) =
+                        (method.to_ascii_uppercase(), path.clone(), described.clone());
+                    operations.push(Operation {
+                        method,
+                        path,
+                        roles,
+                        described,
+                    });
                 }
             }
         }
@@ -248,13 +259,19 @@ impl Siege {
     }
 
     fn resolved<'a>(&'a self, schema: &'a Value) -> &'a Value {
-        schema["$ref"].as_str().map_or(schema, |path| self.api.pointer(path.trim_start_matches('#')).expect("the schema is there"))
+        schema["$ref"].as_str().map_or(schema, |path| {
+            self.api
+                .pointer(path.trim_start_matches('#'))
+                .expect("the schema is there")
+        })
     }
 
     fn text(&mut self) -> String {
         match self.dice.below(20) {
             0 => {
-                let chars = self.dice.one(&[&60_usize, &101, &200, &401, &1_000, &5_000]);
+                let chars = self
+                    .dice
+                    .one(&[&60_usize, &101, &200, &401, &1_000, &5_000]);
                 self.dice.noise(*chars)
             }
             1 => self.id(),
@@ -264,11 +281,41 @@ impl Siege {
     }
 
     fn id(&mut self) -> String {
-        let whose = if self.dice.percent(75) { &self.ours } else { &self.theirs };
-        let Theirs { record, second, third, transfer, held, pair, merge, resolution, bulk, device } = whose;
+        let whose = if self.dice.percent(75) {
+            &self.ours
+        } else {
+            &self.theirs
+        };
+        let Theirs {
+            record,
+            second,
+            third,
+            transfer,
+            held,
+            pair,
+            merge,
+            resolution,
+            bulk,
+            device,
+        } = whose;
         let records = [record, second, third, transfer].map(ToString::to_string);
-        let all = [&records[0], &records[1], &records[2], &records[3], held, pair, merge, resolution, bulk, device];
-        if self.dice.percent(5) { NOBODY.to_owned() } else { self.dice.one(&all).clone() }
+        let all = [
+            &records[0],
+            &records[1],
+            &records[2],
+            &records[3],
+            held,
+            pair,
+            merge,
+            resolution,
+            bulk,
+            device,
+        ];
+        if self.dice.percent(5) {
+            NOBODY.to_owned()
+        } else {
+            self.dice.one(&all).clone()
+        }
     }
 
     /// What a path's parameter may be: mostly something that is there.
@@ -278,24 +325,66 @@ impl Siege {
             return match self.dice.below(20) {
                 0 => "999999999".to_owned(),
                 1 if !is_root => OTHER.to_owned(),
-                2 => self.dice.one(&["31010400", "%00", "%ff", "０００００００００", "310104003%2f"]).to_owned(),
+                2 => self
+                    .dice
+                    .one(&[
+                        "31010400",
+                        "%00",
+                        "%ff",
+                        "０００００００００",
+                        "310104003%2f",
+                    ])
+                    .to_owned(),
                 _ => HOME.to_owned(),
             };
         }
         if self.dice.percent(10) {
-            let odd = ["%00", "%ff", "%2e%2e", "..", "%2F", "%", "null", "0", "-1", "x%20y", "%e7%8e%8b"];
+            let odd = [
+                "%00",
+                "%ff",
+                "%2e%2e",
+                "..",
+                "%2F",
+                "%",
+                "null",
+                "0",
+                "-1",
+                "x%20y",
+                "%e7%8e%8b",
+            ];
             return self.dice.one(&odd).to_owned();
         }
         if parameter == "username" {
-            let users = ["secretary", "reviewer", "officer", "admin", "auditor", "here", "here.desk", "nobody", ROOT, "there"];
-            return self.dice.one(&users[..users.len() - usize::from(is_root)]).to_owned();
+            let users = [
+                "secretary",
+                "reviewer",
+                "officer",
+                "admin",
+                "auditor",
+                "here",
+                "here.desk",
+                "nobody",
+                ROOT,
+                "there",
+            ];
+            return self
+                .dice
+                .one(&users[..users.len() - usize::from(is_root)])
+                .to_owned();
         }
-        let whose = if self.dice.percent(80) || is_root { &self.ours } else { &self.theirs };
+        let whose = if self.dice.percent(80) || is_root {
+            &self.ours
+        } else {
+            &self.theirs
+        };
         match parameter {
             "record" if path.contains("/transfers/") => whose.transfer.to_string(),
             "record" => {
-                let records = [whose.record, whose.second, whose.third, whose.transfer].map(|record| record.to_string());
-                self.dice.one(&[records[0].as_str(), &records[1], &records[2], &records[3]]).to_owned()
+                let records = [whose.record, whose.second, whose.third, whose.transfer]
+                    .map(|record| record.to_string());
+                self.dice
+                    .one(&[records[0].as_str(), &records[1], &records[2], &records[3]])
+                    .to_owned()
             }
             "held" => whose.held.clone(),
             "pair" => whose.pair.clone(),
@@ -311,21 +400,35 @@ impl Siege {
         let parts: Vec<String> = operation.path.split('/').map(str::to_owned).collect();
         let parts: Vec<String> = parts
             .into_iter()
-            .map(|part| match part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) {
-                Some(parameter) => self.named(&operation.path, parameter, is_root),
-                None => part,
+            .map(|part| {
+                match part
+                    .strip_prefix('{')
+                    .and_then(|part| part.strip_suffix('}'))
+                {
+                    Some(parameter) => self.named(&operation.path, parameter, is_root),
+                    None => part,
+                }
             })
             .collect();
         let mut address = parts.join("/");
-        let parameters = operation.described["parameters"].as_array().into_iter().flatten();
-        let queries: Vec<&str> = parameters.filter(|p| p["in"] == "query").filter_map(|p| p["name"].as_str()).collect();
+        let parameters = operation.described["parameters"]
+            .as_array()
+            .into_iter()
+            .flatten();
+        let queries: Vec<&str> = parameters
+            .filter(|p| p["in"] == "query")
+            .filter_map(|p| p["name"].as_str())
+            .collect();
         let mut query = Vec::new();
         for name in queries {
             if self.dice.percent(30) {
                 let value = match self.dice.below(10) {
                     0..3 => self.dice.one(NUMBERS).to_owned(),
                     3 => self.dice.one(&["true", "false"]).to_owned(),
-                    4 => self.dice.one(&["%", "%zz", "%ff", "%c0%80", "+", "%2B", "%00"]).to_owned(),
+                    4 => self
+                        .dice
+                        .one(&["%", "%zz", "%ff", "%c0%80", "+", "%2B", "%00"])
+                        .to_owned(),
                     _ => encoded(&self.text()),
                 };
                 query.push(format!("{name}={value}"));
@@ -335,7 +438,11 @@ impl Siege {
             }
         }
         if self.dice.percent(3) {
-            query.push(self.dice.one(&["nobody=1", "=", "&&", "page[]=1", "%00=1"]).to_owned());
+            query.push(
+                self.dice
+                    .one(&["nobody=1", "=", "&&", "page[]=1", "%00=1"])
+                    .to_owned(),
+            );
         }
         if !query.is_empty() {
             address.push('?');
@@ -350,21 +457,64 @@ impl Siege {
             return self.odd(depth);
         }
         let known = match name {
-            "username" => Some(json!(self.dice.one(&["reviewer", "secretary", "new.one", "nobody", "there"]))),
-            "role" => Some(json!(self.dice.one(&["secretary", "reviewer", "officer", "auditor", "admin"]))),
-            "street" => Some(json!(self.dice.one(&[HOME, HOME, HOME, OTHER, "999999999"]))),
-            "grid" | "to_grid" | "from_grid" => Some(json!(self.dice.one(&["A1", "A2", "A3", "B1", "A9"]))),
-            "grids" => Some(json!(self.dice.one::<[&str]>(&[&[], &["A1"], &["A1", "A2"], &["B1"], &["A1", "A1"]]))),
-            "class" => Some(json!(self.dice.one(&["spelling", "phone_format", "more_complete"]))),
-            "field" => Some(json!(self.dice.one(&["sign_name", "unit", "opening_hours", "phones"]))),
-            "winner" | "loser" => Some(json!(self.dice.one(&[self.ours.second, self.ours.third].each_ref()).to_string())),
+            "username" => Some(json!(self.dice.one(&[
+                "reviewer",
+                "secretary",
+                "new.one",
+                "nobody",
+                "there"
+            ]))),
+            "role" => Some(json!(self.dice.one(&[
+                "secretary",
+                "reviewer",
+                "officer",
+                "auditor",
+                "admin"
+            ]))),
+            "street" => Some(json!(self.dice.one(&[
+                HOME,
+                HOME,
+                HOME,
+                OTHER,
+                "999999999"
+            ]))),
+            "grid" | "to_grid" | "from_grid" => {
+                Some(json!(self.dice.one(&["A1", "A2", "A3", "B1", "A9"])))
+            }
+            "grids" => Some(json!(self.dice.one::<[&str]>(&[
+                &[],
+                &["A1"],
+                &["A1", "A2"],
+                &["B1"],
+                &["A1", "A1"]
+            ]))),
+            "class" => Some(json!(self.dice.one(&[
+                "spelling",
+                "phone_format",
+                "more_complete"
+            ]))),
+            "field" => Some(json!(self.dice.one(&[
+                "sign_name",
+                "unit",
+                "opening_hours",
+                "phones"
+            ]))),
+            "winner" | "loser" => Some(json!(
+                self.dice
+                    .one(&[self.ours.second, self.ours.third].each_ref())
+                    .to_string()
+            )),
             "entry" => Some(json!("0198c0de-0000-7000-8000-00000000000a")),
             "records" => Some(json!([self.id(), self.id()])),
             "kind" => Some(json!(self.dice.one(&["shop_card", "transfer_request"]))),
             "type" => Some(json!(STEPS[self.dice.below(STEPS.len())].code)),
             "side" => Some(json!(self.dice.one(&["odd", "even"]))),
             "set" => Some(self.edits()),
-            "reason" => Some(json!(self.dice.one(&["other", "subject_request", "不属实"]))),
+            "reason" => Some(json!(self.dice.one(&[
+                "other",
+                "subject_request",
+                "不属实"
+            ]))),
             "expected_heads" => Some(json!([format!("{:064x}", self.dice.next())])),
             "seen" => Some(json!([])),
             _ => None,
@@ -373,7 +523,11 @@ impl Siege {
             return known;
         }
         let schema = self.resolved(schema).clone();
-        let kind = schema["type"].as_str().or_else(|| schema["type"].as_array().and_then(|kinds| kinds[0].as_str()));
+        let kind = schema["type"].as_str().or_else(|| {
+            schema["type"]
+                .as_array()
+                .and_then(|kinds| kinds[0].as_str())
+        });
         match kind {
             Some("boolean") => json!(self.dice.percent(50)),
             Some("integer" | "number") => json!(self.dice.below(500)),
@@ -390,7 +544,10 @@ impl Siege {
             2 | 3 => serde_json::from_str(self.dice.one(NUMBERS)).unwrap_or(json!(1.5)),
             4 if depth < 3 => json!([self.odd(depth + 1)]),
             5 if depth < 3 => json!({ self.text(): self.odd(depth + 1) }),
-            6 => json!(vec![self.text(); *self.dice.one(&[&0_usize, &65, &1_001, &2_001])]),
+            6 => json!(vec![
+                self.text();
+                *self.dice.one(&[&0_usize, &65, &1_001, &2_001])
+            ]),
             _ => json!(self.text()),
         }
     }
@@ -420,30 +577,51 @@ impl Siege {
 
     fn body(&mut self, operation: &Operation) -> (String, Vec<u8>) {
         let content = &operation.described["requestBody"]["content"];
-        let Some(schema) = content.get("application/json").map(|content| &content["schema"]) else {
+        let Some(schema) = content
+            .get("application/json")
+            .map(|content| &content["schema"])
+        else {
             if content.is_object() {
                 return ("text/csv".to_owned(), self.sheet());
             }
             return (String::new(), Vec::new());
         };
         let schema = self.resolved(schema).clone();
-        let parts: Vec<&Value> = std::iter::once(&schema).chain(schema["allOf"].as_array().into_iter().flatten()).collect();
+        let parts: Vec<&Value> = std::iter::once(&schema)
+            .chain(schema["allOf"].as_array().into_iter().flatten())
+            .collect();
         let mut body = Map::new();
         for part in parts {
-            let required: Vec<&str> = part["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            let required: Vec<&str> = part["required"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .collect();
             for (name, property) in part["properties"].as_object().into_iter().flatten() {
-                if self.dice.percent(if required.contains(&name.as_str()) { 97 } else { 40 }) {
+                if self.dice.percent(if required.contains(&name.as_str()) {
+                    97
+                } else {
+                    40
+                }) {
                     let value = self.value(name, property, 0);
                     body.insert(name.clone(), value);
                 }
             }
         }
         if let Some(code) = body.get("type").and_then(Value::as_str).map(str::to_owned) {
-            for input in STEPS.iter().find(|row| row.code == code).into_iter().flat_map(|row| row.form) {
+            for input in STEPS
+                .iter()
+                .find(|row| row.code == code)
+                .into_iter()
+                .flat_map(|row| row.form)
+            {
                 if self.dice.percent(80) {
                     let value = match input.name {
                         _ if self.dice.percent(20) => self.odd(0),
-                        name if name.ends_with("_on") || name == "dues_until" => json!("2026-11-20"),
+                        name if name.ends_with("_on") || name == "dues_until" => {
+                            json!("2026-11-20")
+                        }
                         name if name.ends_with("_days") => json!(10),
                         "reason_code" => json!("other"),
                         "letter_sighted" | "origin_confirmed" | "member_present" => json!("yes"),
@@ -457,7 +635,11 @@ impl Siege {
             }
             body.insert("seen".into(), Value::Null);
         }
-        let kind = if self.dice.percent(2) { "text/plain" } else { "application/json" };
+        let kind = if self.dice.percent(2) {
+            "text/plain"
+        } else {
+            "application/json"
+        };
         (kind.to_owned(), Value::from(body).to_string().into_bytes())
     }
 
@@ -465,7 +647,9 @@ impl Siege {
     fn sheet(&mut self) -> Vec<u8> {
         let mut text = String::from("店招,地址,网格,联系人,联系电话,备注,消防,最近走访\n");
         for _ in 0..self.dice.below(4) {
-            let cells: Vec<String> = (0..8).map(|_| format!("\"{}\"", self.text().replace('"', "\"\""))).collect();
+            let cells: Vec<String> = (0..8)
+                .map(|_| format!("\"{}\"", self.text().replace('"', "\"\"")))
+                .collect();
             text.push_str(&cells.join(","));
             text.push('\n');
         }
@@ -483,9 +667,18 @@ impl Siege {
         let admitted: Vec<&'static str> = all
             .iter()
             .copied()
-            .filter(|who| operation.roles.iter().any(|role| role == who || (*who == ROOT && role == Role::Admin.as_str())))
+            .filter(|who| {
+                operation
+                    .roles
+                    .iter()
+                    .any(|role| role == who || (*who == ROOT && role == Role::Admin.as_str()))
+            })
             .collect();
-        let from = if admitted.is_empty() || self.dice.percent(5) { &all } else { &admitted };
+        let from = if admitted.is_empty() || self.dice.percent(5) {
+            &all
+        } else {
+            &admitted
+        };
         from[self.dice.below(from.len())]
     }
 
@@ -494,7 +687,12 @@ impl Siege {
         let at = self.dice.below(self.operations.len());
         let operation = std::mem::replace(
             &mut self.operations[at],
-            Operation { method: String::new(), path: String::new(), roles: Vec::new(), described: Value::Null },
+            Operation {
+                method: String::new(),
+                path: String::new(),
+                roles: Vec::new(),
+                described: Value::Null,
+            },
         );
         self.attack_by(&operation).await;
         self.operations[at] = operation;
@@ -504,7 +702,8 @@ impl Siege {
         let who = self.caller(operation);
         let is_root = who == ROOT;
         // Ends what the test lives by, or hashes passwords for its own sake.
-        let ends = operation.path == "/v1/sessions" && operation.method == "DELETE" || operation.path.ends_with("/erase");
+        let ends = operation.path == "/v1/sessions" && operation.method == "DELETE"
+            || operation.path.ends_with("/erase");
         let hashes = operation.path.ends_with("/password") || operation.path == "/v1/sessions";
         if ends && (is_root || self.dice.percent(80)) || hashes && self.dice.percent(85) {
             return;
@@ -516,37 +715,67 @@ impl Siege {
             body.truncate(upto);
         }
         let zh = self.dice.percent(50);
-        let mut request = Request::builder().method(operation.method.as_str()).uri(&address);
+        let mut request = Request::builder()
+            .method(operation.method.as_str())
+            .uri(&address);
         request = request.header(header::ACCEPT_LANGUAGE, if zh { "zh" } else { "en" });
         if !kind.is_empty() {
             request = request.header(header::CONTENT_TYPE, kind);
         }
         if !operation.roles.is_empty() {
-            request = request.header(header::AUTHORIZATION, format!("Bearer {}", self.tokens[who]));
+            request = request.header(
+                header::AUTHORIZATION,
+                format!("Bearer {}", self.tokens[who]),
+            );
         }
-        let shown = String::from_utf8_lossy(&body).chars().take(600).collect::<String>();
+        let shown = String::from_utf8_lossy(&body)
+            .chars()
+            .take(600)
+            .collect::<String>();
         // An address that is none never comes to the router.
-        let Ok(request) = request.body(Body::from(body)) else { return };
+        let Ok(request) = request.body(Body::from(body)) else {
+            return;
+        };
         let answer = send(&self.office, request).await;
         self.requests += 1;
-        let what = format!("request {}: {who} {} {address} {shown}", self.requests, operation.method);
+        let what = format!(
+            "request {}: {who} {} {address} {shown}",
+            self.requests, operation.method
+        );
         for (kind, wrong) in self.judge(operation, &answer, zh) {
             let key = format!("{kind}: {} {}", operation.method, operation.path);
-            self.found.entry(key).or_insert_with(|| format!("{what}\n    {wrong}"));
+            self.found
+                .entry(key)
+                .or_insert_with(|| format!("{what}\n    {wrong}"));
         }
         let told = String::from_utf8_lossy(&answer.body);
-        let theirs = THEIR_WORDS.iter().find(|word| !is_root && !operation.roles.is_empty() && told.contains(**word));
-        assert!(theirs.is_none(), "{what}: {theirs:?} of another street in {told}");
+        let theirs = THEIR_WORDS
+            .iter()
+            .find(|word| !is_root && !operation.roles.is_empty() && told.contains(**word));
+        assert!(
+            theirs.is_none(),
+            "{what}: {theirs:?} of another street in {told}"
+        );
         // Somebody was signed out, disabled or made something else.
-        if answer.status == 401 && !operation.roles.is_empty() || operation.path.starts_with("/v1/users/") {
+        if answer.status == 401 && !operation.roles.is_empty()
+            || operation.path.starts_with("/v1/users/")
+        {
             self.restore().await;
         }
     }
 
     /// What is wrong with an answer: its kind, and the particulars.
-    fn judge(&mut self, operation: &Operation, answer: &Answer, zh: bool) -> Vec<(&'static str, String)> {
+    fn judge(
+        &mut self,
+        operation: &Operation,
+        answer: &Answer,
+        zh: bool,
+    ) -> Vec<(&'static str, String)> {
         let status = answer.status.as_u16();
-        let told: String = format!("{status} {}", String::from_utf8_lossy(&answer.body)).chars().take(1_200).collect();
+        let told: String = format!("{status} {}", String::from_utf8_lossy(&answer.body))
+            .chars()
+            .take(1_200)
+            .collect();
         let mut wrong = Vec::new();
         if status >= 500 {
             wrong.push(("broken", told));
@@ -564,11 +793,15 @@ impl Siege {
         } else if answer.headers["content-type"] != "application/problem+json" {
             wrong.push(("no problem document", told));
         } else {
-            let schema = &operation.described["responses"]["default"]["content"]["application/problem+json"]["schema"];
+            let schema = &operation.described["responses"]["default"]["content"]["application/problem+json"]
+                ["schema"];
             let mut other = Vec::new();
             self.compare(schema, &answer.json, "", &mut other);
             if !schema.is_object() || !other.is_empty() {
-                wrong.push(("a refusal not as documented", format!("{other:?} in {told}")));
+                wrong.push((
+                    "a refusal not as documented",
+                    format!("{other:?} in {told}"),
+                ));
             }
             wrong.extend(self.misworded(answer, zh).map(|kind| (kind, told)));
         }
@@ -578,17 +811,33 @@ impl Siege {
     /// What is wrong with a refusal.
     fn misworded(&self, answer: &Answer, zh: bool) -> Option<&'static str> {
         let problem = &answer.json;
-        let known = self.api["x-error-codes"].as_array().into_iter().flatten().find(|code| code["code"] == answer.code());
-        let Some(known) = known else { return Some("an unknown code") };
-        let is_chinese = |text: &Value| text.as_str().is_some_and(|text| text.chars().any(|c| ('\u{4e00}'..'\u{a000}').contains(&c)));
+        let known = self.api["x-error-codes"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|code| code["code"] == answer.code());
+        let Some(known) = known else {
+            return Some("an unknown code");
+        };
+        let is_chinese = |text: &Value| {
+            text.as_str()
+                .is_some_and(|text| text.chars().any(|c| ('\u{4e00}'..'\u{a000}').contains(&c)))
+        };
         let is_there = |text: &str| problem[text].as_str().is_some_and(|text| !text.is_empty());
         if known["status"] != answer.status.as_u16() {
             Some("the status of another code")
-        } else if !["title", "detail", "request_id", "type"].into_iter().all(is_there) {
+        } else if !["title", "detail", "request_id", "type"]
+            .into_iter()
+            .all(is_there)
+        {
             Some("not a whole problem document")
-        } else if problem["title"] != known["title"][if zh { "zh" } else { "en" }] || zh && !is_chinese(&problem["detail"]) {
+        } else if problem["title"] != known["title"][if zh { "zh" } else { "en" }]
+            || zh && !is_chinese(&problem["detail"])
+        {
             Some("not in the language that was asked for")
-        } else if answer.code() == "invalid_field" && !(problem["rule"].is_string() && problem["field"].is_string()) {
+        } else if answer.code() == "invalid_field"
+            && !(problem["rule"].is_string() && problem["field"].is_string())
+        {
             Some("which field, which rule?")
         } else {
             None
@@ -633,8 +882,15 @@ impl Siege {
         for (n, item) in value.as_array().into_iter().flatten().enumerate() {
             self.compare(&schema["items"], item, &format!("{at}[{n}]"), wrong);
         }
-        let Some(members) = value.as_object() else { return };
-        for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        let Some(members) = value.as_object() else {
+            return;
+        };
+        for name in schema["required"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+        {
             if !members.contains_key(name) {
                 wrong.push(format!("{at}.{name} is missing"));
             }
@@ -651,11 +907,21 @@ impl Siege {
         for role in Role::ALL {
             let change = json!({ "role": role.as_str(), "disabled": false });
             let path = format!("/v1/users/{role}");
-            let changed = self.office.call("PATCH", &path, Some(&self.office.admin), change).await;
+            let changed = self
+                .office
+                .call("PATCH", &path, Some(&self.office.admin), change)
+                .await;
             assert!(changed.status.is_success(), "{path}: {}", changed.json);
             let token = &self.tokens[role.as_str()];
-            if self.office.call("GET", "/v1/streets", Some(token), Value::Null).await.status == 401 {
-                self.tokens.insert(role.as_str(), self.office.phone(role.as_str()).await.token);
+            if self
+                .office
+                .call("GET", "/v1/streets", Some(token), Value::Null)
+                .await
+                .status
+                == 401
+            {
+                self.tokens
+                    .insert(role.as_str(), self.office.phone(role.as_str()).await.token);
             }
         }
     }
@@ -670,7 +936,10 @@ fn encoded(text: &str) -> String {
 }
 
 fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    std::env::var(name)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
 }
 
 #[tokio::test]
@@ -681,16 +950,34 @@ async fn whatever_is_asked_of_whatever_route() {
     while siege.requests < wanted {
         siege.attack().await;
     }
-    let found: Vec<String> = siege.found.iter().map(|(key, what)| format!("{key}\n  {what}")).collect();
-    assert!(found.is_empty(), "{} of them:\n{}", found.len(), found.join("\n"));
+    let found: Vec<String> = siege
+        .found
+        .iter()
+        .map(|(key, what)| format!("{key}\n  {what}"))
+        .collect();
+    assert!(
+        found.is_empty(),
+        "{} of them:\n{}",
+        found.len(),
+        found.join("\n")
+    );
     // The admin of the deployment may add to it; nothing that was there has moved.
     let after = everything(&siege.office).await;
     let moved: Vec<_> = before.iter().filter(|row| !after.contains(row)).collect();
     assert!(moved.is_empty(), "{moved:?}");
     // A siege that is turned away at the gate proves nothing.
-    assert!(siege.answered * 5 > siege.requests, "{} of {} got an answer", siege.answered, siege.requests);
+    assert!(
+        siege.answered * 5 > siege.requests,
+        "{} of {} got an answer",
+        siege.answered,
+        siege.requests
+    );
 }
 
 async fn of_the_other_street(office: &Office) -> Vec<String> {
-    everything(office).await.into_iter().filter(|row| row.contains(OTHER)).collect()
+    everything(office)
+        .await
+        .into_iter()
+        .filter(|row| row.contains(OTHER))
+        .collect()
 }

@@ -39,16 +39,29 @@ impl Installed {
     async fn find() -> Self {
         let database = fresh_database().await;
         let told = async |query: &'static str| {
-            let told: String = sqlx::query_scalar(query).fetch_one(&database.pool).await.expect("a superuser is told");
+            let told: String = sqlx::query_scalar(query)
+                .fetch_one(&database.pool)
+                .await
+                .expect("a superuser is told");
             PathBuf::from(told)
         };
         let bin = told("select setting from pg_config() where name = 'BINDIR'").await;
         let cluster = told("select pg_read_file('postmaster.pid', 0, 20)").await;
-        let postmaster = cluster.to_string_lossy().lines().next().unwrap_or_default().to_owned();
+        let postmaster = cluster
+            .to_string_lossy()
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned();
         // The owner of the running one: this process' own user, unless that is root.
-        let owner = fs::metadata(format!("/proc/{postmaster}")).map(|of| (of.uid(), of.gid())).ok();
+        let owner = fs::metadata(format!("/proc/{postmaster}"))
+            .map(|of| (of.uid(), of.gid()))
+            .ok();
         let me = fs::metadata("/proc/self").map_or(0, |of| of.uid());
-        Self { bin, user: owner.filter(|owner| owner.0 != me) }
+        Self {
+            bin,
+            user: owner.filter(|owner| owner.0 != me),
+        }
     }
 
     fn command(&self, program: &str) -> Command {
@@ -59,7 +72,11 @@ impl Installed {
         if let Some((uid, gid)) = self.user {
             command.uid(uid).gid(gid);
         }
-        command.env("LC_ALL", "C").env_remove("PGDATA").current_dir("/").stdin(Stdio::null());
+        command
+            .env("LC_ALL", "C")
+            .env_remove("PGDATA")
+            .current_dir("/")
+            .stdin(Stdio::null());
         command
     }
 
@@ -102,17 +119,31 @@ impl Cluster {
         assert!(self.child.is_none(), "its files do not move");
         let mut standby = Self::beside(self.installed.clone(), settings);
         copy(&self.installed, &self.data(), &standby.data());
-        standby.settings.push(format!("primary_conninfo=host={} user=lianka", self.socket().display()));
+        standby.settings.push(format!(
+            "primary_conninfo=host={} user=lianka",
+            self.socket().display()
+        ));
         fs::write(standby.data().join("standby.signal"), "").expect("a file");
-        standby.installed.own(&standby.data().join("standby.signal"));
+        standby
+            .installed
+            .own(&standby.data().join("standby.signal"));
         standby
     }
 
     fn beside(installed: Installed, settings: &[&str]) -> Self {
-        let folder = tempfile::Builder::new().prefix("lianka-fault-").tempdir_in("/tmp").expect("a folder");
+        let folder = tempfile::Builder::new()
+            .prefix("lianka-fault-")
+            .tempdir_in("/tmp")
+            .expect("a folder");
         installed.own(folder.path());
         let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
-        Self { installed, folder, child: None, settings, file_blocks_max: None }
+        Self {
+            installed,
+            folder,
+            child: None,
+            settings,
+            file_blocks_max: None,
+        }
     }
 
     fn data(&self) -> PathBuf {
@@ -125,15 +156,24 @@ impl Cluster {
 
     /// How to connect.
     pub fn options(&self) -> PgConnectOptions {
-        PgConnectOptions::new_without_pgpass().socket(self.socket()).username("lianka").database("lianka")
+        PgConnectOptions::new_without_pgpass()
+            .socket(self.socket())
+            .username("lianka")
+            .database("lianka")
     }
 
     pub async fn connect(&self) -> PgConnection {
-        self.options().connect().await.expect("it takes connections")
+        self.options()
+            .connect()
+            .await
+            .expect("it takes connections")
     }
 
     pub async fn execute(&self, statement: &str) {
-        sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut self.connect().await).await.expect("the statement works");
+        sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))
+            .execute(&mut self.connect().await)
+            .await
+            .expect("the statement works");
     }
 
     /// No file of the cluster may grow beyond this: what a full disk is to a table, for whoever may not mount one.
@@ -144,20 +184,48 @@ impl Cluster {
     /// Starts it; returns when it takes connections.
     pub async fn run(&mut self) {
         self.launch();
-        until("a running Postgres", async || self.options().connect().await.is_ok()).await;
+        until("a running Postgres", async || {
+            self.options().connect().await.is_ok()
+        })
+        .await;
     }
 
     /// Starts it, and waits for nothing.
     pub fn launch(&mut self) {
-        let script = self.file_blocks_max.map_or(RUN.to_owned(), |blocks| format!("ulimit -f {blocks}\n{RUN}"));
+        let script = self.file_blocks_max.map_or(RUN.to_owned(), |blocks| {
+            format!("ulimit -f {blocks}\n{RUN}")
+        });
         let mut command = self.installed.as_user(Command::new("/bin/sh"));
-        command.args(["-c", &script, "lianka-fault"]).arg(self.installed.bin.join("postgres")).arg("-D").arg(self.data());
-        command.arg("-k").arg(self.socket()).args(["-c", "listen_addresses=", "-c", "fsync=off", "-c", "shared_buffers=16MB"]);
+        command
+            .args(["-c", &script, "lianka-fault"])
+            .arg(self.installed.bin.join("postgres"))
+            .arg("-D")
+            .arg(self.data());
+        command.arg("-k").arg(self.socket()).args([
+            "-c",
+            "listen_addresses=",
+            "-c",
+            "fsync=off",
+            "-c",
+            "shared_buffers=16MB",
+        ]);
         for setting in &self.settings {
             command.args(["-c", setting]);
         }
-        let log = fs::OpenOptions::new().append(true).create(true).open(self.folder.path().join("log")).expect("a log");
-        self.child = Some(command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log).process_group(0).spawn().expect("sh runs"));
+        let log = fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(self.folder.path().join("log"))
+            .expect("a log");
+        self.child = Some(
+            command
+                .stdin(Stdio::piped())
+                .stdout(Stdio::null())
+                .stderr(log)
+                .process_group(0)
+                .spawn()
+                .expect("sh runs"),
+        );
     }
 
     fn postmaster(&self) -> String {
@@ -173,7 +241,11 @@ impl Cluster {
     /// The same for the postmaster and all its children.
     pub fn signal_all(&self, name: &str) {
         let postmaster = self.postmaster();
-        let children = Command::new("ps").args(["-o", "pid=", "--ppid", &postmaster]).output().expect("ps runs").stdout;
+        let children = Command::new("ps")
+            .args(["-o", "pid=", "--ppid", &postmaster])
+            .output()
+            .expect("ps runs")
+            .stdout;
         signal(&postmaster, name);
         for child in String::from_utf8_lossy(&children).split_whitespace() {
             signal(child, name);
@@ -187,7 +259,13 @@ impl Cluster {
         }
         // Backends of a killed postmaster let go of the folder in their own time.
         let mine = |link: PathBuf| fs::read_link(link).is_ok_and(|cwd| cwd == self.data());
-        let lives = || fs::read_dir("/proc").into_iter().flatten().flatten().any(|entry| mine(entry.path().join("cwd")));
+        let lives = || {
+            fs::read_dir("/proc")
+                .into_iter()
+                .flatten()
+                .flatten()
+                .any(|entry| mine(entry.path().join("cwd")))
+        };
         until("the end of the cluster's processes", async || !lives()).await;
         let _ = fs::remove_file(self.data().join("postmaster.pid"));
     }
@@ -207,17 +285,28 @@ impl Drop for Cluster {
 }
 
 pub fn signal(process: &str, name: &str) {
-    let _ = Command::new("kill").args(["-s", name, process]).stderr(Stdio::null()).status().expect("kill runs");
+    let _ = Command::new("kill")
+        .args(["-s", name, process])
+        .stderr(Stdio::null())
+        .status()
+        .expect("kill runs");
 }
 
 fn copy(installed: &Installed, from: &Path, to: &Path) {
-    let copied = installed.as_user(Command::new("cp")).arg("-a").arg(from).arg(to).status().expect("cp runs");
+    let copied = installed
+        .as_user(Command::new("cp"))
+        .arg("-a")
+        .arg(from)
+        .arg(to)
+        .status()
+        .expect("cp runs");
     assert!(copied.success());
 }
 
 /// The files that every cluster begins with, kept as long as the process.
 async fn template() -> &'static (Installed, PathBuf) {
-    static TEMPLATE: tokio::sync::OnceCell<(Installed, PathBuf)> = tokio::sync::OnceCell::const_new();
+    static TEMPLATE: tokio::sync::OnceCell<(Installed, PathBuf)> =
+        tokio::sync::OnceCell::const_new();
     /// Statics are not dropped: this shell removes the folder when the process is gone.
     static REMOVER: OnceLock<Child> = OnceLock::new();
     TEMPLATE
@@ -227,23 +316,59 @@ async fn template() -> &'static (Installed, PathBuf) {
             let data = cluster.data();
             let mut initdb = installed.command("initdb");
             // Small segments, so that a copy is small.
-            initdb.args(["-U", "lianka", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--wal-segsize=1", "-D"]).arg(&data);
-            assert!(initdb.stdout(Stdio::null()).status().expect("initdb runs").success());
+            initdb
+                .args([
+                    "-U",
+                    "lianka",
+                    "-A",
+                    "trust",
+                    "-E",
+                    "UTF8",
+                    "--locale=C",
+                    "--no-sync",
+                    "--wal-segsize=1",
+                    "-D",
+                ])
+                .arg(&data);
+            assert!(
+                initdb
+                    .stdout(Stdio::null())
+                    .status()
+                    .expect("initdb runs")
+                    .success()
+            );
             cluster.launch();
             let admin = cluster.options().database("postgres");
-            until("a running Postgres", async || admin.clone().connect().await.is_ok()).await;
+            until("a running Postgres", async || {
+                admin.clone().connect().await.is_ok()
+            })
+            .await;
             let mut connection = admin.connect().await.expect("it runs");
-            sqlx::raw_sql("create database lianka").execute(&mut connection).await.expect("a database");
+            sqlx::raw_sql("create database lianka")
+                .execute(&mut connection)
+                .await
+                .expect("a database");
             drop(connection);
-            let pool = store::connect(cluster.options(), 1).await.expect("it takes connections");
+            let pool = store::connect(cluster.options(), 1)
+                .await
+                .expect("it takes connections");
             store::migrate(&pool).await.expect("the migrations apply");
             pool.close().await;
             cluster.signal("INT");
             cluster.ended().await;
-            let folder = std::mem::replace(&mut cluster.folder, tempfile::tempdir().expect("a folder")).keep();
+            let folder =
+                std::mem::replace(&mut cluster.folder, tempfile::tempdir().expect("a folder"))
+                    .keep();
             let mut remover = Command::new("/bin/sh");
-            remover.args(["-c", r#"read -r _; rm -rf -- "$1""#, "lianka-fault"]).arg(&folder);
-            let remover = remover.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).spawn();
+            remover
+                .args(["-c", r#"read -r _; rm -rf -- "$1""#, "lianka-fault"])
+                .arg(&folder);
+            let remover = remover
+                .stdin(Stdio::piped())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .process_group(0)
+                .spawn();
             REMOVER.get_or_init(|| remover.expect("sh runs"));
             (installed, folder.join("data"))
         })

@@ -16,13 +16,20 @@ const REPLICATED: &str = "select count(*) from pg_stat_replication where sync_st
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_outlives_the_primary() {
-    let mut primary = Cluster::stopped(&["synchronous_standby_names=*", "wal_receiver_status_interval=1"]).await;
+    let mut primary = Cluster::stopped(&[
+        "synchronous_standby_names=*",
+        "wal_receiver_status_interval=1",
+    ])
+    .await;
     let mut standby = primary.standby(&[]);
     primary.run().await;
     standby.run().await;
     let mut looker = primary.connect().await;
     until("a synchronous standby", async || {
-        let count: i64 = sqlx::query_scalar(REPLICATED).fetch_one(&mut looker).await.expect("a count");
+        let count: i64 = sqlx::query_scalar(REPLICATED)
+            .fetch_one(&mut looker)
+            .await
+            .expect("a count");
         count == 1
     })
     .await;
@@ -30,7 +37,10 @@ async fn what_was_acknowledged_outlives_the_primary() {
     let mut config = ServeConfig::for_tests();
     config.store.database = Some(primary.options());
     config.store.other_databases = vec![standby.options()];
-    config.store.waits = Waits { acquire: Duration::from_secs(5), ..Waits::of_statement(Duration::from_secs(4)) };
+    config.store.waits = Waits {
+        acquire: Duration::from_secs(5),
+        ..Waits::of_statement(Duration::from_secs(4))
+    };
     let mut scene = Scene::on(primary, config).await;
     let app = scene.office.test.app.clone();
     let watch = tokio::spawn(store_watch::run(app.clone()));
@@ -42,8 +52,16 @@ async fn what_was_acknowledged_outlives_the_primary() {
     standby.signal_all("STOP");
     scene.work();
     let began = Instant::now();
-    assert_unavailable(&scene.push().await, "unavailable", "a standby that stands still");
-    assert!(began.elapsed() < scene.waits.request + BUSY, "{:?}", began.elapsed());
+    assert_unavailable(
+        &scene.push().await,
+        "unavailable",
+        "a standby that stands still",
+    );
+    assert!(
+        began.elapsed() < scene.waits.request + BUSY,
+        "{:?}",
+        began.elapsed()
+    );
     scene.until_told("no_answer").await;
     standby.signal_all("CONT");
     scene.until_ready().await;
@@ -51,10 +69,16 @@ async fn what_was_acknowledged_outlives_the_primary() {
 
     // The primary is gone for good, in the middle of a push.
     scene.work();
-    let reply = scene.push_and(async |cluster, _| cluster.signal_all("KILL")).await;
+    let reply = scene
+        .push_and(async |cluster, _| cluster.signal_all("KILL"))
+        .await;
     assert_unavailable(&reply, "unavailable", "a lost primary");
     scene.until_told("unreachable").await;
-    assert_eq!(scene.push().await.status, StatusCode::SERVICE_UNAVAILABLE, "a standby takes no edits");
+    assert_eq!(
+        scene.push().await.status,
+        StatusCode::SERVICE_UNAVAILABLE,
+        "a standby takes no edits"
+    );
     standby.execute("select pg_promote()").await;
     // Nobody tells the server: it finds the new primary by itself.
     scene.until_ready().await;
@@ -63,7 +87,11 @@ async fn what_was_acknowledged_outlives_the_primary() {
     let records = scene.phone.records.len();
     let mut other = scene.office.phone("wang.fang").await;
     other.sync().await;
-    assert_eq!(other.records.len(), records, "a phone that downloads everything gets everything");
+    assert_eq!(
+        other.records.len(),
+        records,
+        "a phone that downloads everything gets everything"
+    );
     app.stopping.cancel();
     watch.await.expect("it ends by itself");
 }

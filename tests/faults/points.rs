@@ -76,8 +76,8 @@ enum Way {
 fn way(point: PipelinePoint) -> Way {
     match point {
         TokenSpent | TokenRenewed => Way::Renew,
-        Ingested | PushTaken | StreetLocked | Ruled | Followed | RecordsWritten | LogWritten | Projected | HeadRaised | Audited
-        | Committed | PushAnswered | SyncNoted => Way::Push,
+        Ingested | PushTaken | StreetLocked | Ruled | Followed | RecordsWritten | LogWritten
+        | Projected | HeadRaised | Audited | Committed | PushAnswered | SyncNoted => Way::Push,
         PullPlanned | VerdictsSent | ItemSent | CheckpointSent | ReadingTold | EndSent => Way::Pull,
         DeskComposed | DeskCommitted => Way::Desk,
         HistoryRewritten => Way::Redact,
@@ -85,12 +85,17 @@ fn way(point: PipelinePoint) -> Way {
         ModelsCleared | ModelsWritten => Way::Rebuild,
         LogTrimmed | LogTrimCommitted => Way::Trim,
         HistoryCompacted | CompactionCommitted => Way::Compact,
-        SnapshotJudged | SnapshotStored | ClockRuled | ClockCommitted | SealAppended | SealCommitted | EventsPruned => Way::Alone,
+        SnapshotJudged | SnapshotStored | ClockRuled | ClockCommitted | SealAppended
+        | SealCommitted | EventsPruned => Way::Alone,
     }
 }
 
 fn points(ways: &[Way]) -> Vec<PipelinePoint> {
-    let points: Vec<_> = PipelinePoint::ALL.iter().copied().filter(|point| ways.contains(&way(*point))).collect();
+    let points: Vec<_> = PipelinePoint::ALL
+        .iter()
+        .copied()
+        .filter(|point| ways.contains(&way(*point)))
+        .collect();
     assert!(!points.is_empty());
     points
 }
@@ -108,23 +113,48 @@ impl Scene {
         let database = fresh_database().await;
         let url = database.url();
         let config = Arc::new(ServeConfig::for_tests());
-        let app = App::start(database.pool.clone(), config, Clock::System, Entropy::System).await.expect("the office starts");
-        let test = TestApp { router: lianka_server::router(app.clone()), app, clock: Clock::System, database };
+        let app = App::start(
+            database.pool.clone(),
+            config,
+            Clock::System,
+            Entropy::System,
+        )
+        .await
+        .expect("the office starts");
+        let test = TestApp {
+            router: lianka_server::router(app.clone()),
+            app,
+            clock: Clock::System,
+            database,
+        };
         let office = Office::on(test).await;
         office.street(HOME, "天平路街道").await;
         office.grid(HOME, "A1").await;
         let server = Server::start(&url, None);
-        Self { office, url, server, files: TempDir::new().expect("a folder") }
+        Self {
+            office,
+            url,
+            server,
+            files: TempDir::new().expect("a folder"),
+        }
     }
 
     async fn phone(&self, username: &str) -> Phone {
         self.office.user(username, "secretary", Some(HOME)).await;
         self.office.assign(HOME, username, &["A1"]).await;
-        let code = auth::create_enrolment(&self.office.test.app, username).await.expect("a code").code;
+        let code = auth::create_enrolment(&self.office.test.app, username)
+            .await
+            .expect("a code")
+            .code;
         let path = self.files.path().join(username);
-        let phone = Phone::enrol(&path, &self.server.url(), &code, EnrolOptions::default()).await.expect("enrolled");
+        let phone = Phone::enrol(&path, &self.server.url(), &code, EnrolOptions::default())
+            .await
+            .expect("enrolled");
         // The first failure is told at once: the test says when to try again.
-        phone.with_backoff(Backoff { tries_max: 1, ..Backoff::default() })
+        phone.with_backoff(Backoff {
+            tries_max: 1,
+            ..Backoff::default()
+        })
     }
 
     /// Another run of the server in place of the present one.
@@ -137,7 +167,14 @@ impl Scene {
     }
 
     async fn post(&self, path: &str, body: &Value) -> Option<(u16, Value)> {
-        self.server.call("POST", &format!("/v1/streets/{HOME}/{path}"), &self.office.admin, body).await
+        self.server
+            .call(
+                "POST",
+                &format!("/v1/streets/{HOME}/{path}"),
+                &self.office.admin,
+                body,
+            )
+            .await
     }
 
     /// The roll as the office reads it.
@@ -145,10 +182,15 @@ impl Scene {
         let mut rows = Vec::new();
         for page in 1.. {
             let path = format!("/v1/streets/{HOME}/cards?page_size=200&page={page}");
-            let answer = self.office.call("GET", &path, Some(&self.office.admin), Value::Null).await;
+            let answer = self
+                .office
+                .call("GET", &path, Some(&self.office.admin), Value::Null)
+                .await;
             let items = answer.json["items"].as_array().expect("a page").clone();
             let done = items.len() < 200;
-            rows.extend(items.into_iter().map(|item| Projected::ShopCard(Box::new(serde_json::from_value(item).expect("a card")))));
+            rows.extend(items.into_iter().map(|item| {
+                Projected::ShopCard(Box::new(serde_json::from_value(item).expect("a card")))
+            }));
             if done {
                 break;
             }
@@ -168,23 +210,58 @@ fn shown(phone: &Phone) -> [u8; 32] {
 
 /// Sends what is left and takes what is new: everything is answered, and nothing was refused.
 async fn heal(phone: &Phone, at: &str) {
-    let report = phone.sync().await.unwrap_or_else(|error| panic!("{at}: {error}"));
-    assert_eq!((report.unsent, report.held, report.drafts, report.tally.rejected), (0, 0, 0, 0), "{at}");
+    let report = phone
+        .sync()
+        .await
+        .unwrap_or_else(|error| panic!("{at}: {error}"));
+    assert_eq!(
+        (
+            report.unsent,
+            report.held,
+            report.drafts,
+            report.tally.rejected
+        ),
+        (0, 0, 0, 0),
+        "{at}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_any_point_of_a_push() {
     let mut scene = Scene::open().await;
     let (mut wang, mut li) = (scene.phone("wang.fang").await, scene.phone("li.na").await);
-    let first = wang.create_card("A1", &[put("sign_name", "王记包子"), Edit::Note { text: "门口".into() }], now()).expect("saved").record;
+    let first = wang
+        .create_card(
+            "A1",
+            &[
+                put("sign_name", "王记包子"),
+                Edit::Note {
+                    text: "门口".into(),
+                },
+            ],
+            now(),
+        )
+        .expect("saved")
+        .record;
     heal(&wang, "before").await;
     let mut saved = 1;
     for (n, point) in points(&[Way::Push, Way::Renew]).into_iter().enumerate() {
         let at = point.name();
         scene.restart(Some((point, 1)), &mut [&mut wang, &mut li]);
         let sign = format!("王记包子 {n}");
-        wang.edit(first, &[put("sign_name", &sign), Edit::Note { text: format!("门口 {at}") }], now()).expect("saved");
-        wang.create_card("A1", &[put("sign_name", &format!("新店 {n}"))], now()).expect("saved");
+        wang.edit(
+            first,
+            &[
+                put("sign_name", &sign),
+                Edit::Note {
+                    text: format!("门口 {at}"),
+                },
+            ],
+            now(),
+        )
+        .expect("saved");
+        wang.create_card("A1", &[put("sign_name", &format!("新店 {n}"))], now())
+            .expect("saved");
         saved += 2;
         if way(point) == Way::Renew {
             // By the phone's clock its access token has run out.
@@ -196,12 +273,19 @@ async fn killed_at_any_point_of_a_push() {
 
         scene.restart(None, &mut [&mut wang, &mut li]);
         heal(&wang, at).await;
-        let changes = scene.office.count("select count(*) from change_log where type = 'change'").await;
+        let changes = scene
+            .office
+            .count("select count(*) from change_log where type = 'change'")
+            .await;
         assert_eq!(changes, saved, "{at}: every saved edit once");
         assert_without_gap(&scene.office, at).await;
         assert_whole(&scene.office, at).await;
         heal(&li, at).await;
-        assert_eq!((shown(&li), shown(&wang)), (scene.roll().await, scene.roll().await), "{at}: everybody sees the same");
+        assert_eq!(
+            (shown(&li), shown(&wang)),
+            (scene.roll().await, scene.roll().await),
+            "{at}: everybody sees the same"
+        );
     }
 }
 
@@ -217,23 +301,40 @@ async fn killed_at_any_point_of_a_pull() {
     desk.sync().await;
     let points = points(&[Way::Pull]);
     // The download of an empty phone first, then what is new.
-    for (n, point) in [CheckpointSent].into_iter().chain(points.into_iter().filter(|point| *point != CheckpointSent)).enumerate() {
+    for (n, point) in [CheckpointSent]
+        .into_iter()
+        .chain(points.into_iter().filter(|point| *point != CheckpointSent))
+        .enumerate()
+    {
         let at = point.name();
-        let cards: Vec<_> = (0..3).map(|_| desk.create("A1", &[put("sign_name", &format!("店 {n}"))])).collect();
+        let cards: Vec<_> = (0..3)
+            .map(|_| desk.create("A1", &[put("sign_name", &format!("店 {n}"))]))
+            .collect();
         for card in &cards {
             desk.edit(*card, &[put("unit", "201")]);
         }
         desk.sync().await;
-        scene.restart(Some((point, if point == ItemSent { 2 } else { 1 })), &mut [&mut li]);
+        scene.restart(
+            Some((point, if point == ItemSent { 2 } else { 1 })),
+            &mut [&mut li],
+        );
         li.sync().await.expect_err(at);
         scene.server.died(point).await;
         scene.restart(None, &mut [&mut li]);
         heal(&li, at).await;
         for card in cards {
-            assert_eq!(li.view(card).expect("held").text("unit"), Some("201"), "{at}");
+            assert_eq!(
+                li.view(card).expect("held").text("unit"),
+                Some("201"),
+                "{at}"
+            );
         }
     }
-    assert_eq!(shown(&li), scene.roll().await, "the phone has what the office has");
+    assert_eq!(
+        shown(&li),
+        scene.roll().await,
+        "the phone has what the office has"
+    );
     assert_whole(&scene.office, "the pulls").await;
 }
 
@@ -244,16 +345,32 @@ async fn killed_at_any_point_of_an_act_of_the_office() {
     for point in points(&[Way::Desk, Way::Redact, Way::Erase]) {
         let at = point.name();
         let contact = |field: &str| format!("contacts/{CONTACT}/{field}");
-        let edits = [put("sign_name", "王记包子"), put(&contact("name"), "欧阳小明")];
+        let edits = [
+            put("sign_name", "王记包子"),
+            put(&contact("name"), "欧阳小明"),
+        ];
         let card = li.create_card("A1", &edits, now()).expect("saved").record;
         heal(&li, at).await;
         let (path, body) = match way(point) {
-            Way::Desk => (format!("records/{card}/edits"), json!({ "set": { "sign_name": "王记包子铺" } })),
-            Way::Redact => (format!("records/{card}/redact"), json!({ "entry": CONTACT, "reason": "subject_request" })),
-            _ => (format!("records/{card}/erase"), json!({ "reason": "subject_request" })),
+            Way::Desk => (
+                format!("records/{card}/edits"),
+                json!({ "set": { "sign_name": "王记包子铺" } }),
+            ),
+            Way::Redact => (
+                format!("records/{card}/redact"),
+                json!({ "entry": CONTACT, "reason": "subject_request" }),
+            ),
+            _ => (
+                format!("records/{card}/erase"),
+                json!({ "reason": "subject_request" }),
+            ),
         };
         scene.restart(Some((point, 1)), &mut [&mut li]);
-        assert_eq!(scene.post(&path, &body).await, None, "{at}: nobody was told");
+        assert_eq!(
+            scene.post(&path, &body).await,
+            None,
+            "{at}: nobody was told"
+        );
         scene.server.died(point).await;
 
         scene.restart(None, &mut [&mut li]);
@@ -263,13 +380,29 @@ async fn killed_at_any_point_of_an_act_of_the_office() {
         assert_eq!(status, 200, "{at}: {answer}");
         assert_whole(&scene.office, at).await;
         heal(&li, at).await;
-        let acts = format!("select count(*) from audit_event where record = '{card}' and action in ('desk_edit', 'redact', 'erase')");
-        let acts: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(acts)).fetch_one(&scene.office.test.app.pool).await.expect("a count");
+        let acts = format!(
+            "select count(*) from audit_event where record = '{card}' and action in ('desk_edit', 'redact', 'erase')"
+        );
+        let acts: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(acts))
+            .fetch_one(&scene.office.test.app.pool)
+            .await
+            .expect("a count");
         assert_eq!(acts, 1, "{at}: done once, told once");
         match way(point) {
-            Way::Erase => assert!(!li.records().expect("readable").contains(&card), "{at}: the card is gone"),
-            Way::Redact => assert_eq!(li.view(card).expect("held").text(&contact("name")), None, "{at}: the person is gone"),
-            _ => assert_eq!(li.view(card).expect("held").text("sign_name"), Some("王记包子铺"), "{at}"),
+            Way::Erase => assert!(
+                !li.records().expect("readable").contains(&card),
+                "{at}: the card is gone"
+            ),
+            Way::Redact => assert_eq!(
+                li.view(card).expect("held").text(&contact("name")),
+                None,
+                "{at}: the person is gone"
+            ),
+            _ => assert_eq!(
+                li.view(card).expect("held").text("sign_name"),
+                Some("王记包子铺"),
+                "{at}"
+            ),
         }
         assert_eq!(shown(&li), scene.roll().await, "{at}");
     }
@@ -279,44 +412,96 @@ async fn killed_at_any_point_of_an_act_of_the_office() {
 async fn killed_in_the_middle_of_a_long_command() {
     let scene = Scene::open().await;
     let (li, wang) = (scene.phone("li.na").await, scene.phone("wang.fang").await);
-    let card = li.create_card("A1", &[put("sign_name", "王记包子"), put("road", "天平路")], now()).expect("saved").record;
+    let card = li
+        .create_card(
+            "A1",
+            &[put("sign_name", "王记包子"), put("road", "天平路")],
+            now(),
+        )
+        .expect("saved")
+        .record;
     for point in points(&[Way::Rebuild, Way::Trim, Way::Compact]) {
         let at = point.name();
         for n in 0..20 {
-            li.edit(card, &[put("unit", &format!("{n} {at}"))], now()).expect("saved");
+            li.edit(card, &[put("unit", &format!("{n} {at}"))], now())
+                .expect("saved");
         }
         heal(&li, at).await;
         // The server beside it brings documents up to the log by itself.
-        until("refreshed documents", async || scene.office.count("select count(*) from record where seq > snapshot_seq").await == 0).await;
+        until("refreshed documents", async || {
+            scene
+                .office
+                .count("select count(*) from record where seq > snapshot_seq")
+                .await
+                == 0
+        })
+        .await;
         let rows = scene.office.rows(READ_MODELS).await;
         let mut command = Command::new(program("lianka"));
         match way(point) {
             Way::Rebuild => command.arg("rebuild"),
             Way::Trim => command.args(["compact", "--log-days=0"]),
-            _ => command.args(["compact", "--log-days=0", "--street", HOME, "--record", &card.to_string()]),
+            _ => command.args([
+                "compact",
+                "--log-days=0",
+                "--street",
+                HOME,
+                "--record",
+                &card.to_string(),
+            ]),
         };
-        command.args(["--log=off", "--database-url", &scene.url]).env_remove("DATABASE_URL").stdout(Stdio::null()).stderr(Stdio::null());
-        let killed = command.env("LIANKA_ABORT_AT", at).status().expect("lianka runs");
+        command
+            .args(["--log=off", "--database-url", &scene.url])
+            .env_remove("DATABASE_URL")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let killed = command
+            .env("LIANKA_ABORT_AT", at)
+            .status()
+            .expect("lianka runs");
         assert_eq!(killed.signal(), Some(SIGABRT), "{at} was reached");
         if way(point) != Way::Compact {
-            assert_eq!(scene.office.rows(READ_MODELS).await, rows, "{at}: readers saw nothing of it");
+            assert_eq!(
+                scene.office.rows(READ_MODELS).await,
+                rows,
+                "{at}: readers saw nothing of it"
+            );
         }
         assert_whole(&scene.office, at).await;
-        assert!(command.env_remove("LIANKA_ABORT_AT").status().expect("lianka runs").success(), "{at}: the second time it works");
+        assert!(
+            command
+                .env_remove("LIANKA_ABORT_AT")
+                .status()
+                .expect("lianka runs")
+                .success(),
+            "{at}: the second time it works"
+        );
         assert_whole(&scene.office, at).await;
         for phone in [&li, &wang] {
             heal(phone, at).await;
-            assert_eq!(shown(phone), scene.roll().await, "{at}: everybody sees the same");
+            assert_eq!(
+                shown(phone),
+                scene.roll().await,
+                "{at}: everybody sees the same"
+            );
         }
     }
-    assert!(scene.office.count("select count(*) from record where generation > 1").await > 0, "compacted");
+    assert!(
+        scene
+            .office
+            .count("select count(*) from record where generation > 1")
+            .await
+            > 0,
+        "compacted"
+    );
 }
 
 /// A store whose audit trail began more than a year ago, with a draft of a transfer that nobody submitted in time.
 async fn long_ago() -> (Office, RecordId) {
     let database = fresh_database().await;
     let test = TestApp::start_on(database, ServeConfig::for_tests(), 1).await;
-    test.clock.advance_ms(Clock::System.now().unix_ms() - 400 * DAY_MS - START_UNIX_MS);
+    test.clock
+        .advance_ms(Clock::System.now().unix_ms() - 400 * DAY_MS - START_UNIX_MS);
     let mut office = Office::on(test).await;
     office.street(HOME, "天平路街道").await;
     office.grid(HOME, "A1").await;
@@ -324,14 +509,42 @@ async fn long_ago() -> (Office, RecordId) {
     office.assign(HOME, "wang.fang", &["A1"]).await;
     seal::pass(&office.test.app).await.expect("sealed");
     office.test.clock.advance_ms(355 * DAY_MS);
-    let code = auth::create_enrolment(&office.test.app, "root").await.expect("a code").code;
-    let session = office.call("POST", "/v1/devices", None, json!({ "code": code, "name": "办公室", "platform": "web" })).await;
+    let code = auth::create_enrolment(&office.test.app, "root")
+        .await
+        .expect("a code")
+        .code;
+    let session = office
+        .call(
+            "POST",
+            "/v1/devices",
+            None,
+            json!({ "code": code, "name": "办公室", "platform": "web" }),
+        )
+        .await;
     office.admin = text(&session.json["access_token"]);
     let mut phone = office.phone("wang.fang").await;
     let card = phone.create("A1", &[put("sign_name", "王记包子")]);
-    phone.edit(card, &[put("unit", "201"), Edit::Note { text: "门口积水".into() }]);
-    let fields = [("kind", "transfer_request"), ("street", HOME), ("grid", "A1"), ("transfer_kind", "temporary"), ("member_alias", "老周")];
-    let draft = phone.create_with(Kind::TransferRequest, "A1", &fields.map(|(key, value)| put(key, value)));
+    phone.edit(
+        card,
+        &[
+            put("unit", "201"),
+            Edit::Note {
+                text: "门口积水".into(),
+            },
+        ],
+    );
+    let fields = [
+        ("kind", "transfer_request"),
+        ("street", HOME),
+        ("grid", "A1"),
+        ("transfer_kind", "temporary"),
+        ("member_alias", "老周"),
+    ];
+    let draft = phone.create_with(
+        Kind::TransferRequest,
+        "A1",
+        &fields.map(|(key, value)| put(key, value)),
+    );
     assert_eq!(phone.sync().await.codes(), ["accepted"; 3]);
     (office, draft)
 }
@@ -345,7 +558,11 @@ async fn killed_behind_the_scenes() {
         Server::start(&url, Some((point, 1))).died(point).await;
         let half = "select count(*) from audit_event e where action = 'seal' and not exists
             (select from audit_seal s where (s.street, s.no) = (e.street, e.no))";
-        assert_eq!(office.count(half).await, 0, "{at}: a seal without its signature");
+        assert_eq!(
+            office.count(half).await,
+            0,
+            "{at}: a seal without its signature"
+        );
         assert_whole(&office, at).await;
 
         let _server = Server::start(&url, None);
@@ -358,9 +575,18 @@ async fn killed_behind_the_scenes() {
             office.count(left).await == 0
         })
         .await;
-        assert_eq!(office.count("select count(*) from record where disputed_at is not null").await, 0, "{at}");
+        assert_eq!(
+            office
+                .count("select count(*) from record where disputed_at is not null")
+                .await,
+            0,
+            "{at}"
+        );
         let receipts = format!("select count(*) from erasure where record = '{draft}'");
-        let receipts: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(receipts)).fetch_one(&office.test.app.pool).await.expect("a count");
+        let receipts: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(receipts))
+            .fetch_one(&office.test.app.pool)
+            .await
+            .expect("a count");
         assert_eq!(receipts, 1, "{at}: the draft is erased once");
         assert_whole(&office, at).await;
     }

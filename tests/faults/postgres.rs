@@ -46,14 +46,28 @@ impl Scene {
         office.street(HOME, "天平路街道").await;
         office.grid(HOME, "A1").await;
         let phone = office.secretary("wang.fang", &["A1"]).await;
-        Self { cluster, office, phone, waits, cards: 0 }
+        Self {
+            cluster,
+            office,
+            phone,
+            waits,
+            cards: 0,
+        }
     }
 
     /// New cards on the phone, unsent.
     pub fn work(&mut self) {
         for _ in 0..5 {
             self.cards += 1;
-            self.phone.create("A1", &[put("sign_name", &format!("店{}", self.cards)), Edit::Note { text: "门口积水".into() }]);
+            self.phone.create(
+                "A1",
+                &[
+                    put("sign_name", &format!("店{}", self.cards)),
+                    Edit::Note {
+                        text: "门口积水".into(),
+                    },
+                ],
+            );
         }
     }
 
@@ -64,7 +78,10 @@ impl Scene {
     /// Pushes; when the server waits for the street's row, `fault` happens.
     pub async fn push_and(&mut self, fault: impl AsyncFnOnce(&mut Cluster, i32)) -> Reply {
         let mut holder = self.cluster.connect().await;
-        sqlx::raw_sql("begin; select from street where street = '310104003' for update").execute(&mut holder).await.expect("locked");
+        sqlx::raw_sql("begin; select from street where street = '310104003' for update")
+            .execute(&mut holder)
+            .await
+            .expect("locked");
         let mut looker = self.cluster.connect().await;
         let waiting = "select pid from pg_stat_activity where application_name = 'lianka' and wait_event_type = 'Lock' limit 1";
         let push = self.phone.push(true, &self.phone.outbox);
@@ -72,7 +89,10 @@ impl Scene {
         let during = async {
             let mut backend = None;
             until("a waiting push", async || {
-                backend = sqlx::query_scalar(waiting).fetch_optional(&mut looker).await.expect("a look");
+                backend = sqlx::query_scalar(waiting)
+                    .fetch_optional(&mut looker)
+                    .await
+                    .expect("a look");
                 backend.is_some()
             })
             .await;
@@ -87,19 +107,38 @@ impl Scene {
     }
 
     pub async fn until_ready(&self) {
-        until("a ready server", async || self.standing().await.0 == StatusCode::OK).await;
+        until("a ready server", async || {
+            self.standing().await.0 == StatusCode::OK
+        })
+        .await;
     }
 
     pub async fn until_told(&self, reason: &str) {
-        until(reason, async || self.standing().await == (StatusCode::SERVICE_UNAVAILABLE, reason.to_owned())).await;
+        until(reason, async || {
+            self.standing().await == (StatusCode::SERVICE_UNAVAILABLE, reason.to_owned())
+        })
+        .await;
     }
 
     /// Sends what the fault kept from being sent. Whatever a phone was told stands, and everything is there once.
     pub async fn assert_healed(&mut self, after: &str) {
         let reply = self.push().await;
-        assert!(reply.codes().iter().all(|code| ["accepted", "duplicate"].contains(code)), "{after}: {}", reply.json);
+        assert!(
+            reply
+                .codes()
+                .iter()
+                .all(|code| ["accepted", "duplicate"].contains(code)),
+            "{after}: {}",
+            reply.json
+        );
         self.phone.outbox.clear();
-        assert_eq!(self.office.count("select count(*) from change_log where type = 'change'").await, self.cards, "{after}");
+        assert_eq!(
+            self.office
+                .count("select count(*) from change_log where type = 'change'")
+                .await,
+            self.cards,
+            "{after}"
+        );
         assert_without_gap(&self.office, after).await;
         assert_whole(&self.office, after).await;
     }
@@ -107,22 +146,50 @@ impl Scene {
 
 /// A connection may take its time on a busy machine; the rest follows the statement.
 fn waits(statement: Duration) -> Waits {
-    Waits { acquire: Duration::from_secs(5), ..Waits::of_statement(statement) }
+    Waits {
+        acquire: Duration::from_secs(5),
+        ..Waits::of_statement(statement)
+    }
 }
 
 async fn standing(office: &Office) -> (StatusCode, String) {
     let began = Instant::now();
     let router = health::operators().with_state(office.test.app.clone());
-    let response = router.oneshot(Request::get("/readyz").body(Body::empty()).expect("a request")).await.expect("an answer");
-    assert!(began.elapsed() < PROBE_TIME_MAX, "the probe took {:?}", began.elapsed());
+    let response = router
+        .oneshot(
+            Request::get("/readyz")
+                .body(Body::empty())
+                .expect("a request"),
+        )
+        .await
+        .expect("an answer");
+    assert!(
+        began.elapsed() < PROBE_TIME_MAX,
+        "the probe took {:?}",
+        began.elapsed()
+    );
     let status = response.status();
-    let body: Value = serde_json::from_slice(&to_bytes(response.into_body(), 4096).await.expect("a body")).expect("JSON");
-    (status, body["reason"].as_str().or(body["status"].as_str()).unwrap_or_default().to_owned())
+    let body: Value =
+        serde_json::from_slice(&to_bytes(response.into_body(), 4096).await.expect("a body"))
+            .expect("JSON");
+    (
+        status,
+        body["reason"]
+            .as_str()
+            .or(body["status"].as_str())
+            .unwrap_or_default()
+            .to_owned(),
+    )
 }
 
 /// Refused for now, in so many words, and in time.
 pub fn assert_unavailable(reply: &Reply, code: &str, after: &str) {
-    assert_eq!((reply.status, reply.json["code"].as_str()), (StatusCode::SERVICE_UNAVAILABLE, Some(code)), "{after}: {}", reply.json);
+    assert_eq!(
+        (reply.status, reply.json["code"].as_str()),
+        (StatusCode::SERVICE_UNAVAILABLE, Some(code)),
+        "{after}: {}",
+        reply.json
+    );
     assert_eq!(reply.json["retryable"], true, "{after}");
     assert!(reply.headers.contains_key("retry-after"), "{after}");
 }
@@ -130,7 +197,11 @@ pub fn assert_unavailable(reply: &Reply, code: &str, after: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_killed_and_restarted_in_the_middle_of_a_request() {
     let mut scene = Scene::open(&[], Duration::from_secs(20)).await;
-    for (victim, name) in [("backend", "KILL"), ("postmaster", "KILL"), ("postmaster", "INT")] {
+    for (victim, name) in [
+        ("backend", "KILL"),
+        ("postmaster", "KILL"),
+        ("postmaster", "INT"),
+    ] {
         let after = format!("{victim} {name}");
         scene.work();
         let began = Instant::now();
@@ -141,14 +212,32 @@ async fn postgres_killed_and_restarted_in_the_middle_of_a_request() {
             })
             .await;
         assert_unavailable(&reply, "unavailable", &after);
-        assert!(began.elapsed() < scene.waits.statement, "{after}: told when the connection broke");
+        assert!(
+            began.elapsed() < scene.waits.statement,
+            "{after}: told when the connection broke"
+        );
         if victim == "postmaster" {
             scene.cluster.ended().await;
             scene.until_told("unreachable").await;
             let began = Instant::now();
-            let read = scene.office.call("GET", &format!("/v1/streets/{HOME}/cards"), Some(&scene.office.admin), Value::Null).await;
-            assert_eq!((read.status, &read.json["retryable"]), (StatusCode::SERVICE_UNAVAILABLE, &json!(true)), "{after}");
-            assert!(began.elapsed() < scene.waits.acquire + BUSY, "{after}: nobody waits for a Postgres that is not there");
+            let read = scene
+                .office
+                .call(
+                    "GET",
+                    &format!("/v1/streets/{HOME}/cards"),
+                    Some(&scene.office.admin),
+                    Value::Null,
+                )
+                .await;
+            assert_eq!(
+                (read.status, &read.json["retryable"]),
+                (StatusCode::SERVICE_UNAVAILABLE, &json!(true)),
+                "{after}"
+            );
+            assert!(
+                began.elapsed() < scene.waits.acquire + BUSY,
+                "{after}: nobody waits for a Postgres that is not there"
+            );
             scene.cluster.run().await;
         }
         scene.until_ready().await;
@@ -162,22 +251,42 @@ async fn a_postgres_that_stands_still_keeps_nobody_waiting() {
     scene.work();
     let began = Instant::now();
     // Its own time limits stand still with it.
-    let reply = scene.push_and(async |cluster, _| cluster.signal_all("STOP")).await;
+    let reply = scene
+        .push_and(async |cluster, _| cluster.signal_all("STOP"))
+        .await;
     assert_unavailable(&reply, "unavailable", "standing still");
-    assert!(began.elapsed() < scene.waits.request + BUSY, "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < scene.waits.request + BUSY,
+        "{:?}",
+        began.elapsed()
+    );
     scene.until_told("no_answer").await;
     // More of them than the pool has connections: none of those may be lost for good.
     let pushes = futures::future::join_all((0..12).map(|_| scene.push())).await;
     for reply in &pushes {
-        assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE, "{}", reply.json);
+        assert_eq!(
+            reply.status,
+            StatusCode::SERVICE_UNAVAILABLE,
+            "{}",
+            reply.json
+        );
     }
     scene.cluster.signal_all("CONT");
     scene.until_ready().await;
     scene.assert_healed("standing still").await;
     // Of a desk, since a device may have only so many synchronisations at once.
-    let (path, admin) = (format!("/v1/streets/{HOME}/cards"), Some(scene.office.admin.as_str()));
-    let reads = futures::future::join_all((0..12).map(|_| scene.office.call("GET", &path, admin, Value::Null))).await;
-    assert!(reads.iter().all(|read| read.status == StatusCode::OK), "the pool is as large as before");
+    let (path, admin) = (
+        format!("/v1/streets/{HOME}/cards"),
+        Some(scene.office.admin.as_str()),
+    );
+    let reads = futures::future::join_all(
+        (0..12).map(|_| scene.office.call("GET", &path, admin, Value::Null)),
+    )
+    .await;
+    assert!(
+        reads.iter().all(|read| read.status == StatusCode::OK),
+        "the pool is as large as before"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -188,38 +297,78 @@ async fn a_row_that_somebody_holds_is_waited_for_so_long_and_no_longer() {
     scene.assert_healed("before").await;
     let desk = scene.office.desk("chen.min", "reviewer").await;
     let mut holder = scene.cluster.connect().await;
-    sqlx::raw_sql("begin; select from street where street = '310104003' for update").execute(&mut holder).await.expect("locked");
+    sqlx::raw_sql("begin; select from street where street = '310104003' for update")
+        .execute(&mut holder)
+        .await
+        .expect("locked");
     // At a desk as on a phone: it is not the request's fault, and a later one may succeed.
     let path = format!("/v1/streets/{HOME}/records/{card}/edits");
     let edit = json!({ "set": { "unit": "201" } });
-    let answer = scene.office.call("POST", &path, Some(&desk.token), edit.clone()).await;
-    assert_eq!((answer.status, answer.code()), (StatusCode::SERVICE_UNAVAILABLE, "overloaded"), "{}", answer.json);
+    let answer = scene
+        .office
+        .call("POST", &path, Some(&desk.token), edit.clone())
+        .await;
+    assert_eq!(
+        (answer.status, answer.code()),
+        (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
+        "{}",
+        answer.json
+    );
     scene.work();
     assert_unavailable(&scene.push().await, "overloaded", "a held row");
     drop(holder);
-    let answer = scene.office.call("POST", &path, Some(&desk.token), edit).await;
+    let answer = scene
+        .office
+        .call("POST", &path, Some(&desk.token), edit)
+        .await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
     // A transaction that its owner forgot is ended by Postgres; the street goes on.
-    let mut forgotten = scene.office.test.app.pool.begin().await.expect("a transaction");
-    sqlx::raw_sql("select from street where street = '310104003' for update").execute(&mut *forgotten).await.expect("locked");
+    let mut forgotten = scene
+        .office
+        .test
+        .app
+        .pool
+        .begin()
+        .await
+        .expect("a transaction");
+    sqlx::raw_sql("select from street where street = '310104003' for update")
+        .execute(&mut *forgotten)
+        .await
+        .expect("locked");
     scene.work();
-    until("the end of the forgotten transaction", async || scene.push().await.status == StatusCode::OK).await;
+    until("the end of the forgotten transaction", async || {
+        scene.push().await.status == StatusCode::OK
+    })
+    .await;
     drop(forgotten);
     assert_whole(&scene.office, "a forgotten transaction").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_others_hold_are_missed_and_come_back() {
-    let settings = ["max_connections=14", "superuser_reserved_connections=0", "max_wal_senders=2"];
+    let settings = [
+        "max_connections=14",
+        "superuser_reserved_connections=0",
+        "max_wal_senders=2",
+    ];
     let mut scene = Scene::open(&settings, Duration::from_secs(20)).await;
     // The server's own first.
     let mut own = Vec::new();
-    while let Ok(Ok(connection)) = tokio::time::timeout(Duration::from_secs(3), scene.office.test.app.pool.acquire()).await {
+    while let Ok(Ok(connection)) =
+        tokio::time::timeout(Duration::from_secs(3), scene.office.test.app.pool.acquire()).await
+    {
         own.push(connection);
     }
-    assert_eq!(scene.standing().await, (StatusCode::SERVICE_UNAVAILABLE, "busy".to_owned()));
+    assert_eq!(
+        scene.standing().await,
+        (StatusCode::SERVICE_UNAVAILABLE, "busy".to_owned())
+    );
     scene.work();
-    assert_unavailable(&scene.push().await, "overloaded", "no connection of the pool is free");
+    assert_unavailable(
+        &scene.push().await,
+        "overloaded",
+        "no connection of the pool is free",
+    );
     own.clear();
     scene.until_ready().await;
     scene.assert_healed("a pool in use").await;
@@ -232,18 +381,29 @@ async fn connections_that_others_hold_are_missed_and_come_back() {
         }
     };
     hog(&mut hogs, scene.cluster.options()).await;
-    sqlx::raw_sql("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'lianka'")
-        .execute(hogs.first_mut().expect("one got in"))
-        .await
-        .expect("a superuser may");
+    sqlx::raw_sql(
+        "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'lianka'",
+    )
+    .execute(hogs.first_mut().expect("one got in"))
+    .await
+    .expect("a superuser may");
     until("a Postgres without connections", async || {
         hog(&mut hogs, scene.cluster.options()).await;
-        scene.standing().await == (StatusCode::SERVICE_UNAVAILABLE, "connections_exhausted".to_owned())
+        scene.standing().await
+            == (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "connections_exhausted".to_owned(),
+            )
     })
     .await;
     scene.work();
     let reply = scene.push().await;
-    assert_eq!((reply.status, &reply.json["retryable"]), (StatusCode::SERVICE_UNAVAILABLE, &json!(true)), "{}", reply.json);
+    assert_eq!(
+        (reply.status, &reply.json["retryable"]),
+        (StatusCode::SERVICE_UNAVAILABLE, &json!(true)),
+        "{}",
+        reply.json
+    );
     drop(hogs);
     scene.until_ready().await;
     scene.assert_healed("exhausted").await;
@@ -253,11 +413,17 @@ async fn connections_that_others_hold_are_missed_and_come_back() {
 async fn a_store_that_takes_no_writes_or_has_another_schema_is_not_ready() {
     let mut scene = Scene::open(&[], Duration::from_secs(20)).await;
     scene.work();
-    scene.cluster.execute("alter system set default_transaction_read_only = on").await;
+    scene
+        .cluster
+        .execute("alter system set default_transaction_read_only = on")
+        .await;
     scene.cluster.execute("select pg_reload_conf()").await;
     scene.until_told("read_only").await;
     assert_unavailable(&scene.push().await, "unavailable", "read only");
-    scene.cluster.execute("alter system reset default_transaction_read_only").await;
+    scene
+        .cluster
+        .execute("alter system reset default_transaction_read_only")
+        .await;
     scene.cluster.execute("select pg_reload_conf()").await;
     scene.until_ready().await;
     scene.assert_healed("read only").await;
@@ -275,7 +441,10 @@ async fn a_store_that_takes_no_writes_or_has_another_schema_is_not_ready() {
             "update _sqlx_migrations set checksum = substring(checksum from 2)".to_owned(),
             "update _sqlx_migrations set checksum = '\\x00' || checksum".to_owned(),
         ),
-        ("alter table gone rename to _sqlx_migrations".to_owned(), "alter table _sqlx_migrations rename to gone".to_owned()),
+        (
+            "alter table gone rename to _sqlx_migrations".to_owned(),
+            "alter table _sqlx_migrations rename to gone".to_owned(),
+        ),
     ] {
         scene.cluster.execute(&done).await;
         scene.until_told("schema").await;
@@ -305,7 +474,10 @@ async fn a_table_that_cannot_grow_refuses_for_now_and_keeps_nothing() {
     scene.until_ready().await;
     scene.work();
     assert_unavailable(&scene.push().await, "unavailable", "a full table");
-    assert_eq!(scene.office.count("select count(*) from change_log").await, 0);
+    assert_eq!(
+        scene.office.count("select count(*) from change_log").await,
+        0
+    );
     scene.cluster.signal("INT");
     scene.cluster.ended().await;
     scene.cluster.limit_files(None);
@@ -319,10 +491,18 @@ struct Disk(tempfile::TempDir);
 
 impl Disk {
     fn mount(megabytes: u32) -> Option<Self> {
-        let folder = tempfile::Builder::new().prefix("lianka-disk-").tempdir_in("/tmp").expect("a folder");
+        let folder = tempfile::Builder::new()
+            .prefix("lianka-disk-")
+            .tempdir_in("/tmp")
+            .expect("a folder");
         let size = format!("size={megabytes}m,mode=755");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "lianka-disk"]).arg(folder.path()).output();
-        mounted.is_ok_and(|output| output.status.success()).then_some(Self(folder))
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &size, "lianka-disk"])
+            .arg(folder.path())
+            .output();
+        mounted
+            .is_ok_and(|output| output.status.success())
+            .then_some(Self(folder))
     }
 
     fn path(&self) -> &Path {
@@ -332,7 +512,10 @@ impl Disk {
     /// Leaves not a byte.
     fn fill(&self) {
         let ballast = format!("of={}", self.path().join("ballast").display());
-        let filled = Command::new("dd").args(["if=/dev/zero", &ballast, "bs=4k"]).output().expect("dd runs");
+        let filled = Command::new("dd")
+            .args(["if=/dev/zero", &ballast, "bs=4k"])
+            .output()
+            .expect("dd runs");
         assert!(!filled.status.success(), "it ends only where the disk does");
     }
 
@@ -350,26 +533,57 @@ impl Drop for Disk {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_under_the_private_postgres_is_told_and_outlived() {
     let Some(disk) = Disk::mount(170) else {
-        eprintln!("NOT RUN: a real full disk, because this user may not mount one; a_table_that_cannot_grow_… stands for it");
+        eprintln!(
+            "NOT RUN: a real full disk, because this user may not mount one; a_table_that_cannot_grow_… stands for it"
+        );
         return;
     };
     let mut serve = Command::new(program("lianka"));
-    serve.arg("serve").arg("--data-dir").arg(disk.path().join("data"));
+    serve
+        .arg("serve")
+        .arg("--data-dir")
+        .arg(disk.path().join("data"));
     let server = Server::run(serve, None);
     let mut create = Command::new(program("lianka"));
-    create.args(["admin", "create", "--username=root", "--log=off", "--data-dir"]).arg(disk.path().join("data"));
+    create
+        .args([
+            "admin",
+            "create",
+            "--username=root",
+            "--log=off",
+            "--data-dir",
+        ])
+        .arg(disk.path().join("data"));
     let mut create = create
         .env_remove("DATABASE_URL")
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::null())
         .spawn()
         .expect("lianka runs");
-    std::io::Write::write_all(&mut create.stdin.take().expect("piped"), b"a long enough password\n").expect("it reads");
+    std::io::Write::write_all(
+        &mut create.stdin.take().expect("piped"),
+        b"a long enough password\n",
+    )
+    .expect("it reads");
     assert!(create.wait().expect("it ends").success());
-    let session = server.call("POST", "/v1/sessions", "", &json!({ "username": "root", "password": "a long enough password" })).await;
+    let session = server
+        .call(
+            "POST",
+            "/v1/sessions",
+            "",
+            &json!({ "username": "root", "password": "a long enough password" }),
+        )
+        .await;
     let token = text(&session.expect("an answer").1["access_token"]);
     let street = json!({ "street": HOME, "name": "天平路街道", "district": "徐汇区" });
-    assert_eq!(server.call("POST", "/v1/streets", &token, &street).await.expect("an answer").0, 201);
+    assert_eq!(
+        server
+            .call("POST", "/v1/streets", &token, &street)
+            .await
+            .expect("an answer")
+            .0,
+        201
+    );
     until("a ready server", async || server.readiness().await.0 == 200).await;
 
     disk.fill();
@@ -377,7 +591,8 @@ async fn a_full_disk_under_the_private_postgres_is_told_and_outlived() {
     let mut told = Vec::new();
     until("the truth about the disk", async || {
         let (status, reason) = server.readiness().await;
-        let full = status == 503 && ["disk_full", "starting", "unreachable"].contains(&reason.as_str());
+        let full =
+            status == 503 && ["disk_full", "starting", "unreachable"].contains(&reason.as_str());
         told.push(reason);
         full
     })
@@ -388,21 +603,48 @@ async fn a_full_disk_under_the_private_postgres_is_told_and_outlived() {
     until("a refusal", async || {
         let grid = format!("G{}", added.len());
         let body = json!({ "grid": grid, "name": "长".repeat(50), "area": "长".repeat(50) });
-        let (status, answer) = server.call("POST", &grids, &token, &body).await.expect("an answer");
+        let (status, answer) = server
+            .call("POST", &grids, &token, &body)
+            .await
+            .expect("an answer");
         if status == 201 {
             added.push(grid);
         } else {
-            assert_eq!((status, &answer["retryable"]), (503, &json!(true)), "{answer}");
+            assert_eq!(
+                (status, &answer["retryable"]),
+                (503, &json!(true)),
+                "{answer}"
+            );
         }
         status == 503 || added.len() > 200
     })
     .await;
     disk.empty();
     until("a ready server", async || server.readiness().await.0 == 200).await;
-    let (status, answer) = server.call("GET", &format!("{grids}?page_size=200"), &token, &Value::Null).await.expect("an answer");
+    let (status, answer) = server
+        .call(
+            "GET",
+            &format!("{grids}?page_size=200"),
+            &token,
+            &Value::Null,
+        )
+        .await
+        .expect("an answer");
     assert_eq!(status, 200, "{answer}");
     let stored = answer.to_string();
-    assert!(added.iter().all(|grid| stored.contains(&format!("\"{grid}\""))), "what was acknowledged on a full disk is there");
+    assert!(
+        added
+            .iter()
+            .all(|grid| stored.contains(&format!("\"{grid}\""))),
+        "what was acknowledged on a full disk is there"
+    );
     let body = json!({ "grid": "Z9", "name": "后来", "area": "康平" });
-    assert_eq!(server.call("POST", &grids, &token, &body).await.expect("an answer").0, 201);
+    assert_eq!(
+        server
+            .call("POST", &grids, &token, &body)
+            .await
+            .expect("an answer")
+            .0,
+        201
+    );
 }

@@ -21,7 +21,10 @@ use lianka_sync_core::{
     record::{Edit, Record},
     time::DeviceTime,
     view::View,
-    wire::{Encoding, Hello, ItemReader, PushedChange, Report, RequestItem, ResponseItem, Verdict, VerdictStatus},
+    wire::{
+        Encoding, Hello, ItemReader, PushedChange, Report, RequestItem, ResponseItem, Verdict,
+        VerdictStatus,
+    },
 };
 use lianka_tests::{Answer, START_UNIX_MS, TestApp};
 use serde_json::{Value, json};
@@ -49,8 +52,16 @@ pub const STORE: &[&str] = &[
     "field_conflict",
 ];
 /// What can be rebuilt.
-pub const READ_MODELS: &[&str] =
-    &["shop_card", "shop_contact", "shop_consent", "shop_tag", "shop_key", "transfer", "transfer_event", "field_conflict"];
+pub const READ_MODELS: &[&str] = &[
+    "shop_card",
+    "shop_contact",
+    "shop_consent",
+    "shop_tag",
+    "shop_key",
+    "transfer",
+    "transfer_event",
+    "field_conflict",
+];
 
 /// A server with two streets and an admin of the deployment.
 pub struct Office {
@@ -77,8 +88,15 @@ impl Office {
             .execute(&test.app.pool)
             .await
             .expect("the first admin");
-        let mut office = Self { test, admin: String::new(), phones: AtomicU64::new(0) };
-        let code = auth::create_enrolment(&office.test.app, "root").await.expect("a code").code;
+        let mut office = Self {
+            test,
+            admin: String::new(),
+            phones: AtomicU64::new(0),
+        };
+        let code = auth::create_enrolment(&office.test.app, "root")
+            .await
+            .expect("a code")
+            .code;
         office.admin = text(&office.enrol(&code).await["access_token"]);
         office
     }
@@ -96,11 +114,19 @@ impl Office {
     }
 
     pub async fn street(&self, street: &str, name: &str) {
-        self.post("/v1/streets", json!({ "street": street, "name": name, "district": "上海" })).await;
+        self.post(
+            "/v1/streets",
+            json!({ "street": street, "name": name, "district": "上海" }),
+        )
+        .await;
     }
 
     pub async fn grid(&self, street: &str, grid: &str) {
-        self.post(&format!("/v1/streets/{street}/grids"), json!({ "grid": grid, "name": grid, "area": "康平" })).await;
+        self.post(
+            &format!("/v1/streets/{street}/grids"),
+            json!({ "grid": grid, "name": grid, "area": "康平" }),
+        )
+        .await;
     }
 
     pub async fn user(&self, username: &str, role: &str, street: Option<&str>) {
@@ -109,19 +135,32 @@ impl Office {
 
     pub async fn assign(&self, street: &str, username: &str, grids: &[&str]) {
         let path = format!("/v1/streets/{street}/assignments/{username}");
-        let answer = self.call("PUT", &path, Some(&self.admin), json!({ "grids": grids })).await;
+        let answer = self
+            .call("PUT", &path, Some(&self.admin), json!({ "grids": grids }))
+            .await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
     }
 
     async fn enrol(&self, code: &str) -> Value {
-        let answer = self.call("POST", "/v1/devices", None, json!({ "code": code, "name": "手机", "platform": "android" })).await;
+        let answer = self
+            .call(
+                "POST",
+                "/v1/devices",
+                None,
+                json!({ "code": code, "name": "手机", "platform": "android" }),
+            )
+            .await;
         assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.json);
         answer.json
     }
 
     /// Another device of a user, ready to sync with `street`.
     pub async fn phone_in(&self, street: &str, username: &str) -> Phone {
-        let code = text(&self.post("/v1/enrolments", json!({ "username": username })).await["code"]);
+        let code = text(
+            &self
+                .post("/v1/enrolments", json!({ "username": username }))
+                .await["code"],
+        );
         let session = self.enrol(&code).await;
         Phone {
             router: self.test.router.clone(),
@@ -160,33 +199,54 @@ impl Office {
         let mut all = Vec::new();
         for table in tables {
             let statement = format!("select t::text from {table} t order by t::text");
-            let rows: Vec<String> =
-                sqlx::query_scalar(sqlx::AssertSqlSafe(statement)).fetch_all(&self.test.app.pool).await.expect("the rows");
+            let rows: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
+                .fetch_all(&self.test.app.pool)
+                .await
+                .expect("the rows");
             all.extend(rows.into_iter().map(|row| format!("{table}{row}")));
         }
         all
     }
 
     pub async fn count(&self, statement: &'static str) -> i64 {
-        sqlx::query_scalar(statement).fetch_one(&self.test.app.pool).await.expect("a count")
+        sqlx::query_scalar(statement)
+            .fetch_one(&self.test.app.pool)
+            .await
+            .expect("a count")
     }
 
     pub async fn execute(&self, statement: &'static str) {
-        sqlx::raw_sql(statement).execute(&self.test.app.pool).await.expect("the statement works");
+        sqlx::raw_sql(statement)
+            .execute(&self.test.app.pool)
+            .await
+            .expect("the statement works");
     }
 
     pub async fn revoke(&self, phone: &Phone, query: &str) {
-        let answer = self.call("DELETE", &format!("/v1/devices/{}{query}", phone.device), Some(&self.admin), Value::Null).await;
+        let answer = self
+            .call(
+                "DELETE",
+                &format!("/v1/devices/{}{query}", phone.device),
+                Some(&self.admin),
+                Value::Null,
+            )
+            .await;
         assert!(answer.status.is_success(), "{}", answer.json);
     }
 }
 
 pub fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_else(|| panic!("not a text: {value}")).to_owned()
+    value
+        .as_str()
+        .unwrap_or_else(|| panic!("not a text: {value}"))
+        .to_owned()
 }
 
 pub fn put(key: &str, value: &str) -> Edit {
-    Edit::Put { key: key.into(), value: value.into() }
+    Edit::Put {
+        key: key.into(),
+        value: value.into(),
+    }
 }
 
 /// How a phone writes its request and wants its answer.
@@ -198,8 +258,16 @@ pub struct Form {
 }
 
 impl Form {
-    pub const PLAIN: Self = Self { encoding: Encoding::Ndjson, up: Packing::Identity, down: Packing::Identity };
-    pub const DENSE: Self = Self { encoding: Encoding::CborSeq, up: Packing::Zstd, down: Packing::Zstd };
+    pub const PLAIN: Self = Self {
+        encoding: Encoding::Ndjson,
+        up: Packing::Identity,
+        down: Packing::Identity,
+    };
+    pub const DENSE: Self = Self {
+        encoding: Encoding::CborSeq,
+        up: Packing::Zstd,
+        down: Packing::Zstd,
+    };
 }
 
 /// A record on a phone.
@@ -250,7 +318,11 @@ impl Phone {
 
     /// A new card in a grid, with further edits.
     pub fn create(&mut self, grid: &str, edits: &[Edit]) -> RecordId {
-        let mut all = vec![put("kind", "shop_card"), put("street", &self.street), put("grid", grid)];
+        let mut all = vec![
+            put("kind", "shop_card"),
+            put("street", &self.street),
+            put("grid", grid),
+        ];
         all.extend_from_slice(edits);
         self.create_with(Kind::ShopCard, grid, &all)
     }
@@ -259,7 +331,15 @@ impl Phone {
         let id = self.new_record_id();
         let at = self.tick();
         let (record, change) = Record::create(self.actor(), at, edits).expect("a creation");
-        self.records.insert(id, Held { record, grid: grid.to_owned(), kind, generation: 1 });
+        self.records.insert(
+            id,
+            Held {
+                record,
+                grid: grid.to_owned(),
+                kind,
+                generation: 1,
+            },
+        );
         self.outbox.push(pushed(id, kind, &change));
         id
     }
@@ -267,23 +347,46 @@ impl Phone {
     /// An edit of a record that the phone holds; it waits in the outbox.
     pub fn edit(&mut self, record: RecordId, edits: &[Edit]) -> Change {
         let (actor, at) = (self.actor(), self.tick());
-        let held = self.records.get_mut(&record).expect("the phone holds the record");
-        let change = held.record.edit(actor, at, edits, "").expect("an edit").expect("an edit that changes something");
-        self.outbox.push(PushedChange { generation: held.generation, ..pushed(record, held.kind, &change) });
+        let held = self
+            .records
+            .get_mut(&record)
+            .expect("the phone holds the record");
+        let change = held
+            .record
+            .edit(actor, at, edits, "")
+            .expect("an edit")
+            .expect("an edit that changes something");
+        self.outbox.push(PushedChange {
+            generation: held.generation,
+            ..pushed(record, held.kind, &change)
+        });
         change
     }
 
     pub fn view(&mut self, record: RecordId) -> View {
-        self.records.get_mut(&record).expect("the phone holds the record").record.view().expect("a view")
+        self.records
+            .get_mut(&record)
+            .expect("the phone holds the record")
+            .record
+            .view()
+            .expect("a view")
     }
 
     /// Every record the phone holds, as it reads it.
     pub fn views(&mut self) -> BTreeMap<RecordId, View> {
-        self.records.iter_mut().map(|(id, held)| (*id, held.record.view().expect("a view"))).collect()
+        self.records
+            .iter_mut()
+            .map(|(id, held)| (*id, held.record.view().expect("a view")))
+            .collect()
     }
 
     pub fn hello(&self, pull: bool) -> RequestItem {
-        RequestItem::Hello(Hello { cursor: self.cursor.clone(), client: "test-phone/1".into(), pull, report: Report::default() })
+        RequestItem::Hello(Hello {
+            cursor: self.cursor.clone(),
+            client: "test-phone/1".into(),
+            pull,
+            report: Report::default(),
+        })
     }
 
     /// Sends the outbox, takes in the answer.
@@ -291,7 +394,10 @@ impl Phone {
         let outbox = std::mem::take(&mut self.outbox);
         let reply = self.push(true, &outbox).await;
         assert_eq!(reply.status, StatusCode::OK, "{}", reply.json);
-        assert!(matches!(reply.items.last(), Some(ResponseItem::End { .. })), "an answer ends with `end`");
+        assert!(
+            matches!(reply.items.last(), Some(ResponseItem::End { .. })),
+            "an answer ends with `end`"
+        );
         self.take_in(&reply.items);
         // What may succeed later stays.
         for (verdict, change) in reply.verdicts().into_iter().zip(outbox) {
@@ -304,7 +410,9 @@ impl Phone {
 
     /// Sends these changes, whatever is in the outbox; takes in nothing.
     pub async fn push(&self, pull: bool, changes: &[PushedChange]) -> Reply {
-        let items: Vec<_> = std::iter::once(self.hello(pull)).chain(changes.iter().cloned().map(RequestItem::Change)).collect();
+        let items: Vec<_> = std::iter::once(self.hello(pull))
+            .chain(changes.iter().cloned().map(RequestItem::Change))
+            .collect();
         self.post(&[], self.body(&items)).await
     }
 
@@ -327,7 +435,10 @@ impl Phone {
         let bearer = format!("Bearer {}", self.token);
         let mut all = BTreeMap::from([
             (header::AUTHORIZATION.as_str(), bearer.as_str()),
-            (header::CONTENT_TYPE.as_str(), self.form.encoding.media_type()),
+            (
+                header::CONTENT_TYPE.as_str(),
+                self.form.encoding.media_type(),
+            ),
             (header::ACCEPT_LANGUAGE.as_str(), "en"),
         ]);
         if let Some(name) = self.form.up.name() {
@@ -344,36 +455,71 @@ impl Phone {
             request = request.header(name, value);
         }
         let request = request.body(Body::from(body)).expect("a request");
-        self.router.clone().oneshot(request).await.unwrap_or_else(|never| match never {})
+        self.router
+            .clone()
+            .oneshot(request)
+            .await
+            .unwrap_or_else(|never| match never {})
     }
 
     /// What a phone does with the items of an answer, complete or not.
     pub fn take_in(&mut self, items: &[ResponseItem]) {
         for item in items {
             match item {
-                ResponseItem::Verdict(_) | ResponseItem::Notice(_) | ResponseItem::Redact { .. } => {}
-                ResponseItem::Snapshot { record, kind, grid, generation, bytes, .. } => {
+                ResponseItem::Verdict(_)
+                | ResponseItem::Notice(_)
+                | ResponseItem::Redact { .. } => {}
+                ResponseItem::Snapshot {
+                    record,
+                    kind,
+                    grid,
+                    generation,
+                    bytes,
+                    ..
+                } => {
                     let loaded = Record::load(bytes).expect("a snapshot loads");
-                    self.records.insert(*record, Held { record: loaded, grid: grid.clone(), kind: *kind, generation: *generation });
+                    self.records.insert(
+                        *record,
+                        Held {
+                            record: loaded,
+                            grid: grid.clone(),
+                            kind: *kind,
+                            generation: *generation,
+                        },
+                    );
                 }
                 ResponseItem::Change { record, bytes, .. } => {
-                    let held = self.records.get_mut(record).expect("a change comes only for a record that the phone holds");
-                    held.record.apply([bytes.as_slice()]).expect("the change applies");
+                    let held = self
+                        .records
+                        .get_mut(record)
+                        .expect("a change comes only for a record that the phone holds");
+                    held.record
+                        .apply([bytes.as_slice()])
+                        .expect("the change applies");
                 }
-                ResponseItem::Leave { record } | ResponseItem::Erase { record } => drop(self.records.remove(record)),
+                ResponseItem::Leave { record } | ResponseItem::Erase { record } => {
+                    drop(self.records.remove(record))
+                }
                 ResponseItem::Wipe | ResponseItem::Reset { .. } => {
                     self.records.clear();
                     self.cursor = None;
                 }
                 ResponseItem::Checkpoint { cursor } => self.cursor = Some(cursor.clone()),
-                ResponseItem::End { cursor, .. } => self.cursor = cursor.clone().or(self.cursor.take()),
+                ResponseItem::End { cursor, .. } => {
+                    self.cursor = cursor.clone().or(self.cursor.take())
+                }
             }
         }
     }
 }
 
 pub fn pushed(record: RecordId, kind: Kind, change: &Change) -> PushedChange {
-    PushedChange { record, kind, generation: 1, bytes: change.bytes.clone() }
+    PushedChange {
+        record,
+        kind,
+        generation: 1,
+        bytes: change.bytes.clone(),
+    }
 }
 
 pub fn packed(packing: Packing, body: &[u8]) -> Vec<u8> {
@@ -381,8 +527,12 @@ pub fn packed(packing: Packing, body: &[u8]) -> Vec<u8> {
         Packing::Identity => body.to_vec(),
         Packing::Zstd => zstd::encode_all(body, 3).expect("zstd"),
         Packing::Gzip => {
-            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-            encoder.write_all(body).and_then(|()| encoder.finish()).expect("gzip")
+            let mut encoder =
+                flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            encoder
+                .write_all(body)
+                .and_then(|()| encoder.finish())
+                .expect("gzip")
         }
     }
 }
@@ -427,13 +577,34 @@ impl Reply {
         let body = to_bytes(body, 256 << 20).await.expect("the whole body");
         let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
         let encoding = header(header::CONTENT_TYPE).and_then(Encoding::from_media_type);
-        let items = encoding.map_or_else(Vec::new, |encoding| items(encoding, &unpacked(header(header::CONTENT_ENCODING), &body)));
-        let json = if encoding.is_none() { serde_json::from_slice(&body).unwrap_or_default() } else { Value::Null };
-        Self { status: head.status, headers: head.headers, body, items, json }
+        let items = encoding.map_or_else(Vec::new, |encoding| {
+            items(encoding, &unpacked(header(header::CONTENT_ENCODING), &body))
+        });
+        let json = if encoding.is_none() {
+            serde_json::from_slice(&body).unwrap_or_default()
+        } else {
+            Value::Null
+        };
+        Self {
+            status: head.status,
+            headers: head.headers,
+            body,
+            items,
+            json,
+        }
     }
 
     pub fn verdicts(&self) -> Vec<&Verdict> {
-        self.items.iter().filter_map(|item| if let ResponseItem::Verdict(verdict) = item { Some(verdict) } else { None }).collect()
+        self.items
+            .iter()
+            .filter_map(|item| {
+                if let ResponseItem::Verdict(verdict) = item {
+                    Some(verdict)
+                } else {
+                    None
+                }
+            })
+            .collect()
     }
 
     /// For each change: `accepted`, `duplicate`, or the code.
@@ -443,11 +614,17 @@ impl Reply {
             VerdictStatus::Duplicate => "duplicate",
             VerdictStatus::Held | VerdictStatus::Rejected => "a code",
         };
-        self.verdicts().into_iter().map(|verdict| verdict.code.as_deref().unwrap_or_else(|| word(&verdict))).collect()
+        self.verdicts()
+            .into_iter()
+            .map(|verdict| verdict.code.as_deref().unwrap_or_else(|| word(&verdict)))
+            .collect()
     }
 
     pub fn seqs(&self) -> Vec<u64> {
-        self.verdicts().into_iter().filter_map(|verdict| verdict.seq).collect()
+        self.verdicts()
+            .into_iter()
+            .filter_map(|verdict| verdict.seq)
+            .collect()
     }
 
     fn records(&self, pick: impl Fn(&ResponseItem) -> Option<RecordId>) -> Vec<RecordId> {
@@ -457,23 +634,46 @@ impl Reply {
     }
 
     pub fn snapshots(&self) -> Vec<RecordId> {
-        self.records(|item| if let ResponseItem::Snapshot { record, .. } = item { Some(*record) } else { None })
+        self.records(|item| {
+            if let ResponseItem::Snapshot { record, .. } = item {
+                Some(*record)
+            } else {
+                None
+            }
+        })
     }
 
     pub fn changes(&self) -> Vec<RecordId> {
-        self.records(|item| if let ResponseItem::Change { record, .. } = item { Some(*record) } else { None })
+        self.records(|item| {
+            if let ResponseItem::Change { record, .. } = item {
+                Some(*record)
+            } else {
+                None
+            }
+        })
     }
 
     pub fn leaves(&self) -> Vec<RecordId> {
-        self.records(|item| if let ResponseItem::Leave { record } = item { Some(*record) } else { None })
+        self.records(|item| {
+            if let ResponseItem::Leave { record } = item {
+                Some(*record)
+            } else {
+                None
+            }
+        })
     }
 
     pub fn checkpoints(&self) -> usize {
-        self.items.iter().filter(|item| matches!(item, ResponseItem::Checkpoint { .. })).count()
+        self.items
+            .iter()
+            .filter(|item| matches!(item, ResponseItem::Checkpoint { .. }))
+            .count()
     }
 
     pub fn has_reset(&self) -> bool {
-        self.items.iter().any(|item| matches!(item, ResponseItem::Reset { .. }))
+        self.items
+            .iter()
+            .any(|item| matches!(item, ResponseItem::Reset { .. }))
     }
 
     /// Cursor and head of the `end`.

@@ -32,14 +32,26 @@ const CONTACT: &str = "0198c0de-0000-7000-8000-00000000000a";
 #[derive(Clone, Debug)]
 enum Act {
     /// Edits the first or the second card.
-    Edit { phone: usize, card: usize, edit: usize, value: usize },
+    Edit {
+        phone: usize,
+        card: usize,
+        edit: usize,
+        value: usize,
+    },
     /// Takes in what the other phone wrote until now, as if the server had passed it on.
     Hear { phone: usize, from: usize },
 }
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
     let edit =
-        (0..PHONES, 0..2_usize, 0..9_usize, 0..4_usize).prop_map(|(phone, card, edit, value)| Act::Edit { phone, card, edit, value });
+        (0..PHONES, 0..2_usize, 0..9_usize, 0..4_usize).prop_map(|(phone, card, edit, value)| {
+            Act::Edit {
+                phone,
+                card,
+                edit,
+                value,
+            }
+        });
     let hear = (0..PHONES, 0..PHONES).prop_map(|(phone, from)| Act::Hear { phone, from });
     vec(prop_oneof![4 => edit, 1 => hear], 4..24)
 }
@@ -50,13 +62,38 @@ fn edits(edit: usize, value: usize) -> Vec<Edit> {
         0 => vec![Edit::set("sign_name", text)],
         1 => vec![Edit::set("unit", text), Edit::set("category", text)],
         2 if value < 2 => vec![Edit::add("tags/late_night")],
-        2 => vec![Edit::Delete { key: "tags/late_night".into() }],
+        2 => vec![Edit::Delete {
+            key: "tags/late_night".into(),
+        }],
         3 => vec![Edit::set(format!("contacts/{CONTACT}/name"), text)],
-        4 => vec![Edit::set(format!("contacts/{CONTACT}/phones"), text), Edit::set("custom/消防检查", text)],
-        5 => vec![Edit::add(["confirmations/2026-10-01", "confirmations/2026-11-01", "confirmations/2026-11-02", "tags/x"][value])],
-        6 => vec![Edit::set("point", ["geo:31.2,121.4;crs=gcj02;u=12", "geo:31.3,121.4;crs=wgs84", "", ""][value])],
-        7 => vec![Edit::Note { text: ["", "门口积水", "门口常积水", "积水已修"][value].into() }],
-        _ => vec![Edit::set("number", ["5", "12甲", "3-5", ""][value]), Edit::set("occupancy", ["营业", "装修", "空置", ""][value])],
+        4 => vec![
+            Edit::set(format!("contacts/{CONTACT}/phones"), text),
+            Edit::set("custom/消防检查", text),
+        ],
+        5 => vec![Edit::add(
+            [
+                "confirmations/2026-10-01",
+                "confirmations/2026-11-01",
+                "confirmations/2026-11-02",
+                "tags/x",
+            ][value],
+        )],
+        6 => vec![Edit::set(
+            "point",
+            [
+                "geo:31.2,121.4;crs=gcj02;u=12",
+                "geo:31.3,121.4;crs=wgs84",
+                "",
+                "",
+            ][value],
+        )],
+        7 => vec![Edit::Note {
+            text: ["", "门口积水", "门口常积水", "积水已修"][value].into(),
+        }],
+        _ => vec![
+            Edit::set("number", ["5", "12甲", "3-5", ""][value]),
+            Edit::set("occupancy", ["营业", "装修", "空置", ""][value]),
+        ],
     }
 }
 
@@ -74,11 +111,22 @@ fn play(mut phones: Vec<Phone>, cards: [RecordId; 2], acts: &[Act]) -> Written {
     let mut changes: Vec<Vec<PushedChange>> = vec![Vec::new(); PHONES];
     for act in acts {
         match *act {
-            Act::Edit { phone, card, edit, value } => {
+            Act::Edit {
+                phone,
+                card,
+                edit,
+                value,
+            } => {
                 let (actor, writer) = (phones[phone].actor(), &mut phones[phone]);
                 let held = writer.records.get_mut(&cards[card]).expect("the card");
-                let at = lianka_sync_core::time::DeviceTime::from_unix_seconds(1_795_248_100 + changes[phone].len() as i64);
-                if let Some(change) = held.record.edit(actor, at, &edits(edit, value), "").expect("an edit") {
+                let at = lianka_sync_core::time::DeviceTime::from_unix_seconds(
+                    1_795_248_100 + changes[phone].len() as i64,
+                );
+                if let Some(change) = held
+                    .record
+                    .edit(actor, at, &edits(edit, value), "")
+                    .expect("an edit")
+                {
                     changes[phone].push(super::phone::pushed(cards[card], Kind::ShopCard, &change));
                 }
             }
@@ -86,17 +134,31 @@ fn play(mut phones: Vec<Phone>, cards: [RecordId; 2], acts: &[Act]) -> Written {
                 // Whom that phone heard is heard with it: nothing arrives before what it depends on.
                 for source in (0..PHONES).filter(|source| *source != phone) {
                     let known = heard[phone][source];
-                    let upto = if source == from { changes[from].len() } else { heard[from][source] }.max(known);
+                    let upto = if source == from {
+                        changes[from].len()
+                    } else {
+                        heard[from][source]
+                    }
+                    .max(known);
                     for change in &changes[source][known..upto] {
-                        let held = phones[phone].records.get_mut(&change.record).expect("the card");
-                        held.record.apply([change.bytes.as_slice()]).expect("it applies");
+                        let held = phones[phone]
+                            .records
+                            .get_mut(&change.record)
+                            .expect("the card");
+                        held.record
+                            .apply([change.bytes.as_slice()])
+                            .expect("it applies");
                     }
                     heard[phone][source] = upto;
                 }
             }
         }
     }
-    Written { phones, changes, cards }
+    Written {
+        phones,
+        changes,
+        cards,
+    }
 }
 
 /// A street with two cards that every phone holds; each run of the same acts writes the same bytes there.
@@ -111,7 +173,18 @@ async fn street(office: &Office, number: usize) -> (StreetCode, Vec<Phone>, [Rec
         office.assign(&street, &username, &["A1"]).await;
         phones.push(office.phone_in(&street, &username).await);
     }
-    let cards = [phones[0].create("A1", &[put("sign_name", "王记包子"), Edit::Note { text: "门口".into() }]), phones[0].create("A1", &[])];
+    let cards = [
+        phones[0].create(
+            "A1",
+            &[
+                put("sign_name", "王记包子"),
+                Edit::Note {
+                    text: "门口".into(),
+                },
+            ],
+        ),
+        phones[0].create("A1", &[]),
+    ];
     phones[0].sync().await;
     for phone in &mut phones[1..] {
         phone.sync().await;
@@ -140,7 +213,10 @@ async fn deliver(written: &Written, deliveries: &[(usize, usize, usize)]) {
             match verdict.status {
                 VerdictStatus::Accepted | VerdictStatus::Duplicate => settled += 1,
                 _ => {
-                    assert!(verdict.retryable, "an honest change only ever waits: {verdict:?}");
+                    assert!(
+                        verdict.retryable,
+                        "an honest change only ever waits: {verdict:?}"
+                    );
                     break;
                 }
             }
@@ -168,19 +244,33 @@ fn comparable(phones: &[Phone], cards: [RecordId; 2], text: &str) -> String {
 }
 
 async fn cards_json(office: &Office, written: &Written, street: &StreetCode) -> String {
-    let answer = office.call("GET", &format!("/v1/streets/{street}/cards"), Some(&office.admin), Value::Null).await;
+    let answer = office
+        .call(
+            "GET",
+            &format!("/v1/streets/{street}/cards"),
+            Some(&office.admin),
+            Value::Null,
+        )
+        .await;
     let mut items = answer.json["items"].as_array().expect("cards").clone();
     assert_eq!(items.len(), 2, "{}", answer.json);
     items.sort_by_key(|card| card["record"].to_string());
     for card in &mut items {
         card["seq"] = json!(0);
     }
-    comparable(&written.phones, written.cards, &Value::from(items).to_string())
+    comparable(
+        &written.phones,
+        written.cards,
+        &Value::from(items).to_string(),
+    )
 }
 
 /// The same cases on every run.
 fn runner() -> TestRunner {
-    TestRunner::new_with_rng(Config::default(), TestRng::deterministic_rng(RngAlgorithm::ChaCha))
+    TestRunner::new_with_rng(
+        Config::default(),
+        TestRng::deterministic_rng(RngAlgorithm::ChaCha),
+    )
 }
 
 fn sampled<S: Strategy>(runner: &mut TestRunner, strategy: &S) -> S::Value {
@@ -193,7 +283,10 @@ async fn any_order_repetition_and_partition_gives_the_same_record_and_the_same_r
     let mut runner = runner();
     for case in 0..CASES {
         let acts = sampled(&mut runner, &acts());
-        let ways = [sampled(&mut runner, &deliveries()), sampled(&mut runner, &deliveries())];
+        let ways = [
+            sampled(&mut runner, &deliveries()),
+            sampled(&mut runner, &deliveries()),
+        ];
         let mut seen: Option<(String, String)> = None;
         for (n, way) in ways.iter().enumerate() {
             let (street, phones, cards) = street(&office, case * 2 + n).await;
@@ -204,7 +297,13 @@ async fn any_order_repetition_and_partition_gives_the_same_record_and_the_same_r
             let before = office.rows(STORE).await;
             for (phone, changes) in written.phones.iter().zip(&written.changes) {
                 let reply = phone.push(false, changes).await;
-                assert!(reply.verdicts().iter().all(|verdict| verdict.status == VerdictStatus::Duplicate), "{acts:?}");
+                assert!(
+                    reply
+                        .verdicts()
+                        .iter()
+                        .all(|verdict| verdict.status == VerdictStatus::Duplicate),
+                    "{acts:?}"
+                );
             }
             assert_eq!(office.rows(STORE).await, before);
 
@@ -213,31 +312,57 @@ async fn any_order_repetition_and_partition_gives_the_same_record_and_the_same_r
                 phone.sync().await;
             }
             let views = written.phones[0].views();
-            assert!(written.phones.iter_mut().all(|phone| phone.views() == views), "{acts:?}");
+            assert!(
+                written
+                    .phones
+                    .iter_mut()
+                    .all(|phone| phone.views() == views),
+                "{acts:?}"
+            );
             let newcomer = format!("s{}.0", case * 2 + n);
             let mut fresh = office.phone_in(street.as_str(), &newcomer).await;
             fresh.sync().await;
             assert_eq!(fresh.views(), views, "{acts:?}");
-            let pass = refresh::pass(&office.test.app.pool, &office.test.clock).await.expect("a pass");
+            let pass = refresh::pass(&office.test.app.pool, &office.test.clock)
+                .await
+                .expect("a pass");
             assert_eq!((pass.refreshed, pass.disputed), (2, 0), "{acts:?}");
             fresh.cursor = None;
             fresh.records.clear();
             fresh.sync().await;
             assert_eq!(fresh.views(), views, "{acts:?}");
 
-            let said = comparable(&written.phones, written.cards, &format!("{:?}", views.values().map(plain).collect::<Vec<_>>()));
+            let said = comparable(
+                &written.phones,
+                written.cards,
+                &format!("{:?}", views.values().map(plain).collect::<Vec<_>>()),
+            );
             let said = (said, cards_json(&office, &written, &street).await);
-            assert_eq!(seen.get_or_insert_with(|| said.clone()), &said, "{acts:?} {ways:?}");
+            assert_eq!(
+                seen.get_or_insert_with(|| said.clone()),
+                &said,
+                "{acts:?} {ways:?}"
+            );
         }
     }
     // The rows are what a rebuild makes of the records.
     let before = office.rows(READ_MODELS).await;
     for number in 0..CASES * 2 {
-        let street = format!("{:09}", 900_000_000 + number).parse().expect("a street");
-        assert_eq!(project::rebuild(&office.test.app.pool, &street, |_| ()).await.expect("a rebuild"), 2);
+        let street = format!("{:09}", 900_000_000 + number)
+            .parse()
+            .expect("a street");
+        assert_eq!(
+            project::rebuild(&office.test.app.pool, &street, |_| ())
+                .await
+                .expect("a rebuild"),
+            2
+        );
     }
     assert_eq!(office.rows(READ_MODELS).await, before);
-    assert!(before.iter().any(|row| row.starts_with("field_conflict")) && before.iter().any(|row| row.starts_with("shop_contact")));
+    assert!(
+        before.iter().any(|row| row.starts_with("field_conflict"))
+            && before.iter().any(|row| row.starts_with("shop_contact"))
+    );
 }
 
 /// Values of a view; the street's own code is the only one that differs.
@@ -245,7 +370,13 @@ fn plain(view: &View) -> BTreeMap<&str, Vec<(&Scalar, u32, String)>> {
     let values = view.values.iter().filter(|(key, _)| *key != "street");
     let mut plain: BTreeMap<_, _> = values
         .map(|(key, values)| {
-            (key.as_str(), values.iter().map(|value| (&value.value, value.op.counter, value.op.actor.to_string())).collect())
+            (
+                key.as_str(),
+                values
+                    .iter()
+                    .map(|value| (&value.value, value.op.counter, value.op.actor.to_string()))
+                    .collect(),
+            )
         })
         .collect();
     plain.insert("note", vec![]);
@@ -288,7 +419,9 @@ fn keys(kind: Kind) -> impl Strategy<Value = String> {
         let field = at.get(kind.fields());
         match field.shape {
             Shape::Register => field.name.to_owned(),
-            Shape::SetMember | Shape::SetOfDays | Shape::Custom => format!("{}/{member}", field.name),
+            Shape::SetMember | Shape::SetOfDays | Shape::Custom => {
+                format!("{}/{member}", field.name)
+            }
             Shape::Entry { list } => format!("{list}/{CONTACT}/{}", field.name),
         }
     })
@@ -302,7 +435,9 @@ async fn what_the_phone_prevents_the_server_refuses() {
     office.grid(street, "A1").await;
     let mut phones = Vec::new();
     for role in Role::ALL {
-        office.user(role.as_str(), role.as_str(), Some(street)).await;
+        office
+            .user(role.as_str(), role.as_str(), Some(street))
+            .await;
         office.assign(street, role.as_str(), &["A1"]).await;
         phones.push(office.phone_in(street, role.as_str()).await);
     }
@@ -318,21 +453,41 @@ async fn what_the_phone_prevents_the_server_refuses() {
                 if ["kind", "street", "grid", "note"].contains(&key.as_str()) {
                     continue;
                 }
-                let mut edits = vec![put("kind", kind.as_str()), put("street", street), put("grid", "A1")];
+                let mut edits = vec![
+                    put("kind", kind.as_str()),
+                    put("street", street),
+                    put("grid", "A1"),
+                ];
                 if kind == Kind::TransferRequest {
-                    let required = [put("transfer_kind", "temporary"), put("member_alias", "老王")];
-                    edits.extend(required.into_iter().filter(|edit| !matches!(edit, Edit::Put { key: written, .. } if *written == key)));
+                    let required = [
+                        put("transfer_kind", "temporary"),
+                        put("member_alias", "老王"),
+                    ];
+                    edits.extend(required.into_iter().filter(
+                        |edit| !matches!(edit, Edit::Put { key: written, .. } if *written == key),
+                    ));
                 }
-                let first = if kind == Kind::ShopCard { "sign_name" } else { "transfer_kind" };
+                let first = if kind == Kind::ShopCard {
+                    "sign_name"
+                } else {
+                    "transfer_kind"
+                };
                 let creator = authority::check_write(
                     kind,
                     role,
                     true,
                     first,
-                    Some(&if kind == Kind::ShopCard { "x".into() } else { "temporary".into() }),
+                    Some(&if kind == Kind::ShopCard {
+                        "x".into()
+                    } else {
+                        "temporary".into()
+                    }),
                 );
                 let checked = authority::check_write(kind, role, true, &key, Some(&value));
-                edits.push(Edit::Put { key: key.clone(), value });
+                edits.push(Edit::Put {
+                    key: key.clone(),
+                    value,
+                });
                 phone.create_with(kind, "A1", &edits);
                 expected.push((key, creator.is_ok(), checked.err()));
             }
@@ -350,20 +505,40 @@ async fn what_the_phone_prevents_the_server_refuses() {
                     }
                     // An event is written whole, by whom the table of steps names: tests/transfers.rs.
                     (true, None) if key.starts_with("events/") => {
-                        assert_eq!(verdict.status, VerdictStatus::Rejected, "{role} {key} {verdict:?}");
+                        assert_eq!(
+                            verdict.status,
+                            VerdictStatus::Rejected,
+                            "{role} {key} {verdict:?}"
+                        );
                     }
-                    (true, None) if key.ends_with("/party_status") => assert_eq!(verdict.code.as_deref(), Some("consent_missing")),
+                    (true, None) if key.ends_with("/party_status") => {
+                        assert_eq!(verdict.code.as_deref(), Some("consent_missing"))
+                    }
                     (true, None) => {
                         admitted += 1;
-                        assert_eq!(verdict.status, VerdictStatus::Accepted, "{role} {key} {verdict:?}");
+                        assert_eq!(
+                            verdict.status,
+                            VerdictStatus::Accepted,
+                            "{role} {key} {verdict:?}"
+                        );
                     }
-                    (false, _) => assert_eq!(verdict.code.as_deref(), Some("field_not_editable"), "{role} {key} {verdict:?}"),
+                    (false, _) => assert_eq!(
+                        verdict.code.as_deref(),
+                        Some("field_not_editable"),
+                        "{role} {key} {verdict:?}"
+                    ),
                 }
             }
         }
     }
     assert!(admitted > 100 && prevented > 100, "{admitted} {prevented}");
     let before = office.rows(READ_MODELS).await;
-    project::rebuild(&office.test.app.pool, &street.parse().expect("a street"), |_| ()).await.expect("a rebuild");
+    project::rebuild(
+        &office.test.app.pool,
+        &street.parse().expect("a street"),
+        |_| (),
+    )
+    .await
+    .expect("a rebuild");
     assert_eq!(office.rows(READ_MODELS).await, before);
 }

@@ -18,23 +18,33 @@ fn release_before() -> String {
 #[tokio::test]
 async fn the_release_before_asks_nothing_that_todays_schema_answers_otherwise() {
     let version = release_before();
-    let queries: Vec<Value> = serde_json::from_slice(&bytes(&version, "queries.json")).expect("JSON");
+    let queries: Vec<Value> =
+        serde_json::from_slice(&bytes(&version, "queries.json")).expect("JSON");
     assert!(queries.len() > 150, "the queries were not found");
     let database = fresh_database().await;
     let mut connection = database.options.connect().await.expect("a connection");
     let mut problems = Vec::new();
     for asked in &queries {
         let text = asked["query"].as_str().expect("a query");
-        let now = match (&mut connection).describe(AssertSqlSafe(text).into_sql_str()).await {
+        let now = match (&mut connection)
+            .describe(AssertSqlSafe(text).into_sql_str())
+            .await
+        {
             Ok(now) => now,
             Err(error) => {
                 problems.push(format!("{error}: {text}"));
                 continue;
             }
         };
-        let columns: Vec<_> = now.columns.iter().map(|column| (column.name().to_owned(), type_of(column.type_info()))).collect();
-        let then: Vec<_> =
-            list(&asked["describe"]["columns"]).iter().map(|column| (text_of(&column["name"]), type_then(&column["type_info"]))).collect();
+        let columns: Vec<_> = now
+            .columns
+            .iter()
+            .map(|column| (column.name().to_owned(), type_of(column.type_info())))
+            .collect();
+        let then: Vec<_> = list(&asked["describe"]["columns"])
+            .iter()
+            .map(|column| (text_of(&column["name"]), type_then(&column["type_info"])))
+            .collect();
         if columns != then {
             problems.push(format!("{text}\n    gave {then:?}\n    gives {columns:?}"));
         }
@@ -42,12 +52,18 @@ async fn the_release_before_asks_nothing_that_todays_schema_answers_otherwise() 
             Some(Either::Left(types)) => types.iter().map(type_of).collect(),
             _ => Vec::new(),
         };
-        let then: Vec<_> = list(&asked["describe"]["parameters"]["Left"]).iter().map(type_then).collect();
+        let then: Vec<_> = list(&asked["describe"]["parameters"]["Left"])
+            .iter()
+            .map(type_then)
+            .collect();
         if parameters != then {
-            problems.push(format!("{text}\n    took {then:?}\n    takes {parameters:?}"));
+            problems.push(format!(
+                "{text}\n    took {then:?}\n    takes {parameters:?}"
+            ));
         }
         for (at, then) in list(&asked["describe"]["nullable"]).iter().enumerate() {
-            if then == &Value::Bool(false) && now.nullable.get(at).copied().flatten() == Some(true) {
+            if then == &Value::Bool(false) && now.nullable.get(at).copied().flatten() == Some(true)
+            {
                 problems.push(format!("{text}\n    column {at} was never null"));
             }
         }
@@ -80,11 +96,23 @@ async fn nothing_that_the_release_before_relied_on_is_gone_or_stricter() {
     let version = release_before();
     let database = fresh_database().await;
     let mut connection = database.options.connect().await.expect("a connection");
-    let now = frozen::catalogue(&mut connection).await.expect("the catalogue");
+    let now = frozen::catalogue(&mut connection)
+        .await
+        .expect("the catalogue");
     let then = String::from_utf8(bytes(&version, "schema")).expect("text");
     let then: Vec<_> = then.lines().collect();
-    let column = |line: &str| line.strip_prefix("column ").map(|rest| rest.split(' ').next().unwrap_or_default().to_owned());
-    let tables: Vec<_> = then.iter().filter_map(|line| column(line)?.split_once('.').map(|(table, _)| table.to_owned())).collect();
+    let column = |line: &str| {
+        line.strip_prefix("column ")
+            .map(|rest| rest.split(' ').next().unwrap_or_default().to_owned())
+    };
+    let tables: Vec<_> = then
+        .iter()
+        .filter_map(|line| {
+            column(line)?
+                .split_once('.')
+                .map(|(table, _)| table.to_owned())
+        })
+        .collect();
     let mut problems = Vec::new();
     for line in &then {
         // An index may go, and a column take null or a default where it had none; what is written and read must stay.
@@ -107,9 +135,17 @@ async fn nothing_that_the_release_before_relied_on_is_gone_or_stricter() {
             rest.split(' ').next().is_some_and(about_old)
         } else {
             line.starts_with("index CREATE UNIQUE")
-                && line.split(" ON public.").nth(1).and_then(|rest| rest.split(' ').next()).is_some_and(about_old)
+                && line
+                    .split(" ON public.")
+                    .nth(1)
+                    .and_then(|rest| rest.split(' ').next())
+                    .is_some_and(about_old)
         };
-        if stricter && !NEW_ON_OLD_TABLES.iter().any(|(known, _)| line.contains(known)) {
+        if stricter
+            && !NEW_ON_OLD_TABLES
+                .iter()
+                .any(|(known, _)| line.contains(known))
+        {
             problems.push(format!("stricter: {line}"));
         }
     }
@@ -119,15 +155,19 @@ async fn nothing_that_the_release_before_relied_on_is_gone_or_stricter() {
 #[tokio::test]
 async fn the_migrations_that_0_2_0_reads_of_are_its_own() {
     let database = fresh_database().await;
-    let noted: Vec<String> = sqlx::query_scalar("select version || ' ' || encode(checksum, 'hex') from _sqlx_migrations order by version")
-        .fetch_all(&database.pool)
-        .await
-        .expect("noted");
+    let noted: Vec<String> = sqlx::query_scalar(
+        "select version || ' ' || encode(checksum, 'hex') from _sqlx_migrations order by version",
+    )
+    .fetch_all(&database.pool)
+    .await
+    .expect("noted");
     let then = Frozen::of("0.2.0").database().await;
-    let then: Vec<String> = sqlx::query_scalar("select version || ' ' || encode(checksum, 'hex') from _sqlx_migrations order by version")
-        .fetch_all(&then.pool)
-        .await
-        .expect("noted");
+    let then: Vec<String> = sqlx::query_scalar(
+        "select version || ' ' || encode(checksum, 'hex') from _sqlx_migrations order by version",
+    )
+    .fetch_all(&then.pool)
+    .await
+    .expect("noted");
     // It refuses to start where there is one more.
     assert_eq!(noted, then);
     assert_eq!(noted.len(), frozen::files_until(&released(), "0.2.0").len());
@@ -145,8 +185,12 @@ async fn a_server_runs_on_a_schema_of_the_version_after_it() {
     .await
     .expect("a migration of tomorrow");
     store::migrate(&database.pool).await.expect("passed over");
-    let test = TestApp::start_on(database, lianka_server::config::ServeConfig::for_tests(), 1).await;
-    assert_eq!(test.request("GET", "/readyz", None, None).await.status, StatusCode::OK);
+    let test =
+        TestApp::start_on(database, lianka_server::config::ServeConfig::for_tests(), 1).await;
+    assert_eq!(
+        test.request("GET", "/readyz", None, None).await.status,
+        StatusCode::OK
+    );
     // What is not whole is told, and not passed over.
     sqlx::raw_sql("update _lianka_migrations set success = false where version = 29991231000001")
         .execute(&test.app.pool)

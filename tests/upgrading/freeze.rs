@@ -24,14 +24,32 @@ const LEVEL: i32 = 19;
 const PASS_TIME_MAX: Duration = Duration::from_mins(1);
 
 /// `queries`: the version's folder `.sqlx`, what its server asks and what it expects to get.
-pub async fn freeze(programs: &Path, queries: &Path, version: &str, out: &Path) -> anyhow::Result<()> {
+pub async fn freeze(
+    programs: &Path,
+    queries: &Path,
+    version: &str,
+    out: &Path,
+) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let data = folder.path().join("data");
     fs::create_dir(&data)?;
     let line = Line::open().await?;
     let server = Server::start(programs, &data).await?;
     line.lead_to(&server.url);
-    lianka(programs, &data, &["admin", "create", "--username", "admin", "--display-name", "总管"], &Desks::password()).await?;
+    lianka(
+        programs,
+        &data,
+        &[
+            "admin",
+            "create",
+            "--username",
+            "admin",
+            "--display-name",
+            "总管",
+        ],
+        &Desks::password(),
+    )
+    .await?;
     let mut desks = Desks::open(&line.url(), "admin").await?;
     let mut fleet = days::open(&mut desks, &line.url(), programs, folder.path()).await?;
     days::first(&desks, &line, &mut fleet).await?;
@@ -44,13 +62,22 @@ pub async fn freeze(programs: &Path, queries: &Path, version: &str, out: &Path) 
     let server = Server::start(programs, &data).await?;
     line.lead_to(&server.url);
     let mut database = server.database().await?;
-    none(&mut database, "select count(*) from record where seq > snapshot_seq").await?;
+    none(
+        &mut database,
+        "select count(*) from record where seq > snapshot_seq",
+    )
+    .await?;
     if days::is_later(version) {
-        none(&mut database, "select count(*) from audit_head where street not in (select street from audit_seal)").await?;
+        none(
+            &mut database,
+            "select count(*) from audit_head where street not in (select street from audit_seal)",
+        )
+        .await?;
     }
     // One more edit reaches the office, so that a document lags behind its log.
     let wang = fleet.get("wang.fang")?;
-    wang.set(&wang.card("周记馄饨").await?, &["unit=底层"]).await?;
+    wang.set(&wang.card("周记馄饨").await?, &["unit=底层"])
+        .await?;
     wang.sync().await?;
     days::leave_unsent(&fleet, days::is_later(version)).await?;
 
@@ -62,16 +89,28 @@ pub async fn freeze(programs: &Path, queries: &Path, version: &str, out: &Path) 
         "phones": phones_say(&fleet).await?,
         "office": office_says(&desks, version).await?,
     });
-    let (text, schema) = (frozen::dump(&mut database).await?, frozen::catalogue(&mut database).await?);
+    let (text, schema) = (
+        frozen::dump(&mut database).await?,
+        frozen::catalogue(&mut database).await?,
+    );
     let _ = fs::remove_dir_all(out);
     fs::create_dir_all(out.join("phones"))?;
     for (name, phone) in &fleet.phones {
         // Closed by its last user, so that everything is in the one file.
-        ensure!(!phone.file.with_extension("db-wal").exists(), "the file of {name} is still open");
-        keep(&out.join(format!("phones/{name}.db")), &fs::read(&phone.file)?)?;
+        ensure!(
+            !phone.file.with_extension("db-wal").exists(),
+            "the file of {name} is still open"
+        );
+        keep(
+            &out.join(format!("phones/{name}.db")),
+            &fs::read(&phone.file)?,
+        )?;
     }
     keep(&out.join("database"), text.as_bytes())?;
-    keep(&out.join("queries.json"), &serde_json::to_vec_pretty(&asked(queries)?)?)?;
+    keep(
+        &out.join("queries.json"),
+        &serde_json::to_vec_pretty(&asked(queries)?)?,
+    )?;
     keep(&out.join("schema"), schema.join("\n").as_bytes())?;
     keep(&out.join("said.json"), &serde_json::to_vec_pretty(&said)?)?;
 
@@ -79,7 +118,8 @@ pub async fn freeze(programs: &Path, queries: &Path, version: &str, out: &Path) 
     for (name, phone) in &fleet.phones {
         line.record();
         let told = phone.sync().await;
-        conversations.push(json!({ "phone": name, "exchanges": line.recorded(), "wiped": told.is_err() }));
+        conversations
+            .push(json!({ "phone": name, "exchanges": line.recorded(), "wiped": told.is_err() }));
     }
     let new = Phone::new(programs, &folder.path().join("new.db"));
     line.record();
@@ -87,8 +127,7 @@ pub async fn freeze(programs: &Path, queries: &Path, version: &str, out: &Path) 
     new.sync().await?;
     conversations.push(json!({ "phone": "new", "exchanges": line.recorded(), "wiped": false }));
     fleet.phones.push(("new", new));
-    let after =
-        json!({ "conversations": conversations, "phones": phones_say(&fleet).await?, "office": office_says(&desks, version).await? });
+    let after = json!({ "conversations": conversations, "phones": phones_say(&fleet).await?, "office": office_says(&desks, version).await? });
     keep(&out.join("line.json"), &serde_json::to_vec_pretty(&after)?)?;
     drop(database);
     server.stop().await?;
@@ -115,7 +154,11 @@ fn keep(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 }
 
 async fn now_ms(database: &mut PgConnection) -> anyhow::Result<i64> {
-    Ok(sqlx::query_scalar("select (extract(epoch from now()) * 1000)::bigint").fetch_one(database).await?)
+    Ok(
+        sqlx::query_scalar("select (extract(epoch from now()) * 1000)::bigint")
+            .fetch_one(database)
+            .await?,
+    )
 }
 
 /// Waits until a query counts none.
@@ -130,7 +173,9 @@ pub async fn none(database: &mut PgConnection, count: &'static str) -> anyhow::R
             }
         }
     };
-    tokio::time::timeout(PASS_TIME_MAX, done).await.with_context(|| format!("some are left: {count}"))?
+    tokio::time::timeout(PASS_TIME_MAX, done)
+        .await
+        .with_context(|| format!("some are left: {count}"))?
 }
 
 /// What the phones show, by phone.
@@ -145,9 +190,15 @@ pub async fn phones_say(fleet: &Fleet) -> anyhow::Result<Value> {
         for card in cards.as_array().into_iter().flatten() {
             let id = card["record"].as_str().context("a card without an id")?;
             // A record whose refused edit was not written anew yet cannot be shown: the phone whose answer broke off.
-            records.insert(id.to_owned(), phone.json(&["show", id]).await.unwrap_or_default());
+            records.insert(
+                id.to_owned(),
+                phone.json(&["show", id]).await.unwrap_or_default(),
+            );
         }
-        let mut said = Map::from_iter([("cards".to_owned(), cards), ("records".to_owned(), Value::Object(records))]);
+        let mut said = Map::from_iter([
+            ("cards".to_owned(), cards),
+            ("records".to_owned(), Value::Object(records)),
+        ]);
         // Not every version has them all.
         for (what, arguments) in [
             ("drafts", &["drafts"][..]),
@@ -172,12 +223,20 @@ pub async fn office_says(desks: &Desks, version: &str) -> anyhow::Result<Value> 
     for card in cards.as_array().into_iter().flatten() {
         let id = card["record"].as_str().context("a card without an id")?;
         for path in [format!("records/{id}"), format!("records/{id}/history")] {
-            all.insert(format!("chen.jie {path}"), desks.read("chen.jie", &path).await?);
+            all.insert(
+                format!("chen.jie {path}"),
+                desks.read("chen.jie", &path).await?,
+            );
         }
     }
     all.insert("chen.jie cards".into(), cards);
-    let mut paths =
-        vec![("admin", "grids"), ("admin", "roads"), ("admin", "/v1/users"), ("admin", "/v1/devices"), ("admin", "assignments/zhao.min")];
+    let mut paths = vec![
+        ("admin", "grids"),
+        ("admin", "roads"),
+        ("admin", "/v1/users"),
+        ("admin", "/v1/devices"),
+        ("admin", "assignments/zhao.min"),
+    ];
     if days::is_later(version) {
         paths.extend([
             ("chen.jie", "cards?merged=true"),
@@ -200,10 +259,20 @@ pub async fn office_says(desks: &Desks, version: &str) -> anyhow::Result<Value> 
         all.insert(format!("{who} {path}"), desks.read(who, path).await?);
     }
     if days::is_later(version) {
-        let listed = all.get("zhou.qi transfers?state=all").and_then(Value::as_array).cloned().unwrap_or_default();
-        for id in listed.iter().filter_map(|transfer| transfer["record"].as_str()) {
+        let listed = all
+            .get("zhou.qi transfers?state=all")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
+        for id in listed
+            .iter()
+            .filter_map(|transfer| transfer["record"].as_str())
+        {
             let path = format!("transfers/{id}");
-            all.insert(format!("zhou.qi {path}"), desks.read("zhou.qi", &path).await?);
+            all.insert(
+                format!("zhou.qi {path}"),
+                desks.read("zhou.qi", &path).await?,
+            );
         }
     }
     Ok(Value::Object(all))

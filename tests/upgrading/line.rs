@@ -23,7 +23,14 @@ use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
 const CUT_BYTES: usize = 8;
 const BODY_BYTES_MAX: usize = 64 << 20;
 /// What of a request's head decides about the answer.
-const HEADERS: &[&str] = &["authorization", "content-type", "content-encoding", "accept", "accept-encoding", "accept-language"];
+const HEADERS: &[&str] = &[
+    "authorization",
+    "content-type",
+    "content-encoding",
+    "accept",
+    "accept-encoding",
+    "accept-language",
+];
 
 #[derive(Default)]
 struct Wire {
@@ -47,12 +54,18 @@ impl Line {
         let address = listener.local_addr()?;
         let wire = Arc::new(Mutex::new(Wire::default()));
         let http = reqwest::Client::builder().no_proxy().build()?;
-        let router = Router::new().fallback(forward).with_state((Arc::clone(&wire), http));
+        let router = Router::new()
+            .fallback(forward)
+            .with_state((Arc::clone(&wire), http));
         let task = tokio::spawn(async move {
             // It serves until it is dropped.
             let _ = axum::serve(listener, router).await;
         });
-        Ok(Self { address, wire, task })
+        Ok(Self {
+            address,
+            wire,
+            task,
+        })
     }
 
     pub fn url(&self) -> String {
@@ -61,13 +74,20 @@ impl Line {
 
     /// From now on requests go to this server.
     pub fn lead_to(&self, server: &str) {
-        server.clone_into(&mut self.wire.lock().unwrap_or_else(PoisonError::into_inner).server);
+        server.clone_into(
+            &mut self
+                .wire
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .server,
+        );
     }
 
     /// The next answer lacks its end, and no request after it is answered; the first of those is told.
     pub fn cut(&self) -> Arc<Notify> {
         let asked_again = Arc::new(Notify::new());
-        self.wire.lock().unwrap_or_else(PoisonError::into_inner).cut = Some((0, Arc::clone(&asked_again)));
+        self.wire.lock().unwrap_or_else(PoisonError::into_inner).cut =
+            Some((0, Arc::clone(&asked_again)));
         asked_again
     }
 
@@ -77,12 +97,20 @@ impl Line {
 
     /// Forgets what was recorded, and records from now on.
     pub fn record(&self) {
-        self.wire.lock().unwrap_or_else(PoisonError::into_inner).recorded = Some(Vec::new());
+        self.wire
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .recorded = Some(Vec::new());
     }
 
     /// What went over the line since; recording ends.
     pub fn recorded(&self) -> Vec<Value> {
-        self.wire.lock().unwrap_or_else(PoisonError::into_inner).recorded.take().unwrap_or_default()
+        self.wire
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .recorded
+            .take()
+            .unwrap_or_default()
     }
 }
 
@@ -92,7 +120,10 @@ impl Drop for Line {
     }
 }
 
-async fn forward(State((wire, http)): State<(Arc<Mutex<Wire>>, reqwest::Client)>, request: Request) -> Response<Body> {
+async fn forward(
+    State((wire, http)): State<(Arc<Mutex<Wire>>, reqwest::Client)>,
+    request: Request,
+) -> Response<Body> {
     match exchange(&wire, &http, request).await {
         Ok(answer) => answer,
         Err(error) => {
@@ -103,13 +134,22 @@ async fn forward(State((wire, http)): State<(Arc<Mutex<Wire>>, reqwest::Client)>
     }
 }
 
-async fn exchange(wire: &Mutex<Wire>, http: &reqwest::Client, request: Request) -> anyhow::Result<Response<Body>> {
+async fn exchange(
+    wire: &Mutex<Wire>,
+    http: &reqwest::Client,
+    request: Request,
+) -> anyhow::Result<Response<Body>> {
     let (mut head, body) = request.into_parts();
-    let cut = wire.lock().unwrap_or_else(PoisonError::into_inner).cut.as_mut().map(|(answers, asked_again)| {
-        *answers += 1;
-        (*answers > 1).then(|| asked_again.notify_one());
-        *answers
-    });
+    let cut = wire
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .cut
+        .as_mut()
+        .map(|(answers, asked_again)| {
+            *answers += 1;
+            (*answers > 1).then(|| asked_again.notify_one());
+            *answers
+        });
     match cut {
         None => {}
         // Packed, nothing of it could be read without its end.
@@ -117,15 +157,28 @@ async fn exchange(wire: &Mutex<Wire>, http: &reqwest::Client, request: Request) 
         Some(_) => anyhow::bail!("the line is cut"),
     }
     let body = to_bytes(body, BODY_BYTES_MAX).await?;
-    let server = wire.lock().unwrap_or_else(PoisonError::into_inner).server.clone();
-    let path = head.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
+    let server = wire
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .server
+        .clone();
+    let path = head
+        .uri
+        .path_and_query()
+        .map(ToString::to_string)
+        .unwrap_or_default();
     let headers: HeaderMap = head
         .headers
         .iter()
         .filter(|(name, _)| HEADERS.contains(&name.as_str()))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
-    let answer = http.request(head.method.clone(), format!("{server}{path}")).headers(headers.clone()).body(body.clone()).send().await;
+    let answer = http
+        .request(head.method.clone(), format!("{server}{path}"))
+        .headers(headers.clone())
+        .body(body.clone())
+        .send()
+        .await;
     let answer = answer.context("the server does not answer")?;
     let mut builder = Response::builder().status(answer.status());
     for name in ["content-type", "content-encoding", "retry-after"] {
@@ -148,6 +201,11 @@ async fn exchange(wire: &Mutex<Wire>, http: &reqwest::Client, request: Request) 
 }
 
 fn texts(headers: &HeaderMap) -> Value {
-    let named = |name: &&str| Some(((*name).to_owned(), json!(headers.get(*name)?.to_str().ok()?)));
+    let named = |name: &&str| {
+        Some((
+            (*name).to_owned(),
+            json!(headers.get(*name)?.to_str().ok()?),
+        ))
+    };
     Value::Object(HEADERS.iter().filter_map(named).collect())
 }

@@ -57,7 +57,12 @@ async fn main() -> ExitCode {
     // The HTTP client asks for one even where it never speaks TLS.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let done = match Arguments::parse().command {
-        Command::Freeze { programs, queries, version, out } => freeze::freeze(&programs, &queries, &version, &out).await,
+        Command::Freeze {
+            programs,
+            queries,
+            version,
+            out,
+        } => freeze::freeze(&programs, &queries, &version, &out).await,
         Command::Check { old, version, new } => check::check(&old, &version, &new).await,
     };
     match done {

@@ -56,54 +56,99 @@ impl Server {
             "--data-dir",
         ]);
         command.arg(data).arg("--address-file").arg(&address_file);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&log)?).kill_on_drop(true);
-        let mut child = command.spawn().with_context(|| format!("cannot start {}", programs.display()))?;
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(&log)?)
+            .kill_on_drop(true);
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("cannot start {}", programs.display()))?;
         let http = reqwest::Client::builder().no_proxy().build()?;
         let ready = async {
             let mut poll = tokio::time::interval(POLL_INTERVAL);
             loop {
                 poll.tick().await;
                 if let Some(status) = child.try_wait()? {
-                    bail!("the server ended ({status}): {}", fs::read_to_string(&log).unwrap_or_default().trim());
+                    bail!(
+                        "the server ended ({status}): {}",
+                        fs::read_to_string(&log).unwrap_or_default().trim()
+                    );
                 }
-                let Some(address) = fs::read_to_string(&address_file).ok().and_then(|text| Some(text.lines().next()?.to_owned())) else {
+                let Some(address) = fs::read_to_string(&address_file)
+                    .ok()
+                    .and_then(|text| Some(text.lines().next()?.to_owned()))
+                else {
                     continue;
                 };
                 let url = format!("http://{address}");
-                if http.get(format!("{url}/readyz")).send().await.is_ok_and(|answer| answer.status().is_success()) {
+                if http
+                    .get(format!("{url}/readyz"))
+                    .send()
+                    .await
+                    .is_ok_and(|answer| answer.status().is_success())
+                {
                     return anyhow::Ok(url);
                 }
             }
         };
-        let url = timeout(START_TIME_MAX, ready).await.context("the server is not ready in time")??;
-        Ok(Self { child, data: data.to_owned(), url })
+        let url = timeout(START_TIME_MAX, ready)
+            .await
+            .context("the server is not ready in time")??;
+        Ok(Self {
+            child,
+            data: data.to_owned(),
+            url,
+        })
     }
 
     /// Its database, beside it.
     pub async fn database(&self) -> anyhow::Result<PgConnection> {
-        let options = embedded_postgres::running_on(&self.data).context("no private Postgres runs")?;
+        let options =
+            embedded_postgres::running_on(&self.data).context("no private Postgres runs")?;
         Ok(options.connect().await?)
     }
 
     pub async fn stop(mut self) -> anyhow::Result<()> {
         let id = self.child.id().context("the server has ended by itself")?;
         kill(Pid::from_raw(id.cast_signed()), Signal::SIGTERM)?;
-        let status = timeout(STOP_TIME_MAX, self.child.wait()).await.context("the server does not stop")??;
-        ensure!(status.success(), "the server did not stop cleanly ({status})");
+        let status = timeout(STOP_TIME_MAX, self.child.wait())
+            .await
+            .context("the server does not stop")??;
+        ensure!(
+            status.success(),
+            "the server did not stop cleanly ({status})"
+        );
         Ok(())
     }
 }
 
 /// A subcommand of a version's `lianka` on a data folder; what it printed.
-pub async fn lianka(programs: &Path, data: &Path, arguments: &[&str], input: &str) -> anyhow::Result<String> {
+pub async fn lianka(
+    programs: &Path,
+    data: &Path,
+    arguments: &[&str],
+    input: &str,
+) -> anyhow::Result<String> {
     let mut command = bare(&programs.join("lianka"));
-    command.args(arguments).env("LIANKA_DATA_DIR", data).env("LIANKA_LANG", "en").env("LIANKA_LOG", "error");
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    command
+        .args(arguments)
+        .env("LIANKA_DATA_DIR", data)
+        .env("LIANKA_LANG", "en")
+        .env("LIANKA_LOG", "error");
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
     let mut stdin = child.stdin.take().context("no standard input")?;
     // It may end before it reads.
     let _ = stdin.write_all(input.as_bytes()).await;
     drop(stdin);
-    printed(&format!("lianka {}", arguments.join(" ")), &child.wait_with_output().await?)
+    printed(
+        &format!("lianka {}", arguments.join(" ")),
+        &child.wait_with_output().await?,
+    )
 }
 
 /// A program that sees none of the caller's settings.
@@ -119,8 +164,16 @@ fn bare(program: &Path) -> Command {
 }
 
 fn printed(what: &str, output: &Output) -> anyhow::Result<String> {
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    ensure!(output.status.success(), "{what}: {} {}", err.trim(), out.trim());
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    ensure!(
+        output.status.success(),
+        "{what}: {} {}",
+        err.trim(),
+        out.trim()
+    );
     Ok(out.into_owned())
 }
 
@@ -133,18 +186,34 @@ pub struct Phone {
 
 impl Phone {
     pub fn new(programs: &Path, file: &Path) -> Self {
-        Self { program: programs.join("lianka-phone"), file: file.to_owned() }
+        Self {
+            program: programs.join("lianka-phone"),
+            file: file.to_owned(),
+        }
     }
 
     pub async fn enrol(&self, server: &str, code: &str) -> anyhow::Result<()> {
-        self.run(&["enrol", "--server", server, "--code", code, "--name", "手机"]).await.map(drop)
+        self.run(&[
+            "enrol", "--server", server, "--code", code, "--name", "手机",
+        ])
+        .await
+        .map(drop)
     }
 
     /// Runs a command; what it printed.
     pub async fn run(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        let output =
-            bare(&self.program).arg("--store").arg(&self.file).args(["--lang", "en"]).args(arguments).stdin(Stdio::null()).output().await?;
-        printed(&format!("{} {}", self.file.display(), arguments.join(" ")), &output)
+        let output = bare(&self.program)
+            .arg("--store")
+            .arg(&self.file)
+            .args(["--lang", "en"])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .await?;
+        printed(
+            &format!("{} {}", self.file.display(), arguments.join(" ")),
+            &output,
+        )
     }
 
     pub async fn json(&self, arguments: &[&str]) -> anyhow::Result<Value> {
@@ -168,7 +237,9 @@ impl Phone {
             .stderr(Stdio::null())
             .spawn()?;
         // It asks again only after it has stored what it was told.
-        timeout(START_TIME_MAX, asked_again.notified()).await.context("the phone does not ask again")?;
+        timeout(START_TIME_MAX, asked_again.notified())
+            .await
+            .context("the phone does not ask again")?;
         child.kill().await?;
         line.mend();
         Ok(())
@@ -177,14 +248,42 @@ impl Phone {
     /// The card with this sign, which only one card has.
     pub async fn card(&self, sign: &str) -> anyhow::Result<String> {
         let cards = self.json(&["cards"]).await?;
-        let found: Vec<_> = cards.as_array().into_iter().flatten().filter(|card| card["sign_name"] == sign).collect();
-        let [card] = found.as_slice() else { bail!("{} cards are signed {sign}", found.len()) };
-        Ok(card["record"].as_str().context("a card without an id")?.to_owned())
+        let found: Vec<_> = cards
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|card| card["sign_name"] == sign)
+            .collect();
+        let [card] = found.as_slice() else {
+            bail!("{} cards are signed {sign}", found.len())
+        };
+        Ok(card["record"]
+            .as_str()
+            .context("a card without an id")?
+            .to_owned())
     }
 
     /// Makes a card; its id.
-    pub async fn create(&self, grid: &str, sign: &str, address: &str, fields: &[&str]) -> anyhow::Result<String> {
-        let arguments = [&["new", "--grid", grid, "--sign-name", sign, "--address", address], fields].concat();
+    pub async fn create(
+        &self,
+        grid: &str,
+        sign: &str,
+        address: &str,
+        fields: &[&str],
+    ) -> anyhow::Result<String> {
+        let arguments = [
+            &[
+                "new",
+                "--grid",
+                grid,
+                "--sign-name",
+                sign,
+                "--address",
+                address,
+            ],
+            fields,
+        ]
+        .concat();
         self.run(&arguments).await?;
         self.card(sign).await
     }

@@ -53,7 +53,10 @@ pub struct About {
 impl About {
     /// Of a record as a whole.
     pub fn record(record: Uuid) -> Self {
-        Self { record: Some(record), ..Self::default() }
+        Self {
+            record: Some(record),
+            ..Self::default()
+        }
     }
 
     /// Of a key.
@@ -81,7 +84,11 @@ impl About {
 impl Finding {
     /// A finding.
     pub fn new(promise: &'static str, about: About, what: impl Into<String>) -> Self {
-        Self { promise, what: what.into(), about }
+        Self {
+            promise,
+            what: what.into(),
+            about,
+        }
     }
 }
 
@@ -93,8 +100,11 @@ impl fmt::Display for Finding {
 
 /// Holds a story to every promise. `setup` is how its world began.
 pub fn check(setup: &Setup, story: &Story) -> Vec<Finding> {
-    let mut found: Vec<_> =
-        story.alarms.iter().map(|alarm| Finding::new("the world becomes quiet", About::default(), alarm.clone())).collect();
+    let mut found: Vec<_> = story
+        .alarms
+        .iter()
+        .map(|alarm| Finding::new("the world becomes quiet", About::default(), alarm.clone()))
+        .collect();
     let mut ledger = ledger::Ledger::of(setup, &story.journal, &mut found);
     ledger.lapse(&story.evidence);
     let documents = bytes::documents(&story.evidence, &mut found);
@@ -107,7 +117,11 @@ pub fn check(setup: &Setup, story: &Story) -> Vec<Finding> {
     erased::check(story, &ledger, &documents, &mut found);
     trail::check(&setup.street, &story.evidence, &mut found);
     if let Some(differ) = &story.evidence.rows_differ {
-        found.push(Finding::new("rows equal a rebuild", About::default(), differ.clone()));
+        found.push(Finding::new(
+            "rows equal a rebuild",
+            About::default(),
+            differ.clone(),
+        ));
     }
     found
 }

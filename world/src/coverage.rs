@@ -24,6 +24,8 @@ impl Coverage {
 
 impl fmt::Display for Coverage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|(name, count)| writeln!(f, "{count:>9}  {name}"))
+        self.0
+            .iter()
+            .try_for_each(|(name, count)| writeln!(f, "{count:>9}  {name}"))
     }
 }

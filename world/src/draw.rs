@@ -72,14 +72,26 @@ mod tests {
     #[test]
     fn a_seed_draws_the_same_for_ever() {
         let mut draw = Draw::new(1);
-        assert_eq!([draw.number(), draw.number()], [0x910A_2DEC_8902_5CC1, 0xBEEB_8DA1_658E_EC67]);
+        assert_eq!(
+            [draw.number(), draw.number()],
+            [0x910A_2DEC_8902_5CC1, 0xBEEB_8DA1_658E_EC67]
+        );
         assert!((0..1_000).all(|_| (-3..=4).contains(&draw.between(-3, 4))));
     }
 
     #[test]
     fn purposes_draw_apart() {
-        assert_ne!(Draw::of(1, "network", 1).number(), Draw::of(1, "network", 2).number());
-        assert_ne!(Draw::of(1, "network", 1).number(), Draw::of(1, "phone", 1).number());
-        assert_ne!(Draw::of(1, "network", 1).number(), Draw::of(2, "network", 1).number());
+        assert_ne!(
+            Draw::of(1, "network", 1).number(),
+            Draw::of(1, "network", 2).number()
+        );
+        assert_ne!(
+            Draw::of(1, "network", 1).number(),
+            Draw::of(1, "phone", 1).number()
+        );
+        assert_ne!(
+            Draw::of(1, "network", 1).number(),
+            Draw::of(2, "network", 1).number()
+        );
     }
 }

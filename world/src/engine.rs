@@ -76,7 +76,8 @@ enum Happening {
     },
 }
 
-type ChunkSender = tokio::sync::oneshot::Sender<Result<Option<Vec<u8>>, lianka_client::transport::Broken>>;
+type ChunkSender =
+    tokio::sync::oneshot::Sender<Result<Option<Vec<u8>>, lianka_client::transport::Broken>>;
 
 /// A world while it runs.
 struct World<'w, O> {
@@ -111,8 +112,13 @@ pub async fn run<O: Office>(script: &Script, office: &mut O) -> Story {
 
 /// The same on a runtime as it must be.
 pub fn run_to_end<O: Office>(script: &Script, office: &mut O) -> Story {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.expect("a runtime without sockets needs nothing").block_on(run(script, office))
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build();
+    runtime
+        .expect("a runtime without sockets needs nothing")
+        .block_on(run(script, office))
 }
 
 /// A folder in memory where there is one: phones flush at every commit.
@@ -122,7 +128,10 @@ fn folder() -> tempfile::TempDir {
         builder.prefix("lianka-world-");
         builder
     };
-    builder().tempdir_in("/dev/shm").or_else(|_| builder().tempdir()).expect("a temporary folder")
+    builder()
+        .tempdir_in("/dev/shm")
+        .or_else(|_| builder().tempdir())
+        .expect("a temporary folder")
 }
 
 impl<'w, O: Office> World<'w, O> {
@@ -161,8 +170,16 @@ impl<'w, O: Office> World<'w, O> {
                 Happening::Arrival { call, again } => self.arrive(call, again).await,
                 Happening::Head { call } => self.head(call).await,
                 Happening::Break { call } => self.break_off(call).await,
-                Happening::Chunk { phone, incarnation, call, chunk } => {
-                    let piece = self.bodies.get_mut(&call).map_or(Err(lianka_client::transport::Broken::Line), Body::read);
+                Happening::Chunk {
+                    phone,
+                    incarnation,
+                    call,
+                    chunk,
+                } => {
+                    let piece = self
+                        .bodies
+                        .get_mut(&call)
+                        .map_or(Err(lianka_client::transport::Broken::Line), Body::read);
                     if !matches!(piece, Ok(Some(_))) {
                         self.bodies.remove(&call);
                     }
@@ -189,7 +206,10 @@ impl<'w, O: Office> World<'w, O> {
     }
 
     fn tell(&mut self, event: Event) {
-        self.journal.lines.push(Line { at_unix_ms: self.true_unix_ms(), event });
+        self.journal.lines.push(Line {
+            at_unix_ms: self.true_unix_ms(),
+            event,
+        });
     }
 
     fn alarm(&mut self, what: String) {
@@ -201,28 +221,43 @@ impl<'w, O: Office> World<'w, O> {
     /// The phone, with its clock set right or wrong as it is, where it is in use.
     fn rig(&mut self, phone: usize) -> Option<&mut Rig> {
         let now = self.true_unix_ms();
-        let rig = self.phones.get_mut(&phone).filter(|rig| rig.phone.is_some() && !rig.gone)?;
+        let rig = self
+            .phones
+            .get_mut(&phone)
+            .filter(|rig| rig.phone.is_some() && !rig.gone)?;
         rig.set_time(now);
         Some(rig)
     }
 
     async fn act(&mut self, act: Act) -> Acted {
-        self.office.set_time(BEGIN_UNIX_MS + self.now_ms + self.office_skew_ms);
+        self.office
+            .set_time(BEGIN_UNIX_MS + self.now_ms + self.office_skew_ms);
         let acted = self.office.act(&act).await;
         self.coverage.count(desk::counted(&act, &acted));
         self.restored |= act == Act::Restore && acted == Acted::Done;
         if matches!(&acted, Acted::Refused(code) if code == "internal") {
             self.alarm(format!("{act:?}: internal"));
         }
-        self.tell(Event::Acted { act, acted: acted.clone() });
+        self.tell(Event::Acted {
+            act,
+            acted: acted.clone(),
+        });
         acted
     }
 
     /// Lets a phone go on until it waits for something, or is done.
     async fn drive(&mut self, phone: usize, incarnation: u64) {
         let now = self.true_unix_ms();
-        let Some(rig) = self.phones.get_mut(&phone).filter(|rig| rig.incarnation == incarnation) else { return };
-        let Some(mut running) = rig.running.take() else { return };
+        let Some(rig) = self
+            .phones
+            .get_mut(&phone)
+            .filter(|rig| rig.incarnation == incarnation)
+        else {
+            return;
+        };
+        let Some(mut running) = rig.running.take() else {
+            return;
+        };
         rig.set_time(now);
         let before = rig.log_bytes();
         let moved = tokio::select! {
@@ -233,7 +268,8 @@ impl<'w, O: Office> World<'w, O> {
         match moved {
             Ok(done) => self.synchronised(phone, done),
             Err(signal) => {
-                rig.unheard = (!matches!(signal, Signal::Call(..))).then(|| (before, rig.log_bytes()));
+                rig.unheard =
+                    (!matches!(signal, Signal::Call(..))).then(|| (before, rig.log_bytes()));
                 rig.running = Some(running);
                 self.wait_for(phone, incarnation, signal);
             }
@@ -245,11 +281,22 @@ impl<'w, O: Office> World<'w, O> {
             Signal::Call(request, answer) => self.send(phone, request, answer),
             Signal::Chunk(call, chunk) => {
                 let gap = self.bodies.get(&call).map_or(0, |body| body.gap_ms);
-                self.later(gap, Happening::Chunk { phone, incarnation, call, chunk });
+                self.later(
+                    gap,
+                    Happening::Chunk {
+                        phone,
+                        incarnation,
+                        call,
+                        chunk,
+                    },
+                );
             }
             Signal::Patience(wait) => {
                 self.coverage.count("phone: waits and tries again");
-                self.later(wait.as_millis() as i64, Happening::Resume { phone, incarnation });
+                self.later(
+                    wait.as_millis() as i64,
+                    Happening::Resume { phone, incarnation },
+                );
             }
         }
     }
@@ -273,14 +320,21 @@ impl<'w, O: Office> World<'w, O> {
             rig.gone = true;
             rig.stop();
         }
-        self.tell(Event::Wiped { phone: PhoneNo(phone) });
+        self.tell(Event::Wiped {
+            phone: PhoneNo(phone),
+        });
     }
 
     /// A synchronisation that failed. Most failures are the network's; some may not happen whatever the network does.
     fn failed(&mut self, phone: usize, error: &PhoneError) {
         match error {
-            PhoneError::Store(lianka_client::local_store::StoreError::Wiped(_)) => self.wiped(phone),
-            PhoneError::Store(_) | PhoneError::Protocol(_) | PhoneError::Edit(_) | PhoneError::Cut => {
+            PhoneError::Store(lianka_client::local_store::StoreError::Wiped(_)) => {
+                self.wiped(phone)
+            }
+            PhoneError::Store(_)
+            | PhoneError::Protocol(_)
+            | PhoneError::Edit(_)
+            | PhoneError::Cut => {
                 self.alarm(format!("phone {phone} at {}: {error}", self.now_ms));
             }
             PhoneError::Transport(_) if error.code() == "bad_answer" => {
@@ -299,7 +353,10 @@ impl<'w, O: Office> World<'w, O> {
         let tally = &report.tally;
         if tally.unexpected > 0 {
             // The phone mends it by a pull from the start; whoever had to send it was wrong about what the phone holds.
-            self.alarm(format!("at {}: {} changes came of records that the phone did not hold", self.now_ms, tally.unexpected));
+            self.alarm(format!(
+                "at {}: {} changes came of records that the phone did not hold",
+                self.now_ms, tally.unexpected
+            ));
         }
         let counted = [
             ("sync: complete", 1),
@@ -334,26 +391,55 @@ impl<'w, O: Office> World<'w, O> {
     }
 
     fn lose(&mut self, phone: usize) {
-        let Some(rig) = self.phones.get_mut(&phone).filter(|rig| !rig.gone) else { return };
+        let Some(rig) = self.phones.get_mut(&phone).filter(|rig| !rig.gone) else {
+            return;
+        };
         rig.gone = true;
         rig.stop();
         phones::remove(&rig.path);
         self.coverage.count("phone: lost");
-        self.tell(Event::PhoneLost { phone: PhoneNo(phone) });
+        self.tell(Event::PhoneLost {
+            phone: PhoneNo(phone),
+        });
     }
 
     fn device_of(&self, phone: usize) -> Option<Uuid> {
-        self.phones.get(&phone).map(|rig| rig.device).filter(|device| !device.is_nil())
+        self.phones
+            .get(&phone)
+            .map(|rig| rig.device)
+            .filter(|device| !device.is_nil())
     }
 
     async fn step(&mut self, index: usize) {
         let step = self.script.steps[index].clone();
         match step.what {
             What::Enrol { phone, username } => self.enrol(phone, &username, step.no).await,
-            What::Create { phone, grid, set, note } => self.create(step.no, phone, &grid, &set, note),
-            What::Edit { phone, record, set, note } => self.edit(step.no, phone, record, &set, note),
-            What::File { phone, grid, kind, alias, fields, submit } => self.file(step.no, phone, &grid, kind, alias, fields, submit),
-            What::Event { phone, record, step, fields } => self.event(phone, record, &step, &fields),
+            What::Create {
+                phone,
+                grid,
+                set,
+                note,
+            } => self.create(step.no, phone, &grid, &set, note),
+            What::Edit {
+                phone,
+                record,
+                set,
+                note,
+            } => self.edit(step.no, phone, record, &set, note),
+            What::File {
+                phone,
+                grid,
+                kind,
+                alias,
+                fields,
+                submit,
+            } => self.file(step.no, phone, &grid, kind, alias, fields, submit),
+            What::Event {
+                phone,
+                record,
+                step,
+                fields,
+            } => self.event(phone, record, &step, &fields),
             What::RetryDraft { phone, nth } => self.retry_draft(phone, nth),
             What::DropDraft { phone, nth } => self.drop_draft(phone, nth),
             What::Sync { phone } => {
@@ -380,18 +466,27 @@ impl<'w, O: Office> World<'w, O> {
                 if let Some(rig) = self.phones.get_mut(&phone) {
                     let back = by_ms < rig.skew_ms;
                     rig.skew_ms = by_ms;
-                    self.coverage.count(if back { "clock: a phone's steps back" } else { "clock: a phone's steps ahead" });
+                    self.coverage.count(if back {
+                        "clock: a phone's steps back"
+                    } else {
+                        "clock: a phone's steps ahead"
+                    });
                 }
             }
             What::OfficeSkew { by_ms } => {
                 let back = by_ms < self.office_skew_ms;
                 self.office_skew_ms = by_ms;
-                self.coverage.count(if back { "clock: the office's steps back" } else { "clock: the office's steps ahead" });
+                self.coverage.count(if back {
+                    "clock: the office's steps back"
+                } else {
+                    "clock: the office's steps ahead"
+                });
             }
             What::Desk(desk) => self.desk(&desk).await,
             What::DieBeforeReply => self.die_before_reply = true,
             What::Tend => {
-                self.office.set_time(BEGIN_UNIX_MS + self.now_ms + self.office_skew_ms);
+                self.office
+                    .set_time(BEGIN_UNIX_MS + self.now_ms + self.office_skew_ms);
                 self.office.tend().await;
                 self.coverage.count("office: background passes");
             }

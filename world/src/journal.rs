@@ -35,20 +35,52 @@ pub struct Saw {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
     /// A phone of a user was enrolled.
-    Enrolled { phone: PhoneNo, username: String, device: Uuid },
+    Enrolled {
+        phone: PhoneNo,
+        username: String,
+        device: Uuid,
+    },
     /// A phone's file was copied; both go on.
     Cloned { phone: PhoneNo, from: PhoneNo },
     /// The user saw "saved". `hash` is the change's name then; a rebase gives the edit another.
     /// `saw`: what the phone showed under the keys that were edited; the note stands under `note`, by nobody's operation.
-    Saved { phone: PhoneNo, record: Uuid, creating: bool, kind: String, did: Vec<Did>, saw: Vec<Saw>, hash: Option<String> },
+    Saved {
+        phone: PhoneNo,
+        record: Uuid,
+        creating: bool,
+        kind: String,
+        did: Vec<Did>,
+        saw: Vec<Saw>,
+        hash: Option<String>,
+    },
     /// The phone refused the edit at once, with its code.
-    NotSaved { phone: PhoneNo, record: Option<Uuid>, code: String },
+    NotSaved {
+        phone: PhoneNo,
+        record: Option<Uuid>,
+        code: String,
+    },
     /// A change arrived at the office's door, as bytes: whoever can read Automerge can see what it says and what it builds on.
-    Arrived { device: Uuid, record: Uuid, generation: u32, bytes: Vec<u8> },
+    Arrived {
+        device: Uuid,
+        record: Uuid,
+        generation: u32,
+        bytes: Vec<u8>,
+    },
     /// The office answered about it; whether the phone got the answer is another matter.
-    Verdict { device: Uuid, record: Uuid, hash: String, status: String, code: Option<String>, seq: Option<u64> },
+    Verdict {
+        device: Uuid,
+        record: Uuid,
+        hash: String,
+        status: String,
+        code: Option<String>,
+        seq: Option<u64>,
+    },
     /// The user let go of a draft, having read it.
-    DraftDropped { phone: PhoneNo, record: Uuid, did: Vec<Did> },
+    DraftDropped {
+        phone: PhoneNo,
+        record: Uuid,
+        did: Vec<Did>,
+    },
     /// Power failed: the phone is what it was after its last flush.
     PhoneCrashed { phone: PhoneNo },
     /// A phone was lost for good, with what was on it.

@@ -15,7 +15,9 @@ use lianka_world::{
 const KEPT_MAX: usize = 5;
 
 #[derive(Parser)]
-#[command(about = "Simulated worlds: phones, network, clocks and crashes from one seed, held to Lianka's promises")]
+#[command(
+    about = "Simulated worlds: phones, network, clocks and crashes from one seed, held to Lianka's promises"
+)]
 struct Arguments {
     #[command(subcommand)]
     task: Task,
@@ -82,24 +84,42 @@ enum Task {
 fn main() -> anyhow::Result<ExitCode> {
     let clean = match Arguments::parse().task {
         Task::Run { seeds, from, keep } => run(from, seeds, &keep)?,
-        Task::Replay { seed, steps, story, minimise, bug } => replay(seed, steps, story, minimise, bug),
+        Task::Replay {
+            seed,
+            steps,
+            story,
+            minimise,
+            bug,
+        } => replay(seed, steps, story, minimise, bug),
         Task::Bugs { list: true, .. } => {
             for bug in Bug::ALL {
                 println!("{:<30} {:<10} {}", bug.name(), bug.place(), bug.what());
             }
             true
         }
-        Task::Bugs { bug, seeds, from, count, .. } => bugs(bug, from, seeds, count),
+        Task::Bugs {
+            bug,
+            seeds,
+            from,
+            count,
+            ..
+        } => bugs(bug, from, seeds, count),
         #[cfg(feature = "real")]
         Task::Agree { seeds, from } => agree(from, seeds),
     };
-    Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if clean {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn run(from: u64, seeds: u64, keep: &PathBuf) -> anyhow::Result<bool> {
     let started = Instant::now();
     let bar = ProgressBar::with_draw_target(Some(seeds), ProgressDrawTarget::stderr());
-    bar.set_style(ProgressStyle::with_template("{pos}/{len} worlds {wide_bar} {per_sec} {eta}")?);
+    bar.set_style(ProgressStyle::with_template(
+        "{pos}/{len} worlds {wide_bar} {per_sec} {eta}",
+    )?);
     silence_panics();
     let report = runner::many(from, seeds, false, &|_| bar.inc(1));
     bar.finish_and_clear();
@@ -114,7 +134,10 @@ fn run(from: u64, seeds: u64, keep: &PathBuf) -> anyhow::Result<bool> {
     );
     for (at, failure) in report.failures.iter().enumerate() {
         println!("\nseed {}", failure.seed);
-        failure.found.iter().for_each(|finding| println!("  {finding}"));
+        failure
+            .found
+            .iter()
+            .for_each(|finding| println!("  {finding}"));
         if at < KEPT_MAX {
             let path = kept(failure, keep)?;
             println!("  kept, made small, in {}", path.display());
@@ -133,7 +156,10 @@ fn agree(from: u64, seeds: u64) -> bool {
         let (story, difference) = lianka_world::office::agreement::both(&script);
         let found = lianka_world::check::check(&script.setup, &story);
         let events = story.journal.lines.len();
-        println!("seed {seed}: {events} events in {:.1} s", started.elapsed().as_secs_f64());
+        println!(
+            "seed {seed}: {events} events in {:.1} s",
+            started.elapsed().as_secs_f64()
+        );
         for finding in &found {
             println!("  {finding}");
         }
@@ -154,7 +180,13 @@ fn kept(failure: &Failure, keep: &PathBuf) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-fn replay(seed: u64, steps: Option<Vec<u32>>, story: bool, minimise: bool, bug: Option<Bug>) -> bool {
+fn replay(
+    seed: u64,
+    steps: Option<Vec<u32>>,
+    story: bool,
+    minimise: bool,
+    bug: Option<Bug>,
+) -> bool {
     let _planted = bug.map(planted::plant);
     let mut script = Script::of(seed);
     if let Some(steps) = steps {
@@ -181,13 +213,22 @@ fn replay(seed: u64, steps: Option<Vec<u32>>, story: bool, minimise: bool, bug: 
 fn bugs(only: Option<Bug>, from: u64, seeds: u64, count: bool) -> bool {
     silence_panics();
     let mut all_found = true;
-    println!("| bug | in | what is wrong | found by seed | promise that breaks |\n|---|---|---|---|---|");
-    for bug in Bug::ALL.iter().copied().filter(|bug| only.is_none_or(|only| only == *bug)) {
+    println!(
+        "| bug | in | what is wrong | found by seed | promise that breaks |\n|---|---|---|---|---|"
+    );
+    for bug in Bug::ALL
+        .iter()
+        .copied()
+        .filter(|bug| only.is_none_or(|only| only == *bug))
+    {
         let planted = planted::plant(bug);
         let report = match runner::script_for(bug) {
             Some(script) => runner::Report {
                 worlds: 1,
-                failures: vec![Failure { seed: script.seed, found: runner::one(&script).found }],
+                failures: vec![Failure {
+                    seed: script.seed,
+                    found: runner::one(&script).found,
+                }],
                 ..runner::Report::default()
             },
             None => runner::many(from, seeds, !count, &|_| ()),
@@ -199,7 +240,12 @@ fn bugs(only: Option<Bug>, from: u64, seeds: u64, count: bool) -> bool {
                 "NOT FOUND by its script".to_owned()
             }
             Some(_) if runner::script_for(bug).is_some() => "its own script".to_owned(),
-            Some(first) if count => format!("{} ({} of {})", first.seed, report.failures.len(), report.worlds),
+            Some(first) if count => format!(
+                "{} ({} of {})",
+                first.seed,
+                report.failures.len(),
+                report.worlds
+            ),
             Some(first) => first.seed.to_string(),
             None if bug.needs_the_real_office() => "`--office real`".to_owned(),
             None => {
@@ -207,8 +253,17 @@ fn bugs(only: Option<Bug>, from: u64, seeds: u64, count: bool) -> bool {
                 format!("NOT FOUND in {}", report.worlds)
             }
         };
-        let promise = report.failures.first().and_then(|first| first.found.first()).map_or("", |finding| finding.promise);
-        println!("| `{}` | {} | {} | {found} | {promise} |", bug.name(), bug.place(), bug.what());
+        let promise = report
+            .failures
+            .first()
+            .and_then(|first| first.found.first())
+            .map_or("", |finding| finding.promise);
+        println!(
+            "| `{}` | {} | {} | {found} | {promise} |",
+            bug.name(),
+            bug.place(),
+            bug.what()
+        );
     }
     all_found
 }

@@ -86,11 +86,25 @@ pub enum Answer {
 impl Fate {
     /// Nothing goes wrong, at once.
     pub fn fine() -> Self {
-        Self { arrives_ms: Some(0), again_ms: None, down_ms: 0, answer: Answer::Whole, pieces: 1, gap_ms: 0, patience_ms: 60_000 }
+        Self {
+            arrives_ms: Some(0),
+            again_ms: None,
+            down_ms: 0,
+            answer: Answer::Whole,
+            pieces: 1,
+            gap_ms: 0,
+            patience_ms: 60_000,
+        }
     }
 
     pub fn drawn(draw: &mut Draw, weather: Weather) -> Self {
-        let quick = |draw: &mut Draw| if draw.one_in(8) { draw.between(2_000, 20_000) } else { draw.between(20, 1_500) };
+        let quick = |draw: &mut Draw| {
+            if draw.one_in(8) {
+                draw.between(2_000, 20_000)
+            } else {
+                draw.between(20, 1_500)
+            }
+        };
         let mut fate = Self {
             arrives_ms: Some(quick(draw)),
             again_ms: None,
@@ -106,11 +120,20 @@ impl Fate {
             Weather::Foul => !draw.one_in(3),
             // The first answer of a synchronisation; those after it are the engine's to take away.
             Weather::Tunnel => {
-                return Self { answer: Answer::Cut(draw.between(300, 1_000) as usize), pieces: 4 + draw.below(5), gap_ms: 800, ..fate };
+                return Self {
+                    answer: Answer::Cut(draw.between(300, 1_000) as usize),
+                    pieces: 4 + draw.below(5),
+                    gap_ms: 800,
+                    ..fate
+                };
             }
             Weather::None => {
                 fate.arrives_ms = None;
-                return Self { answer: Answer::None, patience_ms: draw.between(0, 10_000), ..fate };
+                return Self {
+                    answer: Answer::None,
+                    patience_ms: draw.between(0, 10_000),
+                    ..fate
+                };
             }
         };
         if trouble {
@@ -152,8 +175,16 @@ impl Body {
             _ => bytes.len(),
         };
         let size = (kept / fate.pieces).max(1);
-        let pieces = bytes[..kept].chunks(size).rev().map(<[u8]>::to_vec).collect();
-        Self { pieces, whole: !matches!(fate.answer, Answer::Cut(_)), gap_ms: fate.gap_ms }
+        let pieces = bytes[..kept]
+            .chunks(size)
+            .rev()
+            .map(<[u8]>::to_vec)
+            .collect();
+        Self {
+            pieces,
+            whole: !matches!(fate.answer, Answer::Cut(_)),
+            gap_ms: fate.gap_ms,
+        }
     }
 
     /// What the phone reads next.

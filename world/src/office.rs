@@ -61,13 +61,23 @@ pub enum Act {
     /// A one-time code for a new device of a secretary.
     Enrol { username: String },
     /// The user's grids from now on.
-    Assign { username: String, grids: Vec<String> },
+    Assign {
+        username: String,
+        grids: Vec<String>,
+    },
     /// Revokes a device, and tells it to clear itself.
     Revoke { device: Uuid, wipe: bool },
     /// An edit at a desk: `None` deletes the key.
-    Edit { record: Uuid, set: Vec<(String, Option<String>)> },
+    Edit {
+        record: Uuid,
+        set: Vec<(String, Option<String>)>,
+    },
     /// Chooses one of the visible values of a field in conflict: the `nth` in the order of their text.
-    Resolve { record: Uuid, field: String, nth: usize },
+    Resolve {
+        record: Uuid,
+        field: String,
+        nth: usize,
+    },
     /// Decides what is held: the `nth` in the order of record and change hash.
     Held { nth: usize, accept: bool },
     /// Moves cards to another grid.
@@ -79,7 +89,11 @@ pub enum Act {
     /// Forgets one person on a record.
     Redact { record: Uuid, entry: Uuid },
     /// A step of a transfer by an officer.
-    Step { record: Uuid, step: String, fields: Vec<(String, String)> },
+    Step {
+        record: Uuid,
+        step: String,
+        fields: Vec<(String, String)>,
+    },
     /// Compacts a record's history into its next generation.
     Compact { record: Uuid },
     /// Takes a backup; a later [`Act::Restore`] goes back to the newest one.

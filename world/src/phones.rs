@@ -39,8 +39,7 @@ pub type Running = Pin<Box<dyn Future<Output = Result<SyncReport, PhoneError>> +
 /// The name that phones give to the office.
 pub const SERVER: &str = "http://office.test";
 /// `PRAGMA user_version` of the file that 0.1.0 wrote, and what later ones added to it.
-const OLD_FILE: &str =
-    "PRAGMA secure_delete = ON; DROP TABLE IF EXISTS notice; ALTER TABLE record DROP COLUMN beyond_cursor; PRAGMA user_version = 1;";
+const OLD_FILE: &str = "PRAGMA secure_delete = ON; DROP TABLE IF EXISTS notice; ALTER TABLE record DROP COLUMN beyond_cursor; PRAGMA user_version = 1;";
 
 /// One phone and what it stands in.
 pub struct Rig {
@@ -97,7 +96,8 @@ impl Rig {
     }
 
     pub fn set_time(&self, true_unix_ms: i64) {
-        self.clock.store(true_unix_ms + self.skew_ms, Ordering::SeqCst);
+        self.clock
+            .store(true_unix_ms + self.skew_ms, Ordering::SeqCst);
     }
 
     pub fn clock(&self) -> Clock {
@@ -132,19 +132,28 @@ impl Rig {
     /// Starts the program on the file that is there.
     pub fn open(&mut self) -> Result<(), PhoneError> {
         self.new_line();
-        let phone = Phone::open(&self.path)?.with_clock(self.clock()).with_entropy(self.entropy()).with_transport(self.transport());
+        let phone = Phone::open(&self.path)?
+            .with_clock(self.clock())
+            .with_entropy(self.entropy())
+            .with_transport(self.transport());
         self.take(phone);
         Ok(())
     }
 
     /// The phone is this one from now on.
     pub fn take(&mut self, phone: Phone) {
-        self.phone = Some(phone.with_backoff(Backoff { tries_max: 4, base: Duration::from_millis(500), cap: Duration::from_secs(30) }));
+        self.phone = Some(phone.with_backoff(Backoff {
+            tries_max: 4,
+            base: Duration::from_millis(500),
+            cap: Duration::from_secs(30),
+        }));
     }
 
     /// Begins to synchronise.
     pub fn begin(&mut self) {
-        let Some(phone) = self.phone.clone() else { return };
+        let Some(phone) = self.phone.clone() else {
+            return;
+        };
         self.incarnation += 1;
         self.in_tunnel = false;
         let signals = self.line.0.clone();
@@ -167,7 +176,9 @@ impl Rig {
 
     /// Power fails and comes back.
     pub fn crash(&mut self, draw: &mut Draw) -> Result<(), PhoneError> {
-        let Some(phone) = &self.phone else { return Ok(()) };
+        let Some(phone) = &self.phone else {
+            return Ok(());
+        };
         let left = flushed(phone, &self.path, self.unheard, draw)?;
         // Closing writes the log back into the file; what power left is put in its place.
         self.stop();
@@ -186,7 +197,9 @@ impl Rig {
     pub fn age(&mut self) -> Result<(), PhoneError> {
         self.stop();
         if let Ok(connection) = rusqlite::Connection::open(&self.path) {
-            connection.execute_batch(OLD_FILE).map_err(|error| PhoneError::Store(error.into()))?;
+            connection
+                .execute_batch(OLD_FILE)
+                .map_err(|error| PhoneError::Store(error.into()))?;
         }
         self.older = true;
         self.open()
@@ -203,13 +216,20 @@ pub struct Files {
 impl Files {
     pub fn read(path: &Path) -> Result<Self, PhoneError> {
         let log = fs::read(log_of(path)).unwrap_or_default();
-        Ok(Self { main: fs::read(path).map_err(io)?, log })
+        Ok(Self {
+            main: fs::read(path).map_err(io)?,
+            log,
+        })
     }
 
     pub fn put(&self, path: &Path) -> Result<(), PhoneError> {
         remove(path);
         fs::write(path, &self.main).map_err(io)?;
-        if self.log.is_empty() { Ok(()) } else { fs::write(log_of(path), &self.log).map_err(io) }
+        if self.log.is_empty() {
+            Ok(())
+        } else {
+            fs::write(log_of(path), &self.log).map_err(io)
+        }
     }
 }
 
@@ -240,7 +260,12 @@ const FRAME_HEADER_BYTES: usize = 24;
 
 /// What is left of a phone's file when power fails now, or, where a synchronisation is under way, between any two commits of the newest thing that
 /// it did: transactions that belong together are one, or a phone can be left with half of them.
-fn flushed(phone: &Phone, path: &Path, unheard: Option<(usize, usize)>, draw: &mut Draw) -> Result<Files, PhoneError> {
+fn flushed(
+    phone: &Phone,
+    path: &Path,
+    unheard: Option<(usize, usize)>,
+    draw: &mut Draw,
+) -> Result<Files, PhoneError> {
     let mut files = Files::read(path)?;
     if files.log.len() < LOG_HEADER_BYTES {
         return Ok(files);
@@ -251,15 +276,27 @@ fn flushed(phone: &Phone, path: &Path, unheard: Option<(usize, usize)>, draw: &m
         match unheard {
             // Nothing was saved for the user since.
             Some((before, after)) if after == files.log.len() => {
-                let left: Vec<_> = commits.iter().copied().filter(|end| *end >= before).collect();
-                if left.is_empty() { whole } else { *draw.pick(&left) }
+                let left: Vec<_> = commits
+                    .iter()
+                    .copied()
+                    .filter(|end| *end >= before)
+                    .collect();
+                if left.is_empty() {
+                    whole
+                } else {
+                    *draw.pick(&left)
+                }
             }
             _ => whole,
         }
     } else {
         // Any number of the last commits were in memory only, one at least.
         let left = draw.below(commits.len());
-        if left == 0 { LOG_HEADER_BYTES } else { commits[left - 1] }
+        if left == 0 {
+            LOG_HEADER_BYTES
+        } else {
+            commits[left - 1]
+        }
     };
     let salts = files.log[16..24].to_vec();
     files.log.truncate(kept);
@@ -282,11 +319,18 @@ fn flushed(phone: &Phone, path: &Path, unheard: Option<(usize, usize)>, draw: &m
 
 /// Where the log's commits end, in order, after its header: a frame whose second word is not 0 ends one (`SQLite`'s file format, 4.1).
 fn commits(log: &[u8]) -> Vec<usize> {
-    let word = |at: usize| log.get(at..at + 4).map_or(0, |bytes| u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
+    let word = |at: usize| {
+        log.get(at..at + 4).map_or(0, |bytes| {
+            u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
+        })
+    };
     let page = word(8) as usize;
     let mut ends = Vec::new();
     let mut at = LOG_HEADER_BYTES;
-    while page > 0 && at + FRAME_HEADER_BYTES + page <= log.len() && log[at + 8..at + 16] == log[16..24] {
+    while page > 0
+        && at + FRAME_HEADER_BYTES + page <= log.len()
+        && log[at + 8..at + 16] == log[16..24]
+    {
         let end = at + FRAME_HEADER_BYTES + page;
         if word(at + 4) > 0 {
             ends.push(end);

@@ -11,12 +11,24 @@ use crate::office::Shown;
 pub fn shown(view: &View) -> BTreeMap<String, Vec<Shown>> {
     let mut fields: BTreeMap<String, Vec<Shown>> = BTreeMap::new();
     for (key, values) in &view.values {
-        let mut shown: Vec<_> = values.iter().map(|value| Shown { value: text(&value.value), device: value.op.actor.device().0 }).collect();
+        let mut shown: Vec<_> = values
+            .iter()
+            .map(|value| Shown {
+                value: text(&value.value),
+                device: value.op.actor.device().0,
+            })
+            .collect();
         shown.sort();
         fields.insert(key.clone(), shown);
     }
     if let Some(note) = view.note.as_ref().filter(|note| !note.is_empty()) {
-        fields.insert("note".into(), vec![Shown { value: note.clone(), device: Uuid::nil() }]);
+        fields.insert(
+            "note".into(),
+            vec![Shown {
+                value: note.clone(),
+                device: Uuid::nil(),
+            }],
+        );
     }
     fields
 }
@@ -24,7 +36,9 @@ pub fn shown(view: &View) -> BTreeMap<String, Vec<Shown>> {
 /// Of keys with several values: the one that is shown where there is room for one.
 pub fn won(view: &View) -> BTreeMap<String, String> {
     let several = view.values.iter().filter(|(_, values)| values.len() > 1);
-    several.filter_map(|(key, _)| Some((key.clone(), text(view.get(key)?)))).collect()
+    several
+        .filter_map(|(key, _)| Some((key.clone(), text(view.get(key)?))))
+        .collect()
 }
 
 /// A value's text.

@@ -63,11 +63,26 @@ pub fn one(script: &Script) -> Outcome {
         (story, found)
     }));
     match ran {
-        Ok((story, found)) => Outcome { seed, found, story: Some(story) },
+        Ok((story, found)) => Outcome {
+            seed,
+            found,
+            story: Some(story),
+        },
         Err(panic) => {
-            let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-            let found = vec![Finding::new(PANIC, About::default(), text.unwrap_or_else(|| "a panic without words".into()))];
-            Outcome { seed, found, story: None }
+            let text = panic
+                .downcast_ref::<String>()
+                .cloned()
+                .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            let found = vec![Finding::new(
+                PANIC,
+                About::default(),
+                text.unwrap_or_else(|| "a panic without words".into()),
+            )];
+            Outcome {
+                seed,
+                found,
+                story: None,
+            }
         }
     }
 }
@@ -93,7 +108,10 @@ pub fn many(from: u64, seeds: u64, stop_at_first: bool, done: &(dyn Fn(u64) + Sy
                         report.events += story.journal.lines.len() as u64;
                     }
                     if !outcome.found.is_empty() {
-                        report.failures.push(Failure { seed, found: outcome.found });
+                        report.failures.push(Failure {
+                            seed,
+                            found: outcome.found,
+                        });
                         stop.store(stop_at_first, Ordering::Relaxed);
                     }
                     drop(report);
@@ -124,11 +142,27 @@ pub fn script_for(bug: Bug) -> Option<Script> {
         log_days: 30,
     };
     let set = |key: &str, value: &str| vec![(key.to_owned(), Some(value.to_owned()))];
-    let edit = |key, value| What::Edit { phone: 0, record: MadeBy(2), set: set(key, value), note: None };
+    let edit = |key, value| What::Edit {
+        phone: 0,
+        record: MadeBy(2),
+        set: set(key, value),
+        note: None,
+    };
     let mut steps = [
-        What::Enrol { phone: 0, username: "xuna".into() },
-        What::Network { phone: 0, weather: Weather::Fine },
-        What::Create { phone: 0, grid: "A1".into(), set: set("road", "康平路"), note: "v2.0z".into() },
+        What::Enrol {
+            phone: 0,
+            username: "xuna".into(),
+        },
+        What::Network {
+            phone: 0,
+            weather: Weather::Fine,
+        },
+        What::Create {
+            phone: 0,
+            grid: "A1".into(),
+            set: set("road", "康平路"),
+            note: "v2.0z".into(),
+        },
         What::Sync { phone: 0 },
         What::Desk(Desk::Backup),
         edit("sign_name", "v5.0z"),
@@ -148,15 +182,26 @@ pub fn script_for(bug: Bug) -> Option<Script> {
             *record = MadeBy(made);
         }
     }
-    let step = |(no, what)| Step { no, at_ms: i64::from(no) * 30_000, what };
-    Some(Script { seed: 1, setup, steps: (0..).zip(steps).map(step).collect() })
+    let step = |(no, what)| Step {
+        no,
+        at_ms: i64::from(no) * 30_000,
+        what,
+    };
+    Some(Script {
+        seed: 1,
+        setup,
+        steps: (0..).zip(steps).map(step).collect(),
+    })
 }
 
 /// The fewest steps of the script with which the same promise is still broken: halves, quarters and so on are left out, then single steps.
 pub fn minimise(script: &Script, promise: &str) -> Script {
     let breaks = |steps: &BTreeSet<u32>| {
         let smaller = script.only(|no| steps.contains(&no));
-        one(&smaller).found.iter().any(|finding| finding.promise == promise)
+        one(&smaller)
+            .found
+            .iter()
+            .any(|finding| finding.promise == promise)
     };
     let mut steps: Vec<u32> = script.steps.iter().map(|step| step.no).collect();
     let (mut tries, mut parts) = (0, 2);
@@ -164,7 +209,12 @@ pub fn minimise(script: &Script, promise: &str) -> Script {
         let size = steps.len().div_ceil(parts);
         let mut smaller = None;
         for part in 0..steps.len().div_ceil(size) {
-            let rest: Vec<u32> = steps.iter().enumerate().filter(|(at, _)| at / size != part).map(|(_, no)| *no).collect();
+            let rest: Vec<u32> = steps
+                .iter()
+                .enumerate()
+                .filter(|(at, _)| at / size != part)
+                .map(|(_, no)| *no)
+                .collect();
             tries += 1;
             if breaks(&rest.iter().copied().collect()) {
                 smaller = Some(rest);
@@ -186,16 +236,28 @@ pub fn minimise(script: &Script, promise: &str) -> Script {
 
 /// A failing script as it is kept: how to run it again, what is wrong, the steps, the edit's story.
 pub fn told(script: &Script, outcome: &Outcome) -> String {
-    let steps: Vec<_> = script.steps.iter().map(|step| step.no.to_string()).collect();
+    let steps: Vec<_> = script
+        .steps
+        .iter()
+        .map(|step| step.no.to_string())
+        .collect();
     let whole = Script::of(script.seed).steps.len() == script.steps.len();
-    let only = if whole { String::new() } else { format!(" --steps {}", steps.join(",")) };
+    let only = if whole {
+        String::new()
+    } else {
+        format!(" --steps {}", steps.join(","))
+    };
     let mut text = format!("lianka-world replay {}{only}\n\n", script.seed);
     for finding in &outcome.found {
         let _ = writeln!(text, "BROKEN  {finding}");
     }
     text.push_str("\nSteps\n");
     for step in &script.steps {
-        let _ = writeln!(text, "{:>5}  {:>12} ms  {:?}", step.no, step.at_ms, step.what);
+        let _ = writeln!(
+            text,
+            "{:>5}  {:>12} ms  {:?}",
+            step.no, step.at_ms, step.what
+        );
     }
     if let (Some(story), Some(finding)) = (&outcome.story, outcome.found.first()) {
         text.push_str("\nStory of the first\n");

@@ -126,17 +126,50 @@ pub enum What {
 /// What somebody does at the office; [`crate::office::Act`] with the script's names.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Desk {
-    Assign { username: String, grids: Vec<String> },
-    Revoke { phone: usize, wipe: bool },
-    Edit { record: MadeBy, set: Set },
-    Resolve { record: MadeBy, field: String, nth: usize },
-    Held { nth: usize, accept: bool },
-    Move { records: Vec<MadeBy>, grid: String },
-    Merge { winner: MadeBy, loser: MadeBy },
-    Erase { record: MadeBy },
-    Redact { record: MadeBy, entry: Uuid },
-    Step { record: MadeBy, step: String, fields: Vec<(String, String)> },
-    Compact { record: MadeBy },
+    Assign {
+        username: String,
+        grids: Vec<String>,
+    },
+    Revoke {
+        phone: usize,
+        wipe: bool,
+    },
+    Edit {
+        record: MadeBy,
+        set: Set,
+    },
+    Resolve {
+        record: MadeBy,
+        field: String,
+        nth: usize,
+    },
+    Held {
+        nth: usize,
+        accept: bool,
+    },
+    Move {
+        records: Vec<MadeBy>,
+        grid: String,
+    },
+    Merge {
+        winner: MadeBy,
+        loser: MadeBy,
+    },
+    Erase {
+        record: MadeBy,
+    },
+    Redact {
+        record: MadeBy,
+        entry: Uuid,
+    },
+    Step {
+        record: MadeBy,
+        step: String,
+        fields: Vec<(String, String)>,
+    },
+    Compact {
+        record: MadeBy,
+    },
     Backup,
     Restore,
     Failover,
@@ -168,6 +201,14 @@ impl Script {
     /// The same without the steps whose numbers `keep` refuses.
     #[must_use]
     pub fn only(&self, keep: impl Fn(u32) -> bool) -> Self {
-        Self { steps: self.steps.iter().filter(|step| keep(step.no)).cloned().collect(), ..self.clone() }
+        Self {
+            steps: self
+                .steps
+                .iter()
+                .filter(|step| keep(step.no))
+                .cloned()
+                .collect(),
+            ..self.clone()
+        }
     }
 }

@@ -16,9 +16,18 @@ fn the_real_office_keeps_every_promise_and_the_model_answers_alike() {
     for seed in 1..=SEEDS {
         let script = Script::of(seed);
         let (story, difference) = agreement::both(&script);
-        let found: Vec<_> = check::check(&script.setup, &story).iter().map(ToString::to_string).collect();
+        let found: Vec<_> = check::check(&script.setup, &story)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         assert!(found.is_empty(), "seed {seed}: {}", found.join("\n"));
-        assert!(difference.is_none(), "seed {seed}: {}", difference.map(|difference| difference.to_string()).unwrap_or_default());
+        assert!(
+            difference.is_none(),
+            "seed {seed}: {}",
+            difference
+                .map(|difference| difference.to_string())
+                .unwrap_or_default()
+        );
     }
     // In the same test, because a planted bug is in the whole process.
     a_chain_without_links_is_found();
@@ -36,18 +45,61 @@ fn a_chain_without_links_is_found() {
     };
     // A submitted request makes several events at once: only those are linked by the code and not by the store.
     let field = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    let names = ["member_name", "member_status", "origin_organisation", "phone", "target_branch"];
-    let fields = names.map(|name| field(name, if name == "member_status" { "正式" } else { "v1.0z" })).to_vec();
+    let names = [
+        "member_name",
+        "member_status",
+        "origin_organisation",
+        "phone",
+        "target_branch",
+    ];
+    let fields = names
+        .map(|name| {
+            field(
+                name,
+                if name == "member_status" {
+                    "正式"
+                } else {
+                    "v1.0z"
+                },
+            )
+        })
+        .to_vec();
     let (grid, kind, alias) = ("A1".into(), "in_city_e".into(), "v1.1z".into());
     let steps = [
-        What::Enrol { phone: 0, username: "xuna".into() },
-        What::Network { phone: 0, weather: Weather::Fine },
-        What::File { phone: 0, grid, kind, alias, fields, submit: true },
+        What::Enrol {
+            phone: 0,
+            username: "xuna".into(),
+        },
+        What::Network {
+            phone: 0,
+            weather: Weather::Fine,
+        },
+        What::File {
+            phone: 0,
+            grid,
+            kind,
+            alias,
+            fields,
+            submit: true,
+        },
         What::Sync { phone: 0 },
     ];
-    let step = |(no, what)| Step { no, at_ms: i64::from(no) * 30_000, what };
-    let script = Script { seed: 1, setup, steps: (0..).zip(steps).map(step).collect() };
+    let step = |(no, what)| Step {
+        no,
+        at_ms: i64::from(no) * 30_000,
+        what,
+    };
+    let script = Script {
+        seed: 1,
+        setup,
+        steps: (0..).zip(steps).map(step).collect(),
+    };
     let story = run_to_end(&script, &mut RealOffice::new(&script.setup, script.seed));
     let found = check::check(&script.setup, &story);
-    assert!(found.iter().any(|finding| finding.promise == "the audit chain is whole"), "{found:?}");
+    assert!(
+        found
+            .iter()
+            .any(|finding| finding.promise == "the audit chain is whole"),
+        "{found:?}"
+    );
 }

@@ -59,20 +59,30 @@ const KNOWN: &[(Bug, u64)] = &[
 #[test]
 fn every_planted_bug_is_found() {
     std::panic::set_hook(Box::new(|_| ()));
-    let missed: Vec<_> = Bug::ALL.iter().copied().filter(|bug| !bug.needs_the_real_office()).filter(|bug| !is_found(*bug)).collect();
+    let missed: Vec<_> = Bug::ALL
+        .iter()
+        .copied()
+        .filter(|bug| !bug.needs_the_real_office())
+        .filter(|bug| !is_found(*bug))
+        .collect();
     let _ = std::panic::take_hook();
     assert!(missed.is_empty(), "not found: {missed:?}");
 }
 
 fn is_found(bug: Bug) -> bool {
-    let from = KNOWN.iter().find(|(known, _)| *known == bug).map_or(1, |(_, seed)| *seed);
+    let from = KNOWN
+        .iter()
+        .find(|(known, _)| *known == bug)
+        .map_or(1, |(_, seed)| *seed);
     if let Some(script) = runner::script_for(bug) {
         assert_eq!(runner::one(&script).found, [], "without the bug");
         let _planted = planted::plant(bug);
         return !runner::one(&script).found.is_empty();
     }
     let _planted = planted::plant(bug);
-    !runner::many(from, SEEDS_MAX, true, &|_| ()).failures.is_empty()
+    !runner::many(from, SEEDS_MAX, true, &|_| ())
+        .failures
+        .is_empty()
 }
 
 /// The feature is on in this crate alone, and what is shipped is built without this crate.
@@ -82,11 +92,24 @@ fn nothing_that_is_shipped_has_bugs_on_purpose() {
     let read = |path: &str| fs::read_to_string(root.join(path)).unwrap();
     for crate_of_a_program in ["server", "client", "simulator", "sync-core"] {
         let manifest = read(&format!("{crate_of_a_program}/Cargo.toml"));
-        let turned_on = manifest.lines().filter(|line| line.contains("planted-bugs") && !line.starts_with("planted-bugs = "));
-        assert_eq!(turned_on.collect::<Vec<_>>(), Vec::<&str>::new(), "{crate_of_a_program}");
+        let turned_on = manifest
+            .lines()
+            .filter(|line| line.contains("planted-bugs") && !line.starts_with("planted-bugs = "));
+        assert_eq!(
+            turned_on.collect::<Vec<_>>(),
+            Vec::<&str>::new(),
+            "{crate_of_a_program}"
+        );
         assert!(!manifest.contains("lianka-world"), "{crate_of_a_program}");
     }
     let makefile = read("Makefile");
-    let build = makefile.lines().find(|line| line.contains("cargo build --release")).unwrap();
-    assert!(build.contains("-p lianka-server -p lianka-client -p lianka-simulator") && !build.contains("--workspace"), "{build}");
+    let build = makefile
+        .lines()
+        .find(|line| line.contains("cargo build --release"))
+        .unwrap();
+    assert!(
+        build.contains("-p lianka-server -p lianka-client -p lianka-simulator")
+            && !build.contains("--workspace"),
+        "{build}"
+    );
 }

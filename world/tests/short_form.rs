@@ -35,9 +35,24 @@ const MUST_HAPPEN: &[&str] = &[
 #[test]
 fn two_hundred_worlds_keep_every_promise() {
     let report = runner::many(1, SEEDS, false, &|_| ());
-    let told: Vec<_> = report.failures.iter().map(|failure| format!("seed {}: {}", failure.seed, failure.found[0])).collect();
-    assert!(told.is_empty(), "{}\nlianka-world replay SEED --minimise tells more", told.join("\n"));
+    let told: Vec<_> = report
+        .failures
+        .iter()
+        .map(|failure| format!("seed {}: {}", failure.seed, failure.found[0]))
+        .collect();
+    assert!(
+        told.is_empty(),
+        "{}\nlianka-world replay SEED --minimise tells more",
+        told.join("\n")
+    );
     assert_eq!(report.worlds, SEEDS);
-    let missing: Vec<_> = MUST_HAPPEN.iter().filter(|name| report.coverage.of(name) == 0).collect();
-    assert!(missing.is_empty(), "never happened: {missing:?}\n{}", report.coverage);
+    let missing: Vec<_> = MUST_HAPPEN
+        .iter()
+        .filter(|name| report.coverage.of(name) == 0)
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "never happened: {missing:?}\n{}",
+        report.coverage
+    );
 }

@@ -40,7 +40,12 @@ pub(super) struct Rig {
 pub(super) const NOW: DeviceTime = DeviceTime::from_unix_ms(1_700_000_000_000);
 
 pub(super) fn credentials(server: &str) -> Credentials {
-    Credentials { server: server.into(), access_token: "at-0".into(), access_expires_ms: i64::MAX, refresh_token: "rt-0".into() }
+    Credentials {
+        server: server.into(),
+        access_token: "at-0".into(),
+        access_expires_ms: i64::MAX,
+        refresh_token: "rt-0".into(),
+    }
 }
 
 pub(super) fn identity(number: u128) -> Identity {
@@ -51,7 +56,11 @@ pub(super) fn identity(number: u128) -> Identity {
         role: Role::Secretary,
         street: "310104003".parse().unwrap(),
         street_name: "天平路街道".into(),
-        grids: vec![Grid { grid: "A1".into(), name: "康平一".into(), area: "康平".into() }],
+        grids: vec![Grid {
+            grid: "A1".into(),
+            name: "康平一".into(),
+            area: "康平".into(),
+        }],
         former_devices: Vec::new(),
     }
 }
@@ -75,21 +84,35 @@ impl Rig {
                 tx.set_credentials(&credentials(server))
             })
             .unwrap();
-        let phone = Phone::open(&path).unwrap().with_entropy(Entropy::seeded(number as u64));
-        Self { folder, phone, device }
+        let phone = Phone::open(&path)
+            .unwrap()
+            .with_entropy(Entropy::seeded(number as u64));
+        Self {
+            folder,
+            phone,
+            device,
+        }
     }
 
     /// The program ends, without a word to anybody, and is started again.
     pub fn restart(&mut self) {
-        self.phone = Phone::open(&self.folder.path().join("phone.db")).unwrap().with_entropy(self.phone.entropy.clone());
+        self.phone = Phone::open(&self.folder.path().join("phone.db"))
+            .unwrap()
+            .with_entropy(self.phone.entropy.clone());
     }
 
     pub fn set(&self, record: RecordId, key: &str, text: &str) -> EditReceipt {
-        self.phone.edit(record, &[Edit::set(key, text)], NOW).unwrap()
+        self.phone
+            .edit(record, &[Edit::set(key, text)], NOW)
+            .unwrap()
     }
 
     pub fn text(&self, record: RecordId, key: &str) -> Option<String> {
-        self.phone.view(record).unwrap().text(key).map(str::to_owned)
+        self.phone
+            .view(record)
+            .unwrap()
+            .text(key)
+            .map(str::to_owned)
     }
 
     pub fn digest(&self) -> [u8; 32] {
@@ -98,7 +121,8 @@ impl Rig {
 
     /// One whole synchronisation over a perfect network.
     pub fn sync(&self, model: &mut Model) -> Tally {
-        self.sync_cut(model, |_, items| Some(items)).expect("no answer was cut")
+        self.sync_cut(model, |_, items| Some(items))
+            .expect("no answer was cut")
     }
 
     /// A synchronisation whose answers pass through `network`: `None` is an answer that never came, fewer items one that broke off.
@@ -112,12 +136,17 @@ impl Rig {
         let mut requests = 0;
         loop {
             let standing = self.phone.read(|tx| Ok(tx.standing()?)).unwrap();
-            let Some(request) = sync.next_request(standing) else { return Some(sync.tally()) };
+            let Some(request) = sync.next_request(standing) else {
+                return Some(sync.tally());
+            };
             requests += 1;
             assert!(requests < 100, "a synchronisation comes to an end");
             let answer = model.answer(self.device, Role::Secretary, &over_the_wire(&request.items));
             let answer = network(requests, answer)?;
-            let complete = matches!(answer.last(), Some(ResponseItem::End { .. } | ResponseItem::Wipe));
+            let complete = matches!(
+                answer.last(),
+                Some(ResponseItem::End { .. } | ResponseItem::Wipe)
+            );
             self.take(&mut sync, &over_the_wire(&answer));
             if sync.wiped() {
                 self.phone.store().scrub().unwrap();
@@ -131,9 +160,15 @@ impl Rig {
 
     pub fn take(&self, sync: &mut Synchronisation, items: &[ResponseItem]) {
         // Most tests do not look at the time; those that do bring a clock.
-        let now = if matches!(self.phone.clock, Clock::Fixed(_)) { self.phone.now() } else { NOW };
+        let now = if matches!(self.phone.clock, Clock::Fixed(_)) {
+            self.phone.now()
+        } else {
+            NOW
+        };
         for batch in items.chunk_by(|item, _| !matches!(item, ResponseItem::Checkpoint { .. })) {
-            self.phone.write(|tx| receive(tx, sync, batch.to_vec(), || self.phone.moment(now))).unwrap();
+            self.phone
+                .write(|tx| receive(tx, sync, batch.to_vec(), || self.phone.moment(now)))
+                .unwrap();
         }
     }
 }
@@ -143,8 +178,14 @@ pub(super) fn cloned(rig: &Rig, seed: u64) -> Rig {
     let folder = tempfile::tempdir().unwrap();
     rig.phone.store().truncate_log().unwrap();
     std::fs::copy(rig.phone.path(), folder.path().join("phone.db")).unwrap();
-    let phone = Phone::open(&folder.path().join("phone.db")).unwrap().with_entropy(Entropy::seeded(seed));
-    Rig { folder, phone, device: rig.device }
+    let phone = Phone::open(&folder.path().join("phone.db"))
+        .unwrap()
+        .with_entropy(Entropy::seeded(seed));
+    Rig {
+        folder,
+        phone,
+        device: rig.device,
+    }
 }
 
 fn over_the_wire<T: StreamItem>(items: &[T]) -> Vec<T> {
@@ -179,11 +220,23 @@ pub(super) fn settle(model: &mut Model, rigs: &[&Rig]) {
 }
 
 pub(super) fn card(model: &mut Model, number: u32) -> RecordId {
-    model.import(number, &[Edit::set("sign_name", "王记包子"), Edit::set("road", "天平路"), Edit::set("number", &number.to_string())])
+    model.import(
+        number,
+        &[
+            Edit::set("sign_name", "王记包子"),
+            Edit::set("road", "天平路"),
+            Edit::set("number", &number.to_string()),
+        ],
+    )
 }
 
 fn codes(rig: &Rig) -> Vec<String> {
-    rig.phone.drafts().unwrap().into_iter().map(|kept| kept.draft.reason.code).collect()
+    rig.phone
+        .drafts()
+        .unwrap()
+        .into_iter()
+        .map(|kept| kept.draft.reason.code)
+        .collect()
 }
 
 /// A transaction of the phone's file, for tests that look behind the interface.

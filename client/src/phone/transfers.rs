@@ -48,13 +48,23 @@ pub struct TransferSummary {
 
 impl Phone {
     /// Files a request in one of the user's grids: one change with the request, the consent and, where asked for, the submission.
-    pub fn file_transfer(&self, grid: &str, filing: &Filing, now: DeviceTime) -> Result<EditReceipt, PhoneError> {
+    pub fn file_transfer(
+        &self,
+        grid: &str,
+        filing: &Filing,
+        now: DeviceTime,
+    ) -> Result<EditReceipt, PhoneError> {
         let (consent, event) = (self.new_entry(now), self.new_entry(now));
         let edits = filing.edits(consent, event);
         if filing.submit {
             let view = drafted(&edits);
             if let Some((code, key)) = lianka_sync_core::transfer::lacking(&view) {
-                return Err(EditError::Transfer { code, state: State::Draft, key: Some(key) }.into());
+                return Err(EditError::Transfer {
+                    code,
+                    state: State::Draft,
+                    key: Some(key),
+                }
+                .into());
             }
         }
         self.create(Kind::TransferRequest, grid, &edits, now)
@@ -72,12 +82,20 @@ impl Phone {
         if view.kind() != Some(Kind::TransferRequest) {
             return Err(EditError::NoSuchRecord.into());
         }
-        if let Some((code, state)) = replica::refusal(&view, step, fields, &self.identity()?.username, now) {
-            let key = lianka_sync_core::transfer::lacking(&view).filter(|(lacking, _)| *lacking == code).map(|(_, key)| key);
+        if let Some((code, state)) =
+            replica::refusal(&view, step, fields, &self.identity()?.username, now)
+        {
+            let key = lianka_sync_core::transfer::lacking(&view)
+                .filter(|(lacking, _)| *lacking == code)
+                .map(|(_, key)| key);
             return Err(EditError::Transfer { code, state, key }.into());
         }
         let seen = Case::of(&view).newest();
-        self.edit(record, &replica::event_edits(self.new_entry(now), step, seen, fields), now)
+        self.edit(
+            record,
+            &replica::event_edits(self.new_entry(now), step, seen, fields),
+            now,
+        )
     }
 
     /// Takes a request back.
@@ -89,14 +107,25 @@ impl Phone {
         reason: &str,
         now: DeviceTime,
     ) -> Result<EditReceipt, PhoneError> {
-        self.transfer_event(record, Step::Withdraw, &[("asked_by", asked_by), ("cause", cause), ("reason", reason)], now)
+        self.transfer_event(
+            record,
+            Step::Withdraw,
+            &[("asked_by", asked_by), ("cause", cause), ("reason", reason)],
+            now,
+        )
     }
 
     /// Submits a draft, or submits again what was returned.
-    pub fn submit_transfer(&self, record: RecordId, now: DeviceTime) -> Result<EditReceipt, PhoneError> {
+    pub fn submit_transfer(
+        &self,
+        record: RecordId,
+        now: DeviceTime,
+    ) -> Result<EditReceipt, PhoneError> {
         let case = replica::foreseen(&self.view(record)?, &self.identity()?.username, now);
         match case.now.state {
-            State::Draft => self.transfer_event(record, Step::Submit, &[("member_present", "yes")], now),
+            State::Draft => {
+                self.transfer_event(record, Step::Submit, &[("member_present", "yes")], now)
+            }
             _ => self.transfer_event(record, Step::Resubmit, &[], now),
         }
     }
@@ -118,7 +147,12 @@ impl Phone {
         Ok((view, case))
     }
 
-    fn transfer_summary(&self, record: RecordId, grid: String, lang: Lang) -> Result<TransferSummary, PhoneError> {
+    fn transfer_summary(
+        &self,
+        record: RecordId,
+        grid: String,
+        lang: Lang,
+    ) -> Result<TransferSummary, PhoneError> {
         let (view, case) = self.transfer(record)?;
         let own = self.outbox_of(record)?;
         let place = if own.iter().any(|entry| entry.state != OutboxState::Held) {
@@ -129,7 +163,10 @@ impl Phone {
             Place::Held
         };
         let next = case.now.next();
-        let newest = case.ruled().last().filter(|(_, ruled)| ruled.ruling.code.is_some());
+        let newest = case
+            .ruled()
+            .last()
+            .filter(|(_, ruled)| ruled.ruling.code.is_some());
         Ok(TransferSummary {
             record,
             grid,
@@ -137,7 +174,10 @@ impl Phone {
             transfer_kind: view.text("transfer_kind").map(str::to_owned),
             state: case.now.state,
             state_label: case.now.state.row().label.text(lang).to_owned(),
-            pending: case.pending().map(|event| event.step.row().label.text(lang).to_owned()).collect(),
+            pending: case
+                .pending()
+                .map(|event| event.step.row().label.text(lang).to_owned())
+                .collect(),
             ruling: newest.map(|(_, ruled)| ruled.ruling.text(lang)),
             acting: next.acting.words().text(lang).to_owned(),
             next: next.what.text(lang).to_owned(),
@@ -156,10 +196,23 @@ impl Phone {
 /// What a record of these edits would read, for the check of what a submission needs.
 fn drafted(edits: &[Edit]) -> View {
     use lianka_sync_core::{change::OpId, id::Actor, view::Value};
-    let op = OpId { counter: 0, actor: Actor::new(lianka_sync_core::id::DeviceId::default(), 0) };
+    let op = OpId {
+        counter: 0,
+        actor: Actor::new(lianka_sync_core::id::DeviceId::default(), 0),
+    };
     let values = edits.iter().filter_map(|edit| match edit {
-        Edit::Put { key, value } => Some((key.clone(), vec![Value { op, value: value.clone(), time: None }])),
+        Edit::Put { key, value } => Some((
+            key.clone(),
+            vec![Value {
+                op,
+                value: value.clone(),
+                time: None,
+            }],
+        )),
         Edit::Delete { .. } | Edit::Note { .. } => None,
     });
-    View { values: values.collect(), note: None }
+    View {
+        values: values.collect(),
+        note: None,
+    }
 }

@@ -20,27 +20,52 @@ pub struct Opened {
 
 /// Opens a record; `None` where the phone does not hold it.
 pub fn open(state: &RecordState) -> Result<Option<Opened>, RecordError> {
-    let Some(stored) = &state.stored else { return Ok(None) };
+    let Some(stored) = &state.stored else {
+        return Ok(None);
+    };
     let (mut document, tail_free) = confirmed_and_not(stored)?;
-    let own = state.outbox.iter().filter(|entry| entry.generation == stored.generation);
+    let own = state
+        .outbox
+        .iter()
+        .filter(|entry| entry.generation == stored.generation);
     let own_free = document.apply_unconfirmed(own.map(|entry| entry.bytes.as_slice()))?;
-    let pending = state.outbox.iter().filter(|entry| entry.state != OutboxState::Held);
-    let lost = pending.filter(|entry| entry.generation != stored.generation || !document.contains(entry.hash)).map(|entry| entry.hash);
+    let pending = state
+        .outbox
+        .iter()
+        .filter(|entry| entry.state != OutboxState::Held);
+    let lost = pending
+        .filter(|entry| entry.generation != stored.generation || !document.contains(entry.hash))
+        .map(|entry| entry.hash);
     let lost = lost.collect();
-    Ok(Some(Opened { document, lost, forked: !(tail_free && own_free) }))
+    Ok(Some(Opened {
+        document,
+        lost,
+        forked: !(tail_free && own_free),
+    }))
 }
 
 /// The server's state of a record, without the phone's own changes.
 pub(super) fn confirmed(stored: &StoredRecord) -> Result<Record, RecordError> {
     let mut document = Record::load(&stored.snapshot)?;
-    document.apply(stored.tail.iter().filter(|change| change.seq.is_some()).map(|change| change.bytes.as_slice()))?;
+    document.apply(
+        stored
+            .tail
+            .iter()
+            .filter(|change| change.seq.is_some())
+            .map(|change| change.bytes.as_slice()),
+    )?;
     Ok(document)
 }
 
 /// The same, with what the server lost and is to get again; whether that has its numbers still.
 pub(super) fn confirmed_and_not(stored: &StoredRecord) -> Result<(Record, bool), RecordError> {
     let mut document = confirmed(stored)?;
-    let free =
-        document.apply_unconfirmed(stored.tail.iter().filter(|change| change.seq.is_none()).map(|change| change.bytes.as_slice()))?;
+    let free = document.apply_unconfirmed(
+        stored
+            .tail
+            .iter()
+            .filter(|change| change.seq.is_none())
+            .map(|change| change.bytes.as_slice()),
+    )?;
     Ok((document, free))
 }

@@ -83,8 +83,14 @@ impl EditError {
                 "手机上没有这条记录；先用 cards 查看，或联网 sync 取回",
                 "no such record on this phone; look with `cards`, or `sync` first",
             ),
-            Self::Leaving => ("该记录已不在您的网格内，不能再改", "the record is no longer in one of your grids and cannot be changed"),
-            Self::NotYourGrid => ("该网格不在您的负责范围内；用 status 查看您的网格", "the grid is not one of yours; `status` lists them"),
+            Self::Leaving => (
+                "该记录已不在您的网格内，不能再改",
+                "the record is no longer in one of your grids and cannot be changed",
+            ),
+            Self::NotYourGrid => (
+                "该网格不在您的负责范围内；用 status 查看您的网格",
+                "the grid is not one of yours; `status` lists them",
+            ),
             Self::Record(error) => {
                 return match lang {
                     Lang::Zh => format!("无法写入该记录：{error}"),
@@ -124,8 +130,15 @@ pub struct Edited {
 }
 
 /// Edits a record: one change, all or nothing.
-pub fn edit(author: &Author<'_>, state: &RecordState, edits: &[Edit], moment: &Moment) -> Result<Edited, EditError> {
-    let (Some(stored), Some(opened)) = (&state.stored, document::open(state)?) else { return Err(EditError::NoSuchRecord) };
+pub fn edit(
+    author: &Author<'_>,
+    state: &RecordState,
+    edits: &[Edit],
+    moment: &Moment,
+) -> Result<Edited, EditError> {
+    let (Some(stored), Some(opened)) = (&state.stored, document::open(state)?) else {
+        return Err(EditError::NoSuchRecord);
+    };
     if stored.leaving {
         return Err(EditError::Leaving);
     }
@@ -144,12 +157,27 @@ pub fn edit(author: &Author<'_>, state: &RecordState, edits: &[Edit], moment: &M
     let edits = rules::effective(&view, &edits);
     rules::check(stored.kind, author.identity.role, false, &view, &edits)?;
     let actor = Author { epoch, ..*author }.actor();
-    let change = if edits.is_empty() { None } else { document.edit(actor, moment.now, &edits, "")? };
+    let change = if edits.is_empty() {
+        None
+    } else {
+        document.edit(actor, moment.now, &edits, "")?
+    };
     if let Some(change) = &change {
-        let entry = OutboxEntry::new(state.record, stored.kind, stored.generation, change, edits, moment.now);
+        let entry = OutboxEntry::new(
+            state.record,
+            stored.kind,
+            stored.generation,
+            change,
+            edits,
+            moment.now,
+        );
         effects.push(Effect::Enqueue(Box::new(entry)));
     }
-    Ok(Edited { record: state.record, hash: change.map(|change| change.hash), effects })
+    Ok(Edited {
+        record: state.record,
+        hash: change.map(|change| change.hash),
+        effects,
+    })
 }
 
 /// The user edited the note as the copy showed it: their own words that only the rebase brought back stay in it.
@@ -160,13 +188,18 @@ fn rebase_note(
     edits: &mut [Edit],
     moment: &Moment,
 ) -> Result<(), RecordError> {
-    for edit in edits.iter_mut().filter(|edit| matches!(edit, Edit::Note { .. })) {
+    for edit in edits
+        .iter_mut()
+        .filter(|edit| matches!(edit, Edit::Note { .. }))
+    {
         let note = match rebased.note.take() {
             Some(note) => note,
             None => Note::of(&mut rebased.document)?,
         };
         // Made on the copy that they saw, for its operations alone.
-        if let Some(change) = shown.edit(author.actor(), moment.now, std::slice::from_ref(edit), "")? {
+        if let Some(change) =
+            shown.edit(author.actor(), moment.now, std::slice::from_ref(edit), "")?
+        {
             let note = note.with(&change);
             *edit = Edit::Note { text: note.text() };
             rebased.note = Some(note);
@@ -176,40 +209,90 @@ fn rebase_note(
 }
 
 /// Creates a record: one change that writes kind, street, grid and `edits`.
-pub fn create(author: &Author<'_>, kind: Kind, grid: &str, edits: &[Edit], moment: &Moment) -> Result<Edited, EditError> {
+pub fn create(
+    author: &Author<'_>,
+    kind: Kind,
+    grid: &str,
+    edits: &[Edit],
+    moment: &Moment,
+) -> Result<Edited, EditError> {
     let identity = author.identity;
     if !identity.role.sees_whole_street() && !identity.grids.iter().any(|own| own.grid == grid) {
         return Err(EditError::NotYourGrid);
     }
-    let fixed = [("kind", kind.as_str()), ("street", identity.street.as_str()), ("grid", grid)];
+    let fixed = [
+        ("kind", kind.as_str()),
+        ("street", identity.street.as_str()),
+        ("grid", grid),
+    ];
     let given = edits
         .iter()
         .filter(|edit| !matches!(edit, Edit::Put { key, .. } | Edit::Delete { key } if fixed.iter().any(|(name, _)| name == key)));
     // Nothing is there to delete.
-    let given = given.filter(|edit| !matches!(edit, Edit::Delete { .. })).cloned();
-    let edits: Vec<_> = fixed.iter().map(|(key, value)| Edit::set(*key, value)).chain(given).collect();
+    let given = given
+        .filter(|edit| !matches!(edit, Edit::Delete { .. }))
+        .cloned();
+    let edits: Vec<_> = fixed
+        .iter()
+        .map(|(key, value)| Edit::set(*key, value))
+        .chain(given)
+        .collect();
     rules::check(kind, identity.role, true, &View::default(), &edits)?;
-    let written = |name: &str| edits.iter().any(|edit| matches!(edit, Edit::Put { key, .. } if key == name));
-    if let Some(missing) = kind.fields().iter().find(|field| field.required && field.merge != MergeRule::Text && !written(field.name)) {
-        return Err(EditError::Field { key: missing.name.to_owned(), error: FieldError::Missing });
+    let written = |name: &str| {
+        edits
+            .iter()
+            .any(|edit| matches!(edit, Edit::Put { key, .. } if key == name))
+    };
+    if let Some(missing) = kind
+        .fields()
+        .iter()
+        .find(|field| field.required && field.merge != MergeRule::Text && !written(field.name))
+    {
+        return Err(EditError::Field {
+            key: missing.name.to_owned(),
+            error: FieldError::Missing,
+        });
     }
     let mut entropy = [0; 10];
     entropy.copy_from_slice(&moment.entropy[..10]);
     let record = RecordId::new_v7(moment.now.unix_ms().max(0) as u64, entropy);
     let (_, change) = Record::create(author.actor(), moment.now, &edits)?;
     let entry = OutboxEntry::new(record, kind, 1, &change, edits, moment.now);
-    let effects = vec![Effect::CreateRecord { record, kind, grid: grid.to_owned() }, Effect::Enqueue(Box::new(entry))];
-    Ok(Edited { record, hash: Some(change.hash), effects })
+    let effects = vec![
+        Effect::CreateRecord {
+            record,
+            kind,
+            grid: grid.to_owned(),
+        },
+        Effect::Enqueue(Box::new(entry)),
+    ];
+    Ok(Edited {
+        record,
+        hash: Some(change.hash),
+        effects,
+    })
 }
 
 /// Tries a draft again: as an edit of its record, or as a new record where it was to create one. `state` is of the draft's record.
-pub fn retry(author: &Author<'_>, id: i64, draft: &Draft, state: &RecordState, moment: &Moment) -> Result<Edited, EditError> {
+pub fn retry(
+    author: &Author<'_>,
+    id: i64,
+    draft: &Draft,
+    state: &RecordState,
+    moment: &Moment,
+) -> Result<Edited, EditError> {
     let mut edited = if draft.creating && state.stored.is_none() {
         let grid = draft.edits.iter().find_map(|edit| match edit {
             Edit::Put { key, value } if key == "grid" => value.as_str(),
             _ => None,
         });
-        create(author, draft.kind, grid.unwrap_or_default(), &draft.edits, moment)?
+        create(
+            author,
+            draft.kind,
+            grid.unwrap_or_default(),
+            &draft.edits,
+            moment,
+        )?
     } else {
         edit(author, state, &draft.edits, moment)?
     };

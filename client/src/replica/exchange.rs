@@ -22,7 +22,10 @@ use lianka_sync_core::{
     wire::{Hello, PushedChange, Report, RequestItem, ResponseItem, Verdict, VerdictStatus},
 };
 
-use super::{Author, Effect, Moment, OutboxEntry, OutboxState, Reason, RecordState, TailChange, document, heal, rebase};
+use super::{
+    Author, Effect, Moment, OutboxEntry, OutboxState, Reason, RecordState, TailChange, document,
+    heal, rebase,
+};
 
 /// Bytes of changes in one request, before compression.
 const REQUEST_BYTES_MAX: usize = 3 * 1024 * 1024;
@@ -43,7 +46,10 @@ const SEQ_UNKNOWN: u64 = i64::MAX as u64;
 
 /// What the phone knows of a record before an answer.
 #[derive(Clone, Copy, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts, a column each")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, a column each"
+)]
 pub struct Known {
     /// Its generation.
     pub generation: u32,
@@ -162,7 +168,10 @@ struct End {
 
 /// The state of one synchronisation. Nothing in it must survive a crash.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts about the request under way")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts about the request under way"
+)]
 pub struct Synchronisation {
     client: String,
     tally: Tally,
@@ -252,7 +261,9 @@ impl Synchronisation {
         }
         // While the new history is coming, sending would only tell the server of changes whose dependencies it lacks.
         let resetting = !self.rescues && standing.known.values().any(|known| known.before_reset);
-        let due = |entry: &OutboxEntry| !resetting && (entry.state == OutboxState::Refused || !self.asked.contains(&entry.hash));
+        let due = |entry: &OutboxEntry| {
+            !resetting && (entry.state == OutboxState::Refused || !self.asked.contains(&entry.hash))
+        };
         let fresh = |entry: &OutboxEntry| due(entry) && !self.asked.contains(&entry.hash);
         if self.pulled && !self.rescues && !standing.outbox.iter().any(fresh) {
             return None;
@@ -263,8 +274,16 @@ impl Synchronisation {
             due
         } else {
             // Pushed ahead. What follows a refused change goes with it in the last request, whose answer brings the record to rebase on.
-            let refused: BTreeSet<_> = due.iter().filter(|entry| self.asked.contains(&entry.hash)).map(|entry| entry.record).collect();
-            let mut ahead: Vec<_> = due.iter().copied().filter(|entry| !refused.contains(&entry.record)).collect();
+            let refused: BTreeSet<_> = due
+                .iter()
+                .filter(|entry| self.asked.contains(&entry.hash))
+                .map(|entry| entry.record)
+                .collect();
+            let mut ahead: Vec<_> = due
+                .iter()
+                .copied()
+                .filter(|entry| !refused.contains(&entry.record))
+                .collect();
             if ahead.is_empty() {
                 ahead = due;
             }
@@ -274,17 +293,52 @@ impl Synchronisation {
         // A pull that can only bring refusals again must not wait for what never fits.
         let pull = pull || chosen.iter().all(|entry| self.asked.contains(&entry.hash));
         self.pull = pull;
-        let count = |held| standing.outbox.iter().filter(|entry| (entry.state == OutboxState::Held) == held).count() as u64;
-        let report = Report { unsent: Some(count(false)), held: Some(count(true)), device_time: standing.device_time, wiped: false };
+        let count = |held| {
+            standing
+                .outbox
+                .iter()
+                .filter(|entry| (entry.state == OutboxState::Held) == held)
+                .count() as u64
+        };
+        let report = Report {
+            unsent: Some(count(false)),
+            held: Some(count(true)),
+            device_time: standing.device_time,
+            wiped: false,
+        };
         self.sent = chosen
             .iter()
-            .map(|entry| Sent { record: entry.record, generation: entry.generation, hash: entry.hash, bytes: entry.bytes.clone() })
+            .map(|entry| Sent {
+                record: entry.record,
+                generation: entry.generation,
+                hash: entry.hash,
+                bytes: entry.bytes.clone(),
+            })
             .collect();
-        self.owes = resetting && standing.outbox.iter().any(|entry| entry.state == OutboxState::Unsent);
+        self.owes = resetting
+            && standing
+                .outbox
+                .iter()
+                .any(|entry| entry.state == OutboxState::Unsent);
         self.left.clear();
-        self.beyond = standing.known.iter().filter(|(_, known)| known.beyond_cursor).map(|(record, _)| *record).collect();
-        self.begins_anew = pull && standing.cursor.is_none() && standing.known.values().any(|known| known.at_office && !known.before_reset);
-        let hello = Hello { cursor: standing.cursor, client: self.client.clone(), pull, report };
+        self.beyond = standing
+            .known
+            .iter()
+            .filter(|(_, known)| known.beyond_cursor)
+            .map(|(record, _)| *record)
+            .collect();
+        self.begins_anew = pull
+            && standing.cursor.is_none()
+            && standing
+                .known
+                .values()
+                .any(|known| known.at_office && !known.before_reset);
+        let hello = Hello {
+            cursor: standing.cursor,
+            client: self.client.clone(),
+            pull,
+            report,
+        };
         let change = |entry: &&OutboxEntry| {
             RequestItem::Change(PushedChange {
                 record: entry.record,
@@ -293,16 +347,26 @@ impl Synchronisation {
                 bytes: entry.bytes.clone(),
             })
         };
-        let items = std::iter::once(RequestItem::Hello(hello)).chain(chosen.iter().map(change)).collect();
+        let items = std::iter::once(RequestItem::Hello(hello))
+            .chain(chosen.iter().map(change))
+            .collect();
         self.known = standing.known;
-        (self.reset, self.suspect, self.end) = (false, standing.start_over && !self.started_over, None);
+        (self.reset, self.suspect, self.end) =
+            (false, standing.start_over && !self.started_over, None);
         Some(Request { items, pull })
     }
 
     /// The record whose state [`Synchronisation::receive`] needs for this item.
     pub fn needs(&self, item: &ResponseItem) -> Option<RecordId> {
         match item {
-            ResponseItem::Snapshot { record, .. } if self.known.get(record).is_some_and(|&known| self.is_before(known)) => Some(*record),
+            ResponseItem::Snapshot { record, .. }
+                if self
+                    .known
+                    .get(record)
+                    .is_some_and(|&known| self.is_before(known)) =>
+            {
+                Some(*record)
+            }
             _ => None,
         }
     }
@@ -312,7 +376,12 @@ impl Synchronisation {
     }
 
     /// Takes in one item of the answer.
-    pub fn receive(&mut self, item: ResponseItem, state: Option<&RecordState>, author: &Author<'_>) -> Result<Vec<Effect>, ProtocolError> {
+    pub fn receive(
+        &mut self,
+        item: ResponseItem,
+        state: Option<&RecordState>,
+        author: &Author<'_>,
+    ) -> Result<Vec<Effect>, ProtocolError> {
         if self.end.is_some() {
             return Err(ProtocolError::AfterEnd);
         }
@@ -327,34 +396,85 @@ impl Synchronisation {
         if !std::mem::take(&mut self.begins_anew) || planted::is(Bug::StartOverKeepsAll) {
             return Vec::new();
         }
-        self.known.values_mut().filter(|known| known.at_office).for_each(|known| known.before_reset = true);
+        self.known
+            .values_mut()
+            .filter(|known| known.at_office)
+            .for_each(|known| known.before_reset = true);
         self.beyond.clear();
         vec![Effect::BeginAnew]
     }
 
-    fn take_in(&mut self, item: ResponseItem, state: Option<&RecordState>, author: &Author<'_>) -> Result<Vec<Effect>, ProtocolError> {
+    fn take_in(
+        &mut self,
+        item: ResponseItem,
+        state: Option<&RecordState>,
+        author: &Author<'_>,
+    ) -> Result<Vec<Effect>, ProtocolError> {
         Ok(match item {
             ResponseItem::Verdict(verdict) => self.verdict(verdict)?,
-            ResponseItem::Snapshot { record, kind, grid, generation, seq, bytes } => {
+            ResponseItem::Snapshot {
+                record,
+                kind,
+                grid,
+                generation,
+                seq,
+                bytes,
+            } => {
                 let mut effects = Vec::new();
-                if self.known.get(&record).is_some_and(|known| known.before_reset) {
+                if self
+                    .known
+                    .get(&record)
+                    .is_some_and(|known| known.before_reset)
+                {
                     let state = state.ok_or(ProtocolError::StateMissing(record))?;
-                    let again = heal::resend_lacking(author, state, generation, &bytes)
-                        .map_err(|source| ProtocolError::Record { record, source: Box::new(source) })?;
+                    let again = heal::resend_lacking(author, state, generation, &bytes).map_err(
+                        |source| ProtocolError::Record {
+                            record,
+                            source: Box::new(source),
+                        },
+                    )?;
                     self.ask_again(state, &again);
                     effects.push(Effect::ForgetHistory { record });
-                    effects.push(Effect::PutSnapshot { record, kind, grid, generation, seq, bytes });
+                    effects.push(Effect::PutSnapshot {
+                        record,
+                        kind,
+                        grid,
+                        generation,
+                        seq,
+                        bytes,
+                    });
                     effects.extend(again);
                 } else {
-                    effects.push(Effect::PutSnapshot { record, kind, grid, generation, seq, bytes });
+                    effects.push(Effect::PutSnapshot {
+                        record,
+                        kind,
+                        grid,
+                        generation,
+                        seq,
+                        bytes,
+                    });
                 }
-                self.known.insert(record, Known { generation, before_reset: false, leaving: false, at_office: true, beyond_cursor: true });
+                self.known.insert(
+                    record,
+                    Known {
+                        generation,
+                        before_reset: false,
+                        leaving: false,
+                        at_office: true,
+                        beyond_cursor: true,
+                    },
+                );
                 self.beyond.remove(&record);
                 self.left.retain(|left| *left != record);
                 self.tally.snapshots += 1;
                 effects
             }
-            ResponseItem::Change { record, generation, seq, bytes } => self.change(record, generation, seq, &bytes, author.identity.device),
+            ResponseItem::Change {
+                record,
+                generation,
+                seq,
+                bytes,
+            } => self.change(record, generation, seq, &bytes, author.identity.device),
             ResponseItem::Leave { record } => {
                 self.tally.left += 1;
                 // With the cursor that tells of it: where the answer breaks off before, the record may be the user's again at the next.
@@ -395,13 +515,25 @@ impl Synchronisation {
             ResponseItem::Checkpoint { cursor } if !self.reset && !self.suspect => {
                 let mut effects = self.leave();
                 effects.push(Effect::SetCursor(Some(cursor)));
-                effects.extend(self.beyond.iter().map(|&record| Effect::StayBeyond { record }));
+                effects.extend(
+                    self.beyond
+                        .iter()
+                        .map(|&record| Effect::StayBeyond { record }),
+                );
                 effects
             }
             ResponseItem::Checkpoint { .. } => Vec::new(),
-            ResponseItem::End { cursor, server_time, lease_seconds, .. } => {
+            ResponseItem::End {
+                cursor,
+                server_time,
+                lease_seconds,
+                ..
+            } => {
                 (self.server_time, self.lease_seconds) = (Some(server_time), lease_seconds);
-                self.end = Some(End { cursor, server_time });
+                self.end = Some(End {
+                    cursor,
+                    server_time,
+                });
                 // What does not come again has left, or an older server passes over what this phone wrote: only a pull from the start tells.
                 self.suspect |= self.pull && !self.beyond.is_empty() && !self.started_over;
                 self.leave()
@@ -411,24 +543,54 @@ impl Synchronisation {
 
     fn leave(&mut self) -> Vec<Effect> {
         let drops = planted::is(Bug::LeaveDropsEdits);
-        let leave = |record| if drops { Effect::Erase { record } } else { Effect::MarkLeaving { record } };
-        std::mem::take(&mut self.left).into_iter().map(leave).collect()
+        let leave = |record| {
+            if drops {
+                Effect::Erase { record }
+            } else {
+                Effect::MarkLeaving { record }
+            }
+        };
+        std::mem::take(&mut self.left)
+            .into_iter()
+            .map(leave)
+            .collect()
     }
 
     fn verdict(&mut self, verdict: Verdict) -> Result<Vec<Effect>, ProtocolError> {
         let index = verdict.index;
         let first = self.sent.iter().find(|sent| sent.record == verdict.record);
-        let sent = if planted::is(Bug::OutboxAcknowledgesByPlace) { first } else { self.sent.get(index as usize) };
+        let sent = if planted::is(Bug::OutboxAcknowledgesByPlace) {
+            first
+        } else {
+            self.sent.get(index as usize)
+        };
         let sent = sent.filter(|sent| sent.record == verdict.record);
         let sent = sent.ok_or(ProtocolError::ForeignVerdict { index })?;
         self.asked.insert(sent.hash);
-        let reason = Reason { code: verdict.code.unwrap_or_default(), field: verdict.field, message: verdict.message };
+        let reason = Reason {
+            code: verdict.code.unwrap_or_default(),
+            field: verdict.field,
+            message: verdict.message,
+        };
         let (record, hash) = (sent.record, sent.hash);
         let code = reason.code.clone();
-        let mark = |state, again| vec![Effect::Mark { record, hash, state, reason, again }];
-        let done = (verdict.status == VerdictStatus::Held && planted::is(Bug::OutboxTakesHeldForDone))
+        let mark = |state, again| {
+            vec![Effect::Mark {
+                record,
+                hash,
+                state,
+                reason,
+                again,
+            }]
+        };
+        let done = (verdict.status == VerdictStatus::Held
+            && planted::is(Bug::OutboxTakesHeldForDone))
             || (verdict.retryable && planted::is(Bug::OutboxDropsPostponed));
-        let status = if done { VerdictStatus::Duplicate } else { verdict.status };
+        let status = if done {
+            VerdictStatus::Duplicate
+        } else {
+            verdict.status
+        };
         Ok(match status {
             VerdictStatus::Accepted | VerdictStatus::Duplicate => {
                 match verdict.status {
@@ -436,8 +598,16 @@ impl Synchronisation {
                     _ => self.tally.duplicate += 1,
                 }
                 // A sequence that is not told drops out of no tail before the whole copy is replaced.
-                let change = TailChange { hash, seq: verdict.seq.or(Some(SEQ_UNKNOWN)), bytes: sent.bytes.clone() };
-                let mut effects = vec![Effect::Acknowledge { record, generation: sent.generation, change }];
+                let change = TailChange {
+                    hash,
+                    seq: verdict.seq.or(Some(SEQ_UNKNOWN)),
+                    bytes: sent.bytes.clone(),
+                };
+                let mut effects = vec![Effect::Acknowledge {
+                    record,
+                    generation: sent.generation,
+                    change,
+                }];
                 if self.known.get(&record).is_some_and(|known| known.leaving) {
                     if verdict.status == VerdictStatus::Accepted || self.started_over {
                         // Only what is in the user's grids is accepted. What the server merely knows may be out of sight: then `leave` follows.
@@ -474,8 +644,18 @@ impl Synchronisation {
         })
     }
 
-    fn change(&mut self, record: RecordId, generation: u32, seq: u64, bytes: &[u8], device: DeviceId) -> Vec<Effect> {
-        let held = self.known.get(&record).is_some_and(|known| known.generation == generation && !known.before_reset);
+    fn change(
+        &mut self,
+        record: RecordId,
+        generation: u32,
+        seq: u64,
+        bytes: &[u8],
+        device: DeviceId,
+    ) -> Vec<Effect> {
+        let held = self
+            .known
+            .get(&record)
+            .is_some_and(|known| known.generation == generation && !known.before_reset);
         let (true, Ok(change)) = (held, change::decode(bytes)) else {
             self.tally.unexpected += 1;
             // Something is missing here; only a pull from the start brings it for certain. Once: then the server's answer stands.
@@ -485,49 +665,113 @@ impl Synchronisation {
         self.tally.changes += 1;
         self.beyond.remove(&record);
         let own = change.actor.device() == device;
-        let change = TailChange { hash: change.hash, seq: Some(seq), bytes: change.bytes };
+        let change = TailChange {
+            hash: change.hash,
+            seq: Some(seq),
+            bytes: change.bytes,
+        };
         // Our own change out of the log is as good as a verdict: that one was lost on the way.
-        vec![if own { Effect::Acknowledge { record, generation, change } } else { Effect::AppendTail { record, generation, change } }]
+        vec![if own {
+            Effect::Acknowledge {
+                record,
+                generation,
+                change,
+            }
+        } else {
+            Effect::AppendTail {
+                record,
+                generation,
+                change,
+            }
+        }]
     }
 
     /// What becomes of a record that is due once the answer is complete. Nothing where more of it is to come.
-    pub fn settle(&mut self, state: &RecordState, author: &Author<'_>, moment: &Moment) -> Result<Vec<Effect>, ProtocolError> {
+    pub fn settle(
+        &mut self,
+        state: &RecordState,
+        author: &Author<'_>,
+        moment: &Moment,
+    ) -> Result<Vec<Effect>, ProtocolError> {
         if !self.pull || self.reset || self.end.is_none() {
             return Ok(Vec::new());
         }
         let record = state.record;
-        let effects = self.settled(state, author, moment).map_err(|source| ProtocolError::Record { record, source: Box::new(source) })?;
-        self.tally.drafted += effects.iter().filter(|effect| matches!(effect, Effect::PutDraft(_))).count() as u32;
+        let effects =
+            self.settled(state, author, moment)
+                .map_err(|source| ProtocolError::Record {
+                    record,
+                    source: Box::new(source),
+                })?;
+        self.tally.drafted += effects
+            .iter()
+            .filter(|effect| matches!(effect, Effect::PutDraft(_)))
+            .count() as u32;
         Ok(effects)
     }
 
-    fn settled(&mut self, state: &RecordState, author: &Author<'_>, moment: &Moment) -> Result<Vec<Effect>, RecordError> {
+    fn settled(
+        &mut self,
+        state: &RecordState,
+        author: &Author<'_>,
+        moment: &Moment,
+    ) -> Result<Vec<Effect>, RecordError> {
         let record = state.record;
-        let refused = state.outbox.iter().any(|entry| entry.state == OutboxState::Refused);
-        let unsent = state.outbox.iter().any(|entry| entry.state == OutboxState::Unsent);
+        let refused = state
+            .outbox
+            .iter()
+            .any(|entry| entry.state == OutboxState::Refused);
+        let unsent = state
+            .outbox
+            .iter()
+            .any(|entry| entry.state == OutboxState::Unsent);
         let Some(stored) = &state.stored else {
-            return Ok(if refused { rebase::abandon(state, moment) } else { Vec::new() });
+            return Ok(if refused {
+                rebase::abandon(state, moment)
+            } else {
+                Vec::new()
+            });
         };
         if stored.before_reset && !self.rescues {
             let again = heal::resend_all(author, state)?;
             self.ask_again(state, &again);
             return Ok(again);
         }
-        let tried_out = |entry: &OutboxEntry| entry.state == OutboxState::Unsent && entry.tries >= TRIES_MAX;
+        let tried_out =
+            |entry: &OutboxEntry| entry.state == OutboxState::Unsent && entry.tries >= TRIES_MAX;
         if stored.leaving {
             // No snapshot comes for what the user may not see: refused is refused.
-            return Ok(match (refused || state.outbox.iter().any(tried_out), unsent) {
-                (true, _) if planted::is(Bug::LeaveDropsRefused) => vec![Effect::Erase { record }],
-                (true, _) if document::confirmed(stored)?.view()?.kind().is_some() => rebase::abandon(state, moment),
-                (true, _) => self.rebased(state, author, moment)?,
-                (false, true) => Vec::new(),
-                (false, false) => vec![Effect::RemoveRecord { record }],
-            });
+            return Ok(
+                match (refused || state.outbox.iter().any(tried_out), unsent) {
+                    (true, _) if planted::is(Bug::LeaveDropsRefused) => {
+                        vec![Effect::Erase { record }]
+                    }
+                    (true, _) if document::confirmed(stored)?.view()?.kind().is_some() => {
+                        rebase::abandon(state, moment)
+                    }
+                    (true, _) => self.rebased(state, author, moment)?,
+                    (false, true) => Vec::new(),
+                    (false, false) => vec![Effect::RemoveRecord { record }],
+                },
+            );
         }
-        let outdated = |entry: &OutboxEntry| entry.state == OutboxState::Unsent && entry.generation != stored.generation;
-        let tried = state.outbox.iter().any(|entry| entry.state == OutboxState::Unsent && entry.tries > 0);
-        let in_vain = tried && document::open(state)?.is_some_and(|opened| opened.forked && !opened.lost.is_empty());
-        if !refused && !in_vain && !state.outbox.iter().any(|entry| tried_out(entry) || outdated(entry)) {
+        let outdated = |entry: &OutboxEntry| {
+            entry.state == OutboxState::Unsent && entry.generation != stored.generation
+        };
+        let tried = state
+            .outbox
+            .iter()
+            .any(|entry| entry.state == OutboxState::Unsent && entry.tries > 0);
+        let in_vain = tried
+            && document::open(state)?
+                .is_some_and(|opened| opened.forked && !opened.lost.is_empty());
+        if !refused
+            && !in_vain
+            && !state
+                .outbox
+                .iter()
+                .any(|entry| tried_out(entry) || outdated(entry))
+        {
             return Ok(Vec::new());
         }
         // The snapshot that comes with a refusal is in place already. Without one the record is unknown to the server, or not the user's
@@ -535,7 +779,12 @@ impl Synchronisation {
         self.rebased(state, author, moment)
     }
 
-    fn rebased(&mut self, state: &RecordState, author: &Author<'_>, moment: &Moment) -> Result<Vec<Effect>, RecordError> {
+    fn rebased(
+        &mut self,
+        state: &RecordState,
+        author: &Author<'_>,
+        moment: &Moment,
+    ) -> Result<Vec<Effect>, RecordError> {
         let rebased = rebase::rebase(author, state, moment)?;
         self.tally.rebased += u32::from(rebased.is_some());
         Ok(rebased.map_or_else(|| rebase::abandon(state, moment), |rebased| rebased.effects))
@@ -543,7 +792,9 @@ impl Synchronisation {
 
     /// The last effects of a complete answer.
     pub fn finish(&mut self) -> Vec<Effect> {
-        let Some(end) = &self.end else { return Vec::new() };
+        let Some(end) = &self.end else {
+            return Vec::new();
+        };
         self.server_time = Some(end.server_time);
         if !self.pull || self.reset {
             return Vec::new();
@@ -554,7 +805,10 @@ impl Synchronisation {
             self.started_over = true;
             return vec![Effect::SetCursor(None)];
         }
-        end.cursor.iter().map(|cursor| Effect::SetCursor(Some(cursor.clone()))).collect()
+        end.cursor
+            .iter()
+            .map(|cursor| Effect::SetCursor(Some(cursor.clone())))
+            .collect()
     }
 
     /// Changes that go into the outbox again, byte for byte, have to be sent although they were answered.
@@ -577,5 +831,9 @@ fn fitting(entries: &[&OutboxEntry]) -> usize {
         bytes += entry.bytes.len() + ITEM_OVERHEAD_BYTES;
         bytes <= REQUEST_BYTES_MAX
     };
-    entries.iter().take(limits::SYNC_CHANGES_MAX).take_while(fits).count()
+    entries
+        .iter()
+        .take(limits::SYNC_CHANGES_MAX)
+        .take_while(fits)
+        .count()
 }

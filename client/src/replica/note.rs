@@ -30,7 +30,10 @@ impl Note {
         let mut note = self.clone();
         // A copy of this phone gave the same ids: what is there under them is the copy's.
         let own = |id: &OpId| id.actor == change.actor && id.counter >= change.start_op;
-        note.0.iter_mut().filter(|character| own(&character.id)).for_each(|character| character.id.counter = 0);
+        note.0
+            .iter_mut()
+            .filter(|character| own(&character.id))
+            .for_each(|character| character.id.counter = 0);
         for (index, op) in change.ops.iter().enumerate() {
             match &op.action {
                 Action::Insert { after, text, .. } => {
@@ -39,7 +42,14 @@ impl Note {
                         // What it stood behind is not known here any more: at the end.
                         Some(after) => note.place_of(after).map_or(note.0.len(), |place| place + 1),
                     };
-                    note.0.insert(place, NoteCharacter { id: change.op_id(index), text: text.clone(), shown: true });
+                    note.0.insert(
+                        place,
+                        NoteCharacter {
+                            id: change.op_id(index),
+                            text: text.clone(),
+                            shown: true,
+                        },
+                    );
                 }
                 Action::Remove { element, .. } => {
                     if let Some(place) = note.place_of(element) {
@@ -54,7 +64,11 @@ impl Note {
 
     /// What it says.
     pub fn text(&self) -> String {
-        self.0.iter().filter(|character| character.shown).map(|character| character.text.as_str()).collect()
+        self.0
+            .iter()
+            .filter(|character| character.shown)
+            .map(|character| character.text.as_str())
+            .collect()
     }
 
     fn place_of(&self, id: &OpId) -> Option<usize> {

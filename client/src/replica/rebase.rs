@@ -64,12 +64,17 @@ pub(crate) fn is_about(edit: &Edit, entries: &BTreeSet<EntryId>) -> bool {
         Edit::Note { .. } => return false,
     };
     let own = matches!(Key::parse(key), Some(Key::Entry { entry, .. }) if entries.contains(&entry));
-    own || value.and_then(|value| value.parse().ok()).is_some_and(|entry| entries.contains(&entry))
+    own || value
+        .and_then(|value| value.parse().ok())
+        .is_some_and(|entry| entries.contains(&entry))
 }
 
 /// The entries that refusals of these say are redacted.
 fn redacted<'e>(entries: impl IntoIterator<Item = &'e OutboxEntry>) -> BTreeSet<EntryId> {
-    let reasons = entries.into_iter().filter_map(|entry| entry.reason.as_ref()).filter(|reason| reason.code == REDACTED);
+    let reasons = entries
+        .into_iter()
+        .filter_map(|entry| entry.reason.as_ref())
+        .filter(|reason| reason.code == REDACTED);
     reasons
         .filter_map(|reason| match Key::parse(reason.field.as_deref()?)? {
             Key::Entry { entry, .. } => Some(entry),
@@ -91,27 +96,47 @@ pub(super) struct Rebased {
 }
 
 /// Rebases a record; `None` where the server never had it and the user did not create it, so that there is nothing to rebase on.
-pub(super) fn rebase(author: &Author<'_>, state: &RecordState, moment: &Moment) -> Result<Option<Rebased>, RecordError> {
-    let Some(stored) = &state.stored else { return Ok(None) };
+pub(super) fn rebase(
+    author: &Author<'_>,
+    state: &RecordState,
+    moment: &Moment,
+) -> Result<Option<Rebased>, RecordError> {
+    let Some(stored) = &state.stored else {
+        return Ok(None);
+    };
     let mut document = document::confirmed(stored)?;
     let epoch = next_epoch(author.epoch, &state.outbox, moment);
     let signed = Author { epoch, ..*author };
     let (mut entries, mut drafts) = (Vec::new(), Vec::new());
-    let mut seen = Seen { device: author.identity.device, values: BTreeMap::new() };
+    let mut seen = Seen {
+        device: author.identity.device,
+        values: BTreeMap::new(),
+    };
     let mut note = None;
     if document.view()?.kind().is_none() {
-        let Some((created, entry)) = created_anew(&signed, &state.outbox)? else { return Ok(None) };
+        let Some((created, entry)) = created_anew(&signed, &state.outbox)? else {
+            return Ok(None);
+        };
         document = created;
         seen.take_in(&entry);
         entries.push(entry);
         // Later edits name the characters as the first creation wrote them.
         note = Some(Note::created(&change::decode(&state.outbox[0].bytes)?));
-    } else if state.outbox.iter().flat_map(|entry| &entry.edits).any(|edit| matches!(edit, Edit::Note { .. })) {
+    } else if state
+        .outbox
+        .iter()
+        .flat_map(|entry| &entry.edits)
+        .any(|edit| matches!(edit, Edit::Note { .. }))
+    {
         note = Some(Note::of(&mut document)?);
     }
     let edited = &state.outbox[entries.len()..];
     let redacted = redacted(&state.outbox);
-    for entry in edited.iter().take(if planted::is(Bug::RebaseKeepsFirst) { 1 } else { usize::MAX }) {
+    for entry in edited.iter().take(if planted::is(Bug::RebaseKeepsFirst) {
+        1
+    } else {
+        usize::MAX
+    }) {
         seen.take_in(entry);
         if entry.state == OutboxState::Held {
             // The server keeps these very bytes; writing them anew would do the edit twice once a reviewer accepts it.
@@ -120,38 +145,84 @@ pub(super) fn rebase(author: &Author<'_>, state: &RecordState, moment: &Moment) 
         }
         let noted = noted(note.as_ref(), entry);
         let edits = edits_on(entry, noted.as_ref());
-        match renew(&signed, &mut document, stored.generation, entry, &edits, &redacted, &seen, moment.lang)? {
+        match renew(
+            &signed,
+            &mut document,
+            stored.generation,
+            entry,
+            &edits,
+            &redacted,
+            &seen,
+            moment.lang,
+        )? {
             Renewed::Written(entry) => {
                 entries.push(*entry);
                 note = noted.or(note);
             }
             Renewed::AlreadySo => note = noted.or(note),
             Renewed::Refused(_) if planted::is(Bug::RebaseDropsRefused) => {}
-            Renewed::Refused(reason) => drafts.push(Effect::PutDraft(Box::new(draft(entry, reason)))),
+            Renewed::Refused(reason) => {
+                drafts.push(Effect::PutDraft(Box::new(draft(entry, reason))))
+            }
         }
     }
     let record = state.record;
-    let mut effects = vec![Effect::SetEpoch(epoch), Effect::ForgetUnconfirmed { record }, Effect::ReplaceOutbox { record, entries }];
+    let mut effects = vec![
+        Effect::SetEpoch(epoch),
+        Effect::ForgetUnconfirmed { record },
+        Effect::ReplaceOutbox { record, entries },
+    ];
     effects.extend(drafts);
-    Ok(Some(Rebased { document, note, epoch, effects }))
+    Ok(Some(Rebased {
+        document,
+        note,
+        epoch,
+        effects,
+    }))
 }
 
 /// The record as its creator made it, in their present name: what refused it was in its bytes, and nothing in the record.
-fn created_anew(author: &Author<'_>, outbox: &[OutboxEntry]) -> Result<Option<(Record, OutboxEntry)>, RecordError> {
-    let Some(entry) = outbox.first().filter(|entry| creates(entry) && entry.state != OutboxState::Held) else { return Ok(None) };
-    let Some(rebases) = rebases_of(entry) else { return Ok(None) };
+fn created_anew(
+    author: &Author<'_>,
+    outbox: &[OutboxEntry],
+) -> Result<Option<(Record, OutboxEntry)>, RecordError> {
+    let Some(entry) = outbox
+        .first()
+        .filter(|entry| creates(entry) && entry.state != OutboxState::Held)
+    else {
+        return Ok(None);
+    };
+    let Some(rebases) = rebases_of(entry) else {
+        return Ok(None);
+    };
     let (document, change) = Record::create(author.actor(), entry.made_at, &entry.edits)?;
-    let written = OutboxEntry::new(entry.record, entry.kind, entry.generation, &change, entry.edits.clone(), entry.made_at);
+    let written = OutboxEntry::new(
+        entry.record,
+        entry.kind,
+        entry.generation,
+        &change,
+        entry.edits.clone(),
+        entry.made_at,
+    );
     Ok(Some((document, OutboxEntry { rebases, ..written })))
 }
 
 fn creates(entry: &OutboxEntry) -> bool {
-    entry.edits.iter().any(|edit| matches!(edit, Edit::Put { key, .. } if key == "kind"))
+    entry
+        .edits
+        .iter()
+        .any(|edit| matches!(edit, Edit::Put { key, .. } if key == "kind"))
 }
 
 /// How often the entry is written anew by now; `None` where it is to be no more.
 fn rebases_of(entry: &OutboxEntry) -> Option<u32> {
-    let Some(reason) = entry.reason.as_ref().filter(|_| entry.state == OutboxState::Refused) else { return Some(entry.rebases) };
+    let Some(reason) = entry
+        .reason
+        .as_ref()
+        .filter(|_| entry.state == OutboxState::Refused)
+    else {
+        return Some(entry.rebases);
+    };
     // What was only drawn along by another refusal does not count.
     let rebases = entry.rebases + u32::from(reason.code != "depends_on_rejected");
     (is_worth_writing_anew(&reason.code) && rebases <= REBASES_MAX).then_some(rebases)
@@ -165,7 +236,9 @@ fn noted(note: Option<&Note>, entry: &OutboxEntry) -> Option<Note> {
 /// An entry's edits, as they read on the server's copy: what others wrote into the note meanwhile stays.
 fn edits_on(entry: &OutboxEntry, noted: Option<&Note>) -> Vec<Edit> {
     let on = |edit: &Edit| match (edit, noted) {
-        (Edit::Note { .. }, Some(note)) if !planted::is(Bug::RebaseOverwritesNote) => Edit::Note { text: note.text() },
+        (Edit::Note { .. }, Some(note)) if !planted::is(Bug::RebaseOverwritesNote) => {
+            Edit::Note { text: note.text() }
+        }
         _ => edit.clone(),
     };
     entry.edits.iter().map(on).collect()
@@ -174,15 +247,35 @@ fn edits_on(entry: &OutboxEntry, noted: Option<&Note>) -> Vec<Edit> {
 /// The record never came to be, or may not be seen any more: all its edits become one draft and it leaves the phone.
 pub(super) fn abandon(state: &RecordState, moment: &Moment) -> Vec<Effect> {
     let record = state.record;
-    let (held, rest): (Vec<_>, Vec<_>) = state.outbox.iter().cloned().partition(|entry| entry.state == OutboxState::Held);
-    let mut effects = vec![Effect::RemoveRecord { record }, Effect::ReplaceOutbox { record, entries: held }];
+    let (held, rest): (Vec<_>, Vec<_>) = state
+        .outbox
+        .iter()
+        .cloned()
+        .partition(|entry| entry.state == OutboxState::Held);
+    let mut effects = vec![
+        Effect::RemoveRecord { record },
+        Effect::ReplaceOutbox {
+            record,
+            entries: held,
+        },
+    ];
     if let Some(first) = rest.first() {
         // The first refusal is the cause, the others follow from it.
-        let reason = rest.iter().find_map(|entry| entry.reason.clone()).unwrap_or_else(|| unknown_record(moment.lang));
+        let reason = rest
+            .iter()
+            .find_map(|entry| entry.reason.clone())
+            .unwrap_or_else(|| unknown_record(moment.lang));
         let redacted = redacted(&rest);
-        let edits: Vec<_> = rest.iter().flat_map(|entry| entry.edits.clone()).filter(|edit| !is_about(edit, &redacted)).collect();
+        let edits: Vec<_> = rest
+            .iter()
+            .flat_map(|entry| entry.edits.clone())
+            .filter(|edit| !is_about(edit, &redacted))
+            .collect();
         if !edits.is_empty() && !planted::is(Bug::AbandonDropsEdits) {
-            effects.push(Effect::PutDraft(Box::new(Draft { edits, ..draft(first, reason) })));
+            effects.push(Effect::PutDraft(Box::new(Draft {
+                edits,
+                ..draft(first, reason)
+            })));
         }
     }
     effects
@@ -196,7 +289,10 @@ struct Seen {
 
 impl Seen {
     fn take_in(&mut self, entry: &OutboxEntry) {
-        for op in change::decode(&entry.bytes).into_iter().flat_map(|change| change.ops) {
+        for op in change::decode(&entry.bytes)
+            .into_iter()
+            .flat_map(|change| change.ops)
+        {
             if let Action::Put { key, .. } | Action::Delete { key } = op.action {
                 self.values.entry(key).or_default().extend(op.pred);
             }
@@ -207,13 +303,16 @@ impl Seen {
     fn contains(&self, key: &str, op: &OpId) -> bool {
         op.actor.device() == self.device
             || planted::is(Bug::RebaseReplacesUnseen)
-            || (self.values.get(key).is_none_or(|seen| seen.contains(op)) && !planted::is(Bug::RebaseKeepsSeen))
+            || (self.values.get(key).is_none_or(|seen| seen.contains(op))
+                && !planted::is(Bug::RebaseKeepsSeen))
     }
 
     /// Keys of which the change would only take away what the user had not seen. Also writing the value that wins is a deletion, of the others.
     fn unseen_deletions(&self, change: &Change) -> BTreeSet<String> {
         let unseen = |op: &Op| match &op.action {
-            Action::Delete { key } if !op.pred.iter().any(|pred| self.contains(key, pred)) => Some(key.clone()),
+            Action::Delete { key } if !op.pred.iter().any(|pred| self.contains(key, pred)) => {
+                Some(key.clone())
+            }
             _ => None,
         };
         change.ops.iter().filter_map(unseen).collect()
@@ -227,7 +326,11 @@ impl Seen {
                 op.pred.retain(|pred| self.contains(key, pred));
             }
         }
-        if other.ops == change.ops { Ok(None) } else { change::decode(&change::encode(&other)).map(Some) }
+        if other.ops == change.ops {
+            Ok(None)
+        } else {
+            change::decode(&change::encode(&other)).map(Some)
+        }
     }
 }
 
@@ -237,7 +340,10 @@ enum Renewed {
     Refused(Reason),
 }
 
-#[expect(clippy::too_many_arguments, reason = "one entry and what is known about its record")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one entry and what is known about its record"
+)]
 fn renew(
     author: &Author<'_>,
     document: &mut Record,
@@ -248,28 +354,44 @@ fn renew(
     seen: &Seen,
     lang: Lang,
 ) -> Result<Renewed, RecordError> {
-    let Some(rebases) = rebases_of(entry) else { return Ok(Renewed::Refused(entry.reason.clone().unwrap_or_default())) };
+    let Some(rebases) = rebases_of(entry) else {
+        return Ok(Renewed::Refused(entry.reason.clone().unwrap_or_default()));
+    };
     let view = document.view()?;
     let forgotten = |edit: &Edit| match edit {
         Edit::Note { .. } => planted::is(Bug::RebaseForgetsNote),
         Edit::Delete { .. } => planted::is(Bug::RebaseForgetsDeletion),
         Edit::Put { .. } => false,
     };
-    let edits: Vec<_> = edits.iter().filter(|edit| !is_about(edit, redacted) && !forgotten(edit)).cloned().collect();
+    let edits: Vec<_> = edits
+        .iter()
+        .filter(|edit| !is_about(edit, redacted) && !forgotten(edit))
+        .cloned()
+        .collect();
     let mut edits = rules::effective(&view, &edits);
     if edits.is_empty() {
         return Ok(Renewed::AlreadySo);
     }
-    if let Err(Broken { key, error }) = rules::check(entry.kind, author.identity.role, false, &view, &edits) {
-        return Ok(Renewed::Refused(Reason { code: error.code().into(), field: Some(key), message: Some(error.message(lang)) }));
+    if let Err(Broken { key, error }) =
+        rules::check(entry.kind, author.identity.role, false, &view, &edits)
+    {
+        return Ok(Renewed::Refused(Reason {
+            code: error.code().into(),
+            field: Some(key),
+            message: Some(error.message(lang)),
+        }));
     }
     let before = document.save();
     let written = loop {
         let written = document.edit(author.actor(), entry.made_at, &edits, "");
-        let Ok(Some(change)) = &written else { break written };
+        let Ok(Some(change)) = &written else {
+            break written;
+        };
         let unseen = seen.unseen_deletions(change);
         let is_unseen = |edit: &Edit| matches!(edit, Edit::Put { key, .. } | Edit::Delete { key } if unseen.contains(key));
-        let Some(at) = edits.iter().position(is_unseen) else { break written };
+        let Some(at) = edits.iter().position(is_unseen) else {
+            break written;
+        };
         edits.remove(at);
         *document = Record::load(&before)?;
     };
@@ -280,23 +402,53 @@ fn renew(
                 document.apply([other.bytes.as_slice()])?;
                 change = other;
             }
-            let written = OutboxEntry::new(entry.record, entry.kind, generation, &change, edits, entry.made_at);
-            Ok(Renewed::Written(Box::new(OutboxEntry { rebases, ..written })))
+            let written = OutboxEntry::new(
+                entry.record,
+                entry.kind,
+                generation,
+                &change,
+                edits,
+                entry.made_at,
+            );
+            Ok(Renewed::Written(Box::new(OutboxEntry {
+                rebases,
+                ..written
+            })))
         }
         Ok(None) => Ok(Renewed::AlreadySo),
-        Err(error) => Ok(Renewed::Refused(Reason { code: "not_applicable".into(), field: None, message: Some(error.to_string()) })),
+        Err(error) => Ok(Renewed::Refused(Reason {
+            code: "not_applicable".into(),
+            field: None,
+            message: Some(error.to_string()),
+        })),
     }
 }
 
 /// The next epoch; after a fork by a leap, because the copy of this phone that made the fork counts on from the same number.
 fn next_epoch(epoch: u32, outbox: &[OutboxEntry], moment: &Moment) -> u32 {
-    let forked = outbox.iter().any(|entry| entry.reason.as_ref().is_some_and(|reason| reason.code == "actor_forked"));
-    let leap = u32::from_be_bytes([0, moment.entropy[13], moment.entropy[14], moment.entropy[15]]) >> 4;
-    epoch.saturating_add(1).saturating_add(if forked { leap } else { 0 })
+    let forked = outbox.iter().any(|entry| {
+        entry
+            .reason
+            .as_ref()
+            .is_some_and(|reason| reason.code == "actor_forked")
+    });
+    let leap = u32::from_be_bytes([
+        0,
+        moment.entropy[13],
+        moment.entropy[14],
+        moment.entropy[15],
+    ]) >> 4;
+    epoch
+        .saturating_add(1)
+        .saturating_add(if forked { leap } else { 0 })
 }
 
 fn draft(entry: &OutboxEntry, reason: Reason) -> Draft {
-    let kept = if planted::is(Bug::DraftKeepsFirst) { 1 } else { usize::MAX };
+    let kept = if planted::is(Bug::DraftKeepsFirst) {
+        1
+    } else {
+        usize::MAX
+    };
     Draft {
         record: entry.record,
         kind: entry.kind,
@@ -312,5 +464,9 @@ fn unknown_record(lang: Lang) -> Reason {
         Lang::Zh => "街道没有这条记录",
         Lang::En => "the office does not have this record",
     };
-    Reason { code: "unknown_record".into(), field: None, message: Some(message.into()) }
+    Reason {
+        code: "unknown_record".into(),
+        field: None,
+        message: Some(message.into()),
+    }
 }

@@ -21,13 +21,22 @@ pub(super) struct Broken {
 }
 
 /// Checks every edit against the record as it reads now. `creating`: `view` is empty.
-pub(super) fn check(kind: Kind, role: Role, creating: bool, view: &View, edits: &[Edit]) -> Result<(), Broken> {
+pub(super) fn check(
+    kind: Kind,
+    role: Role,
+    creating: bool,
+    view: &View,
+    edits: &[Edit],
+) -> Result<(), Broken> {
     for edit in edits {
         let (key, value) = match edit {
             Edit::Put { key, value } => (key.as_str(), Some(value)),
             Edit::Delete { key } => (key.as_str(), None),
             Edit::Note { text } => {
-                let broken = |error| Broken { key: NOTE.into(), error };
+                let broken = |error| Broken {
+                    key: NOTE.into(),
+                    error,
+                };
                 authority::check_note(kind, role, creating).map_err(broken)?;
                 let length = text.chars().count();
                 let before = view.note.as_deref().unwrap_or_default().chars().count();
@@ -37,13 +46,24 @@ pub(super) fn check(kind: Kind, role: Role, creating: bool, view: &View, edits: 
                 continue;
             }
         };
-        let broken = |error| Broken { key: key.to_owned(), error };
+        let broken = |error| Broken {
+            key: key.to_owned(),
+            error,
+        };
         let field = authority::check_write(kind, role, creating, key, value).map_err(broken)?;
-        let once = matches!(field.merge, MergeRule::WriteOnce | MergeRule::Log) && view.values.contains_key(key);
+        let once = matches!(field.merge, MergeRule::WriteOnce | MergeRule::Log)
+            && view.values.contains_key(key);
         if once || (value.is_none() && field.required) {
             return Err(broken(FieldError::WriteOnce));
         }
-        if let (Some(Key::Entry { list: "contacts", entry, field: PARTY_STATUS }), Some(_)) = (Key::parse(key), value)
+        if let (
+            Some(Key::Entry {
+                list: "contacts",
+                entry,
+                field: PARTY_STATUS,
+            }),
+            Some(_),
+        ) = (Key::parse(key), value)
             && !consent_given(view, edits, entry)
         {
             return Err(broken(FieldError::ConsentMissing));
@@ -79,7 +99,11 @@ pub fn consent_given(view: &View, edits: &[Edit], contact: EntryId) -> bool {
     let mut entries = view.entries("consent");
     entries.extend(edits.iter().filter_map(|edit| match edit {
         Edit::Put { key, .. } => match Key::parse(key) {
-            Some(Key::Entry { list: "consent", entry, .. }) => Some(entry),
+            Some(Key::Entry {
+                list: "consent",
+                entry,
+                ..
+            }) => Some(entry),
             _ => None,
         },
         _ => None,
@@ -87,16 +111,22 @@ pub fn consent_given(view: &View, edits: &[Edit], contact: EntryId) -> bool {
     let contact = contact.to_string();
     let decisions: Vec<_> = entries
         .into_iter()
-        .filter(|entry| text(*entry, "contact").as_deref() == Some(&contact) && text(*entry, "scope").as_deref() == Some(PARTY_STATUS))
+        .filter(|entry| {
+            text(*entry, "contact").as_deref() == Some(&contact)
+                && text(*entry, "scope").as_deref() == Some(PARTY_STATUS)
+        })
         .filter_map(|entry| text(entry, "decision"))
         .collect();
-    decisions.iter().any(|decision| decision == "grant") && !decisions.iter().any(|decision| decision == "withdraw")
+    decisions.iter().any(|decision| decision == "grant")
+        && !decisions.iter().any(|decision| decision == "withdraw")
 }
 
 /// Edits that would still change something: what the record says already, and without a conflict to settle, is no edit.
 pub(super) fn effective(view: &View, edits: &[Edit]) -> Vec<Edit> {
     let changes = |edit: &&Edit| match edit {
-        Edit::Put { key, value } => !matches!(view.values.get(key).map(Vec::as_slice), Some([held]) if held.value == *value),
+        Edit::Put { key, value } => {
+            !matches!(view.values.get(key).map(Vec::as_slice), Some([held]) if held.value == *value)
+        }
         Edit::Delete { key } => view.values.contains_key(key),
         Edit::Note { text } => view.note.as_deref() != Some(text),
     };

@@ -31,10 +31,19 @@ pub struct Filing {
 impl Filing {
     /// As edits of a new record. `consent` and `event` name the entries.
     pub fn edits(&self, consent: EntryId, event: EntryId) -> Vec<Edit> {
-        let mut edits = vec![Edit::set("transfer_kind", &self.transfer_kind), Edit::set("member_alias", &self.member_alias)];
-        edits.extend(self.fields.iter().map(|(name, value)| Edit::set(name, value)));
+        let mut edits = vec![
+            Edit::set("transfer_kind", &self.transfer_kind),
+            Edit::set("member_alias", &self.member_alias),
+        ];
+        edits.extend(
+            self.fields
+                .iter()
+                .map(|(name, value)| Edit::set(name, value)),
+        );
         if let Some(channel) = &self.consent_channel {
-            let mut put = |name: &str, value: &str| edits.push(Edit::set(format!("consent/{consent}/{name}"), value));
+            let mut put = |name: &str, value: &str| {
+                edits.push(Edit::set(format!("consent/{consent}/{name}"), value))
+            };
             put("scope", CONSENT_SCOPE);
             put("decision", "grant");
             put("channel", channel);
@@ -43,14 +52,24 @@ impl Filing {
             }
         }
         if self.submit {
-            edits.extend(event_edits(event, Step::Submit, None, &[("member_present", "yes")]));
+            edits.extend(event_edits(
+                event,
+                Step::Submit,
+                None,
+                &[("member_present", "yes")],
+            ));
         }
         edits
     }
 }
 
 /// An event as edits: whole, in one change.
-pub fn event_edits(event: EntryId, step: Step, seen: Option<EntryId>, fields: &[(&str, &str)]) -> Vec<Edit> {
+pub fn event_edits(
+    event: EntryId,
+    step: Step,
+    seen: Option<EntryId>,
+    fields: &[(&str, &str)],
+) -> Vec<Edit> {
     let put = |name: &str, value: &str| Edit::set(format!("events/{event}/{name}"), value);
     let mut edits = vec![put("type", step.as_str())];
     edits.extend(seen.map(|seen| put("seen", &seen.to_string())));
@@ -72,16 +91,43 @@ pub fn foreseen(view: &View, username: &str, now: DeviceTime) -> Case {
 }
 
 /// Why an event would be refused if it landed now and nobody else had done anything; `None`: it would not.
-pub fn refusal(view: &View, step: Step, fields: &[(&str, &str)], username: &str, now: DeviceTime) -> Option<(Code, State)> {
+pub fn refusal(
+    view: &View,
+    step: Step,
+    fields: &[(&str, &str)],
+    username: &str,
+    now: DeviceTime,
+) -> Option<(Code, State)> {
     let case = foreseen(view, username, now);
-    let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let event = Event { id: EntryId::default(), step, seen: case.now.last, fields, ruled: None };
+    let fields = fields
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    let event = Event {
+        id: EntryId::default(),
+        step,
+        seen: case.now.last,
+        fields,
+        ruled: None,
+    };
     let ruling = foresee(&case, view, &event, username, now).ruling;
-    ruling.code.filter(|_| ruling.outcome == Outcome::Refused).map(|code| (code, ruling.state))
+    ruling
+        .code
+        .filter(|_| ruling.outcome == Outcome::Refused)
+        .map(|code| (code, ruling.state))
 }
 
 fn foresee(case: &Case, view: &View, event: &Event, username: &str, now: DeviceTime) -> Ruled {
     let at = ServerTime::from_unix_ms(now.unix_ms());
-    let facts = Facts { by: Some(username.to_owned()), lacking: transfer::lacking(view).map(|(code, _)| code), ..Facts::default() };
-    Ruled { no: case.now.no + 1, at, ruling: transfer::rule(case, event, at, &facts), by: facts.by }
+    let facts = Facts {
+        by: Some(username.to_owned()),
+        lacking: transfer::lacking(view).map(|(code, _)| code),
+        ..Facts::default()
+    };
+    Ruled {
+        no: case.now.no + 1,
+        at,
+        ruling: transfer::rule(case, event, at, &facts),
+        by: facts.by,
+    }
 }

@@ -52,32 +52,51 @@ impl Failure {
                 "不知道数据文件放在哪里；请用 --store FILE 指定。".into(),
                 "No place for the phone's file is known; give one with --store FILE.".into(),
             ),
-            Self::Runtime(error) | Self::Output(error) => text(format!("系统出错：{error}"), format!("The system failed: {error}")),
+            Self::Runtime(error) | Self::Output(error) => text(
+                format!("系统出错：{error}"),
+                format!("The system failed: {error}"),
+            ),
             Self::NoSuchRecord(id) => text(
                 format!("手机上没有“{id}”。请先用 cards 查看行号和编号。"),
                 format!("There is no “{id}” on this phone. `cards` lists rows and ids."),
             ),
-            Self::NotUnique(id, count) => {
-                text(format!("“{id}”对应 {count} 条记录，请多写几位编号。"), format!("“{id}” fits {count} records; write more of the id."))
-            }
-            Self::NoSuchRow(row) => {
-                text(format!("上次列表中没有第 {row} 行。请先运行 cards。"), format!("The last list has no row {row}. Run `cards` first."))
-            }
+            Self::NotUnique(id, count) => text(
+                format!("“{id}”对应 {count} 条记录，请多写几位编号。"),
+                format!("“{id}” fits {count} records; write more of the id."),
+            ),
+            Self::NoSuchRow(row) => text(
+                format!("上次列表中没有第 {row} 行。请先运行 cards。"),
+                format!("The last list has no row {row}. Run `cards` first."),
+            ),
             Self::NoSuchField(name) => text(
-                format!("没有“{name}”这个字段。例如：sign_name（店招）、road（路名）、occupancy（状态）、tags/标签、custom/名称。"),
-                format!("There is no field “{name}”. For example: sign_name, road, occupancy, tags/<member>, custom/<name>."),
+                format!(
+                    "没有“{name}”这个字段。例如：sign_name（店招）、road（路名）、occupancy（状态）、tags/标签、custom/名称。"
+                ),
+                format!(
+                    "There is no field “{name}”. For example: sign_name, road, occupancy, tags/<member>, custom/<name>."
+                ),
             ),
             Self::NoSuchEntry(name) => text(
                 format!("没有这一条：{name}。用 show 查看联系人的序号。"),
                 format!("There is no such entry: {name}. `show` numbers the contacts."),
             ),
-            Self::NoSuchValue => {
-                text("没有这个值。用 conflicts 查看可选的值。".into(), "There is no such value. `conflicts` numbers them.".into())
-            }
+            Self::NoSuchValue => text(
+                "没有这个值。用 conflicts 查看可选的值。".into(),
+                "There is no such value. `conflicts` numbers them.".into(),
+            ),
             Self::LikelyDuplicate(alike) => {
-                let lines = |lang| alike.iter().enumerate().map(|(row, alike)| alike_line(row + 1, alike, lang)).collect::<String>();
+                let lines = |lang| {
+                    alike
+                        .iter()
+                        .enumerate()
+                        .map(|(row, alike)| alike_line(row + 1, alike, lang))
+                        .collect::<String>()
+                };
                 text(
-                    format!("没有新建：这家店可能已有卡片。\n{}用 show 行号 查看；确实是另一家，请加 --anyway 再新建。", lines(Lang::Zh)),
+                    format!(
+                        "没有新建：这家店可能已有卡片。\n{}用 show 行号 查看；确实是另一家，请加 --anyway 再新建。",
+                        lines(Lang::Zh)
+                    ),
                     format!(
                         "Not created: there may be a card of this shop.\n{}`show ROW` shows it; if it is another shop, add --anyway.",
                         lines(Lang::En)
@@ -86,7 +105,9 @@ impl Failure {
             }
             Self::NotAnAssignment(field) => text(
                 format!("“{field}”应写成 字段=值，例如 sign_name=王记包子；值留空表示清空。"),
-                format!("Write “{field}” as field=value, for example sign_name=王记包子; an empty value clears."),
+                format!(
+                    "Write “{field}” as field=value, for example sign_name=王记包子; an empty value clears."
+                ),
             ),
             Self::WhichGrid(grids) => text(
                 format!("请用 --grid 指明责任网格，可选：{}", grids.join("、")),
@@ -100,7 +121,10 @@ impl Failure {
 pub(super) fn notice(notice: &Notice, lang: Lang) -> String {
     let label = |field: &String| {
         // A notice does not name the record's kind; the fields of all kinds together have no name twice with two labels that matter.
-        let kind = Kind::ALL.into_iter().find(|kind| kind.field(field).is_some()).unwrap_or(Kind::ShopCard);
+        let kind = Kind::ALL
+            .into_iter()
+            .find(|kind| kind.field(field).is_some())
+            .unwrap_or(Kind::ShopCard);
         input::label(kind, field, lang)
     };
     let field = notice.field.as_ref().map(label).unwrap_or_default();
@@ -110,10 +134,18 @@ pub(super) fn notice(notice: &Notice, lang: Lang) -> String {
         None => say(lang, "街道", "the office").to_owned(),
     };
     match (notice.kind.as_str(), lang) {
-        ("value_not_chosen", Lang::Zh) => format!("“{field}”有不同的值，{by}选定了另一个，您填写的未被采用。"),
-        ("value_not_chosen", Lang::En) => format!("{field}: of several values {by} chose another than yours."),
-        ("resolution_undone", Lang::Zh) => format!("“{field}”的选定已由{by}撤销，各个值恢复为待定。"),
-        ("resolution_undone", Lang::En) => format!("{field}: the choice was undone by {by}; all values stand side by side again."),
+        ("value_not_chosen", Lang::Zh) => {
+            format!("“{field}”有不同的值，{by}选定了另一个，您填写的未被采用。")
+        }
+        ("value_not_chosen", Lang::En) => {
+            format!("{field}: of several values {by} chose another than yours.")
+        }
+        ("resolution_undone", Lang::Zh) => {
+            format!("“{field}”的选定已由{by}撤销，各个值恢复为待定。")
+        }
+        ("resolution_undone", Lang::En) => {
+            format!("{field}: the choice was undone by {by}; all values stand side by side again.")
+        }
         ("held_accepted", Lang::Zh) => format!("您待审核的修改已由{by}接受。"),
         ("held_accepted", Lang::En) => format!("Your held edit was accepted by {by}."),
         ("held_refused", Lang::Zh) => format!("您待审核的修改已由{by}退回。"),
@@ -128,9 +160,17 @@ fn phone(error: &PhoneError, lang: Lang) -> String {
     match error {
         PhoneError::Store(error) => store(error, lang),
         PhoneError::Edit(EditError::Record(error)) => {
-            format!("{} {error}", text("这条记录无法写入，请联系管理员：", "The record cannot be written; tell an admin:"))
+            format!(
+                "{} {error}",
+                text(
+                    "这条记录无法写入，请联系管理员：",
+                    "The record cannot be written; tell an admin:"
+                )
+            )
         }
-        PhoneError::Edit(error) => format!("{} {}", text("未保存：", "Not saved:"), error.message(lang)),
+        PhoneError::Edit(error) => {
+            format!("{} {}", text("未保存：", "Not saved:"), error.message(lang))
+        }
         PhoneError::Transport(error) => transport(error, lang),
         PhoneError::Protocol(error) => {
             format!(
@@ -174,9 +214,18 @@ fn phone(error: &PhoneError, lang: Lang) -> String {
             "This phone was away from the office for too long and has locked its data. Run `sync` with a network; what is unsent is still here.",
         ),
         PhoneError::NoSuchDraft(number) => {
-            format!("{} {number}", text("没有这条草稿，用 drafts 查看：", "There is no such draft; `drafts` lists them:"))
+            format!(
+                "{} {number}",
+                text(
+                    "没有这条草稿，用 drafts 查看：",
+                    "There is no such draft; `drafts` lists them:"
+                )
+            )
         }
-        PhoneError::Cut => text("操作被中断，请再试一次。", "The work was cut off; try again."),
+        PhoneError::Cut => text(
+            "操作被中断，请再试一次。",
+            "The work was cut off; try again.",
+        ),
     }
 }
 
@@ -193,12 +242,16 @@ fn store(error: &StoreError, lang: Lang) -> String {
         ),
         StoreError::Exists(path) | StoreError::Foreign(path) => format!(
             "{} {}",
-            text("这个文件不是手机数据，请用 --store 另选一个文件：", "This is not a phone's file; choose another one with --store:"),
+            text(
+                "这个文件不是手机数据，请用 --store 另选一个文件：",
+                "This is not a phone's file; choose another one with --store:"
+            ),
             path.display()
         ),
-        StoreError::Newer => {
-            text("数据文件由更新的版本写成，请升级 lianka-phone。", "The file was written by a newer version; update lianka-phone.")
-        }
+        StoreError::Newer => text(
+            "数据文件由更新的版本写成，请升级 lianka-phone。",
+            "The file was written by a newer version; update lianka-phone.",
+        ),
         StoreError::Wiped(at) => format!(
             "{} {at}",
             text(
@@ -207,7 +260,13 @@ fn store(error: &StoreError, lang: Lang) -> String {
             )
         ),
         StoreError::Damaged(_) | StoreError::Sqlite(_) | StoreError::Io(_) => {
-            format!("{} {error}", text("数据文件出错，请保留文件并联系管理员：", "The phone's file failed; keep it and tell an admin:"))
+            format!(
+                "{} {error}",
+                text(
+                    "数据文件出错，请保留文件并联系管理员：",
+                    "The phone's file failed; keep it and tell an admin:"
+                )
+            )
         }
     }
 }
@@ -223,11 +282,20 @@ fn transport(error: &TransportError, lang: Lang) -> String {
             )
         ),
         TransportError::Refused(problem) => explained(problem),
-        TransportError::Address(_) => format!("{error}\n{}", text("服务器地址应以 https:// 开头。", "The address begins with https://.")),
+        TransportError::Address(_) => format!(
+            "{error}\n{}",
+            text(
+                "服务器地址应以 https:// 开头。",
+                "The address begins with https://."
+            )
+        ),
         TransportError::Answer(_) | TransportError::Client(_) => {
             format!(
                 "{} {error}",
-                text("与服务器的通信有误，请核对地址或联系管理员：", "Talking to the server failed; check its address or tell an admin:")
+                text(
+                    "与服务器的通信有误，请核对地址或联系管理员：",
+                    "Talking to the server failed; check its address or tell an admin:"
+                )
             )
         }
     }
@@ -235,13 +303,25 @@ fn transport(error: &TransportError, lang: Lang) -> String {
 
 /// The server's own words, which are in the language asked for.
 fn explained(problem: &Problem) -> String {
-    let id = if problem.request_id.is_empty() { String::new() } else { format!(" ({}, {})", problem.code, problem.request_id) };
+    let id = if problem.request_id.is_empty() {
+        String::new()
+    } else {
+        format!(" ({}, {})", problem.code, problem.request_id)
+    };
     format!("{} {}{id}", problem.title, problem.detail)
 }
 
 /// For example `  1  王记包子  天平路 378号  门牌相同、店招同名或同音`.
 fn alike_line(row: usize, alike: &LikelyDuplicate, lang: Lang) -> String {
-    let reasons: Vec<_> = alike.reasons.iter().map(|reason| reason.label(lang)).collect();
+    let reasons: Vec<_> = alike
+        .reasons
+        .iter()
+        .map(|reason| reason.label(lang))
+        .collect();
     let name = alike.card.sign_name.as_deref().unwrap_or("—");
-    format!("  {row}  {name}  {}  {}\n", alike.card.door(), reasons.join(say(lang, "、", ", ")))
+    format!(
+        "  {row}  {name}  {}  {}\n",
+        alike.card.door(),
+        reasons.join(say(lang, "、", ", "))
+    )
 }

@@ -20,8 +20,19 @@ pub(super) fn hint(edit: &Edit, lang: Lang) -> Option<String> {
         Edit::Delete { .. } => None,
         Edit::Put { key, value } => match (Key::parse(key)?, value.as_str()?) {
             (Key::Plain("credit_code"), code) => code_hint(code, lang),
-            (Key::Entry { list: "contacts", field: "phones", .. } | Key::Plain("phone"), numbers) => phones(numbers, lang),
-            (Key::Member { name: "custom", .. } | Key::Plain("opening_hours" | "address_raw"), text) => note(text, lang),
+            (
+                Key::Entry {
+                    list: "contacts",
+                    field: "phones",
+                    ..
+                }
+                | Key::Plain("phone"),
+                numbers,
+            ) => phones(numbers, lang),
+            (
+                Key::Member { name: "custom", .. } | Key::Plain("opening_hours" | "address_raw"),
+                text,
+            ) => note(text, lang),
             _ => None,
         },
     }
@@ -30,21 +41,35 @@ pub(super) fn hint(edit: &Edit, lang: Lang) -> Option<String> {
 fn code_hint(code: &str, lang: Lang) -> Option<String> {
     match credit_code::check(code).verdict {
         Verdict::Valid => None,
-        Verdict::WrongShape => {
-            Some(say(lang, "统一社会信用代码应为 18 位，请核对执照。", "A credit code has 18 characters; check the licence.").into())
-        }
+        Verdict::WrongShape => Some(
+            say(
+                lang,
+                "统一社会信用代码应为 18 位，请核对执照。",
+                "A credit code has 18 characters; check the licence.",
+            )
+            .into(),
+        ),
         Verdict::WrongCheck { expected } => Some(match lang {
             Lang::Zh => format!("统一社会信用代码校验不符（末位应为 {expected}），请核对执照。"),
-            Lang::En => format!("The credit code's check character does not fit (expected {expected}); check the licence."),
+            Lang::En => format!(
+                "The credit code's check character does not fit (expected {expected}); check the licence."
+            ),
         }),
     }
 }
 
 fn phones(numbers: &str, lang: Lang) -> Option<String> {
-    let doubtful: Vec<_> = phone::parse(numbers).into_iter().filter(|phone| !phone.is_recognised()).map(|phone| phone.raw).collect();
+    let doubtful: Vec<_> = phone::parse(numbers)
+        .into_iter()
+        .filter(|phone| !phone.is_recognised())
+        .map(|phone| phone.raw)
+        .collect();
     (!doubtful.is_empty()).then(|| match lang {
         Lang::Zh => format!("电话号码看起来不完整：{}", doubtful.join("、")),
-        Lang::En => format!("This does not look like a telephone number: {}", doubtful.join(", ")),
+        Lang::En => format!(
+            "This does not look like a telephone number: {}",
+            doubtful.join(", ")
+        ),
     })
 }
 

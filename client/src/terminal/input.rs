@@ -49,9 +49,14 @@ pub(super) fn clean(typed: &str) -> String {
 /// The key that a field's name stands for: its key, its Chinese label, or an entry by its number (`contacts/1/phones`).
 pub(super) fn key(kind: Kind, view: Option<&View>, typed: &str) -> Result<String, Failure> {
     let typed = clean(typed);
-    let (head, rest) = typed.split_once('/').map_or((typed.as_str(), None), |(head, rest)| (head, Some(rest)));
+    let (head, rest) = typed
+        .split_once('/')
+        .map_or((typed.as_str(), None), |(head, rest)| (head, Some(rest)));
     let name_of = |label: &str| {
-        let field = kind.fields().iter().find(|field| !matches!(field.shape, Shape::Entry { .. }) && field.label_zh == label);
+        let field = kind
+            .fields()
+            .iter()
+            .find(|field| !matches!(field.shape, Shape::Entry { .. }) && field.label_zh == label);
         field.map_or_else(|| label.to_owned(), |field| field.name.to_owned())
     };
     let key = match rest.map(|rest| rest.split_once('/').unwrap_or((rest, ""))) {
@@ -60,18 +65,27 @@ pub(super) fn key(kind: Kind, view: Option<&View>, typed: &str) -> Result<String
         Some((entry, field)) => match (entry.parse::<usize>(), view) {
             (Ok(number), Some(view)) => {
                 let entries = view.entries(head);
-                let entry = number.checked_sub(1).and_then(|at| entries.get(at)).ok_or_else(|| Failure::NoSuchEntry(typed.clone()))?;
+                let entry = number
+                    .checked_sub(1)
+                    .and_then(|at| entries.get(at))
+                    .ok_or_else(|| Failure::NoSuchEntry(typed.clone()))?;
                 format!("{head}/{entry}/{field}")
             }
             _ => typed.clone(),
         },
     };
-    if key == "note" || kind.field(&key).is_some() { Ok(key) } else { Err(Failure::NoSuchField(typed)) }
+    if key == "note" || kind.field(&key).is_some() {
+        Ok(key)
+    } else {
+        Err(Failure::NoSuchField(typed))
+    }
 }
 
 /// `field=value`; an empty value clears. `tags/x` alone adds a member.
 pub(super) fn assignment(kind: Kind, view: Option<&View>, typed: &str) -> Result<Edit, Failure> {
-    let (name, value) = typed.split_once('=').map_or((typed, None), |(name, value)| (name, Some(clean(value))));
+    let (name, value) = typed
+        .split_once('=')
+        .map_or((typed, None), |(name, value)| (name, Some(clean(value))));
     let key = key(kind, view, name)?;
     if key == "note" {
         let text = value.ok_or_else(|| Failure::NotAnAssignment(typed.to_owned()))?;
@@ -79,18 +93,29 @@ pub(super) fn assignment(kind: Kind, view: Option<&View>, typed: &str) -> Result
     }
     let rule = kind.field(&key).map(|(field, _)| field.rule);
     match (rule, value) {
-        (Some(Rule::Flag), Some(value)) if matches!(value.as_str(), "" | "0" | "no" | "false" | "否") => Ok(Edit::Delete { key }),
+        (Some(Rule::Flag), Some(value))
+            if matches!(value.as_str(), "" | "0" | "no" | "false" | "否") =>
+        {
+            Ok(Edit::Delete { key })
+        }
         (Some(Rule::Flag), _) => Ok(Edit::add(key)),
         (_, None) => Err(Failure::NotAnAssignment(typed.to_owned())),
         // A day as people write it has one stored form.
-        (Some(Rule::Date), Some(value)) => Ok(Edit::set(key, &date::parse(&value).map_or(value, date::to_iso))),
+        (Some(Rule::Date), Some(value)) => Ok(Edit::set(
+            key,
+            &date::parse(&value).map_or(value, date::to_iso),
+        )),
         (_, Some(value)) => Ok(Edit::set(key, &value)),
     }
 }
 
 /// An address taken apart; the roads of the phone's own cards are the road table. What was typed is kept too.
 pub(super) fn address(phone: &Phone, typed: &str) -> Result<Vec<Edit>, Failure> {
-    let mut roads: Vec<String> = phone.cards()?.into_iter().filter_map(|card| card.road).collect();
+    let mut roads: Vec<String> = phone
+        .cards()?
+        .into_iter()
+        .filter_map(|card| card.road)
+        .collect();
     roads.sort_unstable();
     roads.dedup();
     let roads: Vec<_> = roads.iter().map(String::as_str).collect();
@@ -103,35 +128,53 @@ pub(super) fn address(phone: &Phone, typed: &str) -> Result<Vec<Edit>, Failure> 
         ("unit", parsed.unit),
         ("address_raw", Some(clean(typed))),
     ];
-    Ok(parts.into_iter().filter_map(|(key, text)| Some(Edit::set(key, &text?))).collect())
+    Ok(parts
+        .into_iter()
+        .filter_map(|(key, text)| Some(Edit::set(key, &text?)))
+        .collect())
 }
 
 /// The grid of a new card: as said, as among the fields, or the only one there is.
-pub(super) fn grid(identity: &Identity, said: Option<&str>, edits: &mut Vec<Edit>) -> Result<String, Failure> {
-    let among = edits.iter().position(|edit| matches!(edit, Edit::Put { key, .. } if key == "grid"));
-    let among = among.map(|at| edits.remove(at)).and_then(|edit| match edit {
-        Edit::Put { value, .. } => value.as_str().map(str::to_owned),
-        Edit::Delete { .. } | Edit::Note { .. } => None,
-    });
+pub(super) fn grid(
+    identity: &Identity,
+    said: Option<&str>,
+    edits: &mut Vec<Edit>,
+) -> Result<String, Failure> {
+    let among = edits
+        .iter()
+        .position(|edit| matches!(edit, Edit::Put { key, .. } if key == "grid"));
+    let among = among
+        .map(|at| edits.remove(at))
+        .and_then(|edit| match edit {
+            Edit::Put { value, .. } => value.as_str().map(str::to_owned),
+            Edit::Delete { .. } | Edit::Note { .. } => None,
+        });
     let typed = said.map(clean).or(among);
     match (typed, identity.grids.as_slice()) {
         // By its code, or by its name.
-        (Some(typed), grids) => {
-            Ok(grids.iter().find(|grid| grid.grid == typed || grid.name == typed).map_or(typed, |grid| grid.grid.clone()))
-        }
+        (Some(typed), grids) => Ok(grids
+            .iter()
+            .find(|grid| grid.grid == typed || grid.name == typed)
+            .map_or(typed, |grid| grid.grid.clone())),
         (None, [only]) => Ok(only.grid.clone()),
-        (None, grids) => Err(Failure::WhichGrid(grids.iter().map(|grid| grid.grid.clone()).collect())),
+        (None, grids) => Err(Failure::WhichGrid(
+            grids.iter().map(|grid| grid.grid.clone()).collect(),
+        )),
     }
 }
 
 /// The day in China, as it is stored.
 pub(super) fn today(now: DeviceTime) -> String {
-    date::to_iso(time::OffsetDateTime::from(DeviceTime::from_unix_ms(now.unix_ms() + ZONE_MS)).date())
+    date::to_iso(
+        time::OffsetDateTime::from(DeviceTime::from_unix_ms(now.unix_ms() + ZONE_MS)).date(),
+    )
 }
 
 /// A key as people read it.
 pub(super) fn label(kind: Kind, key: &str, lang: lianka_sync_core::lang::Lang) -> String {
-    let Some((field, parsed)) = kind.field(key) else { return key.to_owned() };
+    let Some((field, parsed)) = kind.field(key) else {
+        return key.to_owned();
+    };
     let label = super::say(lang, field.label_zh, field.label_en);
     match parsed {
         Key::Member { member, .. } => format!("{label}/{member}"),

@@ -1,5 +1,8 @@
 //! What the terminal shows.
-#![expect(clippy::format_push_string, reason = "text for a terminal: one more allocation a line is nothing")]
+#![expect(
+    clippy::format_push_string,
+    reason = "text for a terminal: one more allocation a line is nothing"
+)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,12 +40,17 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
 }
 
 pub(super) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(value).map_err(|error| Failure::Output(error.into()))?;
+    let text =
+        serde_json::to_string_pretty(value).map_err(|error| Failure::Output(error.into()))?;
     print(&(text + "\n"))
 }
 
 pub(super) fn enrolled(identity: &Identity, lang: Lang) {
-    let grids: Vec<_> = identity.grids.iter().map(|grid| grid.grid.as_str()).collect();
+    let grids: Vec<_> = identity
+        .grids
+        .iter()
+        .map(|grid| grid.grid.as_str())
+        .collect();
     match lang {
         Lang::Zh => println!(
             "登记成功：{}（{}），{} {}，网格：{}。\n接下来运行 lianka-phone sync 取回联系卡。",
@@ -50,7 +58,11 @@ pub(super) fn enrolled(identity: &Identity, lang: Lang) {
             identity.username,
             identity.street_name,
             identity.street,
-            if grids.is_empty() { "无".into() } else { grids.join("、") }
+            if grids.is_empty() {
+                "无".into()
+            } else {
+                grids.join("、")
+            }
         ),
         Lang::En => println!(
             "Enrolled {} ({}) in {} {}, grids: {}.\nNow run `lianka-phone sync` to fetch the cards.",
@@ -58,7 +70,11 @@ pub(super) fn enrolled(identity: &Identity, lang: Lang) {
             identity.username,
             identity.street_name,
             identity.street,
-            if grids.is_empty() { "none".into() } else { grids.join(", ") }
+            if grids.is_empty() {
+                "none".into()
+            } else {
+                grids.join(", ")
+            }
         ),
     }
 }
@@ -67,8 +83,12 @@ pub(super) fn enrolled(identity: &Identity, lang: Lang) {
 pub(super) fn saved(receipt: &EditReceipt, lang: Lang) {
     let id = short(receipt.record);
     match (receipt.hash.is_some(), lang) {
-        (true, Lang::Zh) => println!("已保存，在手机上（尚未到街道）。有网络时运行 sync 送达。[{id}]"),
-        (true, Lang::En) => println!("Saved: on the phone, not yet at the office. Run `sync` when there is a network. [{id}]"),
+        (true, Lang::Zh) => {
+            println!("已保存，在手机上（尚未到街道）。有网络时运行 sync 送达。[{id}]")
+        }
+        (true, Lang::En) => println!(
+            "Saved: on the phone, not yet at the office. Run `sync` when there is a network. [{id}]"
+        ),
         (false, Lang::Zh) => println!("内容没有变化，无需保存。[{id}]"),
         (false, Lang::En) => println!("Nothing to change: the card says so already. [{id}]"),
     }
@@ -87,7 +107,11 @@ pub(super) fn synced(report: &SyncReport, json: bool, lang: Lang) -> Result<(), 
     }
     let tally = report.tally;
     if report.wiped {
-        return print(say(lang, "街道已清除本机数据。\n", "The office wiped this phone.\n"));
+        return print(say(
+            lang,
+            "街道已清除本机数据。\n",
+            "The office wiped this phone.\n",
+        ));
     }
     let mut text = match lang {
         Lang::Zh => format!(
@@ -118,28 +142,77 @@ pub(super) fn synced(report: &SyncReport, json: bool, lang: Lang) -> Result<(), 
             text.push_str(&format!("{count} {}\n", say(lang, zh, en)));
         }
     };
-    line(tally.left.into(), "张卡已不在您的网格内。", "cards left your grids.");
-    line(tally.erased.into(), "条记录已由街道删除。", "records were erased by the office.");
-    line(tally.redacted.into(), "条记录上有人的信息已由街道删除。", "records lost a person whom the office erased.");
-    line(tally.dropped.into(), "条您的修改随之删除。", "of your edits went with them.");
-    line(tally.healed.into(), "条修改已重新发送（服务器从备份恢复）。", "edits were sent again to a server restored from a backup.");
-    line(report.unsent, "条修改仍在手机上，稍后再运行 sync。", "edits are still on the phone; run `sync` again later.");
-    line(report.held, "条修改等待街道审核。", "edits wait for a reviewer.");
-    line(report.drafts, "条草稿需要处理，用 drafts 查看。", "drafts need you; see `drafts`.");
-    line(report.notices, "条新通知，用 notices 查看。", "new notices; see `notices`.");
+    line(
+        tally.left.into(),
+        "张卡已不在您的网格内。",
+        "cards left your grids.",
+    );
+    line(
+        tally.erased.into(),
+        "条记录已由街道删除。",
+        "records were erased by the office.",
+    );
+    line(
+        tally.redacted.into(),
+        "条记录上有人的信息已由街道删除。",
+        "records lost a person whom the office erased.",
+    );
+    line(
+        tally.dropped.into(),
+        "条您的修改随之删除。",
+        "of your edits went with them.",
+    );
+    line(
+        tally.healed.into(),
+        "条修改已重新发送（服务器从备份恢复）。",
+        "edits were sent again to a server restored from a backup.",
+    );
+    line(
+        report.unsent,
+        "条修改仍在手机上，稍后再运行 sync。",
+        "edits are still on the phone; run `sync` again later.",
+    );
+    line(
+        report.held,
+        "条修改等待街道审核。",
+        "edits wait for a reviewer.",
+    );
+    line(
+        report.drafts,
+        "条草稿需要处理，用 drafts 查看。",
+        "drafts need you; see `drafts`.",
+    );
+    line(
+        report.notices,
+        "条新通知，用 notices 查看。",
+        "new notices; see `notices`.",
+    );
     print(&text)
 }
 
-pub(super) fn cards(cards: &[CardSummary], total: usize, json: bool, lang: Lang) -> Result<(), Failure> {
+pub(super) fn cards(
+    cards: &[CardSummary],
+    total: usize,
+    json: bool,
+    lang: Lang,
+) -> Result<(), Failure> {
     if json {
         return print_json(&cards);
     }
     let mut text = String::new();
     for (at, card) in cards.iter().enumerate() {
-        let name = card.sign_name.as_deref().or(card.legal_name.as_deref()).unwrap_or("—");
+        let name = card
+            .sign_name
+            .as_deref()
+            .or(card.legal_name.as_deref())
+            .unwrap_or("—");
         let mut flags = Vec::new();
         if !card.conflicts.is_empty() {
-            flags.push(format!("{}{}", say(lang, "冲突", "conflicts "), card.conflicts.len()));
+            flags.push(format!(
+                "{}{}",
+                say(lang, "冲突", "conflicts "),
+                card.conflicts.len()
+            ));
         }
         match card.place {
             Place::Office => {}
@@ -177,7 +250,17 @@ pub(super) fn show(phone: &Phone, record: RecordId, json: bool, lang: Lang) -> R
         let values: serde_json::Map<_, _> = view
             .values
             .iter()
-            .map(|(key, values)| (key.clone(), json!(values.iter().map(|value| value_json(value, own)).collect::<Vec<_>>())))
+            .map(|(key, values)| {
+                (
+                    key.clone(),
+                    json!(
+                        values
+                            .iter()
+                            .map(|value| value_json(value, own))
+                            .collect::<Vec<_>>()
+                    ),
+                )
+            })
             .collect();
         return print_json(&json!({
             "record": record,
@@ -201,13 +284,39 @@ pub(super) fn show(phone: &Phone, record: RecordId, json: bool, lang: Lang) -> R
     }
     let contacts = view.entries("contacts");
     // In the order of the catalogue, which is the order of a card on paper; what is the same on every card is left out.
-    let place_of = |key: &str| kind.field(key).and_then(|(field, _)| kind.fields().iter().position(|other| std::ptr::eq(other, field)));
-    let mut keys: Vec<_> = view.values.iter().filter(|(key, _)| !matches!(key.as_str(), "kind" | "street" | "merged_into")).collect();
-    keys.sort_by_cached_key(|(key, _)| (contacts.iter().position(|entry| key.starts_with(&format!("contacts/{entry}/"))), place_of(key)));
+    let place_of = |key: &str| {
+        kind.field(key).and_then(|(field, _)| {
+            kind.fields()
+                .iter()
+                .position(|other| std::ptr::eq(other, field))
+        })
+    };
+    let mut keys: Vec<_> = view
+        .values
+        .iter()
+        .filter(|(key, _)| !matches!(key.as_str(), "kind" | "street" | "merged_into"))
+        .collect();
+    keys.sort_by_cached_key(|(key, _)| {
+        (
+            contacts
+                .iter()
+                .position(|entry| key.starts_with(&format!("contacts/{entry}/"))),
+            place_of(key),
+        )
+    });
     for (key, values) in keys {
-        let Some(winner) = values.last() else { continue };
-        let number = contacts.iter().position(|entry| key.starts_with(&format!("contacts/{entry}/"))).map(|at| format!("{} ", at + 1));
-        let label = format!("{}{}", number.unwrap_or_default(), input::label(kind, key, lang));
+        let Some(winner) = values.last() else {
+            continue;
+        };
+        let number = contacts
+            .iter()
+            .position(|entry| key.starts_with(&format!("contacts/{entry}/")))
+            .map(|at| format!("{} ", at + 1));
+        let label = format!(
+            "{}{}",
+            number.unwrap_or_default(),
+            input::label(kind, key, lang)
+        );
         let mut line = format!("  {}  {}", pad(&label, 18), plain(&winner.value));
         if pending.contains(key) {
             line.push_str(say(lang, "  ［在手机上］", "  [on the phone]"));
@@ -219,8 +328,16 @@ pub(super) fn show(phone: &Phone, record: RecordId, json: bool, lang: Lang) -> R
         }
     }
     if let Some(note) = view.note.as_deref().filter(|note| !note.is_empty()) {
-        let mark = if pending.contains("note") { say(lang, "  ［在手机上］", "  [on the phone]") } else { "" };
-        text.push_str(&format!("  {}  {}{mark}\n", pad(say(lang, "备注", "note"), 18), note.replace('\n', "\n                      ")));
+        let mark = if pending.contains("note") {
+            say(lang, "  ［在手机上］", "  [on the phone]")
+        } else {
+            ""
+        };
+        text.push_str(&format!(
+            "  {}  {}{mark}\n",
+            pad(say(lang, "备注", "note"), 18),
+            note.replace('\n', "\n                      ")
+        ));
     }
     text.push_str(match place(&outbox) {
         Place::Office => say(lang, "全部已到街道。\n", "Everything is at the office.\n"),
@@ -229,16 +346,26 @@ pub(super) fn show(phone: &Phone, record: RecordId, json: bool, lang: Lang) -> R
             "有修改在手机上，尚未到街道；有网络时运行 sync。\n",
             "Some edits are on the phone only; run `sync` when there is a network.\n",
         ),
-        Place::Held => say(lang, "有修改等待街道审核。\n", "Some edits wait for a reviewer.\n"),
+        Place::Held => say(
+            lang,
+            "有修改等待街道审核。\n",
+            "Some edits wait for a reviewer.\n",
+        ),
     });
     print(&text)
 }
 
 pub(super) fn conflicts(phone: &Phone, json: bool, lang: Lang) -> Result<(), Failure> {
     let own = phone.identity()?.device;
-    let filter = crate::card::CardFilter { conflicts: true, ..Default::default() };
+    let filter = crate::card::CardFilter {
+        conflicts: true,
+        ..Default::default()
+    };
     let cards = phone.find_cards(&filter)?;
-    let views = cards.iter().map(|card| Ok((card, phone.view(card.record)?))).collect::<Result<Vec<(&CardSummary, View)>, Failure>>()?;
+    let views = cards
+        .iter()
+        .map(|card| Ok((card, phone.view(card.record)?)))
+        .collect::<Result<Vec<(&CardSummary, View)>, Failure>>()?;
     if json {
         let cards: Vec<_> = views
             .iter()
@@ -255,9 +382,17 @@ pub(super) fn conflicts(phone: &Phone, json: bool, lang: Lang) -> Result<(), Fai
     phone.remember_listing(&cards.iter().map(|card| card.record).collect::<Vec<_>>())?;
     let mut text = String::new();
     for (at, (card, view)) in views.iter().enumerate() {
-        text.push_str(&format!("{:>4}  {}  {}\n", at + 1, card.door(), card.sign_name.as_deref().unwrap_or("—")));
+        text.push_str(&format!(
+            "{:>4}  {}  {}\n",
+            at + 1,
+            card.door(),
+            card.sign_name.as_deref().unwrap_or("—")
+        ));
         for (key, values) in view.conflicts() {
-            text.push_str(&format!("      {} ({key})\n", input::label(Kind::ShopCard, key, lang)));
+            text.push_str(&format!(
+                "      {} ({key})\n",
+                input::label(Kind::ShopCard, key, lang)
+            ));
             text.push_str(&values_text(values, own, lang));
         }
     }
@@ -282,28 +417,52 @@ pub(super) fn outbox(phone: &Phone, json: bool, lang: Lang) -> Result<(), Failur
     let titles: BTreeMap<_, _> = phone
         .cards()?
         .into_iter()
-        .map(|card| (card.record, format!("{} {}", card.door(), card.sign_name.clone().unwrap_or_default())))
+        .map(|card| {
+            (
+                card.record,
+                format!(
+                    "{} {}",
+                    card.door(),
+                    card.sign_name.clone().unwrap_or_default()
+                ),
+            )
+        })
         .collect();
     let mut text = String::new();
     for entry in &outbox {
-        let title = titles.get(&entry.record).map(|title| title.trim().to_owned()).filter(|title| !title.is_empty());
+        let title = titles
+            .get(&entry.record)
+            .map(|title| title.trim().to_owned())
+            .filter(|title| !title.is_empty());
         let state = match entry.state {
             OutboxState::Unsent => say(lang, "在手机上", "on the phone"),
             OutboxState::Held => say(lang, "待审核", "held"),
             OutboxState::Refused => say(lang, "被退回", "refused"),
         };
-        text.push_str(&format!("  {}  {}  {state}\n", moment(entry.made_at), title.unwrap_or_else(|| short(entry.record))));
+        text.push_str(&format!(
+            "  {}  {}  {state}\n",
+            moment(entry.made_at),
+            title.unwrap_or_else(|| short(entry.record))
+        ));
         text.push_str(&edits(entry.kind, &entry.edits, lang));
     }
     if outbox.is_empty() {
-        text.push_str(say(lang, "没有待送达或待审核的修改。\n", "Nothing on its way, nothing held.\n"));
+        text.push_str(say(
+            lang,
+            "没有待送达或待审核的修改。\n",
+            "Nothing on its way, nothing held.\n",
+        ));
     }
     print(&text)
 }
 
 fn edits(kind: Kind, edits: &[Edit], lang: Lang) -> String {
     let line = |edit: &Edit| match edit {
-        Edit::Put { key, value } => format!("      {} = {}\n", input::label(kind, key, lang), plain(value)),
+        Edit::Put { key, value } => format!(
+            "      {} = {}\n",
+            input::label(kind, key, lang),
+            plain(value)
+        ),
         Edit::Delete { key } => format!("      {} = \n", input::label(kind, key, lang)),
         Edit::Note { text } => format!("      {} = {text}\n", say(lang, "备注", "note")),
     };
@@ -320,12 +479,30 @@ pub(super) fn drafts(phone: &Phone, json: bool, lang: Lang) -> Result<(), Failur
     for kept in &drafts {
         let draft = &kept.draft;
         let title = kept.title.clone().unwrap_or_else(|| short(draft.record));
-        let reason = draft.reason.message.clone().unwrap_or_else(|| draft.reason.code.clone());
-        let field = draft.reason.field.as_deref().map(|field| format!("{}: ", input::label(draft.kind, field, lang))).unwrap_or_default();
-        text.push_str(&format!("{:>4}  {}  {title}\n      {field}{reason} ({})\n", kept.id, moment(draft.made_at), draft.reason.code));
+        let reason = draft
+            .reason
+            .message
+            .clone()
+            .unwrap_or_else(|| draft.reason.code.clone());
+        let field = draft
+            .reason
+            .field
+            .as_deref()
+            .map(|field| format!("{}: ", input::label(draft.kind, field, lang)))
+            .unwrap_or_default();
+        text.push_str(&format!(
+            "{:>4}  {}  {title}\n      {field}{reason} ({})\n",
+            kept.id,
+            moment(draft.made_at),
+            draft.reason.code
+        ));
         text.push_str(&edits(draft.kind, &draft.edits, lang));
         if !draft.creating && !mine.contains(&draft.record) {
-            let gone = say(lang, "该记录已不在您的网格内，不能再修改。", "The record is not in your grids any more; this cannot be sent.");
+            let gone = say(
+                lang,
+                "该记录已不在您的网格内，不能再修改。",
+                "The record is not in your grids any more; this cannot be sent.",
+            );
             text.push_str(&format!("      {gone}\n"));
         }
     }
@@ -351,11 +528,21 @@ pub(super) fn notices(phone: &Phone, json: bool, lang: Lang) -> Result<(), Failu
     for kept in &notices {
         let notice = &kept.notice;
         let title = kept.title.clone().unwrap_or_else(|| short(notice.record));
-        let new = if kept.unread { say(lang, "［新］", "[new] ") } else { "" };
+        let new = if kept.unread {
+            say(lang, "［新］", "[new] ")
+        } else {
+            ""
+        };
         let at = moment(DeviceTime::from_unix_ms(notice.at.unix_ms()));
-        text.push_str(&format!("  {at}  {new}{title}\n      {}\n", advice::notice(notice, lang)));
+        text.push_str(&format!(
+            "  {at}  {new}{title}\n      {}\n",
+            advice::notice(notice, lang)
+        ));
         if let Some(note) = notice.note.as_deref().filter(|note| !note.is_empty()) {
-            text.push_str(&format!("      {}{note}\n", say(lang, "说明：", "Remark: ")));
+            text.push_str(&format!(
+                "      {}{note}\n",
+                say(lang, "说明：", "Remark: ")
+            ));
         }
     }
     if notices.is_empty() {
@@ -370,7 +557,11 @@ pub(super) fn status(phone: &Phone, json: bool, lang: Lang) -> Result<(), Failur
         return print_json(&status);
     }
     let identity = &status.identity;
-    let grids: Vec<_> = identity.grids.iter().map(|grid| grid.grid.as_str()).collect();
+    let grids: Vec<_> = identity
+        .grids
+        .iter()
+        .map(|grid| grid.grid.as_str())
+        .collect();
     let last = status.last_sync.map(|last| moment(last.at));
     let age = status.age_ms.map(|ms| age(ms, lang));
     let text = match lang {
@@ -382,7 +573,10 @@ pub(super) fn status(phone: &Phone, json: bool, lang: Lang) -> Result<(), Failur
             identity.street,
             grids.join("、"),
             status.server,
-            last.zip(age).map_or_else(|| "从未，请运行 sync".into(), |(last, age)| format!("{last}（{age}）")),
+            last.zip(age).map_or_else(
+                || "从未，请运行 sync".into(),
+                |(last, age)| format!("{last}（{age}）")
+            ),
             status.records,
             status.unsent,
             status.held,
@@ -396,7 +590,10 @@ pub(super) fn status(phone: &Phone, json: bool, lang: Lang) -> Result<(), Failur
             identity.street,
             grids.join(", "),
             status.server,
-            last.zip(age).map_or_else(|| "never; run `sync`".into(), |(last, age)| format!("{last} ({age})")),
+            last.zip(age).map_or_else(
+                || "never; run `sync`".into(),
+                |(last, age)| format!("{last} ({age})")
+            ),
             status.records,
             status.unsent,
             status.held,
@@ -407,7 +604,9 @@ pub(super) fn status(phone: &Phone, json: bool, lang: Lang) -> Result<(), Failur
         (Some(0), Lang::Zh) => "已超过离线期限，数据已锁定，请运行 sync\n".to_owned(),
         (Some(0), Lang::En) => "Away for too long: the data is locked; run `sync`\n".to_owned(),
         (Some(left), Lang::Zh) => format!("离线期限还剩 {} 小时\n", left / 3_600_000),
-        (Some(left), Lang::En) => format!("May stay offline for another {} hours\n", left / 3_600_000),
+        (Some(left), Lang::En) => {
+            format!("May stay offline for another {} hours\n", left / 3_600_000)
+        }
         (None, _) => String::new(),
     };
     let notices = match (status.notices, lang) {
@@ -419,7 +618,10 @@ pub(super) fn status(phone: &Phone, json: bool, lang: Lang) -> Result<(), Failur
 }
 
 fn place(outbox: &[OutboxEntry]) -> Place {
-    match (outbox.iter().any(|entry| entry.state != OutboxState::Held), outbox.is_empty()) {
+    match (
+        outbox.iter().any(|entry| entry.state != OutboxState::Held),
+        outbox.is_empty(),
+    ) {
         (true, _) => Place::Phone,
         (false, false) => Place::Held,
         (false, true) => Place::Office,
@@ -431,7 +633,10 @@ fn pending_keys(outbox: &[OutboxEntry]) -> BTreeSet<String> {
         Edit::Put { key, .. } | Edit::Delete { key } => key.clone(),
         Edit::Note { .. } => "note".to_owned(),
     };
-    outbox.iter().flat_map(|entry| entry.edits.iter().map(key)).collect()
+    outbox
+        .iter()
+        .flat_map(|entry| entry.edits.iter().map(key))
+        .collect()
 }
 
 /// The values of a conflict, numbered as `resolve` counts them; the last one is shown in the roll.
@@ -439,10 +644,22 @@ fn values_text(values: &[Value], own: DeviceId, lang: Lang) -> String {
     let mut text = String::new();
     for (at, value) in values.iter().enumerate() {
         let device = value.op.actor.device();
-        let author = if device == own { say(lang, "本机", "this phone").to_owned() } else { device.to_string()[24..].to_owned() };
+        let author = if device == own {
+            say(lang, "本机", "this phone").to_owned()
+        } else {
+            device.to_string()[24..].to_owned()
+        };
         let time = value.time.map(moment).unwrap_or_default();
-        let shown = if at + 1 == values.len() { say(lang, "（当前显示）", " (shown)") } else { "" };
-        text.push_str(&format!("        {}. {}  —  {author} {time}{shown}\n", at + 1, plain(&value.value)));
+        let shown = if at + 1 == values.len() {
+            say(lang, "（当前显示）", " (shown)")
+        } else {
+            ""
+        };
+        text.push_str(&format!(
+            "        {}. {}  —  {author} {time}{shown}\n",
+            at + 1,
+            plain(&value.value)
+        ));
     }
     text
 }
@@ -469,7 +686,14 @@ pub(super) fn short(record: RecordId) -> String {
 fn moment(at: DeviceTime) -> String {
     let zone = UtcOffset::from_hms(8, 0, 0).unwrap_or(UtcOffset::UTC);
     let at = OffsetDateTime::from(at).to_offset(zone);
-    format!("{:04}-{:02}-{:02} {:02}:{:02}", at.year(), u8::from(at.month()), at.day(), at.hour(), at.minute())
+    format!(
+        "{:04}-{:02}-{:02} {:02}:{:02}",
+        at.year(),
+        u8::from(at.month()),
+        at.day(),
+        at.hour(),
+        at.minute()
+    )
 }
 
 fn age(ms: i64, lang: Lang) -> String {
@@ -488,6 +712,9 @@ fn age(ms: i64, lang: Lang) -> String {
 
 /// Fills with blanks to a width in columns, Han characters taking two.
 fn pad(text: &str, columns: usize) -> String {
-    let width: usize = text.chars().map(|c| if c as u32 >= 0x1100 { 2 } else { 1 }).sum();
+    let width: usize = text
+        .chars()
+        .map(|c| if c as u32 >= 0x1100 { 2 } else { 1 })
+        .sum();
     format!("{text}{}", " ".repeat(columns.saturating_sub(width)))
 }

@@ -121,7 +121,13 @@ pub(super) fn run(phone: &Phone, command: TransferCommand, lang: Lang) -> Result
         TransferCommand::Withdraw(withdraw) => {
             let record = input::record(phone, &withdraw.id)?;
             let cause = CAUSES[withdraw.cause as usize];
-            let receipt = phone.withdraw_transfer(record, &withdraw.asked_by, cause, &input::clean(&withdraw.reason), now)?;
+            let receipt = phone.withdraw_transfer(
+                record,
+                &withdraw.asked_by,
+                cause,
+                &input::clean(&withdraw.reason),
+                now,
+            )?;
             saved(&receipt, lang);
             pending(lang);
             Ok(())
@@ -134,11 +140,22 @@ pub(super) fn run(phone: &Phone, command: TransferCommand, lang: Lang) -> Result
         }
         TransferCommand::List { json } => {
             let listed = phone.transfers(lang)?;
-            phone.remember_listing(&listed.iter().map(|transfer| transfer.record).collect::<Vec<_>>())?;
+            phone.remember_listing(
+                &listed
+                    .iter()
+                    .map(|transfer| transfer.record)
+                    .collect::<Vec<_>>(),
+            )?;
             if json {
                 print_json(&listed)
             } else {
-                print(&listed.iter().enumerate().map(|(at, line)| list_line(at + 1, line, lang)).collect::<String>())
+                print(
+                    &listed
+                        .iter()
+                        .enumerate()
+                        .map(|(at, line)| list_line(at + 1, line, lang))
+                        .collect::<String>(),
+                )
             }
         }
         TransferCommand::Show { id, json } => show(phone, &id, json, lang),
@@ -153,7 +170,9 @@ fn filing(file: &File) -> Filing {
         ("phone", &file.phone),
         ("target_branch", &file.branch),
     ];
-    let fields = fields.into_iter().filter_map(|(name, text)| Some((name.to_owned(), input::clean(text.as_deref()?))));
+    let fields = fields
+        .into_iter()
+        .filter_map(|(name, text)| Some((name.to_owned(), input::clean(text.as_deref()?))));
     Filing {
         transfer_kind: file.kind.clone(),
         member_alias: input::clean(&file.alias),
@@ -165,7 +184,14 @@ fn filing(file: &File) -> Filing {
 }
 
 fn pending(lang: Lang) {
-    println!("{}", say(lang, "等待街道裁定；用 transfer list 查看结果。", "Pending until the office rules; see `transfer list`."));
+    println!(
+        "{}",
+        say(
+            lang,
+            "等待街道裁定；用 transfer list 查看结果。",
+            "Pending until the office rules; see `transfer list`."
+        )
+    );
 }
 
 fn list_line(row: usize, line: &TransferSummary, lang: Lang) -> String {
@@ -177,10 +203,18 @@ fn list_line(row: usize, line: &TransferSummary, lang: Lang) -> String {
     let waiting = if line.pending.is_empty() {
         String::new()
     } else {
-        format!("  {}{}", say(lang, "等待裁定：", "pending: "), line.pending.join(say(lang, "、", ", ")))
+        format!(
+            "  {}{}",
+            say(lang, "等待裁定：", "pending: "),
+            line.pending.join(say(lang, "、", ", "))
+        )
     };
     let alias = line.member_alias.as_deref().unwrap_or("-");
-    let ruling = line.ruling.as_ref().map(|ruling| format!("\n      {ruling}")).unwrap_or_default();
+    let ruling = line
+        .ruling
+        .as_ref()
+        .map(|ruling| format!("\n      {ruling}"))
+        .unwrap_or_default();
     format!(
         "{row:>3}  {alias}  {}{waiting}{place}  [{}]{ruling}\n      {}: {}\n",
         line.state_label,
@@ -196,8 +230,13 @@ fn show(phone: &Phone, id: &str, json: bool, lang: Lang) -> Result<(), Failure> 
     if view.kind() != Some(Kind::TransferRequest) {
         return Err(Failure::NoSuchRecord(id.to_owned()));
     }
-    let summary = phone.transfers(lang)?.into_iter().find(|summary| summary.record == record);
-    let Some(summary) = summary else { return Err(Failure::NoSuchRecord(id.to_owned())) };
+    let summary = phone
+        .transfers(lang)?
+        .into_iter()
+        .find(|summary| summary.record == record);
+    let Some(summary) = summary else {
+        return Err(Failure::NoSuchRecord(id.to_owned()));
+    };
     let event = |event: &lianka_sync_core::transfer::Event| {
         let ruling = event.ruled.as_ref();
         serde_json::json!({
@@ -208,19 +247,30 @@ fn show(phone: &Phone, id: &str, json: bool, lang: Lang) -> Result<(), Failure> 
     };
     if json {
         let events: Vec<_> = case.events.iter().map(event).collect();
-        return print_json(&serde_json::json!({ "transfer": summary, "responsible": case.now.responsible().as_str(), "events": events }));
+        return print_json(
+            &serde_json::json!({ "transfer": summary, "responsible": case.now.responsible().as_str(), "events": events }),
+        );
     }
     let mut lines = vec![list_line(1, &summary, lang)];
     for event in &case.events {
         let became = match &event.ruled {
-            Some(ruled) if ruled.ruling.outcome == Outcome::Applied && ruled.ruling.code.is_none() => {
+            Some(ruled)
+                if ruled.ruling.outcome == Outcome::Applied && ruled.ruling.code.is_none() =>
+            {
                 ruled.ruling.state.row().label.text(lang).to_owned()
             }
             Some(ruled) => ruled.ruling.text(lang),
             None => say(lang, "等待裁定", "pending").to_owned(),
         };
-        lines.push(format!("      {} → {became}\n", event.step.row().label.text(lang)));
+        lines.push(format!(
+            "      {} → {became}\n",
+            event.step.row().label.text(lang)
+        ));
     }
-    lines.push(format!("{}{}\n", say(lang, "告知党员：", "Tell the member: "), summary.member));
+    lines.push(format!(
+        "{}{}\n",
+        say(lang, "告知党员：", "Tell the member: "),
+        summary.member
+    ));
     print(&lines.concat())
 }

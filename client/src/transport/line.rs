@@ -77,24 +77,55 @@ pub(super) enum Body {
 }
 
 impl Way {
-    pub async fn post(&self, server: &str, path: &str, headers: Vec<(HeaderName, String)>, body: Vec<u8>) -> Result<Response, Broken> {
+    pub async fn post(
+        &self,
+        server: &str,
+        path: &str,
+        headers: Vec<(HeaderName, String)>,
+        body: Vec<u8>,
+    ) -> Result<Response, Broken> {
         match self {
             Self::Http(http) => {
                 let post = http.post(format!("{server}{path}"));
-                let post = headers.into_iter().fold(post, |post, (name, value)| match value.strip_prefix("Bearer ") {
-                    // Marked as a secret, which a plain header is not.
-                    Some(token) if name == AUTHORIZATION => post.bearer_auth(token),
-                    _ => post.header(name, value),
+                let post = headers.into_iter().fold(post, |post, (name, value)| {
+                    match value.strip_prefix("Bearer ") {
+                        // Marked as a secret, which a plain header is not.
+                        Some(token) if name == AUTHORIZATION => post.bearer_auth(token),
+                        _ => post.header(name, value),
+                    }
                 });
                 let mut response = post.body(body).send().await?;
-                Ok(Response { status: response.status(), headers: std::mem::take(response.headers_mut()), body: Body::Http(response) })
+                Ok(Response {
+                    status: response.status(),
+                    headers: std::mem::take(response.headers_mut()),
+                    body: Body::Http(response),
+                })
             }
             Self::Line(line) => {
-                let headers = headers.into_iter().map(|(name, value)| (name.as_str().to_owned(), value)).collect();
-                let LineResponse { status, headers, body } = line.send(LineRequest { path: path.to_owned(), headers, body }).await?;
-                let pairs = headers.iter().filter_map(|(name, value)| Some((name.parse::<HeaderName>().ok()?, value.parse().ok()?)));
+                let headers = headers
+                    .into_iter()
+                    .map(|(name, value)| (name.as_str().to_owned(), value))
+                    .collect();
+                let LineResponse {
+                    status,
+                    headers,
+                    body,
+                } = line
+                    .send(LineRequest {
+                        path: path.to_owned(),
+                        headers,
+                        body,
+                    })
+                    .await?;
+                let pairs = headers.iter().filter_map(|(name, value)| {
+                    Some((name.parse::<HeaderName>().ok()?, value.parse().ok()?))
+                });
                 let status = StatusCode::from_u16(status).map_err(|_| Broken::Line)?;
-                Ok(Response { status, headers: pairs.collect(), body: Body::Line(body) })
+                Ok(Response {
+                    status,
+                    headers: pairs.collect(),
+                    body: Body::Line(body),
+                })
             }
         }
     }

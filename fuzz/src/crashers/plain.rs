@@ -2,7 +2,10 @@
 
 use std::time::Instant;
 
-use automerge::{ActorId, AutoCommit, Change, LoadOptions, ROOT, ReadDoc, TextEncoding, sync, sync::SyncDoc, transaction::Transactable};
+use automerge::{
+    ActorId, AutoCommit, Change, LoadOptions, ROOT, ReadDoc, TextEncoding, sync, sync::SyncDoc,
+    transaction::Transactable,
+};
 
 use crate::{budget::caught, chunk, draw::Draw};
 
@@ -19,12 +22,15 @@ pub type Say<'s> = &'s mut dyn FnMut(&str, Instant) -> anyhow::Result<()>;
 const SURVEY: u32 = 20_000;
 
 fn empty() -> AutoCommit {
-    AutoCommit::new_with_encoding(TextEncoding::UnicodeCodePoint).with_actor(ActorId::from(&[9_u8; 20][..]))
+    AutoCommit::new_with_encoding(TextEncoding::UnicodeCodePoint)
+        .with_actor(ActorId::from(&[9_u8; 20][..]))
 }
 
 /// The harm that a change does which parses; `None` where it does none, or does not parse.
 pub fn harm(bytes: &[u8]) -> Option<Harm> {
-    let Ok(parsed) = caught("parse", || Change::from_bytes(bytes.to_vec())) else { return Some(Harm::Panic) };
+    let Ok(parsed) = caught("parse", || Change::from_bytes(bytes.to_vec())) else {
+        return Some(Harm::Panic);
+    };
     // Very long ones are the run-length bomb's to show.
     let change = parsed.ok().filter(|change| change.len() < 10_000)?;
     let saved = caught("apply and save", || {
@@ -32,7 +38,9 @@ pub fn harm(bytes: &[u8]) -> Option<Harm> {
         doc.apply_changes([change]).ok()?;
         Some(doc.save())
     });
-    let Ok(saved) = saved else { return Some(Harm::Panic) };
+    let Ok(saved) = saved else {
+        return Some(Harm::Panic);
+    };
     let saved = saved?;
     match caught("load", || AutoCommit::load(&saved).is_ok()) {
         Err(_) => Some(Harm::Panic),
@@ -72,11 +80,15 @@ pub fn apply(bytes: &[u8], say: Say<'_>) -> anyhow::Result<()> {
         if let Ok(Some((_, note))) = doc.get(ROOT, "note") {
             const TYPED: &str = "门口积两，已报修";
             if let Err(error) = doc.update_text(&note, TYPED) {
-                return Ok(format!("**the next honest edit of the note fails**: {error}"));
+                return Ok(format!(
+                    "**the next honest edit of the note fails**: {error}"
+                ));
             }
             let read = doc.text(&note)?;
             if read != TYPED {
-                return Ok(format!("**the next honest edit reads otherwise than typed**: {read} for {TYPED}"));
+                return Ok(format!(
+                    "**the next honest edit reads otherwise than typed**: {read} for {TYPED}"
+                ));
             }
         }
         doc.commit();
@@ -86,7 +98,10 @@ pub fn apply(bytes: &[u8], say: Say<'_>) -> anyhow::Result<()> {
     });
     let fate = match result {
         Ok(fate) => fate?,
-        Err(failure) => format!("**panics**: {}", failure.detail.lines().nth(1).unwrap_or("")),
+        Err(failure) => format!(
+            "**panics**: {}",
+            failure.detail.lines().nth(1).unwrap_or("")
+        ),
     };
     say(&format!("end {}", fate.replace('|', "/")), Instant::now())
 }
@@ -97,7 +112,8 @@ pub fn survey(say: Say<'_>, mutated: impl Fn(&mut Draw) -> Vec<u8>) -> anyhow::R
     let (mut parsed, mut panics, mut unloadable) = (0_u32, 0_u32, 0_u32);
     for _ in 0..SURVEY {
         let bytes = mutated(&mut draw);
-        parsed += u32::from(caught("", || Change::from_bytes(bytes.clone()).is_ok()).unwrap_or(true));
+        parsed +=
+            u32::from(caught("", || Change::from_bytes(bytes.clone()).is_ok()).unwrap_or(true));
         match harm(&bytes) {
             Some(Harm::Panic) => panics += 1,
             Some(Harm::Unloadable) => unloadable += 1,
@@ -105,8 +121,11 @@ pub fn survey(say: Say<'_>, mutated: impl Fn(&mut Draw) -> Vec<u8>) -> anyhow::R
         }
     }
     let part = |count: u32| f64::from(count) * 100.0 / f64::from(parsed.max(1));
-    let said =
-        format!("end {parsed} parse; of these {:.1} % **panic**, {:.1} % **save what does not load**", part(panics), part(unloadable));
+    let said = format!(
+        "end {parsed} parse; of these {:.1} % **panic**, {:.1} % **save what does not load**",
+        part(panics),
+        part(unloadable)
+    );
     say(&said, Instant::now())
 }
 
@@ -146,6 +165,13 @@ pub fn sync_message(say: Say<'_>) -> anyhow::Result<()> {
     say("is received", started)?;
     let started = Instant::now();
     let answer = doc.sync().generate_sync_message(&mut state);
-    say(if answer.is_some() { "is answered" } else { "is not answered" }, started)?;
+    say(
+        if answer.is_some() {
+            "is answered"
+        } else {
+            "is not answered"
+        },
+        started,
+    )?;
     say("end no complaint", Instant::now())
 }

@@ -8,8 +8,8 @@ use crate::{
 
 /// Column ids with type of changes, of documents, and of nothing yet.
 const SPECS: &[u64] = &[
-    0x01, 0x02, 0x11, 0x13, 0x15, 0x21, 0x23, 0x34, 0x42, 0x56, 0x57, 0x70, 0x71, 0x73, 0x80, 0x81, 0x83, 0x94, 0xa5, 0x09, 0x5f, 0x00,
-    0x07, 0xff, 0x1000,
+    0x01, 0x02, 0x11, 0x13, 0x15, 0x21, 0x23, 0x34, 0x42, 0x56, 0x57, 0x70, 0x71, 0x73, 0x80, 0x81,
+    0x83, 0x94, 0xa5, 0x09, 0x5f, 0x00, 0x07, 0xff, 0x1000,
 ];
 
 /// One twist.
@@ -115,7 +115,10 @@ fn table(chunk: &mut Chunk, draw: &mut Draw) {
             columns.swap(at.min(other), other);
         }
         5 => {
-            let empty = Column { spec: *draw.pick(SPECS), cells: Cells::Raw(Vec::new()) };
+            let empty = Column {
+                spec: *draw.pick(SPECS),
+                cells: Cells::Raw(Vec::new()),
+            };
             columns.insert(at, empty);
             columns.sort_by_key(|column| column.spec);
         }
@@ -123,7 +126,13 @@ fn table(chunk: &mut Chunk, draw: &mut Draw) {
         _ => {
             let length = draw.below(20);
             let data = Cells::Raw(draw.bytes(length));
-            columns.insert(at, Column { spec: *draw.pick(SPECS), cells: data });
+            columns.insert(
+                at,
+                Column {
+                    spec: *draw.pick(SPECS),
+                    cells: data,
+                },
+            );
             if draw.one_in(2) {
                 columns.sort_by_key(|column| column.spec);
             }
@@ -132,13 +141,27 @@ fn table(chunk: &mut Chunk, draw: &mut Draw) {
 }
 
 fn many_columns(columns: &mut Vec<Column>, draw: &mut Draw) {
-    let count = if draw.one_in(8) { draw.below(300) } else { draw.below(16) };
-    columns.extend((0..count as u64).map(|n| Column { spec: n << 4 | 2, cells: Cells::Raw(Vec::new()) }));
+    let count = if draw.one_in(8) {
+        draw.below(300)
+    } else {
+        draw.below(16)
+    };
+    columns.extend((0..count as u64).map(|n| Column {
+        spec: n << 4 | 2,
+        cells: Cells::Raw(Vec::new()),
+    }));
     columns.sort_by_key(|column| column.spec);
 }
 
 fn cells(chunk: &mut Chunk, draw: &mut Draw) {
-    let Some(at) = chunk.columns.len().checked_sub(1).map(|last| draw.place(last)) else { return };
+    let Some(at) = chunk
+        .columns
+        .len()
+        .checked_sub(1)
+        .map(|last| draw.place(last))
+    else {
+        return;
+    };
     match &mut chunk.columns[at].cells {
         Cells::Numbers(list) => runs(list, draw, |cell, draw| *cell = draw.extreme(*cell)),
         Cells::Deltas(list) => runs(list, draw, |cell, draw| *cell = draw.signed_extreme(*cell)),
@@ -186,7 +209,11 @@ fn runs<T: Cell>(runs: &mut Vec<Run<T>>, draw: &mut Draw, twist: impl Fn(&mut T,
             }
             2 => {
                 let first = cells.first().cloned();
-                list(cells, draw, |_| first.clone().unwrap_or_else(|| T::read(&mut &[0_u8; 4][..]).expect("a zero reads")));
+                list(cells, draw, |_| {
+                    first
+                        .clone()
+                        .unwrap_or_else(|| T::read(&mut &[0_u8; 4][..]).expect("a zero reads"))
+                });
                 *count = -(cells.len() as i64);
             }
             _ if !cells.is_empty() => {

@@ -85,8 +85,16 @@ fn header(change: &mut Change, draw: &mut Draw) {
     match draw.below(6) {
         0 => change.seq = draw.extreme(change.seq.into()) as u32,
         // Over the limit on purpose, and never so far that our own sums of it overflow.
-        1 => change.start_op = draw.extreme(change.start_op.into()).min(u64::from(u32::MAX) - 100_000) as u32,
-        2 => change.time = Some(DeviceTime::from_unix_seconds(draw.signed_extreme(1_795_000_000))),
+        1 => {
+            change.start_op = draw
+                .extreme(change.start_op.into())
+                .min(u64::from(u32::MAX) - 100_000) as u32
+        }
+        2 => {
+            change.time = Some(DeviceTime::from_unix_seconds(
+                draw.signed_extreme(1_795_000_000),
+            ))
+        }
         3 => {
             let text = *draw.pick(TEXTS);
             change.message = text.repeat(draw.extreme(1).min(700) as usize);
@@ -130,7 +138,9 @@ fn order(change: &mut Change, draw: &mut Draw) {
         }
         _ => {
             let mut op = change.ops[a].clone();
-            let mut times = draw.extreme(1).min(if draw.one_in(20) { 5_001 } else { 40 });
+            let mut times = draw
+                .extreme(1)
+                .min(if draw.one_in(20) { 5_001 } else { 40 });
             if let (Action::Put { key, .. }, true) = (&mut op.action, draw.one_in(40)) {
                 *key = "k".repeat(250);
                 times = 4_000;
@@ -144,8 +154,14 @@ fn key(draw: &mut Draw) -> String {
     match draw.below(12) {
         0 => "k".repeat(draw.extreme(256).min(400) as usize),
         1 | 2 => (*draw.pick(OTHER_KEYS)).to_owned(),
-        3 => format!("contacts/{CONTACT}/{}", draw.pick(&["role", "party_status", "preferred_time", "x"])),
-        4 => format!("consent/{CONSENT}/{}", draw.pick(&["contact", "wording", "channel", "given_on"])),
+        3 => format!(
+            "contacts/{CONTACT}/{}",
+            draw.pick(&["role", "party_status", "preferred_time", "x"])
+        ),
+        4 => format!(
+            "consent/{CONSENT}/{}",
+            draw.pick(&["contact", "wording", "channel", "given_on"])
+        ),
         5 => format!("tags/{}", draw.below(5)),
         _ => (*draw.pick(KEYS)).to_owned(),
     }
@@ -164,8 +180,14 @@ fn value(draw: &mut Draw) -> Scalar {
 fn op_id(change: &Change, server: &Server, draw: &mut Draw, near: &[OpId]) -> OpId {
     match draw.below(8) {
         0 => change.op_id(draw.below(change.ops.len().max(1))),
-        1 => OpId { counter: draw.extreme(change.start_op.into()) as u32, actor: change.actor },
-        2 => OpId { counter: 1 + draw.below(60) as u32, actor: Actor::new(device(draw.below(6) as u32), 1) },
+        1 => OpId {
+            counter: draw.extreme(change.start_op.into()) as u32,
+            actor: change.actor,
+        },
+        2 => OpId {
+            counter: 1 + draw.below(60) as u32,
+            actor: Actor::new(device(draw.below(6) as u32), 1),
+        },
         3 if !server.changes.is_empty() => {
             let other = draw.pick(&server.changes);
             other.op_id(draw.below(other.ops.len().max(1)))
@@ -176,26 +198,44 @@ fn op_id(change: &Change, server: &Server, draw: &mut Draw, near: &[OpId]) -> Op
 }
 
 fn operation(change: &mut Change, server: &Server, draw: &mut Draw) {
-    let Some(last) = change.ops.len().checked_sub(1) else { return };
+    let Some(last) = change.ops.len().checked_sub(1) else {
+        return;
+    };
     let at = draw.place(last);
     let mut op = change.ops[at].clone();
     match (&mut op.action, draw.below(4)) {
-        (Action::Put { key: on, .. } | Action::Delete { key: on }, 0) | (Action::MakeText { key: on }, _) => *on = key(draw),
+        (Action::Put { key: on, .. } | Action::Delete { key: on }, 0)
+        | (Action::MakeText { key: on }, _) => *on = key(draw),
         (Action::Put { value: held, .. }, 1) => *held = value(draw),
-        (Action::Put { key, .. }, 2) => op.action = Action::Delete { key: std::mem::take(key) },
-        (Action::Delete { key }, 1 | 2) => op.action = Action::Put { key: std::mem::take(key), value: value(draw) },
+        (Action::Put { key, .. }, 2) => {
+            op.action = Action::Delete {
+                key: std::mem::take(key),
+            }
+        }
+        (Action::Delete { key }, 1 | 2) => {
+            op.action = Action::Put {
+                key: std::mem::take(key),
+                value: value(draw),
+            }
+        }
         (Action::Put { key: on, .. } | Action::Delete { key: on }, _) => {
             let mut near = server.ops_on(on);
             near.extend(own_ops_on(change, on));
-            predecessors(&mut op.pred, draw, |draw| op_id(change, server, draw, &near));
+            predecessors(&mut op.pred, draw, |draw| {
+                op_id(change, server, draw, &near)
+            });
         }
         (Action::Insert { text, .. }, 0 | 1) => (*draw.pick::<&str>(TEXTS)).clone_into(text),
-        (Action::Insert { after, .. }, 2) => *after = Some(op_id(change, server, draw, &elements(change, server))),
+        (Action::Insert { after, .. }, 2) => {
+            *after = Some(op_id(change, server, draw, &elements(change, server)))
+        }
         (Action::Remove { element, .. }, 0..=2) => {
             *element = op_id(change, server, draw, &elements(change, server));
             op.pred = vec![*element];
         }
-        (Action::Insert { object, .. } | Action::Remove { object, .. }, _) => *object = op_id(change, server, draw, &notes(change, server)),
+        (Action::Insert { object, .. } | Action::Remove { object, .. }, _) => {
+            *object = op_id(change, server, draw, &notes(change, server))
+        }
     }
     change.ops[at] = op;
 }
@@ -214,49 +254,106 @@ fn predecessors(pred: &mut Vec<OpId>, draw: &mut Draw, make: impl Fn(&mut Draw) 
 
 fn own_ops_on(change: &Change, key: &str) -> Vec<OpId> {
     let on = |op: &Op| matches!(&op.action, Action::Put { key: on, .. } if on == key);
-    change.ops.iter().enumerate().filter(|(_, op)| on(op)).map(|(at, _)| change.op_id(at)).collect()
+    change
+        .ops
+        .iter()
+        .enumerate()
+        .filter(|(_, op)| on(op))
+        .map(|(at, _)| change.op_id(at))
+        .collect()
 }
 
 fn elements(change: &Change, server: &Server) -> Vec<OpId> {
     let inserts = |action: &Action| matches!(action, Action::Insert { .. });
     let mut ids = server.ops(inserts);
-    ids.extend(change.ops.iter().enumerate().filter(|(_, op)| inserts(&op.action)).map(|(at, _)| change.op_id(at)));
+    ids.extend(
+        change
+            .ops
+            .iter()
+            .enumerate()
+            .filter(|(_, op)| inserts(&op.action))
+            .map(|(at, _)| change.op_id(at)),
+    );
     ids
 }
 
 fn notes(change: &Change, server: &Server) -> Vec<OpId> {
     let makes = |action: &Action| matches!(action, Action::MakeText { .. });
     let mut ids = server.ops(makes);
-    ids.extend(change.ops.iter().enumerate().filter(|(_, op)| makes(&op.action)).map(|(at, _)| change.op_id(at)));
+    ids.extend(
+        change
+            .ops
+            .iter()
+            .enumerate()
+            .filter(|(_, op)| makes(&op.action))
+            .map(|(at, _)| change.op_id(at)),
+    );
     ids
 }
 
 /// An operation put where none was.
 fn insertion(change: &mut Change, server: &Server, draw: &mut Draw) {
-    let object = notes(change, server).first().copied().unwrap_or_else(|| change.op_id(0));
+    let object = notes(change, server)
+        .first()
+        .copied()
+        .unwrap_or_else(|| change.op_id(0));
     let elements = elements(change, server);
     let op = match draw.below(6) {
         0 => {
             let key = key(draw);
             let near = server.ops_on(&key);
-            let pred = (0..draw.below(3)).map(|_| op_id(change, server, draw, &near)).collect();
-            Op { action: Action::Put { key, value: value(draw) }, pred }
+            let pred = (0..draw.below(3))
+                .map(|_| op_id(change, server, draw, &near))
+                .collect();
+            Op {
+                action: Action::Put {
+                    key,
+                    value: value(draw),
+                },
+                pred,
+            }
         }
         1 => {
             let key = key(draw);
             let pred = server.ops_on(&key);
-            Op { action: Action::Delete { key }, pred }
+            Op {
+                action: Action::Delete { key },
+                pred,
+            }
         }
-        2 => Op { action: Action::MakeText { key: if draw.one_in(2) { "note".into() } else { key(draw) } }, pred: vec![] },
+        2 => Op {
+            action: Action::MakeText {
+                key: if draw.one_in(2) {
+                    "note".into()
+                } else {
+                    key(draw)
+                },
+            },
+            pred: vec![],
+        },
         3 | 4 => {
             let after = (!draw.one_in(3)).then(|| op_id(change, server, draw, &elements));
-            Op { action: Action::Insert { object, after, text: (*draw.pick(TEXTS)).to_owned() }, pred: vec![] }
+            Op {
+                action: Action::Insert {
+                    object,
+                    after,
+                    text: (*draw.pick(TEXTS)).to_owned(),
+                },
+                pred: vec![],
+            }
         }
         _ => {
             let element = op_id(change, server, draw, &elements);
-            Op { action: Action::Remove { object, element }, pred: vec![element] }
+            Op {
+                action: Action::Remove { object, element },
+                pred: vec![element],
+            }
         }
     };
-    let at = if draw.one_in(2) { change.ops.len() } else { draw.place(change.ops.len()) };
+    let at = if draw.one_in(2) {
+        change.ops.len()
+    } else {
+        draw.place(change.ops.len())
+    };
     change.ops.insert(at, op);
 }

@@ -83,8 +83,18 @@ fn json_object(out: &mut Vec<u8>, draw: &mut Draw, depth: usize) {
 fn json_text(out: &mut Vec<u8>, text: &str, draw: &mut Draw) {
     out.push(b'"');
     match draw.below(12) {
-        0 => text.encode_utf16().for_each(|unit| out.extend(format!("\\u{unit:04x}").into_bytes())),
-        1 => out.extend(*draw.pick(&[&b"\\ud800"[..], b"\\udc00\\ud800", b"\xff\xfe", b"\xed\xa0\x80", b"\\x", b"\\u12", b"\x00"])),
+        0 => text
+            .encode_utf16()
+            .for_each(|unit| out.extend(format!("\\u{unit:04x}").into_bytes())),
+        1 => out.extend(*draw.pick(&[
+            &b"\\ud800"[..],
+            b"\\udc00\\ud800",
+            b"\xff\xfe",
+            b"\xed\xa0\x80",
+            b"\\x",
+            b"\\u12",
+            b"\x00",
+        ])),
         2 => out.extend(vec![b'a'; draw.extreme(20).min(200_000) as usize]),
         _ => out.extend(text.replace('\u{0}', "\\u0000").bytes()),
     }
@@ -101,7 +111,17 @@ fn json_value(out: &mut Vec<u8>, draw: &mut Draw, depth: usize) {
                 out.extend(vec![b']'; depth]);
             }
         }
-        2 => out.extend(*draw.pick(&[&b"1e999"[..], b"-0", b"1e-999", b"00", b"NaN", b"1.5", b"0x1", b"+1", b"-"])),
+        2 => out.extend(*draw.pick(&[
+            &b"1e999"[..],
+            b"-0",
+            b"1e-999",
+            b"00",
+            b"NaN",
+            b"1.5",
+            b"0x1",
+            b"+1",
+            b"-",
+        ])),
         3 => out.extend(draw.signed_extreme(1).to_string().bytes()),
         4 => out.extend(vec![b'9'; draw.below(400)]),
         5 => out.extend(*draw.pick(&[&b"true"[..], b"false", b"null", b"tru", b""])),
@@ -118,7 +138,11 @@ fn head(out: &mut Vec<u8>, major: u8, argument: u64, draw: &mut Draw) {
         0x1_0000..=0xffff_ffff => 4,
         _ => 8,
     };
-    let width = if draw.one_in(12) { *draw.pick(&[1, 2, 4, 8]) } else { needed };
+    let width = if draw.one_in(12) {
+        *draw.pick(&[1, 2, 4, 8])
+    } else {
+        needed
+    };
     let width: usize = if width < needed { needed } else { width };
     let low = match width {
         0 => argument as u8,
@@ -133,7 +157,11 @@ fn head(out: &mut Vec<u8>, major: u8, argument: u64, draw: &mut Draw) {
 
 /// The truth, or in one of thirty cases anything.
 fn claim(truth: usize, draw: &mut Draw) -> u64 {
-    if draw.one_in(30) { draw.extreme(truth as u64) } else { truth as u64 }
+    if draw.one_in(30) {
+        draw.extreme(truth as u64)
+    } else {
+        truth as u64
+    }
 }
 
 fn cbor_map(out: &mut Vec<u8>, draw: &mut Draw, depth: usize) {
@@ -207,7 +235,10 @@ fn cbor_value(out: &mut Vec<u8>, draw: &mut Draw, depth: usize) {
 /// A gzip member.
 pub fn gzip(body: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(body).and_then(|()| encoder.finish()).unwrap_or_default()
+    encoder
+        .write_all(body)
+        .and_then(|()| encoder.finish())
+        .unwrap_or_default()
 }
 
 /// A zstd frame.

@@ -47,28 +47,60 @@ impl Burdens {
                 cards.push((id, bytes));
             }
         }
-        let chain = create(street, device, 11, "长", draw).map(|card| chain(card, device)).unwrap_or_default();
-        let actors = create(street, device, 12, "多", draw).map(|card| at_once(card, device)).unwrap_or_default();
-        Self { street: street.clone(), token: token.to_owned(), cards, chain, actors }
+        let chain = create(street, device, 11, "长", draw)
+            .map(|card| chain(card, device))
+            .unwrap_or_default();
+        let actors = create(street, device, 12, "多", draw)
+            .map(|card| at_once(card, device))
+            .unwrap_or_default();
+        Self {
+            street: street.clone(),
+            token: token.to_owned(),
+            cards,
+            chain,
+            actors,
+        }
     }
 
     pub fn next(&self, draw: &mut Draw) -> Volley {
-        let encoding = if draw.one_in(2) { Encoding::CborSeq } else { Encoding::Ndjson };
+        let encoding = if draw.one_in(2) {
+            Encoding::CborSeq
+        } else {
+            Encoding::Ndjson
+        };
         match draw.below(10) {
-            0 => Arsenal::packed(encoding, Some("zstd"), &Arsenal::items(encoding, draw.one_in(2), &self.cards)),
+            0 => Arsenal::packed(
+                encoding,
+                Some("zstd"),
+                &Arsenal::items(encoding, draw.one_in(2), &self.cards),
+            ),
             1 | 2 => {
                 let changes = in_some_order(&self.chain, draw);
                 Arsenal::packed(encoding, None, &Arsenal::items(encoding, true, &changes))
             }
             3 => {
                 let changes = in_some_order(&self.actors, draw);
-                Arsenal::packed(encoding, Some("gzip"), &Arsenal::items(encoding, true, &changes))
+                Arsenal::packed(
+                    encoding,
+                    Some("gzip"),
+                    &Arsenal::items(encoding, true, &changes),
+                )
             }
             4 => blank(),
             5 => self.in_pieces(encoding, draw),
             6 => self.crumbs(),
-            7 => self.crowd("POST", "sync", &Arsenal::items(Encoding::Ndjson, true, &[]), 3),
-            8 => self.crowd("POST", "sync", &Arsenal::items(Encoding::Ndjson, true, &[]), 1),
+            7 => self.crowd(
+                "POST",
+                "sync",
+                &Arsenal::items(Encoding::Ndjson, true, &[]),
+                3,
+            ),
+            8 => self.crowd(
+                "POST",
+                "sync",
+                &Arsenal::items(Encoding::Ndjson, true, &[]),
+                1,
+            ),
             _ => self.crowd("GET", "cards?q=%E5%BA%97&page_size=200", &[], CROWD),
         }
     }
@@ -76,17 +108,26 @@ impl Burdens {
     /// A frame, or a member, for every item.
     fn in_pieces(&self, encoding: Encoding, draw: &mut Draw) -> Volley {
         let packing = *draw.pick(&["zstd", "gzip"]);
-        let pack = if packing == "zstd" { requests::zstd } else { requests::gzip };
+        let pack = if packing == "zstd" {
+            requests::zstd
+        } else {
+            requests::gzip
+        };
         let mut body = pack(&Arsenal::items(encoding, false, &[]));
         let hello = Arsenal::items(encoding, false, &[]).len();
         for change in &self.cards {
-            let item = Arsenal::items(encoding, false, std::slice::from_ref(change)).split_off(hello);
+            let item =
+                Arsenal::items(encoding, false, std::slice::from_ref(change)).split_off(hello);
             body.extend(pack(&item));
             if draw.one_in(4) {
                 body.extend(pack(b""));
             }
         }
-        Volley::Sync { encoding, packing: Some(packing), body }
+        Volley::Sync {
+            encoding,
+            packing: Some(packing),
+            body,
+        }
     }
 
     fn head(&self, method: &str, path: &str, framing: &str) -> String {
@@ -99,7 +140,9 @@ impl Burdens {
 
     /// A chunk for every byte.
     fn crumbs(&self) -> Volley {
-        let mut bytes = self.head("POST", "sync", "transfer-encoding: chunked").into_bytes();
+        let mut bytes = self
+            .head("POST", "sync", "transfer-encoding: chunked")
+            .into_bytes();
         let hello = Arsenal::items(Encoding::Ndjson, true, &[]);
         for byte in hello.iter().chain(std::iter::repeat_n(&b'\n', CRUMBS)) {
             bytes.extend([b'1', b'\r', b'\n', *byte, b'\r', b'\n']);
@@ -110,8 +153,23 @@ impl Burdens {
 
     /// The same request on many connections at once, or often on one.
     fn crowd(&self, method: &str, path: &str, body: &[u8], times: usize) -> Volley {
-        let request = [self.head(method, path, &format!("content-length: {}", body.len())).as_bytes(), body].concat();
-        if times == 1 { Volley::Crowd { bytes: request.repeat(20), times } } else { Volley::Crowd { bytes: request, times } }
+        let request = [
+            self.head(method, path, &format!("content-length: {}", body.len()))
+                .as_bytes(),
+            body,
+        ]
+        .concat();
+        if times == 1 {
+            Volley::Crowd {
+                bytes: request.repeat(20),
+                times,
+            }
+        } else {
+            Volley::Crowd {
+                bytes: request,
+                times,
+            }
+        }
     }
 }
 
@@ -126,11 +184,29 @@ fn at(second: usize) -> DeviceTime {
     DeviceTime::from_unix_seconds(1_795_100_000 + second as i64)
 }
 
-fn create(street: &StreetCode, device: DeviceId, epoch: u32, name: &str, draw: &mut Draw) -> Option<(RecordId, Record, Vec<u8>)> {
-    let put = |key: &str, value: &str| Edit::Put { key: key.into(), value: value.into() };
-    let edits = [put("kind", "shop_card"), put("street", street.as_str()), put("grid", HOSTILE_GRID), put("sign_name", name)];
+fn create(
+    street: &StreetCode,
+    device: DeviceId,
+    epoch: u32,
+    name: &str,
+    draw: &mut Draw,
+) -> Option<(RecordId, Record, Vec<u8>)> {
+    let put = |key: &str, value: &str| Edit::Put {
+        key: key.into(),
+        value: value.into(),
+    };
+    let edits = [
+        put("kind", "shop_card"),
+        put("street", street.as_str()),
+        put("grid", HOSTILE_GRID),
+        put("sign_name", name),
+    ];
     let (held, change) = Record::create(Actor::new(device, epoch), at(0), &edits).ok()?;
-    Some((RecordId(Uuid::from_u128(draw.number().into())), held, change.bytes))
+    Some((
+        RecordId(Uuid::from_u128(draw.number().into())),
+        held,
+        change.bytes,
+    ))
 }
 
 /// A note that is rewritten from its beginning again and again.
@@ -138,7 +214,12 @@ fn chain((id, mut held, first): (RecordId, Record, Vec<u8>), device: DeviceId) -
     let mut changes = vec![(id, first)];
     for step in 0..CHAIN {
         let text = format!("{step}{}", "门口积水已报修".repeat(1 + step % 60));
-        if let Ok(Some(change)) = held.edit(Actor::new(device, 11), at(step + 1), &[Edit::Note { text }], "") {
+        if let Ok(Some(change)) = held.edit(
+            Actor::new(device, 11),
+            at(step + 1),
+            &[Edit::Note { text }],
+            "",
+        ) {
             changes.push((id, change.bytes));
         }
     }
@@ -149,8 +230,14 @@ fn chain((id, mut held, first): (RecordId, Record, Vec<u8>), device: DeviceId) -
 fn at_once((id, held, first): (RecordId, Record, Vec<u8>), device: DeviceId) -> Changes {
     let mut changes = vec![(id, first)];
     for n in 0..ACTORS {
-        let edit = Edit::Put { key: "sign_name".into(), value: format!("招牌{n}").as_str().into() };
-        if let Ok(Some(change)) = held.clone().edit(Actor::new(device, 100 + n), at(1), &[edit], "") {
+        let edit = Edit::Put {
+            key: "sign_name".into(),
+            value: format!("招牌{n}").as_str().into(),
+        };
+        if let Ok(Some(change)) = held
+            .clone()
+            .edit(Actor::new(device, 100 + n), at(1), &[edit], "")
+        {
             changes.push((id, change.bytes));
         }
     }
@@ -163,7 +250,10 @@ fn in_some_order(changes: &Changes, draw: &mut Draw) -> Changes {
         0 => changes.clone(),
         1 => changes.iter().rev().cloned().collect(),
         2 => changes.iter().skip(1).cloned().collect(),
-        3 => changes.iter().flat_map(|change| [change.clone(), change.clone()]).collect(),
+        3 => changes
+            .iter()
+            .flat_map(|change| [change.clone(), change.clone()])
+            .collect(),
         _ => changes.iter().step_by(2).cloned().collect(),
     }
 }

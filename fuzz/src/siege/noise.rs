@@ -53,14 +53,35 @@ impl Noise {
 
     /// Something for a path or a query.
     pub fn word(&mut self) -> String {
-        (*self.of(&["310104003", "..%2f..%2f", "%00", "%ff%fe", "a", "-1", "%E5%BA%97", "*", "'--", "{}", "%0d%0a"])).to_owned()
+        (*self.of(&[
+            "310104003",
+            "..%2f..%2f",
+            "%00",
+            "%ff%fe",
+            "a",
+            "-1",
+            "%E5%BA%97",
+            "*",
+            "'--",
+            "{}",
+            "%0d%0a",
+        ]))
+        .to_owned()
     }
 
     fn leaf(&mut self) -> Node {
         match self.upto(9) {
             0 => Node::Nothing,
             1 => Node::Truth(self.chance(50)),
-            2 => Node::Number(*self.of(&[0, -1, 1, i128::from(u64::MAX), i128::from(i64::MIN), 1 << 53, 4_294_967_296])),
+            2 => Node::Number(*self.of(&[
+                0,
+                -1,
+                1,
+                i128::from(u64::MAX),
+                i128::from(i64::MIN),
+                1 << 53,
+                4_294_967_296,
+            ])),
             3 => Node::Fraction(*self.of(&[0.0, -0.0, 1e308, f64::NAN, f64::INFINITY, 1.5])),
             4 | 5 => {
                 let length = self.upto(60);
@@ -68,8 +89,17 @@ impl Noise {
             }
             _ => {
                 let times = *self.of(&[0, 1, 1, 1, 3, 40, 3_000]);
-                let text =
-                    *self.of(&["change", "hello", "shop_card", "店", "\u{0}", "\u{feff}", "\u{202e}x", "2026-11-22T00:00:00Z", "=1+1"]);
+                let text = *self.of(&[
+                    "change",
+                    "hello",
+                    "shop_card",
+                    "店",
+                    "\u{0}",
+                    "\u{feff}",
+                    "\u{202e}x",
+                    "2026-11-22T00:00:00Z",
+                    "=1+1",
+                ]);
                 Node::Text(text.repeat(times))
             }
         }
@@ -78,7 +108,11 @@ impl Noise {
     fn tree(&mut self, depth: u64) -> Node {
         match self.upto(6) {
             0 if depth > 0 => Node::List((0..self.upto(5)).map(|_| self.tree(depth - 1)).collect()),
-            1 if depth > 0 => Node::Map((0..self.upto(5)).map(|_| (self.leaf(), self.tree(depth - 1))).collect()),
+            1 if depth > 0 => Node::Map(
+                (0..self.upto(5))
+                    .map(|_| (self.leaf(), self.tree(depth - 1)))
+                    .collect(),
+            ),
             _ => self.leaf(),
         }
     }
@@ -87,7 +121,12 @@ impl Noise {
     fn item(&mut self, first: bool, record: RecordId, device: DeviceId) -> Node {
         let text = |text: &str| Node::Text(text.to_owned());
         let members = if first {
-            vec![("type", text("hello")), ("cursor", Node::Nothing), ("client", text("noise/1")), ("pull", Node::Truth(self.chance(50)))]
+            vec![
+                ("type", text("hello")),
+                ("cursor", Node::Nothing),
+                ("client", text("noise/1")),
+                ("pull", Node::Truth(self.chance(50))),
+            ]
         } else {
             let length = self.upto(200);
             let mut bytes = vec![0x85, 0x6f, 0x4a, 0x83];
@@ -96,7 +135,11 @@ impl Noise {
             bytes.extend(self.blob(2));
             bytes.extend(device.0.as_bytes());
             bytes.extend(self.blob(length));
-            let id = if self.seldom(100) { self.leaf() } else { Node::Bytes(record.0.as_bytes().to_vec()) };
+            let id = if self.seldom(100) {
+                self.leaf()
+            } else {
+                Node::Bytes(record.0.as_bytes().to_vec())
+            };
             vec![
                 ("type", text("change")),
                 ("record", id),
@@ -142,7 +185,11 @@ impl Noise {
         for n in 0..=self.count() {
             let item = self.item(n == 0, record, device);
             write_json(&item, &mut out);
-            let ends: &[&str] = if self.seldom(60) { &["", "\u{b}\n", ",\n", "\0\n"] } else { &["\n", "\r\n", "\n\n\n"] };
+            let ends: &[&str] = if self.seldom(60) {
+                &["", "\u{b}\n", ",\n", "\0\n"]
+            } else {
+                &["\n", "\r\n", "\n\n\n"]
+            };
             out.extend(self.of(ends).bytes());
         }
         self.damaged(out)
@@ -178,7 +225,11 @@ impl Noise {
     fn write_head(&mut self, out: &mut Vec<u8>, major: u8, value: u64) {
         // A lie about a length now and then; the longest spelling now and then.
         let lies = (2..=5).contains(&major) && self.seldom(600);
-        let value = if lies { *self.of(&[0, value + 1, 1 << 16, 1 << 31, 1 << 62, u64::MAX]) } else { value };
+        let value = if lies {
+            *self.of(&[0, value + 1, 1 << 16, 1 << 31, 1 << 62, u64::MAX])
+        } else {
+            value
+        };
         let width = match value {
             _ if self.seldom(300) => 8,
             0..=23 => 0,
@@ -247,7 +298,18 @@ impl Noise {
     /// A request, most of whose parts are right.
     pub fn http(&mut self, street: &str, token: &str, body: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
-        let method = *self.of(&["POST", "POST", "POST", "GET", "PO\u{0}ST", "OPTIONS", "CONNECT", "TRACE", "post", ""]);
+        let method = *self.of(&[
+            "POST",
+            "POST",
+            "POST",
+            "GET",
+            "PO\u{0}ST",
+            "OPTIONS",
+            "CONNECT",
+            "TRACE",
+            "post",
+            "",
+        ]);
         let path = match self.upto(8) {
             0 => format!("/v1/streets/{}/sync", self.word()),
             1 => format!("http://elsewhere.example/v1/streets/{street}/sync"),
@@ -256,12 +318,23 @@ impl Noise {
             4 => format!("//v1/streets/{street}/sync?{}", self.word()),
             _ => format!("/v1/streets/{street}/sync"),
         };
-        let version = *self.of(&["HTTP/1.1", "HTTP/1.1", "HTTP/1.1", "HTTP/1.0", "HTTP/2.0", "HTTP/1.1 x", ""]);
+        let version = *self.of(&[
+            "HTTP/1.1",
+            "HTTP/1.1",
+            "HTTP/1.1",
+            "HTTP/1.0",
+            "HTTP/2.0",
+            "HTTP/1.1 x",
+            "",
+        ]);
         out.extend(format!("{method} {path} {version}\r\n").bytes());
         let length = body.len();
         let framing = match self.upto(10) {
             0 => format!("content-length: {}\r\n", self.next()),
-            1 => format!("content-length: {length}\r\ncontent-length: {}\r\n", length + 1),
+            1 => format!(
+                "content-length: {length}\r\ncontent-length: {}\r\n",
+                length + 1
+            ),
             2 => format!("content-length: {length}\r\ntransfer-encoding: chunked\r\n"),
             3 => "transfer-encoding: chunked\r\n".to_owned(),
             4 => String::new(),
@@ -271,7 +344,11 @@ impl Noise {
         out.extend(framing.bytes());
         for _ in 0..self.upto(4) {
             let header = match self.upto(8) {
-                0 => format!("x-{}: {}\r\n", "h".repeat(self.upto(300) as usize), "v".repeat(self.upto(20_000) as usize)),
+                0 => format!(
+                    "x-{}: {}\r\n",
+                    "h".repeat(self.upto(300) as usize),
+                    "v".repeat(self.upto(20_000) as usize)
+                ),
                 1 => "accept-encoding: zstd;q=nan, gzip;q=1e999, *;q=-1\r\n".to_owned(),
                 2 => "accept-language: \u{ff}\u{fe}, zh;q=x\r\n".to_owned(),
                 3 => " folded: line\r\n".to_owned(),
@@ -282,13 +359,21 @@ impl Noise {
             };
             out.extend(header.bytes());
         }
-        let encoding =
-            *self.of(&["", "", "", "content-encoding: zstd\r\n", "content-encoding: br\r\n", "content-encoding: gzip, zstd\r\n"]);
+        let encoding = *self.of(&[
+            "",
+            "",
+            "",
+            "content-encoding: zstd\r\n",
+            "content-encoding: br\r\n",
+            "content-encoding: gzip, zstd\r\n",
+        ]);
         out.extend(format!("authorization: Bearer {token}\r\ncontent-type: application/x-ndjson\r\n{encoding}\r\n").bytes());
         out.extend(body);
         if self.chance(20) {
             // Another one right behind it.
-            out.extend(b"GET /healthz HTTP/1.1\r\nhost: lianka\r\n\r\n".repeat(self.upto(50) as usize));
+            out.extend(
+                b"GET /healthz HTTP/1.1\r\nhost: lianka\r\n\r\n".repeat(self.upto(50) as usize),
+            );
         }
         self.damaged(out)
     }
@@ -309,14 +394,27 @@ fn write_json(node: &Node, out: &mut Vec<u8>) {
         Node::Bytes(bytes) if bytes.len() == 16 => {
             let hex = hex::encode(bytes);
             let (a, b) = (&hex[..8], &hex[20..]);
-            out.extend(format!("\"{a}-{}-{}-{}-{b}\"", &hex[8..12], &hex[12..16], &hex[16..20]).bytes());
+            out.extend(
+                format!(
+                    "\"{a}-{}-{}-{}-{b}\"",
+                    &hex[8..12],
+                    &hex[12..16],
+                    &hex[16..20]
+                )
+                .bytes(),
+            );
         }
         Node::Bytes(bytes) => {
-            const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+            const LETTERS: &[u8] =
+                b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
             out.push(b'"');
             for three in bytes.chunks(3) {
-                let bits = three.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
-                let letters = (0..=three.len()).map(|n| LETTERS[(bits >> (18 - 6 * n)) as usize & 63]);
+                let bits = three
+                    .iter()
+                    .fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte))
+                    << (8 * (3 - three.len()));
+                let letters =
+                    (0..=three.len()).map(|n| LETTERS[(bits >> (18 - 6 * n)) as usize & 63]);
                 out.extend(letters);
                 out.extend(std::iter::repeat_n(b'=', 3 - three.len()));
             }
@@ -347,7 +445,18 @@ fn write_json(node: &Node, out: &mut Vec<u8>) {
 pub fn wrapped(noise: &mut Noise, packing: Option<&str>, body: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     if packing == Some("gzip") {
-        out.extend([0x1f, 0x8b, 8, *noise.of(&[0, 0, 0, 8, 16, 0xff]), 0, 0, 0, 0, 0, 3]);
+        out.extend([
+            0x1f,
+            0x8b,
+            8,
+            *noise.of(&[0, 0, 0, 8, 16, 0xff]),
+            0,
+            0,
+            0,
+            0,
+            0,
+            3,
+        ]);
         for (at, block) in body.chunks(0xffff).enumerate() {
             let last = u8::from((at + 1) * 0xffff >= body.len());
             let length = block.len() as u16;
@@ -401,7 +510,11 @@ mod tests {
             let mut changes = 0;
             for seed in 1..200 {
                 let mut noise = Noise::new(seed);
-                let body = if encoding == Encoding::Ndjson { noise.ndjson(record, device) } else { noise.cbor(record, device) };
+                let body = if encoding == Encoding::Ndjson {
+                    noise.ndjson(record, device)
+                } else {
+                    noise.cbor(record, device)
+                };
                 let mut reader = ItemReader::new(encoding);
                 reader.push(&body);
                 while let Ok(Some(item)) = reader.next_item() {

@@ -39,29 +39,63 @@ pub struct Hostile {
 impl Office {
     pub async fn open(url: String, login: Login) -> anyhow::Result<Self> {
         let street: StreetCode = STREET.parse().context("nine digits")?;
-        let grid = |code: &str| Grid { code: code.into(), name: code.into(), area: "康平".into() };
+        let grid = |code: &str| Grid {
+            code: code.into(),
+            name: code.into(),
+            area: "康平".into(),
+        };
         let grids = [grid(HONEST_GRID), grid(HOSTILE_GRID)];
-        let new = NewStreet { code: street.clone(), name: "天平路街道", district: "徐汇区", grids: &grids, roads: &[] };
+        let new = NewStreet {
+            code: street.clone(),
+            name: "天平路街道",
+            district: "徐汇区",
+            grids: &grids,
+            roads: &[],
+        };
         let stage = stage::set_up(&url, login, &new, "", LANG).await?;
         Ok(Self { stage, url, street })
     }
 
     async fn hire(&self, username: &str, grid: &str) -> anyhow::Result<String> {
-        let secretary = Secretary { username: username.into(), grids: vec![grid.into()] };
+        let secretary = Secretary {
+            username: username.into(),
+            grids: vec![grid.into()],
+        };
         self.stage.hire(&[secretary]).await?;
         self.stage.admin.enrolment_code(username).await
     }
 
     pub async fn phone(&self, number: usize, folder: &Path) -> anyhow::Result<Phone> {
-        let code = self.hire(&format!("honest{number:02}"), HONEST_GRID).await?;
-        let options = EnrolOptions { street: Some(self.street.clone()), lang: LANG, ..EnrolOptions::default() };
-        Ok(Phone::enrol(&folder.join(format!("{number}.lianka")), &self.url, &code, options).await?)
+        let code = self
+            .hire(&format!("honest{number:02}"), HONEST_GRID)
+            .await?;
+        let options = EnrolOptions {
+            street: Some(self.street.clone()),
+            lang: LANG,
+            ..EnrolOptions::default()
+        };
+        Ok(Phone::enrol(
+            &folder.join(format!("{number}.lianka")),
+            &self.url,
+            &code,
+            options,
+        )
+        .await?)
     }
 
     pub async fn hostile(&self, number: usize) -> anyhow::Result<Hostile> {
-        let code = self.hire(&format!("hostile{number:02}"), HOSTILE_GRID).await?;
-        let session = Transport::new(&self.url, LANG)?.enrol(&code, "phone", "siege").await?;
-        Ok(Hostile { url: self.url.clone(), street: self.street.clone(), device: session.device_id, token: session.access_token })
+        let code = self
+            .hire(&format!("hostile{number:02}"), HOSTILE_GRID)
+            .await?;
+        let session = Transport::new(&self.url, LANG)?
+            .enrol(&code, "phone", "siege")
+            .await?;
+        Ok(Hostile {
+            url: self.url.clone(),
+            street: self.street.clone(),
+            device: session.device_id,
+            token: session.access_token,
+        })
     }
 
     /// The merged roll.

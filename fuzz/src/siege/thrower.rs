@@ -41,14 +41,29 @@ pub struct Thrown {
 
 impl Thrower {
     /// Makes the device's record at the server, and its volleys.
-    pub async fn prepare(device: Hostile, seed: u64, volleys: usize, targets: Vec<RecordId>) -> anyhow::Result<Self> {
+    pub async fn prepare(
+        device: Hostile,
+        seed: u64,
+        volleys: usize,
+        targets: Vec<RecordId>,
+    ) -> anyhow::Result<Self> {
         let arsenal = Arsenal::new(&device.street, device.device, &device.token, seed, targets);
         let (mut arsenal, first) = arsenal.context("a hostile device cannot make its own card")?;
-        let thrower = Self { device, http: http_client()?, volleys: Vec::new() };
+        let thrower = Self {
+            device,
+            http: http_client()?,
+            volleys: Vec::new(),
+        };
         let mut thrown = Thrown::default();
         thrower.send(&first, &mut thrown).await;
-        ensure!(thrown.verdicts.get("accepted") == Some(&1), "the first card of a hostile device is honest: {:?}", thrown.answers);
-        let volleys = tokio::task::spawn_blocking(move || (0..volleys).map(|_| arsenal.next()).collect()).await?;
+        ensure!(
+            thrown.verdicts.get("accepted") == Some(&1),
+            "the first card of a hostile device is honest: {:?}",
+            thrown.answers
+        );
+        let volleys =
+            tokio::task::spawn_blocking(move || (0..volleys).map(|_| arsenal.next()).collect())
+                .await?;
         Ok(Self { volleys, ..thrower })
     }
 
@@ -73,22 +88,45 @@ impl Thrower {
     }
 
     async fn exchange(&self, volley: &Volley, thrown: &mut Thrown) -> String {
-        let Hostile { url, street, token, .. } = &self.device;
+        let Hostile {
+            url, street, token, ..
+        } = &self.device;
         let request = match volley {
             Volley::Raw { bytes, manner } => return self.raw(bytes, *manner).await,
             Volley::Crowd { bytes, times } => return self.crowd(bytes, *times, thrown).await,
-            Volley::Sync { encoding, packing, body } => {
-                let request = self.http.post(format!("{url}/v1/streets/{street}/sync")).body(body.clone());
-                let request = request.header(header::CONTENT_TYPE, encoding.media_type()).header(header::ACCEPT, "application/x-ndjson");
+            Volley::Sync {
+                encoding,
+                packing,
+                body,
+            } => {
+                let request = self
+                    .http
+                    .post(format!("{url}/v1/streets/{street}/sync"))
+                    .body(body.clone());
+                let request = request
+                    .header(header::CONTENT_TYPE, encoding.media_type())
+                    .header(header::ACCEPT, "application/x-ndjson");
                 match packing {
                     Some(packing) => request.header(header::CONTENT_ENCODING, *packing),
                     None => request,
                 }
             }
-            Volley::Call { method, path, json, body } => {
+            Volley::Call {
+                method,
+                path,
+                json,
+                body,
+            } => {
                 let method = Method::from_bytes(method.as_bytes()).unwrap_or_default();
-                let request = self.http.request(method, format!("{url}{path}")).body(body.clone());
-                if *json { request.header(header::CONTENT_TYPE, "application/json") } else { request }
+                let request = self
+                    .http
+                    .request(method, format!("{url}{path}"))
+                    .body(body.clone());
+                if *json {
+                    request.header(header::CONTENT_TYPE, "application/json")
+                } else {
+                    request
+                }
             }
         };
         match request.bearer_auth(token).send().await {
@@ -104,7 +142,9 @@ impl Thrower {
 
     /// Every answer counts; told apart from others, because a crowd that is refused says little.
     async fn crowd(&self, bytes: &[u8], times: usize, thrown: &mut Thrown) -> String {
-        let mut answers: Vec<_> = futures::future::join_all((0..times).map(|_| self.raw(bytes, Manner::ClosesHalf))).await;
+        let mut answers: Vec<_> =
+            futures::future::join_all((0..times).map(|_| self.raw(bytes, Manner::ClosesHalf)))
+                .await;
         let last = answers.pop().unwrap_or_default();
         for answer in answers {
             *thrown.answers.entry(answer).or_default() += 1;
@@ -114,7 +154,9 @@ impl Thrower {
 
     async fn raw(&self, bytes: &[u8], manner: Manner) -> String {
         let address = self.device.url.trim_start_matches("http://");
-        let Ok(mut stream) = TcpStream::connect(address).await else { return "no connection".to_owned() };
+        let Ok(mut stream) = TcpStream::connect(address).await else {
+            return "no connection".to_owned();
+        };
         // The server may have had enough before it has everything.
         let _ = stream.write_all(bytes).await;
         match manner {
@@ -139,7 +181,10 @@ impl Thrower {
         let text = String::from_utf8_lossy(&heard);
         // The worst of several answers on one connection.
         let statuses = text.split("HTTP/1.").filter_map(|answer| answer.get(2..5));
-        match statuses.filter(|status| status.parse().is_ok_and(|status: u16| status >= 100)).max() {
+        match statuses
+            .filter(|status| status.parse().is_ok_and(|status: u16| status >= 100))
+            .max()
+        {
             Some(status) => format!("{status} to raw bytes"),
             None => "silence to raw bytes".to_owned(),
         }
@@ -148,8 +193,13 @@ impl Thrower {
 
 fn read(status: u16, body: &[u8], thrown: &mut Thrown) -> String {
     if status == 200 {
-        for line in body.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"{\"type\":\"verdict\"")) {
-            let Ok(verdict) = serde_json::from_slice::<serde_json::Value>(line) else { continue };
+        for line in body
+            .split(|byte| *byte == b'\n')
+            .filter(|line| line.starts_with(b"{\"type\":\"verdict\""))
+        {
+            let Ok(verdict) = serde_json::from_slice::<serde_json::Value>(line) else {
+                continue;
+            };
             let word = |name: &str| verdict[name].as_str().unwrap_or_default().to_owned();
             let verdict = match word("status").as_str() {
                 "rejected" => format!("rejected: {}", word("code")),

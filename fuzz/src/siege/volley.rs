@@ -26,9 +26,18 @@ use crate::{
 #[derive(Clone, Debug)]
 pub enum Volley {
     /// A synchronisation as HTTP wants it, whatever its body is.
-    Sync { encoding: Encoding, packing: Option<&'static str>, body: Vec<u8> },
+    Sync {
+        encoding: Encoding,
+        packing: Option<&'static str>,
+        body: Vec<u8>,
+    },
     /// Any request.
-    Call { method: &'static str, path: String, json: bool, body: Vec<u8> },
+    Call {
+        method: &'static str,
+        path: String,
+        json: bool,
+        body: Vec<u8>,
+    },
     /// Bytes on a fresh connection.
     Raw { bytes: Vec<u8>, manner: Manner },
     /// The same bytes on so many fresh connections at once; every answer is read.
@@ -65,13 +74,33 @@ pub struct Arsenal {
 
 impl Arsenal {
     /// With the request that makes the record, for the server to accept.
-    pub fn new(street: &StreetCode, device: DeviceId, token: &str, seed: u64, targets: Vec<RecordId>) -> Option<(Self, Volley)> {
+    pub fn new(
+        street: &StreetCode,
+        device: DeviceId,
+        token: &str,
+        seed: u64,
+        targets: Vec<RecordId>,
+    ) -> Option<(Self, Volley)> {
         let mut draw = Draw::new(seed);
         let seconds = 1_795_000_000;
-        let put = |key: &str, value: &str| Edit::Put { key: key.into(), value: value.into() };
-        let edits =
-            [put("kind", "shop_card"), put("street", street.as_str()), put("grid", HOSTILE_GRID), Edit::Note { text: "门口积水".into() }];
-        let (held, change) = Record::create(Actor::new(device, 1), DeviceTime::from_unix_seconds(seconds), &edits).ok()?;
+        let put = |key: &str, value: &str| Edit::Put {
+            key: key.into(),
+            value: value.into(),
+        };
+        let edits = [
+            put("kind", "shop_card"),
+            put("street", street.as_str()),
+            put("grid", HOSTILE_GRID),
+            Edit::Note {
+                text: "门口积水".into(),
+            },
+        ];
+        let (held, change) = Record::create(
+            Actor::new(device, 1),
+            DeviceTime::from_unix_seconds(seconds),
+            &edits,
+        )
+        .ok()?;
         let mut entropy = [0; 10];
         entropy.copy_from_slice(&draw.bytes(10));
         let record = RecordId::new_v7(seconds.unsigned_abs() * 1_000, entropy);
@@ -102,21 +131,35 @@ impl Arsenal {
     }
 
     fn hello(pull: bool) -> RequestItem {
-        RequestItem::Hello(Hello { cursor: None, client: "siege/1".into(), pull, report: Report::default() })
+        RequestItem::Hello(Hello {
+            cursor: None,
+            client: "siege/1".into(),
+            pull,
+            report: Report::default(),
+        })
     }
 
     pub fn items(encoding: Encoding, pull: bool, changes: &[(RecordId, Vec<u8>)]) -> Vec<u8> {
         let mut body = Vec::new();
         encoding.write(&Self::hello(pull), &mut body);
         for (record, bytes) in changes {
-            let change = PushedChange { record: *record, kind: Kind::ShopCard, generation: 1, bytes: bytes.clone() };
+            let change = PushedChange {
+                record: *record,
+                kind: Kind::ShopCard,
+                generation: 1,
+                bytes: bytes.clone(),
+            };
             encoding.write(&RequestItem::Change(change), &mut body);
         }
         body
     }
 
     fn sync(encoding: Encoding, changes: &[(RecordId, Vec<u8>)]) -> Volley {
-        Volley::Sync { encoding, packing: None, body: Self::items(encoding, false, changes) }
+        Volley::Sync {
+            encoding,
+            packing: None,
+            body: Self::items(encoding, false, changes),
+        }
     }
 
     /// The next thing to throw.
@@ -136,8 +179,15 @@ impl Arsenal {
     }
 
     fn form(&mut self) -> (Encoding, Option<&'static str>) {
-        let encoding = if self.draw.one_in(2) { Encoding::CborSeq } else { Encoding::Ndjson };
-        (encoding, *self.draw.pick(&[None, Some("zstd"), Some("gzip")]))
+        let encoding = if self.draw.one_in(2) {
+            Encoding::CborSeq
+        } else {
+            Encoding::Ndjson
+        };
+        (
+            encoding,
+            *self.draw.pick(&[None, Some("zstd"), Some("gzip")]),
+        )
     }
 
     pub fn packed(encoding: Encoding, packing: Option<&'static str>, body: &[u8]) -> Volley {
@@ -146,18 +196,31 @@ impl Arsenal {
             Some("zstd") => requests::zstd(body),
             Some(_) => requests::gzip(body),
         };
-        Volley::Sync { encoding, packing, body }
+        Volley::Sync {
+            encoding,
+            packing,
+            body,
+        }
     }
 
     /// Mutants of the next honest change of the device's own record; most of a request is one of them.
     fn mutants(&mut self) -> Volley {
         self.seconds += 1;
-        let edits: Vec<_> = (0..=self.draw.below(3)).map(|_| self.world.edit()).collect();
-        let (at, actor) = (DeviceTime::from_unix_seconds(self.seconds), Actor::new(self.device, 1));
+        let edits: Vec<_> = (0..=self.draw.below(3))
+            .map(|_| self.world.edit())
+            .collect();
+        let (at, actor) = (
+            DeviceTime::from_unix_seconds(self.seconds),
+            Actor::new(self.device, 1),
+        );
         let mut held = Record::load(&self.server.document).unwrap_or_else(|_| self.held.clone());
-        let Ok(Some(change)) = held.edit(actor, at, &edits, "") else { return self.noise() };
+        let Ok(Some(change)) = held.edit(actor, at, &edits, "") else {
+            return self.noise();
+        };
         let count = 1 + self.draw.below(80);
-        let mut changes: Vec<_> = (0..count).map(|_| (self.record, mutant(&change, &self.server, &mut self.draw).1)).collect();
+        let mut changes: Vec<_> = (0..count)
+            .map(|_| (self.record, mutant(&change, &self.server, &mut self.draw).1))
+            .collect();
         if self.draw.one_in(3) {
             // Now and then the change itself is among them, so that later ones stand on it.
             let target = &mut self.server.target(&change);
@@ -175,12 +238,21 @@ impl Arsenal {
     fn others_records(&mut self) -> Volley {
         self.seconds += 1;
         let at = DeviceTime::from_unix_seconds(self.seconds);
-        let edits = [Edit::Put { key: "sign_name".into(), value: "被篡改".into() }];
-        let Ok((_, change)) = Record::create(Actor::new(self.device, 2), at, &edits) else { return self.noise() };
+        let edits = [Edit::Put {
+            key: "sign_name".into(),
+            value: "被篡改".into(),
+        }];
+        let Ok((_, change)) = Record::create(Actor::new(self.device, 2), at, &edits) else {
+            return self.noise();
+        };
         let mut changes = Vec::new();
         for _ in 0..20 {
             let stranger = RecordId(Uuid::from_u128(self.draw.number().into()));
-            let record = if self.draw.one_in(4) || self.targets.is_empty() { stranger } else { *self.draw.pick(&self.targets) };
+            let record = if self.draw.one_in(4) || self.targets.is_empty() {
+                stranger
+            } else {
+                *self.draw.pick(&self.targets)
+            };
             changes.push((record, mutant(&change, &self.server, &mut self.draw).1));
         }
         let (encoding, packing) = self.form();
@@ -191,11 +263,22 @@ impl Arsenal {
     /// Honest bytes, damaged somewhere between here and there.
     fn honest_looking(&mut self) -> Volley {
         let (encoding, packing) = self.form();
-        let changes: Vec<_> = self.server.changes.iter().map(|change| (self.record, change.bytes.clone())).collect();
+        let changes: Vec<_> = self
+            .server
+            .changes
+            .iter()
+            .map(|change| (self.record, change.bytes.clone()))
+            .collect();
         let body = Self::items(encoding, true, &changes);
-        let Volley::Sync { mut body, .. } = Self::packed(encoding, packing, &body) else { return self.noise() };
+        let Volley::Sync { mut body, .. } = Self::packed(encoding, packing, &body) else {
+            return self.noise();
+        };
         scramble(&mut body, &mut self.draw);
-        Volley::Sync { encoding, packing, body }
+        Volley::Sync {
+            encoding,
+            packing,
+            body,
+        }
     }
 
     fn noise(&mut self) -> Volley {
@@ -205,7 +288,11 @@ impl Arsenal {
             Encoding::CborSeq => self.noise.cbor(self.record, self.device),
         };
         if packing.is_some() && self.draw.one_in(3) {
-            return Volley::Sync { encoding, packing, body: noise::wrapped(&mut self.noise, packing, &body) };
+            return Volley::Sync {
+                encoding,
+                packing,
+                body: noise::wrapped(&mut self.noise, packing, &body),
+            };
         }
         Self::packed(encoding, packing, &body)
     }
@@ -215,7 +302,11 @@ impl Arsenal {
         let (encoding, _) = self.form();
         let packing = Some(*self.draw.pick(&["zstd", "gzip"]));
         let mut body = Self::items(encoding, false, &[]);
-        let length = *self.draw.pick(&[limits::SYNC_INFLATED_BYTES_MAX - body.len(), limits::SYNC_INFLATED_BYTES_MAX + 1, 64 << 20]);
+        let length = *self.draw.pick(&[
+            limits::SYNC_INFLATED_BYTES_MAX - body.len(),
+            limits::SYNC_INFLATED_BYTES_MAX + 1,
+            64 << 20,
+        ]);
         let filler = *self.draw.pick(b"\n \0{\x60\xa0");
         body.resize(length, filler);
         Self::packed(encoding, packing, &body)
@@ -226,9 +317,22 @@ impl Arsenal {
         self.seconds += 1;
         let text: String = "长".repeat(limits::NOTE_CHARS_MAX);
         let at = DeviceTime::from_unix_seconds(self.seconds);
-        let Ok((_, change)) = Record::create(Actor::new(self.device, 3), at, &[Edit::Note { text }]) else { return self.noise() };
-        let count = 1 + self.draw.below(limits::SYNC_OPS_MAX / limits::NOTE_CHARS_MAX);
-        let changes: Vec<_> = (0..count).map(|_| (RecordId(Uuid::from_u128(self.draw.number().into())), change.bytes.clone())).collect();
+        let Ok((_, change)) =
+            Record::create(Actor::new(self.device, 3), at, &[Edit::Note { text }])
+        else {
+            return self.noise();
+        };
+        let count = 1 + self
+            .draw
+            .below(limits::SYNC_OPS_MAX / limits::NOTE_CHARS_MAX);
+        let changes: Vec<_> = (0..count)
+            .map(|_| {
+                (
+                    RecordId(Uuid::from_u128(self.draw.number().into())),
+                    change.bytes.clone(),
+                )
+            })
+            .collect();
         let (encoding, _) = self.form();
         let body = Self::items(encoding, false, &changes);
         Self::packed(encoding, Some("zstd"), &body)
@@ -238,7 +342,9 @@ impl Arsenal {
     fn greedy(&mut self) -> Volley {
         let encoding = Encoding::Ndjson;
         let body = Self::items(encoding, true, &[]);
-        let manner = *self.draw.pick(&[Manner::Ignores, Manner::Leaves, Manner::Reads]);
+        let manner = *self
+            .draw
+            .pick(&[Manner::Ignores, Manner::Leaves, Manner::Reads]);
         let Self { street, token, .. } = self;
         let head = format!(
             "POST /v1/streets/{street}/sync HTTP/1.1\r\nhost: lianka\r\nauthorization: Bearer {token}\r\ncontent-type: {}\r\n\
@@ -246,7 +352,10 @@ impl Arsenal {
             encoding.media_type(),
             body.len()
         );
-        Volley::Raw { bytes: [head.as_bytes(), &body].concat(), manner }
+        Volley::Raw {
+            bytes: [head.as_bytes(), &body].concat(),
+            manner,
+        }
     }
 
     /// Other routes, most of which are not its own to call.
@@ -255,22 +364,54 @@ impl Arsenal {
         let record = self.targets.first().copied().unwrap_or(self.record);
         let word = self.noise.word();
         let (method, path) = match self.draw.below(9) {
-            0 => ("GET", format!("/v1/streets/{street}/cards?q={word}&page={}", self.draw.extreme(1))),
-            1 => ("GET", format!("/v1/streets/{street}/records/{record}/history?page_size={}", self.draw.extreme(200))),
-            2 => ("POST", format!("/v1/streets/{street}/records/{record}/edits")),
+            0 => (
+                "GET",
+                format!(
+                    "/v1/streets/{street}/cards?q={word}&page={}",
+                    self.draw.extreme(1)
+                ),
+            ),
+            1 => (
+                "GET",
+                format!(
+                    "/v1/streets/{street}/records/{record}/history?page_size={}",
+                    self.draw.extreme(200)
+                ),
+            ),
+            2 => (
+                "POST",
+                format!("/v1/streets/{street}/records/{record}/edits"),
+            ),
             3 => ("POST", "/v1/tokens".to_owned()),
             4 => ("POST", "/v1/devices".to_owned()),
             5 => ("PUT", format!("/v1/streets/{street}/assignments/{word}")),
             6 => ("DELETE", format!("/v1/devices/{}", self.device)),
             7 => ("GET", format!("/v1/streets/{word}/cards.xlsx")),
-            _ => ("POST", format!("/v1/streets/{street}/records/{record}/resolutions")),
+            _ => (
+                "POST",
+                format!("/v1/streets/{street}/records/{record}/resolutions"),
+            ),
         };
-        let body = if method == "GET" { Vec::new() } else { self.noise.json_body() };
-        Volley::Call { method, path, json: !self.draw.one_in(5), body }
+        let body = if method == "GET" {
+            Vec::new()
+        } else {
+            self.noise.json_body()
+        };
+        Volley::Call {
+            method,
+            path,
+            json: !self.draw.one_in(5),
+            body,
+        }
     }
 
     fn raw(&mut self) -> Volley {
-        let manner = *self.draw.pick(&[Manner::Reads, Manner::Reads, Manner::ClosesHalf, Manner::Leaves]);
+        let manner = *self.draw.pick(&[
+            Manner::Reads,
+            Manner::Reads,
+            Manner::ClosesHalf,
+            Manner::Leaves,
+        ]);
         let body = Self::items(Encoding::Ndjson, true, &[]);
         let bytes = self.noise.http(self.street.as_str(), &self.token, &body);
         Volley::Raw { bytes, manner }

@@ -24,7 +24,11 @@ pub(super) struct Turn(Option<Arc<Lane>>);
 
 impl Lane {
     pub fn new(places: usize) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Places { free: places, waiting: BTreeMap::new(), came: 0 })))
+        Arc::new(Self(Mutex::new(Places {
+            free: places,
+            waiting: BTreeMap::new(),
+            came: 0,
+        })))
     }
 
     fn places(&self) -> MutexGuard<'_, Places> {
@@ -51,7 +55,9 @@ impl Lane {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let Some(mut lane) = self.0.take() else { return };
+        let Some(mut lane) = self.0.take() else {
+            return;
+        };
         loop {
             let next = {
                 let mut places = lane.places();
@@ -92,13 +98,24 @@ mod tests {
         drop(gone);
         drop(first);
         assert!(poll!(&mut greedy).is_pending() && poll!(&mut equal).is_pending());
-        let second = modest.now_or_never().flatten().expect("the first of the modest");
+        let second = modest
+            .now_or_never()
+            .flatten()
+            .expect("the first of the modest");
         drop(second);
         let third = equal.now_or_never().flatten().expect("the other");
         assert!(poll!(&mut greedy).is_pending());
         drop(third);
-        drop(greedy.now_or_never().flatten().expect("then the greedy one"));
-        assert!(lane.turn(1.0).now_or_never().is_some(), "the place is free again");
+        drop(
+            greedy
+                .now_or_never()
+                .flatten()
+                .expect("then the greedy one"),
+        );
+        assert!(
+            lane.turn(1.0).now_or_never().is_some(),
+            "the place is free again"
+        );
     }
 
     #[tokio::test]

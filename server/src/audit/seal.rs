@@ -44,7 +44,10 @@ pub struct Pass {
 pub async fn run(app: App) {
     loop {
         if let Err(error) = within(app.config.store.waits.unhurried(), pass(&app)).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the audit trail was not sealed; the next pass tries again");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the audit trail was not sealed; the next pass tries again"
+            );
         }
         tokio::select! {
             () = app.stopping.cancelled() => return,
@@ -57,7 +60,13 @@ pub async fn run(app: App) {
 pub async fn pass(app: &App) -> Result<Pass, ApiError> {
     let mut done = Pass::default();
     let now = app.clock.now();
-    let due = store::unsealed(&mut *app.pool.acquire().await?, ago(now, SEALED_EVERY_MS), ago(now, -SEALED_EVERY_MS), PASS_CHAINS).await?;
+    let due = store::unsealed(
+        &mut *app.pool.acquire().await?,
+        ago(now, SEALED_EVERY_MS),
+        ago(now, -SEALED_EVERY_MS),
+        PASS_CHAINS,
+    )
+    .await?;
     for chain in due {
         done.sealed += u64::from(seal(app, Chain(&chain), now).await?);
     }
@@ -65,7 +74,12 @@ pub async fn pass(app: &App) -> Result<Pass, ApiError> {
         return Ok(done);
     }
     let kept_ms = i64::try_from(app.config.audit_retention.as_millis()).unwrap_or(i64::MAX);
-    let old = store::prunable(&mut *app.pool.acquire().await?, ago(now, kept_ms), PASS_CHAINS).await?;
+    let old = store::prunable(
+        &mut *app.pool.acquire().await?,
+        ago(now, kept_ms),
+        PASS_CHAINS,
+    )
+    .await?;
     for (chain, upto) in old {
         done.pruned += prune(app, Chain(&chain), upto, now).await?;
     }
@@ -84,10 +98,15 @@ async fn seal(app: &App, chain: Chain<'_>, now: ServerTime) -> Result<bool, ApiE
     let seals = store::seals(&mut tx, chain.as_str()).await?;
     // One from tomorrow or later was made by a clock that was wrong.
     let fresh = ago(now, SEALED_EVERY_MS)..ago(now, -SEALED_EVERY_MS);
-    if seals.last().is_some_and(|seal| fresh.contains(&ServerTime::from(seal.at))) {
+    if seals
+        .last()
+        .is_some_and(|seal| fresh.contains(&ServerTime::from(seal.at)))
+    {
         return Ok(false);
     }
-    let event = Event::by_server(Action::Seal).with("kid", key.kid.clone()).with("public_key", hex::encode(key.public));
+    let event = Event::by_server(Action::Seal)
+        .with("kid", key.kid.clone())
+        .with("public_key", hex::encode(key.public));
     super::append(&mut tx, chain, now, &[event]).await?;
     reached(PipelinePoint::SealAppended);
     let head = store::lock_head(&mut tx, chain.as_str(), &super::genesis(chain)).await?;
@@ -95,7 +114,13 @@ async fn seal(app: &App, chain: Chain<'_>, now: ServerTime) -> Result<bool, ApiE
     store::insert_seal(&mut tx, chain.as_str(), &seal).await?;
     tx.commit().await?;
     reached(PipelinePoint::SealCommitted);
-    tracing::info!(chain = chain.as_str(), no = seal.no, hash = hex::encode(&seal.hash), kid = seal.kid, "sealed the audit trail");
+    tracing::info!(
+        chain = chain.as_str(),
+        no = seal.no,
+        hash = hex::encode(&seal.hash),
+        kid = seal.kid,
+        "sealed the audit trail"
+    );
     Ok(true)
 }
 
@@ -107,7 +132,10 @@ async fn prune(app: &App, chain: Chain<'_>, upto: i64, now: ServerTime) -> Resul
     reached(PipelinePoint::EventsPruned);
     if pruned > 0 {
         let days = app.config.audit_retention.as_secs() * 1_000 / DAY_MS as u64;
-        let event = Event::by_server(Action::Prune).with("before", upto).with("events", pruned).with("kept_days", days);
+        let event = Event::by_server(Action::Prune)
+            .with("before", upto)
+            .with("events", pruned)
+            .with("kept_days", days);
         super::append(&mut tx, chain, now, &[event]).await?;
     }
     tx.commit().await?;
@@ -116,14 +144,26 @@ async fn prune(app: &App, chain: Chain<'_>, upto: i64, now: ServerTime) -> Resul
 
 fn signed(chain: Chain<'_>, key: &SealKey, no: i64, hash: Vec<u8>, at: OffsetDateTime) -> SealRow {
     let message = message(chain, no, &hash, at);
-    SealRow { no, hash, at, kid: key.kid.clone(), public_key: key.public.to_vec(), signature: key.sign(&message) }
+    SealRow {
+        no,
+        hash,
+        at,
+        kid: key.kid.clone(),
+        public_key: key.public.to_vec(),
+        signature: key.sign(&message),
+    }
 }
 
 /// What is signed.
 fn message(chain: Chain<'_>, no: i64, hash: &[u8], at: OffsetDateTime) -> Vec<u8> {
     let mut message = FORM.to_vec();
     let at = (at.unix_timestamp_nanos() / 1_000) as i64;
-    for part in [chain.as_str().as_bytes(), &no.to_be_bytes(), hash, &at.to_be_bytes()] {
+    for part in [
+        chain.as_str().as_bytes(),
+        &no.to_be_bytes(),
+        hash,
+        &at.to_be_bytes(),
+    ] {
         message.extend(u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
         message.extend(part);
     }
@@ -133,9 +173,12 @@ fn message(chain: Chain<'_>, no: i64, hash: &[u8], at: OffsetDateTime) -> Vec<u8
 /// Whether the signature is one of the key that the seal itself names.
 pub(super) fn holds(chain: Chain<'_>, seal: &SealRow) -> bool {
     let verify = || {
-        let key = ed25519_dalek::VerifyingKey::from_bytes(seal.public_key.as_slice().try_into().ok()?).ok()?;
+        let key =
+            ed25519_dalek::VerifyingKey::from_bytes(seal.public_key.as_slice().try_into().ok()?)
+                .ok()?;
         let signature = ed25519_dalek::Signature::from_slice(&seal.signature).ok()?;
-        key.verify_strict(&message(chain, seal.no, &seal.hash, seal.at), &signature).ok()
+        key.verify_strict(&message(chain, seal.no, &seal.hash, seal.at), &signature)
+            .ok()
     };
     verify().is_some()
 }

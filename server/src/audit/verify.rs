@@ -136,14 +136,26 @@ impl std::str::FromStr for Anchor {
 
     fn from_str(text: &str) -> Result<Self, AnchorError> {
         let (no, hash) = text.split_once(':').ok_or(AnchorError)?;
-        let hash = hex::decode(hash).ok().and_then(|hash| hash.try_into().ok()).ok_or(AnchorError)?;
-        Ok(Self { no: no.parse().map_err(|_| AnchorError)?, hash })
+        let hash = hex::decode(hash)
+            .ok()
+            .and_then(|hash| hash.try_into().ok())
+            .ok_or(AnchorError)?;
+        Ok(Self {
+            no: no.parse().map_err(|_| AnchorError)?,
+            hash,
+        })
     }
 }
 
 /// Verifies a chain as it is at one moment.
-pub async fn verify(pool: &PgPool, chain: Chain<'_>, anchor: Option<&Anchor>) -> sqlx::Result<Proof> {
-    let mut tx = pool.begin_with("begin isolation level repeatable read read only").await?;
+pub async fn verify(
+    pool: &PgPool,
+    chain: Chain<'_>,
+    anchor: Option<&Anchor>,
+) -> sqlx::Result<Proof> {
+    let mut tx = pool
+        .begin_with("begin isolation level repeatable read read only")
+        .await?;
     let seals = store::seals(&mut tx, chain.as_str()).await?;
     let mut reading = Reading {
         chain,
@@ -178,7 +190,9 @@ pub async fn verify(pool: &PgPool, chain: Chain<'_>, anchor: Option<&Anchor>) ->
 async fn rebuilt(tx: &mut PgConnection, chain: Chain<'_>) -> sqlx::Result<HashMap<Uuid, i64>> {
     let mut last = HashMap::new();
     for (no, detail) in store::rebuilding(tx, chain.as_str()).await? {
-        let Ok(detail) = serde_json::from_str::<Detail>(&detail) else { continue };
+        let Ok(detail) = serde_json::from_str::<Detail>(&detail) else {
+            continue;
+        };
         for record in detail.rebuilt {
             let at = last.entry(record).or_insert(no);
             *at = no.max(*at);
@@ -251,7 +265,13 @@ impl Proof {
         self.problem_count += 1;
         if self.problems.len() < PROBLEMS_MAX {
             let Text { zh, en } = found.text();
-            self.problems.push(Problem { code: found.code(), no, seq, message_zh: zh.into_owned(), message_en: en.into_owned() });
+            self.problems.push(Problem {
+                code: found.code(),
+                no,
+                seq,
+                message_zh: zh.into_owned(),
+                message_en: en.into_owned(),
+            });
         }
     }
 }
@@ -273,7 +293,10 @@ impl Reading<'_> {
             Some(_) => {}
         }
         self.seal(event, intact);
-        if self.anchor.is_some_and(|anchor| anchor.no == no && anchor.hash[..] != event.hash[..]) {
+        if self
+            .anchor
+            .is_some_and(|anchor| anchor.no == no && anchor.hash[..] != event.hash[..])
+        {
             self.proof.add(Break::AnchorDiffers, no, None);
         }
         self.prunes += u64::from(event.action == Action::Prune.as_str());
@@ -300,8 +323,11 @@ impl Reading<'_> {
             Some(_) if !is_seal => self.proof.add(Break::SealForeign, event.no, None),
             Some(seal) => {
                 let named = serde_json::from_str::<serde_json::Value>(&event.detail).ok();
-                let named = named.as_ref().and_then(|detail| detail["public_key"].as_str());
-                let fits = seal.hash == event.hash && named == Some(hex::encode(&seal.public_key).as_str());
+                let named = named
+                    .as_ref()
+                    .and_then(|detail| detail["public_key"].as_str());
+                let fits = seal.hash == event.hash
+                    && named == Some(hex::encode(&seal.public_key).as_str());
                 if intact && fits && seal::holds(self.chain, seal) {
                     self.proof.seals += 1;
                     self.proof.sealed_upto = Some(event.no);
@@ -317,10 +343,22 @@ impl Reading<'_> {
         let mut named = Vec::new();
         for event in events {
             match serde_json::from_str::<Detail>(&event.detail) {
-                Ok(Detail { changes: Changes::Counted(_), .. }) => {}
-                Ok(Detail { changes: Changes::Named(changes), rebuilt }) => {
+                Ok(Detail {
+                    changes: Changes::Counted(_),
+                    ..
+                }) => {}
+                Ok(Detail {
+                    changes: Changes::Named(changes),
+                    rebuilt,
+                }) => {
                     let (no, is_fresh) = (event.no, rebuilt.is_empty());
-                    named.extend(changes.into_iter().map(|(seq, record, hash)| Named { no, seq, record, hash, is_fresh }));
+                    named.extend(changes.into_iter().map(|(seq, record, hash)| Named {
+                        no,
+                        seq,
+                        record,
+                        hash,
+                        is_fresh,
+                    }));
                 }
                 Err(_) => self.proof.add(Break::DetailUnreadable, event.no, None),
             }
@@ -333,22 +371,39 @@ impl Reading<'_> {
 
     async fn held_to_log(&mut self, tx: &mut PgConnection, named: &[Named]) -> sqlx::Result<()> {
         let seqs: Vec<_> = named.iter().map(|named| named.seq).collect();
-        let log: HashMap<_, _> = store::log_at(tx, self.chain.as_str(), &seqs).await?.into_iter().map(|entry| (entry.seq, entry)).collect();
+        let log: HashMap<_, _> = store::log_at(tx, self.chain.as_str(), &seqs)
+            .await?
+            .into_iter()
+            .map(|entry| (entry.seq, entry))
+            .collect();
         for named in named {
             self.proof.changes += 1;
             let kept = self.trimmed.tell(named);
-            if self.rebuilt.get(&named.record).is_some_and(|no| *no > named.no) {
+            if self
+                .rebuilt
+                .get(&named.record)
+                .is_some_and(|no| *no > named.no)
+            {
                 continue;
             }
             match log.get(&named.seq) {
                 None if kept == Some(true) => {}
-                None if kept == Some(false) => self.proof.add(Break::ContentChanged, named.no, Some(named.seq)),
-                None => self.proof.add(Break::ContentMissing, named.no, Some(named.seq)),
+                None if kept == Some(false) => {
+                    self.proof
+                        .add(Break::ContentChanged, named.no, Some(named.seq))
+                }
+                None => self
+                    .proof
+                    .add(Break::ContentMissing, named.no, Some(named.seq)),
                 Some(entry) => {
                     let stored = hex::encode(&entry.hash);
                     let read = change::decode(&entry.bytes).map(|change| change.hash.to_string());
-                    if entry.record != named.record || stored != named.hash || read.as_deref() != Ok(named.hash.as_str()) {
-                        self.proof.add(Break::ContentChanged, named.no, Some(named.seq));
+                    if entry.record != named.record
+                        || stored != named.hash
+                        || read.as_deref() != Ok(named.hash.as_str())
+                    {
+                        self.proof
+                            .add(Break::ContentChanged, named.no, Some(named.seq));
                     }
                 }
             }
@@ -358,14 +413,23 @@ impl Reading<'_> {
 
     /// Entries of the log between what the events before named and what these name. What was there before the first event is not told of.
     async fn untold(&mut self, tx: &mut PgConnection, named: &[Named]) -> sqlx::Result<()> {
-        let Some(upto) = named.iter().map(|named| named.seq).max() else { return Ok(()) };
+        let Some(upto) = named.iter().map(|named| named.seq).max() else {
+            return Ok(());
+        };
         // What a rebuild names anew may be older than the chain.
-        let first = named.iter().filter(|named| named.is_fresh).map(|named| named.seq).min();
+        let first = named
+            .iter()
+            .filter(|named| named.is_fresh)
+            .map(|named| named.seq)
+            .min();
         let no = named.last().map_or(0, |named| named.no);
         let told: std::collections::HashSet<_> = named.iter().map(|named| named.seq).collect();
-        let after = self.told_upto.unwrap_or_else(|| first.map_or(upto, |first| first - 1));
+        let after = self
+            .told_upto
+            .unwrap_or_else(|| first.map_or(upto, |first| first - 1));
         self.told_from.get_or_insert(after);
-        self.untold_between(tx, after, upto, no, |seq| told.contains(&seq)).await?;
+        self.untold_between(tx, after, upto, no, |seq| told.contains(&seq))
+            .await?;
         self.told_upto = Some(upto.max(after));
         Ok(())
     }
@@ -380,7 +444,9 @@ impl Reading<'_> {
     ) -> sqlx::Result<()> {
         let mut after = after;
         loop {
-            let page = store::changes_between(tx, self.chain.as_str(), after, upto, LOG_PAGE as i64).await?;
+            let page =
+                store::changes_between(tx, self.chain.as_str(), after, upto, LOG_PAGE as i64)
+                    .await?;
             for (seq, _) in &page {
                 if !told(*seq) {
                     self.proof.add(Break::ContentUntold, no, Some(*seq));
@@ -396,7 +462,10 @@ impl Reading<'_> {
     /// The end of the chain against its head, and what should have come by now.
     async fn end(&mut self, tx: &mut PgConnection) -> sqlx::Result<()> {
         let head = store::head(tx, self.chain.as_str()).await?;
-        let (last, hash) = self.last.clone().unwrap_or_else(|| (0, genesis(self.chain).to_vec()));
+        let (last, hash) = self
+            .last
+            .clone()
+            .unwrap_or_else(|| (0, genesis(self.chain).to_vec()));
         match head {
             None if last > 0 => self.proof.add(Break::HeadMissing, last, None),
             Some(head) if head.no > last => self.proof.add(Break::Truncated, head.no, None),
@@ -424,7 +493,8 @@ impl Reading<'_> {
             None => None,
         };
         if let Some(after) = after {
-            self.untold_between(tx, after, i64::MAX, last, |_| false).await?;
+            self.untold_between(tx, after, i64::MAX, last, |_| false)
+                .await?;
         }
         if let Some(from) = self.told_from.or(after) {
             for seq in self.trimmed.untold(from) {
@@ -446,14 +516,23 @@ struct Trimmed(HashMap<i64, (u64, bool)>);
 impl Trimmed {
     async fn read(tx: &mut PgConnection, chain: Chain<'_>) -> sqlx::Result<Self> {
         let mut places = HashMap::new();
-        let Ok(street) = chain.as_str().parse::<StreetCode>() else { return Ok(Self(places)) };
+        let Ok(street) = chain.as_str().parse::<StreetCode>() else {
+            return Ok(Self(places));
+        };
         let mut after = Uuid::nil();
         loop {
             let records = trimmed::records(tx, street.as_str(), after, RECORDS_PAGE).await?;
-            let Some(last) = records.last() else { return Ok(Self(places)) };
+            let Some(last) = records.last() else {
+                return Ok(Self(places));
+            };
             after = *last;
             let of_page = past::trimmed(tx, &street, &records).await?;
-            places.extend(of_page.iter().map(|change| (change.seq, (digest(change.record.0, &change.hash.to_string()), false))));
+            places.extend(of_page.iter().map(|change| {
+                (
+                    change.seq,
+                    (digest(change.record.0, &change.hash.to_string()), false),
+                )
+            }));
         }
     }
 
@@ -465,15 +544,25 @@ impl Trimmed {
     }
 
     fn untold(&self, from: i64) -> Vec<i64> {
-        let mut untold: Vec<_> = self.0.iter().filter(|(seq, (_, told))| **seq > from && !told).map(|(seq, _)| *seq).collect();
+        let mut untold: Vec<_> = self
+            .0
+            .iter()
+            .filter(|(seq, (_, told))| **seq > from && !told)
+            .map(|(seq, _)| *seq)
+            .collect();
         untold.sort_unstable();
         untold
     }
 }
 
 fn digest(record: Uuid, hash: &str) -> u64 {
-    let sha = Sha256::new().chain_update(record.as_bytes()).chain_update(hash).finalize();
-    sha.iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte))
+    let sha = Sha256::new()
+        .chain_update(record.as_bytes())
+        .chain_update(hash)
+        .finalize();
+    sha.iter()
+        .take(8)
+        .fold(0, |sum, byte| sum << 8 | u64::from(*byte))
 }
 
 struct Named {
@@ -492,7 +581,13 @@ mod tests {
     #[test]
     fn an_anchor_is_a_number_and_a_hash() {
         let text = format!("12:{}", "ab".repeat(32));
-        assert_eq!(text.parse(), Ok(Anchor { no: 12, hash: [0xab; 32] }));
+        assert_eq!(
+            text.parse(),
+            Ok(Anchor {
+                no: 12,
+                hash: [0xab; 32]
+            })
+        );
         for bad in ["", "12", "12:", "x:ab", "12:abab"] {
             assert_eq!(bad.parse::<Anchor>(), Err(AnchorError), "{bad}");
         }

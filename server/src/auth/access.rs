@@ -42,7 +42,12 @@ pub struct Access {
 }
 
 const fn row(method: Method, path: &'static str, who: Who) -> Access {
-    Access { method, path, who, wiped_devices: false }
+    Access {
+        method,
+        path,
+        who,
+        wiped_devices: false,
+    }
 }
 
 const ANYONE: Who = Who::Anyone;
@@ -85,27 +90,68 @@ pub const ACCESS: &[Access] = &[
     row(Method::GET, "/v1/streets/{street}/grids", EVERY_ROLE),
     row(Method::POST, "/v1/streets/{street}/roads", ADMIN),
     row(Method::GET, "/v1/streets/{street}/roads", EVERY_ROLE),
-    row(Method::PUT, "/v1/streets/{street}/assignments/{username}", ADMIN),
-    row(Method::GET, "/v1/streets/{street}/assignments/{username}", ADMIN),
+    row(
+        Method::PUT,
+        "/v1/streets/{street}/assignments/{username}",
+        ADMIN,
+    ),
+    row(
+        Method::GET,
+        "/v1/streets/{street}/assignments/{username}",
+        ADMIN,
+    ),
     // Sync
     // Whoever has unsent edits may hand them over, whatever their role is by now; records are sent to those alone who edit them.
-    Access { method: Method::POST, path: "/v1/streets/{street}/sync", who: EVERY_ROLE, wiped_devices: true },
+    Access {
+        method: Method::POST,
+        path: "/v1/streets/{street}/sync",
+        who: EVERY_ROLE,
+        wiped_devices: true,
+    },
     // The merged roll
     row(Method::POST, "/v1/streets/{street}/imports", ADMIN),
     row(Method::GET, "/v1/streets/{street}/cards", ROLL_READERS),
-    row(Method::GET, "/v1/streets/{street}/records/{record}", ROLL_READERS),
-    row(Method::GET, "/v1/streets/{street}/records/{record}/history", ROLL_READERS),
+    row(
+        Method::GET,
+        "/v1/streets/{street}/records/{record}",
+        ROLL_READERS,
+    ),
+    row(
+        Method::GET,
+        "/v1/streets/{street}/records/{record}/history",
+        ROLL_READERS,
+    ),
     row(Method::GET, "/v1/streets/{street}/cards.xlsx", ROLL_READERS),
     row(Method::GET, "/v1/streets/{street}/cards.csv", ROLL_READERS),
     // Everything held about one person
     row(Method::GET, "/v1/streets/{street}/persons", ADMIN),
     row(Method::GET, "/v1/streets/{street}/persons.xlsx", ADMIN),
     // Duplicates
-    row(Method::GET, "/v1/streets/{street}/duplicates", DUPLICATE_READERS),
-    row(Method::POST, "/v1/streets/{street}/duplicates/{pair}/merge", REVIEWER),
-    row(Method::POST, "/v1/streets/{street}/duplicates/{pair}/dismiss", REVIEWER),
-    row(Method::GET, "/v1/streets/{street}/merges", DUPLICATE_READERS),
-    row(Method::POST, "/v1/streets/{street}/merges/{merge}/undo", REVIEWER),
+    row(
+        Method::GET,
+        "/v1/streets/{street}/duplicates",
+        DUPLICATE_READERS,
+    ),
+    row(
+        Method::POST,
+        "/v1/streets/{street}/duplicates/{pair}/merge",
+        REVIEWER,
+    ),
+    row(
+        Method::POST,
+        "/v1/streets/{street}/duplicates/{pair}/dismiss",
+        REVIEWER,
+    ),
+    row(
+        Method::GET,
+        "/v1/streets/{street}/merges",
+        DUPLICATE_READERS,
+    ),
+    row(
+        Method::POST,
+        "/v1/streets/{street}/merges/{merge}/undo",
+        REVIEWER,
+    ),
     // The audit trail
     row(Method::GET, "/v1/streets/{street}/audit", AUDITORS),
     row(Method::GET, "/v1/streets/{street}/audit/verify", AUDITORS),
@@ -113,25 +159,73 @@ pub const ACCESS: &[Access] = &[
     row(Method::GET, "/v1/audit/verify", AUDITORS),
     // Review
     row(Method::POST, "/v1/streets/{street}/records", OFFICE),
-    row(Method::POST, "/v1/streets/{street}/records/{record}/edits", OFFICE),
-    row(Method::POST, "/v1/streets/{street}/records/{record}/resolutions", REVIEWER),
+    row(
+        Method::POST,
+        "/v1/streets/{street}/records/{record}/edits",
+        OFFICE,
+    ),
+    row(
+        Method::POST,
+        "/v1/streets/{street}/records/{record}/resolutions",
+        REVIEWER,
+    ),
     row(Method::GET, "/v1/streets/{street}/conflicts", REVIEWER),
-    row(Method::POST, "/v1/streets/{street}/conflicts/resolutions", REVIEWER),
-    row(Method::POST, "/v1/streets/{street}/conflicts/resolutions/{bulk}/undo", REVIEWER),
+    row(
+        Method::POST,
+        "/v1/streets/{street}/conflicts/resolutions",
+        REVIEWER,
+    ),
+    row(
+        Method::POST,
+        "/v1/streets/{street}/conflicts/resolutions/{bulk}/undo",
+        REVIEWER,
+    ),
     row(Method::GET, "/v1/streets/{street}/resolutions", REVIEWER),
-    row(Method::POST, "/v1/streets/{street}/resolutions/{resolution}/undo", REVIEWER),
+    row(
+        Method::POST,
+        "/v1/streets/{street}/resolutions/{resolution}/undo",
+        REVIEWER,
+    ),
     // Transfers
-    row(Method::GET, "/v1/streets/{street}/transfers", TRANSFER_READERS),
-    row(Method::GET, "/v1/streets/{street}/transfers/{record}", TRANSFER_READERS),
-    row(Method::POST, "/v1/streets/{street}/transfers/{record}/events", OFFICER),
+    row(
+        Method::GET,
+        "/v1/streets/{street}/transfers",
+        TRANSFER_READERS,
+    ),
+    row(
+        Method::GET,
+        "/v1/streets/{street}/transfers/{record}",
+        TRANSFER_READERS,
+    ),
+    row(
+        Method::POST,
+        "/v1/streets/{street}/transfers/{record}/events",
+        OFFICER,
+    ),
     // Grids, held changes, forgetting
     row(Method::POST, "/v1/streets/{street}/moves", OFFICE),
     row(Method::GET, "/v1/streets/{street}/held", OFFICE),
-    row(Method::POST, "/v1/streets/{street}/held/{held}/accept", OFFICE),
-    row(Method::POST, "/v1/streets/{street}/held/{held}/refuse", OFFICE),
+    row(
+        Method::POST,
+        "/v1/streets/{street}/held/{held}/accept",
+        OFFICE,
+    ),
+    row(
+        Method::POST,
+        "/v1/streets/{street}/held/{held}/refuse",
+        OFFICE,
+    ),
     row(Method::GET, "/v1/streets/{street}/erasures", AUDITORS),
-    row(Method::POST, "/v1/streets/{street}/records/{record}/erase", ADMIN),
-    row(Method::POST, "/v1/streets/{street}/records/{record}/redact", ADMIN),
+    row(
+        Method::POST,
+        "/v1/streets/{street}/records/{record}/erase",
+        ADMIN,
+    ),
+    row(
+        Method::POST,
+        "/v1/streets/{street}/records/{record}/redact",
+        ADMIN,
+    ),
     // Operation
     row(Method::GET, "/healthz", ANYONE),
     row(Method::GET, "/readyz", ANYONE),
@@ -143,8 +237,14 @@ pub const ACCESS: &[Access] = &[
 
 /// The row for a request; `HEAD` is held to the row of `GET`, as the router answers it.
 pub fn rule(method: &Method, path: &str) -> Option<&'static Access> {
-    let method = if method == Method::HEAD { &Method::GET } else { method };
-    ACCESS.iter().find(|row| row.method == *method && row.path == path)
+    let method = if method == Method::HEAD {
+        &Method::GET
+    } else {
+        method
+    };
+    ACCESS
+        .iter()
+        .find(|row| row.method == *method && row.path == path)
 }
 
 #[cfg(test)]
@@ -154,7 +254,14 @@ mod tests {
     #[test]
     fn no_route_stands_twice() {
         for (n, row) in ACCESS.iter().enumerate() {
-            assert!(ACCESS[..n].iter().all(|other| (&other.method, other.path) != (&row.method, row.path)), "{} {}", row.method, row.path);
+            assert!(
+                ACCESS[..n]
+                    .iter()
+                    .all(|other| (&other.method, other.path) != (&row.method, row.path)),
+                "{} {}",
+                row.method,
+                row.path
+            );
         }
     }
 }

@@ -46,10 +46,18 @@ pub struct Claims {
 }
 
 /// A token for `account` on `device` that lives as configured, at most `lifetime_max`; and the seconds it lives.
-pub fn issue(app: &App, keys: &KeySet, account: &Account, device: DeviceId, lifetime_max: Duration) -> Result<(String, u64), ApiError> {
+pub fn issue(
+    app: &App,
+    keys: &KeySet,
+    account: &Account,
+    device: DeviceId,
+    lifetime_max: Duration,
+) -> Result<(String, u64), ApiError> {
     let now = app.clock.now();
     let lifetime_s = app.config.access_token_lifetime.min(lifetime_max).as_secs();
-    let key = keys.signing(now).ok_or_else(|| ApiError::internal("no signing key is in force"))?;
+    let key = keys
+        .signing(now)
+        .ok_or_else(|| ApiError::internal("no signing key is in force"))?;
     let claims = Claims {
         iss: ISSUER.into(),
         aud: AUDIENCE.into(),
@@ -59,11 +67,13 @@ pub fn issue(app: &App, keys: &KeySet, account: &Account, device: DeviceId, life
         street: account.street.clone(),
         iat: now.unix_seconds(),
         exp: now.unix_seconds() + lifetime_s as i64,
-        jti: uuid::Builder::from_unix_timestamp_millis(now.unix_ms() as u64, &app.entropy.bytes()).into_uuid(),
+        jti: uuid::Builder::from_unix_timestamp_millis(now.unix_ms() as u64, &app.entropy.bytes())
+            .into_uuid(),
     };
     let mut header = Header::new(Algorithm::EdDSA);
     header.kid = Some(key.kid.clone());
-    let token = jsonwebtoken::encode(&header, &claims, &EncodingKey::from_ed_der(key.seed())).map_err(ApiError::internal)?;
+    let token = jsonwebtoken::encode(&header, &claims, &EncodingKey::from_ed_der(key.seed()))
+        .map_err(ApiError::internal)?;
     Ok((token, lifetime_s))
 }
 
@@ -80,10 +90,16 @@ pub async fn verify(app: &App, token: &str) -> Result<Claims, ApiError> {
     }
     let kid = header.kid.ok_or_else(|| refuse("no key id"))?;
     let now = app.clock.now();
-    let key = app.auth.keys.verifying(app, &kid).await?.ok_or_else(|| refuse("unknown key"))?;
-    let claims = jsonwebtoken::decode::<Claims>(token, &DecodingKey::from_ed_der(&key), &validation())
-        .map_err(|error| ApiError::new(ErrorCode::TokenInvalid).because(error))?
-        .claims;
+    let key = app
+        .auth
+        .keys
+        .verifying(app, &kid)
+        .await?
+        .ok_or_else(|| refuse("unknown key"))?;
+    let claims =
+        jsonwebtoken::decode::<Claims>(token, &DecodingKey::from_ed_der(&key), &validation())
+            .map_err(|error| ApiError::new(ErrorCode::TokenInvalid).because(error))?
+            .claims;
     if claims.exp <= now.unix_seconds() {
         return Err(ApiError::new(ErrorCode::TokenExpired));
     }
@@ -108,12 +124,18 @@ pub fn install_provider() {
 
 static PROVIDER: CryptoProvider = CryptoProvider {
     signer_factory: |algorithm, key| match (algorithm, <&[u8; 32]>::try_from(key.as_bytes())) {
-        (Algorithm::EdDSA, Ok(seed)) => Ok(Box::new(Signer(ed25519_dalek::SigningKey::from_bytes(seed)))),
+        (Algorithm::EdDSA, Ok(seed)) => Ok(Box::new(Signer(
+            ed25519_dalek::SigningKey::from_bytes(seed),
+        ))),
         _ => unsupported(),
     },
-    verifier_factory: |algorithm, key| match (algorithm, <&[u8; 32]>::try_from(key.try_get_as_bytes()?)) {
+    verifier_factory: |algorithm, key| match (
+        algorithm,
+        <&[u8; 32]>::try_from(key.try_get_as_bytes()?),
+    ) {
         (Algorithm::EdDSA, Ok(public)) => {
-            let key = ed25519_dalek::VerifyingKey::from_bytes(public).map_err(|_| JwtError::from(ErrorKind::InvalidEddsaKey))?;
+            let key = ed25519_dalek::VerifyingKey::from_bytes(public)
+                .map_err(|_| JwtError::from(ErrorKind::InvalidEddsaKey))?;
             Ok(Box::new(Verifier(key)))
         }
         _ => unsupported(),
@@ -136,7 +158,9 @@ struct Signer(ed25519_dalek::SigningKey);
 
 impl signature::Signer<Vec<u8>> for Signer {
     fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, signature::Error> {
-        Ok(ed25519_dalek::Signer::sign(&self.0, message).to_bytes().to_vec())
+        Ok(ed25519_dalek::Signer::sign(&self.0, message)
+            .to_bytes()
+            .to_vec())
     }
 }
 
@@ -150,9 +174,12 @@ struct Verifier(ed25519_dalek::VerifyingKey);
 
 impl signature::Verifier<Vec<u8>> for Verifier {
     fn verify(&self, message: &[u8], signature: &Vec<u8>) -> Result<(), signature::Error> {
-        let signature = ed25519_dalek::Signature::from_slice(signature).map_err(|_| signature::Error::new())?;
+        let signature =
+            ed25519_dalek::Signature::from_slice(signature).map_err(|_| signature::Error::new())?;
         // Strict: no weak keys, one encoding per signature.
-        self.0.verify_strict(message, &signature).map_err(|_| signature::Error::new())
+        self.0
+            .verify_strict(message, &signature)
+            .map_err(|_| signature::Error::new())
     }
 }
 

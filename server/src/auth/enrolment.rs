@@ -30,18 +30,41 @@ pub async fn create_enrolment(app: &App, username: &str) -> Result<Enrolment, Ap
 }
 
 /// A new code for a user, made by an admin. Earlier codes stay good: one person may enrol two phones.
-pub async fn create_enrolment_by(app: &App, admin: &Principal, username: &str) -> Result<Enrolment, ApiError> {
-    make(app, username, Event::by(admin.username(), admin.device(), Action::Enrolment)).await
+pub async fn create_enrolment_by(
+    app: &App,
+    admin: &Principal,
+    username: &str,
+) -> Result<Enrolment, ApiError> {
+    make(
+        app,
+        username,
+        Event::by(admin.username(), admin.device(), Action::Enrolment),
+    )
+    .await
 }
 
 async fn make(app: &App, username: &str, event: Event) -> Result<Enrolment, ApiError> {
     let now = app.clock.now();
-    let expires_at = ServerTime::from_unix_ms(now.unix_ms() + app.config.enrolment_lifetime.as_millis() as i64);
-    let code: String = app.entropy.bytes::<CODE_CHARS>().iter().map(|byte| char::from(ALPHABET[usize::from(byte & 31)])).collect();
+    let expires_at =
+        ServerTime::from_unix_ms(now.unix_ms() + app.config.enrolment_lifetime.as_millis() as i64);
+    let code: String = app
+        .entropy
+        .bytes::<CODE_CHARS>()
+        .iter()
+        .map(|byte| char::from(ALPHABET[usize::from(byte & 31)]))
+        .collect();
     let mut tx = app.pool.begin().await?;
     tokens::insert_enrolment(&mut tx, &hash(&code), username, expires_at, now).await?;
-    let home = accounts::find(&mut tx, username).await?.and_then(|account| account.street);
-    audit::append(&mut tx, Chain::of(home.as_ref()), now, &[event.with("user", username)]).await?;
+    let home = accounts::find(&mut tx, username)
+        .await?
+        .and_then(|account| account.street);
+    audit::append(
+        &mut tx,
+        Chain::of(home.as_ref()),
+        now,
+        &[event.with("user", username)],
+    )
+    .await?;
     tx.commit().await?;
     Ok(Enrolment { code, expires_at })
 }

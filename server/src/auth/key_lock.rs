@@ -26,13 +26,27 @@ impl KeyLock {
     /// Of the text of a key file: 64 hexadecimal digits. `None` where it is something else.
     pub fn of_text(text: &str) -> Option<Self> {
         let bytes: [u8; 32] = hex::decode(text.trim()).ok()?.try_into().ok()?;
-        UnboundKey::new(&CHACHA20_POLY1305, &bytes).ok().map(LessSafeKey::new).map(Self)
+        UnboundKey::new(&CHACHA20_POLY1305, &bytes)
+            .ok()
+            .map(LessSafeKey::new)
+            .map(Self)
     }
 
     /// The seed of the key `kid` under lock. A nonce must never come twice: it is drawn at random, for a key a month.
-    pub fn lock(&self, kid: &str, seed: &[u8; SEED_BYTES], nonce: [u8; NONCE_LEN]) -> Option<Vec<u8>> {
+    pub fn lock(
+        &self,
+        kid: &str,
+        seed: &[u8; SEED_BYTES],
+        nonce: [u8; NONCE_LEN],
+    ) -> Option<Vec<u8>> {
         let mut sealed = seed.to_vec();
-        self.0.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(kid.as_bytes()), &mut sealed).ok()?;
+        self.0
+            .seal_in_place_append_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(kid.as_bytes()),
+                &mut sealed,
+            )
+            .ok()?;
         Some([&[FORM][..], &nonce, &sealed].concat())
     }
 
@@ -41,8 +55,13 @@ impl KeyLock {
         let (form, rest) = locked.split_first()?;
         let (nonce, sealed) = rest.split_at_checked(NONCE_LEN)?;
         let mut sealed = sealed.to_vec();
-        let nonce = Nonce::try_assume_unique_for_key(nonce).ok().filter(|_| *form == FORM)?;
-        let seed = self.0.open_in_place(nonce, Aad::from(kid.as_bytes()), &mut sealed).ok()?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce)
+            .ok()
+            .filter(|_| *form == FORM)?;
+        let seed = self
+            .0
+            .open_in_place(nonce, Aad::from(kid.as_bytes()), &mut sealed)
+            .ok()?;
         (&*seed).try_into().ok()
     }
 }
@@ -59,7 +78,12 @@ mod tests {
         assert!(!locked.windows(32).any(|part| part == [7; 32]));
         assert_eq!(lock.open("k1", &locked), Some([7; 32]));
         assert_eq!(lock.open("k2", &locked), None);
-        assert_eq!(KeyLock::of_text(&"a2".repeat(32)).expect("64 digits").open("k1", &locked), None);
+        assert_eq!(
+            KeyLock::of_text(&"a2".repeat(32))
+                .expect("64 digits")
+                .open("k1", &locked),
+            None
+        );
         for at in 0..locked.len() {
             let mut changed = locked.clone();
             changed[at] ^= 1;
@@ -70,8 +94,18 @@ mod tests {
 
     #[test]
     fn only_a_whole_key_is_a_lock_and_it_is_not_shown() {
-        assert!(KeyLock::of_text(&format!("  {}\n", "Ab".repeat(32))).is_some_and(|lock| format!("{lock:?}") == "KeyLock"));
-        for text in ["", "a1", &"a1".repeat(31), &"a1".repeat(33), &"g1".repeat(32), &"密".repeat(64)] {
+        assert!(
+            KeyLock::of_text(&format!("  {}\n", "Ab".repeat(32)))
+                .is_some_and(|lock| format!("{lock:?}") == "KeyLock")
+        );
+        for text in [
+            "",
+            "a1",
+            &"a1".repeat(31),
+            &"a1".repeat(33),
+            &"g1".repeat(32),
+            &"密".repeat(64),
+        ] {
             assert!(KeyLock::of_text(text).is_none(), "{text}");
         }
     }

@@ -39,7 +39,11 @@ pub(super) struct Tried {
 }
 
 /// Holds a password against an account; a refusal is counted and told of. `username` is `None` for what cannot be one.
-pub(super) async fn try_password(app: &App, username: Option<&str>, password: &str) -> Result<Tried, ApiError> {
+pub(super) async fn try_password(
+    app: &App,
+    username: Option<&str>,
+    password: &str,
+) -> Result<Tried, ApiError> {
     let now = app.clock.now();
     let mut conn = app.pool.acquire().await?;
     let known = match username {
@@ -47,37 +51,71 @@ pub(super) async fn try_password(app: &App, username: Option<&str>, password: &s
         None => accounts::credentials(&mut conn, "").await?,
     };
     let key = key(username, known.is_some());
-    let rule = Rule { tries_max: app.config.lockout_tries, lock_s: LOCK_S, lock_s_max: LOCK_S_MAX, forgotten_after_s: FORGOTTEN_AFTER_S };
+    let rule = Rule {
+        tries_max: app.config.lockout_tries,
+        lock_s: LOCK_S,
+        lock_s_max: LOCK_S_MAX,
+        forgotten_after_s: FORGOTTEN_AFTER_S,
+    };
     let tries = match sign_in_tries::admit(&mut conn, &key, rule, now).await? {
         Try::Locked(until) => return Err(wait(until, now)),
         Try::Admitted(tries) => tries,
     };
     drop(conn);
-    let held_to = |Credentials { hash, home, set_at, must_change }| (hash.clone(), Tried { home, hash, set_at, must_change });
+    let held_to = |Credentials {
+                       hash,
+                       home,
+                       set_at,
+                       must_change,
+                   }| {
+        (
+            hash.clone(),
+            Tried {
+                home,
+                hash,
+                set_at,
+                must_change,
+            },
+        )
+    };
     let (hash, account) = known.map(held_to).unzip();
     let fits = app.auth.passwords.matches(password, hash).await?;
     match account.as_ref() {
         Some(_) if fits => {
             let mut conn = app.pool.acquire().await?;
-            let old = ServerTime::from_unix_ms(now.unix_ms() - i64::from(FORGOTTEN_AFTER_S) * 1_000);
+            let old =
+                ServerTime::from_unix_ms(now.unix_ms() - i64::from(FORGOTTEN_AFTER_S) * 1_000);
             sign_in_tries::forget(&mut conn, &key, old).await?;
         }
         account => tell(app, username, account, tries, now).await?,
     }
-    account.filter(|_| fits).ok_or_else(|| ApiError::new(ErrorCode::BadCredentials))
+    account
+        .filter(|_| fits)
+        .ok_or_else(|| ApiError::new(ErrorCode::BadCredentials))
 }
 
 /// A failed try, and the lock that it brought. Names that do not exist are not repeated: people type passwords in the wrong field.
-async fn tell(app: &App, username: Option<&str>, account: Option<&Tried>, tries: u32, now: ServerTime) -> Result<(), ApiError> {
+async fn tell(
+    app: &App,
+    username: Option<&str>,
+    account: Option<&Tried>,
+    tries: u32,
+    now: ServerTime,
+) -> Result<(), ApiError> {
     let about = |action| match (username, account) {
-        (Some(username), Some(_)) => Event { username: Some(username.to_owned()), ..Event::by_server(action) },
+        (Some(username), Some(_)) => Event {
+            username: Some(username.to_owned()),
+            ..Event::by_server(action)
+        },
         _ => Event::by_server(action).with("unknown", true),
     };
     let mut events = vec![about(Action::SignInFailed)];
     if tries >= app.config.lockout_tries {
         events.push(about(Action::LockOut).with("tries", tries));
     }
-    let chain = account.map_or(Chain::DEPLOYMENT, |account| Chain::of(account.home.as_ref()));
+    let chain = account.map_or(Chain::DEPLOYMENT, |account| {
+        Chain::of(account.home.as_ref())
+    });
     let mut tx = app.pool.begin().await?;
     audit::append(&mut tx, chain, now, &events).await?;
     tx.commit().await?;
@@ -102,7 +140,12 @@ fn wait(until: ServerTime, now: ServerTime) -> ApiError {
 
 /// Counts a wrong enrolment code.
 pub(super) async fn count_code(app: &App, now: ServerTime) -> Result<ApiError, ApiError> {
-    let rule = Rule { tries_max: CODES_MAX, lock_s: CODES_LOCK_S, lock_s_max: CODES_LOCK_S, forgotten_after_s: CODES_LOCK_S };
+    let rule = Rule {
+        tries_max: CODES_MAX,
+        lock_s: CODES_LOCK_S,
+        lock_s_max: CODES_LOCK_S,
+        forgotten_after_s: CODES_LOCK_S,
+    };
     let mut tx = app.pool.begin().await?;
     let refusal = match sign_in_tries::admit(&mut tx, CODES, rule, now).await? {
         Try::Locked(until) => wait(until, now),
@@ -120,52 +163,101 @@ pub(super) async fn count_code(app: &App, now: ServerTime) -> Result<ApiError, A
 
 /// Holds the account to the end of the transaction, and makes sure that the password which was tried is its password still: hashing takes a
 /// while, in which an admin may have reset it, or disabled the account, because somebody else knows it.
-pub(super) async fn hold(tx: &mut PgConnection, username: &str, tried: &Tried, now: ServerTime) -> Result<(), ApiError> {
+pub(super) async fn hold(
+    tx: &mut PgConnection,
+    username: &str,
+    tried: &Tried,
+    now: ServerTime,
+) -> Result<(), ApiError> {
     accounts::hold(tx, username, now).await?;
-    let stands = accounts::credentials(tx, username).await?.is_some_and(|credentials| credentials.hash == tried.hash);
-    if stands { Ok(()) } else { Err(ApiError::new(ErrorCode::BadCredentials)) }
+    let stands = accounts::credentials(tx, username)
+        .await?
+        .is_some_and(|credentials| credentials.hash == tried.hash);
+    if stands {
+        Ok(())
+    } else {
+        Err(ApiError::new(ErrorCode::BadCredentials))
+    }
 }
 
 /// Sets a new password in place of one that was just held against the account.
-pub(super) async fn replace_password(app: &App, username: &str, old: &str, new: &str) -> Result<String, ApiError> {
+pub(super) async fn replace_password(
+    app: &App,
+    username: &str,
+    old: &str,
+    new: &str,
+) -> Result<String, ApiError> {
     fields::password("new_password", new, username, &app.config.passwords)?;
     if new == old {
-        return Err(ApiError::invalid_field("new_password", "password_same").detail("新密码不能与旧密码相同。", "It is the old one."));
+        return Err(ApiError::invalid_field("new_password", "password_same")
+            .detail("新密码不能与旧密码相同。", "It is the old one."));
     }
     app.auth.passwords.hash(new, app.entropy.bytes()).await
 }
 
 /// A user's own new password. Other desks of the account end.
-pub async fn change_own_password(app: &App, principal: &Principal, old: &str, new: &str) -> Result<(), ApiError> {
+pub async fn change_own_password(
+    app: &App,
+    principal: &Principal,
+    old: &str,
+    new: &str,
+) -> Result<(), ApiError> {
     let username = principal.username();
     let wrong = |error: ApiError| match error.code() {
         // The token is good; only what was typed is not.
-        ErrorCode::BadCredentials => {
-            ApiError::invalid_field("old_password", "password_matches").detail("旧密码不对。", "It is not the old password.")
-        }
+        ErrorCode::BadCredentials => ApiError::invalid_field("old_password", "password_matches")
+            .detail("旧密码不对。", "It is not the old password."),
         _ => error,
     };
-    let tried = try_password(app, Some(username), old).await.map_err(wrong)?;
+    let tried = try_password(app, Some(username), old)
+        .await
+        .map_err(wrong)?;
     let hash = replace_password(app, username, old, new).await?;
     let now = app.clock.now();
     let mut tx = app.pool.begin().await?;
     hold(&mut tx, username, &tried, now).await.map_err(wrong)?;
     accounts::set_password(&mut tx, username, &hash, false, now).await?;
     devices::revoke_desks(&mut tx, username, Some(principal.device()), now).await?;
-    tell_changed(&mut tx, principal, Action::PasswordChanged, username, principal.home_street(), now).await?;
+    tell_changed(
+        &mut tx,
+        principal,
+        Action::PasswordChanged,
+        username,
+        principal.home_street(),
+        now,
+    )
+    .await?;
     tx.commit().await?;
     Ok(())
 }
 
 /// A password that an admin gives to somebody: it must be changed at the next sign-in. Lifts a lock, and ends every desk of the account.
-pub async fn reset_password(app: &App, admin: &Principal, account: &Account, new: &str) -> Result<(), ApiError> {
+pub async fn reset_password(
+    app: &App,
+    admin: &Principal,
+    account: &Account,
+    new: &str,
+) -> Result<(), ApiError> {
     let hash = app.auth.passwords.hash(new, app.entropy.bytes()).await?;
     let now = app.clock.now();
     let mut tx = app.pool.begin().await?;
     accounts::set_password(&mut tx, &account.username, &hash, true, now).await?;
-    sign_in_tries::forget(&mut tx, &key(Some(&account.username), true), ServerTime::from_unix_ms(0)).await?;
+    sign_in_tries::forget(
+        &mut tx,
+        &key(Some(&account.username), true),
+        ServerTime::from_unix_ms(0),
+    )
+    .await?;
     devices::revoke_desks(&mut tx, &account.username, None, now).await?;
-    tell_changed(&mut tx, admin, Action::PasswordReset, &account.username, account.street.as_ref(), now).await?;
+    tell_changed(
+        &mut tx,
+        admin,
+        Action::PasswordReset,
+        &account.username,
+        account.street.as_ref(),
+        now,
+    )
+    .await?;
     tx.commit().await?;
     Ok(())
 }

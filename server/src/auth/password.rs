@@ -73,22 +73,44 @@ impl Passwords {
     /// The hash of a password to be set, in PHC form.
     pub async fn hash(&self, password: &str, salt: [u8; 16]) -> Result<String, ApiError> {
         let password = password.to_owned();
-        self.run(move |memory| memory.hash(&password, salt).map_err(|error| ApiError::internal(error.to_string()))).await
+        self.run(move |memory| {
+            memory
+                .hash(&password, salt)
+                .map_err(|error| ApiError::internal(error.to_string()))
+        })
+        .await
     }
 
     /// Whether the password is the one that `hash` was made of; without a hash the same work, and no.
     pub async fn matches(&self, password: &str, hash: Option<String>) -> Result<bool, ApiError> {
         let password = password.to_owned();
         self.run(move |memory| match hash {
-            Some(hash) => memory.matches(&password, &hash).map_err(|error| ApiError::internal(format!("stored hash: {error}"))),
-            None => memory.hash(&password, NOBODYS_SALT).map(|_| false).map_err(|error| ApiError::internal(error.to_string())),
+            Some(hash) => memory
+                .matches(&password, &hash)
+                .map_err(|error| ApiError::internal(format!("stored hash: {error}"))),
+            None => memory
+                .hash(&password, NOBODYS_SALT)
+                .map(|_| false)
+                .map_err(|error| ApiError::internal(error.to_string())),
         })
         .await
     }
 
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce(&mut Memory) -> Result<T, ApiError> + Send + 'static) -> Result<T, ApiError> {
-        let present = self.present.clone().try_acquire_owned().map_err(|_| ApiError::new(ErrorCode::Overloaded))?;
-        let running = self.running.clone().acquire_owned().await.map_err(ApiError::internal)?;
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Memory) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let present = self
+            .present
+            .clone()
+            .try_acquire_owned()
+            .map_err(|_| ApiError::new(ErrorCode::Overloaded))?;
+        let running = self
+            .running
+            .clone()
+            .acquire_owned()
+            .await
+            .map_err(ApiError::internal)?;
         // The permits travel with the work: a caller who hangs up does not make room for a third.
         let kept = self.kept.clone();
         tokio::task::spawn_blocking(move || {
@@ -108,29 +130,61 @@ impl Passwords {
 
 impl Memory {
     fn hash(&mut self, password: &str, salt: [u8; 16]) -> Result<String, Error> {
-        let (algorithm, version, params) = (Algorithm::default(), Version::default(), Params::default());
+        let (algorithm, version, params) =
+            (Algorithm::default(), Version::default(), Params::default());
         let written = ParamsString::try_from(&params)?;
-        let hash = self.compute(password, &salt, &Argon2::new(algorithm, version, params), Params::DEFAULT_OUTPUT_LEN)?;
+        let hash = self.compute(
+            password,
+            &salt,
+            &Argon2::new(algorithm, version, params),
+            Params::DEFAULT_OUTPUT_LEN,
+        )?;
         let salt = Some(Salt::new(&salt)?);
-        Ok(PasswordHash { algorithm: algorithm.ident(), version: Some(version.into()), params: written, salt, hash: Some(hash) }
-            .to_string())
+        Ok(PasswordHash {
+            algorithm: algorithm.ident(),
+            version: Some(version.into()),
+            params: written,
+            salt,
+            hash: Some(hash),
+        }
+        .to_string())
     }
 
     /// With the parameters that the hash was made with.
     fn matches(&mut self, password: &str, hash: &str) -> Result<bool, Error> {
         let stored = PasswordHash::new(hash)?;
-        let (Some(salt), Some(wanted)) = (&stored.salt, &stored.hash) else { return Ok(false) };
+        let (Some(salt), Some(wanted)) = (&stored.salt, &stored.hash) else {
+            return Ok(false);
+        };
         let algorithm = Algorithm::try_from(stored.algorithm.as_str())?;
-        let version = stored.version.map(Version::try_from).transpose()?.unwrap_or_default();
+        let version = stored
+            .version
+            .map(Version::try_from)
+            .transpose()?
+            .unwrap_or_default();
         let params = Params::try_from(&stored)?;
-        if params.m_cost() > STORED_KIB_MAX || params.t_cost() > STORED_PASSES_MAX || params.p_cost() > STORED_LANES_MAX {
+        if params.m_cost() > STORED_KIB_MAX
+            || params.t_cost() > STORED_PASSES_MAX
+            || params.p_cost() > STORED_LANES_MAX
+        {
             return Err(Error::ParamsInvalid);
         }
         // Two outputs are compared in constant time.
-        Ok(self.compute(password, salt, &Argon2::new(algorithm, version, params), wanted.len())? == *wanted)
+        Ok(self.compute(
+            password,
+            salt,
+            &Argon2::new(algorithm, version, params),
+            wanted.len(),
+        )? == *wanted)
     }
 
-    fn compute(&mut self, password: &str, salt: &[u8], argon2: &Argon2<'_>, length: usize) -> Result<Output, Error> {
+    fn compute(
+        &mut self,
+        password: &str,
+        salt: &[u8],
+        argon2: &Argon2<'_>,
+        length: usize,
+    ) -> Result<Output, Error> {
         let blocks = argon2.params().block_count();
         if self.0.len() < blocks {
             // All of it at once: growing would hold the old and the new.
@@ -164,20 +218,54 @@ mod tests {
 
     /// Made by the reference implementation: with our parameters, with RFC 9106's second choice, and with some that nobody should choose.
     const EARLIER: [(&str, &str); 4] = [
-        ("梧桐树下的十个汉字啊", "$argon2id$v=19$m=19456,t=2,p=1$BwcHBwcHBwcHBwcHBwcHBw$+t9F2Le05JN5IjxX8RF7hxqqxrhH0oqm1nbNXoQU6qM"),
-        ("ten words of a song", "$argon2id$v=19$m=65536,t=3,p=4$cmZjOTEwNiBzZWNvbmQgYw$C8hUlqTw8HQ6JH5/mlFzXitPhv+BPO69kyoo9KX2NfA"),
-        ("ten words of a song", "$argon2id$v=19$m=1024,t=3,p=4$b3RoZXJwYXJhbWV0ZXJzIQ$xFJFx7iAUPYzKqESZVhnK/RDyQvn8ExG"),
-        ("argon2i", "$argon2i$v=19$m=8,t=1,p=1$OCBieXRlIHM$Ri2xiwEc7YPckDgrcWrFfA"),
+        (
+            "梧桐树下的十个汉字啊",
+            "$argon2id$v=19$m=19456,t=2,p=1$BwcHBwcHBwcHBwcHBwcHBw$+t9F2Le05JN5IjxX8RF7hxqqxrhH0oqm1nbNXoQU6qM",
+        ),
+        (
+            "ten words of a song",
+            "$argon2id$v=19$m=65536,t=3,p=4$cmZjOTEwNiBzZWNvbmQgYw$C8hUlqTw8HQ6JH5/mlFzXitPhv+BPO69kyoo9KX2NfA",
+        ),
+        (
+            "ten words of a song",
+            "$argon2id$v=19$m=1024,t=3,p=4$b3RoZXJwYXJhbWV0ZXJzIQ$xFJFx7iAUPYzKqESZVhnK/RDyQvn8ExG",
+        ),
+        (
+            "argon2i",
+            "$argon2i$v=19$m=8,t=1,p=1$OCBieXRlIHM$Ri2xiwEc7YPckDgrcWrFfA",
+        ),
     ];
 
     #[tokio::test]
     async fn only_the_password_of_a_known_user_fits() {
         let passwords = Passwords::new();
-        let hash = passwords.hash("梧桐树下的十个汉字啊", [7; 16]).await.unwrap();
-        assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
-        assert!(passwords.matches("梧桐树下的十个汉字啊", Some(hash.clone())).await.unwrap());
-        assert!(!passwords.matches("something else", Some(hash)).await.unwrap());
-        assert!(!passwords.matches("nobody has this password", None).await.unwrap(), "not even the decoy's own");
+        let hash = passwords
+            .hash("梧桐树下的十个汉字啊", [7; 16])
+            .await
+            .unwrap();
+        assert!(
+            hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
+            "{hash}"
+        );
+        assert!(
+            passwords
+                .matches("梧桐树下的十个汉字啊", Some(hash.clone()))
+                .await
+                .unwrap()
+        );
+        assert!(
+            !passwords
+                .matches("something else", Some(hash))
+                .await
+                .unwrap()
+        );
+        assert!(
+            !passwords
+                .matches("nobody has this password", None)
+                .await
+                .unwrap(),
+            "not even the decoy's own"
+        );
     }
 
     #[tokio::test]
@@ -185,9 +273,19 @@ mod tests {
         let passwords = Passwords::new();
         let rush = (0..RUNNING_MAX + WAITING_MAX + 10).map(|_| passwords.matches("x", None));
         let answers = futures::future::join_all(rush).await;
-        let turned_away = answers.iter().filter(|answer| answer.as_ref().is_err_and(|error| error.code() == ErrorCode::Overloaded)).count();
+        let turned_away = answers
+            .iter()
+            .filter(|answer| {
+                answer
+                    .as_ref()
+                    .is_err_and(|error| error.code() == ErrorCode::Overloaded)
+            })
+            .count();
         assert_eq!(turned_away, 10);
-        assert!(passwords.matches("x", None).await.is_ok(), "afterwards there is room again");
+        assert!(
+            passwords.matches("x", None).await.is_ok(),
+            "afterwards there is room again"
+        );
     }
 
     #[tokio::test]
@@ -195,8 +293,20 @@ mod tests {
         let passwords = Passwords::new();
         for (password, hash) in EARLIER {
             for _ in 0..2 {
-                assert!(passwords.matches(password, Some(hash.to_owned())).await.unwrap(), "{hash}");
-                assert!(!passwords.matches("something else", Some(hash.to_owned())).await.unwrap(), "{hash}");
+                assert!(
+                    passwords
+                        .matches(password, Some(hash.to_owned()))
+                        .await
+                        .unwrap(),
+                    "{hash}"
+                );
+                assert!(
+                    !passwords
+                        .matches("something else", Some(hash.to_owned()))
+                        .await
+                        .unwrap(),
+                    "{hash}"
+                );
             }
         }
     }
@@ -204,9 +314,19 @@ mod tests {
     #[tokio::test]
     async fn a_stored_hash_that_asks_for_too_much_gets_nothing() {
         let passwords = Passwords::new();
-        for params in ["m=4294967295,t=2,p=1", "m=65537,t=2,p=1", "m=19456,t=4294967295,p=1", "m=19456,t=2,p=17"] {
-            let hash = format!("$argon2id$v=19${params}$Bzw0WE5AU1hbYkpiTkVWVQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
-            assert!(passwords.matches("x", Some(hash)).await.is_err(), "{params}");
+        for params in [
+            "m=4294967295,t=2,p=1",
+            "m=65537,t=2,p=1",
+            "m=19456,t=4294967295,p=1",
+            "m=19456,t=2,p=17",
+        ] {
+            let hash = format!(
+                "$argon2id$v=19${params}$Bzw0WE5AU1hbYkpiTkVWVQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+            );
+            assert!(
+                passwords.matches("x", Some(hash)).await.is_err(),
+                "{params}"
+            );
         }
     }
 }

@@ -88,13 +88,22 @@ pub struct GridView {
 
 impl From<streets::Grid> for GridView {
     fn from(grid: streets::Grid) -> Self {
-        Self { grid: grid.grid, name: grid.name, area: grid.area }
+        Self {
+            grid: grid.grid,
+            name: grid.name,
+            area: grid.area,
+        }
     }
 }
 
 impl From<StreetGrids> for StreetGridsView {
     fn from(StreetGrids { street, grids }: StreetGrids) -> Self {
-        Self { street: street.street, name: street.name, district: street.district, grids: grids.into_iter().map(Into::into).collect() }
+        Self {
+            street: street.street,
+            name: street.name,
+            district: street.district,
+            grids: grids.into_iter().map(Into::into).collect(),
+        }
     }
 }
 
@@ -103,16 +112,25 @@ pub async fn enrol(app: &App, code: &str, name: &str, platform: &str) -> Result<
     let name = fields::text("name", name, fields::NAME_CHARS_MAX)?;
     let platform = fields::text("platform", platform, 32)?;
     if platform == DESK {
-        return Err(ApiError::invalid_field("platform", "reserved").detail("desk 仅用于密码登录。", "desk is for signing in by password."));
+        return Err(ApiError::invalid_field("platform", "reserved").detail(
+            "desk 仅用于密码登录。",
+            "desk is for signing in by password.",
+        ));
     }
     let now = app.clock.now();
     let keys = app.auth.keys.current(app).await?;
     let mut tx = app.pool.begin().await?;
-    let Some(username) = tokens::spend_enrolment(&mut tx, &enrolment::hash(code), now).await? else {
+    let Some(username) = tokens::spend_enrolment(&mut tx, &enrolment::hash(code), now).await?
+    else {
         drop(tx);
         return Err(lock_out::count_code(app, now).await?);
     };
-    let opened = Opened { username: &username, name: &name, platform: &platform, action: Action::DeviceEnrolled };
+    let opened = Opened {
+        username: &username,
+        name: &name,
+        platform: &platform,
+        action: Action::DeviceEnrolled,
+    };
     let session = open(app, &keys, &mut tx, opened, now).await?;
     tx.commit().await?;
     Ok(session)
@@ -140,7 +158,9 @@ pub async fn sign_in(app: &App, tried: SignIn<'_>) -> Result<Session, ApiError> 
     let now = app.clock.now();
     let new_hash = match tried.new_password {
         Some(new) => Some(lock_out::replace_password(app, &username, tried.password, new).await?),
-        None if account.must_change || is_too_old(app, account.set_at, now) => return Err(ApiError::new(ErrorCode::PasswordExpired)),
+        None if account.must_change || is_too_old(app, account.set_at, now) => {
+            return Err(ApiError::new(ErrorCode::PasswordExpired));
+        }
         None => None,
     };
     let keys = app.auth.keys.current(app).await?;
@@ -150,8 +170,24 @@ pub async fn sign_in(app: &App, tried: SignIn<'_>) -> Result<Session, ApiError> 
         accounts::set_password(&mut tx, &username, hash, false, now).await?;
         devices::revoke_desks(&mut tx, &username, None, now).await?;
     }
-    let action = if new_hash.is_some() { Action::PasswordChanged } else { Action::SignIn };
-    let session = open(app, &keys, &mut tx, Opened { username: &username, name: &name, platform: DESK, action }, now).await?;
+    let action = if new_hash.is_some() {
+        Action::PasswordChanged
+    } else {
+        Action::SignIn
+    };
+    let session = open(
+        app,
+        &keys,
+        &mut tx,
+        Opened {
+            username: &username,
+            name: &name,
+            platform: DESK,
+            action,
+        },
+        now,
+    )
+    .await?;
     tx.commit().await?;
     Ok(session)
 }
@@ -162,13 +198,18 @@ pub async fn sign_out(app: &App, principal: &Principal) -> Result<(), ApiError> 
     let mut tx = app.pool.begin().await?;
     devices::revoke(&mut tx, None, principal.device(), false, now).await?;
     tokens::spend_refresh_tokens(&mut tx, principal.device(), None, now, kept_since(now)).await?;
-    let event = principal.did(Action::DeviceRevoked).with("device", principal.device().to_string());
+    let event = principal
+        .did(Action::DeviceRevoked)
+        .with("device", principal.device().to_string());
     audit::append(&mut tx, Chain::of(principal.home_street()), now, &[event]).await?;
     Ok(tx.commit().await?)
 }
 
 fn is_too_old(app: &App, set_at: ServerTime, now: ServerTime) -> bool {
-    app.config.passwords.age_max.is_some_and(|age| now.unix_ms() - set_at.unix_ms() >= age.as_millis() as i64)
+    app.config
+        .passwords
+        .age_max
+        .is_some_and(|age| now.unix_ms() - set_at.unix_ms() >= age.as_millis() as i64)
 }
 
 /// What a refresh token is worth.
@@ -190,7 +231,9 @@ fn worth(token: &RefreshToken, successor_used: bool, now: ServerTime) -> Worth {
     match token.spent_at {
         // Later than its predecessor even on a clock that stands still: the order of issue is the order of the chain.
         None => Worth::Next(now.max(ServerTime::from_unix_ms(token.issued_at.unix_ms() + 1))),
-        Some(spent_at) if !successor_used && now.unix_ms() - spent_at.unix_ms() <= GRACE_MS => Worth::Again(now.max(spent_at)),
+        Some(spent_at) if !successor_used && now.unix_ms() - spent_at.unix_ms() <= GRACE_MS => {
+            Worth::Again(now.max(spent_at))
+        }
         Some(_) => Worth::Reused,
     }
 }
@@ -202,11 +245,18 @@ pub async fn refresh(app: &App, refresh_token: &str) -> Result<Session, ApiError
     let hash = hash_of(refresh_token);
     let keys = app.auth.keys.current(app).await?;
     let mut tx = app.pool.begin().await?;
-    let device = tokens::refresh_token(&mut tx, &hash).await?.ok_or_else(invalid)?.device;
+    let device = tokens::refresh_token(&mut tx, &hash)
+        .await?
+        .ok_or_else(invalid)?
+        .device;
     let (username, platform) = devices::lock(&mut tx, device).await?;
     // Read again: another exchange of this device may have ended while we waited for the lock.
-    let token = tokens::refresh_token(&mut tx, &hash).await?.ok_or_else(invalid)?;
-    let standing = devices::standing(&mut tx, device, &username).await?.ok_or_else(invalid)?;
+    let token = tokens::refresh_token(&mut tx, &hash)
+        .await?
+        .ok_or_else(invalid)?;
+    let standing = devices::standing(&mut tx, device, &username)
+        .await?
+        .ok_or_else(invalid)?;
     super::admit(&standing)?;
     let successor_used = match token.spent_at {
         Some(spent_at) => tokens::successor_used(&mut tx, device, spent_at).await?,
@@ -218,21 +268,37 @@ pub async fn refresh(app: &App, refresh_token: &str) -> Result<Session, ApiError
             tokens::spend_refresh_tokens(&mut tx, device, None, now, kept_since(now)).await?;
             devices::revoke(&mut tx, None, device, false, now).await?;
             let home = standing.home_street.as_ref();
-            let event = Event { device: Some(device), ..Event::by_server(Action::TokenReused) }.with("user", username);
+            let event = Event {
+                device: Some(device),
+                ..Event::by_server(Action::TokenReused)
+            }
+            .with("user", username);
             audit::append(&mut tx, Chain::of(home), now, &[event]).await?;
             tx.commit().await?;
             tracing::warn!(%device, "a refresh token was used twice: device revoked");
             return Err(ApiError::new(ErrorCode::RefreshReused));
         }
         Worth::Next(issued_at) => {
-            tokens::spend_refresh_tokens(&mut tx, device, Some(&hash), issued_at, kept_since(now)).await?;
+            tokens::spend_refresh_tokens(&mut tx, device, Some(&hash), issued_at, kept_since(now))
+                .await?;
             reached(PipelinePoint::TokenSpent);
             issued_at
         }
         Worth::Again(issued_at) => issued_at,
     };
-    let account = accounts::find(&mut tx, &username).await?.ok_or_else(account_missing)?;
-    let mut session = session(app, &keys, &mut tx, &account, device, platform == DESK, issued_at).await?;
+    let account = accounts::find(&mut tx, &username)
+        .await?
+        .ok_or_else(account_missing)?;
+    let mut session = session(
+        app,
+        &keys,
+        &mut tx,
+        &account,
+        device,
+        platform == DESK,
+        issued_at,
+    )
+    .await?;
     tx.commit().await?;
     reached(PipelinePoint::TokenRenewed);
     if standing.wipe {
@@ -255,13 +321,32 @@ struct Opened<'a> {
 }
 
 /// Opens a device and tells the audit trail of it: nothing but the commit may follow.
-async fn open(app: &App, keys: &KeySet, tx: &mut PgConnection, opened: Opened<'_>, now: ServerTime) -> Result<Session, ApiError> {
-    let Opened { username, name, platform, action } = opened;
+async fn open(
+    app: &App,
+    keys: &KeySet,
+    tx: &mut PgConnection,
+    opened: Opened<'_>,
+    now: ServerTime,
+) -> Result<Session, ApiError> {
+    let Opened {
+        username,
+        name,
+        platform,
+        action,
+    } = opened;
     let device = DeviceId::new_v7(now.unix_ms() as u64, app.entropy.bytes());
     devices::insert(tx, device, username, name, platform, now).await?;
-    let account = accounts::find(tx, username).await?.ok_or_else(account_missing)?;
+    let account = accounts::find(tx, username)
+        .await?
+        .ok_or_else(account_missing)?;
     let session = session(app, keys, tx, &account, device, platform == DESK, now).await?;
-    audit::append(tx, Chain::of(account.street.as_ref()), now, &[Event::by(username, device, action)]).await?;
+    audit::append(
+        tx,
+        Chain::of(account.street.as_ref()),
+        now,
+        &[Event::by(username, device, action)],
+    )
+    .await?;
     Ok(session)
 }
 
@@ -281,19 +366,29 @@ async fn session(
 ) -> Result<Session, ApiError> {
     let refresh_token = URL_SAFE_NO_PAD.encode(app.entropy.bytes::<32>());
     // A desk that is left alone does not renew its tokens, and so its session ends.
-    let idle = if is_desk { app.config.desk_idle } else { Duration::MAX };
+    let idle = if is_desk {
+        app.config.desk_idle
+    } else {
+        Duration::MAX
+    };
     let lifetime = app.config.refresh_token_lifetime.min(idle);
     let expires_at = ServerTime::from_unix_ms(issued_at.unix_ms() + lifetime.as_millis() as i64);
-    tokens::insert_refresh_token(tx, &hash_of(&refresh_token), device, issued_at, expires_at).await?;
+    tokens::insert_refresh_token(tx, &hash_of(&refresh_token), device, issued_at, expires_at)
+        .await?;
     let oversees = account.role != Role::Secretary;
-    let streets = streets::streets_of(tx, &account.username, account.street.as_ref(), oversees).await?;
+    let streets =
+        streets::streets_of(tx, &account.username, account.street.as_ref(), oversees).await?;
     let (access_token, expires_in) = access_token::issue(app, keys, account, device, idle)?;
     Ok(Session {
         device_id: device,
         access_token,
         expires_in,
         refresh_token,
-        user: UserView { username: account.username.clone(), display_name: account.display_name.clone(), role: account.role },
+        user: UserView {
+            username: account.username.clone(),
+            display_name: account.display_name.clone(),
+            role: account.role,
+        },
         streets: streets.into_iter().map(Into::into).collect(),
     })
 }
@@ -310,18 +405,37 @@ mod tests {
     #[test]
     fn a_refresh_token_is_worth_one_exchange_and_a_fortnight_of_grace() {
         let at = |seconds: i64| ServerTime::from_unix_seconds(1_000_000 + seconds);
-        let token = |spent_at| RefreshToken { device: DeviceId(uuid::Uuid::nil()), issued_at: at(0), expires_at: at(10_000_000), spent_at };
+        let token = |spent_at| RefreshToken {
+            device: DeviceId(uuid::Uuid::nil()),
+            issued_at: at(0),
+            expires_at: at(10_000_000),
+            spent_at,
+        };
         for (spent_at, successor_used, now, expected) in [
             (None, false, at(10), Worth::Next(at(10))),
-            (None, false, at(0), Worth::Next(ServerTime::from_unix_ms(at(0).unix_ms() + 1))),
+            (
+                None,
+                false,
+                at(0),
+                Worth::Next(ServerTime::from_unix_ms(at(0).unix_ms() + 1)),
+            ),
             (None, false, at(10_000_000), Worth::Expired),
             (Some(at(10)), false, at(11), Worth::Again(at(11))),
-            (Some(at(10)), false, at(10 + GRACE_MS / 1000), Worth::Again(at(10 + GRACE_MS / 1000))),
+            (
+                Some(at(10)),
+                false,
+                at(10 + GRACE_MS / 1000),
+                Worth::Again(at(10 + GRACE_MS / 1000)),
+            ),
             (Some(at(10)), false, at(11 + GRACE_MS / 1000), Worth::Reused),
             (Some(at(10)), true, at(11), Worth::Reused),
             (Some(at(10)), true, at(10_000_000), Worth::Expired),
         ] {
-            assert_eq!(worth(&token(spent_at), successor_used, now), expected, "{spent_at:?} {successor_used} {now}");
+            assert_eq!(
+                worth(&token(spent_at), successor_used, now),
+                expected,
+                "{spent_at:?} {successor_used} {now}"
+            );
         }
     }
 }

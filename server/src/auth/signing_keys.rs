@@ -55,7 +55,9 @@ pub struct Key {
 
 impl std::fmt::Debug for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Key").field("kid", &self.kid).finish_non_exhaustive()
+        f.debug_struct("Key")
+            .field("kid", &self.kid)
+            .finish_non_exhaustive()
     }
 }
 
@@ -67,7 +69,11 @@ impl Key {
 
     /// The same key for the audit trail's seals.
     pub(super) fn for_seals(&self) -> SealKey {
-        SealKey { kid: self.kid.clone(), public: self.secret.verifying_key().to_bytes(), secret: self.secret.clone() }
+        SealKey {
+            kid: self.kid.clone(),
+            public: self.secret.verifying_key().to_bytes(),
+            secret: self.secret.clone(),
+        }
     }
 
     /// The public key as a JWK (RFC 8037, section 2).
@@ -89,7 +95,9 @@ pub struct SealKey {
 impl SealKey {
     /// The signature, 64 bytes.
     pub fn sign(&self, message: &[u8]) -> Vec<u8> {
-        ed25519_dalek::Signer::sign(&self.secret, message).to_bytes().to_vec()
+        ed25519_dalek::Signer::sign(&self.secret, message)
+            .to_bytes()
+            .to_vec()
     }
 }
 
@@ -119,7 +127,11 @@ impl SigningKeys {
     /// The public key of that name, unless it is unknown or forgotten.
     pub async fn verifying(&self, app: &App, kid: &str) -> Result<Option<[u8; 32]>, ApiError> {
         let now = app.clock.now();
-        let find = |keys: &KeySet| keys.verifying(now).find(|key| key.kid == kid).map(|key| key.secret.verifying_key().to_bytes());
+        let find = |keys: &KeySet| {
+            keys.verifying(now)
+                .find(|key| key.kid == kid)
+                .map(|key| key.secret.verifying_key().to_bytes())
+        };
         if let Some(key) = find(&*self.current(app).await?) {
             return Ok(Some(key));
         }
@@ -135,14 +147,19 @@ impl SigningKeys {
         if let Some(keys) = self.copy_younger_than(now, age_ms) {
             return Ok(keys);
         }
-        let keys = Arc::new(KeySet { read_at: now, keys: read(app, now).await? });
+        let keys = Arc::new(KeySet {
+            read_at: now,
+            keys: read(app, now).await?,
+        });
         *self.copy.write().unwrap_or_else(PoisonError::into_inner) = Some(keys.clone());
         Ok(keys)
     }
 
     fn copy_younger_than(&self, now: ServerTime, age_ms: i64) -> Option<Arc<KeySet>> {
         let copy = self.copy.read().unwrap_or_else(PoisonError::into_inner);
-        copy.as_ref().filter(|keys| keys.is_younger(now, age_ms)).cloned()
+        copy.as_ref()
+            .filter(|keys| keys.is_younger(now, age_ms))
+            .cloned()
     }
 }
 
@@ -164,9 +181,16 @@ async fn read(app: &App, now: ServerTime) -> Result<Vec<Key>, ApiError> {
 }
 
 /// The seed as it is to be stored.
-fn under_lock(app: &App, lock: Option<&KeyLock>, kid: &str, seed: &[u8; SEED_BYTES]) -> Result<Vec<u8>, ApiError> {
+fn under_lock(
+    app: &App,
+    lock: Option<&KeyLock>,
+    kid: &str,
+    seed: &[u8; SEED_BYTES],
+) -> Result<Vec<u8>, ApiError> {
     match lock {
-        Some(lock) => lock.lock(kid, seed, app.entropy.bytes()).ok_or_else(|| ApiError::internal("a signing key could not be locked")),
+        Some(lock) => lock
+            .lock(kid, seed, app.entropy.bytes())
+            .ok_or_else(|| ApiError::internal("a signing key could not be locked")),
         None => Ok(seed.to_vec()),
     }
 }
@@ -176,14 +200,21 @@ fn seed_of(row: &SigningKeyRow, lock: Option<&KeyLock>) -> Result<[u8; SEED_BYTE
         return Ok(seed);
     }
     let open = lock.and_then(|lock| lock.open(&row.kid, &row.secret));
-    open.ok_or_else(|| ApiError::internal("a signing key is under a lock that --key-file does not open"))
+    open.ok_or_else(|| {
+        ApiError::internal("a signing key is under a lock that --key-file does not open")
+    })
 }
 
 fn successor_is_due(rows: &[SigningKeyRow], now: ServerTime) -> bool {
-    rows.iter().all(|row| row.retires_at.unix_ms() <= now.unix_ms() + PUBLISHED_AHEAD_MS)
+    rows.iter()
+        .all(|row| row.retires_at.unix_ms() <= now.unix_ms() + PUBLISHED_AHEAD_MS)
 }
 
-async fn make_successor(app: &App, conn: &mut PgConnection, now: ServerTime) -> Result<Vec<SigningKeyRow>, ApiError> {
+async fn make_successor(
+    app: &App,
+    conn: &mut PgConnection,
+    now: ServerTime,
+) -> Result<Vec<SigningKeyRow>, ApiError> {
     let mut tx = sqlx::Connection::begin(conn).await?;
     tokens::lock_signing_keys(&mut tx).await?;
     // Another server may have been quicker.
@@ -192,7 +223,12 @@ async fn make_successor(app: &App, conn: &mut PgConnection, now: ServerTime) -> 
         let secret: [u8; SEED_BYTES] = app.entropy.bytes();
         let public = SigningKey::from_bytes(&secret).verifying_key();
         let kid = hex::encode(&Sha256::digest(public.as_bytes())[..8]);
-        let starts = rows.iter().map(|row| row.retires_at).max().filter(|at| *at > now).unwrap_or(now);
+        let starts = rows
+            .iter()
+            .map(|row| row.retires_at)
+            .max()
+            .filter(|at| *at > now)
+            .unwrap_or(now);
         let retires = starts.unix_ms() + SIGNS_FOR_MS;
         let row = SigningKeyRow {
             secret: under_lock(app, app.config.key_lock.as_deref(), &kid, &secret)?,
@@ -210,5 +246,10 @@ async fn make_successor(app: &App, conn: &mut PgConnection, now: ServerTime) -> 
 
 fn decode(row: SigningKeyRow, lock: Option<&KeyLock>) -> Result<Key, ApiError> {
     let seed = seed_of(&row, lock)?;
-    Ok(Key { kid: row.kid, secret: SigningKey::from_bytes(&seed), retires_at: row.retires_at, forgotten_at: row.forgotten_at })
+    Ok(Key {
+        kid: row.kid,
+        secret: SigningKey::from_bytes(&seed),
+        retires_at: row.retires_at,
+        forgotten_at: row.forgotten_at,
+    })
 }

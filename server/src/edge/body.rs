@@ -41,7 +41,10 @@ pub enum UploadError {
 pub fn was_too_slow(error: &(dyn Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {
-        if matches!(error.downcast_ref::<UploadError>(), Some(UploadError::TooSlow)) {
+        if matches!(
+            error.downcast_ref::<UploadError>(),
+            Some(UploadError::TooSlow)
+        ) {
             return true;
         }
         cause = error.source();
@@ -72,17 +75,33 @@ pub(super) struct Rest(Arc<Mutex<Received>>);
 
 impl Upload {
     pub fn new(body: Incoming, standing: Arc<Standing>, pace: Pace) -> (Self, Rest) {
-        let received = Arc::new(Mutex::new(Received { body, begun: false, ended: false }));
+        let received = Arc::new(Mutex::new(Received {
+            body,
+            begun: false,
+            ended: false,
+        }));
         let rest = Rest(Arc::clone(&received));
         (
-            Self { received, standing, pace, patience: Patience::default(), timer: Timer::default(), waiting: false, pieces: 0, bytes: 0 },
+            Self {
+                received,
+                standing,
+                pace,
+                patience: Patience::default(),
+                timer: Timer::default(),
+                waiting: false,
+                pieces: 0,
+                bytes: 0,
+            },
             rest,
         )
     }
 }
 
 impl Received {
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         self.begun = true;
         let frame = Pin::new(&mut self.body).poll_frame(context);
         self.ended |= matches!(&frame, Poll::Ready(None | Some(Err(_))));
@@ -94,20 +113,34 @@ impl HttpBody for Upload {
     type Data = Bytes;
     type Error = UploadError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
         let this = &mut *self;
-        let frame = this.received.lock().unwrap_or_else(PoisonError::into_inner).poll(context);
+        let frame = this
+            .received
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .poll(context);
         let now = Instant::now();
         let Poll::Ready(frame) = frame else {
             this.waiting = true;
             this.standing.uploads();
             let until = this.patience.until(this.pace, now);
-            return if this.timer.is_over(until, context) { Poll::Ready(Some(Err(UploadError::TooSlow))) } else { Poll::Pending };
+            return if this.timer.is_over(until, context) {
+                Poll::Ready(Some(Err(UploadError::TooSlow)))
+            } else {
+                Poll::Pending
+            };
         };
         if std::mem::take(&mut this.waiting) {
             this.standing.moved();
         }
-        let bytes = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()).map_or(0, Bytes::remaining);
+        let bytes = frame
+            .as_ref()
+            .and_then(|frame| frame.as_ref().ok()?.data_ref())
+            .map_or(0, Bytes::remaining);
         this.patience.moved(bytes, now);
         this.pieces += 1;
         this.bytes += bytes as u64;
@@ -118,18 +151,28 @@ impl HttpBody for Upload {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.received.lock().unwrap_or_else(PoisonError::into_inner).body.is_end_stream()
+        self.received
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .body
+            .is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.received.lock().unwrap_or_else(PoisonError::into_inner).body.size_hint()
+        self.received
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .body
+            .size_hint()
     }
 }
 
 impl Rest {
     /// Reads on for a while. A sender that waits for leave to send (`Expect: 100-continue`) and did not get it sends nothing.
     pub async fn discard(self, waits_for_us: bool) {
-        let over = |received: &Received| received.ended || received.body.is_end_stream() || (waits_for_us && !received.begun);
+        let over = |received: &Received| {
+            received.ended || received.body.is_end_stream() || (waits_for_us && !received.begun)
+        };
         if over(&self.0.lock().unwrap_or_else(PoisonError::into_inner)) {
             return;
         }
@@ -139,7 +182,10 @@ impl Rest {
             loop {
                 match received.poll(context) {
                     Poll::Ready(Some(Ok(frame))) => {
-                        discarded += frame.data_ref().map_or(0, Bytes::remaining).max(DISCARDED_PIECE_BYTES);
+                        discarded += frame
+                            .data_ref()
+                            .map_or(0, Bytes::remaining)
+                            .max(DISCARDED_PIECE_BYTES);
                     }
                     Poll::Ready(None | Some(Err(_))) => return Poll::Ready(()),
                     Poll::Pending => return Poll::Pending,
@@ -162,7 +208,10 @@ pub(super) struct Answer {
 
 impl Answer {
     pub fn new(body: Body, under_way: UnderWay) -> Self {
-        Self { body, _under_way: under_way }
+        Self {
+            body,
+            _under_way: under_way,
+        }
     }
 }
 
@@ -170,7 +219,10 @@ impl HttpBody for Answer {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         Pin::new(&mut self.body).poll_frame(context)
     }
 

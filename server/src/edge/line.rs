@@ -43,13 +43,18 @@ impl Patience {
     /// So many bytes moved.
     pub fn moved(&mut self, bytes: usize, now: Instant) {
         self.bytes += bytes as u64;
-        self.waited += self.since.take().map_or(Duration::ZERO, |since| now.duration_since(since));
+        self.waited += self
+            .since
+            .take()
+            .map_or(Duration::ZERO, |since| now.duration_since(since));
     }
 
     /// Nothing moves: until when that is borne.
     pub fn until(&mut self, pace: Pace, now: Instant) -> Instant {
         let since = *self.since.get_or_insert(now);
-        let earned = Duration::from_millis(self.bytes.saturating_mul(1_000) / pace.bytes_per_second_min.max(1));
+        let earned = Duration::from_millis(
+            self.bytes.saturating_mul(1_000) / pace.bytes_per_second_min.max(1),
+        );
         let left = (pace.stall + earned).saturating_sub(self.waited);
         since + left.min(pace.stall)
     }
@@ -62,7 +67,9 @@ pub(super) struct Timer(Option<Pin<Box<Sleep>>>);
 impl Timer {
     /// Whether `deadline` has passed; otherwise the task is woken then.
     pub fn is_over(&mut self, deadline: Instant, context: &mut Context<'_>) -> bool {
-        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        let sleep = self
+            .0
+            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         if sleep.deadline() != deadline {
             sleep.as_mut().reset(deadline);
         }
@@ -98,7 +105,12 @@ struct State {
 
 impl Standing {
     pub fn new() -> Self {
-        Self(Mutex::new(State { doing: Doing::Asking, since: Instant::now(), requests: 0, under_way: false }))
+        Self(Mutex::new(State {
+            doing: Doing::Asking,
+            since: Instant::now(),
+            requests: 0,
+            under_way: false,
+        }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -122,7 +134,11 @@ impl Standing {
     /// It is the server's turn again.
     pub fn moved(&self) {
         let mut state = self.state();
-        let doing = if state.under_way { Doing::Waiting } else { Doing::Resting };
+        let doing = if state.under_way {
+            Doing::Waiting
+        } else {
+            Doing::Resting
+        };
         state.turn(doing);
     }
 
@@ -139,7 +155,8 @@ impl Standing {
 
     /// Whether it may be sent away for others' sake.
     pub fn keeps_us_waiting(&self, now: Instant) -> bool {
-        self.awaited(now).is_some_and(|(midway, waited)| !midway || waited >= GRACE)
+        self.awaited(now)
+            .is_some_and(|(midway, waited)| !midway || waited >= GRACE)
     }
 }
 
@@ -193,7 +210,11 @@ impl Line {
     }
 
     /// What `result` of a write means: bytes moved, or the peer does not take them.
-    fn written(&mut self, result: Poll<io::Result<usize>>, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    fn written(
+        &mut self,
+        result: Poll<io::Result<usize>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
         let now = Instant::now();
         let requests = self.standing.state().requests;
         if self.answering != requests {
@@ -213,7 +234,10 @@ impl Line {
                 self.standing.state().turn(Doing::Downloading);
                 let until = self.patience.until(self.pace, now);
                 if self.write_timer.is_over(until, context) {
-                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not take its answer")));
+                    return Poll::Ready(Err(io::Error::new(
+                        io::ErrorKind::TimedOut,
+                        "the peer does not take its answer",
+                    )));
                 }
                 Poll::Pending
             }
@@ -222,7 +246,11 @@ impl Line {
 }
 
 impl AsyncRead for Line {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buffer.filled().len();
         let read = Pin::new(&mut this.stream).poll_read(context, buffer);
@@ -255,12 +283,20 @@ impl AsyncRead for Line {
 }
 
 impl AsyncWrite for Line {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.written(written, context)
     }
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
         self.written(written, context)
     }
@@ -282,7 +318,10 @@ impl AsyncWrite for Line {
 mod tests {
     use super::*;
 
-    const PACE: Pace = Pace { stall: Duration::from_secs(30), bytes_per_second_min: 1_000 };
+    const PACE: Pace = Pace {
+        stall: Duration::from_secs(30),
+        bytes_per_second_min: 1_000,
+    };
 
     #[test]
     fn silence_is_borne_for_the_stall_and_trickling_for_the_rate() {
@@ -290,29 +329,49 @@ mod tests {
         let at = |seconds| begun + Duration::from_secs(seconds);
         let mut silent = Patience::default();
         assert_eq!(silent.until(PACE, begun), at(30));
-        assert_eq!(silent.until(PACE, at(29)), at(30), "waiting on does not begin anew");
+        assert_eq!(
+            silent.until(PACE, at(29)),
+            at(30),
+            "waiting on does not begin anew"
+        );
 
         let mut trickling = Patience::default();
         for second in (0..29).step_by(10) {
             assert!(trickling.until(PACE, at(second)) >= at(second + 10));
             trickling.moved(1, at(second + 10));
         }
-        assert!(trickling.until(PACE, at(30)) < at(31), "a byte now and then earns no more");
+        assert!(
+            trickling.until(PACE, at(30)) < at(31),
+            "a byte now and then earns no more"
+        );
 
         let mut fast = Patience::default();
         fast.moved(1_000_000, begun);
-        assert_eq!(fast.until(PACE, at(5)), at(35), "what was earned does not excuse silence");
+        assert_eq!(
+            fast.until(PACE, at(5)),
+            at(35),
+            "what was earned does not excuse silence"
+        );
     }
 
     #[test]
     fn only_who_is_waited_for_may_be_sent_away() {
         let standing = Arc::new(Standing::new());
         let later = |seconds| Instant::now() + Duration::from_secs(seconds);
-        assert!(standing.keeps_us_waiting(later(0)), "it has asked for nothing yet");
+        assert!(
+            standing.keeps_us_waiting(later(0)),
+            "it has asked for nothing yet"
+        );
         let request = standing.begin_request();
-        assert!(!standing.keeps_us_waiting(later(600)), "it is the server's turn");
+        assert!(
+            !standing.keeps_us_waiting(later(600)),
+            "it is the server's turn"
+        );
         standing.uploads();
-        assert!(!standing.keeps_us_waiting(later(1)) && standing.keeps_us_waiting(later(6)), "a body may pause for a moment");
+        assert!(
+            !standing.keeps_us_waiting(later(1)) && standing.keeps_us_waiting(later(6)),
+            "a body may pause for a moment"
+        );
         standing.moved();
         assert!(!standing.keeps_us_waiting(later(600)));
         drop(request);

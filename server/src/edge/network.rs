@@ -17,14 +17,24 @@ pub struct NotANetwork(String);
 impl Network {
     /// This machine.
     pub fn loopback() -> Vec<Self> {
-        let v4 = Self { address: IpAddr::from([127, 0, 0, 0]), prefix: 8 };
-        let v6 = Self { address: IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1_u16]), prefix: 128 };
+        let v4 = Self {
+            address: IpAddr::from([127, 0, 0, 0]),
+            prefix: 8,
+        };
+        let v6 = Self {
+            address: IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1_u16]),
+            prefix: 128,
+        };
         vec![v4, v6]
     }
 
     /// Several, with commas between; an empty text names none.
     pub fn list(text: &str) -> Result<Vec<Self>, NotANetwork> {
-        text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::parse).collect()
+        text.split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+            .map(str::parse)
+            .collect()
     }
 
     pub fn contains(self, address: IpAddr) -> bool {
@@ -33,7 +43,9 @@ impl Network {
             own.checked_shr(tail) == other.checked_shr(tail)
         };
         match (self.address, address) {
-            (IpAddr::V4(own), IpAddr::V4(other)) => same(own.to_bits().into(), other.to_bits().into(), 32),
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                same(own.to_bits().into(), other.to_bits().into(), 32)
+            }
             (IpAddr::V6(own), IpAddr::V6(other)) => same(own.to_bits(), other.to_bits(), 128),
             _ => false,
         }
@@ -45,11 +57,17 @@ impl FromStr for Network {
 
     fn from_str(text: &str) -> Result<Self, NotANetwork> {
         let wrong = || NotANetwork(text.to_owned());
-        let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
+        let (address, prefix) = text
+            .split_once('/')
+            .map_or((text, None), |(address, prefix)| (address, Some(prefix)));
         let address: IpAddr = address.parse().map_err(|_| wrong())?;
         let width = if address.is_ipv4() { 32 } else { 128 };
         let prefix = prefix.map_or(Ok(width), str::parse).map_err(|_| wrong())?;
-        if prefix > width { Err(wrong()) } else { Ok(Self { address, prefix }) }
+        if prefix > width {
+            Err(wrong())
+        } else {
+            Ok(Self { address, prefix })
+        }
     }
 }
 
@@ -71,10 +89,24 @@ mod tests {
             ("::/0", "2001:db8::1", true),
         ] {
             let network: Network = network.parse().expect("a network");
-            assert_eq!(network.contains(address.parse().expect("an address")), inside, "{network:?} {address}");
+            assert_eq!(
+                network.contains(address.parse().expect("an address")),
+                inside,
+                "{network:?} {address}"
+            );
         }
-        assert_eq!(Network::list(" 127.0.0.0/8, ::1 ,").expect("two"), Network::loopback());
-        for wrong in ["10.0.0", "10.0.0.0/33", "::/129", "proxy", "10.0.0.0/x", "10.0.0.0/-1"] {
+        assert_eq!(
+            Network::list(" 127.0.0.0/8, ::1 ,").expect("two"),
+            Network::loopback()
+        );
+        for wrong in [
+            "10.0.0",
+            "10.0.0.0/33",
+            "::/129",
+            "proxy",
+            "10.0.0.0/x",
+            "10.0.0.0/-1",
+        ] {
             assert!(wrong.parse::<Network>().is_err(), "{wrong}");
         }
     }

@@ -19,17 +19,29 @@ impl Account {
     /// The user for `cluster`, which may not exist yet. An existing one keeps its owner.
     pub fn choose(cluster: &Path) -> Result<Option<Self>, EmbeddedPostgresError> {
         let me = Uid::effective();
-        let owner = fs::metadata(cluster).ok().map(|cluster| Self { uid: cluster.uid(), gid: cluster.gid() });
+        let owner = fs::metadata(cluster).ok().map(|cluster| Self {
+            uid: cluster.uid(),
+            gid: cluster.gid(),
+        });
         match owner {
             Some(owner) if !me.is_root() && owner.uid != me.as_raw() => {
-                Err(EmbeddedPostgresError::ForeignCluster { folder: cluster.to_owned(), owner: owner.uid, user: me.as_raw() })
+                Err(EmbeddedPostgresError::ForeignCluster {
+                    folder: cluster.to_owned(),
+                    owner: owner.uid,
+                    user: me.as_raw(),
+                })
             }
             _ if !me.is_root() => Ok(None),
             Some(owner) if owner.uid != 0 => Ok(Some(owner)),
             _ => ["postgres", "nobody"]
                 .iter()
                 .find_map(|name| User::from_name(name).ok().flatten())
-                .map(|user| Some(Self { uid: user.uid.as_raw(), gid: user.gid.as_raw() }))
+                .map(|user| {
+                    Some(Self {
+                        uid: user.uid.as_raw(),
+                        gid: user.gid.as_raw(),
+                    })
+                })
                 .ok_or(EmbeddedPostgresError::NoAccount),
         }
     }
@@ -60,8 +72,14 @@ mod tests {
         let inner = folder.path().join("inner");
         fs::create_dir(&inner).expect("a folder");
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).expect("ours");
-        let owner = Account { uid: Uid::effective().as_raw(), gid: u32::MAX - 1 };
-        let other = Account { uid: u32::MAX - 1, gid: u32::MAX - 1 };
+        let owner = Account {
+            uid: Uid::effective().as_raw(),
+            gid: u32::MAX - 1,
+        };
+        let other = Account {
+            uid: u32::MAX - 1,
+            gid: u32::MAX - 1,
+        };
         assert!(owner.can_reach(&inner) && !other.can_reach(&inner));
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o711)).expect("ours");
         assert!(other.can_reach(&inner));

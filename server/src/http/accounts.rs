@@ -73,7 +73,11 @@ pub async fn create(
 ) -> Result<(StatusCode, Json<AccountView>), ApiError> {
     let username = fields::username("username", &new.username)?;
     let display_name = fields::text("display_name", &new.display_name, fields::NAME_CHARS_MAX)?;
-    let street = new.street.as_deref().map(|street| fields::street("street", street)).transpose()?;
+    let street = new
+        .street
+        .as_deref()
+        .map(|street| fields::street("street", street))
+        .transpose()?;
     if let Some(password) = &new.password {
         fields::password("password", password, &username, &app.config.passwords)?;
     }
@@ -99,20 +103,34 @@ pub async fn create(
     let mut tx = app.pool.begin().await?;
     let created = store::accounts::insert(&mut tx, &account, app.clock.now()).await?;
     let stored = store::accounts::find(&mut tx, &username).await?;
-    let stored = stored.ok_or_else(|| ApiError::internal("an account that was just there is gone"))?;
+    let stored =
+        stored.ok_or_else(|| ApiError::internal("an account that was just there is gone"))?;
     if created {
-        let event = admin.did(Action::UserCreated).with("user", username).with("role", new.role.as_str());
-        audit::append(&mut tx, Chain::of(street.as_ref()), app.clock.now(), &[event]).await?;
+        let event = admin
+            .did(Action::UserCreated)
+            .with("user", username)
+            .with("role", new.role.as_str());
+        audit::append(
+            &mut tx,
+            Chain::of(street.as_ref()),
+            app.clock.now(),
+            &[event],
+        )
+        .await?;
         tx.commit().await?;
         return Ok((StatusCode::CREATED, Json(stored.into())));
     }
-    let stored_hash = store::accounts::credentials(&mut tx, &username).await?.map(|credentials| credentials.hash);
+    let stored_hash = store::accounts::credentials(&mut tx, &username)
+        .await?
+        .map(|credentials| credentials.hash);
     drop(tx);
     let same_password = match new.password {
         Some(password) => auth::password_matches(&app, &password, stored_hash).await?,
         None => stored_hash.is_none(),
     };
-    if same_password && (&stored.display_name, stored.role, &stored.street) == (&display_name, new.role, &street) {
+    if same_password
+        && (&stored.display_name, stored.role, &stored.street) == (&display_name, new.role, &street)
+    {
         Ok((StatusCode::OK, Json(stored.into())))
     } else {
         Err(ApiError::new(ErrorCode::AlreadyExists))
@@ -142,24 +160,46 @@ pub async fn change(
     Path(username): Path<String>,
     Body(change): Body<UserChange>,
 ) -> Result<Json<AccountView>, ApiError> {
-    let display_name = change.display_name.as_deref().map(|name| fields::text("display_name", name, fields::NAME_CHARS_MAX)).transpose()?;
+    let display_name = change
+        .display_name
+        .as_deref()
+        .map(|name| fields::text("display_name", name, fields::NAME_CHARS_MAX))
+        .transpose()?;
     let before = find_within(&app, admin.home_street(), &username).await?;
-    if before.username == admin.username() && (change.disabled == Some(true) || change.role.is_some_and(|role| role != before.role)) {
-        let field = if change.disabled == Some(true) { "disabled" } else { "role" };
-        return Err(ApiError::invalid_field(field, "not_yourself")
-            .detail("不能停用自己或更改自己的角色，请另一位管理员操作。", "Another admin has to do that."));
+    if before.username == admin.username()
+        && (change.disabled == Some(true) || change.role.is_some_and(|role| role != before.role))
+    {
+        let field = if change.disabled == Some(true) {
+            "disabled"
+        } else {
+            "role"
+        };
+        return Err(ApiError::invalid_field(field, "not_yourself").detail(
+            "不能停用自己或更改自己的角色，请另一位管理员操作。",
+            "Another admin has to do that.",
+        ));
     }
-    let changed = store::accounts::AccountChange { display_name: display_name.as_deref(), role: change.role, disabled: change.disabled };
+    let changed = store::accounts::AccountChange {
+        display_name: display_name.as_deref(),
+        role: change.role,
+        disabled: change.disabled,
+    };
     let now = app.clock.now();
     let mut tx = app.pool.begin().await?;
     // Of two admins who change it at once, each tells the trail what they changed themselves.
     store::accounts::hold(&mut tx, &before.username, now).await?;
-    let before = store::accounts::find(&mut tx, &before.username).await?.ok_or_else(|| ApiError::new(ErrorCode::NotFound))?;
+    let before = store::accounts::find(&mut tx, &before.username)
+        .await?
+        .ok_or_else(|| ApiError::new(ErrorCode::NotFound))?;
     let after = store::accounts::change(&mut tx, &before.username, &changed, now).await?;
     let after = after.ok_or_else(|| ApiError::new(ErrorCode::NotFound))?;
-    let mut event = admin.did(Action::UserChanged).with("user", after.username.clone());
+    let mut event = admin
+        .did(Action::UserChanged)
+        .with("user", after.username.clone());
     if after.role != before.role {
-        event = event.with("role", after.role.as_str()).with("role_before", before.role.as_str());
+        event = event
+            .with("role", after.role.as_str())
+            .with("role_before", before.role.as_str());
     }
     if after.disabled_at.is_some() != before.disabled_at.is_some() {
         event = event.with("disabled", after.disabled_at.is_some());
@@ -195,8 +235,10 @@ pub async fn set_password(
 ) -> Result<StatusCode, ApiError> {
     if username == principal.username() {
         let old = new.old_password.as_deref().ok_or_else(|| {
-            ApiError::invalid_field("old_password", "not_empty")
-                .detail("修改自己的密码需要旧密码。", "Your own password needs the old one.")
+            ApiError::invalid_field("old_password", "not_empty").detail(
+                "修改自己的密码需要旧密码。",
+                "Your own password needs the old one.",
+            )
         })?;
         auth::change_own_password(&app, &principal, old, &new.new_password).await?;
         return Ok(StatusCode::NO_CONTENT);
@@ -205,24 +247,48 @@ pub async fn set_password(
         return Err(ApiError::new(ErrorCode::WrongRole));
     }
     let account = find_within(&app, principal.home_street(), &username).await?;
-    fields::password("new_password", &new.new_password, &account.username, &app.config.passwords)?;
+    fields::password(
+        "new_password",
+        &new.new_password,
+        &account.username,
+        &app.config.passwords,
+    )?;
     auth::reset_password(&app, &principal, &account, &new.new_password).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// List users
 #[utoipa::path(get, path = "/v1/users", tag = "Users", params(super::extract::PageQuery), responses((status = OK, body = Page<AccountView>)))]
-pub async fn list(State(app): State<App>, admin: Principal, paging: Paging) -> Result<Json<Page<AccountView>>, ApiError> {
+pub async fn list(
+    State(app): State<App>,
+    admin: Principal,
+    paging: Paging,
+) -> Result<Json<Page<AccountView>>, ApiError> {
     let mut conn = app.pool.acquire().await?;
-    let (accounts, total) = store::accounts::page(&mut conn, admin.home_street(), paging.limit(), paging.offset()).await?;
-    Ok(Json(paging.of(accounts.into_iter().map(Into::into).collect(), total)))
+    let (accounts, total) = store::accounts::page(
+        &mut conn,
+        admin.home_street(),
+        paging.limit(),
+        paging.offset(),
+    )
+    .await?;
+    Ok(Json(
+        paging.of(accounts.into_iter().map(Into::into).collect(), total),
+    ))
 }
 
 /// The account, if an admin of `within` (`None`: of the deployment) may know of it.
-pub(super) async fn find_within(app: &App, within: Option<&StreetCode>, username: &str) -> Result<Account, ApiError> {
-    let unknown = || ApiError::new(ErrorCode::NotFound).detail("没有这个用户。", "There is no such user.");
+pub(super) async fn find_within(
+    app: &App,
+    within: Option<&StreetCode>,
+    username: &str,
+) -> Result<Account, ApiError> {
+    let unknown =
+        || ApiError::new(ErrorCode::NotFound).detail("没有这个用户。", "There is no such user.");
     let username = fields::username("username", username).map_err(|_| unknown())?;
-    let account = store::accounts::find(&mut *app.pool.acquire().await?, &username).await?.ok_or_else(unknown)?;
+    let account = store::accounts::find(&mut *app.pool.acquire().await?, &username)
+        .await?
+        .ok_or_else(unknown)?;
     if within.is_some() && within != account.street.as_ref() {
         return Err(unknown());
     }
@@ -262,15 +328,31 @@ pub async fn assign(
     fields::list("grids", &new.grids)?;
     let account = find_in_street(&app, &scope, &username).await?;
     let mut tx = app.pool.begin().await?;
-    if let Some(unknown) = store::streets::first_unknown_grid(&mut tx, scope.street(), &new.grids).await? {
-        return Err(ApiError::invalid_field(format!("grids[{unknown}]"), "exists")
-            .detail("没有这个网格。", "There is no such grid in this street."));
+    if let Some(unknown) =
+        store::streets::first_unknown_grid(&mut tx, scope.street(), &new.grids).await?
+    {
+        return Err(
+            ApiError::invalid_field(format!("grids[{unknown}]"), "exists")
+                .detail("没有这个网格。", "There is no such grid in this street."),
+        );
     }
     let before = store::streets::scope(&mut tx, scope.street(), &account.username).await?;
-    let now = store::streets::assign(&mut tx, scope.street(), &account.username, &new.grids, app.clock.now()).await?;
+    let now = store::streets::assign(
+        &mut tx,
+        scope.street(),
+        &account.username,
+        &new.grids,
+        app.clock.now(),
+    )
+    .await?;
     if now.epoch != before.epoch {
-        let event = admin.did(Action::Assignment).with("user", account.username.clone()).with("grids", now.grids.clone());
-        let event = event.with("grids_before", before.grids).with("epoch", now.epoch);
+        let event = admin
+            .did(Action::Assignment)
+            .with("user", account.username.clone())
+            .with("grids", now.grids.clone());
+        let event = event
+            .with("grids_before", before.grids)
+            .with("epoch", now.epoch);
         audit::append(&mut tx, scope.street().into(), app.clock.now(), &[event]).await?;
     }
     tx.commit().await?;
@@ -286,20 +368,40 @@ pub async fn assigned(
     Path((_, username)): Path<(String, String)>,
 ) -> Result<Json<AssignmentView>, ApiError> {
     let account = find_in_street(&app, &scope, &username).await?;
-    let now = store::streets::scope(&mut *app.pool.acquire().await?, scope.street(), &account.username).await?;
+    let now = store::streets::scope(
+        &mut *app.pool.acquire().await?,
+        scope.street(),
+        &account.username,
+    )
+    .await?;
     Ok(Json(assignment(&scope, account.username, now)))
 }
 
 /// The user, if there is the street and the user may work in it.
-async fn find_in_street(app: &App, scope: &StreetScope, username: &str) -> Result<Account, ApiError> {
+async fn find_in_street(
+    app: &App,
+    scope: &StreetScope,
+    username: &str,
+) -> Result<Account, ApiError> {
     super::streets::find(app, scope).await?;
     let account = find_within(app, None, username).await?;
-    if account.street.as_ref().is_some_and(|home| home != scope.street()) {
-        return Err(ApiError::new(ErrorCode::NotFound).detail("没有这个用户。", "There is no such user."));
+    if account
+        .street
+        .as_ref()
+        .is_some_and(|home| home != scope.street())
+    {
+        return Err(
+            ApiError::new(ErrorCode::NotFound).detail("没有这个用户。", "There is no such user.")
+        );
     }
     Ok(account)
 }
 
 fn assignment(scope: &StreetScope, username: String, now: store::streets::Scope) -> AssignmentView {
-    AssignmentView { street: scope.street().clone(), username, epoch: now.epoch, grids: now.grids }
+    AssignmentView {
+        street: scope.street().clone(),
+        username,
+        epoch: now.epoch,
+        grids: now.grids,
+    }
 }

@@ -46,8 +46,13 @@ pub struct AuditQuery {
 
 impl AuditQuery {
     fn filter(&self) -> Result<(EventFilter, Paging), ApiError> {
-        if self.action.as_ref().is_some_and(|action| !Action::ALL.iter().any(|known| known.as_str() == action)) {
-            return Err(ApiError::invalid_field("action", "known_action").detail("没有这种操作。", "There is no such action."));
+        if self
+            .action
+            .as_ref()
+            .is_some_and(|action| !Action::ALL.iter().any(|known| known.as_str() == action))
+        {
+            return Err(ApiError::invalid_field("action", "known_action")
+                .detail("没有这种操作。", "There is no such action."));
         }
         if let Some(username) = &self.username {
             fields::username("username", username)?;
@@ -89,7 +94,10 @@ pub struct EventView {
 
 impl From<EventRow> for EventView {
     fn from(row: EventRow) -> Self {
-        let title = Action::ALL.iter().find(|action| action.as_str() == row.action).map_or("", |action| action.title());
+        let title = Action::ALL
+            .iter()
+            .find(|action| action.as_str() == row.action)
+            .map_or("", |action| action.title());
         Self {
             no: row.no,
             at: row.at.into(),
@@ -105,11 +113,24 @@ impl From<EventRow> for EventView {
     }
 }
 
-async fn page(app: &App, chain: Chain<'_>, query: &AuditQuery) -> Result<Json<Page<EventView>>, ApiError> {
+async fn page(
+    app: &App,
+    chain: Chain<'_>,
+    query: &AuditQuery,
+) -> Result<Json<Page<EventView>>, ApiError> {
     let (filter, paging) = query.filter()?;
     let mut conn = app.pool.acquire().await?;
-    let (events, total) = store::page(&mut conn, chain.as_str(), &filter, paging.limit(), paging.offset()).await?;
-    Ok(Json(paging.of(events.into_iter().map(Into::into).collect(), total)))
+    let (events, total) = store::page(
+        &mut conn,
+        chain.as_str(),
+        &filter,
+        paging.limit(),
+        paging.offset(),
+    )
+    .await?;
+    Ok(Json(
+        paging.of(events.into_iter().map(Into::into).collect(), total),
+    ))
 }
 
 /// What to hold the chain to.
@@ -122,9 +143,15 @@ pub struct VerifyQuery {
 }
 
 async fn proof(app: &App, chain: Chain<'_>, query: &VerifyQuery) -> Result<Json<Proof>, ApiError> {
-    let anchor = query.anchor.as_deref().map(str::parse::<Anchor>).transpose();
+    let anchor = query
+        .anchor
+        .as_deref()
+        .map(str::parse::<Anchor>)
+        .transpose();
     let anchor = anchor.map_err(|_| ApiError::invalid_field("anchor", "number_and_hash"))?;
-    Ok(Json(verify::verify(&app.pool, chain, anchor.as_ref()).await?))
+    Ok(Json(
+        verify::verify(&app.pool, chain, anchor.as_ref()).await?,
+    ))
 }
 
 /// List a street's audit trail
@@ -132,7 +159,11 @@ async fn proof(app: &App, chain: Chain<'_>, query: &VerifyQuery) -> Result<Json<
 /// The newest first. No event holds values of fields or personal data beyond the usernames of accounts.
 #[utoipa::path(get, path = "/v1/streets/{street}/audit", tag = "Audit", params(("street" = String, Path), AuditQuery),
     responses((status = OK, body = Page<EventView>)))]
-pub async fn list(State(app): State<App>, scope: StreetScope, Query(query): Query<AuditQuery>) -> Result<Json<Page<EventView>>, ApiError> {
+pub async fn list(
+    State(app): State<App>,
+    scope: StreetScope,
+    Query(query): Query<AuditQuery>,
+) -> Result<Json<Page<EventView>>, ApiError> {
     super::streets::find(&app, &scope).await?;
     page(&app, scope.street().into(), &query).await
 }
@@ -142,14 +173,22 @@ pub async fn list(State(app): State<App>, scope: StreetScope, Query(query): Quer
 /// Reads the whole chain and the log that it tells of. Answers 200 with `ok` false and the places that do not fit, where there are any.
 #[utoipa::path(get, path = "/v1/streets/{street}/audit/verify", tag = "Audit", params(("street" = String, Path), VerifyQuery),
     responses((status = OK, body = Proof)))]
-pub async fn verify(State(app): State<App>, scope: StreetScope, Query(query): Query<VerifyQuery>) -> Result<Json<Proof>, ApiError> {
+pub async fn verify(
+    State(app): State<App>,
+    scope: StreetScope,
+    Query(query): Query<VerifyQuery>,
+) -> Result<Json<Proof>, ApiError> {
     super::streets::find(&app, &scope).await?;
     proof(&app, scope.street().into(), &query).await
 }
 
 /// Only for accounts of the whole deployment.
 fn of_deployment(principal: &Principal) -> Result<(), ApiError> {
-    if principal.home_street().is_some() { Err(ApiError::new(ErrorCode::WrongStreet)) } else { Ok(()) }
+    if principal.home_street().is_some() {
+        Err(ApiError::new(ErrorCode::WrongStreet))
+    } else {
+        Ok(())
+    }
 }
 
 /// List the deployment's audit trail

@@ -30,7 +30,9 @@ use crate::{
     past,
     resolutions::op_text,
     store::{
-        conflicts::{self, ConflictFilter, Disputed, ReplacedValue, Resolution, ResolutionFilter, Writer},
+        conflicts::{
+            self, ConflictFilter, Disputed, ReplacedValue, Resolution, ResolutionFilter, Writer,
+        },
         streets,
     },
 };
@@ -57,7 +59,8 @@ pub struct ConflictsQuery {
 }
 
 fn class(name: &str) -> Result<HarmlessClass, ApiError> {
-    name.parse().map_err(|_| ApiError::invalid_field("class", "harmless_class"))
+    name.parse()
+        .map_err(|_| ApiError::invalid_field("class", "harmless_class"))
 }
 
 /// A shop with values in conflict.
@@ -157,11 +160,27 @@ pub async fn list(
 ) -> Result<Json<Page<DisputedView>>, ApiError> {
     let paging = Paging::try_from(PageQuery::new(query.page, query.page_size))?;
     let class = query.class.as_deref().map(class).transpose()?;
-    let filter = ConflictFilter { grid: query.grid, field: query.field, class: class.map(HarmlessClass::as_str), record: query.record };
+    let filter = ConflictFilter {
+        grid: query.grid,
+        field: query.field,
+        class: class.map(HarmlessClass::as_str),
+        record: query.record,
+    };
     let mut conn = app.pool.acquire().await?;
-    streets::find_street(&mut conn, scope.street()).await?.ok_or_else(|| ApiError::new(ErrorCode::NotFound))?;
-    let (rows, total) = conflicts::disputed(&mut conn, scope.street(), &filter, paging.limit(), paging.offset()).await?;
-    let items = Inbox::load(&mut conn, scope.street(), rows).await?.views(filter.field.as_deref(), class);
+    streets::find_street(&mut conn, scope.street())
+        .await?
+        .ok_or_else(|| ApiError::new(ErrorCode::NotFound))?;
+    let (rows, total) = conflicts::disputed(
+        &mut conn,
+        scope.street(),
+        &filter,
+        paging.limit(),
+        paging.offset(),
+    )
+    .await?;
+    let items = Inbox::load(&mut conn, scope.street(), rows)
+        .await?
+        .views(filter.field.as_deref(), class);
     Ok(Json(paging.of(items, total)))
 }
 
@@ -174,32 +193,57 @@ struct Inbox {
 }
 
 impl Inbox {
-    async fn load(conn: &mut PgConnection, street: &StreetCode, rows: Vec<Disputed>) -> Result<Self, ApiError> {
+    async fn load(
+        conn: &mut PgConnection,
+        street: &StreetCode,
+        rows: Vec<Disputed>,
+    ) -> Result<Self, ApiError> {
         let rows = rows
             .into_iter()
-            .map(|row| RegisterState::from_bytes(&row.state).map(|state| (row, state)).map_err(ApiError::internal))
+            .map(|row| {
+                RegisterState::from_bytes(&row.state)
+                    .map(|state| (row, state))
+                    .map_err(ApiError::internal)
+            })
             .collect::<Result<Vec<_>, _>>()?;
         let records: Vec<_> = rows.iter().map(|(row, _)| row.record).collect();
-        let mut inbox = Self { rows, changes: HashMap::new(), writers: HashMap::new(), restored: HashMap::new() };
+        let mut inbox = Self {
+            rows,
+            changes: HashMap::new(),
+            writers: HashMap::new(),
+            restored: HashMap::new(),
+        };
         inbox.restored = conflicts::restored(conn, street, &records).await?;
         // First the changes that wrote the values, then those that wrote what the values replaced.
         let wrote = inbox.changes_of(|_, _, op| vec![op]);
         inbox.load_changes(conn, street, wrote).await?;
-        let wrote_before = inbox.changes_of(|record, state, op| inbox.seen(record, state, op).unwrap_or_default());
+        let wrote_before =
+            inbox.changes_of(|record, state, op| inbox.seen(record, state, op).unwrap_or_default());
         inbox.load_changes(conn, street, wrote_before).await?;
-        let devices: BTreeSet<_> = inbox.changes.values().map(|change| change.actor.device().0).collect();
+        let devices: BTreeSet<_> = inbox
+            .changes
+            .values()
+            .map(|change| change.actor.device().0)
+            .collect();
         inbox.writers = conflicts::writers(conn, &devices.into_iter().collect::<Vec<_>>()).await?;
         Ok(inbox)
     }
 
     /// The changes that made the operations which `select` names for each one in conflict.
-    fn changes_of(&self, select: impl Fn(RecordId, &RegisterState, OpId) -> Vec<OpId>) -> BTreeSet<(RecordId, ChangeHash)> {
+    fn changes_of(
+        &self,
+        select: impl Fn(RecordId, &RegisterState, OpId) -> Vec<OpId>,
+    ) -> BTreeSet<(RecordId, ChangeHash)> {
         let mut changes = BTreeSet::new();
         for (row, state) in &self.rows {
             let record = RecordId(row.record);
             for value in state.view().conflicts().flat_map(|(_, values)| values) {
                 let selected = select(record, state, value.op);
-                changes.extend(selected.into_iter().filter_map(|op| Some((record, state.provenance(op)?.hash))));
+                changes.extend(
+                    selected
+                        .into_iter()
+                        .filter_map(|op| Some((record, state.provenance(op)?.hash))),
+                );
             }
         }
         changes
@@ -208,7 +252,13 @@ impl Inbox {
     /// What an operation replaced, if its change is loaded.
     fn seen(&self, record: RecordId, state: &RegisterState, op: OpId) -> Option<Vec<OpId>> {
         let change = self.changes.get(&(record, state.provenance(op)?.hash))?;
-        Some(change.ops.get((op.counter - change.start_op) as usize)?.pred.clone())
+        Some(
+            change
+                .ops
+                .get((op.counter - change.start_op) as usize)?
+                .pred
+                .clone(),
+        )
     }
 
     async fn load_changes(
@@ -217,8 +267,12 @@ impl Inbox {
         street: &StreetCode,
         wanted: BTreeSet<(RecordId, ChangeHash)>,
     ) -> sqlx::Result<()> {
-        let missing = wanted.into_iter().filter(|of| !self.changes.contains_key(of));
-        let (records, hashes): (Vec<_>, Vec<_>) = missing.map(|(record, hash)| (record.0, hash.0.to_vec())).unzip();
+        let missing = wanted
+            .into_iter()
+            .filter(|of| !self.changes.contains_key(of));
+        let (records, hashes): (Vec<_>, Vec<_>) = missing
+            .map(|(record, hash)| (record.0, hash.0.to_vec()))
+            .unzip();
         for (of, bytes) in past::bytes(conn, street, &records, &hashes).await? {
             // What the gate passed before it passes again; were it not so, the value would be shown without its past.
             if let Ok(change) = change::decode(&bytes) {
@@ -229,16 +283,35 @@ impl Inbox {
     }
 
     fn views(&self, field: Option<&str>, class: Option<HarmlessClass>) -> Vec<DisputedView> {
-        let named = |key: &str| field.is_none_or(|field| key == field || key.strip_suffix(field).is_some_and(|rest| rest.ends_with('/')));
+        let named = |key: &str| {
+            field.is_none_or(|field| {
+                key == field
+                    || key
+                        .strip_suffix(field)
+                        .is_some_and(|rest| rest.ends_with('/'))
+            })
+        };
         let view = |(row, state): &(Disputed, RegisterState)| {
             let view = state.view();
-            let fields = view.conflicts().filter(|(key, _)| named(key)).filter_map(|(key, values)| {
-                let (field, _) = state.kind().field(key)?;
-                let values: Vec<_> = values.iter().map(|value| (value.op, &value.value)).collect();
-                Some(self.field_view(RecordId(row.record), state, field, key, &values))
-            });
             let fields =
-                fields.filter(|field| class.is_none_or(|class| field.harmless.as_ref().is_some_and(|h| h.class == class.as_str())));
+                view.conflicts()
+                    .filter(|(key, _)| named(key))
+                    .filter_map(|(key, values)| {
+                        let (field, _) = state.kind().field(key)?;
+                        let values: Vec<_> = values
+                            .iter()
+                            .map(|value| (value.op, &value.value))
+                            .collect();
+                        Some(self.field_view(RecordId(row.record), state, field, key, &values))
+                    });
+            let fields = fields.filter(|field| {
+                class.is_none_or(|class| {
+                    field
+                        .harmless
+                        .as_ref()
+                        .is_some_and(|h| h.class == class.as_str())
+                })
+            });
             DisputedView {
                 record: row.record,
                 kind: row.kind.clone(),
@@ -268,7 +341,9 @@ impl Inbox {
             label_en: harmless.class.label(Lang::En),
             suggestion: harmless.suggestion,
         });
-        let values = values.iter().flat_map(|(op, value)| self.value_views(record, state, key, *op, value, masked));
+        let values = values
+            .iter()
+            .flat_map(|(op, value)| self.value_views(record, state, key, *op, value, masked));
         DisputedFieldView {
             key: key.to_owned(),
             label_zh: field.label_zh,
@@ -290,7 +365,9 @@ impl Inbox {
         value: &Scalar,
         masked: bool,
     ) -> Vec<DisputedValueView> {
-        let Some(from) = state.provenance(op) else { return Vec::new() };
+        let Some(from) = state.provenance(op) else {
+            return Vec::new();
+        };
         let text = op_text(op);
         let shown = |value: &Scalar| (!masked).then(|| value.clone());
         let view = DisputedValueView {
@@ -302,18 +379,29 @@ impl Inbox {
             seen: None,
         };
         if let Some(originals) = self.restored.get(&(record, key.to_owned(), text)) {
-            let of = |original: &ReplacedValue| DisputedValueView { author: original.into(), restored: true, ..view.clone() };
+            let of = |original: &ReplacedValue| DisputedValueView {
+                author: original.into(),
+                restored: true,
+                ..view.clone()
+            };
             return originals.iter().map(of).collect();
         }
         let seen = self.seen(record, state, op).map(|seen| {
             let seen = seen.into_iter().filter_map(|op| {
                 let from = state.provenance(op)?;
                 let change = self.changes.get(&(record, from.hash))?;
-                let value = match &change.ops.get((op.counter - change.start_op) as usize)?.action {
+                let value = match &change
+                    .ops
+                    .get((op.counter - change.start_op) as usize)?
+                    .action
+                {
                     Action::Put { value, .. } => shown(value),
                     _ => None,
                 };
-                Some(SeenView { value, author: self.author(&from) })
+                Some(SeenView {
+                    value,
+                    author: self.author(&from),
+                })
             });
             seen.collect()
         });
@@ -347,10 +435,24 @@ impl From<&ReplacedValue> for ValueAuthorView {
 }
 
 fn address(row: &Disputed) -> Option<String> {
-    let lane = row.lane.as_deref().map(|lane| if lane.ends_with('弄') { lane.to_owned() } else { format!("{lane}弄") });
+    let lane = row.lane.as_deref().map(|lane| {
+        if lane.ends_with('弄') {
+            lane.to_owned()
+        } else {
+            format!("{lane}弄")
+        }
+    });
     let number = row.number.as_deref().map(|number| format!("{number}号"));
-    let parts = [row.road.clone(), lane, number, row.number_suffix.clone(), row.unit.clone()];
-    row.address_raw.clone().or_else(|| Some(parts.into_iter().flatten().collect::<String>()).filter(|text| !text.is_empty()))
+    let parts = [
+        row.road.clone(),
+        lane,
+        number,
+        row.number_suffix.clone(),
+        row.unit.clone(),
+    ];
+    row.address_raw.clone().or_else(|| {
+        Some(parts.into_iter().flatten().collect::<String>()).filter(|text| !text.is_empty())
+    })
 }
 
 /// A choice between the values of a field.
@@ -396,24 +498,48 @@ pub async fn choose(
     Path(path): Path<RecordPath>,
     Body(request): Body<ResolutionRequest>,
 ) -> Result<Json<ChosenView>, ApiError> {
-    if request.seen.as_ref().is_some_and(|seen| seen.len() > SEEN_MAX) {
+    if request
+        .seen
+        .as_ref()
+        .is_some_and(|seen| seen.len() > SEEN_MAX)
+    {
         return Err(ApiError::invalid_field("seen", "items_max_64"));
     }
-    let op = |(at, text): (usize, &String)| desk::parse_op(text).ok_or_else(|| ApiError::invalid_field(format!("seen[{at}]"), "shape"));
-    let seen = request.seen.map(|seen| seen.iter().enumerate().map(op).collect::<Result<_, _>>()).transpose()?;
+    let op = |(at, text): (usize, &String)| {
+        desk::parse_op(text).ok_or_else(|| ApiError::invalid_field(format!("seen[{at}]"), "shape"))
+    };
+    let seen = request
+        .seen
+        .map(|seen| seen.iter().enumerate().map(op).collect::<Result<_, _>>())
+        .transpose()?;
     let value = match request.value {
         serde_json::Value::Null => None,
-        value => Some(serde_json::from_value(value).map_err(|_| ApiError::invalid_field("value", "shape"))?),
+        value => Some(
+            serde_json::from_value(value).map_err(|_| ApiError::invalid_field("value", "shape"))?,
+        ),
     };
-    let desk = Desk { app: &app, street: scope.street(), principal: &principal };
-    let wanted = ChoiceWanted { field: request.field, value, note: remark(request.note.as_deref())?, seen };
+    let desk = Desk {
+        app: &app,
+        street: scope.street(),
+        principal: &principal,
+    };
+    let wanted = ChoiceWanted {
+        field: request.field,
+        value,
+        note: remark(request.note.as_deref())?,
+        seen,
+    };
     let chosen = desk.choose(path.record, wanted).await?;
     Ok(Json(ChosenView {
         resolution: chosen.resolution,
         change: chosen.change,
         seq: chosen.seq,
         heads: chosen.heads,
-        remaining: chosen.remaining.into_iter().map(|(op, _)| op_text(op)).collect(),
+        remaining: chosen
+            .remaining
+            .into_iter()
+            .map(|(op, _)| op_text(op))
+            .collect(),
     }))
 }
 
@@ -469,9 +595,29 @@ pub struct BulkItemView {
 
 impl From<BulkItem> for BulkItemView {
     fn from(item: BulkItem) -> Self {
-        let BulkItem { record, kind, field: key, values, chosen, resolution, refused } = item;
-        let (label_zh, label_en) = kind.field(&key).map(|(field, _)| (field.label_zh, field.label_en)).unwrap_or_default();
-        Self { record, key, label_zh, label_en, values, chosen, resolution, refused }
+        let BulkItem {
+            record,
+            kind,
+            field: key,
+            values,
+            chosen,
+            resolution,
+            refused,
+        } = item;
+        let (label_zh, label_en) = kind
+            .field(&key)
+            .map(|(field, _)| (field.label_zh, field.label_en))
+            .unwrap_or_default();
+        Self {
+            record,
+            key,
+            label_zh,
+            label_en,
+            values,
+            chosen,
+            resolution,
+            refused,
+        }
     }
 }
 
@@ -487,13 +633,39 @@ pub async fn choose_in_bulk(
     scope: StreetScope,
     Body(request): Body<BulkRequest>,
 ) -> Result<Json<BulkView>, ApiError> {
-    let desk = Desk { app: &app, street: scope.street(), principal: &principal };
-    let BulkRequest { field, grid, note, dry_run, .. } = request;
-    let wanted = BulkWanted { class: class(&request.class)?, field, grid, note: remark(note.as_deref())?, dry_run };
+    let desk = Desk {
+        app: &app,
+        street: scope.street(),
+        principal: &principal,
+    };
+    let BulkRequest {
+        field,
+        grid,
+        note,
+        dry_run,
+        ..
+    } = request;
+    let wanted = BulkWanted {
+        class: class(&request.class)?,
+        field,
+        grid,
+        note: remark(note.as_deref())?,
+        dry_run,
+    };
     let done = desk.choose_in_bulk(wanted).await?;
-    let settled = done.items.iter().filter(|item| dry_run || item.resolution.is_some()).count();
+    let settled = done
+        .items
+        .iter()
+        .filter(|item| dry_run || item.resolution.is_some())
+        .count();
     let items = done.items.into_iter().map(Into::into).collect();
-    Ok(Json(BulkView { bulk: done.bulk, dry_run, settled, more: done.more, items }))
+    Ok(Json(BulkView {
+        bulk: done.bulk,
+        dry_run,
+        settled,
+        more: done.more,
+        items,
+    }))
 }
 
 /// Which resolutions to list.
@@ -559,11 +731,18 @@ pub struct ReplacedView {
 
 impl From<Resolution> for ResolutionView {
     fn from(row: Resolution) -> Self {
-        let field = Kind::ALL.into_iter().find_map(|kind| kind.field(&row.field)).map(|(field, _)| field);
+        let field = Kind::ALL
+            .into_iter()
+            .find_map(|kind| kind.field(&row.field))
+            .map(|(field, _)| field);
         let masked = field.is_none_or(|field| field.class == Class::P3);
         let shown = |value: &Scalar| (!masked).then(|| value.clone());
         let replaced = row.replaced.iter();
-        let replaced = replaced.map(|value| ReplacedView { op: value.op.clone(), value: shown(&value.value), author: value.into() });
+        let replaced = replaced.map(|value| ReplacedView {
+            op: value.op.clone(),
+            value: shown(&value.value),
+            author: value.into(),
+        });
         Self {
             replaced: replaced.collect(),
             chosen: row.chosen.as_ref().and_then(shown),
@@ -600,11 +779,31 @@ pub async fn resolutions(
     Query(query): Query<ResolutionsQuery>,
 ) -> Result<Json<Page<ResolutionView>>, ApiError> {
     let paging = Paging::try_from(PageQuery::new(query.page, query.page_size))?;
-    let ResolutionsQuery { record, bulk, undone, .. } = query;
-    let filter = ResolutionFilter { resolution: None, record, field: query.field.as_deref(), bulk, undone };
+    let ResolutionsQuery {
+        record,
+        bulk,
+        undone,
+        ..
+    } = query;
+    let filter = ResolutionFilter {
+        resolution: None,
+        record,
+        field: query.field.as_deref(),
+        bulk,
+        undone,
+    };
     let mut conn = app.pool.acquire().await?;
-    let (rows, total) = conflicts::resolutions(&mut conn, scope.street(), &filter, paging.limit(), paging.offset()).await?;
-    Ok(Json(paging.of(rows.into_iter().map(Into::into).collect(), total)))
+    let (rows, total) = conflicts::resolutions(
+        &mut conn,
+        scope.street(),
+        &filter,
+        paging.limit(),
+        paging.offset(),
+    )
+    .await?;
+    Ok(Json(
+        paging.of(rows.into_iter().map(Into::into).collect(), total),
+    ))
 }
 
 #[derive(Deserialize)]
@@ -646,8 +845,16 @@ pub struct UndoItemView {
 }
 
 fn undo_view(items: Vec<UndoItem>) -> UndoView {
-    let view = |item: UndoItem| UndoItemView { resolution: item.resolution, record: item.record, key: item.field, refused: item.refused };
-    UndoView { undone: items.iter().filter(|item| item.refused.is_none()).count(), items: items.into_iter().map(view).collect() }
+    let view = |item: UndoItem| UndoItemView {
+        resolution: item.resolution,
+        record: item.record,
+        key: item.field,
+        refused: item.refused,
+    };
+    UndoView {
+        undone: items.iter().filter(|item| item.refused.is_none()).count(),
+        items: items.into_iter().map(view).collect(),
+    }
 }
 
 /// Undo a resolution
@@ -662,8 +869,14 @@ pub async fn undo(
     Path(path): Path<ResolutionPath>,
     Body(request): Body<UndoRequest>,
 ) -> Result<Json<UndoView>, ApiError> {
-    let desk = Desk { app: &app, street: scope.street(), principal: &principal };
-    Ok(Json(undo_view(vec![desk.undo(path.resolution, request.force).await?])))
+    let desk = Desk {
+        app: &app,
+        street: scope.street(),
+        principal: &principal,
+    };
+    Ok(Json(undo_view(vec![
+        desk.undo(path.resolution, request.force).await?,
+    ])))
 }
 
 /// Undo a bulk
@@ -678,6 +891,12 @@ pub async fn undo_bulk(
     Path(path): Path<BulkPath>,
     Body(request): Body<UndoRequest>,
 ) -> Result<Json<UndoView>, ApiError> {
-    let desk = Desk { app: &app, street: scope.street(), principal: &principal };
-    Ok(Json(undo_view(desk.undo_bulk(path.bulk, request.force).await?)))
+    let desk = Desk {
+        app: &app,
+        street: scope.street(),
+        principal: &principal,
+    };
+    Ok(Json(undo_view(
+        desk.undo_bulk(path.bulk, request.force).await?,
+    )))
 }

@@ -42,10 +42,17 @@ pub async fn create_enrolment(
 ) -> Result<(StatusCode, Json<EnrolmentView>), ApiError> {
     let account = accounts::find_within(&app, admin.home_street(), &new.username).await?;
     if account.disabled_at.is_some() {
-        return Err(ApiError::invalid_field("username", "enabled").detail("该账号已停用。", "The account is disabled."));
+        return Err(ApiError::invalid_field("username", "enabled")
+            .detail("该账号已停用。", "The account is disabled."));
     }
     let enrolment = auth::create_enrolment_by(&app, &admin, &account.username).await?;
-    Ok((StatusCode::CREATED, Json(EnrolmentView { code: enrolment.code, expires_at: enrolment.expires_at })))
+    Ok((
+        StatusCode::CREATED,
+        Json(EnrolmentView {
+            code: enrolment.code,
+            expires_at: enrolment.expires_at,
+        }),
+    ))
 }
 
 /// A device that holds a code.
@@ -63,7 +70,10 @@ pub struct NewDevice {
 ///
 /// Spends the code. A code that is wrong, used or expired is refused in one and the same way.
 #[utoipa::path(post, path = "/v1/devices", tag = "Signing in", request_body = NewDevice, responses((status = CREATED, body = Session)))]
-pub async fn enrol(State(app): State<App>, Body(new): Body<NewDevice>) -> Result<(StatusCode, Json<Session>), ApiError> {
+pub async fn enrol(
+    State(app): State<App>,
+    Body(new): Body<NewDevice>,
+) -> Result<(StatusCode, Json<Session>), ApiError> {
     let session = auth::enrol(&app, &new.code, &new.name, &new.platform).await?;
     Ok((StatusCode::CREATED, Json(session)))
 }
@@ -112,9 +122,15 @@ pub struct DeviceView {
 impl From<devices::Device> for DeviceView {
     fn from(device: devices::Device) -> Self {
         let trouble = |code: String| {
-            let known = devices::TROUBLES.iter().find(|(known, _, _)| *known == code);
+            let known = devices::TROUBLES
+                .iter()
+                .find(|(known, _, _)| *known == code);
             let (_, message_zh, message_en) = known.copied().unwrap_or_default();
-            TroubleView { code, message_zh, message_en }
+            TroubleView {
+                code,
+                message_zh,
+                message_en,
+            }
         };
         Self {
             device_id: device.device,
@@ -144,14 +160,22 @@ const CLOCK_SKEW_MS_MIN: i64 = 5 * 60_000;
 fn thresholds(app: &App) -> Thresholds {
     let lease_ms = app.config.lease.as_millis() as i64;
     let stale_before = ServerTime::from_unix_ms(app.clock.now().unix_ms() - lease_ms);
-    Thresholds { stale_before, unsent_min: UNSENT_MIN, clock_skew_ms_min: CLOCK_SKEW_MS_MIN }
+    Thresholds {
+        stale_before,
+        unsent_min: UNSENT_MIN,
+        clock_skew_ms_min: CLOCK_SKEW_MS_MIN,
+    }
 }
 
 /// List devices
 ///
 /// Failing ones first, with the reasons; then those in use, and among them the longest unheard.
 #[utoipa::path(get, path = "/v1/devices", tag = "Devices", params(super::extract::PageQuery), responses((status = OK, body = Page<DeviceView>)))]
-pub async fn list(State(app): State<App>, admin: Principal, paging: Paging) -> Result<Json<Page<DeviceView>>, ApiError> {
+pub async fn list(
+    State(app): State<App>,
+    admin: Principal,
+    paging: Paging,
+) -> Result<Json<Page<DeviceView>>, ApiError> {
     let mut conn = app.pool.acquire().await?;
     let page = DevicePage {
         within: admin.home_street(),
@@ -161,7 +185,9 @@ pub async fn list(State(app): State<App>, admin: Principal, paging: Paging) -> R
         offset: paging.offset(),
     };
     let (devices, total) = devices::page(&mut conn, page).await?;
-    Ok(Json(paging.of(devices.into_iter().map(Into::into).collect(), total)))
+    Ok(Json(
+        paging.of(devices.into_iter().map(Into::into).collect(), total),
+    ))
 }
 
 /// How to revoke.
@@ -186,14 +212,28 @@ pub async fn revoke(
 ) -> Result<Json<DeviceView>, ApiError> {
     let now = app.clock.now();
     let mut tx = app.pool.begin().await?;
-    let revoked = devices::revoke(&mut tx, admin.home_street(), device, revocation.wipe, now).await?;
+    let revoked =
+        devices::revoke(&mut tx, admin.home_street(), device, revocation.wipe, now).await?;
     let revoked = revoked.ok_or_else(|| ApiError::new(ErrorCode::NotFound))?;
-    let page = DevicePage { within: admin.home_street(), device: Some(device), thresholds: thresholds(&app), limit: 1, offset: 0 };
+    let page = DevicePage {
+        within: admin.home_street(),
+        device: Some(device),
+        thresholds: thresholds(&app),
+        limit: 1,
+        offset: 0,
+    };
     let (found, _) = devices::page(&mut tx, page).await?;
     let about = |action| admin.did(action).with("device", device.to_string());
     let revoking = revoked.revoked.then(|| about(Action::DeviceRevoked));
-    let events: Vec<_> = revoking.into_iter().chain(revoked.wipe.then(|| about(Action::WipeOrdered))).collect();
+    let events: Vec<_> = revoking
+        .into_iter()
+        .chain(revoked.wipe.then(|| about(Action::WipeOrdered)))
+        .collect();
     audit::append(&mut tx, Chain::of(revoked.home.as_ref()), now, &events).await?;
     tx.commit().await?;
-    found.into_iter().next().map(|device| Json(device.into())).ok_or_else(|| ApiError::new(ErrorCode::NotFound))
+    found
+        .into_iter()
+        .next()
+        .map(|device| Json(device.into()))
+        .ok_or_else(|| ApiError::new(ErrorCode::NotFound))
 }

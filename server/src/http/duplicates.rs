@@ -63,7 +63,11 @@ pub struct ReasonView {
 
 impl From<Reason> for ReasonView {
     fn from(reason: Reason) -> Self {
-        Self { reason: reason.as_str(), zh: reason.label(Lang::Zh), en: reason.label(Lang::En) }
+        Self {
+            reason: reason.as_str(),
+            zh: reason.label(Lang::Zh),
+            en: reason.label(Lang::En),
+        }
     }
 }
 
@@ -139,43 +143,85 @@ pub async fn list(
     Query(query): Query<DuplicatesQuery>,
 ) -> Result<Json<Page<PairView>>, ApiError> {
     let paging: Paging = PageQuery::new(query.page, query.page_size).try_into()?;
-    let reason = query.reason.as_deref().map(str::parse::<Reason>).transpose();
+    let reason = query
+        .reason
+        .as_deref()
+        .map(str::parse::<Reason>)
+        .transpose();
     let reason = reason.map_err(|_| ApiError::invalid_field("reason", "known_reason"))?;
     let mut conn = app.pool.acquire().await?;
     let mut pairs = duplicates::likely(&mut conn, scope.street()).await?;
     pairs.retain(|pair| {
         pair.dismissed == query.dismissed
             && reason.is_none_or(|reason| pair.reasons.contains(&reason))
-            && query.record.is_none_or(|record| pair.records.0 == record || pair.records.1 == record)
+            && query
+                .record
+                .is_none_or(|record| pair.records.0 == record || pair.records.1 == record)
     });
     if let Some(grid) = &query.grid {
         let in_grid = in_grid(&mut conn, scope.street(), &pairs, grid).await?;
-        pairs.retain(|pair| in_grid.contains(&pair.records.0.0) || in_grid.contains(&pair.records.1.0));
+        pairs.retain(|pair| {
+            in_grid.contains(&pair.records.0.0) || in_grid.contains(&pair.records.1.0)
+        });
     }
     let total = pairs.len() as i64;
-    let from = usize::try_from(paging.offset()).unwrap_or(usize::MAX).min(pairs.len());
-    let upto = from.saturating_add(paging.limit() as usize).min(pairs.len());
-    Ok(Json(paging.of(views(&mut conn, scope.street(), &pairs[from..upto]).await?, total)))
+    let from = usize::try_from(paging.offset())
+        .unwrap_or(usize::MAX)
+        .min(pairs.len());
+    let upto = from
+        .saturating_add(paging.limit() as usize)
+        .min(pairs.len());
+    Ok(Json(paging.of(
+        views(&mut conn, scope.street(), &pairs[from..upto]).await?,
+        total,
+    )))
 }
 
-async fn in_grid(conn: &mut PgConnection, street: &StreetCode, pairs: &[Pair], grid: &str) -> sqlx::Result<BTreeSet<Uuid>> {
-    let records: BTreeSet<Uuid> = pairs.iter().flat_map(|pair| [pair.records.0.0, pair.records.1.0]).collect();
+async fn in_grid(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    pairs: &[Pair],
+    grid: &str,
+) -> sqlx::Result<BTreeSet<Uuid>> {
+    let records: BTreeSet<Uuid> = pairs
+        .iter()
+        .flat_map(|pair| [pair.records.0.0, pair.records.1.0])
+        .collect();
     let grids = store::grids(conn, street, &records.into_iter().collect::<Vec<_>>()).await?;
-    Ok(grids.into_iter().filter(|(_, of)| of == grid).map(|(record, _)| record).collect())
+    Ok(grids
+        .into_iter()
+        .filter(|(_, of)| of == grid)
+        .map(|(record, _)| record)
+        .collect())
 }
 
-async fn views(conn: &mut PgConnection, street: &StreetCode, pairs: &[Pair]) -> sqlx::Result<Vec<PairView>> {
-    let records: BTreeSet<Uuid> = pairs.iter().flat_map(|pair| [pair.records.0.0, pair.records.1.0]).collect();
+async fn views(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    pairs: &[Pair],
+) -> sqlx::Result<Vec<PairView>> {
+    let records: BTreeSet<Uuid> = pairs
+        .iter()
+        .flat_map(|pair| [pair.records.0.0, pair.records.1.0])
+        .collect();
     let cards = store::compared(conn, street, &records.into_iter().collect::<Vec<_>>()).await?;
-    let cards: HashMap<Uuid, ComparedCard> = cards.into_iter().map(|card| (card.record, card)).collect();
-    let side = |record: RecordId| cards.get(&record.0).map(|card| ComparedCardView::from(card.clone()));
+    let cards: HashMap<Uuid, ComparedCard> =
+        cards.into_iter().map(|card| (card.record, card)).collect();
+    let side = |record: RecordId| {
+        cards
+            .get(&record.0)
+            .map(|card| ComparedCardView::from(card.clone()))
+    };
     Ok(pairs
         .iter()
         .map(|pair| PairView {
             pair: pair.pair,
             reasons: pair.reasons.iter().copied().map(Into::into).collect(),
             other_door: pair.other_door,
-            cards: [pair.records.0, pair.records.1].into_iter().filter_map(side).collect(),
+            cards: [pair.records.0, pair.records.1]
+                .into_iter()
+                .filter_map(side)
+                .collect(),
         })
         .collect())
 }
@@ -211,7 +257,11 @@ pub struct NoteBody {
 }
 
 fn note(text: &str) -> Result<String, ApiError> {
-    if text.trim().is_empty() { Ok(String::new()) } else { Ok(fields::text("note", text, NOTE_CHARS_MAX)?) }
+    if text.trim().is_empty() {
+        Ok(String::new())
+    } else {
+        Ok(fields::text("note", text, NOTE_CHARS_MAX)?)
+    }
 }
 
 /// A merge.
@@ -235,10 +285,20 @@ pub struct MergeView {
     undone_at: Option<ServerTime>,
 }
 
-async fn merge_views(conn: &mut PgConnection, street: &StreetCode, rows: Vec<MergeRow>) -> sqlx::Result<Vec<MergeView>> {
-    let records: Vec<Uuid> = rows.iter().flat_map(|row| [row.winner, row.loser]).collect();
-    let names: HashMap<Uuid, Option<String>> =
-        store::compared(conn, street, &records).await?.into_iter().map(|card| (card.record, card.sign_name)).collect();
+async fn merge_views(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    rows: Vec<MergeRow>,
+) -> sqlx::Result<Vec<MergeView>> {
+    let records: Vec<Uuid> = rows
+        .iter()
+        .flat_map(|row| [row.winner, row.loser])
+        .collect();
+    let names: HashMap<Uuid, Option<String>> = store::compared(conn, street, &records)
+        .await?
+        .into_iter()
+        .map(|card| (card.record, card.sign_name))
+        .collect();
     let name = |record: &Uuid| names.get(record).cloned().flatten();
     Ok(rows
         .into_iter()
@@ -248,7 +308,12 @@ async fn merge_views(conn: &mut PgConnection, street: &StreetCode, rows: Vec<Mer
             merge: row.merge,
             winner: row.winner,
             loser: row.loser,
-            reasons: row.reasons.iter().filter_map(|reason| reason.parse::<Reason>().ok()).map(Into::into).collect(),
+            reasons: row
+                .reasons
+                .iter()
+                .filter_map(|reason| reason.parse::<Reason>().ok())
+                .map(Into::into)
+                .collect(),
             note: row.note,
             username: row.username,
             merged_at: row.merged_at.into(),
@@ -259,9 +324,17 @@ async fn merge_views(conn: &mut PgConnection, street: &StreetCode, rows: Vec<Mer
         .collect())
 }
 
-async fn merge_view(app: &App, street: &StreetCode, row: MergeRow) -> Result<Json<MergeView>, ApiError> {
+async fn merge_view(
+    app: &App,
+    street: &StreetCode,
+    row: MergeRow,
+) -> Result<Json<MergeView>, ApiError> {
     let mut conn = app.pool.acquire().await?;
-    merge_views(&mut conn, street, vec![row]).await?.pop().map(Json).ok_or_else(|| ApiError::internal("a merge has no view"))
+    merge_views(&mut conn, street, vec![row])
+        .await?
+        .pop()
+        .map(Json)
+        .ok_or_else(|| ApiError::internal("a merge has no view"))
 }
 
 /// Merge two cards of one shop
@@ -290,7 +363,8 @@ pub async fn merge(
             }
         }
     };
-    let row = card_merge::merge(&app, scope.street(), &principal, body.winner, loser, &note).await?;
+    let row =
+        card_merge::merge(&app, scope.street(), &principal, body.winner, loser, &note).await?;
     merge_view(&app, scope.street(), row).await
 }
 
@@ -298,7 +372,10 @@ pub async fn merge(
 async fn proposed(app: &App, street: &StreetCode, pair: Uuid) -> Result<Pair, ApiError> {
     let mut conn = app.pool.acquire().await?;
     let pairs = duplicates::likely(&mut conn, street).await?;
-    pairs.into_iter().find(|known| known.pair == pair).ok_or_else(|| ApiError::new(ErrorCode::NotFound))
+    pairs
+        .into_iter()
+        .find(|known| known.pair == pair)
+        .ok_or_else(|| ApiError::new(ErrorCode::NotFound))
 }
 
 /// Say that two cards are two shops
@@ -316,7 +393,9 @@ pub async fn dismiss(
     let note = note(&body.note)?;
     let pair = proposed(&app, scope.street(), path.pair).await?;
     let reasons: Vec<String> = pair.reasons.iter().map(ToString::to_string).collect();
-    let mut write = StreetWrite::begin(&app.pool, scope.street(), app.clock.now()).await.map_err(card_merge::not_begun)?;
+    let mut write = StreetWrite::begin(&app.pool, scope.street(), app.clock.now())
+        .await
+        .map_err(card_merge::not_begun)?;
     let at = OffsetDateTime::from(write.now());
     let (a, b) = pair.records;
     // Erased since it was looked up: there is no pair any more.
@@ -324,14 +403,24 @@ pub async fn dismiss(
         let found = records::find(write.tx(), scope.street(), record, None).await?;
         found.ok_or_else(|| ApiError::new(ErrorCode::NotFound))?;
     }
-    let dismissal =
-        DismissalWrite { pair: pair.pair, records: (a.0, b.0), reasons: &reasons, note: &note, username: principal.username(), at };
+    let dismissal = DismissalWrite {
+        pair: pair.pair,
+        records: (a.0, b.0),
+        reasons: &reasons,
+        note: &note,
+        username: principal.username(),
+        at,
+    };
     store::dismiss(write.tx(), scope.street(), &dismissal).await?;
     let event = Event::by(principal.username(), principal.device(), Action::Dismissed).on(a);
     write.audit(event.with("other", b.to_string()).with("reasons", reasons));
     write.commit().await?;
     let mut conn = app.pool.acquire().await?;
-    views(&mut conn, scope.street(), &[pair]).await?.pop().map(Json).ok_or_else(|| ApiError::new(ErrorCode::NotFound))
+    views(&mut conn, scope.street(), &[pair])
+        .await?
+        .pop()
+        .map(Json)
+        .ok_or_else(|| ApiError::new(ErrorCode::NotFound))
 }
 
 /// Which merges to list.
@@ -359,8 +448,18 @@ pub async fn merges(
     let paging: Paging = PageQuery::new(query.page, query.page_size).try_into()?;
     let mut conn = app.pool.acquire().await?;
     let record = query.record.map(|record| record.0);
-    let (rows, total) = store::merges(&mut conn, scope.street(), record, paging.limit(), paging.offset()).await?;
-    Ok(Json(paging.of(merge_views(&mut conn, scope.street(), rows).await?, total)))
+    let (rows, total) = store::merges(
+        &mut conn,
+        scope.street(),
+        record,
+        paging.limit(),
+        paging.offset(),
+    )
+    .await?;
+    Ok(Json(paging.of(
+        merge_views(&mut conn, scope.street(), rows).await?,
+        total,
+    )))
 }
 
 #[derive(Deserialize)]

@@ -31,7 +31,10 @@ const KEYS_MAX: usize = 200;
 /// A remark, where there is one.
 pub(super) fn remark(note: Option<&str>) -> Result<String, ApiError> {
     let note = note.map(str::trim).filter(|note| !note.is_empty());
-    Ok(note.map(|note| fields::text("note", note, NOTE_CHARS_MAX)).transpose()?.unwrap_or_default())
+    Ok(note
+        .map(|note| fields::text("note", note, NOTE_CHARS_MAX))
+        .transpose()?
+        .unwrap_or_default())
 }
 
 fn checked(set: &BTreeMap<String, Option<Scalar>>) -> Result<(), ApiError> {
@@ -94,7 +97,13 @@ pub struct WrittenView {
 impl From<Written> for WrittenView {
     fn from(written: Written) -> Self {
         let (change, seq) = written.change.unzip();
-        Self { record: written.record, change, seq, heads: written.heads, settled: written.settled }
+        Self {
+            record: written.record,
+            change,
+            seq,
+            heads: written.heads,
+            settled: written.settled,
+        }
     }
 }
 
@@ -115,8 +124,16 @@ pub async fn edit(
 ) -> Result<Json<WrittenView>, ApiError> {
     checked(&request.set)?;
     let note = remark(request.note.as_deref())?;
-    let desk = Desk { app: &app, street: scope.street(), principal: &principal };
-    let wanted = EditWanted { set: request.set, note, expected_heads: request.expected_heads };
+    let desk = Desk {
+        app: &app,
+        street: scope.street(),
+        principal: &principal,
+    };
+    let wanted = EditWanted {
+        set: request.set,
+        note,
+        expected_heads: request.expected_heads,
+    };
     Ok(Json(desk.edit(path.record, wanted).await?.into()))
 }
 
@@ -134,9 +151,19 @@ pub async fn create(
 ) -> Result<(StatusCode, Json<WrittenView>), ApiError> {
     checked(&request.set)?;
     let kind = request.kind.as_deref().unwrap_or(Kind::ShopCard.as_str());
-    let kind: Kind = kind.parse().map_err(|_| ApiError::invalid_field("kind", "exists"))?;
-    let desk = Desk { app: &app, street: scope.street(), principal: &principal };
+    let kind: Kind = kind
+        .parse()
+        .map_err(|_| ApiError::invalid_field("kind", "exists"))?;
+    let desk = Desk {
+        app: &app,
+        street: scope.street(),
+        principal: &principal,
+    };
     let written = desk.create(kind, request.set, request.record).await?;
-    let status = if written.change.is_some() { StatusCode::CREATED } else { StatusCode::OK };
+    let status = if written.change.is_some() {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
     Ok((status, Json(written.into())))
 }

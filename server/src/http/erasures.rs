@@ -111,7 +111,11 @@ pub struct ErasedView {
 
 impl From<Erased> for ErasedView {
     fn from(erased: Erased) -> Self {
-        Self { receipt: erased.receipt.into(), mentioned_in: erased.mentioned_in, also_on: erased.also_on }
+        Self {
+            receipt: erased.receipt.into(),
+            mentioned_in: erased.mentioned_in,
+            also_on: erased.also_on,
+        }
     }
 }
 
@@ -126,10 +130,13 @@ fn refused(error: ErasureError) -> ApiError {
     match error {
         ErasureError::Merge(error) => error.into(),
         ErasureError::Forget(ForgetError::Store(error)) => error.into(),
-        ErasureError::NoRecord | ErasureError::Forget(ForgetError::NoRecord) => ApiError::new(ErrorCode::NotFound),
-        ErasureError::NoEntry => {
-            ApiError::invalid_field("entry", "exists").detail("该卡没有这位联系人。", "The record has no such contact person.")
+        ErasureError::NoRecord | ErasureError::Forget(ForgetError::NoRecord) => {
+            ApiError::new(ErrorCode::NotFound)
         }
+        ErasureError::NoEntry => ApiError::invalid_field("entry", "exists").detail(
+            "该卡没有这位联系人。",
+            "The record has no such contact person.",
+        ),
         ErasureError::Forget(error @ ForgetError::Rebuild(_)) => ApiError::internal(error),
     }
 }
@@ -147,8 +154,20 @@ pub async fn erase(
     Path(path): Path<RecordPath>,
     Body(new): Body<NewErasure>,
 ) -> Result<Json<ErasedView>, ApiError> {
-    let request = Request { username: admin.username(), device: admin.device(), reason: reason(&new.reason)? };
-    let erased = erasure::erase(&app.pool, scope.street(), path.record, &request, app.clock.now(), &app.entropy).await;
+    let request = Request {
+        username: admin.username(),
+        device: admin.device(),
+        reason: reason(&new.reason)?,
+    };
+    let erased = erasure::erase(
+        &app.pool,
+        scope.street(),
+        path.record,
+        &request,
+        app.clock.now(),
+        &app.entropy,
+    )
+    .await;
     Ok(Json(erased.map_err(refused)?.into()))
 }
 
@@ -165,9 +184,25 @@ pub async fn redact(
     Path(path): Path<RecordPath>,
     Body(new): Body<NewRedaction>,
 ) -> Result<Json<ErasedView>, ApiError> {
-    let request = Request { username: admin.username(), device: admin.device(), reason: reason(&new.reason)? };
-    let person = Person { entry: new.entry, note: new.note };
-    let erased = erasure::redact(&app.pool, scope.street(), path.record, person, &request, app.clock.now(), &app.entropy).await;
+    let request = Request {
+        username: admin.username(),
+        device: admin.device(),
+        reason: reason(&new.reason)?,
+    };
+    let person = Person {
+        entry: new.entry,
+        note: new.note,
+    };
+    let erased = erasure::redact(
+        &app.pool,
+        scope.street(),
+        path.record,
+        person,
+        &request,
+        app.clock.now(),
+        &app.entropy,
+    )
+    .await;
     Ok(Json(erased.map_err(refused)?.into()))
 }
 
@@ -195,6 +230,15 @@ pub async fn list(
     let paging = Paging::try_from(PageQuery::new(query.page, query.page_size))?;
     super::streets::find(&app, &scope).await?;
     let mut conn = app.pool.acquire().await?;
-    let (rows, total) = erasures::page(&mut conn, scope.street(), query.record, paging.limit(), paging.offset()).await?;
-    Ok(Json(paging.of(rows.into_iter().map(Into::into).collect(), total)))
+    let (rows, total) = erasures::page(
+        &mut conn,
+        scope.street(),
+        query.record,
+        paging.limit(),
+        paging.offset(),
+    )
+    .await?;
+    Ok(Json(
+        paging.of(rows.into_iter().map(Into::into).collect(), total),
+    ))
 }

@@ -72,11 +72,21 @@ pub async fn csv(
     export(&app, &principal, &scope, query, FileKind::Csv).await
 }
 
-async fn export(app: &App, principal: &Principal, scope: &StreetScope, query: ExportQuery, kind: FileKind) -> Result<Response, ApiError> {
+async fn export(
+    app: &App,
+    principal: &Principal,
+    scope: &StreetScope,
+    query: ExportQuery,
+    kind: FileKind,
+) -> Result<Response, ApiError> {
     if query.unmasked && !matches!(principal.role(), Role::Reviewer | Role::Admin) {
         return Err(ApiError::new(ErrorCode::WrongRole));
     }
-    let lang = query.lang.as_deref().map_or(Ok(Lang::Zh), str::parse).map_err(|_| ApiError::invalid_field("lang", "one_of_zh_en"))?;
+    let lang = query
+        .lang
+        .as_deref()
+        .map_or(Ok(Lang::Zh), str::parse)
+        .map_err(|_| ApiError::invalid_field("lang", "one_of_zh_en"))?;
     let unmasked = query.unmasked;
     let cards = CardsQuery {
         grid: query.grid,
@@ -89,15 +99,32 @@ async fn export(app: &App, principal: &Principal, scope: &StreetScope, query: Ex
         page: None,
         page_size: None,
     };
-    let readable = records::readable(&mut *app.pool.acquire().await?, scope.street(), principal).await?;
-    let options = Options { kind, filter: cards.filter(readable)?, order: cards.order()?, unmasked, lang };
+    let readable =
+        records::readable(&mut *app.pool.acquire().await?, scope.street(), principal).await?;
+    let options = Options {
+        kind,
+        filter: cards.filter(readable)?,
+        order: cards.order()?,
+        unmasked,
+        lang,
+    };
     let Exported { file, cards } = roll_export::write(&app.pool, scope.street(), &options).await?;
     // Told before a byte goes out: a file that was cut off was exported all the same.
     let event = Event::by(principal.username(), principal.device(), Action::Export);
-    let event = event.with("format", kind.ending()).with("cards", cards).with("unmasked", unmasked);
+    let event = event
+        .with("format", kind.ending())
+        .with("cards", cards)
+        .with("unmasked", unmasked);
     let mut tx = app.pool.begin().await?;
     audit::append(&mut tx, scope.street().into(), app.clock.now(), &[event]).await?;
     tx.commit().await?;
-    let file = tokio::task::spawn_blocking(|| file.finish()).await.map_err(ApiError::internal)?.map_err(ApiError::internal)?;
-    Ok(table_file::download(file, kind, &format!("cards-{}", scope.street())))
+    let file = tokio::task::spawn_blocking(|| file.finish())
+        .await
+        .map_err(ApiError::internal)?
+        .map_err(ApiError::internal)?;
+    Ok(table_file::download(
+        file,
+        kind,
+        &format!("cards-{}", scope.street()),
+    ))
 }

@@ -20,13 +20,21 @@ use crate::{
 
 /// The whole body of a stream or a file, at most `bytes_max` long. How long it may take is for the [`edge`](crate::edge) to say.
 pub async fn whole_body(body: axum::body::Body, bytes_max: usize) -> Result<Bytes, ApiError> {
-    axum::body::to_bytes(body, bytes_max).await.map_err(|error| {
-        if was_too_slow(&error) {
-            return ApiError::new(ErrorCode::BodyTooSlow);
-        }
-        let too_large = std::error::Error::source(&error).is_some_and(|source| source.to_string().contains("length limit"));
-        ApiError::new(if too_large { ErrorCode::BodyTooLarge } else { ErrorCode::Malformed }).because(error)
-    })
+    axum::body::to_bytes(body, bytes_max)
+        .await
+        .map_err(|error| {
+            if was_too_slow(&error) {
+                return ApiError::new(ErrorCode::BodyTooSlow);
+            }
+            let too_large = std::error::Error::source(&error)
+                .is_some_and(|source| source.to_string().contains("length limit"));
+            ApiError::new(if too_large {
+                ErrorCode::BodyTooLarge
+            } else {
+                ErrorCode::Malformed
+            })
+            .because(error)
+        })
 }
 
 /// A JSON body, read one way only (`strict_json`). Unknown keys are for the type to refuse.
@@ -40,20 +48,29 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
         if !is_json(request.headers().get(header::CONTENT_TYPE)) {
             return Err(ApiError::new(ErrorCode::UnsupportedMediaType));
         }
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| unread(&rejection))?;
+        let bytes = Bytes::from_request(request, state)
+            .await
+            .map_err(|rejection| unread(&rejection))?;
         let json = &mut serde_json::Deserializer::from_slice(&bytes);
-        let sent: StrictJson = serde_path_to_error::deserialize(&mut *json).map_err(|error| match error.inner().classify() {
-            serde_json::error::Category::Data => wrong_shape(&error.path().to_string(), error.inner()),
-            _ => malformed(error.inner()),
+        let sent: StrictJson = serde_path_to_error::deserialize(&mut *json).map_err(|error| {
+            match error.inner().classify() {
+                serde_json::error::Category::Data => {
+                    wrong_shape(&error.path().to_string(), error.inner())
+                }
+                _ => malformed(error.inner()),
+            }
         })?;
-        let value = serde_path_to_error::deserialize(sent).map_err(|error| wrong_shape(&error.path().to_string(), error.inner()))?;
+        let value = serde_path_to_error::deserialize(sent)
+            .map_err(|error| wrong_shape(&error.path().to_string(), error.inner()))?;
         json.end().map_err(|error| malformed(&error))?;
         Ok(Self(value))
     }
 }
 
 fn is_json(content_type: Option<&axum::http::HeaderValue>) -> bool {
-    let essence = content_type.and_then(|value| value.to_str().ok()).and_then(|value| value.split(';').next());
+    let essence = content_type
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next());
     essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
 }
 
@@ -63,19 +80,31 @@ fn unread(rejection: &BytesRejection) -> ApiError {
     } else if was_too_slow(rejection) {
         ApiError::new(ErrorCode::BodyTooSlow)
     } else {
-        ApiError::new(ErrorCode::Malformed).detail("未能读完请求内容。", "The body could not be read to its end.")
+        ApiError::new(ErrorCode::Malformed).detail(
+            "未能读完请求内容。",
+            "The body could not be read to its end.",
+        )
     }
 }
 
 fn malformed(error: &serde_json::Error) -> ApiError {
     let (line, column) = (error.line(), error.column());
-    ApiError::new(ErrorCode::Malformed)
-        .detail(format!("JSON 第 {line} 行第 {column} 列有误。"), format!("The JSON is broken at line {line}, column {column}."))
+    ApiError::new(ErrorCode::Malformed).detail(
+        format!("JSON 第 {line} 行第 {column} 列有误。"),
+        format!("The JSON is broken at line {line}, column {column}."),
+    )
 }
 
 fn wrong_shape(path: &str, error: &impl std::fmt::Display) -> ApiError {
-    let field: Cow<'static, str> = if path == "." || path == "?" { Cow::Borrowed("") } else { Cow::Owned(path.to_owned()) };
-    ApiError::invalid_field(field, "shape").detail(format!("字段的形状不对：{error}"), format!("It has the wrong shape: {error}"))
+    let field: Cow<'static, str> = if path == "." || path == "?" {
+        Cow::Borrowed("")
+    } else {
+        Cow::Owned(path.to_owned())
+    };
+    ApiError::invalid_field(field, "shape").detail(
+        format!("字段的形状不对：{error}"),
+        format!("It has the wrong shape: {error}"),
+    )
 }
 
 /// Query parameters.
@@ -86,13 +115,17 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        axum::extract::Query::try_from_uri(&parts.uri).map(|query| Self(query.0)).map_err(|rejection| {
-            // axum says "Failed to deserialize query string: page: invalid digit …"; the path stands between.
-            let text = rejection.body_text();
-            let said = text.split_once(": ").map_or(text.as_str(), |(_, rest)| rest);
-            let (path, message) = said.split_once(": ").unwrap_or(("", said));
-            wrong_shape(path, &message)
-        })
+        axum::extract::Query::try_from_uri(&parts.uri)
+            .map(|query| Self(query.0))
+            .map_err(|rejection| {
+                // axum says "Failed to deserialize query string: page: invalid digit …"; the path stands between.
+                let text = rejection.body_text();
+                let said = text
+                    .split_once(": ")
+                    .map_or(text.as_str(), |(_, rest)| rest);
+                let (path, message) = said.split_once(": ").unwrap_or(("", said));
+                wrong_shape(path, &message)
+            })
     }
 }
 
@@ -157,7 +190,12 @@ impl Paging {
 
     /// The answer: these items, of `total`.
     pub fn of<T>(self, items: Vec<T>, total: i64) -> Page<T> {
-        Page { items, page: self.page, page_size: self.page_size, total }
+        Page {
+            items,
+            page: self.page,
+            page_size: self.page_size,
+            total,
+        }
     }
 }
 

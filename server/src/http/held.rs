@@ -103,11 +103,18 @@ pub struct HeldView {
 /// says now, in the order in which they arrived.
 #[utoipa::path(get, path = "/v1/streets/{street}/held", tag = "Held changes", params(("street" = String, Path), HeldQuery),
     responses((status = OK, body = Page<HeldView>)))]
-pub async fn list(State(app): State<App>, scope: StreetScope, Query(query): Query<HeldQuery>) -> Result<Json<Page<HeldView>>, ApiError> {
+pub async fn list(
+    State(app): State<App>,
+    scope: StreetScope,
+    Query(query): Query<HeldQuery>,
+) -> Result<Json<Page<HeldView>>, ApiError> {
     let paging = Paging::try_from(PageQuery::new(query.page, query.page_size))?;
     let status = query.status.as_deref().unwrap_or("held");
     if !["held", "accepted", "refused"].contains(&status) {
-        return Err(ApiError::invalid_field("status", "one_of_held_accepted_refused"));
+        return Err(ApiError::invalid_field(
+            "status",
+            "one_of_held_accepted_refused",
+        ));
     }
     super::streets::find(&app, &scope).await?;
     let street = scope.street();
@@ -119,30 +126,63 @@ pub async fn list(State(app): State<App>, scope: StreetScope, Query(query): Quer
         reason: query.reason.as_deref(),
         status: Some(status),
     };
-    let (rows, total) = store::page(&mut conn, street, filter, paging.limit(), paging.offset()).await?;
+    let (rows, total) =
+        store::page(&mut conn, street, filter, paging.limit(), paging.offset()).await?;
     let page: Vec<_> = rows.into_iter().map(Held::read).collect();
     let of: Vec<Uuid> = page.iter().map(|held| held.row.record).collect();
     let stored = records::load(&mut conn, street, &of).await?;
     let mut records: HashMap<Uuid, (String, RegisterState)> = HashMap::new();
     for (record, stored) in stored {
-        records.insert(record.0, (stored.grid, RegisterState::from_bytes(&stored.state).map_err(ApiError::internal)?));
+        records.insert(
+            record.0,
+            (
+                stored.grid,
+                RegisterState::from_bytes(&stored.state).map_err(ApiError::internal)?,
+            ),
+        );
     }
     // What one builds on may stand on another page.
-    let waiting: Vec<_> = store::open_rows(&mut conn, street, &of).await?.into_iter().map(Held::read).collect();
-    let views = page.into_iter().map(|held| view(held, &records, &waiting)).collect();
+    let waiting: Vec<_> = store::open_rows(&mut conn, street, &of)
+        .await?
+        .into_iter()
+        .map(Held::read)
+        .collect();
+    let views = page
+        .into_iter()
+        .map(|held| view(held, &records, &waiting))
+        .collect();
     Ok(Json(paging.of(views, total)))
 }
 
-fn view(held: Held, records: &HashMap<Uuid, (String, RegisterState)>, waiting: &[Held]) -> HeldView {
+fn view(
+    held: Held,
+    records: &HashMap<Uuid, (String, RegisterState)>,
+    waiting: &[Held],
+) -> HeldView {
     let known = records.get(&held.row.record);
     let state = known.map(|(_, state)| state);
     let kind = held.row.kind.parse::<Kind>().ok();
     let change = held.change.as_ref();
-    let titled = |change: &Change| written(change).into_iter().find_map(|(key, value)| (key == "sign_name").then_some(value?));
+    let titled = |change: &Change| {
+        written(change)
+            .into_iter()
+            .find_map(|(key, value)| (key == "sign_name").then_some(value?))
+    };
     let title = state
-        .and_then(|state| ["sign_name", "legal_name", "member_alias"].into_iter().find_map(|key| state.text(key).map(str::to_owned)))
-        .or_else(|| change.and_then(titled).and_then(|value| value.as_str().map(str::to_owned)));
-    let fields = change.zip(kind).map(|(change, kind)| fields_of(change, kind, state)).unwrap_or_default();
+        .and_then(|state| {
+            ["sign_name", "legal_name", "member_alias"]
+                .into_iter()
+                .find_map(|key| state.text(key).map(str::to_owned))
+        })
+        .or_else(|| {
+            change
+                .and_then(titled)
+                .and_then(|value| value.as_str().map(str::to_owned))
+        });
+    let fields = change
+        .zip(kind)
+        .map(|(change, kind)| fields_of(change, kind, state))
+        .unwrap_or_default();
     HeldView {
         held: held.row.held,
         record: held.row.record,
@@ -158,7 +198,9 @@ fn view(held: Held, records: &HashMap<Uuid, (String, RegisterState)>, waiting: &
         device_name: held.row.device_name,
         made_at: change.and_then(|change| change.time),
         received_at: held.row.received_at.into(),
-        needs: change.map(|change| held::needed(change, of(waiting, held.row.record), state)).unwrap_or_default(),
+        needs: change
+            .map(|change| held::needed(change, of(waiting, held.row.record), state))
+            .unwrap_or_default(),
         stale: state.is_some_and(|state| state.generation() as i32 != held.row.generation),
         decided_by: held.row.decided_by,
         decided_at: held.row.decided_at.map(Into::into),
@@ -197,7 +239,13 @@ fn fields_of(change: &Change, kind: Kind, state: Option<&RegisterState>) -> Vec<
     let field = |(key, new): (&str, Option<Scalar>)| {
         let (field, _) = kind.field(key)?;
         let hidden = field.class == Class::P3;
-        let old = now.values.get(key).into_iter().flatten().map(|value| value.value.clone()).collect();
+        let old = now
+            .values
+            .get(key)
+            .into_iter()
+            .flatten()
+            .map(|value| value.value.clone())
+            .collect();
         Some(HeldFieldView {
             key: key.to_owned(),
             label_zh: field.label_zh.to_owned(),
@@ -264,10 +312,27 @@ pub async fn accept(
     Path(path): Path<HeldPath>,
     Body(new): Body<NewAcceptance>,
 ) -> Result<Json<AcceptedView>, ApiError> {
-    let note = new.note.map(|note| fields::text("note", &note, NOTE_CHARS_MAX)).transpose()?;
-    let how = Acceptance { note: note.as_deref(), with_needed: new.with_needed, as_edit: new.as_edit };
-    let accepted = held::accept(&app.pool, scope.street(), path.held, how, reviewer(&principal), app.clock.now()).await;
-    Ok(Json(AcceptedView { accepted: accepted.map_err(refused)? }))
+    let note = new
+        .note
+        .map(|note| fields::text("note", &note, NOTE_CHARS_MAX))
+        .transpose()?;
+    let how = Acceptance {
+        note: note.as_deref(),
+        with_needed: new.with_needed,
+        as_edit: new.as_edit,
+    };
+    let accepted = held::accept(
+        &app.pool,
+        scope.street(),
+        path.held,
+        how,
+        reviewer(&principal),
+        app.clock.now(),
+    )
+    .await;
+    Ok(Json(AcceptedView {
+        accepted: accepted.map_err(refused)?,
+    }))
 }
 
 /// Refuse a held change
@@ -283,12 +348,28 @@ pub async fn refuse(
     Body(new): Body<NewRefusal>,
 ) -> Result<Json<RefusedView>, ApiError> {
     let reason = fields::text("reason", &new.reason, NOTE_CHARS_MAX)?;
-    held::refuse(&app.pool, scope.street(), path.held, &reason, reviewer(&principal), app.clock.now()).await.map_err(refused)?;
-    Ok(Json(RefusedView { held: path.held, reason }))
+    held::refuse(
+        &app.pool,
+        scope.street(),
+        path.held,
+        &reason,
+        reviewer(&principal),
+        app.clock.now(),
+    )
+    .await
+    .map_err(refused)?;
+    Ok(Json(RefusedView {
+        held: path.held,
+        reason,
+    }))
 }
 
 fn reviewer(principal: &Principal) -> Reviewer<'_> {
-    Reviewer { username: principal.username(), device: principal.device(), role: principal.role() }
+    Reviewer {
+        username: principal.username(),
+        device: principal.device(),
+        role: principal.role(),
+    }
 }
 
 fn refused(error: HeldError) -> ApiError {
@@ -297,9 +378,15 @@ fn refused(error: HeldError) -> ApiError {
         HeldError::NotFound => ApiError::new(ErrorCode::NotFound),
         HeldError::Decided => ApiError::new(ErrorCode::HeldDecided),
         HeldError::Needs(needs) => {
-            let ids = needs.iter().map(Uuid::to_string).collect::<Vec<_>>().join(", ");
-            ApiError::new(ErrorCode::HeldNeeds)
-                .detail(format!("请先接受：{ids}，或带 with_needed。"), format!("Accept these first, or send with_needed: {ids}."))
+            let ids = needs
+                .iter()
+                .map(Uuid::to_string)
+                .collect::<Vec<_>>()
+                .join(", ");
+            ApiError::new(ErrorCode::HeldNeeds).detail(
+                format!("请先接受：{ids}，或带 with_needed。"),
+                format!("Accept these first, or send with_needed: {ids}."),
+            )
         }
         HeldError::Refused(refusal) => ApiError::refused(&refusal),
     }

@@ -44,9 +44,19 @@ pub async fn import(
     Query(query): Query<ImportQuery>,
     request: Request,
 ) -> Result<Json<ImportReport>, ApiError> {
-    let file_name = query.file_name.as_deref().map(|name| fields::text("file_name", name, fields::NAME_CHARS_MAX)).transpose()?;
+    let file_name = query
+        .file_name
+        .as_deref()
+        .map(|name| fields::text("file_name", name, fields::NAME_CHARS_MAX))
+        .transpose()?;
     let limits = RollLimits::default();
     let file = whole_body(request.into_body(), limits.file_bytes_max).await?;
-    let options = Options { dry_run: query.dry_run, grid: query.grid, file_name: file_name.unwrap_or_default() };
-    Ok(Json(roll_import::run(&app, scope.street(), &principal, file, options).await?))
+    let options = Options {
+        dry_run: query.dry_run,
+        grid: query.grid,
+        file_name: file_name.unwrap_or_default(),
+    };
+    Ok(Json(
+        roll_import::run(&app, scope.street(), &principal, file, options).await?,
+    ))
 }

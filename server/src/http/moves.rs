@@ -67,7 +67,8 @@ pub async fn create(
     let to_grid = fields::grid("to_grid", &new.to_grid)?;
     let mut write = StreetWrite::begin(&app.pool, scope.street(), app.clock.now()).await?;
     if !write.has_grid(&to_grid) {
-        return Err(ApiError::invalid_field("to_grid", "exists").detail("没有这个网格。", "There is no such grid in this street."));
+        return Err(ApiError::invalid_field("to_grid", "exists")
+            .detail("没有这个网格。", "There is no such grid in this street."));
     }
     let records = chosen(&mut write, &scope, &new).await?;
     write.load(records.iter().copied()).await?;
@@ -82,27 +83,55 @@ pub async fn create(
     if !new.dry_run && !moved.is_empty() {
         let signer = Signer::desk(principal.device(), principal.role());
         for record in &moved {
-            write.compose(*record, signer, &[Write::new("grid", Some(Scalar::from(to_grid.as_str())))], "")?;
+            write.compose(
+                *record,
+                signer,
+                &[Write::new("grid", Some(Scalar::from(to_grid.as_str())))],
+                "",
+            )?;
         }
         let act = Event::by(principal.username(), principal.device(), Action::CardMoved);
-        write.audit(act.with("to_grid", to_grid.as_str()).with("from_grid", new.from_grid.clone()).with("records", moved.len()));
+        write.audit(
+            act.with("to_grid", to_grid.as_str())
+                .with("from_grid", new.from_grid.clone())
+                .with("records", moved.len()),
+        );
         write.commit().await?;
     }
     let moved = moved.into_iter().map(|record| record.0).collect();
-    Ok(Json(MovedView { to_grid, moved, unchanged, dry_run: new.dry_run }))
+    Ok(Json(MovedView {
+        to_grid,
+        moved,
+        unchanged,
+        dry_run: new.dry_run,
+    }))
 }
 
 /// The first place where the caller named a record that is not there.
 fn unknown(new: &NewMove, record: RecordId) -> ApiError {
-    let at = new.records.as_ref().and_then(|records| records.iter().position(|named| *named == record.0)).unwrap_or_default();
-    ApiError::invalid_field(format!("records[{at}]"), "exists").detail("没有这条记录。", "There is no such record in this street.")
+    let at = new
+        .records
+        .as_ref()
+        .and_then(|records| records.iter().position(|named| *named == record.0))
+        .unwrap_or_default();
+    ApiError::invalid_field(format!("records[{at}]"), "exists")
+        .detail("没有这条记录。", "There is no such record in this street.")
 }
 
-async fn chosen(write: &mut StreetWrite, scope: &StreetScope, new: &NewMove) -> Result<Vec<RecordId>, ApiError> {
-    let filtered = new.road.is_some() || new.side.is_some() || new.number_from.is_some() || new.number_to.is_some();
+async fn chosen(
+    write: &mut StreetWrite,
+    scope: &StreetScope,
+    new: &NewMove,
+) -> Result<Vec<RecordId>, ApiError> {
+    let filtered = new.road.is_some()
+        || new.side.is_some()
+        || new.number_from.is_some()
+        || new.number_to.is_some();
     let too_many = |field: &'static str| {
-        Err(ApiError::invalid_field(field, "items_1_2000")
-            .detail("一次最多移动 2000 张卡。", "At most 2,000 cards at once; narrow it down."))
+        Err(ApiError::invalid_field(field, "items_1_2000").detail(
+            "一次最多移动 2000 张卡。",
+            "At most 2,000 cards at once; narrow it down.",
+        ))
     };
     match (&new.records, &new.from_grid) {
         (Some(records), None) if !filtered => {

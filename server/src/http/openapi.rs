@@ -91,12 +91,14 @@ use crate::{
 )]
 struct Annotated;
 
-static DOCUMENT: LazyLock<Result<String, serde_json::Error>> = LazyLock::new(|| serde_json::to_string(&document()?));
+static DOCUMENT: LazyLock<Result<String, serde_json::Error>> =
+    LazyLock::new(|| serde_json::to_string(&document()?));
 
 /// The document, with access and refusals on every operation.
 pub fn document() -> Result<Value, serde_json::Error> {
     let mut document = serde_json::to_value(Annotated::openapi())?;
-    document["components"]["securitySchemes"] = json!({ "bearer": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT" } });
+    document["components"]["securitySchemes"] =
+        json!({ "bearer": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT" } });
     document["x-error-codes"] = ErrorCode::ALL
         .iter()
         .map(|code| {
@@ -107,10 +109,22 @@ pub fn document() -> Result<Value, serde_json::Error> {
             })
         })
         .collect();
-    document["x-roles"] = Role::ALL.iter().map(|role| json!({ "role": role.as_str(), "title_zh": role.label_zh() })).collect();
-    document["x-fields"] = Kind::ALL.iter().flat_map(|kind| kind.fields().iter().map(move |field| field_row(*kind, field))).collect();
+    document["x-roles"] = Role::ALL
+        .iter()
+        .map(|role| json!({ "role": role.as_str(), "title_zh": role.label_zh() }))
+        .collect();
+    document["x-fields"] = Kind::ALL
+        .iter()
+        .flat_map(|kind| {
+            kind.fields()
+                .iter()
+                .map(move |field| field_row(*kind, field))
+        })
+        .collect();
     for row in access::ACCESS {
-        let Some(operation) = document["paths"].get_mut(row.path).and_then(|path| path.get_mut(row.method.as_str().to_ascii_lowercase()))
+        let Some(operation) = document["paths"]
+            .get_mut(row.path)
+            .and_then(|path| path.get_mut(row.method.as_str().to_ascii_lowercase()))
         else {
             continue;
         };
@@ -139,7 +153,9 @@ fn field_row(kind: Kind, field: &Field) -> Value {
 
 /// The document as served.
 pub async fn json() -> Result<impl IntoResponse, crate::error::ApiError> {
-    let text = DOCUMENT.as_deref().map_err(|error| crate::error::ApiError::internal(error.to_string()))?;
+    let text = DOCUMENT
+        .as_deref()
+        .map_err(|error| crate::error::ApiError::internal(error.to_string()))?;
     Ok(([(header::CONTENT_TYPE, "application/json"), CACHED], text))
 }
 
@@ -147,13 +163,23 @@ pub async fn json() -> Result<impl IntoResponse, crate::error::ApiError> {
 pub async fn page() -> impl IntoResponse {
     const POLICY: &str = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'unsafe-inline'; base-uri 'none'; \
                           form-action 'none'; frame-ancestors 'none'";
-    let headers = [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CONTENT_SECURITY_POLICY, POLICY), CACHED];
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        CACHED,
+    ];
     (headers, include_str!("openapi/page.html"))
 }
 
 /// Its script, a file of its own so that the content security policy can forbid every other.
 pub async fn script() -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8"), CACHED], include_str!("openapi/page.js"))
+    (
+        [
+            (header::CONTENT_TYPE, "text/javascript; charset=utf-8"),
+            CACHED,
+        ],
+        include_str!("openapi/page.js"),
+    )
 }
 
 const CACHED: (HeaderName, &str) = (header::CACHE_CONTROL, "public, max-age=60");
@@ -175,9 +201,17 @@ mod tests {
     #[test]
     fn every_v1_route_is_documented() {
         let document = document().unwrap();
-        for row in access::ACCESS.iter().filter(|row| row.path.starts_with("/v1/") && !row.path.starts_with("/v1/docs")) {
+        for row in access::ACCESS
+            .iter()
+            .filter(|row| row.path.starts_with("/v1/") && !row.path.starts_with("/v1/docs"))
+        {
             let operation = &document["paths"][row.path][row.method.as_str().to_ascii_lowercase()];
-            assert!(row.path == "/v1/openapi.json" || operation.is_object(), "{} {}", row.method, row.path);
+            assert!(
+                row.path == "/v1/openapi.json" || operation.is_object(),
+                "{} {}",
+                row.method,
+                row.path
+            );
         }
     }
 
@@ -185,7 +219,11 @@ mod tests {
     fn references_lead_somewhere() {
         let document = document().unwrap();
         let text = document.to_string();
-        for reference in text.split("\"$ref\":\"#").skip(1).filter_map(|rest| rest.split('"').next()) {
+        for reference in text
+            .split("\"$ref\":\"#")
+            .skip(1)
+            .filter_map(|rest| rest.split('"').next())
+        {
             assert!(document.pointer(reference).is_some(), "{reference}");
         }
     }

@@ -31,7 +31,8 @@ pub struct PersonQuery {
 impl PersonQuery {
     fn sought(&self) -> Result<Sought, ApiError> {
         match (&self.phone, &self.name) {
-            (Some(phone), None) => Sought::phone(phone).ok_or_else(|| ApiError::invalid_field("phone", "one_phone_number")),
+            (Some(phone), None) => Sought::phone(phone)
+                .ok_or_else(|| ApiError::invalid_field("phone", "one_phone_number")),
             (None, Some(name)) if name.chars().count() <= NAME_CHARS_MAX => {
                 Sought::name(name).ok_or_else(|| ApiError::invalid_field("name", "length_2_60"))
             }
@@ -56,7 +57,11 @@ pub async fn show(
     Query(query): Query<PersonQuery>,
 ) -> Result<Response, ApiError> {
     let view = find(&app, &principal, &scope, &query, "json").await?;
-    Ok(([(axum::http::header::CACHE_CONTROL, "no-store")], Json(view)).into_response())
+    Ok((
+        [(axum::http::header::CACHE_CONTROL, "no-store")],
+        Json(view),
+    )
+        .into_response())
 }
 
 /// Export everything held about one person as a workbook
@@ -71,20 +76,49 @@ pub async fn xlsx(
     Query(query): Query<PersonQuery>,
 ) -> Result<Response, ApiError> {
     let view = find(&app, &principal, &scope, &query, "xlsx").await?;
-    let file = tokio::task::spawn_blocking(move || person_export::workbook(&view).and_then(table_file::TableFile::finish));
-    let file = file.await.map_err(ApiError::internal)?.map_err(ApiError::internal)?;
-    Ok(table_file::download(file, FileKind::Xlsx, &format!("person-{}", scope.street())))
+    let file = tokio::task::spawn_blocking(move || {
+        person_export::workbook(&view).and_then(table_file::TableFile::finish)
+    });
+    let file = file
+        .await
+        .map_err(ApiError::internal)?
+        .map_err(ApiError::internal)?;
+    Ok(table_file::download(
+        file,
+        FileKind::Xlsx,
+        &format!("person-{}", scope.street()),
+    ))
 }
 
 /// Finds, and tells the trail before anything is shown.
-async fn find(app: &App, principal: &Principal, scope: &StreetScope, query: &PersonQuery, format: &str) -> Result<PersonView, ApiError> {
+async fn find(
+    app: &App,
+    principal: &Principal,
+    scope: &StreetScope,
+    query: &PersonQuery,
+    format: &str,
+) -> Result<PersonView, ApiError> {
     let sought = query.sought()?;
     let view = person_export::find(&app.pool, scope.street(), &sought).await?;
-    let by = if query.phone.is_some() { "phone" } else { "name" };
-    let event = principal.did(Action::PersonExport).with("by", by).with("format", format);
-    let event = event.with("contacts", view.contacts.len()).with("transfers", view.transfers.len()).with("logged", view.changes.len());
+    let by = if query.phone.is_some() {
+        "phone"
+    } else {
+        "name"
+    };
+    let event = principal
+        .did(Action::PersonExport)
+        .with("by", by)
+        .with("format", format);
+    let event = event
+        .with("contacts", view.contacts.len())
+        .with("transfers", view.transfers.len())
+        .with("logged", view.changes.len());
     let mut events = vec![event];
-    events.extend(view.sensitive().into_iter().map(|record| principal.did(Action::ReadP3).on(record)));
+    events.extend(
+        view.sensitive()
+            .into_iter()
+            .map(|record| principal.did(Action::ReadP3).on(record)),
+    );
     let mut tx = app.pool.begin().await?;
     audit::append(&mut tx, scope.street().into(), app.clock.now(), &events).await?;
     tx.commit().await?;

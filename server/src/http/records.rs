@@ -65,13 +65,23 @@ impl CardsQuery {
             Some("sign_name") => Ok(CardOrder::SignName),
             Some("confirmed") => Ok(CardOrder::Confirmed),
             Some("changed") => Ok(CardOrder::Changed),
-            Some(_) => Err(ApiError::invalid_field("sort", "one_of_walk_sign_name_confirmed_changed")),
+            Some(_) => Err(ApiError::invalid_field(
+                "sort",
+                "one_of_walk_sign_name_confirmed_changed",
+            )),
         }
     }
 
     pub(super) fn filter(&self, scope: Option<Vec<String>>) -> Result<CardFilter, ApiError> {
-        let day = |text: &String| date::parse(text).ok_or_else(|| ApiError::invalid_field("confirmed_before", "date_yyyy_mm_dd"));
-        if self.q.as_ref().is_some_and(|q| q.chars().count() > QUERY_CHARS_MAX) {
+        let day = |text: &String| {
+            date::parse(text)
+                .ok_or_else(|| ApiError::invalid_field("confirmed_before", "date_yyyy_mm_dd"))
+        };
+        if self
+            .q
+            .as_ref()
+            .is_some_and(|q| q.chars().count() > QUERY_CHARS_MAX)
+        {
             return Err(ApiError::invalid_field("q", "length_0_100"));
         }
         Ok(CardFilter {
@@ -101,8 +111,20 @@ pub struct CardView {
 }
 
 /// The grids that the reader may see; `None` is the whole street.
-pub(super) async fn readable(conn: &mut PgConnection, street: &StreetCode, principal: &Principal) -> Result<Option<Vec<String>>, ApiError> {
-    if principal.role().sees_whole_street() { Ok(None) } else { Ok(Some(streets::scope(conn, street, principal.username()).await?.grids)) }
+pub(super) async fn readable(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    principal: &Principal,
+) -> Result<Option<Vec<String>>, ApiError> {
+    if principal.role().sees_whole_street() {
+        Ok(None)
+    } else {
+        Ok(Some(
+            streets::scope(conn, street, principal.username())
+                .await?
+                .grids,
+        ))
+    }
 }
 
 /// List the merged roll
@@ -118,10 +140,31 @@ pub async fn cards(
 ) -> Result<Json<Page<CardView>>, ApiError> {
     let paging = Paging::try_from(PageQuery::new(query.page, query.page_size))?;
     let mut conn = app.pool.acquire().await?;
-    streets::find_street(&mut conn, scope.street()).await?.ok_or_else(|| ApiError::new(ErrorCode::NotFound))?;
+    streets::find_street(&mut conn, scope.street())
+        .await?
+        .ok_or_else(|| ApiError::new(ErrorCode::NotFound))?;
     let filter = query.filter(readable(&mut conn, scope.street(), &principal).await?)?;
-    let (cards, total) = roll::page(&mut conn, scope.street(), &filter, query.order()?, paging.limit(), paging.offset()).await?;
-    Ok(Json(paging.of(cards.into_iter().map(|card| CardView { row: card.row, seq: card.seq }).collect(), total)))
+    let (cards, total) = roll::page(
+        &mut conn,
+        scope.street(),
+        &filter,
+        query.order()?,
+        paging.limit(),
+        paging.offset(),
+    )
+    .await?;
+    Ok(Json(
+        paging.of(
+            cards
+                .into_iter()
+                .map(|card| CardView {
+                    row: card.row,
+                    seq: card.seq,
+                })
+                .collect(),
+            total,
+        ),
+    ))
 }
 
 /// Where a value or a change comes from.
@@ -207,13 +250,21 @@ pub async fn show(
     let row = find(&mut conn, &scope, &principal, path.record).await?;
     let state = RegisterState::from_bytes(&row.state).map_err(ApiError::internal)?;
     let view = state.view();
-    let devices: Vec<Uuid> = view.values.values().flatten().map(|value| value.op.actor.device().0).collect();
+    let devices: Vec<Uuid> = view
+        .values
+        .values()
+        .flatten()
+        .map(|value| value.op.actor.device().0)
+        .collect();
     let names = Names::load(&mut conn, &devices).await?;
     let kind = state.kind();
     // Who walks the grid asked for it and has it on the phone; at the desk it is enough that it was answered.
     let reads_p3 = principal.role() == Role::Secretary;
     let masked = Scalar::Str(MASKED.into());
-    let holds_p3 = view.values.iter().any(|(key, values)| !values.is_empty() && is_p3(kind, key));
+    let holds_p3 = view
+        .values
+        .iter()
+        .any(|(key, values)| !values.is_empty() && is_p3(kind, key));
     if reads_p3 && holds_p3 {
         let mut tx = sqlx::Connection::begin(&mut *conn).await?;
         let event = principal.did(audit::Action::ReadP3).on(path.record);
@@ -228,7 +279,10 @@ pub async fn show(
             let (field, _) = kind.field(key)?;
             let is_masked = field.class == Class::P3 && !reads_p3;
             let shown = |value| if is_masked { &masked } else { value };
-            let values: Vec<_> = values.iter().filter_map(|value| value_view(&state, &names, value.op, shown(&value.value))).collect();
+            let values: Vec<_> = values
+                .iter()
+                .filter_map(|value| value_view(&state, &names, value.op, shown(&value.value)))
+                .collect();
             Some(FieldView {
                 key: key.clone(),
                 label_zh: field.label_zh,
@@ -257,13 +311,18 @@ pub async fn show(
 const MASKED: &str = "●●●";
 
 fn is_p3(kind: Kind, key: &str) -> bool {
-    kind.field(key).is_some_and(|(field, _)| field.class == Class::P3)
+    kind.field(key)
+        .is_some_and(|(field, _)| field.class == Class::P3)
 }
 
 fn value_view(state: &RegisterState, names: &Names, op: OpId, value: &Scalar) -> Option<ValueView> {
     let from = state.provenance(op)?;
     let author = names.author(from.device, from.device_time, from.received_at);
-    Some(ValueView { value: value.clone(), change: from.hash, author })
+    Some(ValueView {
+        value: value.clone(),
+        change: from.hash,
+        author,
+    })
 }
 
 async fn find(
@@ -283,12 +342,28 @@ struct Names(HashMap<Uuid, (String, String)>);
 impl Names {
     async fn load(conn: &mut PgConnection, devices: &[Uuid]) -> Result<Self, ApiError> {
         let names = roll::device_names(conn, devices).await?;
-        Ok(Self(names.into_iter().map(|name| (name.device, (name.name, name.username))).collect()))
+        Ok(Self(
+            names
+                .into_iter()
+                .map(|name| (name.device, (name.name, name.username)))
+                .collect(),
+        ))
     }
 
-    fn author(&self, device: DeviceId, device_time: Option<DeviceTime>, received_at: ServerTime) -> AuthorView {
+    fn author(
+        &self,
+        device: DeviceId,
+        device_time: Option<DeviceTime>,
+        received_at: ServerTime,
+    ) -> AuthorView {
         let (device_name, username) = self.0.get(&device.0).cloned().unzip();
-        AuthorView { device, device_name, username, device_time, received_at }
+        AuthorView {
+            device,
+            device_name,
+            username,
+            device_time,
+            received_at,
+        }
     }
 }
 
@@ -327,15 +402,35 @@ pub async fn history(
     paging: Paging,
 ) -> Result<Json<Page<HistoryView>>, ApiError> {
     let mut conn = app.pool.acquire().await?;
-    let kind = find(&mut conn, &scope, &principal, path.record).await?.kind.parse().map_err(ApiError::internal)?;
-    let (rows, total) = past::history(&mut conn, scope.street(), path.record, paging.limit(), paging.offset()).await?;
-    let items = rows.into_iter().map(|row| history_view(row, kind)).collect::<Result<_, _>>()?;
+    let kind = find(&mut conn, &scope, &principal, path.record)
+        .await?
+        .kind
+        .parse()
+        .map_err(ApiError::internal)?;
+    let (rows, total) = past::history(
+        &mut conn,
+        scope.street(),
+        path.record,
+        paging.limit(),
+        paging.offset(),
+    )
+    .await?;
+    let items = rows
+        .into_iter()
+        .map(|row| history_view(row, kind))
+        .collect::<Result<_, _>>()?;
     Ok(Json(paging.of(items, total)))
 }
 
 /// Sensitive values are in no history: what matters there is that they were written.
 fn masked(kind: Kind, key: &str, value: Option<Scalar>) -> Option<Scalar> {
-    value.map(|value| if is_p3(kind, key) { Scalar::Str(MASKED.into()) } else { value })
+    value.map(|value| {
+        if is_p3(kind, key) {
+            Scalar::Str(MASKED.into())
+        } else {
+            value
+        }
+    })
 }
 
 fn history_view(row: records::HistoryRow, kind: Kind) -> Result<HistoryView, ApiError> {
@@ -352,7 +447,10 @@ fn history_view(row: records::HistoryRow, kind: Kind) -> Result<HistoryView, Api
         }
     }
     if inserted + removed > 0 {
-        writes.insert(lianka_sync_core::record::NOTE, Some(Scalar::Str(format!("+{inserted} −{removed}"))));
+        writes.insert(
+            lianka_sync_core::record::NOTE,
+            Some(Scalar::Str(format!("+{inserted} −{removed}"))),
+        );
     }
     Ok(HistoryView {
         seq: row.seq,
@@ -365,6 +463,12 @@ fn history_view(row: records::HistoryRow, kind: Kind) -> Result<HistoryView, Api
             received_at: row.received_at.into(),
         },
         message: change.message.clone(),
-        writes: writes.into_iter().map(|(key, value)| WriteView { key: key.to_owned(), value: masked(kind, key, value) }).collect(),
+        writes: writes
+            .into_iter()
+            .map(|(key, value)| WriteView {
+                key: key.to_owned(),
+                value: masked(kind, key, value),
+            })
+            .collect(),
     })
 }

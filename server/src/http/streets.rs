@@ -37,7 +37,11 @@ pub struct StreetView {
 
 impl From<Street> for StreetView {
     fn from(street: Street) -> Self {
-        Self { street: street.street, name: street.name, district: street.district }
+        Self {
+            street: street.street,
+            name: street.name,
+            district: street.district,
+        }
     }
 }
 
@@ -62,33 +66,59 @@ pub async fn create(
     }
     let mut tx = app.pool.begin().await?;
     let created = streets::insert_street(&mut tx, &street, app.clock.now()).await?;
-    let stored = if created { None } else { streets::find_street(&mut tx, &street.street).await? };
+    let stored = if created {
+        None
+    } else {
+        streets::find_street(&mut tx, &street.street).await?
+    };
     if created {
-        let event = admin.did(Action::Street).with("street", street.street.as_str());
+        let event = admin
+            .did(Action::Street)
+            .with("street", street.street.as_str());
         audit::append(&mut tx, Chain::DEPLOYMENT, app.clock.now(), &[event]).await?;
     }
     tx.commit().await?;
-    Ok((created_or_same(&street, stored.as_ref())?, Json(street.into())))
+    Ok((
+        created_or_same(&street, stored.as_ref())?,
+        Json(street.into()),
+    ))
 }
 
 /// List streets
 #[utoipa::path(get, path = "/v1/streets", tag = "Streets", params(super::extract::PageQuery), responses((status = OK, body = Page<StreetView>)))]
-pub async fn list(State(app): State<App>, principal: Principal, paging: Paging) -> Result<Json<Page<StreetView>>, ApiError> {
+pub async fn list(
+    State(app): State<App>,
+    principal: Principal,
+    paging: Paging,
+) -> Result<Json<Page<StreetView>>, ApiError> {
     let mut conn = app.pool.acquire().await?;
-    let (streets, total) = streets::street_page(&mut conn, principal.home_street(), paging.limit(), paging.offset()).await?;
-    Ok(Json(paging.of(streets.into_iter().map(Into::into).collect(), total)))
+    let (streets, total) = streets::street_page(
+        &mut conn,
+        principal.home_street(),
+        paging.limit(),
+        paging.offset(),
+    )
+    .await?;
+    Ok(Json(
+        paging.of(streets.into_iter().map(Into::into).collect(), total),
+    ))
 }
 
 /// Show a street
 #[utoipa::path(get, path = "/v1/streets/{street}", tag = "Streets", params(("street" = String, Path)), responses((status = OK, body = StreetView)))]
-pub async fn show(State(app): State<App>, scope: StreetScope) -> Result<Json<StreetView>, ApiError> {
+pub async fn show(
+    State(app): State<App>,
+    scope: StreetScope,
+) -> Result<Json<StreetView>, ApiError> {
     Ok(Json(find(&app, &scope).await?.into()))
 }
 
 /// The street of the scope; a principal of the deployment may ask for one that is not there.
 pub(super) async fn find(app: &App, scope: &StreetScope) -> Result<Street, ApiError> {
     let street = streets::find_street(&mut *app.pool.acquire().await?, scope.street()).await?;
-    street.ok_or_else(|| ApiError::new(ErrorCode::NotFound).detail("没有这个街道。", "There is no such street."))
+    street.ok_or_else(|| {
+        ApiError::new(ErrorCode::NotFound).detail("没有这个街道。", "There is no such street.")
+    })
 }
 
 /// A grid to be.
@@ -121,7 +151,11 @@ pub async fn create_grid(
     find(&app, &scope).await?;
     let mut tx = app.pool.begin().await?;
     let created = streets::insert_grid(&mut tx, scope.street(), &grid).await?;
-    let stored = if created { None } else { streets::find_grid(&mut tx, scope.street(), &grid.grid).await? };
+    let stored = if created {
+        None
+    } else {
+        streets::find_grid(&mut tx, scope.street(), &grid.grid).await?
+    };
     if created {
         let event = admin.did(Action::Grid).with("grid", grid.grid.clone());
         audit::append(&mut tx, scope.street().into(), app.clock.now(), &[event]).await?;
@@ -133,11 +167,18 @@ pub async fn create_grid(
 /// List grids
 #[utoipa::path(get, path = "/v1/streets/{street}/grids", tag = "Streets", params(("street" = String, Path), super::extract::PageQuery),
     responses((status = OK, body = Page<GridView>)))]
-pub async fn list_grids(State(app): State<App>, scope: StreetScope, paging: Paging) -> Result<Json<Page<GridView>>, ApiError> {
+pub async fn list_grids(
+    State(app): State<App>,
+    scope: StreetScope,
+    paging: Paging,
+) -> Result<Json<Page<GridView>>, ApiError> {
     find(&app, &scope).await?;
     let mut conn = app.pool.acquire().await?;
-    let (grids, total) = streets::grid_page(&mut conn, scope.street(), paging.limit(), paging.offset()).await?;
-    Ok(Json(paging.of(grids.into_iter().map(Into::into).collect(), total)))
+    let (grids, total) =
+        streets::grid_page(&mut conn, scope.street(), paging.limit(), paging.offset()).await?;
+    Ok(Json(
+        paging.of(grids.into_iter().map(Into::into).collect(), total),
+    ))
 }
 
 /// One road as `road`, or several as `roads`.
@@ -171,13 +212,15 @@ pub async fn add_roads(
         (Some(road), None) => vec![fields::text("road", road, fields::NAME_CHARS_MAX)?],
         (None, Some(roads)) => {
             fields::list("roads", roads)?;
-            let checked = roads.iter().enumerate().map(|(n, road)| fields::text(format!("roads[{n}]"), road, fields::NAME_CHARS_MAX));
+            let checked = roads
+                .iter()
+                .enumerate()
+                .map(|(n, road)| fields::text(format!("roads[{n}]"), road, fields::NAME_CHARS_MAX));
             checked.collect::<Result<_, _>>()?
         }
         _ => {
-            return Err(
-                ApiError::invalid_field("road", "road_or_roads").detail("请给出 road 或 roads 之一。", "Give either road or roads.")
-            );
+            return Err(ApiError::invalid_field("road", "road_or_roads")
+                .detail("请给出 road 或 roads 之一。", "Give either road or roads."));
         }
     };
     find(&app, &scope).await?;
@@ -188,7 +231,11 @@ pub async fn add_roads(
         audit::append(&mut tx, scope.street().into(), app.clock.now(), &[event]).await?;
     }
     tx.commit().await?;
-    let status = if added > 0 { StatusCode::CREATED } else { StatusCode::OK };
+    let status = if added > 0 {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
     Ok((status, Json(RoadsView { roads, added })))
 }
 
@@ -201,15 +248,26 @@ pub struct RoadView {
 /// List roads
 #[utoipa::path(get, path = "/v1/streets/{street}/roads", tag = "Streets", params(("street" = String, Path), super::extract::PageQuery),
     responses((status = OK, body = Page<RoadView>)))]
-pub async fn list_roads(State(app): State<App>, scope: StreetScope, paging: Paging) -> Result<Json<Page<RoadView>>, ApiError> {
+pub async fn list_roads(
+    State(app): State<App>,
+    scope: StreetScope,
+    paging: Paging,
+) -> Result<Json<Page<RoadView>>, ApiError> {
     find(&app, &scope).await?;
     let mut conn = app.pool.acquire().await?;
-    let (roads, total) = streets::road_page(&mut conn, scope.street(), paging.limit(), paging.offset()).await?;
-    Ok(Json(paging.of(roads.into_iter().map(|road| RoadView { road }).collect(), total)))
+    let (roads, total) =
+        streets::road_page(&mut conn, scope.street(), paging.limit(), paging.offset()).await?;
+    Ok(Json(paging.of(
+        roads.into_iter().map(|road| RoadView { road }).collect(),
+        total,
+    )))
 }
 
 /// 201 for what was just created, 200 for what was there with the same values, else a refusal.
-fn created_or_same<T: PartialEq>(wanted: &T, stored_before: Option<&T>) -> Result<StatusCode, ApiError> {
+fn created_or_same<T: PartialEq>(
+    wanted: &T,
+    stored_before: Option<&T>,
+) -> Result<StatusCode, ApiError> {
     match stored_before {
         None => Ok(StatusCode::CREATED),
         Some(stored) if stored == wanted => Ok(StatusCode::OK),

@@ -26,7 +26,12 @@ use crate::{
     request_body(content((String = "application/x-ndjson"), (Vec<u8> = "application/cbor-seq"))),
     responses((status = OK, description = "A stream of items, the last of which is `end`",
         content((String = "application/x-ndjson"), (Vec<u8> = "application/cbor-seq")))))]
-pub async fn sync(State(app): State<App>, principal: Principal, scope: StreetScope, request: Request) -> Result<Response, ApiError> {
+pub async fn sync(
+    State(app): State<App>,
+    principal: Principal,
+    scope: StreetScope,
+    request: Request,
+) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     let headers = &parts.headers;
     let encoding = ingest::request_encoding(headers)?;
@@ -37,14 +42,30 @@ pub async fn sync(State(app): State<App>, principal: Principal, scope: StreetSco
         lang: language(headers, app.config.lang),
     };
     // Before its body: a device that is kept away costs no more than its token.
-    let visit = app.admission.enter(principal.device(), app.clock.now()).await?;
+    let visit = app
+        .admission
+        .enter(principal.device(), app.clock.now())
+        .await?;
     let body = whole_body(body, limits::SYNC_BODY_BYTES_MAX).await?;
-    let trip = RoundTrip { street: scope.street().clone(), principal, body, packing, encoding, form };
+    let trip = RoundTrip {
+        street: scope.street().clone(),
+        principal,
+        body,
+        packing,
+        encoding,
+        form,
+    };
     let body: Body = sync::run(app, trip).await?;
     let mut response = visit.around(body).into_response();
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(form.encoding.media_type()));
-    headers.insert(header::VARY, HeaderValue::from_static("accept, accept-encoding, accept-language"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(form.encoding.media_type()),
+    );
+    headers.insert(
+        header::VARY,
+        HeaderValue::from_static("accept, accept-encoding, accept-language"),
+    );
     if let Some(name) = form.packing.name() {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
     }

@@ -33,7 +33,10 @@ pub struct Login {
 /// exists. A password that is too old, or that an admin gave, is answered with `password_expired`. A desk that is left alone for half an
 /// hour is signed out.
 #[utoipa::path(post, path = "/v1/sessions", tag = "Signing in", request_body = Login, responses((status = CREATED, body = Session)))]
-pub async fn sign_in(State(app): State<App>, Body(login): Body<Login>) -> Result<(StatusCode, Json<Session>), ApiError> {
+pub async fn sign_in(
+    State(app): State<App>,
+    Body(login): Body<Login>,
+) -> Result<(StatusCode, Json<Session>), ApiError> {
     let tried = SignIn {
         username: &login.username,
         password: &login.password,
@@ -48,7 +51,10 @@ pub async fn sign_in(State(app): State<App>, Body(login): Body<Login>) -> Result
 ///
 /// Revokes the device that asks: its tokens are worth nothing from now on. Of a phone, its unsent edits are worth handing over first.
 #[utoipa::path(delete, path = "/v1/sessions", tag = "Signing in", responses((status = NO_CONTENT, description = "Signed out")))]
-pub async fn sign_out(State(app): State<App>, principal: Principal) -> Result<StatusCode, ApiError> {
+pub async fn sign_out(
+    State(app): State<App>,
+    principal: Principal,
+) -> Result<StatusCode, ApiError> {
     auth::sign_out(&app, &principal).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -65,7 +71,10 @@ pub struct Refresh {
 /// Good once; within 14 days the same token may be exchanged again, as long as none of the tokens given for it was used (the answer may have been
 /// lost on the way). Any other second use revokes the device.
 #[utoipa::path(post, path = "/v1/tokens", tag = "Signing in", request_body = Refresh, responses((status = OK, body = Session)))]
-pub async fn refresh(State(app): State<App>, Body(refresh): Body<Refresh>) -> Result<Json<Session>, ApiError> {
+pub async fn refresh(
+    State(app): State<App>,
+    Body(refresh): Body<Refresh>,
+) -> Result<Json<Session>, ApiError> {
     Ok(Json(auth::refresh(&app, &refresh.refresh_token).await?))
 }
 
@@ -73,9 +82,17 @@ pub async fn refresh(State(app): State<App>, Body(refresh): Body<Refresh>) -> Re
 ///
 /// A JWK Set (RFC 7517) of Ed25519 keys (RFC 8037).
 #[utoipa::path(get, path = "/.well-known/jwks.json", tag = "Signing in", responses((status = OK, body = serde_json::Value)))]
-pub async fn jwks(State(app): State<App>) -> Result<([(HeaderName, &'static str); 1], Json<serde_json::Value>), ApiError> {
+pub async fn jwks(
+    State(app): State<App>,
+) -> Result<([(HeaderName, &'static str); 1], Json<serde_json::Value>), ApiError> {
     let keys = app.auth.keys.current(&app).await?;
-    let keys: Vec<_> = keys.verifying(app.clock.now()).map(auth::Key::jwk).collect();
+    let keys: Vec<_> = keys
+        .verifying(app.clock.now())
+        .map(auth::Key::jwk)
+        .collect();
     // A key is published two days before it signs.
-    Ok(([(header::CACHE_CONTROL, "public, max-age=300")], Json(serde_json::json!({ "keys": keys }))))
+    Ok((
+        [(header::CACHE_CONTROL, "public, max-age=300")],
+        Json(serde_json::json!({ "keys": keys })),
+    ))
 }

@@ -10,7 +10,10 @@ use lianka_sync_core::{
     id::{EntryId, RecordId, StreetCode},
     merge::{RegisterState, Write},
     time::{DeviceTime, ServerTime},
-    transfer::{self, Case, Event, Ruled, STEPS, Standing, State as TransferState, Step, Words, calendar, table},
+    transfer::{
+        self, Case, Event, Ruled, STEPS, Standing, State as TransferState, Step, Words, calendar,
+        table,
+    },
     view::View,
 };
 use serde::{Deserialize, Serialize};
@@ -45,7 +48,10 @@ pub struct Both {
 
 impl From<Words> for Both {
     fn from(words: Words) -> Self {
-        Self { zh: words.zh, en: words.en }
+        Self {
+            zh: words.zh,
+            en: words.en,
+        }
     }
 }
 
@@ -72,11 +78,27 @@ pub struct TransfersQuery {
 impl TransfersQuery {
     fn filter(&self, now: ServerTime) -> Result<QueueFilter, ApiError> {
         let all = self.state.as_deref() == Some("all");
-        let state = self.state.as_deref().filter(|_| !all).map(str::parse::<TransferState>).transpose();
-        let state =
-            state.map_err(|_| ApiError::invalid_field("state", "known_state").detail("没有这种状态。", "There is no such state."))?;
-        let day = |text: &String| date::parse(text).ok_or_else(|| ApiError::invalid_field("due_before", "date_yyyy_mm_dd"));
-        let due_upto = self.due_before.as_ref().map(day).transpose()?.and_then(time::Date::previous_day).map(calendar::end_of);
+        let state = self
+            .state
+            .as_deref()
+            .filter(|_| !all)
+            .map(str::parse::<TransferState>)
+            .transpose();
+        let state = state.map_err(|_| {
+            ApiError::invalid_field("state", "known_state")
+                .detail("没有这种状态。", "There is no such state.")
+        })?;
+        let day = |text: &String| {
+            date::parse(text)
+                .ok_or_else(|| ApiError::invalid_field("due_before", "date_yyyy_mm_dd"))
+        };
+        let due_upto = self
+            .due_before
+            .as_ref()
+            .map(day)
+            .transpose()?
+            .and_then(time::Date::previous_day)
+            .map(calendar::end_of);
         Ok(QueueFilter {
             state: state.map(|state| state.to_string()),
             all,
@@ -207,11 +229,19 @@ pub struct TransferView {
 }
 
 impl TransferView {
-    fn of(row: &QueueRow, state: &RegisterState, view: &View, case: &Case, now: ServerTime, pairs: &Pairs) -> Self {
+    fn of(
+        row: &QueueRow,
+        state: &RegisterState,
+        view: &View,
+        case: &Case,
+        now: ServerTime,
+        pairs: &Pairs,
+    ) -> Self {
         let standing = &case.now;
         let next = standing.next();
         let due_at = standing.due(state.created_at()).map(|(at, _)| at);
-        let last_day = due_at.map(|at| calendar::day_of(ServerTime::from_unix_ms(at.unix_ms() - 1)));
+        let last_day =
+            due_at.map(|at| calendar::day_of(ServerTime::from_unix_ms(at.unix_ms() - 1)));
         let today = calendar::day_of(now);
         Self {
             record: row.record,
@@ -222,7 +252,10 @@ impl TransferView {
             state: standing.state.as_str(),
             state_label: standing.state.row().label.into(),
             since: standing.since,
-            age_days: standing.since.or(state.created_at()).map(|since| (today - calendar::day_of(since)).whole_days()),
+            age_days: standing
+                .since
+                .or(state.created_at())
+                .map(|since| (today - calendar::day_of(since)).whole_days()),
             submitted_at: standing.submitted_at,
             due_at,
             overdue: due_at.is_some_and(|at| now >= at),
@@ -242,13 +275,21 @@ impl TransferView {
                 issued_on: date::to_iso(letter.issued_on),
                 expires_on: date::to_iso(letter.expires_on),
             }),
-            acceptance: standing.acceptance.as_ref().or(standing.contest.as_ref().map(|(_, accepted)| accepted)).map(Into::into),
+            acceptance: standing
+                .acceptance
+                .as_ref()
+                .or(standing.contest.as_ref().map(|(_, accepted)| accepted))
+                .map(Into::into),
             expiry_proposed: standing.expiry_proposed,
             late: standing.open_late().map(Into::into).collect(),
             awaiting_second: standing.refusal.is_some(),
             tasks: standing
                 .open_tasks()
-                .map(|task| TaskView { about: task.event, kind: task.kind.as_str(), label: task.kind.words().into() })
+                .map(|task| TaskView {
+                    about: task.event,
+                    kind: task.kind.as_str(),
+                    label: task.kind.words().into(),
+                })
                 .collect(),
             likely_pair: pairs.of(row.record),
             seen: standing.last,
@@ -267,18 +308,37 @@ impl Pairs {
     async fn load(conn: &mut PgConnection, street: &StreetCode) -> sqlx::Result<Self> {
         let open = store::open_requests(&mut *conn, street).await?;
         let different = store::different_people(conn, street).await?;
-        Ok(Self { open, different: different.into_iter().flat_map(|(a, b)| [(a, b), (b, a)]).collect() })
+        Ok(Self {
+            open,
+            different: different
+                .into_iter()
+                .flat_map(|(a, b)| [(a, b), (b, a)])
+                .collect(),
+        })
     }
 
     fn of(&self, record: RecordId) -> Vec<PairedView> {
-        let Some(at) = self.open.iter().position(|request| request.record == record) else { return Vec::new() };
+        let Some(at) = self
+            .open
+            .iter()
+            .position(|request| request.record == record)
+        else {
+            return Vec::new();
+        };
         let own = &self.open[at].member;
         let likely = |(_, other): &(usize, &store::OpenRequest)| {
-            other.record != record && !self.different.contains(&(record, other.record)) && own.is_likely(&other.member)
+            other.record != record
+                && !self.different.contains(&(record, other.record))
+                && own.is_likely(&other.member)
         };
         // The first submitted stand first.
         let others = self.open.iter().enumerate().filter(likely);
-        others.map(|(n, other)| PairedView { record: other.record, earlier: n < at }).collect()
+        others
+            .map(|(n, other)| PairedView {
+                record: other.record,
+                earlier: n < at,
+            })
+            .collect()
     }
 }
 
@@ -297,15 +357,34 @@ pub async fn list(
     let now = app.clock.now();
     let (filter, sort) = (query.filter(now)?, query.sort()?);
     let mut conn = app.pool.acquire().await?;
-    crate::store::streets::find_street(&mut conn, scope.street()).await?.ok_or_else(|| ApiError::new(ErrorCode::NotFound))?;
-    let (rows, total) = store::queue(&mut conn, scope.street(), &filter, sort, paging.limit(), paging.offset()).await?;
+    crate::store::streets::find_street(&mut conn, scope.street())
+        .await?
+        .ok_or_else(|| ApiError::new(ErrorCode::NotFound))?;
+    let (rows, total) = store::queue(
+        &mut conn,
+        scope.street(),
+        &filter,
+        sort,
+        paging.limit(),
+        paging.offset(),
+    )
+    .await?;
     let pairs = Pairs::load(&mut conn, scope.street()).await?;
     let items = rows.iter().map(|row| {
         let state = RegisterState::from_bytes(&row.state).map_err(ApiError::internal)?;
         let view = state.view();
-        Ok(TransferView::of(row, &state, &view, &Case::of(&view), now, &pairs))
+        Ok(TransferView::of(
+            row,
+            &state,
+            &view,
+            &Case::of(&view),
+            now,
+            &pairs,
+        ))
     });
-    Ok(Json(paging.of(items.collect::<Result<_, ApiError>>()?, total)))
+    Ok(Json(
+        paging.of(items.collect::<Result<_, ApiError>>()?, total),
+    ))
 }
 
 /// A field of the request.
@@ -435,11 +514,25 @@ pub struct TransferPath {
     record: RecordId,
 }
 
-async fn find(conn: &mut PgConnection, street: &StreetCode, record: RecordId) -> Result<(QueueRow, RegisterState), ApiError> {
-    let row = records::find(conn, street, record, None).await?.filter(|row| row.kind == Kind::TransferRequest.as_str());
+async fn find(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    record: RecordId,
+) -> Result<(QueueRow, RegisterState), ApiError> {
+    let row = records::find(conn, street, record, None)
+        .await?
+        .filter(|row| row.kind == Kind::TransferRequest.as_str());
     let row = row.ok_or_else(|| ApiError::new(ErrorCode::NotFound))?;
     let state = RegisterState::from_bytes(&row.state).map_err(ApiError::internal)?;
-    Ok((QueueRow { record, grid: row.grid, seq: row.seq, state: Vec::new() }, state))
+    Ok((
+        QueueRow {
+            record,
+            grid: row.grid,
+            seq: row.seq,
+            state: Vec::new(),
+        },
+        state,
+    ))
 }
 
 /// Show a transfer
@@ -464,29 +557,69 @@ pub async fn show(
     let reads_p3 = principal.role() == lianka_sync_core::authority::Role::Officer;
     let personal = store::personal(&mut tx, street, path.record).await?;
     let content = content(&view, &case.now, reads_p3, &personal);
-    let edits = later_edits(&mut tx, street, path.record, &state, &view, &case.now, reads_p3.then_some(&personal)).await?;
+    let edits = later_edits(
+        &mut tx,
+        street,
+        path.record,
+        &state,
+        &view,
+        &case.now,
+        reads_p3.then_some(&personal),
+    )
+    .await?;
     let events = events(&mut tx, &state, &view, &case).await?;
-    if content.iter().any(|field| field.class == "P3" && !field.values.is_empty()) {
-        let read = audit::Event::by(principal.username(), principal.device(), Action::ReadP3).on(path.record);
+    if content
+        .iter()
+        .any(|field| field.class == "P3" && !field.values.is_empty())
+    {
+        let read = audit::Event::by(principal.username(), principal.device(), Action::ReadP3)
+            .on(path.record);
         audit::append(&mut tx, street.into(), now, &[read]).await?;
     }
     tx.commit().await?;
     let steps = steps(&view, &case.now);
-    let (note, void_letters) = (view.note.clone().unwrap_or_default(), case.now.void_letters.clone());
+    let (note, void_letters) = (
+        view.note.clone().unwrap_or_default(),
+        case.now.void_letters.clone(),
+    );
     let transfer = TransferView::of(&row, &state, &view, &case, now, &pairs);
-    Ok(Json(TransferDetail { transfer, content, note, events, edits_since_submission: edits, void_letters, steps }))
+    Ok(Json(TransferDetail {
+        transfer,
+        content,
+        note,
+        events,
+        edits_since_submission: edits,
+        void_letters,
+        steps,
+    }))
 }
 
 /// The request's own fields: those of the record, and what the office keeps up to the present revision.
-fn content(view: &View, standing: &Standing, reads_p3: bool, personal: &[(u32, PersonalFields)]) -> Vec<ContentView> {
+fn content(
+    view: &View,
+    standing: &Standing,
+    reads_p3: bool,
+    personal: &[(u32, PersonalFields)],
+) -> Vec<ContentView> {
     let own = |name: &&str| !matches!(*name, "kind" | "street" | "state");
-    let registers = Kind::TransferRequest.fields().iter().filter(|field| field.pattern() == field.name && field.rule != Rule::Note);
+    let registers = Kind::TransferRequest
+        .fields()
+        .iter()
+        .filter(|field| field.pattern() == field.name && field.rule != Rule::Note);
     let shown = |field: &'static lianka_sync_core::catalogue::Field| {
-        let mut values: Vec<String> =
-            view.values.get(field.name).into_iter().flatten().filter_map(|value| value.value.as_str().map(str::to_owned)).collect();
+        let mut values: Vec<String> = view
+            .values
+            .get(field.name)
+            .into_iter()
+            .flatten()
+            .filter_map(|value| value.value.as_str().map(str::to_owned))
+            .collect();
         if values.is_empty() {
-            let kept =
-                personal.iter().rev().filter(|(revision, _)| *revision <= standing.revision).find_map(|(_, fields)| fields.get(field.name));
+            let kept = personal
+                .iter()
+                .rev()
+                .filter(|(revision, _)| *revision <= standing.revision)
+                .find_map(|(_, fields)| fields.get(field.name));
             values = kept.cloned().unwrap_or_default();
         }
         let sealed = view.get(&format!("sealed/{}", field.name)).is_some();
@@ -497,18 +630,45 @@ fn content(view: &View, standing: &Standing, reads_p3: bool, personal: &[(u32, P
             values.clear();
         }
         let class = format!("{:?}", field.class);
-        Some(ContentView { key: field.name.to_owned(), label_zh: field.label_zh, label_en: field.label_en, class, values, sealed })
+        Some(ContentView {
+            key: field.name.to_owned(),
+            label_zh: field.label_zh,
+            label_en: field.label_en,
+            class,
+            values,
+            sealed,
+        })
     };
-    registers.filter(|field| own(&field.name)).filter_map(shown).collect()
+    registers
+        .filter(|field| own(&field.name))
+        .filter_map(shown)
+        .collect()
 }
 
-async fn events(conn: &mut PgConnection, state: &RegisterState, view: &View, case: &Case) -> Result<Vec<EventView>, ApiError> {
-    let written = |event: &Event| view.values.get(&format!("events/{}/type", event.id)).and_then(|values| values.last());
-    let devices: Vec<Uuid> = case.events.iter().filter_map(written).map(|value| value.op.actor.device().0).collect();
+async fn events(
+    conn: &mut PgConnection,
+    state: &RegisterState,
+    view: &View,
+    case: &Case,
+) -> Result<Vec<EventView>, ApiError> {
+    let written = |event: &Event| {
+        view.values
+            .get(&format!("events/{}/type", event.id))
+            .and_then(|values| values.last())
+    };
+    let devices: Vec<Uuid> = case
+        .events
+        .iter()
+        .filter_map(written)
+        .map(|value| value.op.actor.device().0)
+        .collect();
     let names = roll::device_names(conn, &devices).await?;
     let author = |event: &Event| {
         let device = written(event)?.op.actor.device().0;
-        names.iter().find(|name| name.device == device).map(|name| name.username.clone())
+        names
+            .iter()
+            .find(|name| name.device == device)
+            .map(|name| name.username.clone())
     };
     Ok(case
         .events
@@ -519,9 +679,13 @@ async fn events(conn: &mut PgConnection, state: &RegisterState, view: &View, cas
             label: event.step.row().label.into(),
             seen: event.seen,
             fields: event.fields.clone(),
-            username: event.ruled.as_ref().map_or_else(|| author(event), |ruled| ruled.by.clone()),
+            username: event
+                .ruled
+                .as_ref()
+                .map_or_else(|| author(event), |ruled| ruled.by.clone()),
             device_time: written(event).and_then(|value| value.time),
-            received_at: written(event).and_then(|value| Some(state.provenance(value.op)?.received_at)),
+            received_at: written(event)
+                .and_then(|value| Some(state.provenance(value.op)?.received_at)),
             ruling: event.ruled.as_ref().map(Into::into),
         })
         .collect())
@@ -537,22 +701,45 @@ async fn later_edits(
     standing: &Standing,
     personal: Option<&Vec<(u32, PersonalFields)>>,
 ) -> Result<Vec<LaterEditView>, ApiError> {
-    let op = standing.submission.and_then(|event| Some(view.values.get(&format!("events/{event}/type"))?.last()?.op));
-    let Some(submitted) = op.and_then(|op| state.provenance(op)) else { return Ok(Vec::new()) };
+    let op = standing
+        .submission
+        .and_then(|event| Some(view.values.get(&format!("events/{event}/type"))?.last()?.op));
+    let Some(submitted) = op.and_then(|op| state.provenance(op)) else {
+        return Ok(Vec::new());
+    };
     let mut edits: BTreeMap<String, LaterEditView> = BTreeMap::new();
-    let labels = |key: &str| Kind::TransferRequest.field(key).map(|(field, _)| (field.label_zh, field.label_en, field.class));
-    for later in past::changes_after(conn, street, record, submitted.hash, LATER_CHANGES_MAX).await? {
-        for op in change::decode(&later.bytes).map_err(ApiError::internal)?.ops {
+    let labels = |key: &str| {
+        Kind::TransferRequest
+            .field(key)
+            .map(|(field, _)| (field.label_zh, field.label_en, field.class))
+    };
+    for later in
+        past::changes_after(conn, street, record, submitted.hash, LATER_CHANGES_MAX).await?
+    {
+        for op in change::decode(&later.bytes)
+            .map_err(ApiError::internal)?
+            .ops
+        {
             let (key, value) = match op.action {
                 Op::Put { key, value } => (key, Some(value)),
                 Op::Delete { key } => (key, None),
-                Op::MakeText { .. } | Op::Insert { .. } | Op::Remove { .. } => (lianka_sync_core::record::NOTE.to_owned(), None),
+                Op::MakeText { .. } | Op::Insert { .. } | Op::Remove { .. } => {
+                    (lianka_sync_core::record::NOTE.to_owned(), None)
+                }
             };
-            if key == "state" || ["events/", "rulings/", "sealed/"].iter().any(|list| key.starts_with(list)) {
+            if key == "state"
+                || ["events/", "rulings/", "sealed/"]
+                    .iter()
+                    .any(|list| key.starts_with(list))
+            {
                 continue;
             }
-            let Some((label_zh, label_en, class)) = labels(&key) else { continue };
-            let value = value.and_then(|value| value.as_str().map(str::to_owned)).filter(|_| class != Class::P3 || personal.is_some());
+            let Some((label_zh, label_en, class)) = labels(&key) else {
+                continue;
+            };
+            let value = value
+                .and_then(|value| value.as_str().map(str::to_owned))
+                .filter(|_| class != Class::P3 || personal.is_some());
             let edit = LaterEditView {
                 key: key.clone(),
                 label_zh,
@@ -565,11 +752,26 @@ async fn later_edits(
         }
     }
     // Sensitive ones went to the office's own table at once, as part of the next revision.
-    let next = store::personal(conn, street, record).await?.into_iter().find(|(revision, _)| *revision == standing.revision + 1);
+    let next = store::personal(conn, street, record)
+        .await?
+        .into_iter()
+        .find(|(revision, _)| *revision == standing.revision + 1);
     for (key, values) in next.into_iter().flat_map(|(_, fields)| fields) {
-        let Some((label_zh, label_en, _)) = labels(&key) else { continue };
+        let Some((label_zh, label_en, _)) = labels(&key) else {
+            continue;
+        };
         let value = values.last().cloned().filter(|_| personal.is_some());
-        edits.insert(key.clone(), LaterEditView { key, label_zh, label_en, value, username: None, received_at: None });
+        edits.insert(
+            key.clone(),
+            LaterEditView {
+                key,
+                label_zh,
+                label_en,
+                value,
+                username: None,
+                received_at: None,
+            },
+        );
     }
     Ok(edits.into_values().collect())
 }
@@ -577,14 +779,28 @@ async fn later_edits(
 /// The steps that the table allows in this state.
 fn steps(view: &View, standing: &Standing) -> Vec<StepView> {
     let usual = |name: &str| match name {
-        "validity_days" => Some(table::usual_validity_days(view.text("transfer_kind").unwrap_or_default()).to_string()),
+        "validity_days" => Some(
+            table::usual_validity_days(view.text("transfer_kind").unwrap_or_default()).to_string(),
+        ),
         _ => None,
     };
     let input = |input: &table::Input| {
-        let (field, _) = Kind::TransferRequest.field(&format!("events/{}/{}", Uuid::nil(), input.name))?;
-        let values = if let Rule::OneOf(list) = field.rule { list } else { &[] };
+        let (field, _) =
+            Kind::TransferRequest.field(&format!("events/{}/{}", Uuid::nil(), input.name))?;
+        let values = if let Rule::OneOf(list) = field.rule {
+            list
+        } else {
+            &[]
+        };
         let (label_zh, label_en) = (field.label_zh, field.label_en);
-        Some(InputView { name: input.name, label_zh, label_en, required: input.required, values, usual: usual(input.name) })
+        Some(InputView {
+            name: input.name,
+            label_zh,
+            label_en,
+            required: input.required,
+            values,
+            usual: usual(input.name),
+        })
     };
     STEPS
         .iter()
@@ -646,17 +862,26 @@ pub async fn act(
     let step = step(&body)?;
     let fields = form(&body)?;
     let entropy: [u8; 10] = app.entropy.bytes();
-    let id = body.event.unwrap_or_else(|| EntryId::new_v7(now.unix_ms().unsigned_abs(), entropy));
+    let id = body
+        .event
+        .unwrap_or_else(|| EntryId::new_v7(now.unix_ms().unsigned_abs(), entropy));
     let mut write = StreetWrite::begin(&app.pool, scope.street(), now).await?;
     write.load([record]).await?;
-    let state = write.state(record).filter(|state| state.kind() == Kind::TransferRequest);
-    let view = state.ok_or_else(|| ApiError::new(ErrorCode::NotFound))?.view();
+    let state = write
+        .state(record)
+        .filter(|state| state.kind() == Kind::TransferRequest);
+    let view = state
+        .ok_or_else(|| ApiError::new(ErrorCode::NotFound))?
+        .view();
     if let Some(known) = Case::of(&view).event(id) {
         if (known.step, known.seen, &known.fields) != (step, body.seen, &fields) {
             return Err(ApiError::new(ErrorCode::AlreadyExists));
         }
         drop(write);
-        return Ok((StatusCode::OK, Json(ruled(&app, scope.street(), record, id).await?)));
+        return Ok((
+            StatusCode::OK,
+            Json(ruled(&app, scope.street(), record, id).await?),
+        ));
     }
     let key = |name: &str| format!("events/{id}/{name}");
     let put = |name: &str, value: String| Write::new(key(name), Some(Scalar::Str(value)));
@@ -664,29 +889,53 @@ pub async fn act(
     writes.extend(body.seen.map(|seen| put("seen", seen.to_string())));
     writes.extend(fields.into_iter().map(|(name, value)| put(&name, value)));
     let signer = Signer::desk(principal.device(), principal.role());
-    write.compose(record, signer, &writes, "").map_err(|refusal| form_error(&refusal, id))?;
-    let told = audit::Event::by(principal.username(), principal.device(), Action::DeskEdit).on(record);
-    write.audit(told.with("event", id.to_string()).with("type", step.as_str()));
+    write
+        .compose(record, signer, &writes, "")
+        .map_err(|refusal| form_error(&refusal, id))?;
+    let told =
+        audit::Event::by(principal.username(), principal.device(), Action::DeskEdit).on(record);
+    write.audit(
+        told.with("event", id.to_string())
+            .with("type", step.as_str()),
+    );
     // The write rules on what it accepted before it commits.
     write.commit().await?;
-    Ok((StatusCode::CREATED, Json(ruled(&app, scope.street(), record, id).await?)))
+    Ok((
+        StatusCode::CREATED,
+        Json(ruled(&app, scope.street(), record, id).await?),
+    ))
 }
 
 fn step(body: &EventBody) -> Result<Step, ApiError> {
-    let unknown = || ApiError::invalid_field("type", "known_step").detail("没有这种步骤。", "There is no such step.");
+    let unknown = || {
+        ApiError::invalid_field("type", "known_step")
+            .detail("没有这种步骤。", "There is no such step.")
+    };
     body.r#type.parse::<Step>().map_err(|_| unknown())
 }
 
 /// The form as texts: numbers and ticked boxes may come as JSON has them.
 fn form(body: &EventBody) -> Result<BTreeMap<String, String>, ApiError> {
     let text = |(name, value): (&String, &Value)| match value {
-        Value::String(text) => Ok(Some((name.clone(), lianka_sync_core::field::text::nfc(text.trim()).into_owned()))),
+        Value::String(text) => Ok(Some((
+            name.clone(),
+            lianka_sync_core::field::text::nfc(text.trim()).into_owned(),
+        ))),
         Value::Number(number) => Ok(Some((name.clone(), number.to_string()))),
         Value::Bool(true) => Ok(Some((name.clone(), table::YES[0].to_owned()))),
         Value::Null => Ok(None),
-        Value::Bool(false) | Value::Array(_) | Value::Object(_) => Err(ApiError::invalid_field(name.clone(), "shape")),
+        Value::Bool(false) | Value::Array(_) | Value::Object(_) => {
+            Err(ApiError::invalid_field(name.clone(), "shape"))
+        }
     };
-    Ok(body.fields.iter().map(text).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+    Ok(body
+        .fields
+        .iter()
+        .map(text)
+        .collect::<Result<Vec<_>, _>>()?
+        .into_iter()
+        .flatten()
+        .collect())
 }
 
 /// A refusal names the key in the record; the caller knows the field's name.
@@ -694,19 +943,35 @@ fn form_error(refusal: &lianka_sync_core::merge::Refusal, event: EntryId) -> Api
     use lianka_sync_core::{lang::Lang, merge::Refusal};
     match refusal {
         Refusal::Field { key, error } => {
-            let name = key.strip_prefix(&format!("events/{event}/")).unwrap_or(key).to_owned();
-            ApiError::invalid_field(name, error.code()).detail(error.message(Lang::Zh), error.message(Lang::En))
+            let name = key
+                .strip_prefix(&format!("events/{event}/"))
+                .unwrap_or(key)
+                .to_owned();
+            ApiError::invalid_field(name, error.code())
+                .detail(error.message(Lang::Zh), error.message(Lang::En))
         }
         refusal => ApiError::refused(refusal),
     }
 }
 
-async fn ruled(app: &App, street: &StreetCode, record: RecordId, event: EntryId) -> Result<RuledView, ApiError> {
+async fn ruled(
+    app: &App,
+    street: &StreetCode,
+    record: RecordId,
+    event: EntryId,
+) -> Result<RuledView, ApiError> {
     let mut conn = app.pool.acquire().await?;
     let (row, state) = find(&mut conn, street, record).await?;
     let pairs = Pairs::load(&mut conn, street).await?;
     let view = state.view();
     let case = Case::of(&view);
-    let ruling = case.event(event).and_then(|event| event.ruled.as_ref()).map(Into::into);
-    Ok(RuledView { event, ruling, transfer: TransferView::of(&row, &state, &view, &case, app.clock.now(), &pairs) })
+    let ruling = case
+        .event(event)
+        .and_then(|event| event.ruled.as_ref())
+        .map(Into::into);
+    Ok(RuledView {
+        event,
+        ruling,
+        transfer: TransferView::of(&row, &state, &view, &case, app.clock.now(), &pairs),
+    })
 }

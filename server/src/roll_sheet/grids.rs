@@ -13,9 +13,17 @@ pub(super) struct GridNames {
 
 impl GridNames {
     pub(super) fn of(grid: &KnownGrid<'_>) -> Self {
-        let (code, name, area) = (plain_grid(grid.code), plain_grid(grid.name), plain_grid(grid.area));
+        let (code, name, area) = (
+            plain_grid(grid.code),
+            plain_grid(grid.name),
+            plain_grid(grid.area),
+        );
         let names = [format!("{area}{code}"), format!("{area}{name}"), code, name];
-        Self { code: grid.code.to_owned(), area, names }
+        Self {
+            code: grid.code.to_owned(),
+            area,
+            names,
+        }
     }
 }
 
@@ -24,8 +32,12 @@ pub(super) fn matching_grid(area: &str, grid: &str, grids: &[GridNames]) -> Opti
     let (area, grid) = (plain_grid(area), plain_grid(grid));
     let both = format!("{area}{grid}");
     for wanted in [both, grid] {
-        let within = |known: &&GridNames| area.is_empty() || known.area.is_empty() || known.area == area;
-        let mut matches = grids.iter().filter(within).filter(|known| !wanted.is_empty() && known.names.contains(&wanted));
+        let within =
+            |known: &&GridNames| area.is_empty() || known.area.is_empty() || known.area == area;
+        let mut matches = grids
+            .iter()
+            .filter(within)
+            .filter(|known| !wanted.is_empty() && known.names.contains(&wanted));
         match (matches.next(), matches.next()) {
             (Some(only), None) => return Some(only.code.clone()),
             (Some(_), Some(_)) => return None,

@@ -103,12 +103,28 @@ impl fmt::Display for ProblemCode {
 }
 
 impl Problem {
-    pub(super) fn new(code: ProblemCode, row: u32, column: Option<&str>, zh: impl Into<String>, en: impl Into<String>) -> Self {
-        Self { code, row, column: column.map(str::to_owned), other_row: None, zh: zh.into(), en: en.into() }
+    pub(super) fn new(
+        code: ProblemCode,
+        row: u32,
+        column: Option<&str>,
+        zh: impl Into<String>,
+        en: impl Into<String>,
+    ) -> Self {
+        Self {
+            code,
+            row,
+            column: column.map(str::to_owned),
+            other_row: None,
+            zh: zh.into(),
+            en: en.into(),
+        }
     }
 
     pub(super) fn with_other_row(self, other_row: u32) -> Self {
-        Self { other_row: Some(other_row), ..self }
+        Self {
+            other_row: Some(other_row),
+            ..self
+        }
     }
 }
 
@@ -183,16 +199,28 @@ impl RollError {
     pub fn zh(&self) -> String {
         match self {
             RollError::Empty => "文件是空的".into(),
-            RollError::FileTooLarge { bytes_max } => format!("文件超过 {} MB", bytes_max / 1024 / 1024),
-            RollError::UnpackedTooLarge { bytes_max } => format!("工作簿解压后超过 {} MB", bytes_max / 1024 / 1024),
-            RollError::OldOrEncrypted => "旧版 .xls 或加密的工作簿，请另存为不带密码的 .xlsx".into(),
+            RollError::FileTooLarge { bytes_max } => {
+                format!("文件超过 {} MB", bytes_max / 1024 / 1024)
+            }
+            RollError::UnpackedTooLarge { bytes_max } => {
+                format!("工作簿解压后超过 {} MB", bytes_max / 1024 / 1024)
+            }
+            RollError::OldOrEncrypted => {
+                "旧版 .xls 或加密的工作簿，请另存为不带密码的 .xlsx".into()
+            }
             RollError::Unreadable(_) => "无法识别：既不是完好的 .xlsx，也不是文本表格".into(),
             RollError::TooManyRows { rows_max } => format!("超过 {rows_max} 行"),
-            RollError::TooManyColumns { row, columns_max } => format!("第 {row} 行超过 {columns_max} 列"),
-            RollError::CellTooLong { row, chars_max } => {
-                format!("第 {row} 行有单元格超过 {chars_max} 个字符（文本文件中可能是引号没有配对）")
+            RollError::TooManyColumns { row, columns_max } => {
+                format!("第 {row} 行超过 {columns_max} 列")
             }
-            RollError::NoHeader => "找不到表头：没有一行含有“店招”“地址”“统一社会信用代码”等列名".into(),
+            RollError::CellTooLong { row, chars_max } => {
+                format!(
+                    "第 {row} 行有单元格超过 {chars_max} 个字符（文本文件中可能是引号没有配对）"
+                )
+            }
+            RollError::NoHeader => {
+                "找不到表头：没有一行含有“店招”“地址”“统一社会信用代码”等列名".into()
+            }
         }
     }
 }

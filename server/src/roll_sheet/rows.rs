@@ -20,14 +20,18 @@ use lianka_sync_core::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    ColumnTarget, ContactPart, CustomKind, Problem, ProblemCode, RollColumn, RollContact, RollError, RollPlan, RollRow, RollValue, Sheet,
-    StreetTables,
+    ColumnTarget, ContactPart, CustomKind, Problem, ProblemCode, RollColumn, RollContact,
+    RollError, RollPlan, RollRow, RollValue, Sheet, StreetTables,
     custom::{custom_fields, number},
     grids::{GridNames, matching_grid},
     headings::{self, Header},
 };
 
-pub(super) fn plan(sheets: &[Sheet], header: &Header, street: &StreetTables<'_>) -> Result<RollPlan, RollError> {
+pub(super) fn plan(
+    sheets: &[Sheet],
+    header: &Header,
+    street: &StreetTables<'_>,
+) -> Result<RollPlan, RollError> {
     let sheet = sheets.get(header.sheet).ok_or(RollError::NoHeader)?;
     let (header_row, heading_cells) = sheet.rows.get(header.row).ok_or(RollError::NoHeader)?;
     let below = &sheet.rows[header.row + 1..];
@@ -39,7 +43,10 @@ pub(super) fn plan(sheets: &[Sheet], header: &Header, street: &StreetTables<'_>)
         header_row: *header_row,
         problems: Vec::new(),
         grids: street.grids.iter().map(GridNames::of).collect(),
-        kinds: custom_fields.iter().map(|f| (f.name.as_str(), &f.kind)).collect(),
+        kinds: custom_fields
+            .iter()
+            .map(|f| (f.name.as_str(), &f.kind))
+            .collect(),
         doors: HashMap::new(),
     };
     reader.look_at_columns(header.other_sheet.and_then(|at| sheets.get(at)));
@@ -62,12 +69,26 @@ pub(super) fn plan(sheets: &[Sheet], header: &Header, street: &StreetTables<'_>)
     let blank_rows = ((last_row - header_row) as usize).saturating_sub(below.len());
     let Reader { mut problems, .. } = reader;
     problems.sort_by_key(|p| p.row);
-    Ok(RollPlan { sheet: sheet.name.clone(), header_row: *header_row, columns, custom_fields, rows, problems, blank_rows, total_rows })
+    Ok(RollPlan {
+        sheet: sheet.name.clone(),
+        header_row: *header_row,
+        columns,
+        custom_fields,
+        rows,
+        problems,
+        blank_rows,
+        total_rows,
+    })
 }
 
 /// Columns that have a heading or a value, each with its place in the sheet.
 fn columns(heading_cells: &[String], below: &[(u32, Vec<String>)]) -> Vec<RollColumn> {
-    let width = below.iter().map(|(_, cells)| cells.len()).max().unwrap_or(0).max(heading_cells.len());
+    let width = below
+        .iter()
+        .map(|(_, cells)| cells.len())
+        .max()
+        .unwrap_or(0)
+        .max(heading_cells.len());
     let headings: Vec<String> = (0..width)
         .map(|at| match heading_cells.get(at).map(|h| h.trim()) {
             Some(heading) if !heading.is_empty() => one_line(heading),
@@ -79,7 +100,11 @@ fn columns(heading_cells: &[String], below: &[(u32, Vec<String>)]) -> Vec<RollCo
         .into_iter()
         .zip(targets)
         .enumerate()
-        .map(|(at, (heading, target))| RollColumn { letters: letters(at), heading, target })
+        .map(|(at, (heading, target))| RollColumn {
+            letters: letters(at),
+            heading,
+            target,
+        })
         .collect()
 }
 
@@ -96,13 +121,20 @@ fn letters(at: usize) -> String {
 
 /// What a register takes: NFC, on one line, without control characters and outer white space.
 pub(super) fn one_line(text: &str) -> String {
-    let plain: String = text::nfc(text).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let plain: String = text::nfc(text)
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
     plain.trim().to_owned()
 }
 
 /// What the note takes: NFC with its lines.
 fn many_lines(text: &str) -> String {
-    let plain: String = text::nfc(text).replace("\r\n", "\n").chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect();
+    let plain: String = text::nfc(text)
+        .replace("\r\n", "\n")
+        .chars()
+        .map(|c| if c.is_control() && c != '\n' { ' ' } else { c })
+        .collect();
     plain.trim().to_owned()
 }
 
@@ -126,7 +158,10 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn at(&self, target: &ColumnTarget) -> Option<(usize, &'a RollColumn)> {
-        self.columns.iter().enumerate().find(|(_, c)| std::mem::discriminant(&c.target) == std::mem::discriminant(target))
+        self.columns
+            .iter()
+            .enumerate()
+            .find(|(_, c)| std::mem::discriminant(&c.target) == std::mem::discriminant(target))
     }
 
     /// The cell of a target, on one line, with its heading.
@@ -140,7 +175,14 @@ impl<'a> Reader<'a> {
         self.at(target).map(|(_, column)| column.heading.as_str())
     }
 
-    fn report(&mut self, code: ProblemCode, row: u32, column: Option<&str>, zh: impl Into<String>, en: impl Into<String>) {
+    fn report(
+        &mut self,
+        code: ProblemCode,
+        row: u32,
+        column: Option<&str>,
+        zh: impl Into<String>,
+        en: impl Into<String>,
+    ) {
         self.problems.push(Problem::new(code, row, column, zh, en));
     }
 
@@ -196,20 +238,55 @@ impl<'a> Reader<'a> {
         let says_total = cells.iter().filter(|c| !c.is_empty()).take(3).any(|c| {
             let word = fold(c);
             word.chars().count() <= 12
-                && ["合计", "总计", "小计", "共计", "总数", "total", "subtotal", "grandtotal"].iter().any(|w| word.starts_with(w))
+                && [
+                    "合计",
+                    "总计",
+                    "小计",
+                    "共计",
+                    "总数",
+                    "total",
+                    "subtotal",
+                    "grandtotal",
+                ]
+                .iter()
+                .any(|w| word.starts_with(w))
         });
-        if says_total && !has(&[ColumnTarget::Address, ColumnTarget::Road, ColumnTarget::LegalName, ColumnTarget::CreditCode]) {
+        if says_total
+            && !has(&[
+                ColumnTarget::Address,
+                ColumnTarget::Road,
+                ColumnTarget::LegalName,
+                ColumnTarget::CreditCode,
+            ])
+        {
             return RowKind::Total;
         }
-        let names_shop =
-            [ColumnTarget::SignName, ColumnTarget::LegalName, ColumnTarget::CreditCode, ColumnTarget::Address, ColumnTarget::Road];
+        let names_shop = [
+            ColumnTarget::SignName,
+            ColumnTarget::LegalName,
+            ColumnTarget::CreditCode,
+            ColumnTarget::Address,
+            ColumnTarget::Road,
+        ];
         // A number says where only if it carries its road.
-        let number_with_road = self.at(&ColumnTarget::Road).is_none() && has(&[ColumnTarget::Number]);
-        if has(&names_shop) || number_with_road { RowKind::Shop } else { RowKind::Other }
+        let number_with_road =
+            self.at(&ColumnTarget::Road).is_none() && has(&[ColumnTarget::Number]);
+        if has(&names_shop) || number_with_road {
+            RowKind::Shop
+        } else {
+            RowKind::Other
+        }
     }
 
     fn skipped(&mut self, row: u32, cells: &[String]) {
-        let first: String = cells.iter().find(|c| !c.is_empty()).map(|c| one_line(c)).unwrap_or_default().chars().take(40).collect();
+        let first: String = cells
+            .iter()
+            .find(|c| !c.is_empty())
+            .map(|c| one_line(c))
+            .unwrap_or_default()
+            .chars()
+            .take(40)
+            .collect();
         self.report(
             ProblemCode::RowSkipped,
             row,
@@ -245,7 +322,11 @@ impl<'a> Reader<'a> {
     }
 
     fn shop(&mut self, row: u32, cells: &[String]) -> RollRow {
-        let kept = self.columns.iter().zip(cells).filter(|(_, cell)| !cell.is_empty());
+        let kept = self
+            .columns
+            .iter()
+            .zip(cells)
+            .filter(|(_, cell)| !cell.is_empty());
         let mut shop = RollRow {
             row,
             identity: [0; 32],
@@ -253,7 +334,9 @@ impl<'a> Reader<'a> {
             values: Vec::new(),
             contacts: Vec::new(),
             note: None,
-            cells: kept.map(|(column, cell)| (column.heading.clone(), cell.clone())).collect(),
+            cells: kept
+                .map(|(column, cell)| (column.heading.clone(), cell.clone()))
+                .collect(),
         };
         self.names(&mut shop, cells);
         self.address(&mut shop, cells);
@@ -315,7 +398,13 @@ impl<'a> Reader<'a> {
             Some((name, heading)) => {
                 self.put(shop, "sign_name", name, heading);
             }
-            None => self.report(ProblemCode::SignNameMissing, shop.row, self.heading(&ColumnTarget::SignName), "没有店招", "no shop sign"),
+            None => self.report(
+                ProblemCode::SignNameMissing,
+                shop.row,
+                self.heading(&ColumnTarget::SignName),
+                "没有店招",
+                "no shop sign",
+            ),
         }
         if let Some((name, heading)) = self.cell(cells, &ColumnTarget::LegalName) {
             self.put(shop, "legal_name", name, heading);
@@ -323,10 +412,18 @@ impl<'a> Reader<'a> {
         if let Some((category, heading)) = self.cell(cells, &ColumnTarget::Category) {
             self.put(shop, "category", category, heading);
         }
-        let Some((_, column)) = self.at(&ColumnTarget::CreditCode) else { return };
+        let Some((_, column)) = self.at(&ColumnTarget::CreditCode) else {
+            return;
+        };
         let heading = column.heading.as_str();
         let Some((typed, _)) = self.cell(cells, &ColumnTarget::CreditCode) else {
-            self.report(ProblemCode::CreditCodeMissing, shop.row, Some(heading), "没有统一社会信用代码", "no credit code");
+            self.report(
+                ProblemCode::CreditCodeMissing,
+                shop.row,
+                Some(heading),
+                "没有统一社会信用代码",
+                "no credit code",
+            );
             return;
         };
         let code = credit_code::check(&typed);
@@ -344,19 +441,36 @@ impl<'a> Reader<'a> {
                 shop.row,
                 Some(heading),
                 format!("“{}”校验位不对，按前 17 位应为 {expected}", code.normalised),
-                format!("the check character of “{}” is wrong; the first 17 call for {expected}", code.normalised),
+                format!(
+                    "the check character of “{}” is wrong; the first 17 call for {expected}",
+                    code.normalised
+                ),
             ),
         }
-        let stored = if code.normalised.is_empty() { typed } else { code.normalised };
+        let stored = if code.normalised.is_empty() {
+            typed
+        } else {
+            code.normalised
+        };
         self.put(shop, "credit_code", stored, heading);
     }
 
     fn address(&mut self, shop: &mut RollRow, cells: &[String]) {
         let part = |target| self.cell(cells, &target).map(|(text, _)| text);
         let whole = part(ColumnTarget::Address);
-        let (road, lane, number) = (part(ColumnTarget::Road), part(ColumnTarget::Lane), part(ColumnTarget::Number));
+        let (road, lane, number) = (
+            part(ColumnTarget::Road),
+            part(ColumnTarget::Lane),
+            part(ColumnTarget::Number),
+        );
         let (suffix, unit) = (part(ColumnTarget::NumberSuffix), part(ColumnTarget::Unit));
-        let composed = composed(road.as_deref(), lane.as_deref(), number.as_deref(), suffix.as_deref(), unit.as_deref());
+        let composed = composed(
+            road.as_deref(),
+            lane.as_deref(),
+            number.as_deref(),
+            suffix.as_deref(),
+            unit.as_deref(),
+        );
         let column = self
             .heading(&ColumnTarget::Address)
             .or_else(|| self.heading(&ColumnTarget::Road))
@@ -364,7 +478,13 @@ impl<'a> Reader<'a> {
         let heading = column.unwrap_or_default();
         let raw = whole.clone().unwrap_or_else(|| composed.clone());
         if raw.is_empty() {
-            self.report(ProblemCode::AddressMissing, shop.row, column, "没有地址", "no address");
+            self.report(
+                ProblemCode::AddressMissing,
+                shop.row,
+                column,
+                "没有地址",
+                "no address",
+            );
             return;
         }
         let mut address = Address::parse(&raw, self.street.roads);
@@ -376,15 +496,22 @@ impl<'a> Reader<'a> {
             }
             address.lane = address.lane.or(parts.lane);
             if address.number.is_none() {
-                (address.number, address.number_suffix) = (parts.number, parts.number_suffix.or(address.number_suffix));
+                (address.number, address.number_suffix) =
+                    (parts.number, parts.number_suffix.or(address.number_suffix));
             }
             address.unit = address.unit.or(parts.unit);
         }
         self.put(shop, "address_raw", raw.clone(), heading);
         if !address.road_known && !self.street.roads.is_empty() {
             let (zh, en) = match &address.road {
-                Some(road) => (format!("“{road}”不在街道路名表中"), format!("“{road}” is not in the street's road table")),
-                None => (format!("“{raw}”中找不到路名"), format!("no road found in “{raw}”")),
+                Some(road) => (
+                    format!("“{road}”不在街道路名表中"),
+                    format!("“{road}” is not in the street's road table"),
+                ),
+                None => (
+                    format!("“{raw}”中找不到路名"),
+                    format!("no road found in “{raw}”"),
+                ),
             };
             self.report(ProblemCode::RoadUnknown, shop.row, column, zh, en);
         }
@@ -416,25 +543,36 @@ impl<'a> Reader<'a> {
         for (here, there) in pairs.into_iter().flatten() {
             let zh = format!("与第 {there} 行是同一门牌（{raw}）");
             let en = format!("the same door as row {there} ({raw})");
-            self.problems.push(Problem::new(ProblemCode::SameDoorTwice, here, column, zh, en).with_other_row(there));
+            self.problems.push(
+                Problem::new(ProblemCode::SameDoorTwice, here, column, zh, en)
+                    .with_other_row(there),
+            );
         }
     }
 
     fn point(&mut self, shop: &mut RollRow, cells: &[String]) {
         let read: Option<(String, &str, Crs)> = match self.at(&ColumnTarget::Point(None)) {
             Some((_, column)) => match column.target {
-                ColumnTarget::Point(Some(crs)) => self.cell(cells, &column.target).map(|(cell, heading)| (cell, heading, crs)),
+                ColumnTarget::Point(Some(crs)) => self
+                    .cell(cells, &column.target)
+                    .map(|(cell, heading)| (cell, heading, crs)),
                 _ => None,
             },
-            None => self.at(&ColumnTarget::Longitude(None)).and_then(|(_, column)| {
-                let crs_of_latitude = self.at(&ColumnTarget::Latitude(None)).and_then(|(_, c)| crs_of(&c.target));
-                let crs = crs_of(&column.target).or(crs_of_latitude)?;
-                let (lon, heading) = self.cell(cells, &ColumnTarget::Longitude(None))?;
-                let (lat, _) = self.cell(cells, &ColumnTarget::Latitude(None))?;
-                Some((format!("{lon},{lat}"), heading, crs))
-            }),
+            None => self
+                .at(&ColumnTarget::Longitude(None))
+                .and_then(|(_, column)| {
+                    let crs_of_latitude = self
+                        .at(&ColumnTarget::Latitude(None))
+                        .and_then(|(_, c)| crs_of(&c.target));
+                    let crs = crs_of(&column.target).or(crs_of_latitude)?;
+                    let (lon, heading) = self.cell(cells, &ColumnTarget::Longitude(None))?;
+                    let (lat, _) = self.cell(cells, &ColumnTarget::Latitude(None))?;
+                    Some((format!("{lon},{lat}"), heading, crs))
+                }),
         };
-        let Some((cell, heading, crs)) = read else { return };
+        let Some((cell, heading, crs)) = read else {
+            return;
+        };
         match GeoPoint::parse_cell(&cell, crs) {
             Ok(point) => {
                 self.put(shop, "point", point.to_string(), heading);
@@ -450,7 +588,9 @@ impl<'a> Reader<'a> {
     }
 
     fn occupancy(&mut self, shop: &mut RollRow, cells: &[String]) {
-        let Some((typed, heading)) = self.cell(cells, &ColumnTarget::Occupancy) else { return };
+        let Some((typed, heading)) = self.cell(cells, &ColumnTarget::Occupancy) else {
+            return;
+        };
         match occupancy(&typed) {
             Some(value) => {
                 self.put(shop, "occupancy", value.to_owned(), heading);
@@ -466,20 +606,33 @@ impl<'a> Reader<'a> {
     }
 
     fn tags(&mut self, shop: &mut RollRow, cells: &[String]) {
-        let Some((typed, _)) = self.cell(cells, &ColumnTarget::Tags) else { return };
-        for tag in typed.split(['、', ',', '，', ';', '；', '|', '/']).map(str::trim).filter(|t| !t.is_empty()) {
+        let Some((typed, _)) = self.cell(cells, &ColumnTarget::Tags) else {
+            return;
+        };
+        for tag in typed
+            .split(['、', ',', '，', ';', '；', '|', '/'])
+            .map(str::trim)
+            .filter(|t| !t.is_empty())
+        {
             // A slash would end the key's member; longer ones stay in the cells.
             let key = format!("tags/{tag}");
-            if tag.chars().count() <= lianka_sync_core::limits::MEMBER_CHARS_MAX && !shop.values.iter().any(|(k, _)| *k == key) {
+            if tag.chars().count() <= lianka_sync_core::limits::MEMBER_CHARS_MAX
+                && !shop.values.iter().any(|(k, _)| *k == key)
+            {
                 shop.values.push((key, RollValue::Flag));
             }
         }
     }
 
     fn last_visit(&mut self, shop: &mut RollRow, cells: &[String]) {
-        let Some((typed, heading)) = self.cell(cells, &ColumnTarget::LastVisit) else { return };
+        let Some((typed, heading)) = self.cell(cells, &ColumnTarget::LastVisit) else {
+            return;
+        };
         match date::parse(&typed) {
-            Some(day) => shop.values.push((format!("confirmations/{}", date::to_iso(day)), RollValue::Flag)),
+            Some(day) => shop.values.push((
+                format!("confirmations/{}", date::to_iso(day)),
+                RollValue::Flag,
+            )),
             None => self.report(
                 ProblemCode::DateUnreadable,
                 shop.row,
@@ -491,17 +644,31 @@ impl<'a> Reader<'a> {
     }
 
     fn grid(&mut self, shop: &mut RollRow, cells: &[String]) {
-        let columns = (self.heading(&ColumnTarget::Grid), self.heading(&ColumnTarget::Area));
-        let Some(heading) = columns.0.or(columns.1) else { return };
-        let area = self.cell(cells, &ColumnTarget::Area).map(|(text, _)| text).unwrap_or_default();
-        let grid = self.cell(cells, &ColumnTarget::Grid).map(|(text, _)| text).unwrap_or_default();
+        let columns = (
+            self.heading(&ColumnTarget::Grid),
+            self.heading(&ColumnTarget::Area),
+        );
+        let Some(heading) = columns.0.or(columns.1) else {
+            return;
+        };
+        let area = self
+            .cell(cells, &ColumnTarget::Area)
+            .map(|(text, _)| text)
+            .unwrap_or_default();
+        let grid = self
+            .cell(cells, &ColumnTarget::Grid)
+            .map(|(text, _)| text)
+            .unwrap_or_default();
         shop.grid = matching_grid(&area, &grid, &self.grids);
         if shop.grid.is_none() {
             let said = format!("{area} {grid}").trim().to_owned();
             let (zh, en) = if said.is_empty() {
                 ("没有网格".to_owned(), "no grid".to_owned())
             } else {
-                (format!("“{said}”不是本街道的网格"), format!("“{said}” is no grid of the street"))
+                (
+                    format!("“{said}”不是本街道的网格"),
+                    format!("“{said}” is no grid of the street"),
+                )
             };
             self.report(ProblemCode::GridUnknown, shop.row, Some(heading), zh, en);
         }
@@ -510,8 +677,12 @@ impl<'a> Reader<'a> {
     fn contacts(&mut self, shop: &mut RollRow, cells: &[String]) {
         let mut contacts: Vec<(&str, RollContact)> = Vec::new();
         for (at, column) in self.columns.iter().enumerate() {
-            let ColumnTarget::Contact { group, part } = &column.target else { continue };
-            let Some(cell) = cells.get(at).map(|c| one_line(c)).filter(|c| !c.is_empty()) else { continue };
+            let ColumnTarget::Contact { group, part } = &column.target else {
+                continue;
+            };
+            let Some(cell) = cells.get(at).map(|c| one_line(c)).filter(|c| !c.is_empty()) else {
+                continue;
+            };
             let (field, value) = match part {
                 ContactPart::Name => ("name", cell),
                 ContactPart::Phones => ("phones", self.phones(shop.row, &cell, &column.heading)),
@@ -522,10 +693,13 @@ impl<'a> Reader<'a> {
             if value.is_empty() || !self.accepted(shop.row, &key, &value, &column.heading) {
                 continue;
             }
-            let place = contacts.iter().position(|(g, _)| *g == group.as_str()).unwrap_or_else(|| {
-                contacts.push((group, RollContact::default()));
-                contacts.len() - 1
-            });
+            let place = contacts
+                .iter()
+                .position(|(g, _)| *g == group.as_str())
+                .unwrap_or_else(|| {
+                    contacts.push((group, RollContact::default()));
+                    contacts.len() - 1
+                });
             let contact = &mut contacts[place].1;
             let register = match part {
                 ContactPart::Name => &mut contact.name,
@@ -541,16 +715,26 @@ impl<'a> Reader<'a> {
         {
             let (_, landline) = contacts.remove(at);
             let (_, first) = &mut contacts[0];
-            let joined: Vec<String> = [first.phones.take(), landline.phones].into_iter().flatten().collect();
+            let joined: Vec<String> = [first.phones.take(), landline.phones]
+                .into_iter()
+                .flatten()
+                .collect();
             first.phones = Some(joined.join("/")).filter(|p| !p.is_empty());
         }
         for (group, contact) in &mut contacts {
-            let role: String = group.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned();
-            if contact.role.is_none() && !matches!(role.as_str(), "" | "备用" | "座机" | "老板") {
+            let role: String = group
+                .trim_end_matches(|c: char| c.is_ascii_digit())
+                .to_owned();
+            if contact.role.is_none() && !matches!(role.as_str(), "" | "备用" | "座机" | "老板")
+            {
                 contact.role = Some(role);
             }
         }
-        shop.contacts = contacts.into_iter().map(|(_, contact)| contact).filter(|c| c.name.is_some() || c.phones.is_some()).collect();
+        shop.contacts = contacts
+            .into_iter()
+            .map(|(_, contact)| contact)
+            .filter(|c| c.name.is_some() || c.phones.is_some())
+            .collect();
     }
 
     fn phones(&mut self, row: u32, cell: &str, heading: &str) -> String {
@@ -570,8 +754,16 @@ impl<'a> Reader<'a> {
     }
 
     fn note(&mut self, shop: &mut RollRow, cells: &[String]) {
-        let Some((at, column)) = self.at(&ColumnTarget::Note) else { return };
-        let Some(note) = cells.get(at).map(|c| many_lines(c)).filter(|n| !n.is_empty()) else { return };
+        let Some((at, column)) = self.at(&ColumnTarget::Note) else {
+            return;
+        };
+        let Some(note) = cells
+            .get(at)
+            .map(|c| many_lines(c))
+            .filter(|n| !n.is_empty())
+        else {
+            return;
+        };
         self.personal_numbers(shop.row, &note, &column.heading);
         if text::char_count(&note) > NOTE_CHARS_MAX {
             self.report(
@@ -589,10 +781,14 @@ impl<'a> Reader<'a> {
     fn personal_numbers(&mut self, row: u32, text: &str, heading: &str) {
         for warning in text::warnings(text) {
             let (zh, en) = match warning.kind {
-                TextWarningKind::IdentityNumber => ("文字中有身份证号码，请删去", "an identity number within the text: please remove it"),
-                TextWarningKind::PhoneNumber => {
-                    ("文字中有电话号码，请移到联系人", "a telephone number within the text: please move it to a contact")
-                }
+                TextWarningKind::IdentityNumber => (
+                    "文字中有身份证号码，请删去",
+                    "an identity number within the text: please remove it",
+                ),
+                TextWarningKind::PhoneNumber => (
+                    "文字中有电话号码，请移到联系人",
+                    "a telephone number within the text: please move it to a contact",
+                ),
             };
             self.report(ProblemCode::PersonalNumber, row, Some(heading), zh, en);
         }
@@ -600,7 +796,9 @@ impl<'a> Reader<'a> {
 
     fn custom(&mut self, shop: &mut RollRow, cells: &[String]) {
         for (column, cell) in self.columns.iter().zip(cells) {
-            let ColumnTarget::Custom(name) = &column.target else { continue };
+            let ColumnTarget::Custom(name) = &column.target else {
+                continue;
+            };
             let value = one_line(cell);
             if value.is_empty() {
                 continue;
@@ -618,13 +816,21 @@ impl<'a> Reader<'a> {
 
 fn crs_of(target: &ColumnTarget) -> Option<Crs> {
     match target {
-        ColumnTarget::Point(crs) | ColumnTarget::Longitude(crs) | ColumnTarget::Latitude(crs) => *crs,
+        ColumnTarget::Point(crs) | ColumnTarget::Longitude(crs) | ColumnTarget::Latitude(crs) => {
+            *crs
+        }
         _ => None,
     }
 }
 
 /// One address from columns of its parts; each part may carry its word (弄, 号) or not, and a number may repeat the road.
-fn composed(road: Option<&str>, lane: Option<&str>, number: Option<&str>, suffix: Option<&str>, unit: Option<&str>) -> String {
+fn composed(
+    road: Option<&str>,
+    lane: Option<&str>,
+    number: Option<&str>,
+    suffix: Option<&str>,
+    unit: Option<&str>,
+) -> String {
     let ends_in_digit = |text: &str| text::half_width(text).ends_with(|c: char| c.is_ascii_digit());
     let mut out = road.unwrap_or_default().to_owned();
     if let Some(lane) = lane {
@@ -636,7 +842,11 @@ fn composed(road: Option<&str>, lane: Option<&str>, number: Option<&str>, suffix
             out.clear();
         }
         out.push_str(number);
-        out.push_str(if number.contains(['号', '號', '弄']) { "" } else { "号" });
+        out.push_str(if number.contains(['号', '號', '弄']) {
+            ""
+        } else {
+            "号"
+        });
     }
     out.push_str(suffix.unwrap_or_default());
     if let Some(unit) = unit {
@@ -649,15 +859,16 @@ fn composed(road: Option<&str>, lane: Option<&str>, number: Option<&str>, suffix
 fn occupancy(typed: &str) -> Option<&'static str> {
     let word = fold(typed);
     let value = match word.as_str() {
-        "营业" | "营业中" | "正常" | "正常营业" | "在营" | "开业" | "经营" | "经营中" | "正常经营" | "在业" | "试营业" | "开" | "open"
-        | "trading" | "operating" => "营业",
-        "装修" | "装修中" | "装潢" | "改造" | "改造中" | "筹备" | "筹备中" | "fittingout" | "renovation" | "renovating"
-        | "refurbishing" => "装修",
-        "空置" | "空" | "空铺" | "空关" | "空店" | "闲置" | "待租" | "招租" | "招租中" | "无人" | "vacant" | "empty" => {
-            "空置"
+        "营业" | "营业中" | "正常" | "正常营业" | "在营" | "开业" | "经营" | "经营中"
+        | "正常经营" | "在业" | "试营业" | "开" | "open" | "trading" | "operating" => {
+            "营业"
         }
-        "关闭" | "关店" | "关门" | "已关闭" | "停业" | "已停业" | "歇业" | "暂停营业" | "倒闭" | "关停" | "注销" | "已注销" | "关"
-        | "closed" | "shut" => "关闭",
+        "装修" | "装修中" | "装潢" | "改造" | "改造中" | "筹备" | "筹备中" | "fittingout"
+        | "renovation" | "renovating" | "refurbishing" => "装修",
+        "空置" | "空" | "空铺" | "空关" | "空店" | "闲置" | "待租" | "招租" | "招租中" | "无人"
+        | "vacant" | "empty" => "空置",
+        "关闭" | "关店" | "关门" | "已关闭" | "停业" | "已停业" | "歇业" | "暂停营业" | "倒闭"
+        | "关停" | "注销" | "已注销" | "关" | "closed" | "shut" => "关闭",
         _ => return None,
     };
     Some(value)

@@ -45,10 +45,22 @@ const ROADS: &[&str] = &[
 
 /// Fourteen grids in each of the three areas: 康平01 …
 fn with_street<T>(then: impl FnOnce(&StreetTables<'_>) -> T) -> T {
-    let codes: Vec<(String, &str)> =
-        ["康平", "梧桐", "嘉澜"].iter().flat_map(|area| (1..=14).map(move |n| (format!("{area}{n:02}"), *area))).collect();
-    let grids: Vec<KnownGrid<'_>> = codes.iter().map(|(code, area)| KnownGrid { code, name: code, area }).collect();
-    then(&StreetTables { roads: ROADS, grids: &grids })
+    let codes: Vec<(String, &str)> = ["康平", "梧桐", "嘉澜"]
+        .iter()
+        .flat_map(|area| (1..=14).map(move |n| (format!("{area}{n:02}"), *area)))
+        .collect();
+    let grids: Vec<KnownGrid<'_>> = codes
+        .iter()
+        .map(|(code, area)| KnownGrid {
+            code,
+            name: code,
+            area,
+        })
+        .collect();
+    then(&StreetTables {
+        roads: ROADS,
+        grids: &grids,
+    })
 }
 
 fn plan(bytes: &[u8]) -> RollPlan {
@@ -56,17 +68,28 @@ fn plan(bytes: &[u8]) -> RollPlan {
 }
 
 fn rows_with(plan: &RollPlan, code: ProblemCode) -> Vec<u32> {
-    plan.problems.iter().filter(|p| p.code == code).map(|p| p.row).collect()
+    plan.problems
+        .iter()
+        .filter(|p| p.code == code)
+        .map(|p| p.row)
+        .collect()
 }
 
 fn cell<'a>(row: &'a RollRow, heading: &str) -> &'a str {
-    row.cells.iter().find(|(h, _)| h == heading).map_or("", |(_, cell)| cell)
+    row.cells
+        .iter()
+        .find(|(h, _)| h == heading)
+        .map_or("", |(_, cell)| cell)
 }
 
 /// Every fact is about the 1,400 shops before the twenty rows that repeat a door and the one outside the street were added.
 fn check_facts(plan: &RollPlan) {
     let facts: Value = serde_json::from_str(FACTS).expect("facts are JSON");
-    let fact = |name: &str| facts[name].as_u64().unwrap_or_else(|| panic!("{name} is a number")) as usize;
+    let fact = |name: &str| {
+        facts[name]
+            .as_u64()
+            .unwrap_or_else(|| panic!("{name} is a number")) as usize
+    };
     let pairs: Vec<(&str, &str)> = facts["duplicates"]
         .as_array()
         .expect("pairs")
@@ -75,7 +98,10 @@ fn check_facts(plan: &RollPlan) {
         .collect();
 
     assert_eq!(plan.rows.len(), fact("rows"));
-    let first_of_door = |row: &&RollRow| !pairs.iter().any(|(_, again)| *again == cell(row, "地址")) && cell(row, "店招名称") != "界外小店";
+    let first_of_door = |row: &&RollRow| {
+        !pairs.iter().any(|(_, again)| *again == cell(row, "地址"))
+            && cell(row, "店招名称") != "界外小店"
+    };
     let shops: Vec<&RollRow> = plan.rows.iter().filter(first_of_door).collect();
     assert_eq!(shops.len(), fact("shops"));
     let told = |code: ProblemCode| -> usize {
@@ -83,54 +109,133 @@ fn check_facts(plan: &RollPlan) {
         shops.iter().filter(|shop| rows.contains(&shop.row)).count()
     };
 
-    assert_eq!(told(ProblemCode::CreditCodeCheck) + told(ProblemCode::CreditCodeShape), fact("bad_credit_codes"));
-    assert_eq!(told(ProblemCode::CreditCodeMissing), fact("empty_credit_codes"));
+    assert_eq!(
+        told(ProblemCode::CreditCodeCheck) + told(ProblemCode::CreditCodeShape),
+        fact("bad_credit_codes")
+    );
+    assert_eq!(
+        told(ProblemCode::CreditCodeMissing),
+        fact("empty_credit_codes")
+    );
     assert_eq!(told(ProblemCode::PhoneShape), fact("bad_phones"));
-    assert_eq!(told(ProblemCode::SignNameMissing), fact("missing_sign_name"));
+    assert_eq!(
+        told(ProblemCode::SignNameMissing),
+        fact("missing_sign_name")
+    );
 
-    let phones =
-        |shop: &RollRow| shop.contacts.iter().flat_map(|c| phone::parse(c.phones.as_deref().unwrap_or_default())).collect::<Vec<_>>();
-    assert_eq!(shops.iter().filter(|s| phones(s).len() == 2).count(), fact("two_phones"));
-    let has_extension = |phone: &phone::Phone| matches!(&phone.kind, phone::PhoneKind::Landline { ext: Some(_) });
-    assert_eq!(shops.iter().filter(|s| phones(s).iter().any(has_extension)).count(), fact("extension_phones"));
+    let phones = |shop: &RollRow| {
+        shop.contacts
+            .iter()
+            .flat_map(|c| phone::parse(c.phones.as_deref().unwrap_or_default()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        shops.iter().filter(|s| phones(s).len() == 2).count(),
+        fact("two_phones")
+    );
+    let has_extension =
+        |phone: &phone::Phone| matches!(&phone.kind, phone::PhoneKind::Landline { ext: Some(_) });
+    assert_eq!(
+        shops
+            .iter()
+            .filter(|s| phones(s).iter().any(has_extension))
+            .count(),
+        fact("extension_phones")
+    );
 
     // Full-width house numbers: verbatim in the raw address, half width in the register.
     let full_width = |text: &str| text.contains(|c: char| ('０'..='９').contains(&c));
-    let widened: Vec<_> = shops.iter().filter(|s| full_width(s.text("address_raw").unwrap_or_default())).collect();
+    let widened: Vec<_> = shops
+        .iter()
+        .filter(|s| full_width(s.text("address_raw").unwrap_or_default()))
+        .collect();
     assert_eq!(widened.len(), fact("fullwidth_numbers"));
-    assert!(widened.iter().all(|s| s.text("number").is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()))));
+    assert!(widened.iter().all(|s| {
+        s.text("number")
+            .is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()))
+    }));
 
     // Characters are kept as typed.
-    let traditional = |shop: &&&RollRow| shop.text("sign_name").is_some_and(|name| name.contains(['鋪', '藥', '館']));
-    assert_eq!(shops.iter().filter(traditional).count(), fact("traditional_names"));
+    let traditional = |shop: &&&RollRow| {
+        shop.text("sign_name")
+            .is_some_and(|name| name.contains(['鋪', '藥', '館']))
+    };
+    assert_eq!(
+        shops.iter().filter(traditional).count(),
+        fact("traditional_names")
+    );
     let rare = |c: char| u32::from(c) > 0xffff || ('\u{3400}'..='\u{4dbf}').contains(&c);
     assert_eq!(
-        shops.iter().filter(|s| s.contacts.iter().any(|c| c.name.as_deref().is_some_and(|n| n.contains(rare)))).count(),
+        shops
+            .iter()
+            .filter(|s| s
+                .contacts
+                .iter()
+                .any(|c| c.name.as_deref().is_some_and(|n| n.contains(rare))))
+            .count(),
         fact("rare_characters")
     );
 
     // Date cells of the workbook show as ISO text here, other dates as typed; all become confirmations.
     let is_iso = |text: &str| text.len() == 10 && text.as_bytes()[4] == b'-';
-    assert_eq!(shops.iter().filter(|s| is_iso(cell(s, "最近走访"))).count(), fact("excel_dates"));
-    assert_eq!(shops.iter().filter(|s| !cell(s, "最近走访").is_empty() && !is_iso(cell(s, "最近走访"))).count(), fact("text_dates"));
-    let confirmed =
-        |row: &&&RollRow| row.values.iter().any(|(key, value)| key.starts_with("confirmations/20") && *value == RollValue::Flag);
-    assert_eq!(shops.iter().filter(confirmed).count(), fact("excel_dates") + fact("text_dates"));
+    assert_eq!(
+        shops.iter().filter(|s| is_iso(cell(s, "最近走访"))).count(),
+        fact("excel_dates")
+    );
+    assert_eq!(
+        shops
+            .iter()
+            .filter(|s| !cell(s, "最近走访").is_empty() && !is_iso(cell(s, "最近走访")))
+            .count(),
+        fact("text_dates")
+    );
+    let confirmed = |row: &&&RollRow| {
+        row.values
+            .iter()
+            .any(|(key, value)| key.starts_with("confirmations/20") && *value == RollValue::Flag)
+    };
+    assert_eq!(
+        shops.iter().filter(confirmed).count(),
+        fact("excel_dates") + fact("text_dates")
+    );
     assert!(rows_with(plan, ProblemCode::DateUnreadable).is_empty());
 
-    assert_eq!(shops.iter().filter(|s| s.text("occupancy") == Some("关闭")).count(), fact("closed"));
+    assert_eq!(
+        shops
+            .iter()
+            .filter(|s| s.text("occupancy") == Some("关闭"))
+            .count(),
+        fact("closed")
+    );
     assert!(rows_with(plan, ProblemCode::OccupancyUnknown).is_empty());
 
-    assert_eq!(rows_with(plan, ProblemCode::RoadUnknown).len(), fact("unknown_road"));
-    let outside = plan.rows.iter().find(|r| r.row == rows_with(plan, ProblemCode::RoadUnknown)[0]).expect("the row is there");
+    assert_eq!(
+        rows_with(plan, ProblemCode::RoadUnknown).len(),
+        fact("unknown_road")
+    );
+    let outside = plan
+        .rows
+        .iter()
+        .find(|r| r.row == rows_with(plan, ProblemCode::RoadUnknown)[0])
+        .expect("the row is there");
     assert_eq!(outside.text("address_raw"), Some("天平东路88号"));
 
     // Each pair: both rows are told of the other.
-    let twice: BTreeMap<u32, Option<u32>> =
-        plan.problems.iter().filter(|p| p.code == ProblemCode::SameDoorTwice).map(|p| (p.row, p.other_row)).collect();
+    let twice: BTreeMap<u32, Option<u32>> = plan
+        .problems
+        .iter()
+        .filter(|p| p.code == ProblemCode::SameDoorTwice)
+        .map(|p| (p.row, p.other_row))
+        .collect();
     assert_eq!(twice.len(), 2 * pairs.len());
     for (once, again) in pairs {
-        let row_of = |address: &str| plan.rows.iter().find(|r| cell(r, "地址") == address).expect("the address is there").row;
+        let row_of = |address: &str| {
+            plan.rows
+                .iter()
+                .find(|r| cell(r, "地址") == address)
+                .expect("the address is there")
+                .row
+        };
         let (once, again) = (row_of(once), row_of(again));
         assert_eq!((twice[&once], twice[&again]), (Some(again), Some(once)));
     }
@@ -138,16 +243,32 @@ fn check_facts(plan: &RollPlan) {
     assert!(plan.rows.iter().all(|r| r.grid.is_some()));
     assert_eq!(plan.custom_fields.len(), 1);
     let choices = ["缺失", "过期", "合格"].map(str::to_owned).to_vec();
-    assert_eq!(plan.custom_fields[0], CustomField { name: "消防检查".into(), label: "消防检查".into(), kind: CustomKind::Choice(choices) });
+    assert_eq!(
+        plan.custom_fields[0],
+        CustomField {
+            name: "消防检查".into(),
+            label: "消防检查".into(),
+            kind: CustomKind::Choice(choices)
+        }
+    );
 }
 
 #[test]
 fn the_sample_workbook_holds_the_facts() {
     let plan = plan(XLSX);
     let facts: Value = serde_json::from_str(FACTS).expect("facts are JSON");
-    assert_eq!(u64::from(plan.header_row), facts["header_row"].as_u64().expect("a number"));
-    assert_eq!(plan.blank_rows as u64, facts["blank_rows"].as_u64().expect("a number"));
-    assert_eq!(plan.total_rows as u64, facts["total_row"].as_u64().expect("a number"));
+    assert_eq!(
+        u64::from(plan.header_row),
+        facts["header_row"].as_u64().expect("a number")
+    );
+    assert_eq!(
+        plan.blank_rows as u64,
+        facts["blank_rows"].as_u64().expect("a number")
+    );
+    assert_eq!(
+        plan.total_rows as u64,
+        facts["total_row"].as_u64().expect("a number")
+    );
     assert_eq!(plan.sheet.as_deref(), Some("沿街商铺台账"));
     check_facts(&plan);
     assert_eq!(plan.rows[0].row, 5);
@@ -159,7 +280,14 @@ fn the_sample_workbook_has_three_sheets() {
     let facts: Value = serde_json::from_str(FACTS).expect("facts are JSON");
     let mut archive = zip::ZipArchive::new(std::io::Cursor::new(XLSX)).expect("a zip");
     let sheets = (0..archive.len())
-        .filter(|at| archive.by_index(*at).expect("a part").name().expect("a name").starts_with("xl/worksheets/sheet"))
+        .filter(|at| {
+            archive
+                .by_index(*at)
+                .expect("a part")
+                .name()
+                .expect("a name")
+                .starts_with("xl/worksheets/sheet")
+        })
         .count();
     assert_eq!(sheets as u64, facts["sheets"].as_u64().expect("a number"));
 }
@@ -167,7 +295,10 @@ fn the_sample_workbook_has_three_sheets() {
 #[test]
 fn the_sample_text_file_holds_the_same_facts_and_rows() {
     let (text, workbook) = (plan(CSV), plan(XLSX));
-    assert_eq!((text.header_row, text.blank_rows, text.total_rows), (1, 0, 0));
+    assert_eq!(
+        (text.header_row, text.blank_rows, text.total_rows),
+        (1, 0, 0)
+    );
     check_facts(&text);
     let identities = |plan: &RollPlan| plan.rows.iter().map(|r| r.identity).collect::<Vec<_>>();
     assert_eq!(identities(&text), identities(&workbook));
@@ -181,20 +312,30 @@ fn the_sample_text_file_holds_the_same_facts_and_rows() {
 #[test]
 fn a_row_of_the_sample_in_full() {
     let plan = plan(XLSX);
-    let row = plan.rows.iter().find(|r| cell(r, "序号") == "13").expect("row 13");
+    let row = plan
+        .rows
+        .iter()
+        .find(|r| cell(r, "序号") == "13")
+        .expect("row 13");
     let text = |value: &str| RollValue::Text(value.into());
     assert_eq!(
         row.values,
         [
             ("sign_name".to_owned(), text("小黄修车铺")),
-            ("legal_name".to_owned(), text("上海市徐汇区小黄修车铺（个体工商户）")),
+            (
+                "legal_name".to_owned(),
+                text("上海市徐汇区小黄修车铺（个体工商户）")
+            ),
             ("category".to_owned(), text("维修")),
             ("credit_code".to_owned(), text("92310104MA1ABY5K9L")),
             ("address_raw".to_owned(), text("天平路239号临")),
             ("road".to_owned(), text("天平路")),
             ("number".to_owned(), text("239")),
             ("number_suffix".to_owned(), text("临")),
-            ("point".to_owned(), text("geo:31.201081,121.454645;crs=gcj02")),
+            (
+                "point".to_owned(),
+                text("geo:31.201081,121.454645;crs=gcj02")
+            ),
             ("occupancy".to_owned(), text("营业")),
             ("opening_hours".to_owned(), text("24小时")),
             ("confirmations/2026-01-21".to_owned(), RollValue::Flag),
@@ -216,7 +357,10 @@ fn a_row_of_the_sample_in_full() {
 fn reading_twice_gives_the_same_rows_and_each_is_its_own() {
     let (first, second) = (plan(XLSX), plan(XLSX));
     let mut identities: Vec<[u8; 32]> = first.rows.iter().map(|r| r.identity).collect();
-    assert_eq!(identities, second.rows.iter().map(|r| r.identity).collect::<Vec<_>>());
+    assert_eq!(
+        identities,
+        second.rows.iter().map(|r| r.identity).collect::<Vec<_>>()
+    );
     identities.sort_unstable();
     identities.dedup();
     assert_eq!(identities.len(), first.rows.len());
@@ -236,8 +380,18 @@ const OTHER: &str = "\
 #[test]
 fn another_roll_of_the_same_kind() {
     let plan = plan(OTHER.as_bytes());
-    assert_eq!((plan.header_row, plan.rows.len(), plan.blank_rows, plan.total_rows), (1, 4, 1, 1));
-    let [first, second, third, fourth] = &plan.rows[..] else { panic!("four rows") };
+    assert_eq!(
+        (
+            plan.header_row,
+            plan.rows.len(),
+            plan.blank_rows,
+            plan.total_rows
+        ),
+        (1, 4, 1, 1)
+    );
+    let [first, second, third, fourth] = &plan.rows[..] else {
+        panic!("four rows")
+    };
     assert_eq!([first.row, second.row, third.row, fourth.row], [2, 4, 5, 6]);
     for (key, value) in [
         ("sign_name", "老盛昌"),
@@ -254,20 +408,38 @@ fn another_roll_of_the_same_kind() {
     ] {
         assert_eq!(first.text(key), Some(value), "{key}");
     }
-    assert!(first.values.contains(&("confirmations/2025-03-01".into(), RollValue::Flag)));
+    assert!(
+        first
+            .values
+            .contains(&("confirmations/2025-03-01".into(), RollValue::Flag))
+    );
     assert_eq!(first.grid.as_deref(), Some("康平01"));
     assert_eq!(first.contacts[0].name.as_deref(), Some("王阿姨"));
-    assert_eq!(first.contacts[0].phones.as_deref(), Some("16634109680/021-50932417转8"));
+    assert_eq!(
+        first.contacts[0].phones.as_deref(),
+        Some("16634109680/021-50932417转8")
+    );
     assert_eq!(first.contacts[0].role.as_deref(), Some("负责人"));
     assert_eq!(first.contacts.len(), 1);
     assert_eq!(second.text("sign_name"), Some("阿婆 葱油饼"));
     assert_eq!(cell(second, "商户名称（以店招为准）"), "阿婆\n葱油饼");
-    assert_eq!((second.text("number"), second.text("number_suffix"), second.text("occupancy")), (Some("36"), Some("乙"), Some("关闭")));
+    assert_eq!(
+        (
+            second.text("number"),
+            second.text("number_suffix"),
+            second.text("occupancy")
+        ),
+        (Some("36"), Some("乙"), Some("关闭"))
+    );
     assert_eq!(third.text("occupancy"), None);
     assert_eq!(cell(third, "营业状态"), "倒闭了");
     assert_eq!(third.text("credit_code"), Some("123"));
 
-    let told: Vec<(u32, &str, Option<u32>)> = plan.problems.iter().map(|p| (p.row, p.code.as_str(), p.other_row)).collect();
+    let told: Vec<(u32, &str, Option<u32>)> = plan
+        .problems
+        .iter()
+        .map(|p| (p.row, p.code.as_str(), p.other_row))
+        .collect();
     assert_eq!(
         told,
         [
@@ -289,20 +461,52 @@ fn another_roll_of_the_same_kind() {
             (8, "row_skipped", None),
         ]
     );
-    let kinds: Vec<(&str, &str)> = plan.custom_fields.iter().map(|f| (f.label.as_str(), f.kind.as_str())).collect();
-    assert_eq!(kinds, [("燃气报警器", "text"), ("建筑面积(㎡)", "number"), ("年检日期", "date")]);
-    assert!(plan.problems.iter().all(|p| !p.zh.is_empty() && !p.en.is_empty()));
+    let kinds: Vec<(&str, &str)> = plan
+        .custom_fields
+        .iter()
+        .map(|f| (f.label.as_str(), f.kind.as_str()))
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            ("燃气报警器", "text"),
+            ("建筑面积(㎡)", "number"),
+            ("年检日期", "date")
+        ]
+    );
+    assert!(
+        plan.problems
+            .iter()
+            .all(|p| !p.zh.is_empty() && !p.en.is_empty())
+    );
 }
 
 #[test]
 fn english_headings_in_any_encoding() {
     let text = "Shop name\tAddress\tPhone\tStatus\tGrid\tRemarks\n小馬舞蹈教室\t天平路1號\t13800138000\topen\t康平01\t\n";
     let utf16 = |big: bool, mark: bool| {
-        let units = mark.then_some(0xfeff).into_iter().chain(text.encode_utf16());
-        units.flat_map(|unit| if big { unit.to_be_bytes() } else { unit.to_le_bytes() }).collect::<Vec<u8>>()
+        let units = mark
+            .then_some(0xfeff)
+            .into_iter()
+            .chain(text.encode_utf16());
+        units
+            .flat_map(|unit| {
+                if big {
+                    unit.to_be_bytes()
+                } else {
+                    unit.to_le_bytes()
+                }
+            })
+            .collect::<Vec<u8>>()
     };
     let expected = plan(text.as_bytes()).rows[0].values.clone();
-    assert_eq!(expected[0], ("sign_name".to_owned(), RollValue::Text("小馬舞蹈教室".into())));
+    assert_eq!(
+        expected[0],
+        (
+            "sign_name".to_owned(),
+            RollValue::Text("小馬舞蹈教室".into())
+        )
+    );
     let gb18030 = encoding_rs::GB18030.encode(text).0.into_owned();
     for bytes in [
         [b"\xef\xbb\xbf", text.as_bytes()].concat(),
@@ -319,7 +523,13 @@ fn english_headings_in_any_encoding() {
 #[test]
 fn rows_that_are_the_same_in_every_cell_keep_their_own_identity() {
     let sheet = |rows: &[&str]| format!("序号,店招,地址\n{}\n", rows.join("\n"));
-    let identities = |rows: &[&str]| plan(sheet(rows).as_bytes()).rows.iter().map(|r| r.identity).collect::<Vec<_>>();
+    let identities = |rows: &[&str]| {
+        plan(sheet(rows).as_bytes())
+            .rows
+            .iter()
+            .map(|r| r.identity)
+            .collect::<Vec<_>>()
+    };
     let twice = identities(&["1,甲店,天平路1号", "2,甲店,天平路1号"]);
     assert_ne!(twice[0], twice[1]);
     // The running number does not count, so a row put in above changes nothing below.
@@ -334,7 +544,8 @@ fn rows_that_are_the_same_in_every_cell_keep_their_own_identity() {
 #[test]
 fn columns_of_one_meaning_and_long_or_equal_headings() {
     let long = "很".repeat(60);
-    let text = format!("店招,店名,地址,检查,检查,检查!,{long},{long},\n甲,乙,天平路1号,1,2,3,4,5,6\n");
+    let text =
+        format!("店招,店名,地址,检查,检查,检查!,{long},{long},\n甲,乙,天平路1号,1,2,3,4,5,6\n");
     let plan = plan(text.as_bytes());
     let names: Vec<&str> = plan.custom_fields.iter().map(|f| f.name.as_str()).collect();
     assert_eq!(names[..4], ["店名", "检查", "检查_2", "检查_3"]);
@@ -356,7 +567,11 @@ fn values_that_do_not_fit_stay_in_the_cells() {
 
 #[test]
 fn grids_are_matched_forgivingly_but_never_guessed() {
-    let grid = |area: &str, grid: &str| plan(format!("店招,地址,片区,网格\n甲,天平路1号,{area},{grid}\n").as_bytes()).rows[0].grid.clone();
+    let grid = |area: &str, grid: &str| {
+        plan(format!("店招,地址,片区,网格\n甲,天平路1号,{area},{grid}\n").as_bytes()).rows[0]
+            .grid
+            .clone()
+    };
     for (area, number, expected) in [
         ("康平", "01", Some("康平01")),
         ("康平", "1", Some("康平01")),
@@ -375,7 +590,9 @@ fn grids_are_matched_forgivingly_but_never_guessed() {
 }
 
 fn check_refused(bytes: &[u8], limits: &RollLimits, code: &str) {
-    let error = with_street(|street| read(bytes, street, limits)).map(|plan| plan.rows.len()).expect_err(code);
+    let error = with_street(|street| read(bytes, street, limits))
+        .map(|plan| plan.rows.len())
+        .expect_err(code);
     assert_eq!(error.code(), code, "{error}");
     assert!(!error.zh().is_empty());
 }
@@ -383,7 +600,9 @@ fn check_refused(bytes: &[u8], limits: &RollLimits, code: &str) {
 fn zipped(parts: &[(&str, &[u8])]) -> Vec<u8> {
     let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     for (name, bytes) in parts {
-        writer.start_file(*name, zip::write::SimpleFileOptions::default()).expect("a part");
+        writer
+            .start_file(*name, zip::write::SimpleFileOptions::default())
+            .expect("a part");
         writer.write_all(bytes).expect("bytes");
     }
     writer.finish().expect("a zip").into_inner()
@@ -395,21 +614,97 @@ fn files_that_are_no_roll_or_mean_harm() {
     check_refused(b"", &limits, "roll_empty");
     check_refused(b"\n\n , \n", &limits, "roll_empty");
     check_refused("店,名\n一,二\n".as_bytes(), &limits, "roll_no_header");
-    check_refused(&[0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1], &limits, "roll_old_or_encrypted");
+    check_refused(
+        &[0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1],
+        &limits,
+        "roll_old_or_encrypted",
+    );
     check_refused(b"PK\x03\x04broken", &limits, "roll_unreadable");
     check_refused(&zipped(&[("hello.txt", b"hi")]), &limits, "roll_unreadable");
-    let noise: Vec<u8> = (0..4000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let noise: Vec<u8> = (0..4000_u32)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
     check_refused(&noise, &limits, "roll_unreadable");
-    check_refused(CSV, &RollLimits { file_bytes_max: 1000, ..limits }, "roll_file_too_large");
-    check_refused(CSV, &RollLimits { rows_max: 1000, ..limits }, "roll_too_many_rows");
-    check_refused(XLSX, &RollLimits { rows_max: 1000, ..limits }, "roll_too_many_rows");
-    check_refused(CSV, &RollLimits { columns_max: 10, ..limits }, "roll_too_many_columns");
-    check_refused(XLSX, &RollLimits { columns_max: 10, ..limits }, "roll_too_many_columns");
-    check_refused(CSV, &RollLimits { cell_chars_max: 20, ..limits }, "roll_cell_too_long");
-    check_refused(XLSX, &RollLimits { cell_chars_max: 20, ..limits }, "roll_cell_too_long");
-    check_refused(XLSX, &RollLimits { text_bytes_max: 10_000, ..limits }, "roll_unpacked_too_large");
-    check_refused(XLSX, &RollLimits { unpacked_bytes_max: 1_000_000, ..limits }, "roll_unpacked_too_large");
-    check_refused(XLSX, &RollLimits { parts_max: 5, ..limits }, "roll_unpacked_too_large");
+    check_refused(
+        CSV,
+        &RollLimits {
+            file_bytes_max: 1000,
+            ..limits
+        },
+        "roll_file_too_large",
+    );
+    check_refused(
+        CSV,
+        &RollLimits {
+            rows_max: 1000,
+            ..limits
+        },
+        "roll_too_many_rows",
+    );
+    check_refused(
+        XLSX,
+        &RollLimits {
+            rows_max: 1000,
+            ..limits
+        },
+        "roll_too_many_rows",
+    );
+    check_refused(
+        CSV,
+        &RollLimits {
+            columns_max: 10,
+            ..limits
+        },
+        "roll_too_many_columns",
+    );
+    check_refused(
+        XLSX,
+        &RollLimits {
+            columns_max: 10,
+            ..limits
+        },
+        "roll_too_many_columns",
+    );
+    check_refused(
+        CSV,
+        &RollLimits {
+            cell_chars_max: 20,
+            ..limits
+        },
+        "roll_cell_too_long",
+    );
+    check_refused(
+        XLSX,
+        &RollLimits {
+            cell_chars_max: 20,
+            ..limits
+        },
+        "roll_cell_too_long",
+    );
+    check_refused(
+        XLSX,
+        &RollLimits {
+            text_bytes_max: 10_000,
+            ..limits
+        },
+        "roll_unpacked_too_large",
+    );
+    check_refused(
+        XLSX,
+        &RollLimits {
+            unpacked_bytes_max: 1_000_000,
+            ..limits
+        },
+        "roll_unpacked_too_large",
+    );
+    check_refused(
+        XLSX,
+        &RollLimits {
+            parts_max: 5,
+            ..limits
+        },
+        "roll_unpacked_too_large",
+    );
     let bomb = zipped(&[("xl/worksheets/sheet1.xml", &vec![b' '; 130 * 1024 * 1024])]);
     assert!(bomb.len() < 1_000_000);
     check_refused(&bomb, &limits, "roll_unpacked_too_large");
@@ -417,24 +712,45 @@ fn files_that_are_no_roll_or_mean_harm() {
 
 #[test]
 fn a_declared_size_that_lies_is_found_out() {
-    let small = RollLimits { unpacked_bytes_max: 10_000, ..RollLimits::default() };
+    let small = RollLimits {
+        unpacked_bytes_max: 10_000,
+        ..RollLimits::default()
+    };
     let mut bomb = zipped(&[("a", &vec![b' '; 1_000_000])]);
     // The uncompressed size stands in the local header and in the central directory as the same four bytes.
     let size = 1_000_000_u32.to_le_bytes();
-    let places: Vec<usize> = bomb.windows(4).enumerate().filter(|(_, w)| *w == size).map(|(at, _)| at).collect();
+    let places: Vec<usize> = bomb
+        .windows(4)
+        .enumerate()
+        .filter(|(_, w)| *w == size)
+        .map(|(at, _)| at)
+        .collect();
     assert!(!places.is_empty());
     for at in places {
         bomb[at..at + 4].copy_from_slice(&100_u32.to_le_bytes());
     }
-    let error = with_street(|street| read(&bomb, street, &small)).map(|plan| plan.rows.len()).expect_err("a lie");
-    assert!(matches!(error, RollError::UnpackedTooLarge { .. } | RollError::Unreadable(_)), "{error}");
+    let error = with_street(|street| read(&bomb, street, &small))
+        .map(|plan| plan.rows.len())
+        .expect_err("a lie");
+    assert!(
+        matches!(
+            error,
+            RollError::UnpackedTooLarge { .. } | RollError::Unreadable(_)
+        ),
+        "{error}"
+    );
 }
 
 #[test]
 fn codes_are_stable_and_unique() {
-    let codes: std::collections::BTreeSet<&str> = ProblemCode::ALL.iter().map(|c| c.as_str()).collect();
+    let codes: std::collections::BTreeSet<&str> =
+        ProblemCode::ALL.iter().map(|c| c.as_str()).collect();
     assert_eq!(codes.len(), ProblemCode::ALL.len());
-    assert!(codes.iter().all(|c| c.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')));
+    assert!(
+        codes
+            .iter()
+            .all(|c| c.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+    );
 }
 
 proptest! {

@@ -25,23 +25,35 @@ const MERGED_ROWS_MAX: usize = 1_000_000;
 pub(super) fn sheets(bytes: &[u8], limits: &RollLimits) -> Result<Vec<Sheet>, RollError> {
     refuse_bomb(bytes, limits)?;
     // What the reader stumbles over is the file's fault; nothing of it is used afterwards.
-    panic::catch_unwind(|| read(bytes, limits)).unwrap_or_else(|_| Err(unreadable("the parts contradict each other")))
+    panic::catch_unwind(|| read(bytes, limits))
+        .unwrap_or_else(|_| Err(unreadable("the parts contradict each other")))
 }
 
 fn read(bytes: &[u8], limits: &RollLimits) -> Result<Vec<Sheet>, RollError> {
     let mut workbook = Xlsx::new(Cursor::new(bytes)).map_err(unreadable)?;
-    let names: Vec<String> = workbook.sheet_names().into_iter().take(SHEETS_MAX).collect();
+    let names: Vec<String> = workbook
+        .sheet_names()
+        .into_iter()
+        .take(SHEETS_MAX)
+        .collect();
     let mut sheets = Vec::new();
     let mut text_bytes_left = limits.text_bytes_max;
     for name in names {
         // Chart sheets have no cells; one damaged sheet should not hide the others.
         match sheet(&mut workbook, &name, limits, &mut text_bytes_left) {
-            Ok(rows) if !rows.is_empty() => sheets.push(Sheet { name: Some(name), rows }),
+            Ok(rows) if !rows.is_empty() => sheets.push(Sheet {
+                name: Some(name),
+                rows,
+            }),
             Ok(_) | Err(RollError::Unreadable(_)) => {}
             Err(error) => return Err(error),
         }
     }
-    if sheets.is_empty() { Err(RollError::Empty) } else { Ok(sheets) }
+    if sheets.is_empty() {
+        Err(RollError::Empty)
+    } else {
+        Ok(sheets)
+    }
 }
 
 fn unreadable(error: impl std::fmt::Display) -> RollError {
@@ -49,7 +61,9 @@ fn unreadable(error: impl std::fmt::Display) -> RollError {
 }
 
 fn refuse_bomb(bytes: &[u8], limits: &RollLimits) -> Result<(), RollError> {
-    let too_large = RollError::UnpackedTooLarge { bytes_max: limits.unpacked_bytes_max };
+    let too_large = RollError::UnpackedTooLarge {
+        bytes_max: limits.unpacked_bytes_max,
+    };
     let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(unreadable)?;
     if archive.len() > limits.parts_max {
         return Err(too_large);
@@ -66,7 +80,9 @@ fn refuse_bomb(bytes: &[u8], limits: &RollLimits) -> Result<(), RollError> {
         let mut part = archive.by_index(at).map_err(unreadable)?.take(left + 1);
         let mut claims = StringClaims::default();
         let unpacked = io::copy(&mut part, &mut claims).map_err(unreadable)?;
-        left = left.checked_sub(unpacked).ok_or_else(|| too_large.clone())?;
+        left = left
+            .checked_sub(unpacked)
+            .ok_or_else(|| too_large.clone())?;
         // No roll has more texts than cells.
         if claims.largest > (limits.rows_max * limits.columns_max) as u64 {
             return Err(too_large);
@@ -102,13 +118,19 @@ impl StringClaims {
     fn next(&mut self, byte: u8) {
         let begin = Claim::Name(usize::from(byte == Self::NAME[0]));
         self.state = match (&self.state, byte) {
-            (Claim::Name(at), byte) if byte == Self::NAME[*at] && at + 1 == Self::NAME.len() => Claim::Equals,
+            (Claim::Name(at), byte) if byte == Self::NAME[*at] && at + 1 == Self::NAME.len() => {
+                Claim::Equals
+            }
             (Claim::Name(at), byte) if byte == Self::NAME[*at] => Claim::Name(at + 1),
             (Claim::Equals, b'=') => Claim::Quote,
             (Claim::Equals, byte) if byte.is_ascii_whitespace() => Claim::Equals,
             (Claim::Quote, b'"' | b'\'') => Claim::Digits(0),
             (Claim::Quote, byte) if byte.is_ascii_whitespace() => Claim::Quote,
-            (Claim::Digits(claimed), b'0'..=b'9') => Claim::Digits(claimed.saturating_mul(10).saturating_add(u64::from(byte - b'0'))),
+            (Claim::Digits(claimed), b'0'..=b'9') => Claim::Digits(
+                claimed
+                    .saturating_mul(10)
+                    .saturating_add(u64::from(byte - b'0')),
+            ),
             (Claim::Digits(claimed), b'"' | b'\'' | b'<') => {
                 self.largest = self.largest.max(*claimed);
                 Claim::Name(0)
@@ -122,7 +144,10 @@ impl StringClaims {
 impl io::Write for StringClaims {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         // Of two-byte letters only the one byte that is not zero.
-        bytes.iter().filter(|byte| **byte != 0).for_each(|byte| self.next(*byte));
+        bytes
+            .iter()
+            .filter(|byte| **byte != 0)
+            .for_each(|byte| self.next(*byte));
         Ok(bytes.len())
     }
 
@@ -148,16 +173,28 @@ fn sheet(
             continue;
         }
         if column as usize >= limits.columns_max {
-            return Err(RollError::TooManyColumns { row: row.saturating_add(1), columns_max: limits.columns_max });
+            return Err(RollError::TooManyColumns {
+                row: row.saturating_add(1),
+                columns_max: limits.columns_max,
+            });
         }
         if text.chars().count() > limits.cell_chars_max {
-            return Err(RollError::CellTooLong { row: row.saturating_add(1), chars_max: limits.cell_chars_max });
+            return Err(RollError::CellTooLong {
+                row: row.saturating_add(1),
+                chars_max: limits.cell_chars_max,
+            });
         }
         if rows.len() >= limits.rows_max && !rows.contains_key(&row) {
-            return Err(RollError::TooManyRows { rows_max: limits.rows_max });
+            return Err(RollError::TooManyRows {
+                rows_max: limits.rows_max,
+            });
         }
         *text_bytes_left =
-            text_bytes_left.checked_sub(text.len()).ok_or(RollError::UnpackedTooLarge { bytes_max: limits.text_bytes_max as u64 })?;
+            text_bytes_left
+                .checked_sub(text.len())
+                .ok_or(RollError::UnpackedTooLarge {
+                    bytes_max: limits.text_bytes_max as u64,
+                })?;
         rows.entry(row).or_default().insert(column, text);
     }
     drop(reader);
@@ -165,7 +202,9 @@ fn sheet(
     Ok(rows
         .into_iter()
         .map(|(row, cells)| {
-            let width = cells.last_key_value().map_or(0, |(column, _)| *column as usize + 1);
+            let width = cells
+                .last_key_value()
+                .map_or(0, |(column, _)| *column as usize + 1);
             let mut texts = vec![String::new(); width];
             for (column, text) in cells {
                 texts[column as usize] = text;
@@ -176,19 +215,33 @@ fn sheet(
 }
 
 /// A cell merged over several rows (an area's name beside all of its shops) says the same for each of them.
-fn fill_merged(workbook: &mut Xlsx<Cursor<&[u8]>>, name: &str, rows: &mut Rows, text_bytes_left: &mut usize) {
+fn fill_merged(
+    workbook: &mut Xlsx<Cursor<&[u8]>>,
+    name: &str,
+    rows: &mut Rows,
+    text_bytes_left: &mut usize,
+) {
     // A workbook without readable merges still has its cells.
-    let Ok(merges) = workbook.merge_cells_by_sheet_name(name) else { return };
+    let Ok(merges) = workbook.merge_cells_by_sheet_name(name) else {
+        return;
+    };
     let mut rows_left = MERGED_ROWS_MAX;
     for merge in merges.into_iter().take(MERGES_MAX) {
         let ((top, left), (bottom, right)) = (merge.start, merge.end);
         if bottom <= top || left != right {
             continue;
         }
-        let Some(text) = rows.get(&top).and_then(|cells| cells.get(&left)).cloned() else { continue };
+        let Some(text) = rows.get(&top).and_then(|cells| cells.get(&left)).cloned() else {
+            continue;
+        };
         // Only rows that have cells of their own: a merge does not make a row.
         for (_, cells) in rows.range_mut(top..=bottom) {
-            let (Some(rows), Some(bytes)) = (rows_left.checked_sub(1), text_bytes_left.checked_sub(text.len())) else { return };
+            let (Some(rows), Some(bytes)) = (
+                rows_left.checked_sub(1),
+                text_bytes_left.checked_sub(text.len()),
+            ) else {
+                return;
+            };
             (rows_left, *text_bytes_left) = (rows, bytes);
             cells.entry(left).or_insert_with(|| text.clone());
         }
@@ -204,14 +257,20 @@ fn text_of(value: &DataRef<'_>) -> String {
         DataRef::Float(number) => plain_number(*number),
         DataRef::Bool(truth) => if *truth { "TRUE" } else { "FALSE" }.to_owned(),
         DataRef::DateTime(moment) => moment_text(*moment),
-        DataRef::DateTimeIso(text) | DataRef::DurationIso(text) => text.strip_suffix("T00:00:00").unwrap_or(text).to_owned(),
+        DataRef::DateTimeIso(text) | DataRef::DurationIso(text) => {
+            text.strip_suffix("T00:00:00").unwrap_or(text).to_owned()
+        }
         DataRef::Error(error) => Data::Error(error.clone()).to_string(),
     }
 }
 
 /// A number as people would type it: a phone number kept as a number must not become 1.6e10.
 fn plain_number(number: f64) -> String {
-    if number.fract() == 0.0 && number.abs() < 1e15 { format!("{number:.0}") } else { number.to_string() }
+    if number.fract() == 0.0 && number.abs() < 1e15 {
+        format!("{number:.0}")
+    } else {
+        number.to_string()
+    }
 }
 
 fn moment_text(moment: ExcelDateTime) -> String {
@@ -221,6 +280,12 @@ fn moment_text(moment: ExcelDateTime) -> String {
     if moment.is_duration() || (0.0..1.0).contains(&serial) {
         return clock;
     }
-    let Some(day) = date::parse(&format!("{year}-{month}-{day}")) else { return plain_number(serial) };
-    if serial.fract() == 0.0 { date::to_iso(day) } else { format!("{} {clock}", date::to_iso(day)) }
+    let Some(day) = date::parse(&format!("{year}-{month}-{day}")) else {
+        return plain_number(serial);
+    };
+    if serial.fract() == 0.0 {
+        date::to_iso(day)
+    } else {
+        format!("{} {clock}", date::to_iso(day))
+    }
 }

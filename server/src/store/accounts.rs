@@ -53,7 +53,11 @@ impl TryFrom<AccountRow> for Account {
 }
 
 /// Adds the account; false when the username is taken, whatever by.
-pub async fn insert(conn: &mut PgConnection, account: &NewAccount<'_>, now: ServerTime) -> sqlx::Result<bool> {
+pub async fn insert(
+    conn: &mut PgConnection,
+    account: &NewAccount<'_>,
+    now: ServerTime,
+) -> sqlx::Result<bool> {
     let done = sqlx::query!(
         "insert into account (username, display_name, role, street, password_hash, created_at) values ($1, $2, $3, $4, $5, $6)
          on conflict (username) do nothing",
@@ -95,7 +99,10 @@ pub struct Credentials {
 }
 
 /// The credentials of an account, unless it is unknown, disabled, or has no password.
-pub async fn credentials(conn: &mut PgConnection, username: &str) -> sqlx::Result<Option<Credentials>> {
+pub async fn credentials(
+    conn: &mut PgConnection,
+    username: &str,
+) -> sqlx::Result<Option<Credentials>> {
     let row = sqlx::query!(
         r#"select password_hash as "hash!", street, coalesce(password_changed_at, created_at) as "set_at!", password_must_change
            from account where username = $1 and disabled_at is null and password_hash is not null"#,
@@ -115,7 +122,13 @@ pub async fn credentials(conn: &mut PgConnection, username: &str) -> sqlx::Resul
 }
 
 /// Sets a password.
-pub async fn set_password(conn: &mut PgConnection, username: &str, hash: &str, must_change: bool, now: ServerTime) -> sqlx::Result<()> {
+pub async fn set_password(
+    conn: &mut PgConnection,
+    username: &str,
+    hash: &str,
+    must_change: bool,
+    now: ServerTime,
+) -> sqlx::Result<()> {
     sqlx::query!(
         "update account set password_hash = $2, password_changed_at = $3, password_must_change = $4 where username = $1",
         username,
@@ -137,7 +150,12 @@ pub struct AccountChange<'a> {
 }
 
 /// Changes an account, and gives it as it is then. Disabling one that is disabled keeps the first time.
-pub async fn change(conn: &mut PgConnection, username: &str, change: &AccountChange<'_>, now: ServerTime) -> sqlx::Result<Option<Account>> {
+pub async fn change(
+    conn: &mut PgConnection,
+    username: &str,
+    change: &AccountChange<'_>,
+    now: ServerTime,
+) -> sqlx::Result<Option<Account>> {
     sqlx::query_as!(
         AccountRow,
         "update account set display_name = coalesce($2, display_name), role = coalesce($3, role),
@@ -158,11 +176,18 @@ pub async fn change(conn: &mut PgConnection, username: &str, change: &AccountCha
 /// Keeps others from changing the account until the transaction ends.
 pub async fn hold(conn: &mut PgConnection, username: &str, now: ServerTime) -> sqlx::Result<()> {
     // An update that changes nothing takes the lock that every other update waits for.
-    change(conn, username, &AccountChange::default(), now).await.map(drop)
+    change(conn, username, &AccountChange::default(), now)
+        .await
+        .map(drop)
 }
 
 /// One page of accounts by username, and how many there are.
-pub async fn page(conn: &mut PgConnection, within: Option<&StreetCode>, limit: i64, offset: i64) -> sqlx::Result<(Vec<Account>, i64)> {
+pub async fn page(
+    conn: &mut PgConnection,
+    within: Option<&StreetCode>,
+    limit: i64,
+    offset: i64,
+) -> sqlx::Result<(Vec<Account>, i64)> {
     let street = within.map(StreetCode::as_str);
     let rows = sqlx::query_as!(
         AccountRow,
@@ -174,8 +199,16 @@ pub async fn page(conn: &mut PgConnection, within: Option<&StreetCode>, limit: i
     )
     .fetch_all(&mut *conn)
     .await?;
-    let total = sqlx::query_scalar!(r#"select count(*) as "count!" from account where $1::text is null or street = $1"#, street)
-        .fetch_one(conn)
-        .await?;
-    Ok((rows.into_iter().map(TryInto::try_into).collect::<sqlx::Result<_>>()?, total))
+    let total = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from account where $1::text is null or street = $1"#,
+        street
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok((
+        rows.into_iter()
+            .map(TryInto::try_into)
+            .collect::<sqlx::Result<_>>()?,
+        total,
+    ))
 }

@@ -29,24 +29,45 @@ pub struct EventRow {
 /// The head of a chain, locked until the transaction ends; a chain that has no event yet gets its head here.
 pub async fn lock_head(tx: &mut PgConnection, chain: &str, genesis: &[u8]) -> sqlx::Result<Head> {
     // The common case in one statement; `on conflict do nothing` would write a row version for nothing.
-    let locked =
-        sqlx::query_as!(Head, "select no, hash from audit_head where street = $1 for update", chain).fetch_optional(&mut *tx).await?;
+    let locked = sqlx::query_as!(
+        Head,
+        "select no, hash from audit_head where street = $1 for update",
+        chain
+    )
+    .fetch_optional(&mut *tx)
+    .await?;
     if let Some(head) = locked {
         return Ok(head);
     }
     sqlx::query!("insert into audit_head (street, no, hash) values ($1, 0, $2) on conflict (street) do nothing", chain, genesis)
         .execute(&mut *tx)
         .await?;
-    sqlx::query_as!(Head, "select no, hash from audit_head where street = $1 for update", chain).fetch_one(tx).await
+    sqlx::query_as!(
+        Head,
+        "select no, hash from audit_head where street = $1 for update",
+        chain
+    )
+    .fetch_one(tx)
+    .await
 }
 
 /// Appends `events`, which follow the locked head, and moves the head behind them.
 pub async fn append(tx: &mut PgConnection, chain: &str, events: Vec<EventRow>) -> sqlx::Result<()> {
-    let Some(last) = events.last().map(|event| (event.no, event.hash.clone())) else { return Ok(()) };
+    let Some(last) = events.last().map(|event| (event.no, event.hash.clone())) else {
+        return Ok(());
+    };
     let n = events.len();
-    let (mut nos, mut times, mut usernames, mut devices) =
-        (Vec::with_capacity(n), Vec::with_capacity(n), Vec::with_capacity(n), Vec::with_capacity(n));
-    let (mut actions, mut records, mut details) = (Vec::with_capacity(n), Vec::with_capacity(n), Vec::with_capacity(n));
+    let (mut nos, mut times, mut usernames, mut devices) = (
+        Vec::with_capacity(n),
+        Vec::with_capacity(n),
+        Vec::with_capacity(n),
+        Vec::with_capacity(n),
+    );
+    let (mut actions, mut records, mut details) = (
+        Vec::with_capacity(n),
+        Vec::with_capacity(n),
+        Vec::with_capacity(n),
+    );
     let (mut previous, mut hashes) = (Vec::with_capacity(n), Vec::with_capacity(n));
     for event in events {
         nos.push(event.no);
@@ -86,11 +107,22 @@ pub async fn append(tx: &mut PgConnection, chain: &str, events: Vec<EventRow>) -
 
 /// The head as it is now, unlocked.
 pub async fn head(conn: &mut PgConnection, chain: &str) -> sqlx::Result<Option<Head>> {
-    sqlx::query_as!(Head, "select no, hash from audit_head where street = $1", chain).fetch_optional(conn).await
+    sqlx::query_as!(
+        Head,
+        "select no, hash from audit_head where street = $1",
+        chain
+    )
+    .fetch_optional(conn)
+    .await
 }
 
 /// At most `limit` events beyond `after`, in their order.
-pub async fn events_after(conn: &mut PgConnection, chain: &str, after: i64, limit: i64) -> sqlx::Result<Vec<EventRow>> {
+pub async fn events_after(
+    conn: &mut PgConnection,
+    chain: &str,
+    after: i64,
+    limit: i64,
+) -> sqlx::Result<Vec<EventRow>> {
     sqlx::query_as!(
         EventRow,
         "select no, at, username, device, action, record, detail, previous, hash from audit_event
@@ -121,7 +153,10 @@ pub async fn page(
     limit: i64,
     offset: i64,
 ) -> sqlx::Result<(Vec<EventRow>, i64)> {
-    let (from, to) = (filter.from.map(OffsetDateTime::from), filter.to.map(OffsetDateTime::from));
+    let (from, to) = (
+        filter.from.map(OffsetDateTime::from),
+        filter.to.map(OffsetDateTime::from),
+    );
     let rows = sqlx::query_as!(
         EventRow,
         "select no, at, username, device, action, record, detail, previous, hash from audit_event
@@ -158,7 +193,11 @@ pub async fn page(
 }
 
 /// Entries of a street's log that stand at these sequences: sequence, record, hash, bytes.
-pub async fn log_at(conn: &mut PgConnection, street: &str, seqs: &[i64]) -> sqlx::Result<Vec<LogEntry>> {
+pub async fn log_at(
+    conn: &mut PgConnection,
+    street: &str,
+    seqs: &[i64],
+) -> sqlx::Result<Vec<LogEntry>> {
     sqlx::query_as!(
         LogEntry,
         r#"select seq, record, hash as "hash!", bytes as "bytes!" from change_log
@@ -171,7 +210,13 @@ pub async fn log_at(conn: &mut PgConnection, street: &str, seqs: &[i64]) -> sqlx
 }
 
 /// Sequences and records of the changes between two sequences, both exclusive of the first and inclusive of the last; at most `limit`.
-pub async fn changes_between(conn: &mut PgConnection, street: &str, after: i64, upto: i64, limit: i64) -> sqlx::Result<Vec<(i64, Uuid)>> {
+pub async fn changes_between(
+    conn: &mut PgConnection,
+    street: &str,
+    after: i64,
+    upto: i64,
+    limit: i64,
+) -> sqlx::Result<Vec<(i64, Uuid)>> {
     let rows = sqlx::query!(
         "select seq, record from change_log where street = $1 and seq > $2 and seq <= $3 and type = 'change' order by seq limit $4",
         street,
@@ -237,7 +282,12 @@ pub async fn seals(conn: &mut PgConnection, chain: &str) -> sqlx::Result<Vec<Sea
 }
 
 /// The chains whose head lies beyond their newest seal, where that is older than `before`, later than `beyond`, or absent; at most `limit`.
-pub async fn unsealed(conn: &mut PgConnection, before: ServerTime, beyond: ServerTime, limit: i64) -> sqlx::Result<Vec<String>> {
+pub async fn unsealed(
+    conn: &mut PgConnection,
+    before: ServerTime,
+    beyond: ServerTime,
+    limit: i64,
+) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar!(
         "select h.street from audit_head h
          left join lateral (select no, at from audit_seal s where s.street = h.street order by no desc limit 1) s on true
@@ -254,7 +304,11 @@ pub async fn unsealed(conn: &mut PgConnection, before: ServerTime, beyond: Serve
 }
 
 /// The chains that have events before a seal made before `before`, and the first such seal of each; at most `limit`.
-pub async fn prunable(conn: &mut PgConnection, before: ServerTime, limit: i64) -> sqlx::Result<Vec<(String, i64)>> {
+pub async fn prunable(
+    conn: &mut PgConnection,
+    before: ServerTime,
+    limit: i64,
+) -> sqlx::Result<Vec<(String, i64)>> {
     let rows = sqlx::query!(
         r#"select h.street, s.no as "no!" from audit_head h
            join lateral (select min(e.no) as first from audit_event e where e.street = h.street) e on true
@@ -270,8 +324,20 @@ pub async fn prunable(conn: &mut PgConnection, before: ServerTime, limit: i64) -
 
 /// Deletes the events before a seal and the seals before it; how many events there were.
 pub async fn prune(tx: &mut PgConnection, chain: &str, upto: i64) -> sqlx::Result<u64> {
-    let done = sqlx::query!("delete from audit_event where street = $1 and no < $2", chain, upto).execute(&mut *tx).await?;
-    sqlx::query!("delete from audit_seal where street = $1 and no < $2", chain, upto).execute(tx).await?;
+    let done = sqlx::query!(
+        "delete from audit_event where street = $1 and no < $2",
+        chain,
+        upto
+    )
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query!(
+        "delete from audit_seal where street = $1 and no < $2",
+        chain,
+        upto
+    )
+    .execute(tx)
+    .await?;
     Ok(done.rows_affected())
 }
 
@@ -286,7 +352,11 @@ pub async fn chains(conn: &mut PgConnection) -> sqlx::Result<Vec<String>> {
 }
 
 /// How many of these records hold a sensitive field (P3) that somebody filled in.
-pub async fn holding_p3(conn: &mut PgConnection, street: &str, records: &[Uuid]) -> sqlx::Result<i64> {
+pub async fn holding_p3(
+    conn: &mut PgConnection,
+    street: &str,
+    records: &[Uuid],
+) -> sqlx::Result<i64> {
     sqlx::query_scalar!(
         r#"select (select count(distinct record) from shop_contact where street = $1 and record = any($2) and party_status is not null)
                 + (select count(*) from transfer where street = $1 and record = any($2)

@@ -12,7 +12,9 @@ pub async fn large(
     after: Option<(&StreetCode, RecordId)>,
     limit: i64,
 ) -> sqlx::Result<Vec<(StreetCode, RecordId)>> {
-    let (street, record): (&str, Uuid) = after.map_or(("", Uuid::nil()), |(street, record)| (street.as_str(), record.0));
+    let (street, record): (&str, Uuid) = after.map_or(("", Uuid::nil()), |(street, record)| {
+        (street.as_str(), record.0)
+    });
     let rows = sqlx::query!(
         "select street, record from record
          where (octet_length(state) >= $1 or octet_length(snapshot) >= $2) and (street, record) > ($3, $4) and disputed_at is null
@@ -25,5 +27,7 @@ pub async fn large(
     )
     .fetch_all(conn)
     .await?;
-    rows.into_iter().map(|row| Ok((super::decoded(&row.street)?, RecordId(row.record)))).collect()
+    rows.into_iter()
+        .map(|row| Ok((super::decoded(&row.street)?, RecordId(row.record))))
+        .collect()
 }

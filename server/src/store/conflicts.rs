@@ -115,7 +115,10 @@ pub async fn harmless(
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|row| (RecordId(row.record), row.field)).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| (RecordId(row.record), row.field))
+        .collect())
 }
 
 /// The bytes of changes: of each of `records` the change of the same position in `hashes`. What the log does not hold any more is missing.
@@ -134,7 +137,15 @@ pub async fn changes(
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().filter_map(|row| Some(((RecordId(row.record), ChangeHash::from_slice(&row.hash)?), row.bytes))).collect())
+    Ok(rows
+        .into_iter()
+        .filter_map(|row| {
+            Some((
+                (RecordId(row.record), ChangeHash::from_slice(&row.hash)?),
+                row.bytes,
+            ))
+        })
+        .collect())
 }
 
 /// Who wrote something, for people.
@@ -148,7 +159,10 @@ pub struct Writer {
 }
 
 /// The users of devices, by device. The server's own is not among them.
-pub async fn writers(conn: &mut PgConnection, devices: &[Uuid]) -> sqlx::Result<HashMap<Uuid, Writer>> {
+pub async fn writers(
+    conn: &mut PgConnection,
+    devices: &[Uuid],
+) -> sqlx::Result<HashMap<Uuid, Writer>> {
     let rows = sqlx::query_as!(
         Writer,
         "select d.device, d.name as device_name, d.username, a.display_name, a.role
@@ -157,7 +171,10 @@ pub async fn writers(conn: &mut PgConnection, devices: &[Uuid]) -> sqlx::Result<
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|writer| (writer.device, writer)).collect())
+    Ok(rows
+        .into_iter()
+        .map(|writer| (writer.device, writer))
+        .collect())
 }
 
 /// A value that was settled away, with its author.
@@ -204,7 +221,12 @@ pub struct ResolutionWrite {
 }
 
 /// Remembers settled conflicts.
-pub async fn insert_resolutions(tx: &mut PgConnection, street: &StreetCode, now: ServerTime, rows: &[ResolutionWrite]) -> sqlx::Result<()> {
+pub async fn insert_resolutions(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    now: ServerTime,
+    rows: &[ResolutionWrite],
+) -> sqlx::Result<()> {
     sqlx::query!(
         "insert into resolution (street, resolution, record, field, seq, generation, hash, op, chosen, replaced, note, source, username,
              device, at, bulk, class)
@@ -354,7 +376,10 @@ pub async fn restored(
     for row in rows {
         for value in row.replaced.0 {
             if let Some(op) = &value.restored_as {
-                restored.entry((RecordId(row.record), row.field.clone(), op.clone())).or_default().push(value);
+                restored
+                    .entry((RecordId(row.record), row.field.clone(), op.clone()))
+                    .or_default()
+                    .push(value);
             }
         }
     }
@@ -387,7 +412,12 @@ pub struct NoticeDetail {
 }
 
 /// Keeps notices for their users' next synchronisations. A notice of the same id is kept once.
-pub async fn insert_notices(tx: &mut PgConnection, street: &StreetCode, now: ServerTime, notices: &[NoticeWrite]) -> sqlx::Result<()> {
+pub async fn insert_notices(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    now: ServerTime,
+    notices: &[NoticeWrite],
+) -> sqlx::Result<()> {
     if notices.is_empty() {
         return Ok(());
     }

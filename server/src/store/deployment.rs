@@ -22,17 +22,23 @@ pub enum ClusterNote {
 
 /// The epoch that cursors of this store carry.
 pub async fn store_epoch(pool: &PgPool) -> Result<Uuid, sqlx::Error> {
-    sqlx::query_scalar!("select store_epoch from deployment").fetch_one(pool).await
+    sqlx::query_scalar!("select store_epoch from deployment")
+        .fetch_one(pool)
+        .await
 }
 
 /// The same, on a connection beside the pool.
 pub async fn epoch_of(conn: &mut PgConnection) -> Result<Uuid, sqlx::Error> {
-    sqlx::query_scalar!("select store_epoch from deployment").fetch_one(conn).await
+    sqlx::query_scalar!("select store_epoch from deployment")
+        .fetch_one(conn)
+        .await
 }
 
 /// Remembers the cluster that holds this database, and takes a new epoch when it is another one than last time.
 pub async fn note_cluster(pool: &PgPool) -> Result<ClusterNote, sqlx::Error> {
-    let Some(cluster) = cluster_id(pool).await? else { return Ok(ClusterNote::Unknown) };
+    let Some(cluster) = cluster_id(pool).await? else {
+        return Ok(ClusterNote::Unknown);
+    };
     // One statement, so that of many servers that start at once after a restore only one takes a new epoch.
     let moved = sqlx::query_scalar!(
         r#"update deployment d
@@ -65,9 +71,16 @@ pub async fn new_epoch(pool: &PgPool) -> Result<Uuid, sqlx::Error> {
 /// The cluster's own identifier, made by initdb; a standby that takes over keeps it.
 async fn cluster_id(pool: &PgPool) -> Result<Option<String>, sqlx::Error> {
     const INSUFFICIENT_PRIVILEGE: &str = "42501";
-    match sqlx::query_scalar!("select system_identifier::text from pg_control_system()").fetch_one(pool).await {
+    match sqlx::query_scalar!("select system_identifier::text from pg_control_system()")
+        .fetch_one(pool)
+        .await
+    {
         Ok(id) => Ok(id),
-        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(INSUFFICIENT_PRIVILEGE) => Ok(None),
+        Err(sqlx::Error::Database(error))
+            if error.code().as_deref() == Some(INSUFFICIENT_PRIVILEGE) =>
+        {
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }

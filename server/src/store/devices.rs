@@ -18,7 +18,11 @@ pub struct Standing {
 }
 
 /// How things stand now with `device` of `username`; `None` when there is no such pair.
-pub async fn standing(conn: &mut PgConnection, device: DeviceId, username: &str) -> sqlx::Result<Option<Standing>> {
+pub async fn standing(
+    conn: &mut PgConnection,
+    device: DeviceId,
+    username: &str,
+) -> sqlx::Result<Option<Standing>> {
     let row = sqlx::query!(
         r#"select a.role, a.street, a.disabled_at is not null as "disabled!", d.revoked_at is not null as "revoked!",
                   -- One that says it has cleared itself has no business here any more.
@@ -65,7 +69,12 @@ pub async fn insert(
 
 /// The user and platform of a device whose row is now locked: token rotations of one device happen one after the other.
 pub async fn lock(conn: &mut PgConnection, device: DeviceId) -> sqlx::Result<(String, String)> {
-    let row = sqlx::query!("select username, platform from device where device = $1 for update", device.0).fetch_one(conn).await?;
+    let row = sqlx::query!(
+        "select username, platform from device where device = $1 for update",
+        device.0
+    )
+    .fetch_one(conn)
+    .await?;
     Ok((row.username, row.platform))
 }
 
@@ -97,11 +106,31 @@ pub struct Device {
 
 /// What may be wrong with a device, the most pressing first. The words are stable.
 pub const TROUBLES: &[(&str, &str, &str)] = &[
-    ("wipe_pending", "已下令清除，设备尚未报告", "told to wipe, and has not reported it"),
-    ("clone_suspected", "疑似被复制：两份数据以同一身份写入", "perhaps cloned: two copies wrote under one name"),
-    ("never_synced", "登记后从未同步", "has not synchronised since it was enrolled"),
-    ("stale", "超过离线期限未同步", "has not synchronised for longer than its lease"),
-    ("many_unsent", "大量修改未上传", "many changes are still on the phone"),
+    (
+        "wipe_pending",
+        "已下令清除，设备尚未报告",
+        "told to wipe, and has not reported it",
+    ),
+    (
+        "clone_suspected",
+        "疑似被复制：两份数据以同一身份写入",
+        "perhaps cloned: two copies wrote under one name",
+    ),
+    (
+        "never_synced",
+        "登记后从未同步",
+        "has not synchronised since it was enrolled",
+    ),
+    (
+        "stale",
+        "超过离线期限未同步",
+        "has not synchronised for longer than its lease",
+    ),
+    (
+        "many_unsent",
+        "大量修改未上传",
+        "many changes are still on the phone",
+    ),
     ("clock_skew", "手机时钟不准", "its clock is wrong"),
 ];
 
@@ -170,8 +199,14 @@ pub async fn revoke(
     )
     .fetch_optional(conn)
     .await?;
-    row.map(|row| Ok(Revoked { home: row.home.as_deref().map(super::decoded).transpose()?, revoked: row.revoked, wipe: row.wipe }))
-        .transpose()
+    row.map(|row| {
+        Ok(Revoked {
+            home: row.home.as_deref().map(super::decoded).transpose()?,
+            revoked: row.revoked,
+            wipe: row.wipe,
+        })
+    })
+    .transpose()
 }
 
 /// What a revocation changed.
@@ -186,7 +221,12 @@ pub struct Revoked {
 }
 
 /// Ends the desks of a user, but for one.
-pub async fn revoke_desks(conn: &mut PgConnection, username: &str, except: Option<DeviceId>, now: ServerTime) -> sqlx::Result<u64> {
+pub async fn revoke_desks(
+    conn: &mut PgConnection,
+    username: &str,
+    except: Option<DeviceId>,
+    now: ServerTime,
+) -> sqlx::Result<u64> {
     let done = sqlx::query!(
         "update device set revoked_at = $3 where username = $1 and platform = 'desk' and revoked_at is null and device is distinct from $2",
         username,
@@ -220,7 +260,10 @@ pub struct DevicePage<'p> {
 }
 
 /// One page of devices: failing ones first, then those in use, then the revoked; among equals the longest unheard first. And how many there are.
-pub async fn page(conn: &mut PgConnection, page: DevicePage<'_>) -> sqlx::Result<(Vec<Device>, i64)> {
+pub async fn page(
+    conn: &mut PgConnection,
+    page: DevicePage<'_>,
+) -> sqlx::Result<(Vec<Device>, i64)> {
     let street = page.within.map(StreetCode::as_str);
     let rows = sqlx::query_as!(
         DeviceRow,
@@ -254,7 +297,12 @@ pub async fn page(conn: &mut PgConnection, page: DevicePage<'_>) -> sqlx::Result
     )
     .fetch_one(conn)
     .await?;
-    Ok((rows.into_iter().map(TryInto::try_into).collect::<sqlx::Result<_>>()?, total))
+    Ok((
+        rows.into_iter()
+            .map(TryInto::try_into)
+            .collect::<sqlx::Result<_>>()?,
+        total,
+    ))
 }
 
 /// What a synchronisation tells of its device.
@@ -271,7 +319,12 @@ pub struct Told<'t> {
 }
 
 /// Notes that a device has synced, and what it told. What it does not tell any more is forgotten.
-pub async fn note_sync(conn: &mut PgConnection, device: DeviceId, told: Told<'_>, now: ServerTime) -> sqlx::Result<()> {
+pub async fn note_sync(
+    conn: &mut PgConnection,
+    device: DeviceId,
+    told: Told<'_>,
+    now: ServerTime,
+) -> sqlx::Result<()> {
     sqlx::query!(
         "update device set last_sync_at = $2, client_version = $3, unsent = $4, held = $5, clock_skew_ms = $6, forks = forks + $7
          where device = $1",
@@ -289,7 +342,11 @@ pub async fn note_sync(conn: &mut PgConnection, device: DeviceId, told: Told<'_>
 }
 
 /// Notes that a device says it has cleared itself; false where it said so before, or was never told to.
-pub async fn note_wiped(conn: &mut PgConnection, device: DeviceId, now: ServerTime) -> sqlx::Result<bool> {
+pub async fn note_wiped(
+    conn: &mut PgConnection,
+    device: DeviceId,
+    now: ServerTime,
+) -> sqlx::Result<bool> {
     let done = sqlx::query!(
         "update device set wiped_reported_at = $2 where device = $1 and wipe and wiped_reported_at is null",
         device.0,

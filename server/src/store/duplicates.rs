@@ -6,7 +6,11 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 /// The cards behind each key that at least two share: those that meet. A key that more than `cards_max` cards share tells nothing and is passed over.
-pub async fn groups(conn: &mut PgConnection, street: &StreetCode, cards_max: i64) -> sqlx::Result<Vec<Vec<Uuid>>> {
+pub async fn groups(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    cards_max: i64,
+) -> sqlx::Result<Vec<Vec<Uuid>>> {
     // One walk through the keys; the pairs within a group are the caller's to make, which is far cheaper than a join of the table with itself.
     sqlx::query_scalar!(
         r#"select array_agg(record) as "records!" from shop_key where street = $1 and key not like 'unit|%'
@@ -19,9 +23,22 @@ pub async fn groups(conn: &mut PgConnection, street: &StreetCode, cards_max: i64
 }
 
 /// Every key of the cards.
-pub async fn keys(conn: &mut PgConnection, street: &StreetCode, records: &[Uuid]) -> sqlx::Result<Vec<(Uuid, String)>> {
-    let rows = sqlx::query!("select record, key from shop_key where street = $1 and record = any($2)", street.as_str(), records);
-    Ok(rows.fetch_all(conn).await?.into_iter().map(|row| (row.record, row.key)).collect())
+pub async fn keys(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    records: &[Uuid],
+) -> sqlx::Result<Vec<(Uuid, String)>> {
+    let rows = sqlx::query!(
+        "select record, key from shop_key where street = $1 and record = any($2)",
+        street.as_str(),
+        records
+    );
+    Ok(rows
+        .fetch_all(conn)
+        .await?
+        .into_iter()
+        .map(|row| (row.record, row.key))
+        .collect())
 }
 
 /// What a reviewer compares of a card.
@@ -48,7 +65,11 @@ pub struct ComparedCard {
 }
 
 /// The cards side by side.
-pub async fn compared(conn: &mut PgConnection, street: &StreetCode, records: &[Uuid]) -> sqlx::Result<Vec<ComparedCard>> {
+pub async fn compared(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    records: &[Uuid],
+) -> sqlx::Result<Vec<ComparedCard>> {
     sqlx::query_as!(
         ComparedCard,
         r#"select record, grid, sign_name, legal_name, credit_code, category, road, lane, number, number_suffix, unit, address_raw, occupancy,
@@ -64,15 +85,39 @@ pub async fn compared(conn: &mut PgConnection, street: &StreetCode, records: &[U
 }
 
 /// The grids of cards.
-pub async fn grids(conn: &mut PgConnection, street: &StreetCode, records: &[Uuid]) -> sqlx::Result<Vec<(Uuid, String)>> {
-    let rows = sqlx::query!("select record, grid from shop_card where street = $1 and record = any($2)", street.as_str(), records);
-    Ok(rows.fetch_all(conn).await?.into_iter().map(|row| (row.record, row.grid)).collect())
+pub async fn grids(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    records: &[Uuid],
+) -> sqlx::Result<Vec<(Uuid, String)>> {
+    let rows = sqlx::query!(
+        "select record, grid from shop_card where street = $1 and record = any($2)",
+        street.as_str(),
+        records
+    );
+    Ok(rows
+        .fetch_all(conn)
+        .await?
+        .into_iter()
+        .map(|row| (row.record, row.grid))
+        .collect())
 }
 
 /// Every pair that somebody looked at and found to be two shops, with the reasons that were looked at.
-pub async fn dismissals(conn: &mut PgConnection, street: &StreetCode) -> sqlx::Result<Vec<(Uuid, Vec<String>)>> {
-    let rows = sqlx::query!("select pair, reasons from duplicate_dismissal where street = $1", street.as_str()).fetch_all(conn).await?;
-    Ok(rows.into_iter().map(|row| (row.pair, row.reasons)).collect())
+pub async fn dismissals(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+) -> sqlx::Result<Vec<(Uuid, Vec<String>)>> {
+    let rows = sqlx::query!(
+        "select pair, reasons from duplicate_dismissal where street = $1",
+        street.as_str()
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.pair, row.reasons))
+        .collect())
 }
 
 /// A pair that is two shops.
@@ -87,7 +132,11 @@ pub struct DismissalWrite<'d> {
 }
 
 /// Remembers that a pair is two shops.
-pub async fn dismiss(tx: &mut PgConnection, street: &StreetCode, write: &DismissalWrite<'_>) -> sqlx::Result<()> {
+pub async fn dismiss(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    write: &DismissalWrite<'_>,
+) -> sqlx::Result<()> {
     sqlx::query!(
         "insert into duplicate_dismissal (street, pair, first_record, second_record, reasons, note, username, dismissed_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8)
@@ -127,7 +176,11 @@ pub struct MergeRow {
 }
 
 /// Remembers a merge.
-pub async fn insert_merge(tx: &mut PgConnection, street: &StreetCode, row: &MergeRow) -> sqlx::Result<()> {
+pub async fn insert_merge(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    row: &MergeRow,
+) -> sqlx::Result<()> {
     sqlx::query!(
         "insert into card_merge (street, merge, winner, loser, reasons, note, username, device, epoch, entries, merged_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
@@ -149,7 +202,11 @@ pub async fn insert_merge(tx: &mut PgConnection, street: &StreetCode, row: &Merg
 }
 
 /// One merge.
-pub async fn merge(conn: &mut PgConnection, street: &StreetCode, merge: Uuid) -> sqlx::Result<Option<MergeRow>> {
+pub async fn merge(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    merge: Uuid,
+) -> sqlx::Result<Option<MergeRow>> {
     sqlx::query_as!(
         MergeRow,
         "select merge, winner, loser, reasons, note, username, device, epoch, entries, merged_at, undone_by, undone_note, undone_at
@@ -162,7 +219,11 @@ pub async fn merge(conn: &mut PgConnection, street: &StreetCode, merge: Uuid) ->
 }
 
 /// The merges that these cards went away by.
-pub async fn merges_of_losers(conn: &mut PgConnection, street: &StreetCode, losers: &[Uuid]) -> sqlx::Result<Vec<MergeRow>> {
+pub async fn merges_of_losers(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    losers: &[Uuid],
+) -> sqlx::Result<Vec<MergeRow>> {
     sqlx::query_as!(
         MergeRow,
         "select merge, winner, loser, reasons, note, username, device, epoch, entries, merged_at, undone_by, undone_note, undone_at

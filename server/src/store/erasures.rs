@@ -29,30 +29,83 @@ pub struct ErasureRow {
 }
 
 /// The records among `records` that were erased.
-pub async fn erased(conn: &mut PgConnection, street: &StreetCode, records: &[Uuid]) -> sqlx::Result<HashSet<RecordId>> {
+pub async fn erased(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    records: &[Uuid],
+) -> sqlx::Result<HashSet<RecordId>> {
     let rows = sqlx::query_scalar!(
         "select record from erasure where street = $1 and kind = 'erase' and record = any($2)",
         street.as_str(),
         records
     );
-    Ok(rows.fetch_all(conn).await?.into_iter().map(RecordId).collect())
+    Ok(rows
+        .fetch_all(conn)
+        .await?
+        .into_iter()
+        .map(RecordId)
+        .collect())
 }
 
 /// Deletes everything of a record, its log included; how many rows, by table. What a re-import would find it by stays, without a cell.
-pub async fn erase_record(tx: &mut PgConnection, street: &StreetCode, record: RecordId) -> sqlx::Result<Vec<(&'static str, u64)>> {
+pub async fn erase_record(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    record: RecordId,
+) -> sqlx::Result<Vec<(&'static str, u64)>> {
     let (street, id) = (street.as_str(), record.0);
-    let log = sqlx::query!("delete from change_log where street = $1 and record = $2", street, id).execute(&mut *tx).await?;
-    let held = sqlx::query!("delete from held_change where street = $1 and record = $2", street, id).execute(&mut *tx).await?;
-    let notices = sqlx::query!("delete from notice where street = $1 and record = $2", street, id).execute(&mut *tx).await?;
+    let log = sqlx::query!(
+        "delete from change_log where street = $1 and record = $2",
+        street,
+        id
+    )
+    .execute(&mut *tx)
+    .await?;
+    let held = sqlx::query!(
+        "delete from held_change where street = $1 and record = $2",
+        street,
+        id
+    )
+    .execute(&mut *tx)
+    .await?;
+    let notices = sqlx::query!(
+        "delete from notice where street = $1 and record = $2",
+        street,
+        id
+    )
+    .execute(&mut *tx)
+    .await?;
     let cells = forget_cells(&mut *tx, street, id).await?;
-    let contacts = sqlx::query!("delete from shop_contact where street = $1 and record = $2", street, id).execute(&mut *tx).await?;
-    let resolutions = sqlx::query!("delete from resolution where street = $1 and record = $2", street, id).execute(&mut *tx).await?;
+    let contacts = sqlx::query!(
+        "delete from shop_contact where street = $1 and record = $2",
+        street,
+        id
+    )
+    .execute(&mut *tx)
+    .await?;
+    let resolutions = sqlx::query!(
+        "delete from resolution where street = $1 and record = $2",
+        street,
+        id
+    )
+    .execute(&mut *tx)
+    .await?;
     // A card that went on in this one can still be brought back; what was remarked on it goes.
-    sqlx::query!("update card_merge set note = '', undone_note = null where street = $1 and winner = $2", street, id)
-        .execute(&mut *tx)
-        .await?;
+    sqlx::query!(
+        "update card_merge set note = '', undone_note = null where street = $1 and winner = $2",
+        street,
+        id
+    )
+    .execute(&mut *tx)
+    .await?;
     // The other tables go with the record's row.
-    let rows = sqlx::query!("delete from record where street = $1 and record = $2", street, id).execute(&mut *tx).await?;
+    let rows = sqlx::query!(
+        "delete from record where street = $1 and record = $2",
+        street,
+        id
+    )
+    .execute(&mut *tx)
+    .await?;
     Ok(vec![
         ("change_log", log.rows_affected()),
         ("held_change", held.rows_affected()),
@@ -84,15 +137,30 @@ pub async fn redact_entries(
 ) -> sqlx::Result<Vec<(&'static str, u64)>> {
     let (street, id) = (street.as_str(), record.0);
     let fields: Vec<String> = entries.iter().map(|entry| format!("%/{entry}/%")).collect();
-    let held = sqlx::query!("delete from held_change where street = $1 and record = $2 and held = any($3)", street, id, held)
-        .execute(&mut *tx)
-        .await?;
-    let resolutions = sqlx::query!("delete from resolution where street = $1 and record = $2 and field like any($3)", street, id, &fields)
-        .execute(&mut *tx)
-        .await?;
-    let notices = sqlx::query!("delete from notice where street = $1 and record = $2 and field like any($3)", street, id, &fields)
-        .execute(&mut *tx)
-        .await?;
+    let held = sqlx::query!(
+        "delete from held_change where street = $1 and record = $2 and held = any($3)",
+        street,
+        id,
+        held
+    )
+    .execute(&mut *tx)
+    .await?;
+    let resolutions = sqlx::query!(
+        "delete from resolution where street = $1 and record = $2 and field like any($3)",
+        street,
+        id,
+        &fields
+    )
+    .execute(&mut *tx)
+    .await?;
+    let notices = sqlx::query!(
+        "delete from notice where street = $1 and record = $2 and field like any($3)",
+        street,
+        id,
+        &fields
+    )
+    .execute(&mut *tx)
+    .await?;
     let cells = forget_cells(&mut *tx, street, id).await?;
     Ok(vec![
         ("held_change", held.rows_affected()),
@@ -103,7 +171,12 @@ pub async fn redact_entries(
 }
 
 /// Other records that hold one of the entries: copies that a merge of cards made.
-pub async fn records_with_entry(tx: &mut PgConnection, street: &StreetCode, record: RecordId, entry: EntryId) -> sqlx::Result<Vec<Uuid>> {
+pub async fn records_with_entry(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    record: RecordId,
+    entry: EntryId,
+) -> sqlx::Result<Vec<Uuid>> {
     sqlx::query_scalar!(
         "select record from shop_contact where street = $1 and entry = $2 and record <> $3 order by record limit 50",
         street.as_str(),
@@ -115,7 +188,11 @@ pub async fn records_with_entry(tx: &mut PgConnection, street: &StreetCode, reco
 }
 
 /// Records that stand for the same shop as this one, by a merge that was not undone.
-pub async fn merged_with(tx: &mut PgConnection, street: &StreetCode, record: RecordId) -> sqlx::Result<Vec<Uuid>> {
+pub async fn merged_with(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    record: RecordId,
+) -> sqlx::Result<Vec<Uuid>> {
     let rows = sqlx::query_scalar!(
         r#"select case when winner = $2 then loser else winner end as "record!" from card_merge
            where street = $1 and (winner = $2 or loser = $2) and undone_at is null order by merge"#,
@@ -126,7 +203,11 @@ pub async fn merged_with(tx: &mut PgConnection, street: &StreetCode, record: Rec
 }
 
 /// Keeps a receipt.
-pub async fn insert(tx: &mut PgConnection, street: &StreetCode, row: &ErasureRow) -> sqlx::Result<()> {
+pub async fn insert(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    row: &ErasureRow,
+) -> sqlx::Result<()> {
     sqlx::query!(
         "insert into erasure (street, erasure, seq, kind, record, entry, entries, note, reason, username, at, generation_before,
                               generation_after, what, hash)
@@ -187,18 +268,32 @@ pub struct Redaction {
 }
 
 /// Everything forgotten up to `head`, in order: a record, or of one that is there these persons.
-pub async fn forgotten(conn: &mut PgConnection, street: &StreetCode, head: i64) -> sqlx::Result<Vec<(RecordId, Option<Vec<EntryId>>)>> {
+pub async fn forgotten(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    head: i64,
+) -> sqlx::Result<Vec<(RecordId, Option<Vec<EntryId>>)>> {
     let rows = sqlx::query!(
         r#"select record, case when kind = 'redact' then entries end as "entries?" from erasure where street = $1 and seq <= $2 order by seq"#,
         street.as_str(),
         head
     );
     let of = |entries: Vec<Uuid>| entries.into_iter().map(EntryId).collect();
-    Ok(rows.fetch_all(conn).await?.into_iter().map(|row| (RecordId(row.record), row.entries.map(of))).collect())
+    Ok(rows
+        .fetch_all(conn)
+        .await?
+        .into_iter()
+        .map(|row| (RecordId(row.record), row.entries.map(of)))
+        .collect())
 }
 
 /// Who was redacted in `after..=head`, in order.
-pub async fn redactions(conn: &mut PgConnection, street: &StreetCode, after: i64, head: i64) -> sqlx::Result<Vec<Redaction>> {
+pub async fn redactions(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    after: i64,
+    head: i64,
+) -> sqlx::Result<Vec<Redaction>> {
     let rows = sqlx::query!(
         "select record, entries from erasure where street = $1 and kind = 'redact' and seq > $2 and seq <= $3 order by seq",
         street.as_str(),
@@ -207,7 +302,12 @@ pub async fn redactions(conn: &mut PgConnection, street: &StreetCode, after: i64
     )
     .fetch_all(conn)
     .await?;
-    let redaction =
-        |record, entries: Vec<Uuid>| Redaction { record: RecordId(record), entries: entries.into_iter().map(EntryId).collect() };
-    Ok(rows.into_iter().map(|row| redaction(row.record, row.entries)).collect())
+    let redaction = |record, entries: Vec<Uuid>| Redaction {
+        record: RecordId(record),
+        entries: entries.into_iter().map(EntryId).collect(),
+    };
+    Ok(rows
+        .into_iter()
+        .map(|row| redaction(row.record, row.entries))
+        .collect())
 }

@@ -27,7 +27,11 @@ pub struct HeldWrite {
 }
 
 /// Keeps the edits; what is held already stays as it is.
-pub async fn insert(tx: &mut PgConnection, street: &StreetCode, held: &[HeldWrite]) -> sqlx::Result<()> {
+pub async fn insert(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    held: &[HeldWrite],
+) -> sqlx::Result<()> {
     for held in held {
         sqlx::query!(
             "insert into held_change (street, held, record, kind, generation, hash, bytes, device, username, reason, received_at)
@@ -52,9 +56,22 @@ pub async fn insert(tx: &mut PgConnection, street: &StreetCode, held: &[HeldWrit
 }
 
 /// The bytes of every held change of the record that still has them, decided or not.
-pub async fn contents(conn: &mut PgConnection, street: &StreetCode, record: RecordId) -> sqlx::Result<Vec<(Uuid, Vec<u8>)>> {
-    let rows = sqlx::query!("select held, bytes from held_change where street = $1 and record = $2", street.as_str(), record.0);
-    Ok(rows.fetch_all(conn).await?.into_iter().map(|row| (row.held, row.bytes)).collect())
+pub async fn contents(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    record: RecordId,
+) -> sqlx::Result<Vec<(Uuid, Vec<u8>)>> {
+    let rows = sqlx::query!(
+        "select held, bytes from held_change where street = $1 and record = $2",
+        street.as_str(),
+        record.0
+    );
+    Ok(rows
+        .fetch_all(conn)
+        .await?
+        .into_iter()
+        .map(|row| (row.held, row.bytes))
+        .collect())
 }
 
 /// What waits for a reviewer of these records: record, change, and why.
@@ -69,7 +86,16 @@ pub async fn open_of_records(
         records
     );
     let rows = rows.fetch_all(conn).await?;
-    Ok(rows.into_iter().filter_map(|row| Some((RecordId(row.record), ChangeHash::from_slice(&row.hash)?, row.reason))).collect())
+    Ok(rows
+        .into_iter()
+        .filter_map(|row| {
+            Some((
+                RecordId(row.record),
+                ChangeHash::from_slice(&row.hash)?,
+                row.reason,
+            ))
+        })
+        .collect())
 }
 
 /// What a reviewer made of a held change.
@@ -112,7 +138,12 @@ pub struct KnownHeld {
 }
 
 /// Which changes were held before: of each of `records` the change of the same position in `hashes`.
-pub async fn known(conn: &mut PgConnection, street: &StreetCode, records: &[Uuid], hashes: &[Vec<u8>]) -> sqlx::Result<Vec<KnownHeld>> {
+pub async fn known(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    records: &[Uuid],
+    hashes: &[Vec<u8>],
+) -> sqlx::Result<Vec<KnownHeld>> {
     let rows = sqlx::query!(
         r#"select h.held, h.record, h.hash, h.status, h.note, h.seq from unnest($2::uuid[], $3::bytea[]) as wanted (record, hash)
            join held_change h on h.street = $1 and h.record = wanted.record and h.hash = wanted.hash"#,
@@ -138,13 +169,22 @@ pub async fn known(conn: &mut PgConnection, street: &StreetCode, records: &[Uuid
 }
 
 /// How many changes of these devices wait for a reviewer; devices without any are left out.
-pub async fn count_by_device(conn: &mut PgConnection, street: &StreetCode, devices: &[Uuid]) -> sqlx::Result<HashMap<DeviceId, i64>> {
+pub async fn count_by_device(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    devices: &[Uuid],
+) -> sqlx::Result<HashMap<DeviceId, i64>> {
     let rows = sqlx::query!(
         r#"select device, count(*) as "count!" from held_change where street = $1 and device = any($2) and status = 'held' group by device"#,
         street.as_str(),
         devices
     );
-    Ok(rows.fetch_all(conn).await?.into_iter().map(|row| (DeviceId(row.device), row.count)).collect())
+    Ok(rows
+        .fetch_all(conn)
+        .await?
+        .into_iter()
+        .map(|row| (DeviceId(row.device), row.count))
+        .collect())
 }
 
 /// Notes that held changes are part of their records now: held row, sequence. `by`: the reviewer, if one decided it. Their bytes are in the log.
@@ -270,7 +310,11 @@ pub async fn page(
 }
 
 /// What waits for a reviewer of these records, record by record.
-pub async fn open_rows(conn: &mut PgConnection, street: &StreetCode, records: &[Uuid]) -> sqlx::Result<Vec<HeldRow>> {
+pub async fn open_rows(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    records: &[Uuid],
+) -> sqlx::Result<Vec<HeldRow>> {
     sqlx::query_as!(
         HeldRow,
         r#"select h.held, h.record, h.kind, h.generation, h.bytes, h.device, null::text as "device_name?", h.username, h.reason, h.status,

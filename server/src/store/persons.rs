@@ -57,20 +57,42 @@ pub struct Standing {
 }
 
 /// Records as they stand.
-pub async fn standing(conn: &mut PgConnection, street: &StreetCode, records: &[Uuid]) -> sqlx::Result<Vec<Standing>> {
+pub async fn standing(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    records: &[Uuid],
+) -> sqlx::Result<Vec<Standing>> {
     let rows = sqlx::query!(
         "select record, grid, state from record where street = $1 and record = any($2) order by record",
         street.as_str(),
         records
     );
     let rows = rows.fetch_all(conn).await?;
-    Ok(rows.into_iter().map(|row| Standing { record: RecordId(row.record), grid: row.grid, state: row.state }).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| Standing {
+            record: RecordId(row.record),
+            grid: row.grid,
+            state: row.state,
+        })
+        .collect())
 }
 
 /// The notes of all cards, where there is one.
-pub async fn notes(conn: &mut PgConnection, street: &StreetCode) -> sqlx::Result<Vec<(Uuid, String)>> {
-    let rows = sqlx::query!(r#"select record, note as "note!" from shop_card where street = $1 and note is not null"#, street.as_str());
-    Ok(rows.fetch_all(conn).await?.into_iter().map(|row| (row.record, row.note)).collect())
+pub async fn notes(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+) -> sqlx::Result<Vec<(Uuid, String)>> {
+    let rows = sqlx::query!(
+        r#"select record, note as "note!" from shop_card where street = $1 and note is not null"#,
+        street.as_str()
+    );
+    Ok(rows
+        .fetch_all(conn)
+        .await?
+        .into_iter()
+        .map(|row| (row.record, row.note))
+        .collect())
 }
 
 /// An edit that a reviewer has or had to decide on.
@@ -85,7 +107,11 @@ pub struct HeldEdit {
 }
 
 /// Every held edit.
-pub async fn held(conn: &mut PgConnection, street: &StreetCode, limit: i64) -> sqlx::Result<Vec<HeldEdit>> {
+pub async fn held(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    limit: i64,
+) -> sqlx::Result<Vec<HeldEdit>> {
     let rows = sqlx::query!(
         "select held, record, bytes, username, status, received_at from held_change where street = $1 order by received_at limit $2",
         street.as_str(),
@@ -119,7 +145,11 @@ pub struct Remark {
 
 /// Sealed fields, events, resolutions, notices, merges, dismissals and imported rows, the oldest first. Scripts, widths and separators differ, so
 /// the texts are compared by the caller.
-pub async fn remarks(conn: &mut PgConnection, street: &StreetCode, limit: i64) -> sqlx::Result<Vec<Remark>> {
+pub async fn remarks(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    limit: i64,
+) -> sqlx::Result<Vec<Remark>> {
     sqlx::query_as!(
         Remark,
         r#"select place as "place!", id as "id!", record, content as "content!", at as "at!" from (
@@ -153,7 +183,20 @@ pub async fn remarks(conn: &mut PgConnection, street: &StreetCode, limit: i64) -
 }
 
 /// Sign names of cards.
-pub async fn cards(conn: &mut PgConnection, street: &StreetCode, records: &[Uuid]) -> sqlx::Result<Vec<(Uuid, Option<String>)>> {
-    let rows = sqlx::query!("select record, sign_name from shop_card where street = $1 and record = any($2)", street.as_str(), records);
-    Ok(rows.fetch_all(conn).await?.into_iter().map(|row| (row.record, row.sign_name)).collect())
+pub async fn cards(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    records: &[Uuid],
+) -> sqlx::Result<Vec<(Uuid, Option<String>)>> {
+    let rows = sqlx::query!(
+        "select record, sign_name from shop_card where street = $1 and record = any($2)",
+        street.as_str(),
+        records
+    );
+    Ok(rows
+        .fetch_all(conn)
+        .await?
+        .into_iter()
+        .map(|row| (row.record, row.sign_name))
+        .collect())
 }

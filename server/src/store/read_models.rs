@@ -16,7 +16,11 @@ pub struct CardWrite {
 }
 
 /// Writes the cards' own rows, new or not.
-pub async fn upsert_cards(tx: &mut PgConnection, street: &StreetCode, cards: &[CardWrite]) -> sqlx::Result<()> {
+pub async fn upsert_cards(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    cards: &[CardWrite],
+) -> sqlx::Result<()> {
     sqlx::query!(
         "insert into shop_card (street, record, grid, generation, seq, sign_name, legal_name, credit_code, category, road, number,
              number_suffix, lane, unit, address_raw, number_order, side, point_lat, point_lon, point_crs, point_accuracy_m, occupancy,
@@ -62,7 +66,13 @@ pub async fn replace_contacts<T: Serialize + Sync>(
     cards: &[Uuid],
     rows: &[Of<T>],
 ) -> sqlx::Result<()> {
-    sqlx::query!("delete from shop_contact where street = $1 and record = any($2)", street.as_str(), cards).execute(&mut *tx).await?;
+    sqlx::query!(
+        "delete from shop_contact where street = $1 and record = any($2)",
+        street.as_str(),
+        cards
+    )
+    .execute(&mut *tx)
+    .await?;
     sqlx::query!(
         "insert into shop_contact (street, record, entry, name, phones, role, preferred_time, party_status)
          select $1, * from jsonb_to_recordset($2)
@@ -82,7 +92,13 @@ pub async fn replace_consents<T: Serialize + Sync>(
     cards: &[Uuid],
     rows: &[Of<T>],
 ) -> sqlx::Result<()> {
-    sqlx::query!("delete from shop_consent where street = $1 and record = any($2)", street.as_str(), cards).execute(&mut *tx).await?;
+    sqlx::query!(
+        "delete from shop_consent where street = $1 and record = any($2)",
+        street.as_str(),
+        cards
+    )
+    .execute(&mut *tx)
+    .await?;
     sqlx::query!(
         "insert into shop_consent (street, record, entry, contact, scope, wording, channel, decision, given_on)
          select $1, * from jsonb_to_recordset($2) as x (record uuid, entry uuid, contact uuid, scope text, wording text, channel text,
@@ -96,8 +112,19 @@ pub async fn replace_consents<T: Serialize + Sync>(
 }
 
 /// Replaces the tags of the cards.
-pub async fn replace_tags(tx: &mut PgConnection, street: &StreetCode, cards: &[Uuid], rows: &[(Uuid, String)]) -> sqlx::Result<()> {
-    sqlx::query!("delete from shop_tag where street = $1 and record = any($2)", street.as_str(), cards).execute(&mut *tx).await?;
+pub async fn replace_tags(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    cards: &[Uuid],
+    rows: &[(Uuid, String)],
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "delete from shop_tag where street = $1 and record = any($2)",
+        street.as_str(),
+        cards
+    )
+    .execute(&mut *tx)
+    .await?;
     sqlx::query!(
         "insert into shop_tag (street, record, tag) select $1, * from unnest($2::uuid[], $3::text[])",
         street.as_str(),
@@ -110,8 +137,19 @@ pub async fn replace_tags(tx: &mut PgConnection, street: &StreetCode, cards: &[U
 }
 
 /// Replaces the keys under which the cards meet others.
-pub async fn replace_keys(tx: &mut PgConnection, street: &StreetCode, cards: &[Uuid], rows: &[(Uuid, String)]) -> sqlx::Result<()> {
-    sqlx::query!("delete from shop_key where street = $1 and record = any($2)", street.as_str(), cards).execute(&mut *tx).await?;
+pub async fn replace_keys(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    cards: &[Uuid],
+    rows: &[(Uuid, String)],
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "delete from shop_key where street = $1 and record = any($2)",
+        street.as_str(),
+        cards
+    )
+    .execute(&mut *tx)
+    .await?;
     sqlx::query!(
         "insert into shop_key (street, record, key) select $1, * from unnest($2::uuid[], $3::text[])",
         street.as_str(),
@@ -183,7 +221,13 @@ pub async fn replace_transfer_events<T: Serialize + Sync>(
     transfers: &[Uuid],
     rows: &[Of<TransferEventWrite<T>>],
 ) -> sqlx::Result<()> {
-    sqlx::query!("delete from transfer_event where street = $1 and record = any($2)", street.as_str(), transfers).execute(&mut *tx).await?;
+    sqlx::query!(
+        "delete from transfer_event where street = $1 and record = any($2)",
+        street.as_str(),
+        transfers
+    )
+    .execute(&mut *tx)
+    .await?;
     sqlx::query!(
         "insert into transfer_event (street, record, event, no, type, seen, fields, device, device_time, received_at, outcome, code, state,
              ruled_at, username)
@@ -218,7 +262,13 @@ pub async fn replace_conflicts(
     records: &[Uuid],
     rows: &[Of<ConflictWrite>],
 ) -> sqlx::Result<()> {
-    sqlx::query!("delete from field_conflict where street = $1 and record = any($2)", street.as_str(), records).execute(&mut *tx).await?;
+    sqlx::query!(
+        "delete from field_conflict where street = $1 and record = any($2)",
+        street.as_str(),
+        records
+    )
+    .execute(&mut *tx)
+    .await?;
     sqlx::query!(
         "insert into field_conflict (street, record, field, op, value, device, device_time, received_at, class, suggestion)
          select $1, * from jsonb_to_recordset($2) as x (record uuid, field text, op text, value jsonb, device uuid,
@@ -234,13 +284,29 @@ pub async fn replace_conflicts(
 /// Removes every row of the street's read models, for a rebuild inside the same transaction.
 pub async fn clear(tx: &mut PgConnection, street: &StreetCode) -> sqlx::Result<()> {
     let street = street.as_str();
-    sqlx::query!("delete from field_conflict where street = $1", street).execute(&mut *tx).await?;
-    sqlx::query!("delete from shop_key where street = $1", street).execute(&mut *tx).await?;
-    sqlx::query!("delete from shop_tag where street = $1", street).execute(&mut *tx).await?;
-    sqlx::query!("delete from shop_consent where street = $1", street).execute(&mut *tx).await?;
-    sqlx::query!("delete from shop_contact where street = $1", street).execute(&mut *tx).await?;
-    sqlx::query!("delete from shop_card where street = $1", street).execute(&mut *tx).await?;
-    sqlx::query!("delete from transfer where street = $1", street).execute(&mut *tx).await?;
-    sqlx::query!("delete from transfer_event where street = $1", street).execute(&mut *tx).await?;
+    sqlx::query!("delete from field_conflict where street = $1", street)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query!("delete from shop_key where street = $1", street)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query!("delete from shop_tag where street = $1", street)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query!("delete from shop_consent where street = $1", street)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query!("delete from shop_contact where street = $1", street)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query!("delete from shop_card where street = $1", street)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query!("delete from transfer where street = $1", street)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query!("delete from transfer_event where street = $1", street)
+        .execute(&mut *tx)
+        .await?;
     Ok(())
 }

@@ -75,15 +75,29 @@ impl Readiness {
     pub fn advice(self) -> &'static str {
         match self {
             Self::Ready => "nothing is to be done",
-            Self::Unreachable => "Postgres does not listen at its address: start it, or look at the network",
-            Self::NoAnswer => "Postgres does not answer: a hanging disk, a lost standby that commits wait for, or the network",
+            Self::Unreachable => {
+                "Postgres does not listen at its address: start it, or look at the network"
+            }
+            Self::NoAnswer => {
+                "Postgres does not answer: a hanging disk, a lost standby that commits wait for, or the network"
+            }
             Self::Starting => "Postgres is starting or recovering: wait",
-            Self::ConnectionsExhausted => "other programs hold Postgres' connections: end them, or raise max_connections",
-            Self::Busy => "this server's connections are all in use: a slow disk, or too few (--database-connections)",
-            Self::ReadOnly => "this Postgres is a standby or read-only: promote it, or let the address lead to the primary",
-            Self::Schema => "the schema is not this program's: run `lianka migrate`, or start the right version",
+            Self::ConnectionsExhausted => {
+                "other programs hold Postgres' connections: end them, or raise max_connections"
+            }
+            Self::Busy => {
+                "this server's connections are all in use: a slow disk, or too few (--database-connections)"
+            }
+            Self::ReadOnly => {
+                "this Postgres is a standby or read-only: promote it, or let the address lead to the primary"
+            }
+            Self::Schema => {
+                "the schema is not this program's: run `lianka migrate`, or start the right version"
+            }
             Self::DiskFull => "Postgres' disk is full: make room; nothing else is needed",
-            Self::Refused => "Postgres refuses this server: look at the name, the password and the database of --database-url",
+            Self::Refused => {
+                "Postgres refuses this server: look at the name, the password and the database of --database-url"
+            }
             Self::Failing => "Postgres answers with errors: look at its log",
         }
     }
@@ -91,9 +105,14 @@ impl Readiness {
     /// What an error says about the store.
     pub fn of_error(error: &sqlx::Error) -> Self {
         match error {
-            sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => Self::NoAnswer,
+            sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => {
+                Self::NoAnswer
+            }
             sqlx::Error::PoolTimedOut => Self::NoAnswer,
-            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => Self::Unreachable,
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => Self::Unreachable,
             sqlx::Error::Database(error) => match error.code().as_deref().unwrap_or_default() {
                 "53100" => Self::DiskFull,
                 "53300" => Self::ConnectionsExhausted,
@@ -122,12 +141,18 @@ struct Inner {
 
 impl Probe {
     pub fn new(pool: PgPool) -> Self {
-        Self(Arc::new(Inner { pool, running: tokio::sync::Mutex::new(None), last: Mutex::new(None) }))
+        Self(Arc::new(Inner {
+            pool,
+            running: tokio::sync::Mutex::new(None),
+            last: Mutex::new(None),
+        }))
     }
 
     /// The answer, within `limit`.
     pub async fn ask(&self, limit: Duration) -> Readiness {
-        tokio::time::timeout(limit, self.answer()).await.unwrap_or(Readiness::NoAnswer)
+        tokio::time::timeout(limit, self.answer())
+            .await
+            .unwrap_or(Readiness::NoAnswer)
     }
 
     async fn answer(&self) -> Readiness {
@@ -143,7 +168,11 @@ impl Probe {
         }
         let probe = running.get_or_insert_with(|| {
             let pool = self.0.pool.clone();
-            tokio::spawn(async move { tokio::time::timeout(PROBE_TIME_MAX, probe(&pool)).await.unwrap_or(Readiness::NoAnswer) })
+            tokio::spawn(async move {
+                tokio::time::timeout(PROBE_TIME_MAX, probe(&pool))
+                    .await
+                    .unwrap_or(Readiness::NoAnswer)
+            })
         });
         let found = probe.await.unwrap_or(Readiness::Failing);
         *running = None;
@@ -161,7 +190,10 @@ async fn probe(pool: &PgPool) -> Readiness {
     examined.unwrap_or_else(|error| {
         let found = Readiness::of_error(&error);
         if found == Readiness::Failing {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the store answers a probe with an error");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the store answers a probe with an error"
+            );
         }
         found
     })
@@ -189,11 +221,15 @@ async fn examine(connection: &mut PgConnection) -> sqlx::Result<Readiness> {
     }
     let mut tx = connection.begin().await?;
     // 64 kB is the least that a sort may take: 800 kB go to a temporary file.
-    sqlx::raw_sql("set local work_mem = '64kB'; set local lock_timeout = '1s'").execute(&mut *tx).await?;
+    sqlx::raw_sql("set local work_mem = '64kB'; set local lock_timeout = '1s'")
+        .execute(&mut *tx)
+        .await?;
     sqlx::raw_sql("select max(t) from (select repeat(md5(n::text), 25) as t from generate_series(1, 1000) n order by 1 offset 1) sorted")
         .execute(&mut *tx)
         .await?;
-    sqlx::raw_sql("select pg_logical_emit_message(true, 'lianka', 'ready')").execute(&mut *tx).await?;
+    sqlx::raw_sql("select pg_logical_emit_message(true, 'lianka', 'ready')")
+        .execute(&mut *tx)
+        .await?;
     tx.commit().await?;
     Ok(Readiness::Ready)
 }
@@ -217,8 +253,12 @@ mod tests {
             Readiness::Refused,
             Readiness::Failing,
         ];
-        let words: std::collections::BTreeSet<_> = all.iter().map(|readiness| readiness.as_str()).collect();
+        let words: std::collections::BTreeSet<_> =
+            all.iter().map(|readiness| readiness.as_str()).collect();
         assert_eq!(words.len(), all.len());
-        assert_eq!(Readiness::of_error(&sqlx::Error::PoolClosed), Readiness::Unreachable);
+        assert_eq!(
+            Readiness::of_error(&sqlx::Error::PoolClosed),
+            Readiness::Unreachable
+        );
     }
 }

@@ -98,7 +98,13 @@ pub async fn lock_street(tx: &mut PgConnection, street: &StreetCode) -> sqlx::Re
 
 /// Raises the head of a locked street.
 pub async fn raise_head(tx: &mut PgConnection, street: &StreetCode, head: i64) -> sqlx::Result<()> {
-    sqlx::query!("update street set head_seq = $2 where street = $1", street.as_str(), head).execute(tx).await?;
+    sqlx::query!(
+        "update street set head_seq = $2 where street = $1",
+        street.as_str(),
+        head
+    )
+    .execute(tx)
+    .await?;
     Ok(())
 }
 
@@ -121,7 +127,11 @@ pub async fn head(conn: &mut PgConnection, street: &StreetCode) -> sqlx::Result<
 }
 
 /// The records among `records` that exist.
-pub async fn load(conn: &mut PgConnection, street: &StreetCode, records: &[Uuid]) -> sqlx::Result<HashMap<RecordId, StoredRecord>> {
+pub async fn load(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    records: &[Uuid],
+) -> sqlx::Result<HashMap<RecordId, StoredRecord>> {
     let rows = sqlx::query!(
         "select record, grid, seq, grid_seq, state from record where street = $1 and record = any($2)",
         street.as_str(),
@@ -132,12 +142,26 @@ pub async fn load(conn: &mut PgConnection, street: &StreetCode, records: &[Uuid]
     let stored = |row: (Uuid, StoredRecord)| (RecordId(row.0), row.1);
     Ok(rows
         .into_iter()
-        .map(|row| stored((row.record, StoredRecord { grid: row.grid, seq: row.seq, grid_seq: row.grid_seq, state: row.state })))
+        .map(|row| {
+            stored((
+                row.record,
+                StoredRecord {
+                    grid: row.grid,
+                    seq: row.seq,
+                    grid_seq: row.grid_seq,
+                    state: row.state,
+                },
+            ))
+        })
         .collect())
 }
 
 /// Writes the records, new or not.
-pub async fn upsert(tx: &mut PgConnection, street: &StreetCode, records: &[RecordWrite]) -> sqlx::Result<()> {
+pub async fn upsert(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    records: &[RecordWrite],
+) -> sqlx::Result<()> {
     let column = |value: fn(&RecordWrite) -> i64| records.iter().map(value).collect::<Vec<_>>();
     sqlx::query!(
         "insert into record (street, record, kind, grid, generation, seq, grid_seq, state)
@@ -159,12 +183,25 @@ pub async fn upsert(tx: &mut PgConnection, street: &StreetCode, records: &[Recor
 }
 
 /// Appends to the log.
-pub async fn append_log(tx: &mut PgConnection, street: &StreetCode, entries: Vec<LogWrite>) -> sqlx::Result<()> {
+pub async fn append_log(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    entries: Vec<LogWrite>,
+) -> sqlx::Result<()> {
     let n = entries.len();
-    let (mut seqs, mut types, mut records, mut generations) =
-        (Vec::with_capacity(n), Vec::with_capacity(n), Vec::with_capacity(n), Vec::with_capacity(n));
-    let (mut grids, mut hashes, mut devices, mut bytes, mut times) =
-        (Vec::with_capacity(n), Vec::with_capacity(n), Vec::with_capacity(n), Vec::with_capacity(n), Vec::with_capacity(n));
+    let (mut seqs, mut types, mut records, mut generations) = (
+        Vec::with_capacity(n),
+        Vec::with_capacity(n),
+        Vec::with_capacity(n),
+        Vec::with_capacity(n),
+    );
+    let (mut grids, mut hashes, mut devices, mut bytes, mut times) = (
+        Vec::with_capacity(n),
+        Vec::with_capacity(n),
+        Vec::with_capacity(n),
+        Vec::with_capacity(n),
+        Vec::with_capacity(n),
+    );
     let mut composed = Vec::with_capacity(n);
     for entry in entries {
         seqs.push(entry.seq);
@@ -175,7 +212,11 @@ pub async fn append_log(tx: &mut PgConnection, street: &StreetCode, entries: Vec
         times.push(OffsetDateTime::from(entry.received_at));
         composed.push(entry.what.change().is_some_and(|change| change.composed));
         let (hash, device, content) = match entry.what {
-            Logged::Change(change) => (Some(change.hash.0.to_vec()), Some(change.device.0), Some(change.bytes)),
+            Logged::Change(change) => (
+                Some(change.hash.0.to_vec()),
+                Some(change.device.0),
+                Some(change.bytes),
+            ),
             Logged::Leave | Logged::Snapshot | Logged::Erase => (None, None, None),
         };
         hashes.push(hash);
@@ -222,7 +263,15 @@ pub async fn seqs(
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().filter_map(|row| Some(((RecordId(row.record), ChangeHash::from_slice(&row.hash)?), row.seq))).collect())
+    Ok(rows
+        .into_iter()
+        .filter_map(|row| {
+            Some((
+                (RecordId(row.record), ChangeHash::from_slice(&row.hash)?),
+                row.seq,
+            ))
+        })
+        .collect())
 }
 
 /// A record's document, as a phone or the judge needs it.
@@ -250,7 +299,11 @@ pub struct DocumentPage<'p> {
 }
 
 /// Reads documents, each with the changes that its snapshot lacks.
-pub async fn documents(conn: &mut PgConnection, street: &StreetCode, page: DocumentPage<'_>) -> sqlx::Result<Vec<Document>> {
+pub async fn documents(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    page: DocumentPage<'_>,
+) -> sqlx::Result<Vec<Document>> {
     let rows = sqlx::query!(
         r#"select r.record, r.kind, r.grid, r.generation, r.seq, r.snapshot, t.tail
            from (
@@ -277,7 +330,14 @@ pub async fn documents(conn: &mut PgConnection, street: &StreetCode, page: Docum
         .map(|row| {
             let mut bytes = row.snapshot.unwrap_or_default();
             bytes.extend(row.tail.unwrap_or_default());
-            Document { record: RecordId(row.record), kind: row.kind, grid: row.grid, generation: row.generation, seq: row.seq, bytes }
+            Document {
+                record: RecordId(row.record),
+                kind: row.kind,
+                grid: row.grid,
+                generation: row.generation,
+                seq: row.seq,
+                bytes,
+            }
         })
         .collect())
 }
@@ -324,7 +384,14 @@ pub async fn advances(
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|row| Advance { record: RecordId(row.record), foreign: row.foreign, arrived: row.arrived }).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| Advance {
+            record: RecordId(row.record),
+            foreign: row.foreign,
+            arrived: row.arrived,
+        })
+        .collect())
 }
 
 /// One entry of the log, for a phone.
@@ -368,19 +435,34 @@ pub async fn changes(
     .await?;
     Ok(rows
         .into_iter()
-        .map(|row| LogChange { seq: row.seq, record: RecordId(row.record), generation: row.generation, bytes: row.bytes })
+        .map(|row| LogChange {
+            seq: row.seq,
+            record: RecordId(row.record),
+            generation: row.generation,
+            bytes: row.bytes,
+        })
         .collect())
 }
 
 /// Which of these records stand in none of `grids`.
-pub async fn outside(conn: &mut PgConnection, street: &StreetCode, grids: &[String], records: &[Uuid]) -> sqlx::Result<Vec<RecordId>> {
+pub async fn outside(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    grids: &[String],
+    records: &[Uuid],
+) -> sqlx::Result<Vec<RecordId>> {
     let rows = sqlx::query_scalar!(
         "select record from record where street = $1 and record = any($2) and grid <> all($3) order by record",
         street.as_str(),
         records,
         grids,
     );
-    Ok(rows.fetch_all(conn).await?.into_iter().map(RecordId).collect())
+    Ok(rows
+        .fetch_all(conn)
+        .await?
+        .into_iter()
+        .map(RecordId)
+        .collect())
 }
 
 /// A record that a phone must drop.
@@ -419,7 +501,13 @@ pub async fn departures(
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|row| Departure { record: RecordId(row.record), erased: row.erased }).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| Departure {
+            record: RecordId(row.record),
+            erased: row.erased,
+        })
+        .collect())
 }
 
 /// A record whose snapshot lags behind its log.
@@ -435,15 +523,35 @@ pub async fn lagging(conn: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<(S
         sqlx::query!("select street, record from record where seq > snapshot_seq and disputed_at is null order by seq limit $1", limit)
             .fetch_all(conn)
             .await?;
-    rows.into_iter().map(|row| Ok((super::decoded(&row.street)?, row.record))).collect()
+    rows.into_iter()
+        .map(|row| Ok((super::decoded(&row.street)?, row.record)))
+        .collect()
 }
 
 /// A record's document and register state as of the same moment. Call it inside one repeatable-read transaction.
-pub async fn document_and_state(conn: &mut PgConnection, street: &StreetCode, record: Uuid) -> sqlx::Result<Option<Lagging>> {
-    let page = DocumentPage { grids: None, records: Some(&[record]), after: 0, limit: 1 };
-    let Some(document) = documents(&mut *conn, street, page).await?.pop() else { return Ok(None) };
-    let state = sqlx::query_scalar!("select state from record where street = $1 and record = $2", street.as_str(), record);
-    Ok(Some(Lagging { document, state: state.fetch_one(conn).await? }))
+pub async fn document_and_state(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    record: Uuid,
+) -> sqlx::Result<Option<Lagging>> {
+    let page = DocumentPage {
+        grids: None,
+        records: Some(&[record]),
+        after: 0,
+        limit: 1,
+    };
+    let Some(document) = documents(&mut *conn, street, page).await?.pop() else {
+        return Ok(None);
+    };
+    let state = sqlx::query_scalar!(
+        "select state from record where street = $1 and record = $2",
+        street.as_str(),
+        record
+    );
+    Ok(Some(Lagging {
+        document,
+        state: state.fetch_one(conn).await?,
+    }))
 }
 
 /// Stores a refreshed snapshot, unless a newer one is there.
@@ -470,7 +578,13 @@ pub async fn store_snapshot(
 }
 
 /// Stores the document of a rebuilt record, which reaches `seq`, whatever was there.
-pub async fn replace_document(tx: &mut PgConnection, street: &StreetCode, record: RecordId, seq: i64, document: &[u8]) -> sqlx::Result<()> {
+pub async fn replace_document(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    record: RecordId,
+    seq: i64,
+    document: &[u8],
+) -> sqlx::Result<()> {
     sqlx::query!(
         "update record set snapshot = $4, snapshot_seq = $3, disputed_at = null where street = $1 and record = $2",
         street.as_str(),
@@ -500,7 +614,10 @@ pub async fn rewrite_log(
     generation: i32,
     rewritten: &[Rewritten],
 ) -> sqlx::Result<Vec<(i64, ChangeHash)>> {
-    let before: Vec<_> = rewritten.iter().map(|change| change.before.0.to_vec()).collect();
+    let before: Vec<_> = rewritten
+        .iter()
+        .map(|change| change.before.0.to_vec())
+        .collect();
     sqlx::query!(
         "delete from change_log where street = $1 and record = $2 and type = 'change' and generation < $3 and hash <> all($4)",
         street.as_str(),
@@ -524,11 +641,19 @@ pub async fn rewrite_log(
     )
     .fetch_all(tx)
     .await?;
-    Ok(rows.into_iter().filter_map(|row| Some((row.seq, ChangeHash::from_slice(&row.hash)?))).collect())
+    Ok(rows
+        .into_iter()
+        .filter_map(|row| Some((row.seq, ChangeHash::from_slice(&row.hash)?)))
+        .collect())
 }
 
 /// Marks a record whose document and register state say different things: it is not refreshed any more, and loses nothing.
-pub async fn mark_disputed(conn: &mut PgConnection, street: &StreetCode, record: RecordId, now: ServerTime) -> sqlx::Result<()> {
+pub async fn mark_disputed(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    record: RecordId,
+    now: ServerTime,
+) -> sqlx::Result<()> {
     sqlx::query!(
         "update record set disputed_at = $3 where street = $1 and record = $2",
         street.as_str(),
@@ -555,7 +680,10 @@ pub async fn page_of_states(
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|row| (RecordId(row.record), row.seq, row.state)).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| (RecordId(row.record), row.seq, row.state))
+        .collect())
 }
 
 /// One record for a desk.
@@ -645,11 +773,18 @@ pub async fn composed_changes(
     )
     .fetch_all(conn)
     .await?;
-    Ok(hashes.iter().filter_map(|hash| ChangeHash::from_slice(hash)).collect())
+    Ok(hashes
+        .iter()
+        .filter_map(|hash| ChangeHash::from_slice(hash))
+        .collect())
 }
 
 /// The grids that each of the records was moved out of; records that never moved are left out.
-pub async fn left_grids(conn: &mut PgConnection, street: &StreetCode, records: &[Uuid]) -> sqlx::Result<HashMap<RecordId, Vec<String>>> {
+pub async fn left_grids(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    records: &[Uuid],
+) -> sqlx::Result<HashMap<RecordId, Vec<String>>> {
     let rows = sqlx::query!(
         "select distinct record, grid from change_log where street = $1 and record = any($2) and type = 'leave'",
         street.as_str(),

@@ -80,7 +80,10 @@ pub async fn page(
     limit: i64,
     offset: i64,
 ) -> sqlx::Result<(Vec<ListedCard>, i64)> {
-    let patterns = filter.terms.as_ref().map(|terms| terms.iter().map(|term| escaped(term)).collect::<Vec<_>>());
+    let patterns = filter
+        .terms
+        .as_ref()
+        .map(|terms| terms.iter().map(|term| escaped(term)).collect::<Vec<_>>());
     let rows = sqlx::query!(
         r#"select c.*, coalesce(t.tags, '{}') as "tags!", coalesce(p.contacts, '[]') as "contacts!: Json<Vec<ContactRow>>",
                   coalesce(x.conflicts, '[]') as "conflicts!: Json<Vec<Conflict>>", count(*) over () as "total!"
@@ -190,7 +193,13 @@ struct Conflict {
 
 impl From<Conflict> for ConflictRow {
     fn from(row: Conflict) -> Self {
-        Self { field: row.field, op: row.op, value: row.value, device: row.device, device_time: row.device_time }
+        Self {
+            field: row.field,
+            op: row.op,
+            value: row.value,
+            device: row.device,
+            device_time: row.device_time,
+        }
     }
 }
 
@@ -203,8 +212,17 @@ pub struct DeviceName {
 }
 
 /// The names of devices.
-pub async fn device_names(conn: &mut PgConnection, devices: &[Uuid]) -> sqlx::Result<Vec<DeviceName>> {
-    sqlx::query_as!(DeviceName, "select device, name, username from device where device = any($1)", devices).fetch_all(conn).await
+pub async fn device_names(
+    conn: &mut PgConnection,
+    devices: &[Uuid],
+) -> sqlx::Result<Vec<DeviceName>> {
+    sqlx::query_as!(
+        DeviceName,
+        "select device, name, username from device where device = any($1)",
+        devices
+    )
+    .fetch_all(conn)
+    .await
 }
 
 /// An imported row.
@@ -218,7 +236,11 @@ pub struct ImportedRow {
 }
 
 /// The records that rows of these identities became before.
-pub async fn imported(conn: &mut PgConnection, street: &StreetCode, identities: &[Vec<u8>]) -> sqlx::Result<Vec<(Vec<u8>, Uuid)>> {
+pub async fn imported(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    identities: &[Vec<u8>],
+) -> sqlx::Result<Vec<(Vec<u8>, Uuid)>> {
     let rows = sqlx::query!(
         r#"select distinct on (identity) identity, record as "record!" from roll_import_row
            where street = $1 and identity = any($2) and record is not null order by identity, record"#,
@@ -227,11 +249,18 @@ pub async fn imported(conn: &mut PgConnection, street: &StreetCode, identities: 
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|row| (row.identity, row.record)).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.identity, row.record))
+        .collect())
 }
 
 /// Which of these records exist, or existed until the office erased them: an import makes neither.
-pub async fn existing(conn: &mut PgConnection, street: &StreetCode, records: &[Uuid]) -> sqlx::Result<Vec<Uuid>> {
+pub async fn existing(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    records: &[Uuid],
+) -> sqlx::Result<Vec<Uuid>> {
     sqlx::query_scalar!(
         r#"select record as "record!" from record where street = $1 and record = any($2)
            union select record from erasure where street = $1 and kind = 'erase' and record = any($2)"#,
@@ -255,7 +284,11 @@ pub struct ImportWrite<'i> {
 }
 
 /// Remembers an import: what the sheet said, and which record each row is.
-pub async fn insert_import(tx: &mut PgConnection, street: &StreetCode, import: &ImportWrite<'_>) -> sqlx::Result<()> {
+pub async fn insert_import(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    import: &ImportWrite<'_>,
+) -> sqlx::Result<()> {
     sqlx::query!(
         "insert into roll_import (street, import, file_name, file_hash, device, imported_at, rows, created)
          values ($1, $2, $3, $4, $5, $6, $7, $8)",
@@ -297,8 +330,17 @@ pub struct CustomField {
 }
 
 /// Declares the street's own columns; those known already stay as they are.
-pub async fn declare_custom_fields(tx: &mut PgConnection, street: &StreetCode, fields: &[CustomField]) -> sqlx::Result<()> {
-    let column = |value: fn(&CustomField) -> &String| fields.iter().map(|field| value(field).clone()).collect::<Vec<_>>();
+pub async fn declare_custom_fields(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    fields: &[CustomField],
+) -> sqlx::Result<()> {
+    let column = |value: fn(&CustomField) -> &String| {
+        fields
+            .iter()
+            .map(|field| value(field).clone())
+            .collect::<Vec<_>>()
+    };
     sqlx::query!(
         "insert into custom_field (street, name, label, type, class) select $1, * from unnest($2::text[], $3::text[], $4::text[], $5::text[])
          on conflict (street, name) do nothing",
@@ -343,5 +385,10 @@ pub async fn cards_to_move(
         filter.number_to,
         limit,
     );
-    Ok(rows.fetch_all(conn).await?.into_iter().map(RecordId).collect())
+    Ok(rows
+        .fetch_all(conn)
+        .await?
+        .into_iter()
+        .map(RecordId)
+        .collect())
 }

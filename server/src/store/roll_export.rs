@@ -8,7 +8,8 @@ use super::roll::{CardFilter, CardOrder, escaped};
 
 /// A transaction that reads and sees the street as it was when it began.
 pub async fn snapshot(pool: &PgPool) -> sqlx::Result<Transaction<'static, Postgres>> {
-    pool.begin_with("begin isolation level repeatable read read only").await
+    pool.begin_with("begin isolation level repeatable read read only")
+        .await
 }
 
 /// Ids of the cards that `filter` admits, in order.
@@ -19,7 +20,10 @@ pub async fn ids(
     order: CardOrder,
     limit: i64,
 ) -> sqlx::Result<Vec<Uuid>> {
-    let patterns = filter.terms.as_ref().map(|terms| terms.iter().map(|term| escaped(term)).collect::<Vec<_>>());
+    let patterns = filter
+        .terms
+        .as_ref()
+        .map(|terms| terms.iter().map(|term| escaped(term)).collect::<Vec<_>>());
     sqlx::query_scalar!(
         r#"select record from shop_card c
            where street = $1 and ($2::text[] is null or grid = any($2)) and ($3::text is null or grid = $3)
@@ -51,7 +55,18 @@ pub async fn ids(
 }
 
 /// The street's own columns: name and label.
-pub async fn custom_fields(conn: &mut PgConnection, street: &StreetCode) -> sqlx::Result<Vec<(String, String)>> {
-    let rows = sqlx::query!(r#"select name, label from custom_field where street = $1 order by name collate "C""#, street.as_str());
-    Ok(rows.fetch_all(conn).await?.into_iter().map(|row| (row.name, row.label)).collect())
+pub async fn custom_fields(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+) -> sqlx::Result<Vec<(String, String)>> {
+    let rows = sqlx::query!(
+        r#"select name, label from custom_field where street = $1 order by name collate "C""#,
+        street.as_str()
+    );
+    Ok(rows
+        .fetch_all(conn)
+        .await?
+        .into_iter()
+        .map(|row| (row.name, row.label))
+        .collect())
 }

@@ -27,7 +27,12 @@ pub enum Try {
 }
 
 /// Counts a try before it is made, so that many at once are many; one that meets a lock is not counted.
-pub async fn admit(conn: &mut PgConnection, key: &str, rule: Rule, now: ServerTime) -> sqlx::Result<Try> {
+pub async fn admit(
+    conn: &mut PgConnection,
+    key: &str,
+    rule: Rule,
+    now: ServerTime,
+) -> sqlx::Result<Try> {
     let at = OffsetDateTime::from(now);
     let tries = sqlx::query_scalar!(
         "insert into sign_in_try as t (key, tries, last_at) values ($1, 1, $2)
@@ -51,12 +56,25 @@ pub async fn admit(conn: &mut PgConnection, key: &str, rule: Rule, now: ServerTi
     if let Some(tries) = tries {
         return Ok(Try::Admitted(tries.unsigned_abs()));
     }
-    let until = sqlx::query_scalar!("select locked_until from sign_in_try where key = $1", key).fetch_optional(conn).await?.flatten();
+    let until = sqlx::query_scalar!("select locked_until from sign_in_try where key = $1", key)
+        .fetch_optional(conn)
+        .await?
+        .flatten();
     Ok(Try::Locked(until.map_or(now, Into::into)))
 }
 
 /// Forgets the tries of somebody who got in, and those that nobody remembers any more.
-pub async fn forget(conn: &mut PgConnection, key: &str, older_than: ServerTime) -> sqlx::Result<()> {
-    sqlx::query!("delete from sign_in_try where key = $1 or last_at < $2", key, OffsetDateTime::from(older_than)).execute(conn).await?;
+pub async fn forget(
+    conn: &mut PgConnection,
+    key: &str,
+    older_than: ServerTime,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "delete from sign_in_try where key = $1 or last_at < $2",
+        key,
+        OffsetDateTime::from(older_than)
+    )
+    .execute(conn)
+    .await?;
     Ok(())
 }

@@ -32,7 +32,11 @@ pub struct Scope {
 }
 
 /// Adds a street; false when its code is taken, whatever by.
-pub async fn insert_street(conn: &mut PgConnection, street: &Street, now: ServerTime) -> sqlx::Result<bool> {
+pub async fn insert_street(
+    conn: &mut PgConnection,
+    street: &Street,
+    now: ServerTime,
+) -> sqlx::Result<bool> {
     let done = sqlx::query!(
         "insert into street (street, name, district, created_at) values ($1, $2, $3, $4) on conflict (street) do nothing",
         street.street.as_str(),
@@ -46,9 +50,21 @@ pub async fn insert_street(conn: &mut PgConnection, street: &Street, now: Server
 }
 
 /// The street of that code.
-pub async fn find_street(conn: &mut PgConnection, street: &StreetCode) -> sqlx::Result<Option<Street>> {
-    let row = sqlx::query!("select name, district from street where street = $1", street.as_str()).fetch_optional(conn).await?;
-    Ok(row.map(|row| Street { street: street.clone(), name: row.name, district: row.district }))
+pub async fn find_street(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+) -> sqlx::Result<Option<Street>> {
+    let row = sqlx::query!(
+        "select name, district from street where street = $1",
+        street.as_str()
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| Street {
+        street: street.clone(),
+        name: row.name,
+        district: row.district,
+    }))
 }
 
 /// One page of the streets of `within` (`None`: of the deployment), and how many there are.
@@ -67,18 +83,31 @@ pub async fn street_page(
     )
     .fetch_all(&mut *conn)
     .await?;
-    let total = sqlx::query_scalar!(r#"select count(*) as "count!" from street where $1::text is null or street = $1"#, only)
-        .fetch_one(conn)
-        .await?;
+    let total = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from street where $1::text is null or street = $1"#,
+        only
+    )
+    .fetch_one(conn)
+    .await?;
     let streets = rows
         .into_iter()
-        .map(|row| Ok(Street { street: super::decoded(&row.street)?, name: row.name, district: row.district }))
+        .map(|row| {
+            Ok(Street {
+                street: super::decoded(&row.street)?,
+                name: row.name,
+                district: row.district,
+            })
+        })
         .collect::<sqlx::Result<_>>()?;
     Ok((streets, total))
 }
 
 /// Adds a grid; false when its code is taken in this street, whatever by.
-pub async fn insert_grid(conn: &mut PgConnection, street: &StreetCode, grid: &Grid) -> sqlx::Result<bool> {
+pub async fn insert_grid(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    grid: &Grid,
+) -> sqlx::Result<bool> {
     let done = sqlx::query!(
         "insert into grid (street, grid, name, area) values ($1, $2, $3, $4) on conflict (street, grid) do nothing",
         street.as_str(),
@@ -92,14 +121,28 @@ pub async fn insert_grid(conn: &mut PgConnection, street: &StreetCode, grid: &Gr
 }
 
 /// The grid of that code.
-pub async fn find_grid(conn: &mut PgConnection, street: &StreetCode, grid: &str) -> sqlx::Result<Option<Grid>> {
-    sqlx::query_as!(Grid, "select grid, name, area from grid where street = $1 and grid = $2", street.as_str(), grid)
-        .fetch_optional(conn)
-        .await
+pub async fn find_grid(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    grid: &str,
+) -> sqlx::Result<Option<Grid>> {
+    sqlx::query_as!(
+        Grid,
+        "select grid, name, area from grid where street = $1 and grid = $2",
+        street.as_str(),
+        grid
+    )
+    .fetch_optional(conn)
+    .await
 }
 
 /// One page of the street's grids, and how many there are.
-pub async fn grid_page(conn: &mut PgConnection, street: &StreetCode, limit: i64, offset: i64) -> sqlx::Result<(Vec<Grid>, i64)> {
+pub async fn grid_page(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    limit: i64,
+    offset: i64,
+) -> sqlx::Result<(Vec<Grid>, i64)> {
     let grids = sqlx::query_as!(
         Grid,
         "select grid, name, area from grid where street = $1 order by grid limit $2 offset $3",
@@ -109,12 +152,21 @@ pub async fn grid_page(conn: &mut PgConnection, street: &StreetCode, limit: i64,
     )
     .fetch_all(&mut *conn)
     .await?;
-    let total = sqlx::query_scalar!(r#"select count(*) as "count!" from grid where street = $1"#, street.as_str()).fetch_one(conn).await?;
+    let total = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from grid where street = $1"#,
+        street.as_str()
+    )
+    .fetch_one(conn)
+    .await?;
     Ok((grids, total))
 }
 
 /// Adds those roads that the street does not have yet; the number added.
-pub async fn insert_roads(conn: &mut PgConnection, street: &StreetCode, roads: &[String]) -> sqlx::Result<u64> {
+pub async fn insert_roads(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    roads: &[String],
+) -> sqlx::Result<u64> {
     let done = sqlx::query!(
         "insert into road (street, road) select $1, road from unnest($2::text[]) as road on conflict (street, road) do nothing",
         street.as_str(),
@@ -126,17 +178,35 @@ pub async fn insert_roads(conn: &mut PgConnection, street: &StreetCode, roads: &
 }
 
 /// One page of the street's roads, and how many there are.
-pub async fn road_page(conn: &mut PgConnection, street: &StreetCode, limit: i64, offset: i64) -> sqlx::Result<(Vec<String>, i64)> {
-    let roads =
-        sqlx::query_scalar!("select road from road where street = $1 order by road limit $2 offset $3", street.as_str(), limit, offset,)
-            .fetch_all(&mut *conn)
-            .await?;
-    let total = sqlx::query_scalar!(r#"select count(*) as "count!" from road where street = $1"#, street.as_str()).fetch_one(conn).await?;
+pub async fn road_page(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    limit: i64,
+    offset: i64,
+) -> sqlx::Result<(Vec<String>, i64)> {
+    let roads = sqlx::query_scalar!(
+        "select road from road where street = $1 order by road limit $2 offset $3",
+        street.as_str(),
+        limit,
+        offset,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let total = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from road where street = $1"#,
+        street.as_str()
+    )
+    .fetch_one(conn)
+    .await?;
     Ok((roads, total))
 }
 
 /// What the user may see in the street now.
-pub async fn scope(conn: &mut PgConnection, street: &StreetCode, username: &str) -> sqlx::Result<Scope> {
+pub async fn scope(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    username: &str,
+) -> sqlx::Result<Scope> {
     // One statement, so that epoch and grids are of the same moment even outside a transaction.
     let row = sqlx::query!(
         r#"select s.epoch,
@@ -148,11 +218,21 @@ pub async fn scope(conn: &mut PgConnection, street: &StreetCode, username: &str)
     )
     .fetch_optional(conn)
     .await?;
-    Ok(row.map(|row| Scope { epoch: row.epoch, grids: row.grids }).unwrap_or_default())
+    Ok(row
+        .map(|row| Scope {
+            epoch: row.epoch,
+            grids: row.grids,
+        })
+        .unwrap_or_default())
 }
 
 /// The grids that the user had under an earlier scope epoch.
-pub async fn grids_at(conn: &mut PgConnection, street: &StreetCode, username: &str, epoch: i64) -> sqlx::Result<Vec<String>> {
+pub async fn grids_at(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    username: &str,
+    epoch: i64,
+) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar!(
         "select grid from assignment
          where street = $1 and username = $2 and since_epoch <= $3 and (until_epoch is null or until_epoch > $3) order by grid",
@@ -165,7 +245,11 @@ pub async fn grids_at(conn: &mut PgConnection, street: &StreetCode, username: &s
 }
 
 /// Position of the first of `grids` that the street does not have.
-pub async fn first_unknown_grid(conn: &mut PgConnection, street: &StreetCode, grids: &[String]) -> sqlx::Result<Option<usize>> {
+pub async fn first_unknown_grid(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    grids: &[String],
+) -> sqlx::Result<Option<usize>> {
     let position = sqlx::query_scalar!(
         r#"select position as "position!" from unnest($2::text[]) with ordinality as wanted (grid, position)
            where not exists (select 1 from grid g where g.street = $1 and g.grid = wanted.grid) order by position limit 1"#,
@@ -223,9 +307,14 @@ pub async fn assign(
     .await?
     .rows_affected();
     if lost + gained > 0 {
-        sqlx::query!("update scope set epoch = $3 where street = $1 and username = $2", street.as_str(), username, epoch)
-            .execute(&mut *conn)
-            .await?;
+        sqlx::query!(
+            "update scope set epoch = $3 where street = $1 and username = $2",
+            street.as_str(),
+            username,
+            epoch
+        )
+        .execute(&mut *conn)
+        .await?;
     }
     scope(conn, street, username).await
 }
@@ -271,10 +360,22 @@ pub async fn streets_of(
     let mut streets: Vec<StreetGrids> = Vec::new();
     for row in rows {
         let street: StreetCode = super::decoded(&row.street)?;
-        if streets.last().is_none_or(|last| last.street.street != street) {
-            streets.push(StreetGrids { street: Street { street, name: row.street_name, district: row.district }, grids: Vec::new() });
+        if streets
+            .last()
+            .is_none_or(|last| last.street.street != street)
+        {
+            streets.push(StreetGrids {
+                street: Street {
+                    street,
+                    name: row.street_name,
+                    district: row.district,
+                },
+                grids: Vec::new(),
+            });
         }
-        if let (Some(last), Some(grid), Some(name), Some(area)) = (streets.last_mut(), row.grid, row.grid_name, row.area) {
+        if let (Some(last), Some(grid), Some(name), Some(area)) =
+            (streets.last_mut(), row.grid, row.grid_name, row.area)
+        {
             last.grids.push(Grid { grid, name, area });
         }
     }
@@ -290,7 +391,11 @@ pub struct Assignment {
 }
 
 /// Every assignment that the users have, or ever had, in the street.
-pub async fn assignments_of(conn: &mut PgConnection, street: &StreetCode, users: &[String]) -> sqlx::Result<Vec<Assignment>> {
+pub async fn assignments_of(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    users: &[String],
+) -> sqlx::Result<Vec<Assignment>> {
     sqlx::query_as!(
         Assignment,
         r#"select username, grid, until_epoch is null as "current!" from assignment where street = $1 and username = any($2)"#,
@@ -303,21 +408,33 @@ pub async fn assignments_of(conn: &mut PgConnection, street: &StreetCode, users:
 
 /// The codes of every grid of the street.
 pub async fn all_grids(conn: &mut PgConnection, street: &StreetCode) -> sqlx::Result<Vec<String>> {
-    sqlx::query_scalar!("select grid from grid where street = $1", street.as_str()).fetch_all(conn).await
+    sqlx::query_scalar!("select grid from grid where street = $1", street.as_str())
+        .fetch_all(conn)
+        .await
 }
 
 /// The names of every road of the street.
 pub async fn all_roads(conn: &mut PgConnection, street: &StreetCode) -> sqlx::Result<Vec<String>> {
-    sqlx::query_scalar!("select road from road where street = $1", street.as_str()).fetch_all(conn).await
+    sqlx::query_scalar!("select road from road where street = $1", street.as_str())
+        .fetch_all(conn)
+        .await
 }
 
 /// Every grid of the street.
 pub async fn grids_of(conn: &mut PgConnection, street: &StreetCode) -> sqlx::Result<Vec<Grid>> {
-    sqlx::query_as!(Grid, "select grid, name, area from grid where street = $1 order by grid", street.as_str()).fetch_all(conn).await
+    sqlx::query_as!(
+        Grid,
+        "select grid, name, area from grid where street = $1 order by grid",
+        street.as_str()
+    )
+    .fetch_all(conn)
+    .await
 }
 
 /// The codes of every street.
 pub async fn all_streets(conn: &mut PgConnection) -> sqlx::Result<Vec<StreetCode>> {
-    let codes = sqlx::query_scalar!("select street from street order by street").fetch_all(conn).await?;
+    let codes = sqlx::query_scalar!("select street from street order by street")
+        .fetch_all(conn)
+        .await?;
     codes.iter().map(|code| super::decoded(code)).collect()
 }

@@ -12,7 +12,12 @@ pub async fn insert_enrolment(
     expires_at: ServerTime,
     now: ServerTime,
 ) -> sqlx::Result<()> {
-    sqlx::query!("delete from enrolment where expires_at < $1", OffsetDateTime::from(now)).execute(&mut *conn).await?;
+    sqlx::query!(
+        "delete from enrolment where expires_at < $1",
+        OffsetDateTime::from(now)
+    )
+    .execute(&mut *conn)
+    .await?;
     sqlx::query!(
         "insert into enrolment (code_hash, username, expires_at) values ($1, $2, $3)",
         code_hash,
@@ -25,7 +30,11 @@ pub async fn insert_enrolment(
 }
 
 /// Spends a code and says whose it was; `None` for a code that is unknown, spent or expired, or whose account is disabled.
-pub async fn spend_enrolment(conn: &mut PgConnection, code_hash: &[u8], now: ServerTime) -> sqlx::Result<Option<String>> {
+pub async fn spend_enrolment(
+    conn: &mut PgConnection,
+    code_hash: &[u8],
+    now: ServerTime,
+) -> sqlx::Result<Option<String>> {
     sqlx::query_scalar!(
         "update enrolment e set spent_at = $2 from account a
          where a.username = e.username and a.disabled_at is null and e.code_hash = $1 and e.spent_at is null and e.expires_at > $2
@@ -47,10 +56,16 @@ pub struct RefreshToken {
 }
 
 /// The token with this hash. The device's row must be locked before its answer is acted on.
-pub async fn refresh_token(conn: &mut PgConnection, token_hash: &[u8]) -> sqlx::Result<Option<RefreshToken>> {
-    let row = sqlx::query!("select device, issued_at, expires_at, spent_at from refresh_token where token_hash = $1", token_hash)
-        .fetch_optional(conn)
-        .await?;
+pub async fn refresh_token(
+    conn: &mut PgConnection,
+    token_hash: &[u8],
+) -> sqlx::Result<Option<RefreshToken>> {
+    let row = sqlx::query!(
+        "select device, issued_at, expires_at, spent_at from refresh_token where token_hash = $1",
+        token_hash
+    )
+    .fetch_optional(conn)
+    .await?;
     Ok(row.map(|row| RefreshToken {
         device: DeviceId(row.device),
         issued_at: row.issued_at.into(),
@@ -60,7 +75,11 @@ pub async fn refresh_token(conn: &mut PgConnection, token_hash: &[u8]) -> sqlx::
 }
 
 /// Whether any token of the device that was issued at or after `since` has been spent.
-pub async fn successor_used(conn: &mut PgConnection, device: DeviceId, since: ServerTime) -> sqlx::Result<bool> {
+pub async fn successor_used(
+    conn: &mut PgConnection,
+    device: DeviceId,
+    since: ServerTime,
+) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
         r#"select exists (select 1 from refresh_token where device = $1 and issued_at >= $2 and spent_at is not null) as "used!""#,
         device.0,
@@ -100,7 +119,13 @@ pub async fn spend_refresh_tokens(
     kept_since: ServerTime,
 ) -> sqlx::Result<()> {
     let kept_since = OffsetDateTime::from(kept_since);
-    sqlx::query!("delete from refresh_token where device = $1 and spent_at < $2", device.0, kept_since).execute(&mut *conn).await?;
+    sqlx::query!(
+        "delete from refresh_token where device = $1 and spent_at < $2",
+        device.0,
+        kept_since
+    )
+    .execute(&mut *conn)
+    .await?;
     sqlx::query!(
         "update refresh_token set spent_at = case when token_hash = $3 then $2 else issued_at end where device = $1 and spent_at is null",
         device.0,
@@ -122,7 +147,10 @@ pub struct SigningKeyRow {
 }
 
 /// The keys that still verify, the first to retire first.
-pub async fn signing_keys(conn: &mut PgConnection, now: ServerTime) -> sqlx::Result<Vec<SigningKeyRow>> {
+pub async fn signing_keys(
+    conn: &mut PgConnection,
+    now: ServerTime,
+) -> sqlx::Result<Vec<SigningKeyRow>> {
     let rows = sqlx::query!(
         "select kid, secret, retires_at, forgotten_at from signing_key where forgotten_at > $1 order by retires_at, kid",
         OffsetDateTime::from(now),
@@ -143,20 +171,40 @@ pub async fn signing_keys(conn: &mut PgConnection, now: ServerTime) -> sqlx::Res
 /// Lets one server at a time, until the transaction ends, decide whether a key is due.
 pub async fn lock_signing_keys(conn: &mut PgConnection) -> sqlx::Result<()> {
     // The number is arbitrary; it only has to be this program's own.
-    sqlx::query!(r#"select pg_advisory_xact_lock(7104911203) as "locked!: ()""#).fetch_one(conn).await?;
+    sqlx::query!(r#"select pg_advisory_xact_lock(7104911203) as "locked!: ()""#)
+        .fetch_one(conn)
+        .await?;
     Ok(())
 }
 
 /// Puts under lock a key that stands there without one. Another server may have been quicker.
-pub async fn lock_signing_key(conn: &mut PgConnection, kid: &str, plain: &[u8], locked: &[u8]) -> sqlx::Result<()> {
-    sqlx::query!("update signing_key set secret = $3 where kid = $1 and secret = $2", kid, plain, locked).execute(conn).await?;
+pub async fn lock_signing_key(
+    conn: &mut PgConnection,
+    kid: &str,
+    plain: &[u8],
+    locked: &[u8],
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update signing_key set secret = $3 where kid = $1 and secret = $2",
+        kid,
+        plain,
+        locked
+    )
+    .execute(conn)
+    .await?;
     Ok(())
 }
 
 /// Adds a key, and erases the secrets of those that no longer verify anything.
-pub async fn insert_signing_key(conn: &mut PgConnection, key: &SigningKeyRow, now: ServerTime) -> sqlx::Result<()> {
+pub async fn insert_signing_key(
+    conn: &mut PgConnection,
+    key: &SigningKeyRow,
+    now: ServerTime,
+) -> sqlx::Result<()> {
     let now = OffsetDateTime::from(now);
-    sqlx::query!("delete from signing_key where forgotten_at <= $1", now).execute(&mut *conn).await?;
+    sqlx::query!("delete from signing_key where forgotten_at <= $1", now)
+        .execute(&mut *conn)
+        .await?;
     sqlx::query!(
         "insert into signing_key (kid, secret, created_at, retires_at, forgotten_at) values ($1, $2, $3, $4, $5)",
         key.kid,

@@ -19,7 +19,10 @@ pub struct OpenRequest {
 }
 
 /// Every open request of the street, the first submitted first. What was sealed counts: it is the same member still.
-pub async fn open_requests(conn: &mut PgConnection, street: &StreetCode) -> sqlx::Result<Vec<OpenRequest>> {
+pub async fn open_requests(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+) -> sqlx::Result<Vec<OpenRequest>> {
     let rows = sqlx::query!(
         r#"select t.record, t.submitted_at as "submitted_at!", t.phone, t.member_alias,
                   coalesce(t.member_name, name.value) as member_name, coalesce(t.origin_organisation, origin.value) as origin
@@ -44,13 +47,21 @@ pub async fn open_requests(conn: &mut PgConnection, street: &StreetCode) -> sqlx
         .map(|row| OpenRequest {
             record: RecordId(row.record),
             submitted_at: row.submitted_at.into(),
-            member: Member { name: row.member_name, phone: row.phone, origin: row.origin, alias: row.member_alias },
+            member: Member {
+                name: row.member_name,
+                phone: row.phone,
+                origin: row.origin,
+                alias: row.member_alias,
+            },
         })
         .collect())
 }
 
 /// Pairs of requests that an officer found to be of different people.
-pub async fn different_people(conn: &mut PgConnection, street: &StreetCode) -> sqlx::Result<Vec<(RecordId, RecordId)>> {
+pub async fn different_people(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+) -> sqlx::Result<Vec<(RecordId, RecordId)>> {
     let rows = sqlx::query!(
         r#"select record, fields->>'other' as "other!" from transfer_event
            where street = $1 and type = 'not_same_person' and outcome = 'applied' and fields->>'other' is not null"#,
@@ -58,13 +69,29 @@ pub async fn different_people(conn: &mut PgConnection, street: &StreetCode) -> s
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().filter_map(|row| Some((RecordId(row.record), row.other.parse().ok()?))).collect())
+    Ok(rows
+        .into_iter()
+        .filter_map(|row| Some((RecordId(row.record), row.other.parse().ok()?)))
+        .collect())
 }
 
 /// Open requests in which a letter of this number is live.
-pub async fn letter_holders(conn: &mut PgConnection, street: &StreetCode, number: &str) -> sqlx::Result<Vec<RecordId>> {
-    let rows = sqlx::query_scalar!("select record from transfer where street = $1 and open and letter_no = $2", street.as_str(), number);
-    Ok(rows.fetch_all(conn).await?.into_iter().map(RecordId).collect())
+pub async fn letter_holders(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    number: &str,
+) -> sqlx::Result<Vec<RecordId>> {
+    let rows = sqlx::query_scalar!(
+        "select record from transfer where street = $1 and open and letter_no = $2",
+        street.as_str(),
+        number
+    );
+    Ok(rows
+        .fetch_all(conn)
+        .await?
+        .into_iter()
+        .map(RecordId)
+        .collect())
 }
 
 /// Values of fields by name, the chosen one last.
@@ -95,18 +122,37 @@ pub async fn seal(
 }
 
 /// Forgets what stands beside the record of fields that were sealed: values not chosen in a conflict, and notices of them.
-pub async fn forget_beside(tx: &mut PgConnection, street: &StreetCode, record: RecordId, fields: &[String]) -> sqlx::Result<()> {
-    sqlx::query!("delete from resolution where street = $1 and record = $2 and field = any($3)", street.as_str(), record.0, fields)
-        .execute(&mut *tx)
-        .await?;
-    sqlx::query!("delete from notice where street = $1 and record = $2 and field = any($3)", street.as_str(), record.0, fields)
-        .execute(tx)
-        .await?;
+pub async fn forget_beside(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    record: RecordId,
+    fields: &[String],
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "delete from resolution where street = $1 and record = $2 and field = any($3)",
+        street.as_str(),
+        record.0,
+        fields
+    )
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query!(
+        "delete from notice where street = $1 and record = $2 and field = any($3)",
+        street.as_str(),
+        record.0,
+        fields
+    )
+    .execute(tx)
+    .await?;
     Ok(())
 }
 
 /// What only the office keeps of a request, by revision, the oldest first.
-pub async fn personal(conn: &mut PgConnection, street: &StreetCode, record: RecordId) -> sqlx::Result<Vec<(u32, PersonalFields)>> {
+pub async fn personal(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    record: RecordId,
+) -> sqlx::Result<Vec<(u32, PersonalFields)>> {
     let rows = sqlx::query!(
         r#"select revision, fields as "fields: Json<PersonalFields>" from transfer_personal where street = $1 and record = $2 order by revision"#,
         street.as_str(),
@@ -114,7 +160,10 @@ pub async fn personal(conn: &mut PgConnection, street: &StreetCode, record: Reco
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|row| (row.revision as u32, row.fields.0)).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.revision as u32, row.fields.0))
+        .collect())
 }
 
 /// Which requests to list.
@@ -178,7 +227,12 @@ pub async fn queue(
         None if offset > 0 => Box::pin(queue(conn, street, filter, sort, 1, 0)).await?.1,
         None => 0,
     };
-    let rows = rows.into_iter().map(|row| QueueRow { record: RecordId(row.record), grid: row.grid, seq: row.seq, state: row.state });
+    let rows = rows.into_iter().map(|row| QueueRow {
+        record: RecordId(row.record),
+        grid: row.grid,
+        seq: row.seq,
+        state: row.state,
+    });
     Ok((rows.collect(), total))
 }
 
@@ -214,7 +268,11 @@ pub async fn changes_after(
     Ok(rows
         .into_iter()
         .rev()
-        .map(|row| LaterChange { bytes: row.bytes, username: row.username, received_at: row.received_at.into() })
+        .map(|row| LaterChange {
+            bytes: row.bytes,
+            username: row.username,
+            received_at: row.received_at.into(),
+        })
         .collect())
 }
 
@@ -233,7 +291,9 @@ pub async fn clock_due(
     after: Option<(ServerTime, RecordId)>,
     limit: i64,
 ) -> sqlx::Result<Vec<Due>> {
-    let (after_at, after_record) = after.map(|(at, record)| (OffsetDateTime::from(at), record.0)).unzip();
+    let (after_at, after_record) = after
+        .map(|(at, record)| (OffsetDateTime::from(at), record.0))
+        .unzip();
     let rows = sqlx::query!(
         r#"select street, record, clock_at as "clock_at!" from transfer
            where clock_at <= $1 and ($2::timestamptz is null or (clock_at, record) > ($2, $3::uuid))
@@ -245,7 +305,14 @@ pub async fn clock_due(
     )
     .fetch_all(conn)
     .await?;
-    let due =
-        |street: &str, record, at: OffsetDateTime| Ok(Due { street: super::decoded(street)?, record: RecordId(record), at: at.into() });
-    rows.into_iter().map(|row| due(&row.street, row.record, row.clock_at)).collect()
+    let due = |street: &str, record, at: OffsetDateTime| {
+        Ok(Due {
+            street: super::decoded(street)?,
+            record: RecordId(record),
+            at: at.into(),
+        })
+    };
+    rows.into_iter()
+        .map(|row| due(&row.street, row.record, row.clock_at))
+        .collect()
 }

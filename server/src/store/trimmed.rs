@@ -50,7 +50,13 @@ pub async fn stretch(
 /// Trims the changes of a stretch that are older than that and that their record's document holds. How many.
 ///
 /// A disputed record keeps its log: its document is in doubt.
-pub async fn trim(tx: &mut PgConnection, street: &StreetCode, after: i64, upto: i64, older_than: OffsetDateTime) -> sqlx::Result<u64> {
+pub async fn trim(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    after: i64,
+    upto: i64,
+    older_than: OffsetDateTime,
+) -> sqlx::Result<u64> {
     let newest = sqlx::query!(
         r#"with trimmed as (
                delete from change_log l using record r
@@ -114,24 +120,51 @@ pub struct Place {
 }
 
 /// The trimmed changes of some records, in the order of the log; records without any are left out.
-pub async fn places(conn: &mut PgConnection, street: &StreetCode, records: &[Uuid]) -> sqlx::Result<HashMap<RecordId, Vec<Place>>> {
+pub async fn places(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    records: &[Uuid],
+) -> sqlx::Result<HashMap<RecordId, Vec<Place>>> {
     let rows = sqlx::query!(
         "select record, seqs, hashes, composed from trimmed_log where street = $1 and record = any($2)",
         street.as_str(),
         records
     );
     let places = |seqs: Vec<i64>, hashes: Vec<Vec<u8>>, composed: Vec<bool>| {
-        let of = |((seq, hash), composed): ((i64, Vec<u8>), bool)| Some(Place { hash: ChangeHash::from_slice(&hash)?, seq, composed });
-        let mut places: Vec<_> = seqs.into_iter().zip(hashes).zip(composed).filter_map(of).collect();
+        let of = |((seq, hash), composed): ((i64, Vec<u8>), bool)| {
+            Some(Place {
+                hash: ChangeHash::from_slice(&hash)?,
+                seq,
+                composed,
+            })
+        };
+        let mut places: Vec<_> = seqs
+            .into_iter()
+            .zip(hashes)
+            .zip(composed)
+            .filter_map(of)
+            .collect();
         places.sort_by_key(|place| place.seq);
         places
     };
     let rows = rows.fetch_all(conn).await?.into_iter();
-    Ok(rows.map(|row| (RecordId(row.record), places(row.seqs, row.hashes, row.composed))).collect())
+    Ok(rows
+        .map(|row| {
+            (
+                RecordId(row.record),
+                places(row.seqs, row.hashes, row.composed),
+            )
+        })
+        .collect())
 }
 
 /// Replaces what is known of a record's trimmed changes, for its next generation.
-pub async fn replace(tx: &mut PgConnection, street: &StreetCode, record: RecordId, places: &[Place]) -> sqlx::Result<()> {
+pub async fn replace(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    record: RecordId,
+    places: &[Place],
+) -> sqlx::Result<()> {
     sqlx::query!(
         "update trimmed_log set seqs = $3, hashes = $4, composed = $5 where street = $1 and record = $2",
         street.as_str(),
@@ -146,10 +179,20 @@ pub async fn replace(tx: &mut PgConnection, street: &StreetCode, record: RecordI
 }
 
 /// A page of the records of a street that have trimmed changes, by id.
-pub async fn records(conn: &mut PgConnection, street: &str, after: Uuid, limit: i64) -> sqlx::Result<Vec<Uuid>> {
-    sqlx::query_scalar!("select record from trimmed_log where street = $1 and record > $2 order by record limit $3", street, after, limit)
-        .fetch_all(conn)
-        .await
+pub async fn records(
+    conn: &mut PgConnection,
+    street: &str,
+    after: Uuid,
+    limit: i64,
+) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        "select record from trimmed_log where street = $1 and record > $2 order by record limit $3",
+        street,
+        after,
+        limit
+    )
+    .fetch_all(conn)
+    .await
 }
 
 /// Keeps in mind what a generation that ended had accepted, and of the record's generations the newest that come to `limit` changes.
@@ -187,8 +230,16 @@ pub async fn remember(
 }
 
 /// Forgets what a street's generations had accepted that ended before that. How many generations.
-pub async fn forget_ended(conn: &mut PgConnection, street: &StreetCode, before: OffsetDateTime) -> sqlx::Result<u64> {
-    let done = sqlx::query!("delete from earlier_change where street = $1 and ended_at < $2", street.as_str(), before);
+pub async fn forget_ended(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    before: OffsetDateTime,
+) -> sqlx::Result<u64> {
+    let done = sqlx::query!(
+        "delete from earlier_change where street = $1 and ended_at < $2",
+        street.as_str(),
+        before
+    );
     Ok(done.execute(conn).await?.rows_affected())
 }
 
@@ -208,11 +259,19 @@ pub async fn earlier(
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().filter_map(|row| Some((RecordId(row.record), ChangeHash::from_slice(&row.hash)?))).collect())
+    Ok(rows
+        .into_iter()
+        .filter_map(|row| Some((RecordId(row.record), ChangeHash::from_slice(&row.hash)?)))
+        .collect())
 }
 
 /// Deletes a street's notices that are older than that, at most `limit`. How many.
-pub async fn prune_notices(conn: &mut PgConnection, street: &StreetCode, older_than: OffsetDateTime, limit: i64) -> sqlx::Result<u64> {
+pub async fn prune_notices(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    older_than: OffsetDateTime,
+    limit: i64,
+) -> sqlx::Result<u64> {
     let done = sqlx::query!(
         "delete from notice where street = $1 and notice in (
              select notice from notice where street = $1 and created_at < $2 limit $3)",

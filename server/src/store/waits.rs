@@ -34,7 +34,13 @@ pub struct Waits {
 impl Waits {
     /// All of them in proportion to the longest statement.
     pub fn of_statement(statement: Duration) -> Self {
-        Self { acquire: statement / 6, statement, lock: statement / 3, idle_transaction: statement * 2, request: statement * 3 / 2 }
+        Self {
+            acquire: statement / 6,
+            statement,
+            lock: statement / 3,
+            idle_transaction: statement * 2,
+            request: statement * 3 / 2,
+        }
     }
 
     /// For work that is known to be long: imports, exports, proofs, and passes in the background.
@@ -50,9 +56,19 @@ impl Default for Waits {
 }
 
 /// The same work, cut off as if the connection had broken when it takes longer than `limit`.
-pub async fn within<T, E: From<sqlx::Error>>(limit: Duration, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-    let cut = || sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "Postgres did not answer in time"));
-    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(cut().into()))
+pub async fn within<T, E: From<sqlx::Error>>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    let cut = || {
+        sqlx::Error::Io(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "Postgres did not answer in time",
+        ))
+    };
+    tokio::time::timeout(limit, work)
+        .await
+        .unwrap_or_else(|_| Err(cut().into()))
 }
 
 /// `options` with the limits of a session on them.
@@ -61,7 +77,10 @@ pub fn session(options: PgConnectOptions, waits: &Waits) -> PgConnectOptions {
     options.application_name("lianka").options([
         ("statement_timeout", ms(waits.statement)),
         ("lock_timeout", ms(waits.lock)),
-        ("idle_in_transaction_session_timeout", ms(waits.idle_transaction)),
+        (
+            "idle_in_transaction_session_timeout",
+            ms(waits.idle_transaction),
+        ),
         // Filters that are null and lists of one or a thousand want plans of their own; a plan for all of them costs a storm seconds.
         ("plan_cache_mode", "force_custom_plan".to_owned()),
     ])
@@ -70,7 +89,11 @@ pub fn session(options: PgConnectOptions, waits: &Waits) -> PgConnectOptions {
 /// A pool of at most `connections_max` connections that keep to `waits`.
 ///
 /// Fails when no first connection can be had, so that a wrong address is told at the start and not by the first phone.
-pub async fn connect_within(options: PgConnectOptions, connections_max: u32, waits: &Waits) -> Result<PgPool, sqlx::Error> {
+pub async fn connect_within(
+    options: PgConnectOptions,
+    connections_max: u32,
+    waits: &Waits,
+) -> Result<PgPool, sqlx::Error> {
     PgPoolOptions::new()
         .max_connections(connections_max)
         .acquire_timeout(waits.acquire)
@@ -78,14 +101,24 @@ pub async fn connect_within(options: PgConnectOptions, connections_max: u32, wai
         .max_lifetime(Duration::from_mins(30))
         // Our own look in place of sqlx's ping: as many round trips, and it knows a primary that became a standby.
         .test_before_acquire(false)
-        .before_acquire(|connection, _| Box::pin(async move { Ok(takes_writes(connection).await.unwrap_or(false)) }))
-        .after_release(|connection, _| Box::pin(within(RELEASE_TIME_MAX, async move { connection.ping().await.map(|()| true) })))
+        .before_acquire(|connection, _| {
+            Box::pin(async move { Ok(takes_writes(connection).await.unwrap_or(false)) })
+        })
+        .after_release(|connection, _| {
+            Box::pin(within(RELEASE_TIME_MAX, async move {
+                connection.ping().await.map(|()| true)
+            }))
+        })
         .connect_with(session(options, waits))
         .await
 }
 
 /// The same at the first of several addresses that takes writes; where none does, at the first one that lets us in.
-pub async fn connect_to_primary(addresses: Vec<PgConnectOptions>, connections_max: u32, waits: &Waits) -> Result<PgPool, sqlx::Error> {
+pub async fn connect_to_primary(
+    addresses: Vec<PgConnectOptions>,
+    connections_max: u32,
+    waits: &Waits,
+) -> Result<PgPool, sqlx::Error> {
     let mut first = Err(sqlx::Error::PoolClosed);
     for options in addresses {
         let found = connect_within(options, connections_max, waits).await;
@@ -103,6 +136,8 @@ pub async fn connect_to_primary(addresses: Vec<PgConnectOptions>, connections_ma
 
 /// Whether Postgres takes writes on this connection: not on a standby, nor where it was told to be read-only.
 pub async fn takes_writes(connection: &mut PgConnection) -> sqlx::Result<bool> {
-    let row = sqlx::raw_sql("show transaction_read_only").fetch_one(connection).await?;
+    let row = sqlx::raw_sql("show transaction_read_only")
+        .fetch_one(connection)
+        .await?;
     Ok(row.try_get::<&str, _>(0)? == "off")
 }

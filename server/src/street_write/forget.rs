@@ -52,25 +52,53 @@ impl StreetWrite {
     /// Makes the record's next generation without what is to be forgotten. The record must be loaded and exist.
     ///
     /// The next event told to [`StreetWrite::audit`] names the record as rebuilt, and its log as it stands now.
-    pub async fn rebuild(&mut self, record: RecordId, forget: &Forget<'_>) -> Result<Forgotten, ForgetError> {
+    pub async fn rebuild(
+        &mut self,
+        record: RecordId,
+        forget: &Forget<'_>,
+    ) -> Result<Forgotten, ForgetError> {
         let document = self.whole_document(record).await?;
-        let rebuilt = rebuild::rebuild(self.state(record).ok_or(ForgetError::NoRecord)?, &document, forget)?;
+        let rebuilt = rebuild::rebuild(
+            self.state(record).ok_or(ForgetError::NoRecord)?,
+            &document,
+            forget,
+        )?;
         self.next_generation(record, rebuilt).await
     }
 
     /// Puts a compacted generation in the place of the one that it was made from, whose changes were `of`. `None`, and nothing is done, where
     /// changes came meanwhile. The record must be loaded, exist, and be in the store.
-    pub async fn compacted(&mut self, record: RecordId, of: &[ChangeHash], rebuilt: Rebuilt) -> Result<Option<Forgotten>, ForgetError> {
+    pub async fn compacted(
+        &mut self,
+        record: RecordId,
+        of: &[ChangeHash],
+        rebuilt: Rebuilt,
+    ) -> Result<Option<Forgotten>, ForgetError> {
         let state = self.state(record).ok_or(ForgetError::NoRecord)?;
-        if !state.accepted().map(|(hash, _)| hash).eq(of.iter().copied()) {
+        if !state
+            .accepted()
+            .map(|(hash, _)| hash)
+            .eq(of.iter().copied())
+        {
             return Ok(None);
         }
         self.next_generation(record, rebuilt).await.map(Some)
     }
 
-    async fn next_generation(&mut self, record: RecordId, rebuilt: Rebuilt) -> Result<Forgotten, ForgetError> {
+    async fn next_generation(
+        &mut self,
+        record: RecordId,
+        rebuilt: Rebuilt,
+    ) -> Result<Forgotten, ForgetError> {
         let entry = self.entries.get(&record).ok_or(ForgetError::NoRecord)?;
-        let before: Vec<ChangeHash> = entry.target.state.as_ref().ok_or(ForgetError::NoRecord)?.accepted().map(|(hash, _)| hash).collect();
+        let before: Vec<ChangeHash> = entry
+            .target
+            .state
+            .as_ref()
+            .ok_or(ForgetError::NoRecord)?
+            .accepted()
+            .map(|(hash, _)| hash)
+            .collect();
         let (generation, left) = (rebuilt.state.generation(), rebuilt.state.len());
 
         // What an earlier rebuild of this write named has other names again.
@@ -87,7 +115,12 @@ impl StreetWrite {
         rests.sort_by_key(|rest| (rest.1, rest.0.change.start_op, rest.0.change.hash));
         for (rest, received_at, composed) in rests {
             let change = rest.change;
-            let logged = LoggedChange { hash: change.hash, device: change.actor.device(), bytes: change.bytes, composed };
+            let logged = LoggedChange {
+                hash: change.hash,
+                device: change.actor.device(),
+                bytes: change.bytes,
+                composed,
+            };
             self.announce(record, generation, received_at, Logged::Change(logged));
         }
         let seq = self.announce(record, generation, self.now, Logged::Snapshot);
@@ -101,15 +134,28 @@ impl StreetWrite {
         entry.touched = Some(Touched::ALL);
         entry.rebuilt = Some((seq, rebuilt.document));
         // What was accepted stays known as such: a phone whose answer was lost must not write its edit a second time.
-        entry.ended.push(EndedGeneration { generation: generation - 1, hashes: before });
+        entry.ended.push(EndedGeneration {
+            generation: generation - 1,
+            hashes: before,
+        });
         self.rebuilt.push(record);
-        Ok(Forgotten { generation, seq, ops: rebuilt.forgotten_ops, changes, left })
+        Ok(Forgotten {
+            generation,
+            seq,
+            ops: rebuilt.forgotten_ops,
+            changes,
+            left,
+        })
     }
 
     /// Ends the record, which must be loaded and exist: nothing of it stays in this write, the log or the record's own tables. The sequence
     /// of the entry that tells phones, and what was deleted, by table.
-    pub async fn erase(&mut self, record: RecordId) -> Result<(i64, Vec<(&'static str, u64)>), ForgetError> {
-        let Entry { grid, target, .. } = self.entries.remove(&record).ok_or(ForgetError::NoRecord)?;
+    pub async fn erase(
+        &mut self,
+        record: RecordId,
+    ) -> Result<(i64, Vec<(&'static str, u64)>), ForgetError> {
+        let Entry { grid, target, .. } =
+            self.entries.remove(&record).ok_or(ForgetError::NoRecord)?;
         let generation = target.state.ok_or(ForgetError::NoRecord)?.generation();
         self.drop_pending(|entry| entry.record != record);
         let counts = erasures::erase_record(&mut self.tx, &self.street, record).await?;
@@ -119,22 +165,46 @@ impl StreetWrite {
         self.rebuilt.push(record);
         self.head += 1;
         let what = Logged::Erase;
-        self.log.push(LogWrite { seq: self.head, record, generation: generation as i32, grid, received_at: self.now, what });
+        self.log.push(LogWrite {
+            seq: self.head,
+            record,
+            generation: generation as i32,
+            grid,
+            received_at: self.now,
+            what,
+        });
         Ok((self.head, counts))
     }
 
     /// The stored document, or the one this write made, with the changes after it.
     async fn whole_document(&mut self, record: RecordId) -> Result<Vec<u8>, ForgetError> {
-        let made = self.entries.get(&record).and_then(|entry| entry.rebuilt.clone());
+        let made = self
+            .entries
+            .get(&record)
+            .and_then(|entry| entry.rebuilt.clone());
         let (after, mut bytes) = if let Some(made) = made {
             made
         } else {
-            let page = DocumentPage { grids: None, records: Some(&[record.0]), after: 0, limit: 1 };
-            let stored = records::documents(&mut self.tx, &self.street, page).await?.pop();
+            let page = DocumentPage {
+                grids: None,
+                records: Some(&[record.0]),
+                after: 0,
+                limit: 1,
+            };
+            let stored = records::documents(&mut self.tx, &self.street, page)
+                .await?
+                .pop();
             (0, stored.map(|document| document.bytes).unwrap_or_default())
         };
-        let pending = self.log.iter().filter(|entry| entry.record == record && entry.seq > after);
-        bytes.extend(pending.filter_map(|entry| entry.what.change()).flat_map(|change| &change.bytes));
+        let pending = self
+            .log
+            .iter()
+            .filter(|entry| entry.record == record && entry.seq > after);
+        bytes.extend(
+            pending
+                .filter_map(|entry| entry.what.change())
+                .flat_map(|change| &change.bytes),
+        );
         Ok(bytes)
     }
 
@@ -147,8 +217,15 @@ impl StreetWrite {
     ) -> Vec<(RebuiltChange, ServerTime, bool)> {
         let mut rests = Vec::new();
         let mut dropped = Vec::new();
-        for (at, entry) in self.log.iter_mut().enumerate().filter(|(_, entry)| entry.record == record) {
-            let Logged::Change(logged) = &mut entry.what else { continue };
+        for (at, entry) in self
+            .log
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, entry)| entry.record == record)
+        {
+            let Logged::Change(logged) = &mut entry.what else {
+                continue;
+            };
             let mut stand_for = pieces.remove(&logged.hash).unwrap_or_default().into_iter();
             let Some(first) = stand_for.next() else {
                 dropped.push(entry.seq);
@@ -177,31 +254,88 @@ impl StreetWrite {
         for (before, stand_for) in pieces {
             let mut stand_for = stand_for.into_iter();
             if let Some(first) = stand_for.next() {
-                rewritten.push(Rewritten { before, hash: first.change.hash, bytes: first.change.bytes });
+                rewritten.push(Rewritten {
+                    before,
+                    hash: first.change.hash,
+                    bytes: first.change.bytes,
+                });
             }
             rests.extend(stand_for.map(|rest| (before, rest)));
         }
         let mut composed = records::composed_changes(&mut self.tx, &self.street, record).await?;
         composed.extend(self.rewrite_trimmed(record, &rewritten).await?);
-        let stored = records::rewrite_log(&mut self.tx, &self.street, record, generation as i32, &rewritten).await?;
-        self.renamed.extend(stored.into_iter().map(|(seq, hash)| (seq, record, hash)));
-        Ok(rests.into_iter().map(|(before, rest)| (rest.clone(), rest.received_at, composed.contains(&before))).collect())
+        let stored = records::rewrite_log(
+            &mut self.tx,
+            &self.street,
+            record,
+            generation as i32,
+            &rewritten,
+        )
+        .await?;
+        self.renamed
+            .extend(stored.into_iter().map(|(seq, hash)| (seq, record, hash)));
+        Ok(rests
+            .into_iter()
+            .map(|(before, rest)| (rest.clone(), rest.received_at, composed.contains(&before)))
+            .collect())
     }
 
     /// Gives the places of trimmed changes to what stands for these now; which of them the server had written in a desk's name.
-    async fn rewrite_trimmed(&mut self, record: RecordId, rewritten: &[Rewritten]) -> sqlx::Result<Vec<ChangeHash>> {
-        let Some(before) = trimmed::places(&mut self.tx, &self.street, &[record.0]).await?.remove(&record) else { return Ok(Vec::new()) };
-        let next: HashMap<ChangeHash, ChangeHash> = rewritten.iter().map(|change| (change.before, change.hash)).collect();
-        let places: Vec<_> = before.iter().filter_map(|place| Some(Place { hash: *next.get(&place.hash)?, ..*place })).collect();
+    async fn rewrite_trimmed(
+        &mut self,
+        record: RecordId,
+        rewritten: &[Rewritten],
+    ) -> sqlx::Result<Vec<ChangeHash>> {
+        let Some(before) = trimmed::places(&mut self.tx, &self.street, &[record.0])
+            .await?
+            .remove(&record)
+        else {
+            return Ok(Vec::new());
+        };
+        let next: HashMap<ChangeHash, ChangeHash> = rewritten
+            .iter()
+            .map(|change| (change.before, change.hash))
+            .collect();
+        let places: Vec<_> = before
+            .iter()
+            .filter_map(|place| {
+                Some(Place {
+                    hash: *next.get(&place.hash)?,
+                    ..*place
+                })
+            })
+            .collect();
         trimmed::replace(&mut self.tx, &self.street, record, &places).await?;
-        self.renamed.extend(places.iter().map(|place| (place.seq, record, place.hash)));
-        Ok(before.into_iter().filter(|place| place.composed).map(|place| place.hash).collect())
+        self.renamed
+            .extend(places.iter().map(|place| (place.seq, record, place.hash)));
+        Ok(before
+            .into_iter()
+            .filter(|place| place.composed)
+            .map(|place| place.hash)
+            .collect())
     }
 
-    fn announce(&mut self, record: RecordId, generation: u32, received_at: ServerTime, what: Logged) -> i64 {
+    fn announce(
+        &mut self,
+        record: RecordId,
+        generation: u32,
+        received_at: ServerTime,
+        what: Logged,
+    ) -> i64 {
         self.head += 1;
-        let grid = self.entries.get(&record).map(|entry| entry.grid.clone()).unwrap_or_default();
-        self.log.push(LogWrite { seq: self.head, record, generation: generation as i32, grid, received_at, what });
+        let grid = self
+            .entries
+            .get(&record)
+            .map(|entry| entry.grid.clone())
+            .unwrap_or_default();
+        self.log.push(LogWrite {
+            seq: self.head,
+            record,
+            generation: generation as i32,
+            grid,
+            received_at,
+            what,
+        });
         self.head
     }
 

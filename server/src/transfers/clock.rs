@@ -45,11 +45,19 @@ pub struct Pass {
 /// Passes until the server stops.
 pub async fn run(app: App) {
     loop {
-        let pause = match within(app.config.store.waits.unhurried(), Box::pin(pass(&app.pool, &app.clock, &app.entropy))).await {
+        let pause = match within(
+            app.config.store.waits.unhurried(),
+            Box::pin(pass(&app.pool, &app.clock, &app.entropy)),
+        )
+        .await
+        {
             Ok(pass) if pass != Pass::default() => PAUSE_BUSY,
             Ok(_) => PAUSE_IDLE,
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the transfers' clock could not reach the store; it tries again");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the transfers' clock could not reach the store; it tries again"
+                );
                 PAUSE_IDLE
             }
         };
@@ -111,26 +119,48 @@ async fn tick_or_make_room(
 }
 
 /// What is due on one request; whether anything was.
-async fn tick(pool: &PgPool, street: &StreetCode, record: RecordId, now: ServerTime, entropy: &Entropy) -> Result<bool, MergeError> {
+async fn tick(
+    pool: &PgPool,
+    street: &StreetCode,
+    record: RecordId,
+    now: ServerTime,
+    entropy: &Entropy,
+) -> Result<bool, MergeError> {
     let mut write = StreetWrite::begin(pool, street, now).await?;
     write.load([record]).await?;
     // Another server may have been quicker, or the request have moved on: only what is due now, under the lock, is done.
-    let Some(case) = write.state(record).map(|state: &RegisterState| Case::of(&state.view())) else { return Ok(false) };
+    let Some(case) = write
+        .state(record)
+        .map(|state: &RegisterState| Case::of(&state.view()))
+    else {
+        return Ok(false);
+    };
     let created = write.state(record).and_then(RegisterState::created_at);
-    if case.now.clock(created).is_some_and(|(due, then)| now >= due && then == Then::Erase) {
+    if case
+        .now
+        .clock(created)
+        .is_some_and(|(due, then)| now >= due && then == Then::Erase)
+    {
         reached(PipelinePoint::ClockRuled);
         let erased = erase(write, record, entropy).await?;
         reached(PipelinePoint::ClockCommitted);
         return Ok(erased);
     }
-    let Some(step) = transfer::clock_step(&case, now) else { return Ok(false) };
+    let Some(step) = transfer::clock_step(&case, now) else {
+        return Ok(false);
+    };
     let id = clock_event_id(record, case.now.no, now);
     let event = transfer::clock_event(&case, id, step);
     let ruling = transfer::rule(&case, &event, now, &Facts::default());
     if ruling.outcome != Outcome::Applied {
         return Ok(false);
     }
-    let ruled = Ruled { no: case.now.no + 1, at: now, ruling, by: None };
+    let ruled = Ruled {
+        no: case.now.no + 1,
+        at: now,
+        ruling,
+        by: None,
+    };
     let written = decide(&mut write, record, &event, &ruled, event_keys(id, &event));
     if written {
         reached(PipelinePoint::ClockRuled);
@@ -141,8 +171,16 @@ async fn tick(pool: &PgPool, street: &StreetCode, record: RecordId, now: ServerT
 }
 
 /// Ends a draft that nobody submitted in time.
-async fn erase(write: StreetWrite, record: RecordId, entropy: &Entropy) -> Result<bool, MergeError> {
-    let request = Request { username: erasure::BY_CLOCK, device: DeviceId::default(), reason: "purpose_ended" };
+async fn erase(
+    write: StreetWrite,
+    record: RecordId,
+    entropy: &Entropy,
+) -> Result<bool, MergeError> {
+    let request = Request {
+        username: erasure::BY_CLOCK,
+        device: DeviceId::default(),
+        reason: "purpose_ended",
+    };
     match erasure::erase_in(write, record, &request, entropy).await {
         Ok(_) => Ok(true),
         Err(ErasureError::Merge(error)) => Err(error),
@@ -155,7 +193,9 @@ async fn erase(write: StreetWrite, record: RecordId, entropy: &Entropy) -> Resul
 }
 
 fn event_keys(id: EntryId, event: &transfer::Event) -> Vec<Write> {
-    let put = |name: &str, value: String| Write::new(format!("events/{id}/{name}"), Some(Scalar::Str(value)));
+    let put = |name: &str, value: String| {
+        Write::new(format!("events/{id}/{name}"), Some(Scalar::Str(value)))
+    };
     let mut keys = vec![put("type", event.step.to_string())];
     keys.extend(event.seen.map(|seen| put("seen", seen.to_string())));
     keys

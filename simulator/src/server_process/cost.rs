@@ -105,12 +105,18 @@ impl PeakMemory {
         let (running, ended) = mpsc::channel::<()>();
         let noted = Arc::clone(&peaks);
         // Without the thread there would merely be no figures.
-        let _ = thread::Builder::new().name("memory-watch".into()).spawn(move || {
-            while ended.recv_timeout(SAMPLE_INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                noted.sample(server);
-            }
-        });
-        Self { server, peaks, _running: running }
+        let _ = thread::Builder::new()
+            .name("memory-watch".into())
+            .spawn(move || {
+                while ended.recv_timeout(SAMPLE_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+                    noted.sample(server);
+                }
+            });
+        Self {
+            server,
+            peaks,
+            _running: running,
+        }
     }
 
     /// Looks now: at the end of a phase, which the thread may just miss.
@@ -136,8 +142,10 @@ impl PeakMemory {
 
 impl Peaks {
     fn sample(&self, server: u32) {
-        self.server_kib.fetch_max(status_kib(server, "VmHWM:").unwrap_or(0), Ordering::Relaxed);
-        self.postgres_kib.fetch_max(of_postgres_kib(server, "Pss:"), Ordering::Relaxed);
+        self.server_kib
+            .fetch_max(status_kib(server, "VmHWM:").unwrap_or(0), Ordering::Relaxed);
+        self.postgres_kib
+            .fetch_max(of_postgres_kib(server, "Pss:"), Ordering::Relaxed);
     }
 }
 
@@ -146,24 +154,40 @@ fn mib(kib: &AtomicU64) -> f64 {
 }
 
 fn status_kib(process: u32, key: &str) -> Option<u64> {
-    kib_of(&fs::read_to_string(format!("/proc/{process}/status")).ok()?, key)
+    kib_of(
+        &fs::read_to_string(format!("/proc/{process}/status")).ok()?,
+        key,
+    )
 }
 
 /// Proportional memory, or a part of it, of everything below the server together.
 fn of_postgres_kib(server: u32, part: &str) -> u64 {
-    tree(server).iter().filter(|process| process.id != server).map(|process| proportional_kib(process.id, part)).sum()
+    tree(server)
+        .iter()
+        .filter(|process| process.id != server)
+        .map(|process| proportional_kib(process.id, part))
+        .sum()
 }
 
 /// Resident memory, or a part of it, with shared pages divided among those who share them; where the kernel does not tell us, what is the process'
 /// alone.
 fn proportional_kib(process: u32, part: &str) -> u64 {
     let rollup = fs::read_to_string(format!("/proc/{process}/smaps_rollup")).ok();
-    rollup.and_then(|text| kib_of(&text, part)).or_else(|| status_kib(process, "RssAnon:")).unwrap_or(0)
+    rollup
+        .and_then(|text| kib_of(&text, part))
+        .or_else(|| status_kib(process, "RssAnon:"))
+        .unwrap_or(0)
 }
 
 /// The number of a line such as `VmHWM:     1234 kB`.
 fn kib_of(text: &str, key: &str) -> Option<u64> {
-    text.lines().find_map(|line| line.strip_prefix(key)?.split_whitespace().next()?.parse().ok())
+    text.lines().find_map(|line| {
+        line.strip_prefix(key)?
+            .split_whitespace()
+            .next()?
+            .parse()
+            .ok()
+    })
 }
 
 struct Process {
@@ -175,13 +199,26 @@ struct Process {
 
 /// The process and all its descendants that live.
 fn tree(root: u32) -> Vec<Process> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
     let mut by_parent: BTreeMap<u32, Vec<Process>> = BTreeMap::new();
     let mut found = Vec::new();
     for entry in entries.flatten() {
-        let Some(id) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let Some(id) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<u32>().ok())
+        else {
+            continue;
+        };
         // Gone since the folder was read.
-        let Some(process) = fs::read_to_string(format!("/proc/{id}/stat")).ok().and_then(|stat| parse_stat(id, &stat)) else { continue };
+        let Some(process) = fs::read_to_string(format!("/proc/{id}/stat"))
+            .ok()
+            .and_then(|stat| parse_stat(id, &stat))
+        else {
+            continue;
+        };
         if id == root {
             found.push(process);
         } else {
@@ -215,7 +252,14 @@ pub fn disk_mib(folder: &Path) -> f64 {
         entries
             .filter_map(|entry| {
                 let found = entry.metadata().ok()?;
-                Some(found.blocks() + if found.is_dir() { blocks(&entry.path()) } else { 0 })
+                Some(
+                    found.blocks()
+                        + if found.is_dir() {
+                            blocks(&entry.path())
+                        } else {
+                            0
+                        },
+                )
             })
             .sum()
     }
@@ -230,13 +274,19 @@ mod tests {
     fn a_process_name_may_hold_anything() {
         let stat = "42 (a) b) S 7 42 42 0 -1 4194304 1 2 3 4 50 60 70 80 20 0 1 0 1 2 3";
         let process = parse_stat(42, stat).expect("a line of the kernel's");
-        assert_eq!((process.parent, process.own_ticks, process.waited_ticks), (7, 110, 150));
+        assert_eq!(
+            (process.parent, process.own_ticks, process.waited_ticks),
+            (7, 110, 150)
+        );
         assert!(parse_stat(42, "nonsense").is_none());
     }
 
     #[test]
     fn a_status_line_is_in_kib() {
-        assert_eq!(kib_of("VmRSS:\t  12 kB\nVmHWM:\t  345 kB\n", "VmHWM:"), Some(345));
+        assert_eq!(
+            kib_of("VmRSS:\t  12 kB\nVmHWM:\t  345 kB\n", "VmHWM:"),
+            Some(345)
+        );
         assert_eq!(kib_of("", "VmHWM:"), None);
     }
 }

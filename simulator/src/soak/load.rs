@@ -60,11 +60,19 @@ impl Counts {
 
     /// Takes what was noted since the last time.
     pub fn take_times(&self) -> Vec<u64> {
-        std::mem::take(&mut *self.took.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+        std::mem::take(
+            &mut *self
+                .took
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        )
     }
 
     fn note_time(&self, took: Duration) {
-        self.took.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(took.as_micros() as u64);
+        self.took
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .push(took.as_micros() as u64);
     }
 }
 
@@ -98,7 +106,16 @@ pub struct Worker {
 impl Worker {
     pub fn new(number: usize, phone: Phone, grid: String, cards: Vec<RecordId>) -> Self {
         let draw = Draw::new(20_261_123 + number as u32);
-        Self { number, phone, grid, cards, ledger: Ledger::new(), desk_ledger: Ledger::new(), count: 0, draw }
+        Self {
+            number,
+            phone,
+            grid,
+            cards,
+            ledger: Ledger::new(),
+            desk_ledger: Ledger::new(),
+            count: 0,
+            draw,
+        }
     }
 
     /// Works until it is told to stop.
@@ -111,7 +128,9 @@ impl Worker {
                     Err(_) => break,
                 }
             }
-            self.cycle(&load).await.with_context(|| format!("phone {:02}", self.number))?;
+            self.cycle(&load)
+                .await
+                .with_context(|| format!("phone {:02}", self.number))?;
             Counts::add(&load.counts.cycles, 1);
         }
         Ok(self)
@@ -135,14 +154,22 @@ impl Worker {
         for _ in 0..EDITS_A_CYCLE {
             self.count += 1;
             let card = self.draw.pick(&self.cards);
-            edits.push((card, vec![Edit::set(column.clone(), &self.count.to_string()), self.shared_edit()]));
+            edits.push((
+                card,
+                vec![
+                    Edit::set(column.clone(), &self.count.to_string()),
+                    self.shared_edit(),
+                ],
+            ));
             self.ledger.insert((card, column.clone()), self.count);
         }
         Counts::add(&load.counts.edits, edits.len() as u64);
         let phone = self.phone.clone();
         let done = tokio::task::spawn_blocking(move || {
             for (card, edits) in edits {
-                phone.edit(card, &edits, phone.now()).with_context(|| format!("an edit of {card}"))?;
+                phone
+                    .edit(card, &edits, phone.now())
+                    .with_context(|| format!("an edit of {card}"))?;
             }
             anyhow::Ok(())
         });
@@ -156,19 +183,34 @@ impl Worker {
         match self.draw.int(6) {
             0 => Edit::set("opening_hours", &format!("早{}点到晚{}点", n % 12, n % 11)),
             1 => Edit::set("sign_name", &format!("店招{}", n % 97)),
-            2 => Edit::Note { text: format!("第{n}次走访：门口{}", ["积水", "堆物", "整洁", "无人"][self.draw.int(4)]) },
+            2 => Edit::Note {
+                text: format!(
+                    "第{n}次走访：门口{}",
+                    ["积水", "堆物", "整洁", "无人"][self.draw.int(4)]
+                ),
+            },
             3 => Edit::set(
-                format!("contacts/{}/phones", EntryId(Uuid::from_u128(0x0198_c0de_0000_7000_8000_0000_0000_0001))),
+                format!(
+                    "contacts/{}/phones",
+                    EntryId(Uuid::from_u128(0x0198_c0de_0000_7000_8000_0000_0000_0001))
+                ),
                 &format!("138{:08}", n % 100_000_000),
             ),
             4 => Edit::set("unit", &format!("{}室", n % 300)),
-            _ => Edit::set("category", ["餐饮", "零售", "服务", "维修"][self.draw.int(4)]),
+            _ => Edit::set(
+                "category",
+                ["餐饮", "零售", "服务", "维修"][self.draw.int(4)],
+            ),
         }
     }
 
     async fn sync(&self, load: &Load) -> anyhow::Result<()> {
         let begun = Instant::now();
-        let report = self.phone.sync().await.map_err(|error| anyhow::anyhow!("cannot synchronise: {error}"))?;
+        let report = self
+            .phone
+            .sync()
+            .await
+            .map_err(|error| anyhow::anyhow!("cannot synchronise: {error}"))?;
         load.counts.note_time(begun.elapsed());
         Counts::add(&load.counts.syncs, 1);
         Counts::add(&load.counts.rebased, u64::from(report.tally.rebased));
@@ -184,7 +226,10 @@ impl Worker {
         let card = self.draw.pick(&self.cards);
         let column = format!("custom/电脑{:02}", self.number);
         let body = json!({ "set": { column.clone(): self.count.to_string() } });
-        load.stage.reviewer.post(&Self::path(load, &format!("records/{card}/edits")), body).await?;
+        load.stage
+            .reviewer
+            .post(&Self::path(load, &format!("records/{card}/edits")), body)
+            .await?;
         self.desk_ledger.insert((card, column), self.count);
         Counts::add(&load.counts.desk, 1);
         Ok(())
@@ -192,15 +237,31 @@ impl Worker {
 
     /// Settles the first conflict of the inbox, if there is one.
     async fn settle(&self, load: &Load) -> anyhow::Result<()> {
-        let inbox = load.stage.reviewer.get(&Self::path(load, "conflicts?page_size=5")).await?;
-        let Some(item) = inbox["items"].as_array().and_then(|items| items.first()) else { return Ok(()) };
+        let inbox = load
+            .stage
+            .reviewer
+            .get(&Self::path(load, "conflicts?page_size=5"))
+            .await?;
+        let Some(item) = inbox["items"].as_array().and_then(|items| items.first()) else {
+            return Ok(());
+        };
         let field = &item["fields"][0];
-        let (Some(record), Some(key)) = (item["record"].as_str(), field["key"].as_str()) else { return Ok(()) };
+        let (Some(record), Some(key)) = (item["record"].as_str(), field["key"].as_str()) else {
+            return Ok(());
+        };
         let body = json!({ "field": key, "value": field["values"][0]["value"] });
         if field["values"][0]["value"] == Value::Null {
             return Ok(());
         }
-        match load.stage.reviewer.post(&Self::path(load, &format!("records/{record}/resolutions")), body).await {
+        match load
+            .stage
+            .reviewer
+            .post(
+                &Self::path(load, &format!("records/{record}/resolutions")),
+                body,
+            )
+            .await
+        {
             Ok(_) => Counts::add(&load.counts.settled, 1),
             // Somebody was quicker.
             Err(_) => Counts::add(&load.counts.refused, 1),
@@ -209,7 +270,10 @@ impl Worker {
     }
 
     async fn export(&self, load: &Load) -> anyhow::Result<()> {
-        load.stage.reviewer.download(&Self::path(load, "cards.csv")).await?;
+        load.stage
+            .reviewer
+            .download(&Self::path(load, "cards.csv"))
+            .await?;
         Counts::add(&load.counts.exports, 1);
         Ok(())
     }
@@ -217,10 +281,19 @@ impl Worker {
     /// A transfer or a card that is new; the office erases the oldest of those.
     async fn make_and_erase(&mut self, load: &Load) -> anyhow::Result<()> {
         let made = if self.draw.int(2) == 0 {
-            let edits = [Edit::set("sign_name", "临时摊位"), Edit::Note { text: "一个月后撤".into() }];
+            let edits = [
+                Edit::set("sign_name", "临时摊位"),
+                Edit::Note {
+                    text: "一个月后撤".into(),
+                },
+            ];
             self.phone.create_card(&self.grid, &edits, self.phone.now())
         } else {
-            self.phone.file_transfer(&self.grid, &filing(self.draw.int(1_000_000)), self.phone.now())
+            self.phone.file_transfer(
+                &self.grid,
+                &filing(self.draw.int(1_000_000)),
+                self.phone.now(),
+            )
         };
         let record = made.context("a new record")?.record;
         self.sync(load).await?;
@@ -228,10 +301,20 @@ impl Worker {
         let oldest = {
             let mut waiting = load.short_lived.lock().await;
             waiting.push_back(record);
-            if waiting.len() > SHORT_LIVED { waiting.pop_front() } else { None }
+            if waiting.len() > SHORT_LIVED {
+                waiting.pop_front()
+            } else {
+                None
+            }
         };
         if let Some(oldest) = oldest {
-            load.stage.admin.post(&Self::path(load, &format!("records/{oldest}/erase")), json!({ "reason": "purpose_ended" })).await?;
+            load.stage
+                .admin
+                .post(
+                    &Self::path(load, &format!("records/{oldest}/erase")),
+                    json!({ "reason": "purpose_ended" }),
+                )
+                .await?;
             Counts::add(&load.counts.erased, 1);
         }
         Ok(())
@@ -243,15 +326,26 @@ impl Worker {
         let number = load.counts.enrolled.fetch_add(1, Ordering::Relaxed);
         let code = load.stage.admin.enrolment_code(username).await?;
         let file = load.folder.join(format!("new-{number}.lianka"));
-        let options =
-            EnrolOptions { street: Some(load.stage.street.clone()), platform: Some("simulator".into()), ..EnrolOptions::default() };
-        let phone = Phone::enrol(&file, &load.url, &code, options).await.context("a new phone cannot enrol")?;
+        let options = EnrolOptions {
+            street: Some(load.stage.street.clone()),
+            platform: Some("simulator".into()),
+            ..EnrolOptions::default()
+        };
+        let phone = Phone::enrol(&file, &load.url, &code, options)
+            .await
+            .context("a new phone cannot enrol")?;
         let begun = Instant::now();
-        phone.sync().await.context("a new phone cannot synchronise")?;
+        phone
+            .sync()
+            .await
+            .context("a new phone cannot synchronise")?;
         load.counts.note_time(begun.elapsed());
         let device = phone.identity().context("a new phone knows itself")?.device;
         drop(phone);
-        load.stage.admin.delete(&format!("/v1/devices/{device}")).await?;
+        load.stage
+            .admin
+            .delete(&format!("/v1/devices/{device}"))
+            .await?;
         for end in ["", "-wal", "-shm"] {
             // The other two are not always there.
             let _ = std::fs::remove_file(format!("{}{end}", file.display()));

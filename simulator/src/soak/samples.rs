@@ -78,14 +78,22 @@ pub struct Sampler {
 impl Sampler {
     pub async fn connect(server: &ServerProcess) -> anyhow::Result<Self> {
         let (folder, port) = server.postgres()?;
-        let options = PgConnectOptions::new_without_pgpass().socket(folder).port(port).username("lianka").database("lianka");
-        let connection = PgConnection::connect_with(&options).await.context("the private Postgres cannot be looked at")?;
+        let options = PgConnectOptions::new_without_pgpass()
+            .socket(folder)
+            .port(port)
+            .username("lianka")
+            .database("lianka");
+        let connection = PgConnection::connect_with(&options)
+            .await
+            .context("the private Postgres cannot be looked at")?;
         Ok(Self { connection })
     }
 
     /// Entries of the log that are changes.
     pub async fn log_changes(&mut self) -> anyhow::Result<i64> {
-        let row = sqlx::query("select count(*) from change_log where type = 'change'").fetch_one(&mut self.connection).await?;
+        let row = sqlx::query("select count(*) from change_log where type = 'change'")
+            .fetch_one(&mut self.connection)
+            .await?;
         Ok(row.get(0))
     }
 
@@ -104,13 +112,22 @@ impl Sampler {
         Ok((row.get(0), row.get(1)))
     }
 
-    pub async fn look(&mut self, seconds: f64, server: &ServerProcess, counts: &Counts) -> anyhow::Result<Sample> {
+    pub async fn look(
+        &mut self,
+        seconds: f64,
+        server: &ServerProcess,
+        counts: &Counts,
+    ) -> anyhow::Result<Sample> {
         let holding = server.holding();
-        let entries: i64 = sqlx::query("select count(*) from change_log").fetch_one(&mut self.connection).await?.get(0);
-        let connections: i64 = sqlx::query("select count(*) from pg_stat_activity where datname = current_database()")
+        let entries: i64 = sqlx::query("select count(*) from change_log")
             .fetch_one(&mut self.connection)
             .await?
             .get(0);
+        let connections: i64 =
+            sqlx::query("select count(*) from pg_stat_activity where datname = current_database()")
+                .fetch_one(&mut self.connection)
+                .await?
+                .get(0);
         let tables = sqlx::query("select relname::text, pg_total_relation_size(relid), n_dead_tup from pg_stat_user_tables")
             .fetch_all(&mut self.connection)
             .await?;
@@ -126,21 +143,26 @@ impl Sampler {
             ..Sample::default()
         };
         for table in tables {
-            let (name, bytes, dead): (String, i64, i64) = (table.get(0), table.get(1), table.get(2));
+            let (name, bytes, dead): (String, i64, i64) =
+                (table.get(0), table.get(1), table.get(2));
             let mib = bytes as f64 / 1_048_576.0;
             *match name.as_str() {
                 "change_log" | "trimmed_log" | "earlier_change" => &mut sample.log_mib,
                 "record" => &mut sample.records_mib,
                 // The trail is kept for a year; what was settled, erased or enrolled is remembered.
                 _ if name.starts_with("audit_") => &mut sample.audit_mib,
-                "resolution" | "notice" | "erasure" | "device" | "refresh_token" | "enrolment" | "sign_in_try" => &mut sample.kept_mib,
+                "resolution" | "notice" | "erasure" | "device" | "refresh_token" | "enrolment"
+                | "sign_in_try" => &mut sample.kept_mib,
                 _ => &mut sample.models_mib,
             } += mib;
             sample.dead_rows += dead as f64;
         }
         let mut took = counts.take_times();
         took.sort_unstable();
-        let quantile = |share: f64| took.get(((took.len().max(1) - 1) as f64 * share) as usize).map_or(0.0, |us| *us as f64 / 1_000.0);
+        let quantile = |share: f64| {
+            took.get(((took.len().max(1) - 1) as f64 * share) as usize)
+                .map_or(0.0, |us| *us as f64 / 1_000.0)
+        };
         (sample.p50_ms, sample.p99_ms) = (quantile(0.5), quantile(0.99));
         Ok(sample)
     }
@@ -159,7 +181,11 @@ pub fn csv(samples: &[Sample]) -> String {
 
 /// With as many digits as it needs.
 pub fn number(value: f64) -> String {
-    if value.fract() == 0.0 || value.abs() >= 1_000.0 { format!("{value:.0}") } else { format!("{value:.1}") }
+    if value.fract() == 0.0 || value.abs() >= 1_000.0 {
+        format!("{value:.0}")
+    } else {
+        format!("{value:.1}")
+    }
 }
 
 /// One series judged.
@@ -177,10 +203,19 @@ pub struct Judgement {
 pub fn judge(samples: &[Sample]) -> Vec<Judgement> {
     let late = &samples[samples.len() / 3..];
     let of = |(name, read, slack): (&'static str, Reading, f64)| {
-        let points: Vec<_> = late.iter().map(|sample| (sample.seconds, read(sample))).collect();
+        let points: Vec<_> = late
+            .iter()
+            .map(|sample| (sample.seconds, read(sample)))
+            .collect();
         let (mean, rise) = line(&points);
         let max = points.iter().map(|(_, value)| *value).fold(0.0, f64::max);
-        Judgement { name, mean, max, rise, flat: rise <= (mean * RISE_MAX).max(slack) }
+        Judgement {
+            name,
+            mean,
+            max,
+            rise,
+            flat: rise <= (mean * RISE_MAX).max(slack),
+        }
     };
     JUDGED.into_iter().map(of).collect()
 }
@@ -191,9 +226,20 @@ fn line(points: &[(f64, f64)]) -> (f64, f64) {
     let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / n;
     let (x, y) = (mean(|point| point.0), mean(|point| point.1));
     let spread: f64 = points.iter().map(|point| (point.0 - x).powi(2)).sum();
-    let along: f64 = points.iter().map(|point| (point.0 - x) * (point.1 - y)).sum();
-    let span = points.last().map_or(0.0, |last| last.0) - points.first().map_or(0.0, |first| first.0);
-    (y, if spread > 0.0 { along / spread * span } else { 0.0 })
+    let along: f64 = points
+        .iter()
+        .map(|point| (point.0 - x) * (point.1 - y))
+        .sum();
+    let span =
+        points.last().map_or(0.0, |last| last.0) - points.first().map_or(0.0, |first| first.0);
+    (
+        y,
+        if spread > 0.0 {
+            along / spread * span
+        } else {
+            0.0
+        },
+    )
 }
 
 #[cfg(test)]
@@ -201,7 +247,13 @@ mod tests {
     use super::*;
 
     fn judged(server_mib: fn(usize) -> f64) -> bool {
-        let samples: Vec<_> = (0..300).map(|n| Sample { seconds: n as f64, server_mib: server_mib(n), ..Sample::default() }).collect();
+        let samples: Vec<_> = (0..300)
+            .map(|n| Sample {
+                seconds: n as f64,
+                server_mib: server_mib(n),
+                ..Sample::default()
+            })
+            .collect();
         judge(&samples)[0].flat
     }
 
@@ -209,15 +261,25 @@ mod tests {
     fn what_grows_without_end_is_not_flat() {
         assert!(judged(|_| 100.0));
         assert!(judged(|n| 100.0 + (n % 7) as f64), "it comes and goes");
-        assert!(judged(|n| (n as f64).min(90.0) * 2.0), "it grew, and stopped before the first third was over");
+        assert!(
+            judged(|n| (n as f64).min(90.0) * 2.0),
+            "it grew, and stopped before the first third was over"
+        );
         assert!(!judged(|n| 100.0 + n as f64 / 10.0));
     }
 
     #[test]
     fn every_row_has_every_column() {
-        let csv = csv(&[Sample { seconds: 10.0, server_mib: 31.25, ..Sample::default() }]);
+        let csv = csv(&[Sample {
+            seconds: 10.0,
+            server_mib: 31.25,
+            ..Sample::default()
+        }]);
         let lines: Vec<_> = csv.lines().collect();
-        assert!(lines[0].starts_with("seconds,server_mib,") && lines[1].starts_with("10,31.2,"), "{csv}");
+        assert!(
+            lines[0].starts_with("seconds,server_mib,") && lines[1].starts_with("10,31.2,"),
+            "{csv}"
+        );
         assert_eq!(lines[0].split(',').count(), lines[1].split(',').count());
     }
 }

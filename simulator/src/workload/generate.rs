@@ -6,7 +6,10 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, ensure};
 
-use super::{Card, CardEdit, Conflict, Contact, EditKind, FORMAT, FieldMap, PhoneEdits, Stats, Workload, Writer};
+use super::{
+    Card, CardEdit, Conflict, Contact, EditKind, FORMAT, FieldMap, PhoneEdits, Stats, Workload,
+    Writer,
+};
 use crate::draw::Draw;
 
 /// What decides a workload.
@@ -22,8 +25,10 @@ pub struct Arguments {
 
 const HAN: &str = "的一是在不了有和人这中大为上个国我以要他时来用们生到作地于出就分对成会可主发年动同工也能下过子说产种面而方后多定行学法所民得经十三之进着等部度家电力里如水化高自二理起小物现实加量都两体制机当使点从业本去把性好应开它合还因由其些然前外天政四日那社义事平形相全表间样与关各重新线内数正心反你明看原又么利比或但质气第向道命此变条只没结解问意建月公无系军很情者最立代想已通并提直题党程展五果料象员革位入常文总次品式活设及管特件长求老头基资边流路级少图山统接知较将组见计别她手角期根论运农指几九区强放决西被干做必战先回则任取据处府究近北门派义南东街巷店铺食杂五金药米布茶花鱼肉果菜修理衣鞋书";
 const SURNAMES: &str = "王李张刘陈杨黄赵吴周徐孙马朱胡郭何高林罗郑梁谢宋唐许韩冯邓曹";
-const TAGS: [&str; 16] =
-    ["重点", "已查", "待查", "消防", "燃气", "食品", "夜市", "老店", "连锁", "空置", "装修", "投诉", "示范", "临街", "二楼", "地下"];
+const TAGS: [&str; 16] = [
+    "重点", "已查", "待查", "消防", "燃气", "食品", "夜市", "老店", "连锁", "空置", "装修", "投诉",
+    "示范", "临街", "二楼", "地下",
+];
 const FIELDS: [&str; 18] = [
     "name",
     "address",
@@ -49,10 +54,21 @@ const SEED_MAX: i64 = (1 << 53) - 1;
 
 /// The same arguments always make the same workload.
 pub fn generate(arguments: &Arguments) -> anyhow::Result<Workload> {
-    let Arguments { shops, phones, edits, seed } = *arguments;
-    ensure!(phones > 0 && phones % 2 == 0, "the number of phones must be even and not 0, because conflicts are pairs of phones");
+    let Arguments {
+        shops,
+        phones,
+        edits,
+        seed,
+    } = *arguments;
+    ensure!(
+        phones > 0 && phones % 2 == 0,
+        "the number of phones must be even and not 0, because conflicts are pairs of phones"
+    );
     ensure!(shops > 0, "a roll needs at least one shop");
-    ensure!((-SEED_MAX..=SEED_MAX).contains(&seed), "the seed must lie between -{SEED_MAX} and {SEED_MAX}");
+    ensure!(
+        (-SEED_MAX..=SEED_MAX).contains(&seed),
+        "the seed must lie between -{SEED_MAX} and {SEED_MAX}"
+    );
     let cards = roll(&mut Words::new(seed as u32), shops);
     // A stream of its own, so that the roll stays the same where only phones or edits differ.
     let mut plan = Plan::new(Words::new(seed as u32 ^ 0x5bd1_e995), shops, phones);
@@ -60,7 +76,15 @@ pub fn generate(arguments: &Arguments) -> anyhow::Result<Workload> {
     let (phones, conflicts) = (plan.phones, plan.conflicts);
     let stats = stats(arguments, &cards, &phones, &conflicts);
     let field_names = FIELDS.map(str::to_owned).to_vec();
-    Ok(Workload { workload: FORMAT.into(), seed, stats, field_names, cards, phones, conflicts })
+    Ok(Workload {
+        workload: FORMAT.into(),
+        seed,
+        stats,
+        field_names,
+        cards,
+        phones,
+        conflicts,
+    })
 }
 
 /// What a roll is written with.
@@ -72,7 +96,11 @@ struct Words {
 
 impl Words {
     fn new(state: u32) -> Self {
-        Self { draw: Draw::new(state), han: HAN.chars().collect(), surnames: SURNAMES.chars().collect() }
+        Self {
+            draw: Draw::new(state),
+            han: HAN.chars().collect(),
+            surnames: SURNAMES.chars().collect(),
+        }
     }
 
     fn int(&mut self, below: usize) -> usize {
@@ -94,7 +122,9 @@ impl Words {
     }
 
     fn digits(&mut self, count: usize) -> String {
-        (0..count).map(|_| char::from(b'0' + self.int(10) as u8)).collect()
+        (0..count)
+            .map(|_| char::from(b'0' + self.int(10) as u8))
+            .collect()
     }
 
     fn person(&mut self) -> String {
@@ -104,7 +134,11 @@ impl Words {
     }
 
     fn phone(&mut self) -> String {
-        format!("1{}{}", self.pick(&["38", "39", "50", "59", "86", "87"]), self.digits(8))
+        format!(
+            "1{}{}",
+            self.pick(&["38", "39", "50", "59", "86", "87"]),
+            self.digits(8)
+        )
     }
 
     fn date(&mut self) -> String {
@@ -113,8 +147,17 @@ impl Words {
     }
 
     fn uuid(&mut self) -> String {
-        let h: String = (0..32).map(|_| char::from(b"0123456789abcdef"[self.int(16)])).collect();
-        format!("{}-{}-4{}-a{}-{}", &h[0..8], &h[8..12], &h[13..16], &h[17..20], &h[20..])
+        let h: String = (0..32)
+            .map(|_| char::from(b"0123456789abcdef"[self.int(16)]))
+            .collect();
+        format!(
+            "{}-{}-4{}-a{}-{}",
+            &h[0..8],
+            &h[8..12],
+            &h[13..16],
+            &h[17..20],
+            &h[20..]
+        )
     }
 
     /// A value for one of [`FIELDS`].
@@ -123,12 +166,34 @@ impl Words {
             "name" => self.han(3, 8) + self.pick(&["店", "铺", "馆", "行", "坊", "超市"]),
             "address" => {
                 let street = format!("{}街{}号", self.han(4, 8), 1 + self.int(400));
-                if self.draw.unit() < 0.4 { format!("{street}{}楼{}室", self.han(2, 3), 100 + self.int(900)) } else { street }
+                if self.draw.unit() < 0.4 {
+                    format!("{street}{}楼{}室", self.han(2, 3), 100 + self.int(900))
+                } else {
+                    street
+                }
             }
-            "category" => {
-                self.pick(&["餐饮", "五金", "药店", "服装", "理发", "食品零售", "维修", "烟酒", "书店", "茶馆", "杂货", "快递"]).into()
-            }
-            "licence" => format!("92{}{}{}", self.digits(14), self.pick(&["A", "B", "K", "M", "X"]), self.digits(1)),
+            "category" => self
+                .pick(&[
+                    "餐饮",
+                    "五金",
+                    "药店",
+                    "服装",
+                    "理发",
+                    "食品零售",
+                    "维修",
+                    "烟酒",
+                    "书店",
+                    "茶馆",
+                    "杂货",
+                    "快递",
+                ])
+                .into(),
+            "licence" => format!(
+                "92{}{}{}",
+                self.digits(14),
+                self.pick(&["A", "B", "K", "M", "X"]),
+                self.digits(1)
+            ),
             "hours" => {
                 let (hour, minute) = (5 + self.int(6), self.pick(&["00", "30"]));
                 let (until_hour, until_minute) = (18 + self.int(6), self.pick(&["00", "30"]));
@@ -137,11 +202,21 @@ impl Words {
             "owner" | "inspector" => self.person(),
             "phone" => self.phone(),
             "grid" => format!("网格{:02}-{:02}", 1 + self.int(60), 1 + self.int(20)),
-            "status" => self.pick(&["营业", "歇业", "装修", "转让", "空置", "未见"]).into(),
+            "status" => self
+                .pick(&["营业", "歇业", "装修", "转让", "空置", "未见"])
+                .into(),
             "area" => format!("{}平方米", 8 + self.int(400)),
             "staff" => format!("{}人", 1 + self.int(30)),
-            "fire" => format!("{}{}", self.pick(&["合格", "过期", "缺失", "待查"]), self.han(0, 6)),
-            "gas" => format!("{}{}", self.pick(&["管道", "瓶装", "无", "电"]), self.han(0, 6)),
+            "fire" => format!(
+                "{}{}",
+                self.pick(&["合格", "过期", "缺失", "待查"]),
+                self.han(0, 6)
+            ),
+            "gas" => format!(
+                "{}{}",
+                self.pick(&["管道", "瓶装", "无", "电"]),
+                self.han(0, 6)
+            ),
             "hygiene" => format!("{}级{}", self.pick(&["A", "B", "C"]), self.han(0, 4)),
             "landlord" => format!("{} {}", self.person(), self.phone()),
             _ => self.date(),
@@ -153,7 +228,12 @@ fn roll(words: &mut Words, shops: usize) -> Vec<Card> {
     (0..shops)
         .map(|_| {
             let id = words.uuid();
-            let fields = FieldMap(FIELDS.iter().map(|field| ((*field).to_owned(), words.value(field))).collect());
+            let fields = FieldMap(
+                FIELDS
+                    .iter()
+                    .map(|field| ((*field).to_owned(), words.value(field)))
+                    .collect(),
+            );
             let mut tags: Vec<String> = Vec::new();
             while tags.len() < 3 {
                 let tag = words.pick(&TAGS);
@@ -167,7 +247,13 @@ fn roll(words: &mut Words, shops: usize) -> Vec<Card> {
                 role: words.pick(&["店主", "店长", "收银", "房东", "家属"]).into(),
             };
             let contacts = [0, 1].map(contact).to_vec();
-            Card { id, fields, tags, contacts, note: words.han(40, 80) }
+            Card {
+                id,
+                fields,
+                tags,
+                contacts,
+                note: words.han(40, 80),
+            }
         })
         .collect()
 }
@@ -192,7 +278,12 @@ impl Plan {
             words,
             shops,
             deck: Vec::new(),
-            phones: (0..phones).map(|phone| PhoneEdits { phone, edits: Vec::new() }).collect(),
+            phones: (0..phones)
+                .map(|phone| PhoneEdits {
+                    phone,
+                    edits: Vec::new(),
+                })
+                .collect(),
             touched: vec![BTreeSet::new(); phones],
             used: vec![BTreeSet::new(); shops],
             conflicts: Vec::new(),
@@ -203,7 +294,9 @@ impl Plan {
         // JavaScript's Math.round.
         let share = |part: f64| (edits as f64 * part + 0.5).floor() as usize;
         let (same_field, same_card) = (share(0.10), share(0.20));
-        let plain = edits.checked_sub(same_field + same_card).context("too few edits for the shares of conflicts")?;
+        let plain = edits
+            .checked_sub(same_field + same_card)
+            .context("too few edits for the shares of conflicts")?;
         for (a, b) in self.pairs(same_field) {
             self.same_field(a, b)?;
         }
@@ -247,8 +340,21 @@ impl Plan {
         }
         self.put(a, card, set_a, EditKind::SameField);
         self.put(b, card, set_b, EditKind::SameField);
-        let writers = vec![Writer { phone: a, value: value_a }, Writer { phone: b, value: value_b }];
-        self.conflicts.push(Conflict { card, field: field.to_owned(), writers });
+        let writers = vec![
+            Writer {
+                phone: a,
+                value: value_a,
+            },
+            Writer {
+                phone: b,
+                value: value_b,
+            },
+        ];
+        self.conflicts.push(Conflict {
+            card,
+            field: field.to_owned(),
+            writers,
+        });
         Ok(())
     }
 
@@ -277,7 +383,12 @@ impl Plan {
         if self.words.draw.unit() < 0.5 { 1 } else { 2 }
     }
 
-    fn write(&mut self, card: usize, phone: usize, fields: impl Iterator<Item = &'static str>) -> Vec<(String, String)> {
+    fn write(
+        &mut self,
+        card: usize,
+        phone: usize,
+        fields: impl Iterator<Item = &'static str>,
+    ) -> Vec<(String, String)> {
         let mut set = Vec::new();
         for field in fields {
             self.used[card].insert(field);
@@ -288,17 +399,28 @@ impl Plan {
 
     fn put(&mut self, phone: usize, card: usize, set: Vec<(String, String)>, kind: EditKind) {
         self.touched[phone].insert(card);
-        self.phones[phone].edits.push(CardEdit { card, kind, set: FieldMap(set) });
+        self.phones[phone].edits.push(CardEdit {
+            card,
+            kind,
+            set: FieldMap(set),
+        });
     }
 
     /// A value with a marker that makes every written value unique.
     fn marked(&mut self, field: &str, phone: usize) -> String {
-        format!("{}〔{phone}.{}〕", self.words.value(field), self.phones[phone].edits.len())
+        format!(
+            "{}〔{phone}.{}〕",
+            self.words.value(field),
+            self.phones[phone].edits.len()
+        )
     }
 
     /// The first `N` of the fields that nobody edits, shuffled. [`Plan::card_for`] saw to it that there are so many.
     fn free_fields<const N: usize>(&mut self, card: usize) -> [&'static str; N] {
-        let mut free: Vec<_> = FIELDS.into_iter().filter(|field| !self.used[card].contains(field)).collect();
+        let mut free: Vec<_> = FIELDS
+            .into_iter()
+            .filter(|field| !self.used[card].contains(field))
+            .collect();
         self.words.draw.shuffle(&mut free);
         std::array::from_fn(|n| free[n])
     }
@@ -311,19 +433,31 @@ impl Plan {
                 self.words.draw.shuffle(&mut self.deck);
             }
             let Some(card) = self.deck.pop() else { break };
-            if phones.iter().all(|phone| !self.touched[*phone].contains(&card)) && FIELDS.len() - self.used[card].len() >= need {
+            if phones
+                .iter()
+                .all(|phone| !self.touched[*phone].contains(&card))
+                && FIELDS.len() - self.used[card].len() >= need
+            {
                 return Ok(card);
             }
         }
-        anyhow::bail!("there are too few cards for so many edits: take fewer phones or edits, or more shops")
+        anyhow::bail!(
+            "there are too few cards for so many edits: take fewer phones or edits, or more shops"
+        )
     }
 }
 
-fn stats(arguments: &Arguments, cards: &[Card], phones: &[PhoneEdits], conflicts: &[Conflict]) -> Stats {
+fn stats(
+    arguments: &Arguments,
+    cards: &[Card],
+    phones: &[PhoneEdits],
+    conflicts: &[Conflict],
+) -> Stats {
     let edits = || phones.iter().flat_map(|phone| &phone.edits);
     let mut editors = vec![0_usize; cards.len()];
     edits().for_each(|edit| editors[edit.card] += 1);
-    let cards_edited_by = |fits: fn(usize) -> bool| editors.iter().filter(|count| fits(**count)).count();
+    let cards_edited_by =
+        |fits: fn(usize) -> bool| editors.iter().filter(|count| fits(**count)).count();
     let roll_json_bytes = json_bytes(cards);
     Stats {
         cards: cards.len(),
@@ -335,7 +469,9 @@ fn stats(arguments: &Arguments, cards: &[Card], phones: &[PhoneEdits], conflicts
         cards_edited: cards_edited_by(|count| count > 0),
         cards_edited_by_one: cards_edited_by(|count| count == 1),
         cards_edited_by_many: cards_edited_by(|count| count > 1),
-        edits_on_cards_also_edited_by_another: edits().filter(|edit| editors[edit.card] > 1).count(),
+        edits_on_cards_also_edited_by_another: edits()
+            .filter(|edit| editors[edit.card] > 1)
+            .count(),
         max_editors_of_a_card: editors.iter().copied().max().unwrap_or(0),
         roll_json_bytes,
         mean_card_json_bytes: (roll_json_bytes as f64 / cards.len() as f64 + 0.5).floor() as usize,

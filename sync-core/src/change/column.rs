@@ -50,7 +50,9 @@ pub(super) const VALUE_STRING: u64 = 6;
 pub(super) fn read_uleb(input: &mut &[u8]) -> Result<u64, GateError> {
     let mut value = 0_u64;
     for shift in (0..64).step_by(7) {
-        let (&byte, rest) = input.split_first().ok_or(GateError::Malformed("unexpected end"))?;
+        let (&byte, rest) = input
+            .split_first()
+            .ok_or(GateError::Malformed("unexpected end"))?;
         *input = rest;
         let bits = u64::from(byte & 0x7f);
         if shift == 63 && bits > 1 {
@@ -68,7 +70,9 @@ pub(super) fn read_uleb(input: &mut &[u8]) -> Result<u64, GateError> {
 pub(super) fn read_leb(input: &mut &[u8]) -> Result<i64, GateError> {
     let mut value = 0_i64;
     for shift in (0..64).step_by(7) {
-        let (&byte, rest) = input.split_first().ok_or(GateError::Malformed("unexpected end"))?;
+        let (&byte, rest) = input
+            .split_first()
+            .ok_or(GateError::Malformed("unexpected end"))?;
         *input = rest;
         value |= i64::from(byte & 0x7f).checked_shl(shift).unwrap_or(0);
         if byte & 0x80 == 0 {
@@ -129,9 +133,13 @@ impl Cell for String {
         if length > limits::KEY_BYTES_MAX as u64 {
             return Err(too_large("bytes of a key", limits::KEY_BYTES_MAX));
         }
-        let (text, rest) = input.split_at_checked(length as usize).ok_or(GateError::Malformed("unexpected end"))?;
+        let (text, rest) = input
+            .split_at_checked(length as usize)
+            .ok_or(GateError::Malformed("unexpected end"))?;
         *input = rest;
-        std::str::from_utf8(text).map(str::to_owned).map_err(|_| GateError::Malformed("key is not UTF-8"))
+        std::str::from_utf8(text)
+            .map(str::to_owned)
+            .map_err(|_| GateError::Malformed("key is not UTF-8"))
     }
 
     fn heap_bytes(&self) -> usize {
@@ -140,13 +148,21 @@ impl Cell for String {
 }
 
 /// Expands a run-length encoded column, refusing the run that would pass `rows_max` before expanding it.
-fn expand<T: Cell>(mut input: &[u8], rows_max: usize, what: &'static str) -> Result<Vec<Option<T>>, GateError> {
+fn expand<T: Cell>(
+    mut input: &[u8],
+    rows_max: usize,
+    what: &'static str,
+) -> Result<Vec<Option<T>>, GateError> {
     let mut rows = Vec::new();
     // A long key in a long run would take a thousand times its place: keys written out take no more than a chunk may.
     let mut heap_bytes_left = limits::CHANGE_BYTES_MAX;
     while !input.is_empty() {
         let run = read_leb(&mut input)?;
-        let length = if run == 0 { read_uleb(&mut input)? } else { run.unsigned_abs() };
+        let length = if run == 0 {
+            read_uleb(&mut input)?
+        } else {
+            run.unsigned_abs()
+        };
         if length == 0 || length > (rows_max - rows.len()) as u64 {
             return Err(too_large(what, rows_max));
         }
@@ -156,7 +172,8 @@ fn expand<T: Cell>(mut input: &[u8], rows_max: usize, what: &'static str) -> Res
             1.. => {
                 let value = T::read(&mut input)?;
                 let left = heap_bytes_left.checked_sub(value.heap_bytes() * length);
-                heap_bytes_left = left.ok_or_else(|| too_large("bytes of all keys", limits::CHANGE_BYTES_MAX))?;
+                heap_bytes_left =
+                    left.ok_or_else(|| too_large("bytes of all keys", limits::CHANGE_BYTES_MAX))?;
                 rows.resize(rows.len() + length, Some(value));
             }
             _ => {
@@ -204,15 +221,20 @@ impl<'a> Columns<'a> {
     pub(super) fn parse(input: &mut &'a [u8]) -> Result<Self, GateError> {
         let count = read_uleb(input)?;
         if count > KNOWN.len() as u64 {
-            return Err(GateError::Operation("unknown columns (marks are not allowed)"));
+            return Err(GateError::Operation(
+                "unknown columns (marks are not allowed)",
+            ));
         }
         let mut table = Vec::with_capacity(KNOWN.len());
         let mut previous = None;
         for _ in 0..count {
             let spec = read_uleb(input)?;
-            let length = usize::try_from(read_uleb(input)?).map_err(|_| GateError::Malformed("column length"))?;
+            let length = usize::try_from(read_uleb(input)?)
+                .map_err(|_| GateError::Malformed("column length"))?;
             let column = KNOWN.iter().position(|known| u64::from(*known) == spec);
-            let column = column.ok_or(GateError::Operation("unknown columns (marks are not allowed)"))?;
+            let column = column.ok_or(GateError::Operation(
+                "unknown columns (marks are not allowed)",
+            ))?;
             if previous >= Some(column) {
                 return Err(GateError::Malformed("column order"));
             }
@@ -221,7 +243,9 @@ impl<'a> Columns<'a> {
         }
         let mut columns = Self([&[]; KNOWN.len()]);
         for (column, length) in table {
-            let (data, rest) = input.split_at_checked(length).ok_or(GateError::Malformed("unexpected end"))?;
+            let (data, rest) = input
+                .split_at_checked(length)
+                .ok_or(GateError::Malformed("unexpected end"))?;
             *input = rest;
             columns.0[column] = data;
         }
@@ -229,7 +253,10 @@ impl<'a> Columns<'a> {
     }
 
     fn get(&self, spec: u32) -> &'a [u8] {
-        KNOWN.iter().position(|known| *known == spec).map_or(&[], |at| self.0[at])
+        KNOWN
+            .iter()
+            .position(|known| *known == spec)
+            .map_or(&[], |at| self.0[at])
     }
 
     /// Every operation as a row of cells.
@@ -249,30 +276,48 @@ impl<'a> Columns<'a> {
         let mut pred_total = 0_usize;
         for count in pred_count.iter().flatten() {
             if *count > limits::OP_PREDS_MAX as u64 {
-                return Err(too_large("predecessors of an operation", limits::OP_PREDS_MAX));
+                return Err(too_large(
+                    "predecessors of an operation",
+                    limits::OP_PREDS_MAX,
+                ));
             }
             pred_total += *count as usize;
         }
         if pred_total > limits::CHANGE_PREDS_MAX {
-            return Err(too_large("predecessors of a change", limits::CHANGE_PREDS_MAX));
+            return Err(too_large(
+                "predecessors of a change",
+                limits::CHANGE_PREDS_MAX,
+            ));
         }
-        let mut pred_actor = expand::<u64>(self.get(PRED_ACTOR), pred_total, "predecessors")?.into_iter();
-        let mut pred_counter = undelta(expand::<i64>(self.get(PRED_COUNTER), pred_total, "predecessors")?).into_iter();
+        let mut pred_actor =
+            expand::<u64>(self.get(PRED_ACTOR), pred_total, "predecessors")?.into_iter();
+        let mut pred_counter = undelta(expand::<i64>(
+            self.get(PRED_COUNTER),
+            pred_total,
+            "predecessors",
+        )?)
+        .into_iter();
         let mut pred_count = pred_count.into_iter();
 
         let mut rows = Vec::with_capacity(n);
         for action in actions {
             let meta = value_meta.next().flatten().unwrap_or(VALUE_NULL);
-            let length = usize::try_from(meta >> 4).map_err(|_| GateError::Malformed("value length"))?;
+            let length =
+                usize::try_from(meta >> 4).map_err(|_| GateError::Malformed("value length"))?;
             if length > limits::VALUE_BYTES_MAX {
                 return Err(too_large("bytes of a value", limits::VALUE_BYTES_MAX));
             }
-            let (value, rest) = value_bytes.split_at_checked(length).ok_or(GateError::Malformed("value length"))?;
+            let (value, rest) = value_bytes
+                .split_at_checked(length)
+                .ok_or(GateError::Malformed("value length"))?;
             value_bytes = rest;
             let pred = (0..pred_count.next().flatten().unwrap_or(0))
                 .map(|_| raw_id(pred_actor.next().flatten(), pred_counter.next().flatten()))
                 .collect::<Result<Vec<_>, _>>()?;
-            let object = (object_actor.next().flatten(), object_counter.next().flatten());
+            let object = (
+                object_actor.next().flatten(),
+                object_counter.next().flatten(),
+            );
             let key_element = (key_actor.next().flatten(), key_counter.next().flatten());
             rows.push(Row {
                 action: action.ok_or(GateError::Malformed("action"))?,
@@ -300,7 +345,10 @@ struct RawId {
 fn raw_id(actor: Option<u64>, counter: Option<i64>) -> Result<RawId, GateError> {
     match (actor, counter) {
         (Some(actor), Some(counter)) if (1..=limits::OP_COUNTER_MAX as i64).contains(&counter) => {
-            Ok(RawId { actor, counter: counter as u32 })
+            Ok(RawId {
+                actor,
+                counter: counter as u32,
+            })
         }
         _ => Err(GateError::OutOfRange("operation id")),
     }
@@ -308,8 +356,13 @@ fn raw_id(actor: Option<u64>, counter: Option<i64>) -> Result<RawId, GateError> 
 
 impl RawId {
     fn resolve(self, actors: &[Actor]) -> Result<OpId, GateError> {
-        let actor = usize::try_from(self.actor).ok().and_then(|index| actors.get(index));
-        Ok(OpId { counter: self.counter, actor: *actor.ok_or(GateError::Malformed("actor index"))? })
+        let actor = usize::try_from(self.actor)
+            .ok()
+            .and_then(|index| actors.get(index));
+        Ok(OpId {
+            counter: self.counter,
+            actor: *actor.ok_or(GateError::Malformed("actor index"))?,
+        })
     }
 }
 
@@ -328,7 +381,11 @@ pub(super) struct Row<'a> {
 impl Row<'_> {
     /// The narrow subset as a typed operation; everything else is refused by name.
     pub(super) fn into_op(self, actors: &[Actor]) -> Result<Op, GateError> {
-        let pred = self.pred.iter().map(|id| id.resolve(actors)).collect::<Result<Vec<_>, _>>()?;
+        let pred = self
+            .pred
+            .iter()
+            .map(|id| id.resolve(actors))
+            .collect::<Result<Vec<_>, _>>()?;
         if !pred.is_sorted_by(|a, b| a < b) {
             return Err(GateError::NotCanonical);
         }
@@ -349,12 +406,21 @@ impl Row<'_> {
             return Err(GateError::Operation("list operation on the root map"));
         }
         match self.action {
-            ACTION_PUT => Ok(Action::Put { value: scalar(self.value_type, self.value, &key)?, key }),
+            ACTION_PUT => Ok(Action::Put {
+                value: scalar(self.value_type, self.value, &key)?,
+                key,
+            }),
             // Automerge forgets a delete that deletes nothing: the document would not give the change back.
-            ACTION_DELETE if pred.is_empty() => Err(GateError::Operation("delete without predecessor")),
-            ACTION_DELETE if self.value_type != VALUE_NULL => Err(GateError::Malformed("delete with a value")),
+            ACTION_DELETE if pred.is_empty() => {
+                Err(GateError::Operation("delete without predecessor"))
+            }
+            ACTION_DELETE if self.value_type != VALUE_NULL => {
+                Err(GateError::Malformed("delete with a value"))
+            }
             ACTION_DELETE => Ok(Action::Delete { key }),
-            ACTION_MAKE_TEXT if self.value_type != VALUE_NULL => Err(GateError::Malformed("object with a value")),
+            ACTION_MAKE_TEXT if self.value_type != VALUE_NULL => {
+                Err(GateError::Malformed("object with a value"))
+            }
             ACTION_MAKE_TEXT => Ok(Action::MakeText { key }),
             0 | 2 | 6 => Err(GateError::NestedObject { key }),
             5 => Err(GateError::Operation("increment")),
@@ -363,9 +429,16 @@ impl Row<'_> {
         }
     }
 
-    fn text_action(self, object: OpId, actors: &[Actor], pred: &[OpId]) -> Result<Action, GateError> {
+    fn text_action(
+        self,
+        object: OpId,
+        actors: &[Actor],
+        pred: &[OpId],
+    ) -> Result<Action, GateError> {
         if self.key_string.is_some() {
-            return Err(GateError::NestedObject { key: self.key_string.unwrap_or_default() });
+            return Err(GateError::NestedObject {
+                key: self.key_string.unwrap_or_default(),
+            });
         }
         let element = match self.key_element {
             (None, Some(0)) => None,
@@ -380,14 +453,22 @@ impl Row<'_> {
                 if text.chars().count() != 1 {
                     return Err(GateError::Operation("a text element is one character"));
                 }
-                Ok(Action::Insert { object, after, text })
+                Ok(Action::Insert {
+                    object,
+                    after,
+                    text,
+                })
             }
             // A text element is never overwritten, so a removal has exactly one predecessor: the element itself.
-            (ACTION_DELETE, false, Some(element)) if pred == [element] && self.value_type == VALUE_NULL => {
+            (ACTION_DELETE, false, Some(element))
+                if pred == [element] && self.value_type == VALUE_NULL =>
+            {
                 Ok(Action::Remove { object, element })
             }
             (0 | 2 | 4 | 6, ..) => Err(GateError::NestedObject { key: String::new() }),
-            _ => Err(GateError::Operation("only insertion and removal of characters in the note")),
+            _ => Err(GateError::Operation(
+                "only insertion and removal of characters in the note",
+            )),
         }
     }
 }
@@ -398,12 +479,19 @@ fn scalar(value_type: u64, mut bytes: &[u8], key: &str) -> Result<Scalar, GateEr
         VALUE_TRUE if bytes.is_empty() => Ok(Scalar::Bool(true)),
         VALUE_INT => {
             let value = read_leb(&mut bytes)?;
-            if bytes.is_empty() { Ok(Scalar::Int(value)) } else { Err(GateError::Malformed("number")) }
+            if bytes.is_empty() {
+                Ok(Scalar::Int(value))
+            } else {
+                Err(GateError::Malformed("number"))
+            }
         }
         VALUE_STRING => {
-            let text = std::str::from_utf8(bytes).map_err(|_| GateError::Malformed("value is not UTF-8"))?;
+            let text = std::str::from_utf8(bytes)
+                .map_err(|_| GateError::Malformed("value is not UTF-8"))?;
             Ok(Scalar::Str(text.to_owned()))
         }
-        _ => Err(GateError::ValueType { key: key.to_owned() }),
+        _ => Err(GateError::ValueType {
+            key: key.to_owned(),
+        }),
     }
 }

@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 use super::{
     Action, Change, OpId, Scalar,
     column::{
-        ACTION, ACTION_DELETE, ACTION_MAKE_TEXT, ACTION_PUT, INSERT, KEY_ACTOR, KEY_COUNTER, KEY_STRING, OBJECT_ACTOR, OBJECT_COUNTER,
-        PRED_ACTOR, PRED_COUNT, PRED_COUNTER, VALUE, VALUE_FALSE, VALUE_INT, VALUE_META, VALUE_NULL, VALUE_STRING, VALUE_TRUE, write_leb,
+        ACTION, ACTION_DELETE, ACTION_MAKE_TEXT, ACTION_PUT, INSERT, KEY_ACTOR, KEY_COUNTER,
+        KEY_STRING, OBJECT_ACTOR, OBJECT_COUNTER, PRED_ACTOR, PRED_COUNT, PRED_COUNTER, VALUE,
+        VALUE_FALSE, VALUE_INT, VALUE_META, VALUE_NULL, VALUE_STRING, VALUE_TRUE, write_leb,
         write_uleb,
     },
     hash_of, plain_chunk,
@@ -33,7 +34,10 @@ pub fn encode(change: &Change) -> Vec<u8> {
     write_bytes(&mut body, change.actor.as_bytes());
     write_uleb(&mut body, u64::from(change.seq));
     write_uleb(&mut body, u64::from(change.start_op));
-    write_leb(&mut body, change.time.map_or(0, crate::time::DeviceTime::unix_seconds));
+    write_leb(
+        &mut body,
+        change.time.map_or(0, crate::time::DeviceTime::unix_seconds),
+    );
     write_bytes(&mut body, change.message.as_bytes());
     write_uleb(&mut body, actors.len() as u64 - 1);
     for actor in &actors[1..] {
@@ -100,13 +104,24 @@ impl Rows {
             Action::Put { key, .. } => (None, Some(key), None, false, ACTION_PUT),
             Action::Delete { key } => (None, Some(key), None, false, ACTION_DELETE),
             Action::MakeText { key } => (None, Some(key), None, false, ACTION_MAKE_TEXT),
-            Action::Insert { object, after, .. } => (Some(object), None, Some(*after), true, ACTION_PUT),
-            Action::Remove { object, element } => (Some(object), None, Some(Some(*element)), false, ACTION_DELETE),
+            Action::Insert { object, after, .. } => {
+                (Some(object), None, Some(*after), true, ACTION_PUT)
+            }
+            Action::Remove { object, element } => (
+                Some(object),
+                None,
+                Some(Some(*element)),
+                false,
+                ACTION_DELETE,
+            ),
         };
         self.object_actor.push(object.map(|id| index(&id.actor)));
-        self.object_counter.push(object.map(|id| u64::from(id.counter)));
-        self.key_actor.push(element.flatten().map(|id| index(&id.actor)));
-        self.key_counter.push(element.map(|id| id.map_or(0, |id| i64::from(id.counter))));
+        self.object_counter
+            .push(object.map(|id| u64::from(id.counter)));
+        self.key_actor
+            .push(element.flatten().map(|id| index(&id.actor)));
+        self.key_counter
+            .push(element.map(|id| id.map_or(0, |id| i64::from(id.counter))));
         self.key_string.push(key.cloned());
         self.insert.push(insert);
         self.action.push(Some(code));
@@ -119,10 +134,13 @@ impl Rows {
             }
             Action::Delete { .. } | Action::MakeText { .. } | Action::Remove { .. } => VALUE_NULL,
         };
-        self.value_meta.push(Some(((self.value.len() - before) as u64) << 4 | value_type));
+        self.value_meta
+            .push(Some(((self.value.len() - before) as u64) << 4 | value_type));
         self.pred_count.push(Some(pred.len() as u64));
-        self.pred_actor.extend(pred.iter().map(|id| Some(index(&id.actor))));
-        self.pred_counter.extend(pred.iter().map(|id| Some(i64::from(id.counter))));
+        self.pred_actor
+            .extend(pred.iter().map(|id| Some(index(&id.actor))));
+        self.pred_counter
+            .extend(pred.iter().map(|id| Some(i64::from(id.counter))));
     }
 
     fn push_scalar(&mut self, value: &Scalar) -> u64 {
@@ -180,7 +198,12 @@ fn run_length<T: PartialEq>(rows: &[Option<T>], write: impl Fn(&mut Vec<u8>, &T)
     if rows.iter().all(Option::is_none) {
         return out;
     }
-    let run_at = |at: usize| rows[at..].iter().take_while(|row| **row == rows[at]).count();
+    let run_at = |at: usize| {
+        rows[at..]
+            .iter()
+            .take_while(|row| **row == rows[at])
+            .count()
+    };
     let mut at = 0;
     while at < rows.len() {
         let run = run_at(at);
@@ -201,7 +224,10 @@ fn run_length<T: PartialEq>(rows: &[Option<T>], write: impl Fn(&mut Vec<u8>, &T)
                     at += 1;
                 }
                 write_leb(&mut out, -((at - start) as i64));
-                rows[start..at].iter().flatten().for_each(|value| write(&mut out, value));
+                rows[start..at]
+                    .iter()
+                    .flatten()
+                    .for_each(|value| write(&mut out, value));
             }
         }
     }

@@ -14,7 +14,10 @@ use crate::{
 mod bounds;
 
 fn actor() -> Actor {
-    Actor::new(DeviceId(Uuid::from_u128(0x0198_0000_0000_7000_8000_0000_0000_0001)), 1)
+    Actor::new(
+        DeviceId(Uuid::from_u128(0x0198_0000_0000_7000_8000_0000_0000_0001)),
+        1,
+    )
 }
 
 fn honest() -> Change {
@@ -24,9 +27,17 @@ fn honest() -> Change {
         Edit::set("grid", "康平01"),
         Edit::set("sign_name", "王记包子"),
         Edit::add("tags/late_night"),
-        Edit::Note { text: "门口积水".into() },
+        Edit::Note {
+            text: "门口积水".into(),
+        },
     ];
-    Record::create(actor(), DeviceTime::from_unix_seconds(1_795_000_000), &edits).unwrap().1
+    Record::create(
+        actor(),
+        DeviceTime::from_unix_seconds(1_795_000_000),
+        &edits,
+    )
+    .unwrap()
+    .1
 }
 
 fn body(change: &Change) -> Vec<u8> {
@@ -41,14 +52,20 @@ fn chunk(kind: u8, body: &[u8], inflated: &[u8]) -> Vec<u8> {
 }
 
 fn deflated(body: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
+    let mut encoder =
+        flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
     encoder.write_all(body).unwrap();
     chunk(CHUNK_DEFLATED, &encoder.finish().unwrap(), body)
 }
 
 #[track_caller]
 fn refused(bytes: &[u8], code: &str) {
-    assert_eq!(decode(bytes).map_err(|error| error.code()).map(|change| change.hash), Err(code));
+    assert_eq!(
+        decode(bytes)
+            .map_err(|error| error.code())
+            .map(|change| change.hash),
+        Err(code)
+    );
 }
 
 #[test]
@@ -64,8 +81,14 @@ fn only_one_change_chunk() {
     refused(b"", "malformed_change");
     refused(b"hello, world", "malformed_change");
     refused(&change.bytes[..change.bytes.len() - 1], "malformed_change");
-    refused(&[change.bytes.as_slice(), b"x"].concat(), "malformed_change");
-    refused(&[change.bytes.as_slice(), change.bytes.as_slice()].concat(), "malformed_change");
+    refused(
+        &[change.bytes.as_slice(), b"x"].concat(),
+        "malformed_change",
+    );
+    refused(
+        &[change.bytes.as_slice(), change.bytes.as_slice()].concat(),
+        "malformed_change",
+    );
     for kind in [0, 3, 4, 255] {
         refused(&chunk(kind, &body(&change), &body(&change)), "not_a_change");
     }
@@ -90,8 +113,14 @@ fn bombs() {
     refused(&vec![0; limits::CHANGE_BYTES_MAX + 1], "change_too_large");
     // Ten million operations in one run of a few bytes.
     let change = honest();
-    let empty = Change { ops: vec![], ..change };
-    let mut head = body(&Change { bytes: encode(&empty), ..empty });
+    let empty = Change {
+        ops: vec![],
+        ..change
+    };
+    let mut head = body(&Change {
+        bytes: encode(&empty),
+        ..empty
+    });
     head.pop();
     let mut columns = Vec::new();
     column::write_uleb(&mut columns, 1);
@@ -119,27 +148,87 @@ fn numbers_out_of_range() {
     refused(&forged(|c| c.start_op = 0), "out_of_range");
     refused(&forged(|c| c.seq = 0), "out_of_range");
     refused(&forged(|c| c.seq = 1 << 21), "out_of_range");
-    refused(&forged(|c| c.time = Some(DeviceTime::from_unix_seconds(1_795_000_000_000))), "out_of_range");
-    refused(&forged(|c| c.time = Some(DeviceTime::from_unix_seconds(-1))), "out_of_range");
-    refused(&forged(|c| c.message = "x".repeat(limits::CHANGE_MESSAGE_BYTES_MAX + 1)), "change_too_large");
-    refused(&forged(|c| c.deps = (0..65).map(|n| ChangeHash([n; 32])).collect()), "change_too_large");
-    refused(&forged(|c| c.deps = vec![ChangeHash([2; 32]), ChangeHash([1; 32])]), "not_canonical");
-    refused(&forged(|c| c.deps = vec![ChangeHash([1; 32]); 2]), "not_canonical");
+    refused(
+        &forged(|c| c.time = Some(DeviceTime::from_unix_seconds(1_795_000_000_000))),
+        "out_of_range",
+    );
+    refused(
+        &forged(|c| c.time = Some(DeviceTime::from_unix_seconds(-1))),
+        "out_of_range",
+    );
+    refused(
+        &forged(|c| c.message = "x".repeat(limits::CHANGE_MESSAGE_BYTES_MAX + 1)),
+        "change_too_large",
+    );
+    refused(
+        &forged(|c| c.deps = (0..65).map(|n| ChangeHash([n; 32])).collect()),
+        "change_too_large",
+    );
+    refused(
+        &forged(|c| c.deps = vec![ChangeHash([2; 32]), ChangeHash([1; 32])]),
+        "not_canonical",
+    );
+    refused(
+        &forged(|c| c.deps = vec![ChangeHash([1; 32]); 2]),
+        "not_canonical",
+    );
     refused(&forged(|c| c.ops.clear()), "operation_not_allowed");
     let long = || Scalar::Str("x".repeat(limits::VALUE_BYTES_MAX + 1));
-    refused(&forged(|c| c.ops[1].action = Action::Put { key: "unit".into(), value: long() }), "change_too_large");
-    refused(&forged(|c| c.ops[1].action = Action::Put { key: "x".repeat(300), value: "x".into() }), "change_too_large");
-    refused(&forged(|c| c.ops[1] = Op { action: Action::Delete { key: "unit".into() }, pred: vec![] }), "operation_not_allowed");
-    let id = |counter| OpId { counter, actor: actor() };
-    refused(&forged(|c| c.ops[1].pred = vec![id(2), id(1)]), "not_canonical");
-    refused(&forged(|c| c.ops[1].pred = vec![id(1), id(1)]), "not_canonical");
-    refused(&forged(|c| c.ops[1].pred = (1..=65).map(id).collect()), "change_too_large");
+    refused(
+        &forged(|c| {
+            c.ops[1].action = Action::Put {
+                key: "unit".into(),
+                value: long(),
+            }
+        }),
+        "change_too_large",
+    );
+    refused(
+        &forged(|c| {
+            c.ops[1].action = Action::Put {
+                key: "x".repeat(300),
+                value: "x".into(),
+            }
+        }),
+        "change_too_large",
+    );
+    refused(
+        &forged(|c| {
+            c.ops[1] = Op {
+                action: Action::Delete { key: "unit".into() },
+                pred: vec![],
+            }
+        }),
+        "operation_not_allowed",
+    );
+    let id = |counter| OpId {
+        counter,
+        actor: actor(),
+    };
+    refused(
+        &forged(|c| c.ops[1].pred = vec![id(2), id(1)]),
+        "not_canonical",
+    );
+    refused(
+        &forged(|c| c.ops[1].pred = vec![id(1), id(1)]),
+        "not_canonical",
+    );
+    refused(
+        &forged(|c| c.ops[1].pred = (1..=65).map(id).collect()),
+        "change_too_large",
+    );
 }
 
 /// A few hundred bytes must not become a megabyte: two thousand changes fit one request.
 #[test]
 fn a_long_key_in_a_long_run() {
-    let put = |length: usize| Op { action: Action::Put { key: "k".repeat(length), value: Scalar::Bool(true) }, pred: vec![] };
+    let put = |length: usize| Op {
+        action: Action::Put {
+            key: "k".repeat(length),
+            value: Scalar::Bool(true),
+        },
+        pred: vec![],
+    };
     let bytes = forged(|c| c.ops = vec![put(250); 300]);
     assert!(bytes.len() < 500);
     refused(&bytes, "change_too_large");
@@ -170,7 +259,10 @@ fn foreign(actor: &[u8]) -> automerge::AutoCommit {
 #[test]
 fn objects_other_than_the_note() {
     use automerge::{ObjType, ROOT, transaction::Transactable};
-    for (object, code) in [(ObjType::Map, "nested_object"), (ObjType::List, "nested_object")] {
+    for (object, code) in [
+        (ObjType::Map, "nested_object"),
+        (ObjType::List, "nested_object"),
+    ] {
         let mut doc = foreign(actor().as_bytes());
         doc.put_object(ROOT, "contacts", object).unwrap();
         refused(doc.get_last_local_change().unwrap().raw_bytes(), code);
@@ -184,16 +276,26 @@ fn objects_other_than_the_note() {
     ] {
         let mut doc = foreign(actor().as_bytes());
         doc.put(ROOT, "sign_name", value).unwrap();
-        refused(doc.get_last_local_change().unwrap().raw_bytes(), "wrong_type");
+        refused(
+            doc.get_last_local_change().unwrap().raw_bytes(),
+            "wrong_type",
+        );
     }
     let mut doc = foreign(&[1, 2, 3]);
     doc.put(ROOT, "sign_name", "x").unwrap();
-    refused(doc.get_last_local_change().unwrap().raw_bytes(), "bad_actor");
+    refused(
+        doc.get_last_local_change().unwrap().raw_bytes(),
+        "bad_actor",
+    );
     let mut doc = foreign(actor().as_bytes());
-    doc.put(ROOT, "n", automerge::ScalarValue::counter(1)).unwrap();
+    doc.put(ROOT, "n", automerge::ScalarValue::counter(1))
+        .unwrap();
     doc.commit();
     doc.increment(ROOT, "n", 1).unwrap();
-    refused(doc.get_last_local_change().unwrap().raw_bytes(), "operation_not_allowed");
+    refused(
+        doc.get_last_local_change().unwrap().raw_bytes(),
+        "operation_not_allowed",
+    );
 }
 
 proptest! {

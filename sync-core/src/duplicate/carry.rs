@@ -49,16 +49,24 @@ pub fn plan(winner: &View, loser: &View) -> Plan {
     };
     let consents = Consents::of(winner, loser, &same_persons);
     for (key, values) in &loser.values {
-        let Some((rule, key, status_of)) = carried(key, &same_persons) else { continue };
+        let Some((rule, key, status_of)) = carried(key, &same_persons) else {
+            continue;
+        };
         if status_of.is_some_and(|person| !consents.stand(person)) {
             continue;
         }
         let present = winner.values.get(&key);
         match rule {
             MergeRule::MultiValue => {
-                let differs = |value: &Scalar| present.is_none_or(|present| present.iter().all(|p| p.value != *value));
+                let differs = |value: &Scalar| {
+                    present.is_none_or(|present| present.iter().all(|p| p.value != *value))
+                };
                 let mut brought: Vec<&Scalar> = Vec::new();
-                for value in values.iter().map(|value| &value.value).filter(|value| differs(value)) {
+                for value in values
+                    .iter()
+                    .map(|value| &value.value)
+                    .filter(|value| differs(value))
+                {
                     if !brought.contains(&value) && brought.len() < VALUES_MAX {
                         brought.push(value);
                     }
@@ -69,10 +77,17 @@ pub fn plan(winner: &View, loser: &View) -> Plan {
             }
             MergeRule::LastWriter | MergeRule::Set | MergeRule::Log if present.is_none() => {
                 if let Some(value) = values.last() {
-                    add(0, beside(&key, translated(&key, &value.value, &same_persons)));
+                    add(
+                        0,
+                        beside(&key, translated(&key, &value.value, &same_persons)),
+                    );
                 }
             }
-            MergeRule::LastWriter | MergeRule::Set | MergeRule::Log | MergeRule::WriteOnce | MergeRule::Text => {}
+            MergeRule::LastWriter
+            | MergeRule::Set
+            | MergeRule::Log
+            | MergeRule::WriteOnce
+            | MergeRule::Text => {}
         }
     }
     // A person who withdrew on one card withdrew.
@@ -82,11 +97,19 @@ pub fn plan(winner: &View, loser: &View) -> Plan {
             add(0, Write::new(key, None));
         }
     }
-    Plan { same_persons, changes }
+    Plan {
+        same_persons,
+        changes,
+    }
 }
 
 /// What a later change of the losing card writes on the winner. `own`: whether an actor wrote for this merge.
-pub fn carry(winner: &RegisterState, own: impl Fn(Actor) -> bool, same_persons: &SamePersons, change: &Change) -> Vec<Write> {
+pub fn carry(
+    winner: &RegisterState,
+    own: impl Fn(Actor) -> bool,
+    same_persons: &SamePersons,
+    change: &Change,
+) -> Vec<Write> {
     // The last write to a key is what the change says.
     let mut last: BTreeMap<&str, Option<&Scalar>> = BTreeMap::new();
     for op in &change.ops {
@@ -98,12 +121,23 @@ pub fn carry(winner: &RegisterState, own: impl Fn(Actor) -> bool, same_persons: 
     }
     let mut writes = Vec::new();
     for (key, value) in last {
-        let Some((rule, key, _)) = carried(key, same_persons) else { continue };
-        let (mine, others): (Vec<_>, Vec<_>) = winner.visible(&key).into_iter().partition(|(op, _)| own(op.actor));
+        let Some((rule, key, _)) = carried(key, same_persons) else {
+            continue;
+        };
+        let (mine, others): (Vec<_>, Vec<_>) = winner
+            .visible(&key)
+            .into_iter()
+            .partition(|(op, _)| own(op.actor));
         let mine: Vec<OpId> = mine.into_iter().map(|(op, _)| op).collect();
-        let only = |value| Write { key: key.clone(), value, replaces: Replaces::Only(mine.clone()) };
+        let only = |value| Write {
+            key: key.clone(),
+            value,
+            replaces: Replaces::Only(mine.clone()),
+        };
         match (value, rule) {
-            (Some(value), MergeRule::Log | MergeRule::Set) if mine.is_empty() && others.is_empty() => {
+            (Some(value), MergeRule::Log | MergeRule::Set)
+                if mine.is_empty() && others.is_empty() =>
+            {
                 writes.push(beside(&key, translated(&key, value, same_persons)));
             }
             (Some(value), MergeRule::MultiValue | MergeRule::LastWriter) => {
@@ -117,7 +151,11 @@ pub fn carry(winner: &RegisterState, own: impl Fn(Actor) -> bool, same_persons: 
                 }
             }
             // What the winner's people wrote is not the losing card's to remove.
-            (None, MergeRule::MultiValue | MergeRule::LastWriter | MergeRule::Set) if !mine.is_empty() => writes.push(only(None)),
+            (None, MergeRule::MultiValue | MergeRule::LastWriter | MergeRule::Set)
+                if !mine.is_empty() =>
+            {
+                writes.push(only(None))
+            }
             (_, _) => {}
         }
     }
@@ -127,10 +165,18 @@ pub fn carry(winner: &RegisterState, own: impl Fn(Actor) -> bool, same_persons: 
 /// What an undo removes from the winner: what this merge wrote and nobody edited since. Log entries cannot be unsaid and stay.
 ///
 /// A contact person whom the merge brought and somebody has edited since stays whole.
-pub fn undo(winner: &RegisterState, own: impl Fn(Actor) -> bool, same_persons: &SamePersons) -> Vec<Write> {
+pub fn undo(
+    winner: &RegisterState,
+    own: impl Fn(Actor) -> bool,
+    same_persons: &SamePersons,
+) -> Vec<Write> {
     let view = winner.view();
     let entry_of = |key: &str| match Key::parse(key) {
-        Some(Key::Entry { list: "contacts", entry, .. }) => Some(entry),
+        Some(Key::Entry {
+            list: "contacts",
+            entry,
+            ..
+        }) => Some(entry),
         _ => None,
     };
     let edited: BTreeSet<EntryId> = view
@@ -142,29 +188,56 @@ pub fn undo(winner: &RegisterState, own: impl Fn(Actor) -> bool, same_persons: &
         .collect();
     let mut writes = Vec::new();
     for (key, values) in &view.values {
-        let Some((field, _)) = Kind::ShopCard.field(key) else { continue };
-        let mine: Vec<OpId> = values.iter().map(|value| value.op).filter(|op| own(op.actor)).collect();
-        if !mine.is_empty() && field.merge != MergeRule::Log && entry_of(key).is_none_or(|entry| !edited.contains(&entry)) {
-            writes.push(Write { key: key.clone(), value: None, replaces: Replaces::Only(mine) });
+        let Some((field, _)) = Kind::ShopCard.field(key) else {
+            continue;
+        };
+        let mine: Vec<OpId> = values
+            .iter()
+            .map(|value| value.op)
+            .filter(|op| own(op.actor))
+            .collect();
+        if !mine.is_empty()
+            && field.merge != MergeRule::Log
+            && entry_of(key).is_none_or(|entry| !edited.contains(&entry))
+        {
+            writes.push(Write {
+                key: key.clone(),
+                value: None,
+                replaces: Replaces::Only(mine),
+            });
         }
     }
     writes
 }
 
 fn beside(key: &str, value: Scalar) -> Write {
-    Write { key: key.to_owned(), value: Some(value), replaces: Replaces::Nothing }
+    Write {
+        key: key.to_owned(),
+        value: Some(value),
+        replaces: Replaces::Nothing,
+    }
 }
 
 /// How a key merges, under which key of the winner it stands, and whose party status it is. `None`: it is not carried over.
 fn carried(key: &str, same_persons: &SamePersons) -> Option<(MergeRule, String, Option<EntryId>)> {
     let (field, parsed) = Kind::ShopCard.field(key)?;
-    if matches!(field.merge, MergeRule::WriteOnce | MergeRule::Text) || matches!(field.name, "grid" | "merged_into") {
+    if matches!(field.merge, MergeRule::WriteOnce | MergeRule::Text)
+        || matches!(field.name, "grid" | "merged_into")
+    {
         return None;
     }
     Some(match parsed {
-        Key::Entry { list: "contacts", entry, field: name } => {
+        Key::Entry {
+            list: "contacts",
+            entry,
+            field: name,
+        } => {
             let entry = same_persons.get(&entry).copied().unwrap_or(entry);
-            (field.merge, format!("contacts/{entry}/{name}"), (name == PARTY_STATUS).then_some(entry))
+            (
+                field.merge,
+                format!("contacts/{entry}/{name}"),
+                (name == PARTY_STATUS).then_some(entry),
+            )
         }
         _ => (field.merge, key.to_owned(), None),
     })
@@ -172,19 +245,40 @@ fn carried(key: &str, same_persons: &SamePersons) -> Option<(MergeRule, String, 
 
 /// A consent names its person by the entry that the winner has.
 fn translated(key: &str, value: &Scalar, same_persons: &SamePersons) -> Scalar {
-    let names_person = matches!(Key::parse(key), Some(Key::Entry { list: "consent", field: "contact", .. }));
-    let entry = value.as_str().filter(|_| names_person).and_then(|entry| entry.parse::<EntryId>().ok());
-    entry.and_then(|entry| same_persons.get(&entry)).map_or_else(|| value.clone(), |entry| Scalar::Str(entry.to_string()))
+    let names_person = matches!(
+        Key::parse(key),
+        Some(Key::Entry {
+            list: "consent",
+            field: "contact",
+            ..
+        })
+    );
+    let entry = value
+        .as_str()
+        .filter(|_| names_person)
+        .and_then(|entry| entry.parse::<EntryId>().ok());
+    entry
+        .and_then(|entry| same_persons.get(&entry))
+        .map_or_else(|| value.clone(), |entry| Scalar::Str(entry.to_string()))
 }
 
 /// Persons with the same name and the same numbers.
 fn same_persons(winner: &View, loser: &View) -> SamePersons {
-    let known: Vec<_> = winner.entries("contacts").into_iter().filter_map(|entry| Some((entry, person(winner, entry)?))).collect();
+    let known: Vec<_> = winner
+        .entries("contacts")
+        .into_iter()
+        .filter_map(|entry| Some((entry, person(winner, entry)?)))
+        .collect();
     let mut same = SamePersons::new();
     for entry in loser.entries("contacts") {
-        let Some(person) = person(loser, entry) else { continue };
+        let Some(person) = person(loser, entry) else {
+            continue;
+        };
         let free = |present: &EntryId| !same.values().any(|taken| taken == present);
-        if let Some((present, _)) = known.iter().find(|(present, known)| *known == person && free(present)) {
+        if let Some((present, _)) = known
+            .iter()
+            .find(|(present, known)| *known == person && free(present))
+        {
             same.insert(entry, *present);
         }
     }
@@ -194,7 +288,10 @@ fn same_persons(winner: &View, loser: &View) -> SamePersons {
 /// Folded name and numbers; `None` where either is missing: then nobody can tell.
 fn person(view: &View, entry: EntryId) -> Option<(String, BTreeSet<String>)> {
     let name = search::fold(view.entry_text("contacts", entry, "name")?);
-    let phones: BTreeSet<_> = phone::parse(view.entry_text("contacts", entry, "phones")?).iter().map(phone::Phone::canonical).collect();
+    let phones: BTreeSet<_> = phone::parse(view.entry_text("contacts", entry, "phones")?)
+        .iter()
+        .map(phone::Phone::canonical)
+        .collect();
     (!name.is_empty() && !phones.is_empty()).then_some((name, phones))
 }
 
@@ -206,11 +303,18 @@ struct Consents {
 
 impl Consents {
     fn of(winner: &View, loser: &View, same_persons: &SamePersons) -> Self {
-        let mut consents = Self { granted: BTreeSet::new(), withdrawn: BTreeSet::new() };
+        let mut consents = Self {
+            granted: BTreeSet::new(),
+            withdrawn: BTreeSet::new(),
+        };
         for view in [winner, loser] {
             for entry in view.entries("consent") {
                 let text = |field| view.entry_text("consent", entry, field);
-                let Some(person) = text("contact").and_then(|person| person.parse::<EntryId>().ok()) else { continue };
+                let Some(person) =
+                    text("contact").and_then(|person| person.parse::<EntryId>().ok())
+                else {
+                    continue;
+                };
                 let person = same_persons.get(&person).copied().unwrap_or(person);
                 match (text("scope"), text("decision")) {
                     (Some(PARTY_STATUS), Some("grant")) => drop(consents.granted.insert(person)),

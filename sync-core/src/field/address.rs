@@ -12,7 +12,9 @@ use crate::search;
 const CHARS_MAX: usize = 200;
 
 /// Suffixes of a house number in walking order; what stands further back comes later along the road.
-const SUFFIXES: [&str; 12] = ["甲", "乙", "丙", "丁", "戊", "己", "庚", "辛", "壬", "癸", "临", "底层"];
+const SUFFIXES: [&str; 12] = [
+    "甲", "乙", "丙", "丁", "戊", "己", "庚", "辛", "壬", "癸", "临", "底层",
+];
 
 /// An address taken apart. Parts hold half-width text without white space.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -66,8 +68,15 @@ impl Address {
     /// Takes an address apart. Known roads win by their longest name; without a table, or where no name of it fits, the
     /// road is what ends in 路, 街, 道 or 巷 before the first number.
     pub fn parse(text: &str, roads: &[&str]) -> Self {
-        let plain: String = half_width(text).chars().filter(|c| !c.is_whitespace()).map(plain_sign).collect();
-        let cut = plain.char_indices().nth(CHARS_MAX).map_or(plain.len(), |(at, _)| at);
+        let plain: String = half_width(text)
+            .chars()
+            .filter(|c| !c.is_whitespace())
+            .map(plain_sign)
+            .collect();
+        let cut = plain
+            .char_indices()
+            .nth(CHARS_MAX)
+            .map_or(plain.len(), |(at, _)| at);
         let (plain, beyond) = plain.split_at(cut);
         let mut address = Self::default();
         let local = without_region(plain, roads);
@@ -96,7 +105,9 @@ impl Address {
     fn take_lane<'a>(&mut self, text: &'a str) -> &'a str {
         let digits = leading_digits(text);
         let (number, mut rest) = text.split_at(digits);
-        let Some(after) = rest.strip_prefix('弄') else { return text };
+        let Some(after) = rest.strip_prefix('弄') else {
+            return text;
+        };
         if number.is_empty() {
             return text;
         }
@@ -145,12 +156,27 @@ impl Address {
         }
         let body = text.trim_start_matches(['-', ',']);
         // Everything up to the last unit word within the leading run of what units are written with.
-        let run = body.len() - body.trim_start_matches(|c: char| is_unit_char(c) || is_unit_word(c)).len();
-        let end = body[..run].char_indices().filter(|&(_, c)| is_unit_word(c)).map(|(at, c)| at + c.len_utf8()).next_back();
-        let bare = body.len() - body.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '-').len();
+        let run = body.len()
+            - body
+                .trim_start_matches(|c: char| is_unit_char(c) || is_unit_word(c))
+                .len();
+        let end = body[..run]
+            .char_indices()
+            .filter(|&(_, c)| is_unit_word(c))
+            .map(|(at, c)| at + c.len_utf8())
+            .next_back();
+        let bare = body.len()
+            - body
+                .trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '-')
+                .len();
         let end = match end {
             Some(end) if end > leading_unit_word(body) => end,
-            _ if bare > 0 && bare == body.len() && (self.number.is_some() || self.lane.is_some()) => bare,
+            _ if bare > 0
+                && bare == body.len()
+                && (self.number.is_some() || self.lane.is_some()) =>
+            {
+                bare
+            }
             _ => return text,
         };
         self.unit = Some(body[..end].to_owned());
@@ -164,7 +190,10 @@ impl Address {
 
     /// The number that decides the place along the road: the lane's, or the house's; of a range the first.
     pub fn number_order(&self) -> Option<i32> {
-        self.lane.as_deref().or(self.number.as_deref()).and_then(first_number)
+        self.lane
+            .as_deref()
+            .or(self.number.as_deref())
+            .and_then(first_number)
     }
 
     /// The key that sorts a street into walking order.
@@ -180,13 +209,25 @@ impl Address {
 
     /// The door, if road and number (or lane) are known.
     pub fn door_key(&self) -> Option<DoorKey> {
-        DoorKey::of(self.road.as_deref(), self.lane.as_deref(), self.number.as_deref(), self.number_suffix.as_deref(), self.unit.as_deref())
+        DoorKey::of(
+            self.road.as_deref(),
+            self.lane.as_deref(),
+            self.number.as_deref(),
+            self.number_suffix.as_deref(),
+            self.unit.as_deref(),
+        )
     }
 }
 
 impl WalkOrder {
     /// The key from the registers of a card.
-    pub fn of(road: Option<&str>, lane: Option<&str>, number: Option<&str>, suffix: Option<&str>, unit: Option<&str>) -> Self {
+    pub fn of(
+        road: Option<&str>,
+        lane: Option<&str>,
+        number: Option<&str>,
+        suffix: Option<&str>,
+        unit: Option<&str>,
+    ) -> Self {
         let text = |part: Option<&str>| part.map(half_width).unwrap_or_default().trim().to_owned();
         let road = text(road);
         let (house, suffix) = (number.map(half_width), Suffix(text(suffix)));
@@ -211,15 +252,27 @@ impl WalkOrder {
 
 impl DoorKey {
     /// The door from the registers of a card; nothing where road or number is missing.
-    pub fn of(road: Option<&str>, lane: Option<&str>, number: Option<&str>, suffix: Option<&str>, unit: Option<&str>) -> Option<Self> {
+    pub fn of(
+        road: Option<&str>,
+        lane: Option<&str>,
+        number: Option<&str>,
+        suffix: Option<&str>,
+        unit: Option<&str>,
+    ) -> Option<Self> {
         let part = |text: Option<&str>| text.map(door_part).unwrap_or_default();
         let (road, lane, number, unit) = (part(road), part(lane), part(number), part(unit));
         if road.is_empty() || lane.is_empty() && number.is_empty() {
             return None;
         }
-        let mut suffixes: Vec<String> = split_suffix(&part(suffix)).into_iter().map(str::to_owned).collect();
+        let mut suffixes: Vec<String> = split_suffix(&part(suffix))
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
         suffixes.sort_unstable();
-        Some(Self(format!("{road}|{lane}|{number}|{}|{unit}", suffixes.concat())))
+        Some(Self(format!(
+            "{road}|{lane}|{number}|{}|{unit}",
+            suffixes.concat()
+        )))
     }
 
     /// The key as text, for an index.
@@ -231,7 +284,15 @@ impl DoorKey {
 impl Suffix {
     /// Rank by known suffix, then the text itself.
     fn rank(&self) -> (Vec<usize>, &str) {
-        let ranks = split_suffix(&self.0).into_iter().map(|s| SUFFIXES.iter().position(|k| *k == s).unwrap_or(SUFFIXES.len())).collect();
+        let ranks = split_suffix(&self.0)
+            .into_iter()
+            .map(|s| {
+                SUFFIXES
+                    .iter()
+                    .position(|k| *k == s)
+                    .unwrap_or(SUFFIXES.len())
+            })
+            .collect();
         (ranks, &self.0)
     }
 }
@@ -270,7 +331,11 @@ fn side_of(number: i32) -> Option<Side> {
 fn first_number(text: &str) -> Option<i32> {
     let from = text.find(|c: char| c.is_ascii_digit())?;
     let digits = &text[from..from + leading_digits(&text[from..])];
-    if digits.len() > 8 { None } else { digits.parse().ok() }
+    if digits.len() > 8 {
+        None
+    } else {
+        digits.parse().ok()
+    }
 }
 
 fn leading_digits(text: &str) -> usize {
@@ -279,7 +344,16 @@ fn leading_digits(text: &str) -> usize {
 
 /// Strips province, city, district, street office and town, unless a road would be left without its name.
 fn without_region<'a>(text: &'a str, roads: &[&str]) -> &'a str {
-    const REGIONS: [(&str, usize); 8] = [("省", 4), ("自治区", 8), ("市", 6), ("新区", 6), ("区", 5), ("县", 5), ("街道", 8), ("镇", 6)];
+    const REGIONS: [(&str, usize); 8] = [
+        ("省", 4),
+        ("自治区", 8),
+        ("市", 6),
+        ("新区", 6),
+        ("区", 5),
+        ("县", 5),
+        ("街道", 8),
+        ("镇", 6),
+    ];
     let mut local = text.strip_prefix("中国").unwrap_or(text);
     for (word, chars_max) in REGIONS {
         if known_road(local, roads).is_some() {
@@ -298,7 +372,11 @@ fn without_region<'a>(text: &'a str, roads: &[&str]) -> &'a str {
         let is_name = (1..=chars_max).contains(&name.chars().count())
             && !name.contains(|c: char| c.is_ascii_digit() || matches!(c, '号' | '弄' | '(' | ','))
             && (word == "街道" || !name.contains(['路', '街']));
-        if is_name && !after.is_empty() && !starts_as_road(after) && !after.starts_with(|c: char| c.is_ascii_digit()) {
+        if is_name
+            && !after.is_empty()
+            && !starts_as_road(after)
+            && !after.starts_with(|c: char| c.is_ascii_digit())
+        {
             local = after;
         }
     }
@@ -307,24 +385,36 @@ fn without_region<'a>(text: &'a str, roads: &[&str]) -> &'a str {
 
 /// Whether what follows a city's name is a district or a known road, and not the rest of 北京西路.
 fn is_local(text: &str, roads: &[&str]) -> bool {
-    let district = text.chars().take(6).take_while(|c| !c.is_ascii_digit() && !matches!(c, '路' | '街')).any(|c| c == '区');
+    let district = text
+        .chars()
+        .take(6)
+        .take_while(|c| !c.is_ascii_digit() && !matches!(c, '路' | '街'))
+        .any(|c| c == '区');
     district || known_road(text, roads).is_some()
 }
 
 /// Whether a text begins with the word of a road: what was cut off before it was part of its name.
 fn starts_as_road(text: &str) -> bool {
-    text.starts_with(['路', '街', '道', '巷', '弄']) || text.starts_with("大道") || text.starts_with("公路") || text.starts_with("大街")
+    text.starts_with(['路', '街', '道', '巷', '弄'])
+        || text.starts_with("大道")
+        || text.starts_with("公路")
+        || text.starts_with("大街")
 }
 
 fn known_road<'a>(text: &'a str, roads: &[&str]) -> Option<(&'a str, &'a str)> {
-    let longest = roads.iter().filter(|r| !r.is_empty() && text.starts_with(**r)).max_by_key(|r| r.len())?;
+    let longest = roads
+        .iter()
+        .filter(|r| !r.is_empty() && text.starts_with(**r))
+        .max_by_key(|r| r.len())?;
     let (road, rest) = text.split_at(longest.len());
     // 天平路街道 is a street office, and 天平路东段 or 天平路支路 would be another road.
     (!rest.starts_with("街道") && !starts_as_road(rest)).then_some((road, rest))
 }
 
 fn generic_road(text: &str) -> Option<(&str, &str)> {
-    let before = text.find(|c: char| c.is_ascii_digit()).unwrap_or(text.len());
+    let before = text
+        .find(|c: char| c.is_ascii_digit())
+        .unwrap_or(text.len());
     let end = text[..before]
         .char_indices()
         .filter(|(_, c)| matches!(c, '路' | '街' | '道' | '巷'))
@@ -341,7 +431,13 @@ fn number_span(text: &str) -> usize {
         return 0;
     }
     loop {
-        let Some(joint) = text[end..].chars().next().filter(|c| matches!(c, '-' | '、' | ',' | '/')) else { return end };
+        let Some(joint) = text[end..]
+            .chars()
+            .next()
+            .filter(|c| matches!(c, '-' | '、' | ',' | '/'))
+        else {
+            return end;
+        };
         let from = end + joint.len_utf8();
         let digits = leading_digits(&text[from..]);
         if digits == 0 || starts_as_unit(&text[from + digits..]) {
@@ -357,14 +453,25 @@ fn leading_suffix(text: &str) -> (String, &str) {
     let mut rest = text;
     loop {
         // 临街 and 临时 say something else.
-        let words = ["临街", "临时", "临近", "临河"].iter().any(|w| rest.starts_with(w));
-        if let Some(known) = SUFFIXES.iter().find(|s| rest.starts_with(**s)).filter(|_| !words) {
+        let words = ["临街", "临时", "临近", "临河"]
+            .iter()
+            .any(|w| rest.starts_with(w));
+        if let Some(known) = SUFFIXES
+            .iter()
+            .find(|s| rest.starts_with(**s))
+            .filter(|_| !words)
+        {
             suffix.push_str(known);
             rest = &rest[known.len()..];
             continue;
         }
         if let Some(after) = rest.strip_prefix('之') {
-            let span = after.len() - after.trim_start_matches(|c: char| c.is_ascii_digit() || "一二三四五六七八九十".contains(c)).len();
+            let span = after.len()
+                - after
+                    .trim_start_matches(|c: char| {
+                        c.is_ascii_digit() || "一二三四五六七八九十".contains(c)
+                    })
+                    .len();
             if span > 0 {
                 suffix.push('之');
                 suffix.push_str(&after[..span]);
@@ -390,7 +497,10 @@ fn split_suffix(text: &str) -> Vec<&str> {
     let mut parts = Vec::new();
     let mut rest = text;
     while !rest.is_empty() {
-        let known = SUFFIXES.iter().find(|s| rest.starts_with(**s)).map(|s| s.len());
+        let known = SUFFIXES
+            .iter()
+            .find(|s| rest.starts_with(**s))
+            .map(|s| s.len());
         let len = known.unwrap_or_else(|| {
             rest.char_indices()
                 .skip(1)
@@ -406,12 +516,18 @@ fn split_suffix(text: &str) -> Vec<&str> {
 }
 
 fn is_unit_word(c: char) -> bool {
-    matches!(c, '室' | '楼' | '层' | '幢' | '栋' | '座' | '铺' | '元' | '间' | 'F' | 'f')
+    matches!(
+        c,
+        '室' | '楼' | '层' | '幢' | '栋' | '座' | '铺' | '元' | '间' | 'F' | 'f'
+    )
 }
 
 fn is_unit_char(c: char) -> bool {
     c.is_ascii_alphanumeric()
-        || matches!(c, '-' | '单' | '商' | '地' | '下' | '底' | '大' | '号' | '第')
+        || matches!(
+            c,
+            '-' | '单' | '商' | '地' | '下' | '底' | '大' | '号' | '第'
+        )
         || "一二三四五六七八九十百".contains(c)
 }
 
@@ -425,12 +541,21 @@ fn starts_as_unit(rest: &str) -> bool {
 
 /// Length of a unit word with nothing before it: 楼上 names no unit.
 fn leading_unit_word(text: &str) -> usize {
-    text.chars().next().filter(|c| is_unit_word(*c)).map_or(0, char::len_utf8)
+    text.chars()
+        .next()
+        .filter(|c| is_unit_word(*c))
+        .map_or(0, char::len_utf8)
 }
 
 /// Spelling differences that do not make another door: width, case, script, Chinese numerals, leading zeros.
 fn door_part(text: &str) -> String {
-    let folded = search::fold(&half_width(text).chars().map(plain_sign).map(|c| if c == '-' { '之' } else { c }).collect::<String>());
+    let folded = search::fold(
+        &half_width(text)
+            .chars()
+            .map(plain_sign)
+            .map(|c| if c == '-' { '之' } else { c })
+            .collect::<String>(),
+    );
     let mut out = String::with_capacity(folded.len());
     for c in folded.chars() {
         let c = match "一二三四五六七八九".chars().position(|d| d == c) {
@@ -453,12 +578,28 @@ mod tests {
 
     use super::*;
 
-    const ROADS: &[&str] = &["天平路", "广元路", "广元西路", "嘉善路", "乌鲁木齐南路", "桃江路", "镇宁路", "园区路"];
+    const ROADS: &[&str] = &[
+        "天平路",
+        "广元路",
+        "广元西路",
+        "嘉善路",
+        "乌鲁木齐南路",
+        "桃江路",
+        "镇宁路",
+        "园区路",
+    ];
 
     /// Road, lane, number, suffix, unit, rest; `-` for a part that is missing.
     fn check(text: &str, expected: &str) {
         let address = Address::parse(text, ROADS);
-        let parts = [&address.road, &address.lane, &address.number, &address.number_suffix, &address.unit, &address.rest];
+        let parts = [
+            &address.road,
+            &address.lane,
+            &address.number,
+            &address.number_suffix,
+            &address.unit,
+            &address.rest,
+        ];
         let seen: Vec<&str> = parts.iter().map(|p| p.as_deref().unwrap_or("-")).collect();
         assert_eq!(seen.join(" "), expected, "{text}");
     }
@@ -498,7 +639,10 @@ mod tests {
         check("天平路378号1F", "天平路 - 378 - 1F -");
         check("天平路378号101", "天平路 - 378 - 101 -");
         check("天平路378号-2", "天平路 - 378 - 2 -");
-        check("天平路378号201室(近广元路)", "天平路 - 378 - 201室 (近广元路)");
+        check(
+            "天平路378号201室(近广元路)",
+            "天平路 - 378 - 201室 (近广元路)",
+        );
         check("天平路378号隔壁", "天平路 - 378 - - 隔壁");
         check("镇宁路5号", "镇宁路 - 5 - - -");
         check("静安区镇宁路5号", "镇宁路 - 5 - - -");
@@ -518,7 +662,10 @@ mod tests {
         assert!(Address::parse("天平路1号", ROADS).road_known);
         assert!(!Address::parse("天平东路88号", ROADS).road_known);
         assert!(!Address::parse("天平路1号", &[]).road_known);
-        assert_eq!(Address::parse("天平路1号", &[]).road.as_deref(), Some("天平路"));
+        assert_eq!(
+            Address::parse("天平路1号", &[]).road.as_deref(),
+            Some("天平路")
+        );
     }
 
     #[test]
@@ -536,7 +683,11 @@ mod tests {
             ("天平路123弄5号", "天平路5号", false),
             ("广元路5号", "广元西路5号", false),
         ] {
-            assert_eq!(door(left) == door(right) && door(left).is_some(), same, "{left} {right}");
+            assert_eq!(
+                door(left) == door(right) && door(left).is_some(),
+                same,
+                "{left} {right}"
+            );
         }
         assert_eq!(door("天平路"), None);
         assert_eq!(door("5号"), None);
@@ -561,10 +712,16 @@ mod tests {
             "广元路1号",
             "某某大厦",
         ];
-        let mut sorted: Vec<(WalkOrder, &str)> =
-            walked.iter().rev().map(|text| (Address::parse(text, ROADS).walk_order(), *text)).collect();
+        let mut sorted: Vec<(WalkOrder, &str)> = walked
+            .iter()
+            .rev()
+            .map(|text| (Address::parse(text, ROADS).walk_order(), *text))
+            .collect();
         sorted.sort();
-        assert_eq!(sorted.into_iter().map(|(_, text)| text).collect::<Vec<_>>(), walked);
+        assert_eq!(
+            sorted.into_iter().map(|(_, text)| text).collect::<Vec<_>>(),
+            walked
+        );
     }
 
     #[test]
@@ -577,7 +734,11 @@ mod tests {
             ("天平路99999999999号", None, None),
         ] {
             let address = Address::parse(text, ROADS);
-            assert_eq!((address.side(), address.number_order()), (side, order), "{text}");
+            assert_eq!(
+                (address.side(), address.number_order()),
+                (side, order),
+                "{text}"
+            );
         }
     }
 

@@ -39,16 +39,25 @@ pub fn check(text: &str) -> CreditCode {
         .map(|c| c.to_ascii_uppercase())
         .collect();
     let verdict = verdict(&normalised);
-    CreditCode { normalised, verdict }
+    CreditCode {
+        normalised,
+        verdict,
+    }
 }
 
 fn verdict(code: &str) -> Verdict {
-    let Some((body, last)) = code.as_bytes().split_at_checked(17) else { return Verdict::WrongShape };
-    let &[last] = last else { return Verdict::WrongShape };
+    let Some((body, last)) = code.as_bytes().split_at_checked(17) else {
+        return Verdict::WrongShape;
+    };
+    let &[last] = last else {
+        return Verdict::WrongShape;
+    };
     let mut sum = 0;
     let mut weight = 1;
     for byte in body {
-        let Some(value) = value_of(*byte) else { return Verdict::WrongShape };
+        let Some(value) = value_of(*byte) else {
+            return Verdict::WrongShape;
+        };
         sum = (sum + value * weight) % 31;
         weight = weight * 3 % 31;
     }
@@ -56,7 +65,13 @@ fn verdict(code: &str) -> Verdict {
         return Verdict::WrongShape;
     }
     let expected = ALPHABET[(31 - sum) % 31];
-    if expected == last { Verdict::Valid } else { Verdict::WrongCheck { expected: char::from(expected) } }
+    if expected == last {
+        Verdict::Valid
+    } else {
+        Verdict::WrongCheck {
+            expected: char::from(expected),
+        }
+    }
 }
 
 fn value_of(byte: u8) -> Option<usize> {
@@ -70,25 +85,69 @@ mod tests {
     use super::*;
 
     fn check_one(text: &str, normalised: &str, verdict: Verdict) {
-        assert_eq!(check(text), CreditCode { normalised: normalised.into(), verdict }, "{text}");
+        assert_eq!(
+            check(text),
+            CreditCode {
+                normalised: normalised.into(),
+                verdict
+            },
+            "{text}"
+        );
     }
 
     #[test]
     fn codes_as_people_type_them() {
-        for valid in ["91350100M000100Y43", "91310000631696382C", "91440300708461136T", "92310104MA1K0004X0"] {
+        for valid in [
+            "91350100M000100Y43",
+            "91310000631696382C",
+            "91440300708461136T",
+            "92310104MA1K0004X0",
+        ] {
             check_one(valid, valid, Verdict::Valid);
         }
-        check_one("91310115MA1H8R7C6D", "91310115MA1H8R7C6D", Verdict::WrongCheck { expected: '7' });
-        check_one(" 9131 0000 6316 9638 2c ", "91310000631696382C", Verdict::Valid);
-        check_one("９１３１００００６３１６９６３８２Ｃ", "91310000631696382C", Verdict::Valid);
-        check_one("91310000631696382C\u{200b}", "91310000631696382C", Verdict::Valid);
+        check_one(
+            "91310115MA1H8R7C6D",
+            "91310115MA1H8R7C6D",
+            Verdict::WrongCheck { expected: '7' },
+        );
+        check_one(
+            " 9131 0000 6316 9638 2c ",
+            "91310000631696382C",
+            Verdict::Valid,
+        );
+        check_one(
+            "９１３１００００６３１６９６３８２Ｃ",
+            "91310000631696382C",
+            Verdict::Valid,
+        );
+        check_one(
+            "91310000631696382C\u{200b}",
+            "91310000631696382C",
+            Verdict::Valid,
+        );
         check_one("", "", Verdict::WrongShape);
         check_one("无", "无", Verdict::WrongShape);
         check_one("310104600123456", "310104600123456", Verdict::WrongShape);
-        check_one("9131000063169638IC", "9131000063169638IC", Verdict::WrongShape);
-        check_one("91310000631696382O", "91310000631696382O", Verdict::WrongShape);
-        check_one("91310000631696382CC", "91310000631696382CC", Verdict::WrongShape);
-        check_one("九1310000631696382", "九1310000631696382", Verdict::WrongShape);
+        check_one(
+            "9131000063169638IC",
+            "9131000063169638IC",
+            Verdict::WrongShape,
+        );
+        check_one(
+            "91310000631696382O",
+            "91310000631696382O",
+            Verdict::WrongShape,
+        );
+        check_one(
+            "91310000631696382CC",
+            "91310000631696382CC",
+            Verdict::WrongShape,
+        );
+        check_one(
+            "九1310000631696382",
+            "九1310000631696382",
+            Verdict::WrongShape,
+        );
     }
 
     proptest! {

@@ -38,12 +38,20 @@ pub fn from_excel_serial(serial: f64) -> Option<Date> {
         ..60 => Date::from_calendar_date(1899, Month::December, 31),
         _ => Date::from_calendar_date(1899, Month::December, 30),
     };
-    epoch.ok()?.checked_add(Duration::days(days)).filter(|date| in_range(*date))
+    epoch
+        .ok()?
+        .checked_add(Duration::days(days))
+        .filter(|date| in_range(*date))
 }
 
 /// `2025-08-11`.
 pub fn to_iso(date: Date) -> String {
-    format!("{:04}-{:02}-{:02}", date.year(), u8::from(date.month()), date.day())
+    format!(
+        "{:04}-{:02}-{:02}",
+        date.year(),
+        u8::from(date.month()),
+        date.day()
+    )
 }
 
 fn in_range(date: Date) -> bool {
@@ -51,7 +59,9 @@ fn in_range(date: Date) -> bool {
 }
 
 fn calendar(year: i32, month: u8, day: u8) -> Option<Date> {
-    Date::from_calendar_date(year, Month::try_from(month).ok()?, day).ok().filter(|date| in_range(*date))
+    Date::from_calendar_date(year, Month::try_from(month).ok()?, day)
+        .ok()
+        .filter(|date| in_range(*date))
 }
 
 fn from_groups(year: &str, month: &str, day: &str) -> Option<Date> {
@@ -68,9 +78,17 @@ fn from_groups(year: &str, month: &str, day: &str) -> Option<Date> {
 
 fn all_in_one(digits: &str, rest: &str) -> Option<Date> {
     match digits.len() {
-        8 if rest_is_harmless(rest) => calendar(digits[..4].parse().ok()?, digits[4..6].parse().ok()?, digits[6..].parse().ok()?),
+        8 if rest_is_harmless(rest) => calendar(
+            digits[..4].parse().ok()?,
+            digits[4..6].parse().ok()?,
+            digits[6..].parse().ok()?,
+        ),
         // A serial that lost its date format on the way through a text file; only of this century, to keep house numbers out.
-        5 if rest.is_empty() || rest.strip_prefix('.').is_some_and(|r| !r.is_empty() && r.bytes().all(|b| b.is_ascii_digit())) => {
+        5 if rest.is_empty()
+            || rest
+                .strip_prefix('.')
+                .is_some_and(|r| !r.is_empty() && r.bytes().all(|b| b.is_ascii_digit())) =>
+        {
             from_excel_serial(digits.parse().ok()?).filter(|d| d.year() >= 2000)
         }
         _ => None,
@@ -92,7 +110,9 @@ fn leading_groups(text: &str) -> (Vec<&str>, &str) {
         if groups.len() == 3 || groups.len() == 1 && digits >= 5 {
             break;
         }
-        rest = rest.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '-' | '/' | '.' | '年' | '月' | '\\' | '_' | '—' | '–'));
+        rest = rest.trim_start_matches(|c: char| {
+            c.is_whitespace() || matches!(c, '-' | '/' | '.' | '年' | '月' | '\\' | '_' | '—' | '–')
+        });
     }
     (groups, rest)
 }
@@ -100,15 +120,26 @@ fn leading_groups(text: &str) -> (Vec<&str>, &str) {
 /// Whether what follows the day says nothing else about the day: 日, a weekday, a time.
 fn rest_is_harmless(rest: &str) -> bool {
     let rest = rest.trim_start();
-    let rest = rest.strip_prefix(['日', '号', '.']).unwrap_or(rest).trim_start();
+    let rest = rest
+        .strip_prefix(['日', '号', '.'])
+        .unwrap_or(rest)
+        .trim_start();
     if rest.is_empty() {
         return true;
     }
     let time = rest.strip_prefix('T').unwrap_or(rest);
     if rest.len() != time.len() || rest.starts_with(|c: char| c.is_ascii_digit()) {
-        return time.contains(':') && time.chars().all(|c| c.is_ascii_digit() || matches!(c, ':' | '.' | 'Z' | '+' | '-' | ' '));
+        return time.contains(':')
+            && time
+                .chars()
+                .all(|c| c.is_ascii_digit() || matches!(c, ':' | '.' | 'Z' | '+' | '-' | ' '));
     }
-    ["周", "星期", "礼拜", "(", "上午", "下午", "晚", "早", "中午"].iter().any(|p| rest.starts_with(p)) && !rest.contains(['年', '月'])
+    [
+        "周", "星期", "礼拜", "(", "上午", "下午", "晚", "早", "中午",
+    ]
+    .iter()
+    .any(|p| rest.starts_with(p))
+        && !rest.contains(['年', '月'])
 }
 
 /// Chinese numerals to Arabic ones, as far as dates need them: 二〇二五, 十一, 二十三.
@@ -119,7 +150,10 @@ fn arabic(text: &str) -> String {
         let numeral = match c {
             '〇' | '零' | '○' => Some(Some(0)),
             '十' => Some(None),
-            _ => "一二三四五六七八九".chars().position(|d| d == c).map(|p| Some(p as u32 + 1)),
+            _ => "一二三四五六七八九"
+                .chars()
+                .position(|d| d == c)
+                .map(|p| Some(p as u32 + 1)),
         };
         if let Some(numeral) = numeral {
             run.push(numeral);
@@ -134,7 +168,10 @@ fn arabic(text: &str) -> String {
 
 fn flush(run: &mut Vec<Option<u32>>, out: &mut String) {
     match run.iter().position(Option::is_none) {
-        None => run.iter().flatten().for_each(|d| out.push_str(&d.to_string())),
+        None => run
+            .iter()
+            .flatten()
+            .for_each(|d| out.push_str(&d.to_string())),
         Some(at) => {
             let tens = run[..at].iter().flatten().last().copied().unwrap_or(1);
             let ones = run[at + 1..].iter().flatten().next().copied().unwrap_or(0);
@@ -207,7 +244,11 @@ mod tests {
             (f64::NAN, None),
             (f64::INFINITY, None),
         ] {
-            assert_eq!(from_excel_serial(serial).map(to_iso).as_deref(), expected, "{serial}");
+            assert_eq!(
+                from_excel_serial(serial).map(to_iso).as_deref(),
+                expected,
+                "{serial}"
+            );
         }
     }
 

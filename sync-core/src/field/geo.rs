@@ -35,12 +35,18 @@ impl Crs {
     }
 
     fn from_label(label: &str) -> Option<Self> {
-        [Crs::Wgs84, Crs::Gcj02, Crs::Bd09, Crs::Cgcs2000].into_iter().find(|crs| crs.as_str().eq_ignore_ascii_case(label))
+        [Crs::Wgs84, Crs::Gcj02, Crs::Bd09, Crs::Cgcs2000]
+            .into_iter()
+            .find(|crs| crs.as_str().eq_ignore_ascii_case(label))
     }
 
     /// The system that the heading of a column names, for example 经纬度(GCJ-02) or 百度坐标.
     pub fn from_heading(heading: &str) -> Option<Self> {
-        let plain: String = half_width(heading).chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
+        let plain: String = half_width(heading)
+            .chars()
+            .filter(|c| c.is_alphanumeric())
+            .flat_map(char::to_lowercase)
+            .collect();
         let says = |words: &[&str]| words.iter().any(|w| plain.contains(w));
         if says(&["gcj02", "高德", "腾讯", "火星"]) {
             Some(Crs::Gcj02)
@@ -69,7 +75,9 @@ pub struct GeoPoint {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum GeoError {
     /// Not two coordinates in the expected notation.
-    #[error("a point is written geo:LAT,LON;crs=CRS, for example geo:31.215160,121.458612;crs=gcj02")]
+    #[error(
+        "a point is written geo:LAT,LON;crs=CRS, for example geo:31.215160,121.458612;crs=gcj02"
+    )]
     Shape,
     /// Latitude beyond 90 or longitude beyond 180 degrees.
     #[error("latitude lies within ±90, longitude within ±180 degrees")]
@@ -89,7 +97,12 @@ impl GeoPoint {
             return Err(GeoError::Range);
         }
         let scaled = |degrees: f64| (degrees * SCALE as f64).round() as i32;
-        Ok(Self { lat_e7: scaled(lat), lon_e7: scaled(lon), crs, accuracy_m })
+        Ok(Self {
+            lat_e7: scaled(lat),
+            lon_e7: scaled(lon),
+            crs,
+            accuracy_m,
+        })
     }
 
     /// Reads the cell of a roll: `121.458612,31.215160`, longitude first as maps in China copy it. The other order is understood
@@ -99,13 +112,26 @@ impl GeoPoint {
         let plain = plain.trim().trim_matches(['(', ')', '[', ']']);
         let mut parts = plain
             .split(|c: char| matches!(c, ',' | '、' | ';' | '/' | '|') || c.is_whitespace())
-            .map(|p| p.trim_matches(|c: char| matches!(c, 'E' | 'N' | 'e' | 'n' | '°' | 'º' | '东' | '北' | '经' | '纬' | ':')))
+            .map(|p| {
+                p.trim_matches(|c: char| {
+                    matches!(
+                        c,
+                        'E' | 'N' | 'e' | 'n' | '°' | 'º' | '东' | '北' | '经' | '纬' | ':'
+                    )
+                })
+            })
             .filter(|p| !p.is_empty());
-        let (Some(first), Some(second), None) = (parts.next(), parts.next(), parts.next()) else { return Err(GeoError::Shape) };
+        let (Some(first), Some(second), None) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(GeoError::Shape);
+        };
         let (first, second) = (decimal_e7(first)?, decimal_e7(second)?);
         let is_longitude = |e7: i64| (73 * SCALE..=136 * SCALE).contains(&e7);
         let is_latitude = |e7: i64| (3 * SCALE..=54 * SCALE).contains(&e7);
-        let (lon, lat) = if is_latitude(first) && is_longitude(second) { (second, first) } else { (first, second) };
+        let (lon, lat) = if is_latitude(first) && is_longitude(second) {
+            (second, first)
+        } else {
+            (first, second)
+        };
         Self::from_e7(lat, lon, crs, None)
     }
 
@@ -114,7 +140,12 @@ impl GeoPoint {
             return Err(GeoError::Range);
         }
         let narrow = |e7: i64| i32::try_from(e7).map_err(|_| GeoError::Range);
-        Ok(Self { lat_e7: narrow(lat)?, lon_e7: narrow(lon)?, crs, accuracy_m })
+        Ok(Self {
+            lat_e7: narrow(lat)?,
+            lon_e7: narrow(lon)?,
+            crs,
+            accuracy_m,
+        })
     }
 
     /// Latitude in degrees.
@@ -146,8 +177,14 @@ impl FromStr for GeoPoint {
             return Err(GeoError::Shape);
         }
         let lower = text.trim().to_ascii_lowercase();
-        let mut parts = lower.strip_prefix("geo:").ok_or(GeoError::Shape)?.split(';');
-        let (lat, lon) = parts.next().and_then(|p| p.split_once(',')).ok_or(GeoError::Shape)?;
+        let mut parts = lower
+            .strip_prefix("geo:")
+            .ok_or(GeoError::Shape)?
+            .split(';');
+        let (lat, lon) = parts
+            .next()
+            .and_then(|p| p.split_once(','))
+            .ok_or(GeoError::Shape)?;
         let (lat, lon) = (decimal_e7(lat)?, decimal_e7(lon)?);
         let mut crs = None;
         let mut accuracy_m = None;
@@ -158,7 +195,8 @@ impl FromStr for GeoPoint {
                 }
                 Some(("u", metres)) if accuracy_m.is_none() => {
                     let e7 = decimal_e7(metres)?;
-                    let metres = u32::try_from((e7 + SCALE - 1) / SCALE).map_err(|_| GeoError::Shape)?;
+                    let metres =
+                        u32::try_from((e7 + SCALE - 1) / SCALE).map_err(|_| GeoError::Shape)?;
                     accuracy_m = Some(metres);
                 }
                 _ => return Err(GeoError::Shape),
@@ -170,7 +208,13 @@ impl FromStr for GeoPoint {
 
 impl fmt::Display for GeoPoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "geo:{},{};crs={}", degrees(self.lat_e7), degrees(self.lon_e7), self.crs.as_str())?;
+        write!(
+            f,
+            "geo:{},{};crs={}",
+            degrees(self.lat_e7),
+            degrees(self.lon_e7),
+            self.crs.as_str()
+        )?;
         match self.accuracy_m {
             Some(metres) => write!(f, ";u={metres}"),
             None => Ok(()),
@@ -194,11 +238,23 @@ fn decimal_e7(text: &str) -> Result<i64, GeoError> {
     };
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let all_digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
-    if whole.is_empty() || whole.len() > 9 || fraction.len() > 20 || !all_digits(whole) || !all_digits(fraction) {
+    if whole.is_empty()
+        || whole.len() > 9
+        || fraction.len() > 20
+        || !all_digits(whole)
+        || !all_digits(fraction)
+    {
         return Err(GeoError::Shape);
     }
-    let fraction: String = fraction.chars().chain(std::iter::repeat('0')).take(7).collect();
-    let (whole, fraction): (i64, i64) = (whole.parse().map_err(|_| GeoError::Shape)?, fraction.parse().map_err(|_| GeoError::Shape)?);
+    let fraction: String = fraction
+        .chars()
+        .chain(std::iter::repeat('0'))
+        .take(7)
+        .collect();
+    let (whole, fraction): (i64, i64) = (
+        whole.parse().map_err(|_| GeoError::Shape)?,
+        fraction.parse().map_err(|_| GeoError::Shape)?,
+    );
     let magnitude = whole * SCALE + fraction;
     Ok(if negative { -magnitude } else { magnitude })
 }
@@ -210,23 +266,49 @@ mod tests {
     use super::*;
 
     fn check(text: &str, expected: Result<&str, GeoError>) {
-        assert_eq!(text.parse::<GeoPoint>().map(|p| p.to_string()), expected.map(str::to_owned), "{text}");
+        assert_eq!(
+            text.parse::<GeoPoint>().map(|p| p.to_string()),
+            expected.map(str::to_owned),
+            "{text}"
+        );
     }
 
     fn check_cell(cell: &str, expected: Result<&str, GeoError>) {
-        assert_eq!(GeoPoint::parse_cell(cell, Crs::Gcj02).map(|p| p.to_string()), expected.map(str::to_owned), "{cell}");
+        assert_eq!(
+            GeoPoint::parse_cell(cell, Crs::Gcj02).map(|p| p.to_string()),
+            expected.map(str::to_owned),
+            "{cell}"
+        );
     }
 
     #[test]
     fn uris() {
-        check("geo:31.215160,121.458612;crs=gcj02;u=12", Ok("geo:31.215160,121.458612;crs=gcj02;u=12"));
-        check("geo:31.2151601,121.4586120;crs=wgs84", Ok("geo:31.2151601,121.458612;crs=wgs84"));
-        check("GEO:31.2,121;CRS=WGS84;u=4.2", Ok("geo:31.200000,121.000000;crs=wgs84;u=5"));
-        check("geo:-0.5,-179.9;crs=bd09", Ok("geo:-0.500000,-179.900000;crs=bd09"));
+        check(
+            "geo:31.215160,121.458612;crs=gcj02;u=12",
+            Ok("geo:31.215160,121.458612;crs=gcj02;u=12"),
+        );
+        check(
+            "geo:31.2151601,121.4586120;crs=wgs84",
+            Ok("geo:31.2151601,121.458612;crs=wgs84"),
+        );
+        check(
+            "GEO:31.2,121;CRS=WGS84;u=4.2",
+            Ok("geo:31.200000,121.000000;crs=wgs84;u=5"),
+        );
+        check(
+            "geo:-0.5,-179.9;crs=bd09",
+            Ok("geo:-0.500000,-179.900000;crs=bd09"),
+        );
         check("geo:31.215160,121.458612", Err(GeoError::CrsMissing));
         check("geo:31.215160,121.458612;u=12", Err(GeoError::CrsMissing));
-        check("geo:31.215160,121.458612;u=12;crs=wgs84", Err(GeoError::Shape));
-        check("geo:31.215160,121.458612;crs=wgs72", Err(GeoError::CrsUnknown));
+        check(
+            "geo:31.215160,121.458612;u=12;crs=wgs84",
+            Err(GeoError::Shape),
+        );
+        check(
+            "geo:31.215160,121.458612;crs=wgs72",
+            Err(GeoError::CrsUnknown),
+        );
         check("geo:91,121;crs=wgs84", Err(GeoError::Range));
         check("geo:31,181;crs=wgs84", Err(GeoError::Range));
         check("geo:31,121,5;crs=wgs84", Err(GeoError::Shape));
@@ -240,10 +322,22 @@ mod tests {
 
     #[test]
     fn cells() {
-        check_cell("121.458612,31.215160", Ok("geo:31.215160,121.458612;crs=gcj02"));
-        check_cell("31.215160, 121.458612", Ok("geo:31.215160,121.458612;crs=gcj02"));
-        check_cell("１２１．４５８６１２，３１．２１５１６０", Ok("geo:31.215160,121.458612;crs=gcj02"));
-        check_cell("121.458612°E 31.215160°N", Ok("geo:31.215160,121.458612;crs=gcj02"));
+        check_cell(
+            "121.458612,31.215160",
+            Ok("geo:31.215160,121.458612;crs=gcj02"),
+        );
+        check_cell(
+            "31.215160, 121.458612",
+            Ok("geo:31.215160,121.458612;crs=gcj02"),
+        );
+        check_cell(
+            "１２１．４５８６１２，３１．２１５１６０",
+            Ok("geo:31.215160,121.458612;crs=gcj02"),
+        );
+        check_cell(
+            "121.458612°E 31.215160°N",
+            Ok("geo:31.215160,121.458612;crs=gcj02"),
+        );
         check_cell("-70.1,31.2", Ok("geo:31.200000,-70.100000;crs=gcj02"));
         check_cell("121.458612", Err(GeoError::Shape));
         check_cell("121.4,131.2", Err(GeoError::Range));

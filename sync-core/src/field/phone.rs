@@ -69,16 +69,38 @@ impl Phone {
 pub fn parse(text: &str) -> Vec<Phone> {
     let trimmed = text.trim();
     let found: Vec<Phone> = scan(trimmed).into_iter().map(|(_, phone)| phone).collect();
-    let says_none = matches!(trimmed, "" | "无" | "暂无" | "没有" | "未知" | "不详" | "无电话" | "-" | "--" | "—" | "——" | "/" | "\\");
+    let says_none = matches!(
+        trimmed,
+        "" | "无"
+            | "暂无"
+            | "没有"
+            | "未知"
+            | "不详"
+            | "无电话"
+            | "-"
+            | "--"
+            | "—"
+            | "——"
+            | "/"
+            | "\\"
+    );
     if found.is_empty() && !says_none {
-        return vec![Phone { digits: String::new(), kind: PhoneKind::Unrecognised, raw: trimmed.to_owned() }];
+        return vec![Phone {
+            digits: String::new(),
+            kind: PhoneKind::Unrecognised,
+            raw: trimmed.to_owned(),
+        }];
     }
     found
 }
 
 /// The numbers joined in their usual notation, as a field stores them.
 pub fn canonical(phones: &[Phone]) -> String {
-    phones.iter().map(Phone::canonical).collect::<Vec<_>>().join("/")
+    phones
+        .iter()
+        .map(Phone::canonical)
+        .collect::<Vec<_>>()
+        .join("/")
 }
 
 /// The numbers with the byte range each takes in the text.
@@ -94,11 +116,19 @@ pub(super) fn scan(text: &str) -> Vec<(Range<usize>, Phone)> {
         }
         // What cannot be read goes together up to the next separator or the next number that can.
         let mut end = at + 1;
-        while end < groups.len() && groups[end].joint != Joint::Apart && longest_number(&groups[end..]).is_none() {
+        while end < groups.len()
+            && groups[end].joint != Joint::Apart
+            && longest_number(&groups[end..]).is_none()
+        {
             end += 1;
         }
         let digits = groups[at..end].iter().map(|g| g.digits.as_str()).collect();
-        found.push(piece(text, &groups[at..end], digits, PhoneKind::Unrecognised));
+        found.push(piece(
+            text,
+            &groups[at..end],
+            digits,
+            PhoneKind::Unrecognised,
+        ));
         at = end;
     }
     found
@@ -107,7 +137,14 @@ pub(super) fn scan(text: &str) -> Vec<(Range<usize>, Phone)> {
 fn piece(text: &str, groups: &[Group], digits: String, kind: PhoneKind) -> (Range<usize>, Phone) {
     let start = groups.first().map_or(0, |g| g.range.start);
     let end = groups.last().map_or(start, |g| g.range.end);
-    (start..end, Phone { digits, kind, raw: text[start..end].to_owned() })
+    (
+        start..end,
+        Phone {
+            digits,
+            kind,
+            raw: text[start..end].to_owned(),
+        },
+    )
 }
 
 /// How a group of digits hangs on the one before it.
@@ -139,9 +176,21 @@ fn groups_of(text: &str) -> Vec<Group> {
         let end = start + typed.len_utf8();
         if c.is_ascii_digit() {
             let group = open.get_or_insert_with(|| {
-                let joint = if groups.is_empty() { Joint::Apart } else { joint_of(&between) };
-                let from = if between.ends_with('+') { start - 1 } else { start };
-                Group { digits: String::new(), joint, range: from.min(start)..end }
+                let joint = if groups.is_empty() {
+                    Joint::Apart
+                } else {
+                    joint_of(&between)
+                };
+                let from = if between.ends_with('+') {
+                    start - 1
+                } else {
+                    start
+                };
+                Group {
+                    digits: String::new(),
+                    joint,
+                    range: from.min(start)..end,
+                }
             });
             group.digits.push(c);
             group.range.end = end;
@@ -150,7 +199,11 @@ fn groups_of(text: &str) -> Vec<Group> {
                 groups.push(group);
                 between.clear();
             }
-            between.push(if c.is_whitespace() { ' ' } else { c.to_ascii_lowercase() });
+            between.push(if c.is_whitespace() {
+                ' '
+            } else {
+                c.to_ascii_lowercase()
+            });
         }
     }
     groups.extend(open);
@@ -164,15 +217,25 @@ fn groups_of(text: &str) -> Vec<Group> {
 }
 
 fn joint_of(between: &str) -> Joint {
-    let bare: String = between.chars().filter(|c| !matches!(c, ' ' | '(' | ')' | '-' | '.' | ':' | ',' | '－')).collect();
-    if matches!(bare.as_str(), "转" | "轉" | "分机" | "分機" | "转分机" | "ext" | "x" | "#" | "*") {
+    let bare: String = between
+        .chars()
+        .filter(|c| !matches!(c, ' ' | '(' | ')' | '-' | '.' | ':' | ',' | '－'))
+        .collect();
+    if matches!(
+        bare.as_str(),
+        "转" | "轉" | "分机" | "分機" | "转分机" | "ext" | "x" | "#" | "*"
+    ) {
         return Joint::Extension;
     }
     if between.chars().all(|c| c == ' ') {
         return Joint::Space;
     }
-    if between.chars().all(|c| matches!(c, ' ' | '-' | '－' | '–' | '—' | '―' | '‐' | '‑' | '−' | '.' | '·' | '(' | ')' | '_'))
-    {
+    if between.chars().all(|c| {
+        matches!(
+            c,
+            ' ' | '-' | '－' | '–' | '—' | '―' | '‐' | '‑' | '−' | '.' | '·' | '(' | ')' | '_'
+        )
+    }) {
         return Joint::Hyphen;
     }
     Joint::Apart
@@ -180,7 +243,12 @@ fn joint_of(between: &str) -> Joint {
 
 /// The longest number that starts with the first group: its digits, kind and how many groups it takes.
 fn longest_number(groups: &[Group]) -> Option<(String, PhoneKind, usize)> {
-    let joined = 1 + groups.iter().skip(1).take(GROUPS_MAX - 1).take_while(|g| g.joint != Joint::Apart).count();
+    let joined = 1 + groups
+        .iter()
+        .skip(1)
+        .take(GROUPS_MAX - 1)
+        .take_while(|g| g.joint != Joint::Apart)
+        .count();
     for used in (1..=joined.min(groups.len())).rev() {
         let (last, body) = groups[..used].split_last()?;
         if !body.is_empty()
@@ -188,7 +256,13 @@ fn longest_number(groups: &[Group]) -> Option<(String, PhoneKind, usize)> {
             && (1..=6).contains(&last.digits.len())
             && let Some((digits, PhoneKind::Landline { .. })) = classify(body)
         {
-            return Some((digits, PhoneKind::Landline { ext: Some(last.digits.clone()) }, used));
+            return Some((
+                digits,
+                PhoneKind::Landline {
+                    ext: Some(last.digits.clone()),
+                },
+                used,
+            ));
         }
         if let Some((digits, kind)) = classify(&groups[..used]) {
             return Some((digits, kind, used));
@@ -198,7 +272,9 @@ fn longest_number(groups: &[Group]) -> Option<(String, PhoneKind, usize)> {
 }
 
 fn classify(groups: &[Group]) -> Option<(String, PhoneKind)> {
-    if groups.iter().skip(1).any(|g| g.joint == Joint::Extension) || groups.iter().map(|g| g.digits.len()).sum::<usize>() > 17 {
+    if groups.iter().skip(1).any(|g| g.joint == Joint::Extension)
+        || groups.iter().map(|g| g.digits.len()).sum::<usize>() > 17
+    {
         return None;
     }
     let joined: String = groups.iter().map(|g| g.digits.as_str()).collect();
@@ -276,13 +352,18 @@ mod tests {
 
     fn check(text: &str, expected: &[(&str, PhoneKind)], joined: &str) {
         let phones = parse(text);
-        let seen: Vec<(&str, PhoneKind)> = phones.iter().map(|p| (p.digits.as_str(), p.kind.clone())).collect();
+        let seen: Vec<(&str, PhoneKind)> = phones
+            .iter()
+            .map(|p| (p.digits.as_str(), p.kind.clone()))
+            .collect();
         assert_eq!(seen, expected, "{text}");
         assert_eq!(canonical(&phones), joined, "{text}");
     }
 
     fn landline(ext: Option<&str>) -> PhoneKind {
-        PhoneKind::Landline { ext: ext.map(str::to_owned) }
+        PhoneKind::Landline {
+            ext: ext.map(str::to_owned),
+        }
     }
 
     #[test]
@@ -291,33 +372,104 @@ mod tests {
         check("16634109680", &[("16634109680", Mobile)], "16634109680");
         check("150 4984 0845", &[("15049840845", Mobile)], "15049840845");
         check("166-3410-9680", &[("16634109680", Mobile)], "16634109680");
-        check("１６６３４１０９６８０", &[("16634109680", Mobile)], "16634109680");
-        check("+86 166 3410 9680", &[("16634109680", Mobile)], "16634109680");
-        check("＋８６１６６３４１０９６８０", &[("16634109680", Mobile)], "16634109680");
+        check(
+            "１６６３４１０９６８０",
+            &[("16634109680", Mobile)],
+            "16634109680",
+        );
+        check(
+            "+86 166 3410 9680",
+            &[("16634109680", Mobile)],
+            "16634109680",
+        );
+        check(
+            "＋８６１６６３４１０９６８０",
+            &[("16634109680", Mobile)],
+            "16634109680",
+        );
         check("008616634109680", &[("16634109680", Mobile)], "16634109680");
         check("016634109680", &[("16634109680", Mobile)], "16634109680");
-        check("16634109680/021-50932417", &[("16634109680", Mobile), ("02150932417", landline(None))], "16634109680/021-50932417");
-        check("16634109680 16634109681", &[("16634109680", Mobile), ("16634109681", Mobile)], "16634109680/16634109681");
+        check(
+            "16634109680/021-50932417",
+            &[("16634109680", Mobile), ("02150932417", landline(None))],
+            "16634109680/021-50932417",
+        );
+        check(
+            "16634109680 16634109681",
+            &[("16634109680", Mobile), ("16634109681", Mobile)],
+            "16634109680/16634109681",
+        );
         check(
             "16634109680、95588；4008208820",
-            &[("16634109680", Mobile), ("95588", Short95), ("4008208820", Service400)],
+            &[
+                ("16634109680", Mobile),
+                ("95588", Short95),
+                ("4008208820", Service400),
+            ],
             "16634109680/95588/4008208820",
         );
-        check("16634109680或50932417", &[("16634109680", Mobile), ("50932417", landline(None))], "16634109680/50932417");
-        check("021-5093 2417转803", &[("02150932417", landline(Some("803")))], "021-50932417转803");
-        check("021-57414766-967", &[("02157414766", landline(Some("967")))], "021-57414766转967");
-        check("(021)50932417 ext. 8", &[("02150932417", landline(Some("8")))], "021-50932417转8");
-        check("（０２１）５０９３２４１７", &[("02150932417", landline(None))], "021-50932417");
-        check("+86 21 5093 2417", &[("02150932417", landline(None))], "021-50932417");
-        check("0512-65221234", &[("051265221234", landline(None))], "0512-65221234");
+        check(
+            "16634109680或50932417",
+            &[("16634109680", Mobile), ("50932417", landline(None))],
+            "16634109680/50932417",
+        );
+        check(
+            "021-5093 2417转803",
+            &[("02150932417", landline(Some("803")))],
+            "021-50932417转803",
+        );
+        check(
+            "021-57414766-967",
+            &[("02157414766", landline(Some("967")))],
+            "021-57414766转967",
+        );
+        check(
+            "(021)50932417 ext. 8",
+            &[("02150932417", landline(Some("8")))],
+            "021-50932417转8",
+        );
+        check(
+            "（０２１）５０９３２４１７",
+            &[("02150932417", landline(None))],
+            "021-50932417",
+        );
+        check(
+            "+86 21 5093 2417",
+            &[("02150932417", landline(None))],
+            "021-50932417",
+        );
+        check(
+            "0512-65221234",
+            &[("051265221234", landline(None))],
+            "0512-65221234",
+        );
         check("400-820-8820", &[("4008208820", Service400)], "4008208820");
         check("400 8208 820", &[("4008208820", Service400)], "4008208820");
         check("12345", &[("12345", Short95)], "12345");
-        check("李姐 16634109680（晚上）", &[("16634109680", Mobile)], "16634109680");
+        check(
+            "李姐 16634109680（晚上）",
+            &[("16634109680", Mobile)],
+            "16634109680",
+        );
         check("1868600564", &[("1868600564", Unrecognised)], "1868600564");
-        check("1868600564/021-50932417", &[("1868600564", Unrecognised), ("02150932417", landline(None))], "1868600564/021-50932417");
-        check("12634109680", &[("12634109680", Unrecognised)], "12634109680");
-        check("021-1093241", &[("0211093241", Unrecognised)], "021-1093241");
+        check(
+            "1868600564/021-50932417",
+            &[
+                ("1868600564", Unrecognised),
+                ("02150932417", landline(None)),
+            ],
+            "1868600564/021-50932417",
+        );
+        check(
+            "12634109680",
+            &[("12634109680", Unrecognised)],
+            "12634109680",
+        );
+        check(
+            "021-1093241",
+            &[("0211093241", Unrecognised)],
+            "021-1093241",
+        );
         check("见门口", &[("", Unrecognised)], "见门口");
         check("", &[], "");
         check(" 无 ", &[], "");

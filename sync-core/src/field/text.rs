@@ -12,7 +12,11 @@ use super::phone::{self, PhoneKind};
 
 /// Text in NFC, the form in which values are stored.
 pub fn nfc(text: &str) -> Cow<'_, str> {
-    if is_nfc(text) { Cow::Borrowed(text) } else { Cow::Owned(text.nfc().collect()) }
+    if is_nfc(text) {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(text.nfc().collect())
+    }
 }
 
 /// Length as limits count it: Unicode scalar values, so that a rare character of a name counts as one.
@@ -70,10 +74,19 @@ pub fn warnings(text: &str) -> Vec<TextWarning> {
             PhoneKind::Landline { .. } => phone.digits.starts_with('0'),
             PhoneKind::Service400 | PhoneKind::Short95 | PhoneKind::Unrecognised => false,
         };
-        personal && !identities.iter().any(|identity| identity.start < range.end && range.start < identity.end)
+        personal
+            && !identities
+                .iter()
+                .any(|identity| identity.start < range.end && range.start < identity.end)
     });
-    let mut found: Vec<(Range<usize>, TextWarningKind)> = phones.map(|(range, _)| (range, TextWarningKind::PhoneNumber)).collect();
-    found.extend(identities.iter().map(|range| (range.clone(), TextWarningKind::IdentityNumber)));
+    let mut found: Vec<(Range<usize>, TextWarningKind)> = phones
+        .map(|(range, _)| (range, TextWarningKind::PhoneNumber))
+        .collect();
+    found.extend(
+        identities
+            .iter()
+            .map(|range| (range.clone(), TextWarningKind::IdentityNumber)),
+    );
     found.sort_by_key(|(range, _)| range.start);
     in_chars(text, found)
 }
@@ -86,7 +99,13 @@ fn in_chars(text: &str, found: Vec<(Range<usize>, TextWarningKind)>) -> Vec<Text
         byte = to;
         chars
     };
-    found.into_iter().map(|(range, kind)| TextWarning { kind, chars: count_to(range.start)..count_to(range.end) }).collect()
+    found
+        .into_iter()
+        .map(|(range, kind)| TextWarning {
+            kind,
+            chars: count_to(range.start)..count_to(range.end),
+        })
+        .collect()
 }
 
 /// Byte ranges of runs of exactly eighteen digits (X allowed last) that pass as identity numbers; single spaces and hyphens
@@ -120,14 +139,21 @@ fn identity_numbers(text: &str) -> Vec<Range<usize>> {
 /// GB 11643-1999: six digits of a division, a date of birth, a sequence and a check character (ISO 7064 MOD 11-2).
 fn is_identity_number(run: &[u8]) -> bool {
     const CHECK: &[u8; 11] = b"10X98765432";
-    let Some((body, [last])) = run.split_at_checked(17) else { return false };
+    let Some((body, [last])) = run.split_at_checked(17) else {
+        return false;
+    };
     let digit = |at: usize| u32::from(body[at].wrapping_sub(b'0'));
     if body.iter().any(|b| !b.is_ascii_digit()) || body[0] == b'0' {
         return false;
     }
     let year = (6..10).fold(0, |n, at| n * 10 + digit(at)) as i32;
-    let (month, day) = ((digit(10) * 10 + digit(11)) as u8, (digit(12) * 10 + digit(13)) as u8);
-    let born = Month::try_from(month).ok().and_then(|month| Date::from_calendar_date(year, month, day).ok());
+    let (month, day) = (
+        (digit(10) * 10 + digit(11)) as u8,
+        (digit(12) * 10 + digit(13)) as u8,
+    );
+    let born = Month::try_from(month)
+        .ok()
+        .and_then(|month| Date::from_calendar_date(year, month, day).ok());
     let sum: u32 = (0..17).map(|at| digit(at) * (1 << (17 - at)) % 11).sum();
     born.is_some() && (1850..2200).contains(&year) && CHECK[(sum % 11) as usize] == *last
 }
@@ -156,9 +182,22 @@ mod tests {
 
     fn check(text: &str, expected: &[(TextWarningKind, &str)]) {
         let found = warnings(text);
-        let seen: Vec<(TextWarningKind, String)> =
-            found.iter().map(|w| (w.kind, text.chars().skip(w.chars.start).take(w.chars.len()).collect())).collect();
-        let expected: Vec<(TextWarningKind, String)> = expected.iter().map(|(kind, s)| (*kind, (*s).to_owned())).collect();
+        let seen: Vec<(TextWarningKind, String)> = found
+            .iter()
+            .map(|w| {
+                (
+                    w.kind,
+                    text.chars()
+                        .skip(w.chars.start)
+                        .take(w.chars.len())
+                        .collect(),
+                )
+            })
+            .collect();
+        let expected: Vec<(TextWarningKind, String)> = expected
+            .iter()
+            .map(|(kind, s)| (*kind, (*s).to_owned()))
+            .collect();
         assert_eq!(seen, expected, "{text}");
     }
 
@@ -166,18 +205,39 @@ mod tests {
     fn numbers_that_do_not_belong_into_a_note() {
         use TextWarningKind::{IdentityNumber, PhoneNumber};
         check("门口积水，已报", &[]);
-        check("店主电话16634109680，晚上打", &[(PhoneNumber, "16634109680")]);
-        check("𫖯姐 021-5093 2417转803", &[(PhoneNumber, "021-5093 2417转803")]);
+        check(
+            "店主电话16634109680，晚上打",
+            &[(PhoneNumber, "16634109680")],
+        );
+        check(
+            "𫖯姐 021-5093 2417转803",
+            &[(PhoneNumber, "021-5093 2417转803")],
+        );
         check("找400-820-8820或12345", &[]);
         check("2025-08-11 走访，20250811", &[]);
         check("编号50932417", &[]);
-        check("身份证11010519491231002X已看", &[(IdentityNumber, "11010519491231002X")]);
-        check("１１０１０５１９４９１２３１００２ｘ", &[(IdentityNumber, "１１０１０５１９４９１２３１００２ｘ")]);
-        check("110105 19491231 002x", &[(IdentityNumber, "110105 19491231 002x")]);
+        check(
+            "身份证11010519491231002X已看",
+            &[(IdentityNumber, "11010519491231002X")],
+        );
+        check(
+            "１１０１０５１９４９１２３１００２ｘ",
+            &[(IdentityNumber, "１１０１０５１９４９１２３１００２ｘ")],
+        );
+        check(
+            "110105 19491231 002x",
+            &[(IdentityNumber, "110105 19491231 002x")],
+        );
         check("110105194912310021", &[]);
         check("110105194913310029", &[]);
         check("1101051949123100211", &[]);
-        check("16634109680 和 11010519491231002X", &[(PhoneNumber, "16634109680"), (IdentityNumber, "11010519491231002X")]);
+        check(
+            "16634109680 和 11010519491231002X",
+            &[
+                (PhoneNumber, "16634109680"),
+                (IdentityNumber, "11010519491231002X"),
+            ],
+        );
     }
 
     proptest! {

@@ -37,19 +37,38 @@ pub struct Write {
 impl Write {
     /// An ordinary edit.
     pub fn new(key: impl Into<String>, value: Option<Scalar>) -> Self {
-        Self { key: key.into(), value, replaces: Replaces::Visible }
+        Self {
+            key: key.into(),
+            value,
+            replaces: Replaces::Visible,
+        }
     }
 }
 
 impl RegisterState {
     /// A change by `actor` that makes `writes`; `None` where the record says so already. Writes that would change nothing are left out.
-    pub fn compose(&self, actor: Actor, at: DeviceTime, writes: &[Write], message: &str) -> Result<Option<Change>, GateError> {
+    pub fn compose(
+        &self,
+        actor: Actor,
+        at: DeviceTime,
+        writes: &[Write],
+        message: &str,
+    ) -> Result<Option<Change>, GateError> {
         let ops: Vec<_> = writes.iter().filter_map(|write| self.op(write)).collect();
         if ops.is_empty() {
             return Ok(None);
         }
-        let last = self.index.actors.get(&actor).and_then(|actor| self.last_of(*actor));
-        let max_op = self.history.iter().map(|entry| entry.start_op + entry.ops - 1).max().unwrap_or(0);
+        let last = self
+            .index
+            .actors
+            .get(&actor)
+            .and_then(|actor| self.last_of(*actor));
+        let max_op = self
+            .history
+            .iter()
+            .map(|entry| entry.start_op + entry.ops - 1)
+            .max()
+            .unwrap_or(0);
         let change = Change {
             hash: ChangeHash([0; 32]),
             bytes: Vec::new(),
@@ -80,7 +99,11 @@ impl RegisterState {
         let visible = self.visible(&write.key);
         let pred: Vec<OpId> = match &write.replaces {
             Replaces::Visible => visible.iter().map(|(op, _)| *op).collect(),
-            Replaces::Only(ops) => visible.iter().map(|(op, _)| *op).filter(|op| ops.contains(op)).collect(),
+            Replaces::Only(ops) => visible
+                .iter()
+                .map(|(op, _)| *op)
+                .filter(|op| ops.contains(op))
+                .collect(),
             Replaces::Nothing => Vec::new(),
         };
         let key = write.key.clone();
@@ -88,12 +111,23 @@ impl RegisterState {
             Some(value) => {
                 let same = match &write.replaces {
                     // Writing what is there already, without a conflict to settle, is no edit.
-                    Replaces::Visible | Replaces::Only(_) => matches!(&visible[..], [(_, held)] if held == value),
+                    Replaces::Visible | Replaces::Only(_) => {
+                        matches!(&visible[..], [(_, held)] if held == value)
+                    }
                     Replaces::Nothing => visible.iter().any(|(_, held)| held == value),
                 };
-                (!same).then(|| Op { action: Action::Put { key, value: value.clone() }, pred })
+                (!same).then(|| Op {
+                    action: Action::Put {
+                        key,
+                        value: value.clone(),
+                    },
+                    pred,
+                })
             }
-            None => (!pred.is_empty()).then_some(Op { action: Action::Delete { key }, pred }),
+            None => (!pred.is_empty()).then_some(Op {
+                action: Action::Delete { key },
+                pred,
+            }),
         }
     }
 }
@@ -129,7 +163,9 @@ mod tests {
 
     /// Automerge, given the same changes, must read what the state says.
     fn agree(target: &Target, document: &mut Record, changes: &[&Change]) {
-        document.apply(changes.iter().map(|change| change.bytes.as_slice())).unwrap();
+        document
+            .apply(changes.iter().map(|change| change.bytes.as_slice()))
+            .unwrap();
         let state = target.state.as_ref().unwrap();
         assert_eq!(document.view().unwrap(), state.view());
         assert_eq!(document.heads(), state.heads());
@@ -149,13 +185,31 @@ mod tests {
         let (mut document, first) = Record::create(actor(1), at, &edits).unwrap();
         let mut target = Target::default();
         accept(&mut target, &first);
-        let compose =
-            |target: &Target, n, writes: &[Write]| target.state.as_ref().unwrap().compose(actor(n), at, writes, "从办公桌改").unwrap();
+        let compose = |target: &Target, n, writes: &[Write]| {
+            target
+                .state
+                .as_ref()
+                .unwrap()
+                .compose(actor(n), at, writes, "从办公桌改")
+                .unwrap()
+        };
         // Several actors write beside what is there: a conflict of three.
         let mut written = Vec::new();
         for (n, name) in [(2, "王记包子铺"), (3, "王家包子")] {
-            let write = Write { key: "sign_name".into(), value: Some(name.into()), replaces: Replaces::Nothing };
-            let change = compose(&target, n, &[write, Write::new("tags/late_night", Some(Scalar::Bool(true)))]).unwrap();
+            let write = Write {
+                key: "sign_name".into(),
+                value: Some(name.into()),
+                replaces: Replaces::Nothing,
+            };
+            let change = compose(
+                &target,
+                n,
+                &[
+                    write,
+                    Write::new("tags/late_night", Some(Scalar::Bool(true))),
+                ],
+            )
+            .unwrap();
             accept(&mut target, &change);
             written.push(change);
         }
@@ -165,14 +219,33 @@ mod tests {
         assert_eq!(written[1].ops.len(), 1, "the tag was there already");
         // Only what the author looked at is replaced; then all of it; then nothing is left to write.
         let seen = vec![visible[0].0, visible[1].0];
-        let some =
-            compose(&target, 2, &[Write { key: "sign_name".into(), value: Some("王记".into()), replaces: Replaces::Only(seen) }]).unwrap();
+        let some = compose(
+            &target,
+            2,
+            &[Write {
+                key: "sign_name".into(),
+                value: Some("王记".into()),
+                replaces: Replaces::Only(seen),
+            }],
+        )
+        .unwrap();
         accept(&mut target, &some);
         assert_eq!(target.state.as_ref().unwrap().visible("sign_name").len(), 2);
-        let all = compose(&target, 4, &[Write::new("sign_name", Some("王记".into())), Write::new("opening_hours", None)]).unwrap();
+        let all = compose(
+            &target,
+            4,
+            &[
+                Write::new("sign_name", Some("王记".into())),
+                Write::new("opening_hours", None),
+            ],
+        )
+        .unwrap();
         accept(&mut target, &all);
         agree(&target, &mut document, &[&some, &all]);
-        assert_eq!(compose(&target, 4, &[Write::new("sign_name", Some("王记".into()))]), None);
+        assert_eq!(
+            compose(&target, 4, &[Write::new("sign_name", Some("王记".into()))]),
+            None
+        );
         let gone = compose(&target, 4, &[Write::new("sign_name", None)]).unwrap();
         accept(&mut target, &gone);
         agree(&target, &mut document, &[&gone]);

@@ -13,8 +13,15 @@ impl RegisterState {
             (self.bytes, limits::RECORD_BYTES_MAX),
             (self.actors.len() as u64, limits::RECORD_ACTORS_MAX as u64),
             (self.registers.len() as u64, limits::RECORD_KEYS_MAX as u64),
-            (self.registers.values().map(overwritten).max().unwrap_or(0) as u64, limits::REGISTER_OVERWRITTEN_MAX as u64),
+            (
+                self.registers.values().map(overwritten).max().unwrap_or(0) as u64,
+                limits::REGISTER_OVERWRITTEN_MAX as u64,
+            ),
         ];
-        parts.into_iter().map(|(has, max)| (has * 100 / max) as u32).max().unwrap_or(0)
+        parts
+            .into_iter()
+            .map(|(has, max)| (has * 100 / max) as u32)
+            .max()
+            .unwrap_or(0)
     }
 }

@@ -35,7 +35,10 @@ impl RegisterState {
             history: Vec::new(),
             heads: Vec::new(),
             registers: BTreeMap::new(),
-            note_object: OpRef { counter: 0, actor: 0 },
+            note_object: OpRef {
+                counter: 0,
+                actor: 0,
+            },
             note: from.note,
             bytes: 0,
             redacted: from.redacted,
@@ -48,11 +51,18 @@ impl RegisterState {
     }
 
     fn replay(&mut self, change: &Change, received_at: ServerTime) -> Option<()> {
-        let deps = change.deps.iter().map(|hash| self.index_of(*hash)).collect::<Option<Vec<_>>>()?;
+        let deps = change
+            .deps
+            .iter()
+            .map(|hash| self.index_of(*hash))
+            .collect::<Option<Vec<_>>>()?;
         let author = self.intern(change.actor);
         let mut note_object = None;
         for (index, op) in change.ops.iter().enumerate() {
-            let id = OpRef { counter: change.op_id(index).counter, actor: author };
+            let id = OpRef {
+                counter: change.op_id(index).counter,
+                actor: author,
+            };
             match &op.action {
                 Action::Put { key, value } => self.replay_write(key, Some(value), &op.pred, id)?,
                 Action::Delete { key } => self.replay_write(key, None, &op.pred, id)?,
@@ -61,12 +71,29 @@ impl RegisterState {
                 Action::Insert { .. } | Action::Remove { .. } => {}
             }
         }
-        self.accept(Accepted { deps, registers: BTreeMap::new(), note_object }, change, received_at);
+        self.accept(
+            Accepted {
+                deps,
+                registers: BTreeMap::new(),
+                note_object,
+            },
+            change,
+            received_at,
+        );
         Some(())
     }
 
-    fn replay_write(&mut self, key: &str, value: Option<&Scalar>, pred: &[OpId], id: OpRef) -> Option<()> {
-        let replaced = pred.iter().map(|op| self.find(*op)).collect::<Option<Vec<_>>>()?;
+    fn replay_write(
+        &mut self,
+        key: &str,
+        value: Option<&Scalar>,
+        pred: &[OpId],
+        id: OpRef,
+    ) -> Option<()> {
+        let replaced = pred
+            .iter()
+            .map(|op| self.find(*op))
+            .collect::<Option<Vec<_>>>()?;
         let register: &mut Register = self.registers.entry(key.to_owned()).or_default();
         for op in replaced {
             if let Some(at) = register.visible.iter().position(|visible| visible.op == op) {
@@ -79,14 +106,19 @@ impl RegisterState {
             }
         }
         if let Some(value) = value {
-            register.visible.push(Visible { op: id, value: value.into() });
+            register.visible.push(Visible {
+                op: id,
+                value: value.into(),
+            });
         }
         Some(())
     }
 
     /// Every accepted change in the order of acceptance, and when that was.
     pub fn accepted(&self) -> impl Iterator<Item = (ChangeHash, ServerTime)> {
-        self.history.iter().map(|entry| (entry.hash, ServerTime::from_unix_ms(entry.received_ms)))
+        self.history
+            .iter()
+            .map(|entry| (entry.hash, ServerTime::from_unix_ms(entry.received_ms)))
     }
 
     /// The entries that stand for a person who was redacted: nothing is written to them any more.
@@ -99,10 +131,16 @@ impl RegisterState {
         if self.redacted.is_empty() || planted::is(Bug::MergeForgetsRedactions) {
             return false;
         }
-        let Some((field, parsed)) = self.kind.field(key) else { return false };
+        let Some((field, parsed)) = self.kind.field(key) else {
+            return false;
+        };
         let own = matches!(parsed, Key::Entry { entry, .. } if self.redacted.contains(&entry));
-        let named =
-            || value.and_then(Scalar::as_str).and_then(|text| text.parse().ok()).is_some_and(|entry| self.redacted.contains(&entry));
+        let named = || {
+            value
+                .and_then(Scalar::as_str)
+                .and_then(|text| text.parse().ok())
+                .is_some_and(|entry| self.redacted.contains(&entry))
+        };
         own || (field.rule == Rule::Entry && named())
     }
 

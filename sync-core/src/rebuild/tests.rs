@@ -24,7 +24,12 @@ fn street() -> StreetCode {
 }
 
 fn actor(n: u8) -> Actor {
-    Actor::new(DeviceId(Uuid::from_u128(0x0198_0000_0000_7000_8000_0000_0000_0000 + u128::from(n))), 1)
+    Actor::new(
+        DeviceId(Uuid::from_u128(
+            0x0198_0000_0000_7000_8000_0000_0000_0000 + u128::from(n),
+        )),
+        1,
+    )
 }
 
 fn at(seconds: i64) -> DeviceTime {
@@ -32,7 +37,10 @@ fn at(seconds: i64) -> DeviceTime {
 }
 
 fn put(key: &str, value: &str) -> Edit {
-    Edit::Put { key: key.into(), value: value.into() }
+    Edit::Put {
+        key: key.into(),
+        value: value.into(),
+    }
 }
 
 fn entry(id: &str) -> EntryId {
@@ -51,7 +59,9 @@ fn creation() -> Vec<Edit> {
         put(&contact(WANG, "name"), "王小明"),
         put("sign_name", "王记包子"),
         put(&contact(WANG, "phones"), "13800000001"),
-        Edit::Note { text: "门口积水".into() },
+        Edit::Note {
+            text: "门口积水".into(),
+        },
     ]
 }
 
@@ -79,8 +89,12 @@ enum Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let edits = (0..3_u8, vec((any::<Index>(), any::<u8>()), 1..5)).prop_map(|(n, edits)| Step::Edit(n, edits));
-    vec(prop_oneof![3 => edits, 1 => (0..3_u8, 0..3_u8).prop_map(|(a, b)| Step::See(a, b))], 1..30)
+    let edits = (0..3_u8, vec((any::<Index>(), any::<u8>()), 1..5))
+        .prop_map(|(n, edits)| Step::Edit(n, edits));
+    vec(
+        prop_oneof![3 => edits, 1 => (0..3_u8, 0..3_u8).prop_map(|(a, b)| Step::See(a, b))],
+        1..30,
+    )
 }
 
 fn arbitrary_edit(which: Index, n: u8) -> Edit {
@@ -97,12 +111,18 @@ fn arbitrary_edit(which: Index, n: u8) -> Edit {
     let key = keys[which.index(keys.len())].clone();
     match (key.as_str(), n % 4) {
         ("note", _) => Edit::Note {
-            text: ["门口积水", "", "找王小明", "门口积水，已报𠮷", "👨‍👩‍👧"][usize::from(n) % 5].into()
+            text: ["门口积水", "", "找王小明", "门口积水，已报𠮷", "👨‍👩‍👧"][usize::from(n) % 5].into(),
         },
         (_, 0) => Edit::Delete { key },
         ("tags/a", _) => Edit::add(key),
-        (key, n) if key == contact(WANG, "phones") => put(key, ["13800000001", "13800000002", "13800000001"][usize::from(n) - 1]),
-        (key, n) if key == contact(WANG, "name") => put(key, ["王小明", "王小明（店主）", "王小明"][usize::from(n) - 1]),
+        (key, n) if key == contact(WANG, "phones") => put(
+            key,
+            ["13800000001", "13800000002", "13800000001"][usize::from(n) - 1],
+        ),
+        (key, n) if key == contact(WANG, "name") => put(
+            key,
+            ["王小明", "王小明（店主）", "王小明"][usize::from(n) - 1],
+        ),
         (key, n) => put(key, ["一", "二", "三"][usize::from(n) - 1]),
     }
 }
@@ -116,12 +136,21 @@ fn world(steps: &[Step]) -> (RegisterState, Vec<u8>) {
     for (time, step) in steps.iter().enumerate() {
         match step {
             Step::Edit(n, edits) => {
-                let edits: Vec<_> = edits.iter().map(|(which, n)| arbitrary_edit(*which, *n)).collect();
-                made.extend(phones[usize::from(*n)].edit(actor(*n), at(time as i64), &edits, "找王小明").unwrap());
+                let edits: Vec<_> = edits
+                    .iter()
+                    .map(|(which, n)| arbitrary_edit(*which, *n))
+                    .collect();
+                made.extend(
+                    phones[usize::from(*n)]
+                        .edit(actor(*n), at(time as i64), &edits, "找王小明")
+                        .unwrap(),
+                );
             }
             Step::See(a, b) => {
                 let seen = phones[usize::from(*b)].changes();
-                phones[usize::from(*a)].apply(seen.iter().map(Vec::as_slice)).unwrap();
+                phones[usize::from(*a)]
+                    .apply(seen.iter().map(Vec::as_slice))
+                    .unwrap();
             }
         }
     }
@@ -145,12 +174,25 @@ fn of_person(state: &RegisterState) -> (BTreeSet<EntryId>, impl Fn(&str) -> bool
 }
 
 fn holds(bytes: &[u8], text: &str) -> bool {
-    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    bytes
+        .windows(text.len())
+        .any(|window| window == text.as_bytes())
 }
 
 /// Authors and times of every value, by key: what a rebuild must not touch.
 fn authored(view: &View) -> BTreeMap<String, Vec<(Actor, Option<DeviceTime>)>> {
-    view.values.iter().map(|(key, values)| (key.clone(), values.iter().map(|value| (value.op.actor, value.time)).collect())).collect()
+    view.values
+        .iter()
+        .map(|(key, values)| {
+            (
+                key.clone(),
+                values
+                    .iter()
+                    .map(|value| (value.op.actor, value.time))
+                    .collect(),
+            )
+        })
+        .collect()
 }
 
 proptest! {
@@ -284,37 +326,93 @@ proptest! {
 fn a_consent_that_names_the_person_goes_with_them_and_none_comes_back() {
     let (mut record, creating) = Record::create(actor(0), at(0), &creation()).unwrap();
     let consent = |entry: &str, contact: &str| -> Vec<Edit> {
-        [("contact", contact), ("scope", "party_status"), ("decision", "grant"), ("wording", "2026-1")]
-            .map(|(field, value)| put(&format!("consent/{entry}/{field}"), value))
-            .to_vec()
+        [
+            ("contact", contact),
+            ("scope", "party_status"),
+            ("decision", "grant"),
+            ("wording", "2026-1"),
+        ]
+        .map(|(field, value)| put(&format!("consent/{entry}/{field}"), value))
+        .to_vec()
     };
-    let consenting = record.edit(actor(0), at(1), &consent(CONSENT, WANG), "").unwrap().unwrap();
+    let consenting = record
+        .edit(actor(0), at(1), &consent(CONSENT, WANG), "")
+        .unwrap()
+        .unwrap();
     let mut target = Target::default();
     push(&mut target, &creating, 1).unwrap();
     push(&mut target, &consenting, 1).unwrap();
     let state = target.state.unwrap();
     let (redacted, key) = of_person(&state);
     assert_eq!(redacted, BTreeSet::from([entry(WANG), entry(CONSENT)]));
-    let rebuilt = rebuild(&state, &record.save(), &Forget { key: &key, note: false, redacted: &redacted }).unwrap();
-    assert!(rebuilt.state.view().values.keys().all(|key| !key.starts_with("contacts/") && !key.starts_with("consent/")));
-    assert_eq!(rebuilt.changes.iter().filter(|next| next.of == creating.hash).count(), 3, "the contact stood in the middle, twice");
+    let rebuilt = rebuild(
+        &state,
+        &record.save(),
+        &Forget {
+            key: &key,
+            note: false,
+            redacted: &redacted,
+        },
+    )
+    .unwrap();
+    assert!(
+        rebuilt
+            .state
+            .view()
+            .values
+            .keys()
+            .all(|key| !key.starts_with("contacts/") && !key.starts_with("consent/"))
+    );
+    assert_eq!(
+        rebuilt
+            .changes
+            .iter()
+            .filter(|next| next.of == creating.hash)
+            .count(),
+        3,
+        "the contact stood in the middle, twice"
+    );
     let mut phone = Record::load(&rebuilt.document).unwrap();
-    let mut target = Target { state: Some(rebuilt.state), document: None };
-    for edits in [vec![put(&contact(WANG, "name"), "王")], consent("0198c0de-0000-7000-8000-0000000000c2", WANG), consent(CONSENT, LI)] {
+    let mut target = Target {
+        state: Some(rebuilt.state),
+        document: None,
+    };
+    for edits in [
+        vec![put(&contact(WANG, "name"), "王")],
+        consent("0198c0de-0000-7000-8000-0000000000c2", WANG),
+        consent(CONSENT, LI),
+    ] {
         let mut copy = Record::load(&phone.save()).unwrap();
         let change = copy.edit(actor(1), at(2), &edits, "").unwrap().unwrap();
-        assert_eq!(push(&mut target, &change, 2).map_err(|refusal| refusal.code()), Err("redacted"));
+        assert_eq!(
+            push(&mut target, &change, 2).map_err(|refusal| refusal.code()),
+            Err("redacted")
+        );
     }
-    let change = phone.edit(actor(1), at(2), &[put(&contact(LI, "name"), "李")], "").unwrap().unwrap();
+    let change = phone
+        .edit(actor(1), at(2), &[put(&contact(LI, "name"), "李")], "")
+        .unwrap()
+        .unwrap();
     assert_eq!(push(&mut target, &change, 2), Ok(Merged::Accepted));
 }
 
 #[test]
 fn what_a_record_needs_stays_whatever_is_asked() {
     let (state, document) = world(&[]);
-    let rebuilt = rebuild(&state, &document, &Forget { note: true, ..Forget::keys(&|_| true) }).unwrap();
+    let rebuilt = rebuild(
+        &state,
+        &document,
+        &Forget {
+            note: true,
+            ..Forget::keys(&|_| true)
+        },
+    )
+    .unwrap();
     let view = rebuilt.state.view();
-    assert_eq!(view.values.keys().collect::<Vec<_>>(), ["grid", "kind", "street"]);
+    assert_eq!(
+        view.values.keys().collect::<Vec<_>>(),
+        ["grid", "kind", "street"]
+    );
     assert_eq!(view.note.as_deref(), Some(""));
 }
 
@@ -323,7 +421,11 @@ fn a_state_of_the_release_before_still_reads() {
     let (state, _) = world(&[]);
     let mut bytes = state.to_bytes();
     bytes[0] = 1;
-    assert_eq!(bytes.pop(), Some(0), "no redactions: the field that the old encoding lacks");
+    assert_eq!(
+        bytes.pop(),
+        Some(0),
+        "no redactions: the field that the old encoding lacks"
+    );
     assert_eq!(RegisterState::from_bytes(&bytes), Ok(state));
 }
 
@@ -348,13 +450,26 @@ fn a_record_that_is_full_takes_edits_again_once_it_is_compacted() {
     let state = target.state.unwrap();
     assert!(state.fullness() >= 99, "{}", state.fullness());
     // The refused edit is in the phone's copy alone.
-    let accepted: Vec<u8> =
-        record.changes().into_iter().filter(|bytes| state.contains(change::decode(bytes).unwrap().hash)).flatten().collect();
+    let accepted: Vec<u8> = record
+        .changes()
+        .into_iter()
+        .filter(|bytes| state.contains(change::decode(bytes).unwrap().hash))
+        .flatten()
+        .collect();
     let compacted = compact(&state, &accepted, ServerTime::from_unix_ms(i64::MAX)).unwrap();
-    assert_eq!((compacted.changes.len(), compacted.state.fullness()), (2, 0));
+    assert_eq!(
+        (compacted.changes.len(), compacted.state.fullness()),
+        (2, 0)
+    );
     let mut phone = Record::load(&compacted.document).unwrap();
-    let change = phone.edit(actor(0), at(99_999), &edits, "").unwrap().unwrap();
-    let mut target = Target { state: Some(compacted.state), document: None };
+    let change = phone
+        .edit(actor(0), at(99_999), &edits, "")
+        .unwrap()
+        .unwrap();
+    let mut target = Target {
+        state: Some(compacted.state),
+        document: None,
+    };
     assert_eq!(push(&mut target, &change, 2), Ok(Merged::Accepted));
 }
 
@@ -376,10 +491,21 @@ fn too_many_heads_are_refused_and_many_are_not() {
             for n in 0..40_u8 {
                 let mut phone = Record::load(&base).unwrap();
                 let edits = [Edit::add(format!("tags/第{n}号"))];
-                let change = phone.edit(actor(1 + n + 40 * round), at(1), &edits, "").unwrap().unwrap();
+                let change = phone
+                    .edit(actor(1 + n + 40 * round), at(1), &edits, "")
+                    .unwrap()
+                    .unwrap();
                 made(&mut record, &change);
             }
-            let joined = record.edit(actor(0), at(2), &[put(&contact(WANG, "role"), &format!("{round}"))], "").unwrap().unwrap();
+            let joined = record
+                .edit(
+                    actor(0),
+                    at(2),
+                    &[put(&contact(WANG, "role"), &format!("{round}"))],
+                    "",
+                )
+                .unwrap()
+                .unwrap();
             made(&mut record, &joined);
         }
         let state = target.state.unwrap();

@@ -12,12 +12,16 @@ const DAY_MS: i64 = 24 * 3_600_000;
 
 /// The day in China at a moment.
 pub fn day_of(at: ServerTime) -> Date {
-    OffsetDateTime::from(ServerTime::from_unix_ms(at.unix_ms().saturating_add(ZONE_MS))).date()
+    OffsetDateTime::from(ServerTime::from_unix_ms(
+        at.unix_ms().saturating_add(ZONE_MS),
+    ))
+    .date()
 }
 
 /// The moment a day in China is over.
 pub fn end_of(day: Date) -> ServerTime {
-    let days = i64::from(day.to_julian_day()) - i64::from(OffsetDateTime::UNIX_EPOCH.date().to_julian_day());
+    let days = i64::from(day.to_julian_day())
+        - i64::from(OffsetDateTime::UNIX_EPOCH.date().to_julian_day());
     ServerTime::from_unix_ms((days + 1) * DAY_MS - ZONE_MS)
 }
 
@@ -31,7 +35,9 @@ pub fn plus_working_days(day: Date, days: u32) -> Date {
     let mut day = day;
     let mut left = days;
     while left > 0 {
-        let Some(next) = day.next_day() else { return day };
+        let Some(next) = day.next_day() else {
+            return day;
+        };
         day = next;
         if !matches!(day.weekday(), Weekday::Saturday | Weekday::Sunday) {
             left -= 1;
@@ -42,7 +48,11 @@ pub fn plus_working_days(day: Date, days: u32) -> Date {
 
 /// One calendar month later: the same day, or the last one of a shorter month.
 pub fn plus_month(day: Date) -> Date {
-    let (year, month) = if u8::from(day.month()) == 12 { (day.year() + 1, time::Month::January) } else { (day.year(), day.month().next()) };
+    let (year, month) = if u8::from(day.month()) == 12 {
+        (day.year() + 1, time::Month::January)
+    } else {
+        (day.year(), day.month().next())
+    };
     let last = month.length(year);
     Date::from_calendar_date(year, month, day.day().min(last)).unwrap_or(day)
 }
@@ -60,17 +70,33 @@ mod tests {
     fn a_day_in_china_begins_at_sixteen_hours_utc() {
         let noon = ServerTime::from_unix_ms(1_795_248_000_000); // 2026-11-21T08:00:00Z, a Saturday
         assert_eq!(to_iso(day_of(noon)), "2026-11-21");
-        assert_eq!(to_iso(day_of(ServerTime::from_unix_ms(noon.unix_ms() + 8 * 3_600_000))), "2026-11-22");
-        assert_eq!(end_of(day("2026-11-21")).to_string(), "2026-11-21T16:00:00Z");
+        assert_eq!(
+            to_iso(day_of(ServerTime::from_unix_ms(
+                noon.unix_ms() + 8 * 3_600_000
+            ))),
+            "2026-11-22"
+        );
+        assert_eq!(
+            end_of(day("2026-11-21")).to_string(),
+            "2026-11-21T16:00:00Z"
+        );
         assert_eq!(to_iso(day_of(end_of(day("2026-11-21")))), "2026-11-22");
     }
 
     #[test]
     fn working_days_pass_over_the_weekend_and_months_over_their_ends() {
-        for (from, days, to) in [("2026-11-20", 3, "2026-11-25"), ("2026-11-21", 1, "2026-11-23"), ("2026-11-18", 2, "2026-11-20")] {
+        for (from, days, to) in [
+            ("2026-11-20", 3, "2026-11-25"),
+            ("2026-11-21", 1, "2026-11-23"),
+            ("2026-11-18", 2, "2026-11-20"),
+        ] {
             assert_eq!(to_iso(plus_working_days(day(from), days)), to, "{from}");
         }
-        for (from, to) in [("2026-01-31", "2026-02-28"), ("2026-12-31", "2027-01-31"), ("2026-11-21", "2026-12-21")] {
+        for (from, to) in [
+            ("2026-01-31", "2026-02-28"),
+            ("2026-12-31", "2027-01-31"),
+            ("2026-11-21", "2026-12-21"),
+        ] {
             assert_eq!(to_iso(plus_month(day(from))), to, "{from}");
         }
         assert_eq!(to_iso(plus_days(day("2026-11-25"), 10)), "2026-12-05");

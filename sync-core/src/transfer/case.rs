@@ -99,7 +99,10 @@ impl TaskKind {
                 zh: "更正：处理因录入错误等提出的撤回",
                 en: "correction: deal with the withdrawal that crossed the acceptance",
             },
-            Self::Referral => Words { zh: "转告：另一支部也作了接收", en: "referral: another branch accepted too" },
+            Self::Referral => Words {
+                zh: "转告：另一支部也作了接收",
+                en: "referral: another branch accepted too",
+            },
         }
     }
 }
@@ -237,7 +240,10 @@ impl Standing {
     }
 
     /// When the present state's term is over, and what follows. `created`: when the server got the record, which a draft's term counts from.
-    pub fn due(&self, created: Option<crate::time::ServerTime>) -> Option<(crate::time::ServerTime, Then)> {
+    pub fn due(
+        &self,
+        created: Option<crate::time::ServerTime>,
+    ) -> Option<(crate::time::ServerTime, Then)> {
         let (term, then) = self.state.row().limit?;
         let since = || self.since.or(created).map(calendar::day_of);
         let day = match term {
@@ -245,13 +251,18 @@ impl Standing {
             Term::WorkingDays(days) => calendar::plus_working_days(since()?, days),
             Term::Letter => self.letter.as_ref()?.expires_on,
             Term::Month => calendar::plus_month(self.acceptance.as_ref()?.accepted_on),
-            Term::Contact => self.contact.map(|(days, last)| calendar::plus_days(last, days))?,
+            Term::Contact => self
+                .contact
+                .map(|(days, last)| calendar::plus_days(last, days))?,
         };
         Some((calendar::end_of(day), then))
     }
 
     /// When the server's clock has something to do here, and what; `None` where it has done it.
-    pub fn clock(&self, created: Option<crate::time::ServerTime>) -> Option<(crate::time::ServerTime, Then)> {
+    pub fn clock(
+        &self,
+        created: Option<crate::time::ServerTime>,
+    ) -> Option<(crate::time::ServerTime, Then)> {
         self.due(created).filter(|(_, then)| match then {
             Then::Remind => !self.reminded,
             Then::ProposeExpiry => !self.expiry_proposed,
@@ -262,10 +273,18 @@ impl Standing {
     /// What has to happen next, who must act, and what the member is told.
     pub fn next(&self) -> Next {
         let row = self.state.row();
-        let mut next = Next { acting: row.acting, what: row.next, bring: row.bring, member: row.member };
+        let mut next = Next {
+            acting: row.acting,
+            what: row.next,
+            bring: row.bring,
+            member: row.member,
+        };
         if self.state == State::InTransit && self.expiry_proposed {
             next.acting = Acting::Officer;
-            next.what = Words { zh: "介绍信已过有效期：确认逾期", en: "the letter's validity is over: confirm the expiry" };
+            next.what = Words {
+                zh: "介绍信已过有效期：确认逾期",
+                en: "the letter's validity is over: confirm the expiry",
+            };
             next.member = Words {
                 zh: "介绍信已过有效期，请联系街道。",
                 en: "Your letter's validity is over; get in touch with the street office.",
@@ -279,12 +298,18 @@ impl Standing {
         } else if self.refusal.is_some() {
             next.acting = Acting::SecondOfficer;
             next.what = Words {
-                zh: "由另一名经办人复核是否不予接收，或接收", en: "another officer confirms the refusal, or accepts"
+                zh: "由另一名经办人复核是否不予接收，或接收",
+                en: "another officer confirms the refusal, or accepts",
             };
-        } else if matches!(self.state, State::Accepted | State::ReceiptSent | State::Closed) && self.open_tasks().next().is_some() {
+        } else if matches!(
+            self.state,
+            State::Accepted | State::ReceiptSent | State::Closed
+        ) && self.open_tasks().next().is_some()
+        {
             next.acting = Acting::Officer;
             next.what = Words {
-                zh: "先办理待办事项（更正或转告）", en: "deal with the open task first (a correction or a referral)"
+                zh: "先办理待办事项（更正或转告）",
+                en: "deal with the open task first (a correction or a referral)",
             };
         }
         next
@@ -292,15 +317,29 @@ impl Standing {
 
     /// Moves on by a ruled event.
     fn apply(&mut self, event: &Event, ruled: &Ruled) {
-        self.no = if planted::is(Bug::RulingCountsAnew) { 0 } else { self.no.max(ruled.no) };
+        self.no = if planted::is(Bug::RulingCountsAnew) {
+            0
+        } else {
+            self.no.max(ruled.no)
+        };
         self.last = Some(event.id);
         let before = self.state;
         match ruled.ruling.outcome {
             Outcome::Refused => return,
             Outcome::AwaitingSecond => self.refusal = Some((event.id, ruled.by.clone())),
-            Outcome::Late => self.late.extend(acceptance(event).map(|accepted| (event.id, accepted))),
-            Outcome::Referral => self.tasks.push(Task { event: event.id, kind: TaskKind::Referral, done: false }),
-            Outcome::CorrectionTask => self.tasks.push(Task { event: event.id, kind: TaskKind::Correction, done: false }),
+            Outcome::Late => self
+                .late
+                .extend(acceptance(event).map(|accepted| (event.id, accepted))),
+            Outcome::Referral => self.tasks.push(Task {
+                event: event.id,
+                kind: TaskKind::Referral,
+                done: false,
+            }),
+            Outcome::CorrectionTask => self.tasks.push(Task {
+                event: event.id,
+                kind: TaskKind::Correction,
+                done: false,
+            }),
             Outcome::Contested => self.contest(event),
             Outcome::Applied => self.step(event, ruled),
         }
@@ -315,7 +354,10 @@ impl Standing {
 
     fn contest(&mut self, event: &Event) {
         self.contest = match event.step {
-            Step::Withdraw => self.acceptance.take().map(|acceptance| (event.id, acceptance)),
+            Step::Withdraw => self
+                .acceptance
+                .take()
+                .map(|acceptance| (event.id, acceptance)),
             _ => self.withdrawal.take().zip(self.acceptance_of(event)),
         };
     }
@@ -343,7 +385,11 @@ impl Standing {
                 self.acceptance = self.acceptance_of(event);
                 // A withdrawal because of a typing error had come before: it is to be put right, not to be followed.
                 if let Some(withdrawal) = self.withdrawal.take() {
-                    self.tasks.push(Task { event: withdrawal, kind: TaskKind::Correction, done: false });
+                    self.tasks.push(Task {
+                        event: withdrawal,
+                        kind: TaskKind::Correction,
+                        done: false,
+                    });
                 }
             }
             Step::Withdraw => self.withdrawal = Some(event.id),
@@ -356,20 +402,30 @@ impl Standing {
                 }
             }
             Step::Floating => {
-                self.contact =
-                    event.text("contact_interval_days").and_then(|days| days.parse().ok()).map(|days| (days, calendar::day_of(ruled.at)));
+                self.contact = event
+                    .text("contact_interval_days")
+                    .and_then(|days| days.parse().ok())
+                    .map(|days| (days, calendar::day_of(ruled.at)));
             }
             Step::HomeContacted => {
-                if let (Some((_, last)), Some(day)) = (&mut self.contact, event.day("contacted_on")) {
+                if let (Some((_, last)), Some(day)) = (&mut self.contact, event.day("contacted_on"))
+                {
                     *last = (*last).max(day);
                     self.reminded = false;
                 }
             }
             Step::CompleteTask => {
                 let about = event.entry("about");
-                self.tasks.iter_mut().filter(|task| Some(task.event) == about).for_each(|task| task.done = true);
+                self.tasks
+                    .iter_mut()
+                    .filter(|task| Some(task.event) == about)
+                    .for_each(|task| task.done = true);
             }
-            Step::NotSamePerson => self.not_same.extend(event.text("other").and_then(|other| other.parse::<RecordId>().ok())),
+            Step::NotSamePerson => self.not_same.extend(
+                event
+                    .text("other")
+                    .and_then(|other| other.parse::<RecordId>().ok()),
+            ),
             Step::Remind => self.reminded = true,
             Step::ProposeExpiry => self.expiry_proposed = true,
             Step::Return
@@ -401,13 +457,20 @@ pub(super) fn letter(event: &Event) -> Option<Letter> {
     let issued_on = event.day("issued_on")?;
     let days = event.text("validity_days")?.parse().ok()?;
     let number = letter_number(event)?.to_owned();
-    Some(Letter { event: event.id, number, issued_on, expires_on: calendar::plus_days(issued_on, days) })
+    Some(Letter {
+        event: event.id,
+        number,
+        issued_on,
+        expires_on: calendar::plus_days(issued_on, days),
+    })
 }
 
 /// The number of the letter that an event records: the letter's, or the official system's reference.
 pub fn letter_number(event: &Event) -> Option<&str> {
     match event.step {
-        Step::Dispatch | Step::Reissue => event.text("letter_no").or_else(|| event.text("reference")),
+        Step::Dispatch | Step::Reissue => {
+            event.text("letter_no").or_else(|| event.text("reference"))
+        }
         _ => None,
     }
 }
@@ -424,14 +487,23 @@ pub struct Case {
 impl Case {
     /// Reads a record.
     pub fn of(view: &View) -> Self {
-        let events = view.entries("events").into_iter().filter_map(|id| event_of(view, id)).collect();
+        let events = view
+            .entries("events")
+            .into_iter()
+            .filter_map(|id| event_of(view, id))
+            .collect();
         Self::from_events(events)
     }
 
     /// Folds events.
     pub fn from_events(mut events: Vec<Event>) -> Self {
         // A ruling has one number; entry ids order what has none.
-        events.sort_by_key(|event| (event.ruled.as_ref().map_or(u32::MAX, |ruled| ruled.no), event.id));
+        events.sort_by_key(|event| {
+            (
+                event.ruled.as_ref().map_or(u32::MAX, |ruled| ruled.no),
+                event.id,
+            )
+        });
         let now = fold(events.iter());
         Self { events, now }
     }
@@ -448,14 +520,20 @@ impl Case {
 
     /// Events that were ruled on, in order.
     pub fn ruled(&self) -> impl Iterator<Item = (&Event, &Ruled)> {
-        self.events.iter().filter_map(|event| Some((event, event.ruled.as_ref()?)))
+        self.events
+            .iter()
+            .filter_map(|event| Some((event, event.ruled.as_ref()?)))
     }
 
     /// The case as somebody saw it whose newest event was `seen`; `None` where that was never ruled on here. Nothing seen: the draft.
     pub fn as_seen(&self, seen: Option<EntryId>) -> Option<Standing> {
-        let Some(seen) = seen else { return Some(Standing::default()) };
+        let Some(seen) = seen else {
+            return Some(Standing::default());
+        };
         let upto = self.event(seen)?.ruled.as_ref()?.no;
-        Some(fold(self.events.iter().filter(|event| event.ruled.as_ref().is_some_and(|ruled| ruled.no <= upto))))
+        Some(fold(self.events.iter().filter(|event| {
+            event.ruled.as_ref().is_some_and(|ruled| ruled.no <= upto)
+        })))
     }
 
     /// The same case with one more ruling.
@@ -470,7 +548,10 @@ impl Case {
 
     /// What a person who acts now names as `seen`: the newest event, pending ones of their own included.
     pub fn newest(&self) -> Option<EntryId> {
-        self.pending().last().map(|event| event.id).or(self.now.last)
+        self.pending()
+            .last()
+            .map(|event| event.id)
+            .or(self.now.last)
     }
 }
 
@@ -488,9 +569,19 @@ fn fold<'e>(events: impl Iterator<Item = &'e Event>) -> Standing {
 fn event_of(view: &View, id: EntryId) -> Option<Event> {
     let text = |name: &str| view.entry_text("events", id, name);
     let step: Step = text("type")?.parse().ok()?;
-    let fields = step.row().form.iter().filter_map(|input| Some((input.name.to_owned(), text(input.name)?.to_owned())));
+    let fields = step
+        .row()
+        .form
+        .iter()
+        .filter_map(|input| Some((input.name.to_owned(), text(input.name)?.to_owned())));
     let fields = fields.collect();
-    Some(Event { id, step, seen: text("seen").and_then(|seen| seen.parse().ok()), fields, ruled: Ruled::of(view, id) })
+    Some(Event {
+        id,
+        step,
+        seen: text("seen").and_then(|seen| seen.parse().ok()),
+        fields,
+        ruled: Ruled::of(view, id),
+    })
 }
 
 /// Whether a state counts as open: a member may have one open request.

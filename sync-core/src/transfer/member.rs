@@ -25,12 +25,18 @@ impl Member {
             !a.is_empty() && a == b
         };
         let phone = {
-            let (a, b) = (digits(self.phone.as_deref()), digits(other.phone.as_deref()));
+            let (a, b) = (
+                digits(self.phone.as_deref()),
+                digits(other.phone.as_deref()),
+            );
             a.len() >= 7 && a == b
         };
         let alias = same(&self.alias, &other.alias);
         match (&self.name, &other.name) {
-            (Some(_), Some(_)) => same(&self.name, &other.name) && (phone || alias || same(&self.origin, &other.origin)),
+            (Some(_), Some(_)) => {
+                same(&self.name, &other.name)
+                    && (phone || alias || same(&self.origin, &other.origin))
+            }
             _ => phone && alias,
         }
     }
@@ -38,11 +44,16 @@ impl Member {
 
 /// One script, no blanks, half-width.
 fn folded(typed: Option<&str>) -> String {
-    search::fold(&text::half_width(typed.unwrap_or_default())).split_whitespace().collect()
+    search::fold(&text::half_width(typed.unwrap_or_default()))
+        .split_whitespace()
+        .collect()
 }
 
 fn digits(typed: Option<&str>) -> String {
-    text::half_width(typed.unwrap_or_default()).chars().filter(char::is_ascii_digit).collect()
+    text::half_width(typed.unwrap_or_default())
+        .chars()
+        .filter(char::is_ascii_digit)
+        .collect()
 }
 
 /// The id of an event by the server's clock: the same whichever server writes it, so that it is never written twice.
@@ -55,7 +66,10 @@ pub fn clock_event_id(record: RecordId, no: u32, at: ServerTime) -> EntryId {
     let mut entropy = [0; 10];
     entropy.copy_from_slice(&hash[..10]);
     // Midnight of the day in China: servers whose clocks differ by seconds write the same id.
-    EntryId::new_v7(super::calendar::end_of(day_of(at)).unix_ms().unsigned_abs(), entropy)
+    EntryId::new_v7(
+        super::calendar::end_of(day_of(at)).unix_ms().unsigned_abs(),
+        entropy,
+    )
 }
 
 #[cfg(test)]
@@ -64,7 +78,12 @@ mod tests {
 
     fn member(name: &str, phone: &str, origin: &str, alias: &str) -> Member {
         let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        Member { name: some(name), phone: some(phone), origin: some(origin), alias: some(alias) }
+        Member {
+            name: some(name),
+            phone: some(phone),
+            origin: some(origin),
+            alias: some(alias),
+        }
     }
 
     #[test]
@@ -76,7 +95,10 @@ mod tests {
             (member("陈建国", "13900000002", "某市某区甲支部", ""), true),
             (member("陈建国", "13900000002", "乙支部", "陈师傅"), true),
             (member("陈建国", "13900000002", "乙支部", "老陈"), false),
-            (member("李卫东", "13800000001", "某市某区甲支部", "陈师傅"), false),
+            (
+                member("李卫东", "13800000001", "某市某区甲支部", "陈师傅"),
+                false,
+            ),
             (member("", "13800000001", "", "陈师傅"), true),
             (member("", "13800000001", "", ""), false),
         ] {

@@ -40,8 +40,15 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Self; 7] =
-        [Self::Applied, Self::Refused, Self::Contested, Self::Late, Self::Referral, Self::AwaitingSecond, Self::CorrectionTask];
+    pub const ALL: [Self; 7] = [
+        Self::Applied,
+        Self::Refused,
+        Self::Contested,
+        Self::Late,
+        Self::Referral,
+        Self::AwaitingSecond,
+        Self::CorrectionTask,
+    ];
 
     /// The name on the wire and in the store.
     pub const fn as_str(self) -> &'static str {
@@ -59,13 +66,34 @@ impl Outcome {
     /// For people.
     pub const fn words(self) -> Words {
         match self {
-            Self::Applied => Words { zh: "已生效", en: "done" },
-            Self::Refused => Words { zh: "未受理", en: "refused" },
-            Self::Contested => Words { zh: "待裁定", en: "contested" },
-            Self::Late => Words { zh: "逾期，待经办人确认", en: "late, to be confirmed by an officer" },
-            Self::Referral => Words { zh: "另有支部已接收，转告处理", en: "another branch came first; referred" },
-            Self::AwaitingSecond => Words { zh: "待另一名经办人复核", en: "waiting for a second officer" },
-            Self::CorrectionTask => Words { zh: "转为更正事项", en: "became a correction task" },
+            Self::Applied => Words {
+                zh: "已生效",
+                en: "done",
+            },
+            Self::Refused => Words {
+                zh: "未受理",
+                en: "refused",
+            },
+            Self::Contested => Words {
+                zh: "待裁定",
+                en: "contested",
+            },
+            Self::Late => Words {
+                zh: "逾期，待经办人确认",
+                en: "late, to be confirmed by an officer",
+            },
+            Self::Referral => Words {
+                zh: "另有支部已接收，转告处理",
+                en: "another branch came first; referred",
+            },
+            Self::AwaitingSecond => Words {
+                zh: "待另一名经办人复核",
+                en: "waiting for a second officer",
+            },
+            Self::CorrectionTask => Words {
+                zh: "转为更正事项",
+                en: "became a correction task",
+            },
         }
     }
 }
@@ -129,43 +157,80 @@ impl Code {
 /// What happens when two people act who do not know of each other: the acts, and what becomes of them, whichever lands first.
 pub const CROSSINGS: &[(Words, Words)] = &[
     (
-        Words { zh: "书记按党员意愿撤回 ∥ 经办人接收", en: "a withdrawal on the member's word ∥ an acceptance" },
+        Words {
+            zh: "书记按党员意愿撤回 ∥ 经办人接收",
+            en: "a withdrawal on the member's word ∥ an acceptance",
+        },
         Words {
             zh: "待裁定：两者都保留，不发回执，由经办人裁定并写明理由；责任组织仍为原组织",
             en: "`contested`: both are kept, no receipt goes out, an officer settles it with a note; the origin stays responsible",
         },
     ),
     (
-        Words { zh: "书记因录入错误撤回 ∥ 经办人接收", en: "a withdrawal because of a typing error ∥ an acceptance" },
+        Words {
+            zh: "书记因录入错误撤回 ∥ 经办人接收",
+            en: "a withdrawal because of a typing error ∥ an acceptance",
+        },
         Words {
             zh: "接收有效，撤回转为更正事项",
             en: "the acceptance stands, and a correction task is open until an officer completes it",
         },
     ),
     (
-        Words { zh: "撤回 ∥ 接收后已发回执或已办结", en: "a withdrawal ∥ an acceptance whose receipt has gone out" },
+        Words {
+            zh: "撤回 ∥ 接收后已发回执或已办结",
+            en: "a withdrawal ∥ an acceptance whose receipt has gone out",
+        },
         Words {
             zh: "接收有效，撤回转为更正事项",
             en: "the acceptance stands, the withdrawal becomes a correction task (`receipt_already_sent`)",
         },
     ),
-    (Words { zh: "撤回 ∥ 接收以前的其他步骤", en: "a withdrawal ∥ any step before an acceptance" }, Words { zh: "撤回", en: "withdrawn" }),
     (
-        Words { zh: "经办人退回 ∥ 书记修改内容", en: "a return ∥ edits of the request" },
-        Words { zh: "退回有效，修改属于下一版", en: "the return stands, the edits belong to the next revision" },
-    ),
-    (
-        Words { zh: "两个支部接收", en: "two branches accept" },
-        Words { zh: "先到者有效，后到者转告", en: "the first to land stands, the other becomes a `referral`" },
-    ),
-    (
-        Words { zh: "接收 ∥ 两名经办人不予接收", en: "an acceptance ∥ a refusal by two officers" },
         Words {
-            zh: "先到者有效；后到的接收转告", en: "the first to land stands; an acceptance that comes after becomes a `referral`"
+            zh: "撤回 ∥ 接收以前的其他步骤",
+            en: "a withdrawal ∥ any step before an acceptance",
+        },
+        Words {
+            zh: "撤回",
+            en: "withdrawn",
         },
     ),
     (
-        Words { zh: "两名书记为同一党员提出", en: "two secretaries file the same member" },
+        Words {
+            zh: "经办人退回 ∥ 书记修改内容",
+            en: "a return ∥ edits of the request",
+        },
+        Words {
+            zh: "退回有效，修改属于下一版",
+            en: "the return stands, the edits belong to the next revision",
+        },
+    ),
+    (
+        Words {
+            zh: "两个支部接收",
+            en: "two branches accept",
+        },
+        Words {
+            zh: "先到者有效，后到者转告",
+            en: "the first to land stands, the other becomes a `referral`",
+        },
+    ),
+    (
+        Words {
+            zh: "接收 ∥ 两名经办人不予接收",
+            en: "an acceptance ∥ a refusal by two officers",
+        },
+        Words {
+            zh: "先到者有效；后到的接收转告",
+            en: "the first to land stands; an acceptance that comes after becomes a `referral`",
+        },
+    ),
+    (
+        Words {
+            zh: "两名书记为同一党员提出",
+            en: "two secretaries file the same member",
+        },
         Words {
             zh: "两件都保留并提示疑似同一人；先办结其一或确认不是同一人之前，后一件不能办理约束性步骤",
             en: "both are kept and shown as a likely pair; binding steps on the later one are refused (`member_has_open_transfer`) until one is ended or an \
@@ -173,14 +238,24 @@ pub const CROSSINGS: &[(Words, Words)] = &[
         },
     ),
     (
-        Words { zh: "接收日期晚于介绍信有效期", en: "an acceptance dated after the letter expired" },
         Words {
-            zh: "记为逾期，经办人核实后确认", en: "kept as an intent marked `late`; an officer confirms it with `confirm_late`"
+            zh: "接收日期晚于介绍信有效期",
+            en: "an acceptance dated after the letter expired",
+        },
+        Words {
+            zh: "记为逾期，经办人核实后确认",
+            en: "kept as an intent marked `late`; an officer confirms it with `confirm_late`",
         },
     ),
     (
-        Words { zh: "两名经办人采取不同步骤", en: "two officers take different steps" },
-        Words { zh: "先到者有效，后到者未受理", en: "the first to land counts, the other is refused (`overtaken`)" },
+        Words {
+            zh: "两名经办人采取不同步骤",
+            en: "two officers take different steps",
+        },
+        Words {
+            zh: "先到者有效，后到者未受理",
+            en: "the first to land counts, the other is refused (`overtaken`)",
+        },
     ),
 ];
 
@@ -218,7 +293,11 @@ impl Ruled {
             (key("outcome"), self.ruling.outcome.as_str().to_owned()),
             (key("state"), self.ruling.state.as_str().to_owned()),
         ];
-        keys.extend(self.ruling.code.map(|code| (key("code"), code.as_str().to_owned())));
+        keys.extend(
+            self.ruling
+                .code
+                .map(|code| (key("code"), code.as_str().to_owned())),
+        );
         keys.extend(self.by.clone().map(|by| (key("by"), by)));
         keys.push(("state".to_owned(), self.ruling.state.as_str().to_owned()));
         keys
@@ -228,10 +307,22 @@ impl Ruled {
     pub fn of(view: &View, event: EntryId) -> Option<Self> {
         let text = |name: &str| view.entry_text("rulings", event, name);
         let at = text("at")?;
-        let at: ServerTime = serde_json::from_value(serde_json::Value::String(at.to_owned())).ok()?;
-        let outcome = Outcome::ALL.into_iter().find(|outcome| Some(outcome.as_str()) == text("outcome"))?;
-        let ruling = Ruling { outcome, code: text("code").and_then(Code::parse), state: text("state")?.parse().ok()? };
-        Some(Self { no: text("no")?.parse().ok()?, at, ruling, by: text("by").map(str::to_owned) })
+        let at: ServerTime =
+            serde_json::from_value(serde_json::Value::String(at.to_owned())).ok()?;
+        let outcome = Outcome::ALL
+            .into_iter()
+            .find(|outcome| Some(outcome.as_str()) == text("outcome"))?;
+        let ruling = Ruling {
+            outcome,
+            code: text("code").and_then(Code::parse),
+            state: text("state")?.parse().ok()?,
+        };
+        Some(Self {
+            no: text("no")?.parse().ok()?,
+            at,
+            ruling,
+            by: text("by").map(str::to_owned),
+        })
     }
 }
 
@@ -250,7 +341,8 @@ pub struct Facts {
 
 /// Why a request's own fields do not do for a submission; fields that were sealed at an earlier submission count.
 pub fn lacking(view: &View) -> Option<(Code, &'static str)> {
-    let there = |name: &str| view.text(name).is_some() || view.get(&format!("sealed/{name}")).is_some();
+    let there =
+        |name: &str| view.text(name).is_some() || view.get(&format!("sealed/{name}")).is_some();
     if let Some(missing) = CONTENT.iter().find(|name| !there(name)) {
         return Some((Code::ContentIncomplete, missing));
     }
@@ -275,21 +367,45 @@ enum Effect {
 /// Rules on one event that landed at `at`. Deterministic: same case, same event, same facts, same ruling.
 pub fn rule(case: &Case, event: &Event, at: ServerTime, facts: &Facts) -> Ruling {
     let now = &case.now;
-    let refused = |code| Ruling { outcome: Outcome::Refused, code: Some(code), state: now.state };
+    let refused = |code| Ruling {
+        outcome: Outcome::Refused,
+        code: Some(code),
+        state: now.state,
+    };
     let clock = event.step.row().roles.is_empty();
     // The clock sees everything: it acts under the street's lock.
-    let Some(seen) = (if clock || planted::is(Bug::RulingIgnoresSeen) { Some(now.clone()) } else { case.as_seen(event.seen) }) else {
+    let Some(seen) = (if clock || planted::is(Bug::RulingIgnoresSeen) {
+        Some(now.clone())
+    } else {
+        case.as_seen(event.seen)
+    }) else {
         return refused(Code::SeenUnknown);
     };
     let moved_on = seen.no != now.no;
     match judge(now, event, at, facts) {
         // The same state, but another letter or another revision than the officer looked at.
-        Ok(_) if moved_on && event.step != Step::Withdraw && (seen.revision, &seen.letter) != (now.revision, &now.letter) => {
+        Ok(_)
+            if moved_on
+                && event.step != Step::Withdraw
+                && (seen.revision, &seen.letter) != (now.revision, &now.letter) =>
+        {
             refused(Code::Overtaken)
         }
-        Ok(Effect::To(state)) => Ruling { outcome: Outcome::Applied, code: None, state },
-        Ok(Effect::Late) => Ruling { outcome: Outcome::Late, code: Some(Code::LetterExpired), state: now.state },
-        Ok(Effect::AwaitingSecond) => Ruling { outcome: Outcome::AwaitingSecond, code: None, state: now.state },
+        Ok(Effect::To(state)) => Ruling {
+            outcome: Outcome::Applied,
+            code: None,
+            state,
+        },
+        Ok(Effect::Late) => Ruling {
+            outcome: Outcome::Late,
+            code: Some(Code::LetterExpired),
+            state: now.state,
+        },
+        Ok(Effect::AwaitingSecond) => Ruling {
+            outcome: Outcome::AwaitingSecond,
+            code: None,
+            state: now.state,
+        },
         Err(code) if !moved_on => refused(code),
         Err(code) => match judge(&seen, event, at, facts) {
             Ok(effect) => crossed(case, event, &effect),
@@ -302,19 +418,38 @@ pub fn rule(case: &Case, event: &Event, at: ServerTime, facts: &Facts) -> Ruling
 /// An event that was right as its author saw the case, and is not any more.
 fn crossed(case: &Case, event: &Event, effect: &Effect) -> Ruling {
     let now = &case.now;
-    let ruling = |outcome, code, state| Ruling { outcome, code: Some(code), state };
+    let ruling = |outcome, code, state| Ruling {
+        outcome,
+        code: Some(code),
+        state,
+    };
     let overtaken = ruling(Outcome::Refused, Code::Overtaken, now.state);
     match event.step {
         Step::Accept | Step::ConfirmLate => match now.state {
             // The intent is kept beside the withdrawal, as it would be in the other order.
-            State::Withdrawn if matches!(effect, Effect::Late) => ruling(Outcome::Late, Code::LetterExpired, now.state),
-            State::Withdrawn if is_typing_error(case, now.withdrawal) => ruling(Outcome::Applied, Code::TypingError, State::Accepted),
-            State::Withdrawn => ruling(Outcome::Contested, Code::CrossedWithdrawal, State::Contested),
+            State::Withdrawn if matches!(effect, Effect::Late) => {
+                ruling(Outcome::Late, Code::LetterExpired, now.state)
+            }
+            State::Withdrawn if is_typing_error(case, now.withdrawal) => {
+                ruling(Outcome::Applied, Code::TypingError, State::Accepted)
+            }
+            State::Withdrawn => ruling(
+                Outcome::Contested,
+                Code::CrossedWithdrawal,
+                State::Contested,
+            ),
             State::Accepted | State::ReceiptSent | State::Closed | State::Contested => {
-                let first = now.acceptance.as_ref().or(now.contest.as_ref().map(|(_, acceptance)| acceptance));
-                let branch = event.text("branch").or_else(|| Some(&now.late.get(&event.entry("about")?)?.branch));
+                let first = now
+                    .acceptance
+                    .as_ref()
+                    .or(now.contest.as_ref().map(|(_, acceptance)| acceptance));
+                let branch = event
+                    .text("branch")
+                    .or_else(|| Some(&now.late.get(&event.entry("about")?)?.branch));
                 match first {
-                    Some(first) if branch != Some(&first.branch) => ruling(Outcome::Referral, Code::SecondBranch, now.state),
+                    Some(first) if branch != Some(&first.branch) => {
+                        ruling(Outcome::Referral, Code::SecondBranch, now.state)
+                    }
                     Some(_) => ruling(Outcome::Refused, Code::AlreadyAccepted, now.state),
                     None => overtaken,
                 }
@@ -323,29 +458,53 @@ fn crossed(case: &Case, event: &Event, effect: &Effect) -> Ruling {
             _ => overtaken,
         },
         Step::Withdraw => match now.state {
-            State::Accepted | State::ReceiptSent | State::Closed if now.acceptance.is_none() => overtaken,
-            State::Accepted | State::ReceiptSent | State::Closed if event.text("cause") == Some(TYPING_ERROR) => {
+            State::Accepted | State::ReceiptSent | State::Closed if now.acceptance.is_none() => {
+                overtaken
+            }
+            State::Accepted | State::ReceiptSent | State::Closed
+                if event.text("cause") == Some(TYPING_ERROR) =>
+            {
                 ruling(Outcome::CorrectionTask, Code::TypingError, now.state)
             }
-            State::Accepted => ruling(Outcome::Contested, Code::CrossedAcceptance, State::Contested),
-            State::ReceiptSent | State::Closed => ruling(Outcome::CorrectionTask, Code::ReceiptAlreadySent, now.state),
+            State::Accepted => ruling(
+                Outcome::Contested,
+                Code::CrossedAcceptance,
+                State::Contested,
+            ),
+            State::ReceiptSent | State::Closed => {
+                ruling(Outcome::CorrectionTask, Code::ReceiptAlreadySent, now.state)
+            }
             // Nobody had accepted: what happened meanwhile does not bind the member.
-            State::ArchiveCheck | State::Floating => Ruling { outcome: Outcome::Applied, code: None, state: State::Withdrawn },
+            State::ArchiveCheck | State::Floating => Ruling {
+                outcome: Outcome::Applied,
+                code: None,
+                state: State::Withdrawn,
+            },
             _ => overtaken,
         },
-        Step::SendReceipt | Step::Close if now.state == State::Contested => ruling(Outcome::Refused, Code::Contested, now.state),
+        Step::SendReceipt | Step::Close if now.state == State::Contested => {
+            ruling(Outcome::Refused, Code::Contested, now.state)
+        }
         _ => overtaken,
     }
 }
 
 fn is_typing_error(case: &Case, withdrawal: Option<EntryId>) -> bool {
-    withdrawal.and_then(|id| case.event(id)).is_some_and(|event| event.text("cause") == Some(TYPING_ERROR))
+    withdrawal
+        .and_then(|id| case.event(id))
+        .is_some_and(|event| event.text("cause") == Some(TYPING_ERROR))
 }
 
 /// Whether a step may be taken in a standing, with nobody else about.
-fn judge(standing: &Standing, event: &Event, at: ServerTime, facts: &Facts) -> Result<Effect, Code> {
+fn judge(
+    standing: &Standing,
+    event: &Event,
+    at: ServerTime,
+    facts: &Facts,
+) -> Result<Effect, Code> {
     let row = event.step.row();
-    let open = row.from.contains(&standing.state) || (event.step == Step::Withdraw && planted::is(Bug::RulingWithdrawsAccepted));
+    let open = row.from.contains(&standing.state)
+        || (event.step == Step::Withdraw && planted::is(Bug::RulingWithdrawsAccepted));
     if !open {
         return Err(Code::WrongState);
     }
@@ -356,17 +515,36 @@ fn judge(standing: &Standing, event: &Event, at: ServerTime, facts: &Facts) -> R
         return Err(Code::MemberHasOpenTransfer);
     }
     let today = calendar::day_of(at);
-    let dates = ["issued_on", "sighted_on", "accepted_on", "sent_on", "confirmed_on", "contacted_on"];
-    if dates.iter().filter_map(|name| event.day(name)).any(|day| day > today) {
+    let dates = [
+        "issued_on",
+        "sighted_on",
+        "accepted_on",
+        "sent_on",
+        "confirmed_on",
+        "contacted_on",
+    ];
+    if dates
+        .iter()
+        .filter_map(|name| event.day(name))
+        .any(|day| day > today)
+    {
         return Err(Code::DateInFuture);
     }
     let expires_on = standing.letter.as_ref().map(|letter| letter.expires_on);
     let expired_by = |day| expires_on.is_some_and(|expires_on| day > expires_on);
     match event.step {
         Step::Dispatch | Step::Reissue => check_letter(standing, event, facts)?,
-        Step::Arrive if expired_by(event.day("sighted_on").unwrap_or(today)) => return Err(Code::LetterExpired),
-        Step::Accept if event.day("accepted_on").is_some_and(expired_by) => return Ok(Effect::Late),
-        Step::ConfirmLate if event.entry("about").is_none_or(|about| !standing.late.contains_key(&about)) => {
+        Step::Arrive if expired_by(event.day("sighted_on").unwrap_or(today)) => {
+            return Err(Code::LetterExpired);
+        }
+        Step::Accept if event.day("accepted_on").is_some_and(expired_by) => {
+            return Ok(Effect::Late);
+        }
+        Step::ConfirmLate
+            if event
+                .entry("about")
+                .is_none_or(|about| !standing.late.contains_key(&about)) =>
+        {
             return Err(Code::UnknownEvent);
         }
         Step::Expire if !expired_by(today) => return Err(Code::LetterStillValid),
@@ -375,7 +553,11 @@ fn judge(standing: &Standing, event: &Event, at: ServerTime, facts: &Facts) -> R
             Some((_, first)) if *first == facts.by => return Err(Code::SecondOfficerRequired),
             Some(_) => {}
         },
-        Step::CompleteTask if !standing.open_tasks().any(|task| Some(task.event) == event.entry("about")) => {
+        Step::CompleteTask
+            if !standing
+                .open_tasks()
+                .any(|task| Some(task.event) == event.entry("about")) =>
+        {
             return Err(Code::UnknownEvent);
         }
         Step::Remind | Step::ProposeExpiry | Step::Lapse => check_clock(standing, at)?,
@@ -392,7 +574,12 @@ fn judge(standing: &Standing, event: &Event, at: ServerTime, facts: &Facts) -> R
 /// One live letter number: not one of another request, and never one used before.
 fn check_letter(standing: &Standing, event: &Event, facts: &Facts) -> Result<(), Code> {
     let number = letter_number(event).ok_or(Code::UnknownEvent)?;
-    let used = standing.letter.iter().map(|letter| &letter.number).chain(&standing.void_letters).any(|old| old == number);
+    let used = standing
+        .letter
+        .iter()
+        .map(|letter| &letter.number)
+        .chain(&standing.void_letters)
+        .any(|old| old == number);
     if used {
         return Err(Code::LetterVoid);
     }
@@ -426,7 +613,13 @@ pub fn clock_step(case: &Case, at: ServerTime) -> Option<Step> {
 
 /// An event of the clock.
 pub fn clock_event(case: &Case, id: EntryId, step: Step) -> Event {
-    Event { id, step, seen: case.now.last, fields: BTreeMap::new(), ruled: None }
+    Event {
+        id,
+        step,
+        seen: case.now.last,
+        fields: BTreeMap::new(),
+        ruled: None,
+    }
 }
 
 impl Ruling {

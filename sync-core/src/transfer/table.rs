@@ -240,11 +240,22 @@ pub struct StepRow {
 }
 
 /// What a request must say before it is submitted, beside the member's consent.
-pub const CONTENT: &[&str] = &["member_name", "member_status", "origin_organisation", "phone", "target_branch"];
+pub const CONTENT: &[&str] = &[
+    "member_name",
+    "member_status",
+    "origin_organisation",
+    "phone",
+    "target_branch",
+];
 /// The scope of the consent that a submission needs.
 pub const CONSENT_SCOPE: &str = "transfer";
 /// Fields that leave the record once its submission is ruled: they go to the office alone.
-pub const SEALED: &[&str] = &["member_name", "member_status", "origin_organisation", "target_branch"];
+pub const SEALED: &[&str] = &[
+    "member_name",
+    "member_status",
+    "origin_organisation",
+    "target_branch",
+];
 /// The longest a letter may be valid, in days.
 pub const VALIDITY_DAYS_MAX: u32 = 90;
 
@@ -300,8 +311,15 @@ pub const STATE_CODES: &[&str] = &[
     "lapsed",
 ];
 /// Why a request is returned.
-pub const RETURN_REASONS: &[&str] =
-    &["information_missing", "document_missing", "wrong_addressee", "dues_unpaid", "not_our_street", "duplicate", "other"];
+pub const RETURN_REASONS: &[&str] = &[
+    "information_missing",
+    "document_missing",
+    "wrong_addressee",
+    "dues_unpaid",
+    "not_our_street",
+    "duplicate",
+    "other",
+];
 /// Who asked for a withdrawal.
 pub const ASKED_BY: &[&str] = &["member", "family", "secretary", "officer"];
 /// Why a request is withdrawn: the member's word is contested against a crossing acceptance, a typing error is mended after it.
@@ -360,7 +378,11 @@ impl FromStr for State {
     type Err = UnknownCode;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        STATES.iter().find(|row| row.code == text).map(|row| row.state).ok_or(UnknownCode)
+        STATES
+            .iter()
+            .find(|row| row.code == text)
+            .map(|row| row.state)
+            .ok_or(UnknownCode)
     }
 }
 
@@ -368,7 +390,11 @@ impl FromStr for Step {
     type Err = UnknownCode;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        STEPS.iter().find(|row| row.code == text).map(|row| row.step).ok_or(UnknownCode)
+        STEPS
+            .iter()
+            .find(|row| row.code == text)
+            .map(|row| row.step)
+            .ok_or(UnknownCode)
     }
 }
 
@@ -397,20 +423,42 @@ mod tests {
             assert_eq!((row.step as usize, row.code), (at, STEP_CODES[at]));
             assert_eq!(serde_json::to_value(row.step).unwrap(), row.code);
         }
-        assert_eq!((STATES.len(), STEPS.len()), (STATE_CODES.len(), STEP_CODES.len()));
+        assert_eq!(
+            (STATES.len(), STEPS.len()),
+            (STATE_CODES.len(), STEP_CODES.len())
+        );
     }
 
     #[test]
     fn every_form_field_is_in_the_catalogue_and_every_field_in_a_form() {
         let event = "0198c0de-0000-7000-8000-000000000001";
         for input in STEPS.iter().flat_map(|row| row.form) {
-            assert!(Kind::TransferRequest.field(&format!("events/{event}/{}", input.name)).is_some(), "{}", input.name);
+            assert!(
+                Kind::TransferRequest
+                    .field(&format!("events/{event}/{}", input.name))
+                    .is_some(),
+                "{}",
+                input.name
+            );
         }
         for row in STEPS {
-            assert!(row.one_of.iter().all(|name| row.takes(name)), "{}", row.code);
+            assert!(
+                row.one_of.iter().all(|name| row.takes(name)),
+                "{}",
+                row.code
+            );
         }
-        for field in Kind::TransferRequest.fields().iter().filter(|field| field.pattern().starts_with("events/")) {
-            assert!(matches!(field.name, "type" | "seen") || STEPS.iter().any(|row| row.takes(field.name)), "{}", field.name);
+        for field in Kind::TransferRequest
+            .fields()
+            .iter()
+            .filter(|field| field.pattern().starts_with("events/"))
+        {
+            assert!(
+                matches!(field.name, "type" | "seen")
+                    || STEPS.iter().any(|row| row.takes(field.name)),
+                "{}",
+                field.name
+            );
         }
     }
 
@@ -419,28 +467,64 @@ mod tests {
         let to = |state| STEPS.iter().filter(move |row| row.to == To::State(state));
         // Accepted only from arrived or archive_check, by an officer.
         for row in to(State::Accepted) {
-            assert_eq!((row.from, row.roles), ([State::Arrived, State::ArchiveCheck].as_slice(), [Officer].as_slice()));
+            assert_eq!(
+                (row.from, row.roles),
+                (
+                    [State::Arrived, State::ArchiveCheck].as_slice(),
+                    [Officer].as_slice()
+                )
+            );
         }
         // Never withdrawn after accepted.
-        assert!(to(State::Withdrawn).all(|row| !row.from.contains(&State::Accepted) && !row.from.contains(&State::ReceiptSent)));
+        assert!(
+            to(State::Withdrawn).all(|row| !row.from.contains(&State::Accepted)
+                && !row.from.contains(&State::ReceiptSent))
+        );
         // Two officers where two are required.
         assert!(to(State::Refused).all(|row| row.second));
         // Every way out of what only the secretary or the clock does not take is an officer's: no one else binds.
-        assert!(STEPS.iter().filter(|row| row.binding || row.second).all(|row| row.roles == [Officer]));
+        assert!(
+            STEPS
+                .iter()
+                .filter(|row| row.binding || row.second)
+                .all(|row| row.roles == [Officer])
+        );
         // Nobody but an officer moves a submitted request on; the secretary may take it back.
         for row in STEPS.iter().filter(|row| row.roles.contains(&Secretary)) {
-            assert!(matches!(row.step, Step::Submit | Step::Resubmit | Step::Withdraw | Step::HomeContacted));
+            assert!(matches!(
+                row.step,
+                Step::Submit | Step::Resubmit | Step::Withdraw | Step::HomeContacted
+            ));
         }
-        assert!(STEPS.iter().flat_map(|row| row.roles).all(|role| matches!(role, Secretary | Officer)));
+        assert!(
+            STEPS
+                .iter()
+                .flat_map(|row| row.roles)
+                .all(|role| matches!(role, Secretary | Officer))
+        );
         // What is over stays over.
-        for row in STATES.iter().filter(|row| !row.open && row.state != State::Draft) {
-            assert!(STEPS.iter().all(|step| step.to == To::Same || !step.from.contains(&row.state)), "{}", row.code);
+        for row in STATES
+            .iter()
+            .filter(|row| !row.open && row.state != State::Draft)
+        {
+            assert!(
+                STEPS
+                    .iter()
+                    .all(|step| step.to == To::Same || !step.from.contains(&row.state)),
+                "{}",
+                row.code
+            );
         }
         // Every state with a limit that the clock acts on has the clock's step.
         for row in STATES {
             let then = row.limit.map(|(_, then)| then);
             let step = |step: Step| step.row().from.contains(&row.state);
-            assert_eq!(then == Some(Then::Remind), step(Step::Remind), "{}", row.code);
+            assert_eq!(
+                then == Some(Then::Remind),
+                step(Step::Remind),
+                "{}",
+                row.code
+            );
             assert_eq!(then == Some(Then::ProposeExpiry), step(Step::ProposeExpiry));
             assert_eq!(then == Some(Then::Lapse), step(Step::Lapse));
         }

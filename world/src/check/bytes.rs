@@ -48,7 +48,11 @@ pub struct Said {
 
 /// The device that an actor belongs to.
 pub fn device(actor: &ActorId) -> Uuid {
-    actor.to_bytes().get(..16).and_then(|bytes| Uuid::from_slice(bytes).ok()).unwrap_or_default()
+    actor
+        .to_bytes()
+        .get(..16)
+        .and_then(|bytes| Uuid::from_slice(bytes).ok())
+        .unwrap_or_default()
 }
 
 fn text(value: &ScalarValue) -> String {
@@ -62,7 +66,9 @@ fn text(value: &ScalarValue) -> String {
 
 /// Reads a change chunk.
 pub fn change(bytes: &[u8]) -> Option<Said> {
-    Change::from_bytes(bytes.to_vec()).ok().map(|change| said(&change))
+    Change::from_bytes(bytes.to_vec())
+        .ok()
+        .map(|change| said(&change))
 }
 
 fn said(change: &Change) -> Said {
@@ -85,9 +91,14 @@ fn said(change: &Change) -> Said {
             match &op.action {
                 OpType::Put(ScalarValue::Str(typed)) => {
                     said.typed.push_str(typed);
-                    said.inserted.push(((start + index as u64, actor.clone()), typed.to_string()));
+                    said.inserted
+                        .push(((start + index as u64, actor.clone()), typed.to_string()));
                 }
-                OpType::Delete => said.removed.extend(op.pred.iter().map(|pred| (pred.counter(), pred.actor().clone()))),
+                OpType::Delete => said.removed.extend(
+                    op.pred
+                        .iter()
+                        .map(|pred| (pred.counter(), pred.actor().clone())),
+                ),
                 _ => {}
             }
             continue;
@@ -100,8 +111,17 @@ fn said(change: &Change) -> Said {
                 continue;
             }
         };
-        let preds = op.pred.iter().map(|pred| (pred.counter(), pred.actor().clone())).collect();
-        said.writes.push(Write { op: (start + index as u64, actor.clone()), key: key.to_string(), value, preds });
+        let preds = op
+            .pred
+            .iter()
+            .map(|pred| (pred.counter(), pred.actor().clone()))
+            .collect();
+        said.writes.push(Write {
+            op: (start + index as u64, actor.clone()),
+            key: key.to_string(),
+            value,
+            preds,
+        });
     }
     said
 }
@@ -121,7 +141,11 @@ pub struct Document {
 impl Document {
     /// The winning value.
     pub fn text(&self, key: &str) -> Option<&str> {
-        self.fields.get(key)?.iter().max_by(|a, b| a.0.cmp(&b.0)).map(|(_, value)| value.as_str())
+        self.fields
+            .get(key)?
+            .iter()
+            .max_by(|a, b| a.0.cmp(&b.0))
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -134,17 +158,29 @@ pub fn document(bytes: &[u8]) -> Result<Document, String> {
         if let Ok(Some((Value::Scalar(value), _))) = read.get(ROOT, key.as_str()) {
             document.won.insert(key.clone(), text(&value));
         }
-        for (value, id) in read.get_all(ROOT, key.as_str()).map_err(|error| error.to_string())? {
+        for (value, id) in read
+            .get_all(ROOT, key.as_str())
+            .map_err(|error| error.to_string())?
+        {
             match (value, &id) {
                 (Value::Scalar(value), ObjId::Id(counter, actor, _)) => {
-                    document.fields.entry(key.clone()).or_default().push(((*counter, actor.clone()), text(&value)));
+                    document
+                        .fields
+                        .entry(key.clone())
+                        .or_default()
+                        .push(((*counter, actor.clone()), text(&value)));
                 }
                 (Value::Object(ObjType::Text), _) => document.note = read.text(&id).ok(),
                 (other, _) => return Err(format!("{key} holds {other:?}")),
             }
         }
     }
-    document.won.retain(|key, _| document.fields.get(key).is_some_and(|values| values.len() > 1));
+    document.won.retain(|key, _| {
+        document
+            .fields
+            .get(key)
+            .is_some_and(|values| values.len() > 1)
+    });
     document.changes = read.get_changes(&[]).iter().map(said).collect();
     Ok(document)
 }
@@ -156,7 +192,11 @@ pub fn documents(evidence: &Evidence, found: &mut Vec<Finding>) -> BTreeMap<Uuid
         match document(&kept.document) {
             Ok(document) => drop(documents.insert(*record, document)),
             Err(error) => {
-                found.push(Finding::new("documents load", About::record(*record), format!("record {record} does not load: {error}")));
+                found.push(Finding::new(
+                    "documents load",
+                    About::record(*record),
+                    format!("record {record} does not load: {error}"),
+                ));
             }
         }
     }

@@ -13,18 +13,27 @@ use crate::{
 /// Shorter values, and those that are words of the catalogue, are found everywhere.
 const CHARS_MIN: usize = 3;
 
-pub fn check(story: &Story, ledger: &Ledger, documents: &BTreeMap<Uuid, Document>, found: &mut Vec<Finding>) {
+pub fn check(
+    story: &Story,
+    ledger: &Ledger,
+    documents: &BTreeMap<Uuid, Document>,
+    found: &mut Vec<Finding>,
+) {
     let mut gone: Vec<(About, &str, bool)> = Vec::new();
     let mut kept: BTreeSet<&str> = BTreeSet::new();
     for line in &story.journal.lines {
-        let Event::Saved { record, did, .. } = &line.event else { continue };
+        let Event::Saved { record, did, .. } = &line.event else {
+            continue;
+        };
         for did in did {
             let (key, value) = match did {
                 Did::Put { key, value } => (key, value),
                 Did::Note { text } if ledger.now.erased.contains_key(record) => {
                     let about = About::record(*record).key("note");
                     gone.extend(
-                        text.split_whitespace().filter(|word| !word.is_ascii()).map(|word| (about.clone().value(word), word, true)),
+                        text.split_whitespace()
+                            .filter(|word| !word.is_ascii())
+                            .map(|word| (about.clone().value(word), word, true)),
                     );
                     continue;
                 }
@@ -34,14 +43,22 @@ pub fn check(story: &Story, ledger: &Ledger, documents: &BTreeMap<Uuid, Document
                 // A day may be written on many cards.
                 kept.insert(date);
             }
-            if value.len() < CHARS_MIN || !value.bytes().any(|byte| byte.is_ascii_digit()) || rules::once(key) {
+            if value.len() < CHARS_MIN
+                || !value.bytes().any(|byte| byte.is_ascii_digit())
+                || rules::once(key)
+            {
                 continue;
             }
             let about = || About::record(*record).key(key).value(value);
             let redacted = ledger.now.redacted.get(record);
-            let is_redacted = rules::entry(key).is_some_and(|entry| redacted.is_some_and(|redacted| redacted.contains_key(entry)));
+            let is_redacted = rules::entry(key)
+                .is_some_and(|entry| redacted.is_some_and(|redacted| redacted.contains_key(entry)));
             let sealed = rules::SEALED.contains(&key.as_str())
-                && story.evidence.records.get(record).is_some_and(|kept| kept.generation > 1 && !kept.fields.contains_key(key));
+                && story
+                    .evidence
+                    .records
+                    .get(record)
+                    .is_some_and(|kept| kept.generation > 1 && !kept.fields.contains_key(key));
             if ledger.now.erased.contains_key(record) || is_redacted {
                 gone.push((about(), value, true));
             } else if sealed {
@@ -63,10 +80,21 @@ pub fn check(story: &Story, ledger: &Ledger, documents: &BTreeMap<Uuid, Document
         }
         for phone in story.phones.iter().filter(|phone| !phone.gone) {
             // What the user wrote since and has not settled is theirs.
-            let own = phone.outbox.iter().map(|(_, _, _, did)| did).chain(phone.drafts.iter().map(|(_, _, did)| did)).flatten();
-            let waits = !at_the_office && own.into_iter().any(|did| matches!(did, Did::Put { value: own, .. } if own == value));
+            let own = phone
+                .outbox
+                .iter()
+                .map(|(_, _, _, did)| did)
+                .chain(phone.drafts.iter().map(|(_, _, did)| did))
+                .flatten();
+            let waits = !at_the_office
+                && own
+                    .into_iter()
+                    .any(|did| matches!(did, Did::Put { value: own, .. } if own == value));
             if !waits && holds(&phone.file, value) {
-                let what = format!("{value:?} was erased, and phone {} still has it in its file", phone.phone.0);
+                let what = format!(
+                    "{value:?} was erased, and phone {} still has it in its file",
+                    phone.phone.0
+                );
                 found.push(Finding::new("erased data is nowhere", about.clone(), what));
             }
         }
@@ -76,8 +104,16 @@ pub fn check(story: &Story, ledger: &Ledger, documents: &BTreeMap<Uuid, Document
 /// Whether a record that is left says it, now or in its history. What was on a card that was merged may be on the other as well: the office is told so,
 /// and forgets it there.
 fn says(document: &Document, value: &str) -> bool {
-    let written = document.changes.iter().flat_map(|change| &change.writes).any(|write| write.value.as_deref() == Some(value));
-    written || document.changes.iter().any(|change| change.typed.contains(value))
+    let written = document
+        .changes
+        .iter()
+        .flat_map(|change| &change.writes)
+        .any(|write| write.value.as_deref() == Some(value));
+    written
+        || document
+            .changes
+            .iter()
+            .any(|change| change.typed.contains(value))
 }
 
 /// Whether the text stands in the bytes, and not as the beginning of a longer number.
@@ -86,7 +122,9 @@ pub fn holds(bytes: &[u8], text: &str) -> bool {
     let mut from = 0;
     while let Some(at) = find(&bytes[from..], text) {
         let end = from + at + text.len();
-        if !bytes.get(end).is_some_and(u8::is_ascii_digit) || !text.last().is_some_and(u8::is_ascii_digit) {
+        if !bytes.get(end).is_some_and(u8::is_ascii_digit)
+            || !text.last().is_some_and(u8::is_ascii_digit)
+        {
             return true;
         }
         from += at + 1;

@@ -58,7 +58,9 @@ pub struct Card {
 impl Card {
     /// Whether the office wrote the key after a line of the journal.
     pub fn touched_after(&self, key: &str, line: usize) -> bool {
-        self.touched.iter().any(|(of, at)| *at > line && of.as_deref().is_none_or(|of| of == key))
+        self.touched
+            .iter()
+            .any(|(of, at)| *at > line && of.as_deref().is_none_or(|of| of == key))
     }
 }
 
@@ -150,7 +152,10 @@ impl Ledger {
         let mut ledger = Self::default();
         for (username, grids) in &setup.secretaries {
             let grids: BTreeSet<_> = grids.iter().cloned().collect();
-            ledger.now.works.insert(username.clone(), (grids.clone(), grids));
+            ledger
+                .now
+                .works
+                .insert(username.clone(), (grids.clone(), grids));
         }
         for (line, event) in journal.lines.iter().enumerate() {
             ledger.play(line, &event.event, found);
@@ -172,14 +177,24 @@ impl Ledger {
     }
 
     fn may_have_lapsed(&self, record: Uuid) -> bool {
-        self.now.cards.get(&record).is_some_and(|card| card.kind == "transfer_request" && card.events.is_empty())
+        self.now
+            .cards
+            .get(&record)
+            .is_some_and(|card| card.kind == "transfer_request" && card.events.is_empty())
     }
 
     fn play(&mut self, line: usize, event: &Event, found: &mut Vec<Finding>) {
         match event {
-            Event::Enrolled { phone, username, device } => {
+            Event::Enrolled {
+                phone,
+                username,
+                device,
+            } => {
                 self.users.insert(*device, username.clone());
-                let known = self.phones.entry(*phone).or_insert_with(|| (username.clone(), BTreeSet::new()));
+                let known = self
+                    .phones
+                    .entry(*phone)
+                    .or_insert_with(|| (username.clone(), BTreeSet::new()));
                 known.0.clone_from(username);
                 known.1.insert(*device);
             }
@@ -188,50 +203,105 @@ impl Ledger {
                     self.phones.insert(*phone, known);
                 }
             }
-            Event::Arrived { record, generation, bytes, .. } => {
+            Event::Arrived {
+                record,
+                generation,
+                bytes,
+                ..
+            } => {
                 if let Some(said) = bytes::change(bytes) {
-                    let arrived = Arrived { record: *record, generation: *generation, line, said };
-                    self.arrived.entry((*record, arrived.said.hash.clone())).or_insert(arrived);
+                    let arrived = Arrived {
+                        record: *record,
+                        generation: *generation,
+                        line,
+                        said,
+                    };
+                    self.arrived
+                        .entry((*record, arrived.said.hash.clone()))
+                        .or_insert(arrived);
                 }
             }
-            Event::Verdict { device, record, hash, status, code, seq } => {
-                let answer = Answer { line, device: *device, status: status.clone(), code: code.clone() };
+            Event::Verdict {
+                device,
+                record,
+                hash,
+                status,
+                code,
+                seq,
+            } => {
+                let answer = Answer {
+                    line,
+                    device: *device,
+                    status: status.clone(),
+                    code: code.clone(),
+                };
                 self.judge(*record, hash, &answer, *seq, found);
-                self.answers.entry((*record, hash.clone())).or_default().push(answer);
+                self.answers
+                    .entry((*record, hash.clone()))
+                    .or_default()
+                    .push(answer);
             }
-            Event::Acted { act, acted: Acted::Done } => self.act(line, act),
+            Event::Acted {
+                act,
+                acted: Acted::Done,
+            } => self.act(line, act),
             _ => {}
         }
     }
 
-    fn judge(&mut self, record: Uuid, hash: &str, answer: &Answer, seq: Option<u64>, found: &mut Vec<Finding>) {
+    fn judge(
+        &mut self,
+        record: Uuid,
+        hash: &str,
+        answer: &Answer,
+        seq: Option<u64>,
+        found: &mut Vec<Finding>,
+    ) {
         let about = || About::record(record).hash(hash);
         let mut wrong = |promise, what: String| found.push(Finding::new(promise, about(), what));
         let id = (record, hash.to_owned());
         let Some(arrived) = self.arrived.get(&id).cloned() else {
             if answer.status != "rejected" {
-                wrong("verdicts are about what arrived", format!("{hash} was {} and never came", answer.status));
+                wrong(
+                    "verdicts are about what arrived",
+                    format!("{hash} was {} and never came", answer.status),
+                );
             }
             return;
         };
         let user = self.users.get(&answer.device).cloned().unwrap_or_default();
-        let known = self.now.cards.get(&record).is_some_and(|card| card.accepted.contains_key(hash) || card.by_review.contains(hash));
+        let known =
+            self.now.cards.get(&record).is_some_and(|card| {
+                card.accepted.contains_key(hash) || card.by_review.contains(hash)
+            });
         let decided = self.now.held.get(&id).copied();
         match answer.status.as_str() {
             "accepted" => {
                 if decided == Some(Held::Refused) {
-                    wrong("what was decided is final", format!("{hash} was refused by a reviewer and accepted later"));
+                    wrong(
+                        "what was decided is final",
+                        format!("{hash} was refused by a reviewer and accepted later"),
+                    );
                 }
                 if known {
-                    wrong("nothing is accepted twice", format!("{hash} was accepted before"));
+                    wrong(
+                        "nothing is accepted twice",
+                        format!("{hash} was accepted before"),
+                    );
                 }
                 if let Some(seq) = seq {
                     if seq <= self.now.seq {
-                        wrong("numbers rise without repetition", format!("{hash} got {seq} after {}", self.now.seq));
+                        wrong(
+                            "numbers rise without repetition",
+                            format!("{hash} got {seq} after {}", self.now.seq),
+                        );
                     }
                     self.now.seq = self.now.seq.max(seq);
                 } else {
-                    wrong("numbers rise without repetition", format!("{hash} was accepted without a number"));
+                    wrong(
+                        "numbers rise without repetition",
+                        format!("{hash} was accepted without a number"),
+                    );
                 }
                 self.authority(record, &arrived, &user, answer, found);
                 if decided.is_some() {
@@ -240,19 +310,37 @@ impl Ledger {
                 self.take(record, &arrived, answer.line, seq.unwrap_or_default());
             }
             // A rewritten record's changes have other names, by which a phone may send them again.
-            "duplicate" if !known && decided != Some(Held::Accepted) && !self.rewritten.contains(&record) => {
-                wrong("duplicates were accepted before", format!("{hash} was called a duplicate, and the office never took it"));
+            "duplicate"
+                if !known
+                    && decided != Some(Held::Accepted)
+                    && !self.rewritten.contains(&record) =>
+            {
+                wrong(
+                    "duplicates were accepted before",
+                    format!("{hash} was called a duplicate, and the office never took it"),
+                );
             }
             "held" => {
                 if matches!(decided, Some(Held::Refused | Held::Accepted)) {
-                    wrong("what was decided is final", format!("{hash} was decided by a reviewer and held again"));
+                    wrong(
+                        "what was decided is final",
+                        format!("{hash} was decided by a reviewer and held again"),
+                    );
                 } else {
-                    let waits = |dep: &String| self.now.held.get(&(record, dep.clone())).is_some_and(|held| *held != Held::Accepted);
+                    let waits = |dep: &String| {
+                        self.now
+                            .held
+                            .get(&(record, dep.clone()))
+                            .is_some_and(|held| *held != Held::Accepted)
+                    };
                     let follows = arrived.said.deps.iter().any(waits);
                     let grid = self.grid_of(record, &arrived.said);
                     let works = grid.is_some_and(|grid| self.works(&user, &grid));
                     if works && !follows && !self.now.to_wipe.contains(&answer.device) {
-                        wrong("honest edits are taken", format!("{hash} is held although {user} works the record's grid"));
+                        wrong(
+                            "honest edits are taken",
+                            format!("{hash} is held although {user} works the record's grid"),
+                        );
                     }
                     self.now.held.insert(id, Held::Waits);
                 }
@@ -262,83 +350,174 @@ impl Ledger {
         }
     }
 
-    fn refused(&mut self, record: Uuid, arrived: &Arrived, user: &str, answer: &Answer, known: bool, found: &mut Vec<Finding>) {
+    fn refused(
+        &mut self,
+        record: Uuid,
+        arrived: &Arrived,
+        user: &str,
+        answer: &Answer,
+        known: bool,
+        found: &mut Vec<Finding>,
+    ) {
         let hash = &arrived.said.hash;
-        let mut wrong = |promise, what: String| found.push(Finding::new(promise, About::record(record).hash(hash), what));
+        let mut wrong = |promise, what: String| {
+            found.push(Finding::new(
+                promise,
+                About::record(record).hash(hash),
+                what,
+            ))
+        };
         let code = answer.code.as_deref().unwrap_or_default();
-        let next_generation = matches!(code, "stale_generation" | "depends_on_rejected") && self.rewritten.contains(&record);
+        let next_generation = matches!(code, "stale_generation" | "depends_on_rejected")
+            && self.rewritten.contains(&record);
         if known && !matches!(code, "erased" | "redacted") && !next_generation {
-            wrong("what was accepted stays accepted", format!("{hash} was accepted and later refused as {code}"));
+            wrong(
+                "what was accepted stays accepted",
+                format!("{hash} was accepted and later refused as {code}"),
+            );
         }
         if rules::NEVER_HONEST.contains(&code) {
-            wrong("honest edits are taken", format!("{hash} was refused as {code}"));
+            wrong(
+                "honest edits are taken",
+                format!("{hash} was refused as {code}"),
+            );
         }
         match code {
             "erased" if !self.now.erased.contains_key(&record) && !self.may_have_lapsed(record) => {
-                wrong("honest edits are taken", format!("{hash} was refused as erased, and nobody erased {record}"));
+                wrong(
+                    "honest edits are taken",
+                    format!("{hash} was refused as erased, and nobody erased {record}"),
+                );
             }
             "redacted" if !self.now.redacted.contains_key(&record) => {
-                wrong("honest edits are taken", format!("{hash} was refused as redacted, and nobody redacted {record}"));
+                wrong(
+                    "honest edits are taken",
+                    format!("{hash} was refused as redacted, and nobody redacted {record}"),
+                );
             }
-            "held_refused" if self.now.held.get(&(record, hash.clone())) != Some(&Held::Refused) => {
-                wrong("what was decided is final", format!("{hash} was refused in a reviewer's name, and none had refused it"));
+            "held_refused"
+                if self.now.held.get(&(record, hash.clone())) != Some(&Held::Refused) =>
+            {
+                wrong(
+                    "what was decided is final",
+                    format!("{hash} was refused in a reviewer's name, and none had refused it"),
+                );
             }
-            "not_your_grid" if self.grid_of(record, &arrived.said).is_some_and(|grid| self.works(user, &grid)) => {
-                wrong("honest edits are taken", format!("{hash} was refused although {user} works the record's grid"));
+            "not_your_grid"
+                if self
+                    .grid_of(record, &arrived.said)
+                    .is_some_and(|grid| self.works(user, &grid)) =>
+            {
+                wrong(
+                    "honest edits are taken",
+                    format!("{hash} was refused although {user} works the record's grid"),
+                );
             }
             "actor_not_yours" if arrived.said.device == answer.device => {
-                wrong("honest edits are taken", format!("{hash} was refused as another device's"));
+                wrong(
+                    "honest edits are taken",
+                    format!("{hash} was refused as another device's"),
+                );
             }
             _ => {}
         }
     }
 
     fn grid_of(&self, record: Uuid, said: &Said) -> Option<String> {
-        let written = said.writes.iter().find(|write| write.key == "grid").and_then(|write| write.value.clone());
-        self.now.cards.get(&record).map(|card| card.grid.clone()).or(written)
+        let written = said
+            .writes
+            .iter()
+            .find(|write| write.key == "grid")
+            .and_then(|write| write.value.clone());
+        self.now
+            .cards
+            .get(&record)
+            .map(|card| card.grid.clone())
+            .or(written)
     }
 
     fn works(&self, user: &str, grid: &str) -> bool {
-        self.now.works.get(user).is_some_and(|(now, _)| now.contains(grid))
+        self.now
+            .works
+            .get(user)
+            .is_some_and(|(now, _)| now.contains(grid))
     }
 
     /// Nobody goes beyond what is theirs.
-    fn authority(&self, record: Uuid, arrived: &Arrived, user: &str, answer: &Answer, found: &mut Vec<Finding>) {
+    fn authority(
+        &self,
+        record: Uuid,
+        arrived: &Arrived,
+        user: &str,
+        answer: &Answer,
+        found: &mut Vec<Finding>,
+    ) {
         let said = &arrived.said;
-        let mut wrong = |what: String| found.push(Finding::new("authority is never crossed", About::record(record).hash(&said.hash), what));
+        let mut wrong = |what: String| {
+            found.push(Finding::new(
+                "authority is never crossed",
+                About::record(record).hash(&said.hash),
+                what,
+            ))
+        };
         if said.device != answer.device {
-            wrong(format!("{} is signed by {} and was taken from {}", said.hash, said.device, answer.device));
+            wrong(format!(
+                "{} is signed by {} and was taken from {}",
+                said.hash, said.device, answer.device
+            ));
         }
         if self.now.to_wipe.contains(&answer.device) {
-            wrong(format!("{} was taken from a device that is to be wiped", said.hash));
+            wrong(format!(
+                "{} was taken from a device that is to be wiped",
+                said.hash
+            ));
         }
         if self.now.erased.contains_key(&record) {
-            wrong(format!("{} was taken for the erased record {record}", said.hash));
+            wrong(format!(
+                "{} was taken for the erased record {record}",
+                said.hash
+            ));
         }
         let creating = said.deps.is_empty();
         if let Some(grid) = self.grid_of(record, said)
             && !self.works(user, &grid)
         {
-            wrong(format!("{} is about grid {grid}, which {user} does not work", said.hash));
+            wrong(format!(
+                "{} is about grid {grid}, which {user} does not work",
+                said.hash
+            ));
         }
         let card = self.now.cards.get(&record);
         let redacted = self.now.redacted.get(&record);
         for write in &said.writes {
             if !rules::secretary_may(creating, &write.key, write.value.as_deref()) {
-                wrong(format!("{} writes {}, which is not a secretary's to write", said.hash, write.key));
+                wrong(format!(
+                    "{} writes {}, which is not a secretary's to write",
+                    said.hash, write.key
+                ));
             }
             let gone = |part: &str| redacted.is_some_and(|redacted| redacted.contains_key(part));
-            if rules::entry(&write.key).is_some_and(gone) || write.value.as_deref().is_some_and(gone) {
-                wrong(format!("{} writes {} about a person who was redacted", said.hash, write.key));
+            if rules::entry(&write.key).is_some_and(gone)
+                || write.value.as_deref().is_some_and(gone)
+            {
+                wrong(format!(
+                    "{} writes {} about a person who was redacted",
+                    said.hash, write.key
+                ));
             }
             if write.value.is_some()
                 && write.key.ends_with("/party_status")
                 && !self.merged.contains(&record)
                 && !consent(card, said, &write.key)
             {
-                wrong(format!("{} writes {} without the person's consent", said.hash, write.key));
+                wrong(format!(
+                    "{} writes {} without the person's consent",
+                    said.hash, write.key
+                ));
             }
-            if rules::once(&write.key) && card.is_some_and(|card| card.puts.values().any(|put| put.key == write.key)) {
+            if rules::once(&write.key)
+                && card.is_some_and(|card| card.puts.values().any(|put| put.key == write.key))
+            {
                 wrong(format!("{} writes {} a second time", said.hash, write.key));
             }
         }
@@ -350,8 +529,19 @@ impl Ledger {
         let card = self.now.cards.entry(record).or_default();
         card.accepted.insert(arrived.said.hash.clone(), seq);
         fold(card, &arrived.said, line);
-        let submitted = arrived.said.writes.iter().any(|write| matches!(write.value.as_deref(), Some("submit" | "resubmit")));
-        if submitted || (card.rewritten && arrived.said.writes.iter().any(|write| rules::SEALED.contains(&write.key.as_str()))) {
+        let submitted = arrived
+            .said
+            .writes
+            .iter()
+            .any(|write| matches!(write.value.as_deref(), Some("submit" | "resubmit")));
+        if submitted
+            || (card.rewritten
+                && arrived
+                    .said
+                    .writes
+                    .iter()
+                    .any(|write| rules::SEALED.contains(&write.key.as_str())))
+        {
             card.rewritten = true;
             self.rewritten.insert(record);
         }
@@ -363,8 +553,14 @@ impl Ledger {
                 let works = self.now.works.entry(username.clone()).or_default();
                 let before = std::mem::replace(&mut works.0, grids.iter().cloned().collect());
                 works.1.extend(grids.iter().cloned());
-                let lost = |card: &Card| before.contains(&card.grid) && !works.0.contains(&card.grid);
-                let gone = self.now.cards.iter().filter(|(_, card)| lost(card)).map(|(record, _)| (username.clone(), *record));
+                let lost =
+                    |card: &Card| before.contains(&card.grid) && !works.0.contains(&card.grid);
+                let gone = self
+                    .now
+                    .cards
+                    .iter()
+                    .filter(|(_, card)| lost(card))
+                    .map(|(record, _)| (username.clone(), *record));
                 self.departed.extend(gone);
             }
             Act::Revoke { device, wipe: true } => drop(self.now.to_wipe.insert(*device)),
@@ -400,8 +596,15 @@ impl Ledger {
             Act::Redact { record, entry } => {
                 self.receipts.push(act.clone());
                 let entries: Vec<_> = self.named_by(*record, &entry.to_string());
-                self.now.redacted.entry(*record).or_default().extend(entries.iter().map(|entry| (entry.clone(), line)));
-                self.ever_redacted.entry(*record).or_default().extend(entries);
+                self.now
+                    .redacted
+                    .entry(*record)
+                    .or_default()
+                    .extend(entries.iter().map(|entry| (entry.clone(), line)));
+                self.ever_redacted
+                    .entry(*record)
+                    .or_default()
+                    .extend(entries);
                 self.rewrite(*record);
             }
             Act::Step { record, .. } => {
@@ -425,10 +628,17 @@ impl Ledger {
     }
 
     fn put_into(&mut self, record: Uuid, grid: &str) {
-        let Some(card) = self.now.cards.get_mut(&record) else { return };
+        let Some(card) = self.now.cards.get_mut(&record) else {
+            return;
+        };
         let before = std::mem::replace(&mut card.grid, grid.to_owned());
-        let lost = self.now.works.iter().filter(|(_, (now, _))| now.contains(&before) && !now.contains(grid));
-        self.departed.extend(lost.map(|(user, _)| (user.clone(), record)));
+        let lost = self
+            .now
+            .works
+            .iter()
+            .filter(|(_, (now, _))| now.contains(&before) && !now.contains(grid));
+        self.departed
+            .extend(lost.map(|(user, _)| (user.clone(), record)));
     }
 
     fn rewrite(&mut self, record: Uuid) {
@@ -440,14 +650,29 @@ impl Ledger {
 
     /// A person's entry, and those that name it.
     fn named_by(&self, record: Uuid, person: &str) -> Vec<String> {
-        let puts = self.now.cards.get(&record).into_iter().flat_map(|card| card.puts.values());
-        let naming = puts.filter(|put| put.value == person).filter_map(|put| rules::entry(&put.key).map(str::to_owned));
+        let puts = self
+            .now
+            .cards
+            .get(&record)
+            .into_iter()
+            .flat_map(|card| card.puts.values());
+        let naming = puts
+            .filter(|put| put.value == person)
+            .filter_map(|put| rules::entry(&put.key).map(str::to_owned));
         naming.chain([person.to_owned()]).collect()
     }
 
     fn decide(&mut self, nth: usize, accept: bool, line: usize) {
-        let waiting: Vec<_> = self.now.held.iter().filter(|(_, held)| **held == Held::Waits).map(|(id, _)| id.clone()).collect();
-        let Some(id) = waiting.get(nth).cloned() else { return };
+        let waiting: Vec<_> = self
+            .now
+            .held
+            .iter()
+            .filter(|(_, held)| **held == Held::Waits)
+            .map(|(id, _)| id.clone())
+            .collect();
+        let Some(id) = waiting.get(nth).cloned() else {
+            return;
+        };
         self.decisions += 1;
         if !accept {
             self.now.held.insert(id, Held::Refused);
@@ -456,17 +681,34 @@ impl Ledger {
         // What it builds on and waits as well is accepted with it, and before it.
         let (mut open, mut accepted) = (vec![id.1], Vec::new());
         while let Some(hash) = open.pop() {
-            let Some(arrived) = self.arrived.get(&(id.0, hash)).cloned() else { continue };
-            open.extend(arrived.said.deps.iter().filter(|dep| self.now.held.get(&(id.0, (*dep).clone())) == Some(&Held::Waits)).cloned());
+            let Some(arrived) = self.arrived.get(&(id.0, hash)).cloned() else {
+                continue;
+            };
+            open.extend(
+                arrived
+                    .said
+                    .deps
+                    .iter()
+                    .filter(|dep| self.now.held.get(&(id.0, (*dep).clone())) == Some(&Held::Waits))
+                    .cloned(),
+            );
             accepted.push(arrived);
         }
         accepted.sort_by_key(|arrived| arrived.line);
         for arrived in accepted {
             let card = self.now.cards.entry(id.0).or_default();
             if card.by_review.insert(arrived.said.hash.clone()) {
-                card.touched.extend(arrived.said.writes.iter().map(|write| (Some(write.key.clone()), line)));
+                card.touched.extend(
+                    arrived
+                        .said
+                        .writes
+                        .iter()
+                        .map(|write| (Some(write.key.clone()), line)),
+                );
                 fold(card, &arrived.said, line);
-                self.now.held.insert((id.0, arrived.said.hash), Held::Accepted);
+                self.now
+                    .held
+                    .insert((id.0, arrived.said.hash), Held::Accepted);
             }
         }
     }
@@ -481,7 +723,9 @@ impl Ledger {
         for (record, card) in lost.cards {
             let kept = self.now.cards.get(&record);
             for hash in card.accepted.into_keys().chain(card.by_review) {
-                if !kept.is_some_and(|kept| kept.accepted.contains_key(&hash) || kept.by_review.contains(&hash)) {
+                if !kept.is_some_and(|kept| {
+                    kept.accepted.contains_key(&hash) || kept.by_review.contains(&hash)
+                }) {
                     self.given_up.insert((record, hash), line);
                 }
             }
@@ -492,24 +736,46 @@ impl Ledger {
 /// Whether a contact gave, and did not withdraw, the consent to the party status: on the record, or in the same change. What a desk wrote is not known.
 fn consent(card: Option<&Card>, said: &Said, key: &str) -> bool {
     if card.is_some_and(|card| {
-        card.rewritten || card.touched.iter().any(|(key, _)| key.as_deref().is_none_or(|key| key.starts_with("consent/")))
+        card.rewritten
+            || card
+                .touched
+                .iter()
+                .any(|(key, _)| key.as_deref().is_none_or(|key| key.starts_with("consent/")))
     }) {
         return true;
     }
-    let there = card.into_iter().flat_map(|card| card.puts.values()).map(|put| (put.key.as_str(), put.value.as_str()));
-    let written = said.writes.iter().filter_map(|write| Some((write.key.as_str(), write.value.as_deref()?)));
-    let all: BTreeMap<&str, &str> = there.chain(written).filter(|(key, _)| key.starts_with("consent/")).collect();
+    let there = card
+        .into_iter()
+        .flat_map(|card| card.puts.values())
+        .map(|put| (put.key.as_str(), put.value.as_str()));
+    let written = said
+        .writes
+        .iter()
+        .filter_map(|write| Some((write.key.as_str(), write.value.as_deref()?)));
+    let all: BTreeMap<&str, &str> = there
+        .chain(written)
+        .filter(|(key, _)| key.starts_with("consent/"))
+        .collect();
     let contact = rules::entry(key);
-    let about =
-        all.iter().filter(|(key, value)| key.ends_with("/contact") && Some(**value) == contact).filter_map(|(key, _)| rules::entry(key));
-    let says = |entry: &str, name: &str| all.get(format!("consent/{entry}/{name}").as_str()).copied();
-    let decisions: Vec<_> =
-        about.filter(|entry| says(entry, "scope") == Some("party_status")).filter_map(|entry| says(entry, "decision")).collect();
+    let about = all
+        .iter()
+        .filter(|(key, value)| key.ends_with("/contact") && Some(**value) == contact)
+        .filter_map(|(key, _)| rules::entry(key));
+    let says =
+        |entry: &str, name: &str| all.get(format!("consent/{entry}/{name}").as_str()).copied();
+    let decisions: Vec<_> = about
+        .filter(|entry| says(entry, "scope") == Some("party_status"))
+        .filter_map(|entry| says(entry, "decision"))
+        .collect();
     decisions.contains(&"grant") && !decisions.contains(&"withdraw")
 }
 
 fn fold(card: &mut Card, said: &Said, line: usize) {
-    card.typed.extend(said.inserted.iter().map(|(op, _)| (op.clone(), said.hash.clone())));
+    card.typed.extend(
+        said.inserted
+            .iter()
+            .map(|(op, _)| (op.clone(), said.hash.clone())),
+    );
     card.removed.extend(said.removed.iter().cloned());
     for write in &said.writes {
         card.replaced.extend(write.preds.iter().cloned());
@@ -526,7 +792,13 @@ fn fold(card: &mut Card, said: &Said, line: usize) {
             card.replaced.remove(&write.op);
         }
         if let Some(value) = &write.value {
-            let put = Put { key: write.key.clone(), value: value.clone(), device: said.device, hash: said.hash.clone(), line };
+            let put = Put {
+                key: write.key.clone(),
+                value: value.clone(),
+                device: said.device,
+                hash: said.hash.clone(),
+                line,
+            };
             card.puts.insert(write.op.clone(), put);
         }
     }

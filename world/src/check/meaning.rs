@@ -37,22 +37,56 @@ impl Meant {
         for (at, line) in journal.lines.iter().enumerate() {
             if let Event::Cloned { phone, from } = &line.event {
                 // A copy sends what its original left in the outbox.
-                let done: Vec<_> = meant.taken_out_by.iter().filter(|(by, ..)| by == from).cloned().collect();
-                meant.taken_out_by.extend(done.into_iter().map(|(_, record, word)| (*phone, record, word)));
+                let done: Vec<_> = meant
+                    .taken_out_by
+                    .iter()
+                    .filter(|(by, ..)| by == from)
+                    .cloned()
+                    .collect();
+                meant.taken_out_by.extend(
+                    done.into_iter()
+                        .map(|(_, record, word)| (*phone, record, word)),
+                );
             }
-            let Event::Saved { phone, record, did, saw, .. } = &line.event else { continue };
-            for text in did.iter().filter_map(|did| if let Did::Note { text } = did { Some(text) } else { None }) {
+            let Event::Saved {
+                phone,
+                record,
+                did,
+                saw,
+                ..
+            } = &line.event
+            else {
+                continue;
+            };
+            for text in did.iter().filter_map(|did| {
+                if let Did::Note { text } = did {
+                    Some(text)
+                } else {
+                    None
+                }
+            }) {
                 for word in text.split_whitespace() {
                     if known.insert((*record, word)) {
                         meant.put_in.insert((*record, at), word.to_owned());
                     }
                 }
                 // Two words may stand together without a space: looked for one by one.
-                let seen: Vec<&str> = saw.iter().filter(|saw| saw.key == "note").map(|saw| saw.value.as_str()).collect();
-                let words = known.range((*record, "")..).take_while(|(of, _)| of == record).map(|(_, word)| *word);
-                for word in words.filter(|word| !text.contains(*word) && seen.iter().any(|seen| seen.contains(word))) {
+                let seen: Vec<&str> = saw
+                    .iter()
+                    .filter(|saw| saw.key == "note")
+                    .map(|saw| saw.value.as_str())
+                    .collect();
+                let words = known
+                    .range((*record, "")..)
+                    .take_while(|(of, _)| of == record)
+                    .map(|(_, word)| *word);
+                for word in words.filter(|word| {
+                    !text.contains(*word) && seen.iter().any(|seen| seen.contains(word))
+                }) {
                     meant.taken_out.insert((*record, word.to_owned()));
-                    meant.taken_out_by.insert((*phone, *record, word.to_owned()));
+                    meant
+                        .taken_out_by
+                        .insert((*phone, *record, word.to_owned()));
                 }
             }
         }
@@ -70,17 +104,34 @@ impl Meant {
     }
 }
 
-pub fn check(story: &Story, ledger: &Ledger, documents: &BTreeMap<Uuid, Document>, found: &mut Vec<Finding>) {
+pub fn check(
+    story: &Story,
+    ledger: &Ledger,
+    documents: &BTreeMap<Uuid, Document>,
+    found: &mut Vec<Finding>,
+) {
     replaced(story, ledger, documents, found);
     words(story, ledger, found);
 }
 
 /// Whether the record still shows, under the key, one of the values that the user saw.
-pub fn is_shown(document: &Document, saw: &[Saw], key: &str, phone: PhoneNo, ledger: &Ledger) -> bool {
+pub fn is_shown(
+    document: &Document,
+    saw: &[Saw],
+    key: &str,
+    phone: PhoneNo,
+    ledger: &Ledger,
+) -> bool {
     seen_and_shown(document, saw, key, phone, ledger).is_some()
 }
 
-fn seen_and_shown<'s>(document: &Document, saw: &'s [Saw], key: &str, phone: PhoneNo, ledger: &Ledger) -> Option<&'s Saw> {
+fn seen_and_shown<'s>(
+    document: &Document,
+    saw: &'s [Saw],
+    key: &str,
+    phone: PhoneNo,
+    ledger: &Ledger,
+) -> Option<&'s Saw> {
     let shown = document.fields.get(key)?;
     let own = ledger.phones.get(&phone).map(|(_, devices)| devices);
     saw.iter().filter(|saw| saw.key == key).find(|saw| {
@@ -92,28 +143,64 @@ fn seen_and_shown<'s>(document: &Document, saw: &'s [Saw], key: &str, phone: Pho
             && saw.value.bytes().any(|byte| byte.is_ascii_digit());
         // Others may have typed the same, or a desk have chosen it.
         let by_own = |id: &OpId| own.is_some_and(|own| own.contains(&bytes::device(&id.1)));
-        shown.iter().any(|(id, value)| *id == op || (renamed && by_own(id) && *value == saw.value))
+        shown
+            .iter()
+            .any(|(id, value)| *id == op || (renamed && by_own(id) && *value == saw.value))
     })
 }
 
 /// What was typed over a value, and arrived, stands in its place and not beside it.
-fn replaced(story: &Story, ledger: &Ledger, documents: &BTreeMap<Uuid, Document>, found: &mut Vec<Finding>) {
+fn replaced(
+    story: &Story,
+    ledger: &Ledger,
+    documents: &BTreeMap<Uuid, Document>,
+    found: &mut Vec<Finding>,
+) {
     // A restored store gets back what was lost in any order: what came back later may stand beside what had replaced it.
     if !ledger.restores.is_empty() {
         return;
     }
     for line in &story.journal.lines {
-        let Event::Saved { phone, record, did, saw, .. } = &line.event else { continue };
-        let (Some(document), Some(card)) = (documents.get(record), ledger.now.cards.get(record)) else { continue };
-        for (key, value) in did.iter().filter_map(|did| if let Did::Put { key, value } = did { Some((key, value)) } else { None }) {
-            let accepted = card.puts.values().any(|put| put.key == *key && put.value == *value && !card.by_review.contains(&put.hash));
+        let Event::Saved {
+            phone,
+            record,
+            did,
+            saw,
+            ..
+        } = &line.event
+        else {
+            continue;
+        };
+        let (Some(document), Some(card)) = (documents.get(record), ledger.now.cards.get(record))
+        else {
+            continue;
+        };
+        for (key, value) in did.iter().filter_map(|did| {
+            if let Did::Put { key, value } = did {
+                Some((key, value))
+            } else {
+                None
+            }
+        }) {
+            let accepted = card.puts.values().any(|put| {
+                put.key == *key && put.value == *value && !card.by_review.contains(&put.hash)
+            });
             let typed_again = |saw: &Saw| saw.value == *value;
             if !accepted || ledger.merged.contains(record) {
                 continue;
             }
-            if let Some(saw) = seen_and_shown(document, saw, key, *phone, ledger).filter(|saw| !typed_again(saw)) {
-                let what = format!("phone {} typed {value:?} over {:?} as {key} of {record}: both are shown", phone.0, saw.value);
-                found.push(Finding::new("what was replaced is gone", About::record(*record).key(key).value(value), what));
+            if let Some(saw) =
+                seen_and_shown(document, saw, key, *phone, ledger).filter(|saw| !typed_again(saw))
+            {
+                let what = format!(
+                    "phone {} typed {value:?} over {:?} as {key} of {record}: both are shown",
+                    phone.0, saw.value
+                );
+                found.push(Finding::new(
+                    "what was replaced is gone",
+                    About::record(*record).key(key).value(value),
+                    what,
+                ));
             }
         }
     }
@@ -133,29 +220,58 @@ fn words(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
             }
         }
     }
-    let put_in: BTreeSet<(Uuid, &str)> = meant.put_in.iter().map(|((record, _), word)| (*record, word.as_str())).collect();
+    let put_in: BTreeSet<(Uuid, &str)> = meant
+        .put_in
+        .iter()
+        .map(|((record, _), word)| (*record, word.as_str()))
+        .collect();
     for arrived in ledger.arrived.values() {
         let said = &arrived.said;
-        for (record, word) in put_in.range((arrived.record, "")..).take_while(|(record, _)| *record == arrived.record) {
+        for (record, word) in put_in
+            .range((arrived.record, "")..)
+            .take_while(|(record, _)| *record == arrived.record)
+        {
             if let Some(at) = said.typed.find(word) {
                 let (first, length) = (said.typed[..at].chars().count(), word.chars().count());
-                of_word.extend(said.inserted.iter().skip(first).take(length).map(|(op, _)| ((*record, op), *word)));
+                of_word.extend(
+                    said.inserted
+                        .iter()
+                        .skip(first)
+                        .take(length)
+                        .map(|(op, _)| ((*record, op), *word)),
+                );
             }
         }
     }
     for arrived in ledger.arrived.values() {
         let (record, said) = (arrived.record, &arrived.said);
-        let authors: Vec<_> =
-            ledger.phones.iter().filter(|(_, (_, devices))| devices.contains(&said.device)).map(|(phone, _)| *phone).collect();
-        let removed = said.removed.iter().map(|op| (record, op)).filter(|id| !twice.contains(id));
+        let authors: Vec<_> = ledger
+            .phones
+            .iter()
+            .filter(|(_, (_, devices))| devices.contains(&said.device))
+            .map(|(phone, _)| *phone)
+            .collect();
+        let removed = said
+            .removed
+            .iter()
+            .map(|op| (record, op))
+            .filter(|id| !twice.contains(id));
         let gone: BTreeSet<&str> = removed.filter_map(|id| of_word.get(&id).copied()).collect();
         for word in gone.into_iter().filter(|word| !said.typed.contains(*word)) {
-            if !authors.iter().any(|phone| meant.taken_out_by.contains(&(*phone, record, word.to_owned()))) {
+            if !authors.iter().any(|phone| {
+                meant
+                    .taken_out_by
+                    .contains(&(*phone, record, word.to_owned()))
+            }) {
                 let what = format!(
                     "{} takes {word:?} out of the note of {record}, and nobody at that phone saw it there and took it out",
                     said.hash
                 );
-                found.push(Finding::new("nobody's unseen value is replaced", About::record(record).key("note").hash(&said.hash), what));
+                found.push(Finding::new(
+                    "nobody's unseen value is replaced",
+                    About::record(record).key("note").hash(&said.hash),
+                    what,
+                ));
             }
         }
     }

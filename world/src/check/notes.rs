@@ -13,9 +13,24 @@ use super::{
     ledger::{Card, Ledger},
 };
 
-pub fn check(record: Uuid, card: &Card, document: &Document, ledger: &Ledger, found: &mut Vec<Finding>) {
-    let there: BTreeSet<&OpId> = document.changes.iter().flat_map(|change| &change.inserted).map(|(op, _)| op).collect();
-    let removed: BTreeSet<&OpId> = document.changes.iter().flat_map(|change| &change.removed).collect();
+pub fn check(
+    record: Uuid,
+    card: &Card,
+    document: &Document,
+    ledger: &Ledger,
+    found: &mut Vec<Finding>,
+) {
+    let there: BTreeSet<&OpId> = document
+        .changes
+        .iter()
+        .flat_map(|change| &change.inserted)
+        .map(|(op, _)| op)
+        .collect();
+    let removed: BTreeSet<&OpId> = document
+        .changes
+        .iter()
+        .flat_map(|change| &change.removed)
+        .collect();
     for (op, hash) in &card.typed {
         let shown = there.contains(op) && !removed.contains(op);
         match (shown, card.removed.contains(op)) {
@@ -23,19 +38,38 @@ pub fn check(record: Uuid, card: &Card, document: &Document, ledger: &Ledger, fo
                 let what = format!(
                     "a character of the note of {record} that {hash} typed was accepted, nobody removed it, and the office has it no more"
                 );
-                found.push(Finding::new("no acknowledged edit is lost", About::record(record).key("note").hash(hash), what));
+                found.push(Finding::new(
+                    "no acknowledged edit is lost",
+                    About::record(record).key("note").hash(hash),
+                    what,
+                ));
                 return;
             }
             (true, true) => {
-                let what = format!("a character of the note of {record} that {hash} typed is shown although an accepted change removed it");
-                found.push(Finding::new("what was replaced is gone", About::record(record).key("note").hash(hash), what));
+                let what = format!(
+                    "a character of the note of {record} that {hash} typed is shown although an accepted change removed it"
+                );
+                found.push(Finding::new(
+                    "what was replaced is gone",
+                    About::record(record).key("note").hash(hash),
+                    what,
+                ));
                 return;
             }
             _ => {}
         }
     }
-    if let Some(op) = there.iter().find(|op| ledger.users.contains_key(&device(&op.1)) && !card.typed.contains_key(**op)) {
-        let what = format!("character {op:?} of the note of {record} is at the office, and no accepted change typed it");
-        found.push(Finding::new("no refused edit is applied", About::record(record).key("note"), what));
+    if let Some(op) = there
+        .iter()
+        .find(|op| ledger.users.contains_key(&device(&op.1)) && !card.typed.contains_key(**op))
+    {
+        let what = format!(
+            "character {op:?} of the note of {record} is at the office, and no accepted change typed it"
+        );
+        found.push(Finding::new(
+            "no refused edit is applied",
+            About::record(record).key("note"),
+            what,
+        ));
     }
 }

@@ -19,24 +19,49 @@ use crate::{
     office::{OfficeRecord, Shown},
 };
 
-pub fn check(story: &Story, ledger: &Ledger, documents: &BTreeMap<Uuid, Document>, found: &mut Vec<Finding>) {
+pub fn check(
+    story: &Story,
+    ledger: &Ledger,
+    documents: &BTreeMap<Uuid, Document>,
+    found: &mut Vec<Finding>,
+) {
     let evidence = &story.evidence;
     for (record, card) in &ledger.now.cards {
         if !card.accepted.is_empty() && !evidence.records.contains_key(record) {
-            let what = format!("record {record} has {} accepted changes and is not at the office", card.accepted.len());
-            found.push(Finding::new("no acknowledged edit is lost", About::record(*record), what));
+            let what = format!(
+                "record {record} has {} accepted changes and is not at the office",
+                card.accepted.len()
+            );
+            found.push(Finding::new(
+                "no acknowledged edit is lost",
+                About::record(*record),
+                what,
+            ));
         }
     }
     let nothing = Card::default();
     for (record, kept) in &evidence.records {
         if ledger.now.erased.contains_key(record) {
-            found.push(Finding::new("erased stays erased", About::record(*record), format!("record {record} was erased and is there")));
+            found.push(Finding::new(
+                "erased stays erased",
+                About::record(*record),
+                format!("record {record} was erased and is there"),
+            ));
         }
-        let Some(document) = documents.get(record) else { continue };
+        let Some(document) = documents.get(record) else {
+            continue;
+        };
         same_as_document(*record, kept, document, found);
         if kept.won != document.won {
-            let what = format!("of several values of {record} the office shows {:?}, and Automerge {:?}", kept.won, document.won);
-            found.push(Finding::new("the newest of several values is shown", About::record(*record), what));
+            let what = format!(
+                "of several values of {record} the office shows {:?}, and Automerge {:?}",
+                kept.won, document.won
+            );
+            found.push(Finding::new(
+                "the newest of several values is shown",
+                About::record(*record),
+                what,
+            ));
         }
         let card = ledger.now.cards.get(record).unwrap_or(&nothing);
         registers(*record, kept, card, document, ledger, found);
@@ -50,58 +75,124 @@ pub fn check(story: &Story, ledger: &Ledger, documents: &BTreeMap<Uuid, Document
 }
 
 /// What the register state shows is what Automerge reads.
-fn same_as_document(record: Uuid, kept: &OfficeRecord, document: &Document, found: &mut Vec<Finding>) {
+fn same_as_document(
+    record: Uuid,
+    kept: &OfficeRecord,
+    document: &Document,
+    found: &mut Vec<Finding>,
+) {
     let mut read: BTreeMap<String, Vec<Shown>> = BTreeMap::new();
     for (key, values) in &document.fields {
-        let mut shown: Vec<_> = values.iter().map(|((_, actor), value)| Shown { value: value.clone(), device: device(actor) }).collect();
+        let mut shown: Vec<_> = values
+            .iter()
+            .map(|((_, actor), value)| Shown {
+                value: value.clone(),
+                device: device(actor),
+            })
+            .collect();
         shown.sort();
         read.insert(key.clone(), shown);
     }
     // An empty note may be left out.
     if let Some(note) = document.note.as_ref().filter(|note| !note.is_empty()) {
-        read.insert("note".into(), vec![Shown { value: note.clone(), device: Uuid::nil() }]);
+        read.insert(
+            "note".into(),
+            vec![Shown {
+                value: note.clone(),
+                device: Uuid::nil(),
+            }],
+        );
     }
     let keys: BTreeSet<_> = read.keys().chain(kept.fields.keys()).collect();
     for key in keys {
-        let register = kept.fields.get(key).filter(|shown| key != "note" || shown.iter().any(|shown| !shown.value.is_empty()));
+        let register = kept
+            .fields
+            .get(key)
+            .filter(|shown| key != "note" || shown.iter().any(|shown| !shown.value.is_empty()));
         let document = read.get(key);
         if document != register {
-            let what = format!("{key} of {record}: the document reads {document:?}, the register {register:?}");
-            found.push(Finding::new("document and registers are one", About::record(record).key(key), what));
+            let what = format!(
+                "{key} of {record}: the document reads {document:?}, the register {register:?}"
+            );
+            found.push(Finding::new(
+                "document and registers are one",
+                About::record(record).key(key),
+                what,
+            ));
         }
     }
     if document.text("grid").is_some_and(|grid| grid != kept.grid) {
-        let what = format!("{record} counts as of grid {}, and the document says {:?}", kept.grid, document.text("grid"));
-        found.push(Finding::new("document and registers are one", About::record(record).key("grid"), what));
+        let what = format!(
+            "{record} counts as of grid {}, and the document says {:?}",
+            kept.grid,
+            document.text("grid")
+        );
+        found.push(Finding::new(
+            "document and registers are one",
+            About::record(record).key("grid"),
+            what,
+        ));
     }
 }
 
-fn registers(record: Uuid, kept: &OfficeRecord, card: &Card, document: &Document, ledger: &Ledger, found: &mut Vec<Finding>) {
-    let by_document: BTreeSet<&OpId> = document.changes.iter().flat_map(|change| &change.writes).flat_map(|write| &write.preds).collect();
+fn registers(
+    record: Uuid,
+    kept: &OfficeRecord,
+    card: &Card,
+    document: &Document,
+    ledger: &Ledger,
+    found: &mut Vec<Finding>,
+) {
+    let by_document: BTreeSet<&OpId> = document
+        .changes
+        .iter()
+        .flat_map(|change| &change.writes)
+        .flat_map(|write| &write.preds)
+        .collect();
     let redacted = ledger.now.redacted.get(&record);
     let visible: BTreeMap<&OpId, (&str, &str)> = document
         .fields
         .iter()
-        .flat_map(|(key, values)| values.iter().map(move |(op, value)| (op, (key.as_str(), value.as_str()))))
+        .flat_map(|(key, values)| {
+            values
+                .iter()
+                .map(move |(op, value)| (op, (key.as_str(), value.as_str())))
+        })
         .collect();
     for (op, put) in &card.puts {
-        let about = || About::record(record).key(&put.key).value(&put.value).hash(&put.hash);
-        if card.replaced.contains(op) || by_document.contains(op) || card.by_review.contains(&put.hash) {
+        let about = || {
+            About::record(record)
+                .key(&put.key)
+                .value(&put.value)
+                .hash(&put.hash)
+        };
+        if card.replaced.contains(op)
+            || by_document.contains(op)
+            || card.by_review.contains(&put.hash)
+        {
             continue;
         }
         let gone = |part: &str| redacted.is_some_and(|redacted| redacted.contains_key(part));
-        let forgotten = rules::entry(&put.key).is_some_and(gone) || gone(&put.value) || sealed(kept, card, &put.key);
-        let office_wrote = (kept.generation > 1 || card.rewritten) && card.touched_after(&put.key, put.line);
+        let forgotten = rules::entry(&put.key).is_some_and(gone)
+            || gone(&put.value)
+            || sealed(kept, card, &put.key);
+        let office_wrote =
+            (kept.generation > 1 || card.rewritten) && card.touched_after(&put.key, put.line);
         match visible.get(op) {
             Some((key, value)) if *key == put.key && *value == put.value => {}
             Some((key, value)) => {
-                let what = format!("{} = {:?} was accepted, and the office has {key} = {value:?}", put.key, put.value);
+                let what = format!(
+                    "{} = {:?} was accepted, and the office has {key} = {value:?}",
+                    put.key, put.value
+                );
                 found.push(Finding::new("no acknowledged edit is lost", about(), what));
             }
             None if forgotten || office_wrote => {}
             None => {
-                let what =
-                    format!("{} = {:?} of {record} was accepted, nobody replaced it, and the office does not show it", put.key, put.value);
+                let what = format!(
+                    "{} = {:?} of {record} was accepted, nobody replaced it, and the office does not show it",
+                    put.key, put.value
+                );
                 found.push(Finding::new("no acknowledged edit is lost", about(), what));
             }
         }
@@ -113,10 +204,14 @@ fn registers(record: Uuid, kept: &OfficeRecord, card: &Card, document: &Document
         }
         let about = || About::record(record).key(key).value(value);
         if !card.puts.contains_key(*op) {
-            let what = format!("{key} = {value:?} of {record} is at the office, and no accepted change wrote it");
+            let what = format!(
+                "{key} = {value:?} of {record} is at the office, and no accepted change wrote it"
+            );
             found.push(Finding::new("no refused edit is applied", about(), what));
         } else if card.replaced.contains(*op) {
-            let what = format!("{key} = {value:?} of {record} is shown although an accepted change replaced it");
+            let what = format!(
+                "{key} = {value:?} of {record} is shown although an accepted change replaced it"
+            );
             found.push(Finding::new("what was replaced is gone", about(), what));
         }
     }
@@ -128,17 +223,43 @@ fn sealed(kept: &OfficeRecord, card: &Card, key: &str) -> bool {
 }
 
 /// A history that was never rewritten holds exactly what was accepted.
-fn history(record: Uuid, card: &Card, document: &Document, ledger: &Ledger, found: &mut Vec<Finding>) {
-    let held: BTreeSet<_> = document.changes.iter().map(|change| change.hash.as_str()).collect();
-    for hash in card.accepted.keys().filter(|hash| !held.contains(hash.as_str())) {
+fn history(
+    record: Uuid,
+    card: &Card,
+    document: &Document,
+    ledger: &Ledger,
+    found: &mut Vec<Finding>,
+) {
+    let held: BTreeSet<_> = document
+        .changes
+        .iter()
+        .map(|change| change.hash.as_str())
+        .collect();
+    for hash in card
+        .accepted
+        .keys()
+        .filter(|hash| !held.contains(hash.as_str()))
+    {
         let what = format!("{hash} of {record} was accepted and is not in the record's history");
-        found.push(Finding::new("no acknowledged edit is lost", About::record(record).hash(hash), what));
+        found.push(Finding::new(
+            "no acknowledged edit is lost",
+            About::record(record).hash(hash),
+            what,
+        ));
     }
     for change in &document.changes {
-        let known = card.accepted.contains_key(&change.hash) || card.by_review.contains(&change.hash);
+        let known =
+            card.accepted.contains_key(&change.hash) || card.by_review.contains(&change.hash);
         if ledger.users.contains_key(&change.device) && !known {
-            let what = format!("{} of {record} is in the history and was never accepted", change.hash);
-            found.push(Finding::new("no refused edit is applied", About::record(record).hash(&change.hash), what));
+            let what = format!(
+                "{} of {record} is in the history and was never accepted",
+                change.hash
+            );
+            found.push(Finding::new(
+                "no refused edit is applied",
+                About::record(record).hash(&change.hash),
+                what,
+            ));
         }
     }
 }
@@ -146,28 +267,58 @@ fn history(record: Uuid, card: &Card, document: &Document, ledger: &Ledger, foun
 /// What is written once has one value, by one write.
 fn once(record: Uuid, document: &Document, found: &mut Vec<Finding>) {
     let mut writes: BTreeMap<&str, usize> = BTreeMap::new();
-    for write in document.changes.iter().flat_map(|change| &change.writes).filter(|write| rules::once(&write.key)) {
+    for write in document
+        .changes
+        .iter()
+        .flat_map(|change| &change.writes)
+        .filter(|write| rules::once(&write.key))
+    {
         *writes.entry(&write.key).or_default() += 1;
     }
     for (key, times) in writes.into_iter().filter(|(_, times)| *times > 1) {
         let what = format!("{key} of {record} was written {times} times");
-        found.push(Finding::new("written once", About::record(record).key(key), what));
+        found.push(Finding::new(
+            "written once",
+            About::record(record).key(key),
+            what,
+        ));
     }
 }
 
 /// The conflict inbox holds every field whose values differ, and nothing else.
 fn conflicts(story: &Story, documents: &BTreeMap<Uuid, Document>, found: &mut Vec<Finding>) {
-    let differ = |values: &Vec<(OpId, String)>| values.iter().any(|(_, value)| *value != values[0].1);
+    let differ =
+        |values: &Vec<(OpId, String)>| values.iter().any(|(_, value)| *value != values[0].1);
     let real: BTreeSet<(Uuid, &str)> = documents
         .iter()
-        .flat_map(|(record, document)| document.fields.iter().map(move |(key, values)| (*record, key.as_str(), values)))
+        .flat_map(|(record, document)| {
+            document
+                .fields
+                .iter()
+                .map(move |(key, values)| (*record, key.as_str(), values))
+        })
         .filter(|(_, key, values)| rules::keeps_conflicts(key) && differ(values))
         .map(|(record, key, _)| (record, key))
         .collect();
-    let told: BTreeSet<(Uuid, &str)> = story.evidence.conflicts.iter().map(|(record, key)| (*record, key.as_str())).collect();
+    let told: BTreeSet<(Uuid, &str)> = story
+        .evidence
+        .conflicts
+        .iter()
+        .map(|(record, key)| (*record, key.as_str()))
+        .collect();
     let inbox = |record: &Uuid, key: &str, what: &str| {
-        Finding::new("conflicts are complete and real", About::record(*record).key(key), format!("{key} of {record} {what}"))
+        Finding::new(
+            "conflicts are complete and real",
+            About::record(*record).key(key),
+            format!("{key} of {record} {what}"),
+        )
     };
-    found.extend(real.difference(&told).map(|(record, key)| inbox(record, key, "is in conflict and not in the inbox")));
-    found.extend(told.difference(&real).map(|(record, key)| inbox(record, key, "is in the inbox and not in conflict")));
+    found.extend(
+        real.difference(&told)
+            .map(|(record, key)| inbox(record, key, "is in conflict and not in the inbox")),
+    );
+    found.extend(
+        told.difference(&real)
+            .map(|(record, key)| inbox(record, key, "is in the inbox and not in conflict")),
+    );
 }

@@ -31,13 +31,26 @@ const CONFLICTS: &[&str] = &[
 /// Written once.
 const ONCE: &[&str] = &["kind", "street", "consent/*/*", "events/*/*", "rulings/*/*"];
 /// Not a secretary's to write once the record is there.
-const OFFICE: &[&str] = &["grid", "kind", "street", "merged_into", "state", "rulings/*/*", "sealed/*"];
+const OFFICE: &[&str] = &[
+    "grid",
+    "kind",
+    "street",
+    "merged_into",
+    "state",
+    "rulings/*/*",
+    "sealed/*",
+];
 /// Not a secretary's to write at all.
 const SERVER: &[&str] = &["merged_into", "state", "rulings/*/*", "sealed/*"];
 /// Steps of a transfer that a secretary takes.
 const SECRETARYS_STEPS: &[&str] = &["submit", "resubmit", "withdraw", "home_contacted"];
 /// Sensitive fields of a transfer: they leave the record when it is submitted.
-pub const SEALED: &[&str] = &["member_name", "member_status", "origin_organisation", "target_branch"];
+pub const SEALED: &[&str] = &[
+    "member_name",
+    "member_status",
+    "origin_organisation",
+    "target_branch",
+];
 
 fn matches(pattern: &str, key: &str) -> bool {
     let (mut parts, mut wanted) = (key.split('/'), pattern.split('/'));
@@ -103,8 +116,15 @@ pub const NEVER_HONEST: &[&str] = &[
 ];
 
 /// Those of them that tell of bytes and not of rules: a phone's own library never writes such.
-pub const NEVER_HONEST_BYTES: &[&str] =
-    &["malformed_change", "not_a_change", "change_too_large", "out_of_range", "nested_object", "bad_actor", "not_canonical"];
+pub const NEVER_HONEST_BYTES: &[&str] = &[
+    "malformed_change",
+    "not_a_change",
+    "change_too_large",
+    "out_of_range",
+    "nested_object",
+    "bad_actor",
+    "not_canonical",
+];
 
 /// Where an applied step of a transfer leads: from, step, to. From docs/domain.md and docs/transfers.md.
 pub fn step_leads(from: &str, step: &str, to: &str) -> bool {
@@ -121,7 +141,11 @@ pub fn step_leads(from: &str, step: &str, to: &str) -> bool {
         ("accepted", "send_receipt", "receipt_sent"),
         ("receipt_sent", "close", "closed"),
         // From archive_check and floating only where the author had not seen the step that led there.
-        ("submitted returned awaiting_origin in_transit arrived expired archive_check floating", "withdraw", "withdrawn"),
+        (
+            "submitted returned awaiting_origin in_transit arrived expired archive_check floating",
+            "withdraw",
+            "withdrawn",
+        ),
         ("arrived archive_check", "refuse", "refused"),
         ("in_transit", "expire", "expired"),
         ("expired", "reissue", "in_transit"),
@@ -134,7 +158,9 @@ pub fn step_leads(from: &str, step: &str, to: &str) -> bool {
     ];
     match step {
         "complete_task" | "not_same_person" | "remind" | "propose_expiry" => from == to,
-        _ => TABLE.iter().any(|(froms, does, leads)| *does == step && *leads == to && froms.split(' ').any(|state| state == from)),
+        _ => TABLE.iter().any(|(froms, does, leads)| {
+            *does == step && *leads == to && froms.split(' ').any(|state| state == from)
+        }),
     }
 }
 
@@ -144,13 +170,32 @@ mod tests {
 
     #[test]
     fn keys_fall_under_their_rules() {
-        assert!(keeps_conflicts("sign_name") && keeps_conflicts("contacts/x/phones") && keeps_conflicts("custom/消防"));
-        assert!(!keeps_conflicts("category") && !keeps_conflicts("grid") && !keeps_conflicts("tags/late_night"));
+        assert!(
+            keeps_conflicts("sign_name")
+                && keeps_conflicts("contacts/x/phones")
+                && keeps_conflicts("custom/消防")
+        );
+        assert!(
+            !keeps_conflicts("category")
+                && !keeps_conflicts("grid")
+                && !keeps_conflicts("tags/late_night")
+        );
         assert!(once("consent/x/scope") && once("kind") && !once("sign_name"));
-        assert!(secretary_may(true, "grid", Some("A1")) && !secretary_may(false, "grid", Some("A1")));
-        assert!(secretary_may(false, "events/x/type", Some("withdraw")) && !secretary_may(false, "events/x/type", Some("accept")));
+        assert!(
+            secretary_may(true, "grid", Some("A1")) && !secretary_may(false, "grid", Some("A1"))
+        );
+        assert!(
+            secretary_may(false, "events/x/type", Some("withdraw"))
+                && !secretary_may(false, "events/x/type", Some("accept"))
+        );
         assert!(!secretary_may(true, "rulings/x/no", Some("1")));
-        assert!(step_leads("draft", "submit", "submitted") && !step_leads("accepted", "withdraw", "withdrawn"));
-        assert!(step_leads("floating", "remind", "floating") && !step_leads("floating", "remind", "closed"));
+        assert!(
+            step_leads("draft", "submit", "submitted")
+                && !step_leads("accepted", "withdraw", "withdrawn")
+        );
+        assert!(
+            step_leads("floating", "remind", "floating")
+                && !step_leads("floating", "remind", "closed")
+        );
     }
 }

@@ -17,12 +17,28 @@ struct Ruled<'d> {
     state: &'d str,
 }
 
-pub fn check(story: &Story, ledger: &Ledger, documents: &BTreeMap<Uuid, Document>, found: &mut Vec<Finding>) {
+pub fn check(
+    story: &Story,
+    ledger: &Ledger,
+    documents: &BTreeMap<Uuid, Document>,
+    found: &mut Vec<Finding>,
+) {
     for (record, document) in documents {
-        if story.evidence.records.get(record).is_none_or(|kept| kept.kind != "transfer_request") {
+        if story
+            .evidence
+            .records
+            .get(record)
+            .is_none_or(|kept| kept.kind != "transfer_request")
+        {
             continue;
         }
-        let mut wrong = |what: String| found.push(Finding::new("rulings are given once and in order", About::record(*record), what));
+        let mut wrong = |what: String| {
+            found.push(Finding::new(
+                "rulings are given once and in order",
+                About::record(*record),
+                what,
+            ))
+        };
         let events: Vec<&str> = document
             .fields
             .keys()
@@ -33,20 +49,43 @@ pub fn check(story: &Story, ledger: &Ledger, documents: &BTreeMap<Uuid, Document
         for event in &events {
             let ruling = |name: &str| document.text(&format!("rulings/{event}/{name}"));
             let said = |name: &str| document.text(&format!("events/{event}/{name}"));
-            match (ruling("no").and_then(|no| no.parse().ok()), ruling("outcome"), ruling("state"), said("type")) {
+            match (
+                ruling("no").and_then(|no| no.parse().ok()),
+                ruling("outcome"),
+                ruling("state"),
+                said("type"),
+            ) {
                 (Some(no), Some(outcome), Some(state), Some(step)) => {
-                    rulings.push(Ruled { event, no, step, seen: said("seen"), outcome, state });
+                    rulings.push(Ruled {
+                        event,
+                        no,
+                        step,
+                        seen: said("seen"),
+                        outcome,
+                        state,
+                    });
                 }
                 _ => wrong(format!("event {event} of {record} has no ruling")),
             }
         }
         rulings.sort_by_key(|ruled| ruled.no);
-        if rulings.iter().enumerate().any(|(at, ruled)| ruled.no as usize != at + 1) {
+        if rulings
+            .iter()
+            .enumerate()
+            .any(|(at, ruled)| ruled.no as usize != at + 1)
+        {
             let numbers: Vec<_> = rulings.iter().map(|ruled| ruled.no).collect();
             wrong(format!("the rulings of {record} are numbered {numbers:?}"));
             continue;
         }
-        if let Some(what) = in_order(&rulings, ledger.now.cards.get(record).map_or(&[], |card| &card.events)) {
+        if let Some(what) = in_order(
+            &rulings,
+            ledger
+                .now
+                .cards
+                .get(record)
+                .map_or(&[], |card| &card.events),
+        ) {
             wrong(format!("{what} of {record}"));
         }
         for what in by_the_table(&rulings, document) {
@@ -59,7 +98,9 @@ pub fn check(story: &Story, ledger: &Ledger, documents: &BTreeMap<Uuid, Document
 fn in_order(rulings: &[Ruled<'_>], accepted: &[String]) -> Option<String> {
     let place = |event: &String| rulings.iter().position(|ruled| ruled.event == event);
     let places: Vec<_> = accepted.iter().filter_map(place).collect();
-    (!places.is_sorted()).then(|| format!("events landed in the order {accepted:?} and were ruled on in another one"))
+    (!places.is_sorted()).then(|| {
+        format!("events landed in the order {accepted:?} and were ruled on in another one")
+    })
 }
 
 fn by_the_table(rulings: &[Ruled<'_>], document: &Document) -> Vec<String> {
@@ -69,12 +110,21 @@ fn by_the_table(rulings: &[Ruled<'_>], document: &Document) -> Vec<String> {
         let moved = ruled.state != state;
         match ruled.outcome {
             "applied" if !rules::step_leads(state, ruled.step, ruled.state) => {
-                wrong.push(format!("{} was applied in {state} and led to {}", ruled.step, ruled.state));
+                wrong.push(format!(
+                    "{} was applied in {state} and led to {}",
+                    ruled.step, ruled.state
+                ));
             }
-            "contested" if ruled.state != "contested" => wrong.push(format!("{} was contested and led to {}", ruled.step, ruled.state)),
+            "contested" if ruled.state != "contested" => wrong.push(format!(
+                "{} was contested and led to {}",
+                ruled.step, ruled.state
+            )),
             // A correction task may put the acceptance back into force.
             "applied" | "contested" | "correction_task" => {}
-            outcome if moved => wrong.push(format!("{} was {outcome} and led from {state} to {}", ruled.step, ruled.state)),
+            outcome if moved => wrong.push(format!(
+                "{} was {outcome} and led from {state} to {}",
+                ruled.step, ruled.state
+            )),
             _ => {}
         }
         if let Some(what) = crossing(rulings, at, document) {
@@ -83,7 +133,10 @@ fn by_the_table(rulings: &[Ruled<'_>], document: &Document) -> Vec<String> {
         state = ruled.state;
     }
     if !rulings.is_empty() && document.text("state") != Some(state) {
-        wrong.push(format!("the state is {:?}, and the newest ruling says {state}", document.text("state")));
+        wrong.push(format!(
+            "the state is {:?}, and the newest ruling says {state}",
+            document.text("state")
+        ));
     }
     wrong
 }
@@ -91,10 +144,23 @@ fn by_the_table(rulings: &[Ruled<'_>], document: &Document) -> Vec<String> {
 /// A withdrawal on the member's word and an acceptance that were made on the same sight of the request are contested, whichever lands first.
 fn crossing(rulings: &[Ruled<'_>], at: usize, document: &Document) -> Option<String> {
     let (late, first) = (&rulings[at], rulings[..at].last()?);
-    let on_word =
-        |ruled: &Ruled<'_>| ruled.step != "withdraw" || document.text(&format!("events/{}/cause", ruled.event)) == Some("member_word");
-    let pair = matches!((first.step, late.step), ("accept", "withdraw") | ("withdraw", "accept"));
-    let crossed = pair && first.outcome == "applied" && first.seen == late.seen && on_word(first) && on_word(late);
-    (crossed && late.outcome != "contested")
-        .then(|| format!("{} crossed {} and was {} instead of contested", late.step, first.step, late.outcome))
+    let on_word = |ruled: &Ruled<'_>| {
+        ruled.step != "withdraw"
+            || document.text(&format!("events/{}/cause", ruled.event)) == Some("member_word")
+    };
+    let pair = matches!(
+        (first.step, late.step),
+        ("accept", "withdraw") | ("withdraw", "accept")
+    );
+    let crossed = pair
+        && first.outcome == "applied"
+        && first.seen == late.seen
+        && on_word(first)
+        && on_word(late);
+    (crossed && late.outcome != "contested").then(|| {
+        format!(
+            "{} crossed {} and was {} instead of contested",
+            late.step, first.step, late.outcome
+        )
+    })
 }

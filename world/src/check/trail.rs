@@ -11,7 +11,13 @@ const FORM: &[u8] = b"lianka audit 1";
 
 /// `chain` is the street.
 pub fn check(chain: &str, evidence: &Evidence, found: &mut Vec<Finding>) {
-    let mut wrong = |what: String| found.push(Finding::new("the audit chain is whole", About::default(), what));
+    let mut wrong = |what: String| {
+        found.push(Finding::new(
+            "the audit chain is whole",
+            About::default(),
+            what,
+        ))
+    };
     let mut previous: Option<Vec<u8>> = None;
     let mut last = 0;
     for event in &evidence.audit {
@@ -22,7 +28,10 @@ pub fn check(chain: &str, evidence: &Evidence, found: &mut Vec<Finding>) {
         let before = previous.take().unwrap_or_else(|| genesis(chain));
         match hash(&before, chain, no, event) {
             Some(made) if event["hash"].as_str() == Some(&hex(&made)) => {}
-            Some(_) => wrong(format!("event {no} ({}) is not what its hash says", event["action"])),
+            Some(_) => wrong(format!(
+                "event {no} ({}) is not what its hash says",
+                event["action"]
+            )),
             None => wrong(format!("event {no} cannot be read")),
         }
         previous = event["hash"].as_str().map(unhex);
@@ -32,14 +41,22 @@ pub fn check(chain: &str, evidence: &Evidence, found: &mut Vec<Finding>) {
 
 /// What the first event names as the one before.
 pub fn genesis(chain: &str) -> Vec<u8> {
-    Sha256::new().chain_update(FORM).chain_update(chain).finalize().to_vec()
+    Sha256::new()
+        .chain_update(FORM)
+        .chain_update(chain)
+        .finalize()
+        .to_vec()
 }
 
 /// The hash of an event as the API tells it.
 pub fn hash(previous: &[u8], chain: &str, no: i64, event: &Value) -> Option<Vec<u8>> {
     let id = |name: &str| match &event[name] {
         Value::Null => Some(None),
-        value => value.as_str()?.parse::<Uuid>().ok().map(|id| Some(id.as_bytes().to_vec())),
+        value => value
+            .as_str()?
+            .parse::<Uuid>()
+            .ok()
+            .map(|id| Some(id.as_bytes().to_vec())),
     };
     let mut sha = Sha256::new_with_prefix(FORM);
     let mut column = |bytes: Option<&[u8]>| match bytes {
@@ -71,10 +88,16 @@ fn micros(at: &str) -> Option<i64> {
     let (hours, minutes, seconds) = (clock.next()??, clock.next()??, clock.next()??);
     let fraction: i64 = format!("{fraction:0<6}").get(..6)?.parse().ok()?;
     // Days from the civil calendar, counted from March so that a leap day comes last.
-    let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let (y, m) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
     let era = y.div_euclid(400);
     let of_era = y - era * 400;
-    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + (153 * m + 2) / 5 + day - 1 - 719_468;
+    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + (153 * m + 2) / 5 + day
+        - 1
+        - 719_468;
     Some((((days * 24 + hours) * 60 + minutes) * 60 + seconds) * 1_000_000 + fraction)
 }
 
@@ -89,7 +112,9 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 fn unhex(text: &str) -> Vec<u8> {
-    (0..text.len() / 2).filter_map(|at| u8::from_str_radix(text.get(at * 2..at * 2 + 2)?, 16).ok()).collect()
+    (0..text.len() / 2)
+        .filter_map(|at| u8::from_str_radix(text.get(at * 2..at * 2 + 2)?, 16).ok())
+        .collect()
 }
 
 #[cfg(test)]
@@ -99,7 +124,13 @@ mod tests {
     #[test]
     fn times_are_counted() {
         assert_eq!(micros("1970-01-01T00:00:00Z"), Some(0));
-        assert_eq!(micros("2026-11-21T08:00:00.25Z"), Some(1_795_248_000_250_000));
-        assert_eq!(micros("2024-02-29T00:00:01.000001Z"), Some(1_709_164_801_000_001));
+        assert_eq!(
+            micros("2026-11-21T08:00:00.25Z"),
+            Some(1_795_248_000_250_000)
+        );
+        assert_eq!(
+            micros("2024-02-29T00:00:01.000001Z"),
+            Some(1_709_164_801_000_001)
+        );
     }
 }

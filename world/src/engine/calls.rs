@@ -1,7 +1,9 @@
 //! Calls between phones and office: sent, carried as their fate says, written into the journal where they arrive.
 
 use lianka_client::transport::{Broken, LineRequest, LineResponse};
-use lianka_sync_core::wire::{Encoding, ItemReader, RequestItem, ResponseItem, StreamItem, VerdictStatus};
+use lianka_sync_core::wire::{
+    Encoding, ItemReader, RequestItem, ResponseItem, StreamItem, VerdictStatus,
+};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -31,8 +33,15 @@ pub(super) struct Transit {
 
 impl<O: Office> World<'_, O> {
     /// A phone sends a request.
-    pub(super) fn send(&mut self, phone: usize, request: LineRequest, waiting: oneshot::Sender<Result<LineResponse, Broken>>) {
-        let Some(rig) = self.phones.get_mut(&phone) else { return };
+    pub(super) fn send(
+        &mut self,
+        phone: usize,
+        request: LineRequest,
+        waiting: oneshot::Sender<Result<LineResponse, Broken>>,
+    ) {
+        let Some(rig) = self.phones.get_mut(&phone) else {
+            return;
+        };
         rig.calls += 1;
         let mut draw = Draw::of(self.script.seed, "call", (rig.sync_step << 8) + rig.calls);
         let synchronises = request.path.ends_with("/sync");
@@ -44,8 +53,16 @@ impl<O: Office> World<'_, O> {
         rig.in_tunnel |= synchronises;
         let fate = Fate::drawn(&mut draw, weather);
         let (incarnation, device, older) = (rig.incarnation, rig.device, rig.older);
-        let transit =
-            Transit { phone, incarnation, device, older, call: call_of(request), fate: fate.clone(), waiting: Some(waiting), reply: None };
+        let transit = Transit {
+            phone,
+            incarnation,
+            device,
+            older,
+            call: call_of(request),
+            fate: fate.clone(),
+            waiting: Some(waiting),
+            reply: None,
+        };
         self.calls += 1;
         let call = self.calls;
         self.transits.insert(call, transit);
@@ -62,26 +79,39 @@ impl<O: Office> World<'_, O> {
         }
         if let Some(again) = fate.again_ms {
             self.coverage.count("network: request repeated");
-            self.later(fate.arrives_ms.unwrap_or_default() + again, Happening::Arrival { call, again: true });
+            self.later(
+                fate.arrives_ms.unwrap_or_default() + again,
+                Happening::Arrival { call, again: true },
+            );
         }
         match fate.answer {
             Answer::None => self.later(fate.patience_ms, Happening::Break { call }),
-            Answer::Gateway(_) => self.later(fate.arrives_ms.unwrap_or_default() + fate.down_ms, Happening::Head { call }),
+            Answer::Gateway(_) => self.later(
+                fate.arrives_ms.unwrap_or_default() + fate.down_ms,
+                Happening::Head { call },
+            ),
             Answer::Whole | Answer::Cut(_) => {}
         }
     }
 
     /// A call is at the office's door.
     pub(super) async fn arrive(&mut self, number: u64, again: bool) {
-        let Some(transit) = self.transits.get(&number) else { return };
+        let Some(transit) = self.transits.get(&number) else {
+            return;
+        };
         let (call, device, older) = (transit.call.clone(), transit.device, transit.older);
-        let (answer, down, patience) = (transit.fate.answer, transit.fate.down_ms, transit.fate.patience_ms);
+        let (answer, down, patience) = (
+            transit.fate.answer,
+            transit.fate.down_ms,
+            transit.fate.patience_ms,
+        );
         let reply = self.exchange(&call, device).await;
         if again {
             return;
         }
         if std::mem::take(&mut self.die_before_reply) {
-            self.coverage.count("office: died between commit and answer");
+            self.coverage
+                .count("office: died between commit and answer");
             self.act(Act::Restart).await;
             self.later(patience, Happening::Break { call: number });
             return;
@@ -96,27 +126,53 @@ impl<O: Office> World<'_, O> {
 
     /// An answer begins to arrive at the phone.
     pub(super) async fn head(&mut self, number: u64) {
-        let Some(transit) = self.transits.get_mut(&number) else { return };
-        let Some(waiting) = transit.waiting.take() else { return };
+        let Some(transit) = self.transits.get_mut(&number) else {
+            return;
+        };
+        let Some(waiting) = transit.waiting.take() else {
+            return;
+        };
         let (phone, incarnation, fate) = (transit.phone, transit.incarnation, transit.fate.clone());
         let reply = match (fate.answer, transit.reply.take()) {
-            (Answer::Gateway(status), _) => Reply { status, headers: gateway_headers(), body: b"<html>try again</html>".to_vec() },
+            (Answer::Gateway(status), _) => Reply {
+                status,
+                headers: gateway_headers(),
+                body: b"<html>try again</html>".to_vec(),
+            },
             (_, Some(reply)) => reply,
             (_, None) => return,
         };
-        let Some(rig) = self.phones.get(&phone) else { return };
-        let body = SimulatedBody { line: rig.line(), call: number };
+        let Some(rig) = self.phones.get(&phone) else {
+            return;
+        };
+        let body = SimulatedBody {
+            line: rig.line(),
+            call: number,
+        };
         self.bodies.insert(number, Body::new(&reply.body, &fate));
-        if waiting.send(Ok(LineResponse { status: reply.status, headers: reply.headers, body: Box::new(body) })).is_ok() {
+        if waiting
+            .send(Ok(LineResponse {
+                status: reply.status,
+                headers: reply.headers,
+                body: Box::new(body),
+            }))
+            .is_ok()
+        {
             self.drive(phone, incarnation).await;
         }
     }
 
     /// The phone gives up on an answer.
     pub(super) async fn break_off(&mut self, number: u64) {
-        let Some(transit) = self.transits.get_mut(&number) else { return };
+        let Some(transit) = self.transits.get_mut(&number) else {
+            return;
+        };
         let (phone, incarnation) = (transit.phone, transit.incarnation);
-        if transit.waiting.take().is_some_and(|waiting| waiting.send(Err(Broken::Line)).is_ok()) {
+        if transit
+            .waiting
+            .take()
+            .is_some_and(|waiting| waiting.send(Err(Broken::Line)).is_ok())
+        {
             self.drive(phone, incarnation).await;
         }
     }
@@ -129,7 +185,9 @@ impl<O: Office> World<'_, O> {
         waiting: oneshot::Sender<Result<LineResponse, Broken>>,
         lost: bool,
     ) {
-        let Some(rig) = self.phones.get(&phone) else { return };
+        let Some(rig) = self.phones.get(&phone) else {
+            return;
+        };
         let (device, line) = (rig.device, rig.line());
         let reply = self.exchange(&call_of(request), device).await;
         if lost {
@@ -137,10 +195,18 @@ impl<O: Office> World<'_, O> {
             return;
         }
         self.calls += 1;
-        self.bodies.insert(self.calls, Body::new(&reply.body, &Fate::fine()));
-        let body = Box::new(SimulatedBody { line, call: self.calls });
+        self.bodies
+            .insert(self.calls, Body::new(&reply.body, &Fate::fine()));
+        let body = Box::new(SimulatedBody {
+            line,
+            call: self.calls,
+        });
         // A phone that no longer waits has crashed.
-        let _ = waiting.send(Ok(LineResponse { status: reply.status, headers: reply.headers, body }));
+        let _ = waiting.send(Ok(LineResponse {
+            status: reply.status,
+            headers: reply.headers,
+            body,
+        }));
     }
 
     /// The office answers, and the journal says what came and what was said.
@@ -149,19 +215,31 @@ impl<O: Office> World<'_, O> {
         if sync {
             for item in items::<RequestItem>(&call.headers, &call.body) {
                 if let RequestItem::Change(change) = item {
-                    let (record, generation, bytes) = (change.record.0, change.generation, change.bytes);
-                    self.tell(Event::Arrived { device, record, generation, bytes });
+                    let (record, generation, bytes) =
+                        (change.record.0, change.generation, change.bytes);
+                    self.tell(Event::Arrived {
+                        device,
+                        record,
+                        generation,
+                        bytes,
+                    });
                 }
             }
         }
-        self.office.set_time(BEGIN_UNIX_MS + self.now_ms + self.office_skew_ms);
+        self.office
+            .set_time(BEGIN_UNIX_MS + self.now_ms + self.office_skew_ms);
         let reply = self.office.exchange(call).await;
         if sync && reply.status == 200 {
             for item in items::<ResponseItem>(&reply.headers, &reply.body) {
                 self.answered(device, item);
             }
         } else if reply.status >= 500 {
-            self.alarm(format!("{} answers {}: {}", call.path, reply.status, String::from_utf8_lossy(&reply.body)));
+            self.alarm(format!(
+                "{} answers {}: {}",
+                call.path,
+                reply.status,
+                String::from_utf8_lossy(&reply.body)
+            ));
         }
         reply
     }
@@ -188,7 +266,10 @@ impl<O: Office> World<'_, O> {
         };
         self.coverage.count(counted);
         if counted == "item: reset" && !self.restored {
-            self.alarm(format!("at {}: device {device} is told to start over, and the store was never restored", self.now_ms));
+            self.alarm(format!(
+                "at {}: device {device} is told to start over, and the store was never restored",
+                self.now_ms
+            ));
         }
         if let ResponseItem::Verdict(verdict) = item {
             let status = match verdict.status {
@@ -197,9 +278,19 @@ impl<O: Office> World<'_, O> {
                 VerdictStatus::Held => "held",
                 VerdictStatus::Rejected => "rejected",
             };
-            let hash = verdict.hash.map(|hash| hash.to_string()).unwrap_or_default();
+            let hash = verdict
+                .hash
+                .map(|hash| hash.to_string())
+                .unwrap_or_default();
             let (record, status) = (verdict.record.0, status.to_owned());
-            self.tell(Event::Verdict { device, record, hash, status, code: verdict.code, seq: verdict.seq });
+            self.tell(Event::Verdict {
+                device,
+                record,
+                hash,
+                status,
+                code: verdict.code,
+                seq: verdict.seq,
+            });
         }
     }
 }
@@ -221,23 +312,38 @@ fn rejected(code: Option<&str>) -> &'static str {
 }
 
 fn call_of(request: LineRequest) -> Call {
-    Call { method: "POST".into(), path: request.path, headers: request.headers, body: request.body }
+    Call {
+        method: "POST".into(),
+        path: request.path,
+        headers: request.headers,
+        body: request.body,
+    }
 }
 
 fn gateway_headers() -> Vec<(String, String)> {
-    vec![("content-type".into(), "text/html".into()), ("retry-after".into(), "2".into())]
+    vec![
+        ("content-type".into(), "text/html".into()),
+        ("retry-after".into(), "2".into()),
+    ]
 }
 
 fn header<'h>(headers: &'h [(String, String)], name: &str) -> Option<&'h str> {
-    headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    headers
+        .iter()
+        .find(|(known, _)| known == name)
+        .map(|(_, value)| value.as_str())
 }
 
 /// The items of a body; none where it is of another kind.
 fn items<T: StreamItem>(headers: &[(String, String)], body: &[u8]) -> Vec<T> {
-    let Some(encoding) = header(headers, "content-type").and_then(Encoding::from_media_type) else { return Vec::new() };
+    let Some(encoding) = header(headers, "content-type").and_then(Encoding::from_media_type) else {
+        return Vec::new();
+    };
     let mut reader = ItemReader::new(encoding);
     if header(headers, "content-encoding") == Some("zstd") {
-        let Ok(bytes) = zstd::decode_all(body) else { return Vec::new() };
+        let Ok(bytes) = zstd::decode_all(body) else {
+            return Vec::new();
+        };
         reader.push(&bytes);
     } else {
         reader.push(body);
@@ -250,16 +356,37 @@ fn as_older(reply: Reply) -> Reply {
     if reply.status != 200 {
         return reply;
     }
-    let Some(encoding) = header(&reply.headers, "content-type").and_then(Encoding::from_media_type) else { return reply };
+    let Some(encoding) = header(&reply.headers, "content-type").and_then(Encoding::from_media_type)
+    else {
+        return reply;
+    };
     let mut body = Vec::new();
     for item in items::<ResponseItem>(&reply.headers, &reply.body) {
         let known = match item {
             ResponseItem::Notice(_) => continue,
-            ResponseItem::End { cursor, head, server_time, .. } => ResponseItem::End { cursor, head, server_time, lease_seconds: None },
+            ResponseItem::End {
+                cursor,
+                head,
+                server_time,
+                ..
+            } => ResponseItem::End {
+                cursor,
+                head,
+                server_time,
+                lease_seconds: None,
+            },
             known => known,
         };
         encoding.write(&known, &mut body);
     }
-    let headers = reply.headers.into_iter().filter(|(name, _)| name != "content-encoding" && name != "content-length").collect();
-    Reply { status: reply.status, headers, body }
+    let headers = reply
+        .headers
+        .into_iter()
+        .filter(|(name, _)| name != "content-encoding" && name != "content-length")
+        .collect();
+    Reply {
+        status: reply.status,
+        headers,
+        body,
+    }
 }

@@ -22,20 +22,60 @@ impl<O: Office> World<'_, O> {
 
     fn act_of(&self, desk: &Desk) -> Option<Act> {
         Some(match desk {
-            Desk::Assign { username, grids } => Act::Assign { username: username.clone(), grids: grids.clone() },
-            Desk::Revoke { phone, wipe } => Act::Revoke { device: self.device_of(*phone)?, wipe: *wipe },
-            Desk::Edit { record, set } => Act::Edit { record: self.id_of(*record)?, set: set.clone() },
-            Desk::Resolve { record, field, nth } => Act::Resolve { record: self.id_of(*record)?, field: field.clone(), nth: *nth },
-            Desk::Held { nth, accept } => Act::Held { nth: *nth, accept: *accept },
+            Desk::Assign { username, grids } => Act::Assign {
+                username: username.clone(),
+                grids: grids.clone(),
+            },
+            Desk::Revoke { phone, wipe } => Act::Revoke {
+                device: self.device_of(*phone)?,
+                wipe: *wipe,
+            },
+            Desk::Edit { record, set } => Act::Edit {
+                record: self.id_of(*record)?,
+                set: set.clone(),
+            },
+            Desk::Resolve { record, field, nth } => Act::Resolve {
+                record: self.id_of(*record)?,
+                field: field.clone(),
+                nth: *nth,
+            },
+            Desk::Held { nth, accept } => Act::Held {
+                nth: *nth,
+                accept: *accept,
+            },
             Desk::Move { records, grid } => {
-                let records: Vec<_> = records.iter().filter_map(|record| self.id_of(*record)).collect();
-                Act::Move { records: Some(records).filter(|records| !records.is_empty())?, grid: grid.clone() }
+                let records: Vec<_> = records
+                    .iter()
+                    .filter_map(|record| self.id_of(*record))
+                    .collect();
+                Act::Move {
+                    records: Some(records).filter(|records| !records.is_empty())?,
+                    grid: grid.clone(),
+                }
             }
-            Desk::Merge { winner, loser } => Act::Merge { winner: self.id_of(*winner)?, loser: self.id_of(*loser)? },
-            Desk::Erase { record } => Act::Erase { record: self.id_of(*record)? },
-            Desk::Redact { record, entry } => Act::Redact { record: self.id_of(*record)?, entry: *entry },
-            Desk::Step { record, step, fields } => Act::Step { record: self.id_of(*record)?, step: step.clone(), fields: fields.clone() },
-            Desk::Compact { record } => Act::Compact { record: self.id_of(*record)? },
+            Desk::Merge { winner, loser } => Act::Merge {
+                winner: self.id_of(*winner)?,
+                loser: self.id_of(*loser)?,
+            },
+            Desk::Erase { record } => Act::Erase {
+                record: self.id_of(*record)?,
+            },
+            Desk::Redact { record, entry } => Act::Redact {
+                record: self.id_of(*record)?,
+                entry: *entry,
+            },
+            Desk::Step {
+                record,
+                step,
+                fields,
+            } => Act::Step {
+                record: self.id_of(*record)?,
+                step: step.clone(),
+                fields: fields.clone(),
+            },
+            Desk::Compact { record } => Act::Compact {
+                record: self.id_of(*record)?,
+            },
             Desk::Backup => Act::Backup,
             Desk::Restore => Act::Restore,
             Desk::Failover => Act::Failover,

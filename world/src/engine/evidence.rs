@@ -31,7 +31,14 @@ impl<O: Office> World<'_, O> {
         }
         self.office.set_time(now);
         let evidence = self.office.evidence().await;
-        Story { seed: self.script.seed, journal: self.journal, phones, evidence, coverage: self.coverage, alarms: self.alarms }
+        Story {
+            seed: self.script.seed,
+            journal: self.journal,
+            phones,
+            evidence,
+            coverage: self.coverage,
+            alarms: self.alarms,
+        }
     }
 }
 
@@ -53,20 +60,32 @@ fn evidence_of(rig: &mut Rig) -> Result<PhoneEvidence, StoreError> {
     }
     if let Ok(files) = Files::read(&rig.path) {
         evidence.file = [files.main, files.log].concat();
-        evidence.file.extend(unpacked(&rig.path).unwrap_or_default());
+        evidence
+            .file
+            .extend(unpacked(&rig.path).unwrap_or_default());
     }
     Ok(evidence)
 }
 
 fn read(phone: &Phone, evidence: &mut PhoneEvidence) -> Result<(), StoreError> {
-    let locked = |error: lianka_client::PhoneError| StoreError::Io(std::io::Error::other(error.to_string()));
+    let locked =
+        |error: lianka_client::PhoneError| StoreError::Io(std::io::Error::other(error.to_string()));
     let identity = phone.identity().map_err(locked)?;
     evidence.grids = identity.grids.into_iter().map(|grid| grid.grid).collect();
     for entry in phone.outbox().map_err(locked)? {
-        evidence.outbox.push((entry.record.0, entry.hash.to_string(), entry.state.as_str().to_owned(), people::did(&entry.edits)));
+        evidence.outbox.push((
+            entry.record.0,
+            entry.hash.to_string(),
+            entry.state.as_str().to_owned(),
+            people::did(&entry.edits),
+        ));
     }
     for kept in phone.drafts().map_err(locked)? {
-        evidence.drafts.push((kept.draft.record.0, kept.draft.reason.code, people::did(&kept.draft.edits)));
+        evidence.drafts.push((
+            kept.draft.record.0,
+            kept.draft.reason.code,
+            people::did(&kept.draft.edits),
+        ));
     }
     Ok(())
 }
@@ -76,11 +95,24 @@ fn records(path: &Path, evidence: &mut PhoneEvidence) -> Result<(), StoreError> 
     store.read(|tx| {
         for record in tx.records()? {
             let state = tx.record_state(record)?;
-            let Some(stored) = &state.stored else { continue };
+            let Some(stored) = &state.stored else {
+                continue;
+            };
             let (generation, grid) = (stored.generation, stored.grid.clone());
-            let view = replica::open(&state).ok().flatten().and_then(|mut opened| opened.document.view().ok());
+            let view = replica::open(&state)
+                .ok()
+                .flatten()
+                .and_then(|mut opened| opened.document.view().ok());
             let view = view.ok_or(StoreError::Damaged("record"))?;
-            evidence.records.insert(record.0, PhoneRecord { generation, grid, fields: reading::shown(&view), won: reading::won(&view) });
+            evidence.records.insert(
+                record.0,
+                PhoneRecord {
+                    generation,
+                    grid,
+                    fields: reading::shown(&view),
+                    won: reading::won(&view),
+                },
+            );
         }
         Ok(())
     })
@@ -90,7 +122,11 @@ fn records(path: &Path, evidence: &mut PhoneEvidence) -> Result<(), StoreError> 
 fn unpacked(path: &Path) -> rusqlite::Result<Vec<u8>> {
     let connection = rusqlite::Connection::open(path)?;
     let mut plain = Vec::new();
-    for table in ["SELECT snapshot FROM record", "SELECT bytes FROM tail", "SELECT bytes FROM outbox"] {
+    for table in [
+        "SELECT snapshot FROM record",
+        "SELECT bytes FROM tail",
+        "SELECT bytes FROM outbox",
+    ] {
         let mut rows = connection.prepare(table)?;
         for blob in rows.query_map([], |row| row.get::<_, Vec<u8>>(0))? {
             let blob = blob?;

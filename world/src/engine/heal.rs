@@ -26,7 +26,9 @@ impl<O: Office> World<'_, O> {
         let phones: Vec<_> = self.phones.keys().copied().collect();
         for phone in &phones {
             self.older(*phone, false);
-            let Some(rig) = self.phones.get_mut(phone) else { continue };
+            let Some(rig) = self.phones.get_mut(phone) else {
+                continue;
+            };
             (rig.weather, rig.skew_ms) = (Weather::Fine, 0);
             if rig.running.is_some() {
                 // The user gives up a synchronisation that hangs and begins another.
@@ -47,8 +49,13 @@ impl<O: Office> World<'_, O> {
                 return;
             }
         }
-        let unsent: Vec<_> = phones.iter().filter_map(|phone| Some((*phone, self.unsent(*phone)?))).collect();
-        self.alarm(format!("not quiet after {ROUNDS_MAX} rounds; left in outboxes: {unsent:?}"));
+        let unsent: Vec<_> = phones
+            .iter()
+            .filter_map(|phone| Some((*phone, self.unsent(*phone)?)))
+            .collect();
+        self.alarm(format!(
+            "not quiet after {ROUNDS_MAX} rounds; left in outboxes: {unsent:?}"
+        ));
     }
 
     /// The office does what it has to do, everybody synchronises once, reviewers decide. Whether anything moved.
@@ -73,9 +80,13 @@ impl<O: Office> World<'_, O> {
 
     /// One synchronisation over a good network; a user who is signed out enrols again. Whether anything moved.
     async fn sync_well(&mut self, phone: usize) -> bool {
-        let Some(handle) = self.rig(phone).and_then(|rig| rig.phone.clone()) else { return false };
+        let Some(handle) = self.rig(phone).and_then(|rig| rig.phone.clone()) else {
+            return false;
+        };
         let lines = self.journal.lines.len();
-        let done = self.served_while(phone, Box::pin(async move { handle.sync().await }), false).await;
+        let done = self
+            .served_while(phone, Box::pin(async move { handle.sync().await }), false)
+            .await;
         match done {
             Ok(report) => {
                 self.count_report(&report);
@@ -84,13 +95,23 @@ impl<O: Office> World<'_, O> {
                     return true;
                 }
                 let tally = report.tally;
-                let took = tally.snapshots + tally.changes + tally.left + tally.erased + tally.redacted + tally.resets + tally.unexpected;
+                let took = tally.snapshots
+                    + tally.changes
+                    + tally.left
+                    + tally.erased
+                    + tally.redacted
+                    + tally.resets
+                    + tally.unexpected;
                 // What is held waits for the reviewer, who comes next.
                 took > 0 || report.unsent > 0 || self.arrived_since(lines)
             }
             Err(PhoneError::SignedOut(_)) => {
                 self.coverage.count("sync: signed out");
-                let username = self.phones.get(&phone).map(|rig| rig.username.clone()).unwrap_or_default();
+                let username = self
+                    .phones
+                    .get(&phone)
+                    .map(|rig| rig.username.clone())
+                    .unwrap_or_default();
                 if let Acted::Code(code) = self.act(Act::Enrol { username }).await {
                     self.enrol_with(phone, &code, false).await;
                 }
@@ -102,29 +123,43 @@ impl<O: Office> World<'_, O> {
                 true
             }
             Err(error) => {
-                self.alarm(format!("phone {phone} cannot synchronise over a good network: {} {error}", error.code()));
+                self.alarm(format!(
+                    "phone {phone} cannot synchronise over a good network: {} {error}",
+                    error.code()
+                ));
                 true
             }
         }
     }
 
     fn arrived_since(&self, lines: usize) -> bool {
-        self.journal.lines[lines..].iter().any(|line| matches!(line.event, Event::Arrived { .. }))
+        self.journal.lines[lines..]
+            .iter()
+            .any(|line| matches!(line.event, Event::Arrived { .. }))
     }
 
     /// A phone that cleared itself while the office was out of reach says so.
     async fn report_wipe(&mut self, phone: usize) {
         let now = lianka_sync_core::time::DeviceTime::from_unix_ms(self.true_unix_ms());
-        let Some(rig) = self.phones.get(&phone) else { return };
+        let Some(rig) = self.phones.get(&phone) else {
+            return;
+        };
         let (transport, path) = (rig.transport(), rig.path.clone());
-        let telling = async move { Phone::report_wipe_over(Some(transport), &path, Lang::Zh, now).await };
+        let telling =
+            async move { Phone::report_wipe_over(Some(transport), &path, Lang::Zh, now).await };
         if let Err(error) = self.served_while(phone, Box::pin(telling), false).await {
-            self.alarm(format!("phone {phone} cannot tell that it was wiped: {error}"));
+            self.alarm(format!(
+                "phone {phone} cannot tell that it was wiped: {error}"
+            ));
         }
     }
 
     fn unsent(&mut self, phone: usize) -> Option<usize> {
         let handle = self.rig(phone)?.phone.clone()?;
-        handle.outbox().ok().map(|entries| entries.len()).filter(|entries| *entries > 0)
+        handle
+            .outbox()
+            .ok()
+            .map(|entries| entries.len())
+            .filter(|entries| *entries > 0)
     }
 }

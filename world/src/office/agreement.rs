@@ -35,7 +35,10 @@ pub struct Overheard<O> {
 
 impl<O> Overheard<O> {
     pub fn new(office: O) -> Self {
-        Self { office, said: Vec::new() }
+        Self {
+            office,
+            said: Vec::new(),
+        }
     }
 }
 
@@ -102,8 +105,15 @@ impl Secrets {
 
     fn translated(&self, call: &Call) -> Call {
         let mut call = call.clone();
-        for (_, value) in call.headers.iter_mut().filter(|(name, _)| name == "authorization") {
-            if let Some(other) = value.strip_prefix("Bearer ").and_then(|token| self.0.get(token)) {
+        for (_, value) in call
+            .headers
+            .iter_mut()
+            .filter(|(name, _)| name == "authorization")
+        {
+            if let Some(other) = value
+                .strip_prefix("Bearer ")
+                .and_then(|token| self.0.get(token))
+            {
                 *value = format!("Bearer {other}");
             }
         }
@@ -111,7 +121,11 @@ impl Secrets {
             let mut body: Value = parsed(&call.body);
             for key in ["code", "refresh_token"] {
                 // People type codes as they like.
-                let other = body[key].as_str().and_then(|secret| self.0.get(secret).or_else(|| self.0.get(&secret.to_uppercase())));
+                let other = body[key].as_str().and_then(|secret| {
+                    self.0
+                        .get(secret)
+                        .or_else(|| self.0.get(&secret.to_uppercase()))
+                });
                 if let Some(other) = other {
                     body[key] = other.as_str().into();
                 }
@@ -155,7 +169,11 @@ pub async fn say_again(said: &[Said], office: &mut impl Office) -> Option<Differ
             }
         };
         if let Some((about, words)) = found {
-            return Some(Difference { at: Some(at), about, words });
+            return Some(Difference {
+                at: Some(at),
+                about,
+                words,
+            });
         }
     }
     None
@@ -167,7 +185,11 @@ fn unequal<T: PartialEq + Debug>(told: &T, answered: &T) -> Option<String> {
 
 fn replies_differ(told: &Reply, answered: &Reply) -> Option<String> {
     if let Some(words) = unequal(&told.status, &answered.status) {
-        return Some(format!("status {words}: {} and {}", String::from_utf8_lossy(&told.body), String::from_utf8_lossy(&answered.body)));
+        return Some(format!(
+            "status {words}: {} and {}",
+            String::from_utf8_lossy(&told.body),
+            String::from_utf8_lossy(&answered.body)
+        ));
     }
     let (told, answered) = (comparable(told), comparable(answered));
     for (at, pair) in told.iter().zip(&answered).enumerate() {
@@ -175,16 +197,34 @@ fn replies_differ(told: &Reply, answered: &Reply) -> Option<String> {
             return Some(format!("item {at} {words}"));
         }
     }
-    unequal(&told.len(), &answered.len()).map(|words| format!("items: {words}: {:?} and {:?}", told.last(), answered.last()))
+    unequal(&told.len(), &answered.len()).map(|words| {
+        format!(
+            "items: {words}: {:?} and {:?}",
+            told.last(),
+            answered.last()
+        )
+    })
 }
 
 /// An answer as far as it matters.
 fn comparable(reply: &Reply) -> Vec<String> {
-    let header = |name: &str| reply.headers.iter().find(|(of, _)| of == name).map(|(_, value)| value.as_str());
+    let header = |name: &str| {
+        reply
+            .headers
+            .iter()
+            .find(|(of, _)| of == name)
+            .map(|(_, value)| value.as_str())
+    };
     let Some(encoding) = header("content-type").and_then(Encoding::from_media_type) else {
         let body = parsed(&reply.body);
         let of = |key: &str| body[key].to_string();
-        return vec![of("code"), of("device_id"), of("streets"), of("user"), of("expires_in")];
+        return vec![
+            of("code"),
+            of("device_id"),
+            of("streets"),
+            of("user"),
+            of("expires_in"),
+        ];
     };
     let body = match header("content-encoding") {
         Some("zstd") => zstd::decode_all(&reply.body[..]).unwrap_or_default(),
@@ -196,11 +236,30 @@ fn comparable(reply: &Reply) -> Vec<String> {
     let mut leaving = BTreeSet::new();
     while let Ok(Some(item)) = reader.next_item::<ResponseItem>() {
         match item {
-            ResponseItem::Leave { .. } | ResponseItem::Erase { .. } => drop(leaving.insert(format!("{item:?}"))),
-            ResponseItem::Notice(notice) => items.push(format!("{:?}", Notice { id: uuid::Uuid::nil(), ..notice })),
-            ResponseItem::Snapshot { record, kind, grid, generation, seq, bytes } => {
-                let says = Record::load(&bytes).map(|mut document| (document.heads(), document.view().ok())).ok();
-                items.push(format!("snapshot {record} {kind:?} {grid} {generation} {seq} {says:?}"));
+            ResponseItem::Leave { .. } | ResponseItem::Erase { .. } => {
+                drop(leaving.insert(format!("{item:?}")))
+            }
+            ResponseItem::Notice(notice) => items.push(format!(
+                "{:?}",
+                Notice {
+                    id: uuid::Uuid::nil(),
+                    ..notice
+                }
+            )),
+            ResponseItem::Snapshot {
+                record,
+                kind,
+                grid,
+                generation,
+                seq,
+                bytes,
+            } => {
+                let says = Record::load(&bytes)
+                    .map(|mut document| (document.heads(), document.view().ok()))
+                    .ok();
+                items.push(format!(
+                    "snapshot {record} {kind:?} {grid} {generation} {seq} {says:?}"
+                ));
             }
             item => items.push(format!("{item:?}")),
         }
@@ -211,8 +270,16 @@ fn comparable(reply: &Reply) -> Vec<String> {
 
 /// The first thing that is left differently.
 pub fn left_differently(real: &Evidence, model: &Evidence) -> Option<Difference> {
-    let left = |words| Some(Difference { at: None, about: String::new(), words });
-    let differ = |what: &str, real: &dyn Debug, model: &dyn Debug| left(format!("{what}: really {real:?}, in the model {model:?}"));
+    let left = |words| {
+        Some(Difference {
+            at: None,
+            about: String::new(),
+            words,
+        })
+    };
+    let differ = |what: &str, real: &dyn Debug, model: &dyn Debug| {
+        left(format!("{what}: really {real:?}, in the model {model:?}"))
+    };
     if real.epoch != model.epoch {
         return differ("epoch", &real.epoch, &model.epoch);
     }
@@ -228,13 +295,30 @@ pub fn left_differently(real: &Evidence, model: &Evidence) -> Option<Difference>
     let ids: BTreeSet<_> = real.records.keys().chain(model.records.keys()).collect();
     for id in ids {
         let (Some(a), Some(b)) = (real.records.get(id), model.records.get(id)) else {
-            return differ(&format!("record {id} is there"), &real.records.contains_key(id), &model.records.contains_key(id));
+            return differ(
+                &format!("record {id} is there"),
+                &real.records.contains_key(id),
+                &model.records.contains_key(id),
+            );
         };
         if (&a.kind, &a.grid, a.generation) != (&b.kind, &b.grid, b.generation) {
-            return differ(&format!("record {id}"), &(&a.kind, &a.grid, a.generation), &(&b.kind, &b.grid, b.generation));
+            return differ(
+                &format!("record {id}"),
+                &(&a.kind, &a.grid, a.generation),
+                &(&b.kind, &b.grid, b.generation),
+            );
         }
-        if let Some(key) = a.fields.keys().chain(b.fields.keys()).find(|key| a.fields.get(*key) != b.fields.get(*key)) {
-            return differ(&format!("{key} of {id}"), &a.fields.get(key), &b.fields.get(key));
+        if let Some(key) = a
+            .fields
+            .keys()
+            .chain(b.fields.keys())
+            .find(|key| a.fields.get(*key) != b.fields.get(*key))
+        {
+            return differ(
+                &format!("{key} of {id}"),
+                &a.fields.get(key),
+                &b.fields.get(key),
+            );
         }
     }
     if real.held != model.held {
@@ -251,11 +335,20 @@ pub fn left_differently(real: &Evidence, model: &Evidence) -> Option<Difference>
 pub fn both(script: &crate::Script) -> (crate::Story, Option<Difference>) {
     let mut real = Overheard::new(super::RealOffice::new(&script.setup, script.seed));
     let story = crate::run_to_end(script, &mut real);
-    let mut model = super::ModelOffice::new(&script.setup, super::Identities::Recorded(real.office.recorded()));
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime without sockets needs nothing");
+    let mut model = super::ModelOffice::new(
+        &script.setup,
+        super::Identities::Recorded(real.office.recorded()),
+    );
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime without sockets needs nothing");
     let difference = runtime.block_on(async {
         let said = say_again(&real.said, &mut model).await;
-        if said.is_some() { said } else { left_differently(&story.evidence, &model.evidence().await) }
+        if said.is_some() {
+            said
+        } else {
+            left_differently(&story.evidence, &model.evidence().await)
+        }
     });
     (story, difference)
 }
@@ -271,7 +364,8 @@ pub async fn told_to_both<T>(
     let told = story(&mut real).await;
     real.tend().await;
     let left = real.evidence().await;
-    let mut model = super::ModelOffice::new(setup, super::Identities::Recorded(real.office.recorded()));
+    let mut model =
+        super::ModelOffice::new(setup, super::Identities::Recorded(real.office.recorded()));
     let mut difference = say_again(&real.said, &mut model).await;
     if difference.is_none() {
         difference = left_differently(&left, &model.evidence().await);

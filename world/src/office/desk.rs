@@ -22,8 +22,12 @@ pub const ADMIN: &str = "root";
 pub const REVIEWER: &str = "shen.he";
 pub const OFFICERS: [&str; 2] = ["jing.ban", "fu.he"];
 /// Who sits at desks, in the order in which they sign in.
-pub const DESKS: [(&str, Role); 4] =
-    [(ADMIN, Role::Admin), (REVIEWER, Role::Reviewer), (OFFICERS[0], Role::Officer), (OFFICERS[1], Role::Officer)];
+pub const DESKS: [(&str, Role); 4] = [
+    (ADMIN, Role::Admin),
+    (REVIEWER, Role::Reviewer),
+    (OFFICERS[0], Role::Officer),
+    (OFFICERS[1], Role::Officer),
+];
 /// Why a held change is refused.
 pub const HELD_REASON: &str = "核实后不采用";
 /// Why something is erased.
@@ -31,8 +35,15 @@ pub const ERASE_REASON: &str = "subject_request";
 
 /// A value as it is written under a key: members of sets are flags.
 pub fn scalar(key: &str, text: &str) -> Scalar {
-    let flag = |kind: Kind| kind.field(key).is_some_and(|(field, _)| field.rule == Rule::Flag);
-    if text == "true" && (flag(Kind::ShopCard) || flag(Kind::TransferRequest)) { Scalar::Bool(true) } else { Scalar::from(text) }
+    let flag = |kind: Kind| {
+        kind.field(key)
+            .is_some_and(|(field, _)| field.rule == Rule::Flag)
+    };
+    if text == "true" && (flag(Kind::ShopCard) || flag(Kind::TransferRequest)) {
+        Scalar::Bool(true)
+    } else {
+        Scalar::from(text)
+    }
 }
 
 /// A value as evidence shows it.
@@ -61,12 +72,25 @@ pub fn officer(nth: u32) -> usize {
 pub fn shown(view: &View) -> BTreeMap<String, Vec<Shown>> {
     let mut fields: BTreeMap<String, Vec<Shown>> = BTreeMap::new();
     for (key, values) in &view.values {
-        let mut values: Vec<_> =
-            values.iter().map(|value| Shown { value: text(&value.value), device: value.op.actor.device().0 }).collect();
+        let mut values: Vec<_> = values
+            .iter()
+            .map(|value| Shown {
+                value: text(&value.value),
+                device: value.op.actor.device().0,
+            })
+            .collect();
         values.sort();
         fields.insert(key.clone(), values);
     }
     let note = view.note.clone().filter(|note| !note.is_empty());
-    fields.extend(note.map(|value| (NOTE.to_owned(), vec![Shown { value, device: Uuid::nil() }])));
+    fields.extend(note.map(|value| {
+        (
+            NOTE.to_owned(),
+            vec![Shown {
+                value,
+                device: Uuid::nil(),
+            }],
+        )
+    }));
     fields
 }

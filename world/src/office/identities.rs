@@ -46,7 +46,8 @@ impl Numbers {
 
     pub fn uuid(&mut self) -> Uuid {
         let (high, low) = (self.number(), self.number());
-        uuid::Builder::from_random_bytes(((u128::from(high) << 64) | u128::from(low)).to_be_bytes()).into_uuid()
+        uuid::Builder::from_random_bytes(((u128::from(high) << 64) | u128::from(low)).to_be_bytes())
+            .into_uuid()
     }
 
     fn entropy(&mut self) -> [u8; 10] {
@@ -75,23 +76,41 @@ impl Names {
             Identities::Seeded(seed) => (seed, Recorded::default()),
             Identities::Recorded(recorded) => (0, recorded),
         };
-        let Recorded { epochs, devices, merges } = recorded;
-        Self { epochs: epochs.into(), devices: devices.into(), merges: merges.into(), numbers: Numbers::from_seed(seed) }
+        let Recorded {
+            epochs,
+            devices,
+            merges,
+        } = recorded;
+        Self {
+            epochs: epochs.into(),
+            devices: devices.into(),
+            merges: merges.into(),
+            numbers: Numbers::from_seed(seed),
+        }
     }
 
     pub fn epoch(&mut self) -> Uuid {
-        self.epochs.pop_front().unwrap_or_else(|| self.numbers.uuid())
+        self.epochs
+            .pop_front()
+            .unwrap_or_else(|| self.numbers.uuid())
     }
 
     pub fn device(&mut self, now: ServerTime) -> DeviceId {
-        let made = |numbers: &mut Numbers| DeviceId::new_v7(now.unix_ms().unsigned_abs(), numbers.entropy());
-        self.devices.pop_front().map_or_else(|| made(&mut self.numbers), DeviceId)
+        let made = |numbers: &mut Numbers| {
+            DeviceId::new_v7(now.unix_ms().unsigned_abs(), numbers.entropy())
+        };
+        self.devices
+            .pop_front()
+            .map_or_else(|| made(&mut self.numbers), DeviceId)
     }
 
     /// Beyond the epochs of phones, which count from 1, and apart from those of other merges.
     pub fn merge(&mut self) -> u32 {
-        let made = |numbers: &mut Numbers| (numbers.number() as u32 | 0x8000_0000) & !(MERGE_EPOCHS - 1);
-        self.merges.pop_front().unwrap_or_else(|| made(&mut self.numbers))
+        let made =
+            |numbers: &mut Numbers| (numbers.number() as u32 | 0x8000_0000) & !(MERGE_EPOCHS - 1);
+        self.merges
+            .pop_front()
+            .unwrap_or_else(|| made(&mut self.numbers))
     }
 
     /// Whether two epochs are of one merge.

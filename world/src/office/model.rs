@@ -71,12 +71,30 @@ pub struct Problem {
 }
 
 impl Problem {
-    const MALFORMED: Self = Self { status: 400, code: "malformed" };
-    const NOT_FOUND: Self = Self { status: 404, code: "not_found" };
-    const WRONG_STREET: Self = Self { status: 403, code: "wrong_street" };
-    const TOO_LARGE: Self = Self { status: 413, code: "body_too_large" };
-    const MEDIA_TYPE: Self = Self { status: 415, code: "unsupported_media_type" };
-    const CLIENT_NAME: Self = Self { status: 422, code: "invalid_field" };
+    const MALFORMED: Self = Self {
+        status: 400,
+        code: "malformed",
+    };
+    const NOT_FOUND: Self = Self {
+        status: 404,
+        code: "not_found",
+    };
+    const WRONG_STREET: Self = Self {
+        status: 403,
+        code: "wrong_street",
+    };
+    const TOO_LARGE: Self = Self {
+        status: 413,
+        code: "body_too_large",
+    };
+    const MEDIA_TYPE: Self = Self {
+        status: 415,
+        code: "unsupported_media_type",
+    };
+    const CLIENT_NAME: Self = Self {
+        status: 422,
+        code: "invalid_field",
+    };
 
     fn reply(self) -> Reply {
         let Self { status, code } = self;
@@ -84,7 +102,11 @@ impl Problem {
             "type": format!("/v1/docs#problem-{code}"), "title": code, "status": status, "detail": "", "code": code, "retryable": false,
             "request_id": "model",
         });
-        Reply { status, headers: vec![("content-type".into(), "application/problem+json".into())], body: body.to_string().into_bytes() }
+        Reply {
+            status,
+            headers: vec![("content-type".into(), "application/problem+json".into())],
+            body: body.to_string().into_bytes(),
+        }
     }
 }
 
@@ -117,11 +139,20 @@ pub const START_UNIX_MS: i64 = 1_795_248_000_000;
 impl ModelOffice {
     /// An office with its street, its people and their grids.
     pub fn new(setup: &Setup, identities: Identities) -> Self {
-        let checkpoint_bytes = if matches!(identities, Identities::Seeded(_)) { SMALL_CHECKPOINT } else { limits::CHECKPOINT_BYTES };
+        let checkpoint_bytes = if matches!(identities, Identities::Seeded(_)) {
+            SMALL_CHECKPOINT
+        } else {
+            limits::CHECKPOINT_BYTES
+        };
         let mut names = Names::new(identities);
-        let street: StreetCode = setup.street.parse().unwrap_or_else(|_| panic!("{} is no street code", setup.street));
+        let street: StreetCode = setup
+            .street
+            .parse()
+            .unwrap_or_else(|_| panic!("{} is no street code", setup.street));
         let mut store = Store::new(names.epoch(), street, setup.grids.iter().cloned().collect());
-        store.users.extend(desk::DESKS.map(|(username, role)| (username.to_owned(), User::new(role))));
+        store
+            .users
+            .extend(desk::DESKS.map(|(username, role)| (username.to_owned(), User::new(role))));
         for (username, grids) in &setup.secretaries {
             let mut user = User::new(Role::Secretary);
             user.assign(&grids.iter().cloned().collect());
@@ -134,7 +165,10 @@ impl ModelOffice {
             store,
             backup: None,
             documents: Documents::new(),
-            desks: Desks { reviewer: nobody, officers: [nobody; 2] },
+            desks: Desks {
+                reviewer: nobody,
+                officers: [nobody; 2],
+            },
             steps: BTreeMap::new(),
             receipts: Vec::new(),
             checkpoint_bytes,
@@ -145,18 +179,29 @@ impl ModelOffice {
     }
 
     fn open_desks(&mut self) {
-        let [_, reviewer, first, second] = desk::DESKS.map(|(username, _)| self.open_device(username));
-        self.desks = Desks { reviewer, officers: [first, second] };
+        let [_, reviewer, first, second] =
+            desk::DESKS.map(|(username, _)| self.open_device(username));
+        self.desks = Desks {
+            reviewer,
+            officers: [first, second],
+        };
     }
 
     fn answer(&mut self, call: &Call) -> Result<Reply, Problem> {
-        let street = call.path.strip_prefix("/v1/streets/").and_then(|rest| rest.strip_suffix("/sync"));
+        let street = call
+            .path
+            .strip_prefix("/v1/streets/")
+            .and_then(|rest| rest.strip_suffix("/sync"));
         match (call.method.as_str(), call.path.as_str(), street) {
             ("POST", "/v1/devices", _) => Ok(json_reply(201, &self.enrol(&json_of(call)?)?)),
             ("POST", "/v1/tokens", _) => Ok(json_reply(200, &self.renew(&json_of(call)?)?)),
             ("POST", _, Some(street)) => {
                 let sender = self.sender(header(call, "authorization"))?;
-                if street.parse::<StreetCode>().map_err(|_| Problem::NOT_FOUND)? != self.store.street {
+                if street
+                    .parse::<StreetCode>()
+                    .map_err(|_| Problem::NOT_FOUND)?
+                    != self.store.street
+                {
                     return Err(Problem::WRONG_STREET);
                 }
                 self.sync(call, &sender)
@@ -166,21 +211,58 @@ impl ModelOffice {
     }
 
     fn sync(&mut self, call: &Call, sender: &Sender) -> Result<Reply, Problem> {
-        let encoding = header(call, "content-type").and_then(Encoding::from_media_type).ok_or(Problem::MEDIA_TYPE)?;
+        let encoding = header(call, "content-type")
+            .and_then(Encoding::from_media_type)
+            .ok_or(Problem::MEDIA_TYPE)?;
         let (hello, arrived) = read(call, encoding)?;
-        let lang = if header(call, "accept-language").is_some_and(|lang| lang.starts_with("en")) { Lang::En } else { Lang::Zh };
-        let judged = push::take_in(&mut self.store, &mut self.documents, self.now, sender, &arrived, lang);
+        let lang = if header(call, "accept-language").is_some_and(|lang| lang.starts_with("en")) {
+            Lang::En
+        } else {
+            Lang::Zh
+        };
+        let judged = push::take_in(
+            &mut self.store,
+            &mut self.documents,
+            self.now,
+            sender,
+            &arrived,
+            lang,
+        );
         if sender.to_wipe && hello.report.wiped {
             self.note_wiped(sender.device);
         }
-        let settled = judged.iter().filter(|(verdict, _)| verdict.status != VerdictStatus::Rejected).count();
+        let settled = judged
+            .iter()
+            .filter(|(verdict, _)| verdict.status != VerdictStatus::Rejected)
+            .count();
         debug_assert!(settled <= judged.len());
-        let rebased = judged.iter().filter(|(_, rebase)| *rebase).map(|(verdict, _)| verdict.record).collect();
-        let with = |status| judged.iter().map(|(verdict, _)| verdict).filter(move |verdict| verdict.status == status);
-        let had = with(VerdictStatus::Duplicate).map(|verdict| verdict.record).collect();
-        let brought = judged.iter().filter_map(|(verdict, _)| verdict.seq).collect();
-        let more_to_come = !hello.pull && hello.report.unsent.is_some_and(|unsent| unsent > judged.len() as u64);
-        let mut items: Vec<_> = judged.into_iter().map(|(verdict, _)| ResponseItem::Verdict(verdict)).collect();
+        let rebased = judged
+            .iter()
+            .filter(|(_, rebase)| *rebase)
+            .map(|(verdict, _)| verdict.record)
+            .collect();
+        let with = |status| {
+            judged
+                .iter()
+                .map(|(verdict, _)| verdict)
+                .filter(move |verdict| verdict.status == status)
+        };
+        let had = with(VerdictStatus::Duplicate)
+            .map(|verdict| verdict.record)
+            .collect();
+        let brought = judged
+            .iter()
+            .filter_map(|(verdict, _)| verdict.seq)
+            .collect();
+        let more_to_come = !hello.pull
+            && hello
+                .report
+                .unsent
+                .is_some_and(|unsent| unsent > judged.len() as u64);
+        let mut items: Vec<_> = judged
+            .into_iter()
+            .map(|(verdict, _)| ResponseItem::Verdict(verdict))
+            .collect();
         let question = Question {
             device: sender.device,
             username: &sender.username,
@@ -205,7 +287,9 @@ impl ModelOffice {
     }
 
     fn restore(&mut self) -> Acted {
-        let Some((backup, known)) = self.backup.clone() else { return Acted::Nothing };
+        let Some((backup, known)) = self.backup.clone() else {
+            return Acted::Nothing;
+        };
         self.store = backup;
         self.store.epoch = self.names.epoch();
         self.documents.clear();
@@ -225,18 +309,31 @@ impl ModelOffice {
             Act::Edit { record, set } => self.edit(RecordId(*record), set),
             Act::Resolve { record, field, nth } => self.resolve(RecordId(*record), field, *nth),
             Act::Held { nth, accept } => self.decide_held(*nth, *accept),
-            Act::Move { records, grid } => self.move_to(&records.iter().copied().map(RecordId).collect::<Vec<_>>(), grid),
+            Act::Move { records, grid } => self.move_to(
+                &records.iter().copied().map(RecordId).collect::<Vec<_>>(),
+                grid,
+            ),
             Act::Merge { winner, loser } => self.merge_cards(RecordId(*winner), RecordId(*loser)),
             Act::Erase { record } => self.erase(RecordId(*record)),
-            Act::Redact { record, entry } => self.transact(|write| match write.redact(RecordId(*record), EntryId(*entry)) {
-                Ok(redacted) => redacted.ok_or(acts::Undone::NotThere),
-                Err(_) => Err(acts::Undone::Refused("internal".into())),
-            }),
-            Act::Step { record, step, fields } => self.step(RecordId(*record), step, fields),
-            Act::Compact { record } => self.transact(|write| match write.compact(RecordId(*record)) {
-                Ok(compacted) => compacted.ok_or(acts::Undone::NotThere),
-                Err(_) => Err(acts::Undone::Refused("internal".into())),
-            }),
+            Act::Redact { record, entry } => {
+                self.transact(
+                    |write| match write.redact(RecordId(*record), EntryId(*entry)) {
+                        Ok(redacted) => redacted.ok_or(acts::Undone::NotThere),
+                        Err(_) => Err(acts::Undone::Refused("internal".into())),
+                    },
+                )
+            }
+            Act::Step {
+                record,
+                step,
+                fields,
+            } => self.step(RecordId(*record), step, fields),
+            Act::Compact { record } => {
+                self.transact(|write| match write.compact(RecordId(*record)) {
+                    Ok(compacted) => compacted.ok_or(acts::Undone::NotThere),
+                    Err(_) => Err(acts::Undone::Refused("internal".into())),
+                })
+            }
             Act::Backup => {
                 self.backup = Some((self.store.clone(), self.receipts.len()));
                 Acted::Done
@@ -251,7 +348,9 @@ impl ModelOffice {
         if !grids.iter().all(|grid| self.store.grids.contains(grid)) {
             return Acted::Refused("exists".into());
         }
-        let Some(user) = self.store.users.get_mut(username) else { return Acted::Nothing };
+        let Some(user) = self.store.users.get_mut(username) else {
+            return Acted::Nothing;
+        };
         user.assign(&grids.iter().cloned().collect::<BTreeSet<_>>());
         Acted::Done
     }
@@ -260,7 +359,12 @@ impl ModelOffice {
         if self.store.erased.contains(&record) {
             return Acted::Done;
         }
-        self.transact(|write| write.erase(record).then_some(()).ok_or(acts::Undone::NotThere))
+        self.transact(|write| {
+            write
+                .erase(record)
+                .then_some(())
+                .ok_or(acts::Undone::NotThere)
+        })
     }
 }
 
@@ -297,7 +401,10 @@ impl Office for ModelOffice {
 }
 
 fn header<'c>(call: &'c Call, name: &str) -> Option<&'c str> {
-    call.headers.iter().find(|(of, _)| of == name).map(|(_, value)| value.as_str())
+    call.headers
+        .iter()
+        .find(|(of, _)| of == name)
+        .map(|(_, value)| value.as_str())
 }
 
 fn json_of(call: &Call) -> Result<Value, Problem> {
@@ -305,7 +412,11 @@ fn json_of(call: &Call) -> Result<Value, Problem> {
 }
 
 fn json_reply(status: u16, body: &Value) -> Reply {
-    Reply { status, headers: vec![("content-type".into(), "application/json".into())], body: body.to_string().into_bytes() }
+    Reply {
+        status,
+        headers: vec![("content-type".into(), "application/json".into())],
+        body: body.to_string().into_bytes(),
+    }
 }
 
 /// A whole request, every change through the gate. One that cannot be read to its end is refused before anything of it is stored.
@@ -317,9 +428,13 @@ fn read(call: &Call, encoding: Encoding) -> Result<(Hello, Vec<Arrived>), Proble
     match header(call, "content-encoding") {
         None | Some("identity") => unpacked.clone_from(&call.body),
         Some("zstd") => {
-            let decoder = zstd::stream::read::Decoder::with_buffer(&call.body[..]).map_err(|_| Problem::MALFORMED)?;
+            let decoder = zstd::stream::read::Decoder::with_buffer(&call.body[..])
+                .map_err(|_| Problem::MALFORMED)?;
             let bound = limits::SYNC_INFLATED_BYTES_MAX as u64 + 1;
-            decoder.take(bound).read_to_end(&mut unpacked).map_err(|_| Problem::MALFORMED)?;
+            decoder
+                .take(bound)
+                .read_to_end(&mut unpacked)
+                .map_err(|_| Problem::MALFORMED)?;
         }
         Some(_) => return Err(Problem::MEDIA_TYPE),
     }
@@ -336,11 +451,15 @@ fn read(call: &Call, encoding: Encoding) -> Result<(Hello, Vec<Arrived>), Proble
         items.push(item);
     }
     let mut items = items.into_iter();
-    let Some(RequestItem::Hello(hello)) = items.next() else { return Err(Problem::MALFORMED) };
+    let Some(RequestItem::Hello(hello)) = items.next() else {
+        return Err(Problem::MALFORMED);
+    };
     let mut arrived = Vec::new();
     let mut ops = 0;
     for item in items {
-        let RequestItem::Change(pushed) = item else { return Err(Problem::MALFORMED) };
+        let RequestItem::Change(pushed) = item else {
+            return Err(Problem::MALFORMED);
+        };
         let change = change::decode(&pushed.bytes);
         ops += change.as_ref().map_or(0, |change| change.ops.len());
         arrived.push(Arrived { pushed, change });
@@ -348,14 +467,18 @@ fn read(call: &Call, encoding: Encoding) -> Result<(Hello, Vec<Arrived>), Proble
     if arrived.len() > limits::SYNC_CHANGES_MAX || ops > limits::SYNC_OPS_MAX {
         return Err(Problem::TOO_LARGE);
     }
-    if !(1..=80).contains(&hello.client.chars().count()) || hello.client.chars().any(char::is_control) {
+    if !(1..=80).contains(&hello.client.chars().count())
+        || hello.client.chars().any(char::is_control)
+    {
         return Err(Problem::CLIENT_NAME);
     }
     Ok((hello, arrived))
 }
 
 fn packed(call: &Call, encoding: Encoding, items: &[ResponseItem]) -> Result<Reply, Problem> {
-    let encoding = header(call, "accept").and_then(Encoding::from_media_type).unwrap_or(encoding);
+    let encoding = header(call, "accept")
+        .and_then(Encoding::from_media_type)
+        .unwrap_or(encoding);
     let mut parts = Vec::new();
     for item in items {
         let mut part = Vec::new();
@@ -375,7 +498,15 @@ fn packed(call: &Call, encoding: Encoding, items: &[ResponseItem]) -> Result<Rep
         };
         let body = whole(&parts).map_err(|_| Problem::MALFORMED)?;
         headers.push(("content-encoding".to_owned(), "zstd".to_owned()));
-        return Ok(Reply { status: 200, headers, body });
+        return Ok(Reply {
+            status: 200,
+            headers,
+            body,
+        });
     }
-    Ok(Reply { status: 200, headers, body: parts.concat() })
+    Ok(Reply {
+        status: 200,
+        headers,
+        body: parts.concat(),
+    })
 }

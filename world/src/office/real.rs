@@ -87,7 +87,9 @@ impl Answer {
 impl RealOffice {
     /// An office with its street, its people and their grids, whose randomness follows from a seed.
     pub fn new(setup: &Setup, seed: u64) -> Self {
-        Self { inner: outside(Inner::open(setup, seed)) }
+        Self {
+            inner: outside(Inner::open(setup, seed)),
+        }
     }
 
     /// The ids that it made up so far.
@@ -122,19 +124,32 @@ impl Office for RealOffice {
 /// A server on a database, at a moment.
 async fn start(database: &Database, clock: &Clock, seed: u64, log_days: u32) -> (App, Router) {
     let pool = database.pool().await;
-    let config = ServeConfig { keep: Keep::days(u64::from(log_days)), ..ServeConfig::for_tests() };
-    let app = App::start(pool, Arc::new(config), clock.clone(), Entropy::seeded(seed)).await.expect("the server starts");
+    let config = ServeConfig {
+        keep: Keep::days(u64::from(log_days)),
+        ..ServeConfig::for_tests()
+    };
+    let app = App::start(pool, Arc::new(config), clock.clone(), Entropy::seeded(seed))
+        .await
+        .expect("the server starts");
     (app.clone(), lianka_server::router(app))
 }
 
 async fn set_epoch(pool: &PgPool, epoch: Uuid) {
-    sqlx::query("update deployment set store_epoch = $1").bind(epoch).execute(pool).await.expect("the epoch is set");
+    sqlx::query("update deployment set store_epoch = $1")
+        .bind(epoch)
+        .execute(pool)
+        .await
+        .expect("the epoch is set");
 }
 
 impl Inner {
     async fn open(setup: &Setup, seed: u64) -> Self {
         let mut seeds = Numbers::from_seed(seed);
-        let (clock, database, epoch) = (Clock::fixed(START_UNIX_MS), Database::create(None).await, seeds.uuid());
+        let (clock, database, epoch) = (
+            Clock::fixed(START_UNIX_MS),
+            Database::create(None).await,
+            seeds.uuid(),
+        );
         let (app, router) = start(&database, &clock, seeds.number(), setup.log_days).await;
         // The template gave every world the same one.
         set_epoch(&app.pool, epoch).await;
@@ -155,7 +170,10 @@ impl Inner {
             desks: vec![Desk::default(); desk::DESKS.len()],
             steps: BTreeMap::new(),
             receipts: Vec::new(),
-            recorded: Recorded { epochs: vec![epoch], ..Recorded::default() },
+            recorded: Recorded {
+                epochs: vec![epoch],
+                ..Recorded::default()
+            },
         };
         office.sign_in(0).await;
         office.found(setup).await;
@@ -168,20 +186,41 @@ impl Inner {
     /// The street, its grids and roads, and everybody's accounts.
     async fn found(&mut self, setup: &Setup) {
         let street = setup.street.as_str();
-        self.must("POST", "/v1/streets", json!({ "street": street, "name": "天平路街道", "district": "徐汇区" })).await;
+        self.must(
+            "POST",
+            "/v1/streets",
+            json!({ "street": street, "name": "天平路街道", "district": "徐汇区" }),
+        )
+        .await;
         for grid in &setup.grids {
-            self.must("POST", &self.path("grids"), json!({ "grid": grid, "name": grid, "area": "康平" })).await;
+            self.must(
+                "POST",
+                &self.path("grids"),
+                json!({ "grid": grid, "name": grid, "area": "康平" }),
+            )
+            .await;
         }
         if !setup.roads.is_empty() {
-            self.must("POST", &self.path("roads"), json!({ "roads": setup.roads })).await;
+            self.must("POST", &self.path("roads"), json!({ "roads": setup.roads }))
+                .await;
         }
-        let desks = desk::DESKS[1..].iter().map(|(username, role)| ((*username).to_owned(), role.as_str()));
-        let people = setup.secretaries.iter().map(|(username, _)| (username.clone(), "secretary"));
+        let desks = desk::DESKS[1..]
+            .iter()
+            .map(|(username, role)| ((*username).to_owned(), role.as_str()));
+        let people = setup
+            .secretaries
+            .iter()
+            .map(|(username, _)| (username.clone(), "secretary"));
         for (username, role) in desks.chain(people) {
             self.must("POST", "/v1/users", json!({ "username": username, "display_name": username, "role": role, "street": street })).await;
         }
         for (username, grids) in &setup.secretaries {
-            self.must("PUT", &self.path(&format!("assignments/{username}")), json!({ "grids": grids })).await;
+            self.must(
+                "PUT",
+                &self.path(&format!("assignments/{username}")),
+                json!({ "grids": grids }),
+            )
+            .await;
         }
     }
 
@@ -193,46 +232,105 @@ impl Inner {
     async fn sign_in(&mut self, nth: usize) {
         let (username, _) = desk::DESKS[nth];
         let code = if nth == 0 {
-            auth::create_enrolment(&self.app, username).await.expect("a code").code
+            auth::create_enrolment(&self.app, username)
+                .await
+                .expect("a code")
+                .code
         } else {
-            let (_, made) = self.ask(0, "POST", "/v1/enrolments", &json!({ "username": username })).await;
+            let (_, made) = self
+                .ask(
+                    0,
+                    "POST",
+                    "/v1/enrolments",
+                    &json!({ "username": username }),
+                )
+                .await;
             made["code"].as_str().expect("a code").to_owned()
         };
         let body = json!({ "code": code, "name": "办公桌", "platform": "office" });
-        let answer = self.send("POST", "/v1/devices", &[("content-type", "application/json")], body.to_string().into_bytes()).await;
+        let answer = self
+            .send(
+                "POST",
+                "/v1/devices",
+                &[("content-type", "application/json")],
+                body.to_string().into_bytes(),
+            )
+            .await;
         self.note_device(&answer);
         self.desks[nth] = desk_of(&answer.json());
     }
 
     fn note_device(&mut self, answer: &Answer) {
-        let device = answer.json()["device_id"].as_str().and_then(|id| id.parse::<Uuid>().ok());
+        let device = answer.json()["device_id"]
+            .as_str()
+            .and_then(|id| id.parse::<Uuid>().ok());
         self.recorded.devices.extend(device);
     }
 
-    async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Answer {
+    async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Answer {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let request = request.body(Body::from(body)).expect("a request");
-        let response = self.router.clone().oneshot(request).await.unwrap_or_else(|never| match never {});
+        let response = self
+            .router
+            .clone()
+            .oneshot(request)
+            .await
+            .unwrap_or_else(|never| match never {});
         let (head, body) = response.into_parts();
-        let body = to_bytes(body, BODY_BYTES_MAX).await.map(Vec::from).unwrap_or_default();
-        Answer { status: head.status.as_u16(), headers: head.headers, body }
+        let body = to_bytes(body, BODY_BYTES_MAX)
+            .await
+            .map(Vec::from)
+            .unwrap_or_default();
+        Answer {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body,
+        }
     }
 
     /// Asks as somebody at a desk, whose tokens are renewed as they run out.
     async fn ask(&mut self, nth: usize, method: &str, path: &str, body: &Value) -> (u16, Value) {
         for again in [true, false] {
             let bearer = format!("Bearer {}", self.desks[nth].access);
-            let headers = [("authorization", bearer.as_str()), ("content-type", "application/json"), ("accept-language", "en")];
-            let bytes = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
-            let answer = self.send(method, path, &headers[..if body.is_null() { 1 } else { 3 }], bytes).await;
+            let headers = [
+                ("authorization", bearer.as_str()),
+                ("content-type", "application/json"),
+                ("accept-language", "en"),
+            ];
+            let bytes = if body.is_null() {
+                Vec::new()
+            } else {
+                body.to_string().into_bytes()
+            };
+            let answer = self
+                .send(
+                    method,
+                    path,
+                    &headers[..if body.is_null() { 1 } else { 3 }],
+                    bytes,
+                )
+                .await;
             if !(again && answer.status == 401) {
                 return (answer.status, answer.json());
             }
             let body = json!({ "refresh_token": self.desks[nth].refresh });
-            let renewed = self.send("POST", "/v1/tokens", &[("content-type", "application/json")], body.to_string().into_bytes()).await;
+            let renewed = self
+                .send(
+                    "POST",
+                    "/v1/tokens",
+                    &[("content-type", "application/json")],
+                    body.to_string().into_bytes(),
+                )
+                .await;
             self.desks[nth] = desk_of(&renewed.json());
         }
         unreachable!("the second time answers")
@@ -241,18 +339,40 @@ impl Inner {
     /// Asks as the admin what cannot be refused.
     async fn must(&mut self, method: &str, path: &str, body: Value) {
         let (status, answer) = self.ask(0, method, path, &body).await;
-        assert!((200..300).contains(&status), "{method} {path}: {status} {answer}");
+        assert!(
+            (200..300).contains(&status),
+            "{method} {path}: {status} {answer}"
+        );
     }
 
     async fn exchange(&mut self, call: &Call) -> Reply {
-        let headers: Vec<_> = call.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let answer = self.send(&call.method, &call.path, &headers, call.body.clone()).await;
+        let headers: Vec<_> = call
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        let answer = self
+            .send(&call.method, &call.path, &headers, call.body.clone())
+            .await;
         if call.path == "/v1/devices" && answer.status == 201 {
             self.note_device(&answer);
         }
-        let told = [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::RETRY_AFTER];
-        let headers = told.iter().filter_map(|name| Some((name.to_string(), answer.headers.get(name)?.to_str().ok()?.to_owned())));
-        Reply { status: answer.status, headers: headers.collect(), body: answer.body }
+        let told = [
+            header::CONTENT_TYPE,
+            header::CONTENT_ENCODING,
+            header::RETRY_AFTER,
+        ];
+        let headers = told.iter().filter_map(|name| {
+            Some((
+                name.to_string(),
+                answer.headers.get(name)?.to_str().ok()?.to_owned(),
+            ))
+        });
+        Reply {
+            status: answer.status,
+            headers: headers.collect(),
+            body: answer.body,
+        }
     }
 
     async fn act_and_note(&mut self, act: &Act) -> Acted {
@@ -266,10 +386,22 @@ impl Inner {
     /// What the server does in the background, until there is nothing left.
     async fn tend(&mut self) {
         let (pool, clock) = (&self.app.pool, &self.clock);
-        while transfer_clock::pass(pool, clock, &self.app.entropy).await.expect("the clock's pass").events > 0 {}
-        while refresh::pass(pool, clock).await.expect("the refresh pass").refreshed > 0 {}
+        while transfer_clock::pass(pool, clock, &self.app.entropy)
+            .await
+            .expect("the clock's pass")
+            .events
+            > 0
+        {}
+        while refresh::pass(pool, clock)
+            .await
+            .expect("the refresh pass")
+            .refreshed
+            > 0
+        {}
         let keep = Keep::days(u64::from(self.log_days));
-        trimming::sweep(pool, keep, clock.now(), std::time::Duration::ZERO).await.expect("the log is swept");
+        trimming::sweep(pool, keep, clock.now(), std::time::Duration::ZERO)
+            .await
+            .expect("the log is swept");
     }
 
     /// The process ends; the next one starts on the same store.
@@ -286,12 +418,16 @@ impl Inner {
     }
 
     async fn restore(&mut self) -> Acted {
-        let Some(backup) = &self.backup else { return Acted::Nothing };
+        let Some(backup) = &self.backup else {
+            return Acted::Nothing;
+        };
         self.app.pool.close().await;
         self.database = Database::create(Some(backup)).await;
         let pool = self.database.pool().await;
         // As `lianka migrate --restored` does; which epoch that is follows from the seed.
-        store::deployment::new_epoch(&pool).await.expect("a new epoch");
+        store::deployment::new_epoch(&pool)
+            .await
+            .expect("a new epoch");
         let epoch = self.seeds.uuid();
         set_epoch(&pool, epoch).await;
         pool.close().await;
@@ -310,7 +446,15 @@ impl Inner {
         if self.state(record).await.is_none() {
             return Acted::Nothing;
         }
-        match compaction::compact(&self.app.pool, &self.street, record, self.clock.now(), self.clock.now()).await {
+        match compaction::compact(
+            &self.app.pool,
+            &self.street,
+            record,
+            self.clock.now(),
+            self.clock.now(),
+        )
+        .await
+        {
             Ok(Some(_)) => Acted::Done,
             Ok(None) => Acted::Nothing,
             Err(_) => Acted::Refused("internal".into()),
@@ -320,5 +464,8 @@ impl Inner {
 
 fn desk_of(session: &Value) -> Desk {
     let text = |key: &str| session[key].as_str().unwrap_or_default().to_owned();
-    Desk { access: text("access_token"), refresh: text("refresh_token") }
+    Desk {
+        access: text("access_token"),
+        refresh: text("refresh_token"),
+    }
 }

@@ -7,12 +7,20 @@ mod stories;
 use super::{Evidence, Identities, ModelOffice, Office, Setup};
 
 pub fn setup() -> Setup {
-    let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    let owned = |texts: &[&str]| {
+        texts
+            .iter()
+            .map(|text| (*text).to_owned())
+            .collect::<Vec<_>>()
+    };
     Setup {
         street: "310104003".into(),
         grids: owned(&["A1", "A2", "A3"]),
         roads: owned(&["天平路"]),
-        secretaries: vec![("wang.fang".into(), owned(&["A1"])), ("li.na".into(), owned(&["A1", "A2"]))],
+        secretaries: vec![
+            ("wang.fang".into(), owned(&["A1"])),
+            ("li.na".into(), owned(&["A1", "A2"])),
+        ],
         log_days: 30,
     }
 }
@@ -33,7 +41,9 @@ pub async fn told_to_the_model(story: impl AsyncFnOnce(&mut ModelOffice)) -> Evi
 
 /// A story told to the real router and, as it was overheard there, to the model: both answer alike and are left with the same.
 #[cfg(feature = "real")]
-pub async fn told_to_both(story: impl AsyncFnOnce(&mut super::agreement::Overheard<super::RealOffice>)) {
+pub async fn told_to_both(
+    story: impl AsyncFnOnce(&mut super::agreement::Overheard<super::RealOffice>),
+) {
     let ((), left, difference) = super::agreement::told_to_both(&setup(), 7, story).await;
     assert_eq!(left.rows_differ, None);
     assert_eq!(difference.map(|difference| difference.to_string()), None);

@@ -17,7 +17,15 @@ const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 
 /// Registers that keep every concurrent value, of a text that may be unique.
-const TEXTS: &[&str] = &["sign_name", "legal_name", "credit_code", "unit", "lane", "opening_hours", "number"];
+const TEXTS: &[&str] = &[
+    "sign_name",
+    "legal_name",
+    "credit_code",
+    "unit",
+    "lane",
+    "opening_hours",
+    "number",
+];
 /// Registers whose last writer wins.
 const LAST: &[&str] = &["category", "address_raw"];
 const OCCUPANCY: &[&str] = &["营业", "装修", "空置", "关闭"];
@@ -69,11 +77,17 @@ pub(super) fn draw(seed: u64) -> Script {
     };
     plan.whole();
     plan.steps.sort_by_key(|step| (step.at_ms, step.no));
-    Script { seed, setup: plan.setup, steps: plan.steps }
+    Script {
+        seed,
+        setup: plan.setup,
+        steps: plan.steps,
+    }
 }
 
 fn setup(draw: &mut Draw) -> Setup {
-    let grids: Vec<String> = (1..=draw.between(2, 4)).map(|number| format!("A{number}")).collect();
+    let grids: Vec<String> = (1..=draw.between(2, 4))
+        .map(|number| format!("A{number}"))
+        .collect();
     let names = ["xuna", "lihua", "zhaomin", "sunqi"];
     let users = draw.between(2, 4) as usize;
     let secretaries = names[..users]
@@ -89,7 +103,13 @@ fn setup(draw: &mut Draw) -> Setup {
         })
         .collect();
     let roads = vec!["康平路".to_owned(), "天平路".to_owned()];
-    Setup { street: "310104003".into(), grids, roads, secretaries, log_days: draw.between(2, 12) as u32 }
+    Setup {
+        street: "310104003".into(),
+        grids,
+        roads,
+        secretaries,
+        log_days: draw.between(2, 12) as u32,
+    }
 }
 
 impl Plan {
@@ -112,7 +132,8 @@ impl Plan {
     fn begin(&mut self) {
         let phones = self.draw.between(3, 5) as usize;
         for number in 0..phones {
-            let (username, grids) = self.setup.secretaries[number % self.setup.secretaries.len()].clone();
+            let (username, grids) =
+                self.setup.secretaries[number % self.setup.secretaries.len()].clone();
             let phone = self.new_phone(username, grids);
             if number < 2 || self.draw.one_in(2) {
                 for _ in 0..self.draw.between(1, 2) {
@@ -155,7 +176,11 @@ impl Plan {
     fn push_later(&mut self, later_ms: i64, what: What) -> u32 {
         let no = self.no;
         self.no += 1;
-        self.steps.push(Step { no, at_ms: self.at_ms + later_ms, what });
+        self.steps.push(Step {
+            no,
+            at_ms: self.at_ms + later_ms,
+            what,
+        });
         no
     }
 
@@ -175,7 +200,11 @@ impl Plan {
 
     fn new_phone(&mut self, username: String, grids: Vec<String>) -> usize {
         let phone = self.phones.len();
-        self.phones.push(PlannedPhone { username: username.clone(), grids, synced_ms: self.at_ms });
+        self.phones.push(PlannedPhone {
+            username: username.clone(),
+            grids,
+            synced_ms: self.at_ms,
+        });
         self.alive.push(phone);
         self.push(What::Enrol { phone, username });
         self.wait(10 * MINUTE);
@@ -190,7 +219,9 @@ impl Plan {
     fn some_phones(&mut self, most: usize) -> Vec<usize> {
         let mut left = self.alive.clone();
         let count = 1 + self.draw.below(most.min(left.len()));
-        (0..count).map(|_| left.remove(self.draw.below(left.len()))).collect()
+        (0..count)
+            .map(|_| left.remove(self.draw.below(left.len())))
+            .collect()
     }
 
     /// A card, more likely one of the newest few: there people clash.
@@ -212,7 +243,11 @@ impl Plan {
         if cards.is_empty() {
             return None;
         }
-        let from = if self.draw.one_in(3) { 0 } else { cards.len().saturating_sub(4) };
+        let from = if self.draw.one_in(3) {
+            0
+        } else {
+            cards.len().saturating_sub(4)
+        };
         let place = from + self.draw.below(cards.len() - from);
         Some(cards[place].clone())
     }
@@ -232,23 +267,35 @@ impl Plan {
 
     /// A word for a note, of characters that no other step's words have: a diff of two texts cannot take one for a part of another.
     fn word(&self) -> String {
-        (0..3).filter_map(|nth| char::from_u32(0x4e00 + self.no * 3 % 20_000 + nth)).collect()
+        (0..3)
+            .filter_map(|nth| char::from_u32(0x4e00 + self.no * 3 % 20_000 + nth))
+            .collect()
     }
 
     fn entry(&mut self) -> Uuid {
         let mut entropy = [0; 10];
         entropy.copy_from_slice(&self.draw.bytes(10));
-        uuid::Builder::from_unix_timestamp_millis((BEGIN_UNIX_MS + self.at_ms) as u64, &entropy).into_uuid()
+        uuid::Builder::from_unix_timestamp_millis((BEGIN_UNIX_MS + self.at_ms) as u64, &entropy)
+            .into_uuid()
     }
 
     /// The day before, as the office's clock has it for certain.
     fn yesterday(&self) -> String {
         let ms = BEGIN_UNIX_MS + self.at_ms - DAY;
-        lianka_sync_core::time::ServerTime::from_unix_ms(ms).to_string().chars().take(10).collect()
+        lianka_sync_core::time::ServerTime::from_unix_ms(ms)
+            .to_string()
+            .chars()
+            .take(10)
+            .collect()
     }
 
     fn a_day(&mut self) -> String {
-        format!("20{:02}-{:02}-{:02}", self.draw.between(10, 25), self.draw.between(1, 12), self.draw.between(1, 28))
+        format!(
+            "20{:02}-{:02}-{:02}",
+            self.draw.between(10, 25),
+            self.draw.between(1, 12),
+            self.draw.between(1, 28)
+        )
     }
 
     /// What somebody writes on a card: a few keys.
@@ -257,12 +304,19 @@ impl Plan {
         for nth in 0..=self.draw.below(3) {
             let (key, value) = match self.draw.below(12) {
                 0..=4 => {
-                    let from = if self.draw.one_in(2) { &TEXTS[..2] } else { TEXTS };
+                    let from = if self.draw.one_in(2) {
+                        &TEXTS[..2]
+                    } else {
+                        TEXTS
+                    };
                     let key = *self.draw.pick(from);
                     (key.to_owned(), self.value(nth))
                 }
                 5 => ((*self.draw.pick(LAST)).to_owned(), self.value(nth)),
-                6 => ("occupancy".to_owned(), (*self.draw.pick(OCCUPANCY)).to_owned()),
+                6 => (
+                    "occupancy".to_owned(),
+                    (*self.draw.pick(OCCUPANCY)).to_owned(),
+                ),
                 7 => ("occupancy_observed_on".to_owned(), self.a_day()),
                 8 | 9 => ((*self.draw.pick(TAGS)).to_owned(), "true".to_owned()),
                 10 => {
@@ -277,7 +331,10 @@ impl Plan {
                     None => ("sign_name".to_owned(), self.value(nth)),
                 },
             };
-            let delete = card.is_some() && self.draw.one_in(if key.starts_with("tags/") { 2 } else { 7 });
+            let delete = card.is_some()
+                && self
+                    .draw
+                    .one_in(if key.starts_with("tags/") { 2 } else { 7 });
             if !set.iter().any(|(written, _)| *written == key) {
                 set.push((key, (!delete).then_some(value)));
             }
@@ -288,7 +345,11 @@ impl Plan {
     fn create(&mut self, phone: usize) {
         self.before_work(phone);
         let grids = self.phones[phone].grids.clone();
-        let grid = if self.draw.one_in(3) { self.draw.pick(&grids).clone() } else { grids[0].clone() };
+        let grid = if self.draw.one_in(3) {
+            self.draw.pick(&grids).clone()
+        } else {
+            grids[0].clone()
+        };
         let mut set = self.set(None);
         set.push(("road".into(), Some("康平路".into())));
         let mut contacts = Vec::new();
@@ -299,8 +360,17 @@ impl Plan {
             contacts.push(entry);
         }
         let note = self.word();
-        let made = MadeBy(self.push(What::Create { phone, grid: grid.clone(), set, note }));
-        self.cards.push(PlannedCard { made, grid, contacts });
+        let made = MadeBy(self.push(What::Create {
+            phone,
+            grid: grid.clone(),
+            set,
+            note,
+        }));
+        self.cards.push(PlannedCard {
+            made,
+            grid,
+            contacts,
+        });
         self.wait(5 * MINUTE);
     }
 
@@ -313,24 +383,41 @@ impl Plan {
             set = vec![("grid".into(), Some(grid))];
         }
         let note = self.draw.one_in(6).then(|| self.word());
-        self.push(What::Edit { phone, record: card.made, set, note });
+        self.push(What::Edit {
+            phone,
+            record: card.made,
+            set,
+            note,
+        });
         self.wait(2 * MINUTE);
     }
 
     /// A new contact on a card.
     fn contact(&mut self, phone: usize, made: MadeBy) -> Uuid {
         let entry = self.entry();
-        let mut set =
-            vec![(format!("contacts/{entry}/name"), Some(self.value(0))), (format!("contacts/{entry}/phones"), Some(self.value(1)))];
+        let mut set = vec![
+            (format!("contacts/{entry}/name"), Some(self.value(0))),
+            (format!("contacts/{entry}/phones"), Some(self.value(1))),
+        ];
         if self.draw.one_in(3) {
             let consent = self.entry();
-            let mut put = |name: &str, value: &str| set.push((format!("consent/{consent}/{name}"), Some(value.to_owned())));
+            let mut put = |name: &str, value: &str| {
+                set.push((format!("consent/{consent}/{name}"), Some(value.to_owned())))
+            };
             put("contact", &entry.to_string());
             put("scope", "party_status");
             put("decision", "grant");
-            set.push((format!("contacts/{entry}/party_status"), Some(self.value(2))));
+            set.push((
+                format!("contacts/{entry}/party_status"),
+                Some(self.value(2)),
+            ));
         }
-        self.push(What::Edit { phone, record: made, set, note: None });
+        self.push(What::Edit {
+            phone,
+            record: made,
+            set,
+            note: None,
+        });
         if let Some(card) = self.cards.iter_mut().find(|card| card.made == made) {
             card.contacts.push(entry);
         }
@@ -362,14 +449,27 @@ impl Plan {
     fn clash(&mut self) {
         let Some(card) = self.card() else { return };
         let phones = self.some_phones(3);
-        let key = if self.draw.one_in(4) { (*self.draw.pick(TAGS)).to_owned() } else { (*self.draw.pick(&TEXTS[..3])).to_owned() };
+        let key = if self.draw.one_in(4) {
+            (*self.draw.pick(TAGS)).to_owned()
+        } else {
+            (*self.draw.pick(&TEXTS[..3])).to_owned()
+        };
         let equal = self.draw.one_in(6).then(|| self.value(0));
         for phone in &phones {
             self.before_work(*phone);
-            let value = if key.starts_with("tags/") { "true".to_owned() } else { equal.clone().unwrap_or_else(|| self.value(0)) };
+            let value = if key.starts_with("tags/") {
+                "true".to_owned()
+            } else {
+                equal.clone().unwrap_or_else(|| self.value(0))
+            };
             let delete = self.draw.one_in(6);
             let set = vec![(key.clone(), (!delete).then_some(value))];
-            self.push(What::Edit { phone: *phone, record: card.made, set, note: None });
+            self.push(What::Edit {
+                phone: *phone,
+                record: card.made,
+                set,
+                note: None,
+            });
             self.wait(MINUTE);
         }
         for phone in phones {
@@ -392,7 +492,12 @@ impl Plan {
         for phone in &phones {
             self.before_work(*phone);
             let note = Some(self.word());
-            self.push(What::Edit { phone: *phone, record: card.made, set: Set::new(), note });
+            self.push(What::Edit {
+                phone: *phone,
+                record: card.made,
+                set: Set::new(),
+                note,
+            });
         }
         for phone in phones {
             self.sync(phone);
@@ -404,7 +509,10 @@ impl Plan {
         let phone = self.phone();
         self.edit(phone, &card);
         let set = self.set(Some(&card));
-        self.desk(Desk::Edit { record: card.made, set });
+        self.desk(Desk::Edit {
+            record: card.made,
+            set,
+        });
         self.wait(2 * SECOND);
         self.sync(phone);
     }
@@ -413,12 +521,21 @@ impl Plan {
         let Some(card) = self.card() else { return };
         let field = (*self.draw.pick(&TEXTS[..3])).to_owned();
         let nth = self.draw.below(2);
-        self.desk(Desk::Resolve { record: card.made, field: field.clone(), nth });
+        self.desk(Desk::Resolve {
+            record: card.made,
+            field: field.clone(),
+            nth,
+        });
         if self.draw.one_in(2) {
             // Somebody writes at the same time.
             let phone = self.phone();
             let value = self.value(0);
-            self.push(What::Edit { phone, record: card.made, set: vec![(field, Some(value))], note: None });
+            self.push(What::Edit {
+                phone,
+                record: card.made,
+                set: vec![(field, Some(value))],
+                note: None,
+            });
             self.sync(phone);
         }
     }
@@ -435,13 +552,20 @@ impl Plan {
     fn drafts(&mut self) {
         let phone = self.phone();
         let nth = self.draw.below(2);
-        let what = if self.draw.one_in(3) { What::DropDraft { phone, nth } } else { What::RetryDraft { phone, nth } };
+        let what = if self.draw.one_in(3) {
+            What::DropDraft { phone, nth }
+        } else {
+            What::RetryDraft { phone, nth }
+        };
         self.push(what);
     }
 
     fn weather(&mut self) {
         let phone = self.phone();
-        let weather = *self.draw.pick(&[Weather::Fine, Weather::Fair, Weather::Foul, Weather::None]);
+        let weather =
+            *self
+                .draw
+                .pick(&[Weather::Fine, Weather::Fair, Weather::Foul, Weather::None]);
         self.push(What::Network { phone, weather });
         self.wait(HOUR);
         self.sync(phone);

@@ -17,7 +17,10 @@ fn two_phones_converge_and_see_the_conflict() {
     for rig in [&first, &second] {
         assert_eq!(rig.phone.cards().unwrap()[0].conflicts, ["sign_name"]);
         let view = rig.phone.view(record).unwrap();
-        let values: Vec<_> = view.values["sign_name"].iter().filter_map(|value| value.value.as_str()).collect();
+        let values: Vec<_> = view.values["sign_name"]
+            .iter()
+            .filter_map(|value| value.value.as_str())
+            .collect();
         assert_eq!(values.len(), 2);
         assert!(values.contains(&"甲") && values.contains(&"乙"));
     }
@@ -36,12 +39,23 @@ fn an_outbox_larger_than_a_request_goes_in_several() {
     rig.sync(&mut model);
     for round in 0..70 {
         for record in &records {
-            rig.phone.edit(*record, &[Edit::set("sign_name", &format!("店{round}"))], NOW).unwrap();
+            rig.phone
+                .edit(
+                    *record,
+                    &[Edit::set("sign_name", &format!("店{round}"))],
+                    NOW,
+                )
+                .unwrap();
         }
     }
     let mut sizes = Vec::new();
     let tally = rig.sync_cut(&mut model, |_, items| {
-        sizes.push(items.iter().filter(|item| matches!(item, ResponseItem::Verdict(_))).count());
+        sizes.push(
+            items
+                .iter()
+                .filter(|item| matches!(item, ResponseItem::Verdict(_)))
+                .count(),
+        );
         Some(items)
     });
     assert_eq!(sizes, [2_000, 100]);
@@ -91,7 +105,12 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-const KEYS: [&str; 4] = ["sign_name", "opening_hours", "tags/late_night", "custom/消防"];
+const KEYS: [&str; 4] = [
+    "sign_name",
+    "opening_hours",
+    "tags/late_night",
+    "custom/消防",
+];
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]

@@ -12,8 +12,16 @@ fn an_edit_is_saved_whole_or_not_at_all() {
     // The transaction dies after all effects were carried out, before the commit.
     let died: Result<(), PhoneError> = rig.phone.write(|tx| {
         let identity = tx.identity()?;
-        let author = Author { identity: &identity, epoch: tx.epoch()? };
-        let edited = replica::edit(&author, &tx.record_state(record)?, &[Edit::set("sign_name", "新名")], &rig.phone.moment(NOW))?;
+        let author = Author {
+            identity: &identity,
+            epoch: tx.epoch()?,
+        };
+        let edited = replica::edit(
+            &author,
+            &tx.record_state(record)?,
+            &[Edit::set("sign_name", "新名")],
+            &rig.phone.moment(NOW),
+        )?;
         tx.apply(&edited.effects)?;
         assert_eq!(tx.standing()?.outbox.len(), 1);
         Err(PhoneError::Cut)
@@ -101,7 +109,10 @@ fn a_download_goes_on_from_its_last_checkpoint() {
     let checkpoint = inside(&rig, |tx| Ok(tx.cursor()?));
     assert!(checkpoint.is_some());
     let tally = rig.sync(&mut model);
-    assert_eq!(tally.snapshots, 3, "only what came before the checkpoint is not sent again");
+    assert_eq!(
+        tally.snapshots, 3,
+        "only what came before the checkpoint is not sent again"
+    );
     settle(&mut model, &[&rig]);
 }
 
@@ -115,7 +126,9 @@ fn the_cursor_is_stored_with_what_it_stands_for() {
     card(&mut model, 2);
     // The transaction that would store both dies.
     let mut sync = Synchronisation::new(CLIENT);
-    let request = sync.next_request(rig.phone.read(|tx| Ok(tx.standing()?)).unwrap()).unwrap();
+    let request = sync
+        .next_request(rig.phone.read(|tx| Ok(tx.standing()?)).unwrap())
+        .unwrap();
     let answer = model.answer(rig.device, Role::Secretary, &request.items);
     let died: Result<(), PhoneError> = rig.phone.write(|tx| {
         receive(tx, &mut sync, answer, || rig.phone.moment(NOW))?;
@@ -136,7 +149,10 @@ fn the_cursor_is_stored_with_what_it_stands_for() {
 fn one_process_synchronises_at_a_time() {
     let rig = Rig::at("http://localhost:1", 1);
     let lock = SyncLock::take(rig.phone.path()).unwrap();
-    assert!(matches!(SyncLock::take(rig.phone.path()), Err(StoreError::Busy)));
+    assert!(matches!(
+        SyncLock::take(rig.phone.path()),
+        Err(StoreError::Busy)
+    ));
     drop(lock);
     assert!(SyncLock::take(rig.phone.path()).is_ok());
 }
@@ -149,26 +165,54 @@ fn two_handles_on_one_file_see_each_others_edits() {
     rig.sync(&mut model);
     let other = Phone::open(rig.phone.path()).unwrap();
     rig.set(record, "sign_name", "甲");
-    other.edit(record, &[Edit::set("sign_name", "乙")], NOW).unwrap();
+    other
+        .edit(record, &[Edit::set("sign_name", "乙")], NOW)
+        .unwrap();
     rig.set(record, "category", "餐饮");
     let tally = rig.sync(&mut model);
-    assert_eq!((tally.accepted, tally.rejected), (3, 0), "one sequence, without a fork");
-    assert_eq!(model.document(record).view().unwrap().text("sign_name"), Some("乙"));
+    assert_eq!(
+        (tally.accepted, tally.rejected),
+        (3, 0),
+        "one sequence, without a fork"
+    );
+    assert_eq!(
+        model.document(record).view().unwrap().text("sign_name"),
+        Some("乙")
+    );
 }
 
 #[test]
 fn files_of_others_are_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.db");
-    assert!(matches!(LocalStore::open(&path), Err(StoreError::Missing(_))));
-    std::fs::write(&path, "something else entirely, and long enough to be looked at").unwrap();
-    assert!(matches!(LocalStore::open(&path), Err(StoreError::Foreign(_))));
+    assert!(matches!(
+        LocalStore::open(&path),
+        Err(StoreError::Missing(_))
+    ));
+    std::fs::write(
+        &path,
+        "something else entirely, and long enough to be looked at",
+    )
+    .unwrap();
+    assert!(matches!(
+        LocalStore::open(&path),
+        Err(StoreError::Foreign(_))
+    ));
     let other = folder.path().join("other.db");
-    rusqlite::Connection::open(&other).unwrap().execute_batch("CREATE TABLE theirs (x)").unwrap();
-    assert!(matches!(LocalStore::open(&other), Err(StoreError::Foreign(_))));
+    rusqlite::Connection::open(&other)
+        .unwrap()
+        .execute_batch("CREATE TABLE theirs (x)")
+        .unwrap();
+    assert!(matches!(
+        LocalStore::open(&other),
+        Err(StoreError::Foreign(_))
+    ));
     let newer = folder.path().join("newer.db");
     LocalStore::open_or_create(&newer).unwrap();
-    rusqlite::Connection::open(&newer).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    rusqlite::Connection::open(&newer)
+        .unwrap()
+        .pragma_update(None, "user_version", 99)
+        .unwrap();
     assert!(matches!(LocalStore::open(&newer), Err(StoreError::Newer)));
 }
 
@@ -182,6 +226,11 @@ fn the_file_is_its_owners() {
     rig.sync(&mut model);
     for entry in std::fs::read_dir(rig.folder.path()).unwrap() {
         let entry = entry.unwrap();
-        assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o077, 0, "{:?}", entry.file_name());
+        assert_eq!(
+            entry.metadata().unwrap().permissions().mode() & 0o077,
+            0,
+            "{:?}",
+            entry.file_name()
+        );
     }
 }

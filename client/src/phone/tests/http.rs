@@ -40,8 +40,12 @@ impl Office {
     async fn open(model: Model, replies: Vec<Reply>, refresh_refused: bool) -> (String, Arc<Self>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let office =
-            Arc::new(Self { model: Mutex::new(model), replies: Mutex::new(replies.into()), refresh_refused, seen: Mutex::default() });
+        let office = Arc::new(Self {
+            model: Mutex::new(model),
+            replies: Mutex::new(replies.into()),
+            refresh_refused,
+            seen: Mutex::default(),
+        });
         let served = office.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -55,24 +59,51 @@ impl Office {
         let (head, body) = read_request(&mut stream).await;
         let path = head.split(' ').nth(1).unwrap().to_owned();
         let header = |name: &str| {
-            let line = head.lines().find(|line| line.to_ascii_lowercase().starts_with(&format!("{name}:")));
-            line.and_then(|line| line.split_once(':')).map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
+            let line = head
+                .lines()
+                .find(|line| line.to_ascii_lowercase().starts_with(&format!("{name}:")));
+            line.and_then(|line| line.split_once(':'))
+                .map(|(_, value)| value.trim().to_owned())
+                .unwrap_or_default()
         };
-        self.seen.lock().unwrap().requests.push((path.clone(), header("authorization")));
+        self.seen
+            .lock()
+            .unwrap()
+            .requests
+            .push((path.clone(), header("authorization")));
         if path == "/v1/tokens" && self.refresh_refused {
             return respond(&mut stream, 401, "", problem("token_reused").as_bytes()).await;
         }
         if path != "/v1/streets/310104003/sync" {
-            return respond(&mut stream, 200, "Content-Type: application/json\r\n", session(&path).as_bytes()).await;
+            return respond(
+                &mut stream,
+                200,
+                "Content-Type: application/json\r\n",
+                session(&path).as_bytes(),
+            )
+            .await;
         }
-        let body = if header("content-encoding") == "zstd" { zstd::decode_all(body.as_slice()).unwrap() } else { body };
+        let body = if header("content-encoding") == "zstd" {
+            zstd::decode_all(body.as_slice()).unwrap()
+        } else {
+            body
+        };
         let items: Vec<RequestItem> = read_items(&body);
         self.seen.lock().unwrap().items.push(items.clone());
-        let reply = self.replies.lock().unwrap().pop_front().unwrap_or(Reply::Zstd);
+        let reply = self
+            .replies
+            .lock()
+            .unwrap()
+            .pop_front()
+            .unwrap_or(Reply::Zstd);
         if let Reply::Problem(status, headers, code) = reply {
             return respond(&mut stream, status, headers, problem(code).as_bytes()).await;
         }
-        let mut answer = self.model.lock().unwrap().answer(identity(1).device, Role::Secretary, &items);
+        let mut answer =
+            self.model
+                .lock()
+                .unwrap()
+                .answer(identity(1).device, Role::Secretary, &items);
         let broken = if let Reply::Broken(kept) = reply {
             answer.truncate(kept);
             true
@@ -87,7 +118,10 @@ impl Office {
         let headers = "Content-Type: application/cbor-seq\r\nContent-Encoding: zstd\r\n";
         if broken {
             // More is promised than comes.
-            let head = format!("HTTP/1.1 200 OK\r\n{headers}Content-Length: {}\r\n\r\n", bytes.len() + 1_000);
+            let head = format!(
+                "HTTP/1.1 200 OK\r\n{headers}Content-Length: {}\r\n\r\n",
+                bytes.len() + 1_000
+            );
             stream.write_all(head.as_bytes()).await.unwrap();
             stream.write_all(&bytes).await.unwrap();
             return;
@@ -102,8 +136,13 @@ async fn read_request(stream: &mut TcpStream) -> (String, Vec<u8>) {
     loop {
         if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
             let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
-            let length =
-                head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse::<usize>().ok());
+            let length = head.lines().find_map(|line| {
+                line.to_ascii_lowercase()
+                    .strip_prefix("content-length:")?
+                    .trim()
+                    .parse::<usize>()
+                    .ok()
+            });
             let whole = end + 4 + length.unwrap_or(0);
             if bytes.len() >= whole {
                 return (head, bytes[end + 4..whole].to_vec());
@@ -116,7 +155,10 @@ async fn read_request(stream: &mut TcpStream) -> (String, Vec<u8>) {
 }
 
 async fn respond(stream: &mut TcpStream, status: u16, headers: &str, body: &[u8]) {
-    let head = format!("HTTP/1.1 {status} X\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    let head = format!(
+        "HTTP/1.1 {status} X\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.write_all(body).await.unwrap();
 }
@@ -134,7 +176,11 @@ fn problem(code: &str) -> String {
 }
 
 fn session(path: &str) -> String {
-    let device = if path == "/v1/devices" { identity(1).device } else { DeviceId(Uuid::from_u128(0xbad)) };
+    let device = if path == "/v1/devices" {
+        identity(1).device
+    } else {
+        DeviceId(Uuid::from_u128(0xbad))
+    };
     serde_json::json!({
         "device_id": device, "access_token": "at-1", "expires_in": 900, "refresh_token": "rt-1",
         "user": { "username": "user1", "display_name": "许娜", "role": "secretary" },
@@ -146,7 +192,9 @@ fn session(path: &str) -> String {
 fn model() -> (Model, RecordId) {
     let mut model = Model::new();
     let record = card(&mut model, 1);
-    model.grids.insert(identity(1).device, ["A1".to_owned()].into());
+    model
+        .grids
+        .insert(identity(1).device, ["A1".to_owned()].into());
     (model, record)
 }
 
@@ -154,7 +202,11 @@ async fn rig(replies: Vec<Reply>, refresh_refused: bool) -> (Rig, Arc<Office>, R
     let (model, record) = model();
     let (address, office) = Office::open(model, replies, refresh_refused).await;
     let mut rig = Rig::at(&address, 1);
-    rig.phone = rig.phone.with_backoff(Backoff { tries_max: 3, base: Duration::ZERO, cap: Duration::ZERO });
+    rig.phone = rig.phone.with_backoff(Backoff {
+        tries_max: 3,
+        base: Duration::ZERO,
+        cap: Duration::ZERO,
+    });
     (rig, office, record)
 }
 
@@ -165,17 +217,36 @@ async fn an_expired_token_is_exchanged_once_and_stored_before_it_is_used() {
     assert_eq!((report.tally.snapshots, report.retries), (1, 0));
     let requests = office.seen.lock().unwrap().requests.clone();
     let sync = "/v1/streets/310104003/sync".to_owned();
-    assert_eq!(requests, [(sync.clone(), "Bearer at-0".into()), ("/v1/tokens".into(), String::new()), (sync, "Bearer at-1".into())]);
+    assert_eq!(
+        requests,
+        [
+            (sync.clone(), "Bearer at-0".into()),
+            ("/v1/tokens".into(), String::new()),
+            (sync, "Bearer at-1".into())
+        ]
+    );
     let (credentials, identity) = inside(&rig, |tx| Ok((tx.credentials()?, tx.identity()?)));
-    assert_eq!((credentials.access_token.as_str(), credentials.refresh_token.as_str()), ("at-1", "rt-1"));
-    assert_eq!(identity.device, rig.device, "a refresh makes no other device of this phone");
+    assert_eq!(
+        (
+            credentials.access_token.as_str(),
+            credentials.refresh_token.as_str()
+        ),
+        ("at-1", "rt-1")
+    );
+    assert_eq!(
+        identity.device, rig.device,
+        "a refresh makes no other device of this phone"
+    );
     assert!(rig.phone.view(record).is_ok());
 }
 
 #[tokio::test]
 async fn a_token_known_to_have_expired_is_not_tried() {
     let (rig, office, _) = rig(vec![], false).await;
-    let old = Credentials { access_expires_ms: 0, ..inside(&rig, |tx| Ok(tx.credentials()?)) };
+    let old = Credentials {
+        access_expires_ms: 0,
+        ..inside(&rig, |tx| Ok(tx.credentials()?))
+    };
     inside(&rig, |tx| Ok(tx.set_credentials(&old)?));
     rig.phone.sync().await.unwrap();
     assert_eq!(office.seen.lock().unwrap().requests[0].0, "/v1/tokens");
@@ -183,17 +254,28 @@ async fn a_token_known_to_have_expired_is_not_tried() {
 
 #[tokio::test]
 async fn a_phone_that_is_signed_out_keeps_its_edits() {
-    let (rig, _, record) = rig(vec![Reply::Zstd, Reply::Problem(401, "", "token_expired")], true).await;
+    let (rig, _, record) = rig(
+        vec![Reply::Zstd, Reply::Problem(401, "", "token_expired")],
+        true,
+    )
+    .await;
     rig.phone.sync().await.unwrap();
     rig.set(record, "sign_name", "新名");
     let error = rig.phone.sync().await.unwrap_err();
-    assert!(matches!(&error, PhoneError::SignedOut(problem) if problem.code == "token_reused" && problem.title == "标题"), "{error:?}");
+    assert!(
+        matches!(&error, PhoneError::SignedOut(problem) if problem.code == "token_reused" && problem.title == "标题"),
+        "{error:?}"
+    );
     assert_eq!(rig.phone.outbox().unwrap().len(), 1);
 }
 
 #[tokio::test]
 async fn a_busy_server_is_asked_again_and_a_firm_refusal_is_not() {
-    let (rig, _, _) = rig(vec![Reply::Problem(503, "Retry-After: 0\r\n", "overloaded")], false).await;
+    let (rig, _, _) = rig(
+        vec![Reply::Problem(503, "Retry-After: 0\r\n", "overloaded")],
+        false,
+    )
+    .await;
     assert_eq!(rig.phone.sync().await.unwrap().retries, 1);
     let (rig, office, _) = self::rig(vec![Reply::Problem(403, "", "wrong_street")], false).await;
     let error = rig.phone.sync().await.unwrap_err();
@@ -208,12 +290,27 @@ async fn a_broken_download_goes_on_from_its_checkpoint() {
         card(&mut model, number);
     }
     model.checkpoint_items = 2;
-    let (address, office) = Office::open(model, vec![Reply::Broken(4), Reply::Broken(0), Reply::Broken(0)], false).await;
+    let (address, office) = Office::open(
+        model,
+        vec![Reply::Broken(4), Reply::Broken(0), Reply::Broken(0)],
+        false,
+    )
+    .await;
     let rig = Rig::at(&address, 1);
-    let phone = rig.phone.clone().with_backoff(Backoff { tries_max: 4, base: Duration::ZERO, cap: Duration::ZERO });
+    let phone = rig.phone.clone().with_backoff(Backoff {
+        tries_max: 4,
+        base: Duration::ZERO,
+        cap: Duration::ZERO,
+    });
     let mut waits = 0;
-    let report = phone.sync_with(|progress| waits += u32::from(matches!(progress, Progress::Waiting { .. }))).await.unwrap();
-    assert_eq!((report.retries, waits, phone.records().unwrap().len()), (3, 3, 6));
+    let report = phone
+        .sync_with(|progress| waits += u32::from(matches!(progress, Progress::Waiting { .. })))
+        .await
+        .unwrap();
+    assert_eq!(
+        (report.retries, waits, phone.records().unwrap().len()),
+        (3, 3, 6)
+    );
     let cursors: Vec<_> = office
         .seen
         .lock()
@@ -231,9 +328,16 @@ async fn a_broken_download_goes_on_from_its_checkpoint() {
 #[tokio::test]
 async fn a_server_out_of_reach_is_given_up_after_some_tries() {
     let rig = Rig::at("http://127.0.0.1:9", 1);
-    let phone = rig.phone.clone().with_backoff(Backoff { tries_max: 3, base: Duration::ZERO, cap: Duration::ZERO });
+    let phone = rig.phone.clone().with_backoff(Backoff {
+        tries_max: 3,
+        base: Duration::ZERO,
+        cap: Duration::ZERO,
+    });
     let mut waits = 0;
-    let error = phone.sync_with(|progress| waits += u32::from(matches!(progress, Progress::Waiting { .. }))).await.unwrap_err();
+    let error = phone
+        .sync_with(|progress| waits += u32::from(matches!(progress, Progress::Waiting { .. })))
+        .await
+        .unwrap_err();
     assert_eq!((error.code(), waits), ("network", 2));
 }
 
@@ -268,30 +372,58 @@ async fn enrolling_stores_who_the_phone_is_and_a_foreign_file_costs_no_code() {
     let (address, office) = Office::open(model, vec![], false).await;
     let folder = tempfile::tempdir().unwrap();
     let bad = folder.path().join("bad.db");
-    std::fs::write(&bad, "something else entirely, and long enough to be looked at").unwrap();
-    assert!(Phone::enrol(&bad, &address, "CODE", EnrolOptions::default()).await.is_err());
+    std::fs::write(
+        &bad,
+        "something else entirely, and long enough to be looked at",
+    )
+    .unwrap();
+    assert!(
+        Phone::enrol(&bad, &address, "CODE", EnrolOptions::default())
+            .await
+            .is_err()
+    );
     assert!(office.seen.lock().unwrap().requests.is_empty());
-    let elsewhere = EnrolOptions { street: Some("310105009".parse().unwrap()), ..EnrolOptions::default() };
-    let error = Phone::enrol(&folder.path().join("other.db"), &address, "CODE", elsewhere).await.unwrap_err();
+    let elsewhere = EnrolOptions {
+        street: Some("310105009".parse().unwrap()),
+        ..EnrolOptions::default()
+    };
+    let error = Phone::enrol(&folder.path().join("other.db"), &address, "CODE", elsewhere)
+        .await
+        .unwrap_err();
     assert_eq!(error.code(), "no_street");
     let path = folder.path().join("deep").join("phone.db");
-    let options = EnrolOptions { lang: Lang::En, ..EnrolOptions::default() };
-    let phone = Phone::enrol(&path, &address, "CODE", options).await.unwrap();
+    let options = EnrolOptions {
+        lang: Lang::En,
+        ..EnrolOptions::default()
+    };
+    let phone = Phone::enrol(&path, &address, "CODE", options)
+        .await
+        .unwrap();
     assert_eq!(phone.identity().unwrap().username, "user1");
     phone.sync().await.unwrap();
     drop(phone);
     assert_eq!(Phone::open(&path).unwrap().cards().unwrap().len(), 1);
-    assert!(matches!(Transport::new("ftp://x", Lang::Zh), Err(TransportError::Address(_))));
+    assert!(matches!(
+        Transport::new("ftp://x", Lang::Zh),
+        Err(TransportError::Address(_))
+    ));
 }
 
 /// The cursor stands for what came with it: both are stored, or neither.
 #[tokio::test]
 async fn an_answer_that_cannot_be_stored_moves_no_cursor() {
     let (rig, _, record) = rig(vec![], false).await;
-    let sql = |sql: &str| inside(&rig, |tx| Ok(tx.tx.execute_batch(sql).map_err(StoreError::from)?));
+    let sql = |sql: &str| {
+        inside(&rig, |tx| {
+            Ok(tx.tx.execute_batch(sql).map_err(StoreError::from)?)
+        })
+    };
     sql("CREATE TRIGGER full BEFORE INSERT ON record BEGIN SELECT RAISE(ABORT, 'no room'); END");
     assert_eq!(rig.phone.sync().await.unwrap_err().code(), "store");
-    assert_eq!(inside(&rig, |tx| Ok((tx.cursor()?, tx.last_sync()?))), (None, None));
+    assert_eq!(
+        inside(&rig, |tx| Ok((tx.cursor()?, tx.last_sync()?))),
+        (None, None)
+    );
     sql("DROP TRIGGER full");
     rig.phone.sync().await.unwrap();
     assert!(rig.phone.view(record).is_ok());
@@ -308,19 +440,35 @@ async fn a_checkpoint_is_stored_when_it_comes_and_with_what_came_before() {
     let rig = Rig::at(&address, 1);
     let mut stored = Vec::new();
     let look = |_: Progress| {
-        let found = LocalStore::open(rig.phone.path()).unwrap().read(|tx| Ok::<_, StoreError>((tx.records()?.len(), tx.cursor()?)));
+        let found = LocalStore::open(rig.phone.path())
+            .unwrap()
+            .read(|tx| Ok::<_, StoreError>((tx.records()?.len(), tx.cursor()?)));
         stored.push(found.unwrap());
     };
     rig.phone.sync_with(look).await.unwrap();
-    let cursors: std::collections::BTreeSet<_> = stored.iter().map(|(_, cursor)| cursor.clone()).collect();
-    assert_eq!(stored.iter().map(|(records, _)| *records).collect::<Vec<_>>(), [0, 1, 2, 3, 3]);
-    assert_eq!(cursors.len(), 5, "none, three of the way and one at the end");
+    let cursors: std::collections::BTreeSet<_> =
+        stored.iter().map(|(_, cursor)| cursor.clone()).collect();
+    assert_eq!(
+        stored
+            .iter()
+            .map(|(records, _)| *records)
+            .collect::<Vec<_>>(),
+        [0, 1, 2, 3, 3]
+    );
+    assert_eq!(
+        cursors.len(),
+        5,
+        "none, three of the way and one at the end"
+    );
 }
 
 #[tokio::test]
 async fn what_came_before_a_break_is_kept() {
     let (rig, _, record) = rig(vec![Reply::Broken(1)], false).await;
-    let phone = rig.phone.clone().with_backoff(Backoff { tries_max: 1, ..Backoff::default() });
+    let phone = rig.phone.clone().with_backoff(Backoff {
+        tries_max: 1,
+        ..Backoff::default()
+    });
     assert!(phone.sync().await.is_err());
     assert_eq!(rig.phone.records().unwrap(), [record]);
     assert_eq!(inside(&rig, |tx| Ok(tx.cursor()?)), None);

@@ -27,13 +27,19 @@ impl Leased {
         let mut rig = Rig::new(1, &mut model);
         let clock = Arc::new(AtomicI64::new(NOW.unix_ms()));
         rig.phone = rig.phone.with_clock(Clock::Fixed(clock.clone()));
-        let mut leased = Self { rig, model, clock, record };
+        let mut leased = Self {
+            rig,
+            model,
+            clock,
+            record,
+        };
         leased.sync();
         leased
     }
 
     fn at_days(&self, days: i64) -> &Phone {
-        self.clock.store(NOW.unix_ms() + days * DAY_MS, Ordering::SeqCst);
+        self.clock
+            .store(NOW.unix_ms() + days * DAY_MS, Ordering::SeqCst);
         &self.rig.phone
     }
 
@@ -47,14 +53,19 @@ impl Leased {
             phone.cards().map(drop),
             phone.view(self.record).map(drop),
             phone.project_all().map(drop),
-            phone.edit(self.record, &[Edit::set("unit", "9")], NOW).map(drop),
+            phone
+                .edit(self.record, &[Edit::set("unit", "9")], NOW)
+                .map(drop),
             phone.create_card("A1", &[], NOW).map(drop),
             phone.drafts().map(drop),
             phone.outbox().map(drop),
             phone.notices().map(drop),
         ]
         .map(|done| done.err().map(|error| error.code().to_owned()));
-        let locked = codes.iter().filter(|code| code.as_deref() == Some("locked")).count();
+        let locked = codes
+            .iter()
+            .filter(|code| code.as_deref() == Some("locked"))
+            .count();
         assert!(locked == 0 || locked == codes.len(), "{codes:?}");
         locked > 0
     }
@@ -70,10 +81,18 @@ fn a_phone_locks_its_data_when_its_lease_is_over_and_opens_when_it_has_synchroni
     leased.at_days(7);
     assert!(leased.is_locked());
     let status = leased.rig.phone.status().unwrap();
-    assert_eq!((status.lease_left_ms, status.unsent), (Some(0), unsent as u64), "how the phone stands is still told");
+    assert_eq!(
+        (status.lease_left_ms, status.unsent),
+        (Some(0), unsent as u64),
+        "how the phone stands is still told"
+    );
     leased.sync();
     assert!(!leased.is_locked());
-    assert_eq!(leased.rig.text(leased.record, "unit").as_deref(), Some("9"), "what was unsent when it locked arrived");
+    assert_eq!(
+        leased.rig.text(leased.record, "unit").as_deref(),
+        Some("9"),
+        "what was unsent when it locked arrived"
+    );
 }
 
 #[test]
@@ -126,10 +145,28 @@ fn a_phone_tells_how_it_stands() {
     rig.set(record, "unit", "1");
     rig.set(record, "unit", "2");
     let mut sync = Synchronisation::new(CLIENT);
-    let standing = rig.phone.read(|tx| Ok(Standing { device_time: Some(NOW), ..tx.standing()? })).unwrap();
+    let standing = rig
+        .phone
+        .read(|tx| {
+            Ok(Standing {
+                device_time: Some(NOW),
+                ..tx.standing()?
+            })
+        })
+        .unwrap();
     let request = sync.next_request(standing).unwrap();
-    let RequestItem::Hello(hello) = &request.items[0] else { panic!("a request begins with hello") };
-    assert_eq!(hello.report, Report { unsent: Some(2), held: Some(0), device_time: Some(NOW), wiped: false });
+    let RequestItem::Hello(hello) = &request.items[0] else {
+        panic!("a request begins with hello")
+    };
+    assert_eq!(
+        hello.report,
+        Report {
+            unsent: Some(2),
+            held: Some(0),
+            device_time: Some(NOW),
+            wiped: false
+        }
+    );
 }
 
 #[test]
@@ -145,15 +182,26 @@ fn two_copies_of_a_phone_lose_no_edit_of_either() {
     first.sync(&mut model);
     second.set(shared, "unit", "101");
     let tally = second.sync(&mut model);
-    assert_eq!((tally.rejected, tally.rebased, tally.drafted), (1, 1, 0), "{tally:?}");
+    assert_eq!(
+        (tally.rejected, tally.rebased, tally.drafted),
+        (1, 1, 0),
+        "{tally:?}"
+    );
     for rig in [&first, &second] {
         rig.sync(&mut model);
         assert!(rig.phone.outbox().unwrap().is_empty());
     }
-    assert_eq!(second.text(only_first, "unit").as_deref(), Some("201"), "also what only its twin touched");
+    assert_eq!(
+        second.text(only_first, "unit").as_deref(),
+        Some("201"),
+        "also what only its twin touched"
+    );
     settle(&mut model, &[&second]);
     let row = |key: &str| model.text(shared, key);
-    assert_eq!((row("sign_name").as_deref(), row("unit").as_deref()), (Some("王记包子铺"), Some("101")));
+    assert_eq!(
+        (row("sign_name").as_deref(), row("unit").as_deref()),
+        (Some("王记包子铺"), Some("101"))
+    );
     // From now on they write under different names.
     first.set(shared, "lane", "5");
     second.set(shared, "number_suffix", "甲");
@@ -161,13 +209,26 @@ fn two_copies_of_a_phone_lose_no_edit_of_either() {
         rig.sync(&mut model);
     }
     let row = |key: &str| model.text(shared, key);
-    assert_eq!((row("lane").as_deref(), row("number_suffix").as_deref()), (Some("5"), Some("甲")));
+    assert_eq!(
+        (row("lane").as_deref(), row("number_suffix").as_deref()),
+        (Some("5"), Some("甲"))
+    );
 }
 
 #[test]
 fn server_times_do_not_count_for_a_lease() {
     // The server's clock may be anywhere; only what passes on the phone counts.
     let leased = Leased::new();
-    assert_eq!(leased.rig.phone.status().unwrap().last_sync.unwrap().server_time, ServerTime::from_unix_ms(9_000_000));
+    assert_eq!(
+        leased
+            .rig
+            .phone
+            .status()
+            .unwrap()
+            .last_sync
+            .unwrap()
+            .server_time,
+        ServerTime::from_unix_ms(9_000_000)
+    );
     assert!(!leased.is_locked());
 }

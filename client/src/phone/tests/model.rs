@@ -72,7 +72,14 @@ fn begun(street: &StreetCode, change: &Change) -> RegisterState {
     let mut target = Target::default();
     let device = change.actor.device();
     let received_at = ServerTime::from_unix_ms(1);
-    let context = Context { street, kind: Kind::ShopCard, generation: 1, device, writer: Role::Admin.into(), received_at };
+    let context = Context {
+        street,
+        kind: Kind::ShopCard,
+        generation: 1,
+        device,
+        writer: Role::Admin.into(),
+        received_at,
+    };
     merge::merge(&mut target, change, &context).unwrap();
     target.state.unwrap()
 }
@@ -99,26 +106,60 @@ impl Model {
 
     /// A card as the importer's desk makes one.
     pub fn import(&mut self, number: u32, edits: &[Edit]) -> RecordId {
-        let record = RecordId(Uuid::from_u128(0x0198_0000_0000_7000_8000_0000_0000_0000 + u128::from(number)));
+        let record = RecordId(Uuid::from_u128(
+            0x0198_0000_0000_7000_8000_0000_0000_0000 + u128::from(number),
+        ));
         let desk = DeviceId(Uuid::from_u128(0xde5c));
-        let mut all = vec![Edit::set("kind", "shop_card"), Edit::set("street", "310104003"), Edit::set("grid", "A1")];
+        let mut all = vec![
+            Edit::set("kind", "shop_card"),
+            Edit::set("street", "310104003"),
+            Edit::set("grid", "A1"),
+        ];
         all.extend_from_slice(edits);
-        let (_, change) = Record::create(Actor::new(desk, 1), DeviceTime::from_unix_ms(1_000_000), &all).unwrap();
+        let (_, change) = Record::create(
+            Actor::new(desk, 1),
+            DeviceTime::from_unix_ms(1_000_000),
+            &all,
+        )
+        .unwrap();
         self.head += 1;
         let state = begun(&self.street, &change);
-        let log = vec![Entry { seq: self.head, generation: 1, change }];
-        self.records.insert(record, Logged { generation: 1, grid: "A1".into(), log, state });
+        let log = vec![Entry {
+            seq: self.head,
+            generation: 1,
+            change,
+        }];
+        self.records.insert(
+            record,
+            Logged {
+                generation: 1,
+                grid: "A1".into(),
+                log,
+                state,
+            },
+        );
         record
     }
 
     pub fn document(&self, record: RecordId) -> Record {
         let mut document = Record::load(&[]).unwrap();
-        document.apply(self.records[&record].log.iter().map(|entry| entry.change.bytes.as_slice())).unwrap();
+        document
+            .apply(
+                self.records[&record]
+                    .log
+                    .iter()
+                    .map(|entry| entry.change.bytes.as_slice()),
+            )
+            .unwrap();
         document
     }
 
     pub fn text(&self, record: RecordId, key: &str) -> Option<String> {
-        self.document(record).view().unwrap().text(key).map(str::to_owned)
+        self.document(record)
+            .view()
+            .unwrap()
+            .text(key)
+            .map(str::to_owned)
     }
 
     pub fn holds(&self, record: RecordId) -> bool {
@@ -126,12 +167,19 @@ impl Model {
     }
 
     pub fn has(&self, hash: ChangeHash) -> bool {
-        self.records.values().any(|logged| logged.log.iter().any(|entry| entry.change.hash == hash))
+        self.records
+            .values()
+            .any(|logged| logged.log.iter().any(|entry| entry.change.hash == hash))
     }
 
     pub fn rows(&self) -> Vec<Projected> {
         let project = |(record, logged): (&RecordId, &Logged)| {
-            projection::project(*record, logged.generation, &self.document(*record).view().unwrap()).unwrap()
+            projection::project(
+                *record,
+                logged.generation,
+                &self.document(*record).view().unwrap(),
+            )
+            .unwrap()
         };
         self.records.iter().map(project).collect()
     }
@@ -139,17 +187,34 @@ impl Model {
     /// The record as a new document: one change by the office that says what the old one said.
     pub fn rebuild(&mut self, record: RecordId) {
         let view = self.document(record).view().unwrap();
-        let mut edits: Vec<_> =
-            view.values.iter().map(|(key, values)| Edit::Put { key: key.clone(), value: values.last().unwrap().value.clone() }).collect();
-        edits.push(Edit::Note { text: view.note.unwrap_or_default() });
+        let mut edits: Vec<_> = view
+            .values
+            .iter()
+            .map(|(key, values)| Edit::Put {
+                key: key.clone(),
+                value: values.last().unwrap().value.clone(),
+            })
+            .collect();
+        edits.push(Edit::Note {
+            text: view.note.unwrap_or_default(),
+        });
         let desk = DeviceId(Uuid::from_u128(0xde5c));
-        let (_, change) = Record::create(Actor::new(desk, 99), DeviceTime::from_unix_ms(2_000_000), &edits).unwrap();
+        let (_, change) = Record::create(
+            Actor::new(desk, 99),
+            DeviceTime::from_unix_ms(2_000_000),
+            &edits,
+        )
+        .unwrap();
         self.head += 1;
         let state = begun(&self.street, &change);
         let logged = self.records.get_mut(&record).unwrap();
         logged.state = state;
         logged.generation += 1;
-        logged.log = vec![Entry { seq: self.head, generation: logged.generation, change }];
+        logged.log = vec![Entry {
+            seq: self.head,
+            generation: logged.generation,
+            change,
+        }];
     }
 
     pub fn erase(&mut self, record: RecordId) {
@@ -173,20 +238,38 @@ impl Model {
         if accept {
             self.head += 1;
             let logged = self.records.get_mut(&record).unwrap();
-            let mut target = Target { state: Some(logged.state.clone()), document: None };
+            let mut target = Target {
+                state: Some(logged.state.clone()),
+                document: None,
+            };
             let (device, received_at) = (change.actor.device(), ServerTime::from_unix_ms(1));
-            let context =
-                Context { street: &self.street, kind: Kind::ShopCard, generation: 1, device, writer: Role::Secretary.into(), received_at };
+            let context = Context {
+                street: &self.street,
+                kind: Kind::ShopCard,
+                generation: 1,
+                device,
+                writer: Role::Secretary.into(),
+                received_at,
+            };
             merge::merge(&mut target, &change, &context).unwrap();
             logged.state = target.state.unwrap();
-            logged.log.push(Entry { seq: self.head, generation, change });
+            logged.log.push(Entry {
+                seq: self.head,
+                generation,
+                change,
+            });
         }
     }
 
     /// A backup put back: what came after is lost, the history is another one.
     pub fn restore(&mut self, backup: &Self) {
         let epoch = Uuid::from_u128(self.epoch.as_u128() + 1);
-        *self = Self { epoch, grids: self.grids.clone(), whims: self.whims.clone(), ..backup.clone() };
+        *self = Self {
+            epoch,
+            grids: self.grids.clone(),
+            whims: self.whims.clone(),
+            ..backup.clone()
+        };
     }
 
     fn verdict(
@@ -209,16 +292,17 @@ impl Model {
             retryable: false,
         };
         let before = refused.clone();
-        let mut reject = |verdict: &mut Verdict, code: &str, field: Option<&str>, retryable: bool| {
-            verdict.status = VerdictStatus::Rejected;
-            verdict.code = Some(code.to_owned());
-            verdict.field = field.map(str::to_owned);
-            verdict.message = Some(format!("refused: {code}"));
-            verdict.retryable = retryable;
-            if !retryable {
-                refused.extend(verdict.hash);
-            }
-        };
+        let mut reject =
+            |verdict: &mut Verdict, code: &str, field: Option<&str>, retryable: bool| {
+                verdict.status = VerdictStatus::Rejected;
+                verdict.code = Some(code.to_owned());
+                verdict.field = field.map(str::to_owned);
+                verdict.message = Some(format!("refused: {code}"));
+                verdict.retryable = retryable;
+                if !retryable {
+                    refused.extend(verdict.hash);
+                }
+            };
         let change = match change::decode(&pushed.bytes) {
             Ok(change) => change,
             Err(error) => {
@@ -227,9 +311,12 @@ impl Model {
             }
         };
         verdict.hash = Some(change.hash);
-        if let Some(entry) =
-            self.records.get(&pushed.record).and_then(|logged| logged.log.iter().find(|entry| entry.change.hash == change.hash))
-        {
+        if let Some(entry) = self.records.get(&pushed.record).and_then(|logged| {
+            logged
+                .log
+                .iter()
+                .find(|entry| entry.change.hash == change.hash)
+        }) {
             (verdict.status, verdict.seq) = (VerdictStatus::Duplicate, Some(entry.seq));
             return verdict;
         }
@@ -256,42 +343,81 @@ impl Model {
             }
             Some(Whim::HoldAll) => {
                 (verdict.status, verdict.code) = (VerdictStatus::Held, Some("reassigned".into()));
-                self.held.insert(change.hash, (pushed.record, pushed.generation, change));
+                self.held
+                    .insert(change.hash, (pushed.record, pushed.generation, change));
                 return verdict;
             }
             None => {}
         }
         let grids = self.grids.get(&device).cloned().unwrap_or_default();
-        if self.records.get(&pushed.record).is_some_and(|logged| !grids.contains(&logged.grid)) {
+        if self
+            .records
+            .get(&pushed.record)
+            .is_some_and(|logged| !grids.contains(&logged.grid))
+        {
             reject(&mut verdict, Refusal::NotYourGrid.code(), None, false);
             return verdict;
         }
         let known = self.records.get(&pushed.record);
         let document = known.filter(|_| change.edits_text()).map(|logged| {
-            let bytes: Vec<u8> = logged.log.iter().flat_map(|entry| entry.change.bytes.clone()).collect();
+            let bytes: Vec<u8> = logged
+                .log
+                .iter()
+                .flat_map(|entry| entry.change.bytes.clone())
+                .collect();
             NoteDocument::load(&bytes).unwrap()
         });
-        let mut target = Target { state: known.map(|logged| logged.state.clone()), document };
+        let mut target = Target {
+            state: known.map(|logged| logged.state.clone()),
+            document,
+        };
         let received_at = ServerTime::from_unix_ms(1);
-        let context = Context { street: &self.street, kind: pushed.kind, generation: 1, device, writer: role.into(), received_at };
-        let current = self.records.get(&pushed.record).map_or(1, |logged| logged.generation);
-        let merged =
-            if pushed.generation == current { merge::merge(&mut target, &change, &context) } else { Err(Refusal::StaleGeneration) };
+        let context = Context {
+            street: &self.street,
+            kind: pushed.kind,
+            generation: 1,
+            device,
+            writer: role.into(),
+            received_at,
+        };
+        let current = self
+            .records
+            .get(&pushed.record)
+            .map_or(1, |logged| logged.generation);
+        let merged = if pushed.generation == current {
+            merge::merge(&mut target, &change, &context)
+        } else {
+            Err(Refusal::StaleGeneration)
+        };
         match merged {
             Ok(_) => {
                 self.head += 1;
                 verdict.seq = Some(self.head);
                 let state = target.state.unwrap();
                 let grid = state.text("grid").unwrap_or_default().to_owned();
-                let new = Logged { generation: 1, grid, log: Vec::new(), state: state.clone() };
+                let new = Logged {
+                    generation: 1,
+                    grid,
+                    log: Vec::new(),
+                    state: state.clone(),
+                };
                 let logged = self.records.entry(pushed.record).or_insert(new);
                 logged.state = state;
-                logged.log.push(Entry { seq: self.head, generation: current, change });
+                logged.log.push(Entry {
+                    seq: self.head,
+                    generation: current,
+                    change,
+                });
                 self.seen.entry(device).or_default().insert(pushed.record);
             }
             Err(refusal) => {
                 let key = refusal.key().map(str::to_owned);
-                reject(&mut verdict, refusal.code(), key.as_deref(), refusal.retryable());
+                reject(
+                    &mut verdict,
+                    refusal.code(),
+                    key.as_deref(),
+                    refusal.retryable(),
+                );
                 verdict.message = Some(refusal.message(Lang::Zh));
             }
         }
@@ -301,7 +427,10 @@ impl Model {
     fn send_snapshot(&mut self, device: DeviceId, record: RecordId, out: &mut Vec<ResponseItem>) {
         let logged = &self.records[&record];
         let whole = logged.log.len().saturating_sub(self.lag).max(1);
-        let bytes = logged.log[..whole].iter().flat_map(|entry| entry.change.bytes.clone()).collect();
+        let bytes = logged.log[..whole]
+            .iter()
+            .flat_map(|entry| entry.change.bytes.clone())
+            .collect();
         let seq = logged.log[whole - 1].seq;
         out.push(ResponseItem::Snapshot {
             record,
@@ -312,33 +441,66 @@ impl Model {
             bytes,
         });
         for entry in &logged.log[whole..] {
-            out.push(ResponseItem::Change { record, generation: entry.generation, seq: entry.seq, bytes: entry.change.bytes.clone() });
+            out.push(ResponseItem::Change {
+                record,
+                generation: entry.generation,
+                seq: entry.seq,
+                bytes: entry.change.bytes.clone(),
+            });
         }
         self.seen.entry(device).or_default().insert(record);
     }
 
-    pub fn answer(&mut self, device: DeviceId, role: Role, items: &[RequestItem]) -> Vec<ResponseItem> {
-        let Some((RequestItem::Hello(hello), changes)) = items.split_first() else { panic!("no hello") };
+    pub fn answer(
+        &mut self,
+        device: DeviceId,
+        role: Role,
+        items: &[RequestItem],
+    ) -> Vec<ResponseItem> {
+        let Some((RequestItem::Hello(hello), changes)) = items.split_first() else {
+            panic!("no hello")
+        };
         let mut out = Vec::new();
         let mut refused = BTreeSet::new();
         let mut owed = BTreeSet::new();
         for (index, item) in changes.iter().enumerate() {
-            let RequestItem::Change(pushed) = item else { panic!("a second hello") };
+            let RequestItem::Change(pushed) = item else {
+                panic!("a second hello")
+            };
             let verdict = self.verdict(device, role, index as u32, pushed, &mut refused);
             if verdict.status == VerdictStatus::Rejected && !verdict.retryable {
                 owed.insert(verdict.record);
             }
             out.push(ResponseItem::Verdict(verdict));
         }
-        let brought: BTreeSet<_> =
-            out.iter().filter_map(|item| if let ResponseItem::Verdict(verdict) = item { verdict.seq } else { None }).collect();
+        let brought: BTreeSet<_> = out
+            .iter()
+            .filter_map(|item| {
+                if let ResponseItem::Verdict(verdict) = item {
+                    verdict.seq
+                } else {
+                    None
+                }
+            })
+            .collect();
         let grids = self.grids.get(&device).cloned().unwrap_or_default();
-        owed.retain(|record| !self.wiped.contains(&device) && self.records.get(record).is_some_and(|logged| grids.contains(&logged.grid)));
+        owed.retain(|record| {
+            !self.wiped.contains(&device)
+                && self
+                    .records
+                    .get(record)
+                    .is_some_and(|logged| grids.contains(&logged.grid))
+        });
         for record in &owed {
             self.send_snapshot(device, *record, &mut out);
         }
         let lease_seconds = self.lease_seconds;
-        let end = |cursor, head| ResponseItem::End { cursor, head, server_time: ServerTime::from_unix_ms(9_000_000), lease_seconds };
+        let end = |cursor, head| ResponseItem::End {
+            cursor,
+            head,
+            server_time: ServerTime::from_unix_ms(9_000_000),
+            lease_seconds,
+        };
         if self.wiped.contains(&device) {
             out.extend([ResponseItem::Wipe, end(None, self.head)]);
             return out;
@@ -347,10 +509,25 @@ impl Model {
             out.push(end(None, self.head));
             return out;
         }
-        let position = Position { store_epoch: self.epoch, street: &self.street, head: self.head, scope_epoch: self.scope_epoch };
+        let position = Position {
+            store_epoch: self.epoch,
+            street: &self.street,
+            head: self.head,
+            scope_epoch: self.scope_epoch,
+        };
         let plan = cursor::plan(hello.cursor.as_deref(), &position);
-        let (store_epoch, street, scope_epoch) = (self.epoch, self.street.to_string(), self.scope_epoch);
-        let at = |sequence, downloading| Cursor { store_epoch, street: street.clone(), sequence, scope_epoch, downloading }.encode();
+        let (store_epoch, street, scope_epoch) =
+            (self.epoch, self.street.to_string(), self.scope_epoch);
+        let at = |sequence, downloading| {
+            Cursor {
+                store_epoch,
+                street: street.clone(),
+                sequence,
+                scope_epoch,
+                downloading,
+            }
+            .encode()
+        };
         let (head, done) = (self.head, at(self.head, false));
         if plan == Pull::Reset {
             out.extend([ResponseItem::Reset { epoch: self.epoch }, end(None, head)]);
@@ -358,17 +535,32 @@ impl Model {
         }
         // What it brought once more and may not see.
         let duplicate = |item: &ResponseItem| match item {
-            ResponseItem::Verdict(verdict) if verdict.status == VerdictStatus::Duplicate => Some(verdict.record),
+            ResponseItem::Verdict(verdict) if verdict.status == VerdictStatus::Duplicate => {
+                Some(verdict.record)
+            }
             _ => None,
         };
         let again: BTreeSet<_> = out.iter().filter_map(duplicate).collect();
-        let hidden = |record: &RecordId| self.records.get(record).is_some_and(|logged| !grids.contains(&logged.grid));
-        out.extend(again.into_iter().filter(hidden).map(|record| ResponseItem::Leave { record }));
+        let hidden = |record: &RecordId| {
+            self.records
+                .get(record)
+                .is_some_and(|logged| !grids.contains(&logged.grid))
+        };
+        out.extend(
+            again
+                .into_iter()
+                .filter(hidden)
+                .map(|record| ResponseItem::Leave { record }),
+        );
         match plan {
             Pull::Reset | Pull::Nothing => {}
             Pull::Download { after, .. } => {
                 if hello.cursor.is_none() {
-                    out.extend(self.erased.iter().map(|(_, record)| ResponseItem::Erase { record: *record }));
+                    out.extend(
+                        self.erased
+                            .iter()
+                            .map(|(_, record)| ResponseItem::Erase { record: *record }),
+                    );
                 }
                 let mut records: Vec<_> = self
                     .records
@@ -388,24 +580,52 @@ impl Model {
             }
             Pull::Delta { after, .. } => {
                 let seen = self.seen.get(&device).cloned().unwrap_or_default();
-                for record in seen.iter().filter(|record| self.records.get(record).is_none_or(|logged| !grids.contains(&logged.grid))) {
-                    let erased = self.erased.iter().any(|(seq, erased)| erased == record && *seq > after);
-                    let item = if erased { ResponseItem::Erase { record: *record } } else { ResponseItem::Leave { record: *record } };
+                for record in seen.iter().filter(|record| {
+                    self.records
+                        .get(record)
+                        .is_none_or(|logged| !grids.contains(&logged.grid))
+                }) {
+                    let erased = self
+                        .erased
+                        .iter()
+                        .any(|(seq, erased)| erased == record && *seq > after);
+                    let item = if erased {
+                        ResponseItem::Erase { record: *record }
+                    } else {
+                        ResponseItem::Leave { record: *record }
+                    };
                     out.push(item);
                     self.seen.entry(device).or_default().remove(record);
                 }
-                let in_scope: Vec<_> =
-                    self.records.iter().filter(|(_, logged)| grids.contains(&logged.grid)).map(|(record, _)| *record).collect();
+                let in_scope: Vec<_> = self
+                    .records
+                    .iter()
+                    .filter(|(_, logged)| grids.contains(&logged.grid))
+                    .map(|(record, _)| *record)
+                    .collect();
                 for record in in_scope {
                     let logged = &self.records[&record];
-                    let fresh: Vec<_> = logged.log.iter().filter(|entry| entry.seq > after).cloned().collect();
+                    let fresh: Vec<_> = logged
+                        .log
+                        .iter()
+                        .filter(|entry| entry.seq > after)
+                        .cloned()
+                        .collect();
                     let rebuilt = logged.generation > 1 && logged.log[0].seq > after;
                     if !seen.contains(&record) || rebuilt {
                         self.send_snapshot(device, record, &mut out);
                         continue;
                     }
-                    for entry in fresh.into_iter().filter(|entry| !brought.contains(&entry.seq)) {
-                        out.push(ResponseItem::Change { record, generation: entry.generation, seq: entry.seq, bytes: entry.change.bytes });
+                    for entry in fresh
+                        .into_iter()
+                        .filter(|entry| !brought.contains(&entry.seq))
+                    {
+                        out.push(ResponseItem::Change {
+                            record,
+                            generation: entry.generation,
+                            seq: entry.seq,
+                            bytes: entry.change.bytes,
+                        });
                     }
                 }
             }

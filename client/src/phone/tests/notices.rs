@@ -20,11 +20,17 @@ fn notice(number: u128, record: RecordId) -> ResponseItem {
 
 /// One synchronisation whose answer brings these first.
 fn sync_with(rig: &Rig, model: &mut Model, extra: &[ResponseItem]) {
-    rig.sync_cut(model, |_, items| Some([extra.to_vec(), items].concat())).unwrap();
+    rig.sync_cut(model, |_, items| Some([extra.to_vec(), items].concat()))
+        .unwrap();
 }
 
 fn kept(rig: &Rig) -> Vec<(u64, bool)> {
-    rig.phone.notices().unwrap().into_iter().map(|kept| (kept.notice.seq, kept.unread)).collect()
+    rig.phone
+        .notices()
+        .unwrap()
+        .into_iter()
+        .map(|kept| (kept.notice.seq, kept.unread))
+        .collect()
 }
 
 #[test]
@@ -34,7 +40,10 @@ fn a_notice_that_comes_twice_is_one_and_stays_read() {
     let record = card(&mut model, 1);
     sync_with(&rig, &mut model, &[notice(1, record), notice(2, record)]);
     assert_eq!(kept(&rig), [(2, true), (1, true)]);
-    assert_eq!(rig.phone.notices().unwrap()[0].title.as_deref(), Some("天平路 1号 王记包子"));
+    assert_eq!(
+        rig.phone.notices().unwrap()[0].title.as_deref(),
+        Some("天平路 1号 王记包子")
+    );
     assert_eq!(rig.phone.status().unwrap().notices, 2);
     rig.phone.mark_notices_read().unwrap();
     sync_with(&rig, &mut model, &[notice(2, record), notice(3, record)]);
@@ -51,7 +60,15 @@ fn what_is_erased_or_wiped_takes_its_notices_along() {
     sync_with(&rig, &mut model, &[ResponseItem::Erase { record: erased }]);
     assert_eq!(kept(&rig), [(2, true)]);
     sync_with(&rig, &mut model, &[ResponseItem::Wipe]);
-    let left: i64 =
-        rig.phone.store().read(|tx| Ok::<_, StoreError>(tx.tx.query_row("SELECT count(*) FROM notice", [], |row| row.get(0))?)).unwrap();
+    let left: i64 = rig
+        .phone
+        .store()
+        .read(|tx| {
+            Ok::<_, StoreError>(
+                tx.tx
+                    .query_row("SELECT count(*) FROM notice", [], |row| row.get(0))?,
+            )
+        })
+        .unwrap();
     assert_eq!(left, 0);
 }

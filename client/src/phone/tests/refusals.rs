@@ -18,9 +18,20 @@ fn after(status: VerdictStatus, code: &str, retryable: bool) -> Option<OutboxSta
     rig.sync(&mut model);
     let hash = rig.set(record, "sign_name", "新名").hash;
     let mut sync = Synchronisation::new(CLIENT);
-    sync.next_request(rig.phone.read(|tx| Ok(tx.standing()?)).unwrap()).unwrap();
+    sync.next_request(rig.phone.read(|tx| Ok(tx.standing()?)).unwrap())
+        .unwrap();
     let code = Some(code.to_owned());
-    let verdict = Verdict { index: 0, hash, record, status, seq: Some(9), code, field: None, message: None, retryable };
+    let verdict = Verdict {
+        index: 0,
+        hash,
+        record,
+        status,
+        seq: Some(9),
+        code,
+        field: None,
+        message: None,
+        retryable,
+    };
     rig.take(&mut sync, &[ResponseItem::Verdict(verdict)]);
     // Whatever the verdict: the user still sees what was typed.
     assert_eq!(rig.text(record, "sign_name").as_deref(), Some("新名"));
@@ -31,9 +42,18 @@ fn after(status: VerdictStatus, code: &str, retryable: bool) -> Option<OutboxSta
 fn verdicts_map_to_states() {
     assert_eq!(after(VerdictStatus::Accepted, "", false), None);
     assert_eq!(after(VerdictStatus::Duplicate, "", false), None);
-    assert_eq!(after(VerdictStatus::Held, "reassigned", false), Some(OutboxState::Held));
-    assert_eq!(after(VerdictStatus::Rejected, "dependency_missing", true), Some(OutboxState::Unsent));
-    assert_eq!(after(VerdictStatus::Rejected, "value_too_long", false), Some(OutboxState::Refused));
+    assert_eq!(
+        after(VerdictStatus::Held, "reassigned", false),
+        Some(OutboxState::Held)
+    );
+    assert_eq!(
+        after(VerdictStatus::Rejected, "dependency_missing", true),
+        Some(OutboxState::Unsent)
+    );
+    assert_eq!(
+        after(VerdictStatus::Rejected, "value_too_long", false),
+        Some(OutboxState::Refused)
+    );
 }
 
 #[test]
@@ -44,10 +64,28 @@ fn a_verdict_for_another_change_ends_the_synchronisation() {
     rig.sync(&mut model);
     rig.set(record, "sign_name", "新名");
     let mut sync = Synchronisation::new(CLIENT);
-    sync.next_request(rig.phone.read(|tx| Ok(tx.standing()?)).unwrap()).unwrap();
+    sync.next_request(rig.phone.read(|tx| Ok(tx.standing()?)).unwrap())
+        .unwrap();
     let status = VerdictStatus::Accepted;
-    let foreign = Verdict { index: 3, hash: None, record, status, seq: None, code: None, field: None, message: None, retryable: false };
-    let error = rig.phone.write(|tx| receive(tx, &mut sync, vec![ResponseItem::Verdict(foreign)], || rig.phone.moment(NOW))).unwrap_err();
+    let foreign = Verdict {
+        index: 3,
+        hash: None,
+        record,
+        status,
+        seq: None,
+        code: None,
+        field: None,
+        message: None,
+        retryable: false,
+    };
+    let error = rig
+        .phone
+        .write(|tx| {
+            receive(tx, &mut sync, vec![ResponseItem::Verdict(foreign)], || {
+                rig.phone.moment(NOW)
+            })
+        })
+        .unwrap_err();
     assert_eq!(error.code(), "protocol");
     assert_eq!(rig.phone.outbox().unwrap().len(), 1);
 }
@@ -58,25 +96,40 @@ fn a_refused_edit_becomes_a_draft_and_the_others_are_written_anew() {
     let record = card(&mut model, 1);
     let rig = Rig::new(1, &mut model);
     rig.sync(&mut model);
-    model.whims.insert(rig.device, Whim::RefuseKey("opening_hours".into(), "value_too_long"));
+    model.whims.insert(
+        rig.device,
+        Whim::RefuseKey("opening_hours".into(), "value_too_long"),
+    );
     rig.set(record, "category", "餐饮");
     rig.set(record, "opening_hours", "9-21");
     rig.set(record, "sign_name", "新名");
     let tally = rig.sync(&mut model);
-    assert_eq!((tally.accepted, tally.rejected, tally.rebased, tally.drafted), (2, 2, 1, 1));
+    assert_eq!(
+        (tally.accepted, tally.rejected, tally.rebased, tally.drafted),
+        (2, 2, 1, 1)
+    );
     let drafts = rig.phone.drafts().unwrap();
     let draft = &drafts[0].draft;
-    assert_eq!((draft.reason.code.as_str(), draft.reason.field.as_deref()), ("value_too_long", Some("opening_hours")));
+    assert_eq!(
+        (draft.reason.code.as_str(), draft.reason.field.as_deref()),
+        ("value_too_long", Some("opening_hours"))
+    );
     assert_eq!(draft.edits, [Edit::set("opening_hours", "9-21")]);
     assert_eq!(rig.text(record, "opening_hours"), None);
     settle(&mut model, &[&rig]);
-    assert_eq!(model.document(record).view().unwrap().text("sign_name"), Some("新名"));
+    assert_eq!(
+        model.document(record).view().unwrap().text("sign_name"),
+        Some("新名")
+    );
     // Corrected, or the rule gone: the draft goes in as an edit made now.
     model.whims.clear();
     rig.phone.retry_draft(drafts[0].id, NOW).unwrap();
     assert!(rig.phone.drafts().unwrap().is_empty());
     settle(&mut model, &[&rig]);
-    assert_eq!(model.document(record).view().unwrap().text("opening_hours"), Some("9-21"));
+    assert_eq!(
+        model.document(record).view().unwrap().text("opening_hours"),
+        Some("9-21")
+    );
 }
 
 /// What others wrote into the note meanwhile is not theirs to take away who never saw it.
@@ -85,13 +138,20 @@ fn a_note_that_is_written_anew_keeps_what_others_wrote() {
     let mut model = Model::new();
     let record = card(&mut model, 1);
     let (one, other) = (Rig::new(1, &mut model), Rig::new(2, &mut model));
-    let note = |rig: &Rig, text: &str| rig.phone.edit(record, &[Edit::Note { text: text.into() }], NOW).unwrap();
+    let note = |rig: &Rig, text: &str| {
+        rig.phone
+            .edit(record, &[Edit::Note { text: text.into() }], NOW)
+            .unwrap()
+    };
     one.sync(&mut model);
     note(&one, "后门 常关");
     one.sync(&mut model);
     other.sync(&mut model);
     // The note's edits are refused only because the one before them is.
-    model.whims.insert(one.device, Whim::RefuseKey("opening_hours".into(), "value_too_long"));
+    model.whims.insert(
+        one.device,
+        Whim::RefuseKey("opening_hours".into(), "value_too_long"),
+    );
     one.set(record, "opening_hours", "9-21");
     note(&one, "后门 常关 问保安");
     note(&one, "后门 问保安 周一休");
@@ -112,8 +172,13 @@ fn a_refused_creation_leaves_the_list_and_stays_as_one_draft() {
     let mut model = Model::new();
     let rig = Rig::new(1, &mut model);
     rig.sync(&mut model);
-    model.whims.insert(rig.device, Whim::RefuseKey("grid".into(), "unknown_grid"));
-    let made = rig.phone.create_card("A1", &[Edit::set("sign_name", "新店")], NOW).unwrap();
+    model
+        .whims
+        .insert(rig.device, Whim::RefuseKey("grid".into(), "unknown_grid"));
+    let made = rig
+        .phone
+        .create_card("A1", &[Edit::set("sign_name", "新店")], NOW)
+        .unwrap();
     rig.set(made.record, "category", "餐饮");
     let tally = rig.sync(&mut model);
     assert_eq!((tally.rejected, tally.drafted), (2, 1));
@@ -136,12 +201,23 @@ fn a_rebuilt_record_takes_the_unsent_edits_along() {
     let rig = Rig::new(1, &mut model);
     rig.sync(&mut model);
     rig.set(record, "sign_name", "新名");
-    rig.phone.edit(record, &[Edit::Note { text: "改过".into() }], NOW).unwrap();
+    rig.phone
+        .edit(
+            record,
+            &[Edit::Note {
+                text: "改过".into(),
+            }],
+            NOW,
+        )
+        .unwrap();
     model.rebuild(record);
     let tally = rig.sync(&mut model);
     assert_eq!((tally.accepted, tally.rejected, tally.drafted), (2, 2, 0));
     let view = model.document(record).view().unwrap();
-    assert_eq!((view.text("sign_name"), view.note.as_deref()), (Some("新名"), Some("改过")));
+    assert_eq!(
+        (view.text("sign_name"), view.note.as_deref()),
+        (Some("新名"), Some("改过"))
+    );
     settle(&mut model, &[&rig]);
 }
 
@@ -162,9 +238,16 @@ fn an_edit_on_a_copy_of_another_generation_is_written_on_the_new_one() {
         None
     );
     rig.set(record, "category", "餐饮");
-    assert_eq!(rig.text(record, "sign_name").as_deref(), Some("新名"), "nothing typed is out of sight");
+    assert_eq!(
+        rig.text(record, "sign_name").as_deref(),
+        Some("新名"),
+        "nothing typed is out of sight"
+    );
     settle(&mut model, &[&rig]);
-    assert_eq!(model.document(record).view().unwrap().text("category"), Some("餐饮"));
+    assert_eq!(
+        model.document(record).view().unwrap().text("category"),
+        Some("餐饮")
+    );
 }
 
 /// The file is put back from a backup on a second phone: same device, same epoch, same sequence. The first has sent its edit, the copy has not.
@@ -186,9 +269,15 @@ fn a_copied_phone_forks_and_both_are_heard() {
     let tally = copy.sync(&mut model);
     assert_eq!((tally.rejected, tally.accepted, tally.drafted), (1, 1, 0));
     let epoch = inside(&copy, |tx| Ok(tx.epoch()?));
-    assert!(epoch > 2, "by a leap: the other copy counts on from the same number");
+    assert!(
+        epoch > 2,
+        "by a leap: the other copy counts on from the same number"
+    );
     let view = model.document(record).view().unwrap();
-    assert_eq!((view.text("sign_name"), view.text("category")), (Some("甲"), Some("餐饮")));
+    assert_eq!(
+        (view.text("sign_name"), view.text("category")),
+        (Some("甲"), Some("餐饮"))
+    );
 }
 
 /// The copy's change is there already, the answer to one's own of the same number is not.
@@ -202,7 +291,11 @@ fn a_card_stays_readable_between_the_fork_and_its_mending() {
     assert_eq!(cut, None);
     assert_eq!(copy.text(record, "sign_name").as_deref(), Some("甲"));
     copy.set(record, "unit", "2楼");
-    assert_eq!(copy.text(record, "category").as_deref(), Some("餐饮"), "the next edit brings back what the fork hid");
+    assert_eq!(
+        copy.text(record, "category").as_deref(),
+        Some("餐饮"),
+        "the next edit brings back what the fork hid"
+    );
     settle(&mut model, &[&copy]);
     let row = ["sign_name", "category", "unit"].map(|key| model.text(record, key));
     assert_eq!(row.map(Option::unwrap), ["甲", "餐饮", "2楼"]);
@@ -214,7 +307,9 @@ fn a_server_that_refuses_for_ever_gets_no_endless_rebases() {
     let record = card(&mut model, 1);
     let rig = Rig::new(1, &mut model);
     rig.sync(&mut model);
-    model.whims.insert(rig.device, Whim::RefuseAll("actor_forked", false));
+    model
+        .whims
+        .insert(rig.device, Whim::RefuseAll("actor_forked", false));
     rig.set(record, "sign_name", "新名");
     rig.sync(&mut model);
     rig.sync(&mut model);
@@ -228,7 +323,9 @@ fn what_waits_too_long_for_a_dependency_is_written_anew() {
     let record = card(&mut model, 1);
     let rig = Rig::new(1, &mut model);
     rig.sync(&mut model);
-    model.whims.insert(rig.device, Whim::RefuseAll("dependency_missing", true));
+    model
+        .whims
+        .insert(rig.device, Whim::RefuseAll("dependency_missing", true));
     let before = rig.set(record, "sign_name", "新名").hash;
     for _ in 0..7 {
         rig.sync(&mut model);
@@ -238,7 +335,10 @@ fn what_waits_too_long_for_a_dependency_is_written_anew() {
     assert_ne!(rig.phone.outbox().unwrap()[0].hash, before.unwrap());
     model.whims.clear();
     settle(&mut model, &[&rig]);
-    assert_eq!(model.document(record).view().unwrap().text("sign_name"), Some("新名"));
+    assert_eq!(
+        model.document(record).view().unwrap().text("sign_name"),
+        Some("新名")
+    );
 }
 
 #[test]
@@ -257,10 +357,17 @@ fn a_held_edit_is_seen_until_the_reviewer_rules() {
         model.whims.clear();
         model.rule_on_held(hash, accept);
         if !accept {
-            model.whims.insert(rig.device, Whim::RefuseKey("sign_name".into(), "refused_by_reviewer"));
+            model.whims.insert(
+                rig.device,
+                Whim::RefuseKey("sign_name".into(), "refused_by_reviewer"),
+            );
         }
         settle(&mut model, &[&rig]);
-        let drafts: &[&str] = if accept { &[] } else { &["refused_by_reviewer"] };
+        let drafts: &[&str] = if accept {
+            &[]
+        } else {
+            &["refused_by_reviewer"]
+        };
         assert_eq!(codes(&rig), drafts);
     }
 }
@@ -274,7 +381,13 @@ fn a_note_written_anew_replaces_no_value_that_its_author_never_saw() {
     li.sync(&mut model);
     li.set(record, "unit", "1室");
     settle(&mut model, &[&li, &wang]);
-    let edits = [Edit::Delete { key: "unit".into() }, Edit::set("lane", "5"), Edit::Note { text: "后门送货".into() }];
+    let edits = [
+        Edit::Delete { key: "unit".into() },
+        Edit::set("lane", "5"),
+        Edit::Note {
+            text: "后门送货".into(),
+        },
+    ];
     wang.phone.edit(record, &edits, NOW).unwrap();
     li.set(record, "unit", "2室");
     li.set(record, "lane", "7");
@@ -282,8 +395,16 @@ fn a_note_written_anew_replaces_no_value_that_its_author_never_saw() {
     model.rebuild(record);
     settle(&mut model, &[&wang, &li]);
     let view = wang.phone.view(record).unwrap();
-    let values = |key: &str| view.values[key].iter().filter_map(|value| value.value.as_str()).collect::<BTreeSet<_>>();
-    assert_eq!((values("unit"), values("lane")), (["2室"].into(), ["5", "7"].into()));
+    let values = |key: &str| {
+        view.values[key]
+            .iter()
+            .filter_map(|value| value.value.as_str())
+            .collect::<BTreeSet<_>>()
+    };
+    assert_eq!(
+        (values("unit"), values("lane")),
+        (["2室"].into(), ["5", "7"].into())
+    );
     assert_eq!(view.note.as_deref(), Some("后门送货"));
     assert!(codes(&wang).is_empty());
 }
@@ -301,10 +422,16 @@ fn a_held_edit_stays_in_sight_when_others_of_its_card_are_written_anew() {
     model.rebuild(record);
     rig.set(record, "category", "餐饮");
     assert_eq!(rig.sync(&mut model).rebased, 1);
-    assert_eq!(model.document(record).view().unwrap().text("category"), Some("餐饮"));
+    assert_eq!(
+        model.document(record).view().unwrap().text("category"),
+        Some("餐饮")
+    );
     assert_eq!(rig.phone.status().unwrap().held, 1);
     model.rule_on_held(held, false);
-    model.whims.insert(rig.device, Whim::RefuseKey("sign_name".into(), "refused_by_reviewer"));
+    model.whims.insert(
+        rig.device,
+        Whim::RefuseKey("sign_name".into(), "refused_by_reviewer"),
+    );
     settle(&mut model, &[&rig]);
     assert_eq!(codes(&rig), ["refused_by_reviewer"], "the author is told");
 }

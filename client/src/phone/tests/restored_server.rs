@@ -15,10 +15,22 @@ fn what_the_server_lost_comes_back_from_its_authors() {
     settle(&mut model, &[&first, &second]);
     let backup = model.clone();
     let mut hashes = vec![first.set(record, "sign_name", "新名").hash.unwrap()];
-    first.phone.edit(record, &[Edit::Note { text: "搬到隔壁".into() }], NOW).unwrap();
+    first
+        .phone
+        .edit(
+            record,
+            &[Edit::Note {
+                text: "搬到隔壁".into(),
+            }],
+            NOW,
+        )
+        .unwrap();
     settle(&mut model, &[&first, &second]);
     hashes.push(second.set(record, "opening_hours", "9-21").hash.unwrap());
-    let made = first.phone.create_card("A1", &[Edit::set("sign_name", "新店")], NOW).unwrap();
+    let made = first
+        .phone
+        .create_card("A1", &[Edit::set("sign_name", "新店")], NOW)
+        .unwrap();
     hashes.extend(made.hash);
     settle(&mut model, &[&first, &second]);
     hashes.push(second.set(made.record, "category", "零售").hash.unwrap());
@@ -30,14 +42,24 @@ fn what_the_server_lost_comes_back_from_its_authors() {
     let tally = second.sync(&mut model);
     assert_eq!(tally.resets, 1);
     assert!(tally.postponed > 0);
-    assert_eq!(second.text(made.record, "sign_name").as_deref(), Some("新店"), "the user goes on seeing everything");
+    assert_eq!(
+        second.text(made.record, "sign_name").as_deref(),
+        Some("新店"),
+        "the user goes on seeing everything"
+    );
     assert_eq!(second.text(record, "sign_name").as_deref(), Some("新名"));
     let tally = first.sync(&mut model);
     assert_eq!((tally.resets, tally.healed, tally.rejected), (1, 3, 0));
     settle(&mut model, &[&first, &second]);
-    assert!(hashes.into_iter().all(|hash| model.has(hash)), "byte for byte");
+    assert!(
+        hashes.into_iter().all(|hash| model.has(hash)),
+        "byte for byte"
+    );
     assert_eq!(model.rows().len(), whole.len());
-    assert_eq!(model.document(record).view().unwrap().note.as_deref(), Some("搬到隔壁"));
+    assert_eq!(
+        model.document(record).view().unwrap().note.as_deref(),
+        Some("搬到隔壁")
+    );
     assert!(codes(&first).is_empty() && codes(&second).is_empty());
 }
 
@@ -46,14 +68,20 @@ fn a_lost_acceptance_of_a_healed_record_costs_no_record() {
     let mut model = Model::new();
     let rig = Rig::new(1, &mut model);
     let backup = model.clone();
-    let made = rig.phone.create_card("A1", &[Edit::set("sign_name", "新店")], NOW).unwrap();
+    let made = rig
+        .phone
+        .create_card("A1", &[Edit::set("sign_name", "新店")], NOW)
+        .unwrap();
     settle(&mut model, &[&rig]);
     model.restore(&backup);
     // The card goes up again and is accepted; nobody hears of it.
     let told = |items: &[ResponseItem]| {
         items.iter().any(|item| matches!(item, ResponseItem::Verdict(verdict) if verdict.status == VerdictStatus::Accepted))
     };
-    assert_eq!(rig.sync_cut(&mut model, |_, items| (!told(&items)).then_some(items)), None);
+    assert_eq!(
+        rig.sync_cut(&mut model, |_, items| (!told(&items)).then_some(items)),
+        None
+    );
     assert!(model.has(made.hash.unwrap()));
     settle(&mut model, &[&rig]);
     assert_eq!(rig.phone.records().unwrap(), [made.record]);
@@ -67,23 +95,47 @@ fn a_phone_that_had_to_enrol_anew_brings_back_what_it_wrote_before() {
     settle(&mut model, &[&rig]);
     let backup = model.clone();
     rig.set(kept, "sign_name", "新名");
-    rig.phone.edit(lost, &[Edit::Note { text: "搬到隔壁".into() }], NOW).unwrap();
-    let made = rig.phone.create_card("A1", &[Edit::set("sign_name", "新店")], NOW).unwrap();
+    rig.phone
+        .edit(
+            lost,
+            &[Edit::Note {
+                text: "搬到隔壁".into(),
+            }],
+            NOW,
+        )
+        .unwrap();
+    let made = rig
+        .phone
+        .create_card("A1", &[Edit::set("sign_name", "新店")], NOW)
+        .unwrap();
     settle(&mut model, &[&rig]);
     model.restore(&backup);
     // Its tokens are newer than the backup: the office enrols it as another device.
     enrol_anew(&mut rig, &mut model);
     settle(&mut model, &[&rig]);
-    assert_eq!(model.document(kept).view().unwrap().text("sign_name"), Some("新名"));
-    assert_eq!(model.document(lost).view().unwrap().note.as_deref(), Some("搬到隔壁"));
+    assert_eq!(
+        model.document(kept).view().unwrap().text("sign_name"),
+        Some("新名")
+    );
+    assert_eq!(
+        model.document(lost).view().unwrap().note.as_deref(),
+        Some("搬到隔壁")
+    );
     // Nobody creates a card in another's name: it is created again, in the present one.
-    assert_eq!(model.text(made.record, "sign_name").as_deref(), Some("新店"));
+    assert_eq!(
+        model.text(made.record, "sign_name").as_deref(),
+        Some("新店")
+    );
     assert!(rig.phone.drafts().unwrap().is_empty());
 }
 
 /// The office enrols it as another device.
 fn enrol_anew(rig: &mut Rig, model: &mut Model) {
-    let identity = Identity { device: DeviceId(Uuid::from_u128(0xe001)), former_devices: vec![rig.device], ..identity(1) };
+    let identity = Identity {
+        device: DeviceId(Uuid::from_u128(0xe001)),
+        former_devices: vec![rig.device],
+        ..identity(1)
+    };
     rig.device = identity.device;
     model.grids.insert(rig.device, ["A1".to_owned()].into());
     inside(rig, |tx| {
@@ -96,14 +148,33 @@ fn enrol_anew(rig: &mut Rig, model: &mut Model) {
 fn a_card_that_a_copy_brought_back_first_is_made_once() {
     let mut model = Model::new();
     let mut rig = Rig::new(1, &mut model);
-    let made = rig.phone.create_card("A1", &[Edit::set("sign_name", "新店"), Edit::Note { text: "后门常关".into() }], NOW).unwrap();
+    let made = rig
+        .phone
+        .create_card(
+            "A1",
+            &[
+                Edit::set("sign_name", "新店"),
+                Edit::Note {
+                    text: "后门常关".into(),
+                },
+            ],
+            NOW,
+        )
+        .unwrap();
     let copy = cloned(&rig, 77);
     enrol_anew(&mut rig, &mut model);
     copy.sync(&mut model);
     rig.set(made.record, "unit", "2楼");
     settle(&mut model, &[&rig, &copy]);
     let view = model.document(made.record).view().unwrap();
-    assert_eq!((view.text("sign_name"), view.text("unit"), view.note.as_deref()), (Some("新店"), Some("2楼"), Some("后门常关")));
+    assert_eq!(
+        (
+            view.text("sign_name"),
+            view.text("unit"),
+            view.note.as_deref()
+        ),
+        (Some("新店"), Some("2楼"), Some("后门常关"))
+    );
     assert_eq!(view.values["sign_name"].len(), 1);
 }
 
@@ -114,7 +185,10 @@ fn a_phone_enrolled_anew_and_then_wiped_hands_over_what_it_wrote_before() {
     let mut rig = Rig::new(1, &mut model);
     settle(&mut model, &[&rig]);
     rig.set(record, "sign_name", "新名");
-    let made = rig.phone.create_card("A1", &[Edit::set("sign_name", "新店")], NOW).unwrap();
+    let made = rig
+        .phone
+        .create_card("A1", &[Edit::set("sign_name", "新店")], NOW)
+        .unwrap();
     rig.set(made.record, "unit", "2楼");
     enrol_anew(&mut rig, &mut model);
     model.wiped.insert(rig.device);
@@ -177,7 +251,10 @@ fn edits_of_a_record_whose_creator_never_returns_become_a_draft() {
     let mut model = Model::new();
     let (gone, stays) = (Rig::new(1, &mut model), Rig::new(2, &mut model));
     let backup = model.clone();
-    let made = gone.phone.create_card("A1", &[Edit::set("sign_name", "新店")], NOW).unwrap();
+    let made = gone
+        .phone
+        .create_card("A1", &[Edit::set("sign_name", "新店")], NOW)
+        .unwrap();
     settle(&mut model, &[&gone, &stays]);
     stays.set(made.record, "category", "餐饮");
     settle(&mut model, &[&gone, &stays]);
@@ -189,8 +266,14 @@ fn edits_of_a_record_whose_creator_never_returns_become_a_draft() {
     assert_eq!(codes(&stays), ["dependency_missing"]);
     // The creator comes back after all: the card is there again, and the draft can be tried.
     settle(&mut model, &[&gone, &stays]);
-    assert_eq!(stays.text(made.record, "sign_name").as_deref(), Some("新店"));
-    stays.phone.retry_draft(stays.phone.drafts().unwrap()[0].id, NOW).unwrap();
+    assert_eq!(
+        stays.text(made.record, "sign_name").as_deref(),
+        Some("新店")
+    );
+    stays
+        .phone
+        .retry_draft(stays.phone.drafts().unwrap()[0].id, NOW)
+        .unwrap();
     settle(&mut model, &[&gone, &stays]);
     assert_eq!(gone.text(made.record, "category").as_deref(), Some("餐饮"));
 }
@@ -210,10 +293,16 @@ fn an_author_who_never_returns_does_not_block_the_others_for_ever() {
     for _ in 0..10 {
         stays.sync(&mut model);
     }
-    assert!(stays.phone.outbox().unwrap().is_empty(), "written anew once, on what the server has");
+    assert!(
+        stays.phone.outbox().unwrap().is_empty(),
+        "written anew once, on what the server has"
+    );
     settle(&mut model, &[&stays]);
     let view = model.document(record).view().unwrap();
-    assert_eq!((view.text("sign_name"), view.text("category")), (Some("王记包子"), Some("餐饮")));
+    assert_eq!(
+        (view.text("sign_name"), view.text("category")),
+        (Some("王记包子"), Some("餐饮"))
+    );
 }
 
 #[test]
@@ -223,7 +312,10 @@ fn a_reset_that_breaks_off_goes_on_where_it_stopped() {
     let records: Vec<_> = (1..=4).map(|number| card(&mut model, number)).collect();
     rig.sync(&mut model);
     let backup = model.clone();
-    let hashes: Vec<_> = records.iter().map(|record| rig.set(*record, "sign_name", "新名").hash.unwrap()).collect();
+    let hashes: Vec<_> = records
+        .iter()
+        .map(|record| rig.set(*record, "sign_name", "新名").hash.unwrap())
+        .collect();
     rig.sync(&mut model);
     model.restore(&backup);
     model.checkpoint_items = 1;
@@ -245,10 +337,16 @@ fn a_server_that_resets_for_ever_is_given_up() {
     card(&mut model, 1);
     rig.sync(&mut model);
     let mut sync = Synchronisation::new(CLIENT);
-    let reset = || vec![ResponseItem::Reset { epoch: Uuid::from_u128(9) }];
+    let reset = || {
+        vec![ResponseItem::Reset {
+            epoch: Uuid::from_u128(9),
+        }]
+    };
     let error = (0..9).find_map(|_| {
         sync.next_request(rig.phone.read(|tx| Ok(tx.standing()?)).unwrap())?;
-        rig.phone.write(|tx| receive(tx, &mut sync, reset(), || rig.phone.moment(NOW))).err()
+        rig.phone
+            .write(|tx| receive(tx, &mut sync, reset(), || rig.phone.moment(NOW)))
+            .err()
     });
     assert_eq!(error.unwrap().code(), "protocol");
 }
@@ -275,11 +373,16 @@ fn a_change_that_lost_its_number_to_another_copy_blocks_nobody() {
     // Twice from the start: what waits for the lost change is looked through again.
     for _ in 0..2 {
         other.sync(&mut model);
-        assert_eq!(other.text(record, "category").as_deref(), Some("餐饮"), "its user goes on seeing what they saved");
+        assert_eq!(
+            other.text(record, "category").as_deref(),
+            Some("餐饮"),
+            "its user goes on seeing what they saved"
+        );
         inside(&other, |tx| Ok(tx.apply(&[Effect::SetCursor(None)])?));
     }
     copy.sync(&mut model);
     settle(&mut model, &[&other]);
-    let kept = ["sign_name", "category", "opening_hours", "unit"].map(|key| model.text(record, key));
+    let kept =
+        ["sign_name", "category", "opening_hours", "unit"].map(|key| model.text(record, key));
     assert_eq!(kept.map(Option::unwrap), ["新名", "餐饮", "9-21", "2楼"]);
 }

@@ -13,10 +13,19 @@ fn a_wiped_phone_keeps_a_note_and_nothing_else() {
     rig.sync(&mut model);
     assert!(model.has(rescued), "unsent edits are rescued first");
     assert_eq!(rig.phone.cards().unwrap_err().code(), "wiped");
-    assert_eq!(rig.phone.edit(record, &[], NOW).unwrap_err().code(), "wiped");
+    assert_eq!(
+        rig.phone.edit(record, &[], NOW).unwrap_err().code(),
+        "wiped"
+    );
     let path = rig.folder.path().join("phone.db");
     assert_eq!(Phone::open(&path).unwrap_err().code(), "wiped");
-    assert!(std::fs::read(&path).unwrap().windows(4).any(|window| window == b"rt-0"), "the way to tell the office so is left");
+    assert!(
+        std::fs::read(&path)
+            .unwrap()
+            .windows(4)
+            .any(|window| window == b"rt-0"),
+        "the way to tell the office so is left"
+    );
     let told = |tx: &Tx<'_>| tx.drop_wipe_report();
     LocalStore::open(&path).unwrap().write(told).unwrap();
     LocalStore::open(&path).unwrap().scrub().unwrap();
@@ -24,7 +33,12 @@ fn a_wiped_phone_keeps_a_note_and_nothing_else() {
     for entry in std::fs::read_dir(rig.folder.path()).unwrap() {
         let bytes = std::fs::read(entry.unwrap().path()).unwrap();
         for trace in ["王记包子", "独一无二的店名", "rt-0"] {
-            assert!(!bytes.windows(trace.len()).any(|window| window == trace.as_bytes()), "{trace}");
+            assert!(
+                !bytes
+                    .windows(trace.len())
+                    .any(|window| window == trace.as_bytes()),
+                "{trace}"
+            );
         }
     }
 }
@@ -35,7 +49,10 @@ fn an_erased_record_goes_with_its_edits_and_drafts() {
     let record = card(&mut model, 1);
     let rig = Rig::new(1, &mut model);
     rig.sync(&mut model);
-    model.whims.insert(rig.device, Whim::RefuseKey("category".into(), "value_too_long"));
+    model.whims.insert(
+        rig.device,
+        Whim::RefuseKey("category".into(), "value_too_long"),
+    );
     rig.set(record, "category", "餐饮");
     rig.sync(&mut model);
     assert_eq!(codes(&rig).len(), 1);
@@ -54,7 +71,10 @@ fn a_phone_that_starts_over_drops_drafts_of_what_was_erased_meanwhile() {
     let record = card(&mut model, 1);
     let rig = Rig::new(1, &mut model);
     rig.sync(&mut model);
-    model.whims.insert(rig.device, Whim::RefuseKey("category".into(), "value_too_long"));
+    model.whims.insert(
+        rig.device,
+        Whim::RefuseKey("category".into(), "value_too_long"),
+    );
     rig.set(record, "category", "餐饮");
     rig.sync(&mut model);
     model.erase(record);
@@ -88,15 +108,31 @@ fn a_record_with_unsent_edits_leaves_when_they_were_answered() {
     rig.sync(&mut model);
     model.move_to_grid(record, "B2");
     model.scope_epoch += 1;
-    model.whims.insert(rig.device, Whim::RefuseAll("document_unavailable", true));
+    model
+        .whims
+        .insert(rig.device, Whim::RefuseAll("document_unavailable", true));
     let hash = rig.set(record, "sign_name", "新名").hash.unwrap();
     rig.sync(&mut model);
-    assert_eq!(rig.phone.records().unwrap(), [record], "it waits for its edit");
-    assert_eq!(rig.phone.edit(record, &[Edit::set("category", "餐饮")], NOW).unwrap_err().code(), "not_your_grid");
+    assert_eq!(
+        rig.phone.records().unwrap(),
+        [record],
+        "it waits for its edit"
+    );
+    assert_eq!(
+        rig.phone
+            .edit(record, &[Edit::set("category", "餐饮")], NOW)
+            .unwrap_err()
+            .code(),
+        "not_your_grid"
+    );
     model.whims.insert(rig.device, Whim::HoldAll);
     rig.sync(&mut model);
     assert!(rig.phone.records().unwrap().is_empty());
-    assert_eq!(rig.phone.status().unwrap().held, 1, "held edits stay in sight");
+    assert_eq!(
+        rig.phone.status().unwrap().held,
+        1,
+        "held edits stay in sight"
+    );
     model.whims.clear();
     model.rule_on_held(hash, true);
     rig.sync(&mut model);
@@ -119,7 +155,13 @@ fn edits_refused_for_the_grid_become_a_draft() {
     assert!(rig.phone.records().unwrap().is_empty());
     let drafts = rig.phone.drafts().unwrap();
     assert_eq!(drafts.len(), 1);
-    assert_eq!((drafts[0].draft.reason.code.as_str(), drafts[0].draft.edits.len()), ("not_your_grid", 2));
+    assert_eq!(
+        (
+            drafts[0].draft.reason.code.as_str(),
+            drafts[0].draft.edits.len()
+        ),
+        ("not_your_grid", 2)
+    );
 }
 
 #[test]
@@ -140,10 +182,19 @@ fn a_record_that_comes_back_is_whole_again() {
 #[test]
 fn what_came_before_a_cut_goes_again_if_the_whole_download_comes_without_it() {
     let mut model = Model::new();
-    let (gone, moved, kept) = (card(&mut model, 1), card(&mut model, 2), card(&mut model, 3));
+    let (gone, moved, kept) = (
+        card(&mut model, 1),
+        card(&mut model, 2),
+        card(&mut model, 3),
+    );
     let rig = Rig::new(1, &mut model);
     rig.sync_cut(&mut model, |_, mut items| {
-        items.retain(|item| !matches!(item, ResponseItem::Checkpoint { .. } | ResponseItem::End { .. }));
+        items.retain(|item| {
+            !matches!(
+                item,
+                ResponseItem::Checkpoint { .. } | ResponseItem::End { .. }
+            )
+        });
         Some(items)
     });
     assert_eq!(rig.phone.records().unwrap().len(), 3);
@@ -173,7 +224,10 @@ fn held_beyond_the_cursor(model: &mut Model, rig: &Rig) -> [RecordId; 2] {
 }
 
 fn work(model: &mut Model, rig: &Rig, grids: &[&str]) {
-    model.grids.insert(rig.device, grids.iter().map(|&grid| grid.to_owned()).collect());
+    model.grids.insert(
+        rig.device,
+        grids.iter().map(|&grid| grid.to_owned()).collect(),
+    );
     model.scope_epoch += 1;
 }
 
@@ -188,7 +242,11 @@ fn what_came_beyond_the_cursor_goes_where_it_does_not_come_again() {
     work(&mut model, &rig, &["A1"]);
     rig.sync(&mut model);
     assert_eq!(rig.phone.records().unwrap(), [stays]);
-    assert_eq!(codes(&rig), ["not_your_grid"], "what was edited there stays with its author");
+    assert_eq!(
+        codes(&rig),
+        ["not_your_grid"],
+        "what was edited there stays with its author"
+    );
 }
 
 #[test]
@@ -218,7 +276,10 @@ fn a_card_made_beyond_the_cursor_goes_with_its_grid() {
     work(&mut model, &rig, &["B2"]);
     rig.sync(&mut model);
     work(&mut model, &rig, &["A1", "B2"]);
-    let made = rig.phone.create_card("A1", &[Edit::set("sign_name", "新店")], NOW).unwrap();
+    let made = rig
+        .phone
+        .create_card("A1", &[Edit::set("sign_name", "新店")], NOW)
+        .unwrap();
     rig.sync_cut(&mut model, |_, mut items| {
         items.truncate(1);
         Some(items)
@@ -237,10 +298,16 @@ fn comes_back_beyond_the_cursor(accepts: bool) -> (Model, Rig, RecordId) {
     let rig = Rig::new(1, &mut model);
     rig.sync(&mut model);
     rig.set(record, "sign_name", "新名");
-    model.whims.insert(rig.device, Whim::RefuseAll("document_unavailable", true));
+    model
+        .whims
+        .insert(rig.device, Whim::RefuseAll("document_unavailable", true));
     work(&mut model, &rig, &["B2"]);
     rig.sync(&mut model);
-    assert_eq!(rig.phone.records().unwrap(), [record], "it waits for its edit");
+    assert_eq!(
+        rig.phone.records().unwrap(),
+        [record],
+        "it waits for its edit"
+    );
     work(&mut model, &rig, &["A1", "B2"]);
     if accepts {
         model.whims.clear();
@@ -265,7 +332,13 @@ fn a_card_whose_grid_came_back_for_one_answer_goes_again() {
         rig.sync(&mut model);
         rig.sync(&mut model);
         assert!(rig.phone.records().unwrap().is_empty(), "{accepts}");
-        assert_eq!(model.text(record, "sign_name").as_deref(), Some(if accepts { "新名" } else { "王记包子" }));
-        assert!(rig.phone.outbox().unwrap().is_empty() && codes(&rig).iter().all(|code| code == "not_your_grid"));
+        assert_eq!(
+            model.text(record, "sign_name").as_deref(),
+            Some(if accepts { "新名" } else { "王记包子" })
+        );
+        assert!(
+            rig.phone.outbox().unwrap().is_empty()
+                && codes(&rig).iter().all(|code| code == "not_your_grid")
+        );
     }
 }

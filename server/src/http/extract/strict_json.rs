@@ -40,7 +40,9 @@ impl StrictJson {
     }
 
     fn object<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        let Self::Object(entries) = self else { return Err(Error::invalid_type(self.unexpected(), &"an object")) };
+        let Self::Object(entries) = self else {
+            return Err(Error::invalid_type(self.unexpected(), &"an object"));
+        };
         let mut entries = MapDeserializer::new(entries.into_iter());
         let value = visitor.visit_map(&mut entries)?;
         entries.end()?;
@@ -80,7 +82,9 @@ impl<'de> Visitor<'de> for AsSent {
     }
 
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<StrictJson, E> {
-        Number::from_f64(value).map(StrictJson::Number).ok_or_else(|| E::custom("a number out of range"))
+        Number::from_f64(value)
+            .map(StrictJson::Number)
+            .ok_or_else(|| E::custom("a number out of range"))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<StrictJson, E> {
@@ -140,7 +144,12 @@ impl<'de> Deserializer<'de> for StrictJson {
         }
     }
 
-    fn deserialize_struct<V: Visitor<'de>>(self, _: &'static str, _: &'static [&'static str], visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
         self.object(visitor)
     }
 
@@ -155,16 +164,25 @@ impl<'de> Deserializer<'de> for StrictJson {
         }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
         visitor.visit_newtype_struct(self)
     }
 
-    fn deserialize_enum<V: Visitor<'de>>(self, _: &'static str, _: &'static [&'static str], visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
         match self {
             Self::Text(text) => visitor.visit_enum(text.into_deserializer()),
-            Self::Object(entries) if entries.len() == 1 => {
-                visitor.visit_enum(MapAccessDeserializer::new(MapDeserializer::new(entries.into_iter())))
-            }
+            Self::Object(entries) if entries.len() == 1 => visitor.visit_enum(
+                MapAccessDeserializer::new(MapDeserializer::new(entries.into_iter())),
+            ),
             other => Err(Error::invalid_type(other.unexpected(), &"one of the words")),
         }
     }
@@ -210,7 +228,12 @@ mod tests {
 
     #[test]
     fn what_is_meant_is_read() {
-        let inner = |number| Some(Inner { number, words: vec![Word::One, Word::Of(7)] });
+        let inner = |number| {
+            Some(Inner {
+                number,
+                words: vec![Word::One, Word::Of(7)],
+            })
+        };
         assert_eq!(
             read(
                 r#"{"map":{"a":null,"b":{"words":["one",{"of":7}],"number":-3}},"inner":{"number":9,"words":["one",{"of":7}]},"pair":[1.5,true]}"#
@@ -233,12 +256,24 @@ mod tests {
             (r#"{"map":{"a":[1,[]]}}"#, "expected an object"),
             (r#"{"map":{},"map":{}}"#, "twice"),
             (r#"{"map":{"a":null,"a":null}}"#, "twice"),
-            (r#"{"map":{},"inner":{"number":1,"number":1,"words":[]}}"#, "twice"),
+            (
+                r#"{"map":{},"inner":{"number":1,"number":1,"words":[]}}"#,
+                "twice",
+            ),
             (r#"{"map":{},"other":1}"#, "unknown field"),
-            (r#"{"map":{},"inner":{"number":1,"words":["two"]}}"#, "unknown variant"),
-            (r#"{"map":{},"inner":{"number":1,"words":[[]]}}"#, "one of the words"),
+            (
+                r#"{"map":{},"inner":{"number":1,"words":["two"]}}"#,
+                "unknown variant",
+            ),
+            (
+                r#"{"map":{},"inner":{"number":1,"words":[[]]}}"#,
+                "one of the words",
+            ),
             (r#"{"map":{},"pair":[1,true,2]}"#, "length"),
-            (r#"{"map":{},"inner":{"number":1.5,"words":[]}}"#, "invalid type"),
+            (
+                r#"{"map":{},"inner":{"number":1.5,"words":[]}}"#,
+                "invalid type",
+            ),
         ] {
             let error = read(json).expect_err(json);
             assert!(error.contains(word), "{json}: {error}");

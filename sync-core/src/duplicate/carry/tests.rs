@@ -32,8 +32,18 @@ struct Card(Target);
 
 impl Card {
     fn new(n: u8, fields: &[(&str, &str)]) -> Self {
-        let mut edits = vec![Edit::set("kind", "shop_card"), Edit::set("street", "310104003"), Edit::set("grid", "康平01")];
-        edits.extend(fields.iter().map(|(key, value)| if *value == "+" { Edit::add(*key) } else { Edit::set(*key, value) }));
+        let mut edits = vec![
+            Edit::set("kind", "shop_card"),
+            Edit::set("street", "310104003"),
+            Edit::set("grid", "康平01"),
+        ];
+        edits.extend(fields.iter().map(|(key, value)| {
+            if *value == "+" {
+                Edit::add(*key)
+            } else {
+                Edit::set(*key, value)
+            }
+        }));
         let (_, change) = Record::create(actor(n, 1), at(), &edits).unwrap();
         let mut card = Self(Target::default());
         card.accept(&change, Writer::Person(Role::Secretary));
@@ -65,7 +75,8 @@ impl Card {
     }
 
     fn edit(&mut self, n: u8, key: &str, value: Option<&str>) -> Change {
-        self.write(actor(n, 1), &[Write::new(key, value.map(Scalar::from))]).unwrap()
+        self.write(actor(n, 1), &[Write::new(key, value.map(Scalar::from))])
+            .unwrap()
     }
 
     fn take(&mut self, loser: &Self) -> SamePersons {
@@ -88,7 +99,12 @@ impl Card {
 
     /// What a key holds, ascending.
     fn at(&self, key: &str) -> Vec<String> {
-        let mut texts: Vec<_> = self.state().visible(key).into_iter().filter_map(|(_, value)| value.as_str().map(str::to_owned)).collect();
+        let mut texts: Vec<_> = self
+            .state()
+            .visible(key)
+            .into_iter()
+            .filter_map(|(_, value)| value.as_str().map(str::to_owned))
+            .collect();
         texts.sort();
         texts
     }
@@ -96,7 +112,15 @@ impl Card {
 
 #[test]
 fn a_merge_fills_in_and_puts_beside_and_an_undo_takes_exactly_that_back() {
-    let mut winner = Card::new(1, &[("sign_name", "王记包子"), ("category", "餐饮"), ("tags/late_night", "+"), ("opening_hours", "6–10")]);
+    let mut winner = Card::new(
+        1,
+        &[
+            ("sign_name", "王记包子"),
+            ("category", "餐饮"),
+            ("tags/late_night", "+"),
+            ("opening_hours", "6–10"),
+        ],
+    );
     let loser = Card::new(
         2,
         &[
@@ -114,17 +138,33 @@ fn a_merge_fills_in_and_puts_beside_and_an_undo_takes_exactly_that_back() {
     let before = winner.state().view().values;
     let same = winner.take(&loser);
     assert!(same.is_empty());
-    assert_eq!(winner.at("sign_name"), ["王记包子", "王记包子铺"], "nothing is chosen silently");
+    assert_eq!(
+        winner.at("sign_name"),
+        ["王记包子", "王记包子铺"],
+        "nothing is chosen silently"
+    );
     assert_eq!(winner.at("legal_name"), ["王记餐饮店"]);
-    assert_eq!(winner.at("category"), ["餐饮"], "a field that needs one value keeps the winner's");
-    assert_eq!(winner.at("opening_hours"), ["6–10"], "equal values are no conflict");
+    assert_eq!(
+        winner.at("category"),
+        ["餐饮"],
+        "a field that needs one value keeps the winner's"
+    );
+    assert_eq!(
+        winner.at("opening_hours"),
+        ["6–10"],
+        "equal values are no conflict"
+    );
     assert_eq!(winner.at("custom/消防检查"), ["合格"]);
     assert_eq!(winner.at(&format!("contacts/{WANG}/name")), ["王某"]);
     assert_eq!(winner.state().visible("tags/family_run").len(), 1);
     assert_eq!(winner.state().visible("tags/late_night").len(), 1);
     assert_eq!(winner.state().visible("confirmations/2026-11-20").len(), 1);
     // Merging again has nothing to write.
-    assert!(plan(&winner.state().view(), &loser.state().view()).changes.is_empty());
+    assert!(
+        plan(&winner.state().view(), &loser.state().view())
+            .changes
+            .is_empty()
+    );
     winner.undo(&same);
     assert_eq!(winner.state().view().values, before);
 }
@@ -134,7 +174,15 @@ fn an_undo_leaves_what_somebody_edited_since() {
     let mut winner = Card::new(1, &[("sign_name", "王记包子")]);
     let phones = format!("contacts/{WANG}/phones");
     let name = format!("contacts/{WANG}/name");
-    let loser = Card::new(2, &[("sign_name", "汪记包子"), ("legal_name", "王记餐饮店"), (&name, "王某"), (&phones, "13900000001")]);
+    let loser = Card::new(
+        2,
+        &[
+            ("sign_name", "汪记包子"),
+            ("legal_name", "王记餐饮店"),
+            (&name, "王某"),
+            (&phones, "13900000001"),
+        ],
+    );
     let same = winner.take(&loser);
     winner.edit(3, "sign_name", Some("汪记包子"));
     winner.edit(3, &phones, Some("13900000002"));
@@ -142,17 +190,32 @@ fn an_undo_leaves_what_somebody_edited_since() {
     assert_eq!(winner.at("sign_name"), ["汪记包子"], "somebody settled it");
     assert_eq!(winner.at("legal_name"), [""; 0]);
     assert_eq!(winner.at(&phones), ["13900000002"]);
-    assert_eq!(winner.at(&name), ["王某"], "a person who was edited stays whole");
+    assert_eq!(
+        winner.at(&name),
+        ["王某"],
+        "a person who was edited stays whole"
+    );
 }
 
 #[test]
 fn late_edits_follow() {
     let mut winner = Card::new(1, &[("sign_name", "王记包子"), ("unit", "101室")]);
-    let mut loser = Card::new(2, &[("sign_name", "汪记包子"), ("legal_name", "王记餐饮店"), ("tags/family_run", "+")]);
+    let mut loser = Card::new(
+        2,
+        &[
+            ("sign_name", "汪记包子"),
+            ("legal_name", "王记餐饮店"),
+            ("tags/family_run", "+"),
+        ],
+    );
     let same = winner.take(&loser);
     for (key, value, expected) in [
         // What the merge brought over is replaced by the newer word of the same people …
-        ("legal_name", Some("王记餐饮有限公司"), &["王记餐饮有限公司"][..]),
+        (
+            "legal_name",
+            Some("王记餐饮有限公司"),
+            &["王记餐饮有限公司"][..],
+        ),
         ("sign_name", Some("王氏包子"), &["王氏包子", "王记包子"]),
         // … what the winner's people wrote never is.
         ("unit", Some("102室"), &["101室", "102室"]),
@@ -176,21 +239,46 @@ fn late_edits_follow() {
 #[test]
 fn one_person_on_both_cards_stays_one() {
     let contact = |entry: &str, name: &str, phones: &str, role: &str| {
-        [("name", name), ("phones", phones), ("role", role)].map(|(field, value)| (format!("contacts/{entry}/{field}"), value.to_owned()))
+        [("name", name), ("phones", phones), ("role", role)]
+            .map(|(field, value)| (format!("contacts/{entry}/{field}"), value.to_owned()))
     };
-    let card = |n, fields: &[(String, String)]| Card::new(n, &fields.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect::<Vec<_>>());
+    let card = |n, fields: &[(String, String)]| {
+        Card::new(
+            n,
+            &fields
+                .iter()
+                .map(|(k, v)| (k.as_str(), v.as_str()))
+                .collect::<Vec<_>>(),
+        )
+    };
     let mut winner = card(1, &contact(WANG, "王某", "13900000001", "店主"));
     let mut loser = card(2, &contact(ALSO_WANG, "王 某", "139-0000-0001", "老板"));
     let same = winner.take(&loser);
-    assert_eq!(same, SamePersons::from([(ALSO_WANG.parse().unwrap(), WANG.parse().unwrap())]));
+    assert_eq!(
+        same,
+        SamePersons::from([(ALSO_WANG.parse().unwrap(), WANG.parse().unwrap())])
+    );
     assert_eq!(winner.state().view().entries("contacts").len(), 1);
-    assert_eq!(winner.at(&format!("contacts/{WANG}/role")), ["店主", "老板"]);
-    let change = loser.edit(2, &format!("contacts/{ALSO_WANG}/preferred_time"), Some("下午"));
+    assert_eq!(
+        winner.at(&format!("contacts/{WANG}/role")),
+        ["店主", "老板"]
+    );
+    let change = loser.edit(
+        2,
+        &format!("contacts/{ALSO_WANG}/preferred_time"),
+        Some("下午"),
+    );
     winner.follow(&same, &change);
-    assert_eq!(winner.at(&format!("contacts/{WANG}/preferred_time")), ["下午"]);
+    assert_eq!(
+        winner.at(&format!("contacts/{WANG}/preferred_time")),
+        ["下午"]
+    );
     winner.undo(&same);
     assert_eq!(winner.at(&format!("contacts/{WANG}/role")), ["店主"]);
-    assert_eq!(winner.at(&format!("contacts/{WANG}/preferred_time")), [""; 0]);
+    assert_eq!(
+        winner.at(&format!("contacts/{WANG}/preferred_time")),
+        [""; 0]
+    );
     // Another number is another person, as far as anybody can tell.
     let other = card(3, &contact(ALSO_WANG, "王某", "13900000009", "店主"));
     assert!(winner.take(&other).is_empty());
@@ -199,16 +287,37 @@ fn one_person_on_both_cards_stays_one() {
 
 #[test]
 fn a_party_status_goes_only_with_its_consent() {
-    let person = |entry: &str| vec![(format!("contacts/{entry}/name"), "王某"), (format!("contacts/{entry}/phones"), "13900000001")];
+    let person = |entry: &str| {
+        vec![
+            (format!("contacts/{entry}/name"), "王某"),
+            (format!("contacts/{entry}/phones"), "13900000001"),
+        ]
+    };
     let consent = |person: &str, decision: &'static str| {
         let key = |field: &str| format!("consent/{CONSENT}/{field}");
-        [("contact", person.to_owned()), ("scope", PARTY_STATUS.to_owned()), ("decision", decision.to_owned())]
-            .map(|(field, value)| (key(field), value))
+        [
+            ("contact", person.to_owned()),
+            ("scope", PARTY_STATUS.to_owned()),
+            ("decision", decision.to_owned()),
+        ]
+        .map(|(field, value)| (key(field), value))
     };
     let status = |entry: &str| format!("contacts/{entry}/{PARTY_STATUS}");
-    let build =
-        |n: u8, fields: Vec<(String, String)>| Card::new(n, &fields.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect::<Vec<_>>());
-    let owned = |fields: Vec<(String, &str)>| fields.into_iter().map(|(k, v)| (k, v.to_owned())).collect::<Vec<_>>();
+    let build = |n: u8, fields: Vec<(String, String)>| {
+        Card::new(
+            n,
+            &fields
+                .iter()
+                .map(|(k, v)| (k.as_str(), v.as_str()))
+                .collect::<Vec<_>>(),
+        )
+    };
+    let owned = |fields: Vec<(String, &str)>| {
+        fields
+            .into_iter()
+            .map(|(k, v)| (k, v.to_owned()))
+            .collect::<Vec<_>>()
+    };
 
     let mut fields = owned(person(ALSO_WANG));
     fields.extend(consent(ALSO_WANG, "grant"));

@@ -11,9 +11,18 @@ pub const STATES: &[StateRow] = &[
         open: false,
         limit: Some((Term::Days(30), Then::Erase)),
         acting: Acting::Secretary,
-        next: words("与党员当面核对内容并提交", "check the content with the member and submit"),
-        bring: words("党员本人到场，本人同意", "the member in person, with their consent"),
-        member: words("您的申请还没有提交；30 天内不提交会被删除。", "Your request has not been submitted; it is deleted after 30 days."),
+        next: words(
+            "与党员当面核对内容并提交",
+            "check the content with the member and submit",
+        ),
+        bring: words(
+            "党员本人到场，本人同意",
+            "the member in person, with their consent",
+        ),
+        member: words(
+            "您的申请还没有提交；30 天内不提交会被删除。",
+            "Your request has not been submitted; it is deleted after 30 days.",
+        ),
     },
     StateRow {
         state: State::Submitted,
@@ -39,8 +48,14 @@ pub const STATES: &[StateRow] = &[
         open: true,
         limit: Some((Term::Days(30), Then::Lapse)),
         acting: Acting::Secretary,
-        next: words("按退回原因补正后重新提交", "mend what was asked for and submit again"),
-        bring: words("退回原因里要求的材料", "what the reason of the return asks for"),
+        next: words(
+            "按退回原因补正后重新提交",
+            "mend what was asked for and submit again",
+        ),
+        bring: words(
+            "退回原因里要求的材料",
+            "what the reason of the return asks for",
+        ),
         member: words(
             "申请被退回，需要补充材料；请联系书记，30 天内不补正即失效。",
             "Your request was returned for more; see your secretary, it lapses after 30 days.",
@@ -53,7 +68,10 @@ pub const STATES: &[StateRow] = &[
         open: true,
         limit: Some((Term::Days(10), Then::Remind)),
         acting: Acting::Origin,
-        next: words("原组织开出介绍信或在系统中转出，经办人登记", "the origin sends letter or system transfer; an officer records it"),
+        next: words(
+            "原组织开出介绍信或在系统中转出，经办人登记",
+            "the origin sends letter or system transfer; an officer records it",
+        ),
         bring: words(
             "介绍信编号或系统流水号、开具日期、有效天数、党费缴至",
             "letter number or system reference, issue date, validity in days, dues paid up to",
@@ -70,8 +88,14 @@ pub const STATES: &[StateRow] = &[
         open: true,
         limit: Some((Term::Letter, Then::ProposeExpiry)),
         acting: Acting::Member,
-        next: words("党员在有效期内报到，经办人查验介绍信", "the member reports before the letter expires; an officer sights it"),
-        bring: words("介绍信原件（或系统截图）、身份证件", "the letter itself (or the system's page) and an identity document"),
+        next: words(
+            "党员在有效期内报到，经办人查验介绍信",
+            "the member reports before the letter expires; an officer sights it",
+        ),
+        bring: words(
+            "介绍信原件（或系统截图）、身份证件",
+            "the letter itself (or the system's page) and an identity document",
+        ),
         member: words(
             "请在介绍信有效期内带介绍信和身份证件到街道报到。",
             "Come to the street office with your letter and identity document before the letter expires.",
@@ -84,9 +108,18 @@ pub const STATES: &[StateRow] = &[
         open: true,
         limit: None,
         acting: Acting::Officer,
-        next: words("接收，或核档，或（两名经办人）不予接收", "accept, or check the archive, or (two officers) refuse"),
-        bring: words("接收支部、接收日期、系统流水号", "branch, date and official reference"),
-        member: words("您已报到，街道正在办理接收。", "You have reported; the street office is accepting you."),
+        next: words(
+            "接收，或核档，或（两名经办人）不予接收",
+            "accept, or check the archive, or (two officers) refuse",
+        ),
+        bring: words(
+            "接收支部、接收日期、系统流水号",
+            "branch, date and official reference",
+        ),
+        member: words(
+            "您已报到，街道正在办理接收。",
+            "You have reported; the street office is accepting you.",
+        ),
     },
     StateRow {
         state: State::ArchiveCheck,
@@ -95,9 +128,18 @@ pub const STATES: &[StateRow] = &[
         open: true,
         limit: Some((Term::Days(15), Then::Remind)),
         acting: Acting::Officer,
-        next: words("核对党员档案后接收，或（两名经办人）不予接收", "check the member's archive, then accept or (two officers) refuse"),
-        bring: words("党员档案；接收支部、接收日期、系统流水号", "the member's archive; branch, date and official reference"),
-        member: words("街道正在核对您的党员档案。", "The street office is checking your archive."),
+        next: words(
+            "核对党员档案后接收，或（两名经办人）不予接收",
+            "check the member's archive, then accept or (two officers) refuse",
+        ),
+        bring: words(
+            "党员档案；接收支部、接收日期、系统流水号",
+            "the member's archive; branch, date and official reference",
+        ),
+        member: words(
+            "街道正在核对您的党员档案。",
+            "The street office is checking your archive.",
+        ),
     },
     StateRow {
         state: State::Accepted,
@@ -106,9 +148,15 @@ pub const STATES: &[StateRow] = &[
         open: true,
         limit: Some((Term::Month, Then::Remind)),
         acting: Acting::Officer,
-        next: words("一个月内把回执寄回原组织", "send the receipt back to the origin within a month"),
+        next: words(
+            "一个月内把回执寄回原组织",
+            "send the receipt back to the origin within a month",
+        ),
         bring: words("回执日期和寄送方式", "date and channel of the receipt"),
-        member: words("您已被接收，组织关系已转入。", "You have been accepted: your membership is with us now."),
+        member: words(
+            "您已被接收，组织关系已转入。",
+            "You have been accepted: your membership is with us now.",
+        ),
     },
     StateRow {
         state: State::ReceiptSent,
@@ -156,7 +204,10 @@ pub const STATES: &[StateRow] = &[
         open: false,
         limit: None,
         acting: Acting::Nobody,
-        next: words("无；把原因告知党员和原组织", "none; tell the member and the origin why"),
+        next: words(
+            "无；把原因告知党员和原组织",
+            "none; tell the member and the origin why",
+        ),
         bring: words("无", "nothing"),
         member: words(
             "街道未予接收，组织关系仍在原组织；原因请问书记。",
@@ -174,8 +225,14 @@ pub const STATES: &[StateRow] = &[
             "原组织补开介绍信，经办人登记新编号（旧编号作废）",
             "the origin issues a new letter; an officer records it and the old one is void",
         ),
-        bring: words("新介绍信编号或系统流水号、开具日期、有效天数", "number or reference of the new letter, issue date, validity in days"),
-        member: words("介绍信已过期，请到原组织补开。", "Your letter has expired; ask your former organisation for a new one."),
+        bring: words(
+            "新介绍信编号或系统流水号、开具日期、有效天数",
+            "number or reference of the new letter, issue date, validity in days",
+        ),
+        member: words(
+            "介绍信已过期，请到原组织补开。",
+            "Your letter has expired; ask your former organisation for a new one.",
+        ),
     },
     StateRow {
         state: State::Floating,
@@ -184,7 +241,10 @@ pub const STATES: &[StateRow] = &[
         open: true,
         limit: Some((Term::Contact, Then::Remind)),
         acting: Acting::Officer,
-        next: words("按约定间隔与流出地党组织联系并登记", "contact the home organisation at the agreed interval and record it"),
+        next: words(
+            "按约定间隔与流出地党组织联系并登记",
+            "contact the home organisation at the agreed interval and record it",
+        ),
         bring: words("流出地联系人", "the home organisation's contact"),
         member: words(
             "您作为流动党员在本街道报到，组织关系仍在原组织。",

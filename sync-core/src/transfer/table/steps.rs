@@ -4,15 +4,27 @@ use super::{Input, State, Step, StepRow, To, Words, words};
 use crate::authority::Role::{self, Officer, Secretary};
 
 const fn need(name: &'static str) -> Input {
-    Input { name, required: true }
+    Input {
+        name,
+        required: true,
+    }
 }
 
 const fn may(name: &'static str) -> Input {
-    Input { name, required: false }
+    Input {
+        name,
+        required: false,
+    }
 }
 
-const BEFORE_ACCEPTANCE: &[State] =
-    &[State::Submitted, State::Returned, State::AwaitingOrigin, State::InTransit, State::Arrived, State::Expired];
+const BEFORE_ACCEPTANCE: &[State] = &[
+    State::Submitted,
+    State::Returned,
+    State::AwaitingOrigin,
+    State::InTransit,
+    State::Arrived,
+    State::Expired,
+];
 const OPEN: &[State] = &[
     State::Submitted,
     State::Returned,
@@ -48,8 +60,27 @@ const SECRETARY: &[Role] = &[Secretary];
 const BOTH: &[Role] = &[Secretary, Officer];
 const CLOCK: &[Role] = &[];
 
-const fn step(step: Step, code: &'static str, label: Words, roles: &'static [Role], from: &'static [State], to: To) -> StepRow {
-    StepRow { step, code, label, roles, second: false, from, to, form: &[], one_of: &[], content: false, binding: false }
+const fn step(
+    step: Step,
+    code: &'static str,
+    label: Words,
+    roles: &'static [Role],
+    from: &'static [State],
+    to: To,
+) -> StepRow {
+    StepRow {
+        step,
+        code,
+        label,
+        roles,
+        second: false,
+        from,
+        to,
+        form: &[],
+        one_of: &[],
+        content: false,
+        binding: false,
+    }
 }
 
 /// Every step.
@@ -57,16 +88,37 @@ pub const STEPS: &[StepRow] = &[
     StepRow {
         form: &[need("member_present")],
         content: true,
-        ..step(Step::Submit, "submit", words("提交", "submit"), SECRETARY, &[State::Draft], To::State(State::Submitted))
+        ..step(
+            Step::Submit,
+            "submit",
+            words("提交", "submit"),
+            SECRETARY,
+            &[State::Draft],
+            To::State(State::Submitted),
+        )
     },
     StepRow {
         form: &[need("reason_code"), need("note")],
-        ..step(Step::Return, "return", words("退回补正", "return"), OFFICER, &[State::Submitted], To::State(State::Returned))
+        ..step(
+            Step::Return,
+            "return",
+            words("退回补正", "return"),
+            OFFICER,
+            &[State::Submitted],
+            To::State(State::Returned),
+        )
     },
     StepRow {
         form: &[may("note")],
         content: true,
-        ..step(Step::Resubmit, "resubmit", words("补正重提", "submit again"), SECRETARY, &[State::Returned], To::State(State::Submitted))
+        ..step(
+            Step::Resubmit,
+            "resubmit",
+            words("补正重提", "submit again"),
+            SECRETARY,
+            &[State::Returned],
+            To::State(State::Submitted),
+        )
     },
     StepRow {
         form: &[need("addressee")],
@@ -81,7 +133,13 @@ pub const STEPS: &[StepRow] = &[
         )
     },
     StepRow {
-        form: &[may("letter_no"), may("reference"), need("issued_on"), need("validity_days"), need("dues_until")],
+        form: &[
+            may("letter_no"),
+            may("reference"),
+            need("issued_on"),
+            need("validity_days"),
+            need("dues_until"),
+        ],
         one_of: &["letter_no", "reference"],
         binding: true,
         ..step(
@@ -96,7 +154,14 @@ pub const STEPS: &[StepRow] = &[
     StepRow {
         form: &[need("letter_sighted"), may("sighted_on")],
         binding: true,
-        ..step(Step::Arrive, "arrive", words("报到", "arrive"), OFFICER, &[State::InTransit], To::State(State::Arrived))
+        ..step(
+            Step::Arrive,
+            "arrive",
+            words("报到", "arrive"),
+            OFFICER,
+            &[State::InTransit],
+            To::State(State::Arrived),
+        )
     },
     StepRow {
         form: &[need("reason")],
@@ -113,7 +178,14 @@ pub const STEPS: &[StepRow] = &[
     StepRow {
         form: &[need("branch"), need("accepted_on"), need("reference")],
         binding: true,
-        ..step(Step::Accept, "accept", words("接收", "accept"), OFFICER, &[State::Arrived, State::ArchiveCheck], To::State(State::Accepted))
+        ..step(
+            Step::Accept,
+            "accept",
+            words("接收", "accept"),
+            OFFICER,
+            &[State::Arrived, State::ArchiveCheck],
+            To::State(State::Accepted),
+        )
     },
     StepRow {
         form: &[need("about"), need("note")],
@@ -140,12 +212,26 @@ pub const STEPS: &[StepRow] = &[
     },
     StepRow {
         form: &[need("origin_confirmed"), may("confirmed_on")],
-        ..step(Step::Close, "close", words("办结", "close"), OFFICER, &[State::ReceiptSent], To::State(State::Closed))
+        ..step(
+            Step::Close,
+            "close",
+            words("办结", "close"),
+            OFFICER,
+            &[State::ReceiptSent],
+            To::State(State::Closed),
+        )
     },
     // Added: also from `expired`, which could never be ended otherwise.
     StepRow {
         form: &[need("asked_by"), need("cause"), need("reason")],
-        ..step(Step::Withdraw, "withdraw", words("撤回", "withdraw"), BOTH, BEFORE_ACCEPTANCE, To::State(State::Withdrawn))
+        ..step(
+            Step::Withdraw,
+            "withdraw",
+            words("撤回", "withdraw"),
+            BOTH,
+            BEFORE_ACCEPTANCE,
+            To::State(State::Withdrawn),
+        )
     },
     StepRow {
         form: &[need("reason")],
@@ -161,13 +247,33 @@ pub const STEPS: &[StepRow] = &[
     },
     StepRow {
         form: &[may("note")],
-        ..step(Step::Expire, "expire", words("确认逾期", "confirm the expiry"), OFFICER, &[State::InTransit], To::State(State::Expired))
+        ..step(
+            Step::Expire,
+            "expire",
+            words("确认逾期", "confirm the expiry"),
+            OFFICER,
+            &[State::InTransit],
+            To::State(State::Expired),
+        )
     },
     StepRow {
-        form: &[may("letter_no"), may("reference"), need("issued_on"), need("validity_days"), may("dues_until")],
+        form: &[
+            may("letter_no"),
+            may("reference"),
+            need("issued_on"),
+            need("validity_days"),
+            may("dues_until"),
+        ],
         one_of: &["letter_no", "reference"],
         binding: true,
-        ..step(Step::Reissue, "reissue", words("补转", "record a new letter"), OFFICER, &[State::Expired], To::State(State::InTransit))
+        ..step(
+            Step::Reissue,
+            "reissue",
+            words("补转", "record a new letter"),
+            OFFICER,
+            &[State::Expired],
+            To::State(State::InTransit),
+        )
     },
     StepRow {
         form: &[need("home_contact"), need("contact_interval_days")],
@@ -206,24 +312,65 @@ pub const STEPS: &[StepRow] = &[
     },
     StepRow {
         form: &[need("decision"), need("note")],
-        ..step(Step::Settle, "settle", words("裁定", "rule on the contest"), OFFICER, &[State::Contested], To::Decision)
+        ..step(
+            Step::Settle,
+            "settle",
+            words("裁定", "rule on the contest"),
+            OFFICER,
+            &[State::Contested],
+            To::Decision,
+        )
     },
     StepRow {
         form: &[need("about"), need("note")],
-        ..step(Step::CompleteTask, "complete_task", words("办理完毕", "complete a task"), OFFICER, ANY, To::Same)
+        ..step(
+            Step::CompleteTask,
+            "complete_task",
+            words("办理完毕", "complete a task"),
+            OFFICER,
+            ANY,
+            To::Same,
+        )
     },
     StepRow {
         form: &[need("other"), need("note")],
-        ..step(Step::NotSamePerson, "not_same_person", words("确认不是同一人", "not the same person"), OFFICER, OPEN, To::Same)
+        ..step(
+            Step::NotSamePerson,
+            "not_same_person",
+            words("确认不是同一人", "not the same person"),
+            OFFICER,
+            OPEN,
+            To::Same,
+        )
     },
     step(
         Step::Remind,
         "remind",
         words("到期提醒", "remind"),
         CLOCK,
-        &[State::Submitted, State::AwaitingOrigin, State::ArchiveCheck, State::Accepted, State::Floating],
+        &[
+            State::Submitted,
+            State::AwaitingOrigin,
+            State::ArchiveCheck,
+            State::Accepted,
+            State::Floating,
+        ],
         To::Same,
     ),
-    step(Step::ProposeExpiry, "propose_expiry", words("提示逾期", "propose the expiry"), CLOCK, &[State::InTransit], To::Same),
-    step(Step::Lapse, "lapse", words("失效", "lapse"), CLOCK, &[State::Returned], To::State(State::Lapsed)),
+    step(
+        Step::ProposeExpiry,
+        "propose_expiry",
+        words("提示逾期", "propose the expiry"),
+        CLOCK,
+        &[State::InTransit],
+        To::Same,
+    ),
+    step(
+        Step::Lapse,
+        "lapse",
+        words("失效", "lapse"),
+        CLOCK,
+        &[State::Returned],
+        To::State(State::Lapsed),
+    ),
 ];

@@ -30,7 +30,14 @@ pub enum Undone {
 impl From<Refusal> for Undone {
     fn from(refusal: Refusal) -> Self {
         let unavailable = refusal.retryable() && refusal.key().is_none();
-        Self::Refused(if unavailable { "unavailable" } else { refusal.code() }.to_owned())
+        Self::Refused(
+            if unavailable {
+                "unavailable"
+            } else {
+                refusal.code()
+            }
+            .to_owned(),
+        )
     }
 }
 
@@ -60,8 +67,15 @@ impl ModelOffice {
 
     pub(super) fn edit(&mut self, record: RecordId, set: &[(String, Option<String>)]) -> Acted {
         let reviewer = self.desks.reviewer;
-        let set: BTreeMap<_, _> =
-            set.iter().map(|(key, value)| (key.clone(), value.as_ref().map(|text| desk::scalar(key, text)))).collect();
+        let set: BTreeMap<_, _> = set
+            .iter()
+            .map(|(key, value)| {
+                (
+                    key.clone(),
+                    value.as_ref().map(|text| desk::scalar(key, text)),
+                )
+            })
+            .collect();
         self.transact(|write| {
             if set.is_empty() {
                 return Err(refused("not_empty"));
@@ -69,10 +83,16 @@ impl ModelOffice {
             write.state(record).ok_or(Undone::NotThere)?;
             let signer = Signer::desk(write.store, reviewer, Role::Reviewer);
             let written = if set.contains_key(NOTE) {
-                let edits: Vec<_> = set.into_iter().map(|(key, value)| as_edit(key, value)).collect();
+                let edits: Vec<_> = set
+                    .into_iter()
+                    .map(|(key, value)| as_edit(key, value))
+                    .collect();
                 write.compose_note(record, signer, &edits)?
             } else {
-                let writes: Vec<_> = set.into_iter().map(|(key, value)| Write::new(key, value)).collect();
+                let writes: Vec<_> = set
+                    .into_iter()
+                    .map(|(key, value)| Write::new(key, value))
+                    .collect();
                 write.compose(record, signer, &writes, "")?
             };
             written.map(drop).ok_or(Undone::NotThere)
@@ -83,14 +103,32 @@ impl ModelOffice {
         let reviewer = self.desks.reviewer;
         self.transact(|write| {
             let state = write.state(record).ok_or(Undone::NotThere)?;
-            let in_conflict = state.kind().field(field).is_some_and(|(field, _)| field.keeps_conflicts());
+            let in_conflict = state
+                .kind()
+                .field(field)
+                .is_some_and(|(field, _)| field.keeps_conflicts());
             let visible = state.visible(field);
-            let values: BTreeMap<String, Scalar> = visible.iter().map(|(_, value)| (desk::text(value), value.clone())).collect();
-            let chosen = values.values().nth(nth).filter(|_| in_conflict && values.len() > 1).cloned().ok_or(Undone::NotThere)?;
+            let values: BTreeMap<String, Scalar> = visible
+                .iter()
+                .map(|(_, value)| (desk::text(value), value.clone()))
+                .collect();
+            let chosen = values
+                .values()
+                .nth(nth)
+                .filter(|_| in_conflict && values.len() > 1)
+                .cloned()
+                .ok_or(Undone::NotThere)?;
             let replaces = Replaces::Only(visible.iter().map(|(op, _)| *op).collect());
             let signer = Signer::desk(write.store, reviewer, Role::Reviewer);
-            let choice = Write { key: field.to_owned(), value: Some(chosen), replaces };
-            write.compose(record, signer, &[choice], "")?.map(drop).ok_or_else(|| refused("conflict_changed"))
+            let choice = Write {
+                key: field.to_owned(),
+                value: Some(chosen),
+                replaces,
+            };
+            write
+                .compose(record, signer, &[choice], "")?
+                .map(drop)
+                .ok_or_else(|| refused("conflict_changed"))
         })
     }
 
@@ -100,7 +138,13 @@ impl ModelOffice {
             if !write.store.grids.contains(grid) {
                 return Err(refused("exists"));
             }
-            let there = |record: &RecordId| write.store.records.get(record).is_some_and(|kept| kept.grid != grid);
+            let there = |record: &RecordId| {
+                write
+                    .store
+                    .records
+                    .get(record)
+                    .is_some_and(|kept| kept.grid != grid)
+            };
             let moved: BTreeSet<_> = records.iter().copied().filter(there).collect();
             if moved.is_empty() {
                 return Err(Undone::NotThere);
@@ -132,7 +176,14 @@ impl ModelOffice {
     pub(super) fn decide_held(&mut self, nth: usize, accept: bool) -> Acted {
         self.transact(|write| {
             let waits = |(_, held): &(_, &Held)| held.decision == Decision::Waits;
-            let key = *write.store.held.iter().filter(waits).nth(nth).ok_or(Undone::NotThere)?.0;
+            let key = *write
+                .store
+                .held
+                .iter()
+                .filter(waits)
+                .nth(nth)
+                .ok_or(Undone::NotThere)?
+                .0;
             if accept {
                 return accept_held(write, key);
             }
@@ -141,21 +192,42 @@ impl ModelOffice {
         })
     }
 
-    pub(super) fn step(&mut self, record: RecordId, step: &str, fields: &[(String, String)]) -> Acted {
-        let nth = *self.steps.entry(record).and_modify(|nth| *nth += 1).or_insert(0);
-        let (officer, id) = (self.desks.officers[desk::officer(nth)], desk::event_id(record, nth, self.now));
+    pub(super) fn step(
+        &mut self,
+        record: RecordId,
+        step: &str,
+        fields: &[(String, String)],
+    ) -> Acted {
+        let nth = *self
+            .steps
+            .entry(record)
+            .and_modify(|nth| *nth += 1)
+            .or_insert(0);
+        let (officer, id) = (
+            self.desks.officers[desk::officer(nth)],
+            desk::event_id(record, nth, self.now),
+        );
         self.transact(|write| {
             let step: Step = step.parse().map_err(|_| refused("known_step"))?;
-            let state = write.state(record).filter(|state| state.kind() == Kind::TransferRequest).ok_or(Undone::NotThere)?;
+            let state = write
+                .state(record)
+                .filter(|state| state.kind() == Kind::TransferRequest)
+                .ok_or(Undone::NotThere)?;
             let last = Case::of(&state.view()).now.last;
-            let put = |name: &str, value: String| Write::new(format!("events/{id}/{name}"), Some(Scalar::Str(value)));
+            let put = |name: &str, value: String| {
+                Write::new(format!("events/{id}/{name}"), Some(Scalar::Str(value)))
+            };
             let mut writes = vec![put("type", step.to_string())];
             let mut fields: BTreeMap<_, _> = fields.iter().cloned().collect();
-            let seen = fields.remove("seen").or_else(|| last.map(|last: EntryId| last.to_string()));
+            let seen = fields
+                .remove("seen")
+                .or_else(|| last.map(|last: EntryId| last.to_string()));
             writes.extend(seen.map(|seen| put("seen", seen)));
             writes.extend(fields.into_iter().map(|(name, value)| put(&name, value)));
             let signer = Signer::desk(write.store, officer, Role::Officer);
-            write.compose(record, signer, &writes, "").map_err(|refusal| refused(refusal.code()))?;
+            write
+                .compose(record, signer, &writes, "")
+                .map_err(|refusal| refused(refusal.code()))?;
             Ok(())
         })
     }
@@ -163,7 +235,13 @@ impl ModelOffice {
 
 fn as_edit(key: String, value: Option<Scalar>) -> Edit {
     match value {
-        value if key == NOTE => Edit::Note { text: value.as_ref().and_then(Scalar::as_str).unwrap_or_default().to_owned() },
+        value if key == NOTE => Edit::Note {
+            text: value
+                .as_ref()
+                .and_then(Scalar::as_str)
+                .unwrap_or_default()
+                .to_owned(),
+        },
         Some(value) => Edit::Put { key, value },
         None => Edit::Delete { key },
     }
@@ -171,8 +249,19 @@ fn as_edit(key: String, value: Option<Scalar>) -> Edit {
 
 const MERGED_INTO: &str = "merged_into";
 
-fn merge_in(write: &mut Writing<'_>, reviewer: DeviceId, names: &mut Names, winner: RecordId, loser: RecordId) -> Done {
-    let card = |record| write.state(record).filter(|state| state.kind() == Kind::ShopCard).ok_or(Undone::NotThere);
+fn merge_in(
+    write: &mut Writing<'_>,
+    reviewer: DeviceId,
+    names: &mut Names,
+    winner: RecordId,
+    loser: RecordId,
+) -> Done {
+    let card = |record| {
+        write
+            .state(record)
+            .filter(|state| state.kind() == Kind::ShopCard)
+            .ok_or(Undone::NotThere)
+    };
     let (winning, losing) = (card(winner)?, card(loser)?);
     if winner == loser {
         return Err(refused("one_of_the_pair"));
@@ -180,27 +269,58 @@ fn merge_in(write: &mut Writing<'_>, reviewer: DeviceId, names: &mut Names, winn
     if winning.text(MERGED_INTO).is_some() || losing.text(MERGED_INTO).is_some() {
         return Err(refused("already_merged"));
     }
-    let Plan { same_persons, changes } = carry::plan(&winning.view(), &losing.view());
+    let Plan {
+        same_persons,
+        changes,
+    } = carry::plan(&winning.view(), &losing.view());
     let epoch = names.merge();
     for (nth, writes) in changes.into_iter().enumerate() {
-        let signer = Signer { actor: Actor::new(reviewer, epoch + nth as u32), writer: Writer::Person(Role::Reviewer) };
-        bring(write, winner, signer, writes, &format!("并入重复卡片 {loser}"))?;
+        let signer = Signer {
+            actor: Actor::new(reviewer, epoch + nth as u32),
+            writer: Writer::Person(Role::Reviewer),
+        };
+        bring(
+            write,
+            winner,
+            signer,
+            writes,
+            &format!("并入重复卡片 {loser}"),
+        )?;
     }
     let office = Signer::office(write.store);
     let away = Write::new(MERGED_INTO, Some(Scalar::Str(winner.to_string())));
     write.compose(loser, office, &[away], &format!("并入 {winner}"))?;
-    write.store.merged_away.insert(loser, MergedAway { winner, epoch, same_persons });
+    write.store.merged_away.insert(
+        loser,
+        MergedAway {
+            winner,
+            epoch,
+            same_persons,
+        },
+    );
     Ok(())
 }
 
 /// Writes, and leaves out what a rule of the card forbids.
-fn bring(write: &mut Writing<'_>, record: RecordId, signer: Signer, mut writes: Vec<Write>, remark: &str) -> Done {
+fn bring(
+    write: &mut Writing<'_>,
+    record: RecordId,
+    signer: Signer,
+    mut writes: Vec<Write>,
+    remark: &str,
+) -> Done {
     while !writes.is_empty() {
-        let Err(refusal) = write.compose(record, signer, &writes, remark) else { return Ok(()) };
+        let Err(refusal) = write.compose(record, signer, &writes, remark) else {
+            return Ok(());
+        };
         let before = writes.len();
         writes.retain(|write| Some(write.key.as_str()) != refusal.key());
         if writes.len() == before {
-            return Err(refused(if refusal.retryable() { "unavailable" } else { "card_refuses" }));
+            return Err(refused(if refusal.retryable() {
+                "unavailable"
+            } else {
+                "card_refuses"
+            }));
         }
     }
     Ok(())
@@ -212,14 +332,24 @@ impl Writing<'_> {
         let mut upto = self.before;
         while let Some(late) = self.late_after(&mut upto) {
             for (record, hash, device, change) in late {
-                let Some(merged) = self.store.merged_away.get(&record).cloned() else { continue };
+                let Some(merged) = self.store.merged_away.get(&record).cloned() else {
+                    continue;
+                };
                 let own = |actor: Actor| Names::same_merge(actor.epoch(), merged.epoch);
-                let Some(writes) = self.state(merged.winner).map(|state| carry::carry(state, own, &merged.same_persons, &change)) else {
+                let Some(writes) = self
+                    .state(merged.winner)
+                    .map(|state| carry::carry(state, own, &merged.same_persons, &change))
+                else {
                     continue;
                 };
                 let author = self.store.username(device).unwrap_or_default().to_owned();
-                let remark = format!("转自已并入的卡片 {record}，修改 {hash}，作者 {author}（设备 {device}）");
-                let signer = Signer { actor: self.store.own_actor(merged.epoch), writer: Writer::Server };
+                let remark = format!(
+                    "转自已并入的卡片 {record}，修改 {hash}，作者 {author}（设备 {device}）"
+                );
+                let signer = Signer {
+                    actor: self.store.own_actor(merged.epoch),
+                    writer: Writer::Server,
+                };
                 // What cannot be carried over stays in the history of the card that was merged away.
                 let _ = bring(self, merged.winner, signer, writes, &remark);
             }
@@ -234,10 +364,17 @@ impl Writing<'_> {
             .log
             .range(after + 1..)
             .filter_map(|(_, entry)| match &entry.what {
-                super::ledger::What::Change { hash, device, bytes } => Some((entry.record, *hash, *device, change::decode(bytes).ok()?)),
+                super::ledger::What::Change {
+                    hash,
+                    device,
+                    bytes,
+                } => Some((entry.record, *hash, *device, change::decode(bytes).ok()?)),
                 _ => None,
             })
-            .filter(|(record, ..)| self.state(*record).is_some_and(|state| state.text(MERGED_INTO).is_some()))
+            .filter(|(record, ..)| {
+                self.state(*record)
+                    .is_some_and(|state| state.text(MERGED_INTO).is_some())
+            })
             .collect();
         (!late.is_empty()).then_some(late)
     }
@@ -250,9 +387,17 @@ fn accept_held(write: &mut Writing<'_>, key: HeldKey) -> Done {
     let record = key.0;
     let mut told = Vec::new();
     for (key, change) in with_needed(write.store, key) {
-        let Some(held) = write.store.held.get(&key).cloned() else { continue };
-        let role = write.store.users.get(&held.username).map_or(Role::Secretary, |user| user.role);
-        let seq = write.accept(record, held.kind, key.2, &change, role.into())?.unwrap_or_default();
+        let Some(held) = write.store.held.get(&key).cloned() else {
+            continue;
+        };
+        let role = write
+            .store
+            .users
+            .get(&held.username)
+            .map_or(Role::Secretary, |user| user.role);
+        let seq = write
+            .accept(record, held.kind, key.2, &change, role.into())?
+            .unwrap_or_default();
         if let Some(held) = write.store.held.get_mut(&key) {
             held.decision = Decision::Accepted(seq);
             held.bytes.clear();
@@ -268,11 +413,21 @@ fn accept_held(write: &mut Writing<'_>, key: HeldKey) -> Done {
 
 fn refuse_held(write: &mut Writing<'_>, key: HeldKey) {
     let reason = desk::HELD_REASON.to_owned();
-    let Some(held) = write.store.held.get_mut(&key) else { return };
+    let Some(held) = write.store.held.get_mut(&key) else {
+        return;
+    };
     held.decision = Decision::Refused(reason.clone());
     let username = held.username.clone();
     let seq = write.store.next_seq();
-    tell_decision(write, seq, &username, key.0, key.1, "held_refused", Some(reason));
+    tell_decision(
+        write,
+        seq,
+        &username,
+        key.0,
+        key.1,
+        "held_refused",
+        Some(reason),
+    );
 }
 
 fn tell_decision(
@@ -285,7 +440,19 @@ fn tell_decision(
     note: Option<String>,
 ) {
     let by = Some(Role::Reviewer.as_str().to_owned());
-    write.store.tell(write.now, Told { seq, username, kind, record, field: None, hash, by, note });
+    write.store.tell(
+        write.now,
+        Told {
+            seq,
+            username,
+            kind,
+            record,
+            field: None,
+            hash,
+            by,
+            note,
+        },
+    );
 }
 
 /// The held change after everything held that it builds on, however far back; whoever builds on another counts on from it.
@@ -298,10 +465,20 @@ fn with_needed(store: &Store, key: HeldKey) -> Vec<(HeldKey, Change)> {
         .collect();
     let (mut wanted, mut open) = (BTreeSet::from([key.1]), vec![key.1]);
     while let Some(hash) = open.pop() {
-        let deps = of_record.get(&hash).map(|(_, change)| change.deps.clone()).unwrap_or_default();
-        open.extend(deps.into_iter().filter(|dep| of_record.contains_key(dep) && wanted.insert(*dep)));
+        let deps = of_record
+            .get(&hash)
+            .map(|(_, change)| change.deps.clone())
+            .unwrap_or_default();
+        open.extend(
+            deps.into_iter()
+                .filter(|dep| of_record.contains_key(dep) && wanted.insert(*dep)),
+        );
     }
-    let mut all: Vec<_> = wanted.iter().filter_map(|hash| of_record.get(hash)).cloned().collect();
+    let mut all: Vec<_> = wanted
+        .iter()
+        .filter_map(|hash| of_record.get(hash))
+        .cloned()
+        .collect();
     all.sort_by_key(|(of, change)| (of.1 == key.1, change.start_op, change.hash));
     all
 }

@@ -18,13 +18,34 @@ const GRACE_MS: i64 = 14 * DAY_MS;
 /// How long a spent token is remembered.
 const SPENT_MS: i64 = 30 * DAY_MS;
 
-const UNAUTHENTICATED: Problem = Problem { status: 401, code: "unauthenticated" };
-const TOKEN_INVALID: Problem = Problem { status: 401, code: "token_invalid" };
-const TOKEN_EXPIRED: Problem = Problem { status: 401, code: "token_expired" };
-const ENROLMENT_REFUSED: Problem = Problem { status: 401, code: "enrolment_refused" };
-const REFRESH_INVALID: Problem = Problem { status: 401, code: "refresh_invalid" };
-const REFRESH_REUSED: Problem = Problem { status: 401, code: "refresh_reused" };
-const DEVICE_REVOKED: Problem = Problem { status: 401, code: "device_revoked" };
+const UNAUTHENTICATED: Problem = Problem {
+    status: 401,
+    code: "unauthenticated",
+};
+const TOKEN_INVALID: Problem = Problem {
+    status: 401,
+    code: "token_invalid",
+};
+const TOKEN_EXPIRED: Problem = Problem {
+    status: 401,
+    code: "token_expired",
+};
+const ENROLMENT_REFUSED: Problem = Problem {
+    status: 401,
+    code: "enrolment_refused",
+};
+const REFRESH_INVALID: Problem = Problem {
+    status: 401,
+    code: "refresh_invalid",
+};
+const REFRESH_REUSED: Problem = Problem {
+    status: 401,
+    code: "refresh_reused",
+};
+const DEVICE_REVOKED: Problem = Problem {
+    status: 401,
+    code: "device_revoked",
+};
 
 fn after(at: ServerTime, ms: i64) -> ServerTime {
     ServerTime::from_unix_ms(at.unix_ms() + ms)
@@ -36,38 +57,72 @@ impl ModelOffice {
         const LETTERS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
         self.store.users.get(username)?;
         let drawn = self.names.secret();
-        let code: String = (0..10).map(|at| char::from(LETTERS[(drawn >> (5 * at)) as usize & 31])).collect();
+        let code: String = (0..10)
+            .map(|at| char::from(LETTERS[(drawn >> (5 * at)) as usize & 31]))
+            .collect();
         let expires_at = after(self.now, CODE_MS);
-        self.store.codes.insert(code.clone(), Code { username: username.to_owned(), expires_at });
+        self.store.codes.insert(
+            code.clone(),
+            Code {
+                username: username.to_owned(),
+                expires_at,
+            },
+        );
         Some(code)
     }
 
     /// A new device of a user.
     pub(super) fn open_device(&mut self, username: &str) -> DeviceId {
         let device = self.names.device(self.now);
-        let opened = Device { username: username.to_owned(), revoked: false, wipe: false, wiped: false };
+        let opened = Device {
+            username: username.to_owned(),
+            revoked: false,
+            wipe: false,
+            wiped: false,
+        };
         self.store.devices.insert(device, opened);
         device
     }
 
     pub(super) fn enrol(&mut self, body: &Value) -> Result<Value, Problem> {
         let typed = body["code"].as_str().ok_or(Problem::MALFORMED)?;
-        let meant: String = typed.chars().filter(|c| !c.is_whitespace() && *c != '-').map(|c| read_as(c.to_ascii_uppercase())).collect();
+        let meant: String = typed
+            .chars()
+            .filter(|c| !c.is_whitespace() && *c != '-')
+            .map(|c| read_as(c.to_ascii_uppercase()))
+            .collect();
         let now = self.now;
         match self.store.codes.get(&meant) {
             Some(code) if code.expires_at > now => {}
             _ => return Err(ENROLMENT_REFUSED),
         }
-        let username = self.store.codes.remove(&meant).map(|code| code.username).ok_or(ENROLMENT_REFUSED)?;
+        let username = self
+            .store
+            .codes
+            .remove(&meant)
+            .map(|code| code.username)
+            .ok_or(ENROLMENT_REFUSED)?;
         let device = self.open_device(&username);
         Ok(self.session(device, None, now))
     }
 
     pub(super) fn renew(&mut self, body: &Value) -> Result<Value, Problem> {
-        let token = body["refresh_token"].as_str().ok_or(Problem::MALFORMED)?.to_owned();
+        let token = body["refresh_token"]
+            .as_str()
+            .ok_or(Problem::MALFORMED)?
+            .to_owned();
         let now = self.now;
-        let link = self.store.links.get(&token).cloned().ok_or(REFRESH_INVALID)?;
-        let device = self.store.devices.get(&link.device).ok_or(REFRESH_INVALID)?;
+        let link = self
+            .store
+            .links
+            .get(&token)
+            .cloned()
+            .ok_or(REFRESH_INVALID)?;
+        let device = self
+            .store
+            .devices
+            .get(&link.device)
+            .ok_or(REFRESH_INVALID)?;
         if device.revoked && (!device.wipe || device.wiped) {
             return Err(DEVICE_REVOKED);
         }
@@ -81,10 +136,19 @@ impl ModelOffice {
                 self.spend(&token, &link, at);
                 at
             }
-            Some(spent_at) if !self.was_followed(&token) && now.unix_ms() - spent_at.unix_ms() <= GRACE_MS => now.max(spent_at),
+            Some(spent_at)
+                if !self.was_followed(&token) && now.unix_ms() - spent_at.unix_ms() <= GRACE_MS =>
+            {
+                now.max(spent_at)
+            }
             None | Some(_) => {
                 self.revoke(link.device, false);
-                for other in self.store.links.values_mut().filter(|other| other.device == link.device) {
+                for other in self
+                    .store
+                    .links
+                    .values_mut()
+                    .filter(|other| other.device == link.device)
+                {
                     other.void = true;
                 }
                 return Err(REFRESH_REUSED);
@@ -97,13 +161,20 @@ impl ModelOffice {
     fn spend(&mut self, token: &str, link: &Link, at: ServerTime) {
         let forgotten = after(self.now, -SPENT_MS);
         let old = |other: &Link| {
-            other.device == link.device && other.spent_at.or(other.void.then_some(other.issued_at)).is_some_and(|spent| spent < forgotten)
+            other.device == link.device
+                && other
+                    .spent_at
+                    .or(other.void.then_some(other.issued_at))
+                    .is_some_and(|spent| spent < forgotten)
         };
         self.store.links.retain(|_, other| !old(other));
         for (name, other) in &mut self.store.links {
             if name == token {
                 other.spent_at = Some(at);
-            } else if other.device == link.device && other.given_for == link.given_for && other.spent_at.is_none() {
+            } else if other.device == link.device
+                && other.given_for == link.given_for
+                && other.spent_at.is_none()
+            {
                 other.void = true;
             }
         }
@@ -111,22 +182,50 @@ impl ModelOffice {
 
     /// Whether a token given for this one was exchanged.
     fn was_followed(&self, token: &str) -> bool {
-        self.store.links.values().any(|other| other.given_for.as_deref() == Some(token) && (other.spent_at.is_some() || other.void))
+        self.store.links.values().any(|other| {
+            other.given_for.as_deref() == Some(token) && (other.spent_at.is_some() || other.void)
+        })
     }
 
-    fn session(&mut self, device: DeviceId, given_for: Option<String>, issued_at: ServerTime) -> Value {
+    fn session(
+        &mut self,
+        device: DeviceId,
+        given_for: Option<String>,
+        issued_at: ServerTime,
+    ) -> Value {
         let refresh_token = format!("refresh-{:016x}", self.names.secret());
         let expires_at = after(issued_at, REFRESH_MS);
-        self.store.links.insert(refresh_token.clone(), Link { device, issued_at, expires_at, spent_at: None, given_for, void: false });
+        self.store.links.insert(
+            refresh_token.clone(),
+            Link {
+                device,
+                issued_at,
+                expires_at,
+                spent_at: None,
+                given_for,
+                void: false,
+            },
+        );
         let expires = self.now.unix_seconds() + ACCESS_SECONDS;
         let username = self.store.username(device).unwrap_or_default().to_owned();
         let user = self.store.users.get(&username);
         let role = user.map_or("secretary", |user| user.role.as_str());
         let grid = |grid: &String| json!({ "grid": grid, "name": grid, "area": "康平" });
-        let of_user = user.filter(|user| !user.role.sees_whole_street()).map(super::ledger::User::grids);
-        let grids: Vec<_> = of_user.as_ref().unwrap_or(&self.store.grids).iter().map(grid).collect();
+        let of_user = user
+            .filter(|user| !user.role.sees_whole_street())
+            .map(super::ledger::User::grids);
+        let grids: Vec<_> = of_user
+            .as_ref()
+            .unwrap_or(&self.store.grids)
+            .iter()
+            .map(grid)
+            .collect();
         let street = json!({ "street": self.store.street, "name": "天平路街道", "district": "徐汇区", "grids": grids });
-        let to_wipe = self.store.devices.get(&device).is_some_and(|device| device.revoked && device.wipe);
+        let to_wipe = self
+            .store
+            .devices
+            .get(&device)
+            .is_some_and(|device| device.revoked && device.wipe);
         json!({
             "device_id": device,
             "access_token": format!("access.{device}.{expires}"),
@@ -139,10 +238,19 @@ impl ModelOffice {
 
     /// Who calls.
     pub(super) fn sender(&self, authorization: Option<&str>) -> Result<Sender, Problem> {
-        let token = authorization.and_then(|value| value.split_once(' ')).map(|(_, token)| token.trim()).ok_or(UNAUTHENTICATED)?;
+        let token = authorization
+            .and_then(|value| value.split_once(' '))
+            .map(|(_, token)| token.trim())
+            .ok_or(UNAUTHENTICATED)?;
         let mut parts = token.split('.');
-        let (Some("access"), Some(device), Some(expires)) = (parts.next(), parts.next(), parts.next()) else { return Err(TOKEN_INVALID) };
-        let (Ok(device), Ok(expires)) = (device.parse::<DeviceId>(), expires.parse::<i64>()) else { return Err(TOKEN_INVALID) };
+        let (Some("access"), Some(device), Some(expires)) =
+            (parts.next(), parts.next(), parts.next())
+        else {
+            return Err(TOKEN_INVALID);
+        };
+        let (Ok(device), Ok(expires)) = (device.parse::<DeviceId>(), expires.parse::<i64>()) else {
+            return Err(TOKEN_INVALID);
+        };
         if expires <= self.now.unix_seconds() {
             return Err(TOKEN_EXPIRED);
         }
@@ -151,12 +259,24 @@ impl ModelOffice {
         if known.revoked && !to_wipe {
             return Err(DEVICE_REVOKED);
         }
-        let role = self.store.users.get(&known.username).ok_or(TOKEN_INVALID)?.role;
-        Ok(Sender { device, username: known.username.clone(), role, to_wipe })
+        let role = self
+            .store
+            .users
+            .get(&known.username)
+            .ok_or(TOKEN_INVALID)?
+            .role;
+        Ok(Sender {
+            device,
+            username: known.username.clone(),
+            role,
+            to_wipe,
+        })
     }
 
     pub(super) fn revoke(&mut self, device: DeviceId, wipe: bool) -> bool {
-        let Some(device) = self.store.devices.get_mut(&device) else { return false };
+        let Some(device) = self.store.devices.get_mut(&device) else {
+            return false;
+        };
         device.revoked = true;
         device.wipe |= wipe;
         true

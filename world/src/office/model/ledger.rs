@@ -35,16 +35,29 @@ pub struct Assignment {
 
 impl User {
     pub fn new(role: Role) -> Self {
-        Self { role, scope_epoch: 0, assignments: Vec::new() }
+        Self {
+            role,
+            scope_epoch: 0,
+            assignments: Vec::new(),
+        }
     }
 
     pub fn grids_at(&self, epoch: i64) -> BTreeSet<String> {
-        let held = |one: &&Assignment| one.since <= epoch && one.until.is_none_or(|until| until > epoch);
-        self.assignments.iter().filter(held).map(|one| one.grid.clone()).collect()
+        let held =
+            |one: &&Assignment| one.since <= epoch && one.until.is_none_or(|until| until > epoch);
+        self.assignments
+            .iter()
+            .filter(held)
+            .map(|one| one.grid.clone())
+            .collect()
     }
 
     pub fn grids(&self) -> BTreeSet<String> {
-        self.assignments.iter().filter(|one| one.until.is_none()).map(|one| one.grid.clone()).collect()
+        self.assignments
+            .iter()
+            .filter(|one| one.until.is_none())
+            .map(|one| one.grid.clone())
+            .collect()
     }
 
     pub fn ever_worked(&self, grid: &str) -> bool {
@@ -58,10 +71,18 @@ impl User {
             return;
         }
         self.scope_epoch += 1;
-        for one in self.assignments.iter_mut().filter(|one| one.until.is_none() && !grids.contains(&one.grid)) {
+        for one in self
+            .assignments
+            .iter_mut()
+            .filter(|one| one.until.is_none() && !grids.contains(&one.grid))
+        {
             one.until = Some(self.scope_epoch);
         }
-        let gained = grids.difference(&before).map(|grid| Assignment { grid: grid.clone(), since: self.scope_epoch, until: None });
+        let gained = grids.difference(&before).map(|grid| Assignment {
+            grid: grid.clone(),
+            since: self.scope_epoch,
+            until: None,
+        });
         self.assignments.extend(gained);
     }
 }
@@ -278,10 +299,16 @@ impl Store {
 
     /// Snapshot and the changes after it: what a phone would be sent.
     pub fn document(&self, record: RecordId) -> Vec<u8> {
-        let Some(kept) = self.records.get(&record) else { return Vec::new() };
+        let Some(kept) = self.records.get(&record) else {
+            return Vec::new();
+        };
         let (upto, mut bytes) = kept.snapshot.clone();
         for seq in kept.changes.iter().filter(|seq| **seq > upto) {
-            if let Some(Entry { what: What::Change { bytes: change, .. }, .. }) = self.log.get(seq) {
+            if let Some(Entry {
+                what: What::Change { bytes: change, .. },
+                ..
+            }) = self.log.get(seq)
+            {
                 bytes.extend(change);
             }
         }
@@ -292,23 +319,37 @@ impl Store {
     pub fn seq_of(&self, record: RecordId, hash: ChangeHash) -> Option<u64> {
         let is = |seq: &&u64| matches!(&self.log.get(seq).map(|entry| &entry.what), Some(What::Change { hash: of, .. }) if *of == hash);
         let kept = self.records.get(&record)?;
-        let trimmed = || kept.trimmed.iter().find(|(of, _)| *of == hash).map(|(_, seq)| *seq);
+        let trimmed = || {
+            kept.trimmed
+                .iter()
+                .find(|(of, _)| *of == hash)
+                .map(|(_, seq)| *seq)
+        };
         kept.changes.iter().find(is).copied().or_else(trimmed)
     }
 
     /// What is known of a change that was held once.
     pub fn held_before(&self, record: RecordId, hash: ChangeHash) -> Option<&Held> {
-        self.held.range((record, hash, 0)..=(record, hash, u32::MAX)).next().map(|(_, held)| held)
+        self.held
+            .range((record, hash, 0)..=(record, hash, u32::MAX))
+            .next()
+            .map(|(_, held)| held)
     }
 
     /// The grids that the office moved a record out of.
     pub fn left_grids(&self, record: RecordId) -> impl Iterator<Item = &str> {
-        let left = move |entry: &&Entry| entry.record == record && matches!(entry.what, What::Leave);
-        self.log.values().filter(left).map(|entry| entry.grid.as_str())
+        let left =
+            move |entry: &&Entry| entry.record == record && matches!(entry.what, What::Leave);
+        self.log
+            .values()
+            .filter(left)
+            .map(|entry| entry.grid.as_str())
     }
 
     pub fn username(&self, device: DeviceId) -> Option<&str> {
-        self.devices.get(&device).map(|device| device.username.as_str())
+        self.devices
+            .get(&device)
+            .map(|device| device.username.as_str())
     }
 
     /// Takes the next number.

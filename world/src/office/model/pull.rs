@@ -38,16 +38,34 @@ pub struct Question<'q> {
 /// Everything that the phone lacks, and `end`.
 pub fn answer(store: &Store, question: &Question<'_>, items: &mut Vec<ResponseItem>) {
     let user = store.users.get(question.username);
-    let scope_epoch = if question.sees_whole_street { WHOLE_STREET } else { user.map_or(0, |user| user.scope_epoch) };
-    let position = Position { store_epoch: store.epoch, street: &store.street, head: store.head, scope_epoch };
+    let scope_epoch = if question.sees_whole_street {
+        WHOLE_STREET
+    } else {
+        user.map_or(0, |user| user.scope_epoch)
+    };
+    let position = Position {
+        store_epoch: store.epoch,
+        street: &store.street,
+        head: store.head,
+        scope_epoch,
+    };
     let plan = cursor::plan(question.cursor, &position);
     if plan == Pull::Reset {
         items.push(ResponseItem::Reset { epoch: store.epoch });
         items.push(end(store, question, None));
         return;
     }
-    let grids = (!question.sees_whole_street).then(|| user.map(super::ledger::User::grids).unwrap_or_default());
-    let mut answer = Answer { store, question, scope_epoch, grids, items, since_checkpoint: 0, cursor_epoch: scope_epoch };
+    let grids = (!question.sees_whole_street)
+        .then(|| user.map(super::ledger::User::grids).unwrap_or_default());
+    let mut answer = Answer {
+        store,
+        question,
+        scope_epoch,
+        grids,
+        items,
+        since_checkpoint: 0,
+        cursor_epoch: scope_epoch,
+    };
     answer.snapshots(0, |record, _| question.rebased.contains(&record), None);
     answer.out_of_sight();
     match plan {
@@ -61,7 +79,12 @@ pub fn answer(store: &Store, question: &Question<'_>, items: &mut Vec<ResponseIt
 
 /// The last item.
 pub fn end(store: &Store, question: &Question<'_>, cursor: Option<String>) -> ResponseItem {
-    ResponseItem::End { cursor, head: store.head, server_time: question.now, lease_seconds: question.lease_seconds }
+    ResponseItem::End {
+        cursor,
+        head: store.head,
+        server_time: question.now,
+        lease_seconds: question.lease_seconds,
+    }
 }
 
 type Grids = BTreeSet<String>;
@@ -93,7 +116,14 @@ fn within(grids: Option<&Grids>, grid: &str) -> bool {
 impl Answer<'_> {
     fn cursor(&self, sequence: u64, downloading: bool) -> String {
         let street = self.store.street.as_str().to_owned();
-        Cursor { store_epoch: self.store.epoch, street, sequence, scope_epoch: self.cursor_epoch, downloading }.encode()
+        Cursor {
+            store_epoch: self.store.epoch,
+            street,
+            sequence,
+            scope_epoch: self.cursor_epoch,
+            downloading,
+        }
+        .encode()
     }
 
     fn send(&mut self, item: ResponseItem) {
@@ -112,12 +142,21 @@ impl Answer<'_> {
     }
 
     /// Whole records in scope, by their newest entry; `resumable`: a download may go on from between two of them.
-    fn snapshots(&mut self, after: u64, wanted: impl Fn(RecordId, &str) -> bool, resumable: Option<()>) {
+    fn snapshots(
+        &mut self,
+        after: u64,
+        wanted: impl Fn(RecordId, &str) -> bool,
+        resumable: Option<()>,
+    ) {
         let mut records: Vec<_> = self
             .store
             .records
             .iter()
-            .filter(|(record, kept)| kept.seq > after && within(self.grids.as_ref(), &kept.grid) && wanted(**record, &kept.grid))
+            .filter(|(record, kept)| {
+                kept.seq > after
+                    && within(self.grids.as_ref(), &kept.grid)
+                    && wanted(**record, &kept.grid)
+            })
             .collect();
         records.sort_by_key(|(_, kept)| kept.seq);
         for (record, kept) in records {
@@ -138,7 +177,12 @@ impl Answer<'_> {
     /// What the phone made and the user may not see.
     fn out_of_sight(&mut self) {
         for record in &self.question.had {
-            if self.store.records.get(record).is_some_and(|kept| !within(self.grids.as_ref(), &kept.grid)) {
+            if self
+                .store
+                .records
+                .get(record)
+                .is_some_and(|kept| !within(self.grids.as_ref(), &kept.grid))
+            {
                 self.send(ResponseItem::Leave { record: *record });
             }
         }
@@ -146,9 +190,16 @@ impl Answer<'_> {
 
     /// First of all, so that no checkpoint passes one.
     fn notices(&mut self, after: u64, since: Option<ServerTime>) {
-        let of_user = self.store.notices.get(self.question.username).into_iter().flatten();
-        let mut notices: Vec<_> =
-            of_user.filter(|notice| notice.seq > after && since.is_none_or(|since| notice.at >= since)).cloned().collect();
+        let of_user = self
+            .store
+            .notices
+            .get(self.question.username)
+            .into_iter()
+            .flatten();
+        let mut notices: Vec<_> = of_user
+            .filter(|notice| notice.seq > after && since.is_none_or(|since| notice.at >= since))
+            .cloned()
+            .collect();
         notices.sort_by_key(|notice| (notice.seq, notice.id));
         let newest = notices.len().saturating_sub(NOTICES_MAX);
         for notice in notices.into_iter().skip(newest) {
@@ -160,7 +211,9 @@ impl Answer<'_> {
         match &self.grids {
             Some(now) if scope_epoch != self.scope_epoch => {
                 let user = self.store.users.get(self.question.username);
-                let then = user.map(|user| user.grids_at(scope_epoch)).unwrap_or_default();
+                let then = user
+                    .map(|user| user.grids_at(scope_epoch))
+                    .unwrap_or_default();
                 Moved {
                     seen: Some(then.union(now).cloned().collect()),
                     kept: Some(then.intersection(now).cloned().collect()),
@@ -168,7 +221,12 @@ impl Answer<'_> {
                     lost: then.difference(now).cloned().collect(),
                 }
             }
-            same => Moved { seen: same.clone(), kept: same.clone(), gained: Grids::new(), lost: Grids::new() },
+            same => Moved {
+                seen: same.clone(),
+                kept: same.clone(),
+                gained: Grids::new(),
+                lost: Grids::new(),
+            },
         }
     }
 
@@ -180,26 +238,61 @@ impl Answer<'_> {
             match &entry.what {
                 What::Erase => drop(gone.insert((entry.record, true))),
                 What::Leave if within(moved.seen.as_ref(), &entry.grid) => {
-                    if here.is_none_or(|kept| self.grids.as_ref().is_some_and(|grids| !grids.contains(&kept.grid))) {
+                    if here.is_none_or(|kept| {
+                        self.grids
+                            .as_ref()
+                            .is_some_and(|grids| !grids.contains(&kept.grid))
+                    }) {
                         gone.insert((entry.record, false));
                     }
                 }
                 What::Leave | What::Change { .. } | What::Snapshot => {}
             }
         }
-        gone.extend(self.store.records.iter().filter(|(_, kept)| moved.lost.contains(&kept.grid)).map(|(record, _)| (*record, false)));
+        gone.extend(
+            self.store
+                .records
+                .iter()
+                .filter(|(_, kept)| moved.lost.contains(&kept.grid))
+                .map(|(record, _)| (*record, false)),
+        );
         for (record, erased) in gone {
-            self.send(if erased { ResponseItem::Erase { record } } else { ResponseItem::Leave { record } });
+            self.send(if erased {
+                ResponseItem::Erase { record }
+            } else {
+                ResponseItem::Leave { record }
+            });
         }
         self.redactions(after);
     }
 
     /// For a phone that starts over: everything erased and redacted, in order.
     fn forgotten(&mut self) {
-        let erased = self.store.log.iter().filter(|(_, entry)| matches!(entry.what, What::Erase));
-        let mut told: Vec<_> = erased.map(|(seq, entry)| (*seq, ResponseItem::Erase { record: entry.record })).collect();
-        let redacted = |redaction: &Redaction| ResponseItem::Redact { record: redaction.record, entries: redaction.entries.clone() };
-        told.extend(self.store.redactions.iter().map(|redaction| (redaction.seq, redacted(redaction))));
+        let erased = self
+            .store
+            .log
+            .iter()
+            .filter(|(_, entry)| matches!(entry.what, What::Erase));
+        let mut told: Vec<_> = erased
+            .map(|(seq, entry)| {
+                (
+                    *seq,
+                    ResponseItem::Erase {
+                        record: entry.record,
+                    },
+                )
+            })
+            .collect();
+        let redacted = |redaction: &Redaction| ResponseItem::Redact {
+            record: redaction.record,
+            entries: redaction.entries.clone(),
+        };
+        told.extend(
+            self.store
+                .redactions
+                .iter()
+                .map(|redaction| (redaction.seq, redacted(redaction))),
+        );
         told.sort_by_key(|(seq, _)| *seq);
         for (_, item) in told {
             self.send(item);
@@ -207,8 +300,16 @@ impl Answer<'_> {
     }
 
     fn redactions(&mut self, after: u64) {
-        for redaction in self.store.redactions.iter().filter(|redaction| redaction.seq > after) {
-            self.send(ResponseItem::Redact { record: redaction.record, entries: redaction.entries.clone() });
+        for redaction in self
+            .store
+            .redactions
+            .iter()
+            .filter(|redaction| redaction.seq > after)
+        {
+            self.send(ResponseItem::Redact {
+                record: redaction.record,
+                entries: redaction.entries.clone(),
+            });
         }
     }
 
@@ -217,7 +318,8 @@ impl Answer<'_> {
     }
 
     fn download(&mut self, after: u64, received: Option<Received>) {
-        let month = ServerTime::from_unix_ms(self.question.now.unix_ms() - NOTICE_DAYS * 86_400_000);
+        let month =
+            ServerTime::from_unix_ms(self.question.now.unix_ms() - NOTICE_DAYS * 86_400_000);
         self.notices(0, Some(month));
         if let Some(received) = received {
             let moved = self.moved(received.scope_epoch);
@@ -245,11 +347,23 @@ impl Answer<'_> {
 
     /// Records of the grids kept that others changed: those to be sent whole, and those of which a few changes do.
     fn advanced(&self, moved: &Moved, after: u64) -> (BTreeSet<RecordId>, BTreeSet<RecordId>) {
-        let mut by_others: std::collections::BTreeMap<RecordId, (usize, bool)> = std::collections::BTreeMap::new();
+        let mut by_others: std::collections::BTreeMap<RecordId, (usize, bool)> =
+            std::collections::BTreeMap::new();
         for (seq, entry) in self.store.log.range(after + 1..) {
-            let Some(kept) = self.store.records.get(&entry.record).filter(|kept| within(moved.kept.as_ref(), &kept.grid)) else { continue };
+            let Some(kept) = self
+                .store
+                .records
+                .get(&entry.record)
+                .filter(|kept| within(moved.kept.as_ref(), &kept.grid))
+            else {
+                continue;
+            };
             let rebuilt = match &entry.what {
-                What::Change { device, .. } if *device == self.question.device && self.question.brought.contains(seq) => continue,
+                What::Change { device, .. }
+                    if *device == self.question.device && self.question.brought.contains(seq) =>
+                {
+                    continue;
+                }
                 What::Change { .. } => false,
                 // Rebuilt, or trimmed up to here.
                 What::Snapshot => true,
@@ -259,8 +373,9 @@ impl Answer<'_> {
             counted.0 += 1;
             counted.1 |= rebuilt || kept.arrived == *seq;
         }
-        let (whole, tail): (Vec<_>, Vec<_>) =
-            by_others.into_iter().partition(|(_, (count, whole))| *whole || *count > limits::TAIL_CHANGES_MAX);
+        let (whole, tail): (Vec<_>, Vec<_>) = by_others
+            .into_iter()
+            .partition(|(_, (count, whole))| *whole || *count > limits::TAIL_CHANGES_MAX);
         let records = |of: Vec<(RecordId, _)>| of.into_iter().map(|(record, _)| record).collect();
         (records(whole), records(tail))
     }
@@ -268,11 +383,22 @@ impl Answer<'_> {
     /// Changes by others, in the order of the log, so that a checkpoint between two of them is true.
     fn changes(&mut self, records: &BTreeSet<RecordId>, after: u64) {
         let store = self.store;
-        for (seq, entry) in store.log.range(after + 1..).filter(|(_, entry)| records.contains(&entry.record)) {
-            let What::Change { device, bytes, .. } = &entry.what else { continue };
+        for (seq, entry) in store
+            .log
+            .range(after + 1..)
+            .filter(|(_, entry)| records.contains(&entry.record))
+        {
+            let What::Change { device, bytes, .. } = &entry.what else {
+                continue;
+            };
             if *device != self.question.device || !self.question.brought.contains(seq) {
                 let (record, generation) = (entry.record, entry.generation);
-                self.send(ResponseItem::Change { record, generation, seq: *seq, bytes: bytes.clone() });
+                self.send(ResponseItem::Change {
+                    record,
+                    generation,
+                    seq: *seq,
+                    bytes: bytes.clone(),
+                });
                 self.checkpoint(*seq, false);
             }
         }

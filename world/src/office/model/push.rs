@@ -65,8 +65,17 @@ pub fn take_in(
     arrived: &[Arrived],
     lang: Lang,
 ) -> Vec<(Verdict, bool)> {
-    let mut taking = Taking { write: Writing::begin(store, documents, now), sender, held_now: BTreeMap::new(), refused: BTreeSet::new() };
-    let verdicts = arrived.iter().enumerate().map(|(index, arrived)| taking.judge_one(index, arrived, lang)).collect();
+    let mut taking = Taking {
+        write: Writing::begin(store, documents, now),
+        sender,
+        held_now: BTreeMap::new(),
+        refused: BTreeSet::new(),
+    };
+    let verdicts = arrived
+        .iter()
+        .enumerate()
+        .map(|(index, arrived)| taking.judge_one(index, arrived, lang))
+        .collect();
     taking.write.finish();
     verdicts
 }
@@ -82,7 +91,12 @@ struct Taking<'t> {
 
 impl Taking<'_> {
     /// The verdict, and whether the phone needs the record anew to write its edit again.
-    fn judge_one(&mut self, index: usize, Arrived { pushed, change }: &Arrived, lang: Lang) -> (Verdict, bool) {
+    fn judge_one(
+        &mut self,
+        index: usize,
+        Arrived { pushed, change }: &Arrived,
+        lang: Lang,
+    ) -> (Verdict, bool) {
         let record = pushed.record;
         let (hash, outcome) = match change {
             Err(error) => (None, Outcome::Refused(Refusal::Gate(error.clone()))),
@@ -100,8 +114,14 @@ impl Taking<'_> {
 
     fn judge(&mut self, pushed: &PushedChange, change: &Change) -> Outcome {
         let record = pushed.record;
-        let decided = self.has_accepted(pushed, change.hash) || self.write.store.held_before(record, change.hash).is_some();
-        if !decided && change.deps.iter().any(|dep| self.refused.contains(&(record, *dep))) {
+        let decided = self.has_accepted(pushed, change.hash)
+            || self.write.store.held_before(record, change.hash).is_some();
+        if !decided
+            && change
+                .deps
+                .iter()
+                .any(|dep| self.refused.contains(&(record, *dep)))
+        {
             return Outcome::Refused(Refusal::DependsOnRejected);
         }
         if self.write.store.erased.contains(&record) {
@@ -110,18 +130,29 @@ impl Taking<'_> {
         if self.has_accepted(pushed, change.hash) {
             return Outcome::Duplicate(self.write.store.seq_of(record, change.hash));
         }
-        if change.actor.device() != self.sender.device && !planted::is(Bug::MergeTakesForeignActors) {
+        if change.actor.device() != self.sender.device && !planted::is(Bug::MergeTakesForeignActors)
+        {
             return Outcome::Refused(Refusal::ForeignActor);
         }
-        let held_before = self.write.store.held_before(record, change.hash).map(|held| held.decision.clone());
+        let held_before = self
+            .write
+            .store
+            .held_before(record, change.hash)
+            .map(|held| held.decision.clone());
         match &held_before {
             Some(Decision::Refused(reason)) if !planted::is(Bug::HeldForgetsRefusal) => {
-                return Outcome::Refused(Refusal::HeldRefused { reason: reason.clone() });
+                return Outcome::Refused(Refusal::HeldRefused {
+                    reason: reason.clone(),
+                });
             }
             Some(Decision::Accepted(seq)) => return Outcome::Duplicate(Some(*seq)),
             Some(Decision::Waits | Decision::Refused(_)) | None => {}
         }
-        if let Some(key) = self.write.state(record).and_then(|state| redacted_key(state, change)) {
+        if let Some(key) = self
+            .write
+            .state(record)
+            .and_then(|state| redacted_key(state, change))
+        {
             return Outcome::Refused(Refusal::Redacted { key });
         }
         if written_grids(change).any(|grid| !self.write.store.grids.contains(grid)) {
@@ -130,12 +161,23 @@ impl Taking<'_> {
         match self.must_wait(record, change) {
             Err(refusal) => Outcome::Refused(refusal),
             Ok(Some(reason)) => self.hold(pushed, change, reason),
-            Ok(None) => match self.write.accept(record, pushed.kind, pushed.generation, change, self.sender.role.into()) {
+            Ok(None) => match self.write.accept(
+                record,
+                pushed.kind,
+                pushed.generation,
+                change,
+                self.sender.role.into(),
+            ) {
                 Err(refusal) => Outcome::Refused(refusal),
                 Ok(None) => Outcome::Duplicate(None),
                 Ok(Some(seq)) => {
                     // It came in time after all, and waits no longer.
-                    for (_, held) in self.write.store.held.range_mut((record, change.hash, 0)..=(record, change.hash, u32::MAX)) {
+                    for (_, held) in self
+                        .write
+                        .store
+                        .held
+                        .range_mut((record, change.hash, 0)..=(record, change.hash, u32::MAX))
+                    {
                         held.decision = Decision::Accepted(seq);
                         held.bytes.clear();
                     }
@@ -147,21 +189,41 @@ impl Taking<'_> {
 
     /// Also what an earlier generation had accepted, before it was rebuilt.
     fn has_accepted(&self, pushed: &PushedChange, hash: ChangeHash) -> bool {
-        let earlier = |kept: &Kept| pushed.generation < kept.state.generation() && kept.earlier.contains(&hash);
-        self.contains(pushed.record, hash) || self.write.store.records.get(&pushed.record).is_some_and(earlier)
+        let earlier = |kept: &Kept| {
+            pushed.generation < kept.state.generation() && kept.earlier.contains(&hash)
+        };
+        self.contains(pushed.record, hash)
+            || self
+                .write
+                .store
+                .records
+                .get(&pushed.record)
+                .is_some_and(earlier)
     }
 
     fn contains(&self, record: RecordId, hash: ChangeHash) -> bool {
-        self.write.state(record).is_some_and(|state| state.contains(hash))
+        self.write
+            .state(record)
+            .is_some_and(|state| state.contains(hash))
     }
 
     /// Whether a reviewer has to look at it first, and why.
-    fn must_wait(&self, record: RecordId, change: &Change) -> Result<Option<&'static str>, Refusal> {
+    fn must_wait(
+        &self,
+        record: RecordId,
+        change: &Change,
+    ) -> Result<Option<&'static str>, Refusal> {
         // What builds on something held waits with it.
-        for dep in change.deps.iter().filter(|dep| !self.contains(record, **dep)) {
+        for dep in change
+            .deps
+            .iter()
+            .filter(|dep| !self.contains(record, **dep))
+        {
             let waits = |held: &Held| (held.decision == Decision::Waits).then_some(held.reason);
             let reason = self.held_now.get(&(record, *dep)).copied();
-            if let Some(reason) = reason.or_else(|| self.write.store.held_before(record, *dep).and_then(waits)) {
+            if let Some(reason) =
+                reason.or_else(|| self.write.store.held_before(record, *dep).and_then(waits))
+            {
                 return Ok(Some(reason));
             }
         }
@@ -186,8 +248,15 @@ impl Taking<'_> {
         if self.sender.role.sees_whole_street() {
             return Standing::Works;
         }
-        let Some(user) = self.write.store.users.get(&self.sender.username) else { return Standing::Never };
-        let left = || self.write.store.left_grids(record).any(|grid| user.ever_worked(grid));
+        let Some(user) = self.write.store.users.get(&self.sender.username) else {
+            return Standing::Never;
+        };
+        let left = || {
+            self.write
+                .store
+                .left_grids(record)
+                .any(|grid| user.ever_worked(grid))
+        };
         match grid {
             grid if user.grids().contains(grid) => Standing::Works,
             grid if user.ever_worked(grid) || left() => Standing::Worked,
@@ -199,20 +268,27 @@ impl Taking<'_> {
         let store = &mut *self.write.store;
         let device = self.sender.device;
         if store.held_before(pushed.record, change.hash).is_none() {
-            let waiting = store.held.values().filter(|held| held.device == device && held.decision == Decision::Waits).count();
+            let waiting = store
+                .held
+                .values()
+                .filter(|held| held.device == device && held.decision == Decision::Waits)
+                .count();
             if waiting >= HELD_PER_DEVICE_MAX {
                 return Outcome::Refused(Refusal::TooManyHeld);
             }
         }
         self.held_now.insert((pushed.record, change.hash), reason);
-        store.held.entry((pushed.record, change.hash, pushed.generation)).or_insert_with(|| Held {
-            kind: pushed.kind,
-            bytes: change.bytes.clone(),
-            device,
-            username: self.sender.username.clone(),
-            reason,
-            decision: Decision::Waits,
-        });
+        store
+            .held
+            .entry((pushed.record, change.hash, pushed.generation))
+            .or_insert_with(|| Held {
+                kind: pushed.kind,
+                bytes: change.bytes.clone(),
+                device,
+                username: self.sender.username.clone(),
+                reason,
+                decision: Decision::Waits,
+            });
         Outcome::Held(reason)
     }
 }
@@ -226,18 +302,43 @@ fn redacted_key(state: &RegisterState, change: &Change) -> Option<String> {
     })
 }
 
-fn verdict(index: usize, record: RecordId, hash: Option<ChangeHash>, outcome: &Outcome, lang: Lang) -> Verdict {
-    let bare =
-        |status| Verdict { index: index as u32, hash, record, status, seq: None, code: None, field: None, message: None, retryable: false };
+fn verdict(
+    index: usize,
+    record: RecordId,
+    hash: Option<ChangeHash>,
+    outcome: &Outcome,
+    lang: Lang,
+) -> Verdict {
+    let bare = |status| Verdict {
+        index: index as u32,
+        hash,
+        record,
+        status,
+        seq: None,
+        code: None,
+        field: None,
+        message: None,
+        retryable: false,
+    };
     match outcome {
-        Outcome::Accepted(seq) => Verdict { seq: Some(*seq), ..bare(VerdictStatus::Accepted) },
-        Outcome::Duplicate(seq) => Verdict { seq: *seq, ..bare(VerdictStatus::Duplicate) },
+        Outcome::Accepted(seq) => Verdict {
+            seq: Some(*seq),
+            ..bare(VerdictStatus::Accepted)
+        },
+        Outcome::Duplicate(seq) => Verdict {
+            seq: *seq,
+            ..bare(VerdictStatus::Duplicate)
+        },
         Outcome::Held(reason) => {
             let message = match lang {
                 Lang::Zh => "已暂存，等待街道审核",
                 Lang::En => "kept for a reviewer to decide",
             };
-            Verdict { code: Some((*reason).to_owned()), message: Some(message.to_owned()), ..bare(VerdictStatus::Held) }
+            Verdict {
+                code: Some((*reason).to_owned()),
+                message: Some(message.to_owned()),
+                ..bare(VerdictStatus::Held)
+            }
         }
         Outcome::Refused(refusal) => Verdict {
             code: Some(refusal.code().to_owned()),

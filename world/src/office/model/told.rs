@@ -35,9 +35,28 @@ impl Store {
         let id = id_of(now, &told);
         let notices = self.notices.entry(told.username.to_owned()).or_default();
         if notices.iter().all(|notice| notice.id != id) {
-            let Told { seq, kind, record, field, hash, by, note, .. } = told;
+            let Told {
+                seq,
+                kind,
+                record,
+                field,
+                hash,
+                by,
+                note,
+                ..
+            } = told;
             let (kind, field) = (kind.to_owned(), field.map(str::to_owned));
-            notices.push(Notice { id, seq, kind, record, field, hash: Some(hash), by, at: now, note });
+            notices.push(Notice {
+                id,
+                seq,
+                kind,
+                record,
+                field,
+                hash: Some(hash),
+                by,
+                at: now,
+                note,
+            });
         }
     }
 }
@@ -63,14 +82,23 @@ impl Writing<'_> {
     pub(super) fn tell_of_choices(&mut self) {
         for choice in std::mem::take(&mut self.choices) {
             let key = choice.settlement.key.as_str();
-            let still_said = |state: &RegisterState| state.generation() == choice.generation || !state.visible(key).is_empty();
+            let still_said = |state: &RegisterState| {
+                state.generation() == choice.generation || !state.visible(key).is_empty()
+            };
             if !self.state(choice.record).is_some_and(still_said) {
                 continue;
             }
             self.tell_losers(&choice);
             let replaced = choice.settlement.replaced.iter().map(|value| &value.value);
-            let values = replaced.chain(&choice.settlement.chosen).map(desk::text).collect();
-            self.store.settled.push(Settled { record: choice.record, key: choice.settlement.key, values });
+            let values = replaced
+                .chain(&choice.settlement.chosen)
+                .map(desk::text)
+                .collect();
+            self.store.settled.push(Settled {
+                record: choice.record,
+                key: choice.settlement.key,
+                values,
+            });
         }
     }
 
@@ -78,12 +106,19 @@ impl Writing<'_> {
         let mut won: BTreeMap<String, bool> = BTreeMap::new();
         for value in &choice.settlement.replaced {
             if let Some(username) = self.store.username(value.device) {
-                *won.entry(username.to_owned()).or_default() |= Some(&value.value) == choice.settlement.chosen.as_ref();
+                *won.entry(username.to_owned()).or_default() |=
+                    Some(&value.value) == choice.settlement.chosen.as_ref();
             }
         }
         let by = self.store.username(choice.by).map(str::to_owned);
-        let role = by.as_ref().and_then(|by| self.store.users.get(by)).map(|user| user.role.as_str().to_owned());
-        for (username, _) in won.iter().filter(|(username, won)| !**won && Some(*username) != by.as_ref()) {
+        let role = by
+            .as_ref()
+            .and_then(|by| self.store.users.get(by))
+            .map(|user| user.role.as_str().to_owned());
+        for (username, _) in won
+            .iter()
+            .filter(|(username, won)| !**won && Some(*username) != by.as_ref())
+        {
             self.store.tell(
                 self.now,
                 Told {

@@ -19,19 +19,34 @@ impl Store {
         let mut newest: BTreeMap<RecordId, u64> = BTreeMap::new();
         for (record, kept) in &mut self.records {
             let upto = kept.snapshot.0;
-            let trimmed: Vec<_> =
-                kept.changes.extract_if(.., |seq| *seq <= upto && self.log.get(seq).is_some_and(|entry| entry.at < older_than)).collect();
+            let trimmed: Vec<_> = kept
+                .changes
+                .extract_if(.., |seq| {
+                    *seq <= upto && self.log.get(seq).is_some_and(|entry| entry.at < older_than)
+                })
+                .collect();
             for seq in trimmed {
-                if let Some(What::Change { hash, .. }) = self.log.get(&seq).map(|entry| &entry.what) {
+                if let Some(What::Change { hash, .. }) = self.log.get(&seq).map(|entry| &entry.what)
+                {
                     kept.trimmed.push((*hash, seq));
                     let last = newest.entry(*record).or_default();
                     *last = seq.max(*last);
                 }
             }
         }
-        let places: Vec<_> = self.records.values().flat_map(|kept| kept.trimmed.iter().map(|(_, seq)| *seq)).collect();
+        let places: Vec<_> = self
+            .records
+            .values()
+            .flat_map(|kept| kept.trimmed.iter().map(|(_, seq)| *seq))
+            .collect();
         for seq in places {
-            let Some(entry) = self.log.get_mut(&seq).filter(|entry| matches!(entry.what, What::Change { .. })) else { continue };
+            let Some(entry) = self
+                .log
+                .get_mut(&seq)
+                .filter(|entry| matches!(entry.what, What::Change { .. }))
+            else {
+                continue;
+            };
             if newest.get(&entry.record) == Some(&seq) {
                 entry.what = What::Snapshot;
             } else {
@@ -59,7 +74,8 @@ impl Store {
             }
         }
         self.log.retain(|seq, entry| {
-            let repeated = says(&entry.what, &entry.grid).is_some_and(|word| last.get(&(entry.record, word)) != Some(seq));
+            let repeated = says(&entry.what, &entry.grid)
+                .is_some_and(|word| last.get(&(entry.record, word)) != Some(seq));
             entry.at >= older_than || !repeated
         });
     }

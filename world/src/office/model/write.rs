@@ -30,11 +30,17 @@ pub struct Signer {
 
 impl Signer {
     pub fn desk(store: &Store, device: DeviceId, role: Role) -> Self {
-        Self { actor: store.desk_actor(device), writer: role.into() }
+        Self {
+            actor: store.desk_actor(device),
+            writer: role.into(),
+        }
     }
 
     pub fn office(store: &Store) -> Self {
-        Self { actor: store.own_actor(0), writer: Writer::Server }
+        Self {
+            actor: store.own_actor(0),
+            writer: Writer::Server,
+        }
     }
 }
 
@@ -63,7 +69,14 @@ pub struct Writing<'s> {
 impl<'s> Writing<'s> {
     pub fn begin(store: &'s mut Store, documents: &'s mut Documents, now: ServerTime) -> Self {
         let before = store.head;
-        Self { store, documents, now, before, touched: BTreeSet::new(), choices: Vec::new() }
+        Self {
+            store,
+            documents,
+            now,
+            before,
+            touched: BTreeSet::new(),
+            choices: Vec::new(),
+        }
     }
 
     pub fn state(&self, record: RecordId) -> Option<&RegisterState> {
@@ -85,7 +98,10 @@ impl<'s> Writing<'s> {
         if written_grids(change).any(|grid| !self.store.grids.contains(grid)) {
             return Err(Refusal::UnknownGrid);
         }
-        let settlements = self.state(record).map(|state| conflict::settled(state, change)).unwrap_or_default();
+        let settlements = self
+            .state(record)
+            .map(|state| conflict::settled(state, change))
+            .unwrap_or_default();
         let document = self.document_for(record, change);
         let kept = self.store.records.remove(&record);
         let (state, place) = match kept {
@@ -94,16 +110,30 @@ impl<'s> Writing<'s> {
         };
         let mut target = Target { state, document };
         let street = self.store.street.clone();
-        let context = Context { street: &street, kind, generation, device: change.actor.device(), writer, received_at: self.now };
+        let context = Context {
+            street: &street,
+            kind,
+            generation,
+            device: change.actor.device(),
+            writer,
+            received_at: self.now,
+        };
         let merged = merge::merge(&mut target, change, &context);
         if let Some(document) = target.document {
             self.documents.insert(record, document);
         }
-        let Some(state) = target.state else { return merged.map(|_| None) };
+        let Some(state) = target.state else {
+            return merged.map(|_| None);
+        };
         self.store.records.insert(record, Kept { state, place });
         match merged? {
             Merged::Duplicate => Ok(None),
-            Merged::Accepted => Ok(Some(self.log_accepted(record, generation, change, settlements))),
+            Merged::Accepted => Ok(Some(self.log_accepted(
+                record,
+                generation,
+                change,
+                settlements,
+            ))),
         }
     }
 
@@ -116,16 +146,45 @@ impl<'s> Writing<'s> {
         NoteDocument::load(&self.store.document(record)).ok()
     }
 
-    fn log_accepted(&mut self, record: RecordId, generation: u32, change: &Change, settlements: Vec<Settlement>) -> u64 {
+    fn log_accepted(
+        &mut self,
+        record: RecordId,
+        generation: u32,
+        change: &Change,
+        settlements: Vec<Settlement>,
+    ) -> u64 {
         let device = change.actor.device();
-        let grid = self.state(record).and_then(|state| state.text("grid")).unwrap_or_default().to_owned();
-        let what = What::Change { hash: change.hash, device, bytes: change.bytes.clone() };
-        let seq = self.store.log(Entry { record, generation, grid: grid.clone(), at: self.now, what });
+        let grid = self
+            .state(record)
+            .and_then(|state| state.text("grid"))
+            .unwrap_or_default()
+            .to_owned();
+        let what = What::Change {
+            hash: change.hash,
+            device,
+            bytes: change.bytes.clone(),
+        };
+        let seq = self.store.log(Entry {
+            record,
+            generation,
+            grid: grid.clone(),
+            at: self.now,
+            what,
+        });
         self.touched.insert(record);
-        let of_choice =
-            |settlement| Choice { record, generation, seq, hash: change.hash, by: device, remark: change.message.clone(), settlement };
+        let of_choice = |settlement| Choice {
+            record,
+            generation,
+            seq,
+            hash: change.hash,
+            by: device,
+            remark: change.message.clone(),
+            settlement,
+        };
         self.choices.extend(settlements.into_iter().map(of_choice));
-        let Some(kept) = self.store.records.get_mut(&record) else { return seq };
+        let Some(kept) = self.store.records.get_mut(&record) else {
+            return seq;
+        };
         kept.seq = seq;
         kept.changes.push(seq);
         if kept.grid != grid {
@@ -135,7 +194,13 @@ impl<'s> Writing<'s> {
                 // It left: phones of the grid before are told.
                 let at = self.now;
                 kept.seq = self.store.head + 1;
-                self.store.log(Entry { record, generation, grid: left, at, what: What::Leave });
+                self.store.log(Entry {
+                    record,
+                    generation,
+                    grid: left,
+                    at,
+                    what: What::Leave,
+                });
             }
         }
         seq
@@ -149,16 +214,24 @@ impl<'s> Writing<'s> {
         writes: &[Write],
         remark: &str,
     ) -> Result<Option<(ChangeHash, u64)>, Refusal> {
-        let Some(state) = self.state(record) else { return Err(Refusal::DependencyMissing) };
+        let Some(state) = self.state(record) else {
+            return Err(Refusal::DependencyMissing);
+        };
         let change = state.compose(signer.actor, self.device_time(), writes, remark)?;
         self.sign(record, change, signer)
     }
 
     /// The same where the note is among the edits.
-    pub fn compose_note(&mut self, record: RecordId, signer: Signer, edits: &[Edit]) -> Result<Option<(ChangeHash, u64)>, Refusal> {
+    pub fn compose_note(
+        &mut self,
+        record: RecordId,
+        signer: Signer,
+        edits: &[Edit],
+    ) -> Result<Option<(ChangeHash, u64)>, Refusal> {
         let document = match self.documents.remove(&record) {
             Some(document) => document,
-            None => NoteDocument::load(&self.store.document(record)).map_err(|_| Refusal::DocumentUnavailable)?,
+            None => NoteDocument::load(&self.store.document(record))
+                .map_err(|_| Refusal::DocumentUnavailable)?,
         };
         let change = document.compose(signer.actor, self.device_time(), edits, "");
         self.documents.insert(record, document);
@@ -169,11 +242,19 @@ impl<'s> Writing<'s> {
         self.sign(record, change, signer)
     }
 
-    fn sign(&mut self, record: RecordId, change: Option<Change>, signer: Signer) -> Result<Option<(ChangeHash, u64)>, Refusal> {
-        let (Some(change), Some(state)) = (change, self.state(record)) else { return Ok(None) };
+    fn sign(
+        &mut self,
+        record: RecordId,
+        change: Option<Change>,
+        signer: Signer,
+    ) -> Result<Option<(ChangeHash, u64)>, Refusal> {
+        let (Some(change), Some(state)) = (change, self.state(record)) else {
+            return Ok(None);
+        };
         let (kind, generation) = (state.kind(), state.generation());
         let seq = self.accept(record, kind, generation, &change, signer.writer)?;
-        seq.map(|seq| Some((change.hash, seq))).ok_or(Refusal::ActorForked)
+        seq.map(|seq| Some((change.hash, seq)))
+            .ok_or(Refusal::ActorForked)
     }
 
     fn device_time(&self) -> DeviceTime {
@@ -182,7 +263,14 @@ impl<'s> Writing<'s> {
 
     /// Records of a kind that this transaction changed.
     pub fn touched_of(&self, kind: Kind) -> Vec<RecordId> {
-        self.touched.iter().copied().filter(|record| self.state(*record).is_some_and(|state| state.kind() == kind)).collect()
+        self.touched
+            .iter()
+            .copied()
+            .filter(|record| {
+                self.state(*record)
+                    .is_some_and(|state| state.kind() == kind)
+            })
+            .collect()
     }
 
     /// What follows from what was accepted. Nothing of the transaction comes after it.

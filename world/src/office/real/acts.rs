@@ -18,7 +18,11 @@ fn acted(status: u16, answer: &Value) -> Acted {
     match status {
         200..300 => Acted::Done,
         404 => Acted::Nothing,
-        _ => Acted::Refused(text("rule").or_else(|| text("code")).unwrap_or_else(|| status.to_string())),
+        _ => Acted::Refused(
+            text("rule")
+                .or_else(|| text("code"))
+                .unwrap_or_else(|| status.to_string()),
+        ),
     }
 }
 
@@ -26,14 +30,33 @@ impl Inner {
     pub(super) async fn act(&mut self, act: &Act) -> Acted {
         match act {
             Act::Enrol { username } => {
-                let (status, made) = self.ask(ADMIN, "POST", "/v1/enrolments", &json!({ "username": username })).await;
-                made["code"].as_str().map_or_else(|| unknown(acted(status, &made)), |code| Acted::Code(code.to_owned()))
+                let (status, made) = self
+                    .ask(
+                        ADMIN,
+                        "POST",
+                        "/v1/enrolments",
+                        &json!({ "username": username }),
+                    )
+                    .await;
+                made["code"].as_str().map_or_else(
+                    || unknown(acted(status, &made)),
+                    |code| Acted::Code(code.to_owned()),
+                )
             }
             Act::Assign { username, grids } => {
                 let path = self.path(&format!("assignments/{username}"));
-                self.do_it(ADMIN, "PUT", &path, json!({ "grids": grids })).await
+                self.do_it(ADMIN, "PUT", &path, json!({ "grids": grids }))
+                    .await
             }
-            Act::Revoke { device, wipe } => self.do_it(ADMIN, "DELETE", &format!("/v1/devices/{device}?wipe={wipe}"), Value::Null).await,
+            Act::Revoke { device, wipe } => {
+                self.do_it(
+                    ADMIN,
+                    "DELETE",
+                    &format!("/v1/devices/{device}?wipe={wipe}"),
+                    Value::Null,
+                )
+                .await
+            }
             Act::Edit { record, set } => self.edit(*record, set).await,
             Act::Resolve { record, field, nth } => self.resolve(*record, field, *nth).await,
             Act::Held { nth, accept } => self.decide_held(*nth, *accept).await,
@@ -41,13 +64,31 @@ impl Inner {
             Act::Merge { winner, loser } => self.merge_cards(*winner, *loser).await,
             Act::Erase { record } => {
                 let path = self.path(&format!("records/{record}/erase"));
-                self.do_it(ADMIN, "POST", &path, json!({ "reason": desk::ERASE_REASON })).await
+                self.do_it(
+                    ADMIN,
+                    "POST",
+                    &path,
+                    json!({ "reason": desk::ERASE_REASON }),
+                )
+                .await
             }
             Act::Redact { record, entry } => {
                 let path = self.path(&format!("records/{record}/redact"));
-                unknown(self.do_it(ADMIN, "POST", &path, json!({ "entry": entry, "reason": desk::ERASE_REASON })).await)
+                unknown(
+                    self.do_it(
+                        ADMIN,
+                        "POST",
+                        &path,
+                        json!({ "entry": entry, "reason": desk::ERASE_REASON }),
+                    )
+                    .await,
+                )
             }
-            Act::Step { record, step, fields } => self.step(RecordId(*record), step, fields).await,
+            Act::Step {
+                record,
+                step,
+                fields,
+            } => self.step(RecordId(*record), step, fields).await,
             Act::Compact { record } => self.compact(RecordId(*record)).await,
             Act::Backup => {
                 self.back_up().await;
@@ -68,82 +109,179 @@ impl Inner {
 
     async fn edit(&mut self, record: Uuid, set: &[(String, Option<String>)]) -> Acted {
         let value = |(key, text): &(String, Option<String>)| {
-            (key.clone(), text.as_ref().map_or(Value::Null, |text| json!(desk::scalar(key, text))))
+            (
+                key.clone(),
+                text.as_ref()
+                    .map_or(Value::Null, |text| json!(desk::scalar(key, text))),
+            )
         };
         let set: serde_json::Map<_, _> = set.iter().map(value).collect();
         let path = self.path(&format!("records/{record}/edits"));
-        let (status, answer) = self.ask(REVIEWER, "POST", &path, &json!({ "set": set })).await;
+        let (status, answer) = self
+            .ask(REVIEWER, "POST", &path, &json!({ "set": set }))
+            .await;
         // The record may say so already.
-        if status == 200 && answer["change"].is_null() { Acted::Nothing } else { acted(status, &answer) }
+        if status == 200 && answer["change"].is_null() {
+            Acted::Nothing
+        } else {
+            acted(status, &answer)
+        }
     }
 
     pub(super) async fn state(&self, record: RecordId) -> Option<RegisterState> {
-        let row = sqlx::query("select state from record where record = $1").bind(record.0).fetch_optional(&self.app.pool);
+        let row = sqlx::query("select state from record where record = $1")
+            .bind(record.0)
+            .fetch_optional(&self.app.pool);
         let bytes: Vec<u8> = row.await.expect("the store answers")?.get(0);
         Some(RegisterState::from_bytes(&bytes).expect("the state parses"))
     }
 
     async fn resolve(&mut self, record: Uuid, field: &str, nth: usize) -> Acted {
-        let Some(state) = self.state(RecordId(record)).await else { return Acted::Nothing };
-        let shown: std::collections::BTreeMap<_, _> =
-            state.visible(field).into_iter().map(|(_, value)| (desk::text(&value), value)).collect();
-        let conflict = shown.len() > 1 && state.kind().field(field).is_some_and(|(field, _)| field.keeps_conflicts());
-        let Some(value) = shown.values().nth(nth).filter(|_| conflict) else { return Acted::Nothing };
+        let Some(state) = self.state(RecordId(record)).await else {
+            return Acted::Nothing;
+        };
+        let shown: std::collections::BTreeMap<_, _> = state
+            .visible(field)
+            .into_iter()
+            .map(|(_, value)| (desk::text(&value), value))
+            .collect();
+        let conflict = shown.len() > 1
+            && state
+                .kind()
+                .field(field)
+                .is_some_and(|(field, _)| field.keeps_conflicts());
+        let Some(value) = shown.values().nth(nth).filter(|_| conflict) else {
+            return Acted::Nothing;
+        };
         let path = self.path(&format!("records/{record}/resolutions"));
-        self.do_it(REVIEWER, "POST", &path, json!({ "field": field, "value": value })).await
+        self.do_it(
+            REVIEWER,
+            "POST",
+            &path,
+            json!({ "field": field, "value": value }),
+        )
+        .await
     }
 
     async fn decide_held(&mut self, nth: usize, accept: bool) -> Acted {
-        let rows = sqlx::query("select held from held_change where status = 'held' order by record, hash, generation");
-        let rows = rows.fetch_all(&self.app.pool).await.expect("the store answers");
-        let Some(held) = rows.get(nth).map(|row| row.get::<Uuid, _>(0)) else { return Acted::Nothing };
+        let rows = sqlx::query(
+            "select held from held_change where status = 'held' order by record, hash, generation",
+        );
+        let rows = rows
+            .fetch_all(&self.app.pool)
+            .await
+            .expect("the store answers");
+        let Some(held) = rows.get(nth).map(|row| row.get::<Uuid, _>(0)) else {
+            return Acted::Nothing;
+        };
         let (path, body) = if accept {
-            (format!("held/{held}/accept"), json!({ "with_needed": true }))
+            (
+                format!("held/{held}/accept"),
+                json!({ "with_needed": true }),
+            )
         } else {
-            (format!("held/{held}/refuse"), json!({ "reason": desk::HELD_REASON }))
+            (
+                format!("held/{held}/refuse"),
+                json!({ "reason": desk::HELD_REASON }),
+            )
         };
         let path = self.path(&path);
         self.do_it(REVIEWER, "POST", &path, body).await
     }
 
     async fn move_to(&mut self, records: &[Uuid], grid: &str) -> Acted {
-        let rows = sqlx::query_scalar::<_, Uuid>("select record from record where record = any($1) order by record").bind(records);
-        let there = rows.fetch_all(&self.app.pool).await.expect("the store answers");
+        let rows = sqlx::query_scalar::<_, Uuid>(
+            "select record from record where record = any($1) order by record",
+        )
+        .bind(records);
+        let there = rows
+            .fetch_all(&self.app.pool)
+            .await
+            .expect("the store answers");
         if there.is_empty() {
             return Acted::Nothing;
         }
         let path = self.path("moves");
-        let (status, answer) = self.ask(REVIEWER, "POST", &path, &json!({ "records": there, "to_grid": grid })).await;
-        let moved = answer["moved"].as_array().is_some_and(|moved| !moved.is_empty());
-        if status == 200 && !moved { Acted::Nothing } else { acted(status, &answer) }
+        let (status, answer) = self
+            .ask(
+                REVIEWER,
+                "POST",
+                &path,
+                &json!({ "records": there, "to_grid": grid }),
+            )
+            .await;
+        let moved = answer["moved"]
+            .as_array()
+            .is_some_and(|moved| !moved.is_empty());
+        if status == 200 && !moved {
+            Acted::Nothing
+        } else {
+            acted(status, &answer)
+        }
     }
 
     async fn merge_cards(&mut self, winner: Uuid, loser: Uuid) -> Acted {
-        let path = self.path(&format!("duplicates/{}/merge", pair_id(RecordId(winner), RecordId(loser))));
-        let (status, answer) = self.ask(REVIEWER, "POST", &path, &json!({ "winner": winner, "loser": loser })).await;
+        let path = self.path(&format!(
+            "duplicates/{}/merge",
+            pair_id(RecordId(winner), RecordId(loser))
+        ));
+        let (status, answer) = self
+            .ask(
+                REVIEWER,
+                "POST",
+                &path,
+                &json!({ "winner": winner, "loser": loser }),
+            )
+            .await;
         if status == 200 {
-            let epoch = sqlx::query_scalar::<_, i64>("select epoch from card_merge order by merge desc limit 1").fetch_one(&self.app.pool);
-            self.recorded.merges.push(epoch.await.expect("the merge was noted") as u32);
+            let epoch = sqlx::query_scalar::<_, i64>(
+                "select epoch from card_merge order by merge desc limit 1",
+            )
+            .fetch_one(&self.app.pool);
+            self.recorded
+                .merges
+                .push(epoch.await.expect("the merge was noted") as u32);
         }
         acted(status, &answer)
     }
 
     async fn step(&mut self, record: RecordId, step: &str, fields: &[(String, String)]) -> Acted {
-        let nth = *self.steps.entry(record).and_modify(|nth| *nth += 1).or_insert(0);
-        let seen = self.state(record).await.and_then(|state| Case::of(&state.view()).now.last);
+        let nth = *self
+            .steps
+            .entry(record)
+            .and_modify(|nth| *nth += 1)
+            .or_insert(0);
+        let seen = self
+            .state(record)
+            .await
+            .and_then(|state| Case::of(&state.view()).now.last);
         let event = desk::event_id(record, nth, self.clock.now());
         let mut body = serde_json::Map::from_iter([
             ("type".to_owned(), json!(step)),
             ("event".to_owned(), json!(event)),
             ("seen".to_owned(), json!(seen)),
         ]);
-        body.extend(fields.iter().map(|(name, value)| (name.clone(), json!(value))));
+        body.extend(
+            fields
+                .iter()
+                .map(|(name, value)| (name.clone(), json!(value))),
+        );
         let path = self.path(&format!("transfers/{record}/events"));
-        self.do_it(FIRST_OFFICER + desk::officer(nth), "POST", &path, Value::Object(body)).await
+        self.do_it(
+            FIRST_OFFICER + desk::officer(nth),
+            "POST",
+            &path,
+            Value::Object(body),
+        )
+        .await
     }
 }
 
 /// A user or a person who is not there is a field that names nothing.
 fn unknown(acted: Acted) -> Acted {
-    if acted == Acted::Refused("exists".into()) { Acted::Nothing } else { acted }
+    if acted == Acted::Refused("exists".into()) {
+        Acted::Nothing
+    } else {
+        acted
+    }
 }

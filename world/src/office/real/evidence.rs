@@ -18,10 +18,24 @@ use crate::{
 };
 
 /// What a rebuild makes anew.
-const READ_MODELS: [&str; 8] =
-    ["shop_card", "shop_contact", "shop_consent", "shop_tag", "shop_key", "transfer", "transfer_event", "field_conflict"];
+const READ_MODELS: [&str; 8] = [
+    "shop_card",
+    "shop_contact",
+    "shop_consent",
+    "shop_tag",
+    "shop_key",
+    "transfer",
+    "transfer_event",
+    "field_conflict",
+];
 /// Tables of the audit chain, and of the migrations.
-const NOT_STORED: [&str; 5] = ["audit_event", "audit_head", "audit_seal", "_sqlx_migrations", "_lianka_migrations"];
+const NOT_STORED: [&str; 5] = [
+    "audit_event",
+    "audit_head",
+    "audit_seal",
+    "_sqlx_migrations",
+    "_lianka_migrations",
+];
 const AUDIT_PAGE: usize = 200;
 
 impl Inner {
@@ -29,7 +43,10 @@ impl Inner {
         let audit = self.audit().await;
         let rows_differ = self.rows_differ().await;
         let mut conn = self.app.pool.acquire().await.expect("a connection");
-        let head = records::head(&mut conn, &self.street).await.expect("the store answers").expect("the street is there");
+        let head = records::head(&mut conn, &self.street)
+            .await
+            .expect("the store answers")
+            .expect("the street is there");
         drop(conn);
         Evidence {
             epoch: head.store_epoch,
@@ -45,27 +62,58 @@ impl Inner {
     }
 
     async fn log(&self) -> Vec<LogLine> {
-        let rows = sqlx::query_as::<_, (i64, String, Uuid, Option<Vec<u8>>)>("select seq, type, record, hash from change_log order by seq");
+        let rows = sqlx::query_as::<_, (i64, String, Uuid, Option<Vec<u8>>)>(
+            "select seq, type, record, hash from change_log order by seq",
+        );
         let rows = rows.fetch_all(&self.app.pool).await.expect("the log");
-        rows.into_iter().map(|(seq, what, record, hash)| LogLine { seq: seq as u64, what, record, hash: hash.map(hex::encode) }).collect()
+        rows.into_iter()
+            .map(|(seq, what, record, hash)| LogLine {
+                seq: seq as u64,
+                what,
+                record,
+                hash: hash.map(hex::encode),
+            })
+            .collect()
     }
 
     async fn records(&self) -> BTreeMap<Uuid, OfficeRecord> {
         let mut conn = self.app.pool.acquire().await.expect("a connection");
-        let page = DocumentPage { grids: None, records: None, after: 0, limit: i64::MAX };
-        let documents = records::documents(&mut conn, &self.street, page).await.expect("the documents");
-        let rows =
-            sqlx::query_as::<_, (Uuid, Vec<u8>)>("select record, state from record").fetch_all(&mut *conn).await.expect("the records");
+        let page = DocumentPage {
+            grids: None,
+            records: None,
+            after: 0,
+            limit: i64::MAX,
+        };
+        let documents = records::documents(&mut conn, &self.street, page)
+            .await
+            .expect("the documents");
+        let rows = sqlx::query_as::<_, (Uuid, Vec<u8>)>("select record, state from record")
+            .fetch_all(&mut *conn)
+            .await
+            .expect("the records");
         let mut states: BTreeMap<RecordId, RegisterState> = rows
             .into_iter()
-            .map(|(record, state)| (RecordId(record), RegisterState::from_bytes(&state).expect("a state parses")))
+            .map(|(record, state)| {
+                (
+                    RecordId(record),
+                    RegisterState::from_bytes(&state).expect("a state parses"),
+                )
+            })
             .collect();
         let of = |document: records::Document| {
             let state = states.remove(&document.record)?;
-            let (kind, grid, generation) = (document.kind, document.grid, document.generation as u32);
+            let (kind, grid, generation) =
+                (document.kind, document.grid, document.generation as u32);
             Some((
                 document.record.0,
-                OfficeRecord { kind, grid, generation, fields: shown(&state.view()), won: won(&state.view()), document: document.bytes },
+                OfficeRecord {
+                    kind,
+                    grid,
+                    generation,
+                    fields: shown(&state.view()),
+                    won: won(&state.view()),
+                    document: document.bytes,
+                },
             ))
         };
         documents.into_iter().filter_map(of).collect()
@@ -73,16 +121,29 @@ impl Inner {
 
     /// A row of the inbox for each field, which the table has for each of its values.
     async fn conflicts(&self) -> Vec<(Uuid, String)> {
-        let rows = sqlx::query_as("select distinct record, field from field_conflict").fetch_all(&self.app.pool);
+        let rows = sqlx::query_as("select distinct record, field from field_conflict")
+            .fetch_all(&self.app.pool);
         let mut conflicts: Vec<_> = rows.await.expect("the conflicts");
         conflicts.sort();
         conflicts
     }
 
     async fn held(&self) -> Vec<HeldLine> {
-        let rows = sqlx::query_as::<_, (Uuid, Vec<u8>, String)>("select record, hash, status from held_change");
-        let line = |(record, hash, status): (Uuid, Vec<u8>, String)| HeldLine { record, hash: hex::encode(hash), status };
-        let mut held: Vec<_> = rows.fetch_all(&self.app.pool).await.expect("what is held").into_iter().map(line).collect();
+        let rows = sqlx::query_as::<_, (Uuid, Vec<u8>, String)>(
+            "select record, hash, status from held_change",
+        );
+        let line = |(record, hash, status): (Uuid, Vec<u8>, String)| HeldLine {
+            record,
+            hash: hex::encode(hash),
+            status,
+        };
+        let mut held: Vec<_> = rows
+            .fetch_all(&self.app.pool)
+            .await
+            .expect("what is held")
+            .into_iter()
+            .map(line)
+            .collect();
         held.sort();
         held
     }
@@ -93,7 +154,9 @@ impl Inner {
         for page in 1.. {
             let path = self.path(&format!("audit?page={page}&page_size={AUDIT_PAGE}"));
             let (_, mut answer) = self.ask(0, "GET", &path, &Value::Null).await;
-            let Value::Array(items) = answer["items"].take() else { break };
+            let Value::Array(items) = answer["items"].take() else {
+                break;
+            };
             let last = items.len() < AUDIT_PAGE;
             events.extend(items);
             if last {
@@ -112,30 +175,51 @@ impl Inner {
             return Some(format!("audit: {}", proof["problems"]));
         }
         let before = self.rows().await;
-        project::rebuild(&self.app.pool, &self.street, |_| ()).await.expect("the read models are rebuilt");
+        project::rebuild(&self.app.pool, &self.street, |_| ())
+            .await
+            .expect("the read models are rebuilt");
         let after = self.rows().await;
         let differs = |table: &&&str| before.get(**table) != after.get(**table);
-        let disputed =
-            sqlx::query_scalar::<_, Uuid>("select record from record where disputed_at is not null").fetch_optional(&self.app.pool);
+        let disputed = sqlx::query_scalar::<_, Uuid>(
+            "select record from record where disputed_at is not null",
+        )
+        .fetch_optional(&self.app.pool);
         let disputed = disputed.await.expect("the records");
         READ_MODELS
             .iter()
             .find(differs)
-            .map(|table| format!("{table}: {:?} and rebuilt {:?}", before.get(*table), after.get(*table)))
-            .or_else(|| disputed.map(|record| format!("{record}: its document and its state differ")))
+            .map(|table| {
+                format!(
+                    "{table}: {:?} and rebuilt {:?}",
+                    before.get(*table),
+                    after.get(*table)
+                )
+            })
+            .or_else(|| {
+                disputed.map(|record| format!("{record}: its document and its state differ"))
+            })
     }
 
     async fn rows(&self) -> BTreeMap<&'static str, Vec<String>> {
         let mut rows = BTreeMap::new();
         for table in READ_MODELS {
-            rows.insert(table, self.texts(&format!("select to_jsonb(t)::text from {table} t order by 1")).await);
+            rows.insert(
+                table,
+                self.texts(&format!(
+                    "select to_jsonb(t)::text from {table} t order by 1"
+                ))
+                .await,
+            );
         }
         rows
     }
 
     async fn texts(&self, statement: &str) -> Vec<String> {
         // Names of tables cannot be bound; they are our own.
-        let rows = sqlx::query(sqlx::AssertSqlSafe(statement)).fetch_all(&self.app.pool).await.expect("the statement works");
+        let rows = sqlx::query(sqlx::AssertSqlSafe(statement))
+            .fetch_all(&self.app.pool)
+            .await
+            .expect("the statement works");
         rows.iter().map(|row| row.get(0)).collect()
     }
 
@@ -158,7 +242,10 @@ impl Inner {
 fn unpack(value: &Value, stored: &mut Vec<u8>) {
     match value {
         Value::String(text) => {
-            match text.strip_prefix("\\x").and_then(|digits| hex::decode(digits).ok()) {
+            match text
+                .strip_prefix("\\x")
+                .and_then(|digits| hex::decode(digits).ok())
+            {
                 Some(bytes) => stored.extend(bytes),
                 None => stored.extend(text.as_bytes()),
             }

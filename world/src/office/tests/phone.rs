@@ -27,26 +27,57 @@ pub struct Phone {
 }
 
 fn call(path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Call {
-    let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    Call { method: "POST".into(), path: path.into(), headers, body }
+    let headers = headers
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    Call {
+        method: "POST".into(),
+        path: path.into(),
+        headers,
+        body,
+    }
 }
 
 async fn json_call(office: &mut impl Office, path: &str, body: &Value) -> (u16, Value) {
-    let reply = office.exchange(&call(path, &[("content-type", "application/json")], body.to_string().into_bytes())).await;
-    (reply.status, serde_json::from_slice(&reply.body).unwrap_or_default())
+    let reply = office
+        .exchange(&call(
+            path,
+            &[("content-type", "application/json")],
+            body.to_string().into_bytes(),
+        ))
+        .await;
+    (
+        reply.status,
+        serde_json::from_slice(&reply.body).unwrap_or_default(),
+    )
 }
 
 fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
+    value
+        .as_str()
+        .unwrap_or_else(|| panic!("{value} is no text"))
+        .to_owned()
 }
 
 impl Phone {
     pub async fn enrol(office: &mut impl Office, username: &str) -> Self {
-        let Acted::Code(code) = office.act(&Act::Enrol { username: username.into() }).await else { panic!("no code for {username}") };
+        let Acted::Code(code) = office
+            .act(&Act::Enrol {
+                username: username.into(),
+            })
+            .await
+        else {
+            panic!("no code for {username}")
+        };
         let body = json!({ "code": code.to_lowercase(), "name": "手机", "platform": "android" });
         let (status, session) = json_call(office, "/v1/devices", &body).await;
         assert_eq!(status, 201, "{session}");
-        assert_eq!(json_call(office, "/v1/devices", &body).await.1["code"], "enrolment_refused", "a code is good once");
+        assert_eq!(
+            json_call(office, "/v1/devices", &body).await.1["code"],
+            "enrolment_refused",
+            "a code is good once"
+        );
         Self {
             device: text(&session["device_id"]).parse().expect("an id"),
             epoch: 1,
@@ -73,11 +104,19 @@ impl Phone {
 
     /// Exchanges the refresh token; the refusal's code.
     pub async fn renew(&mut self, office: &mut impl Office) -> Result<(), String> {
-        let (status, session) = json_call(office, "/v1/tokens", &json!({ "refresh_token": self.refresh })).await;
+        let (status, session) = json_call(
+            office,
+            "/v1/tokens",
+            &json!({ "refresh_token": self.refresh }),
+        )
+        .await;
         if status != 200 {
             return Err(text(&session["code"]));
         }
-        (self.access, self.refresh) = (text(&session["access_token"]), text(&session["refresh_token"]));
+        (self.access, self.refresh) = (
+            text(&session["access_token"]),
+            text(&session["refresh_token"]),
+        );
         Ok(())
     }
 
@@ -91,14 +130,25 @@ impl Phone {
     }
 
     fn queue(&mut self, record: RecordId, kind: Kind, generation: u32, change: Change) {
-        self.outbox.push(PushedChange { record, kind, generation, bytes: change.bytes });
+        self.outbox.push(PushedChange {
+            record,
+            kind,
+            generation,
+            bytes: change.bytes,
+        });
     }
 
     /// Creates a record `nth` with `set`.
     pub fn create(&mut self, nth: u128, kind: Kind, set: &[(&str, &str)]) -> RecordId {
-        let record = RecordId(Uuid::from_u128(0x0198_c0de_0000_7000_8000_0000_0000_0000 + nth));
+        let record = RecordId(Uuid::from_u128(
+            0x0198_c0de_0000_7000_8000_0000_0000_0000 + nth,
+        ));
         let fixed = [("kind", kind.as_str()), ("street", "310104003")];
-        let edits: Vec<_> = fixed.iter().chain(set).map(|(key, value)| Edit::set(*key, value)).collect();
+        let edits: Vec<_> = fixed
+            .iter()
+            .chain(set)
+            .map(|(key, value)| Edit::set(*key, value))
+            .collect();
         let (at, actor) = (self.at(), self.actor());
         let (doc, change) = Record::create(actor, at, &edits).expect("a record");
         self.docs.insert(record, (1, doc));
@@ -112,21 +162,34 @@ impl Phone {
 
     pub fn edit(&mut self, record: RecordId, set: &[(&str, &str)]) {
         let edit = |(key, value): &(&str, &str)| match *key {
-            "note" => Edit::Note { text: (*value).to_owned() },
+            "note" => Edit::Note {
+                text: (*value).to_owned(),
+            },
             key if key.starts_with("tags/") => Edit::add(key),
             key => Edit::set(key, value),
         };
         let edits: Vec<_> = set.iter().map(edit).collect();
         let (at, actor) = (self.at(), self.actor());
-        let (generation, doc) = self.docs.get_mut(&record).expect("the record is on the phone");
+        let (generation, doc) = self
+            .docs
+            .get_mut(&record)
+            .expect("the record is on the phone");
         let kind = doc.view().expect("it reads").kind().expect("it has a kind");
-        let change = doc.edit(actor, at, &edits, "").expect("it can be edited").expect("an edit that says something");
+        let change = doc
+            .edit(actor, at, &edits, "")
+            .expect("it can be edited")
+            .expect("an edit that says something");
         let generation = *generation;
         self.queue(record, kind, generation, change);
     }
 
     pub async fn request(&mut self, office: &mut impl Office, pull: bool, report: Report) -> Reply {
-        let hello = Hello { cursor: self.cursor.clone(), client: "test/1".into(), pull, report };
+        let hello = Hello {
+            cursor: self.cursor.clone(),
+            client: "test/1".into(),
+            pull,
+            report,
+        };
         let changes = self.outbox.iter().cloned().map(RequestItem::Change);
         let mut body = Vec::new();
         for item in std::iter::once(RequestItem::Hello(hello)).chain(changes) {
@@ -142,13 +205,20 @@ impl Phone {
             ("accept-encoding", "zstd"),
             ("accept-language", "en"),
         ];
-        office.exchange(&call("/v1/streets/310104003/sync", &headers, body)).await
+        office
+            .exchange(&call("/v1/streets/310104003/sync", &headers, body))
+            .await
     }
 
     /// Sends the outbox, takes in what comes and empties the outbox; every item.
     pub async fn sync(&mut self, office: &mut impl Office) -> Vec<ResponseItem> {
         let reply = self.request(office, true, Report::default()).await;
-        assert_eq!(reply.status, 200, "{}", String::from_utf8_lossy(&reply.body));
+        assert_eq!(
+            reply.status,
+            200,
+            "{}",
+            String::from_utf8_lossy(&reply.body)
+        );
         self.outbox.clear();
         let items = items(&reply);
         for item in &items {
@@ -159,17 +229,35 @@ impl Phone {
 
     fn take(&mut self, item: &ResponseItem) {
         match item {
-            ResponseItem::Snapshot { record, generation, bytes, .. } => {
-                self.docs.insert(*record, (*generation, Record::load(bytes).expect("a snapshot loads")));
+            ResponseItem::Snapshot {
+                record,
+                generation,
+                bytes,
+                ..
+            } => {
+                self.docs.insert(
+                    *record,
+                    (*generation, Record::load(bytes).expect("a snapshot loads")),
+                );
             }
             ResponseItem::Change { record, bytes, .. } => {
-                self.docs.get_mut(record).expect("a change of a record that is there").1.apply([&bytes[..]]).expect("it applies");
+                self.docs
+                    .get_mut(record)
+                    .expect("a change of a record that is there")
+                    .1
+                    .apply([&bytes[..]])
+                    .expect("it applies");
             }
-            ResponseItem::Leave { record } | ResponseItem::Erase { record } => drop(self.docs.remove(record)),
+            ResponseItem::Leave { record } | ResponseItem::Erase { record } => {
+                drop(self.docs.remove(record))
+            }
             ResponseItem::Reset { .. } => self.cursor = None,
             ResponseItem::Wipe => self.docs.clear(),
             ResponseItem::End { cursor, .. } => self.cursor.clone_from(cursor),
-            ResponseItem::Verdict(_) | ResponseItem::Redact { .. } | ResponseItem::Notice(_) | ResponseItem::Checkpoint { .. } => {}
+            ResponseItem::Verdict(_)
+            | ResponseItem::Redact { .. }
+            | ResponseItem::Notice(_)
+            | ResponseItem::Checkpoint { .. } => {}
         }
     }
 }
@@ -187,8 +275,22 @@ pub fn items(reply: &Reply) -> Vec<ResponseItem> {
 
 /// Each verdict: its word, or its code.
 pub fn verdicts(items: &[ResponseItem]) -> Vec<String> {
-    let word = |verdict: &Verdict| verdict.code.clone().unwrap_or_else(|| format!("{:?}", verdict.status).to_lowercase());
-    items.iter().filter_map(|item| if let ResponseItem::Verdict(verdict) = item { Some(word(verdict)) } else { None }).collect()
+    let word = |verdict: &Verdict| {
+        verdict
+            .code
+            .clone()
+            .unwrap_or_else(|| format!("{:?}", verdict.status).to_lowercase())
+    };
+    items
+        .iter()
+        .filter_map(|item| {
+            if let ResponseItem::Verdict(verdict) = item {
+                Some(word(verdict))
+            } else {
+                None
+            }
+        })
+        .collect()
 }
 
 /// The types of the items that are no verdicts, in order; of a record its last character.

@@ -46,22 +46,41 @@ pub(super) fn drawn(draw: &mut Draw) -> Vec<Scene> {
         consent,
     ];
     let count = draw.between(4, 8) as usize;
-    (0..count).map(|_| all.swap_remove(draw.below(all.len()))).collect()
+    (0..count)
+        .map(|_| all.swap_remove(draw.below(all.len())))
+        .collect()
 }
 
 /// A user's grids change while a phone has unsent edits in them; some get them back.
 fn reassign(plan: &mut Plan) {
     let phone = plan.phone();
-    let (username, before) = (plan.phones[phone].username.clone(), plan.phones[phone].grids.clone());
-    let cards: Vec<_> = plan.cards.iter().filter(|card| before.contains(&card.grid)).cloned().collect();
+    let (username, before) = (
+        plan.phones[phone].username.clone(),
+        plan.phones[phone].grids.clone(),
+    );
+    let cards: Vec<_> = plan
+        .cards
+        .iter()
+        .filter(|card| before.contains(&card.grid))
+        .cloned()
+        .collect();
     if cards.is_empty() {
         return;
     }
     let card = plan.draw.pick(&cards).clone();
     plan.edit(phone, &card);
-    let others: Vec<_> = plan.setup.grids.iter().filter(|grid| **grid != card.grid).cloned().collect();
+    let others: Vec<_> = plan
+        .setup
+        .grids
+        .iter()
+        .filter(|grid| **grid != card.grid)
+        .cloned()
+        .collect();
     let after = vec![plan.draw.pick(&others).clone()];
-    plan.desk(Desk::Assign { username: username.clone(), grids: after.clone() });
+    plan.desk(Desk::Assign {
+        username: username.clone(),
+        grids: after.clone(),
+    });
     plan.wait(5 * SECOND);
     plan.sync(phone);
     if plan.draw.one_in(2) {
@@ -72,11 +91,18 @@ fn reassign(plan: &mut Plan) {
         plan.review();
     }
     if !plan.draw.one_in(3) {
-        plan.desk(Desk::Assign { username, grids: before });
+        plan.desk(Desk::Assign {
+            username,
+            grids: before,
+        });
         plan.sync(phone);
         return;
     }
-    for planned in plan.phones.iter_mut().filter(|planned| planned.username == username) {
+    for planned in plan
+        .phones
+        .iter_mut()
+        .filter(|planned| planned.username == username)
+    {
         planned.grids.clone_from(&after);
     }
 }
@@ -90,7 +116,11 @@ fn move_cards(plan: &mut Plan) {
         records.push(other.made);
     }
     let grid = plan.draw.pick(&plan.setup.grids).clone();
-    for planned in plan.cards.iter_mut().filter(|planned| records.contains(&planned.made)) {
+    for planned in plan
+        .cards
+        .iter_mut()
+        .filter(|planned| records.contains(&planned.made))
+    {
         planned.grid.clone_from(&grid);
     }
     plan.desk(Desk::Move { records, grid });
@@ -161,12 +191,18 @@ fn clone_phone(plan: &mut Plan) {
     plan.wait(20 * SECOND);
     plan.push(What::Clone { phone, to: copy });
     for _ in 0..plan.draw.between(1, 2) {
-        let Some(card) = plan.card_of(phone) else { break };
+        let Some(card) = plan.card_of(phone) else {
+            break;
+        };
         plan.edit(phone, &card);
         plan.edit(copy, &card);
     }
     let copy_first = plan.draw.one_in(2);
-    for phone in if copy_first { [copy, phone] } else { [phone, copy] } {
+    for phone in if copy_first {
+        [copy, phone]
+    } else {
+        [phone, copy]
+    } {
         plan.sync(phone);
     }
     if plan.draw.one_in(2) {
@@ -174,7 +210,10 @@ fn clone_phone(plan: &mut Plan) {
             plan.edit(copy, &card);
         }
         let username = plan.phones[copy].username.clone();
-        plan.push(What::Enrol { phone: copy, username });
+        plan.push(What::Enrol {
+            phone: copy,
+            username,
+        });
         plan.sync(copy);
     }
 }
@@ -211,7 +250,12 @@ fn redact(plan: &mut Plan) {
             // What is not about the person stays.
             set.push(("lane".into(), Some(plan.value(1))));
         }
-        plan.push(What::Edit { phone, record: card.made, set, note: None });
+        plan.push(What::Edit {
+            phone,
+            record: card.made,
+            set,
+            note: None,
+        });
     };
     for other in &others {
         plan.sync(*other);
@@ -222,7 +266,10 @@ fn redact(plan: &mut Plan) {
         plan.push(What::Sync { phone: others[0] });
         plan.wait(3 * SECOND);
     }
-    plan.desk(Desk::Redact { record: card.made, entry });
+    plan.desk(Desk::Redact {
+        record: card.made,
+        entry,
+    });
     if plan.draw.one_in(3) {
         plan.desk(Desk::Compact { record: card.made });
     }
@@ -234,7 +281,11 @@ fn redact(plan: &mut Plan) {
             plan.sync(other);
         }
     }
-    if let Some(card) = plan.cards.iter_mut().find(|planned| planned.made == card.made) {
+    if let Some(card) = plan
+        .cards
+        .iter_mut()
+        .find(|planned| planned.made == card.made)
+    {
         card.contacts.retain(|contact| *contact != entry);
     }
 }
@@ -281,7 +332,11 @@ fn failover(plan: &mut Plan) {
     let phone = plan.phone();
     plan.push(What::Sync { phone });
     plan.wait(3 * SECOND);
-    let desk = if plan.draw.one_in(3) { Desk::Restart } else { Desk::Failover };
+    let desk = if plan.draw.one_in(3) {
+        Desk::Restart
+    } else {
+        Desk::Failover
+    };
     plan.desk(desk);
     plan.wait(MINUTE);
     plan.gather();
@@ -314,11 +369,19 @@ fn older(plan: &mut Plan) {
     }
     plan.sync(phone);
     let days = plan.draw.between(1, 10);
-    plan.push_later(days * DAY, What::Older { phone, older: false });
+    plan.push_later(
+        days * DAY,
+        What::Older {
+            phone,
+            older: false,
+        },
+    );
 }
 
 fn merge(plan: &mut Plan) {
-    let (Some(winner), Some(loser)) = (plan.card(), plan.card()) else { return };
+    let (Some(winner), Some(loser)) = (plan.card(), plan.card()) else {
+        return;
+    };
     if winner.made == loser.made {
         return;
     }
@@ -326,7 +389,10 @@ fn merge(plan: &mut Plan) {
     for phone in &phones {
         plan.edit(*phone, &loser);
     }
-    plan.desk(Desk::Merge { winner: winner.made, loser: loser.made });
+    plan.desk(Desk::Merge {
+        winner: winner.made,
+        loser: loser.made,
+    });
     for phone in phones {
         plan.sync(phone);
         plan.edit(phone, &winner);
@@ -357,7 +423,10 @@ fn office_clock(plan: &mut Plan) {
 /// A phone is away for long, goes on working, and comes back in bad weather.
 fn desert(plan: &mut Plan) {
     let phone = plan.phone();
-    plan.push(What::Network { phone, weather: Weather::None });
+    plan.push(What::Network {
+        phone,
+        weather: Weather::None,
+    });
     for _ in 0..plan.draw.between(3, 6) {
         match plan.card_of(phone) {
             Some(card) if !plan.draw.one_in(4) => plan.edit(phone, &card),
@@ -366,11 +435,20 @@ fn desert(plan: &mut Plan) {
         plan.wait(DAY);
     }
     plan.sync(phone);
-    plan.push(What::Network { phone, weather: Weather::Foul });
+    plan.push(What::Network {
+        phone,
+        weather: Weather::Foul,
+    });
     plan.sync(phone);
     plan.wait(HOUR);
     plan.sync(phone);
-    plan.push_later(DAY, What::Network { phone, weather: Weather::Fair });
+    plan.push_later(
+        DAY,
+        What::Network {
+            phone,
+            weather: Weather::Fair,
+        },
+    );
 }
 
 /// Somebody tries what is not theirs.
@@ -378,12 +456,22 @@ fn hostile(plan: &mut Plan) {
     let phone = plan.phone();
     if let Some(card) = plan.card() {
         let grid = plan.draw.pick(&plan.setup.grids).clone();
-        plan.push(What::Edit { phone, record: card.made, set: vec![("grid".into(), Some(grid))], note: None });
+        plan.push(What::Edit {
+            phone,
+            record: card.made,
+            set: vec![("grid".into(), Some(grid))],
+            note: None,
+        });
     }
     let transfers: Vec<MadeBy> = plan.transfers.iter().map(|planned| planned.made).collect();
     if !transfers.is_empty() {
         let record = *plan.draw.pick(&transfers);
-        plan.push(What::Edit { phone, record, set: vec![("state".into(), Some("accepted".into()))], note: None });
+        plan.push(What::Edit {
+            phone,
+            record,
+            set: vec![("state".into(), Some("accepted".into()))],
+            note: None,
+        });
     }
     plan.sync(phone);
 }
@@ -403,7 +491,10 @@ fn overlap(plan: &mut Plan) {
     }
     if let Some(card) = plan.card() {
         let set = plan.set(Some(&card));
-        plan.desk(Desk::Edit { record: card.made, set });
+        plan.desk(Desk::Edit {
+            record: card.made,
+            set,
+        });
         plan.wait(SECOND);
     }
     for phone in phones {
@@ -420,16 +511,39 @@ fn overlap(plan: &mut Plan) {
 /// A new phone drives into a tunnel in the middle of its first download; when it comes out, something has changed.
 fn half_download(plan: &mut Plan) {
     let other = plan.phone();
-    let (username, before) = (plan.phones[other].username.clone(), plan.phones[other].grids.clone());
-    let foreign: Vec<_> = plan.setup.grids.iter().filter(|grid| !before.contains(grid)).cloned().collect();
-    let gained = if foreign.is_empty() { before[0].clone() } else { plan.draw.pick(&foreign).clone() };
+    let (username, before) = (
+        plan.phones[other].username.clone(),
+        plan.phones[other].grids.clone(),
+    );
+    let foreign: Vec<_> = plan
+        .setup
+        .grids
+        .iter()
+        .filter(|grid| !before.contains(grid))
+        .cloned()
+        .collect();
+    let gained = if foreign.is_empty() {
+        before[0].clone()
+    } else {
+        plan.draw.pick(&foreign).clone()
+    };
     if let Some(card) = plan.card() {
-        plan.desk(Desk::Move { records: vec![card.made], grid: gained.clone() });
-        for planned in plan.cards.iter_mut().filter(|planned| planned.made == card.made) {
+        plan.desk(Desk::Move {
+            records: vec![card.made],
+            grid: gained.clone(),
+        });
+        for planned in plan
+            .cards
+            .iter_mut()
+            .filter(|planned| planned.made == card.made)
+        {
             planned.grid.clone_from(&gained);
         }
     }
-    plan.push(What::Network { phone: other, weather: Weather::Fine });
+    plan.push(What::Network {
+        phone: other,
+        weather: Weather::Fine,
+    });
     for _ in 0..plan.draw.between(3, 5) {
         plan.create(other);
     }
@@ -438,8 +552,14 @@ fn half_download(plan: &mut Plan) {
     let phone = plan.phones.len();
     plan.phones.push(plan.phones[other].clone());
     plan.alive.push(phone);
-    plan.push(What::Enrol { phone, username: username.clone() });
-    plan.push(What::Network { phone, weather: Weather::Tunnel });
+    plan.push(What::Enrol {
+        phone,
+        username: username.clone(),
+    });
+    plan.push(What::Network {
+        phone,
+        weather: Weather::Tunnel,
+    });
     let tunnel = |plan: &mut Plan| {
         plan.push(What::Sync { phone });
         plan.wait(8 * SECOND);
@@ -460,8 +580,15 @@ fn half_download(plan: &mut Plan) {
             if after.len() > 1 && plan.draw.one_in(4) {
                 after.remove(0);
             }
-            plan.desk(Desk::Assign { username: username.clone(), grids: after.clone() });
-            for planned in plan.phones.iter_mut().filter(|planned| planned.username == username) {
+            plan.desk(Desk::Assign {
+                username: username.clone(),
+                grids: after.clone(),
+            });
+            for planned in plan
+                .phones
+                .iter_mut()
+                .filter(|planned| planned.username == username)
+            {
                 planned.grids.clone_from(&after);
             }
         }
@@ -483,42 +610,85 @@ fn half_download(plan: &mut Plan) {
     for _ in 0..plan.draw.below(3) {
         tunnel(plan);
     }
-    plan.push(What::Network { phone, weather: Weather::Fair });
+    plan.push(What::Network {
+        phone,
+        weather: Weather::Fair,
+    });
     plan.sync(phone);
 }
 
 /// A held edit is refused: its author has a draft. Then the office forgets what the draft is about.
 fn refused_and_forgotten(plan: &mut Plan) {
     let phone = plan.phone();
-    let (username, before) = (plan.phones[phone].username.clone(), plan.phones[phone].grids.clone());
-    let cards: Vec<_> = plan.cards.iter().filter(|card| before.contains(&card.grid)).cloned().collect();
-    let others: Vec<_> = plan.setup.grids.iter().filter(|grid| !before.contains(grid)).cloned().collect();
-    let (false, Some(other)) = (cards.is_empty(), others.first().cloned()) else { return };
+    let (username, before) = (
+        plan.phones[phone].username.clone(),
+        plan.phones[phone].grids.clone(),
+    );
+    let cards: Vec<_> = plan
+        .cards
+        .iter()
+        .filter(|card| before.contains(&card.grid))
+        .cloned()
+        .collect();
+    let others: Vec<_> = plan
+        .setup
+        .grids
+        .iter()
+        .filter(|grid| !before.contains(grid))
+        .cloned()
+        .collect();
+    let (false, Some(other)) = (cards.is_empty(), others.first().cloned()) else {
+        return;
+    };
     let card = plan.draw.pick(&cards).clone();
-    plan.push(What::Network { phone, weather: Weather::Fine });
+    plan.push(What::Network {
+        phone,
+        weather: Weather::Fine,
+    });
     plan.sync(phone);
     let entry = plan.contact(phone, card.made);
     plan.sync(phone);
-    plan.desk(Desk::Assign { username: username.clone(), grids: vec![other] });
+    plan.desk(Desk::Assign {
+        username: username.clone(),
+        grids: vec![other],
+    });
     let mut set = vec![(format!("contacts/{entry}/name"), Some(plan.value(0)))];
     if plan.draw.one_in(2) {
         set.push(("sign_name".into(), Some(plan.value(1))));
     }
-    plan.push(What::Edit { phone, record: card.made, set, note: None });
+    plan.push(What::Edit {
+        phone,
+        record: card.made,
+        set,
+        note: None,
+    });
     plan.sync(phone);
     plan.at_ms += MINUTE;
     for _ in 0..4 {
-        plan.desk(Desk::Held { nth: 0, accept: false });
+        plan.desk(Desk::Held {
+            nth: 0,
+            accept: false,
+        });
     }
-    plan.desk(Desk::Assign { username, grids: before });
+    plan.desk(Desk::Assign {
+        username,
+        grids: before,
+    });
     plan.sync(phone);
     plan.at_ms += MINUTE;
     if plan.draw.one_in(2) {
         plan.desk(Desk::Erase { record: card.made });
         plan.cards.retain(|left| left.made != card.made);
     } else {
-        plan.desk(Desk::Redact { record: card.made, entry });
-        if let Some(planned) = plan.cards.iter_mut().find(|planned| planned.made == card.made) {
+        plan.desk(Desk::Redact {
+            record: card.made,
+            entry,
+        });
+        if let Some(planned) = plan
+            .cards
+            .iter_mut()
+            .find(|planned| planned.made == card.made)
+        {
             planned.contacts.retain(|contact| *contact != entry);
         }
     }
@@ -530,17 +700,26 @@ fn redact_twice(plan: &mut Plan) {
     let Some(card) = plan.card() else { return };
     let phones = plan.some_phones(3);
     let writer = phones[0];
-    plan.push(What::Network { phone: writer, weather: Weather::Fine });
+    plan.push(What::Network {
+        phone: writer,
+        weather: Weather::Fine,
+    });
     plan.sync(writer);
     let first = plan.contact(writer, card.made);
     let second = plan.contact(writer, card.made);
     plan.sync(writer);
     plan.at_ms += MINUTE;
-    plan.desk(Desk::Redact { record: card.made, entry: first });
+    plan.desk(Desk::Redact {
+        record: card.made,
+        entry: first,
+    });
     if plan.draw.one_in(2) {
         plan.sync(writer);
     }
-    plan.desk(Desk::Redact { record: card.made, entry: second });
+    plan.desk(Desk::Redact {
+        record: card.made,
+        entry: second,
+    });
     if plan.draw.one_in(3) {
         plan.edit(writer, &card);
         plan.desk(Desk::Compact { record: card.made });
@@ -548,12 +727,26 @@ fn redact_twice(plan: &mut Plan) {
     plan.sync(writer);
     plan.at_ms += MINUTE;
     for phone in phones {
-        let set = vec![(format!("contacts/{first}/preferred_time"), Some(plan.value(0)))];
-        plan.push(What::Edit { phone, record: card.made, set, note: None });
+        let set = vec![(
+            format!("contacts/{first}/preferred_time"),
+            Some(plan.value(0)),
+        )];
+        plan.push(What::Edit {
+            phone,
+            record: card.made,
+            set,
+            note: None,
+        });
         plan.sync(phone);
     }
-    if let Some(planned) = plan.cards.iter_mut().find(|planned| planned.made == card.made) {
-        planned.contacts.retain(|contact| *contact != first && *contact != second);
+    if let Some(planned) = plan
+        .cards
+        .iter_mut()
+        .find(|planned| planned.made == card.made)
+    {
+        planned
+            .contacts
+            .retain(|contact| *contact != first && *contact != second);
     }
 }
 
@@ -562,18 +755,30 @@ fn marathon(plan: &mut Plan) {
     let phone = plan.phone();
     plan.sync(phone);
     plan.at_ms += MINUTE;
-    let Some(card) = plan.card_of(phone) else { return };
+    let Some(card) = plan.card_of(phone) else {
+        return;
+    };
     let other = plan.phone();
     for _ in 0..plan.draw.between(9, 12) {
         plan.edit(phone, &card);
     }
     let note = plan.word();
-    plan.push(What::Edit { phone, record: card.made, set: Vec::new(), note: Some(note) });
+    plan.push(What::Edit {
+        phone,
+        record: card.made,
+        set: Vec::new(),
+        note: Some(note),
+    });
     if other != phone {
         // What the first does not know of.
         let note = plan.draw.one_in(2).then(|| plan.word());
         let set = plan.set(Some(&card));
-        plan.push(What::Edit { phone: other, record: card.made, set, note });
+        plan.push(What::Edit {
+            phone: other,
+            record: card.made,
+            set,
+            note,
+        });
         plan.sync(other);
     }
     if plan.draw.one_in(2) {
@@ -581,7 +786,10 @@ fn marathon(plan: &mut Plan) {
         plan.push(What::Enrol { phone, username });
     } else {
         plan.desk(Desk::Compact { record: card.made });
-        plan.desk(Desk::Edit { record: card.made, set: vec![("category".into(), Some("餐饮".into()))] });
+        plan.desk(Desk::Edit {
+            record: card.made,
+            set: vec![("category".into(), Some("餐饮".into()))],
+        });
         plan.desk(Desk::Compact { record: card.made });
     }
     plan.sync(phone);
@@ -590,32 +798,68 @@ fn marathon(plan: &mut Plan) {
 /// Somebody withdraws a consent while somebody else writes what needs it.
 fn consent(plan: &mut Plan) {
     let first = plan.phone();
-    plan.push(What::Network { phone: first, weather: Weather::Fine });
-    let Some(card) = plan.card_of(first) else { return };
+    plan.push(What::Network {
+        phone: first,
+        weather: Weather::Fine,
+    });
+    let Some(card) = plan.card_of(first) else {
+        return;
+    };
     let mut phones = vec![first];
-    phones.extend(plan.alive.iter().copied().filter(|other| *other != first && plan.phones[*other].grids.contains(&card.grid)).take(1));
+    phones.extend(
+        plan.alive
+            .iter()
+            .copied()
+            .filter(|other| *other != first && plan.phones[*other].grids.contains(&card.grid))
+            .take(1),
+    );
     for phone in &phones {
         plan.sync(*phone);
     }
     plan.at_ms += MINUTE;
     let (entry, given, withdrawn) = (plan.entry(), plan.entry(), plan.entry());
     let says = |consent: Uuid, decision: &str| {
-        let put = |name: &str, value: &str| (format!("consent/{consent}/{name}"), Some(value.to_owned()));
-        vec![put("contact", &entry.to_string()), put("scope", "party_status"), put("decision", decision)]
+        let put =
+            |name: &str, value: &str| (format!("consent/{consent}/{name}"), Some(value.to_owned()));
+        vec![
+            put("contact", &entry.to_string()),
+            put("scope", "party_status"),
+            put("decision", decision),
+        ]
     };
-    let status = |plan: &mut Plan| (format!("contacts/{entry}/party_status"), Some(plan.value(0)));
+    let status = |plan: &mut Plan| {
+        (
+            format!("contacts/{entry}/party_status"),
+            Some(plan.value(0)),
+        )
+    };
     let mut set = vec![(format!("contacts/{entry}/name"), Some(plan.value(1)))];
     set.extend(says(given, "grant"));
     set.push(status(plan));
-    plan.push(What::Edit { phone: phones[0], record: card.made, set, note: None });
+    plan.push(What::Edit {
+        phone: phones[0],
+        record: card.made,
+        set,
+        note: None,
+    });
     for phone in &phones {
         plan.sync(*phone);
     }
     plan.at_ms += MINUTE;
     let last = phones[phones.len() - 1];
     let set = vec![status(plan)];
-    plan.push(What::Edit { phone: last, record: card.made, set, note: None });
-    plan.push(What::Edit { phone: phones[0], record: card.made, set: says(withdrawn, "withdraw"), note: None });
+    plan.push(What::Edit {
+        phone: last,
+        record: card.made,
+        set,
+        note: None,
+    });
+    plan.push(What::Edit {
+        phone: phones[0],
+        record: card.made,
+        set: says(withdrawn, "withdraw"),
+        note: None,
+    });
     for phone in phones {
         plan.sync(phone);
     }

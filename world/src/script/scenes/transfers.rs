@@ -10,16 +10,35 @@ fn field(name: &str, value: &str) -> (String, String) {
 fn form(plan: &mut Plan, step: &str) -> Vec<(String, String)> {
     let (value, today) = (plan.value(0), plan.yesterday());
     match step {
-        "return" => vec![field("reason_code", "information_missing"), field("note", &value)],
+        "return" => vec![
+            field("reason_code", "information_missing"),
+            field("note", &value),
+        ],
         "request_origin" => vec![field("addressee", &value)],
         "dispatch" => {
             let days = plan.draw.between(5, 60).to_string();
-            vec![field("letter_no", &value), field("issued_on", &today), field("validity_days", &days), field("dues_until", "2026-05-01")]
+            vec![
+                field("letter_no", &value),
+                field("issued_on", &today),
+                field("validity_days", &days),
+                field("dues_until", "2026-05-01"),
+            ]
         }
         "arrive" => vec![field("letter_sighted", "yes")],
-        "accept" => vec![field("branch", &value), field("accepted_on", &today), field("reference", &plan.value(1))],
-        "floating" => vec![field("home_contact", &value), field("contact_interval_days", "30")],
-        "withdraw" => vec![field("asked_by", "member"), field("cause", "member_word"), field("reason", &value)],
+        "accept" => vec![
+            field("branch", &value),
+            field("accepted_on", &today),
+            field("reference", &plan.value(1)),
+        ],
+        "floating" => vec![
+            field("home_contact", &value),
+            field("contact_interval_days", "30"),
+        ],
+        "withdraw" => vec![
+            field("asked_by", "member"),
+            field("cause", "member_word"),
+            field("reason", &value),
+        ],
         "settle" => vec![field("decision", "withdrawn"), field("note", &value)],
         _ => Vec::new(),
     }
@@ -29,19 +48,47 @@ fn form(plan: &mut Plan, step: &str) -> Vec<(String, String)> {
 pub(super) fn file(plan: &mut Plan) {
     let phone = plan.phone();
     let grid = plan.phones[phone].grids[0].clone();
-    let kind = (*plan.draw.pick(&["in_city_e", "cross_province_letter", "temporary"])).to_owned();
+    let kind = (*plan
+        .draw
+        .pick(&["in_city_e", "cross_province_letter", "temporary"]))
+    .to_owned();
     let alias = plan.value(0);
-    let names = ["member_name", "origin_organisation", "phone", "target_branch"];
-    let mut fields: Vec<_> = names.iter().enumerate().map(|(nth, name)| field(name, &plan.value(nth + 1))).collect();
+    let names = [
+        "member_name",
+        "origin_organisation",
+        "phone",
+        "target_branch",
+    ];
+    let mut fields: Vec<_> = names
+        .iter()
+        .enumerate()
+        .map(|(nth, name)| field(name, &plan.value(nth + 1)))
+        .collect();
     fields.push(field("member_status", "正式"));
     if plan.draw.one_in(6) {
         fields.pop();
     }
     let submit = !plan.draw.one_in(4);
-    let made = MadeBy(plan.push(What::File { phone, grid: grid.clone(), kind, alias, fields, submit }));
-    plan.transfers.push(PlannedCard { made, grid, contacts: Vec::new() });
+    let made = MadeBy(plan.push(What::File {
+        phone,
+        grid: grid.clone(),
+        kind,
+        alias,
+        fields,
+        submit,
+    }));
+    plan.transfers.push(PlannedCard {
+        made,
+        grid,
+        contacts: Vec::new(),
+    });
     plan.sync(phone);
-    let others: Vec<_> = plan.alive.iter().copied().filter(|other| *other != phone).collect();
+    let others: Vec<_> = plan
+        .alive
+        .iter()
+        .copied()
+        .filter(|other| *other != phone)
+        .collect();
     if let Some(other) = others.first() {
         plan.wait(HOUR);
         plan.sync(*other);
@@ -49,11 +96,24 @@ pub(super) fn file(plan: &mut Plan) {
     if plan.draw.one_in(5) {
         step(plan, made, "return");
         plan.sync(phone);
-        plan.push(What::Event { phone, record: made, step: "resubmit".into(), fields: Vec::new() });
+        plan.push(What::Event {
+            phone,
+            record: made,
+            step: "resubmit".into(),
+            fields: Vec::new(),
+        });
         plan.sync(phone);
     }
-    let way: &[&str] = if plan.draw.one_in(8) { &["floating"] } else { &["request_origin", "dispatch", "arrive", "accept"] };
-    let length = if plan.draw.one_in(3) { way.len() } else { plan.draw.below(way.len() + 1) };
+    let way: &[&str] = if plan.draw.one_in(8) {
+        &["floating"]
+    } else {
+        &["request_origin", "dispatch", "arrive", "accept"]
+    };
+    let length = if plan.draw.one_in(3) {
+        way.len()
+    } else {
+        plan.draw.below(way.len() + 1)
+    };
     let crossing = plan.draw.one_in(2);
     for (nth, name) in way[..length].iter().enumerate() {
         if crossing && nth + 1 == length {
@@ -77,13 +137,22 @@ pub(super) fn file(plan: &mut Plan) {
 
 fn step(plan: &mut Plan, record: MadeBy, step: &str) {
     let fields = form(plan, step);
-    plan.desk(Desk::Step { record, step: step.to_owned(), fields });
+    plan.desk(Desk::Step {
+        record,
+        step: step.to_owned(),
+        fields,
+    });
     plan.wait(MINUTE);
 }
 
 fn withdraw(plan: &mut Plan, phone: usize, record: MadeBy) {
     let fields = form(plan, "withdraw");
-    plan.push(What::Event { phone, record, step: "withdraw".into(), fields });
+    plan.push(What::Event {
+        phone,
+        record,
+        step: "withdraw".into(),
+        fields,
+    });
     plan.wait(MINUTE);
 }
 
