@@ -48,10 +48,10 @@ wasm: ## check that the sync core and the replica compile for a browser
 	scripts/wasm.sh
 
 simulate: setup ## worlds from seeds: phones, network, clocks, crashes, held to every promise; SEEDS=… (200); a failing seed is made small and kept
-	cargo run --release --locked -p lianka-world --no-default-features -- run --seeds $(SEEDS)
+	cargo run --release --locked -p lianka-simulation --no-default-features -- run --seeds $(SEEDS)
 
 simulate-real: setup ## the same worlds on the real router and Postgres, and the model beside it must answer alike; SEEDS=… (200)
-	cargo run --release --locked -p lianka-world -- agree --seeds $(SEEDS)
+	cargo run --release --locked -p lianka-simulation -- agree --seeds $(SEEDS)
 
 fuzz: setup ## hostile bytes for everything that reads them; N=… mutated changes; a failing seed is printed with its replay
 	scripts/fuzz.sh run --inputs $(N)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Hostile bytes: `make fuzz N=…` and `make fuzz-automerge`. Arguments go to lianka-fuzz (fuzz/src/main.rs).
+# Hostile bytes: `make fuzz N=…` and `make fuzz-automerge`. Arguments go to lianka-fuzz (simulation/fuzz/src/main.rs).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export SQLX_OFFLINE=true

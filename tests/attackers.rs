@@ -1,5 +1,5 @@
 //! What somebody with bad intent tries, over every route: bodies, paths, headers, stolen tokens, other people's ids, files, and what the log
-//! gives away. Roles and streets by route stand in auth.rs, forged tokens in `hostile_tokens.rs`, mutated changes and packed bombs in fuzz/,
+//! gives away. Roles and streets by route stand in auth.rs, forged tokens in `hostile_tokens.rs`, mutated changes and packed bombs in simulation/fuzz/,
 //! connections in edge.rs.
 
 mod bodies;

@@ -1,13 +1,13 @@
 //! The audit trail: what is told, who may read it, and that nobody changes it unseen.
 
 use lianka_server::{
-    app::App,
     audit::{
         Chain, seal,
         verify::{Anchor, Proof},
     },
     auth,
     config::ServeConfig,
+    state::App,
 };
 use lianka_sync_core::id::RecordId;
 use lianka_tests::TestApp;

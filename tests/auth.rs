@@ -643,7 +643,7 @@ async fn a_forgotten_key_verifies_nothing() {
 async fn a_second_server_takes_the_tokens_of_the_first() {
     let office = Office::open().await;
     let session = office.phone("wang.fang").await;
-    let app = lianka_server::app::App::start(
+    let app = lianka_server::state::App::start(
         office.test.app.pool.clone(),
         office.test.app.config.clone(),
         office.test.clock.clone(),
@@ -1060,7 +1060,7 @@ async fn guessing_is_slowed_down_for_known_and_unknown_users_alike() {
 async fn a_lock_is_kept_by_all_servers_grows_and_opens_by_itself() {
     let office = Office::open().await;
     office.user("wang.fang", "reviewer", Some(HOME)).await;
-    let app = lianka_server::app::App::start(
+    let app = lianka_server::state::App::start(
         office.test.app.pool.clone(),
         office.test.app.config.clone(),
         office.test.clock.clone(),
@@ -1835,7 +1835,7 @@ async fn repeating_a_creation_is_harmless_and_changing_it_is_refused() {
 
 #[tokio::test]
 async fn assignments_are_a_history_by_epoch() {
-    use lianka_server::store::streets;
+    use lianka_server::street::store::streets;
     let office = Office::open().await;
     office.user("wang.fang", "secretary", Some(HOME)).await;
     office.user("there", "secretary", Some(OTHER)).await;

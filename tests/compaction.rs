@@ -5,11 +5,16 @@ use std::time::Duration;
 use lianka_client::phone::{EnrolOptions, Phone as RealPhone};
 use lianka_server::{
     auth,
-    compaction::{self, Rules, Tried},
-    project, refresh,
-    store::trimmed::{self, EndedGeneration},
+    street::{
+        projection as project,
+        store::trimmed::{self, EndedGeneration},
+    },
     transfers::clock,
-    trimming::{self, Keep},
+    upkeep::{
+        compaction::{self, Rules, Tried},
+        refresh,
+        trimming::{self, Keep},
+    },
 };
 use lianka_sync_core::{
     catalogue::Kind,
@@ -424,7 +429,7 @@ async fn a_store_restored_to_before_a_compaction_gets_back_what_came_after() {
 }
 
 /// Makes Automerge panic, however a record came to hold it.
-const PANICS: &[u8] = include_bytes!("../fuzz/fixtures/panics.bin");
+const PANICS: &[u8] = include_bytes!("../simulation/fuzz/fixtures/panics.bin");
 
 async fn spoil(office: &Office, record: RecordId, statement: &'static str) {
     sqlx::query(statement)

@@ -78,7 +78,7 @@ async fn a_reply_that_never_arrives_is_asked_for_again() {
     let options = office.test.app.pool.connect_options().as_ref().clone();
     let pool = lianka_server::store::connect(options, 2).await.unwrap();
     let entropy = lianka_server::clock::Entropy::seeded(2);
-    let app = lianka_server::app::App::start(
+    let app = lianka_server::state::App::start(
         pool,
         ServeConfig::for_tests().into(),
         office.test.clock.clone(),
@@ -541,7 +541,7 @@ async fn a_restored_store_has_another_epoch_and_phones_bring_back_what_it_lost()
         .unwrap();
     let entropy = lianka_server::clock::Entropy::seeded(2);
     let config = ServeConfig::for_tests().into();
-    let app = lianka_server::app::App::start(
+    let app = lianka_server::state::App::start(
         office.test.app.pool.clone(),
         config,
         office.test.clock.clone(),

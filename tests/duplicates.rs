@@ -8,7 +8,7 @@ use std::{
 
 use axum::http::StatusCode;
 use lianka_client::phone::{EnrolOptions, Phone as RealPhone};
-use lianka_server::{auth, project};
+use lianka_server::{auth, street::projection as project};
 use lianka_sync_core::{
     catalogue::Kind,
     duplicate::pair_id,

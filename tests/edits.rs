@@ -1,7 +1,7 @@
 //! Edits made at a desk: refusals first.
 
 use axum::http::StatusCode;
-use lianka_server::project;
+use lianka_server::street::projection as project;
 use lianka_sync_core::{
     id::RecordId,
     record::{Edit, NOTE},

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use axum::http::StatusCode;
 use lianka_client::phone::{EnrolOptions, Phone};
 use lianka_server::{
-    auth, erasure,
-    ingest::Ingested,
-    merge::{Author, Push},
-    project,
-    store::erasures::ErasureRow,
+    auth,
+    privacy::{erasure, store::erasures::ErasureRow},
+    street::{
+        merge::{Author, Push},
+        projection as project,
+    },
+    sync::ingest::Ingested,
 };
 use lianka_sync_core::{
     authority::Role,
@@ -215,10 +217,12 @@ impl Scene {
         assert_eq!(self.office.rows(READ_MODELS).await, before);
         let proof = self.get("/audit/verify").await;
         assert_eq!(proof["ok"], true, "{proof}");
-        let pass =
-            lianka_server::refresh::pass(&self.office.test.app.pool, &self.office.test.clock)
-                .await
-                .expect("a pass");
+        let pass = lianka_server::upkeep::refresh::pass(
+            &self.office.test.app.pool,
+            &self.office.test.clock,
+        )
+        .await
+        .expect("a pass");
         assert_eq!(pass.disputed, 0);
     }
 }

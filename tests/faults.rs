@@ -17,7 +17,7 @@ use std::{
 
 use lianka_server::{
     audit::{Chain, verify::verify},
-    project,
+    street::projection as project,
 };
 
 use crate::sync::phone::{HOME, Office, READ_MODELS};

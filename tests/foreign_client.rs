@@ -12,7 +12,7 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use lianka_server::{auth, refresh};
+use lianka_server::{auth, upkeep::refresh};
 use lianka_sync_core::{
     change::Scalar,
     id::RecordId,

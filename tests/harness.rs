@@ -24,10 +24,10 @@ use axum::{
 };
 use bytes::Bytes;
 use lianka_server::{
-    app::App,
     clock::{Clock, Entropy},
     config::ServeConfig,
     embedded_postgres::EmbeddedPostgres,
+    state::App,
     store,
 };
 use serde_json::Value;
@@ -272,7 +272,7 @@ impl TestApp {
         let task = tokio::spawn(async move {
             axum::serve(listener, router)
                 .await
-                .expect("serving does not end")
+                .expect("serving does not end");
         });
         Served { address, task }
     }

@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use lianka_client::phone::{EnrolOptions, Phone};
-use lianka_server::{auth, project};
+use lianka_server::{auth, street::projection as project};
 use lianka_sync_core::{id::RecordId, record::Edit, time::DeviceTime, wire::PushedChange};
 use lianka_tests::{Answer, START_UNIX_MS, Served};
 use serde_json::{Value, json};
@@ -484,7 +484,7 @@ async fn one_device_cannot_fill_the_reviewers_desk() {
          select street, gen_random_uuid(), gen_random_uuid(), kind, generation, decode(md5(n::text), 'hex'), bytes, device, username, reason, received_at
          from held_change cross join generate_series(2, $1) n",
     )
-    .bind(lianka_server::merge::HELD_PER_DEVICE_MAX as i32)
+    .bind(lianka_server::street::merge::HELD_PER_DEVICE_MAX as i32)
     .execute(pool)
     .await
     .expect("inserted");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
 use lianka_client::phone::{EnrolOptions, Phone};
-use lianka_server::{auth, project};
+use lianka_server::{auth, street::projection as project};
 use lianka_sync_core::{
     id::RecordId,
     projection::{CardRow, Projected, digest},
@@ -209,7 +209,7 @@ async fn thirty_two_workers_are_reassigned_in_one_morning() {
                 0 => {
                     scene
                         .decide(&held[1], "accept", json!({ "with_needed": true }))
-                        .await
+                        .await;
                 }
                 1 => {
                     scene.decide(&held[0], "refuse", no()).await;

@@ -12,9 +12,8 @@ use std::{
 use lianka_server::{
     audit::{Action, verify::Break},
     auth::access::{ACCESS, Who},
-    error::ErrorCode,
-    http::openapi,
-    roll_sheet::{ProblemCode, Severity},
+    http::{error::ErrorCode, openapi},
+    roll::sheet::{ProblemCode, Severity},
 };
 use lianka_sync_core::{
     authority::Role,
@@ -29,20 +28,20 @@ const FOLDERS: &[&str] = &[
     ".ci",
     "client",
     "docs",
-    "fuzz",
     "migrations",
     "scripts",
     "server",
-    "simulator",
+    "simulation",
     "sync-core",
     "tests",
     "web",
 ];
 const CRATES: &[&str] = &[
     "client",
-    "fuzz",
     "server",
-    "simulator",
+    "simulation/fuzz",
+    "simulation/load",
+    "simulation/seeded",
     "sync-core",
     "tests",
 ];
@@ -145,7 +144,7 @@ fn dependencies_have_one_direction() {
     };
     forbid("server", &["lianka-client", "lianka-simulator"]);
     forbid("client", &["lianka-server", "lianka-simulator"]);
-    forbid("simulator", &["lianka-tests"]);
+    forbid("simulation/load", &["lianka-tests"]);
     forbid(
         "sync-core",
         &[
@@ -817,7 +816,7 @@ fn every_code_is_documented() {
         &protocol,
         ProblemCode::ALL.iter().map(|code| code.as_str().to_owned()),
     );
-    let held = read("server/src/merge.rs");
+    let held = read("server/src/street/merge.rs");
     let held = held.lines().filter_map(|line| {
         line.strip_prefix("const ")?
             .split_once(": &str = \"")?

@@ -10,7 +10,7 @@ use lianka_client::{
     phone::{EnrolOptions, Phone, PhoneError},
     replica::{EditError, Filing},
 };
-use lianka_server::{auth, project, transfers::clock};
+use lianka_server::{auth, street::projection as project, transfers::clock};
 use lianka_sync_core::{
     catalogue::Kind,
     id::RecordId,

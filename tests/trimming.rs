@@ -5,9 +5,12 @@ use std::time::Duration;
 use futures::StreamExt;
 use lianka_server::{
     audit::{Chain, verify},
-    past, project, refresh,
-    store::{records, transfers},
-    trimming::{self, Keep, Swept},
+    street::{history as past, projection as project, store::records},
+    transfers::store as transfers,
+    upkeep::{
+        refresh,
+        trimming::{self, Keep, Swept},
+    },
 };
 use lianka_sync_core::{
     id::{ChangeHash, RecordId, StreetCode},

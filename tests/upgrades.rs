@@ -11,10 +11,10 @@ mod rollback;
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use lianka_server::{
-    app::App,
     auth,
     clock::{Clock, Entropy},
     config::ServeConfig,
+    state::App,
     store,
 };
 use lianka_tests::{Answer, Database, TestApp, fresh_database, frozen};

@@ -169,7 +169,7 @@ pub(crate) fn planned(grid: &str, edits: &[Edit]) -> CardRow {
                 value,
                 time: None,
             }],
-        ))
+        ));
     };
     put("kind", Kind::ShopCard.as_str().into());
     put("grid", grid.into());

@@ -57,7 +57,7 @@ impl Entropy {
         match self {
             // A machine without randomness cannot name records; there is nothing sensible to carry on with.
             Self::System => {
-                getrandom::fill(&mut out).expect("the operating system gives random bytes")
+                getrandom::fill(&mut out).expect("the operating system gives random bytes");
             }
             Self::Seeded(state) => {
                 for half in out.chunks_mut(8) {

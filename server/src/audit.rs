@@ -7,7 +7,9 @@
 //! - [`append`] comes last in its transaction: it locks the chain's head, and whoever holds the head waits for nothing else.
 //! - No personal data beyond usernames of accounts and ids: no values of fields, no names, no telephone numbers, no search words.
 
+pub mod routes;
 pub mod seal;
+pub mod store;
 pub mod verify;
 
 use lianka_sync_core::{
@@ -20,7 +22,7 @@ use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
-use crate::store::audit::{self as store, EventRow};
+use crate::audit::store::EventRow;
 
 /// What an event's hash begins with: another way to make it would begin otherwise.
 const FORM: &[u8] = b"lianka audit 1";

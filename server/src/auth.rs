@@ -15,8 +15,10 @@ mod enrolment;
 mod key_lock;
 mod lock_out;
 mod password;
+pub mod routes;
 mod session;
 mod signing_keys;
+pub mod store;
 
 use axum::{
     extract::{
@@ -41,19 +43,19 @@ pub use session::{
 pub use signing_keys::{Key, SealKey};
 
 use crate::{
-    admission::Seat,
-    app::App,
     audit::{self, Action, Chain, Event},
-    clock::{Clock, Entropy},
-    config::PasswordRules,
-    error::{ApiError, ErrorCode},
-    fields,
-    store::{
+    auth::store::{
         accounts::{self, NewAccount},
         devices::{self, Standing},
-        streets,
-        waits::within,
     },
+    clock::{Clock, Entropy},
+    config::PasswordRules,
+    http::error::{ApiError, ErrorCode},
+    review::fields,
+    state::App,
+    store::waits::within,
+    street::store::streets,
+    sync::admission::Seat,
 };
 
 /// What AUTH keeps in memory: nothing that a second server would miss.

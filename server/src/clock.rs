@@ -1,6 +1,6 @@
 //! The only two doors to the world's time and randomness.
 //!
-//! Handlers receive an [`App`](crate::app::App) and ask it; tests put a hand-set clock and a seeded source behind the same doors.
+//! Handlers receive an [`App`](crate::state::App) and ask it; tests put a hand-set clock and a seeded source behind the same doors.
 //! `clippy.toml` bans the ambient calls everywhere else.
 
 use std::{
@@ -115,7 +115,7 @@ impl Entropy {
         match self {
             // A machine without randomness cannot make tokens; there is nothing sensible to carry on with.
             Self::System => {
-                getrandom::fill(&mut out).expect("the operating system gives random bytes")
+                getrandom::fill(&mut out).expect("the operating system gives random bytes");
             }
             Self::Seeded(state) => {
                 let mut state = state

@@ -21,7 +21,7 @@ use crate::store::waits::Waits;
 use crate::edge::{self, Network, Pace};
 
 use crate::auth::KeyLock;
-use crate::trimming::Keep;
+use crate::upkeep::trimming::Keep;
 
 /// Most connections one server may hold; a Postgres of 2 cores is slower with more.
 const CONNECTIONS_MAX: u32 = 200;

@@ -5,6 +5,10 @@
 //! Bounds: a key that more than [`KEY_CARDS_MAX`] cards share (the door of a mall, the name of a chain) brings nobody together, so the work
 //! grows with the cards and not with their square. Two shops behind such a door still meet by name, phone or code.
 
+pub mod card_merge;
+pub mod routes;
+pub mod store;
+
 use std::collections::{BTreeSet, HashMap};
 
 use lianka_sync_core::{
@@ -13,8 +17,6 @@ use lianka_sync_core::{
 };
 use sqlx::PgConnection;
 use uuid::Uuid;
-
-use crate::store::duplicates as store;
 
 /// Cards that may share a key that is looked under.
 pub const KEY_CARDS_MAX: i64 = 20;

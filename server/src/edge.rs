@@ -40,7 +40,7 @@ pub use body::{UploadError, was_too_slow};
 pub use line::Pace;
 pub use network::{Network, NotANetwork};
 
-use crate::error::ErrorCode;
+use crate::http::error::ErrorCode;
 use body::{Answer, Upload};
 use crowd::{Crowd, Seat};
 use line::{Line, Standing};

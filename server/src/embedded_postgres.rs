@@ -364,7 +364,7 @@ fn percent_encoded(path: &Path) -> String {
         .fold(String::new(), |mut out, byte| {
             match byte {
                 b'/' | b'-' | b'_' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
-                    out.push(char::from(*byte))
+                    out.push(char::from(*byte));
                 }
                 _ => write!(out, "%{byte:02X}").unwrap_or_default(),
             }
@@ -381,7 +381,7 @@ fn lock_soon(data_dir: &Path) -> Result<File, EmbeddedPostgresError> {
     loop {
         match lock(data_dir) {
             Err(EmbeddedPostgresError::InUse { .. }) if began.elapsed() < LOCK_WAIT_MAX => {
-                thread::sleep(POLL_INTERVAL)
+                thread::sleep(POLL_INTERVAL);
             }
             taken => return taken,
         }

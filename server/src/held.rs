@@ -9,6 +9,9 @@
 //!   edit: values that it did not see stay beside its own;
 //! - nothing is decided twice.
 
+pub mod routes;
+pub mod store;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use lianka_sync_core::{
@@ -24,14 +27,16 @@ use uuid::Uuid;
 
 use crate::{
     audit::{Action, Event},
-    merge::MergeError,
-    resolutions,
-    store::{
-        accounts,
-        conflicts::{self, NoticeDetail, NoticeWrite},
-        held::{self, HeldFilter, HeldRow, HeldStatus},
+    auth::store::accounts,
+    held::store::{self as held, HeldFilter, HeldRow, HeldStatus},
+    review::{
+        resolutions,
+        store::{self as conflicts, NoticeDetail, NoticeWrite},
     },
-    street_write::{Accepted, Signer, StreetWrite},
+    street::{
+        merge::MergeError,
+        write::{Accepted, Signer, StreetWrite},
+    },
 };
 
 /// A notice that the office accepted a held change.

@@ -1,24 +1,9 @@
 //! HTTP: routes only extract, call and render; what every answer has in common is [`frame`].
 
-pub mod accounts;
-pub mod audit;
-pub mod conflicts;
-pub mod devices;
-pub mod duplicates;
-pub mod edits;
-pub mod erasures;
-pub mod exports;
+pub mod error;
 pub mod extract;
-pub mod held;
-pub mod imports;
-pub mod moves;
+pub mod health;
 pub mod openapi;
-pub mod persons;
-pub mod records;
-pub mod streets;
-pub mod sync;
-pub mod tokens;
-pub mod transfers;
 
 use axum::{
     Json,
@@ -30,9 +15,9 @@ use axum::{
 use tracing::Level;
 
 use crate::{
-    app::App,
     config::Lang,
-    error::{ApiError, ErrorCode, Unrendered, language},
+    http::error::{ApiError, ErrorCode, Unrendered, language},
+    state::App,
     telemetry::RequestId,
 };
 

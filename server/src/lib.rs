@@ -1,44 +1,26 @@
 //! Lianka's server, as a library: the map of the pipeline.
 
-pub mod admission;
-pub mod app;
+pub mod admin;
 pub mod audit;
 pub mod auth;
-pub mod card_merge;
 pub mod clock;
-pub mod compaction;
 pub mod config;
-pub mod desk;
 pub mod duplicates;
 pub mod edge;
 pub mod embedded_postgres;
-pub mod erasure;
-pub mod error;
-pub mod fields;
-pub mod health;
 pub mod held;
 pub mod http;
-pub mod ingest;
-pub mod merge;
-pub mod past;
-pub mod person_export;
 pub mod pipeline_point;
-pub mod project;
-pub mod refresh;
-pub mod resolutions;
-pub mod respond;
-pub mod roll_export;
-pub mod roll_import;
-pub mod roll_sheet;
+pub mod privacy;
+pub mod review;
+pub mod roll;
+pub mod state;
 pub mod store;
-pub mod store_watch;
-pub mod street_queue;
-pub mod street_write;
+pub mod street;
 pub mod sync;
-pub mod table_file;
 pub mod telemetry;
 pub mod transfers;
-pub mod trimming;
+pub mod upkeep;
 
 use axum::{
     Router,
@@ -48,13 +30,18 @@ use axum::{
 };
 
 use crate::{
-    app::App,
-    http::{
-        accounts, audit as audit_trail, conflicts as conflict_inbox, devices,
-        duplicates as duplicate_pairs, edits as desk_edits, erasures, exports,
-        held as held_changes, imports, moves, openapi, persons, records, streets,
-        sync as sync_stream, tokens, transfers as transfer_queue,
-    },
+    admin::{accounts, devices, streets},
+    audit::routes as audit_trail,
+    auth::routes as tokens,
+    duplicates::routes as duplicate_pairs,
+    held::routes as held_changes,
+    http::openapi,
+    privacy::{erasures, persons},
+    review::{conflicts as conflict_inbox, edits as desk_edits, moves, records},
+    roll::{export_routes as exports, import_routes as imports},
+    state::App,
+    sync::routes as sync_stream,
+    transfers::routes as transfer_queue,
 };
 
 /// Every route that phones and desks may call, with all layers on. Who may call it stands in [`auth::access::ACCESS`].
@@ -179,7 +166,7 @@ pub fn router(app: App) -> Router {
             "/v1/streets/{street}/transfers/{record}/events",
             post(transfer_queue::act),
         )
-        .merge(health::routes())
+        .merge(http::health::routes())
         .layer(DefaultBodyLimit::max(http::JSON_BODY_BYTES_MAX));
 
     // Layers run from the last to the first: observe, frame, catch_panic, within_time, gate, handler.

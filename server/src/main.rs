@@ -13,19 +13,24 @@ use anyhow::{Context, bail};
 use axum::Router;
 use clap::{Args, Parser, Subcommand};
 use lianka_server::{
-    app::App,
     audit::{
         self, Chain,
         verify::{Anchor, Proof},
     },
     auth,
     clock::{Clock, Entropy},
-    compaction,
     config::{ConfigErrors, Lang, LogArgs, ServeArgs, StoreArgs, StoreConfig},
     edge,
     embedded_postgres::{self, EmbeddedPostgres},
-    health, project, refresh, store, store_watch, telemetry, transfers,
-    trimming::{self, Keep},
+    http::health,
+    state::App,
+    store,
+    street::projection as project,
+    telemetry, transfers,
+    upkeep::{
+        compaction, refresh, store_watch,
+        trimming::{self, Keep},
+    },
 };
 use lianka_sync_core::id::{RecordId, StreetCode};
 use sqlx::PgPool;
@@ -302,7 +307,12 @@ async fn rebuild(arguments: &Rebuild) -> anyhow::Result<()> {
                 must_exist(&opened.pool, street.as_str()).await?;
                 vec![street.clone()]
             }
-            None => store::streets::all_streets(&mut *opened.pool.acquire().await?).await?,
+            None => {
+                lianka_server::street::store::streets::all_streets(
+                    &mut *opened.pool.acquire().await?,
+                )
+                .await?
+            }
         };
         for street in streets {
             let progress = |done| eprint!("\r{street}: {done} records");
@@ -374,7 +384,7 @@ async fn verify(arguments: &Verify) -> anyhow::Result<()> {
         store::migrate(&opened.pool)
             .await
             .context("the database's schema could not be brought up to date")?;
-        let chains = store::audit::chains(&mut *opened.pool.acquire().await?).await?;
+        let chains = audit::store::chains(&mut *opened.pool.acquire().await?).await?;
         let chains = match &arguments.street {
             Some(chain) => {
                 // Also one whose street somebody deleted.
@@ -410,7 +420,8 @@ async fn verify(arguments: &Verify) -> anyhow::Result<()> {
 
 /// A mistyped street is not one without records: nothing of it holds, and nothing was done to it.
 async fn must_exist(pool: &PgPool, street: &str) -> anyhow::Result<()> {
-    let known = store::streets::all_streets(&mut *pool.acquire().await?).await?;
+    let known =
+        lianka_server::street::store::streets::all_streets(&mut *pool.acquire().await?).await?;
     if known.iter().any(|known| known.as_str() == street) {
         return Ok(());
     }
@@ -446,7 +457,7 @@ fn print_proof(proof: &Proof, lang: Lang) {
             );
         }
         (Lang::Zh, false) => {
-            println!("{chain}：有 {problem_count} 处不符（第 {first}–{last} 条共 {events} 条）。")
+            println!("{chain}：有 {problem_count} 处不符（第 {first}–{last} 条共 {events} 条）。");
         }
         (Lang::En, true) => {
             println!(

@@ -2,26 +2,8 @@
 //!
 //! Reads take any executor, writes take the one transaction that the pipeline opened. Nothing outside this module holds SQL.
 
-pub mod accounts;
-pub mod audit;
-pub mod compaction;
-pub mod conflicts;
 pub mod deployment;
-pub mod devices;
-pub mod duplicates;
-pub mod erasures;
-pub mod held;
-pub mod persons;
-pub mod read_models;
 pub mod readiness;
-pub mod records;
-pub mod roll;
-pub mod roll_export;
-pub mod sign_in_tries;
-pub mod streets;
-pub mod tokens;
-pub mod transfers;
-pub mod trimmed;
 pub mod waits;
 
 use std::collections::HashMap;
@@ -95,7 +77,7 @@ pub async fn has_schema(conn: &mut PgConnection) -> sqlx::Result<bool> {
 }
 
 /// A domain value out of a text column whose constraint admits nothing else.
-fn decoded<T>(text: &str) -> sqlx::Result<T>
+pub(crate) fn decoded<T>(text: &str) -> sqlx::Result<T>
 where
     T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>,
 {

@@ -1,5 +1,10 @@
 //! The pipeline, a line per stage: AUTH (before the handler) → INGEST → MERGE → PROJECT (inside the commit) → RESPOND.
 
+pub mod admission;
+pub mod ingest;
+pub mod respond;
+pub mod routes;
+
 use axum::body::Body;
 use bytes::Bytes;
 use lianka_sync_core::{
@@ -10,18 +15,22 @@ use lianka_sync_core::{
 };
 
 use crate::{
-    app::App,
     audit::{self, Action, Event},
-    auth::Principal,
-    error::ApiError,
-    ingest::{Packing, SyncRequest},
-    merge::{Author, Outcome, Push},
+    auth::{
+        Principal,
+        store::{
+            devices::{self, Told},
+            tokens,
+        },
+    },
+    http::error::ApiError,
     pipeline_point::{PipelinePoint, reached},
-    respond::{self, Form, Response},
-    store::{
-        devices::{self, Told},
-        tokens,
-        waits::within,
+    state::App,
+    store::waits::within,
+    street::merge::{Author, Outcome, Push},
+    sync::{
+        ingest::{Packing, SyncRequest},
+        respond::{Form, Response},
     },
 };
 

@@ -24,9 +24,9 @@ use tracing_subscriber::{
 };
 
 use crate::{
-    app::App,
     config::{LogConfig, LogFormat},
-    error::ApiError,
+    http::error::ApiError,
+    state::App,
 };
 
 /// Carries the request's id in both directions.

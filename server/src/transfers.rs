@@ -10,6 +10,8 @@
 //! - the clock acts once for each limit, on however many servers: it looks again when it holds the street.
 
 pub mod clock;
+pub mod routes;
+pub mod store;
 
 use std::collections::HashMap;
 
@@ -30,11 +32,9 @@ use uuid::Uuid;
 
 use crate::{
     audit::{Action, Event},
-    store::{
-        roll,
-        transfers::{self as store, OpenRequest, PersonalFields},
-    },
-    street_write::{ForgetError, Signer, StreetWrite},
+    roll::store as roll,
+    street::write::{ForgetError, Signer, StreetWrite},
+    transfers::store::{OpenRequest, PersonalFields},
 };
 
 /// Fields that leave their record for the office's own table.

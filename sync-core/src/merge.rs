@@ -1005,7 +1005,7 @@ impl<'f> Fold<'f> {
                     self.new_elements.insert(id.counter);
                 }
                 Action::Remove { object, element } => {
-                    self.check_note_edit(*object, Some(*element), id.counter, elements)?
+                    self.check_note_edit(*object, Some(*element), id.counter, elements)?;
                 }
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! In: at most one bug, chosen for the whole process by [`plant`]. Out: [`is`], which each site asks by one line. Invariants:
 //! - without the feature `planted-bugs` nothing can be planted, [`is`] is the constant `false`, and the compiler leaves nothing of a site;
-//! - no program that is shipped is built with the feature: `world/tests/planted.rs` looks.
+//! - no program that is shipped is built with the feature: `simulation/seeded/tests/planted.rs` looks.
 
 macro_rules! bugs {
     ($($variant:ident $name:literal $place:literal: $what:literal;)*) => {
@@ -166,5 +166,5 @@ impl std::str::FromStr for Bug {
 
 /// Why a text names no bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("there is no such bug; `lianka-world bugs --list` names them")]
+#[error("there is no such bug; `lianka-simulation bugs --list` names them")]
 pub struct UnknownBug;

@@ -36,7 +36,9 @@ impl Visit for Statements {
         let summary = format!("{value:?}");
         if field.name() == "summary" && !summary.contains("show ") {
             SENT.with_borrow_mut(|sent| {
-                sent.iter_mut().for_each(|sent| sent.push(summary.clone()))
+                if let Some(sent) = sent {
+                    sent.push(summary);
+                }
             });
         }
     }

@@ -8,10 +8,10 @@ use axum::{
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use lianka_server::{
-    app::App,
     auth::{self, KeyLock},
     clock::Entropy,
     config::ServeConfig,
+    state::App,
 };
 use lianka_tests::{TestApp, fresh_database};
 use serde_json::{Value, json};

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
-use lianka_server::{config::ServeConfig, store::waits::Waits, store_watch};
+use lianka_server::{config::ServeConfig, store::waits::Waits, upkeep::store_watch};
 
 use super::{
     BUSY,

@@ -13,12 +13,12 @@ use lianka_client::{
     transport::Transport,
 };
 use lianka_server::{
-    app::App,
     audit::seal,
     auth,
     clock::{Clock, Entropy},
     config::ServeConfig,
     pipeline_point::PipelinePoint::{self, *},
+    state::App,
 };
 use lianka_sync_core::{
     catalogue::Kind,

@@ -10,7 +10,7 @@ use axum::{
     body::{Body, to_bytes},
     http::{Request, StatusCode},
 };
-use lianka_server::{config::ServeConfig, health, store::waits::Waits};
+use lianka_server::{config::ServeConfig, http::health, store::waits::Waits};
 use lianka_sync_core::record::Edit;
 use lianka_tests::{TestApp, program};
 use serde_json::{Value, json};

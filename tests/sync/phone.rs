@@ -13,7 +13,7 @@ use axum::{
     http::{HeaderMap, Request, Response, StatusCode, header},
 };
 use bytes::Bytes;
-use lianka_server::{auth, ingest::Packing};
+use lianka_server::{auth, sync::ingest::Packing};
 use lianka_sync_core::{
     catalogue::Kind,
     change::Change,
@@ -498,7 +498,7 @@ impl Phone {
                         .expect("the change applies");
                 }
                 ResponseItem::Leave { record } | ResponseItem::Erase { record } => {
-                    drop(self.records.remove(record))
+                    drop(self.records.remove(record));
                 }
                 ResponseItem::Wipe | ResponseItem::Reset { .. } => {
                     self.records.clear();
@@ -506,7 +506,7 @@ impl Phone {
                 }
                 ResponseItem::Checkpoint { cursor } => self.cursor = Some(cursor.clone()),
                 ResponseItem::End { cursor, .. } => {
-                    self.cursor = cursor.clone().or(self.cursor.take())
+                    self.cursor = cursor.clone().or(self.cursor.take());
                 }
             }
         }

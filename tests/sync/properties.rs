@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lianka_server::{project, refresh};
+use lianka_server::{street::projection as project, upkeep::refresh};
 use lianka_sync_core::{
     authority::{self, Role},
     catalogue::{Kind, Shape},
@@ -512,7 +512,7 @@ async fn what_the_phone_prevents_the_server_refuses() {
                         );
                     }
                     (true, None) if key.ends_with("/party_status") => {
-                        assert_eq!(verdict.code.as_deref(), Some("consent_missing"))
+                        assert_eq!(verdict.code.as_deref(), Some("consent_missing"));
                     }
                     (true, None) => {
                         admitted += 1;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures::StreamExt;
-use lianka_server::{ingest::Packing, refresh};
+use lianka_server::{sync::ingest::Packing, upkeep::refresh};
 use lianka_sync_core::{
     catalogue::Kind,
     cursor::Cursor,

@@ -3,9 +3,11 @@
 use std::{pin::pin, time::Duration};
 
 use lianka_server::{
-    compaction, refresh,
-    store::records,
-    trimming::{self, Keep},
+    street::store::records,
+    upkeep::{
+        compaction, refresh,
+        trimming::{self, Keep},
+    },
 };
 use lianka_sync_core::{
     id::{RecordId, StreetCode},

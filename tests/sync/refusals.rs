@@ -1,7 +1,7 @@
 //! Requests that are refused as a whole: before anything of them is stored, with a problem document.
 
 use axum::http::{Request, StatusCode, header};
-use lianka_server::ingest::Packing;
+use lianka_server::sync::ingest::Packing;
 use lianka_sync_core::{
     limits,
     wire::{Encoding, RequestItem, ResponseItem},

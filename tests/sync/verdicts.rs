@@ -611,7 +611,7 @@ async fn changes_out_of_their_place_in_history() {
         change.ops[0].pred = vec![OpId {
             counter: 1,
             actor: change.actor,
-        }]
+        }];
     });
     scene
         .refuses(&[invented], "bad_predecessor", Some("unit"))

@@ -1,6 +1,6 @@
 //! Frozen databases: what stood in them stands in them after today's migrations, and today's office shows it.
 
-use lianka_server::{audit::seal, project, refresh, store};
+use lianka_server::{audit::seal, store, street::projection as project, upkeep::refresh};
 use lianka_sync_core::{id::StreetCode, merge::RegisterState};
 use lianka_tests::frozen;
 use serde_json::Value;

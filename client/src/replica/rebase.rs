@@ -162,7 +162,7 @@ pub(super) fn rebase(
             Renewed::AlreadySo => note = noted.or(note),
             Renewed::Refused(_) if planted::is(Bug::RebaseDropsRefused) => {}
             Renewed::Refused(reason) => {
-                drafts.push(Effect::PutDraft(Box::new(draft(entry, reason))))
+                drafts.push(Effect::PutDraft(Box::new(draft(entry, reason))));
             }
         }
     }

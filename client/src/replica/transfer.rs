@@ -42,7 +42,7 @@ impl Filing {
         );
         if let Some(channel) = &self.consent_channel {
             let mut put = |name: &str, value: &str| {
-                edits.push(Edit::set(format!("consent/{consent}/{name}"), value))
+                edits.push(Edit::set(format!("consent/{consent}/{name}"), value));
             };
             put("scope", CONSENT_SCOPE);
             put("decision", "grant");

@@ -84,7 +84,7 @@ pub(super) fn saved(receipt: &EditReceipt, lang: Lang) {
     let id = short(receipt.record);
     match (receipt.hash.is_some(), lang) {
         (true, Lang::Zh) => {
-            println!("已保存，在手机上（尚未到街道）。有网络时运行 sync 送达。[{id}]")
+            println!("已保存，在手机上（尚未到街道）。有网络时运行 sync 送达。[{id}]");
         }
         (true, Lang::En) => println!(
             "Saved: on the phone, not yet at the office. Run `sync` when there is a network. [{id}]"

@@ -11,16 +11,14 @@ use std::time::Duration;
 use lianka_sync_core::time::ServerTime;
 use time::OffsetDateTime;
 
-use super::{Action, Chain, Event};
+use crate::audit::{Action, Chain, Event};
 use crate::{
-    app::App,
+    audit::store::{self as store, SealRow},
     auth::SealKey,
-    error::ApiError,
+    http::error::ApiError,
     pipeline_point::{PipelinePoint, reached},
-    store::{
-        audit::{self as store, SealRow},
-        waits::within,
-    },
+    state::App,
+    store::waits::within,
 };
 
 const FORM: &[u8] = b"lianka audit seal 1";

@@ -16,14 +16,11 @@ use sqlx::{PgConnection, PgPool};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Action, Chain, genesis, hash, seal};
+use crate::audit::{Action, Chain, genesis, hash, seal};
 use crate::{
-    error::Text,
-    past,
-    store::{
-        audit::{self as store, EventRow, SealRow},
-        trimmed,
-    },
+    audit::store::{self as store, EventRow, SealRow},
+    http::error::Text,
+    street::{history as past, store::trimmed},
 };
 
 /// Events read at once; one may name two thousand changes.
@@ -390,7 +387,7 @@ impl Reading<'_> {
                 None if kept == Some(true) => {}
                 None if kept == Some(false) => {
                     self.proof
-                        .add(Break::ContentChanged, named.no, Some(named.seq))
+                        .add(Break::ContentChanged, named.no, Some(named.seq));
                 }
                 None => self
                     .proof

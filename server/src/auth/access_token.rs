@@ -18,11 +18,11 @@ use lianka_sync_core::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::signing_keys::KeySet;
+use crate::auth::signing_keys::KeySet;
 use crate::{
-    app::App,
-    error::{ApiError, ErrorCode},
-    store::accounts::Account,
+    auth::store::accounts::Account,
+    http::error::{ApiError, ErrorCode},
+    state::App,
 };
 
 const ISSUER: &str = "lianka";

@@ -6,12 +6,12 @@
 use lianka_sync_core::time::ServerTime;
 use sha2::{Digest, Sha256};
 
-use super::Principal;
+use crate::auth::Principal;
 use crate::{
-    app::App,
     audit::{self, Action, Chain, Event},
-    error::ApiError,
-    store::{accounts, tokens},
+    auth::store::{accounts, tokens},
+    http::error::ApiError,
+    state::App,
 };
 
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";

@@ -8,17 +8,17 @@ use lianka_sync_core::{id::StreetCode, time::ServerTime};
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 
-use super::Principal;
+use crate::auth::Principal;
 use crate::{
-    app::App,
     audit::{self, Action, Chain, Event},
-    error::{ApiError, ErrorCode},
-    fields,
-    store::{
+    auth::store::{
         accounts::{self, Account, Credentials},
         devices,
         sign_in_tries::{self, Rule, Try},
     },
+    http::error::{ApiError, ErrorCode},
+    review::fields,
+    state::App,
 };
 
 const LOCK_S: u32 = 5 * 60;

@@ -18,7 +18,7 @@ use argon2::{
 };
 use tokio::sync::Semaphore;
 
-use crate::error::{ApiError, ErrorCode};
+use crate::http::error::{ApiError, ErrorCode};
 
 const RUNNING_MAX: usize = 2;
 const WAITING_MAX: usize = 32;

@@ -20,19 +20,19 @@ use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 use utoipa::ToSchema;
 
-use super::{Principal, access_token, enrolment, lock_out, signing_keys::KeySet};
+use crate::auth::{Principal, access_token, enrolment, lock_out, signing_keys::KeySet};
 use crate::{
-    app::App,
     audit::{self, Action, Chain, Event},
-    error::{ApiError, ErrorCode},
-    fields,
-    pipeline_point::{PipelinePoint, reached},
-    store::{
+    auth::store::{
         accounts::{self, Account},
         devices,
-        streets::{self, StreetGrids},
         tokens::{self, RefreshToken},
     },
+    http::error::{ApiError, ErrorCode},
+    pipeline_point::{PipelinePoint, reached},
+    review::fields,
+    state::App,
+    street::store::streets::{self, StreetGrids},
 };
 
 /// How long after an exchange the same token may be exchanged again, while nothing given for it was used: an answer lost in a cellar may be

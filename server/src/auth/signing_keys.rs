@@ -15,11 +15,11 @@ use lianka_sync_core::time::ServerTime;
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 
-use super::key_lock::{KeyLock, SEED_BYTES};
+use crate::auth::key_lock::{KeyLock, SEED_BYTES};
 use crate::{
-    app::App,
-    error::ApiError,
-    store::tokens::{self, SigningKeyRow},
+    auth::store::tokens::{self, SigningKeyRow},
+    http::error::ApiError,
+    state::App,
 };
 
 const DAY_MS: i64 = 86_400_000;

@@ -13,7 +13,7 @@ use bytes::{Buf, Bytes};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, timeout};
 
-use super::line::{Pace, Patience, Standing, Timer, UnderWay};
+use crate::edge::line::{Pace, Patience, Standing, Timer, UnderWay};
 
 /// How much of a refused body is read before the refusal is sent: what is left unread when a connection closes destroys the answer on its way.
 const DISCARDED_BYTES_MAX: usize = 8 * 1024 * 1024;

@@ -12,7 +12,7 @@ use std::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Limits, line::Standing, network::Network};
+use crate::edge::{Limits, line::Standing, network::Network};
 
 pub(super) struct Crowd {
     connections_max: usize,

@@ -17,7 +17,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::Limits;
+use crate::edge::Limits;
 
 /// A peer that is waited for in the middle of a body or an answer for so long may be sent away when there is no room for others.
 const GRACE: Duration = Duration::from_secs(5);

@@ -15,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 use self::strict_json::StrictJson;
 use crate::{
     edge::was_too_slow,
-    error::{ApiError, ErrorCode},
+    http::error::{ApiError, ErrorCode},
 };
 
 /// The whole body of a stream or a file, at most `bytes_max` long. How long it may take is for the [`edge`](crate::edge) to say.

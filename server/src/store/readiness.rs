@@ -15,7 +15,7 @@ use std::{
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
 use tokio::{task::JoinHandle, time::Instant};
 
-use super::waits::{takes_writes, within};
+use crate::store::waits::{takes_writes, within};
 
 /// An answer may be given again for so long.
 const FRESH: Duration = Duration::from_millis(250);

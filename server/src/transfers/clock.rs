@@ -14,16 +14,19 @@ use lianka_sync_core::{
 };
 use sqlx::PgPool;
 
-use super::decide;
+use crate::transfers::decide;
 use crate::{
-    app::App,
     clock::{Clock, Entropy},
-    compaction::{self, CompactionError},
-    erasure::{self, ErasureError, Request},
-    merge::MergeError,
     pipeline_point::{PipelinePoint, reached},
-    store::{transfers as store, waits::within},
-    street_write::{ForgetError, StreetWrite},
+    privacy::erasure::{self, ErasureError, Request},
+    state::App,
+    store::waits::within,
+    street::{
+        merge::MergeError,
+        write::{ForgetError, StreetWrite},
+    },
+    transfers::store,
+    upkeep::compaction::{self, CompactionError},
 };
 
 /// Requests of one pass.

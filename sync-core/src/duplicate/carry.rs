@@ -154,7 +154,7 @@ pub fn carry(
             (None, MergeRule::MultiValue | MergeRule::LastWriter | MergeRule::Set)
                 if !mine.is_empty() =>
             {
-                writes.push(only(None))
+                writes.push(only(None));
             }
             (_, _) => {}
         }

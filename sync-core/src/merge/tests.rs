@@ -299,7 +299,7 @@ fn refusals() {
             c.ops[1].pred = vec![OpId {
                 counter: 3,
                 actor: actor(0),
-            }]
+            }];
         },
         |_| (),
         "bad_predecessor",
@@ -309,7 +309,7 @@ fn refusals() {
             c.ops[1].pred = vec![OpId {
                 counter: 900,
                 actor: actor(1),
-            }]
+            }];
         },
         |_| (),
         "bad_predecessor",
@@ -319,7 +319,7 @@ fn refusals() {
             c.ops[1].pred = vec![OpId {
                 counter: 2,
                 actor: actor(5),
-            }]
+            }];
         },
         |_| (),
         "bad_predecessor",
@@ -332,7 +332,7 @@ fn refusals() {
                     key: "nope".into(),
                     value: "x".into(),
                 },
-            )
+            );
         },
         |_| (),
         "unknown_field",
@@ -345,7 +345,7 @@ fn refusals() {
                     key: "unit".into(),
                     value: Scalar::Int(1),
                 },
-            )
+            );
         },
         |_| (),
         "wrong_type",
@@ -358,7 +358,7 @@ fn refusals() {
                     key: "unit".into(),
                     value: "".into(),
                 },
-            )
+            );
         },
         |_| (),
         "value_empty",
@@ -371,7 +371,7 @@ fn refusals() {
                     key: "unit".into(),
                     value: "长".repeat(41).as_str().into(),
                 },
-            )
+            );
         },
         |_| (),
         "value_too_long",
@@ -384,7 +384,7 @@ fn refusals() {
                     key: "kind".into(),
                     value: "shop_card".into(),
                 },
-            )
+            );
         },
         |_| (),
         "write_once",
@@ -397,7 +397,7 @@ fn refusals() {
                     key: "grid".into(),
                     value: "康平02".into(),
                 },
-            )
+            );
         },
         |_| (),
         "field_not_editable",
@@ -410,7 +410,7 @@ fn refusals() {
                     key: "note".into(),
                     value: "x".into(),
                 },
-            )
+            );
         },
         |_| (),
         "wrong_type",

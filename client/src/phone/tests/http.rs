@@ -416,7 +416,7 @@ async fn an_answer_that_cannot_be_stored_moves_no_cursor() {
     let sql = |sql: &str| {
         inside(&rig, |tx| {
             Ok(tx.tx.execute_batch(sql).map_err(StoreError::from)?)
-        })
+        });
     };
     sql("CREATE TRIGGER full BEFORE INSERT ON record BEGIN SELECT RAISE(ABORT, 'no room'); END");
     assert_eq!(rig.phone.sync().await.unwrap_err().code(), "store");

@@ -101,7 +101,7 @@ fn a_verdict_is_about_one_change() {
         );
         match left {
             Some((state, tries)) => {
-                expected[3] = (records[1], "乙".into(), state, tries, Some(code.into()))
+                expected[3] = (records[1], "乙".into(), state, tries, Some(code.into()));
             }
             None => drop(expected.remove(3)),
         }

@@ -38,22 +38,22 @@ fn holds(max: usize, code: &str, forge: impl Fn(&mut Change, usize)) {
 fn counts_hold_to_the_last_one() {
     const LARGE: &str = "change_too_large";
     holds(limits::CHANGE_DEPS_MAX, LARGE, |c, n| {
-        c.deps = (0..n).map(|n| ChangeHash([n as u8; 32])).collect()
+        c.deps = (0..n).map(|n| ChangeHash([n as u8; 32])).collect();
     });
     holds(limits::CHANGE_MESSAGE_BYTES_MAX, LARGE, |c, n| {
-        c.message = "x".repeat(n)
+        c.message = "x".repeat(n);
     });
     holds(limits::KEY_BYTES_MAX, LARGE, |c, n| {
-        c.ops = vec![put(&"k".repeat(n), "x")]
+        c.ops = vec![put(&"k".repeat(n), "x")];
     });
     holds(limits::VALUE_BYTES_MAX, LARGE, |c, n| {
-        c.ops = vec![put("unit", &"x".repeat(n))]
+        c.ops = vec![put("unit", &"x".repeat(n))];
     });
     holds(limits::CHANGE_OPS_MAX, LARGE, |c, n| {
-        c.ops = vec![put("k", "x"); n]
+        c.ops = vec![put("k", "x"); n];
     });
     holds(limits::OP_PREDS_MAX, LARGE, |c, n| {
-        c.ops[0].pred = (1..=n as u32).map(id).collect()
+        c.ops[0].pred = (1..=n as u32).map(id).collect();
     });
     let other = |n: usize| Actor::new(DeviceId(Uuid::from_u128(n as u128)), 1);
     // The author is one of them.
@@ -63,7 +63,7 @@ fn counts_hold_to_the_last_one() {
                 counter: 1,
                 actor: other(n),
             })
-            .collect()
+            .collect();
     });
     holds(limits::CHANGE_PREDS_MAX, LARGE, |c, n| {
         c.ops = vec![
@@ -78,7 +78,7 @@ fn counts_hold_to_the_last_one() {
     // Keys that stand in one run, written out.
     let run = limits::CHANGE_BYTES_MAX / limits::KEY_BYTES_MAX;
     holds(run, LARGE, |c, n| {
-        c.ops = vec![put(&"k".repeat(limits::KEY_BYTES_MAX), "x"); n]
+        c.ops = vec![put(&"k".repeat(limits::KEY_BYTES_MAX), "x"); n];
     });
 }
 
@@ -86,17 +86,17 @@ fn counts_hold_to_the_last_one() {
 fn numbers_hold_to_the_last_one() {
     const RANGE: &str = "out_of_range";
     holds(limits::ACTOR_SEQ_MAX as usize, RANGE, |c, n| {
-        c.seq = n as u32
+        c.seq = n as u32;
     });
     holds(limits::CHANGE_TIME_SECONDS_MAX as usize, RANGE, |c, n| {
-        c.time = Some(DeviceTime::from_unix_seconds(n as i64))
+        c.time = Some(DeviceTime::from_unix_seconds(n as i64));
     });
     holds(limits::OP_COUNTER_MAX as usize, RANGE, |c, n| {
-        c.ops[0].pred = vec![id(n as u32)]
+        c.ops[0].pred = vec![id(n as u32)];
     });
     // Whoever comes next still finds a counter.
     holds(limits::OP_COUNTER_MAX as usize, RANGE, |c, n| {
-        (c.start_op, c.ops) = (n as u32 - 3, vec![put("k", "x"); 3])
+        (c.start_op, c.ops) = (n as u32 - 3, vec![put("k", "x"); 3]);
     });
     refused(&edit(|c| c.ops[0].pred = vec![id(0)]), RANGE);
     assert_eq!(
@@ -113,7 +113,7 @@ fn sized(bytes: usize) -> Vec<u8> {
                 vec![put("k", &"x".repeat(3_800)); 17],
                 vec![put("k", &"x".repeat(length))],
             ]
-            .concat()
+            .concat();
         })
     };
     let length = 500 + bytes - with(500).len();
@@ -237,7 +237,7 @@ fn a_character_replaces_nothing_and_a_removal_only_itself() {
                     },
                     pred,
                 }],
-            )
+            );
         })
     };
     assert!(decode(&removal(vec![element])).is_ok());

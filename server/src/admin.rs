@@ -1,0 +1,5 @@
+//! ADMIN: accounts, devices, streets with their grids and roads.
+
+pub mod accounts;
+pub mod devices;
+pub mod streets;

@@ -1,0 +1,393 @@
+//! Held changes: what waits for a reviewer, and the reviewer's word.
+
+use std::collections::{BTreeMap, HashMap};
+
+use axum::{Json, extract::State};
+use lianka_sync_core::{
+    catalogue::{Class, Kind},
+    change::{Action, Change, Scalar},
+    merge::RegisterState,
+    record::NOTE,
+    time::{DeviceTime, ServerTime},
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::http::extract::{Body, Page, PageQuery, Paging, Path, Query};
+use crate::{
+    auth::{Principal, StreetScope},
+    held::{
+        self, Acceptance, Held, HeldError, Reviewer,
+        store::{self as store, HeldFilter},
+    },
+    http::error::{ApiError, ErrorCode},
+    review::fields,
+    state::App,
+    street::store::records,
+};
+
+const NOTE_CHARS_MAX: usize = 200;
+
+/// Which held changes to list.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct HeldQuery {
+    /// Only of this record.
+    record: Option<Uuid>,
+    /// Only by this user.
+    username: Option<String>,
+    /// Only for this reason: `grid_lost` or `device_wiped`.
+    reason: Option<String>,
+    /// `held` (default), `accepted` or `refused`.
+    status: Option<String>,
+    page: Option<u32>,
+    page_size: Option<u32>,
+}
+
+/// What a held change does to one key.
+#[derive(Serialize, ToSchema)]
+pub struct HeldFieldView {
+    key: String,
+    label_zh: String,
+    label_en: String,
+    /// Every value that the record has now.
+    #[schema(value_type = Vec<serde_json::Value>)]
+    old: Vec<Scalar>,
+    /// What the author wrote; `null`: deleted. Of the note: how many characters come and go.
+    #[schema(value_type = serde_json::Value)]
+    new: Option<Scalar>,
+    /// A sensitive value (P3), which is not shown here.
+    hidden: bool,
+}
+
+/// A held change.
+#[derive(Serialize, ToSchema)]
+pub struct HeldView {
+    held: Uuid,
+    record: Uuid,
+    kind: String,
+    /// What people call the record.
+    title: Option<String>,
+    /// The grid that the record stands in now; `null` where it does not exist.
+    grid: Option<String>,
+    /// Why it is held: `grid_lost` or `device_wiped`.
+    reason: String,
+    /// `held`, `accepted` or `refused`.
+    status: String,
+    /// Whether it creates the record.
+    creates: bool,
+    fields: Vec<HeldFieldView>,
+    username: String,
+    device: Uuid,
+    device_name: Option<String>,
+    /// The device's clock.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    made_at: Option<DeviceTime>,
+    #[schema(value_type = String, format = DateTime)]
+    received_at: ServerTime,
+    /// Held changes that it builds on: they come first, or with it (`with_needed`).
+    needs: Vec<Uuid>,
+    /// The record was rebuilt since: it can only be accepted `as_edit`.
+    stale: bool,
+    decided_by: Option<String>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    decided_at: Option<ServerTime>,
+    note: Option<String>,
+}
+
+/// List held changes
+///
+/// Edits that arrived after their author lost the grid, or from a device that is to be wiped, with what each says beside what the record
+/// says now, in the order in which they arrived.
+#[utoipa::path(get, path = "/v1/streets/{street}/held", tag = "Held changes", params(("street" = String, Path), HeldQuery),
+    responses((status = OK, body = Page<HeldView>)))]
+pub async fn list(
+    State(app): State<App>,
+    scope: StreetScope,
+    Query(query): Query<HeldQuery>,
+) -> Result<Json<Page<HeldView>>, ApiError> {
+    let paging = Paging::try_from(PageQuery::new(query.page, query.page_size))?;
+    let status = query.status.as_deref().unwrap_or("held");
+    if !["held", "accepted", "refused"].contains(&status) {
+        return Err(ApiError::invalid_field(
+            "status",
+            "one_of_held_accepted_refused",
+        ));
+    }
+    crate::admin::streets::find(&app, &scope).await?;
+    let street = scope.street();
+    let mut conn = app.pool.acquire().await?;
+    let filter = HeldFilter {
+        held: None,
+        record: query.record,
+        username: query.username.as_deref(),
+        reason: query.reason.as_deref(),
+        status: Some(status),
+    };
+    let (rows, total) =
+        store::page(&mut conn, street, filter, paging.limit(), paging.offset()).await?;
+    let page: Vec<_> = rows.into_iter().map(Held::read).collect();
+    let of: Vec<Uuid> = page.iter().map(|held| held.row.record).collect();
+    let stored = records::load(&mut conn, street, &of).await?;
+    let mut records: HashMap<Uuid, (String, RegisterState)> = HashMap::new();
+    for (record, stored) in stored {
+        records.insert(
+            record.0,
+            (
+                stored.grid,
+                RegisterState::from_bytes(&stored.state).map_err(ApiError::internal)?,
+            ),
+        );
+    }
+    // What one builds on may stand on another page.
+    let waiting: Vec<_> = store::open_rows(&mut conn, street, &of)
+        .await?
+        .into_iter()
+        .map(Held::read)
+        .collect();
+    let views = page
+        .into_iter()
+        .map(|held| view(held, &records, &waiting))
+        .collect();
+    Ok(Json(paging.of(views, total)))
+}
+
+fn view(
+    held: Held,
+    records: &HashMap<Uuid, (String, RegisterState)>,
+    waiting: &[Held],
+) -> HeldView {
+    let known = records.get(&held.row.record);
+    let state = known.map(|(_, state)| state);
+    let kind = held.row.kind.parse::<Kind>().ok();
+    let change = held.change.as_ref();
+    let titled = |change: &Change| {
+        written(change)
+            .into_iter()
+            .find_map(|(key, value)| (key == "sign_name").then_some(value?))
+    };
+    let title = state
+        .and_then(|state| {
+            ["sign_name", "legal_name", "member_alias"]
+                .into_iter()
+                .find_map(|key| state.text(key).map(str::to_owned))
+        })
+        .or_else(|| {
+            change
+                .and_then(titled)
+                .and_then(|value| value.as_str().map(str::to_owned))
+        });
+    let fields = change
+        .zip(kind)
+        .map(|(change, kind)| fields_of(change, kind, state))
+        .unwrap_or_default();
+    HeldView {
+        held: held.row.held,
+        record: held.row.record,
+        kind: held.row.kind,
+        title,
+        grid: known.map(|(grid, _)| grid.clone()),
+        reason: held.row.reason,
+        status: held.row.status,
+        creates: change.is_some_and(|change| change.deps.is_empty()),
+        fields,
+        username: held.row.username,
+        device: held.row.device,
+        device_name: held.row.device_name,
+        made_at: change.and_then(|change| change.time),
+        received_at: held.row.received_at.into(),
+        needs: change
+            .map(|change| held::needed(change, of(waiting, held.row.record), state))
+            .unwrap_or_default(),
+        stale: state.is_some_and(|state| state.generation() as i32 != held.row.generation),
+        decided_by: held.row.decided_by,
+        decided_at: held.row.decided_at.map(Into::into),
+        note: held.row.note,
+    }
+}
+
+/// Those of one record: they stand together.
+fn of(waiting: &[Held], record: Uuid) -> &[Held] {
+    let first = waiting.partition_point(|held| held.row.record < record);
+    let last = waiting.partition_point(|held| held.row.record <= record);
+    &waiting[first..last]
+}
+
+/// The last write of each key.
+fn written(change: &Change) -> BTreeMap<&str, Option<Scalar>> {
+    let mut writes = BTreeMap::new();
+    let (mut inserted, mut removed) = (0, 0);
+    for op in &change.ops {
+        match &op.action {
+            Action::Put { key, value } => drop(writes.insert(key.as_str(), Some(value.clone()))),
+            Action::Delete { key } => drop(writes.insert(key.as_str(), None)),
+            Action::MakeText { .. } => {}
+            Action::Insert { text, .. } => inserted += text.chars().count(),
+            Action::Remove { .. } => removed += 1,
+        }
+    }
+    if inserted + removed > 0 {
+        writes.insert(NOTE, Some(Scalar::Str(format!("+{inserted} −{removed}"))));
+    }
+    writes
+}
+
+fn fields_of(change: &Change, kind: Kind, state: Option<&RegisterState>) -> Vec<HeldFieldView> {
+    let now = state.map(RegisterState::view).unwrap_or_default();
+    let field = |(key, new): (&str, Option<Scalar>)| {
+        let (field, _) = kind.field(key)?;
+        let hidden = field.class == Class::P3;
+        let old = now
+            .values
+            .get(key)
+            .into_iter()
+            .flatten()
+            .map(|value| value.value.clone())
+            .collect();
+        Some(HeldFieldView {
+            key: key.to_owned(),
+            label_zh: field.label_zh.to_owned(),
+            label_en: field.label_en.to_owned(),
+            old: if hidden { Vec::new() } else { old },
+            new: if hidden { None } else { new },
+            hidden,
+        })
+    };
+    written(change).into_iter().filter_map(field).collect()
+}
+
+#[derive(Deserialize)]
+pub struct HeldPath {
+    held: Uuid,
+}
+
+/// How to accept it.
+#[derive(Deserialize, ToSchema, Default)]
+#[serde(deny_unknown_fields)]
+pub struct NewAcceptance {
+    /// A word to the author.
+    note: Option<String>,
+    /// Accept what it builds on with it.
+    #[serde(default)]
+    with_needed: bool,
+    /// Write what it says as the desk's own edit, where it cannot be merged as it is. Edits of the note are not carried over.
+    #[serde(default)]
+    as_edit: bool,
+}
+
+/// What was accepted.
+#[derive(Serialize, ToSchema)]
+pub struct AcceptedView {
+    /// In the order in which they were merged; the one asked for last.
+    accepted: Vec<Uuid>,
+}
+
+/// Why it is refused.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewRefusal {
+    /// Shown to the author.
+    reason: String,
+}
+
+/// A refused change.
+#[derive(Serialize, ToSchema)]
+pub struct RefusedView {
+    held: Uuid,
+    reason: String,
+}
+
+/// Accept a held change
+///
+/// It becomes part of the record as if it had come in time, in its author's name. `edit_refused` or `invalid_field`: it cannot be merged as it is,
+/// `rule` says why, and it stays held.
+#[utoipa::path(post, path = "/v1/streets/{street}/held/{held}/accept", tag = "Held changes", request_body = NewAcceptance,
+    params(("street" = String, Path), ("held" = Uuid, Path)), responses((status = OK, body = AcceptedView)))]
+pub async fn accept(
+    State(app): State<App>,
+    principal: Principal,
+    scope: StreetScope,
+    Path(path): Path<HeldPath>,
+    Body(new): Body<NewAcceptance>,
+) -> Result<Json<AcceptedView>, ApiError> {
+    let note = new
+        .note
+        .map(|note| fields::text("note", &note, NOTE_CHARS_MAX))
+        .transpose()?;
+    let how = Acceptance {
+        note: note.as_deref(),
+        with_needed: new.with_needed,
+        as_edit: new.as_edit,
+    };
+    let accepted = held::accept(
+        &app.pool,
+        scope.street(),
+        path.held,
+        how,
+        reviewer(&principal),
+        app.clock.now(),
+    )
+    .await;
+    Ok(Json(AcceptedView {
+        accepted: accepted.map_err(refused)?,
+    }))
+}
+
+/// Refuse a held change
+///
+/// Final: the author's phone gets the reason at its next sync and keeps the edit as a draft.
+#[utoipa::path(post, path = "/v1/streets/{street}/held/{held}/refuse", tag = "Held changes", request_body = NewRefusal,
+    params(("street" = String, Path), ("held" = Uuid, Path)), responses((status = OK, body = RefusedView)))]
+pub async fn refuse(
+    State(app): State<App>,
+    principal: Principal,
+    scope: StreetScope,
+    Path(path): Path<HeldPath>,
+    Body(new): Body<NewRefusal>,
+) -> Result<Json<RefusedView>, ApiError> {
+    let reason = fields::text("reason", &new.reason, NOTE_CHARS_MAX)?;
+    held::refuse(
+        &app.pool,
+        scope.street(),
+        path.held,
+        &reason,
+        reviewer(&principal),
+        app.clock.now(),
+    )
+    .await
+    .map_err(refused)?;
+    Ok(Json(RefusedView {
+        held: path.held,
+        reason,
+    }))
+}
+
+fn reviewer(principal: &Principal) -> Reviewer<'_> {
+    Reviewer {
+        username: principal.username(),
+        device: principal.device(),
+        role: principal.role(),
+    }
+}
+
+fn refused(error: HeldError) -> ApiError {
+    match error {
+        HeldError::Merge(error) => error.into(),
+        HeldError::NotFound => ApiError::new(ErrorCode::NotFound),
+        HeldError::Decided => ApiError::new(ErrorCode::HeldDecided),
+        HeldError::Needs(needs) => {
+            let ids = needs
+                .iter()
+                .map(Uuid::to_string)
+                .collect::<Vec<_>>()
+                .join(", ");
+            ApiError::new(ErrorCode::HeldNeeds).detail(
+                format!("请先接受：{ids}，或带 with_needed。"),
+                format!("Accept these first, or send with_needed: {ids}."),
+            )
+        }
+        HeldError::Refused(refusal) => ApiError::refused(&refusal),
+    }
+}

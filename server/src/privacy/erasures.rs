@@ -1,0 +1,246 @@
+//! Forgetting: a record, or one person on it; and the receipts.
+
+use axum::{Json, extract::State};
+use lianka_sync_core::{
+    id::{EntryId, RecordId},
+    time::ServerTime,
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::http::extract::{Body, Page, PageQuery, Paging, Path, Query};
+use crate::{
+    auth::{Principal, StreetScope},
+    http::error::{ApiError, ErrorCode},
+    privacy::{
+        erasure::{self, Erased, ErasureError, Person, Request},
+        store::erasures::{self, ErasureRow},
+    },
+    state::App,
+    street::write::ForgetError,
+};
+
+#[derive(Deserialize)]
+pub struct RecordPath {
+    record: RecordId,
+}
+
+/// Why a record is erased.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewErasure {
+    /// `subject_request`, `consent_withdrawn`, `purpose_ended`, `entered_by_mistake`, `legal_duty` or `other`. Any other text counts as `other` and
+    /// is not kept, so that no receipt quotes anybody.
+    #[schema(example = "subject_request")]
+    reason: String,
+}
+
+/// Whom to forget, and why.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewRedaction {
+    /// The contact person: the entry of `contacts/<entry>/…`.
+    #[schema(value_type = Uuid)]
+    entry: EntryId,
+    /// As for `erase`.
+    #[schema(example = "subject_request")]
+    reason: String,
+    /// Whether the note goes as well, with everything it ever said and the remarks of every change.
+    #[serde(default)]
+    note: bool,
+}
+
+/// Proof that something was erased, without it.
+#[derive(Serialize, ToSchema)]
+pub struct ReceiptView {
+    erasure: Uuid,
+    /// The log entry that tells phones.
+    seq: i64,
+    /// `erase` or `redact`.
+    kind: String,
+    record: Uuid,
+    /// With `redact`: the contact person.
+    entry: Option<Uuid>,
+    /// With `redact`: every entry that went, the consents of the person included.
+    entries: Vec<Uuid>,
+    /// Whether the note went as well.
+    note: bool,
+    reason: String,
+    username: String,
+    #[schema(value_type = String, format = DateTime)]
+    at: ServerTime,
+    generation_before: i32,
+    /// With `redact`.
+    generation_after: Option<i32>,
+    /// How much was deleted, by table.
+    #[schema(value_type = Object)]
+    what: serde_json::Value,
+    /// SHA-256 of the receipt, see the protocol's documentation; the audit trail holds it too.
+    hash: String,
+}
+
+impl From<ErasureRow> for ReceiptView {
+    fn from(row: ErasureRow) -> Self {
+        Self {
+            erasure: row.erasure,
+            seq: row.seq,
+            kind: row.kind,
+            record: row.record,
+            entry: row.entry,
+            entries: row.entries,
+            note: row.note,
+            reason: row.reason,
+            username: row.username,
+            at: row.at.into(),
+            generation_before: row.generation_before,
+            generation_after: row.generation_after,
+            what: row.what,
+            hash: hex::encode(row.hash),
+        }
+    }
+}
+
+/// What was erased, and where else to look.
+#[derive(Serialize, ToSchema)]
+pub struct ErasedView {
+    receipt: ReceiptView,
+    /// Keys of the record that still hold the person's name or telephone number: somebody typed them there.
+    mentioned_in: Vec<String>,
+    /// Other records about the same: merged with this one, or with the same contact person.
+    also_on: Vec<Uuid>,
+}
+
+impl From<Erased> for ErasedView {
+    fn from(erased: Erased) -> Self {
+        Self {
+            receipt: erased.receipt.into(),
+            mentioned_in: erased.mentioned_in,
+            also_on: erased.also_on,
+        }
+    }
+}
+
+fn reason(text: &str) -> Result<&'static str, ApiError> {
+    if text.trim().is_empty() {
+        return Err(ApiError::invalid_field("reason", "not_empty"));
+    }
+    Ok(erasure::reason(text))
+}
+
+fn refused(error: ErasureError) -> ApiError {
+    match error {
+        ErasureError::Merge(error) => error.into(),
+        ErasureError::Forget(ForgetError::Store(error)) => error.into(),
+        ErasureError::NoRecord | ErasureError::Forget(ForgetError::NoRecord) => {
+            ApiError::new(ErrorCode::NotFound)
+        }
+        ErasureError::NoEntry => ApiError::invalid_field("entry", "exists").detail(
+            "该卡没有这位联系人。",
+            "The record has no such contact person.",
+        ),
+        ErasureError::Forget(error @ ForgetError::Rebuild(_)) => ApiError::internal(error),
+    }
+}
+
+/// Erase a record
+///
+/// Gone from the record, its log, the read models, held changes, imported rows and, at their next sync, the phones. Late edits are refused
+/// with `erased`. Erasing again answers with the receipt that is there.
+#[utoipa::path(post, path = "/v1/streets/{street}/records/{record}/erase", tag = "Erasure", request_body = NewErasure,
+    params(("street" = String, Path), ("record" = Uuid, Path)), responses((status = OK, body = ErasedView)))]
+pub async fn erase(
+    State(app): State<App>,
+    admin: Principal,
+    scope: StreetScope,
+    Path(path): Path<RecordPath>,
+    Body(new): Body<NewErasure>,
+) -> Result<Json<ErasedView>, ApiError> {
+    let request = Request {
+        username: admin.username(),
+        device: admin.device(),
+        reason: reason(&new.reason)?,
+    };
+    let erased = erasure::erase(
+        &app.pool,
+        scope.street(),
+        path.record,
+        &request,
+        app.clock.now(),
+        &app.entropy,
+    )
+    .await;
+    Ok(Json(erased.map_err(refused)?.into()))
+}
+
+/// Redact a person
+///
+/// Rebuilds the record without one contact person and their consents, as its next generation: values, authors and conflicts of everything else
+/// stay. Late edits of the person are refused with `redacted`.
+#[utoipa::path(post, path = "/v1/streets/{street}/records/{record}/redact", tag = "Erasure", request_body = NewRedaction,
+    params(("street" = String, Path), ("record" = Uuid, Path)), responses((status = OK, body = ErasedView)))]
+pub async fn redact(
+    State(app): State<App>,
+    admin: Principal,
+    scope: StreetScope,
+    Path(path): Path<RecordPath>,
+    Body(new): Body<NewRedaction>,
+) -> Result<Json<ErasedView>, ApiError> {
+    let request = Request {
+        username: admin.username(),
+        device: admin.device(),
+        reason: reason(&new.reason)?,
+    };
+    let person = Person {
+        entry: new.entry,
+        note: new.note,
+    };
+    let erased = erasure::redact(
+        &app.pool,
+        scope.street(),
+        path.record,
+        person,
+        &request,
+        app.clock.now(),
+        &app.entropy,
+    )
+    .await;
+    Ok(Json(erased.map_err(refused)?.into()))
+}
+
+/// Which receipts to list.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct ErasuresQuery {
+    /// Only of this record.
+    record: Option<Uuid>,
+    page: Option<u32>,
+    page_size: Option<u32>,
+}
+
+/// List receipts of erasures
+///
+/// What was erased when and by whom, newest first, without the data. Keep them beside the backups: after a restore they are applied again.
+#[utoipa::path(get, path = "/v1/streets/{street}/erasures", tag = "Erasure", params(("street" = String, Path), ErasuresQuery),
+    responses((status = OK, body = Page<ReceiptView>)))]
+pub async fn list(
+    State(app): State<App>,
+    scope: StreetScope,
+    Query(query): Query<ErasuresQuery>,
+) -> Result<Json<Page<ReceiptView>>, ApiError> {
+    let paging = Paging::try_from(PageQuery::new(query.page, query.page_size))?;
+    crate::admin::streets::find(&app, &scope).await?;
+    let mut conn = app.pool.acquire().await?;
+    let (rows, total) = erasures::page(
+        &mut conn,
+        scope.street(),
+        query.record,
+        paging.limit(),
+        paging.offset(),
+    )
+    .await?;
+    Ok(Json(
+        paging.of(rows.into_iter().map(Into::into).collect(), total),
+    ))
+}

@@ -1,0 +1,764 @@
+//! Everything held about one person, found by telephone number or by name: what a person may ask to see, and a colleague to have corrected.
+//!
+//! In: a number or a name. Out: every place that holds it — contact persons with all concurrent values and their consents, transfers with what
+//! was sealed, every change of the log that wrote it, held edits, notes, imported rows, resolutions, notices and remarks. Drafts live on phones
+//! alone and are in no list.
+//!
+//! Texts are compared as the phone compares them: numbers without separators, country and city code; names in either script and width. What
+//! only resembles is not shown: it is somebody else's.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lianka_sync_core::{
+    catalogue::{Class, Key, Kind},
+    change::{self, Action, Change, Scalar},
+    field::phone::{self, PhoneKind},
+    id::{ChangeHash, EntryId, RecordId, StreetCode},
+    merge::RegisterState,
+    search::fold,
+    time::ServerTime,
+    view::View,
+};
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::{PgConnection, PgPool};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{
+    http::error::ApiError,
+    privacy::store::persons as store,
+    roll::{
+        store_export as roll_export,
+        table_file::{Cell, FileKind, TableError, TableFile},
+    },
+    street::{history as past, store::trimmed},
+};
+
+/// Changes read at a time.
+const PAGE: i64 = 2_000;
+/// Records read at a time.
+const RECORDS_PAGE: i64 = 50;
+/// Rows of one list. A person in more places than this is a misunderstanding.
+const ROWS_MAX: i64 = 50_000;
+const NAME_CHARS_MIN: usize = 2;
+
+/// Whom to look for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sought {
+    /// Digits without country and city code.
+    Phone(String),
+    /// Folded.
+    Name(String),
+}
+
+impl Sought {
+    /// By a number; `None` where the text is not one number.
+    pub fn phone(text: &str) -> Option<Self> {
+        match &phone::parse(text)[..] {
+            [only] if only.is_recognised() => Some(Self::Phone(digits(only))),
+            _ => None,
+        }
+    }
+
+    /// By a name of at least two characters.
+    pub fn name(text: &str) -> Option<Self> {
+        let folded = fold(text);
+        (folded.chars().count() >= NAME_CHARS_MIN).then_some(Self::Name(folded))
+    }
+
+    /// Whether a field that holds a name, or numbers, is this person's.
+    fn is(&self, field: &str, text: &str) -> bool {
+        match self {
+            Self::Phone(_) => field.starts_with("phone") && self.is_in(text),
+            Self::Name(name) => field.ends_with("name") && fold(text) == *name,
+        }
+    }
+
+    /// Whether a text speaks of them.
+    fn is_in(&self, text: &str) -> bool {
+        match self {
+            Self::Phone(number) => phone::parse(text)
+                .iter()
+                .any(|found| found.is_recognised() && digits(found) == *number),
+            Self::Name(name) => fold(text).contains(name.as_str()),
+        }
+    }
+
+    fn is_in_json(&self, value: &Value) -> bool {
+        match value {
+            Value::String(text) => self.is_in(text),
+            // A sheet may hold a number as a number.
+            Value::Number(number) => self.is_in(&number.to_string()),
+            Value::Array(items) => items.iter().any(|item| self.is_in_json(item)),
+            Value::Object(members) => members.values().any(|member| self.is_in_json(member)),
+            Value::Null | Value::Bool(_) => false,
+        }
+    }
+}
+
+fn digits(phone: &phone::Phone) -> String {
+    match phone.kind {
+        PhoneKind::Landline { .. } => phone
+            .digits
+            .strip_prefix("021")
+            .filter(|local| local.len() == 8)
+            .unwrap_or(&phone.digits)
+            .to_owned(),
+        _ => phone.digits.clone(),
+    }
+}
+
+/// Everything that was found.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub struct PersonView {
+    pub contacts: Vec<PersonContact>,
+    pub transfers: Vec<PersonTransfer>,
+    /// Notes of cards that speak of the person.
+    pub notes: Vec<PersonNote>,
+    /// Changes of the log that wrote something about the person, the oldest first.
+    pub changes: Vec<PersonChange>,
+    /// Edits that a reviewer has or had to decide on.
+    pub held: Vec<PersonChange>,
+    /// Sealed fields and events of transfers, resolutions, notices, merges, dismissals and imported rows.
+    pub other: Vec<PersonRemark>,
+    /// `false`: a list was cut off.
+    pub complete: bool,
+}
+
+/// A contact person of a card.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PersonContact {
+    #[schema(value_type = Uuid)]
+    pub record: RecordId,
+    pub grid: String,
+    pub sign_name: Option<String>,
+    #[schema(value_type = Uuid)]
+    pub entry: EntryId,
+    /// Every value of every field, concurrent ones included.
+    pub fields: BTreeMap<String, Vec<String>>,
+    /// What the person consented to, or withdrew.
+    pub consents: Vec<BTreeMap<String, String>>,
+}
+
+/// A transfer request.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PersonTransfer {
+    #[schema(value_type = Uuid)]
+    pub record: RecordId,
+    pub grid: String,
+    pub fields: BTreeMap<String, Vec<String>>,
+    pub note: Option<String>,
+}
+
+/// A note.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PersonNote {
+    #[schema(value_type = Uuid)]
+    pub record: RecordId,
+    pub note: String,
+}
+
+/// What one change wrote about the person.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PersonChange {
+    #[schema(value_type = Uuid)]
+    pub record: RecordId,
+    /// Place in the log; absent for a held edit.
+    pub seq: Option<i64>,
+    #[schema(value_type = String)]
+    pub change: ChangeHash,
+    /// `accepted`, or how the held edit stands.
+    pub status: String,
+    pub username: Option<String>,
+    #[schema(value_type = String, format = DateTime)]
+    pub received_at: ServerTime,
+    /// Key and value; `null` where it was deleted.
+    #[schema(value_type = Object)]
+    pub writes: BTreeMap<String, Option<Scalar>>,
+}
+
+/// A row that speaks of the person.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PersonRemark {
+    /// Which table.
+    pub place: String,
+    pub id: String,
+    pub record: Option<Uuid>,
+    #[schema(value_type = String, format = DateTime)]
+    pub at: ServerTime,
+    #[schema(value_type = serde_json::Value)]
+    pub content: Value,
+}
+
+impl PersonView {
+    /// Records of which sensitive fields (P3) are shown.
+    pub fn sensitive(&self) -> BTreeSet<RecordId> {
+        let contacts = self
+            .contacts
+            .iter()
+            .filter(|contact| contact.fields.contains_key("party_status"))
+            .map(|contact| contact.record);
+        let is_p3 = |key: &str| {
+            Kind::ALL.iter().any(|kind| {
+                kind.field(key)
+                    .is_some_and(|(field, _)| field.class == Class::P3)
+            })
+        };
+        // A value that was overwritten, taken back or never accepted is read all the same.
+        let written = self.changes.iter().chain(&self.held);
+        let written = written.filter(|change| {
+            change
+                .writes
+                .iter()
+                .any(|(key, value)| value.is_some() && is_p3(key))
+        });
+        let sealed = self.other.iter().filter(|remark| {
+            remark.place == "transfer_personal"
+                || remark
+                    .content
+                    .get("field")
+                    .and_then(Value::as_str)
+                    .is_some_and(is_p3)
+        });
+        let sealed = sealed.filter_map(|remark| remark.record.map(RecordId));
+        contacts
+            .chain(self.transfers.iter().map(|transfer| transfer.record))
+            .chain(written.map(|change| change.record))
+            .chain(sealed)
+            .collect()
+    }
+}
+
+/// What belongs to the person, as far as it is known by now.
+#[derive(Default)]
+struct Known {
+    /// Contact persons.
+    entries: BTreeSet<(RecordId, EntryId)>,
+    /// Transfer requests: everything in them is about the person.
+    transfers: BTreeSet<RecordId>,
+    /// Consents of the contact persons.
+    consents: BTreeSet<(RecordId, EntryId)>,
+}
+
+impl Known {
+    /// Notes whose fields these are, wherever they were written.
+    fn learn(
+        &mut self,
+        sought: &Sought,
+        kind: Option<Kind>,
+        record: RecordId,
+        key: &str,
+        value: &Scalar,
+    ) {
+        let Some(text) = value.as_str() else { return };
+        match Key::parse(key) {
+            Some(Key::Entry {
+                list: "contacts",
+                entry,
+                field,
+            }) if sought.is(field, text) => drop(self.entries.insert((record, entry))),
+            Some(Key::Plain(field))
+                if kind == Some(Kind::TransferRequest) && sought.is(field, text) =>
+            {
+                self.transfers.insert(record);
+            }
+            _ => {}
+        }
+    }
+
+    fn learn_consent(&mut self, record: RecordId, key: &str, value: &Scalar) {
+        if let Some(Key::Entry {
+            list: "consent",
+            entry,
+            field: "contact",
+        }) = Key::parse(key)
+            && let Some(person) = value.as_str().and_then(|person| person.parse().ok())
+            && self.entries.contains(&(record, person))
+        {
+            self.consents.insert((record, entry));
+        }
+    }
+
+    fn holds(&self, record: RecordId, key: &str) -> bool {
+        self.transfers.contains(&record)
+            || match Key::parse(key) {
+                Some(Key::Entry {
+                    list: "contacts",
+                    entry,
+                    ..
+                }) => self.entries.contains(&(record, entry)),
+                Some(Key::Entry {
+                    list: "consent",
+                    entry,
+                    ..
+                }) => self.consents.contains(&(record, entry)),
+                _ => false,
+            }
+    }
+
+    fn records(&self) -> BTreeSet<RecordId> {
+        self.entries
+            .iter()
+            .map(|(record, _)| *record)
+            .chain(self.transfers.iter().copied())
+            .collect()
+    }
+}
+
+/// What a change writes: the last value of each key, and the text that it puts into the note.
+fn writes(change: &Change) -> BTreeMap<String, Option<Scalar>> {
+    let mut writes = BTreeMap::new();
+    let mut note = String::new();
+    for op in &change.ops {
+        match &op.action {
+            Action::Put { key, value } => drop(writes.insert(key.clone(), Some(value.clone()))),
+            Action::Delete { key } => drop(writes.insert(key.clone(), None)),
+            Action::Insert { text, .. } => note.push_str(text),
+            Action::MakeText { .. } | Action::Remove { .. } => {}
+        }
+    }
+    if !note.is_empty() {
+        writes.insert(
+            lianka_sync_core::record::NOTE.to_owned(),
+            Some(Scalar::Str(note)),
+        );
+    }
+    writes
+}
+
+/// A transfer's keys are known by name: nothing else has them.
+fn kind_of(writes: &BTreeMap<String, Option<Scalar>>) -> Option<Kind> {
+    writes
+        .keys()
+        .any(|key| matches!(key.as_str(), "member_name" | "phone" | "member_alias"))
+        .then_some(Kind::TransferRequest)
+}
+
+/// Finds everything held about a person, as of one moment.
+pub async fn find(
+    pool: &PgPool,
+    street: &StreetCode,
+    sought: &Sought,
+) -> Result<PersonView, ApiError> {
+    let mut tx = roll_export::snapshot(pool).await?;
+    let mut known = Known::default();
+    let mut view = PersonView {
+        complete: true,
+        ..PersonView::default()
+    };
+    let speaking = look_through_log(&mut tx, street, sought, &mut known).await?;
+    let held = store::held(&mut tx, street, ROWS_MAX).await?;
+    for edit in &held {
+        if let Ok(change) = change::decode(&edit.bytes) {
+            let writes = writes(&change);
+            let kind = kind_of(&writes);
+            writes
+                .iter()
+                .filter_map(|(key, value)| Some((key, value.as_ref()?)))
+                .for_each(|(key, value)| known.learn(sought, kind, edit.record, key, value));
+        }
+    }
+    let remarks = store::remarks(&mut tx, street, ROWS_MAX).await?;
+    view.complete &= (remarks.len() as i64) < ROWS_MAX && (held.len() as i64) < ROWS_MAX;
+    // What was sealed has left its record: the row alone tells whose it is.
+    for remark in remarks
+        .iter()
+        .filter(|remark| remark.place == "transfer_personal" && sought.is_in_json(&remark.content))
+    {
+        known.transfers.extend(remark.record.map(RecordId));
+    }
+    let records: Vec<Uuid> = known.records().iter().map(|record| record.0).collect();
+    stand(&mut tx, street, &records, &mut known, &mut view).await?;
+    let involved: BTreeSet<RecordId> = known.records().into_iter().chain(speaking).collect();
+    let involved: Vec<Uuid> = involved.into_iter().map(|record| record.0).collect();
+    let mut logged = store::changes(&mut tx, street, Some(&involved), 0, ROWS_MAX).await?;
+    view.complete &= (logged.len() as i64) < ROWS_MAX;
+    logged.extend(past::logged(&mut tx, street, &involved).await?);
+    logged.sort_by_key(|row| row.seq);
+    for row in &logged {
+        let Ok(change) = change::decode(&row.bytes) else {
+            continue;
+        };
+        let written = about(&change, row.record, sought, &mut known);
+        if !written.is_empty() {
+            view.changes.push(PersonChange {
+                record: row.record,
+                seq: Some(row.seq),
+                change: change.hash,
+                status: "accepted".to_owned(),
+                username: row.username.clone(),
+                received_at: row.received_at.into(),
+                writes: written,
+            });
+        }
+    }
+    for edit in held {
+        let Ok(change) = change::decode(&edit.bytes) else {
+            continue;
+        };
+        let written = about(&change, edit.record, sought, &mut known);
+        if !written.is_empty() {
+            view.held.push(PersonChange {
+                record: edit.record,
+                seq: None,
+                change: change.hash,
+                status: edit.status,
+                username: Some(edit.username),
+                received_at: edit.received_at.into(),
+                writes: written,
+            });
+        }
+    }
+    for (record, note) in store::notes(&mut tx, street)
+        .await?
+        .into_iter()
+        .filter(|(_, note)| sought.is_in(note))
+    {
+        view.notes.push(PersonNote {
+            record: RecordId(record),
+            note,
+        });
+    }
+    let entries: Vec<String> = known
+        .entries
+        .iter()
+        .map(|(_, entry)| entry.to_string())
+        .collect();
+    view.other = remarks
+        .into_iter()
+        .filter(|remark| {
+            let field = remark
+                .content
+                .get("field")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
+            let theirs = remark
+                .record
+                .is_some_and(|record| known.transfers.contains(&RecordId(record)));
+            theirs
+                || entries.iter().any(|entry| field.contains(entry.as_str()))
+                || sought.is_in_json(&remark.content)
+        })
+        .map(|remark| PersonRemark {
+            place: remark.place,
+            id: remark.id,
+            record: remark.record,
+            at: remark.at.into(),
+            content: remark.content,
+        })
+        .collect();
+    tx.rollback().await?;
+    Ok(view)
+}
+
+/// Reads the whole log once: whose the entries are, whatever they say by now. Returns the records whose texts speak of the person.
+async fn look_through_log(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    sought: &Sought,
+    known: &mut Known,
+) -> Result<BTreeSet<RecordId>, ApiError> {
+    let mut speaking = BTreeSet::new();
+    let mut after = 0;
+    loop {
+        let page = store::changes(conn, street, None, after, PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after = last.seq;
+        for row in &page {
+            look_through(row, sought, known, &mut speaking);
+        }
+    }
+    // What was trimmed is in the records' documents.
+    let mut after = Uuid::nil();
+    loop {
+        let records = trimmed::records(conn, street.as_str(), after, RECORDS_PAGE).await?;
+        let Some(last) = records.last() else {
+            return Ok(speaking);
+        };
+        after = *last;
+        for row in past::logged(conn, street, &records).await? {
+            look_through(&row, sought, known, &mut speaking);
+        }
+    }
+}
+
+fn look_through(
+    row: &store::LoggedChange,
+    sought: &Sought,
+    known: &mut Known,
+    speaking: &mut BTreeSet<RecordId>,
+) {
+    // What the gate passed decodes; anything else would have been found by the refresh.
+    let Ok(change) = change::decode(&row.bytes) else {
+        return;
+    };
+    let writes = writes(&change);
+    let kind = kind_of(&writes);
+    for (key, value) in writes
+        .iter()
+        .filter_map(|(key, value)| Some((key, value.as_ref()?)))
+    {
+        known.learn(sought, kind, row.record, key, value);
+        if value.as_str().is_some_and(|text| sought.is_in(text)) {
+            speaking.insert(row.record);
+        }
+    }
+}
+
+/// What a change writes about the person.
+fn about(
+    change: &Change,
+    record: RecordId,
+    sought: &Sought,
+    known: &mut Known,
+) -> BTreeMap<String, Option<Scalar>> {
+    let mut writes = writes(change);
+    for (key, value) in &writes {
+        if let Some(value) = value {
+            known.learn_consent(record, key, value);
+        }
+    }
+    writes.retain(|key, value| {
+        known.holds(record, key)
+            || value
+                .as_ref()
+                .and_then(Scalar::as_str)
+                .is_some_and(|text| sought.is_in(text))
+    });
+    writes
+}
+
+/// The contact persons and transfers as they stand.
+async fn stand(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    records: &[Uuid],
+    known: &mut Known,
+    out: &mut PersonView,
+) -> Result<(), ApiError> {
+    let names: BTreeMap<Uuid, Option<String>> = store::cards(conn, street, records)
+        .await?
+        .into_iter()
+        .collect();
+    for standing in store::standing(conn, street, records).await? {
+        let state = RegisterState::from_bytes(&standing.state).map_err(ApiError::internal)?;
+        let view = state.view();
+        let record = standing.record;
+        for (key, value) in view
+            .values
+            .iter()
+            .flat_map(|(key, values)| values.iter().map(move |value| (key, value)))
+        {
+            known.learn_consent(record, key, &value.value);
+        }
+        if known.transfers.contains(&record) {
+            let fields = view
+                .values
+                .iter()
+                .map(|(key, values)| (key.clone(), shown(values)))
+                .collect();
+            let note = view.note.clone().filter(|note| !note.is_empty());
+            out.transfers.push(PersonTransfer {
+                record,
+                grid: standing.grid.clone(),
+                fields,
+                note,
+            });
+        }
+        let entries: Vec<EntryId> = known
+            .entries
+            .iter()
+            .filter(|(of, _)| *of == record)
+            .map(|(_, entry)| *entry)
+            .collect();
+        for entry in entries {
+            let fields = of_entry(&view, "contacts", entry);
+            let person = entry.to_string();
+            let consents = view
+                .entries("consent")
+                .into_iter()
+                .filter(|consent| view.entry_text("consent", *consent, "contact") == Some(&person));
+            let consents = consents.map(|consent| {
+                of_entry(&view, "consent", consent)
+                    .into_iter()
+                    .map(|(field, values)| (field, values.join("、")))
+                    .collect()
+            });
+            let sign_name = names.get(&record.0).cloned().flatten();
+            out.contacts.push(PersonContact {
+                record,
+                grid: standing.grid.clone(),
+                sign_name,
+                entry,
+                fields,
+                consents: consents.collect(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn of_entry(view: &View, list: &str, entry: EntryId) -> BTreeMap<String, Vec<String>> {
+    let prefix = format!("{list}/{entry}/");
+    let keys = view
+        .values
+        .iter()
+        .filter_map(|(key, values)| Some((key.strip_prefix(&prefix)?, values)));
+    keys.map(|(field, values)| (field.to_owned(), shown(values)))
+        .collect()
+}
+
+fn shown(values: &[lianka_sync_core::view::Value]) -> Vec<String> {
+    values.iter().map(|value| plain(&value.value)).collect()
+}
+
+fn plain(value: &Scalar) -> String {
+    match value {
+        Scalar::Str(text) => text.clone(),
+        Scalar::Int(number) => number.to_string(),
+        Scalar::Bool(flag) => flag.to_string(),
+    }
+}
+
+/// The same as a workbook, a sheet a list, with Chinese headings.
+pub fn workbook(view: &PersonView) -> Result<TableFile, TableError> {
+    let mut file = TableFile::new(FileKind::Xlsx)?;
+    let headings = |headings: &[&str]| {
+        headings
+            .iter()
+            .map(|&heading| heading.to_owned())
+            .collect::<Vec<_>>()
+    };
+    let text = |text: &dyn ToString| Cell::Text(text.to_string());
+    let pairs = |fields: &BTreeMap<String, Vec<String>>| {
+        Cell::Text(
+            fields
+                .iter()
+                .map(|(field, values)| format!("{field}：{}", values.join(" / ")))
+                .collect::<Vec<_>>()
+                .join("\n"),
+        )
+    };
+    file.sheet(
+        "联系人",
+        &headings(&[
+            "卡片编号",
+            "责任网格",
+            "店招",
+            "联系人编号",
+            "内容",
+            "同意记录",
+        ]),
+    )?;
+    for contact in &view.contacts {
+        let consents: Vec<String> = contact
+            .consents
+            .iter()
+            .map(|consent| {
+                consent
+                    .iter()
+                    .map(|(field, value)| format!("{field}：{value}"))
+                    .collect::<Vec<_>>()
+                    .join("，")
+            })
+            .collect();
+        file.row(&[
+            text(&contact.record),
+            text(&contact.grid),
+            Cell::from(contact.sign_name.clone()),
+            text(&contact.entry),
+            pairs(&contact.fields),
+            Cell::Text(consents.join("\n")),
+        ])?;
+    }
+    file.sheet(
+        "组织关系转接",
+        &headings(&["编号", "责任网格", "内容", "备注"]),
+    )?;
+    for transfer in &view.transfers {
+        file.row(&[
+            text(&transfer.record),
+            text(&transfer.grid),
+            pairs(&transfer.fields),
+            Cell::from(transfer.note.clone()),
+        ])?;
+    }
+    file.sheet("备注", &headings(&["卡片编号", "备注"]))?;
+    for note in &view.notes {
+        file.row(&[text(&note.record), text(&note.note)])?;
+    }
+    for (name, changes) in [("修改记录", &view.changes), ("待审修改", &view.held)] {
+        file.sheet(
+            name,
+            &headings(&["编号", "序号", "修改", "状态", "账号", "收到时间", "写入"]),
+        )?;
+        for change in changes {
+            let writes = change.writes.iter().map(|(key, value)| {
+                format!(
+                    "{key}：{}",
+                    value.as_ref().map_or_else(|| "（删除）".to_owned(), plain)
+                )
+            });
+            file.row(&[
+                text(&change.record),
+                Cell::from(change.seq.map(|seq| seq.to_string())),
+                text(&change.change),
+                text(&change.status),
+                Cell::from(change.username.clone()),
+                text(&change.received_at),
+                Cell::Text(writes.collect::<Vec<_>>().join("\n")),
+            ])?;
+        }
+    }
+    file.sheet(
+        "其他",
+        &headings(&["位置", "编号", "所属记录", "时间", "内容"]),
+    )?;
+    for other in &view.other {
+        let record = other.record.map(|record| record.to_string());
+        file.row(&[
+            text(&other.place),
+            text(&other.id),
+            Cell::from(record),
+            text(&other.at),
+            Cell::Text(other.content.to_string()),
+        ])?;
+    }
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_meant() {
+        let number = Sought::phone("139 0000 0001").expect("a number");
+        for (text, found) in [
+            ("13900000001", true),
+            ("+86 139-0000-0001/50932417", true),
+            ("老板电话１３９０００００００１", true),
+            ("13900000002", false),
+            ("913900000001", false),
+            ("", false),
+        ] {
+            assert_eq!(number.is_in(text), found, "{text}");
+        }
+        assert_eq!(Sought::phone("021-50932417"), Sought::phone("50932417"));
+        assert_eq!(Sought::phone("问店主"), None);
+        assert_eq!(Sought::phone("13900000001/13900000002"), None);
+        let name = Sought::name("王記").expect("a name");
+        assert!(
+            name.is("name", "王 记")
+                && name.is_in("找王记，下午")
+                && !name.is("name", "王记芳")
+                && !name.is("role", "王记")
+        );
+        assert_eq!(
+            Sought::name("王"),
+            None,
+            "one character is in everybody's name"
+        );
+    }
+}

@@ -1,0 +1,4 @@
+//! SQL of forgetting and of the search for a person.
+
+pub mod erasures;
+pub mod persons;

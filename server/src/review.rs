@@ -1,0 +1,10 @@
+//! What a reviewer does with the merged roll: reading it, editing at a desk, conflicts, moves.
+
+pub mod conflicts;
+pub mod desk;
+pub mod edits;
+pub mod fields;
+pub mod moves;
+pub mod records;
+pub mod resolutions;
+pub mod store;

@@ -1,0 +1,67 @@
+//! Which of the street's grids an area and a number in a sheet mean.
+
+use lianka_sync_core::search::fold;
+
+use crate::roll::sheet::KnownGrid;
+
+/// A grid's code with the plain forms of what people call it.
+pub(crate) struct GridNames {
+    code: String,
+    area: String,
+    names: [String; 4],
+}
+
+impl GridNames {
+    pub(crate) fn of(grid: &KnownGrid<'_>) -> Self {
+        let (code, name, area) = (
+            plain_grid(grid.code),
+            plain_grid(grid.name),
+            plain_grid(grid.area),
+        );
+        let names = [format!("{area}{code}"), format!("{area}{name}"), code, name];
+        Self {
+            code: grid.code.to_owned(),
+            area,
+            names,
+        }
+    }
+}
+
+/// The grid that area and number name: `康平` + `1`, `康平片区` + `01网格` and `康平01` are all 康平01. Ambiguity is no match.
+pub(crate) fn matching_grid(area: &str, grid: &str, grids: &[GridNames]) -> Option<String> {
+    let (area, grid) = (plain_grid(area), plain_grid(grid));
+    let both = format!("{area}{grid}");
+    for wanted in [both, grid] {
+        let within =
+            |known: &&GridNames| area.is_empty() || known.area.is_empty() || known.area == area;
+        let mut matches = grids
+            .iter()
+            .filter(within)
+            .filter(|known| !wanted.is_empty() && known.names.contains(&wanted));
+        match (matches.next(), matches.next()) {
+            (Some(only), None) => return Some(only.code.clone()),
+            (Some(_), Some(_)) => return None,
+            (None, _) => {}
+        }
+    }
+    None
+}
+
+/// Folded, without the words around a number and without its leading zeros.
+fn plain_grid(text: &str) -> String {
+    let mut plain = fold(text);
+    for word in ["责任网格", "网格", "片区", "第"] {
+        plain = plain.replace(word, "");
+    }
+    let plain = plain.trim_end_matches('号');
+    let mut out = String::with_capacity(plain.len());
+    let mut chars = plain.chars().peekable();
+    while let Some(c) = chars.next() {
+        let starts_number = !out.ends_with(|p: char| p.is_ascii_digit());
+        if c == '0' && starts_number && chars.peek().is_some_and(char::is_ascii_digit) {
+            continue;
+        }
+        out.push(c);
+    }
+    out
+}

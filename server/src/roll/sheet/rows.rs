@@ -1,0 +1,875 @@
+//! Rows of a sheet whose headings are known → values of cards, and what is doubtful about them.
+
+use std::collections::HashMap;
+
+use lianka_sync_core::{
+    authority::{FieldError, check_value},
+    catalogue::Kind,
+    change::Scalar,
+    field::{
+        address::{Address, DoorKey},
+        credit_code::{self, Verdict},
+        date,
+        geo::{Crs, GeoPoint},
+        phone,
+        text::{self, TextWarningKind},
+    },
+    limits::NOTE_CHARS_MAX,
+    search::fold,
+};
+use sha2::{Digest, Sha256};
+
+use crate::roll::sheet::{
+    ColumnTarget, ContactPart, CustomKind, Problem, ProblemCode, RollColumn, RollContact,
+    RollError, RollPlan, RollRow, RollValue, Sheet, StreetTables,
+    custom::{custom_fields, number},
+    grids::{GridNames, matching_grid},
+    headings::{self, Header},
+};
+
+pub(crate) fn plan(
+    sheets: &[Sheet],
+    header: &Header,
+    street: &StreetTables<'_>,
+) -> Result<RollPlan, RollError> {
+    let sheet = sheets.get(header.sheet).ok_or(RollError::NoHeader)?;
+    let (header_row, heading_cells) = sheet.rows.get(header.row).ok_or(RollError::NoHeader)?;
+    let below = &sheet.rows[header.row + 1..];
+    let columns = columns(heading_cells, below);
+    let custom_fields = custom_fields(&columns, below);
+    let mut reader = Reader {
+        columns: &columns,
+        street,
+        header_row: *header_row,
+        problems: Vec::new(),
+        grids: street.grids.iter().map(GridNames::of).collect(),
+        kinds: custom_fields
+            .iter()
+            .map(|f| (f.name.as_str(), &f.kind))
+            .collect(),
+        doors: HashMap::new(),
+    };
+    reader.look_at_columns(header.other_sheet.and_then(|at| sheets.get(at)));
+    let mut rows = Vec::new();
+    let mut seen: HashMap<[u8; 32], u32> = HashMap::new();
+    let mut total_rows = 0;
+    for (row, cells) in below {
+        match reader.kind_of(cells, heading_cells) {
+            RowKind::Shop => {
+                let mut shop = reader.shop(*row, cells);
+                shop.identity = reader.identity(cells, &mut seen);
+                rows.push(shop);
+            }
+            RowKind::Total => total_rows += 1,
+            RowKind::RepeatedHeader => {}
+            RowKind::Other => reader.skipped(*row, cells),
+        }
+    }
+    let last_row = below.last().map_or(*header_row, |(row, _)| *row);
+    let blank_rows = ((last_row - header_row) as usize).saturating_sub(below.len());
+    let Reader { mut problems, .. } = reader;
+    problems.sort_by_key(|p| p.row);
+    Ok(RollPlan {
+        sheet: sheet.name.clone(),
+        header_row: *header_row,
+        columns,
+        custom_fields,
+        rows,
+        problems,
+        blank_rows,
+        total_rows,
+    })
+}
+
+/// Columns that have a heading or a value, each with its place in the sheet.
+fn columns(heading_cells: &[String], below: &[(u32, Vec<String>)]) -> Vec<RollColumn> {
+    let width = below
+        .iter()
+        .map(|(_, cells)| cells.len())
+        .max()
+        .unwrap_or(0)
+        .max(heading_cells.len());
+    let headings: Vec<String> = (0..width)
+        .map(|at| match heading_cells.get(at).map(|h| h.trim()) {
+            Some(heading) if !heading.is_empty() => one_line(heading),
+            _ => letters(at),
+        })
+        .collect();
+    let targets = headings::targets(&headings);
+    headings
+        .into_iter()
+        .zip(targets)
+        .enumerate()
+        .map(|(at, (heading, target))| RollColumn {
+            letters: letters(at),
+            heading,
+            target,
+        })
+        .collect()
+}
+
+fn letters(at: usize) -> String {
+    let mut out = String::new();
+    let mut rest = at + 1;
+    while rest > 0 {
+        rest -= 1;
+        out.insert(0, char::from(b'A' + (rest % 26) as u8));
+        rest /= 26;
+    }
+    out
+}
+
+/// What a register takes: NFC, on one line, without control characters and outer white space.
+pub(crate) fn one_line(text: &str) -> String {
+    let plain: String = text::nfc(text)
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    plain.trim().to_owned()
+}
+
+/// What the note takes: NFC with its lines.
+fn many_lines(text: &str) -> String {
+    let plain: String = text::nfc(text)
+        .replace("\r\n", "\n")
+        .chars()
+        .map(|c| if c.is_control() && c != '\n' { ' ' } else { c })
+        .collect();
+    plain.trim().to_owned()
+}
+
+enum RowKind {
+    Shop,
+    Total,
+    RepeatedHeader,
+    Other,
+}
+
+struct Reader<'a> {
+    columns: &'a [RollColumn],
+    street: &'a StreetTables<'a>,
+    header_row: u32,
+    problems: Vec<Problem>,
+    grids: Vec<GridNames>,
+    kinds: HashMap<&'a str, &'a CustomKind>,
+    /// First row of each door, and whether it was told of a second one.
+    doors: HashMap<DoorKey, (u32, bool)>,
+}
+
+impl<'a> Reader<'a> {
+    fn at(&self, target: &ColumnTarget) -> Option<(usize, &'a RollColumn)> {
+        self.columns
+            .iter()
+            .enumerate()
+            .find(|(_, c)| std::mem::discriminant(&c.target) == std::mem::discriminant(target))
+    }
+
+    /// The cell of a target, on one line, with its heading.
+    fn cell(&self, cells: &[String], target: &ColumnTarget) -> Option<(String, &'a str)> {
+        let (at, column) = self.at(target)?;
+        let text = one_line(cells.get(at)?);
+        (!text.is_empty()).then_some((text, column.heading.as_str()))
+    }
+
+    fn heading(&self, target: &ColumnTarget) -> Option<&'a str> {
+        self.at(target).map(|(_, column)| column.heading.as_str())
+    }
+
+    fn report(
+        &mut self,
+        code: ProblemCode,
+        row: u32,
+        column: Option<&str>,
+        zh: impl Into<String>,
+        en: impl Into<String>,
+    ) {
+        self.problems.push(Problem::new(code, row, column, zh, en));
+    }
+
+    fn look_at_columns(&mut self, other_sheet: Option<&Sheet>) {
+        let row = self.header_row;
+        if let Some(name) = other_sheet.and_then(|s| s.name.as_deref()) {
+            self.report(
+                ProblemCode::OtherSheet,
+                row,
+                None,
+                format!("工作表“{name}”看起来也是台账，本次没有读取"),
+                format!("sheet “{name}” looks like a roll too and was not read"),
+            );
+        }
+        if self.street.roads.is_empty() {
+            self.report(
+                ProblemCode::RoadTableEmpty,
+                row,
+                None,
+                "街道还没有路名表，未核对路名",
+                "the street has no road table yet: roads were not checked",
+            );
+        }
+        for column in self.columns {
+            match column.target {
+                ColumnTarget::Sensitive => self.report(
+                    ProblemCode::SensitiveColumn,
+                    row,
+                    Some(&column.heading),
+                    format!("“{}”属于敏感个人信息，须逐人取得同意后填写，不导入字段", column.heading),
+                    format!("“{}” is sensitive personal data, entered person by person with consent: not imported", column.heading),
+                ),
+                ColumnTarget::Point(None) | ColumnTarget::Longitude(None) => self.report(
+                    ProblemCode::PointCrsMissing,
+                    row,
+                    Some(&column.heading),
+                    format!("“{}”没有注明坐标系（WGS-84、GCJ-02、BD-09、CGCS2000），坐标不导入", column.heading),
+                    format!(
+                        "“{}” does not name its coordinate system (WGS-84, GCJ-02, BD-09, CGCS2000): points are not imported",
+                        column.heading
+                    ),
+                ),
+                _ => {}
+            }
+        }
+    }
+
+    fn kind_of(&self, cells: &[String], heading_cells: &[String]) -> RowKind {
+        if cells == heading_cells {
+            return RowKind::RepeatedHeader;
+        }
+        let has = |targets: &[ColumnTarget]| targets.iter().any(|t| self.cell(cells, t).is_some());
+        let says_total = cells.iter().filter(|c| !c.is_empty()).take(3).any(|c| {
+            let word = fold(c);
+            word.chars().count() <= 12
+                && [
+                    "合计",
+                    "总计",
+                    "小计",
+                    "共计",
+                    "总数",
+                    "total",
+                    "subtotal",
+                    "grandtotal",
+                ]
+                .iter()
+                .any(|w| word.starts_with(w))
+        });
+        if says_total
+            && !has(&[
+                ColumnTarget::Address,
+                ColumnTarget::Road,
+                ColumnTarget::LegalName,
+                ColumnTarget::CreditCode,
+            ])
+        {
+            return RowKind::Total;
+        }
+        let names_shop = [
+            ColumnTarget::SignName,
+            ColumnTarget::LegalName,
+            ColumnTarget::CreditCode,
+            ColumnTarget::Address,
+            ColumnTarget::Road,
+        ];
+        // A number says where only if it carries its road.
+        let number_with_road =
+            self.at(&ColumnTarget::Road).is_none() && has(&[ColumnTarget::Number]);
+        if has(&names_shop) || number_with_road {
+            RowKind::Shop
+        } else {
+            RowKind::Other
+        }
+    }
+
+    fn skipped(&mut self, row: u32, cells: &[String]) {
+        let first: String = cells
+            .iter()
+            .find(|c| !c.is_empty())
+            .map(|c| one_line(c))
+            .unwrap_or_default()
+            .chars()
+            .take(40)
+            .collect();
+        self.report(
+            ProblemCode::RowSkipped,
+            row,
+            None,
+            format!("没有店招、登记名称、代码或地址，未导入：{first}"),
+            format!("names no shop, neither sign, registered name, code nor address; not imported: {first}"),
+        );
+    }
+
+    /// Hash of all cells but the running number, independent of the order of columns; equal rows are told apart by counting.
+    fn identity(&self, cells: &[String], seen: &mut HashMap<[u8; 32], u32>) -> [u8; 32] {
+        let mut pairs: Vec<(String, String)> = self
+            .columns
+            .iter()
+            .zip(cells)
+            .filter(|(column, cell)| column.target != ColumnTarget::Serial && !cell.is_empty())
+            .map(|(column, cell)| (column.heading.clone(), one_line(cell)))
+            .collect();
+        pairs.sort_unstable();
+        let mut hash = Sha256::new_with_prefix(b"lianka roll row 1");
+        for text in pairs.iter().flat_map(|(heading, cell)| [heading, cell]) {
+            hash.update((text.len() as u64).to_be_bytes());
+            hash.update(text.as_bytes());
+        }
+        let same: [u8; 32] = hash.clone().finalize().into();
+        let ordinal = seen.entry(same).or_insert(0);
+        *ordinal += 1;
+        if *ordinal == 1 {
+            return same;
+        }
+        hash.update(ordinal.to_be_bytes());
+        hash.finalize().into()
+    }
+
+    fn shop(&mut self, row: u32, cells: &[String]) -> RollRow {
+        let kept = self
+            .columns
+            .iter()
+            .zip(cells)
+            .filter(|(_, cell)| !cell.is_empty());
+        let mut shop = RollRow {
+            row,
+            identity: [0; 32],
+            grid: None,
+            values: Vec::new(),
+            contacts: Vec::new(),
+            note: None,
+            cells: kept
+                .map(|(column, cell)| (column.heading.clone(), cell.clone()))
+                .collect(),
+        };
+        self.names(&mut shop, cells);
+        self.address(&mut shop, cells);
+        self.point(&mut shop, cells);
+        self.occupancy(&mut shop, cells);
+        if let Some((hours, heading)) = self.cell(cells, &ColumnTarget::OpeningHours) {
+            self.put(&mut shop, "opening_hours", hours, heading);
+        }
+        self.tags(&mut shop, cells);
+        self.last_visit(&mut shop, cells);
+        self.grid(&mut shop, cells);
+        self.contacts(&mut shop, cells);
+        self.note(&mut shop, cells);
+        self.custom(&mut shop, cells);
+        shop
+    }
+
+    /// Adds a text value if the catalogue takes it; says so if not.
+    fn put(&mut self, shop: &mut RollRow, key: &str, value: String, heading: &str) -> bool {
+        let accepted = self.accepted(shop.row, key, &value, heading);
+        if accepted {
+            shop.values.push((key.to_owned(), RollValue::Text(value)));
+        }
+        accepted
+    }
+
+    fn accepted(&mut self, row: u32, key: &str, value: &str, heading: &str) -> bool {
+        let verdict = match Kind::ShopCard.field(key) {
+            Some((field, _)) => check_value(field, &Scalar::Str(value.to_owned())),
+            None => Err(FieldError::Unknown),
+        };
+        match verdict {
+            Ok(()) => true,
+            Err(FieldError::TooLong(max)) => {
+                self.report(
+                    ProblemCode::ValueTooLong,
+                    row,
+                    Some(heading),
+                    format!("超过 {max} 个字符，未写入字段"),
+                    format!("longer than {max} characters: kept in the cells only"),
+                );
+                false
+            }
+            Err(error) => {
+                self.report(
+                    ProblemCode::ValueRefused,
+                    row,
+                    Some(heading),
+                    "内容不符合字段要求，未写入字段",
+                    format!("refused by the field ({})", error.code()),
+                );
+                false
+            }
+        }
+    }
+
+    fn names(&mut self, shop: &mut RollRow, cells: &[String]) {
+        match self.cell(cells, &ColumnTarget::SignName) {
+            Some((name, heading)) => {
+                self.put(shop, "sign_name", name, heading);
+            }
+            None => self.report(
+                ProblemCode::SignNameMissing,
+                shop.row,
+                self.heading(&ColumnTarget::SignName),
+                "没有店招",
+                "no shop sign",
+            ),
+        }
+        if let Some((name, heading)) = self.cell(cells, &ColumnTarget::LegalName) {
+            self.put(shop, "legal_name", name, heading);
+        }
+        if let Some((category, heading)) = self.cell(cells, &ColumnTarget::Category) {
+            self.put(shop, "category", category, heading);
+        }
+        let Some((_, column)) = self.at(&ColumnTarget::CreditCode) else {
+            return;
+        };
+        let heading = column.heading.as_str();
+        let Some((typed, _)) = self.cell(cells, &ColumnTarget::CreditCode) else {
+            self.report(
+                ProblemCode::CreditCodeMissing,
+                shop.row,
+                Some(heading),
+                "没有统一社会信用代码",
+                "no credit code",
+            );
+            return;
+        };
+        let code = credit_code::check(&typed);
+        match code.verdict {
+            Verdict::Valid => {}
+            Verdict::WrongShape => self.report(
+                ProblemCode::CreditCodeShape,
+                shop.row,
+                Some(heading),
+                format!("“{typed}”不是 18 位统一社会信用代码"),
+                format!("“{typed}” is not a credit code of 18 characters"),
+            ),
+            Verdict::WrongCheck { expected } => self.report(
+                ProblemCode::CreditCodeCheck,
+                shop.row,
+                Some(heading),
+                format!("“{}”校验位不对，按前 17 位应为 {expected}", code.normalised),
+                format!(
+                    "the check character of “{}” is wrong; the first 17 call for {expected}",
+                    code.normalised
+                ),
+            ),
+        }
+        let stored = if code.normalised.is_empty() {
+            typed
+        } else {
+            code.normalised
+        };
+        self.put(shop, "credit_code", stored, heading);
+    }
+
+    fn address(&mut self, shop: &mut RollRow, cells: &[String]) {
+        let part = |target| self.cell(cells, &target).map(|(text, _)| text);
+        let whole = part(ColumnTarget::Address);
+        let (road, lane, number) = (
+            part(ColumnTarget::Road),
+            part(ColumnTarget::Lane),
+            part(ColumnTarget::Number),
+        );
+        let (suffix, unit) = (part(ColumnTarget::NumberSuffix), part(ColumnTarget::Unit));
+        let composed = composed(
+            road.as_deref(),
+            lane.as_deref(),
+            number.as_deref(),
+            suffix.as_deref(),
+            unit.as_deref(),
+        );
+        let column = self
+            .heading(&ColumnTarget::Address)
+            .or_else(|| self.heading(&ColumnTarget::Road))
+            .or_else(|| self.heading(&ColumnTarget::Number));
+        let heading = column.unwrap_or_default();
+        let raw = whole.clone().unwrap_or_else(|| composed.clone());
+        if raw.is_empty() {
+            self.report(
+                ProblemCode::AddressMissing,
+                shop.row,
+                column,
+                "没有地址",
+                "no address",
+            );
+            return;
+        }
+        let mut address = Address::parse(&raw, self.street.roads);
+        if whole.is_some() && !composed.is_empty() {
+            // Columns of their own say what the whole address leaves out.
+            let parts = Address::parse(&composed, self.street.roads);
+            if address.road.is_none() {
+                (address.road, address.road_known) = (parts.road, parts.road_known);
+            }
+            address.lane = address.lane.or(parts.lane);
+            if address.number.is_none() {
+                (address.number, address.number_suffix) =
+                    (parts.number, parts.number_suffix.or(address.number_suffix));
+            }
+            address.unit = address.unit.or(parts.unit);
+        }
+        self.put(shop, "address_raw", raw.clone(), heading);
+        if !address.road_known && !self.street.roads.is_empty() {
+            let (zh, en) = match &address.road {
+                Some(road) => (
+                    format!("“{road}”不在街道路名表中"),
+                    format!("“{road}” is not in the street's road table"),
+                ),
+                None => (
+                    format!("“{raw}”中找不到路名"),
+                    format!("no road found in “{raw}”"),
+                ),
+            };
+            self.report(ProblemCode::RoadUnknown, shop.row, column, zh, en);
+        }
+        if let Some(door) = address.door_key() {
+            self.same_door(shop.row, column, door, &raw);
+        }
+        let registers = [
+            ("road", address.road),
+            ("lane", address.lane),
+            ("number", address.number),
+            ("number_suffix", address.number_suffix),
+            ("unit", address.unit),
+        ];
+        for (key, value) in registers {
+            if let Some(value) = value {
+                self.put(shop, key, value, heading);
+            }
+        }
+    }
+
+    /// Both rows of a pair are told; of more rows each later one is told of the first, and the first of the second.
+    fn same_door(&mut self, row: u32, column: Option<&str>, door: DoorKey, raw: &str) {
+        let (first, told) = *self.doors.entry(door.clone()).or_insert((row, false));
+        if first == row {
+            return;
+        }
+        self.doors.insert(door, (first, true));
+        let pairs = [(!told).then_some((first, row)), Some((row, first))];
+        for (here, there) in pairs.into_iter().flatten() {
+            let zh = format!("与第 {there} 行是同一门牌（{raw}）");
+            let en = format!("the same door as row {there} ({raw})");
+            self.problems.push(
+                Problem::new(ProblemCode::SameDoorTwice, here, column, zh, en)
+                    .with_other_row(there),
+            );
+        }
+    }
+
+    fn point(&mut self, shop: &mut RollRow, cells: &[String]) {
+        let read: Option<(String, &str, Crs)> = match self.at(&ColumnTarget::Point(None)) {
+            Some((_, column)) => match column.target {
+                ColumnTarget::Point(Some(crs)) => self
+                    .cell(cells, &column.target)
+                    .map(|(cell, heading)| (cell, heading, crs)),
+                _ => None,
+            },
+            None => self
+                .at(&ColumnTarget::Longitude(None))
+                .and_then(|(_, column)| {
+                    let crs_of_latitude = self
+                        .at(&ColumnTarget::Latitude(None))
+                        .and_then(|(_, c)| crs_of(&c.target));
+                    let crs = crs_of(&column.target).or(crs_of_latitude)?;
+                    let (lon, heading) = self.cell(cells, &ColumnTarget::Longitude(None))?;
+                    let (lat, _) = self.cell(cells, &ColumnTarget::Latitude(None))?;
+                    Some((format!("{lon},{lat}"), heading, crs))
+                }),
+        };
+        let Some((cell, heading, crs)) = read else {
+            return;
+        };
+        match GeoPoint::parse_cell(&cell, crs) {
+            Ok(point) => {
+                self.put(shop, "point", point.to_string(), heading);
+            }
+            Err(_) => self.report(
+                ProblemCode::PointUnreadable,
+                shop.row,
+                Some(heading),
+                format!("“{cell}”不是“经度,纬度”"),
+                format!("“{cell}” is not longitude and latitude"),
+            ),
+        }
+    }
+
+    fn occupancy(&mut self, shop: &mut RollRow, cells: &[String]) {
+        let Some((typed, heading)) = self.cell(cells, &ColumnTarget::Occupancy) else {
+            return;
+        };
+        match occupancy(&typed) {
+            Some(value) => {
+                self.put(shop, "occupancy", value.to_owned(), heading);
+            }
+            None => self.report(
+                ProblemCode::OccupancyUnknown,
+                shop.row,
+                Some(heading),
+                format!("“{typed}”不是营业、装修、空置或关闭"),
+                format!("“{typed}” is none of open (营业), fitting out (装修), vacant (空置), closed (关闭)"),
+            ),
+        }
+    }
+
+    fn tags(&mut self, shop: &mut RollRow, cells: &[String]) {
+        let Some((typed, _)) = self.cell(cells, &ColumnTarget::Tags) else {
+            return;
+        };
+        for tag in typed
+            .split(['、', ',', '，', ';', '；', '|', '/'])
+            .map(str::trim)
+            .filter(|t| !t.is_empty())
+        {
+            // A slash would end the key's member; longer ones stay in the cells.
+            let key = format!("tags/{tag}");
+            if tag.chars().count() <= lianka_sync_core::limits::MEMBER_CHARS_MAX
+                && !shop.values.iter().any(|(k, _)| *k == key)
+            {
+                shop.values.push((key, RollValue::Flag));
+            }
+        }
+    }
+
+    fn last_visit(&mut self, shop: &mut RollRow, cells: &[String]) {
+        let Some((typed, heading)) = self.cell(cells, &ColumnTarget::LastVisit) else {
+            return;
+        };
+        match date::parse(&typed) {
+            Some(day) => shop.values.push((
+                format!("confirmations/{}", date::to_iso(day)),
+                RollValue::Flag,
+            )),
+            None => self.report(
+                ProblemCode::DateUnreadable,
+                shop.row,
+                Some(heading),
+                format!("“{typed}”不是可识别的日期"),
+                format!("“{typed}” is not a date that can be read"),
+            ),
+        }
+    }
+
+    fn grid(&mut self, shop: &mut RollRow, cells: &[String]) {
+        let columns = (
+            self.heading(&ColumnTarget::Grid),
+            self.heading(&ColumnTarget::Area),
+        );
+        let Some(heading) = columns.0.or(columns.1) else {
+            return;
+        };
+        let area = self
+            .cell(cells, &ColumnTarget::Area)
+            .map(|(text, _)| text)
+            .unwrap_or_default();
+        let grid = self
+            .cell(cells, &ColumnTarget::Grid)
+            .map(|(text, _)| text)
+            .unwrap_or_default();
+        shop.grid = matching_grid(&area, &grid, &self.grids);
+        if shop.grid.is_none() {
+            let said = format!("{area} {grid}").trim().to_owned();
+            let (zh, en) = if said.is_empty() {
+                ("没有网格".to_owned(), "no grid".to_owned())
+            } else {
+                (
+                    format!("“{said}”不是本街道的网格"),
+                    format!("“{said}” is no grid of the street"),
+                )
+            };
+            self.report(ProblemCode::GridUnknown, shop.row, Some(heading), zh, en);
+        }
+    }
+
+    fn contacts(&mut self, shop: &mut RollRow, cells: &[String]) {
+        let mut contacts: Vec<(&str, RollContact)> = Vec::new();
+        for (at, column) in self.columns.iter().enumerate() {
+            let ColumnTarget::Contact { group, part } = &column.target else {
+                continue;
+            };
+            let Some(cell) = cells.get(at).map(|c| one_line(c)).filter(|c| !c.is_empty()) else {
+                continue;
+            };
+            let (field, value) = match part {
+                ContactPart::Name => ("name", cell),
+                ContactPart::Phones => ("phones", self.phones(shop.row, &cell, &column.heading)),
+                ContactPart::Role => ("role", cell),
+                ContactPart::PreferredTime => ("preferred_time", cell),
+            };
+            let key = format!("contacts/00000000-0000-0000-0000-000000000000/{field}");
+            if value.is_empty() || !self.accepted(shop.row, &key, &value, &column.heading) {
+                continue;
+            }
+            let place = contacts
+                .iter()
+                .position(|(g, _)| *g == group.as_str())
+                .unwrap_or_else(|| {
+                    contacts.push((group, RollContact::default()));
+                    contacts.len() - 1
+                });
+            let contact = &mut contacts[place].1;
+            let register = match part {
+                ContactPart::Name => &mut contact.name,
+                ContactPart::Phones => &mut contact.phones,
+                ContactPart::Role => &mut contact.role,
+                ContactPart::PreferredTime => &mut contact.preferred_time,
+            };
+            *register = Some(value);
+        }
+        // A landline in a column of its own belongs to the ordinary contact.
+        if contacts.len() > 1
+            && let Some(at) = contacts.iter().position(|(group, _)| *group == "座机")
+        {
+            let (_, landline) = contacts.remove(at);
+            let (_, first) = &mut contacts[0];
+            let joined: Vec<String> = [first.phones.take(), landline.phones]
+                .into_iter()
+                .flatten()
+                .collect();
+            first.phones = Some(joined.join("/")).filter(|p| !p.is_empty());
+        }
+        for (group, contact) in &mut contacts {
+            let role: String = group
+                .trim_end_matches(|c: char| c.is_ascii_digit())
+                .to_owned();
+            if contact.role.is_none() && !matches!(role.as_str(), "" | "备用" | "座机" | "老板")
+            {
+                contact.role = Some(role);
+            }
+        }
+        shop.contacts = contacts
+            .into_iter()
+            .map(|(_, contact)| contact)
+            .filter(|c| c.name.is_some() || c.phones.is_some())
+            .collect();
+    }
+
+    fn phones(&mut self, row: u32, cell: &str, heading: &str) -> String {
+        let phones = phone::parse(cell);
+        for doubtful in phones.iter().filter(|p| !p.is_recognised()) {
+            let raw = &doubtful.raw;
+            let digits = doubtful.digits.len();
+            self.report(
+                ProblemCode::PhoneShape,
+                row,
+                Some(heading),
+                format!("“{raw}”不像电话号码（{digits} 位数字）"),
+                format!("“{raw}” does not look like a telephone number ({digits} digits)"),
+            );
+        }
+        phone::canonical(&phones)
+    }
+
+    fn note(&mut self, shop: &mut RollRow, cells: &[String]) {
+        let Some((at, column)) = self.at(&ColumnTarget::Note) else {
+            return;
+        };
+        let Some(note) = cells
+            .get(at)
+            .map(|c| many_lines(c))
+            .filter(|n| !n.is_empty())
+        else {
+            return;
+        };
+        self.personal_numbers(shop.row, &note, &column.heading);
+        if text::char_count(&note) > NOTE_CHARS_MAX {
+            self.report(
+                ProblemCode::ValueTooLong,
+                shop.row,
+                Some(&column.heading),
+                format!("超过 {NOTE_CHARS_MAX} 个字符，未写入字段"),
+                format!("longer than {NOTE_CHARS_MAX} characters: kept in the cells only"),
+            );
+        } else {
+            shop.note = Some(note);
+        }
+    }
+
+    fn personal_numbers(&mut self, row: u32, text: &str, heading: &str) {
+        for warning in text::warnings(text) {
+            let (zh, en) = match warning.kind {
+                TextWarningKind::IdentityNumber => (
+                    "文字中有身份证号码，请删去",
+                    "an identity number within the text: please remove it",
+                ),
+                TextWarningKind::PhoneNumber => (
+                    "文字中有电话号码，请移到联系人",
+                    "a telephone number within the text: please move it to a contact",
+                ),
+            };
+            self.report(ProblemCode::PersonalNumber, row, Some(heading), zh, en);
+        }
+    }
+
+    fn custom(&mut self, shop: &mut RollRow, cells: &[String]) {
+        for (column, cell) in self.columns.iter().zip(cells) {
+            let ColumnTarget::Custom(name) = &column.target else {
+                continue;
+            };
+            let value = one_line(cell);
+            if value.is_empty() {
+                continue;
+            }
+            let value = match self.kinds.get(name.as_str()) {
+                Some(CustomKind::Date) => date::parse(&value).map_or(value, date::to_iso),
+                Some(CustomKind::Number) => number(&value).unwrap_or(value),
+                _ => value,
+            };
+            self.personal_numbers(shop.row, &value, &column.heading);
+            self.put(shop, &format!("custom/{name}"), value, &column.heading);
+        }
+    }
+}
+
+fn crs_of(target: &ColumnTarget) -> Option<Crs> {
+    match target {
+        ColumnTarget::Point(crs) | ColumnTarget::Longitude(crs) | ColumnTarget::Latitude(crs) => {
+            *crs
+        }
+        _ => None,
+    }
+}
+
+/// One address from columns of its parts; each part may carry its word (弄, 号) or not, and a number may repeat the road.
+fn composed(
+    road: Option<&str>,
+    lane: Option<&str>,
+    number: Option<&str>,
+    suffix: Option<&str>,
+    unit: Option<&str>,
+) -> String {
+    let ends_in_digit = |text: &str| text::half_width(text).ends_with(|c: char| c.is_ascii_digit());
+    let mut out = road.unwrap_or_default().to_owned();
+    if let Some(lane) = lane {
+        out.push_str(lane);
+        out.push_str(if ends_in_digit(lane) { "弄" } else { "" });
+    }
+    if let Some(number) = number {
+        if !out.is_empty() && number.starts_with(&out) {
+            out.clear();
+        }
+        out.push_str(number);
+        out.push_str(if number.contains(['号', '號', '弄']) {
+            ""
+        } else {
+            "号"
+        });
+    }
+    out.push_str(suffix.unwrap_or_default());
+    if let Some(unit) = unit {
+        out.push_str(unit);
+        out.push_str(if ends_in_digit(unit) { "室" } else { "" });
+    }
+    out
+}
+
+fn occupancy(typed: &str) -> Option<&'static str> {
+    let word = fold(typed);
+    let value = match word.as_str() {
+        "营业" | "营业中" | "正常" | "正常营业" | "在营" | "开业" | "经营" | "经营中"
+        | "正常经营" | "在业" | "试营业" | "开" | "open" | "trading" | "operating" => {
+            "营业"
+        }
+        "装修" | "装修中" | "装潢" | "改造" | "改造中" | "筹备" | "筹备中" | "fittingout"
+        | "renovation" | "renovating" | "refurbishing" => "装修",
+        "空置" | "空" | "空铺" | "空关" | "空店" | "闲置" | "待租" | "招租" | "招租中" | "无人"
+        | "vacant" | "empty" => "空置",
+        "关闭" | "关店" | "关门" | "已关闭" | "停业" | "已停业" | "歇业" | "暂停营业" | "倒闭"
+        | "关停" | "注销" | "已注销" | "关" | "closed" | "shut" => "关闭",
+        _ => return None,
+    };
+    Some(value)
+}

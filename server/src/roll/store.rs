@@ -1,0 +1,394 @@
+//! The merged roll as desks read it.
+
+use lianka_sync_core::{
+    id::{DeviceId, RecordId, StreetCode},
+    projection::{CardRow, ConflictRow, ContactRow},
+};
+use sqlx::{PgConnection, types::Json};
+use time::{Date, OffsetDateTime};
+use uuid::Uuid;
+
+/// Which cards to list. Every condition that is `None` admits all.
+#[derive(Clone, Debug, Default)]
+pub struct CardFilter {
+    /// Grids the reader may see; `None` is the whole street.
+    pub scope: Option<Vec<String>>,
+    pub grid: Option<String>,
+    pub road: Option<String>,
+    /// Terms that must all stand in the card's search key.
+    pub terms: Option<Vec<String>>,
+    pub conflict: Option<bool>,
+    /// Never confirmed, or last confirmed before this day.
+    pub confirmed_before: Option<Date>,
+    /// Whether the card was merged away.
+    pub merged: Option<bool>,
+    /// Only these.
+    pub records: Option<Vec<Uuid>>,
+}
+
+/// How to order the cards.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum CardOrder {
+    /// Road, side, number: as the street is walked.
+    #[default]
+    Walk,
+    SignName,
+    /// Longest not confirmed first.
+    Confirmed,
+    /// Last changed first.
+    Changed,
+}
+
+impl CardOrder {
+    /// As the queries spell it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Walk => "walk",
+            Self::SignName => "sign_name",
+            Self::Confirmed => "confirmed",
+            Self::Changed => "changed",
+        }
+    }
+}
+
+/// A card of the list, with the sequence of its newest entry.
+#[derive(Debug)]
+pub struct ListedCard {
+    pub row: CardRow,
+    pub seq: i64,
+}
+
+pub(crate) fn escaped(term: &str) -> String {
+    let mut pattern = String::with_capacity(term.len() + 2);
+    pattern.push('%');
+    for c in term.chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
+}
+
+/// One page of the cards that `filter` admits, and how many there are. P3 fields are left out: a list is no occasion to read them.
+pub async fn page(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    filter: &CardFilter,
+    order: CardOrder,
+    limit: i64,
+    offset: i64,
+) -> sqlx::Result<(Vec<ListedCard>, i64)> {
+    let patterns = filter
+        .terms
+        .as_ref()
+        .map(|terms| terms.iter().map(|term| escaped(term)).collect::<Vec<_>>());
+    let rows = sqlx::query!(
+        r#"select c.*, coalesce(t.tags, '{}') as "tags!", coalesce(p.contacts, '[]') as "contacts!: Json<Vec<ContactRow>>",
+                  coalesce(x.conflicts, '[]') as "conflicts!: Json<Vec<Conflict>>", count(*) over () as "total!"
+           from (
+               select * from shop_card
+               where street = $1 and ($2::text[] is null or grid = any($2)) and ($3::text is null or grid = $3)
+                 and ($4::text is null or road = $4) and ($5::text[] is null or search like all ($5))
+                 and ($6::bool is null or (conflict_count > 0) = $6)
+                 and ($7::date is null or last_confirmed_on is null or last_confirmed_on < $7)
+                 and ($11::bool is null or (merged_into is not null) = $11)
+                 and ($12::uuid[] is null or record = any($12))
+           ) c
+           left join lateral (
+               select array_agg(tag order by tag collate "C") as tags from shop_tag t where t.street = c.street and t.record = c.record
+           ) t on true
+           left join lateral (
+               select jsonb_agg(jsonb_build_object('entry', entry, 'name', name, 'phones', phones, 'role', role,
+                                                   'preferred_time', preferred_time, 'party_status', null) order by entry) as contacts
+               from shop_contact p where p.street = c.street and p.record = c.record
+           ) p on true
+           left join lateral (
+               select jsonb_agg(jsonb_build_object('field', field, 'op', op, 'value', value, 'device', device, 'device_time', device_time)
+                                order by field collate "C", split_part(op, '@', 1)::bigint, split_part(op, '@', 2) collate "C") as conflicts
+               from field_conflict x where x.street = c.street and x.record = c.record and c.conflict_count > 0
+                 and x.field not like '%/party\_status'
+           ) x on true
+           order by
+               case when $8 = 'walk' then c.road end nulls last, case when $8 = 'walk' then c.side end desc nulls last,
+               case when $8 = 'walk' then c.number_order end nulls last, case when $8 = 'walk' then c.number_suffix end nulls first,
+               case when $8 = 'sign_name' then c.sign_name end nulls last,
+               case when $8 = 'confirmed' then c.last_confirmed_on end nulls first,
+               case when $8 = 'changed' then c.seq end desc nulls last,
+               c.record
+           limit $9 offset $10"#,
+        street.as_str(),
+        filter.scope.as_deref(),
+        filter.grid,
+        filter.road,
+        patterns.as_deref(),
+        filter.conflict,
+        filter.confirmed_before,
+        order.as_str(),
+        limit,
+        offset,
+        filter.merged,
+        filter.records.as_deref(),
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let total = match rows.first() {
+        Some(row) => row.total,
+        // Beyond the last page there is no row to read it from.
+        None if offset > 0 => Box::pin(page(conn, street, filter, order, 1, 0)).await?.1,
+        None => 0,
+    };
+    let cards = rows
+        .into_iter()
+        .map(|row| ListedCard {
+            seq: row.seq,
+            row: CardRow {
+                record: RecordId(row.record),
+                generation: row.generation as u32,
+                grid: row.grid,
+                sign_name: row.sign_name,
+                legal_name: row.legal_name,
+                credit_code: row.credit_code,
+                category: row.category,
+                road: row.road,
+                number: row.number,
+                number_suffix: row.number_suffix,
+                lane: row.lane,
+                unit: row.unit,
+                address_raw: row.address_raw,
+                number_order: row.number_order,
+                side: row.side,
+                point_lat: row.point_lat,
+                point_lon: row.point_lon,
+                point_crs: row.point_crs,
+                point_accuracy_m: row.point_accuracy_m,
+                occupancy: row.occupancy,
+                occupancy_observed_on: row.occupancy_observed_on.map(|day| day.to_string()),
+                opening_hours: row.opening_hours,
+                note: row.note,
+                last_confirmed_on: row.last_confirmed_on.map(|day| day.to_string()),
+                tags: row.tags,
+                contacts: row.contacts.0,
+                consents: Vec::new(),
+                custom: serde_json::from_value(row.custom).unwrap_or_default(),
+                merged_into: row.merged_into.map(RecordId),
+                conflicts: row.conflicts.0.into_iter().map(Into::into).collect(),
+            },
+        })
+        .collect();
+    Ok((cards, total))
+}
+
+/// A conflict as Postgres prints it: its timestamps carry an offset, not a `Z`.
+#[derive(Debug, serde::Deserialize)]
+struct Conflict {
+    field: String,
+    op: String,
+    value: lianka_sync_core::change::Scalar,
+    device: DeviceId,
+    #[serde(default)]
+    device_time: Option<lianka_sync_core::time::DeviceTime>,
+}
+
+impl From<Conflict> for ConflictRow {
+    fn from(row: Conflict) -> Self {
+        Self {
+            field: row.field,
+            op: row.op,
+            value: row.value,
+            device: row.device,
+            device_time: row.device_time,
+        }
+    }
+}
+
+/// Who a device is, for people.
+#[derive(Debug)]
+pub struct DeviceName {
+    pub device: Uuid,
+    pub name: String,
+    pub username: String,
+}
+
+/// The names of devices.
+pub async fn device_names(
+    conn: &mut PgConnection,
+    devices: &[Uuid],
+) -> sqlx::Result<Vec<DeviceName>> {
+    sqlx::query_as!(
+        DeviceName,
+        "select device, name, username from device where device = any($1)",
+        devices
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// An imported row.
+#[derive(Debug)]
+pub struct ImportedRow {
+    pub identity: Vec<u8>,
+    pub row_number: i32,
+    pub record: Option<Uuid>,
+    pub cells: serde_json::Value,
+    pub problems: serde_json::Value,
+}
+
+/// The records that rows of these identities became before.
+pub async fn imported(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    identities: &[Vec<u8>],
+) -> sqlx::Result<Vec<(Vec<u8>, Uuid)>> {
+    let rows = sqlx::query!(
+        r#"select distinct on (identity) identity, record as "record!" from roll_import_row
+           where street = $1 and identity = any($2) and record is not null order by identity, record"#,
+        street.as_str(),
+        identities,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.identity, row.record))
+        .collect())
+}
+
+/// Which of these records exist, or existed until the office erased them: an import makes neither.
+pub async fn existing(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    records: &[Uuid],
+) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        r#"select record as "record!" from record where street = $1 and record = any($2)
+           union select record from erasure where street = $1 and kind = 'erase' and record = any($2)"#,
+        street.as_str(),
+        records
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// An import as it is remembered.
+#[derive(Debug)]
+pub struct ImportWrite<'i> {
+    pub import: Uuid,
+    pub file_name: &'i str,
+    pub file_hash: &'i [u8],
+    pub device: DeviceId,
+    pub at: OffsetDateTime,
+    pub rows: &'i [ImportedRow],
+    pub created: i32,
+}
+
+/// Remembers an import: what the sheet said, and which record each row is.
+pub async fn insert_import(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    import: &ImportWrite<'_>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into roll_import (street, import, file_name, file_hash, device, imported_at, rows, created)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        street.as_str(),
+        import.import,
+        import.file_name,
+        import.file_hash,
+        import.device.0,
+        import.at,
+        import.rows.len() as i32,
+        import.created,
+    )
+    .execute(&mut *tx)
+    .await?;
+    let rows = import.rows;
+    sqlx::query!(
+        "insert into roll_import_row (street, import, row_number, identity, record, cells, problems)
+         select $1, $2, * from unnest($3::int[], $4::bytea[], $5::uuid[], $6::jsonb[], $7::jsonb[])",
+        street.as_str(),
+        import.import,
+        &rows.iter().map(|row| row.row_number).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.identity.clone()).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.record).collect::<Vec<_>>() as &[Option<Uuid>],
+        &rows.iter().map(|row| row.cells.clone()).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.problems.clone()).collect::<Vec<_>>(),
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// A column of the street's own.
+#[derive(Debug)]
+pub struct CustomField {
+    pub name: String,
+    pub label: String,
+    pub r#type: String,
+    pub class: String,
+}
+
+/// Declares the street's own columns; those known already stay as they are.
+pub async fn declare_custom_fields(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    fields: &[CustomField],
+) -> sqlx::Result<()> {
+    let column = |value: fn(&CustomField) -> &String| {
+        fields
+            .iter()
+            .map(|field| value(field).clone())
+            .collect::<Vec<_>>()
+    };
+    sqlx::query!(
+        "insert into custom_field (street, name, label, type, class) select $1, * from unnest($2::text[], $3::text[], $4::text[], $5::text[])
+         on conflict (street, name) do nothing",
+        street.as_str(),
+        &column(|field| &field.name),
+        &column(|field| &field.label),
+        &column(|field| &field.r#type),
+        &column(|field| &field.class),
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Which cards of a grid are to be moved.
+#[derive(Clone, Copy, Debug)]
+pub struct MoveFilter<'f> {
+    pub grid: &'f str,
+    pub road: Option<&'f str>,
+    /// `odd` or `even`.
+    pub side: Option<&'f str>,
+    pub number_from: Option<i32>,
+    pub number_to: Option<i32>,
+}
+
+/// The cards that are to be moved, by id.
+pub async fn cards_to_move(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    filter: MoveFilter<'_>,
+    limit: i64,
+) -> sqlx::Result<Vec<RecordId>> {
+    let rows = sqlx::query_scalar!(
+        "select record from shop_card where street = $1 and grid = $2 and ($3::text is null or road = $3) and ($4::text is null or side = $4)
+           and ($5::int is null or number_order >= $5) and ($6::int is null or number_order <= $6)
+         order by record limit $7",
+        street.as_str(),
+        filter.grid,
+        filter.road,
+        filter.side,
+        filter.number_from,
+        filter.number_to,
+        limit,
+    );
+    Ok(rows
+        .fetch_all(conn)
+        .await?
+        .into_iter()
+        .map(RecordId)
+        .collect())
+}

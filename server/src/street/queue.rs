@@ -1,0 +1,248 @@
+//! Group commit: pushes to one street that wait at the same moment are merged and committed together.
+//!
+//! A street has one worker in this process while it has work. The queue is bounded: a push that finds it full is refused as overloaded
+//! before anything of it is stored, and the phone keeps it. Other servers' workers on the same street are ordered by the street's row lock.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use lianka_sync_core::{id::StreetCode, merge::Refusal, wire::VerdictStatus};
+use sqlx::PgPool;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    clock::{Clock, Entropy},
+    http::error::{ApiError, ErrorCode},
+    pipeline_point::{PipelinePoint, reached},
+    store::waits::within,
+    street::merge::{self, LOCK_NOT_AVAILABLE, MergeError, Outcome, Push},
+    sync::ingest::Ingested,
+};
+
+/// Requests that may wait for one street.
+const WAITING_MAX: usize = 256;
+/// Changes after which a batch is full: enough to make the commit cheap, few enough to keep the lock short.
+const BATCH_CHANGES: usize = 4_000;
+
+/// Changes up to which a push is small: what a phone brings after a day.
+const SMALL_PUSH_CHANGES: usize = 200;
+/// Operations of all of them, likewise.
+const SMALL_PUSH_OPS: usize = 20_000;
+
+type Reply = Result<Vec<Outcome>, ApiError>;
+
+struct Waiting {
+    push: Push,
+    reply: oneshot::Sender<Reply>,
+}
+
+/// Who waits for a street. By turns all small pushes together and one large one, so that a small push waits for one large one at most.
+#[derive(Default)]
+struct Line {
+    small: VecDeque<Waiting>,
+    large: VecDeque<Waiting>,
+    large_is_next: bool,
+}
+
+impl Line {
+    /// The next batch, once somebody waits; `None` where nobody will.
+    async fn more(&mut self, receiver: &mut mpsc::Receiver<Waiting>) -> Option<Vec<Waiting>> {
+        if self.small.is_empty() && self.large.is_empty() {
+            let first = receiver.recv().await?;
+            self.join(first);
+        }
+        // As many again as the queue holds may wait here, and no more.
+        while self.small.len() + self.large.len() < WAITING_MAX
+            && let Ok(next) = receiver.try_recv()
+        {
+            self.join(next);
+        }
+        if self.small.is_empty() || (self.large_is_next && !self.large.is_empty()) {
+            self.large_is_next = false;
+            return self.large.pop_front().map(|large| vec![large]);
+        }
+        self.large_is_next = true;
+        let mut changes = 0;
+        let mut batch = Vec::new();
+        while changes < BATCH_CHANGES
+            && let Some(next) = self.small.pop_front()
+        {
+            changes += next.push.changes.len();
+            batch.push(next);
+        }
+        Some(batch)
+    }
+
+    fn join(&mut self, waiting: Waiting) {
+        if is_small(&waiting.push) {
+            self.small.push_back(waiting);
+        } else {
+            self.large.push_back(waiting);
+        }
+    }
+}
+
+/// The streets' queues of this process.
+#[derive(Clone)]
+pub struct StreetQueues {
+    pool: PgPool,
+    clock: Clock,
+    entropy: Entropy,
+    /// A commit that takes longer is given up: the phones send again, and find out whether it came about.
+    commit_time_max: Duration,
+    queues: Arc<Mutex<HashMap<StreetCode, mpsc::Sender<Waiting>>>>,
+}
+
+impl StreetQueues {
+    pub fn new(pool: PgPool, clock: Clock, entropy: Entropy, commit_time_max: Duration) -> Self {
+        Self {
+            pool,
+            clock,
+            entropy,
+            commit_time_max,
+            queues: Arc::default(),
+        }
+    }
+
+    /// Merges a push, together with whatever else waits for the street; returns after the commit.
+    pub async fn push(&self, street: &StreetCode, push: Push) -> Result<Vec<Outcome>, ApiError> {
+        if push.changes.iter().all(|change| change.change.is_err()) {
+            // Nothing of it concerns the street.
+            return Ok(push
+                .changes
+                .iter()
+                .filter_map(refused_by_the_gate)
+                .collect());
+        }
+        let (reply, outcome) = oneshot::channel();
+        self.enqueue(street, Waiting { push, reply })?;
+        // A worker ends only with the process, so a lost reply means that the server stops.
+        outcome
+            .await
+            .unwrap_or_else(|_| Err(ApiError::new(ErrorCode::Unavailable)))
+    }
+
+    fn enqueue(&self, street: &StreetCode, waiting: Waiting) -> Result<(), ApiError> {
+        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        let queue = queues
+            .entry(street.clone())
+            .or_insert_with(|| self.start_worker(street.clone()));
+        match queue.try_send(waiting) {
+            Ok(()) => Ok(()),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(ApiError::new(ErrorCode::Overloaded)),
+            Err(mpsc::error::TrySendError::Closed(waiting)) => {
+                // The worker was lost to a panic: the next push starts another.
+                let queue = self.start_worker(street.clone());
+                let sent = queue
+                    .try_send(waiting)
+                    .map_err(|_| ApiError::new(ErrorCode::Overloaded));
+                queues.insert(street.clone(), queue);
+                sent
+            }
+        }
+    }
+
+    fn start_worker(&self, street: StreetCode) -> mpsc::Sender<Waiting> {
+        let (sender, mut receiver) = mpsc::channel::<Waiting>(WAITING_MAX);
+        let this = self.clone();
+        tokio::spawn(async move {
+            let mut waiting = Line::default();
+            while let Some(next) = waiting.more(&mut receiver).await {
+                this.commit(&street, next).await;
+            }
+        });
+        sender
+    }
+
+    async fn commit(&self, street: &StreetCode, batch: Vec<Waiting>) {
+        let (pushes, replies): (Vec<_>, Vec<_>) = batch
+            .into_iter()
+            .map(|waiting| (waiting.push, waiting.reply))
+            .unzip();
+        reached(PipelinePoint::PushTaken);
+        match self.merge(street, &pushes).await {
+            Err(error) if error.is_about_content() && pushes.len() > 1 => {
+                // One push holds what the store does not take; the others must not wait for it for ever.
+                tracing::warn!(%street, "a batch was refused by the store; its requests are committed one by one");
+                for (push, reply) in pushes.chunks(1).zip(replies) {
+                    let outcomes = self.merge(street, push).await;
+                    answer(outcomes, vec![reply]);
+                }
+            }
+            outcomes => {
+                tracing::debug!(%street, requests = pushes.len(), "committed a batch");
+                answer(outcomes, replies);
+            }
+        }
+        reached(PipelinePoint::PushAnswered);
+    }
+
+    async fn merge(
+        &self,
+        street: &StreetCode,
+        pushes: &[Push],
+    ) -> Result<Vec<Vec<Outcome>>, MergeError> {
+        within(
+            self.commit_time_max,
+            merge::commit(&self.pool, street, pushes, self.clock.now(), &self.entropy),
+        )
+        .await
+    }
+}
+
+fn is_small(push: &Push) -> bool {
+    let ops: usize = push
+        .changes
+        .iter()
+        .filter_map(|change| change.change.as_ref().ok())
+        .map(|change| change.ops.len())
+        .sum();
+    !push.gives_way && push.changes.len() <= SMALL_PUSH_CHANGES && ops <= SMALL_PUSH_OPS
+}
+
+fn refused_by_the_gate(change: &Ingested) -> Option<Outcome> {
+    let refusal = change.change.as_ref().err()?.clone();
+    let status = VerdictStatus::Rejected;
+    Some(Outcome {
+        record: change.pushed.record,
+        hash: None,
+        status,
+        seq: None,
+        held: None,
+        refusal: Some(Refusal::Gate(refusal)),
+    })
+}
+
+/// A phone that went away meanwhile sends again; its changes are then duplicates.
+fn answer(outcomes: Result<Vec<Vec<Outcome>>, MergeError>, replies: Vec<oneshot::Sender<Reply>>) {
+    match outcomes {
+        Ok(outcomes) => {
+            for (reply, outcome) in replies.into_iter().zip(outcomes) {
+                let _ = reply.send(Ok(outcome));
+            }
+        }
+        Err(error) => {
+            let error = Arc::new(error);
+            for reply in replies {
+                let _ = reply.send(Err(refusal(&error)));
+            }
+        }
+    }
+}
+
+fn refusal(error: &Arc<MergeError>) -> ApiError {
+    match &**error {
+        MergeError::NoStreet => ApiError::new(ErrorCode::NotFound),
+        content if content.is_about_content() => ApiError::internal(error.clone()),
+        // The batch is rolled back whole; every phone keeps its changes and sends them again.
+        MergeError::Store(sqlx::Error::Database(refused))
+            if refused.code().as_deref() == Some(LOCK_NOT_AVAILABLE) =>
+        {
+            ApiError::new(ErrorCode::Overloaded).because(error.clone())
+        }
+        MergeError::Store(_) => ApiError::new(ErrorCode::Unavailable).because(error.clone()),
+    }
+}

@@ -1,0 +1,6 @@
+//! SQL of a street: records, log, read models, geography.
+
+pub mod read_models;
+pub mod records;
+pub mod streets;
+pub mod trimmed;

@@ -1,0 +1,7 @@
+//! What the server does in the background.
+
+pub mod compaction;
+pub mod refresh;
+pub mod store;
+pub mod store_watch;
+pub mod trimming;

@@ -1,0 +1,148 @@
+//! The background pass: brings lagging snapshots up to the log, and each time asks Automerge whether it reads the record as MERGE does.
+//!
+//! A difference stops that record's refresh, is counted and reported, and loses nothing: the log is there. Bounded, safe to run on any number
+//! of servers, and never in the way of a commit: it takes no lock that a writer waits for.
+
+use std::time::Duration;
+
+use lianka_sync_core::{
+    id::StreetCode,
+    merge::RegisterState,
+    record::{Record, RecordError},
+};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use crate::{
+    clock::Clock,
+    pipeline_point::{PipelinePoint, reached},
+    state::App,
+    store::waits::within,
+    street::store::records::{self, Lagging},
+};
+
+/// Records of one pass.
+const PASS_RECORDS: i64 = 64;
+/// Between two passes while there is work, so that phones come first.
+const PAUSE_BUSY: Duration = Duration::from_millis(200);
+/// Between two looks while there is none.
+const PAUSE_IDLE: Duration = Duration::from_secs(5);
+
+/// What a pass did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Pass {
+    pub refreshed: u64,
+    pub disputed: u64,
+}
+
+/// Passes until the server stops.
+pub async fn run(app: App) {
+    loop {
+        let pause = match within(
+            app.config.store.waits.unhurried(),
+            pass(&app.pool, &app.clock),
+        )
+        .await
+        {
+            Ok(pass) if pass != Pass::default() => PAUSE_BUSY,
+            Ok(_) => PAUSE_IDLE,
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the refresh pass could not reach the store; it tries again"
+                );
+                PAUSE_IDLE
+            }
+        };
+        tokio::select! {
+            () = app.stopping.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// One bounded pass.
+pub async fn pass(pool: &PgPool, clock: &Clock) -> sqlx::Result<Pass> {
+    let mut pass = Pass::default();
+    let lagging = records::lagging(&mut *pool.acquire().await?, PASS_RECORDS).await?;
+    for (street, record) in lagging {
+        match refresh(pool, &street, record).await? {
+            Refreshed::Stored => pass.refreshed += 1,
+            Refreshed::Gone => {}
+            Refreshed::Disputed(record, reason) => {
+                tracing::error!(%street, %record, reason, "a record's document and register state differ; its refresh stops, nothing is lost");
+                records::mark_disputed(&mut *pool.acquire().await?, &street, record, clock.now())
+                    .await?;
+                pass.disputed += 1;
+            }
+        }
+    }
+    Ok(pass)
+}
+
+enum Refreshed {
+    Stored,
+    Gone,
+    Disputed(lianka_sync_core::id::RecordId, String),
+}
+
+async fn refresh(pool: &PgPool, street: &StreetCode, record: Uuid) -> sqlx::Result<Refreshed> {
+    let mut tx = pool
+        .begin_with("begin isolation level repeatable read read only")
+        .await?;
+    let lagging = records::document_and_state(&mut tx, street, record).await?;
+    tx.commit().await?;
+    let Some(lagging) = lagging else {
+        return Ok(Refreshed::Gone);
+    };
+    let (id, generation, seq) = (
+        lagging.document.record,
+        lagging.document.generation,
+        lagging.document.seq,
+    );
+    let judged = match tokio::task::spawn_blocking(move || judge(&lagging)).await {
+        Ok(judged) => judged,
+        // It would at every pass, and all that wait behind it would wait for ever.
+        Err(error) if error.is_panic() => Err("Automerge panics".into()),
+        Err(error) => return Err(sqlx::Error::Io(std::io::Error::other(error))),
+    };
+    match judged {
+        Ok(snapshot) => {
+            reached(PipelinePoint::SnapshotJudged);
+            records::store_snapshot(
+                &mut *pool.acquire().await?,
+                street,
+                id,
+                generation,
+                seq,
+                &snapshot,
+            )
+            .await?;
+            reached(PipelinePoint::SnapshotStored);
+            Ok(Refreshed::Stored)
+        }
+        Err(reason) => Ok(Refreshed::Disputed(id, reason)),
+    }
+}
+
+/// The refreshed snapshot, loaded once more and read as Automerge reads it; or why it cannot be trusted. The reason names no content.
+fn judge(lagging: &Lagging) -> Result<Vec<u8>, String> {
+    let automerge = |error: RecordError| error.to_string();
+    let state = RegisterState::from_bytes(&lagging.state).map_err(|error| error.to_string())?;
+    let chunks = &lagging.document.bytes;
+    let saved = Record::load(chunks).map_err(automerge)?.save();
+    // A saved document names its heads, 32 bytes that no compression shrinks: the few chunks of a young record are the smaller snapshot.
+    let snapshot = if saved.len() < chunks.len() {
+        saved
+    } else {
+        chunks.clone()
+    };
+    let mut record = Record::load(&snapshot).map_err(automerge)?;
+    if record.heads() != state.heads() {
+        return Err("heads differ".into());
+    }
+    if record.view().map_err(automerge)? != state.view() {
+        return Err("values differ".into());
+    }
+    Ok(snapshot)
+}

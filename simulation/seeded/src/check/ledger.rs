@@ -1,0 +1,805 @@
+//! What the office must hold by now: the journal played through a small model of registers, grids and held edits.
+//!
+//! In: the journal. Out: the [`Ledger`] at its end, and findings about answers that could not be right when they were given: a change taken from
+//! another device or for another's grid, a key written twice, numbers that go back, a decision that did not last.
+//!
+//! What the office writes itself (edits at the desk, rulings, merges) is not in the journal as bytes; the model only notes which key of which
+//! record was touched when. A restore puts the whole model back to the backup, as it does the office.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use uuid::Uuid;
+
+use super::{
+    About, Finding,
+    bytes::{self, OpId, Said},
+    rules,
+};
+use crate::{
+    journal::{Event, Journal, PhoneNo},
+    office::{Act, Acted, Evidence, Setup},
+};
+
+/// A value that was accepted.
+#[derive(Clone, Debug)]
+pub struct Put {
+    pub key: String,
+    pub value: String,
+    pub device: Uuid,
+    pub hash: String,
+    /// The journal's line of the verdict.
+    pub line: usize,
+}
+
+/// A record as the office must have it, as far as phones wrote it.
+#[derive(Clone, Debug, Default)]
+pub struct Card {
+    pub kind: String,
+    pub grid: String,
+    pub puts: BTreeMap<OpId, Put>,
+    /// What accepted changes replaced.
+    pub replaced: BTreeSet<OpId>,
+    /// Characters of the note that were accepted, each with the change that brought it.
+    pub typed: BTreeMap<OpId, String>,
+    /// Those that accepted changes removed.
+    pub removed: BTreeSet<OpId>,
+    /// Accepted changes with their place in the log.
+    pub accepted: BTreeMap<String, u64>,
+    /// Accepted by a reviewer: whether as it was or as the desk's own edit is not known.
+    pub by_review: BTreeSet<String>,
+    /// Keys that the office wrote, `None` for any, and when.
+    pub touched: Vec<(Option<String>, usize)>,
+    /// Events of a transfer, in the order in which they were accepted.
+    pub events: Vec<String>,
+    /// Its history was rewritten at least once.
+    pub rewritten: bool,
+}
+
+impl Card {
+    /// Whether the office wrote the key after a line of the journal.
+    pub fn touched_after(&self, key: &str, line: usize) -> bool {
+        self.touched
+            .iter()
+            .any(|(of, at)| *at > line && of.as_deref().is_none_or(|of| of == key))
+    }
+}
+
+/// What became of a held change.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Held {
+    Waits,
+    Accepted,
+    Refused,
+}
+
+impl Held {
+    /// As evidence says it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Waits => "held",
+            Self::Accepted => "accepted",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// The office at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Office {
+    /// For each user the grids now, and all there ever were.
+    pub works: BTreeMap<String, (BTreeSet<String>, BTreeSet<String>)>,
+    pub cards: BTreeMap<Uuid, Card>,
+    pub held: BTreeMap<(Uuid, String), Held>,
+    pub erased: BTreeMap<Uuid, usize>,
+    /// For each record the entries of persons who were redacted, and when.
+    pub redacted: BTreeMap<Uuid, BTreeMap<String, usize>>,
+    /// Devices that are to be wiped.
+    pub to_wipe: BTreeSet<Uuid>,
+    /// The newest number that a verdict told.
+    pub seq: u64,
+}
+
+/// A change that came to the office's door.
+#[derive(Clone, Debug)]
+pub struct Arrived {
+    pub said: Said,
+    pub record: Uuid,
+    pub generation: u32,
+    pub line: usize,
+}
+
+/// An answer about a change.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Answer {
+    pub line: usize,
+    pub device: Uuid,
+    pub status: String,
+    pub code: Option<String>,
+}
+
+/// The journal, understood.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    pub now: Office,
+    /// Every change that ever arrived, by record and hash; the first time.
+    pub arrived: BTreeMap<(Uuid, String), Arrived>,
+    /// Every answer about it.
+    pub answers: BTreeMap<(Uuid, String), Vec<Answer>>,
+    /// What was accepted once and given up with a restored store's history.
+    pub given_up: BTreeMap<(Uuid, String), usize>,
+    /// Lines of the journal at which the store was restored.
+    pub restores: Vec<usize>,
+    /// Users whose sight a record left at some time: their phones dropped it.
+    pub departed: BTreeSet<(String, Uuid)>,
+    /// Records that were rewritten or erased at some time, whatever a restore made of that.
+    pub rewritten: BTreeSet<Uuid>,
+    pub ever_erased: BTreeSet<Uuid>,
+    pub ever_redacted: BTreeMap<Uuid, BTreeSet<String>>,
+    pub users: BTreeMap<Uuid, String>,
+    /// The users of phones by number, and every device that a phone was.
+    pub phones: BTreeMap<PhoneNo, (String, BTreeSet<Uuid>)>,
+    /// Cards that were merged: each may hold what was written on the other.
+    pub merged: BTreeSet<Uuid>,
+    /// Decisions on held edits: each tells its author under a number of the log.
+    pub decisions: usize,
+    backup: Option<Box<Office>>,
+    receipts: Vec<Act>,
+}
+
+impl Ledger {
+    /// Plays the journal.
+    pub fn of(setup: &Setup, journal: &Journal, found: &mut Vec<Finding>) -> Self {
+        let mut ledger = Self::default();
+        for (username, grids) in &setup.secretaries {
+            let grids: BTreeSet<_> = grids.iter().cloned().collect();
+            ledger
+                .now
+                .works
+                .insert(username.clone(), (grids.clone(), grids));
+        }
+        for (line, event) in journal.lines.iter().enumerate() {
+            ledger.play(line, &event.event, found);
+        }
+        ledger
+    }
+
+    /// Transfers that nobody submitted within 30 days are erased by the office's clock, which no line of the journal tells.
+    pub fn lapse(&mut self, evidence: &Evidence) {
+        for line in evidence.log.iter().filter(|line| line.what == "erase") {
+            if self.may_have_lapsed(line.record) {
+                self.now.cards.remove(&line.record);
+                self.now.held.retain(|(of, _), _| *of != line.record);
+                self.now.erased.insert(line.record, usize::MAX);
+                self.rewritten.insert(line.record);
+                self.ever_erased.insert(line.record);
+            }
+        }
+    }
+
+    fn may_have_lapsed(&self, record: Uuid) -> bool {
+        self.now
+            .cards
+            .get(&record)
+            .is_some_and(|card| card.kind == "transfer_request" && card.events.is_empty())
+    }
+
+    fn play(&mut self, line: usize, event: &Event, found: &mut Vec<Finding>) {
+        match event {
+            Event::Enrolled {
+                phone,
+                username,
+                device,
+            } => {
+                self.users.insert(*device, username.clone());
+                let known = self
+                    .phones
+                    .entry(*phone)
+                    .or_insert_with(|| (username.clone(), BTreeSet::new()));
+                known.0.clone_from(username);
+                known.1.insert(*device);
+            }
+            Event::Cloned { phone, from } => {
+                if let Some(known) = self.phones.get(from).cloned() {
+                    self.phones.insert(*phone, known);
+                }
+            }
+            Event::Arrived {
+                record,
+                generation,
+                bytes,
+                ..
+            } => {
+                if let Some(said) = bytes::change(bytes) {
+                    let arrived = Arrived {
+                        record: *record,
+                        generation: *generation,
+                        line,
+                        said,
+                    };
+                    self.arrived
+                        .entry((*record, arrived.said.hash.clone()))
+                        .or_insert(arrived);
+                }
+            }
+            Event::Verdict {
+                device,
+                record,
+                hash,
+                status,
+                code,
+                seq,
+            } => {
+                let answer = Answer {
+                    line,
+                    device: *device,
+                    status: status.clone(),
+                    code: code.clone(),
+                };
+                self.judge(*record, hash, &answer, *seq, found);
+                self.answers
+                    .entry((*record, hash.clone()))
+                    .or_default()
+                    .push(answer);
+            }
+            Event::Acted {
+                act,
+                acted: Acted::Done,
+            } => self.act(line, act),
+            _ => {}
+        }
+    }
+
+    fn judge(
+        &mut self,
+        record: Uuid,
+        hash: &str,
+        answer: &Answer,
+        seq: Option<u64>,
+        found: &mut Vec<Finding>,
+    ) {
+        let about = || About::record(record).hash(hash);
+        let mut wrong = |promise, what: String| found.push(Finding::new(promise, about(), what));
+        let id = (record, hash.to_owned());
+        let Some(arrived) = self.arrived.get(&id).cloned() else {
+            if answer.status != "rejected" {
+                wrong(
+                    "verdicts are about what arrived",
+                    format!("{hash} was {} and never came", answer.status),
+                );
+            }
+            return;
+        };
+        let user = self.users.get(&answer.device).cloned().unwrap_or_default();
+        let known =
+            self.now.cards.get(&record).is_some_and(|card| {
+                card.accepted.contains_key(hash) || card.by_review.contains(hash)
+            });
+        let decided = self.now.held.get(&id).copied();
+        match answer.status.as_str() {
+            "accepted" => {
+                if decided == Some(Held::Refused) {
+                    wrong(
+                        "what was decided is final",
+                        format!("{hash} was refused by a reviewer and accepted later"),
+                    );
+                }
+                if known {
+                    wrong(
+                        "nothing is accepted twice",
+                        format!("{hash} was accepted before"),
+                    );
+                }
+                if let Some(seq) = seq {
+                    if seq <= self.now.seq {
+                        wrong(
+                            "numbers rise without repetition",
+                            format!("{hash} got {seq} after {}", self.now.seq),
+                        );
+                    }
+                    self.now.seq = self.now.seq.max(seq);
+                } else {
+                    wrong(
+                        "numbers rise without repetition",
+                        format!("{hash} was accepted without a number"),
+                    );
+                }
+                self.authority(record, &arrived, &user, answer, found);
+                if decided.is_some() {
+                    self.now.held.insert(id, Held::Accepted);
+                }
+                self.take(record, &arrived, answer.line, seq.unwrap_or_default());
+            }
+            // A rewritten record's changes have other names, by which a phone may send them again.
+            "duplicate"
+                if !known
+                    && decided != Some(Held::Accepted)
+                    && !self.rewritten.contains(&record) =>
+            {
+                wrong(
+                    "duplicates were accepted before",
+                    format!("{hash} was called a duplicate, and the office never took it"),
+                );
+            }
+            "held" => {
+                if matches!(decided, Some(Held::Refused | Held::Accepted)) {
+                    wrong(
+                        "what was decided is final",
+                        format!("{hash} was decided by a reviewer and held again"),
+                    );
+                } else {
+                    let waits = |dep: &String| {
+                        self.now
+                            .held
+                            .get(&(record, dep.clone()))
+                            .is_some_and(|held| *held != Held::Accepted)
+                    };
+                    let follows = arrived.said.deps.iter().any(waits);
+                    let grid = self.grid_of(record, &arrived.said);
+                    let works = grid.is_some_and(|grid| self.works(&user, &grid));
+                    if works && !follows && !self.now.to_wipe.contains(&answer.device) {
+                        wrong(
+                            "honest edits are taken",
+                            format!("{hash} is held although {user} works the record's grid"),
+                        );
+                    }
+                    self.now.held.insert(id, Held::Waits);
+                }
+            }
+            "rejected" => self.refused(record, &arrived, &user, answer, known, found),
+            _ => {}
+        }
+    }
+
+    fn refused(
+        &mut self,
+        record: Uuid,
+        arrived: &Arrived,
+        user: &str,
+        answer: &Answer,
+        known: bool,
+        found: &mut Vec<Finding>,
+    ) {
+        let hash = &arrived.said.hash;
+        let mut wrong = |promise, what: String| {
+            found.push(Finding::new(
+                promise,
+                About::record(record).hash(hash),
+                what,
+            ));
+        };
+        let code = answer.code.as_deref().unwrap_or_default();
+        let next_generation = matches!(code, "stale_generation" | "depends_on_rejected")
+            && self.rewritten.contains(&record);
+        if known && !matches!(code, "erased" | "redacted") && !next_generation {
+            wrong(
+                "what was accepted stays accepted",
+                format!("{hash} was accepted and later refused as {code}"),
+            );
+        }
+        if rules::NEVER_HONEST.contains(&code) {
+            wrong(
+                "honest edits are taken",
+                format!("{hash} was refused as {code}"),
+            );
+        }
+        match code {
+            "erased" if !self.now.erased.contains_key(&record) && !self.may_have_lapsed(record) => {
+                wrong(
+                    "honest edits are taken",
+                    format!("{hash} was refused as erased, and nobody erased {record}"),
+                );
+            }
+            "redacted" if !self.now.redacted.contains_key(&record) => {
+                wrong(
+                    "honest edits are taken",
+                    format!("{hash} was refused as redacted, and nobody redacted {record}"),
+                );
+            }
+            "held_refused"
+                if self.now.held.get(&(record, hash.clone())) != Some(&Held::Refused) =>
+            {
+                wrong(
+                    "what was decided is final",
+                    format!("{hash} was refused in a reviewer's name, and none had refused it"),
+                );
+            }
+            "not_your_grid"
+                if self
+                    .grid_of(record, &arrived.said)
+                    .is_some_and(|grid| self.works(user, &grid)) =>
+            {
+                wrong(
+                    "honest edits are taken",
+                    format!("{hash} was refused although {user} works the record's grid"),
+                );
+            }
+            "actor_not_yours" if arrived.said.device == answer.device => {
+                wrong(
+                    "honest edits are taken",
+                    format!("{hash} was refused as another device's"),
+                );
+            }
+            _ => {}
+        }
+    }
+
+    fn grid_of(&self, record: Uuid, said: &Said) -> Option<String> {
+        let written = said
+            .writes
+            .iter()
+            .find(|write| write.key == "grid")
+            .and_then(|write| write.value.clone());
+        self.now
+            .cards
+            .get(&record)
+            .map(|card| card.grid.clone())
+            .or(written)
+    }
+
+    fn works(&self, user: &str, grid: &str) -> bool {
+        self.now
+            .works
+            .get(user)
+            .is_some_and(|(now, _)| now.contains(grid))
+    }
+
+    /// Nobody goes beyond what is theirs.
+    fn authority(
+        &self,
+        record: Uuid,
+        arrived: &Arrived,
+        user: &str,
+        answer: &Answer,
+        found: &mut Vec<Finding>,
+    ) {
+        let said = &arrived.said;
+        let mut wrong = |what: String| {
+            found.push(Finding::new(
+                "authority is never crossed",
+                About::record(record).hash(&said.hash),
+                what,
+            ));
+        };
+        if said.device != answer.device {
+            wrong(format!(
+                "{} is signed by {} and was taken from {}",
+                said.hash, said.device, answer.device
+            ));
+        }
+        if self.now.to_wipe.contains(&answer.device) {
+            wrong(format!(
+                "{} was taken from a device that is to be wiped",
+                said.hash
+            ));
+        }
+        if self.now.erased.contains_key(&record) {
+            wrong(format!(
+                "{} was taken for the erased record {record}",
+                said.hash
+            ));
+        }
+        let creating = said.deps.is_empty();
+        if let Some(grid) = self.grid_of(record, said)
+            && !self.works(user, &grid)
+        {
+            wrong(format!(
+                "{} is about grid {grid}, which {user} does not work",
+                said.hash
+            ));
+        }
+        let card = self.now.cards.get(&record);
+        let redacted = self.now.redacted.get(&record);
+        for write in &said.writes {
+            if !rules::secretary_may(creating, &write.key, write.value.as_deref()) {
+                wrong(format!(
+                    "{} writes {}, which is not a secretary's to write",
+                    said.hash, write.key
+                ));
+            }
+            let gone = |part: &str| redacted.is_some_and(|redacted| redacted.contains_key(part));
+            if rules::entry(&write.key).is_some_and(gone)
+                || write.value.as_deref().is_some_and(gone)
+            {
+                wrong(format!(
+                    "{} writes {} about a person who was redacted",
+                    said.hash, write.key
+                ));
+            }
+            if write.value.is_some()
+                && write.key.ends_with("/party_status")
+                && !self.merged.contains(&record)
+                && !consent(card, said, &write.key)
+            {
+                wrong(format!(
+                    "{} writes {} without the person's consent",
+                    said.hash, write.key
+                ));
+            }
+            if rules::once(&write.key)
+                && card.is_some_and(|card| card.puts.values().any(|put| put.key == write.key))
+            {
+                wrong(format!("{} writes {} a second time", said.hash, write.key));
+            }
+        }
+    }
+
+    /// Folds an accepted change.
+    fn take(&mut self, record: Uuid, arrived: &Arrived, line: usize, seq: u64) {
+        self.given_up.remove(&(record, arrived.said.hash.clone()));
+        let card = self.now.cards.entry(record).or_default();
+        card.accepted.insert(arrived.said.hash.clone(), seq);
+        fold(card, &arrived.said, line);
+        let submitted = arrived
+            .said
+            .writes
+            .iter()
+            .any(|write| matches!(write.value.as_deref(), Some("submit" | "resubmit")));
+        if submitted
+            || (card.rewritten
+                && arrived
+                    .said
+                    .writes
+                    .iter()
+                    .any(|write| rules::SEALED.contains(&write.key.as_str())))
+        {
+            card.rewritten = true;
+            self.rewritten.insert(record);
+        }
+    }
+
+    fn act(&mut self, line: usize, act: &Act) {
+        match act {
+            Act::Assign { username, grids } => {
+                let works = self.now.works.entry(username.clone()).or_default();
+                let before = std::mem::replace(&mut works.0, grids.iter().cloned().collect());
+                works.1.extend(grids.iter().cloned());
+                let lost =
+                    |card: &Card| before.contains(&card.grid) && !works.0.contains(&card.grid);
+                let gone = self
+                    .now
+                    .cards
+                    .iter()
+                    .filter(|(_, card)| lost(card))
+                    .map(|(record, _)| (username.clone(), *record));
+                self.departed.extend(gone);
+            }
+            Act::Revoke { device, wipe: true } => drop(self.now.to_wipe.insert(*device)),
+            Act::Edit { record, set } => {
+                for (key, value) in set {
+                    self.touch(*record, Some(key), line);
+                    if let (true, Some(grid)) = (key == "grid", value) {
+                        self.put_into(*record, grid);
+                    }
+                }
+            }
+            Act::Resolve { record, field, .. } => self.touch(*record, Some(field), line),
+            Act::Held { nth, accept } => self.decide(*nth, *accept, line),
+            Act::Move { records, grid } => {
+                for record in records {
+                    self.touch(*record, Some("grid"), line);
+                    self.put_into(*record, grid);
+                }
+            }
+            Act::Merge { winner, loser } => {
+                self.merged.extend([*winner, *loser]);
+                self.touch(*winner, None, line);
+                self.touch(*loser, None, line);
+            }
+            Act::Erase { record } => {
+                self.receipts.push(act.clone());
+                self.now.cards.remove(record);
+                self.now.held.retain(|(of, _), _| of != record);
+                self.now.erased.insert(*record, line);
+                self.ever_erased.insert(*record);
+                self.rewritten.insert(*record);
+            }
+            Act::Redact { record, entry } => {
+                self.receipts.push(act.clone());
+                let entries: Vec<_> = self.named_by(*record, &entry.to_string());
+                self.now
+                    .redacted
+                    .entry(*record)
+                    .or_default()
+                    .extend(entries.iter().map(|entry| (entry.clone(), line)));
+                self.ever_redacted
+                    .entry(*record)
+                    .or_default()
+                    .extend(entries);
+                self.rewrite(*record);
+            }
+            Act::Step { record, .. } => {
+                self.touch(*record, None, line);
+            }
+            Act::Compact { record } => self.rewrite(*record),
+            Act::Backup => self.backup = Some(Box::new(self.now.clone())),
+            Act::Restore => {
+                if let Some(backup) = self.backup.clone() {
+                    self.restore(*backup, line);
+                }
+            }
+            Act::Enrol { .. } | Act::Revoke { .. } | Act::Failover | Act::Restart => {}
+        }
+    }
+
+    fn touch(&mut self, record: Uuid, key: Option<&str>, line: usize) {
+        if let Some(card) = self.now.cards.get_mut(&record) {
+            card.touched.push((key.map(str::to_owned), line));
+        }
+    }
+
+    fn put_into(&mut self, record: Uuid, grid: &str) {
+        let Some(card) = self.now.cards.get_mut(&record) else {
+            return;
+        };
+        let before = std::mem::replace(&mut card.grid, grid.to_owned());
+        let lost = self
+            .now
+            .works
+            .iter()
+            .filter(|(_, (now, _))| now.contains(&before) && !now.contains(grid));
+        self.departed
+            .extend(lost.map(|(user, _)| (user.clone(), record)));
+    }
+
+    fn rewrite(&mut self, record: Uuid) {
+        self.rewritten.insert(record);
+        if let Some(card) = self.now.cards.get_mut(&record) {
+            card.rewritten = true;
+        }
+    }
+
+    /// A person's entry, and those that name it.
+    fn named_by(&self, record: Uuid, person: &str) -> Vec<String> {
+        let puts = self
+            .now
+            .cards
+            .get(&record)
+            .into_iter()
+            .flat_map(|card| card.puts.values());
+        let naming = puts
+            .filter(|put| put.value == person)
+            .filter_map(|put| rules::entry(&put.key).map(str::to_owned));
+        naming.chain([person.to_owned()]).collect()
+    }
+
+    fn decide(&mut self, nth: usize, accept: bool, line: usize) {
+        let waiting: Vec<_> = self
+            .now
+            .held
+            .iter()
+            .filter(|(_, held)| **held == Held::Waits)
+            .map(|(id, _)| id.clone())
+            .collect();
+        let Some(id) = waiting.get(nth).cloned() else {
+            return;
+        };
+        self.decisions += 1;
+        if !accept {
+            self.now.held.insert(id, Held::Refused);
+            return;
+        }
+        // What it builds on and waits as well is accepted with it, and before it.
+        let (mut open, mut accepted) = (vec![id.1], Vec::new());
+        while let Some(hash) = open.pop() {
+            let Some(arrived) = self.arrived.get(&(id.0, hash)).cloned() else {
+                continue;
+            };
+            open.extend(
+                arrived
+                    .said
+                    .deps
+                    .iter()
+                    .filter(|dep| self.now.held.get(&(id.0, (*dep).clone())) == Some(&Held::Waits))
+                    .cloned(),
+            );
+            accepted.push(arrived);
+        }
+        accepted.sort_by_key(|arrived| arrived.line);
+        for arrived in accepted {
+            let card = self.now.cards.entry(id.0).or_default();
+            if card.by_review.insert(arrived.said.hash.clone()) {
+                card.touched.extend(
+                    arrived
+                        .said
+                        .writes
+                        .iter()
+                        .map(|write| (Some(write.key.clone()), line)),
+                );
+                fold(card, &arrived.said, line);
+                self.now
+                    .held
+                    .insert((id.0, arrived.said.hash), Held::Accepted);
+            }
+        }
+    }
+
+    fn restore(&mut self, backup: Office, line: usize) {
+        let lost = std::mem::replace(&mut self.now, backup);
+        self.restores.push(line);
+        // Receipts of erasures outlive the store, and are applied again.
+        for receipt in std::mem::take(&mut self.receipts) {
+            self.act(line, &receipt);
+        }
+        for (record, card) in lost.cards {
+            let kept = self.now.cards.get(&record);
+            for hash in card.accepted.into_keys().chain(card.by_review) {
+                if !kept.is_some_and(|kept| {
+                    kept.accepted.contains_key(&hash) || kept.by_review.contains(&hash)
+                }) {
+                    self.given_up.insert((record, hash), line);
+                }
+            }
+        }
+    }
+}
+
+/// Whether a contact gave, and did not withdraw, the consent to the party status: on the record, or in the same change. What a desk wrote is not known.
+fn consent(card: Option<&Card>, said: &Said, key: &str) -> bool {
+    if card.is_some_and(|card| {
+        card.rewritten
+            || card
+                .touched
+                .iter()
+                .any(|(key, _)| key.as_deref().is_none_or(|key| key.starts_with("consent/")))
+    }) {
+        return true;
+    }
+    let there = card
+        .into_iter()
+        .flat_map(|card| card.puts.values())
+        .map(|put| (put.key.as_str(), put.value.as_str()));
+    let written = said
+        .writes
+        .iter()
+        .filter_map(|write| Some((write.key.as_str(), write.value.as_deref()?)));
+    let all: BTreeMap<&str, &str> = there
+        .chain(written)
+        .filter(|(key, _)| key.starts_with("consent/"))
+        .collect();
+    let contact = rules::entry(key);
+    let about = all
+        .iter()
+        .filter(|(key, value)| key.ends_with("/contact") && Some(**value) == contact)
+        .filter_map(|(key, _)| rules::entry(key));
+    let says =
+        |entry: &str, name: &str| all.get(format!("consent/{entry}/{name}").as_str()).copied();
+    let decisions: Vec<_> = about
+        .filter(|entry| says(entry, "scope") == Some("party_status"))
+        .filter_map(|entry| says(entry, "decision"))
+        .collect();
+    decisions.contains(&"grant") && !decisions.contains(&"withdraw")
+}
+
+fn fold(card: &mut Card, said: &Said, line: usize) {
+    card.typed.extend(
+        said.inserted
+            .iter()
+            .map(|(op, _)| (op.clone(), said.hash.clone())),
+    );
+    card.removed.extend(said.removed.iter().cloned());
+    for write in &said.writes {
+        card.replaced.extend(write.preds.iter().cloned());
+        match (write.key.as_str(), &write.value) {
+            ("grid", Some(grid)) if card.grid.is_empty() => card.grid.clone_from(grid),
+            ("kind", Some(kind)) => card.kind.clone_from(kind),
+            (key, Some(_)) if key.starts_with("events/") && key.ends_with("/type") => {
+                card.events.extend(rules::entry(key).map(str::to_owned));
+            }
+            _ => {}
+        }
+        if card.rewritten {
+            // What a rebuild forgot had ids of operations that its author may now give again.
+            card.replaced.remove(&write.op);
+        }
+        if let Some(value) = &write.value {
+            let put = Put {
+                key: write.key.clone(),
+                value: value.clone(),
+                device: said.device,
+                hash: said.hash.clone(),
+                line,
+            };
+            card.puts.insert(write.op.clone(), put);
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Transfers: every event is ruled on once, in the order in which it landed, and by the table.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use super::{About, Finding, bytes::Document, ledger::Ledger, rules};
+use crate::engine::Story;
+
+/// A ruled event, as the record has it.
+struct Ruled<'d> {
+    event: &'d str,
+    no: u32,
+    step: &'d str,
+    seen: Option<&'d str>,
+    outcome: &'d str,
+    state: &'d str,
+}
+
+pub fn check(
+    story: &Story,
+    ledger: &Ledger,
+    documents: &BTreeMap<Uuid, Document>,
+    found: &mut Vec<Finding>,
+) {
+    for (record, document) in documents {
+        if story
+            .evidence
+            .records
+            .get(record)
+            .is_none_or(|kept| kept.kind != "transfer_request")
+        {
+            continue;
+        }
+        let mut wrong = |what: String| {
+            found.push(Finding::new(
+                "rulings are given once and in order",
+                About::record(*record),
+                what,
+            ));
+        };
+        let events: Vec<&str> = document
+            .fields
+            .keys()
+            .filter(|key| key.starts_with("events/") && key.ends_with("/type"))
+            .filter_map(|key| rules::entry(key))
+            .collect();
+        let mut rulings: Vec<Ruled<'_>> = Vec::new();
+        for event in &events {
+            let ruling = |name: &str| document.text(&format!("rulings/{event}/{name}"));
+            let said = |name: &str| document.text(&format!("events/{event}/{name}"));
+            match (
+                ruling("no").and_then(|no| no.parse().ok()),
+                ruling("outcome"),
+                ruling("state"),
+                said("type"),
+            ) {
+                (Some(no), Some(outcome), Some(state), Some(step)) => {
+                    rulings.push(Ruled {
+                        event,
+                        no,
+                        step,
+                        seen: said("seen"),
+                        outcome,
+                        state,
+                    });
+                }
+                _ => wrong(format!("event {event} of {record} has no ruling")),
+            }
+        }
+        rulings.sort_by_key(|ruled| ruled.no);
+        if rulings
+            .iter()
+            .enumerate()
+            .any(|(at, ruled)| ruled.no as usize != at + 1)
+        {
+            let numbers: Vec<_> = rulings.iter().map(|ruled| ruled.no).collect();
+            wrong(format!("the rulings of {record} are numbered {numbers:?}"));
+            continue;
+        }
+        if let Some(what) = in_order(
+            &rulings,
+            ledger
+                .now
+                .cards
+                .get(record)
+                .map_or(&[], |card| &card.events),
+        ) {
+            wrong(format!("{what} of {record}"));
+        }
+        for what in by_the_table(&rulings, document) {
+            wrong(format!("{what} of {record}"));
+        }
+    }
+}
+
+/// Phones' events are ruled on in the order of their acceptance.
+fn in_order(rulings: &[Ruled<'_>], accepted: &[String]) -> Option<String> {
+    let place = |event: &String| rulings.iter().position(|ruled| ruled.event == event);
+    let places: Vec<_> = accepted.iter().filter_map(place).collect();
+    (!places.is_sorted()).then(|| {
+        format!("events landed in the order {accepted:?} and were ruled on in another one")
+    })
+}
+
+fn by_the_table(rulings: &[Ruled<'_>], document: &Document) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut state = "draft";
+    for (at, ruled) in rulings.iter().enumerate() {
+        let moved = ruled.state != state;
+        match ruled.outcome {
+            "applied" if !rules::step_leads(state, ruled.step, ruled.state) => {
+                wrong.push(format!(
+                    "{} was applied in {state} and led to {}",
+                    ruled.step, ruled.state
+                ));
+            }
+            "contested" if ruled.state != "contested" => wrong.push(format!(
+                "{} was contested and led to {}",
+                ruled.step, ruled.state
+            )),
+            // A correction task may put the acceptance back into force.
+            "applied" | "contested" | "correction_task" => {}
+            outcome if moved => wrong.push(format!(
+                "{} was {outcome} and led from {state} to {}",
+                ruled.step, ruled.state
+            )),
+            _ => {}
+        }
+        if let Some(what) = crossing(rulings, at, document) {
+            wrong.push(what);
+        }
+        state = ruled.state;
+    }
+    if !rulings.is_empty() && document.text("state") != Some(state) {
+        wrong.push(format!(
+            "the state is {:?}, and the newest ruling says {state}",
+            document.text("state")
+        ));
+    }
+    wrong
+}
+
+/// A withdrawal on the member's word and an acceptance that were made on the same sight of the request are contested, whichever lands first.
+fn crossing(rulings: &[Ruled<'_>], at: usize, document: &Document) -> Option<String> {
+    let (late, first) = (&rulings[at], rulings[..at].last()?);
+    let on_word = |ruled: &Ruled<'_>| {
+        ruled.step != "withdraw"
+            || document.text(&format!("events/{}/cause", ruled.event)) == Some("member_word")
+    };
+    let pair = matches!(
+        (first.step, late.step),
+        ("accept", "withdraw") | ("withdraw", "accept")
+    );
+    let crossed = pair
+        && first.outcome == "applied"
+        && first.seen == late.seen
+        && on_word(first)
+        && on_word(late);
+    (crossed && late.outcome != "contested").then(|| {
+        format!(
+            "{} crossed {} and was {} instead of contested",
+            late.step, first.step, late.outcome
+        )
+    })
+}
