@@ -19,7 +19,7 @@ use axum::{
     http::Request,
 };
 use lianka_server::auth::access::{ACCESS, Who};
-use lianka_sync_core::authority::Role;
+use lianka_sync_core::access::Role;
 use lianka_tests::Answer;
 use serde_json::Value;
 

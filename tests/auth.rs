@@ -9,7 +9,7 @@ use lianka_server::auth::{
     self,
     access::{ACCESS, Who},
 };
-use lianka_sync_core::authority::Role;
+use lianka_sync_core::access::Role;
 use lianka_tests::{Answer, TestApp};
 use serde_json::{Value, json};
 

@@ -17,9 +17,9 @@ use lianka_server::{
     },
 };
 use lianka_sync_core::{
-    catalogue::Kind,
+    crdt::record::Edit,
     id::{ChangeHash, RecordId, StreetCode},
-    record::Edit,
+    kinds::Kind,
     time::{DeviceTime, ServerTime},
 };
 use lianka_tests::{START_UNIX_MS, Served};
@@ -282,7 +282,7 @@ async fn of_former_generations_the_newest_are_known() {
 
 async fn wang_after(
     wang: &mut crate::sync::phone::Phone,
-) -> std::collections::BTreeMap<RecordId, lianka_sync_core::view::View> {
+) -> std::collections::BTreeMap<RecordId, lianka_sync_core::crdt::view::View> {
     wang.sync().await;
     wang.views()
 }

@@ -6,9 +6,9 @@ use axum::http::StatusCode;
 use lianka_client::phone::{self, EnrolOptions};
 use lianka_server::auth;
 use lianka_sync_core::{
+    codec::wire::{Notice, ResponseItem},
     id::RecordId,
     time::DeviceTime,
-    wire::{Notice, ResponseItem},
 };
 use lianka_tests::{Answer, START_UNIX_MS, program};
 use proptest::prelude::*;

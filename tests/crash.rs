@@ -12,8 +12,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use futures::StreamExt;
 use lianka_server::config::ServeConfig;
 use lianka_sync_core::{
-    record::Edit,
-    wire::{Encoding, RequestItem, ResponseItem},
+    codec::wire::{Encoding, RequestItem, ResponseItem},
+    crdt::record::Edit,
 };
 use lianka_tests::{TestApp, program};
 use serde_json::{Value, json};
@@ -442,8 +442,8 @@ fn a_server_killed_at_any_moment_of_a_push_keeps_what_it_acknowledged() {
                 put("grid", "A1"),
                 put("sign_name", &format!("店{round}.{n}")),
             ];
-            let (_, change) =
-                lianka_sync_core::record::Record::create(actor, at, &edits).expect("a creation");
+            let (_, change) = lianka_sync_core::crdt::record::Record::create(actor, at, &edits)
+                .expect("a creation");
             let record = lianka_sync_core::id::RecordId::new_v7(1_795_248_000_000 + round, [n; 10]);
             let item = json!({ "type": "change", "record": record, "kind": "shop_card", "generation": 1, "bytes": STANDARD.encode(change.bytes) });
             changes.push_str(&item.to_string());

@@ -12,10 +12,10 @@ use lianka_client::{
 };
 use lianka_server::auth;
 use lianka_sync_core::{
+    codec::wire::{Hello, Report, RequestItem, ResponseItem, VerdictStatus},
+    crdt::record::Edit,
     id::RecordId,
-    record::Edit,
     time::DeviceTime,
-    wire::{Hello, Report, RequestItem, ResponseItem, VerdictStatus},
 };
 use lianka_tests::{START_UNIX_MS, Served};
 use serde_json::{Value, json};

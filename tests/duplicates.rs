@@ -10,11 +10,13 @@ use axum::http::StatusCode;
 use lianka_client::phone::{EnrolOptions, Phone as RealPhone};
 use lianka_server::{auth, street::projection as project};
 use lianka_sync_core::{
-    catalogue::Kind,
-    duplicate::pair_id,
+    crdt::record::Edit,
     id::{RecordId, StreetCode},
-    projection::{CardRow, Projected, digest},
-    record::Edit,
+    kinds::{
+        Kind,
+        duplicate::pair_id,
+        projection::{CardRow, Projected, digest},
+    },
     time::DeviceTime,
 };
 use lianka_tests::{Answer, START_UNIX_MS, Served, program};

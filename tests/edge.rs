@@ -6,7 +6,7 @@ use std::{io, net::SocketAddr, time::Duration};
 
 use axum::http::StatusCode;
 use lianka_server::edge::{self, Limits, Network, Pace};
-use lianka_sync_core::wire::{PushedChange, RequestItem};
+use lianka_sync_core::codec::wire::{PushedChange, RequestItem};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

@@ -3,8 +3,8 @@
 use axum::http::StatusCode;
 use lianka_server::street::projection as project;
 use lianka_sync_core::{
+    crdt::record::{Edit, NOTE},
     id::RecordId,
-    record::{Edit, NOTE},
 };
 use lianka_tests::Answer;
 use serde_json::{Value, json};

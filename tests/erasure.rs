@@ -14,12 +14,12 @@ use lianka_server::{
     sync::ingest::Ingested,
 };
 use lianka_sync_core::{
-    authority::Role,
-    catalogue::Kind,
+    access::Role,
+    codec::wire::{PushedChange, ResponseItem, VerdictStatus},
+    crdt::record::{Edit, Record},
     id::{EntryId, RecordId},
-    record::{Edit, Record},
+    kinds::Kind,
     time::DeviceTime,
-    wire::{PushedChange, ResponseItem, VerdictStatus},
 };
 use lianka_tests::{Answer, START_UNIX_MS, Served};
 use serde_json::{Value, json};

@@ -4,7 +4,7 @@ use std::io::Cursor;
 
 use axum::http::{StatusCode, header};
 use calamine::{Data, Reader, Xlsx};
-use lianka_sync_core::record::Edit;
+use lianka_sync_core::crdt::record::Edit;
 use lianka_tests::Answer;
 use serde_json::{Value, json};
 
@@ -477,7 +477,7 @@ async fn everything_held_about_one_person_and_nothing_about_another() {
         put("phone", "13900000001"),
     ];
     let transfer = phone.create_with(
-        lianka_sync_core::catalogue::Kind::TransferRequest,
+        lianka_sync_core::kinds::Kind::TransferRequest,
         "A1",
         &transfer,
     );

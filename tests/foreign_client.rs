@@ -14,11 +14,12 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use lianka_server::{auth, upkeep::refresh};
 use lianka_sync_core::{
-    change::Scalar,
+    codec::{change::Scalar, wire::ResponseItem},
+    crdt::{
+        record::{Edit, Record},
+        view::View,
+    },
     id::RecordId,
-    record::{Edit, Record},
-    view::View,
-    wire::ResponseItem,
 };
 use lianka_tests::Served;
 use serde_json::{Value, json};

@@ -3,7 +3,9 @@
 use axum::http::StatusCode;
 use lianka_client::phone::{EnrolOptions, Phone};
 use lianka_server::{auth, street::projection as project};
-use lianka_sync_core::{id::RecordId, record::Edit, time::DeviceTime, wire::PushedChange};
+use lianka_sync_core::{
+    codec::wire::PushedChange, crdt::record::Edit, id::RecordId, time::DeviceTime,
+};
 use lianka_tests::{Answer, START_UNIX_MS, Served};
 use serde_json::{Value, json};
 use tempfile::TempDir;

@@ -9,9 +9,9 @@ use std::{
 use lianka_client::phone::{EnrolOptions, Phone};
 use lianka_server::auth;
 use lianka_sync_core::{
+    crdt::record::Edit,
     id::RecordId,
-    projection::{CardRow, Projected, digest},
-    record::Edit,
+    kinds::projection::{CardRow, Projected, digest},
     time::DeviceTime,
 };
 use lianka_tests::{START_UNIX_MS, Served, program};

@@ -6,11 +6,11 @@ use axum::http::StatusCode;
 use lianka_client::phone::{EnrolOptions, Phone};
 use lianka_server::{auth, street::projection as project};
 use lianka_sync_core::{
+    codec::wire::ResponseItem,
+    crdt::record::Edit,
     id::RecordId,
-    projection::{CardRow, Projected, digest},
-    record::Edit,
+    kinds::projection::{CardRow, Projected, digest},
     time::DeviceTime,
-    wire::ResponseItem,
 };
 use lianka_tests::{START_UNIX_MS, Served};
 use serde_json::{Value, json};

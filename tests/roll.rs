@@ -1,7 +1,7 @@
 //! What a desk reads: the merged roll, one record with every concurrent value, and its history.
 
 use axum::http::StatusCode;
-use lianka_sync_core::{id::RecordId, record::Edit};
+use lianka_sync_core::{crdt::record::Edit, id::RecordId};
 use lianka_tests::Answer;
 use serde_json::{Value, json};
 

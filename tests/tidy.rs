@@ -16,10 +16,10 @@ use lianka_server::{
     roll::sheet::{ProblemCode, Severity},
 };
 use lianka_sync_core::{
-    authority::Role,
-    catalogue::{Field, Kind, Rule},
+    access::Role,
+    crdt::merge::Refusal,
+    kinds::{Field, Kind, Rule},
     limits,
-    merge::Refusal,
 };
 use sha2::{Digest, Sha256};
 
@@ -911,10 +911,10 @@ fn arguments(call: &str) -> &str {
 fn the_protocol_shows_the_frozen_examples() {
     let protocol = read(PROTOCOL);
     for name in ["request", "response", "notice", "report", "lease"] {
-        let frozen = read(&format!("sync-core/src/wire/fixtures/{name}.ndjson"));
+        let frozen = read(&format!("sync-core/src/codec/wire/fixtures/{name}.ndjson"));
         assert!(
             protocol.contains(frozen.trim_end()),
-            "{PROTOCOL} does not show sync-core/src/wire/fixtures/{name}.ndjson"
+            "{PROTOCOL} does not show sync-core/src/codec/wire/fixtures/{name}.ndjson"
         );
     }
 }

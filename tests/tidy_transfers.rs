@@ -4,8 +4,8 @@
 
 use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
 
-use lianka_sync_core::{
-    catalogue::{Kind, Rule},
+use lianka_sync_core::kinds::{
+    Kind, Rule,
     transfer::{
         CROSSINGS, Code, Outcome, STATES, STEPS, State, Step,
         table::{CONTENT, StateRow, StepRow, Term, Then, To},
@@ -122,7 +122,7 @@ fn rule(rule: Rule) -> String {
 
 const HEAD: &str = "# Transfers of membership 组织关系转接
 
-<!-- Written from sync-core/src/transfer by tests/tidy_transfers.rs: change the table, not this page. -->
+<!-- Written from sync-core/src/kinds/transfer by tests/tidy_transfers.rs: change the table, not this page. -->
 
 A tracker beside the official register, not a replacement: it stores the official reference of each step. The member starts it with the
 secretary; only an officer takes a binding step. Content is merged like that of any record; the state is not: a person appends an **event**, the server

@@ -12,12 +12,14 @@ use lianka_client::{
 };
 use lianka_server::{auth, street::projection as project, transfers::clock};
 use lianka_sync_core::{
-    catalogue::Kind,
+    crdt::record::Edit,
     id::RecordId,
+    kinds::{
+        Kind,
+        transfer::{State, Step},
+    },
     lang::Lang,
-    record::Edit,
     time::DeviceTime,
-    transfer::{State, Step},
 };
 use lianka_tests::{Answer, START_UNIX_MS, Served, program};
 use serde_json::{Value, json};

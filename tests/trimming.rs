@@ -13,10 +13,10 @@ use lianka_server::{
     },
 };
 use lianka_sync_core::{
+    codec::wire::{Encoding, ResponseItem, VerdictStatus},
+    crdt::record::Edit,
     id::{ChangeHash, RecordId, StreetCode},
-    record::Edit,
     time::ServerTime,
-    wire::{Encoding, ResponseItem, VerdictStatus},
 };
 use lianka_tests::START_UNIX_MS;
 use serde_json::{Value, json};

@@ -1,15 +1,19 @@
 //! What a list shows of a card: the phone's index, made on demand because a first download must not open every document.
 
 use lianka_sync_core::{
-    catalogue::Kind,
-    change::{OpId, Scalar},
-    duplicate::{Reason, Traits},
-    field::address::WalkOrder,
+    codec::change::{OpId, Scalar},
+    crdt::{
+        record::Edit,
+        view::{Value, View},
+    },
     id::{Actor, DeviceId, RecordId},
-    projection::{self, CardRow, Projected},
-    record::Edit,
+    kinds::{
+        Kind,
+        duplicate::{Reason, Traits},
+        projection::{self, CardRow, Projected},
+    },
     search,
-    view::{Value, View},
+    values::address::WalkOrder,
 };
 use serde::{Deserialize, Serialize};
 

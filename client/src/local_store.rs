@@ -16,10 +16,12 @@ use std::{
 };
 
 use lianka_sync_core::{
-    catalogue::Kind,
     id::{ChangeHash, RecordId},
+    kinds::{
+        Kind,
+        projection::{self, Projected},
+    },
     planted::{self, Bug},
-    projection::{self, Projected},
     time::DeviceTime,
 };
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};

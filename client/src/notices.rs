@@ -1,7 +1,7 @@
 //! Notices in the store: what the office told this user and no record says. They come with a synchronisation, possibly more than once, and stay
 //! until newer ones crowd them out.
 
-use lianka_sync_core::{id::RecordId, wire::Notice};
+use lianka_sync_core::{codec::wire::Notice, id::RecordId};
 use rusqlite::{OptionalExtension, Transaction, params};
 use serde::Serialize;
 

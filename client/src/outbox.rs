@@ -48,7 +48,7 @@ impl Raw {
             reason: row.get(8)?,
             entry: OutboxEntry {
                 record: record_id(row, 0)?,
-                kind: lianka_sync_core::catalogue::Kind::ShopCard,
+                kind: lianka_sync_core::kinds::Kind::ShopCard,
                 generation: row.get(2)?,
                 hash: ChangeHash(row.get(3)?),
                 bytes: row.get(4)?,

@@ -12,16 +12,13 @@ use std::{
 };
 
 use lianka_sync_core::{
-    catalogue::Kind,
-    duplicate::Traits,
+    codec::wire::{Hello, Report, RequestItem, ResponseItem},
+    crdt::{record::Edit, view::View},
     id::{ChangeHash, RecordId, StreetCode},
+    kinds::{Kind, duplicate::Traits, projection::Projected},
     lang::Lang,
     planted::{self, Bug},
-    projection::Projected,
-    record::Edit,
     time::DeviceTime,
-    view::View,
-    wire::{Hello, Report, RequestItem, ResponseItem},
 };
 use serde::Serialize;
 

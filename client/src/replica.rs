@@ -12,13 +12,13 @@
 //! - an epoch is stored before, or together with, the first change written under it.
 
 use lianka_sync_core::{
-    authority::Role,
-    catalogue::Kind,
+    access::Role,
+    codec::wire::Notice,
+    crdt::record::Edit,
     id::{Actor, ChangeHash, DeviceId, EntryId, RecordId, StreetCode},
+    kinds::Kind,
     lang::Lang,
-    record::Edit,
     time::DeviceTime,
-    wire::Notice,
 };
 use serde::{Deserialize, Serialize};
 
@@ -88,7 +88,7 @@ impl Author<'_> {
     }
 
     /// Whether this phone wrote it, under its present name or a former one.
-    pub(crate) fn wrote(&self, change: &lianka_sync_core::change::Change) -> bool {
+    pub(crate) fn wrote(&self, change: &lianka_sync_core::codec::change::Change) -> bool {
         let device = change.actor.device();
         device == self.identity.device || self.identity.former_devices.contains(&device)
     }
@@ -216,7 +216,7 @@ impl OutboxEntry {
         record: RecordId,
         kind: Kind,
         generation: u32,
-        change: &lianka_sync_core::change::Change,
+        change: &lianka_sync_core::codec::change::Change,
         edits: Vec<Edit>,
         made_at: DeviceTime,
     ) -> Self {

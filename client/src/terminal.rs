@@ -7,10 +7,10 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lianka_sync_core::{
-    catalogue::Kind,
+    crdt::record::Edit,
     id::{EntryId, RecordId, StreetCode},
+    kinds::Kind,
     lang::Lang,
-    record::Edit,
 };
 
 use crate::{

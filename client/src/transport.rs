@@ -8,10 +8,10 @@
 use std::{io::Write, sync::Arc, time::Duration};
 
 use lianka_sync_core::{
-    authority::Role,
+    access::Role,
+    codec::wire::{Encoding, ItemReader, ResponseItem, WireError},
     id::{DeviceId, StreetCode},
     lang::Lang,
-    wire::{Encoding, ItemReader, ResponseItem, WireError},
 };
 use reqwest::{
     StatusCode,

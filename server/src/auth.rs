@@ -30,7 +30,7 @@ use axum::{
     response::Response,
 };
 use lianka_sync_core::{
-    authority::Role,
+    access::Role,
     id::{DeviceId, StreetCode},
 };
 

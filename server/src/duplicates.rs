@@ -12,8 +12,8 @@ pub mod store;
 use std::collections::{BTreeSet, HashMap};
 
 use lianka_sync_core::{
-    duplicate::{self, Reason, Traits},
     id::{RecordId, StreetCode},
+    kinds::duplicate::{self, Reason, Traits},
 };
 use sqlx::PgConnection;
 use uuid::Uuid;

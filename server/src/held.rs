@@ -15,11 +15,11 @@ pub mod store;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use lianka_sync_core::{
-    authority::{Role, Writer},
-    catalogue::Kind,
-    change::{self, Action as ChangeAction, Change, OpId, Scalar},
+    access::{Role, Writer},
+    codec::change::{self, Action as ChangeAction, Change, OpId, Scalar},
+    crdt::merge::{Refusal, RegisterState, Replaces, Write},
     id::{ChangeHash, DeviceId, RecordId, StreetCode},
-    merge::{Refusal, RegisterState, Replaces, Write},
+    kinds::Kind,
     time::ServerTime,
 };
 use sqlx::PgPool;

@@ -8,10 +8,10 @@ pub mod routes;
 use axum::body::Body;
 use bytes::Bytes;
 use lianka_sync_core::{
+    codec::wire::{Encoding, Hello, VerdictStatus},
+    crdt::merge::Refusal,
     id::StreetCode,
-    merge::Refusal,
     time::DeviceTime,
-    wire::{Encoding, Hello, VerdictStatus},
 };
 
 use crate::{

@@ -16,16 +16,20 @@ pub mod store;
 use std::collections::HashMap;
 
 use lianka_sync_core::{
-    catalogue::Kind,
-    change::{OpId, Scalar},
-    id::{ChangeHash, DeviceId, EntryId, RecordId, StreetCode},
-    merge::{RegisterState, Write},
-    rebuild::Forget,
-    time::ServerTime,
-    transfer::{
-        self, Case, Facts, Ruled, State, Step, letter_number, member::Member, table::SEALED,
+    codec::change::{OpId, Scalar},
+    crdt::{
+        merge::{RegisterState, Write},
+        rebuild::Forget,
+        view::View,
     },
-    view::View,
+    id::{ChangeHash, DeviceId, EntryId, RecordId, StreetCode},
+    kinds::{
+        Kind,
+        transfer::{
+            self, Case, Facts, Ruled, State, Step, letter_number, member::Member, table::SEALED,
+        },
+    },
+    time::ServerTime,
 };
 use sqlx::PgConnection;
 use uuid::Uuid;

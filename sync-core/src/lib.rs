@@ -6,14 +6,14 @@
 //!
 //! | stage | module | in → out |
 //! |---|---|---|
-//! | write | [`record`] | edits of a person → a [`change::Change`] |
-//! | INGEST | [`wire`], [`change`] | bytes from the network → a change that passed the gate, or why not |
-//! | MERGE | [`merge`], with [`authority`] and [`catalogue`] | stored state + change → accepted, duplicate, or a refusal |
-//! | PROJECT | [`view`], [`projection`] | a record's state → typed rows |
-//! | RESPOND | [`cursor`] | where a phone stands → what it still lacks |
+//! | write | [`crdt::record`] | edits of a person → a [`codec::change::Change`] |
+//! | INGEST | [`codec::wire`], [`codec::change`] | bytes from the network → a change that passed the gate, or why not |
+//! | MERGE | [`crdt::merge`], with [`access`] and [`kinds`] | stored state + change → accepted, duplicate, or a refusal |
+//! | PROJECT | [`crdt::view`], [`kinds::projection`] | a record's state → typed rows |
+//! | RESPOND | [`codec::cursor`] | where a phone stands → what it still lacks |
 //!
-//! Beside them: [`id`] and [`time`] (newtypes), [`limits`] (every maximum), [`field`] (what a value means), [`search`] (keys to find a card by),
-//! [`duplicate`] (which cards may be one shop), [`conflict`] (which are harmless, which a change settles), [`lang`] (zh or en).
+//! Beside them: [`id`] and [`time`] (newtypes), [`limits`] (every maximum), [`values`] (what a value means), [`search`] (keys to find a card by),
+//! [`kinds::duplicate`] (which cards may be one shop), [`crdt::conflict`] (which are harmless, which a change settles), [`lang`] (zh or en).
 //!
 //! # Glossary
 //!
@@ -31,13 +31,13 @@
 //!
 //! # Invariants
 //!
-//! - Nothing from the network reaches Automerge before [`change::decode`] has passed it, and what passes never panics, hangs or spoils a record.
+//! - Nothing from the network reaches Automerge before [`codec::change::decode`] has passed it, and what passes never panics, hangs or spoils a record.
 //! - A change is atomic: one refused operation refuses it whole and leaves the state as it was.
-//! - The fold of [`merge`] and Automerge's reading of the document give the same [`view::View`]; so does any order, repetition and partition of the
+//! - The fold of [`crdt::merge`] and Automerge's reading of the document give the same [`crdt::view::View`]; so does any order, repetition and partition of the
 //!   same changes.
 //! - Rows are a function of the view alone: projecting step by step equals projecting once.
-//! - What the catalogue forbids is refused by [`authority::check_write`], on the phone before it is written and on the server when it arrives.
-//! - Bytes on the wire are frozen in `wire/fixtures`: phones in the field must go on understanding them.
+//! - What the catalogue forbids is refused by [`access::check_write`], on the phone before it is written and on the server when it arrives.
+//! - Bytes on the wire are frozen in `codec/wire/fixtures`: phones in the field must go on understanding them.
 //!
 //! # Deliberately absent
 //!
@@ -45,26 +45,17 @@
 //! - Automerge's sync protocol: it trusts its peer, and a peer here is told what it may have.
 //! - Lists, nested maps, counters and marks within a record (docs/decisions/0001-flat-records.md, docs/decisions/0007-no-counters-yet.md).
 //! - Any order within a collection beyond that of entry ids.
-//! - Deciding by merge: a transfer's state is ruled on by the server in the order of its log ([`transfer`]), and comes down as a record's content.
+//! - Deciding by merge: a transfer's state is ruled on by the server in the order of its log ([`kinds::transfer`]), and comes down as a record's content.
 #![deny(missing_docs)]
 
-pub mod authority;
-pub mod catalogue;
-pub mod change;
-pub mod conflict;
-pub mod cursor;
-pub mod duplicate;
-pub mod field;
+pub mod access;
+pub mod codec;
+pub mod crdt;
 pub mod id;
+pub mod kinds;
 pub mod lang;
 pub mod limits;
-pub mod merge;
 pub mod planted;
-pub mod projection;
-pub mod rebuild;
-pub mod record;
 pub mod search;
 pub mod time;
-pub mod transfer;
-pub mod view;
-pub mod wire;
+pub mod values;

@@ -2,7 +2,11 @@
 //! are, word for word, so that no answer tells that there is such a thing.
 
 use axum::http::StatusCode;
-use lianka_sync_core::{catalogue::Kind, duplicate::pair_id, id::RecordId, record::Edit};
+use lianka_sync_core::{
+    crdt::record::Edit,
+    id::RecordId,
+    kinds::{Kind, duplicate::pair_id},
+};
 use serde_json::{Value, json};
 
 use super::{NOBODY, everybody, everything, filled, routes, told};
@@ -352,7 +356,7 @@ async fn another_streets_ids_are_answered_as_nobodys_on_every_route() {
 async fn a_street_that_is_none_is_found_by_no_route() {
     let office = Office::open().await;
     let mut tokens = std::collections::BTreeMap::new();
-    for role in lianka_sync_core::authority::Role::ALL {
+    for role in lianka_sync_core::access::Role::ALL {
         let username = format!("any.{role}");
         office.user(&username, role.as_str(), None).await;
         tokens.insert(role, office.phone(&username).await.token);

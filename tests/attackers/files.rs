@@ -8,7 +8,7 @@ use axum::{
     http::{Request, StatusCode, header},
 };
 use calamine::{Reader, Xlsx};
-use lianka_sync_core::{record::Edit, wire::VerdictStatus};
+use lianka_sync_core::{codec::wire::VerdictStatus, crdt::record::Edit};
 use lianka_tests::Answer;
 use serde_json::Value;
 

@@ -14,7 +14,7 @@ use lianka_client::{
     replica::Filing,
 };
 use lianka_server::embedded_postgres;
-use lianka_sync_core::{record::Edit, time::DeviceTime};
+use lianka_sync_core::{crdt::record::Edit, time::DeviceTime};
 use lianka_tests::program;
 use serde_json::{Value, json};
 use sqlx::ConnectOptions;

@@ -8,7 +8,7 @@ use axum::{
     body::Body,
     http::{Request, header},
 };
-use lianka_sync_core::{authority::Role, transfer::STEPS};
+use lianka_sync_core::{access::Role, kinds::transfer::STEPS};
 use lianka_tests::Answer;
 use serde_json::{Map, Value, json};
 

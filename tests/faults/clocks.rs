@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use lianka_server::{audit::seal, transfers::clock};
-use lianka_sync_core::{catalogue::Kind, wire::ResponseItem};
+use lianka_sync_core::{codec::wire::ResponseItem, kinds::Kind};
 use serde_json::json;
 
 use super::{assert_whole, assert_without_gap};

@@ -21,11 +21,13 @@ use lianka_server::{
     state::App,
 };
 use lianka_sync_core::{
-    catalogue::Kind,
+    crdt::record::Edit,
     id::RecordId,
+    kinds::{
+        Kind,
+        projection::{Projected, digest},
+    },
     lang::Lang,
-    projection::{Projected, digest},
-    record::Edit,
     time::DeviceTime,
 };
 use lianka_tests::{START_UNIX_MS, TestApp, fresh_database, program};

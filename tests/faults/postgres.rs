@@ -11,7 +11,7 @@ use axum::{
     http::{Request, StatusCode},
 };
 use lianka_server::{config::ServeConfig, http::health, store::waits::Waits};
-use lianka_sync_core::record::Edit;
+use lianka_sync_core::crdt::record::Edit;
 use lianka_tests::{TestApp, program};
 use serde_json::{Value, json};
 use sqlx::ConnectOptions;

@@ -15,16 +15,20 @@ use axum::{
 use bytes::Bytes;
 use lianka_server::{auth, sync::ingest::Packing};
 use lianka_sync_core::{
-    catalogue::Kind,
-    change::Change,
-    id::{Actor, DeviceId, RecordId},
-    record::{Edit, Record},
-    time::DeviceTime,
-    view::View,
-    wire::{
-        Encoding, Hello, ItemReader, PushedChange, Report, RequestItem, ResponseItem, Verdict,
-        VerdictStatus,
+    codec::{
+        change::Change,
+        wire::{
+            Encoding, Hello, ItemReader, PushedChange, Report, RequestItem, ResponseItem, Verdict,
+            VerdictStatus,
+        },
     },
+    crdt::{
+        record::{Edit, Record},
+        view::View,
+    },
+    id::{Actor, DeviceId, RecordId},
+    kinds::Kind,
+    time::DeviceTime,
 };
 use lianka_tests::{Answer, START_UNIX_MS, TestApp};
 use serde_json::{Value, json};

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use lianka_server::{street::projection as project, upkeep::refresh};
 use lianka_sync_core::{
-    authority::{self, Role},
-    catalogue::{Kind, Shape},
-    change::Scalar,
+    access::{self as authority, Role},
+    codec::{
+        change::Scalar,
+        wire::{PushedChange, VerdictStatus},
+    },
+    crdt::{record::Edit, view::View},
     id::{RecordId, StreetCode},
-    record::Edit,
-    view::View,
-    wire::{PushedChange, VerdictStatus},
+    kinds::{Kind, Shape},
 };
 use lianka_tests::TestApp;
 use proptest::{

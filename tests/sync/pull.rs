@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use futures::StreamExt;
 use lianka_server::{sync::ingest::Packing, upkeep::refresh};
 use lianka_sync_core::{
-    catalogue::Kind,
-    cursor::Cursor,
+    codec::{
+        cursor::Cursor,
+        wire::{Encoding, PushedChange, ResponseItem},
+    },
+    crdt::record::{Edit, Record},
     id::RecordId,
+    kinds::Kind,
     limits,
-    record::{Edit, Record},
-    wire::{Encoding, PushedChange, ResponseItem},
 };
 
 use super::phone::{Form, HOME, OTHER, Office, Phone, STORE, items, put, unpacked};
@@ -652,7 +654,7 @@ async fn a_body_in_several_compressed_frames_is_read_to_its_end() {
     let (_office, mut one, _) = two_phones().await;
     one.create("A1", &[]);
     let hello = one.body(&[one.hello(true)]);
-    let change = one.body(&[lianka_sync_core::wire::RequestItem::Change(
+    let change = one.body(&[lianka_sync_core::codec::wire::RequestItem::Change(
         one.outbox[0].clone(),
     )]);
     for (packing, code) in [(Packing::Gzip, "accepted"), (Packing::Zstd, "duplicate")] {

@@ -10,9 +10,9 @@ use lianka_server::{
     },
 };
 use lianka_sync_core::{
+    codec::wire::ResponseItem,
     id::{RecordId, StreetCode},
     time::ServerTime,
-    wire::ResponseItem,
 };
 use serde_json::{Value, json};
 
@@ -266,7 +266,7 @@ async fn every_phone_of_a_batch_hears_of_its_own_changes() {
         assert_eq!(reply.codes(), expected);
         for (index, (verdict, sent)) in reply.verdicts().into_iter().zip(&phone.outbox).enumerate()
         {
-            let hash = lianka_sync_core::change::decode(&sent.bytes)
+            let hash = lianka_sync_core::codec::change::decode(&sent.bytes)
                 .expect("a change")
                 .hash;
             assert_eq!(

@@ -3,8 +3,8 @@
 use axum::http::{Request, StatusCode, header};
 use lianka_server::sync::ingest::Packing;
 use lianka_sync_core::{
+    codec::wire::{Encoding, RequestItem, ResponseItem},
     limits,
-    wire::{Encoding, RequestItem, ResponseItem},
 };
 use lianka_tests::Answer;
 

@@ -7,14 +7,18 @@ use automerge::{
     transaction::{CommitOptions, Transactable},
 };
 use lianka_sync_core::{
-    catalogue::Kind,
-    change::{self, Action, Change, Op, OpId, Scalar},
+    codec::{
+        change::{self, Action, Change, Op, OpId, Scalar},
+        wire::{PushedChange, ResponseItem, VerdictStatus},
+    },
+    crdt::{
+        merge::Refusal,
+        record::{Edit, Record},
+    },
     id::{Actor, ChangeHash, DeviceId, RecordId},
+    kinds::Kind,
     limits,
-    merge::Refusal,
-    record::{Edit, Record},
     time::DeviceTime,
-    wire::{PushedChange, ResponseItem, VerdictStatus},
 };
 use uuid::Uuid;
 
@@ -98,7 +102,7 @@ impl Scene {
                 changes
                     .iter()
                     .cloned()
-                    .map(lianka_sync_core::wire::RequestItem::Change),
+                    .map(lianka_sync_core::codec::wire::RequestItem::Change),
             )
             .collect();
         let mut messages = Vec::new();

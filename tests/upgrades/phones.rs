@@ -11,7 +11,9 @@ use lianka_client::{
     phone::{Backoff, Phone, PhoneError},
     transport::Transport,
 };
-use lianka_sync_core::{cursor::Cursor, id::RecordId, lang::Lang, record::Edit, time::DeviceTime};
+use lianka_sync_core::{
+    codec::cursor::Cursor, crdt::record::Edit, id::RecordId, lang::Lang, time::DeviceTime,
+};
 use serde_json::{Value, json};
 
 use super::{Frozen, Upgraded, lost, nothing_lost};
@@ -36,7 +38,7 @@ fn shown(phone: &Phone, record: RecordId) -> Result<Value, PhoneError> {
         .values
         .iter()
         .map(|(key, values)| {
-            let value = |value: &lianka_sync_core::view::Value| {
+            let value = |value: &lianka_sync_core::crdt::view::Value| {
                 let device = value.op.actor.device();
                 json!({ "value": value.value, "device": device, "own": device == own, "time": value.time })
             };

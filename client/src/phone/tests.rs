@@ -1,12 +1,12 @@
 //! Phones without a network: the real store and replica against a model server, in lockstep.
 
 use lianka_sync_core::{
-    authority::Role,
+    access::Role,
+    codec::wire::{Encoding, ItemReader, RequestItem, ResponseItem, StreamItem},
+    crdt::record::Edit,
     id::{DeviceId, RecordId},
-    projection,
-    record::Edit,
+    kinds::projection,
     time::DeviceTime,
-    wire::{Encoding, ItemReader, RequestItem, ResponseItem, StreamItem},
 };
 use tempfile::TempDir;
 use uuid::Uuid;

@@ -1,13 +1,14 @@
 //! Transfers on a phone: filed, taken back and submitted again with no network; ruled on at the office.
 
 use lianka_sync_core::{
-    catalogue::Kind,
+    crdt::{record::Edit, view::View},
     id::{EntryId, RecordId},
+    kinds::{
+        Kind,
+        transfer::{Case, State, Step},
+    },
     lang::Lang,
-    record::Edit,
     time::DeviceTime,
-    transfer::{Case, State, Step},
-    view::View,
 };
 use serde::Serialize;
 
@@ -58,7 +59,7 @@ impl Phone {
         let edits = filing.edits(consent, event);
         if filing.submit {
             let view = drafted(&edits);
-            if let Some((code, key)) = lianka_sync_core::transfer::lacking(&view) {
+            if let Some((code, key)) = lianka_sync_core::kinds::transfer::lacking(&view) {
                 return Err(EditError::Transfer {
                     code,
                     state: State::Draft,
@@ -85,7 +86,7 @@ impl Phone {
         if let Some((code, state)) =
             replica::refusal(&view, step, fields, &self.identity()?.username, now)
         {
-            let key = lianka_sync_core::transfer::lacking(&view)
+            let key = lianka_sync_core::kinds::transfer::lacking(&view)
                 .filter(|(lacking, _)| *lacking == code)
                 .map(|(_, key)| key);
             return Err(EditError::Transfer { code, state, key }.into());
@@ -195,7 +196,7 @@ impl Phone {
 
 /// What a record of these edits would read, for the check of what a submission needs.
 fn drafted(edits: &[Edit]) -> View {
-    use lianka_sync_core::{change::OpId, id::Actor, view::Value};
+    use lianka_sync_core::{codec::change::OpId, crdt::view::Value, id::Actor};
     let op = OpId {
         counter: 0,
         actor: Actor::new(lianka_sync_core::id::DeviceId::default(), 0),

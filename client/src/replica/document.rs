@@ -1,8 +1,8 @@
 //! Opening a record from what is stored of it.
 
 use lianka_sync_core::{
+    crdt::record::{Record, RecordError},
     id::ChangeHash,
-    record::{Record, RecordError},
 };
 
 use super::{OutboxState, RecordState, StoredRecord};

@@ -1,13 +1,17 @@
 //! What a user does to a record, with or without a network.
 
 use lianka_sync_core::{
-    authority::FieldError,
-    catalogue::{Kind, MergeRule},
+    access::FieldError,
+    crdt::{
+        record::{Edit, Record, RecordError},
+        view::View,
+    },
     id::{ChangeHash, RecordId},
+    kinds::{
+        Kind, MergeRule,
+        transfer::{Code, State},
+    },
     lang::Lang,
-    record::{Edit, Record, RecordError},
-    transfer::{Code, State},
-    view::View,
 };
 
 use super::{

@@ -13,13 +13,15 @@
 use std::collections::{BTreeSet, HashMap};
 
 use lianka_sync_core::{
-    change,
+    codec::{
+        change,
+        wire::{Hello, PushedChange, Report, RequestItem, ResponseItem, Verdict, VerdictStatus},
+    },
+    crdt::record::RecordError,
     id::{ChangeHash, DeviceId, RecordId},
     limits,
     planted::{self, Bug},
-    record::RecordError,
     time::{DeviceTime, ServerTime},
-    wire::{Hello, PushedChange, Report, RequestItem, ResponseItem, Verdict, VerdictStatus},
 };
 
 use super::{

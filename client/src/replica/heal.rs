@@ -8,10 +8,10 @@
 use std::{cmp::Ordering, collections::BTreeSet};
 
 use lianka_sync_core::{
-    change::{self, Action, Change},
+    codec::change::{self, Action, Change},
+    crdt::record::{Edit, Record, RecordError},
     id::ChangeHash,
     planted::{self, Bug},
-    record::{Edit, Record, RecordError},
 };
 
 use super::{Author, Effect, OutboxEntry, RecordState, StoredRecord, TailChange, document};

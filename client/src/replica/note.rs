@@ -5,8 +5,8 @@
 //! away words that they never saw. Changes of one record go in in their order: a later one may build on what an earlier one typed.
 
 use lianka_sync_core::{
-    change::{Action, Change, OpId},
-    record::{NoteCharacter, Record, RecordError},
+    codec::change::{Action, Change, OpId},
+    crdt::record::{NoteCharacter, Record, RecordError},
 };
 
 /// The note as it becomes.

@@ -9,12 +9,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lianka_sync_core::{
-    catalogue::Key,
-    change::{self, Action, Change, GateError, Op, OpId},
+    codec::change::{self, Action, Change, GateError, Op, OpId},
+    crdt::record::{Edit, Record, RecordError},
     id::{DeviceId, EntryId},
+    kinds::Key,
     lang::Lang,
     planted::{self, Bug},
-    record::{Edit, Record, RecordError},
 };
 
 use super::{

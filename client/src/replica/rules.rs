@@ -3,14 +3,15 @@
 //! The table is `sync_core::authority`; here stands only what the record itself must tell: already written, consent, length of the note.
 
 use lianka_sync_core::{
-    authority::{self, FieldError, Role},
-    catalogue::{Key, Kind, MergeRule},
+    access::{self as authority, FieldError, Role},
+    crdt::{
+        merge::PARTY_STATUS,
+        record::{Edit, NOTE},
+        view::View,
+    },
     id::EntryId,
+    kinds::{Key, Kind, MergeRule, transfer::form},
     limits,
-    merge::PARTY_STATUS,
-    record::{Edit, NOTE},
-    transfer::form,
-    view::View,
 };
 
 /// A rule that an edit breaks.

@@ -4,11 +4,12 @@
 //! known at once where nobody else did anything meanwhile, and then it is not written at all.
 
 use lianka_sync_core::{
+    crdt::{record::Edit, view::View},
     id::EntryId,
-    record::Edit,
+    kinds::transfer::{
+        self, Case, Code, Event, Facts, Outcome, Ruled, State, Step, table::CONSENT_SCOPE,
+    },
     time::{DeviceTime, ServerTime},
-    transfer::{self, Case, Code, Event, Facts, Outcome, Ruled, State, Step, table::CONSENT_SCOPE},
-    view::View,
 };
 
 /// What a member asks for, as the secretary writes it down.

@@ -1,6 +1,6 @@
 //! Why a command was not done, and what to do next, in both languages.
 
-use lianka_sync_core::{authority::Role, catalogue::Kind, lang::Lang, wire::Notice};
+use lianka_sync_core::{access::Role, codec::wire::Notice, kinds::Kind, lang::Lang};
 
 use super::{input, say};
 use crate::{

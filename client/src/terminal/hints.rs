@@ -1,14 +1,14 @@
 //! What looks doubtful in a value that was just saved. Warns and never blocks.
 
 use lianka_sync_core::{
-    catalogue::Key,
-    field::{
+    crdt::record::Edit,
+    kinds::Key,
+    lang::Lang,
+    values::{
         credit_code::{self, Verdict},
         phone,
         text::{self, TextWarningKind},
     },
-    lang::Lang,
-    record::Edit,
 };
 
 use super::say;

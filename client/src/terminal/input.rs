@@ -1,12 +1,11 @@
 //! What the user typed → records, keys and edits.
 
 use lianka_sync_core::{
-    catalogue::{Key, Kind, Rule, Shape},
-    field::{address::Address, date, text},
+    crdt::{record::Edit, view::View},
     id::RecordId,
-    record::Edit,
+    kinds::{Key, Kind, Rule, Shape},
     time::DeviceTime,
-    view::View,
+    values::{address::Address, date, text},
 };
 
 use super::advice::Failure;

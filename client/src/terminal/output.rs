@@ -10,13 +10,15 @@ use std::{
 };
 
 use lianka_sync_core::{
-    catalogue::Kind,
-    change::Scalar,
+    codec::change::Scalar,
+    crdt::{
+        record::Edit,
+        view::{Value, View},
+    },
     id::{DeviceId, RecordId},
+    kinds::Kind,
     lang::Lang,
-    record::Edit,
     time::DeviceTime,
-    view::{Value, View},
 };
 use serde_json::json;
 use time::{OffsetDateTime, UtcOffset};

@@ -2,9 +2,11 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 use lianka_sync_core::{
-    catalogue::Kind,
+    kinds::{
+        Kind,
+        transfer::{Code, Outcome, table::CAUSES},
+    },
     lang::Lang,
-    transfer::{Code, Outcome, table::CAUSES},
 };
 
 use super::{
@@ -237,7 +239,7 @@ fn show(phone: &Phone, id: &str, json: bool, lang: Lang) -> Result<(), Failure> 
     let Some(summary) = summary else {
         return Err(Failure::NoSuchRecord(id.to_owned()));
     };
-    let event = |event: &lianka_sync_core::transfer::Event| {
+    let event = |event: &lianka_sync_core::kinds::transfer::Event| {
         let ruling = event.ruled.as_ref();
         serde_json::json!({
             "event": event.id, "type": event.step, "label": event.step.row().label.text(lang), "fields": event.fields,

@@ -3,7 +3,7 @@
 //! An admin of one street sees and makes accounts of that street only; accounts elsewhere are not found, as if they were not there.
 
 use axum::{Json, extract::State, http::StatusCode};
-use lianka_sync_core::{authority::Role, id::StreetCode, time::ServerTime};
+use lianka_sync_core::{access::Role, id::StreetCode, time::ServerTime};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

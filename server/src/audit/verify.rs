@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use lianka_sync_core::{change, id::StreetCode};
+use lianka_sync_core::{codec::change, id::StreetCode};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use sqlx::{PgConnection, PgPool};

@@ -4,8 +4,8 @@
 //! path with `{street}` is besides open only to principals of that street.
 
 use axum::http::Method;
-use lianka_sync_core::authority::Role;
-use lianka_sync_core::authority::Role::{Admin, Auditor, Officer, Reviewer, Secretary};
+use lianka_sync_core::access::Role;
+use lianka_sync_core::access::Role::{Admin, Auditor, Officer, Reviewer, Secretary};
 
 /// Who a route is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use jsonwebtoken::{
     signature,
 };
 use lianka_sync_core::{
-    authority::Role,
+    access::Role,
     id::{DeviceId, StreetCode},
 };
 use serde::{Deserialize, Serialize};

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use lianka_sync_core::{
-    authority::Role,
+    access::Role,
     id::{DeviceId, StreetCode},
     time::ServerTime,
 };

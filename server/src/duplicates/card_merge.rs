@@ -12,11 +12,13 @@
 use std::collections::HashMap;
 
 use lianka_sync_core::{
-    catalogue::Kind,
-    change::{self, Scalar},
-    duplicate::carry::{self, SamePersons},
+    codec::change::{self, Scalar},
+    crdt::merge::{Refusal, Write},
     id::{Actor, RecordId, StreetCode},
-    merge::{Refusal, Write},
+    kinds::{
+        Kind,
+        duplicate::carry::{self, SamePersons},
+    },
 };
 use serde_json::json;
 use time::OffsetDateTime;

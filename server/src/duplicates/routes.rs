@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use axum::{Json, extract::State};
 use lianka_sync_core::{
-    duplicate::{self, Reason},
     id::{RecordId, StreetCode},
+    kinds::duplicate::{self, Reason},
     lang::Lang,
     time::ServerTime,
 };

@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use axum::{Json, extract::State};
 use lianka_sync_core::{
-    catalogue::{Class, Kind},
-    change::{Action, Change, Scalar},
-    merge::RegisterState,
-    record::NOTE,
+    codec::change::{Action, Change, Scalar},
+    crdt::{merge::RegisterState, record::NOTE},
+    kinds::{Class, Kind},
     time::{DeviceTime, ServerTime},
 };
 use serde::{Deserialize, Serialize};

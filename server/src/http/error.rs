@@ -13,7 +13,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use lianka_sync_core::{id::ChangeHash, merge::Refusal};
+use lianka_sync_core::{crdt::merge::Refusal, id::ChangeHash};
 use serde::Serialize;
 use tracing::Level;
 use utoipa::ToSchema;

@@ -10,8 +10,8 @@ use axum::{
     response::IntoResponse,
 };
 use lianka_sync_core::{
-    authority::Role,
-    catalogue::{Field, Kind},
+    access::Role,
+    kinds::{Field, Kind},
 };
 use serde_json::{Value, json};
 use utoipa::OpenApi;
@@ -141,7 +141,7 @@ pub fn document() -> Result<Value, serde_json::Error> {
     Ok(document)
 }
 
-/// Who may write a field, when the record is created and later: what [`lianka_sync_core::authority`] enforces on phone and server.
+/// Who may write a field, when the record is created and later: what [`lianka_sync_core::access`] enforces on phone and server.
 fn field_row(kind: Kind, field: &Field) -> Value {
     let roles = |roles: &[Role]| -> Value { roles.iter().map(|role| role.as_str()).collect() };
     json!({

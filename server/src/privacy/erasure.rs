@@ -11,12 +11,10 @@
 use std::collections::BTreeSet;
 
 use lianka_sync_core::{
-    catalogue::Key,
-    change::{self, Action, Change},
+    codec::change::{self, Action, Change},
+    crdt::{merge::RegisterState, rebuild::Forget, record::NOTE},
     id::{EntryId, RecordId, StreetCode},
-    merge::RegisterState,
-    rebuild::Forget,
-    record::NOTE,
+    kinds::Key,
     time::ServerTime,
 };
 use serde_json::{Value, json};
@@ -347,7 +345,7 @@ fn names(state: &RegisterState, entry: EntryId) -> Vec<String> {
 fn mentions(state: &RegisterState, names: &[String]) -> Vec<String> {
     let view = state.view();
     let mentioned = |text: &str| names.iter().any(|name| text.contains(name.as_str()));
-    let holds = |values: &[lianka_sync_core::view::Value]| {
+    let holds = |values: &[lianka_sync_core::crdt::view::Value]| {
         values
             .iter()
             .any(|value| value.value.as_str().is_some_and(mentioned))

@@ -10,14 +10,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lianka_sync_core::{
-    catalogue::{Class, Key, Kind},
-    change::{self, Action, Change, Scalar},
-    field::phone::{self, PhoneKind},
+    codec::change::{self, Action, Change, Scalar},
+    crdt::{merge::RegisterState, view::View},
     id::{ChangeHash, EntryId, RecordId, StreetCode},
-    merge::RegisterState,
+    kinds::{Class, Key, Kind},
     search::fold,
     time::ServerTime,
-    view::View,
+    values::phone::{self, PhoneKind},
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -320,7 +319,7 @@ fn writes(change: &Change) -> BTreeMap<String, Option<Scalar>> {
     }
     if !note.is_empty() {
         writes.insert(
-            lianka_sync_core::record::NOTE.to_owned(),
+            lianka_sync_core::crdt::record::NOTE.to_owned(),
             Some(Scalar::Str(note)),
         );
     }
@@ -609,7 +608,7 @@ fn of_entry(view: &View, list: &str, entry: EntryId) -> BTreeMap<String, Vec<Str
         .collect()
 }
 
-fn shown(values: &[lianka_sync_core::view::Value]) -> Vec<String> {
+fn shown(values: &[lianka_sync_core::crdt::view::Value]) -> Vec<String> {
     values.iter().map(|value| plain(&value.value)).collect()
 }
 

@@ -4,12 +4,14 @@ use std::collections::{BTreeSet, HashMap};
 
 use axum::{Json, extract::State};
 use lianka_sync_core::{
-    catalogue::{Class, Field, Kind},
-    change::{self, Action, Change, OpId, Scalar},
-    conflict::{self, HarmlessClass},
+    codec::change::{self, Action, Change, OpId, Scalar},
+    crdt::{
+        conflict::{self, HarmlessClass},
+        merge::{Provenance, RegisterState},
+    },
     id::{ChangeHash, RecordId, StreetCode},
+    kinds::{Class, Field, Kind},
     lang::Lang,
-    merge::{Provenance, RegisterState},
     time::{DeviceTime, ServerTime},
 };
 use serde::{Deserialize, Serialize};

@@ -9,14 +9,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lianka_sync_core::{
-    authority::FieldError,
-    catalogue::Kind,
-    change::{OpId, Scalar},
-    conflict::{self, HarmlessClass},
-    field::text::nfc,
+    access::FieldError,
+    codec::change::{OpId, Scalar},
+    crdt::{
+        conflict::{self, HarmlessClass},
+        merge::{Refusal, RegisterState, Replaces, Write},
+        record::{Edit, NOTE},
+    },
     id::{Actor, ChangeHash, RecordId, StreetCode},
-    merge::{Refusal, RegisterState, Replaces, Write},
-    record::{Edit, NOTE},
+    kinds::Kind,
+    values::text::nfc,
 };
 use uuid::Uuid;
 
@@ -254,7 +256,7 @@ impl Desk<'_> {
         else {
             return false;
         };
-        let from_then = |key: &String, value: &&lianka_sync_core::view::Value| {
+        let from_then = |key: &String, value: &&lianka_sync_core::crdt::view::Value| {
             !["kind", "street"].contains(&key.as_str())
                 && provenance(value.op).is_some_and(|from| from.hash == first.hash)
         };

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use axum::{Json, extract::State, http::StatusCode};
 use lianka_sync_core::{
-    catalogue::Kind,
-    change::Scalar,
+    codec::change::Scalar,
     id::{ChangeHash, RecordId},
+    kinds::Kind,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

@@ -1,7 +1,7 @@
 //! Moving cards to another grid: one, some, or a part of a grid that is split.
 
 use axum::{Json, extract::State};
-use lianka_sync_core::{change::Scalar, id::RecordId, merge::Write};
+use lianka_sync_core::{codec::change::Scalar, crdt::merge::Write, id::RecordId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;

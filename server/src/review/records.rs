@@ -4,15 +4,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use axum::{Json, extract::State};
 use lianka_sync_core::{
-    authority::Role,
-    catalogue::{Class, Kind},
-    change::{self, Action, OpId, Scalar},
-    field::date,
+    access::Role,
+    codec::change::{self, Action, OpId, Scalar},
+    crdt::merge::RegisterState,
     id::{ChangeHash, DeviceId, RecordId, StreetCode},
-    merge::RegisterState,
-    projection::CardRow,
+    kinds::{Class, Kind, projection::CardRow},
     search,
     time::{DeviceTime, ServerTime},
+    values::date,
 };
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
@@ -447,7 +446,7 @@ fn history_view(row: records::HistoryRow, kind: Kind) -> Result<HistoryView, Api
     }
     if inserted + removed > 0 {
         writes.insert(
-            lianka_sync_core::record::NOTE,
+            lianka_sync_core::crdt::record::NOTE,
             Some(Scalar::Str(format!("+{inserted} −{removed}"))),
         );
     }

@@ -7,10 +7,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use lianka_sync_core::{
-    catalogue::Kind,
-    change::{OpId, Scalar},
-    conflict::{self, HarmlessClass, Settlement},
+    codec::change::{OpId, Scalar},
+    crdt::conflict::{self, HarmlessClass, Settlement},
     id::{ChangeHash, DeviceId, RecordId, StreetCode},
+    kinds::Kind,
     time::ServerTime,
 };
 use sha2::{Digest, Sha256};

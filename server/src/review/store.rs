@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use lianka_sync_core::{
-    change::Scalar,
+    codec::change::Scalar,
     id::{ChangeHash, RecordId, StreetCode},
     time::{DeviceTime, ServerTime},
 };

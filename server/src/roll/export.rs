@@ -4,14 +4,13 @@
 //! a note. Sensitive fields (P3) are in no file. Cards are read in chunks as of one moment.
 
 use lianka_sync_core::{
-    catalogue::Kind,
-    field::{
+    id::StreetCode,
+    kinds::{Kind, projection::CardRow},
+    lang::Lang,
+    values::{
         phone::{self, Phone, PhoneKind},
         text,
     },
-    id::StreetCode,
-    lang::Lang,
-    projection::CardRow,
 };
 use sqlx::{PgConnection, PgPool};
 
@@ -148,7 +147,7 @@ fn headings(custom: &[(String, String)], lang: Lang) -> Vec<String> {
 fn row(card: &CardRow, custom: &[(String, String)], unmasked: bool) -> Vec<Cell> {
     let text = |value: &Option<String>| Cell::from(value.clone());
     // One person a line, in the same line of each of the columns.
-    let people = |field: fn(&lianka_sync_core::projection::ContactRow) -> Option<String>| {
+    let people = |field: fn(&lianka_sync_core::kinds::projection::ContactRow) -> Option<String>| {
         let lines: Vec<String> = card
             .contacts
             .iter()
@@ -162,9 +161,9 @@ fn row(card: &CardRow, custom: &[(String, String)], unmasked: bool) -> Vec<Cell>
         }
     };
     let phones = if unmasked {
-        |contact: &lianka_sync_core::projection::ContactRow| contact.phones.clone()
+        |contact: &lianka_sync_core::kinds::projection::ContactRow| contact.phones.clone()
     } else {
-        |contact: &lianka_sync_core::projection::ContactRow| {
+        |contact: &lianka_sync_core::kinds::projection::ContactRow| {
             contact.phones.as_deref().map(masked_phones)
         }
     };

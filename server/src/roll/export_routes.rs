@@ -1,7 +1,7 @@
 //! The merged roll as a file.
 
 use axum::{extract::State, response::Response};
-use lianka_sync_core::{authority::Role, lang::Lang};
+use lianka_sync_core::{access::Role, lang::Lang};
 use serde::Deserialize;
 
 use crate::{

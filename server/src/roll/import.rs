@@ -6,11 +6,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use lianka_sync_core::{
-    catalogue::Kind,
+    codec::wire::{PushedChange, VerdictStatus},
+    crdt::record::{Edit, Record, RecordError},
     id::{Actor, EntryId, RecordId, StreetCode},
-    record::{Edit, Record, RecordError},
+    kinds::Kind,
     time::{DeviceTime, ServerTime},
-    wire::{PushedChange, VerdictStatus},
 };
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -541,7 +541,7 @@ impl ImportReport {
     }
 
     /// The pipeline refused a row that the plan thought right: told, with the row, never passed over.
-    fn refused(&mut self, row: u32, refusal: Option<&lianka_sync_core::merge::Refusal>) {
+    fn refused(&mut self, row: u32, refusal: Option<&lianka_sync_core::crdt::merge::Refusal>) {
         use lianka_sync_core::lang::Lang;
         let Some(refusal) = refusal else { return };
         self.created -= 1;

@@ -2,7 +2,7 @@
 
 use lianka_sync_core::{
     id::{DeviceId, RecordId, StreetCode},
-    projection::{CardRow, ConflictRow, ContactRow},
+    kinds::projection::{CardRow, ConflictRow, ContactRow},
 };
 use sqlx::{PgConnection, types::Json};
 use time::{Date, OffsetDateTime};
@@ -185,7 +185,7 @@ pub async fn page(
 struct Conflict {
     field: String,
     op: String,
-    value: lianka_sync_core::change::Scalar,
+    value: lianka_sync_core::codec::change::Scalar,
     device: DeviceId,
     #[serde(default)]
     device_time: Option<lianka_sync_core::time::DeviceTime>,

@@ -6,10 +6,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use lianka_sync_core::{
-    change,
+    codec::change,
+    crdt::{merge::RegisterState, record::Record},
     id::{ChangeHash, DeviceId, RecordId, StreetCode},
-    merge::RegisterState,
-    record::Record,
     time::ServerTime,
 };
 use sqlx::PgConnection;

@@ -6,13 +6,15 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use lianka_sync_core::{
-    authority::Role,
-    change::{Action as ChangeAction, Change},
+    access::Role,
+    codec::{
+        change::{Action as ChangeAction, Change},
+        wire::{PushedChange, VerdictStatus},
+    },
+    crdt::merge::{Refusal, RegisterState},
     id::{ChangeHash, DeviceId, RecordId, StreetCode},
-    merge::{Refusal, RegisterState},
     planted::{self, Bug},
     time::ServerTime,
-    wire::{PushedChange, VerdictStatus},
 };
 use sqlx::PgPool;
 use uuid::Uuid;

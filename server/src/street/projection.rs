@@ -3,14 +3,15 @@
 //! The rows are a function of the register state alone, so [`rebuild`] yields what the pipeline wrote; a test compares the two.
 
 use lianka_sync_core::{
-    change::Scalar,
-    conflict,
-    duplicate::{self, Traits},
+    codec::change::Scalar,
+    crdt::{conflict, merge::RegisterState},
     id::{RecordId, StreetCode},
-    merge::RegisterState,
-    projection::{self, CardRow, ConflictRow, Projected},
+    kinds::{
+        duplicate::{self, Traits},
+        projection::{self, CardRow, ConflictRow, Projected},
+        transfer::{Case, Then},
+    },
     time::ServerTime,
-    transfer::{Case, Then},
 };
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;

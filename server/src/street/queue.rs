@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use lianka_sync_core::{id::StreetCode, merge::Refusal, wire::VerdictStatus};
+use lianka_sync_core::{codec::wire::VerdictStatus, crdt::merge::Refusal, id::StreetCode};
 use sqlx::PgPool;
 use tokio::sync::{mpsc, oneshot};
 

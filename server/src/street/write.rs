@@ -9,14 +9,18 @@ mod forget;
 use std::collections::{HashMap, HashSet};
 
 use lianka_sync_core::{
-    authority::{Role, Writer},
-    catalogue::Kind,
-    change::{Action, Change},
-    conflict,
+    access::{Role, Writer},
+    codec::change::{Action, Change},
+    crdt::{
+        conflict,
+        merge::{
+            self, BadState, Context, Merged, NoteDocument, Refusal, RegisterState, Target, Write,
+        },
+        record::{Edit, Record, RecordError},
+    },
     id::{Actor, ChangeHash, DeviceId, RecordId, StreetCode},
+    kinds::Kind,
     limits,
-    merge::{self, BadState, Context, Merged, NoteDocument, Refusal, RegisterState, Target, Write},
-    record::{Edit, Record, RecordError},
     time::{DeviceTime, ServerTime},
 };
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};

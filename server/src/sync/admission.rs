@@ -25,7 +25,9 @@ use std::{
 use axum::body::Body;
 use bytes::Bytes;
 use futures::StreamExt;
-use lianka_sync_core::{id::DeviceId, merge::Refusal, time::ServerTime, wire::Encoding};
+use lianka_sync_core::{
+    codec::wire::Encoding, crdt::merge::Refusal, id::DeviceId, time::ServerTime,
+};
 use nix::time::{ClockId, clock_gettime};
 use tokio::{
     runtime::Handle,
@@ -530,7 +532,10 @@ fn processor_time() -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lianka_sync_core::{change::GateError, id::RecordId, wire::VerdictStatus};
+    use lianka_sync_core::{
+        codec::{change::GateError, wire::VerdictStatus},
+        id::RecordId,
+    };
     use uuid::Uuid;
 
     fn device(n: u128) -> DeviceId {

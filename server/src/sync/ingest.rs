@@ -1,15 +1,17 @@
 //! INGEST, the IO half: a request body, compressed or not → `hello` and changes, each through the gate.
 //!
 //! Everything is bounded before it is expanded: the body as sent, the body inflated, the items, their number, and each change by
-//! [`lianka_sync_core::change::decode`]. Runs on a blocking thread, because hostile bytes may be slow.
+//! [`lianka_sync_core::codec::change::decode`]. Runs on a blocking thread, because hostile bytes may be slow.
 
 use std::io::Read;
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use lianka_sync_core::{
-    change::{self, Change, GateError},
+    codec::{
+        change::{self, Change, GateError},
+        wire::{Encoding, Hello, ItemReader, PushedChange, RequestItem, WireError},
+    },
     limits,
-    wire::{Encoding, Hello, ItemReader, PushedChange, RequestItem, WireError},
 };
 
 use crate::http::error::{ApiError, ErrorCode};

@@ -9,12 +9,14 @@ use std::{collections::HashSet, io::Write};
 use axum::body::Body;
 use bytes::Bytes;
 use lianka_sync_core::{
-    cursor::{self, Cursor, Position, Pull, Received, WHOLE_STREET},
+    codec::{
+        cursor::{self, Cursor, Position, Pull, Received, WHOLE_STREET},
+        wire::{Encoding, Notice, ResponseItem, Verdict, VerdictStatus},
+    },
     id::{DeviceId, RecordId, StreetCode},
     lang::Lang,
     limits,
     time::ServerTime,
-    wire::{Encoding, Notice, ResponseItem, Verdict, VerdictStatus},
 };
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -84,7 +86,7 @@ enum StreamError {
     #[error("compression failed")]
     Pack(#[from] std::io::Error),
     #[error("the store holds an unknown kind of record")]
-    Kind(#[from] lianka_sync_core::catalogue::UnknownKind),
+    Kind(#[from] lianka_sync_core::kinds::UnknownKind),
 }
 
 /// What must be known before the first byte is sent: a refusal still has its status.
@@ -270,7 +272,7 @@ fn verdict(index: usize, outcome: &Outcome, lang: Lang) -> Verdict {
             VerdictStatus::Held => Some(held_message(lang).to_owned()),
             _ => refusal.map(|refusal| refusal.message(lang)),
         },
-        retryable: refusal.is_some_and(lianka_sync_core::merge::Refusal::retryable),
+        retryable: refusal.is_some_and(lianka_sync_core::crdt::merge::Refusal::retryable),
     }
 }
 

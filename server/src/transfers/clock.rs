@@ -6,11 +6,11 @@
 use std::time::Duration;
 
 use lianka_sync_core::{
-    change::Scalar,
+    codec::change::Scalar,
+    crdt::merge::{RegisterState, Write},
     id::{DeviceId, EntryId, RecordId, StreetCode},
-    merge::{RegisterState, Write},
+    kinds::transfer::{self, Case, Facts, Outcome, Ruled, Then, member::clock_event_id},
     time::ServerTime,
-    transfer::{self, Case, Facts, Outcome, Ruled, Then, member::clock_event_id},
 };
 use sqlx::PgPool;
 

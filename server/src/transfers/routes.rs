@@ -4,17 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use axum::{Json, extract::State, http::StatusCode};
 use lianka_sync_core::{
-    catalogue::{Class, Kind, Rule},
-    change::{self, Action as Op, Scalar},
-    field::date,
-    id::{EntryId, RecordId, StreetCode},
-    merge::{RegisterState, Write},
-    time::{DeviceTime, ServerTime},
-    transfer::{
-        self, Case, Event, Ruled, STEPS, Standing, State as TransferState, Step, Words, calendar,
-        table,
+    codec::change::{self, Action as Op, Scalar},
+    crdt::{
+        merge::{RegisterState, Write},
+        view::View,
     },
-    view::View,
+    id::{EntryId, RecordId, StreetCode},
+    kinds::{
+        Class, Kind, Rule,
+        transfer::{
+            self, Case, Event, Ruled, STEPS, Standing, State as TransferState, Step, Words,
+            calendar, table,
+        },
+    },
+    time::{DeviceTime, ServerTime},
+    values::date,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -555,7 +559,7 @@ pub async fn show(
     let pairs = Pairs::load(&mut tx, street).await?;
     let view = state.view();
     let case = Case::of(&view);
-    let reads_p3 = principal.role() == lianka_sync_core::authority::Role::Officer;
+    let reads_p3 = principal.role() == lianka_sync_core::access::Role::Officer;
     let personal = store::personal(&mut tx, street, path.record).await?;
     let content = content(&view, &case.now, reads_p3, &personal);
     let edits = later_edits(
@@ -607,7 +611,7 @@ fn content(
         .fields()
         .iter()
         .filter(|field| field.pattern() == field.name && field.rule != Rule::Note);
-    let shown = |field: &'static lianka_sync_core::catalogue::Field| {
+    let shown = |field: &'static lianka_sync_core::kinds::Field| {
         let mut values: Vec<String> = view
             .values
             .get(field.name)
@@ -725,7 +729,7 @@ async fn later_edits(
                 Op::Put { key, value } => (key, Some(value)),
                 Op::Delete { key } => (key, None),
                 Op::MakeText { .. } | Op::Insert { .. } | Op::Remove { .. } => {
-                    (lianka_sync_core::record::NOTE.to_owned(), None)
+                    (lianka_sync_core::crdt::record::NOTE.to_owned(), None)
                 }
             };
             if key == "state"
@@ -920,7 +924,7 @@ fn form(body: &EventBody) -> Result<BTreeMap<String, String>, ApiError> {
     let text = |(name, value): (&String, &Value)| match value {
         Value::String(text) => Ok(Some((
             name.clone(),
-            lianka_sync_core::field::text::nfc(text.trim()).into_owned(),
+            lianka_sync_core::values::text::nfc(text.trim()).into_owned(),
         ))),
         Value::Number(number) => Ok(Some((name.clone(), number.to_string()))),
         Value::Bool(true) => Ok(Some((name.clone(), table::YES[0].to_owned()))),
@@ -940,8 +944,8 @@ fn form(body: &EventBody) -> Result<BTreeMap<String, String>, ApiError> {
 }
 
 /// A refusal names the key in the record; the caller knows the field's name.
-fn form_error(refusal: &lianka_sync_core::merge::Refusal, event: EntryId) -> ApiError {
-    use lianka_sync_core::{lang::Lang, merge::Refusal};
+fn form_error(refusal: &lianka_sync_core::crdt::merge::Refusal, event: EntryId) -> ApiError {
+    use lianka_sync_core::{crdt::merge::Refusal, lang::Lang};
     match refusal {
         Refusal::Field { key, error } => {
             let name = key

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use lianka_sync_core::{
     id::{ChangeHash, RecordId, StreetCode},
+    kinds::transfer::member::Member,
     time::ServerTime,
-    transfer::member::Member,
 };
 use sqlx::{PgConnection, types::Json};
 use time::OffsetDateTime;

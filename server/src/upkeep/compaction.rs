@@ -1,6 +1,6 @@
 //! Compaction: what keeps a record, and all that is sent and loaded of it, bounded (docs/decisions/0020-compaction-forgets-what-was-overwritten.md).
 //!
-//! In: records that have become full to a share of what they may hold. Out: their next generation, as [`lianka_sync_core::rebuild::compact`]
+//! In: records that have become full to a share of what they may hold. Out: their next generation, as [`lianka_sync_core::crdt::rebuild::compact`]
 //! makes it, in the log as a rebuild that phones take whole. A background pass, bounded and safe on any number of servers. The long work is done
 //! without the street's lock: where a change came meanwhile, it is done again at the next pass.
 //!
@@ -12,10 +12,12 @@
 use std::{collections::HashMap, time::Duration};
 
 use lianka_sync_core::{
+    crdt::{
+        merge::RegisterState,
+        rebuild::{self, RebuildError, Rebuilt},
+    },
     id::{ChangeHash, RecordId, StreetCode},
     limits,
-    merge::RegisterState,
-    rebuild::{self, RebuildError, Rebuilt},
     time::ServerTime,
 };
 use sqlx::PgPool;

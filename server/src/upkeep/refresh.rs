@@ -6,9 +6,11 @@
 use std::time::Duration;
 
 use lianka_sync_core::{
+    crdt::{
+        merge::RegisterState,
+        record::{Record, RecordError},
+    },
     id::StreetCode,
-    merge::RegisterState,
-    record::{Record, RecordError},
 };
 use sqlx::PgPool;
 use uuid::Uuid;

@@ -14,9 +14,9 @@ use std::{
 
 use anyhow::Context;
 use lianka_sync_core::{
-    change::{Action, encode},
+    codec::change::{Action, encode},
+    crdt::record::{Edit, Record},
     id::Actor,
-    record::{Edit, Record},
     time::DeviceTime,
 };
 use nix::sys::resource::{Resource, setrlimit};
@@ -183,7 +183,7 @@ fn key_in_a_long_run() -> Vec<u8> {
 }
 
 fn start_op_near_the_end() -> Vec<u8> {
-    let Ok(mut change) = lianka_sync_core::change::decode(&honest()) else {
+    let Ok(mut change) = lianka_sync_core::codec::change::decode(&honest()) else {
         return Vec::new();
     };
     change
@@ -200,7 +200,7 @@ fn wrong_checksum() -> Vec<u8> {
 }
 
 fn element_of_two_characters() -> Vec<u8> {
-    let Ok(mut change) = lianka_sync_core::change::decode(&honest()) else {
+    let Ok(mut change) = lianka_sync_core::codec::change::decode(&honest()) else {
         return Vec::new();
     };
     let last = change

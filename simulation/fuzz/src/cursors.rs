@@ -4,7 +4,7 @@
 //! of it never asks for what lies beyond the head.
 
 use lianka_sync_core::{
-    cursor::{Cursor, Position, Pull, plan},
+    codec::cursor::{Cursor, Position, Pull, plan},
     id::StreetCode,
 };
 use uuid::Uuid;

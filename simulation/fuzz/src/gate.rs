@@ -10,13 +10,15 @@
 //! And for every honest change: it passes, byte for byte, and is accepted.
 
 use lianka_sync_core::{
-    authority::{Role, Writer},
-    change::{self, Change, GateError},
+    access::{Role, Writer},
+    codec::change::{self, Change, GateError},
+    crdt::{
+        merge::{Merged, Refusal, RegisterState, Target},
+        rebuild::{Forget, RebuildError, rebuild},
+        record::{Edit, Record},
+    },
     id::Actor,
     limits,
-    merge::{Merged, Refusal, RegisterState, Target},
-    rebuild::{Forget, RebuildError, rebuild},
-    record::{Edit, Record},
     time::DeviceTime,
 };
 
@@ -339,7 +341,7 @@ fn check_accepted(
 ) -> Result<(), Failure> {
     let broken =
         |claim| move |error: &dyn std::fmt::Display| Failure::new(claim, error.to_string());
-    let automerge = |error: lianka_sync_core::record::RecordError| broken(APPLIES)(&error);
+    let automerge = |error: lianka_sync_core::crdt::record::RecordError| broken(APPLIES)(&error);
     let mut record = if server.document.is_empty() {
         Record::load(&change.bytes).map_err(automerge)?
     } else {

@@ -3,7 +3,7 @@
 //! Four depths: any bytes; bytes of the body with the checksum put right; columns and header as data, lies included; and the meaning of the
 //! change (operations, predecessors, dependencies), encoded as Automerge would, which is what gets past the gate and tries MERGE.
 
-use lianka_sync_core::change::Change;
+use lianka_sync_core::codec::change::Change;
 
 use crate::{
     chunk::{self, Chunk},

@@ -4,10 +4,10 @@
 //! is written and read again as the same item, in both encodings; and the server's INGEST of it, packed or not, holds no more than a bound
 //! that does not depend on what the bytes claim.
 
-use lianka_sync_core::wire::{
+use lianka_sync_core::codec::wire::{
     Encoding, Hello, ItemReader, PushedChange, Report, RequestItem, ResponseItem, WireError,
 };
-use lianka_sync_core::{catalogue::Kind, id::RecordId};
+use lianka_sync_core::{id::RecordId, kinds::Kind};
 use uuid::Uuid;
 
 use crate::{
@@ -103,7 +103,11 @@ pub fn round(seed: u64, budget: &Budget) -> Tally {
     tally
 }
 
-fn body(form: Form, changes: &[lianka_sync_core::change::Change], world: &mut World) -> Vec<u8> {
+fn body(
+    form: Form,
+    changes: &[lianka_sync_core::codec::change::Change],
+    world: &mut World,
+) -> Vec<u8> {
     let mut body = if world.draw.one_in(4) {
         Vec::new()
     } else {
@@ -128,7 +132,7 @@ fn body(form: Form, changes: &[lianka_sync_core::change::Change], world: &mut Wo
 
 fn honest(
     encoding: Encoding,
-    changes: &[lianka_sync_core::change::Change],
+    changes: &[lianka_sync_core::codec::change::Change],
     world: &mut World,
 ) -> Vec<u8> {
     let mut out = Vec::new();
@@ -186,7 +190,10 @@ fn packed(packing: u8, body: &[u8], draw: &mut Draw) -> Vec<u8> {
 
 type Items<T> = (Vec<T>, Option<WireError>);
 
-fn read<T: lianka_sync_core::wire::StreamItem>(encoding: Encoding, pieces: &[&[u8]]) -> Items<T> {
+fn read<T: lianka_sync_core::codec::wire::StreamItem>(
+    encoding: Encoding,
+    pieces: &[&[u8]],
+) -> Items<T> {
     let mut reader = ItemReader::new(encoding);
     let mut items = Vec::new();
     for piece in pieces {

@@ -28,7 +28,7 @@ use lianka_simulator::{
     server_process::ServerProcess,
     stage,
 };
-use lianka_sync_core::{id::RecordId, lang::Lang, record::Edit};
+use lianka_sync_core::{crdt::record::Edit, id::RecordId, lang::Lang};
 use tokio::{
     task::JoinSet,
     time::{MissedTickBehavior, interval},

@@ -6,12 +6,14 @@
 use std::cell::Cell;
 
 use lianka_sync_core::{
-    authority::{Role, Writer},
-    catalogue::Kind,
-    change::{Action, Change, OpId},
+    access::{Role, Writer},
+    codec::change::{Action, Change, OpId},
+    crdt::{
+        merge::{Context, Merged, NoteDocument, Refusal, RegisterState, Target, merge},
+        record::{Edit, Record},
+    },
     id::{Actor, ChangeHash, DeviceId, StreetCode},
-    merge::{Context, Merged, NoteDocument, Refusal, RegisterState, Target, merge},
-    record::{Edit, Record},
+    kinds::Kind,
     time::{DeviceTime, ServerTime},
 };
 use uuid::Uuid;

@@ -10,7 +10,7 @@ use lianka_fuzz::{
     crashers::{CRASHERS, honest},
     gate,
 };
-use lianka_sync_core::change;
+use lianka_sync_core::codec::change;
 
 /// Some rounds in this process; a failure prints how to replay its seed.
 fn rounds(target: Target, seeds: std::ops::Range<u64>) -> Tally {
@@ -119,11 +119,13 @@ fn a_request_of_long_runs_is_refused_before_it_is_large() {
     use lianka_fuzz::budget::measured;
     use lianka_server::sync::ingest::{self, Packing};
     use lianka_sync_core::{
-        catalogue::Kind,
-        change::{Action, Op, Scalar},
+        codec::{
+            change::{Action, Op, Scalar},
+            wire::{Encoding, Hello, PushedChange, Report, RequestItem},
+        },
         id::RecordId,
+        kinds::Kind,
         limits,
-        wire::{Encoding, Hello, PushedChange, Report, RequestItem},
     };
 
     let mut long = change::decode(&honest()).expect("an honest change");

@@ -7,8 +7,8 @@ use std::{collections::BTreeMap, fmt::Write, net::SocketAddr, path::PathBuf, tim
 
 use anyhow::{Context, bail, ensure};
 use lianka_sync_core::{
+    kinds::projection::{self, Projected},
     lang::Lang,
-    projection::{self, Projected},
 };
 use serde::Deserialize;
 use tempfile::TempDir;

@@ -7,10 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lianka_sync_core::{
-    catalogue::Kind,
-    change::Scalar,
+    codec::change::Scalar,
     id::RecordId,
-    projection::{CardRow, Projected},
+    kinds::{
+        Kind,
+        projection::{CardRow, Projected},
+    },
 };
 
 /// One field that a phone wrote while it was offline.
@@ -221,7 +223,7 @@ pub fn shown<'r>(row: &'r CardRow, key: &str) -> Option<&'r str> {
 
 #[cfg(test)]
 mod tests {
-    use lianka_sync_core::{id::DeviceId, projection::ConflictRow};
+    use lianka_sync_core::{id::DeviceId, kinds::projection::ConflictRow};
     use uuid::Uuid;
 
     use super::*;

@@ -16,10 +16,10 @@ use futures::{StreamExt, TryStreamExt, stream};
 use indicatif::ProgressBar;
 use lianka_client::{Phone, SyncReport, phone::EnrolOptions, replica::Tally, transport::Transport};
 use lianka_sync_core::{
+    crdt::record::Edit,
     id::{RecordId, StreetCode},
+    kinds::projection::{self, Projected},
     lang::Lang,
-    projection::{self, Projected},
-    record::Edit,
 };
 use tokio::task::JoinSet;
 

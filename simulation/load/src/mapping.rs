@@ -3,7 +3,7 @@
 //! Fields with a counterpart in the catalogue take its key; the others are the street's own columns, `custom/<name>`. That goes for the
 //! workload's `grid` and `phone` too: who may see a card is decided by its real grid, and the shop's number is no contact person's.
 
-use lianka_sync_core::{id::EntryId, record::Edit};
+use lianka_sync_core::{crdt::record::Edit, id::EntryId};
 
 use crate::workload::{Card, CardEdit};
 
@@ -70,8 +70,8 @@ mod tests {
     use std::collections::BTreeSet;
 
     use lianka_sync_core::{
-        authority::{Role, check_write},
-        catalogue::Kind,
+        access::{Role, check_write},
+        kinds::Kind,
     };
 
     use super::*;

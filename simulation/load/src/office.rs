@@ -8,10 +8,10 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::{Context, bail};
 use futures::{StreamExt, TryStreamExt, stream};
 use lianka_sync_core::{
-    change::Scalar,
+    codec::change::Scalar,
     id::RecordId,
+    kinds::projection::{CardRow, Projected},
     lang::Lang,
-    projection::{CardRow, Projected},
 };
 use reqwest::{Method, StatusCode, header};
 use serde::{Deserialize, de::DeserializeOwned};

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, ensure};
-use lianka_sync_core::{id::RecordId, projection::CardRow, record::Edit};
+use lianka_sync_core::{crdt::record::Edit, id::RecordId, kinds::projection::CardRow};
 
 use crate::{
     draw::Draw,
@@ -261,10 +261,9 @@ fn value(draw: &mut Draw, card: &CardRow, key: &str, phone: usize, edit: usize) 
 #[cfg(test)]
 mod tests {
     use lianka_sync_core::{
-        authority::{Role, check_write},
-        catalogue::Kind,
+        access::{Role, check_write},
         id::EntryId,
-        projection::ContactRow,
+        kinds::{Kind, projection::ContactRow},
     };
     use uuid::Uuid;
 

@@ -19,8 +19,8 @@ use std::{
 use anyhow::{Context, ensure};
 use lianka_sync_core::{
     id::RecordId,
+    kinds::projection::{self, Projected},
     lang::Lang,
-    projection::{self, Projected},
 };
 use tokio::{task::JoinSet, time::interval};
 

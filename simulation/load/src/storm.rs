@@ -6,7 +6,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, ensure};
-use lianka_sync_core::{id::RecordId, lang::Lang, projection};
+use lianka_sync_core::{id::RecordId, kinds::projection, lang::Lang};
 use serde::{Serialize, Serializer};
 
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lianka_sync_core::{change::Scalar, view::View};
+use lianka_sync_core::{codec::change::Scalar, crdt::view::View};
 use uuid::Uuid;
 
 use crate::office::Shown;

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use lianka_sync_core::{
-    catalogue::Kind,
+    codec::wire::{PushedChange, Verdict, VerdictStatus},
     id::ChangeHash,
+    kinds::Kind,
     limits,
     time::ServerTime,
-    wire::{PushedChange, Verdict, VerdictStatus},
 };
 
 use super::*;
@@ -281,7 +281,8 @@ fn a_change_of_what_is_not_held_is_followed_by_a_pull_from_the_start() {
         Edit::set("street", "310104003"),
         Edit::set("grid", "A1"),
     ];
-    let (_, made) = lianka_sync_core::record::Record::create(author.actor(), NOW, &edits).unwrap();
+    let (_, made) =
+        lianka_sync_core::crdt::record::Record::create(author.actor(), NOW, &edits).unwrap();
     let record = RecordId(Uuid::from_u128(7));
     let known = |generation, before_reset| {
         HashMap::from([(

@@ -1,6 +1,6 @@
 //! What a phone refuses to write, and what it writes.
 
-use lianka_sync_core::{id::EntryId, limits, record::Edit};
+use lianka_sync_core::{crdt::record::Edit, id::EntryId, limits};
 use uuid::Uuid;
 
 use super::*;

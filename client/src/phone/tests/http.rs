@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use lianka_sync_core::{lang::Lang, wire::StreamItem};
+use lianka_sync_core::{codec::wire::StreamItem, lang::Lang};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},

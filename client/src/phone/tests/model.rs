@@ -3,17 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use lianka_sync_core::{
-    authority::Role,
-    catalogue::Kind,
-    change::{self, Change},
-    cursor::{self, Cursor, Position, Pull},
+    access::Role,
+    codec::{
+        change::{self, Change},
+        cursor::{self, Cursor, Position, Pull},
+        wire::{RequestItem, ResponseItem, Verdict, VerdictStatus},
+    },
+    crdt::{
+        merge::{self, Context, NoteDocument, Refusal, RegisterState, Target},
+        record::{Edit, Record},
+    },
     id::{Actor, ChangeHash, DeviceId, RecordId, StreetCode},
+    kinds::{
+        Kind,
+        projection::{self, Projected},
+    },
     lang::Lang,
-    merge::{self, Context, NoteDocument, Refusal, RegisterState, Target},
-    projection::{self, Projected},
-    record::{Edit, Record},
     time::{DeviceTime, ServerTime},
-    wire::{RequestItem, ResponseItem, Verdict, VerdictStatus},
 };
 use uuid::Uuid;
 
@@ -277,7 +283,7 @@ impl Model {
         device: DeviceId,
         role: Role,
         index: u32,
-        pushed: &lianka_sync_core::wire::PushedChange,
+        pushed: &lianka_sync_core::codec::wire::PushedChange,
         refused: &mut BTreeSet<ChangeHash>,
     ) -> Verdict {
         let mut verdict = Verdict {

@@ -1,6 +1,6 @@
 //! What the office tells a user, on the phone.
 
-use lianka_sync_core::{id::ChangeHash, time::ServerTime, wire::Notice};
+use lianka_sync_core::{codec::wire::Notice, id::ChangeHash, time::ServerTime};
 
 use super::*;
 

@@ -6,10 +6,12 @@ use std::sync::{
 };
 
 use lianka_sync_core::{
-    catalogue::Kind,
-    change,
+    codec::{
+        change,
+        wire::{Verdict, VerdictStatus},
+    },
     id::EntryId,
-    wire::{Verdict, VerdictStatus},
+    kinds::Kind,
 };
 
 use super::{model::Whim, *};

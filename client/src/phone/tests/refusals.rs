@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use lianka_sync_core::{
-    record::Edit,
-    wire::{Verdict, VerdictStatus},
+    codec::wire::{Verdict, VerdictStatus},
+    crdt::record::Edit,
 };
 
 use super::{model::Whim, *};

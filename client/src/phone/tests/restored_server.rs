@@ -1,6 +1,6 @@
 //! A server put back from a backup: phones heal it.
 
-use lianka_sync_core::wire::VerdictStatus;
+use lianka_sync_core::codec::wire::VerdictStatus;
 
 use super::*;
 use crate::replica::Effect;

@@ -1,6 +1,6 @@
 //! What each effect does to the file, where its word says more than a round trip of two honest ends would show.
 
-use lianka_sync_core::{catalogue::Kind, id::ChangeHash};
+use lianka_sync_core::{id::ChangeHash, kinds::Kind};
 
 use super::{model::Whim, *};
 use crate::replica::{Effect, StoredRecord, TailChange};
@@ -253,7 +253,7 @@ fn a_wipe_empties_every_table() {
     rig.set(record, "sign_name", "新名");
     rig.phone.cards().unwrap();
     rig.phone.remember_listing(&[record]).unwrap();
-    let notice = lianka_sync_core::wire::Notice {
+    let notice = lianka_sync_core::codec::wire::Notice {
         id: Uuid::from_u128(5),
         seq: 1,
         kind: "conflict_resolved".into(),

@@ -2,7 +2,7 @@
 //!
 //! Functions that list or find for an admin take `within`: the admin's own street, or `None` for the whole deployment.
 
-use lianka_sync_core::{authority::Role, id::StreetCode, time::ServerTime};
+use lianka_sync_core::{access::Role, id::StreetCode, time::ServerTime};
 use sqlx::PgConnection;
 
 /// An account without its secret.

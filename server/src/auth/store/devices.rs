@@ -1,7 +1,7 @@
 //! Devices: one enrolment of one user, revoked or not.
 
 use lianka_sync_core::{
-    authority::Role,
+    access::Role,
     id::{DeviceId, StreetCode},
     time::ServerTime,
 };

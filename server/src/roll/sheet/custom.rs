@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lianka_sync_core::field::{date, text};
+use lianka_sync_core::values::{date, text};
 
 use crate::roll::sheet::{ColumnTarget, CustomField, CustomKind, RollColumn, rows::one_line};
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use lianka_sync_core::{field::geo::Crs, search::fold};
+use lianka_sync_core::{search::fold, values::geo::Crs};
 
 use crate::roll::sheet::Sheet;
 
@@ -222,7 +222,7 @@ fn join_lone_contact(targets: &mut [Option<ColumnTarget>]) {
 /// NFC heading in lower case, letters, digits and Han characters kept, others as one `_`, at most 40 characters, unique.
 fn slug(heading: &str, taken: &mut BTreeSet<String>) -> String {
     let mut base = String::new();
-    for c in lianka_sync_core::field::text::nfc(heading)
+    for c in lianka_sync_core::values::text::nfc(heading)
         .chars()
         .flat_map(char::to_lowercase)
     {

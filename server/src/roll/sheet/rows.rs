@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 
 use lianka_sync_core::{
-    authority::{FieldError, check_value},
-    catalogue::Kind,
-    change::Scalar,
-    field::{
+    access::{FieldError, check_value},
+    codec::change::Scalar,
+    kinds::Kind,
+    limits::NOTE_CHARS_MAX,
+    search::fold,
+    values::{
         address::{Address, DoorKey},
         credit_code::{self, Verdict},
         date,
@@ -14,8 +16,6 @@ use lianka_sync_core::{
         phone,
         text::{self, TextWarningKind},
     },
-    limits::NOTE_CHARS_MAX,
-    search::fold,
 };
 use sha2::{Digest, Sha256};
 

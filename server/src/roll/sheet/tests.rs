@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, io::Write as _};
 
-use lianka_sync_core::{field::phone, limits::MEMBER_CHARS_MAX};
+use lianka_sync_core::{limits::MEMBER_CHARS_MAX, values::phone};
 use proptest::prelude::*;
 use serde_json::Value;
 

@@ -12,7 +12,7 @@ use std::{
 };
 
 use calamine::{Data, DataRef, ExcelDateTime, Reader, Xlsx};
-use lianka_sync_core::field::date;
+use lianka_sync_core::values::date;
 
 use crate::roll::sheet::{RollError, RollLimits, Sheet};
 

@@ -1,6 +1,6 @@
 //! Read models: the typed rows that a street office queries. Written with the records they are of, in the same transaction.
 
-use lianka_sync_core::{id::StreetCode, projection::CardRow};
+use lianka_sync_core::{id::StreetCode, kinds::projection::CardRow};
 use serde::Serialize;
 use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;

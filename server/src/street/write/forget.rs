@@ -6,9 +6,11 @@
 use std::collections::HashMap;
 
 use lianka_sync_core::{
+    crdt::{
+        merge::NoteDocument,
+        rebuild::{self, Forget, RebuildError, Rebuilt, RebuiltChange},
+    },
     id::{ChangeHash, RecordId},
-    merge::NoteDocument,
-    rebuild::{self, Forget, RebuildError, Rebuilt, RebuiltChange},
     time::ServerTime,
 };
 

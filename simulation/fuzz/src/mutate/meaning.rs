@@ -1,7 +1,7 @@
 //! What a change says, twisted, and encoded as Automerge would: such mutants pass the gate often, and are MERGE's to judge.
 
 use lianka_sync_core::{
-    change::{Action, Change, Op, OpId, Scalar, encode},
+    codec::change::{Action, Change, Op, OpId, Scalar, encode},
     id::{Actor, ChangeHash},
     time::DeviceTime,
 };

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use lianka_sync_core::wire::Encoding;
+use lianka_sync_core::codec::wire::Encoding;
 
 use crate::draw::Draw;
 

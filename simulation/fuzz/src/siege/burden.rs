@@ -3,11 +3,11 @@
 //! searches asked for by a crowd of connections. It collects no strikes: what keeps it in bounds is what it costs.
 
 use lianka_sync_core::{
+    codec::wire::Encoding,
+    crdt::record::{Edit, Record},
     id::{Actor, DeviceId, RecordId, StreetCode},
     limits,
-    record::{Edit, Record},
     time::DeviceTime,
-    wire::Encoding,
 };
 use uuid::Uuid;
 

@@ -499,7 +499,7 @@ pub fn wrapped(noise: &mut Noise, packing: Option<&str>, body: &[u8]) -> Vec<u8>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lianka_sync_core::wire::{Encoding, ItemReader, RequestItem};
+    use lianka_sync_core::codec::wire::{Encoding, ItemReader, RequestItem};
     use uuid::Uuid;
 
     /// Noise that is refused at its first byte tries nothing.

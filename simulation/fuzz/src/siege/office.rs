@@ -11,7 +11,7 @@ use lianka_simulator::{
 };
 use lianka_sync_core::{
     id::{DeviceId, RecordId, StreetCode},
-    projection::Projected,
+    kinds::projection::Projected,
 };
 
 use super::LANG;

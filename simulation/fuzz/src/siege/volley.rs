@@ -1,12 +1,12 @@
 //! What one hostile device throws, made before the siege so that making it costs the besieged machine nothing.
 
 use lianka_sync_core::{
-    catalogue::Kind,
+    codec::wire::{Encoding, Hello, PushedChange, Report, RequestItem},
+    crdt::record::{Edit, Record},
     id::{Actor, DeviceId, RecordId, StreetCode},
+    kinds::Kind,
     limits,
-    record::{Edit, Record},
     time::DeviceTime,
-    wire::{Encoding, Hello, PushedChange, Report, RequestItem},
 };
 use uuid::Uuid;
 

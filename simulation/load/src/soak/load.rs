@@ -17,8 +17,8 @@ use std::{
 use anyhow::Context;
 use lianka_client::{Phone, phone::EnrolOptions, replica::Filing};
 use lianka_sync_core::{
+    crdt::record::Edit,
     id::{EntryId, RecordId},
-    record::Edit,
 };
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, Semaphore};

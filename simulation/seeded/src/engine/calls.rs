@@ -1,7 +1,7 @@
 //! Calls between phones and office: sent, carried as their fate says, written into the journal where they arrive.
 
 use lianka_client::transport::{Broken, LineRequest, LineResponse};
-use lianka_sync_core::wire::{
+use lianka_sync_core::codec::wire::{
     Encoding, ItemReader, RequestItem, ResponseItem, StreamItem, VerdictStatus,
 };
 use tokio::sync::oneshot;

@@ -6,8 +6,11 @@ use lianka_client::{
     replica::Filing,
 };
 use lianka_sync_core::{
-    catalogue::Kind, change::Scalar, id::RecordId, lang::Lang, record::Edit, transfer::Step,
-    view::View,
+    codec::change::Scalar,
+    crdt::{record::Edit, view::View},
+    id::RecordId,
+    kinds::{Kind, transfer::Step},
+    lang::Lang,
 };
 
 use super::World;

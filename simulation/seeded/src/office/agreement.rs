@@ -11,8 +11,8 @@ use std::{
 };
 
 use lianka_sync_core::{
-    record::Record,
-    wire::{Encoding, ItemReader, Notice, ResponseItem},
+    codec::wire::{Encoding, ItemReader, Notice, ResponseItem},
+    crdt::record::Record,
 };
 use serde_json::Value;
 

@@ -6,13 +6,12 @@
 use std::collections::BTreeMap;
 
 use lianka_sync_core::{
-    authority::Role,
-    catalogue::{Kind, Rule},
-    change::Scalar,
+    access::Role,
+    codec::change::Scalar,
+    crdt::{record::NOTE, view::View},
     id::{EntryId, RecordId},
-    record::NOTE,
+    kinds::{Kind, Rule},
     time::ServerTime,
-    view::View,
 };
 use uuid::Uuid;
 

@@ -36,13 +36,15 @@ use std::{
 };
 
 use lianka_sync_core::{
-    authority::Role,
-    change,
+    access::Role,
+    codec::{
+        change,
+        wire::{Encoding, Hello, ItemReader, RequestItem, ResponseItem, VerdictStatus},
+    },
     id::{DeviceId, EntryId, RecordId, StreetCode},
     lang::Lang,
     limits,
     time::ServerTime,
-    wire::{Encoding, Hello, ItemReader, RequestItem, ResponseItem, VerdictStatus},
 };
 use serde_json::{Value, json};
 

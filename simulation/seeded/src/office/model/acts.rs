@@ -3,14 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lianka_sync_core::{
-    authority::{Role, Writer},
-    catalogue::Kind,
-    change::{self, Change, Scalar},
-    duplicate::carry::{self, Plan},
+    access::{Role, Writer},
+    codec::change::{self, Change, Scalar},
+    crdt::{
+        merge::{Refusal, Replaces, Write},
+        record::{Edit, NOTE},
+    },
     id::{Actor, ChangeHash, DeviceId, EntryId, RecordId},
-    merge::{Refusal, Replaces, Write},
-    record::{Edit, NOTE},
-    transfer::{Case, Step},
+    kinds::{
+        Kind,
+        duplicate::carry::{self, Plan},
+        transfer::{Case, Step},
+    },
 };
 
 use super::{

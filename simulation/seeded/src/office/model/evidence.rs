@@ -1,6 +1,6 @@
 //! What the model office can be asked when all is quiet, and its snapshots brought up to date.
 
-use lianka_sync_core::{id::RecordId, record::Record};
+use lianka_sync_core::{crdt::record::Record, id::RecordId};
 use uuid::Uuid;
 
 use super::ledger::{Kept, Store, What};

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lianka_sync_core::{
-    catalogue::Key,
-    change::{self, Action, Change},
+    codec::change::{self, Action, Change},
+    crdt::rebuild::{self, Forget, RebuildError, Rebuilt, RebuiltChange},
     id::{ChangeHash, EntryId, RecordId},
-    rebuild::{self, Forget, RebuildError, Rebuilt, RebuiltChange},
+    kinds::Key,
 };
 
 use super::{

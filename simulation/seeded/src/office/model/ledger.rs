@@ -6,13 +6,12 @@ use std::{
 };
 
 use lianka_sync_core::{
-    authority::Role,
-    catalogue::Kind,
-    duplicate::carry::SamePersons,
+    access::Role,
+    codec::wire::Notice,
+    crdt::merge::RegisterState,
     id::{Actor, ChangeHash, DeviceId, EntryId, RecordId, StreetCode},
-    merge::RegisterState,
+    kinds::{Kind, duplicate::carry::SamePersons},
     time::ServerTime,
-    wire::Notice,
 };
 use uuid::Uuid;
 

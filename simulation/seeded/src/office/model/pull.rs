@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 
 use lianka_sync_core::{
-    cursor::{self, Cursor, Position, Pull, Received, WHOLE_STREET},
+    codec::{
+        cursor::{self, Cursor, Position, Pull, Received, WHOLE_STREET},
+        wire::{Encoding, ResponseItem},
+    },
     id::{DeviceId, RecordId},
     limits,
     time::ServerTime,
-    wire::{Encoding, ResponseItem},
 };
 
 use super::ledger::{Entry, Redaction, Store, What};

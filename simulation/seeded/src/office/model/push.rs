@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lianka_sync_core::{
-    authority::Role,
-    change::{Action, Change, GateError},
+    access::Role,
+    codec::{
+        change::{Action, Change, GateError},
+        wire::{PushedChange, Verdict, VerdictStatus},
+    },
+    crdt::merge::{Refusal, RegisterState},
     id::{ChangeHash, DeviceId, RecordId},
     lang::Lang,
-    merge::{Refusal, RegisterState},
     planted::{self, Bug},
     time::ServerTime,
-    wire::{PushedChange, Verdict, VerdictStatus},
 };
 
 use super::{

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use lianka_sync_core::{
+    codec::wire::Notice,
+    crdt::merge::RegisterState,
     id::{ChangeHash, RecordId},
-    merge::RegisterState,
     time::ServerTime,
-    wire::Notice,
 };
 use sha2::{Digest, Sha256};
 use uuid::Uuid;

@@ -5,17 +5,21 @@
 use std::collections::BTreeMap;
 
 use lianka_sync_core::{
-    catalogue::Kind,
-    change::Scalar,
-    id::{DeviceId, EntryId, RecordId},
-    merge::{RegisterState, Write},
-    rebuild::Forget,
-    time::ServerTime,
-    transfer::{
-        self, Case, Event, Facts, Outcome, Ruled, State, Step, Then, letter_number,
-        member::{Member, clock_event_id},
-        table::SEALED,
+    codec::change::Scalar,
+    crdt::{
+        merge::{RegisterState, Write},
+        rebuild::Forget,
     },
+    id::{DeviceId, EntryId, RecordId},
+    kinds::{
+        Kind,
+        transfer::{
+            self, Case, Event, Facts, Outcome, Ruled, State, Step, Then, letter_number,
+            member::{Member, clock_event_id},
+            table::SEALED,
+        },
+    },
+    time::ServerTime,
 };
 
 use super::{

@@ -6,13 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lianka_sync_core::{
-    authority::{Role, Writer},
-    catalogue::Kind,
-    change::{Action, Change},
-    conflict::{self, Settlement},
+    access::{Role, Writer},
+    codec::change::{Action, Change},
+    crdt::{
+        conflict::{self, Settlement},
+        merge::{self, Context, Merged, NoteDocument, Refusal, RegisterState, Target, Write},
+        record::{Edit, RecordError},
+    },
     id::{Actor, ChangeHash, DeviceId, RecordId},
-    merge::{self, Context, Merged, NoteDocument, Refusal, RegisterState, Target, Write},
-    record::{Edit, RecordError},
+    kinds::Kind,
     time::{DeviceTime, ServerTime},
 };
 

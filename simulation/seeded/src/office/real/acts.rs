@@ -1,6 +1,10 @@
 //! Acts at desks, as HTTP requests. What an act names is looked up in the store, as a desk's screen would show it.
 
-use lianka_sync_core::{duplicate::pair_id, id::RecordId, merge::RegisterState, transfer::Case};
+use lianka_sync_core::{
+    crdt::merge::RegisterState,
+    id::RecordId,
+    kinds::{duplicate::pair_id, transfer::Case},
+};
 use serde_json::{Value, json};
 use sqlx::Row;
 use uuid::Uuid;

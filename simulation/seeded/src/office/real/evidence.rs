@@ -6,7 +6,7 @@ use lianka_server::street::{
     projection as project,
     store::records::{self, DocumentPage},
 };
-use lianka_sync_core::{id::RecordId, merge::RegisterState};
+use lianka_sync_core::{crdt::merge::RegisterState, id::RecordId};
 use serde_json::Value;
 use sqlx::Row;
 use uuid::Uuid;

@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 
 use lianka_sync_core::{
-    catalogue::Kind,
-    change::Change,
+    codec::{
+        change::Change,
+        wire::{
+            Encoding, Hello, ItemReader, PushedChange, Report, RequestItem, ResponseItem, Verdict,
+        },
+    },
+    crdt::record::{Edit, Record},
     id::{Actor, DeviceId, RecordId},
-    record::{Edit, Record},
+    kinds::Kind,
     time::DeviceTime,
-    wire::{Encoding, Hello, ItemReader, PushedChange, Report, RequestItem, ResponseItem, Verdict},
 };
 use serde_json::{Value, json};
 use uuid::Uuid;

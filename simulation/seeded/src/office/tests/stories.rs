@@ -1,6 +1,6 @@
 //! The stories.
 
-use lianka_sync_core::{catalogue::Kind, id::RecordId, wire::Report};
+use lianka_sync_core::{codec::wire::Report, id::RecordId, kinds::Kind};
 use uuid::Uuid;
 
 use super::{

@@ -1,0 +1,5 @@
+//! What goes over the wire and how it is read: the gate for untrusted changes, items, cursors.
+
+pub mod change;
+pub mod cursor;
+pub mod wire;

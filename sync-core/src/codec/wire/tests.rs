@@ -1,0 +1,316 @@
+//! Frozen bytes: a change here breaks phones in the field.
+
+use std::fmt::Debug;
+
+use proptest::{collection::vec, prelude::*};
+
+use crate::codec::wire::*;
+
+fn record() -> RecordId {
+    "0198c0de-0000-7000-8000-000000000001".parse().unwrap()
+}
+
+fn requests() -> Vec<RequestItem> {
+    vec![
+        RequestItem::Hello(Hello {
+            cursor: Some("AQ".into()),
+            client: "js/1".into(),
+            pull: true,
+            report: Report::default(),
+        }),
+        RequestItem::Change(PushedChange {
+            record: record(),
+            kind: Kind::ShopCard,
+            generation: 1,
+            bytes: vec![0x85, 0x6f, 0x4a, 0x83],
+        }),
+    ]
+}
+
+fn responses() -> Vec<ResponseItem> {
+    let verdict = Verdict {
+        index: 0,
+        hash: Some(ChangeHash([0xab; 32])),
+        record: record(),
+        status: VerdictStatus::Accepted,
+        seq: Some(4711),
+        code: None,
+        field: None,
+        message: None,
+        retryable: false,
+    };
+    let rejected = Verdict {
+        index: 1,
+        hash: None,
+        status: VerdictStatus::Rejected,
+        seq: None,
+        code: Some("value_too_long".into()),
+        field: Some("sign_name".into()),
+        message: Some("最多 100 个字符".into()),
+        ..verdict.clone()
+    };
+    vec![
+        ResponseItem::Verdict(verdict),
+        ResponseItem::Verdict(rejected),
+        ResponseItem::Snapshot {
+            record: record(),
+            kind: Kind::ShopCard,
+            grid: "康平01".into(),
+            generation: 1,
+            seq: 3,
+            bytes: vec![1, 2],
+        },
+        ResponseItem::Change {
+            record: record(),
+            generation: 1,
+            seq: 4,
+            bytes: vec![3],
+        },
+        ResponseItem::Leave { record: record() },
+        ResponseItem::Erase { record: record() },
+        ResponseItem::Wipe,
+        ResponseItem::Reset {
+            epoch: Uuid::from_u128(7),
+        },
+        ResponseItem::Checkpoint {
+            cursor: "AQ".into(),
+        },
+        ResponseItem::End {
+            cursor: Some("AQ".into()),
+            head: 4711,
+            server_time: ServerTime::from_unix_ms(1_795_248_000_000),
+            lease_seconds: None,
+        },
+    ]
+}
+
+const REQUEST_NDJSON: &str = include_str!("fixtures/request.ndjson");
+const RESPONSE_NDJSON: &str = include_str!("fixtures/response.ndjson");
+const REQUEST_CBOR: &str = include_str!("fixtures/request.cbor-seq.hex");
+const RESPONSE_CBOR: &str = include_str!("fixtures/response.cbor-seq.hex");
+
+fn write<T: StreamItem>(encoding: Encoding, items: &[T]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for item in items {
+        encoding.write(item, &mut out);
+    }
+    out
+}
+
+fn read<T: StreamItem>(encoding: Encoding, pieces: &[&[u8]]) -> Result<Vec<T>, WireError> {
+    let mut reader = ItemReader::new(encoding);
+    let mut items = Vec::new();
+    for piece in pieces {
+        reader.push(piece);
+        while let Some(item) = reader.next_item()? {
+            items.push(item);
+        }
+    }
+    items.extend(reader.finish()?);
+    Ok(items)
+}
+
+fn frozen<T: StreamItem + PartialEq + Debug>(items: &[T], ndjson: &str, cbor_hex: &str) {
+    assert_eq!(
+        String::from_utf8(write(Encoding::Ndjson, items)).unwrap(),
+        ndjson
+    );
+    assert_eq!(
+        hex::encode(write(Encoding::CborSeq, items)),
+        cbor_hex.split_whitespace().collect::<String>()
+    );
+    let cbor = write(Encoding::CborSeq, items);
+    for (encoding, bytes) in [
+        (Encoding::Ndjson, ndjson.as_bytes()),
+        (Encoding::CborSeq, cbor.as_slice()),
+    ] {
+        assert_eq!(read::<T>(encoding, &[bytes]).unwrap(), items);
+        let single: Vec<_> = bytes.chunks(1).collect();
+        assert_eq!(
+            read::<T>(encoding, &single).unwrap(),
+            items,
+            "a byte at a time"
+        );
+    }
+}
+
+#[test]
+fn requests_are_frozen() {
+    frozen(&requests(), REQUEST_NDJSON, REQUEST_CBOR);
+}
+
+#[test]
+fn responses_are_frozen() {
+    frozen(&responses(), RESPONSE_NDJSON, RESPONSE_CBOR);
+}
+
+/// What later phones and servers add; the fixtures above are what the first ones say, and still parse.
+#[test]
+fn reports_and_leases_are_frozen() {
+    let report = Report {
+        unsent: Some(20),
+        held: Some(3),
+        device_time: Some(DeviceTime::from_unix_ms(1_795_248_000_000)),
+        wiped: true,
+    };
+    let hello = Hello {
+        cursor: None,
+        client: "js/1".into(),
+        pull: true,
+        report,
+    };
+    frozen(
+        &[RequestItem::Hello(hello)],
+        include_str!("fixtures/report.ndjson"),
+        include_str!("fixtures/report.cbor-seq.hex"),
+    );
+    let end = ResponseItem::End {
+        cursor: Some("AQ".into()),
+        head: 4711,
+        server_time: ServerTime::from_unix_ms(1_795_248_000_000),
+        lease_seconds: Some(604_800),
+    };
+    frozen(
+        &[end],
+        include_str!("fixtures/lease.ndjson"),
+        include_str!("fixtures/lease.cbor-seq.hex"),
+    );
+}
+
+/// Added later: a phone that does not know it passes over it.
+#[test]
+fn notices_are_frozen() {
+    let notice = Notice {
+        id: Uuid::from_u128(7),
+        seq: 4711,
+        kind: "value_not_chosen".into(),
+        record: record(),
+        field: Some("sign_name".into()),
+        hash: Some(ChangeHash([0xab; 32])),
+        by: Some("reviewer".into()),
+        at: ServerTime::from_unix_ms(1_795_248_000_000),
+        note: Some("电话核实".into()),
+    };
+    let bare = Notice {
+        kind: "held_refused".into(),
+        field: None,
+        hash: None,
+        by: None,
+        note: None,
+        ..notice.clone()
+    };
+    let items = [ResponseItem::Notice(notice), ResponseItem::Notice(bare)];
+    frozen(
+        &items,
+        include_str!("fixtures/notice.ndjson"),
+        include_str!("fixtures/notice.cbor-seq.hex"),
+    );
+}
+
+/// Added later: a phone that does not know it keeps its drafts of the person until it tries to send them.
+#[test]
+fn redactions_are_frozen() {
+    let entries = [0xa, 0xb].map(|n| {
+        EntryId(Uuid::from_u128(
+            0x0198_c0de_0000_7000_8000_0000_0000_0000 + n,
+        ))
+    });
+    let item = ResponseItem::Redact {
+        record: record(),
+        entries: entries.to_vec(),
+    };
+    frozen(
+        &[item],
+        include_str!("fixtures/redact.ndjson"),
+        include_str!("fixtures/redact.cbor-seq.hex"),
+    );
+}
+
+#[test]
+fn readers_pass_over_what_they_do_not_know() {
+    let line = br#"{"type":"hello","cursor":null,"client":"js/1","pull":false,"colour":"red"}"#;
+    let items = read::<RequestItem>(Encoding::Ndjson, &[line]).unwrap();
+    assert_eq!(
+        items,
+        [RequestItem::Hello(Hello {
+            cursor: None,
+            client: "js/1".into(),
+            pull: false,
+            report: Report::default()
+        })]
+    );
+}
+
+#[test]
+fn a_phone_passes_over_items_of_a_newer_server() {
+    let lines = concat!(
+        r#"{"type":"applause"}"#,
+        "\n",
+        r#"{"type":"snapshot","record":"0198c0de-0000-7000-8000-000000000001","kind":"street_party","grid":"x","generation":1,"seq":1,"bytes":""}"#,
+        "\n",
+        r#"{"type":"wipe"}"#,
+    );
+    assert_eq!(
+        read::<ResponseItem>(Encoding::Ndjson, &[lines.as_bytes()]).unwrap(),
+        [ResponseItem::Wipe]
+    );
+}
+
+#[track_caller]
+fn refused(encoding: Encoding, bytes: &[u8], expected: &str) {
+    let error = read::<RequestItem>(encoding, &[bytes])
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains(expected), "{error}");
+}
+
+#[test]
+fn unreadable_items_are_named() {
+    let hello = write(Encoding::Ndjson, &requests()[..1]);
+    refused(Encoding::Ndjson, b"{}", "item 0 lacks `type`");
+    refused(
+        Encoding::Ndjson,
+        &[hello.as_slice(), b"{\"type\":\"change\"}\n"].concat(),
+        "item 1 lacks `record`",
+    );
+    refused(
+        Encoding::Ndjson,
+        b"{\"type\":\"verdict\"}\n",
+        "unknown type `verdict`",
+    );
+    let unknown_kind =
+        br#"{"type":"change","record":"0198c0de-0000-7000-8000-000000000001","kind":"street_party","generation":1,"bytes":""}"#;
+    refused(
+        Encoding::Ndjson,
+        &[hello.as_slice(), unknown_kind].concat(),
+        "item 1 names the unknown kind `street_party`",
+    );
+    refused(Encoding::Ndjson, b"[1,2]\n{", "item 0 does not parse");
+    refused(
+        Encoding::Ndjson,
+        &vec![b' '; limits::ITEM_BYTES_MAX + 2],
+        "longer than",
+    );
+    refused(Encoding::CborSeq, &[0xa1], "ends inside an item");
+    refused(Encoding::CborSeq, &[0xff], "does not parse");
+    refused(Encoding::CborSeq, &[0x9f, 0x01, 0xff], "indefinite");
+    refused(
+        Encoding::CborSeq,
+        &[0x5b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+        "too long",
+    );
+    refused(Encoding::CborSeq, &[0x81; 40], "nested too deeply");
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in vec(any::<u8>(), 0..300), at in any::<prop::sample::Index>()) {
+        for encoding in [Encoding::Ndjson, Encoding::CborSeq] {
+            let _ = read::<RequestItem>(encoding, &[&bytes]);
+            let mut mutated = write(encoding, &requests());
+            let at = at.index(mutated.len());
+            mutated[at] = bytes.first().copied().unwrap_or(0);
+            let _ = read::<RequestItem>(encoding, &[&mutated]);
+        }
+    }
+}

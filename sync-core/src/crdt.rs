@@ -1,0 +1,7 @@
+//! Records as merged content: documents, registers, conflicts, rebuilding, reading.
+
+pub mod conflict;
+pub mod merge;
+pub mod rebuild;
+pub mod record;
+pub mod view;

@@ -1,0 +1,258 @@
+//! Text as it is stored, counted and looked through for what does not belong into it.
+//!
+//! Stored values keep the characters that were typed: NFC and nothing more. NFKC or a conversion between simplified and
+//! traditional characters would change names that people carry on their papers; search keys (`search.rs`) may do that.
+
+use std::{borrow::Cow, ops::Range};
+
+use time::{Date, Month};
+use unicode_normalization::{UnicodeNormalization, is_nfc};
+
+use crate::values::phone::{self, PhoneKind};
+
+/// Text in NFC, the form in which values are stored.
+pub fn nfc(text: &str) -> Cow<'_, str> {
+    if is_nfc(text) {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(text.nfc().collect())
+    }
+}
+
+/// Length as limits count it: Unicode scalar values, so that a rare character of a name counts as one.
+pub fn char_count(text: &str) -> usize {
+    text.chars().count()
+}
+
+/// Full-width letters, digits and signs as ASCII, the ideographic space as a space. For reading values, not for storing them.
+pub fn half_width(text: &str) -> String {
+    text.chars().map(half_width_char).collect()
+}
+
+pub(super) fn half_width_char(c: char) -> char {
+    match c {
+        '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c),
+        '\u{3000}' => ' ',
+        _ => c,
+    }
+}
+
+/// Something in a note that belongs into a field with better protection, or nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextWarning {
+    /// What was found.
+    pub kind: TextWarningKind,
+    /// Where, counted in Unicode scalar values from the start of the text.
+    pub chars: Range<usize>,
+}
+
+/// What a note should not contain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TextWarningKind {
+    /// A citizen's identity number (GB 11643) with the right check character.
+    IdentityNumber,
+    /// A mobile number, or a landline number with its area code.
+    PhoneNumber,
+}
+
+impl TextWarningKind {
+    /// Stable code for interfaces.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TextWarningKind::IdentityNumber => "identity_number",
+            TextWarningKind::PhoneNumber => "phone_number",
+        }
+    }
+}
+
+/// Identity and telephone numbers typed into a text, in order of appearance. Warns; decides nothing.
+pub fn warnings(text: &str) -> Vec<TextWarning> {
+    let identities = identity_numbers(text);
+    let phones = phone::scan(text).into_iter().filter(|(range, phone)| {
+        let personal = match phone.kind {
+            PhoneKind::Mobile => true,
+            PhoneKind::Landline { .. } => phone.digits.starts_with('0'),
+            PhoneKind::Service400 | PhoneKind::Short95 | PhoneKind::Unrecognised => false,
+        };
+        personal
+            && !identities
+                .iter()
+                .any(|identity| identity.start < range.end && range.start < identity.end)
+    });
+    let mut found: Vec<(Range<usize>, TextWarningKind)> = phones
+        .map(|(range, _)| (range, TextWarningKind::PhoneNumber))
+        .collect();
+    found.extend(
+        identities
+            .iter()
+            .map(|range| (range.clone(), TextWarningKind::IdentityNumber)),
+    );
+    found.sort_by_key(|(range, _)| range.start);
+    in_chars(text, found)
+}
+
+/// Byte ranges in ascending order to ranges of characters, in one pass.
+fn in_chars(text: &str, found: Vec<(Range<usize>, TextWarningKind)>) -> Vec<TextWarning> {
+    let (mut byte, mut chars) = (0, 0);
+    let mut count_to = |to: usize| {
+        chars += text.get(byte..to).map_or(0, char_count);
+        byte = to;
+        chars
+    };
+    found
+        .into_iter()
+        .map(|(range, kind)| TextWarning {
+            kind,
+            chars: count_to(range.start)..count_to(range.end),
+        })
+        .collect()
+}
+
+/// Byte ranges of runs of exactly eighteen digits (X allowed last) that pass as identity numbers; single spaces and hyphens
+/// within a run do not break it.
+fn identity_numbers(text: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let mut run: Vec<u8> = Vec::new();
+    let mut range = 0..0;
+    let mut gap = false;
+    for (start, typed) in text.char_indices() {
+        let c = half_width_char(typed).to_ascii_uppercase();
+        if c.is_ascii_digit() || c == 'X' && run.len() == 17 {
+            if run.is_empty() {
+                range.start = start;
+            }
+            run.push(c as u8);
+            range.end = start + typed.len_utf8();
+            gap = false;
+        } else if !run.is_empty() && !gap && matches!(c, ' ' | '-') {
+            gap = true;
+        } else {
+            found.extend(is_identity_number(&run).then(|| range.clone()));
+            run.clear();
+            gap = false;
+        }
+    }
+    found.extend(is_identity_number(&run).then(|| range.clone()));
+    found
+}
+
+/// GB 11643-1999: six digits of a division, a date of birth, a sequence and a check character (ISO 7064 MOD 11-2).
+fn is_identity_number(run: &[u8]) -> bool {
+    const CHECK: &[u8; 11] = b"10X98765432";
+    let Some((body, [last])) = run.split_at_checked(17) else {
+        return false;
+    };
+    let digit = |at: usize| u32::from(body[at].wrapping_sub(b'0'));
+    if body.iter().any(|b| !b.is_ascii_digit()) || body[0] == b'0' {
+        return false;
+    }
+    let year = (6..10).fold(0, |n, at| n * 10 + digit(at)) as i32;
+    let (month, day) = (
+        (digit(10) * 10 + digit(11)) as u8,
+        (digit(12) * 10 + digit(13)) as u8,
+    );
+    let born = Month::try_from(month)
+        .ok()
+        .and_then(|month| Date::from_calendar_date(year, month, day).ok());
+    let sum: u32 = (0..17).map(|at| digit(at) * (1 << (17 - at)) % 11).sum();
+    born.is_some() && (1850..2200).contains(&year) && CHECK[(sum % 11) as usize] == *last
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn stored_text_is_nfc_and_nothing_more() {
+        for (typed, stored) in [
+            ("Cafe\u{301}", "Café"),
+            ("解𫖯", "解𫖯"),
+            ("高㛃", "高㛃"),
+            ("天平路１２号", "天平路１２号"),
+            ("鋪ﬁ①", "鋪ﬁ①"),
+            // A compatibility ideograph with a canonical decomposition is the one thing NFC does change.
+            ("\u{f900}", "豈"),
+        ] {
+            assert_eq!(nfc(typed), stored, "{typed}");
+        }
+        assert_eq!(char_count("解𫖯"), 2);
+    }
+
+    fn check(text: &str, expected: &[(TextWarningKind, &str)]) {
+        let found = warnings(text);
+        let seen: Vec<(TextWarningKind, String)> = found
+            .iter()
+            .map(|w| {
+                (
+                    w.kind,
+                    text.chars()
+                        .skip(w.chars.start)
+                        .take(w.chars.len())
+                        .collect(),
+                )
+            })
+            .collect();
+        let expected: Vec<(TextWarningKind, String)> = expected
+            .iter()
+            .map(|(kind, s)| (*kind, (*s).to_owned()))
+            .collect();
+        assert_eq!(seen, expected, "{text}");
+    }
+
+    #[test]
+    fn numbers_that_do_not_belong_into_a_note() {
+        use TextWarningKind::{IdentityNumber, PhoneNumber};
+        check("门口积水，已报", &[]);
+        check(
+            "店主电话16634109680，晚上打",
+            &[(PhoneNumber, "16634109680")],
+        );
+        check(
+            "𫖯姐 021-5093 2417转803",
+            &[(PhoneNumber, "021-5093 2417转803")],
+        );
+        check("找400-820-8820或12345", &[]);
+        check("2025-08-11 走访，20250811", &[]);
+        check("编号50932417", &[]);
+        check(
+            "身份证11010519491231002X已看",
+            &[(IdentityNumber, "11010519491231002X")],
+        );
+        check(
+            "１１０１０５１９４９１２３１００２ｘ",
+            &[(IdentityNumber, "１１０１０５１９４９１２３１００２ｘ")],
+        );
+        check(
+            "110105 19491231 002x",
+            &[(IdentityNumber, "110105 19491231 002x")],
+        );
+        check("110105194912310021", &[]);
+        check("110105194913310029", &[]);
+        check("1101051949123100211", &[]);
+        check(
+            "16634109680 和 11010519491231002X",
+            &[
+                (PhoneNumber, "16634109680"),
+                (IdentityNumber, "11010519491231002X"),
+            ],
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics_and_ranges_lie_within(text in "\\PC*") {
+            for warning in warnings(&text) {
+                prop_assert!(warning.chars.start < warning.chars.end && warning.chars.end <= char_count(&text));
+            }
+        }
+
+        #[test]
+        fn ranges_lie_within_digit_soup(text in "[0-9０-９Xx \\-𫖯转]{0,80}") {
+            for warning in warnings(&text) {
+                prop_assert!(warning.chars.start < warning.chars.end && warning.chars.end <= char_count(&text));
+            }
+        }
+    }
+}
