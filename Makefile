@@ -10,8 +10,9 @@ N ?= 1000000
 SECONDS ?= 60
 SEEDS ?= 200
 MINUTES ?= 60
+SEED ?= 1
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check bench soak prepare wasm fuzz fuzz-automerge advisories simulate simulate-real upgrade-check siege
+.PHONY: help setup build demo test check bench soak chaos prepare wasm fuzz fuzz-automerge advisories simulate simulate-real upgrade-check siege
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +38,9 @@ bench: build ## the reconnect morning, measured on this machine, as JSON
 
 advisories: setup ## look every dependency up in the advisory database (needs a network, or ADVISORY_DB=folder) and write down when
 	scripts/advisories.sh
+
+chaos: build ## real processes behind a faulty proxy, server, Postgres and phones killed with -9 for MINUTES=… (60); nothing may be lost
+	target/release/lianka-simulator chaos --minutes $(MINUTES) --seed $(SEED)
 
 soak: build ## mixed load at half capacity for MINUTES=… (60); what must stay flat is judged, docs/soak.* are written
 	target/release/lianka-simulator soak --minutes $(MINUTES) --flat --write docs

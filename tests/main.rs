@@ -3,6 +3,7 @@
 mod attackers;
 mod audit;
 mod auth;
+mod chaos;
 mod compaction;
 mod conflicts;
 mod crash;

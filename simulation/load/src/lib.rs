@@ -2,8 +2,9 @@
 //!
 //! [`stage`] sets up a street on a server ([`server_process`], [`office`]); [`fleet`] enrols phones, lets them edit offline and reconnect;
 //! [`findings`] judges what arrived. [`demo`] plays a planned morning ([`plan`]) on the sample [`roll`]; [`storm`] plays a [`workload`] and
-//! measures it; [`soak`] goes on for hours and watches what grows.
+//! measures it; [`soak`] goes on for hours and watches what grows; [`chaos`] kills everything while it works.
 
+pub mod chaos;
 pub mod demo;
 mod draw;
 pub mod findings;

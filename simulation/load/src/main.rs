@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lianka_simulator::{
-    demo,
+    chaos, demo,
     progress::say,
     soak,
     stage::Login,
@@ -47,6 +47,8 @@ enum Action {
     Storm(Storm),
     /// Mixed load at half capacity for as long as one likes, watching memory, files, connections and tables.
     Soak(Soak),
+    /// Real processes behind a proxy that delays, cuts, half-opens and reorders connections, killed with -9 at random moments.
+    Chaos(Chaos),
     /// Write a workload file. The same arguments always write the same bytes.
     Workload(Workload),
 }
@@ -97,6 +99,16 @@ struct Soak {
 }
 
 #[derive(Args)]
+struct Chaos {
+    /// How long everything is disturbed, in minutes.
+    #[arg(long, default_value_t = 60.0, value_name = "N")]
+    minutes: f64,
+    /// Which faults come, and what is killed when.
+    #[arg(long, default_value_t = 1)]
+    seed: u32,
+}
+
+#[derive(Args)]
 struct Workload {
     /// Shops of the roll.
     #[arg(long, default_value_t = 1400)]
@@ -125,6 +137,7 @@ async fn main() -> ExitCode {
         Action::Demo(arguments) => demo(arguments, lang).await,
         Action::Storm(arguments) => storm(arguments, lang).await,
         Action::Soak(arguments) => soak(arguments, lang).await,
+        Action::Chaos(arguments) => chaos(arguments, lang).await,
         Action::Workload(arguments) => write_workload(arguments),
     };
     match done {
@@ -210,6 +223,30 @@ async fn soak(arguments: &Soak, lang: Lang) -> anyhow::Result<()> {
             lang,
             "没有丢失任何修改；日志有界",
             "no edit was lost; the log is bounded"
+        )
+    );
+    Ok(())
+}
+
+async fn chaos(arguments: &Chaos, lang: Lang) -> anyhow::Result<()> {
+    let options = chaos::options(arguments.minutes, arguments.seed, lang)?;
+    let outcome = chaos::run(&options, interrupted()).await?;
+    for (name, count) in &outcome.counts {
+        println!("{count:>8} {name}");
+    }
+    println!(
+        "{:>8} synchronisations of the slowest phone until its outbox was empty (at most {})",
+        outcome.syncs_needed,
+        chaos::QUIET_SYNCS_MAX
+    );
+    let failures = outcome.failures();
+    ensure!(failures.is_empty(), "{}", failures.join("\n"));
+    println!(
+        "{}",
+        say(
+            lang,
+            "没有丢失任何修改；安静后全部送达",
+            "no edit was lost; all arrived after quiet"
         )
     );
     Ok(())

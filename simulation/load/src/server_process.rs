@@ -16,6 +16,7 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use nix::{
+    errno::Errno,
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
@@ -42,6 +43,8 @@ pub const ADMIN: &str = "admin";
 /// A running server; see the module.
 pub struct ServerProcess {
     program: PathBuf,
+    /// What `lianka serve` was started with, beside folder and address.
+    settings: Vec<(String, String)>,
     child: Child,
     address: SocketAddr,
     data_dir: PathBuf,
@@ -64,7 +67,7 @@ impl ServerProcess {
         listen: SocketAddr,
         settings: &[(&str, String)],
     ) -> anyhow::Result<Self> {
-        let program = program()?;
+        let program = program("lianka")?;
         let (data_dir, temporary) = if let Some(folder) = data_dir {
             (empty_folder(folder)?, None)
         } else {
@@ -74,49 +77,72 @@ impl ServerProcess {
                 .context("cannot make a temporary folder")?;
             (folder.path().to_owned(), Some(folder))
         };
-        let address_file = data_dir.join("address");
-        let log = fs::File::create(data_dir.join("server.log"))
-            .context("cannot make the server's log")?;
-        let mut command = command(&program, "serve", &data_dir);
-        command
-            .arg("--listen")
-            .arg(listen.to_string())
-            .args(["--ops-listen", "127.0.0.1:0", "--address-file"])
-            .arg(&address_file);
-        // Codes are made for 42 phones at once and spent one after the other, on a slow machine too.
-        command.args(["--enrolment-minutes", "120", "--log", "warn"]);
-        for (flag, value) in settings {
-            command.arg(flag).arg(value);
-        }
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .kill_on_drop(true);
-        // Ctrl-C in a terminal reaches every process of the group, and the server takes a second signal for impatience.
-        command.process_group(0);
-        let child = command
-            .spawn()
-            .with_context(|| format!("cannot start {}", program.display()))?;
+        let settings: Vec<_> = settings
+            .iter()
+            .map(|(flag, value)| ((*flag).to_owned(), value.clone()))
+            .collect();
+        let child = serve(&program, &data_dir, listen, &settings)?;
         let memory = PeakMemory::watch(child.id().context("the server ended at once")?);
         let mut server = Self {
             program,
+            settings,
             child,
             address: listen,
             data_dir,
             temporary,
             memory,
         };
-        server.address = match timeout(START_TIME_MAX, server.wait_until_ready(&address_file)).await
-        {
+        server.wait_ready().await?;
+        Ok(server)
+    }
+
+    /// Waits until the server can take an edit.
+    pub async fn wait_ready(&mut self) -> anyhow::Result<()> {
+        let address_file = self.data_dir.join("address");
+        self.address = match timeout(START_TIME_MAX, self.wait_until_ready(&address_file)).await {
             Ok(ready) => ready?,
             Err(_) => bail!(
                 "the server was not ready within {} s{}",
                 START_TIME_MAX.as_secs(),
-                server.log_tail()
+                self.log_tail()
             ),
         };
-        Ok(server)
+        Ok(())
+    }
+
+    /// Kills the server with -9 and waits for its end; its Postgres stops by itself.
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
+        self.child
+            .kill()
+            .await
+            .context("the server cannot be killed")
+    }
+
+    /// Starts a killed server again, on the same data and the same port, and waits until it is ready.
+    pub async fn start_again(&mut self) -> anyhow::Result<()> {
+        let address_file = self.data_dir.join("address");
+        // What the killed one wrote says nothing about this one.
+        fs::remove_file(&address_file).context("the server's address file cannot be removed")?;
+        self.child = serve(&self.program, &self.data_dir, self.address, &self.settings)?;
+        self.wait_ready().await
+    }
+
+    /// Kills the private Postgres' first process with -9; false where it does not run just now.
+    pub fn kill_postgres(&self) -> anyhow::Result<bool> {
+        let text = fs::read_to_string(self.data_dir.join("postgres/postmaster.pid"));
+        let Some(pid) = text
+            .ok()
+            .and_then(|text| text.lines().next()?.trim().parse::<i32>().ok())
+            .filter(|pid| *pid > 1)
+        else {
+            return Ok(false);
+        };
+        match kill(Pid::from_raw(pid), Signal::SIGKILL) {
+            Ok(()) => Ok(true),
+            // The file is of one that is gone already.
+            Err(Errno::ESRCH) => Ok(false),
+            Err(error) => Err(error).context("Postgres cannot be killed"),
+        }
     }
 
     async fn wait_until_ready(&mut self, address_file: &Path) -> anyhow::Result<SocketAddr> {
@@ -150,6 +176,10 @@ impl ServerProcess {
     /// `http://127.0.0.1:…`
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     pub fn data_dir(&self) -> &Path {
@@ -281,10 +311,10 @@ fn empty_folder(folder: &Path) -> anyhow::Result<PathBuf> {
     Ok(folder.canonicalize()?)
 }
 
-/// `lianka` lies beside this program; a test binary lies one folder deeper.
-fn program() -> anyhow::Result<PathBuf> {
+/// The project's programs lie beside this one; a test binary lies one folder deeper.
+pub(crate) fn program(name: &str) -> anyhow::Result<PathBuf> {
     let own = env::current_exe().context("cannot tell where this program lies")?;
-    let name = format!("lianka{}", env::consts::EXE_SUFFIX);
+    let name = format!("{name}{}", env::consts::EXE_SUFFIX);
     let found = own
         .ancestors()
         .skip(1)
@@ -293,11 +323,47 @@ fn program() -> anyhow::Result<PathBuf> {
         .find(|program| program.is_file());
     found.with_context(|| {
         format!(
-            "the server `lianka` does not lie beside {}: build it into the same folder with `cargo build -p lianka-server` (add --release if \
-             this program was built so)",
+            "`{name}` does not lie beside {}: build it into the same folder with `cargo build -p lianka-server -p lianka-client` (add \
+             --release if this program was built so)",
             own.display()
         )
     })
+}
+
+/// Starts `lianka serve` on a data folder.
+fn serve(
+    program: &Path,
+    data_dir: &Path,
+    listen: SocketAddr,
+    settings: &[(String, String)],
+) -> anyhow::Result<Child> {
+    let address_file = data_dir.join("address");
+    let log = fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(data_dir.join("server.log"))
+        .context("cannot make the server's log")?;
+    let mut command = command(program, "serve", data_dir);
+    command
+        .arg("--listen")
+        .arg(listen.to_string())
+        .args(["--ops-listen", "127.0.0.1:0", "--address-file"])
+        .arg(&address_file);
+    // Codes are made for 42 phones at once and spent one after the other, on a slow machine too.
+    command.args(["--enrolment-minutes", "120", "--log", "warn"]);
+    for (flag, value) in settings {
+        command.arg(flag).arg(value);
+    }
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .kill_on_drop(true);
+    // Ctrl-C in a terminal reaches every process of the group, and the server takes a second signal for impatience.
+    command.process_group(0);
+    command
+        .spawn()
+        .with_context(|| format!("cannot start {}", program.display()))
 }
 
 fn command(program: &Path, subcommand: &str, data_dir: &Path) -> Command {

@@ -17,6 +17,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
+use lianka_client::Phone;
 use lianka_sync_core::{
     id::RecordId,
     kinds::projection::{self, Projected},
@@ -40,7 +41,7 @@ use samples::{Sampler, csv, judge, number};
 
 /// Phones that work all the time; as many as a small machine can play beside the server it measures.
 const PHONES: usize = 12;
-const GRIDS: usize = 4;
+pub(crate) const GRIDS: usize = 4;
 /// Few, so that the busiest of them come to be compacted by themselves on a slow machine too.
 const CARDS: usize = 80;
 /// In percent of what a card may hold: 200 changes.
@@ -202,7 +203,7 @@ async fn soak(options: &Options, server: &ServerProcess, login: Login) -> anyhow
         .prefix("lianka-soak-")
         .tempdir()
         .context("cannot make a folder for the phones")?;
-    let (stage, secretaries) = prepare(server, login, lang).await?;
+    let (stage, secretaries) = prepare(server, login, PHONES, lang).await?;
     let urls = [server.url()];
     let enrolling = bar(say(lang, "登记手机", "enrolling phones"), PHONES);
     let fleet = Fleet::enrol(
@@ -215,7 +216,7 @@ async fn soak(options: &Options, server: &ServerProcess, login: Login) -> anyhow
     )
     .await?;
     enrolling.finish_and_clear();
-    let cards = seed(&fleet).await?;
+    let cards = seed_cards(&fleet, CARDS).await?;
     fleet.sync_all().await?;
 
     let load = Arc::new(Load {
@@ -279,7 +280,7 @@ async fn soak(options: &Options, server: &ServerProcess, login: Login) -> anyhow
     outcome
 }
 
-fn grid(number: usize) -> Grid {
+pub(crate) fn grid(number: usize) -> Grid {
     let number = number % GRIDS + 1;
     Grid {
         code: format!("{number:02}"),
@@ -288,9 +289,11 @@ fn grid(number: usize) -> Grid {
     }
 }
 
-async fn prepare(
+/// A street with its grids, and a secretary for each of so many phones.
+pub(crate) async fn prepare(
     server: &ServerProcess,
     login: Login,
+    phones: usize,
     lang: Lang,
 ) -> anyhow::Result<(Stage, Vec<Secretary>)> {
     let (code, suffix) = stage::fresh_street()?;
@@ -307,15 +310,15 @@ async fn prepare(
         username: format!("secretary{:02}{suffix}", number + 1),
         grids: vec![grid(number).code],
     };
-    let secretaries: Vec<_> = (0..PHONES).map(secretary).collect();
+    let secretaries: Vec<_> = (0..phones).map(secretary).collect();
     stage.hire(&secretaries).await?;
     Ok((stage, secretaries))
 }
 
 /// The roll, made by one phone of each grid; the cards by grid.
-async fn seed(fleet: &Fleet) -> anyhow::Result<Vec<Vec<RecordId>>> {
+pub(crate) async fn seed_cards(fleet: &Fleet, shops: usize) -> anyhow::Result<Vec<Vec<RecordId>>> {
     let workload = workload::generate(&Arguments {
-        shops: CARDS,
+        shops,
         phones: 2,
         edits: 2,
         seed: 20_261_123,
@@ -422,7 +425,7 @@ async fn settle(
             .await?;
         let disagreeing: Vec<_> = workers
             .iter()
-            .filter(|worker| !agrees(worker, &roll))
+            .filter(|worker| !agrees(&worker.phone, &worker.grid, &roll))
             .map(|worker| worker.number)
             .collect();
         if disagreeing.is_empty() || began.elapsed() > SETTLING_MAX {
@@ -497,10 +500,10 @@ fn missing(workers: &[Worker], roll: &BTreeMap<RecordId, Projected>) -> Vec<Stri
         .collect()
 }
 
-fn agrees(worker: &Worker, roll: &BTreeMap<RecordId, Projected>) -> bool {
-    let is_card =
-        |row: &&Projected| matches!(row, Projected::ShopCard(card) if card.grid == worker.grid);
-    let Ok(own) = worker.phone.project_all() else {
+/// Whether the phone's cards of a grid are the office's.
+pub(crate) fn agrees(phone: &Phone, grid: &str, roll: &BTreeMap<RecordId, Projected>) -> bool {
+    let is_card = |row: &&Projected| matches!(row, Projected::ShopCard(card) if card.grid == grid);
+    let Ok(own) = phone.project_all() else {
         return false;
     };
     projection::digest(own.iter().filter(is_card))
