@@ -48,7 +48,7 @@ soak: build ## mixed load at half capacity for MINUTES=… (60); what must stay 
 prepare: setup ## write .sqlx again after a query or a migration changed
 	scripts/prepare.sh
 
-wasm: ## check that the sync core and the replica compile for a browser
+wasm: ## check that the sync core and the client core compile for a browser
 	scripts/wasm.sh
 
 simulate: setup ## worlds from seeds: phones, network, clocks, crashes, held to every promise; SEEDS=… (200); a failing seed is made small and kept

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks that the sync core and the sans-IO half of the phone compile for a browser (wasm32-unknown-unknown).
+# Checks that the sync core and the client core compile for a browser (wasm32-unknown-unknown).
 #
 # The target comes by rustup. Where rustup has no network, and on Debian, see docs/decisions/0013-wasm.md.
 set -euo pipefail
@@ -11,5 +11,5 @@ rustup target list --installed | grep -qx "$TARGET" || rustup target add "$TARGE
 # getrandom asks for this flag of whoever builds the final program.
 export RUSTFLAGS='--cfg getrandom_backend="wasm_js"'
 cargo check --locked --target "$TARGET" --package lianka-sync-core --features wasm
-cargo check --locked --target "$TARGET" --package lianka-client --no-default-features --features lianka-sync-core/wasm
-echo "wasm: the sync core and the replica compile for a browser"
+cargo check --locked --target "$TARGET" --package lianka-client-core --features lianka-sync-core/wasm
+echo "wasm: the sync core and the client core compile for a browser"

@@ -27,6 +27,7 @@ use sha2::{Digest, Sha256};
 const FOLDERS: &[&str] = &[
     ".ci",
     "client",
+    "client-core",
     "docs",
     "migrations",
     "scripts",
@@ -38,6 +39,7 @@ const FOLDERS: &[&str] = &[
 ];
 const CRATES: &[&str] = &[
     "client",
+    "client-core",
     "server",
     "simulation/fuzz",
     "simulation/load",
@@ -142,41 +144,48 @@ fn dependencies_have_one_direction() {
                 .map(|name| format!("{krate} depends on {name}")),
         );
     };
-    forbid("server", &["lianka-client", "lianka-simulator"]);
-    forbid("client", &["lianka-server", "lianka-simulator"]);
+    let simulations = ["lianka-simulator", "lianka-simulation", "lianka-fuzz"];
+    for (krate, names) in [
+        ("server", &["lianka-client", "lianka-client-core"][..]),
+        ("client", &["lianka-server"]),
+        ("client-core", &["lianka-server", "lianka-client"]),
+        (
+            "sync-core",
+            &["lianka-server", "lianka-client", "lianka-client-core"],
+        ),
+    ] {
+        forbid(krate, names);
+        forbid(krate, &simulations);
+    }
     forbid("simulation/load", &["lianka-tests"]);
-    forbid(
-        "sync-core",
-        &[
-            "lianka-server",
-            "lianka-client",
-            "lianka-simulator",
-            "tokio",
-            "futures",
-            "sqlx",
-            "rusqlite",
-            "reqwest",
-            "axum",
-            "nix",
-            "getrandom",
-            "rand",
-            "tracing",
-            "zstd",
-        ],
-    );
+    for core in ["sync-core", "client-core"] {
+        forbid(
+            core,
+            &[
+                "tokio",
+                "futures",
+                "sqlx",
+                "rusqlite",
+                "reqwest",
+                "axum",
+                "nix",
+                "getrandom",
+                "rand",
+                "tracing",
+                "zstd",
+            ],
+        );
+    }
     none(
         &problems,
-        "server → sync-core ← client, and nothing the other way",
+        "server → sync-core ← client-core ← client, and nothing the other way",
     );
 }
 
 #[test]
 fn what_must_run_in_a_browser_touches_no_file_socket_clock_or_randomness() {
-    let pure = |name: &str| {
-        name.starts_with("sync-core/src/")
-            || name.starts_with("client/src/replica")
-            || name == "client/src/card.rs"
-    };
+    let pure =
+        |name: &str| name.starts_with("sync-core/src/") || name.starts_with("client-core/src/");
     let sources: Vec<_> = files(&["rs"])
         .into_iter()
         .filter(|(name, _)| pure(name))
@@ -200,10 +209,7 @@ fn what_must_run_in_a_browser_touches_no_file_socket_clock_or_randomness() {
         "println!",
         "eprintln!",
     ];
-    none(
-        &lines_with(&sources, &words),
-        "not in sync-core nor in the replica",
-    );
+    none(&lines_with(&sources, &words), "not in the cores");
 }
 
 #[test]

@@ -6,10 +6,8 @@ use std::{
 };
 
 use axum::http::StatusCode;
-use lianka_client::{
-    phone::{EnrolOptions, Phone, PhoneError},
-    replica::{EditError, Filing},
-};
+use lianka_client::phone::{EnrolOptions, Phone, PhoneError};
+use lianka_client_core::{EditError, Filing};
 use lianka_server::{auth, street::projection as project, transfers::clock};
 use lianka_sync_core::{
     crdt::record::Edit,

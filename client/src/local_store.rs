@@ -15,6 +15,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use lianka_client_core::{
+    Effect, Identity, Known, RecordState, Standing, StoredRecord, TailChange,
+    card::{CardFilter, CardSummary, Place},
+    document,
+    lease::Lease,
+};
 use lianka_sync_core::{
     id::{ChangeHash, RecordId},
     kinds::{
@@ -27,12 +33,7 @@ use lianka_sync_core::{
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{
-    card::{CardFilter, CardSummary, Place},
-    lease::Lease,
-    notices, outbox,
-    replica::{self, Effect, Identity, Known, RecordState, Standing, StoredRecord, TailChange},
-};
+use crate::{notices, outbox};
 
 /// `PRAGMA application_id`: `LKph`.
 const APPLICATION_ID: i32 = 0x4c4b_7068;
@@ -663,7 +664,7 @@ impl Tx<'_> {
     pub fn project(&self, record: RecordId) -> Result<Option<Projected>, StoreError> {
         let state = self.record_state(record)?;
         let generation = state.stored.as_ref().map_or(1, |stored| stored.generation);
-        let view = replica::open(&state)
+        let view = document::open(&state)
             .ok()
             .flatten()
             .and_then(|mut opened| opened.document.view().ok());

@@ -1,26 +1,11 @@
 //! Notices in the store: what the office told this user and no record says. They come with a synchronisation, possibly more than once, and stay
 //! until newer ones crowd them out.
 
+use lianka_client_core::notice::{KEPT_MAX, KeptNotice};
 use lianka_sync_core::{codec::wire::Notice, id::RecordId};
 use rusqlite::{OptionalExtension, Transaction, params};
-use serde::Serialize;
 
 use crate::local_store::{StoreError, id};
-
-/// Notices kept; the oldest go first.
-const KEPT_MAX: i64 = 500;
-
-/// A notice as the store keeps it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct KeptNotice {
-    /// What people call the record, where the phone knows it.
-    pub title: Option<String>,
-    /// Whether the user has not looked at it yet.
-    pub unread: bool,
-    /// The notice.
-    #[serde(flatten)]
-    pub notice: Notice,
-}
 
 /// Keeps a notice; one that is there already stays as it is, read or not.
 pub(crate) fn put(tx: &Transaction<'_>, notice: &Notice) -> Result<(), StoreError> {
@@ -33,7 +18,7 @@ pub(crate) fn put(tx: &Transaction<'_>, notice: &Notice) -> Result<(), StoreErro
         content
     ])?;
     let sql = "DELETE FROM notice WHERE notice IN (SELECT notice FROM notice ORDER BY seq DESC, notice DESC LIMIT -1 OFFSET ?1)";
-    tx.prepare_cached(sql)?.execute([KEPT_MAX])?;
+    tx.prepare_cached(sql)?.execute([KEPT_MAX as i64])?;
     Ok(())
 }
 

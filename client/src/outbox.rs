@@ -2,30 +2,18 @@
 
 use std::collections::BTreeSet;
 
+use lianka_client_core::{
+    Draft, KeptDraft, OutboxEntry, OutboxState, Reason,
+    redact::{self, Redacted},
+};
 use lianka_sync_core::{
     id::{ChangeHash, EntryId, RecordId},
     planted::{self, Bug},
     time::DeviceTime,
 };
 use rusqlite::{Row, Transaction, params};
-use serde::Serialize;
 
-use crate::{
-    local_store::{StoreError, id, kind, record_id},
-    replica::{Draft, OutboxEntry, OutboxState, Reason, is_about},
-};
-
-/// A draft as the store keeps it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct KeptDraft {
-    /// What `drafts drop` and `drafts retry` name it by.
-    pub id: i64,
-    /// What people call the record.
-    pub title: Option<String>,
-    /// The draft.
-    #[serde(flatten)]
-    pub draft: Draft,
-}
+use crate::local_store::{StoreError, id, kind, record_id};
 
 const COLUMNS: &str =
     "record, kind, generation, hash, bytes, edits, made_at, state, reason, tries, rebases";
@@ -235,40 +223,25 @@ pub(crate) fn drafts(tx: &Transaction<'_>) -> Result<Vec<KeptDraft>, StoreError>
     .collect()
 }
 
-/// Drops every edit of these entries of a record, from the outbox and from drafts. An outbox entry that held other edits as well is written anew
-/// from them by the rebase that the record's new generation brings; one that held nothing else is gone.
+/// Drops every edit of these entries of a record, from the outbox and from drafts.
 pub(crate) fn redact(
     tx: &Transaction<'_>,
     record: RecordId,
     entries: &BTreeSet<EntryId>,
 ) -> Result<(), StoreError> {
-    let mut outbox = of_record(tx, record)?;
-    let before = outbox.clone();
-    for entry in &mut outbox {
-        let edits = entry.edits.len();
-        entry.edits.retain(|edit| !is_about(edit, entries));
-        if entry.edits.len() < edits && planted::is(Bug::RedactDropsRest) {
-            entry.edits.clear();
-        }
-        if entry.edits.len() < edits && entry.state == OutboxState::Held {
-            // What the office kept of it is gone.
-            entry.state = OutboxState::Unsent;
-        }
-    }
-    outbox.retain(|entry| !entry.edits.is_empty());
-    if outbox != before {
+    if let Some(outbox) = redact::outbox(&of_record(tx, record)?, entries) {
         replace(tx, record, &outbox)?;
     }
-    for mut kept in drafts(tx)?
-        .into_iter()
-        .filter(|kept| kept.draft.record == record && !planted::is(Bug::RedactKeepsDrafts))
-    {
-        let edits = kept.draft.edits.len();
-        kept.draft.edits.retain(|edit| !is_about(edit, entries));
-        if kept.draft.edits.len() < edits {
-            remove_draft(tx, kept.id)?;
-            if !kept.draft.edits.is_empty() {
-                put_draft(tx, &kept.draft, kept.title.as_deref())?;
+    for kept in drafts(tx)? {
+        if kept.draft.record != record {
+            continue;
+        }
+        match redact::draft(&kept.draft, entries) {
+            Redacted::Kept => {}
+            Redacted::Gone => drop(remove_draft(tx, kept.id)?),
+            Redacted::Rest(draft) => {
+                remove_draft(tx, kept.id)?;
+                put_draft(tx, &draft, kept.title.as_deref())?;
             }
         }
     }

@@ -11,6 +11,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use lianka_client_core::{
+    Author, EditError, Edited, Identity, KeptDraft, KeptNotice, Moment, OutboxEntry, ProtocolError,
+    Request, Standing, Synchronisation, Tally,
+    card::{self, CardFilter, CardSummary, LikelyDuplicate},
+    document, editing,
+    lease::Lease,
+};
 use lianka_sync_core::{
     codec::wire::{Hello, Report, RequestItem, ResponseItem},
     crdt::{record::Edit, view::View},
@@ -23,16 +30,9 @@ use lianka_sync_core::{
 use serde::Serialize;
 
 use crate::{
-    card::{self, CardFilter, CardSummary, LikelyDuplicate},
     clock::{Clock, Entropy},
-    lease::Lease,
     local_store::{Credentials, LastSync, LocalStore, StoreError, SyncLock, Tx, WipeReport},
-    notices::{self, KeptNotice},
-    outbox::{self, KeptDraft},
-    replica::{
-        self, Author, EditError, Edited, Identity, Moment, OutboxEntry, ProtocolError, Request,
-        Standing, Synchronisation, Tally,
-    },
+    notices, outbox,
     transport::{Answer, Session, Transport, TransportError},
 };
 
@@ -488,7 +488,7 @@ impl Phone {
     pub fn view(&self, record: RecordId) -> Result<View, PhoneError> {
         self.unlocked()?;
         self.read(|tx| {
-            let mut opened = replica::open(&tx.record_state(record)?)
+            let mut opened = document::open(&tx.record_state(record)?)
                 .map_err(EditError::from)?
                 .ok_or(EditError::NoSuchRecord)?;
             Ok(opened.document.view().map_err(EditError::from)?)
@@ -530,7 +530,7 @@ impl Phone {
             };
             saved(
                 tx,
-                &replica::edit(&author, &tx.record_state(record)?, edits, &moment)?,
+                &editing::edit(&author, &tx.record_state(record)?, edits, &moment)?,
             )
         })
     }
@@ -561,7 +561,7 @@ impl Phone {
                 identity: &identity,
                 epoch: tx.epoch()?,
             };
-            saved(tx, &replica::create(&author, kind, grid, edits, &moment)?)
+            saved(tx, &editing::create(&author, kind, grid, edits, &moment)?)
         })
     }
 
@@ -617,7 +617,7 @@ impl Phone {
             let state = tx.record_state(kept.draft.record)?;
             saved(
                 tx,
-                &replica::retry(&author, id, &kept.draft, &state, &moment)?,
+                &editing::retry(&author, id, &kept.draft, &state, &moment)?,
             )
         })
     }

@@ -6,6 +6,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use lianka_client_core::card::CardFilter;
 use lianka_sync_core::{
     crdt::record::Edit,
     id::{EntryId, RecordId, StreetCode},
@@ -14,7 +15,6 @@ use lianka_sync_core::{
 };
 
 use crate::{
-    card::CardFilter,
     local_store::StoreError,
     phone::{EditReceipt, EnrolOptions, Phone, PhoneError, Progress, SyncReport},
 };

@@ -7,6 +7,7 @@
 
 use std::{io::Write, sync::Arc, time::Duration};
 
+use lianka_client_core::{Grid, Request};
 use lianka_sync_core::{
     access::Role,
     codec::wire::{Encoding, ItemReader, ResponseItem, WireError},
@@ -21,8 +22,6 @@ use reqwest::{
     },
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-
-use crate::replica::{Grid, Request};
 
 mod line;
 

@@ -9,10 +9,8 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use lianka_client::{
-    phone::{EnrolOptions, Phone},
-    replica::Filing,
-};
+use lianka_client::phone::{EnrolOptions, Phone};
+use lianka_client_core::Filing;
 use lianka_server::embedded_postgres;
 use lianka_sync_core::{crdt::record::Edit, time::DeviceTime};
 use lianka_tests::program;

@@ -12,7 +12,8 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::*;
-use crate::{local_store::Tx, replica::Grid};
+use crate::local_store::Tx;
+use lianka_client_core::Grid;
 
 mod answers;
 mod convergence;

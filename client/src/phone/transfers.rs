@@ -1,5 +1,6 @@
 //! Transfers on a phone: filed, taken back and submitted again with no network; ruled on at the office.
 
+use lianka_client_core::{EditError, Filing, OutboxState, card::Place, editing};
 use lianka_sync_core::{
     crdt::{record::Edit, view::View},
     id::{EntryId, RecordId},
@@ -13,10 +14,6 @@ use lianka_sync_core::{
 use serde::Serialize;
 
 use super::{EditReceipt, Phone, PhoneError};
-use crate::{
-    card::Place,
-    replica::{self, EditError, Filing, OutboxState},
-};
 
 /// A request in the list.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -84,7 +81,7 @@ impl Phone {
             return Err(EditError::NoSuchRecord.into());
         }
         if let Some((code, state)) =
-            replica::refusal(&view, step, fields, &self.identity()?.username, now)
+            editing::refusal(&view, step, fields, &self.identity()?.username, now)
         {
             let key = lianka_sync_core::kinds::transfer::lacking(&view)
                 .filter(|(lacking, _)| *lacking == code)
@@ -94,7 +91,7 @@ impl Phone {
         let seen = Case::of(&view).newest();
         self.edit(
             record,
-            &replica::event_edits(self.new_entry(now), step, seen, fields),
+            &editing::event_edits(self.new_entry(now), step, seen, fields),
             now,
         )
     }
@@ -122,7 +119,7 @@ impl Phone {
         record: RecordId,
         now: DeviceTime,
     ) -> Result<EditReceipt, PhoneError> {
-        let case = replica::foreseen(&self.view(record)?, &self.identity()?.username, now);
+        let case = editing::foreseen(&self.view(record)?, &self.identity()?.username, now);
         match case.now.state {
             State::Draft => {
                 self.transfer_event(record, Step::Submit, &[("member_present", "yes")], now)

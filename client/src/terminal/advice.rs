@@ -1,13 +1,12 @@
 //! Why a command was not done, and what to do next, in both languages.
 
+use lianka_client_core::{EditError, card::LikelyDuplicate};
 use lianka_sync_core::{access::Role, codec::wire::Notice, kinds::Kind, lang::Lang};
 
 use super::{input, say};
 use crate::{
-    card::LikelyDuplicate,
     local_store::StoreError,
     phone::PhoneError,
-    replica::EditError,
     transport::{Problem, TransportError},
 };
 

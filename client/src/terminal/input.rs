@@ -1,5 +1,6 @@
 //! What the user typed → records, keys and edits.
 
+use lianka_client_core::Identity;
 use lianka_sync_core::{
     crdt::{record::Edit, view::View},
     id::RecordId,
@@ -9,7 +10,7 @@ use lianka_sync_core::{
 };
 
 use super::advice::Failure;
-use crate::{phone::Phone, replica::Identity};
+use crate::phone::Phone;
 
 /// Shorter pieces of an id name nothing.
 const ID_PIECE_CHARS_MIN: usize = 4;

@@ -9,6 +9,10 @@ use std::{
     io::Write,
 };
 
+use lianka_client_core::{
+    Identity, OutboxEntry, OutboxState,
+    card::{CardFilter, CardSummary, Place},
+};
 use lianka_sync_core::{
     codec::change::Scalar,
     crdt::{
@@ -27,11 +31,7 @@ use super::{
     advice::{self, Failure},
     input, say,
 };
-use crate::{
-    card::{CardSummary, Place},
-    phone::{EditReceipt, Phone, SyncReport},
-    replica::{Identity, OutboxEntry, OutboxState},
-};
+use crate::phone::{EditReceipt, Phone, SyncReport};
 
 /// Prints to standard output; a reader that hangs up is no error.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
@@ -359,7 +359,7 @@ pub(super) fn show(phone: &Phone, record: RecordId, json: bool, lang: Lang) -> R
 
 pub(super) fn conflicts(phone: &Phone, json: bool, lang: Lang) -> Result<(), Failure> {
     let own = phone.identity()?.device;
-    let filter = crate::card::CardFilter {
+    let filter = CardFilter {
         conflicts: true,
         ..Default::default()
     };

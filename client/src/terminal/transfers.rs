@@ -1,6 +1,7 @@
 //! `transfer …`: file, take back, submit again, list and show, all offline.
 
 use clap::{Args, Subcommand, ValueEnum};
+use lianka_client_core::{Filing, card::Place};
 use lianka_sync_core::{
     kinds::{
         Kind,
@@ -15,11 +16,7 @@ use super::{
     output::{print, print_json, saved, short},
     say,
 };
-use crate::{
-    card::Place,
-    phone::{Phone, TransferSummary},
-    replica::Filing,
-};
+use crate::phone::{Phone, TransferSummary};
 
 #[derive(Subcommand)]
 pub(super) enum TransferCommand {

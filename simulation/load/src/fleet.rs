@@ -14,7 +14,8 @@ use std::{
 use anyhow::{Context, anyhow};
 use futures::{StreamExt, TryStreamExt, stream};
 use indicatif::ProgressBar;
-use lianka_client::{Phone, SyncReport, phone::EnrolOptions, replica::Tally, transport::Transport};
+use lianka_client::{Phone, SyncReport, phone::EnrolOptions, transport::Transport};
+use lianka_client_core::Tally;
 use lianka_sync_core::{
     crdt::record::Edit,
     id::{RecordId, StreetCode},

@@ -11,7 +11,7 @@ use lianka_sync_core::{
 };
 
 use super::*;
-use crate::replica::{Effect, Known, OutboxState};
+use lianka_client_core::{Effect, Known, OutboxState};
 
 /// What one request may hold of changes, with what each costs beside its bytes (docs/protocol.md allows more).
 const BYTES_MAX: usize = 3 * 1024 * 1024;

@@ -1,7 +1,7 @@
 //! The program, or the connection, ends at the worst moment.
 
 use super::*;
-use crate::replica;
+use lianka_client_core::editing;
 
 #[test]
 fn an_edit_is_saved_whole_or_not_at_all() {
@@ -16,7 +16,7 @@ fn an_edit_is_saved_whole_or_not_at_all() {
             identity: &identity,
             epoch: tx.epoch()?,
         };
-        let edited = replica::edit(
+        let edited = editing::edit(
             &author,
             &tx.record_state(record)?,
             &[Edit::set("sign_name", "新名")],

@@ -15,7 +15,7 @@ use lianka_sync_core::{
 };
 
 use super::{model::Whim, *};
-use crate::replica::{Effect, Filing, OutboxState, Reason};
+use lianka_client_core::{Effect, Filing, OutboxState, Reason};
 
 /// What a user did, as far as it is still in the outbox: record, value, state, tries, code.
 fn waiting(rig: &Rig) -> Vec<(RecordId, String, OutboxState, u32, Option<String>)> {

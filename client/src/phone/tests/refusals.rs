@@ -8,7 +8,7 @@ use lianka_sync_core::{
 };
 
 use super::{model::Whim, *};
-use crate::replica::OutboxState;
+use lianka_client_core::OutboxState;
 
 /// The state of the only outbox entry after a verdict, `None`: gone.
 fn after(status: VerdictStatus, code: &str, retryable: bool) -> Option<OutboxState> {

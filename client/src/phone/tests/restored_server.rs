@@ -3,7 +3,7 @@
 use lianka_sync_core::codec::wire::VerdictStatus;
 
 use super::*;
-use crate::replica::Effect;
+use lianka_client_core::Effect;
 
 #[test]
 fn what_the_server_lost_comes_back_from_its_authors() {

@@ -3,7 +3,7 @@
 use lianka_sync_core::{id::ChangeHash, kinds::Kind};
 
 use super::{model::Whim, *};
-use crate::replica::{Effect, StoredRecord, TailChange};
+use lianka_client_core::{Effect, StoredRecord, TailChange};
 
 fn tail(byte: u8, seq: Option<u64>) -> TailChange {
     TailChange {

@@ -15,7 +15,8 @@ use std::{
 };
 
 use anyhow::Context;
-use lianka_client::{Phone, phone::EnrolOptions, replica::Filing};
+use lianka_client::{Phone, phone::EnrolOptions};
+use lianka_client_core::Filing;
 use lianka_sync_core::{
     crdt::record::Edit,
     id::{EntryId, RecordId},

@@ -6,8 +6,8 @@ use automerge::AutoCommit;
 use lianka_client::{
     local_store::{LocalStore, StoreError},
     phone::Phone,
-    replica,
 };
+use lianka_client_core::document;
 
 use super::{Story, World, people};
 use crate::{
@@ -99,7 +99,7 @@ fn records(path: &Path, evidence: &mut PhoneEvidence) -> Result<(), StoreError> 
                 continue;
             };
             let (generation, grid) = (stored.generation, stored.grid.clone());
-            let view = replica::open(&state)
+            let view = document::open(&state)
                 .ok()
                 .flatten()
                 .and_then(|mut opened| opened.document.view().ok());

@@ -3,8 +3,8 @@
 use lianka_client::{
     Phone, PhoneError,
     phone::{EditReceipt, EnrolOptions},
-    replica::Filing,
 };
+use lianka_client_core::Filing;
 use lianka_sync_core::{
     codec::change::Scalar,
     crdt::{record::Edit, view::View},

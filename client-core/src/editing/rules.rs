@@ -16,13 +16,13 @@ use lianka_sync_core::{
 
 /// A rule that an edit breaks.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Broken {
+pub(crate) struct Broken {
     pub key: String,
     pub error: FieldError,
 }
 
 /// Checks every edit against the record as it reads now. `creating`: `view` is empty.
-pub(super) fn check(
+pub(crate) fn check(
     kind: Kind,
     role: Role,
     creating: bool,
@@ -123,7 +123,7 @@ pub fn consent_given(view: &View, edits: &[Edit], contact: EntryId) -> bool {
 }
 
 /// Edits that would still change something: what the record says already, and without a conflict to settle, is no edit.
-pub(super) fn effective(view: &View, edits: &[Edit]) -> Vec<Edit> {
+pub(crate) fn effective(view: &View, edits: &[Edit]) -> Vec<Edit> {
     let changes = |edit: &&Edit| match edit {
         Edit::Put { key, value } => {
             !matches!(view.values.get(key).map(Vec::as_slice), Some([held]) if held.value == *value)

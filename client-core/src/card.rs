@@ -159,7 +159,7 @@ impl From<&CardRow> for CardSummary {
 }
 
 /// The row that a new card of these edits would have.
-pub(crate) fn planned(grid: &str, edits: &[Edit]) -> CardRow {
+pub fn planned(grid: &str, edits: &[Edit]) -> CardRow {
     let mut view = View::default();
     let op = OpId {
         counter: 1,

@@ -14,12 +14,17 @@ use lianka_sync_core::{
     lang::Lang,
 };
 
-use super::{
+use crate::{
     Author, Draft, Effect, Moment, OutboxEntry, RecordState, document,
-    note::Note,
-    rebase::{self, Rebased},
-    rules::{self, Broken},
+    rebase::{self, Rebased, note::Note},
 };
+
+pub(crate) mod rules;
+mod transfer;
+
+use rules::Broken;
+pub use rules::consent_given;
+pub use transfer::{Filing, event_edits, foreseen, refusal};
 
 /// Why an edit was not saved. Nothing of it was: an edit is one change, or none.
 #[derive(Debug, thiserror::Error)]

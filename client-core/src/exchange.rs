@@ -24,7 +24,7 @@ use lianka_sync_core::{
     time::{DeviceTime, ServerTime},
 };
 
-use super::{
+use crate::{
     Author, Effect, Moment, OutboxEntry, OutboxState, Reason, RecordState, TailChange, document,
     heal, rebase,
 };

@@ -14,7 +14,7 @@ use lianka_sync_core::{
     planted::{self, Bug},
 };
 
-use super::{Author, Effect, OutboxEntry, RecordState, StoredRecord, TailChange, document};
+use crate::{Author, Effect, OutboxEntry, RecordState, StoredRecord, TailChange, document};
 
 /// What a server that lost part of its history is to get again.
 struct Lost {
@@ -25,7 +25,7 @@ struct Lost {
 }
 
 /// A record of the old history was sent again, as `snapshot`: the effects after [`Effect::PutSnapshot`].
-pub(super) fn resend_lacking(
+pub(crate) fn resend_lacking(
     author: &Author<'_>,
     state: &RecordState,
     generation: u32,
@@ -79,7 +79,7 @@ fn lost_since_a_rebuild(
 }
 
 /// The whole download came, without this record: the server lost all of it, or it left the user's grids.
-pub(super) fn resend_all(
+pub(crate) fn resend_all(
     author: &Author<'_>,
     state: &RecordState,
 ) -> Result<Vec<Effect>, RecordError> {

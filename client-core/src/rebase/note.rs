@@ -11,7 +11,7 @@ use lianka_sync_core::{
 
 /// The note as it becomes.
 #[derive(Clone, Debug)]
-pub(super) struct Note(Vec<NoteCharacter>);
+pub(crate) struct Note(Vec<NoteCharacter>);
 
 impl Note {
     /// The note of a record as this change created it.

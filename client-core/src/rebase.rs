@@ -17,14 +17,18 @@ use lianka_sync_core::{
     planted::{self, Bug},
 };
 
-use super::{
+use crate::{
     Author, Draft, Effect, Moment, OutboxEntry, OutboxState, Reason, RecordState, document,
-    note::Note,
-    rules::{self, Broken},
+    editing::rules::{self, Broken},
+    redact::is_about,
 };
 
+pub(crate) mod note;
+
+use note::Note;
+
 /// How often one entry is written anew after a refusal of its own before it becomes a draft.
-pub(super) const REBASES_MAX: u32 = 3;
+pub(crate) const REBASES_MAX: u32 = 3;
 
 /// Refusals that say nothing against the edit itself: written anew, it may pass. Every other code makes a draft at once, unknown ones
 /// included, so that a new rule of the server cannot make a phone send for ever.
@@ -49,25 +53,12 @@ const REBASABLE: &[&str] = &[
 ];
 
 /// Whether an edit that was refused so is worth writing anew.
-pub(super) fn is_worth_writing_anew(code: &str) -> bool {
+pub(crate) fn is_worth_writing_anew(code: &str) -> bool {
     REBASABLE.contains(&code)
 }
 
 /// The office erased the person whom the edit is about: what is about them goes without a draft, the rest is written anew.
-pub(super) const REDACTED: &str = "redacted";
-
-/// Whether the edit is about one of the entries: writes to it, or names it.
-pub(crate) fn is_about(edit: &Edit, entries: &BTreeSet<EntryId>) -> bool {
-    let (key, value) = match edit {
-        Edit::Put { key, value } => (key, value.as_str()),
-        Edit::Delete { key } => (key, None),
-        Edit::Note { .. } => return false,
-    };
-    let own = matches!(Key::parse(key), Some(Key::Entry { entry, .. }) if entries.contains(&entry));
-    own || value
-        .and_then(|value| value.parse().ok())
-        .is_some_and(|entry| entries.contains(&entry))
-}
+pub(crate) const REDACTED: &str = "redacted";
 
 /// The entries that refusals of these say are redacted.
 fn redacted<'e>(entries: impl IntoIterator<Item = &'e OutboxEntry>) -> BTreeSet<EntryId> {
@@ -84,7 +75,7 @@ fn redacted<'e>(entries: impl IntoIterator<Item = &'e OutboxEntry>) -> BTreeSet<
 }
 
 /// A record after a rebase.
-pub(super) struct Rebased {
+pub(crate) struct Rebased {
     /// The server's state with the edits on top.
     pub document: Record,
     /// Its note, where one of the edits was of it.
@@ -96,7 +87,7 @@ pub(super) struct Rebased {
 }
 
 /// Rebases a record; `None` where the server never had it and the user did not create it, so that there is nothing to rebase on.
-pub(super) fn rebase(
+pub(crate) fn rebase(
     author: &Author<'_>,
     state: &RecordState,
     moment: &Moment,
@@ -245,7 +236,7 @@ fn edits_on(entry: &OutboxEntry, noted: Option<&Note>) -> Vec<Edit> {
 }
 
 /// The record never came to be, or may not be seen any more: all its edits become one draft and it leaves the phone.
-pub(super) fn abandon(state: &RecordState, moment: &Moment) -> Vec<Effect> {
+pub(crate) fn abandon(state: &RecordState, moment: &Moment) -> Vec<Effect> {
     let record = state.record;
     let (held, rest): (Vec<_>, Vec<_>) = state
         .outbox

@@ -5,7 +5,7 @@ use lianka_sync_core::{
     id::ChangeHash,
 };
 
-use super::{OutboxState, RecordState, StoredRecord};
+use crate::record::{OutboxState, RecordState, StoredRecord};
 
 /// A record as the user sees it: the server's state with the phone's own changes on top.
 pub struct Opened {
@@ -45,7 +45,7 @@ pub fn open(state: &RecordState) -> Result<Option<Opened>, RecordError> {
 }
 
 /// The server's state of a record, without the phone's own changes.
-pub(super) fn confirmed(stored: &StoredRecord) -> Result<Record, RecordError> {
+pub(crate) fn confirmed(stored: &StoredRecord) -> Result<Record, RecordError> {
     let mut document = Record::load(&stored.snapshot)?;
     document.apply(
         stored
@@ -58,7 +58,7 @@ pub(super) fn confirmed(stored: &StoredRecord) -> Result<Record, RecordError> {
 }
 
 /// The same, with what the server lost and is to get again; whether that has its numbers still.
-pub(super) fn confirmed_and_not(stored: &StoredRecord) -> Result<(Record, bool), RecordError> {
+pub(crate) fn confirmed_and_not(stored: &StoredRecord) -> Result<(Record, bool), RecordError> {
     let mut document = confirmed(stored)?;
     let free = document.apply_unconfirmed(
         stored
