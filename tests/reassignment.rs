@@ -441,3 +441,95 @@ async fn a_gained_grid_that_breaks_off_goes_on_from_its_checkpoint() {
     assert!(views.remove(&own).is_some());
     assert_eq!(views, writer.views());
 }
+
+/// The records on a phone, by their sign.
+fn signs(phone: &Phone) -> Vec<String> {
+    let projected = phone.project_all().expect("readable");
+    let mut signs: Vec<_> = projected
+        .iter()
+        .filter_map(|row| match row {
+            Projected::ShopCard(card) => card.sign_name.clone(),
+            Projected::TransferRequest(_) => None,
+        })
+        .collect();
+    signs.sort();
+    signs
+}
+
+#[tokio::test]
+async fn a_phone_follows_its_users_role() {
+    let scene = Scene::open().await;
+    let office = &scene.office;
+    let role = async |username: &str, role: &str| {
+        let path = format!("/v1/users/{username}");
+        let answer = office
+            .call("PATCH", &path, Some(&office.admin), json!({ "role": role }))
+            .await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
+    };
+    let other = scene.phone("li.na", "A2").await;
+    let there = other
+        .create_card("A2", &[put("sign_name", "二号店")], NOW)
+        .expect("created")
+        .record;
+    other.sync().await.expect("synced");
+    let phone = scene.phone("wang.fang", "A1").await;
+    let card = phone
+        .create_card("A1", &[put("sign_name", "一号店")], NOW)
+        .expect("created")
+        .record;
+    phone.sync().await.expect("synced");
+
+    // Nothing of the street is an officer's or auditor's to carry; what was not sent yet waits for a reviewer.
+    for new in ["officer", "auditor"] {
+        phone
+            .edit(card, &[put("unit", new)], NOW)
+            .expect("saved, without a signal");
+        role("wang.fang", new).await;
+        let report = phone.sync().await.expect("synced");
+        assert_eq!(
+            (report.tally.held, report.unsent, report.drafts),
+            (1, 0, 0),
+            "{new}"
+        );
+        assert_eq!(signs(&phone), [""; 0], "{new} keeps nothing");
+        let again = phone.sync().await.expect("synced");
+        assert_eq!((again.tally.held, again.tally.left), (1, 0), "{new}");
+        let held = scene.get("/held").await;
+        scene.decide(&held["items"][0], "accept", json!({})).await;
+        assert_eq!(scene.get("/cards?grid=A1").await["items"][0]["unit"], new);
+        phone.sync().await.expect("synced");
+        assert_eq!(
+            (
+                phone.status().expect("readable").held,
+                phone.drafts().expect("readable").len()
+            ),
+            (0, 0)
+        );
+
+        role("wang.fang", "secretary").await;
+        phone.sync().await.expect("synced");
+        assert_eq!(signs(&phone), ["一号店"], "back from {new}");
+    }
+
+    // The whole street, and back to the own grid: an edit of what is out of sight now waits, too.
+    role("wang.fang", "reviewer").await;
+    phone.sync().await.expect("synced");
+    assert_eq!(signs(&phone), ["一号店", "二号店"]);
+    for (new, left) in [("secretary", &["一号店"][..]), ("officer", &[])] {
+        phone
+            .edit(there, &[put("unit", new)], NOW)
+            .expect("saved, without a signal");
+        role("wang.fang", new).await;
+        let report = phone.sync().await.expect("synced");
+        assert_eq!((report.unsent, report.drafts), (0, 0), "{new}");
+        assert_eq!(signs(&phone), left, "{new}");
+        let held = scene.get("/held").await;
+        assert_eq!(held["total"], 1, "{new}: {held}");
+        scene.decide(&held["items"][0], "accept", json!({})).await;
+        role("wang.fang", "admin").await;
+        phone.sync().await.expect("synced");
+        assert_eq!(signs(&phone), ["一号店", "二号店"], "after {new}");
+    }
+    scene.all_is_sound().await;
+}

@@ -34,7 +34,7 @@ use crate::{
         store::{self as conflicts, NoticeDetail, NoticeWrite},
     },
     street::{
-        merge::MergeError,
+        merge::{GRID_LOST, MergeError},
         write::{Accepted, Signer, StreetWrite},
     },
 };
@@ -270,7 +270,7 @@ pub async fn refuse(
     Ok(())
 }
 
-/// Merges it as if it had come in time: bound by its author's role, not by the grid that the author lost.
+/// Merges it as if it had come in time: bound by its author's role of then, not by the grid or the role that the author lost.
 async fn merge_held(
     write: &mut StreetWrite,
     record: RecordId,
@@ -282,22 +282,33 @@ async fn merge_held(
         .kind
         .parse()
         .map_err(|_| HeldError::Refused(Refusal::KindMismatch))?;
-    let author = accounts::find(write.tx(), &held.row.username).await?;
-    let role = author.map_or(Role::Secretary, |author| author.role);
     if change.edits_text() {
         write.load_documents([record]).await?;
     }
-    match write.accept(
-        record,
-        kind,
-        held.row.generation as u32,
-        change,
-        Writer::Person(role),
-    ) {
-        Ok(Accepted::Now(seq)) => Ok(seq),
-        Ok(Accepted::Before) => Ok(0),
-        Err(refusal) => Err(HeldError::Refused(refusal)),
+    let mut refused = None;
+    for role in roles_of(write, &held.row).await? {
+        let generation = held.row.generation as u32;
+        match write.accept(record, kind, generation, change, Writer::Person(role)) {
+            Ok(Accepted::Now(seq)) => return Ok(seq),
+            Ok(Accepted::Before) => return Ok(0),
+            Err(refusal) => refused = refused.or(Some(refusal)),
+        }
     }
+    Err(HeldError::Refused(
+        refused.unwrap_or(Refusal::DependencyMissing),
+    ))
+}
+
+/// The roles in which the author may have written it: one that was changed since is as good as a grid that was lost since.
+async fn roles_of(write: &mut StreetWrite, held: &HeldRow) -> Result<Vec<Role>, HeldError> {
+    let username = std::slice::from_ref(&held.username);
+    let mut known = accounts::roles(write.tx(), username).await?;
+    let mut roles = known.remove(&held.username).unwrap_or_default();
+    // Only a secretary loses a grid; what changed before the store remembered roles shows in that alone.
+    if roles.is_empty() || held.reason == GRID_LOST {
+        roles.push(Role::Secretary);
+    }
+    Ok(roles)
 }
 
 /// Writes what it says in the desk's name, beside whatever its author had not seen.

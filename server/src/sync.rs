@@ -100,7 +100,6 @@ async fn settle(
             .report
             .unsent
             .is_some_and(|unsent| unsent > outcomes.len() as u64);
-    let pull = hello.pull && author.role.receives_records();
     respond::start(
         app,
         Response {
@@ -108,7 +107,7 @@ async fn settle(
             author,
             outcomes,
             cursor: hello.cursor,
-            pull,
+            pull: hello.pull,
             more_to_come,
             form,
         },

@@ -68,7 +68,8 @@ impl Role {
         }
     }
 
-    /// Whether a sync sends the role records: only those do who edit cards. The others hand over what they still have and get verdicts.
+    /// Whether a sync sends the role records: only those do who edit cards. The others hand over what they still have, get verdicts, and are told
+    /// to drop what they received in another role.
     pub const fn receives_records(self) -> bool {
         matches!(self, Self::Secretary | Self::Reviewer | Self::Admin)
     }

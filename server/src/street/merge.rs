@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use crate::{
     audit::{Action, Event},
+    auth::store::accounts,
     clock::Entropy,
     held::store::{self as held, HeldStatus, HeldWrite, KnownHeld},
     pipeline_point::{PipelinePoint, reached},
@@ -100,8 +101,8 @@ impl MergeError {
 /// Postgres' word for a row that was waited for in vain.
 pub const LOCK_NOT_AVAILABLE: &str = "55P03";
 
-/// The author no longer works the record's grid.
-const GRID_LOST: &str = "grid_lost";
+/// The author no longer works the record's grid, or has a role now that edits none.
+pub const GRID_LOST: &str = "grid_lost";
 /// The author's device was revoked and is to be wiped.
 const DEVICE_WIPED: &str = "device_wiped";
 /// Why an edit is held: every stable word.
@@ -177,6 +178,8 @@ fn changes(pushes: &[Push]) -> impl Iterator<Item = (RecordId, &Change)> {
 struct Grids {
     /// For each user: the grids worked now, and those ever worked.
     of: HashMap<String, (HashSet<String>, HashSet<String>)>,
+    /// Users who had the whole street in another role.
+    oversaw: HashSet<String>,
 }
 
 impl Grids {
@@ -199,17 +202,32 @@ impl Grids {
             }
             ever.insert(assignment.grid);
         }
-        Ok(Self { of })
+        let roles = accounts::roles(tx, &users).await?;
+        let oversaw = roles
+            .into_iter()
+            .filter(|(_, roles)| {
+                roles
+                    .iter()
+                    .skip(1)
+                    .any(|role| role.receives_records() && role.sees_whole_street())
+            })
+            .map(|(username, _)| username)
+            .collect();
+        Ok(Self { of, oversaw })
     }
 
     /// Whether the author may touch a record of `grid`: yes, only through a reviewer, or no.
     fn check(&self, author: &Author, grid: &str) -> Standing {
-        if author.role.sees_whole_street() {
-            return Standing::Works;
-        }
-        match self.of.get(&author.username) {
-            Some((now, _)) if now.contains(grid) => Standing::Works,
+        let role = author.role;
+        let of = self.of.get(&author.username);
+        let oversaw = self.oversaw.contains(&author.username);
+        match of {
+            _ if role.receives_records() && role.sees_whole_street() => Standing::Works,
+            Some((now, _)) if role.receives_records() && now.contains(grid) => Standing::Works,
             Some((_, ever)) if ever.contains(grid) => Standing::Worked,
+            _ if oversaw => Standing::Worked,
+            // Who never had records to edit writes what the table lets the role write.
+            None if role.sees_whole_street() => Standing::Works,
             _ => Standing::Never,
         }
     }

@@ -130,8 +130,10 @@ async fn plan(app: &App, response: &Response) -> Result<Plan, ApiError> {
         .await?
         .ok_or_else(|| ApiError::new(ErrorCode::NotFound))?;
     let mut scope = streets::scope(&mut conn, &response.street, &response.author.username).await?;
-    if response.author.role.sees_whole_street() {
-        scope.epoch = WHOLE_STREET;
+    let role = response.author.role;
+    scope.epoch = cursor::scope_epoch(role, scope.epoch);
+    if !role.receives_records() {
+        scope.grids.clear();
     }
     let (epoch, head) = (head.store_epoch, head.seq);
     let pull = if response.pull {
@@ -205,7 +207,7 @@ async fn stream(
         brought,
         epoch: plan.epoch,
         head: plan.head,
-        grids: (!author.role.sees_whole_street()).then_some(plan.scope.grids),
+        grids: (plan.scope.epoch != WHOLE_STREET).then_some(plan.scope.grids),
         scope_epoch: plan.scope.epoch,
         cursor_epoch: plan.scope.epoch,
         sent: HashSet::new(),

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
+    access::Role,
     id::StreetCode,
     planted::{self, Bug},
 };
@@ -17,6 +18,18 @@ const ENCODING: u8 = 1;
 
 /// The scope epoch of roles that see the whole street: no assignment changes what they see.
 pub const WHOLE_STREET: i64 = -1;
+
+/// The scope epoch of roles that receive no records, whatever grids are assigned to them. Nobody worked a grid under it.
+pub const NO_RECORDS: i64 = -2;
+
+/// The version of what a sync sends to a role whose assigned grids are of version `grids`.
+pub const fn scope_epoch(role: Role, grids: i64) -> i64 {
+    match (role.receives_records(), role.sees_whole_street()) {
+        (false, _) => NO_RECORDS,
+        (true, true) => WHOLE_STREET,
+        (true, false) => grids,
+    }
+}
 
 /// Where a phone stands in a street's log.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -57,7 +70,7 @@ pub struct Position<'p> {
     pub street: &'p StreetCode,
     /// Sequence of the street's newest log entry.
     pub head: u64,
-    /// The present version of the user's grids, or [`WHOLE_STREET`].
+    /// The present [`scope_epoch`] of the user.
     pub scope_epoch: i64,
 }
 
@@ -224,6 +237,26 @@ mod tests {
             },
         );
         check(|c| c.scope_epoch = WHOLE_STREET, Pull::Reset);
+        check(
+            |c| c.scope_epoch = NO_RECORDS,
+            Pull::Delta {
+                after: 7,
+                scope_epoch: NO_RECORDS,
+            },
+        );
+    }
+
+    #[test]
+    fn a_role_says_whether_grids_decide() {
+        for (role, expected) in [
+            (Role::Secretary, 5),
+            (Role::Reviewer, WHOLE_STREET),
+            (Role::Admin, WHOLE_STREET),
+            (Role::Officer, NO_RECORDS),
+            (Role::Auditor, NO_RECORDS),
+        ] {
+            assert_eq!(scope_epoch(role, 5), expected, "{role}");
+        }
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! Functions that list or find for an admin take `within`: the admin's own street, or `None` for the whole deployment.
 
+use std::collections::HashMap;
+
 use lianka_sync_core::{access::Role, id::StreetCode, time::ServerTime};
 use sqlx::PgConnection;
 
@@ -167,6 +169,7 @@ pub async fn change(
     sqlx::query_as!(
         AccountRow,
         "update account set display_name = coalesce($2, display_name), role = coalesce($3, role),
+             former_roles = case when $3 <> role then array_append(array_remove(former_roles, role), role) else former_roles end,
              disabled_at = case when $4::boolean is null then disabled_at when $4 then coalesce(disabled_at, $5) end
          where username = $1 returning username, display_name, role, street, created_at, disabled_at",
         username,
@@ -179,6 +182,28 @@ pub async fn change(
     .await?
     .map(TryInto::try_into)
     .transpose()
+}
+
+/// The role of each account now, and those it had before, the newest first. Accounts that are gone are left out.
+pub async fn roles(
+    conn: &mut PgConnection,
+    usernames: &[String],
+) -> sqlx::Result<HashMap<String, Vec<Role>>> {
+    let rows = sqlx::query!(
+        "select username, role, former_roles from account where username = any($1)",
+        usernames
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let newest_first = std::iter::once(&row.role).chain(row.former_roles.iter().rev());
+            let roles = newest_first
+                .map(|role| crate::store::decoded(role))
+                .collect::<sqlx::Result<_>>()?;
+            Ok((row.username, roles))
+        })
+        .collect()
 }
 
 /// Keeps others from changing the account until the transaction ends.
