@@ -12,7 +12,7 @@ SEEDS ?= 200
 MINUTES ?= 60
 SEED ?= 1
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check bench soak chaos prepare wasm fuzz fuzz-automerge advisories simulate simulate-real upgrade-check siege
+.PHONY: help setup build demo test check bench soak chaos prepare wasm fuzz fuzz-automerge advisories simulate simulate-real upgrade-check hostile-load
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,9 +60,9 @@ simulate-real: setup ## the same worlds on the real router and Postgres, and the
 fuzz: setup ## hostile bytes for everything that reads them; N=… mutated changes; a failing seed is printed with its replay
 	scripts/fuzz.sh run --inputs $(N)
 
-siege: build ## hostile devices throw mutants at a real server while honest phones work; SECONDS=… of siege
+hostile-load: build ## hostile devices throw mutants at a real server while honest phones work; SECONDS=… of load
 	cargo build --release --locked -p lianka-fuzz
-	target/release/lianka-fuzz siege --seconds $(SECONDS)
+	target/release/lianka-fuzz hostile-load --seconds $(SECONDS)
 
 fuzz-automerge: setup ## what plain Automerge does with the inputs that harm it; writes the table of docs/security.md (5 minutes)
 	scripts/fuzz.sh automerge --write docs/security.md

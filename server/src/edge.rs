@@ -5,15 +5,15 @@
 //! Invariants:
 //! - Nothing waits for a peer longer than its limit says: for a head ([`Limits::head`]), for the next request ([`Limits::idle`]), for a body
 //!   or for an answer to be taken ([`Pace`]). What the server itself takes is bounded elsewhere and counts against nobody.
-//! - Connections are bounded, in all and for each address. Where the bound is met, whoever is waited for longest makes room (`crowd`), so that
+//! - Connections are bounded, in all and for each address. Where the bound is met, whoever is waited for longest makes room (`connection_limit`), so that
 //!   idle connections never keep a request out.
 //! - A failed `accept` never ends the server.
 //!
 //! TLS is for a proxy in front; see docs/operations.md.
 
 mod body;
-mod crowd;
-mod line;
+mod connection;
+mod connection_limit;
 mod network;
 
 use std::{convert::Infallible, io, sync::Arc, time::Duration};
@@ -37,13 +37,13 @@ use tower_service::Service;
 use tracing::{debug, warn};
 
 pub use body::{UploadError, was_too_slow};
-pub use line::Pace;
+pub use connection::Pace;
 pub use network::{Network, NotANetwork};
 
 use crate::http::error::ErrorCode;
 use body::{Answer, Upload};
-use crowd::{Crowd, Seat};
-use line::{Line, Standing};
+use connection::{Activity, TimedStream};
+use connection_limit::{ConnectionLimit, ConnectionPermit};
 
 /// Bytes of a request's head, its line and headers together: the longest token and path of ours take a tenth.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -56,8 +56,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Failed accepts are told so often at most.
 const ACCEPT_WARNING_INTERVAL: Duration = Duration::from_secs(10);
 /// Refused connections that may still be reading their refusal.
-const FAREWELLS_MAX: usize = 64;
-const FAREWELL_TIME_MAX: Duration = Duration::from_secs(1);
+const REFUSALS_MAX: usize = 64;
+const REFUSAL_TIME_MAX: Duration = Duration::from_secs(1);
 /// Files that are no connections: the store's sockets, logs, exports.
 const OTHER_FILES: u64 = 128;
 
@@ -98,8 +98,8 @@ impl Limits {
     #[must_use]
     pub fn for_operators(&self) -> Self {
         Self {
-            connections_max: FAREWELLS_MAX,
-            connections_per_peer_max: FAREWELLS_MAX,
+            connections_max: REFUSALS_MAX,
+            connections_per_peer_max: REFUSALS_MAX,
             ..self.clone()
         }
     }
@@ -140,8 +140,8 @@ pub async fn serve(
     limits: Limits,
     stopping: CancellationToken,
 ) {
-    let crowd = Arc::new(Crowd::new(&limits));
-    let farewells = Arc::new(Semaphore::new(FAREWELLS_MAX));
+    let limit = Arc::new(ConnectionLimit::new(&limits));
+    let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
     let connections = TaskTracker::new();
     let mut warned: Option<Instant> = None;
     loop {
@@ -152,21 +152,21 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, peer)) => {
-                if let Some(seat) = crowd.admit(peer.ip()) {
+                if let Some(permit) = limit.admit(peer.ip()) {
                     connections.spawn(converse(
                         stream,
-                        seat,
+                        permit,
                         router.clone(),
                         limits.clone(),
                         stopping.clone(),
                     ));
                 } else {
                     debug!("a connection is refused: every other one is at work");
-                    // Not tracked: nobody waits for a farewell.
-                    if let Ok(permit) = Arc::clone(&farewells).try_acquire_owned() {
+                    // Not tracked: nobody waits for a refusal.
+                    if let Ok(permit) = Arc::clone(&refusals).try_acquire_owned() {
                         tokio::spawn(async move {
                             let _permit = permit;
-                            let _ = timeout(FAREWELL_TIME_MAX, refuse(stream)).await;
+                            let _ = timeout(REFUSAL_TIME_MAX, refuse(stream)).await;
                         });
                     }
                 }
@@ -177,7 +177,7 @@ pub async fn serve(
                     warn!(%error, "cannot take a connection; trying again");
                     warned = Some(Instant::now());
                 }
-                crowd.make_room();
+                limit.make_room();
                 sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -222,10 +222,10 @@ async fn refuse(mut stream: TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// One connection, from its seat to its end.
+/// One connection, from its permit to its end.
 async fn converse(
     stream: TcpStream,
-    seat: Seat,
+    permit: ConnectionPermit,
     router: Router,
     limits: Limits,
     stopping: CancellationToken,
@@ -234,10 +234,10 @@ async fn converse(
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "cannot set TCP_NODELAY");
     }
-    let standing = Arc::clone(&seat.standing);
-    let line = Line::new(stream, Arc::clone(&standing), &limits);
+    let activity = Arc::clone(&permit.activity);
+    let line = TimedStream::new(stream, Arc::clone(&activity), &limits);
     let service = service_fn(|request: Request<Incoming>| {
-        answer(router.clone(), request, Arc::clone(&standing), limits.pace)
+        answer(router.clone(), request, Arc::clone(&activity), limits.pace)
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
@@ -257,9 +257,9 @@ async fn converse(
                 told_to_stop = true;
                 connection.as_mut().graceful_shutdown();
             }
-            () = seat.leave.cancelled(), if !told_to_leave => {
+            () = permit.leave.cancelled(), if !told_to_leave => {
                 told_to_leave = true;
-                if seat.standing.keeps_us_waiting(Instant::now()) {
+                if permit.activity.keeps_us_waiting(Instant::now()) {
                     return;
                 }
                 // It asked for something in this very moment: that is still answered.
@@ -276,10 +276,10 @@ async fn converse(
 async fn answer(
     mut router: Router,
     request: Request<Incoming>,
-    standing: Arc<Standing>,
+    activity: Arc<Activity>,
     pace: Pace,
 ) -> Result<Response<Answer>, Infallible> {
-    let under_way = standing.begin_request();
+    let under_way = activity.begin_request();
     let (parts, body) = request.into_parts();
     if body.is_end_stream() {
         let response = router
@@ -289,7 +289,7 @@ async fn answer(
     }
     let waits_for_us = parts.headers.contains_key(header::EXPECT);
     let in_chunks = parts.headers.contains_key(header::TRANSFER_ENCODING);
-    let (upload, rest) = Upload::new(body, standing, pace);
+    let (upload, rest) = Upload::new(body, activity, pace);
     let mut response = router
         .call(Request::from_parts(parts, Body::new(upload)))
         .await?;

@@ -47,7 +47,7 @@ impl Dice {
     }
 
     /// A text that no compression makes short: what stands in an index must not be longer than a third of a page.
-    fn noise(&mut self, chars: usize) -> String {
+    fn garbage(&mut self, chars: usize) -> String {
         (0..chars)
             .map(|_| char::from_u32(0x4e00 + (self.next() % 0x5000) as u32).unwrap_or('王'))
             .collect()
@@ -199,7 +199,7 @@ struct Operation {
     described: Value,
 }
 
-struct Siege {
+struct RandomAttack {
     office: Office,
     api: Value,
     dice: Dice,
@@ -214,7 +214,7 @@ struct Siege {
     found: std::collections::BTreeMap<String, String>,
 }
 
-impl Siege {
+impl RandomAttack {
     async fn begin(seed: u64) -> Self {
         let office = Office::open().await;
         let api = office
@@ -272,7 +272,7 @@ impl Siege {
                 let chars = self
                     .dice
                     .one(&[&60_usize, &101, &200, &401, &1_000, &5_000]);
-                self.dice.noise(*chars)
+                self.dice.garbage(*chars)
             }
             1 => self.id(),
             2 => "a".repeat(300),
@@ -944,13 +944,13 @@ fn number(name: &str, default: u64) -> u64 {
 
 #[tokio::test]
 async fn whatever_is_asked_of_whatever_route() {
-    let mut siege = Siege::begin(number("LIANKA_SEED", 1)).await;
-    let before = of_the_other_street(&siege.office).await;
+    let mut attack = RandomAttack::begin(number("LIANKA_SEED", 1)).await;
+    let before = of_the_other_street(&attack.office).await;
     let wanted = number("LIANKA_ATTACKS", REQUESTS);
-    while siege.requests < wanted {
-        siege.attack().await;
+    while attack.requests < wanted {
+        attack.attack().await;
     }
-    let found: Vec<String> = siege
+    let found: Vec<String> = attack
         .found
         .iter()
         .map(|(key, what)| format!("{key}\n  {what}"))
@@ -962,15 +962,15 @@ async fn whatever_is_asked_of_whatever_route() {
         found.join("\n")
     );
     // The admin of the deployment may add to it; nothing that was there has moved.
-    let after = everything(&siege.office).await;
+    let after = everything(&attack.office).await;
     let moved: Vec<_> = before.iter().filter(|row| !after.contains(row)).collect();
     assert!(moved.is_empty(), "{moved:?}");
-    // A siege that is turned away at the gate proves nothing.
+    // An attack that is turned away at the gate proves nothing.
     assert!(
-        siege.answered * 5 > siege.requests,
+        attack.answered * 5 > attack.requests,
         "{} of {} got an answer",
-        siege.answered,
-        siege.requests
+        attack.answered,
+        attack.requests
     );
 }
 

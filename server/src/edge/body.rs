@@ -13,7 +13,7 @@ use bytes::{Buf, Bytes};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, timeout};
 
-use crate::edge::line::{Pace, Patience, Standing, Timer, UnderWay};
+use crate::edge::connection::{Activity, Pace, Timer, TransferTimeout, UnderWay};
 
 /// How much of a refused body is read before the refusal is sent: what is left unread when a connection closes destroys the answer on its way.
 const DISCARDED_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -61,9 +61,9 @@ struct Received {
 /// A request's body.
 pub(super) struct Upload {
     received: Arc<Mutex<Received>>,
-    standing: Arc<Standing>,
+    activity: Arc<Activity>,
     pace: Pace,
-    patience: Patience,
+    timeout: TransferTimeout,
     timer: Timer,
     waiting: bool,
     pieces: u64,
@@ -74,7 +74,7 @@ pub(super) struct Upload {
 pub(super) struct Rest(Arc<Mutex<Received>>);
 
 impl Upload {
-    pub fn new(body: Incoming, standing: Arc<Standing>, pace: Pace) -> (Self, Rest) {
+    pub fn new(body: Incoming, activity: Arc<Activity>, pace: Pace) -> (Self, Rest) {
         let received = Arc::new(Mutex::new(Received {
             body,
             begun: false,
@@ -84,9 +84,9 @@ impl Upload {
         (
             Self {
                 received,
-                standing,
+                activity,
                 pace,
-                patience: Patience::default(),
+                timeout: TransferTimeout::default(),
                 timer: Timer::default(),
                 waiting: false,
                 pieces: 0,
@@ -126,8 +126,8 @@ impl HttpBody for Upload {
         let now = Instant::now();
         let Poll::Ready(frame) = frame else {
             this.waiting = true;
-            this.standing.uploads();
-            let until = this.patience.until(this.pace, now);
+            this.activity.uploads();
+            let until = this.timeout.until(this.pace, now);
             return if this.timer.is_over(until, context) {
                 Poll::Ready(Some(Err(UploadError::TooSlow)))
             } else {
@@ -135,13 +135,13 @@ impl HttpBody for Upload {
             };
         };
         if std::mem::take(&mut this.waiting) {
-            this.standing.moved();
+            this.activity.moved();
         }
         let bytes = frame
             .as_ref()
             .and_then(|frame| frame.as_ref().ok()?.data_ref())
             .map_or(0, Bytes::remaining);
-        this.patience.moved(bytes, now);
+        this.timeout.moved(bytes, now);
         this.pieces += 1;
         this.bytes += bytes as u64;
         if this.pieces > PIECES + this.bytes / BYTES_A_PIECE {

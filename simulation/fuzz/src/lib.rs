@@ -6,7 +6,7 @@
 //! | [`requests`] | sync requests in both encodings, and what only looks like one | the reader of items; the server's INGEST |
 //! | [`cursors`] | cursors | RESPOND's plan |
 //! | `sheets` | workbooks and text files | the server's roll reader |
-//! | `siege` | all of it, thrown at a running server by devices with valid tokens, while honest phones work | the edge, the whole pipeline |
+//! | `hostile_load` | all of it, sent to a running server by devices with valid tokens, while honest phones work | the edge, the whole pipeline |
 //! | [`crashers`] | the inputs that harm plain Automerge | the gate, and a child process that measures the harm |
 //!
 //! One `u64` seed makes one **round**: a few hundred to a few thousand inputs, the same for ever ([`draw`]). [`budget`] bounds what an input
@@ -23,13 +23,13 @@ pub mod crashers;
 pub mod cursors;
 pub mod draw;
 pub mod gate;
+#[cfg(feature = "hostile-load")]
+pub mod hostile_load;
 pub mod minimise;
 pub mod mutate;
 pub mod requests;
 #[cfg(feature = "server")]
 pub mod sheets;
-#[cfg(feature = "siege")]
-pub mod siege;
 pub mod world;
 
 use std::{collections::BTreeMap, fmt};

@@ -46,19 +46,19 @@ enum Task {
         #[arg(long)]
         write: Option<PathBuf>,
     },
-    /// Besieges a real server with hostile devices while honest phones work; the exit status is 1 where an honest edit is lost or the server errs
-    #[cfg(feature = "siege")]
-    Siege {
-        /// Seconds of the siege; the calm before it takes half as long
+    /// Attacks a real server with hostile devices while honest phones work; the exit status is 1 where an honest edit is lost or the server errs
+    #[cfg(feature = "hostile-load")]
+    HostileLoad {
+        /// Seconds of the hostile load; the calm before it takes half as long
         #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(2..=600))]
         seconds: u64,
         #[arg(long, default_value_t = 8)]
         honest: usize,
         #[arg(long, default_value_t = 8)]
         hostile: usize,
-        /// Volleys that each hostile device prepares
+        /// Attacks that each hostile device prepares
         #[arg(long, default_value_t = 300)]
-        volleys: usize,
+        attacks: usize,
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
@@ -131,14 +131,14 @@ fn main() -> anyhow::Result<ExitCode> {
             }
         }
         Task::Automerge { write } => crashers::measure(write.as_deref())?,
-        #[cfg(feature = "siege")]
-        Task::Siege {
+        #[cfg(feature = "hostile-load")]
+        Task::HostileLoad {
             seconds,
             honest,
             hostile,
-            volleys,
+            attacks,
             seed,
-        } => return besiege(seconds, honest, hostile, volleys, seed),
+        } => return hostile_load(seconds, honest, hostile, attacks, seed),
         Task::Fixtures => crashers::write_fixtures()?,
         Task::Work {
             target,
@@ -150,15 +150,15 @@ fn main() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-#[cfg(feature = "siege")]
-fn besiege(
+#[cfg(feature = "hostile-load")]
+fn hostile_load(
     seconds: u64,
     honest: usize,
     hostile: usize,
-    volleys: usize,
+    attacks: usize,
     seed: u64,
 ) -> anyhow::Result<ExitCode> {
-    use lianka_fuzz::siege::{Options, run};
+    use lianka_fuzz::hostile_load::{Options, run};
 
     let duration = std::time::Duration::from_secs(seconds);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -168,7 +168,7 @@ fn besiege(
         honest,
         hostile,
         duration,
-        volleys,
+        attacks,
         seed,
     })))?;
     println!("{report}");

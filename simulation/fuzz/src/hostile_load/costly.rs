@@ -1,6 +1,6 @@
 //! A third generator: nothing of it is broken, and all of it is dear. Cards and notes by the hundred, whose changes come again, backwards,
 //! without their beginning or from many actors at once; bodies packed in as many pieces as they have items, or in crumbs; whole streets and
-//! searches asked for by a crowd of connections. It collects no strikes: what keeps it in bounds is what it costs.
+//! searches asked for by many connections. It collects no penalties: what keeps it in bounds is what it costs.
 
 use lianka_sync_core::{
     codec::wire::Encoding,
@@ -12,8 +12,8 @@ use lianka_sync_core::{
 use uuid::Uuid;
 
 use super::{
+    attack::{Attack, Generator},
     office::HOSTILE_GRID,
-    volley::{Arsenal, Volley},
 };
 use crate::{draw::Draw, requests};
 
@@ -24,14 +24,14 @@ const CHAIN: usize = 80;
 /// Actors that edit one card at once: as many as a card has heads, and some more.
 const ACTORS: u32 = limits::RECORD_HEADS_MAX as u32 + 8;
 /// Connections of one device at once.
-const CROWD: usize = 24;
+const CONNECTIONS: usize = 24;
 /// Bytes of a body in crumbs, each in a chunk of its own.
 const CRUMBS: usize = 200_000;
 
 type Changes = Vec<(RecordId, Vec<u8>)>;
 
 /// What a device keeps in store.
-pub struct Burdens {
+pub struct CostlyRequests {
     street: StreetCode,
     token: String,
     cards: Changes,
@@ -39,7 +39,7 @@ pub struct Burdens {
     actors: Changes,
 }
 
-impl Burdens {
+impl CostlyRequests {
     pub fn new(street: &StreetCode, device: DeviceId, token: &str, draw: &mut Draw) -> Self {
         let mut cards = Vec::new();
         for card in 0..CARDS {
@@ -62,68 +62,68 @@ impl Burdens {
         }
     }
 
-    pub fn next(&self, draw: &mut Draw) -> Volley {
+    pub fn next(&self, draw: &mut Draw) -> Attack {
         let encoding = if draw.one_in(2) {
             Encoding::CborSeq
         } else {
             Encoding::Ndjson
         };
         match draw.below(10) {
-            0 => Arsenal::packed(
+            0 => Generator::packed(
                 encoding,
                 Some("zstd"),
-                &Arsenal::items(encoding, draw.one_in(2), &self.cards),
+                &Generator::items(encoding, draw.one_in(2), &self.cards),
             ),
             1 | 2 => {
                 let changes = in_some_order(&self.chain, draw);
-                Arsenal::packed(encoding, None, &Arsenal::items(encoding, true, &changes))
+                Generator::packed(encoding, None, &Generator::items(encoding, true, &changes))
             }
             3 => {
                 let changes = in_some_order(&self.actors, draw);
-                Arsenal::packed(
+                Generator::packed(
                     encoding,
                     Some("gzip"),
-                    &Arsenal::items(encoding, true, &changes),
+                    &Generator::items(encoding, true, &changes),
                 )
             }
             4 => blank(),
             5 => self.in_pieces(encoding, draw),
             6 => self.crumbs(),
-            7 => self.crowd(
+            7 => self.many_connections(
                 "POST",
                 "sync",
-                &Arsenal::items(Encoding::Ndjson, true, &[]),
+                &Generator::items(Encoding::Ndjson, true, &[]),
                 3,
             ),
-            8 => self.crowd(
+            8 => self.many_connections(
                 "POST",
                 "sync",
-                &Arsenal::items(Encoding::Ndjson, true, &[]),
+                &Generator::items(Encoding::Ndjson, true, &[]),
                 1,
             ),
-            _ => self.crowd("GET", "cards?q=%E5%BA%97&page_size=200", &[], CROWD),
+            _ => self.many_connections("GET", "cards?q=%E5%BA%97&page_size=200", &[], CONNECTIONS),
         }
     }
 
     /// A frame, or a member, for every item.
-    fn in_pieces(&self, encoding: Encoding, draw: &mut Draw) -> Volley {
+    fn in_pieces(&self, encoding: Encoding, draw: &mut Draw) -> Attack {
         let packing = *draw.pick(&["zstd", "gzip"]);
         let pack = if packing == "zstd" {
             requests::zstd
         } else {
             requests::gzip
         };
-        let mut body = pack(&Arsenal::items(encoding, false, &[]));
-        let hello = Arsenal::items(encoding, false, &[]).len();
+        let mut body = pack(&Generator::items(encoding, false, &[]));
+        let hello = Generator::items(encoding, false, &[]).len();
         for change in &self.cards {
             let item =
-                Arsenal::items(encoding, false, std::slice::from_ref(change)).split_off(hello);
+                Generator::items(encoding, false, std::slice::from_ref(change)).split_off(hello);
             body.extend(pack(&item));
             if draw.one_in(4) {
                 body.extend(pack(b""));
             }
         }
-        Volley::Sync {
+        Attack::Sync {
             encoding,
             packing: Some(packing),
             body,
@@ -139,20 +139,20 @@ impl Burdens {
     }
 
     /// A chunk for every byte.
-    fn crumbs(&self) -> Volley {
+    fn crumbs(&self) -> Attack {
         let mut bytes = self
             .head("POST", "sync", "transfer-encoding: chunked")
             .into_bytes();
-        let hello = Arsenal::items(Encoding::Ndjson, true, &[]);
+        let hello = Generator::items(Encoding::Ndjson, true, &[]);
         for byte in hello.iter().chain(std::iter::repeat_n(&b'\n', CRUMBS)) {
             bytes.extend([b'1', b'\r', b'\n', *byte, b'\r', b'\n']);
         }
         bytes.extend(b"0\r\n\r\n");
-        Volley::Crowd { bytes, times: 1 }
+        Attack::Many { bytes, times: 1 }
     }
 
     /// The same request on many connections at once, or often on one.
-    fn crowd(&self, method: &str, path: &str, body: &[u8], times: usize) -> Volley {
+    fn many_connections(&self, method: &str, path: &str, body: &[u8], times: usize) -> Attack {
         let request = [
             self.head(method, path, &format!("content-length: {}", body.len()))
                 .as_bytes(),
@@ -160,12 +160,12 @@ impl Burdens {
         ]
         .concat();
         if times == 1 {
-            Volley::Crowd {
+            Attack::Many {
                 bytes: request.repeat(20),
                 times,
             }
         } else {
-            Volley::Crowd {
+            Attack::Many {
                 bytes: request,
                 times,
             }
@@ -174,10 +174,10 @@ impl Burdens {
 }
 
 /// Nothing, by the megabyte.
-fn blank() -> Volley {
-    let mut body = Arsenal::items(Encoding::Ndjson, false, &[]);
+fn blank() -> Attack {
+    let mut body = Generator::items(Encoding::Ndjson, false, &[]);
     body.resize(limits::SYNC_INFLATED_BYTES_MAX, b'\n');
-    Arsenal::packed(Encoding::Ndjson, Some("zstd"), &body)
+    Generator::packed(Encoding::Ndjson, Some("zstd"), &body)
 }
 
 fn at(second: usize) -> DeviceTime {

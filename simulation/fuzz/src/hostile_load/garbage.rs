@@ -4,7 +4,7 @@
 use lianka_sync_core::id::{DeviceId, RecordId};
 
 /// xorshift64*, another stream than [`crate::draw`].
-pub struct Noise(u64);
+pub struct Garbage(u64);
 
 /// Trees of values, from which both encodings are written.
 enum Node {
@@ -18,7 +18,7 @@ enum Node {
     Map(Vec<(Node, Node)>),
 }
 
-impl Noise {
+impl Garbage {
     pub fn new(seed: u64) -> Self {
         Self(seed | 1)
     }
@@ -124,7 +124,7 @@ impl Noise {
             vec![
                 ("type", text("hello")),
                 ("cursor", Node::Nothing),
-                ("client", text("noise/1")),
+                ("client", text("garbage/1")),
                 ("pull", Node::Truth(self.chance(50))),
             ]
         } else {
@@ -442,14 +442,14 @@ fn write_json(node: &Node, out: &mut Vec<u8>) {
 }
 
 /// A frame made by hand: stored blocks, with claims about sizes and windows that need not be true.
-pub fn wrapped(noise: &mut Noise, packing: Option<&str>, body: &[u8]) -> Vec<u8> {
+pub fn wrapped(garbage: &mut Garbage, packing: Option<&str>, body: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     if packing == Some("gzip") {
         out.extend([
             0x1f,
             0x8b,
             8,
-            *noise.of(&[0, 0, 0, 8, 16, 0xff]),
+            *garbage.of(&[0, 0, 0, 8, 16, 0xff]),
             0,
             0,
             0,
@@ -460,22 +460,22 @@ pub fn wrapped(noise: &mut Noise, packing: Option<&str>, body: &[u8]) -> Vec<u8>
         for (at, block) in body.chunks(0xffff).enumerate() {
             let last = u8::from((at + 1) * 0xffff >= body.len());
             let length = block.len() as u16;
-            let check = if noise.chance(5) { length } else { !length };
+            let check = if garbage.chance(5) { length } else { !length };
             out.push(last);
             out.extend(length.to_le_bytes());
             out.extend(check.to_le_bytes());
             out.extend(block);
         }
         // No checksum of ours is right.
-        out.extend(noise.blob(4));
+        out.extend(garbage.blob(4));
         out.extend((body.len() as u32).to_le_bytes());
     } else {
         out.extend([0x28, 0xb5, 0x2f, 0xfd]);
-        let descriptor = *noise.of(&[0x00, 0x20, 0xa0, 0xe0, 0x04, 0x08, 0x03]);
+        let descriptor = *garbage.of(&[0x00, 0x20, 0xa0, 0xe0, 0x04, 0x08, 0x03]);
         out.push(descriptor);
         if descriptor & 0x20 == 0 {
             // The window: from a kilobyte to far more than there is.
-            out.push(*noise.of(&[0x00, 0x50, 0x68, 0x88, 0xf8, 0xff]));
+            out.push(*garbage.of(&[0x00, 0x50, 0x68, 0x88, 0xf8, 0xff]));
         }
         let claimed = match descriptor >> 6 {
             0 => usize::from(descriptor & 0x20 != 0),
@@ -483,17 +483,17 @@ pub fn wrapped(noise: &mut Noise, packing: Option<&str>, body: &[u8]) -> Vec<u8>
             3 => 8,
             _ => 2,
         };
-        out.extend(noise.blob(claimed as u64));
+        out.extend(garbage.blob(claimed as u64));
         for (at, block) in body.chunks(0x1_ffff).enumerate() {
             let last = u32::from((at + 1) * 0x1_ffff >= body.len());
             // Stored, repeated (a byte as often as it says), or of a kind that does not exist.
-            let kind = *noise.of(&[0, 0, 0, 1, 3]);
+            let kind = *garbage.of(&[0, 0, 0, 1, 3]);
             let head = last | kind << 1 | (block.len() as u32) << 3;
             out.extend(&head.to_le_bytes()[..3]);
             out.extend(block);
         }
     }
-    noise.damaged(out)
+    garbage.damaged(out)
 }
 
 #[cfg(test)]
@@ -502,18 +502,18 @@ mod tests {
     use lianka_sync_core::codec::wire::{Encoding, ItemReader, RequestItem};
     use uuid::Uuid;
 
-    /// Noise that is refused at its first byte tries nothing.
+    /// Garbage that is refused at its first byte tries nothing.
     #[test]
-    fn much_of_the_noise_is_read_for_a_while() {
+    fn much_of_the_garbage_is_read_for_a_while() {
         let (record, device) = (RecordId(Uuid::from_u128(7)), DeviceId(Uuid::from_u128(8)));
         for encoding in [Encoding::Ndjson, Encoding::CborSeq] {
             let mut changes = 0;
             for seed in 1..200 {
-                let mut noise = Noise::new(seed);
+                let mut garbage = Garbage::new(seed);
                 let body = if encoding == Encoding::Ndjson {
-                    noise.ndjson(record, device)
+                    garbage.ndjson(record, device)
                 } else {
-                    noise.cbor(record, device)
+                    garbage.cbor(record, device)
                 };
                 let mut reader = ItemReader::new(encoding);
                 reader.push(&body);

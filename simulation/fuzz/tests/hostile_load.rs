@@ -1,8 +1,8 @@
-//! The short form of `make siege`.
+//! The short form of `make hostile-load`.
 
-#![cfg(feature = "siege")]
+#![cfg(feature = "hostile-load")]
 
-use lianka_fuzz::siege::{run, short_form};
+use lianka_fuzz::hostile_load::{run, short_form};
 
 #[test]
 fn honest_phones_lose_nothing_while_hostile_devices_throw_what_they_have() {
@@ -12,6 +12,6 @@ fn honest_phones_lose_nothing_while_hostile_devices_throw_what_they_have() {
         .expect("a runtime");
     let report = runtime
         .block_on(run(short_form()))
-        .expect("the siege takes place");
+        .expect("the hostile load takes place");
     assert_eq!(report.failures(), Vec::<String>::new(), "{report}");
 }

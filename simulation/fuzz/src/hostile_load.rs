@@ -1,19 +1,19 @@
-//! The siege: hostile devices throw mutants at a running server while honest phones edit and synchronise.
+//! The hostile load: hostile devices send mutants at a running server while honest phones edit and synchronise.
 //!
 //! A real server as a process of its own, on a private Postgres. Honest phones are the real ones, with stores and tokens, and each edits and
-//! synchronises at a steady pace. Hostile devices hold valid tokens of the same street. What they throw (`volley`) comes from this crate's
+//! synchronises at a steady pace. Hostile devices hold valid tokens of the same street. What they send (`attack`) comes from this crate's
 //! mutations ([`crate::mutate`], on changes in the device's own name, so that many pass the gate), from a second generator that shares no code
-//! with them (`noise`), from a third that breaks nothing and asks for all there is (`burden`), and from people who speak HTTP wrongly; each thrower sends its next volley when the last one was answered.
+//! with them (`garbage`), from a third that breaks nothing and asks for all there is (`costly`), and from people who speak HTTP wrongly; each attacker sends its next attack when the last one was answered.
 //!
-//! Claims, in [`Report::failures`]: the server neither panics nor answers 5xx nor ends; no honest edit is lost; and all that was thrown was heard. What
-//! honest phones wait, with the siege and without it, in the same run, and the server's memory are figures: a test that judged them would judge
+//! Claims, in [`Report::failures`]: the server neither panics nor answers 5xx nor ends; no honest edit is lost; and everything that was sent was answered. What
+//! honest phones wait, with the hostile load and without it, in the same run, and the server's memory are figures: a test that judged them would judge
 //! the machine.
 
-mod burden;
-mod noise;
+mod attack;
+mod attacker;
+mod costly;
+mod garbage;
 mod office;
-mod thrower;
-mod volley;
 
 use std::{
     collections::BTreeMap,
@@ -35,14 +35,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use attacker::Attacker;
 use office::Office;
-use thrower::Thrower;
 
-/// Cards that each honest phone made before the siege.
+/// Cards that each honest phone made before the hostile load.
 const CARDS: usize = 6;
 /// An honest phone begins an edit and a synchronisation so often.
 const PACE: Duration = Duration::from_millis(250);
-/// After the siege an honest phone gets what it still has to the office within so many synchronisations.
+/// After the hostile load an honest phone gets what it still has to the office within so many synchronisations.
 const LAST_SYNCS: usize = 20;
 
 /// How to run it.
@@ -50,10 +50,10 @@ const LAST_SYNCS: usize = 20;
 pub struct Options {
     pub honest: usize,
     pub hostile: usize,
-    /// The siege; the calm before it takes half as long.
+    /// The hostile load; the calm before it takes half as long.
     pub duration: Duration,
-    /// Volleys that each hostile device prepares before the siege, and then throws in turn.
-    pub volleys: usize,
+    /// Attacks that each hostile device prepares before the hostile load, and then sends in turn.
+    pub attacks: usize,
     pub seed: u64,
 }
 
@@ -61,7 +61,7 @@ pub struct Options {
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     pub calm: Waits,
-    pub siege: Waits,
+    pub hostile_load: Waits,
     pub edits: usize,
     pub edits_lost: usize,
     pub unsent: usize,
@@ -71,7 +71,7 @@ pub struct Report {
     pub answers: BTreeMap<String, usize>,
     /// Verdicts on hostile changes.
     pub verdicts: BTreeMap<String, usize>,
-    pub volleys: usize,
+    pub attacks: usize,
     /// Lines of the server's log that tell of a panic or an error.
     pub log: Vec<String>,
     pub ended: Option<String>,
@@ -116,7 +116,7 @@ impl Report {
         let heard = |what: &str| self.answers.keys().any(|answer| answer.starts_with(what));
         [
             (
-                self.edits > 0 && self.calm.count() > 0 && self.siege.count() > 0,
+                self.edits > 0 && self.calm.count() > 0 && self.hostile_load.count() > 0,
                 "the honest phones did nothing".to_owned(),
             ),
             (
@@ -151,7 +151,7 @@ impl Report {
             ),
             (
                 heard("200") && heard("400"),
-                format!("hardly anything was thrown: {:?}", self.answers),
+                format!("hardly anything was sent: {:?}", self.answers),
             ),
         ]
         .into_iter()
@@ -172,7 +172,7 @@ impl std::fmt::Display for Report {
             )
         };
         waits(f, "calm", &self.calm)?;
-        waits(f, "siege", &self.siege)?;
+        waits(f, "hostile load", &self.hostile_load)?;
         writeln!(
             f,
             "honest edits: {}, lost {}, unsent {}, given up for a while {:?}",
@@ -183,7 +183,7 @@ impl std::fmt::Display for Report {
             "server memory: {:.0} MiB before, {:.0} MiB at its peak",
             self.server_mib_calm, self.server_mib_peak
         )?;
-        writeln!(f, "volleys: {}; answers: {:#?}", self.volleys, self.answers)?;
+        writeln!(f, "attacks: {}; answers: {:#?}", self.attacks, self.answers)?;
         writeln!(f, "verdicts on hostile changes: {:#?}", self.verdicts)?;
         write!(
             f,
@@ -233,13 +233,13 @@ async fn play(
 ) -> anyhow::Result<Report> {
     let office = Office::open(server.url(), login).await?;
     let folder = tempfile::Builder::new()
-        .prefix("lianka-siege-")
+        .prefix("lianka-hostile-load-")
         .tempdir()
         .context("cannot make a folder for the phones")?;
     let mut honest = Vec::new();
     for number in 0..options.honest {
         let phone = office.phone(number, folder.path()).await?;
-        // Shorter than a person's patience, so that a short siege sees what comes of waiting.
+        // Shorter than a person's patience, so that a short hostile load sees what comes of waiting.
         let phone = phone.with_backoff(Backoff {
             tries_max: 6,
             base: Duration::from_millis(200),
@@ -266,15 +266,15 @@ async fn play(
         .iter()
         .flat_map(|phone| phone.cards.iter().copied())
         .collect();
-    let mut throwers = Vec::new();
+    let mut attackers = Vec::new();
     for number in 0..options.hostile {
         let device = office.hostile(number).await?;
         let seed = options.seed.wrapping_mul(1_000).wrapping_add(number as u64);
-        throwers.push(
-            Box::pin(Thrower::prepare(
+        attackers.push(
+            Box::pin(Attacker::prepare(
                 device,
                 seed,
-                options.volleys,
+                options.attacks,
                 targets.clone(),
             ))
             .await?,
@@ -291,20 +291,20 @@ async fn play(
     report.server_mib_calm = server.memory_peak().server_mib();
 
     let over = CancellationToken::new();
-    let mut throwing = JoinSet::new();
-    for thrower in throwers {
-        throwing.spawn(thrower.throw(over.clone()));
+    let mut attacking = JoinSet::new();
+    for attacker in attackers {
+        attacking.spawn(attacker.attack_until(over.clone()));
     }
-    let (mut honest, siege) = at_work(honest, options.duration).await?;
+    let (mut honest, hostile_load) = at_work(honest, options.duration).await?;
     over.cancel();
-    report.siege = Waits::of(siege);
-    while let Some(thrown) = throwing.join_next().await {
-        let thrown = thrown.context("a thrower was cut off")?;
-        report.volleys += thrown.volleys;
-        for (answer, count) in thrown.answers {
+    report.hostile_load = Waits::of(hostile_load);
+    while let Some(answered) = attacking.join_next().await {
+        let answered = answered.context("an attacker was cut off")?;
+        report.attacks += answered.attacks;
+        for (answer, count) in answered.answers {
             *report.answers.entry(answer).or_default() += count;
         }
-        for (verdict, count) in thrown.verdicts {
+        for (verdict, count) in answered.verdicts {
             *report.verdicts.entry(verdict).or_default() += count;
         }
     }
@@ -410,10 +410,10 @@ pub fn short_form() -> Options {
         honest: 3,
         hostile: 4,
         duration: Duration::from_secs(6),
-        volleys: 40,
+        attacks: 40,
         seed: 1,
     }
 }
 
-/// What people read is in the language of the office; nobody reads what is thrown here.
+/// What people read is in the language of the office; nobody reads what is sent here.
 const LANG: Lang = Lang::En;

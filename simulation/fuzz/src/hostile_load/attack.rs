@@ -1,4 +1,4 @@
-//! What one hostile device throws, made before the siege so that making it costs the besieged machine nothing.
+//! What one hostile device sends, made before the hostile load so that making it costs the attacked machine nothing.
 
 use lianka_sync_core::{
     codec::wire::{Encoding, Hello, PushedChange, Report, RequestItem},
@@ -11,8 +11,8 @@ use lianka_sync_core::{
 use uuid::Uuid;
 
 use super::{
-    burden::Burdens,
-    noise::{self, Noise},
+    costly::CostlyRequests,
+    garbage::{self, Garbage},
     office::HOSTILE_GRID,
 };
 use crate::{
@@ -22,9 +22,9 @@ use crate::{
     world::{SECRETARY, Server, World, merged},
 };
 
-/// Something to throw.
+/// Something to send.
 #[derive(Clone, Debug)]
-pub enum Volley {
+pub enum Attack {
     /// A synchronisation as HTTP wants it, whatever its body is.
     Sync {
         encoding: Encoding,
@@ -41,7 +41,7 @@ pub enum Volley {
     /// Bytes on a fresh connection.
     Raw { bytes: Vec<u8>, manner: Manner },
     /// The same bytes on so many fresh connections at once; every answer is read.
-    Crowd { bytes: Vec<u8>, times: usize },
+    Many { bytes: Vec<u8>, times: usize },
 }
 
 /// How somebody behaves who has sent what they wanted to send.
@@ -57,7 +57,7 @@ pub enum Manner {
 }
 
 /// The device's own record, and what it knows of others.
-pub struct Arsenal {
+pub struct Generator {
     street: StreetCode,
     device: DeviceId,
     token: String,
@@ -67,12 +67,12 @@ pub struct Arsenal {
     world: World,
     targets: Vec<RecordId>,
     draw: Draw,
-    noise: Noise,
-    burdens: Burdens,
+    garbage: Garbage,
+    costly: CostlyRequests,
     seconds: i64,
 }
 
-impl Arsenal {
+impl Generator {
     /// With the request that makes the record, for the server to accept.
     pub fn new(
         street: &StreetCode,
@@ -80,7 +80,7 @@ impl Arsenal {
         token: &str,
         seed: u64,
         targets: Vec<RecordId>,
-    ) -> Option<(Self, Volley)> {
+    ) -> Option<(Self, Attack)> {
         let mut draw = Draw::new(seed);
         let seconds = 1_795_000_000;
         let put = |key: &str, value: &str| Edit::Put {
@@ -109,10 +109,10 @@ impl Arsenal {
         merged(target, &change, SECRETARY).ok()?;
         let bytes = change.bytes.clone();
         server.keep(change, target.state.take());
-        let noise = Noise::new(seed ^ 0x51E6E);
+        let garbage = Garbage::new(seed ^ 0x51E6E);
         let world = World::new(seed);
-        let burdens = Burdens::new(street, device, token, &mut Draw::new(seed ^ 0xB0DE));
-        let arsenal = Self {
+        let costly = CostlyRequests::new(street, device, token, &mut Draw::new(seed ^ 0xB0DE));
+        let generator = Self {
             street: street.clone(),
             device,
             token: token.to_owned(),
@@ -122,18 +122,18 @@ impl Arsenal {
             world,
             targets,
             draw,
-            noise,
-            burdens,
+            garbage,
+            costly,
             seconds,
         };
         let first = Self::sync(Encoding::CborSeq, &[(record, bytes)]);
-        Some((arsenal, first))
+        Some((generator, first))
     }
 
     fn hello(pull: bool) -> RequestItem {
         RequestItem::Hello(Hello {
             cursor: None,
-            client: "siege/1".into(),
+            client: "hostile-load/1".into(),
             pull,
             report: Report::default(),
         })
@@ -154,26 +154,26 @@ impl Arsenal {
         body
     }
 
-    fn sync(encoding: Encoding, changes: &[(RecordId, Vec<u8>)]) -> Volley {
-        Volley::Sync {
+    fn sync(encoding: Encoding, changes: &[(RecordId, Vec<u8>)]) -> Attack {
+        Attack::Sync {
             encoding,
             packing: None,
             body: Self::items(encoding, false, changes),
         }
     }
 
-    /// The next thing to throw.
-    pub fn next(&mut self) -> Volley {
+    /// The next thing to send.
+    pub fn next(&mut self) -> Attack {
         match self.draw.below(24) {
             0..=7 => self.mutants(),
             8 => self.others_records(),
             9 => self.honest_looking(),
-            10..=12 => self.noise(),
+            10..=12 => self.garbage(),
             13 => self.bomb(),
             14 => self.run_length_bomb(),
             15 | 16 => self.call(),
             17 => self.greedy(),
-            18..=21 => self.burdens.next(&mut self.draw),
+            18..=21 => self.costly.next(&mut self.draw),
             _ => self.raw(),
         }
     }
@@ -190,13 +190,13 @@ impl Arsenal {
         )
     }
 
-    pub fn packed(encoding: Encoding, packing: Option<&'static str>, body: &[u8]) -> Volley {
+    pub fn packed(encoding: Encoding, packing: Option<&'static str>, body: &[u8]) -> Attack {
         let body = match packing {
             None => body.to_vec(),
             Some("zstd") => requests::zstd(body),
             Some(_) => requests::gzip(body),
         };
-        Volley::Sync {
+        Attack::Sync {
             encoding,
             packing,
             body,
@@ -204,7 +204,7 @@ impl Arsenal {
     }
 
     /// Mutants of the next honest change of the device's own record; most of a request is one of them.
-    fn mutants(&mut self) -> Volley {
+    fn mutants(&mut self) -> Attack {
         self.seconds += 1;
         let edits: Vec<_> = (0..=self.draw.below(3))
             .map(|_| self.world.edit())
@@ -215,7 +215,7 @@ impl Arsenal {
         );
         let mut held = Record::load(&self.server.document).unwrap_or_else(|_| self.held.clone());
         let Ok(Some(change)) = held.edit(actor, at, &edits, "") else {
-            return self.noise();
+            return self.garbage();
         };
         let count = 1 + self.draw.below(80);
         let mut changes: Vec<_> = (0..count)
@@ -235,7 +235,7 @@ impl Arsenal {
     }
 
     /// Changes of records that are none of its business, or of nobody.
-    fn others_records(&mut self) -> Volley {
+    fn others_records(&mut self) -> Attack {
         self.seconds += 1;
         let at = DeviceTime::from_unix_seconds(self.seconds);
         let edits = [Edit::Put {
@@ -243,7 +243,7 @@ impl Arsenal {
             value: "被篡改".into(),
         }];
         let Ok((_, change)) = Record::create(Actor::new(self.device, 2), at, &edits) else {
-            return self.noise();
+            return self.garbage();
         };
         let mut changes = Vec::new();
         for _ in 0..20 {
@@ -261,7 +261,7 @@ impl Arsenal {
     }
 
     /// Honest bytes, damaged somewhere between here and there.
-    fn honest_looking(&mut self) -> Volley {
+    fn honest_looking(&mut self) -> Attack {
         let (encoding, packing) = self.form();
         let changes: Vec<_> = self
             .server
@@ -270,35 +270,35 @@ impl Arsenal {
             .map(|change| (self.record, change.bytes.clone()))
             .collect();
         let body = Self::items(encoding, true, &changes);
-        let Volley::Sync { mut body, .. } = Self::packed(encoding, packing, &body) else {
-            return self.noise();
+        let Attack::Sync { mut body, .. } = Self::packed(encoding, packing, &body) else {
+            return self.garbage();
         };
         scramble(&mut body, &mut self.draw);
-        Volley::Sync {
+        Attack::Sync {
             encoding,
             packing,
             body,
         }
     }
 
-    fn noise(&mut self) -> Volley {
+    fn garbage(&mut self) -> Attack {
         let (encoding, packing) = self.form();
         let body = match encoding {
-            Encoding::Ndjson => self.noise.ndjson(self.record, self.device),
-            Encoding::CborSeq => self.noise.cbor(self.record, self.device),
+            Encoding::Ndjson => self.garbage.ndjson(self.record, self.device),
+            Encoding::CborSeq => self.garbage.cbor(self.record, self.device),
         };
         if packing.is_some() && self.draw.one_in(3) {
-            return Volley::Sync {
+            return Attack::Sync {
                 encoding,
                 packing,
-                body: noise::wrapped(&mut self.noise, packing, &body),
+                body: garbage::wrapped(&mut self.garbage, packing, &body),
             };
         }
         Self::packed(encoding, packing, &body)
     }
 
     /// A few kilobytes that want to be many megabytes, within the limit or beyond it.
-    fn bomb(&mut self) -> Volley {
+    fn bomb(&mut self) -> Attack {
         let (encoding, _) = self.form();
         let packing = Some(*self.draw.pick(&["zstd", "gzip"]));
         let mut body = Self::items(encoding, false, &[]);
@@ -313,14 +313,14 @@ impl Arsenal {
     }
 
     /// As many operations as pass the gate, in as few bytes: each change is small, and large once it is read.
-    fn run_length_bomb(&mut self) -> Volley {
+    fn run_length_bomb(&mut self) -> Attack {
         self.seconds += 1;
         let text: String = "长".repeat(limits::NOTE_CHARS_MAX);
         let at = DeviceTime::from_unix_seconds(self.seconds);
         let Ok((_, change)) =
             Record::create(Actor::new(self.device, 3), at, &[Edit::Note { text }])
         else {
-            return self.noise();
+            return self.garbage();
         };
         let count = 1 + self
             .draw
@@ -339,7 +339,7 @@ impl Arsenal {
     }
 
     /// The whole street, again and again.
-    fn greedy(&mut self) -> Volley {
+    fn greedy(&mut self) -> Attack {
         let encoding = Encoding::Ndjson;
         let body = Self::items(encoding, true, &[]);
         let manner = *self
@@ -352,17 +352,17 @@ impl Arsenal {
             encoding.media_type(),
             body.len()
         );
-        Volley::Raw {
+        Attack::Raw {
             bytes: [head.as_bytes(), &body].concat(),
             manner,
         }
     }
 
     /// Other routes, most of which are not its own to call.
-    fn call(&mut self) -> Volley {
+    fn call(&mut self) -> Attack {
         let street = self.street.as_str().to_owned();
         let record = self.targets.first().copied().unwrap_or(self.record);
-        let word = self.noise.word();
+        let word = self.garbage.word();
         let (method, path) = match self.draw.below(9) {
             0 => (
                 "GET",
@@ -395,9 +395,9 @@ impl Arsenal {
         let body = if method == "GET" {
             Vec::new()
         } else {
-            self.noise.json_body()
+            self.garbage.json_body()
         };
-        Volley::Call {
+        Attack::Call {
             method,
             path,
             json: !self.draw.one_in(5),
@@ -405,7 +405,7 @@ impl Arsenal {
         }
     }
 
-    fn raw(&mut self) -> Volley {
+    fn raw(&mut self) -> Attack {
         let manner = *self.draw.pick(&[
             Manner::Reads,
             Manner::Reads,
@@ -413,7 +413,7 @@ impl Arsenal {
             Manner::Leaves,
         ]);
         let body = Self::items(Encoding::Ndjson, true, &[]);
-        let bytes = self.noise.http(self.street.as_str(), &self.token, &body);
-        Volley::Raw { bytes, manner }
+        let bytes = self.garbage.http(self.street.as_str(), &self.token, &body);
+        Attack::Raw { bytes, manner }
     }
 }

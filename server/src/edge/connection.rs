@@ -33,13 +33,13 @@ pub struct Pace {
 
 /// How long one body or one answer has been waited for.
 #[derive(Debug, Default)]
-pub(super) struct Patience {
+pub(super) struct TransferTimeout {
     bytes: u64,
     waited: Duration,
     since: Option<Instant>,
 }
 
-impl Patience {
+impl TransferTimeout {
     /// So many bytes moved.
     pub fn moved(&mut self, bytes: usize, now: Instant) {
         self.bytes += bytes as u64;
@@ -93,7 +93,7 @@ enum Doing {
 }
 
 /// The same, shared with those who choose who has to go.
-pub(super) struct Standing(Mutex<State>);
+pub(super) struct Activity(Mutex<State>);
 
 struct State {
     doing: Doing,
@@ -103,7 +103,7 @@ struct State {
     under_way: bool,
 }
 
-impl Standing {
+impl Activity {
     pub fn new() -> Self {
         Self(Mutex::new(State {
             doing: Doing::Asking,
@@ -170,7 +170,7 @@ impl State {
 }
 
 /// A request under way, its answer included.
-pub(super) struct UnderWay(Arc<Standing>);
+pub(super) struct UnderWay(Arc<Activity>);
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
@@ -181,9 +181,9 @@ impl Drop for UnderWay {
 }
 
 /// See the module.
-pub(super) struct Line {
+pub(super) struct TimedStream {
     stream: TcpStream,
-    standing: Arc<Standing>,
+    activity: Arc<Activity>,
     head: Duration,
     idle: Duration,
     pace: Pace,
@@ -191,21 +191,21 @@ pub(super) struct Line {
     write_timer: Timer,
     /// Of the answer to this request.
     answering: u64,
-    patience: Patience,
+    timeout: TransferTimeout,
 }
 
-impl Line {
-    pub fn new(stream: TcpStream, standing: Arc<Standing>, limits: &Limits) -> Self {
+impl TimedStream {
+    pub fn new(stream: TcpStream, activity: Arc<Activity>, limits: &Limits) -> Self {
         Self {
             stream,
-            standing,
+            activity,
             head: limits.head,
             idle: limits.idle,
             pace: limits.pace,
             read_timer: Timer::default(),
             write_timer: Timer::default(),
             answering: 0,
-            patience: Patience::default(),
+            timeout: TransferTimeout::default(),
         }
     }
 
@@ -216,23 +216,23 @@ impl Line {
         context: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
         let now = Instant::now();
-        let requests = self.standing.state().requests;
+        let requests = self.activity.state().requests;
         if self.answering != requests {
             self.answering = requests;
-            self.patience = Patience::default();
+            self.timeout = TransferTimeout::default();
         }
         match result {
             Poll::Ready(Ok(bytes)) => {
-                if self.patience.since.is_some() {
-                    self.standing.moved();
+                if self.timeout.since.is_some() {
+                    self.activity.moved();
                 }
-                self.patience.moved(bytes, now);
+                self.timeout.moved(bytes, now);
                 Poll::Ready(Ok(bytes))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => {
-                self.standing.state().turn(Doing::Downloading);
-                let until = self.patience.until(self.pace, now);
+                self.activity.state().turn(Doing::Downloading);
+                let until = self.timeout.until(self.pace, now);
                 if self.write_timer.is_over(until, context) {
                     return Poll::Ready(Err(io::Error::new(
                         io::ErrorKind::TimedOut,
@@ -245,7 +245,7 @@ impl Line {
     }
 }
 
-impl AsyncRead for Line {
+impl AsyncRead for TimedStream {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -254,7 +254,7 @@ impl AsyncRead for Line {
         let this = self.get_mut();
         let before = buffer.filled().len();
         let read = Pin::new(&mut this.stream).poll_read(context, buffer);
-        let mut state = this.standing.state();
+        let mut state = this.activity.state();
         if state.under_way {
             return read;
         }
@@ -282,7 +282,7 @@ impl AsyncRead for Line {
     }
 }
 
-impl AsyncWrite for Line {
+impl AsyncWrite for TimedStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -327,7 +327,7 @@ mod tests {
     fn silence_is_borne_for_the_stall_and_trickling_for_the_rate() {
         let begun = Instant::now();
         let at = |seconds| begun + Duration::from_secs(seconds);
-        let mut silent = Patience::default();
+        let mut silent = TransferTimeout::default();
         assert_eq!(silent.until(PACE, begun), at(30));
         assert_eq!(
             silent.until(PACE, at(29)),
@@ -335,7 +335,7 @@ mod tests {
             "waiting on does not begin anew"
         );
 
-        let mut trickling = Patience::default();
+        let mut trickling = TransferTimeout::default();
         for second in (0..29).step_by(10) {
             assert!(trickling.until(PACE, at(second)) >= at(second + 10));
             trickling.moved(1, at(second + 10));
@@ -345,7 +345,7 @@ mod tests {
             "a byte now and then earns no more"
         );
 
-        let mut fast = Patience::default();
+        let mut fast = TransferTimeout::default();
         fast.moved(1_000_000, begun);
         assert_eq!(
             fast.until(PACE, at(5)),
@@ -356,25 +356,25 @@ mod tests {
 
     #[test]
     fn only_who_is_waited_for_may_be_sent_away() {
-        let standing = Arc::new(Standing::new());
+        let activity = Arc::new(Activity::new());
         let later = |seconds| Instant::now() + Duration::from_secs(seconds);
         assert!(
-            standing.keeps_us_waiting(later(0)),
+            activity.keeps_us_waiting(later(0)),
             "it has asked for nothing yet"
         );
-        let request = standing.begin_request();
+        let request = activity.begin_request();
         assert!(
-            !standing.keeps_us_waiting(later(600)),
+            !activity.keeps_us_waiting(later(600)),
             "it is the server's turn"
         );
-        standing.uploads();
+        activity.uploads();
         assert!(
-            !standing.keeps_us_waiting(later(1)) && standing.keeps_us_waiting(later(6)),
+            !activity.keeps_us_waiting(later(1)) && activity.keeps_us_waiting(later(6)),
             "a body may pause for a moment"
         );
-        standing.moved();
-        assert!(!standing.keeps_us_waiting(later(600)));
+        activity.moved();
+        assert!(!activity.keeps_us_waiting(later(600)));
         drop(request);
-        assert!(standing.keeps_us_waiting(later(0)));
+        assert!(activity.keeps_us_waiting(later(0)));
     }
 }

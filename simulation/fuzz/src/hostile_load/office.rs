@@ -1,4 +1,4 @@
-//! What stands before a siege: a street with two grids, one of honest people and one of those who are not.
+//! What stands before a hostile load: a street with two grids, one of honest people and one of those who are not.
 
 use std::path::Path;
 
@@ -88,7 +88,7 @@ impl Office {
             .hire(&format!("hostile{number:02}"), HOSTILE_GRID)
             .await?;
         let session = Transport::new(&self.url, LANG)?
-            .enrol(&code, "phone", "siege")
+            .enrol(&code, "phone", "hostile-load")
             .await?;
         Ok(Hostile {
             url: self.url.clone(),

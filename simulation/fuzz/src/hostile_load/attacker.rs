@@ -1,4 +1,4 @@
-//! One hostile device at work: a volley, the answer, the next volley. It heeds no `Retry-After`.
+//! One hostile device at work: a attack, the answer, the next attack. It heeds no `Retry-After`.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -14,8 +14,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    attack::{Attack, Generator, Manner},
     office::Hostile,
-    volley::{Arsenal, Manner, Volley},
 };
 
 /// Longer than any answer may be waited for: an answer that takes longer is a finding.
@@ -25,76 +25,82 @@ const STARE: Duration = Duration::from_millis(500);
 /// Bytes of an answer that are looked at.
 const ANSWER_BYTES_MAX: usize = 256 << 10;
 
-pub struct Thrower {
+pub struct Attacker {
     device: Hostile,
     http: reqwest::Client,
-    volleys: Vec<Volley>,
+    attacks: Vec<Attack>,
 }
 
 /// What came back.
 #[derive(Default)]
-pub struct Thrown {
-    pub volleys: usize,
+pub struct Answered {
+    pub attacks: usize,
     pub answers: BTreeMap<String, usize>,
     pub verdicts: BTreeMap<String, usize>,
 }
 
-impl Thrower {
-    /// Makes the device's record at the server, and its volleys.
+impl Attacker {
+    /// Makes the device's record at the server, and its attacks.
     pub async fn prepare(
         device: Hostile,
         seed: u64,
-        volleys: usize,
+        attacks: usize,
         targets: Vec<RecordId>,
     ) -> anyhow::Result<Self> {
-        let arsenal = Arsenal::new(&device.street, device.device, &device.token, seed, targets);
-        let (mut arsenal, first) = arsenal.context("a hostile device cannot make its own card")?;
-        let thrower = Self {
+        let generator = Generator::new(&device.street, device.device, &device.token, seed, targets);
+        let (mut generator, first) =
+            generator.context("a hostile device cannot make its own card")?;
+        let attacker = Self {
             device,
             http: http_client()?,
-            volleys: Vec::new(),
+            attacks: Vec::new(),
         };
-        let mut thrown = Thrown::default();
-        thrower.send(&first, &mut thrown).await;
+        let mut answered = Answered::default();
+        attacker.send(&first, &mut answered).await;
         ensure!(
-            thrown.verdicts.get("accepted") == Some(&1),
+            answered.verdicts.get("accepted") == Some(&1),
             "the first card of a hostile device is honest: {:?}",
-            thrown.answers
+            answered.answers
         );
-        let volleys =
-            tokio::task::spawn_blocking(move || (0..volleys).map(|_| arsenal.next()).collect())
+        let attacks =
+            tokio::task::spawn_blocking(move || (0..attacks).map(|_| generator.next()).collect())
                 .await?;
-        Ok(Self { volleys, ..thrower })
+        Ok(Self {
+            attacks,
+            ..attacker
+        })
     }
 
     /// Throws them in turn until it is over.
-    pub async fn throw(self, over: CancellationToken) -> Thrown {
-        let mut thrown = Thrown::default();
-        for volley in self.volleys.iter().cycle() {
+    pub async fn attack_until(self, over: CancellationToken) -> Answered {
+        let mut answered = Answered::default();
+        for attack in self.attacks.iter().cycle() {
             tokio::select! {
                 () = over.cancelled() => break,
-                () = self.send(volley, &mut thrown) => thrown.volleys += 1,
+                () = self.send(attack, &mut answered) => answered.attacks += 1,
             }
         }
-        thrown
+        answered
     }
 
-    async fn send(&self, volley: &Volley, thrown: &mut Thrown) {
-        let answer = match timeout(ANSWER_TIME_MAX, self.exchange(volley, thrown)).await {
+    async fn send(&self, attack: &Attack, answered: &mut Answered) {
+        let answer = match timeout(ANSWER_TIME_MAX, self.exchange(attack, answered)).await {
             Ok(answer) => answer,
             Err(_) => format!("599 no answer within {} s", ANSWER_TIME_MAX.as_secs()),
         };
-        *thrown.answers.entry(answer).or_default() += 1;
+        *answered.answers.entry(answer).or_default() += 1;
     }
 
-    async fn exchange(&self, volley: &Volley, thrown: &mut Thrown) -> String {
+    async fn exchange(&self, attack: &Attack, answered: &mut Answered) -> String {
         let Hostile {
             url, street, token, ..
         } = &self.device;
-        let request = match volley {
-            Volley::Raw { bytes, manner } => return self.raw(bytes, *manner).await,
-            Volley::Crowd { bytes, times } => return self.crowd(bytes, *times, thrown).await,
-            Volley::Sync {
+        let request = match attack {
+            Attack::Raw { bytes, manner } => return self.raw(bytes, *manner).await,
+            Attack::Many { bytes, times } => {
+                return self.many_connections(bytes, *times, answered).await;
+            }
+            Attack::Sync {
                 encoding,
                 packing,
                 body,
@@ -111,7 +117,7 @@ impl Thrower {
                     None => request,
                 }
             }
-            Volley::Call {
+            Attack::Call {
                 method,
                 path,
                 json,
@@ -135,19 +141,24 @@ impl Thrower {
             Ok(answer) => {
                 let status = answer.status().as_u16();
                 let body = answer.bytes().await.unwrap_or_default();
-                read(status, &body, thrown)
+                read(status, &body, answered)
             }
         }
     }
 
-    /// Every answer counts; told apart from others, because a crowd that is refused says little.
-    async fn crowd(&self, bytes: &[u8], times: usize, thrown: &mut Thrown) -> String {
+    /// Every answer counts; told apart from others, because a rush that is refused says little.
+    async fn many_connections(
+        &self,
+        bytes: &[u8],
+        times: usize,
+        answered: &mut Answered,
+    ) -> String {
         let mut answers: Vec<_> =
             futures::future::join_all((0..times).map(|_| self.raw(bytes, Manner::ClosesHalf)))
                 .await;
         let last = answers.pop().unwrap_or_default();
         for answer in answers {
-            *thrown.answers.entry(answer).or_default() += 1;
+            *answered.answers.entry(answer).or_default() += 1;
         }
         last
     }
@@ -191,7 +202,7 @@ impl Thrower {
     }
 }
 
-fn read(status: u16, body: &[u8], thrown: &mut Thrown) -> String {
+fn read(status: u16, body: &[u8], answered: &mut Answered) -> String {
     if status == 200 {
         for line in body
             .split(|byte| *byte == b'\n')
@@ -205,7 +216,7 @@ fn read(status: u16, body: &[u8], thrown: &mut Thrown) -> String {
                 "rejected" => format!("rejected: {}", word("code")),
                 other => other.to_owned(),
             };
-            *thrown.verdicts.entry(verdict).or_default() += 1;
+            *answered.verdicts.entry(verdict).or_default() += 1;
         }
         return "200".to_owned();
     }

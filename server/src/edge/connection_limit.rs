@@ -12,17 +12,17 @@ use std::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::edge::{Limits, line::Standing, network::Network};
+use crate::edge::{Limits, connection::Activity, network::Network};
 
-pub(super) struct Crowd {
+pub(super) struct ConnectionLimit {
     connections_max: usize,
     per_peer_max: usize,
     trusted: Vec<Network>,
-    seats: Mutex<Seats>,
+    permits: Mutex<Permits>,
 }
 
 #[derive(Default)]
-struct Seats {
+struct Permits {
     next: u64,
     taken: HashMap<u64, Taken>,
     of_peer: HashMap<IpAddr, usize>,
@@ -31,86 +31,86 @@ struct Seats {
 struct Taken {
     /// `None`: an address that speaks for others.
     peer: Option<IpAddr>,
-    standing: Arc<Standing>,
+    activity: Arc<Activity>,
     leave: CancellationToken,
 }
 
-/// A place in the crowd, given back when it is dropped.
-pub(super) struct Seat {
-    crowd: Arc<Crowd>,
+/// A permit to be connected, given back when it is dropped.
+pub(super) struct ConnectionPermit {
+    limit: Arc<ConnectionLimit>,
     number: u64,
-    pub standing: Arc<Standing>,
+    pub activity: Arc<Activity>,
     /// Cancelled when the place is needed.
     pub leave: CancellationToken,
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        self.crowd.seats().give_back(self.number);
+        self.limit.permits().give_back(self.number);
     }
 }
 
-impl Crowd {
+impl ConnectionLimit {
     pub fn new(limits: &Limits) -> Self {
         Self {
             connections_max: limits.connections_max,
             per_peer_max: limits.connections_per_peer_max,
             trusted: limits.trusted.clone(),
-            seats: Mutex::default(),
+            permits: Mutex::default(),
         }
     }
 
-    fn seats(&self) -> MutexGuard<'_, Seats> {
-        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    fn permits(&self) -> MutexGuard<'_, Permits> {
+        self.permits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A seat for a connection from this address; `None` where nobody can be sent away.
-    pub fn admit(self: &Arc<Self>, from: IpAddr) -> Option<Seat> {
+    /// A permit for a connection from this address; `None` where nobody can be sent away.
+    pub fn admit(self: &Arc<Self>, from: IpAddr) -> Option<ConnectionPermit> {
         let from = from.to_canonical();
         let peer =
             (!self.trusted.iter().any(|network| network.contains(from))).then(|| household(from));
-        let mut seats = self.seats();
+        let mut permits = self.permits();
         if let Some(peer) = peer
-            && seats
+            && permits
                 .of_peer
                 .get(&peer)
                 .is_some_and(|count| *count >= self.per_peer_max)
-            && !seats.send_away(|taken| taken.peer == Some(peer))
+            && !permits.send_away(|taken| taken.peer == Some(peer))
         {
             return None;
         }
-        if seats.taken.len() >= self.connections_max && !seats.send_away(|_| true) {
+        if permits.taken.len() >= self.connections_max && !permits.send_away(|_| true) {
             return None;
         }
-        seats.next += 1;
-        let number = seats.next;
-        let (standing, leave) = (Arc::new(Standing::new()), CancellationToken::new());
-        seats.taken.insert(
+        permits.next += 1;
+        let number = permits.next;
+        let (activity, leave) = (Arc::new(Activity::new()), CancellationToken::new());
+        permits.taken.insert(
             number,
             Taken {
                 peer,
-                standing: Arc::clone(&standing),
+                activity: Arc::clone(&activity),
                 leave: leave.clone(),
             },
         );
         if let Some(peer) = peer {
-            *seats.of_peer.entry(peer).or_default() += 1;
+            *permits.of_peer.entry(peer).or_default() += 1;
         }
-        Some(Seat {
-            crowd: Arc::clone(self),
+        Some(ConnectionPermit {
+            limit: Arc::clone(self),
             number,
-            standing,
+            activity,
             leave,
         })
     }
 
     /// The system has no room for another connection: somebody leaves.
     pub fn make_room(&self) {
-        self.seats().send_away(|_| true);
+        self.permits().send_away(|_| true);
     }
 }
 
-impl Seats {
+impl Permits {
     fn give_back(&mut self, number: u64) {
         let Some(Taken {
             peer: Some(peer), ..
@@ -132,11 +132,11 @@ impl Seats {
         let candidates = self
             .taken
             .iter()
-            .filter(|(_, taken)| may_go(taken) && taken.standing.keeps_us_waiting(now));
+            .filter(|(_, taken)| may_go(taken) && taken.activity.keeps_us_waiting(now));
         // Between requests before in the middle of one; then who was waited for longest.
         let chosen = candidates.max_by_key(|(_, taken)| {
             taken
-                .standing
+                .activity
                 .awaited(now)
                 .map(|(midway, waited)| (!midway, waited))
         });
@@ -165,9 +165,9 @@ fn household(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    fn crowd(all: usize, per_peer: usize, trusted: &str) -> Arc<Crowd> {
+    fn limit(all: usize, per_peer: usize, trusted: &str) -> Arc<ConnectionLimit> {
         let trusted = Network::list(trusted).expect("networks");
-        Arc::new(Crowd::new(&Limits {
+        Arc::new(ConnectionLimit::new(&Limits {
             connections_max: all,
             connections_per_peer_max: per_peer,
             trusted,
@@ -181,67 +181,67 @@ mod tests {
 
     #[test]
     fn who_waits_between_requests_makes_room_and_who_is_served_does_not() {
-        let crowd = crowd(3, 9, "");
+        let limit = limit(3, 9, "");
         let [idle, busy, newer] = ["198.51.100.1", "198.51.100.2", "198.51.100.3"]
-            .map(|peer| crowd.admit(at(peer)).expect("there is room"));
-        let request = busy.standing.begin_request();
-        let fourth = crowd.admit(at("198.51.100.4")).expect("the idle one goes");
+            .map(|peer| limit.admit(at(peer)).expect("there is room"));
+        let request = busy.activity.begin_request();
+        let fourth = limit.admit(at("198.51.100.4")).expect("the idle one goes");
         assert!(
             idle.leave.is_cancelled() && !busy.leave.is_cancelled() && !newer.leave.is_cancelled()
         );
         let all: Vec<_> = [&newer, &fourth]
-            .map(|seat| seat.standing.begin_request())
+            .map(|permit| permit.activity.begin_request())
             .into_iter()
             .collect();
         assert!(
-            crowd.admit(at("198.51.100.5")).is_none(),
+            limit.admit(at("198.51.100.5")).is_none(),
             "everybody is being served"
         );
         drop((request, all));
-        assert!(crowd.admit(at("198.51.100.5")).is_some());
+        assert!(limit.admit(at("198.51.100.5")).is_some());
     }
 
     #[test]
     fn one_address_pushes_out_only_itself() {
-        let crowd = crowd(100, 2, "203.0.113.0/24");
-        let honest = crowd.admit(at("198.51.100.9")).expect("there is room");
+        let limit = limit(100, 2, "203.0.113.0/24");
+        let honest = limit.admit(at("198.51.100.9")).expect("there is room");
         let many: Vec<_> = (0..10)
             .map(|_| {
-                crowd
+                limit
                     .admit(at("198.51.100.1"))
                     .expect("its own oldest goes")
             })
             .collect();
         assert_eq!(
             many.iter()
-                .filter(|seat| !seat.leave.is_cancelled())
+                .filter(|permit| !permit.leave.is_cancelled())
                 .count(),
             2
         );
         assert!(!honest.leave.is_cancelled());
         let proxied: Vec<_> = (0..10)
             .map(|_| {
-                crowd
+                limit
                     .admit(at("203.0.113.7"))
                     .expect("a proxy speaks for many")
             })
             .collect();
-        assert!(proxied.iter().all(|seat| !seat.leave.is_cancelled()));
+        assert!(proxied.iter().all(|permit| !permit.leave.is_cancelled()));
         drop((honest, many, proxied));
         assert!(
-            crowd.seats().taken.is_empty() && crowd.seats().of_peer.is_empty(),
+            limit.permits().taken.is_empty() && limit.permits().of_peer.is_empty(),
             "all places are given back"
         );
     }
 
     #[test]
     fn an_ipv6_line_is_one_peer_and_a_mapped_address_is_the_one_it_maps() {
-        let crowd = crowd(100, 1, "");
-        let first = crowd.admit(at("2001:db8::1")).expect("there is room");
-        let _second = crowd.admit(at("2001:db8::2:3")).expect("the first goes");
+        let limit = limit(100, 1, "");
+        let first = limit.admit(at("2001:db8::1")).expect("there is room");
+        let _second = limit.admit(at("2001:db8::2:3")).expect("the first goes");
         assert!(first.leave.is_cancelled());
-        let four = crowd.admit(at("198.51.100.1")).expect("there is room");
-        let _mapped = crowd
+        let four = limit.admit(at("198.51.100.1")).expect("there is room");
+        let _mapped = limit
             .admit(at("::ffff:198.51.100.1"))
             .expect("the first goes");
         assert!(four.leave.is_cancelled());
