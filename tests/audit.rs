@@ -1,13 +1,12 @@
 //! The audit trail: what is told, who may read it, and that nobody changes it unseen.
 
 use lianka_server::{
-    audit::{
-        Chain, seal,
-        verify::{Anchor, Proof},
-    },
+    admin::audit_proof::{self, Anchor, Proof},
+    audit::Chain,
     auth,
     config::ServeConfig,
     state::App,
+    upkeep::sealing as seal,
 };
 use lianka_sync_core::id::RecordId;
 use lianka_tests::TestApp;
@@ -46,7 +45,7 @@ impl Scene {
     }
 
     async fn proof_of(&self, chain: &str) -> Proof {
-        lianka_server::audit::verify::verify(self.app_pool(), Chain::named(chain), None)
+        audit_proof::verify(self.app_pool(), Chain::named(chain), None)
             .await
             .expect("a proof")
     }
@@ -224,13 +223,9 @@ async fn a_cut_end_with_a_mended_head_needs_an_anchor_kept_elsewhere() {
     let last = honest.last.unwrap();
     let anchor: Anchor = format!("{last}:{}", honest.hash.unwrap()).parse().unwrap();
     let verify = async |anchor: &Anchor| {
-        let proof = lianka_server::audit::verify::verify(
-            scene.app_pool(),
-            Chain::named(HOME),
-            Some(anchor),
-        )
-        .await
-        .unwrap();
+        let proof = audit_proof::verify(scene.app_pool(), Chain::named(HOME), Some(anchor))
+            .await
+            .unwrap();
         proof
             .problems
             .iter()

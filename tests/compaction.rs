@@ -9,10 +9,9 @@ use lianka_server::{
         projection as project,
         store::trimmed::{self, EndedGeneration},
     },
-    transfers::clock,
     upkeep::{
         compaction::{self, Rules, Tried},
-        refresh,
+        refresh, transfer_clock as clock,
         trimming::{self, Keep},
     },
 };

@@ -6,12 +6,13 @@ use axum::http::StatusCode;
 use lianka_client::phone::{EnrolOptions, Phone};
 use lianka_server::{
     auth,
-    privacy::{erasure, store::erasures::ErasureRow},
+    privacy::erasure,
     street::{
+        ingested::Ingested,
         merge::{Author, Push},
         projection as project,
+        store::erasures::ErasureRow,
     },
-    sync::ingest::Ingested,
 };
 use lianka_sync_core::{
     access::Role,

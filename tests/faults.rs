@@ -15,10 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lianka_server::{
-    audit::{Chain, verify::verify},
-    street::projection as project,
-};
+use lianka_server::{admin::audit_proof::verify, audit::Chain, street::projection as project};
 
 use crate::sync::phone::{HOME, Office, READ_MODELS};
 

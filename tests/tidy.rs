@@ -10,7 +10,8 @@ use std::{
 };
 
 use lianka_server::{
-    audit::{Action, verify::Break},
+    admin::audit_proof::Break,
+    audit::Action,
     auth::access::{ACCESS, Who},
     http::{error::ErrorCode, openapi},
     roll::sheet::{ProblemCode, Severity},

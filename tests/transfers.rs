@@ -8,7 +8,7 @@ use std::{
 use axum::http::StatusCode;
 use lianka_client::phone::{EnrolOptions, Phone, PhoneError};
 use lianka_client_core::{EditError, Filing};
-use lianka_server::{auth, street::projection as project, transfers::clock};
+use lianka_server::{auth, street::projection as project, upkeep::transfer_clock as clock};
 use lianka_sync_core::{
     crdt::record::Edit,
     id::RecordId,

@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use lianka_server::{
-    audit::{Chain, verify},
-    street::{history as past, projection as project, store::records},
-    transfers::store as transfers,
+    admin::audit_proof as verify,
+    audit::Chain,
+    street::{
+        history as past, projection as project,
+        store::{history as log, records},
+    },
     upkeep::{
         refresh,
         trimming::{self, Keep, Swept},
@@ -209,7 +212,7 @@ impl Scene {
             || unreachable!("the log was trimmed before it was looked at"),
             |row| ChangeHash::from_slice(&row.hash).expect("a hash"),
         );
-        let later = transfers::changes_after(&mut conn, &home(), self.card, first, 100)
+        let later = log::changes_after(&mut conn, &home(), self.card, first, 100)
             .await
             .expect("changes");
         later.into_iter().map(|change| change.bytes).collect()

@@ -7,10 +7,8 @@
 //! - [`append`] comes last in its transaction: it locks the chain's head, and whoever holds the head waits for nothing else.
 //! - No personal data beyond usernames of accounts and ids: no values of fields, no names, no telephone numbers, no search words.
 
-pub mod routes;
 pub mod seal;
 pub mod store;
-pub mod verify;
 
 use lianka_sync_core::{
     id::{ChangeHash, DeviceId, RecordId, StreetCode},

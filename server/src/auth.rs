@@ -12,7 +12,6 @@
 pub mod access;
 mod access_token;
 mod enrolment;
-mod key_lock;
 mod lock_out;
 mod password;
 pub mod routes;
@@ -35,7 +34,6 @@ use lianka_sync_core::{
 };
 
 pub use enrolment::{Enrolment, create_enrolment, create_enrolment_by};
-pub use key_lock::KeyLock;
 pub use lock_out::{change_own_password, reset_password};
 pub use session::{
     GridView, Session, SignIn, StreetGridsView, UserView, enrol, refresh, sign_in, sign_out,
@@ -51,7 +49,7 @@ use crate::{
     clock::{Clock, Entropy},
     config::PasswordRules,
     http::error::{ApiError, ErrorCode},
-    review::fields,
+    http::fields,
     state::App,
     store::waits::within,
     street::store::streets,

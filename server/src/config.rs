@@ -4,6 +4,9 @@
 //! together, so that nobody mends a configuration one line a start. Nothing here touches a socket or a clock, and no file but the one that
 //! `--key-file` names.
 
+mod keep;
+mod key_lock;
+
 pub use lianka_sync_core::lang::Lang;
 use std::{
     fmt,
@@ -16,12 +19,13 @@ use std::{
 use clap::Args;
 use sqlx::postgres::PgConnectOptions;
 
-use crate::store::waits::Waits;
+use crate::{
+    edge::{self, Network, Pace},
+    store::waits::Waits,
+};
 
-use crate::edge::{self, Network, Pace};
-
-use crate::auth::KeyLock;
-use crate::upkeep::trimming::Keep;
+pub use keep::Keep;
+pub use key_lock::{KeyLock, SEED_BYTES};
 
 /// Most connections one server may hold; a Postgres of 2 cores is slower with more.
 const CONNECTIONS_MAX: u32 = 200;

@@ -18,6 +18,7 @@
 
 mod account;
 mod binaries;
+mod error;
 mod postmaster;
 
 use std::{
@@ -40,8 +41,8 @@ use std::{
 use sqlx::postgres::PgConnectOptions;
 use tracing::{error, info, warn};
 
-pub use self::binaries::BinariesError;
-use self::{account::Account, binaries::Binaries, postmaster::Postmaster};
+use self::{account::Account, binaries::Binaries, error::START_TIME_MAX, postmaster::Postmaster};
+pub use self::{binaries::BinariesError, error::EmbeddedPostgresError};
 
 /// Superuser and database of the private cluster.
 const NAME: &str = "lianka";
@@ -49,8 +50,6 @@ const NAME: &str = "lianka";
 const PORT: u16 = 5432;
 /// `sun_path` holds 108 bytes on Linux (104 on macOS) with the closing NUL; the smaller one, so that a folder works on both.
 const SOCKET_PATH_BYTES_MAX: usize = 103;
-/// Crash recovery of a district's store takes seconds; a start that takes longer is stuck.
-const START_TIME_MAX: Duration = Duration::from_mins(30);
 /// After a postmaster was killed its orphaned workers need a moment to notice and let go of the shared memory.
 const SHARED_MEMORY_WAIT_MAX: Duration = Duration::from_secs(20);
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
@@ -110,54 +109,6 @@ if [ -n "$remove_empty" ]; then rmdir "$remove_empty" 2>/dev/null; fi
 if [ -n "$remove_folder" ]; then rm -rf -- "$remove_folder"; fi
 exit "$status"
 "#;
-
-/// Why there is no private Postgres. Every message is for the operator and says what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum EmbeddedPostgresError {
-    #[error(
-        "the data folder {folder} is in use by another Lianka server{}; stop that one, or give this one its own with --data-dir",
-        .process.as_ref().map(|process| format!(" (process {process})")).unwrap_or_default()
-    )]
-    InUse {
-        folder: PathBuf,
-        process: Option<String>,
-    },
-    #[error(transparent)]
-    Binaries(#[from] BinariesError),
-    #[error(
-        "the cluster {folder} belongs to user {owner}, and this is user {user}: start the server as that user (or as root)"
-    )]
-    ForeignCluster {
-        folder: PathBuf,
-        owner: u32,
-        user: u32,
-    },
-    #[error(
-        "this machine has neither a user `postgres` nor `nobody`; Postgres refuses to run as root: start the server as an ordinary user"
-    )]
-    NoAccount,
-    #[error(
-        "an earlier Postgres (process {0}) on this data folder does not stop; end it with `kill -QUIT {0}` and start again"
-    )]
-    WillNotStop(i32),
-    #[error("{program} did not work ({status}); {log} ends with:\n{tail}")]
-    Failed {
-        program: &'static str,
-        status: ExitStatus,
-        log: PathBuf,
-        tail: String,
-    },
-    #[error("Postgres did not become ready within {} minutes; see {log}", START_TIME_MAX.as_secs() / 60)]
-    TooSlow { log: PathBuf },
-    #[error("stopped before Postgres was ready")]
-    Stopped,
-    #[error("{doing} {path}: {cause}")]
-    Io {
-        doing: &'static str,
-        path: PathBuf,
-        cause: io::Error,
-    },
-}
 
 /// Names the file with the failure, which `io::Error` alone does not.
 fn at<T>(

@@ -10,7 +10,6 @@
 //! - nothing is decided twice.
 
 pub mod routes;
-pub mod store;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -28,13 +27,13 @@ use uuid::Uuid;
 use crate::{
     audit::{Action, Event},
     auth::store::accounts,
-    held::store::{self as held, HeldFilter, HeldRow, HeldStatus},
     review::{
         resolutions,
         store::{self as conflicts, NoticeDetail, NoticeWrite},
     },
     street::{
         merge::{GRID_LOST, MergeError},
+        store::held_changes::{self as held, HeldFilter, HeldRow, HeldStatus},
         write::{Accepted, Signer, StreetWrite},
     },
 };

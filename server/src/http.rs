@@ -2,7 +2,9 @@
 
 pub mod error;
 pub mod extract;
+pub mod fields;
 pub mod health;
+pub mod observe;
 pub mod openapi;
 
 use axum::{
@@ -16,15 +18,17 @@ use tracing::Level;
 
 use crate::{
     config::Lang,
-    http::error::{ApiError, ErrorCode, Unrendered, language},
+    http::{
+        error::{ApiError, ErrorCode, Unrendered, language},
+        observe::RequestId,
+    },
     state::App,
-    telemetry::RequestId,
 };
 
 /// Longest body of a JSON route. Streams and files bring limits of their own.
 pub const JSON_BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// Around every route, inside [`telemetry::observe`](crate::telemetry::observe): renders a refusal, logs it once, and sets the headers that
+/// Around every route, inside [`observe::observe`]: renders a refusal, logs it once, and sets the headers that
 /// every answer has.
 pub async fn frame(State(app): State<App>, request: Request, next: Next) -> Response {
     let id = request

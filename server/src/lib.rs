@@ -12,6 +12,7 @@ pub mod held;
 pub mod http;
 pub mod pipeline_point;
 pub mod privacy;
+pub mod problem;
 pub mod review;
 pub mod roll;
 pub mod state;
@@ -30,15 +31,14 @@ use axum::{
 };
 
 use crate::{
-    admin::{accounts, devices, streets},
-    audit::routes as audit_trail,
+    admin::{accounts, audit_trail, devices, streets},
     auth::routes as tokens,
     duplicates::routes as duplicate_pairs,
     held::routes as held_changes,
     http::openapi,
     privacy::{erasures, persons},
-    review::{conflicts as conflict_inbox, edits as desk_edits, moves, records},
-    roll::{export_routes as exports, import_routes as imports},
+    review::{conflicts as conflict_inbox, edits as desk_edits, moves},
+    roll::{export_routes as exports, import_routes as imports, records},
     state::App,
     sync::routes as sync_stream,
     transfers::routes as transfer_queue,
@@ -177,11 +177,11 @@ pub fn router(app: App) -> Router {
         ))
         .fallback(http::not_found)
         .method_not_allowed_fallback(http::method_not_allowed)
-        .layer(telemetry::catch_panic())
+        .layer(http::observe::catch_panic())
         .layer(middleware::from_fn_with_state(app.clone(), http::frame))
         .layer(middleware::from_fn_with_state(
             app.clone(),
-            telemetry::observe,
+            http::observe::observe,
         ))
         .with_state(app)
 }

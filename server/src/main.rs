@@ -13,10 +13,8 @@ use anyhow::{Context, bail};
 use axum::Router;
 use clap::{Args, Parser, Subcommand};
 use lianka_server::{
-    audit::{
-        self, Chain,
-        verify::{Anchor, Proof},
-    },
+    admin::audit_proof::{self, Anchor, Proof},
+    audit::{self, Chain},
     auth,
     clock::{Clock, Entropy},
     config::{ConfigErrors, Lang, LogArgs, ServeArgs, StoreArgs, StoreConfig},
@@ -26,9 +24,9 @@ use lianka_server::{
     state::App,
     store,
     street::projection as project,
-    telemetry, transfers,
+    telemetry,
     upkeep::{
-        compaction, refresh, store_watch,
+        compaction, refresh, sealing, store_watch, transfer_clock,
         trimming::{self, Keep},
     },
 };
@@ -230,8 +228,8 @@ async fn serve(arguments: &ServeArgs) -> anyhow::Result<()> {
     tokio::spawn(refresh::run(app.clone()));
     tokio::spawn(trimming::run(app.clone()));
     tokio::spawn(compaction::run(app.clone()));
-    tokio::spawn(transfers::clock::run(app.clone()));
-    tokio::spawn(audit::seal::run(app.clone()));
+    tokio::spawn(transfer_clock::run(app.clone()));
+    tokio::spawn(sealing::run(app.clone()));
     tokio::spawn(store_watch::run(app.clone()));
     let mut serving = tokio::spawn(async move { tokio::join!(serving, ops_serving) });
 
@@ -400,7 +398,7 @@ async fn verify(arguments: &Verify) -> anyhow::Result<()> {
         let mut broken = 0;
         for chain in &chains {
             let proof =
-                audit::verify::verify(&opened.pool, Chain::named(chain), arguments.anchor.as_ref())
+                audit_proof::verify(&opened.pool, Chain::named(chain), arguments.anchor.as_ref())
                     .await?;
             broken += usize::from(!proof.ok);
             print_proof(&proof, arguments.lang);

@@ -3,8 +3,6 @@
 pub mod conflicts;
 pub mod desk;
 pub mod edits;
-pub mod fields;
 pub mod moves;
-pub mod records;
 pub mod resolutions;
 pub mod store;

@@ -4,6 +4,7 @@ pub mod export;
 pub mod export_routes;
 pub mod import;
 pub mod import_routes;
+pub mod records;
 pub mod sheet;
 pub mod store;
 pub mod store_export;

@@ -1,8 +1,23 @@
 //! One street: its transaction, its queue, its rows and its history.
 
 pub mod history;
+pub mod ingested;
 pub mod merge;
 pub mod projection;
 pub mod queue;
 pub mod store;
 pub mod write;
+
+use crate::{
+    http::error::{ApiError, ErrorCode},
+    street::merge::MergeError,
+};
+
+impl From<MergeError> for ApiError {
+    fn from(error: MergeError) -> Self {
+        match error {
+            MergeError::NoStreet => ApiError::new(ErrorCode::NotFound),
+            MergeError::Store(error) => error.into(),
+        }
+    }
+}

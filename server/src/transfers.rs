@@ -9,7 +9,6 @@
 //! - once a request is submitted, its sensitive fields (P3) stand in `transfer_personal` alone: the record is rebuilt without them;
 //! - the clock acts once for each limit, on however many servers: it looks again when it holds the street.
 
-pub mod clock;
 pub mod routes;
 pub mod store;
 
@@ -163,7 +162,7 @@ async fn rule(
 }
 
 /// Writes a ruling, with what else belongs into the same change, and tells the audit trail.
-fn decide(
+pub(crate) fn decide(
     write: &mut StreetWrite,
     record: RecordId,
     event: &transfer::Event,

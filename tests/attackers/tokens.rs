@@ -8,9 +8,9 @@ use axum::{
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use lianka_server::{
-    auth::{self, KeyLock},
+    auth,
     clock::Entropy,
-    config::ServeConfig,
+    config::{KeyLock, ServeConfig},
     state::App,
 };
 use lianka_tests::{TestApp, fresh_database};

@@ -1,7 +1,7 @@
 //! The server's clock jumps, forward and back: tokens, locks, leases, seals and sequences stay sane, and nothing is destroyed because of it.
 
 use axum::http::StatusCode;
-use lianka_server::{audit::seal, transfers::clock};
+use lianka_server::upkeep::{sealing as seal, transfer_clock as clock};
 use lianka_sync_core::{codec::wire::ResponseItem, kinds::Kind};
 use serde_json::json;
 

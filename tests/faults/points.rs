@@ -13,12 +13,12 @@ use lianka_client::{
     transport::Transport,
 };
 use lianka_server::{
-    audit::seal,
     auth,
     clock::{Clock, Entropy},
     config::ServeConfig,
     pipeline_point::PipelinePoint::{self, *},
     state::App,
+    upkeep::sealing as seal,
 };
 use lianka_sync_core::{
     crdt::record::Edit,

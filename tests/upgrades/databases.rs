@@ -1,6 +1,10 @@
 //! Frozen databases: what stood in them stands in them after today's migrations, and today's office shows it.
 
-use lianka_server::{audit::seal, store, street::projection as project, upkeep::refresh};
+use lianka_server::{
+    store,
+    street::projection as project,
+    upkeep::{refresh, sealing as seal},
+};
 use lianka_sync_core::{crdt::merge::RegisterState, id::StreetCode};
 use lianka_tests::frozen;
 use serde_json::Value;

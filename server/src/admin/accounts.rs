@@ -15,7 +15,7 @@ use crate::{
         store::accounts::{Account, NewAccount},
     },
     http::error::{ApiError, ErrorCode},
-    review::fields,
+    http::fields,
     state::App,
 };
 

@@ -10,7 +10,7 @@ use crate::{
     audit::{self, Action, Chain},
     auth::{GridView, Principal, StreetScope},
     http::error::{ApiError, ErrorCode},
-    review::fields,
+    http::fields,
     state::App,
     street::store::streets::{self, Grid, Street},
 };

@@ -17,7 +17,7 @@ use crate::{
         sign_in_tries::{self, Rule, Try},
     },
     http::error::{ApiError, ErrorCode},
-    review::fields,
+    http::fields,
     state::App,
 };
 

@@ -29,8 +29,8 @@ use crate::{
         tokens::{self, RefreshToken},
     },
     http::error::{ApiError, ErrorCode},
+    http::fields,
     pipeline_point::{PipelinePoint, reached},
-    review::fields,
     state::App,
     street::store::streets::{self, StreetGrids},
 };

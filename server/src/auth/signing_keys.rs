@@ -15,7 +15,7 @@ use lianka_sync_core::time::ServerTime;
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 
-use crate::auth::key_lock::{KeyLock, SEED_BYTES};
+use crate::config::{KeyLock, SEED_BYTES};
 use crate::{
     auth::store::tokens::{self, SigningKeyRow},
     http::error::ApiError,

@@ -24,7 +24,7 @@ use crate::{
         store::{self as store, ComparedCard, DismissalWrite, MergeRow},
     },
     http::error::{ApiError, ErrorCode},
-    review::fields,
+    http::fields,
     state::App,
     street::{store::records, write::StreetWrite},
 };

@@ -13,7 +13,10 @@ use bytes::{Buf, Bytes};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, timeout};
 
-use crate::edge::connection::{Activity, Pace, Timer, TransferTimeout, UnderWay};
+use crate::edge::{
+    connection::{Activity, Timer, TransferTimeout, UnderWay},
+    limits::Pace,
+};
 
 /// How much of a refused body is read before the refusal is sent: what is left unread when a connection closes destroys the answer on its way.
 const DISCARDED_BYTES_MAX: usize = 8 * 1024 * 1024;

@@ -17,19 +17,10 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use crate::edge::Limits;
+use crate::edge::limits::{Limits, Pace};
 
 /// A peer that is waited for in the middle of a body or an answer for so long may be sent away when there is no room for others.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// How slowly bytes may move, in either direction. Only the time in which the peer is waited for counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pace {
-    /// Longest time without a byte; also what is granted beside the rate, for a line that comes up slowly.
-    pub stall: Duration,
-    /// Bytes a second, on average.
-    pub bytes_per_second_min: u64,
-}
 
 /// How long one body or one answer has been waited for.
 #[derive(Debug, Default)]

@@ -12,7 +12,7 @@ use std::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::edge::{Limits, connection::Activity, network::Network};
+use crate::edge::{connection::Activity, limits::Limits, network::Network};
 
 pub(super) struct ConnectionLimit {
     connections_max: usize,

@@ -6,7 +6,7 @@ use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
 use nix::unistd::{Uid, User};
 
-use crate::embedded_postgres::EmbeddedPostgresError;
+use crate::embedded_postgres::error::EmbeddedPostgresError;
 
 /// An unprivileged user.
 #[derive(Clone, Copy, Debug)]

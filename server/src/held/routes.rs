@@ -16,14 +16,16 @@ use uuid::Uuid;
 use crate::http::extract::{Body, Page, PageQuery, Paging, Path, Query};
 use crate::{
     auth::{Principal, StreetScope},
-    held::{
-        self, Acceptance, Held, HeldError, Reviewer,
-        store::{self as store, HeldFilter},
+    held::{self, Acceptance, Held, HeldError, Reviewer},
+    http::{
+        error::{ApiError, ErrorCode},
+        fields,
     },
-    http::error::{ApiError, ErrorCode},
-    review::fields,
     state::App,
-    street::store::records,
+    street::store::{
+        held_changes::{self as store, HeldFilter},
+        records,
+    },
 };
 
 const NOTE_CHARS_MAX: usize = 200;

@@ -26,11 +26,13 @@ use uuid::Uuid;
 use crate::{
     audit::{self, Event},
     clock::Entropy,
-    held::store as held,
     pipeline_point::{PipelinePoint, reached},
-    privacy::store::erasures::{self, ErasureRow},
     street::{
         merge::MergeError,
+        store::{
+            erasures::{self, ErasureRow},
+            held_changes as held,
+        },
         write::{ForgetError, StreetWrite},
     },
 };

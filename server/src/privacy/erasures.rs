@@ -13,12 +13,12 @@ use crate::http::extract::{Body, Page, PageQuery, Paging, Path, Query};
 use crate::{
     auth::{Principal, StreetScope},
     http::error::{ApiError, ErrorCode},
-    privacy::{
-        erasure::{self, Erased, ErasureError, Person, Request},
-        store::erasures::{self, ErasureRow},
-    },
+    privacy::erasure::{self, Erased, ErasureError, Person, Request},
     state::App,
-    street::write::ForgetError,
+    street::{
+        store::erasures::{self, ErasureRow},
+        write::ForgetError,
+    },
 };
 
 #[derive(Deserialize)]

@@ -31,7 +31,10 @@ use crate::{
         store_export as roll_export,
         table_file::{Cell, FileKind, TableError, TableFile},
     },
-    street::{history as past, store::trimmed},
+    street::{
+        history as past,
+        store::{history::AuthoredChange, trimmed},
+    },
 };
 
 /// Changes read at a time.
@@ -483,7 +486,7 @@ async fn look_through_log(
 }
 
 fn look_through(
-    row: &store::LoggedChange,
+    row: &AuthoredChange,
     sought: &Sought,
     known: &mut Known,
     speaking: &mut BTreeSet<RecordId>,

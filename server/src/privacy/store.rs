@@ -1,4 +1,3 @@
 //! SQL of forgetting and of the search for a person.
 
-pub mod erasures;
 pub mod persons;

@@ -35,7 +35,8 @@ use crate::{
 };
 use crate::{
     http::extract::{Body, Page, PageQuery, Paging, Path, Query},
-    review::{edits::remark, records::RecordPath},
+    review::edits::remark,
+    roll::records::RecordPath,
 };
 
 /// Most values that a choice may name.

@@ -13,16 +13,14 @@ use utoipa::ToSchema;
 
 use crate::{
     auth::{Principal, StreetScope},
-    http::error::ApiError,
-    review::{
-        desk::{Desk, EditWanted, Written},
+    http::{
+        error::ApiError,
+        extract::{Body, Path},
         fields,
     },
+    review::desk::{Desk, EditWanted, Written},
+    roll::records::RecordPath,
     state::App,
-};
-use crate::{
-    http::extract::{Body, Path},
-    review::records::RecordPath,
 };
 
 /// Longest remark, in characters: as many as fit the message of a change whatever they are.

@@ -11,7 +11,7 @@ use crate::{
     audit::{Action, Event},
     auth::{Principal, StreetScope},
     http::error::ApiError,
-    review::fields,
+    http::fields,
     roll::store::{self as roll, MoveFilter},
     state::App,
     street::write::{Signer, StreetWrite},

@@ -121,33 +121,6 @@ pub async fn harmless(
         .collect())
 }
 
-/// The bytes of changes: of each of `records` the change of the same position in `hashes`. What the log does not hold any more is missing.
-pub async fn changes(
-    conn: &mut PgConnection,
-    street: &StreetCode,
-    records: &[Uuid],
-    hashes: &[Vec<u8>],
-) -> sqlx::Result<HashMap<(RecordId, ChangeHash), Vec<u8>>> {
-    let rows = sqlx::query!(
-        r#"select l.record, l.hash as "hash!", l.bytes as "bytes!" from unnest($2::uuid[], $3::bytea[]) as wanted (record, hash)
-           join change_log l on l.street = $1 and l.record = wanted.record and l.hash = wanted.hash and l.type = 'change'"#,
-        street.as_str(),
-        records,
-        hashes,
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(rows
-        .into_iter()
-        .filter_map(|row| {
-            Some((
-                (RecordId(row.record), ChangeHash::from_slice(&row.hash)?),
-                row.bytes,
-            ))
-        })
-        .collect())
-}
-
 /// Who wrote something, for people.
 #[derive(Clone, Debug)]
 pub struct Writer {

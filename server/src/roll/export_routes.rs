@@ -16,7 +16,7 @@ use crate::{
 };
 use crate::{
     http::extract::Query,
-    review::records::{self, CardsQuery},
+    roll::records::{self, CardsQuery},
 };
 
 /// Which cards to write, and how.

@@ -33,13 +33,13 @@ use crate::{
     },
     state::App,
     street::{
+        ingested::Ingested,
         merge::{Author, Push},
         store::{
             records,
             streets::{self, Grid},
         },
     },
-    sync::ingest::Ingested,
 };
 
 /// Changes pushed at once: phones' pushes get their turn between two.

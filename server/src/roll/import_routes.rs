@@ -10,7 +10,7 @@ use crate::http::extract::{Query, whole_body};
 use crate::{
     auth::{Principal, StreetScope},
     http::error::ApiError,
-    review::fields,
+    http::fields,
     roll::{
         import::{self as roll_import, ImportReport, Options},
         sheet::RollLimits,

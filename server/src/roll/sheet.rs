@@ -8,6 +8,7 @@
 //! the same file gives the same plan with the same row identities, and so do its workbook and its text export; memory is
 //! bounded by [`RollLimits`] whatever the file claims about itself.
 
+mod cell;
 mod custom;
 mod delimited;
 mod grids;

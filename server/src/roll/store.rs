@@ -203,27 +203,7 @@ impl From<Conflict> for ConflictRow {
     }
 }
 
-/// Who a device is, for people.
-#[derive(Debug)]
-pub struct DeviceName {
-    pub device: Uuid,
-    pub name: String,
-    pub username: String,
-}
-
-/// The names of devices.
-pub async fn device_names(
-    conn: &mut PgConnection,
-    devices: &[Uuid],
-) -> sqlx::Result<Vec<DeviceName>> {
-    sqlx::query_as!(
-        DeviceName,
-        "select device, name, username from device where device = any($1)",
-        devices
-    )
-    .fetch_all(conn)
-    .await
-}
+pub use crate::street::store::history::device_names;
 
 /// An imported row.
 #[derive(Debug)]

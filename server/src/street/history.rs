@@ -14,15 +14,10 @@ use lianka_sync_core::{
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::{
-    privacy::store::persons::LoggedChange,
-    review::store as conflicts,
-    roll::store as roll,
-    street::store::{
-        records::{self, HistoryRow, Lagging},
-        trimmed::{self, Place},
-    },
-    transfers::store::{self as transfers, LaterChange},
+use crate::street::store::{
+    history::{self as log, AuthoredChange, LaterChange},
+    records::{self, HistoryRow, Lagging},
+    trimmed::{self, Place},
 };
 
 /// A change that the log does not hold any more.
@@ -102,7 +97,7 @@ async fn people(
     let mut devices: Vec<_> = changes.iter().map(|change| change.device.0).collect();
     devices.sort_unstable();
     devices.dedup();
-    let names = roll::device_names(conn, &devices).await?;
+    let names = log::device_names(conn, &devices).await?;
     Ok(names
         .into_iter()
         .map(|device| (device.device, (device.username, device.name)))
@@ -157,7 +152,7 @@ pub async fn changes_after(
     let trimmed = trimmed(conn, street, &[record.0]).await?;
     // A change that a rebuild split stands at several places: what was cut off it is not later.
     let Some(at) = trimmed.iter().rposition(|change| change.hash == hash) else {
-        return transfers::changes_after(conn, street, record, hash, limit).await;
+        return log::changes_after(conn, street, record, hash, limit).await;
     };
     let later = &trimmed[at + 1..];
     let people = people(conn, later).await?;
@@ -200,7 +195,7 @@ pub async fn bytes(
     records: &[Uuid],
     hashes: &[Vec<u8>],
 ) -> sqlx::Result<HashMap<(RecordId, ChangeHash), Vec<u8>>> {
-    let mut found = conflicts::changes(conn, street, records, hashes).await?;
+    let mut found = log::changes(conn, street, records, hashes).await?;
     let missing = |(record, hash): &(&Uuid, &Vec<u8>)| {
         ChangeHash::from_slice(hash)
             .is_some_and(|hash| !found.contains_key(&(RecordId(**record), hash)))
@@ -229,10 +224,10 @@ pub async fn logged(
     conn: &mut PgConnection,
     street: &StreetCode,
     records: &[Uuid],
-) -> sqlx::Result<Vec<LoggedChange>> {
+) -> sqlx::Result<Vec<AuthoredChange>> {
     let trimmed = trimmed(conn, street, records).await?;
     let people = people(conn, &trimmed).await?;
-    let logged = |change: TrimmedChange| LoggedChange {
+    let logged = |change: TrimmedChange| AuthoredChange {
         seq: change.seq,
         record: change.record,
         username: people

@@ -23,13 +23,15 @@ use crate::{
     audit::{Action, Event},
     auth::store::accounts,
     clock::Entropy,
-    held::store::{self as held, HeldStatus, HeldWrite, KnownHeld},
     pipeline_point::{PipelinePoint, reached},
     street::{
-        store::{records, streets, trimmed},
+        ingested::Ingested,
+        store::{
+            held_changes::{self as held, HeldStatus, HeldWrite, KnownHeld},
+            records, streets, trimmed,
+        },
         write::{Accepted, StreetWrite, remaining_grid, written_grids},
     },
-    sync::ingest::Ingested,
 };
 
 /// Who pushes.

@@ -18,8 +18,10 @@ use crate::{
     http::error::{ApiError, ErrorCode},
     pipeline_point::{PipelinePoint, reached},
     store::waits::within,
-    street::merge::{self, LOCK_NOT_AVAILABLE, MergeError, Outcome, Push},
-    sync::ingest::Ingested,
+    street::{
+        ingested::Ingested,
+        merge::{self, LOCK_NOT_AVAILABLE, MergeError, Outcome, Push},
+    },
 };
 
 /// Requests that may wait for one street.

@@ -1,5 +1,8 @@
 //! SQL of a street: records, log, read models, geography.
 
+pub mod erasures;
+pub mod held_changes;
+pub mod history;
 pub mod read_models;
 pub mod records;
 pub mod streets;

@@ -30,12 +30,12 @@ use crate::{
     audit::{self, Action as Act, Event},
     duplicates::card_merge,
     pipeline_point::{PipelinePoint, reached},
-    privacy::store::erasures,
     review::resolutions::{self, Settled},
     street::{
         merge::MergeError,
         projection::{self as project, Projection, Touched},
         store::{
+            erasures,
             records::{
                 self, DocumentPage, LogWrite, Logged, LoggedChange, RecordWrite, StoredRecord,
             },

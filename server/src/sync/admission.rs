@@ -37,7 +37,7 @@ use tokio::{
 
 use crate::{
     http::error::{ApiError, ErrorCode},
-    street::merge::Outcome,
+    street::{ingested::Ingested, merge::Outcome},
     sync::ingest::{self, Effort, Packing, SyncRequest},
 };
 use lane::Lane;
@@ -345,8 +345,8 @@ impl Admission {
                 self.strike(device, now, STRIKES_OF_A_BODY);
             }
         })?;
-        let held = |changes: &[ingest::Ingested]| {
-            let of = |change: &ingest::Ingested| {
+        let held = |changes: &[Ingested]| {
+            let of = |change: &Ingested| {
                 let ops = change.change.as_ref().map_or(0, |change| change.ops.len());
                 CHANGE_BYTES + 2 * change.pushed.bytes.len() + ops * OP_BYTES
             };

@@ -7,14 +7,14 @@ use std::io::Read;
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use lianka_sync_core::{
-    codec::{
-        change::{self, Change, GateError},
-        wire::{Encoding, Hello, ItemReader, PushedChange, RequestItem, WireError},
-    },
+    codec::wire::{Encoding, Hello, ItemReader, RequestItem, WireError},
     limits,
 };
 
-use crate::http::error::{ApiError, ErrorCode};
+use crate::{
+    http::error::{ApiError, ErrorCode},
+    street::ingested::Ingested,
+};
 
 /// Window of a zstd frame, as a power of two: 8 MiB is what the highest ordinary level uses.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
@@ -133,21 +133,6 @@ pub fn response_encoding(headers: &HeaderMap, request: Encoding) -> Result<Encod
     named
         .or(any.then_some(request))
         .ok_or_else(|| ApiError::new(ErrorCode::NotAcceptable))
-}
-
-/// A change as it came, and what the gate said.
-#[derive(Debug)]
-pub struct Ingested {
-    pub pushed: PushedChange,
-    pub change: Result<Change, GateError>,
-}
-
-impl Ingested {
-    /// Puts a change through the gate.
-    pub fn new(pushed: PushedChange) -> Self {
-        let change = change::decode(&pushed.bytes);
-        Self { pushed, change }
-    }
 }
 
 /// A request, read.

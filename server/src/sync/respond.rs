@@ -25,13 +25,13 @@ use crate::{
     audit::{self, Action, Event, store as audit_store},
     http::error::{ApiError, ErrorCode},
     pipeline_point::{PipelinePoint, reached},
-    privacy::store::erasures,
     review::store as conflicts,
     state::App,
     store::waits::within,
     street::{
         merge::{Author, Outcome},
         store::{
+            erasures,
             records::{self, Document, DocumentPage},
             streets::{self, Scope},
         },

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lianka_sync_core::{
-    id::{ChangeHash, RecordId, StreetCode},
+    id::{RecordId, StreetCode},
     kinds::transfer::member::Member,
     time::ServerTime,
 };
@@ -234,46 +234,6 @@ pub async fn queue(
         state: row.state,
     });
     Ok((rows.collect(), total))
-}
-
-/// A change after another one, for what was edited since.
-#[derive(Debug)]
-pub struct LaterChange {
-    pub bytes: Vec<u8>,
-    pub username: Option<String>,
-    pub received_at: ServerTime,
-}
-
-/// The newest changes of a record after one of its changes, the oldest first.
-pub async fn changes_after(
-    conn: &mut PgConnection,
-    street: &StreetCode,
-    record: RecordId,
-    hash: ChangeHash,
-    limit: i64,
-) -> sqlx::Result<Vec<LaterChange>> {
-    let rows = sqlx::query!(
-        r#"select l.bytes as "bytes!", d.username as "username?", l.received_at
-           from change_log l left join device d on d.device = l.device
-           where l.street = $1 and l.record = $2 and l.type = 'change'
-             and l.seq > (select max(seq) from change_log where street = $1 and record = $2 and hash = $3)
-           order by l.seq desc limit $4"#,
-        street.as_str(),
-        record.0,
-        hash.0.as_slice(),
-        limit,
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(rows
-        .into_iter()
-        .rev()
-        .map(|row| LaterChange {
-            bytes: row.bytes,
-            username: row.username,
-            received_at: row.received_at.into(),
-        })
-        .collect())
 }
 
 /// A request for which the server's clock has something to do.

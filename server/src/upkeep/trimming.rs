@@ -15,6 +15,7 @@ use lianka_sync_core::{id::StreetCode, time::ServerTime};
 use sqlx::PgPool;
 use time::OffsetDateTime;
 
+pub use crate::config::Keep;
 use crate::{
     pipeline_point::{PipelinePoint, reached},
     state::App,
@@ -48,41 +49,6 @@ impl AddAssign for Swept {
         self.changes += other.changes;
         self.notices += other.notices;
         self.generations += other.generations;
-    }
-}
-
-/// How long what is swept is kept.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Keep {
-    pub changes: Duration,
-    pub notices: Duration,
-    /// Which changes a generation that ended had accepted: as long as a phone may come back whose answer was lost.
-    pub generations: Duration,
-}
-
-/// Days that a download looks back for notices.
-const NOTICE_DAYS: u64 = 30;
-/// A phone that was away for a year is the longest absence that is counted with.
-const GENERATION_DAYS: u64 = 365;
-
-impl Keep {
-    /// So many days; no download misses a notice, and nobody's lost answer lets an edit in twice.
-    pub fn days(days: u64) -> Self {
-        let of = |days: u64| Duration::from_secs(days * 86_400);
-        Self {
-            changes: of(days),
-            notices: of(days.max(NOTICE_DAYS)),
-            generations: of(days.max(GENERATION_DAYS)),
-        }
-    }
-
-    /// For trials: `age` stands for a month.
-    pub fn month_as(age: Duration) -> Self {
-        Self {
-            changes: age,
-            notices: age,
-            generations: age * 12,
-        }
     }
 }
 

@@ -6,15 +6,7 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// A change of the log, with its author.
-#[derive(Debug)]
-pub struct LoggedChange {
-    pub seq: i64,
-    pub record: RecordId,
-    pub bytes: Vec<u8>,
-    pub received_at: OffsetDateTime,
-    pub username: Option<String>,
-}
+use crate::street::store::history::AuthoredChange;
 
 /// The changes of some records (`None`: of the street) after `after`, in order.
 pub async fn changes(
@@ -23,7 +15,7 @@ pub async fn changes(
     records: Option<&[Uuid]>,
     after: i64,
     limit: i64,
-) -> sqlx::Result<Vec<LoggedChange>> {
+) -> sqlx::Result<Vec<AuthoredChange>> {
     let rows = sqlx::query!(
         r#"select l.seq, l.record, l.bytes as "bytes!", l.received_at, d.username as "username?"
            from change_log l left join device d on d.device = l.device
@@ -38,7 +30,7 @@ pub async fn changes(
     .await?;
     Ok(rows
         .into_iter()
-        .map(|row| LoggedChange {
+        .map(|row| AuthoredChange {
             seq: row.seq,
             record: RecordId(row.record),
             bytes: row.bytes,

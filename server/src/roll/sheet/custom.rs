@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lianka_sync_core::values::{date, text};
 
-use crate::roll::sheet::{ColumnTarget, CustomField, CustomKind, RollColumn, rows::one_line};
+use crate::roll::sheet::{ColumnTarget, CustomField, CustomKind, RollColumn, cell::one_line};
 
 /// Choices of a guessed choice field, and how often each must occur on average.
 const CHOICES_MAX: usize = 12;

@@ -22,6 +22,7 @@ use sha2::{Digest, Sha256};
 use crate::roll::sheet::{
     ColumnTarget, ContactPart, CustomKind, Problem, ProblemCode, RollColumn, RollContact,
     RollError, RollPlan, RollRow, RollValue, Sheet, StreetTables,
+    cell::{many_lines, one_line},
     custom::{custom_fields, number},
     grids::{GridNames, matching_grid},
     headings::{self, Header},
@@ -117,25 +118,6 @@ fn letters(at: usize) -> String {
         rest /= 26;
     }
     out
-}
-
-/// What a register takes: NFC, on one line, without control characters and outer white space.
-pub(crate) fn one_line(text: &str) -> String {
-    let plain: String = text::nfc(text)
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    plain.trim().to_owned()
-}
-
-/// What the note takes: NFC with its lines.
-fn many_lines(text: &str) -> String {
-    let plain: String = text::nfc(text)
-        .replace("\r\n", "\n")
-        .chars()
-        .map(|c| if c.is_control() && c != '\n' { ' ' } else { c })
-        .collect();
-    plain.trim().to_owned()
 }
 
 enum RowKind {

@@ -17,10 +17,10 @@ use lianka_sync_core::{
 use crate::street::write::{Entry, StreetWrite};
 use crate::{
     pipeline_point::{PipelinePoint, reached},
-    privacy::store::erasures,
     street::{
         projection::Touched,
         store::{
+            erasures,
             records::{self, DocumentPage, LogWrite, Logged, LoggedChange, Rewritten},
             trimmed::{self, EndedGeneration, Place},
         },

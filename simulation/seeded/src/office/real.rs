@@ -20,9 +20,8 @@ use lianka_server::{
     config::ServeConfig,
     state::App,
     store,
-    transfers::clock as transfer_clock,
     upkeep::{
-        compaction, refresh,
+        compaction, refresh, transfer_clock,
         trimming::{self, Keep},
     },
 };

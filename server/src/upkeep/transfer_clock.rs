@@ -14,7 +14,6 @@ use lianka_sync_core::{
 };
 use sqlx::PgPool;
 
-use crate::transfers::decide;
 use crate::{
     clock::{Clock, Entropy},
     pipeline_point::{PipelinePoint, reached},
@@ -25,7 +24,7 @@ use crate::{
         merge::MergeError,
         write::{ForgetError, StreetWrite},
     },
-    transfers::store,
+    transfers::{decide, store},
     upkeep::compaction::{self, CompactionError},
 };
 

@@ -16,10 +16,12 @@ use sqlx::{PgConnection, PgPool};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::audit::{Action, Chain, genesis, hash, seal};
 use crate::{
-    audit::store::{self as store, EventRow, SealRow},
-    http::error::Text,
+    audit::{
+        Action, Chain, genesis, hash, seal,
+        store::{self as store, EventRow, SealRow},
+    },
+    problem::Text,
     street::{history as past, store::trimmed},
 };
 

@@ -10,14 +10,14 @@ use utoipa::ToSchema;
 
 use crate::http::extract::{Page, PageQuery, Paging, Query};
 use crate::{
+    admin::audit_proof::{self as verify, Anchor, Proof},
     audit::{
         Action, Chain,
         store::{self as store, EventFilter, EventRow},
-        verify::{self, Anchor, Proof},
     },
     auth::{Principal, StreetScope},
     http::error::{ApiError, ErrorCode},
-    review::fields,
+    http::fields,
     state::App,
 };
 
