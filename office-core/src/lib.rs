@@ -1,0 +1,14 @@
+//! What the office decides: pushes, acts of desks, and what follows from them, over what is loaded of one street.
+//!
+//! In: a request and what [`store::Loaded`] says of the street. Out: [`store::Writes`], carried out as one transaction by an adapter: the
+//! server's over Postgres, or [`memory`]. Invariants:
+//! - nothing here reads a clock, a file, a socket or randomness, and nothing waits: `now` and whatever ids are made of are arguments;
+//! - a decision sees only what it asked for, and whoever asks twice gets the same.
+
+pub mod acts;
+pub mod audit;
+pub mod follow;
+pub mod ids;
+pub mod push;
+pub mod store;
+pub mod street;

@@ -1,0 +1,478 @@
+//! MERGE: the pushes that wait for one street, merged together; every change gets its outcome.
+//!
+//! Each change in order: known already → duplicate; another device's actor → refused; the grid not the author's any more → held, never
+//! theirs → refused; else it is merged into its record.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lianka_sync_core::{
+    access::Role,
+    codec::{
+        change::{Action as ChangeAction, Change, GateError},
+        wire::{PushedChange, VerdictStatus},
+    },
+    crdt::merge::{Refusal, RegisterState},
+    id::{ChangeHash, DeviceId, RecordId},
+    planted::{self, Bug},
+};
+use uuid::Uuid;
+
+use crate::{
+    acts::Act,
+    audit::{Action, Event},
+    ids::Ids,
+    store::{HeldStatus, HeldWrite, Wants},
+    street::{Accepted, Street, remaining_grid, written_grids},
+};
+
+/// Who pushes.
+#[derive(Clone, Debug)]
+pub struct Author {
+    pub username: String,
+    pub role: Role,
+    pub device: DeviceId,
+    /// Its device is to be wiped: everything it still sends is kept for a reviewer.
+    pub wiped: bool,
+}
+
+/// A change as it came, and what the gate says of it.
+#[derive(Debug)]
+pub struct Ingested {
+    pub pushed: PushedChange,
+    pub change: Result<Change, GateError>,
+}
+
+/// The changes of one request.
+#[derive(Debug)]
+pub struct Push {
+    pub author: Author,
+    pub changes: Vec<Ingested>,
+}
+
+/// What became of one change.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Outcome {
+    pub record: RecordId,
+    pub hash: Option<ChangeHash>,
+    pub status: VerdictStatus,
+    pub seq: Option<i64>,
+    /// Why it is held: a stable word.
+    pub held: Option<&'static str>,
+    pub refusal: Option<Refusal>,
+}
+
+impl Outcome {
+    fn refused(record: RecordId, hash: Option<ChangeHash>, refusal: Refusal) -> Self {
+        Self {
+            record,
+            hash,
+            status: VerdictStatus::Rejected,
+            seq: None,
+            held: None,
+            refusal: Some(refusal),
+        }
+    }
+
+    /// Of a change that the gate refused: nothing of it concerns the street.
+    pub fn of_refused(change: &Ingested) -> Option<Self> {
+        let refusal = change.change.as_ref().err()?.clone();
+        Some(Self::refused(
+            change.pushed.record,
+            None,
+            Refusal::Gate(refusal),
+        ))
+    }
+
+    /// Whether the phone needs the record again to write its edit anew.
+    pub fn needs_rebase(&self) -> bool {
+        self.refusal
+            .as_ref()
+            .is_some_and(|refusal| !refusal.retryable())
+    }
+}
+
+/// The author no longer works the record's grid.
+const GRID_LOST: &str = "grid_lost";
+/// The author's device was revoked and is to be wiped.
+const DEVICE_WIPED: &str = "device_wiped";
+/// Why an edit is held: every stable word.
+const HELD: [&str; 2] = [GRID_LOST, DEVICE_WIPED];
+
+/// Changes of one device that may wait for a reviewer: a phone that lost its grid and went on for weeks fits, a machine does not.
+pub const HELD_PER_DEVICE_MAX: i64 = 5_000;
+
+/// Some pushes to one street, merged in their order; the outcomes of each in the order of its changes.
+pub struct Pushes<'p> {
+    pub pushes: &'p [Push],
+    pub ids: Ids,
+}
+
+impl Pushes<'_> {
+    /// Every change that passed the gate, with its push and record.
+    fn changes(&self) -> impl Iterator<Item = (&Push, RecordId, u32, &Change)> {
+        self.pushes.iter().flat_map(|push| {
+            push.changes
+                .iter()
+                .filter_map(move |Ingested { pushed, change }| {
+                    Some((
+                        push,
+                        pushed.record,
+                        pushed.generation,
+                        change.as_ref().ok()?,
+                    ))
+                })
+        })
+    }
+}
+
+impl Act for Pushes<'_> {
+    type Done = Vec<Vec<Outcome>>;
+    type Refused = std::convert::Infallible;
+
+    fn wants(&self, street: &Street) -> Wants {
+        let mut wants = Wants::default();
+        if self
+            .changes()
+            .any(|(_, record, ..)| !street.is_loaded(record))
+        {
+            for (push, record, _, change) in self.changes() {
+                wants.records.insert(record);
+                wants.held.insert((record, change.hash));
+                wants.waiting.insert(push.author.device);
+                if !wants.assignments.contains(&push.author.username) {
+                    wants.assignments.insert(push.author.username.clone());
+                }
+            }
+            return wants;
+        }
+        let in_batch: BTreeSet<_> = self.changes().map(|(.., change)| change.hash).collect();
+        for (push, record, generation, change) in self.changes() {
+            let state = street.state(record);
+            let contains = |hash| state.is_some_and(|state| state.contains(hash));
+            if let Some(state) = state {
+                if change.edits_text() {
+                    wants.documents.insert(record);
+                }
+                if generation < state.generation() {
+                    wants.earlier.insert((record, change.hash));
+                }
+            }
+            if contains(change.hash) {
+                wants.sequences.insert((record, change.hash));
+            }
+            // What it builds on may have been held.
+            if change
+                .deps
+                .iter()
+                .any(|dep| !in_batch.contains(dep) && !contains(*dep))
+            {
+                wants.reasons.insert(record);
+            }
+            // The author never worked the grid where the record stands: the office may have moved it there.
+            if let Some(grid) = street.grid(record)
+                && works(street, &push.author, grid) == Works::Never
+            {
+                wants.left_grids.insert(record);
+            }
+        }
+        wants
+    }
+
+    fn decide(self, street: &mut Street) -> Result<Self::Done, Self::Refused> {
+        let mut batch = Batch {
+            street,
+            ids: self.ids,
+            seqs: BTreeMap::new(),
+            held_before: BTreeMap::new(),
+            held_now: BTreeSet::new(),
+            held_by: BTreeMap::new(),
+        };
+        Ok(self.pushes.iter().map(|push| batch.push(push)).collect())
+    }
+}
+
+/// Whether an author may touch records of a grid: yes, only through a reviewer, or no.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Works {
+    Now,
+    Once,
+    Never,
+}
+
+fn works(street: &Street, author: &Author, grid: &str) -> Works {
+    if author.role.sees_whole_street() {
+        return Works::Now;
+    }
+    match street.known().assignments.get(&author.username) {
+        Some(grids) if grids.now.contains(grid) => Works::Now,
+        Some(grids) if grids.ever.contains(grid) => Works::Once,
+        _ => Works::Never,
+    }
+}
+
+/// The same of a record: by its grid now, or by one that it left.
+fn works_record(street: &Street, author: &Author, record: RecordId, grid: &str) -> Works {
+    let left = street.known().left_grids.get(&record);
+    let worked_before = || {
+        left.into_iter()
+            .flatten()
+            .any(|grid| works(street, author, grid) != Works::Never)
+    };
+    match works(street, author, grid) {
+        Works::Never if worked_before() => Works::Once,
+        works => works,
+    }
+}
+
+struct Batch<'s> {
+    street: &'s mut Street,
+    ids: Ids,
+    /// Where the changes that the batch makes stand in the log.
+    seqs: BTreeMap<(RecordId, ChangeHash), i64>,
+    /// Why changes of the batch are held.
+    held_before: BTreeMap<(RecordId, ChangeHash), &'static str>,
+    /// Those that were not held before.
+    held_now: BTreeSet<(RecordId, ChangeHash)>,
+    /// How many more changes of a device wait for a reviewer.
+    held_by: BTreeMap<DeviceId, i64>,
+}
+
+/// What is to be done with a change that the gate passed.
+enum Ruling {
+    Accepted(i64),
+    Duplicate(Option<i64>),
+    Held(&'static str),
+    Refused(Refusal),
+}
+
+impl Batch<'_> {
+    /// Whether the record has the change, or had it before it was rebuilt.
+    fn has_accepted(&self, record: RecordId, hash: ChangeHash) -> bool {
+        self.street
+            .state(record)
+            .is_some_and(|state| state.contains(hash))
+            || self.street.known().earlier.contains_key(&(record, hash))
+    }
+
+    fn is_known_as_held(&self, record: RecordId, hash: ChangeHash) -> bool {
+        self.street.known().held.contains_key(&(record, hash))
+    }
+
+    fn push(&mut self, push: &Push) -> Vec<Outcome> {
+        // Per record, what this request was refused for good: whatever depends on it is refused with it. What only waits for something
+        // takes its followers along by itself: they wait for it.
+        let mut refused: BTreeSet<(RecordId, ChangeHash)> = BTreeSet::new();
+        let mut held = 0;
+        let mut outcomes = Vec::with_capacity(push.changes.len());
+        for ingested in &push.changes {
+            let Ingested {
+                pushed,
+                change: Ok(change),
+            } = ingested
+            else {
+                outcomes.extend(Outcome::of_refused(ingested));
+                continue;
+            };
+            let (record, hash) = (pushed.record, change.hash);
+            // What was decided already keeps its answer, whatever became of what it built on.
+            let decided = self.is_known_as_held(record, hash) || self.has_accepted(record, hash);
+            let falls = !decided
+                && change
+                    .deps
+                    .iter()
+                    .any(|dep| refused.contains(&(record, *dep)));
+            let ruling = if falls {
+                Ruling::Refused(Refusal::DependsOnRejected)
+            } else {
+                self.rule(&push.author, pushed, change)
+            };
+            let settled = |status, seq| Outcome {
+                record,
+                hash: Some(hash),
+                status,
+                seq,
+                held: None,
+                refusal: None,
+            };
+            outcomes.push(match ruling {
+                Ruling::Accepted(seq) => settled(VerdictStatus::Accepted, Some(seq)),
+                Ruling::Duplicate(seq) => settled(VerdictStatus::Duplicate, seq),
+                Ruling::Held(reason) => {
+                    held += 1;
+                    Outcome {
+                        held: Some(reason),
+                        ..settled(VerdictStatus::Held, None)
+                    }
+                }
+                Ruling::Refused(refusal) => {
+                    if !refusal.retryable() {
+                        refused.insert((record, hash));
+                    }
+                    Outcome::refused(record, Some(hash), refusal)
+                }
+            });
+        }
+        // One event a push, if anything came of it.
+        if held > 0 || self.street.has_untold() {
+            let event = Event::by(&push.author.username, push.author.device, Action::Content);
+            self.street.audit(if held > 0 {
+                event.with("held", held)
+            } else {
+                event
+            });
+        }
+        outcomes
+    }
+
+    fn rule(&mut self, author: &Author, pushed: &PushedChange, change: &Change) -> Ruling {
+        let (record, hash) = (pushed.record, change.hash);
+        let street = &*self.street;
+        if !street.is_readable(record) {
+            return Ruling::Refused(Refusal::DocumentUnavailable);
+        }
+        if street.is_erased(record) {
+            return Ruling::Refused(Refusal::Erased);
+        }
+        if self.has_accepted(record, hash) {
+            let now = self.seqs.get(&(record, hash));
+            let before = || street.known().sequences.get(&(record, hash));
+            return Ruling::Duplicate(now.or_else(before).copied());
+        }
+        if change.actor.device() != author.device && !planted::is(Bug::MergeTakesForeignActors) {
+            return Ruling::Refused(Refusal::ForeignActor);
+        }
+        // What a reviewer decided is final, whoever works the grid by now.
+        let known_as_held = match street.known().held.get(&(record, hash)) {
+            Some(held)
+                if held.status == HeldStatus::Refused && !planted::is(Bug::HeldForgetsRefusal) =>
+            {
+                return Ruling::Refused(Refusal::HeldRefused {
+                    reason: held.note.clone().unwrap_or_default(),
+                });
+            }
+            Some(held) if held.status == HeldStatus::Accepted => {
+                return Ruling::Duplicate(held.seq);
+            }
+            held => held.map(|held| held.held),
+        };
+        let known = street.state(record);
+        if let Some(key) = known.and_then(|state| redacted_key(state, change)) {
+            return Ruling::Refused(Refusal::Redacted { key });
+        }
+        if written_grids(change).any(|grid| !street.has_grid(grid)) {
+            return Ruling::Refused(Refusal::UnknownGrid);
+        }
+        match self.must_wait(author, record, change) {
+            Err(refusal) => return Ruling::Refused(refusal),
+            Ok(Some(reason)) => {
+                return self.hold(author, pushed, change, reason, known_as_held.is_some());
+            }
+            Ok(None) => {}
+        }
+        match self.street.accept(
+            record,
+            pushed.kind,
+            pushed.generation,
+            change,
+            author.role.into(),
+        ) {
+            Err(refusal) => Ruling::Refused(refusal),
+            Ok(Accepted::Before) => Ruling::Duplicate(None),
+            Ok(Accepted::Now(seq)) => {
+                self.seqs.insert((record, hash), seq);
+                // It was held, and its author works the grid again.
+                self.street
+                    .writes
+                    .held_accepted
+                    .extend(known_as_held.map(|held: Uuid| (held, seq)));
+                Ruling::Accepted(seq)
+            }
+        }
+    }
+
+    /// Why a change waits for a reviewer, if it does.
+    fn must_wait(
+        &self,
+        author: &Author,
+        record: RecordId,
+        change: &Change,
+    ) -> Result<Option<&'static str>, Refusal> {
+        let state = self.street.state(record);
+        // What follows a held change can only be held with it.
+        let follows = change
+            .deps
+            .iter()
+            .filter(|dep| !state.is_some_and(|state| state.contains(**dep)))
+            .find_map(|dep| self.reason_of(record, *dep));
+        if follows.is_some() {
+            return Ok(follows);
+        }
+        let grid = self.street.grid(record).or_else(|| remaining_grid(change));
+        match grid.map(|grid| works_record(self.street, author, record, grid)) {
+            Some(Works::Now) => Ok(author.wiped.then_some(DEVICE_WIPED)),
+            Some(Works::Once) => Ok((!planted::is(Bug::HeldTakesLost)).then_some(GRID_LOST)),
+            Some(Works::Never) => Err(Refusal::NotYourGrid),
+            None if !change.deps.is_empty() => Err(Refusal::DependencyMissing),
+            // A creation that names no grid: MERGE tells what it lacks.
+            None => Ok(None),
+        }
+    }
+
+    fn reason_of(&self, record: RecordId, hash: ChangeHash) -> Option<&'static str> {
+        let now = self.held_before.get(&(record, hash)).copied();
+        now.or_else(|| {
+            let before = self.street.known().reasons.get(&record)?;
+            let (_, reason) = before.iter().find(|(of, _)| *of == hash)?;
+            HELD.into_iter().find(|known| known == reason)
+        })
+    }
+
+    fn hold(
+        &mut self,
+        author: &Author,
+        pushed: &PushedChange,
+        change: &Change,
+        reason: &'static str,
+        known: bool,
+    ) -> Ruling {
+        let (record, hash) = (pushed.record, change.hash);
+        // Once, whatever generation its item names, and however often one request brings it.
+        if !known && !self.held_now.contains(&(record, hash)) {
+            let waiting = self.street.known().waiting.get(&author.device);
+            let more = self.held_by.entry(author.device).or_default();
+            if waiting.copied().unwrap_or_default() + *more >= HELD_PER_DEVICE_MAX {
+                return Ruling::Refused(Refusal::TooManyHeld);
+            }
+            *more += 1;
+            self.held_now.insert((record, hash));
+            let now = self.street.now();
+            self.street.writes.held.push(HeldWrite {
+                held: self.ids.next(now),
+                record,
+                kind: pushed.kind,
+                generation: pushed.generation,
+                hash,
+                bytes: change.bytes.clone(),
+                device: author.device,
+                username: author.username.clone(),
+                reason,
+                received_at: now,
+            });
+        }
+        self.held_before.insert((record, hash), reason);
+        Ruling::Held(reason)
+    }
+}
+
+/// A key of the change that is about a person who was redacted.
+fn redacted_key(state: &RegisterState, change: &Change) -> Option<String> {
+    change.ops.iter().find_map(|op| match &op.action {
+        ChangeAction::Put { key, value } => {
+            state.is_redacted(key, Some(value)).then(|| key.clone())
+        }
+        ChangeAction::Delete { key } => state.is_redacted(key, None).then(|| key.clone()),
+        ChangeAction::MakeText { .. }
+        | ChangeAction::Insert { .. }
+        | ChangeAction::Remove { .. } => None,
+    })
+}
