@@ -8,7 +8,6 @@ use lianka_server::{
     auth,
     privacy::erasure,
     street::{
-        ingested::Ingested,
         merge::{Author, Push},
         projection as project,
         store::erasures::ErasureRow,
@@ -475,14 +474,13 @@ async fn what_was_accepted_before_a_redaction_is_not_written_again_after_it() {
     let push = Push {
         author,
         changes: sent.collect(),
-        gives_way: false,
     };
     let outcomes = scene
         .office
         .test
         .app
         .queues
-        .push(&HOME.parse().expect("a street"), push)
+        .push(&HOME.parse().expect("a street"), push, false)
         .await
         .expect("committed");
     assert!(

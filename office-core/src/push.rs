@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use lianka_sync_core::{
     access::Role,
     codec::{
-        change::{Action as ChangeAction, Change, GateError},
+        change::{self, Action as ChangeAction, Change, GateError},
         wire::{PushedChange, VerdictStatus},
     },
     crdt::merge::{Refusal, RegisterState},
@@ -40,6 +40,14 @@ pub struct Author {
 pub struct Ingested {
     pub pushed: PushedChange,
     pub change: Result<Change, GateError>,
+}
+
+impl Ingested {
+    /// Puts a change through the gate.
+    pub fn new(pushed: PushedChange) -> Self {
+        let change = change::decode(&pushed.bytes);
+        Self { pushed, change }
+    }
 }
 
 /// The changes of one request.
@@ -91,8 +99,8 @@ impl Outcome {
     }
 }
 
-/// The author no longer works the record's grid.
-const GRID_LOST: &str = "grid_lost";
+/// The author no longer works the record's grid, or has a role now that edits none.
+pub const GRID_LOST: &str = "grid_lost";
 /// The author's device was revoked and is to be wiped.
 const DEVICE_WIPED: &str = "device_wiped";
 /// Why an edit is held: every stable word.
@@ -141,6 +149,7 @@ impl Act for Pushes<'_> {
                 wants.waiting.insert(push.author.device);
                 if !wants.assignments.contains(&push.author.username) {
                     wants.assignments.insert(push.author.username.clone());
+                    wants.roles.insert(push.author.username.clone());
                 }
             }
             return wants;
@@ -200,12 +209,18 @@ enum Works {
 }
 
 fn works(street: &Street, author: &Author, grid: &str) -> Works {
-    if author.role.sees_whole_street() {
-        return Works::Now;
-    }
+    let role = author.role;
+    let edits = |role: &Role| role.receives_records();
+    let oversees = |role: &Role| role.receives_records() && role.sees_whole_street();
+    let roles = street.known().roles.get(&author.username);
+    let oversaw = roles.is_some_and(|roles| roles.iter().skip(1).any(oversees));
     match street.known().assignments.get(&author.username) {
-        Some(grids) if grids.now.contains(grid) => Works::Now,
+        _ if oversees(&role) => Works::Now,
+        Some(grids) if edits(&role) && grids.now.contains(grid) => Works::Now,
         Some(grids) if grids.ever.contains(grid) => Works::Once,
+        _ if oversaw => Works::Once,
+        // Who never had records to edit writes what the table lets the role write.
+        None if role.sees_whole_street() => Works::Now,
         _ => Works::Never,
     }
 }

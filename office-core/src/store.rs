@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lianka_sync_core::{
+    access::Role,
     codec::change::Scalar,
     crdt::merge::RegisterState,
     id::{ChangeHash, DeviceId, RecordId, StreetCode},
@@ -72,6 +73,8 @@ questions! {
     histories: RecordId => Vec<Place>;
     /// The grids that users work, and ever worked.
     assignments: String => Grids;
+    /// The role of an account now, and those it had before, the newest first.
+    roles: String => Vec<Role>;
     /// Where a change stands, or stood, in the log.
     sequences: (RecordId, ChangeHash) => i64;
     /// Whether an earlier generation of the record had the change.

@@ -13,6 +13,12 @@ pub mod routes;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use lianka_office_core::{
+    ids::derived,
+    push::GRID_LOST,
+    store::{HeldStatus, Wants},
+    street::{Accepted, Signer},
+};
 use lianka_sync_core::{
     access::{Role, Writer},
     codec::change::{self, Action as ChangeAction, Change, OpId, Scalar},
@@ -27,14 +33,11 @@ use uuid::Uuid;
 use crate::{
     audit::{Action, Event},
     auth::store::accounts,
-    review::{
-        resolutions,
-        store::{self as conflicts, NoticeDetail, NoticeWrite},
-    },
+    review::store::{self as conflicts, NoticeDetail, NoticeWrite},
     street::{
-        merge::{GRID_LOST, MergeError},
-        store::held_changes::{self as held, HeldFilter, HeldRow, HeldStatus},
-        write::{Accepted, Signer, StreetWrite},
+        merge::MergeError,
+        store::held_changes::{self as held, HeldFilter, HeldRow},
+        transaction::StreetTransaction,
     },
 };
 
@@ -97,7 +100,7 @@ impl Held {
     }
 
     fn is_open(&self) -> bool {
-        self.row.status == HeldStatus::Held.as_str()
+        held::status(&self.row.status) == HeldStatus::Held
     }
 }
 
@@ -130,7 +133,7 @@ pub fn needed(change: &Change, of_record: &[Held], state: Option<&RegisterState>
 
 /// The record's held changes that nobody decided on yet.
 async fn of_record(
-    write: &mut StreetWrite,
+    write: &mut StreetTransaction,
     street: &StreetCode,
     record: RecordId,
 ) -> Result<Vec<Held>, HeldError> {
@@ -139,7 +142,11 @@ async fn of_record(
 }
 
 /// The held change, still undecided, with its record loaded.
-async fn open(write: &mut StreetWrite, street: &StreetCode, id: Uuid) -> Result<Held, HeldError> {
+async fn open(
+    write: &mut StreetTransaction,
+    street: &StreetCode,
+    id: Uuid,
+) -> Result<Held, HeldError> {
     let filter = HeldFilter {
         held: Some(id),
         record: None,
@@ -169,7 +176,7 @@ pub async fn accept(
     by: Reviewer<'_>,
     now: ServerTime,
 ) -> Result<Vec<Uuid>, HeldError> {
-    let mut write = StreetWrite::begin(pool, street, now).await?;
+    let mut write = StreetTransaction::begin(pool, street, now).await?;
     let held = open(&mut write, street, id).await?;
     let record = RecordId(held.row.record);
     let mut accepted: Vec<(Uuid, i64)> = Vec::new();
@@ -241,7 +248,7 @@ pub async fn refuse(
     by: Reviewer<'_>,
     now: ServerTime,
 ) -> Result<(), HeldError> {
-    let mut write = StreetWrite::begin(pool, street, now).await?;
+    let mut write = StreetTransaction::begin(pool, street, now).await?;
     let held = open(&mut write, street, id).await?;
     let record = RecordId(held.row.record);
     held::mark_refused(write.tx(), street, id, by.username, reason, now).await?;
@@ -271,7 +278,7 @@ pub async fn refuse(
 
 /// Merges it as if it had come in time: bound by its author's role of then, not by the grid or the role that the author lost.
 async fn merge_held(
-    write: &mut StreetWrite,
+    write: &mut StreetTransaction,
     record: RecordId,
     held: &Held,
     change: &Change,
@@ -282,7 +289,11 @@ async fn merge_held(
         .parse()
         .map_err(|_| HeldError::Refused(Refusal::KindMismatch))?;
     if change.edits_text() {
-        write.load_documents([record]).await?;
+        let wants = Wants {
+            documents: [record].into(),
+            ..Wants::default()
+        };
+        write.know(wants).await?;
     }
     let mut refused = None;
     for role in roles_of(write, &held.row).await? {
@@ -299,7 +310,7 @@ async fn merge_held(
 }
 
 /// The roles in which the author may have written it: one that was changed since is as good as a grid that was lost since.
-async fn roles_of(write: &mut StreetWrite, held: &HeldRow) -> Result<Vec<Role>, HeldError> {
+async fn roles_of(write: &mut StreetTransaction, held: &HeldRow) -> Result<Vec<Role>, HeldError> {
     let username = std::slice::from_ref(&held.username);
     let mut known = accounts::roles(write.tx(), username).await?;
     let mut roles = known.remove(&held.username).unwrap_or_default();
@@ -312,7 +323,7 @@ async fn roles_of(write: &mut StreetWrite, held: &HeldRow) -> Result<Vec<Role>, 
 
 /// Writes what it says in the desk's name, beside whatever its author had not seen.
 fn apply_as_edit(
-    write: &mut StreetWrite,
+    write: &mut StreetTransaction,
     record: RecordId,
     held: &Held,
     by: Reviewer<'_>,
@@ -373,7 +384,7 @@ fn writes_of(change: &Change, state: &RegisterState) -> Vec<Write> {
 }
 
 async fn notify(
-    write: &mut StreetWrite,
+    write: &mut StreetTransaction,
     street: &StreetCode,
     record: RecordId,
     kind: &'static str,
@@ -386,7 +397,7 @@ async fn notify(
     let notices: Vec<_> = told
         .iter()
         .map(|(username, hash)| NoticeWrite {
-            notice: resolutions::derived(now, &[kind.as_bytes(), &hash.0]),
+            notice: derived(now, &[kind.as_bytes(), &hash.0]),
             seq,
             username: username.clone(),
             kind,

@@ -4,5 +4,4 @@ pub mod conflicts;
 pub mod desk;
 pub mod edits;
 pub mod moves;
-pub mod resolutions;
 pub mod store;

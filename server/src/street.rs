@@ -1,12 +1,11 @@
 //! One street: its transaction, its queue, its rows and its history.
 
 pub mod history;
-pub mod ingested;
 pub mod merge;
 pub mod projection;
 pub mod queue;
 pub mod store;
-pub mod write;
+pub mod transaction;
 
 use crate::{
     http::error::{ApiError, ErrorCode},

@@ -87,8 +87,8 @@ async fn settle(
             Push {
                 author: author.clone(),
                 changes: request.changes,
-                gives_way,
             },
+            gives_way,
         )
         .await?;
     let hello = request.hello;

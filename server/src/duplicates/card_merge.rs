@@ -7,18 +7,19 @@
 //! - both histories stay; nothing of the losing card is rewritten but `merged_into`, which only the server writes;
 //! - everything a merge writes on the winner is signed with the merge's own epoch, and nothing else is;
 //! - no card is merged into one that was merged away, and one that was merged away is not merged again: chains end, cycles cannot be;
-//! - every change that is accepted for a losing card is carried over in the transaction that accepts it ([`follow`]), whoever sent it.
+//! - every change that is accepted for a losing card is carried over in the transaction that accepts it, whoever sent it.
 
-use std::collections::HashMap;
-
+use lianka_office_core::{
+    acts::merge_cards::{MERGED_INTO, epoch, wrote},
+    follow::compose_what_fits,
+    store::CardMerge,
+    street::Signer,
+};
 use lianka_sync_core::{
-    codec::change::{self, Scalar},
+    codec::change::Scalar,
     crdt::merge::{Refusal, Write},
-    id::{Actor, RecordId, StreetCode},
-    kinds::{
-        Kind,
-        duplicate::carry::{self, SamePersons},
-    },
+    id::{RecordId, StreetCode},
+    kinds::{Kind, duplicate::carry},
 };
 use serde_json::json;
 use time::OffsetDateTime;
@@ -32,34 +33,9 @@ use crate::{
         store::{self as store, MergeRow},
     },
     http::error::{ApiError, ErrorCode},
-    roll::store as roll,
     state::App,
-    street::{
-        merge::MergeError,
-        write::{Late, Signer, StreetWrite},
-    },
+    street::{merge::MergeError, transaction::StreetTransaction},
 };
-
-/// The field of a card that was merged away.
-pub const MERGED_INTO: &str = "merged_into";
-/// Epochs of one merge: one for each of the values it may put beside each other.
-const EPOCHS: u32 = 64;
-const _: () = assert!(carry::VALUES_MAX <= EPOCHS as usize);
-
-/// An epoch of a merge's own. The high bit keeps it from the epochs of phones, which count from 0.
-fn epoch(entropy: [u8; 4]) -> u32 {
-    (u32::from_be_bytes(entropy) | 0x8000_0000) & !(EPOCHS - 1)
-}
-
-/// Whether `actor` wrote for the merge.
-fn wrote(row: &MergeRow) -> impl Fn(Actor) -> bool + use<> {
-    let epoch = row.epoch;
-    move |actor| i64::from(actor.epoch() & !(EPOCHS - 1)) == epoch
-}
-
-fn same_persons(row: &MergeRow) -> SamePersons {
-    serde_json::from_value(row.entries.clone()).unwrap_or_default()
-}
 
 /// Merges `loser` into `winner`.
 pub async fn merge(
@@ -70,7 +46,7 @@ pub async fn merge(
     loser: RecordId,
     note: &str,
 ) -> Result<MergeRow, ApiError> {
-    let mut write = StreetWrite::begin(&app.pool, street, app.clock.now())
+    let mut write = StreetTransaction::begin(&app.pool, street, app.clock.now())
         .await
         .map_err(not_begun)?;
     write.load([winner, loser]).await?;
@@ -94,7 +70,8 @@ pub async fn merge(
             desk: Some((by.device(), by.role())),
             epoch: epoch + nth as u32,
         };
-        compose(&mut write, winner, signer, writes.clone(), &message)?;
+        compose_what_fits(&mut write, winner, signer, writes.clone(), &message)
+            .map_err(|refusal| refused(&refusal))?;
     }
     let away = [Write::new(
         MERGED_INTO,
@@ -139,7 +116,7 @@ pub async fn undo(
     merge: Uuid,
     note: &str,
 ) -> Result<MergeRow, ApiError> {
-    let mut write = StreetWrite::begin(&app.pool, street, app.clock.now())
+    let mut write = StreetTransaction::begin(&app.pool, street, app.clock.now())
         .await
         .map_err(not_begun)?;
     // Read under the street's lock: of two who undo at once, the second finds it undone.
@@ -156,15 +133,17 @@ pub async fn undo(
         if winning.text(MERGED_INTO).is_some() {
             return Err(ApiError::new(ErrorCode::MergeNotLast));
         }
-        let writes = carry::undo(winning, wrote(&row), &same_persons(&row));
+        let merge = CardMerge::from(row.clone());
+        let writes = carry::undo(winning, wrote(&merge), &merge.same_persons);
         let signer = Signer::desk(by.device(), by.role());
-        compose(
+        compose_what_fits(
             &mut write,
             winner,
             signer,
             writes,
             &format!("撤销并入 {loser}"),
-        )?;
+        )
+        .map_err(|refusal| refused(&refusal))?;
     }
     write
         .compose(
@@ -189,85 +168,6 @@ pub async fn undo(
         undone_at: Some(now),
         ..row
     })
-}
-
-/// Carries what this write accepted for cards that were merged away over to the cards that go on. A card may go on in one that was merged
-/// itself: then its changes are carried on in turn.
-///
-/// Nothing here fails a push: what cannot be carried over stays, accepted, in the losing card's history.
-pub async fn follow(write: &mut StreetWrite) -> sqlx::Result<()> {
-    let mut from = 0;
-    loop {
-        let (next, late) = write.late(from);
-        if late.is_empty() {
-            return Ok(());
-        }
-        from = next;
-        let losers: Vec<_> = late.iter().map(|late| late.record.0).collect();
-        let street = write.street().clone();
-        let rows = store::merges_of_losers(write.tx(), &street, &losers).await?;
-        let rows: HashMap<_, _> = rows
-            .into_iter()
-            .map(|row| (RecordId(row.loser), row))
-            .collect();
-        write
-            .load(rows.values().map(|row| RecordId(row.winner)))
-            .await?;
-        let authors: Vec<_> = late.iter().map(|late| late.device.0).collect();
-        let authors = roll::device_names(write.tx(), &authors).await?;
-        for late in late {
-            let Some(row) = rows.get(&late.record) else {
-                continue;
-            };
-            let author = authors
-                .iter()
-                .find(|name| name.device == late.device.0)
-                .map_or("", |name| name.username.as_str());
-            carry_over(write, row, &late, author);
-        }
-    }
-}
-
-fn carry_over(write: &mut StreetWrite, row: &MergeRow, late: &Late, author: &str) {
-    let winner = RecordId(row.winner);
-    let (Some(state), Ok(change)) = (write.state(winner), change::decode(&late.bytes)) else {
-        tracing::warn!(record = %late.record, %winner, "a late edit stays in the losing card: its winner was erased or cannot be read");
-        return;
-    };
-    let writes = carry::carry(state, wrote(row), &same_persons(row), &change);
-    let signer = Signer::Merge {
-        desk: None,
-        epoch: row.epoch as u32,
-    };
-    let message = format!(
-        "转自已并入的卡片 {}，修改 {}，作者 {author}（设备 {}）",
-        late.record, late.hash, late.device
-    );
-    if let Err(error) = compose(write, winner, signer, writes, &message) {
-        tracing::warn!(record = %late.record, %winner, code = error.code().as_str(), "a late edit stays in the losing card");
-    }
-}
-
-/// Composes, and leaves out what a rule of the winner forbids: a party status whose consent was withdrawn there, a person who was redacted.
-fn compose(
-    write: &mut StreetWrite,
-    record: RecordId,
-    signer: Signer,
-    mut writes: Vec<Write>,
-    message: &str,
-) -> Result<(), ApiError> {
-    while !writes.is_empty() {
-        match write.compose(record, signer, &writes, message) {
-            Ok(_) => break,
-            Err(refusal) => match refusal.key() {
-                Some(key) if writes.iter().any(|write| write.key == key) => {
-                    writes.retain(|write| write.key != key);
-                }
-                _ => return Err(refused(&refusal)),
-            },
-        }
-    }
-    Ok(())
 }
 
 /// Why a street write did not begin, for a caller.

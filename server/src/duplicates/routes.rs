@@ -26,7 +26,7 @@ use crate::{
     http::error::{ApiError, ErrorCode},
     http::fields,
     state::App,
-    street::{store::records, write::StreetWrite},
+    street::{store::records, transaction::StreetTransaction},
 };
 
 const NOTE_CHARS_MAX: usize = 200;
@@ -391,7 +391,7 @@ pub async fn dismiss(
     let note = note(&body.note)?;
     let pair = proposed(&app, scope.street(), path.pair).await?;
     let reasons: Vec<String> = pair.reasons.iter().map(ToString::to_string).collect();
-    let mut write = StreetWrite::begin(&app.pool, scope.street(), app.clock.now())
+    let mut write = StreetTransaction::begin(&app.pool, scope.street(), app.clock.now())
         .await
         .map_err(card_merge::not_begun)?;
     let at = OffsetDateTime::from(write.now());

@@ -1,6 +1,7 @@
 //! Which cards meet under a key, which pairs were looked at, and which cards were merged.
 
-use lianka_sync_core::id::StreetCode;
+use lianka_office_core::store::{CardMerge, Undone};
+use lianka_sync_core::id::{DeviceId, RecordId, StreetCode};
 use sqlx::{PgConnection, types::Json};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -173,6 +174,29 @@ pub struct MergeRow {
     pub undone_by: Option<String>,
     pub undone_note: Option<String>,
     pub undone_at: Option<OffsetDateTime>,
+}
+
+impl From<MergeRow> for CardMerge {
+    fn from(row: MergeRow) -> Self {
+        let undone = row.undone_at.zip(row.undone_by).map(|(at, by)| Undone {
+            by,
+            note: row.undone_note.unwrap_or_default(),
+            at: at.into(),
+        });
+        Self {
+            merge: row.merge,
+            winner: RecordId(row.winner),
+            loser: RecordId(row.loser),
+            reasons: row.reasons,
+            note: row.note,
+            username: row.username,
+            device: DeviceId(row.device),
+            epoch: row.epoch as u32,
+            same_persons: serde_json::from_value(row.entries).unwrap_or_default(),
+            merged_at: row.merged_at.into(),
+            undone,
+        }
+    }
 }
 
 /// Remembers a merge.

@@ -10,6 +10,10 @@
 
 use std::collections::BTreeSet;
 
+use lianka_office_core::{
+    store::Wants,
+    street::{ForgetError, Street},
+};
 use lianka_sync_core::{
     codec::change::{self, Action, Change},
     crdt::{merge::RegisterState, rebuild::Forget, record::NOTE},
@@ -33,7 +37,7 @@ use crate::{
             erasures::{self, ErasureRow},
             held_changes as held,
         },
-        write::{ForgetError, StreetWrite},
+        transaction::StreetTransaction,
     },
 };
 
@@ -114,7 +118,7 @@ pub async fn erase(
     now: ServerTime,
     entropy: &Entropy,
 ) -> Result<Erased, ErasureError> {
-    let mut write = StreetWrite::begin(pool, street, now).await?;
+    let mut write = StreetTransaction::begin(pool, street, now).await?;
     write.load([record]).await?;
     if write.is_erased(record) {
         let (receipts, _) =
@@ -134,7 +138,7 @@ pub async fn erase(
 
 /// Erases a record inside a write that looked at it first, which this ends.
 pub async fn erase_in(
-    mut write: StreetWrite,
+    mut write: StreetTransaction,
     record: RecordId,
     request: &Request<'_>,
     entropy: &Entropy,
@@ -145,7 +149,15 @@ pub async fn erase_in(
         .ok_or(ErasureError::NoRecord)?
         .generation();
     let also_on = erasures::merged_with(write.tx(), street, record).await?;
-    let (seq, counts) = write.erase(record).await?;
+    write
+        .know(Wants {
+            holdings: [record].into(),
+            ..Wants::default()
+        })
+        .await?;
+    let counts = write.known().holdings.get(&record).cloned();
+    let counts = counts.unwrap_or_default();
+    let seq = write.erase(record)?;
     let receipt = sealed(
         ErasureRow {
             erasure: RecordId::new_v7(now.unix_ms().unsigned_abs(), entropy.bytes()).0,
@@ -187,7 +199,7 @@ pub async fn redact(
     now: ServerTime,
     entropy: &Entropy,
 ) -> Result<Erased, ErasureError> {
-    let mut write = StreetWrite::begin(pool, street, now).await?;
+    let mut write = StreetTransaction::begin(pool, street, now).await?;
     write.load([record]).await?;
     let state = write.state(record).ok_or(ErasureError::NoRecord)?;
     if !state.has_entry(CONTACTS, person.entry) && !state.redacted().contains(&person.entry) {
@@ -227,16 +239,15 @@ pub async fn redact(
         })
         .map(|(held, _)| held)
         .collect();
-    let forgotten = write
-        .rebuild(
-            record,
-            &Forget {
-                key: &is_theirs,
-                note: person.note,
-                redacted: &entries,
-            },
-        )
-        .await?;
+    write.know(Street::rebuild_wants(record)).await?;
+    let forgotten = write.rebuild(
+        record,
+        &Forget {
+            key: &is_theirs,
+            note: person.note,
+            redacted: &entries,
+        },
+    )?;
     let mentioned_in = write
         .state(record)
         .map(|state| mentions(state, &names))

@@ -1,6 +1,7 @@
 //! Forgetting: a record, or one person on it; and the receipts.
 
 use axum::{Json, extract::State};
+use lianka_office_core::street::ForgetError;
 use lianka_sync_core::{
     id::{EntryId, RecordId},
     time::ServerTime,
@@ -15,10 +16,7 @@ use crate::{
     http::error::{ApiError, ErrorCode},
     privacy::erasure::{self, Erased, ErasureError, Person, Request},
     state::App,
-    street::{
-        store::erasures::{self, ErasureRow},
-        write::ForgetError,
-    },
+    street::store::erasures::{self, ErasureRow},
 };
 
 #[derive(Deserialize)]
@@ -131,7 +129,6 @@ fn reason(text: &str) -> Result<&'static str, ApiError> {
 fn refused(error: ErasureError) -> ApiError {
     match error {
         ErasureError::Merge(error) => error.into(),
-        ErasureError::Forget(ForgetError::Store(error)) => error.into(),
         ErasureError::NoRecord | ErasureError::Forget(ForgetError::NoRecord) => {
             ApiError::new(ErrorCode::NotFound)
         }

@@ -1,6 +1,6 @@
 //! The inbox of conflicts, choosing, and undoing a choice.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use axum::{Json, extract::State};
 use lianka_sync_core::{
@@ -9,7 +9,7 @@ use lianka_sync_core::{
         conflict::{self, HarmlessClass},
         merge::{Provenance, RegisterState},
     },
-    id::{ChangeHash, RecordId, StreetCode},
+    id::{ChangeHash, DeviceId, RecordId, StreetCode},
     kinds::{Class, Field, Kind},
     lang::Lang,
     time::{DeviceTime, ServerTime},
@@ -19,15 +19,16 @@ use sqlx::PgConnection;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use lianka_office_core::follow::op_text;
+
 use crate::{
     auth::{Principal, StreetScope},
     http::error::{ApiError, ErrorCode},
     review::{
         desk::{self, BulkItem, BulkWanted, ChoiceWanted, Desk, UndoItem},
-        resolutions::op_text,
         store::{
-            self as conflicts, ConflictFilter, Disputed, ReplacedValue, Resolution,
-            ResolutionFilter, Writer,
+            self as conflicts, ConflictFilter, Disputed, Person, ReplacedValue, Resolution,
+            ResolutionFilter, Restored,
         },
     },
     state::App,
@@ -190,8 +191,8 @@ pub async fn list(
 struct Inbox {
     rows: Vec<(Disputed, RegisterState)>,
     changes: HashMap<(RecordId, ChangeHash), Change>,
-    writers: HashMap<Uuid, Writer>,
-    restored: HashMap<(RecordId, String, String), Vec<ReplacedValue>>,
+    writers: BTreeMap<DeviceId, Person>,
+    restored: BTreeMap<RecordId, Vec<Restored>>,
 }
 
 impl Inbox {
@@ -212,8 +213,8 @@ impl Inbox {
         let mut inbox = Self {
             rows,
             changes: HashMap::new(),
-            writers: HashMap::new(),
-            restored: HashMap::new(),
+            writers: BTreeMap::new(),
+            restored: BTreeMap::new(),
         };
         inbox.restored = conflicts::restored(conn, street, &records).await?;
         // First the changes that wrote the values, then those that wrote what the values replaced.
@@ -380,13 +381,20 @@ impl Inbox {
             restored: false,
             seen: None,
         };
-        if let Some(originals) = self.restored.get(&(record, key.to_owned(), text)) {
-            let of = |original: &ReplacedValue| DisputedValueView {
-                author: original.into(),
+        let originals: Vec<_> = self
+            .restored
+            .get(&record)
+            .into_iter()
+            .flatten()
+            .filter(|one| one.field == key && one.value.restored_as.as_ref() == Some(&text))
+            .map(|one| DisputedValueView {
+                author: (&one.value).into(),
                 restored: true,
                 ..view.clone()
-            };
-            return originals.iter().map(of).collect();
+            })
+            .collect();
+        if !originals.is_empty() {
+            return originals;
         }
         let seen = self.seen(record, state, op).map(|seen| {
             let seen = seen.into_iter().filter_map(|op| {
@@ -411,7 +419,7 @@ impl Inbox {
     }
 
     fn author(&self, from: &Provenance) -> ValueAuthorView {
-        let writer = self.writers.get(&from.device.0);
+        let writer = self.writers.get(&from.device);
         ValueAuthorView {
             username: writer.map(|writer| writer.username.clone()),
             display_name: writer.map(|writer| writer.display_name.clone()),

@@ -1,6 +1,6 @@
 //! What a reviewer does at a desk: edits, choices between concurrent values one by one or by class, and their undoing.
 //!
-//! In: a request of a [`Principal`] that the access table let in. Out: changes by the desk's actor, written through [`StreetWrite`] under the
+//! In: a request of a [`Principal`] that the access table let in. Out: changes by the desk's actor, written through [`StreetTransaction`] under the
 //! rules that hold for everybody. Invariants:
 //! - a choice replaces the values that were looked at and no other: what arrived meanwhile stays in conflict;
 //! - an undo takes nothing away: it puts values beside what stands there;
@@ -22,21 +22,23 @@ use lianka_sync_core::{
 };
 use uuid::Uuid;
 
+use lianka_office_core::{follow::op_text, ids::derived, store::Wants, street::Signer};
+
 use crate::{
     audit::{Action, Event},
     auth::Principal,
     http::error::{ApiError, ErrorCode},
     pipeline_point::{PipelinePoint, reached},
-    review::{
-        resolutions::{self, RESOLUTION_UNDONE, op_text},
-        store::{
-            self as conflicts, ConflictFilter, NoticeDetail, NoticeWrite, ReplacedValue,
-            Resolution, ResolutionFilter,
-        },
+    review::store::{
+        self as conflicts, ConflictFilter, NoticeDetail, NoticeWrite, ReplacedValue, Resolution,
+        ResolutionFilter,
     },
     state::App,
-    street::write::{Signer, StreetWrite},
+    street::transaction::StreetTransaction,
 };
+
+/// A notice that a choice was undone: all values stand side by side again.
+const RESOLUTION_UNDONE: &str = "resolution_undone";
 
 /// Most conflicts settled, or undone, by one request: so many are written within a second.
 pub const BULK_MAX: usize = 500;
@@ -144,12 +146,12 @@ impl Desk<'_> {
         Event::by(self.principal.username(), self.principal.device(), action)
     }
 
-    async fn begin(&self) -> Result<StreetWrite, ApiError> {
-        Ok(StreetWrite::begin(&self.app.pool, self.street, self.app.clock.now()).await?)
+    async fn begin(&self) -> Result<StreetTransaction, ApiError> {
+        Ok(StreetTransaction::begin(&self.app.pool, self.street, self.app.clock.now()).await?)
     }
 
     /// Begins a write that concerns one record, which must exist.
-    async fn begin_on(&self, record: RecordId) -> Result<StreetWrite, ApiError> {
+    async fn begin_on(&self, record: RecordId) -> Result<StreetTransaction, ApiError> {
         let mut write = self.begin().await?;
         write.load([record]).await?;
         if !write.is_readable(record) {
@@ -174,7 +176,11 @@ impl Desk<'_> {
         known(kind, wanted.set.keys())?;
         let fields = patterns(kind, wanted.set.keys());
         let change = if wanted.set.contains_key(NOTE) {
-            write.load_documents([record]).await?;
+            let wants = Wants {
+                documents: [record].into(),
+                ..Wants::default()
+            };
+            write.know(wants).await?;
             write.compose_note(record, self.signer(), &edits(wanted.set)?, &wanted.note)?
         } else {
             let writes: Vec<_> = wanted
@@ -284,7 +290,7 @@ impl Desk<'_> {
 
     async fn written(
         &self,
-        mut write: StreetWrite,
+        mut write: StreetTransaction,
         record: RecordId,
         change: Option<(ChangeHash, i64)>,
         fields: &[String],
@@ -356,7 +362,7 @@ impl Desk<'_> {
                 .on(record)
                 .with("fields", vec![field.pattern()]),
         );
-        let resolution = resolutions::derived(write.now(), &[&change.0, key.as_bytes()]);
+        let resolution = derived(write.now(), &[&change.0, key.as_bytes()]);
         write.commit().await?;
         Ok(Chosen {
             resolution,
@@ -424,7 +430,7 @@ impl Desk<'_> {
     /// The harmless conflicts of one record, settled by one change.
     fn choose_harmless(
         &self,
-        write: &mut StreetWrite,
+        write: &mut StreetTransaction,
         keys: &[(RecordId, String)],
         note: &str,
         class: HarmlessClass,
@@ -472,10 +478,7 @@ impl Desk<'_> {
         match write.compose(record, self.signer(), &writes, note) {
             Ok(Some((hash, _))) => {
                 for item in &mut items {
-                    item.resolution = Some(resolutions::derived(
-                        write.now(),
-                        &[&hash.0, item.field.as_bytes()],
-                    ));
+                    item.resolution = Some(derived(write.now(), &[&hash.0, item.field.as_bytes()]));
                 }
             }
             Ok(None) => {}
@@ -577,7 +580,7 @@ impl Desk<'_> {
     /// Puts the values that a resolution replaced back, each beside the others.
     fn put_back(
         &self,
-        write: &mut StreetWrite,
+        write: &mut StreetTransaction,
         row: &Resolution,
         force: bool,
     ) -> Result<PutBack, NotUndone> {
@@ -669,7 +672,7 @@ impl Desk<'_> {
             .copied()
             .filter(told)
             .map(|username| NoticeWrite {
-                notice: resolutions::derived(
+                notice: derived(
                     now,
                     &[b"undo", row.resolution.as_bytes(), username.as_bytes()],
                 ),
@@ -759,7 +762,7 @@ fn standing(state: &RegisterState, row: &Resolution) -> Standing {
     }
 }
 
-fn state_of(write: &StreetWrite, record: RecordId) -> Result<&RegisterState, ApiError> {
+fn state_of(write: &StreetTransaction, record: RecordId) -> Result<&RegisterState, ApiError> {
     write
         .state(record)
         .ok_or_else(|| ApiError::new(ErrorCode::NotFound))

@@ -1,6 +1,7 @@
 //! Moving cards to another grid: one, some, or a part of a grid that is split.
 
 use axum::{Json, extract::State};
+use lianka_office_core::street::Signer;
 use lianka_sync_core::{codec::change::Scalar, crdt::merge::Write, id::RecordId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -14,7 +15,7 @@ use crate::{
     http::fields,
     roll::store::{self as roll, MoveFilter},
     state::App,
-    street::write::{Signer, StreetWrite},
+    street::transaction::StreetTransaction,
 };
 
 /// Records of one move; a greater split is several.
@@ -65,7 +66,7 @@ pub async fn create(
     Body(new): Body<NewMove>,
 ) -> Result<Json<MovedView>, ApiError> {
     let to_grid = fields::grid("to_grid", &new.to_grid)?;
-    let mut write = StreetWrite::begin(&app.pool, scope.street(), app.clock.now()).await?;
+    let mut write = StreetTransaction::begin(&app.pool, scope.street(), app.clock.now()).await?;
     if !write.has_grid(&to_grid) {
         return Err(ApiError::invalid_field("to_grid", "exists")
             .detail("没有这个网格。", "There is no such grid in this street."));
@@ -119,7 +120,7 @@ fn unknown(new: &NewMove, record: RecordId) -> ApiError {
 }
 
 async fn chosen(
-    write: &mut StreetWrite,
+    write: &mut StreetTransaction,
     scope: &StreetScope,
     new: &NewMove,
 ) -> Result<Vec<RecordId>, ApiError> {

@@ -1,16 +1,17 @@
 //! Values in conflict, how they were settled, and what users are told about it.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
+pub use lianka_office_core::store::{
+    NoticeDetail, NoticeWrite, Person, ReplacedValue, ResolutionWrite, Restored,
+};
 use lianka_sync_core::{
     codec::change::Scalar,
-    id::{ChangeHash, RecordId, StreetCode},
-    time::{DeviceTime, ServerTime},
+    id::{ChangeHash, DeviceId, RecordId, StreetCode},
+    time::ServerTime,
 };
-use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, types::Json};
 use time::OffsetDateTime;
-use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// Which conflicts to look at. Every condition that is `None` admits all.
@@ -121,76 +122,31 @@ pub async fn harmless(
         .collect())
 }
 
-/// Who wrote something, for people.
-#[derive(Clone, Debug)]
-pub struct Writer {
-    pub device: Uuid,
-    pub device_name: String,
-    pub username: String,
-    pub display_name: String,
-    pub role: String,
-}
-
 /// The users of devices, by device. The server's own is not among them.
 pub async fn writers(
     conn: &mut PgConnection,
     devices: &[Uuid],
-) -> sqlx::Result<HashMap<Uuid, Writer>> {
-    let rows = sqlx::query_as!(
-        Writer,
+) -> sqlx::Result<BTreeMap<DeviceId, Person>> {
+    let rows = sqlx::query!(
         "select d.device, d.name as device_name, d.username, a.display_name, a.role
          from device d join account a using (username) where d.device = any($1)",
         devices
     )
     .fetch_all(conn)
     .await?;
+    let person = |device_name, username, display_name, role| Person {
+        device_name,
+        username,
+        display_name,
+        role,
+    };
     Ok(rows
         .into_iter()
-        .map(|writer| (writer.device, writer))
+        .map(|row| {
+            let person = person(row.device_name, row.username, row.display_name, row.role);
+            (DeviceId(row.device), person)
+        })
         .collect())
-}
-
-/// A value that was settled away, with its author.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct ReplacedValue {
-    /// The operation that wrote it, `counter@actor`.
-    pub op: String,
-    #[schema(value_type = Object)]
-    pub value: Scalar,
-    pub username: Option<String>,
-    pub display_name: Option<String>,
-    pub device: Uuid,
-    pub device_name: Option<String>,
-    /// The device's clock: shown, never trusted.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub device_time: Option<DeviceTime>,
-    /// The server's clock.
-    #[schema(value_type = String, format = DateTime)]
-    pub received_at: ServerTime,
-    /// After an undo: the operation that put it back, in the desk's name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub restored_as: Option<String>,
-}
-
-/// A settled conflict to be remembered.
-#[derive(Debug, Serialize)]
-pub struct ResolutionWrite {
-    pub resolution: Uuid,
-    pub record: RecordId,
-    pub field: String,
-    pub seq: i64,
-    pub generation: i32,
-    pub hash: ChangeHash,
-    pub op: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub chosen: Option<Scalar>,
-    pub replaced: Vec<ReplacedValue>,
-    pub note: String,
-    pub source: &'static str,
-    pub username: Option<String>,
-    pub device: Uuid,
-    pub bulk: Option<Uuid>,
-    pub class: Option<&'static str>,
 }
 
 /// Remembers settled conflicts.
@@ -331,12 +287,12 @@ pub async fn mark_undone(
     Ok(())
 }
 
-/// Whose the values are that undone resolutions put back: by record, key and operation the originals.
+/// Values of the records that undone resolutions put back, with their first authors.
 pub async fn restored(
     conn: &mut PgConnection,
     street: &StreetCode,
     records: &[Uuid],
-) -> sqlx::Result<HashMap<(RecordId, String, String), Vec<ReplacedValue>>> {
+) -> sqlx::Result<BTreeMap<RecordId, Vec<Restored>>> {
     let rows = sqlx::query!(
         r#"select record, field, replaced as "replaced: Json<Vec<ReplacedValue>>" from resolution
            where street = $1 and record = any($2) and undone_at is not null order by undone_at"#,
@@ -345,43 +301,20 @@ pub async fn restored(
     )
     .fetch_all(conn)
     .await?;
-    let mut restored: HashMap<_, Vec<_>> = HashMap::new();
+    let mut restored: BTreeMap<RecordId, Vec<Restored>> = BTreeMap::new();
     for row in rows {
-        for value in row.replaced.0 {
-            if let Some(op) = &value.restored_as {
-                restored
-                    .entry((RecordId(row.record), row.field.clone(), op.clone()))
-                    .or_default()
-                    .push(value);
-            }
-        }
+        let values = row.replaced.0.into_iter();
+        let values = values.filter(|value| value.restored_as.is_some());
+        let of = |value| Restored {
+            field: row.field.clone(),
+            value,
+        };
+        restored
+            .entry(RecordId(row.record))
+            .or_default()
+            .extend(values.map(of));
     }
     Ok(restored)
-}
-
-/// What a user is to know.
-#[derive(Clone, Debug, Serialize)]
-pub struct NoticeWrite {
-    pub notice: Uuid,
-    pub seq: i64,
-    pub username: String,
-    pub kind: &'static str,
-    pub record: RecordId,
-    pub field: Option<String>,
-    pub detail: NoticeDetail,
-}
-
-/// What a notice says beside its columns: never a value.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct NoticeDetail {
-    /// The change that brought it about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hash: Option<ChangeHash>,
-    /// The role of whoever acted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub by: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub note: Option<String>,
 }
 
 /// Keeps notices for their users' next synchronisations. A notice of the same id is kept once.

@@ -33,7 +33,6 @@ use crate::{
     },
     state::App,
     street::{
-        ingested::Ingested,
         merge::{Author, Push},
         store::{
             records,
@@ -404,8 +403,8 @@ async fn push(
                 Push {
                     author: author.clone(),
                     changes,
-                    gives_way: false,
                 },
+                false,
             )
             .await?;
         for ((row, _), outcome) in chunk.iter().zip(outcomes) {

@@ -2,12 +2,13 @@
 //!
 //! The rows are a function of the register state alone, so [`rebuild`] yields what the pipeline wrote; a test compares the two.
 
+use lianka_office_core::store::Touched;
 use lianka_sync_core::{
     codec::change::Scalar,
     crdt::{conflict, merge::RegisterState},
     id::{RecordId, StreetCode},
     kinds::{
-        duplicate::{self, Traits},
+        duplicate::Traits,
         projection::{self, CardRow, ConflictRow, Projected},
         transfer::{Case, Then},
     },
@@ -31,41 +32,6 @@ pub struct Projection<'p> {
     pub seq: i64,
     pub state: &'p RegisterState,
     pub touched: Touched,
-}
-
-/// Which rows beside the record's own may differ from what is stored.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "a set of tables, not a state"
-)]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Touched {
-    pub contacts: bool,
-    pub consents: bool,
-    pub tags: bool,
-    /// What the card is recognised by.
-    pub keys: bool,
-    /// There were, or are, values in conflict.
-    pub conflicts: bool,
-}
-
-impl Touched {
-    /// Everything: a new record, or a rebuild.
-    pub const ALL: Self = Self {
-        contacts: true,
-        consents: true,
-        tags: true,
-        keys: true,
-        conflicts: true,
-    };
-
-    /// Notes that `key` was written.
-    pub fn note(&mut self, key: &str) {
-        self.contacts |= key.starts_with("contacts/");
-        self.consents |= key.starts_with("consent/");
-        self.tags |= key.starts_with("tags/");
-        self.keys |= duplicate::recognises(key);
-    }
 }
 
 /// What one transaction writes to the read models, gathered by table.

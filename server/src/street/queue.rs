@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use lianka_sync_core::{codec::wire::VerdictStatus, crdt::merge::Refusal, id::StreetCode};
+use lianka_sync_core::id::StreetCode;
 use sqlx::PgPool;
 use tokio::sync::{mpsc, oneshot};
 
@@ -18,10 +18,7 @@ use crate::{
     http::error::{ApiError, ErrorCode},
     pipeline_point::{PipelinePoint, reached},
     store::waits::within,
-    street::{
-        ingested::Ingested,
-        merge::{self, LOCK_NOT_AVAILABLE, MergeError, Outcome, Push},
-    },
+    street::merge::{self, LOCK_NOT_AVAILABLE, MergeError, Outcome, Push},
 };
 
 /// Requests that may wait for one street.
@@ -38,6 +35,8 @@ type Reply = Result<Vec<Outcome>, ApiError>;
 
 struct Waiting {
     push: Push,
+    /// It is merged behind those of devices that took less of the server.
+    gives_way: bool,
     reply: oneshot::Sender<Reply>,
 }
 
@@ -79,7 +78,7 @@ impl Line {
     }
 
     fn join(&mut self, waiting: Waiting) {
-        if is_small(&waiting.push) {
+        if is_small(&waiting.push) && !waiting.gives_way {
             self.small.push_back(waiting);
         } else {
             self.large.push_back(waiting);
@@ -110,17 +109,27 @@ impl StreetQueues {
     }
 
     /// Merges a push, together with whatever else waits for the street; returns after the commit.
-    pub async fn push(&self, street: &StreetCode, push: Push) -> Result<Vec<Outcome>, ApiError> {
+    pub async fn push(
+        &self,
+        street: &StreetCode,
+        push: Push,
+        gives_way: bool,
+    ) -> Result<Vec<Outcome>, ApiError> {
         if push.changes.iter().all(|change| change.change.is_err()) {
             // Nothing of it concerns the street.
             return Ok(push
                 .changes
                 .iter()
-                .filter_map(refused_by_the_gate)
+                .filter_map(Outcome::of_refused)
                 .collect());
         }
         let (reply, outcome) = oneshot::channel();
-        self.enqueue(street, Waiting { push, reply })?;
+        let waiting = Waiting {
+            push,
+            gives_way,
+            reply,
+        };
+        self.enqueue(street, waiting)?;
         // A worker ends only with the process, so a lost reply means that the server stops.
         outcome
             .await
@@ -202,20 +211,7 @@ fn is_small(push: &Push) -> bool {
         .filter_map(|change| change.change.as_ref().ok())
         .map(|change| change.ops.len())
         .sum();
-    !push.gives_way && push.changes.len() <= SMALL_PUSH_CHANGES && ops <= SMALL_PUSH_OPS
-}
-
-fn refused_by_the_gate(change: &Ingested) -> Option<Outcome> {
-    let refusal = change.change.as_ref().err()?.clone();
-    let status = VerdictStatus::Rejected;
-    Some(Outcome {
-        record: change.pushed.record,
-        hash: None,
-        status,
-        seq: None,
-        held: None,
-        refusal: Some(Refusal::Gate(refusal)),
-    })
+    push.changes.len() <= SMALL_PUSH_CHANGES && ops <= SMALL_PUSH_OPS
 }
 
 /// A phone that went away meanwhile sends again; its changes are then duplicates.

@@ -37,7 +37,7 @@ use tokio::{
 
 use crate::{
     http::error::{ApiError, ErrorCode},
-    street::{ingested::Ingested, merge::Outcome},
+    street::merge::{Ingested, Outcome},
     sync::ingest::{self, Effort, Packing, SyncRequest},
 };
 use lane::Lane;

@@ -6,15 +6,13 @@
 use std::io::Read;
 
 use axum::http::{HeaderMap, HeaderValue, header};
+use lianka_office_core::push::Ingested;
 use lianka_sync_core::{
     codec::wire::{Encoding, Hello, ItemReader, RequestItem, WireError},
     limits,
 };
 
-use crate::{
-    http::error::{ApiError, ErrorCode},
-    street::ingested::Ingested,
-};
+use crate::http::error::{ApiError, ErrorCode};
 
 /// Window of a zstd frame, as a power of two: 8 MiB is what the highest ordinary level uses.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use axum::{Json, extract::State, http::StatusCode};
+use lianka_office_core::street::Signer;
 use lianka_sync_core::{
     codec::change::{self, Action as Op, Scalar},
     crdt::{
@@ -33,11 +34,7 @@ use crate::{
     http::error::{ApiError, ErrorCode},
     roll::store as roll,
     state::App,
-    street::{
-        history as past,
-        store::records,
-        write::{Signer, StreetWrite},
-    },
+    street::{history as past, store::records, transaction::StreetTransaction},
     transfers::store::{self as store, PersonalFields, QueueFilter, QueueRow},
 };
 
@@ -870,7 +867,7 @@ pub async fn act(
     let id = body
         .event
         .unwrap_or_else(|| EntryId::new_v7(now.unix_ms().unsigned_abs(), entropy));
-    let mut write = StreetWrite::begin(&app.pool, scope.street(), now).await?;
+    let mut write = StreetTransaction::begin(&app.pool, scope.street(), now).await?;
     write.load([record]).await?;
     let state = write
         .state(record)

@@ -1,7 +1,6 @@
 //! Transfers: what rulings need to know beside the record, the queue, and the fields that only the office keeps.
 
-use std::collections::BTreeMap;
-
+pub use lianka_office_core::store::{OpenRequest, PersonalFields};
 use lianka_sync_core::{
     id::{RecordId, StreetCode},
     kinds::transfer::member::Member,
@@ -9,14 +8,6 @@ use lianka_sync_core::{
 };
 use sqlx::{PgConnection, types::Json};
 use time::OffsetDateTime;
-
-/// An open request and whom it is of.
-#[derive(Debug)]
-pub struct OpenRequest {
-    pub record: RecordId,
-    pub submitted_at: ServerTime,
-    pub member: Member,
-}
 
 /// Every open request of the street, the first submitted first. What was sealed counts: it is the same member still.
 pub async fn open_requests(
@@ -93,9 +84,6 @@ pub async fn letter_holders(
         .map(RecordId)
         .collect())
 }
-
-/// Values of fields by name, the chosen one last.
-pub type PersonalFields = BTreeMap<String, Vec<String>>;
 
 /// Keeps the fields of a revision for the office. What it holds already stays where it is not written again.
 pub async fn seal(

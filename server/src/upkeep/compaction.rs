@@ -11,6 +11,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use lianka_office_core::street::{ForgetError, Forgotten, Street};
 use lianka_sync_core::{
     crdt::{
         merge::RegisterState,
@@ -30,7 +31,7 @@ use crate::{
     street::{
         merge::MergeError,
         store::records::{self, Lagging},
-        write::{ForgetError, Forgotten, StreetWrite},
+        transaction::StreetTransaction,
     },
     upkeep::{store, trimming::before},
 };
@@ -254,9 +255,9 @@ async fn replace(
     if !gains(&rebuilt, of.len(), bytes) {
         return Ok(None);
     }
-    let mut write = StreetWrite::begin(pool, street, now).await?;
-    write.load([record]).await?;
-    let Some(done) = write.compacted(record, &of, rebuilt).await? else {
+    let mut write = StreetTransaction::begin(pool, street, now).await?;
+    write.know(Street::rebuild_wants(record)).await?;
+    let Some(done) = write.compacted(record, &of, rebuilt)? else {
         return Ok(None);
     };
     let event = Event::by_server(Action::Compaction)

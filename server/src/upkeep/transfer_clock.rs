@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use lianka_office_core::follow::rulings::write_ruling;
 use lianka_sync_core::{
     codec::change::Scalar,
     crdt::merge::{RegisterState, Write},
@@ -20,11 +21,8 @@ use crate::{
     privacy::erasure::{self, ErasureError, Request},
     state::App,
     store::waits::within,
-    street::{
-        merge::MergeError,
-        write::{ForgetError, StreetWrite},
-    },
-    transfers::{decide, store},
+    street::{merge::MergeError, transaction::StreetTransaction},
+    transfers::store,
     upkeep::compaction::{self, CompactionError},
 };
 
@@ -128,7 +126,7 @@ async fn tick(
     now: ServerTime,
     entropy: &Entropy,
 ) -> Result<bool, MergeError> {
-    let mut write = StreetWrite::begin(pool, street, now).await?;
+    let mut write = StreetTransaction::begin(pool, street, now).await?;
     write.load([record]).await?;
     // Another server may have been quicker, or the request have moved on: only what is due now, under the lock, is done.
     let Some(case) = write
@@ -163,7 +161,7 @@ async fn tick(
         ruling,
         by: None,
     };
-    let written = decide(&mut write, record, &event, &ruled, event_keys(id, &event));
+    let written = write_ruling(&mut write, record, &event, &ruled, event_keys(id, &event));
     if written {
         reached(PipelinePoint::ClockRuled);
         write.commit().await?;
@@ -174,7 +172,7 @@ async fn tick(
 
 /// Ends a draft that nobody submitted in time.
 async fn erase(
-    write: StreetWrite,
+    write: StreetTransaction,
     record: RecordId,
     entropy: &Entropy,
 ) -> Result<bool, MergeError> {
@@ -186,7 +184,6 @@ async fn erase(
     match erasure::erase_in(write, record, &request, entropy).await {
         Ok(_) => Ok(true),
         Err(ErasureError::Merge(error)) => Err(error),
-        Err(ErasureError::Forget(ForgetError::Store(error))) => Err(error.into()),
         Err(error) => {
             tracing::error!(%record, %error, "a draft whose time is over could not be erased");
             Ok(false)

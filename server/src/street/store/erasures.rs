@@ -47,43 +47,75 @@ pub async fn erased(
         .collect())
 }
 
-/// Deletes everything of a record, its log included; how many rows, by table. What a re-import would find it by stays, without a cell.
-pub async fn erase_record(
+/// How many rows there are of a record, by table: what [`erase_record`] deletes.
+pub async fn holdings(
     tx: &mut PgConnection,
     street: &StreetCode,
     record: RecordId,
 ) -> sqlx::Result<Vec<(&'static str, u64)>> {
+    let row = sqlx::query!(
+        r#"select (select count(*) from change_log where street = $1 and record = $2) as "log!",
+                  (select count(*) from held_change where street = $1 and record = $2) as "held!",
+                  (select count(*) from notice where street = $1 and record = $2) as "notices!",
+                  (select count(*) from resolution where street = $1 and record = $2) as "resolutions!",
+                  (select count(*) from roll_import_row where street = $1 and record = $2 and (cells <> '[]' or problems <> '[]')) as "cells!",
+                  (select count(*) from shop_contact where street = $1 and record = $2) as "contacts!",
+                  (select count(*) from record where street = $1 and record = $2) as "records!""#,
+        street.as_str(),
+        record.0,
+    )
+    .fetch_one(tx)
+    .await?;
+    Ok([
+        ("change_log", row.log),
+        ("held_change", row.held),
+        ("notice", row.notices),
+        ("resolution", row.resolutions),
+        ("roll_import_row", row.cells),
+        ("shop_contact", row.contacts),
+        ("record", row.records),
+    ]
+    .map(|(table, count)| (table, count.unsigned_abs()))
+    .into())
+}
+
+/// Deletes everything of a record, its log included. What a re-import would find it by stays, without a cell.
+pub async fn erase_record(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    record: RecordId,
+) -> sqlx::Result<()> {
     let (street, id) = (street.as_str(), record.0);
-    let log = sqlx::query!(
+    sqlx::query!(
         "delete from change_log where street = $1 and record = $2",
         street,
         id
     )
     .execute(&mut *tx)
     .await?;
-    let held = sqlx::query!(
+    sqlx::query!(
         "delete from held_change where street = $1 and record = $2",
         street,
         id
     )
     .execute(&mut *tx)
     .await?;
-    let notices = sqlx::query!(
+    sqlx::query!(
         "delete from notice where street = $1 and record = $2",
         street,
         id
     )
     .execute(&mut *tx)
     .await?;
-    let cells = forget_cells(&mut *tx, street, id).await?;
-    let contacts = sqlx::query!(
+    forget_cells(&mut *tx, street, id).await?;
+    sqlx::query!(
         "delete from shop_contact where street = $1 and record = $2",
         street,
         id
     )
     .execute(&mut *tx)
     .await?;
-    let resolutions = sqlx::query!(
+    sqlx::query!(
         "delete from resolution where street = $1 and record = $2",
         street,
         id
@@ -99,22 +131,14 @@ pub async fn erase_record(
     .execute(&mut *tx)
     .await?;
     // The other tables go with the record's row.
-    let rows = sqlx::query!(
+    sqlx::query!(
         "delete from record where street = $1 and record = $2",
         street,
         id
     )
     .execute(&mut *tx)
     .await?;
-    Ok(vec![
-        ("change_log", log.rows_affected()),
-        ("held_change", held.rows_affected()),
-        ("notice", notices.rows_affected()),
-        ("resolution", resolutions.rows_affected()),
-        ("roll_import_row", cells),
-        ("shop_contact", contacts.rows_affected()),
-        ("record", rows.rows_affected()),
-    ])
+    Ok(())
 }
 
 /// Forgets what an import's sheet said of the record; the row's identity and the record's id stay, so that the same row does not make it anew.

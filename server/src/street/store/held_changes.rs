@@ -1,7 +1,8 @@
 //! Edits kept for a reviewer.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
+use lianka_office_core::store::{HeldStatus, HeldWrite, KnownHeld};
 use lianka_sync_core::{
     id::{ChangeHash, DeviceId, RecordId, StreetCode},
     time::ServerTime,
@@ -9,22 +10,6 @@ use lianka_sync_core::{
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
-
-/// An edit to hold.
-#[derive(Debug)]
-pub struct HeldWrite {
-    pub held: Uuid,
-    pub record: RecordId,
-    pub kind: &'static str,
-    pub generation: i32,
-    pub hash: ChangeHash,
-    pub bytes: Vec<u8>,
-    pub device: DeviceId,
-    pub username: String,
-    /// Stable word: why it is held.
-    pub reason: &'static str,
-    pub received_at: ServerTime,
-}
 
 /// Keeps the edits; what is held already stays as it is.
 pub async fn insert(
@@ -40,8 +25,8 @@ pub async fn insert(
             street.as_str(),
             held.held,
             held.record.0,
-            held.kind,
-            held.generation,
+            held.kind.as_str(),
+            held.generation as i32,
             &held.hash.0[..],
             &held.bytes,
             held.device.0,
@@ -74,67 +59,32 @@ pub async fn contents(
         .collect())
 }
 
-/// What waits for a reviewer of these records: record, change, and why.
+/// What waits for a reviewer of these records: change, and why.
 pub async fn open_of_records(
     conn: &mut PgConnection,
     street: &StreetCode,
     records: &[Uuid],
-) -> sqlx::Result<Vec<(RecordId, ChangeHash, String)>> {
+) -> sqlx::Result<BTreeMap<RecordId, Vec<(ChangeHash, String)>>> {
     let rows = sqlx::query!(
         "select record, hash, reason from held_change where street = $1 and record = any($2) and status = 'held'",
         street.as_str(),
         records
     );
-    let rows = rows.fetch_all(conn).await?;
-    Ok(rows
-        .into_iter()
-        .filter_map(|row| {
-            Some((
-                RecordId(row.record),
-                ChangeHash::from_slice(&row.hash)?,
-                row.reason,
-            ))
-        })
-        .collect())
-}
-
-/// What a reviewer made of a held change.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum HeldStatus {
-    Held,
-    Accepted,
-    Refused,
-}
-
-impl HeldStatus {
-    /// As it stands in the column.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Held => "held",
-            Self::Accepted => "accepted",
-            Self::Refused => "refused",
-        }
+    let mut open: BTreeMap<RecordId, Vec<_>> = BTreeMap::new();
+    for row in rows.fetch_all(conn).await? {
+        let change = ChangeHash::from_slice(&row.hash).map(|hash| (hash, row.reason));
+        open.entry(RecordId(row.record)).or_default().extend(change);
     }
-
-    fn of(text: &str) -> Self {
-        match text {
-            "accepted" => Self::Accepted,
-            "refused" => Self::Refused,
-            _ => Self::Held,
-        }
-    }
+    Ok(open)
 }
 
-/// A change that was held before.
-#[derive(Debug)]
-pub struct KnownHeld {
-    pub held: Uuid,
-    pub record: RecordId,
-    pub hash: ChangeHash,
-    pub status: HeldStatus,
-    /// The reviewer's reason or remark.
-    pub note: Option<String>,
-    pub seq: Option<i64>,
+/// A status as it stands in the column.
+pub fn status(text: &str) -> HeldStatus {
+    match text {
+        "accepted" => HeldStatus::Accepted,
+        "refused" => HeldStatus::Refused,
+        _ => HeldStatus::Held,
+    }
 }
 
 /// Which changes were held before: of each of `records` the change of the same position in `hashes`.
@@ -143,7 +93,7 @@ pub async fn known(
     street: &StreetCode,
     records: &[Uuid],
     hashes: &[Vec<u8>],
-) -> sqlx::Result<Vec<KnownHeld>> {
+) -> sqlx::Result<BTreeMap<(RecordId, ChangeHash), KnownHeld>> {
     let rows = sqlx::query!(
         r#"select h.held, h.record, h.hash, h.status, h.note, h.seq from unnest($2::uuid[], $3::bytea[]) as wanted (record, hash)
            join held_change h on h.street = $1 and h.record = wanted.record and h.hash = wanted.hash"#,
@@ -156,14 +106,16 @@ pub async fn known(
     Ok(rows
         .into_iter()
         .filter_map(|row| {
-            Some(KnownHeld {
+            let known = KnownHeld {
                 held: row.held,
-                record: RecordId(row.record),
-                hash: ChangeHash::from_slice(&row.hash)?,
-                status: HeldStatus::of(&row.status),
+                status: status(&row.status),
                 note: row.note,
                 seq: row.seq,
-            })
+            };
+            Some((
+                (RecordId(row.record), ChangeHash::from_slice(&row.hash)?),
+                known,
+            ))
         })
         .collect())
 }
@@ -173,7 +125,7 @@ pub async fn count_by_device(
     conn: &mut PgConnection,
     street: &StreetCode,
     devices: &[Uuid],
-) -> sqlx::Result<HashMap<DeviceId, i64>> {
+) -> sqlx::Result<BTreeMap<DeviceId, i64>> {
     let rows = sqlx::query!(
         r#"select device, count(*) as "count!" from held_change where street = $1 and device = any($2) and status = 'held' group by device"#,
         street.as_str(),

@@ -2,8 +2,9 @@
 //!
 //! Writers hold the street's row lock ([`lock_street`]), which orders them; readers see what was committed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
+use lianka_office_core::store::{LogWrite, Logged, Place, RecordWrite, Rewrite};
 use lianka_sync_core::{
     id::{ChangeHash, DeviceId, RecordId, StreetCode},
     time::ServerTime,
@@ -19,70 +20,6 @@ pub struct StoredRecord {
     pub seq: i64,
     pub grid_seq: i64,
     pub state: Vec<u8>,
-}
-
-/// A record as MERGE writes it.
-#[derive(Debug)]
-pub struct RecordWrite {
-    pub record: RecordId,
-    pub kind: &'static str,
-    pub grid: String,
-    pub generation: i32,
-    pub seq: i64,
-    pub grid_seq: i64,
-    pub state: Vec<u8>,
-}
-
-/// A log entry to be.
-#[derive(Debug)]
-pub struct LogWrite {
-    pub seq: i64,
-    pub record: RecordId,
-    pub generation: i32,
-    pub grid: String,
-    pub received_at: ServerTime,
-    pub what: Logged,
-}
-
-/// What a log entry says of its record.
-#[derive(Debug)]
-pub enum Logged {
-    Change(LoggedChange),
-    /// It left `grid`.
-    Leave,
-    /// It was rebuilt: phones take it whole.
-    Snapshot,
-    /// The office erased it.
-    Erase,
-}
-
-impl Logged {
-    /// The change, if it is one.
-    pub fn change(&self) -> Option<&LoggedChange> {
-        match self {
-            Self::Change(change) => Some(change),
-            Self::Leave | Self::Snapshot | Self::Erase => None,
-        }
-    }
-
-    fn as_str(&self) -> &'static str {
-        match self {
-            Self::Change(_) => "change",
-            Self::Leave => "leave",
-            Self::Snapshot => "snapshot",
-            Self::Erase => "erase",
-        }
-    }
-}
-
-/// The change of a log entry.
-#[derive(Debug)]
-pub struct LoggedChange {
-    pub hash: ChangeHash,
-    pub device: DeviceId,
-    pub bytes: Vec<u8>,
-    /// Written by the server in the device's name, which therefore does not have it.
-    pub composed: bool,
 }
 
 /// Locks the street for writing and tells its head; `None` where there is no such street.
@@ -170,12 +107,12 @@ pub async fn upsert(
              grid = excluded.grid, generation = excluded.generation, seq = excluded.seq, grid_seq = excluded.grid_seq, state = excluded.state",
         street.as_str(),
         &records.iter().map(|record| record.record.0).collect::<Vec<_>>(),
-        &records.iter().map(|record| record.kind.to_owned()).collect::<Vec<_>>(),
+        &records.iter().map(|record| record.state.kind().as_str().to_owned()).collect::<Vec<_>>(),
         &records.iter().map(|record| record.grid.clone()).collect::<Vec<_>>(),
-        &records.iter().map(|record| record.generation).collect::<Vec<_>>(),
+        &records.iter().map(|record| record.state.generation() as i32).collect::<Vec<_>>(),
         &column(|record| record.seq),
         &column(|record| record.grid_seq),
-        &records.iter().map(|record| record.state.clone()).collect::<Vec<_>>(),
+        &records.iter().map(|record| record.state.to_bytes()).collect::<Vec<_>>(),
     )
     .execute(tx)
     .await?;
@@ -207,7 +144,7 @@ pub async fn append_log(
         seqs.push(entry.seq);
         types.push(entry.what.as_str().to_owned());
         records.push(entry.record.0);
-        generations.push(entry.generation);
+        generations.push(entry.generation as i32);
         grids.push(entry.grid);
         times.push(OffsetDateTime::from(entry.received_at));
         composed.push(entry.what.change().is_some_and(|change| change.composed));
@@ -250,7 +187,7 @@ pub async fn seqs(
     street: &StreetCode,
     records: &[Uuid],
     hashes: &[Vec<u8>],
-) -> sqlx::Result<HashMap<(RecordId, ChangeHash), i64>> {
+) -> sqlx::Result<BTreeMap<(RecordId, ChangeHash), i64>> {
     let rows = sqlx::query!(
         r#"select l.record as "record!", l.hash as "hash!", l.seq as "seq!" from unnest($2::uuid[], $3::bytea[]) as wanted (record, hash)
            join change_log l on l.street = $1 and l.record = wanted.record and l.hash = wanted.hash and l.type = 'change'
@@ -597,54 +534,40 @@ pub async fn replace_document(
     Ok(())
 }
 
-/// A logged change that was rebuilt.
-#[derive(Debug)]
-pub struct Rewritten {
-    pub before: ChangeHash,
-    pub hash: ChangeHash,
-    pub bytes: Vec<u8>,
-}
-
-/// Rewrites a record's log for its next generation, in place: `rewritten` under their old sequences, the others of `before` are dropped. The
-/// sequences of those that stayed, with their new hashes.
+/// Rewrites a record's log for its next generation, in place: what was rebuilt under its old sequence, the rest is dropped.
 pub async fn rewrite_log(
     tx: &mut PgConnection,
     street: &StreetCode,
-    record: RecordId,
-    generation: i32,
-    rewritten: &[Rewritten],
-) -> sqlx::Result<Vec<(i64, ChangeHash)>> {
-    let before: Vec<_> = rewritten
+    rewrite: &Rewrite,
+) -> sqlx::Result<()> {
+    let before: Vec<_> = rewrite
+        .changes
         .iter()
         .map(|change| change.before.0.to_vec())
         .collect();
     sqlx::query!(
         "delete from change_log where street = $1 and record = $2 and type = 'change' and generation < $3 and hash <> all($4)",
         street.as_str(),
-        record.0,
-        generation,
+        rewrite.record.0,
+        rewrite.generation as i32,
         &before,
     )
     .execute(&mut *tx)
     .await?;
-    let rows = sqlx::query!(
-        r#"update change_log l set generation = $3, hash = next.hash, bytes = next.bytes
-           from unnest($4::bytea[], $5::bytea[], $6::bytea[]) as next (before, hash, bytes)
-           where l.street = $1 and l.record = $2 and l.type = 'change' and l.generation < $3 and l.hash = next.before
-           returning l.seq, l.hash as "hash!""#,
+    sqlx::query!(
+        "update change_log l set generation = $3, hash = next.hash, bytes = next.bytes
+         from unnest($4::bytea[], $5::bytea[], $6::bytea[]) as next (before, hash, bytes)
+         where l.street = $1 and l.record = $2 and l.type = 'change' and l.generation < $3 and l.hash = next.before",
         street.as_str(),
-        record.0,
-        generation,
+        rewrite.record.0,
+        rewrite.generation as i32,
         &before,
-        &rewritten.iter().map(|change| change.hash.0.to_vec()).collect::<Vec<_>>(),
-        &rewritten.iter().map(|change| change.bytes.clone()).collect::<Vec<_>>(),
+        &rewrite.changes.iter().map(|change| change.hash.0.to_vec()).collect::<Vec<_>>(),
+        &rewrite.changes.iter().map(|change| change.bytes.clone()).collect::<Vec<_>>(),
     )
-    .fetch_all(tx)
+    .execute(tx)
     .await?;
-    Ok(rows
-        .into_iter()
-        .filter_map(|row| Some((row.seq, ChangeHash::from_slice(&row.hash)?)))
-        .collect())
+    Ok(())
 }
 
 /// Marks a record whose document and register state say different things: it is not refreshed any more, and loses nothing.
@@ -760,23 +683,31 @@ pub async fn history(
     Ok((rows, total))
 }
 
-/// Which changes of the record the server wrote in a desk's name.
-pub async fn composed_changes(
+/// Where the changes of records stand in the log, in its order.
+pub async fn places(
     conn: &mut PgConnection,
     street: &StreetCode,
-    record: RecordId,
-) -> sqlx::Result<std::collections::HashSet<ChangeHash>> {
-    let hashes = sqlx::query_scalar!(
-        r#"select hash as "hash!" from change_log where street = $1 and record = $2 and type = 'change' and composed"#,
+    records: &[Uuid],
+) -> sqlx::Result<BTreeMap<RecordId, Vec<Place>>> {
+    let rows = sqlx::query!(
+        r#"select record, hash as "hash!", seq, composed from change_log where street = $1 and record = any($2) and type = 'change' order by seq"#,
         street.as_str(),
-        record.0,
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(hashes
-        .iter()
-        .filter_map(|hash| ChangeHash::from_slice(hash))
-        .collect())
+        records,
+    );
+    let mut places: BTreeMap<RecordId, Vec<Place>> = BTreeMap::new();
+    for row in rows.fetch_all(conn).await? {
+        let place = ChangeHash::from_slice(&row.hash).map(|hash| Place {
+            hash,
+            seq: row.seq,
+            composed: row.composed,
+            trimmed: false,
+        });
+        places
+            .entry(RecordId(row.record))
+            .or_default()
+            .extend(place);
+    }
+    Ok(places)
 }
 
 /// The grids that each of the records was moved out of; records that never moved are left out.
@@ -784,13 +715,13 @@ pub async fn left_grids(
     conn: &mut PgConnection,
     street: &StreetCode,
     records: &[Uuid],
-) -> sqlx::Result<HashMap<RecordId, Vec<String>>> {
+) -> sqlx::Result<BTreeMap<RecordId, Vec<String>>> {
     let rows = sqlx::query!(
         "select distinct record, grid from change_log where street = $1 and record = any($2) and type = 'leave'",
         street.as_str(),
         records
     );
-    let mut left: HashMap<RecordId, Vec<String>> = HashMap::new();
+    let mut left: BTreeMap<RecordId, Vec<String>> = BTreeMap::new();
     for row in rows.fetch_all(conn).await? {
         left.entry(RecordId(row.record)).or_default().push(row.grid);
     }

@@ -4,17 +4,11 @@
 
 use std::collections::{HashMap, HashSet};
 
+pub use lianka_office_core::store::{EndedGeneration, Place};
 use lianka_sync_core::id::{ChangeHash, RecordId, StreetCode};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
-
-/// A generation that was replaced, and the changes that it had accepted.
-#[derive(Debug)]
-pub struct EndedGeneration {
-    pub generation: u32,
-    pub hashes: Vec<ChangeHash>,
-}
 
 /// A stretch of a street's log.
 #[derive(Debug)]
@@ -110,15 +104,6 @@ pub async fn trim(
     Ok(newest.iter().map(|row| row.changes.unsigned_abs()).sum())
 }
 
-/// Where a trimmed change stood in the log.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Place {
-    pub hash: ChangeHash,
-    pub seq: i64,
-    /// Written by the server in a desk's name.
-    pub composed: bool,
-}
-
 /// The trimmed changes of some records, in the order of the log; records without any are left out.
 pub async fn places(
     conn: &mut PgConnection,
@@ -136,6 +121,7 @@ pub async fn places(
                 hash: ChangeHash::from_slice(&hash)?,
                 seq,
                 composed,
+                trimmed: true,
             })
         };
         let mut places: Vec<_> = seqs

@@ -1,0 +1,168 @@
+//! What a decision wants to know, read from Postgres: one statement for each kind of question that is asked.
+
+use lianka_office_core::store::{Grids, Loaded, Stored, StoredRecord, Wants};
+use lianka_sync_core::{
+    crdt::merge::RegisterState,
+    id::{ChangeHash, DeviceId, RecordId, StreetCode},
+};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::{
+    auth::store::accounts,
+    duplicates::store as duplicates,
+    review::store as conflicts,
+    street::store::{
+        erasures, held_changes as held,
+        records::{self, DocumentPage},
+        streets, trimmed,
+    },
+    transfers::store as transfers,
+};
+
+/// Answers what is wanted.
+pub async fn load(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    wants: &Wants,
+) -> sqlx::Result<Loaded> {
+    let mut loaded = Loaded::default();
+    if !wants.records.is_empty() {
+        load_records(tx, street, &ids(&wants.records), &mut loaded).await?;
+    }
+    if !wants.documents.is_empty() {
+        let records = ids(&wants.documents);
+        let page = DocumentPage {
+            grids: None,
+            records: Some(&records),
+            after: 0,
+            limit: records.len() as i64,
+        };
+        let documents = records::documents(tx, street, page).await?.into_iter();
+        loaded.documents = documents.map(|one| (one.record, one.bytes)).collect();
+    }
+    if !wants.histories.is_empty() {
+        let records = ids(&wants.histories);
+        loaded.histories = records::places(tx, street, &records).await?;
+        for (record, places) in trimmed::places(tx, street, &records).await? {
+            let all = loaded.histories.entry(record).or_default();
+            all.extend(places);
+            all.sort_by_key(|place| place.seq);
+        }
+    }
+    if !wants.assignments.is_empty() {
+        let users: Vec<String> = wants.assignments.iter().cloned().collect();
+        for assignment in streets::assignments_of(tx, street, &users).await? {
+            let of: &mut Grids = loaded.assignments.entry(assignment.username).or_default();
+            if assignment.current {
+                of.now.insert(assignment.grid.clone());
+            }
+            of.ever.insert(assignment.grid);
+        }
+    }
+    if !wants.roles.is_empty() {
+        let users: Vec<String> = wants.roles.iter().cloned().collect();
+        loaded.roles = accounts::roles(tx, &users).await?.into_iter().collect();
+    }
+    if !wants.sequences.is_empty() {
+        let (records, hashes) = changes(&wants.sequences);
+        loaded.sequences = records::seqs(tx, street, &records, &hashes).await?;
+    }
+    if !wants.earlier.is_empty() {
+        let (records, hashes) = changes(&wants.earlier);
+        let earlier = trimmed::earlier(tx, street, &records, &hashes).await?;
+        loaded.earlier = earlier.into_iter().map(|change| (change, ())).collect();
+    }
+    if !wants.held.is_empty() {
+        let (records, hashes) = changes(&wants.held);
+        loaded.held = held::known(tx, street, &records, &hashes).await?;
+    }
+    if !wants.waiting.is_empty() {
+        loaded.waiting = held::count_by_device(tx, street, &devices(&wants.waiting)).await?;
+    }
+    if !wants.reasons.is_empty() {
+        loaded.reasons = held::open_of_records(tx, street, &ids(&wants.reasons)).await?;
+    }
+    if !wants.left_grids.is_empty() {
+        loaded.left_grids = records::left_grids(tx, street, &ids(&wants.left_grids)).await?;
+    }
+    if !wants.people.is_empty() {
+        loaded.people = conflicts::writers(tx, &devices(&wants.people)).await?;
+    }
+    if !wants.merged_away.is_empty() {
+        let merges = duplicates::merges_of_losers(tx, street, &ids(&wants.merged_away)).await?;
+        loaded.merged_away = merges
+            .into_iter()
+            .map(|merge| (RecordId(merge.loser), merge.into()))
+            .collect();
+    }
+    for number in &wants.letters {
+        let holders = transfers::letter_holders(tx, street, number).await?;
+        loaded.letters.insert(number.clone(), holders);
+    }
+    if !wants.requests.is_empty() {
+        let requests = transfers::open_requests(tx, street).await?;
+        loaded.requests.insert((), requests);
+    }
+    if !wants.different.is_empty() {
+        let different = transfers::different_people(tx, street).await?;
+        loaded.different.insert((), different);
+    }
+    if !wants.restored.is_empty() {
+        loaded.restored = conflicts::restored(tx, street, &ids(&wants.restored)).await?;
+    }
+    for record in &wants.holdings {
+        let counts = erasures::holdings(tx, street, *record).await?;
+        loaded.holdings.insert(*record, counts);
+    }
+    Ok(loaded)
+}
+
+async fn load_records(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    wanted: &[Uuid],
+    loaded: &mut Loaded,
+) -> sqlx::Result<()> {
+    for (record, row) in records::load(tx, street, wanted).await? {
+        let stored = match RegisterState::from_bytes(&row.state) {
+            Ok(state) => Stored::Record(StoredRecord {
+                grid: row.grid,
+                seq: row.seq,
+                grid_seq: row.grid_seq,
+                state,
+            }),
+            Err(_) => Stored::Unreadable,
+        };
+        loaded.records.insert(record, stored);
+    }
+    let missing: Vec<_> = wanted
+        .iter()
+        .copied()
+        .filter(|record| !loaded.records.contains_key(&RecordId(*record)))
+        .collect();
+    if !missing.is_empty() {
+        let erased = erasures::erased(tx, street, &missing).await?.into_iter();
+        loaded
+            .records
+            .extend(erased.map(|record| (record, Stored::Erased)));
+    }
+    Ok(())
+}
+
+fn ids<'w>(records: impl IntoIterator<Item = &'w RecordId>) -> Vec<Uuid> {
+    records.into_iter().map(|record| record.0).collect()
+}
+
+fn devices<'w>(devices: impl IntoIterator<Item = &'w DeviceId>) -> Vec<Uuid> {
+    devices.into_iter().map(|device| device.0).collect()
+}
+
+fn changes<'w>(
+    changes: impl IntoIterator<Item = &'w (RecordId, ChangeHash)>,
+) -> (Vec<Uuid>, Vec<Vec<u8>>) {
+    changes
+        .into_iter()
+        .map(|(record, hash)| (record.0, hash.0.to_vec()))
+        .unzip()
+}

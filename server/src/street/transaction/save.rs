@@ -1,0 +1,97 @@
+//! All that a decision writes, written to Postgres inside the open transaction.
+
+use lianka_office_core::store::Writes;
+use lianka_sync_core::{id::StreetCode, limits, time::ServerTime};
+use sqlx::PgConnection;
+
+use crate::{
+    audit,
+    pipeline_point::{PipelinePoint, reached},
+    review::store as conflicts,
+    street::{
+        projection::{self as project, Projection},
+        store::{erasures, held_changes as held, records, trimmed},
+    },
+    transfers::store as transfers,
+};
+
+/// Changes that a record's former generations are known to have accepted: as many as one generation may have, and what its oldest has more.
+const EARLIER_CHANGES_MAX: i64 = limits::RECORD_CHANGES_MAX as i64;
+
+/// Writes everything; the audit trail last, which locks the chain's head.
+pub async fn save(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    now: ServerTime,
+    writes: Writes,
+) -> sqlx::Result<()> {
+    for report in &writes.reports {
+        tracing::error!(%street, record = %report.record, because = report.because, "{}", report.what);
+    }
+    held::insert(tx, street, &writes.held).await?;
+    held::mark_accepted(tx, street, &writes.held_accepted, None, now).await?;
+    if let Some(head) = writes.head {
+        save_log(tx, street, now, &writes).await?;
+        records::append_log(tx, street, writes.log).await?;
+        reached(PipelinePoint::LogWritten);
+        let projections: Vec<_> = writes
+            .records
+            .iter()
+            .map(|record| Projection {
+                record: record.record,
+                seq: record.seq,
+                state: &record.state,
+                touched: record.touched,
+            })
+            .collect();
+        project::write(tx, street, &projections).await?;
+        reached(PipelinePoint::Projected);
+        records::raise_head(tx, street, head).await?;
+        reached(PipelinePoint::HeadRaised);
+    }
+    if !writes.resolutions.is_empty() {
+        conflicts::insert_resolutions(tx, street, now, &writes.resolutions).await?;
+    }
+    conflicts::insert_notices(tx, street, now, &writes.notices).await?;
+    for seal in &writes.seals {
+        // The record's row is there by now.
+        transfers::seal(tx, street, seal.record, seal.revision, &seal.fields, now).await?;
+        let fields: Vec<_> = seal.fields.keys().cloned().collect();
+        transfers::forget_beside(tx, street, seal.record, &fields).await?;
+    }
+    audit::append(tx, street.into(), now, &writes.events).await
+}
+
+/// What ends, what is rewritten, and the records themselves: before anything is appended.
+async fn save_log(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    now: ServerTime,
+    writes: &Writes,
+) -> sqlx::Result<()> {
+    for record in &writes.erased {
+        erasures::erase_record(tx, street, *record).await?;
+        reached(PipelinePoint::RecordErased);
+    }
+    for rewrite in &writes.rewritten {
+        records::rewrite_log(tx, street, rewrite).await?;
+        if let Some(places) = &rewrite.trimmed {
+            trimmed::replace(tx, street, rewrite.record, places).await?;
+        }
+        reached(PipelinePoint::HistoryRewritten);
+    }
+    if !writes.records.is_empty() {
+        records::upsert(tx, street, &writes.records).await?;
+    }
+    for record in &writes.records {
+        if let Some((seq, document)) = &record.document {
+            records::replace_document(tx, street, record.record, *seq, document).await?;
+        }
+        for ended in &record.ended {
+            let at = now.into();
+            trimmed::remember(tx, street, record.record, ended, at, EARLIER_CHANGES_MAX).await?;
+        }
+    }
+    reached(PipelinePoint::RecordsWritten);
+    Ok(())
+}
