@@ -8,7 +8,7 @@ use lianka_server::{
     auth,
     privacy::erasure,
     street::{
-        merge::{Author, Push},
+        merge::{Author, Ingested, Push},
         projection as project,
         store::erasures::ErasureRow,
     },

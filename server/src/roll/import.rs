@@ -33,7 +33,7 @@ use crate::{
     },
     state::App,
     street::{
-        merge::{Author, Push},
+        merge::{Author, Ingested, Push},
         store::{
             records,
             streets::{self, Grid},
