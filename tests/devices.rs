@@ -10,6 +10,7 @@ use lianka_client::{
     local_store::LocalStore,
     phone::{Backoff, EnrolOptions, Phone},
 };
+use lianka_client_core::store::RecordStore;
 use lianka_server::auth;
 use lianka_sync_core::{
     codec::wire::{Hello, Report, RequestItem, ResponseItem, VerdictStatus},

@@ -67,7 +67,7 @@ pub struct Known {
 
 /// Where the phone stands before a request.
 #[derive(Debug, Default)]
-pub struct Standing {
+pub struct Holdings {
     /// Of the last complete answer, or checkpoint.
     pub cursor: Option<String>,
     /// The whole outbox, in order.
@@ -257,20 +257,20 @@ impl Synchronisation {
     }
 
     /// The next request; `None` where there is nothing more to ask.
-    pub fn next_request(&mut self, standing: Standing) -> Option<Request> {
+    pub fn next_request(&mut self, holdings: Holdings) -> Option<Request> {
         if self.wiped || self.pulls >= PULLS_MAX {
             return None;
         }
         // While the new history is coming, sending would only tell the server of changes whose dependencies it lacks.
-        let resetting = !self.rescues && standing.known.values().any(|known| known.before_reset);
+        let resetting = !self.rescues && holdings.known.values().any(|known| known.before_reset);
         let due = |entry: &OutboxEntry| {
             !resetting && (entry.state == OutboxState::Refused || !self.asked.contains(&entry.hash))
         };
         let fresh = |entry: &OutboxEntry| due(entry) && !self.asked.contains(&entry.hash);
-        if self.pulled && !self.rescues && !standing.outbox.iter().any(fresh) {
+        if self.pulled && !self.rescues && !holdings.outbox.iter().any(fresh) {
             return None;
         }
-        let due: Vec<_> = standing.outbox.iter().filter(|entry| due(entry)).collect();
+        let due: Vec<_> = holdings.outbox.iter().filter(|entry| due(entry)).collect();
         let pull = fitting(&due) == due.len();
         let chosen: Vec<_> = if pull {
             due
@@ -296,7 +296,7 @@ impl Synchronisation {
         let pull = pull || chosen.iter().all(|entry| self.asked.contains(&entry.hash));
         self.pull = pull;
         let count = |held| {
-            standing
+            holdings
                 .outbox
                 .iter()
                 .filter(|entry| (entry.state == OutboxState::Held) == held)
@@ -305,7 +305,7 @@ impl Synchronisation {
         let report = Report {
             unsent: Some(count(false)),
             held: Some(count(true)),
-            device_time: standing.device_time,
+            device_time: holdings.device_time,
             wiped: false,
         };
         self.sent = chosen
@@ -318,25 +318,25 @@ impl Synchronisation {
             })
             .collect();
         self.owes = resetting
-            && standing
+            && holdings
                 .outbox
                 .iter()
                 .any(|entry| entry.state == OutboxState::Unsent);
         self.left.clear();
-        self.beyond = standing
+        self.beyond = holdings
             .known
             .iter()
             .filter(|(_, known)| known.beyond_cursor)
             .map(|(record, _)| *record)
             .collect();
         self.begins_anew = pull
-            && standing.cursor.is_none()
-            && standing
+            && holdings.cursor.is_none()
+            && holdings
                 .known
                 .values()
                 .any(|known| known.at_office && !known.before_reset);
         let hello = Hello {
-            cursor: standing.cursor,
+            cursor: holdings.cursor,
             client: self.client.clone(),
             pull,
             report,
@@ -352,9 +352,9 @@ impl Synchronisation {
         let items = std::iter::once(RequestItem::Hello(hello))
             .chain(chosen.iter().map(change))
             .collect();
-        self.known = standing.known;
+        self.known = holdings.known;
         (self.reset, self.suspect, self.end) =
-            (false, standing.start_over && !self.started_over, None);
+            (false, holdings.start_over && !self.started_over, None);
         Some(Request { items, pull })
     }
 

@@ -4,7 +4,8 @@
 //! office's answer ([`exchange`]). Out: [`effect`]s, which the store carries out in **one** transaction. No clock, no randomness, no file
 //! and no socket is touched here: [`Moment`] brings time and entropy.
 //!
-//! [`rebase`] is the way back from a refusal, [`heal`] from an office that lost what it had; [`card`] is what a list shows of a record,
+//! [`session`] is a whole synchronisation as a state machine, over two ports: [`store`] keeps what the phone holds, [`link`] is what is asked of
+//! the office. [`rebase`] is the way back from a refusal, [`heal`] from an office that lost what it had; [`card`] is what a list shows of a record,
 //! [`lease`] how long a phone may go on without the office.
 //!
 //! Invariants:
@@ -22,15 +23,18 @@ pub mod exchange;
 mod heal;
 pub mod identity;
 pub mod lease;
+pub mod link;
 pub mod notice;
 mod rebase;
 pub mod record;
 pub mod redact;
+pub mod session;
+pub mod store;
 
 pub use document::{Opened, open};
 pub use editing::{EditError, Edited, Filing, create, edit, retry};
 pub use effect::Effect;
-pub use exchange::{Known, ProtocolError, Request, Standing, Synchronisation, Tally};
+pub use exchange::{Holdings, Known, ProtocolError, Request, Synchronisation, Tally};
 pub use identity::{Author, Grid, Identity, Moment};
 pub use notice::KeptNotice;
 pub use record::{

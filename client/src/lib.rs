@@ -1,15 +1,14 @@
 //! Lianka's phone on a machine of its own: what `lianka_client_core` decides, carried out.
 //!
-//! [`local_store`], [`outbox`] and [`notices`] keep everything in one `SQLite` file a phone, [`transport`] speaks HTTP, [`phone`] ties them
+//! [`local_store`] keeps everything in `SQLite`, [`local_file`] makes that one file a phone, [`transport`] speaks HTTP, [`phone`] ties them
 //! together, [`terminal`] is a phone for the command line.
 //!
 //! Invariant of the whole: an edit that the user saw saved is in the file, beside the encoded change that will be sent, and leaves it only
 //! when the server answered: accepted, or shown again as a draft. Nothing is dropped silently.
 
 pub mod clock;
+pub mod local_file;
 pub mod local_store;
-pub mod notices;
-pub mod outbox;
 pub mod phone;
 pub mod terminal;
 pub mod transport;

@@ -1,44 +1,34 @@
-//! One `SQLite` file a phone: records, outbox, drafts, identity and tokens.
+//! The record store in `SQLite`: schema and SQL, over a connection that somebody else opened.
 //!
-//! In: [`Effect`]s and questions. Out: what is stored. Decides nothing; the replica does.
+//! In: effects and questions. Out: what is stored. Decides nothing, and knows neither files nor locks: [`crate::local_file`] does.
 //!
 //! Invariants:
 //! - everything one event does is one transaction, durable at its commit: WAL with `synchronous=FULL`, so that an edit the user saw saved
 //!   survives the loss of power at any instant;
-//! - several processes may open one file: a transaction takes the write lock before it reads, and [`SyncLock`] lets one of them
-//!   synchronise at a time;
-//! - the file is readable by its owner only, and what is erased is overwritten (`secure_delete`).
+//! - a transaction that writes takes the write lock before it reads;
+//! - what is erased is overwritten (`secure_delete`).
 
 use std::{
     collections::HashMap,
-    fs::{File, OpenOptions},
     path::{Path, PathBuf},
 };
 
 use lianka_client_core::{
-    Effect, Identity, Known, RecordState, Standing, StoredRecord, TailChange,
-    card::{CardFilter, CardSummary, Place},
-    document,
-    lease::Lease,
+    Effect, KeptDraft, KeptNotice, Known, OutboxEntry, RecordState, StoredRecord, TailChange,
+    store::{Indexed, RecordStore, Records, Unfit},
 };
 use lianka_sync_core::{
     id::{ChangeHash, RecordId},
-    kinds::{
-        Kind,
-        projection::{self, Projected},
-    },
+    kinds::Kind,
     planted::{self, Bug},
-    time::DeviceTime,
 };
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{notices, outbox};
+mod notices;
+mod outbox;
 
 /// `PRAGMA application_id`: `LKph`.
 const APPLICATION_ID: i32 = 0x4c4b_7068;
-/// How long a transaction waits for another process.
-const BUSY_MS_MAX: u64 = 10_000;
 /// Of a record: whether it has a history that the server knows.
 const AT_OFFICE: &str =
     "(seq > 0 OR EXISTS (SELECT 1 FROM tail WHERE tail.record = record.record))";
@@ -135,6 +125,16 @@ pub enum StoreError {
     Sqlite(rusqlite::Error),
 }
 
+impl From<Unfit> for StoreError {
+    fn from(unfit: Unfit) -> Self {
+        match unfit {
+            Unfit::NotEnrolled => Self::NotEnrolled,
+            Unfit::Wiped(at) => Self::Wiped(at),
+            Unfit::Damaged(what) => Self::Damaged(what),
+        }
+    }
+}
+
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
@@ -145,46 +145,7 @@ impl From<rusqlite::Error> for StoreError {
     }
 }
 
-/// How this phone signs in.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Credentials {
-    /// Base address of the server, without a slash at its end.
-    pub server: String,
-    /// For the Authorization header.
-    pub access_token: String,
-    /// By the phone's clock, milliseconds since 1970.
-    pub access_expires_ms: i64,
-    /// Good for one exchange.
-    pub refresh_token: String,
-}
-
-impl std::fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credentials")
-            .field("server", &self.server)
-            .finish_non_exhaustive()
-    }
-}
-
-/// What a wiped phone keeps until it has told the office so.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct WipeReport {
-    /// Where to tell it.
-    pub street: lianka_sync_core::id::StreetCode,
-    /// In whose name.
-    pub credentials: Credentials,
-}
-
-/// When the last complete synchronisation was.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct LastSync {
-    /// By the phone's clock.
-    pub at: DeviceTime,
-    /// By the server's.
-    pub server_time: lianka_sync_core::time::ServerTime,
-}
-
-/// A phone's file.
+/// A phone's store.
 #[derive(Debug)]
 pub struct LocalStore {
     path: PathBuf,
@@ -192,31 +153,12 @@ pub struct LocalStore {
 }
 
 impl LocalStore {
-    /// Makes a new file, or opens the one that is there.
-    pub fn open_or_create(path: &Path) -> Result<Self, StoreError> {
-        if !path.exists() {
-            if let Some(folder) = path
-                .parent()
-                .filter(|folder| !folder.as_os_str().is_empty())
-            {
-                std::fs::create_dir_all(folder)?;
-            }
-            create_private(path)?;
-        }
-        Self::open(path)
-    }
-
-    /// Opens a phone's file.
-    pub fn open(path: &Path) -> Result<Self, StoreError> {
-        if !path.is_file() {
-            return Err(StoreError::Missing(path.to_owned()));
-        }
+    /// A phone's store over an open connection. `path` is what messages call it.
+    pub fn over(mut connection: Connection, path: &Path) -> Result<Self, StoreError> {
         let foreign = |error: rusqlite::Error| match error.sqlite_error_code() {
             Some(rusqlite::ErrorCode::NotADatabase) => StoreError::Foreign(path.to_owned()),
             _ => error.into(),
         };
-        let mut connection = Connection::open(path)?;
-        connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS_MAX))?;
         connection
             .pragma_update(
                 None,
@@ -253,8 +195,24 @@ impl LocalStore {
         &self.path
     }
 
-    /// Runs `work` in one transaction that holds the write lock from its beginning: nothing it read is old when it writes.
-    pub fn write<T, E: From<StoreError>>(
+    /// Whether `SQLite` flushes its log at every commit, as it is set now: write-ahead log, and `synchronous` FULL (2) or EXTRA (3).
+    pub fn flushes_every_commit(&self) -> Result<bool, StoreError> {
+        let journal: String = self
+            .connection
+            .query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+        let synchronous: i64 = self
+            .connection
+            .query_row("PRAGMA synchronous", [], |row| row.get(0))?;
+        Ok(journal == "wal" && synchronous >= 2)
+    }
+}
+
+impl RecordStore for LocalStore {
+    type Error = StoreError;
+    type Tx<'t> = Tx<'t>;
+
+    /// The transaction holds the write lock from its beginning: nothing it read is old when it writes.
+    fn write<T, E: From<StoreError>>(
         &mut self,
         work: impl FnOnce(&Tx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
@@ -267,8 +225,8 @@ impl LocalStore {
         Ok(done)
     }
 
-    /// Runs `work` on one state of the file, without a lock that keeps others from writing.
-    pub fn read<T, E: From<StoreError>>(
+    /// Without a lock that keeps others from writing.
+    fn read<T, E: From<StoreError>>(
         &mut self,
         work: impl FnOnce(&Tx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
@@ -279,52 +237,16 @@ impl LocalStore {
         work(&Tx { tx: &tx })
     }
 
-    /// Who this phone is; refuses a phone that is not enrolled, or was wiped.
-    #[expect(
-        clippy::redundant_closure_for_method_calls,
-        reason = "the method's path is not general over the transaction's lifetime"
-    )]
-    pub fn identity(&mut self) -> Result<Identity, StoreError> {
-        self.read(|tx| tx.identity())
-    }
-
-    /// Whether `SQLite` flushes its log at every commit, as it is set now: write-ahead log, and `synchronous` FULL (2) or EXTRA (3).
-    pub fn flushes_every_commit(&self) -> Result<bool, StoreError> {
-        let journal: String = self
-            .connection
-            .query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
-        let synchronous: i64 = self
-            .connection
-            .query_row("PRAGMA synchronous", [], |row| row.get(0))?;
-        Ok(journal == "wal" && synchronous >= 2)
+    fn scrub(&mut self) -> Result<(), StoreError> {
+        self.connection.execute_batch("VACUUM")?;
+        self.truncate_log()
     }
 
     /// What was deleted is overwritten in the file; this empties the log beside it as well. Does nothing while another process reads.
-    pub fn truncate_log(&mut self) -> Result<(), StoreError> {
+    fn truncate_log(&mut self) -> Result<(), StoreError> {
         Ok(self
             .connection
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
-    }
-
-    /// After a wipe: nothing of what was deleted stays in the file or beside it.
-    pub fn scrub(&mut self) -> Result<(), StoreError> {
-        self.connection.execute_batch("VACUUM")?;
-        self.connection
-            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-        Ok(())
-    }
-}
-
-fn create_private(path: &Path) -> Result<(), StoreError> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    // SQLite gives its side files the rights of the main file.
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    match options.open(path) {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error.into()),
     }
 }
 
@@ -352,137 +274,34 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     Ok(tx.commit()?)
 }
 
-/// Held while this process synchronises; another that tries meanwhile is told so. Released when dropped, or when the process dies.
-#[derive(Debug)]
-pub struct SyncLock(#[expect(dead_code, reason = "closing the file releases the lock")] File);
-
-impl SyncLock {
-    /// Takes the lock of the phone at `path`.
-    pub fn take(path: &Path) -> Result<Self, StoreError> {
-        let mut name = path.as_os_str().to_owned();
-        name.push(".sync-lock");
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(name)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self(file)),
-            Err(std::fs::TryLockError::WouldBlock) => Err(StoreError::Busy),
-            Err(std::fs::TryLockError::Error(error)) => Err(error.into()),
-        }
-    }
-}
-
 /// One transaction.
 #[derive(Debug)]
 pub struct Tx<'t> {
     pub(crate) tx: &'t rusqlite::Transaction<'t>,
 }
 
-impl Tx<'_> {
-    // Names and values of the phone as a whole.
+impl Records for Tx<'_> {
+    type Error = StoreError;
 
-    fn get<T: DeserializeOwned>(&self, name: &'static str) -> Result<Option<T>, StoreError> {
-        let text: Option<String> = self
+    fn value(&self, name: &'static str) -> Result<Option<String>, StoreError> {
+        let mut row = self
             .tx
-            .prepare_cached("SELECT value FROM meta WHERE name = ?1")?
-            .query_row([name], |row| row.get(0))
-            .optional()?;
-        text.map(|text| serde_json::from_str(&text).map_err(|_| StoreError::Damaged(name)))
-            .transpose()
+            .prepare_cached("SELECT value FROM meta WHERE name = ?1")?;
+        Ok(row.query_row([name], |row| row.get(0)).optional()?)
     }
 
-    fn set<T: Serialize>(&self, name: &'static str, value: &T) -> Result<(), StoreError> {
-        let text = serde_json::to_string(value).map_err(|_| StoreError::Damaged(name))?;
-        self.tx
-            .prepare_cached("INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)")?
-            .execute(params![name, text])?;
-        Ok(())
+    fn put_value(&self, name: &'static str, json: &str) -> Result<(), StoreError> {
+        let sql = "INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)";
+        self.run(sql, params![name, json])
     }
 
-    /// Who this phone is; refuses a phone that is not enrolled, or was wiped.
-    pub fn identity(&self) -> Result<Identity, StoreError> {
-        if let Some(at) = self.get::<String>("wiped_at")? {
-            return Err(StoreError::Wiped(at));
-        }
-        self.get("identity")?.ok_or(StoreError::NotEnrolled)
-    }
-
-    /// Stores who this phone is.
-    pub fn set_identity(&self, identity: &Identity) -> Result<(), StoreError> {
-        self.set("identity", identity)
-    }
-
-    /// How this phone signs in.
-    pub fn credentials(&self) -> Result<Credentials, StoreError> {
-        self.get("credentials")?.ok_or(StoreError::NotEnrolled)
-    }
-
-    /// Stores how this phone signs in.
-    pub fn set_credentials(&self, credentials: &Credentials) -> Result<(), StoreError> {
-        self.set("credentials", credentials)
-    }
-
-    /// The phone's epoch.
-    pub fn epoch(&self) -> Result<u32, StoreError> {
-        Ok(self.get("epoch")?.unwrap_or(1))
-    }
-
-    /// Where the next pull goes on from.
-    pub fn cursor(&self) -> Result<Option<String>, StoreError> {
-        Ok(self.get::<Option<String>>("cursor")?.flatten())
-    }
-
-    /// The last complete synchronisation.
-    pub fn last_sync(&self) -> Result<Option<LastSync>, StoreError> {
-        self.get("last_sync")
-    }
-
-    /// Notes a complete synchronisation.
-    pub fn set_last_sync(&self, last: &LastSync) -> Result<(), StoreError> {
-        self.set("last_sync", last)
-    }
-
-    /// The lease, unless the server grants none.
-    pub fn lease(&self) -> Result<Option<Lease>, StoreError> {
-        Ok(self.get::<Option<Lease>>("lease")?.flatten())
-    }
-
-    /// Stores the lease; `None`: the server grants none, so it has no end.
-    pub fn set_lease(&self, lease: Option<Lease>) -> Result<(), StoreError> {
-        self.set("lease", &lease)
-    }
-
-    /// The next pull is followed by one from the start: changes were made in this phone's name that it never saw.
-    pub fn set_start_over(&self) -> Result<(), StoreError> {
-        self.set("start_over", &true)
-    }
-
-    /// How to tell the office that this phone has cleared itself; `None` once it was told.
-    pub fn wipe_report(&self) -> Result<Option<WipeReport>, StoreError> {
-        self.get("wipe_report")
-    }
-
-    /// Stores new tokens for the report.
-    pub fn set_wipe_report(&self, report: &WipeReport) -> Result<(), StoreError> {
-        self.set("wipe_report", report)
-    }
-
-    /// The office knows; nothing of the tokens stays.
-    pub fn drop_wipe_report(&self) -> Result<(), StoreError> {
-        self.run("DELETE FROM meta WHERE name = 'wipe_report'", [])
-    }
-
-    /// Notes when the office wiped this phone.
-    pub fn set_wiped(&self, at: DeviceTime) -> Result<(), StoreError> {
-        self.set("wiped_at", &at.to_string())
+    fn drop_value(&self, name: &'static str) -> Result<(), StoreError> {
+        self.run("DELETE FROM meta WHERE name = ?1", [name])
     }
 
     // Records.
 
-    /// Everything stored of a record.
-    pub fn record_state(&self, record: RecordId) -> Result<RecordState, StoreError> {
+    fn record_state(&self, record: RecordId) -> Result<RecordState, StoreError> {
         let sql = "SELECT kind, grid, generation, seq, leaving, before_reset, snapshot FROM record WHERE record = ?1";
         let mut stored = self
             .tx
@@ -537,8 +356,7 @@ impl Tx<'_> {
         })
     }
 
-    /// Every record held, by id.
-    pub fn records(&self) -> Result<Vec<RecordId>, StoreError> {
+    fn records(&self) -> Result<Vec<RecordId>, StoreError> {
         let mut rows = self
             .tx
             .prepare_cached("SELECT record FROM record ORDER BY record")?;
@@ -546,8 +364,7 @@ impl Tx<'_> {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Every record of a kind, with its grid, by id.
-    pub fn records_of(&self, kind: Kind) -> Result<Vec<(RecordId, String)>, StoreError> {
+    fn records_of(&self, kind: Kind) -> Result<Vec<(RecordId, String)>, StoreError> {
         let mut rows = self
             .tx
             .prepare_cached("SELECT record, grid FROM record WHERE kind = ?1 ORDER BY record")?;
@@ -555,8 +372,7 @@ impl Tx<'_> {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Where the phone stands before a request.
-    pub fn standing(&self) -> Result<Standing, StoreError> {
+    fn known(&self) -> Result<HashMap<RecordId, Known>, StoreError> {
         let mut rows =
             self.tx.prepare_cached(&format!("SELECT record, generation, before_reset, leaving, {AT_OFFICE}, beyond_cursor FROM record"))?;
         let rows = rows.query_map([], |row| {
@@ -572,19 +388,10 @@ impl Tx<'_> {
                 },
             ))
         })?;
-        let known = rows.collect::<Result<HashMap<_, _>, _>>()?;
-        let start_over = self.get("start_over")?.unwrap_or(false);
-        Ok(Standing {
-            cursor: self.cursor()?,
-            outbox: outbox::all(self.tx)?,
-            known,
-            start_over,
-            device_time: None,
-        })
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Records that something must become of when an answer is complete.
-    pub fn due(&self) -> Result<Vec<RecordId>, StoreError> {
+    fn due(&self) -> Result<Vec<RecordId>, StoreError> {
         let sql = "SELECT record FROM record WHERE leaving OR before_reset
             UNION SELECT outbox.record FROM outbox LEFT JOIN record USING (record)
             WHERE state = 'refused' OR tries > 0 OR (state = 'unsent' AND outbox.generation <> record.generation)
@@ -594,85 +401,55 @@ impl Tx<'_> {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    // Cards.
+    // The list's index.
 
-    /// The cards that pass the filter, in walking order.
-    pub fn cards(&self, filter: &CardFilter) -> Result<Vec<CardSummary>, StoreError> {
-        self.index_missing()?;
+    fn unindexed(&self) -> Result<Vec<(RecordId, String)>, StoreError> {
+        let sql =
+            "SELECT record, grid FROM record WHERE record NOT IN (SELECT record FROM card_index)";
+        let mut rows = self.tx.prepare_cached(sql)?;
+        let rows = rows.query_map([], |row| Ok((record_id(row, 0)?, row.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    fn put_index(
+        &self,
+        record: RecordId,
+        summary: Option<&str>,
+        key: &str,
+    ) -> Result<(), StoreError> {
+        let sql =
+            "INSERT OR REPLACE INTO card_index (record, summary, search_key) VALUES (?1, ?2, ?3)";
+        self.run(sql, params![id(&record), summary, key])
+    }
+
+    fn indexed(&self) -> Result<Vec<Indexed>, StoreError> {
         let sql = "SELECT summary, search_key,
                 EXISTS (SELECT 1 FROM outbox WHERE outbox.record = card_index.record AND state <> 'held'),
                 EXISTS (SELECT 1 FROM outbox WHERE outbox.record = card_index.record AND state = 'held')
             FROM card_index WHERE summary IS NOT NULL";
         let mut rows = self.tx.prepare_cached(sql)?;
         let rows = rows.query_map([], |row| {
-            Ok((
-                row.get::<_, String>(0)?,
-                row.get::<_, String>(1)?,
-                row.get::<_, bool>(2)?,
-                row.get::<_, bool>(3)?,
-            ))
+            Ok(Indexed {
+                summary: row.get(0)?,
+                key: row.get(1)?,
+                unsent: row.get(2)?,
+                held: row.get(3)?,
+            })
         })?;
-        let mut cards = Vec::new();
-        for row in rows {
-            let (summary, key, unsent, held) = row?;
-            let mut card: CardSummary =
-                serde_json::from_str(&summary).map_err(|_| StoreError::Damaged("card summary"))?;
-            card.place = match (unsent, held) {
-                (true, _) => Place::Phone,
-                (false, true) => Place::Held,
-                (false, false) => Place::Office,
-            };
-            if filter.admits(&card, &key) {
-                cards.push(card);
-            }
-        }
-        cards.sort_by_cached_key(|card| (card.walk_order(), card.record));
-        Ok(cards)
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Indexes what changed since the list was last asked for: a download stores documents without opening them.
-    pub(crate) fn index_missing(&self) -> Result<(), StoreError> {
-        let sql =
-            "SELECT record, grid FROM record WHERE record NOT IN (SELECT record FROM card_index)";
-        let missing = self
+    fn summary(&self, record: RecordId) -> Result<Option<String>, StoreError> {
+        let mut row = self
             .tx
-            .prepare_cached(sql)?
-            .query_map([], |row| Ok((record_id(row, 0)?, row.get::<_, String>(1)?)))?
-            .collect::<Result<Vec<_>, _>>()?;
-        let mut insert = self.tx.prepare_cached(
-            "INSERT INTO card_index (record, summary, search_key) VALUES (?1, ?2, ?3)",
-        )?;
-        for (record, grid) in missing {
-            let (summary, key) = match self.project(record)? {
-                Some(projected) => match CardSummary::of(&projected) {
-                    Some((summary, key)) => (Some(summary), key),
-                    // Another kind: indexed as none of the list's business.
-                    None => (None, String::new()),
-                },
-                None => (Some(CardSummary::unreadable(record, grid)), String::new()),
-            };
-            let summary = summary
-                .map(|summary| serde_json::to_string(&summary))
-                .transpose()
-                .map_err(|_| StoreError::Damaged("card summary"))?;
-            insert.execute(params![id(&record), summary, key])?;
-        }
-        Ok(())
+            .prepare_cached("SELECT summary FROM card_index WHERE record = ?1")?;
+        Ok(row
+            .query_row([id(&record)], |row| row.get(0))
+            .optional()?
+            .flatten())
     }
 
-    /// A record's rows; `None` where its document cannot be read.
-    pub fn project(&self, record: RecordId) -> Result<Option<Projected>, StoreError> {
-        let state = self.record_state(record)?;
-        let generation = state.stored.as_ref().map_or(1, |stored| stored.generation);
-        let view = document::open(&state)
-            .ok()
-            .flatten()
-            .and_then(|mut opened| opened.document.view().ok());
-        Ok(view.and_then(|view| projection::project(record, generation, &view)))
-    }
-
-    /// Remembers a list as it was shown, so that its line numbers name records.
-    pub fn set_listing(&self, records: &[RecordId]) -> Result<(), StoreError> {
+    fn set_listing(&self, records: &[RecordId]) -> Result<(), StoreError> {
         self.tx.execute("DELETE FROM listing", [])?;
         let mut insert = self
             .tx
@@ -683,21 +460,53 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// The record in a line of the list last shown.
-    pub fn listed(&self, line: i64) -> Result<Option<RecordId>, StoreError> {
+    fn listed(&self, line: i64) -> Result<Option<RecordId>, StoreError> {
         let mut row = self
             .tx
             .prepare_cached("SELECT record FROM listing WHERE line = ?1")?;
         Ok(row.query_row([line], |row| record_id(row, 0)).optional()?)
     }
 
-    // Effects.
+    // Outbox, drafts and notices.
 
-    /// Carries out the effects of one event.
-    pub fn apply(&self, effects: &[Effect]) -> Result<(), StoreError> {
-        effects.iter().try_for_each(|effect| self.apply_one(effect))
+    fn outbox(&self) -> Result<Vec<OutboxEntry>, StoreError> {
+        outbox::all(self.tx)
     }
 
+    fn outbox_of(&self, record: RecordId) -> Result<Vec<OutboxEntry>, StoreError> {
+        outbox::of_record(self.tx, record)
+    }
+
+    fn outbox_count(&self) -> Result<[u64; 3], StoreError> {
+        outbox::count(self.tx)
+    }
+
+    fn drafts(&self) -> Result<Vec<KeptDraft>, StoreError> {
+        outbox::drafts(self.tx)
+    }
+
+    fn remove_draft(&self, id: i64) -> Result<bool, StoreError> {
+        outbox::remove_draft(self.tx, id)
+    }
+
+    fn notices(&self) -> Result<Vec<KeptNotice>, StoreError> {
+        notices::all(self.tx)
+    }
+
+    fn unread_notices(&self) -> Result<u64, StoreError> {
+        notices::unread(self.tx)
+    }
+
+    fn mark_notices_read(&self) -> Result<(), StoreError> {
+        notices::mark_read(self.tx)
+    }
+
+    fn apply(&self, effects: &[Effect]) -> Result<(), StoreError> {
+        effects.iter().try_for_each(|effect| self.apply_one(effect))
+    }
+}
+
+impl Tx<'_> {
     fn apply_one(&self, effect: &Effect) -> Result<(), StoreError> {
         match effect {
             Effect::CreateRecord { record, kind, grid } => {
@@ -756,7 +565,7 @@ impl Tx<'_> {
                 "UPDATE record SET leaving = 1 WHERE record = ?1",
                 [id(record)],
             ),
-            Effect::StartOver => self.set_start_over(),
+            Effect::StartOver => self.set_start_over(true),
             Effect::Stay { .. } if planted::is(Bug::StayForgotten) => Ok(()),
             Effect::Stay { record } => self.run(
                 "UPDATE record SET leaving = 0, beyond_cursor = 1 WHERE record = ?1",
@@ -814,23 +623,23 @@ impl Tx<'_> {
                 outbox::redact(self.tx, *record, &entries.iter().copied().collect())?;
                 self.touch(record)
             }
-            Effect::SetEpoch(epoch) => self.set("epoch", epoch),
+            Effect::SetEpoch(epoch) => self.set_epoch(*epoch),
             Effect::SetCursor(cursor) => {
                 match cursor {
-                    None => self.set("start_over", &false)?,
+                    None => self.set_start_over(false)?,
                     Some(_) => self.run(
                         "UPDATE record SET beyond_cursor = 0 WHERE beyond_cursor",
                         [],
                     )?,
                 }
-                self.set("cursor", cursor)
+                self.set_cursor(cursor.as_deref())
             }
             Effect::StayBeyond { record } => self.run(
                 "UPDATE record SET beyond_cursor = 1 WHERE record = ?1",
                 [id(record)],
             ),
             Effect::BeginReset => {
-                self.set("cursor", &None::<String>)?;
+                self.set_cursor(None)?;
                 // What the server never had has no history to lose.
                 self.run(
                     &format!("UPDATE record SET before_reset = 1 WHERE {AT_OFFICE}"),
@@ -843,16 +652,7 @@ impl Tx<'_> {
             ),
             Effect::Wipe => {
                 // All that is left is the way to tell the office that nothing is.
-                let report = match (
-                    self.get::<Identity>("identity")?,
-                    self.get::<Credentials>("credentials")?,
-                ) {
-                    (Some(identity), Some(credentials)) => Some(WipeReport {
-                        street: identity.street,
-                        credentials,
-                    }),
-                    _ => None,
-                };
+                let report = self.wipe_report_to_be()?;
                 let tables = [
                     "meta",
                     "record",
@@ -868,7 +668,7 @@ impl Tx<'_> {
                     .try_for_each(|table| self.run(&format!("DELETE FROM {table}"), []))?;
                 report
                     .iter()
-                    .try_for_each(|report| self.set("wipe_report", report))
+                    .try_for_each(|report| self.set_wipe_report(report))
             }
         }
     }
@@ -903,25 +703,6 @@ impl Tx<'_> {
     fn run(&self, sql: &str, values: impl rusqlite::Params) -> Result<(), StoreError> {
         self.tx.prepare_cached(sql)?.execute(values)?;
         Ok(())
-    }
-
-    /// What people call the record, as far as the list knew it.
-    pub(crate) fn title(&self, record: RecordId) -> Result<Option<String>, StoreError> {
-        let mut row = self
-            .tx
-            .prepare_cached("SELECT summary FROM card_index WHERE record = ?1")?;
-        let summary = row
-            .query_row([id(&record)], |row| row.get::<_, Option<String>>(0))
-            .optional()?
-            .flatten();
-        let card = summary.and_then(|summary| serde_json::from_str::<CardSummary>(&summary).ok());
-        Ok(card
-            .map(|card| {
-                format!("{} {}", card.door(), card.sign_name.unwrap_or_default())
-                    .trim()
-                    .to_owned()
-            })
-            .filter(|title| !title.is_empty()))
     }
 }
 

@@ -11,15 +11,18 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use lianka_client_core::session::{Backoff, SyncReport};
 use lianka_client_core::{
     Author, EditError, Edited, Identity, KeptDraft, KeptNotice, Moment, OutboxEntry, ProtocolError,
-    Request, Standing, Synchronisation, Tally,
+    Tally,
     card::{self, CardFilter, CardSummary, LikelyDuplicate},
     document, editing,
-    lease::Lease,
+    link::{Call, LinkError, Problem},
+    session::{self, Command, Event, Session, SessionError, Surroundings},
+    store::{LastSync, RecordStore, Records},
 };
 use lianka_sync_core::{
-    codec::wire::{Hello, Report, RequestItem, ResponseItem},
+    codec::wire::ResponseItem,
     crdt::{record::Edit, view::View},
     id::{ChangeHash, RecordId, StreetCode},
     kinds::{Kind, duplicate::Traits, projection::Projected},
@@ -31,20 +34,15 @@ use serde::Serialize;
 
 use crate::{
     clock::{Clock, Entropy},
-    local_store::{Credentials, LastSync, LocalStore, StoreError, SyncLock, Tx, WipeReport},
-    notices, outbox,
-    transport::{Answer, Session, Transport, TransportError},
+    local_file::SyncLock,
+    local_store::{LocalStore, StoreError, Tx},
+    transport::{Answer, Transport},
 };
 
 pub use transfers::TransferSummary;
 
 /// Name and version told to the server.
 pub const CLIENT: &str = concat!("lianka-phone/", env!("CARGO_PKG_VERSION"));
-
-/// Items stored in one transaction while a download goes on.
-const BATCH_ITEMS_MAX: usize = 1_000;
-/// An access token that expires within this is exchanged before it is used.
-const EXPIRY_MARGIN_MS: i64 = 30_000;
 
 /// Why a phone could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -57,13 +55,13 @@ pub enum PhoneError {
     Edit(#[from] EditError),
     /// The way to the server.
     #[error(transparent)]
-    Transport(#[from] TransportError),
+    Transport(#[from] LinkError),
     /// The server's answer.
     #[error(transparent)]
     Protocol(#[from] ProtocolError),
     /// The tokens are not accepted any more: enrol again. Unsent edits are kept.
     #[error("signed out: {}", .0.title)]
-    SignedOut(Box<crate::transport::Problem>),
+    SignedOut(Box<Problem>),
     /// The user has no street, or not the one asked for.
     #[error("the account does not work in that street")]
     NoStreet(Vec<StreetCode>),
@@ -102,27 +100,6 @@ impl PhoneError {
     }
 }
 
-/// How hard to try, when the network is bad.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Backoff {
-    /// Requests in a row that may fail without progress before [`Phone::sync`] gives up; 1: no second try.
-    pub tries_max: u32,
-    /// The first wait lies between 0 and this; each further one doubles the bound (full jitter).
-    pub base: Duration,
-    /// The bound grows no further.
-    pub cap: Duration,
-}
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self {
-            tries_max: 6,
-            base: Duration::from_millis(500),
-            cap: Duration::from_secs(30),
-        }
-    }
-}
-
 /// How far a synchronisation is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Progress {
@@ -143,40 +120,6 @@ pub enum Progress {
         /// Which failure in a row this is.
         failures: u32,
     },
-}
-
-/// What a synchronisation did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
-pub struct SyncReport {
-    /// Verdicts by status, and what came down.
-    #[serde(flatten)]
-    pub tally: Tally,
-    /// Requests that were answered at least in part.
-    pub requests: u32,
-    /// Requests repeated because the connection failed.
-    pub retries: u32,
-    /// Bytes of request bodies as sent (compressed).
-    pub bytes_up: u64,
-    /// Bytes of answer bodies as received (compressed).
-    pub bytes_down: u64,
-    /// How long it took.
-    #[serde(rename = "duration_ms", serialize_with = "as_ms")]
-    pub duration: Duration,
-    /// Changes still to be sent.
-    pub unsent: u64,
-    /// Changes that wait for a reviewer, those of former synchronisations included.
-    #[serde(rename = "waiting")]
-    pub held: u64,
-    /// Drafts on this phone.
-    pub drafts: u64,
-    /// Notices that the user has not looked at.
-    pub notices: u64,
-    /// The office wiped this phone.
-    pub wiped: bool,
-}
-
-fn as_ms<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u64(duration.as_millis() as u64)
 }
 
 /// What became of an edit: saved on the phone.
@@ -276,60 +219,25 @@ impl Phone {
     ) -> Result<Self, PhoneError> {
         // Before the code is spent: a file that cannot be made must not cost one.
         let mut store = LocalStore::open_or_create(store_path)?;
-        let before = match store.identity() {
-            Ok(identity) => Some(identity),
-            Err(StoreError::NotEnrolled) => None,
-            Err(error) => return Err(error.into()),
+        let before = session::enrolled_before(&mut store)?;
+        let call = Call::Enrol {
+            code: code.to_owned(),
+            name: options.name.unwrap_or_else(|| "lianka-phone".into()),
+            platform: options.platform.unwrap_or_else(|| "terminal".into()),
         };
-        let name = options.name.as_deref().unwrap_or("lianka-phone");
-        let session = transport
-            .enrol(
-                code,
-                name,
-                options.platform.as_deref().unwrap_or("terminal"),
-            )
-            .await?;
-        let wanted = options
-            .street
-            .clone()
-            .or_else(|| before.as_ref().map(|before| before.street.clone()));
-        let mut identity = identity_of(&session, wanted.as_ref())?;
-        if let Some(before) = &before {
-            identity.former_devices.clone_from(&before.former_devices);
-            identity.former_devices.push(before.device);
-        }
-        if let Some(before) = before.filter(|before| {
-            (&before.username, &before.street) != (&identity.username, &identity.street)
-        }) {
-            return Err(PhoneError::OtherUser(before.username));
-        }
-        let credentials = credentials_of(transport.server(), &session, options.clock.now());
-        store.write(|tx| {
-            if !tx.records()?.is_empty() {
-                // From now on it is another device, which may have missed what was written in the name of the old one.
-                tx.set_start_over()?;
-            }
-            tx.set_identity(&identity)?;
-            tx.set_credentials(&credentials)
-        })?;
-        let inner = Inner {
-            path: store_path.to_owned(),
-            store: Mutex::new(store),
-            transport: Mutex::new(Some(transport)),
-        };
-        let EnrolOptions {
-            clock,
-            entropy,
-            lang,
-            ..
-        } = options;
-        Ok(Self {
-            inner: Arc::new(inner),
-            clock,
-            entropy,
-            lang,
-            backoff: Backoff::default(),
-        })
+        let signed = transport.sign_in(&call).await?;
+        session::enrol(
+            &mut store,
+            before,
+            &signed,
+            options.street.as_ref(),
+            transport.server(),
+            options.clock.now(),
+        )?;
+        Ok(Self::over(store_path, store, Some(transport))
+            .with_clock(options.clock)
+            .with_entropy(options.entropy)
+            .with_lang(options.lang))
     }
 
     /// Tells the office that the phone at this path has cleared itself, where it could not be told at once, and then forgets how to. Nothing
@@ -354,25 +262,36 @@ impl Phone {
         };
         let transport =
             transport.map_or_else(|| Transport::new(&report.credentials.server, lang), Ok)?;
-        wipe_reported(&mut store, &transport, report, now).await
+        let phone = Self::over(store_path, store, Some(transport));
+        let phone = phone
+            .with_lang(lang)
+            .with_clock(Clock::Fixed(Arc::new(now.unix_ms().into())));
+        phone
+            .drive(Session::tell_of_wipe(CLIENT), &mut |_| ())
+            .await?;
+        Ok(())
     }
 
     /// Opens an enrolled phone.
     pub fn open(store_path: &Path) -> Result<Self, PhoneError> {
         let mut store = LocalStore::open(store_path)?;
         store.identity()?;
+        Ok(Self::over(store_path, store, None))
+    }
+
+    fn over(path: &Path, store: LocalStore, transport: Option<Transport>) -> Self {
         let inner = Inner {
-            path: store_path.to_owned(),
+            path: path.to_owned(),
             store: Mutex::new(store),
-            transport: Mutex::new(None),
+            transport: Mutex::new(transport),
         };
-        Ok(Self {
+        Self {
             inner: Arc::new(inner),
             clock: Clock::default(),
             entropy: Entropy::default(),
             lang: Lang::default(),
             backoff: Backoff::default(),
-        })
+        }
     }
 
     /// The same phone with another clock.
@@ -568,7 +487,7 @@ impl Phone {
     /// Edits that could not be kept, oldest first.
     pub fn drafts(&self) -> Result<Vec<KeptDraft>, PhoneError> {
         self.unlocked()?;
-        self.read(|tx| Ok(outbox::drafts(tx.tx)?))
+        self.read(|tx| Ok(tx.drafts()?))
     }
 
     /// What the office told this user, the newest first.
@@ -576,7 +495,7 @@ impl Phone {
         self.unlocked()?;
         self.write(|tx| {
             tx.index_missing()?;
-            let mut kept = notices::all(tx.tx)?;
+            let mut kept = tx.notices()?;
             for notice in &mut kept {
                 notice.title = tx.title(notice.notice.record)?;
             }
@@ -586,13 +505,13 @@ impl Phone {
 
     /// The user has looked at every notice.
     pub fn mark_notices_read(&self) -> Result<(), PhoneError> {
-        self.write(|tx| Ok(notices::mark_read(tx.tx)?))
+        self.write(|tx| Ok(tx.mark_notices_read()?))
     }
 
     /// Drops a draft for good.
     pub fn drop_draft(&self, id: i64) -> Result<(), PhoneError> {
         self.write(|tx| {
-            if outbox::remove_draft(tx.tx, id)? {
+            if tx.remove_draft(id)? {
                 Ok(())
             } else {
                 Err(PhoneError::NoSuchDraft(id))
@@ -610,7 +529,8 @@ impl Phone {
                 identity: &identity,
                 epoch: tx.epoch()?,
             };
-            let kept = outbox::drafts(tx.tx)?
+            let kept = tx
+                .drafts()?
                 .into_iter()
                 .find(|kept| kept.id == id)
                 .ok_or(PhoneError::NoSuchDraft(id))?;
@@ -625,20 +545,20 @@ impl Phone {
     /// The phone's own changes that the server has not accepted, in order.
     pub fn outbox(&self) -> Result<Vec<OutboxEntry>, PhoneError> {
         self.unlocked()?;
-        self.read(|tx| Ok(outbox::all(tx.tx)?))
+        self.read(|tx| Ok(tx.outbox()?))
     }
 
     /// The entries of one record.
     pub fn outbox_of(&self, record: RecordId) -> Result<Vec<OutboxEntry>, PhoneError> {
         self.unlocked()?;
-        self.read(|tx| Ok(outbox::of_record(tx.tx, record)?))
+        self.read(|tx| Ok(tx.outbox_of(record)?))
     }
 
     /// How the phone stands.
     pub fn status(&self) -> Result<Status, PhoneError> {
         let now = self.clock.now();
         self.read(|tx| {
-            let [unsent, held, refused] = outbox::count(tx.tx)?;
+            let [unsent, held, refused] = tx.outbox_count()?;
             let last_sync = tx.last_sync()?;
             Ok(Status {
                 identity: tx.identity()?,
@@ -650,8 +570,8 @@ impl Phone {
                 records: tx.records()?.len() as u64,
                 unsent: unsent + refused,
                 held,
-                drafts: outbox::drafts(tx.tx)?.len() as u64,
-                notices: notices::unread(tx.tx)?,
+                drafts: tx.drafts()?.len() as u64,
+                notices: tx.unread_notices()?,
             })
         })
     }
@@ -666,226 +586,102 @@ impl Phone {
         &self,
         mut progress: impl FnMut(Progress) + Send,
     ) -> Result<SyncReport, PhoneError> {
-        let started = Instant::now();
         let _lock = SyncLock::take(&self.inner.path)?;
-        let mut run = Run {
-            sync: Box::new(Synchronisation::new(CLIENT)),
-            report: SyncReport::default(),
-            advanced: false,
-        };
-        let mut failures = 0;
+        self.drive(Session::new(CLIENT, self.backoff), &mut progress)
+            .await
+    }
+
+    /// Carries a session's commands out.
+    async fn drive(
+        &self,
+        session: Session,
+        progress: &mut (impl FnMut(Progress) + Send),
+    ) -> Result<SyncReport, PhoneError> {
+        let started = Instant::now();
+        let (mut bytes_up, mut bytes_down) = (0, 0);
+        let mut session = Box::new(session);
+        let mut event = Event::Begin;
+        let mut answer = None;
+        let mut late = Vec::new();
         loop {
-            let device_time = Some(self.clock.now());
-            let standing = self
-                .blocking(move |phone| {
-                    phone.read(|tx| {
-                        Ok(Standing {
-                            device_time,
-                            ..tx.standing()?
-                        })
-                    })
-                })
-                .await?;
-            let Some(request) = run.sync.next_request(standing) else {
-                break;
-            };
-            progress(Progress::Sent {
-                changes: request.items.len() - 1,
-            });
-            run.advanced = false;
-            match self.exchange(&mut run, &request, &mut progress).await {
-                Ok(()) => failures = 0,
-                Err(PhoneError::Transport(error)) if error.transient() => {
-                    failures = if run.advanced { 1 } else { failures + 1 };
-                    if failures >= self.backoff.tries_max {
-                        return Err(error.into());
+            let stores = answer.is_some() && !matches!(event, Event::Answering);
+            let command;
+            (session, command) = self.step(session, event).await?;
+            if stores {
+                progress(Progress::Stored {
+                    tally: session.tally(),
+                });
+            }
+            event = match command? {
+                Command::Send(call @ Call::Synchronise { .. }) => {
+                    answer = None;
+                    if let Call::Synchronise { request, .. } = &call
+                        && !session.wiped()
+                    {
+                        progress(Progress::Sent {
+                            changes: request.items.len() - 1,
+                        });
                     }
-                    run.report.retries += 1;
-                    let wait = self.wait(failures, error.retry_after());
+                    match self.transport()?.synchronise(&call).await {
+                        Ok(answering) => {
+                            if !session.wiped() {
+                                bytes_up += answering.bytes_up;
+                            }
+                            answer = Some(answering);
+                            Event::Answering
+                        }
+                        Err(error) => Event::Failed(error),
+                    }
+                }
+                Command::Send(call) => match self.transport()?.sign_in(&call).await {
+                    Ok(signed) => Event::SignedIn(Box::new(signed)),
+                    Err(error) => Event::Failed(error),
+                },
+                Command::Read => match &mut answer {
+                    Some(answer) => {
+                        let before = answer.bytes_down;
+                        let event = gathered(&mut session, answer, &mut late).await;
+                        if !session.wiped() {
+                            bytes_down += answer.bytes_down - before;
+                        }
+                        event
+                    }
+                    None => Event::Over,
+                },
+                Command::Wait { wait, failures } => {
+                    answer = None;
                     progress(Progress::Waiting { wait, failures });
                     tokio::time::sleep(wait).await;
+                    Event::Begin
                 }
-                Err(error) => return Err(error),
-            }
-        }
-        let mut report = SyncReport {
-            tally: run.sync.tally(),
-            wiped: run.sync.wiped(),
-            duration: started.elapsed(),
-            ..run.report
-        };
-        if report.wiped {
-            // A network that fails here is tried again at the next synchronisation: see `report_wipe`.
-            let _ = self.report_own_wipe().await;
-        } else {
-            // What was erased, redacted, sealed or taken away, now or by a synchronisation that was cut, is not to stay beside the file either.
-            // Another reader only puts it off.
-            if !planted::is(Bug::EraseStaysInLog) {
-                let _ = self
-                    .blocking(|phone| Ok(phone.store().truncate_log()?))
-                    .await;
-            }
-            let [unsent, held, refused] = self.read(|tx| Ok(outbox::count(tx.tx)?))?;
-            (report.unsent, report.held) = (unsent + refused, held);
-            report.drafts = self.read(|tx| Ok(outbox::drafts(tx.tx)?))?.len() as u64;
-            report.notices = self.read(|tx| Ok(notices::unread(tx.tx)?))?;
-        }
-        Ok(report)
-    }
-
-    /// One request and its answer, stored batch by batch.
-    async fn exchange(
-        &self,
-        run: &mut Run,
-        request: &Request,
-        progress: &mut (impl FnMut(Progress) + Send),
-    ) -> Result<(), PhoneError> {
-        let mut answer = self.ask(request).await?;
-        run.report.requests += 1;
-        run.report.bytes_up += answer.bytes_up;
-        let read = self.take_in(run, &mut answer, progress).await;
-        run.report.bytes_down += answer.bytes_down;
-        read
-    }
-
-    async fn take_in(
-        &self,
-        run: &mut Run,
-        answer: &mut Answer,
-        progress: &mut (impl FnMut(Progress) + Send),
-    ) -> Result<(), PhoneError> {
-        let mut batch = Vec::new();
-        loop {
-            let next = answer.next().await;
-            let broken = match next {
-                Ok(Some(item)) => {
-                    if matches!(item, ResponseItem::Checkpoint { .. })
-                        && planted::is(Bug::CheckpointTooEarly)
-                    {
-                        self.store_batch(run, vec![item]).await?;
-                        continue;
-                    }
-                    let complete = matches!(
-                        item,
-                        ResponseItem::Checkpoint { .. }
-                            | ResponseItem::End { .. }
-                            | ResponseItem::Wipe
-                    );
-                    batch.push(item);
-                    if !complete && batch.len() < BATCH_ITEMS_MAX {
-                        continue;
-                    }
-                    None
-                }
-                // What came before the break is good: items repeat harmlessly.
-                Ok(None) => Some(TransportError::Incomplete),
-                Err(error) => Some(error),
+                Command::Done => break,
             };
-            self.store_batch(run, std::mem::take(&mut batch)).await?;
-            progress(Progress::Stored {
-                tally: run.sync.tally(),
-            });
-            if run.sync.ended() || run.sync.wiped() {
-                return Ok(());
-            }
-            if let Some(error) = broken {
-                return Err(error.into());
-            }
         }
+        Ok(SyncReport {
+            bytes_up,
+            bytes_down,
+            duration: started.elapsed(),
+            ..session.report()
+        })
     }
 
-    /// One transaction: these items, and where they complete the answer all that follows from it.
-    async fn store_batch(&self, run: &mut Run, items: Vec<ResponseItem>) -> Result<(), PhoneError> {
-        if items.is_empty() {
-            return Ok(());
-        }
-        let mut sync = std::mem::replace(&mut run.sync, Box::new(Synchronisation::new(CLIENT)));
-        let now = self.clock.now();
-        let (sync, advanced) = self
-            .blocking(move |phone| {
-                let advanced =
-                    phone.write(|tx| receive(tx, &mut sync, items, || phone.moment(now)))?;
-                if sync.wiped() {
-                    phone.store().scrub()?;
-                }
-                Ok((sync, advanced))
-            })
-            .await?;
-        run.sync = sync;
-        run.advanced |= advanced;
-        Ok(())
-    }
-
-    /// Sends a request, with fresh tokens where the old ones do not do.
-    async fn ask(&self, request: &Request) -> Result<Answer, PhoneError> {
-        let transport = self.transport()?;
-        let (street, mut credentials) = self
-            .blocking(|phone| phone.read(|tx| Ok((tx.identity()?.street, tx.credentials()?))))
-            .await?;
-        let mut fresh = false;
-        if credentials.access_expires_ms - EXPIRY_MARGIN_MS <= self.clock.now().unix_ms() {
-            credentials = self.refresh(&transport, credentials).await?;
-            fresh = true;
-        }
-        match transport
-            .sync(&street, &credentials.access_token, request)
-            .await
-        {
-            Err(error) if error.unauthenticated() && !fresh => {
-                credentials = self.refresh(&transport, credentials).await?;
-                transport
-                    .sync(&street, &credentials.access_token, request)
-                    .await
-                    .map_err(signed_out)
-            }
-            answer => answer.map_err(signed_out),
-        }
-    }
-
-    /// Exchanges the refresh token. The new one is stored before it is used; where the answer is lost, the old one is good for another try.
-    async fn refresh(
+    /// One step of a session: its transactions, off the async threads.
+    async fn step(
         &self,
-        transport: &Transport,
-        credentials: Credentials,
-    ) -> Result<Credentials, PhoneError> {
-        let session = transport
-            .refresh(&credentials.refresh_token)
-            .await
-            .map_err(signed_out)?;
-        let credentials = credentials_of(&credentials.server, &session, self.clock.now());
+        mut session: Box<Session>,
+        event: Event,
+    ) -> Result<(Box<Session>, Result<Command, PhoneError>), PhoneError> {
+        let now = self.clock.now();
         self.blocking(move |phone| {
-            phone.write(|tx| {
-                let before = tx.identity()?;
-                tx.set_credentials(&credentials)?;
-                // A device that is to be wiped is told no streets.
-                if let Ok(identity) = identity_of(&session, Some(&before.street)) {
-                    tx.set_identity(&Identity {
-                        device: before.device,
-                        former_devices: before.former_devices,
-                        ..identity
-                    })?;
-                }
-                Ok(credentials)
-            })
+            let mut around = Surroundings {
+                now,
+                lang: phone.lang,
+                entropy: &mut || phone.entropy.bytes(),
+            };
+            let command = session.handle(event, &mut *phone.store(), &mut around);
+            Ok((session, command.map_err(PhoneError::from)))
         })
         .await
-    }
-
-    async fn report_own_wipe(&self) -> Result<(), PhoneError> {
-        let Some(report) = self.read(|tx| Ok(tx.wipe_report()?))? else {
-            return Ok(());
-        };
-        let given = self
-            .inner
-            .transport
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let transport =
-            given.map_or_else(|| Transport::new(&report.credentials.server, self.lang), Ok)?;
-        // A connection of its own: the phone's must not be held while a network is waited for.
-        let mut store = LocalStore::open(&self.inner.path)?;
-        wipe_reported(&mut store, &transport, report, self.clock.now()).await
     }
 
     /// Refuses while the lease is over, and notes how far the clock went.
@@ -914,20 +710,16 @@ impl Phone {
         if let Some(transport) = &*transport {
             return Ok(transport.clone());
         }
-        let server = self.read(|tx| Ok(tx.credentials()?.server))?;
+        let server = self.read(|tx| {
+            // A phone that was wiped knows its office by the report it owes.
+            Ok(match tx.wipe_report()? {
+                Some(report) => report.credentials.server,
+                None => tx.credentials()?.server,
+            })
+        })?;
         Ok(transport
             .insert(Transport::new(&server, self.lang)?)
             .clone())
-    }
-
-    fn wait(&self, failures: u32, asked: Option<Duration>) -> Duration {
-        let bound = self
-            .backoff
-            .base
-            .saturating_mul(1 << failures.saturating_sub(1).min(16))
-            .min(self.backoff.cap);
-        let jitter = Duration::from_millis(self.entropy.below(bound.as_millis() as u64 + 1));
-        asked.unwrap_or_default() + jitter
     }
 
     fn moment(&self, now: DeviceTime) -> Moment {
@@ -971,121 +763,33 @@ impl Phone {
     }
 }
 
-/// A synchronisation under way.
-struct Run {
-    sync: Box<Synchronisation>,
-    report: SyncReport,
-    /// Something durable came of the request.
-    advanced: bool,
-}
-
-/// Stores items of an answer; whether anything was.
-fn receive(
-    tx: &Tx<'_>,
-    sync: &mut Synchronisation,
-    items: Vec<ResponseItem>,
-    moment: impl Fn() -> Moment,
-) -> Result<bool, PhoneError> {
-    let identity = tx.identity()?;
-    let mut advanced = false;
-    for item in items {
-        let state = sync
-            .needs(&item)
-            .map(|record| tx.record_state(record))
-            .transpose()?;
-        let author = Author {
-            identity: &identity,
-            epoch: tx.epoch()?,
+/// Reads on in an answer until there is something to store. `late`: with the bug planted, what came before a checkpoint waits for the end.
+async fn gathered(
+    session: &mut Session,
+    answer: &mut Answer,
+    late: &mut Vec<ResponseItem>,
+) -> Event {
+    let event = loop {
+        let item = match answer.next().await {
+            Ok(Some(item)) => item,
+            Ok(None) => break Event::Over,
+            Err(error) => break Event::Failed(error),
         };
-        let effects = sync.receive(item, state.as_ref(), &author)?;
-        tx.apply(&effects)?;
-        advanced |= !effects.is_empty();
-        if sync.wiped() {
-            tx.set_wiped(moment().now)?;
-            return Ok(true);
+        let ends = matches!(item, ResponseItem::End { .. } | ResponseItem::Wipe);
+        if planted::is(Bug::CheckpointTooEarly) {
+            if ends {
+                late.drain(..).for_each(|item| _ = session.gather(item));
+            } else if !matches!(item, ResponseItem::Checkpoint { .. }) {
+                late.push(item);
+                continue;
+            }
         }
-    }
-    if sync.ended() {
-        for record in tx.due()? {
-            let author = Author {
-                identity: &identity,
-                epoch: tx.epoch()?,
-            };
-            tx.apply(&sync.settle(&tx.record_state(record)?, &author, &moment())?)?;
+        if session.gather(item) {
+            return Event::Gathered;
         }
-        tx.apply(&sync.finish())?;
-        if let Some(server_time) = sync.server_time() {
-            let now = moment().now;
-            tx.set_last_sync(&LastSync {
-                at: now,
-                server_time,
-            })?;
-            tx.set_lease(
-                sync.lease_seconds()
-                    .map(|seconds| Lease::granted(seconds, now)),
-            )?;
-        }
-        advanced = true;
-    }
-    Ok(advanced)
-}
-
-/// One request that says nothing is left; then the tokens go as well. An office that does not take them any more knows already.
-async fn wipe_reported(
-    store: &mut LocalStore,
-    transport: &Transport,
-    report: WipeReport,
-    now: DeviceTime,
-) -> Result<(), PhoneError> {
-    let WipeReport {
-        street,
-        credentials,
-    } = report;
-    let told = async {
-        let mut token = credentials.access_token.clone();
-        if credentials.access_expires_ms - EXPIRY_MARGIN_MS <= now.unix_ms() {
-            let session = transport.refresh(&credentials.refresh_token).await?;
-            let renewed = WipeReport {
-                street: street.clone(),
-                credentials: credentials_of(&credentials.server, &session, now),
-            };
-            token.clone_from(&renewed.credentials.access_token);
-            store
-                .write(|tx| tx.set_wipe_report(&renewed))
-                .map_err(PhoneError::from)?;
-        }
-        let report = Report {
-            unsent: Some(0),
-            held: Some(0),
-            device_time: Some(now),
-            wiped: true,
-        };
-        let hello = RequestItem::Hello(Hello {
-            cursor: None,
-            client: CLIENT.into(),
-            pull: false,
-            report,
-        });
-        let mut answer = transport
-            .sync(
-                &street,
-                &token,
-                &Request {
-                    items: vec![hello],
-                    pull: false,
-                },
-            )
-            .await?;
-        while answer.next().await?.is_some() {}
-        Ok(())
     };
-    match told.await {
-        Err(PhoneError::Transport(error)) if !error.unauthenticated() => return Err(error.into()),
-        Err(error @ PhoneError::Store(_)) => return Err(error),
-        _ => {}
-    }
-    store.write(|tx| Ok::<_, PhoneError>(tx.drop_wipe_report()?))?;
-    Ok(store.scrub()?)
+    late.drain(..).for_each(|item| _ = session.gather(item));
+    event
 }
 
 fn saved(tx: &Tx<'_>, edited: &Edited) -> Result<EditReceipt, PhoneError> {
@@ -1096,47 +800,17 @@ fn saved(tx: &Tx<'_>, edited: &Edited) -> Result<EditReceipt, PhoneError> {
     })
 }
 
-fn signed_out(error: TransportError) -> PhoneError {
-    match error {
-        TransportError::Refused(problem) if problem.status == 401 => PhoneError::SignedOut(problem),
-        error => error.into(),
-    }
-}
-
-fn identity_of(session: &Session, wanted: Option<&StreetCode>) -> Result<Identity, PhoneError> {
-    let street = session
-        .streets
-        .iter()
-        .find(|street| wanted.is_none_or(|wanted| street.street == *wanted));
-    let street = street.ok_or_else(|| {
-        PhoneError::NoStreet(
-            session
-                .streets
-                .iter()
-                .map(|street| street.street.clone())
-                .collect(),
-        )
-    })?;
-    Ok(Identity {
-        device: session.device_id,
-        username: session.user.username.clone(),
-        display_name: session.user.display_name.clone(),
-        role: session.user.role,
-        street: street.street.clone(),
-        street_name: street.name.clone(),
-        grids: street.grids.clone(),
-        former_devices: Vec::new(),
-    })
-}
-
-fn credentials_of(server: &str, session: &Session, now: DeviceTime) -> Credentials {
-    Credentials {
-        server: server.to_owned(),
-        access_token: session.access_token.clone(),
-        access_expires_ms: now
-            .unix_ms()
-            .saturating_add(session.expires_in.saturating_mul(1_000)),
-        refresh_token: session.refresh_token.clone(),
+impl From<SessionError<StoreError>> for PhoneError {
+    fn from(error: SessionError<StoreError>) -> Self {
+        match error {
+            SessionError::Store(error) => error.into(),
+            SessionError::Link(error) => error.into(),
+            SessionError::Protocol(error) => error.into(),
+            SessionError::SignedOut(problem) => Self::SignedOut(problem),
+            SessionError::NoStreet(streets) => Self::NoStreet(streets),
+            SessionError::OtherUser(user) => Self::OtherUser(user),
+            SessionError::OutOfTurn => Self::Cut,
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use lianka_sync_core::{
     access::Role,
-    codec::wire::{Encoding, ItemReader, RequestItem, ResponseItem, StreamItem},
+    codec::wire::{Encoding, ItemReader, Report, RequestItem, ResponseItem, StreamItem},
     crdt::record::Edit,
     id::{DeviceId, RecordId},
     kinds::projection,
@@ -12,8 +12,9 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::*;
-use crate::local_store::Tx;
-use lianka_client_core::Grid;
+use lianka_client_core::{
+    Grid, Holdings, Request, Synchronisation, session::receive, store::Credentials,
+};
 
 mod answers;
 mod convergence;
@@ -136,8 +137,8 @@ impl Rig {
         let mut sync = Synchronisation::new(CLIENT);
         let mut requests = 0;
         loop {
-            let standing = self.phone.read(|tx| Ok(tx.standing()?)).unwrap();
-            let Some(request) = sync.next_request(standing) else {
+            let holdings = self.phone.read(|tx| Ok(tx.holdings()?)).unwrap();
+            let Some(request) = sync.next_request(holdings) else {
                 return Some(sync.tally());
             };
             requests += 1;
@@ -168,7 +169,11 @@ impl Rig {
         };
         for batch in items.chunk_by(|item, _| !matches!(item, ResponseItem::Checkpoint { .. })) {
             self.phone
-                .write(|tx| receive(tx, sync, batch.to_vec(), || self.phone.moment(now)))
+                .write(|tx| {
+                    Ok(receive(tx, sync, batch.to_vec(), || {
+                        self.phone.moment(now)
+                    })?)
+                })
                 .unwrap();
         }
     }

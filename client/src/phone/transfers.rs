@@ -1,6 +1,6 @@
 //! Transfers on a phone: filed, taken back and submitted again with no network; ruled on at the office.
 
-use lianka_client_core::{EditError, Filing, OutboxState, card::Place, editing};
+use lianka_client_core::{EditError, Filing, OutboxState, card::Place, editing, store::Records};
 use lianka_sync_core::{
     crdt::{record::Edit, view::View},
     id::{EntryId, RecordId},

@@ -7,7 +7,7 @@ use super::{input, say};
 use crate::{
     local_store::StoreError,
     phone::PhoneError,
-    transport::{Problem, TransportError},
+    transport::{LinkError, Problem},
 };
 
 /// Why a command was not done.
@@ -270,25 +270,25 @@ fn store(error: &StoreError, lang: Lang) -> String {
     }
 }
 
-fn transport(error: &TransportError, lang: Lang) -> String {
+fn transport(error: &LinkError, lang: Lang) -> String {
     let text = |zh: &str, en: &str| say(lang, zh, en).to_owned();
     match error {
-        TransportError::Network(_) | TransportError::Incomplete => format!(
+        LinkError::Network(_) | LinkError::Incomplete => format!(
             "{}\n({error})",
             text(
                 "连不上服务器。修改都在手机上，有网络时再运行 sync。",
                 "The server cannot be reached. Every edit is safe on the phone; run `sync` when there is a network."
             )
         ),
-        TransportError::Refused(problem) => explained(problem),
-        TransportError::Address(_) => format!(
+        LinkError::Refused(problem) => explained(problem),
+        LinkError::Address(_) => format!(
             "{error}\n{}",
             text(
                 "服务器地址应以 https:// 开头。",
                 "The address begins with https://."
             )
         ),
-        TransportError::Answer(_) | TransportError::Client(_) => {
+        LinkError::Answer(_) | LinkError::Client(_) => {
             format!(
                 "{} {error}",
                 text(

@@ -4,6 +4,7 @@
 
 use std::{fmt::Debug, pin::Pin, sync::Arc};
 
+use lianka_client_core::link::LinkError;
 use reqwest::{
     StatusCode,
     header::{AUTHORIZATION, HeaderMap, HeaderName},
@@ -47,14 +48,34 @@ pub trait Chunks: Debug + Send {
 }
 
 /// No connection, or it broke.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Broken {
     /// As HTTP tells it.
-    #[error(transparent)]
-    Http(#[from] reqwest::Error),
+    #[error("{0}")]
+    Http(String),
     /// A line's end.
     #[error("the line broke")]
     Line,
+}
+
+impl From<reqwest::Error> for Broken {
+    fn from(error: reqwest::Error) -> Self {
+        Self::Http(in_words(&error))
+    }
+}
+
+impl From<Broken> for LinkError {
+    fn from(broken: Broken) -> Self {
+        Self::Network(broken.to_string())
+    }
+}
+
+/// An error with its causes.
+pub(super) fn in_words(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |words, cause| {
+        format!("{words}: {cause}")
+    })
 }
 
 /// How requests go.

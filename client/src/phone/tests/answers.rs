@@ -86,9 +86,9 @@ fn receive_one(
 fn requests(mut outbox: Vec<OutboxEntry>) -> Vec<(Vec<ChangeHash>, usize, bool)> {
     let mut sync = Synchronisation::new(CLIENT);
     let mut made = Vec::new();
-    while let Some(request) = sync.next_request(Standing {
+    while let Some(request) = sync.next_request(Holdings {
         outbox: outbox.clone(),
-        ..Standing::default()
+        ..Holdings::default()
     }) {
         let sent: Vec<_> = outbox.drain(..changes(&request).len()).collect();
         let bytes = sent.iter().map(|entry| entry.bytes.len() + OVERHEAD).sum();
@@ -181,9 +181,9 @@ fn what_the_server_asked_for_again_is_sent_again() {
             ..entry(2, 9)
         };
         let request = Synchronisation::new(CLIENT)
-            .next_request(Standing {
+            .next_request(Holdings {
                 outbox: vec![waiting, held],
-                ..Standing::default()
+                ..Holdings::default()
             })
             .unwrap();
         assert_eq!(
@@ -203,9 +203,9 @@ fn a_verdict_names_the_change_by_its_place_and_its_record() {
     let outbox = vec![entry(1, 9), entry(2, 9)];
     for (index, about) in [(0, &outbox[1]), (1, &outbox[0]), (2, &outbox[1])] {
         let mut sync = Synchronisation::new(CLIENT);
-        sync.next_request(Standing {
+        sync.next_request(Holdings {
             outbox: outbox.clone(),
-            ..Standing::default()
+            ..Holdings::default()
         })
         .unwrap();
         let error = receive_one(
@@ -224,9 +224,9 @@ fn a_verdict_names_the_change_by_its_place_and_its_record() {
 fn nothing_follows_an_end_and_no_cursor_a_reset() {
     let started = || {
         let mut sync = Synchronisation::new(CLIENT);
-        sync.next_request(Standing {
+        sync.next_request(Holdings {
             cursor: Some("before".into()),
-            ..Standing::default()
+            ..Holdings::default()
         })
         .unwrap();
         sync
@@ -263,7 +263,7 @@ fn nothing_follows_an_end_and_no_cursor_a_reset() {
     receive_one(&mut sync, end(Some("there"))).unwrap();
     assert_eq!(sync.finish(), []);
     assert!(
-        sync.next_request(Standing::default()).is_some(),
+        sync.next_request(Holdings::default()).is_some(),
         "the new history is still to come"
     );
 }
@@ -298,9 +298,9 @@ fn a_change_of_what_is_not_held_is_followed_by_a_pull_from_the_start() {
     };
     let take = |known: HashMap<RecordId, Known>| {
         let mut sync = Synchronisation::new(CLIENT);
-        sync.next_request(Standing {
+        sync.next_request(Holdings {
             known,
-            ..Standing::default()
+            ..Holdings::default()
         })
         .unwrap();
         let item = ResponseItem::Change {
@@ -312,7 +312,7 @@ fn a_change_of_what_is_not_held_is_followed_by_a_pull_from_the_start() {
         let effects = receive_one(&mut sync, item).unwrap();
         receive_one(&mut sync, end(Some("there"))).unwrap();
         let last = sync.finish();
-        let more = sync.next_request(Standing::default()).is_some();
+        let more = sync.next_request(Holdings::default()).is_some();
         (effects.len(), last, more)
     };
     let over = |effects| (effects, vec![Effect::SetCursor(None)], true);
@@ -340,10 +340,10 @@ fn a_verdict_of_an_older_generation_moves_nothing_into_the_newer() {
         },
     )]);
     let mut sync = Synchronisation::new(CLIENT);
-    sync.next_request(Standing {
+    sync.next_request(Holdings {
         outbox: vec![sent.clone()],
         known,
-        ..Standing::default()
+        ..Holdings::default()
     })
     .unwrap();
     let (record, grid) = (sent.record, "A1".to_owned());
@@ -371,9 +371,9 @@ fn a_verdict_of_an_older_generation_moves_nothing_into_the_newer() {
 fn a_known_change_without_a_place_is_behind_every_snapshot() {
     let sent = entry(1, 9);
     let mut sync = Synchronisation::new(CLIENT);
-    sync.next_request(Standing {
+    sync.next_request(Holdings {
         outbox: vec![sent.clone()],
-        ..Standing::default()
+        ..Holdings::default()
     })
     .unwrap();
     let ResponseItem::Verdict(known) = verdict(0, &sent, VerdictStatus::Duplicate, "") else {
@@ -408,10 +408,10 @@ fn a_record_stays_beyond_the_cursor_until_it_comes_again() {
             at_office: true,
             beyond_cursor: true,
         };
-        sync.next_request(Standing {
+        sync.next_request(Holdings {
             cursor: cursor("here"),
             known: HashMap::from([(record, held)]),
-            ..Standing::default()
+            ..Holdings::default()
         })
         .unwrap();
         sync

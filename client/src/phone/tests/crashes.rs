@@ -23,7 +23,7 @@ fn an_edit_is_saved_whole_or_not_at_all() {
             &rig.phone.moment(NOW),
         )?;
         tx.apply(&edited.effects)?;
-        assert_eq!(tx.standing()?.outbox.len(), 1);
+        assert_eq!(tx.holdings()?.outbox.len(), 1);
         Err(PhoneError::Cut)
     });
     assert_eq!(died.unwrap_err().code(), "cut");
@@ -127,7 +127,7 @@ fn the_cursor_is_stored_with_what_it_stands_for() {
     // The transaction that would store both dies.
     let mut sync = Synchronisation::new(CLIENT);
     let request = sync
-        .next_request(rig.phone.read(|tx| Ok(tx.standing()?)).unwrap())
+        .next_request(rig.phone.read(|tx| Ok(tx.holdings()?)).unwrap())
         .unwrap();
     let answer = model.answer(rig.device, Role::Secretary, &request.items);
     let died: Result<(), PhoneError> = rig.phone.write(|tx| {

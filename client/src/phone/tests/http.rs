@@ -405,7 +405,7 @@ async fn enrolling_stores_who_the_phone_is_and_a_foreign_file_costs_no_code() {
     assert_eq!(Phone::open(&path).unwrap().cards().unwrap().len(), 1);
     assert!(matches!(
         Transport::new("ftp://x", Lang::Zh),
-        Err(TransportError::Address(_))
+        Err(LinkError::Address(_))
     ));
 }
 

@@ -145,16 +145,16 @@ fn a_phone_tells_how_it_stands() {
     rig.set(record, "unit", "1");
     rig.set(record, "unit", "2");
     let mut sync = Synchronisation::new(CLIENT);
-    let standing = rig
+    let holdings = rig
         .phone
         .read(|tx| {
-            Ok(Standing {
+            Ok(Holdings {
                 device_time: Some(NOW),
-                ..tx.standing()?
+                ..tx.holdings()?
             })
         })
         .unwrap();
-    let request = sync.next_request(standing).unwrap();
+    let request = sync.next_request(holdings).unwrap();
     let RequestItem::Hello(hello) = &request.items[0] else {
         panic!("a request begins with hello")
     };

@@ -94,7 +94,7 @@ fn a_verdict_is_about_one_change() {
         let entries = rig.phone.outbox().unwrap();
         let mut expected = waiting(&rig);
         let mut sync = Synchronisation::new(CLIENT);
-        sync.next_request(rig.phone.read(|tx| Ok(tx.standing()?)).unwrap())
+        sync.next_request(rig.phone.read(|tx| Ok(tx.holdings()?)).unwrap())
             .unwrap();
         // The second edit of the second record.
         rig.take(
@@ -143,7 +143,7 @@ fn the_newest_word_about_an_entry_stands() {
     ];
     for (status, code, retryable, state, tries) in words {
         let mut sync = Synchronisation::new(CLIENT);
-        sync.next_request(rig.phone.read(|tx| Ok(tx.standing()?)).unwrap())
+        sync.next_request(rig.phone.read(|tx| Ok(tx.holdings()?)).unwrap())
             .unwrap();
         rig.take(&mut sync, &[verdict(0, &entry, status, code, retryable)]);
         assert_eq!(

@@ -18,7 +18,7 @@ fn after(status: VerdictStatus, code: &str, retryable: bool) -> Option<OutboxSta
     rig.sync(&mut model);
     let hash = rig.set(record, "sign_name", "新名").hash;
     let mut sync = Synchronisation::new(CLIENT);
-    sync.next_request(rig.phone.read(|tx| Ok(tx.standing()?)).unwrap())
+    sync.next_request(rig.phone.read(|tx| Ok(tx.holdings()?)).unwrap())
         .unwrap();
     let code = Some(code.to_owned());
     let verdict = Verdict {
@@ -64,7 +64,7 @@ fn a_verdict_for_another_change_ends_the_synchronisation() {
     rig.sync(&mut model);
     rig.set(record, "sign_name", "新名");
     let mut sync = Synchronisation::new(CLIENT);
-    sync.next_request(rig.phone.read(|tx| Ok(tx.standing()?)).unwrap())
+    sync.next_request(rig.phone.read(|tx| Ok(tx.holdings()?)).unwrap())
         .unwrap();
     let status = VerdictStatus::Accepted;
     let foreign = Verdict {
@@ -81,9 +81,12 @@ fn a_verdict_for_another_change_ends_the_synchronisation() {
     let error = rig
         .phone
         .write(|tx| {
-            receive(tx, &mut sync, vec![ResponseItem::Verdict(foreign)], || {
-                rig.phone.moment(NOW)
-            })
+            Ok(receive(
+                tx,
+                &mut sync,
+                vec![ResponseItem::Verdict(foreign)],
+                || rig.phone.moment(NOW),
+            )?)
         })
         .unwrap_err();
     assert_eq!(error.code(), "protocol");

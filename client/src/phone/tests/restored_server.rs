@@ -140,7 +140,7 @@ fn enrol_anew(rig: &mut Rig, model: &mut Model) {
     model.grids.insert(rig.device, ["A1".to_owned()].into());
     inside(rig, |tx| {
         tx.set_identity(&identity)?;
-        Ok(tx.set_start_over()?)
+        Ok(tx.set_start_over(true)?)
     });
 }
 
@@ -343,9 +343,9 @@ fn a_server_that_resets_for_ever_is_given_up() {
         }]
     };
     let error = (0..9).find_map(|_| {
-        sync.next_request(rig.phone.read(|tx| Ok(tx.standing()?)).unwrap())?;
+        sync.next_request(rig.phone.read(|tx| Ok(tx.holdings()?)).unwrap())?;
         rig.phone
-            .write(|tx| receive(tx, &mut sync, reset(), || rig.phone.moment(NOW)))
+            .write(|tx| Ok(receive(tx, &mut sync, reset(), || rig.phone.moment(NOW))?))
             .err()
     });
     assert_eq!(error.unwrap().code(), "protocol");

@@ -3,7 +3,11 @@
 use std::path::Path;
 
 use anyhow::Context;
-use lianka_client::{Phone, phone::EnrolOptions, transport::Transport};
+use lianka_client::{
+    Phone,
+    phone::EnrolOptions,
+    transport::{Call, Transport},
+};
 use lianka_simulator::{
     fleet::Secretary,
     office::Grid,
@@ -88,7 +92,11 @@ impl Office {
             .hire(&format!("hostile{number:02}"), HOSTILE_GRID)
             .await?;
         let session = Transport::new(&self.url, LANG)?
-            .enrol(&code, "phone", "hostile-load")
+            .sign_in(&Call::Enrol {
+                code,
+                name: "phone".into(),
+                platform: "hostile-load".into(),
+            })
             .await?;
         Ok(Hostile {
             url: self.url.clone(),

@@ -7,7 +7,10 @@ use lianka_client::{
     local_store::{LocalStore, StoreError},
     phone::Phone,
 };
-use lianka_client_core::document;
+use lianka_client_core::{
+    document,
+    store::{RecordStore, Records},
+};
 
 use super::{Story, World, people};
 use crate::{

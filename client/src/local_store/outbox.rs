@@ -13,7 +13,7 @@ use lianka_sync_core::{
 };
 use rusqlite::{Row, Transaction, params};
 
-use crate::local_store::{StoreError, id, kind, record_id};
+use super::{StoreError, id, kind, record_id};
 
 const COLUMNS: &str =
     "record, kind, generation, hash, bytes, edits, made_at, state, reason, tries, rebases";
@@ -84,7 +84,7 @@ fn select(
 }
 
 /// The whole outbox, in order.
-pub(crate) fn all(tx: &Transaction<'_>) -> Result<Vec<OutboxEntry>, StoreError> {
+pub(super) fn all(tx: &Transaction<'_>) -> Result<Vec<OutboxEntry>, StoreError> {
     select(
         tx,
         &format!("SELECT {COLUMNS} FROM outbox ORDER BY position"),
@@ -93,7 +93,7 @@ pub(crate) fn all(tx: &Transaction<'_>) -> Result<Vec<OutboxEntry>, StoreError> 
 }
 
 /// The entries of one record, in order.
-pub(crate) fn of_record(
+pub(super) fn of_record(
     tx: &Transaction<'_>,
     record: RecordId,
 ) -> Result<Vec<OutboxEntry>, StoreError> {
@@ -105,7 +105,7 @@ pub(crate) fn of_record(
 }
 
 /// Entries by state: unsent, held, refused.
-pub(crate) fn count(tx: &Transaction<'_>) -> Result<[u64; 3], StoreError> {
+pub(super) fn count(tx: &Transaction<'_>) -> Result<[u64; 3], StoreError> {
     let sql =
         "SELECT count(*) FILTER (WHERE state = 'unsent'), count(*) FILTER (WHERE state = 'held'),
         count(*) FILTER (WHERE state = 'refused') FROM outbox";
@@ -120,7 +120,7 @@ pub(crate) fn count(tx: &Transaction<'_>) -> Result<[u64; 3], StoreError> {
 }
 
 /// Appends an entry.
-pub(crate) fn append(tx: &Transaction<'_>, entry: &OutboxEntry) -> Result<(), StoreError> {
+pub(super) fn append(tx: &Transaction<'_>, entry: &OutboxEntry) -> Result<(), StoreError> {
     let damaged = |_| StoreError::Damaged("outbox entry");
     let edits = serde_json::to_string(&entry.edits).map_err(damaged)?;
     let reason = entry
@@ -149,7 +149,7 @@ pub(crate) fn append(tx: &Transaction<'_>, entry: &OutboxEntry) -> Result<(), St
 }
 
 /// Removes an entry that was answered.
-pub(crate) fn remove(
+pub(super) fn remove(
     tx: &Transaction<'_>,
     record: RecordId,
     hash: ChangeHash,
@@ -163,7 +163,7 @@ pub(crate) fn remove(
 }
 
 /// Notes what the server said.
-pub(crate) fn mark(
+pub(super) fn mark(
     tx: &Transaction<'_>,
     record: RecordId,
     hash: ChangeHash,
@@ -179,7 +179,7 @@ pub(crate) fn mark(
 }
 
 /// Puts these in the place of all entries of the record.
-pub(crate) fn replace(
+pub(super) fn replace(
     tx: &Transaction<'_>,
     record: RecordId,
     entries: &[OutboxEntry],
@@ -198,7 +198,7 @@ pub(crate) fn replace(
 }
 
 /// Keeps a draft.
-pub(crate) fn put_draft(
+pub(super) fn put_draft(
     tx: &Transaction<'_>,
     draft: &Draft,
     title: Option<&str>,
@@ -210,7 +210,7 @@ pub(crate) fn put_draft(
 }
 
 /// Every draft, oldest first.
-pub(crate) fn drafts(tx: &Transaction<'_>) -> Result<Vec<KeptDraft>, StoreError> {
+pub(super) fn drafts(tx: &Transaction<'_>) -> Result<Vec<KeptDraft>, StoreError> {
     let mut statement = tx.prepare_cached("SELECT id, title, content FROM draft ORDER BY id")?;
     let rows = statement.query_map([], |row| {
         Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?))
@@ -224,7 +224,7 @@ pub(crate) fn drafts(tx: &Transaction<'_>) -> Result<Vec<KeptDraft>, StoreError>
 }
 
 /// Drops every edit of these entries of a record, from the outbox and from drafts.
-pub(crate) fn redact(
+pub(super) fn redact(
     tx: &Transaction<'_>,
     record: RecordId,
     entries: &BTreeSet<EntryId>,
@@ -249,7 +249,7 @@ pub(crate) fn redact(
 }
 
 /// Drops a draft; whether there was one.
-pub(crate) fn remove_draft(tx: &Transaction<'_>, id: i64) -> Result<bool, StoreError> {
+pub(super) fn remove_draft(tx: &Transaction<'_>, id: i64) -> Result<bool, StoreError> {
     Ok(tx
         .prepare_cached("DELETE FROM draft WHERE id = ?1")?
         .execute([id])?

@@ -5,10 +5,10 @@ use lianka_client_core::notice::{KEPT_MAX, KeptNotice};
 use lianka_sync_core::{codec::wire::Notice, id::RecordId};
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use crate::local_store::{StoreError, id};
+use super::{StoreError, id};
 
 /// Keeps a notice; one that is there already stays as it is, read or not.
-pub(crate) fn put(tx: &Transaction<'_>, notice: &Notice) -> Result<(), StoreError> {
+pub(super) fn put(tx: &Transaction<'_>, notice: &Notice) -> Result<(), StoreError> {
     let content = serde_json::to_string(notice).map_err(|_| StoreError::Damaged("notice"))?;
     let sql = "INSERT INTO notice (notice, record, seq, content) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (notice) DO NOTHING";
     tx.prepare_cached(sql)?.execute(params![
@@ -23,7 +23,7 @@ pub(crate) fn put(tx: &Transaction<'_>, notice: &Notice) -> Result<(), StoreErro
 }
 
 /// Every notice, the newest first.
-pub(crate) fn all(tx: &Transaction<'_>) -> Result<Vec<KeptNotice>, StoreError> {
+pub(super) fn all(tx: &Transaction<'_>) -> Result<Vec<KeptNotice>, StoreError> {
     let mut rows =
         tx.prepare_cached("SELECT content, unread FROM notice ORDER BY seq DESC, notice DESC")?;
     let rows = rows.query_map([], |row| {
@@ -42,7 +42,7 @@ pub(crate) fn all(tx: &Transaction<'_>) -> Result<Vec<KeptNotice>, StoreError> {
 }
 
 /// How many the user has not looked at.
-pub(crate) fn unread(tx: &Transaction<'_>) -> Result<u64, StoreError> {
+pub(super) fn unread(tx: &Transaction<'_>) -> Result<u64, StoreError> {
     let count: Option<i64> = tx
         .prepare_cached("SELECT count(*) FROM notice WHERE unread")?
         .query_row([], |row| row.get(0))
@@ -51,14 +51,14 @@ pub(crate) fn unread(tx: &Transaction<'_>) -> Result<u64, StoreError> {
 }
 
 /// The user has looked at all of them.
-pub(crate) fn mark_read(tx: &Transaction<'_>) -> Result<(), StoreError> {
+pub(super) fn mark_read(tx: &Transaction<'_>) -> Result<(), StoreError> {
     tx.prepare_cached("UPDATE notice SET unread = 0 WHERE unread")?
         .execute([])?;
     Ok(())
 }
 
 /// Forgets what was said of an erased record.
-pub(crate) fn forget(tx: &Transaction<'_>, record: RecordId) -> Result<(), StoreError> {
+pub(super) fn forget(tx: &Transaction<'_>, record: RecordId) -> Result<(), StoreError> {
     tx.prepare_cached("DELETE FROM notice WHERE record = ?1")?
         .execute([id(&record)])?;
     Ok(())
