@@ -216,6 +216,38 @@ async fn what_was_accepted_before_is_a_duplicate_afterwards() {
 }
 
 #[tokio::test]
+async fn what_a_phone_rebases_on_comes_once() {
+    let office = Office::open().await;
+    let mut wang = office.secretary("wang.fang", &["A1"]).await;
+    let mut li = office.secretary("li.na", &["A1"]).await;
+    let card = wang.create("A1", &[put("sign_name", "王记")]);
+    let other = wang.create("A1", &[put("sign_name", "李记")]);
+    wang.sync().await;
+    li.sync().await;
+    for n in 0..5 {
+        wang.edit(card, &[put("unit", &format!("{n}"))]);
+    }
+    wang.edit(other, &[put("unit", "101")]);
+    wang.sync().await;
+    assert_eq!(compact(&office, card).await, Some(2));
+    li.edit(card, &[put("lane", "5")]);
+    let stale = li.outbox.clone();
+    // In a delta, and in a download.
+    for cursor in [li.cursor.clone(), None] {
+        li.cursor = cursor;
+        let reply = li.push(true, &stale).await;
+        assert_eq!(reply.codes(), ["stale_generation"]);
+        let of_card = reply.snapshots().iter().filter(|of| **of == card).count();
+        assert_eq!(of_card, 1, "{:?}", reply.items);
+        li.take_in(&reply.items);
+        assert_eq!(
+            (li.view(card).text("unit"), li.view(other).text("unit")),
+            (Some("4"), Some("101"))
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_year_later_no_lost_answer_is_waited_for() {
     let office = Office::open().await;
     let mut wang = office.secretary("wang.fang", &["A1"]).await;

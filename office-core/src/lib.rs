@@ -1,4 +1,4 @@
-//! What the office decides: pushes, acts of desks, and what follows from them, over what is loaded of one street.
+//! What the office decides: pushes, acts of desks, and what follows from them, over what is loaded of one street; and what a pull answers.
 //!
 //! In: a request and what [`store::Loaded`] says of the street. Out: [`store::Writes`], carried out as one transaction by an adapter: the
 //! server's over Postgres, or [`memory`]. Invariants:
@@ -9,6 +9,7 @@ pub mod acts;
 pub mod audit;
 pub mod follow;
 pub mod ids;
+pub mod pull;
 pub mod push;
 pub mod store;
 pub mod street;

@@ -6,7 +6,7 @@ pub use lianka_office_core::store::{
     NoticeDetail, NoticeWrite, Person, ReplacedValue, ResolutionWrite, Restored,
 };
 use lianka_sync_core::{
-    codec::change::Scalar,
+    codec::{change::Scalar, wire::Notice},
     id::{ChangeHash, DeviceId, RecordId, StreetCode},
     time::ServerTime,
 };
@@ -341,18 +341,6 @@ pub async fn insert_notices(
     Ok(())
 }
 
-/// A notice as sent.
-#[derive(Debug)]
-pub struct StoredNotice {
-    pub notice: Uuid,
-    pub seq: i64,
-    pub kind: String,
-    pub record: Uuid,
-    pub field: Option<String>,
-    pub detail: NoticeDetail,
-    pub created_at: ServerTime,
-}
-
 /// A user's newest `limit` notices in `after..=head` that were made at or after `since`, in order.
 pub async fn notices(
     conn: &mut PgConnection,
@@ -361,8 +349,8 @@ pub async fn notices(
     after: i64,
     head: i64,
     since: Option<ServerTime>,
-    limit: i64,
-) -> sqlx::Result<Vec<StoredNotice>> {
+    limit: usize,
+) -> sqlx::Result<Vec<Notice>> {
     let mut rows = sqlx::query!(
         r#"select notice, seq, kind, record, field, detail as "detail: Json<NoticeDetail>", created_at from notice
            where street = $1 and username = $2 and seq > $3 and seq <= $4 and ($5::timestamptz is null or created_at >= $5)
@@ -372,21 +360,23 @@ pub async fn notices(
         after,
         head,
         since.map(OffsetDateTime::from),
-        limit,
+        limit as i64,
     )
     .fetch_all(conn)
     .await?;
     rows.reverse();
     Ok(rows
         .into_iter()
-        .map(|row| StoredNotice {
-            notice: row.notice,
-            seq: row.seq,
+        .map(|row| Notice {
+            id: row.notice,
+            seq: row.seq as u64,
             kind: row.kind,
-            record: row.record,
+            record: RecordId(row.record),
             field: row.field,
-            detail: row.detail.0,
-            created_at: row.created_at.into(),
+            hash: row.detail.0.hash,
+            by: row.detail.0.by,
+            at: row.created_at.into(),
+            note: row.detail.0.note,
         })
         .collect())
 }

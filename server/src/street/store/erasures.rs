@@ -4,6 +4,7 @@
 
 use std::collections::HashSet;
 
+use lianka_office_core::pull::Forgotten;
 use lianka_sync_core::id::{EntryId, RecordId, StreetCode};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -284,19 +285,12 @@ pub async fn page(
     Ok((rows, total.fetch_one(conn).await?))
 }
 
-/// A person who was redacted.
-#[derive(Debug)]
-pub struct Redaction {
-    pub record: RecordId,
-    pub entries: Vec<EntryId>,
-}
-
 /// Everything forgotten up to `head`, in order: a record, or of one that is there these persons.
 pub async fn forgotten(
     conn: &mut PgConnection,
     street: &StreetCode,
     head: i64,
-) -> sqlx::Result<Vec<(RecordId, Option<Vec<EntryId>>)>> {
+) -> sqlx::Result<Vec<Forgotten>> {
     let rows = sqlx::query!(
         r#"select record, case when kind = 'redact' then entries end as "entries?" from erasure where street = $1 and seq <= $2 order by seq"#,
         street.as_str(),
@@ -307,7 +301,10 @@ pub async fn forgotten(
         .fetch_all(conn)
         .await?
         .into_iter()
-        .map(|row| (RecordId(row.record), row.entries.map(of)))
+        .map(|row| Forgotten {
+            record: RecordId(row.record),
+            entries: row.entries.map(of),
+        })
         .collect())
 }
 
@@ -317,7 +314,7 @@ pub async fn redactions(
     street: &StreetCode,
     after: i64,
     head: i64,
-) -> sqlx::Result<Vec<Redaction>> {
+) -> sqlx::Result<Vec<Forgotten>> {
     let rows = sqlx::query!(
         "select record, entries from erasure where street = $1 and kind = 'redact' and seq > $2 and seq <= $3 order by seq",
         street.as_str(),
@@ -326,9 +323,9 @@ pub async fn redactions(
     )
     .fetch_all(conn)
     .await?;
-    let redaction = |record, entries: Vec<Uuid>| Redaction {
+    let redaction = |record, entries: Vec<Uuid>| Forgotten {
         record: RecordId(record),
-        entries: entries.into_iter().map(EntryId).collect(),
+        entries: Some(entries.into_iter().map(EntryId).collect()),
     };
     Ok(rows
         .into_iter()

@@ -4,9 +4,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use lianka_office_core::store::{LogWrite, Logged, Place, RecordWrite, Rewrite};
+use lianka_office_core::{
+    pull::{Advance, Departure, Gone, LogChange, Slice},
+    store::{LogWrite, Logged, Place, RecordWrite, Rewrite},
+};
 use lianka_sync_core::{
-    id::{ChangeHash, DeviceId, RecordId, StreetCode},
+    id::{ChangeHash, RecordId, StreetCode},
     time::ServerTime,
 };
 use sqlx::PgConnection;
@@ -279,26 +282,11 @@ pub async fn documents(
         .collect())
 }
 
-/// What the log holds of one record between two sequences, for one phone.
-#[derive(Debug)]
-pub struct Advance {
-    pub record: RecordId,
-    /// Changes by other devices.
-    pub foreign: i64,
-    /// The record came into its grid, or was rebuilt, by another device's doing: the phone cannot have it.
-    pub arrived: bool,
-}
-
-/// Records of `grids` (`None`: the whole street) with entries in `after..=head` that the phone cannot have: made by another device, or in its
-/// own device's name and not among those `brought` now. Such are a copy's of this phone.
+/// What a slice of the log holds of each record.
 pub async fn advances(
     conn: &mut PgConnection,
     street: &StreetCode,
-    grids: Option<&[String]>,
-    device: DeviceId,
-    brought: &[i64],
-    after: i64,
-    head: i64,
+    slice: &Slice,
 ) -> sqlx::Result<Vec<Advance>> {
     let rows = sqlx::query!(
         // The range of the log first, then each record by its key, whatever the planner thinks of tables that it has not analysed yet: any other
@@ -313,11 +301,11 @@ pub async fn advances(
            cross join lateral (select * from record r where r.street = $1 and r.record = entry.record offset 0) r
            where $5::text[] is null or r.grid = any($5)"#,
         street.as_str(),
-        after,
-        head,
-        device.0,
-        grids,
-        brought,
+        slice.after,
+        slice.upto,
+        slice.device.0,
+        slice.grids.as_deref(),
+        &slice.brought,
     )
     .fetch_all(conn)
     .await?;
@@ -325,34 +313,18 @@ pub async fn advances(
         .into_iter()
         .map(|row| Advance {
             record: RecordId(row.record),
-            foreign: row.foreign,
+            entries: row.foreign,
             arrived: row.arrived,
         })
         .collect())
 }
 
-/// One entry of the log, for a phone.
-#[derive(Debug)]
-pub struct LogChange {
-    pub seq: i64,
-    pub record: RecordId,
-    pub generation: i32,
-    /// The change; `None` where older ones were trimmed up to here, or the record was rebuilt: it must be taken whole.
-    pub bytes: Option<Vec<u8>>,
-}
-
-/// The changes and snapshots in `after..=head` of records of `grids` (`None`: the whole street) that the phone cannot have, as for
-/// [`advances`], in order.
-#[expect(clippy::too_many_arguments, reason = "one query, each bound once")]
+/// The first `limit` entries of a slice of the log.
 pub async fn changes(
     conn: &mut PgConnection,
     street: &StreetCode,
-    grids: Option<&[String]>,
-    device: DeviceId,
-    brought: &[i64],
-    after: i64,
-    head: i64,
-    limit: i64,
+    slice: &Slice,
+    limit: usize,
 ) -> sqlx::Result<Vec<LogChange>> {
     let rows = sqlx::query!(
         // By grid and not by a list of records: a list of a thousand is walked for every entry.
@@ -361,12 +333,12 @@ pub async fn changes(
              and ($5::text[] is null or exists (select from record r where r.street = $1 and r.record = l.record and r.grid = any($5)))
            order by seq limit $6"#,
         street.as_str(),
-        after,
-        head,
-        device.0,
-        grids,
-        limit,
-        brought,
+        slice.after,
+        slice.upto,
+        slice.device.0,
+        slice.grids.as_deref(),
+        limit as i64,
+        &slice.brought,
     )
     .fetch_all(conn)
     .await?;
@@ -375,7 +347,7 @@ pub async fn changes(
         .map(|row| LogChange {
             seq: row.seq,
             record: RecordId(row.record),
-            generation: row.generation,
+            generation: row.generation as u32,
             bytes: row.bytes,
         })
         .collect())
@@ -402,22 +374,11 @@ pub async fn outside(
         .collect())
 }
 
-/// A record that a phone must drop.
-#[derive(Debug)]
-pub struct Departure {
-    pub record: RecordId,
-    pub erased: bool,
-}
-
-/// Records that left the phone's sight in `after..=head`: they moved out of one of `seen` grids, were erased there, or stand in a `lost` grid.
+/// Records that left a phone's sight.
 pub async fn departures(
     conn: &mut PgConnection,
     street: &StreetCode,
-    seen: Option<&[String]>,
-    now: Option<&[String]>,
-    lost: &[String],
-    after: i64,
-    head: i64,
+    gone: &Gone,
 ) -> sqlx::Result<Vec<Departure>> {
     let rows = sqlx::query!(
         r#"select l.record as "record!", bool_or(l.type = 'erase') as "erased!"
@@ -430,11 +391,11 @@ pub async fn departures(
            union
            select record, false from record where street = $1 and grid = any($6)"#,
         street.as_str(),
-        after,
-        head,
-        seen,
-        now,
-        lost,
+        gone.after,
+        gone.upto,
+        gone.seen.as_deref(),
+        gone.now.as_deref(),
+        &gone.lost,
     )
     .fetch_all(conn)
     .await?;

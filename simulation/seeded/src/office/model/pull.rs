@@ -67,6 +67,7 @@ pub fn answer(store: &Store, question: &Question<'_>, items: &mut Vec<ResponseIt
         items,
         since_checkpoint: 0,
         cursor_epoch: scope_epoch,
+        sent: BTreeSet::new(),
     };
     answer.snapshots(0, |record, _| question.rebased.contains(&record), None);
     answer.out_of_sight();
@@ -109,6 +110,8 @@ struct Answer<'a> {
     since_checkpoint: usize,
     /// The scope under which a checkpoint stands.
     cursor_epoch: i64,
+    /// Records that were sent whole.
+    sent: BTreeSet<RecordId>,
 }
 
 fn within(grids: Option<&Grids>, grid: &str) -> bool {
@@ -162,6 +165,9 @@ impl Answer<'_> {
             .collect();
         records.sort_by_key(|(_, kept)| kept.seq);
         for (record, kept) in records {
+            if !self.sent.insert(*record) {
+                continue;
+            }
             self.send(ResponseItem::Snapshot {
                 record: *record,
                 kind: kept.state.kind(),
@@ -388,7 +394,10 @@ impl Answer<'_> {
         for (seq, entry) in store
             .log
             .range(after + 1..)
-            .filter(|(_, entry)| records.contains(&entry.record))
+            .filter(|(_, entry)| {
+                records.contains(&entry.record) && !self.sent.contains(&entry.record)
+            })
+            .collect::<Vec<_>>()
         {
             let What::Change { device, bytes, .. } = &entry.what else {
                 continue;
