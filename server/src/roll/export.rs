@@ -1,13 +1,16 @@
 //! The merged roll as a file: what `GET …/cards` lists, one card a row, with headings that an import understands again.
 //!
 //! Numbers of contact persons are masked unless somebody asks for them who may, and so are identity and telephone numbers that were typed into
-//! a note. Sensitive fields (P3) are in no file. Cards are read in chunks as of one moment.
+//! a note; identity numbers are masked in every free text. Sensitive fields (P3) are in no file. Cards are read in chunks as of one moment.
+
+use std::ops::Range;
 
 use lianka_sync_core::{
     id::StreetCode,
     kinds::{Kind, projection::CardRow},
     lang::Lang,
     values::{
+        credit_code,
         phone::{self, Phone, PhoneKind},
         text,
     },
@@ -145,13 +148,21 @@ fn headings(custom: &[(String, String)], lang: Lang) -> Vec<String> {
 }
 
 fn row(card: &CardRow, custom: &[(String, String)], unmasked: bool) -> Vec<Cell> {
-    let text = |value: &Option<String>| Cell::from(value.clone());
+    // Anybody may have typed anything into a free text.
+    let shown = |typed: &str| {
+        if unmasked {
+            typed.to_owned()
+        } else {
+            without_identity_numbers(typed)
+        }
+    };
+    let text = |value: &Option<String>| Cell::from(value.as_deref().map(shown));
     // One person a line, in the same line of each of the columns.
     let people = |field: fn(&lianka_sync_core::kinds::projection::ContactRow) -> Option<String>| {
         let lines: Vec<String> = card
             .contacts
             .iter()
-            .map(|contact| field(contact).unwrap_or_default())
+            .map(|contact| shown(&field(contact).unwrap_or_default()))
             .collect();
         let joined = lines.join("\n");
         if joined.trim().is_empty() {
@@ -184,7 +195,13 @@ fn row(card: &CardRow, custom: &[(String, String)], unmasked: bool) -> Vec<Cell>
         Cell::Text(card.grid.clone()),
         text(&card.sign_name),
         text(&card.legal_name),
-        text(&card.credit_code),
+        Cell::from(card.credit_code.as_deref().map(|code| {
+            if is_business_number(code) {
+                code.to_owned()
+            } else {
+                shown(code)
+            }
+        })),
         text(&card.category),
         text(&card.road),
         text(&card.lane),
@@ -198,7 +215,7 @@ fn row(card: &CardRow, custom: &[(String, String)], unmasked: bool) -> Vec<Cell>
         if card.tags.is_empty() {
             Cell::Empty
         } else {
-            Cell::Text(card.tags.join("、"))
+            Cell::Text(shown(&card.tags.join("、")))
         },
         people(|contact| contact.name.clone()),
         people(phones),
@@ -215,7 +232,7 @@ fn row(card: &CardRow, custom: &[(String, String)], unmasked: bool) -> Vec<Cell>
     cells.extend(
         custom
             .iter()
-            .map(|(name, _)| Cell::from(card.custom.get(name).cloned())),
+            .map(|(name, _)| text(&card.custom.get(name).cloned())),
     );
     cells.push(Cell::Text(card.record.to_string()));
     cells
@@ -266,12 +283,25 @@ fn masked_phone(phone: &Phone) -> String {
     }
 }
 
+/// A credit code, or a registration number of before 2015: fifteen digits, as an old identity number.
+fn is_business_number(typed: &str) -> bool {
+    let code = credit_code::check(typed);
+    code.verdict == credit_code::Verdict::Valid || code.normalised.len() == 15
+}
+
 /// A text without the identity and telephone numbers that were typed into it.
 pub fn masked_text(typed: &str) -> String {
-    let ranges: Vec<_> = text::warnings(typed)
-        .into_iter()
-        .map(|warning| warning.chars)
-        .collect();
+    let phones = text::warnings(typed).into_iter();
+    let mut ranges = text::identity_shapes(typed);
+    ranges.extend(phones.map(|warning| warning.chars));
+    hidden(typed, &ranges)
+}
+
+fn without_identity_numbers(typed: &str) -> String {
+    hidden(typed, &text::identity_shapes(typed))
+}
+
+fn hidden(typed: &str, ranges: &[Range<usize>]) -> String {
     let hidden = |at: usize| ranges.iter().any(|range| range.contains(&at));
     typed
         .chars()
@@ -310,6 +340,10 @@ mod tests {
             "老板***********，下午在"
         );
         assert_eq!(masked_text("门口积水 378号"), "门口积水 378号");
+        assert_eq!(
+            masked_text("证号１１０１０５ 19491231-0021，电话13900000001"),
+            "证号****** ********-****，电话***********"
+        );
     }
 
     #[test]

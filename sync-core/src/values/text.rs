@@ -158,6 +158,92 @@ fn is_identity_number(run: &[u8]) -> bool {
     born.is_some() && (1850..2200).contains(&year) && CHECK[(sum % 11) as usize] == *last
 }
 
+/// Digits of an identity number of today, and of those before 1999.
+const IDENTITY_DIGITS: [usize; 2] = [18, 15];
+/// Signs that may stand between two groups of one number.
+const GAP_CHARS_MAX: usize = 3;
+
+/// Digits without a gap.
+struct DigitGroup {
+    chars: Range<usize>,
+    /// Hangs on the group before it: only signs of a gap stand between.
+    joined: bool,
+    /// Its last character is an X.
+    ends_in_x: bool,
+}
+
+/// Whatever looks like an identity number, mistyped ones included: fifteen or eighteen digits, the eighteenth perhaps an X, in one run or in
+/// groups, in full width or half; and any run that is longer than a telephone number. For hiding, where too much does less harm than too little.
+/// Ranges of characters; they may overlap.
+pub fn identity_shapes(text: &str) -> Vec<Range<usize>> {
+    let groups = digit_groups(text);
+    let mut found = Vec::new();
+    for (first, group) in groups.iter().enumerate() {
+        let mut digits = 0;
+        if group.chars.len() >= IDENTITY_DIGITS[1] {
+            found.push(group.chars.clone());
+        }
+        for (at, last) in groups.iter().enumerate().skip(first) {
+            if at > first && !last.joined {
+                break;
+            }
+            digits += last.chars.len();
+            let shape = if last.ends_in_x {
+                digits == IDENTITY_DIGITS[0]
+            } else {
+                IDENTITY_DIGITS.contains(&digits)
+            };
+            if shape {
+                found.push(group.chars.start..last.chars.end);
+            }
+            // An X stands last or nowhere.
+            if digits >= IDENTITY_DIGITS[0] || last.ends_in_x {
+                break;
+            }
+        }
+    }
+    found
+}
+
+fn digit_groups(text: &str) -> Vec<DigitGroup> {
+    let mut groups: Vec<DigitGroup> = Vec::new();
+    // Characters since the last group; `None`: something else than a gap stands behind it.
+    let mut gap = None;
+    for (at, typed) in text.chars().enumerate() {
+        let c = half_width_char(typed);
+        let is_x = matches!(c, 'x' | 'X');
+        match groups.last_mut() {
+            Some(group) if gap == Some(0) && !group.ends_in_x && (c.is_ascii_digit() || is_x) => {
+                group.chars.end = at + 1;
+                group.ends_in_x = is_x;
+            }
+            _ if c.is_ascii_digit() || is_x && gap.is_some() => {
+                groups.push(DigitGroup {
+                    chars: at..at + 1,
+                    joined: gap.is_some(),
+                    ends_in_x: is_x,
+                });
+                gap = Some(0);
+            }
+            _ if is_gap(c) => {
+                gap = gap
+                    .map(|chars| chars + 1)
+                    .filter(|&chars| chars <= GAP_CHARS_MAX);
+            }
+            _ => gap = None,
+        }
+    }
+    groups
+}
+
+fn is_gap(c: char) -> bool {
+    c.is_whitespace()
+        || matches!(
+            c,
+            '-' | '_' | '.' | '/' | '·' | '\u{2010}'..='\u{2015}' | '\u{200b}'..='\u{200d}' | '\u{feff}'
+        )
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -240,11 +326,60 @@ mod tests {
         );
     }
 
+    #[test]
+    fn whatever_looks_like_an_identity_number_is_found() {
+        let found = |text: &str| -> Vec<String> {
+            identity_shapes(text)
+                .into_iter()
+                .map(|range| text.chars().skip(range.start).take(range.len()).collect())
+                .collect()
+        };
+        for (text, number) in [
+            ("身份证11010519491231002X已看", "11010519491231002X"),
+            // A wrong check character, a day that is none: mistyped is still somebody's.
+            ("110105194912310021", "110105194912310021"),
+            ("110105194913310029。", "110105194913310029"),
+            ("老证 110105491231002", "110105491231002"),
+            ("110105 19491231 002x", "110105 19491231 002x"),
+            ("110105-1949-1231-0021", "110105-1949-1231-0021"),
+            (
+                "110105　１９４９１２３１　００２Ｘ",
+                "110105　１９４９１２３１　００２Ｘ",
+            ),
+            ("110105491231 002", "110105491231 002"),
+            ("1101051949 1231002 X", "1101051949 1231002 X"),
+            // One figure too many, or a card of a bank.
+            ("1101051949123100211", "1101051949123100211"),
+            ("11010519491231002X 13900000001", "11010519491231002X"),
+            ("16634109680 11010519491231002X", "11010519491231002X"),
+            ("110105194912310021 1人", "110105194912310021"),
+        ] {
+            assert!(
+                found(text).contains(&number.to_owned()),
+                "{text}: {:?}",
+                found(text)
+            );
+        }
+        for text in [
+            "门口积水，已报",
+            "16634109680，晚上打 021-50932417转803",
+            "13900000001/13900000002",
+            "2025-08-11 走访，20250811 又去",
+            "91310104MA1FR2X08P",
+            "天平路378号 9:00-21:00",
+        ] {
+            assert_eq!(found(text), [""; 0], "{text}");
+        }
+    }
+
     proptest! {
         #[test]
         fn never_panics_and_ranges_lie_within(text in "\\PC*") {
             for warning in warnings(&text) {
                 prop_assert!(warning.chars.start < warning.chars.end && warning.chars.end <= char_count(&text));
+            }
+            for range in identity_shapes(&text) {
+                prop_assert!(range.start < range.end && range.end <= char_count(&text));
             }
         }
 
