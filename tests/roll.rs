@@ -208,6 +208,55 @@ async fn the_roll_is_filtered_sorted_and_paged() {
 }
 
 #[tokio::test]
+async fn a_name_is_found_behind_its_road_and_a_contact_by_name_and_number() {
+    let mut desk = Desk::open().await;
+    let entry = |field: &str| format!("contacts/{CONTACT}/{field}");
+    let card = desk.phone.create(
+        "A1",
+        &[
+            put("sign_name", "王记包子铺"),
+            put("road", "天平路"),
+            put("number", "378"),
+            put(&entry("name"), "许娜"),
+            put(&entry("phones"), "139-0000-0007/021-50932417"),
+        ],
+    );
+    desk.phone
+        .create("A1", &[put("sign_name", "百分百"), put("road", "天平路")]);
+    desk.phone.sync().await;
+    for q in [
+        "tpl%20bzp",
+        "tplbzp",
+        "tianpinglubaozi",
+        "%E5%A4%A9%E5%B9%B3%E8%B7%AF%E5%8C%85%E5%AD%90",
+        "tpl378bzp",
+        "xuna",
+        "tplxn",
+        "%E8%AE%B8%E5%A8%9C",
+        "13900000007",
+        "139%200000%200007",
+        "0000-0007",
+        "50932417",
+    ] {
+        assert_eq!(desk.names(&format!("?q={q}")).await, ["王记包子铺"], "{q}");
+    }
+    for q in ["tplbzq", "tplq", "13900000008", "000702150"] {
+        assert_eq!(desk.names(&format!("?q={q}")).await, [""; 0], "{q}");
+    }
+    // Who is redacted is not found either.
+    let path = format!("/v1/streets/{HOME}/records/{card}/redact");
+    let body = json!({ "entry": CONTACT, "reason": "本人要求" });
+    let answer = desk
+        .office
+        .call("POST", &path, Some(&desk.office.admin), body)
+        .await;
+    assert!(answer.status.is_success(), "{}", answer.json);
+    for q in ["xuna", "13900000007"] {
+        assert_eq!(desk.names(&format!("?q={q}")).await, [""; 0], "{q}");
+    }
+}
+
+#[tokio::test]
 async fn a_conflict_shows_every_value_its_author_and_both_clocks_until_somebody_chooses() {
     let mut desk = Desk::open().await;
     let card = desk.phone.create(

@@ -1,8 +1,9 @@
 //! Search keys: what a card is found by, and what a query looks for.
 //!
 //! In: texts of a card (names, road, contacts). Out: one string for substring lookup, made once when the card changes. A query
-//! becomes terms; a card matches if its key contains every term. Server (`LIKE`, `position`) and phone use the same two
-//! functions, so both find the same cards. Keys and terms hold letters, digits and Han characters only: no escaping is needed.
+//! becomes terms; a card matches if its key contains every term, or a term is one of the key's pieces with something behind it that the key
+//! contains as well: `tplbzp` finds 王记包子铺 in 天平路. The phone asks [`matches`], the server the same in SQL
+//! (`server/src/roll/store.rs`). Keys and terms hold letters, digits and Han characters only: no escaping is needed.
 //!
 //! Folding is character by character, without a look at the neighbours: only then does the key of a text contain the term
 //! of each part of it. (Converters that decide by phrase give 乾 and 餅乾 different results.) Keys may lose distinctions;
@@ -25,6 +26,8 @@ const READINGS_MAX: usize = 3;
 const SPELLINGS_MAX: usize = 24;
 /// Length of a whole key.
 const KEY_BYTES_MAX: usize = 8 * 1024;
+/// Each part of a term that is found in two parts: characters of the first, bytes of the second. One letter would find everything.
+const PART_MIN: usize = 2;
 /// Terms of a query that are looked at.
 const TERMS_MAX: usize = 8;
 
@@ -81,7 +84,15 @@ pub fn query(text: &str) -> Vec<String> {
 
 /// Whether a card with this key is found by this query.
 pub fn matches(key: &str, text: &str) -> bool {
-    query(text).iter().all(|term| key.contains(term.as_str()))
+    query(text).iter().all(|term| is_found(key, term))
+}
+
+fn is_found(key: &str, term: &str) -> bool {
+    let behind = |piece: &str| {
+        let rest = term.strip_prefix(piece)?;
+        Some(piece.chars().count() >= PART_MIN && rest.len() >= PART_MIN && key.contains(rest))
+    };
+    key.contains(term) || key.split(' ').any(|piece| behind(piece) == Some(true))
 }
 
 /// Compatibility forms, case, script and punctuation removed: `ＡB·鋪` and `ab铺` are one.
@@ -264,6 +275,20 @@ mod tests {
         }
         for text in ["tplbzq", "包子店", "379", "bzp xm", "天平lux"] {
             check(bun_shop, text, false);
+        }
+        let behind = &["王记包子铺", "天平路", "天平路378", "许娜"][..];
+        for text in [
+            "tplbzp",
+            "天平路包子",
+            "tianpingluwangji",
+            "tpl378bzp",
+            "tplxn",
+            "tpl bzp",
+        ] {
+            check(behind, text, true);
+        }
+        for text in ["tplbzq", "tplb", "bzptp", "天平路饺子"] {
+            check(behind, text, false);
         }
         check(&["王記鋪子"], "王记铺子", true);
         check(&["王记铺子"], "王記鋪子", true);

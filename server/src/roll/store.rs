@@ -15,7 +15,7 @@ pub struct CardFilter {
     pub scope: Option<Vec<String>>,
     pub grid: Option<String>,
     pub road: Option<String>,
-    /// Terms that must all stand in the card's search key.
+    /// Terms that the card's search key must all be found by, as `sync_core::search::matches` finds them.
     pub terms: Option<Vec<String>>,
     pub conflict: Option<bool>,
     /// Never confirmed, or last confirmed before this day.
@@ -58,19 +58,6 @@ pub struct ListedCard {
     pub seq: i64,
 }
 
-pub(crate) fn escaped(term: &str) -> String {
-    let mut pattern = String::with_capacity(term.len() + 2);
-    pattern.push('%');
-    for c in term.chars() {
-        if matches!(c, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(c);
-    }
-    pattern.push('%');
-    pattern
-}
-
 /// One page of the cards that `filter` admits, and how many there are. P3 fields are left out: a list is no occasion to read them.
 pub async fn page(
     conn: &mut PgConnection,
@@ -80,17 +67,18 @@ pub async fn page(
     limit: i64,
     offset: i64,
 ) -> sqlx::Result<(Vec<ListedCard>, i64)> {
-    let patterns = filter
-        .terms
-        .as_ref()
-        .map(|terms| terms.iter().map(|term| escaped(term)).collect::<Vec<_>>());
     let rows = sqlx::query!(
         r#"select c.*, coalesce(t.tags, '{}') as "tags!", coalesce(p.contacts, '[]') as "contacts!: Json<Vec<ContactRow>>",
                   coalesce(x.conflicts, '[]') as "conflicts!: Json<Vec<Conflict>>", count(*) over () as "total!"
            from (
                select * from shop_card
                where street = $1 and ($2::text[] is null or grid = any($2)) and ($3::text is null or grid = $3)
-                 and ($4::text is null or road = $4) and ($5::text[] is null or search like all ($5))
+                 and ($4::text is null or road = $4) and ($5::text[] is null or not exists (
+                     select 1 from unnest($5) as term
+                     where position(term in search) = 0 and not exists (
+                         select 1 from unnest(string_to_array(search, ' ')) as piece
+                         where starts_with(term, piece) and length(piece) >= 2 and octet_length(term) - octet_length(piece) >= 2
+                           and position(substr(term, length(piece) + 1) in search) > 0)))
                  and ($6::bool is null or (conflict_count > 0) = $6)
                  and ($7::date is null or last_confirmed_on is null or last_confirmed_on < $7)
                  and ($11::bool is null or (merged_into is not null) = $11)
@@ -122,7 +110,7 @@ pub async fn page(
         filter.scope.as_deref(),
         filter.grid,
         filter.road,
-        patterns.as_deref(),
+        filter.terms.as_deref(),
         filter.conflict,
         filter.confirmed_before,
         order.as_str(),
@@ -296,6 +284,24 @@ pub async fn insert_import(
         &rows.iter().map(|row| row.problems.clone()).collect::<Vec<_>>(),
     )
     .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Notes how many cards an import made, where others had made some of them meanwhile.
+pub async fn note_created(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    import: Uuid,
+    created: i32,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update roll_import set created = $3 where street = $1 and import = $2",
+        street.as_str(),
+        import,
+        created,
+    )
+    .execute(conn)
     .await?;
     Ok(())
 }

@@ -4,7 +4,7 @@ use lianka_sync_core::id::StreetCode;
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
-use crate::roll::store::{CardFilter, CardOrder, escaped};
+use crate::roll::store::{CardFilter, CardOrder};
 
 /// A transaction that reads and sees the street as it was when it began.
 pub async fn snapshot(pool: &PgPool) -> sqlx::Result<Transaction<'static, Postgres>> {
@@ -20,14 +20,15 @@ pub async fn ids(
     order: CardOrder,
     limit: i64,
 ) -> sqlx::Result<Vec<Uuid>> {
-    let patterns = filter
-        .terms
-        .as_ref()
-        .map(|terms| terms.iter().map(|term| escaped(term)).collect::<Vec<_>>());
     sqlx::query_scalar!(
         r#"select record from shop_card c
            where street = $1 and ($2::text[] is null or grid = any($2)) and ($3::text is null or grid = $3)
-             and ($4::text is null or road = $4) and ($5::text[] is null or search like all ($5))
+             and ($4::text is null or road = $4) and ($5::text[] is null or not exists (
+                   select 1 from unnest($5) as term
+                   where position(term in search) = 0 and not exists (
+                       select 1 from unnest(string_to_array(search, ' ')) as piece
+                       where starts_with(term, piece) and length(piece) >= 2 and octet_length(term) - octet_length(piece) >= 2
+                         and position(substr(term, length(piece) + 1) in search) > 0)))
              and ($6::bool is null or (conflict_count > 0) = $6)
              and ($7::date is null or last_confirmed_on is null or last_confirmed_on < $7)
              and ($8::bool is null or (merged_into is not null) = $8)
@@ -43,7 +44,7 @@ pub async fn ids(
         filter.scope.as_deref(),
         filter.grid,
         filter.road,
-        patterns.as_deref(),
+        filter.terms.as_deref(),
         filter.conflict,
         filter.confirmed_before,
         filter.merged,

@@ -136,6 +136,7 @@ impl Rows {
             self.keys
                 .extend(Traits::of(&row).keys().into_iter().map(|key| (id, key)));
         }
+        let search = row.search_key();
         // Lists have tables of their own; the card's row carries none of them.
         let contacts = std::mem::take(&mut row.contacts);
         let consents = std::mem::take(&mut row.consents);
@@ -151,7 +152,6 @@ impl Rows {
             self.tags_of.push(id);
             self.tags.extend(tags.into_iter().map(|tag| (id, tag)));
         }
-        let search = row.search_key();
         self.cards.push(CardWrite {
             row,
             seq,

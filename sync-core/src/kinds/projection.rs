@@ -21,6 +21,7 @@ use crate::{
         address::{Address, Side, WalkOrder},
         date,
         geo::GeoPoint,
+        phone,
     },
 };
 
@@ -321,7 +322,8 @@ impl CardRow {
         )
     }
 
-    /// What a search looks through: names, address and category, folded, with their pinyin. No contact person is in it.
+    /// What a search looks through: names, address, category, and contact persons with their numbers, folded, with their pinyin. It is as personal
+    /// as a contact (class P2).
     pub fn search_key(&self) -> String {
         let address = self.address_raw.clone().unwrap_or_else(|| {
             [
@@ -341,17 +343,33 @@ impl CardRow {
             .into_iter()
             .flatten()
             .collect::<String>();
+        let house = [self.road.as_deref(), self.number.as_deref()]
+            .into_iter()
+            .flatten()
+            .collect::<String>();
+        // Number by number, so that the end of one and the start of the next are nobody's.
+        let numbers: Vec<String> = self
+            .contacts
+            .iter()
+            .flat_map(|contact| phone::parse(contact.phones.as_deref().unwrap_or_default()))
+            .map(|phone| phone.digits)
+            .collect();
         let texts = [
             self.sign_name.as_deref(),
             self.legal_name.as_deref(),
             Some(address.as_str()),
+            self.road.as_deref(),
+            Some(house.as_str()),
             Some(door.as_str()),
             self.category.as_deref(),
         ];
+        let people = self.contacts.iter().map(|contact| contact.name.as_deref());
         SearchKey::of(
             &texts
                 .into_iter()
+                .chain(people)
                 .flatten()
+                .chain(numbers.iter().map(String::as_str))
                 .filter(|text| !text.is_empty())
                 .collect::<Vec<_>>(),
         )
