@@ -278,6 +278,39 @@ async fn what_a_file_says_an_import_understands() {
     }
 }
 
+/// Right or mistyped, in whatever text somebody put it.
+#[tokio::test]
+async fn no_identity_number_is_exported_unasked() {
+    let desk = Desk::open().await;
+    let mut phone = desk.office.secretary("wang.fang", &["A1"]).await;
+    let number = "110105194912310021";
+    let spaced = "110105 1949-1231 0021";
+    phone.create(
+        "A1",
+        &[
+            put("sign_name", &format!("王记{number}")),
+            put("opening_hours", number),
+            put("credit_code", number),
+            put("custom/备注", &format!("证号{spaced}")),
+            put(&format!("contacts/{PERSON}/role"), number),
+            Edit::Note {
+                text: format!("老板身份证{number}，{spaced}"),
+            },
+        ],
+    );
+    phone.sync().await;
+    let masked = format!("{:?}", desk.csv(&desk.reviewer.token, "").await);
+    for typed in [number, spaced] {
+        assert!(!masked.contains(typed), "{masked}");
+    }
+    assert!(masked.contains("王记***"), "{masked}");
+    let whole = format!(
+        "{:?}",
+        desk.csv(&desk.reviewer.token, "?unmasked=true").await
+    );
+    assert!(whole.contains(spaced), "{whole}");
+}
+
 #[tokio::test]
 async fn two_imports_of_one_file_at_once_make_every_card_once() {
     let desk = Desk::open().await;
@@ -295,12 +328,22 @@ async fn two_imports_of_one_file_at_once_make_every_card_once() {
             .unwrap();
         let response = desk.office.test.send(request).await;
         assert_eq!(response.status(), StatusCode::OK);
-        axum::body::to_bytes(response.into_body(), 1 << 20)
+        let body = axum::body::to_bytes(response.into_body(), 1 << 20)
             .await
             .unwrap();
+        let report: Value = serde_json::from_slice(&body).unwrap();
+        ["created", "unchanged"].map(|count| report[count].as_u64().unwrap())
     };
-    // Somebody pressed twice, or a proxy sent it again.
-    futures::future::join_all((0..4).map(|_| import())).await;
+    // Somebody pressed twice, or a proxy sent it again: one of them made the cards, and the others say so.
+    let mut reports = futures::future::join_all((0..4).map(|_| import())).await;
+    reports.sort_unstable();
+    assert_eq!(reports, [[0, 20], [0, 20], [0, 20], [20, 0]]);
+    let mut remembered: Vec<i32> = sqlx::query_scalar("select created from roll_import")
+        .fetch_all(&desk.office.test.app.pool)
+        .await
+        .unwrap();
+    remembered.sort_unstable();
+    assert_eq!(remembered.iter().sum::<i32>(), 20, "{remembered:?}");
     assert_eq!(
         desk.office.count("select count(*) from shop_card").await,
         20

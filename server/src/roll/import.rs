@@ -7,9 +7,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use lianka_sync_core::{
     codec::wire::{PushedChange, VerdictStatus},
-    crdt::record::{Edit, Record, RecordError},
+    crdt::{
+        merge::Refusal,
+        record::{Edit, Record, RecordError},
+    },
     id::{Actor, EntryId, RecordId, StreetCode},
     kinds::Kind,
+    lang::Lang,
     time::{DeviceTime, ServerTime},
 };
 use serde::Serialize;
@@ -163,6 +167,10 @@ pub async fn run(
         &mut report,
     )
     .await?;
+    if report.created != created {
+        let made = report.created as i32;
+        roll::note_created(&mut *app.pool.acquire().await?, street, import, made).await?;
+    }
     report.import = Some(import);
     Ok(report)
 }
@@ -408,13 +416,12 @@ async fn push(
             )
             .await?;
         for ((row, _), outcome) in chunk.iter().zip(outcomes) {
-            // Another import of the same rows, at the same time, may have been first.
-            let there = outcome
-                .refusal
-                .as_ref()
-                .is_some_and(|refusal| refusal.code() == "record_exists");
-            if outcome.status == VerdictStatus::Rejected && !there {
-                report.refused(row.row, outcome.refusal.as_ref());
+            match (outcome.status, outcome.refusal) {
+                // Another import of the same rows, at the same time, was first.
+                (VerdictStatus::Duplicate, _) => report.was_there(),
+                (_, Some(refusal)) if refusal.code() == "record_exists" => report.was_there(),
+                (VerdictStatus::Rejected, Some(refusal)) => report.refused(row.row, &refusal),
+                _ => {}
             }
         }
     }
@@ -539,10 +546,14 @@ impl ImportReport {
         }
     }
 
+    /// A row was to be made, and was a card by then.
+    fn was_there(&mut self) {
+        self.created -= 1;
+        self.unchanged += 1;
+    }
+
     /// The pipeline refused a row that the plan thought right: told, with the row, never passed over.
-    fn refused(&mut self, row: u32, refusal: Option<&lianka_sync_core::crdt::merge::Refusal>) {
-        use lianka_sync_core::lang::Lang;
-        let Some(refusal) = refusal else { return };
+    fn refused(&mut self, row: u32, refusal: &Refusal) {
         self.created -= 1;
         *self
             .problem_counts
