@@ -11,5 +11,5 @@ rustup target list --installed | grep -qx "$TARGET" || rustup target add "$TARGE
 # getrandom asks for this flag of whoever builds the final program.
 export RUSTFLAGS='--cfg getrandom_backend="wasm_js"'
 cargo check --locked --target "$TARGET" --package lianka-sync-core --features wasm
-cargo check --locked --target "$TARGET" --package lianka-client-core --features lianka-sync-core/wasm
-echo "wasm: the sync core and the client core compile for a browser"
+cargo check --locked --target "$TARGET" --package lianka-client-core --package lianka-office-core --features lianka-sync-core/wasm
+echo "wasm: the three cores compile for a browser"

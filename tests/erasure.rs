@@ -4,20 +4,19 @@ use std::path::PathBuf;
 
 use axum::http::StatusCode;
 use lianka_client::phone::{EnrolOptions, Phone};
+use lianka_office_core::{acts::erase, store::Receipt};
 use lianka_server::{
     auth,
-    privacy::erasure,
     street::{
         merge::{Author, Ingested, Push},
         projection as project,
-        store::erasures::ErasureRow,
     },
 };
 use lianka_sync_core::{
     access::Role,
     codec::wire::{PushedChange, ResponseItem, VerdictStatus},
     crdt::record::{Edit, Record},
-    id::{EntryId, RecordId},
+    id::RecordId,
     kinds::Kind,
     time::DeviceTime,
 };
@@ -735,25 +734,29 @@ async fn an_imported_row_does_not_bring_an_erased_card_back() {
 fn hash_of(receipt: &Value) -> String {
     let id = |key: &str| text(&receipt[key]).parse().expect("an id");
     let entries = receipt["entries"].as_array().expect("entries").iter();
-    let row = ErasureRow {
+    let row = Receipt {
         erasure: id("erasure"),
         seq: receipt["seq"].as_i64().expect("a number"),
-        kind: text(&receipt["kind"]),
-        record: id("record"),
+        kind: if text(&receipt["kind"]) == erase::ERASE {
+            erase::ERASE
+        } else {
+            erase::REDACT
+        },
+        record: RecordId(id("record")),
         entry: None,
         entries: entries
-            .map(|entry| text(entry).parse::<EntryId>().expect("an id").0)
+            .map(|entry| text(entry).parse().expect("an id"))
             .collect(),
         note: receipt["note"] == true,
         reason: text(&receipt["reason"]),
         username: text(&receipt["username"]),
-        at: lianka_sync_core::time::ServerTime::from_unix_ms(START_UNIX_MS).into(),
-        generation_before: receipt["generation_before"].as_i64().expect("a number") as i32,
+        at: lianka_sync_core::time::ServerTime::from_unix_ms(START_UNIX_MS),
+        generation_before: receipt["generation_before"].as_i64().expect("a number") as u32,
         generation_after: receipt["generation_after"]
             .as_i64()
-            .map(|generation| generation as i32),
+            .map(|generation| generation as u32),
         what: receipt["what"].clone(),
         hash: Vec::new(),
     };
-    hex::encode(erasure::hash(&row, &HOME.parse().expect("a street")))
+    hex::encode(erase::hash(&row, &HOME.parse().expect("a street")))
 }

@@ -23,6 +23,7 @@ mod private_postgres;
 mod reassignment;
 mod roll;
 mod soak;
+mod street_store;
 mod sync;
 mod tidy;
 mod tidy_transfers;

@@ -31,6 +31,7 @@ const FOLDERS: &[&str] = &[
     "client-core",
     "docs",
     "migrations",
+    "office-core",
     "scripts",
     "server",
     "simulation",
@@ -41,6 +42,7 @@ const FOLDERS: &[&str] = &[
 const CRATES: &[&str] = &[
     "client",
     "client-core",
+    "office-core",
     "server",
     "simulation/fuzz",
     "simulation/load",
@@ -148,18 +150,30 @@ fn dependencies_have_one_direction() {
     let simulations = ["lianka-simulator", "lianka-simulation", "lianka-fuzz"];
     for (krate, names) in [
         ("server", &["lianka-client", "lianka-client-core"][..]),
-        ("client", &["lianka-server"]),
-        ("client-core", &["lianka-server", "lianka-client"]),
+        ("client", &["lianka-server", "lianka-office-core"]),
+        (
+            "client-core",
+            &["lianka-server", "lianka-client", "lianka-office-core"],
+        ),
+        (
+            "office-core",
+            &["lianka-server", "lianka-client", "lianka-client-core"],
+        ),
         (
             "sync-core",
-            &["lianka-server", "lianka-client", "lianka-client-core"],
+            &[
+                "lianka-server",
+                "lianka-client",
+                "lianka-client-core",
+                "lianka-office-core",
+            ],
         ),
     ] {
         forbid(krate, names);
         forbid(krate, &simulations);
     }
     forbid("simulation/load", &["lianka-tests"]);
-    for core in ["sync-core", "client-core"] {
+    for core in ["sync-core", "client-core", "office-core"] {
         forbid(
             core,
             &[
@@ -179,14 +193,17 @@ fn dependencies_have_one_direction() {
     }
     none(
         &problems,
-        "server → sync-core ← client-core ← client, and nothing the other way",
+        "server → office-core → sync-core ← client-core ← client, and nothing the other way",
     );
 }
 
 #[test]
 fn what_must_run_in_a_browser_touches_no_file_socket_clock_or_randomness() {
-    let pure =
-        |name: &str| name.starts_with("sync-core/src/") || name.starts_with("client-core/src/");
+    let pure = |name: &str| {
+        ["sync-core/src/", "office-core/src/", "client-core/src/"]
+            .iter()
+            .any(|core| name.starts_with(core))
+    };
     let sources: Vec<_> = files(&["rs"])
         .into_iter()
         .filter(|(name, _)| pure(name))
@@ -207,10 +224,20 @@ fn what_must_run_in_a_browser_touches_no_file_socket_clock_or_randomness() {
         "new_v4",
         "getrandom",
         "async fn",
+        "async move",
+        ".await",
         "println!",
         "eprintln!",
     ];
     none(&lines_with(&sources, &words), "not in the cores");
+    let office: Vec<_> = sources
+        .into_iter()
+        .filter(|(name, _)| name.starts_with("office-core/src/"))
+        .collect();
+    none(
+        &lines_with(&office, &["sqlx", "tokio", "PgConnection", "select * from"]),
+        "the office decides, and does not fetch",
+    );
 }
 
 #[test]

@@ -6,6 +6,7 @@
 mod late_edits;
 pub mod rulings;
 pub(crate) mod settlements;
+mod withdrawals;
 
 use std::collections::BTreeSet;
 
@@ -23,10 +24,14 @@ struct Follower {
 }
 
 /// All of them, in their order.
-const FOLLOWERS: [Follower; 4] = [
+const FOLLOWERS: [Follower; 5] = [
     Follower {
         wants: late_edits::wants,
         apply: late_edits::apply,
+    },
+    Follower {
+        wants: |_| Wants::default(),
+        apply: withdrawals::apply,
     },
     Follower {
         wants: rulings::wants,
@@ -51,6 +56,8 @@ pub struct Following {
     ruled: BTreeSet<RecordId>,
     /// Events that could not be ruled on.
     unruled: BTreeSet<(RecordId, EntryId)>,
+    /// Keys whose consent was withdrawn and that could not be cleared.
+    uncleared: BTreeSet<(RecordId, String)>,
     /// Requests whose fields could not be sealed.
     unsealed: BTreeSet<RecordId>,
 }

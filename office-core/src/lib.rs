@@ -9,6 +9,7 @@ pub mod acts;
 pub mod audit;
 pub mod follow;
 pub mod ids;
+pub mod memory;
 pub mod pull;
 pub mod push;
 pub mod store;

@@ -15,13 +15,12 @@ use lianka_sync_core::{
     id::{ChangeHash, DeviceId, RecordId},
     planted::{self, Bug},
 };
-use uuid::Uuid;
 
 use crate::{
     acts::Act,
     audit::{Action, Event},
     ids::Ids,
-    store::{HeldStatus, HeldWrite, Wants},
+    store::{HeldDecision, HeldStatus, HeldWrite, Wants},
     street::{Accepted, Street, remaining_grid, written_grids},
 };
 
@@ -396,10 +395,13 @@ impl Batch<'_> {
             Ok(Accepted::Now(seq)) => {
                 self.seqs.insert((record, hash), seq);
                 // It was held, and its author works the grid again.
-                self.street
-                    .writes
-                    .held_accepted
-                    .extend(known_as_held.map(|held: Uuid| (held, seq)));
+                let came_after_all = known_as_held.map(|held| HeldDecision {
+                    held,
+                    accepted: Some(seq),
+                    by: None,
+                    note: None,
+                });
+                self.street.writes.decided.extend(came_after_all);
                 Ruling::Accepted(seq)
             }
         }

@@ -9,7 +9,7 @@ use lianka_sync_core::{
     access::Role,
     codec::change::Scalar,
     crdt::merge::RegisterState,
-    id::{ChangeHash, DeviceId, RecordId, StreetCode},
+    id::{ChangeHash, DeviceId, EntryId, RecordId, StreetCode},
     kinds::{
         Kind,
         duplicate::{self, carry::SamePersons},
@@ -101,6 +101,22 @@ questions! {
     restored: RecordId => Vec<Restored>;
     /// How many rows the store holds of a record, by table: what an erasure will delete.
     holdings: RecordId => Vec<(&'static str, u64)>;
+    /// How many rows beside a record are about some of its entries, by table: what a redaction will delete.
+    mentions: (RecordId, Vec<EntryId>) => Vec<(&'static str, u64)>;
+    /// What was forgotten of a record, the newest first.
+    receipts: RecordId => Vec<Receipt>;
+    /// Other records that hold a copy of the entry.
+    copies: (RecordId, EntryId) => Vec<RecordId>;
+    /// Records that stand for the same shop, by a merge that was not undone.
+    merged_with: RecordId => Vec<RecordId>;
+    /// Held changes.
+    held_changes: Uuid => HeldChange;
+    /// Every held change of a record whose bytes are still there, in the order in which they came.
+    held_of: RecordId => Vec<HeldChange>;
+    /// Merges of cards.
+    merges: Uuid => CardMerge;
+    /// Settled conflicts.
+    resolutions: Uuid => Resolution;
 }
 
 /// A street at the moment its lock was taken.
@@ -172,6 +188,58 @@ pub struct KnownHeld {
     /// The reviewer's reason or remark.
     pub note: Option<String>,
     pub seq: Option<i64>,
+}
+
+/// A change that waits for a reviewer, or waited.
+#[derive(Clone, Debug)]
+pub struct HeldChange {
+    pub held: Uuid,
+    pub record: RecordId,
+    pub kind: Kind,
+    pub generation: u32,
+    /// None once it was accepted: they are in the log.
+    pub bytes: Vec<u8>,
+    pub username: String,
+    /// Stable word: why it is held.
+    pub reason: String,
+    pub status: HeldStatus,
+}
+
+/// What settled a conflict, as remembered.
+#[derive(Clone, Debug)]
+pub struct Resolution {
+    pub resolution: Uuid,
+    pub record: RecordId,
+    pub field: String,
+    pub generation: u32,
+    pub op: String,
+    pub chosen: Option<Scalar>,
+    pub replaced: Vec<ReplacedValue>,
+    pub username: Option<String>,
+    pub at: ServerTime,
+    pub is_undone: bool,
+}
+
+/// That something was forgotten: it proves so, and holds no personal data.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Receipt {
+    pub erasure: Uuid,
+    pub seq: i64,
+    /// `erase` or `redact`.
+    pub kind: &'static str,
+    pub record: RecordId,
+    pub entry: Option<EntryId>,
+    pub entries: Vec<EntryId>,
+    pub note: bool,
+    pub reason: String,
+    /// Empty where the server's clock erased.
+    pub username: String,
+    pub at: ServerTime,
+    pub generation_before: u32,
+    pub generation_after: Option<u32>,
+    /// Deleted rows by table, and what else was dropped.
+    pub what: serde_json::Value,
+    pub hash: Vec<u8>,
 }
 
 /// Who works a device, for people.
@@ -256,11 +324,20 @@ pub struct Writes {
     pub records: Vec<RecordWrite>,
     pub log: Vec<LogWrite>,
     pub held: Vec<HeldWrite>,
-    /// Held changes that are part of their records now: row, sequence.
-    pub held_accepted: Vec<(Uuid, i64)>,
+    /// What became of held changes.
+    pub decided: Vec<HeldDecision>,
     pub resolutions: Vec<ResolutionWrite>,
     pub notices: Vec<NoticeWrite>,
+    /// Resolutions that were undone.
+    pub undone: Vec<UndoneResolution>,
     pub seals: Vec<Seal>,
+    /// Keys of which nothing stays beside their record: values not chosen in a conflict, and notices of them.
+    pub withdrawn: Vec<(RecordId, String)>,
+    pub merges: Vec<CardMerge>,
+    pub merges_undone: Vec<(Uuid, Undone)>,
+    /// Persons of whom nothing stays beside their record.
+    pub redacted: Vec<Beside>,
+    pub receipts: Vec<Receipt>,
     /// The street's head, where it rises.
     pub head: Option<i64>,
     /// For the audit trail, in order.
@@ -421,6 +498,35 @@ pub struct HeldWrite {
     /// Stable word: why it is held.
     pub reason: &'static str,
     pub received_at: ServerTime,
+}
+
+/// What became of a held change. One that is accepted is in the log, and its bytes are kept there.
+#[derive(Clone, Debug)]
+pub struct HeldDecision {
+    pub held: Uuid,
+    /// Where it stands in the log; `None`: it was refused.
+    pub accepted: Option<i64>,
+    /// The reviewer; `None`: it came after all, and nobody had to decide.
+    pub by: Option<String>,
+    /// The reviewer's reason or remark.
+    pub note: Option<String>,
+}
+
+/// A resolution that was undone, with the operations that put its values back.
+#[derive(Clone, Debug)]
+pub struct UndoneResolution {
+    pub resolution: Uuid,
+    pub by: String,
+    pub replaced: Vec<ReplacedValue>,
+}
+
+/// Entries of a record, to be forgotten beside it.
+#[derive(Clone, Debug)]
+pub struct Beside {
+    pub record: RecordId,
+    pub entries: Vec<EntryId>,
+    /// Held changes that say something of them.
+    pub held: Vec<Uuid>,
 }
 
 /// A settled conflict to be remembered.

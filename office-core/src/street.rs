@@ -505,12 +505,25 @@ impl Street {
         })
     }
 
+    /// What of a record this write changed.
+    pub fn touched(&self, record: RecordId) -> Touched {
+        let entry = self.entries.get(&record);
+        entry.and_then(|entry| entry.touched).unwrap_or_default()
+    }
+
     /// Keeps sensitive fields for the office alone when this write commits, and remembers nothing of conflicts in them that it settled.
     pub fn seal(&mut self, seal: Seal) {
         self.settled.retain(|settled| {
             settled.record != seal.record || !seal.fields.contains_key(&settled.settlement.key)
         });
         self.writes.seals.push(seal);
+    }
+
+    /// Remembers nothing, in this write and in the store, of values of a key that stood in conflict.
+    pub fn forget_beside(&mut self, record: RecordId, key: String) {
+        self.settled
+            .retain(|settled| settled.record != record || settled.settlement.key != key);
+        self.writes.withdrawn.push((record, key));
     }
 
     /// Whatever conflicts this write settles are settled together, under this id.

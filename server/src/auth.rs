@@ -28,6 +28,7 @@ use axum::{
     middleware::Next,
     response::Response,
 };
+use lianka_office_core::acts::Desk;
 use lianka_sync_core::{
     access::Role,
     id::{DeviceId, StreetCode},
@@ -96,6 +97,15 @@ pub struct Principal {
 }
 
 impl Principal {
+    /// As whoever acts at a desk.
+    pub fn desk(&self) -> Desk {
+        Desk {
+            username: self.username.clone(),
+            device: self.device,
+            role: self.role,
+        }
+    }
+
     /// The account's name.
     pub fn username(&self) -> &str {
         &self.username

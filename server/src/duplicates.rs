@@ -5,7 +5,6 @@
 //! Bounds: a key that more than [`KEY_CARDS_MAX`] cards share (the door of a mall, the name of a chain) brings nobody together, so the work
 //! grows with the cards and not with their square. Two shops behind such a door still meet by name, phone or code.
 
-pub mod card_merge;
 pub mod routes;
 pub mod store;
 
@@ -93,20 +92,6 @@ pub async fn candidates(
         }
     }
     Ok(pairs)
-}
-
-/// What two cards share, likely or not.
-pub async fn reasons(
-    conn: &mut PgConnection,
-    street: &StreetCode,
-    a: RecordId,
-    b: RecordId,
-) -> sqlx::Result<Vec<Reason>> {
-    let traits = traits(conn, street, &[a.0, b.0]).await?;
-    Ok(match (traits.get(&a.0), traits.get(&b.0)) {
-        (Some(a), Some(b)) => a.compare(b).reasons,
-        _ => Vec::new(),
-    })
 }
 
 async fn traits(

@@ -6,6 +6,7 @@ pub mod fields;
 pub mod health;
 pub mod observe;
 pub mod openapi;
+mod refusals;
 
 use axum::{
     Json,

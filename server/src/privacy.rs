@@ -1,6 +1,5 @@
 //! What of a record is a person's: showing it, copying it, forgetting it.
 
-pub mod erasure;
 pub mod erasures;
 pub mod person_export;
 pub mod persons;

@@ -1,12 +1,29 @@
-//! Merging two cards of one shop, and undoing it.
+//! Merging two cards of one shop, and undoing it. Late edits come along by [`crate::follow`].
 //!
 //! What is carried over, and what an undo takes back, is `sync_core::duplicate::carry`'s to say. Invariants:
 //! - both histories stay; nothing of the losing card is rewritten but `merged_into`, which only the server writes;
-//! - everything a merge writes on the winner is signed with the merge's own epochs, and nothing else is.
+//! - everything a merge writes on the winner is signed with the merge's own epochs, and nothing else is;
+//! - no card is merged into one that was merged away, and one that was merged away is not merged again: chains end, cycles cannot be.
 
-use lianka_sync_core::{id::Actor, kinds::duplicate::carry};
+use lianka_sync_core::{
+    codec::change::Scalar,
+    crdt::merge::{RegisterState, Write},
+    id::{Actor, RecordId},
+    kinds::{
+        Kind,
+        duplicate::{Traits, carry},
+        projection::{self, Projected},
+    },
+};
+use uuid::Uuid;
 
-use crate::store::CardMerge;
+use super::{Act, Desk, Refused, records};
+use crate::{
+    audit::Action,
+    follow::compose_what_fits,
+    store::{CardMerge, Undone, Wants},
+    street::{Signer, Street},
+};
 
 /// The field of a card that was merged away.
 pub const MERGED_INTO: &str = "merged_into";
@@ -23,4 +40,160 @@ pub fn epoch(entropy: [u8; 4]) -> u32 {
 pub fn wrote(merge: &CardMerge) -> impl Fn(Actor) -> bool + use<> {
     let epoch = merge.epoch;
     move |actor| actor.epoch() & !(EPOCHS - 1) == epoch
+}
+
+/// Two cards to merge.
+#[derive(Debug)]
+pub struct Merge {
+    pub by: Desk,
+    pub winner: RecordId,
+    pub loser: RecordId,
+    pub note: String,
+    /// What it will be known by.
+    pub merge: Uuid,
+    /// Of [`epoch`].
+    pub epoch: u32,
+}
+
+impl Act for Merge {
+    type Done = CardMerge;
+    type Refused = Refused;
+
+    fn wants(&self, _: &Street) -> Wants {
+        records([self.winner, self.loser])
+    }
+
+    fn decide(self, street: &mut Street) -> Result<CardMerge, Refused> {
+        let (winner, loser) = (self.winner, self.loser);
+        let card = |record| {
+            street
+                .state(record)
+                .filter(|state| state.kind() == Kind::ShopCard)
+                .ok_or(Refused::NotFound)
+        };
+        let (winning, losing) = (card(winner)?, card(loser)?);
+        if winner == loser {
+            return Err(Refused::SameCard);
+        }
+        if winning.text(MERGED_INTO).is_some() || losing.text(MERGED_INTO).is_some() {
+            return Err(Refused::AlreadyMerged);
+        }
+        let reasons = match (traits(winner, winning), traits(loser, losing)) {
+            (Some(a), Some(b)) => a.compare(&b).reasons,
+            _ => Vec::new(),
+        };
+        let plan = carry::plan(&winning.view(), &losing.view());
+        let message = format!("并入重复卡片 {loser}");
+        for (nth, writes) in plan.changes.into_iter().enumerate() {
+            let signer = Signer::Merge {
+                desk: Some((self.by.device, self.by.role)),
+                epoch: self.epoch + nth as u32,
+            };
+            compose_what_fits(street, winner, signer, writes, &message)
+                .map_err(Refused::CardRefuses)?;
+        }
+        let away = Write::new(MERGED_INTO, Some(Scalar::Str(winner.to_string())));
+        street
+            .compose(loser, Signer::Server, &[away], &format!("并入 {winner}"))
+            .map_err(Refused::CardRefuses)?;
+        let row = CardMerge {
+            merge: self.merge,
+            winner,
+            loser,
+            reasons: reasons.iter().map(ToString::to_string).collect(),
+            note: self.note,
+            username: self.by.username.clone(),
+            device: self.by.device,
+            epoch: self.epoch,
+            same_persons: plan.same_persons,
+            merged_at: street.now(),
+            undone: None,
+        };
+        street.writes.merges.push(row.clone());
+        let event = self.by.event(Action::Merge).on(winner);
+        street.audit(
+            event
+                .with("merge", row.merge.to_string())
+                .with("loser", loser.to_string()),
+        );
+        Ok(row)
+    }
+}
+
+/// What a card is recognised by.
+fn traits(record: RecordId, state: &RegisterState) -> Option<Traits> {
+    match projection::project(record, state.generation(), &state.view())? {
+        Projected::ShopCard(card) => Some(Traits::of(&card)),
+        Projected::TransferRequest(_) => None,
+    }
+}
+
+/// A merge to undo: both cards come back.
+#[derive(Debug)]
+pub struct UndoMerge {
+    pub by: Desk,
+    pub merge: Uuid,
+    pub note: String,
+}
+
+impl Act for UndoMerge {
+    type Done = CardMerge;
+    type Refused = Refused;
+
+    fn wants(&self, street: &Street) -> Wants {
+        let row = street.known().merges.get(&self.merge);
+        let cards = row.map(|row| [row.winner, row.loser]);
+        Wants {
+            merges: [self.merge].into(),
+            ..records(cards.into_iter().flatten())
+        }
+    }
+
+    fn decide(self, street: &mut Street) -> Result<CardMerge, Refused> {
+        // Known under the street's lock: of two who undo at once, the second finds it undone.
+        let row = street.known().merges.get(&self.merge);
+        let row = row.cloned().ok_or(Refused::NotFound)?;
+        if row.undone.is_some() {
+            return Err(Refused::MergeUndone);
+        }
+        let (winner, loser) = (row.winner, row.loser);
+        // A winner that was erased has nothing left to give back; the other card comes back all the same.
+        if let Some(winning) = street.state(winner) {
+            if winning.text(MERGED_INTO).is_some() {
+                return Err(Refused::MergeNotLast);
+            }
+            let writes = carry::undo(winning, wrote(&row), &row.same_persons);
+            let message = format!("撤销并入 {loser}");
+            compose_what_fits(street, winner, self.by.signer(), writes, &message)
+                .map_err(Refused::CardRefuses)?;
+        }
+        let back = Write::new(MERGED_INTO, None);
+        street
+            .compose(
+                loser,
+                Signer::Server,
+                &[back],
+                &format!("撤销并入 {winner}"),
+            )
+            .map_err(Refused::CardRefuses)?;
+        let undone = Undone {
+            by: self.by.username.clone(),
+            note: self.note,
+            at: street.now(),
+        };
+        street
+            .writes
+            .merges_undone
+            .push((row.merge, undone.clone()));
+        let event = self.by.event(Action::MergeUndone).on(winner);
+        street.audit(
+            event
+                .with("merge", row.merge.to_string())
+                .with("loser", loser.to_string()),
+        );
+        Ok(CardMerge {
+            undone: Some(undone),
+            ..row
+        })
+    }
 }

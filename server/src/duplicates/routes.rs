@@ -3,6 +3,10 @@
 use std::collections::{BTreeSet, HashMap};
 
 use axum::{Json, extract::State};
+use lianka_office_core::{
+    acts::merge_cards::{Merge, UndoMerge, epoch},
+    store::CardMerge,
+};
 use lianka_sync_core::{
     id::{RecordId, StreetCode},
     kinds::duplicate::{self, Reason},
@@ -20,13 +24,16 @@ use crate::{
     audit::{Action, Event},
     auth::{Principal, StreetScope},
     duplicates::{
-        self, Pair, card_merge,
-        store::{self as store, ComparedCard, DismissalWrite, MergeRow},
+        self, Pair,
+        store::{self as store, ComparedCard, DismissalWrite},
     },
     http::error::{ApiError, ErrorCode},
     http::fields,
     state::App,
-    street::{store::records, transaction::StreetTransaction},
+    street::{
+        store::records,
+        transaction::{self, StreetTransaction},
+    },
 };
 
 const NOTE_CHARS_MAX: usize = 200;
@@ -286,11 +293,11 @@ pub struct MergeView {
 async fn merge_views(
     conn: &mut PgConnection,
     street: &StreetCode,
-    rows: Vec<MergeRow>,
+    rows: Vec<CardMerge>,
 ) -> sqlx::Result<Vec<MergeView>> {
     let records: Vec<Uuid> = rows
         .iter()
-        .flat_map(|row| [row.winner, row.loser])
+        .flat_map(|row| [row.winner.0, row.loser.0])
         .collect();
     let names: HashMap<Uuid, Option<String>> = store::compared(conn, street, &records)
         .await?
@@ -301,11 +308,11 @@ async fn merge_views(
     Ok(rows
         .into_iter()
         .map(|row| MergeView {
-            winner_sign_name: name(&row.winner),
-            loser_sign_name: name(&row.loser),
+            winner_sign_name: name(&row.winner.0),
+            loser_sign_name: name(&row.loser.0),
             merge: row.merge,
-            winner: row.winner,
-            loser: row.loser,
+            winner: row.winner.0,
+            loser: row.loser.0,
             reasons: row
                 .reasons
                 .iter()
@@ -314,10 +321,10 @@ async fn merge_views(
                 .collect(),
             note: row.note,
             username: row.username,
-            merged_at: row.merged_at.into(),
-            undone_by: row.undone_by,
-            undone_note: row.undone_note,
-            undone_at: row.undone_at.map(Into::into),
+            merged_at: row.merged_at,
+            undone_at: row.undone.as_ref().map(|undone| undone.at),
+            undone_by: row.undone.as_ref().map(|undone| undone.by.clone()),
+            undone_note: row.undone.map(|undone| undone.note),
         })
         .collect())
 }
@@ -325,7 +332,7 @@ async fn merge_views(
 async fn merge_view(
     app: &App,
     street: &StreetCode,
-    row: MergeRow,
+    row: CardMerge,
 ) -> Result<Json<MergeView>, ApiError> {
     let mut conn = app.pool.acquire().await?;
     merge_views(&mut conn, street, vec![row])
@@ -361,8 +368,16 @@ pub async fn merge(
             }
         }
     };
-    let row =
-        card_merge::merge(&app, scope.street(), &principal, body.winner, loser, &note).await?;
+    let now = app.clock.now();
+    let merge = Merge {
+        by: principal.desk(),
+        winner: body.winner,
+        loser,
+        note,
+        merge: RecordId::new_v7(now.unix_ms().unsigned_abs(), app.entropy.bytes()).0,
+        epoch: epoch(app.entropy.bytes()),
+    };
+    let row = transaction::act(&app.pool, scope.street(), now, merge).await?;
     merge_view(&app, scope.street(), row).await
 }
 
@@ -391,9 +406,7 @@ pub async fn dismiss(
     let note = note(&body.note)?;
     let pair = proposed(&app, scope.street(), path.pair).await?;
     let reasons: Vec<String> = pair.reasons.iter().map(ToString::to_string).collect();
-    let mut write = StreetTransaction::begin(&app.pool, scope.street(), app.clock.now())
-        .await
-        .map_err(card_merge::not_begun)?;
+    let mut write = StreetTransaction::begin(&app.pool, scope.street(), app.clock.now()).await?;
     let at = OffsetDateTime::from(write.now());
     let (a, b) = pair.records;
     // Erased since it was looked up: there is no pair any more.
@@ -478,6 +491,11 @@ pub async fn undo(
     Body(body): Body<NoteBody>,
 ) -> Result<Json<MergeView>, ApiError> {
     let note = note(&body.note)?;
-    let row = card_merge::undo(&app, scope.street(), &principal, path.merge, &note).await?;
+    let undo = UndoMerge {
+        by: principal.desk(),
+        merge: path.merge,
+        note,
+    };
+    let row = transaction::act(&app.pool, scope.street(), app.clock.now(), undo).await?;
     merge_view(&app, scope.street(), row).await
 }

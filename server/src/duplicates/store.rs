@@ -157,23 +157,22 @@ pub async fn dismiss(
     Ok(())
 }
 
-/// A merge of two cards.
-#[derive(Clone, Debug)]
-pub struct MergeRow {
-    pub merge: Uuid,
-    pub winner: Uuid,
-    pub loser: Uuid,
-    pub reasons: Vec<String>,
-    pub note: String,
-    pub username: String,
-    pub device: Uuid,
-    pub epoch: i64,
+/// A merge of two cards, as stored.
+struct MergeRow {
+    merge: Uuid,
+    winner: Uuid,
+    loser: Uuid,
+    reasons: Vec<String>,
+    note: String,
+    username: String,
+    device: Uuid,
+    epoch: i64,
     /// `{entry of the loser: entry of the winner}`.
-    pub entries: serde_json::Value,
-    pub merged_at: OffsetDateTime,
-    pub undone_by: Option<String>,
-    pub undone_note: Option<String>,
-    pub undone_at: Option<OffsetDateTime>,
+    entries: serde_json::Value,
+    merged_at: OffsetDateTime,
+    undone_by: Option<String>,
+    undone_note: Option<String>,
+    undone_at: Option<OffsetDateTime>,
 }
 
 impl From<MergeRow> for CardMerge {
@@ -203,22 +202,22 @@ impl From<MergeRow> for CardMerge {
 pub async fn insert_merge(
     tx: &mut PgConnection,
     street: &StreetCode,
-    row: &MergeRow,
+    row: &CardMerge,
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "insert into card_merge (street, merge, winner, loser, reasons, note, username, device, epoch, entries, merged_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         street.as_str(),
         row.merge,
-        row.winner,
-        row.loser,
+        row.winner.0,
+        row.loser.0,
         &row.reasons,
         row.note,
         row.username,
-        row.device,
-        row.epoch,
-        Json(&row.entries) as _,
-        row.merged_at,
+        row.device.0,
+        i64::from(row.epoch),
+        Json(&row.same_persons) as _,
+        OffsetDateTime::from(row.merged_at),
     )
     .execute(tx)
     .await?;
@@ -230,8 +229,8 @@ pub async fn merge(
     conn: &mut PgConnection,
     street: &StreetCode,
     merge: Uuid,
-) -> sqlx::Result<Option<MergeRow>> {
-    sqlx::query_as!(
+) -> sqlx::Result<Option<CardMerge>> {
+    let row = sqlx::query_as!(
         MergeRow,
         "select merge, winner, loser, reasons, note, username, device, epoch, entries, merged_at, undone_by, undone_note, undone_at
          from card_merge where street = $1 and merge = $2",
@@ -239,7 +238,8 @@ pub async fn merge(
         merge,
     )
     .fetch_optional(conn)
-    .await
+    .await?;
+    Ok(row.map(Into::into))
 }
 
 /// The merges that these cards went away by.
@@ -247,8 +247,8 @@ pub async fn merges_of_losers(
     conn: &mut PgConnection,
     street: &StreetCode,
     losers: &[Uuid],
-) -> sqlx::Result<Vec<MergeRow>> {
-    sqlx::query_as!(
+) -> sqlx::Result<Vec<CardMerge>> {
+    let rows = sqlx::query_as!(
         MergeRow,
         "select merge, winner, loser, reasons, note, username, device, epoch, entries, merged_at, undone_by, undone_note, undone_at
          from card_merge where street = $1 and loser = any($2) and undone_at is null",
@@ -256,7 +256,8 @@ pub async fn merges_of_losers(
         losers,
     )
     .fetch_all(conn)
-    .await
+    .await?;
+    Ok(rows.into_iter().map(Into::into).collect())
 }
 
 /// A page of merges, newest first, and how many there are. `record`: only those that this card won or lost.
@@ -266,7 +267,7 @@ pub async fn merges(
     record: Option<Uuid>,
     limit: i64,
     offset: i64,
-) -> sqlx::Result<(Vec<MergeRow>, i64)> {
+) -> sqlx::Result<(Vec<CardMerge>, i64)> {
     let rows = sqlx::query_as!(
         MergeRow,
         "select merge, winner, loser, reasons, note, username, device, epoch, entries, merged_at, undone_by, undone_note, undone_at
@@ -284,6 +285,7 @@ pub async fn merges(
         street.as_str(),
         record,
     );
+    let rows = rows.into_iter().map(Into::into).collect();
     Ok((rows, total.fetch_one(conn).await?))
 }
 
@@ -292,17 +294,15 @@ pub async fn mark_undone(
     tx: &mut PgConnection,
     street: &StreetCode,
     merge: Uuid,
-    username: &str,
-    note: &str,
-    at: OffsetDateTime,
+    undone: &Undone,
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "update card_merge set undone_by = $3, undone_note = $4, undone_at = $5 where street = $1 and merge = $2",
         street.as_str(),
         merge,
-        username,
-        note,
-        at,
+        undone.by,
+        undone.note,
+        OffsetDateTime::from(undone.at),
     )
     .execute(tx)
     .await?;

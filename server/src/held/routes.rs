@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use axum::{Json, extract::State};
+use lianka_office_core::acts::held::{Accept, Refuse, needed};
 use lianka_sync_core::{
-    codec::change::{Action, Change, Scalar},
+    codec::change::{self, Action, Change, Scalar},
     crdt::{merge::RegisterState, record::NOTE},
     kinds::{Class, Kind},
     time::{DeviceTime, ServerTime},
@@ -16,19 +17,30 @@ use uuid::Uuid;
 use crate::http::extract::{Body, Page, PageQuery, Paging, Path, Query};
 use crate::{
     auth::{Principal, StreetScope},
-    held::{self, Acceptance, Held, HeldError, Reviewer},
-    http::{
-        error::{ApiError, ErrorCode},
-        fields,
-    },
+    http::{error::ApiError, fields},
     state::App,
     street::store::{
-        held_changes::{self as store, HeldFilter},
+        held_changes::{self as store, HeldFilter, HeldRow},
         records,
     },
+    street::transaction,
 };
 
 const NOTE_CHARS_MAX: usize = 200;
+
+/// A held change and what it says.
+struct Held {
+    row: HeldRow,
+    /// `None` where the bytes are gone, because it was accepted.
+    change: Option<Change>,
+}
+
+impl Held {
+    fn read(row: HeldRow) -> Self {
+        let change = change::decode(&row.bytes).ok();
+        Self { row, change }
+    }
+}
 
 /// Which held changes to list.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -200,7 +212,7 @@ fn view(
         made_at: change.and_then(|change| change.time),
         received_at: held.row.received_at.into(),
         needs: change
-            .map(|change| held::needed(change, of(waiting, held.row.record), state))
+            .map(|change| needed(change, &of(waiting, held.row.record), state))
             .unwrap_or_default(),
         stale: state.is_some_and(|state| state.generation() as i32 != held.row.generation),
         decided_by: held.row.decided_by,
@@ -210,10 +222,13 @@ fn view(
 }
 
 /// Those of one record: they stand together.
-fn of(waiting: &[Held], record: Uuid) -> &[Held] {
+fn of(waiting: &[Held], record: Uuid) -> Vec<(Uuid, &Change)> {
     let first = waiting.partition_point(|held| held.row.record < record);
     let last = waiting.partition_point(|held| held.row.record <= record);
-    &waiting[first..last]
+    waiting[first..last]
+        .iter()
+        .filter_map(|held| Some((held.row.held, held.change.as_ref()?)))
+        .collect()
 }
 
 /// The last write of each key.
@@ -317,23 +332,15 @@ pub async fn accept(
         .note
         .map(|note| fields::text("note", &note, NOTE_CHARS_MAX))
         .transpose()?;
-    let how = Acceptance {
-        note: note.as_deref(),
+    let act = Accept {
+        by: principal.desk(),
+        held: path.held,
+        note,
         with_needed: new.with_needed,
         as_edit: new.as_edit,
     };
-    let accepted = held::accept(
-        &app.pool,
-        scope.street(),
-        path.held,
-        how,
-        reviewer(&principal),
-        app.clock.now(),
-    )
-    .await;
-    Ok(Json(AcceptedView {
-        accepted: accepted.map_err(refused)?,
-    }))
+    let accepted = transaction::act(&app.pool, scope.street(), app.clock.now(), act).await?;
+    Ok(Json(AcceptedView { accepted }))
 }
 
 /// Refuse a held change
@@ -349,46 +356,14 @@ pub async fn refuse(
     Body(new): Body<NewRefusal>,
 ) -> Result<Json<RefusedView>, ApiError> {
     let reason = fields::text("reason", &new.reason, NOTE_CHARS_MAX)?;
-    held::refuse(
-        &app.pool,
-        scope.street(),
-        path.held,
-        &reason,
-        reviewer(&principal),
-        app.clock.now(),
-    )
-    .await
-    .map_err(refused)?;
+    let act = Refuse {
+        by: principal.desk(),
+        held: path.held,
+        reason: reason.clone(),
+    };
+    transaction::act(&app.pool, scope.street(), app.clock.now(), act).await?;
     Ok(Json(RefusedView {
         held: path.held,
         reason,
     }))
-}
-
-fn reviewer(principal: &Principal) -> Reviewer<'_> {
-    Reviewer {
-        username: principal.username(),
-        device: principal.device(),
-        role: principal.role(),
-    }
-}
-
-fn refused(error: HeldError) -> ApiError {
-    match error {
-        HeldError::Merge(error) => error.into(),
-        HeldError::NotFound => ApiError::new(ErrorCode::NotFound),
-        HeldError::Decided => ApiError::new(ErrorCode::HeldDecided),
-        HeldError::Needs(needs) => {
-            let ids = needs
-                .iter()
-                .map(Uuid::to_string)
-                .collect::<Vec<_>>()
-                .join(", ");
-            ApiError::new(ErrorCode::HeldNeeds).detail(
-                format!("请先接受：{ids}，或带 with_needed。"),
-                format!("Accept these first, or send with_needed: {ids}."),
-            )
-        }
-        HeldError::Refused(refusal) => ApiError::refused(&refusal),
-    }
 }

@@ -1,7 +1,10 @@
 //! Forgetting: a record, or one person on it; and the receipts.
 
 use axum::{Json, extract::State};
-use lianka_office_core::street::ForgetError;
+use lianka_office_core::{
+    acts::erase::{self, Erase, Erased, Redact, Request},
+    store::Receipt,
+};
 use lianka_sync_core::{
     id::{EntryId, RecordId},
     time::ServerTime,
@@ -13,10 +16,10 @@ use uuid::Uuid;
 use crate::http::extract::{Body, Page, PageQuery, Paging, Path, Query};
 use crate::{
     auth::{Principal, StreetScope},
-    http::error::{ApiError, ErrorCode},
-    privacy::erasure::{self, Erased, ErasureError, Person, Request},
+    http::error::ApiError,
+    pipeline_point::{PipelinePoint, reached},
     state::App,
-    street::store::erasures::{self, ErasureRow},
+    street::{store::erasures, transaction},
 };
 
 #[derive(Deserialize)]
@@ -78,21 +81,21 @@ pub struct ReceiptView {
     hash: String,
 }
 
-impl From<ErasureRow> for ReceiptView {
-    fn from(row: ErasureRow) -> Self {
+impl From<Receipt> for ReceiptView {
+    fn from(row: Receipt) -> Self {
         Self {
             erasure: row.erasure,
             seq: row.seq,
-            kind: row.kind,
-            record: row.record,
-            entry: row.entry,
-            entries: row.entries,
+            kind: row.kind.to_owned(),
+            record: row.record.0,
+            entry: row.entry.map(|entry| entry.0),
+            entries: row.entries.into_iter().map(|entry| entry.0).collect(),
             note: row.note,
             reason: row.reason,
             username: row.username,
-            at: row.at.into(),
-            generation_before: row.generation_before,
-            generation_after: row.generation_after,
+            at: row.at,
+            generation_before: row.generation_before as i32,
+            generation_after: row.generation_after.map(|after| after as i32),
             what: row.what,
             hash: hex::encode(row.hash),
         }
@@ -114,30 +117,26 @@ impl From<Erased> for ErasedView {
         Self {
             receipt: erased.receipt.into(),
             mentioned_in: erased.mentioned_in,
-            also_on: erased.also_on,
+            also_on: erased.also_on.into_iter().map(|record| record.0).collect(),
         }
     }
 }
 
-fn reason(text: &str) -> Result<&'static str, ApiError> {
-    if text.trim().is_empty() {
+fn request(
+    app: &App,
+    admin: &Principal,
+    reason: &str,
+    now: ServerTime,
+) -> Result<Request, ApiError> {
+    if reason.trim().is_empty() {
         return Err(ApiError::invalid_field("reason", "not_empty"));
     }
-    Ok(erasure::reason(text))
-}
-
-fn refused(error: ErasureError) -> ApiError {
-    match error {
-        ErasureError::Merge(error) => error.into(),
-        ErasureError::NoRecord | ErasureError::Forget(ForgetError::NoRecord) => {
-            ApiError::new(ErrorCode::NotFound)
-        }
-        ErasureError::NoEntry => ApiError::invalid_field("entry", "exists").detail(
-            "该卡没有这位联系人。",
-            "The record has no such contact person.",
-        ),
-        ErasureError::Forget(error @ ForgetError::Rebuild(_)) => ApiError::internal(error),
-    }
+    Ok(Request {
+        username: admin.username().to_owned(),
+        device: admin.device(),
+        reason: erase::reason(reason),
+        erasure: RecordId::new_v7(now.unix_ms().unsigned_abs(), app.entropy.bytes()).0,
+    })
 }
 
 /// Erase a record
@@ -153,21 +152,15 @@ pub async fn erase(
     Path(path): Path<RecordPath>,
     Body(new): Body<NewErasure>,
 ) -> Result<Json<ErasedView>, ApiError> {
-    let request = Request {
-        username: admin.username(),
-        device: admin.device(),
-        reason: reason(&new.reason)?,
+    let now = app.clock.now();
+    let request = request(&app, &admin, &new.reason, now)?;
+    let act = Erase {
+        record: path.record,
+        request,
     };
-    let erased = erasure::erase(
-        &app.pool,
-        scope.street(),
-        path.record,
-        &request,
-        app.clock.now(),
-        &app.entropy,
-    )
-    .await;
-    Ok(Json(erased.map_err(refused)?.into()))
+    let erased = transaction::act(&app.pool, scope.street(), now, act).await?;
+    reached(PipelinePoint::ErasureCommitted);
+    Ok(Json(erased.into()))
 }
 
 /// Redact a person
@@ -183,26 +176,17 @@ pub async fn redact(
     Path(path): Path<RecordPath>,
     Body(new): Body<NewRedaction>,
 ) -> Result<Json<ErasedView>, ApiError> {
-    let request = Request {
-        username: admin.username(),
-        device: admin.device(),
-        reason: reason(&new.reason)?,
-    };
-    let person = Person {
+    let now = app.clock.now();
+    let request = request(&app, &admin, &new.reason, now)?;
+    let act = Redact {
+        record: path.record,
         entry: new.entry,
         note: new.note,
+        request,
     };
-    let erased = erasure::redact(
-        &app.pool,
-        scope.street(),
-        path.record,
-        person,
-        &request,
-        app.clock.now(),
-        &app.entropy,
-    )
-    .await;
-    Ok(Json(erased.map_err(refused)?.into()))
+    let erased = transaction::act(&app.pool, scope.street(), now, act).await?;
+    reached(PipelinePoint::ErasureCommitted);
+    Ok(Json(erased.into()))
 }
 
 /// Which receipts to list.

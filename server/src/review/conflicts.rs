@@ -19,26 +19,36 @@ use sqlx::PgConnection;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use lianka_office_core::follow::op_text;
+use lianka_office_core::{
+    acts::{
+        Refused,
+        resolve::{BulkItem, Choose, ChooseHarmless, Undo, UndoItem, parse_op},
+    },
+    follow::op_text,
+};
 
 use crate::{
     auth::{Principal, StreetScope},
     http::error::{ApiError, ErrorCode},
-    review::{
-        desk::{self, BulkItem, BulkWanted, ChoiceWanted, Desk, UndoItem},
-        store::{
-            self as conflicts, ConflictFilter, Disputed, Person, ReplacedValue, Resolution,
-            ResolutionFilter, Restored,
-        },
+    review::store::{
+        self as conflicts, ConflictFilter, Disputed, Person, ReplacedValue, Resolution,
+        ResolutionFilter, Restored,
     },
     state::App,
-    street::{history as past, store::streets},
+    street::{
+        history as past,
+        store::streets,
+        transaction::{self, StreetTransaction},
+    },
 };
 use crate::{
     http::extract::{Body, Page, PageQuery, Paging, Path, Query},
     review::edits::remark,
     roll::records::RecordPath,
 };
+
+/// Most conflicts settled, or undone, by one request: so many are written within a second.
+const BULK_MAX: usize = 500;
 
 /// Most values that a choice may name.
 const SEEN_MAX: usize = 64;
@@ -516,7 +526,7 @@ pub async fn choose(
         return Err(ApiError::invalid_field("seen", "items_max_64"));
     }
     let op = |(at, text): (usize, &String)| {
-        desk::parse_op(text).ok_or_else(|| ApiError::invalid_field(format!("seen[{at}]"), "shape"))
+        parse_op(text).ok_or_else(|| ApiError::invalid_field(format!("seen[{at}]"), "shape"))
     };
     let seen = request
         .seen
@@ -528,18 +538,15 @@ pub async fn choose(
             serde_json::from_value(value).map_err(|_| ApiError::invalid_field("value", "shape"))?,
         ),
     };
-    let desk = Desk {
-        app: &app,
-        street: scope.street(),
-        principal: &principal,
-    };
-    let wanted = ChoiceWanted {
+    let choose = Choose {
+        by: principal.desk(),
+        record: path.record,
         field: request.field,
         value,
         note: remark(request.note.as_deref())?,
         seen,
     };
-    let chosen = desk.choose(path.record, wanted).await?;
+    let chosen = transaction::act(&app.pool, scope.street(), app.clock.now(), choose).await?;
     Ok(Json(ChosenView {
         resolution: chosen.resolution,
         change: chosen.change,
@@ -643,11 +650,6 @@ pub async fn choose_in_bulk(
     scope: StreetScope,
     Body(request): Body<BulkRequest>,
 ) -> Result<Json<BulkView>, ApiError> {
-    let desk = Desk {
-        app: &app,
-        street: scope.street(),
-        principal: &principal,
-    };
     let BulkRequest {
         field,
         grid,
@@ -655,14 +657,30 @@ pub async fn choose_in_bulk(
         dry_run,
         ..
     } = request;
-    let wanted = BulkWanted {
-        class: class(&request.class)?,
-        field,
+    let class = class(&request.class)?;
+    let note = remark(note.as_deref())?;
+    let filter = ConflictFilter {
         grid,
-        note: remark(note.as_deref())?,
-        dry_run,
+        field,
+        class: Some(class.as_str()),
+        record: None,
     };
-    let done = desk.choose_in_bulk(wanted).await?;
+    let (street, now) = (scope.street(), app.clock.now());
+    let mut transaction = StreetTransaction::begin(&app.pool, street, now).await?;
+    let limit = BULK_MAX as i64 + 1;
+    let mut found = conflicts::harmless(transaction.tx(), street, &filter, limit).await?;
+    let more = found.len() > BULK_MAX;
+    found.truncate(BULK_MAX);
+    let choose = ChooseHarmless {
+        by: principal.desk(),
+        class,
+        found,
+        note,
+        dry_run,
+        bulk: RecordId::new_v7(now.unix_ms().unsigned_abs(), app.entropy.bytes()).0,
+    };
+    let done = transaction.decide(choose).await??;
+    transaction.commit().await?;
     let settled = done
         .items
         .iter()
@@ -673,7 +691,7 @@ pub async fn choose_in_bulk(
         bulk: done.bulk,
         dry_run,
         settled,
-        more: done.more,
+        more,
         items,
     }))
 }
@@ -854,12 +872,20 @@ pub struct UndoItemView {
     refused: Option<&'static str>,
 }
 
+/// The code of a refusal, as a problem or a verdict would name it.
+fn code(refused: Refused) -> &'static str {
+    match refused {
+        Refused::Rule(refusal) => refusal.code(),
+        refused => ApiError::from(refused).code().as_str(),
+    }
+}
+
 fn undo_view(items: Vec<UndoItem>) -> UndoView {
     let view = |item: UndoItem| UndoItemView {
         resolution: item.resolution,
         record: item.record,
         key: item.field,
-        refused: item.refused,
+        refused: item.refused.map(code),
     };
     UndoView {
         undone: items.iter().filter(|item| item.refused.is_none()).count(),
@@ -879,14 +905,14 @@ pub async fn undo(
     Path(path): Path<ResolutionPath>,
     Body(request): Body<UndoRequest>,
 ) -> Result<Json<UndoView>, ApiError> {
-    let desk = Desk {
-        app: &app,
-        street: scope.street(),
-        principal: &principal,
+    let undo = Undo {
+        by: principal.desk(),
+        resolutions: vec![path.resolution],
+        bulk: None,
+        force: request.force,
     };
-    Ok(Json(undo_view(vec![
-        desk.undo(path.resolution, request.force).await?,
-    ])))
+    let items = transaction::act(&app.pool, scope.street(), app.clock.now(), undo).await?;
+    Ok(Json(undo_view(items)))
 }
 
 /// Undo a bulk
@@ -901,12 +927,22 @@ pub async fn undo_bulk(
     Path(path): Path<BulkPath>,
     Body(request): Body<UndoRequest>,
 ) -> Result<Json<UndoView>, ApiError> {
-    let desk = Desk {
-        app: &app,
-        street: scope.street(),
-        principal: &principal,
+    let filter = ResolutionFilter {
+        bulk: Some(path.bulk),
+        ..ResolutionFilter::default()
     };
-    Ok(Json(undo_view(
-        desk.undo_bulk(path.bulk, request.force).await?,
-    )))
+    let (street, now) = (scope.street(), app.clock.now());
+    let mut transaction = StreetTransaction::begin(&app.pool, street, now).await?;
+    // A bulk settles no more than that at once.
+    let (rows, _) =
+        conflicts::resolutions(transaction.tx(), street, &filter, BULK_MAX as i64, 0).await?;
+    let undo = Undo {
+        by: principal.desk(),
+        resolutions: rows.iter().map(|row| row.resolution).collect(),
+        bulk: Some(path.bulk),
+        force: request.force,
+    };
+    let items = transaction.decide(undo).await??;
+    transaction.commit().await?;
+    Ok(Json(undo_view(items)))
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::{Json, extract::State, http::StatusCode};
+use lianka_office_core::acts::edit::{Create, Edit, Written};
 use lianka_sync_core::{
     codec::change::Scalar,
     id::{ChangeHash, RecordId},
@@ -18,9 +19,10 @@ use crate::{
         extract::{Body, Path},
         fields,
     },
-    review::desk::{Desk, EditWanted, Written},
+    pipeline_point::{PipelinePoint, reached},
     roll::records::RecordPath,
     state::App,
+    street::transaction::{self, StreetTransaction},
 };
 
 /// Longest remark, in characters: as many as fit the message of a change whatever they are.
@@ -124,17 +126,20 @@ pub async fn edit(
 ) -> Result<Json<WrittenView>, ApiError> {
     checked(&request.set)?;
     let note = remark(request.note.as_deref())?;
-    let desk = Desk {
-        app: &app,
-        street: scope.street(),
-        principal: &principal,
-    };
-    let wanted = EditWanted {
+    let edit = Edit {
+        by: principal.desk(),
+        record: path.record,
         set: request.set,
         note,
         expected_heads: request.expected_heads,
     };
-    Ok(Json(desk.edit(path.record, wanted).await?.into()))
+    let now = app.clock.now();
+    let mut transaction = StreetTransaction::begin(&app.pool, scope.street(), now).await?;
+    let written = transaction.decide(edit).await??;
+    reached(PipelinePoint::DeskComposed);
+    transaction.commit().await?;
+    reached(PipelinePoint::DeskCommitted);
+    Ok(Json(written.into()))
 }
 
 /// Create a record
@@ -154,12 +159,17 @@ pub async fn create(
     let kind: Kind = kind
         .parse()
         .map_err(|_| ApiError::invalid_field("kind", "exists"))?;
-    let desk = Desk {
-        app: &app,
-        street: scope.street(),
-        principal: &principal,
+    let now = app.clock.now();
+    let record = request
+        .record
+        .unwrap_or_else(|| RecordId::new_v7(now.unix_ms().unsigned_abs(), app.entropy.bytes()));
+    let create = Create {
+        by: principal.desk(),
+        record,
+        kind,
+        set: request.set,
     };
-    let written = desk.create(kind, request.set, request.record).await?;
+    let written = transaction::act(&app.pool, scope.street(), now, create).await?;
     let status = if written.change.is_some() {
         StatusCode::CREATED
     } else {

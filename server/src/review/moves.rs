@@ -1,15 +1,17 @@
 //! Moving cards to another grid: one, some, or a part of a grid that is split.
 
 use axum::{Json, extract::State};
-use lianka_office_core::street::Signer;
-use lianka_sync_core::{codec::change::Scalar, crdt::merge::Write, id::RecordId};
+use lianka_office_core::acts::{
+    Refused,
+    relocate::{Relocate, Relocated},
+};
+use lianka_sync_core::id::RecordId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::http::extract::Body;
 use crate::{
-    audit::{Action, Event},
     auth::{Principal, StreetScope},
     http::error::ApiError,
     http::fields,
@@ -66,39 +68,22 @@ pub async fn create(
     Body(new): Body<NewMove>,
 ) -> Result<Json<MovedView>, ApiError> {
     let to_grid = fields::grid("to_grid", &new.to_grid)?;
-    let mut write = StreetTransaction::begin(&app.pool, scope.street(), app.clock.now()).await?;
-    if !write.has_grid(&to_grid) {
-        return Err(ApiError::invalid_field("to_grid", "exists")
-            .detail("没有这个网格。", "There is no such grid in this street."));
+    let (street, now) = (scope.street(), app.clock.now());
+    let mut transaction = StreetTransaction::begin(&app.pool, street, now).await?;
+    if !transaction.has_grid(&to_grid) {
+        return Err(Refused::NoGrid.into());
     }
-    let records = chosen(&mut write, &scope, &new).await?;
-    write.load(records.iter().copied()).await?;
-    let (mut moved, mut unchanged) = (Vec::new(), 0);
-    for record in &records {
-        match write.grid(*record) {
-            None => return Err(unknown(&new, *record)),
-            Some(grid) if grid == to_grid => unchanged += 1,
-            Some(_) => moved.push(*record),
-        }
-    }
-    if !new.dry_run && !moved.is_empty() {
-        let signer = Signer::desk(principal.device(), principal.role());
-        for record in &moved {
-            write.compose(
-                *record,
-                signer,
-                &[Write::new("grid", Some(Scalar::from(to_grid.as_str())))],
-                "",
-            )?;
-        }
-        let act = Event::by(principal.username(), principal.device(), Action::CardMoved);
-        write.audit(
-            act.with("to_grid", to_grid.as_str())
-                .with("from_grid", new.from_grid.clone())
-                .with("records", moved.len()),
-        );
-        write.commit().await?;
-    }
+    let records = chosen(&mut transaction, &scope, &new).await?;
+    let relocate = Relocate {
+        by: principal.desk(),
+        records,
+        from_grid: new.from_grid.clone(),
+        to_grid: to_grid.clone(),
+        dry_run: new.dry_run,
+    };
+    let relocated = transaction.decide(relocate).await?;
+    let Relocated { moved, unchanged } = relocated.map_err(|refused| named(&new, refused))?;
+    transaction.commit().await?;
     let moved = moved.into_iter().map(|record| record.0).collect();
     Ok(Json(MovedView {
         to_grid,
@@ -108,15 +93,20 @@ pub async fn create(
     }))
 }
 
-/// The first place where the caller named a record that is not there.
-fn unknown(new: &NewMove, record: RecordId) -> ApiError {
-    let at = new
-        .records
-        .as_ref()
-        .and_then(|records| records.iter().position(|named| *named == record.0))
-        .unwrap_or_default();
-    ApiError::invalid_field(format!("records[{at}]"), "exists")
-        .detail("没有这条记录。", "There is no such record in this street.")
+/// A record that is not there, where the caller named it first.
+fn named(new: &NewMove, refused: Refused) -> ApiError {
+    let place = |record: RecordId| {
+        let records = new.records.as_ref()?;
+        records.iter().position(|named| *named == record.0)
+    };
+    match refused {
+        Refused::NoRecord(record) => {
+            let at = place(record).unwrap_or_default();
+            ApiError::invalid_field(format!("records[{at}]"), "exists")
+                .detail("没有这条记录。", "There is no such record in this street.")
+        }
+        refused => refused.into(),
+    }
 }
 
 async fn chosen(

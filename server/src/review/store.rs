@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 pub use lianka_office_core::store::{
-    NoticeDetail, NoticeWrite, Person, ReplacedValue, ResolutionWrite, Restored,
+    NoticeDetail, NoticeWrite, Person, ReplacedValue, Resolution as Settled, ResolutionWrite,
+    Restored, UndoneResolution,
 };
 use lianka_sync_core::{
     codec::{change::Scalar, wire::Notice},
@@ -265,22 +266,48 @@ pub async fn resolutions(
     Ok((rows.collect(), total))
 }
 
+/// What an undo must know of resolutions.
+pub async fn by_id(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    ids: &[Uuid],
+) -> sqlx::Result<BTreeMap<Uuid, Settled>> {
+    let rows = sqlx::query!(
+        r#"select resolution, record, field, generation, op, chosen as "chosen: Json<Scalar>",
+                  replaced as "replaced: Json<Vec<ReplacedValue>>", username, at, undone_at from resolution
+           where street = $1 and resolution = any($2)"#,
+        street.as_str(),
+        ids,
+    );
+    let rows = rows.fetch_all(conn).await?.into_iter().map(|row| Settled {
+        resolution: row.resolution,
+        record: RecordId(row.record),
+        field: row.field,
+        generation: row.generation as u32,
+        op: row.op,
+        chosen: row.chosen.map(|chosen| chosen.0),
+        replaced: row.replaced.0,
+        username: row.username,
+        at: row.at.into(),
+        is_undone: row.undone_at.is_some(),
+    });
+    Ok(rows.map(|row| (row.resolution, row)).collect())
+}
+
 /// Notes that a resolution was undone, and by which operations its values were put back.
 pub async fn mark_undone(
     tx: &mut PgConnection,
     street: &StreetCode,
-    resolution: Uuid,
+    undone: &UndoneResolution,
     now: ServerTime,
-    username: &str,
-    replaced: &[ReplacedValue],
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "update resolution set undone_at = $3, undone_by = $4, replaced = $5 where street = $1 and resolution = $2",
         street.as_str(),
-        resolution,
+        undone.resolution,
         OffsetDateTime::from(now),
-        username,
-        Json(replaced) as _,
+        undone.by,
+        Json(&undone.replaced) as _,
     )
     .execute(tx)
     .await?;

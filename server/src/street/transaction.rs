@@ -4,13 +4,13 @@
 //! here it is given what it asks for, and what it writes is written. Dropped without a commit it leaves nothing behind. Rows are locked in one
 //! order: the street, then the rest, the audit chain's head last; nothing inside waits on a network.
 
-mod load;
-mod save;
+pub mod load;
+pub mod save;
 
 use std::ops::{Deref, DerefMut};
 
 use lianka_office_core::{
-    acts::Act,
+    acts::{Act, Refused},
     store::{Head, Wants},
     street::Street,
 };
@@ -21,6 +21,7 @@ use lianka_sync_core::{
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 
 use crate::{
+    http::error::ApiError,
     pipeline_point::{PipelinePoint, reached},
     street::{
         merge::MergeError,
@@ -31,7 +32,7 @@ use crate::{
 /// See the module. What is loaded of the street is read and written through it.
 pub struct StreetTransaction {
     tx: Transaction<'static, Postgres>,
-    street: Street,
+    street: Box<Street>,
 }
 
 impl Deref for StreetTransaction {
@@ -69,7 +70,7 @@ impl StreetTransaction {
         };
         Ok(Self {
             tx,
-            street: Street::new(head, now),
+            street: Box::new(Street::new(head, now)),
         })
     }
 
@@ -84,7 +85,8 @@ impl StreetTransaction {
         if lacking.is_empty() {
             return Ok(false);
         }
-        let loaded = load::load(&mut self.tx, self.street.street(), &lacking).await?;
+        let street = self.street.street();
+        let loaded = Box::pin(load::load(&mut self.tx, street, &lacking)).await?;
         self.street.learn(lacking, loaded);
         Ok(true)
     }
@@ -113,7 +115,8 @@ impl StreetTransaction {
         }
         reached(PipelinePoint::Followed);
         let (street, now) = (self.street.street().clone(), self.street.now());
-        save::save(&mut self.tx, &street, now, self.street.finish()).await?;
+        let writes = self.street.finish();
+        Box::pin(save::save(&mut self.tx, &street, now, writes)).await?;
         reached(PipelinePoint::Audited);
         self.tx.commit().await?;
         reached(PipelinePoint::Committed);
@@ -122,16 +125,38 @@ impl StreetTransaction {
 }
 
 /// One act, committed if it is not refused.
-pub async fn run<A: Act>(
+pub async fn act<A: Act<Refused = Refused>>(
     pool: &PgPool,
     street: &StreetCode,
     now: ServerTime,
     act: A,
-) -> Result<Result<A::Done, A::Refused>, MergeError> {
+) -> Result<A::Done, ActError> {
     let mut transaction = StreetTransaction::begin(pool, street, now).await?;
-    let decided = transaction.decide(act).await?;
-    if decided.is_ok() {
-        transaction.commit().await?;
+    let done = transaction.decide(act).await??;
+    transaction.commit().await?;
+    Ok(done)
+}
+
+/// Why an act came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ActError {
+    #[error(transparent)]
+    Merge(#[from] MergeError),
+    #[error(transparent)]
+    Refused(#[from] Refused),
+}
+
+impl From<sqlx::Error> for ActError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Merge(error.into())
     }
-    Ok(decided)
+}
+
+impl From<ActError> for ApiError {
+    fn from(error: ActError) -> Self {
+        match error {
+            ActError::Merge(error) => error.into(),
+            ActError::Refused(refused) => refused.into(),
+        }
+    }
 }

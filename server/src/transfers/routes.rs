@@ -3,13 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use axum::{Json, extract::State, http::StatusCode};
-use lianka_office_core::street::Signer;
+use lianka_office_core::acts::{Refused, step::TakeStep};
 use lianka_sync_core::{
-    codec::change::{self, Action as Op, Scalar},
-    crdt::{
-        merge::{RegisterState, Write},
-        view::View,
-    },
+    codec::change::{self, Action as Op},
+    crdt::{merge::RegisterState, view::View},
     id::{EntryId, RecordId, StreetCode},
     kinds::{
         Class, Kind, Rule,
@@ -34,7 +31,11 @@ use crate::{
     http::error::{ApiError, ErrorCode},
     roll::store as roll,
     state::App,
-    street::{history as past, store::records, transaction::StreetTransaction},
+    street::{
+        history as past,
+        store::records,
+        transaction::{self, ActError},
+    },
     transfers::store::{self as store, PersonalFields, QueueFilter, QueueRow},
 };
 
@@ -867,45 +868,25 @@ pub async fn act(
     let id = body
         .event
         .unwrap_or_else(|| EntryId::new_v7(now.unix_ms().unsigned_abs(), entropy));
-    let mut write = StreetTransaction::begin(&app.pool, scope.street(), now).await?;
-    write.load([record]).await?;
-    let state = write
-        .state(record)
-        .filter(|state| state.kind() == Kind::TransferRequest);
-    let view = state
-        .ok_or_else(|| ApiError::new(ErrorCode::NotFound))?
-        .view();
-    if let Some(known) = Case::of(&view).event(id) {
-        if (known.step, known.seen, &known.fields) != (step, body.seen, &fields) {
-            return Err(ApiError::new(ErrorCode::AlreadyExists));
-        }
-        drop(write);
-        return Ok((
-            StatusCode::OK,
-            Json(ruled(&app, scope.street(), record, id).await?),
-        ));
-    }
-    let key = |name: &str| format!("events/{id}/{name}");
-    let put = |name: &str, value: String| Write::new(key(name), Some(Scalar::Str(value)));
-    let mut writes = vec![put("type", step.to_string())];
-    writes.extend(body.seen.map(|seen| put("seen", seen.to_string())));
-    writes.extend(fields.into_iter().map(|(name, value)| put(&name, value)));
-    let signer = Signer::desk(principal.device(), principal.role());
-    write
-        .compose(record, signer, &writes, "")
-        .map_err(|refusal| form_error(&refusal, id))?;
-    let told =
-        audit::Event::by(principal.username(), principal.device(), Action::DeskEdit).on(record);
-    write.audit(
-        told.with("event", id.to_string())
-            .with("type", step.as_str()),
-    );
-    // The write rules on what it accepted before it commits.
-    write.commit().await?;
-    Ok((
-        StatusCode::CREATED,
-        Json(ruled(&app, scope.street(), record, id).await?),
-    ))
+    let step = TakeStep {
+        by: principal.desk(),
+        record,
+        event: id,
+        step,
+        seen: body.seen,
+        fields,
+    };
+    // What follows in the same transaction rules on it.
+    let new = match transaction::act(&app.pool, scope.street(), now, step).await {
+        Err(ActError::Refused(Refused::Rule(refusal))) => return Err(form_error(&refusal, id)),
+        taken => taken?,
+    };
+    let status = if new {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    Ok((status, Json(ruled(&app, scope.street(), record, id).await?)))
 }
 
 fn step(body: &EventBody) -> Result<Step, ApiError> {

@@ -11,7 +11,10 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use lianka_office_core::street::{ForgetError, Forgotten, Street};
+use lianka_office_core::{
+    acts::compact::Compact,
+    street::{ForgetError, Forgotten},
+};
 use lianka_sync_core::{
     crdt::{
         merge::RegisterState,
@@ -24,7 +27,6 @@ use lianka_sync_core::{
 use sqlx::PgPool;
 
 use crate::{
-    audit::{Action, Event},
     pipeline_point::{PipelinePoint, reached},
     state::App,
     store::waits::within,
@@ -255,23 +257,20 @@ async fn replace(
     if !gains(&rebuilt, of.len(), bytes) {
         return Ok(None);
     }
-    let mut write = StreetTransaction::begin(pool, street, now).await?;
-    write.know(Street::rebuild_wants(record)).await?;
-    let Some(done) = write.compacted(record, &of, rebuilt)? else {
+    let before = of.len();
+    let mut transaction = StreetTransaction::begin(pool, street, now).await?;
+    let compact = Compact {
+        record,
+        of,
+        rebuilt,
+    };
+    let Some(done) = transaction.decide(compact).await?? else {
         return Ok(None);
     };
-    let event = Event::by_server(Action::Compaction)
-        .on(record)
-        .with("generation", done.generation);
-    write.audit(
-        event
-            .with("operations", done.ops)
-            .with("dropped", done.changes),
-    );
     reached(PipelinePoint::HistoryCompacted);
-    write.commit().await?;
+    transaction.commit().await?;
     reached(PipelinePoint::CompactionCommitted);
-    tracing::info!(%street, %record, generation = done.generation, before = of.len(), after = done.left, "a record's history was compacted");
+    tracing::info!(%street, %record, generation = done.generation, before, after = done.left, "a record's history was compacted");
     Ok(Some(done))
 }
 

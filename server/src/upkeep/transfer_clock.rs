@@ -5,12 +5,9 @@
 
 use std::time::Duration;
 
-use lianka_office_core::follow::rulings::write_ruling;
+use lianka_office_core::acts::clock::Tick;
 use lianka_sync_core::{
-    codec::change::Scalar,
-    crdt::merge::{RegisterState, Write},
-    id::{DeviceId, EntryId, RecordId, StreetCode},
-    kinds::transfer::{self, Case, Facts, Outcome, Ruled, Then, member::clock_event_id},
+    id::{RecordId, StreetCode},
     time::ServerTime,
 };
 use sqlx::PgPool;
@@ -18,7 +15,6 @@ use sqlx::PgPool;
 use crate::{
     clock::{Clock, Entropy},
     pipeline_point::{PipelinePoint, reached},
-    privacy::erasure::{self, ErasureError, Request},
     state::App,
     store::waits::within,
     street::{merge::MergeError, transaction::StreetTransaction},
@@ -126,76 +122,18 @@ async fn tick(
     now: ServerTime,
     entropy: &Entropy,
 ) -> Result<bool, MergeError> {
-    let mut write = StreetTransaction::begin(pool, street, now).await?;
-    write.load([record]).await?;
-    // Another server may have been quicker, or the request have moved on: only what is due now, under the lock, is done.
-    let Some(case) = write
-        .state(record)
-        .map(|state: &RegisterState| Case::of(&state.view()))
-    else {
-        return Ok(false);
-    };
-    let created = write.state(record).and_then(RegisterState::created_at);
-    if case
-        .now
-        .clock(created)
-        .is_some_and(|(due, then)| now >= due && then == Then::Erase)
-    {
-        reached(PipelinePoint::ClockRuled);
-        let erased = erase(write, record, entropy).await?;
-        reached(PipelinePoint::ClockCommitted);
-        return Ok(erased);
-    }
-    let Some(step) = transfer::clock_step(&case, now) else {
-        return Ok(false);
-    };
-    let id = clock_event_id(record, case.now.no, now);
-    let event = transfer::clock_event(&case, id, step);
-    let ruling = transfer::rule(&case, &event, now, &Facts::default());
-    if ruling.outcome != Outcome::Applied {
-        return Ok(false);
-    }
-    let ruled = Ruled {
-        no: case.now.no + 1,
-        at: now,
-        ruling,
-        by: None,
-    };
-    let written = write_ruling(&mut write, record, &event, &ruled, event_keys(id, &event));
-    if written {
-        reached(PipelinePoint::ClockRuled);
-        write.commit().await?;
-        reached(PipelinePoint::ClockCommitted);
-    }
-    Ok(written)
-}
-
-/// Ends a draft that nobody submitted in time.
-async fn erase(
-    write: StreetTransaction,
-    record: RecordId,
-    entropy: &Entropy,
-) -> Result<bool, MergeError> {
-    let request = Request {
-        username: erasure::BY_CLOCK,
-        device: DeviceId::default(),
-        reason: "purpose_ended",
-    };
-    match erasure::erase_in(write, record, &request, entropy).await {
-        Ok(_) => Ok(true),
-        Err(ErasureError::Merge(error)) => Err(error),
+    let erasure = RecordId::new_v7(now.unix_ms().unsigned_abs(), entropy.bytes()).0;
+    let mut transaction = StreetTransaction::begin(pool, street, now).await?;
+    match transaction.decide(Tick { record, erasure }).await? {
+        Ok(true) => {}
+        Ok(false) => return Ok(false),
         Err(error) => {
             tracing::error!(%record, %error, "a draft whose time is over could not be erased");
-            Ok(false)
+            return Ok(false);
         }
     }
-}
-
-fn event_keys(id: EntryId, event: &transfer::Event) -> Vec<Write> {
-    let put = |name: &str, value: String| {
-        Write::new(format!("events/{id}/{name}"), Some(Scalar::Str(value)))
-    };
-    let mut keys = vec![put("type", event.step.to_string())];
-    keys.extend(event.seen.map(|seen| put("seen", seen.to_string())));
-    keys
+    reached(PipelinePoint::ClockRuled);
+    transaction.commit().await?;
+    reached(PipelinePoint::ClockCommitted);
+    Ok(true)
 }

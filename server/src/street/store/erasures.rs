@@ -4,30 +4,15 @@
 
 use std::collections::HashSet;
 
-use lianka_office_core::pull::Forgotten;
+use lianka_office_core::{
+    acts::erase,
+    pull::Forgotten,
+    store::{Beside, Receipt},
+};
 use lianka_sync_core::id::{EntryId, RecordId, StreetCode};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
-
-/// A receipt.
-#[derive(Clone, Debug)]
-pub struct ErasureRow {
-    pub erasure: Uuid,
-    pub seq: i64,
-    pub kind: String,
-    pub record: Uuid,
-    pub entry: Option<Uuid>,
-    pub entries: Vec<Uuid>,
-    pub note: bool,
-    pub reason: String,
-    pub username: String,
-    pub at: OffsetDateTime,
-    pub generation_before: i32,
-    pub generation_after: Option<i32>,
-    pub what: serde_json::Value,
-    pub hash: Vec<u8>,
-}
 
 /// The records among `records` that were erased.
 pub async fn erased(
@@ -143,34 +128,65 @@ pub async fn erase_record(
 }
 
 /// Forgets what an import's sheet said of the record; the row's identity and the record's id stay, so that the same row does not make it anew.
-async fn forget_cells(tx: &mut PgConnection, street: &str, record: Uuid) -> sqlx::Result<u64> {
-    let done = sqlx::query!(
+async fn forget_cells(tx: &mut PgConnection, street: &str, record: Uuid) -> sqlx::Result<()> {
+    sqlx::query!(
         "update roll_import_row set cells = '[]', problems = '[]' where street = $1 and record = $2 and (cells <> '[]' or problems <> '[]')",
         street,
         record
-    );
-    Ok(done.execute(tx).await?.rows_affected())
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
 }
 
-/// Deletes what stands beside a record about some of its entries; how many rows, by table. The record's own rows follow from its state.
-pub async fn redact_entries(
+/// How many rows beside a record are about some of its entries, by table: what [`redact_entries`] deletes, but for held changes.
+pub async fn mentions(
     tx: &mut PgConnection,
     street: &StreetCode,
     record: RecordId,
     entries: &[EntryId],
-    held: &[Uuid],
 ) -> sqlx::Result<Vec<(&'static str, u64)>> {
-    let (street, id) = (street.as_str(), record.0);
-    let fields: Vec<String> = entries.iter().map(|entry| format!("%/{entry}/%")).collect();
-    let held = sqlx::query!(
+    let row = sqlx::query!(
+        r#"select (select count(*) from notice where street = $1 and record = $2 and field like any($3)) as "notices!",
+                  (select count(*) from resolution where street = $1 and record = $2 and field like any($3)) as "resolutions!",
+                  (select count(*) from roll_import_row where street = $1 and record = $2 and (cells <> '[]' or problems <> '[]')) as "cells!""#,
+        street.as_str(),
+        record.0,
+        &fields_of(entries),
+    )
+    .fetch_one(tx)
+    .await?;
+    Ok([
+        ("notice", row.notices),
+        ("resolution", row.resolutions),
+        ("roll_import_row", row.cells),
+    ]
+    .map(|(table, count)| (table, count.unsigned_abs()))
+    .into())
+}
+
+/// Patterns of the keys of entries.
+fn fields_of(entries: &[EntryId]) -> Vec<String> {
+    entries.iter().map(|entry| format!("%/{entry}/%")).collect()
+}
+
+/// Deletes what stands beside a record about some of its entries. The record's own rows follow from its state.
+pub async fn redact_entries(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    redaction: &Beside,
+) -> sqlx::Result<()> {
+    let (street, id) = (street.as_str(), redaction.record.0);
+    let fields = fields_of(&redaction.entries);
+    sqlx::query!(
         "delete from held_change where street = $1 and record = $2 and held = any($3)",
         street,
         id,
-        held
+        &redaction.held
     )
     .execute(&mut *tx)
     .await?;
-    let resolutions = sqlx::query!(
+    sqlx::query!(
         "delete from resolution where street = $1 and record = $2 and field like any($3)",
         street,
         id,
@@ -178,7 +194,7 @@ pub async fn redact_entries(
     )
     .execute(&mut *tx)
     .await?;
-    let notices = sqlx::query!(
+    sqlx::query!(
         "delete from notice where street = $1 and record = $2 and field like any($3)",
         street,
         id,
@@ -186,13 +202,7 @@ pub async fn redact_entries(
     )
     .execute(&mut *tx)
     .await?;
-    let cells = forget_cells(&mut *tx, street, id).await?;
-    Ok(vec![
-        ("held_change", held.rows_affected()),
-        ("notice", notices.rows_affected()),
-        ("resolution", resolutions.rows_affected()),
-        ("roll_import_row", cells),
-    ])
+    forget_cells(tx, street, id).await
 }
 
 /// Other records that hold one of the entries: copies that a merge of cards made.
@@ -201,15 +211,16 @@ pub async fn records_with_entry(
     street: &StreetCode,
     record: RecordId,
     entry: EntryId,
-) -> sqlx::Result<Vec<Uuid>> {
-    sqlx::query_scalar!(
+) -> sqlx::Result<Vec<RecordId>> {
+    let rows = sqlx::query_scalar!(
         "select record from shop_contact where street = $1 and entry = $2 and record <> $3 order by record limit 50",
         street.as_str(),
         entry.0,
         record.0
     )
     .fetch_all(tx)
-    .await
+    .await?;
+    Ok(rows.into_iter().map(RecordId).collect())
 }
 
 /// Records that stand for the same shop as this one, by a merge that was not undone.
@@ -217,22 +228,23 @@ pub async fn merged_with(
     tx: &mut PgConnection,
     street: &StreetCode,
     record: RecordId,
-) -> sqlx::Result<Vec<Uuid>> {
+) -> sqlx::Result<Vec<RecordId>> {
     let rows = sqlx::query_scalar!(
         r#"select case when winner = $2 then loser else winner end as "record!" from card_merge
            where street = $1 and (winner = $2 or loser = $2) and undone_at is null order by merge"#,
         street.as_str(),
         record.0
     );
-    rows.fetch_all(tx).await
+    Ok(rows
+        .fetch_all(tx)
+        .await?
+        .into_iter()
+        .map(RecordId)
+        .collect())
 }
 
 /// Keeps a receipt.
-pub async fn insert(
-    tx: &mut PgConnection,
-    street: &StreetCode,
-    row: &ErasureRow,
-) -> sqlx::Result<()> {
+pub async fn insert(tx: &mut PgConnection, street: &StreetCode, row: &Receipt) -> sqlx::Result<()> {
     sqlx::query!(
         "insert into erasure (street, erasure, seq, kind, record, entry, entries, note, reason, username, at, generation_before,
                               generation_after, what, hash)
@@ -241,15 +253,15 @@ pub async fn insert(
         row.erasure,
         row.seq,
         row.kind,
-        row.record,
-        row.entry,
-        &row.entries,
+        row.record.0,
+        row.entry.map(|entry| entry.0),
+        &row.entries.iter().map(|entry| entry.0).collect::<Vec<_>>(),
         row.note,
         row.reason,
         row.username,
-        row.at,
-        row.generation_before,
-        row.generation_after,
+        OffsetDateTime::from(row.at),
+        row.generation_before as i32,
+        row.generation_after.map(|generation| generation as i32),
         row.what,
         row.hash,
     )
@@ -265,9 +277,8 @@ pub async fn page(
     record: Option<Uuid>,
     limit: i64,
     offset: i64,
-) -> sqlx::Result<(Vec<ErasureRow>, i64)> {
-    let rows = sqlx::query_as!(
-        ErasureRow,
+) -> sqlx::Result<(Vec<Receipt>, i64)> {
+    let rows = sqlx::query!(
         "select erasure, seq, kind, record, entry, entries, note, reason, username, at, generation_before, generation_after, what, hash
          from erasure where street = $1 and ($2::uuid is null or record = $2) order by seq desc limit $3 offset $4",
         street.as_str(),
@@ -282,7 +293,28 @@ pub async fn page(
         street.as_str(),
         record
     );
-    Ok((rows, total.fetch_one(conn).await?))
+    let receipts = rows.into_iter().map(|row| Receipt {
+        erasure: row.erasure,
+        seq: row.seq,
+        kind: if row.kind == erase::ERASE {
+            erase::ERASE
+        } else {
+            erase::REDACT
+        },
+        record: RecordId(row.record),
+        entry: row.entry.map(EntryId),
+        entries: row.entries.into_iter().map(EntryId).collect(),
+        note: row.note,
+        reason: row.reason,
+        username: row.username,
+        at: row.at.into(),
+        generation_before: row.generation_before as u32,
+        generation_after: row.generation_after.map(|generation| generation as u32),
+        what: row.what,
+        hash: row.hash,
+    });
+    let receipts = receipts.collect();
+    Ok((receipts, total.fetch_one(conn).await?))
 }
 
 /// Everything forgotten up to `head`, in order: a record, or of one that is there these persons.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lianka_office_core::store::{HeldStatus, HeldWrite, KnownHeld};
+use lianka_office_core::store::{HeldChange, HeldDecision, HeldStatus, HeldWrite, KnownHeld};
 use lianka_sync_core::{
     id::{ChangeHash, DeviceId, RecordId, StreetCode},
     time::ServerTime,
@@ -40,23 +40,36 @@ pub async fn insert(
     Ok(())
 }
 
-/// The bytes of every held change of the record that still has them, decided or not.
-pub async fn contents(
+/// Held changes: those of these ids, and all of these records, in the order in which they came.
+pub async fn changes(
     conn: &mut PgConnection,
     street: &StreetCode,
-    record: RecordId,
-) -> sqlx::Result<Vec<(Uuid, Vec<u8>)>> {
+    held: &[Uuid],
+    records: &[Uuid],
+) -> sqlx::Result<Vec<HeldChange>> {
     let rows = sqlx::query!(
-        "select held, bytes from held_change where street = $1 and record = $2",
+        "select held, record, kind, generation, bytes, username, reason, status from held_change
+         where street = $1 and (held = any($2) or record = any($3)) order by position limit 20000",
         street.as_str(),
-        record.0
+        held,
+        records,
     );
-    Ok(rows
-        .fetch_all(conn)
+    rows.fetch_all(conn)
         .await?
         .into_iter()
-        .map(|row| (row.held, row.bytes))
-        .collect())
+        .map(|row| {
+            Ok(HeldChange {
+                held: row.held,
+                record: RecordId(row.record),
+                kind: crate::store::decoded(&row.kind)?,
+                generation: row.generation as u32,
+                bytes: row.bytes,
+                username: row.username,
+                reason: row.reason,
+                status: status(&row.status),
+            })
+        })
+        .collect()
 }
 
 /// What waits for a reviewer of these records: change, and why.
@@ -139,49 +152,26 @@ pub async fn count_by_device(
         .collect())
 }
 
-/// Notes that held changes are part of their records now: held row, sequence. `by`: the reviewer, if one decided it. Their bytes are in the log.
-pub async fn mark_accepted(
+/// Notes what became of held changes. The bytes of those that are part of their records now are in the log.
+pub async fn decide(
     tx: &mut PgConnection,
     street: &StreetCode,
-    accepted: &[(Uuid, i64)],
-    by: Option<(&str, Option<&str>)>,
+    decisions: &[HeldDecision],
     now: ServerTime,
 ) -> sqlx::Result<()> {
-    if accepted.is_empty() {
+    if decisions.is_empty() {
         return Ok(());
     }
-    let (held, seqs): (Vec<_>, Vec<_>) = accepted.iter().copied().unzip();
-    let (username, note) = by.unzip();
     sqlx::query!(
-        "update held_change h set status = 'accepted', bytes = '', seq = done.seq, decided_by = $4, note = $5, decided_at = $6
-         from unnest($2::uuid[], $3::bigint[]) as done (held, seq) where h.street = $1 and h.held = done.held",
+        "update held_change h set status = case when done.seq is null then 'refused' else 'accepted' end,
+             bytes = case when done.seq is null then h.bytes else '' end, seq = done.seq, decided_by = done.by, note = done.note, decided_at = $6
+         from unnest($2::uuid[], $3::bigint[], $4::text[], $5::text[]) as done (held, seq, by, note)
+         where h.street = $1 and h.held = done.held",
         street.as_str(),
-        &held,
-        &seqs,
-        username,
-        note.flatten(),
-        OffsetDateTime::from(now),
-    )
-    .execute(tx)
-    .await?;
-    Ok(())
-}
-
-/// Notes that a reviewer refused a held change.
-pub async fn mark_refused(
-    tx: &mut PgConnection,
-    street: &StreetCode,
-    held: Uuid,
-    username: &str,
-    reason: &str,
-    now: ServerTime,
-) -> sqlx::Result<()> {
-    sqlx::query!(
-        "update held_change set status = 'refused', decided_by = $3, note = $4, decided_at = $5 where street = $1 and held = $2",
-        street.as_str(),
-        held,
-        username,
-        reason,
+        &decisions.iter().map(|one| one.held).collect::<Vec<_>>(),
+        &decisions.iter().map(|one| one.accepted).collect::<Vec<_>>() as &[Option<i64>],
+        &decisions.iter().map(|one| one.by.clone()).collect::<Vec<_>>() as &[Option<String>],
+        &decisions.iter().map(|one| one.note.clone()).collect::<Vec<_>>() as &[Option<String>],
         OffsetDateTime::from(now),
     )
     .execute(tx)

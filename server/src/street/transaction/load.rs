@@ -20,6 +20,9 @@ use crate::{
     transfers::store as transfers,
 };
 
+/// Receipts of one record that are looked through.
+const RECEIPTS_MAX: i64 = 500;
+
 /// Answers what is wanted.
 pub async fn load(
     tx: &mut PgConnection,
@@ -28,10 +31,10 @@ pub async fn load(
 ) -> sqlx::Result<Loaded> {
     let mut loaded = Loaded::default();
     if !wants.records.is_empty() {
-        load_records(tx, street, &ids(&wants.records), &mut loaded).await?;
+        load_records(tx, street, &ids_of(&wants.records), &mut loaded).await?;
     }
     if !wants.documents.is_empty() {
-        let records = ids(&wants.documents);
+        let records = ids_of(&wants.documents);
         let page = DocumentPage {
             grids: None,
             records: Some(&records),
@@ -42,7 +45,7 @@ pub async fn load(
         loaded.documents = documents.map(|one| (one.record, one.bytes)).collect();
     }
     if !wants.histories.is_empty() {
-        let records = ids(&wants.histories);
+        let records = ids_of(&wants.histories);
         loaded.histories = records::places(tx, street, &records).await?;
         for (record, places) in trimmed::places(tx, street, &records).await? {
             let all = loaded.histories.entry(record).or_default();
@@ -81,19 +84,19 @@ pub async fn load(
         loaded.waiting = held::count_by_device(tx, street, &devices(&wants.waiting)).await?;
     }
     if !wants.reasons.is_empty() {
-        loaded.reasons = held::open_of_records(tx, street, &ids(&wants.reasons)).await?;
+        loaded.reasons = held::open_of_records(tx, street, &ids_of(&wants.reasons)).await?;
     }
     if !wants.left_grids.is_empty() {
-        loaded.left_grids = records::left_grids(tx, street, &ids(&wants.left_grids)).await?;
+        loaded.left_grids = records::left_grids(tx, street, &ids_of(&wants.left_grids)).await?;
     }
     if !wants.people.is_empty() {
         loaded.people = conflicts::writers(tx, &devices(&wants.people)).await?;
     }
     if !wants.merged_away.is_empty() {
-        let merges = duplicates::merges_of_losers(tx, street, &ids(&wants.merged_away)).await?;
+        let merges = duplicates::merges_of_losers(tx, street, &ids_of(&wants.merged_away)).await?;
         loaded.merged_away = merges
             .into_iter()
-            .map(|merge| (RecordId(merge.loser), merge.into()))
+            .map(|merge| (merge.loser, merge))
             .collect();
     }
     for number in &wants.letters {
@@ -109,13 +112,59 @@ pub async fn load(
         loaded.different.insert((), different);
     }
     if !wants.restored.is_empty() {
-        loaded.restored = conflicts::restored(tx, street, &ids(&wants.restored)).await?;
+        loaded.restored = conflicts::restored(tx, street, &ids_of(&wants.restored)).await?;
     }
+    load_for_acts(tx, street, wants, &mut loaded).await?;
+    Ok(loaded)
+}
+
+/// What only acts of the office ask.
+async fn load_for_acts(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    wants: &Wants,
+    loaded: &mut Loaded,
+) -> sqlx::Result<()> {
     for record in &wants.holdings {
         let counts = erasures::holdings(tx, street, *record).await?;
         loaded.holdings.insert(*record, counts);
     }
-    Ok(loaded)
+    for (record, entries) in &wants.mentions {
+        let counts = erasures::mentions(tx, street, *record, entries).await?;
+        loaded.mentions.insert((*record, entries.clone()), counts);
+    }
+    for record in &wants.receipts {
+        let (receipts, _) = erasures::page(tx, street, Some(record.0), RECEIPTS_MAX, 0).await?;
+        loaded.receipts.insert(*record, receipts);
+    }
+    for (record, entry) in &wants.copies {
+        let copies = erasures::records_with_entry(tx, street, *record, *entry).await?;
+        loaded.copies.insert((*record, *entry), copies);
+    }
+    for record in &wants.merged_with {
+        let others = erasures::merged_with(tx, street, *record).await?;
+        loaded.merged_with.insert(*record, others);
+    }
+    if !wants.held_changes.is_empty() || !wants.held_of.is_empty() {
+        let ids: Vec<Uuid> = wants.held_changes.iter().copied().collect();
+        for held in held::changes(tx, street, &ids, &ids_of(&wants.held_of)).await? {
+            if wants.held_changes.contains(&held.held) {
+                loaded.held_changes.insert(held.held, held.clone());
+            }
+            if wants.held_of.contains(&held.record) && !held.bytes.is_empty() {
+                loaded.held_of.entry(held.record).or_default().push(held);
+            }
+        }
+    }
+    for merge in &wants.merges {
+        let found = duplicates::merge(tx, street, *merge).await?;
+        loaded.merges.extend(found.map(|found| (*merge, found)));
+    }
+    if !wants.resolutions.is_empty() {
+        let ids: Vec<Uuid> = wants.resolutions.iter().copied().collect();
+        loaded.resolutions = conflicts::by_id(tx, street, &ids).await?;
+    }
+    Ok(())
 }
 
 async fn load_records(
@@ -150,7 +199,7 @@ async fn load_records(
     Ok(())
 }
 
-fn ids<'w>(records: impl IntoIterator<Item = &'w RecordId>) -> Vec<Uuid> {
+fn ids_of<'w>(records: impl IntoIterator<Item = &'w RecordId>) -> Vec<Uuid> {
     records.into_iter().map(|record| record.0).collect()
 }
 

@@ -6,6 +6,7 @@ use sqlx::PgConnection;
 
 use crate::{
     audit,
+    duplicates::store as duplicates,
     pipeline_point::{PipelinePoint, reached},
     review::store as conflicts,
     street::{
@@ -29,7 +30,7 @@ pub async fn save(
         tracing::error!(%street, record = %report.record, because = report.because, "{}", report.what);
     }
     held::insert(tx, street, &writes.held).await?;
-    held::mark_accepted(tx, street, &writes.held_accepted, None, now).await?;
+    held::decide(tx, street, &writes.decided, now).await?;
     if let Some(head) = writes.head {
         save_log(tx, street, now, &writes).await?;
         records::append_log(tx, street, writes.log).await?;
@@ -58,6 +59,25 @@ pub async fn save(
         transfers::seal(tx, street, seal.record, seal.revision, &seal.fields, now).await?;
         let fields: Vec<_> = seal.fields.keys().cloned().collect();
         transfers::forget_beside(tx, street, seal.record, &fields).await?;
+    }
+    for (record, key) in &writes.withdrawn {
+        transfers::forget_beside(tx, street, *record, std::slice::from_ref(key)).await?;
+    }
+    for undone in &writes.undone {
+        conflicts::mark_undone(tx, street, undone, now).await?;
+    }
+    for merge in &writes.merges {
+        duplicates::insert_merge(tx, street, merge).await?;
+    }
+    for (merge, undone) in &writes.merges_undone {
+        duplicates::mark_undone(tx, street, *merge, undone).await?;
+    }
+    for redaction in &writes.redacted {
+        erasures::redact_entries(tx, street, redaction).await?;
+    }
+    for receipt in &writes.receipts {
+        erasures::insert(tx, street, receipt).await?;
+        reached(PipelinePoint::ReceiptWritten);
     }
     audit::append(tx, street.into(), now, &writes.events).await
 }

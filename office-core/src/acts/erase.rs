@@ -1,0 +1,387 @@
+//! Forgetting on request: a record, or one person on it.
+//!
+//! In: who asks, and why (a code, so that no receipt quotes anybody). Out: the receipt. Invariants:
+//! - erasure wins: whatever arrives for it later, however old, is refused and no draft of it is kept;
+//! - a receipt says what was erased when and by whom, proves that it was not changed since, and holds no personal data;
+//! - asking again for what is erased answers with the receipt that is there, so receipts can be applied again to a restored store.
+
+use std::collections::BTreeSet;
+
+use lianka_sync_core::{
+    codec::change::{self, Action, Change},
+    crdt::{merge::RegisterState, rebuild::Forget, record::NOTE, view::Value},
+    id::{DeviceId, EntryId, RecordId, StreetCode},
+    kinds::Key,
+};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::{Act, Refused, records};
+use crate::{
+    audit::{self, Event},
+    store::{Beside, Receipt, Wants},
+    street::Street,
+};
+
+/// Why something is erased: stable words. Any other text counts as the last of them and is not kept, so that no receipt quotes anybody.
+pub const REASONS: [&str; 6] = [
+    "subject_request",
+    "consent_withdrawn",
+    "purpose_ended",
+    "entered_by_mistake",
+    "legal_duty",
+    OTHER,
+];
+const OTHER: &str = "other";
+
+/// The word for a reason as it was given.
+pub fn reason(text: &str) -> &'static str {
+    REASONS
+        .into_iter()
+        .find(|reason| *reason == text)
+        .unwrap_or(OTHER)
+}
+
+/// Stands for an account where the server's clock erases: a draft whose time is over.
+pub const BY_CLOCK: &str = "";
+
+/// A receipt for a record.
+pub const ERASE: &str = "erase";
+/// A receipt for a person.
+pub const REDACT: &str = "redact";
+/// The collection whose entries are persons.
+const CONTACTS: &str = "contacts";
+
+/// Who asks, and why.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub username: String,
+    pub device: DeviceId,
+    /// One of [`REASONS`].
+    pub reason: &'static str,
+    /// What the receipt will be known by.
+    pub erasure: Uuid,
+}
+
+/// What was done, and where else to look.
+#[derive(Debug)]
+pub struct Erased {
+    pub receipt: Receipt,
+    /// Keys of the record that still hold the person's name or telephone number.
+    pub mentioned_in: Vec<String>,
+    /// Other records with the same entry.
+    pub also_on: Vec<RecordId>,
+}
+
+/// A record to erase.
+#[derive(Debug)]
+pub struct Erase {
+    pub record: RecordId,
+    pub request: Request,
+}
+
+/// What must be known to erase a record.
+pub(super) fn wants(street: &Street, record: RecordId) -> Wants {
+    let mut wants = records([record]);
+    if street.is_erased(record) {
+        wants.receipts.insert(record);
+    } else if street.state(record).is_some() {
+        wants.merged_with.insert(record);
+        wants.holdings.insert(record);
+    }
+    wants
+}
+
+impl Act for Erase {
+    type Done = Erased;
+    type Refused = Refused;
+
+    fn wants(&self, street: &Street) -> Wants {
+        wants(street, self.record)
+    }
+
+    fn decide(self, street: &mut Street) -> Result<Erased, Refused> {
+        if !street.is_erased(self.record) {
+            return erase(street, self.record, &self.request);
+        }
+        let receipts = street.known().receipts.get(&self.record);
+        let receipt = receipts
+            .into_iter()
+            .flatten()
+            .find(|receipt| receipt.kind == ERASE);
+        Ok(Erased {
+            receipt: receipt.cloned().ok_or(Refused::NotFound)?,
+            mentioned_in: Vec::new(),
+            also_on: Vec::new(),
+        })
+    }
+}
+
+/// Erases a record, once what [`wants`] says is known.
+pub(super) fn erase(
+    street: &mut Street,
+    record: RecordId,
+    request: &Request,
+) -> Result<Erased, Refused> {
+    let generation = street.state(record).ok_or(Refused::NotFound)?.generation();
+    let known = street.known();
+    let also_on = known.merged_with.get(&record).cloned().unwrap_or_default();
+    let counts = known.holdings.get(&record).cloned().unwrap_or_default();
+    let seq = street.erase(record)?;
+    let receipt = Receipt {
+        erasure: request.erasure,
+        seq,
+        kind: ERASE,
+        record,
+        entry: None,
+        entries: Vec::new(),
+        note: false,
+        reason: request.reason.into(),
+        username: request.username.clone(),
+        at: street.now(),
+        generation_before: generation,
+        generation_after: None,
+        what: counted(counts),
+        hash: Vec::new(),
+    };
+    let receipt = keep(street, receipt);
+    street.audit(event(request, audit::Action::Erase, &receipt));
+    Ok(Erased {
+        receipt,
+        mentioned_in: Vec::new(),
+        also_on,
+    })
+}
+
+/// A person of a record to forget.
+#[derive(Debug)]
+pub struct Redact {
+    pub record: RecordId,
+    pub entry: EntryId,
+    /// Whether the note goes as well, with its history.
+    pub note: bool,
+    pub request: Request,
+}
+
+impl Redact {
+    /// The entries that go: the person's own and the consents that name it.
+    fn entries(&self, state: &RegisterState) -> Vec<EntryId> {
+        state.entries_of_person(self.entry).into_iter().collect()
+    }
+}
+
+impl Act for Redact {
+    type Done = Erased;
+    type Refused = Refused;
+
+    fn wants(&self, street: &Street) -> Wants {
+        let record = self.record;
+        let Some(state) = street.state(record) else {
+            return records([record]);
+        };
+        Wants {
+            receipts: [record].into(),
+            copies: [(record, self.entry)].into(),
+            held_of: [record].into(),
+            mentions: [(record, self.entries(state))].into(),
+            ..Street::rebuild_wants(record)
+        }
+    }
+
+    fn decide(self, street: &mut Street) -> Result<Erased, Refused> {
+        let (record, entry) = (self.record, self.entry);
+        let state = street.state(record).ok_or(Refused::NotFound)?;
+        let is_there = state.has_entry(CONTACTS, entry);
+        if !is_there && !state.redacted().contains(&entry) {
+            return Err(Refused::NoEntry);
+        }
+        let known = street.known();
+        let also_on = known.copies.get(&(record, entry));
+        let also_on = also_on.cloned().unwrap_or_default();
+        // Gone already, and nothing of the person is taken since: the same receipt. The note may have been written again.
+        let before = known.receipts.get(&record).into_iter().flatten();
+        let mut before = before.filter(|one| one.kind == REDACT && one.entry == Some(entry));
+        if let Some(receipt) = before.next().filter(|_| !is_there && !self.note) {
+            return Ok(Erased {
+                receipt: receipt.clone(),
+                mentioned_in: Vec::new(),
+                also_on,
+            });
+        }
+        let (generation, listed, names) =
+            (state.generation(), self.entries(state), names(state, entry));
+        let entries: BTreeSet<EntryId> = listed.iter().copied().collect();
+        let is_theirs = |key: &str| matches!(Key::parse(key), Some(Key::Entry { entry, .. }) if entries.contains(&entry));
+        let held: Vec<Uuid> = known
+            .held_of
+            .get(&record)
+            .into_iter()
+            .flatten()
+            .filter(|held| {
+                change::decode(&held.bytes).map_or(!held.bytes.is_empty(), |change| {
+                    touches(&change, &entries, self.note)
+                })
+            })
+            .map(|held| held.held)
+            .collect();
+        let mut counts = vec![("held_change", held.len() as u64)];
+        let beside = known.mentions.get(&(record, listed.clone()));
+        counts.extend(beside.into_iter().flatten().copied());
+        let forgotten = street.rebuild(
+            record,
+            &Forget {
+                key: &is_theirs,
+                note: self.note,
+                redacted: &entries,
+            },
+        )?;
+        counts.extend([
+            ("operations", forgotten.ops as u64),
+            ("changes", forgotten.changes as u64),
+        ]);
+        let mentioned_in = street
+            .state(record)
+            .map(|state| mentions(state, &names))
+            .unwrap_or_default();
+        street.writes.redacted.push(Beside {
+            record,
+            entries: listed.clone(),
+            held,
+        });
+        let receipt = Receipt {
+            erasure: self.request.erasure,
+            seq: forgotten.seq,
+            kind: REDACT,
+            record,
+            entry: Some(entry),
+            entries: listed,
+            note: self.note,
+            reason: self.request.reason.into(),
+            username: self.request.username.clone(),
+            at: street.now(),
+            generation_before: generation,
+            generation_after: Some(forgotten.generation),
+            what: counted(counts),
+            hash: Vec::new(),
+        };
+        let receipt = keep(street, receipt);
+        let event = event(&self.request, audit::Action::Redact, &receipt);
+        street.audit(event.with("entry", entry.to_string()));
+        Ok(Erased {
+            receipt,
+            mentioned_in,
+            also_on,
+        })
+    }
+}
+
+fn event(request: &Request, action: audit::Action, receipt: &Receipt) -> Event {
+    let act = if request.username == BY_CLOCK {
+        Event::by_server(action)
+    } else {
+        Event::by(&request.username, request.device, action)
+    };
+    act.on(receipt.record)
+        .with("erasure", receipt.erasure.to_string())
+        .with("reason", request.reason)
+        .with("receipt", hex::encode(&receipt.hash))
+}
+
+fn counted(counts: Vec<(&'static str, u64)>) -> serde_json::Value {
+    counts
+        .into_iter()
+        .filter(|(_, n)| *n > 0)
+        .map(|(table, n)| (table.to_owned(), json!(n)))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
+/// Whether a change says anything about the entries.
+fn touches(change: &Change, entries: &BTreeSet<EntryId>, note: bool) -> bool {
+    let is_theirs = |key: &str| matches!(Key::parse(key), Some(Key::Entry { entry, .. }) if entries.contains(&entry));
+    change.ops.iter().any(|op| match &op.action {
+        Action::Put { key, value } => {
+            let named = value.as_str().and_then(|text| text.parse().ok());
+            named.is_some_and(|entry| entries.contains(&entry)) || is_theirs(key)
+        }
+        Action::Delete { key } => is_theirs(key),
+        Action::Insert { .. } | Action::Remove { .. } => note,
+        Action::MakeText { .. } => false,
+    })
+}
+
+/// What people call the person by: name and telephone numbers, every concurrent one.
+fn names(state: &RegisterState, entry: EntryId) -> Vec<String> {
+    let view = state.view();
+    let of = |field: &str| {
+        view.values
+            .get(&format!("{CONTACTS}/{entry}/{field}"))
+            .cloned()
+            .unwrap_or_default()
+    };
+    let texts = of("name")
+        .into_iter()
+        .chain(of("phones"))
+        .filter_map(|value| value.value.as_str().map(str::to_owned));
+    let words = texts.flat_map(|text| {
+        text.split([' ', ',', '，', '、', ';', '；', '/'])
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    });
+    words.filter(|word| word.chars().count() >= 2).collect()
+}
+
+/// The keys of the record whose values hold one of the names.
+fn mentions(state: &RegisterState, names: &[String]) -> Vec<String> {
+    let view = state.view();
+    let mentioned = |text: &str| names.iter().any(|name| text.contains(name.as_str()));
+    let holds = |values: &[Value]| {
+        values
+            .iter()
+            .any(|value| value.value.as_str().is_some_and(mentioned))
+    };
+    let mut keys: Vec<_> = view
+        .values
+        .iter()
+        .filter(|(_, values)| holds(values))
+        .map(|(key, _)| key.clone())
+        .collect();
+    if view.note.as_deref().is_some_and(mentioned) {
+        keys.push(NOTE.to_owned());
+    }
+    keys
+}
+
+/// Keeps the receipt, with its hash.
+fn keep(street: &mut Street, mut receipt: Receipt) -> Receipt {
+    receipt.hash = hash(&receipt, street.street()).to_vec();
+    street.writes.receipts.push(receipt.clone());
+    receipt
+}
+
+/// SHA-256 of a receipt's text, as docs/protocol.md describes it: one line for each part, in this order.
+pub fn hash(receipt: &Receipt, street: &StreetCode) -> [u8; 32] {
+    let entries: Vec<_> = receipt.entries.iter().map(EntryId::to_string).collect();
+    let lines = [
+        "lianka erasure 1".to_owned(),
+        street.to_string(),
+        receipt.erasure.to_string(),
+        receipt.seq.to_string(),
+        receipt.kind.to_owned(),
+        receipt.record.to_string(),
+        entries.join(","),
+        receipt.note.to_string(),
+        receipt.reason.clone(),
+        receipt.username.clone(),
+        receipt.at.to_string(),
+        receipt.generation_before.to_string(),
+        receipt
+            .generation_after
+            .map(|generation| generation.to_string())
+            .unwrap_or_default(),
+        // Keys of an object come in order.
+        receipt.what.to_string(),
+    ];
+    Sha256::digest(lines.join("\n")).into()
+}

@@ -1,0 +1,323 @@
+//! Held changes, decided: edits made before their author could know that a grid was not theirs any more, or that a device was to be wiped.
+//!
+//! In: a held change, a reviewer's word. Out: the change becomes part of its record as if it had come in time (the author's own bytes, under
+//! the author's own actor), or it is refused with a reason, which the phone gets as its final verdict when it sends the change again.
+//! Invariants:
+//! - what a held change builds on comes first, or with it; a change that a rule refuses stays held and is told;
+//! - a change that does not fit any more (its record was rebuilt since, or what it builds on was refused) can still be applied as the desk's own
+//!   edit: values that it did not see stay beside its own;
+//! - nothing is decided twice.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lianka_sync_core::{
+    access::{Role, Writer},
+    codec::change::{self, Action as ChangeAction, Change, OpId, Scalar},
+    crdt::merge::{Refusal, RegisterState, Replaces, Write},
+    id::{ChangeHash, RecordId},
+};
+use uuid::Uuid;
+
+use super::{Act, Desk, Refused};
+use crate::{
+    audit::Action,
+    ids::derived,
+    push::GRID_LOST,
+    store::{HeldChange, HeldDecision, HeldStatus, NoticeDetail, NoticeWrite, Wants},
+    street::{Accepted, Street},
+};
+
+/// A notice that the office accepted a held change.
+pub const HELD_ACCEPTED: &str = "held_accepted";
+/// A notice that the office refused a held change; the note is the reason.
+pub const HELD_REFUSED: &str = "held_refused";
+
+/// A held change to accept.
+#[derive(Debug)]
+pub struct Accept {
+    pub by: Desk,
+    pub held: Uuid,
+    pub note: Option<String>,
+    /// What it builds on and is held as well is accepted with it.
+    pub with_needed: bool,
+    /// As an edit of the desk's own, where it cannot be merged as it is.
+    pub as_edit: bool,
+}
+
+/// Among held changes of a record that nobody decided on, those that `change` builds on, in an order in which they can be merged.
+pub fn needed(
+    change: &Change,
+    open: &[(Uuid, &Change)],
+    state: Option<&RegisterState>,
+) -> Vec<Uuid> {
+    let by_hash: BTreeMap<ChangeHash, &(Uuid, &Change)> =
+        open.iter().map(|held| (held.1.hash, held)).collect();
+    let known = |hash: &ChangeHash| state.is_some_and(|state| state.contains(*hash));
+    let mut wanted: BTreeSet<ChangeHash> = BTreeSet::new();
+    let mut look_at: Vec<ChangeHash> = change.deps.clone();
+    while let Some(hash) = look_at.pop() {
+        if let Some((_, change)) = by_hash.get(&hash).filter(|_| !known(&hash))
+            && wanted.insert(hash)
+        {
+            look_at.extend(&change.deps);
+        }
+    }
+    // Whoever builds on another counts on from it.
+    let mut needed: Vec<_> = wanted.iter().filter_map(|hash| by_hash.get(hash)).collect();
+    needed.sort_by_key(|(_, change)| (change.start_op, change.hash));
+    needed.into_iter().map(|(held, _)| *held).collect()
+}
+
+/// What must be known to decide on a held change.
+fn wants(street: &Street, id: Uuid) -> Wants {
+    let mut wants = Wants {
+        held_changes: [id].into(),
+        ..Wants::default()
+    };
+    if let Some(held) = street.known().held_changes.get(&id) {
+        wants.records.insert(held.record);
+        wants.held_of.insert(held.record);
+        for held in street
+            .known()
+            .held_of
+            .get(&held.record)
+            .into_iter()
+            .flatten()
+        {
+            wants.roles.insert(held.username.clone());
+            if street.state(held.record).is_some()
+                && change::decode(&held.bytes).is_ok_and(|change| change.edits_text())
+            {
+                wants.documents.insert(held.record);
+            }
+        }
+    }
+    wants
+}
+
+/// The held change, still undecided.
+fn open(street: &Street, id: Uuid) -> Result<HeldChange, Refused> {
+    let held = street.known().held_changes.get(&id);
+    match held.ok_or(Refused::NotFound)? {
+        held if held.status == HeldStatus::Held => Ok(held.clone()),
+        _ => Err(Refused::Decided),
+    }
+}
+
+impl Act for Accept {
+    /// Everything that was accepted with it, itself last.
+    type Done = Vec<Uuid>;
+    type Refused = Refused;
+
+    fn wants(&self, street: &Street) -> Wants {
+        wants(street, self.held)
+    }
+
+    fn decide(self, street: &mut Street) -> Result<Vec<Uuid>, Refused> {
+        let held = open(street, self.held)?;
+        let record = held.record;
+        let change = change::decode(&held.bytes).map_err(|_| Refused::Decided)?;
+        let mut accepted: Vec<(Uuid, i64)> = Vec::new();
+        let mut told: Vec<(String, ChangeHash)> = Vec::new();
+        if self.as_edit {
+            let seq = apply_as_edit(street, &change, &held, &self.by)?;
+            accepted.push((self.held, seq));
+            told.push((held.username, change.hash));
+        } else {
+            let all = street.known().held_of.get(&record).into_iter().flatten();
+            let all: BTreeMap<Uuid, (HeldChange, Change)> = all
+                .filter(|held| held.status == HeldStatus::Held)
+                .filter_map(|held| {
+                    let change = change::decode(&held.bytes).ok()?;
+                    Some((held.held, (held.clone(), change)))
+                })
+                .collect();
+            let waiting: Vec<_> = all.iter().map(|(id, (_, change))| (*id, change)).collect();
+            let mut order = needed(&change, &waiting, street.state(record));
+            if !order.is_empty() && !self.with_needed {
+                return Err(Refused::Needs(order));
+            }
+            order.push(self.held);
+            for id in order {
+                let Some((held, change)) = all.get(&id) else {
+                    continue;
+                };
+                accepted.push((id, merge_held(street, held, change)?));
+                told.push((held.username.clone(), change.hash));
+            }
+        }
+        let decisions = accepted.iter().map(|(held, seq)| HeldDecision {
+            held: *held,
+            accepted: Some(*seq),
+            by: Some(self.by.username.clone()),
+            note: self.note.clone(),
+        });
+        street.writes.decided.extend(decisions);
+        notify(
+            street,
+            record,
+            HELD_ACCEPTED,
+            told,
+            self.note.as_ref(),
+            &self.by,
+        );
+        let ids: Vec<Uuid> = accepted.iter().map(|(held, _)| *held).collect();
+        let words: Vec<String> = ids.iter().map(Uuid::to_string).collect();
+        let event = self.by.event(Action::HeldAccepted).on(record);
+        street.audit(event.with("held", words).with("as_edit", self.as_edit));
+        Ok(ids)
+    }
+}
+
+/// A held change to refuse: its author gets the reason, and the edit as a draft.
+#[derive(Debug)]
+pub struct Refuse {
+    pub by: Desk,
+    pub held: Uuid,
+    pub reason: String,
+}
+
+impl Act for Refuse {
+    type Done = ();
+    type Refused = Refused;
+
+    fn wants(&self, street: &Street) -> Wants {
+        wants(street, self.held)
+    }
+
+    fn decide(self, street: &mut Street) -> Result<(), Refused> {
+        let held = open(street, self.held)?;
+        let record = held.record;
+        street.writes.decided.push(HeldDecision {
+            held: self.held,
+            accepted: None,
+            by: Some(self.by.username.clone()),
+            note: Some(self.reason.clone()),
+        });
+        let change = change::decode(&held.bytes).ok();
+        let told = change.map(|change| (held.username, change.hash));
+        let told = told.into_iter().collect();
+        notify(
+            street,
+            record,
+            HELD_REFUSED,
+            told,
+            Some(&self.reason),
+            &self.by,
+        );
+        let event = self.by.event(Action::HeldRefused).on(record);
+        street.audit(event.with("held", self.held.to_string()));
+        Ok(())
+    }
+}
+
+/// Merges it as if it had come in time: bound by its author's role of then, not by the grid or the role that the author lost.
+fn merge_held(street: &mut Street, held: &HeldChange, change: &Change) -> Result<i64, Refused> {
+    let mut refused = None;
+    for role in roles_of(street, held) {
+        let writer = Writer::Person(role);
+        match street.accept(held.record, held.kind, held.generation, change, writer) {
+            Ok(Accepted::Now(seq)) => return Ok(seq),
+            Ok(Accepted::Before) => return Ok(0),
+            Err(refusal) => refused = refused.or(Some(refusal)),
+        }
+    }
+    Err(Refused::HeldRefused(
+        refused.unwrap_or(Refusal::DependencyMissing),
+    ))
+}
+
+/// The roles in which the author may have written it: one that was changed since is as good as a grid that was lost since.
+fn roles_of(street: &Street, held: &HeldChange) -> Vec<Role> {
+    let known = street.known().roles.get(&held.username);
+    let mut roles = known.cloned().unwrap_or_default();
+    // Only a secretary loses a grid; what changed before the store remembered roles shows in that alone.
+    if roles.is_empty() || held.reason == GRID_LOST {
+        roles.push(Role::Secretary);
+    }
+    roles
+}
+
+/// Writes what it says in the desk's name, beside whatever its author had not seen.
+fn apply_as_edit(
+    street: &mut Street,
+    change: &Change,
+    held: &HeldChange,
+    by: &Desk,
+) -> Result<i64, Refused> {
+    let Some(state) = street.state(held.record) else {
+        return Err(Refused::HeldRefused(Refusal::DependencyMissing));
+    };
+    let writes = writes_of(change, state);
+    match street.compose(held.record, by.signer(), &writes, "") {
+        Ok(Some((_, seq))) => Ok(seq),
+        // The record says so already.
+        Ok(None) => Ok(0),
+        Err(refusal) => Err(Refused::HeldRefused(refusal)),
+    }
+}
+
+/// The last write of each key. It replaces what its author had seen, and nothing newer: a rebuild leaves the ids of operations as they are.
+fn writes_of(change: &Change, state: &RegisterState) -> Vec<Write> {
+    let view = state.view();
+    let mut writes: BTreeMap<&str, (Option<Scalar>, BTreeSet<OpId>)> = BTreeMap::new();
+    for op in &change.ops {
+        let (key, value) = match &op.action {
+            ChangeAction::Put { key, value } => (key, Some(value.clone())),
+            ChangeAction::Delete { key } => (key, None),
+            ChangeAction::MakeText { .. }
+            | ChangeAction::Insert { .. }
+            | ChangeAction::Remove { .. } => continue,
+        };
+        let write = writes.entry(key).or_default();
+        write.0 = value;
+        write.1.extend(&op.pred);
+    }
+    let visible = |key: &str, op: &OpId| {
+        view.values
+            .get(key)
+            .is_some_and(|values| values.iter().any(|value| value.op == *op))
+    };
+    writes
+        .into_iter()
+        .map(|(key, (value, seen))| {
+            let seen: Vec<_> = seen.into_iter().filter(|op| visible(key, op)).collect();
+            Write {
+                key: key.to_owned(),
+                value,
+                replaces: if seen.is_empty() {
+                    Replaces::Nothing
+                } else {
+                    Replaces::Only(seen)
+                },
+            }
+        })
+        .filter(|write| write.value.is_some() || write.replaces != Replaces::Nothing)
+        .collect()
+}
+
+fn notify(
+    street: &mut Street,
+    record: RecordId,
+    kind: &'static str,
+    told: Vec<(String, ChangeHash)>,
+    note: Option<&String>,
+    by: &Desk,
+) {
+    // A number of its own, beyond every phone's cursor, even where the log says nothing new.
+    let (seq, now) = (street.reserve(), street.now());
+    let notices = told.into_iter().map(|(username, hash)| NoticeWrite {
+        notice: derived(now, &[kind.as_bytes(), &hash.0]),
+        seq,
+        username,
+        kind,
+        record,
+        field: None,
+        detail: NoticeDetail {
+            hash: Some(hash),
+            by: Some(by.role.as_str().to_owned()),
+            note: note.cloned(),
+        },
+    });
+    street.writes.notices.extend(notices);
+}

@@ -1,0 +1,53 @@
+//! A party status whose consent was withdrawn leaves the record: nothing at the office shows, exports or finds it any more.
+//!
+//! A withdrawal wins over every grant, whichever came first. The server deletes the value by an ordinary change, so that phones follow; what
+//! stood beside the record of it in conflicts goes as well.
+
+use std::collections::BTreeSet;
+
+use lianka_sync_core::{
+    crdt::merge::{PARTY_STATUS, RegisterState, Write},
+    id::RecordId,
+    kinds::Kind,
+};
+
+use crate::street::{Signer, Street};
+
+/// The keys that hold a party status against a withdrawal.
+fn withdrawn(state: &RegisterState) -> Vec<String> {
+    let view = state.view();
+    let contacts: BTreeSet<&str> = view
+        .values
+        .keys()
+        .filter_map(|key| key.strip_prefix("consent/")?.strip_suffix("/contact"))
+        .filter_map(|entry| {
+            let text = |field: &str| view.text(&format!("consent/{entry}/{field}"));
+            let is_one =
+                text("scope") == Some(PARTY_STATUS) && text("decision") == Some("withdraw");
+            text("contact").filter(|_| is_one)
+        })
+        .collect();
+    contacts
+        .into_iter()
+        .map(|contact| format!("contacts/{contact}/{PARTY_STATUS}"))
+        .filter(|key| view.get(key).is_some())
+        .collect()
+}
+
+pub(super) fn apply(street: &mut Street) {
+    let to_clear: Vec<(RecordId, String)> = street
+        .changed(Kind::ShopCard)
+        .filter(|(record, _)| street.touched(*record).consents)
+        .flat_map(|(record, state)| withdrawn(state).into_iter().map(move |key| (record, key)))
+        .filter(|cleared| !street.following.uncleared.contains(cleared))
+        .collect();
+    for (record, key) in to_clear {
+        let clear = Write::new(key.clone(), None);
+        if let Err(refusal) = street.compose(record, Signer::Server, &[clear], "") {
+            let what = "a party status whose consent was withdrawn could not be cleared";
+            street.report(record, what, refusal.code());
+            street.following.uncleared.insert((record, key.clone()));
+        }
+        street.forget_beside(record, key);
+    }
+}
