@@ -1,6 +1,7 @@
 //! Opening a record from what is stored of it.
 
 use lianka_sync_core::{
+    codec::change,
     crdt::record::{Record, RecordError},
     id::ChangeHash,
 };
@@ -42,6 +43,17 @@ pub fn open(state: &RecordState) -> Result<Option<Opened>, RecordError> {
         lost,
         forked: !(tail_free && own_free),
     }))
+}
+
+/// A change of the server's copy, as it is sent; `None` where it is not in there.
+pub fn change(stored: &StoredRecord, hash: ChangeHash) -> Option<Vec<u8>> {
+    if let Some(change) = stored.tail.iter().find(|change| change.hash == hash) {
+        return Some(change.bytes.clone());
+    }
+    let changes = Record::load(&stored.snapshot).ok()?.changes();
+    changes
+        .into_iter()
+        .find(|bytes| change::decode(bytes).is_ok_and(|change| change.hash == hash))
 }
 
 /// The server's state of a record, without the phone's own changes.

@@ -6,7 +6,7 @@ use lianka_sync_core::{
     kinds::Kind,
 };
 
-use crate::record::{Draft, OutboxEntry, OutboxState, Reason, TailChange};
+use crate::record::{Draft, NewestOwn, OutboxEntry, OutboxState, Reason, TailChange};
 
 /// What the store is to do. All effects of one event stand in one transaction, in this order.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -126,6 +126,8 @@ pub enum Effect {
     },
     /// The epoch of every change written from now on.
     SetEpoch(u32),
+    /// The newest change of the phone's own that the office acknowledged; `None`: not known any more.
+    SetNewestOwn(Option<NewestOwn>),
     /// Where the next request goes on from. With a cursor, no record is beyond it.
     SetCursor(Option<String>),
     /// The record came beyond the cursor and did not come again up to this one.

@@ -19,14 +19,15 @@ use lianka_sync_core::{
     },
     crdt::record::RecordError,
     id::{ChangeHash, DeviceId, RecordId},
+    kinds::Kind,
     limits,
     planted::{self, Bug},
     time::{DeviceTime, ServerTime},
 };
 
 use crate::{
-    Author, Effect, Moment, OutboxEntry, OutboxState, Reason, RecordState, TailChange, document,
-    heal, rebase,
+    Author, Effect, Moment, NewestOwn, OutboxEntry, OutboxState, Reason, RecordState, TailChange,
+    document, heal, rebase,
 };
 
 /// Bytes of changes in one request, before compression.
@@ -43,8 +44,17 @@ const TRIES_MAX: u32 = 8;
 const ERASED: &str = "erased";
 /// The refusal that tells of a copy of this phone.
 const ACTOR_FORKED: &str = "actor_forked";
+/// Refusals of an acknowledged change by an office that does not have it, or not what it stands on.
+const UNKNOWN_THERE: &[&str] = &[
+    ACTOR_FORKED,
+    "actor_not_yours",
+    "bad_predecessor",
+    "bad_start_op",
+    "dependency_missing",
+    "sequence_gap",
+];
 /// Of a change that the server has, it did not say where.
-const SEQ_UNKNOWN: u64 = i64::MAX as u64;
+pub(crate) const SEQ_UNKNOWN: u64 = i64::MAX as u64;
 
 /// What the phone knows of a record before an answer.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +75,24 @@ pub struct Known {
     pub beyond_cursor: bool,
 }
 
-/// Where the phone stands before a request.
+/// A change of the phone's own that the office acknowledged, to be confirmed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Acknowledged {
+    /// The record.
+    pub record: RecordId,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its generation.
+    pub generation: u32,
+    /// The change.
+    pub hash: ChangeHash,
+    /// Its number, as the office told it.
+    pub seq: u64,
+    /// Encoded.
+    pub bytes: Vec<u8>,
+}
+
+/// What the phone holds before a request.
 #[derive(Debug, Default)]
 pub struct Holdings {
     /// Of the last complete answer, or checkpoint.
@@ -76,6 +103,10 @@ pub struct Holdings {
     pub known: HashMap<RecordId, Known>,
     /// After this pull another from the start is needed, for what was written in this phone's name elsewhere.
     pub start_over: bool,
+    /// The highest number that the office told of a record held.
+    pub highest: u64,
+    /// The newest change of the phone's own that the office acknowledged, where it is here still.
+    pub newest_own: Option<Acknowledged>,
     /// The phone's clock, for the office to compare.
     pub device_time: Option<DeviceTime>,
 }
@@ -160,6 +191,8 @@ struct Sent {
     generation: u32,
     hash: ChangeHash,
     bytes: Vec<u8>,
+    /// It was acknowledged under this number, and is sent for the office to confirm.
+    confirms: Option<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -188,6 +221,16 @@ pub struct Synchronisation {
     sent: Vec<Sent>,
     pull: bool,
     known: HashMap<RecordId, Known>,
+    /// The highest number that was told before the request.
+    highest: u64,
+    /// The number of the newest own change that was acknowledged.
+    newest: u64,
+    /// The first request was made.
+    began: bool,
+    /// The newest own change that was acknowledged before this synchronisation, until the office has said whether it has it still.
+    to_confirm: Option<Acknowledged>,
+    /// The office knows less than it acknowledged.
+    lacking: bool,
     reset: bool,
     /// Edits were kept back, or refused in their bytes alone: another request may bring them.
     owes: bool,
@@ -218,6 +261,11 @@ impl Synchronisation {
             sent: Vec::new(),
             pull: false,
             known: HashMap::new(),
+            highest: 0,
+            newest: 0,
+            began: false,
+            to_confirm: None,
+            lacking: false,
             reset: false,
             owes: false,
             suspect: false,
@@ -308,14 +356,33 @@ impl Synchronisation {
             device_time: holdings.device_time,
             wiped: false,
         };
-        self.sent = chosen
+        self.highest = holdings.highest;
+        self.newest = holdings.newest_own.as_ref().map_or(0, |own| own.seq);
+        if !std::mem::replace(&mut self.began, true) {
+            // An office whose store was put back under its old epoch tells of no reset. Whatever it lost of this phone's, the newest is among it.
+            let own = holdings.newest_own;
+            self.to_confirm = own.filter(|_| holdings.cursor.is_some());
+        }
+        let confirm = self
+            .to_confirm
+            .as_ref()
+            .filter(|own| !resetting && !self.rescues && fits_beside(&chosen, own));
+        self.sent = confirm
             .iter()
-            .map(|entry| Sent {
+            .map(|own| Sent {
+                record: own.record,
+                generation: own.generation,
+                hash: own.hash,
+                bytes: own.bytes.clone(),
+                confirms: Some(own.seq),
+            })
+            .chain(chosen.iter().map(|entry| Sent {
                 record: entry.record,
                 generation: entry.generation,
                 hash: entry.hash,
                 bytes: entry.bytes.clone(),
-            })
+                confirms: None,
+            }))
             .collect();
         self.owes = resetting
             && holdings
@@ -349,7 +416,16 @@ impl Synchronisation {
                 bytes: entry.bytes.clone(),
             })
         };
+        let confirm = confirm.map(|own| {
+            RequestItem::Change(PushedChange {
+                record: own.record,
+                kind: own.kind,
+                generation: own.generation,
+                bytes: own.bytes.clone(),
+            })
+        });
         let items = std::iter::once(RequestItem::Hello(hello))
+            .chain(confirm)
             .chain(chosen.iter().map(change))
             .collect();
         self.known = holdings.known;
@@ -403,7 +479,9 @@ impl Synchronisation {
             .filter(|known| known.at_office)
             .for_each(|known| known.before_reset = true);
         self.beyond.clear();
-        vec![Effect::BeginAnew]
+        let mut effects = vec![Effect::BeginAnew];
+        effects.extend(self.forget_newest());
+        effects
     }
 
     fn take_in(
@@ -511,7 +589,9 @@ impl Synchronisation {
                 self.pulled = false;
                 // What the old history answered says nothing about the new one.
                 self.asked.clear();
-                vec![Effect::BeginReset]
+                let mut effects = vec![Effect::BeginReset];
+                effects.extend(self.forget_newest());
+                effects
             }
             // A reset left no cursor; one of the same answer cannot bring it back.
             ResponseItem::Checkpoint { cursor } if !self.reset && !self.suspect => {
@@ -527,9 +607,9 @@ impl Synchronisation {
             ResponseItem::Checkpoint { .. } => Vec::new(),
             ResponseItem::End {
                 cursor,
+                head,
                 server_time,
                 lease_seconds,
-                ..
             } => {
                 (self.server_time, self.lease_seconds) = (Some(server_time), lease_seconds);
                 self.end = Some(End {
@@ -538,6 +618,9 @@ impl Synchronisation {
                 });
                 // What does not come again has left, or an older server passes over what this phone wrote: only a pull from the start tells.
                 self.suspect |= self.pull && !self.beyond.is_empty() && !self.started_over;
+                self.lacking |= !self.reset && head < self.highest;
+                // Its store was put back, and nobody said so: all is pulled from the start, and what it lacks goes up again, as after a reset.
+                self.suspect |= self.pull && self.lacking && !self.started_over;
                 self.leave()
             }
         })
@@ -568,6 +651,9 @@ impl Synchronisation {
         };
         let sent = sent.filter(|sent| sent.record == verdict.record);
         let sent = sent.ok_or(ProtocolError::ForeignVerdict { index })?;
+        if let Some(seq) = sent.confirms {
+            return Ok(self.confirmed(&verdict, seq));
+        }
         self.asked.insert(sent.hash);
         let reason = Reason {
             code: verdict.code.unwrap_or_default(),
@@ -610,6 +696,12 @@ impl Synchronisation {
                     generation: sent.generation,
                     change,
                 }];
+                let held = self.known.get(&record);
+                let held = held.is_some_and(|known| known.generation == sent.generation);
+                if let Some(seq) = verdict.seq.filter(|seq| held && *seq > self.newest) {
+                    self.newest = seq;
+                    effects.push(Effect::SetNewestOwn(Some(NewestOwn { record, hash, seq })));
+                }
                 if self.known.get(&record).is_some_and(|known| known.leaving) {
                     if verdict.status == VerdictStatus::Accepted || self.started_over {
                         // Only what is in the user's grids is accepted. What the server merely knows may be out of sight: then `leave` follows.
@@ -644,6 +736,34 @@ impl Synchronisation {
                 mark(OutboxState::Refused, false)
             }
         })
+    }
+
+    /// What the office says of a change that it acknowledged under this number.
+    fn confirmed(&mut self, verdict: &Verdict, seq: u64) -> Vec<Effect> {
+        self.to_confirm = None;
+        let record = verdict.record;
+        self.lacking |= match (verdict.status, verdict.code.as_deref()) {
+            (VerdictStatus::Duplicate, _) => verdict.seq.is_some_and(|now| now != seq),
+            (VerdictStatus::Accepted | VerdictStatus::Held, _) => true,
+            (VerdictStatus::Rejected, Some(ERASED)) => {
+                self.known.remove(&record);
+                return vec![Effect::Erase { record }];
+            }
+            (VerdictStatus::Rejected, code) => {
+                // The copy that comes with a refusal may lack more of what the phone wrote.
+                if let Some(known) = self.known.get_mut(&record) {
+                    known.before_reset = true;
+                }
+                code.is_some_and(|code| UNKNOWN_THERE.contains(&code))
+            }
+        };
+        Vec::new()
+    }
+
+    /// The history that acknowledged it is not the one that comes.
+    fn forget_newest(&mut self) -> Option<Effect> {
+        (self.to_confirm, self.lacking) = (None, false);
+        (std::mem::take(&mut self.newest) > 0).then_some(Effect::SetNewestOwn(None))
     }
 
     fn change(
@@ -824,6 +944,13 @@ impl Synchronisation {
             }
         }
     }
+}
+
+/// Whether the change to confirm fits a request beside these entries.
+fn fits_beside(entries: &[&OutboxEntry], own: &Acknowledged) -> bool {
+    let cost = |bytes: &[u8]| bytes.len() + ITEM_OVERHEAD_BYTES;
+    let bytes: usize = entries.iter().map(|entry| cost(&entry.bytes)).sum();
+    entries.len() < limits::SYNC_CHANGES_MAX && bytes + cost(&own.bytes) <= REQUEST_BYTES_MAX
 }
 
 /// How many entries, from the first, fit one request.

@@ -34,9 +34,10 @@ pub mod store;
 pub use document::{Opened, open};
 pub use editing::{EditError, Edited, Filing, create, edit, retry};
 pub use effect::Effect;
-pub use exchange::{Holdings, Known, ProtocolError, Request, Synchronisation, Tally};
+pub use exchange::{Acknowledged, Holdings, Known, ProtocolError, Request, Synchronisation, Tally};
 pub use identity::{Author, Grid, Identity, Moment};
 pub use notice::KeptNotice;
 pub use record::{
-    Draft, KeptDraft, OutboxEntry, OutboxState, Reason, RecordState, StoredRecord, TailChange,
+    Draft, KeptDraft, NewestOwn, OutboxEntry, OutboxState, Reason, RecordState, StoredRecord,
+    TailChange,
 };

@@ -52,6 +52,17 @@ pub struct TailChange {
     pub bytes: Vec<u8>,
 }
 
+/// Which change of its own a phone saw acknowledged last.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct NewestOwn {
+    /// The record.
+    pub record: RecordId,
+    /// The change.
+    pub hash: ChangeHash,
+    /// Its number.
+    pub seq: u64,
+}
+
 /// What the server last said about an outbox entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

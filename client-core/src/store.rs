@@ -16,7 +16,8 @@ use lianka_sync_core::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    Effect, Holdings, Identity, KeptDraft, KeptNotice, Known, OutboxEntry, RecordState,
+    Acknowledged, Effect, Holdings, Identity, KeptDraft, KeptNotice, Known, NewestOwn, OutboxEntry,
+    RecordState,
     card::{CardFilter, CardSummary, Place},
     document,
     lease::Lease,
@@ -89,6 +90,7 @@ mod name {
     pub const LEASE: &str = "lease";
     pub const START_OVER: &str = "start_over";
     pub const WIPE_REPORT: &str = "wipe_report";
+    pub const NEWEST_OWN: &str = "newest_own";
     pub const WIPED_AT: &str = "wiped_at";
 }
 
@@ -162,6 +164,8 @@ pub trait Records {
     fn records_of(&self, kind: Kind) -> Result<Vec<(RecordId, String)>, Self::Error>;
     /// What is known of every record held.
     fn known(&self) -> Result<HashMap<RecordId, Known>, Self::Error>;
+    /// The highest number that the office told of a record held, those before a reset and a number that was not told excepted; 0 for none.
+    fn highest(&self) -> Result<u64, Self::Error>;
     /// Records that something must become of when an answer is complete, by id: leaving, of the old history, or with an entry that was refused, was
     /// put off, or is of another generation and unsent.
     fn due(&self) -> Result<Vec<RecordId>, Self::Error>;
@@ -342,8 +346,38 @@ pub trait Records {
             outbox: self.outbox()?,
             known: self.known()?,
             start_over: self.start_over()?,
+            highest: self.highest()?,
+            newest_own: self.acknowledged()?,
             device_time: None,
         })
+    }
+
+    /// Stores which own change was acknowledged last.
+    fn set_newest_own(&self, newest: Option<&NewestOwn>) -> Result<(), Self::Error> {
+        match newest {
+            Some(newest) => self.set(name::NEWEST_OWN, newest),
+            None => self.drop_value(name::NEWEST_OWN),
+        }
+    }
+
+    /// The own change that was acknowledged last, where the copy of its record has it still.
+    fn acknowledged(&self) -> Result<Option<Acknowledged>, Self::Error> {
+        let Some(newest) = self.get::<NewestOwn>(name::NEWEST_OWN)? else {
+            return Ok(None);
+        };
+        let stored = self.record_state(newest.record)?.stored;
+        Ok(stored
+            .filter(|stored| !stored.leaving && !stored.before_reset)
+            .and_then(|stored| {
+                Some(Acknowledged {
+                    record: newest.record,
+                    kind: stored.kind,
+                    generation: stored.generation,
+                    hash: newest.hash,
+                    seq: newest.seq,
+                    bytes: document::change(&stored, newest.hash)?,
+                })
+            }))
     }
 
     /// The cards that pass the filter, in walking order.

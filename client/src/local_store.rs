@@ -391,6 +391,14 @@ impl Records for Tx<'_> {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    fn highest(&self) -> Result<u64, StoreError> {
+        let sql = "SELECT max(coalesce(max(seq), 0), coalesce((SELECT max(tail.seq) FROM tail JOIN record USING (record)
+                WHERE NOT before_reset AND tail.seq < ?1), 0)) FROM record WHERE NOT before_reset";
+        let mut row = self.tx.prepare_cached(sql)?;
+        let highest: i64 = row.query_row([i64::MAX], |row| row.get(0))?;
+        Ok(highest as u64)
+    }
+
     fn due(&self) -> Result<Vec<RecordId>, StoreError> {
         let sql = "SELECT record FROM record WHERE leaving OR before_reset
             UNION SELECT outbox.record FROM outbox LEFT JOIN record USING (record)
@@ -623,6 +631,7 @@ impl Tx<'_> {
                 outbox::redact(self.tx, *record, &entries.iter().copied().collect())?;
                 self.touch(record)
             }
+            Effect::SetNewestOwn(newest) => self.set_newest_own(newest.as_ref()),
             Effect::SetEpoch(epoch) => self.set_epoch(*epoch),
             Effect::SetCursor(cursor) => {
                 match cursor {

@@ -13,8 +13,8 @@ use lianka_sync_core::{
 
 use super::{Credentials, LastSync, RecordStore, Records, Unfit};
 use crate::{
-    Draft, Effect, Grid, Identity, Known, OutboxEntry, OutboxState, Reason, StoredRecord,
-    TailChange, lease::Lease,
+    Draft, Effect, Grid, Identity, Known, NewestOwn, OutboxEntry, OutboxState, Reason,
+    StoredRecord, TailChange, lease::Lease,
 };
 
 /// Runs every case.
@@ -25,6 +25,7 @@ pub fn run<S: RecordStore>(mut empty: impl FnMut() -> S) {
         a_tail_holds_changes_of_its_generation_once,
         a_reset_doubts_what_the_office_had_and_nothing_else,
         what_came_beyond_the_cursor_is_known_until_the_next_one,
+        the_newest_own_change_is_found_again_and_the_highest_number,
         a_record_that_leaves_stays_until_it_goes,
         the_outbox_keeps_its_order_and_what_was_said,
         an_answered_change_goes_into_the_copy,
@@ -418,6 +419,45 @@ fn what_came_beyond_the_cursor_is_known_until_the_next_one<S: RecordStore>(store
     );
     assert_eq!(beyond(store), [true, false, true]);
     assert!(!known(store, left).leaving);
+}
+
+fn the_newest_own_change_is_found_again_and_the_highest_number<S: RecordStore>(store: &mut S) {
+    let (sent, made) = (begun(store), record(8));
+    let highest = |store: &mut S| write(store, |tx| tx.highest());
+    assert_eq!(highest(store), 7);
+    apply(
+        store,
+        &[
+            create(made),
+            acknowledge(made, 1, tail(1, Some(i64::MAX as u64))),
+            acknowledge(made, 1, tail(2, Some(12))),
+        ],
+    );
+    assert_eq!(highest(store), 12, "a number that was not told is none");
+    let newest = |record, byte, seq| {
+        Effect::SetNewestOwn(Some(NewestOwn {
+            record,
+            hash: ChangeHash([byte; 32]),
+            seq,
+        }))
+    };
+    let own = |store: &mut S| write(store, |tx| tx.holdings()).newest_own;
+    assert_eq!(own(store), None);
+    apply(store, &[newest(made, 2, 12)]);
+    let found = own(store).expect("it is in the copy");
+    assert_eq!(
+        (found.record, found.generation, found.seq, found.bytes),
+        (made, 1, 12, vec![2])
+    );
+    apply(store, &[newest(made, 3, 13)]);
+    assert_eq!(own(store), None, "the copy does not have it");
+    apply(store, &[newest(made, 2, 12), Effect::BeginReset]);
+    assert_eq!((own(store), highest(store)), (None, 0));
+    apply(
+        store,
+        &[snapshot(sent, "A1", 2, 3), Effect::SetNewestOwn(None)],
+    );
+    assert_eq!((own(store), highest(store)), (None, 7));
 }
 
 fn a_record_that_leaves_stays_until_it_goes<S: RecordStore>(store: &mut S) {

@@ -15,6 +15,7 @@ use super::{Indexed, RecordStore, Records, Unfit};
 use crate::{
     Draft, Effect, KeptDraft, KeptNotice, Known, OutboxEntry, OutboxState, RecordState,
     StoredRecord, TailChange,
+    exchange::SEQ_UNKNOWN,
     notice::KEPT_MAX,
     redact::{self, Redacted},
 };
@@ -146,6 +147,19 @@ impl Records for MemoryTx<'_> {
             .iter()
             .map(|(record, row)| (*record, known(row)))
             .collect())
+    }
+
+    fn highest(&self) -> Result<u64, Unfit> {
+        let held = self.held.borrow();
+        let rows = held.records.values().filter(|row| !row.stored.before_reset);
+        let told = rows.flat_map(|row| {
+            let tail = row.stored.tail.iter().filter_map(|change| change.seq);
+            tail.chain([row.stored.seq])
+        });
+        Ok(told
+            .filter(|seq| *seq < SEQ_UNKNOWN)
+            .max()
+            .unwrap_or_default())
     }
 
     fn due(&self) -> Result<Vec<RecordId>, Unfit> {
@@ -286,6 +300,7 @@ impl MemoryTx<'_> {
                 }
                 self.set_cursor(cursor.as_deref())?;
             }
+            Effect::SetNewestOwn(newest) => self.set_newest_own(newest.as_ref())?,
             Effect::BeginReset => self.set_cursor(None)?,
             Effect::Wipe => {
                 let report = self.wipe_report_to_be()?;
@@ -458,6 +473,7 @@ impl Held {
             Effect::PutDraft(_)
             | Effect::StartOver
             | Effect::SetEpoch(_)
+            | Effect::SetNewestOwn(_)
             | Effect::SetCursor(None)
             | Effect::Wipe => {}
         }

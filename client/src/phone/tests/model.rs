@@ -278,6 +278,13 @@ impl Model {
         };
     }
 
+    /// The same without a word of it: the history counts as the one that it was.
+    pub fn put_back(&mut self, backup: &Self) {
+        let epoch = self.epoch;
+        self.restore(backup);
+        self.epoch = epoch;
+    }
+
     fn verdict(
         &mut self,
         device: DeviceId,

@@ -103,7 +103,7 @@ impl<O: Office> World<'_, O> {
                     + tally.resets
                     + tally.unexpected;
                 // What is held waits for the reviewer, who comes next.
-                took > 0 || report.unsent > 0 || self.arrived_since(lines)
+                took > 0 || report.unsent > 0 || self.answered_since(lines)
             }
             Err(PhoneError::SignedOut(_)) => {
                 self.coverage.count("sync: signed out");
@@ -132,10 +132,10 @@ impl<O: Office> World<'_, O> {
         }
     }
 
-    fn arrived_since(&self, lines: usize) -> bool {
-        self.journal.lines[lines..]
-            .iter()
-            .any(|line| matches!(line.event, Event::Arrived { .. }))
+    fn answered_since(&self, lines: usize) -> bool {
+        self.journal.lines[lines..].iter().any(
+            |line| matches!(&line.event, Event::Verdict { status, .. } if status != "duplicate"),
+        )
     }
 
     /// A phone that cleared itself while the office was out of reach says so.
