@@ -126,7 +126,10 @@ impl MemoryStore {
                     .map(held_change)
             }),
             held_of: answers(&wants.held_of, |record| {
-                let of = self.held.iter().filter(|held| held.write.record == *record);
+                let of = self
+                    .held
+                    .iter()
+                    .filter(|held| held.write.record == *record && !held.write.bytes.is_empty());
                 Some(of.map(held_change).collect())
             }),
             roles: answers(&wants.roles, |username| {

@@ -205,6 +205,7 @@ impl MemoryStore {
         for notices in self.notices.values_mut() {
             notices.retain(|notice| notice.record != record);
         }
+        self.merges.retain(|_, merge| merge.loser != record);
         // A card that went on in this one can still be brought back; what was remarked on it goes.
         for merge in self
             .merges

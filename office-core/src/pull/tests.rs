@@ -1,3 +1,5 @@
+//! What a pull answers, scope by scope, over answers written by hand.
+
 use super::*;
 
 const EPOCH: Uuid = Uuid::from_u128(1);
