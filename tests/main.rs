@@ -18,6 +18,7 @@ mod foreign_client;
 mod health;
 mod held;
 mod hostile_tokens;
+mod kinds;
 mod phone;
 mod private_postgres;
 mod reassignment;

@@ -8,7 +8,7 @@ use lianka_sync_core::{
     },
     id::{ChangeHash, RecordId},
     kinds::{
-        Kind, MergeRule,
+        Broken, Kind, MergeRule,
         transfer::{Code, State},
     },
     lang::Lang,
@@ -22,8 +22,6 @@ use crate::{
 pub(crate) mod rules;
 mod transfer;
 
-use rules::Broken;
-pub use rules::consent_given;
 pub use transfer::{Filing, event_edits, foreseen, refusal};
 
 /// Why an edit was not saved. Nothing of it was: an edit is one change, or none.
@@ -164,7 +162,14 @@ pub fn edit(
     };
     let view = document.view()?;
     let edits = rules::effective(&view, &edits);
-    rules::check(stored.kind, author.identity.role, false, &view, &edits)?;
+    rules::check(
+        stored.kind,
+        author.identity.role,
+        author.identity.device,
+        false,
+        &view,
+        &edits,
+    )?;
     let actor = Author { epoch, ..*author }.actor();
     let change = if edits.is_empty() {
         None
@@ -246,7 +251,14 @@ pub fn create(
         .map(|(key, value)| Edit::set(*key, value))
         .chain(given)
         .collect();
-    rules::check(kind, identity.role, true, &View::default(), &edits)?;
+    rules::check(
+        kind,
+        identity.role,
+        identity.device,
+        true,
+        &View::default(),
+        &edits,
+    )?;
     let written = |name: &str| {
         edits
             .iter()

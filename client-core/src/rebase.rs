@@ -12,14 +12,14 @@ use lianka_sync_core::{
     codec::change::{self, Action, Change, GateError, Op, OpId},
     crdt::record::{Edit, Record, RecordError},
     id::{DeviceId, EntryId},
-    kinds::Key,
+    kinds::{Broken, Key},
     lang::Lang,
     planted::{self, Bug},
 };
 
 use crate::{
     Author, Draft, Effect, Moment, OutboxEntry, OutboxState, Reason, RecordState, document,
-    editing::rules::{self, Broken},
+    editing::rules,
     redact::is_about,
 };
 
@@ -363,9 +363,14 @@ fn renew(
     if edits.is_empty() {
         return Ok(Renewed::AlreadySo);
     }
-    if let Err(Broken { key, error }) =
-        rules::check(entry.kind, author.identity.role, false, &view, &edits)
-    {
+    if let Err(Broken { key, error }) = rules::check(
+        entry.kind,
+        author.identity.role,
+        author.identity.device,
+        false,
+        &view,
+        &edits,
+    ) {
         return Ok(Renewed::Refused(Reason {
             code: error.code().into(),
             field: Some(key),

@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use lianka_sync_core::kinds::projection::Touched;
+
 use lianka_sync_core::{
     access::Role,
     codec::change::Scalar,
@@ -12,7 +14,7 @@ use lianka_sync_core::{
     id::{ChangeHash, DeviceId, EntryId, RecordId, StreetCode},
     kinds::{
         Kind,
-        duplicate::{self, carry::SamePersons},
+        duplicate::carry::SamePersons,
         transfer::member::Member,
     },
     time::{DeviceTime, ServerTime},
@@ -369,41 +371,6 @@ pub struct RecordWrite {
     pub document: Option<(i64, Vec<u8>)>,
     /// The generations that the write ended.
     pub ended: Vec<EndedGeneration>,
-}
-
-/// Which rows of the read models may differ from what is stored.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "a set of tables, not a state"
-)]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Touched {
-    pub contacts: bool,
-    pub consents: bool,
-    pub tags: bool,
-    /// What the card is recognised by.
-    pub keys: bool,
-    /// There were, or are, values in conflict.
-    pub conflicts: bool,
-}
-
-impl Touched {
-    /// Everything: a new record, or a rebuild.
-    pub const ALL: Self = Self {
-        contacts: true,
-        consents: true,
-        tags: true,
-        keys: true,
-        conflicts: true,
-    };
-
-    /// Notes that `key` was written.
-    pub fn note(&mut self, key: &str) {
-        self.contacts |= key.starts_with("contacts/");
-        self.consents |= key.starts_with("consent/");
-        self.tags |= key.starts_with("tags/");
-        self.keys |= duplicate::recognises(key);
-    }
 }
 
 /// A generation that was replaced, and the changes that it had accepted.

@@ -1,30 +1,25 @@
 //! What an edit must obey before it is written: the server's own rules, asked on the phone so that nothing is refused days later.
 //!
-//! The table is `sync_core::authority`; here stands only what the record itself must tell: already written, consent, length of the note.
+//! The tables are `sync_core::access` and `sync_core::kinds`; here stands only what the record itself must tell: already written, length of the note.
+
+use std::collections::BTreeSet;
 
 use lianka_sync_core::{
     access::{self as authority, FieldError, Role},
     crdt::{
-        merge::PARTY_STATUS,
         record::{Edit, NOTE},
         view::View,
     },
-    id::EntryId,
-    kinds::{Key, Kind, MergeRule, transfer::form},
+    id::{DeviceId, EntryId},
+    kinds::{Broken, Key, Kind, MergeRule, Writing, key},
     limits,
 };
-
-/// A rule that an edit breaks.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Broken {
-    pub key: String,
-    pub error: FieldError,
-}
 
 /// Checks every edit against the record as it reads now. `creating`: `view` is empty.
 pub(crate) fn check(
     kind: Kind,
     role: Role,
+    device: DeviceId,
     creating: bool,
     view: &View,
     edits: &[Edit],
@@ -57,69 +52,56 @@ pub(crate) fn check(
         if once || (value.is_none() && field.required) {
             return Err(broken(FieldError::WriteOnce));
         }
-        if let (
-            Some(Key::Entry {
-                list: "contacts",
-                entry,
-                field: PARTY_STATUS,
-            }),
-            Some(_),
-        ) = (Key::parse(key), value)
-            && !consent_given(view, edits, entry)
-        {
-            return Err(broken(FieldError::ConsentMissing));
-        }
     }
-    check_events(kind, role, edits)
+    check_record(kind, role, device, view, edits)
 }
 
-/// An event of a transfer is for its roles, and whole.
-fn check_events(kind: Kind, role: Role, edits: &[Edit]) -> Result<(), Broken> {
-    if kind != Kind::TransferRequest {
-        return Ok(());
-    }
-    let puts = edits.iter().filter_map(|edit| match edit {
-        Edit::Put { key, value } => Some((key.as_str(), value)),
-        Edit::Delete { .. } | Edit::Note { .. } => None,
-    });
-    form::check(role.into(), puts).map_err(|(key, error)| Broken { key, error })
-}
-
-/// Whether a contact's consent to the party status is on record, or comes with `edits`. A withdrawal wins over every grant.
-pub fn consent_given(view: &View, edits: &[Edit], contact: EntryId) -> bool {
-    let staged = |key: &str| {
-        edits.iter().find_map(|edit| match edit {
-            Edit::Put { key: staged, value } if staged == key => value.as_str(),
-            _ => None,
+/// What the kind asks of the edits together.
+fn check_record(
+    kind: Kind,
+    role: Role,
+    device: DeviceId,
+    view: &View,
+    edits: &[Edit],
+) -> Result<(), Broken> {
+    let puts: Vec<_> = edits
+        .iter()
+        .filter_map(|edit| match edit {
+            Edit::Put { key, value } => Some((key.as_str(), value)),
+            Edit::Delete { .. } | Edit::Note { .. } => None,
         })
-    };
-    let text = |entry: EntryId, field: &str| {
-        let key = format!("consent/{entry}/{field}");
-        staged(&key).or_else(|| view.text(&key)).map(str::to_owned)
-    };
-    let mut entries = view.entries("consent");
-    entries.extend(edits.iter().filter_map(|edit| match edit {
-        Edit::Put { key, .. } => match Key::parse(key) {
-            Some(Key::Entry {
-                list: "consent",
-                entry,
-                ..
-            }) => Some(entry),
-            _ => None,
-        },
-        _ => None,
-    }));
-    let contact = contact.to_string();
-    let decisions: Vec<_> = entries
-        .into_iter()
-        .filter(|entry| {
-            text(*entry, "contact").as_deref() == Some(&contact)
-                && text(*entry, "scope").as_deref() == Some(PARTY_STATUS)
-        })
-        .filter_map(|entry| text(entry, "decision"))
         .collect();
-    decisions.iter().any(|decision| decision == "grant")
-        && !decisions.iter().any(|decision| decision == "withdraw")
+    let text = |key: &str| {
+        let staged = puts.iter().rev().find(|(staged, _)| *staged == key);
+        staged
+            .and_then(|(_, value)| value.as_str())
+            .or_else(|| view.text(key))
+            .map(str::to_owned)
+    };
+    let entries = |list: &str| {
+        let staged = puts.iter().filter_map(|(key, _)| match Key::parse(key)? {
+            Key::Entry {
+                list: of, entry, ..
+            } if of == list => Some(entry),
+            _ => None,
+        });
+        let all: BTreeSet<EntryId> = view.entries(list).into_iter().chain(staged).collect();
+        all.into_iter().collect()
+    };
+    let creator = view
+        .values
+        .get(key::KIND)
+        .and_then(|values| values.first())
+        .map(|value| value.op.actor.device());
+    (kind.description().check)(&Writing {
+        writer: role.into(),
+        device,
+        creator,
+        received_at: None,
+        puts: &puts,
+        text: &text,
+        entries: &entries,
+    })
 }
 
 /// Edits that would still change something: what the record says already, and without a conflict to settle, is no edit.

@@ -2,25 +2,25 @@
 //!
 //! The rows are a function of the register state alone, so [`rebuild`] yields what the pipeline wrote; a test compares the two.
 
-use lianka_office_core::store::Touched;
+use std::collections::BTreeMap;
+
 use lianka_sync_core::{
     codec::change::Scalar,
     crdt::{conflict, merge::RegisterState},
     id::{RecordId, StreetCode},
     kinds::{
-        duplicate::Traits,
-        projection::{self, CardRow, ConflictRow, Projected},
-        transfer::{Case, Then},
+        Rows, Table,
+        projection::{self, ConflictRow, Stored, Tables, Touched},
     },
-    time::ServerTime,
 };
+use serde::Serialize;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::{
     pipeline_point::{PipelinePoint, reached},
     street::store::{
-        read_models::{self, CardWrite, ConflictWrite, Of, TransferEventWrite, TransferWrite},
+        read_models::{self, Batch},
         records,
     },
 };
@@ -34,45 +34,72 @@ pub struct Projection<'p> {
     pub touched: Touched,
 }
 
+/// Values in conflict, of records of every kind.
+static CONFLICTS: Table = Table {
+    name: "field_conflict",
+    of: Rows::Computed,
+    derived: &[],
+    elsewhere: &[],
+};
+
 /// What one transaction writes to the read models, gathered by table.
 #[derive(Default)]
-struct Rows {
-    cards: Vec<CardWrite>,
-    transfers: Vec<TransferWrite<projection::TransferRow>>,
-    transfer_events: List<TransferEventWrite<projection::TransferEventRow>>,
-    contacts: List<projection::ContactRow>,
-    consents: List<projection::ConsentRow>,
-    tags_of: Vec<Uuid>,
-    tags: Vec<(Uuid, String)>,
-    keys_of: Vec<Uuid>,
-    keys: Vec<(Uuid, String)>,
-    conflicts: List<ConflictWrite>,
+struct Gathered {
+    own: BTreeMap<&'static str, Batch>,
+    lists: BTreeMap<&'static str, Batch>,
 }
 
-/// Rows of a list table, and the records whose old rows they replace.
-struct List<T> {
-    of: Vec<Uuid>,
-    rows: Vec<Of<T>>,
-}
+impl Tables for Gathered {
+    fn upsert(&mut self, table: &'static Table, row: &impl Serialize) {
+        self.own
+            .entry(table.name)
+            .or_insert_with(|| Batch::new(table))
+            .push(row);
+    }
 
-impl<T> Default for List<T> {
-    fn default() -> Self {
-        Self {
-            of: Vec::new(),
-            rows: Vec::new(),
+    fn replace<R: Serialize>(
+        &mut self,
+        table: &'static Table,
+        record: RecordId,
+        rows: impl IntoIterator<Item = R>,
+    ) {
+        let batch = self
+            .lists
+            .entry(table.name)
+            .or_insert_with(|| Batch::new(table));
+        batch.of.push(record.0);
+        for row in rows {
+            batch.push(&Of {
+                record: record.0,
+                row,
+            });
         }
     }
 }
 
-impl<T> List<T> {
-    fn replace(&mut self, record: Uuid, rows: impl IntoIterator<Item = T>) {
-        self.of.push(record);
-        self.rows
-            .extend(rows.into_iter().map(|row| Of { record, row }));
-    }
+/// One row of a record's list: the row's members and the record it belongs to.
+#[derive(Serialize)]
+struct Of<T> {
+    record: Uuid,
+    #[serde(flatten)]
+    row: T,
 }
 
-impl Rows {
+/// A value in conflict, with what only the server knows of it.
+#[derive(Serialize)]
+struct ConflictWrite {
+    field: String,
+    op: String,
+    value: serde_json::Value,
+    device: Uuid,
+    device_time: Option<String>,
+    received_at: String,
+    /// Where the field's conflict is harmless: how its values differ, and the one that loses nothing.
+    class: Option<&'static str>,
+    suggestion: Option<serde_json::Value>,
+}
+
+impl Gathered {
     fn add(&mut self, projection: &Projection<'_>) {
         let Projection {
             record,
@@ -85,112 +112,27 @@ impl Rows {
         else {
             return;
         };
-        let id = record.0;
         let conflict_count = fields_in_conflict(projected.conflicts());
         if touched.conflicts || conflict_count > 0 {
             let fields = projected.conflicts().chunk_by(|a, b| a.field == b.field);
-            self.conflicts
-                .replace(id, fields.flat_map(|rows| conflict_writes(rows, state)));
+            let rows = fields.flat_map(|rows| conflict_writes(rows, state));
+            self.replace(&CONFLICTS, *record, rows);
         }
-        match projected {
-            Projected::ShopCard(card) => self.add_card(*card, *seq, conflict_count, *touched),
-            Projected::TransferRequest(row) => self.add_transfer(*row, *seq, conflict_count, state),
-        }
-    }
-
-    fn add_transfer(
-        &mut self,
-        mut row: projection::TransferRow,
-        seq: i64,
-        conflict_count: i32,
-        state: &RegisterState,
-    ) {
-        // A transfer has few events, and each change of it is one or a ruling: they are written whole every time.
-        let events = std::mem::take(&mut row.events)
-            .into_iter()
-            .filter_map(|row| {
-                let received_at = state.received_at(&row.op)?.to_string();
-                Some(TransferEventWrite { row, received_at })
-            });
-        self.transfer_events.replace(row.record.0, events);
-        row.conflicts.clear();
-        let standing = Case::of(&state.view()).now;
-        let at = |term: Option<(ServerTime, Then)>| term.map(|(at, _)| at.to_string());
-        let (due_at, clock_at) = (
-            at(standing.due(state.created_at())),
-            at(standing.clock(state.created_at())),
-        );
-        self.transfers.push(TransferWrite {
-            row,
-            seq,
+        let stored = Stored {
+            seq: *seq,
             conflict_count,
-            due_at,
-            clock_at,
-        });
-    }
-
-    fn add_card(&mut self, mut row: CardRow, seq: i64, conflict_count: i32, touched: Touched) {
-        let id = row.record.0;
-        if touched.keys {
-            self.keys_of.push(id);
-            self.keys
-                .extend(Traits::of(&row).keys().into_iter().map(|key| (id, key)));
-        }
-        let search = row.search_key();
-        // Lists have tables of their own; the card's row carries none of them.
-        let contacts = std::mem::take(&mut row.contacts);
-        let consents = std::mem::take(&mut row.consents);
-        let tags = std::mem::take(&mut row.tags);
-        row.conflicts.clear();
-        if touched.contacts {
-            self.contacts.replace(id, contacts);
-        }
-        if touched.consents {
-            self.consents.replace(id, consents);
-        }
-        if touched.tags {
-            self.tags_of.push(id);
-            self.tags.extend(tags.into_iter().map(|tag| (id, tag)));
-        }
-        self.cards.push(CardWrite {
-            row,
-            seq,
-            conflict_count,
-            search,
-        });
+            state,
+            touched: *touched,
+        };
+        projected.store(&stored, self);
     }
 
     async fn write(self, tx: &mut PgConnection, street: &StreetCode) -> sqlx::Result<()> {
-        if !self.cards.is_empty() {
-            read_models::upsert_cards(tx, street, &self.cards).await?;
+        for batch in self.own.values() {
+            read_models::upsert(tx, street, batch).await?;
         }
-        if !self.transfers.is_empty() {
-            read_models::upsert_transfers(tx, street, &self.transfers).await?;
-            read_models::replace_transfer_events(
-                tx,
-                street,
-                &self.transfer_events.of,
-                &self.transfer_events.rows,
-            )
-            .await?;
-        }
-        if !self.contacts.of.is_empty() {
-            read_models::replace_contacts(tx, street, &self.contacts.of, &self.contacts.rows)
-                .await?;
-        }
-        if !self.consents.of.is_empty() {
-            read_models::replace_consents(tx, street, &self.consents.of, &self.consents.rows)
-                .await?;
-        }
-        if !self.tags_of.is_empty() {
-            read_models::replace_tags(tx, street, &self.tags_of, &self.tags).await?;
-        }
-        if !self.keys_of.is_empty() {
-            read_models::replace_keys(tx, street, &self.keys_of, &self.keys).await?;
-        }
-        if !self.conflicts.of.is_empty() {
-            read_models::replace_conflicts(tx, street, &self.conflicts.of, &self.conflicts.rows)
-                .await?;
+        for batch in self.lists.values() {
+            read_models::replace(tx, street, batch).await?;
         }
         Ok(())
     }
@@ -235,7 +177,7 @@ pub async fn write(
     street: &StreetCode,
     projections: &[Projection<'_>],
 ) -> sqlx::Result<()> {
-    let mut rows = Rows::default();
+    let mut rows = Gathered::default();
     for projection in projections {
         rows.add(projection);
     }

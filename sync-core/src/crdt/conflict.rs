@@ -15,7 +15,7 @@ use crate::{
     codec::change::{Action, Change, OpId, Scalar},
     crdt::merge::RegisterState,
     id::DeviceId,
-    kinds::{Class, Field, Rule},
+    kinds::{Class, Field, Meaning, Rule},
     lang::Lang,
     time::{DeviceTime, ServerTime},
     values::{
@@ -112,17 +112,17 @@ pub fn harmless(field: &Field, values: &[&Scalar]) -> Option<Harmless> {
             suggestion: text.into(),
         })
     };
-    let same = match field.name {
-        "phones" | "phone" => phone_format(&texts).map(|at| (HarmlessClass::PhoneFormat, at)),
+    let same = match field.meaning {
+        Meaning::Telephone => phone_format(&texts).map(|at| (HarmlessClass::PhoneFormat, at)),
         _ => spelling(&texts).map(|at| (HarmlessClass::Spelling, at)),
     };
     if let Some((class, at)) = same {
         return found(class, texts[at]);
     }
-    let at = match field.name {
-        "phones" | "phone" => more_numbers(&texts),
+    let at = match field.meaning {
+        Meaning::Telephone => more_numbers(&texts),
         // Of a registered name, a person's name or a free remark a longer one may be another one, or say the opposite.
-        "sign_name" => longer_name(&texts),
+        Meaning::TradeName => longer_name(&texts),
         _ => None,
     };
     found(HarmlessClass::MoreComplete, texts[at?])

@@ -27,7 +27,7 @@ use crate::{
         view::{Value, View},
     },
     id::{Actor, ChangeHash, DeviceId, EntryId, StreetCode},
-    kinds::{Kind, MergeRule, transfer::form},
+    kinds::{Broken, Key, Kind, MergeRule, Writing, key},
     lang::Lang,
     limits,
     planted::{self, Bug},
@@ -250,7 +250,7 @@ impl RegisterState {
             .collect();
         View {
             values,
-            note: Some(self.note.clone()),
+            note: self.kind.has_note().then(|| self.note.clone()),
         }
     }
 
@@ -857,10 +857,10 @@ fn begin(change: &Change, context: &Context<'_>) -> Result<Accepted, Refusal> {
             return Err(Refusal::field(field.name, FieldError::Missing));
         }
     }
-    if written("kind") != Some(&StoredScalar::Str(context.kind.as_str().to_owned())) {
+    if written(key::KIND) != Some(&StoredScalar::Str(context.kind.as_str().to_owned())) {
         return Err(Refusal::KindMismatch);
     }
-    if written("street") != Some(&StoredScalar::Str(context.street.as_str().to_owned())) {
+    if written(key::STREET) != Some(&StoredScalar::Str(context.street.as_str().to_owned())) {
         return Err(Refusal::WrongStreet);
     }
     Ok(Accepted {
@@ -1011,8 +1011,7 @@ impl<'f> Fold<'f> {
             }
         }
         self.check_note_length()?;
-        self.check_consent()?;
-        self.check_events()?;
+        self.check_record()?;
         let stored = self.state.map(|state| &state.registers);
         let new = self
             .registers
@@ -1196,93 +1195,64 @@ impl<'f> Fold<'f> {
         Ok(())
     }
 
-    /// An event of a transfer is for its roles, and whole.
-    fn check_events(&self) -> Result<(), Refusal> {
-        if self.context.kind != Kind::TransferRequest {
-            return Ok(());
-        }
-        let puts = self.change.ops.iter().filter_map(|op| match &op.action {
-            Action::Put { key, value } => Some((key.as_str(), value)),
-            _ => None,
-        });
-        form::check(self.context.writer, puts).map_err(|(key, error)| Refusal::field(key, error))
-    }
-
-    /// A party status may be written only with its person's consent on record; a withdrawal wins over every grant.
-    fn check_consent(&self) -> Result<(), Refusal> {
-        let own = |visible: &Visible| {
-            visible.op.actor == self.author && visible.op.counter >= self.change.start_op
-        };
-        let written: Vec<_> = self
-            .registers
-            .iter()
-            .filter(|(_, register)| register.visible.iter().any(own))
-            .filter_map(|(key, _)| Some((key, consent_needed(key)?.to_string())))
-            .collect();
-        if written.is_empty() || planted::is(Bug::MergeSkipsConsent) {
-            return Ok(());
-        }
-        let consenting = self.consenting();
-        match written
-            .into_iter()
-            .find(|(_, contact)| !consenting.contains(contact.as_str()))
-        {
-            Some((key, _)) => Err(Refusal::field(key, FieldError::ConsentMissing)),
-            None => Ok(()),
-        }
-    }
-
-    /// The contacts that gave, and did not withdraw, their consent to the party status.
-    fn consenting(&self) -> BTreeSet<&str> {
+    /// What the kind asks of a change as a whole.
+    fn check_record(&self) -> Result<(), Refusal> {
         let stored = self.state.map(|state| &state.registers);
-        let text = |entry: &str, field: &str| {
-            let key = format!("consent/{entry}/{field}");
-            let register = self.registers.get(&key).or_else(|| stored?.get(&key))?;
+        let puts: Vec<_> = self
+            .change
+            .ops
+            .iter()
+            .filter_map(|op| match &op.action {
+                Action::Put { key, value } => Some((key.as_str(), value)),
+                _ => None,
+            })
+            .collect();
+        let text = |key: &str| {
+            let register = self.registers.get(key).or_else(|| stored?.get(key))?;
             register
                 .visible
                 .iter()
                 .find_map(|visible| match &visible.value {
-                    StoredScalar::Str(text) => Some(text.as_str()),
+                    StoredScalar::Str(text) => Some(text.clone()),
                     StoredScalar::Bool(_) | StoredScalar::Int(_) => None,
                 })
         };
-        let (mut granted, mut withdrawn) = (BTreeSet::new(), BTreeSet::new());
-        for key in self
-            .registers
-            .keys()
-            .chain(stored.into_iter().flat_map(BTreeMap::keys))
-        {
-            let Some(entry) = key
-                .strip_prefix("consent/")
-                .and_then(|rest| rest.strip_suffix("/contact"))
-            else {
-                continue;
-            };
-            if text(entry, "scope") != Some(PARTY_STATUS) {
-                continue;
+        let entries = |list: &str| {
+            let keys = self
+                .registers
+                .keys()
+                .chain(stored.into_iter().flat_map(BTreeMap::keys));
+            let entries: BTreeSet<EntryId> = keys
+                .filter_map(|key| match Key::parse(key)? {
+                    Key::Entry {
+                        list: of, entry, ..
+                    } if of == list => Some(entry),
+                    _ => None,
+                })
+                .collect();
+            entries.into_iter().collect()
+        };
+        let creator = self.state.and_then(|state| {
+            let first = state.history.first()?;
+            Some(state.actors.get(first.actor as usize)?.device())
+        });
+        let writing = Writing {
+            writer: self.context.writer,
+            device: self.change.actor.device(),
+            creator,
+            received_at: Some(self.context.received_at),
+            puts: &puts,
+            text: &text,
+            entries: &entries,
+        };
+        match (self.context.kind.description().check)(&writing) {
+            Err(Broken { error, .. })
+                if error == FieldError::ConsentMissing && planted::is(Bug::MergeSkipsConsent) =>
+            {
+                Ok(())
             }
-            match (text(entry, "contact"), text(entry, "decision")) {
-                (Some(contact), Some("grant")) => granted.insert(contact),
-                (Some(contact), Some(_)) => withdrawn.insert(contact),
-                _ => false,
-            };
+            checked => checked.map_err(|broken| Refusal::field(broken.key, broken.error)),
         }
-        granted.difference(&withdrawn).copied().collect()
-    }
-}
-
-/// The field, and the consent scope, that needs consent.
-pub const PARTY_STATUS: &str = "party_status";
-
-/// The contact whose consent a write to `key` needs.
-fn consent_needed(key: &str) -> Option<EntryId> {
-    match crate::kinds::Key::parse(key)? {
-        crate::kinds::Key::Entry {
-            list: "contacts",
-            entry,
-            field: PARTY_STATUS,
-        } => Some(entry),
-        _ => None,
     }
 }
 

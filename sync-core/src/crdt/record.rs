@@ -15,6 +15,7 @@ use crate::{
     codec::change::{self, Action, Change, OpId, Scalar},
     crdt::view::{Value, View},
     id::{Actor, ChangeHash},
+    kinds::{Kind, key},
     time::DeviceTime,
 };
 
@@ -102,7 +103,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// Creates a record; the one change holds `edits` and the note (empty where no edit names it).
+    /// Creates a record; the one change holds `edits` and, where the kind that they name has one, the note (empty where no edit names it).
     pub fn create(
         actor: Actor,
         at: DeviceTime,
@@ -111,8 +112,10 @@ impl Record {
         let doc = AutoCommit::new_with_encoding(TextEncoding::UnicodeCodePoint)
             .with_actor(ActorId::from(&actor.as_bytes()[..]));
         let mut record = Self { doc };
-        let note = record.doc.put_object(ROOT, NOTE, ObjType::Text)?;
-        record.stage(edits, Some(&note))?;
+        let note = has_note(edits)
+            .then(|| record.doc.put_object(ROOT, NOTE, ObjType::Text))
+            .transpose()?;
+        record.stage(edits, note.as_ref())?;
         let change = record
             .commit(at, "")?
             .ok_or_else(|| RecordError::NotFlat("an empty change".into()))?;
@@ -353,6 +356,15 @@ impl Record {
         }
         times
     }
+}
+
+/// Whether a record that `edits` create has a note. One of a kind that nobody knows has: the server tells.
+fn has_note(edits: &[Edit]) -> bool {
+    let kind = edits.iter().find_map(|edit| match edit {
+        Edit::Put { key, value } if key == key::KIND => value.as_str()?.parse::<Kind>().ok(),
+        _ => None,
+    });
+    kind.is_none_or(Kind::has_note)
 }
 
 fn time_of(times: &BTreeMap<ActorId, Vec<(u64, i64)>>, op: OpId) -> Option<DeviceTime> {

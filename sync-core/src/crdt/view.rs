@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::{
     codec::change::{OpId, Scalar},
     id::EntryId,
-    kinds::{Key, Kind},
+    kinds::{Key, Kind, key},
     planted::{self, Bug},
     time::DeviceTime,
 };
@@ -29,7 +29,7 @@ pub struct Value {
 pub struct View {
     /// Every key that holds a value; values ascending by operation id, so the last one wins. Never an empty list.
     pub values: BTreeMap<String, Vec<Value>>,
-    /// The note; `None` only before the record exists.
+    /// The note; `None` before the record exists, and of a kind that has none.
     pub note: Option<String>,
 }
 
@@ -52,7 +52,7 @@ impl View {
 
     /// The record's kind, from its `kind` field.
     pub fn kind(&self) -> Option<Kind> {
-        self.text("kind")?.parse().ok()
+        self.text(key::KIND)?.parse().ok()
     }
 
     /// Members of a set or names of custom fields, with their winning value: `name/<member>`.

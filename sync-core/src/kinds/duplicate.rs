@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::{
     id::RecordId,
-    kinds::projection::CardRow,
+    kinds::{Kind, Meaning, projection::CardRow},
     lang::Lang,
     search,
     values::{
@@ -255,18 +255,9 @@ impl Comparison {
 
 /// Whether a write to this key may change what a card is recognised by.
 pub fn recognises(key: &str) -> bool {
-    const FIELDS: [&str; 9] = [
-        "sign_name",
-        "credit_code",
-        "road",
-        "lane",
-        "number",
-        "number_suffix",
-        "unit",
-        "address_raw",
-        "merged_into",
-    ];
-    FIELDS.contains(&key) || (key.starts_with("contacts/") && key.ends_with("/phones"))
+    Kind::ShopCard
+        .field(key)
+        .is_some_and(|(field, _)| field.alike.is_some() || field.meaning == Meaning::Succession)
 }
 
 /// What two cards share. See [`Comparison::is_likely`].

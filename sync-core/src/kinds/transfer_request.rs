@@ -2,12 +2,82 @@
 //!
 //! The state is nobody's to write: a person appends an event, the server rules on it ([`crate::kinds::transfer`]).
 
-use crate::kinds::transfer::table::{
-    ASKED_BY, CAUSES, DECISIONS, RETURN_REASONS, STATE_CODES, STEP_CODES, VALIDITY_DAYS_MAX, YES,
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    crdt::view::View,
+    id::{DeviceId, EntryId, RecordId},
+    kinds::{
+        consent,
+        kind::{
+            Broken, Class, Derived, Description, EVENT_WRITERS, Field, GRID, KIND, Meaning,
+            MergeRule, NOBODY, NOTE, Personal, Rows, Rule, STREET, Shape, Table, Writing, key, log,
+            register,
+        },
+        projection::{ConflictRow, Row, Stored, Tables, conflicts, row},
+        transfer::{
+            self, Case, Then, form,
+            table::{
+                ASKED_BY, CAUSES, DECISIONS, RETURN_REASONS, STATE_CODES, STEP_CODES,
+                VALIDITY_DAYS_MAX, YES,
+            },
+        },
+    },
+    time::{DeviceTime, ServerTime},
+    values::date,
 };
-use crate::kinds::{
-    Class, EVENT_WRITERS, Field, GRID, KIND, MergeRule, NOBODY, NOTE, Rule, STREET, Shape, log,
-    register, shop_card::DECISION,
+
+pub(super) const NAME: &str = "transfer_request";
+const CONSENT: &str = "consent";
+const EVENTS: &str = "events";
+
+/// What a kind is.
+pub const DESCRIPTION: Description = Description {
+    name: NAME,
+    label_zh: "组织关系转接",
+    label_en: "transfer request",
+    fields: FIELDS,
+    tables: &[&TRANSFER, &EVENT],
+    personal: Personal::Record,
+    belongs_to: None,
+    check: check_events,
+};
+
+/// An event is for its roles, and whole.
+fn check_events(writing: &Writing<'_>) -> Result<(), Broken> {
+    form::check(writing.writer, writing.puts.iter().copied())
+        .map_err(|(key, error)| Broken { key, error })
+}
+
+static TRANSFER: Table = Table {
+    name: "transfer",
+    of: Rows::Record,
+    derived: &[
+        Derived::new("state_since"),
+        Derived::new("open"),
+        Derived::new("due_at"),
+        Derived::new("clock_at"),
+        Derived::new("submitted_at"),
+        Derived::new("revision"),
+        Derived::new("responsible"),
+        Derived::new("acting"),
+        Derived::new("letter_no"),
+        Derived::new("letter_expires_on"),
+        Derived::new("branch"),
+        Derived::new("accepted_on"),
+        Derived::new("expiry_proposed"),
+        Derived::new("open_tasks"),
+        Derived::new("pending"),
+    ],
+    elsewhere: &["note", "conflicts", EVENTS],
+};
+static EVENT: Table = Table {
+    name: "transfer_event",
+    of: Rows::EntriesTogether(EVENTS),
+    derived: &[],
+    elsewhere: &["op"],
 };
 
 const TRANSFER_KINDS: &[&str] = &[
@@ -30,7 +100,7 @@ const fn event(
     Field {
         creators: EVENT_WRITERS,
         editors: EVENT_WRITERS,
-        ..log("events", name, zh, en, class, rule)
+        ..log(EVENTS, name, zh, en, class, rule)
     }
 }
 
@@ -40,6 +110,8 @@ const fn ruling(name: &'static str, zh: &'static str, en: &'static str, rule: Ru
         creators: NOBODY,
         editors: NOBODY,
         ..log("rulings", name, zh, en, Class::P1, rule)
+            .means(Meaning::Process)
+            .unstored()
     }
 }
 
@@ -48,11 +120,11 @@ const fn servers(name: &'static str, zh: &'static str, en: &'static str, rule: R
         merge: MergeRule::LastWriter,
         creators: NOBODY,
         editors: NOBODY,
-        ..register(name, zh, en, Class::P1, rule)
+        ..register(name, zh, en, Class::P1, rule).means(Meaning::Process)
     }
 }
 
-pub(crate) const FIELDS: &[Field] = &[
+const FIELDS: &[Field] = &[
     KIND,
     STREET,
     GRID,
@@ -75,6 +147,7 @@ pub(crate) const FIELDS: &[Field] = &[
             Class::P2,
             Rule::Text(60),
         )
+        .means(Meaning::PersonAlias)
     },
     register(
         "member_name",
@@ -82,69 +155,38 @@ pub(crate) const FIELDS: &[Field] = &[
         "member name",
         Class::P3,
         Rule::Text(60),
-    ),
+    )
+    .means(Meaning::PersonName),
     register(
         "member_status",
         "党员类别",
         "member status",
         Class::P3,
         Rule::OneOf(MEMBER_STATUS),
-    ),
+    )
+    .means(Meaning::PersonDetail),
     register(
         "origin_organisation",
         "转出组织",
         "origin organisation",
         Class::P3,
         Rule::Text(200),
-    ),
-    register("phone", "联系电话", "phone", Class::P2, Rule::Text(100)),
+    )
+    .means(Meaning::PersonDetail),
+    register("phone", "联系电话", "phone", Class::P2, Rule::Text(100)).means(Meaning::Telephone),
     register(
         "target_branch",
         "转入支部",
         "target branch",
         Class::P3,
         Rule::Text(200),
-    ),
-    log(
-        "consent",
-        "scope",
-        "同意范围",
-        "consent scope",
-        Class::P2,
-        Rule::Text(60),
-    ),
-    log(
-        "consent",
-        "wording",
-        "告知文本版本",
-        "wording version",
-        Class::P2,
-        Rule::Text(60),
-    ),
-    log(
-        "consent",
-        "channel",
-        "同意方式",
-        "consent channel",
-        Class::P2,
-        Rule::Text(40),
-    ),
-    log(
-        "consent",
-        "decision",
-        "同意或撤回",
-        "grant or withdrawal",
-        Class::P2,
-        Rule::OneOf(DECISION),
-    ),
-    log(
-        "consent",
-        "given_on",
-        "同意日期",
-        "given on",
-        Class::P2,
-        Rule::Date,
-    ),
+    )
+    .means(Meaning::PersonDetail),
+    consent::fields(CONSENT)[0].unstored(),
+    consent::fields(CONSENT)[1].unstored(),
+    consent::fields(CONSENT)[2].unstored(),
+    consent::fields(CONSENT)[3].unstored(),
+    consent::fields(CONSENT)[4].unstored(),
     event(
         "type",
         "事件",
@@ -173,7 +215,7 @@ pub(crate) const FIELDS: &[Field] = &[
         Class::P1,
         Rule::OneOf(RETURN_REASONS),
     ),
-    event("note", "说明", "note", Class::P2, Rule::Text(400)),
+    event("note", "说明", "note", Class::P2, Rule::Text(400)).means(Meaning::Remark),
     event(
         "addressee",
         "抬头",
@@ -224,7 +266,7 @@ pub(crate) const FIELDS: &[Field] = &[
         Class::P1,
         Rule::Date,
     ),
-    event("reason", "原因", "reason", Class::P2, Rule::Text(400)),
+    event("reason", "原因", "reason", Class::P2, Rule::Text(400)).means(Meaning::Remark),
     event(
         "branch",
         "接收支部",
@@ -354,6 +396,194 @@ pub(crate) const FIELDS: &[Field] = &[
             "fields kept by the office alone",
             Rule::Flag,
         )
+        .unstored()
     },
-    NOTE,
+    NOTE.unstored(),
 ];
+
+row! {
+    /// A transfer request's content.
+    #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+    #[serde(default)]
+    #[expect(missing_docs, reason = "the catalogue documents the fields")]
+    pub struct TransferRow {
+        record: RecordId = own,
+        generation: u32 = own,
+        grid: String = own,
+        transfer_kind: Option<String> = text,
+        member_alias: Option<String> = text,
+        member_name: Option<String> = text,
+        member_status: Option<String> = text,
+        origin_organisation: Option<String> = text,
+        phone: Option<String> = text,
+        target_branch: Option<String> = text,
+        note: Option<String> = own,
+        conflicts: Vec<ConflictRow> = own,
+        /// Where it stands after its rulings.
+        state: String = own,
+        state_since: Option<ServerTime> = own,
+        open: bool = own,
+        submitted_at: Option<ServerTime> = own,
+        revision: u32 = own,
+        /// `origin` or `target`.
+        responsible: String = own,
+        /// Who has to act next.
+        acting: String = own,
+        /// The live letter.
+        letter_no: Option<String> = own,
+        letter_expires_on: Option<String> = own,
+        /// The acceptance in force.
+        branch: Option<String> = own,
+        accepted_on: Option<String> = own,
+        expiry_proposed: bool = own,
+        open_tasks: u32 = own,
+        /// Events without a ruling.
+        pending: u32 = own,
+        events: Vec<TransferEventRow> = own,
+    }
+}
+
+/// An event of a transfer, with its ruling.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the table of steps documents the fields")]
+pub struct TransferEventRow {
+    pub event: EntryId,
+    /// Order of the ruling; `None`: pending.
+    pub no: Option<u32>,
+    pub r#type: String,
+    pub seen: Option<EntryId>,
+    pub fields: BTreeMap<String, String>,
+    /// Operation id of its type, `counter@actor`: who wrote it, and when.
+    pub op: String,
+    pub device: DeviceId,
+    pub device_time: Option<DeviceTime>,
+    pub outcome: Option<String>,
+    pub code: Option<String>,
+    pub state: Option<String>,
+    pub ruled_at: Option<ServerTime>,
+    pub username: Option<String>,
+}
+
+impl Row for TransferRow {
+    fn project(record: RecordId, generation: u32, view: &View) -> Self {
+        let text = |key: &str| view.text(key).map(str::to_owned);
+        let case = Case::of(view);
+        let now = &case.now;
+        Self {
+            record,
+            generation,
+            grid: text(key::GRID).unwrap_or_default(),
+            note: view.note.clone().filter(|note| !note.is_empty()),
+            conflicts: conflicts(view),
+            state: now.state.to_string(),
+            state_since: now.since,
+            open: transfer::is_open(now.state),
+            submitted_at: now.submitted_at,
+            revision: now.revision,
+            responsible: now.responsible().as_str().to_owned(),
+            acting: now.next().acting.as_str().to_owned(),
+            letter_no: now.letter.as_ref().map(|letter| letter.number.clone()),
+            letter_expires_on: now
+                .letter
+                .as_ref()
+                .map(|letter| date::to_iso(letter.expires_on)),
+            branch: now
+                .acceptance
+                .as_ref()
+                .map(|acceptance| acceptance.branch.clone()),
+            accepted_on: now
+                .acceptance
+                .as_ref()
+                .map(|acceptance| date::to_iso(acceptance.accepted_on)),
+            expiry_proposed: now.expiry_proposed,
+            open_tasks: now.open_tasks().count() as u32,
+            pending: case.pending().count() as u32,
+            events: case
+                .events
+                .iter()
+                .filter_map(|event| transfer_event(view, event))
+                .collect(),
+            ..Self::default()
+        }
+        .texts(text)
+    }
+
+    fn record(&self) -> RecordId {
+        self.record
+    }
+
+    fn conflicts(&self) -> &[ConflictRow] {
+        &self.conflicts
+    }
+
+    fn store(mut self, stored: &Stored<'_>, tables: &mut impl Tables) {
+        let state = stored.state;
+        // A transfer has few events, and each change of it is one or a ruling: they are written whole every time.
+        let events = std::mem::take(&mut self.events)
+            .into_iter()
+            .filter_map(|row| {
+                let received_at = state.received_at(&row.op)?.to_string();
+                Some(EventWrite { row, received_at })
+            });
+        tables.replace(&EVENT, self.record, events);
+        self.conflicts.clear();
+        let now = Case::of(&state.view()).now;
+        let at = |term: Option<(ServerTime, Then)>| term.map(|(at, _)| at.to_string());
+        tables.upsert(
+            &TRANSFER,
+            &TransferWrite {
+                row: self,
+                seq: stored.seq,
+                conflict_count: stored.conflict_count,
+                due_at: at(now.due(state.created_at())),
+                clock_at: at(now.clock(state.created_at())),
+            },
+        );
+    }
+}
+
+/// A request's row as its table has it.
+#[derive(Serialize)]
+struct TransferWrite {
+    #[serde(flatten)]
+    row: TransferRow,
+    seq: i64,
+    conflict_count: i32,
+    /// When the term of the state is over.
+    due_at: Option<String>,
+    /// When the server's clock has something to do about it.
+    clock_at: Option<String>,
+}
+
+/// An event of a transfer, with what only the server knows of it.
+#[derive(Serialize)]
+struct EventWrite {
+    #[serde(flatten)]
+    row: TransferEventRow,
+    received_at: String,
+}
+
+fn transfer_event(view: &View, event: &transfer::Event) -> Option<TransferEventRow> {
+    let written = view
+        .values
+        .get(&format!("events/{}/type", event.id))?
+        .last()?;
+    let ruled = event.ruled.as_ref();
+    Some(TransferEventRow {
+        event: event.id,
+        no: ruled.map(|ruled| ruled.no),
+        r#type: event.step.to_string(),
+        seen: event.seen,
+        fields: event.fields.clone(),
+        op: format!("{}@{}", written.op.counter, written.op.actor),
+        device: written.op.actor.device(),
+        device_time: written.time,
+        outcome: ruled.map(|ruled| ruled.ruling.outcome.as_str().to_owned()),
+        code: ruled
+            .and_then(|ruled| ruled.ruling.code)
+            .map(|code| code.as_str().to_owned()),
+        state: ruled.map(|ruled| ruled.ruling.state.to_string()),
+        ruled_at: ruled.map(|ruled| ruled.at),
+        username: ruled.and_then(|ruled| ruled.by.clone()),
+    })
+}

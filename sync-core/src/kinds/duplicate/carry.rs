@@ -15,11 +15,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     codec::change::{Action, Change, OpId, Scalar},
     crdt::{
-        merge::{PARTY_STATUS, RegisterState, Replaces, Write},
+        merge::{RegisterState, Replaces, Write},
         view::View,
     },
     id::{Actor, EntryId},
-    kinds::{Key, Kind, MergeRule},
+    kinds::{
+        Key, Kind, Meaning, MergeRule, consent,
+        shop_card::{CONSENT, CONTACTS, PARTY_STATUS},
+    },
     search,
     values::phone,
 };
@@ -94,7 +97,7 @@ pub fn plan(winner: &View, loser: &View) -> Plan {
     }
     // A person who withdrew on one card withdrew.
     for person in consents.withdrawn {
-        let key = format!("contacts/{person}/{PARTY_STATUS}");
+        let key = format!("{CONTACTS}/{person}/{PARTY_STATUS}");
         if winner.values.contains_key(&key) {
             add(0, Write::new(key, None));
         }
@@ -175,7 +178,7 @@ pub fn undo(
     let view = winner.view();
     let entry_of = |key: &str| match Key::parse(key) {
         Some(Key::Entry {
-            list: "contacts",
+            list: CONTACTS,
             entry,
             ..
         }) => Some(entry),
@@ -224,20 +227,20 @@ fn beside(key: &str, value: Scalar) -> Write {
 fn carried(key: &str, same_persons: &SamePersons) -> Option<(MergeRule, String, Option<EntryId>)> {
     let (field, parsed) = Kind::ShopCard.field(key)?;
     if matches!(field.merge, MergeRule::WriteOnce | MergeRule::Text)
-        || matches!(field.name, "grid" | "merged_into")
+        || matches!(field.meaning, Meaning::Grid | Meaning::Succession)
     {
         return None;
     }
     Some(match parsed {
         Key::Entry {
-            list: "contacts",
+            list: CONTACTS,
             entry,
             field: name,
         } => {
             let entry = same_persons.get(&entry).copied().unwrap_or(entry);
             (
                 field.merge,
-                format!("contacts/{entry}/{name}"),
+                format!("{CONTACTS}/{entry}/{name}"),
                 (name == PARTY_STATUS).then_some(entry),
             )
         }
@@ -250,8 +253,8 @@ fn translated(key: &str, value: &Scalar, same_persons: &SamePersons) -> Scalar {
     let names_person = matches!(
         Key::parse(key),
         Some(Key::Entry {
-            list: "consent",
-            field: "contact",
+            list: CONSENT,
+            field: consent::OF,
             ..
         })
     );
@@ -267,12 +270,12 @@ fn translated(key: &str, value: &Scalar, same_persons: &SamePersons) -> Scalar {
 /// Persons with the same name and the same numbers.
 fn same_persons(winner: &View, loser: &View) -> SamePersons {
     let known: Vec<_> = winner
-        .entries("contacts")
+        .entries(CONTACTS)
         .into_iter()
         .filter_map(|entry| Some((entry, person(winner, entry)?)))
         .collect();
     let mut same = SamePersons::new();
-    for entry in loser.entries("contacts") {
+    for entry in loser.entries(CONTACTS) {
         let Some(person) = person(loser, entry) else {
             continue;
         };
@@ -289,8 +292,8 @@ fn same_persons(winner: &View, loser: &View) -> SamePersons {
 
 /// Folded name and numbers; `None` where either is missing: then nobody can tell.
 fn person(view: &View, entry: EntryId) -> Option<(String, BTreeSet<String>)> {
-    let name = search::fold(view.entry_text("contacts", entry, "name")?);
-    let phones: BTreeSet<_> = phone::parse(view.entry_text("contacts", entry, "phones")?)
+    let name = search::fold(view.entry_text(CONTACTS, entry, "name")?);
+    let phones: BTreeSet<_> = phone::parse(view.entry_text(CONTACTS, entry, "phones")?)
         .iter()
         .map(phone::Phone::canonical)
         .collect();
@@ -310,17 +313,22 @@ impl Consents {
             withdrawn: BTreeSet::new(),
         };
         for view in [winner, loser] {
-            for entry in view.entries("consent") {
-                let text = |field| view.entry_text("consent", entry, field);
+            for entry in view.entries(CONSENT) {
+                let text = |field| view.entry_text(CONSENT, entry, field);
                 let Some(person) =
-                    text("contact").and_then(|person| person.parse::<EntryId>().ok())
+                    text(consent::OF).and_then(|person| person.parse::<EntryId>().ok())
                 else {
                     continue;
                 };
                 let person = same_persons.get(&person).copied().unwrap_or(person);
-                match (text("scope"), text("decision")) {
-                    (Some(PARTY_STATUS), Some("grant")) => drop(consents.granted.insert(person)),
-                    (Some(PARTY_STATUS), Some(_)) => drop(consents.withdrawn.insert(person)),
+                match (text(consent::SCOPE), text(consent::DECIDED)) {
+                    (Some(PARTY_STATUS), Some(decision)) => {
+                        let of = match decision {
+                            consent::GRANT => &mut consents.granted,
+                            _ => &mut consents.withdrawn,
+                        };
+                        of.insert(person);
+                    }
                     _ => {}
                 }
             }
