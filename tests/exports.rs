@@ -524,6 +524,21 @@ async fn everything_held_about_one_person_and_nothing_about_another() {
         "A1",
         &transfer,
     );
+    // Another member's, in whose note the person is mentioned.
+    let mentioning = phone.create_with(
+        lianka_sync_core::kinds::Kind::TransferRequest,
+        "A1",
+        &[
+            put("kind", "transfer_request"),
+            put("street", HOME),
+            put("grid", "A1"),
+            put("transfer_kind", "in_city_e"),
+            put("member_alias", "小李"),
+            Edit::Note {
+                text: "王小明 13900000001 介绍".into(),
+            },
+        ],
+    );
     phone.sync().await;
     // Made before the phone could know that its grid is another's by now.
     desk.office.assign(HOME, "wang.fang", &["A2"]).await;
@@ -549,6 +564,11 @@ async fn everything_held_about_one_person_and_nothing_about_another() {
         assert_eq!(contacts[0]["consents"][0]["decision"], "grant");
         assert_eq!(found["transfers"][0]["record"], transfer.to_string());
         assert_eq!(found["notes"][0]["record"], noted.to_string());
+        assert_eq!(
+            (&found["notes"][1]["record"], &found["notes"][1]["kind"]),
+            (&json!(mentioning.to_string()), &json!("transfer_request")),
+            "the notes of every kind are looked through: {found}"
+        );
         let changes = found["changes"].to_string();
         for part in ["139-0000-0001", "13900000009", "群众", "grant", "小王"] {
             assert!(changes.contains(part), "{part}: {changes}");

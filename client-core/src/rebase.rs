@@ -19,8 +19,7 @@ use lianka_sync_core::{
 
 use crate::{
     Author, Draft, Effect, Moment, OutboxEntry, OutboxState, Reason, RecordState, document,
-    editing::rules,
-    redact::is_about,
+    editing::rules, redact::is_about,
 };
 
 pub(crate) mod note;

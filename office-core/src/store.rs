@@ -12,11 +12,7 @@ use lianka_sync_core::{
     codec::change::Scalar,
     crdt::merge::RegisterState,
     id::{ChangeHash, DeviceId, EntryId, RecordId, StreetCode},
-    kinds::{
-        Kind,
-        duplicate::carry::SamePersons,
-        transfer::member::Member,
-    },
+    kinds::{Kind, duplicate::carry::SamePersons, transfer::member::Member},
     time::{DeviceTime, ServerTime},
 };
 use serde::{Deserialize, Serialize};

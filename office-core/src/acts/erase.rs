@@ -11,7 +11,7 @@ use lianka_sync_core::{
     codec::change::{self, Action, Change},
     crdt::{merge::RegisterState, rebuild::Forget, record::NOTE, view::Value},
     id::{DeviceId, EntryId, RecordId, StreetCode},
-    kinds::Key,
+    kinds::{Key, Meaning, Personal},
 };
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -50,8 +50,6 @@ pub const BY_CLOCK: &str = "";
 pub const ERASE: &str = "erase";
 /// A receipt for a person.
 pub const REDACT: &str = "redact";
-/// The collection whose entries are persons.
-const CONTACTS: &str = "contacts";
 
 /// Who asks, and why.
 #[derive(Clone, Debug)]
@@ -192,7 +190,10 @@ impl Act for Redact {
     fn decide(self, street: &mut Street) -> Result<Erased, Refused> {
         let (record, entry) = (self.record, self.entry);
         let state = street.state(record).ok_or(Refused::NotFound)?;
-        let is_there = state.has_entry(CONTACTS, entry);
+        let Personal::Entries { list: persons, .. } = state.kind().description().personal else {
+            return Err(Refused::NoEntry);
+        };
+        let is_there = state.has_entry(persons, entry);
         if !is_there && !state.redacted().contains(&entry) {
             return Err(Refused::NoEntry);
         }
@@ -209,8 +210,11 @@ impl Act for Redact {
                 also_on,
             });
         }
-        let (generation, listed, names) =
-            (state.generation(), self.entries(state), names(state, entry));
+        let (generation, listed, names) = (
+            state.generation(),
+            self.entries(state),
+            names(state, persons, entry),
+        );
         let entries: BTreeSet<EntryId> = listed.iter().copied().collect();
         let is_theirs = |key: &str| matches!(Key::parse(key), Some(Key::Entry { entry, .. }) if entries.contains(&entry));
         let held: Vec<Uuid> = known
@@ -312,17 +316,21 @@ fn touches(change: &Change, entries: &BTreeSet<EntryId>, note: bool) -> bool {
 }
 
 /// What people call the person by: name and telephone numbers, every concurrent one.
-fn names(state: &RegisterState, entry: EntryId) -> Vec<String> {
+fn names(state: &RegisterState, persons: &str, entry: EntryId) -> Vec<String> {
     let view = state.view();
-    let of = |field: &str| {
-        view.values
-            .get(&format!("{CONTACTS}/{entry}/{field}"))
-            .cloned()
-            .unwrap_or_default()
+    let prefix = format!("{persons}/{entry}/");
+    let named = |key: &str| {
+        key.starts_with(&prefix)
+            && matches!(
+                state.kind().meaning(key),
+                Some(Meaning::PersonName | Meaning::Telephone)
+            )
     };
-    let texts = of("name")
-        .into_iter()
-        .chain(of("phones"))
+    let texts = view
+        .values
+        .iter()
+        .filter(|(key, _)| named(key))
+        .flat_map(|(_, values)| values)
         .filter_map(|value| value.value.as_str().map(str::to_owned));
     let words = texts.flat_map(|text| {
         text.split([' ', ',', '，', '、', ';', '；', '/'])

@@ -7,13 +7,13 @@
 //! Texts are compared as the phone compares them: numbers without separators, country and city code; names in either script and width. What
 //! only resembles is not shown: it is somebody else's.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use lianka_sync_core::{
     codec::change::{self, Action, Change, Scalar},
-    crdt::{merge::RegisterState, view::View},
+    crdt::{merge::RegisterState, record::NOTE, view::View},
     id::{ChangeHash, EntryId, RecordId, StreetCode},
-    kinds::{Class, Key, Kind},
+    kinds::{Class, Field, Key, Kind, Meaning, Personal, Shape, consent},
     search::fold,
     time::ServerTime,
     values::phone::{self, PhoneKind},
@@ -33,7 +33,7 @@ use crate::{
     },
     street::{
         history as past,
-        store::{history::AuthoredChange, trimmed},
+        store::{history::AuthoredChange, records, trimmed},
     },
 };
 
@@ -70,10 +70,10 @@ impl Sought {
     }
 
     /// Whether a field that holds a name, or numbers, is this person's.
-    fn is(&self, field: &str, text: &str) -> bool {
+    fn is(&self, meaning: Meaning, text: &str) -> bool {
         match self {
-            Self::Phone(_) => field.starts_with("phone") && self.is_in(text),
-            Self::Name(name) => field.ends_with("name") && fold(text) == *name,
+            Self::Phone(_) => meaning == Meaning::Telephone && self.is_in(text),
+            Self::Name(name) => meaning == Meaning::PersonName && fold(text) == *name,
         }
     }
 
@@ -116,7 +116,7 @@ fn digits(phone: &phone::Phone) -> String {
 pub struct PersonView {
     pub contacts: Vec<PersonContact>,
     pub transfers: Vec<PersonTransfer>,
-    /// Notes of cards that speak of the person.
+    /// Notes, and other texts of records in which people are mentioned, that speak of the person.
     pub notes: Vec<PersonNote>,
     /// Changes of the log that wrote something about the person, the oldest first.
     pub changes: Vec<PersonChange>,
@@ -153,11 +153,15 @@ pub struct PersonTransfer {
     pub note: Option<String>,
 }
 
-/// A note.
+/// A text of a record.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PersonNote {
     #[schema(value_type = Uuid)]
     pub record: RecordId,
+    /// The record's kind.
+    pub kind: String,
+    /// The key it stands under.
+    pub field: String,
     pub note: String,
 }
 
@@ -199,7 +203,7 @@ impl PersonView {
         let contacts = self
             .contacts
             .iter()
-            .filter(|contact| contact.fields.contains_key("party_status"))
+            .filter(|contact| contact.fields.keys().any(|name| is_p3_of_entry(name)))
             .map(|contact| contact.record);
         let is_p3 = |key: &str| {
             Kind::ALL.iter().any(|kind| {
@@ -232,49 +236,67 @@ impl PersonView {
     }
 }
 
+/// Whether a field of an entry is sensitive.
+fn is_p3_of_entry(name: &str) -> bool {
+    let mut fields = Kind::ALL.iter().flat_map(|kind| kind.fields());
+    fields.any(|field| {
+        field.name == name && field.class == Class::P3 && matches!(field.shape, Shape::Entry { .. })
+    })
+}
+
 /// What belongs to the person, as far as it is known by now.
 #[derive(Default)]
 struct Known {
+    /// The kind of every record.
+    kinds: HashMap<RecordId, Kind>,
     /// Contact persons.
     entries: BTreeSet<(RecordId, EntryId)>,
-    /// Transfer requests: everything in them is about the person.
-    transfers: BTreeSet<RecordId>,
+    /// Records that are about a person: everything in them is.
+    whole: BTreeSet<RecordId>,
     /// Consents of the contact persons.
     consents: BTreeSet<(RecordId, EntryId)>,
 }
 
 impl Known {
-    /// Notes whose fields these are, wherever they were written.
-    fn learn(
-        &mut self,
-        sought: &Sought,
-        kind: Option<Kind>,
+    /// The field of a record's key, and what of such records is a person's.
+    fn field<'k>(
+        &self,
         record: RecordId,
-        key: &str,
-        value: &Scalar,
-    ) {
-        let Some(text) = value.as_str() else { return };
-        match Key::parse(key) {
-            Some(Key::Entry {
-                list: "contacts",
-                entry,
-                field,
-            }) if sought.is(field, text) => drop(self.entries.insert((record, entry))),
-            Some(Key::Plain(field))
-                if kind == Some(Kind::TransferRequest) && sought.is(field, text) =>
-            {
-                self.transfers.insert(record);
+        key: &'k str,
+    ) -> Option<(&'static Field, Key<'k>, Personal)> {
+        let kind = self.kinds.get(&record)?;
+        let (field, key) = kind.field(key)?;
+        Some((field, key, kind.description().personal))
+    }
+
+    /// Notes whose fields these are, wherever they were written.
+    fn learn(&mut self, sought: &Sought, record: RecordId, key: &str, value: &Scalar) {
+        let Some((field, parsed, personal)) = self.field(record, key) else {
+            return;
+        };
+        if !field
+            .said(key, value)
+            .is_some_and(|text| sought.is(field.meaning, text))
+        {
+            return;
+        }
+        match (personal, parsed) {
+            (
+                Personal::Entries { list, .. },
+                Key::Entry {
+                    list: of, entry, ..
+                },
+            ) if of == list => {
+                self.entries.insert((record, entry));
             }
+            (Personal::Record, Key::Plain(_)) => drop(self.whole.insert(record)),
             _ => {}
         }
     }
 
     fn learn_consent(&mut self, record: RecordId, key: &str, value: &Scalar) {
-        if let Some(Key::Entry {
-            list: "consent",
-            entry,
-            field: "contact",
-        }) = Key::parse(key)
+        if let Some((field, Key::Entry { entry, .. }, _)) = self.field(record, key)
+            && field.meaning == Meaning::ConsentOf
             && let Some(person) = value.as_str().and_then(|person| person.parse().ok())
             && self.entries.contains(&(record, person))
         {
@@ -283,27 +305,30 @@ impl Known {
     }
 
     fn holds(&self, record: RecordId, key: &str) -> bool {
-        self.transfers.contains(&record)
-            || match Key::parse(key) {
-                Some(Key::Entry {
-                    list: "contacts",
-                    entry,
-                    ..
-                }) => self.entries.contains(&(record, entry)),
-                Some(Key::Entry {
-                    list: "consent",
-                    entry,
-                    ..
-                }) => self.consents.contains(&(record, entry)),
+        self.whole.contains(&record)
+            || match self.field(record, key) {
+                Some((_, Key::Entry { entry, .. }, Personal::Entries { .. })) => {
+                    self.entries.contains(&(record, entry))
+                        || self.consents.contains(&(record, entry))
+                }
                 _ => false,
             }
+    }
+
+    /// Whether a write speaks of the person.
+    fn speaks(&self, sought: &Sought, record: RecordId, key: &str, value: &Scalar) -> bool {
+        let said = match self.field(record, key) {
+            Some((field, ..)) => field.said(key, value),
+            None => value.as_str(),
+        };
+        said.is_some_and(|text| sought.is_in(text))
     }
 
     fn records(&self) -> BTreeSet<RecordId> {
         self.entries
             .iter()
             .map(|(record, _)| *record)
-            .chain(self.transfers.iter().copied())
+            .chain(self.whole.iter().copied())
             .collect()
     }
 }
@@ -321,20 +346,9 @@ fn writes(change: &Change) -> BTreeMap<String, Option<Scalar>> {
         }
     }
     if !note.is_empty() {
-        writes.insert(
-            lianka_sync_core::crdt::record::NOTE.to_owned(),
-            Some(Scalar::Str(note)),
-        );
+        writes.insert(NOTE.to_owned(), Some(Scalar::Str(note)));
     }
     writes
-}
-
-/// A transfer's keys are known by name: nothing else has them.
-fn kind_of(writes: &BTreeMap<String, Option<Scalar>>) -> Option<Kind> {
-    writes
-        .keys()
-        .any(|key| matches!(key.as_str(), "member_name" | "phone" | "member_alias"))
-        .then_some(Kind::TransferRequest)
 }
 
 /// Finds everything held about a person, as of one moment.
@@ -349,16 +363,20 @@ pub async fn find(
         complete: true,
         ..PersonView::default()
     };
-    let speaking = look_through_log(&mut tx, street, sought, &mut known).await?;
     let held = store::held(&mut tx, street, ROWS_MAX).await?;
+    let kinds = store::kinds(&mut tx, street).await?;
+    known.kinds = kinds
+        .into_iter()
+        .chain(held.iter().map(|edit| (edit.record, edit.kind.clone())))
+        .filter_map(|(record, kind)| Some((record, kind.parse().ok()?)))
+        .collect();
+    let speaking = look_through_log(&mut tx, street, sought, &mut known).await?;
     for edit in &held {
         if let Ok(change) = change::decode(&edit.bytes) {
-            let writes = writes(&change);
-            let kind = kind_of(&writes);
-            writes
+            writes(&change)
                 .iter()
                 .filter_map(|(key, value)| Some((key, value.as_ref()?)))
-                .for_each(|(key, value)| known.learn(sought, kind, edit.record, key, value));
+                .for_each(|(key, value)| known.learn(sought, edit.record, key, value));
         }
     }
     let remarks = store::remarks(&mut tx, street, ROWS_MAX).await?;
@@ -368,7 +386,7 @@ pub async fn find(
         .iter()
         .filter(|remark| remark.place == "transfer_personal" && sought.is_in_json(&remark.content))
     {
-        known.transfers.extend(remark.record.map(RecordId));
+        known.whole.extend(remark.record.map(RecordId));
     }
     let records: Vec<Uuid> = known.records().iter().map(|record| record.0).collect();
     stand(&mut tx, street, &records, &mut known, &mut view).await?;
@@ -412,16 +430,7 @@ pub async fn find(
             });
         }
     }
-    for (record, note) in store::notes(&mut tx, street)
-        .await?
-        .into_iter()
-        .filter(|(_, note)| sought.is_in(note))
-    {
-        view.notes.push(PersonNote {
-            record: RecordId(record),
-            note,
-        });
-    }
+    view.notes = mentions(&mut tx, street, sought, &known).await?;
     let entries: Vec<String> = known
         .entries
         .iter()
@@ -437,7 +446,7 @@ pub async fn find(
                 .unwrap_or_default();
             let theirs = remark
                 .record
-                .is_some_and(|record| known.transfers.contains(&RecordId(record)));
+                .is_some_and(|record| known.whole.contains(&RecordId(record)));
             theirs
                 || entries.iter().any(|entry| field.contains(entry.as_str()))
                 || sought.is_in_json(&remark.content)
@@ -495,14 +504,12 @@ fn look_through(
     let Ok(change) = change::decode(&row.bytes) else {
         return;
     };
-    let writes = writes(&change);
-    let kind = kind_of(&writes);
-    for (key, value) in writes
+    for (key, value) in writes(&change)
         .iter()
         .filter_map(|(key, value)| Some((key, value.as_ref()?)))
     {
-        known.learn(sought, kind, row.record, key, value);
-        if value.as_str().is_some_and(|text| sought.is_in(text)) {
+        known.learn(sought, row.record, key, value);
+        if known.speaks(sought, row.record, key, value) {
             speaking.insert(row.record);
         }
     }
@@ -525,10 +532,54 @@ fn about(
         known.holds(record, key)
             || value
                 .as_ref()
-                .and_then(Scalar::as_str)
-                .is_some_and(|text| sought.is_in(text))
+                .is_some_and(|value| known.speaks(sought, record, key, value))
     });
     writes
+}
+
+/// Texts of records, of whatever kind, that speak of the person: notes, and everything in which people are only mentioned.
+async fn mentions(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    sought: &Sought,
+    known: &Known,
+) -> Result<Vec<PersonNote>, ApiError> {
+    let mut found = Vec::new();
+    let mut after = Uuid::nil();
+    loop {
+        let page = records::page_of_states(conn, street, after, RECORDS_PAGE).await?;
+        let Some((last, ..)) = page.last() else {
+            return Ok(found);
+        };
+        after = last.0;
+        for (record, _, state) in page {
+            let state = RegisterState::from_bytes(&state).map_err(ApiError::internal)?;
+            let (kind, view) = (state.kind(), state.view());
+            let mut note = |field: &str, note: &str| {
+                found.push(PersonNote {
+                    record,
+                    kind: kind.to_string(),
+                    field: field.to_owned(),
+                    note: note.to_owned(),
+                });
+            };
+            if let Some(text) = view.note.as_deref().filter(|text| sought.is_in(text)) {
+                note(NOTE, text);
+            }
+            if kind.description().personal != Personal::Mentions {
+                continue;
+            }
+            for (key, values) in &view.values {
+                for value in values {
+                    if known.speaks(sought, record, key, &value.value)
+                        && let Some((field, _)) = kind.field(key)
+                    {
+                        note(key, field.said(key, &value.value).unwrap_or_default());
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// The contact persons and transfers as they stand.
@@ -539,10 +590,6 @@ async fn stand(
     known: &mut Known,
     out: &mut PersonView,
 ) -> Result<(), ApiError> {
-    let names: BTreeMap<Uuid, Option<String>> = store::cards(conn, street, records)
-        .await?
-        .into_iter()
-        .collect();
     for standing in store::standing(conn, street, records).await? {
         let state = RegisterState::from_bytes(&standing.state).map_err(ApiError::internal)?;
         let view = state.view();
@@ -554,7 +601,7 @@ async fn stand(
         {
             known.learn_consent(record, key, &value.value);
         }
-        if known.transfers.contains(&record) {
+        if known.whole.contains(&record) {
             let fields = view
                 .values
                 .iter()
@@ -568,6 +615,14 @@ async fn stand(
                 note,
             });
         }
+        let kind = state.kind();
+        let Personal::Entries { list, consents } = kind.description().personal else {
+            continue;
+        };
+        let called = kind
+            .fields()
+            .iter()
+            .find(|field| field.meaning == Meaning::TradeName);
         let entries: Vec<EntryId> = known
             .entries
             .iter()
@@ -575,26 +630,28 @@ async fn stand(
             .map(|(_, entry)| *entry)
             .collect();
         for entry in entries {
-            let fields = of_entry(&view, "contacts", entry);
+            let fields = of_entry(&view, list, entry);
             let person = entry.to_string();
-            let consents = view
-                .entries("consent")
+            let theirs = view
+                .entries(consents)
                 .into_iter()
-                .filter(|consent| view.entry_text("consent", *consent, "contact") == Some(&person));
-            let consents = consents.map(|consent| {
-                of_entry(&view, "consent", consent)
+                .filter(|entry| view.entry_text(consents, *entry, consent::OF) == Some(&person));
+            let theirs = theirs.map(|consent| {
+                of_entry(&view, consents, consent)
                     .into_iter()
                     .map(|(field, values)| (field, values.join("、")))
                     .collect()
             });
-            let sign_name = names.get(&record.0).cloned().flatten();
+            let sign_name = called
+                .and_then(|field| view.text(field.name))
+                .map(str::to_owned);
             out.contacts.push(PersonContact {
                 record,
                 grid: standing.grid.clone(),
                 sign_name,
                 entry,
                 fields,
-                consents: consents.collect(),
+                consents: theirs.collect(),
             });
         }
     }
@@ -686,9 +743,16 @@ pub fn workbook(view: &PersonView) -> Result<TableFile, TableError> {
             Cell::from(transfer.note.clone()),
         ])?;
     }
-    file.sheet("备注", &headings(&["卡片编号", "备注"]))?;
+    file.sheet("备注", &headings(&["记录编号", "种类", "字段", "内容"]))?;
     for note in &view.notes {
-        file.row(&[text(&note.record), text(&note.note)])?;
+        let kind = note.kind.parse::<Kind>().ok();
+        let label = kind.and_then(|kind| Some(kind.field(&note.field)?.0.label_zh));
+        file.row(&[
+            text(&note.record),
+            text(&kind.map_or("", |kind| kind.description().label_zh)),
+            text(&label.unwrap_or("备注")),
+            text(&note.note),
+        ])?;
     }
     for (name, changes) in [("修改记录", &view.changes), ("待审修改", &view.held)] {
         file.sheet(
@@ -752,10 +816,10 @@ mod tests {
         assert_eq!(Sought::phone("13900000001/13900000002"), None);
         let name = Sought::name("王記").expect("a name");
         assert!(
-            name.is("name", "王 记")
+            name.is(Meaning::PersonName, "王 记")
                 && name.is_in("找王记，下午")
-                && !name.is("name", "王记芳")
-                && !name.is("role", "王记")
+                && !name.is(Meaning::PersonName, "王记芳")
+                && !name.is(Meaning::PersonRole, "王记")
         );
         assert_eq!(
             Sought::name("王"),

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use lianka_sync_core::{
     id::StreetCode,
-    kinds::{Kind, projection::CardRow},
+    kinds::{Derived, Field, Kind, Meaning, Shape, key, projection::CardRow},
     lang::Lang,
     values::{
         credit_code,
@@ -15,6 +15,7 @@ use lianka_sync_core::{
         text,
     },
 };
+use serde_json::Value;
 use sqlx::{PgConnection, PgPool};
 
 use crate::{
@@ -49,32 +50,6 @@ pub struct Exported {
     pub cards: usize,
 }
 
-/// Columns between the grid and the street's own, each a field of the catalogue.
-const FIELDS: [&str; 22] = [
-    "sign_name",
-    "legal_name",
-    "credit_code",
-    "category",
-    "road",
-    "lane",
-    "number",
-    "number_suffix",
-    "unit",
-    "address_raw",
-    "occupancy",
-    "occupancy_observed_on",
-    "opening_hours",
-    "tags",
-    "name",
-    "phones",
-    "role",
-    "preferred_time",
-    "note",
-    "point_lat",
-    "point_lon",
-    "point_crs",
-];
-
 /// Writes the cards that the options admit.
 pub async fn write(
     pool: &PgPool,
@@ -84,16 +59,17 @@ pub async fn write(
     let mut tx = store::snapshot(pool).await?;
     let custom = store::custom_fields(&mut tx, street).await?;
     let ids = store::ids(&mut tx, street, &options.filter, options.order, CARDS_MAX).await?;
+    let columns = columns();
     let mut file = TableFile::new(options.kind).map_err(ApiError::internal)?;
     let sheet = match options.lang {
         Lang::Zh => "联系卡",
         Lang::En => "Cards",
     };
-    file.sheet(sheet, &headings(&custom, options.lang))
+    file.sheet(sheet, &headings(&columns, &custom, options.lang))
         .map_err(ApiError::internal)?;
     for chunk in ids.chunks(CHUNK) {
         for card in cards(&mut tx, street, options, chunk).await? {
-            file.row(&row(&card, &custom, options.unmasked))
+            file.row(&row(&columns, &card, &custom, options.unmasked))
                 .map_err(ApiError::internal)?;
         }
     }
@@ -119,123 +95,127 @@ async fn cards(
     Ok(cards.into_iter().map(|card| card.row).collect())
 }
 
-fn headings(custom: &[(String, String)], lang: Lang) -> Vec<String> {
+/// A column of the file: a field, or what follows from one.
+enum Column {
+    Field(&'static Field),
+    Derived(&'static Derived),
+    Conflicts,
+}
+
+/// Where the number of fields in conflict stands: behind what the card says, before where it went.
+const CONFLICTS_PLACE: u16 = 220;
+
+/// Every column that the kind gives a place, in order.
+fn columns() -> Vec<Column> {
+    let description = Kind::ShopCard.description();
+    let fields = description
+        .fields
+        .iter()
+        .filter_map(|field| Some((field.export?, Column::Field(field))));
+    let derived = description
+        .tables
+        .iter()
+        .flat_map(|table| table.derived)
+        .filter_map(|derived| Some((derived.export?.0, Column::Derived(derived))));
+    let mut columns: Vec<_> = fields
+        .chain(derived)
+        .chain([(CONFLICTS_PLACE, Column::Conflicts)])
+        .collect();
+    columns.sort_by_key(|(place, _)| *place);
+    columns.into_iter().map(|(_, column)| column).collect()
+}
+
+fn headings(columns: &[Column], custom: &[(String, String)], lang: Lang) -> Vec<String> {
     let own = |zh: &'static str, en: &'static str| match lang {
         Lang::Zh => zh,
         Lang::En => en,
     };
-    let of_field = |name: &str| match name {
-        "point_lat" => own("纬度", "latitude"),
-        "point_lon" => own("经度", "longitude"),
-        "point_crs" => own("坐标系", "coordinate system"),
-        _ => Kind::ShopCard
-            .fields()
-            .iter()
-            .find(|field| field.name == name)
-            .map_or("", |field| own(field.label_zh, field.label_en)),
-    };
-    let mut headings = vec![own("责任网格", "grid")];
-    headings.extend(FIELDS.iter().map(|name| of_field(name)));
-    headings.extend([
-        own("最近确认日期", "last confirmed on"),
-        own("冲突字段数", "fields in conflict"),
-        own("已并入", "merged into"),
-    ]);
-    let mut headings: Vec<String> = headings.into_iter().map(str::to_owned).collect();
+    let described = columns.iter().map(|column| match column {
+        Column::Field(field) => field.label(lang),
+        Column::Derived(Derived {
+            export: Some((_, zh, en)),
+            ..
+        }) => own(zh, en),
+        Column::Derived(_) => "",
+        Column::Conflicts => own("冲突字段数", "fields in conflict"),
+    });
+    let mut headings: Vec<String> = described.map(str::to_owned).collect();
     headings.extend(custom.iter().map(|(_, label)| label.clone()));
     headings.push(own("卡片编号", "card id").to_owned());
     headings
 }
 
-fn row(card: &CardRow, custom: &[(String, String)], unmasked: bool) -> Vec<Cell> {
-    // Anybody may have typed anything into a free text.
-    let shown = |typed: &str| {
-        if unmasked {
-            typed.to_owned()
-        } else {
-            without_identity_numbers(typed)
-        }
-    };
-    let text = |value: &Option<String>| Cell::from(value.as_deref().map(shown));
-    // One person a line, in the same line of each of the columns.
-    let people = |field: fn(&lianka_sync_core::kinds::projection::ContactRow) -> Option<String>| {
-        let lines: Vec<String> = card
-            .contacts
-            .iter()
-            .map(|contact| shown(&field(contact).unwrap_or_default()))
-            .collect();
-        let joined = lines.join("\n");
-        if joined.trim().is_empty() {
-            Cell::Empty
-        } else {
-            Cell::Text(joined)
-        }
-    };
-    let phones = if unmasked {
-        |contact: &lianka_sync_core::kinds::projection::ContactRow| contact.phones.clone()
-    } else {
-        |contact: &lianka_sync_core::kinds::projection::ContactRow| {
-            contact.phones.as_deref().map(masked_phones)
-        }
-    };
-    let note = card.note.as_ref().map(|note| {
-        if unmasked {
-            note.clone()
-        } else {
-            masked_text(note)
-        }
-    });
-    let mut fields: Vec<&str> = card
-        .conflicts
+fn row(
+    columns: &[Column],
+    card: &CardRow,
+    custom: &[(String, String)],
+    unmasked: bool,
+) -> Vec<Cell> {
+    // A row's members are the columns of its table: the fields, by their names.
+    let said = serde_json::to_value(card).unwrap_or_default();
+    let mut cells: Vec<Cell> = columns
         .iter()
-        .map(|conflict| conflict.field.as_str())
-        .collect();
-    fields.dedup();
-    let mut cells = vec![
-        Cell::Text(card.grid.clone()),
-        text(&card.sign_name),
-        text(&card.legal_name),
-        Cell::from(card.credit_code.as_deref().map(|code| {
-            if is_business_number(code) {
-                code.to_owned()
-            } else {
-                shown(code)
+        .map(|column| match column {
+            Column::Field(field) => match field.shape {
+                Shape::Entry { list } => people(&said[list], field, unmasked),
+                _ => cell(&said[field.name], field.meaning, unmasked),
+            },
+            Column::Derived(derived) => cell(&said[derived.column], Meaning::Text, unmasked),
+            Column::Conflicts => {
+                let mut fields: Vec<_> = card.conflicts.iter().map(|row| &row.field).collect();
+                fields.dedup();
+                Cell::Number(fields.len() as f64)
             }
-        })),
-        text(&card.category),
-        text(&card.road),
-        text(&card.lane),
-        text(&card.number),
-        text(&card.number_suffix),
-        text(&card.unit),
-        text(&card.address_raw),
-        text(&card.occupancy),
-        text(&card.occupancy_observed_on),
-        text(&card.opening_hours),
-        if card.tags.is_empty() {
-            Cell::Empty
-        } else {
-            Cell::Text(shown(&card.tags.join("、")))
-        },
-        people(|contact| contact.name.clone()),
-        people(phones),
-        people(|contact| contact.role.clone()),
-        people(|contact| contact.preferred_time.clone()),
-        Cell::from(note),
-        Cell::from(card.point_lat),
-        Cell::from(card.point_lon),
-        text(&card.point_crs),
-        text(&card.last_confirmed_on),
-        Cell::Number(fields.len() as f64),
-        Cell::from(card.merged_into.map(|into| into.to_string())),
-    ];
+        })
+        .collect();
     cells.extend(
         custom
             .iter()
-            .map(|(name, _)| text(&card.custom.get(name).cloned())),
+            .map(|(name, _)| cell(&said[key::CUSTOM][name.as_str()], Meaning::Custom, unmasked)),
     );
     cells.push(Cell::Text(card.record.to_string()));
     cells
+}
+
+fn cell(value: &Value, meaning: Meaning, unmasked: bool) -> Cell {
+    match value {
+        Value::String(text) => Cell::Text(shown(text, meaning, unmasked)),
+        Value::Number(number) => Cell::from(number.as_f64()),
+        Value::Array(members) if !members.is_empty() => {
+            let members: Vec<_> = members.iter().filter_map(Value::as_str).collect();
+            Cell::Text(shown(&members.join("、"), meaning, unmasked))
+        }
+        _ => Cell::Empty,
+    }
+}
+
+/// One person a line, in the same line of each of the columns.
+fn people(entries: &Value, field: &Field, unmasked: bool) -> Cell {
+    let of = |entry: &Value| {
+        let text = entry[field.name].as_str();
+        text.map_or_else(String::new, |text| shown(text, field.meaning, unmasked))
+    };
+    let lines: Vec<String> = entries.as_array().into_iter().flatten().map(of).collect();
+    let joined = lines.join("\n");
+    if joined.trim().is_empty() {
+        Cell::Empty
+    } else {
+        Cell::Text(joined)
+    }
+}
+
+/// Anybody may have typed anything into a text.
+fn shown(text: &str, meaning: Meaning, unmasked: bool) -> String {
+    if unmasked {
+        return text.to_owned();
+    }
+    match meaning {
+        Meaning::Telephone => without_identity_numbers(&masked_phones(text)),
+        Meaning::Note => masked_text(text),
+        Meaning::CreditCode if is_business_number(text) => text.to_owned(),
+        Meaning::Grid | Meaning::Succession => text.to_owned(),
+        _ => without_identity_numbers(text),
+    }
 }
 
 /// The numbers so that a colleague recognises one and nobody dials it: `139****0001`, `021-5093****`.
@@ -350,14 +330,15 @@ mod tests {
     fn every_row_has_a_cell_for_every_heading() {
         let custom = [("fire".to_owned(), "消防".to_owned())];
         for lang in [Lang::Zh, Lang::En] {
-            let headings = headings(&custom, lang);
+            let columns = columns();
+            let headings = headings(&columns, &custom, lang);
             assert!(
                 headings.iter().all(|heading| !heading.is_empty()),
                 "{headings:?}"
             );
             assert_eq!(
                 headings.len(),
-                row(&CardRow::default(), &custom, false).len()
+                row(&columns, &CardRow::default(), &custom, false).len()
             );
         }
     }

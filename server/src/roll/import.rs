@@ -12,7 +12,7 @@ use lianka_sync_core::{
         record::{Edit, Record, RecordError},
     },
     id::{Actor, EntryId, RecordId, StreetCode},
-    kinds::Kind,
+    kinds::{Kind, key, shop_card::CONTACTS},
     lang::Lang,
     time::{DeviceTime, ServerTime},
 };
@@ -30,8 +30,8 @@ use crate::{
     http::error::{ApiError, ErrorCode},
     roll::{
         sheet::{
-            self as roll_sheet, ColumnTarget, ContactPart, KnownGrid, RollLimits, RollPlan,
-            RollRow, RollValue, StreetTables,
+            self as roll_sheet, ColumnTarget, KnownGrid, RollLimits, RollPlan, RollRow, RollValue,
+            StreetTables,
         },
         store::{self as roll, ImportWrite, ImportedRow},
     },
@@ -463,11 +463,11 @@ fn edits(
     entropy: &Entropy,
 ) -> Vec<Edit> {
     let mut edits = vec![
-        Edit::set("kind", Kind::ShopCard.as_str()),
-        Edit::set("street", street.as_str()),
-        Edit::set("grid", grid),
+        Edit::set(key::KIND, Kind::ShopCard.as_str()),
+        Edit::set(key::STREET, street.as_str()),
+        Edit::set(key::GRID, grid),
     ];
-    edits.extend(row.values.iter().filter(|(key, _)| key != "grid").map(
+    edits.extend(row.values.iter().filter(|(at, _)| at != key::GRID).map(
         |(key, value)| match value {
             RollValue::Text(text) => Edit::set(key, text),
             RollValue::Flag => Edit::add(key),
@@ -478,7 +478,7 @@ fn edits(
         edits.extend(
             contact
                 .fields()
-                .map(|(field, value)| Edit::set(format!("contacts/{entry}/{field}"), value)),
+                .map(|(field, value)| Edit::set(format!("{CONTACTS}/{entry}/{field}"), value)),
         );
     }
     // An empty text would be a deletion of what is not there.
@@ -524,7 +524,7 @@ impl ImportReport {
                 .map(|column| ColumnReport {
                     letters: column.letters.clone(),
                     heading: column.heading.clone(),
-                    field: field_of(&column.target),
+                    field: column.target.name(),
                 })
                 .collect(),
             custom_fields: plan
@@ -569,47 +569,4 @@ impl ImportReport {
             message_en: refusal.message(Lang::En),
         });
     }
-}
-
-fn field_of(target: &ColumnTarget) -> String {
-    match target {
-        ColumnTarget::Serial => "serial",
-        ColumnTarget::Area => "area",
-        ColumnTarget::Grid => "grid",
-        ColumnTarget::SignName => "sign_name",
-        ColumnTarget::LegalName => "legal_name",
-        ColumnTarget::CreditCode => "credit_code",
-        ColumnTarget::Category => "category",
-        ColumnTarget::Address => "address_raw",
-        ColumnTarget::Road => "road",
-        ColumnTarget::Lane => "lane",
-        ColumnTarget::Number => "number",
-        ColumnTarget::NumberSuffix => "number_suffix",
-        ColumnTarget::Unit => "unit",
-        ColumnTarget::Contact {
-            part: ContactPart::Name,
-            ..
-        } => "contacts/name",
-        ColumnTarget::Contact {
-            part: ContactPart::Phones,
-            ..
-        } => "contacts/phones",
-        ColumnTarget::Contact {
-            part: ContactPart::Role,
-            ..
-        } => "contacts/role",
-        ColumnTarget::Contact {
-            part: ContactPart::PreferredTime,
-            ..
-        } => "contacts/preferred_time",
-        ColumnTarget::Occupancy => "occupancy",
-        ColumnTarget::OpeningHours => "opening_hours",
-        ColumnTarget::Point(_) | ColumnTarget::Longitude(_) | ColumnTarget::Latitude(_) => "point",
-        ColumnTarget::LastVisit => "confirmations",
-        ColumnTarget::Note => "note",
-        ColumnTarget::Tags => "tags",
-        ColumnTarget::Sensitive => "sensitive",
-        ColumnTarget::Custom(name) => return format!("custom/{name}"),
-    }
-    .to_owned()
 }

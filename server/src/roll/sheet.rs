@@ -20,7 +20,8 @@ mod workbook;
 #[cfg(test)]
 mod tests;
 
-pub use headings::{ColumnTarget, ContactPart};
+pub use headings::ColumnTarget;
+use lianka_sync_core::kinds::{Field, Meaning};
 pub use problem::{Problem, ProblemCode, RollError, Severity};
 
 /// What the street knows of itself.
@@ -185,30 +186,30 @@ pub enum RollValue {
     Flag,
 }
 
-/// A contact person of a shop.
+/// A contact person of a shop: the fields that have a value.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RollContact {
-    /// Name as typed.
-    pub name: Option<String>,
-    /// Numbers in their usual notation, joined by `/`; what is no number as typed.
-    pub phones: Option<String>,
-    /// 店主, 房东 …
-    pub role: Option<String>,
-    /// When to call.
-    pub preferred_time: Option<String>,
-}
+pub struct RollContact(Vec<(&'static Field, String)>);
 
 impl RollContact {
     /// The fields that have a value, by their name within `contacts/<entry>/`.
     pub fn fields(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        [
-            ("name", &self.name),
-            ("phones", &self.phones),
-            ("role", &self.role),
-            ("preferred_time", &self.preferred_time),
-        ]
-        .into_iter()
-        .filter_map(|(field, value)| value.as_deref().map(|value| (field, value)))
+        self.0
+            .iter()
+            .map(|(field, value)| (field.name, value.as_str()))
+    }
+
+    /// What is known of this meaning.
+    pub fn get(&self, meaning: Meaning) -> Option<&str> {
+        self.0
+            .iter()
+            .find(|(field, _)| field.meaning == meaning)
+            .map(|(_, value)| value.as_str())
+    }
+
+    fn set(&mut self, field: &'static Field, value: String) {
+        self.0.retain(|(of, _)| of != &field);
+        self.0.push((field, value));
+        self.0.sort_by_key(|(field, _)| field.export);
     }
 }
 

@@ -169,6 +169,8 @@ pub enum Meaning {
     PersonAlias,
     /// Telephone numbers of a person.
     Telephone,
+    /// What a person is to the shop: 店主, 房东 …
+    PersonRole,
     /// Something else about a person.
     PersonDetail,
     /// The person whom a consent is of.
@@ -370,6 +372,15 @@ pub struct Field {
     /// Whether the kind's tables have it.
     pub stored: bool,
 }
+
+impl PartialEq for Field {
+    /// One field of a kind is told from another by where its keys stand.
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.shape == other.shape
+    }
+}
+
+impl Eq for Field {}
 
 impl Field {
     /// Whether `key` is one of this field's keys.

@@ -526,6 +526,7 @@ const FIELDS: &[Field] = &[
             2,
         ),
     person("role", "身份", "contact role", Class::P2, 40)
+        .means(Meaning::PersonRole)
         .export(170)
         .headings(
             &[

@@ -70,20 +70,20 @@ pub async fn standing(
         .collect())
 }
 
-/// The notes of all cards, where there is one.
-pub async fn notes(
+/// The kind of every record.
+pub async fn kinds(
     conn: &mut PgConnection,
     street: &StreetCode,
-) -> sqlx::Result<Vec<(Uuid, String)>> {
+) -> sqlx::Result<Vec<(RecordId, String)>> {
     let rows = sqlx::query!(
-        r#"select record, note as "note!" from shop_card where street = $1 and note is not null"#,
+        "select record, kind from record where street = $1",
         street.as_str()
     );
     Ok(rows
         .fetch_all(conn)
         .await?
         .into_iter()
-        .map(|row| (row.record, row.note))
+        .map(|row| (RecordId(row.record), row.kind))
         .collect())
 }
 
@@ -92,6 +92,7 @@ pub async fn notes(
 pub struct HeldEdit {
     pub held: Uuid,
     pub record: RecordId,
+    pub kind: String,
     pub bytes: Vec<u8>,
     pub username: String,
     pub status: String,
@@ -105,7 +106,7 @@ pub async fn held(
     limit: i64,
 ) -> sqlx::Result<Vec<HeldEdit>> {
     let rows = sqlx::query!(
-        "select held, record, bytes, username, status, received_at from held_change where street = $1 order by received_at limit $2",
+        "select held, record, kind, bytes, username, status, received_at from held_change where street = $1 order by received_at limit $2",
         street.as_str(),
         limit,
     )
@@ -116,6 +117,7 @@ pub async fn held(
         .map(|row| HeldEdit {
             held: row.held,
             record: RecordId(row.record),
+            kind: row.kind,
             bytes: row.bytes,
             username: row.username,
             status: row.status,
@@ -172,23 +174,4 @@ pub async fn remarks(
     )
     .fetch_all(conn)
     .await
-}
-
-/// Sign names of cards.
-pub async fn cards(
-    conn: &mut PgConnection,
-    street: &StreetCode,
-    records: &[Uuid],
-) -> sqlx::Result<Vec<(Uuid, Option<String>)>> {
-    let rows = sqlx::query!(
-        "select record, sign_name from shop_card where street = $1 and record = any($2)",
-        street.as_str(),
-        records
-    );
-    Ok(rows
-        .fetch_all(conn)
-        .await?
-        .into_iter()
-        .map(|row| (row.record, row.sign_name))
-        .collect())
 }

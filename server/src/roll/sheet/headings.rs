@@ -1,11 +1,15 @@
 //! Which row holds the headings, and what each column means.
 //!
-//! Headings are compared in folded form (width, case, script, punctuation and brackets do not count): first with a table of
-//! whole headings, then with words that a heading contains. What neither knows becomes a field of the street's own.
+//! Headings are compared in folded form (width, case, script, punctuation and brackets do not count): first with the whole headings that
+//! the card's fields name, then with words that a heading contains. What neither knows becomes a field of the street's own.
 
 use std::collections::BTreeSet;
 
-use lianka_sync_core::{search::fold, values::geo::Crs};
+use lianka_sync_core::{
+    kinds::{Field, Kind, Meaning, Shape, key, kind::AddressPart, shop_card::CONTACTS},
+    search::fold,
+    values::geo::Crs,
+};
 
 use crate::roll::sheet::Sheet;
 
@@ -21,68 +25,50 @@ pub enum ColumnTarget {
     Serial,
     /// Area that a grid lies in.
     Area,
-    /// Grid.
-    Grid,
-    /// `sign_name`
-    SignName,
-    /// `legal_name`
-    LegalName,
-    /// `credit_code`
-    CreditCode,
-    /// `category`
-    Category,
-    /// Whole address.
-    Address,
-    /// `road`
-    Road,
-    /// `lane`
-    Lane,
-    /// House number, with or without suffix.
-    Number,
-    /// `number_suffix`
-    NumberSuffix,
-    /// `unit`
-    Unit,
+    /// A field of the card.
+    Field(&'static Field),
     /// A part of a contact person. Columns of one person share the group.
     Contact {
         /// Empty for the ordinary contact, else what tells the person apart: `2`, `负责人`.
         group: String,
         /// Which part.
-        part: ContactPart,
+        part: &'static Field,
     },
-    /// `occupancy`
-    Occupancy,
-    /// `opening_hours`
-    OpeningHours,
     /// Both coordinates, in the system that the heading names.
     Point(Option<Crs>),
     /// Longitude alone.
     Longitude(Option<Crs>),
     /// Latitude alone.
     Latitude(Option<Crs>),
-    /// Date of the last visit: a confirmation of that day.
-    LastVisit,
-    /// The note.
-    Note,
-    /// `tags`
-    Tags,
     /// Sensitive personal data: read, reported, and not to be stored.
     Sensitive,
     /// `custom/<name>`
     Custom(String),
 }
 
-/// Parts of a contact person.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ContactPart {
-    /// Name.
-    Name,
-    /// Telephone numbers.
-    Phones,
-    /// Role.
-    Role,
-    /// When to call.
-    PreferredTime,
+impl ColumnTarget {
+    /// As the report of an import names it.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Serial => "serial".to_owned(),
+            Self::Area => "area".to_owned(),
+            Self::Field(field) => field.name.to_owned(),
+            Self::Contact { part, .. } => format!("{CONTACTS}/{}", part.name),
+            Self::Point(_) | Self::Longitude(_) | Self::Latitude(_) => {
+                field(Meaning::Point).map_or_else(String::new, |field| field.name.to_owned())
+            }
+            Self::Sensitive => "sensitive".to_owned(),
+            Self::Custom(name) => format!("{}/{name}", key::CUSTOM),
+        }
+    }
+}
+
+/// The card's field of this meaning, where it is the only one.
+pub(crate) fn field(meaning: Meaning) -> Option<&'static Field> {
+    Kind::ShopCard
+        .fields()
+        .iter()
+        .find(|field| field.meaning == meaning)
 }
 
 /// Where the headings stand.
@@ -125,6 +111,15 @@ pub(crate) fn find(sheets: &[Sheet]) -> Option<Header> {
     })
 }
 
+/// What tells that a row, or a sheet, is about a shop.
+pub(crate) const NAMES_SHOP: [Meaning; 5] = [
+    Meaning::TradeName,
+    Meaning::LegalName,
+    Meaning::CreditCode,
+    Meaning::Address,
+    Meaning::AddressPart(AddressPart::Road),
+];
+
 /// Zero for a row that cannot be the headings of a roll.
 fn score(cells: &[String]) -> u32 {
     let mut seen = BTreeSet::new();
@@ -137,18 +132,19 @@ fn score(cells: &[String]) -> u32 {
         let Some((target, exact)) = known(cell) else {
             continue;
         };
-        if !seen.insert(format!("{target:?}")) {
+        let place = match &target {
+            ColumnTarget::Contact { group, .. } => format!("{} {group}", target.name()),
+            ColumnTarget::Point(_) | ColumnTarget::Longitude(_) | ColumnTarget::Latitude(_) => {
+                format!("{target:?}")
+            }
+            _ => target.name(),
+        };
+        if !seen.insert(place) {
             continue;
         }
         score += if exact { 3 } else { 1 };
-        names_shop |= matches!(
-            target,
-            ColumnTarget::SignName
-                | ColumnTarget::LegalName
-                | ColumnTarget::CreditCode
-                | ColumnTarget::Address
-                | ColumnTarget::Road
-        );
+        names_shop |=
+            matches!(target, ColumnTarget::Field(field) if NAMES_SHOP.contains(&field.meaning));
     }
     if seen.len() >= 2 && names_shop {
         score
@@ -189,21 +185,24 @@ pub(crate) fn targets(headings: &[String]) -> Vec<ColumnTarget> {
 fn same_place(taken: &ColumnTarget, target: &ColumnTarget) -> bool {
     taken == target
         || std::mem::discriminant(taken) == std::mem::discriminant(target)
-            && !matches!(target, ColumnTarget::Contact { .. })
+            && !matches!(
+                target,
+                ColumnTarget::Contact { .. } | ColumnTarget::Field(_)
+            )
 }
 
 /// 负责人 beside 联系电话, and nobody else: the number is that person's.
 fn join_lone_contact(targets: &mut [Option<ColumnTarget>]) {
-    let groups_with = |targets: &[Option<ColumnTarget>], wanted: ContactPart| -> BTreeSet<String> {
+    let groups_with = |targets: &[Option<ColumnTarget>], wanted: Meaning| -> BTreeSet<String> {
         let groups = targets.iter().flatten().filter_map(|t| match t {
-            ColumnTarget::Contact { group, part } if *part == wanted => Some(group.clone()),
+            ColumnTarget::Contact { group, part } if part.meaning == wanted => Some(group.clone()),
             _ => None,
         });
         groups.collect()
     };
     let (named, called) = (
-        groups_with(targets, ContactPart::Name),
-        groups_with(targets, ContactPart::Phones),
+        groups_with(targets, Meaning::PersonName),
+        groups_with(targets, Meaning::Telephone),
     );
     let [Some(name), None] = [named.first(), named.iter().nth(1)] else {
         return;
@@ -300,75 +299,37 @@ fn without_brackets(heading: &str) -> String {
 }
 
 fn exact(heading: &str, crs: &impl Fn() -> Option<Crs>) -> Option<ColumnTarget> {
-    let target = match heading {
+    match heading {
         "序号" | "编号" | "序" | "no" | "seq" | "index" | "id" | "行号" => {
-            ColumnTarget::Serial
+            return Some(ColumnTarget::Serial);
         }
-        "片区" | "所属片区" | "片区名称" | "区域" | "责任片区" | "area" | "district" | "zone" => {
-            ColumnTarget::Area
+        "片区" | "所属片区" | "片区名称" | "区域" | "责任片区" | "area" | "district" | "zone" =>
+        {
+            return Some(ColumnTarget::Area);
         }
-        "网格" | "所属网格" | "责任网格" | "网格号" | "网格编号" | "网格名称" | "网格代码"
-        | "grid" | "gridcode" | "gridno" => ColumnTarget::Grid,
-        "店招" | "店招名称" | "店名" | "店铺名称" | "商铺名称" | "商户名称" | "门店名称"
-        | "店铺名" | "商铺名" | "商户名" | "门店名" | "招牌" | "招牌名称" | "商铺" | "店铺"
-        | "商户" | "沿街商铺名称" | "店招店名" | "字号" | "signname" | "sign" | "shopname"
-        | "shop" | "storename" | "shopsign" | "tradingname" => ColumnTarget::SignName,
-        "登记名称" | "企业名称" | "单位名称" | "公司名称" | "营业执照名称" | "执照名称"
-        | "市场主体名称" | "主体名称" | "经营主体" | "经营主体名称" | "注册名称"
-        | "工商登记名称" | "营业执照" | "法人名称" | "legalname" | "registeredname"
-        | "companyname" | "company" | "businessname" => ColumnTarget::LegalName,
-        "统一社会信用代码"
-        | "社会信用代码"
-        | "信用代码"
-        | "统一信用代码"
-        | "统一代码"
-        | "营业执照号"
-        | "营业执照编号"
-        | "营业执照号码"
-        | "注册号"
-        | "creditcode"
-        | "uscc"
-        | "usci"
-        | "unifiedsocialcreditcode"
-        | "licenceno"
-        | "licenseno" => ColumnTarget::CreditCode,
-        "业态" | "业态类型" | "行业" | "行业类别" | "行业类型" | "类别" | "类型" | "经营类别"
-        | "经营类型" | "经营业态" | "商铺类型" | "所属行业" | "category" | "type" | "industry"
-        | "trade" => ColumnTarget::Category,
-        "地址" | "经营地址" | "详细地址" | "店铺地址" | "商铺地址" | "门店地址" | "营业地址"
-        | "经营场所" | "门牌地址" | "实际经营地址" | "地点" | "address" | "streetaddress"
-        | "location" => ColumnTarget::Address,
-        "路名" | "道路" | "路段" | "路" | "道路名称" | "所在道路" | "马路" | "road" | "street"
-        | "roadname" => ColumnTarget::Road,
-        "弄" | "弄号" | "里弄" | "lane" => ColumnTarget::Lane,
-        "门牌号" | "门牌" | "号" | "门牌号码" | "门号" | "number" | "houseno" | "housenumber"
-        | "doornumber" | "streetnumber" => ColumnTarget::Number,
-        "附号" | "门牌附号" | "号后缀" | "numbersuffix" | "suffix" => {
-            ColumnTarget::NumberSuffix
-        }
-        "室" | "室号" | "单元" | "铺位号" | "铺位" | "楼层" | "房号" | "unit" | "room"
-        | "floor" => ColumnTarget::Unit,
-        "状态" | "经营状态" | "营业状态" | "店铺状态" | "商铺状态" | "经营情况" | "营业情况"
-        | "经营现状" | "现状" | "status" | "occupancy" | "state" => ColumnTarget::Occupancy,
-        "营业时间" | "经营时间" | "营业时段" | "开门时间" | "营业时间段" | "openinghours"
-        | "hours" | "businesshours" => ColumnTarget::OpeningHours,
-        "经纬度" | "坐标" | "位置坐标" | "地理坐标" | "定位" | "gps" | "point" | "coordinates"
-        | "lonlat" | "coordinate" => ColumnTarget::Point(crs()),
-        "经度" | "lon" | "lng" | "longitude" => ColumnTarget::Longitude(crs()),
-        "纬度" | "lat" | "latitude" => ColumnTarget::Latitude(crs()),
-        "最近走访" | "最近走访日期" | "最近走访时间" | "走访日期" | "走访时间" | "上次走访"
-        | "最后走访" | "最后走访日期" | "更新日期" | "核实日期" | "确认日期" | "最近核实"
-        | "lastvisit" | "lastvisited" | "visitdate" | "lastconfirmed" | "lastvisitdate" => {
-            ColumnTarget::LastVisit
-        }
-        "备注" | "备注信息" | "说明" | "情况说明" | "其他" | "其他情况" | "note" | "notes"
-        | "remark" | "remarks" | "comment" | "comments" => ColumnTarget::Note,
-        "标签" | "服务标签" | "店铺标签" | "tags" | "tag" | "labels" => {
-            ColumnTarget::Tags
-        }
-        _ => return contact(heading),
+        "经度" | "lon" | "lng" | "longitude" => return Some(ColumnTarget::Longitude(crs())),
+        "纬度" | "lat" | "latitude" => return Some(ColumnTarget::Latitude(crs())),
+        _ => {}
+    }
+    let known = |field: &&Field| {
+        !matches!(field.shape, Shape::Entry { .. }) && field.headings.whole.contains(&heading)
     };
-    Some(target)
+    match Kind::ShopCard.fields().iter().find(known) {
+        Some(field) => Some(target(field, crs)),
+        None => contact(heading),
+    }
+}
+
+/// The column of a field; of a person's the ordinary one.
+fn target(field: &'static Field, crs: &impl Fn() -> Option<Crs>) -> ColumnTarget {
+    match (field.shape, field.meaning) {
+        (Shape::Entry { .. }, _) => ColumnTarget::Contact {
+            group: String::new(),
+            part: field,
+        },
+        (_, Meaning::Point) => ColumnTarget::Point(crs()),
+        _ => ColumnTarget::Field(field),
+    }
 }
 
 /// 联系人, 联系电话2, 负责人电话, 法人 …: a person and a part, in so many words.
@@ -395,25 +356,11 @@ fn contact(heading: &str) -> Option<ColumnTarget> {
     let person = PERSONS.iter().find(|p| stem.starts_with(**p)).copied();
     let what = person.map_or(stem, |p| &stem[p.len()..]);
     let what = what.strip_prefix("的").unwrap_or(what);
-    let part = match what {
-        "" | "姓名" | "名字" | "name" | "person" if person.is_some() => ContactPart::Name,
-        "姓名" | "主要联系人" | "店铺联系人" | "商户联系人" | "name" | "owner" | "manager"
-        | "person" => ContactPart::Name,
-        "电话" | "手机" | "手机号" | "手机号码" | "电话号码" | "联系电话" | "联系方式"
-        | "联系号码" | "方式" | "号码" | "固定电话" | "座机" | "电话手机" | "手机电话"
-        | "phone" | "phones" | "mobile" | "tel" | "telephone" | "phonenumber" | "mobilephone" => {
-            ContactPart::Phones
-        }
-        "身份" | "职务" | "角色" | "人身份" | "与店铺关系" | "关系" | "role" | "position" => {
-            ContactPart::Role
-        }
-        "方便时间" | "联系时间" | "方便联系时间" | "时间" | "preferredtime"
-            if person.is_some() || what != "时间" =>
-        {
-            ContactPart::PreferredTime
-        }
-        _ => return None,
-    };
+    let part = Kind::ShopCard.fields().iter().find(|field| {
+        matches!(field.shape, Shape::Entry { list: CONTACTS })
+            && (field.headings.whole.contains(&what)
+                || person.is_some() && field.headings.of_person.contains(&what))
+    })?;
     // 座机 beside 手机 is a second number of the same person, not a second person.
     let landline = matches!(what, "固定电话" | "座机");
     let group = match person {
@@ -453,60 +400,20 @@ fn guessed(heading: &str, crs: &impl Fn() -> Option<Crs>) -> Option<ColumnTarget
     ]) {
         return None;
     }
-    let ordinary = |part| ColumnTarget::Contact {
-        group: String::new(),
-        part,
-    };
-    let target = if says(&["信用代码", "creditcode"]) {
-        ColumnTarget::CreditCode
-    } else if says(&["电话", "手机", "联系方式", "phone", "mobile"]) {
-        ordinary(ContactPart::Phones)
-    } else if says(&["备注", "remark"]) {
-        ColumnTarget::Note
-    } else if says(&[
-        "店招",
-        "招牌",
-        "店名",
-        "店铺名",
-        "商铺名",
-        "商户名",
-        "门店名",
-        "shopname",
-        "signname",
-    ]) {
-        ColumnTarget::SignName
-    } else if says(&[
-        "登记名",
-        "企业名",
-        "公司名",
-        "执照名",
-        "单位名",
-        "主体名",
-        "注册名",
-        "legalname",
-        "registeredname",
-    ]) {
-        ColumnTarget::LegalName
-    } else if says(&["经纬度", "坐标", "coordinate"]) {
-        ColumnTarget::Point(crs())
-    } else if says(&["地址", "address"]) {
-        ColumnTarget::Address
-    } else if says(&["营业时间", "经营时间", "openinghours"]) {
-        ColumnTarget::OpeningHours
-    } else if says(&["走访"]) && says(&["日期", "时间", "最近", "最后", "上次"]) {
-        ColumnTarget::LastVisit
-    } else if says(&["联系人"]) {
-        ordinary(ContactPart::Name)
-    } else if says(&["业态"]) {
-        ColumnTarget::Category
-    } else if says(&["网格"]) {
-        ColumnTarget::Grid
-    } else if says(&["片区"]) {
-        ColumnTarget::Area
-    } else if says(&["营业状态", "经营状态"]) {
-        ColumnTarget::Occupancy
-    } else {
-        return None;
-    };
-    Some(target)
+    let fields = Kind::ShopCard
+        .fields()
+        .iter()
+        .filter(|field| {
+            let within = field.headings.within;
+            !within.is_empty() && within.iter().all(|words| says(words))
+        })
+        .map(|field| (field.headings.rank, target(field, crs)));
+    let area = says(&["片区"]).then_some((AREA_RANK, ColumnTarget::Area));
+    fields
+        .chain(area)
+        .min_by_key(|(rank, _)| *rank)
+        .map(|(_, target)| target)
 }
+
+/// Where an area stands among the fields whose words a heading may hold.
+const AREA_RANK: u8 = 13;

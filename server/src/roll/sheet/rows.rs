@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use lianka_sync_core::{
     access::{FieldError, check_value},
     codec::change::Scalar,
-    kinds::Kind,
+    kinds::{Kind, Meaning, Rule, Shape, key, kind::AddressPart, shop_card::CONTACTS},
     limits::NOTE_CHARS_MAX,
     search::fold,
     values::{
@@ -20,12 +20,12 @@ use lianka_sync_core::{
 use sha2::{Digest, Sha256};
 
 use crate::roll::sheet::{
-    ColumnTarget, ContactPart, CustomKind, Problem, ProblemCode, RollColumn, RollContact,
-    RollError, RollPlan, RollRow, RollValue, Sheet, StreetTables,
+    ColumnTarget, CustomKind, Problem, ProblemCode, RollColumn, RollContact, RollError, RollPlan,
+    RollRow, RollValue, Sheet, StreetTables,
     cell::{many_lines, one_line},
     custom::{custom_fields, number},
     grids::{GridNames, matching_grid},
-    headings::{self, Header},
+    headings::{self, Header, NAMES_SHOP, field},
 };
 
 pub(crate) fn plan(
@@ -138,23 +138,54 @@ struct Reader<'a> {
     doors: HashMap<DoorKey, (u32, bool)>,
 }
 
+/// What a column is looked for by.
+#[derive(Clone, Copy)]
+enum Place {
+    /// A field of the card, by its meaning.
+    Of(Meaning),
+    Area,
+    Point,
+    Longitude,
+    Latitude,
+}
+
+impl From<Meaning> for Place {
+    fn from(meaning: Meaning) -> Self {
+        Self::Of(meaning)
+    }
+}
+
+const ROAD: Meaning = Meaning::AddressPart(AddressPart::Road);
+const LANE: Meaning = Meaning::AddressPart(AddressPart::Lane);
+const NUMBER: Meaning = Meaning::AddressPart(AddressPart::Number);
+const SUFFIX: Meaning = Meaning::AddressPart(AddressPart::Suffix);
+const UNIT: Meaning = Meaning::AddressPart(AddressPart::Unit);
+
 impl<'a> Reader<'a> {
-    fn at(&self, target: &ColumnTarget) -> Option<(usize, &'a RollColumn)> {
+    fn at(&self, place: impl Into<Place>) -> Option<(usize, &'a RollColumn)> {
+        let place = place.into();
         self.columns
             .iter()
             .enumerate()
-            .find(|(_, c)| std::mem::discriminant(&c.target) == std::mem::discriminant(target))
+            .find(|(_, column)| match (place, &column.target) {
+                (Place::Of(meaning), ColumnTarget::Field(field)) => field.meaning == meaning,
+                (Place::Area, ColumnTarget::Area)
+                | (Place::Point, ColumnTarget::Point(_))
+                | (Place::Longitude, ColumnTarget::Longitude(_))
+                | (Place::Latitude, ColumnTarget::Latitude(_)) => true,
+                _ => false,
+            })
     }
 
-    /// The cell of a target, on one line, with its heading.
-    fn cell(&self, cells: &[String], target: &ColumnTarget) -> Option<(String, &'a str)> {
-        let (at, column) = self.at(target)?;
+    /// The cell of a place, on one line, with its heading.
+    fn cell(&self, cells: &[String], place: impl Into<Place>) -> Option<(String, &'a str)> {
+        let (at, column) = self.at(place)?;
         let text = one_line(cells.get(at)?);
         (!text.is_empty()).then_some((text, column.heading.as_str()))
     }
 
-    fn heading(&self, target: &ColumnTarget) -> Option<&'a str> {
-        self.at(target).map(|(_, column)| column.heading.as_str())
+    fn heading(&self, place: impl Into<Place>) -> Option<&'a str> {
+        self.at(place).map(|(_, column)| column.heading.as_str())
     }
 
     fn report(
@@ -216,7 +247,7 @@ impl<'a> Reader<'a> {
         if cells == heading_cells {
             return RowKind::RepeatedHeader;
         }
-        let has = |targets: &[ColumnTarget]| targets.iter().any(|t| self.cell(cells, t).is_some());
+        let has = |meanings: &[Meaning]| meanings.iter().any(|of| self.cell(cells, *of).is_some());
         let says_total = cells.iter().filter(|c| !c.is_empty()).take(3).any(|c| {
             let word = fold(c);
             word.chars().count() <= 12
@@ -235,25 +266,17 @@ impl<'a> Reader<'a> {
         });
         if says_total
             && !has(&[
-                ColumnTarget::Address,
-                ColumnTarget::Road,
-                ColumnTarget::LegalName,
-                ColumnTarget::CreditCode,
+                Meaning::Address,
+                ROAD,
+                Meaning::LegalName,
+                Meaning::CreditCode,
             ])
         {
             return RowKind::Total;
         }
-        let names_shop = [
-            ColumnTarget::SignName,
-            ColumnTarget::LegalName,
-            ColumnTarget::CreditCode,
-            ColumnTarget::Address,
-            ColumnTarget::Road,
-        ];
         // A number says where only if it carries its road.
-        let number_with_road =
-            self.at(&ColumnTarget::Road).is_none() && has(&[ColumnTarget::Number]);
-        if has(&names_shop) || number_with_road {
+        let number_with_road = self.at(ROAD).is_none() && has(&[NUMBER]);
+        if has(&NAMES_SHOP) || number_with_road {
             RowKind::Shop
         } else {
             RowKind::Other
@@ -321,12 +344,10 @@ impl<'a> Reader<'a> {
                 .collect(),
         };
         self.names(&mut shop, cells);
+        self.texts(&mut shop, cells);
         self.address(&mut shop, cells);
         self.point(&mut shop, cells);
         self.occupancy(&mut shop, cells);
-        if let Some((hours, heading)) = self.cell(cells, &ColumnTarget::OpeningHours) {
-            self.put(&mut shop, "opening_hours", hours, heading);
-        }
         self.tags(&mut shop, cells);
         self.last_visit(&mut shop, cells);
         self.grid(&mut shop, cells);
@@ -343,6 +364,13 @@ impl<'a> Reader<'a> {
             shop.values.push((key.to_owned(), RollValue::Text(value)));
         }
         accepted
+    }
+
+    /// Adds a text value of the field of this meaning.
+    fn put_field(&mut self, shop: &mut RollRow, meaning: Meaning, value: String, heading: &str) {
+        if let Some(field) = field(meaning) {
+            self.put(shop, field.name, value, heading);
+        }
     }
 
     fn accepted(&mut self, row: u32, key: &str, value: &str, heading: &str) -> bool {
@@ -376,29 +404,23 @@ impl<'a> Reader<'a> {
     }
 
     fn names(&mut self, shop: &mut RollRow, cells: &[String]) {
-        match self.cell(cells, &ColumnTarget::SignName) {
+        match self.cell(cells, Meaning::TradeName) {
             Some((name, heading)) => {
-                self.put(shop, "sign_name", name, heading);
+                self.put_field(shop, Meaning::TradeName, name, heading);
             }
             None => self.report(
                 ProblemCode::SignNameMissing,
                 shop.row,
-                self.heading(&ColumnTarget::SignName),
+                self.heading(Meaning::TradeName),
                 "没有店招",
                 "no shop sign",
             ),
         }
-        if let Some((name, heading)) = self.cell(cells, &ColumnTarget::LegalName) {
-            self.put(shop, "legal_name", name, heading);
-        }
-        if let Some((category, heading)) = self.cell(cells, &ColumnTarget::Category) {
-            self.put(shop, "category", category, heading);
-        }
-        let Some((_, column)) = self.at(&ColumnTarget::CreditCode) else {
+        let Some((_, column)) = self.at(Meaning::CreditCode) else {
             return;
         };
         let heading = column.heading.as_str();
-        let Some((typed, _)) = self.cell(cells, &ColumnTarget::CreditCode) else {
+        let Some((typed, _)) = self.cell(cells, Meaning::CreditCode) else {
             self.report(
                 ProblemCode::CreditCodeMissing,
                 shop.row,
@@ -434,18 +456,34 @@ impl<'a> Reader<'a> {
         } else {
             code.normalised
         };
-        self.put(shop, "credit_code", stored, heading);
+        self.put_field(shop, Meaning::CreditCode, stored, heading);
+    }
+
+    /// Fields that are stored as they are typed.
+    fn texts(&mut self, shop: &mut RollRow, cells: &[String]) {
+        for (at, column) in self.columns.iter().enumerate() {
+            let ColumnTarget::Field(field) = column.target else {
+                continue;
+            };
+            let as_typed = matches!(field.rule, Rule::Text(_))
+                && field.shape == Shape::Register
+                && matches!(
+                    field.meaning,
+                    Meaning::LegalName | Meaning::Text | Meaning::Remark
+                );
+            if let (true, Some(cell)) = (as_typed, cells.get(at).map(|cell| one_line(cell)))
+                && !cell.is_empty()
+            {
+                self.put(shop, field.name, cell, &column.heading);
+            }
+        }
     }
 
     fn address(&mut self, shop: &mut RollRow, cells: &[String]) {
-        let part = |target| self.cell(cells, &target).map(|(text, _)| text);
-        let whole = part(ColumnTarget::Address);
-        let (road, lane, number) = (
-            part(ColumnTarget::Road),
-            part(ColumnTarget::Lane),
-            part(ColumnTarget::Number),
-        );
-        let (suffix, unit) = (part(ColumnTarget::NumberSuffix), part(ColumnTarget::Unit));
+        let part = |meaning: Meaning| self.cell(cells, meaning).map(|(text, _)| text);
+        let whole = part(Meaning::Address);
+        let (road, lane, number) = (part(ROAD), part(LANE), part(NUMBER));
+        let (suffix, unit) = (part(SUFFIX), part(UNIT));
         let composed = composed(
             road.as_deref(),
             lane.as_deref(),
@@ -454,9 +492,9 @@ impl<'a> Reader<'a> {
             unit.as_deref(),
         );
         let column = self
-            .heading(&ColumnTarget::Address)
-            .or_else(|| self.heading(&ColumnTarget::Road))
-            .or_else(|| self.heading(&ColumnTarget::Number));
+            .heading(Meaning::Address)
+            .or_else(|| self.heading(ROAD))
+            .or_else(|| self.heading(NUMBER));
         let heading = column.unwrap_or_default();
         let raw = whole.clone().unwrap_or_else(|| composed.clone());
         if raw.is_empty() {
@@ -483,7 +521,7 @@ impl<'a> Reader<'a> {
             }
             address.unit = address.unit.or(parts.unit);
         }
-        self.put(shop, "address_raw", raw.clone(), heading);
+        self.put_field(shop, Meaning::Address, raw.clone(), heading);
         if !address.road_known && !self.street.roads.is_empty() {
             let (zh, en) = match &address.road {
                 Some(road) => (
@@ -501,15 +539,15 @@ impl<'a> Reader<'a> {
             self.same_door(shop.row, column, door, &raw);
         }
         let registers = [
-            ("road", address.road),
-            ("lane", address.lane),
-            ("number", address.number),
-            ("number_suffix", address.number_suffix),
-            ("unit", address.unit),
+            (ROAD, address.road),
+            (LANE, address.lane),
+            (NUMBER, address.number),
+            (SUFFIX, address.number_suffix),
+            (UNIT, address.unit),
         ];
-        for (key, value) in registers {
+        for (meaning, value) in registers {
             if let Some(value) = value {
-                self.put(shop, key, value, heading);
+                self.put_field(shop, meaning, value, heading);
             }
         }
     }
@@ -533,31 +571,29 @@ impl<'a> Reader<'a> {
     }
 
     fn point(&mut self, shop: &mut RollRow, cells: &[String]) {
-        let read: Option<(String, &str, Crs)> = match self.at(&ColumnTarget::Point(None)) {
+        let read: Option<(String, &str, Crs)> = match self.at(Place::Point) {
             Some((_, column)) => match column.target {
                 ColumnTarget::Point(Some(crs)) => self
-                    .cell(cells, &column.target)
+                    .cell(cells, Place::Point)
                     .map(|(cell, heading)| (cell, heading, crs)),
                 _ => None,
             },
-            None => self
-                .at(&ColumnTarget::Longitude(None))
-                .and_then(|(_, column)| {
-                    let crs_of_latitude = self
-                        .at(&ColumnTarget::Latitude(None))
-                        .and_then(|(_, c)| crs_of(&c.target));
-                    let crs = crs_of(&column.target).or(crs_of_latitude)?;
-                    let (lon, heading) = self.cell(cells, &ColumnTarget::Longitude(None))?;
-                    let (lat, _) = self.cell(cells, &ColumnTarget::Latitude(None))?;
-                    Some((format!("{lon},{lat}"), heading, crs))
-                }),
+            None => self.at(Place::Longitude).and_then(|(_, column)| {
+                let crs_of_latitude = self
+                    .at(Place::Latitude)
+                    .and_then(|(_, c)| crs_of(&c.target));
+                let crs = crs_of(&column.target).or(crs_of_latitude)?;
+                let (lon, heading) = self.cell(cells, Place::Longitude)?;
+                let (lat, _) = self.cell(cells, Place::Latitude)?;
+                Some((format!("{lon},{lat}"), heading, crs))
+            }),
         };
         let Some((cell, heading, crs)) = read else {
             return;
         };
         match GeoPoint::parse_cell(&cell, crs) {
             Ok(point) => {
-                self.put(shop, "point", point.to_string(), heading);
+                self.put_field(shop, Meaning::Point, point.to_string(), heading);
             }
             Err(_) => self.report(
                 ProblemCode::PointUnreadable,
@@ -570,12 +606,12 @@ impl<'a> Reader<'a> {
     }
 
     fn occupancy(&mut self, shop: &mut RollRow, cells: &[String]) {
-        let Some((typed, heading)) = self.cell(cells, &ColumnTarget::Occupancy) else {
+        let Some((typed, heading)) = self.cell(cells, Meaning::Choice) else {
             return;
         };
         match occupancy(&typed) {
             Some(value) => {
-                self.put(shop, "occupancy", value.to_owned(), heading);
+                self.put_field(shop, Meaning::Choice, value.to_owned(), heading);
             }
             None => self.report(
                 ProblemCode::OccupancyUnknown,
@@ -588,7 +624,8 @@ impl<'a> Reader<'a> {
     }
 
     fn tags(&mut self, shop: &mut RollRow, cells: &[String]) {
-        let Some((typed, _)) = self.cell(cells, &ColumnTarget::Tags) else {
+        let (Some((typed, _)), Some(field)) = (self.cell(cells, Meaning::Tag), field(Meaning::Tag))
+        else {
             return;
         };
         for tag in typed
@@ -597,7 +634,7 @@ impl<'a> Reader<'a> {
             .filter(|t| !t.is_empty())
         {
             // A slash would end the key's member; longer ones stay in the cells.
-            let key = format!("tags/{tag}");
+            let key = format!("{}/{tag}", field.name);
             if tag.chars().count() <= lianka_sync_core::limits::MEMBER_CHARS_MAX
                 && !shop.values.iter().any(|(k, _)| *k == key)
             {
@@ -607,12 +644,15 @@ impl<'a> Reader<'a> {
     }
 
     fn last_visit(&mut self, shop: &mut RollRow, cells: &[String]) {
-        let Some((typed, heading)) = self.cell(cells, &ColumnTarget::LastVisit) else {
+        let (Some((typed, heading)), Some(field)) = (
+            self.cell(cells, Meaning::Confirmation),
+            field(Meaning::Confirmation),
+        ) else {
             return;
         };
         match date::parse(&typed) {
             Some(day) => shop.values.push((
-                format!("confirmations/{}", date::to_iso(day)),
+                format!("{}/{}", field.name, date::to_iso(day)),
                 RollValue::Flag,
             )),
             None => self.report(
@@ -626,19 +666,16 @@ impl<'a> Reader<'a> {
     }
 
     fn grid(&mut self, shop: &mut RollRow, cells: &[String]) {
-        let columns = (
-            self.heading(&ColumnTarget::Grid),
-            self.heading(&ColumnTarget::Area),
-        );
+        let columns = (self.heading(Meaning::Grid), self.heading(Place::Area));
         let Some(heading) = columns.0.or(columns.1) else {
             return;
         };
         let area = self
-            .cell(cells, &ColumnTarget::Area)
+            .cell(cells, Place::Area)
             .map(|(text, _)| text)
             .unwrap_or_default();
         let grid = self
-            .cell(cells, &ColumnTarget::Grid)
+            .cell(cells, Meaning::Grid)
             .map(|(text, _)| text)
             .unwrap_or_default();
         shop.grid = matching_grid(&area, &grid, &self.grids);
@@ -665,13 +702,14 @@ impl<'a> Reader<'a> {
             let Some(cell) = cells.get(at).map(|c| one_line(c)).filter(|c| !c.is_empty()) else {
                 continue;
             };
-            let (field, value) = match part {
-                ContactPart::Name => ("name", cell),
-                ContactPart::Phones => ("phones", self.phones(shop.row, &cell, &column.heading)),
-                ContactPart::Role => ("role", cell),
-                ContactPart::PreferredTime => ("preferred_time", cell),
+            let value = match part.meaning {
+                Meaning::Telephone => self.phones(shop.row, &cell, &column.heading),
+                _ => cell,
             };
-            let key = format!("contacts/00000000-0000-0000-0000-000000000000/{field}");
+            let key = format!(
+                "{CONTACTS}/00000000-0000-0000-0000-000000000000/{}",
+                part.name
+            );
             if value.is_empty() || !self.accepted(shop.row, &key, &value, &column.heading) {
                 continue;
             }
@@ -682,14 +720,7 @@ impl<'a> Reader<'a> {
                     contacts.push((group, RollContact::default()));
                     contacts.len() - 1
                 });
-            let contact = &mut contacts[place].1;
-            let register = match part {
-                ContactPart::Name => &mut contact.name,
-                ContactPart::Phones => &mut contact.phones,
-                ContactPart::Role => &mut contact.role,
-                ContactPart::PreferredTime => &mut contact.preferred_time,
-            };
-            *register = Some(value);
+            contacts[place].1.set(part, value);
         }
         // A landline in a column of its own belongs to the ordinary contact.
         if contacts.len() > 1
@@ -697,25 +728,38 @@ impl<'a> Reader<'a> {
         {
             let (_, landline) = contacts.remove(at);
             let (_, first) = &mut contacts[0];
-            let joined: Vec<String> = [first.phones.take(), landline.phones]
-                .into_iter()
-                .flatten()
-                .collect();
-            first.phones = Some(joined.join("/")).filter(|p| !p.is_empty());
+            let joined: Vec<&str> = [
+                first.get(Meaning::Telephone),
+                landline.get(Meaning::Telephone),
+            ]
+            .into_iter()
+            .flatten()
+            .collect();
+            let joined = joined.join("/");
+            if let (false, Some(field)) = (joined.is_empty(), field(Meaning::Telephone)) {
+                first.set(field, joined);
+            }
         }
         for (group, contact) in &mut contacts {
             let role: String = group
                 .trim_end_matches(|c: char| c.is_ascii_digit())
                 .to_owned();
-            if contact.role.is_none() && !matches!(role.as_str(), "" | "备用" | "座机" | "老板")
-            {
-                contact.role = Some(role);
+            if let (None, Some(field), false) = (
+                contact.get(Meaning::PersonRole),
+                field(Meaning::PersonRole),
+                matches!(role.as_str(), "" | "备用" | "座机" | "老板"),
+            ) {
+                contact.set(field, role);
             }
         }
         shop.contacts = contacts
             .into_iter()
             .map(|(_, contact)| contact)
-            .filter(|c| c.name.is_some() || c.phones.is_some())
+            .filter(|contact| {
+                [Meaning::PersonName, Meaning::Telephone]
+                    .iter()
+                    .any(|meaning| contact.get(*meaning).is_some())
+            })
             .collect();
     }
 
@@ -736,7 +780,7 @@ impl<'a> Reader<'a> {
     }
 
     fn note(&mut self, shop: &mut RollRow, cells: &[String]) {
-        let Some((at, column)) = self.at(&ColumnTarget::Note) else {
+        let Some((at, column)) = self.at(Meaning::Note) else {
             return;
         };
         let Some(note) = cells
@@ -791,7 +835,12 @@ impl<'a> Reader<'a> {
                 _ => value,
             };
             self.personal_numbers(shop.row, &value, &column.heading);
-            self.put(shop, &format!("custom/{name}"), value, &column.heading);
+            self.put(
+                shop,
+                &format!("{}/{name}", key::CUSTOM),
+                value,
+                &column.heading,
+            );
         }
     }
 }

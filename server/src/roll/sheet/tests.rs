@@ -126,7 +126,7 @@ fn check_facts(plan: &RollPlan) {
     let phones = |shop: &RollRow| {
         shop.contacts
             .iter()
-            .flat_map(|c| phone::parse(c.phones.as_deref().unwrap_or_default()))
+            .flat_map(|c| phone::parse(c.get(Meaning::Telephone).unwrap_or_default()))
             .collect::<Vec<_>>()
     };
     assert_eq!(
@@ -171,7 +171,7 @@ fn check_facts(plan: &RollPlan) {
             .filter(|s| s
                 .contacts
                 .iter()
-                .any(|c| c.name.as_deref().is_some_and(|n| n.contains(rare))))
+                .any(|c| c.get(Meaning::PersonName).is_some_and(|n| n.contains(rare))))
             .count(),
         fact("rare_characters")
     );
@@ -322,12 +322,13 @@ fn a_row_of_the_sample_in_full() {
         row.values,
         [
             ("sign_name".to_owned(), text("小黄修车铺")),
+            ("credit_code".to_owned(), text("92310104MA1ABY5K9L")),
             (
                 "legal_name".to_owned(),
                 text("上海市徐汇区小黄修车铺（个体工商户）")
             ),
             ("category".to_owned(), text("维修")),
-            ("credit_code".to_owned(), text("92310104MA1ABY5K9L")),
+            ("opening_hours".to_owned(), text("24小时")),
             ("address_raw".to_owned(), text("天平路239号临")),
             ("road".to_owned(), text("天平路")),
             ("number".to_owned(), text("239")),
@@ -337,18 +338,23 @@ fn a_row_of_the_sample_in_full() {
                 text("geo:31.201081,121.454645;crs=gcj02")
             ),
             ("occupancy".to_owned(), text("营业")),
-            ("opening_hours".to_owned(), text("24小时")),
             ("confirmations/2026-01-21".to_owned(), RollValue::Flag),
         ]
     );
     assert_eq!(row.grid.as_deref(), Some("梧桐02"));
-    let contact = RollContact {
-        name: Some("黄磊晓".into()),
-        phones: Some("16634109680/021-50932417".into()),
-        role: Some("店主".into()),
-        preferred_time: None,
-    };
-    assert_eq!(row.contacts, [contact]);
+    let contacts: Vec<Vec<_>> = row
+        .contacts
+        .iter()
+        .map(|contact| contact.fields().collect())
+        .collect();
+    assert_eq!(
+        contacts,
+        [[
+            ("name", "黄磊晓"),
+            ("phones", "16634109680/021-50932417"),
+            ("role", "店主")
+        ]]
+    );
     assert_eq!(row.note.as_deref(), Some("门口积水，已报"));
     assert_eq!(cell(row, "最近走访"), "2026年1月21日");
 }
@@ -414,12 +420,12 @@ fn another_roll_of_the_same_kind() {
             .contains(&("confirmations/2025-03-01".into(), RollValue::Flag))
     );
     assert_eq!(first.grid.as_deref(), Some("康平01"));
-    assert_eq!(first.contacts[0].name.as_deref(), Some("王阿姨"));
+    assert_eq!(first.contacts[0].get(Meaning::PersonName), Some("王阿姨"));
     assert_eq!(
-        first.contacts[0].phones.as_deref(),
+        first.contacts[0].get(Meaning::Telephone),
         Some("16634109680/021-50932417转8")
     );
-    assert_eq!(first.contacts[0].role.as_deref(), Some("负责人"));
+    assert_eq!(first.contacts[0].get(Meaning::PersonRole), Some("负责人"));
     assert_eq!(first.contacts.len(), 1);
     assert_eq!(second.text("sign_name"), Some("阿婆 葱油饼"));
     assert_eq!(cell(second, "商户名称（以店招为准）"), "阿婆\n葱油饼");

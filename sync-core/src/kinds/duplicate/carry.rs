@@ -321,15 +321,14 @@ impl Consents {
                     continue;
                 };
                 let person = same_persons.get(&person).copied().unwrap_or(person);
-                match (text(consent::SCOPE), text(consent::DECIDED)) {
-                    (Some(PARTY_STATUS), Some(decision)) => {
-                        let of = match decision {
-                            consent::GRANT => &mut consents.granted,
-                            _ => &mut consents.withdrawn,
-                        };
-                        of.insert(person);
-                    }
-                    _ => {}
+                if let (Some(PARTY_STATUS), Some(decision)) =
+                    (text(consent::SCOPE), text(consent::DECIDED))
+                {
+                    let of = match decision {
+                        consent::GRANT => &mut consents.granted,
+                        _ => &mut consents.withdrawn,
+                    };
+                    of.insert(person);
                 }
             }
         }
