@@ -162,6 +162,7 @@ fn troubles(device: &Value) -> Vec<&str> {
 
 fn hello(report: Report) -> RequestItem {
     RequestItem::Hello(Hello {
+        kinds: Vec::new(),
         cursor: None,
         client: "test-phone/2".into(),
         pull: true,
@@ -405,6 +406,7 @@ async fn a_device_is_told_to_wipe_only_when_nothing_more_is_to_come() {
             ..Report::default()
         };
         let hello = RequestItem::Hello(Hello {
+            kinds: Vec::new(),
             cursor: None,
             client: "test-phone/2".into(),
             pull,
@@ -438,6 +440,7 @@ async fn a_device_is_told_to_wipe_only_when_nothing_more_is_to_come() {
     );
     // Once it says it is done, its tokens are worth nothing.
     let done = RequestItem::Hello(Hello {
+        kinds: Vec::new(),
         cursor: None,
         client: "test-phone/2".into(),
         pull: false,

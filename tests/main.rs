@@ -31,3 +31,4 @@ mod tidy_transfers;
 mod transfers;
 mod trimming;
 mod upgrades;
+mod visits;

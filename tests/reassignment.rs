@@ -449,7 +449,7 @@ fn signs(phone: &Phone) -> Vec<String> {
         .iter()
         .filter_map(|row| match row {
             Projected::ShopCard(card) => card.sign_name.clone(),
-            Projected::TransferRequest(_) => None,
+            _ => None,
         })
         .collect();
     signs.sort();

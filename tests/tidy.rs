@@ -672,6 +672,7 @@ fn rule(field: &Field) -> String {
                 .join(" ")
         ),
         Rule::Date => "day `YYYY-MM-DD`".into(),
+        Rule::Minute => "day and time in China, `YYYY-MM-DDTHH:MM`".into(),
         Rule::Point => "`geo:` URI with `crs`".into(),
         Rule::Entry => "UUID of an entry or a record".into(),
         Rule::Flag => "`true`".into(),

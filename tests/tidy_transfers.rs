@@ -115,6 +115,7 @@ fn rule(rule: Rule) -> String {
         Rule::Whole(min, max) => format!("whole number from {min} to {max}"),
         Rule::OneOf(words) => format!("one of {}", list(words)),
         Rule::Date => "day `YYYY-MM-DD`".into(),
+        Rule::Minute => "day and time".into(),
         Rule::Entry => "UUID".into(),
         Rule::Point | Rule::Flag | Rule::Note => String::new(),
     }

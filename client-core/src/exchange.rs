@@ -403,6 +403,7 @@ impl Synchronisation {
                 .values()
                 .any(|known| known.at_office && !known.before_reset);
         let hello = Hello {
+            kinds: Hello::all_kinds(),
             cursor: holdings.cursor,
             client: self.client.clone(),
             pull,

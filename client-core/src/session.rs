@@ -389,6 +389,7 @@ impl Session {
         };
         Request {
             items: vec![RequestItem::Hello(Hello {
+                kinds: Vec::new(),
                 cursor: None,
                 client: self.client.into(),
                 pull: false,

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use lianka_sync_core::{
+    codec::wire::Hello,
     id::{RecordId, StreetCode},
     kinds::{
         Kind,
@@ -86,6 +87,8 @@ mod name {
     pub const CREDENTIALS: &str = "credentials";
     pub const EPOCH: &str = "epoch";
     pub const CURSOR: &str = "cursor";
+    /// Kinds of record that the office was told of when the cursor was stored.
+    pub const KINDS: &str = "kinds";
     pub const LAST_SYNC: &str = "last_sync";
     pub const LEASE: &str = "lease";
     pub const START_OVER: &str = "start_over";
@@ -274,6 +277,9 @@ pub trait Records {
 
     /// Stores where the next pull goes on from.
     fn set_cursor(&self, cursor: Option<&str>) -> Result<(), Self::Error> {
+        if cursor.is_some() {
+            self.set(name::KINDS, &Hello::all_kinds())?;
+        }
         self.set(name::CURSOR, &cursor)
     }
 
@@ -341,8 +347,10 @@ pub trait Records {
 
     /// Where the phone stands before a request.
     fn holdings(&self) -> Result<Holdings, Self::Error> {
+        // A program that knows more kinds than the one before it was sent nothing of them so far: it asks from the start.
+        let kinds = self.get::<Vec<String>>(name::KINDS)?.unwrap_or_default();
         Ok(Holdings {
-            cursor: self.cursor()?,
+            cursor: self.cursor()?.filter(|_| kinds == Hello::all_kinds()),
             outbox: self.outbox()?,
             known: self.known()?,
             start_over: self.start_over()?,

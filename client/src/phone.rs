@@ -4,6 +4,7 @@
 //! calls block for one `SQLite` transaction, some milliseconds; synchronising does its transactions off the async threads.
 
 mod transfers;
+mod visits;
 
 use std::{
     path::{Path, PathBuf},
@@ -40,6 +41,7 @@ use crate::{
 };
 
 pub use transfers::TransferSummary;
+pub use visits::{NewVisit, VisitSummary};
 
 /// Name and version told to the server.
 pub const CLIENT: &str = concat!("lianka-phone/", env!("CARGO_PKG_VERSION"));

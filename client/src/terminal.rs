@@ -24,6 +24,7 @@ mod hints;
 mod input;
 mod output;
 mod transfers;
+mod visits;
 
 use advice::Failure;
 
@@ -135,6 +136,11 @@ enum Command {
     Transfer {
         #[command(subcommand)]
         action: transfers::TransferCommand,
+    },
+    /// 走访 / visits to shops
+    Visit {
+        #[command(subcommand)]
+        action: visits::VisitCommand,
     },
     /// 本机状态 / how this phone stands
     Status {
@@ -384,6 +390,7 @@ fn run(arguments: Arguments, lang: Lang) -> Result<(), Failure> {
             Ok(())
         }
         Command::Transfer { action } => transfers::run(&phone, action, lang),
+        Command::Visit { action } => visits::run(&phone, action, lang),
         Command::Notices { json } => output::notices(&phone, json, lang),
         Command::Status { json } => output::status(&phone, json, lang),
     }

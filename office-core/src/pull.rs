@@ -48,6 +48,8 @@ pub struct Question {
     pub verdicts: Vec<Verdict>,
     /// Whether records are asked for.
     pub pull: bool,
+    /// The kinds of record that the device knows: of others it is sent nothing.
+    pub kinds: Vec<Kind>,
     pub cursor: Option<String>,
     /// How long the device may work without another answer.
     pub lease_seconds: u64,
@@ -229,6 +231,7 @@ pub struct Document {
 #[derive(Debug)]
 pub struct Advance {
     pub record: RecordId,
+    pub kind: Kind,
     pub entries: i64,
     /// The record came into its grid, was rebuilt, or lost entries: the phone cannot have it.
     pub arrived: bool,
@@ -695,9 +698,12 @@ impl Pull {
 
     /// Whole records where much was written, the changes of the others.
     fn advanced(&mut self, advances: Vec<Advance>, after: i64, scope_epoch: i64) {
-        // What was sent whole reaches beyond the head.
-        let (whole, tail): (Vec<_>, Vec<_>) = advances
+        // A phone may pass over a record of a kind that it does not know, but not over a change of one that it does not hold.
+        let known = advances
             .into_iter()
+            .filter(|advance| self.question.kinds.contains(&advance.kind));
+        // What was sent whole reaches beyond the head.
+        let (whole, tail): (Vec<_>, Vec<_>) = known
             .filter(|advance| !self.is_whole(advance.record))
             .partition(|advance| {
                 advance.arrived || advance.entries > limits::TAIL_CHANGES_MAX as i64
@@ -802,6 +808,9 @@ impl Pull {
     }
 
     fn snapshot(&mut self, document: Document) {
+        if !self.question.kinds.contains(&document.kind) {
+            return;
+        }
         let Document {
             record,
             kind,

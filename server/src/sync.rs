@@ -106,6 +106,7 @@ async fn settle(
             street,
             author,
             outcomes,
+            kinds: hello.known_kinds(),
             cursor: hello.cursor,
             pull: hello.pull,
             more_to_come,

@@ -135,6 +135,10 @@ pub enum FieldError {
     NotInList(&'static [&'static str]),
     /// Not a day as `YYYY-MM-DD`.
     NotADate,
+    /// Not a minute in China as `YYYY-MM-DDTHH:MM`.
+    NotATime,
+    /// Later than the server's clock, by more than clocks differ.
+    InFuture,
     /// Not a `geo:` URI with a crs.
     NotAPoint,
     /// Not an entry id.
@@ -165,6 +169,8 @@ impl FieldError {
             Self::ControlCharacter => "value_control_character",
             Self::NotInList(_) => "value_not_in_list",
             Self::NotADate => "value_not_a_date",
+            Self::NotATime => "value_not_a_time",
+            Self::InFuture => "value_in_future",
             Self::NotAPoint => "value_not_a_point",
             Self::NotAnEntry => "value_not_an_entry",
             Self::ConsentMissing => "consent_missing",
@@ -189,6 +195,8 @@ impl FieldError {
                 Self::ControlCharacter => "不能含控制字符".into(),
                 Self::NotInList(list) => format!("须为以下之一：{}", list.join("、")),
                 Self::NotADate => "日期须为 YYYY-MM-DD".into(),
+                Self::NotATime => "时间须为 YYYY-MM-DDTHH:MM（北京时间）".into(),
+                Self::InFuture => "时间在将来，请检查手机时钟".into(),
                 Self::NotAPoint => "坐标须为 geo: 形式并注明坐标系".into(),
                 Self::NotAnEntry => "须为条目编号".into(),
                 Self::ConsentMissing => "须先登记本人同意".into(),
@@ -208,6 +216,8 @@ impl FieldError {
                 Self::ControlCharacter => "control characters are not allowed".into(),
                 Self::NotInList(list) => format!("one of: {}", list.join(", ")),
                 Self::NotADate => "a day as YYYY-MM-DD".into(),
+                Self::NotATime => "a day and time in China as YYYY-MM-DDTHH:MM".into(),
+                Self::InFuture => "the time lies in the future; check the phone's clock".into(),
                 Self::NotAPoint => "a geo: URI with its crs".into(),
                 Self::NotAnEntry => "an entry id".into(),
                 Self::ConsentMissing => "the person's consent must be on record first".into(),
@@ -316,6 +326,8 @@ pub fn check_value(field: &Field, value: &Scalar) -> Result<(), FieldError> {
         Rule::OneOf(list) => Err(FieldError::NotInList(list)),
         Rule::Date if is_iso_day(text) => Ok(()),
         Rule::Date => Err(FieldError::NotADate),
+        Rule::Minute if field::date::minute(text).is_some() => Ok(()),
+        Rule::Minute => Err(FieldError::NotATime),
         Rule::Point => text
             .parse::<field::geo::GeoPoint>()
             .map(|_| ())

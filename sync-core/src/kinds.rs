@@ -22,6 +22,7 @@ pub mod projection;
 pub mod shop_card;
 pub mod transfer;
 pub mod transfer_request;
+pub mod visit;
 
 pub use kind::{
     Alike, Broken, Class, Derived, Description, Field, Headings, Key, Meaning, MergeRule, Personal,
@@ -98,6 +99,8 @@ kinds! {
     ShopCard = shop_card::CardRow,
     /// 组织关系转接
     TransferRequest = transfer_request::TransferRow,
+    /// 走访
+    Visit = visit::VisitRow,
 }
 
 /// Why a text names no kind.

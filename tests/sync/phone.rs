@@ -53,6 +53,7 @@ pub const STORE: &[&str] = &[
     "transfer",
     "transfer_event",
     "transfer_personal",
+    "shop_visit",
     "field_conflict",
 ];
 /// What can be rebuilt.
@@ -64,6 +65,7 @@ pub const READ_MODELS: &[&str] = &[
     "shop_key",
     "transfer",
     "transfer_event",
+    "shop_visit",
     "field_conflict",
 ];
 
@@ -176,6 +178,7 @@ impl Office {
             records: BTreeMap::new(),
             outbox: Vec::new(),
             form: Form::PLAIN,
+            kinds: Vec::new(),
             seconds: 0,
             number: self.phones.fetch_add(1, Ordering::Relaxed) + 1,
         }
@@ -293,6 +296,8 @@ pub struct Phone {
     pub records: BTreeMap<RecordId, Held>,
     pub outbox: Vec<PushedChange>,
     pub form: Form,
+    /// The kinds that it says it knows; none: as phones before visits.
+    pub kinds: Vec<String>,
     seconds: i64,
     number: u64,
 }
@@ -386,6 +391,7 @@ impl Phone {
 
     pub fn hello(&self, pull: bool) -> RequestItem {
         RequestItem::Hello(Hello {
+            kinds: self.kinds.clone(),
             cursor: self.cursor.clone(),
             client: "test-phone/1".into(),
             pull,

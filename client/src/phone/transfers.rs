@@ -184,7 +184,7 @@ impl Phone {
         })
     }
 
-    fn new_entry(&self, now: DeviceTime) -> EntryId {
+    pub(super) fn new_entry(&self, now: DeviceTime) -> EntryId {
         let mut entropy = [0; 10];
         entropy.copy_from_slice(&self.entropy()[..10]);
         EntryId::new_v7(now.unix_ms().max(0) as u64, entropy)

@@ -20,7 +20,7 @@ use lianka_sync_core::{
         view::{Value, View},
     },
     id::{DeviceId, RecordId},
-    kinds::Kind,
+    kinds::{Kind, key, shop_card},
     lang::Lang,
     time::DeviceTime,
 };
@@ -278,31 +278,33 @@ pub(super) fn show(phone: &Phone, record: RecordId, json: bool, lang: Lang) -> R
     let pending = pending_keys(&outbox);
     let in_conflict: BTreeSet<_> = view.conflicts().map(|(key, _)| key.to_owned()).collect();
     let mut text = format!("{record}\n");
-    if let Some(into) = view.text("merged_into") {
+    if let Some(into) = view.text(shop_card::MERGED_INTO) {
         text.push_str(&match lang {
             Lang::Zh => format!("  已并入 {into}：街道认定两张卡是同一家，请看那一张；在这里的修改会转过去。\n"),
             Lang::En => format!("  Merged into {into}: the office found the two to be one shop. Look there; edits made here follow.\n"),
         });
     }
-    let contacts = view.entries("contacts");
+    let contacts = view.entries(shop_card::CONTACTS);
     // In the order of the catalogue, which is the order of a card on paper; what is the same on every card is left out.
     let place_of = |key: &str| {
-        kind.field(key).and_then(|(field, _)| {
-            kind.fields()
-                .iter()
-                .position(|other| std::ptr::eq(other, field))
-        })
+        kind.field(key)
+            .and_then(|(field, _)| kind.fields().iter().position(|other| other == field))
     };
     let mut keys: Vec<_> = view
         .values
         .iter()
-        .filter(|(key, _)| !matches!(key.as_str(), "kind" | "street" | "merged_into"))
+        .filter(|(key, _)| {
+            !matches!(
+                key.as_str(),
+                key::KIND | key::STREET | shop_card::MERGED_INTO
+            )
+        })
         .collect();
     keys.sort_by_cached_key(|(key, _)| {
         (
             contacts
                 .iter()
-                .position(|entry| key.starts_with(&format!("contacts/{entry}/"))),
+                .position(|entry| key.starts_with(&format!("{}/{entry}/", shop_card::CONTACTS))),
             place_of(key),
         )
     });
@@ -312,7 +314,7 @@ pub(super) fn show(phone: &Phone, record: RecordId, json: bool, lang: Lang) -> R
         };
         let number = contacts
             .iter()
-            .position(|entry| key.starts_with(&format!("contacts/{entry}/")))
+            .position(|entry| key.starts_with(&format!("{}/{entry}/", shop_card::CONTACTS)))
             .map(|at| format!("{} ", at + 1));
         let label = format!(
             "{}{}",

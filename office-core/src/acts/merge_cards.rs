@@ -124,7 +124,7 @@ impl Act for Merge {
 fn traits(record: RecordId, state: &RegisterState) -> Option<Traits> {
     match projection::project(record, state.generation(), &state.view())? {
         Projected::ShopCard(card) => Some(Traits::of(&card)),
-        Projected::TransferRequest(_) => None,
+        _ => None,
     }
 }
 

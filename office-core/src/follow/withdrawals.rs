@@ -6,9 +6,12 @@
 use std::collections::BTreeSet;
 
 use lianka_sync_core::{
-    crdt::merge::{PARTY_STATUS, RegisterState, Write},
+    crdt::merge::{RegisterState, Write},
     id::RecordId,
-    kinds::Kind,
+    kinds::{
+        Kind, consent,
+        shop_card::{CONSENT, CONTACTS, PARTY_STATUS},
+    },
 };
 
 use crate::street::{Signer, Street};
@@ -17,19 +20,18 @@ use crate::street::{Signer, Street};
 fn withdrawn(state: &RegisterState) -> Vec<String> {
     let view = state.view();
     let contacts: BTreeSet<&str> = view
-        .values
-        .keys()
-        .filter_map(|key| key.strip_prefix("consent/")?.strip_suffix("/contact"))
+        .entries(CONSENT)
+        .into_iter()
         .filter_map(|entry| {
-            let text = |field: &str| view.text(&format!("consent/{entry}/{field}"));
-            let is_one =
-                text("scope") == Some(PARTY_STATUS) && text("decision") == Some("withdraw");
-            text("contact").filter(|_| is_one)
+            let text = |field: &str| view.entry_text(CONSENT, entry, field);
+            let is_one = text(consent::SCOPE) == Some(PARTY_STATUS)
+                && text(consent::DECIDED).is_some_and(|decision| decision != consent::GRANT);
+            text(consent::OF).filter(|_| is_one)
         })
         .collect();
     contacts
         .into_iter()
-        .map(|contact| format!("contacts/{contact}/{PARTY_STATUS}"))
+        .map(|contact| format!("{CONTACTS}/{contact}/{PARTY_STATUS}"))
         .filter(|key| view.get(key).is_some())
         .collect()
 }
@@ -37,7 +39,7 @@ fn withdrawn(state: &RegisterState) -> Vec<String> {
 pub(super) fn apply(street: &mut Street) {
     let to_clear: Vec<(RecordId, String)> = street
         .changed(Kind::ShopCard)
-        .filter(|(record, _)| street.touched(*record).consents)
+        .filter(|(record, _)| street.touched(*record).entries(CONSENT))
         .flat_map(|(record, state)| withdrawn(state).into_iter().map(move |key| (record, key)))
         .filter(|cleared| !street.following.uncleared.contains(cleared))
         .collect();

@@ -34,6 +34,7 @@ fn question(cursor: Option<String>) -> Question {
         more_to_come: false,
         verdicts: Vec::new(),
         pull: true,
+        kinds: Kind::ALL.to_vec(),
         cursor,
         lease_seconds: 60,
         pages: Pages {
@@ -179,6 +180,7 @@ fn what_is_rebased_comes_once() {
         Read::Advances(_) => {
             let advance = |n, entries, arrived| Advance {
                 record: record(n),
+                kind: Kind::ShopCard,
                 entries,
                 arrived,
             };
@@ -228,6 +230,7 @@ fn what_was_trimmed_meanwhile_comes_whole_before_the_next_checkpoint() {
             [1, 2]
                 .map(|n| Advance {
                     record: record(n),
+                    kind: Kind::ShopCard,
                     entries: 1,
                     arrived: false,
                 })
@@ -275,6 +278,7 @@ fn a_scope_that_moved_is_known_once_its_gains_have_come() {
             assert_eq!(slice.grids.as_deref(), Some(&["A1".to_owned()][..]));
             Answer::Advances(vec![Advance {
                 record: record(1),
+                kind: Kind::ShopCard,
                 entries: 1,
                 arrived: false,
             }])

@@ -3,11 +3,11 @@
 //! Numbers of contact persons are masked unless somebody asks for them who may, and so are identity and telephone numbers that were typed into
 //! a note; identity numbers are masked in every free text. Sensitive fields (P3) are in no file. Cards are read in chunks as of one moment.
 
-use std::ops::Range;
+use std::{collections::HashMap, ops::Range};
 
 use lianka_sync_core::{
     id::StreetCode,
-    kinds::{Derived, Field, Kind, Meaning, Shape, key, projection::CardRow},
+    kinds::{Derived, Field, Kind, Meaning, Shape, key, projection::CardRow, visit},
     lang::Lang,
     values::{
         credit_code,
@@ -21,7 +21,7 @@ use sqlx::{PgConnection, PgPool};
 use crate::{
     http::error::ApiError,
     roll::{
-        store::{self as roll, CardFilter, CardOrder},
+        store::{self as roll, CardFilter, CardOrder, LastVisit},
         store_export as store,
         table_file::{Cell, FileKind, TableFile},
     },
@@ -65,12 +65,17 @@ pub async fn write(
         Lang::Zh => "联系卡",
         Lang::En => "Cards",
     };
-    file.sheet(sheet, &headings(&columns, &custom, options.lang))
-        .map_err(ApiError::internal)?;
+    let mut headings = headings(&columns, &custom, options.lang);
+    headings.extend(VISIT_HEADINGS.map(|(zh, en)| match options.lang {
+        Lang::Zh => zh.to_owned(),
+        Lang::En => en.to_owned(),
+    }));
+    file.sheet(sheet, &headings).map_err(ApiError::internal)?;
     for chunk in ids.chunks(CHUNK) {
         for card in cards(&mut tx, street, options, chunk).await? {
-            file.row(&row(&columns, &card, &custom, options.unmasked))
-                .map_err(ApiError::internal)?;
+            let mut cells = row(&columns, &card.row, &custom, options.unmasked);
+            cells.extend(visit_cells(card.visit.as_ref(), options.lang));
+            file.row(&cells).map_err(ApiError::internal)?;
         }
     }
     tx.rollback().await?;
@@ -85,14 +90,51 @@ async fn cards(
     street: &StreetCode,
     options: &Options,
     chunk: &[uuid::Uuid],
-) -> sqlx::Result<Vec<CardRow>> {
+) -> sqlx::Result<Vec<VisitedCard>> {
     let filter = CardFilter {
         records: Some(chunk.to_vec()),
         ..CardFilter::default()
     };
     let (cards, _) =
         roll::page(conn, street, &filter, options.order, chunk.len() as i64, 0).await?;
-    Ok(cards.into_iter().map(|card| card.row).collect())
+    let mut visits: HashMap<_, _> = roll::last_visits(conn, street, chunk)
+        .await?
+        .into_iter()
+        .map(|visit| (visit.shop, visit))
+        .collect();
+    Ok(cards
+        .into_iter()
+        .map(|card| VisitedCard {
+            visit: visits.remove(&card.row.record),
+            row: card.row,
+        })
+        .collect())
+}
+
+struct VisitedCard {
+    row: CardRow,
+    visit: Option<LastVisit>,
+}
+
+/// The last visit, behind everything else: an import passes these columns over. None is called as a field's heading is.
+pub const VISIT_HEADINGS: [(&str, &str); 3] = [
+    ("末次走访", "visited at"),
+    ("走访结果", "visit outcome"),
+    ("走访人", "visited by"),
+];
+
+fn visit_cells(visit: Option<&LastVisit>, lang: Lang) -> [Cell; 3] {
+    let text =
+        |of: fn(&LastVisit) -> Option<&str>| Cell::from(visit.and_then(of).map(str::to_owned));
+    [
+        text(|visit| Some(&visit.at)),
+        Cell::from(
+            visit
+                .and_then(|visit| visit.outcome.as_deref())
+                .map(|outcome| visit::words(outcome, lang).to_owned()),
+        ),
+        text(|visit| visit.username.as_deref()),
+    ]
 }
 
 /// A column of the file: a field, or what follows from one.

@@ -8,7 +8,7 @@ use lianka_sync_core::{
     codec::change::{self, Action, OpId, Scalar},
     crdt::merge::RegisterState,
     id::{ChangeHash, DeviceId, RecordId, StreetCode},
-    kinds::{Class, Kind, projection::CardRow},
+    kinds::{Class, Kind, projection::CardRow, shop_card::MERGED_INTO},
     search,
     time::{DeviceTime, ServerTime},
     values::date,
@@ -23,7 +23,7 @@ use crate::{
     audit,
     auth::{Principal, StreetScope},
     http::error::{ApiError, ErrorCode},
-    roll::store::{self as roll, CardFilter, CardOrder},
+    roll::store::{self as roll, CardFilter, CardOrder, LastVisit},
     state::App,
     street::{
         history as past,
@@ -106,6 +106,34 @@ pub struct CardView {
     row: CardRow,
     /// Sequence of the card's newest log entry.
     seq: i64,
+    /// The last visit that counts: neither void nor replaced.
+    last_visit: Option<LastVisitView>,
+}
+
+/// The last visit to a shop.
+#[derive(Serialize, ToSchema)]
+pub struct LastVisitView {
+    /// The visit.
+    #[schema(value_type = Uuid)]
+    record: RecordId,
+    /// Day and time in China, `YYYY-MM-DDTHH:MM`, by the device's clock.
+    at: String,
+    channel: Option<String>,
+    outcome: Option<String>,
+    /// By whom.
+    username: Option<String>,
+}
+
+impl From<LastVisit> for LastVisitView {
+    fn from(visit: LastVisit) -> Self {
+        Self {
+            record: visit.record,
+            at: visit.at,
+            channel: visit.channel,
+            outcome: visit.outcome,
+            username: visit.username,
+        }
+    }
 }
 
 /// The grids that the reader may see; `None` is the whole street.
@@ -151,11 +179,18 @@ pub async fn cards(
         paging.offset(),
     )
     .await?;
+    let ids: Vec<_> = cards.iter().map(|card| card.row.record.0).collect();
+    let mut visits: HashMap<_, _> = roll::last_visits(&mut conn, scope.street(), &ids)
+        .await?
+        .into_iter()
+        .map(|visit| (visit.shop, visit))
+        .collect();
     Ok(Json(
         paging.of(
             cards
                 .into_iter()
                 .map(|card| CardView {
+                    last_visit: visits.remove(&card.row.record).map(Into::into),
                     row: card.row,
                     seq: card.seq,
                 })
@@ -300,7 +335,7 @@ pub async fn show(
         seq: row.seq,
         heads: state.heads(),
         fields,
-        merged_into: view.text("merged_into").and_then(|id| id.parse().ok()),
+        merged_into: view.text(MERGED_INTO).and_then(|id| id.parse().ok()),
         note: view.note.unwrap_or_default(),
     }))
 }

@@ -168,6 +168,49 @@ pub async fn page(
     Ok((cards, total))
 }
 
+/// The last visit to a shop that counts: neither void nor replaced.
+#[derive(Debug)]
+pub struct LastVisit {
+    pub shop: RecordId,
+    pub record: RecordId,
+    /// Day and time in China, `YYYY-MM-DDTHH:MM`.
+    pub at: String,
+    pub channel: Option<String>,
+    pub outcome: Option<String>,
+    /// Whose device wrote it.
+    pub username: Option<String>,
+}
+
+/// The last visits to these cards.
+pub async fn last_visits(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    cards: &[Uuid],
+) -> sqlx::Result<Vec<LastVisit>> {
+    let rows = sqlx::query!(
+        r#"select distinct on (v.shop) v.shop as "shop!", v.record, v.at as "at!", v.channel, v.outcome, d.username as "username?"
+           from shop_visit v left join device d on d.device = v.device
+           where v.street = $1 and v.shop = any($2) and v.void_reason is null
+             and not exists (select from shop_visit r where r.street = v.street and r.replaces = v.record and r.void_reason is null)
+           order by v.shop, v.at desc, v.record desc"#,
+        street.as_str(),
+        cards,
+    );
+    Ok(rows
+        .fetch_all(conn)
+        .await?
+        .into_iter()
+        .map(|row| LastVisit {
+            shop: RecordId(row.shop),
+            record: RecordId(row.record),
+            at: row.at,
+            channel: row.channel,
+            outcome: row.outcome,
+            username: row.username,
+        })
+        .collect())
+}
+
 /// A conflict as Postgres prints it: its timestamps carry an offset, not a `Z`.
 #[derive(Debug, serde::Deserialize)]
 struct Conflict {

@@ -10,6 +10,7 @@ use lianka_office_core::pull::{self, Answer, Next, Page, Pull, Question, Read, S
 use lianka_sync_core::{
     codec::wire::{Encoding, ResponseItem},
     id::{RecordId, StreetCode},
+    kinds::Kind,
     lang::Lang,
     limits,
 };
@@ -56,6 +57,8 @@ pub struct Response {
     pub street: StreetCode,
     pub author: Author,
     pub outcomes: Vec<Outcome>,
+    /// The kinds of record that the phone knows.
+    pub kinds: Vec<Kind>,
     pub cursor: Option<String>,
     pub pull: bool,
     /// The device told of changes that are still to come: one to be wiped is told so once they are here.
@@ -113,6 +116,7 @@ async fn question(app: &App, response: Response) -> Result<Question, ApiError> {
         street,
         author,
         outcomes,
+        kinds,
         cursor,
         pull,
         more_to_come,
@@ -136,6 +140,7 @@ async fn question(app: &App, response: Response) -> Result<Question, ApiError> {
             .map(|(index, outcome)| pull::verdict(index, outcome, form.lang))
             .collect(),
         pull,
+        kinds,
         cursor,
         lease_seconds: app.config.lease.as_secs(),
         pages: pull::PAGES,

@@ -143,6 +143,7 @@ fn honest(
         wiped: false,
     };
     let hello = Hello {
+        kinds: Vec::new(),
         cursor: None,
         client: "lianka-fuzz/0".into(),
         pull: world.draw.one_in(2),

@@ -413,7 +413,7 @@ async fn settle(
 fn shown(roll: &BTreeMap<RecordId, Projected>, card: RecordId, column: &str) -> Option<u64> {
     match roll.get(&card)? {
         Projected::ShopCard(row) => row.custom.get(column)?.parse().ok(),
-        Projected::TransferRequest(_) => None,
+        _ => None,
     }
 }
 

@@ -205,7 +205,7 @@ impl Demo {
         let before = stage.reviewer.cards(stage.street.as_str()).await?;
         let rows = before.into_iter().filter_map(|(record, card)| match card {
             Projected::ShopCard(row) => Some((record, *row)),
-            Projected::TransferRequest(_) => None,
+            _ => None,
         });
         let planned = plan::plan(&rows.collect(), &dealt)?;
         let written = plan::written(&planned);

@@ -186,7 +186,7 @@ pub fn seen_by_phone(
 fn row(card: &Projected) -> Option<&CardRow> {
     match card {
         Projected::ShopCard(row) => Some(row),
-        Projected::TransferRequest(_) => None,
+        _ => None,
     }
 }
 

@@ -64,6 +64,29 @@ pub struct Hello {
     pub pull: bool,
     /// How the device stands.
     pub report: Report,
+    /// The kinds of record that the program knows, by their names; empty where it does not say: then [`BEFORE_KINDS`]. It gets nothing of others.
+    pub kinds: Vec<String>,
+}
+
+/// The kinds that a program knows which does not say.
+pub const BEFORE_KINDS: [Kind; 2] = [Kind::ShopCard, Kind::TransferRequest];
+
+impl Hello {
+    /// Every kind that this program knows, as it says in [`Self::kinds`].
+    pub fn all_kinds() -> Vec<String> {
+        Kind::ALL.map(|kind| kind.as_str().to_owned()).into()
+    }
+
+    /// The kinds of which it is sent records.
+    pub fn known_kinds(&self) -> Vec<Kind> {
+        if self.kinds.is_empty() {
+            return BEFORE_KINDS.to_vec();
+        }
+        self.kinds
+            .iter()
+            .filter_map(|kind| kind.parse().ok())
+            .collect()
+    }
 }
 
 /// How a device says it stands: for the office's list of devices. Nothing is decided by it, except that a device that says it has
@@ -243,6 +266,8 @@ struct Item {
     #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    kinds: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     grid: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     generation: Option<u32>,
@@ -398,6 +423,7 @@ impl StreamItem for RequestItem {
                 client,
                 pull,
                 report,
+                kinds,
             }) => Item {
                 r#type: "hello".into(),
                 cursor,
@@ -407,6 +433,7 @@ impl StreamItem for RequestItem {
                 held: report.held,
                 device_time: report.device_time,
                 wiped: report.wiped.then_some(true),
+                kinds: (!kinds.is_empty()).then_some(kinds),
                 ..Item::default()
             },
             Self::Change(change) => Item {
@@ -432,6 +459,7 @@ impl StreamItem for RequestItem {
                     device_time: item.device_time,
                     wiped: item.wiped.unwrap_or(false),
                 },
+                kinds: item.kinds.unwrap_or_default(),
             }),
             "change" => Self::Change(PushedChange {
                 record: need(item.record, "record", index)?,

@@ -569,6 +569,8 @@ impl Refusal {
         "value_control_character",
         "value_not_in_list",
         "value_not_a_date",
+        "value_not_a_time",
+        "value_in_future",
         "value_not_a_point",
         "value_not_an_entry",
         "consent_missing",

@@ -310,6 +310,8 @@ pub enum Rule {
     OneOf(&'static [&'static str]),
     /// `YYYY-MM-DD`.
     Date,
+    /// A day and its time in China, `YYYY-MM-DDTHH:MM`.
+    Minute,
     /// `geo:lat,lon;crs=…;u=…` (RFC 5870), crs required.
     Point,
     /// A UUID: an entry of this record, or another record.

@@ -10,6 +10,7 @@ pub use super::{
     Projected,
     shop_card::{CardRow, ConsentRow, ContactRow},
     transfer_request::{TransferEventRow, TransferRow},
+    visit::VisitRow,
 };
 use crate::{
     codec::change::Scalar,
@@ -83,6 +84,13 @@ impl Touched {
             }
         }
         self.keys |= duplicate::recognises(key);
+    }
+
+    /// Whether anything of this list was written, as far as a table has it.
+    pub fn entries(self, list: &str) -> bool {
+        Kind::tables()
+            .enumerate()
+            .any(|(at, table)| table.of.list() == Some(list) && self.lists & (1 << at) != 0)
     }
 
     /// Whether rows of the table may differ.

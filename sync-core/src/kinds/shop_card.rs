@@ -26,6 +26,8 @@ use crate::{
 };
 
 pub(super) const NAME: &str = "shop_card";
+/// What people call the shop by.
+pub const SIGN_NAME: &str = "sign_name";
 /// Its contact persons.
 pub const CONTACTS: &str = "contacts";
 /// What they consented to.
@@ -42,7 +44,7 @@ const TAGS: &str = "tags";
 pub(crate) const OCCUPANCY: &[&str] = &["营业", "装修", "空置", "关闭"];
 
 /// What a kind is.
-pub const DESCRIPTION: Description = Description {
+pub static DESCRIPTION: Description = Description {
     name: NAME,
     label_zh: "沿街商铺联系卡",
     label_en: "shop card",
@@ -98,7 +100,7 @@ const FIELDS: &[Field] = &[
     KIND,
     STREET,
     GRID,
-    register("sign_name", "店招", "sign name", Class::P0, Rule::Text(100))
+    register(SIGN_NAME, "店招", "sign name", Class::P0, Rule::Text(100))
         .means(Meaning::TradeName)
         .alike(Alike::Name)
         .export(10)

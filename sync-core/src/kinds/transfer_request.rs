@@ -34,7 +34,7 @@ const CONSENT: &str = "consent";
 const EVENTS: &str = "events";
 
 /// What a kind is.
-pub const DESCRIPTION: Description = Description {
+pub static DESCRIPTION: Description = Description {
     name: NAME,
     label_zh: "组织关系转接",
     label_en: "transfer request",

@@ -3,9 +3,9 @@
 //! In: the text of a cell, or an Excel serial number. Out: a calendar date between 1900 and 2199, or nothing where the text
 //! is no date, is incomplete or could be read in two ways.
 
-use time::{Date, Duration, Month};
+use time::{Date, Duration, Month, OffsetDateTime};
 
-use crate::values::text::half_width;
+use crate::{time::DeviceTime, values::text::half_width};
 
 /// Longest text that is looked at: a date with weekday and time fits.
 const CHARS_MAX: usize = 40;
@@ -51,6 +51,38 @@ pub fn to_iso(date: Date) -> String {
         date.year(),
         u8::from(date.month()),
         date.day()
+    )
+}
+
+/// China has one time zone: UTC+8.
+const ZONE_MS: i64 = 8 * 3_600_000;
+/// Before this year nobody used the program.
+const YEAR_MIN: i32 = 2000;
+
+/// Reads a minute in China, `2026-11-28T15:04`: this spelling and no other.
+pub fn minute(text: &str) -> Option<DeviceTime> {
+    let (day, time) = text.split_once('T')?;
+    let day = parse(day).filter(|parsed| to_iso(*parsed) == day && parsed.year() >= YEAR_MIN)?;
+    let (hour, minute) = time.split_once(':')?;
+    let two = |digits: &str| {
+        (digits.len() == 2 && digits.bytes().all(|b| b.is_ascii_digit()))
+            .then(|| digits.parse::<u8>().ok())
+            .flatten()
+    };
+    let at = day.with_hms(two(hour)?, two(minute)?, 0).ok()?.assume_utc();
+    Some(DeviceTime::from_unix_ms(
+        DeviceTime::from(at).unix_ms() - ZONE_MS,
+    ))
+}
+
+/// The minute in China, as [`minute`] reads it.
+pub fn to_minute(at: DeviceTime) -> String {
+    let here = OffsetDateTime::from(DeviceTime::from_unix_ms(at.unix_ms() + ZONE_MS));
+    format!(
+        "{}T{:02}:{:02}",
+        to_iso(here.date()),
+        here.hour(),
+        here.minute()
     )
 }
 
@@ -189,6 +221,27 @@ mod tests {
 
     fn check(text: &str, expected: Option<&str>) {
         assert_eq!(parse(text).map(to_iso).as_deref(), expected, "{text}");
+    }
+
+    #[test]
+    fn minutes_have_one_spelling() {
+        let at = minute("2026-11-28T15:04").expect("a minute");
+        assert_eq!(at.to_string(), "2026-11-28T07:04:00Z");
+        assert_eq!(to_minute(at), "2026-11-28T15:04");
+        for bad in [
+            "",
+            "2026-11-28",
+            "2026-11-28 15:04",
+            "2026-11-28T15:4",
+            "2026-11-28T15:04:00",
+            "2026-11-28T24:00",
+            "2026-11-28T15:60",
+            "2026-11-31T15:04",
+            "1999-12-31T15:04",
+            "2026-11-28T１5:04",
+        ] {
+            assert_eq!(minute(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -296,7 +296,7 @@ pub async fn advances(
                where street = $1 and seq > $2 and seq <= $3 and type in ('change', 'snapshot') and (device is distinct from $4 or composed or seq <> all($6))
                group by record
            )
-           select r.record, entry.entries as "foreign!", (entry.rebuilt or r.grid_seq = any(entry.seqs)) as "arrived!"
+           select r.record, r.kind, entry.entries as "foreign!", (entry.rebuilt or r.grid_seq = any(entry.seqs)) as "arrived!"
            from entry
            cross join lateral (select * from record r where r.street = $1 and r.record = entry.record offset 0) r
            where $5::text[] is null or r.grid = any($5)"#,
@@ -309,14 +309,16 @@ pub async fn advances(
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| Advance {
-            record: RecordId(row.record),
-            entries: row.foreign,
-            arrived: row.arrived,
+    rows.into_iter()
+        .map(|row| {
+            Ok(Advance {
+                record: RecordId(row.record),
+                kind: crate::store::decoded(&row.kind)?,
+                entries: row.foreign,
+                arrived: row.arrived,
+            })
         })
-        .collect())
+        .collect()
 }
 
 /// The first `limit` entries of a slice of the log.

@@ -132,6 +132,7 @@ impl Generator {
 
     fn hello(pull: bool) -> RequestItem {
         RequestItem::Hello(Hello {
+            kinds: Vec::new(),
             cursor: None,
             client: "hostile-load/1".into(),
             pull,

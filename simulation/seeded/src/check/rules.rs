@@ -29,7 +29,21 @@ const CONFLICTS: &[&str] = &[
     "target_branch",
 ];
 /// Written once.
-const ONCE: &[&str] = &["kind", "street", "consent/*/*", "events/*/*", "rulings/*/*"];
+const ONCE: &[&str] = &[
+    "kind",
+    "street",
+    "consent/*/*",
+    "events/*/*",
+    "rulings/*/*",
+    "shop",
+    "at",
+    "channel",
+    "outcome",
+    "remark",
+    "card_version",
+    "replaces",
+    "voids/*/*",
+];
 /// Not a secretary's to write once the record is there.
 const OFFICE: &[&str] = &[
     "grid",
@@ -39,6 +53,8 @@ const OFFICE: &[&str] = &[
     "state",
     "rulings/*/*",
     "sealed/*",
+    "companions/*",
+    "topics/*",
 ];
 /// Not a secretary's to write at all.
 const SERVER: &[&str] = &["merged_into", "state", "rulings/*/*", "sealed/*"];
@@ -167,6 +183,42 @@ pub fn step_leads(from: &str, step: &str, to: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Kinds and keys without conflict or rule of their own that these tables were made for.
+    const KINDS: &[&str] = &["shop_card", "transfer_request", "visit"];
+    const PLAIN: &[&str] = &[
+        "grid",
+        "category",
+        "address_raw",
+        "tags/*",
+        "confirmations/*",
+        "merged_into",
+        "note",
+        "state",
+        "sealed/*",
+        "companions/*",
+        "topics/*",
+    ];
+
+    #[test]
+    fn no_kind_and_no_field_is_unknown_to_the_checkers() {
+        use lianka_sync_core::kinds::{Kind, MergeRule};
+        for kind in Kind::ALL {
+            assert!(KINDS.contains(&kind.as_str()), "{kind} has no checkers");
+            for field in kind.fields() {
+                let key = field.pattern().replace(['<', '>'], "");
+                let expected = match field.merge {
+                    MergeRule::MultiValue => (true, false, false),
+                    MergeRule::Log | MergeRule::WriteOnce => (false, true, false),
+                    MergeRule::LastWriter | MergeRule::Set | MergeRule::Text => {
+                        (false, false, true)
+                    }
+                };
+                let known = (keeps_conflicts(&key), once(&key), any(PLAIN, &key));
+                assert_eq!(known, expected, "{kind}: {key}");
+            }
+        }
+    }
 
     #[test]
     fn keys_fall_under_their_rules() {

@@ -13,6 +13,7 @@ fn record() -> RecordId {
 fn requests() -> Vec<RequestItem> {
     vec![
         RequestItem::Hello(Hello {
+            kinds: Vec::new(),
             cursor: Some("AQ".into()),
             client: "js/1".into(),
             pull: true,
@@ -154,6 +155,7 @@ fn reports_and_leases_are_frozen() {
         wiped: true,
     };
     let hello = Hello {
+        kinds: Vec::new(),
         cursor: None,
         client: "js/1".into(),
         pull: true,
@@ -233,6 +235,7 @@ fn readers_pass_over_what_they_do_not_know() {
     assert_eq!(
         items,
         [RequestItem::Hello(Hello {
+            kinds: Vec::new(),
             cursor: None,
             client: "js/1".into(),
             pull: false,

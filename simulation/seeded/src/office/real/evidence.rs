@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// What a rebuild makes anew.
-const READ_MODELS: [&str; 8] = [
+const READ_MODELS: [&str; 9] = [
     "shop_card",
     "shop_contact",
     "shop_consent",
@@ -26,6 +26,7 @@ const READ_MODELS: [&str; 8] = [
     "shop_key",
     "transfer",
     "transfer_event",
+    "shop_visit",
     "field_conflict",
 ];
 /// Tables of the audit chain, and of the migrations.

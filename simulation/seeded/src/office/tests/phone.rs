@@ -189,6 +189,7 @@ impl Phone {
 
     pub async fn request(&mut self, office: &mut impl Office, pull: bool, report: Report) -> Reply {
         let hello = Hello {
+            kinds: Vec::new(),
             cursor: self.cursor.clone(),
             client: "test/1".into(),
             pull,

@@ -1,0 +1,148 @@
+//! Visits on a phone: written with no network, once; replaced by a later one, or declared void.
+
+use lianka_client_core::{EditError, OutboxState, card::Place, store::Records};
+use lianka_sync_core::{
+    crdt::record::Edit,
+    id::RecordId,
+    kinds::{
+        Kind,
+        projection::{Projected, VisitRow},
+        shop_card, visit,
+    },
+    time::DeviceTime,
+};
+use serde::Serialize;
+
+use super::{EditReceipt, Phone, PhoneError};
+
+/// What is written of a visit.
+#[derive(Clone, Debug, Default)]
+pub struct NewVisit {
+    /// When, as [`lianka_sync_core::values::date::minute`] reads it.
+    pub at: String,
+    /// One of [`visit::CHANNELS`].
+    pub channel: String,
+    /// One of [`visit::OUTCOMES`].
+    pub outcome: String,
+    /// Who went along.
+    pub companions: Vec<String>,
+    /// Words of the checklist.
+    pub topics: Vec<String>,
+    /// One line.
+    pub remark: Option<String>,
+    /// Version of the card that was left.
+    pub card_version: Option<String>,
+    /// The visit that this one puts right.
+    pub replaces: Option<RecordId>,
+}
+
+/// A visit in the list.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct VisitSummary {
+    /// What it says.
+    #[serde(flatten)]
+    pub row: VisitRow,
+    /// What the visited shop is called, where its card is on the phone.
+    pub sign_name: Option<String>,
+    /// Whether a later one replaces it.
+    pub replaced: bool,
+    /// Where its newest state is.
+    pub place: Place,
+}
+
+impl Phone {
+    /// Writes a visit to a shop, in the grid of its card.
+    pub fn visit(
+        &self,
+        shop: RecordId,
+        new: &NewVisit,
+        now: DeviceTime,
+    ) -> Result<EditReceipt, PhoneError> {
+        let card = self.view(shop)?;
+        if card.kind() != Some(Kind::ShopCard) {
+            return Err(EditError::NoSuchRecord.into());
+        }
+        let grid = card
+            .text(lianka_sync_core::kinds::key::GRID)
+            .unwrap_or_default();
+        let texts = [
+            (visit::SHOP, Some(shop.to_string())),
+            (visit::AT, Some(new.at.clone())),
+            (visit::CHANNEL, Some(new.channel.clone())),
+            (visit::OUTCOME, Some(new.outcome.clone())),
+            (visit::REMARK, new.remark.clone()),
+            (visit::CARD_VERSION, new.card_version.clone()),
+            (visit::REPLACES, new.replaces.map(|id| id.to_string())),
+        ];
+        let members = [
+            (visit::COMPANIONS, &new.companions),
+            (visit::TOPICS, &new.topics),
+        ];
+        let edits: Vec<Edit> = texts
+            .into_iter()
+            .filter_map(|(key, text)| Some(Edit::set(key, &text?)))
+            .chain(members.into_iter().flat_map(|(set, members)| {
+                members
+                    .iter()
+                    .map(move |member| Edit::add(format!("{set}/{member}")))
+            }))
+            .collect();
+        self.create(Kind::Visit, grid, &edits, now)
+    }
+
+    /// Declares a visit void.
+    pub fn void_visit(
+        &self,
+        record: RecordId,
+        reason: &str,
+        now: DeviceTime,
+    ) -> Result<EditReceipt, PhoneError> {
+        if self.view(record)?.kind() != Some(Kind::Visit) {
+            return Err(EditError::NoSuchRecord.into());
+        }
+        let entry = self.new_entry(now);
+        let key = format!("{}/{entry}/{}", visit::VOIDS, visit::REASON);
+        self.edit(record, &[Edit::set(key, reason)], now)
+    }
+
+    /// Every visit held, the newest first; of one shop, where asked for.
+    pub fn visits(&self, shop: Option<RecordId>) -> Result<Vec<VisitSummary>, PhoneError> {
+        let records = self.read(|tx| Ok(tx.records_of(Kind::Visit)?))?;
+        let mut rows: Vec<VisitRow> = Vec::with_capacity(records.len());
+        for (record, _) in records {
+            if let Some(Projected::Visit(row)) = self.project(record)? {
+                rows.push(*row);
+            }
+        }
+        let replaced: Vec<_> = rows
+            .iter()
+            .filter(|row| row.void_reason.is_none())
+            .filter_map(|row| row.replaces)
+            .map(|id| RecordId(id.0))
+            .collect();
+        let of = |row: &VisitRow| row.shop.map(|id| RecordId(id.0));
+        rows.retain(|row| shop.is_none() || of(row) == shop);
+        rows.sort_by(|a, b| (&b.at, b.record).cmp(&(&a.at, a.record)));
+        rows.into_iter()
+            .map(|row| {
+                let own = self.outbox_of(row.record)?;
+                let place = if own.iter().any(|entry| entry.state != OutboxState::Held) {
+                    Place::Phone
+                } else if own.is_empty() {
+                    Place::Office
+                } else {
+                    Place::Held
+                };
+                let sign_name = of(&row)
+                    .and_then(|shop| self.view(shop).ok())
+                    .and_then(|view| view.text(shop_card::SIGN_NAME).map(str::to_owned));
+                Ok(VisitSummary {
+                    sign_name,
+                    replaced: replaced.contains(&row.record),
+                    place,
+                    row,
+                })
+            })
+            .collect()
+    }
+}
