@@ -54,7 +54,7 @@ wasm: ## check that the sync core and the client core compile for a browser
 simulate: setup ## worlds from seeds: phones, network, clocks, crashes, held to every promise; SEEDS=… (200); a failing seed is made small and kept
 	cargo run --release --locked -p lianka-simulation --no-default-features -- run --seeds $(SEEDS)
 
-simulate-real: setup ## the same worlds on the real router and Postgres, and the model beside it must answer alike; SEEDS=… (200)
+simulate-real: setup ## the same worlds on the real router and Postgres, and the office in memory must answer alike; SEEDS=… (200)
 	cargo run --release --locked -p lianka-simulation -- agree --seeds $(SEEDS)
 
 fuzz: setup ## hostile bytes for everything that reads them; N=… mutated changes; a failing seed is printed with its replay

@@ -5,6 +5,7 @@
 //! asked of them is read from the records.
 
 mod load;
+mod pull;
 mod save;
 mod trim;
 

@@ -27,7 +27,7 @@ macro_rules! bugs {
                 match self { $(Self::$variant => $place),* }
             }
 
-            /// Whether it sits in the server alone, which the model office does without.
+            /// Whether it sits in the server alone, which the office in memory does without.
             pub const fn needs_the_real_office(self) -> bool {
                 matches!(self, Self::AuditSkipsLink)
             }

@@ -48,3 +48,10 @@ impl Act for Compact {
         Ok(done)
     }
 }
+
+/// Whether a compacted history is worth a new generation, which every phone of the grid takes whole: a tenth at least of the changes or bytes before.
+pub fn is_worth_it(rebuilt: &Rebuilt, changes: usize, bytes: usize) -> bool {
+    let less = |after: usize, before: usize| after < before - before / 10;
+    rebuilt.forgotten_ops > 0
+        && (less(rebuilt.changes.len(), changes) || less(rebuilt.document.len(), bytes))
+}

@@ -12,13 +12,13 @@
 use std::{collections::HashMap, time::Duration};
 
 use lianka_office_core::{
-    acts::compact::Compact,
+    acts::compact::{Compact, is_worth_it},
     street::{ForgetError, Forgotten},
 };
 use lianka_sync_core::{
     crdt::{
         merge::RegisterState,
-        rebuild::{self, RebuildError, Rebuilt},
+        rebuild::{self, RebuildError},
     },
     id::{ChangeHash, RecordId, StreetCode},
     limits,
@@ -254,7 +254,7 @@ async fn replace(
         Err(error) if error.is_panic() => return Err(RebuildError::Differs.into()),
         Err(error) => return Err(sqlx::Error::Io(std::io::Error::other(error)).into()),
     };
-    if !gains(&rebuilt, of.len(), bytes) {
+    if !is_worth_it(&rebuilt, of.len(), bytes) {
         return Ok(None);
     }
     let before = of.len();
@@ -272,11 +272,4 @@ async fn replace(
     reached(PipelinePoint::CompactionCommitted);
     tracing::info!(%street, %record, generation = done.generation, before, after = done.left, "a record's history was compacted");
     Ok(Some(done))
-}
-
-/// Whether it is worth a new generation, which every phone of the grid takes whole: a tenth at least.
-fn gains(rebuilt: &Rebuilt, changes: usize, bytes: usize) -> bool {
-    let less = |after: usize, before: usize| after < before - before / 10;
-    rebuilt.forgotten_ops > 0
-        && (less(rebuilt.changes.len(), changes) || less(rebuilt.document.len(), bytes))
 }

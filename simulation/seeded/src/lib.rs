@@ -1,7 +1,7 @@
 //! A simulated world: everything that happens follows from one `u64` seed.
 //!
-//! Real phones (replica, outbox and store of `lianka-client`) work behind a simulated network against an [`office`]: a model around
-//! `sync-core`, or the real router on Postgres. What happens is written into a [`journal`]. When the script is over the world heals and runs
+//! Real phones (replica, outbox and store of `lianka-client`) work behind a simulated network against an [`office`]: what the
+//! server decides (`lianka-office-core`) over a store in memory, or the real router on Postgres. What happens is written into a [`journal`]. When the script is over the world heals and runs
 //! until it is quiet; then checkers that share no code with the implementation hold journal, phones and the office's evidence to the promises.
 
 pub mod check;

@@ -52,7 +52,7 @@ enum Task {
         #[arg(long)]
         bug: Option<Bug>,
     },
-    /// Runs seeds on the real router and Postgres, holds them to the promises, and says the same to the model: both must answer alike
+    /// Runs seeds on the real router and Postgres, holds them to the promises, and says the same to the office in memory: both must answer alike
     #[cfg(feature = "real")]
     Agree {
         #[arg(long, default_value_t = 8)]
@@ -209,7 +209,7 @@ fn replay(
     outcome.found.is_empty()
 }
 
-/// The table of docs/simulation.md, as far as the model office finds them.
+/// The table of docs/simulation.md, as far as the office in memory finds them.
 fn bugs(only: Option<Bug>, from: u64, seeds: u64, count: bool) -> bool {
     silence_panics();
     let mut all_found = true;

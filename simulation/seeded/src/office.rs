@@ -1,6 +1,6 @@
 //! What stands behind the network: one office of one street, as phones and desks see it.
 //!
-//! Two offices answer alike: a model around `sync-core`, fast and in memory; and the real router on Postgres. The engine sees this trait only, so the
+//! Two offices answer alike, by the same decisions: one over the store in memory, fast; and the real router on Postgres. The engine sees this trait only, so the
 //! same seed runs on both, and what they answer is compared.
 
 use std::{collections::BTreeMap, future::Future};
@@ -10,15 +10,18 @@ use uuid::Uuid;
 pub mod agreement;
 pub mod desk;
 pub mod identities;
-pub mod model;
+pub mod memory;
 #[cfg(feature = "real")]
 pub mod real;
 
 pub use desk::shown;
 pub use identities::{Identities, Recorded};
-pub use model::ModelOffice;
+pub use memory::MemoryOffice;
 #[cfg(feature = "real")]
 pub use real::RealOffice;
+
+/// When worlds begin: 2026-11-21T08:00:00Z.
+pub const START_UNIX_MS: i64 = 1_795_248_000_000;
 
 /// A request as it arrived at the office, whole.
 #[derive(Clone, PartialEq, Eq, Debug)]

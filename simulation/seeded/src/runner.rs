@@ -17,7 +17,7 @@ use crate::{
     Coverage, Script, Story,
     check::{self, About, Finding},
     engine::run_to_end,
-    office::{Identities, ModelOffice, Setup},
+    office::{Identities, MemoryOffice, Setup},
     script::{Desk, MadeBy, Step, Weather, What},
 };
 use lianka_sync_core::planted::Bug;
@@ -53,11 +53,11 @@ pub struct Report {
     pub failures: Vec<Failure>,
 }
 
-/// Runs a script against the model office.
+/// Runs a script against the office in memory.
 pub fn one(script: &Script) -> Outcome {
     let seed = script.seed;
     let ran = catch_unwind(AssertUnwindSafe(|| {
-        let mut office = ModelOffice::new(&script.setup, Identities::Seeded(seed));
+        let mut office = MemoryOffice::new(&script.setup, Identities::Seeded(seed));
         let story = run_to_end(script, &mut office);
         let found = check::check(&script.setup, &story);
         (story, found)

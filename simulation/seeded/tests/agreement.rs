@@ -1,4 +1,4 @@
-//! Some of the same worlds on the real router and Postgres: every promise held there too, and the model says the same to every word.
+//! Some of the same worlds on the real router and Postgres: every promise held there too, and the office in memory says the same to every word.
 #![cfg(feature = "real")]
 
 use lianka_simulation::{
@@ -12,7 +12,7 @@ use lianka_sync_core::planted::{self, Bug};
 const SEEDS: u64 = 6;
 
 #[test]
-fn the_real_office_keeps_every_promise_and_the_model_answers_alike() {
+fn the_real_office_keeps_every_promise_and_the_one_in_memory_answers_alike() {
     for seed in 1..=SEEDS {
         let script = Script::of(seed);
         let (story, difference) = agreement::both(&script);

@@ -2,7 +2,7 @@
 
 use lianka_simulation::{
     Script, check,
-    office::{Identities, ModelOffice, Setup},
+    office::{Identities, MemoryOffice, Setup},
     run_to_end,
     script::{Desk, MadeBy, Set, Step, Weather, What},
 };
@@ -28,7 +28,7 @@ fn holds(steps: Vec<What>) {
         setup,
         steps: (0..).zip(steps).map(step).collect(),
     };
-    let mut office = ModelOffice::new(&script.setup, Identities::Seeded(script.seed));
+    let mut office = MemoryOffice::new(&script.setup, Identities::Seeded(script.seed));
     let story = run_to_end(&script, &mut office);
     assert_eq!(check::check(&script.setup, &story), []);
 }

@@ -187,7 +187,7 @@ fn registers(
                 );
                 found.push(Finding::new("no acknowledged edit is lost", about(), what));
             }
-            None if forgotten || office_wrote => {}
+            None if forgotten || office_wrote || withdrawn(kept, &put.key) => {}
             None => {
                 let what = format!(
                     "{} = {:?} of {record} was accepted, nobody replaced it, and the office does not show it",
@@ -215,6 +215,26 @@ fn registers(
             found.push(Finding::new("what was replaced is gone", about(), what));
         }
     }
+}
+
+/// A party status goes with the consent that was withdrawn: by a change of the office, which a compacted history may not hold any more.
+fn withdrawn(kept: &OfficeRecord, key: &str) -> bool {
+    let rest = key.strip_prefix("contacts/");
+    let Some(contact) = rest.and_then(|rest| rest.strip_suffix("/party_status")) else {
+        return false;
+    };
+    let says = |entry: &str, name: &str, value: &str| {
+        let shown = kept.fields.get(&format!("consent/{entry}/{name}"));
+        shown.is_some_and(|shown| shown.iter().any(|one| one.value == value))
+    };
+    kept.fields
+        .keys()
+        .filter_map(|key| key.strip_prefix("consent/")?.strip_suffix("/contact"))
+        .any(|entry| {
+            says(entry, "contact", contact)
+                && says(entry, "scope", "party_status")
+                && says(entry, "decision", "withdraw")
+        })
 }
 
 /// Sensitive fields leave a transfer's record when it is submitted.

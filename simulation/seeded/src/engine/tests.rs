@@ -4,7 +4,7 @@ use crate::{
     Script, Story,
     check::check,
     coverage::Coverage,
-    office::{Setup, identities::Identities, model::ModelOffice},
+    office::{MemoryOffice, Setup, identities::Identities},
     run_to_end,
     script::{Desk, MadeBy, Set, Step, Weather, What},
 };
@@ -12,7 +12,7 @@ use crate::{
 fn story(script: &Script) -> Story {
     run_to_end(
         script,
-        &mut ModelOffice::new(&script.setup, Identities::Seeded(script.seed)),
+        &mut MemoryOffice::new(&script.setup, Identities::Seeded(script.seed)),
     )
 }
 

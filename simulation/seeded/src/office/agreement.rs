@@ -1,9 +1,9 @@
-//! Whether the two offices agree: what the real one was asked is asked of the model again, in the same order and at the same times, and every answer,
+//! Whether the two offices agree: what the real one was asked is asked of the one in memory, in the same order and at the same times, and every answer,
 //! every act's outcome and everything that is left is compared.
 //!
 //! In: what was said at the door of the real office ([`Overheard`]) and the ids that it made up. Out: the first difference, with its place. Answers
 //! are compared item by item, documents by what they say. Not compared, because nothing follows from it: how answers are packed, the order in which
-//! records leave, secrets, ids of notices, and the audit trail, which the model does not keep.
+//! records leave, secrets, ids of notices, and the audit trail, which only the real one chains.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -180,7 +180,7 @@ pub async fn say_again(said: &[Said], office: &mut impl Office) -> Option<Differ
 }
 
 fn unequal<T: PartialEq + Debug>(told: &T, answered: &T) -> Option<String> {
-    (told != answered).then(|| format!("really {told:?}, in the model {answered:?}"))
+    (told != answered).then(|| format!("really {told:?}, in memory {answered:?}"))
 }
 
 fn replies_differ(told: &Reply, answered: &Reply) -> Option<String> {
@@ -269,7 +269,7 @@ fn comparable(reply: &Reply) -> Vec<String> {
 }
 
 /// The first thing that is left differently.
-pub fn left_differently(real: &Evidence, model: &Evidence) -> Option<Difference> {
+pub fn left_differently(real: &Evidence, memory: &Evidence) -> Option<Difference> {
     let left = |words| {
         Some(Difference {
             at: None,
@@ -277,28 +277,28 @@ pub fn left_differently(real: &Evidence, model: &Evidence) -> Option<Difference>
             words,
         })
     };
-    let differ = |what: &str, real: &dyn Debug, model: &dyn Debug| {
-        left(format!("{what}: really {real:?}, in the model {model:?}"))
+    let differ = |what: &str, real: &dyn Debug, memory: &dyn Debug| {
+        left(format!("{what}: really {real:?}, in memory {memory:?}"))
     };
-    if real.epoch != model.epoch {
-        return differ("epoch", &real.epoch, &model.epoch);
+    if real.epoch != memory.epoch {
+        return differ("epoch", &real.epoch, &memory.epoch);
     }
-    if let Some((a, b)) = real.log.iter().zip(&model.log).find(|(a, b)| a != b) {
+    if let Some((a, b)) = real.log.iter().zip(&memory.log).find(|(a, b)| a != b) {
         return differ("log", a, b);
     }
-    if real.log.len() != model.log.len() {
-        return differ("the log's last line", &real.log.last(), &model.log.last());
+    if real.log.len() != memory.log.len() {
+        return differ("the log's last line", &real.log.last(), &memory.log.last());
     }
-    if real.head != model.head {
-        return differ("head", &real.head, &model.head);
+    if real.head != memory.head {
+        return differ("head", &real.head, &memory.head);
     }
-    let ids: BTreeSet<_> = real.records.keys().chain(model.records.keys()).collect();
+    let ids: BTreeSet<_> = real.records.keys().chain(memory.records.keys()).collect();
     for id in ids {
-        let (Some(a), Some(b)) = (real.records.get(id), model.records.get(id)) else {
+        let (Some(a), Some(b)) = (real.records.get(id), memory.records.get(id)) else {
             return differ(
                 &format!("record {id} is there"),
                 &real.records.contains_key(id),
-                &model.records.contains_key(id),
+                &memory.records.contains_key(id),
             );
         };
         if (&a.kind, &a.grid, a.generation) != (&b.kind, &b.grid, b.generation) {
@@ -321,21 +321,21 @@ pub fn left_differently(real: &Evidence, model: &Evidence) -> Option<Difference>
             );
         }
     }
-    if real.held != model.held {
-        return differ("held", &real.held, &model.held);
+    if real.held != memory.held {
+        return differ("held", &real.held, &memory.held);
     }
-    if real.conflicts != model.conflicts {
-        return differ("conflicts", &real.conflicts, &model.conflicts);
+    if real.conflicts != memory.conflicts {
+        return differ("conflicts", &real.conflicts, &memory.conflicts);
     }
     None
 }
 
-/// Runs a script at the real office, then says the same to the model: the world's story, and the first difference.
+/// Runs a script at the real office, then says the same to the one in memory: the world's story, and the first difference.
 #[cfg(feature = "real")]
 pub fn both(script: &crate::Script) -> (crate::Story, Option<Difference>) {
     let mut real = Overheard::new(super::RealOffice::new(&script.setup, script.seed));
     let story = crate::run_to_end(script, &mut real);
-    let mut model = super::ModelOffice::new(
+    let mut memory = super::MemoryOffice::new(
         &script.setup,
         super::Identities::Recorded(real.office.recorded()),
     );
@@ -343,17 +343,17 @@ pub fn both(script: &crate::Script) -> (crate::Story, Option<Difference>) {
         .build()
         .expect("a runtime without sockets needs nothing");
     let difference = runtime.block_on(async {
-        let said = say_again(&real.said, &mut model).await;
+        let said = say_again(&real.said, &mut memory).await;
         if said.is_some() {
             said
         } else {
-            left_differently(&story.evidence, &model.evidence().await)
+            left_differently(&story.evidence, &memory.evidence().await)
         }
     });
     (story, difference)
 }
 
-/// Runs `story` at the real office, then says the same to the model; what the story came to, and the first difference.
+/// Runs `story` at the real office, then says the same to the one in memory; what the story came to, and the first difference.
 #[cfg(feature = "real")]
 pub async fn told_to_both<T>(
     setup: &super::Setup,
@@ -364,11 +364,11 @@ pub async fn told_to_both<T>(
     let told = story(&mut real).await;
     real.tend().await;
     let left = real.evidence().await;
-    let mut model =
-        super::ModelOffice::new(setup, super::Identities::Recorded(real.office.recorded()));
-    let mut difference = say_again(&real.said, &mut model).await;
+    let mut memory =
+        super::MemoryOffice::new(setup, super::Identities::Recorded(real.office.recorded()));
+    let mut difference = say_again(&real.said, &mut memory).await;
     if difference.is_none() {
-        difference = left_differently(&left, &model.evidence().await);
+        difference = left_differently(&left, &memory.evidence().await);
     }
     (told, left, difference)
 }

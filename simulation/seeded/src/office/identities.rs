@@ -59,7 +59,7 @@ impl Numbers {
 }
 
 /// Ids as they are needed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Names {
     epochs: VecDeque<Uuid>,
     devices: VecDeque<Uuid>,

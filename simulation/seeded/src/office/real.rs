@@ -33,9 +33,8 @@ use uuid::Uuid;
 
 use self::cluster::{Database, outside};
 use super::{
-    Act, Acted, Call, Evidence, Office, Reply, Setup, desk,
+    Act, Acted, Call, Evidence, Office, Reply, START_UNIX_MS, Setup, desk,
     identities::{Numbers, Recorded},
-    model::START_UNIX_MS,
 };
 
 const BODY_BYTES_MAX: usize = 256 << 20;

@@ -1,10 +1,10 @@
-//! What every office does, told by a phone that speaks the protocol and decides nothing. Generic: each story is told to the model and to the real
+//! What every office does, told by a phone that speaks the protocol and decides nothing. Generic: each story is told to the office in memory and to the real
 //! router, and their evidence is compared.
 
 mod phone;
 mod stories;
 
-use super::{Evidence, Identities, ModelOffice, Office, Setup};
+use super::{Evidence, Identities, MemoryOffice, Office, Setup};
 
 pub fn setup() -> Setup {
     let owned = |texts: &[&str]| {
@@ -25,13 +25,13 @@ pub fn setup() -> Setup {
     }
 }
 
-pub fn model() -> ModelOffice {
-    ModelOffice::new(&setup(), Identities::Seeded(7))
+pub fn in_memory() -> MemoryOffice {
+    MemoryOffice::new(&setup(), Identities::Seeded(7))
 }
 
-/// A story told to the model; what is left when all is quiet.
-pub async fn told_to_the_model(story: impl AsyncFnOnce(&mut ModelOffice)) -> Evidence {
-    let mut office = model();
+/// A story told to the office in memory; what is left when all is quiet.
+pub async fn told_in_memory(story: impl AsyncFnOnce(&mut MemoryOffice)) -> Evidence {
+    let mut office = in_memory();
     story(&mut office).await;
     office.tend().await;
     let evidence = office.evidence().await;
@@ -39,7 +39,7 @@ pub async fn told_to_the_model(story: impl AsyncFnOnce(&mut ModelOffice)) -> Evi
     evidence
 }
 
-/// A story told to the real router and, as it was overheard there, to the model: both answer alike and are left with the same.
+/// A story told to the real router and, as it was overheard there, to the one in memory: both answer alike and are left with the same.
 #[cfg(feature = "real")]
 pub async fn told_to_both(
     story: impl AsyncFnOnce(&mut super::agreement::Overheard<super::RealOffice>),

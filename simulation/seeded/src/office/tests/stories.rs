@@ -5,9 +5,9 @@ use uuid::Uuid;
 
 use super::{
     phone::{Phone, items, rest, verdicts},
-    told_to_the_model,
+    told_in_memory,
 };
-use crate::office::{Act, Acted, Office, model::START_UNIX_MS};
+use crate::office::{Act, Acted, Office, START_UNIX_MS};
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -293,7 +293,7 @@ pub async fn forgetting(office: &mut impl Office) {
         (verdicts(&items), rest(&items)),
         (
             vec!["redacted".to_owned(), "erased".to_owned()],
-            "snapshot1 erase2 redact1 snapshot1 end".to_owned()
+            "snapshot1 erase2 redact1 end".to_owned()
         )
     );
     assert_eq!(
@@ -579,8 +579,8 @@ macro_rules! told {
     ($($story:ident)*) => {
         $(mod $story {
             #[tokio::test]
-            async fn to_the_model() {
-                super::told_to_the_model(async |office| super::$story(office).await).await;
+            async fn in_memory() {
+                super::told_in_memory(async |office| super::$story(office).await).await;
             }
 
             #[cfg(feature = "real")]

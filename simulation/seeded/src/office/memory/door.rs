@@ -1,13 +1,12 @@
 //! Signing in: docs/protocol.md, "Signing in". Tokens are opaque here; the rules of their chains are the real ones.
 
+use std::collections::BTreeMap;
+
+use lianka_office_core::push::Author;
 use lianka_sync_core::{id::DeviceId, time::ServerTime};
 use serde_json::{Value, json};
 
-use super::{
-    ModelOffice, Problem,
-    ledger::{Code, Device, Link},
-    push::Sender,
-};
+use super::{MemoryOffice, Problem};
 
 const ACCESS_SECONDS: i64 = 900;
 const CODE_MS: i64 = 10 * 60_000;
@@ -47,21 +46,60 @@ const DEVICE_REVOKED: Problem = Problem {
     code: "device_revoked",
 };
 
+/// Who may come in: devices, codes and tokens.
+#[derive(Clone, Default)]
+pub struct Door {
+    devices: BTreeMap<DeviceId, Device>,
+    codes: BTreeMap<String, Code>,
+    links: BTreeMap<String, Link>,
+}
+
+/// What became of a phone or a desk.
+#[derive(Clone, Debug, Default)]
+struct Device {
+    revoked: bool,
+    /// To be told to clear itself.
+    wipe: bool,
+    /// It says that it has.
+    wiped: bool,
+}
+
+/// A code to enrol with, until it is spent.
+#[derive(Clone, Debug)]
+struct Code {
+    username: String,
+    expires_at: ServerTime,
+}
+
+/// A refresh token, one link of a device's chain.
+#[derive(Clone, Debug)]
+struct Link {
+    device: DeviceId,
+    issued_at: ServerTime,
+    expires_at: ServerTime,
+    /// When it was exchanged first.
+    spent_at: Option<ServerTime>,
+    /// The token it was given for.
+    given_for: Option<String>,
+    /// Another token given for the same one was exchanged.
+    void: bool,
+}
+
 fn after(at: ServerTime, ms: i64) -> ServerTime {
     ServerTime::from_unix_ms(at.unix_ms() + ms)
 }
 
-impl ModelOffice {
+impl MemoryOffice {
     /// A code for another device of a user.
     pub(super) fn code_for(&mut self, username: &str) -> Option<String> {
         const LETTERS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-        self.store.users.get(username)?;
+        self.state.store.users.get(username)?;
         let drawn = self.names.secret();
         let code: String = (0..10)
             .map(|at| char::from(LETTERS[(drawn >> (5 * at)) as usize & 31]))
             .collect();
         let expires_at = after(self.now, CODE_MS);
-        self.store.codes.insert(
+        self.state.door.codes.insert(
             code.clone(),
             Code {
                 username: username.to_owned(),
@@ -74,13 +112,9 @@ impl ModelOffice {
     /// A new device of a user.
     pub(super) fn open_device(&mut self, username: &str) -> DeviceId {
         let device = self.names.device(self.now);
-        let opened = Device {
-            username: username.to_owned(),
-            revoked: false,
-            wipe: false,
-            wiped: false,
-        };
-        self.store.devices.insert(device, opened);
+        let known = (username.to_owned(), username.to_owned());
+        self.state.store.devices.insert(device, known);
+        self.state.door.devices.insert(device, Device::default());
         device
     }
 
@@ -92,12 +126,13 @@ impl ModelOffice {
             .map(|c| read_as(c.to_ascii_uppercase()))
             .collect();
         let now = self.now;
-        match self.store.codes.get(&meant) {
+        match self.state.door.codes.get(&meant) {
             Some(code) if code.expires_at > now => {}
             _ => return Err(ENROLMENT_REFUSED),
         }
         let username = self
-            .store
+            .state
+            .door
             .codes
             .remove(&meant)
             .map(|code| code.username)
@@ -113,13 +148,15 @@ impl ModelOffice {
             .to_owned();
         let now = self.now;
         let link = self
-            .store
+            .state
+            .door
             .links
             .get(&token)
             .cloned()
             .ok_or(REFRESH_INVALID)?;
         let device = self
-            .store
+            .state
+            .door
             .devices
             .get(&link.device)
             .ok_or(REFRESH_INVALID)?;
@@ -144,7 +181,8 @@ impl ModelOffice {
             None | Some(_) => {
                 self.revoke(link.device, false);
                 for other in self
-                    .store
+                    .state
+                    .door
                     .links
                     .values_mut()
                     .filter(|other| other.device == link.device)
@@ -167,8 +205,8 @@ impl ModelOffice {
                     .or(other.void.then_some(other.issued_at))
                     .is_some_and(|spent| spent < forgotten)
         };
-        self.store.links.retain(|_, other| !old(other));
-        for (name, other) in &mut self.store.links {
+        self.state.door.links.retain(|_, other| !old(other));
+        for (name, other) in &mut self.state.door.links {
             if name == token {
                 other.spent_at = Some(at);
             } else if other.device == link.device
@@ -182,7 +220,7 @@ impl ModelOffice {
 
     /// Whether a token given for this one was exchanged.
     fn was_followed(&self, token: &str) -> bool {
-        self.store.links.values().any(|other| {
+        self.state.door.links.values().any(|other| {
             other.given_for.as_deref() == Some(token) && (other.spent_at.is_some() || other.void)
         })
     }
@@ -195,7 +233,7 @@ impl ModelOffice {
     ) -> Value {
         let refresh_token = format!("refresh-{:016x}", self.names.secret());
         let expires_at = after(issued_at, REFRESH_MS);
-        self.store.links.insert(
+        self.state.door.links.insert(
             refresh_token.clone(),
             Link {
                 device,
@@ -207,22 +245,23 @@ impl ModelOffice {
             },
         );
         let expires = self.now.unix_seconds() + ACCESS_SECONDS;
-        let username = self.store.username(device).unwrap_or_default().to_owned();
-        let user = self.store.users.get(&username);
+        let username = self.username(device).unwrap_or_default().to_owned();
+        let user = self.state.store.users.get(&username);
         let role = user.map_or("secretary", |user| user.role.as_str());
         let grid = |grid: &String| json!({ "grid": grid, "name": grid, "area": "康平" });
         let of_user = user
             .filter(|user| !user.role.sees_whole_street())
-            .map(super::ledger::User::grids);
+            .map(lianka_office_core::memory::User::grids);
         let grids: Vec<_> = of_user
             .as_ref()
-            .unwrap_or(&self.store.grids)
+            .unwrap_or(&self.state.store.grids)
             .iter()
             .map(grid)
             .collect();
-        let street = json!({ "street": self.store.street, "name": "天平路街道", "district": "徐汇区", "grids": grids });
+        let street = json!({ "street": self.state.store.street, "name": "天平路街道", "district": "徐汇区", "grids": grids });
         let to_wipe = self
-            .store
+            .state
+            .door
             .devices
             .get(&device)
             .is_some_and(|device| device.revoked && device.wipe);
@@ -236,8 +275,13 @@ impl ModelOffice {
         })
     }
 
+    fn username(&self, device: DeviceId) -> Option<&str> {
+        let (username, _) = self.state.store.devices.get(&device)?;
+        Some(username)
+    }
+
     /// Who calls.
-    pub(super) fn sender(&self, authorization: Option<&str>) -> Result<Sender, Problem> {
+    pub(super) fn author(&self, authorization: Option<&str>) -> Result<Author, Problem> {
         let token = authorization
             .and_then(|value| value.split_once(' '))
             .map(|(_, token)| token.trim())
@@ -254,27 +298,23 @@ impl ModelOffice {
         if expires <= self.now.unix_seconds() {
             return Err(TOKEN_EXPIRED);
         }
-        let known = self.store.devices.get(&device).ok_or(TOKEN_INVALID)?;
+        let known = self.state.door.devices.get(&device).ok_or(TOKEN_INVALID)?;
         let to_wipe = known.revoked && known.wipe && !known.wiped;
         if known.revoked && !to_wipe {
             return Err(DEVICE_REVOKED);
         }
-        let role = self
-            .store
-            .users
-            .get(&known.username)
-            .ok_or(TOKEN_INVALID)?
-            .role;
-        Ok(Sender {
+        let username = self.username(device).ok_or(TOKEN_INVALID)?;
+        let user = self.state.store.users.get(username).ok_or(TOKEN_INVALID)?;
+        Ok(Author {
+            username: username.to_owned(),
+            role: user.role,
             device,
-            username: known.username.clone(),
-            role,
-            to_wipe,
+            wiped: to_wipe,
         })
     }
 
     pub(super) fn revoke(&mut self, device: DeviceId, wipe: bool) -> bool {
-        let Some(device) = self.store.devices.get_mut(&device) else {
+        let Some(device) = self.state.door.devices.get_mut(&device) else {
             return false;
         };
         device.revoked = true;
@@ -284,7 +324,7 @@ impl ModelOffice {
 
     /// The device says that it has cleared itself: its tokens are worth nothing from now on.
     pub(super) fn note_wiped(&mut self, device: DeviceId) {
-        if let Some(device) = self.store.devices.get_mut(&device) {
+        if let Some(device) = self.state.door.devices.get_mut(&device) {
             device.wiped = true;
         }
     }

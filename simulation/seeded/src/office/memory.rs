@@ -1,75 +1,59 @@
-//! The model office: `sync-core` around plain values in memory, behind the same requests as the server.
+//! The office in memory: what the server decides, by the same code (`lianka-office-core`), over its in-memory store and behind the same requests.
 //!
-//! It is a second reading of docs/protocol.md, written from that page and not from the server's sources: where the two answer differently, one of them
-//! misread the page. What decides (the gate, merging, authority, cursors, rebuilding, rulings, conflicts, composing) is `sync-core` itself.
-//!
-//! | file | |
-//! |---|---|
-//! | `ledger` | what is kept |
-//! | `door` | devices and tokens |
-//! | `push`, `pull` | the two halves of a round trip |
-//! | `write` | a transaction: changes become part of records |
-//! | `acts` | desks |
-//! | `transfer` | rulings, sealing, the clock |
-//! | `forget` | rebuilding, erasing, redacting |
-//! | `trim` | old changes leave the log |
-//! | `told` | notices |
-//! | `evidence` | what it can be asked when all is quiet |
-//!
-//! Deliberately absent: gzip, search, exports, duplicates' lists, undoing, rate limits, an audit chain.
+//! Its own is only who may come in and what a process is: devices and tokens (`door`), desks' acts as scripts name them (`acts`), backups, the clock,
+//! and what it can be asked when all is quiet (`evidence`). Deliberately absent: gzip, search, exports, duplicates' lists, rate limits, an audit chain.
 
 mod acts;
 mod door;
 mod evidence;
-mod forget;
-mod ledger;
-mod pull;
-mod push;
-mod told;
-mod transfer;
-mod trim;
-mod write;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{Read, Write as _},
 };
 
+use lianka_office_core::{
+    audit::{Action, Event},
+    memory::{MemoryStore, User},
+    pull::{self, Next, Pages, Pull, Question, verdict},
+    push::{Author, Ingested, Push, Pushes},
+};
 use lianka_sync_core::{
     access::Role,
     codec::{
         change,
-        wire::{Encoding, Hello, ItemReader, RequestItem, ResponseItem, VerdictStatus},
+        wire::{Encoding, Hello, ItemReader, RequestItem, ResponseItem},
     },
-    id::{DeviceId, EntryId, RecordId, StreetCode},
+    id::{DeviceId, RecordId, StreetCode},
     lang::Lang,
     limits,
     time::ServerTime,
 };
 use serde_json::{Value, json};
 
-use self::{
-    ledger::{Store, User},
-    pull::Question,
-    push::{Arrived, Sender},
-    write::Documents,
-};
+use self::door::Door;
 use super::{
-    Act, Acted, Call, Evidence, Office, Reply, Setup, desk,
-    identities::{Identities, Names},
+    Act, Acted, Call, Evidence, Office, Reply, START_UNIX_MS, Setup, desk,
+    identities::{Identities, Names, Numbers},
 };
 
 /// Seconds that a phone may work without an answer.
 const LEASE_SECONDS: u64 = 7 * 86_400;
 /// So few bytes between checkpoints that cuts between them happen.
 const SMALL_CHECKPOINT: usize = 2 * 1024;
+/// So little is read at once that answers have several pages.
+const SMALL_PAGES: Pages = Pages {
+    documents: 3,
+    log: 5,
+    notices: 500,
+};
 const ZSTD_LEVEL: i32 = 1;
 
 /// Why a request was refused as a whole.
 #[derive(Clone, Copy, Debug)]
-pub struct Problem {
-    pub status: u16,
-    pub code: &'static str,
+struct Problem {
+    status: u16,
+    code: &'static str,
 }
 
 impl Problem {
@@ -102,7 +86,7 @@ impl Problem {
         let Self { status, code } = self;
         let body = json!({
             "type": format!("/v1/docs#problem-{code}"), "title": code, "status": status, "detail": "", "code": code, "retryable": false,
-            "request_id": "model",
+            "request_id": "memory",
         });
         Reply {
             status,
@@ -113,67 +97,83 @@ impl Problem {
 }
 
 /// The devices of those who sit at desks.
+#[derive(Clone, Copy)]
 struct Desks {
+    admin: DeviceId,
     reviewer: DeviceId,
     officers: [DeviceId; 2],
 }
 
+/// What a backup holds.
+#[derive(Clone)]
+struct State {
+    store: MemoryStore,
+    door: Door,
+}
+
 /// See the module.
-pub struct ModelOffice {
+pub struct MemoryOffice {
     now: ServerTime,
     names: Names,
-    store: Store,
+    /// For ids that nobody compares.
+    ids: Numbers,
+    state: State,
     /// With how many receipts it has: those are in it.
-    backup: Option<(Store, usize)>,
-    documents: Documents,
+    backup: Option<(State, usize)>,
     desks: Desks,
     /// Steps that officers took so far, by record.
     steps: BTreeMap<RecordId, u32>,
     /// Erasures in their order: applied again after a restore.
     receipts: Vec<Act>,
     checkpoint_bytes: usize,
+    pages: Pages,
     log_days: u32,
 }
 
-/// When worlds begin: 2026-11-21T08:00:00Z.
-pub const START_UNIX_MS: i64 = 1_795_248_000_000;
-
-impl ModelOffice {
+impl MemoryOffice {
     /// An office with its street, its people and their grids.
     pub fn new(setup: &Setup, identities: Identities) -> Self {
-        let checkpoint_bytes = if matches!(identities, Identities::Seeded(_)) {
-            SMALL_CHECKPOINT
-        } else {
-            limits::CHECKPOINT_BYTES
+        let (checkpoint_bytes, pages, seed) = match identities {
+            Identities::Seeded(seed) => (SMALL_CHECKPOINT, SMALL_PAGES, seed),
+            // Answers are compared with the server's.
+            Identities::Recorded(_) => (limits::CHECKPOINT_BYTES, pull::PAGES, 0),
         };
         let mut names = Names::new(identities);
         let street: StreetCode = setup
             .street
             .parse()
             .unwrap_or_else(|_| panic!("{} is no street code", setup.street));
-        let mut store = Store::new(names.epoch(), street, setup.grids.iter().cloned().collect());
-        store
-            .users
-            .extend(desk::DESKS.map(|(username, role)| (username.to_owned(), User::new(role))));
-        for (username, grids) in &setup.secretaries {
-            let mut user = User::new(Role::Secretary);
-            user.assign(&grids.iter().cloned().collect());
-            store.users.insert(username.clone(), user);
+        let grids = setup.grids.iter().cloned().collect();
+        let mut store = MemoryStore::new(street, names.epoch(), grids);
+        let desks = desk::DESKS.map(|(username, role)| (username.to_owned(), role, Vec::new()));
+        let secretaries = setup
+            .secretaries
+            .iter()
+            .map(|(username, grids)| (username.clone(), Role::Secretary, grids.clone()));
+        for (username, role, grids) in desks.into_iter().chain(secretaries) {
+            let mut user = User::new(role, username.as_str());
+            user.assign(&grids.into_iter().collect());
+            store.users.insert(username, user);
         }
         let nobody = DeviceId::default();
         let mut office = Self {
             now: ServerTime::from_unix_ms(START_UNIX_MS),
             names,
-            store,
+            ids: Numbers::from_seed(!seed),
+            state: State {
+                store,
+                door: Door::default(),
+            },
             backup: None,
-            documents: Documents::new(),
             desks: Desks {
+                admin: nobody,
                 reviewer: nobody,
                 officers: [nobody; 2],
             },
             steps: BTreeMap::new(),
             receipts: Vec::new(),
             checkpoint_bytes,
+            pages,
             log_days: setup.log_days,
         };
         office.open_desks();
@@ -181,9 +181,10 @@ impl ModelOffice {
     }
 
     fn open_desks(&mut self) {
-        let [_, reviewer, first, second] =
+        let [admin, reviewer, first, second] =
             desk::DESKS.map(|(username, _)| self.open_device(username));
         self.desks = Desks {
+            admin,
             reviewer,
             officers: [first, second],
         };
@@ -198,103 +199,102 @@ impl ModelOffice {
             ("POST", "/v1/devices", _) => Ok(json_reply(201, &self.enrol(&json_of(call)?)?)),
             ("POST", "/v1/tokens", _) => Ok(json_reply(200, &self.renew(&json_of(call)?)?)),
             ("POST", _, Some(street)) => {
-                let sender = self.sender(header(call, "authorization"))?;
+                let author = self.author(header(call, "authorization"))?;
                 if street
                     .parse::<StreetCode>()
                     .map_err(|_| Problem::NOT_FOUND)?
-                    != self.store.street
+                    != self.state.store.street
                 {
                     return Err(Problem::WRONG_STREET);
                 }
-                self.sync(call, &sender)
+                self.sync(call, author)
             }
             _ => Err(Problem::NOT_FOUND),
         }
     }
 
-    fn sync(&mut self, call: &Call, sender: &Sender) -> Result<Reply, Problem> {
+    fn sync(&mut self, call: &Call, author: Author) -> Result<Reply, Problem> {
         let encoding = header(call, "content-type")
             .and_then(Encoding::from_media_type)
             .ok_or(Problem::MEDIA_TYPE)?;
-        let (hello, arrived) = read(call, encoding)?;
+        let (hello, changes) = read(call, encoding)?;
         let lang = if header(call, "accept-language").is_some_and(|lang| lang.starts_with("en")) {
             Lang::En
         } else {
             Lang::Zh
         };
-        let judged = push::take_in(
-            &mut self.store,
-            &mut self.documents,
-            self.now,
-            sender,
-            &arrived,
-            lang,
-        );
-        if sender.to_wipe && hello.report.wiped {
-            self.note_wiped(sender.device);
-        }
-        let settled = judged
-            .iter()
-            .filter(|(verdict, _)| verdict.status != VerdictStatus::Rejected)
-            .count();
-        debug_assert!(settled <= judged.len());
-        let rebased = judged
-            .iter()
-            .filter(|(_, rebase)| *rebase)
-            .map(|(verdict, _)| verdict.record)
-            .collect();
-        let with = |status| {
-            judged
-                .iter()
-                .map(|(verdict, _)| verdict)
-                .filter(move |verdict| verdict.status == status)
+        let push = Push { author, changes };
+        let pushes = Pushes {
+            pushes: std::slice::from_ref(&push),
+            ids: self.more_ids(),
         };
-        let had = with(VerdictStatus::Duplicate)
-            .map(|verdict| verdict.record)
-            .collect();
-        let brought = judged
+        let Ok(outcomes) = self.state.store.run(self.now, pushes);
+        let author = push.author;
+        if author.wiped && hello.report.wiped {
+            self.note_wiped(author.device);
+        }
+        let verdicts: Vec<_> = outcomes
             .iter()
-            .filter_map(|(verdict, _)| verdict.seq)
+            .flatten()
+            .enumerate()
+            .map(|(index, outcome)| verdict(index, outcome, lang))
             .collect();
-        let more_to_come = !hello.pull
-            && hello
-                .report
-                .unsent
-                .is_some_and(|unsent| unsent > judged.len() as u64);
-        let mut items: Vec<_> = judged
-            .into_iter()
-            .map(|(verdict, _)| ResponseItem::Verdict(verdict))
-            .collect();
+        let store = &mut self.state.store;
         let question = Question {
-            device: sender.device,
-            username: &sender.username,
-            sees_whole_street: sender.role.sees_whole_street(),
-            cursor: hello.cursor.as_deref(),
-            now: self.now,
-            lease_seconds: (!sender.to_wipe).then_some(LEASE_SECONDS),
-            checkpoint_bytes: self.checkpoint_bytes,
-            rebased,
-            had,
-            brought,
+            street: store.street.clone(),
+            store_epoch: store.epoch,
+            head: store.head,
+            scope: store.scope(&author.username),
+            device: author.device,
+            wiped: author.wiped,
+            // A pull comes last of all.
+            more_to_come: !hello.pull
+                && hello
+                    .report
+                    .unsent
+                    .is_some_and(|unsent| unsent > verdicts.len() as u64),
+            verdicts,
+            pull: hello.pull,
+            cursor: hello.cursor,
+            lease_seconds: LEASE_SECONDS,
+            pages: self.pages,
         };
-        if sender.to_wipe {
-            items.extend((!more_to_come).then_some(ResponseItem::Wipe));
-            items.push(pull::end(&self.store, &question, None));
-        } else if hello.pull && sender.role.receives_records() {
-            pull::answer(&self.store, &question, &mut items);
-        } else {
-            items.push(pull::end(&self.store, &question, None));
-        }
+        let items = self.pulled(question, &author);
         packed(call, encoding, &items)
+    }
+
+    fn pulled(&mut self, question: Question, author: &Author) -> Vec<ResponseItem> {
+        let store = &mut self.state.store;
+        let mut pull = Pull::new(question);
+        let (mut items, mut since_checkpoint, mut scratch) = (Vec::new(), 0, Vec::new());
+        loop {
+            match pull.next(self.now, since_checkpoint >= self.checkpoint_bytes) {
+                Next::Item(item) => {
+                    scratch.clear();
+                    Encoding::CborSeq.write(&item, &mut scratch);
+                    since_checkpoint = match item {
+                        ResponseItem::Checkpoint { .. } => 0,
+                        _ => since_checkpoint + scratch.len(),
+                    };
+                    items.push(item);
+                }
+                Next::Read(read) => pull.answer(store.read(&author.username, read)),
+                Next::Tell { records } => store.events.push(
+                    Event::by(&author.username, author.device, Action::ReadP3)
+                        .with("via", "sync")
+                        .with("records", records),
+                ),
+                Next::Done => return items,
+            }
+        }
     }
 
     fn restore(&mut self) -> Acted {
         let Some((backup, known)) = self.backup.clone() else {
             return Acted::Nothing;
         };
-        self.store = backup;
-        self.store.epoch = self.names.epoch();
-        self.documents.clear();
+        self.state = backup;
+        self.state.store.epoch = self.names.epoch();
         self.open_desks();
         for no in known..self.receipts.len() {
             let receipt = self.receipts[no].clone();
@@ -303,78 +303,20 @@ impl ModelOffice {
         Acted::Done
     }
 
-    fn do_act(&mut self, act: &Act) -> Acted {
-        match act {
-            Act::Enrol { username } => self.code_for(username).map_or(Acted::Nothing, Acted::Code),
-            Act::Assign { username, grids } => self.assign(username, grids),
-            Act::Revoke { device, wipe } => done(self.revoke(DeviceId(*device), *wipe)),
-            Act::Edit { record, set } => self.edit(RecordId(*record), set),
-            Act::Resolve { record, field, nth } => self.resolve(RecordId(*record), field, *nth),
-            Act::Held { nth, accept } => self.decide_held(*nth, *accept),
-            Act::Move { records, grid } => self.move_to(
-                &records.iter().copied().map(RecordId).collect::<Vec<_>>(),
-                grid,
-            ),
-            Act::Merge { winner, loser } => self.merge_cards(RecordId(*winner), RecordId(*loser)),
-            Act::Erase { record } => self.erase(RecordId(*record)),
-            Act::Redact { record, entry } => {
-                self.transact(
-                    |write| match write.redact(RecordId(*record), EntryId(*entry)) {
-                        Ok(redacted) => redacted.ok_or(acts::Undone::NotThere),
-                        Err(_) => Err(acts::Undone::Refused("internal".into())),
-                    },
-                )
-            }
-            Act::Step {
-                record,
-                step,
-                fields,
-            } => self.step(RecordId(*record), step, fields),
-            Act::Compact { record } => {
-                self.transact(|write| match write.compact(RecordId(*record)) {
-                    Ok(compacted) => compacted.ok_or(acts::Undone::NotThere),
-                    Err(_) => Err(acts::Undone::Refused("internal".into())),
-                })
-            }
-            Act::Backup => {
-                self.backup = Some((self.store.clone(), self.receipts.len()));
-                Acted::Done
-            }
-            Act::Restore => self.restore(),
-            // What is committed is in the store, and the store is whole.
-            Act::Failover | Act::Restart => Acted::Done,
-        }
-    }
-
     fn assign(&mut self, username: &str, grids: &[String]) -> Acted {
-        if !grids.iter().all(|grid| self.store.grids.contains(grid)) {
+        let store = &mut self.state.store;
+        if !grids.iter().all(|grid| store.grids.contains(grid)) {
             return Acted::Refused("exists".into());
         }
-        let Some(user) = self.store.users.get_mut(username) else {
+        let Some(user) = store.users.get_mut(username) else {
             return Acted::Nothing;
         };
         user.assign(&grids.iter().cloned().collect::<BTreeSet<_>>());
         Acted::Done
     }
-
-    fn erase(&mut self, record: RecordId) -> Acted {
-        if self.store.erased.contains(&record) {
-            return Acted::Done;
-        }
-        self.transact(|write| {
-            write
-                .erase(record)
-                .then_some(())
-                .ok_or(acts::Undone::NotThere)
-        })
-    }
 }
 
-fn done(there: bool) -> Acted {
-    if there { Acted::Done } else { Acted::Nothing }
-}
-
-impl Office for ModelOffice {
+impl Office for MemoryOffice {
     async fn exchange(&mut self, call: &Call) -> Reply {
         self.answer(call).unwrap_or_else(Problem::reply)
     }
@@ -392,13 +334,13 @@ impl Office for ModelOffice {
     }
 
     async fn tend(&mut self) {
-        while transfer::clock_pass(&mut self.store, &mut self.documents, self.now) {}
-        self.store.refresh_snapshots();
-        self.store.trim(self.now, self.log_days);
+        while self.tick() {}
+        self.state.store.refresh();
+        self.state.store.trim(self.now, self.log_days);
     }
 
     async fn evidence(&mut self) -> Evidence {
-        self.store.evidence()
+        evidence::of(&self.state.store)
     }
 }
 
@@ -422,7 +364,7 @@ fn json_reply(status: u16, body: &Value) -> Reply {
 }
 
 /// A whole request, every change through the gate. One that cannot be read to its end is refused before anything of it is stored.
-fn read(call: &Call, encoding: Encoding) -> Result<(Hello, Vec<Arrived>), Problem> {
+fn read(call: &Call, encoding: Encoding) -> Result<(Hello, Vec<Ingested>), Problem> {
     if call.body.len() > limits::SYNC_BODY_BYTES_MAX {
         return Err(Problem::TOO_LARGE);
     }
@@ -464,7 +406,7 @@ fn read(call: &Call, encoding: Encoding) -> Result<(Hello, Vec<Arrived>), Proble
         };
         let change = change::decode(&pushed.bytes);
         ops += change.as_ref().map_or(0, |change| change.ops.len());
-        arrived.push(Arrived { pushed, change });
+        arrived.push(Ingested { pushed, change });
     }
     if arrived.len() > limits::SYNC_CHANGES_MAX || ops > limits::SYNC_OPS_MAX {
         return Err(Problem::TOO_LARGE);

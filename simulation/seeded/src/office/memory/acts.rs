@@ -1,0 +1,330 @@
+//! What people at desks do, act by act: what a script names is looked up as a desk's screen would show it, and decided by `lianka-office-core`.
+
+use std::collections::BTreeMap;
+
+use lianka_office_core::{
+    acts::{
+        self, Desk, Refused,
+        clock::Tick,
+        compact::{Compact, is_worth_it},
+        edit::Edit,
+        erase::{Erase, Redact, Request, reason},
+        held::{Accept, Refuse},
+        merge_cards::Merge,
+        relocate::Relocate,
+        resolve::Choose,
+        step::TakeStep,
+    },
+    ids::Ids,
+    store::HeldStatus,
+};
+use lianka_sync_core::{
+    access::Role,
+    codec::change::Scalar,
+    crdt::{merge::Refusal, rebuild},
+    id::{DeviceId, EntryId, RecordId},
+    kinds::transfer::{Case, Step},
+};
+
+use super::{MemoryOffice, State, desk};
+use crate::office::{Act, Acted};
+
+/// What a refusal means to whoever acted.
+fn refused(refused: &Refused) -> Acted {
+    let of_rule = |refusal: &Refusal| {
+        if refusal.retryable() && refusal.key().is_none() {
+            "unavailable"
+        } else {
+            refusal.code()
+        }
+    };
+    Acted::Refused(
+        match refused {
+            Refused::NotFound | Refused::NoRecord(_) | Refused::NoEntry => return Acted::Nothing,
+            Refused::Unavailable => "unavailable",
+            Refused::StaleHeads(_) => "stale_heads",
+            Refused::AlreadyExists => "already_exists",
+            Refused::ConflictChanged => "conflict_changed",
+            Refused::AlreadyUndone | Refused::MergeUndone => "already_undone",
+            Refused::EditedSince => "edited_since",
+            Refused::AlreadyMerged => "already_merged",
+            Refused::MergeNotLast => "merge_not_last",
+            Refused::Decided => "already_decided",
+            Refused::Needs(_) => "held_needs_others",
+            Refused::NoGrid => "exists",
+            Refused::NoField => "known_field",
+            Refused::ReservedKey(_) | Refused::NoteIsText => "invalid_field",
+            Refused::SameCard => "one_of_the_pair",
+            Refused::CardRefuses(refusal) if refusal.retryable() => "unavailable",
+            Refused::CardRefuses(_) => "card_refuses",
+            Refused::Rule(refusal) | Refused::HeldRefused(refusal) => of_rule(refusal),
+            Refused::Forget(_) => "internal",
+        }
+        .to_owned(),
+    )
+}
+
+fn done<T>(done: Result<T, Refused>, is_done: impl FnOnce(T) -> bool) -> Acted {
+    match done {
+        Ok(done) => {
+            if is_done(done) {
+                Acted::Done
+            } else {
+                Acted::Nothing
+            }
+        }
+        Err(why) => refused(&why),
+    }
+}
+
+impl MemoryOffice {
+    pub(super) fn do_act(&mut self, act: &Act) -> Acted {
+        match act {
+            Act::Enrol { username } => self.code_for(username).map_or(Acted::Nothing, Acted::Code),
+            Act::Assign { username, grids } => self.assign(username, grids),
+            Act::Revoke { device, wipe } => {
+                if self.revoke(DeviceId(*device), *wipe) {
+                    Acted::Done
+                } else {
+                    Acted::Nothing
+                }
+            }
+            Act::Edit { record, set } => self.edit(RecordId(*record), set),
+            Act::Resolve { record, field, nth } => self.resolve(RecordId(*record), field, *nth),
+            Act::Held { nth, accept } => self.decide_held(*nth, *accept),
+            Act::Move { records, grid } => {
+                let mut there: Vec<_> = records.iter().copied().map(RecordId).collect();
+                there.retain(|record| self.state.store.records.contains_key(record));
+                there.sort_unstable();
+                self.relocate(there, grid)
+            }
+            Act::Merge { winner, loser } => self.merge_cards(RecordId(*winner), RecordId(*loser)),
+            Act::Erase { record } => {
+                let (record, request) = (RecordId(*record), self.request());
+                done(self.run(Erase { record, request }), |_| true)
+            }
+            Act::Redact { record, entry } => {
+                let redact = Redact {
+                    record: RecordId(*record),
+                    entry: EntryId(*entry),
+                    note: false,
+                    request: self.request(),
+                };
+                done(self.run(redact), |_| true)
+            }
+            Act::Step {
+                record,
+                step,
+                fields,
+            } => self.step(RecordId(*record), step, fields),
+            Act::Compact { record } => self.compact(RecordId(*record)),
+            Act::Backup => {
+                self.backup = Some((self.state.clone(), self.receipts.len()));
+                Acted::Done
+            }
+            Act::Restore => self.restore(),
+            // What is committed is in the store, and the store is whole.
+            Act::Failover | Act::Restart => Acted::Done,
+        }
+    }
+
+    fn run<A: acts::Act>(&mut self, act: A) -> Result<A::Done, A::Refused> {
+        self.state.store.run(self.now, act)
+    }
+
+    /// For the next write.
+    pub(super) fn more_ids(&mut self) -> Ids {
+        Ids::new(*self.ids.uuid().as_bytes())
+    }
+
+    fn request(&mut self) -> Request {
+        Request {
+            username: desk::ADMIN.to_owned(),
+            device: self.desks.admin,
+            reason: reason(desk::ERASE_REASON),
+            erasure: self.ids.uuid(),
+        }
+    }
+
+    fn reviewer(&self) -> Desk {
+        Desk {
+            username: desk::REVIEWER.to_owned(),
+            device: self.desks.reviewer,
+            role: Role::Reviewer,
+        }
+    }
+
+    fn edit(&mut self, record: RecordId, set: &[(String, Option<String>)]) -> Acted {
+        if set.is_empty() {
+            return Acted::Refused("not_empty".into());
+        }
+        let value = |(key, value): &(String, Option<String>)| {
+            let value = value.as_ref().map(|text| desk::scalar(key, text));
+            (key.clone(), value)
+        };
+        let edit = Edit {
+            by: self.reviewer(),
+            record,
+            set: set.iter().map(value).collect(),
+            note: String::new(),
+            expected_heads: None,
+        };
+        done(self.run(edit), |written| written.change.is_some())
+    }
+
+    fn resolve(&mut self, record: RecordId, field: &str, nth: usize) -> Acted {
+        let Some(kept) = self.state.store.records.get(&record) else {
+            return Acted::Nothing;
+        };
+        let is_listed = kept
+            .state
+            .kind()
+            .field(field)
+            .is_some_and(|(field, _)| field.keeps_conflicts());
+        let values: BTreeMap<String, Scalar> = kept
+            .state
+            .visible(field)
+            .into_iter()
+            .map(|(_, value)| (desk::text(&value), value))
+            .collect();
+        let is_conflict = is_listed && values.len() > 1;
+        let Some(value) = values.into_values().nth(nth).filter(|_| is_conflict) else {
+            return Acted::Nothing;
+        };
+        let choose = Choose {
+            by: self.reviewer(),
+            record,
+            field: field.to_owned(),
+            value: Some(value),
+            note: String::new(),
+            seen: None,
+        };
+        done(self.run(choose), |_| true)
+    }
+
+    fn decide_held(&mut self, nth: usize, accept: bool) -> Acted {
+        let mut waiting: Vec<_> = self
+            .state
+            .store
+            .held
+            .iter()
+            .filter(|held| held.status == HeldStatus::Held)
+            .map(|held| &held.write)
+            .collect();
+        waiting.sort_by_key(|write| (write.record, write.hash, write.generation));
+        let Some(held) = waiting.get(nth).map(|write| write.held) else {
+            return Acted::Nothing;
+        };
+        let by = self.reviewer();
+        if accept {
+            let accept = Accept {
+                by,
+                held,
+                note: None,
+                with_needed: true,
+                as_edit: false,
+            };
+            return done(self.run(accept), |_| true);
+        }
+        let refuse = Refuse {
+            by,
+            held,
+            reason: desk::HELD_REASON.to_owned(),
+        };
+        done(self.run(refuse), |()| true)
+    }
+
+    fn relocate(&mut self, records: Vec<RecordId>, grid: &str) -> Acted {
+        if records.is_empty() {
+            return Acted::Nothing;
+        }
+        let relocate = Relocate {
+            by: self.reviewer(),
+            records,
+            from_grid: None,
+            to_grid: grid.to_owned(),
+            dry_run: false,
+        };
+        done(self.run(relocate), |done| !done.moved.is_empty())
+    }
+
+    fn merge_cards(&mut self, winner: RecordId, loser: RecordId) -> Acted {
+        // What was recorded elsewhere has an epoch for each merge that was done.
+        let mut names = self.names.clone();
+        let merge = Merge {
+            by: self.reviewer(),
+            winner,
+            loser,
+            note: String::new(),
+            merge: self.ids.uuid(),
+            epoch: names.merge(),
+        };
+        let acted = done(self.run(merge), |_| true);
+        if acted == Acted::Done {
+            self.names = names;
+        }
+        acted
+    }
+
+    fn step(&mut self, record: RecordId, step: &str, fields: &[(String, String)]) -> Acted {
+        let nth = *self
+            .steps
+            .entry(record)
+            .and_modify(|nth| *nth += 1)
+            .or_insert(0);
+        let Ok(step) = step.parse::<Step>() else {
+            return Acted::Refused("known_step".into());
+        };
+        let kept = self.state.store.records.get(&record);
+        let last = kept.and_then(|kept| Case::of(&kept.state.view()).now.last);
+        let mut fields: BTreeMap<_, _> = fields.iter().cloned().collect();
+        let seen = fields.remove("seen").and_then(|seen| seen.parse().ok());
+        let officer = desk::officer(nth);
+        let take = TakeStep {
+            by: Desk {
+                username: desk::OFFICERS[officer].to_owned(),
+                device: self.desks.officers[officer],
+                role: Role::Officer,
+            },
+            record,
+            event: desk::event_id(record, nth, self.now),
+            step,
+            seen: seen.or(last),
+            fields,
+        };
+        done(self.run(take), |_| true)
+    }
+
+    fn compact(&mut self, record: RecordId) -> Acted {
+        let State { store, .. } = &self.state;
+        let (Some(kept), Some(document)) = (store.records.get(&record), store.document(record))
+        else {
+            return Acted::Nothing;
+        };
+        let Ok(rebuilt) = rebuild::compact(&kept.state, &document, self.now) else {
+            return Acted::Refused("internal".into());
+        };
+        let of: Vec<_> = kept.state.accepted().map(|(hash, _)| hash).collect();
+        if !is_worth_it(&rebuilt, of.len(), document.len()) {
+            return Acted::Nothing;
+        }
+        let compact = Compact {
+            record,
+            of,
+            rebuilt,
+        };
+        done(self.run(compact).map_err(Refused::from), |done| {
+            done.is_some()
+        })
+    }
+
+    /// Lets the clock act on whatever is due; whether it did anything.
+    pub(super) fn tick(&mut self) -> bool {
+        let mut acted = false;
+        for record in self.state.store.due(self.now) {
+            let erasure = self.ids.uuid();
+            acted |= self.run(Tick { record, erasure }).unwrap_or(false);
+        }
+        acted
+    }
+}
