@@ -18,7 +18,7 @@ use axum::{
     body::{Body, to_bytes},
     http::Request,
 };
-use lianka_server::auth::access::{ACCESS, Who};
+use lianka_server::auth::access::Who;
 use lianka_sync_core::access::Role;
 use lianka_tests::Answer;
 use serde_json::Value;
@@ -37,14 +37,14 @@ pub struct Route {
 }
 
 pub fn routes() -> impl Iterator<Item = Route> {
-    ACCESS.iter().map(|row| {
+    lianka_server::rules().iter().map(|row| {
         let roles = match row.who {
             Who::Anyone => &[][..],
             Who::Roles(roles) => roles,
         };
         Route {
             method: row.method.as_str(),
-            path: row.path,
+            path: &row.path,
             roles,
         }
     })

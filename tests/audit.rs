@@ -1,11 +1,11 @@
 //! The audit trail: what is told, who may read it, and that nobody changes it unseen.
 
 use lianka_server::{
+    Server,
     admin::audit_proof::{self, Anchor, Proof},
     audit::Chain,
     auth,
     config::ServeConfig,
-    state::App,
     upkeep::sealing as seal,
 };
 use lianka_sync_core::id::RecordId;
@@ -54,7 +54,7 @@ impl Scene {
         &self.office.test.app.pool
     }
 
-    fn app(&self) -> &App {
+    fn app(&self) -> &Server {
         &self.office.test.app
     }
 
@@ -309,7 +309,7 @@ async fn a_street_whose_trail_is_gone_is_found_by_its_log() {
 #[tokio::test]
 async fn seals_are_made_once_a_day_and_cannot_be_forged_or_removed() {
     let scene = Scene::open().await;
-    let pass = async || seal::pass(scene.app()).await.expect("a pass");
+    let pass = async || seal::pass(&scene.app().auth).await.expect("a pass");
     assert_eq!(
         pass().await.sealed,
         3,
@@ -376,17 +376,17 @@ async fn the_trail_is_pruned_only_when_it_is_old_enough_and_only_up_to_a_seal() 
     office.grid(HOME, "A1").await;
     let mut scene = Scene::on(office).await;
     let day = 86_400_000;
-    seal::pass(scene.app()).await.unwrap();
+    seal::pass(&scene.app().auth).await.unwrap();
     let sealed = scene.proof().await.last.unwrap();
     scene.office.test.clock.advance_ms(180 * day);
     assert_eq!(
-        seal::pass(scene.app()).await.unwrap().pruned,
+        seal::pass(&scene.app().auth).await.unwrap().pruned,
         0,
         "not a moment before its time"
     );
     assert_eq!(scene.proof().await.first, Some(1));
     scene.office.test.clock.advance_ms(1);
-    let pruned = seal::pass(scene.app()).await.unwrap().pruned;
+    let pruned = seal::pass(&scene.app().auth).await.unwrap().pruned;
     assert!(pruned >= sealed as u64 - 1, "{pruned}");
     let proof = scene.proof().await;
     assert!(proof.ok && proof.first == Some(sealed), "{proof:?}");
@@ -437,11 +437,11 @@ async fn the_trail_is_pruned_only_when_it_is_old_enough_and_only_up_to_a_seal() 
     // A quiet chain comes to rest: pruning and sealing do not feed each other.
     for _ in 0..3 {
         scene.office.test.clock.advance_ms(200 * day);
-        seal::pass(scene.app()).await.unwrap();
+        seal::pass(&scene.app().auth).await.unwrap();
     }
     scene.office.test.clock.advance_ms(200 * day);
     assert_eq!(
-        seal::pass(scene.app()).await.unwrap(),
+        seal::pass(&scene.app().auth).await.unwrap(),
         seal::Pass::default()
     );
     assert!(scene.proof().await.ok);

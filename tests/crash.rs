@@ -78,7 +78,7 @@ async fn a_reply_that_never_arrives_is_asked_for_again() {
     let options = office.test.app.pool.connect_options().as_ref().clone();
     let pool = lianka_server::store::connect(options, 2).await.unwrap();
     let entropy = lianka_server::clock::Entropy::seeded(2);
-    let app = lianka_server::state::App::start(
+    let app = lianka_server::Server::start(
         pool,
         ServeConfig::for_tests().into(),
         office.test.clock.clone(),
@@ -87,7 +87,7 @@ async fn a_reply_that_never_arrives_is_asked_for_again() {
     .await
     .unwrap();
     let mut again = phone;
-    again.use_router(lianka_server::router(app));
+    again.use_router(lianka_server::router(&app));
     let before = office.rows(STORE).await;
     assert_eq!(
         again.push(true, &again.outbox).await.codes(),
@@ -541,7 +541,7 @@ async fn a_restored_store_has_another_epoch_and_phones_bring_back_what_it_lost()
         .unwrap();
     let entropy = lianka_server::clock::Entropy::seeded(2);
     let config = ServeConfig::for_tests().into();
-    let app = lianka_server::state::App::start(
+    let app = lianka_server::Server::start(
         office.test.app.pool.clone(),
         config,
         office.test.clock.clone(),
@@ -549,7 +549,7 @@ async fn a_restored_store_has_another_epoch_and_phones_bring_back_what_it_lost()
     )
     .await
     .unwrap();
-    phone.use_router(lianka_server::router(app));
+    phone.use_router(lianka_server::router(&app));
     assert!(phone.sync().await.has_reset());
     assert_eq!(phone.sync().await.snapshots(), [kept]);
     assert_eq!(phone.push(true, &sent).await.codes(), ["accepted"; 2]);

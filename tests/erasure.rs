@@ -478,6 +478,7 @@ async fn what_was_accepted_before_a_redaction_is_not_written_again_after_it() {
         .office
         .test
         .app
+        .pipeline
         .queues
         .push(&HOME.parse().expect("a street"), push, false)
         .await

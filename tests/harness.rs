@@ -24,10 +24,10 @@ use axum::{
 };
 use bytes::Bytes;
 use lianka_server::{
+    Server,
     clock::{Clock, Entropy},
     config::ServeConfig,
     embedded_postgres::EmbeddedPostgres,
-    state::App,
     store,
 };
 use serde_json::Value;
@@ -161,7 +161,7 @@ impl Answer {
 
 /// The server of one test, called without a socket.
 pub struct TestApp {
-    pub app: App,
+    pub app: Server,
     pub router: Router,
     pub clock: Clock,
     pub database: Database,
@@ -203,7 +203,7 @@ impl TestApp {
     /// server never draw the same random bytes.
     pub async fn start_on(database: Database, config: ServeConfig, seed: u64) -> Self {
         let clock = Clock::fixed(START_UNIX_MS);
-        let app = App::start(
+        let app = Server::start(
             database.pool.clone(),
             Arc::new(config),
             clock.clone(),
@@ -212,7 +212,7 @@ impl TestApp {
         .await;
         let app = app.unwrap_or_else(|error| panic!("the server starts: {error:?}"));
         Self {
-            router: lianka_server::router(app.clone()),
+            router: lianka_server::router(&app),
             app,
             clock,
             database,

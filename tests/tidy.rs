@@ -12,8 +12,8 @@ use std::{
 use lianka_server::{
     admin::audit_proof::Break,
     audit::Action,
-    auth::access::{ACCESS, Who},
-    http::{error::ErrorCode, openapi},
+    auth::access::Who,
+    http::error::ErrorCode,
     roll::sheet::{ProblemCode, Severity},
 };
 use lianka_sync_core::{
@@ -368,6 +368,7 @@ fn no_file_knows_the_machine_it_was_written_on() {
 /// Tables of the whole deployment: small, and reference tables where the store is distributed.
 const REFERENCE_TABLES: &[&str] = &[
     "deployment",
+    "pass_lease",
     "account",
     "device",
     "enrolment",
@@ -769,9 +770,9 @@ fn limit_table() -> String {
 }
 
 fn route_table() -> String {
-    let document = openapi::document().expect("the document is JSON");
-    let rows = ACCESS.iter().map(|row| {
-        let operation = &document["paths"][row.path][row.method.as_str().to_ascii_lowercase()];
+    let document = lianka_server::document().expect("the document is JSON");
+    let rows = lianka_server::rules().iter().map(|row| {
+        let operation = &document["paths"][&row.path][row.method.as_str().to_ascii_lowercase()];
         let who = match row.who {
             Who::Anyone => "anyone".into(),
             Who::Roles(roles) if roles.len() == Role::ALL.len() => "every role".into(),
@@ -794,7 +795,7 @@ fn route_table() -> String {
 fn role_table() -> String {
     let rows = Role::ALL.map(|role| {
         let routes =
-            ACCESS.iter().filter(|row| matches!(row.who, Who::Roles(roles) if roles.contains(&role) && roles.len() < Role::ALL.len()));
+            lianka_server::rules().iter().filter(|row| matches!(row.who, Who::Roles(roles) if roles.contains(&role) && roles.len() < Role::ALL.len()));
         let routes: Vec<_> =
             routes.map(|row| format!("`{} {}`", row.method, row.path.trim_start_matches("/v1/streets/{street}"))).collect();
         let fields = Kind::ALL.map(|kind| {

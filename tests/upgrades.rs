@@ -11,10 +11,9 @@ mod rollback;
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use lianka_server::{
-    auth,
+    Server, auth,
     clock::{Clock, Entropy},
     config::ServeConfig,
-    state::App,
     store,
 };
 use lianka_tests::{Answer, Database, TestApp, fresh_database, frozen};
@@ -110,7 +109,7 @@ impl Frozen {
             .await
             .unwrap_or_else(|error| panic!("{} is brought up to date: {error}", self.version));
         let clock = Clock::fixed(self.at_ms + days * DAY_MS);
-        let app = App::start(
+        let app = Server::start(
             database.pool.clone(),
             Arc::new(ServeConfig::for_tests()),
             clock.clone(),
@@ -120,7 +119,7 @@ impl Frozen {
         let app = app.unwrap_or_else(|error| panic!("{} starts: {error:?}", self.version));
         Upgraded {
             test: TestApp {
-                router: lianka_server::router(app.clone()),
+                router: lianka_server::router(&app),
                 app,
                 clock,
                 database,
@@ -177,7 +176,7 @@ impl Upgraded {
     /// Over a database as it is.
     async fn over(database: Database) -> Self {
         let clock = Clock::fixed(0);
-        let app = App::start(
+        let app = Server::start(
             database.pool.clone(),
             Arc::new(ServeConfig::for_tests()),
             clock.clone(),

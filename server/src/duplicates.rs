@@ -6,7 +6,9 @@
 //! grows with the cards and not with their square. Two shops behind such a door still meet by name, phone or code.
 
 pub mod routes;
-pub mod store;
+
+// The tables that the transaction of a street writes stand with the street.
+pub use crate::street::store::card_merges as store;
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -3,14 +3,14 @@
 pub mod error;
 pub mod extract;
 pub mod fields;
-pub mod health;
 pub mod observe;
-pub mod openapi;
 mod refusals;
+
+use std::time::Duration;
 
 use axum::{
     Json,
-    extract::{MatchedPath, Request, State},
+    extract::{Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, header},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -115,31 +115,16 @@ fn add_common_headers(headers: &mut HeaderMap) {
     }
 }
 
-/// Routes that take long by their nature; `sync` bounds its own work, after the body has come over a slow line.
-const UNHURRIED: [&str; 8] = [
-    "/v1/streets/{street}/sync",
-    "/v1/streets/{street}/imports",
-    "/v1/streets/{street}/cards.xlsx",
-    "/v1/streets/{street}/cards.csv",
-    "/v1/streets/{street}/persons.xlsx",
-    "/v1/streets/{street}/audit/verify",
-    "/v1/audit/verify",
-    "/v1/streets/{street}/conflicts/resolutions",
-];
+/// How long a route may make its caller wait.
+#[derive(Clone, Copy)]
+pub struct Within(pub Duration);
 
-/// Around the gate and every handler: an answer begins in time, whatever Postgres does.
+/// Around the gate and the handler of a route: an answer begins in time, whatever Postgres does.
 pub async fn within_time(
-    State(app): State<App>,
-    path: MatchedPath,
+    State(Within(limit)): State<Within>,
     request: Request,
     next: Next,
 ) -> Response {
-    let waits = &app.config.store.waits;
-    let limit = if UNHURRIED.contains(&path.as_str()) {
-        waits.unhurried()
-    } else {
-        waits.request
-    };
     let late = |_| {
         ApiError::new(ErrorCode::Unavailable)
             .because("no answer was ready in time")

@@ -10,9 +10,9 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use axum::Router;
 use clap::{Args, Parser, Subcommand};
 use lianka_server::{
+    Server,
     admin::audit_proof::{self, Anchor, Proof},
     audit::{self, Chain},
     auth,
@@ -20,13 +20,12 @@ use lianka_server::{
     config::{ConfigErrors, Lang, LogArgs, ServeArgs, StoreArgs, StoreConfig},
     edge,
     embedded_postgres::{self, EmbeddedPostgres},
-    http::health,
     state::App,
     store,
     street::projection as project,
     telemetry,
     upkeep::{
-        compaction, refresh, sealing, store_watch, transfer_clock,
+        compaction, health, passes,
         trimming::{self, Keep},
     },
 };
@@ -183,28 +182,30 @@ async fn serve(arguments: &ServeArgs) -> anyhow::Result<()> {
     let ops_listener = bind(config.ops_listen, "--ops-listen").await?;
     let (address, ops_address) = (listener.local_addr()?, ops_listener.local_addr()?);
 
-    let starting = async {
-        let opened = Store::open(&config.store, Beside::Nobody).await?;
-        store::migrate(&opened.pool)
-            .await
-            .context("the database's schema could not be brought up to date")?;
-        let app = App::start(
-            opened.pool.clone(),
-            Arc::clone(&config),
-            Clock::System,
-            Entropy::System,
-        )
-        .await?;
-        auth::check_keys(&app)
-            .await
-            .map_err(|error| anyhow::anyhow!("signing keys cannot be read: {}", error.causes()))?;
-        anyhow::Ok((opened, app))
-    };
-    let (opened, app) = tokio::select! {
+    let starting =
+        async {
+            let opened = Store::open(&config.store, Beside::Nobody).await?;
+            store::migrate(&opened.pool)
+                .await
+                .context("the database's schema could not be brought up to date")?;
+            let server = Server::start(
+                opened.pool.clone(),
+                Arc::clone(&config),
+                Clock::System,
+                Entropy::System,
+            )
+            .await?;
+            server.auth.check_keys().await.map_err(|error| {
+                anyhow::anyhow!("signing keys cannot be read: {}", error.causes())
+            })?;
+            anyhow::Ok((opened, server))
+        };
+    let (opened, server) = tokio::select! {
         started = starting => started?,
         () = signals.next() => bail!("stopped before it had started"),
     };
 
+    let app: App = (*server).clone();
     let stopping = app.stopping.clone();
     let ops_stopping = stopping.clone();
     // Before the first connection; the store's are opened already.
@@ -214,23 +215,17 @@ async fn serve(arguments: &ServeArgs) -> anyhow::Result<()> {
         .within_open_files(config.store.connections_max.into());
     let serving = edge::serve(
         listener,
-        lianka_server::router(app.clone()),
+        lianka_server::router(&server),
         limits,
         stopping.clone(),
     );
-    let operators: Router = health::operators().with_state(app.clone());
+    let operators = health::operators(app.clone(), passes::start(&server.auth));
     let ops_serving = edge::serve(
         ops_listener,
         operators,
         config.edge.for_operators(),
         ops_stopping,
     );
-    tokio::spawn(refresh::run(app.clone()));
-    tokio::spawn(trimming::run(app.clone()));
-    tokio::spawn(compaction::run(app.clone()));
-    tokio::spawn(transfer_clock::run(app.clone()));
-    tokio::spawn(sealing::run(app.clone()));
-    tokio::spawn(store_watch::run(app.clone()));
     let mut serving = tokio::spawn(async move { tokio::join!(serving, ops_serving) });
 
     if let Some(path) = &config.address_file {

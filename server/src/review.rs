@@ -3,4 +3,6 @@
 pub mod conflicts;
 pub mod edits;
 pub mod moves;
-pub mod store;
+
+// The tables that the transaction of a street writes stand with the street.
+pub use crate::street::store::resolutions as store;

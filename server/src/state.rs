@@ -1,4 +1,4 @@
-//! What every handler holds: the store, the two doors to time and randomness, the settings. Cheap to clone.
+//! What everybody may hold: the store, the two doors to time and randomness, the settings. Cheap to clone.
 //!
 //! Nothing here is state that a second server would need: whatever must outlive a request is in Postgres.
 
@@ -9,15 +9,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    auth::Auth,
     clock::{Clock, Entropy},
     config::ServeConfig,
     store::{
         deployment::{self, ClusterNote},
         readiness::Probe,
     },
-    street::queue::StreetQueues,
-    sync::admission::Admission,
 };
 
 /// The running server. Dereferences to its [`Parts`]: `app.pool`, `app.clock`.
@@ -30,9 +27,6 @@ pub struct Parts {
     pub clock: Clock,
     pub entropy: Entropy,
     pub config: Arc<ServeConfig>,
-    pub auth: Auth,
-    pub admission: Admission,
-    pub queues: StreetQueues,
     /// How the store stands.
     pub store: Probe,
     /// Cancelled when the server begins to stop: endless streams and background passes end by themselves.
@@ -73,12 +67,6 @@ impl App {
             ),
             ClusterNote::First | ClusterNote::Same => {}
         }
-        let queues = StreetQueues::new(
-            pool.clone(),
-            clock.clone(),
-            entropy.clone(),
-            config.store.waits.request,
-        );
         let store = Probe::new(pool.clone());
         let stopping = CancellationToken::new();
         Ok(Self(Arc::new(Parts {
@@ -86,9 +74,6 @@ impl App {
             clock,
             entropy,
             config,
-            auth: Auth::new(),
-            admission: Admission::new(),
-            queues,
             store,
             stopping,
         })))

@@ -1,5 +1,6 @@
 //! One street: its transaction, its queue, its rows and its history.
 
+pub mod error;
 pub mod history;
 pub mod merge;
 pub mod projection;
@@ -9,7 +10,7 @@ pub mod transaction;
 
 use crate::{
     http::error::{ApiError, ErrorCode},
-    street::merge::MergeError,
+    street::error::MergeError,
 };
 
 impl From<MergeError> for ApiError {

@@ -5,6 +5,8 @@ pub mod ingest;
 pub mod respond;
 pub mod routes;
 
+use std::{ops::Deref, sync::Arc};
+
 use axum::body::Body;
 use bytes::Bytes;
 use lianka_sync_core::{
@@ -27,12 +29,42 @@ use crate::{
     pipeline_point::{PipelinePoint, reached},
     state::App,
     store::waits::within,
-    street::merge::{Author, Outcome, Push},
+    street::{
+        merge::{Author, Outcome, Push},
+        queue::StreetQueues,
+    },
     sync::{
+        admission::Admission,
         ingest::{Packing, SyncRequest},
         respond::{Form, Response},
     },
 };
+
+/// What a synchronisation needs beside the [`App`] that it dereferences to. Cheap to clone.
+#[derive(Clone)]
+pub struct Pipeline {
+    app: App,
+    pub queues: StreetQueues,
+    pub admission: Arc<Admission>,
+}
+
+impl Deref for Pipeline {
+    type Target = App;
+
+    fn deref(&self) -> &App {
+        &self.app
+    }
+}
+
+impl Pipeline {
+    pub fn new(app: App, queues: StreetQueues) -> Self {
+        Self {
+            app,
+            queues,
+            admission: Arc::default(),
+        }
+    }
+}
 
 /// One round trip, as it came.
 pub struct RoundTrip {
@@ -45,7 +77,7 @@ pub struct RoundTrip {
 }
 
 /// Stores what the phone brings and starts to send what it lacks.
-pub async fn run(app: App, trip: RoundTrip) -> Result<Body, ApiError> {
+pub async fn run(app: Pipeline, trip: RoundTrip) -> Result<Body, ApiError> {
     let RoundTrip {
         street,
         principal,
@@ -67,7 +99,7 @@ pub async fn run(app: App, trip: RoundTrip) -> Result<Body, ApiError> {
 
 /// What the store has to do with it, up to the first byte of the answer.
 async fn settle(
-    app: App,
+    app: Pipeline,
     street: StreetCode,
     principal: &Principal,
     request: SyncRequest,
@@ -101,7 +133,7 @@ async fn settle(
             .unsent
             .is_some_and(|unsent| unsent > outcomes.len() as u64);
     respond::start(
-        app,
+        app.app,
         Response {
             street,
             author,
@@ -118,7 +150,7 @@ async fn settle(
 
 /// What the synchronisation tells of the device, for the office's list; and to the audit trail what an office must know.
 async fn note_sync(
-    app: &App,
+    app: &Pipeline,
     street: &StreetCode,
     author: &Author,
     hello: &Hello,

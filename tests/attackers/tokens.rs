@@ -8,10 +8,9 @@ use axum::{
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use lianka_server::{
-    auth,
+    Server, auth,
     clock::Entropy,
     config::{KeyLock, ServeConfig},
-    state::App,
 };
 use lianka_tests::{TestApp, fresh_database};
 use serde_json::{Value, json};
@@ -362,18 +361,18 @@ async fn a_backup_signs_nothing_where_the_operator_has_a_lock() {
     }
     // Another server with the lock takes the tokens; one with another, or with none, does not work at all.
     let server = async |config: ServeConfig| {
-        let app = App::start(
+        let app = Server::start(
             office.test.app.pool.clone(),
             Arc::new(config),
             office.test.clock.clone(),
             Entropy::seeded(3),
         );
         let app = app.await.expect("it starts");
-        let checked = auth::check_keys(&app).await;
+        let checked = app.auth.check_keys().await;
         let request = Request::get("/v1/streets")
             .header(header::AUTHORIZATION, format!("Bearer {}", office.admin))
             .body(Body::empty());
-        let answer = lianka_server::router(app)
+        let answer = lianka_server::router(&app)
             .oneshot(request.expect("a request"))
             .await
             .expect("an answer");
@@ -401,14 +400,14 @@ async fn keys_from_before_the_lock_are_put_under_it_and_their_tokens_live_on() {
         key_lock: KeyLock::of_text(&"a1".repeat(32)).map(Arc::new),
         ..ServeConfig::for_tests()
     };
-    let app = App::start(
+    let app = Server::start(
         office.test.app.pool.clone(),
         Arc::new(config),
         office.test.clock.clone(),
         Entropy::seeded(3),
     )
     .await;
-    let router = lianka_server::router(app.expect("it starts"));
+    let router = lianka_server::router(&app.expect("it starts"));
     for _ in 0..2 {
         let request = Request::get("/v1/streets")
             .header(header::AUTHORIZATION, format!("Bearer {}", office.admin))

@@ -131,7 +131,7 @@ async fn sequences_leases_and_the_audit_trail_do_not_follow_the_clock() {
             ResponseItem::End { lease_seconds, .. } => Some(*lease_seconds),
             _ => None,
         }));
-        seal::pass(&office.test.app).await.expect("a pass");
+        seal::pass(&office.test.app.auth).await.expect("a pass");
     }
     assert_eq!(
         leases,
@@ -175,7 +175,7 @@ async fn a_clock_that_jumped_ahead_destroys_nothing() {
         &fields.map(|(key, value)| put(key, value)),
     );
     assert_eq!(phone.sync().await.codes(), ["accepted"]);
-    seal::pass(&office.test.app).await.expect("sealed");
+    seal::pass(&office.test.app.auth).await.expect("sealed");
     let app = &office.test.app;
     let pass = async || {
         clock::pass(&app.pool, &app.clock, &app.entropy)
@@ -187,7 +187,10 @@ async fn a_clock_that_jumped_ahead_destroys_nothing() {
     app.clock.step_ms(2 * YEAR_MS);
     something_happens(&office).await;
     assert_eq!(
-        (pass().await, seal::pass(app).await.expect("a pass").pruned),
+        (
+            pass().await,
+            seal::pass(&app.auth).await.expect("a pass").pruned
+        ),
         (0, 0)
     );
     assert_eq!(office.count("select count(*) from record").await, 1);
@@ -196,7 +199,7 @@ async fn a_clock_that_jumped_ahead_destroys_nothing() {
     something_happens(&office).await;
     app.clock.advance_ms(2 * DAY_MS);
     assert!(
-        seal::pass(app).await.expect("a pass").sealed > 0,
+        seal::pass(&app.auth).await.expect("a pass").sealed > 0,
         "sealed again when a day has passed"
     );
     assert_whole(&office, "a jump ahead").await;

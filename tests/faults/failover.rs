@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
-use lianka_server::{config::ServeConfig, store::waits::Waits, upkeep::store_watch};
+use lianka_server::{config::ServeConfig, store::waits::Waits, upkeep::passes};
 
 use super::{
     BUSY,
@@ -43,7 +43,7 @@ async fn what_was_acknowledged_outlives_the_primary() {
     };
     let mut scene = Scene::on(primary, config).await;
     let app = scene.office.test.app.clone();
-    let watch = tokio::spawn(store_watch::run(app.clone()));
+    let watch = tokio::spawn(passes::alone(app.auth.clone(), "store_watch"));
     scene.work();
     scene.assert_healed("before").await;
     scene.until_ready().await;

@@ -13,11 +13,10 @@ use lianka_client::{
     transport::Transport,
 };
 use lianka_server::{
-    auth,
+    Server as App, auth,
     clock::{Clock, Entropy},
     config::ServeConfig,
     pipeline_point::PipelinePoint::{self, *},
-    state::App,
     upkeep::sealing as seal,
 };
 use lianka_sync_core::{
@@ -124,7 +123,7 @@ impl Scene {
         .await
         .expect("the office starts");
         let test = TestApp {
-            router: lianka_server::router(app.clone()),
+            router: lianka_server::router(&app),
             app,
             clock: Clock::System,
             database,
@@ -509,7 +508,7 @@ async fn long_ago() -> (Office, RecordId) {
     office.grid(HOME, "A1").await;
     office.user("wang.fang", "secretary", Some(HOME)).await;
     office.assign(HOME, "wang.fang", &["A1"]).await;
-    seal::pass(&office.test.app).await.expect("sealed");
+    seal::pass(&office.test.app.auth).await.expect("sealed");
     office.test.clock.advance_ms(355 * DAY_MS);
     let code = auth::create_enrolment(&office.test.app, "root")
         .await

@@ -10,7 +10,11 @@ use axum::{
     body::{Body, to_bytes},
     http::{Request, StatusCode},
 };
-use lianka_server::{config::ServeConfig, http::health, store::waits::Waits};
+use lianka_server::{
+    config::ServeConfig,
+    store::waits::Waits,
+    upkeep::{health, supervisor::Reports},
+};
 use lianka_sync_core::crdt::record::Edit;
 use lianka_tests::{TestApp, program};
 use serde_json::{Value, json};
@@ -154,7 +158,7 @@ fn waits(statement: Duration) -> Waits {
 
 async fn standing(office: &Office) -> (StatusCode, String) {
     let began = Instant::now();
-    let router = health::operators().with_state(office.test.app.clone());
+    let router = health::operators((*office.test.app).clone(), Reports::default());
     let response = router
         .oneshot(
             Request::get("/readyz")

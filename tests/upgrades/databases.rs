@@ -283,7 +283,13 @@ async fn the_audit_trail_holds_and_goes_on() {
             )
             .await;
         assert!(answer.status.is_success(), "{}", answer.json);
-        assert!(seal::pass(&upgraded.test.app).await.expect("a pass").sealed >= 1);
+        assert!(
+            seal::pass(&upgraded.test.app.auth)
+                .await
+                .expect("a pass")
+                .sealed
+                >= 1
+        );
         upgraded.tokens.clear();
         let proof = upgraded.read("xu.lan", "audit/verify").await;
         assert_eq!(

@@ -7,6 +7,13 @@ use lianka_sync_core::{access::Role, id::StreetCode, time::ServerTime};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use utoipa_axum::routes;
+
+use crate::auth::{
+    Auth,
+    access::{Time::Quick, Who},
+    route::{Route, route},
+};
 use crate::http::extract::{Body, Page, Paging, Path};
 use crate::{
     audit::{self, Action, Chain},
@@ -18,6 +25,19 @@ use crate::{
     http::fields,
     state::App,
 };
+
+/// The routes of this file.
+pub fn table() -> Vec<Route<Auth>> {
+    vec![
+        route(routes!(create), Who::ADMIN, Quick),
+        route(routes!(list), Who::ADMIN, Quick),
+        route(routes!(change), Who::ADMIN, Quick),
+        // Their own; an admin's also those of others.
+        route(routes!(set_password), Who::EVERY_ROLE, Quick),
+        route(routes!(assign), Who::ADMIN, Quick),
+        route(routes!(assigned), Who::ADMIN, Quick),
+    ]
+}
 
 /// An account to be.
 #[derive(Deserialize, ToSchema)]
@@ -69,7 +89,7 @@ impl From<Account> for AccountView {
 #[utoipa::path(post, path = "/v1/users", tag = "Users", request_body = NewUser,
     responses((status = CREATED, body = AccountView), (status = OK, description = "It was there already", body = AccountView)))]
 pub async fn create(
-    State(app): State<App>,
+    State(auth): State<Auth>,
     admin: Principal,
     Body(new): Body<NewUser>,
 ) -> Result<(StatusCode, Json<AccountView>), ApiError> {
@@ -81,7 +101,7 @@ pub async fn create(
         .map(|street| fields::street("street", street))
         .transpose()?;
     if let Some(password) = &new.password {
-        fields::password("password", password, &username, &app.config.passwords)?;
+        fields::password("password", password, &username, &auth.config.passwords)?;
     }
     match &street {
         Some(street) => {
@@ -92,7 +112,7 @@ pub async fn create(
         None => {}
     }
     let password_hash = match &new.password {
-        Some(password) => Some(auth::hash_password(&app, password).await?),
+        Some(password) => Some(auth.hash_password(password).await?),
         None => None,
     };
     let account = NewAccount {
@@ -102,8 +122,8 @@ pub async fn create(
         street: street.as_ref(),
         password_hash: password_hash.as_deref(),
     };
-    let mut tx = app.pool.begin().await?;
-    let created = auth::store::accounts::insert(&mut tx, &account, app.clock.now()).await?;
+    let mut tx = auth.pool.begin().await?;
+    let created = auth::store::accounts::insert(&mut tx, &account, auth.clock.now()).await?;
     let stored = auth::store::accounts::find(&mut tx, &username).await?;
     let stored =
         stored.ok_or_else(|| ApiError::internal("an account that was just there is gone"))?;
@@ -115,7 +135,7 @@ pub async fn create(
         audit::append(
             &mut tx,
             Chain::of(street.as_ref()),
-            app.clock.now(),
+            auth.clock.now(),
             &[event],
         )
         .await?;
@@ -127,7 +147,7 @@ pub async fn create(
         .map(|credentials| credentials.hash);
     drop(tx);
     let same_password = match new.password {
-        Some(password) => auth::password_matches(&app, &password, stored_hash).await?,
+        Some(password) => auth.password_matches(&password, stored_hash).await?,
         None => stored_hash.is_none(),
     };
     if same_password
@@ -157,7 +177,7 @@ pub struct UserChange {
 #[utoipa::path(patch, path = "/v1/users/{username}", tag = "Users", request_body = UserChange, params(("username" = String, Path)),
     responses((status = OK, body = AccountView)))]
 pub async fn change(
-    State(app): State<App>,
+    State(app): State<Auth>,
     admin: Principal,
     Path(username): Path<String>,
     Body(change): Body<UserChange>,
@@ -230,7 +250,7 @@ pub struct NewPassword {
 #[utoipa::path(put, path = "/v1/users/{username}/password", tag = "Users", request_body = NewPassword, params(("username" = String, Path)),
     responses((status = NO_CONTENT, description = "Set")))]
 pub async fn set_password(
-    State(app): State<App>,
+    State(auth): State<Auth>,
     principal: Principal,
     Path(username): Path<String>,
     Body(new): Body<NewPassword>,
@@ -242,27 +262,27 @@ pub async fn set_password(
                 "Your own password needs the old one.",
             )
         })?;
-        auth::change_own_password(&app, &principal, old, &new.new_password).await?;
+        auth::change_own_password(&auth, &principal, old, &new.new_password).await?;
         return Ok(StatusCode::NO_CONTENT);
     }
     if principal.role() != Role::Admin {
         return Err(ApiError::new(ErrorCode::WrongRole));
     }
-    let account = find_within(&app, principal.home_street(), &username).await?;
+    let account = find_within(&auth, principal.home_street(), &username).await?;
     fields::password(
         "new_password",
         &new.new_password,
         &account.username,
-        &app.config.passwords,
+        &auth.config.passwords,
     )?;
-    auth::reset_password(&app, &principal, &account, &new.new_password).await?;
+    auth::reset_password(&auth, &principal, &account, &new.new_password).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// List users
 #[utoipa::path(get, path = "/v1/users", tag = "Users", params(crate::http::extract::PageQuery), responses((status = OK, body = Page<AccountView>)))]
 pub async fn list(
-    State(app): State<App>,
+    State(app): State<Auth>,
     admin: Principal,
     paging: Paging,
 ) -> Result<Json<Page<AccountView>>, ApiError> {
@@ -321,7 +341,7 @@ pub struct AssignmentView {
 #[utoipa::path(put, path = "/v1/streets/{street}/assignments/{username}", tag = "Users", request_body = NewAssignment,
     params(("street" = String, Path), ("username" = String, Path)), responses((status = OK, body = AssignmentView)))]
 pub async fn assign(
-    State(app): State<App>,
+    State(app): State<Auth>,
     admin: Principal,
     scope: StreetScope,
     Path((_, username)): Path<(String, String)>,
@@ -367,7 +387,7 @@ pub async fn assign(
 #[utoipa::path(get, path = "/v1/streets/{street}/assignments/{username}", tag = "Users",
     params(("street" = String, Path), ("username" = String, Path)), responses((status = OK, body = AssignmentView)))]
 pub async fn assigned(
-    State(app): State<App>,
+    State(app): State<Auth>,
     scope: StreetScope,
     Path((_, username)): Path<(String, String)>,
 ) -> Result<Json<AssignmentView>, ApiError> {

@@ -8,6 +8,15 @@ use lianka_sync_core::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use utoipa_axum::routes;
+
+use crate::auth::{
+    access::{
+        Time::{Long, Quick},
+        Who,
+    },
+    route::{Route, route},
+};
 use crate::http::extract::{Page, PageQuery, Paging, Query};
 use crate::{
     admin::audit_proof::{self as verify, Anchor, Proof},
@@ -20,6 +29,16 @@ use crate::{
     http::fields,
     state::App,
 };
+
+/// The routes of this file.
+pub fn table() -> Vec<Route<App>> {
+    vec![
+        route(routes!(list), Who::AUDITORS, Quick),
+        route(routes!(verify), Who::AUDITORS, Long),
+        route(routes!(list_deployment), Who::AUDITORS, Quick),
+        route(routes!(verify_deployment), Who::AUDITORS, Long),
+    ]
+}
 
 /// Which events to list.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]

@@ -5,6 +5,13 @@ use lianka_sync_core::{id::DeviceId, time::ServerTime};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use utoipa_axum::routes;
+
+use crate::auth::{
+    Auth,
+    access::{Time::Quick, Who},
+    route::{Route, route},
+};
 use crate::http::extract::{Body, Page, Paging, Path, Query};
 use crate::{
     admin::accounts,
@@ -16,6 +23,16 @@ use crate::{
     http::error::{ApiError, ErrorCode},
     state::App,
 };
+
+/// The routes of this file.
+pub fn table() -> Vec<Route<Auth>> {
+    vec![
+        route(routes!(create_enrolment), Who::ADMIN, Quick),
+        route(routes!(enrol), Who::Anyone, Quick),
+        route(routes!(list), Who::ADMIN, Quick),
+        route(routes!(revoke), Who::ADMIN, Quick),
+    ]
+}
 
 /// For whom a code is made.
 #[derive(Deserialize, ToSchema)]
@@ -38,7 +55,7 @@ pub struct EnrolmentView {
 /// Good for one device, for ten minutes unless configured otherwise.
 #[utoipa::path(post, path = "/v1/enrolments", tag = "Devices", request_body = NewEnrolment, responses((status = CREATED, body = EnrolmentView)))]
 pub async fn create_enrolment(
-    State(app): State<App>,
+    State(app): State<Auth>,
     admin: Principal,
     Body(new): Body<NewEnrolment>,
 ) -> Result<(StatusCode, Json<EnrolmentView>), ApiError> {
@@ -73,7 +90,7 @@ pub struct NewDevice {
 /// Spends the code. A code that is wrong, used or expired is refused in one and the same way.
 #[utoipa::path(post, path = "/v1/devices", tag = "Signing in", request_body = NewDevice, responses((status = CREATED, body = Session)))]
 pub async fn enrol(
-    State(app): State<App>,
+    State(app): State<Auth>,
     Body(new): Body<NewDevice>,
 ) -> Result<(StatusCode, Json<Session>), ApiError> {
     let session = auth::enrol(&app, &new.code, &new.name, &new.platform).await?;
@@ -174,7 +191,7 @@ fn thresholds(app: &App) -> Thresholds {
 /// Failing ones first, with the reasons; then those in use, and among them the longest unheard.
 #[utoipa::path(get, path = "/v1/devices", tag = "Devices", params(crate::http::extract::PageQuery), responses((status = OK, body = Page<DeviceView>)))]
 pub async fn list(
-    State(app): State<App>,
+    State(app): State<Auth>,
     admin: Principal,
     paging: Paging,
 ) -> Result<Json<Page<DeviceView>>, ApiError> {
@@ -207,7 +224,7 @@ pub struct Revocation {
 /// Takes effect at once. Repeating it changes nothing, except that a wipe may be added.
 #[utoipa::path(delete, path = "/v1/devices/{device}", tag = "Devices", params(("device" = String, Path), Revocation), responses((status = OK, body = DeviceView)))]
 pub async fn revoke(
-    State(app): State<App>,
+    State(app): State<Auth>,
     admin: Principal,
     Path(device): Path<DeviceId>,
     Query(revocation): Query<Revocation>,

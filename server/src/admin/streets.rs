@@ -5,6 +5,12 @@ use lianka_sync_core::id::StreetCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use utoipa_axum::routes;
+
+use crate::auth::{
+    access::{Time::Quick, Who},
+    route::{Route, route},
+};
 use crate::http::extract::{Body, Page, Paging};
 use crate::{
     audit::{self, Action, Chain},
@@ -14,6 +20,19 @@ use crate::{
     state::App,
     street::store::streets::{self, Grid, Street},
 };
+
+/// The routes of this file.
+pub fn table() -> Vec<Route<App>> {
+    vec![
+        route(routes!(create), Who::ADMIN, Quick),
+        route(routes!(list), Who::EVERY_ROLE, Quick),
+        route(routes!(show), Who::EVERY_ROLE, Quick),
+        route(routes!(create_grid), Who::ADMIN, Quick),
+        route(routes!(list_grids), Who::EVERY_ROLE, Quick),
+        route(routes!(add_roads), Who::ADMIN, Quick),
+        route(routes!(list_roads), Who::EVERY_ROLE, Quick),
+    ]
+}
 
 /// A street office to be.
 #[derive(Deserialize, ToSchema)]

@@ -5,12 +5,7 @@
 
 use std::time::Duration;
 
-use jsonwebtoken::{
-    Algorithm, DecodingKey, EncodingKey, Header, Validation,
-    crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils},
-    errors::{Error as JwtError, ErrorKind},
-    signature,
-};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use lianka_sync_core::{
     access::Role,
     id::{DeviceId, StreetCode},
@@ -18,9 +13,8 @@ use lianka_sync_core::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::auth::signing_keys::KeySet;
 use crate::{
-    auth::store::accounts::Account,
+    auth::{signing_keys::KeySet, state::Auth, store::accounts::Account},
     http::error::{ApiError, ErrorCode},
     state::App,
 };
@@ -78,7 +72,7 @@ pub fn issue(
 }
 
 /// The claims of a token that this deployment signed and that has not expired.
-pub async fn verify(app: &App, token: &str) -> Result<Claims, ApiError> {
+pub async fn verify(auth: &Auth, token: &str) -> Result<Claims, ApiError> {
     let refuse = |why: &str| ApiError::new(ErrorCode::TokenInvalid).because(why.to_owned());
     if token.len() > TOKEN_BYTES_MAX {
         return Err(refuse("too long"));
@@ -89,11 +83,10 @@ pub async fn verify(app: &App, token: &str) -> Result<Claims, ApiError> {
         return Err(refuse("algorithm"));
     }
     let kid = header.kid.ok_or_else(|| refuse("no key id"))?;
-    let now = app.clock.now();
-    let key = app
-        .auth
+    let now = auth.clock.now();
+    let key = auth
         .keys
-        .verifying(app, &kid)
+        .verifying(auth, &kid)
         .await?
         .ok_or_else(|| refuse("unknown key"))?;
     let claims =
@@ -114,77 +107,4 @@ fn validation() -> Validation {
     // The library asks the machine's clock; `verify` asks the App's.
     validation.validate_exp = false;
     validation
-}
-
-/// Gives `jsonwebtoken` our Ed25519: its own back ends bring RSA and curves that nothing here may accept.
-pub fn install_provider() {
-    // Err: an earlier App of this process installed it already.
-    let _ = PROVIDER.install_default();
-}
-
-static PROVIDER: CryptoProvider = CryptoProvider {
-    signer_factory: |algorithm, key| match (algorithm, <&[u8; 32]>::try_from(key.as_bytes())) {
-        (Algorithm::EdDSA, Ok(seed)) => Ok(Box::new(Signer(
-            ed25519_dalek::SigningKey::from_bytes(seed),
-        ))),
-        _ => unsupported(),
-    },
-    verifier_factory: |algorithm, key| match (
-        algorithm,
-        <&[u8; 32]>::try_from(key.try_get_as_bytes()?),
-    ) {
-        (Algorithm::EdDSA, Ok(public)) => {
-            let key = ed25519_dalek::VerifyingKey::from_bytes(public)
-                .map_err(|_| JwtError::from(ErrorKind::InvalidEddsaKey))?;
-            Ok(Box::new(Verifier(key)))
-        }
-        _ => unsupported(),
-    },
-    // Asked for only when the library itself makes JWKs; ours are made in signing_keys.
-    key_utils: KeyUtils {
-        rsa_pub_components_from_private_key: |_| unsupported(),
-        rsa_pub_components_from_public_key: |_| unsupported(),
-        ec_pub_components_from_private_key: |_, _| unsupported(),
-        ed_pub_components_from_private_key: |_, _| unsupported(),
-        compute_digest: |_, _| unsupported(),
-    },
-};
-
-fn unsupported<T>() -> Result<T, JwtError> {
-    Err(ErrorKind::UnsupportedAlgorithm.into())
-}
-
-struct Signer(ed25519_dalek::SigningKey);
-
-impl signature::Signer<Vec<u8>> for Signer {
-    fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, signature::Error> {
-        Ok(ed25519_dalek::Signer::sign(&self.0, message)
-            .to_bytes()
-            .to_vec())
-    }
-}
-
-impl JwtSigner for Signer {
-    fn algorithm(&self) -> Algorithm {
-        Algorithm::EdDSA
-    }
-}
-
-struct Verifier(ed25519_dalek::VerifyingKey);
-
-impl signature::Verifier<Vec<u8>> for Verifier {
-    fn verify(&self, message: &[u8], signature: &Vec<u8>) -> Result<(), signature::Error> {
-        let signature =
-            ed25519_dalek::Signature::from_slice(signature).map_err(|_| signature::Error::new())?;
-        // Strict: no weak keys, one encoding per signature.
-        self.0
-            .verify_strict(message, &signature)
-            .map_err(|_| signature::Error::new())
-    }
-}
-
-impl JwtVerifier for Verifier {
-    fn algorithm(&self) -> Algorithm {
-        Algorithm::EdDSA
-    }
 }

@@ -6,10 +6,12 @@
 use lianka_sync_core::time::ServerTime;
 use sha2::{Digest, Sha256};
 
-use crate::auth::Principal;
 use crate::{
     audit::{self, Action, Chain, Event},
-    auth::store::{accounts, tokens},
+    auth::{
+        principal::Principal,
+        store::{accounts, tokens},
+    },
     http::error::ApiError,
     state::App,
 };

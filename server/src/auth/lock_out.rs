@@ -8,13 +8,16 @@ use lianka_sync_core::{id::StreetCode, time::ServerTime};
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 
-use crate::auth::Principal;
 use crate::{
     audit::{self, Action, Chain, Event},
-    auth::store::{
-        accounts::{self, Account, Credentials},
-        devices,
-        sign_in_tries::{self, Rule, Try},
+    auth::{
+        principal::Principal,
+        state::Auth,
+        store::{
+            accounts::{self, Account, Credentials},
+            devices,
+            sign_in_tries::{self, Rule, Try},
+        },
     },
     http::error::{ApiError, ErrorCode},
     http::fields,
@@ -40,19 +43,19 @@ pub(super) struct Tried {
 
 /// Holds a password against an account; a refusal is counted and told of. `username` is `None` for what cannot be one.
 pub(super) async fn try_password(
-    app: &App,
+    auth: &Auth,
     username: Option<&str>,
     password: &str,
 ) -> Result<Tried, ApiError> {
-    let now = app.clock.now();
-    let mut conn = app.pool.acquire().await?;
+    let now = auth.clock.now();
+    let mut conn = auth.pool.acquire().await?;
     let known = match username {
         Some(username) => accounts::credentials(&mut conn, username).await?,
         None => accounts::credentials(&mut conn, "").await?,
     };
     let key = key(username, known.is_some());
     let rule = Rule {
-        tries_max: app.config.lockout_tries,
+        tries_max: auth.config.lockout_tries,
         lock_s: LOCK_S,
         lock_s_max: LOCK_S_MAX,
         forgotten_after_s: FORGOTTEN_AFTER_S,
@@ -79,15 +82,15 @@ pub(super) async fn try_password(
         )
     };
     let (hash, account) = known.map(held_to).unzip();
-    let fits = app.auth.passwords.matches(password, hash).await?;
+    let fits = auth.passwords.matches(password, hash).await?;
     match account.as_ref() {
         Some(_) if fits => {
-            let mut conn = app.pool.acquire().await?;
+            let mut conn = auth.pool.acquire().await?;
             let old =
                 ServerTime::from_unix_ms(now.unix_ms() - i64::from(FORGOTTEN_AFTER_S) * 1_000);
             sign_in_tries::forget(&mut conn, &key, old).await?;
         }
-        account => tell(app, username, account, tries, now).await?,
+        account => tell(auth, username, account, tries, now).await?,
     }
     account
         .filter(|_| fits)
@@ -182,22 +185,22 @@ pub(super) async fn hold(
 
 /// Sets a new password in place of one that was just held against the account.
 pub(super) async fn replace_password(
-    app: &App,
+    auth: &Auth,
     username: &str,
     old: &str,
     new: &str,
 ) -> Result<String, ApiError> {
-    fields::password("new_password", new, username, &app.config.passwords)?;
+    fields::password("new_password", new, username, &auth.config.passwords)?;
     if new == old {
         return Err(ApiError::invalid_field("new_password", "password_same")
             .detail("新密码不能与旧密码相同。", "It is the old one."));
     }
-    app.auth.passwords.hash(new, app.entropy.bytes()).await
+    auth.passwords.hash(new, auth.entropy.bytes()).await
 }
 
 /// A user's own new password. Other desks of the account end.
 pub async fn change_own_password(
-    app: &App,
+    auth: &Auth,
     principal: &Principal,
     old: &str,
     new: &str,
@@ -209,12 +212,12 @@ pub async fn change_own_password(
             .detail("旧密码不对。", "It is not the old password."),
         _ => error,
     };
-    let tried = try_password(app, Some(username), old)
+    let tried = try_password(auth, Some(username), old)
         .await
         .map_err(wrong)?;
-    let hash = replace_password(app, username, old, new).await?;
-    let now = app.clock.now();
-    let mut tx = app.pool.begin().await?;
+    let hash = replace_password(auth, username, old, new).await?;
+    let now = auth.clock.now();
+    let mut tx = auth.pool.begin().await?;
     hold(&mut tx, username, &tried, now).await.map_err(wrong)?;
     accounts::set_password(&mut tx, username, &hash, false, now).await?;
     devices::revoke_desks(&mut tx, username, Some(principal.device()), now).await?;
@@ -233,14 +236,14 @@ pub async fn change_own_password(
 
 /// A password that an admin gives to somebody: it must be changed at the next sign-in. Lifts a lock, and ends every desk of the account.
 pub async fn reset_password(
-    app: &App,
+    auth: &Auth,
     admin: &Principal,
     account: &Account,
     new: &str,
 ) -> Result<(), ApiError> {
-    let hash = app.auth.passwords.hash(new, app.entropy.bytes()).await?;
-    let now = app.clock.now();
-    let mut tx = app.pool.begin().await?;
+    let hash = auth.passwords.hash(new, auth.entropy.bytes()).await?;
+    let now = auth.clock.now();
+    let mut tx = auth.pool.begin().await?;
     accounts::set_password(&mut tx, &account.username, &hash, true, now).await?;
     sign_in_tries::forget(
         &mut tx,

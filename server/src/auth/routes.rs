@@ -7,13 +7,29 @@ use axum::{
 };
 use serde::Deserialize;
 use utoipa::ToSchema;
+use utoipa_axum::routes;
 
-use crate::http::extract::Body;
 use crate::{
-    auth::{self, Principal, Session, SignIn},
-    http::error::ApiError,
-    state::App,
+    auth::{
+        access::{Time::Quick, Who},
+        principal::Principal,
+        route::{Route, route},
+        session::{self, Session, SignIn},
+        signing_keys::Key,
+        state::Auth,
+    },
+    http::{error::ApiError, extract::Body},
 };
+
+/// The routes of this file.
+pub fn table() -> Vec<Route<Auth>> {
+    vec![
+        route(routes!(sign_in), Who::Anyone, Quick),
+        route(routes!(sign_out), Who::EVERY_ROLE, Quick),
+        route(routes!(refresh), Who::Anyone, Quick),
+        route(routes!(jwks), Who::Anyone, Quick),
+    ]
+}
 
 /// A password, typed at a desk.
 #[derive(Deserialize, ToSchema)]
@@ -34,7 +50,7 @@ pub struct Login {
 /// hour is signed out.
 #[utoipa::path(post, path = "/v1/sessions", tag = "Signing in", request_body = Login, responses((status = CREATED, body = Session)))]
 pub async fn sign_in(
-    State(app): State<App>,
+    State(auth): State<Auth>,
     Body(login): Body<Login>,
 ) -> Result<(StatusCode, Json<Session>), ApiError> {
     let tried = SignIn {
@@ -43,7 +59,7 @@ pub async fn sign_in(
         new_password: login.new_password.as_deref(),
         name: login.name.as_deref(),
     };
-    let session = auth::sign_in(&app, tried).await?;
+    let session = session::sign_in(&auth, tried).await?;
     Ok((StatusCode::CREATED, Json(session)))
 }
 
@@ -52,10 +68,10 @@ pub async fn sign_in(
 /// Revokes the device that asks: its tokens are worth nothing from now on. Of a phone, its unsent edits are worth handing over first.
 #[utoipa::path(delete, path = "/v1/sessions", tag = "Signing in", responses((status = NO_CONTENT, description = "Signed out")))]
 pub async fn sign_out(
-    State(app): State<App>,
+    State(auth): State<Auth>,
     principal: Principal,
 ) -> Result<StatusCode, ApiError> {
-    auth::sign_out(&app, &principal).await?;
+    session::sign_out(&auth, &principal).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -72,10 +88,10 @@ pub struct Refresh {
 /// lost on the way). Any other second use revokes the device.
 #[utoipa::path(post, path = "/v1/tokens", tag = "Signing in", request_body = Refresh, responses((status = OK, body = Session)))]
 pub async fn refresh(
-    State(app): State<App>,
+    State(auth): State<Auth>,
     Body(refresh): Body<Refresh>,
 ) -> Result<Json<Session>, ApiError> {
-    Ok(Json(auth::refresh(&app, &refresh.refresh_token).await?))
+    Ok(Json(session::refresh(&auth, &refresh.refresh_token).await?))
 }
 
 /// Public keys of access tokens
@@ -83,13 +99,10 @@ pub async fn refresh(
 /// A JWK Set (RFC 7517) of Ed25519 keys (RFC 8037).
 #[utoipa::path(get, path = "/.well-known/jwks.json", tag = "Signing in", responses((status = OK, body = serde_json::Value)))]
 pub async fn jwks(
-    State(app): State<App>,
+    State(auth): State<Auth>,
 ) -> Result<([(HeaderName, &'static str); 1], Json<serde_json::Value>), ApiError> {
-    let keys = app.auth.keys.current(&app).await?;
-    let keys: Vec<_> = keys
-        .verifying(app.clock.now())
-        .map(auth::Key::jwk)
-        .collect();
+    let keys = auth.keys.current(&auth).await?;
+    let keys: Vec<_> = keys.verifying(auth.clock.now()).map(Key::jwk).collect();
     // A key is published two days before it signs.
     Ok((
         [(header::CACHE_CONTROL, "public, max-age=300")],

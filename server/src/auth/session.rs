@@ -20,13 +20,20 @@ use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 use utoipa::ToSchema;
 
-use crate::auth::{Principal, access_token, enrolment, lock_out, signing_keys::KeySet};
 use crate::{
     audit::{self, Action, Chain, Event},
-    auth::store::{
-        accounts::{self, Account},
-        devices,
-        tokens::{self, RefreshToken},
+    auth::{
+        access_token, enrolment,
+        gate::admit,
+        lock_out,
+        principal::Principal,
+        signing_keys::KeySet,
+        state::Auth,
+        store::{
+            accounts::{self, Account},
+            devices,
+            tokens::{self, RefreshToken},
+        },
     },
     http::error::{ApiError, ErrorCode},
     http::fields,
@@ -108,7 +115,12 @@ impl From<StreetGrids> for StreetGridsView {
 }
 
 /// Spends an enrolment code for a new device. Unknown, used and expired codes are refused alike.
-pub async fn enrol(app: &App, code: &str, name: &str, platform: &str) -> Result<Session, ApiError> {
+pub async fn enrol(
+    auth: &Auth,
+    code: &str,
+    name: &str,
+    platform: &str,
+) -> Result<Session, ApiError> {
     let name = fields::text("name", name, fields::NAME_CHARS_MAX)?;
     let platform = fields::text("platform", platform, 32)?;
     if platform == DESK {
@@ -117,13 +129,13 @@ pub async fn enrol(app: &App, code: &str, name: &str, platform: &str) -> Result<
             "desk is for signing in by password.",
         ));
     }
-    let now = app.clock.now();
-    let keys = app.auth.keys.current(app).await?;
-    let mut tx = app.pool.begin().await?;
+    let now = auth.clock.now();
+    let keys = auth.keys.current(auth).await?;
+    let mut tx = auth.pool.begin().await?;
     let Some(username) = tokens::spend_enrolment(&mut tx, &enrolment::hash(code), now).await?
     else {
         drop(tx);
-        return Err(lock_out::count_code(app, now).await?);
+        return Err(lock_out::count_code(auth, now).await?);
     };
     let opened = Opened {
         username: &username,
@@ -131,7 +143,7 @@ pub async fn enrol(app: &App, code: &str, name: &str, platform: &str) -> Result<
         platform: &platform,
         action: Action::DeviceEnrolled,
     };
-    let session = open(app, &keys, &mut tx, opened, now).await?;
+    let session = open(auth, &keys, &mut tx, opened, now).await?;
     tx.commit().await?;
     Ok(session)
 }
@@ -149,22 +161,22 @@ pub struct SignIn<'a> {
 
 /// Opens a desk with a password. An unknown user, one without a password, a disabled one and a wrong password are refused alike, after the
 /// same work.
-pub async fn sign_in(app: &App, tried: SignIn<'_>) -> Result<Session, ApiError> {
+pub async fn sign_in(auth: &Auth, tried: SignIn<'_>) -> Result<Session, ApiError> {
     let name = fields::text("name", tried.name.unwrap_or(DESK), fields::NAME_CHARS_MAX)?;
     // Something that cannot be a username is an unknown user too; Postgres is not asked, because it refuses some such texts.
     let username = fields::username("username", tried.username).ok();
-    let account = lock_out::try_password(app, username.as_deref(), tried.password).await?;
+    let account = lock_out::try_password(auth, username.as_deref(), tried.password).await?;
     let username = username.ok_or_else(|| ApiError::new(ErrorCode::BadCredentials))?;
-    let now = app.clock.now();
+    let now = auth.clock.now();
     let new_hash = match tried.new_password {
-        Some(new) => Some(lock_out::replace_password(app, &username, tried.password, new).await?),
-        None if account.must_change || is_too_old(app, account.set_at, now) => {
+        Some(new) => Some(lock_out::replace_password(auth, &username, tried.password, new).await?),
+        None if account.must_change || is_too_old(auth, account.set_at, now) => {
             return Err(ApiError::new(ErrorCode::PasswordExpired));
         }
         None => None,
     };
-    let keys = app.auth.keys.current(app).await?;
-    let mut tx = app.pool.begin().await?;
+    let keys = auth.keys.current(auth).await?;
+    let mut tx = auth.pool.begin().await?;
     lock_out::hold(&mut tx, &username, &account, now).await?;
     if let Some(hash) = &new_hash {
         accounts::set_password(&mut tx, &username, hash, false, now).await?;
@@ -176,7 +188,7 @@ pub async fn sign_in(app: &App, tried: SignIn<'_>) -> Result<Session, ApiError> 
         Action::SignIn
     };
     let session = open(
-        app,
+        auth,
         &keys,
         &mut tx,
         Opened {
@@ -239,12 +251,12 @@ fn worth(token: &RefreshToken, successor_used: bool, now: ServerTime) -> Worth {
 }
 
 /// Exchanges a refresh token. A revoked device that is to be wiped still gets tokens: it must reach `/sync` to be told.
-pub async fn refresh(app: &App, refresh_token: &str) -> Result<Session, ApiError> {
+pub async fn refresh(auth: &Auth, refresh_token: &str) -> Result<Session, ApiError> {
     let invalid = || ApiError::new(ErrorCode::RefreshInvalid);
-    let now = app.clock.now();
+    let now = auth.clock.now();
     let hash = hash_of(refresh_token);
-    let keys = app.auth.keys.current(app).await?;
-    let mut tx = app.pool.begin().await?;
+    let keys = auth.keys.current(auth).await?;
+    let mut tx = auth.pool.begin().await?;
     let device = tokens::refresh_token(&mut tx, &hash)
         .await?
         .ok_or_else(invalid)?
@@ -257,7 +269,7 @@ pub async fn refresh(app: &App, refresh_token: &str) -> Result<Session, ApiError
     let standing = devices::standing(&mut tx, device, &username)
         .await?
         .ok_or_else(invalid)?;
-    super::admit(&standing)?;
+    admit(&standing)?;
     let successor_used = match token.spent_at {
         Some(spent_at) => tokens::successor_used(&mut tx, device, spent_at).await?,
         None => false,
@@ -290,7 +302,7 @@ pub async fn refresh(app: &App, refresh_token: &str) -> Result<Session, ApiError
         .await?
         .ok_or_else(account_missing)?;
     let mut session = session(
-        app,
+        auth,
         &keys,
         &mut tx,
         &account,

@@ -19,6 +19,12 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use utoipa_axum::routes;
+
+use crate::auth::{
+    access::{Time::Quick, Who},
+    route::{Route, route},
+};
 use crate::http::extract::{Body, Page, PageQuery, Paging, Path, Query};
 use crate::{
     audit::{Action, Event},
@@ -35,6 +41,17 @@ use crate::{
         transaction::{self, StreetTransaction},
     },
 };
+
+/// The routes of this file.
+pub fn table() -> Vec<Route<App>> {
+    vec![
+        route(routes!(list), Who::DUPLICATE_READERS, Quick),
+        route(routes!(merge), Who::REVIEWER, Quick),
+        route(routes!(dismiss), Who::REVIEWER, Quick),
+        route(routes!(merges), Who::DUPLICATE_READERS, Quick),
+        route(routes!(undo), Who::REVIEWER, Quick),
+    ]
+}
 
 const NOTE_CHARS_MAX: usize = 200;
 

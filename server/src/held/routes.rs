@@ -14,6 +14,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use utoipa_axum::routes;
+
+use crate::auth::{
+    access::{Time::Quick, Who},
+    route::{Route, route},
+};
 use crate::http::extract::{Body, Page, PageQuery, Paging, Path, Query};
 use crate::{
     auth::{Principal, StreetScope},
@@ -25,6 +31,15 @@ use crate::{
     },
     street::transaction,
 };
+
+/// The routes of this file.
+pub fn table() -> Vec<Route<App>> {
+    vec![
+        route(routes!(list), Who::OFFICE, Quick),
+        route(routes!(accept), Who::OFFICE, Quick),
+        route(routes!(refuse), Who::OFFICE, Quick),
+    ]
+}
 
 const NOTE_CHARS_MAX: usize = 200;
 

@@ -13,6 +13,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use utoipa_axum::routes;
+
+use crate::auth::{
+    access::{Time::Quick, Who},
+    route::{Route, route},
+};
 use crate::http::extract::{Body, Page, PageQuery, Paging, Path, Query};
 use crate::{
     auth::{Principal, StreetScope},
@@ -21,6 +27,15 @@ use crate::{
     state::App,
     street::{store::erasures, transaction},
 };
+
+/// The routes of this file.
+pub fn table() -> Vec<Route<App>> {
+    vec![
+        route(routes!(list), Who::AUDITORS, Quick),
+        route(routes!(erase), Who::ADMIN, Quick),
+        route(routes!(redact), Who::ADMIN, Quick),
+    ]
+}
 
 #[derive(Deserialize)]
 pub struct RecordPath {

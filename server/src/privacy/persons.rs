@@ -7,6 +7,15 @@ use axum::{
 };
 use serde::Deserialize;
 
+use utoipa_axum::routes;
+
+use crate::auth::{
+    access::{
+        Time::{Long, Quick},
+        Who,
+    },
+    route::{Route, route},
+};
 use crate::http::extract::Query;
 use crate::{
     audit::{self, Action},
@@ -16,6 +25,14 @@ use crate::{
     roll::table_file::{self, FileKind},
     state::App,
 };
+
+/// The routes of this file.
+pub fn table() -> Vec<Route<App>> {
+    vec![
+        route(routes!(show), Who::ADMIN, Quick),
+        route(routes!(xlsx), Who::ADMIN, Long),
+    ]
+}
 
 /// Whom to look for: a number or a name.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]

@@ -26,7 +26,15 @@ use lianka_office_core::{
     },
     follow::op_text,
 };
+use utoipa_axum::routes;
 
+use crate::auth::{
+    access::{
+        Time::{Long, Quick},
+        Who,
+    },
+    route::{Route, route},
+};
 use crate::{
     auth::{Principal, StreetScope},
     http::error::{ApiError, ErrorCode},
@@ -46,6 +54,18 @@ use crate::{
     review::edits::remark,
     roll::records::RecordPath,
 };
+
+/// The routes of this file.
+pub fn table() -> Vec<Route<App>> {
+    vec![
+        route(routes!(choose), Who::REVIEWER, Quick),
+        route(routes!(list), Who::REVIEWER, Quick),
+        route(routes!(choose_in_bulk), Who::REVIEWER, Long),
+        route(routes!(undo_bulk), Who::REVIEWER, Quick),
+        route(routes!(resolutions), Who::REVIEWER, Quick),
+        route(routes!(undo), Who::REVIEWER, Quick),
+    ]
+}
 
 /// Most conflicts settled, or undone, by one request: so many are written within a second.
 const BULK_MAX: usize = 500;

@@ -12,6 +12,12 @@ use lianka_sync_core::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use utoipa_axum::routes;
+
+use crate::auth::{
+    access::{Time::Quick, Who},
+    route::{Route, route},
+};
 use crate::{
     auth::{Principal, StreetScope},
     http::{
@@ -24,6 +30,14 @@ use crate::{
     state::App,
     street::transaction::{self, StreetTransaction},
 };
+
+/// The routes of this file.
+pub fn table() -> Vec<Route<App>> {
+    vec![
+        route(routes!(create), Who::OFFICE, Quick),
+        route(routes!(edit), Who::OFFICE, Quick),
+    ]
+}
 
 /// Longest remark, in characters: as many as fit the message of a change whatever they are.
 const NOTE_CHARS_MAX: usize = 150;

@@ -10,6 +10,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use utoipa_axum::routes;
+
+use crate::auth::{
+    access::{Time::Quick, Who},
+    route::{Route, route},
+};
 use crate::http::extract::Body;
 use crate::{
     auth::{Principal, StreetScope},
@@ -19,6 +25,11 @@ use crate::{
     state::App,
     street::transaction::StreetTransaction,
 };
+
+/// The routes of this file.
+pub fn table() -> Vec<Route<App>> {
+    vec![route(routes!(create), Who::OFFICE, Quick)]
+}
 
 /// Records of one move; a greater split is several.
 const RECORDS_MAX: usize = 2_000;

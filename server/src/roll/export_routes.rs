@@ -4,6 +4,12 @@ use axum::{extract::State, response::Response};
 use lianka_sync_core::{access::Role, lang::Lang};
 use serde::Deserialize;
 
+use utoipa_axum::routes;
+
+use crate::auth::{
+    access::{Time::Long, Who},
+    route::{Route, route},
+};
 use crate::{
     audit::{self, Action, Event},
     auth::{Principal, StreetScope},
@@ -18,6 +24,14 @@ use crate::{
     http::extract::Query,
     roll::records::{self, CardsQuery},
 };
+
+/// The routes of this file.
+pub fn table() -> Vec<Route<App>> {
+    vec![
+        route(routes!(xlsx), Who::ROLL_READERS, Long),
+        route(routes!(csv), Who::ROLL_READERS, Long),
+    ]
+}
 
 /// Which cards to write, and how.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]

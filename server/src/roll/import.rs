@@ -38,6 +38,7 @@ use crate::{
     state::App,
     street::{
         merge::{Author, Ingested, Push},
+        queue::StreetQueues,
         store::{
             records,
             streets::{self, Grid},
@@ -120,6 +121,7 @@ pub struct ImportReport {
 /// Previews or imports a roll.
 pub async fn run(
     app: &App,
+    queues: &StreetQueues,
     street: &StreetCode,
     principal: &Principal,
     file: bytes::Bytes,
@@ -158,6 +160,7 @@ pub async fn run(
     .await?;
     push(
         app,
+        queues,
         street,
         principal,
         &plan,
@@ -359,6 +362,7 @@ async fn remember(
 )]
 async fn push(
     app: &App,
+    queues: &StreetQueues,
     street: &StreetCode,
     principal: &Principal,
     plan: &RollPlan,
@@ -404,8 +408,7 @@ async fn push(
                 .collect::<Result<Vec<_>, ApiError>>()
         });
         let changes = changes.await.map_err(ApiError::internal)??;
-        let outcomes = app
-            .queues
+        let outcomes = queues
             .push(
                 street,
                 Push {

@@ -6,6 +6,12 @@ use axum::{
 };
 use serde::Deserialize;
 
+use utoipa_axum::routes;
+
+use crate::auth::{
+    access::{Time::Long, Who},
+    route::{Route, route},
+};
 use crate::http::extract::{Query, whole_body};
 use crate::{
     auth::{Principal, StreetScope},
@@ -16,7 +22,13 @@ use crate::{
         sheet::RollLimits,
     },
     state::App,
+    street::queue::StreetQueues,
 };
+
+/// The routes of this file.
+pub fn table() -> Vec<Route<(App, StreetQueues)>> {
+    vec![route(routes!(import), Who::ADMIN, Long)]
+}
 
 /// How to import.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -40,7 +52,7 @@ pub struct ImportQuery {
     request_body(content((Vec<u8> = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"), (String = "text/csv"))),
     responses((status = OK, body = ImportReport)))]
 pub async fn import(
-    State(app): State<App>,
+    State((app, queues)): State<(App, StreetQueues)>,
     principal: Principal,
     scope: StreetScope,
     Query(query): Query<ImportQuery>,
@@ -59,6 +71,6 @@ pub async fn import(
         file_name: file_name.unwrap_or_default(),
     };
     Ok(Json(
-        roll_import::run(&app, scope.street(), &principal, file, options).await?,
+        roll_import::run(&app, &queues, scope.street(), &principal, file, options).await?,
     ))
 }

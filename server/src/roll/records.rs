@@ -18,6 +18,12 @@ use sqlx::PgConnection;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use utoipa_axum::routes;
+
+use crate::auth::{
+    access::{Time::Quick, Who},
+    route::{Route, route},
+};
 use crate::http::extract::{Page, PageQuery, Paging, Path, Query};
 use crate::{
     audit,
@@ -30,6 +36,15 @@ use crate::{
         store::{records, streets},
     },
 };
+
+/// The routes of this file.
+pub fn table() -> Vec<Route<App>> {
+    vec![
+        route(routes!(cards), Who::ROLL_READERS, Quick),
+        route(routes!(show), Who::ROLL_READERS, Quick),
+        route(routes!(history), Who::ROLL_READERS, Quick),
+    ]
+}
 
 /// Which cards to list.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]

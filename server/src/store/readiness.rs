@@ -27,9 +27,10 @@ const CONNECT_TIME_MAX: Duration = Duration::from_millis(700);
 const PROBE_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// How the store stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Readiness {
     /// It takes edits.
+    #[default]
     Ready,
     /// Nothing listens at its address, or it hung up.
     Unreachable,

@@ -24,7 +24,7 @@ use crate::{
     http::error::ApiError,
     pipeline_point::{PipelinePoint, reached},
     street::{
-        merge::MergeError,
+        error::MergeError,
         store::{records, streets},
     },
 };

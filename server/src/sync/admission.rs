@@ -9,8 +9,6 @@
 //!   behind the others. Where nobody else wants anything, that costs it next to nothing.
 //! - **Memory.** What was read is counted by what it holds, and waits for room before it waits for its street.
 //!
-//! Besides, a device has a few requests of any kind at work at once; more of them wait, without a connection to the store.
-//!
 //! Kept in memory and by each server alone: forgetting it harms nobody.
 
 mod lane;
@@ -75,10 +73,6 @@ const STRIKES_ASIDE: f64 = 5.0;
 /// Longest rest of the lane of the large after a device that gives way.
 const REST_MAX: Duration = Duration::from_secs(1);
 
-/// Requests of one device at work at once, of whatever kind, and those that may wait for it.
-const AT_WORK_MAX: usize = 6;
-const WAITING_MAX: usize = 64;
-
 /// Bytes of a body as sent up to which a request is small, if what is in it is small as well.
 const SMALL_BODY_BYTES: usize = 64 * 1024;
 /// KiB that requests hold that are read and not yet merged.
@@ -95,7 +89,6 @@ pub struct Admission {
     small: Arc<Lane>,
     large: Arc<Lane>,
     room: Arc<Semaphore>,
-    seats: Arc<Mutex<HashMap<DeviceId, Seats>>>,
 }
 
 /// How a device behaves.
@@ -133,36 +126,6 @@ impl Conduct {
 struct Share {
     taken: f64,
     gives_way: bool,
-}
-
-/// Requests of one device.
-struct Seats {
-    at_work: Arc<Semaphore>,
-    present: usize,
-}
-
-/// A request of a device at work.
-pub struct Seat {
-    _present: Present,
-    _permit: OwnedSemaphorePermit,
-}
-
-/// A request of a device that is at work or waits.
-struct Present {
-    seats: Arc<Mutex<HashMap<DeviceId, Seats>>>,
-    device: DeviceId,
-}
-
-impl Drop for Present {
-    fn drop(&mut self) {
-        let mut seats = lock(&self.seats);
-        if let Some(own) = seats.get_mut(&self.device) {
-            own.present = own.present.saturating_sub(1);
-            if own.present == 0 {
-                seats.remove(&self.device);
-            }
-        }
-    }
 }
 
 /// A device that came, and for how many seconds it is to go again.
@@ -215,40 +178,7 @@ impl Admission {
             small: Lane::new(processors.max(2)),
             large: Lane::new((processors / 2).max(1)),
             room: Arc::new(Semaphore::new(ROOM_KIB as usize)),
-            seats: Arc::default(),
         }
-    }
-
-    /// A seat for any request of a device, once one of its own is free.
-    pub async fn seat(&self, device: DeviceId) -> Result<Seat, ApiError> {
-        let (at_work, present) = {
-            let mut seats = lock(&self.seats);
-            let own = seats.entry(device).or_insert_with(|| Seats {
-                at_work: Arc::new(Semaphore::new(AT_WORK_MAX)),
-                present: 0,
-            });
-            if own.present >= AT_WORK_MAX + WAITING_MAX {
-                return Err(too_many_requests());
-            }
-            own.present += 1;
-            (
-                Arc::clone(&own.at_work),
-                Present {
-                    seats: Arc::clone(&self.seats),
-                    device,
-                },
-            )
-        };
-        let permit = timeout(WAIT_MAX, at_work.acquire_owned()).await;
-        // The semaphore is never closed.
-        let permit = permit
-            .ok()
-            .and_then(Result::ok)
-            .ok_or_else(too_many_requests)?;
-        Ok(Seat {
-            _present: present,
-            _permit: permit,
-        })
     }
 
     /// Whether a device took so much, or sent such things, that it gives way to the others.
@@ -696,35 +626,5 @@ mod tests {
             &refused(&Refusal::Gate(GateError::NotCanonical), 3),
         );
         assert!(admission.gives_way(device(1)));
-    }
-
-    #[tokio::test]
-    async fn a_device_has_a_few_requests_at_work_and_a_bounded_number_waiting() {
-        let admission = Arc::new(Admission::new());
-        let mut at_work = Vec::new();
-        for _ in 0..AT_WORK_MAX {
-            at_work.push(admission.seat(device(1)).await.expect("a seat"));
-        }
-        let waiting: Vec<_> = (0..WAITING_MAX)
-            .map(|_| Box::pin(admission.seat(device(1))))
-            .collect();
-        let mut waiting = futures::future::join_all(waiting);
-        assert!(futures::poll!(&mut waiting).is_pending(), "they wait");
-        assert_eq!(
-            admission
-                .seat(device(1))
-                .await
-                .err()
-                .map(|error| error.code()),
-            Some(ErrorCode::RateLimited)
-        );
-        assert!(admission.seat(device(2)).await.is_ok(), "nobody else does");
-        drop(waiting);
-        drop(at_work);
-        assert!(admission.seat(device(1)).await.is_ok());
-        assert!(
-            lock(&admission.seats).is_empty(),
-            "all seats are given back"
-        );
     }
 }

@@ -8,17 +8,33 @@ use axum::{
 };
 use lianka_sync_core::limits;
 
-use crate::http::extract::whole_body;
+use utoipa_axum::routes;
+
+use crate::auth::{
+    access::{Time::Long, Who},
+    route::{Route, route},
+};
 use crate::{
     auth::{Principal, StreetScope},
-    http::error::{ApiError, language},
-    state::App,
+    http::{
+        error::{ApiError, language},
+        extract::whole_body,
+    },
     sync::{
-        self, RoundTrip,
+        self, Pipeline, RoundTrip,
         ingest::{self, Packing},
         respond::Form,
     },
 };
+
+/// The routes of this file.
+pub fn table() -> Vec<Route<Pipeline>> {
+    vec![
+        // Whoever has unsent edits may hand them over, whatever their role is by now; records are sent to those alone who edit them. It bounds its
+        // own work, after the body has come over a slow line.
+        route(routes!(sync), Who::EVERY_ROLE, Long).for_wiped_devices(),
+    ]
+}
 
 /// Push changes and pull what the device lacks
 ///
@@ -29,7 +45,7 @@ use crate::{
     responses((status = OK, description = "A stream of items, the last of which is `end`",
         content((String = "application/x-ndjson"), (Vec<u8> = "application/cbor-seq")))))]
 pub async fn sync(
-    State(app): State<App>,
+    State(app): State<Pipeline>,
     principal: Principal,
     scope: StreetScope,
     request: Request,

@@ -24,6 +24,12 @@ use sqlx::PgConnection;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use utoipa_axum::routes;
+
+use crate::auth::{
+    access::{Time::Quick, Who},
+    route::{Route, route},
+};
 use crate::http::extract::{Body, Page, PageQuery, Paging, Path, Query};
 use crate::{
     audit::{self, Action},
@@ -38,6 +44,15 @@ use crate::{
     },
     transfers::store::{self as store, PersonalFields, QueueFilter, QueueRow},
 };
+
+/// The routes of this file.
+pub fn table() -> Vec<Route<App>> {
+    vec![
+        route(routes!(list), Who::TRANSFER_READERS, Quick),
+        route(routes!(show), Who::TRANSFER_READERS, Quick),
+        route(routes!(act), Who::OFFICER, Quick),
+    ]
+}
 
 /// Changes after a submission that are looked through for edits.
 const LATER_CHANGES_MAX: i64 = 500;

@@ -29,7 +29,6 @@ use sqlx::PgPool;
 use crate::{
     pipeline_point::{PipelinePoint, reached},
     state::App,
-    store::waits::within,
     street::{
         merge::MergeError,
         store::records::{self, Lagging},
@@ -42,8 +41,6 @@ use crate::{
 const PAGE: i64 = 100;
 /// From here on all that was overwritten goes, however lately: a record that takes no edit is worse than a short history.
 const NEARLY_FULL_PERCENT: u32 = 90;
-/// Between two passes at most.
-const PAUSE: Duration = Duration::from_mins(10);
 
 /// When a record is compacted, and what of it stays.
 #[derive(Clone, Copy, Debug)]
@@ -78,34 +75,18 @@ impl From<RebuildError> for CompactionError {
 /// Changes that records had when it was last tried: one that gained nothing is not tried again before it has grown.
 pub type Tried = HashMap<(StreetCode, RecordId), usize>;
 
-/// Passes until the server stops.
-pub async fn run(app: App) {
+/// One pass, as the settings say.
+pub async fn run(app: &App, tried: &mut Tried) -> Result<(), CompactionError> {
+    if app.clock.is_ahead() {
+        return Ok(());
+    }
     let rules = Rules {
         percent: app.config.compact_percent,
         keep: app.config.keep.changes,
     };
-    let pause = PAUSE.min(rules.keep / 10).max(Duration::from_secs(1));
-    let mut tried = Tried::new();
-    loop {
-        tokio::select! {
-            () = app.stopping.cancelled() => return,
-            () = tokio::time::sleep(pause) => {}
-        }
-        if app.clock.is_ahead() {
-            continue;
-        }
-        let limit = app.config.store.waits.unhurried();
-        let passed = tokio::select! {
-            () = app.stopping.cancelled() => return,
-            passed = within(limit, pass(&app.pool, rules, None, app.clock.now(), &mut tried)) => passed,
-        };
-        if let Err(error) = passed {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "compaction could not reach the store; it tries again"
-            );
-        }
-    }
+    pass(&app.pool, rules, None, app.clock.now(), tried)
+        .await
+        .map(drop)
 }
 
 /// Goes once through the large records, of one street or of all. How many were compacted.

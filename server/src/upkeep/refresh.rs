@@ -3,8 +3,6 @@
 //! A difference stops that record's refresh, is counted and reported, and loses nothing: the log is there. Bounded, safe to run on any number
 //! of servers, and never in the way of a commit: it takes no lock that a writer waits for.
 
-use std::time::Duration;
-
 use lianka_sync_core::{
     crdt::{
         merge::RegisterState,
@@ -18,49 +16,17 @@ use uuid::Uuid;
 use crate::{
     clock::Clock,
     pipeline_point::{PipelinePoint, reached},
-    state::App,
-    store::waits::within,
     street::store::records::{self, Lagging},
 };
 
 /// Records of one pass.
 const PASS_RECORDS: i64 = 64;
-/// Between two passes while there is work, so that phones come first.
-const PAUSE_BUSY: Duration = Duration::from_millis(200);
-/// Between two looks while there is none.
-const PAUSE_IDLE: Duration = Duration::from_secs(5);
 
 /// What a pass did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Pass {
     pub refreshed: u64,
     pub disputed: u64,
-}
-
-/// Passes until the server stops.
-pub async fn run(app: App) {
-    loop {
-        let pause = match within(
-            app.config.store.waits.unhurried(),
-            pass(&app.pool, &app.clock),
-        )
-        .await
-        {
-            Ok(pass) if pass != Pass::default() => PAUSE_BUSY,
-            Ok(_) => PAUSE_IDLE,
-            Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "the refresh pass could not reach the store; it tries again"
-                );
-                PAUSE_IDLE
-            }
-        };
-        tokio::select! {
-            () = app.stopping.cancelled() => return,
-            () = tokio::time::sleep(pause) => {}
-        }
-    }
 }
 
 /// One bounded pass.

@@ -6,8 +6,6 @@
 //!
 //! Safe to run on any number of servers, and bounded: a few chains a pass, the events of one seal at a time.
 
-use std::time::Duration;
-
 use lianka_sync_core::time::ServerTime;
 use time::OffsetDateTime;
 
@@ -17,11 +15,9 @@ use crate::{
         seal::message,
         store::{self as store, SealRow},
     },
-    auth::{self, SealKey},
+    auth::{Auth, SealKey},
     http::error::ApiError,
     pipeline_point::{PipelinePoint, reached},
-    state::App,
-    store::waits::within,
 };
 
 /// A chain that grows is sealed this often.
@@ -29,7 +25,6 @@ const SEALED_EVERY_MS: i64 = 86_400_000;
 /// Chains of one pass.
 const PASS_CHAINS: i64 = 50;
 const DAY_MS: i64 = 86_400_000;
-const PAUSE: Duration = Duration::from_mins(5);
 
 /// What a pass did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -40,24 +35,8 @@ pub struct Pass {
     pub pruned: u64,
 }
 
-/// Passes until the server stops.
-pub async fn run(app: App) {
-    loop {
-        if let Err(error) = within(app.config.store.waits.unhurried(), pass(&app)).await {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "the audit trail was not sealed; the next pass tries again"
-            );
-        }
-        tokio::select! {
-            () = app.stopping.cancelled() => return,
-            () = tokio::time::sleep(PAUSE) => {}
-        }
-    }
-}
-
 /// One bounded pass.
-pub async fn pass(app: &App) -> Result<Pass, ApiError> {
+pub async fn pass(app: &Auth) -> Result<Pass, ApiError> {
     let mut done = Pass::default();
     let now = app.clock.now();
     let due = store::unsealed(
@@ -91,8 +70,8 @@ fn ago(now: ServerTime, ms: i64) -> ServerTime {
 }
 
 /// Seals the end of a chain; false where another server just did.
-async fn seal(app: &App, chain: Chain<'_>, now: ServerTime) -> Result<bool, ApiError> {
-    let key = auth::seal_key(app).await?;
+async fn seal(app: &Auth, chain: Chain<'_>, now: ServerTime) -> Result<bool, ApiError> {
+    let key = app.seal_key().await?;
     let mut tx = app.pool.begin().await?;
     store::lock_head(&mut tx, chain.as_str(), &genesis(chain)).await?;
     let seals = store::seals(&mut tx, chain.as_str()).await?;
@@ -124,7 +103,7 @@ async fn seal(app: &App, chain: Chain<'_>, now: ServerTime) -> Result<bool, ApiE
     Ok(true)
 }
 
-async fn prune(app: &App, chain: Chain<'_>, upto: i64, now: ServerTime) -> Result<u64, ApiError> {
+async fn prune(app: &Auth, chain: Chain<'_>, upto: i64, now: ServerTime) -> Result<u64, ApiError> {
     let mut tx = app.pool.begin().await?;
     // Writers of the chain wait, so that the act is told before anything else happens.
     store::lock_head(&mut tx, chain.as_str(), &genesis(chain)).await?;

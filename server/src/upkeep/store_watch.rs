@@ -20,28 +20,10 @@ use crate::{
 };
 
 const LOOK_TIME_MAX: Duration = Duration::from_secs(2);
-const PAUSE_WELL: Duration = Duration::from_secs(5);
-const PAUSE_ILL: Duration = Duration::from_secs(1);
 
-/// Looks until the server stops.
-pub async fn run(app: App) {
-    let mut watch = Watch {
-        ill_since: None,
-        ahead: false,
-        standing: Readiness::Ready,
-        epoch: None,
-        address: 0,
-    };
-    loop {
-        let pause = watch.look(&app).await;
-        tokio::select! {
-            () = app.stopping.cancelled() => return,
-            () = tokio::time::sleep(pause) => {}
-        }
-    }
-}
-
-struct Watch {
+/// What is remembered from look to look.
+#[derive(Default)]
+pub struct Watch {
     ill_since: Option<Instant>,
     /// The machine's clock was set ahead.
     ahead: bool,
@@ -53,7 +35,8 @@ struct Watch {
 }
 
 impl Watch {
-    async fn look(&mut self, app: &App) -> Duration {
+    /// Looks once; whether the store takes edits.
+    pub async fn look(&mut self, app: &App) -> bool {
         let found = app.store.ask(LOOK_TIME_MAX).await;
         self.tell(found);
         self.tell_clock(app.clock.is_ahead());
@@ -61,7 +44,7 @@ impl Watch {
             if let Ok(epoch) = within(LOOK_TIME_MAX, deployment::store_epoch(&app.pool)).await {
                 self.epoch = Some(epoch);
             }
-            return PAUSE_WELL;
+            return true;
         }
         if matches!(
             found,
@@ -72,7 +55,7 @@ impl Watch {
         ) {
             self.look_elsewhere(app).await;
         }
-        PAUSE_ILL
+        false
     }
 
     fn tell(&mut self, found: Readiness) {

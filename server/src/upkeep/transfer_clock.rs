@@ -3,8 +3,6 @@
 //! A bounded background pass, safe on any number of servers: it finds by an index what is due, takes the street, looks again and writes event and
 //! ruling as one change. What it did is in the record, so a restart repeats nothing.
 
-use std::time::Duration;
-
 use lianka_office_core::acts::clock::Tick;
 use lianka_sync_core::{
     id::{RecordId, StreetCode},
@@ -15,8 +13,6 @@ use sqlx::PgPool;
 use crate::{
     clock::{Clock, Entropy},
     pipeline_point::{PipelinePoint, reached},
-    state::App,
-    store::waits::within,
     street::{merge::MergeError, transaction::StreetTransaction},
     transfers::store,
     upkeep::compaction::{self, CompactionError},
@@ -26,42 +22,12 @@ use crate::{
 const PASS_REQUESTS: i64 = 64;
 /// Pages of requests that are looked through until one of them has something that can be done.
 const PASS_PAGES: usize = 16;
-/// Between two passes while there is work.
-const PAUSE_BUSY: Duration = Duration::from_millis(200);
-/// Between two looks while there is none. Limits are days.
-const PAUSE_IDLE: Duration = Duration::from_secs(30);
 
 /// What a pass did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Pass {
     /// Events written, and drafts erased.
     pub events: u64,
-}
-
-/// Passes until the server stops.
-pub async fn run(app: App) {
-    loop {
-        let pause = match within(
-            app.config.store.waits.unhurried(),
-            Box::pin(pass(&app.pool, &app.clock, &app.entropy)),
-        )
-        .await
-        {
-            Ok(pass) if pass != Pass::default() => PAUSE_BUSY,
-            Ok(_) => PAUSE_IDLE,
-            Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "the transfers' clock could not reach the store; it tries again"
-                );
-                PAUSE_IDLE
-            }
-        };
-        tokio::select! {
-            () = app.stopping.cancelled() => return,
-            () = tokio::time::sleep(pause) => {}
-        }
-    }
 }
 
 /// One bounded pass.

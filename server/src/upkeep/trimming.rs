@@ -19,7 +19,6 @@ pub use crate::config::Keep;
 use crate::{
     pipeline_point::{PipelinePoint, reached},
     state::App,
-    store::waits::within,
     street::{
         merge::MergeError,
         store::{records, streets, trimmed},
@@ -32,8 +31,6 @@ const STRETCH: i64 = 1_000;
 const NOTICES: i64 = 1_000;
 /// Between two stretches, so that phones come first.
 const PAUSE_BUSY: Duration = Duration::from_millis(50);
-/// Between two sweeps at most; a log that is kept for less than days is swept more often.
-const PAUSE_IDLE: Duration = Duration::from_hours(1);
 
 /// What a sweep removed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -52,41 +49,21 @@ impl AddAssign for Swept {
     }
 }
 
-/// Sweeps until the server stops.
-pub async fn run(app: App) {
-    let keep = app.config.keep;
-    let pause = PAUSE_IDLE
-        .min(keep.changes / 10)
-        .max(Duration::from_secs(1));
-    loop {
-        if !app.clock.is_ahead() {
-            let limit = app.config.store.waits.unhurried();
-            tokio::select! {
-                () = app.stopping.cancelled() => return,
-                // What a sweep that was cut off has trimmed stays trimmed.
-                swept = within(limit, sweep(&app.pool, keep, app.clock.now(), PAUSE_BUSY)) => told(swept),
-            }
-        }
-        tokio::select! {
-            () = app.stopping.cancelled() => return,
-            () = tokio::time::sleep(pause) => {}
-        }
+/// One sweep, told to the log. What a sweep that is cut off has trimmed stays trimmed.
+pub async fn run(app: &App) -> Result<(), MergeError> {
+    if app.clock.is_ahead() {
+        return Ok(());
     }
-}
-
-fn told(swept: Result<Swept, MergeError>) {
-    match swept {
-        Ok(swept) if swept == Swept::default() => {}
-        Ok(Swept {
+    let swept = sweep(&app.pool, app.config.keep, app.clock.now(), PAUSE_BUSY).await?;
+    if swept != Swept::default() {
+        let Swept {
             changes,
             notices,
             generations,
-        }) => tracing::info!(changes, notices, generations, "the log was trimmed"),
-        Err(error) => tracing::warn!(
-            error = &error as &dyn std::error::Error,
-            "the log could not be trimmed; it is tried again"
-        ),
+        } = swept;
+        tracing::info!(changes, notices, generations, "the log was trimmed");
     }
+    Ok(())
 }
 
 /// Goes once through the logs of all streets.

@@ -26,10 +26,11 @@ use tokio::{process::Command, task::JoinSet, time::sleep};
 use crate::{
     draw::Draw,
     fleet::Fleet,
+    office::Login,
     progress::{bar, say, spinner},
     server_process::{ServerProcess, program},
     soak::{GRIDS, agrees, grid, prepare, seed_cards},
-    stage::{self, Login},
+    stage,
 };
 use proxy::Proxy;
 

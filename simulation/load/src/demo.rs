@@ -17,11 +17,12 @@ use tokio::time::interval;
 use crate::{
     findings::{Findings, UnlistedValues, expected_conflicts, judge},
     fleet::{Fleet, Held, Round, Secretary, short},
+    office::Login,
     plan,
     progress::{bar, say, spinner},
     roll,
     server_process::ServerProcess,
-    stage::{self, Login, NewStreet, Stage},
+    stage::{self, NewStreet, Stage},
     table::Table,
 };
 

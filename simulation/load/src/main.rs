@@ -11,9 +11,9 @@ use anyhow::{Context, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lianka_simulator::{
     chaos, demo,
+    office::Login,
     progress::say,
     soak,
-    stage::Login,
     storm::{self, Figures, UpDown, Verdicts},
     table::Table,
     workload::{self, Arguments},

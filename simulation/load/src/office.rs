@@ -18,14 +18,19 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio::sync::RwLock;
 
-use crate::stage::Login;
-
 /// An import of some thousand rows on a slow machine.
 const REQUEST_TIME_MAX: Duration = Duration::from_mins(5);
 const PAGE_SIZE: usize = 200;
 /// Pages asked for at the same time.
 const PAGES_AT_ONCE: usize = 4;
 const XLSX: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
+
+/// A login that was made here.
+#[derive(Clone, Debug)]
+pub struct Login {
+    pub username: String,
+    pub password: String,
+}
 
 /// A desk with a login.
 pub struct Office {

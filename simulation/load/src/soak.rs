@@ -30,10 +30,10 @@ pub use samples::{Judgement, Sample};
 use crate::{
     fleet::{Fleet, Secretary},
     mapping,
-    office::Grid,
+    office::{Grid, Login},
     progress::{bar, say, spinner},
     server_process::ServerProcess,
-    stage::{self, Login, NewStreet, Stage},
+    stage::{self, NewStreet, Stage},
     workload::{self, Arguments},
 };
 use load::{Load, Worker};

@@ -18,12 +18,7 @@ use crate::{
     server_process::{ADMIN, ServerProcess},
 };
 
-/// A login that was made here.
-#[derive(Clone, Debug)]
-pub struct Login {
-    pub username: String,
-    pub password: String,
-}
+pub use crate::office::Login;
 
 /// Desks of a street office.
 pub struct Stage {

@@ -13,10 +13,10 @@ use crate::{
     findings::{Expected, UnlistedValues, Written, expected_conflicts, judge},
     fleet::{Fleet, Secretary, Sizes},
     mapping,
-    office::{Grid, Office},
+    office::{Grid, Login, Office},
     progress::{bar, say, spinner},
     server_process::{Cost, ServerProcess},
-    stage::{self, Login, NewStreet, Stage},
+    stage::{self, NewStreet, Stage},
     workload::Workload,
 };
 

@@ -2,8 +2,6 @@
 //!
 //! Functions that list or find for an admin take `within`: the admin's own street, or `None` for the whole deployment.
 
-use std::collections::HashMap;
-
 use lianka_sync_core::{access::Role, id::StreetCode, time::ServerTime};
 use sqlx::PgConnection;
 
@@ -182,28 +180,6 @@ pub async fn change(
     .await?
     .map(TryInto::try_into)
     .transpose()
-}
-
-/// The role of each account now, and those it had before, the newest first. Accounts that are gone are left out.
-pub async fn roles(
-    conn: &mut PgConnection,
-    usernames: &[String],
-) -> sqlx::Result<HashMap<String, Vec<Role>>> {
-    let rows = sqlx::query!(
-        "select username, role, former_roles from account where username = any($1)",
-        usernames
-    )
-    .fetch_all(conn)
-    .await?;
-    rows.into_iter()
-        .map(|row| {
-            let newest_first = std::iter::once(&row.role).chain(row.former_roles.iter().rev());
-            let roles = newest_first
-                .map(|role| crate::store::decoded(role))
-                .collect::<sqlx::Result<_>>()?;
-            Ok((row.username, roles))
-        })
-        .collect()
 }
 
 /// Keeps others from changing the account until the transaction ends.

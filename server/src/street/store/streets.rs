@@ -3,7 +3,9 @@
 //! Assignments are a history: every change of one user's grids in one street raises that user's **scope epoch** there, and each assignment
 //! holds from `since_epoch` until just before `until_epoch`. So what a user saw under any earlier epoch can be told exactly.
 
-use lianka_sync_core::{id::StreetCode, time::ServerTime};
+use std::collections::HashMap;
+
+use lianka_sync_core::{access::Role, id::StreetCode, time::ServerTime};
 use sqlx::PgConnection;
 
 /// A street office: the tenant.
@@ -439,5 +441,27 @@ pub async fn all_streets(conn: &mut PgConnection) -> sqlx::Result<Vec<StreetCode
     codes
         .iter()
         .map(|code| crate::store::decoded(code))
+        .collect()
+}
+
+/// The role of each account now, and those it had before, the newest first. Accounts that are gone are left out.
+pub async fn roles_of(
+    conn: &mut PgConnection,
+    usernames: &[String],
+) -> sqlx::Result<HashMap<String, Vec<Role>>> {
+    let rows = sqlx::query!(
+        "select username, role, former_roles from account where username = any($1)",
+        usernames
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let newest_first = std::iter::once(&row.role).chain(row.former_roles.iter().rev());
+            let roles = newest_first
+                .map(|role| crate::store::decoded(role))
+                .collect::<sqlx::Result<_>>()?;
+            Ok((row.username, roles))
+        })
         .collect()
 }

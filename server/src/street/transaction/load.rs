@@ -8,16 +8,10 @@ use lianka_sync_core::{
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::{
-    auth::store::accounts,
-    duplicates::store as duplicates,
-    review::store as conflicts,
-    street::store::{
-        erasures, held_changes as held,
-        records::{self, DocumentPage},
-        streets, trimmed,
-    },
-    transfers::store as transfers,
+use crate::street::store::{
+    card_merges as duplicates, erasures, held_changes as held,
+    records::{self, DocumentPage},
+    resolutions as conflicts, streets, transfers, trimmed,
 };
 
 /// Receipts of one record that are looked through.
@@ -65,7 +59,7 @@ pub async fn load(
     }
     if !wants.roles.is_empty() {
         let users: Vec<String> = wants.roles.iter().cloned().collect();
-        loaded.roles = accounts::roles(tx, &users).await?.into_iter().collect();
+        loaded.roles = streets::roles_of(tx, &users).await?.into_iter().collect();
     }
     if !wants.sequences.is_empty() {
         let (records, hashes) = changes(&wants.sequences);

@@ -6,14 +6,14 @@ use sqlx::PgConnection;
 
 use crate::{
     audit,
-    duplicates::store as duplicates,
     pipeline_point::{PipelinePoint, reached},
-    review::store as conflicts,
+    street::store::card_merges as duplicates,
     street::{
         projection::{self as project, Projection},
-        store::{erasures, held_changes as held, records, trimmed},
+        store::{
+            erasures, held_changes as held, records, resolutions as conflicts, transfers, trimmed,
+        },
     },
-    transfers::store as transfers,
 };
 
 /// Changes that a record's former generations are known to have accepted: as many as one generation may have, and what its oldest has more.

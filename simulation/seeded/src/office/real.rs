@@ -15,10 +15,9 @@ use axum::{
     http::{HeaderMap, Request, header},
 };
 use lianka_server::{
-    auth,
+    Server, auth,
     clock::{Clock, Entropy},
     config::ServeConfig,
-    state::App,
     store,
     upkeep::{
         compaction, refresh, transfer_clock,
@@ -60,7 +59,7 @@ struct Inner {
     log_days: u32,
     database: Database,
     backup: Option<Database>,
-    app: App,
+    app: Server,
     router: Router,
     /// In the order of [`desk::DESKS`].
     desks: Vec<Desk>,
@@ -122,16 +121,17 @@ impl Office for RealOffice {
 }
 
 /// A server on a database, at a moment.
-async fn start(database: &Database, clock: &Clock, seed: u64, log_days: u32) -> (App, Router) {
+async fn start(database: &Database, clock: &Clock, seed: u64, log_days: u32) -> (Server, Router) {
     let pool = database.pool().await;
     let config = ServeConfig {
         keep: Keep::days(u64::from(log_days)),
         ..ServeConfig::for_tests()
     };
-    let app = App::start(pool, Arc::new(config), clock.clone(), Entropy::seeded(seed))
+    let app = Server::start(pool, Arc::new(config), clock.clone(), Entropy::seeded(seed))
         .await
         .expect("the server starts");
-    (app.clone(), lianka_server::router(app))
+    let router = lianka_server::router(&app);
+    (app, router)
 }
 
 async fn set_epoch(pool: &PgPool, epoch: Uuid) {
