@@ -174,17 +174,17 @@ impl MemoryStore {
         let mut advances: BTreeMap<RecordId, Advance> = BTreeMap::new();
         for (seq, entry) in self.slice(slice) {
             let record = entry.record;
+            let Some(kept) = self.records.get(&record) else {
+                continue;
+            };
             let advance = advances.entry(record).or_insert(Advance {
                 record,
+                kind: kept.state.kind(),
                 entries: 0,
                 arrived: false,
             });
             advance.entries += 1;
-            advance.arrived |= matches!(entry.what, Logged::Snapshot)
-                || self
-                    .records
-                    .get(&record)
-                    .is_some_and(|kept| kept.grid_seq == seq);
+            advance.arrived |= matches!(entry.what, Logged::Snapshot) || kept.grid_seq == seq;
         }
         advances.into_values().collect()
     }

@@ -255,6 +255,7 @@ impl MemoryOffice {
                     .is_some_and(|unsent| unsent > verdicts.len() as u64),
             verdicts,
             pull: hello.pull,
+            kinds: hello.known_kinds(),
             cursor: hello.cursor,
             lease_seconds: LEASE_SECONDS,
             pages: self.pages,
