@@ -42,10 +42,6 @@ const FILES_ALLOWED: &[(&str, &str)] = &[
         "an attack draws from costly requests, which are attacks",
     ),
     (
-        "sync-core/src/kinds -> access",
-        "a field names the roles that may write it",
-    ),
-    (
         "sync-core/src/kinds::transfer::case -> kinds::transfer::ruling",
         "a case keeps its rulings",
     ),

@@ -229,6 +229,8 @@ pub struct Synchronisation {
     began: bool,
     /// The newest own change that was acknowledged before this synchronisation, until the office has said whether it has it still.
     to_confirm: Option<Acknowledged>,
+    /// The record of the change to confirm, where the office says that it was erased.
+    confirmed_erased: Option<RecordId>,
     /// The office knows less than it acknowledged.
     lacking: bool,
     reset: bool,
@@ -265,6 +267,7 @@ impl Synchronisation {
             newest: 0,
             began: false,
             to_confirm: None,
+            confirmed_erased: None,
             lacking: false,
             reset: false,
             owes: false,
@@ -723,7 +726,8 @@ impl Synchronisation {
                 self.tally.postponed += 1;
                 mark(OutboxState::Unsent, true)
             }
-            VerdictStatus::Rejected if code == ERASED => {
+            // What builds on an erased change is refused with it.
+            VerdictStatus::Rejected if code == ERASED || self.confirmed_erased == Some(record) => {
                 self.tally.dropped += 1;
                 self.known.remove(&record);
                 vec![Effect::Erase { record }]
@@ -748,6 +752,7 @@ impl Synchronisation {
             (VerdictStatus::Accepted | VerdictStatus::Held, _) => true,
             (VerdictStatus::Rejected, Some(ERASED)) => {
                 self.known.remove(&record);
+                self.confirmed_erased = Some(record);
                 return vec![Effect::Erase { record }];
             }
             (VerdictStatus::Rejected, code) => {
