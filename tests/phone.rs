@@ -178,7 +178,7 @@ async fn two_phones_offline_and_the_office_end_with_the_same_cards() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_edit_stays_with_its_author_as_a_draft() {
+async fn an_edit_of_a_role_that_was_taken_waits_with_its_author_for_a_reviewer() {
     let scene = Scene::open().await;
     let phone = scene.phone("wang.fang").await;
     let card = phone
@@ -195,16 +195,12 @@ async fn a_refused_edit_stays_with_its_author_as_a_draft() {
         .execute("update account set role = 'auditor' where username = 'wang.fang'")
         .await;
     let report = phone.sync().await.expect("synced");
-    assert_eq!(report.tally.rejected, 1);
-    let drafts = phone.drafts().expect("readable");
+    assert_eq!((report.tally.held, report.drafts), (1, 0));
+    let kept = phone.outbox().expect("readable");
     assert_eq!(
-        drafts
-            .iter()
-            .map(|kept| kept.draft.reason.code.as_str())
-            .collect::<Vec<_>>(),
-        ["field_not_editable"]
+        kept.iter().map(|entry| &entry.edits).collect::<Vec<_>>(),
+        [&vec![put("unit", "101室")]]
     );
-    assert_eq!(drafts[0].draft.edits, [put("unit", "101室")]);
 }
 
 fn terminal(store: &Path, arguments: &[&str]) -> Command {

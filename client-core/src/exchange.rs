@@ -560,7 +560,8 @@ impl Synchronisation {
                 bytes,
             } => self.change(record, generation, seq, &bytes, author.identity.device),
             ResponseItem::Leave { record } => {
-                self.tally.left += 1;
+                // A duplicate about a record out of sight says so as well as the log does.
+                self.tally.left += u32::from(!self.left.contains(&record));
                 // With the cursor that tells of it: where the answer breaks off before, the record may be the user's again at the next.
                 self.left.push(record);
                 Vec::new()

@@ -444,7 +444,8 @@ async fn what_the_phone_prevents_the_server_refuses() {
     }
     let mut runner = runner();
     let (mut admitted, mut prevented) = (0, 0);
-    for kind in Kind::ALL {
+    // What a visit may say is held in tests of its own: it is written once, and whole.
+    for kind in [Kind::ShopCard, Kind::TransferRequest] {
         let (keys, values) = (keys(kind), values());
         for (phone, role) in phones.iter_mut().zip(Role::ALL) {
             // Many writes at once, each on a creation of its own: what is wrong with one says nothing about the next.
@@ -495,6 +496,15 @@ async fn what_the_phone_prevents_the_server_refuses() {
             let outbox = std::mem::take(&mut phone.outbox);
             let reply = phone.push(false, &outbox).await;
             for (verdict, (key, creator, error)) in reply.verdicts().into_iter().zip(expected) {
+                // Roles that hold no records: what such a phone still sends waits for a reviewer, as after a change of role.
+                if matches!(role, Role::Officer | Role::Auditor) {
+                    assert_eq!(
+                        verdict.code.as_deref(),
+                        Some("grid_lost"),
+                        "{role} {verdict:?}"
+                    );
+                    continue;
+                }
                 match (creator, error) {
                     (true, Some(error)) => {
                         prevented += 1;
