@@ -41,6 +41,26 @@ const FILES_ALLOWED: &[(&str, &str)] = &[
         "a case keeps its rulings",
     ),
     (
+        "sync-core/src/kinds -> crdt::view",
+        "a kind checks its record as it is read",
+    ),
+    (
+        "sync-core/src/kinds::duplicate -> kinds::projection",
+        "what makes two alike is read from their rows",
+    ),
+    (
+        "sync-core/src/kinds::projection -> kinds::shop_card",
+        "one sum of all kinds' rows",
+    ),
+    (
+        "sync-core/src/kinds::projection -> kinds::transfer_request",
+        "likewise",
+    ),
+    (
+        "sync-core/src/kinds::projection -> kinds::visit",
+        "likewise",
+    ),
+    (
         "sync-core/src/values::text -> values::phone",
         "a text is warned about when it holds a number",
     ),

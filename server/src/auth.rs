@@ -4,7 +4,7 @@
 //! refresh chains and signing keys.
 //!
 //! Invariants:
-//! - [`gate`] runs before every route and admits only whom the route's row names; there is no route without a row.
+//! - [`fn@gate`] runs before every route and admits only whom the route's row names; there is no route without a row.
 //! - Role, street and revocation come from the database at each request, never from the token: a change takes effect at once.
 //! - A [`Principal`] is made by the gate and nowhere else, and a [`StreetScope`] only by a principal: whoever holds one has been let in.
 //! - Secrets (codes, refresh tokens, passwords) are stored hashed, are never logged, and stand in no error.

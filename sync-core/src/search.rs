@@ -2,7 +2,7 @@
 //!
 //! In: texts of a card (names, road, contacts). Out: one string for substring lookup, made once when the card changes. A query
 //! becomes terms; a card matches if its key contains every term, or a term is one of the key's pieces with something behind it that the key
-//! contains as well: `tplbzp` finds 王记包子铺 in 天平路. The phone asks [`matches`], the server the same in SQL
+//! contains as well: `tplbzp` finds 王记包子铺 in 天平路. The phone asks [`fn@matches`], the server the same in SQL
 //! (`server/src/roll/store.rs`). Keys and terms hold letters, digits and Han characters only: no escaping is needed.
 //!
 //! Folding is character by character, without a look at the neighbours: only then does the key of a text contain the term

@@ -1,6 +1,6 @@
 //! Who may call a route, and for how long it may make them wait.
 //!
-//! [`gate`](super::gate) enforces it, the `OpenAPI` document shows it, and the tests walk all of it with tokens of other roles and streets. A path
+//! [`gate`](fn@super::gate) enforces it, the `OpenAPI` document shows it, and the tests walk all of it with tokens of other roles and streets. A path
 //! with `{street}` is besides open only to principals of that street.
 
 use axum::http::Method;

@@ -13,7 +13,7 @@ use crate::{
     http::error::{ApiError, ErrorCode},
 };
 
-/// Who asks. Taken by a handler as an extractor; only [`gate`](super::gate) makes one.
+/// Who asks. Taken by a handler as an extractor; only [`gate`](fn@super::gate) makes one.
 #[derive(Clone, Debug)]
 pub struct Principal {
     username: String,
