@@ -5,7 +5,7 @@
 //! and no socket is touched here: [`Moment`] brings time and entropy.
 //!
 //! [`session`] is a whole synchronisation as a state machine, over two ports: [`store`] keeps what the phone holds, [`link`] is what is asked of
-//! the office. [`rebase`] is the way back from a refusal, [`heal`] from an office that lost what it had; [`card`] is what a list shows of a record,
+//! the office. `rebase` is the way back from a refusal, `heal` from an office that lost what it had; [`card`] is what a list shows of a record,
 //! [`lease`] how long a phone may go on without the office.
 //!
 //! Invariants:

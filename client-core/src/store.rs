@@ -1,6 +1,6 @@
 //! The record store: the port that keeps everything a phone holds, one transaction at a time.
 //!
-//! An adapter keeps and decides nothing: [`Effect`]s say what to write. [`memory`] is one, `SQLite` in a file another; [`conformance`] holds each
+//! An adapter keeps and decides nothing: [`Effect`]s say what to write. [`memory`] is one, `SQLite` in a file another; `conformance` holds each
 //! to the same.
 
 use std::collections::HashMap;
