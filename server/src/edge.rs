@@ -38,7 +38,7 @@ use tracing::{debug, warn};
 
 pub use body::{UploadError, was_too_slow};
 pub use limits::{Limits, Pace};
-pub use network::{Network, NotANetwork};
+pub use network::{Network, Networks, NotANetwork};
 
 use crate::problem::ErrorCode;
 use body::{Answer, Upload};

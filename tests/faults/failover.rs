@@ -35,8 +35,7 @@ async fn what_was_acknowledged_outlives_the_primary() {
     .await;
     drop(looker);
     let mut config = ServeConfig::for_tests();
-    config.store.database = Some(primary.options());
-    config.store.other_databases = vec![standby.options()];
+    config.store.databases = vec![primary.options(), standby.options()];
     config.store.waits = Waits {
         acquire: Duration::from_secs(5),
         ..Waits::of_statement(Duration::from_secs(4))

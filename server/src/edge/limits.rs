@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use clap::{Args, builder::TypedValueParser, value_parser};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing::warn;
 
-use crate::edge::network::Network;
+use crate::edge::network::{Network, Networks};
 
 /// Refused connections that may still be reading their refusal.
 pub const REFUSALS_MAX: usize = 64;
@@ -13,27 +14,87 @@ pub const REFUSALS_MAX: usize = 64;
 const OTHER_FILES: u64 = 128;
 
 /// How slowly bytes may move, in either direction. Only the time in which the peer is waited for counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Args, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
-    /// Longest time without a byte; also what is granted beside the rate, for a line that comes up slowly.
+    // What is granted beside the rate, too, for a line that comes up slowly.
+    /// Seconds that a body or an answer may stand still because of the peer (1 to 600).
+    #[arg(
+        long = "stall-seconds",
+        env = "LIANKA_STALL_SECONDS",
+        default_value = "30",
+        value_name = "N",
+        value_parser = value_parser!(u64).range(1..=600).map(Duration::from_secs)
+    )]
     pub stall: Duration,
-    /// Bytes a second, on average.
+
+    /// Bytes a second at which a body must come and an answer be taken, on average and beyond --stall-seconds (1 to 1048576).
+    #[arg(
+        long = "rate-min",
+        env = "LIANKA_RATE_MIN",
+        default_value = "2048",
+        value_name = "N",
+        value_parser = value_parser!(u64).range(1..=1 << 20)
+    )]
     pub bytes_per_second_min: u64,
 }
 
-/// What a peer may take.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a peer may take of connections and time.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at once.
+    /// Most connections at once (8 to 65536); when they are all taken, who is waited for longest makes room.
+    #[arg(
+        id = "connections",
+        long,
+        env = "LIANKA_CONNECTIONS",
+        default_value = "2048",
+        value_name = "N",
+        value_parser = value_parser!(u64).range(8..=65_536).map(|n| n as usize)
+    )]
     pub connections_max: usize,
-    /// Connections at once of one address (IPv6: of one /64).
+
+    /// Most connections at once of one address, of one /64 with IPv6 (1 to 65536).
+    #[arg(
+        long = "connections-per-peer",
+        env = "LIANKA_CONNECTIONS_PER_PEER",
+        default_value = "256",
+        value_name = "N",
+        value_parser = value_parser!(u64).range(1..=65_536).map(|n| n as usize)
+    )]
     pub connections_per_peer_max: usize,
-    /// Addresses that speak for others, and so are held to the first bound only.
-    pub trusted: Vec<Network>,
-    /// From the connection, or from the first byte of a later request, to the end of the request's head.
+
+    /// Proxies in front, whose connections are only held to --connections: addresses and networks with commas between.
+    #[arg(
+        long = "trusted-proxies",
+        env = "LIANKA_TRUSTED_PROXIES",
+        default_value = "127.0.0.0/8,::1",
+        value_name = "LIST",
+        value_parser = Network::list
+    )]
+    pub trusted: Networks,
+
+    // From the connection, or from the first byte of a later request.
+    /// Seconds in which the head of a request must have come (1 to 120).
+    #[arg(
+        long = "head-seconds",
+        env = "LIANKA_HEAD_SECONDS",
+        default_value = "10",
+        value_name = "N",
+        value_parser = value_parser!(u64).range(1..=120).map(Duration::from_secs)
+    )]
     pub head: Duration,
-    /// From an answer to the first byte of the next request.
+
+    // From an answer to the first byte of the next request.
+    /// Seconds that a connection may rest between requests (1 to 3600).
+    #[arg(
+        long = "idle-seconds",
+        env = "LIANKA_IDLE_SECONDS",
+        default_value = "75",
+        value_name = "N",
+        value_parser = value_parser!(u64).range(1..=3_600).map(Duration::from_secs)
+    )]
     pub idle: Duration,
+
+    #[command(flatten)]
     pub pace: Pace,
 }
 

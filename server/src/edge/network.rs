@@ -9,6 +9,9 @@ pub struct Network {
     prefix: u8,
 }
 
+/// Several networks, one setting.
+pub type Networks = Vec<Network>;
+
 /// What should be a network is none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no address such as 10.0.0.7 and no network such as 10.0.0.0/24 or fd00::/8")]
@@ -29,7 +32,7 @@ impl Network {
     }
 
     /// Several, with commas between; an empty text names none.
-    pub fn list(text: &str) -> Result<Vec<Self>, NotANetwork> {
+    pub fn list(text: &str) -> Result<Networks, NotANetwork> {
         text.split(',')
             .map(str::trim)
             .filter(|part| !part.is_empty())

@@ -82,7 +82,7 @@ pub async fn run(app: &App, tried: &mut Tried) -> Result<(), CompactionError> {
     }
     let rules = Rules {
         percent: app.config.compact_percent,
-        keep: app.config.keep.changes,
+        keep: app.config.keep().changes,
     };
     pass(&app.pool, rules, None, app.clock.now(), tried)
         .await

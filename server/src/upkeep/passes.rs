@@ -26,7 +26,7 @@ pub fn all(auth: &Auth) -> Vec<Pass> {
     let app: &App = auth;
     // A log that is kept for less than days, as in a trial, is looked after more often.
     let often = |interval: Duration| {
-        let tenth = app.config.keep.changes / 10;
+        let tenth = app.config.keep().changes / 10;
         interval.min(tenth).max(Duration::from_secs(1))
     };
     let limit = app.config.store.waits.unhurried();

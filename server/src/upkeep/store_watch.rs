@@ -93,11 +93,7 @@ impl Watch {
     /// Turns the pool to the first other address where the same store takes writes.
     async fn look_elsewhere(&mut self, app: &App) {
         let config = &app.config.store;
-        let addresses: Vec<_> = config
-            .database
-            .iter()
-            .chain(&config.other_databases)
-            .collect();
+        let addresses = &config.databases;
         let Some(epoch) = self.epoch else { return };
         for step in 1..addresses.len() {
             let next = (self.address + step) % addresses.len();

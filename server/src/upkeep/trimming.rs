@@ -54,7 +54,7 @@ pub async fn run(app: &App) -> Result<(), MergeError> {
     if app.clock.is_ahead() {
         return Ok(());
     }
-    let swept = sweep(&app.pool, app.config.keep, app.clock.now(), PAUSE_BUSY).await?;
+    let swept = sweep(&app.pool, app.config.keep(), app.clock.now(), PAUSE_BUSY).await?;
     if swept != Swept::default() {
         let Swept {
             changes,

@@ -124,7 +124,7 @@ impl Office for RealOffice {
 async fn start(database: &Database, clock: &Clock, seed: u64, log_days: u32) -> (Server, Router) {
     let pool = database.pool().await;
     let config = ServeConfig {
-        keep: Keep::days(u64::from(log_days)),
+        log_days: Keep::days(u64::from(log_days)),
         ..ServeConfig::for_tests()
     };
     let app = Server::start(pool, Arc::new(config), clock.clone(), Entropy::seeded(seed))

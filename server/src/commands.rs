@@ -1,0 +1,9 @@
+//! The subcommands of `lianka`, one file each: what it takes, and its run.
+
+pub mod admin;
+pub mod audit;
+pub mod compact;
+mod database;
+pub mod migrate;
+pub mod rebuild;
+pub mod serve;
