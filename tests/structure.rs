@@ -22,51 +22,6 @@ const CRATES: &[&str] = &[
     "simulation/fuzz/src",
 ];
 
-/// Circles that still stand, each with its reason. This list only shrinks.
-const FILES_ALLOWED: &[(&str, &str)] = &[
-    (
-        "client/src/terminal::input -> terminal::advice",
-        "asking and advising share a failure",
-    ),
-    (
-        "office-core/src/street -> follow",
-        "what follows a change is a change of the same street",
-    ),
-    (
-        "simulation/fuzz/src/hostile_load::costly -> hostile_load::attack",
-        "an attack draws from costly requests, which are attacks",
-    ),
-    (
-        "sync-core/src/kinds::transfer::case -> kinds::transfer::ruling",
-        "a case keeps its rulings",
-    ),
-    (
-        "sync-core/src/kinds -> crdt::view",
-        "a kind checks its record as it is read",
-    ),
-    (
-        "sync-core/src/kinds::duplicate -> kinds::projection",
-        "what makes two alike is read from their rows",
-    ),
-    (
-        "sync-core/src/kinds::projection -> kinds::shop_card",
-        "one sum of all kinds' rows",
-    ),
-    (
-        "sync-core/src/kinds::projection -> kinds::transfer_request",
-        "likewise",
-    ),
-    (
-        "sync-core/src/kinds::projection -> kinds::visit",
-        "likewise",
-    ),
-    (
-        "sync-core/src/values::text -> values::phone",
-        "a text is warned about when it holds a number",
-    ),
-];
-const ROOMS_ALLOWED: &[(&str, &str)] = &[];
-
 /// The modules of a crate: `street::merge` and where it stands.
 struct Crate {
     files: BTreeMap<Vec<String>, String>,
@@ -303,18 +258,6 @@ fn told(graph: &Graph, circle: &BTreeSet<String>) -> String {
     lines.join("\n")
 }
 
-/// Arrows that are passed over, because they stand in the list.
-fn without(mut graph: Graph, allowed: &[(&str, &str)], of: &str) -> Graph {
-    for (arrow, _) in allowed {
-        let (from, to) = arrow.split_once(" -> ").expect("an arrow");
-        if let Some(from) = from.strip_prefix(of) {
-            let there = graph.get_mut(from).is_some_and(|all| all.remove(to));
-            assert!(there, "{arrow} is gone: take it out of the list");
-        }
-    }
-    graph
-}
-
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
@@ -326,7 +269,6 @@ fn no_file_imports_one_that_imports_it_back() {
     let mut problems = Vec::new();
     for folder in CRATES.iter().filter(|folder| root().join(folder).exists()) {
         let graph = Crate::read(&root().join(folder)).graph(|module| module.join("::"));
-        let graph = without(graph, FILES_ALLOWED, &format!("{folder}/"));
         for circle in circles(&graph) {
             problems.push(format!("{folder}:\n{}", told(&graph, &circle)));
         }
@@ -342,7 +284,6 @@ fn no_file_imports_one_that_imports_it_back() {
 fn no_room_of_the_server_needs_one_that_needs_it() {
     let server = Crate::read(&root().join("server/src"));
     let graph = server.graph(|module| module.first().cloned().unwrap_or_default());
-    let graph = without(graph, ROOMS_ALLOWED, "");
     let circles: Vec<_> = circles(&graph)
         .iter()
         .map(|circle| told(&graph, circle))

@@ -9,7 +9,8 @@ use lianka_sync_core::{
     id::{Actor, DeviceId, RecordId},
     kinds::{
         Kind,
-        duplicate::{Reason, Traits},
+        duplicate::Reason,
+        key,
         projection::{self, CardRow, Projected},
     },
     search,
@@ -152,7 +153,7 @@ impl From<&CardRow> for CardSummary {
             occupancy: row.occupancy.clone(),
             last_confirmed_on: row.last_confirmed_on.clone(),
             merged_into: row.merged_into,
-            keys: Traits::of(row).keys(),
+            keys: row.traits().keys(),
             ..Self::default()
         }
     }
@@ -175,8 +176,8 @@ pub fn planned(grid: &str, edits: &[Edit]) -> CardRow {
             }],
         ));
     };
-    put("kind", Kind::ShopCard.as_str().into());
-    put("grid", grid.into());
+    put(key::KIND, Kind::ShopCard.as_str().into());
+    put(key::GRID, grid.into());
     for edit in edits {
         if let Edit::Put { key, value } = edit {
             put(key, value.clone());

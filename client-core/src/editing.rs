@@ -8,7 +8,7 @@ use lianka_sync_core::{
     },
     id::{ChangeHash, RecordId},
     kinds::{
-        Broken, Kind, MergeRule,
+        Broken, Kind, MergeRule, key,
         transfer::{Code, State},
     },
     lang::Lang,
@@ -235,9 +235,9 @@ pub fn create(
         return Err(EditError::NotYourGrid);
     }
     let fixed = [
-        ("kind", kind.as_str()),
-        ("street", identity.street.as_str()),
-        ("grid", grid),
+        (key::KIND, kind.as_str()),
+        (key::STREET, identity.street.as_str()),
+        (key::GRID, grid),
     ];
     let given = edits
         .iter()
@@ -304,7 +304,7 @@ pub fn retry(
 ) -> Result<Edited, EditError> {
     let mut edited = if draft.creating && state.stored.is_none() {
         let grid = draft.edits.iter().find_map(|edit| match edit {
-            Edit::Put { key, value } if key == "grid" => value.as_str(),
+            Edit::Put { key, value } if key == key::GRID => value.as_str(),
             _ => None,
         });
         create(

@@ -12,7 +12,7 @@ use lianka_sync_core::{
     codec::change::{self, Action, Change, GateError, Op, OpId},
     crdt::record::{Edit, Record, RecordError},
     id::{DeviceId, EntryId},
-    kinds::{Broken, Key},
+    kinds::{Broken, Key, key},
     lang::Lang,
     planted::{self, Bug},
 };
@@ -201,7 +201,7 @@ fn creates(entry: &OutboxEntry) -> bool {
     entry
         .edits
         .iter()
-        .any(|edit| matches!(edit, Edit::Put { key, .. } if key == "kind"))
+        .any(|edit| matches!(edit, Edit::Put { key, .. } if key == key::KIND))
 }
 
 /// How often the entry is written anew by now; `None` where it is to be no more.

@@ -378,7 +378,7 @@ impl Phone {
         grid: &str,
         edits: &[Edit],
     ) -> Result<Vec<LikelyDuplicate>, PhoneError> {
-        let new = Traits::of(&card::planned(grid, edits));
+        let new = card::planned(grid, edits).traits();
         let cards = self.cards()?;
         let compared = cards.into_iter().filter_map(|card| {
             let comparison = new.compare(&Traits::from_keys(card.keys.iter().map(String::as_str)));

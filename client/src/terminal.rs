@@ -10,7 +10,7 @@ use lianka_client_core::card::CardFilter;
 use lianka_sync_core::{
     crdt::record::Edit,
     id::{EntryId, RecordId, StreetCode},
-    kinds::Kind,
+    kinds::{Key, Kind, shop_card},
     lang::Lang,
 };
 
@@ -275,6 +275,17 @@ fn say<'t>(lang: Lang, zh: &'t str, en: &'t str) -> &'t str {
     }
 }
 
+/// A key as people read it.
+fn label(kind: Kind, key: &str, lang: Lang) -> String {
+    let Some((field, parsed)) = kind.field(key) else {
+        return key.to_owned();
+    };
+    match parsed {
+        Key::Member { member, .. } => format!("{}/{member}", field.label(lang)),
+        Key::Plain(_) | Key::Entry { .. } => field.label(lang).to_owned(),
+    }
+}
+
 fn run(arguments: Arguments, lang: Lang) -> Result<(), Failure> {
     let path = arguments
         .store
@@ -318,7 +329,7 @@ fn run(arguments: Arguments, lang: Lang) -> Result<(), Failure> {
             edit(
                 &phone,
                 record,
-                &[Edit::add(format!("confirmations/{today}"))],
+                &[Edit::add(format!("{}/{today}", shop_card::CONFIRMATIONS))],
                 lang,
             )
         }
@@ -328,17 +339,18 @@ fn run(arguments: Arguments, lang: Lang) -> Result<(), Failure> {
             entropy.copy_from_slice(&phone.entropy()[..10]);
             let entry = EntryId::new_v7(phone.now().unix_ms().max(0) as u64, entropy);
             let fields = [
-                ("name", Some(contact.name)),
-                ("phones", contact.phones),
-                ("role", contact.role),
-                ("preferred_time", contact.preferred_time),
+                (shop_card::PERSON_NAME, Some(contact.name)),
+                (shop_card::PHONES, contact.phones),
+                (shop_card::ROLE, contact.role),
+                (shop_card::PREFERRED_TIME, contact.preferred_time),
             ];
             let fields = fields.into_iter().filter_map(|(field, text)| {
                 Some((field, text.filter(|text| !text.trim().is_empty())?))
             });
             let edits: Vec<_> = fields
                 .map(|(field, text)| {
-                    Edit::set(format!("contacts/{entry}/{field}"), &input::clean(&text))
+                    let key = format!("{}/{entry}/{field}", shop_card::CONTACTS);
+                    Edit::set(key, &input::clean(&text))
                 })
                 .collect();
             edit(&phone, record, &edits, lang)
@@ -468,9 +480,9 @@ fn create(phone: &Phone, new: &New, lang: Lang) -> Result<(), Failure> {
         edits.extend(input::address(phone, address)?);
     }
     for (key, text) in [
-        ("road", &new.road),
-        ("number", &new.number),
-        ("sign_name", &new.sign_name),
+        (shop_card::ROAD, &new.road),
+        (shop_card::NUMBER, &new.number),
+        (shop_card::SIGN_NAME, &new.sign_name),
     ] {
         edits.extend(text.iter().map(|text| Edit::set(key, &input::clean(text))));
     }
@@ -509,11 +521,15 @@ fn after_edit(
     lang: Lang,
 ) -> Result<(), Failure> {
     output::saved(receipt, lang);
-    for hint in edits.iter().filter_map(|edit| hints::hint(edit, lang)) {
+    let view = phone.view(receipt.record)?;
+    for hint in edits
+        .iter()
+        .filter_map(|edit| hints::hint(view.kind()?, edit, lang))
+    {
         println!("{}{hint}", say(lang, "提醒：", "Note: "));
     }
     // A conflict that the edit leaves behind is worth knowing at once.
-    let left = phone.view(receipt.record)?.conflicts().count();
+    let left = view.conflicts().count();
     if left > 0 {
         println!("{}", output::conflicts_left(left, lang));
     }

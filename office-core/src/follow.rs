@@ -5,17 +5,16 @@
 
 mod late_edits;
 pub mod rulings;
-pub(crate) mod settlements;
+mod settlements;
 mod withdrawals;
-
-use std::collections::BTreeSet;
-
-use lianka_sync_core::id::{EntryId, RecordId};
 
 pub use late_edits::compose_what_fits;
 pub use settlements::op_text;
 
-use crate::{store::Wants, street::Street};
+use crate::{
+    store::{Wants, Writes},
+    street::Street,
+};
 
 /// Something that follows: what it must know, and what it does once that is known.
 struct Follower {
@@ -47,23 +46,8 @@ const FOLLOWERS: [Follower; 5] = [
     },
 ];
 
-/// How far a street has been followed.
-#[derive(Default)]
-pub struct Following {
-    /// The log up to here holds no late edit that was not carried over.
-    pub(crate) late_from: usize,
-    /// Requests of which events were ruled on.
-    ruled: BTreeSet<RecordId>,
-    /// Events that could not be ruled on.
-    unruled: BTreeSet<(RecordId, EntryId)>,
-    /// Keys whose consent was withdrawn and that could not be cleared.
-    uncleared: BTreeSet<(RecordId, String)>,
-    /// Requests whose fields could not be sealed.
-    unsealed: BTreeSet<RecordId>,
-}
-
-/// See [`Street::follow`].
-pub(crate) fn follow(street: &mut Street) -> Option<Wants> {
+/// Lets follow what follows from what was accepted. What must be known before it can go on; `None`: all of it has followed.
+pub fn follow(street: &mut Street) -> Option<Wants> {
     loop {
         let before = street.head();
         for follower in &FOLLOWERS {
@@ -77,4 +61,10 @@ pub(crate) fn follow(street: &mut Street) -> Option<Wants> {
             return None;
         }
     }
+}
+
+/// Everything that is to be written, once everything has followed.
+pub fn finish(mut street: Street) -> Writes {
+    settlements::write(&mut street);
+    street.finish()
 }

@@ -4,10 +4,13 @@
 //! Tables are ordered maps of plain values, so that the same seed gives the same run; a backup is a clone. Read models are not kept: what is
 //! asked of them is read from the records.
 
+mod exchange;
 mod load;
 mod pull;
 mod save;
 mod trim;
+
+pub use exchange::Answering;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,6 +27,7 @@ use uuid::Uuid;
 use crate::{
     acts::Act,
     audit::Event,
+    follow,
     store::{
         CardMerge, HeldStatus, HeldWrite, Logged, Person, PersonalFields, Place, Receipt, Report,
         ResolutionWrite, Store,
@@ -257,10 +261,10 @@ pub fn run<A: Act>(store: &mut impl Store, now: ServerTime, act: A) -> Result<A:
         street.learn(lacking, loaded);
     }
     let done = act.decide(&mut street)?;
-    while let Some(wants) = street.follow() {
+    while let Some(wants) = follow::follow(&mut street) {
         let loaded = store.load(&wants);
         street.learn(wants, loaded);
     }
-    store.save(street.finish(), now);
+    store.save(follow::finish(street), now);
     Ok(done)
 }

@@ -1,8 +1,9 @@
 //! One street, loaded as far as a decision needs it: what pushes, desk edits, rulings and merges have in common.
 //!
 //! Records are loaded once ([`Street::learn`]), changed in memory by [`Street::accept`], and given back with their log entries by
-//! [`Street::finish`]. The street's lock is held meanwhile by whoever carries it out, so sequence numbers are given in commit order.
+//! [`crate::follow::finish`]. The street's lock is held meanwhile by whoever carries it out, so sequence numbers are given in commit order.
 
+mod following;
 mod forget;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,16 +17,16 @@ use lianka_sync_core::{
         record::{Edit, Record, RecordError},
     },
     id::{Actor, ChangeHash, DeviceId, RecordId, StreetCode},
-    kinds::Kind,
+    kinds::{Kind, key},
     time::{DeviceTime, ServerTime},
 };
 use uuid::Uuid;
 
+pub(crate) use following::Following;
 pub use forget::{ForgetError, Forgotten};
 
 use crate::{
     audit::{self, Action as Act, Event},
-    follow::{self, Following},
     store::{
         EndedGeneration, Head, Loaded, LogWrite, Logged, LoggedChange, RecordWrite, Report, Seal,
         Stored, Touched, Wants, Writes,
@@ -316,7 +317,7 @@ impl Street {
             .target
             .state
             .as_ref()
-            .and_then(|state| state.text("grid"))
+            .and_then(|state| state.text(key::GRID))
             .unwrap_or_default();
         let left =
             (entry.grid != grid).then(|| std::mem::replace(&mut entry.grid, grid.to_owned()));
@@ -602,17 +603,11 @@ impl Street {
         self.head.seq
     }
 
-    /// Lets follow what follows from what was accepted. What must be known before it can go on; `None`: all of it has followed.
-    pub fn follow(&mut self) -> Option<Wants> {
-        follow::follow(self)
-    }
-
-    /// Everything that is to be written, once everything has followed.
-    pub fn finish(mut self) -> Writes {
+    /// Everything that is to be written: see [`crate::follow::finish`].
+    pub(crate) fn finish(mut self) -> Writes {
         if self.has_untold() {
             self.audit(Event::by_server(Act::Content));
         }
-        follow::settlements::write(&mut self);
         let mut writes = self.writes;
         writes.records = self
             .entries
@@ -639,7 +634,7 @@ impl Street {
 /// The grids that the change writes, in order.
 pub fn written_grids(change: &Change) -> impl Iterator<Item = &str> {
     change.ops.iter().filter_map(|op| match &op.action {
-        Action::Put { key, value } if key == "grid" => value.as_str(),
+        Action::Put { key, value } if key == key::GRID => value.as_str(),
         _ => None,
     })
 }
@@ -649,7 +644,7 @@ pub fn remaining_grid(change: &Change) -> Option<&str> {
     let taken_back = |index: usize| {
         let id = change.op_id(index);
         change.ops.iter().any(|op| {
-            matches!(&op.action, Action::Put { key, .. } | Action::Delete { key } if key == "grid")
+            matches!(&op.action, Action::Put { key, .. } | Action::Delete { key } if key == key::GRID)
                 && op.pred.contains(&id)
         })
     };
@@ -659,7 +654,7 @@ pub fn remaining_grid(change: &Change) -> Option<&str> {
         .enumerate()
         .rev()
         .find_map(|(index, op)| match &op.action {
-            Action::Put { key, value } if key == "grid" && !taken_back(index) => value.as_str(),
+            Action::Put { key, value } if key == key::GRID && !taken_back(index) => value.as_str(),
             _ => None,
         })
 }

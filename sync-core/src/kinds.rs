@@ -9,16 +9,11 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    crdt::view::View,
-    id::RecordId,
-    kinds::projection::{ConflictRow, Row, Stored, Tables},
-};
-
 pub mod consent;
 pub mod duplicate;
 pub mod kind;
 pub mod projection;
+pub mod row;
 pub mod shop_card;
 pub mod transfer;
 pub mod transfer_request;
@@ -29,7 +24,21 @@ pub use kind::{
     Rows, Rule, Shape, Table, Writing, key,
 };
 
-/// The list of kinds: variant, module, row.
+/// Hands the list of kinds to a macro: variant, module, row. Stored states name a kind by its place here: a new one is added at the end.
+macro_rules! with_kinds {
+    ($then:ident) => {
+        $then! {
+            /// 沿街商铺联系卡
+            ShopCard = shop_card::CardRow,
+            /// 组织关系转接
+            TransferRequest = transfer_request::TransferRow,
+            /// 走访
+            Visit = visit::VisitRow,
+        }
+    };
+}
+pub(crate) use with_kinds;
+
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident = $module:ident :: $row:ident,)*) => {
         /// A kind of record.
@@ -53,55 +62,10 @@ macro_rules! kinds {
 
         /// The names of all kinds.
         pub(crate) const NAMES: &[&str] = &[$($module::NAME),*];
-
-        /// What a record becomes.
-        #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-        #[serde(tag = "kind", rename_all = "snake_case")]
-        pub enum Projected {
-            $($(#[$doc])* $kind(Box<$module::$row>),)*
-        }
-
-        impl Projected {
-            /// The record it is of.
-            pub fn record(&self) -> RecordId {
-                match self {
-                    $(Self::$kind(row) => row.record(),)*
-                }
-            }
-
-            /// The values in conflict.
-            pub fn conflicts(&self) -> &[ConflictRow] {
-                match self {
-                    $(Self::$kind(row) => row.conflicts(),)*
-                }
-            }
-
-            /// Hands its rows to the tables.
-            pub fn store(self, stored: &Stored<'_>, tables: &mut impl Tables) {
-                match self {
-                    $(Self::$kind(row) => row.store(stored, tables),)*
-                }
-            }
-
-            /// The row of a record of `kind`.
-            fn of(kind: Kind, record: RecordId, generation: u32, view: &View) -> Self {
-                match kind {
-                    $(Kind::$kind => Self::$kind(Box::new($module::$row::project(record, generation, view))),)*
-                }
-            }
-        }
     };
 }
 
-// Stored states name a kind by its place here: a new one is added at the end.
-kinds! {
-    /// 沿街商铺联系卡
-    ShopCard = shop_card::CardRow,
-    /// 组织关系转接
-    TransferRequest = transfer_request::TransferRow,
-    /// 走访
-    Visit = visit::VisitRow,
-}
+with_kinds!(kinds);
 
 /// Why a text names no kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -131,6 +95,18 @@ impl Kind {
     /// What a key's value means.
     pub fn meaning(self, key: &str) -> Option<Meaning> {
         self.field(key).map(|(field, _)| field.meaning)
+    }
+
+    /// What people call a record: the first of its names that says something. `text` gives the value of a key.
+    pub fn title(self, text: impl Fn(&str) -> Option<String>) -> Option<String> {
+        [Meaning::TradeName, Meaning::LegalName, Meaning::PersonAlias]
+            .into_iter()
+            .flat_map(|meaning| {
+                let fields = self.fields().iter();
+                fields
+                    .filter(move |field| field.meaning == meaning && field.shape == Shape::Register)
+            })
+            .find_map(|field| text(field.name))
     }
 
     /// Whether a record of the kind has a note.

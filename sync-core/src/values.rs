@@ -6,3 +6,4 @@ pub mod date;
 pub mod geo;
 pub mod phone;
 pub mod text;
+mod width;

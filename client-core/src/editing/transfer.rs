@@ -6,8 +6,13 @@
 use lianka_sync_core::{
     crdt::{record::Edit, view::View},
     id::EntryId,
-    kinds::transfer::{
-        self, Case, Code, Event, Facts, Outcome, Ruled, State, Step, table::CONSENT_SCOPE,
+    kinds::{
+        consent,
+        transfer::{
+            self, Case, Code, Event, Facts, Outcome, Ruled, State, Step,
+            table::{CONSENT_SCOPE, MEMBER_PRESENT},
+        },
+        transfer_request,
     },
     time::{DeviceTime, ServerTime},
 };
@@ -33,8 +38,8 @@ impl Filing {
     /// As edits of a new record. `consent` and `event` name the entries.
     pub fn edits(&self, consent: EntryId, event: EntryId) -> Vec<Edit> {
         let mut edits = vec![
-            Edit::set("transfer_kind", &self.transfer_kind),
-            Edit::set("member_alias", &self.member_alias),
+            Edit::set(transfer_request::TRANSFER_KIND, &self.transfer_kind),
+            Edit::set(transfer_request::MEMBER_ALIAS, &self.member_alias),
         ];
         edits.extend(
             self.fields
@@ -42,23 +47,12 @@ impl Filing {
                 .map(|(name, value)| Edit::set(name, value)),
         );
         if let Some(channel) = &self.consent_channel {
-            let mut put = |name: &str, value: &str| {
-                edits.push(Edit::set(format!("consent/{consent}/{name}"), value));
-            };
-            put("scope", CONSENT_SCOPE);
-            put("decision", "grant");
-            put("channel", channel);
-            if let Some(wording) = &self.consent_wording {
-                put("wording", wording);
-            }
+            let (list, wording) = (transfer_request::CONSENT, self.consent_wording.as_deref());
+            let given = consent::granted(list, consent, CONSENT_SCOPE, channel, wording);
+            edits.extend(given.iter().map(|(key, value)| Edit::set(key, value)));
         }
         if self.submit {
-            edits.extend(event_edits(
-                event,
-                Step::Submit,
-                None,
-                &[("member_present", "yes")],
-            ));
+            edits.extend(event_edits(event, Step::Submit, None, MEMBER_PRESENT));
         }
         edits
     }
@@ -71,11 +65,10 @@ pub fn event_edits(
     seen: Option<EntryId>,
     fields: &[(&str, &str)],
 ) -> Vec<Edit> {
-    let put = |name: &str, value: &str| Edit::set(format!("events/{event}/{name}"), value);
-    let mut edits = vec![put("type", step.as_str())];
-    edits.extend(seen.map(|seen| put("seen", &seen.to_string())));
-    edits.extend(fields.iter().map(|(name, value)| put(name, value)));
-    edits
+    transfer::event_keys(event, step, seen, fields.iter().copied())
+        .iter()
+        .map(|(key, value)| Edit::set(key, value))
+        .collect()
 }
 
 /// The case as it will be if the server rules on the phone's own pending events as the phone would, and nobody else did anything.

@@ -1,4 +1,4 @@
-//! Phones without a network: the real store and replica against a model server, in lockstep.
+//! Phones without a network: the real store and replica against an office in memory, in lockstep.
 
 use lianka_sync_core::{
     access::Role,
@@ -22,15 +22,15 @@ mod crashes;
 mod editing;
 mod http;
 mod lost;
-mod model;
 mod notices;
+mod office;
 mod outbox;
 mod refusals;
 mod restored_server;
 mod scope;
 mod store;
 
-use model::Model;
+use office::MemoryOffice;
 
 /// A phone in a folder of its own.
 pub(super) struct Rig {
@@ -68,9 +68,9 @@ pub(super) fn identity(number: u128) -> Identity {
 }
 
 impl Rig {
-    pub fn new(number: u128, model: &mut Model) -> Self {
+    pub fn new(number: u128, office: &mut MemoryOffice) -> Self {
         let rig = Self::at("http://localhost:1", number);
-        model.grids.insert(rig.device, ["A1".to_owned()].into());
+        office.assign(rig.device, &["A1"]);
         rig
     }
 
@@ -122,8 +122,8 @@ impl Rig {
     }
 
     /// One whole synchronisation over a perfect network.
-    pub fn sync(&self, model: &mut Model) -> Tally {
-        self.sync_cut(model, |_, items| Some(items))
+    pub fn sync(&self, office: &mut MemoryOffice) -> Tally {
+        self.sync_cut(office, |_, items| Some(items))
             .expect("no answer was cut")
     }
 
@@ -131,7 +131,7 @@ impl Rig {
     /// `None` where the last answer was not complete: the phone gave up.
     pub fn sync_cut(
         &self,
-        model: &mut Model,
+        office: &mut MemoryOffice,
         mut network: impl FnMut(usize, Vec<ResponseItem>) -> Option<Vec<ResponseItem>>,
     ) -> Option<Tally> {
         let mut sync = Synchronisation::new(CLIENT);
@@ -143,7 +143,7 @@ impl Rig {
             };
             requests += 1;
             assert!(requests < 100, "a synchronisation comes to an end");
-            let answer = model.answer(self.device, Role::Secretary, &over_the_wire(&request.items));
+            let answer = office.answer(self.device, &over_the_wire(&request.items));
             let answer = network(requests, answer)?;
             let complete = matches!(
                 answer.last(),
@@ -205,10 +205,10 @@ fn over_the_wire<T: StreamItem>(items: &[T]) -> Vec<T> {
 }
 
 /// Everybody synchronises until nobody has anything more; then all hold the same.
-pub(super) fn settle(model: &mut Model, rigs: &[&Rig]) {
+pub(super) fn settle(office: &mut MemoryOffice, rigs: &[&Rig]) {
     for _ in 0..12 {
         for rig in rigs {
-            rig.sync(model);
+            rig.sync(office);
         }
         let quiet = |rig: &&Rig| rig.phone.outbox().unwrap().is_empty();
         if rigs.iter().all(quiet) {
@@ -216,17 +216,17 @@ pub(super) fn settle(model: &mut Model, rigs: &[&Rig]) {
         }
     }
     for rig in rigs {
-        rig.sync(model);
+        rig.sync(office);
     }
-    let server = projection::digest(&model.rows());
+    let server = projection::digest(&office.rows());
     for rig in rigs {
         assert!(rig.phone.outbox().unwrap().is_empty());
         assert_eq!(rig.digest(), server, "a phone and the server hold the same");
     }
 }
 
-pub(super) fn card(model: &mut Model, number: u32) -> RecordId {
-    model.import(
+pub(super) fn card(office: &mut MemoryOffice, number: u32) -> RecordId {
+    office.import(
         number,
         &[
             Edit::set("sign_name", "王记包子"),

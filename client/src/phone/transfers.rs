@@ -6,7 +6,11 @@ use lianka_sync_core::{
     id::{EntryId, RecordId},
     kinds::{
         Kind,
-        transfer::{Case, State, Step},
+        transfer::{
+            Case, State, Step,
+            table::{MEMBER_PRESENT, WITHDRAWAL},
+        },
+        transfer_request,
     },
     lang::Lang,
     time::DeviceTime,
@@ -105,12 +109,9 @@ impl Phone {
         reason: &str,
         now: DeviceTime,
     ) -> Result<EditReceipt, PhoneError> {
-        self.transfer_event(
-            record,
-            Step::Withdraw,
-            &[("asked_by", asked_by), ("cause", cause), ("reason", reason)],
-            now,
-        )
+        let [by, why, words] = WITHDRAWAL;
+        let fields = [(by, asked_by), (why, cause), (words, reason)];
+        self.transfer_event(record, Step::Withdraw, &fields, now)
     }
 
     /// Submits a draft, or submits again what was returned.
@@ -121,9 +122,7 @@ impl Phone {
     ) -> Result<EditReceipt, PhoneError> {
         let case = editing::foreseen(&self.view(record)?, &self.identity()?.username, now);
         match case.now.state {
-            State::Draft => {
-                self.transfer_event(record, Step::Submit, &[("member_present", "yes")], now)
-            }
+            State::Draft => self.transfer_event(record, Step::Submit, MEMBER_PRESENT, now),
             _ => self.transfer_event(record, Step::Resubmit, &[], now),
         }
     }
@@ -168,8 +167,10 @@ impl Phone {
         Ok(TransferSummary {
             record,
             grid,
-            member_alias: view.text("member_alias").map(str::to_owned),
-            transfer_kind: view.text("transfer_kind").map(str::to_owned),
+            member_alias: view.text(transfer_request::MEMBER_ALIAS).map(str::to_owned),
+            transfer_kind: view
+                .text(transfer_request::TRANSFER_KIND)
+                .map(str::to_owned),
             state: case.now.state,
             state_label: case.now.state.row().label.text(lang).to_owned(),
             pending: case

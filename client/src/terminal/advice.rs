@@ -3,7 +3,7 @@
 use lianka_client_core::{EditError, card::LikelyDuplicate};
 use lianka_sync_core::{access::Role, codec::wire::Notice, kinds::Kind, lang::Lang};
 
-use super::{input, say};
+use super::{label, say};
 use crate::{
     local_store::StoreError,
     phone::PhoneError,
@@ -118,15 +118,15 @@ impl Failure {
 
 /// What a notice says, in a sentence.
 pub(super) fn notice(notice: &Notice, lang: Lang) -> String {
-    let label = |field: &String| {
+    let of_field = |field: &String| {
         // A notice does not name the record's kind; the fields of all kinds together have no name twice with two labels that matter.
         let kind = Kind::ALL
             .into_iter()
             .find(|kind| kind.field(field).is_some())
             .unwrap_or(Kind::ShopCard);
-        input::label(kind, field, lang)
+        label(kind, field, lang)
     };
-    let field = notice.field.as_ref().map(label).unwrap_or_default();
+    let field = notice.field.as_ref().map(of_field).unwrap_or_default();
     let by = match notice.by.as_deref().and_then(|by| by.parse::<Role>().ok()) {
         Some(role) if lang == Lang::Zh => role.label_zh().to_owned(),
         Some(role) => format!("a colleague ({role})"),

@@ -2,7 +2,7 @@
 
 use lianka_sync_core::{
     crdt::record::Edit,
-    kinds::Key,
+    kinds::{Kind, Meaning},
     lang::Lang,
     values::{
         credit_code::{self, Verdict},
@@ -13,28 +13,20 @@ use lianka_sync_core::{
 
 use super::say;
 
-/// A hint about an edit, if there is one to give.
-pub(super) fn hint(edit: &Edit, lang: Lang) -> Option<String> {
+/// A hint about an edit of a record, if there is one to give.
+pub(super) fn hint(kind: Kind, edit: &Edit, lang: Lang) -> Option<String> {
     match edit {
         Edit::Note { text } => note(text, lang),
         Edit::Delete { .. } => None,
-        Edit::Put { key, value } => match (Key::parse(key)?, value.as_str()?) {
-            (Key::Plain("credit_code"), code) => code_hint(code, lang),
-            (
-                Key::Entry {
-                    list: "contacts",
-                    field: "phones",
-                    ..
-                }
-                | Key::Plain("phone"),
-                numbers,
-            ) => phones(numbers, lang),
-            (
-                Key::Member { name: "custom", .. } | Key::Plain("opening_hours" | "address_raw"),
-                text,
-            ) => note(text, lang),
-            _ => None,
-        },
+        Edit::Put { key, value } => {
+            let text = value.as_str()?;
+            match kind.meaning(key)? {
+                Meaning::CreditCode => code_hint(text, lang),
+                Meaning::Telephone => phones(text, lang),
+                Meaning::Custom | Meaning::Address | Meaning::Remark => note(text, lang),
+                _ => None,
+            }
+        }
     }
 }
 

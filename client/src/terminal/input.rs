@@ -2,9 +2,12 @@
 
 use lianka_client_core::Identity;
 use lianka_sync_core::{
-    crdt::{record::Edit, view::View},
+    crdt::{
+        record::{Edit, NOTE},
+        view::View,
+    },
     id::RecordId,
-    kinds::{Key, Kind, Rule, Shape},
+    kinds::{Kind, Rule, Shape, key, shop_card},
     time::DeviceTime,
     values::{address::Address, date, text},
 };
@@ -74,7 +77,7 @@ pub(super) fn key(kind: Kind, view: Option<&View>, typed: &str) -> Result<String
             _ => typed.clone(),
         },
     };
-    if key == "note" || kind.field(&key).is_some() {
+    if key == NOTE || kind.field(&key).is_some() {
         Ok(key)
     } else {
         Err(Failure::NoSuchField(typed))
@@ -87,7 +90,7 @@ pub(super) fn assignment(kind: Kind, view: Option<&View>, typed: &str) -> Result
         .split_once('=')
         .map_or((typed, None), |(name, value)| (name, Some(clean(value))));
     let key = key(kind, view, name)?;
-    if key == "note" {
+    if key == NOTE {
         let text = value.ok_or_else(|| Failure::NotAnAssignment(typed.to_owned()))?;
         return Ok(Edit::Note { text });
     }
@@ -120,17 +123,10 @@ pub(super) fn address(phone: &Phone, typed: &str) -> Result<Vec<Edit>, Failure> 
     roads.dedup();
     let roads: Vec<_> = roads.iter().map(String::as_str).collect();
     let parsed = Address::parse(typed, &roads);
-    let parts = [
-        ("road", parsed.road),
-        ("lane", parsed.lane),
-        ("number", parsed.number),
-        ("number_suffix", parsed.number_suffix),
-        ("unit", parsed.unit),
-        ("address_raw", Some(clean(typed))),
-    ];
+    let parts = shop_card::address(&parsed, &clean(typed));
     Ok(parts
         .into_iter()
-        .filter_map(|(key, text)| Some(Edit::set(key, &text?)))
+        .map(|(key, text)| Edit::set(key, &text))
         .collect())
 }
 
@@ -142,7 +138,7 @@ pub(super) fn grid(
 ) -> Result<String, Failure> {
     let among = edits
         .iter()
-        .position(|edit| matches!(edit, Edit::Put { key, .. } if key == "grid"));
+        .position(|edit| matches!(edit, Edit::Put { key, .. } if key == key::GRID));
     let among = among
         .map(|at| edits.remove(at))
         .and_then(|edit| match edit {
@@ -168,16 +164,4 @@ pub(super) fn today(now: DeviceTime) -> String {
     date::to_iso(
         time::OffsetDateTime::from(DeviceTime::from_unix_ms(now.unix_ms() + ZONE_MS)).date(),
     )
-}
-
-/// A key as people read it.
-pub(super) fn label(kind: Kind, key: &str, lang: lianka_sync_core::lang::Lang) -> String {
-    let Some((field, parsed)) = kind.field(key) else {
-        return key.to_owned();
-    };
-    let label = super::say(lang, field.label_zh, field.label_en);
-    match parsed {
-        Key::Member { member, .. } => format!("{label}/{member}"),
-        Key::Plain(_) | Key::Entry { .. } => label.to_owned(),
-    }
 }

@@ -29,7 +29,7 @@ use time::{OffsetDateTime, UtcOffset};
 
 use super::{
     advice::{self, Failure},
-    input, say,
+    label, say,
 };
 use crate::phone::{EditReceipt, Phone, SyncReport};
 
@@ -316,11 +316,7 @@ pub(super) fn show(phone: &Phone, record: RecordId, json: bool, lang: Lang) -> R
             .iter()
             .position(|entry| key.starts_with(&format!("{}/{entry}/", shop_card::CONTACTS)))
             .map(|at| format!("{} ", at + 1));
-        let label = format!(
-            "{}{}",
-            number.unwrap_or_default(),
-            input::label(kind, key, lang)
-        );
+        let label = format!("{}{}", number.unwrap_or_default(), label(kind, key, lang));
         let mut line = format!("  {}  {}", pad(&label, 18), plain(&winner.value));
         if pending.contains(key) {
             line.push_str(say(lang, "  ［在手机上］", "  [on the phone]"));
@@ -378,7 +374,7 @@ pub(super) fn conflicts(phone: &Phone, json: bool, lang: Lang) -> Result<(), Fai
                     .conflicts()
                     .map(|(key, values)| (key.to_owned(), json!(values.iter().map(|value| value_json(value, own)).collect::<Vec<_>>())))
                     .collect();
-                json!({ "record": card.record, "sign_name": card.sign_name, "door": card.door(), "fields": fields })
+                json!({ "record": card.record, (shop_card::SIGN_NAME): card.sign_name, "door": card.door(), "fields": fields })
             })
             .collect();
         return print_json(&cards);
@@ -395,7 +391,7 @@ pub(super) fn conflicts(phone: &Phone, json: bool, lang: Lang) -> Result<(), Fai
         for (key, values) in view.conflicts() {
             text.push_str(&format!(
                 "      {} ({key})\n",
-                input::label(Kind::ShopCard, key, lang)
+                label(Kind::ShopCard, key, lang)
             ));
             text.push_str(&values_text(values, own, lang));
         }
@@ -462,12 +458,10 @@ pub(super) fn outbox(phone: &Phone, json: bool, lang: Lang) -> Result<(), Failur
 
 fn edits(kind: Kind, edits: &[Edit], lang: Lang) -> String {
     let line = |edit: &Edit| match edit {
-        Edit::Put { key, value } => format!(
-            "      {} = {}\n",
-            input::label(kind, key, lang),
-            plain(value)
-        ),
-        Edit::Delete { key } => format!("      {} = \n", input::label(kind, key, lang)),
+        Edit::Put { key, value } => {
+            format!("      {} = {}\n", label(kind, key, lang), plain(value))
+        }
+        Edit::Delete { key } => format!("      {} = \n", label(kind, key, lang)),
         Edit::Note { text } => format!("      {} = {text}\n", say(lang, "备注", "note")),
     };
     edits.iter().map(line).collect()
@@ -492,7 +486,7 @@ pub(super) fn drafts(phone: &Phone, json: bool, lang: Lang) -> Result<(), Failur
             .reason
             .field
             .as_deref()
-            .map(|field| format!("{}: ", input::label(draft.kind, field, lang)))
+            .map(|field| format!("{}: ", label(draft.kind, field, lang)))
             .unwrap_or_default();
         text.push_str(&format!(
             "{:>4}  {}  {title}\n      {field}{reason} ({})\n",

@@ -6,6 +6,7 @@ use lianka_sync_core::{
     kinds::{
         Kind,
         transfer::{Code, Outcome, table::CAUSES},
+        transfer_request,
     },
     lang::Lang,
 };
@@ -163,11 +164,11 @@ pub(super) fn run(phone: &Phone, command: TransferCommand, lang: Lang) -> Result
 
 fn filing(file: &File) -> Filing {
     let fields = [
-        ("member_name", &file.name),
-        ("member_status", &file.status),
-        ("origin_organisation", &file.origin),
-        ("phone", &file.phone),
-        ("target_branch", &file.branch),
+        (transfer_request::MEMBER_NAME, &file.name),
+        (transfer_request::MEMBER_STATUS, &file.status),
+        (transfer_request::ORIGIN, &file.origin),
+        (transfer_request::PHONE, &file.phone),
+        (transfer_request::BRANCH, &file.branch),
     ];
     let fields = fields
         .into_iter()

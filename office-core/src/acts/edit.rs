@@ -11,7 +11,7 @@ use lianka_sync_core::{
         view::Value,
     },
     id::{ChangeHash, RecordId},
-    kinds::Kind,
+    kinds::{Kind, key},
     values::text::nfc,
 };
 
@@ -112,7 +112,7 @@ impl Act for Create {
             set,
         } = self;
         // The path says where, and `kind` what: nothing is to be read two ways.
-        if let Some(key) = ["kind", "street"]
+        if let Some(key) = [key::KIND, key::STREET]
             .into_iter()
             .find(|key| set.contains_key(*key))
         {
@@ -135,8 +135,8 @@ impl Act for Create {
         }
         let fields = patterns(kind, set.keys());
         let fixed = [
-            ("kind", kind.as_str()),
-            ("street", street.street().as_str()),
+            (key::KIND, kind.as_str()),
+            (key::STREET, street.street().as_str()),
         ]
         .map(|(key, value)| (key.to_owned(), Some(value.into())));
         // What nothing says has nothing to clear.
@@ -185,13 +185,13 @@ fn created_so(
     let provenance = |op: OpId| state.provenance(op);
     let Some(first) = view
         .values
-        .get("kind")
+        .get(key::KIND)
         .and_then(|values| provenance(values.last()?.op))
     else {
         return false;
     };
     let from_then = |key: &String, value: &&Value| {
-        !["kind", "street"].contains(&key.as_str())
+        ![key::KIND, key::STREET].contains(&key.as_str())
             && provenance(value.op).is_some_and(|from| from.hash == first.hash)
     };
     let stands = |key: &String, value: &Scalar| {

@@ -13,6 +13,7 @@ use lianka_sync_core::{
         Kind,
         duplicate::{Traits, carry},
         projection::{self, Projected},
+        shop_card::MERGED_INTO,
     },
 };
 use uuid::Uuid;
@@ -25,8 +26,6 @@ use crate::{
     street::{Signer, Street},
 };
 
-/// The field of a card that was merged away.
-pub const MERGED_INTO: &str = "merged_into";
 /// Epochs of one merge: one for each of the values it may put beside each other.
 const EPOCHS: u32 = 64;
 const _: () = assert!(carry::VALUES_MAX <= EPOCHS as usize);
@@ -123,7 +122,7 @@ impl Act for Merge {
 /// What a card is recognised by.
 fn traits(record: RecordId, state: &RegisterState) -> Option<Traits> {
     match projection::project(record, state.generation(), &state.view())? {
-        Projected::ShopCard(card) => Some(Traits::of(&card)),
+        Projected::ShopCard(card) => Some(card.traits()),
         _ => None,
     }
 }

@@ -1,6 +1,6 @@
 //! Moving records to another grid: one, some, or a part of a grid that is split. All at once, or none.
 
-use lianka_sync_core::{codec::change::Scalar, crdt::merge::Write, id::RecordId};
+use lianka_sync_core::{codec::change::Scalar, crdt::merge::Write, id::RecordId, kinds::key};
 
 use super::{Act, Desk, Refused, records};
 use crate::{audit::Action, store::Wants, street::Street};
@@ -46,7 +46,7 @@ impl Act for Relocate {
             }
         }
         if !self.dry_run && !moved.is_empty() {
-            let to = Write::new("grid", Some(Scalar::from(self.to_grid.as_str())));
+            let to = Write::new(key::GRID, Some(Scalar::from(self.to_grid.as_str())));
             for record in &moved {
                 street.compose(*record, self.by.signer(), std::slice::from_ref(&to), "")?;
             }

@@ -8,7 +8,7 @@ use lianka_sync_core::{
     id::{EntryId, RecordId},
     kinds::{
         Kind,
-        transfer::{Case, Step},
+        transfer::{self, Case, Step},
     },
 };
 
@@ -34,17 +34,12 @@ pub fn event_keys<'f>(
     seen: Option<EntryId>,
     fields: impl IntoIterator<Item = (&'f String, &'f String)>,
 ) -> Vec<Write> {
-    let put = |name: &str, value: String| {
-        Write::new(format!("events/{event}/{name}"), Some(Scalar::Str(value)))
-    };
-    let mut writes = vec![put("type", step.to_string())];
-    writes.extend(seen.map(|seen| put("seen", seen.to_string())));
-    writes.extend(
-        fields
-            .into_iter()
-            .map(|(name, value)| put(name, value.clone())),
-    );
-    writes
+    let fields = fields.into_iter();
+    let fields = fields.map(|(name, value)| (name.as_str(), value.as_str()));
+    transfer::event_keys(event, step, seen, fields)
+        .into_iter()
+        .map(|(key, value)| Write::new(key, Some(Scalar::Str(value))))
+        .collect()
 }
 
 impl Act for TakeStep {

@@ -7,11 +7,11 @@ use lianka_sync_core::{
     codec::change,
     crdt::merge::{Refusal, RegisterState, Write},
     id::{ChangeHash, DeviceId, RecordId},
-    kinds::duplicate::carry,
+    kinds::{duplicate::carry, shop_card::MERGED_INTO},
 };
 
 use crate::{
-    acts::merge_cards::{MERGED_INTO, wrote},
+    acts::merge_cards::wrote,
     store::{CardMerge, Wants},
     street::{Signer, Street},
 };

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use lianka_sync_core::{
-    codec::change::{OpId, Scalar},
+    codec::change::Scalar,
     crdt::{
         merge::{RegisterState, Write},
         rebuild::Forget,
@@ -19,7 +19,7 @@ use lianka_sync_core::{
         Kind,
         transfer::{
             self, Case, Event, Facts, Ruled, State, Step, letter_number, member::Member,
-            table::SEALED,
+            table::SEALED, written,
         },
     },
 };
@@ -45,7 +45,7 @@ fn pending(street: &Street) -> Vec<Pending> {
     for (record, state) in street.changed(Kind::TransferRequest) {
         let view = state.view();
         for event in Case::of(&view).pending() {
-            let Some(op) = written(&view, event.id) else {
+            let Some(op) = written(&view, event.id).map(|value| value.op) else {
                 continue;
             };
             if street.following.unruled.contains(&(record, event.id)) {
@@ -69,11 +69,6 @@ fn pending(street: &Street) -> Vec<Pending> {
     }
     pending.sort_by_key(|pending| pending.order);
     pending
-}
-
-/// The operation that wrote an event's type.
-fn written(view: &View, event: EntryId) -> Option<OpId> {
-    Some(view.values.get(&format!("events/{event}/type"))?.last()?.op)
 }
 
 pub(super) fn wants(street: &Street) -> Wants {
@@ -238,8 +233,15 @@ fn earlier_open(street: &Street, record: RecordId, case: &Case, view: &View) -> 
     let different = different.map(Vec::as_slice).unwrap_or_default();
     let known = |of: RecordId| stored.iter().find(|request| request.record == of);
     // The office keeps the name of a request that was submitted before: the row has it.
-    let member_of =
-        |of: RecordId, view: &View| member(view, known(of).map(|request| &request.member));
+    let member_of = |of: RecordId, view: &View| {
+        let kept = known(of).map(|request| &request.member);
+        let told = Member::of(|key| view.text(key).map(str::to_owned), |_| None);
+        Member {
+            name: told.name.or_else(|| kept?.name.clone()),
+            origin: told.origin.or_else(|| kept?.origin.clone()),
+            ..told
+        }
+    };
     let own = member_of(record, view);
     let of_changed = changed.iter().filter_map(|(other, view, case)| {
         Some(OpenRequest {
@@ -272,22 +274,6 @@ fn earlier_open(street: &Street, record: RecordId, case: &Case, view: &View) -> 
         .filter(|other| own.is_likely(&other.member) && !ruled_different(other.record))
         .min_by_key(|other| (other.submitted_at, other.record));
     earlier.map(|other| other.record)
-}
-
-/// Whom a request is of: as the record says, or as the office keeps it.
-fn member(view: &View, kept: Option<&Member>) -> Member {
-    let text = |key: &str, kept: Option<&String>| {
-        view.text(key).map(str::to_owned).or_else(|| kept.cloned())
-    };
-    Member {
-        name: text("member_name", kept.and_then(|member| member.name.as_ref())),
-        phone: text("phone", None),
-        origin: text(
-            "origin_organisation",
-            kept.and_then(|member| member.origin.as_ref()),
-        ),
-        alias: text("member_alias", None),
-    }
 }
 
 /// The sensitive fields that a request holds and should not: one that is not with its secretary.
@@ -347,7 +333,7 @@ fn seal_one(street: &mut Street, record: RecordId) {
     let revision = case.now.revision + u32::from(!submitted);
     let marks: Vec<_> = fields
         .keys()
-        .map(|field| format!("sealed/{field}"))
+        .map(|field| transfer::sealed_key(field))
         .filter(|key| view.get(key).is_none())
         .map(|key| Write::new(key, Some(Scalar::Bool(true))))
         .collect();

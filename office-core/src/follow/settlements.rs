@@ -38,7 +38,7 @@ pub(super) fn wants(street: &Street) -> Wants {
 }
 
 /// Remembers what was settled, and what is to be told of it.
-pub(crate) fn write(street: &mut Street) {
+pub(super) fn write(street: &mut Street) {
     let mut rows = Vec::new();
     let mut notices = Vec::new();
     for settled in street.still_settled() {

@@ -7,17 +7,15 @@ use lianka_sync_core::{
     id::{ChangeHash, EntryId, RecordId},
     kinds::{
         Kind,
-        transfer::{self, Case, Outcome, Step, member::Member},
+        shop_card::{CONTACTS, MERGED_INTO},
+        transfer::{self, Case, Outcome, Step, member::Member, table::OTHER},
     },
 };
 
 use super::{Held, Kept, MemoryStore, Settled};
-use crate::{
-    acts::merge_cards::MERGED_INTO,
-    store::{
-        CardMerge, Grids, HeldChange, HeldStatus, KnownHeld, Loaded, OpenRequest, Place,
-        Resolution, Restored, Stored, StoredRecord, Wants,
-    },
+use crate::store::{
+    CardMerge, Grids, HeldChange, HeldStatus, KnownHeld, Loaded, OpenRequest, Place, Resolution,
+    Restored, Stored, StoredRecord, Wants,
 };
 
 impl MemoryStore {
@@ -105,7 +103,7 @@ impl MemoryStore {
                 )
             }),
             copies: answers(&wants.copies, |(record, entry)| {
-                let holds = |kept: &Kept| kept.state.has_entry("contacts", *entry);
+                let holds = |kept: &Kept| kept.state.has_entry(CONTACTS, *entry);
                 let others = self.of_kind(Kind::ShopCard);
                 let others = others.filter(|(other, kept)| other != record && holds(kept));
                 Some(others.map(|(other, _)| other).collect())
@@ -198,12 +196,7 @@ impl MemoryStore {
             Some(OpenRequest {
                 record,
                 submitted_at: case.now.submitted_at?,
-                member: Member {
-                    name: text("member_name").or_else(|| sealed("member_name")),
-                    phone: text("phone"),
-                    origin: text("origin_organisation").or_else(|| sealed("origin_organisation")),
-                    alias: text("member_alias"),
-                },
+                member: Member::of(text, sealed),
             })
         };
         self.open_cases().filter_map(of).collect()
@@ -214,7 +207,7 @@ impl MemoryStore {
             let ruled = case.ruled().filter(|(event, ruled)| {
                 event.step == Step::NotSamePerson && ruled.ruling.outcome == Outcome::Applied
             });
-            let others = ruled.filter_map(|(event, _)| event.text("other")?.parse().ok());
+            let others = ruled.filter_map(|(event, _)| event.text(OTHER)?.parse().ok());
             others.map(|other| (record, other)).collect::<Vec<_>>()
         };
         self.cases().flat_map(found).collect()
@@ -238,15 +231,8 @@ impl MemoryStore {
     fn holdings(&self, record: RecordId) -> Vec<(&'static str, u64)> {
         let count = |n: usize| n as u64;
         let notices = self.notices.values().flatten();
-        let contacts = self.records.get(&record).map(|kept| {
-            let view = kept.state.view();
-            let entries = view
-                .values
-                .keys()
-                .filter_map(|key| key.strip_prefix("contacts/"));
-            let entries = entries.filter_map(|rest| rest.split('/').next());
-            entries.collect::<std::collections::BTreeSet<_>>().len()
-        });
+        let kept = self.records.get(&record);
+        let contacts = kept.map(|kept| kept.state.view().entries(CONTACTS).len());
         vec![
             ("change_log", count(self.entries(record).count())),
             (

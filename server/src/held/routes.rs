@@ -191,22 +191,14 @@ fn view(
     let state = known.map(|(_, state)| state);
     let kind = held.row.kind.parse::<Kind>().ok();
     let change = held.change.as_ref();
-    let titled = |change: &Change| {
-        written(change)
-            .into_iter()
-            .find_map(|(key, value)| (key == "sign_name").then_some(value?))
+    let says = |change: &Change, key: &str| {
+        let value = written(change).remove(key)??;
+        value.as_str().map(str::to_owned)
     };
-    let title = state
-        .and_then(|state| {
-            ["sign_name", "legal_name", "member_alias"]
-                .into_iter()
-                .find_map(|key| state.text(key).map(str::to_owned))
-        })
-        .or_else(|| {
-            change
-                .and_then(titled)
-                .and_then(|value| value.as_str().map(str::to_owned))
-        });
+    let title = kind.and_then(|kind| match state {
+        Some(state) => kind.title(|key| state.text(key).map(str::to_owned)),
+        None => kind.title(|key| says(change?, key)),
+    });
     let fields = change
         .zip(kind)
         .map(|(change, kind)| fields_of(change, kind, state))

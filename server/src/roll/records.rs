@@ -8,7 +8,11 @@ use lianka_sync_core::{
     codec::change::{self, Action, OpId, Scalar},
     crdt::merge::RegisterState,
     id::{ChangeHash, DeviceId, RecordId, StreetCode},
-    kinds::{Class, Kind, projection::CardRow, shop_card::MERGED_INTO},
+    kinds::{
+        Class, Kind,
+        projection::CardRow,
+        shop_card::{MERGED_INTO, SIGN_NAME},
+    },
     search,
     time::{DeviceTime, ServerTime},
     values::date,
@@ -75,7 +79,7 @@ impl CardsQuery {
     pub(crate) fn order(&self) -> Result<CardOrder, ApiError> {
         match self.sort.as_deref() {
             None | Some("walk") => Ok(CardOrder::Walk),
-            Some("sign_name") => Ok(CardOrder::SignName),
+            Some(SIGN_NAME) => Ok(CardOrder::SignName),
             Some("confirmed") => Ok(CardOrder::Confirmed),
             Some("changed") => Ok(CardOrder::Changed),
             Some(_) => Err(ApiError::invalid_field(

@@ -2,7 +2,10 @@
 
 use lianka_sync_core::{
     id::{DeviceId, RecordId, StreetCode},
-    kinds::projection::{CardRow, ConflictRow, ContactRow},
+    kinds::{
+        projection::{CardRow, ConflictRow, ContactRow},
+        shop_card::SIGN_NAME,
+    },
 };
 use sqlx::{PgConnection, types::Json};
 use time::{Date, OffsetDateTime};
@@ -44,7 +47,7 @@ impl CardOrder {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Walk => "walk",
-            Self::SignName => "sign_name",
+            Self::SignName => SIGN_NAME,
             Self::Confirmed => "confirmed",
             Self::Changed => "changed",
         }

@@ -11,6 +11,7 @@ use std::ops::{Deref, DerefMut};
 
 use lianka_office_core::{
     acts::{Act, Refused},
+    follow,
     store::{Head, Wants},
     street::Street,
 };
@@ -110,12 +111,12 @@ impl StreetTransaction {
 
     /// Writes everything, with what follows from it, and ends the transaction.
     pub async fn commit(mut self) -> sqlx::Result<()> {
-        while let Some(wants) = self.street.follow() {
+        while let Some(wants) = follow::follow(&mut self.street) {
             self.know(wants).await?;
         }
         reached(PipelinePoint::Followed);
         let (street, now) = (self.street.street().clone(), self.street.now());
-        let writes = self.street.finish();
+        let writes = follow::finish(*self.street);
         Box::pin(save::save(&mut self.tx, &street, now, writes)).await?;
         reached(PipelinePoint::Audited);
         self.tx.commit().await?;

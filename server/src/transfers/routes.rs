@@ -9,11 +9,12 @@ use lianka_sync_core::{
     crdt::{merge::RegisterState, view::View},
     id::{EntryId, RecordId, StreetCode},
     kinds::{
-        Class, Kind, Rule,
+        Class, Field, Kind, Meaning, Rule, Shape,
         transfer::{
             self, Case, Event, Ruled, STEPS, Standing, State as TransferState, Step, Words,
             calendar, table,
         },
+        transfer_request,
     },
     time::{DeviceTime, ServerTime},
     values::date,
@@ -265,8 +266,10 @@ impl TransferView {
             record: row.record,
             grid: row.grid.clone(),
             seq: row.seq,
-            transfer_kind: view.text("transfer_kind").map(str::to_owned),
-            member_alias: view.text("member_alias").map(str::to_owned),
+            transfer_kind: view
+                .text(transfer_request::TRANSFER_KIND)
+                .map(str::to_owned),
+            member_alias: view.text(transfer_request::MEMBER_ALIAS).map(str::to_owned),
             state: standing.state.as_str(),
             state_label: standing.state.row().label.into(),
             since: standing.since,
@@ -624,7 +627,7 @@ fn content(
         .fields()
         .iter()
         .filter(|field| field.pattern() == field.name && field.rule != Rule::Note);
-    let shown = |field: &'static lianka_sync_core::kinds::Field| {
+    let shown = |field: &'static Field| {
         let mut values: Vec<String> = view
             .values
             .get(field.name)
@@ -640,7 +643,7 @@ fn content(
                 .find_map(|(_, fields)| fields.get(field.name));
             values = kept.cloned().unwrap_or_default();
         }
-        let sealed = view.get(&format!("sealed/{}", field.name)).is_some();
+        let sealed = view.get(&transfer::sealed_key(field.name)).is_some();
         if values.is_empty() && !sealed {
             return None;
         }
@@ -669,11 +672,7 @@ async fn events(
     view: &View,
     case: &Case,
 ) -> Result<Vec<EventView>, ApiError> {
-    let written = |event: &Event| {
-        view.values
-            .get(&format!("events/{}/type", event.id))
-            .and_then(|values| values.last())
-    };
+    let written = |event: &Event| transfer::written(view, event.id);
     let devices: Vec<Uuid> = case
         .events
         .iter()
@@ -721,7 +720,7 @@ async fn later_edits(
 ) -> Result<Vec<LaterEditView>, ApiError> {
     let op = standing
         .submission
-        .and_then(|event| Some(view.values.get(&format!("events/{event}/type"))?.last()?.op));
+        .and_then(|event| Some(transfer::written(view, event)?.op));
     let Some(submitted) = op.and_then(|op| state.provenance(op)) else {
         return Ok(Vec::new());
     };
@@ -745,11 +744,13 @@ async fn later_edits(
                     (lianka_sync_core::crdt::record::NOTE.to_owned(), None)
                 }
             };
-            if key == "state"
-                || ["events/", "rulings/", "sealed/"]
-                    .iter()
-                    .any(|list| key.starts_with(list))
-            {
+            let events = Shape::Entry {
+                list: transfer::EVENTS,
+            };
+            let is_content =
+                |field: &Field| field.meaning != Meaning::Process && field.shape != events;
+            let field = Kind::TransferRequest.field(&key);
+            if !field.is_some_and(|(field, _)| is_content(field)) {
                 continue;
             }
             let Some((label_zh, label_en, class)) = labels(&key) else {
@@ -797,14 +798,18 @@ async fn later_edits(
 /// The steps that the table allows in this state.
 fn steps(view: &View, standing: &Standing) -> Vec<StepView> {
     let usual = |name: &str| match name {
-        "validity_days" => Some(
-            table::usual_validity_days(view.text("transfer_kind").unwrap_or_default()).to_string(),
+        table::VALIDITY_DAYS => Some(
+            table::usual_validity_days(
+                view.text(transfer_request::TRANSFER_KIND)
+                    .unwrap_or_default(),
+            )
+            .to_string(),
         ),
         _ => None,
     };
     let input = |input: &table::Input| {
         let (field, _) =
-            Kind::TransferRequest.field(&format!("events/{}/{}", Uuid::nil(), input.name))?;
+            Kind::TransferRequest.field(&transfer::event_key(EntryId::default(), input.name))?;
         let values = if let Rule::OneOf(list) = field.rule {
             list
         } else {
@@ -942,7 +947,7 @@ fn form_error(refusal: &lianka_sync_core::crdt::merge::Refusal, event: EntryId) 
     match refusal {
         Refusal::Field { key, error } => {
             let name = key
-                .strip_prefix(&format!("events/{event}/"))
+                .strip_prefix(&transfer::event_key(event, ""))
                 .unwrap_or(key)
                 .to_owned();
             ApiError::invalid_field(name, error.code())

@@ -28,7 +28,7 @@ use crate::{
     gate,
     minimise::minimised,
     mutate::scramble,
-    world::device,
+    scene::device,
 };
 
 mod plain;

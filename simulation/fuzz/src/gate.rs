@@ -9,11 +9,12 @@
 //!
 //! And for every honest change: it passes, byte for byte, and is accepted.
 
+use lianka_office_core::street::Accepted;
 use lianka_sync_core::{
     access::{Role, Writer},
     codec::change::{self, Change, GateError},
     crdt::{
-        merge::{Merged, Refusal, RegisterState, Target},
+        merge::{Refusal, RegisterState},
         rebuild::{Forget, RebuildError, rebuild},
         record::{Edit, Record},
     },
@@ -28,7 +29,7 @@ use crate::{
     chunk::Chunk,
     minimise::minimised,
     mutate::{self, Depth},
-    world::{SECRETARY, Server, World, device, merged},
+    scene::{Office, SECRETARY, Scene, device},
 };
 
 /// Mutants of each honest change, and honest changes of a round.
@@ -44,6 +45,7 @@ const AGREES: &str = "Automerge reads what MERGE says";
 const COUNTERS: &str = "nobody uses up the counters";
 const GOES_ON: &str = "the next honest edit works";
 const HONEST: &str = "what honest phones write passes and is accepted";
+const TAKEN: &str = "what is accepted once is accepted twice";
 const FORGETS: &str = "a record can be rebuilt";
 
 /// What `decode` may cost. The constant part is a change of as many operations as are allowed, decoded and encoded once more; the other is
@@ -79,16 +81,16 @@ pub fn long_change() -> Change {
 /// One round: a record's life, with mutants at each of its changes.
 pub fn round(seed: u64, budget: &Budget) -> Tally {
     let mut tally = Tally::default();
-    let mut world = World::new(seed);
-    let length = 3 + world.draw.below(CHANGES_MAX);
+    let mut scene = Scene::new(seed);
+    let length = 3 + scene.draw.below(CHANGES_MAX);
     for _ in 0..length {
-        let step = match caught(HONEST, || world.honest_change()) {
-            Ok(Some((phone, change))) => step(&mut world, phone, &change, budget, &mut tally),
+        let step = match caught(HONEST, || scene.honest_change()) {
+            Ok(Some((phone, change))) => step(&mut scene, phone, &change, budget, &mut tally),
             Ok(None) => break,
             Err(failure) => Err(Found {
                 failure,
                 input: Vec::new(),
-                context: world.server.document.clone(),
+                context: scene.office.document.clone(),
             }),
         };
         if let Err(found) = step {
@@ -100,7 +102,7 @@ pub fn round(seed: u64, budget: &Budget) -> Tally {
 }
 
 fn step(
-    world: &mut World,
+    scene: &mut Scene,
     phone: usize,
     change: &Change,
     budget: &Budget,
@@ -108,72 +110,79 @@ fn step(
 ) -> Result<(), Found> {
     let mut adopted = None;
     for _ in 0..MUTANTS {
-        let (depth, bytes) = mutate::mutant(change, &world.server, &mut world.draw);
-        let writer = *world.draw.pick(&[
+        let (depth, bytes) = mutate::mutant(change, &scene.office, &mut scene.draw);
+        let writer = *scene.draw.pick(&[
             SECRETARY,
             SECRETARY,
             Writer::Person(Role::Admin),
             Writer::Server,
         ]);
         tally.inputs += 1;
-        match judge(&world.server, &bytes, writer, budget) {
+        match judge(&scene.office, &bytes, writer, budget) {
             Err(failure) => tally
                 .found
-                .push(found(&world.server, failure, &bytes, writer, budget)),
+                .push(found(&scene.office, failure, &bytes, writer, budget)),
             Ok(judged) => {
                 tally.count(format!("{}: {}", depth.name(), judged.outcome));
                 tally.cost(judged.cost);
                 if let Some(accepted) = judged.accepted
-                    && (adopted.is_none() || world.draw.one_in(4))
+                    && (adopted.is_none() || scene.draw.one_in(4))
                 {
-                    adopted = Some(accepted);
+                    adopted = Some((accepted, writer));
                 }
             }
         }
     }
-    if let Some((mutant, state)) = adopted.filter(|_| world.draw.one_in(3)) {
-        let first = world.server.changes.is_empty();
+    if let Some((mutant, writer)) = adopted.filter(|_| scene.draw.one_in(3)) {
+        let first = scene.office.changes.is_empty();
         let device = mutant.actor.device();
-        world.server.keep(mutant, Some(state));
-        world.tainted = true;
-        for at in 0..world.phones.len() {
+        scene
+            .office
+            .take(&mutant, writer)
+            .map_err(|refusal| Found {
+                failure: Failure::new(TAKEN, refusal.code().to_owned()),
+                input: mutant.bytes.clone(),
+                context: scene.office.document.clone(),
+            })?;
+        scene.tainted = true;
+        for at in 0..scene.phones.len() {
             if first {
-                world.pull(at);
+                scene.pull(at);
             }
         }
         // The honest change was not sent: its phone starts over, as one does whose change was refused.
-        let author = world.phones[phone].actor.device();
-        world.rebase(author);
-        world.rebase(device);
+        let author = scene.phones[phone].actor.device();
+        scene.rebase(author);
+        scene.rebase(device);
         return Ok(());
     }
-    let context = world.server.document.clone();
-    honest(world, phone, change, budget, tally).map_err(|failure| Found {
+    let context = scene.office.document.clone();
+    honest(scene, phone, change, budget, tally).map_err(|failure| Found {
         failure,
         input: change.bytes.clone(),
         context,
     })
 }
 
-/// The failure with the smallest input that breaks the same claim on the same server.
+/// The failure with the smallest input that breaks the same claim on the same office.
 fn found(
-    server: &Server,
+    office: &Office,
     failure: Failure,
     bytes: &[u8],
     writer: Writer,
     budget: &Budget,
 ) -> Found {
-    let same = |bytes: &[u8]| matches!(judge(server, bytes, writer, budget), Err(other) if other.claim == failure.claim);
+    let same = |bytes: &[u8]| matches!(judge(office, bytes, writer, budget), Err(other) if other.claim == failure.claim);
     let input = minimised(bytes, same);
     Found {
         failure,
         input,
-        context: server.document.clone(),
+        context: office.document.clone(),
     }
 }
 
 fn honest(
-    world: &mut World,
+    scene: &mut Scene,
     phone: usize,
     change: &Change,
     budget: &Budget,
@@ -186,16 +195,12 @@ fn honest(
     if decoded.as_ref() != Ok(change) {
         return Err(Failure::new(HONEST, format!("{decoded:?}")));
     }
-    let mut target = world.server.target(change);
-    match caught(HONEST, || merged(&mut target, change, SECRETARY))? {
-        Ok(Merged::Accepted) => {
-            world.server.keep(change.clone(), target.state);
-            Ok(())
-        }
+    match caught(HONEST, || scene.office.take(change, SECRETARY))? {
+        Ok(Accepted::Now(_)) => Ok(()),
         // Beside what a hostile phone filled to the brim, an honest one may be refused, by these names.
-        Err(refusal) if world.tainted && crowded(&refusal) => {
-            let author = world.phones[phone].actor.device();
-            world.rebase(author);
+        Err(refusal) if scene.tainted && crowded(&refusal) => {
+            let author = scene.phones[phone].actor.device();
+            scene.rebase(author);
             Ok(())
         }
         other => Err(Failure::new(HONEST, format!("{other:?}"))),
@@ -212,12 +217,12 @@ fn crowded(refusal: &Refusal) -> bool {
 struct Judged {
     outcome: String,
     cost: Cost,
-    accepted: Option<(Change, RegisterState)>,
+    accepted: Option<Change>,
 }
 
-/// All claims about one change that is sent to `server` by `writer`.
+/// All claims about one change that is sent to `office` by `writer`.
 fn judge(
-    server: &Server,
+    office: &Office,
     bytes: &[u8],
     writer: Writer,
     budget: &Budget,
@@ -236,31 +241,25 @@ fn judge(
     };
     check_reading(&change)?;
     check_parse(&change)?;
-    let mut target = server.target(&change);
-    let result = caught("MERGE does not panic", || {
-        merged(&mut target, &change, writer)
-    })?;
+    let (result, state) = caught("MERGE does not panic", || office.offer(&change, writer))?;
     match result {
         Err(Refusal::DocumentUnavailable) => Err(Failure::new(
             APPLIES,
             "the document did not take what passed the gate".into(),
         )),
-        Ok(Merged::Duplicate) => judged("duplicate", None),
+        Ok(Accepted::Before) => judged("duplicate", None),
         Err(refusal) => {
-            if target.state != server.state {
+            if state.as_ref() != office.state() {
                 return Err(Failure::new(UNMOVED, refusal.code().into()));
             }
-            server.unmoved(target);
             judged(&format!("refused by MERGE, {}", refusal.code()), None)
         }
-        Ok(Merged::Accepted) => {
-            check_counters(server, &change)?;
-            let state = target
-                .state
-                .take()
-                .ok_or_else(|| Failure::new(AGREES, "accepted into nothing".into()))?;
-            caught(APPLIES, || check_accepted(server, &change, &state, writer))??;
-            judged("accepted", Some((change, state)))
+        Ok(Accepted::Now(_)) => {
+            check_counters(office, &change)?;
+            let state =
+                state.ok_or_else(|| Failure::new(AGREES, "accepted into nothing".into()))?;
+            caught(APPLIES, || check_accepted(office, &change, &state, writer))??;
+            judged("accepted", Some(change))
         }
     }
 }
@@ -295,9 +294,9 @@ fn check_reading(change: &Change) -> Result<(), Failure> {
 }
 
 /// Whatever it has seen, nobody may use up the counters: an operation's is at most one above the highest so far, a sequence's exactly.
-fn check_counters(server: &Server, change: &Change) -> Result<(), Failure> {
-    let highest = server.changes.iter().map(Change::max_op).max().unwrap_or(0);
-    let of_actor = server
+fn check_counters(office: &Office, change: &Change) -> Result<(), Failure> {
+    let highest = office.changes.iter().map(Change::max_op).max().unwrap_or(0);
+    let of_actor = office
         .changes
         .iter()
         .filter(|other| other.actor == change.actor)
@@ -334,7 +333,7 @@ fn check_parse(change: &Change) -> Result<(), Failure> {
 }
 
 fn check_accepted(
-    server: &Server,
+    office: &Office,
     change: &Change,
     state: &RegisterState,
     writer: Writer,
@@ -342,10 +341,10 @@ fn check_accepted(
     let broken =
         |claim| move |error: &dyn std::fmt::Display| Failure::new(claim, error.to_string());
     let automerge = |error: lianka_sync_core::crdt::record::RecordError| broken(APPLIES)(&error);
-    let mut record = if server.document.is_empty() {
+    let mut record = if office.document.is_empty() {
         Record::load(&change.bytes).map_err(automerge)?
     } else {
-        let mut record = Record::load(&server.document).map_err(automerge)?;
+        let mut record = Record::load(&office.document).map_err(automerge)?;
         record.apply([change.bytes.as_slice()]).map_err(automerge)?;
         record
     };
@@ -364,27 +363,24 @@ fn check_accepted(
             "the state does not survive its stored form".into(),
         ));
     }
-    let mut again = Target {
-        state: Some(state.clone()),
-        document: None,
-    };
-    if merged(&mut again, change, writer) != Ok(Merged::Duplicate) {
+    let after = Office::holding(state.clone(), saved);
+    if after.offer(change, writer).0 != Ok(Accepted::Before) {
         return Err(Failure::new(AGREES, "sent again it is no duplicate".into()));
     }
     let sample = change.hash.0[0];
     if sample < 8 {
-        check_rebuild(state, &saved)?;
+        check_rebuild(state, &after.document)?;
     }
     // Every edit of the note, and a part of the others: this claim takes as long as all the rest.
     if change.edits_text() || sample < 64 {
-        check_next_edit(&Server::holding(state.clone(), saved), &mut loaded)
+        check_next_edit(&after, &mut loaded)
     } else {
         Ok(())
     }
 }
 
 /// Somebody who never wrote before edits what there is now.
-fn check_next_edit(after: &Server, record: &mut Record) -> Result<(), Failure> {
+fn check_next_edit(after: &Office, record: &mut Record) -> Result<(), Failure> {
     let fail = |what: &str| Failure::new(GOES_ON, what.to_owned());
     let stranger = Actor::new(device(77), 1);
     let text = "门口积水，已报修𠮷";
@@ -399,13 +395,13 @@ fn check_next_edit(after: &Server, record: &mut Record) -> Result<(), Failure> {
         .edit(stranger, at, &edits, "")
         .map_err(|error| fail(&error.to_string()))?;
     let change = written.ok_or_else(|| fail("nothing was written"))?;
-    let mut target = after.target(&change);
-    match merged(&mut target, &change, SECRETARY) {
-        Ok(Merged::Accepted) => {}
+    let (result, state) = after.offer(&change, SECRETARY);
+    match result {
+        Ok(Accepted::Now(_)) => {}
         Err(refusal) if crowded(&refusal) => return Ok(()),
         other => return Err(fail(&format!("{other:?}"))),
     }
-    let state = target.state.ok_or_else(|| fail("no state"))?;
+    let state = state.ok_or_else(|| fail("no state"))?;
     let view = state.view();
     if record.view().ok().as_ref() != Some(&view) {
         return Err(fail("the views differ"));
@@ -425,21 +421,19 @@ fn check_rebuild(state: &RegisterState, document: &[u8]) -> Result<(), Failure> 
     }
 }
 
-/// The claims about a stored input, sent to a server that holds `context`.
+/// The claims about a stored input, sent to a office that holds `context`.
 pub fn replay(bytes: &[u8], context: &[u8], budget: &Budget) -> Result<String, Failure> {
-    let mut server = Server::default();
+    let mut office = Office::default();
     if !context.is_empty() {
         let held = Record::load(context)
             .map_err(|error| Failure::new("the context loads", error.to_string()))?
             .changes();
         for change in held.iter().filter_map(|bytes| change::decode(bytes).ok()) {
-            let mut target = server.target(&change);
-            if merged(&mut target, &change, Writer::Server) == Ok(Merged::Accepted) {
-                server.keep(change, target.state);
-            }
+            // What is refused is not there to stand on.
+            let _ = office.take(&change, Writer::Server);
         }
     }
-    judge(&server, bytes, SECRETARY, budget).map(|judged| judged.outcome)
+    judge(&office, bytes, SECRETARY, budget).map(|judged| judged.outcome)
 }
 
 /// What the gate says of some bytes, by its code.

@@ -14,6 +14,7 @@ mod attacker;
 mod costly;
 mod garbage;
 mod office;
+mod sending;
 
 use std::{
     collections::BTreeMap,

@@ -2,7 +2,7 @@
 //!
 //! | module | makes | for |
 //! |---|---|---|
-//! | [`world`], [`mutate`] | honest phones with their server, and mutants of what they write | [`gate`]: decode, MERGE, Automerge |
+//! | [`scene`], [`mutate`] | honest phones with their office, and mutants of what they write | [`gate`]: decode, MERGE, Automerge |
 //! | [`requests`] | sync requests in both encodings, and what only looks like one | the reader of items; the server's INGEST |
 //! | [`cursors`] | cursors | RESPOND's plan |
 //! | `sheets` | workbooks and text files | the server's roll reader |
@@ -28,9 +28,9 @@ pub mod hostile_load;
 pub mod minimise;
 pub mod mutate;
 pub mod requests;
+pub mod scene;
 #[cfg(feature = "server")]
 pub mod sheets;
-pub mod world;
 
 use std::{collections::BTreeMap, fmt};
 

@@ -8,7 +8,7 @@ use lianka_sync_core::codec::change::Change;
 use crate::{
     chunk::{self, Chunk},
     draw::Draw,
-    world::Server,
+    scene::Office,
 };
 
 mod columns;
@@ -36,13 +36,13 @@ impl Depth {
     }
 }
 
-/// One mutant of `change`, which is the next honest change after what `server` holds.
-pub fn mutant(change: &Change, server: &Server, draw: &mut Draw) -> (Depth, Vec<u8>) {
+/// One mutant of `change`, which is the next honest change after what `office` holds.
+pub fn mutant(change: &Change, office: &Office, draw: &mut Draw) -> (Depth, Vec<u8>) {
     let (depth, bytes) = match draw.below(20) {
         0 => (Depth::Bytes, raw(&change.bytes, draw)),
         1..=5 => (Depth::Body, body(&change.bytes, draw)),
         6..=14 => (Depth::Columns, columns_of(&change.bytes, draw)),
-        _ => (Depth::Meaning, meaning::mutant(change, server, draw)),
+        _ => (Depth::Meaning, meaning::mutant(change, office, draw)),
     };
     let repacked = match draw.below(24) {
         0 => chunk::body(&bytes).map(chunk::deflated),

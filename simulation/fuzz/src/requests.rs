@@ -16,7 +16,7 @@ use crate::{
     draw::Draw,
     minimise::minimised,
     mutate::{mutant, scramble},
-    world::World,
+    scene::{SECRETARY, Scene},
 };
 
 mod shapes;
@@ -65,21 +65,19 @@ impl Form {
 /// One round of request bodies.
 pub fn round(seed: u64, budget: &Budget) -> Tally {
     let mut tally = Tally::default();
-    let mut world = World::new(seed ^ 0x5E9_0E57);
+    let mut scene = Scene::new(seed ^ 0x5E9_0E57);
     let mut changes = Vec::new();
     for _ in 0..6 {
-        if let Some((_, change)) = world.honest_change() {
-            let target = &mut world.server.target(&change);
-            if crate::world::merged(target, &change, crate::world::SECRETARY).is_ok() {
-                world.server.keep(change.clone(), target.state.take());
-            }
+        if let Some((_, change)) = scene.honest_change() {
+            // What the office refuses is sent all the same.
+            let _ = scene.office.take(&change, SECRETARY);
             changes.push(change);
         }
     }
     for _ in 0..INPUTS {
-        let form = world.draw.below(6) as u8;
+        let form = scene.draw.below(6) as u8;
         let mut input = vec![form];
-        input.extend(body(Form::of(form), &changes, &mut world));
+        input.extend(body(Form::of(form), &changes, &mut scene));
         tally.inputs += 1;
         match judge(&input, budget) {
             Ok((outcome, cost)) => {
@@ -106,38 +104,38 @@ pub fn round(seed: u64, budget: &Budget) -> Tally {
 fn body(
     form: Form,
     changes: &[lianka_sync_core::codec::change::Change],
-    world: &mut World,
+    scene: &mut Scene,
 ) -> Vec<u8> {
-    let mut body = if world.draw.one_in(4) {
+    let mut body = if scene.draw.one_in(4) {
         Vec::new()
     } else {
-        honest(form.encoding, changes, world)
+        honest(form.encoding, changes, scene)
     };
-    for _ in 0..world.draw.below(4) {
-        if world.draw.one_in(3) {
-            scramble(&mut body, &mut world.draw);
+    for _ in 0..scene.draw.below(4) {
+        if scene.draw.one_in(3) {
+            scramble(&mut body, &mut scene.draw);
             continue;
         }
-        let item = shapes::item(form.encoding, &mut world.draw);
+        let item = shapes::item(form.encoding, &mut scene.draw);
         // Behind what is there, or anywhere in it.
-        let at = if world.draw.one_in(3) {
-            world.draw.place(body.len())
+        let at = if scene.draw.one_in(3) {
+            scene.draw.place(body.len())
         } else {
             body.len()
         };
         body.splice(at..at, item);
     }
-    packed(form.packing, &body, &mut world.draw)
+    packed(form.packing, &body, &mut scene.draw)
 }
 
 fn honest(
     encoding: Encoding,
     changes: &[lianka_sync_core::codec::change::Change],
-    world: &mut World,
+    scene: &mut Scene,
 ) -> Vec<u8> {
     let mut out = Vec::new();
     let report = Report {
-        unsent: Some(world.draw.extreme(3)),
+        unsent: Some(scene.draw.extreme(3)),
         held: None,
         device_time: None,
         wiped: false,
@@ -146,18 +144,18 @@ fn honest(
         kinds: Vec::new(),
         cursor: None,
         client: "lianka-fuzz/0".into(),
-        pull: world.draw.one_in(2),
+        pull: scene.draw.one_in(2),
         report,
     };
     encoding.write(&RequestItem::Hello(hello), &mut out);
     for change in changes {
-        let bytes = if world.draw.one_in(3) {
-            mutant(change, &world.server, &mut world.draw).1
+        let bytes = if scene.draw.one_in(3) {
+            mutant(change, &scene.office, &mut scene.draw).1
         } else {
             change.bytes.clone()
         };
-        let record = RecordId(Uuid::from_u128(world.draw.number().into()));
-        let generation = world.draw.extreme(1) as u32;
+        let record = RecordId(Uuid::from_u128(scene.draw.number().into()));
+        let generation = scene.draw.extreme(1) as u32;
         encoding.write(
             &RequestItem::Change(PushedChange {
                 record,

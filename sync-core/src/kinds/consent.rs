@@ -18,6 +18,10 @@ pub const OF: &str = "contact";
 pub const SCOPE: &str = "scope";
 /// The field that says whether.
 pub const DECIDED: &str = "decision";
+/// The field that says how the person was asked.
+const CHANNEL: &str = "channel";
+/// The field that says what the person was shown.
+const WORDING: &str = "wording";
 
 /// The fields of a consent in `list`, but for the one that names the person.
 pub(crate) const fn fields(list: &'static str) -> [Field; 5] {
@@ -33,7 +37,7 @@ pub(crate) const fn fields(list: &'static str) -> [Field; 5] {
         .means(Meaning::ConsentScope),
         log(
             list,
-            "wording",
+            WORDING,
             "告知文本版本",
             "wording version",
             Class::P2,
@@ -41,7 +45,7 @@ pub(crate) const fn fields(list: &'static str) -> [Field; 5] {
         ),
         log(
             list,
-            "channel",
+            CHANNEL,
             "同意方式",
             "consent channel",
             Class::P2,
@@ -66,6 +70,26 @@ pub(crate) const fn fields(list: &'static str) -> [Field; 5] {
         )
         .means(Meaning::Date),
     ]
+}
+
+/// The keys and values of a consent that is given, of the record's one person.
+pub fn granted(
+    list: &str,
+    entry: EntryId,
+    scope: &str,
+    channel: &str,
+    wording: Option<&str>,
+) -> Vec<(String, String)> {
+    let given = [
+        (SCOPE, Some(scope)),
+        (DECIDED, Some(GRANT)),
+        (CHANNEL, Some(channel)),
+        (WORDING, wording),
+    ];
+    given
+        .into_iter()
+        .filter_map(|(field, value)| Some((format!("{list}/{entry}/{field}"), value?.to_owned())))
+        .collect()
 }
 
 /// Checks every sensitive field of an entry of `persons` that is written against the entries of `consents`: the consent's scope is the

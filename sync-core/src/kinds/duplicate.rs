@@ -1,6 +1,6 @@
 //! Likely duplicates: which cards may be one shop entered twice, and why somebody should look.
 //!
-//! In: the rows of cards. Out: [`Traits`] (what a card is recognised by), the keys under which two cards meet without a look at every other
+//! In: what stands on cards ([`Recognised`]). Out: [`Traits`] (what a card is recognised by), the keys under which two cards meet without a look at every other
 //! card, and the reasons that two cards share. The office proposes pairs from it, the phone warns before it creates a card; both by this table.
 //!
 //! Invariants:
@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::{
     id::RecordId,
-    kinds::{Kind, Meaning, projection::CardRow},
+    kinds::{Kind, Meaning},
     lang::Lang,
     search,
     values::{
@@ -113,6 +113,21 @@ impl FromStr for Reason {
     }
 }
 
+/// What a card is recognised by, as it stands there.
+#[derive(Clone, Debug, Default)]
+pub struct Recognised<'c> {
+    /// What it is called.
+    pub name: Option<&'c str>,
+    /// Road, lane, number, suffix and unit.
+    pub address: [Option<&'c str>; 5],
+    /// The address as typed.
+    pub address_raw: Option<&'c str>,
+    /// What it is registered under.
+    pub credit_code: Option<&'c str>,
+    /// Telephone numbers, as typed.
+    pub phones: Vec<&'c str>,
+}
+
 /// What a card is recognised by, each part in a normal form.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Traits {
@@ -141,26 +156,22 @@ pub struct Comparison {
 }
 
 impl Traits {
-    /// Of a card. One that was merged away has none.
-    pub fn of(row: &CardRow) -> Self {
-        if row.merged_into.is_some() {
-            return Self::default();
-        }
-        let (door, unit) = door_of(row);
-        let phones = row
-            .contacts
+    /// Of what is recognised.
+    pub fn of(seen: &Recognised<'_>) -> Self {
+        let (door, unit) = seen.door();
+        let phones = seen
+            .phones
             .iter()
-            .filter_map(|contact| contact.phones.as_deref())
+            .copied()
             .flat_map(phone::parse)
             .filter_map(number);
-        let code = row
+        let code = seen
             .credit_code
-            .as_deref()
             .map(|code| credit_code::check(code).normalised);
         Self {
             door,
             unit,
-            name: row.sign_name.as_deref().map(sound).unwrap_or_default(),
+            name: seen.name.map(sound).unwrap_or_default(),
             phones: phones.collect(),
             credit_code: code.filter(|code| {
                 code.chars().count() >= CODE_CHARS_MIN
@@ -260,11 +271,6 @@ pub fn recognises(key: &str) -> bool {
         .is_some_and(|(field, _)| field.alike.is_some() || field.meaning == Meaning::Succession)
 }
 
-/// What two cards share. See [`Comparison::is_likely`].
-pub fn compare(a: &CardRow, b: &CardRow) -> Comparison {
-    Traits::of(a).compare(&Traits::of(b))
-}
-
 /// The id of a pair of records: the same whichever stands first.
 pub fn pair_id(a: RecordId, b: RecordId) -> Uuid {
     let (first, second) = if a <= b { (a, b) } else { (b, a) };
@@ -278,30 +284,24 @@ pub fn pair_id(a: RecordId, b: RecordId) -> Uuid {
     uuid::Builder::from_custom_bytes(id).into_uuid()
 }
 
-/// Door and unit, from the parts or, where there are none, from the address as typed.
-fn door_of(row: &CardRow) -> (Option<String>, Option<String>) {
-    let part = Option::as_deref;
-    let parts = DoorKey::of(
-        part(&row.road),
-        part(&row.lane),
-        part(&row.number),
-        part(&row.number_suffix),
-        part(&row.unit),
-    );
-    let typed = || {
-        row.address_raw
-            .as_deref()
-            .and_then(|raw| Address::parse(raw, &[]).door_key())
-    };
-    let Some(key) = parts.or_else(typed) else {
-        return (None, None);
-    };
-    match key.as_str().rsplit_once('|') {
-        Some((door, unit)) => (
-            Some(door.to_owned()),
-            (!unit.is_empty()).then(|| unit.to_owned()),
-        ),
-        None => (None, None),
+impl Recognised<'_> {
+    /// Door and unit, from the parts or, where there are none, from the address as typed.
+    fn door(&self) -> (Option<String>, Option<String>) {
+        let [road, lane, number, suffix, unit] = self.address;
+        let typed = || {
+            self.address_raw
+                .and_then(|raw| Address::parse(raw, &[]).door_key())
+        };
+        let Some(key) = DoorKey::of(road, lane, number, suffix, unit).or_else(typed) else {
+            return (None, None);
+        };
+        match key.as_str().rsplit_once('|') {
+            Some((door, unit)) => (
+                Some(door.to_owned()),
+                (!unit.is_empty()).then(|| unit.to_owned()),
+            ),
+            None => (None, None),
+        }
     }
 }
 
@@ -397,7 +397,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{id::EntryId, kinds::projection::ContactRow};
+    use crate::{
+        id::EntryId,
+        kinds::shop_card::{CardRow, ContactRow},
+    };
+
+    fn compare(a: &CardRow, b: &CardRow) -> Comparison {
+        a.traits().compare(&b.traits())
+    }
 
     fn card(text: &str) -> CardRow {
         let mut row = CardRow::default();
@@ -435,7 +442,7 @@ mod tests {
         assert_eq!(compare(&b, &a), comparison, "either way round");
         // What is stored says the same.
         let stored =
-            |row: &CardRow| Traits::from_keys(Traits::of(row).keys().iter().map(String::as_str));
+            |row: &CardRow| Traits::from_keys(row.traits().keys().iter().map(String::as_str));
         assert_eq!(stored(&a).compare(&stored(&b)), comparison);
     }
 
@@ -604,7 +611,7 @@ mod tests {
             merged_into: Some(RecordId(Uuid::from_u128(7))),
             ..kept.clone()
         };
-        assert!(Traits::of(&away).keys().is_empty());
+        assert!(away.traits().keys().is_empty());
         assert!(!compare(&kept, &away).is_likely());
     }
 
@@ -641,7 +648,7 @@ mod tests {
         ) {
             let row = |sign: &str, no, tel| card(&format!("sign={sign} road=天平路 no={no} tel=1390000000{tel}"));
             let (a, b) = (row(&sign, no, tel), row(&other, other_no, other_tel));
-            let keys = |row: &CardRow| Traits::of(row).keys().into_iter().filter(|key| Traits::meets(key)).collect::<BTreeSet<_>>();
+            let keys = |row: &CardRow| row.traits().keys().into_iter().filter(|key| Traits::meets(key)).collect::<BTreeSet<_>>();
             if compare(&a, &b).is_likely() {
                 prop_assert!(!keys(&a).is_disjoint(&keys(&b)));
             }
@@ -656,7 +663,7 @@ mod tests {
                 }],
                 ..CardRow::default()
             };
-            let keys = Traits::of(&row).keys();
+            let keys = row.traits().keys();
             prop_assert!(keys.len() <= KEYS_MAX);
             compare(&row, &row);
         }

@@ -1,169 +1,67 @@
 //! PROJECT, pure: a record's view → the typed rows that a street office queries, and the tables that they go into.
 //!
-//! The phone projects its own copies the same way, so its list, the office's table and a digest over either can be compared. What a kind's
-//! row is, its own file says.
+//! The phone projects its own copies the same way, so its list, the office's table and a digest over either can be compared.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use super::{
-    Projected,
+    row::{ConflictRow, Row, Stored, Tables, Touched},
     shop_card::{CardRow, ConsentRow, ContactRow},
     transfer_request::{TransferEventRow, TransferRow},
     visit::VisitRow,
 };
 use crate::{
-    codec::change::Scalar,
-    crdt::{merge::RegisterState, view::View},
-    id::{DeviceId, RecordId},
-    kinds::{Kind, Rows, Table, duplicate},
-    time::DeviceTime,
+    crdt::view::View,
+    id::RecordId,
+    kinds::{self, Kind},
 };
 
-/// A kind's row: what a record of it says, in typed members.
-pub trait Row {
-    /// Reads the record.
-    fn project(record: RecordId, generation: u32, view: &View) -> Self;
-    /// The record.
-    fn record(&self) -> RecordId;
-    /// The values in conflict.
-    fn conflicts(&self) -> &[ConflictRow];
-    /// Hands the row, and the rows of its lists, to the tables.
-    fn store(self, stored: &Stored<'_>, tables: &mut impl Tables);
-}
+macro_rules! projected {
+    ($($(#[$doc:meta])* $kind:ident = $module:ident :: $row:ident,)*) => {
+        /// What a record becomes.
+        #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+        #[serde(tag = "kind", rename_all = "snake_case")]
+        pub enum Projected {
+            $($(#[$doc])* $kind(Box<kinds::$module::$row>),)*
+        }
 
-/// What the store adds to a row.
-pub struct Stored<'s> {
-    /// Sequence of the record's newest entry.
-    pub seq: i64,
-    /// Fields in conflict.
-    pub conflict_count: i32,
-    /// The state that the row was read from.
-    pub state: &'s RegisterState,
-    /// Which lists may differ from what is stored.
-    pub touched: Touched,
-}
-
-/// Takes rows for tables, in memory; a column for each member of a row that the table has.
-pub trait Tables {
-    /// A record's own row, new or not.
-    fn upsert(&mut self, table: &'static Table, row: &impl Serialize);
-    /// The rows of a list, instead of all that the record had.
-    fn replace<R: Serialize>(
-        &mut self,
-        table: &'static Table,
-        record: RecordId,
-        rows: impl IntoIterator<Item = R>,
-    );
-}
-
-/// Which rows beside the record's own may differ from what is stored.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Touched {
-    /// A bit for each table, in their order.
-    lists: u32,
-    /// What records are recognised by.
-    pub keys: bool,
-    /// There were, or are, values in conflict.
-    pub conflicts: bool,
-}
-
-impl Touched {
-    /// Everything: a new record, or a rebuild.
-    pub const ALL: Self = Self {
-        lists: u32::MAX,
-        keys: true,
-        conflicts: true,
-    };
-
-    /// Notes that `key` was written.
-    pub fn note(&mut self, key: &str) {
-        if let Some((head, _)) = key.split_once('/') {
-            for (at, table) in Kind::tables().enumerate() {
-                self.lists |= u32::from(table.of.list() == Some(head)) << at;
+        impl Projected {
+            /// The record it is of.
+            pub fn record(&self) -> RecordId {
+                match self {
+                    $(Self::$kind(row) => row.record(),)*
+                }
             }
-        }
-        self.keys |= duplicate::recognises(key);
-    }
 
-    /// Whether anything of this list was written, as far as a table has it.
-    pub fn entries(self, list: &str) -> bool {
-        Kind::tables()
-            .enumerate()
-            .any(|(at, table)| table.of.list() == Some(list) && self.lists & (1 << at) != 0)
-    }
+            /// The values in conflict.
+            pub fn conflicts(&self) -> &[ConflictRow] {
+                match self {
+                    $(Self::$kind(row) => row.conflicts(),)*
+                }
+            }
 
-    /// Whether rows of the table may differ.
-    pub fn list(self, table: &Table) -> bool {
-        Kind::tables()
-            .position(|of| of.name == table.name)
-            .is_none_or(|at| self.lists & (1 << at) != 0)
-    }
-}
+            /// Hands its rows to the tables.
+            pub fn store(self, stored: &Stored<'_>, tables: &mut impl Tables) {
+                match self {
+                    $(Self::$kind(row) => row.store(stored, tables),)*
+                }
+            }
 
-impl Rows {
-    /// The list or set whose members the rows are.
-    pub const fn list(self) -> Option<&'static str> {
-        match self {
-            Self::Entries(list) | Self::EntriesTogether(list) | Self::Members(list) => Some(list),
-            Self::Record | Self::Computed => None,
-        }
-    }
-}
-
-/// A row type: its members in order, those that are the winning text of the field of the same name marked `= text`.
-macro_rules! row {
-    ($(#[$meta:meta])* pub struct $row:ident { $($(#[$doc:meta])* $name:ident : $type:ty = $how:ident,)* }) => {
-        $(#[$meta])*
-        pub struct $row { $($(#[$doc])* pub $name: $type,)* }
-
-        impl $row {
-            /// Fills in the members that are texts of fields: `read` gives the field of that name.
-            fn texts(mut self, read: impl Fn(&str) -> Option<String>) -> Self {
-                $($crate::kinds::projection::row!(@$how self read $name);)*
-                self
+            /// The row of a record of `kind`.
+            fn of(kind: Kind, record: RecordId, generation: u32, view: &View) -> Self {
+                match kind {
+                    $(Kind::$kind => Self::$kind(Box::new(kinds::$module::$row::project(record, generation, view))),)*
+                }
             }
         }
     };
-    (@text $self:ident $read:ident $name:ident) => {
-        $self.$name = $read(stringify!($name));
-    };
-    (@own $self:ident $read:ident $name:ident) => {};
 }
-pub(crate) use row;
-
-/// One of several differing values of a field. The last of a field's rows is the one shown in the roll.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct ConflictRow {
-    /// The key.
-    pub field: String,
-    /// Operation id, `counter@actor`.
-    pub op: String,
-    /// The value.
-    pub value: Scalar,
-    /// The author's device.
-    pub device: DeviceId,
-    /// When the device says it was written.
-    pub device_time: Option<DeviceTime>,
-}
+kinds::with_kinds!(projected);
 
 /// Projects a record; `None` where the view has no kind, which no accepted record lacks.
 pub fn project(record: RecordId, generation: u32, view: &View) -> Option<Projected> {
     Some(Projected::of(view.kind()?, record, generation, view))
-}
-
-pub(super) fn conflicts(view: &View) -> Vec<ConflictRow> {
-    view.conflicts()
-        .flat_map(|(field, values)| {
-            values.iter().map(|value| ConflictRow {
-                field: field.to_owned(),
-                op: format!("{}@{}", value.op.counter, value.op.actor),
-                value: value.value.clone(),
-                device: value.op.actor.device(),
-                device_time: value.time,
-            })
-        })
-        .collect()
 }
 
 /// SHA-256 over the rows in order of record id: two stores that hold the same records have the same digest.

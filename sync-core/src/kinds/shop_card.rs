@@ -9,13 +9,13 @@ use crate::{
     id::{EntryId, RecordId},
     kinds::{
         consent,
-        duplicate::Traits,
+        duplicate::{Recognised, Traits},
         kind::{
             ALL_EDITORS, AddressPart, Alike, Class, Derived, Description, Field, GRID, KIND,
             Meaning, MergeRule, NOBODY, NOTE, Personal, Rows, Rule, STREET, Shape, Table, entry,
             key, log, register,
         },
-        projection::{ConflictRow, Row, Stored, Tables, conflicts, row},
+        row::{ConflictRow, Row, Stored, Tables, conflicts, row},
     },
     search::SearchKey,
     values::{
@@ -39,6 +39,19 @@ pub const MERGED_INTO: &str = "merged_into";
 /// Days on which somebody confirmed the card.
 pub const CONFIRMATIONS: &str = "confirmations";
 const TAGS: &str = "tags";
+/// The road of its door.
+pub const ROAD: &str = "road";
+/// The number of its door.
+pub const NUMBER: &str = "number";
+const ADDRESS_RAW: &str = "address_raw";
+/// A contact's name.
+pub const PERSON_NAME: &str = "name";
+/// A contact's telephone numbers.
+pub const PHONES: &str = "phones";
+/// What a contact is to the shop.
+pub const ROLE: &str = "role";
+/// When a contact is best reached.
+pub const PREFERRED_TIME: &str = "preferred_time";
 
 /// 营业、装修、空置、关闭
 pub(crate) const OCCUPANCY: &[&str] = &["营业", "装修", "空置", "关闭"];
@@ -249,7 +262,7 @@ const FIELDS: &[Field] = &[
                 11,
             )
     },
-    part("road", "路名", "road", 40, AddressPart::Road)
+    part(ROAD, "路名", "road", 40, AddressPart::Road)
         .export(50)
         .headings(
             &[
@@ -267,7 +280,7 @@ const FIELDS: &[Field] = &[
             &[],
             0,
         ),
-    part("number", "门牌号", "house number", 20, AddressPart::Number)
+    part(NUMBER, "门牌号", "house number", 20, AddressPart::Number)
         .export(70)
         .headings(
             &[
@@ -322,7 +335,7 @@ const FIELDS: &[Field] = &[
     Field {
         merge: MergeRule::LastWriter,
         ..register(
-            "address_raw",
+            ADDRESS_RAW,
             "原始地址",
             "address as typed",
             Class::P0,
@@ -477,7 +490,7 @@ const FIELDS: &[Field] = &[
             9,
         )
     },
-    person("name", "联系人", "contact name", Class::P2, 60)
+    person(PERSON_NAME, "联系人", "contact name", Class::P2, 60)
         .means(Meaning::PersonName)
         .export(150)
         .headings(
@@ -496,7 +509,7 @@ const FIELDS: &[Field] = &[
         )
         .of_person(&["", "姓名", "名字", "name", "person"]),
     // Several numbers with extensions in one text; shapes warn and never block.
-    person("phones", "联系电话", "contact phones", Class::P2, 100)
+    person(PHONES, "联系电话", "contact phones", Class::P2, 100)
         .means(Meaning::Telephone)
         .alike(Alike::Phone)
         .export(160)
@@ -527,7 +540,7 @@ const FIELDS: &[Field] = &[
             &[&["电话", "手机", "联系方式", "phone", "mobile"]],
             2,
         ),
-    person("role", "身份", "contact role", Class::P2, 40)
+    person(ROLE, "身份", "contact role", Class::P2, 40)
         .means(Meaning::PersonRole)
         .export(170)
         .headings(
@@ -544,20 +557,14 @@ const FIELDS: &[Field] = &[
             &[],
             0,
         ),
-    person(
-        "preferred_time",
-        "方便时间",
-        "preferred time",
-        Class::P2,
-        60,
-    )
-    .export(180)
-    .headings(
-        &["方便时间", "联系时间", "方便联系时间", "preferredtime"],
-        &[],
-        0,
-    )
-    .of_person(&["时间"]),
+    person(PREFERRED_TIME, "方便时间", "preferred time", Class::P2, 60)
+        .export(180)
+        .headings(
+            &["方便时间", "联系时间", "方便联系时间", "preferredtime"],
+            &[],
+            0,
+        )
+        .of_person(&["时间"]),
     person(PARTY_STATUS, "政治面貌", "party status", Class::P3, 20),
     log(
         CONSENT,
@@ -633,6 +640,24 @@ const fn person(
     chars_max: usize,
 ) -> Field {
     entry(CONTACTS, name, zh, en, class, Rule::Text(chars_max)).means(Meaning::PersonDetail)
+}
+
+/// The keys and values of an address as typed, taken apart as far as it says where the door is.
+pub fn address(parsed: &Address, typed: &str) -> Vec<(&'static str, String)> {
+    let parts = FIELDS.iter().filter_map(|field| {
+        let Meaning::AddressPart(part) = field.meaning else {
+            return None;
+        };
+        let text = match part {
+            AddressPart::Road => &parsed.road,
+            AddressPart::Lane => &parsed.lane,
+            AddressPart::Number => &parsed.number,
+            AddressPart::Suffix => &parsed.number_suffix,
+            AddressPart::Unit => &parsed.unit,
+        };
+        Some((field.name, text.clone()?))
+    });
+    parts.chain([(ADDRESS_RAW, typed.to_owned())]).collect()
 }
 
 row! {
@@ -803,7 +828,7 @@ impl Row for CardRow {
     fn store(mut self, stored: &Stored<'_>, tables: &mut impl Tables) {
         let (record, touched) = (self.record, stored.touched);
         if touched.keys {
-            let keys = Traits::of(&self).keys();
+            let keys = self.traits().keys();
             tables.replace(&KEY, record, keys.into_iter().map(|key| KeyRow { key }));
         }
         let search = self.search_key();
@@ -864,6 +889,31 @@ impl CardRow {
             part(&self.number_suffix),
             part(&self.unit),
         )
+    }
+
+    /// What it is recognised by. One that was merged away by nothing.
+    pub fn traits(&self) -> Traits {
+        if self.merged_into.is_some() {
+            return Traits::default();
+        }
+        let part = Option::as_deref;
+        Traits::of(&Recognised {
+            name: part(&self.sign_name),
+            address: [
+                part(&self.road),
+                part(&self.lane),
+                part(&self.number),
+                part(&self.number_suffix),
+                part(&self.unit),
+            ],
+            address_raw: part(&self.address_raw),
+            credit_code: part(&self.credit_code),
+            phones: self
+                .contacts
+                .iter()
+                .filter_map(|contact| contact.phones.as_deref())
+                .collect(),
+        })
     }
 
     /// What a search looks through: names, address, category, and contact persons with their numbers, folded, with their pinyin. It is as personal

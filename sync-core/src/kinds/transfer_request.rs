@@ -16,9 +16,9 @@ use crate::{
             MergeRule, NOBODY, NOTE, Personal, Rows, Rule, STREET, Shape, Table, Writing, key, log,
             register,
         },
-        projection::{ConflictRow, Row, Stored, Tables, conflicts, row},
+        row::{ConflictRow, Row, Stored, Tables, conflicts, row},
         transfer::{
-            self, Case, Then, form,
+            self, Case, EVENTS, Then, form,
             table::{
                 ASKED_BY, CAUSES, DECISIONS, RETURN_REASONS, STATE_CODES, STEP_CODES,
                 VALIDITY_DAYS_MAX, YES,
@@ -30,8 +30,22 @@ use crate::{
 };
 
 pub(super) const NAME: &str = "transfer_request";
-const CONSENT: &str = "consent";
-const EVENTS: &str = "events";
+/// What its member consented to.
+pub const CONSENT: &str = "consent";
+/// What kind of transfer it is.
+pub const TRANSFER_KIND: &str = "transfer_kind";
+/// What the member is called where the name is the office's alone.
+pub const MEMBER_ALIAS: &str = "member_alias";
+/// Sensitive.
+pub const MEMBER_NAME: &str = "member_name";
+/// Sensitive.
+pub const MEMBER_STATUS: &str = "member_status";
+/// Where the member comes from. Sensitive.
+pub const ORIGIN: &str = "origin_organisation";
+/// The member's telephone numbers.
+pub const PHONE: &str = "phone";
+/// Where the member wants to go. Sensitive.
+pub const BRANCH: &str = "target_branch";
 
 /// What a kind is.
 pub static DESCRIPTION: Description = Description {
@@ -87,7 +101,7 @@ const TRANSFER_KINDS: &[&str] = &[
     "temporary",
     "floating_report",
 ];
-const MEMBER_STATUS: &[&str] = &["正式", "预备"];
+const STATUSES: &[&str] = &["正式", "预备"];
 
 /// A field of an event's form.
 const fn event(
@@ -131,7 +145,7 @@ const FIELDS: &[Field] = &[
     Field {
         required: true,
         ..register(
-            "transfer_kind",
+            TRANSFER_KIND,
             "转接类型",
             "kind of transfer",
             Class::P1,
@@ -141,7 +155,7 @@ const FIELDS: &[Field] = &[
     Field {
         required: true,
         ..register(
-            "member_alias",
+            MEMBER_ALIAS,
             "党员代称",
             "member alias",
             Class::P2,
@@ -150,7 +164,7 @@ const FIELDS: &[Field] = &[
         .means(Meaning::PersonAlias)
     },
     register(
-        "member_name",
+        MEMBER_NAME,
         "党员姓名",
         "member name",
         Class::P3,
@@ -158,24 +172,24 @@ const FIELDS: &[Field] = &[
     )
     .means(Meaning::PersonName),
     register(
-        "member_status",
+        MEMBER_STATUS,
         "党员类别",
         "member status",
         Class::P3,
-        Rule::OneOf(MEMBER_STATUS),
+        Rule::OneOf(STATUSES),
     )
     .means(Meaning::PersonDetail),
     register(
-        "origin_organisation",
+        ORIGIN,
         "转出组织",
         "origin organisation",
         Class::P3,
         Rule::Text(200),
     )
     .means(Meaning::PersonDetail),
-    register("phone", "联系电话", "phone", Class::P2, Rule::Text(100)).means(Meaning::Telephone),
+    register(PHONE, "联系电话", "phone", Class::P2, Rule::Text(100)).means(Meaning::Telephone),
     register(
-        "target_branch",
+        BRANCH,
         "转入支部",
         "target branch",
         Class::P3,

@@ -15,7 +15,7 @@ use crate::{
             MergeRule, NOBODY, Personal, Rows, Rule, STREET, Shape, Table, Writing, key, log,
             register,
         },
-        projection::{ConflictRow, Row, Stored, Tables, row},
+        row::{ConflictRow, Row, Stored, Tables, row},
     },
     lang::Lang,
     values::date,

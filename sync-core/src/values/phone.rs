@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::values::text::half_width_char;
+use crate::values::width::half_width_char;
 
 /// Groups of digits that may belong to one number: `+86 021 5093 2417 803` has five.
 const GROUPS_MAX: usize = 6;

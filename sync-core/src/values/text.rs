@@ -8,7 +8,11 @@ use std::{borrow::Cow, ops::Range};
 use time::{Date, Month};
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
-use crate::values::phone::{self, PhoneKind};
+pub use crate::values::width::half_width;
+use crate::values::{
+    phone::{self, PhoneKind},
+    width::half_width_char,
+};
 
 /// Text in NFC, the form in which values are stored.
 pub fn nfc(text: &str) -> Cow<'_, str> {
@@ -22,19 +26,6 @@ pub fn nfc(text: &str) -> Cow<'_, str> {
 /// Length as limits count it: Unicode scalar values, so that a rare character of a name counts as one.
 pub fn char_count(text: &str) -> usize {
     text.chars().count()
-}
-
-/// Full-width letters, digits and signs as ASCII, the ideographic space as a space. For reading values, not for storing them.
-pub fn half_width(text: &str) -> String {
-    text.chars().map(half_width_char).collect()
-}
-
-pub(super) fn half_width_char(c: char) -> char {
-    match c {
-        '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c),
-        '\u{3000}' => ' ',
-        _ => c,
-    }
 }
 
 /// Something in a note that belongs into a field with better protection, or nowhere.

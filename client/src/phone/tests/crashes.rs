@@ -5,10 +5,10 @@ use lianka_client_core::editing;
 
 #[test]
 fn an_edit_is_saved_whole_or_not_at_all() {
-    let mut model = Model::new();
-    let record = card(&mut model, 1);
-    let mut rig = Rig::new(1, &mut model);
-    rig.sync(&mut model);
+    let mut office = MemoryOffice::new();
+    let record = card(&mut office, 1);
+    let mut rig = Rig::new(1, &mut office);
+    rig.sync(&mut office);
     // The transaction dies after all effects were carried out, before the commit.
     let died: Result<(), PhoneError> = rig.phone.write(|tx| {
         let identity = tx.identity()?;
@@ -34,71 +34,71 @@ fn an_edit_is_saved_whole_or_not_at_all() {
 
 #[test]
 fn what_was_saved_is_sent_after_a_crash_as_it_was() {
-    let mut model = Model::new();
-    let record = card(&mut model, 1);
-    let mut rig = Rig::new(1, &mut model);
-    rig.sync(&mut model);
+    let mut office = MemoryOffice::new();
+    let record = card(&mut office, 1);
+    let mut rig = Rig::new(1, &mut office);
+    rig.sync(&mut office);
     let receipt = rig.set(record, "sign_name", "新名");
     let bytes = rig.phone.outbox().unwrap()[0].bytes.clone();
     rig.restart();
     assert_eq!(rig.phone.outbox().unwrap()[0].bytes, bytes);
     assert_eq!(rig.text(record, "sign_name").as_deref(), Some("新名"));
-    rig.sync(&mut model);
-    assert!(model.has(receipt.hash.unwrap()));
+    rig.sync(&mut office);
+    assert!(office.has(receipt.hash.unwrap()));
 }
 
 #[test]
 fn a_lost_answer_makes_duplicates_and_nothing_else() {
-    let mut model = Model::new();
-    let record = card(&mut model, 1);
-    let mut rig = Rig::new(1, &mut model);
-    rig.sync(&mut model);
+    let mut office = MemoryOffice::new();
+    let record = card(&mut office, 1);
+    let mut rig = Rig::new(1, &mut office);
+    rig.sync(&mut office);
     for name in ["甲", "乙", "丙"] {
         rig.set(record, "sign_name", name);
     }
-    assert_eq!(rig.sync_cut(&mut model, |_, _| None), None);
+    assert_eq!(rig.sync_cut(&mut office, |_, _| None), None);
     rig.restart();
     assert_eq!(rig.phone.outbox().unwrap().len(), 3);
-    let tally = rig.sync(&mut model);
+    let tally = rig.sync(&mut office);
     assert_eq!((tally.accepted, tally.duplicate), (0, 3));
-    settle(&mut model, &[&rig]);
+    settle(&mut office, &[&rig]);
 }
 
 #[test]
 fn an_answer_cut_anywhere_loses_nothing() {
     for kept in 0..8 {
-        let mut model = Model::new();
-        let record = card(&mut model, 1);
-        let (mut rig, other) = (Rig::new(1, &mut model), Rig::new(2, &mut model));
-        settle(&mut model, &[&rig, &other]);
+        let mut office = MemoryOffice::new();
+        let record = card(&mut office, 1);
+        let (mut rig, other) = (Rig::new(1, &mut office), Rig::new(2, &mut office));
+        settle(&mut office, &[&rig, &other]);
         other.set(record, "sign_name", "另一个");
         other.set(record, "unit", "2楼");
-        other.sync(&mut model);
+        other.sync(&mut office);
         for name in ["甲", "乙"] {
             rig.set(record, "sign_name", name);
         }
-        rig.sync_cut(&mut model, |_, mut items| {
+        rig.sync_cut(&mut office, |_, mut items| {
             items.truncate(kept);
             Some(items)
         });
         rig.restart();
-        settle(&mut model, &[&rig, &other]);
-        let conflicts = model.document(record).view().unwrap().conflicts().count();
+        settle(&mut office, &[&rig, &other]);
+        let conflicts = office.document(record).view().unwrap().conflicts().count();
         assert_eq!(conflicts, 1, "cut after {kept}");
     }
 }
 
 #[test]
 fn a_download_goes_on_from_its_last_checkpoint() {
-    let mut model = Model::new();
+    let mut office = MemoryOffice::new();
     for number in 1..=5 {
-        card(&mut model, number);
+        card(&mut office, number);
     }
-    model.checkpoint_items = 2;
-    let mut rig = Rig::new(1, &mut model);
+    office.checkpoint_items = 2;
+    let mut rig = Rig::new(1, &mut office);
     // Two cards, a checkpoint, one card more.
     assert_eq!(
-        rig.sync_cut(&mut model, |_, mut items| {
+        rig.sync_cut(&mut office, |_, mut items| {
             items.truncate(4);
             Some(items)
         }),
@@ -108,28 +108,28 @@ fn a_download_goes_on_from_its_last_checkpoint() {
     assert_eq!(rig.phone.records().unwrap().len(), 3, "what came is kept");
     let checkpoint = inside(&rig, |tx| Ok(tx.cursor()?));
     assert!(checkpoint.is_some());
-    let tally = rig.sync(&mut model);
+    let tally = rig.sync(&mut office);
     assert_eq!(
         tally.snapshots, 3,
         "only what came before the checkpoint is not sent again"
     );
-    settle(&mut model, &[&rig]);
+    settle(&mut office, &[&rig]);
 }
 
 #[test]
 fn the_cursor_is_stored_with_what_it_stands_for() {
-    let mut model = Model::new();
-    card(&mut model, 1);
-    let mut rig = Rig::new(1, &mut model);
-    rig.sync(&mut model);
+    let mut office = MemoryOffice::new();
+    card(&mut office, 1);
+    let mut rig = Rig::new(1, &mut office);
+    rig.sync(&mut office);
     let first = inside(&rig, |tx| Ok(tx.cursor()?));
-    card(&mut model, 2);
+    card(&mut office, 2);
     // The transaction that would store both dies.
     let mut sync = Synchronisation::new(CLIENT);
     let request = sync
         .next_request(rig.phone.read(|tx| Ok(tx.holdings()?)).unwrap())
         .unwrap();
-    let answer = model.answer(rig.device, Role::Secretary, &request.items);
+    let answer = office.answer(rig.device, &request.items);
     let died: Result<(), PhoneError> = rig.phone.write(|tx| {
         receive(tx, &mut sync, answer, || rig.phone.moment(NOW))?;
         assert_ne!(tx.cursor()?, first);
@@ -139,7 +139,7 @@ fn the_cursor_is_stored_with_what_it_stands_for() {
     rig.restart();
     assert_eq!(inside(&rig, |tx| Ok(tx.cursor()?)), first);
     assert_eq!(rig.phone.records().unwrap().len(), 1);
-    rig.sync(&mut model);
+    rig.sync(&mut office);
     rig.restart();
     assert_ne!(inside(&rig, |tx| Ok(tx.cursor()?)), first);
     assert_eq!(rig.phone.records().unwrap().len(), 2);
@@ -159,24 +159,24 @@ fn one_process_synchronises_at_a_time() {
 
 #[test]
 fn two_handles_on_one_file_see_each_others_edits() {
-    let mut model = Model::new();
-    let record = card(&mut model, 1);
-    let rig = Rig::new(1, &mut model);
-    rig.sync(&mut model);
+    let mut office = MemoryOffice::new();
+    let record = card(&mut office, 1);
+    let rig = Rig::new(1, &mut office);
+    rig.sync(&mut office);
     let other = Phone::open(rig.phone.path()).unwrap();
     rig.set(record, "sign_name", "甲");
     other
         .edit(record, &[Edit::set("sign_name", "乙")], NOW)
         .unwrap();
     rig.set(record, "category", "餐饮");
-    let tally = rig.sync(&mut model);
+    let tally = rig.sync(&mut office);
     assert_eq!(
         (tally.accepted, tally.rejected),
         (3, 0),
         "one sequence, without a fork"
     );
     assert_eq!(
-        model.document(record).view().unwrap().text("sign_name"),
+        office.document(record).view().unwrap().text("sign_name"),
         Some("乙")
     );
 }
@@ -220,10 +220,10 @@ fn files_of_others_are_left_alone() {
 #[test]
 fn the_file_is_its_owners() {
     use std::os::unix::fs::PermissionsExt;
-    let mut model = Model::new();
-    let rig = Rig::new(1, &mut model);
-    card(&mut model, 1);
-    rig.sync(&mut model);
+    let mut office = MemoryOffice::new();
+    let rig = Rig::new(1, &mut office);
+    card(&mut office, 1);
+    rig.sync(&mut office);
     for entry in std::fs::read_dir(rig.folder.path()).unwrap() {
         let entry = entry.unwrap();
         assert_eq!(

@@ -23,10 +23,10 @@ fn refused(rig: &Rig, record: RecordId, edit: &Edit, code: &str) {
 
 #[test]
 fn what_the_server_would_refuse_is_refused_here() {
-    let mut model = Model::new();
-    let record = card(&mut model, 1);
-    let rig = Rig::new(1, &mut model);
-    rig.sync(&mut model);
+    let mut office = MemoryOffice::new();
+    let record = card(&mut office, 1);
+    let rig = Rig::new(1, &mut office);
+    rig.sync(&mut office);
     let entry = EntryId(Uuid::from_u128(5));
     refused(&rig, record, &Edit::set("grid", "B2"), "field_not_editable");
     refused(
@@ -71,8 +71,8 @@ fn what_the_server_would_refuse_is_refused_here() {
 
 #[test]
 fn a_new_card_stays_in_the_users_grids() {
-    let mut model = Model::new();
-    let rig = Rig::new(1, &mut model);
+    let mut office = MemoryOffice::new();
+    let rig = Rig::new(1, &mut office);
     assert_eq!(
         rig.phone.create_card("B2", &[], NOW).unwrap_err().code(),
         "not_your_grid"
@@ -96,17 +96,17 @@ fn a_new_card_stays_in_the_users_grids() {
         rig.phone.view(made.record).unwrap().note.as_deref(),
         Some("刚开")
     );
-    let tally = rig.sync(&mut model);
+    let tally = rig.sync(&mut office);
     assert_eq!((tally.accepted, tally.rejected), (1, 0));
-    settle(&mut model, &[&rig]);
+    settle(&mut office, &[&rig]);
 }
 
 #[test]
 fn consent_given_in_the_same_edit_is_enough_and_a_withdrawal_wins() {
-    let mut model = Model::new();
-    let record = card(&mut model, 1);
-    let rig = Rig::new(1, &mut model);
-    rig.sync(&mut model);
+    let mut office = MemoryOffice::new();
+    let record = card(&mut office, 1);
+    let rig = Rig::new(1, &mut office);
+    rig.sync(&mut office);
     let (contact, grant, withdrawal) = (
         EntryId(Uuid::from_u128(5)),
         EntryId(Uuid::from_u128(6)),
@@ -134,7 +134,7 @@ fn consent_given_in_the_same_edit_is_enough_and_a_withdrawal_wins() {
             .code(),
         "consent_missing"
     );
-    let tally = rig.sync(&mut model);
+    let tally = rig.sync(&mut office);
     assert_eq!((tally.accepted, tally.rejected), (2, 0));
     // A log entry is written once.
     assert_eq!(
@@ -152,19 +152,19 @@ fn consent_given_in_the_same_edit_is_enough_and_a_withdrawal_wins() {
 
 #[test]
 fn saying_what_is_there_already_makes_no_change() {
-    let mut model = Model::new();
-    let record = card(&mut model, 1);
-    let rig = Rig::new(1, &mut model);
-    rig.sync(&mut model);
+    let mut office = MemoryOffice::new();
+    let record = card(&mut office, 1);
+    let rig = Rig::new(1, &mut office);
+    rig.sync(&mut office);
     assert_eq!(rig.set(record, "sign_name", "王记包子").hash, None);
     assert!(rig.phone.outbox().unwrap().is_empty());
 }
 
 #[test]
 fn the_list_is_in_walking_order_and_finds_by_initials() {
-    let mut model = Model::new();
+    let mut office = MemoryOffice::new();
     for (number, door) in [(1, "12"), (2, "7"), (3, "3")] {
-        model.import(
+        office.import(
             number,
             &[
                 Edit::set("sign_name", "包子铺"),
@@ -173,8 +173,8 @@ fn the_list_is_in_walking_order_and_finds_by_initials() {
             ],
         );
     }
-    let rig = Rig::new(1, &mut model);
-    rig.sync(&mut model);
+    let rig = Rig::new(1, &mut office);
+    rig.sync(&mut office);
     let doors = |filter: &CardFilter| -> Vec<String> {
         rig.phone
             .find_cards(filter)
@@ -223,6 +223,6 @@ fn the_list_is_in_walking_order_and_finds_by_initials() {
         "an edit moves its card"
     );
     assert_eq!(rig.phone.cards().unwrap()[1].place, card::Place::Phone);
-    rig.sync(&mut model);
+    rig.sync(&mut office);
     assert_eq!(rig.phone.cards().unwrap()[1].place, card::Place::Office);
 }

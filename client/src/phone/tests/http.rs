@@ -29,7 +29,7 @@ struct Seen {
 }
 
 struct Office {
-    model: Mutex<Model>,
+    memory: Mutex<MemoryOffice>,
     replies: Mutex<VecDeque<Reply>>,
     refresh_refused: bool,
     seen: Mutex<Seen>,
@@ -37,11 +37,15 @@ struct Office {
 
 impl Office {
     /// Serves until the runtime ends.
-    async fn open(model: Model, replies: Vec<Reply>, refresh_refused: bool) -> (String, Arc<Self>) {
+    async fn open(
+        memory: MemoryOffice,
+        replies: Vec<Reply>,
+        refresh_refused: bool,
+    ) -> (String, Arc<Self>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let office = Arc::new(Self {
-            model: Mutex::new(model),
+            memory: Mutex::new(memory),
             replies: Mutex::new(replies.into()),
             refresh_refused,
             seen: Mutex::default(),
@@ -99,11 +103,11 @@ impl Office {
         if let Reply::Problem(status, headers, code) = reply {
             return respond(&mut stream, status, headers, problem(code).as_bytes()).await;
         }
-        let mut answer =
-            self.model
-                .lock()
-                .unwrap()
-                .answer(identity(1).device, Role::Secretary, &items);
+        let mut answer = self
+            .memory
+            .lock()
+            .unwrap()
+            .answer(identity(1).device, &items);
         let broken = if let Reply::Broken(kept) = reply {
             answer.truncate(kept);
             true
@@ -189,18 +193,16 @@ fn session(path: &str) -> String {
     .to_string()
 }
 
-fn model() -> (Model, RecordId) {
-    let mut model = Model::new();
-    let record = card(&mut model, 1);
-    model
-        .grids
-        .insert(identity(1).device, ["A1".to_owned()].into());
-    (model, record)
+fn memory() -> (MemoryOffice, RecordId) {
+    let mut memory = MemoryOffice::new();
+    let record = card(&mut memory, 1);
+    memory.assign(identity(1).device, &["A1"]);
+    (memory, record)
 }
 
 async fn rig(replies: Vec<Reply>, refresh_refused: bool) -> (Rig, Arc<Office>, RecordId) {
-    let (model, record) = model();
-    let (address, office) = Office::open(model, replies, refresh_refused).await;
+    let (memory, record) = memory();
+    let (address, office) = Office::open(memory, replies, refresh_refused).await;
     let mut rig = Rig::at(&address, 1);
     rig.phone = rig.phone.with_backoff(Backoff {
         tries_max: 3,
@@ -285,13 +287,13 @@ async fn a_busy_server_is_asked_again_and_a_firm_refusal_is_not() {
 
 #[tokio::test]
 async fn a_broken_download_goes_on_from_its_checkpoint() {
-    let (mut model, _) = model();
+    let (mut memory, _) = memory();
     for number in 2..=6 {
-        card(&mut model, number);
+        card(&mut memory, number);
     }
-    model.checkpoint_items = 2;
+    memory.checkpoint_items = 2;
     let (address, office) = Office::open(
-        model,
+        memory,
         vec![Reply::Broken(4), Reply::Broken(0), Reply::Broken(0)],
         false,
     )
@@ -368,8 +370,8 @@ async fn a_large_outbox_goes_up_compressed() {
 
 #[tokio::test]
 async fn enrolling_stores_who_the_phone_is_and_a_foreign_file_costs_no_code() {
-    let (model, _) = model();
-    let (address, office) = Office::open(model, vec![], false).await;
+    let (memory, _) = memory();
+    let (address, office) = Office::open(memory, vec![], false).await;
     let folder = tempfile::tempdir().unwrap();
     let bad = folder.path().join("bad.db");
     std::fs::write(
@@ -431,12 +433,12 @@ async fn an_answer_that_cannot_be_stored_moves_no_cursor() {
 
 #[tokio::test]
 async fn a_checkpoint_is_stored_when_it_comes_and_with_what_came_before() {
-    let (mut model, _) = model();
+    let (mut memory, _) = memory();
     for number in 2..=3 {
-        card(&mut model, number);
+        card(&mut memory, number);
     }
-    model.checkpoint_items = 1;
-    let (address, _office) = Office::open(model, vec![], false).await;
+    memory.checkpoint_items = 1;
+    let (address, _office) = Office::open(memory, vec![], false).await;
     let rig = Rig::at(&address, 1);
     let mut stored = Vec::new();
     let look = |_: Progress| {

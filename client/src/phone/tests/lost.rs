@@ -5,8 +5,6 @@ use std::sync::{
     atomic::{AtomicI64, Ordering},
 };
 
-use lianka_sync_core::time::ServerTime;
-
 use super::*;
 
 const DAY_MS: i64 = 86_400_000;
@@ -14,22 +12,22 @@ const DAY_MS: i64 = 86_400_000;
 /// A phone with a clock of its own and a card, whose server grants seven days.
 struct Leased {
     rig: Rig,
-    model: Model,
+    office: MemoryOffice,
     clock: Arc<AtomicI64>,
     record: RecordId,
 }
 
 impl Leased {
     fn new() -> Self {
-        let mut model = Model::new();
-        model.lease_seconds = Some(7 * 86_400);
-        let record = card(&mut model, 1);
-        let mut rig = Rig::new(1, &mut model);
+        let mut office = MemoryOffice::new();
+        office.lease_seconds = Some(7 * 86_400);
+        let record = card(&mut office, 1);
+        let mut rig = Rig::new(1, &mut office);
         let clock = Arc::new(AtomicI64::new(NOW.unix_ms()));
         rig.phone = rig.phone.with_clock(Clock::Fixed(clock.clone()));
         let mut leased = Self {
             rig,
-            model,
+            office,
             clock,
             record,
         };
@@ -44,7 +42,7 @@ impl Leased {
     }
 
     fn sync(&mut self) {
-        self.rig.sync(&mut self.model);
+        self.rig.sync(&mut self.office);
     }
 
     fn is_locked(&self) -> bool {
@@ -129,7 +127,7 @@ fn a_restart_does_not_open_a_phone() {
 #[test]
 fn a_server_that_grants_no_lease_locks_nothing() {
     let mut leased = Leased::new();
-    leased.model.lease_seconds = None;
+    leased.office.lease_seconds = None;
     leased.sync();
     leased.at_days(400);
     assert!(!leased.is_locked());
@@ -138,10 +136,10 @@ fn a_server_that_grants_no_lease_locks_nothing() {
 
 #[test]
 fn a_phone_tells_how_it_stands() {
-    let mut model = Model::new();
-    let record = card(&mut model, 1);
-    let rig = Rig::new(1, &mut model);
-    rig.sync(&mut model);
+    let mut office = MemoryOffice::new();
+    let record = card(&mut office, 1);
+    let rig = Rig::new(1, &mut office);
+    rig.sync(&mut office);
     rig.set(record, "unit", "1");
     rig.set(record, "unit", "2");
     let mut sync = Synchronisation::new(CLIENT);
@@ -171,24 +169,24 @@ fn a_phone_tells_how_it_stands() {
 
 #[test]
 fn two_copies_of_a_phone_lose_no_edit_of_either() {
-    let mut model = Model::new();
-    let (shared, only_first) = (card(&mut model, 1), card(&mut model, 2));
-    let first = Rig::new(1, &mut model);
-    first.sync(&mut model);
+    let mut office = MemoryOffice::new();
+    let (shared, only_first) = (card(&mut office, 1), card(&mut office, 2));
+    let first = Rig::new(1, &mut office);
+    first.sync(&mut office);
     let second = cloned(&first, 77);
     // The same actor, the same sequence, other content.
     first.set(shared, "sign_name", "王记包子铺");
     first.set(only_first, "unit", "201");
-    first.sync(&mut model);
+    first.sync(&mut office);
     second.set(shared, "unit", "101");
-    let tally = second.sync(&mut model);
+    let tally = second.sync(&mut office);
     assert_eq!(
         (tally.rejected, tally.rebased, tally.drafted),
         (1, 1, 0),
         "{tally:?}"
     );
     for rig in [&first, &second] {
-        rig.sync(&mut model);
+        rig.sync(&mut office);
         assert!(rig.phone.outbox().unwrap().is_empty());
     }
     assert_eq!(
@@ -196,8 +194,8 @@ fn two_copies_of_a_phone_lose_no_edit_of_either() {
         Some("201"),
         "also what only its twin touched"
     );
-    settle(&mut model, &[&second]);
-    let row = |key: &str| model.text(shared, key);
+    settle(&mut office, &[&second]);
+    let row = |key: &str| office.text(shared, key);
     assert_eq!(
         (row("sign_name").as_deref(), row("unit").as_deref()),
         (Some("王记包子铺"), Some("101"))
@@ -206,9 +204,9 @@ fn two_copies_of_a_phone_lose_no_edit_of_either() {
     first.set(shared, "lane", "5");
     second.set(shared, "number_suffix", "甲");
     for rig in [&first, &second, &first, &second] {
-        rig.sync(&mut model);
+        rig.sync(&mut office);
     }
-    let row = |key: &str| model.text(shared, key);
+    let row = |key: &str| office.text(shared, key);
     assert_eq!(
         (row("lane").as_deref(), row("number_suffix").as_deref()),
         (Some("5"), Some("甲"))
@@ -228,7 +226,7 @@ fn server_times_do_not_count_for_a_lease() {
             .last_sync
             .unwrap()
             .server_time,
-        ServerTime::from_unix_ms(9_000_000)
+        office::OFFICE_NOW
     );
     assert!(!leased.is_locked());
 }

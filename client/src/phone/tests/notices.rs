@@ -19,8 +19,8 @@ fn notice(number: u128, record: RecordId) -> ResponseItem {
 }
 
 /// One synchronisation whose answer brings these first.
-fn sync_with(rig: &Rig, model: &mut Model, extra: &[ResponseItem]) {
-    rig.sync_cut(model, |_, items| Some([extra.to_vec(), items].concat()))
+fn sync_with(rig: &Rig, office: &mut MemoryOffice, extra: &[ResponseItem]) {
+    rig.sync_cut(office, |_, items| Some([extra.to_vec(), items].concat()))
         .unwrap();
 }
 
@@ -35,10 +35,10 @@ fn kept(rig: &Rig) -> Vec<(u64, bool)> {
 
 #[test]
 fn a_notice_that_comes_twice_is_one_and_stays_read() {
-    let mut model = Model::new();
-    let rig = Rig::new(1, &mut model);
-    let record = card(&mut model, 1);
-    sync_with(&rig, &mut model, &[notice(1, record), notice(2, record)]);
+    let mut office = MemoryOffice::new();
+    let rig = Rig::new(1, &mut office);
+    let record = card(&mut office, 1);
+    sync_with(&rig, &mut office, &[notice(1, record), notice(2, record)]);
     assert_eq!(kept(&rig), [(2, true), (1, true)]);
     assert_eq!(
         rig.phone.notices().unwrap()[0].title.as_deref(),
@@ -46,20 +46,20 @@ fn a_notice_that_comes_twice_is_one_and_stays_read() {
     );
     assert_eq!(rig.phone.status().unwrap().notices, 2);
     rig.phone.mark_notices_read().unwrap();
-    sync_with(&rig, &mut model, &[notice(2, record), notice(3, record)]);
+    sync_with(&rig, &mut office, &[notice(2, record), notice(3, record)]);
     assert_eq!(kept(&rig), [(3, true), (2, false), (1, false)]);
     assert_eq!(rig.phone.status().unwrap().notices, 1);
 }
 
 #[test]
 fn what_is_erased_or_wiped_takes_its_notices_along() {
-    let mut model = Model::new();
-    let rig = Rig::new(1, &mut model);
-    let (erased, other) = (card(&mut model, 1), card(&mut model, 2));
-    sync_with(&rig, &mut model, &[notice(1, erased), notice(2, other)]);
-    sync_with(&rig, &mut model, &[ResponseItem::Erase { record: erased }]);
+    let mut office = MemoryOffice::new();
+    let rig = Rig::new(1, &mut office);
+    let (erased, other) = (card(&mut office, 1), card(&mut office, 2));
+    sync_with(&rig, &mut office, &[notice(1, erased), notice(2, other)]);
+    sync_with(&rig, &mut office, &[ResponseItem::Erase { record: erased }]);
     assert_eq!(kept(&rig), [(2, true)]);
-    sync_with(&rig, &mut model, &[ResponseItem::Wipe]);
+    sync_with(&rig, &mut office, &[ResponseItem::Wipe]);
     let left: i64 = rig
         .phone
         .store()

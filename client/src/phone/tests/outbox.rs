@@ -14,7 +14,7 @@ use lianka_sync_core::{
     kinds::Kind,
 };
 
-use super::{model::Whim, *};
+use super::{office::Rule, *};
 use lianka_client_core::{Effect, Filing, OutboxState, Reason};
 
 /// What a user did, as far as it is still in the outbox: record, value, state, tries, code.
@@ -82,10 +82,10 @@ fn a_verdict_is_about_one_change() {
         ),
     ];
     for (status, code, retryable, left) in statuses {
-        let mut model = Model::new();
-        let records = [card(&mut model, 1), card(&mut model, 2)];
-        let rig = Rig::new(1, &mut model);
-        rig.sync(&mut model);
+        let mut office = MemoryOffice::new();
+        let records = [card(&mut office, 1), card(&mut office, 2)];
+        let rig = Rig::new(1, &mut office);
+        rig.sync(&mut office);
         for name in ["甲", "乙", "丙"] {
             for record in records {
                 rig.set(record, "sign_name", name);
@@ -116,10 +116,10 @@ fn a_verdict_is_about_one_change() {
 
 #[test]
 fn the_newest_word_about_an_entry_stands() {
-    let mut model = Model::new();
-    let record = card(&mut model, 1);
-    let rig = Rig::new(1, &mut model);
-    rig.sync(&mut model);
+    let mut office = MemoryOffice::new();
+    let record = card(&mut office, 1);
+    let rig = Rig::new(1, &mut office);
+    rig.sync(&mut office);
     rig.set(record, "sign_name", "甲");
     let entry = rig.phone.outbox().unwrap().remove(0);
     let rejected = VerdictStatus::Rejected;
@@ -156,9 +156,9 @@ fn the_newest_word_about_an_entry_stands() {
 /// The same actor, the same number, the same content in the same second: one hash, two records.
 #[test]
 fn two_cards_made_alike_are_two() {
-    let mut model = Model::new();
-    let rig = Rig::new(1, &mut model);
-    rig.sync(&mut model);
+    let mut office = MemoryOffice::new();
+    let rig = Rig::new(1, &mut office);
+    rig.sync(&mut office);
     let made = [0, 1].map(|_| {
         rig.phone
             .create_card("A1", &[Edit::set("sign_name", "新店")], NOW)
@@ -172,18 +172,18 @@ fn two_cards_made_alike_are_two() {
         items.truncate(1);
         Some(items)
     };
-    assert_eq!(rig.sync_cut(&mut model, cut), None);
+    assert_eq!(rig.sync_cut(&mut office, cut), None);
     assert_eq!(rig.phone.outbox().unwrap(), entries[1..]);
-    settle(&mut model, &[&rig]);
-    assert!(made.iter().all(|made| model.holds(made.record)));
+    settle(&mut office, &[&rig]);
+    assert!(made.iter().all(|made| office.holds(made.record)));
 }
 
 /// Also for a program that was started again.
 #[test]
 fn a_request_waits_as_one() {
-    let mut model = Model::new();
-    let mut rig = Rig::new(1, &mut model);
-    rig.sync(&mut model);
+    let mut office = MemoryOffice::new();
+    let mut rig = Rig::new(1, &mut office);
+    rig.sync(&mut office);
     let filing = Filing {
         transfer_kind: "cross_province_letter".into(),
         member_alias: "成员一".into(),
@@ -195,17 +195,17 @@ fn a_request_waits_as_one() {
     let made = rig.phone.file_transfer("A1", &filing, NOW).unwrap();
     rig.restart();
     assert_eq!(rig.phone.outbox().unwrap()[0].kind, Kind::TransferRequest);
-    assert_eq!(rig.sync(&mut model).accepted, 1);
-    assert!(model.holds(made.record));
+    assert_eq!(rig.sync(&mut office).accepted, 1);
+    assert!(office.holds(made.record));
 }
 
 /// Whatever the clock says: what was done first goes first.
 #[test]
 fn edits_go_in_the_order_in_which_they_were_made() {
-    let mut model = Model::new();
-    let record = card(&mut model, 1);
-    let mut rig = Rig::new(1, &mut model);
-    rig.sync(&mut model);
+    let mut office = MemoryOffice::new();
+    let record = card(&mut office, 1);
+    let mut rig = Rig::new(1, &mut office);
+    rig.sync(&mut office);
     let clock = Arc::new(AtomicI64::new(NOW.unix_ms()));
     rig.phone = rig.phone.with_clock(Clock::Fixed(clock.clone()));
     let names = ["一", "二", "三", "四", "五", "六", "七", "八"];
@@ -216,17 +216,17 @@ fn edits_go_in_the_order_in_which_they_were_made() {
             .unwrap();
     }
     assert!(waiting(&rig).iter().map(|entry| entry.1.as_str()).eq(names));
-    let tally = rig.sync(&mut model);
+    let tally = rig.sync(&mut office);
     assert_eq!((tally.accepted, tally.postponed, tally.rejected), (8, 0, 0));
-    assert_eq!(model.text(record, "sign_name").as_deref(), Some("八"));
+    assert_eq!(office.text(record, "sign_name").as_deref(), Some("八"));
 }
 
 #[test]
 fn many_edits_are_written_anew_in_their_order_and_none_is_left_out() {
-    let mut model = Model::new();
-    let record = card(&mut model, 1);
-    let mut rig = Rig::new(1, &mut model);
-    rig.sync(&mut model);
+    let mut office = MemoryOffice::new();
+    let record = card(&mut office, 1);
+    let mut rig = Rig::new(1, &mut office);
+    rig.sync(&mut office);
     let clock = Arc::new(AtomicI64::new(0));
     rig.phone = rig.phone.with_clock(Clock::Fixed(clock.clone()));
     let names: Vec<_> = (0..70).map(|n| format!("第{n}号")).collect();
@@ -244,10 +244,11 @@ fn many_edits_are_written_anew_in_their_order_and_none_is_left_out() {
         .map(|entry| entry.made_at)
         .collect();
     let epoch = inside(&rig, |tx| Ok(tx.epoch()?));
-    model.rebuild(record);
+    office.compact(record);
     // The first answer refuses them all; the second never comes.
     assert_eq!(
-        rig.sync_cut(&mut model, |request, items| (request == 1).then_some(items)),
+        rig.sync_cut(&mut office, |request, items| (request == 1)
+            .then_some(items)),
         None
     );
     rig.restart();
@@ -286,42 +287,42 @@ fn many_edits_are_written_anew_in_their_order_and_none_is_left_out() {
         "a new name, stored with what is signed with it"
     );
     assert_eq!(rig.text(record, "sign_name").as_deref(), Some("第69号"));
-    let tally = rig.sync(&mut model);
+    let tally = rig.sync(&mut office);
     assert_eq!(
         (tally.accepted, tally.duplicate, tally.rejected),
         (0, 70, 0),
         "the lost answer had accepted them"
     );
-    settle(&mut model, &[&rig]);
-    assert_eq!(model.text(record, "sign_name").as_deref(), Some("第69号"));
+    settle(&mut office, &[&rig]);
+    assert_eq!(office.text(record, "sign_name").as_deref(), Some("第69号"));
 }
 
 #[test]
 fn an_edit_is_made_for_the_generation_that_the_phone_holds() {
-    let mut model = Model::new();
-    let record = card(&mut model, 1);
-    let rig = Rig::new(1, &mut model);
-    model.rebuild(record);
-    model.rebuild(record);
-    rig.sync(&mut model);
+    let mut office = MemoryOffice::new();
+    let record = card(&mut office, 1);
+    let rig = Rig::new(1, &mut office);
+    office.compact(record);
+    office.compact(record);
+    rig.sync(&mut office);
     rig.set(record, "sign_name", "新名");
     assert_eq!(rig.phone.outbox().unwrap()[0].generation, 3);
-    let tally = rig.sync(&mut model);
+    let tally = rig.sync(&mut office);
     assert_eq!((tally.accepted, tally.rejected), (1, 0));
 }
 
 #[test]
 fn drafts_of_one_record_stand_side_by_side() {
-    let mut model = Model::new();
-    let record = card(&mut model, 1);
-    let rig = Rig::new(1, &mut model);
-    rig.sync(&mut model);
+    let mut office = MemoryOffice::new();
+    let record = card(&mut office, 1);
+    let rig = Rig::new(1, &mut office);
+    rig.sync(&mut office);
     for key in ["category", "unit", "lane"] {
-        model
-            .whims
-            .insert(rig.device, Whim::RefuseKey(key.into(), "value_too_long"));
+        office
+            .rules
+            .insert(rig.device, Rule::RefuseKey(key.into(), "value_too_long"));
         rig.set(record, key, "零售");
-        rig.sync(&mut model);
+        rig.sync(&mut office);
     }
     let kept = rig.phone.drafts().unwrap();
     let keys = |kept: &[KeptDraft]| {
@@ -340,7 +341,7 @@ fn drafts_of_one_record_stand_side_by_side() {
         "no_such_draft"
     );
     assert_eq!(rig.phone.drafts().unwrap(), kept[1..]);
-    model.whims.clear();
+    office.rules.clear();
     rig.phone.retry_draft(kept[2].id, NOW).unwrap();
     assert_eq!(rig.phone.drafts().unwrap(), kept[1..2]);
 }
@@ -348,15 +349,15 @@ fn drafts_of_one_record_stand_side_by_side() {
 /// A draft that still cannot be applied is still there.
 #[test]
 fn a_draft_goes_only_when_it_was_saved() {
-    let mut model = Model::new();
-    let record = card(&mut model, 1);
-    let rig = Rig::new(1, &mut model);
-    rig.sync(&mut model);
-    model
-        .whims
-        .insert(rig.device, Whim::RefuseKey("unit".into(), "value_too_long"));
+    let mut office = MemoryOffice::new();
+    let record = card(&mut office, 1);
+    let rig = Rig::new(1, &mut office);
+    rig.sync(&mut office);
+    office
+        .rules
+        .insert(rig.device, Rule::RefuseKey("unit".into(), "value_too_long"));
     rig.set(record, "unit", "1室");
-    rig.sync(&mut model);
+    rig.sync(&mut office);
     let kept = rig.phone.drafts().unwrap();
     inside(&rig, |tx| Ok(tx.apply(&[Effect::MarkLeaving { record }])?));
     assert_eq!(
@@ -369,22 +370,22 @@ fn a_draft_goes_only_when_it_was_saved() {
 
 #[test]
 fn redacting_takes_the_person_and_nothing_else() {
-    let mut model = Model::new();
-    let record = card(&mut model, 1);
-    let rig = Rig::new(1, &mut model);
-    rig.sync(&mut model);
+    let mut office = MemoryOffice::new();
+    let record = card(&mut office, 1);
+    let rig = Rig::new(1, &mut office);
+    rig.sync(&mut office);
     let (gone, stays) = (
         "0198c0de-0000-7000-8000-00000000000a",
         "0198c0de-0000-7000-8000-00000000000b",
     );
     let name = |entry: &str, name: &str| Edit::set(format!("contacts/{entry}/name"), name);
-    model
-        .whims
-        .insert(rig.device, Whim::RefuseKey("unit".into(), "value_too_long"));
+    office
+        .rules
+        .insert(rig.device, Rule::RefuseKey("unit".into(), "value_too_long"));
     rig.phone
         .edit(record, &[name(gone, "王"), Edit::set("unit", "1室")], NOW)
         .unwrap();
-    rig.sync(&mut model);
+    rig.sync(&mut office);
     rig.phone
         .edit(record, &[name(gone, "王五"), name(stays, "李四")], NOW)
         .unwrap();
@@ -449,8 +450,8 @@ fn redacting_takes_the_person_and_nothing_else() {
 /// Else two programs on one file could write the same number of a sequence.
 #[test]
 fn a_transaction_holds_the_file_before_it_reads() {
-    let mut model = Model::new();
-    let rig = Rig::new(1, &mut model);
+    let mut office = MemoryOffice::new();
+    let rig = Rig::new(1, &mut office);
     let other = rusqlite::Connection::open(rig.phone.path()).unwrap();
     other.busy_timeout(Duration::ZERO).unwrap();
     let busy = inside(&rig, |_| {

@@ -1,6 +1,6 @@
 //! What the file keeps, and what it does not.
 
-use super::{model::Whim, *};
+use super::{office::Rule, *};
 use lianka_client_core::Effect;
 
 #[test]
@@ -19,27 +19,22 @@ fn apply(rig: &Rig, effects: &[Effect]) {
 /// A reviewer refuses what was held of a record that the phone does not hold any more: the user is shown it.
 #[test]
 fn a_held_edit_of_a_record_that_left_becomes_a_draft_when_it_is_refused() {
-    let mut model = Model::new();
-    let record = card(&mut model, 1);
-    let rig = Rig::new(1, &mut model);
-    rig.sync(&mut model);
-    model.whims.insert(rig.device, Whim::HoldAll);
+    let mut office = MemoryOffice::new();
+    let record = card(&mut office, 1);
+    let rig = Rig::new(1, &mut office);
+    rig.sync(&mut office);
+    office.rules.insert(rig.device, Rule::HoldAll);
     let held = rig.set(record, "sign_name", "新名").hash.unwrap();
-    rig.sync(&mut model);
-    model.move_to_grid(record, "B2");
-    model.scope_epoch += 1;
-    rig.sync(&mut model);
+    rig.sync(&mut office);
+    office.move_to_grid(record, "B2");
+    rig.sync(&mut office);
     assert!(rig.phone.records().unwrap().is_empty());
     assert_eq!(
         (rig.phone.status().unwrap().held, codes(&rig).len()),
         (1, 0)
     );
-    model.rule_on_held(held, false);
-    model.whims.insert(
-        rig.device,
-        Whim::RefuseKey("sign_name".into(), "held_refused"),
-    );
-    rig.sync(&mut model);
+    office.decide_held(held, false);
+    rig.sync(&mut office);
     assert!(rig.phone.outbox().unwrap().is_empty());
     let drafts = rig.phone.drafts().unwrap();
     assert_eq!(codes(&rig), ["held_refused"]);
@@ -48,17 +43,17 @@ fn a_held_edit_of_a_record_that_left_becomes_a_draft_when_it_is_refused() {
 
 #[test]
 fn a_wipe_empties_every_table() {
-    let mut model = Model::new();
-    let record = card(&mut model, 1);
-    let rig = Rig::new(1, &mut model);
-    rig.sync(&mut model);
-    model
-        .whims
-        .insert(rig.device, Whim::RefuseKey("unit".into(), "value_too_long"));
+    let mut office = MemoryOffice::new();
+    let record = card(&mut office, 1);
+    let rig = Rig::new(1, &mut office);
+    rig.sync(&mut office);
+    office
+        .rules
+        .insert(rig.device, Rule::RefuseKey("unit".into(), "value_too_long"));
     rig.set(record, "unit", "1室");
-    rig.sync(&mut model);
+    rig.sync(&mut office);
     rig.set(record, "lane", "5");
-    rig.sync(&mut model);
+    rig.sync(&mut office);
     rig.set(record, "sign_name", "新名");
     rig.phone.cards().unwrap();
     rig.phone.remember_listing(&[record]).unwrap();

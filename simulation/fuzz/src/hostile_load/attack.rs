@@ -1,10 +1,9 @@
 //! What one hostile device sends, made before the hostile load so that making it costs the attacked machine nothing.
 
 use lianka_sync_core::{
-    codec::wire::{Encoding, Hello, PushedChange, Report, RequestItem},
+    codec::wire::Encoding,
     crdt::record::{Edit, Record},
     id::{Actor, DeviceId, RecordId, StreetCode},
-    kinds::Kind,
     limits,
     time::DeviceTime,
 };
@@ -14,47 +13,13 @@ use super::{
     costly::CostlyRequests,
     garbage::{self, Garbage},
     office::HOSTILE_GRID,
+    sending::{Attack, Manner, items, packed, sync},
 };
 use crate::{
     draw::Draw,
     mutate::{mutant, scramble},
-    requests,
-    world::{SECRETARY, Server, World, merged},
+    scene::{Office, SECRETARY, Scene},
 };
-
-/// Something to send.
-#[derive(Clone, Debug)]
-pub enum Attack {
-    /// A synchronisation as HTTP wants it, whatever its body is.
-    Sync {
-        encoding: Encoding,
-        packing: Option<&'static str>,
-        body: Vec<u8>,
-    },
-    /// Any request.
-    Call {
-        method: &'static str,
-        path: String,
-        json: bool,
-        body: Vec<u8>,
-    },
-    /// Bytes on a fresh connection.
-    Raw { bytes: Vec<u8>, manner: Manner },
-    /// The same bytes on so many fresh connections at once; every answer is read.
-    Many { bytes: Vec<u8>, times: usize },
-}
-
-/// How somebody behaves who has sent what they wanted to send.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Manner {
-    Reads,
-    /// Says that nothing more comes, and reads.
-    ClosesHalf,
-    /// Goes away without a word.
-    Leaves,
-    /// Stays and reads nothing, for a while.
-    Ignores,
-}
 
 /// The device's own record, and what it knows of others.
 pub struct Generator {
@@ -63,8 +28,8 @@ pub struct Generator {
     token: String,
     record: RecordId,
     held: Record,
-    server: Server,
-    world: World,
+    office: Office,
+    scene: Scene,
     targets: Vec<RecordId>,
     draw: Draw,
     garbage: Garbage,
@@ -104,13 +69,11 @@ impl Generator {
         let mut entropy = [0; 10];
         entropy.copy_from_slice(&draw.bytes(10));
         let record = RecordId::new_v7(seconds.unsigned_abs() * 1_000, entropy);
-        let mut server = Server::default();
-        let target = &mut server.target(&change);
-        merged(target, &change, SECRETARY).ok()?;
-        let bytes = change.bytes.clone();
-        server.keep(change, target.state.take());
+        let mut office = Office::default();
+        office.take(&change, SECRETARY).ok()?;
+        let bytes = change.bytes;
         let garbage = Garbage::new(seed ^ 0x51E6E);
-        let world = World::new(seed);
+        let scene = Scene::new(seed);
         let costly = CostlyRequests::new(street, device, token, &mut Draw::new(seed ^ 0xB0DE));
         let generator = Self {
             street: street.clone(),
@@ -118,49 +81,16 @@ impl Generator {
             token: token.to_owned(),
             record,
             held,
-            server,
-            world,
+            office,
+            scene,
             targets,
             draw,
             garbage,
             costly,
             seconds,
         };
-        let first = Self::sync(Encoding::CborSeq, &[(record, bytes)]);
+        let first = sync(Encoding::CborSeq, &[(record, bytes)]);
         Some((generator, first))
-    }
-
-    fn hello(pull: bool) -> RequestItem {
-        RequestItem::Hello(Hello {
-            kinds: Vec::new(),
-            cursor: None,
-            client: "hostile-load/1".into(),
-            pull,
-            report: Report::default(),
-        })
-    }
-
-    pub fn items(encoding: Encoding, pull: bool, changes: &[(RecordId, Vec<u8>)]) -> Vec<u8> {
-        let mut body = Vec::new();
-        encoding.write(&Self::hello(pull), &mut body);
-        for (record, bytes) in changes {
-            let change = PushedChange {
-                record: *record,
-                kind: Kind::ShopCard,
-                generation: 1,
-                bytes: bytes.clone(),
-            };
-            encoding.write(&RequestItem::Change(change), &mut body);
-        }
-        body
-    }
-
-    fn sync(encoding: Encoding, changes: &[(RecordId, Vec<u8>)]) -> Attack {
-        Attack::Sync {
-            encoding,
-            packing: None,
-            body: Self::items(encoding, false, changes),
-        }
     }
 
     /// The next thing to send.
@@ -191,48 +121,33 @@ impl Generator {
         )
     }
 
-    pub fn packed(encoding: Encoding, packing: Option<&'static str>, body: &[u8]) -> Attack {
-        let body = match packing {
-            None => body.to_vec(),
-            Some("zstd") => requests::zstd(body),
-            Some(_) => requests::gzip(body),
-        };
-        Attack::Sync {
-            encoding,
-            packing,
-            body,
-        }
-    }
-
     /// Mutants of the next honest change of the device's own record; most of a request is one of them.
     fn mutants(&mut self) -> Attack {
         self.seconds += 1;
         let edits: Vec<_> = (0..=self.draw.below(3))
-            .map(|_| self.world.edit())
+            .map(|_| self.scene.edit())
             .collect();
         let (at, actor) = (
             DeviceTime::from_unix_seconds(self.seconds),
             Actor::new(self.device, 1),
         );
-        let mut held = Record::load(&self.server.document).unwrap_or_else(|_| self.held.clone());
+        let mut held = Record::load(&self.office.document).unwrap_or_else(|_| self.held.clone());
         let Ok(Some(change)) = held.edit(actor, at, &edits, "") else {
             return self.garbage();
         };
         let count = 1 + self.draw.below(80);
         let mut changes: Vec<_> = (0..count)
-            .map(|_| (self.record, mutant(&change, &self.server, &mut self.draw).1))
+            .map(|_| (self.record, mutant(&change, &self.office, &mut self.draw).1))
             .collect();
         if self.draw.one_in(3) {
             // Now and then the change itself is among them, so that later ones stand on it.
-            let target = &mut self.server.target(&change);
-            if merged(target, &change, SECRETARY).is_ok() {
-                changes.push((self.record, change.bytes.clone()));
-                self.server.keep(change, target.state.take());
+            if self.office.take(&change, SECRETARY).is_ok() {
+                changes.push((self.record, change.bytes));
             }
         }
         let (encoding, packing) = self.form();
-        let body = Self::items(encoding, self.draw.clone().one_in(4), &changes);
-        Self::packed(encoding, packing, &body)
+        let body = items(encoding, self.draw.clone().one_in(4), &changes);
+        packed(encoding, packing, &body)
     }
 
     /// Changes of records that are none of its business, or of nobody.
@@ -254,24 +169,24 @@ impl Generator {
             } else {
                 *self.draw.pick(&self.targets)
             };
-            changes.push((record, mutant(&change, &self.server, &mut self.draw).1));
+            changes.push((record, mutant(&change, &self.office, &mut self.draw).1));
         }
         let (encoding, packing) = self.form();
-        let body = Self::items(encoding, true, &changes);
-        Self::packed(encoding, packing, &body)
+        let body = items(encoding, true, &changes);
+        packed(encoding, packing, &body)
     }
 
     /// Honest bytes, damaged somewhere between here and there.
     fn honest_looking(&mut self) -> Attack {
         let (encoding, packing) = self.form();
         let changes: Vec<_> = self
-            .server
+            .office
             .changes
             .iter()
             .map(|change| (self.record, change.bytes.clone()))
             .collect();
-        let body = Self::items(encoding, true, &changes);
-        let Attack::Sync { mut body, .. } = Self::packed(encoding, packing, &body) else {
+        let body = items(encoding, true, &changes);
+        let Attack::Sync { mut body, .. } = packed(encoding, packing, &body) else {
             return self.garbage();
         };
         scramble(&mut body, &mut self.draw);
@@ -295,14 +210,14 @@ impl Generator {
                 body: garbage::wrapped(&mut self.garbage, packing, &body),
             };
         }
-        Self::packed(encoding, packing, &body)
+        packed(encoding, packing, &body)
     }
 
     /// A few kilobytes that want to be many megabytes, within the limit or beyond it.
     fn bomb(&mut self) -> Attack {
         let (encoding, _) = self.form();
         let packing = Some(*self.draw.pick(&["zstd", "gzip"]));
-        let mut body = Self::items(encoding, false, &[]);
+        let mut body = items(encoding, false, &[]);
         let length = *self.draw.pick(&[
             limits::SYNC_INFLATED_BYTES_MAX - body.len(),
             limits::SYNC_INFLATED_BYTES_MAX + 1,
@@ -310,7 +225,7 @@ impl Generator {
         ]);
         let filler = *self.draw.pick(b"\n \0{\x60\xa0");
         body.resize(length, filler);
-        Self::packed(encoding, packing, &body)
+        packed(encoding, packing, &body)
     }
 
     /// As many operations as pass the gate, in as few bytes: each change is small, and large once it is read.
@@ -335,14 +250,14 @@ impl Generator {
             })
             .collect();
         let (encoding, _) = self.form();
-        let body = Self::items(encoding, false, &changes);
-        Self::packed(encoding, Some("zstd"), &body)
+        let body = items(encoding, false, &changes);
+        packed(encoding, Some("zstd"), &body)
     }
 
     /// The whole street, again and again.
     fn greedy(&mut self) -> Attack {
         let encoding = Encoding::Ndjson;
-        let body = Self::items(encoding, true, &[]);
+        let body = items(encoding, true, &[]);
         let manner = *self
             .draw
             .pick(&[Manner::Ignores, Manner::Leaves, Manner::Reads]);
@@ -413,7 +328,7 @@ impl Generator {
             Manner::ClosesHalf,
             Manner::Leaves,
         ]);
-        let body = Self::items(Encoding::Ndjson, true, &[]);
+        let body = items(Encoding::Ndjson, true, &[]);
         let bytes = self.garbage.http(self.street.as_str(), &self.token, &body);
         Attack::Raw { bytes, manner }
     }

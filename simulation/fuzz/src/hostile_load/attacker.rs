@@ -14,8 +14,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    attack::{Attack, Generator, Manner},
+    attack::Generator,
     office::Hostile,
+    sending::{Attack, Manner},
 };
 
 /// Longer than any answer may be waited for: an answer that takes longer is a finding.

@@ -12,8 +12,8 @@ use lianka_sync_core::{
 use uuid::Uuid;
 
 use super::{
-    attack::{Attack, Generator},
     office::HOSTILE_GRID,
+    sending::{Attack, items, packed},
 };
 use crate::{draw::Draw, requests};
 
@@ -69,38 +69,24 @@ impl CostlyRequests {
             Encoding::Ndjson
         };
         match draw.below(10) {
-            0 => Generator::packed(
+            0 => packed(
                 encoding,
                 Some("zstd"),
-                &Generator::items(encoding, draw.one_in(2), &self.cards),
+                &items(encoding, draw.one_in(2), &self.cards),
             ),
             1 | 2 => {
                 let changes = in_some_order(&self.chain, draw);
-                Generator::packed(encoding, None, &Generator::items(encoding, true, &changes))
+                packed(encoding, None, &items(encoding, true, &changes))
             }
             3 => {
                 let changes = in_some_order(&self.actors, draw);
-                Generator::packed(
-                    encoding,
-                    Some("gzip"),
-                    &Generator::items(encoding, true, &changes),
-                )
+                packed(encoding, Some("gzip"), &items(encoding, true, &changes))
             }
             4 => blank(),
             5 => self.in_pieces(encoding, draw),
             6 => self.crumbs(),
-            7 => self.many_connections(
-                "POST",
-                "sync",
-                &Generator::items(Encoding::Ndjson, true, &[]),
-                3,
-            ),
-            8 => self.many_connections(
-                "POST",
-                "sync",
-                &Generator::items(Encoding::Ndjson, true, &[]),
-                1,
-            ),
+            7 => self.many_connections("POST", "sync", &items(Encoding::Ndjson, true, &[]), 3),
+            8 => self.many_connections("POST", "sync", &items(Encoding::Ndjson, true, &[]), 1),
             _ => self.many_connections("GET", "cards?q=%E5%BA%97&page_size=200", &[], CONNECTIONS),
         }
     }
@@ -113,11 +99,10 @@ impl CostlyRequests {
         } else {
             requests::gzip
         };
-        let mut body = pack(&Generator::items(encoding, false, &[]));
-        let hello = Generator::items(encoding, false, &[]).len();
+        let mut body = pack(&items(encoding, false, &[]));
+        let hello = items(encoding, false, &[]).len();
         for change in &self.cards {
-            let item =
-                Generator::items(encoding, false, std::slice::from_ref(change)).split_off(hello);
+            let item = items(encoding, false, std::slice::from_ref(change)).split_off(hello);
             body.extend(pack(&item));
             if draw.one_in(4) {
                 body.extend(pack(b""));
@@ -143,7 +128,7 @@ impl CostlyRequests {
         let mut bytes = self
             .head("POST", "sync", "transfer-encoding: chunked")
             .into_bytes();
-        let hello = Generator::items(Encoding::Ndjson, true, &[]);
+        let hello = items(Encoding::Ndjson, true, &[]);
         for byte in hello.iter().chain(std::iter::repeat_n(&b'\n', CRUMBS)) {
             bytes.extend([b'1', b'\r', b'\n', *byte, b'\r', b'\n']);
         }
@@ -175,9 +160,9 @@ impl CostlyRequests {
 
 /// Nothing, by the megabyte.
 fn blank() -> Attack {
-    let mut body = Generator::items(Encoding::Ndjson, false, &[]);
+    let mut body = items(Encoding::Ndjson, false, &[]);
     body.resize(limits::SYNC_INFLATED_BYTES_MAX, b'\n');
-    Generator::packed(Encoding::Ndjson, Some("zstd"), &body)
+    packed(Encoding::Ndjson, Some("zstd"), &body)
 }
 
 fn at(second: usize) -> DeviceTime {

@@ -22,8 +22,8 @@ use super::LANG;
 
 pub const HONEST_GRID: &str = "康平01";
 /// Its people have valid tokens; their own cards are theirs to spoil.
-pub const HOSTILE_GRID: &str = "康平02";
-/// The street that [`crate::world`] merges for.
+pub const HOSTILE_GRID: &str = crate::scene::GRIDS[1];
+/// The street that [`crate::scene`] plays in.
 const STREET: &str = "310104003";
 
 pub struct Office {

@@ -170,7 +170,7 @@ fn cells(chunk: &mut Chunk, draw: &mut Draw) {
                 let length = draw.extreme(256).min(5_000) as usize;
                 *cell = vec![b'x'; length];
             }
-            1 => *cell = (*draw.pick(crate::world::KEYS)).as_bytes().to_vec(),
+            1 => *cell = (*draw.pick(crate::scene::KEYS)).as_bytes().to_vec(),
             _ => super::scramble(cell, draw),
         }),
         Cells::Flags(counts) => match draw.below(3) {

@@ -8,7 +8,7 @@ use lianka_sync_core::{
 
 use crate::{
     draw::Draw,
-    world::{CONSENT, CONTACT, KEYS, Server, device},
+    scene::{CONSENT, CONTACT, KEYS, Office, device},
 };
 
 const OTHER_KEYS: &[&str] = &[
@@ -54,15 +54,15 @@ const TEXTS: &[&str] = &[
 ];
 
 /// One to three twists of one change.
-pub fn mutant(change: &Change, server: &Server, draw: &mut Draw) -> Vec<u8> {
+pub fn mutant(change: &Change, office: &Office, draw: &mut Draw) -> Vec<u8> {
     let mut change = change.clone();
     for _ in 0..=draw.below(3) {
         match draw.below(6) {
             0 => header(&mut change, draw),
-            1 => deps(&mut change, server, draw),
+            1 => deps(&mut change, office, draw),
             2 => order(&mut change, draw),
-            3 => insertion(&mut change, server, draw),
-            _ => operation(&mut change, server, draw),
+            3 => insertion(&mut change, office, draw),
+            _ => operation(&mut change, office, draw),
         }
     }
     if !draw.one_in(12) {
@@ -104,8 +104,8 @@ fn header(change: &mut Change, draw: &mut Draw) {
     }
 }
 
-fn deps(change: &mut Change, server: &Server, draw: &mut Draw) {
-    let known = server.hashes();
+fn deps(change: &mut Change, office: &Office, draw: &mut Draw) {
+    let known = office.hashes();
     match draw.below(6) {
         0 => change.deps.clear(),
         1 if !change.deps.is_empty() => {
@@ -177,7 +177,7 @@ fn value(draw: &mut Draw) -> Scalar {
 }
 
 /// An operation of the record, of this change, or of nobody.
-fn op_id(change: &Change, server: &Server, draw: &mut Draw, near: &[OpId]) -> OpId {
+fn op_id(change: &Change, office: &Office, draw: &mut Draw, near: &[OpId]) -> OpId {
     match draw.below(8) {
         0 => change.op_id(draw.below(change.ops.len().max(1))),
         1 => OpId {
@@ -188,8 +188,8 @@ fn op_id(change: &Change, server: &Server, draw: &mut Draw, near: &[OpId]) -> Op
             counter: 1 + draw.below(60) as u32,
             actor: Actor::new(device(draw.below(6) as u32), 1),
         },
-        3 if !server.changes.is_empty() => {
-            let other = draw.pick(&server.changes);
+        3 if !office.changes.is_empty() => {
+            let other = draw.pick(&office.changes);
             other.op_id(draw.below(other.ops.len().max(1)))
         }
         _ if !near.is_empty() => *draw.pick(near),
@@ -197,7 +197,7 @@ fn op_id(change: &Change, server: &Server, draw: &mut Draw, near: &[OpId]) -> Op
     }
 }
 
-fn operation(change: &mut Change, server: &Server, draw: &mut Draw) {
+fn operation(change: &mut Change, office: &Office, draw: &mut Draw) {
     let Some(last) = change.ops.len().checked_sub(1) else {
         return;
     };
@@ -219,22 +219,22 @@ fn operation(change: &mut Change, server: &Server, draw: &mut Draw) {
             }
         }
         (Action::Put { key: on, .. } | Action::Delete { key: on }, _) => {
-            let mut near = server.ops_on(on);
+            let mut near = office.ops_on(on);
             near.extend(own_ops_on(change, on));
             predecessors(&mut op.pred, draw, |draw| {
-                op_id(change, server, draw, &near)
+                op_id(change, office, draw, &near)
             });
         }
         (Action::Insert { text, .. }, 0 | 1) => (*draw.pick::<&str>(TEXTS)).clone_into(text),
         (Action::Insert { after, .. }, 2) => {
-            *after = Some(op_id(change, server, draw, &elements(change, server)));
+            *after = Some(op_id(change, office, draw, &elements(change, office)));
         }
         (Action::Remove { element, .. }, 0..=2) => {
-            *element = op_id(change, server, draw, &elements(change, server));
+            *element = op_id(change, office, draw, &elements(change, office));
             op.pred = vec![*element];
         }
         (Action::Insert { object, .. } | Action::Remove { object, .. }, _) => {
-            *object = op_id(change, server, draw, &notes(change, server));
+            *object = op_id(change, office, draw, &notes(change, office));
         }
     }
     change.ops[at] = op;
@@ -263,9 +263,9 @@ fn own_ops_on(change: &Change, key: &str) -> Vec<OpId> {
         .collect()
 }
 
-fn elements(change: &Change, server: &Server) -> Vec<OpId> {
+fn elements(change: &Change, office: &Office) -> Vec<OpId> {
     let inserts = |action: &Action| matches!(action, Action::Insert { .. });
-    let mut ids = server.ops(inserts);
+    let mut ids = office.ops(inserts);
     ids.extend(
         change
             .ops
@@ -277,9 +277,9 @@ fn elements(change: &Change, server: &Server) -> Vec<OpId> {
     ids
 }
 
-fn notes(change: &Change, server: &Server) -> Vec<OpId> {
+fn notes(change: &Change, office: &Office) -> Vec<OpId> {
     let makes = |action: &Action| matches!(action, Action::MakeText { .. });
-    let mut ids = server.ops(makes);
+    let mut ids = office.ops(makes);
     ids.extend(
         change
             .ops
@@ -292,18 +292,18 @@ fn notes(change: &Change, server: &Server) -> Vec<OpId> {
 }
 
 /// An operation put where none was.
-fn insertion(change: &mut Change, server: &Server, draw: &mut Draw) {
-    let object = notes(change, server)
+fn insertion(change: &mut Change, office: &Office, draw: &mut Draw) {
+    let object = notes(change, office)
         .first()
         .copied()
         .unwrap_or_else(|| change.op_id(0));
-    let elements = elements(change, server);
+    let elements = elements(change, office);
     let op = match draw.below(6) {
         0 => {
             let key = key(draw);
-            let near = server.ops_on(&key);
+            let near = office.ops_on(&key);
             let pred = (0..draw.below(3))
-                .map(|_| op_id(change, server, draw, &near))
+                .map(|_| op_id(change, office, draw, &near))
                 .collect();
             Op {
                 action: Action::Put {
@@ -315,7 +315,7 @@ fn insertion(change: &mut Change, server: &Server, draw: &mut Draw) {
         }
         1 => {
             let key = key(draw);
-            let pred = server.ops_on(&key);
+            let pred = office.ops_on(&key);
             Op {
                 action: Action::Delete { key },
                 pred,
@@ -332,7 +332,7 @@ fn insertion(change: &mut Change, server: &Server, draw: &mut Draw) {
             pred: vec![],
         },
         3 | 4 => {
-            let after = (!draw.one_in(3)).then(|| op_id(change, server, draw, &elements));
+            let after = (!draw.one_in(3)).then(|| op_id(change, office, draw, &elements));
             Op {
                 action: Action::Insert {
                     object,
@@ -343,7 +343,7 @@ fn insertion(change: &mut Change, server: &Server, draw: &mut Draw) {
             }
         }
         _ => {
-            let element = op_id(change, server, draw, &elements);
+            let element = op_id(change, office, draw, &elements);
             Op {
                 action: Action::Remove { object, element },
                 pred: vec![element],

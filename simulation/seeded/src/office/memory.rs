@@ -13,10 +13,9 @@ use std::{
 };
 
 use lianka_office_core::{
-    audit::{Action, Event},
-    memory::{MemoryStore, User},
-    pull::{self, Next, Pages, Pull, Question, verdict},
-    push::{Author, Ingested, Push, Pushes},
+    memory::{Answering, MemoryStore, User},
+    pull::{self, Pages},
+    push::{Author, Ingested, Push},
 };
 use lianka_sync_core::{
     access::Role,
@@ -224,70 +223,29 @@ impl MemoryOffice {
             Lang::Zh
         };
         let push = Push { author, changes };
-        let pushes = Pushes {
-            pushes: std::slice::from_ref(&push),
-            ids: self.more_ids(),
-        };
-        let Ok(outcomes) = self.state.store.run(self.now, pushes);
+        let ids = self.more_ids();
+        let verdicts = self.state.store.push(self.now, &push, ids, lang);
         let author = push.author;
         if author.wiped && hello.report.wiped {
             self.note_wiped(author.device);
         }
-        let verdicts: Vec<_> = outcomes
-            .iter()
-            .flatten()
-            .enumerate()
-            .map(|(index, outcome)| verdict(index, outcome, lang))
-            .collect();
-        let store = &mut self.state.store;
-        let question = Question {
-            street: store.street.clone(),
-            store_epoch: store.epoch,
-            head: store.head,
-            scope: store.scope(&author.username),
-            device: author.device,
-            wiped: author.wiped,
-            // A pull comes last of all.
-            more_to_come: !hello.pull
-                && hello
-                    .report
-                    .unsent
-                    .is_some_and(|unsent| unsent > verdicts.len() as u64),
-            verdicts,
-            pull: hello.pull,
-            kinds: hello.known_kinds(),
-            cursor: hello.cursor,
+        let answering = Answering {
             lease_seconds: LEASE_SECONDS,
             pages: self.pages,
         };
-        let items = self.pulled(question, &author);
-        packed(call, encoding, &items)
-    }
-
-    fn pulled(&mut self, question: Question, author: &Author) -> Vec<ResponseItem> {
+        let (checkpoint_bytes, mut since, mut scratch) = (self.checkpoint_bytes, 0, Vec::new());
+        let is_due = |item: &ResponseItem| {
+            scratch.clear();
+            Encoding::CborSeq.write(item, &mut scratch);
+            since = match item {
+                ResponseItem::Checkpoint { .. } => 0,
+                _ => since + scratch.len(),
+            };
+            since >= checkpoint_bytes
+        };
         let store = &mut self.state.store;
-        let mut pull = Pull::new(question);
-        let (mut items, mut since_checkpoint, mut scratch) = (Vec::new(), 0, Vec::new());
-        loop {
-            match pull.next(self.now, since_checkpoint >= self.checkpoint_bytes) {
-                Next::Item(item) => {
-                    scratch.clear();
-                    Encoding::CborSeq.write(&item, &mut scratch);
-                    since_checkpoint = match item {
-                        ResponseItem::Checkpoint { .. } => 0,
-                        _ => since_checkpoint + scratch.len(),
-                    };
-                    items.push(item);
-                }
-                Next::Read(read) => pull.answer(store.read(&author.username, read)),
-                Next::Tell { records } => store.events.push(
-                    Event::by(&author.username, author.device, Action::ReadP3)
-                        .with("via", "sync")
-                        .with("records", records),
-                ),
-                Next::Done => return items,
-            }
-        }
+        let items = store.pull(self.now, &author, hello, verdicts, answering, is_due);
+        packed(call, encoding, &items)
     }
 
     fn restore(&mut self) -> Acted {

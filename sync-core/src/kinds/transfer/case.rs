@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use time::Date;
 
 use crate::kinds::transfer::{
-    calendar,
-    ruling::{Outcome, Ruled},
+    TYPE, calendar, event_key,
+    outcome::{Outcome, Ruled},
     table::{Acting, STATES, State, Step, Term, Then, Words},
 };
 use crate::{
-    crdt::view::View,
+    crdt::view::{Value, View},
     id::{EntryId, RecordId},
     planted::{self, Bug},
     values::date,
@@ -582,6 +582,11 @@ fn event_of(view: &View, id: EntryId) -> Option<Event> {
         fields,
         ruled: Ruled::of(view, id),
     })
+}
+
+/// What stands where an event was written: its author's operation.
+pub fn written(view: &View, event: EntryId) -> Option<&Value> {
+    view.values.get(&event_key(event, TYPE))?.last()
 }
 
 /// Whether a state counts as open: a member may have one open request.

@@ -1,8 +1,11 @@
 //! Whether two requests are of the same member: what the office is shown as a likely pair. Never merged by itself.
 
-use crate::kinds::transfer::calendar::day_of;
 use crate::{
     id::{EntryId, RecordId},
+    kinds::{
+        transfer::calendar::day_of,
+        transfer_request::{MEMBER_ALIAS, MEMBER_NAME, ORIGIN, PHONE},
+    },
     search,
     time::ServerTime,
     values::text,
@@ -22,6 +25,20 @@ pub struct Member {
 }
 
 impl Member {
+    /// As a request says; what it does not say any more, `sealed` may.
+    pub fn of(
+        text: impl Fn(&str) -> Option<String>,
+        sealed: impl Fn(&str) -> Option<String>,
+    ) -> Self {
+        let either = |key| text(key).or_else(|| sealed(key));
+        Self {
+            name: either(MEMBER_NAME),
+            phone: text(PHONE),
+            origin: either(ORIGIN),
+            alias: text(MEMBER_ALIAS),
+        }
+    }
+
     /// Whether the two are likely the same person: the same name, and the same telephone, origin or alias beside it; or no name to compare, and
     /// the same telephone and alias.
     pub fn is_likely(&self, other: &Self) -> bool {

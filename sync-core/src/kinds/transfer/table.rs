@@ -330,6 +330,14 @@ pub const MEMBER_WORD: &str = "member_word";
 pub const TYPING_ERROR: &str = "typing_error";
 /// What an officer may rule on a contest.
 pub const DECISIONS: &[&str] = &["accepted", "withdrawn"];
+/// How long a letter is valid.
+pub const VALIDITY_DAYS: &str = "validity_days";
+/// The other request of [`Step::NotSamePerson`].
+pub const OTHER: &str = "other";
+/// Who asked for a withdrawal, why by [`CAUSES`], and why in words.
+pub const WITHDRAWAL: [&str; 3] = ["asked_by", "cause", "reason"];
+/// What a submission says, beside the request.
+pub const MEMBER_PRESENT: &[(&str, &str)] = &[("member_present", "yes")];
 /// A box that must be ticked.
 pub const YES: &[&str] = &["yes"];
 

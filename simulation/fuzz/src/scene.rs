@@ -1,19 +1,23 @@
-//! Honest phones and their server, from a seed: what mutations start from, and what must go on working beside them.
+//! Honest phones and their office, from a seed: what mutations start from, and what must go on working beside them.
 //!
-//! Real Automerge through `sync_core::record`, several actors that see each other late, notes, conflicts, deletions; and the server's half:
-//! the register state by MERGE with the document beside it.
+//! Real Automerge through `sync_core::record`, several actors that see each other late, notes, conflicts, deletions; and the office as the server
+//! decides it.
 
-use std::cell::Cell;
-
+use lianka_office_core::{
+    acts::Act,
+    memory::{Kept, MemoryStore},
+    store::{Store, Wants},
+    street::{Accepted, Street},
+};
 use lianka_sync_core::{
     access::{Role, Writer},
-    codec::change::{Action, Change, OpId},
+    codec::change::{self, Action, Change, OpId},
     crdt::{
-        merge::{Context, Merged, NoteDocument, Refusal, RegisterState, Target, merge},
+        merge::{Refusal, RegisterState},
         record::{Edit, Record},
     },
-    id::{Actor, ChangeHash, DeviceId, StreetCode},
-    kinds::Kind,
+    id::{Actor, ChangeHash, DeviceId, RecordId, StreetCode},
+    kinds::{Kind, key},
     time::{DeviceTime, ServerTime},
 };
 use uuid::Uuid;
@@ -22,6 +26,9 @@ use crate::draw::Draw;
 
 pub const CONTACT: &str = "0198c0de-0000-7000-8000-00000000000a";
 pub const CONSENT: &str = "0198c0de-0000-7000-8000-00000000000b";
+
+/// Where honest phones work, and where hostile ones do.
+pub const GRIDS: [&str; 2] = ["康平01", "康平02"];
 
 /// Keys that honest phones write, most of them open to everybody.
 pub const KEYS: &[&str] = &[
@@ -56,58 +63,106 @@ pub struct Phone {
     pub record: Record,
 }
 
-/// What the server holds of the one record.
-#[derive(Default)]
-pub struct Server {
-    pub state: Option<RegisterState>,
+/// The one record.
+const RECORD: RecordId = RecordId(Uuid::from_u128(0x0198_0000_0000_7000_8000_0000_0000_0001));
+const NOW: ServerTime = ServerTime::from_unix_ms(1_795_248_000_000);
+
+/// What the office has of the one record, decided by `lianka-office-core` over its store in memory.
+pub struct Office {
+    store: MemoryStore,
     /// As Automerge saves it.
     pub document: Vec<u8>,
     pub changes: Vec<Change>,
-    /// Loaded once, for as long as nothing is accepted into it.
-    note: Cell<Option<NoteDocument>>,
 }
 
-impl Server {
-    /// A server that holds `state` and its document.
-    pub fn holding(state: RegisterState, document: Vec<u8>) -> Self {
+/// A change that is put to the office.
+struct Offer<'c> {
+    change: &'c Change,
+    writer: Writer,
+}
+
+impl Act for Offer<'_> {
+    type Done = Accepted;
+    type Refused = Refusal;
+
+    fn wants(&self, _: &Street) -> Wants {
+        Wants {
+            records: [RECORD].into(),
+            documents: self
+                .change
+                .edits_text()
+                .then_some(RECORD)
+                .into_iter()
+                .collect(),
+            ..Wants::default()
+        }
+    }
+
+    fn decide(self, street: &mut Street) -> Result<Accepted, Refusal> {
+        street.accept(RECORD, Kind::ShopCard, 1, self.change, self.writer)
+    }
+}
+
+impl Default for Office {
+    fn default() -> Self {
+        let street: StreetCode = "310104003".parse().expect("a street code");
+        let grids = GRIDS.map(str::to_owned).into();
         Self {
-            state: Some(state),
-            document,
-            ..Self::default()
+            store: MemoryStore::new(street, Uuid::from_u128(1), grids),
+            document: Vec::new(),
+            changes: Vec::new(),
         }
     }
+}
 
-    /// The record as MERGE takes it, with the document where `change` needs it.
-    pub fn target(&self, change: &Change) -> Target {
-        let document = (change.edits_text() && self.state.is_some())
-            .then(|| {
-                self.note
-                    .take()
-                    .or_else(|| NoteDocument::load(&self.document).ok())
-            })
-            .flatten();
-        Target {
-            state: self.state.clone(),
-            document,
-        }
+impl Office {
+    /// One that holds `state` and its document.
+    pub fn holding(state: RegisterState, document: Vec<u8>) -> Self {
+        let mut office = Self::default();
+        let kept = Kept {
+            grid: state.text(key::GRID).unwrap_or_default().to_owned(),
+            seq: 1,
+            grid_seq: 1,
+            state,
+            snapshot: (1, document.clone()),
+            trimmed: Vec::new(),
+        };
+        office.store.head = 1;
+        office.store.records.insert(RECORD, kept);
+        office.document = document;
+        office
     }
 
-    /// Takes the document of a refused change back: a refusal left it as it was.
-    pub fn unmoved(&self, target: Target) {
-        if target.document.is_some() {
-            self.note.set(target.document);
-        }
+    pub fn state(&self) -> Option<&RegisterState> {
+        Some(&self.store.records.get(&RECORD)?.state)
     }
 
-    /// Keeps a change that MERGE made `state` of.
-    pub fn keep(&mut self, change: Change, state: Option<RegisterState>) {
-        self.state = state;
-        self.document.extend(&change.bytes);
-        if let Ok(mut record) = Record::load(&self.document) {
-            self.document = record.save();
-        }
-        self.changes.push(change);
-        self.note.set(None);
+    /// What would become of a change, and of the record. Nothing is kept.
+    pub fn offer(
+        &self,
+        change: &Change,
+        writer: Writer,
+    ) -> (Result<Accepted, Refusal>, Option<RegisterState>) {
+        let offer = Offer { change, writer };
+        let mut street = Street::new(self.store.head(), NOW);
+        let wants = offer.wants(&street);
+        let loaded = self.store.load(&wants);
+        street.learn(wants, loaded);
+        let ruled = offer.decide(&mut street);
+        (ruled, street.state(RECORD).cloned())
+    }
+
+    /// Takes a change in, with what follows from it.
+    pub fn take(&mut self, change: &Change, writer: Writer) -> Result<Accepted, Refusal> {
+        let before = self.store.head;
+        let accepted = self.store.run(NOW, Offer { change, writer })?;
+        self.store.refresh();
+        self.document = self.store.document(RECORD).unwrap_or_default();
+        let new = self.store.log.range(before + 1..);
+        let new = new.filter_map(|(_, entry)| entry.what.change());
+        self.changes
+            .extend(new.filter_map(|new| change::decode(&new.bytes).ok()));
+        Ok(accepted)
     }
 
     /// Every operation on a key so far.
@@ -134,38 +189,16 @@ impl Server {
     }
 }
 
-/// MERGE of a shop card of street 310104003.
-pub fn merged(target: &mut Target, change: &Change, writer: Writer) -> Result<Merged, Refusal> {
-    let street: StreetCode = match "310104003".parse() {
-        Ok(street) => street,
-        Err(_) => return Err(Refusal::WrongStreet),
-    };
-    let received_at = ServerTime::from_unix_ms(1_795_248_000_000);
-    let device = change.actor.device();
-    merge(
-        target,
-        change,
-        &Context {
-            street: &street,
-            kind: Kind::ShopCard,
-            generation: 1,
-            device,
-            writer,
-            received_at,
-        },
-    )
-}
-
 pub fn device(n: u32) -> DeviceId {
     DeviceId(Uuid::from_u128(
         0x0198_0000_0000_7000_8000_0000_0000_0000 + u128::from(n),
     ))
 }
 
-/// One record of one street, its server and its phones.
-pub struct World {
+/// One record of one street, its office and its phones.
+pub struct Scene {
     pub draw: Draw,
-    pub server: Server,
+    pub office: Office,
     pub phones: Vec<Phone>,
     /// Something that no honest phone wrote was taken in.
     pub tainted: bool,
@@ -182,12 +215,12 @@ fn put(key: &str, value: &str) -> Edit {
     }
 }
 
-impl World {
-    /// A world before its first change.
+impl Scene {
+    /// A scene before its first change.
     pub fn new(seed: u64) -> Self {
         Self {
             draw: Draw::new(seed),
-            server: Server::default(),
+            office: Office::default(),
             phones: Vec::new(),
             tainted: false,
             time: 1_795_000_000,
@@ -208,7 +241,7 @@ impl World {
 
     /// The next change that an honest phone writes, and which phone: the creating one first.
     pub fn honest_change(&mut self) -> Option<(usize, Change)> {
-        if self.server.changes.is_empty() {
+        if self.office.changes.is_empty() {
             return self.creating_change().map(|change| (0, change));
         }
         for _ in 0..8 {
@@ -236,7 +269,7 @@ impl World {
         let mut edits = vec![
             put("kind", "shop_card"),
             put("street", "310104003"),
-            put("grid", "康平01"),
+            put("grid", GRIDS[0]),
             put("sign_name", "王记包子"),
         ];
         if self.draw.one_in(2) {
@@ -285,9 +318,9 @@ impl World {
         }
     }
 
-    /// The phone sees all that the server has. It holds nothing unsent: every change was pushed when it was made.
+    /// The phone sees all that the office has. It holds nothing unsent: every change was pushed when it was made.
     pub fn pull(&mut self, at: usize) {
-        if let Ok(record) = Record::load(&self.server.document) {
+        if let Ok(record) = Record::load(&self.office.document) {
             self.phones[at].record = record;
         }
     }
