@@ -4,6 +4,8 @@
 //! was sealed, every change of the log that wrote it, held edits, notes, imported rows, resolutions, notices and remarks. Drafts live on phones
 //! alone and are in no list.
 //!
+//! A sensitive value whose consent was withdrawn is not shown: that it was written is told, and not what it was.
+//!
 //! Texts are compared as the phone compares them: numbers without separators, country and city code; names in either script and width. What
 //! only resembles is not shown: it is somebody else's.
 
@@ -28,6 +30,7 @@ use crate::{
     http::error::ApiError,
     privacy::store::persons as store,
     roll::{
+        records::MASKED,
         store_export as roll_export,
         table_file::{Cell, FileKind, TableError, TableFile},
     },
@@ -214,10 +217,10 @@ impl PersonView {
         // A value that was overwritten, taken back or never accepted is read all the same.
         let written = self.changes.iter().chain(&self.held);
         let written = written.filter(|change| {
-            change
-                .writes
-                .iter()
-                .any(|(key, value)| value.is_some() && is_p3(key))
+            change.writes.iter().any(|(key, value)| {
+                let value = value.as_ref().and_then(Scalar::as_str);
+                value.is_some_and(|value| value != MASKED) && is_p3(key)
+            })
         });
         let sealed = self.other.iter().filter(|remark| {
             remark.place == "transfer_personal"
@@ -255,6 +258,10 @@ struct Known {
     whole: BTreeSet<RecordId>,
     /// Consents of the contact persons.
     consents: BTreeSet<(RecordId, EntryId)>,
+    /// Keys whose consent was withdrawn: that something was written is told, and not what.
+    withdrawn: BTreeSet<(RecordId, String)>,
+    /// What was written there: an imported row may hold it as well.
+    hidden: BTreeSet<(RecordId, String)>,
 }
 
 impl Known {
@@ -322,6 +329,38 @@ impl Known {
             None => value.as_str(),
         };
         said.is_some_and(|text| sought.is_in(text))
+    }
+
+    /// Takes out what is not to be shown any more.
+    fn hide(&mut self, record: RecordId, writes: &mut BTreeMap<String, Option<Scalar>>) {
+        for (key, value) in writes {
+            let is_p3 = self
+                .field(record, key)
+                .is_some_and(|(field, ..)| field.class == Class::P3);
+            if is_p3
+                && self.withdrawn.contains(&(record, key.clone()))
+                && let Some(value) = value
+            {
+                self.hidden.insert((record, plain(value)));
+                *value = Scalar::Str(MASKED.to_owned());
+            }
+        }
+    }
+
+    /// Takes it out of a row about the same record.
+    fn hide_in(&self, record: RecordId, content: &mut Value) {
+        match content {
+            Value::String(text) if self.hidden.contains(&(record, text.clone())) => {
+                MASKED.clone_into(text);
+            }
+            Value::Array(items) => items.iter_mut().for_each(|item| self.hide_in(record, item)),
+            Value::Object(members) => {
+                members
+                    .values_mut()
+                    .for_each(|member| self.hide_in(record, member));
+            }
+            _ => {}
+        }
     }
 
     fn records(&self) -> BTreeSet<RecordId> {
@@ -451,6 +490,12 @@ pub async fn find(
                 || entries.iter().any(|entry| field.contains(entry.as_str()))
                 || sought.is_in_json(&remark.content)
         })
+        .map(|mut remark| {
+            if let Some(record) = remark.record {
+                known.hide_in(RecordId(record), &mut remark.content);
+            }
+            remark
+        })
         .map(|remark| PersonRemark {
             place: remark.place,
             id: remark.id,
@@ -534,6 +579,7 @@ fn about(
                 .as_ref()
                 .is_some_and(|value| known.speaks(sought, record, key, value))
     });
+    known.hide(record, &mut writes);
     writes
 }
 
@@ -619,6 +665,10 @@ async fn stand(
         let Personal::Entries { list, consents } = kind.description().personal else {
             continue;
         };
+        let withdrawn = consent::withdrawn(&view, list, consents);
+        known
+            .withdrawn
+            .extend(withdrawn.into_iter().map(|key| (record, key)));
         let called = kind
             .fields()
             .iter()

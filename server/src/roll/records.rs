@@ -360,7 +360,8 @@ pub async fn show(
 }
 
 /// Stands for a sensitive value that its reader has no need of.
-const MASKED: &str = "●●●";
+/// What is shown in place of a sensitive value.
+pub const MASKED: &str = "●●●";
 
 fn is_p3(kind: Kind, key: &str) -> bool {
     kind.field(key)
