@@ -123,6 +123,10 @@ impl StreetQueues {
                 .filter_map(Outcome::of_refused)
                 .collect());
         }
+        let resent = merge::resent(&self.pool, street, &push, self.clock.now()).await;
+        if let Some(outcomes) = resent.map_err(|error| refusal(&Arc::new(error)))? {
+            return Ok(outcomes);
+        }
         let (reply, outcome) = oneshot::channel();
         let waiting = Waiting {
             push,
