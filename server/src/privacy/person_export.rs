@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use lianka_sync_core::{
     codec::change::{self, Action, Change, Scalar},
-    crdt::{merge::RegisterState, record::NOTE, view::View},
+    crdt::{record::NOTE, view::View},
     id::{ChangeHash, EntryId, RecordId, StreetCode},
     kinds::{Class, Field, Key, Kind, Meaning, Personal, Shape, consent},
     search::fold,
@@ -27,7 +27,6 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
-    http::error::ApiError,
     privacy::store::persons as store,
     roll::{
         records::MASKED,
@@ -44,7 +43,7 @@ use crate::{
 const PAGE: i64 = 2_000;
 /// Records read at a time.
 const RECORDS_PAGE: i64 = 50;
-/// Rows of one list. A person in more places than this is a misunderstanding.
+/// Rows of one list. A person in more places than this is a misunderstored.
 const ROWS_MAX: i64 = 50_000;
 const NAME_CHARS_MIN: usize = 2;
 
@@ -391,11 +390,7 @@ fn writes(change: &Change) -> BTreeMap<String, Option<Scalar>> {
 }
 
 /// Finds everything held about a person, as of one moment.
-pub async fn find(
-    pool: &PgPool,
-    street: &StreetCode,
-    sought: &Sought,
-) -> Result<PersonView, ApiError> {
+pub async fn find(pool: &PgPool, street: &StreetCode, sought: &Sought) -> sqlx::Result<PersonView> {
     let mut tx = roll_export::snapshot(pool).await?;
     let mut known = Known::default();
     let mut view = PersonView {
@@ -514,7 +509,7 @@ async fn look_through_log(
     street: &StreetCode,
     sought: &Sought,
     known: &mut Known,
-) -> Result<BTreeSet<RecordId>, ApiError> {
+) -> sqlx::Result<BTreeSet<RecordId>> {
     let mut speaking = BTreeSet::new();
     let mut after = 0;
     loop {
@@ -589,7 +584,7 @@ async fn mentions(
     street: &StreetCode,
     sought: &Sought,
     known: &Known,
-) -> Result<Vec<PersonNote>, ApiError> {
+) -> sqlx::Result<Vec<PersonNote>> {
     let mut found = Vec::new();
     let mut after = Uuid::nil();
     loop {
@@ -599,7 +594,7 @@ async fn mentions(
         };
         after = last.0;
         for (record, _, state) in page {
-            let state = RegisterState::from_bytes(&state).map_err(ApiError::internal)?;
+            let state = crate::store::registers(&state)?;
             let (kind, view) = (state.kind(), state.view());
             let mut note = |field: &str, note: &str| {
                 found.push(PersonNote {
@@ -635,11 +630,11 @@ async fn stand(
     records: &[Uuid],
     known: &mut Known,
     out: &mut PersonView,
-) -> Result<(), ApiError> {
-    for standing in store::standing(conn, street, records).await? {
-        let state = RegisterState::from_bytes(&standing.state).map_err(ApiError::internal)?;
+) -> sqlx::Result<()> {
+    for stored in store::states(conn, street, records).await? {
+        let state = crate::store::registers(&stored.state)?;
         let view = state.view();
-        let record = standing.record;
+        let record = stored.record;
         for (key, value) in view
             .values
             .iter()
@@ -656,7 +651,7 @@ async fn stand(
             let note = view.note.clone().filter(|note| !note.is_empty());
             out.transfers.push(PersonTransfer {
                 record,
-                grid: standing.grid.clone(),
+                grid: stored.grid.clone(),
                 fields,
                 note,
             });
@@ -697,7 +692,7 @@ async fn stand(
                 .map(str::to_owned);
             out.contacts.push(PersonContact {
                 record,
-                grid: standing.grid.clone(),
+                grid: stored.grid.clone(),
                 sign_name,
                 entry,
                 fields,

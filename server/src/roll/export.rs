@@ -18,13 +18,10 @@ use lianka_sync_core::{
 use serde_json::Value;
 use sqlx::{PgConnection, PgPool};
 
-use crate::{
-    http::error::ApiError,
-    roll::{
-        store::{self as roll, CardFilter, CardOrder, LastVisit},
-        store_export as store,
-        table_file::{Cell, FileKind, TableFile},
-    },
+use crate::roll::{
+    store::{self as roll, CardFilter, CardOrder, LastVisit},
+    store_export as store,
+    table_file::{Cell, FileKind, TableError, TableFile},
 };
 
 /// Cards in one file; more than any street has, fewer than a sheet takes.
@@ -50,17 +47,26 @@ pub struct Exported {
     pub cards: usize,
 }
 
+/// Why there is no file.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    #[error("the store refused")]
+    Store(#[from] sqlx::Error),
+    #[error("the file cannot be written")]
+    File(#[from] TableError),
+}
+
 /// Writes the cards that the options admit.
 pub async fn write(
     pool: &PgPool,
     street: &StreetCode,
     options: &Options,
-) -> Result<Exported, ApiError> {
+) -> Result<Exported, ExportError> {
     let mut tx = store::snapshot(pool).await?;
     let custom = store::custom_fields(&mut tx, street).await?;
     let ids = store::ids(&mut tx, street, &options.filter, options.order, CARDS_MAX).await?;
     let columns = columns();
-    let mut file = TableFile::new(options.kind).map_err(ApiError::internal)?;
+    let mut file = TableFile::new(options.kind)?;
     let sheet = match options.lang {
         Lang::Zh => "联系卡",
         Lang::En => "Cards",
@@ -70,12 +76,12 @@ pub async fn write(
         Lang::Zh => zh.to_owned(),
         Lang::En => en.to_owned(),
     }));
-    file.sheet(sheet, &headings).map_err(ApiError::internal)?;
+    file.sheet(sheet, &headings)?;
     for chunk in ids.chunks(CHUNK) {
         for card in cards(&mut tx, street, options, chunk).await? {
             let mut cells = row(&columns, &card.row, &custom, options.unmasked);
             cells.extend(visit_cells(card.visit.as_ref(), options.lang));
-            file.row(&cells).map_err(ApiError::internal)?;
+            file.row(&cells)?;
         }
     }
     tx.rollback().await?;

@@ -300,7 +300,7 @@ pub async fn show(
 ) -> Result<Json<RecordView>, ApiError> {
     let mut conn = app.pool.acquire().await?;
     let row = find(&mut conn, &scope, &principal, path.record).await?;
-    let state = RegisterState::from_bytes(&row.state).map_err(ApiError::internal)?;
+    let state = crate::store::registers(&row.state)?;
     let view = state.view();
     let devices: Vec<Uuid> = view
         .values
@@ -318,10 +318,8 @@ pub async fn show(
         .iter()
         .any(|(key, values)| !values.is_empty() && is_p3(kind, key));
     if reads_p3 && holds_p3 {
-        let mut tx = sqlx::Connection::begin(&mut *conn).await?;
         let event = principal.did(audit::Action::ReadP3).on(path.record);
-        audit::append(&mut tx, scope.street().into(), app.clock.now(), &[event]).await?;
-        tx.commit().await?;
+        audit::tell(&mut conn, scope.street().into(), app.clock.now(), &[event]).await?;
     }
     let conflicts: BTreeSet<_> = view.conflicts().map(|(key, _)| key).collect();
     let fields = view

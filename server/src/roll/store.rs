@@ -2,10 +2,7 @@
 
 use lianka_sync_core::{
     id::{DeviceId, RecordId, StreetCode},
-    kinds::{
-        projection::{CardRow, ConflictRow, ContactRow},
-        shop_card::SIGN_NAME,
-    },
+    kinds::{projection::CardRow, shop_card::SIGN_NAME},
 };
 use sqlx::{PgConnection, types::Json};
 use time::{Date, OffsetDateTime};
@@ -61,7 +58,8 @@ pub struct ListedCard {
     pub seq: i64,
 }
 
-/// One page of the cards that `filter` admits, and how many there are. P3 fields are left out: a list is no occasion to read them.
+/// One page of the cards that `filter` admits, and how many there are. A row's columns are the members of [`CardRow`]: nobody lists them here.
+/// P3 fields are left out: a list is no occasion to read them.
 pub async fn page(
     conn: &mut PgConnection,
     street: &StreetCode,
@@ -71,8 +69,9 @@ pub async fn page(
     offset: i64,
 ) -> sqlx::Result<(Vec<ListedCard>, i64)> {
     let rows = sqlx::query!(
-        r#"select c.*, coalesce(t.tags, '{}') as "tags!", coalesce(p.contacts, '[]') as "contacts!: Json<Vec<ContactRow>>",
-                  coalesce(x.conflicts, '[]') as "conflicts!: Json<Vec<Conflict>>", count(*) over () as "total!"
+        r#"select c.seq, to_jsonb(c) - 'search' || jsonb_build_object(
+                      'tags', coalesce(t.tags, '{}'), 'contacts', coalesce(p.contacts, '[]'), 'conflicts', coalesce(x.conflicts, '[]')
+                  ) as "row!: Json<CardRow>", count(*) over () as "total!"
            from (
                select * from shop_card
                where street = $1 and ($2::text[] is null or grid = any($2)) and ($3::text is null or grid = $3)
@@ -91,13 +90,11 @@ pub async fn page(
                select array_agg(tag order by tag collate "C") as tags from shop_tag t where t.street = c.street and t.record = c.record
            ) t on true
            left join lateral (
-               select jsonb_agg(jsonb_build_object('entry', entry, 'name', name, 'phones', phones, 'role', role,
-                                                   'preferred_time', preferred_time, 'party_status', null) order by entry) as contacts
+               select jsonb_agg(to_jsonb(p) - 'party_status' order by entry) as contacts
                from shop_contact p where p.street = c.street and p.record = c.record
            ) p on true
            left join lateral (
-               select jsonb_agg(jsonb_build_object('field', field, 'op', op, 'value', value, 'device', device, 'device_time', device_time)
-                                order by field collate "C", split_part(op, '@', 1)::bigint, split_part(op, '@', 2) collate "C") as conflicts
+               select jsonb_agg(to_jsonb(x) order by field collate "C", split_part(op, '@', 1)::bigint, split_part(op, '@', 2) collate "C") as conflicts
                from field_conflict x where x.street = c.street and x.record = c.record and c.conflict_count > 0
                  and x.field not like '%/party\_status'
            ) x on true
@@ -134,38 +131,7 @@ pub async fn page(
         .into_iter()
         .map(|row| ListedCard {
             seq: row.seq,
-            row: CardRow {
-                record: RecordId(row.record),
-                generation: row.generation as u32,
-                grid: row.grid,
-                sign_name: row.sign_name,
-                legal_name: row.legal_name,
-                credit_code: row.credit_code,
-                category: row.category,
-                road: row.road,
-                number: row.number,
-                number_suffix: row.number_suffix,
-                lane: row.lane,
-                unit: row.unit,
-                address_raw: row.address_raw,
-                number_order: row.number_order,
-                side: row.side,
-                point_lat: row.point_lat,
-                point_lon: row.point_lon,
-                point_crs: row.point_crs,
-                point_accuracy_m: row.point_accuracy_m,
-                occupancy: row.occupancy,
-                occupancy_observed_on: row.occupancy_observed_on.map(|day| day.to_string()),
-                opening_hours: row.opening_hours,
-                note: row.note,
-                last_confirmed_on: row.last_confirmed_on.map(|day| day.to_string()),
-                tags: row.tags,
-                contacts: row.contacts.0,
-                consents: Vec::new(),
-                custom: serde_json::from_value(row.custom).unwrap_or_default(),
-                merged_into: row.merged_into.map(RecordId),
-                conflicts: row.conflicts.0.into_iter().map(Into::into).collect(),
-            },
+            row: row.row.0,
         })
         .collect();
     Ok((cards, total))
@@ -212,29 +178,6 @@ pub async fn last_visits(
             username: row.username,
         })
         .collect())
-}
-
-/// A conflict as Postgres prints it: its timestamps carry an offset, not a `Z`.
-#[derive(Debug, serde::Deserialize)]
-struct Conflict {
-    field: String,
-    op: String,
-    value: lianka_sync_core::codec::change::Scalar,
-    device: DeviceId,
-    #[serde(default)]
-    device_time: Option<lianka_sync_core::time::DeviceTime>,
-}
-
-impl From<Conflict> for ConflictRow {
-    fn from(row: Conflict) -> Self {
-        Self {
-            field: row.field,
-            op: row.op,
-            value: row.value,
-            device: row.device,
-            device_time: row.device_time,
-        }
-    }
 }
 
 pub use crate::street::store::history::device_names;
@@ -388,12 +331,12 @@ pub async fn declare_custom_fields(
 }
 
 /// Which cards of a grid are to be moved.
-#[derive(Clone, Copy, Debug)]
-pub struct MoveFilter<'f> {
-    pub grid: &'f str,
-    pub road: Option<&'f str>,
+#[derive(Clone, Debug)]
+pub struct MoveFilter {
+    pub grid: String,
+    pub road: Option<String>,
     /// `odd` or `even`.
-    pub side: Option<&'f str>,
+    pub side: Option<String>,
     pub number_from: Option<i32>,
     pub number_to: Option<i32>,
 }
@@ -402,7 +345,7 @@ pub struct MoveFilter<'f> {
 pub async fn cards_to_move(
     conn: &mut PgConnection,
     street: &StreetCode,
-    filter: MoveFilter<'_>,
+    filter: &MoveFilter,
     limit: i64,
 ) -> sqlx::Result<Vec<RecordId>> {
     let rows = sqlx::query_scalar!(

@@ -16,7 +16,7 @@ use lianka_sync_core::{id::StreetCode, time::ServerTime};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-pub use crate::street::error::{LOCK_NOT_AVAILABLE, MergeError};
+pub use crate::street::error::MergeError;
 
 use crate::{
     clock::Entropy,
