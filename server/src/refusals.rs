@@ -13,7 +13,6 @@ use crate::{
         error::{ApiError, ErrorCode},
         fields::Broken,
     },
-    review::acts::MoveError,
     roll::{export::ExportError, import::ImportError},
     street::error::{ActError, MergeError, PushError},
     sync::{error::SyncError, ingest::IngestError},
@@ -163,19 +162,6 @@ impl From<ActError> for ApiError {
     }
 }
 
-impl From<MoveError> for ApiError {
-    fn from(error: MoveError) -> Self {
-        match error {
-            MoveError::Act(error) => error.into(),
-            MoveError::NoFromGrid => no_grid("from_grid"),
-            MoveError::Count(field) => Self::invalid_field(field, "items_1_2000").detail(
-                "一次最多移动 2000 张卡。",
-                "At most 2,000 cards at once; narrow it down.",
-            ),
-        }
-    }
-}
-
 /// A field that names a grid which the street has not.
 fn no_grid(field: impl Into<Cow<'static, str>>) -> ApiError {
     ApiError::invalid_field(field, "exists")
@@ -259,6 +245,11 @@ impl From<Refused> for ApiError {
                 )
             }
             Refused::NoGrid => no_grid("to_grid"),
+            Refused::NoFromGrid => no_grid("from_grid"),
+            Refused::HowMany(field) => Self::invalid_field(field, "items_1_2000").detail(
+                "一次最多移动 2000 张卡。",
+                "At most 2,000 cards at once; narrow it down.",
+            ),
             Refused::NoEntry => Self::invalid_field("entry", "exists").detail(
                 "该卡没有这位联系人。",
                 "The record has no such contact person.",

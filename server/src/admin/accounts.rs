@@ -16,10 +16,10 @@ use crate::auth::{
 };
 use crate::http::extract::{Body, Page, Paging, Path};
 use crate::{
-    admin::acts::{self, AccountToBe, Made},
+    admin::acts::{self, Made},
     auth::{
         self, Principal, StreetScope,
-        store::accounts::{Account, AccountChange},
+        store::accounts::{Account, AccountChange, NewAccount},
     },
     http::error::ApiError,
     http::fields,
@@ -102,14 +102,15 @@ pub async fn create(
     if let Some(password) = &new.password {
         fields::password("password", password, &username, &auth.config.passwords)?;
     }
-    let new = AccountToBe {
-        username,
-        display_name,
+    let account = NewAccount {
+        username: &username,
+        display_name: &display_name,
         role: new.role,
-        street,
-        password: new.password,
+        street: street.as_ref(),
+        password_hash: None,
     };
-    let (status, account) = made(acts::create_account(&auth, &admin, new).await?);
+    let password = new.password.as_deref();
+    let (status, account) = made(acts::create_account(&auth, &admin, account, password).await?);
     Ok((status, Json(account.into())))
 }
 

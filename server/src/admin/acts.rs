@@ -113,69 +113,50 @@ pub async fn street(app: &App, scope: &StreetScope) -> Result<Street, AdminError
         .ok_or(AdminError::NoStreet)
 }
 
-/// An account to be.
-#[derive(Clone, Debug)]
-pub struct AccountToBe {
-    pub username: String,
-    pub display_name: String,
-    pub role: Role,
-    pub street: Option<StreetCode>,
-    pub password: Option<String>,
-}
-
 /// Makes an account.
 pub async fn create_account(
     auth: &Auth,
     admin: &Principal,
-    new: AccountToBe,
+    new: NewAccount<'_>,
+    password: Option<&str>,
 ) -> Result<Made<Account>, AdminError> {
-    let AccountToBe {
-        username,
-        display_name,
-        role,
-        street,
-        password,
-    } = new;
-    match &street {
+    match new.street {
         Some(street) => drop(admin.in_street(street)?),
         None if admin.home_street().is_some() => return Err(AdminError::OfTheDeployment),
         None => {}
     }
-    let hash = match &password {
+    let hash = match password {
         Some(password) => Some(auth.hash_password(password).await?),
         None => None,
     };
-    let account = NewAccount {
-        username: &username,
-        display_name: &display_name,
-        role,
-        street: street.as_ref(),
+    let new = NewAccount {
         password_hash: hash.as_deref(),
+        ..new
     };
     let now = auth.clock.now();
     let mut tx = auth.pool.begin().await?;
-    let created = accounts::insert(&mut tx, &account, now).await?;
-    let stored = accounts::find(&mut tx, &username).await?;
+    let created = accounts::insert(&mut tx, &new, now).await?;
+    let stored = accounts::find(&mut tx, new.username).await?;
     let stored = stored.ok_or(AuthError::AccountMissing)?;
     if created {
         let event = admin
             .did(Action::UserCreated)
-            .with("user", username)
-            .with("role", role.as_str());
-        audit::append(&mut tx, Chain::of(street.as_ref()), now, &[event]).await?;
+            .with("user", new.username)
+            .with("role", new.role.as_str());
+        audit::append(&mut tx, Chain::of(new.street), now, &[event]).await?;
         tx.commit().await?;
         return Ok(Made::New(stored));
     }
-    let stored_hash = accounts::credentials(&mut tx, &username)
+    let stored_hash = accounts::credentials(&mut tx, new.username)
         .await?
         .map(|credentials| credentials.hash);
     drop(tx);
     let same_password = match password {
-        Some(password) => auth.password_matches(&password, stored_hash).await?,
+        Some(password) => auth.password_matches(password, stored_hash).await?,
         None => stored_hash.is_none(),
     };
-    let same =
-        (&stored.display_name, stored.role, &stored.street) == (&display_name, role, &street);
+    let same = (&*stored.display_name, stored.role, stored.street.as_ref())
+        == (new.display_name, new.role, new.street);
     if same_password && same {
         Ok(Made::Same(stored))
     } else {

@@ -18,10 +18,7 @@ use crate::{
     pipeline_point::{PipelinePoint, reached},
     review::store::{self, ConflictFilter, ResolutionFilter},
     roll::store::{MoveFilter, cards_to_move},
-    street::{
-        error::{ActError, MergeError},
-        transaction::StreetTransaction,
-    },
+    street::{error::ActError, transaction::StreetTransaction},
 };
 
 /// Records of one move; a greater split is several.
@@ -52,36 +49,6 @@ pub enum Selection {
     Part(MoveFilter),
 }
 
-/// Why nothing was moved.
-#[derive(Debug, thiserror::Error)]
-pub enum MoveError {
-    #[error(transparent)]
-    Act(#[from] ActError),
-    #[error("there is no grid to move from")]
-    NoFromGrid,
-    /// By the name of what chose them.
-    #[error("{0} names none, or too many")]
-    Count(&'static str),
-}
-
-impl From<MergeError> for MoveError {
-    fn from(error: MergeError) -> Self {
-        Self::Act(error.into())
-    }
-}
-
-impl From<sqlx::Error> for MoveError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Act(error.into())
-    }
-}
-
-impl From<Refused> for MoveError {
-    fn from(refused: Refused) -> Self {
-        Self::Act(refused.into())
-    }
-}
-
 /// A move to another grid.
 #[derive(Debug)]
 pub struct Move {
@@ -97,7 +64,7 @@ pub async fn relocate(
     street: &StreetCode,
     now: ServerTime,
     wanted: Move,
-) -> Result<Relocated, MoveError> {
+) -> Result<Relocated, ActError> {
     let mut transaction = StreetTransaction::begin(pool, street, now).await?;
     if !transaction.has_grid(&wanted.to_grid) {
         return Err(Refused::NoGrid.into());
@@ -105,7 +72,7 @@ pub async fn relocate(
     let (records, from_grid) = match wanted.selection {
         Selection::Records(mut records) => {
             if !(1..=MOVED_MAX).contains(&records.len()) {
-                return Err(MoveError::Count("records"));
+                return Err(Refused::HowMany("records").into());
             }
             records.sort_unstable();
             records.dedup();
@@ -113,12 +80,12 @@ pub async fn relocate(
         }
         Selection::Part(filter) => {
             if !transaction.has_grid(&filter.grid) {
-                return Err(MoveError::NoFromGrid);
+                return Err(Refused::NoFromGrid.into());
             }
             let limit = MOVED_MAX as i64 + 1;
             let records = cards_to_move(transaction.tx(), street, &filter, limit).await?;
             if records.len() > MOVED_MAX {
-                return Err(MoveError::Count("from_grid"));
+                return Err(Refused::HowMany("from_grid").into());
             }
             (records, Some(filter.grid))
         }

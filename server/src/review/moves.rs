@@ -18,7 +18,7 @@ use crate::{
     auth::{Principal, StreetScope},
     http::error::ApiError,
     http::fields,
-    review::acts::{self, Move, MoveError, Selection},
+    review::acts::{self, Move, Selection},
     roll::store::MoveFilter,
     state::App,
     street::error::ActError,
@@ -92,13 +92,13 @@ pub async fn create(
 }
 
 /// A record that is not there, where the caller named it first.
-fn named(new: &NewMove, error: MoveError) -> ApiError {
+fn named(new: &NewMove, error: ActError) -> ApiError {
     let place = |record: RecordId| {
         let records = new.records.as_ref()?;
         records.iter().position(|named| *named == record.0)
     };
     match error {
-        MoveError::Act(ActError::Refused(Refused::NoRecord(record))) => {
+        ActError::Refused(Refused::NoRecord(record)) => {
             let at = place(record).unwrap_or_default();
             ApiError::invalid_field(format!("records[{at}]"), "exists")
                 .detail("没有这条记录。", "There is no such record in this street.")

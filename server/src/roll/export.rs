@@ -3,7 +3,7 @@
 //! Numbers of contact persons are masked unless somebody asks for them who may, and so are identity and telephone numbers that were typed into
 //! a note; identity numbers are masked in every free text. Sensitive fields (P3) are in no file. Cards are read in chunks as of one moment.
 
-use std::{collections::HashMap, ops::Range};
+use std::ops::Range;
 
 use lianka_sync_core::{
     id::StreetCode,
@@ -16,7 +16,7 @@ use lianka_sync_core::{
     },
 };
 use serde_json::Value;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgPool;
 
 use crate::roll::{
     store::{self as roll, CardFilter, CardOrder, LastVisit},
@@ -64,7 +64,8 @@ pub async fn write(
 ) -> Result<Exported, ExportError> {
     let mut tx = store::snapshot(pool).await?;
     let custom = store::custom_fields(&mut tx, street).await?;
-    let ids = store::ids(&mut tx, street, &options.filter, options.order, CARDS_MAX).await?;
+    let (filter, order) = (&options.filter, options.order);
+    let (ids, _) = roll::page(&mut tx, street, filter, order, CARDS_MAX, 0).await?;
     let columns = columns();
     let mut file = TableFile::new(options.kind)?;
     let sheet = match options.lang {
@@ -78,7 +79,7 @@ pub async fn write(
     }));
     file.sheet(sheet, &headings)?;
     for chunk in ids.chunks(CHUNK) {
-        for card in cards(&mut tx, street, options, chunk).await? {
+        for card in roll::cards(&mut tx, street, chunk).await? {
             let mut cells = row(&columns, &card.row, &custom, options.unmasked);
             cells.extend(visit_cells(card.visit.as_ref(), options.lang));
             file.row(&cells)?;
@@ -89,37 +90,6 @@ pub async fn write(
         file,
         cards: ids.len(),
     })
-}
-
-async fn cards(
-    conn: &mut PgConnection,
-    street: &StreetCode,
-    options: &Options,
-    chunk: &[uuid::Uuid],
-) -> sqlx::Result<Vec<VisitedCard>> {
-    let filter = CardFilter {
-        records: Some(chunk.to_vec()),
-        ..CardFilter::default()
-    };
-    let (cards, _) =
-        roll::page(conn, street, &filter, options.order, chunk.len() as i64, 0).await?;
-    let mut visits: HashMap<_, _> = roll::last_visits(conn, street, chunk)
-        .await?
-        .into_iter()
-        .map(|visit| (visit.shop, visit))
-        .collect();
-    Ok(cards
-        .into_iter()
-        .map(|card| VisitedCard {
-            visit: visits.remove(&card.row.record),
-            row: card.row,
-        })
-        .collect())
-}
-
-struct VisitedCard {
-    row: CardRow,
-    visit: Option<LastVisit>,
 }
 
 /// The last visit, behind everything else: an import passes these columns over. None is called as a field's heading is.

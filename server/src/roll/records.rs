@@ -33,7 +33,7 @@ use crate::{
     audit,
     auth::{Principal, StreetScope},
     http::error::{ApiError, ErrorCode},
-    roll::store::{self as roll, CardFilter, CardOrder, LastVisit},
+    roll::store::{self as roll, CardFilter, CardOrder, LastVisit, ListedCard},
     state::App,
     street::{
         history as past,
@@ -109,7 +109,6 @@ impl CardsQuery {
             conflict: self.conflict,
             confirmed_before: self.confirmed_before.as_ref().map(day).transpose()?,
             merged: Some(self.merged.unwrap_or(false)),
-            records: None,
         })
     }
 }
@@ -189,7 +188,7 @@ pub async fn cards(
         .await?
         .ok_or_else(|| ApiError::new(ErrorCode::NotFound))?;
     let filter = query.filter(readable(&mut conn, scope.street(), &principal).await?)?;
-    let (cards, total) = roll::page(
+    let (ids, total) = roll::page(
         &mut conn,
         scope.street(),
         &filter,
@@ -198,24 +197,14 @@ pub async fn cards(
         paging.offset(),
     )
     .await?;
-    let ids: Vec<_> = cards.iter().map(|card| card.row.record.0).collect();
-    let mut visits: HashMap<_, _> = roll::last_visits(&mut conn, scope.street(), &ids)
-        .await?
-        .into_iter()
-        .map(|visit| (visit.shop, visit))
-        .collect();
+    let cards = roll::cards(&mut conn, scope.street(), &ids).await?;
+    let view = |card: ListedCard| CardView {
+        last_visit: card.visit.map(Into::into),
+        row: card.row,
+        seq: card.seq,
+    };
     Ok(Json(
-        paging.of(
-            cards
-                .into_iter()
-                .map(|card| CardView {
-                    last_visit: visits.remove(&card.row.record).map(Into::into),
-                    row: card.row,
-                    seq: card.seq,
-                })
-                .collect(),
-            total,
-        ),
+        paging.of(cards.into_iter().map(view).collect(), total),
     ))
 }
 

@@ -1,5 +1,7 @@
 //! The merged roll as desks read it.
 
+use std::collections::HashMap;
+
 use lianka_sync_core::{
     id::{DeviceId, RecordId, StreetCode},
     kinds::{projection::CardRow, shop_card::SIGN_NAME},
@@ -22,8 +24,6 @@ pub struct CardFilter {
     pub confirmed_before: Option<Date>,
     /// Whether the card was merged away.
     pub merged: Option<bool>,
-    /// Only these.
-    pub records: Option<Vec<Uuid>>,
 }
 
 /// How to order the cards.
@@ -51,15 +51,7 @@ impl CardOrder {
     }
 }
 
-/// A card of the list, with the sequence of its newest entry.
-#[derive(Debug)]
-pub struct ListedCard {
-    pub row: CardRow,
-    pub seq: i64,
-}
-
-/// One page of the cards that `filter` admits, and how many there are. A row's columns are the members of [`CardRow`]: nobody lists them here.
-/// P3 fields are left out: a list is no occasion to read them.
+/// One page of the cards that `filter` admits, by id, and how many there are.
 pub async fn page(
     conn: &mut PgConnection,
     street: &StreetCode,
@@ -67,25 +59,71 @@ pub async fn page(
     order: CardOrder,
     limit: i64,
     offset: i64,
-) -> sqlx::Result<(Vec<ListedCard>, i64)> {
+) -> sqlx::Result<(Vec<Uuid>, i64)> {
+    let rows = sqlx::query!(
+        r#"select record, count(*) over () as "total!" from shop_card c
+           where street = $1 and ($2::text[] is null or grid = any($2)) and ($3::text is null or grid = $3)
+             and ($4::text is null or road = $4) and ($5::text[] is null or not exists (
+                   select 1 from unnest($5) as term
+                   where position(term in search) = 0 and not exists (
+                       select 1 from unnest(string_to_array(search, ' ')) as piece
+                       where starts_with(term, piece) and length(piece) >= 2 and octet_length(term) - octet_length(piece) >= 2
+                         and position(substr(term, length(piece) + 1) in search) > 0)))
+             and ($6::bool is null or (conflict_count > 0) = $6)
+             and ($7::date is null or last_confirmed_on is null or last_confirmed_on < $7)
+             and ($8::bool is null or (merged_into is not null) = $8)
+           order by
+               case when $9 = 'walk' then c.road end nulls last, case when $9 = 'walk' then c.side end desc nulls last,
+               case when $9 = 'walk' then c.number_order end nulls last, case when $9 = 'walk' then c.number_suffix end nulls first,
+               case when $9 = 'sign_name' then c.sign_name end nulls last,
+               case when $9 = 'confirmed' then c.last_confirmed_on end nulls first,
+               case when $9 = 'changed' then c.seq end desc nulls last,
+               c.record
+           limit $10 offset $11"#,
+        street.as_str(),
+        filter.scope.as_deref(),
+        filter.grid,
+        filter.road,
+        filter.terms.as_deref(),
+        filter.conflict,
+        filter.confirmed_before,
+        filter.merged,
+        order.as_str(),
+        limit,
+        offset,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let total = match rows.first() {
+        Some(row) => row.total,
+        // Beyond the last page there is no row to read it from.
+        None if offset > 0 => Box::pin(page(conn, street, filter, order, 1, 0)).await?.1,
+        None => 0,
+    };
+    Ok((rows.into_iter().map(|row| row.record).collect(), total))
+}
+
+/// A card of the list, with the sequence of its newest entry.
+#[derive(Debug)]
+pub struct ListedCard {
+    pub row: CardRow,
+    pub seq: i64,
+    pub visit: Option<LastVisit>,
+}
+
+/// Cards in this order. A row's columns are the members of [`CardRow`]: nobody lists them here. P3 fields are left out: a list is no occasion
+/// to read them.
+pub async fn cards(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    records: &[Uuid],
+) -> sqlx::Result<Vec<ListedCard>> {
     let rows = sqlx::query!(
         r#"select c.seq, to_jsonb(c) - 'search' || jsonb_build_object(
                       'tags', coalesce(t.tags, '{}'), 'contacts', coalesce(p.contacts, '[]'), 'conflicts', coalesce(x.conflicts, '[]')
-                  ) as "row!: Json<CardRow>", count(*) over () as "total!"
-           from (
-               select * from shop_card
-               where street = $1 and ($2::text[] is null or grid = any($2)) and ($3::text is null or grid = $3)
-                 and ($4::text is null or road = $4) and ($5::text[] is null or not exists (
-                     select 1 from unnest($5) as term
-                     where position(term in search) = 0 and not exists (
-                         select 1 from unnest(string_to_array(search, ' ')) as piece
-                         where starts_with(term, piece) and length(piece) >= 2 and octet_length(term) - octet_length(piece) >= 2
-                           and position(substr(term, length(piece) + 1) in search) > 0)))
-                 and ($6::bool is null or (conflict_count > 0) = $6)
-                 and ($7::date is null or last_confirmed_on is null or last_confirmed_on < $7)
-                 and ($11::bool is null or (merged_into is not null) = $11)
-                 and ($12::uuid[] is null or record = any($12))
-           ) c
+                  ) as "row!: Json<CardRow>"
+           from unnest($2::uuid[]) with ordinality as wanted (record, nth)
+           join shop_card c on c.street = $1 and c.record = wanted.record
            left join lateral (
                select array_agg(tag order by tag collate "C") as tags from shop_tag t where t.street = c.street and t.record = c.record
            ) t on true
@@ -98,43 +136,25 @@ pub async fn page(
                from field_conflict x where x.street = c.street and x.record = c.record and c.conflict_count > 0
                  and x.field not like '%/party\_status'
            ) x on true
-           order by
-               case when $8 = 'walk' then c.road end nulls last, case when $8 = 'walk' then c.side end desc nulls last,
-               case when $8 = 'walk' then c.number_order end nulls last, case when $8 = 'walk' then c.number_suffix end nulls first,
-               case when $8 = 'sign_name' then c.sign_name end nulls last,
-               case when $8 = 'confirmed' then c.last_confirmed_on end nulls first,
-               case when $8 = 'changed' then c.seq end desc nulls last,
-               c.record
-           limit $9 offset $10"#,
+           order by wanted.nth"#,
         street.as_str(),
-        filter.scope.as_deref(),
-        filter.grid,
-        filter.road,
-        filter.terms.as_deref(),
-        filter.conflict,
-        filter.confirmed_before,
-        order.as_str(),
-        limit,
-        offset,
-        filter.merged,
-        filter.records.as_deref(),
+        records,
     )
     .fetch_all(&mut *conn)
     .await?;
-    let total = match rows.first() {
-        Some(row) => row.total,
-        // Beyond the last page there is no row to read it from.
-        None if offset > 0 => Box::pin(page(conn, street, filter, order, 1, 0)).await?.1,
-        None => 0,
-    };
-    let cards = rows
+    let mut visits: HashMap<_, _> = last_visits(conn, street, records)
+        .await?
         .into_iter()
-        .map(|row| ListedCard {
-            seq: row.seq,
-            row: row.row.0,
-        })
+        .map(|visit| (visit.shop, visit))
         .collect();
-    Ok((cards, total))
+    Ok(rows
+        .into_iter()
+        .map(|found| ListedCard {
+            visit: visits.remove(&found.row.record),
+            row: found.row.0,
+            seq: found.seq,
+        })
+        .collect())
 }
 
 /// The last visit to a shop that counts: neither void nor replaced.
@@ -151,7 +171,7 @@ pub struct LastVisit {
 }
 
 /// The last visits to these cards.
-pub async fn last_visits(
+async fn last_visits(
     conn: &mut PgConnection,
     street: &StreetCode,
     cards: &[Uuid],
