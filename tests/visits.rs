@@ -420,3 +420,246 @@ async fn visits_and_coverage_are_counted_apart() {
         .count();
     assert_eq!((items.len(), visited), (100, 95));
 }
+
+async fn post(office: &Office, path: &str, json: Value) -> Answer {
+    let path = format!("/v1/streets/{HOME}/{path}");
+    office.call("POST", &path, Some(&office.admin), json).await
+}
+
+async fn post_as(office: &Office, phone: &Phone, path: &str, json: Value) -> Answer {
+    let path = format!("/v1/streets/{HOME}/{path}");
+    office.call("POST", &path, Some(&phone.token), json).await
+}
+
+async fn grid_of(office: &Office, record: RecordId) -> String {
+    let shown = get(office, &office.admin, &format!("records/{record}")).await;
+    shown.json["grid"].as_str().unwrap_or_default().to_owned()
+}
+
+fn has(reply: &crate::sync::phone::Reply, record: RecordId, what: &str) -> bool {
+    reply.items.iter().any(|item| match item {
+        ResponseItem::Snapshot { record: of, .. } => what == "snapshot" && *of == record,
+        ResponseItem::Leave { record: of } => what == "leave" && *of == record,
+        _ => false,
+    })
+}
+
+/// Who sees a card sees its visits.
+#[tokio::test]
+async fn visits_go_where_their_card_goes() {
+    let office = Office::open().await;
+    let mut here = secretary(&office, "wang.fang", &["A1"]).await;
+    let mut there = secretary(&office, "li.na", &["A2"]).await;
+    let shop = here.create("A1", &[put("sign_name", "王记包子")]);
+    let first = write(
+        &mut here,
+        "A1",
+        &visit(shop, "2025-11-20T10:30", "met", &[]),
+    );
+    here.sync().await;
+    there.sync().await;
+    let body = json!({ "records": [shop], "to_grid": "A2" });
+    let moved = post(&office, "moves", body).await;
+    assert_eq!(moved.json["moved"], json!([shop]), "{}", moved.json);
+    assert_eq!(grid_of(&office, first).await, "A2");
+    // One that was written before its author could know follows it, and so does one that an admin put elsewhere.
+    let late = write(
+        &mut here,
+        "A1",
+        &visit(shop, "2025-11-21T10:30", "closed", &[]),
+    );
+    let reply = here.sync().await;
+    assert_eq!(reply.codes(), ["accepted"]);
+    assert_eq!(grid_of(&office, late).await, "A2");
+    assert!(has(&reply, shop, "leave") && has(&reply, first, "leave"));
+    let arrived = there.sync().await;
+    for record in [shop, first, late] {
+        assert!(has(&arrived, record, "snapshot"), "{record}");
+    }
+    post(
+        &office,
+        "moves",
+        json!({ "records": [late], "to_grid": "A1" }),
+    )
+    .await;
+    assert_eq!(grid_of(&office, late).await, "A2");
+    assert_eq!(last_visit(&office).await["outcome"], "closed");
+}
+
+#[tokio::test]
+async fn visits_to_a_merged_card_are_the_other_ones() {
+    let office = Office::open().await;
+    let mut here = secretary(&office, "wang.fang", &["A1"]).await;
+    let mut there = secretary(&office, "li.na", &["A2"]).await;
+    let desk = office.desk("reviewer", "reviewer").await;
+    let stays = here.create("A1", &[put("sign_name", "王记包子")]);
+    let goes = there.create("A2", &[put("sign_name", "王记包子铺")]);
+    here.sync().await;
+    let first = write(
+        &mut there,
+        "A2",
+        &visit(goes, "2025-11-20T10:30", "met", &[]),
+    );
+    there.sync().await;
+    let pair = lianka_sync_core::kinds::duplicate::pair_id(stays, goes);
+    let body = json!({ "winner": stays, "loser": goes, "note": "同一家" });
+    let merged = post_as(&office, &desk, &format!("duplicates/{pair}/merge"), body).await;
+    assert_eq!(merged.status, StatusCode::OK, "{}", merged.json);
+    assert_eq!(grid_of(&office, first).await, "A1");
+    // The roll lists the card that goes on alone.
+    assert_eq!(last_visit(&office).await["record"], first.to_string());
+    let csv = get(&office, &office.admin, "cards.csv").await;
+    assert!(String::from_utf8_lossy(&csv.body).contains("2025-11-20T10:30"));
+    let late = write(
+        &mut there,
+        "A2",
+        &visit(goes, "2025-11-22T10:30", "closed", &[]),
+    );
+    there.sync().await;
+    assert_eq!(grid_of(&office, late).await, "A1");
+    assert_eq!(last_visit(&office).await["outcome"], "closed");
+    post(
+        &office,
+        "moves",
+        json!({ "records": [stays], "to_grid": "A2" }),
+    )
+    .await;
+    assert_eq!(
+        grid_of(&office, late).await,
+        "A2",
+        "along with what it goes on as"
+    );
+    post(
+        &office,
+        "moves",
+        json!({ "records": [stays], "to_grid": "A1" }),
+    )
+    .await;
+    let merge = merged.json["merge"].as_str().expect("a merge").to_owned();
+    let path = format!("merges/{merge}/undo");
+    let undone = post_as(&office, &desk, &path, json!({ "note": "是两家" })).await;
+    assert_eq!(undone.status, StatusCode::OK, "{}", undone.json);
+    assert_eq!(grid_of(&office, first).await, "A2");
+    let cards = get(&office, &office.admin, "cards").await.json;
+    let visited: Vec<_> = cards["items"]
+        .as_array()
+        .expect("cards")
+        .iter()
+        .filter(|card| !card["last_visit"].is_null())
+        .map(|card| card["record"].clone())
+        .collect();
+    assert_eq!(visited, [json!(goes.to_string())]);
+}
+
+#[tokio::test]
+async fn one_companion_is_forgotten() {
+    let office = Office::open().await;
+    let mut phone = secretary(&office, "wang.fang", &["A1"]).await;
+    let shop = phone.create("A1", &[put("sign_name", "王记包子")]);
+    let record = write(
+        &mut phone,
+        "A1",
+        &visit(
+            shop,
+            "2025-11-20T10:30",
+            "met",
+            &[
+                Edit::add("companions/王小明"),
+                Edit::add("companions/李四"),
+                put("remark", "王小明记录"),
+            ],
+        ),
+    );
+    let outbox = phone.outbox.clone();
+    phone.sync().await;
+    let path = format!("records/{record}/redact");
+    let before = office.rows(STORE).await;
+    for (body, code) in [
+        (json!({ "reason": "subject_request" }), "invalid_field"),
+        (
+            json!({ "reason": "subject_request", "entry": VOID, "member": "companions/李四" }),
+            "invalid_field",
+        ),
+        (
+            json!({ "reason": "subject_request", "entry": VOID }),
+            "invalid_field",
+        ),
+        (
+            json!({ "reason": "subject_request", "member": "companions/无人" }),
+            "invalid_field",
+        ),
+        (
+            json!({ "reason": "subject_request", "member": "outcome" }),
+            "invalid_field",
+        ),
+    ] {
+        let refused = post(&office, &path, body.clone()).await;
+        assert_eq!(refused.code(), code, "{body}: {}", refused.json);
+    }
+    assert_eq!(office.rows(STORE).await, before);
+    let body = json!({ "reason": "subject_request", "member": "companions/王小明" });
+    let redacted = post(&office, &path, body).await;
+    assert!(redacted.status.is_success(), "{}", redacted.json);
+    assert_eq!(redacted.json["mentioned_in"], json!(["remark"]));
+    assert!(!redacted.json["receipt"].to_string().contains("王小明"));
+    let shown = get(&office, &office.admin, &format!("records/{record}")).await;
+    let shown = shown.json["fields"].to_string();
+    assert!(!shown.contains("companions/王小明") && shown.contains("companions/李四"));
+    let rows = office.rows(READ_MODELS).await;
+    let of_visit: Vec<_> = rows
+        .iter()
+        .filter(|row| row.starts_with("shop_visit"))
+        .collect();
+    assert!(
+        of_visit
+            .iter()
+            .all(|row| !row.contains("{李四,王小明}") && row.contains("李四"))
+    );
+    // The phone takes the next generation; its own change, sent once more, brings nobody back.
+    assert!(has(&phone.sync().await, record, "snapshot"));
+    let again = phone.push(false, &outbox).await;
+    assert_eq!(again.codes(), ["duplicate", "duplicate"]);
+    let shown = get(&office, &office.admin, &format!("records/{record}")).await;
+    assert!(
+        !shown.json["fields"]
+            .to_string()
+            .contains("companions/王小明")
+    );
+}
+
+#[tokio::test]
+async fn exported_visits_read_back_make_no_fields() {
+    let office = Office::open().await;
+    let mut phone = secretary(&office, "wang.fang", &["A1"]).await;
+    let shop = phone.create("A1", &[put("sign_name", "王记包子"), put("road", "天平路")]);
+    write(
+        &mut phone,
+        "A1",
+        &visit(shop, "2025-11-20T10:30", "met", &[]),
+    );
+    phone.sync().await;
+    for lang in ["zh", "en"] {
+        let path = format!("cards.csv?lang={lang}");
+        let file = get(&office, &office.admin, &path).await.body;
+        let uri = format!("/v1/streets/{HOME}/imports?dry_run=true");
+        let request = axum::http::Request::post(uri)
+            .header("authorization", format!("Bearer {}", office.admin))
+            .body(axum::body::Body::from(file))
+            .expect("a request");
+        let response = office.test.send(request).await;
+        let body = axum::body::to_bytes(response.into_body(), 1 << 20)
+            .await
+            .expect("a body");
+        let report: Value = serde_json::from_slice(&body).expect("a report");
+        let columns = report["columns"].as_array().expect("columns");
+        let exported: Vec<_> = columns
+            .iter()
+            .filter(|column| column["field"] == "exported")
+            .collect();
+        assert_eq!(exported.len(), 3, "{report}");
+        let custom = report["custom_fields"].to_string();
+        for word in ["走访", "visit"] {
+            assert!(!custom.contains(word), "{custom}");
+        }
+    }
+}

@@ -3,6 +3,7 @@
 //! Followers stand in one list and take turns until none of them writes anything more. Nothing here fails a push: what cannot follow stays
 //! undone and is reported.
 
+mod belongings;
 mod late_edits;
 pub mod rulings;
 mod settlements;
@@ -23,10 +24,14 @@ struct Follower {
 }
 
 /// All of them, in their order.
-const FOLLOWERS: [Follower; 5] = [
+const FOLLOWERS: [Follower; 6] = [
     Follower {
         wants: late_edits::wants,
         apply: late_edits::apply,
+    },
+    Follower {
+        wants: belongings::wants,
+        apply: belongings::apply,
     },
     Follower {
         wants: |_| Wants::default(),

@@ -308,8 +308,8 @@ enum Ready {
 enum Stage {
     /// Records by name, as far as they are in scope.
     Whole(Vec<RecordId>),
-    /// Records that the phone made and the user may not see: accepted by a reviewer after their grid was taken away, so that no departure names
-    /// them.
+    /// Records that the phone made and the user may not see: accepted by a reviewer after their grid was taken away, or gone where what they belong
+    /// to is, so that no departure names them.
     OutOfSight(Vec<RecordId>),
     /// Before everything else of the log, so that a checkpoint never stands before a notice that it has passed.
     Notices {
@@ -374,6 +374,7 @@ impl Pull {
         let refused =
             records(|verdict| verdict.status == VerdictStatus::Rejected && !verdict.retryable);
         let had = records(|verdict| verdict.status == VerdictStatus::Duplicate);
+        let made = records(|verdict| verdict.status == VerdictStatus::Accepted);
         let mut pull = Self {
             brought: verdicts
                 .iter()
@@ -388,12 +389,12 @@ impl Pull {
         for verdict in verdicts {
             pull.say(ResponseItem::Verdict(verdict));
         }
-        pull.set_out(refused, had);
+        pull.set_out(refused, had, made);
         pull
     }
 
     /// The order of the answer.
-    fn set_out(&mut self, refused: Vec<RecordId>, had: Vec<RecordId>) {
+    fn set_out(&mut self, refused: Vec<RecordId>, had: Vec<RecordId>, made: Vec<RecordId>) {
         let question = &self.question;
         if question.wiped {
             if !question.more_to_come {
@@ -426,7 +427,11 @@ impl Pull {
         self.stages.push_back(Stage::OutOfSight(had));
         match plan {
             Plan::Reset | Plan::Nothing => {}
-            Plan::Download { after, received } => self.set_out_download(after as i64, received),
+            Plan::Download { after, received } => {
+                // What was just taken and followed its owner out of sight: a download tells of no departure after its beginning.
+                self.stages.push_back(Stage::OutOfSight(made));
+                self.set_out_download(after as i64, received);
+            }
             Plan::Delta { after, scope_epoch } => {
                 let after = after as i64;
                 self.stages.push_back(Stage::Notices { after, days: None });
@@ -836,6 +841,10 @@ impl Pull {
 
     fn forget(&mut self, forgotten: Vec<Forgotten>) {
         for Forgotten { record, entries } in forgotten {
+            // Who was no entry stands in no edit of a phone: the next generation says it all.
+            if entries.as_ref().is_some_and(Vec::is_empty) {
+                continue;
+            }
             self.say(entries.map_or(ResponseItem::Erase { record }, |entries| {
                 ResponseItem::Redact { record, entries }
             }));

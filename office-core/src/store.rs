@@ -107,6 +107,8 @@ questions! {
     copies: (RecordId, EntryId) => Vec<RecordId>;
     /// Records that stand for the same shop, by a merge that was not undone.
     merged_with: RecordId => Vec<RecordId>;
+    /// Records that belong to it, and those that were merged into it by a merge that was not undone.
+    children: RecordId => Vec<RecordId>;
     /// Held changes.
     held_changes: Uuid => HeldChange;
     /// Every held change of a record whose bytes are still there, in the order in which they came.
@@ -216,19 +218,6 @@ pub struct Resolution {
     pub username: Option<String>,
     pub at: ServerTime,
     pub is_undone: bool,
-}
-
-/// That two cards are two shops.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Dismissal {
-    /// Of `duplicate::pair_id`.
-    pub pair: Uuid,
-    /// Ascending.
-    pub records: (RecordId, RecordId),
-    /// What they shared when somebody looked.
-    pub reasons: Vec<String>,
-    pub note: String,
-    pub username: String,
 }
 
 /// That something was forgotten: it proves so, and holds no personal data.
@@ -346,7 +335,6 @@ pub struct Writes {
     pub withdrawn: Vec<(RecordId, String)>,
     pub merges: Vec<CardMerge>,
     pub merges_undone: Vec<(Uuid, Undone)>,
-    pub dismissals: Vec<Dismissal>,
     /// Persons of whom nothing stays beside their record.
     pub redacted: Vec<Beside>,
     pub receipts: Vec<Receipt>,

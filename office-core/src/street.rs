@@ -310,7 +310,7 @@ impl Street {
         touched.conflicts |= in_conflict;
         for op in &change.ops {
             if let Action::Put { key, .. } | Action::Delete { key } = &op.action {
-                touched.note(key);
+                touched.note(kind, key);
             }
         }
         let grid = entry
@@ -503,6 +503,14 @@ impl Street {
         self.entries.iter().filter_map(move |(record, entry)| {
             let state = entry.target.state.as_ref()?;
             (entry.touched.is_some() && state.kind() == kind).then_some((*record, state))
+        })
+    }
+
+    /// Records that this write made, or put somewhere else, by id.
+    pub fn placed(&self) -> impl Iterator<Item = (RecordId, &RegisterState)> {
+        self.entries.iter().filter_map(|(record, entry)| {
+            let is_placed = entry.touched.is_some_and(|touched| touched.place);
+            Some((*record, entry.target.state.as_ref()?)).filter(|_| is_placed)
         })
     }
 

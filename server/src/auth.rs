@@ -12,7 +12,6 @@
 pub mod access;
 mod access_token;
 mod enrolment;
-pub mod error;
 mod first_admin;
 mod gate;
 mod lock_out;

@@ -4,6 +4,7 @@ pub mod error;
 pub mod extract;
 pub mod fields;
 pub mod observe;
+mod refusals;
 
 use std::time::Duration;
 

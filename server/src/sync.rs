@@ -1,7 +1,6 @@
 //! The pipeline, a line per stage: AUTH (before the handler) → INGEST → MERGE → PROJECT (inside the commit) → RESPOND.
 
 pub mod admission;
-pub mod error;
 pub mod ingest;
 pub mod respond;
 pub mod routes;
@@ -22,10 +21,11 @@ use crate::{
     auth::{
         Principal,
         store::{
-            devices::{self, SyncReport},
+            devices::{self, Told},
             tokens,
         },
     },
+    http::error::ApiError,
     pipeline_point::{PipelinePoint, reached},
     state::App,
     store::waits::within,
@@ -35,7 +35,6 @@ use crate::{
     },
     sync::{
         admission::Admission,
-        error::SyncError,
         ingest::{Packing, SyncRequest},
         respond::{Form, Response},
     },
@@ -78,7 +77,7 @@ pub struct RoundTrip {
 }
 
 /// Stores what the phone brings and starts to send what it lacks.
-pub async fn run(app: Pipeline, trip: RoundTrip) -> Result<Body, SyncError> {
+pub async fn run(app: Pipeline, trip: RoundTrip) -> Result<Body, ApiError> {
     let RoundTrip {
         street,
         principal,
@@ -105,7 +104,7 @@ async fn settle(
     principal: &Principal,
     request: SyncRequest,
     form: Form,
-) -> Result<Body, SyncError> {
+) -> Result<Body, ApiError> {
     let author = Author {
         username: principal.username().to_owned(),
         role: principal.role(),
@@ -156,7 +155,7 @@ async fn note_sync(
     author: &Author,
     hello: &Hello,
     outcomes: &[Outcome],
-) -> sqlx::Result<()> {
+) -> Result<(), ApiError> {
     let now = app.clock.now();
     app.admission.note(author.device, now, outcomes);
     let settled = outcomes
@@ -165,7 +164,7 @@ async fn note_sync(
         .count() as u64;
     let count = |count: u64| i32::try_from(count).unwrap_or(i32::MAX);
     let skew_ms = |at: DeviceTime| at.unix_ms().saturating_sub(now.unix_ms());
-    let report = SyncReport {
+    let told = Told {
         client_version: &hello.client,
         unsent: hello
             .report
@@ -178,14 +177,14 @@ async fn note_sync(
             .iter()
             .any(|outcome| outcome.refusal == Some(Refusal::ActorForked)),
     };
-    if !report.forked && !author.wiped {
+    if !told.forked && !author.wiped {
         let mut conn = app.pool.acquire().await?;
-        return devices::note_sync(&mut conn, author.device, report, now).await;
+        return Ok(devices::note_sync(&mut conn, author.device, told, now).await?);
     }
     let mut tx = app.pool.begin().await?;
-    devices::note_sync(&mut tx, author.device, report, now).await?;
+    devices::note_sync(&mut tx, author.device, told, now).await?;
     let mut events = Vec::new();
-    if report.forked {
+    if told.forked {
         events.push(Event::by(
             &author.username,
             author.device,
@@ -204,5 +203,5 @@ async fn note_sync(
         ));
     }
     audit::append(&mut tx, street.into(), now, &events).await?;
-    tx.commit().await
+    Ok(tx.commit().await?)
 }

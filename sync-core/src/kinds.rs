@@ -109,6 +109,14 @@ impl Kind {
             .find_map(|field| text(field.name))
     }
 
+    /// The key that names the record as which one of this kind goes on, where it may.
+    pub fn succession(self) -> Option<&'static str> {
+        let mut fields = self.fields().iter();
+        fields
+            .find(|field| field.meaning == Meaning::Succession)
+            .map(|field| field.name)
+    }
+
     /// Whether a record of the kind has a note.
     pub fn has_note(self) -> bool {
         self.fields()

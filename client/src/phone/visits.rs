@@ -120,7 +120,8 @@ impl Phone {
             .filter_map(|row| row.replaces)
             .map(|id| RecordId(id.0))
             .collect();
-        let of = |row: &VisitRow| row.shop.map(|id| RecordId(id.0));
+        let of = |row: &VisitRow| Some(self.goes_on_as(RecordId(row.shop?.0)));
+        let shop = shop.map(|shop| self.goes_on_as(shop));
         rows.retain(|row| shop.is_none() || of(row) == shop);
         rows.sort_by(|a, b| (&b.at, b.record).cmp(&(&a.at, a.record)));
         rows.into_iter()
@@ -144,5 +145,22 @@ impl Phone {
                 })
             })
             .collect()
+    }
+
+    /// The card as which one goes on, as far as this phone holds it.
+    fn goes_on_as(&self, card: RecordId) -> RecordId {
+        let mut at = card;
+        // Two cards never go on as each other; a bound all the same.
+        for _ in 0..8 {
+            let into = self.view(at).ok().and_then(|view| {
+                let into = view.text(shop_card::MERGED_INTO)?;
+                into.parse().ok()
+            });
+            match into {
+                Some(into) => at = into,
+                None => break,
+            }
+        }
+        at
     }
 }

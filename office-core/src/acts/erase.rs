@@ -11,7 +11,7 @@ use lianka_sync_core::{
     codec::change::{self, Action, Change},
     crdt::{merge::RegisterState, rebuild::Forget, record::NOTE, view::Value},
     id::{DeviceId, EntryId, RecordId, StreetCode},
-    kinds::{Key, Meaning, Personal},
+    kinds::{Key, Meaning, Personal, Shape},
 };
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -86,6 +86,7 @@ pub(super) fn wants(street: &Street, record: RecordId) -> Wants {
         wants.receipts.insert(record);
     } else if street.state(record).is_some() {
         wants.merged_with.insert(record);
+        wants.children.insert(record);
         wants.holdings.insert(record);
     }
     wants
@@ -124,7 +125,8 @@ pub(super) fn erase(
 ) -> Result<Erased, Refused> {
     let generation = street.state(record).ok_or(Refused::NotFound)?.generation();
     let known = street.known();
-    let also_on = known.merged_with.get(&record).cloned().unwrap_or_default();
+    let about = [known.merged_with.get(&record), known.children.get(&record)];
+    let also_on: BTreeSet<_> = about.into_iter().flatten().flatten().copied().collect();
     let counts = known.holdings.get(&record).cloned().unwrap_or_default();
     let seq = street.erase(record)?;
     let receipt = Receipt {
@@ -148,15 +150,24 @@ pub(super) fn erase(
     Ok(Erased {
         receipt,
         mentioned_in: Vec::new(),
-        also_on,
+        also_on: also_on.into_iter().collect(),
     })
+}
+
+/// A person on a record.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Person {
+    /// An entry of the record's persons.
+    Entry(EntryId),
+    /// A key of a set whose members are persons: `companions/<name>`.
+    Member(String),
 }
 
 /// A person of a record to forget.
 #[derive(Debug)]
 pub struct Redact {
     pub record: RecordId,
-    pub entry: EntryId,
+    pub person: Person,
     /// Whether the note goes as well, with its history.
     pub note: bool,
     pub request: Request,
@@ -165,7 +176,25 @@ pub struct Redact {
 impl Redact {
     /// The entries that go: the person's own and the consents that name it.
     fn entries(&self, state: &RegisterState) -> Vec<EntryId> {
-        state.entries_of_person(self.entry).into_iter().collect()
+        match self.person {
+            Person::Entry(entry) => state.entries_of_person(entry).into_iter().collect(),
+            Person::Member(_) => Vec::new(),
+        }
+    }
+
+    /// Whether the person stands on the record.
+    fn is_there(&self, state: &RegisterState) -> bool {
+        match (&self.person, state.kind().description().personal) {
+            (Person::Entry(entry), Personal::Entries { list, .. }) => state.has_entry(list, *entry),
+            (Person::Entry(_), _) => false,
+            (Person::Member(key), _) => {
+                let field = state.kind().field(key);
+                let of_persons = field.is_some_and(|(field, _)| {
+                    field.meaning == Meaning::PersonName && field.shape == Shape::SetMember
+                });
+                of_persons && !state.visible(key).is_empty()
+            }
+        }
     }
 }
 
@@ -178,9 +207,13 @@ impl Act for Redact {
         let Some(state) = street.state(record) else {
             return records([record]);
         };
+        let copies = match self.person {
+            Person::Entry(entry) => [(record, entry)].into(),
+            Person::Member(_) => BTreeSet::new(),
+        };
         Wants {
             receipts: [record].into(),
-            copies: [(record, self.entry)].into(),
+            copies,
             held_of: [record].into(),
             mentions: [(record, self.entries(state))].into(),
             ..Street::rebuild_wants(record)
@@ -188,21 +221,22 @@ impl Act for Redact {
     }
 
     fn decide(self, street: &mut Street) -> Result<Erased, Refused> {
-        let (record, entry) = (self.record, self.entry);
+        let record = self.record;
         let state = street.state(record).ok_or(Refused::NotFound)?;
-        let Personal::Entries { list: persons, .. } = state.kind().description().personal else {
-            return Err(Refused::NoEntry);
+        let entry = match self.person {
+            Person::Entry(entry) => Some(entry),
+            Person::Member(_) => None,
         };
-        let is_there = state.has_entry(persons, entry);
-        if !is_there && !state.redacted().contains(&entry) {
+        let is_there = self.is_there(state);
+        if !is_there && !entry.is_some_and(|entry| state.redacted().contains(&entry)) {
             return Err(Refused::NoEntry);
         }
         let known = street.known();
-        let also_on = known.copies.get(&(record, entry));
+        let also_on = entry.and_then(|entry| known.copies.get(&(record, entry)));
         let also_on = also_on.cloned().unwrap_or_default();
         // Gone already, and nothing of the person is taken since: the same receipt. The note may have been written again.
         let before = known.receipts.get(&record).into_iter().flatten();
-        let mut before = before.filter(|one| one.kind == REDACT && one.entry == Some(entry));
+        let mut before = before.filter(|one| one.kind == REDACT && one.entry == entry);
         if let Some(receipt) = before.next().filter(|_| !is_there && !self.note) {
             return Ok(Erased {
                 receipt: receipt.clone(),
@@ -213,10 +247,15 @@ impl Act for Redact {
         let (generation, listed, names) = (
             state.generation(),
             self.entries(state),
-            names(state, persons, entry),
+            names(state, &self.person),
         );
         let entries: BTreeSet<EntryId> = listed.iter().copied().collect();
-        let is_theirs = |key: &str| matches!(Key::parse(key), Some(Key::Entry { entry, .. }) if entries.contains(&entry));
+        let is_theirs = |key: &str| match &self.person {
+            Person::Entry(_) => {
+                matches!(Key::parse(key), Some(Key::Entry { entry, .. }) if entries.contains(&entry))
+            }
+            Person::Member(member) => key == member,
+        };
         let held: Vec<Uuid> = known
             .held_of
             .get(&record)
@@ -224,7 +263,7 @@ impl Act for Redact {
             .flatten()
             .filter(|held| {
                 change::decode(&held.bytes).map_or(!held.bytes.is_empty(), |change| {
-                    touches(&change, &entries, self.note)
+                    touches(&change, &entries, &is_theirs, self.note)
                 })
             })
             .map(|held| held.held)
@@ -258,7 +297,7 @@ impl Act for Redact {
             seq: forgotten.seq,
             kind: REDACT,
             record,
-            entry: Some(entry),
+            entry,
             entries: listed,
             note: self.note,
             reason: self.request.reason.into(),
@@ -271,7 +310,10 @@ impl Act for Redact {
         };
         let receipt = keep(street, receipt);
         let event = event(&self.request, audit::Action::Redact, &receipt);
-        street.audit(event.with("entry", entry.to_string()));
+        street.audit(match entry {
+            Some(entry) => event.with("entry", entry.to_string()),
+            None => event,
+        });
         Ok(Erased {
             receipt,
             mentioned_in,
@@ -301,9 +343,13 @@ fn counted(counts: Vec<(&'static str, u64)>) -> serde_json::Value {
         .into()
 }
 
-/// Whether a change says anything about the entries.
-fn touches(change: &Change, entries: &BTreeSet<EntryId>, note: bool) -> bool {
-    let is_theirs = |key: &str| matches!(Key::parse(key), Some(Key::Entry { entry, .. }) if entries.contains(&entry));
+/// Whether a change says anything about the person.
+fn touches(
+    change: &Change,
+    entries: &BTreeSet<EntryId>,
+    is_theirs: &dyn Fn(&str) -> bool,
+    note: bool,
+) -> bool {
     change.ops.iter().any(|op| match &op.action {
         Action::Put { key, value } => {
             let named = value.as_str().and_then(|text| text.parse().ok());
@@ -316,15 +362,21 @@ fn touches(change: &Change, entries: &BTreeSet<EntryId>, note: bool) -> bool {
 }
 
 /// What people call the person by: name and telephone numbers, every concurrent one.
-fn names(state: &RegisterState, persons: &str, entry: EntryId) -> Vec<String> {
+fn names(state: &RegisterState, person: &Person) -> Vec<String> {
+    let entry = match person {
+        Person::Entry(entry) => *entry,
+        Person::Member(key) => {
+            let name = key.split_once('/').map(|(_, name)| name.to_owned());
+            return name.into_iter().collect();
+        }
+    };
     let view = state.view();
-    let prefix = format!("{persons}/{entry}/");
     let named = |key: &str| {
-        key.starts_with(&prefix)
-            && matches!(
-                state.kind().meaning(key),
-                Some(Meaning::PersonName | Meaning::Telephone)
-            )
+        let field = state.kind().field(key);
+        field.is_some_and(|(field, parsed)| {
+            matches!(parsed, Key::Entry { entry: of, .. } if of == entry)
+                && matches!(field.meaning, Meaning::PersonName | Meaning::Telephone)
+        })
     };
     let texts = view
         .values

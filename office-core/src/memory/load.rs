@@ -117,6 +117,7 @@ impl MemoryStore {
                 };
                 Some(merges.filter_map(other).collect())
             }),
+            children: answers(&wants.children, |record| Some(self.children(*record))),
             held_changes: answers(&wants.held_changes, |id| {
                 self.held
                     .iter()
@@ -170,6 +171,21 @@ impl MemoryStore {
         }));
         places.sort_by_key(|place| place.seq);
         places
+    }
+
+    fn children(&self, record: RecordId) -> Vec<RecordId> {
+        let belongs = |(child, kept): (&RecordId, &Kept)| {
+            let field = kept.state.kind().description().belongs_to?;
+            let owner: RecordId = kept.state.text(field)?.parse().ok()?;
+            (owner == record).then_some(*child)
+        };
+        let merged = self.merges.values();
+        let merged = merged.filter(|merge| merge.winner == record && merge.undone.is_none());
+        self.records
+            .iter()
+            .filter_map(belongs)
+            .chain(merged.map(|merge| merge.loser))
+            .collect()
     }
 
     fn cases(&self) -> impl Iterator<Item = (RecordId, &Kept, Case)> {

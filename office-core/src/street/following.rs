@@ -15,6 +15,8 @@ pub struct Following {
     pub(crate) unruled: BTreeSet<(RecordId, EntryId)>,
     /// Keys whose consent was withdrawn and that could not be cleared.
     pub(crate) uncleared: BTreeSet<(RecordId, String)>,
+    /// Records that could not be brought to where they belong.
+    pub(crate) unmoved: BTreeSet<RecordId>,
     /// Requests whose fields could not be sealed.
     pub(crate) unsealed: BTreeSet<RecordId>,
 }

@@ -11,7 +11,6 @@ use sqlx::PgConnection;
 use crate::{
     audit::{self, Action, Chain, Event},
     auth::{
-        error::AuthError,
         principal::Principal,
         state::Auth,
         store::{
@@ -20,7 +19,8 @@ use crate::{
             sign_in_tries::{self, Rule, Try},
         },
     },
-    http::fields::{self, Broken},
+    http::error::{ApiError, ErrorCode},
+    http::fields,
     state::App,
 };
 
@@ -46,7 +46,7 @@ pub(super) async fn try_password(
     auth: &Auth,
     username: Option<&str>,
     password: &str,
-) -> Result<Tried, AuthError> {
+) -> Result<Tried, ApiError> {
     let now = auth.clock.now();
     let mut conn = auth.pool.acquire().await?;
     let known = match username {
@@ -92,7 +92,9 @@ pub(super) async fn try_password(
         }
         account => tell(auth, username, account, tries, now).await?,
     }
-    account.filter(|_| fits).ok_or(AuthError::BadCredentials)
+    account
+        .filter(|_| fits)
+        .ok_or_else(|| ApiError::new(ErrorCode::BadCredentials))
 }
 
 /// A failed try, and the lock that it brought. Names that do not exist are not repeated: people type passwords in the wrong field.
@@ -102,7 +104,7 @@ async fn tell(
     account: Option<&Tried>,
     tries: u32,
     now: ServerTime,
-) -> sqlx::Result<()> {
+) -> Result<(), ApiError> {
     let about = |action| match (username, account) {
         (Some(username), Some(_)) => Event {
             username: Some(username.to_owned()),
@@ -117,7 +119,10 @@ async fn tell(
     let chain = account.map_or(Chain::DEPLOYMENT, |account| {
         Chain::of(account.home.as_ref())
     });
-    audit::tell(&mut *app.pool.acquire().await?, chain, now, &events).await
+    let mut tx = app.pool.begin().await?;
+    audit::append(&mut tx, chain, now, &events).await?;
+    tx.commit().await?;
+    Ok(())
 }
 
 /// Known names have a row each, all others share a fixed number.
@@ -131,15 +136,13 @@ fn key(username: Option<&str>, known: bool) -> String {
     }
 }
 
-fn wait(until: ServerTime, now: ServerTime) -> AuthError {
+fn wait(until: ServerTime, now: ServerTime) -> ApiError {
     let seconds = (until.unix_ms() - now.unix_ms()).max(0) / 1_000 + 1;
-    AuthError::TooManyTries {
-        wait_s: seconds as u32,
-    }
+    ApiError::new(ErrorCode::RateLimited).retry_after_s(seconds as u32)
 }
 
 /// Counts a wrong enrolment code.
-pub(super) async fn count_code(app: &App, now: ServerTime) -> sqlx::Result<AuthError> {
+pub(super) async fn count_code(app: &App, now: ServerTime) -> Result<ApiError, ApiError> {
     let rule = Rule {
         tries_max: CODES_MAX,
         lock_s: CODES_LOCK_S,
@@ -154,7 +157,7 @@ pub(super) async fn count_code(app: &App, now: ServerTime) -> sqlx::Result<AuthE
                 let event = Event::by_server(Action::LockOut).with("enrolment_codes", tries);
                 audit::append(&mut tx, Chain::DEPLOYMENT, now, &[event]).await?;
             }
-            AuthError::EnrolmentRefused
+            ApiError::new(ErrorCode::EnrolmentRefused)
         }
     };
     tx.commit().await?;
@@ -168,7 +171,7 @@ pub(super) async fn hold(
     username: &str,
     tried: &Tried,
     now: ServerTime,
-) -> Result<(), AuthError> {
+) -> Result<(), ApiError> {
     accounts::hold(tx, username, now).await?;
     let stands = accounts::credentials(tx, username)
         .await?
@@ -176,7 +179,7 @@ pub(super) async fn hold(
     if stands {
         Ok(())
     } else {
-        Err(AuthError::BadCredentials)
+        Err(ApiError::new(ErrorCode::BadCredentials))
     }
 }
 
@@ -186,15 +189,11 @@ pub(super) async fn replace_password(
     username: &str,
     old: &str,
     new: &str,
-) -> Result<String, AuthError> {
+) -> Result<String, ApiError> {
     fields::password("new_password", new, username, &auth.config.passwords)?;
     if new == old {
-        return Err(AuthError::Field(Broken {
-            field: "new_password".into(),
-            rule: "password_same",
-            zh: "新密码不能与旧密码相同。",
-            en: "It is the old one.",
-        }));
+        return Err(ApiError::invalid_field("new_password", "password_same")
+            .detail("新密码不能与旧密码相同。", "It is the old one."));
     }
     auth.passwords.hash(new, auth.entropy.bytes()).await
 }
@@ -205,16 +204,12 @@ pub async fn change_own_password(
     principal: &Principal,
     old: &str,
     new: &str,
-) -> Result<(), AuthError> {
+) -> Result<(), ApiError> {
     let username = principal.username();
-    let wrong = |error| match error {
+    let wrong = |error: ApiError| match error.code() {
         // The token is good; only what was typed is not.
-        AuthError::BadCredentials => AuthError::Field(Broken {
-            field: "old_password".into(),
-            rule: "password_matches",
-            zh: "旧密码不对。",
-            en: "It is not the old password.",
-        }),
+        ErrorCode::BadCredentials => ApiError::invalid_field("old_password", "password_matches")
+            .detail("旧密码不对。", "It is not the old password."),
         _ => error,
     };
     let tried = try_password(auth, Some(username), old)
@@ -245,7 +240,7 @@ pub async fn reset_password(
     admin: &Principal,
     account: &Account,
     new: &str,
-) -> Result<(), AuthError> {
+) -> Result<(), ApiError> {
     let hash = auth.passwords.hash(new, auth.entropy.bytes()).await?;
     let now = auth.clock.now();
     let mut tx = auth.pool.begin().await?;

@@ -9,16 +9,15 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use ipnet::IpNet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::edge::{connection::Activity, limits::Limits};
+use crate::edge::{connection::Activity, limits::Limits, network::Network};
 
 pub(super) struct ConnectionLimit {
     connections_max: usize,
     per_peer_max: usize,
-    trusted: Vec<IpNet>,
+    trusted: Vec<Network>,
     permits: Mutex<Permits>,
 }
 
@@ -69,7 +68,7 @@ impl ConnectionLimit {
     pub fn admit(self: &Arc<Self>, from: IpAddr) -> Option<ConnectionPermit> {
         let from = from.to_canonical();
         let peer =
-            (!self.trusted.iter().any(|network| network.contains(&from))).then(|| household(from));
+            (!self.trusted.iter().any(|network| network.contains(from))).then(|| household(from));
         let mut permits = self.permits();
         if let Some(peer) = peer
             && permits
@@ -165,10 +164,9 @@ fn household(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::edge::limits::networks;
 
     fn limit(all: usize, per_peer: usize, trusted: &str) -> Arc<ConnectionLimit> {
-        let trusted = networks(trusted).expect("networks");
+        let trusted = Network::list(trusted).expect("networks");
         Arc::new(ConnectionLimit::new(&Limits {
             connections_max: all,
             connections_per_peer_max: per_peer,

@@ -286,6 +286,10 @@ fn advice(rule: &str) -> Option<(&'static str, &'static str)> {
             "请给出一个完整的电话号码。",
             "Give one whole telephone number.",
         ),
+        "entry_or_member" => (
+            "请给出 entry 或 member 之一。",
+            "Give either entry or member.",
+        ),
         "phone_or_name" => ("请给出 phone 或 name 之一。", "Give either phone or name."),
         "date_yyyy_mm_dd" => ("须为日期，例如 2026-11-21。", "A day such as 2026-11-21."),
         "number_and_hash" => (

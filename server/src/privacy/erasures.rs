@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State};
 use lianka_office_core::{
-    acts::erase::{self, Erase, Erased, Redact, Request},
+    acts::erase::{self, Erase, Erased, Person, Redact, Request},
     store::Receipt,
 };
 use lianka_sync_core::{
@@ -56,9 +56,11 @@ pub struct NewErasure {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewRedaction {
-    /// The contact person: the entry of `contacts/<entry>/…`.
-    #[schema(value_type = Uuid)]
-    entry: EntryId,
+    /// The contact person: the entry of `contacts/<entry>/…`. Either this or `member`.
+    #[schema(value_type = Option<Uuid>)]
+    entry: Option<EntryId>,
+    /// The key of somebody who is named by the key itself: `companions/<name>` of a visit.
+    member: Option<String>,
     /// As for `erase`.
     #[schema(example = "subject_request")]
     reason: String,
@@ -76,7 +78,7 @@ pub struct ReceiptView {
     /// `erase` or `redact`.
     kind: String,
     record: Uuid,
-    /// With `redact`: the contact person.
+    /// With `redact`: the contact person, if it was one.
     entry: Option<Uuid>,
     /// With `redact`: every entry that went, the consents of the person included.
     entries: Vec<Uuid>,
@@ -180,8 +182,8 @@ pub async fn erase(
 
 /// Redact a person
 ///
-/// Rebuilds the record without one contact person and their consents, as its next generation: values, authors and conflicts of everything else
-/// stay. Late edits of the person are refused with `redacted`.
+/// Rebuilds the record without one contact person and their consents, or without somebody who went along on a visit, as its next generation:
+/// values, authors and conflicts of everything else stay. Late edits of the person are refused with `redacted`.
 #[utoipa::path(post, path = "/v1/streets/{street}/records/{record}/redact", tag = "Erasure", request_body = NewRedaction,
     params(("street" = String, Path), ("record" = Uuid, Path)), responses((status = OK, body = ErasedView)))]
 pub async fn redact(
@@ -192,10 +194,15 @@ pub async fn redact(
     Body(new): Body<NewRedaction>,
 ) -> Result<Json<ErasedView>, ApiError> {
     let now = app.clock.now();
+    let person = match (new.entry, new.member) {
+        (Some(entry), None) => Person::Entry(entry),
+        (None, Some(key)) => Person::Member(key),
+        _ => return Err(ApiError::invalid_field("entry", "entry_or_member")),
+    };
     let request = request(&app, &admin, &new.reason, now)?;
     let act = Redact {
         record: path.record,
-        entry: new.entry,
+        person,
         note: new.note,
         request,
     };
@@ -226,7 +233,7 @@ pub async fn list(
     Query(query): Query<ErasuresQuery>,
 ) -> Result<Json<Page<ReceiptView>>, ApiError> {
     let paging = Paging::try_from(PageQuery::new(query.page, query.page_size))?;
-    crate::admin::acts::street(&app, &scope).await?;
+    crate::admin::streets::find(&app, &scope).await?;
     let mut conn = app.pool.acquire().await?;
     let (rows, total) = erasures::page(
         &mut conn,

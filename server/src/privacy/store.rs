@@ -1,4 +1,3 @@
 //! SQL of forgetting and of the search for a person.
 
-pub mod forgetting;
 pub mod persons;

@@ -25,10 +25,10 @@ use crate::{
         extract::{Body, Path},
         fields,
     },
-    review::acts,
+    pipeline_point::{PipelinePoint, reached},
     roll::records::RecordPath,
     state::App,
-    street::transaction,
+    street::transaction::{self, StreetTransaction},
 };
 
 /// The routes of this file.
@@ -147,7 +147,12 @@ pub async fn edit(
         note,
         expected_heads: request.expected_heads,
     };
-    let written = acts::edit(&app.pool, scope.street(), app.clock.now(), edit).await?;
+    let now = app.clock.now();
+    let mut transaction = StreetTransaction::begin(&app.pool, scope.street(), now).await?;
+    let written = transaction.decide(edit).await??;
+    reached(PipelinePoint::DeskComposed);
+    transaction.commit().await?;
+    reached(PipelinePoint::DeskCommitted);
     Ok(Json(written.into()))
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use lianka_client::PhoneError;
+use lianka_client::{PhoneError, phone::NewVisit};
 use lianka_sync_core::id::RecordId;
 use uuid::Uuid;
 
@@ -440,6 +440,31 @@ impl<'w, O: Office> World<'w, O> {
                 step,
                 fields,
             } => self.event(phone, record, &step, &fields),
+            What::Visit {
+                phone,
+                shop,
+                at,
+                outcome,
+                companion,
+                remark,
+                replaces,
+            } => {
+                let new = NewVisit {
+                    at,
+                    channel: "door".into(),
+                    outcome,
+                    companions: companion.into_iter().collect(),
+                    remark: Some(remark),
+                    replaces: replaces.and_then(|made| Some(self.made.get(&made)?.0)),
+                    ..NewVisit::default()
+                };
+                self.visit(step.no, phone, shop, &new);
+            }
+            What::Void {
+                phone,
+                visit,
+                reason,
+            } => self.void(phone, visit, &reason),
             What::RetryDraft { phone, nth } => self.retry_draft(phone, nth),
             What::DropDraft { phone, nth } => self.drop_draft(phone, nth),
             What::Sync { phone } => {

@@ -72,6 +72,22 @@ pub enum What {
         step: String,
         fields: Vec<(String, String)>,
     },
+    /// Notes a visit to a card.
+    Visit {
+        phone: usize,
+        shop: MadeBy,
+        at: String,
+        outcome: String,
+        companion: Option<String>,
+        remark: String,
+        replaces: Option<MadeBy>,
+    },
+    /// Declares a visit void.
+    Void {
+        phone: usize,
+        visit: MadeBy,
+        reason: String,
+    },
     RetryDraft {
         phone: usize,
         nth: usize,

@@ -27,6 +27,7 @@ const MUST_HAPPEN: &[&str] = &[
     "sync: healed a change",
     "sync: rebased",
     "sync: reset",
+    "visit: noted",
     "verdict: held",
     "verdict: duplicate",
     "verdict: retryable",

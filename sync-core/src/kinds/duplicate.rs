@@ -16,7 +16,6 @@ use uuid::Uuid;
 
 use crate::{
     id::RecordId,
-    kinds::{Kind, Meaning},
     lang::Lang,
     search,
     values::{
@@ -262,13 +261,6 @@ impl Comparison {
         }
         self.reasons.len() >= 2
     }
-}
-
-/// Whether a write to this key may change what a card is recognised by.
-pub fn recognises(key: &str) -> bool {
-    Kind::ShopCard
-        .field(key)
-        .is_some_and(|(field, _)| field.alike.is_some() || field.meaning == Meaning::Succession)
 }
 
 /// The id of a pair of records: the same whichever stands first.

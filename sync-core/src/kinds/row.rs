@@ -6,7 +6,7 @@ use crate::{
     codec::change::Scalar,
     crdt::{merge::RegisterState, view::View},
     id::{DeviceId, RecordId},
-    kinds::{Kind, Rows, Table, duplicate},
+    kinds::{Kind, Meaning, Rows, Table},
     time::DeviceTime,
 };
 
@@ -54,6 +54,8 @@ pub struct Touched {
     lists: u32,
     /// What records are recognised by.
     pub keys: bool,
+    /// Where it stands, or the record as which it goes on.
+    pub place: bool,
     /// There were, or are, values in conflict.
     pub conflicts: bool,
 }
@@ -63,17 +65,23 @@ impl Touched {
     pub const ALL: Self = Self {
         lists: u32::MAX,
         keys: true,
+        place: true,
         conflicts: true,
     };
 
-    /// Notes that `key` was written.
-    pub fn note(&mut self, key: &str) {
+    /// Notes that `key` of a record of `kind` was written.
+    pub fn note(&mut self, kind: Kind, key: &str) {
         if let Some((head, _)) = key.split_once('/') {
             for (at, table) in Kind::tables().enumerate() {
                 self.lists |= u32::from(table.of.list() == Some(head)) << at;
             }
         }
-        self.keys |= duplicate::recognises(key);
+        let Some((field, _)) = kind.field(key) else {
+            return;
+        };
+        let goes_on = field.meaning == Meaning::Succession;
+        self.keys |= field.alike.is_some() || goes_on;
+        self.place |= field.meaning == Meaning::Grid || goes_on;
     }
 
     /// Whether anything of this list was written, as far as a table has it.

@@ -42,18 +42,18 @@ pub async fn changes(
 
 /// A record as it stands.
 #[derive(Debug)]
-pub struct StoredState {
+pub struct Standing {
     pub record: RecordId,
     pub grid: String,
     pub state: Vec<u8>,
 }
 
 /// Records as they stand.
-pub async fn states(
+pub async fn standing(
     conn: &mut PgConnection,
     street: &StreetCode,
     records: &[Uuid],
-) -> sqlx::Result<Vec<StoredState>> {
+) -> sqlx::Result<Vec<Standing>> {
     let rows = sqlx::query!(
         "select record, grid, state from record where street = $1 and record = any($2) order by record",
         street.as_str(),
@@ -62,7 +62,7 @@ pub async fn states(
     let rows = rows.fetch_all(conn).await?;
     Ok(rows
         .into_iter()
-        .map(|row| StoredState {
+        .map(|row| Standing {
             record: RecordId(row.record),
             grid: row.grid,
             state: row.state,

@@ -11,7 +11,7 @@ use lianka_sync_core::{
     values::geo::Crs,
 };
 
-use crate::roll::sheet::Sheet;
+use crate::roll::{export::VISIT_HEADINGS, sheet::Sheet};
 
 /// Rows of a sheet among which the headings are looked for.
 const HEADER_ROWS_MAX: usize = 60;
@@ -23,6 +23,8 @@ const HEADING_CHARS_MAX: usize = 40;
 pub enum ColumnTarget {
     /// Running number; kept in the cells only.
     Serial,
+    /// What an exported roll tells beside the card; kept in the cells only.
+    Exported,
     /// Area that a grid lies in.
     Area,
     /// A field of the card.
@@ -51,6 +53,7 @@ impl ColumnTarget {
     pub fn name(&self) -> String {
         match self {
             Self::Serial => "serial".to_owned(),
+            Self::Exported => "exported".to_owned(),
             Self::Area => "area".to_owned(),
             Self::Field(field) => field.name.to_owned(),
             Self::Contact { part, .. } => format!("{CONTACTS}/{}", part.name),
@@ -161,7 +164,7 @@ pub(crate) fn targets(headings: &[String]) -> Vec<ColumnTarget> {
         for (at, heading) in headings.iter().enumerate() {
             if let Some((target, exact)) = known(heading)
                 && exact == exact_pass
-                && (target == ColumnTarget::Sensitive
+                && (matches!(target, ColumnTarget::Sensitive | ColumnTarget::Exported)
                     || !targets
                         .iter()
                         .flatten()
@@ -310,6 +313,10 @@ fn exact(heading: &str, crs: &impl Fn() -> Option<Crs>) -> Option<ColumnTarget> 
         "经度" | "lon" | "lng" | "longitude" => return Some(ColumnTarget::Longitude(crs())),
         "纬度" | "lat" | "latitude" => return Some(ColumnTarget::Latitude(crs())),
         _ => {}
+    }
+    let told = |own: &str| fold(own) == heading;
+    if VISIT_HEADINGS.iter().any(|(zh, en)| told(zh) || told(en)) {
+        return Some(ColumnTarget::Exported);
     }
     let known = |field: &&Field| {
         !matches!(field.shape, Shape::Entry { .. }) && field.headings.whole.contains(&heading)

@@ -307,7 +307,10 @@ impl<'a> Reader<'a> {
             .columns
             .iter()
             .zip(cells)
-            .filter(|(column, cell)| column.target != ColumnTarget::Serial && !cell.is_empty())
+            .filter(|(column, cell)| {
+                !matches!(column.target, ColumnTarget::Serial | ColumnTarget::Exported)
+                    && !cell.is_empty()
+            })
             .map(|(column, cell)| (column.heading.clone(), one_line(cell)))
             .collect();
         pairs.sort_unstable();

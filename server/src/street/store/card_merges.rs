@@ -1,10 +1,7 @@
 //! Which cards meet under a key, which pairs were looked at, and which cards were merged.
 
-use lianka_office_core::store::{CardMerge, Dismissal, Undone};
-use lianka_sync_core::{
-    id::{DeviceId, RecordId, StreetCode},
-    time::ServerTime,
-};
+use lianka_office_core::store::{CardMerge, Undone};
+use lianka_sync_core::id::{DeviceId, RecordId, StreetCode};
 use sqlx::{PgConnection, types::Json};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -42,6 +39,24 @@ pub async fn keys(
         .await?
         .into_iter()
         .map(|row| (row.record, row.key))
+        .collect())
+}
+
+/// The cards that were merged into others, by merges that were not undone: into which, and which.
+pub async fn merged_into(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    winners: &[Uuid],
+) -> sqlx::Result<Vec<(Uuid, Uuid)>> {
+    let rows = sqlx::query!(
+        "select winner, loser from card_merge where street = $1 and winner = any($2) and undone_at is null order by loser",
+        street.as_str(),
+        winners
+    );
+    let rows = rows.fetch_all(conn).await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.winner, row.loser))
         .collect())
 }
 
@@ -124,12 +139,22 @@ pub async fn dismissals(
         .collect())
 }
 
+/// A pair that is two shops.
+#[derive(Debug)]
+pub struct DismissalWrite<'d> {
+    pub pair: Uuid,
+    pub records: (Uuid, Uuid),
+    pub reasons: &'d [String],
+    pub note: &'d str,
+    pub username: &'d str,
+    pub at: OffsetDateTime,
+}
+
 /// Remembers that a pair is two shops.
 pub async fn dismiss(
     tx: &mut PgConnection,
     street: &StreetCode,
-    write: &Dismissal,
-    now: ServerTime,
+    write: &DismissalWrite<'_>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "insert into duplicate_dismissal (street, pair, first_record, second_record, reasons, note, username, dismissed_at)
@@ -138,12 +163,12 @@ pub async fn dismiss(
              dismissed_at = excluded.dismissed_at",
         street.as_str(),
         write.pair,
-        write.records.0.0,
-        write.records.1.0,
-        &write.reasons,
+        write.records.0,
+        write.records.1,
+        write.reasons,
         write.note,
         write.username,
-        OffsetDateTime::from(now),
+        write.at,
     )
     .execute(tx)
     .await?;

@@ -223,7 +223,7 @@ pub async fn records_with_entry(
     Ok(rows.into_iter().map(RecordId).collect())
 }
 
-/// Records that stand for the same shop as this one, by a merge that was not undone, and the visits to it.
+/// Records that stand for the same shop as this one, by a merge that was not undone.
 pub async fn merged_with(
     tx: &mut PgConnection,
     street: &StreetCode,
@@ -231,8 +231,7 @@ pub async fn merged_with(
 ) -> sqlx::Result<Vec<RecordId>> {
     let rows = sqlx::query_scalar!(
         r#"select case when winner = $2 then loser else winner end as "record!" from card_merge
-           where street = $1 and (winner = $2 or loser = $2) and undone_at is null
-           union all select record from shop_visit where street = $1 and shop = $2 limit 500"#,
+           where street = $1 and (winner = $2 or loser = $2) and undone_at is null limit 500"#,
         street.as_str(),
         record.0
     );

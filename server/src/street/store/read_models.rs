@@ -113,6 +113,32 @@ pub async fn replace(
     Ok(())
 }
 
+/// Records that belong to others: whom, and which.
+pub async fn belonging_to(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    owners: &[Uuid],
+) -> sqlx::Result<Vec<(Uuid, Uuid)>> {
+    let mut found = Vec::new();
+    for description in Kind::ALL.map(Kind::description) {
+        let (Some(owner), Some(table)) = (description.belongs_to, description.tables.first())
+        else {
+            continue;
+        };
+        let statement = format!(
+            "select {owner}, record from {} where street = $1 and {owner} = any($2) order by record",
+            table.name
+        );
+        let rows: Vec<(Uuid, Uuid)> = sqlx::query_as(AssertSqlSafe(statement))
+            .bind(street.as_str())
+            .bind(owners)
+            .fetch_all(&mut *tx)
+            .await?;
+        found.extend(rows);
+    }
+    Ok(found)
+}
+
 /// Removes every row of the street's read models, for a rebuild inside the same transaction.
 pub async fn clear(tx: &mut PgConnection, street: &StreetCode) -> sqlx::Result<()> {
     let tables = Kind::tables().map(|table| table.name);

@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::street::store::{
-    card_merges as duplicates, erasures, held_changes as held,
+    card_merges as duplicates, erasures, held_changes as held, read_models,
     records::{self, DocumentPage},
     resolutions as conflicts, streets, transfers, trimmed,
 };
@@ -134,6 +134,21 @@ async fn load_for_acts(
     for (record, entry) in &wants.copies {
         let copies = erasures::records_with_entry(tx, street, *record, *entry).await?;
         loaded.copies.insert((*record, *entry), copies);
+    }
+    if !wants.children.is_empty() {
+        let parents = ids_of(&wants.children);
+        for parent in &wants.children {
+            loaded.children.entry(*parent).or_default();
+        }
+        let merged = duplicates::merged_into(tx, street, &parents).await?;
+        for (parent, child) in read_models::belonging_to(tx, street, &parents)
+            .await?
+            .into_iter()
+            .chain(merged)
+        {
+            let of = loaded.children.entry(RecordId(parent)).or_default();
+            of.push(RecordId(child));
+        }
     }
     for record in &wants.merged_with {
         let others = erasures::merged_with(tx, street, *record).await?;

@@ -93,6 +93,8 @@ pub struct Office {
     pub erased: BTreeMap<Uuid, usize>,
     /// For each record the entries of persons who were redacted, and when.
     pub redacted: BTreeMap<Uuid, BTreeMap<String, usize>>,
+    /// Cards that were merged away, and as which ones they go on.
+    pub goes_on: BTreeMap<Uuid, Uuid>,
     /// Devices that are to be wiped.
     pub to_wipe: BTreeSet<Uuid>,
     /// The newest number that a verdict told.
@@ -158,9 +160,38 @@ impl Ledger {
                 .insert(username.clone(), (grids.clone(), grids));
         }
         for (line, event) in journal.lines.iter().enumerate() {
+            // What one request brought is decided at once; what follows from it comes after all of it.
+            if !matches!(event.event, Event::Verdict { .. }) {
+                ledger.gather_visits(line);
+            }
             ledger.play(line, &event.event, found);
         }
+        ledger.gather_visits(journal.lines.len());
         ledger
+    }
+
+    /// Visits stand where their card stands, or the one as which it goes on.
+    fn gather_visits(&mut self, line: usize) {
+        let visits = self
+            .now
+            .cards
+            .iter()
+            .filter(|(_, card)| card.kind == "visit");
+        let moved: Vec<(Uuid, String)> = visits
+            .filter_map(|(record, visit)| {
+                let shop = visit.puts.values().find(|put| put.key == "shop")?;
+                let mut at: Uuid = shop.value.parse().ok()?;
+                while let Some(next) = self.now.cards.get(&at).and(self.now.goes_on.get(&at)) {
+                    at = *next;
+                }
+                let grid = &self.now.cards.get(&at)?.grid;
+                (*grid != visit.grid).then(|| (*record, grid.clone()))
+            })
+            .collect();
+        for (record, grid) in moved {
+            self.touch(record, Some("grid"), line);
+            self.put_into(record, &grid);
+        }
     }
 
     /// Transfers that nobody submitted within 30 days are erased by the office's clock, which no line of the journal tells.
@@ -582,6 +613,7 @@ impl Ledger {
             }
             Act::Merge { winner, loser } => {
                 self.merged.extend([*winner, *loser]);
+                self.now.goes_on.insert(*loser, *winner);
                 self.touch(*winner, None, line);
                 self.touch(*loser, None, line);
             }

@@ -71,7 +71,30 @@ pub fn check(
         once(*record, document, found);
         notes::check(*record, card, document, ledger, found);
     }
+    visits(story, found);
     conflicts(story, documents, found);
+}
+
+/// Who sees a card sees its visits: they stand in its grid, or in that of the card as which it goes on.
+fn visits(story: &Story, found: &mut Vec<Finding>) {
+    let records = &story.evidence.records;
+    let says = |record: &OfficeRecord, key: &str| -> Option<Uuid> {
+        record.fields.get(key)?.last()?.value.parse().ok()
+    };
+    for (record, visit) in records.iter().filter(|(_, kept)| kept.kind == "visit") {
+        let mut card = says(visit, "shop").and_then(|shop| records.get(&shop));
+        while let Some(into) = card.and_then(|card| says(card, "merged_into")) {
+            card = records.get(&into);
+        }
+        if let Some(card) = card.filter(|card| card.grid != visit.grid) {
+            let what = format!(
+                "visit {record} stands in grid {}, and its card in {}",
+                visit.grid, card.grid
+            );
+            let about = About::record(*record).key("grid");
+            found.push(Finding::new("visits stand with their card", about, what));
+        }
+    }
 }
 
 /// What the register state shows is what Automerge reads.

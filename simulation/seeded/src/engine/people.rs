@@ -2,7 +2,7 @@
 
 use lianka_client::{
     Phone, PhoneError,
-    phone::{EditReceipt, EnrolOptions},
+    phone::{EditReceipt, EnrolOptions, NewVisit},
 };
 use lianka_client_core::Filing;
 use lianka_sync_core::{
@@ -265,6 +265,34 @@ impl<O: Office> World<'_, O> {
             .map(|receipt| written(&handle, receipt))
             .unwrap_or_default();
         self.told(phone, Some(record), kind, false, (did, Vec::new()), &done);
+    }
+
+    pub(super) fn visit(&mut self, no: u32, phone: usize, shop: MadeBy, new: &NewVisit) {
+        let Some((handle, shop, _)) = self.at_hand(phone, shop) else {
+            return;
+        };
+        let done = handle.visit(shop, new, handle.now());
+        let mut did = Vec::new();
+        if let Ok(receipt) = &done {
+            self.coverage.count("visit: noted");
+            self.made
+                .insert(MadeBy(no), (receipt.record, Kind::Visit.as_str()));
+            did = written(&handle, receipt);
+        }
+        let told = (did, Vec::new());
+        self.told(phone, None, Kind::Visit.as_str(), true, told, &done);
+    }
+
+    pub(super) fn void(&mut self, phone: usize, visit: MadeBy, reason: &str) {
+        let Some((handle, visit, kind)) = self.at_hand(phone, visit) else {
+            return;
+        };
+        let done = handle.void_visit(visit, reason, handle.now());
+        let did = done
+            .as_ref()
+            .map(|receipt| written(&handle, receipt))
+            .unwrap_or_default();
+        self.told(phone, Some(visit), kind, false, (did, Vec::new()), &done);
     }
 
     pub(super) fn retry_draft(&mut self, phone: usize, nth: usize) {

@@ -10,6 +10,7 @@ use crate::{draw::Draw, engine::BEGIN_UNIX_MS, office::Setup};
 
 mod special;
 mod transfers;
+mod visits;
 
 const SECOND: i64 = 1_000;
 const MINUTE: i64 = 60 * SECOND;
@@ -76,6 +77,7 @@ pub(super) fn draw(seed: u64) -> Script {
         transfers: Vec::new(),
     };
     plan.whole();
+    visits::among(&mut plan, Draw::of(seed, "visits", 0));
     plan.steps.sort_by_key(|step| (step.at_ms, step.no));
     Script {
         seed,

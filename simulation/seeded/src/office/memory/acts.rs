@@ -8,7 +8,7 @@ use lianka_office_core::{
         clock::Tick,
         compact::{Compact, is_worth_it},
         edit::Edit,
-        erase::{Erase, Redact, Request, reason},
+        erase::{Erase, Person, Redact, Request, reason},
         held::{Accept, Refuse},
         merge_cards::Merge,
         relocate::Relocate,
@@ -51,8 +51,7 @@ fn refused(refused: &Refused) -> Acted {
             Refused::MergeNotLast => "merge_not_last",
             Refused::Decided => "already_decided",
             Refused::Needs(_) => "held_needs_others",
-            Refused::NoGrid | Refused::NoFromGrid => "exists",
-            Refused::HowMany(_) => "items_1_2000",
+            Refused::NoGrid => "exists",
             Refused::NoField => "known_field",
             Refused::ReservedKey(_) | Refused::NoteIsText => "invalid_field",
             Refused::SameCard => "one_of_the_pair",
@@ -107,7 +106,7 @@ impl MemoryOffice {
             Act::Redact { record, entry } => {
                 let redact = Redact {
                     record: RecordId(*record),
-                    entry: EntryId(*entry),
+                    person: Person::Entry(EntryId(*entry)),
                     note: false,
                     request: self.request(),
                 };
