@@ -5,7 +5,7 @@
 use std::{io, net::SocketAddr, time::Duration};
 
 use axum::http::StatusCode;
-use lianka_server::edge::{self, Limits, Network, Pace};
+use lianka_server::edge::{self, Limits, Pace};
 use lianka_sync_core::codec::wire::{PushedChange, RequestItem};
 use serde_json::Value;
 use tokio::{
@@ -373,7 +373,7 @@ async fn one_address_takes_its_share_and_no_more() {
     assert!(honest.stands().await, "nobody else's connection was taken");
 
     let edge = Edge::open(Limits {
-        trusted: Network::list("127.0.0.3").expect("an address"),
+        trusted: edge::networks("127.0.0.3").expect("an address"),
         ..limits
     })
     .await;

@@ -698,3 +698,109 @@ async fn a_sensitive_value_of_the_past_is_told_of_when_it_is_read() {
     );
     assert_eq!(desk.office.count(told).await, 2);
 }
+
+/// The history, both exports, the search for a person, the trail, held edits and notices: none tells what a withdrawn consent had allowed.
+#[tokio::test]
+async fn a_withdrawn_value_is_shown_nowhere() {
+    let desk = Desk::open().await;
+    let mut phone = desk.office.secretary("wang.fang", &["A1", "A2"]).await;
+    let mut other = desk.office.secretary("li.na", &["A1"]).await;
+    let of = |field: &str| format!("contacts/{PERSON}/{field}");
+    let consent = |entry: &str, decision: &str| {
+        let key = |field: &str| format!("consent/{entry}/{field}");
+        [
+            put(&key("contact"), PERSON),
+            put(&key("scope"), "party_status"),
+            put(&key("decision"), decision),
+        ]
+    };
+    let (first, second, third) = ("预备党员", "共青团员", "民主党派成员");
+    let person = [
+        put("sign_name", "王记包子"),
+        put(&of("name"), "王小明"),
+        put(&of("phones"), "13900000001"),
+        put(&of("party_status"), first),
+    ];
+    let card = phone.create("A1", &[&person[..], &consent(CONSENT, "grant")].concat());
+    phone.sync().await;
+    other.sync().await;
+    // Two at once, and one of them chosen: a resolution, and a notice to the other author.
+    phone.edit(card, &[put(&of("party_status"), second)]);
+    other.edit(card, &[put(&of("party_status"), third)]);
+    phone.sync().await;
+    other.sync().await;
+    let path = format!("/v1/streets/{HOME}/records/{card}/resolutions");
+    let inbox = format!("conflicts?record={card}&field={}", of("party_status"));
+    let inbox = desk.get(&desk.reviewer.token, &inbox).await.json;
+    let values = inbox["items"][0]["fields"][0]["values"].as_array();
+    let seen: Vec<_> = values
+        .expect("two values")
+        .iter()
+        .map(|value| &value["op"])
+        .collect();
+    let choice = json!({ "field": of("party_status"), "value": second, "seen": seen });
+    let chosen = desk
+        .office
+        .call("POST", &path, Some(&desk.reviewer.token), choice)
+        .await;
+    assert!(chosen.status.is_success(), "{}", chosen.json);
+    // One that waits for a reviewer.
+    desk.office.assign(HOME, "li.na", &["A2"]).await;
+    other.edit(card, &[put(&of("party_status"), third)]);
+    assert_eq!(
+        other.push(false, &other.outbox).await.codes(),
+        ["grid_lost"]
+    );
+
+    let told = async |desk: &Desk| {
+        let (admin, reviewer) = (&desk.office.admin, &desk.reviewer.token);
+        let mut all = Vec::new();
+        for (token, path) in [
+            (reviewer, format!("records/{card}")),
+            (reviewer, format!("records/{card}/history")),
+            (admin, format!("records/{card}/history")),
+            (reviewer, "cards".to_owned()),
+            (reviewer, "conflicts".to_owned()),
+            (reviewer, "resolutions".to_owned()),
+            (reviewer, "held".to_owned()),
+            (admin, "persons?phone=13900000001".to_owned()),
+            (admin, "audit".to_owned()),
+            (reviewer, "cards.csv".to_owned()),
+        ] {
+            let answer = desk.get(token, &path).await;
+            assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.json);
+            all.push((path, String::from_utf8_lossy(&answer.body).into_owned()));
+        }
+        for path in ["cards.xlsx", "persons.xlsx?phone=13900000001"] {
+            let file = desk.get(admin, path).await;
+            assert_eq!(file.status, StatusCode::OK, "{path}");
+            let sheets = if path.starts_with("persons") { 5 } else { 1 };
+            let cells: Vec<_> = (0..sheets).map(|no| sheet(&file.body, no)).collect();
+            all.push((path.to_owned(), format!("{cells:?}")));
+        }
+        all
+    };
+    let values = [first, second, third];
+    let before = told(&desk).await;
+    let search = |all: &[(String, String)]| all[7].1.clone();
+    for value in values {
+        assert!(search(&before).contains(value), "{value} is shown before");
+    }
+
+    phone.sync().await;
+    phone.edit(
+        card,
+        &consent("0198c0de-0000-7000-8000-0000000000c9", "withdraw"),
+    );
+    assert_eq!(phone.sync().await.codes(), ["accepted"]);
+    let after = told(&desk).await;
+    for value in values {
+        for (path, shown) in &after {
+            assert!(!shown.contains(value), "{path} tells {value}: {shown}");
+        }
+    }
+    // That something was written is told.
+    assert!(search(&after).contains("party_status") && search(&after).contains("●●●"));
+    let said = "select count(*) from notice where detail::text like any (array['%预备%', '%共青%', '%民主%'])";
+    assert_eq!(desk.office.count(said).await, 0);
+}

@@ -284,6 +284,51 @@ async fn it_creates_conflicts_and_converges() {
     assert_eq!((pass.refreshed, pass.disputed), (1, 0));
 }
 
+/// A refusal across generations: what the client had never seen stays beside what it writes anew.
+#[tokio::test]
+async fn its_rebase_replaces_nothing_that_it_had_not_seen() {
+    let (office, mut phone, mut foreign) = scene().await;
+    let person = "0198c0de-0000-7000-8000-00000000000a";
+    let mut fields = json!({ "sign_name": "王记包子", "unit": "201" });
+    fields[format!("contacts/{person}/name")] = json!("许娜");
+    let (card, _) = foreign.create(fields, "门口积水").await;
+    assert_eq!(foreign.sync().await, ["accepted"]);
+    phone.sync().await;
+    phone.edit(
+        card,
+        &[
+            put("sign_name", "王家包子铺"),
+            Edit::Note {
+                text: "东门口积".into(),
+            },
+        ],
+    );
+    assert_eq!(phone.sync().await.codes(), ["accepted"]);
+    let path = format!("/v1/streets/{HOME}/records/{card}/redact");
+    let body = json!({ "entry": person, "reason": "本人要求" });
+    let redacted = office.call("POST", &path, Some(&office.admin), body).await;
+    assert!(redacted.status.is_success(), "{}", redacted.json);
+
+    // It knows of neither, and replaces a sign that is not the newest, a unit that is, and a character of the note; it goes on behind one that is gone.
+    foreign
+        .set(card, json!({ "sign_name": "老王包子", "unit": "202" }))
+        .await;
+    foreign.note(card, "门口常有水👍🏽深").await;
+    let refused = foreign.sync().await;
+    assert_eq!(refused[0], "stale_generation", "{refused:?}");
+    foreign.run(json!({ "command": "rebase" })).await;
+    assert_eq!(foreign.sync().await, ["accepted"; 2]);
+    let seen = foreign.show(card).await;
+    assert_eq!(
+        seen["fields"]["sign_name"],
+        json!(["王家包子铺", "老王包子"])
+    );
+    assert_eq!(seen["fields"]["unit"], json!(["202"]));
+    assert_eq!(seen["note"], "东门口常有👍🏽深");
+    phone.sync().await;
+    assert_eq!(ours(&mut phone, card), seen);
+}
+
 #[tokio::test]
 async fn it_reads_our_documents_in_every_form() {
     let (office, mut phone, mut foreign) = scene().await;

@@ -9,9 +9,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lianka_server::embedded_postgres;
-use lianka_tests::program;
+use lianka_server::{
+    config::ServeConfig, embedded_postgres, privacy::forgetting::files_with, upkeep::refresh,
+};
+use lianka_sync_core::{crdt::record::Edit, id::EntryId};
+use lianka_tests::{TestApp, program};
+use serde_json::json;
 use sqlx::{ConnectOptions, PgConnection};
+use uuid::Uuid;
+
+use crate::sync::phone::{HOME, Office, Phone, put};
 
 struct Server {
     child: Child,
@@ -264,4 +271,132 @@ async fn missing_postgres_programs_are_told_with_a_way_out() {
         "{}",
         text(&refused)
     );
+}
+
+/// The files below a folder that hold a text as it is.
+fn plainly_in(folder: &Path, text: &str) -> Vec<String> {
+    let grep = Command::new("grep")
+        .args(["-rlaF", text])
+        .arg(folder)
+        .output()
+        .expect("grep runs");
+    String::from_utf8_lossy(&grep.stdout)
+        .lines()
+        .map(str::to_owned)
+        .collect()
+}
+
+fn forget(data_dir: &Path, texts: &[&str]) -> (Option<i32>, String) {
+    let mut child = Command::new(program("lianka"))
+        .args(["forget", "--now", "--proof", "--lang=en", "--log=warn"])
+        .arg("--data-dir")
+        .arg(data_dir)
+        .env_remove("DATABASE_URL")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("lianka runs");
+    let mut stdin = child.stdin.take().expect("it is piped");
+    stdin
+        .write_all(texts.join("\n").as_bytes())
+        .expect("it listens");
+    drop(stdin);
+    let done = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&done.stdout).into_owned() + &text(&done);
+    (done.status.code(), said)
+}
+
+/// Rows, indexes, statistics and the write-ahead log hold what was erased, as it is and packed, although nobody who asks is told it.
+#[tokio::test]
+async fn what_was_erased_is_in_no_file_after_forgetting() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let server = Server::start(&data);
+    let cluster = data.join("postgres");
+    // A second server on the same Postgres, for phones without a socket.
+    let options = embedded_postgres::running_on(&data).expect("a server runs here");
+    let test = TestApp::start_elsewhere(options, ServeConfig::for_tests()).await;
+    let office = Office::on(test).await;
+    office.street(HOME, "天平路街道").await;
+    office.grid(HOME, "A1").await;
+    let mut wang = office.secretary("wang.fang", &["A1"]).await;
+
+    let (person, secret, kept) = [
+        "忘掉的人甲乙丙",
+        "藏在长备注里的暗语丁戊己",
+        "留下的人庚辛壬",
+    ]
+    .into();
+    let card = |phone: &mut Phone, name: &str, note: String| {
+        let contact = EntryId(Uuid::from_u128(51));
+        let fields = [
+            put("sign_name", "王记包子"),
+            put(&format!("contacts/{contact}/name"), name),
+            Edit::Note { text: note },
+        ];
+        phone.create("A1", &fields)
+    };
+    let long = format!("{0}{secret}{0}", "门口积水，已报修。".repeat(90));
+    let mut cards: Vec<_> = (0..3)
+        .map(|_| card(&mut wang, person, long.clone()))
+        .collect();
+    card(&mut wang, kept, "门口".to_owned());
+    assert_eq!(wang.sync().await.codes(), ["accepted"; 4]);
+    // One of them was written over before.
+    wang.edit(
+        cards[0],
+        &[Edit::Note {
+            text: "短".to_owned(),
+        }],
+    );
+    wang.sync().await;
+    let app = &office.test.app;
+    refresh::pass(&app.pool, &app.clock).await.expect("a pass");
+    office.execute("analyze").await;
+    office.execute("checkpoint").await;
+    for card in cards.drain(..) {
+        let path = format!("/v1/streets/{HOME}/records/{card}/erase");
+        let reason = json!({ "reason": "本人要求" });
+        let erased = office
+            .call("POST", &path, Some(&office.admin), reason)
+            .await;
+        assert!(erased.status.is_success(), "{}", erased.json);
+    }
+    office.execute("checkpoint").await;
+
+    let found = |texts: &[&str]| {
+        let texts: Vec<_> = texts.iter().map(|&text| text.to_owned()).collect();
+        files_with(&cluster, &texts).expect("they can be read")
+    };
+    assert!(plainly_in(&cluster.join("base"), person).len() > 1);
+    assert!(!plainly_in(&cluster.join("pg_wal"), person).is_empty());
+    assert!(
+        found(&[secret]).len() > plainly_in(&cluster, secret).len(),
+        "packed, so that it is not found as it is"
+    );
+
+    let (code, said) = forget(&data, &[person, secret]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("None of the 2 texts is in a file"), "{said}");
+    for text in [person, secret] {
+        assert_eq!(plainly_in(&data, text), [""; 0], "{text}");
+    }
+    let left = found(&[person, secret]);
+    assert!(left.is_empty(), "{left:?}");
+    assert!(is_ready(&server), "the server goes on");
+    assert_eq!(wang.sync().await.codes(), [""; 0]);
+
+    // A proof that could not fail would be none; it says where the text stands.
+    let (code, said) = forget(&data, &[person, kept]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("still there: ") && said.contains("(shop_contact)"),
+        "{said}"
+    );
+    server.stop();
+
+    // Without a server it runs the Postgres itself.
+    let (code, said) = forget(&data, &[person]);
+    assert_eq!(code, Some(0), "{said}");
 }

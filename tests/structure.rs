@@ -1,4 +1,5 @@
-//! The structure of the code: no file imports one that imports it back, and no room of the server one that needs it.
+//! The structure of the code: no file imports one that imports it back, no room of the server one that needs it, and only what answers HTTP
+//! knows of it.
 //!
 //! Read as text: `use`, and paths that begin with `crate`, `self` or `super`. What a file takes of the files in its own folder does not count:
 //! together they are one module. Inline modules of tests are left out.
@@ -292,6 +293,50 @@ fn no_room_of_the_server_needs_one_that_needs_it() {
         circles.is_empty(),
         "circles of rooms:\n{}",
         circles.join("\n")
+    );
+}
+
+/// The files of the server that answer HTTP: those with a table of routes, those of `http`, and the few that stand around all routes.
+fn answers_http(module: &[String], code: &str) -> bool {
+    let name = module.join("::");
+    name.starts_with("http")
+        || ["refusals", "auth::gate"].contains(&name.as_str())
+        || code.contains("pub fn table() -> Vec<Route<")
+}
+
+#[test]
+fn only_what_answers_http_knows_its_errors() {
+    let mut problems = Vec::new();
+    for (module, text) in &Crate::read(&root().join("server/src")).files {
+        let code = code_of(text);
+        if code.contains("ApiError") && !answers_http(module, &code) {
+            problems.push(module.join("::"));
+        }
+    }
+    assert!(
+        problems.is_empty(),
+        "a room has errors of its own, and server/src/refusals.rs makes problems of them: {problems:?}"
+    );
+}
+
+#[test]
+fn routes_hold_no_acts() {
+    let mut problems = Vec::new();
+    for (module, text) in &Crate::read(&root().join("server/src")).files {
+        let code = code_of(text);
+        let transaction = [
+            "pool.begin",
+            "Transaction::begin",
+            "Connection::begin",
+            "sqlx::query",
+        ];
+        if answers_http(module, &code) && transaction.iter().any(|begin| code.contains(begin)) {
+            problems.push(module.join("::"));
+        }
+    }
+    assert!(
+        problems.is_empty(),
+        "transactions are begun by acts, not by routes: {problems:?}"
     );
 }
 

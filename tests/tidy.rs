@@ -1079,7 +1079,7 @@ fn arguments(call: &str) -> &str {
 #[test]
 fn the_protocol_shows_the_frozen_examples() {
     let protocol = read(PROTOCOL);
-    for name in ["request", "response", "notice", "report", "lease"] {
+    for name in ["request", "response", "notice", "report", "lease", "redact"] {
         let frozen = read(&format!("sync-core/src/codec/wire/fixtures/{name}.ndjson"));
         assert!(
             protocol.contains(frozen.trim_end()),

@@ -88,6 +88,11 @@ pub enum Refused {
     Needs(Vec<Uuid>),
     #[error("there is no such grid")]
     NoGrid,
+    #[error("there is no such grid to move from")]
+    NoFromGrid,
+    /// By the name of what chose the records.
+    #[error("{0} chooses none, or too many")]
+    HowMany(&'static str),
     /// One of those named.
     #[error("there is no record {0}")]
     NoRecord(RecordId),

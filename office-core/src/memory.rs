@@ -29,8 +29,8 @@ use crate::{
     audit::Event,
     follow,
     store::{
-        CardMerge, HeldStatus, HeldWrite, Logged, Person, PersonalFields, Place, Receipt, Report,
-        ResolutionWrite, Store,
+        CardMerge, Dismissal, HeldStatus, HeldWrite, Logged, Person, PersonalFields, Place,
+        Receipt, Report, ResolutionWrite, Store,
     },
     street::Street,
 };
@@ -165,6 +165,7 @@ pub struct MemoryStore {
     /// By user, in the order of their sequences.
     pub notices: BTreeMap<String, Vec<Notice>>,
     pub merges: BTreeMap<Uuid, CardMerge>,
+    pub dismissals: BTreeMap<Uuid, Dismissal>,
     /// Sealed fields by revision of their request.
     pub personal: BTreeMap<RecordId, BTreeMap<u32, PersonalFields>>,
     pub receipts: Vec<Receipt>,
@@ -190,6 +191,7 @@ impl MemoryStore {
             resolutions: Vec::new(),
             notices: BTreeMap::new(),
             merges: BTreeMap::new(),
+            dismissals: BTreeMap::new(),
             personal: BTreeMap::new(),
             receipts: Vec::new(),
             events: Vec::new(),

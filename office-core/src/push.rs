@@ -115,19 +115,14 @@ pub struct Pushes<'p> {
 }
 
 impl Pushes<'_> {
-    /// Every change that passed the gate, with its push and record.
-    fn changes(&self) -> impl Iterator<Item = (&Push, RecordId, u32, &Change)> {
+    /// Every change that passed the gate, with its push.
+    fn changes(&self) -> impl Iterator<Item = (&Push, &PushedChange, &Change)> {
         self.pushes.iter().flat_map(|push| {
-            push.changes
-                .iter()
-                .filter_map(move |Ingested { pushed, change }| {
-                    Some((
-                        push,
-                        pushed.record,
-                        pushed.generation,
-                        change.as_ref().ok()?,
-                    ))
-                })
+            let passed = push.changes.iter();
+            passed.filter_map(move |ingested| {
+                let change = ingested.change.as_ref().ok()?;
+                Some((push, &ingested.pushed, change))
+            })
         })
     }
 }
@@ -140,9 +135,10 @@ impl Act for Pushes<'_> {
         let mut wants = Wants::default();
         if self
             .changes()
-            .any(|(_, record, ..)| !street.is_loaded(record))
+            .any(|(_, pushed, _)| !street.is_loaded(pushed.record))
         {
-            for (push, record, _, change) in self.changes() {
+            for (push, pushed, change) in self.changes() {
+                let record = pushed.record;
                 wants.records.insert(record);
                 wants.held.insert((record, change.hash));
                 wants.waiting.insert(push.author.device);
@@ -154,20 +150,14 @@ impl Act for Pushes<'_> {
             return wants;
         }
         let in_batch: BTreeSet<_> = self.changes().map(|(.., change)| change.hash).collect();
-        for (push, record, generation, change) in self.changes() {
+        for (push, pushed, change) in self.changes() {
+            let record = pushed.record;
             let state = street.state(record);
             let contains = |hash| state.is_some_and(|state| state.contains(hash));
-            if let Some(state) = state {
-                if change.edits_text() {
-                    wants.documents.insert(record);
-                }
-                if generation < state.generation() {
-                    wants.earlier.insert((record, change.hash));
-                }
+            if state.is_some() && change.edits_text() {
+                wants.documents.insert(record);
             }
-            if contains(change.hash) {
-                wants.sequences.insert((record, change.hash));
-            }
+            ask_whether_known(street, pushed, change.hash, &mut wants);
             // What it builds on may have been held.
             if change
                 .deps
@@ -197,6 +187,74 @@ impl Act for Pushes<'_> {
         };
         Ok(self.pushes.iter().map(|push| batch.push(push)).collect())
     }
+}
+
+/// A push of a single change that may be known, looked at without the street's lock: a phone confirms what was acknowledged with every
+/// synchronisation, and asks again where an answer was lost.
+pub struct Resent<'p> {
+    pushed: &'p PushedChange,
+    change: &'p Change,
+}
+
+impl<'p> Resent<'p> {
+    /// `None` where a push is another.
+    pub fn of(push: &'p Push) -> Option<Self> {
+        let [Ingested { pushed, change }] = &push.changes[..] else {
+            return None;
+        };
+        let change = change.as_ref().ok()?;
+        Some(Self { pushed, change })
+    }
+}
+
+impl Act for Resent<'_> {
+    /// `None` where it may be new: it is to be merged under the lock.
+    type Done = Option<Outcome>;
+    type Refused = std::convert::Infallible;
+
+    fn wants(&self, street: &Street) -> Wants {
+        let mut wants = Wants::default();
+        wants.records.insert(self.pushed.record);
+        ask_whether_known(street, self.pushed, self.change.hash, &mut wants);
+        wants
+    }
+
+    fn decide(self, street: &mut Street) -> Result<Self::Done, Self::Refused> {
+        let (record, hash) = (self.pushed.record, self.change.hash);
+        Ok(decided_before(street, record, hash).map(|ruling| ruling.outcome(record, hash)))
+    }
+}
+
+/// Adds what tells whether a loaded record has a change, now or before it was rebuilt.
+fn ask_whether_known(street: &Street, pushed: &PushedChange, hash: ChangeHash, wants: &mut Wants) {
+    if let Some(state) = street.state(pushed.record) {
+        if pushed.generation < state.generation() {
+            wants.earlier.insert((pushed.record, hash));
+        }
+        if state.contains(hash) {
+            wants.sequences.insert((pushed.record, hash));
+        }
+    }
+}
+
+/// Whether a record has a change, or had it before it was rebuilt.
+fn has_accepted(street: &Street, record: RecordId, hash: ChangeHash) -> bool {
+    street
+        .state(record)
+        .is_some_and(|state| state.contains(hash))
+        || street.known().earlier.contains_key(&(record, hash))
+}
+
+/// What is said of a change whoever sends it, and writes nothing.
+fn decided_before(street: &Street, record: RecordId, hash: ChangeHash) -> Option<Ruling> {
+    if !street.is_readable(record) {
+        return Some(Ruling::Refused(Refusal::DocumentUnavailable));
+    }
+    if street.is_erased(record) {
+        return Some(Ruling::Refused(Refusal::Erased));
+    }
+    let seq = street.known().sequences.get(&(record, hash)).copied();
+    has_accepted(street, record, hash).then_some(Ruling::Duplicate(seq))
 }
 
 /// Whether an author may touch records of a grid: yes, only through a reviewer, or no.
@@ -259,15 +317,29 @@ enum Ruling {
     Refused(Refusal),
 }
 
-impl Batch<'_> {
-    /// Whether the record has the change, or had it before it was rebuilt.
-    fn has_accepted(&self, record: RecordId, hash: ChangeHash) -> bool {
-        self.street
-            .state(record)
-            .is_some_and(|state| state.contains(hash))
-            || self.street.known().earlier.contains_key(&(record, hash))
+impl Ruling {
+    fn outcome(self, record: RecordId, hash: ChangeHash) -> Outcome {
+        let settled = |status, seq| Outcome {
+            record,
+            hash: Some(hash),
+            status,
+            seq,
+            held: None,
+            refusal: None,
+        };
+        match self {
+            Self::Accepted(seq) => settled(VerdictStatus::Accepted, Some(seq)),
+            Self::Duplicate(seq) => settled(VerdictStatus::Duplicate, seq),
+            Self::Held(reason) => Outcome {
+                held: Some(reason),
+                ..settled(VerdictStatus::Held, None)
+            },
+            Self::Refused(refusal) => Outcome::refused(record, Some(hash), refusal),
+        }
     }
+}
 
+impl Batch<'_> {
     fn is_known_as_held(&self, record: RecordId, hash: ChangeHash) -> bool {
         self.street.known().held.contains_key(&(record, hash))
     }
@@ -289,7 +361,8 @@ impl Batch<'_> {
             };
             let (record, hash) = (pushed.record, change.hash);
             // What was decided already keeps its answer, whatever became of what it built on.
-            let decided = self.is_known_as_held(record, hash) || self.has_accepted(record, hash);
+            let decided =
+                self.is_known_as_held(record, hash) || has_accepted(self.street, record, hash);
             let falls = !decided
                 && change
                     .deps
@@ -300,31 +373,14 @@ impl Batch<'_> {
             } else {
                 self.rule(&push.author, pushed, change)
             };
-            let settled = |status, seq| Outcome {
-                record,
-                hash: Some(hash),
-                status,
-                seq,
-                held: None,
-                refusal: None,
-            };
-            outcomes.push(match ruling {
-                Ruling::Accepted(seq) => settled(VerdictStatus::Accepted, Some(seq)),
-                Ruling::Duplicate(seq) => settled(VerdictStatus::Duplicate, seq),
-                Ruling::Held(reason) => {
-                    held += 1;
-                    Outcome {
-                        held: Some(reason),
-                        ..settled(VerdictStatus::Held, None)
-                    }
+            match &ruling {
+                Ruling::Held(_) => held += 1,
+                Ruling::Refused(refusal) if !refusal.retryable() => {
+                    refused.insert((record, hash));
                 }
-                Ruling::Refused(refusal) => {
-                    if !refusal.retryable() {
-                        refused.insert((record, hash));
-                    }
-                    Outcome::refused(record, Some(hash), refusal)
-                }
-            });
+                _ => {}
+            }
+            outcomes.push(ruling.outcome(record, hash));
         }
         // One event a push, if anything came of it.
         if held > 0 || self.street.has_untold() {
@@ -341,16 +397,13 @@ impl Batch<'_> {
     fn rule(&mut self, author: &Author, pushed: &PushedChange, change: &Change) -> Ruling {
         let (record, hash) = (pushed.record, change.hash);
         let street = &*self.street;
-        if !street.is_readable(record) {
-            return Ruling::Refused(Refusal::DocumentUnavailable);
-        }
-        if street.is_erased(record) {
-            return Ruling::Refused(Refusal::Erased);
-        }
-        if self.has_accepted(record, hash) {
-            let now = self.seqs.get(&(record, hash));
-            let before = || street.known().sequences.get(&(record, hash));
-            return Ruling::Duplicate(now.or_else(before).copied());
+        match decided_before(street, record, hash) {
+            Some(Ruling::Duplicate(before)) => {
+                let now = self.seqs.get(&(record, hash)).copied();
+                return Ruling::Duplicate(now.or(before));
+            }
+            Some(ruling) => return ruling,
+            None => {}
         }
         if change.actor.device() != author.device && !planted::is(Bug::MergeTakesForeignActors) {
             return Ruling::Refused(Refusal::ForeignActor);

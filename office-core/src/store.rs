@@ -220,6 +220,19 @@ pub struct Resolution {
     pub is_undone: bool,
 }
 
+/// That two cards are two shops.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Dismissal {
+    /// Of `duplicate::pair_id`.
+    pub pair: Uuid,
+    /// Ascending.
+    pub records: (RecordId, RecordId),
+    /// What they shared when somebody looked.
+    pub reasons: Vec<String>,
+    pub note: String,
+    pub username: String,
+}
+
 /// That something was forgotten: it proves so, and holds no personal data.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Receipt {
@@ -335,6 +348,7 @@ pub struct Writes {
     pub withdrawn: Vec<(RecordId, String)>,
     pub merges: Vec<CardMerge>,
     pub merges_undone: Vec<(Uuid, Undone)>,
+    pub dismissals: Vec<Dismissal>,
     /// Persons of whom nothing stays beside their record.
     pub redacted: Vec<Beside>,
     pub receipts: Vec<Receipt>,

@@ -1,6 +1,7 @@
 //! ADMIN: accounts, devices, streets with their grids and roads.
 
 pub mod accounts;
+pub mod acts;
 pub mod audit_proof;
 pub mod audit_trail;
 pub mod devices;

@@ -59,6 +59,18 @@ impl<'c> From<&'c StreetCode> for Chain<'c> {
     }
 }
 
+/// Tells a chain of something that changed nothing else: a read, a failed try.
+pub async fn tell(
+    conn: &mut PgConnection,
+    chain: Chain<'_>,
+    now: ServerTime,
+    events: &[Event],
+) -> sqlx::Result<()> {
+    let mut tx = sqlx::Connection::begin(conn).await?;
+    append(&mut tx, chain, now, events).await?;
+    tx.commit().await
+}
+
 /// Appends events to a chain, in their order. Call it last before the commit: from here on the chain's head is locked.
 pub async fn append(
     tx: &mut PgConnection,

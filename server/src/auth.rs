@@ -12,6 +12,7 @@
 pub mod access;
 mod access_token;
 mod enrolment;
+pub mod error;
 mod first_admin;
 mod gate;
 mod lock_out;

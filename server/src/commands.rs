@@ -4,6 +4,7 @@ pub mod admin;
 pub mod audit;
 pub mod compact;
 mod database;
+pub mod forget;
 pub mod migrate;
 pub mod rebuild;
 pub mod serve;

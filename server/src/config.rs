@@ -588,7 +588,9 @@ mod tests {
             ),
             (8, 3, 100)
         );
-        assert!(edge.trusted[0].contains("10.1.2.3".parse().expect("an address")));
+        assert!(
+            edge.trusted[0].contains(&"10.1.2.3".parse::<std::net::IpAddr>().expect("an address"))
+        );
     }
 
     #[test]

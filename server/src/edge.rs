@@ -9,13 +9,17 @@
 //!   idle connections never keep a request out.
 //! - A failed `accept` never ends the server.
 //!
+//! hyper bounds heads, buffers and half-closed peers. What stands here beside it, the hostile load needs and no library has: a time for the rest
+//! between requests apart from that for a head, a rate for bodies and for answers that are not taken (tower-http's timeouts begin anew with each
+//! byte, or time the maker of an answer), and connections of which idle ones make room (a semaphore lets the newcomer wait);
+//! docs/decisions/0021 has the table.
+//!
 //! TLS is for a proxy in front; see docs/operations.md.
 
 mod body;
 mod connection;
 mod connection_limit;
 mod limits;
-mod network;
 
 use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
@@ -37,8 +41,7 @@ use tower_service::Service;
 use tracing::{debug, warn};
 
 pub use body::{UploadError, was_too_slow};
-pub use limits::{Limits, Pace};
-pub use network::{Network, Networks, NotANetwork};
+pub use limits::{Limits, Pace, networks};
 
 use crate::problem::ErrorCode;
 use body::{Answer, Upload};

@@ -4,7 +4,6 @@ pub mod error;
 pub mod extract;
 pub mod fields;
 pub mod observe;
-mod refusals;
 
 use std::time::Duration;
 

@@ -14,6 +14,7 @@ pub mod openapi;
 pub mod pipeline_point;
 pub mod privacy;
 pub mod problem;
+mod refusals;
 pub mod review;
 pub mod roll;
 pub mod router;

@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    admin::Admin, audit::Audit, compact::Compact, migrate::Migrate, rebuild::Rebuild, serve,
+    admin::Admin, audit::Audit, compact::Compact, forget::Forget, migrate::Migrate,
+    rebuild::Rebuild, serve,
 };
 use lianka_server::config::ServeConfig;
 
@@ -37,6 +38,9 @@ enum Command {
     Rebuild(Rebuild),
     /// Trim the logs, and compact the records that have become large, or one record whatever its size; also works beside a running server.
     Compact(Compact),
+    /// Forget at once, also in the files of Postgres, what was erased: write every table anew and let go of the write-ahead log; also works
+    /// beside a running server.
+    Forget(Forget),
 }
 
 #[tokio::main]
@@ -52,6 +56,7 @@ async fn main() -> ExitCode {
         Command::Migrate(migrate) => migrate.run().await,
         Command::Rebuild(rebuild) => rebuild.run().await,
         Command::Compact(compact) => compact.run().await,
+        Command::Forget(forget) => forget.run().await,
         Command::Audit(Audit::Verify(verify)) => verify.run().await,
     };
     match done {

@@ -1,5 +1,6 @@
 //! What a reviewer does with the merged roll: reading it, editing at a desk, conflicts, moves.
 
+pub mod acts;
 pub mod conflicts;
 pub mod edits;
 pub mod moves;

@@ -8,6 +8,7 @@ pub mod waits;
 
 use std::collections::HashMap;
 
+use lianka_sync_core::crdt::merge::RegisterState;
 use sqlx::{
     PgConnection, PgPool,
     migrate::{MigrateError, Migrator},
@@ -83,4 +84,9 @@ where
 {
     text.parse()
         .map_err(|error: T::Err| sqlx::Error::Decode(Box::new(error)))
+}
+
+/// A record's register state, as a server stored it.
+pub(crate) fn registers(bytes: &[u8]) -> sqlx::Result<RegisterState> {
+    RegisterState::from_bytes(bytes).map_err(|error| sqlx::Error::Decode(Box::new(error)))
 }

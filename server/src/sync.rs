@@ -1,6 +1,7 @@
 //! The pipeline, a line per stage: AUTH (before the handler) → INGEST → MERGE → PROJECT (inside the commit) → RESPOND.
 
 pub mod admission;
+pub mod error;
 pub mod ingest;
 pub mod respond;
 pub mod routes;
@@ -21,11 +22,10 @@ use crate::{
     auth::{
         Principal,
         store::{
-            devices::{self, Told},
+            devices::{self, SyncReport},
             tokens,
         },
     },
-    http::error::ApiError,
     pipeline_point::{PipelinePoint, reached},
     state::App,
     store::waits::within,
@@ -35,6 +35,7 @@ use crate::{
     },
     sync::{
         admission::Admission,
+        error::SyncError,
         ingest::{Packing, SyncRequest},
         respond::{Form, Response},
     },
@@ -77,7 +78,7 @@ pub struct RoundTrip {
 }
 
 /// Stores what the phone brings and starts to send what it lacks.
-pub async fn run(app: Pipeline, trip: RoundTrip) -> Result<Body, ApiError> {
+pub async fn run(app: Pipeline, trip: RoundTrip) -> Result<Body, SyncError> {
     let RoundTrip {
         street,
         principal,
@@ -104,7 +105,7 @@ async fn settle(
     principal: &Principal,
     request: SyncRequest,
     form: Form,
-) -> Result<Body, ApiError> {
+) -> Result<Body, SyncError> {
     let author = Author {
         username: principal.username().to_owned(),
         role: principal.role(),
@@ -155,7 +156,7 @@ async fn note_sync(
     author: &Author,
     hello: &Hello,
     outcomes: &[Outcome],
-) -> Result<(), ApiError> {
+) -> sqlx::Result<()> {
     let now = app.clock.now();
     app.admission.note(author.device, now, outcomes);
     let settled = outcomes
@@ -164,7 +165,7 @@ async fn note_sync(
         .count() as u64;
     let count = |count: u64| i32::try_from(count).unwrap_or(i32::MAX);
     let skew_ms = |at: DeviceTime| at.unix_ms().saturating_sub(now.unix_ms());
-    let told = Told {
+    let report = SyncReport {
         client_version: &hello.client,
         unsent: hello
             .report
@@ -177,14 +178,14 @@ async fn note_sync(
             .iter()
             .any(|outcome| outcome.refusal == Some(Refusal::ActorForked)),
     };
-    if !told.forked && !author.wiped {
+    if !report.forked && !author.wiped {
         let mut conn = app.pool.acquire().await?;
-        return Ok(devices::note_sync(&mut conn, author.device, told, now).await?);
+        return devices::note_sync(&mut conn, author.device, report, now).await;
     }
     let mut tx = app.pool.begin().await?;
-    devices::note_sync(&mut tx, author.device, told, now).await?;
+    devices::note_sync(&mut tx, author.device, report, now).await?;
     let mut events = Vec::new();
-    if told.forked {
+    if report.forked {
         events.push(Event::by(
             &author.username,
             author.device,
@@ -203,5 +204,5 @@ async fn note_sync(
         ));
     }
     audit::append(&mut tx, street.into(), now, &events).await?;
-    Ok(tx.commit().await?)
+    tx.commit().await
 }

@@ -23,7 +23,9 @@ class Phone {
   cursor = null;
   epoch = 1;
   records = new Map();
+  generations = new Map();
   outbox = [];
+  refused = [];
   seconds = 1795248000;
 
   async post(path, headers, body) {
@@ -54,9 +56,49 @@ class Phone {
     if (Automerge.equals(Automerge.getHeads(before), Automerge.getHeads(after))) return { record, written: false };
     const change = Automerge.getLastLocalChange(after);
     this.records.set(record, after);
-    this.outbox.push({ record, bytes: base64(change) });
+    return this.send(record, change);
+  }
+
+  send(record, change) {
+    this.outbox.push({ record, generation: this.generations.get(record) ?? 1, bytes: base64(change) });
     const { hash, deps } = Automerge.decodeChange(change);
     return { record, written: true, hash, deps, bytes: base64(change) };
+  }
+
+  /** Writes what was refused anew on the server's copy. Values and words that its author had not seen stay. */
+  rebase() {
+    const refused = this.refused;
+    this.refused = [];
+    this.epoch += 1;
+    for (const { record, bytes: old } of refused) this.again(record, Automerge.decodeChange(bytes(old)));
+    return { written: this.outbox.length };
+  }
+
+  again(record, old) {
+    const theirs = this.records.get(record);
+    const changed = Automerge.change(Automerge.clone(theirs, { actor: this.actor() }), { time: ++this.seconds }, (doc) => {
+      for (const { obj, action, key, value } of old.ops) {
+        if (obj !== '_root') continue;
+        if (action === 'del') delete doc[key];
+        else doc[key] = scalar(value);
+      }
+      for (const [at, gone, put] of noteEdits(theirs, old)) Automerge.splice(doc, ['note'], at, gone, put);
+    });
+    if (Automerge.equals(Automerge.getHeads(theirs), Automerge.getHeads(changed))) return;
+    // A change replaces what it names in `pred`: of that, only what the refused one had named, and this device's own.
+    const { hash, ...change } = Automerge.decodeChange(Automerge.getLastLocalChange(changed));
+    const seen = new Set(old.ops.flatMap((op) => op.pred));
+    const own = this.device.replaceAll('-', '');
+    const stays = (op, id) => op.obj !== '_root' || seen.has(id) || id.split('@')[1].startsWith(own);
+    change.ops = change.ops.map((op) => ({ ...op, pred: op.pred.filter((id) => stays(op, id)) }));
+    if (change.ops.some((op) => op.action === 'del' && op.pred.length === 0)) {
+      // A deletion of what is not there is refused; the ids of the operations behind it must not move, so this one is left to the user.
+      return;
+    }
+    const written = Automerge.encodeChange(change);
+    const [doc] = Automerge.applyChanges(theirs, [written]);
+    this.records.set(record, doc);
+    this.send(record, written);
   }
 
   create({ grid, fields, note, options }) {
@@ -99,18 +141,19 @@ class Phone {
     const sent = this.outbox;
     this.outbox = [];
     const up = [{ type: 'hello', cursor: this.cursor, client: 'foreign/1', pull: true }];
-    for (const change of sent) up.push({ type: 'change', kind: 'shop_card', generation: 1, ...change });
+    for (const change of sent) up.push({ type: 'change', kind: 'shop_card', ...change });
     const headers = { authorization: `Bearer ${this.token}`, 'content-type': 'application/x-ndjson' };
     const body = up.map((item) => JSON.stringify(item) + '\n').join('');
     const down = (await this.post(`/v1/streets/${this.street}/sync`, headers, body)).trimEnd().split('\n').map((line) => JSON.parse(line));
-    for (const item of down) this.receive(item);
+    for (const item of down) this.receive(item, sent);
     if (down.at(-1).type !== 'end') throw new Error('the answer has no end');
     return { items: down.map(({ type, code, status, message, hash, field }) => ({ type, code, status, message, hash, field })) };
   }
 
-  receive(item) {
+  receive(item, sent) {
     switch (item.type) {
       case 'snapshot':
+        this.generations.set(item.record, item.generation);
         this.records.set(item.record, Automerge.load(bytes(item.bytes), { actor: this.actor() }));
         break;
       case 'change': {
@@ -120,7 +163,10 @@ class Phone {
       }
       case 'verdict':
         // The snapshot that follows a refusal is the way back; what is written on it is written under a new epoch.
-        if (item.status === 'rejected') this.epoch += 1;
+        if (item.status === 'rejected') {
+          this.epoch += 1;
+          this.refused.push(sent[item.index]);
+        }
         break;
       case 'leave':
       case 'erase':
@@ -146,6 +192,31 @@ class Phone {
   load({ document }) {
     return read(Automerge.load(bytes(document)));
   }
+}
+
+/** What a change did to the note, as splices of the server's copy, the last place first. Characters are found again by their ids. */
+function noteEdits(theirs, old) {
+  const edits = [];
+  const place = (id) => Automerge.getCursorPosition(theirs, ['note'], id);
+  const stands = (id) => Automerge.getCursor(theirs, ['note'], place(id)) === id;
+  const width = (id) => String.fromCodePoint(theirs.note.codePointAt(place(id))).length;
+  // Where a character was that somebody took out, the next one stands.
+  const behind = (id) => (id === '_head' ? 0 : place(id) + (stands(id) ? width(id) : 0));
+  let counter = old.startOp;
+  for (const op of old.ops) {
+    const id = `${counter++}@${old.actor}`;
+    if (op.obj === '_root') continue;
+    const own = edits.find(({ put }) => put.some((character) => character.id === op.elemId));
+    const no = own?.put.findIndex((character) => character.id === op.elemId);
+    const character = { id, text: op.value };
+    if (own && op.insert) own.put.splice(no + 1, 0, character);
+    else if (own) own.put[no].text = '';
+    else if (op.insert) edits.push({ at: behind(op.elemId), gone: 0, put: [character] });
+    else if (stands(op.elemId)) edits.push({ at: place(op.elemId), gone: width(op.elemId), put: [] });
+  }
+  // At one place first take out: what was put in there before would be taken out instead.
+  edits.sort((a, b) => b.at - a.at || b.gone - a.gone);
+  return edits.map(({ at, gone, put }) => [at, gone, put.map((character) => character.text).join('')]);
 }
 
 /** Every key with every concurrent value, ascending; the note; the heads. */

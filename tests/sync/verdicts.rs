@@ -1,6 +1,6 @@
 //! What becomes of single changes. A refused one moves nothing; refusals first.
 
-use std::io::Write;
+use std::{io::Write, time::Duration};
 
 use automerge::{
     ActorId, AutoCommit, ObjType, ROOT, ScalarValue,
@@ -20,6 +20,7 @@ use lianka_sync_core::{
     limits,
     time::DeviceTime,
 };
+use serde_json::json;
 use uuid::Uuid;
 
 use super::phone::{HOME, OTHER, Office, Phone, STORE, pushed, put};
@@ -857,4 +858,42 @@ async fn a_remark_that_the_store_does_not_take_harms_nothing() {
             .await,
         1
     );
+}
+
+/// Phones confirm their newest acknowledged change with every synchronisation, also where nothing is new: that waits for nobody.
+#[tokio::test]
+async fn a_change_that_is_known_is_answered_without_the_streets_lock() {
+    let Scene {
+        office, mut phone, ..
+    } = Scene::open().await;
+    let gone = phone.create("A1", &[put("sign_name", "李记")]);
+    let erased = phone.outbox.clone();
+    assert_eq!(phone.sync().await.codes(), ["accepted"]);
+    let path = format!("/v1/streets/{HOME}/records/{gone}/erase");
+    let reason = json!({ "reason": "subject_request" });
+    let answer = office
+        .call("POST", &path, Some(&office.admin), reason)
+        .await;
+    assert!(answer.status.is_success(), "{}", answer.json);
+    let kept = phone.create("A1", &[put("sign_name", "悦福")]);
+    let known = phone.outbox.clone();
+    assert_eq!(phone.sync().await.codes(), ["accepted"]);
+    phone.edit(kept, &[put("unit", "201")]);
+    let new = phone.outbox.clone();
+
+    let mut lock = office.test.app.pool.begin().await.expect("a transaction");
+    sqlx::raw_sql("select 1 from street where street = '310104003' for update")
+        .execute(&mut *lock)
+        .await
+        .expect("locked");
+    for (changes, code) in [(&known, "duplicate"), (&erased, "erased")] {
+        let answer = phone.push(true, changes);
+        let answer = tokio::time::timeout(Duration::from_secs(5), answer).await;
+        assert_eq!(answer.expect("it waits for nobody").codes(), [code]);
+    }
+    let waiting = phone.push(true, &new);
+    let waiting = tokio::time::timeout(Duration::from_millis(500), waiting).await;
+    assert!(waiting.is_err(), "what is new is merged under the lock");
+    lock.rollback().await.expect("unlocked");
+    assert_eq!(phone.push(true, &known).await.codes(), ["duplicate"]);
 }

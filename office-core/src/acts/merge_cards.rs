@@ -1,4 +1,4 @@
-//! Merging two cards of one shop, and undoing it. Late edits come along by [`crate::follow`].
+//! Merging two cards of one shop, undoing it, and finding that two cards are two shops. Late edits come along by [`crate::follow`].
 //!
 //! What is carried over, and what an undo takes back, is `sync_core::duplicate::carry`'s to say. Invariants:
 //! - both histories stay; nothing of the losing card is rewritten but `merged_into`, which only the server writes;
@@ -11,18 +11,18 @@ use lianka_sync_core::{
     id::{Actor, RecordId},
     kinds::{
         Kind,
-        duplicate::{Traits, carry},
+        duplicate::{self, Traits, carry},
         projection::{self, Projected},
         shop_card::MERGED_INTO,
     },
 };
 use uuid::Uuid;
 
-use super::{Act, Desk, Refused, records};
+use super::{Act, Desk, Refused, about, records};
 use crate::{
     audit::Action,
     follow::compose_what_fits,
-    store::{CardMerge, Undone, Wants},
+    store::{CardMerge, Dismissal, Undone, Wants},
     street::{Signer, Street},
 };
 
@@ -194,5 +194,46 @@ impl Act for UndoMerge {
             undone: Some(undone),
             ..row
         })
+    }
+}
+
+/// Two cards that are two shops: the pair leaves the list until they share something more.
+#[derive(Debug)]
+pub struct Dismiss {
+    pub by: Desk,
+    /// Ascending.
+    pub records: (RecordId, RecordId),
+    /// What they shared when somebody looked.
+    pub reasons: Vec<String>,
+    pub note: String,
+}
+
+impl Act for Dismiss {
+    type Done = ();
+    type Refused = Refused;
+
+    fn wants(&self, _: &Street) -> Wants {
+        records([self.records.0, self.records.1])
+    }
+
+    fn decide(self, street: &mut Street) -> Result<(), Refused> {
+        let (a, b) = self.records;
+        // Erased since somebody looked: there is no pair any more.
+        about(street, a)?;
+        about(street, b)?;
+        let event = self.by.event(Action::Dismissed).on(a);
+        street.audit(
+            event
+                .with("other", b.to_string())
+                .with("reasons", self.reasons.clone()),
+        );
+        street.writes.dismissals.push(Dismissal {
+            pair: duplicate::pair_id(a, b),
+            records: self.records,
+            reasons: self.reasons,
+            note: self.note,
+            username: self.by.username,
+        });
+        Ok(())
     }
 }

@@ -3,8 +3,6 @@
 //! A withdrawal wins over every grant, whichever came first. The server deletes the value by an ordinary change, so that phones follow; what
 //! stood beside the record of it in conflicts goes as well.
 
-use std::collections::BTreeSet;
-
 use lianka_sync_core::{
     crdt::merge::{RegisterState, Write},
     id::RecordId,
@@ -19,20 +17,9 @@ use crate::street::{Signer, Street};
 /// The keys that hold a party status against a withdrawal.
 fn withdrawn(state: &RegisterState) -> Vec<String> {
     let view = state.view();
-    let contacts: BTreeSet<&str> = view
-        .entries(CONSENT)
+    consent::withdrawn(&view, CONTACTS, CONSENT)
         .into_iter()
-        .filter_map(|entry| {
-            let text = |field: &str| view.entry_text(CONSENT, entry, field);
-            let is_one = text(consent::SCOPE) == Some(PARTY_STATUS)
-                && text(consent::DECIDED).is_some_and(|decision| decision != consent::GRANT);
-            text(consent::OF).filter(|_| is_one)
-        })
-        .collect();
-    contacts
-        .into_iter()
-        .map(|contact| format!("{CONTACTS}/{contact}/{PARTY_STATUS}"))
-        .filter(|key| view.get(key).is_some())
+        .filter(|key| key.ends_with(PARTY_STATUS) && view.get(key).is_some())
         .collect()
 }
 

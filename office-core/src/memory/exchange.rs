@@ -11,7 +11,7 @@ use crate::{
     audit::{Action, Event},
     ids::Ids,
     pull::{Next, Pages, Pull, Question, verdict},
-    push::{Author, Push, Pushes},
+    push::{Author, Push, Pushes, Resent},
 };
 
 /// How a device is answered.
@@ -25,14 +25,23 @@ pub struct Answering {
 impl MemoryStore {
     /// Merges what a device brought. What became of each change.
     pub fn push(&mut self, now: ServerTime, push: &Push, ids: Ids, lang: Lang) -> Vec<Verdict> {
-        let pushes = Pushes {
-            pushes: std::slice::from_ref(push),
-            ids,
-        };
-        let Ok(outcomes) = self.run(now, pushes);
+        let known = Resent::of(push).and_then(|resent| {
+            let Ok(outcome) = self.run(now, resent);
+            outcome
+        });
+        let outcomes = known.map_or_else(
+            || {
+                let pushes = Pushes {
+                    pushes: std::slice::from_ref(push),
+                    ids,
+                };
+                let Ok(outcomes) = self.run(now, pushes);
+                outcomes.into_iter().flatten().collect()
+            },
+            |outcome| vec![outcome],
+        );
         outcomes
             .iter()
-            .flatten()
             .enumerate()
             .map(|(index, outcome)| verdict(index, outcome, lang))
             .collect()

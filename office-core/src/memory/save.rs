@@ -95,6 +95,9 @@ impl Store for MemoryStore {
                 merge.undone = Some(undone);
             }
         }
+        for dismissal in writes.dismissals {
+            self.dismissals.insert(dismissal.pair, dismissal);
+        }
         for redaction in writes.redacted {
             self.redact(&redaction);
         }
@@ -206,6 +209,8 @@ impl MemoryStore {
             notices.retain(|notice| notice.record != record);
         }
         self.merges.retain(|_, merge| merge.loser != record);
+        self.dismissals
+            .retain(|_, one| one.records.0 != record && one.records.1 != record);
         // A card that went on in this one can still be brought back; what was remarked on it goes.
         for merge in self
             .merges

@@ -7,7 +7,7 @@ use lianka_office_core::{
     acts::{Desk, edit, erase, held, merge_cards, relocate},
     ids::Ids,
     memory::run,
-    push::{Author, Ingested, Push, Pushes},
+    push::{Author, Ingested, Push, Pushes, Resent},
     store::{Loaded, Store, Stored, Wants},
 };
 use lianka_sync_core::{
@@ -114,6 +114,10 @@ pub fn play(store: &mut impl Store, cast: &Cast) -> String {
             },
             changes,
         };
+        if let Some(resent) = Resent::of(&push) {
+            let Ok(outcome) = run(store, now, resent);
+            writeln!(told, "resent {outcome:?}").expect("written");
+        }
         let pushes = Pushes {
             pushes: &[push],
             ids: Ids::new([7; 16]),

@@ -16,14 +16,13 @@ use crate::auth::{
 };
 use crate::http::extract::{Body, Page, Paging, Path};
 use crate::{
-    audit::{self, Action, Chain},
+    admin::acts::{self, Made},
     auth::{
         self, Principal, StreetScope,
-        store::accounts::{Account, NewAccount},
+        store::accounts::{Account, AccountChange, NewAccount},
     },
-    http::error::{ApiError, ErrorCode},
+    http::error::ApiError,
     http::fields,
-    state::App,
 };
 
 /// The routes of this file.
@@ -103,59 +102,23 @@ pub async fn create(
     if let Some(password) = &new.password {
         fields::password("password", password, &username, &auth.config.passwords)?;
     }
-    match &street {
-        Some(street) => {
-            admin.in_street(street)?;
-        }
-        // Only an admin of the deployment makes accounts of the deployment.
-        None if admin.home_street().is_some() => return Err(ApiError::new(ErrorCode::WrongStreet)),
-        None => {}
-    }
-    let password_hash = match &new.password {
-        Some(password) => Some(auth.hash_password(password).await?),
-        None => None,
-    };
     let account = NewAccount {
         username: &username,
         display_name: &display_name,
         role: new.role,
         street: street.as_ref(),
-        password_hash: password_hash.as_deref(),
+        password_hash: None,
     };
-    let mut tx = auth.pool.begin().await?;
-    let created = auth::store::accounts::insert(&mut tx, &account, auth.clock.now()).await?;
-    let stored = auth::store::accounts::find(&mut tx, &username).await?;
-    let stored =
-        stored.ok_or_else(|| ApiError::internal("an account that was just there is gone"))?;
-    if created {
-        let event = admin
-            .did(Action::UserCreated)
-            .with("user", username)
-            .with("role", new.role.as_str());
-        audit::append(
-            &mut tx,
-            Chain::of(street.as_ref()),
-            auth.clock.now(),
-            &[event],
-        )
-        .await?;
-        tx.commit().await?;
-        return Ok((StatusCode::CREATED, Json(stored.into())));
-    }
-    let stored_hash = auth::store::accounts::credentials(&mut tx, &username)
-        .await?
-        .map(|credentials| credentials.hash);
-    drop(tx);
-    let same_password = match new.password {
-        Some(password) => auth.password_matches(&password, stored_hash).await?,
-        None => stored_hash.is_none(),
-    };
-    if same_password
-        && (&stored.display_name, stored.role, &stored.street) == (&display_name, new.role, &street)
-    {
-        Ok((StatusCode::OK, Json(stored.into())))
-    } else {
-        Err(ApiError::new(ErrorCode::AlreadyExists))
+    let password = new.password.as_deref();
+    let (status, account) = made(acts::create_account(&auth, &admin, account, password).await?);
+    Ok((status, Json(account.into())))
+}
+
+/// 201 for what was just made, 200 for what was there with the same values.
+pub(super) fn made<T>(made: Made<T>) -> (StatusCode, T) {
+    match made {
+        Made::New(new) => (StatusCode::CREATED, new),
+        Made::Same(same) => (StatusCode::OK, same),
     }
 }
 
@@ -187,51 +150,13 @@ pub async fn change(
         .as_deref()
         .map(|name| fields::text("display_name", name, fields::NAME_CHARS_MAX))
         .transpose()?;
-    let before = find_within(&app, admin.home_street(), &username).await?;
-    if before.username == admin.username()
-        && (change.disabled == Some(true) || change.role.is_some_and(|role| role != before.role))
-    {
-        let field = if change.disabled == Some(true) {
-            "disabled"
-        } else {
-            "role"
-        };
-        return Err(ApiError::invalid_field(field, "not_yourself").detail(
-            "不能停用自己或更改自己的角色，请另一位管理员操作。",
-            "Another admin has to do that.",
-        ));
-    }
-    let changed = auth::store::accounts::AccountChange {
+    let change = AccountChange {
         display_name: display_name.as_deref(),
         role: change.role,
         disabled: change.disabled,
     };
-    let now = app.clock.now();
-    let mut tx = app.pool.begin().await?;
-    // Of two admins who change it at once, each tells the trail what they changed themselves.
-    auth::store::accounts::hold(&mut tx, &before.username, now).await?;
-    let before = auth::store::accounts::find(&mut tx, &before.username)
-        .await?
-        .ok_or_else(|| ApiError::new(ErrorCode::NotFound))?;
-    let after = auth::store::accounts::change(&mut tx, &before.username, &changed, now).await?;
-    let after = after.ok_or_else(|| ApiError::new(ErrorCode::NotFound))?;
-    let mut event = admin
-        .did(Action::UserChanged)
-        .with("user", after.username.clone());
-    if after.role != before.role {
-        event = event
-            .with("role", after.role.as_str())
-            .with("role_before", before.role.as_str());
-    }
-    if after.disabled_at.is_some() != before.disabled_at.is_some() {
-        event = event.with("disabled", after.disabled_at.is_some());
-    }
-    if after.display_name != before.display_name {
-        event = event.with("display_name", true);
-    }
-    audit::append(&mut tx, Chain::of(after.street.as_ref()), now, &[event]).await?;
-    tx.commit().await?;
-    Ok(Json(after.into()))
+    let account = acts::change_account(&app, &admin, &username, change).await?;
+    Ok(Json(account.into()))
 }
 
 /// A password to be set.
@@ -255,27 +180,8 @@ pub async fn set_password(
     Path(username): Path<String>,
     Body(new): Body<NewPassword>,
 ) -> Result<StatusCode, ApiError> {
-    if username == principal.username() {
-        let old = new.old_password.as_deref().ok_or_else(|| {
-            ApiError::invalid_field("old_password", "not_empty").detail(
-                "修改自己的密码需要旧密码。",
-                "Your own password needs the old one.",
-            )
-        })?;
-        auth::change_own_password(&auth, &principal, old, &new.new_password).await?;
-        return Ok(StatusCode::NO_CONTENT);
-    }
-    if principal.role() != Role::Admin {
-        return Err(ApiError::new(ErrorCode::WrongRole));
-    }
-    let account = find_within(&auth, principal.home_street(), &username).await?;
-    fields::password(
-        "new_password",
-        &new.new_password,
-        &account.username,
-        &auth.config.passwords,
-    )?;
-    auth::reset_password(&auth, &principal, &account, &new.new_password).await?;
+    let (old, new) = (new.old_password.as_deref(), &new.new_password);
+    acts::set_password(&auth, &principal, &username, old, new).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -297,24 +203,6 @@ pub async fn list(
     Ok(Json(
         paging.of(accounts.into_iter().map(Into::into).collect(), total),
     ))
-}
-
-/// The account, if an admin of `within` (`None`: of the deployment) may know of it.
-pub(crate) async fn find_within(
-    app: &App,
-    within: Option<&StreetCode>,
-    username: &str,
-) -> Result<Account, ApiError> {
-    let unknown =
-        || ApiError::new(ErrorCode::NotFound).detail("没有这个用户。", "There is no such user.");
-    let username = fields::username("username", username).map_err(|_| unknown())?;
-    let account = auth::store::accounts::find(&mut *app.pool.acquire().await?, &username)
-        .await?
-        .ok_or_else(unknown)?;
-    if within.is_some() && within != account.street.as_ref() {
-        return Err(unknown());
-    }
-    Ok(account)
 }
 
 /// The grids of a user in a street.
@@ -348,38 +236,7 @@ pub async fn assign(
     Body(new): Body<NewAssignment>,
 ) -> Result<Json<AssignmentView>, ApiError> {
     fields::list("grids", &new.grids)?;
-    let account = find_in_street(&app, &scope, &username).await?;
-    let mut tx = app.pool.begin().await?;
-    if let Some(unknown) =
-        crate::street::store::streets::first_unknown_grid(&mut tx, scope.street(), &new.grids)
-            .await?
-    {
-        return Err(
-            ApiError::invalid_field(format!("grids[{unknown}]"), "exists")
-                .detail("没有这个网格。", "There is no such grid in this street."),
-        );
-    }
-    let before =
-        crate::street::store::streets::scope(&mut tx, scope.street(), &account.username).await?;
-    let now = crate::street::store::streets::assign(
-        &mut tx,
-        scope.street(),
-        &account.username,
-        &new.grids,
-        app.clock.now(),
-    )
-    .await?;
-    if now.epoch != before.epoch {
-        let event = admin
-            .did(Action::Assignment)
-            .with("user", account.username.clone())
-            .with("grids", now.grids.clone());
-        let event = event
-            .with("grids_before", before.grids)
-            .with("epoch", now.epoch);
-        audit::append(&mut tx, scope.street().into(), app.clock.now(), &[event]).await?;
-    }
-    tx.commit().await?;
+    let (account, now) = acts::assign(&app, &admin, &scope, &username, &new.grids).await?;
     Ok(Json(assignment(&scope, account.username, now)))
 }
 
@@ -391,7 +248,7 @@ pub async fn assigned(
     scope: StreetScope,
     Path((_, username)): Path<(String, String)>,
 ) -> Result<Json<AssignmentView>, ApiError> {
-    let account = find_in_street(&app, &scope, &username).await?;
+    let account = acts::account_in(&app, &scope, &username).await?;
     let now = crate::street::store::streets::scope(
         &mut *app.pool.acquire().await?,
         scope.street(),
@@ -399,26 +256,6 @@ pub async fn assigned(
     )
     .await?;
     Ok(Json(assignment(&scope, account.username, now)))
-}
-
-/// The user, if there is the street and the user may work in it.
-async fn find_in_street(
-    app: &App,
-    scope: &StreetScope,
-    username: &str,
-) -> Result<Account, ApiError> {
-    crate::admin::streets::find(app, scope).await?;
-    let account = find_within(app, None, username).await?;
-    if account
-        .street
-        .as_ref()
-        .is_some_and(|home| home != scope.street())
-    {
-        return Err(
-            ApiError::new(ErrorCode::NotFound).detail("没有这个用户。", "There is no such user.")
-        );
-    }
-    Ok(account)
 }
 
 fn assignment(

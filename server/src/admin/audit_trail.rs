@@ -183,7 +183,7 @@ pub async fn list(
     scope: StreetScope,
     Query(query): Query<AuditQuery>,
 ) -> Result<Json<Page<EventView>>, ApiError> {
-    crate::admin::streets::find(&app, &scope).await?;
+    crate::admin::acts::street(&app, &scope).await?;
     page(&app, scope.street().into(), &query).await
 }
 
@@ -197,7 +197,7 @@ pub async fn verify(
     scope: StreetScope,
     Query(query): Query<VerifyQuery>,
 ) -> Result<Json<Proof>, ApiError> {
-    crate::admin::streets::find(&app, &scope).await?;
+    crate::admin::acts::street(&app, &scope).await?;
     proof(&app, scope.street().into(), &query).await
 }
 

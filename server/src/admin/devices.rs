@@ -14,13 +14,12 @@ use crate::auth::{
 };
 use crate::http::extract::{Body, Page, Paging, Path, Query};
 use crate::{
-    admin::accounts,
-    audit::{self, Action, Chain},
+    admin::acts,
     auth::{
         self, Principal, Session,
         store::devices::{self, DevicePage, Thresholds},
     },
-    http::error::{ApiError, ErrorCode},
+    http::error::ApiError,
     state::App,
 };
 
@@ -59,12 +58,7 @@ pub async fn create_enrolment(
     admin: Principal,
     Body(new): Body<NewEnrolment>,
 ) -> Result<(StatusCode, Json<EnrolmentView>), ApiError> {
-    let account = accounts::find_within(&app, admin.home_street(), &new.username).await?;
-    if account.disabled_at.is_some() {
-        return Err(ApiError::invalid_field("username", "enabled")
-            .detail("该账号已停用。", "The account is disabled."));
-    }
-    let enrolment = auth::create_enrolment_by(&app, &admin, &account.username).await?;
+    let enrolment = acts::enrolment(&app, &admin, &new.username).await?;
     Ok((
         StatusCode::CREATED,
         Json(EnrolmentView {
@@ -229,30 +223,7 @@ pub async fn revoke(
     Path(device): Path<DeviceId>,
     Query(revocation): Query<Revocation>,
 ) -> Result<Json<DeviceView>, ApiError> {
-    let now = app.clock.now();
-    let mut tx = app.pool.begin().await?;
-    let revoked =
-        devices::revoke(&mut tx, admin.home_street(), device, revocation.wipe, now).await?;
-    let revoked = revoked.ok_or_else(|| ApiError::new(ErrorCode::NotFound))?;
-    let page = DevicePage {
-        within: admin.home_street(),
-        device: Some(device),
-        thresholds: thresholds(&app),
-        limit: 1,
-        offset: 0,
-    };
-    let (found, _) = devices::page(&mut tx, page).await?;
-    let about = |action| admin.did(action).with("device", device.to_string());
-    let revoking = revoked.revoked.then(|| about(Action::DeviceRevoked));
-    let events: Vec<_> = revoking
-        .into_iter()
-        .chain(revoked.wipe.then(|| about(Action::WipeOrdered)))
-        .collect();
-    audit::append(&mut tx, Chain::of(revoked.home.as_ref()), now, &events).await?;
-    tx.commit().await?;
-    found
-        .into_iter()
-        .next()
-        .map(|device| Json(device.into()))
-        .ok_or_else(|| ApiError::new(ErrorCode::NotFound))
+    let (wipe, thresholds) = (revocation.wipe, thresholds(&app));
+    let device = acts::revoke_device(&app, &admin, device, wipe, thresholds).await?;
+    Ok(Json(device.into()))
 }

@@ -13,9 +13,9 @@ use crate::auth::{
 };
 use crate::http::extract::{Body, Page, Paging};
 use crate::{
-    audit::{self, Action, Chain},
+    admin::{accounts::made, acts},
     auth::{GridView, Principal, StreetScope},
-    http::error::{ApiError, ErrorCode},
+    http::error::ApiError,
     http::fields,
     state::App,
     street::store::streets::{self, Grid, Street},
@@ -79,28 +79,8 @@ pub async fn create(
         name: fields::text("name", &new.name, fields::NAME_CHARS_MAX)?,
         district: fields::text("district", &new.district, fields::NAME_CHARS_MAX)?,
     };
-    // Even its own: a street's admin came after the street.
-    if admin.home_street().is_some() {
-        return Err(ApiError::new(ErrorCode::WrongStreet));
-    }
-    let mut tx = app.pool.begin().await?;
-    let created = streets::insert_street(&mut tx, &street, app.clock.now()).await?;
-    let stored = if created {
-        None
-    } else {
-        streets::find_street(&mut tx, &street.street).await?
-    };
-    if created {
-        let event = admin
-            .did(Action::Street)
-            .with("street", street.street.as_str());
-        audit::append(&mut tx, Chain::DEPLOYMENT, app.clock.now(), &[event]).await?;
-    }
-    tx.commit().await?;
-    Ok((
-        created_or_same(&street, stored.as_ref())?,
-        Json(street.into()),
-    ))
+    let (status, street) = made(acts::create_street(&app, &admin, street).await?);
+    Ok((status, Json(street.into())))
 }
 
 /// List streets
@@ -129,15 +109,7 @@ pub async fn show(
     State(app): State<App>,
     scope: StreetScope,
 ) -> Result<Json<StreetView>, ApiError> {
-    Ok(Json(find(&app, &scope).await?.into()))
-}
-
-/// The street of the scope; a principal of the deployment may ask for one that is not there.
-pub(crate) async fn find(app: &App, scope: &StreetScope) -> Result<Street, ApiError> {
-    let street = streets::find_street(&mut *app.pool.acquire().await?, scope.street()).await?;
-    street.ok_or_else(|| {
-        ApiError::new(ErrorCode::NotFound).detail("没有这个街道。", "There is no such street.")
-    })
+    Ok(Json(acts::street(&app, &scope).await?.into()))
 }
 
 /// A grid to be.
@@ -167,20 +139,8 @@ pub async fn create_grid(
         name: fields::text("name", &new.name, fields::NAME_CHARS_MAX)?,
         area: fields::text("area", &new.area, fields::NAME_CHARS_MAX)?,
     };
-    find(&app, &scope).await?;
-    let mut tx = app.pool.begin().await?;
-    let created = streets::insert_grid(&mut tx, scope.street(), &grid).await?;
-    let stored = if created {
-        None
-    } else {
-        streets::find_grid(&mut tx, scope.street(), &grid.grid).await?
-    };
-    if created {
-        let event = admin.did(Action::Grid).with("grid", grid.grid.clone());
-        audit::append(&mut tx, scope.street().into(), app.clock.now(), &[event]).await?;
-    }
-    tx.commit().await?;
-    Ok((created_or_same(&grid, stored.as_ref())?, Json(grid.into())))
+    let (status, grid) = made(acts::create_grid(&app, &admin, &scope, grid).await?);
+    Ok((status, Json(grid.into())))
 }
 
 /// List grids
@@ -191,7 +151,7 @@ pub async fn list_grids(
     scope: StreetScope,
     paging: Paging,
 ) -> Result<Json<Page<GridView>>, ApiError> {
-    find(&app, &scope).await?;
+    acts::street(&app, &scope).await?;
     let mut conn = app.pool.acquire().await?;
     let (grids, total) =
         streets::grid_page(&mut conn, scope.street(), paging.limit(), paging.offset()).await?;
@@ -242,14 +202,7 @@ pub async fn add_roads(
                 .detail("请给出 road 或 roads 之一。", "Give either road or roads."));
         }
     };
-    find(&app, &scope).await?;
-    let mut tx = app.pool.begin().await?;
-    let added = streets::insert_roads(&mut tx, scope.street(), &roads).await?;
-    if added > 0 {
-        let event = admin.did(Action::Road).with("added", added);
-        audit::append(&mut tx, scope.street().into(), app.clock.now(), &[event]).await?;
-    }
-    tx.commit().await?;
+    let added = acts::add_roads(&app, &admin, &scope, &roads).await?;
     let status = if added > 0 {
         StatusCode::CREATED
     } else {
@@ -272,7 +225,7 @@ pub async fn list_roads(
     scope: StreetScope,
     paging: Paging,
 ) -> Result<Json<Page<RoadView>>, ApiError> {
-    find(&app, &scope).await?;
+    acts::street(&app, &scope).await?;
     let mut conn = app.pool.acquire().await?;
     let (roads, total) =
         streets::road_page(&mut conn, scope.street(), paging.limit(), paging.offset()).await?;
@@ -280,16 +233,4 @@ pub async fn list_roads(
         roads.into_iter().map(|road| RoadView { road }).collect(),
         total,
     )))
-}
-
-/// 201 for what was just created, 200 for what was there with the same values, else a refusal.
-fn created_or_same<T: PartialEq>(
-    wanted: &T,
-    stored_before: Option<&T>,
-) -> Result<StatusCode, ApiError> {
-    match stored_before {
-        None => Ok(StatusCode::CREATED),
-        Some(stored) if stored == wanted => Ok(StatusCode::OK),
-        Some(_) => Err(ApiError::new(ErrorCode::AlreadyExists)),
-    }
 }

@@ -14,8 +14,12 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    auth::{signing_keys::KeySet, state::Auth, store::accounts::Account},
-    http::error::{ApiError, ErrorCode},
+    auth::{
+        error::{AuthError, KeyError},
+        signing_keys::KeySet,
+        state::Auth,
+        store::accounts::Account,
+    },
     state::App,
 };
 
@@ -46,12 +50,10 @@ pub fn issue(
     account: &Account,
     device: DeviceId,
     lifetime_max: Duration,
-) -> Result<(String, u64), ApiError> {
+) -> Result<(String, u64), AuthError> {
     let now = app.clock.now();
     let lifetime_s = app.config.access_token_lifetime.min(lifetime_max).as_secs();
-    let key = keys
-        .signing(now)
-        .ok_or_else(|| ApiError::internal("no signing key is in force"))?;
+    let key = keys.signing(now).ok_or(KeyError::NoneInForce)?;
     let claims = Claims {
         iss: ISSUER.into(),
         aud: AUDIENCE.into(),
@@ -66,14 +68,13 @@ pub fn issue(
     };
     let mut header = Header::new(Algorithm::EdDSA);
     header.kid = Some(key.kid.clone());
-    let token = jsonwebtoken::encode(&header, &claims, &EncodingKey::from_ed_der(key.seed()))
-        .map_err(ApiError::internal)?;
+    let token = jsonwebtoken::encode(&header, &claims, &EncodingKey::from_ed_der(key.seed()))?;
     Ok((token, lifetime_s))
 }
 
 /// The claims of a token that this deployment signed and that has not expired.
-pub async fn verify(auth: &Auth, token: &str) -> Result<Claims, ApiError> {
-    let refuse = |why: &str| ApiError::new(ErrorCode::TokenInvalid).because(why.to_owned());
+pub async fn verify(auth: &Auth, token: &str) -> Result<Claims, AuthError> {
+    let refuse = |why: &str| AuthError::TokenInvalid(why.to_owned());
     if token.len() > TOKEN_BYTES_MAX {
         return Err(refuse("too long"));
     }
@@ -91,10 +92,10 @@ pub async fn verify(auth: &Auth, token: &str) -> Result<Claims, ApiError> {
         .ok_or_else(|| refuse("unknown key"))?;
     let claims =
         jsonwebtoken::decode::<Claims>(token, &DecodingKey::from_ed_der(&key), &validation())
-            .map_err(|error| ApiError::new(ErrorCode::TokenInvalid).because(error))?
+            .map_err(|error| refuse(&error.to_string()))?
             .claims;
     if claims.exp <= now.unix_seconds() {
-        return Err(ApiError::new(ErrorCode::TokenExpired));
+        return Err(AuthError::TokenExpired);
     }
     Ok(claims)
 }

@@ -12,7 +12,6 @@ use crate::{
         principal::Principal,
         store::{accounts, tokens},
     },
-    http::error::ApiError,
     state::App,
 };
 
@@ -27,7 +26,7 @@ pub struct Enrolment {
 }
 
 /// A new code for a user, made by nobody in particular: how the first device of a deployment without passwords comes to be.
-pub async fn create_enrolment(app: &App, username: &str) -> Result<Enrolment, ApiError> {
+pub async fn create_enrolment(app: &App, username: &str) -> sqlx::Result<Enrolment> {
     make(app, username, Event::by_server(Action::Enrolment)).await
 }
 
@@ -36,7 +35,7 @@ pub async fn create_enrolment_by(
     app: &App,
     admin: &Principal,
     username: &str,
-) -> Result<Enrolment, ApiError> {
+) -> sqlx::Result<Enrolment> {
     make(
         app,
         username,
@@ -45,7 +44,7 @@ pub async fn create_enrolment_by(
     .await
 }
 
-async fn make(app: &App, username: &str, event: Event) -> Result<Enrolment, ApiError> {
+async fn make(app: &App, username: &str, event: Event) -> sqlx::Result<Enrolment> {
     let now = app.clock.now();
     let expires_at =
         ServerTime::from_unix_ms(now.unix_ms() + app.config.enrolment_lifetime.as_millis() as i64);

@@ -10,19 +10,14 @@ use crate::{
     },
     clock::{Clock, Entropy},
     config::PasswordRules,
-    http::fields,
+    http::fields::{self, Broken},
 };
 
 /// Why [`create_admin`] made no account.
 #[derive(Debug, thiserror::Error)]
 pub enum CreateAdminError {
-    #[error("{field} breaks the rule {rule}: {en} {zh}")]
-    Invalid {
-        field: String,
-        rule: &'static str,
-        zh: &'static str,
-        en: &'static str,
-    },
+    #[error(transparent)]
+    Invalid(#[from] Broken),
     #[error("the username is taken: choose another one")]
     Taken,
     #[error("the store refused")]
@@ -40,22 +35,9 @@ pub async fn create_admin(
     display_name: &str,
     password: String,
 ) -> Result<(), CreateAdminError> {
-    let invalid = |fields::Broken {
-                       field,
-                       rule,
-                       zh,
-                       en,
-                   }: fields::Broken| CreateAdminError::Invalid {
-        field: field.into_owned(),
-        rule,
-        zh,
-        en,
-    };
-    let username = fields::username("username", username).map_err(invalid)?;
-    let display_name =
-        fields::text("display_name", display_name, fields::NAME_CHARS_MAX).map_err(invalid)?;
-    fields::password("password", &password, &username, &PasswordRules::default())
-        .map_err(invalid)?;
+    let username = fields::username("username", username)?;
+    let display_name = fields::text("display_name", display_name, fields::NAME_CHARS_MAX)?;
+    fields::password("password", &password, &username, &PasswordRules::default())?;
     let hash =
         password::hash_blocking(&password, entropy.bytes()).map_err(CreateAdminError::Hash)?;
     let account = NewAccount {

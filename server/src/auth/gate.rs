@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{RawPathParams, Request, State, rejection::RawPathParamsRejection},
-    http::{HeaderMap, header},
+    extract::{FromRequestParts, RawPathParams, Request, State, rejection::RawPathParamsRejection},
+    http::{HeaderMap, header, request},
     middleware::Next,
     response::Response,
 };
@@ -14,10 +14,11 @@ use crate::{
     auth::{
         access::Rule,
         access_token,
+        error::AuthError,
         permits::Permit,
-        principal::Principal,
+        principal::{Principal, StreetScope, admit},
         state::Auth,
-        store::devices::{self, Standing},
+        store::devices,
     },
     http::error::{ApiError, ErrorCode},
     state::App,
@@ -78,33 +79,18 @@ async fn is_there(app: &App, street: &StreetCode) -> Result<(), ApiError> {
     found.map(drop).ok_or_else(unknown)
 }
 
-async fn authenticate(auth: &Auth, headers: &HeaderMap) -> Result<(Principal, Permit), ApiError> {
-    let token = bearer(headers).ok_or_else(|| ApiError::new(ErrorCode::Unauthenticated))?;
+async fn authenticate(auth: &Auth, headers: &HeaderMap) -> Result<(Principal, Permit), AuthError> {
+    let token = bearer(headers).ok_or(AuthError::NoToken)?;
     let claims = access_token::verify(auth, token).await?;
     // Before the store is asked anything: one device must not take all of its connections.
     let permit = auth.permits.take(claims.device).await?;
     let mut conn = auth.pool.acquire().await?;
-    let standing = devices::standing(&mut conn, claims.device, &claims.sub)
+    let status = devices::status(&mut conn, claims.device, &claims.sub)
         .await?
-        .ok_or_else(|| ApiError::new(ErrorCode::TokenInvalid))?;
-    admit(&standing)?;
-    let principal = Principal::new(claims.sub, claims.device, standing);
+        .ok_or_else(|| AuthError::TokenInvalid("of no device".to_owned()))?;
+    admit(&status)?;
+    let principal = Principal::new(claims.sub, claims.device, status);
     Ok((principal, permit))
-}
-
-/// Refuses a device that has no business here any more. One that is to be wiped has, even when its user is gone: it must hand over its
-/// changes and be told.
-pub(super) fn admit(standing: &Standing) -> Result<(), ApiError> {
-    match standing {
-        Standing {
-            revoked: true,
-            wipe: true,
-            ..
-        } => Ok(()),
-        Standing { disabled: true, .. } => Err(ApiError::new(ErrorCode::AccountDisabled)),
-        Standing { revoked: true, .. } => Err(ApiError::new(ErrorCode::DeviceRevoked)),
-        _ => Ok(()),
-    }
 }
 
 /// The token of the one `Authorization: Bearer …` header (RFC 6750, section 2.1).
@@ -115,6 +101,26 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     };
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
     (scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty()).then(|| token.trim())
+}
+
+impl<S: Sync> FromRequestParts<S> for Principal {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut request::Parts, _: &S) -> Result<Self, ApiError> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| {
+            ApiError::internal("a Principal was asked for on a route open to anyone")
+        })
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for StreetScope {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut request::Parts, _: &S) -> Result<Self, ApiError> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| {
+            ApiError::internal("a StreetScope was asked for on a route without {street}")
+        })
+    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use sqlx::PgConnection;
 use crate::{
     audit::{self, Action, Chain, Event},
     auth::{
+        error::AuthError,
         principal::Principal,
         state::Auth,
         store::{
@@ -19,8 +20,7 @@ use crate::{
             sign_in_tries::{self, Rule, Try},
         },
     },
-    http::error::{ApiError, ErrorCode},
-    http::fields,
+    http::fields::{self, Broken},
     state::App,
 };
 
@@ -46,7 +46,7 @@ pub(super) async fn try_password(
     auth: &Auth,
     username: Option<&str>,
     password: &str,
-) -> Result<Tried, ApiError> {
+) -> Result<Tried, AuthError> {
     let now = auth.clock.now();
     let mut conn = auth.pool.acquire().await?;
     let known = match username {
@@ -92,9 +92,7 @@ pub(super) async fn try_password(
         }
         account => tell(auth, username, account, tries, now).await?,
     }
-    account
-        .filter(|_| fits)
-        .ok_or_else(|| ApiError::new(ErrorCode::BadCredentials))
+    account.filter(|_| fits).ok_or(AuthError::BadCredentials)
 }
 
 /// A failed try, and the lock that it brought. Names that do not exist are not repeated: people type passwords in the wrong field.
@@ -104,7 +102,7 @@ async fn tell(
     account: Option<&Tried>,
     tries: u32,
     now: ServerTime,
-) -> Result<(), ApiError> {
+) -> sqlx::Result<()> {
     let about = |action| match (username, account) {
         (Some(username), Some(_)) => Event {
             username: Some(username.to_owned()),
@@ -119,10 +117,7 @@ async fn tell(
     let chain = account.map_or(Chain::DEPLOYMENT, |account| {
         Chain::of(account.home.as_ref())
     });
-    let mut tx = app.pool.begin().await?;
-    audit::append(&mut tx, chain, now, &events).await?;
-    tx.commit().await?;
-    Ok(())
+    audit::tell(&mut *app.pool.acquire().await?, chain, now, &events).await
 }
 
 /// Known names have a row each, all others share a fixed number.
@@ -136,13 +131,15 @@ fn key(username: Option<&str>, known: bool) -> String {
     }
 }
 
-fn wait(until: ServerTime, now: ServerTime) -> ApiError {
+fn wait(until: ServerTime, now: ServerTime) -> AuthError {
     let seconds = (until.unix_ms() - now.unix_ms()).max(0) / 1_000 + 1;
-    ApiError::new(ErrorCode::RateLimited).retry_after_s(seconds as u32)
+    AuthError::TooManyTries {
+        wait_s: seconds as u32,
+    }
 }
 
 /// Counts a wrong enrolment code.
-pub(super) async fn count_code(app: &App, now: ServerTime) -> Result<ApiError, ApiError> {
+pub(super) async fn count_code(app: &App, now: ServerTime) -> sqlx::Result<AuthError> {
     let rule = Rule {
         tries_max: CODES_MAX,
         lock_s: CODES_LOCK_S,
@@ -157,7 +154,7 @@ pub(super) async fn count_code(app: &App, now: ServerTime) -> Result<ApiError, A
                 let event = Event::by_server(Action::LockOut).with("enrolment_codes", tries);
                 audit::append(&mut tx, Chain::DEPLOYMENT, now, &[event]).await?;
             }
-            ApiError::new(ErrorCode::EnrolmentRefused)
+            AuthError::EnrolmentRefused
         }
     };
     tx.commit().await?;
@@ -171,7 +168,7 @@ pub(super) async fn hold(
     username: &str,
     tried: &Tried,
     now: ServerTime,
-) -> Result<(), ApiError> {
+) -> Result<(), AuthError> {
     accounts::hold(tx, username, now).await?;
     let stands = accounts::credentials(tx, username)
         .await?
@@ -179,7 +176,7 @@ pub(super) async fn hold(
     if stands {
         Ok(())
     } else {
-        Err(ApiError::new(ErrorCode::BadCredentials))
+        Err(AuthError::BadCredentials)
     }
 }
 
@@ -189,11 +186,15 @@ pub(super) async fn replace_password(
     username: &str,
     old: &str,
     new: &str,
-) -> Result<String, ApiError> {
+) -> Result<String, AuthError> {
     fields::password("new_password", new, username, &auth.config.passwords)?;
     if new == old {
-        return Err(ApiError::invalid_field("new_password", "password_same")
-            .detail("新密码不能与旧密码相同。", "It is the old one."));
+        return Err(AuthError::Field(Broken {
+            field: "new_password".into(),
+            rule: "password_same",
+            zh: "新密码不能与旧密码相同。",
+            en: "It is the old one.",
+        }));
     }
     auth.passwords.hash(new, auth.entropy.bytes()).await
 }
@@ -204,12 +205,16 @@ pub async fn change_own_password(
     principal: &Principal,
     old: &str,
     new: &str,
-) -> Result<(), ApiError> {
+) -> Result<(), AuthError> {
     let username = principal.username();
-    let wrong = |error: ApiError| match error.code() {
+    let wrong = |error| match error {
         // The token is good; only what was typed is not.
-        ErrorCode::BadCredentials => ApiError::invalid_field("old_password", "password_matches")
-            .detail("旧密码不对。", "It is not the old password."),
+        AuthError::BadCredentials => AuthError::Field(Broken {
+            field: "old_password".into(),
+            rule: "password_matches",
+            zh: "旧密码不对。",
+            en: "It is not the old password.",
+        }),
         _ => error,
     };
     let tried = try_password(auth, Some(username), old)
@@ -240,7 +245,7 @@ pub async fn reset_password(
     admin: &Principal,
     account: &Account,
     new: &str,
-) -> Result<(), ApiError> {
+) -> Result<(), AuthError> {
     let hash = auth.passwords.hash(new, auth.entropy.bytes()).await?;
     let now = auth.clock.now();
     let mut tx = auth.pool.begin().await?;

@@ -18,7 +18,7 @@ use argon2::{
 };
 use tokio::sync::Semaphore;
 
-use crate::http::error::{ApiError, ErrorCode};
+use crate::auth::error::AuthError;
 
 const RUNNING_MAX: usize = 2;
 const WAITING_MAX: usize = 32;
@@ -71,46 +71,42 @@ impl Passwords {
     }
 
     /// The hash of a password to be set, in PHC form.
-    pub async fn hash(&self, password: &str, salt: [u8; 16]) -> Result<String, ApiError> {
+    pub async fn hash(&self, password: &str, salt: [u8; 16]) -> Result<String, AuthError> {
         let password = password.to_owned();
-        self.run(move |memory| {
-            memory
-                .hash(&password, salt)
-                .map_err(|error| ApiError::internal(error.to_string()))
-        })
-        .await
+        self.run(move |memory| memory.hash(&password, salt).map_err(AuthError::Hash))
+            .await
     }
 
     /// Whether the password is the one that `hash` was made of; without a hash the same work, and no.
-    pub async fn matches(&self, password: &str, hash: Option<String>) -> Result<bool, ApiError> {
+    pub async fn matches(&self, password: &str, hash: Option<String>) -> Result<bool, AuthError> {
         let password = password.to_owned();
         self.run(move |memory| match hash {
             Some(hash) => memory
                 .matches(&password, &hash)
-                .map_err(|error| ApiError::internal(format!("stored hash: {error}"))),
+                .map_err(AuthError::StoredHash),
             None => memory
                 .hash(&password, NOBODYS_SALT)
                 .map(|_| false)
-                .map_err(|error| ApiError::internal(error.to_string())),
+                .map_err(AuthError::Hash),
         })
         .await
     }
 
     async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Memory) -> Result<T, ApiError> + Send + 'static,
-    ) -> Result<T, ApiError> {
+        work: impl FnOnce(&mut Memory) -> Result<T, AuthError> + Send + 'static,
+    ) -> Result<T, AuthError> {
         let present = self
             .present
             .clone()
             .try_acquire_owned()
-            .map_err(|_| ApiError::new(ErrorCode::Overloaded))?;
+            .map_err(|_| AuthError::Busy)?;
         let running = self
             .running
             .clone()
             .acquire_owned()
             .await
-            .map_err(ApiError::internal)?;
+            .map_err(|_| AuthError::Busy)?;
         // The permits travel with the work: a caller who hangs up does not make room for a third.
         let kept = self.kept.clone();
         tokio::task::spawn_blocking(move || {
@@ -123,8 +119,7 @@ impl Passwords {
             memories().push(memory);
             done
         })
-        .await
-        .map_err(ApiError::internal)?
+        .await?
     }
 }
 
@@ -275,11 +270,7 @@ mod tests {
         let answers = futures::future::join_all(rush).await;
         let turned_away = answers
             .iter()
-            .filter(|answer| {
-                answer
-                    .as_ref()
-                    .is_err_and(|error| error.code() == ErrorCode::Overloaded)
-            })
+            .filter(|answer| matches!(answer, Err(AuthError::Busy)))
             .count();
         assert_eq!(turned_away, 10);
         assert!(

@@ -14,7 +14,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::http::error::{ApiError, ErrorCode};
+use crate::auth::error::AuthError;
 
 /// Requests of one device at work at once, of whatever kind, and those that may wait for it.
 const AT_WORK_MAX: usize = 6;
@@ -60,7 +60,7 @@ impl Drop for Present {
 
 impl Permits {
     /// A permit for any request of a device, once one of its own is free.
-    pub async fn take(&self, device: DeviceId) -> Result<Permit, ApiError> {
+    pub async fn take(&self, device: DeviceId) -> Result<Permit, AuthError> {
         let (at_work, present) = {
             let mut devices = self.devices();
             let own = devices.entry(device).or_insert_with(|| Requests {
@@ -68,7 +68,7 @@ impl Permits {
                 present: 0,
             });
             if own.present >= AT_WORK_MAX + WAITING_MAX {
-                return Err(too_many_requests());
+                return Err(AuthError::TooManyRequests);
             }
             own.present += 1;
             (
@@ -84,7 +84,7 @@ impl Permits {
         let permit = permit
             .ok()
             .and_then(Result::ok)
-            .ok_or_else(too_many_requests)?;
+            .ok_or(AuthError::TooManyRequests)?;
         Ok(Permit {
             _present: present,
             _permit: permit,
@@ -98,13 +98,6 @@ impl Permits {
 
 fn lock(devices: &Devices) -> MutexGuard<'_, HashMap<DeviceId, Requests>> {
     devices.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn too_many_requests() -> ApiError {
-    ApiError::new(ErrorCode::RateLimited).detail(
-        "该设备的请求过多，请稍候。",
-        "Too many requests of this device, or too dear ones: wait for some of them to end.",
-    )
 }
 
 #[cfg(test)]
@@ -128,14 +121,10 @@ mod tests {
             .collect();
         let mut waiting = futures::future::join_all(waiting);
         assert!(futures::poll!(&mut waiting).is_pending(), "they wait");
-        assert_eq!(
-            permits
-                .take(device(1))
-                .await
-                .err()
-                .map(|error| error.code()),
-            Some(ErrorCode::RateLimited)
-        );
+        assert!(matches!(
+            permits.take(device(1)).await,
+            Err(AuthError::TooManyRequests)
+        ));
         assert!(permits.take(device(2)).await.is_ok(), "nobody else does");
         drop(waiting);
         drop(at_work);

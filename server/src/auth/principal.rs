@@ -1,6 +1,5 @@
 //! Who asks, and in which street they may work.
 
-use axum::{extract::FromRequestParts, http::request};
 use lianka_office_core::acts::Desk;
 use lianka_sync_core::{
     access::Role,
@@ -9,8 +8,7 @@ use lianka_sync_core::{
 
 use crate::{
     audit::{Action, Event},
-    auth::store::devices::Standing,
-    http::error::{ApiError, ErrorCode},
+    auth::{error::AuthError, store::devices::DeviceStatus},
 };
 
 /// Who asks. Taken by a handler as an extractor; only [`gate`](fn@super::gate) makes one.
@@ -25,13 +23,13 @@ pub struct Principal {
 
 impl Principal {
     /// As the store knows account and device now.
-    pub(super) fn new(username: String, device: DeviceId, standing: Standing) -> Self {
+    pub(super) fn new(username: String, device: DeviceId, status: DeviceStatus) -> Self {
         Self {
             username,
-            role: standing.role,
+            role: status.role,
             device,
-            home_street: standing.home_street,
-            wipe: standing.revoked && standing.wipe,
+            home_street: status.home_street,
+            wipe: status.revoked && status.wipe,
         }
     }
 
@@ -75,13 +73,28 @@ impl Principal {
     }
 
     /// The right to work in `street`, or `wrong_street`, whether or not there is such a street.
-    pub fn in_street(&self, street: &StreetCode) -> Result<StreetScope, ApiError> {
+    pub fn in_street(&self, street: &StreetCode) -> Result<StreetScope, AuthError> {
         match &self.home_street {
-            Some(home) if home != street => Err(ApiError::new(ErrorCode::WrongStreet)),
+            Some(home) if home != street => Err(AuthError::WrongStreet),
             _ => Ok(StreetScope {
                 street: street.clone(),
             }),
         }
+    }
+}
+
+/// Refuses a device that has no business here any more. One that is to be wiped has, even when its user is gone: it must hand over its
+/// changes and be told.
+pub(super) fn admit(status: &DeviceStatus) -> Result<(), AuthError> {
+    match status {
+        DeviceStatus {
+            revoked: true,
+            wipe: true,
+            ..
+        } => Ok(()),
+        DeviceStatus { disabled: true, .. } => Err(AuthError::AccountDisabled),
+        DeviceStatus { revoked: true, .. } => Err(AuthError::DeviceRevoked),
+        _ => Ok(()),
     }
 }
 
@@ -95,25 +108,5 @@ impl StreetScope {
     /// The street.
     pub fn street(&self) -> &StreetCode {
         &self.street
-    }
-}
-
-impl<S: Sync> FromRequestParts<S> for Principal {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut request::Parts, _: &S) -> Result<Self, ApiError> {
-        parts.extensions.get::<Self>().cloned().ok_or_else(|| {
-            ApiError::internal("a Principal was asked for on a route open to anyone")
-        })
-    }
-}
-
-impl<S: Sync> FromRequestParts<S> for StreetScope {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut request::Parts, _: &S) -> Result<Self, ApiError> {
-        parts.extensions.get::<Self>().cloned().ok_or_else(|| {
-            ApiError::internal("a StreetScope was asked for on a route without {street}")
-        })
     }
 }

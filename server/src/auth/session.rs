@@ -24,9 +24,9 @@ use crate::{
     audit::{self, Action, Chain, Event},
     auth::{
         access_token, enrolment,
-        gate::admit,
+        error::AuthError,
         lock_out,
-        principal::Principal,
+        principal::{Principal, admit},
         signing_keys::KeySet,
         state::Auth,
         store::{
@@ -35,8 +35,7 @@ use crate::{
             tokens::{self, RefreshToken},
         },
     },
-    http::error::{ApiError, ErrorCode},
-    http::fields,
+    http::fields::{self, Broken},
     pipeline_point::{PipelinePoint, reached},
     state::App,
     street::store::streets::{self, StreetGrids},
@@ -120,14 +119,16 @@ pub async fn enrol(
     code: &str,
     name: &str,
     platform: &str,
-) -> Result<Session, ApiError> {
+) -> Result<Session, AuthError> {
     let name = fields::text("name", name, fields::NAME_CHARS_MAX)?;
     let platform = fields::text("platform", platform, 32)?;
     if platform == DESK {
-        return Err(ApiError::invalid_field("platform", "reserved").detail(
-            "desk 仅用于密码登录。",
-            "desk is for signing in by password.",
-        ));
+        return Err(AuthError::Field(Broken {
+            field: "platform".into(),
+            rule: "reserved",
+            zh: "desk 仅用于密码登录。",
+            en: "desk is for signing in by password.",
+        }));
     }
     let now = auth.clock.now();
     let keys = auth.keys.current(auth).await?;
@@ -161,17 +162,17 @@ pub struct SignIn<'a> {
 
 /// Opens a desk with a password. An unknown user, one without a password, a disabled one and a wrong password are refused alike, after the
 /// same work.
-pub async fn sign_in(auth: &Auth, tried: SignIn<'_>) -> Result<Session, ApiError> {
+pub async fn sign_in(auth: &Auth, tried: SignIn<'_>) -> Result<Session, AuthError> {
     let name = fields::text("name", tried.name.unwrap_or(DESK), fields::NAME_CHARS_MAX)?;
     // Something that cannot be a username is an unknown user too; Postgres is not asked, because it refuses some such texts.
     let username = fields::username("username", tried.username).ok();
     let account = lock_out::try_password(auth, username.as_deref(), tried.password).await?;
-    let username = username.ok_or_else(|| ApiError::new(ErrorCode::BadCredentials))?;
+    let username = username.ok_or(AuthError::BadCredentials)?;
     let now = auth.clock.now();
     let new_hash = match tried.new_password {
         Some(new) => Some(lock_out::replace_password(auth, &username, tried.password, new).await?),
         None if account.must_change || is_too_old(auth, account.set_at, now) => {
-            return Err(ApiError::new(ErrorCode::PasswordExpired));
+            return Err(AuthError::PasswordExpired);
         }
         None => None,
     };
@@ -205,7 +206,7 @@ pub async fn sign_in(auth: &Auth, tried: SignIn<'_>) -> Result<Session, ApiError
 }
 
 /// Ends the session of the device that asks, whose tokens are worth nothing from then on.
-pub async fn sign_out(app: &App, principal: &Principal) -> Result<(), ApiError> {
+pub async fn sign_out(app: &App, principal: &Principal) -> sqlx::Result<()> {
     let now = app.clock.now();
     let mut tx = app.pool.begin().await?;
     devices::revoke(&mut tx, None, principal.device(), false, now).await?;
@@ -214,7 +215,7 @@ pub async fn sign_out(app: &App, principal: &Principal) -> Result<(), ApiError> 
         .did(Action::DeviceRevoked)
         .with("device", principal.device().to_string());
     audit::append(&mut tx, Chain::of(principal.home_street()), now, &[event]).await?;
-    Ok(tx.commit().await?)
+    tx.commit().await
 }
 
 fn is_too_old(app: &App, set_at: ServerTime, now: ServerTime) -> bool {
@@ -251,35 +252,34 @@ fn worth(token: &RefreshToken, successor_used: bool, now: ServerTime) -> Worth {
 }
 
 /// Exchanges a refresh token. A revoked device that is to be wiped still gets tokens: it must reach `/sync` to be told.
-pub async fn refresh(auth: &Auth, refresh_token: &str) -> Result<Session, ApiError> {
-    let invalid = || ApiError::new(ErrorCode::RefreshInvalid);
+pub async fn refresh(auth: &Auth, refresh_token: &str) -> Result<Session, AuthError> {
     let now = auth.clock.now();
     let hash = hash_of(refresh_token);
     let keys = auth.keys.current(auth).await?;
     let mut tx = auth.pool.begin().await?;
     let device = tokens::refresh_token(&mut tx, &hash)
         .await?
-        .ok_or_else(invalid)?
+        .ok_or(AuthError::RefreshInvalid)?
         .device;
     let (username, platform) = devices::lock(&mut tx, device).await?;
     // Read again: another exchange of this device may have ended while we waited for the lock.
     let token = tokens::refresh_token(&mut tx, &hash)
         .await?
-        .ok_or_else(invalid)?;
-    let standing = devices::standing(&mut tx, device, &username)
+        .ok_or(AuthError::RefreshInvalid)?;
+    let status = devices::status(&mut tx, device, &username)
         .await?
-        .ok_or_else(invalid)?;
-    admit(&standing)?;
+        .ok_or(AuthError::RefreshInvalid)?;
+    admit(&status)?;
     let successor_used = match token.spent_at {
         Some(spent_at) => tokens::successor_used(&mut tx, device, spent_at).await?,
         None => false,
     };
     let issued_at = match worth(&token, successor_used, now) {
-        Worth::Expired => return Err(invalid()),
+        Worth::Expired => return Err(AuthError::RefreshInvalid),
         Worth::Reused => {
             tokens::spend_refresh_tokens(&mut tx, device, None, now, kept_since(now)).await?;
             devices::revoke(&mut tx, None, device, false, now).await?;
-            let home = standing.home_street.as_ref();
+            let home = status.home_street.as_ref();
             let event = Event {
                 device: Some(device),
                 ..Event::by_server(Action::TokenReused)
@@ -288,7 +288,7 @@ pub async fn refresh(auth: &Auth, refresh_token: &str) -> Result<Session, ApiErr
             audit::append(&mut tx, Chain::of(home), now, &[event]).await?;
             tx.commit().await?;
             tracing::warn!(%device, "a refresh token was used twice: device revoked");
-            return Err(ApiError::new(ErrorCode::RefreshReused));
+            return Err(AuthError::RefreshReused);
         }
         Worth::Next(issued_at) => {
             tokens::spend_refresh_tokens(&mut tx, device, Some(&hash), issued_at, kept_since(now))
@@ -300,7 +300,7 @@ pub async fn refresh(auth: &Auth, refresh_token: &str) -> Result<Session, ApiErr
     };
     let account = accounts::find(&mut tx, &username)
         .await?
-        .ok_or_else(account_missing)?;
+        .ok_or(AuthError::AccountMissing)?;
     let mut session = session(
         auth,
         &keys,
@@ -313,7 +313,7 @@ pub async fn refresh(auth: &Auth, refresh_token: &str) -> Result<Session, ApiErr
     .await?;
     tx.commit().await?;
     reached(PipelinePoint::TokenRenewed);
-    if standing.wipe {
+    if status.wipe {
         session.streets.clear();
     }
     Ok(session)
@@ -339,7 +339,7 @@ async fn open(
     tx: &mut PgConnection,
     opened: Opened<'_>,
     now: ServerTime,
-) -> Result<Session, ApiError> {
+) -> Result<Session, AuthError> {
     let Opened {
         username,
         name,
@@ -350,7 +350,7 @@ async fn open(
     devices::insert(tx, device, username, name, platform, now).await?;
     let account = accounts::find(tx, username)
         .await?
-        .ok_or_else(account_missing)?;
+        .ok_or(AuthError::AccountMissing)?;
     let session = session(app, keys, tx, &account, device, platform == DESK, now).await?;
     audit::append(
         tx,
@@ -362,10 +362,6 @@ async fn open(
     Ok(session)
 }
 
-fn account_missing() -> ApiError {
-    ApiError::internal("the account of a device is missing")
-}
-
 // The keys are handed in: looking for them here would wait for a second connection while holding one.
 async fn session(
     app: &App,
@@ -375,7 +371,7 @@ async fn session(
     device: DeviceId,
     is_desk: bool,
     issued_at: ServerTime,
-) -> Result<Session, ApiError> {
+) -> Result<Session, AuthError> {
     let refresh_token = URL_SAFE_NO_PAD.encode(app.entropy.bytes::<32>());
     // A desk that is left alone does not renew its tokens, and so its session ends.
     let idle = if is_desk {

@@ -17,8 +17,10 @@ use sqlx::PgConnection;
 
 use crate::config::{KeyLock, SEED_BYTES};
 use crate::{
-    auth::store::tokens::{self, SigningKeyRow},
-    http::error::ApiError,
+    auth::{
+        error::KeyError,
+        store::tokens::{self, SigningKeyRow},
+    },
     state::App,
 };
 
@@ -120,12 +122,12 @@ impl KeySet {
 
 impl SigningKeys {
     /// The keys, at most a minute old; made first where there are none.
-    pub async fn current(&self, app: &App) -> Result<Arc<KeySet>, ApiError> {
+    pub async fn current(&self, app: &App) -> Result<Arc<KeySet>, KeyError> {
         self.younger_than(app, COPY_AGE_MAX_MS).await
     }
 
     /// The public key of that name, unless it is unknown or forgotten.
-    pub async fn verifying(&self, app: &App, kid: &str) -> Result<Option<[u8; 32]>, ApiError> {
+    pub async fn verifying(&self, app: &App, kid: &str) -> Result<Option<[u8; 32]>, KeyError> {
         let now = app.clock.now();
         let find = |keys: &KeySet| {
             keys.verifying(now)
@@ -138,7 +140,7 @@ impl SigningKeys {
         Ok(find(&*self.younger_than(app, LOOK_AGAIN_AFTER_MS).await?))
     }
 
-    async fn younger_than(&self, app: &App, age_ms: i64) -> Result<Arc<KeySet>, ApiError> {
+    async fn younger_than(&self, app: &App, age_ms: i64) -> Result<Arc<KeySet>, KeyError> {
         let now = app.clock.now();
         if let Some(keys) = self.copy_younger_than(now, age_ms) {
             return Ok(keys);
@@ -163,7 +165,7 @@ impl SigningKeys {
     }
 }
 
-async fn read(app: &App, now: ServerTime) -> Result<Vec<Key>, ApiError> {
+async fn read(app: &App, now: ServerTime) -> Result<Vec<Key>, KeyError> {
     let mut conn = app.pool.acquire().await?;
     let mut rows = tokens::signing_keys(&mut conn, now).await?;
     if successor_is_due(&rows, now) {
@@ -186,23 +188,21 @@ fn under_lock(
     lock: Option<&KeyLock>,
     kid: &str,
     seed: &[u8; SEED_BYTES],
-) -> Result<Vec<u8>, ApiError> {
+) -> Result<Vec<u8>, KeyError> {
     match lock {
         Some(lock) => lock
             .lock(kid, seed, app.entropy.bytes())
-            .ok_or_else(|| ApiError::internal("a signing key could not be locked")),
+            .ok_or(KeyError::NotLocked),
         None => Ok(seed.to_vec()),
     }
 }
 
-fn seed_of(row: &SigningKeyRow, lock: Option<&KeyLock>) -> Result<[u8; SEED_BYTES], ApiError> {
+fn seed_of(row: &SigningKeyRow, lock: Option<&KeyLock>) -> Result<[u8; SEED_BYTES], KeyError> {
     if let Ok(seed) = row.secret.as_slice().try_into() {
         return Ok(seed);
     }
     let open = lock.and_then(|lock| lock.open(&row.kid, &row.secret));
-    open.ok_or_else(|| {
-        ApiError::internal("a signing key is under a lock that --key-file does not open")
-    })
+    open.ok_or(KeyError::UnderLock)
 }
 
 fn successor_is_due(rows: &[SigningKeyRow], now: ServerTime) -> bool {
@@ -214,7 +214,7 @@ async fn make_successor(
     app: &App,
     conn: &mut PgConnection,
     now: ServerTime,
-) -> Result<Vec<SigningKeyRow>, ApiError> {
+) -> Result<Vec<SigningKeyRow>, KeyError> {
     let mut tx = sqlx::Connection::begin(conn).await?;
     tokens::lock_signing_keys(&mut tx).await?;
     // Another server may have been quicker.
@@ -244,7 +244,7 @@ async fn make_successor(
     Ok(rows)
 }
 
-fn decode(row: SigningKeyRow, lock: Option<&KeyLock>) -> Result<Key, ApiError> {
+fn decode(row: SigningKeyRow, lock: Option<&KeyLock>) -> Result<Key, KeyError> {
     let seed = seed_of(&row, lock)?;
     Ok(Key {
         kid: row.kid,

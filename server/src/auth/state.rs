@@ -4,12 +4,12 @@ use std::{ops::Deref, sync::Arc};
 
 use crate::{
     auth::{
+        error::{AuthError, KeyError},
         password::Passwords,
         permits::Permits,
         provider,
         signing_keys::{SealKey, SigningKeys},
     },
-    http::error::ApiError,
     state::App,
 };
 
@@ -48,21 +48,21 @@ impl Auth {
     }
 
     /// Whether the deployment's signing keys can be read; told at the start rather than to the first who signs in.
-    pub async fn check_keys(&self) -> Result<(), ApiError> {
+    pub async fn check_keys(&self) -> Result<(), KeyError> {
         self.keys.current(self).await.map(drop)
     }
 
     /// The key that seals the audit trail now: the one that signs tokens.
-    pub(crate) async fn seal_key(&self) -> Result<SealKey, ApiError> {
+    pub(crate) async fn seal_key(&self) -> Result<SealKey, KeyError> {
         let keys = self.keys.current(self).await?;
         let key = keys
             .signing(self.clock.now())
-            .ok_or_else(|| ApiError::internal("no signing key is in force"))?;
+            .ok_or(KeyError::NoneInForce)?;
         Ok(key.for_seals())
     }
 
     /// The argon2id hash of a new account's password.
-    pub(crate) async fn hash_password(&self, password: &str) -> Result<String, ApiError> {
+    pub(crate) async fn hash_password(&self, password: &str) -> Result<String, AuthError> {
         self.passwords.hash(password, self.entropy.bytes()).await
     }
 
@@ -71,7 +71,7 @@ impl Auth {
         &self,
         password: &str,
         hash: Option<String>,
-    ) -> Result<bool, ApiError> {
+    ) -> Result<bool, AuthError> {
         self.passwords.matches(password, hash).await
     }
 }

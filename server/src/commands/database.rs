@@ -1,6 +1,6 @@
 //! The database that a command works on: opened, brought up to date, and closed again whatever became of the work.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -25,6 +25,12 @@ pub struct OnDatabase {
 }
 
 impl OnDatabase {
+    /// The folder of the private Postgres; `None` where another is used.
+    pub fn private_folder(&self) -> Option<PathBuf> {
+        let private = self.store.databases.is_empty();
+        private.then(|| self.store.data_dir.clone())
+    }
+
     /// Runs `work` on the database with a schema of this version.
     pub async fn run<T>(
         &self,

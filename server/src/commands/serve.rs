@@ -36,22 +36,23 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
     let ops_listener = bind(config.ops_listen, "--ops-listen").await?;
     let (address, ops_address) = (listener.local_addr()?, ops_listener.local_addr()?);
 
-    let starting =
-        async {
-            let opened = Database::open(&config.store, Beside::Nobody).await?;
-            opened.migrate().await?;
-            let server = Server::start(
-                opened.pool.clone(),
-                Arc::clone(&config),
-                Clock::System,
-                Entropy::System,
-            )
-            .await?;
-            server.auth.check_keys().await.map_err(|error| {
-                anyhow::anyhow!("signing keys cannot be read: {}", error.causes())
-            })?;
-            anyhow::Ok((opened, server))
-        };
+    let starting = async {
+        let opened = Database::open(&config.store, Beside::Nobody).await?;
+        opened.migrate().await?;
+        let server = Server::start(
+            opened.pool.clone(),
+            Arc::clone(&config),
+            Clock::System,
+            Entropy::System,
+        )
+        .await?;
+        server
+            .auth
+            .check_keys()
+            .await
+            .context("signing keys cannot be read")?;
+        anyhow::Ok((opened, server))
+    };
     let (opened, server) = tokio::select! {
         started = starting => started?,
         () = signals.next() => bail!("stopped before it had started"),

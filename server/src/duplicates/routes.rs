@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use axum::{Json, extract::State};
 use lianka_office_core::{
-    acts::merge_cards::{Merge, UndoMerge, epoch},
+    acts::merge_cards::{Dismiss, Merge, UndoMerge, epoch},
     store::CardMerge,
 };
 use lianka_sync_core::{
@@ -15,7 +15,6 @@ use lianka_sync_core::{
 };
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
-use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -27,19 +26,15 @@ use crate::auth::{
 };
 use crate::http::extract::{Body, Page, PageQuery, Paging, Path, Query};
 use crate::{
-    audit::{Action, Event},
     auth::{Principal, StreetScope},
     duplicates::{
         self, Pair,
-        store::{self as store, ComparedCard, DismissalWrite},
+        store::{self as store, ComparedCard},
     },
     http::error::{ApiError, ErrorCode},
     http::fields,
     state::App,
-    street::{
-        store::records,
-        transaction::{self, StreetTransaction},
-    },
+    street::transaction,
 };
 
 /// The routes of this file.
@@ -422,27 +417,13 @@ pub async fn dismiss(
 ) -> Result<Json<PairView>, ApiError> {
     let note = note(&body.note)?;
     let pair = proposed(&app, scope.street(), path.pair).await?;
-    let reasons: Vec<String> = pair.reasons.iter().map(ToString::to_string).collect();
-    let mut write = StreetTransaction::begin(&app.pool, scope.street(), app.clock.now()).await?;
-    let at = OffsetDateTime::from(write.now());
-    let (a, b) = pair.records;
-    // Erased since it was looked up: there is no pair any more.
-    for record in [a, b] {
-        let found = records::find(write.tx(), scope.street(), record, None).await?;
-        found.ok_or_else(|| ApiError::new(ErrorCode::NotFound))?;
-    }
-    let dismissal = DismissalWrite {
-        pair: pair.pair,
-        records: (a.0, b.0),
-        reasons: &reasons,
-        note: &note,
-        username: principal.username(),
-        at,
+    let dismiss = Dismiss {
+        by: principal.desk(),
+        records: pair.records,
+        reasons: pair.reasons.iter().map(ToString::to_string).collect(),
+        note,
     };
-    store::dismiss(write.tx(), scope.street(), &dismissal).await?;
-    let event = Event::by(principal.username(), principal.device(), Action::Dismissed).on(a);
-    write.audit(event.with("other", b.to_string()).with("reasons", reasons));
-    write.commit().await?;
+    transaction::act(&app.pool, scope.street(), app.clock.now(), dismiss).await?;
     let mut conn = app.pool.acquire().await?;
     views(&mut conn, scope.street(), &[pair])
         .await?

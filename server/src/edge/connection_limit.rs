@@ -9,15 +9,16 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use ipnet::IpNet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::edge::{connection::Activity, limits::Limits, network::Network};
+use crate::edge::{connection::Activity, limits::Limits};
 
 pub(super) struct ConnectionLimit {
     connections_max: usize,
     per_peer_max: usize,
-    trusted: Vec<Network>,
+    trusted: Vec<IpNet>,
     permits: Mutex<Permits>,
 }
 
@@ -68,7 +69,7 @@ impl ConnectionLimit {
     pub fn admit(self: &Arc<Self>, from: IpAddr) -> Option<ConnectionPermit> {
         let from = from.to_canonical();
         let peer =
-            (!self.trusted.iter().any(|network| network.contains(from))).then(|| household(from));
+            (!self.trusted.iter().any(|network| network.contains(&from))).then(|| household(from));
         let mut permits = self.permits();
         if let Some(peer) = peer
             && permits
@@ -164,9 +165,10 @@ fn household(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::edge::limits::networks;
 
     fn limit(all: usize, per_peer: usize, trusted: &str) -> Arc<ConnectionLimit> {
-        let trusted = Network::list(trusted).expect("networks");
+        let trusted = networks(trusted).expect("networks");
         Arc::new(ConnectionLimit::new(&Limits {
             connections_max: all,
             connections_per_peer_max: per_peer,

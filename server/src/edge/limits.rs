@@ -1,17 +1,34 @@
 //! What a peer may take of connections and time, and what this process may have open.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use clap::{Args, builder::TypedValueParser, value_parser};
+use ipnet::IpNet;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing::warn;
-
-use crate::edge::network::{Network, Networks};
 
 /// Refused connections that may still be reading their refusal.
 pub const REFUSALS_MAX: usize = 64;
 /// Files that are no connections: the store's sockets, logs, exports.
 const OTHER_FILES: u64 = 128;
+
+/// Several networks, one setting.
+pub type Networks = Vec<IpNet>;
+
+/// Addresses and networks with commas between; an empty text names none.
+pub fn networks(text: &str) -> Result<Networks, String> {
+    let network = |part: &str| {
+        let address = |_| part.parse::<IpAddr>().map(IpNet::from);
+        part.parse::<IpNet>().or_else(address).map_err(|_| {
+            format!("`{part}` is no address such as 10.0.0.7 and no network such as 10.0.0.0/24 or fd00::/8")
+        })
+    };
+    text.split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .map(network)
+        .collect()
+}
 
 /// How slowly bytes may move, in either direction. Only the time in which the peer is waited for counts.
 #[derive(Args, Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +85,7 @@ pub struct Limits {
         env = "LIANKA_TRUSTED_PROXIES",
         default_value = "127.0.0.0/8,::1",
         value_name = "LIST",
-        value_parser = Network::list
+        value_parser = networks
     )]
     pub trusted: Networks,
 
@@ -103,7 +120,7 @@ impl Default for Limits {
         Self {
             connections_max: 2_048,
             connections_per_peer_max: 256,
-            trusted: Network::loopback(),
+            trusted: networks("127.0.0.0/8,::1").unwrap_or_default(),
             head: Duration::from_secs(10),
             idle: Duration::from_secs(75),
             pace: Pace {
@@ -151,5 +168,32 @@ impl Limits {
             );
         }
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_are_told_by_address_or_prefix() {
+        for (text, address, inside) in [
+            ("10.0.0.0/24", "10.0.0.255", true),
+            ("10.0.0.0/24", "10.0.1.0", false),
+            ("10.0.0.7", "10.0.0.7", true),
+            ("10.0.0.7", "10.0.0.8", false),
+            ("0.0.0.0/0", "::1", false),
+            ("fd00::/8, 10.0.0.7,", "fd12::1", true),
+            ("fd00::/8, 10.0.0.7,", "10.0.0.7", true),
+            ("", "10.0.0.7", false),
+        ] {
+            let address: IpAddr = address.parse().expect("an address");
+            let networks = networks(text).expect("networks");
+            let found = networks.iter().any(|network| network.contains(&address));
+            assert_eq!(found, inside, "{text} {address}");
+        }
+        for wrong in ["10.0.0", "10.0.0.0/33", "::/129", "proxy", "10.0.0.0/-1"] {
+            assert!(networks(wrong).is_err(), "{wrong}");
+        }
     }
 }

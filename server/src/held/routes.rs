@@ -144,7 +144,7 @@ pub async fn list(
             "one_of_held_accepted_refused",
         ));
     }
-    crate::admin::streets::find(&app, &scope).await?;
+    crate::admin::acts::street(&app, &scope).await?;
     let street = scope.street();
     let mut conn = app.pool.acquire().await?;
     let filter = HeldFilter {
@@ -163,10 +163,7 @@ pub async fn list(
     for (record, stored) in stored {
         records.insert(
             record.0,
-            (
-                stored.grid,
-                RegisterState::from_bytes(&stored.state).map_err(ApiError::internal)?,
-            ),
+            (stored.grid, crate::store::registers(&stored.state)?),
         );
     }
     // What one builds on may stand on another page.

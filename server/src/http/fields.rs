@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use lianka_sync_core::id::StreetCode;
 
-use crate::{config::PasswordRules, http::error::ApiError};
+use crate::config::PasswordRules;
 
 /// Longest name of a person, street, grid, area, road or device, in characters.
 pub const NAME_CHARS_MAX: usize = 100;
@@ -87,19 +87,14 @@ const COMMON_WHOLE: &[&str] = &[
 const PASSWORD_BYTES_MAX: usize = 256;
 
 /// A field that breaks a rule.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field} breaks the rule {rule}: {en} {zh}")]
 pub struct Broken {
     pub field: Cow<'static, str>,
     /// Stable word, listed in `docs/protocol.md`.
     pub rule: &'static str,
     pub zh: &'static str,
     pub en: &'static str,
-}
-
-impl From<Broken> for ApiError {
-    fn from(broken: Broken) -> Self {
-        ApiError::invalid_field(broken.field, broken.rule).detail(broken.zh, broken.en)
-    }
 }
 
 type Checked<T> = Result<T, Broken>;

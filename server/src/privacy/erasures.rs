@@ -233,7 +233,7 @@ pub async fn list(
     Query(query): Query<ErasuresQuery>,
 ) -> Result<Json<Page<ReceiptView>>, ApiError> {
     let paging = Paging::try_from(PageQuery::new(query.page, query.page_size))?;
-    crate::admin::streets::find(&app, &scope).await?;
+    crate::admin::acts::street(&app, &scope).await?;
     let mut conn = app.pool.acquire().await?;
     let (rows, total) = erasures::page(
         &mut conn,

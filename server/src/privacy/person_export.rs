@@ -4,6 +4,8 @@
 //! was sealed, every change of the log that wrote it, held edits, notes, imported rows, resolutions, notices and remarks. Drafts live on phones
 //! alone and are in no list.
 //!
+//! A sensitive value whose consent was withdrawn is not shown: that it was written is told, and not what it was.
+//!
 //! Texts are compared as the phone compares them: numbers without separators, country and city code; names in either script and width. What
 //! only resembles is not shown: it is somebody else's.
 
@@ -11,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use lianka_sync_core::{
     codec::change::{self, Action, Change, Scalar},
-    crdt::{merge::RegisterState, record::NOTE, view::View},
+    crdt::{record::NOTE, view::View},
     id::{ChangeHash, EntryId, RecordId, StreetCode},
     kinds::{Class, Field, Key, Kind, Meaning, Personal, Shape, consent},
     search::fold,
@@ -25,9 +27,9 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
-    http::error::ApiError,
     privacy::store::persons as store,
     roll::{
+        records::MASKED,
         store_export as roll_export,
         table_file::{Cell, FileKind, TableError, TableFile},
     },
@@ -41,7 +43,7 @@ use crate::{
 const PAGE: i64 = 2_000;
 /// Records read at a time.
 const RECORDS_PAGE: i64 = 50;
-/// Rows of one list. A person in more places than this is a misunderstanding.
+/// Rows of one list. A person in more places than this is a misunderstored.
 const ROWS_MAX: i64 = 50_000;
 const NAME_CHARS_MIN: usize = 2;
 
@@ -214,10 +216,10 @@ impl PersonView {
         // A value that was overwritten, taken back or never accepted is read all the same.
         let written = self.changes.iter().chain(&self.held);
         let written = written.filter(|change| {
-            change
-                .writes
-                .iter()
-                .any(|(key, value)| value.is_some() && is_p3(key))
+            change.writes.iter().any(|(key, value)| {
+                let value = value.as_ref().and_then(Scalar::as_str);
+                value.is_some_and(|value| value != MASKED) && is_p3(key)
+            })
         });
         let sealed = self.other.iter().filter(|remark| {
             remark.place == "transfer_personal"
@@ -255,6 +257,10 @@ struct Known {
     whole: BTreeSet<RecordId>,
     /// Consents of the contact persons.
     consents: BTreeSet<(RecordId, EntryId)>,
+    /// Keys whose consent was withdrawn: that something was written is told, and not what.
+    withdrawn: BTreeSet<(RecordId, String)>,
+    /// What was written there: an imported row may hold it as well.
+    hidden: BTreeSet<(RecordId, String)>,
 }
 
 impl Known {
@@ -324,6 +330,38 @@ impl Known {
         said.is_some_and(|text| sought.is_in(text))
     }
 
+    /// Takes out what is not to be shown any more.
+    fn hide(&mut self, record: RecordId, writes: &mut BTreeMap<String, Option<Scalar>>) {
+        for (key, value) in writes {
+            let is_p3 = self
+                .field(record, key)
+                .is_some_and(|(field, ..)| field.class == Class::P3);
+            if is_p3
+                && self.withdrawn.contains(&(record, key.clone()))
+                && let Some(value) = value
+            {
+                self.hidden.insert((record, plain(value)));
+                *value = Scalar::Str(MASKED.to_owned());
+            }
+        }
+    }
+
+    /// Takes it out of a row about the same record.
+    fn hide_in(&self, record: RecordId, content: &mut Value) {
+        match content {
+            Value::String(text) if self.hidden.contains(&(record, text.clone())) => {
+                MASKED.clone_into(text);
+            }
+            Value::Array(items) => items.iter_mut().for_each(|item| self.hide_in(record, item)),
+            Value::Object(members) => {
+                members
+                    .values_mut()
+                    .for_each(|member| self.hide_in(record, member));
+            }
+            _ => {}
+        }
+    }
+
     fn records(&self) -> BTreeSet<RecordId> {
         self.entries
             .iter()
@@ -352,11 +390,7 @@ fn writes(change: &Change) -> BTreeMap<String, Option<Scalar>> {
 }
 
 /// Finds everything held about a person, as of one moment.
-pub async fn find(
-    pool: &PgPool,
-    street: &StreetCode,
-    sought: &Sought,
-) -> Result<PersonView, ApiError> {
+pub async fn find(pool: &PgPool, street: &StreetCode, sought: &Sought) -> sqlx::Result<PersonView> {
     let mut tx = roll_export::snapshot(pool).await?;
     let mut known = Known::default();
     let mut view = PersonView {
@@ -451,6 +485,12 @@ pub async fn find(
                 || entries.iter().any(|entry| field.contains(entry.as_str()))
                 || sought.is_in_json(&remark.content)
         })
+        .map(|mut remark| {
+            if let Some(record) = remark.record {
+                known.hide_in(RecordId(record), &mut remark.content);
+            }
+            remark
+        })
         .map(|remark| PersonRemark {
             place: remark.place,
             id: remark.id,
@@ -469,7 +509,7 @@ async fn look_through_log(
     street: &StreetCode,
     sought: &Sought,
     known: &mut Known,
-) -> Result<BTreeSet<RecordId>, ApiError> {
+) -> sqlx::Result<BTreeSet<RecordId>> {
     let mut speaking = BTreeSet::new();
     let mut after = 0;
     loop {
@@ -534,6 +574,7 @@ fn about(
                 .as_ref()
                 .is_some_and(|value| known.speaks(sought, record, key, value))
     });
+    known.hide(record, &mut writes);
     writes
 }
 
@@ -543,7 +584,7 @@ async fn mentions(
     street: &StreetCode,
     sought: &Sought,
     known: &Known,
-) -> Result<Vec<PersonNote>, ApiError> {
+) -> sqlx::Result<Vec<PersonNote>> {
     let mut found = Vec::new();
     let mut after = Uuid::nil();
     loop {
@@ -553,7 +594,7 @@ async fn mentions(
         };
         after = last.0;
         for (record, _, state) in page {
-            let state = RegisterState::from_bytes(&state).map_err(ApiError::internal)?;
+            let state = crate::store::registers(&state)?;
             let (kind, view) = (state.kind(), state.view());
             let mut note = |field: &str, note: &str| {
                 found.push(PersonNote {
@@ -589,11 +630,11 @@ async fn stand(
     records: &[Uuid],
     known: &mut Known,
     out: &mut PersonView,
-) -> Result<(), ApiError> {
-    for standing in store::standing(conn, street, records).await? {
-        let state = RegisterState::from_bytes(&standing.state).map_err(ApiError::internal)?;
+) -> sqlx::Result<()> {
+    for stored in store::states(conn, street, records).await? {
+        let state = crate::store::registers(&stored.state)?;
         let view = state.view();
-        let record = standing.record;
+        let record = stored.record;
         for (key, value) in view
             .values
             .iter()
@@ -610,7 +651,7 @@ async fn stand(
             let note = view.note.clone().filter(|note| !note.is_empty());
             out.transfers.push(PersonTransfer {
                 record,
-                grid: standing.grid.clone(),
+                grid: stored.grid.clone(),
                 fields,
                 note,
             });
@@ -619,6 +660,10 @@ async fn stand(
         let Personal::Entries { list, consents } = kind.description().personal else {
             continue;
         };
+        let withdrawn = consent::withdrawn(&view, list, consents);
+        known
+            .withdrawn
+            .extend(withdrawn.into_iter().map(|key| (record, key)));
         let called = kind
             .fields()
             .iter()
@@ -647,7 +692,7 @@ async fn stand(
                 .map(str::to_owned);
             out.contacts.push(PersonContact {
                 record,
-                grid: standing.grid.clone(),
+                grid: stored.grid.clone(),
                 sign_name,
                 entry,
                 fields,

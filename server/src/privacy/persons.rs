@@ -136,8 +136,7 @@ async fn find(
             .into_iter()
             .map(|record| principal.did(Action::ReadP3).on(record)),
     );
-    let mut tx = app.pool.begin().await?;
-    audit::append(&mut tx, scope.street().into(), app.clock.now(), &events).await?;
-    tx.commit().await?;
+    let (chain, now) = (scope.street().into(), app.clock.now());
+    audit::tell(&mut *app.pool.acquire().await?, chain, now, &events).await?;
     Ok(view)
 }

@@ -22,7 +22,7 @@ use uuid::Uuid;
 use lianka_office_core::{
     acts::{
         Refused,
-        resolve::{BulkItem, Choose, ChooseHarmless, Undo, UndoItem, parse_op},
+        resolve::{BulkItem, Choose, Undo, UndoItem, parse_op},
     },
     follow::op_text,
 };
@@ -43,15 +43,14 @@ use crate::{
         ResolutionFilter, Restored,
     },
     state::App,
-    street::{
-        history as past,
-        store::streets,
-        transaction::{self, StreetTransaction},
-    },
+    street::{history as past, store::streets, transaction},
 };
 use crate::{
     http::extract::{Body, Page, PageQuery, Paging, Path, Query},
-    review::edits::remark,
+    review::{
+        acts::{self, Harmless},
+        edits::remark,
+    },
     roll::records::RecordPath,
 };
 
@@ -66,9 +65,6 @@ pub fn table() -> Vec<Route<App>> {
         route(routes!(undo), Who::REVIEWER, Quick),
     ]
 }
-
-/// Most conflicts settled, or undone, by one request: so many are written within a second.
-const BULK_MAX: usize = 500;
 
 /// Most values that a choice may name.
 const SEEN_MAX: usize = 64;
@@ -233,12 +229,8 @@ impl Inbox {
     ) -> Result<Self, ApiError> {
         let rows = rows
             .into_iter()
-            .map(|row| {
-                RegisterState::from_bytes(&row.state)
-                    .map(|state| (row, state))
-                    .map_err(ApiError::internal)
-            })
-            .collect::<Result<Vec<_>, _>>()?;
+            .map(|row| crate::store::registers(&row.state).map(|state| (row, state)))
+            .collect::<sqlx::Result<Vec<_>>>()?;
         let records: Vec<_> = rows.iter().map(|(row, _)| row.record).collect();
         let mut inbox = Self {
             rows,
@@ -678,29 +670,17 @@ pub async fn choose_in_bulk(
         ..
     } = request;
     let class = class(&request.class)?;
-    let note = remark(note.as_deref())?;
-    let filter = ConflictFilter {
-        grid,
-        field,
-        class: Some(class.as_str()),
-        record: None,
-    };
-    let (street, now) = (scope.street(), app.clock.now());
-    let mut transaction = StreetTransaction::begin(&app.pool, street, now).await?;
-    let limit = BULK_MAX as i64 + 1;
-    let mut found = conflicts::harmless(transaction.tx(), street, &filter, limit).await?;
-    let more = found.len() > BULK_MAX;
-    found.truncate(BULK_MAX);
-    let choose = ChooseHarmless {
+    let now = app.clock.now();
+    let wanted = Harmless {
         by: principal.desk(),
         class,
-        found,
-        note,
+        field,
+        grid,
+        note: remark(note.as_deref())?,
         dry_run,
         bulk: RecordId::new_v7(now.unix_ms().unsigned_abs(), app.entropy.bytes()).0,
     };
-    let done = transaction.decide(choose).await??;
-    transaction.commit().await?;
+    let (done, more) = acts::choose_harmless(&app.pool, scope.street(), now, wanted).await?;
     let settled = done
         .items
         .iter()
@@ -947,22 +927,7 @@ pub async fn undo_bulk(
     Path(path): Path<BulkPath>,
     Body(request): Body<UndoRequest>,
 ) -> Result<Json<UndoView>, ApiError> {
-    let filter = ResolutionFilter {
-        bulk: Some(path.bulk),
-        ..ResolutionFilter::default()
-    };
-    let (street, now) = (scope.street(), app.clock.now());
-    let mut transaction = StreetTransaction::begin(&app.pool, street, now).await?;
-    // A bulk settles no more than that at once.
-    let (rows, _) =
-        conflicts::resolutions(transaction.tx(), street, &filter, BULK_MAX as i64, 0).await?;
-    let undo = Undo {
-        by: principal.desk(),
-        resolutions: rows.iter().map(|row| row.resolution).collect(),
-        bulk: Some(path.bulk),
-        force: request.force,
-    };
-    let items = transaction.decide(undo).await??;
-    transaction.commit().await?;
+    let (street, now, by) = (scope.street(), app.clock.now(), principal.desk());
+    let items = acts::undo_bulk(&app.pool, street, now, by, path.bulk, request.force).await?;
     Ok(Json(undo_view(items)))
 }

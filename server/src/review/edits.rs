@@ -25,10 +25,10 @@ use crate::{
         extract::{Body, Path},
         fields,
     },
-    pipeline_point::{PipelinePoint, reached},
+    review::acts,
     roll::records::RecordPath,
     state::App,
-    street::transaction::{self, StreetTransaction},
+    street::transaction,
 };
 
 /// The routes of this file.
@@ -147,12 +147,7 @@ pub async fn edit(
         note,
         expected_heads: request.expected_heads,
     };
-    let now = app.clock.now();
-    let mut transaction = StreetTransaction::begin(&app.pool, scope.street(), now).await?;
-    let written = transaction.decide(edit).await??;
-    reached(PipelinePoint::DeskComposed);
-    transaction.commit().await?;
-    reached(PipelinePoint::DeskCommitted);
+    let written = acts::edit(&app.pool, scope.street(), app.clock.now(), edit).await?;
     Ok(Json(written.into()))
 }
 

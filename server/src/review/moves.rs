@@ -1,10 +1,7 @@
 //! Moving cards to another grid: one, some, or a part of a grid that is split.
 
 use axum::{Json, extract::State};
-use lianka_office_core::acts::{
-    Refused,
-    relocate::{Relocate, Relocated},
-};
+use lianka_office_core::acts::{Refused, relocate::Relocated};
 use lianka_sync_core::id::RecordId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -21,18 +18,16 @@ use crate::{
     auth::{Principal, StreetScope},
     http::error::ApiError,
     http::fields,
-    roll::store::{self as roll, MoveFilter},
+    review::acts::{self, Move, Selection},
+    roll::store::MoveFilter,
     state::App,
-    street::transaction::StreetTransaction,
+    street::error::ActError,
 };
 
 /// The routes of this file.
 pub fn table() -> Vec<Route<App>> {
     vec![route(routes!(create), Who::OFFICE, Quick)]
 }
-
-/// Records of one move; a greater split is several.
-const RECORDS_MAX: usize = 2_000;
 
 /// Which cards go where.
 #[derive(Deserialize, ToSchema)]
@@ -79,22 +74,14 @@ pub async fn create(
     Body(new): Body<NewMove>,
 ) -> Result<Json<MovedView>, ApiError> {
     let to_grid = fields::grid("to_grid", &new.to_grid)?;
-    let (street, now) = (scope.street(), app.clock.now());
-    let mut transaction = StreetTransaction::begin(&app.pool, street, now).await?;
-    if !transaction.has_grid(&to_grid) {
-        return Err(Refused::NoGrid.into());
-    }
-    let records = chosen(&mut transaction, &scope, &new).await?;
-    let relocate = Relocate {
+    let wanted = Move {
         by: principal.desk(),
-        records,
-        from_grid: new.from_grid.clone(),
+        selection: selection(&new)?,
         to_grid: to_grid.clone(),
         dry_run: new.dry_run,
     };
-    let relocated = transaction.decide(relocate).await?;
-    let Relocated { moved, unchanged } = relocated.map_err(|refused| named(&new, refused))?;
-    transaction.commit().await?;
+    let relocated = acts::relocate(&app.pool, scope.street(), app.clock.now(), wanted).await;
+    let Relocated { moved, unchanged } = relocated.map_err(|error| named(&new, error))?;
     let moved = moved.into_iter().map(|record| record.0).collect();
     Ok(Json(MovedView {
         to_grid,
@@ -105,61 +92,45 @@ pub async fn create(
 }
 
 /// A record that is not there, where the caller named it first.
-fn named(new: &NewMove, refused: Refused) -> ApiError {
+fn named(new: &NewMove, error: ActError) -> ApiError {
     let place = |record: RecordId| {
         let records = new.records.as_ref()?;
         records.iter().position(|named| *named == record.0)
     };
-    match refused {
-        Refused::NoRecord(record) => {
+    match error {
+        ActError::Refused(Refused::NoRecord(record)) => {
             let at = place(record).unwrap_or_default();
             ApiError::invalid_field(format!("records[{at}]"), "exists")
                 .detail("没有这条记录。", "There is no such record in this street.")
         }
-        refused => refused.into(),
+        error => error.into(),
     }
 }
 
-async fn chosen(
-    write: &mut StreetTransaction,
-    scope: &StreetScope,
-    new: &NewMove,
-) -> Result<Vec<RecordId>, ApiError> {
-    let filtered = new.road.is_some()
-        || new.side.is_some()
-        || new.number_from.is_some()
-        || new.number_to.is_some();
-    let too_many = |field: &'static str| {
-        Err(ApiError::invalid_field(field, "items_1_2000").detail(
-            "一次最多移动 2000 张卡。",
-            "At most 2,000 cards at once; narrow it down.",
-        ))
-    };
+fn selection(new: &NewMove) -> Result<Selection, ApiError> {
+    let NewMove {
+        road,
+        side,
+        number_from,
+        number_to,
+        ..
+    } = new;
+    let filtered = road.is_some() || side.is_some() || number_from.is_some() || number_to.is_some();
     match (&new.records, &new.from_grid) {
         (Some(records), None) if !filtered => {
-            if records.is_empty() || records.len() > RECORDS_MAX {
-                return too_many("records");
-            }
-            let mut records: Vec<_> = records.iter().copied().map(RecordId).collect();
-            records.sort_unstable();
-            records.dedup();
-            Ok(records)
+            Ok(Selection::Records(records.iter().copied().map(RecordId).collect()))
         }
         (None, Some(from_grid)) => {
-            if !write.has_grid(from_grid) {
-                return Err(
-                    ApiError::invalid_field("from_grid", "exists").detail("没有这个网格。", "There is no such grid in this street.")
-                );
-            }
-            let side = new.side.as_deref();
-            if side.is_some_and(|side| !["odd", "even"].contains(&side)) {
+            if side.as_deref().is_some_and(|side| !["odd", "even"].contains(&side)) {
                 return Err(ApiError::invalid_field("side", "one_of_odd_even"));
             }
-            let filter =
-                MoveFilter { grid: from_grid, road: new.road.as_deref(), side, number_from: new.number_from, number_to: new.number_to };
-            let street = scope.street().clone();
-            let records = roll::cards_to_move(write.tx(), &street, filter, RECORDS_MAX as i64 + 1).await?;
-            if records.len() > RECORDS_MAX { too_many("from_grid") } else { Ok(records) }
+            Ok(Selection::Part(MoveFilter {
+                grid: from_grid.clone(),
+                road: road.clone(),
+                side: side.clone(),
+                number_from: *number_from,
+                number_to: *number_to,
+            }))
         }
         _ => Err(ApiError::invalid_field("records", "records_or_from_grid").detail(
             "请给出 records 或 from_grid 之一；road、side、number_from、number_to 只用于 from_grid。",

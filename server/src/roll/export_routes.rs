@@ -131,9 +131,8 @@ async fn export(
         .with("format", kind.ending())
         .with("cards", cards)
         .with("unmasked", unmasked);
-    let mut tx = app.pool.begin().await?;
-    audit::append(&mut tx, scope.street().into(), app.clock.now(), &[event]).await?;
-    tx.commit().await?;
+    let (chain, now) = (scope.street().into(), app.clock.now());
+    audit::tell(&mut *app.pool.acquire().await?, chain, now, &[event]).await?;
     let file = tokio::task::spawn_blocking(|| file.finish())
         .await
         .map_err(ApiError::internal)?

@@ -27,16 +27,16 @@ use crate::{
     audit::{self, Action},
     auth::Principal,
     clock::Entropy,
-    http::error::{ApiError, ErrorCode},
     roll::{
         sheet::{
-            self as roll_sheet, ColumnTarget, KnownGrid, RollLimits, RollPlan, RollRow, RollValue,
-            StreetTables,
+            self as roll_sheet, ColumnTarget, KnownGrid, RollError, RollLimits, RollPlan, RollRow,
+            RollValue, StreetTables,
         },
         store::{self as roll, ImportWrite, ImportedRow},
     },
     state::App,
     street::{
+        error::PushError,
         merge::{Author, Ingested, Push},
         queue::StreetQueues,
         store::{
@@ -50,6 +50,25 @@ use crate::{
 const PUSH_CHANGES: usize = 500;
 /// The grid of rows whose grid the street does not know, until the office moves them.
 const UNASSIGNED: &str = "未分配";
+
+/// Why nothing, or not all, was imported.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    #[error("the store refused")]
+    Store(#[from] sqlx::Error),
+    #[error("there is no such street")]
+    NoStreet,
+    #[error("there is no such grid")]
+    NoGrid,
+    #[error(transparent)]
+    File(#[from] RollError),
+    #[error("a card could not be made")]
+    Record(#[from] RecordError),
+    #[error(transparent)]
+    Push(#[from] PushError),
+    #[error("reading or writing ended early")]
+    Task(#[from] tokio::task::JoinError),
+}
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -126,21 +145,20 @@ pub async fn run(
     principal: &Principal,
     file: bytes::Bytes,
     options: Options,
-) -> Result<ImportReport, ApiError> {
+) -> Result<ImportReport, ImportError> {
     let mut conn = app.pool.acquire().await?;
     streets::find_street(&mut conn, street)
         .await?
-        .ok_or_else(|| ApiError::new(ErrorCode::NotFound))?;
+        .ok_or(ImportError::NoStreet)?;
     let roads = streets::all_roads(&mut conn, street).await?;
     let grids = streets::grids_of(&mut conn, street).await?;
     if let Some(grid) = &options.grid
         && !grids.iter().any(|known| known.grid == *grid)
     {
-        return Err(ApiError::invalid_field("grid", "known_grid"));
+        return Err(ImportError::NoGrid);
     }
-    let (plan, file_hash) = tokio::task::spawn_blocking(move || read(&file, &roads, &grids))
-        .await
-        .map_err(ApiError::internal)??;
+    let (plan, file_hash) =
+        tokio::task::spawn_blocking(move || read(&file, &roads, &grids)).await??;
     drop(conn);
     let now = app.clock.now();
     let mut tx = app.pool.begin().await?;
@@ -178,7 +196,7 @@ pub async fn run(
     Ok(report)
 }
 
-fn read(file: &[u8], roads: &[String], grids: &[Grid]) -> Result<(RollPlan, [u8; 32]), ApiError> {
+fn read(file: &[u8], roads: &[String], grids: &[Grid]) -> Result<(RollPlan, [u8; 32]), RollError> {
     let roads: Vec<&str> = roads.iter().map(String::as_str).collect();
     let grids: Vec<_> = grids
         .iter()
@@ -195,10 +213,7 @@ fn read(file: &[u8], roads: &[String], grids: &[Grid]) -> Result<(RollPlan, [u8;
             grids: &grids,
         },
         &RollLimits::default(),
-    )
-    .map_err(|error| {
-        ApiError::invalid_field("body", error.code()).detail(error.zh(), error.to_string())
-    })?;
+    )?;
     Ok((plan, Sha256::digest(file).into()))
 }
 
@@ -276,7 +291,7 @@ async fn remember(
     options: &Options,
     file_hash: &[u8],
     now: ServerTime,
-) -> Result<Uuid, ApiError> {
+) -> sqlx::Result<Uuid> {
     let import = RecordId::new_v7(unix_ms(now), app.entropy.bytes()).0;
     // Sensitive personal data needs the person's consent, so a sheet's column of it is not even kept as raw cells.
     let sensitive: HashSet<&str> = plan
@@ -370,7 +385,7 @@ async fn push(
     fallback_grid: &str,
     now: ServerTime,
     report: &mut ImportReport,
-) -> Result<(), ApiError> {
+) -> Result<(), ImportError> {
     let author = Author {
         username: principal.username().to_owned(),
         role: principal.role(),
@@ -405,9 +420,9 @@ async fn push(
             cards
                 .into_iter()
                 .map(|(record, edits)| created(record, actor, at, &edits))
-                .collect::<Result<Vec<_>, ApiError>>()
+                .collect::<Result<Vec<_>, RecordError>>()
         });
-        let changes = changes.await.map_err(ApiError::internal)??;
+        let changes = changes.await??;
         let outcomes = queues
             .push(
                 street,
@@ -436,12 +451,12 @@ fn created(
     actor: Actor,
     at: DeviceTime,
     edits: &[Edit],
-) -> Result<Ingested, ApiError> {
+) -> Result<Ingested, RecordError> {
     let change = match Record::create(actor, at, edits) {
         Ok((_, change)) => Ok(change),
         // A row with more in it than a change may hold: it is refused and told of like any other, and the rest goes on.
         Err(RecordError::Edit(error)) => Err(error),
-        Err(error) => return Err(ApiError::internal(error)),
+        Err(error) => return Err(error),
     };
     let bytes = change
         .as_ref()

@@ -33,7 +33,7 @@ use crate::{
     audit,
     auth::{Principal, StreetScope},
     http::error::{ApiError, ErrorCode},
-    roll::store::{self as roll, CardFilter, CardOrder, LastVisit},
+    roll::store::{self as roll, CardFilter, CardOrder, LastVisit, ListedCard},
     state::App,
     street::{
         history as past,
@@ -109,7 +109,6 @@ impl CardsQuery {
             conflict: self.conflict,
             confirmed_before: self.confirmed_before.as_ref().map(day).transpose()?,
             merged: Some(self.merged.unwrap_or(false)),
-            records: None,
         })
     }
 }
@@ -189,7 +188,7 @@ pub async fn cards(
         .await?
         .ok_or_else(|| ApiError::new(ErrorCode::NotFound))?;
     let filter = query.filter(readable(&mut conn, scope.street(), &principal).await?)?;
-    let (cards, total) = roll::page(
+    let (ids, total) = roll::page(
         &mut conn,
         scope.street(),
         &filter,
@@ -198,24 +197,14 @@ pub async fn cards(
         paging.offset(),
     )
     .await?;
-    let ids: Vec<_> = cards.iter().map(|card| card.row.record.0).collect();
-    let mut visits: HashMap<_, _> = roll::last_visits(&mut conn, scope.street(), &ids)
-        .await?
-        .into_iter()
-        .map(|visit| (visit.shop, visit))
-        .collect();
+    let cards = roll::cards(&mut conn, scope.street(), &ids).await?;
+    let view = |card: ListedCard| CardView {
+        last_visit: card.visit.map(Into::into),
+        row: card.row,
+        seq: card.seq,
+    };
     Ok(Json(
-        paging.of(
-            cards
-                .into_iter()
-                .map(|card| CardView {
-                    last_visit: visits.remove(&card.row.record).map(Into::into),
-                    row: card.row,
-                    seq: card.seq,
-                })
-                .collect(),
-            total,
-        ),
+        paging.of(cards.into_iter().map(view).collect(), total),
     ))
 }
 
@@ -300,7 +289,7 @@ pub async fn show(
 ) -> Result<Json<RecordView>, ApiError> {
     let mut conn = app.pool.acquire().await?;
     let row = find(&mut conn, &scope, &principal, path.record).await?;
-    let state = RegisterState::from_bytes(&row.state).map_err(ApiError::internal)?;
+    let state = crate::store::registers(&row.state)?;
     let view = state.view();
     let devices: Vec<Uuid> = view
         .values
@@ -318,10 +307,8 @@ pub async fn show(
         .iter()
         .any(|(key, values)| !values.is_empty() && is_p3(kind, key));
     if reads_p3 && holds_p3 {
-        let mut tx = sqlx::Connection::begin(&mut *conn).await?;
         let event = principal.did(audit::Action::ReadP3).on(path.record);
-        audit::append(&mut tx, scope.street().into(), app.clock.now(), &[event]).await?;
-        tx.commit().await?;
+        audit::tell(&mut conn, scope.street().into(), app.clock.now(), &[event]).await?;
     }
     let conflicts: BTreeSet<_> = view.conflicts().map(|(key, _)| key).collect();
     let fields = view
@@ -360,7 +347,8 @@ pub async fn show(
 }
 
 /// Stands for a sensitive value that its reader has no need of.
-const MASKED: &str = "●●●";
+/// What is shown in place of a sensitive value.
+pub const MASKED: &str = "●●●";
 
 fn is_p3(kind: Kind, key: &str) -> bool {
     kind.field(key)

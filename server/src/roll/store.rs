@@ -1,11 +1,10 @@
 //! The merged roll as desks read it.
 
+use std::collections::HashMap;
+
 use lianka_sync_core::{
     id::{DeviceId, RecordId, StreetCode},
-    kinds::{
-        projection::{CardRow, ConflictRow, ContactRow},
-        shop_card::SIGN_NAME,
-    },
+    kinds::{projection::CardRow, shop_card::SIGN_NAME},
 };
 use sqlx::{PgConnection, types::Json};
 use time::{Date, OffsetDateTime};
@@ -25,8 +24,6 @@ pub struct CardFilter {
     pub confirmed_before: Option<Date>,
     /// Whether the card was merged away.
     pub merged: Option<bool>,
-    /// Only these.
-    pub records: Option<Vec<Uuid>>,
 }
 
 /// How to order the cards.
@@ -54,14 +51,7 @@ impl CardOrder {
     }
 }
 
-/// A card of the list, with the sequence of its newest entry.
-#[derive(Debug)]
-pub struct ListedCard {
-    pub row: CardRow,
-    pub seq: i64,
-}
-
-/// One page of the cards that `filter` admits, and how many there are. P3 fields are left out: a list is no occasion to read them.
+/// One page of the cards that `filter` admits, by id, and how many there are.
 pub async fn page(
     conn: &mut PgConnection,
     street: &StreetCode,
@@ -69,46 +59,27 @@ pub async fn page(
     order: CardOrder,
     limit: i64,
     offset: i64,
-) -> sqlx::Result<(Vec<ListedCard>, i64)> {
+) -> sqlx::Result<(Vec<Uuid>, i64)> {
     let rows = sqlx::query!(
-        r#"select c.*, coalesce(t.tags, '{}') as "tags!", coalesce(p.contacts, '[]') as "contacts!: Json<Vec<ContactRow>>",
-                  coalesce(x.conflicts, '[]') as "conflicts!: Json<Vec<Conflict>>", count(*) over () as "total!"
-           from (
-               select * from shop_card
-               where street = $1 and ($2::text[] is null or grid = any($2)) and ($3::text is null or grid = $3)
-                 and ($4::text is null or road = $4) and ($5::text[] is null or not exists (
-                     select 1 from unnest($5) as term
-                     where position(term in search) = 0 and not exists (
-                         select 1 from unnest(string_to_array(search, ' ')) as piece
-                         where starts_with(term, piece) and length(piece) >= 2 and octet_length(term) - octet_length(piece) >= 2
-                           and position(substr(term, length(piece) + 1) in search) > 0)))
-                 and ($6::bool is null or (conflict_count > 0) = $6)
-                 and ($7::date is null or last_confirmed_on is null or last_confirmed_on < $7)
-                 and ($11::bool is null or (merged_into is not null) = $11)
-                 and ($12::uuid[] is null or record = any($12))
-           ) c
-           left join lateral (
-               select array_agg(tag order by tag collate "C") as tags from shop_tag t where t.street = c.street and t.record = c.record
-           ) t on true
-           left join lateral (
-               select jsonb_agg(jsonb_build_object('entry', entry, 'name', name, 'phones', phones, 'role', role,
-                                                   'preferred_time', preferred_time, 'party_status', null) order by entry) as contacts
-               from shop_contact p where p.street = c.street and p.record = c.record
-           ) p on true
-           left join lateral (
-               select jsonb_agg(jsonb_build_object('field', field, 'op', op, 'value', value, 'device', device, 'device_time', device_time)
-                                order by field collate "C", split_part(op, '@', 1)::bigint, split_part(op, '@', 2) collate "C") as conflicts
-               from field_conflict x where x.street = c.street and x.record = c.record and c.conflict_count > 0
-                 and x.field not like '%/party\_status'
-           ) x on true
+        r#"select record, count(*) over () as "total!" from shop_card c
+           where street = $1 and ($2::text[] is null or grid = any($2)) and ($3::text is null or grid = $3)
+             and ($4::text is null or road = $4) and ($5::text[] is null or not exists (
+                   select 1 from unnest($5) as term
+                   where position(term in search) = 0 and not exists (
+                       select 1 from unnest(string_to_array(search, ' ')) as piece
+                       where starts_with(term, piece) and length(piece) >= 2 and octet_length(term) - octet_length(piece) >= 2
+                         and position(substr(term, length(piece) + 1) in search) > 0)))
+             and ($6::bool is null or (conflict_count > 0) = $6)
+             and ($7::date is null or last_confirmed_on is null or last_confirmed_on < $7)
+             and ($8::bool is null or (merged_into is not null) = $8)
            order by
-               case when $8 = 'walk' then c.road end nulls last, case when $8 = 'walk' then c.side end desc nulls last,
-               case when $8 = 'walk' then c.number_order end nulls last, case when $8 = 'walk' then c.number_suffix end nulls first,
-               case when $8 = 'sign_name' then c.sign_name end nulls last,
-               case when $8 = 'confirmed' then c.last_confirmed_on end nulls first,
-               case when $8 = 'changed' then c.seq end desc nulls last,
+               case when $9 = 'walk' then c.road end nulls last, case when $9 = 'walk' then c.side end desc nulls last,
+               case when $9 = 'walk' then c.number_order end nulls last, case when $9 = 'walk' then c.number_suffix end nulls first,
+               case when $9 = 'sign_name' then c.sign_name end nulls last,
+               case when $9 = 'confirmed' then c.last_confirmed_on end nulls first,
+               case when $9 = 'changed' then c.seq end desc nulls last,
                c.record
-           limit $9 offset $10"#,
+           limit $10 offset $11"#,
         street.as_str(),
         filter.scope.as_deref(),
         filter.grid,
@@ -116,11 +87,10 @@ pub async fn page(
         filter.terms.as_deref(),
         filter.conflict,
         filter.confirmed_before,
+        filter.merged,
         order.as_str(),
         limit,
         offset,
-        filter.merged,
-        filter.records.as_deref(),
     )
     .fetch_all(&mut *conn)
     .await?;
@@ -130,45 +100,61 @@ pub async fn page(
         None if offset > 0 => Box::pin(page(conn, street, filter, order, 1, 0)).await?.1,
         None => 0,
     };
-    let cards = rows
+    Ok((rows.into_iter().map(|row| row.record).collect(), total))
+}
+
+/// A card of the list, with the sequence of its newest entry.
+#[derive(Debug)]
+pub struct ListedCard {
+    pub row: CardRow,
+    pub seq: i64,
+    pub visit: Option<LastVisit>,
+}
+
+/// Cards in this order. A row's columns are the members of [`CardRow`]: nobody lists them here. P3 fields are left out: a list is no occasion
+/// to read them.
+pub async fn cards(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    records: &[Uuid],
+) -> sqlx::Result<Vec<ListedCard>> {
+    let rows = sqlx::query!(
+        r#"select c.seq, to_jsonb(c) - 'search' || jsonb_build_object(
+                      'tags', coalesce(t.tags, '{}'), 'contacts', coalesce(p.contacts, '[]'), 'conflicts', coalesce(x.conflicts, '[]')
+                  ) as "row!: Json<CardRow>"
+           from unnest($2::uuid[]) with ordinality as wanted (record, nth)
+           join shop_card c on c.street = $1 and c.record = wanted.record
+           left join lateral (
+               select array_agg(tag order by tag collate "C") as tags from shop_tag t where t.street = c.street and t.record = c.record
+           ) t on true
+           left join lateral (
+               select jsonb_agg(to_jsonb(p) - 'party_status' order by entry) as contacts
+               from shop_contact p where p.street = c.street and p.record = c.record
+           ) p on true
+           left join lateral (
+               select jsonb_agg(to_jsonb(x) order by field collate "C", split_part(op, '@', 1)::bigint, split_part(op, '@', 2) collate "C") as conflicts
+               from field_conflict x where x.street = c.street and x.record = c.record and c.conflict_count > 0
+                 and x.field not like '%/party\_status'
+           ) x on true
+           order by wanted.nth"#,
+        street.as_str(),
+        records,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let mut visits: HashMap<_, _> = last_visits(conn, street, records)
+        .await?
         .into_iter()
-        .map(|row| ListedCard {
-            seq: row.seq,
-            row: CardRow {
-                record: RecordId(row.record),
-                generation: row.generation as u32,
-                grid: row.grid,
-                sign_name: row.sign_name,
-                legal_name: row.legal_name,
-                credit_code: row.credit_code,
-                category: row.category,
-                road: row.road,
-                number: row.number,
-                number_suffix: row.number_suffix,
-                lane: row.lane,
-                unit: row.unit,
-                address_raw: row.address_raw,
-                number_order: row.number_order,
-                side: row.side,
-                point_lat: row.point_lat,
-                point_lon: row.point_lon,
-                point_crs: row.point_crs,
-                point_accuracy_m: row.point_accuracy_m,
-                occupancy: row.occupancy,
-                occupancy_observed_on: row.occupancy_observed_on.map(|day| day.to_string()),
-                opening_hours: row.opening_hours,
-                note: row.note,
-                last_confirmed_on: row.last_confirmed_on.map(|day| day.to_string()),
-                tags: row.tags,
-                contacts: row.contacts.0,
-                consents: Vec::new(),
-                custom: serde_json::from_value(row.custom).unwrap_or_default(),
-                merged_into: row.merged_into.map(RecordId),
-                conflicts: row.conflicts.0.into_iter().map(Into::into).collect(),
-            },
-        })
+        .map(|visit| (visit.shop, visit))
         .collect();
-    Ok((cards, total))
+    Ok(rows
+        .into_iter()
+        .map(|found| ListedCard {
+            visit: visits.remove(&found.row.record),
+            row: found.row.0,
+            seq: found.seq,
+        })
+        .collect())
 }
 
 /// The last visit to a shop that counts: neither void nor replaced.
@@ -185,7 +171,7 @@ pub struct LastVisit {
 }
 
 /// The last visits to these cards, and to those that were merged into them.
-pub async fn last_visits(
+async fn last_visits(
     conn: &mut PgConnection,
     street: &StreetCode,
     cards: &[Uuid],
@@ -215,29 +201,6 @@ pub async fn last_visits(
             username: row.username,
         })
         .collect())
-}
-
-/// A conflict as Postgres prints it: its timestamps carry an offset, not a `Z`.
-#[derive(Debug, serde::Deserialize)]
-struct Conflict {
-    field: String,
-    op: String,
-    value: lianka_sync_core::codec::change::Scalar,
-    device: DeviceId,
-    #[serde(default)]
-    device_time: Option<lianka_sync_core::time::DeviceTime>,
-}
-
-impl From<Conflict> for ConflictRow {
-    fn from(row: Conflict) -> Self {
-        Self {
-            field: row.field,
-            op: row.op,
-            value: row.value,
-            device: row.device,
-            device_time: row.device_time,
-        }
-    }
 }
 
 pub use crate::street::store::history::device_names;
@@ -391,12 +354,12 @@ pub async fn declare_custom_fields(
 }
 
 /// Which cards of a grid are to be moved.
-#[derive(Clone, Copy, Debug)]
-pub struct MoveFilter<'f> {
-    pub grid: &'f str,
-    pub road: Option<&'f str>,
+#[derive(Clone, Debug)]
+pub struct MoveFilter {
+    pub grid: String,
+    pub road: Option<String>,
     /// `odd` or `even`.
-    pub side: Option<&'f str>,
+    pub side: Option<String>,
     pub number_from: Option<i32>,
     pub number_to: Option<i32>,
 }
@@ -405,7 +368,7 @@ pub struct MoveFilter<'f> {
 pub async fn cards_to_move(
     conn: &mut PgConnection,
     street: &StreetCode,
-    filter: MoveFilter<'_>,
+    filter: &MoveFilter,
     limit: i64,
 ) -> sqlx::Result<Vec<RecordId>> {
     let rows = sqlx::query_scalar!(

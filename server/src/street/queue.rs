@@ -15,10 +15,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     clock::{Clock, Entropy},
-    http::error::{ApiError, ErrorCode},
     pipeline_point::{PipelinePoint, reached},
     store::waits::within,
-    street::merge::{self, LOCK_NOT_AVAILABLE, MergeError, Outcome, Push},
+    street::{
+        error::{MergeError, PushError},
+        merge::{self, Outcome, Push},
+    },
 };
 
 /// Requests that may wait for one street.
@@ -31,7 +33,7 @@ const SMALL_PUSH_CHANGES: usize = 200;
 /// Operations of all of them, likewise.
 const SMALL_PUSH_OPS: usize = 20_000;
 
-type Reply = Result<Vec<Outcome>, ApiError>;
+type Reply = Result<Vec<Outcome>, PushError>;
 
 struct Waiting {
     push: Push,
@@ -114,7 +116,7 @@ impl StreetQueues {
         street: &StreetCode,
         push: Push,
         gives_way: bool,
-    ) -> Result<Vec<Outcome>, ApiError> {
+    ) -> Result<Vec<Outcome>, PushError> {
         if push.changes.iter().all(|change| change.change.is_err()) {
             // Nothing of it concerns the street.
             return Ok(push
@@ -122,6 +124,10 @@ impl StreetQueues {
                 .iter()
                 .filter_map(Outcome::of_refused)
                 .collect());
+        }
+        let resent = merge::resent(&self.pool, street, &push, self.clock.now()).await;
+        if let Some(outcomes) = resent.map_err(|error| refusal(&Arc::new(error)))? {
+            return Ok(outcomes);
         }
         let (reply, outcome) = oneshot::channel();
         let waiting = Waiting {
@@ -131,25 +137,21 @@ impl StreetQueues {
         };
         self.enqueue(street, waiting)?;
         // A worker ends only with the process, so a lost reply means that the server stops.
-        outcome
-            .await
-            .unwrap_or_else(|_| Err(ApiError::new(ErrorCode::Unavailable)))
+        outcome.await.unwrap_or_else(|_| Err(PushError::Stopping))
     }
 
-    fn enqueue(&self, street: &StreetCode, waiting: Waiting) -> Result<(), ApiError> {
+    fn enqueue(&self, street: &StreetCode, waiting: Waiting) -> Result<(), PushError> {
         let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
         let queue = queues
             .entry(street.clone())
             .or_insert_with(|| self.start_worker(street.clone()));
         match queue.try_send(waiting) {
             Ok(()) => Ok(()),
-            Err(mpsc::error::TrySendError::Full(_)) => Err(ApiError::new(ErrorCode::Overloaded)),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(PushError::Full),
             Err(mpsc::error::TrySendError::Closed(waiting)) => {
                 // The worker was lost to a panic: the next push starts another.
                 let queue = self.start_worker(street.clone());
-                let sent = queue
-                    .try_send(waiting)
-                    .map_err(|_| ApiError::new(ErrorCode::Overloaded));
+                let sent = queue.try_send(waiting).map_err(|_| PushError::Full);
                 queues.insert(street.clone(), queue);
                 sent
             }
@@ -225,22 +227,8 @@ fn answer(outcomes: Result<Vec<Vec<Outcome>>, MergeError>, replies: Vec<oneshot:
         Err(error) => {
             let error = Arc::new(error);
             for reply in replies {
-                let _ = reply.send(Err(refusal(&error)));
+                let _ = reply.send(Err(PushError::Batch(Arc::clone(&error))));
             }
         }
-    }
-}
-
-fn refusal(error: &Arc<MergeError>) -> ApiError {
-    match &**error {
-        MergeError::NoStreet => ApiError::new(ErrorCode::NotFound),
-        content if content.is_about_content() => ApiError::internal(error.clone()),
-        // The batch is rolled back whole; every phone keeps its changes and sends them again.
-        MergeError::Store(sqlx::Error::Database(refused))
-            if refused.code().as_deref() == Some(LOCK_NOT_AVAILABLE) =>
-        {
-            ApiError::new(ErrorCode::Overloaded).because(error.clone())
-        }
-        MergeError::Store(_) => ApiError::new(ErrorCode::Unavailable).because(error.clone()),
     }
 }

@@ -22,10 +22,9 @@ use lianka_sync_core::{
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 
 use crate::{
-    http::error::ApiError,
     pipeline_point::{PipelinePoint, reached},
     street::{
-        error::MergeError,
+        error::{ActError, MergeError},
         store::{records, streets},
     },
 };
@@ -136,28 +135,4 @@ pub async fn act<A: Act<Refused = Refused>>(
     let done = transaction.decide(act).await??;
     transaction.commit().await?;
     Ok(done)
-}
-
-/// Why an act came to nothing.
-#[derive(Debug, thiserror::Error)]
-pub enum ActError {
-    #[error(transparent)]
-    Merge(#[from] MergeError),
-    #[error(transparent)]
-    Refused(#[from] Refused),
-}
-
-impl From<sqlx::Error> for ActError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Merge(error.into())
-    }
-}
-
-impl From<ActError> for ApiError {
-    fn from(error: ActError) -> Self {
-        match error {
-            ActError::Merge(error) => error.into(),
-            ActError::Refused(refused) => refused.into(),
-        }
-    }
 }

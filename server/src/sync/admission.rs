@@ -2,16 +2,16 @@
 //!
 //! In: a device that wants to synchronise, and its body. Out: the request, read; or a refusal that costs almost nothing. Three bounds:
 //! - **A device** has so many synchronisations under way, its answers' streams included; and one whose changes are refused again and again is
-//!   told to stay away for a while ([`ErrorCode::TooManyRefusals`]). A phone keeps its edits and comes back: nothing is lost, whoever is to blame.
-//! - **Processors.** Small requests, which is what phones send all day, and large ones are read in lanes of their own: a large one never makes a
+//!   told to stay away for a while ([`SyncError::Away`]). A phone keeps its edits and comes back: nothing is lost, whoever is to blame.
+//! - **Processors.** Small requests, which is what phones send all day, and large ones have permits of their own: a large one never makes a
 //!   small one wait, and large ones never take the last processor. Of those who wait, whoever took least of the server lately is next; and a
-//!   device that took much, or whose changes were refused, keeps to the lane of the large, which then rests as long as it worked, and merges
-//!   behind the others. Where nobody else wants anything, that costs it next to nothing.
+//!   device that took much, or whose changes were refused, is counted among the large, rests as long as it worked before its permit is given
+//!   back, and merges behind the others. Where nobody else wants anything, that costs it next to nothing.
 //! - **Memory.** What was read is counted by what it holds, and waits for room before it waits for its street.
 //!
 //! Kept in memory and by each server alone: forgetting it harms nobody.
 
-mod lane;
+mod turns;
 
 use std::{
     collections::HashMap,
@@ -34,28 +34,30 @@ use tokio::{
 };
 
 use crate::{
-    http::error::{ApiError, ErrorCode},
     street::merge::{Ingested, Outcome},
-    sync::ingest::{self, Effort, Packing, SyncRequest},
+    sync::{
+        error::SyncError,
+        ingest::{self, Effort, IngestError, Packing, SyncRequest},
+    },
 };
-use lane::Lane;
+use turns::Turns;
 
 /// Synchronisations of one device at once: a phone has one, and beside it what is left of those whose line broke.
-const VISITS_MAX: u32 = 3;
-/// Strikes at which a device is told to stay away, and at which it may come back.
-const STRIKES_MAX: f64 = 100.0;
-const STRIKES_AGAIN: f64 = 50.0;
-/// Beyond this they are not counted, so that no device is kept away for more than minutes.
-const STRIKES_COUNTED: f64 = 250.0;
+const SYNCS_MAX: u32 = 3;
+/// Penalty at which a device is told to stay away, and at which it may come back.
+const PENALTY_MAX: f64 = 100.0;
+const PENALTY_AGAIN: f64 = 50.0;
+/// Beyond this it is not counted, so that no device is kept away for more than minutes.
+const PENALTY_COUNTED: f64 = 250.0;
 /// How long a device that is to stay away waits for that answer.
 const AWAY_ANSWER_TIME: Duration = Duration::from_secs(1);
-/// Strikes forgiven in a second.
+/// Penalty forgiven in a second.
 const FORGIVEN: f64 = 1.0;
 /// Longest `Retry-After`: phones wait no longer.
 const RETRY_SECONDS_MAX: f64 = 120.0;
 /// For a body that is none.
-const STRIKES_OF_A_BODY: f64 = 10.0;
-/// Devices that are remembered; of more, those with the fewest strikes are forgotten.
+const PENALTY_OF_A_BODY: f64 = 10.0;
+/// Devices that are remembered; of more, those with the smallest penalty are forgotten.
 const DEVICES_MAX: usize = 10_000;
 
 /// Processor time, in milliseconds, that a device may have taken of late without giving way to the others: a phone's day takes a tenth.
@@ -67,10 +69,10 @@ const FORGOTTEN_MS: f64 = 50.0;
 /// What a change costs to merge, and a piece of an answer to make: about, in milliseconds.
 const MERGE_MS: f64 = 0.2;
 const PIECE_MS: f64 = 2.0;
-/// Strikes at which a device gives way as well.
-const STRIKES_ASIDE: f64 = 5.0;
+/// Penalty at which a device gives way as well.
+const PENALTY_ASIDE: f64 = 5.0;
 
-/// Longest rest of the lane of the large after a device that gives way.
+/// Longest rest after work for a device that gives way.
 const REST_MAX: Duration = Duration::from_secs(1);
 
 /// Bytes of a body as sent up to which a request is small, if what is in it is small as well.
@@ -85,17 +87,17 @@ const WAIT_MAX: Duration = Duration::from_secs(15);
 
 /// See the module.
 pub struct Admission {
-    devices: Arc<Mutex<HashMap<DeviceId, Conduct>>>,
-    small: Arc<Lane>,
-    large: Arc<Lane>,
+    devices: Arc<Mutex<HashMap<DeviceId, Usage>>>,
+    small: Arc<Turns>,
+    large: Arc<Turns>,
     room: Arc<Semaphore>,
 }
 
-/// How a device behaves.
+/// What a device does of late.
 #[derive(Clone, Copy)]
-struct Conduct {
-    visits: u32,
-    strikes: f64,
+struct Usage {
+    running: u32,
+    penalty: f64,
     at: ServerTime,
     away: bool,
     /// Processor time in milliseconds, up to a moment.
@@ -103,12 +105,12 @@ struct Conduct {
     taken_at: Instant,
 }
 
-impl Conduct {
+impl Usage {
     fn forgive(&mut self, now: ServerTime) {
         // A clock that steps back forgives nothing.
         let elapsed = now.unix_ms().saturating_sub(self.at.unix_ms()).max(0) as f64 / 1_000.0;
-        self.strikes = (self.strikes - elapsed * FORGIVEN).max(0.0);
-        self.away &= self.strikes > STRIKES_AGAIN;
+        self.penalty = (self.penalty - elapsed * FORGIVEN).max(0.0);
+        self.away &= self.penalty > PENALTY_AGAIN;
         self.at = now;
     }
 
@@ -129,25 +131,23 @@ struct Share {
 }
 
 /// A device that came, and for how many seconds it is to go again.
-struct Visited {
+struct Entered {
     away: Option<u32>,
-    visit: Visit,
+    permit: SyncPermit,
 }
 
 /// A synchronisation under way.
-pub struct Visit {
-    devices: Arc<Mutex<HashMap<DeviceId, Conduct>>>,
+pub struct SyncPermit {
+    devices: Arc<Mutex<HashMap<DeviceId, Usage>>>,
     device: DeviceId,
 }
 
-impl Drop for Visit {
+impl Drop for SyncPermit {
     fn drop(&mut self) {
         let mut devices = lock(&self.devices);
-        if let Some(conduct) = devices.get_mut(&self.device) {
-            conduct.visits = conduct.visits.saturating_sub(1);
-            if conduct.visits == 0
-                && conduct.strikes == 0.0
-                && conduct.take(0.0, Instant::now()) == 0.0
+        if let Some(usage) = devices.get_mut(&self.device) {
+            usage.running = usage.running.saturating_sub(1);
+            if usage.running == 0 && usage.penalty == 0.0 && usage.take(0.0, Instant::now()) == 0.0
             {
                 devices.remove(&self.device);
             }
@@ -155,8 +155,8 @@ impl Drop for Visit {
     }
 }
 
-impl Visit {
-    /// The visit lasts as long as the answer's stream.
+impl SyncPermit {
+    /// The permit is held as long as the answer's stream.
     pub fn around(self, body: Body) -> Body {
         Body::from_stream(body.into_data_stream().inspect(move |_| {
             take(&self.devices, self.device, PIECE_MS);
@@ -170,13 +170,13 @@ pub struct Room(
 );
 
 impl Admission {
-    /// Lanes for this machine's processors.
+    /// Permits for this machine's processors.
     pub fn new() -> Self {
         let processors = thread::available_parallelism().map_or(2, usize::from);
         Self {
             devices: Arc::default(),
-            small: Lane::new(processors.max(2)),
-            large: Lane::new((processors / 2).max(1)),
+            small: Turns::new(processors.max(2)),
+            large: Turns::new((processors / 2).max(1)),
             room: Arc::new(Semaphore::new(ROOM_KIB as usize)),
         }
     }
@@ -188,66 +188,63 @@ impl Admission {
 
     fn share(&self, device: DeviceId) -> Share {
         let mut devices = lock(&self.devices);
-        let Some(conduct) = devices.get_mut(&device) else {
+        let Some(usage) = devices.get_mut(&device) else {
             return Share {
                 taken: 0.0,
                 gives_way: false,
             };
         };
-        let taken = conduct.take(0.0, Instant::now());
+        let taken = usage.take(0.0, Instant::now());
         Share {
             taken,
-            gives_way: taken > TAKEN_MS_MAX || conduct.strikes > STRIKES_ASIDE,
+            gives_way: taken > TAKEN_MS_MAX || usage.penalty > PENALTY_ASIDE,
         }
     }
 
     /// Lets a device in, before a byte of its body is read. One that is to stay away hears so after a moment, so that asking again and again at
     /// once costs it more than the server.
-    pub async fn enter(&self, device: DeviceId, now: ServerTime) -> Result<Visit, ApiError> {
-        let refusal = match self.visit(device, now) {
-            Ok(Visited { away: None, visit }) => return Ok(visit),
-            Ok(Visited {
+    pub async fn enter(&self, device: DeviceId, now: ServerTime) -> Result<SyncPermit, SyncError> {
+        let refusal = match self.permit(device, now) {
+            Ok(Entered { away: None, permit }) => return Ok(permit),
+            Ok(Entered {
                 away: Some(seconds),
-                visit,
+                permit,
             }) => {
                 sleep(AWAY_ANSWER_TIME).await;
-                drop(visit);
-                ApiError::new(ErrorCode::TooManyRefusals).retry_after_s(seconds)
+                drop(permit);
+                SyncError::Away { wait_s: seconds }
             }
             Err(refusal) => refusal,
         };
         Err(refusal)
     }
 
-    fn visit(&self, device: DeviceId, now: ServerTime) -> Result<Visited, ApiError> {
+    fn permit(&self, device: DeviceId, now: ServerTime) -> Result<Entered, SyncError> {
         let mut devices = lock(&self.devices);
         if devices.len() >= DEVICES_MAX && !devices.contains_key(&device) {
             forget_some(&mut devices);
         }
-        let conduct = devices.entry(device).or_insert_with(|| Conduct {
-            visits: 0,
-            strikes: 0.0,
+        let usage = devices.entry(device).or_insert_with(|| Usage {
+            running: 0,
+            penalty: 0.0,
             at: now,
             away: false,
             taken: 0.0,
             taken_at: Instant::now(),
         });
-        conduct.forgive(now);
-        let away = conduct.away.then(|| {
-            ((conduct.strikes - STRIKES_AGAIN) / FORGIVEN)
+        usage.forgive(now);
+        let away = usage.away.then(|| {
+            ((usage.penalty - PENALTY_AGAIN) / FORGIVEN)
                 .clamp(1.0, RETRY_SECONDS_MAX)
                 .ceil() as u32
         });
-        if conduct.visits >= VISITS_MAX {
-            return Err(ApiError::new(ErrorCode::RateLimited).detail(
-                "该设备已有几次同步正在进行，请等其结束。",
-                "Several synchronisations of this device are under way: wait for one of them to end.",
-            ));
+        if usage.running >= SYNCS_MAX {
+            return Err(SyncError::TooManySyncs);
         }
-        conduct.visits += 1;
-        Ok(Visited {
+        usage.running += 1;
+        Ok(Entered {
             away,
-            visit: Visit {
+            permit: SyncPermit {
                 devices: Arc::clone(&self.devices),
                 device,
             },
@@ -262,7 +259,7 @@ impl Admission {
         body: Bytes,
         packing: Packing,
         encoding: Encoding,
-    ) -> Result<(SyncRequest, Room), ApiError> {
+    ) -> Result<(SyncRequest, Room), SyncError> {
         let read = match self.read_small(device, &body, packing, encoding).await? {
             Some(read) => read,
             None => {
@@ -271,8 +268,8 @@ impl Admission {
             }
         };
         let request = read.inspect_err(|error| {
-            if matches!(error.code(), ErrorCode::Malformed | ErrorCode::BodyTooLarge) {
-                self.strike(device, now, STRIKES_OF_A_BODY);
+            if error.is_about_the_body() {
+                self.penalise(device, now, PENALTY_OF_A_BODY);
             }
         })?;
         let held = |changes: &[Ingested]| {
@@ -296,14 +293,14 @@ impl Admission {
         Ok((request, Room(room)))
     }
 
-    /// In the lane of small ones; `None`: it is no small one, or no business of that lane.
+    /// Among the small ones; `None`: it is none, or its device gives way.
     async fn read_small(
         &self,
         device: DeviceId,
         body: &Bytes,
         packing: Packing,
         encoding: Encoding,
-    ) -> Result<Option<Read>, ApiError> {
+    ) -> Result<Option<Read>, SyncError> {
         if body.len() > SMALL_BODY_BYTES || self.gives_way(device) {
             return Ok(None);
         }
@@ -317,30 +314,25 @@ impl Admission {
                 Effort::SMALL,
             )
             .await?;
-        Ok(
-            if read
-                .as_ref()
-                .is_err_and(|error| error.code() == ErrorCode::BodyTooLarge)
-            {
-                None
-            } else {
-                Some(read)
-            },
-        )
+        Ok(if read.as_ref().is_err_and(IngestError::is_too_much) {
+            None
+        } else {
+            Some(read)
+        })
     }
 
     /// On a blocking thread, in turn. The turn is over when the work is, also where nobody waits for it any more.
     async fn read_in(
         &self,
-        lane: &Arc<Lane>,
+        turns: &Arc<Turns>,
         device: DeviceId,
         body: Bytes,
         packing: Packing,
         encoding: Encoding,
         effort: Effort,
-    ) -> Result<Read, ApiError> {
+    ) -> Result<Read, SyncError> {
         let Share { taken, gives_way } = self.share(device);
-        let turn = timeout(WAIT_MAX, lane.turn(taken)).await;
+        let turn = timeout(WAIT_MAX, turns.turn(taken)).await;
         let turn = turn.ok().flatten().ok_or_else(|| no_turn(gives_way))?;
         let rests = self.gives_way(device);
         let devices = Arc::clone(&self.devices);
@@ -357,33 +349,31 @@ impl Admission {
             }
             read
         };
-        tokio::task::spawn_blocking(work)
-            .await
-            .map_err(ApiError::internal)
+        Ok(tokio::task::spawn_blocking(work).await?)
     }
 
     /// What became of a device's changes.
     pub fn note(&self, device: DeviceId, now: ServerTime, outcomes: &[Outcome]) {
         take(&self.devices, device, outcomes.len() as f64 * MERGE_MS);
-        let strikes: f64 = outcomes
+        let penalty: f64 = outcomes
             .iter()
             .filter_map(|outcome| outcome.refusal.as_ref())
             .map(weight)
             .sum();
-        if strikes > 0.0 {
-            self.strike(device, now, strikes);
+        if penalty > 0.0 {
+            self.penalise(device, now, penalty);
         }
     }
 
-    fn strike(&self, device: DeviceId, now: ServerTime, strikes: f64) {
+    fn penalise(&self, device: DeviceId, now: ServerTime, penalty: f64) {
         let mut devices = lock(&self.devices);
-        let Some(conduct) = devices.get_mut(&device) else {
+        let Some(usage) = devices.get_mut(&device) else {
             return;
         };
-        conduct.forgive(now);
-        conduct.strikes = (conduct.strikes + strikes).min(STRIKES_COUNTED);
-        if conduct.strikes >= STRIKES_MAX && !conduct.away {
-            conduct.away = true;
+        usage.forgive(now);
+        usage.penalty = (usage.penalty + penalty).min(PENALTY_COUNTED);
+        if usage.penalty >= PENALTY_MAX && !usage.away {
+            usage.away = true;
             tracing::warn!(%device, "a device sends changes that no phone writes; it is told to stay away for a while");
         }
     }
@@ -399,14 +389,14 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Those that have been good for long enough; where nobody has, whoever has the fewest strikes.
-fn forget_some(devices: &mut HashMap<DeviceId, Conduct>) {
+/// Those that have been good for long enough; where nobody has, whoever has the smallest penalty.
+fn forget_some(devices: &mut HashMap<DeviceId, Usage>) {
     let least = devices
         .values()
-        .filter(|conduct| conduct.visits == 0)
-        .map(|conduct| conduct.strikes)
+        .filter(|usage| usage.running == 0)
+        .map(|usage| usage.penalty)
         .fold(f64::INFINITY, f64::min);
-    devices.retain(|_, conduct| conduct.visits > 0 || conduct.strikes > least);
+    devices.retain(|_, usage| usage.running > 0 || usage.penalty > least);
 }
 
 /// How much a refusal tells against a device. What does not pass the gate was written by no phone; what MERGE refuses seldom was; what the
@@ -429,28 +419,21 @@ fn weight(refusal: &Refusal) -> f64 {
     }
 }
 
-type Read = Result<SyncRequest, ApiError>;
-
-fn too_many_requests() -> ApiError {
-    ApiError::new(ErrorCode::RateLimited).detail(
-        "该设备的请求过多，请稍候。",
-        "Too many requests of this device, or too dear ones: wait for some of them to end.",
-    )
-}
+type Read = Result<SyncRequest, IngestError>;
 
 /// To who waited in vain: for the others, or because it gave way to them.
-fn no_turn(gave_way: bool) -> ApiError {
+fn no_turn(gave_way: bool) -> SyncError {
     if gave_way {
-        too_many_requests()
+        SyncError::GaveWay
     } else {
-        ApiError::new(ErrorCode::Overloaded)
+        SyncError::Overloaded
     }
 }
 
 /// What a device took that is here or was not long ago.
-fn take(devices: &Mutex<HashMap<DeviceId, Conduct>>, device: DeviceId, ms: f64) {
-    if let Some(conduct) = lock(devices).get_mut(&device) {
-        conduct.take(ms, Instant::now());
+fn take(devices: &Mutex<HashMap<DeviceId, Usage>>, device: DeviceId, ms: f64) {
+    if let Some(usage) = lock(devices).get_mut(&device) {
+        usage.take(ms, Instant::now());
     }
 }
 
@@ -488,54 +471,57 @@ mod tests {
         (0..count).map(|_| outcome()).collect()
     }
 
-    /// `None`: it is let in.
-    fn code(visited: Result<Visited, ApiError>) -> Option<ErrorCode> {
-        match visited {
-            Ok(Visited { away: None, .. }) => None,
-            Ok(Visited { away: Some(_), .. }) => Some(ErrorCode::TooManyRefusals),
-            Err(error) => Some(error.code()),
+    #[derive(Debug, PartialEq, Eq)]
+    enum Entry {
+        LetIn,
+        Away,
+        TooMany,
+    }
+
+    fn entry(entered: Result<Entered, SyncError>) -> Entry {
+        match entered.map(|entered| entered.away) {
+            Ok(None) => Entry::LetIn,
+            Ok(Some(_)) => Entry::Away,
+            Err(_) => Entry::TooMany,
         }
     }
 
     #[test]
     fn who_sends_nonsense_stays_away_for_a_while_and_nobody_else_does() {
         let admission = Admission::new();
-        let visit = admission.visit(device(1), at(0)).expect("let in");
+        let permit = admission.permit(device(1), at(0)).expect("let in");
         admission.note(
             device(1),
             at(0),
             &refused(&Refusal::Gate(GateError::NotCanonical), 99),
         );
-        drop(visit);
-        let visit = admission.visit(device(1), at(0)).expect("one more time");
+        drop(permit);
+        let permit = admission.permit(device(1), at(0)).expect("one more time");
         admission.note(
             device(1),
             at(0),
             &refused(&Refusal::Gate(GateError::NotCanonical), 99),
         );
-        drop(visit);
+        drop(permit);
+        assert_eq!(entry(admission.permit(device(1), at(0))), Entry::Away);
+        assert_eq!(entry(admission.permit(device(2), at(0))), Entry::LetIn);
+        assert_eq!(entry(admission.permit(device(1), at(147))), Entry::Away);
         assert_eq!(
-            code(admission.visit(device(1), at(0))),
-            Some(ErrorCode::TooManyRefusals)
+            entry(admission.permit(device(1), at(149))),
+            Entry::LetIn,
+            "forgiven"
         );
-        assert_eq!(code(admission.visit(device(2), at(0))), None);
         assert_eq!(
-            code(admission.visit(device(1), at(147))),
-            Some(ErrorCode::TooManyRefusals)
-        );
-        assert_eq!(code(admission.visit(device(1), at(149))), None, "forgiven");
-        assert_eq!(
-            code(admission.visit(device(1), at(0))),
-            None,
+            entry(admission.permit(device(1), at(0))),
+            Entry::LetIn,
             "also under a clock that steps back"
         );
-        let rested =
-            |conduct: &mut Conduct| conduct.take(0.0, Instant::now() + Duration::from_mins(1));
+        let rested = |usage: &mut Usage| usage.take(0.0, Instant::now() + Duration::from_mins(1));
         assert_eq!(
             lock(&admission.devices).get_mut(&device(1)).map(rested),
             Some(0.0)
         );
-        drop(admission.visit(device(1), at(1_000)));
+        drop(admission.permit(device(1), at(1_000)));
         assert!(
             lock(&admission.devices).is_empty(),
             "who is good is not remembered"
@@ -552,36 +538,37 @@ mod tests {
             (Refusal::SequenceGap, 1_900),
             (Refusal::NotYourGrid, 300),
         ] {
-            let visit = admission.visit(device(1), at(0)).expect("let in");
+            let permit = admission.permit(device(1), at(0)).expect("let in");
             admission.note(device(1), at(0), &refused(&refusal, count));
-            drop(visit);
-            assert_eq!(code(admission.visit(device(1), at(0))), None, "{refusal:?}");
+            drop(permit);
+            assert_eq!(
+                entry(admission.permit(device(1), at(0))),
+                Entry::LetIn,
+                "{refusal:?}"
+            );
             lock(&admission.devices).clear();
         }
     }
 
     #[test]
-    fn a_device_has_a_few_visits_at_once() {
+    fn a_device_has_a_few_running_at_once() {
         let admission = Admission::new();
-        let visits: Vec<_> = (0..VISITS_MAX)
-            .map(|_| admission.visit(device(1), at(0)).expect("let in"))
+        let running: Vec<_> = (0..SYNCS_MAX)
+            .map(|_| admission.permit(device(1), at(0)).expect("let in"))
             .collect();
-        assert_eq!(
-            code(admission.visit(device(1), at(0))),
-            Some(ErrorCode::RateLimited)
-        );
-        assert_eq!(code(admission.visit(device(2), at(0))), None);
-        drop(visits);
-        assert_eq!(code(admission.visit(device(1), at(0))), None);
+        assert_eq!(entry(admission.permit(device(1), at(0))), Entry::TooMany);
+        assert_eq!(entry(admission.permit(device(2), at(0))), Entry::LetIn);
+        drop(running);
+        assert_eq!(entry(admission.permit(device(1), at(0))), Entry::LetIn);
     }
 
     #[test]
     fn memory_of_devices_is_bounded() {
         let admission = Admission::new();
         for n in 0..(DEVICES_MAX as u128 + 50) {
-            let visit = admission.visit(device(n), at(0)).expect("let in");
-            admission.strike(device(n), at(0), 1.0 + (n % 7) as f64);
-            drop(visit);
+            let permit = admission.permit(device(n), at(0)).expect("let in");
+            admission.penalise(device(n), at(0), 1.0 + (n % 7) as f64);
+            drop(permit);
         }
         assert!(lock(&admission.devices).len() <= DEVICES_MAX);
     }
@@ -590,8 +577,8 @@ mod tests {
     fn who_takes_much_gives_way_until_it_is_forgotten() {
         let admission = Admission::new();
         let began = Instant::now();
-        let visits: Vec<_> = [1, 2]
-            .map(|n| admission.visit(device(n), at(0)).expect("let in"))
+        let running: Vec<_> = [1, 2]
+            .map(|n| admission.permit(device(n), at(0)).expect("let in"))
             .into();
         take(&admission.devices, device(1), 100_000.0);
         take(&admission.devices, device(2), 20.0);
@@ -601,19 +588,19 @@ mod tests {
         let mut devices = lock(&admission.devices);
         let taken = devices
             .get_mut(&device(1))
-            .map(|conduct| conduct.take(0.0, began + Duration::from_mins(2)));
+            .map(|usage| usage.take(0.0, began + Duration::from_mins(2)));
         assert!(
             taken.is_some_and(|taken| taken < TAKEN_MS_MAX),
             "whatever it took: {taken:?}"
         );
         drop(devices);
-        drop(visits);
+        drop(running);
     }
 
     #[test]
     fn a_few_changes_that_no_phone_writes_are_enough_to_give_way() {
         let admission = Admission::new();
-        let _visit = admission.visit(device(1), at(0)).expect("let in");
+        let _permit = admission.permit(device(1), at(0)).expect("let in");
         admission.note(
             device(1),
             at(0),

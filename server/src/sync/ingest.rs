@@ -5,17 +5,50 @@
 
 use std::io::Read;
 
-use axum::http::{HeaderMap, HeaderValue, header};
 use lianka_office_core::push::Ingested;
 use lianka_sync_core::{
     codec::wire::{Encoding, Hello, ItemReader, RequestItem, WireError},
     limits,
 };
 
-use crate::http::error::{ApiError, ErrorCode};
-
 /// Window of a zstd frame, as a power of two: 8 MiB is what the highest ordinary level uses.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+
+/// Why a body is no request.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    #[error("the body does not decompress")]
+    Packed(#[source] std::io::Error),
+    #[error("the body is too large")]
+    TooLarge,
+    #[error("it holds too many changes")]
+    TooManyChanges,
+    #[error("it holds too many operations")]
+    TooManyOps,
+    #[error(transparent)]
+    Unreadable(#[from] WireError),
+    #[error("the first item is no hello")]
+    NoHello,
+    #[error("there are two hellos")]
+    TwoHellos,
+    #[error("the client's name has not 1 to {CLIENT_CHARS_MAX} characters")]
+    ClientName,
+}
+
+impl IngestError {
+    /// Whether no phone sends such a body, whatever it says in it.
+    pub fn is_about_the_body(&self) -> bool {
+        !matches!(self, Self::ClientName)
+    }
+
+    /// Whether it would have cost more than it may.
+    pub fn is_too_much(&self) -> bool {
+        matches!(
+            self,
+            Self::TooLarge | Self::TooManyChanges | Self::TooManyOps
+        )
+    }
+}
 
 /// How the bytes of a body are packed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,52 +68,7 @@ impl Packing {
         }
     }
 
-    /// Of a request, from its `Content-Encoding`.
-    pub fn of_request(headers: &HeaderMap) -> Result<Self, ApiError> {
-        match headers
-            .get(header::CONTENT_ENCODING)
-            .map(HeaderValue::as_bytes)
-        {
-            None | Some(b"identity") => Ok(Self::Identity),
-            Some(b"zstd") => Ok(Self::Zstd),
-            Some(b"gzip") => Ok(Self::Gzip),
-            Some(_) => Err(ApiError::new(ErrorCode::UnsupportedMediaType).detail(
-                "Content-Encoding 须为 zstd 或 gzip。",
-                "Content-Encoding must be zstd or gzip.",
-            )),
-        }
-    }
-
-    /// For a response: the best that `Accept-Encoding` allows.
-    pub fn for_response(headers: &HeaderMap) -> Self {
-        let accepts = |name: &str| {
-            headers
-                .get_all(header::ACCEPT_ENCODING)
-                .iter()
-                .filter_map(|value| value.to_str().ok())
-                .flat_map(|value| value.split(','))
-                .any(|choice| {
-                    let mut parts = choice.split(';').map(str::trim);
-                    let named = parts
-                        .next()
-                        .is_some_and(|coding| coding.eq_ignore_ascii_case(name));
-                    let refused = parts.any(|part| {
-                        part.strip_prefix("q=")
-                            .is_some_and(|q| q.parse() == Ok(0.0_f32))
-                    });
-                    named && !refused
-                })
-        };
-        if accepts("zstd") {
-            Self::Zstd
-        } else if accepts("gzip") {
-            Self::Gzip
-        } else {
-            Self::Identity
-        }
-    }
-
-    fn unpack(self, body: &[u8], bytes_max: usize) -> Result<Vec<u8>, ApiError> {
+    fn unpack(self, body: &[u8], bytes_max: usize) -> Result<Vec<u8>, IngestError> {
         let bound = bytes_max as u64 + 1;
         let mut inflated = Vec::new();
         let read = match self {
@@ -95,42 +83,10 @@ impl Packing {
         };
         match read {
             Ok(_) if inflated.len() <= bytes_max => Ok(inflated),
-            Ok(_) => Err(ApiError::new(ErrorCode::BodyTooLarge)),
-            Err(error) => Err(ApiError::new(ErrorCode::Malformed)
-                .detail("请求内容解压失败。", "The body does not decompress.")
-                .because(error)),
+            Ok(_) => Err(IngestError::TooLarge),
+            Err(error) => Err(IngestError::Packed(error)),
         }
     }
-}
-
-/// The encoding of a request, from its `Content-Type`.
-pub fn request_encoding(headers: &HeaderMap) -> Result<Encoding, ApiError> {
-    let content_type = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    content_type
-        .and_then(Encoding::from_media_type)
-        .ok_or_else(|| {
-            ApiError::new(ErrorCode::UnsupportedMediaType).detail(
-                "此处需要 application/x-ndjson 或 application/cbor-seq。",
-                "This route takes application/x-ndjson or application/cbor-seq.",
-            )
-        })
-}
-
-/// The encoding of a response: what `Accept` names first, or that of the request.
-pub fn response_encoding(headers: &HeaderMap, request: Encoding) -> Result<Encoding, ApiError> {
-    let Some(accept) = headers.get(header::ACCEPT) else {
-        return Ok(request);
-    };
-    let accept = accept.to_str().unwrap_or_default();
-    let named = accept.split(',').find_map(Encoding::from_media_type);
-    let any = accept.split(',').any(|choice| {
-        choice.trim().starts_with("*/*") || choice.trim().starts_with("application/*")
-    });
-    named
-        .or(any.then_some(request))
-        .ok_or_else(|| ApiError::new(ErrorCode::NotAcceptable))
 }
 
 /// A request, read.
@@ -163,7 +119,7 @@ impl Effort {
 }
 
 /// Reads a whole request. A body that cannot be read to its end is refused as a whole, before anything of it is stored.
-pub fn read(body: &[u8], packing: Packing, encoding: Encoding) -> Result<SyncRequest, ApiError> {
+pub fn read(body: &[u8], packing: Packing, encoding: Encoding) -> Result<SyncRequest, IngestError> {
     read_within(body, packing, encoding, Effort::FULL)
 }
 
@@ -173,39 +129,27 @@ pub fn read_within(
     packing: Packing,
     encoding: Encoding,
     effort: Effort,
-) -> Result<SyncRequest, ApiError> {
+) -> Result<SyncRequest, IngestError> {
     let body = packing.unpack(body, effort.inflated_bytes)?;
     let mut reader = ItemReader::new(encoding);
     reader.push(&body);
     let (mut hello, mut changes, mut ops) = (None, Vec::new(), 0);
     loop {
-        let item = match reader.next_item().map_err(|error| unreadable(&error))? {
-            None => reader.finish().map_err(|error| unreadable(&error))?,
+        let item = match reader.next_item()? {
+            None => reader.finish()?,
             item => item,
         };
         match item {
             None => break,
             Some(RequestItem::Hello(first)) if hello.is_none() => hello = Some(first),
             Some(RequestItem::Hello(_)) => {
-                return Err(order("hello 只能出现一次。", "There is one hello only."));
+                return Err(IngestError::TwoHellos);
             }
             Some(RequestItem::Change(_)) if hello.is_none() => {
-                return Err(order(
-                    "第一项须为 hello。",
-                    "The first item must be a hello.",
-                ));
+                return Err(IngestError::NoHello);
             }
             Some(RequestItem::Change(_)) if changes.len() >= limits::SYNC_CHANGES_MAX => {
-                return Err(ApiError::new(ErrorCode::BodyTooLarge).detail(
-                    format!(
-                        "一次最多 {} 项修改，请分几次发送。",
-                        limits::SYNC_CHANGES_MAX
-                    ),
-                    format!(
-                        "At most {} changes in one request; send several.",
-                        limits::SYNC_CHANGES_MAX
-                    ),
-                ));
+                return Err(IngestError::TooManyChanges);
             }
             Some(RequestItem::Change(pushed)) => {
                 let ingested = Ingested::new(pushed);
@@ -214,39 +158,21 @@ pub fn read_within(
                     .as_ref()
                     .map_or(0, |change| change.ops.len());
                 if ops > effort.ops {
-                    return Err(ApiError::new(ErrorCode::BodyTooLarge).detail(
-                        format!("一次最多 {} 个操作，请分几次发送。", limits::SYNC_OPS_MAX),
-                        format!(
-                            "At most {} operations in one request; send several.",
-                            limits::SYNC_OPS_MAX
-                        ),
-                    ));
+                    return Err(IngestError::TooManyOps);
                 }
                 changes.push(ingested);
             }
         }
     }
-    let hello =
-        hello.ok_or_else(|| order("第一项须为 hello。", "The first item must be a hello."))?;
+    let hello = hello.ok_or(IngestError::NoHello)?;
     if hello.client.is_empty()
         || hello.client.chars().count() > CLIENT_CHARS_MAX
         || hello.client.chars().any(char::is_control)
     {
-        return Err(ApiError::invalid_field("client", "length_1_80"));
+        return Err(IngestError::ClientName);
     }
     Ok(SyncRequest { hello, changes })
 }
 
 /// Characters of the client's name and version.
 const CLIENT_CHARS_MAX: usize = 80;
-
-fn order(zh: &'static str, en: &'static str) -> ApiError {
-    ApiError::new(ErrorCode::Malformed).detail(zh, en)
-}
-
-fn unreadable(error: &WireError) -> ApiError {
-    ApiError::new(ErrorCode::Malformed).detail(
-        format!("无法读取：{error}"),
-        format!("Cannot be read: {error}."),
-    )
-}

@@ -19,7 +19,6 @@ use uuid::Uuid;
 
 use crate::{
     audit::{self, Action, Event, store as audit_store},
-    http::error::{ApiError, ErrorCode},
     pipeline_point::{PipelinePoint, reached},
     review::store as conflicts,
     state::App,
@@ -32,7 +31,7 @@ use crate::{
             streets,
         },
     },
-    sync::ingest::Packing,
+    sync::{error::SyncError, ingest::Packing},
 };
 
 /// Bytes gathered before a chunk is handed to the connection.
@@ -78,7 +77,7 @@ enum StreamError {
 }
 
 /// Starts the response. Fails only where nothing has been sent yet: a refusal still has its status.
-pub async fn start(app: App, response: Response) -> Result<Body, ApiError> {
+pub async fn start(app: App, response: Response) -> Result<Body, SyncError> {
     let form = response.form;
     let reader = Reader {
         app: app.clone(),
@@ -111,7 +110,7 @@ pub async fn start(app: App, response: Response) -> Result<Body, ApiError> {
 }
 
 /// The head first, then the scope: whatever is committed meanwhile comes with the next request.
-async fn question(app: &App, response: Response) -> Result<Question, ApiError> {
+async fn question(app: &App, response: Response) -> Result<Question, SyncError> {
     let Response {
         street,
         author,
@@ -125,7 +124,7 @@ async fn question(app: &App, response: Response) -> Result<Question, ApiError> {
     let mut conn = app.pool.acquire().await?;
     let head = records::head(&mut conn, &street)
         .await?
-        .ok_or_else(|| ApiError::new(ErrorCode::NotFound))?;
+        .ok_or(SyncError::NoStreet)?;
     let scope = streets::scope(&mut conn, &street, &author.username).await?;
     Ok(Question {
         store_epoch: head.store_epoch,
@@ -276,15 +275,8 @@ impl Reader {
         let event = Event::by(username, *device, Action::ReadP3)
             .with("via", "sync")
             .with("records", records);
-        let mut tx = self.app.pool.begin().await?;
-        audit::append(
-            &mut tx,
-            (&self.street).into(),
-            self.app.clock.now(),
-            &[event],
-        )
-        .await?;
-        Ok(tx.commit().await?)
+        let (chain, now) = ((&self.street).into(), self.app.clock.now());
+        Ok(audit::tell(&mut *self.conn().await?, chain, now, &[event]).await?)
     }
 }
 

@@ -3,28 +3,23 @@
 use axum::{
     body::Body,
     extract::{Request, State},
-    http::{HeaderValue, header},
+    http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Response},
 };
-use lianka_sync_core::limits;
-
+use lianka_sync_core::{codec::wire::Encoding, limits};
 use utoipa_axum::routes;
 
-use crate::auth::{
-    access::{Time::Long, Who},
-    route::{Route, route},
-};
 use crate::{
-    auth::{Principal, StreetScope},
+    auth::{
+        Principal, StreetScope,
+        access::{Time::Long, Who},
+        route::{Route, route},
+    },
     http::{
-        error::{ApiError, language},
+        error::{ApiError, ErrorCode, language},
         extract::whole_body,
     },
-    sync::{
-        self, Pipeline, RoundTrip,
-        ingest::{self, Packing},
-        respond::Form,
-    },
+    sync::{self, Pipeline, RoundTrip, ingest::Packing, respond::Form},
 };
 
 /// The routes of this file.
@@ -52,15 +47,15 @@ pub async fn sync(
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     let headers = &parts.headers;
-    let encoding = ingest::request_encoding(headers)?;
-    let packing = Packing::of_request(headers)?;
+    let encoding = request_encoding(headers)?;
+    let packing = request_packing(headers)?;
     let form = Form {
-        encoding: ingest::response_encoding(headers, encoding)?,
-        packing: Packing::for_response(headers),
+        encoding: response_encoding(headers, encoding)?,
+        packing: response_packing(headers),
         lang: language(headers, app.config.lang),
     };
     // Before its body: a device that is kept away costs no more than its token.
-    let visit = app
+    let permit = app
         .admission
         .enter(principal.device(), app.clock.now())
         .await?;
@@ -74,7 +69,7 @@ pub async fn sync(
         form,
     };
     let body: Body = sync::run(app, trip).await?;
-    let mut response = visit.around(body).into_response();
+    let mut response = permit.around(body).into_response();
     let headers = response.headers_mut();
     headers.insert(
         header::CONTENT_TYPE,
@@ -88,4 +83,79 @@ pub async fn sync(
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
     }
     Ok(response)
+}
+
+/// How a request is packed, from its `Content-Encoding`.
+fn request_packing(headers: &HeaderMap) -> Result<Packing, ApiError> {
+    match headers
+        .get(header::CONTENT_ENCODING)
+        .map(HeaderValue::as_bytes)
+    {
+        None | Some(b"identity") => Ok(Packing::Identity),
+        Some(b"zstd") => Ok(Packing::Zstd),
+        Some(b"gzip") => Ok(Packing::Gzip),
+        Some(_) => Err(ApiError::new(ErrorCode::UnsupportedMediaType).detail(
+            "Content-Encoding 须为 zstd 或 gzip。",
+            "Content-Encoding must be zstd or gzip.",
+        )),
+    }
+}
+
+/// How a response is packed: the best that `Accept-Encoding` allows.
+fn response_packing(headers: &HeaderMap) -> Packing {
+    let accepts = |name: &str| {
+        headers
+            .get_all(header::ACCEPT_ENCODING)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .any(|choice| {
+                let mut parts = choice.split(';').map(str::trim);
+                let named = parts
+                    .next()
+                    .is_some_and(|coding| coding.eq_ignore_ascii_case(name));
+                let refused = parts.any(|part| {
+                    part.strip_prefix("q=")
+                        .is_some_and(|q| q.parse() == Ok(0.0_f32))
+                });
+                named && !refused
+            })
+    };
+    if accepts("zstd") {
+        Packing::Zstd
+    } else if accepts("gzip") {
+        Packing::Gzip
+    } else {
+        Packing::Identity
+    }
+}
+
+/// The encoding of a request, from its `Content-Type`.
+fn request_encoding(headers: &HeaderMap) -> Result<Encoding, ApiError> {
+    let content_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    content_type
+        .and_then(Encoding::from_media_type)
+        .ok_or_else(|| {
+            ApiError::new(ErrorCode::UnsupportedMediaType).detail(
+                "此处需要 application/x-ndjson 或 application/cbor-seq。",
+                "This route takes application/x-ndjson or application/cbor-seq.",
+            )
+        })
+}
+
+/// The encoding of a response: what `Accept` names first, or that of the request.
+fn response_encoding(headers: &HeaderMap, request: Encoding) -> Result<Encoding, ApiError> {
+    let Some(accept) = headers.get(header::ACCEPT) else {
+        return Ok(request);
+    };
+    let accept = accept.to_str().unwrap_or_default();
+    let named = accept.split(',').find_map(Encoding::from_media_type);
+    let any = accept.split(',').any(|choice| {
+        choice.trim().starts_with("*/*") || choice.trim().starts_with("application/*")
+    });
+    named
+        .or(any.then_some(request))
+        .ok_or_else(|| ApiError::new(ErrorCode::NotAcceptable))
 }

@@ -38,11 +38,7 @@ use crate::{
     http::error::{ApiError, ErrorCode},
     roll::store as roll,
     state::App,
-    street::{
-        history as past,
-        store::records,
-        transaction::{self, ActError},
-    },
+    street::{error::ActError, history as past, store::records, transaction},
     transfers::store::{self as store, PersonalFields, QueueFilter, QueueRow},
 };
 
@@ -392,7 +388,7 @@ pub async fn list(
     .await?;
     let pairs = Pairs::load(&mut conn, scope.street()).await?;
     let items = rows.iter().map(|row| {
-        let state = RegisterState::from_bytes(&row.state).map_err(ApiError::internal)?;
+        let state = crate::store::registers(&row.state)?;
         let view = state.view();
         Ok(TransferView::of(
             row,
@@ -544,7 +540,7 @@ async fn find(
         .await?
         .filter(|row| row.kind == Kind::TransferRequest.as_str());
     let row = row.ok_or_else(|| ApiError::new(ErrorCode::NotFound))?;
-    let state = RegisterState::from_bytes(&row.state).map_err(ApiError::internal)?;
+    let state = crate::store::registers(&row.state)?;
     Ok((
         QueueRow {
             record,
@@ -569,17 +565,17 @@ pub async fn show(
     Path(path): Path<TransferPath>,
 ) -> Result<Json<TransferDetail>, ApiError> {
     let street = scope.street();
-    let mut tx = app.pool.begin().await?;
-    let (row, state) = find(&mut tx, street, path.record).await?;
+    let mut conn = app.pool.acquire().await?;
+    let (row, state) = find(&mut conn, street, path.record).await?;
     let now = app.clock.now();
-    let pairs = Pairs::load(&mut tx, street).await?;
+    let pairs = Pairs::load(&mut conn, street).await?;
     let view = state.view();
     let case = Case::of(&view);
     let reads_p3 = principal.role() == lianka_sync_core::access::Role::Officer;
-    let personal = store::personal(&mut tx, street, path.record).await?;
+    let personal = store::personal(&mut conn, street, path.record).await?;
     let content = content(&view, &case.now, reads_p3, &personal);
     let edits = later_edits(
-        &mut tx,
+        &mut conn,
         street,
         path.record,
         &state,
@@ -588,16 +584,15 @@ pub async fn show(
         reads_p3.then_some(&personal),
     )
     .await?;
-    let events = events(&mut tx, &state, &view, &case).await?;
+    let events = events(&mut conn, &state, &view, &case).await?;
     if content
         .iter()
         .any(|field| field.class == "P3" && !field.values.is_empty())
     {
         let read = audit::Event::by(principal.username(), principal.device(), Action::ReadP3)
             .on(path.record);
-        audit::append(&mut tx, street.into(), now, &[read]).await?;
+        audit::tell(&mut conn, street.into(), now, &[read]).await?;
     }
-    tx.commit().await?;
     let steps = steps(&view, &case.now);
     let (note, void_letters) = (
         view.note.clone().unwrap_or_default(),

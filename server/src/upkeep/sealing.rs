@@ -15,8 +15,7 @@ use crate::{
         seal::message,
         store::{self as store, SealRow},
     },
-    auth::{Auth, SealKey},
-    http::error::ApiError,
+    auth::{Auth, SealKey, error::KeyError},
     pipeline_point::{PipelinePoint, reached},
 };
 
@@ -36,7 +35,7 @@ pub struct Pass {
 }
 
 /// One bounded pass.
-pub async fn pass(app: &Auth) -> Result<Pass, ApiError> {
+pub async fn pass(app: &Auth) -> Result<Pass, KeyError> {
     let mut done = Pass::default();
     let now = app.clock.now();
     let due = store::unsealed(
@@ -70,7 +69,7 @@ fn ago(now: ServerTime, ms: i64) -> ServerTime {
 }
 
 /// Seals the end of a chain; false where another server just did.
-async fn seal(app: &Auth, chain: Chain<'_>, now: ServerTime) -> Result<bool, ApiError> {
+async fn seal(app: &Auth, chain: Chain<'_>, now: ServerTime) -> Result<bool, KeyError> {
     let key = app.seal_key().await?;
     let mut tx = app.pool.begin().await?;
     store::lock_head(&mut tx, chain.as_str(), &genesis(chain)).await?;
@@ -103,7 +102,7 @@ async fn seal(app: &Auth, chain: Chain<'_>, now: ServerTime) -> Result<bool, Api
     Ok(true)
 }
 
-async fn prune(app: &Auth, chain: Chain<'_>, upto: i64, now: ServerTime) -> Result<u64, ApiError> {
+async fn prune(app: &Auth, chain: Chain<'_>, upto: i64, now: ServerTime) -> sqlx::Result<u64> {
     let mut tx = app.pool.begin().await?;
     // Writers of the chain wait, so that the act is told before anything else happens.
     store::lock_head(&mut tx, chain.as_str(), &genesis(chain)).await?;

@@ -1,7 +1,10 @@
 //! Consent: a sensitive field of a person is written only with that person's consent on record; a withdrawal wins over every grant.
 
+use std::collections::BTreeSet;
+
 use crate::{
     access::FieldError,
+    crdt::view::View,
     id::EntryId,
     kinds::{
         Key,
@@ -121,6 +124,17 @@ pub fn check(
         }
     }
     Ok(())
+}
+
+/// The keys in `persons` that a withdrawal in `consents` stands against, whether they hold a value or not.
+pub fn withdrawn(view: &View, persons: &str, consents: &str) -> BTreeSet<String> {
+    let of = |entry| {
+        let text = |field: &str| view.entry_text(consents, entry, field);
+        let ends = text(DECIDED).is_some_and(|decision| decision != GRANT);
+        let (person, scope) = (text(OF)?, text(SCOPE)?);
+        ends.then(|| format!("{persons}/{person}/{scope}"))
+    };
+    view.entries(consents).into_iter().filter_map(of).collect()
 }
 
 struct Consent {

@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 
 /// What AUTH asks about the device and account that a token names.
 #[derive(Debug)]
-pub struct Standing {
+pub struct DeviceStatus {
     pub role: Role,
     pub home_street: Option<StreetCode>,
     pub disabled: bool,
@@ -17,12 +17,12 @@ pub struct Standing {
     pub wipe: bool,
 }
 
-/// How things stand now with `device` of `username`; `None` when there is no such pair.
-pub async fn standing(
+/// How it is now with `device` of `username`; `None` when there is no such pair.
+pub async fn status(
     conn: &mut PgConnection,
     device: DeviceId,
     username: &str,
-) -> sqlx::Result<Option<Standing>> {
+) -> sqlx::Result<Option<DeviceStatus>> {
     let row = sqlx::query!(
         r#"select a.role, a.street, a.disabled_at is not null as "disabled!", d.revoked_at is not null as "revoked!",
                   -- One that says it has cleared itself has no business here any more.
@@ -34,7 +34,7 @@ pub async fn standing(
     .fetch_optional(conn)
     .await?;
     row.map(|row| {
-        Ok(Standing {
+        Ok(DeviceStatus {
             role: crate::store::decoded(&row.role)?,
             home_street: row
                 .street
@@ -311,7 +311,7 @@ pub async fn page(
 
 /// What a synchronisation tells of its device.
 #[derive(Clone, Copy, Debug)]
-pub struct Told<'t> {
+pub struct SyncReport<'t> {
     pub client_version: &'t str,
     /// Still on the phone after this request; `None`: it did not say.
     pub unsent: Option<i32>,
@@ -326,7 +326,7 @@ pub struct Told<'t> {
 pub async fn note_sync(
     conn: &mut PgConnection,
     device: DeviceId,
-    told: Told<'_>,
+    report: SyncReport<'_>,
     now: ServerTime,
 ) -> sqlx::Result<()> {
     sqlx::query!(
@@ -334,11 +334,11 @@ pub async fn note_sync(
          where device = $1",
         device.0,
         time::OffsetDateTime::from(now),
-        told.client_version,
-        told.unsent,
-        told.held,
-        told.clock_skew_ms,
-        i32::from(told.forked),
+        report.client_version,
+        report.unsent,
+        report.held,
+        report.clock_skew_ms,
+        i32::from(report.forked),
     )
     .execute(conn)
     .await?;

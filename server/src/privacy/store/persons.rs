@@ -42,18 +42,18 @@ pub async fn changes(
 
 /// A record as it stands.
 #[derive(Debug)]
-pub struct Standing {
+pub struct StoredState {
     pub record: RecordId,
     pub grid: String,
     pub state: Vec<u8>,
 }
 
 /// Records as they stand.
-pub async fn standing(
+pub async fn states(
     conn: &mut PgConnection,
     street: &StreetCode,
     records: &[Uuid],
-) -> sqlx::Result<Vec<Standing>> {
+) -> sqlx::Result<Vec<StoredState>> {
     let rows = sqlx::query!(
         "select record, grid, state from record where street = $1 and record = any($2) order by record",
         street.as_str(),
@@ -62,7 +62,7 @@ pub async fn standing(
     let rows = rows.fetch_all(conn).await?;
     Ok(rows
         .into_iter()
-        .map(|row| Standing {
+        .map(|row| StoredState {
             record: RecordId(row.record),
             grid: row.grid,
             state: row.state,

@@ -1,7 +1,10 @@
 //! Which cards meet under a key, which pairs were looked at, and which cards were merged.
 
-use lianka_office_core::store::{CardMerge, Undone};
-use lianka_sync_core::id::{DeviceId, RecordId, StreetCode};
+use lianka_office_core::store::{CardMerge, Dismissal, Undone};
+use lianka_sync_core::{
+    id::{DeviceId, RecordId, StreetCode},
+    time::ServerTime,
+};
 use sqlx::{PgConnection, types::Json};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -139,22 +142,12 @@ pub async fn dismissals(
         .collect())
 }
 
-/// A pair that is two shops.
-#[derive(Debug)]
-pub struct DismissalWrite<'d> {
-    pub pair: Uuid,
-    pub records: (Uuid, Uuid),
-    pub reasons: &'d [String],
-    pub note: &'d str,
-    pub username: &'d str,
-    pub at: OffsetDateTime,
-}
-
 /// Remembers that a pair is two shops.
 pub async fn dismiss(
     tx: &mut PgConnection,
     street: &StreetCode,
-    write: &DismissalWrite<'_>,
+    write: &Dismissal,
+    now: ServerTime,
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "insert into duplicate_dismissal (street, pair, first_record, second_record, reasons, note, username, dismissed_at)
@@ -163,12 +156,12 @@ pub async fn dismiss(
              dismissed_at = excluded.dismissed_at",
         street.as_str(),
         write.pair,
-        write.records.0,
-        write.records.1,
-        write.reasons,
+        write.records.0.0,
+        write.records.1.0,
+        &write.reasons,
         write.note,
         write.username,
-        write.at,
+        OffsetDateTime::from(now),
     )
     .execute(tx)
     .await?;

@@ -72,6 +72,9 @@ pub async fn save(
     for (merge, undone) in &writes.merges_undone {
         duplicates::mark_undone(tx, street, *merge, undone).await?;
     }
+    for dismissal in &writes.dismissals {
+        duplicates::dismiss(tx, street, dismissal, now).await?;
+    }
     for redaction in &writes.redacted {
         erasures::redact_entries(tx, street, redaction).await?;
     }

@@ -1,4 +1,4 @@
-//! A lane: so many at work at once, and of those who wait, whoever took least is next.
+//! Turns: a semaphore of which those who wait get a permit not by when they came, but by how little they took.
 //!
 //! In: who wants to work, with what they took so far. Out: turns. Who goes away while waiting is passed over.
 
@@ -10,7 +10,7 @@ use std::{
 use tokio::sync::oneshot;
 
 /// See the module.
-pub(crate) struct Lane(Mutex<Places>);
+pub(crate) struct Turns(Mutex<Places>);
 
 struct Places {
     free: usize,
@@ -19,10 +19,10 @@ struct Places {
     came: u64,
 }
 
-/// A place in a lane, until it is dropped.
-pub(crate) struct Turn(Option<Arc<Lane>>);
+/// A permit, given back when it is dropped.
+pub(crate) struct Turn(Option<Arc<Turns>>);
 
-impl Lane {
+impl Turns {
     pub fn new(places: usize) -> Arc<Self> {
         Arc::new(Self(Mutex::new(Places {
             free: places,
@@ -35,7 +35,7 @@ impl Lane {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A turn for one who took so much. Always `Some` as long as the lane is there.
+    /// A turn for one who took so much. Always `Some` as long as the turns are there.
     pub async fn turn(self: &Arc<Self>, taken: f64) -> Option<Turn> {
         let turn = {
             let mut places = self.places();
@@ -55,12 +55,12 @@ impl Lane {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let Some(mut lane) = self.0.take() else {
+        let Some(mut turns) = self.0.take() else {
             return;
         };
         loop {
             let next = {
-                let mut places = lane.places();
+                let mut places = turns.places();
                 let Some((_, next)) = places.waiting.pop_first() else {
                     places.free += 1;
                     return;
@@ -68,10 +68,10 @@ impl Drop for Turn {
                 next
             };
             // Not under the lock: a turn that nobody takes is dropped here.
-            match next.send(Turn(Some(lane))) {
+            match next.send(Turn(Some(turns))) {
                 Ok(()) => return,
                 Err(mut untaken) => match untaken.0.take() {
-                    Some(still) => lane = still,
+                    Some(still) => turns = still,
                     None => return,
                 },
             }
@@ -86,12 +86,12 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_took_least_is_next_and_who_went_away_is_passed_over() {
-        let lane = Lane::new(1);
-        let first = lane.turn(9_000.0).await.expect("free");
-        let mut greedy = Box::pin(lane.turn(5_000.0));
-        let mut gone = Box::pin(lane.turn(0.0));
-        let mut modest = Box::pin(lane.turn(1.0));
-        let mut equal = Box::pin(lane.turn(1.0));
+        let turns = Turns::new(1);
+        let first = turns.turn(9_000.0).await.expect("free");
+        let mut greedy = Box::pin(turns.turn(5_000.0));
+        let mut gone = Box::pin(turns.turn(0.0));
+        let mut modest = Box::pin(turns.turn(1.0));
+        let mut equal = Box::pin(turns.turn(1.0));
         for waiting in [&mut greedy, &mut gone, &mut modest, &mut equal] {
             assert!(poll!(waiting).is_pending());
         }
@@ -113,17 +113,17 @@ mod tests {
                 .expect("then the greedy one"),
         );
         assert!(
-            lane.turn(1.0).now_or_never().is_some(),
+            turns.turn(1.0).now_or_never().is_some(),
             "the place is free again"
         );
     }
 
     #[tokio::test]
     async fn a_turn_that_comes_too_late_goes_to_the_next() {
-        let lane = Lane::new(1);
-        let first = lane.turn(0.0).await.expect("free");
-        let mut absent = Box::pin(lane.turn(0.0));
-        let mut behind = Box::pin(lane.turn(1.0));
+        let turns = Turns::new(1);
+        let first = turns.turn(0.0).await.expect("free");
+        let mut absent = Box::pin(turns.turn(0.0));
+        let mut behind = Box::pin(turns.turn(1.0));
         assert!(poll!(&mut absent).is_pending() && poll!(&mut behind).is_pending());
         drop(first);
         // The turn is on its way, and nobody takes it.
