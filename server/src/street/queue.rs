@@ -126,7 +126,7 @@ impl StreetQueues {
                 .collect());
         }
         let resent = merge::resent(&self.pool, street, &push, self.clock.now()).await;
-        if let Some(outcomes) = resent.map_err(|error| refusal(&Arc::new(error)))? {
+        if let Some(outcomes) = resent.map_err(|error| PushError::Batch(Arc::new(error)))? {
             return Ok(outcomes);
         }
         let (reply, outcome) = oneshot::channel();
