@@ -12,7 +12,7 @@ SEEDS ?= 200
 MINUTES ?= 60
 SEED ?= 1
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check bench soak chaos prepare wasm fuzz fuzz-automerge advisories simulate simulate-real upgrade-check hostile-load
+.PHONY: help setup build demo test check bench soak chaos prepare mutants wasm fuzz fuzz-automerge advisories simulate simulate-real upgrade-check hostile-load
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ wasm: ## check that the sync core and the client core compile for a browser
 
 simulate: setup ## worlds from seeds: phones, network, clocks, crashes, held to every promise; SEEDS=… (200); a failing seed is made small and kept
 	cargo run --release --locked -p lianka-simulation --no-default-features -- run --seeds $(SEEDS)
+
+mutants: setup ## mistakes put into a copy of the product: the simulation must find each (docs/simulation.md)
+	scripts/mutants.sh test
 
 simulate-real: setup ## the same worlds on the real router and Postgres, and the office in memory must answer alike; SEEDS=… (200)
 	cargo run --release --locked -p lianka-simulation -- agree --seeds $(SEEDS)

@@ -2,7 +2,7 @@
 # Installs what Lianka needs and this machine lacks. Does nothing, and says nothing, where everything is there; safe to repeat.
 #
 # Needed: Rust (by rustup; this script does not install it), a C compiler (SQLite and ring are compiled), the server programs of
-# Postgres 15 or newer (for the private cluster), Node (the foreign client of the tests).
+# Postgres 15 or newer (for the private cluster), Node (the foreign client of the tests), patch (the mutants).
 set -euo pipefail
 
 RUST_MIN=1.94
@@ -40,6 +40,7 @@ at_least "$rust" "$RUST_MIN" || fail "Rust $rust is too old, $RUST_MIN or newer 
 packages=()
 command -v cc >/dev/null || packages+=(gcc libc6-dev)
 command -v make >/dev/null || packages+=(make)
+command -v patch >/dev/null || packages+=(patch)
 command -v ps >/dev/null || packages+=(procps)
 has_postgres || packages+=(postgresql)
 has_node || packages+=(nodejs npm)

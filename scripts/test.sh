@@ -9,6 +9,8 @@ unset DATABASE_URL
 cargo build --locked --workspace --bins
 status=0
 cargo test --locked --workspace "$@" 2>&1 | tee target/tests.log || status=$?
+# The mutants, unless only some tests were asked for.
+[ $# -gt 0 ] || scripts/mutants.sh test 2>&1 | tee -a target/tests.log || status=$?
 # The runner closes once for every program; one line for them all.
 awk '/^test result:/ { passed += $4; failed += $6; ignored += $8 } END { printf "%d passed, %d failed, %d skipped\n", passed, failed, ignored }' target/tests.log
 exit "$status"

@@ -46,6 +46,7 @@ const CRATES: &[&str] = &[
     "server",
     "simulation/fuzz",
     "simulation/load",
+    "simulation/mutants",
     "simulation/seeded",
     "sync-core",
     "tests",
@@ -151,7 +152,12 @@ fn dependencies_have_one_direction() {
                 .map(|name| format!("{krate} depends on {name}")),
         );
     };
-    let simulations = ["lianka-simulator", "lianka-simulation", "lianka-fuzz"];
+    let simulations = [
+        "lianka-simulator",
+        "lianka-simulation",
+        "lianka-fuzz",
+        "lianka-mutants",
+    ];
     for (krate, names) in [
         ("server", &["lianka-client", "lianka-client-core"][..]),
         ("client", &["lianka-server", "lianka-office-core"]),
@@ -198,6 +204,37 @@ fn dependencies_have_one_direction() {
     none(
         &problems,
         "server → office-core → sync-core ← client-core ← client, and nothing the other way",
+    );
+}
+
+/// Mutants stand in patches beside the product (`scripts/mutants.sh`), and fit it.
+#[test]
+fn the_product_knows_no_mutants() {
+    let product = [
+        "client/",
+        "client-core/",
+        "office-core/",
+        "server/",
+        "simulation/load/",
+        "sync-core/",
+    ];
+    let files: Vec<_> = files(&["rs", "toml"])
+        .into_iter()
+        .filter(|(name, _)| product.iter().any(|folder| name.starts_with(folder)))
+        .collect();
+    assert!(!files.is_empty());
+    none(
+        &lines_with(&files, &["mutants", "Mutant", "planted"]),
+        "the product says nothing of mutants",
+    );
+    let fit = std::process::Command::new(root().join("scripts/mutants.sh"))
+        .arg("check")
+        .output()
+        .expect("the script runs");
+    assert!(
+        fit.status.success(),
+        "{}",
+        String::from_utf8_lossy(&fit.stderr)
     );
 }
 

@@ -21,7 +21,6 @@ use lianka_sync_core::{
     id::{ChangeHash, DeviceId, RecordId},
     kinds::Kind,
     limits,
-    planted::{self, Bug},
     time::{DeviceTime, ServerTime},
 };
 
@@ -475,7 +474,7 @@ impl Synchronisation {
     /// An answer from the start brings every record that the user may see, and says nothing of those that left or were erased since the phone last
     /// heard, nor of a history that the server lost meanwhile: what it holds is treated as after a reset.
     fn begin_anew(&mut self) -> Vec<Effect> {
-        if !std::mem::take(&mut self.begins_anew) || planted::is(Bug::StartOverKeepsAll) {
+        if !std::mem::take(&mut self.begins_anew) {
             return Vec::new();
         }
         self.known
@@ -632,28 +631,15 @@ impl Synchronisation {
     }
 
     fn leave(&mut self) -> Vec<Effect> {
-        let drops = planted::is(Bug::LeaveDropsEdits);
-        let leave = |record| {
-            if drops {
-                Effect::Erase { record }
-            } else {
-                Effect::MarkLeaving { record }
-            }
-        };
         std::mem::take(&mut self.left)
             .into_iter()
-            .map(leave)
+            .map(|record| Effect::MarkLeaving { record })
             .collect()
     }
 
     fn verdict(&mut self, verdict: Verdict) -> Result<Vec<Effect>, ProtocolError> {
         let index = verdict.index;
-        let first = self.sent.iter().find(|sent| sent.record == verdict.record);
-        let sent = if planted::is(Bug::OutboxAcknowledgesByPlace) {
-            first
-        } else {
-            self.sent.get(index as usize)
-        };
+        let sent = self.sent.get(index as usize);
         let sent = sent.filter(|sent| sent.record == verdict.record);
         let sent = sent.ok_or(ProtocolError::ForeignVerdict { index })?;
         if let Some(seq) = sent.confirms {
@@ -676,15 +662,7 @@ impl Synchronisation {
                 again,
             }]
         };
-        let done = (verdict.status == VerdictStatus::Held
-            && planted::is(Bug::OutboxTakesHeldForDone))
-            || (verdict.retryable && planted::is(Bug::OutboxDropsPostponed));
-        let status = if done {
-            VerdictStatus::Duplicate
-        } else {
-            verdict.status
-        };
-        Ok(match status {
+        Ok(match verdict.status {
             VerdictStatus::Accepted | VerdictStatus::Duplicate => {
                 match verdict.status {
                     VerdictStatus::Accepted => self.tally.accepted += 1,
@@ -872,9 +850,6 @@ impl Synchronisation {
             // No snapshot comes for what the user may not see: refused is refused.
             return Ok(
                 match (refused || state.outbox.iter().any(tried_out), unsent) {
-                    (true, _) if planted::is(Bug::LeaveDropsRefused) => {
-                        vec![Effect::Erase { record }]
-                    }
                     (true, _) if document::confirmed(stored)?.view()?.kind().is_some() => {
                         rebase::abandon(state, moment)
                     }

@@ -11,7 +11,6 @@ use lianka_sync_core::{
     codec::change::{self, Action, Change},
     crdt::record::{Edit, Record, RecordError},
     id::ChangeHash,
-    planted::{self, Bug},
 };
 
 use crate::{Author, Effect, OutboxEntry, RecordState, StoredRecord, TailChange, document};
@@ -102,7 +101,7 @@ pub(crate) fn resend_all(
 }
 
 fn effects(state: &RecordState, lost: Lost) -> Vec<Effect> {
-    if lost.own.is_empty() || planted::is(Bug::HealForgetsOwn) {
+    if lost.own.is_empty() {
         return Vec::new();
     }
     let record = state.record;
@@ -119,13 +118,6 @@ fn effects(state: &RecordState, lost: Lost) -> Vec<Effect> {
         })
         .collect();
     let mut entries = lost.own;
-    entries.drain(
-        ..if planted::is(Bug::HealSendsNewest) {
-            entries.len() - 1
-        } else {
-            0
-        },
-    );
     let again: BTreeSet<_> = entries.iter().map(|entry| entry.hash).collect();
     // What was not accepted yet may depend on what goes again: after it.
     entries.extend(

@@ -14,7 +14,6 @@ use lianka_sync_core::{
     id::{DeviceId, EntryId},
     kinds::{Broken, Key, key},
     lang::Lang,
-    planted::{self, Bug},
 };
 
 use crate::{
@@ -122,11 +121,7 @@ pub(crate) fn rebase(
     }
     let edited = &state.outbox[entries.len()..];
     let redacted = redacted(&state.outbox);
-    for entry in edited.iter().take(if planted::is(Bug::RebaseKeepsFirst) {
-        1
-    } else {
-        usize::MAX
-    }) {
+    for entry in edited {
         seen.take_in(entry);
         if entry.state == OutboxState::Held {
             // The server keeps these very bytes; writing them anew would do the edit twice once a reviewer accepts it.
@@ -150,7 +145,6 @@ pub(crate) fn rebase(
                 note = noted.or(note);
             }
             Renewed::AlreadySo => note = noted.or(note),
-            Renewed::Refused(_) if planted::is(Bug::RebaseDropsRefused) => {}
             Renewed::Refused(reason) => {
                 drafts.push(Effect::PutDraft(Box::new(draft(entry, reason))));
             }
@@ -226,9 +220,7 @@ fn noted(note: Option<&Note>, entry: &OutboxEntry) -> Option<Note> {
 /// An entry's edits, as they read on the server's copy: what others wrote into the note meanwhile stays.
 fn edits_on(entry: &OutboxEntry, noted: Option<&Note>) -> Vec<Edit> {
     let on = |edit: &Edit| match (edit, noted) {
-        (Edit::Note { .. }, Some(note)) if !planted::is(Bug::RebaseOverwritesNote) => {
-            Edit::Note { text: note.text() }
-        }
+        (Edit::Note { .. }, Some(note)) => Edit::Note { text: note.text() },
         _ => edit.clone(),
     };
     entry.edits.iter().map(on).collect()
@@ -261,7 +253,7 @@ pub(crate) fn abandon(state: &RecordState, moment: &Moment) -> Vec<Effect> {
             .flat_map(|entry| entry.edits.clone())
             .filter(|edit| !is_about(edit, &redacted))
             .collect();
-        if !edits.is_empty() && !planted::is(Bug::AbandonDropsEdits) {
+        if !edits.is_empty() {
             effects.push(Effect::PutDraft(Box::new(Draft {
                 edits,
                 ..draft(first, reason)
@@ -292,9 +284,7 @@ impl Seen {
     /// Whether the user knew the value; where no change tells, it is the rebase that knows.
     fn contains(&self, key: &str, op: &OpId) -> bool {
         op.actor.device() == self.device
-            || planted::is(Bug::RebaseReplacesUnseen)
-            || (self.values.get(key).is_none_or(|seen| seen.contains(op))
-                && !planted::is(Bug::RebaseKeepsSeen))
+            || self.values.get(key).is_none_or(|seen| seen.contains(op))
     }
 
     /// Keys of which the change would only take away what the user had not seen. Also writing the value that wins is a deletion, of the others.
@@ -348,14 +338,9 @@ fn renew(
         return Ok(Renewed::Refused(entry.reason.clone().unwrap_or_default()));
     };
     let view = document.view()?;
-    let forgotten = |edit: &Edit| match edit {
-        Edit::Note { .. } => planted::is(Bug::RebaseForgetsNote),
-        Edit::Delete { .. } => planted::is(Bug::RebaseForgetsDeletion),
-        Edit::Put { .. } => false,
-    };
     let edits: Vec<_> = edits
         .iter()
-        .filter(|edit| !is_about(edit, redacted) && !forgotten(edit))
+        .filter(|edit| !is_about(edit, redacted))
         .cloned()
         .collect();
     let mut edits = rules::effective(&view, &edits);
@@ -439,16 +424,11 @@ fn next_epoch(epoch: u32, outbox: &[OutboxEntry], moment: &Moment) -> u32 {
 }
 
 fn draft(entry: &OutboxEntry, reason: Reason) -> Draft {
-    let kept = if planted::is(Bug::DraftKeepsFirst) {
-        1
-    } else {
-        usize::MAX
-    };
     Draft {
         record: entry.record,
         kind: entry.kind,
         creating: creates(entry),
-        edits: entry.edits.iter().take(kept).cloned().collect(),
+        edits: entry.edits.clone(),
         made_at: entry.made_at,
         reason,
     }

@@ -2,12 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use lianka_sync_core::{
-    crdt::record::Edit,
-    id::EntryId,
-    kinds::Key,
-    planted::{self, Bug},
-};
+use lianka_sync_core::{crdt::record::Edit, id::EntryId, kinds::Key};
 
 use crate::{Draft, OutboxEntry, OutboxState};
 
@@ -18,9 +13,6 @@ pub fn outbox(entries: &[OutboxEntry], persons: &BTreeSet<EntryId>) -> Option<Ve
     for entry in &mut outbox {
         let edits = entry.edits.len();
         entry.edits.retain(|edit| !is_about(edit, persons));
-        if entry.edits.len() < edits && planted::is(Bug::RedactDropsRest) {
-            entry.edits.clear();
-        }
         if entry.edits.len() < edits && entry.state == OutboxState::Held {
             // What the office kept of it is gone.
             entry.state = OutboxState::Unsent;
@@ -49,7 +41,7 @@ pub fn draft(draft: &Draft, persons: &BTreeSet<EntryId>) -> Redacted {
         .filter(|edit| !is_about(edit, persons))
         .cloned()
         .collect();
-    if edits.len() == draft.edits.len() || planted::is(Bug::RedactKeepsDrafts) {
+    if edits.len() == draft.edits.len() {
         Redacted::Kept
     } else if edits.is_empty() {
         Redacted::Gone

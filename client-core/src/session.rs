@@ -17,7 +17,6 @@ use lianka_sync_core::{
     codec::wire::{Hello, Report, RequestItem, ResponseItem},
     id::StreetCode,
     lang::Lang,
-    planted::{self, Bug},
     time::DeviceTime,
 };
 use serde::Serialize;
@@ -501,9 +500,7 @@ impl Session {
     fn done<S: RecordStore>(&mut self, store: &mut S) -> Result<Command, SessionError<S::Error>> {
         // What was erased, redacted, sealed or taken away, now or by a synchronisation that was cut, is not to stay beside the store either.
         // Another reader only puts it off.
-        if !planted::is(Bug::EraseStaysInLog) {
-            let _ = store.truncate_log();
-        }
+        let _ = store.truncate_log();
         let report = &mut self.report;
         look(store, |tx| {
             let [unsent, held, refused] = tx.outbox_count()?;

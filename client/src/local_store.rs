@@ -20,7 +20,6 @@ use lianka_client_core::{
 use lianka_sync_core::{
     id::{ChangeHash, RecordId},
     kinds::Kind,
-    planted::{self, Bug},
 };
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
@@ -160,28 +159,12 @@ impl LocalStore {
             _ => error.into(),
         };
         connection
-            .pragma_update(
-                None,
-                "secure_delete",
-                if planted::is(Bug::EraseLeavesPages) {
-                    "OFF"
-                } else {
-                    "ON"
-                },
-            )
+            .pragma_update(None, "secure_delete", "ON")
             .map_err(foreign)?;
         connection
             .query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))
             .map_err(foreign)?;
-        connection.pragma_update(
-            None,
-            "synchronous",
-            if planted::is(Bug::SavedBeforeFlush) {
-                "OFF"
-            } else {
-                "FULL"
-            },
-        )?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
         connection.set_prepared_statement_cache_capacity(64);
         migrate(&mut connection, path)?;
         Ok(Self {
@@ -532,9 +515,7 @@ impl Tx<'_> {
                 let id = id(record);
                 let sql = "DELETE FROM tail WHERE record = ?1
                     AND (seq <= ?2 OR ?3 <> (SELECT generation FROM record WHERE record = ?1))";
-                if !planted::is(Bug::SnapshotKeepsTail) {
-                    self.run(sql, params![id, *seq as i64, generation])?;
-                }
+                self.run(sql, params![id, *seq as i64, generation])?;
                 let sql = "INSERT INTO record (record, kind, grid, generation, seq, snapshot, beyond_cursor) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1)
                     ON CONFLICT (record) DO UPDATE SET kind = excluded.kind, grid = excluded.grid, generation = excluded.generation,
                         seq = excluded.seq, snapshot = excluded.snapshot, beyond_cursor = beyond_cursor OR leaving, leaving = 0, before_reset = 0";
@@ -574,7 +555,6 @@ impl Tx<'_> {
                 [id(record)],
             ),
             Effect::StartOver => self.set_start_over(true),
-            Effect::Stay { .. } if planted::is(Bug::StayForgotten) => Ok(()),
             Effect::Stay { record } => self.run(
                 "UPDATE record SET leaving = 0, beyond_cursor = 1 WHERE record = ?1",
                 [id(record)],
@@ -595,11 +575,7 @@ impl Tx<'_> {
                     ),
                     [id(record)],
                 )?;
-                if planted::is(Bug::OutboxForgetsOwn) {
-                    Ok(())
-                } else {
-                    self.append(record, *generation, change)
-                }
+                self.append(record, *generation, change)
             }
             Effect::Mark {
                 record,
@@ -621,9 +597,7 @@ impl Tx<'_> {
                 notices::forget(self.tx, *record)?;
                 self.apply_one(&Effect::RemoveRecord { record: *record })?;
                 self.run("DELETE FROM outbox WHERE record = ?1", [id(record)])?;
-                if !planted::is(Bug::EraseKeepsDrafts) {
-                    self.run("DELETE FROM draft WHERE record = ?1", [id(record)])?;
-                }
+                self.run("DELETE FROM draft WHERE record = ?1", [id(record)])?;
                 self.run("DELETE FROM listing WHERE record = ?1", [id(record)])
             }
             Effect::Redact { record, entries } => {

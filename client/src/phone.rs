@@ -23,12 +23,10 @@ use lianka_client_core::{
     store::{LastSync, RecordStore, Records},
 };
 use lianka_sync_core::{
-    codec::wire::ResponseItem,
     crdt::{record::Edit, view::View},
     id::{ChangeHash, RecordId, StreetCode},
     kinds::{Kind, duplicate::Traits, projection::Projected},
     lang::Lang,
-    planted::{self, Bug},
     time::DeviceTime,
 };
 use serde::Serialize;
@@ -604,7 +602,6 @@ impl Phone {
         let mut session = Box::new(session);
         let mut event = Event::Begin;
         let mut answer = None;
-        let mut late = Vec::new();
         loop {
             let stores = answer.is_some() && !matches!(event, Event::Answering);
             let command;
@@ -642,7 +639,7 @@ impl Phone {
                 Command::Read => match &mut answer {
                     Some(answer) => {
                         let before = answer.bytes_down;
-                        let event = gathered(&mut session, answer, &mut late).await;
+                        let event = gathered(&mut session, answer).await;
                         if !session.wiped() {
                             bytes_down += answer.bytes_down - before;
                         }
@@ -765,33 +762,19 @@ impl Phone {
     }
 }
 
-/// Reads on in an answer until there is something to store. `late`: with the bug planted, what came before a checkpoint waits for the end.
-async fn gathered(
-    session: &mut Session,
-    answer: &mut Answer,
-    late: &mut Vec<ResponseItem>,
-) -> Event {
-    let event = loop {
-        let item = match answer.next().await {
-            Ok(Some(item)) => item,
-            Ok(None) => break Event::Over,
-            Err(error) => break Event::Failed(error),
-        };
-        let ends = matches!(item, ResponseItem::End { .. } | ResponseItem::Wipe);
-        if planted::is(Bug::CheckpointTooEarly) {
-            if ends {
-                late.drain(..).for_each(|item| _ = session.gather(item));
-            } else if !matches!(item, ResponseItem::Checkpoint { .. }) {
-                late.push(item);
-                continue;
+/// Reads on in an answer until there is something to store.
+async fn gathered(session: &mut Session, answer: &mut Answer) -> Event {
+    loop {
+        match answer.next().await {
+            Ok(Some(item)) => {
+                if session.gather(item) {
+                    return Event::Gathered;
+                }
             }
+            Ok(None) => return Event::Over,
+            Err(error) => return Event::Failed(error),
         }
-        if session.gather(item) {
-            return Event::Gathered;
-        }
-    };
-    late.drain(..).for_each(|item| _ = session.gather(item));
-    event
+    }
 }
 
 fn saved(tx: &Tx<'_>, edited: &Edited) -> Result<EditReceipt, PhoneError> {

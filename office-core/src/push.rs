@@ -13,7 +13,6 @@ use lianka_sync_core::{
     },
     crdt::merge::{Refusal, RegisterState},
     id::{ChangeHash, DeviceId, RecordId},
-    planted::{self, Bug},
 };
 
 use crate::{
@@ -405,14 +404,12 @@ impl Batch<'_> {
             Some(ruling) => return ruling,
             None => {}
         }
-        if change.actor.device() != author.device && !planted::is(Bug::MergeTakesForeignActors) {
+        if change.actor.device() != author.device {
             return Ruling::Refused(Refusal::ForeignActor);
         }
         // What a reviewer decided is final, whoever works the grid by now.
         let known_as_held = match street.known().held.get(&(record, hash)) {
-            Some(held)
-                if held.status == HeldStatus::Refused && !planted::is(Bug::HeldForgetsRefusal) =>
-            {
+            Some(held) if held.status == HeldStatus::Refused => {
                 return Ruling::Refused(Refusal::HeldRefused {
                     reason: held.note.clone().unwrap_or_default(),
                 });
@@ -480,7 +477,7 @@ impl Batch<'_> {
         let grid = self.street.grid(record).or_else(|| remaining_grid(change));
         match grid.map(|grid| works_record(self.street, author, record, grid)) {
             Some(Works::Now) => Ok(author.wiped.then_some(DEVICE_WIPED)),
-            Some(Works::Once) => Ok((!planted::is(Bug::HeldTakesLost)).then_some(GRID_LOST)),
+            Some(Works::Once) => Ok(Some(GRID_LOST)),
             Some(Works::Never) => Err(Refusal::NotYourGrid),
             None if !change.deps.is_empty() => Err(Refusal::DependencyMissing),
             // A creation that names no grid: MERGE tells what it lacks.

@@ -11,11 +11,7 @@ pub mod seal;
 pub mod store;
 
 pub use lianka_office_core::audit::{Action, Event, Logged};
-use lianka_sync_core::{
-    id::StreetCode,
-    planted::{self, Bug},
-    time::ServerTime,
-};
+use lianka_sync_core::{id::StreetCode, time::ServerTime};
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -99,9 +95,7 @@ pub async fn append(
                 hash: Vec::new(),
             };
             row.hash = hash(chain, &row).to_vec();
-            if !planted::is(Bug::AuditSkipsLink) {
-                previous.clone_from(&row.hash);
-            }
+            previous.clone_from(&row.hash);
             row
         })
         .collect();

@@ -55,7 +55,6 @@ pub mod id;
 pub mod kinds;
 pub mod lang;
 pub mod limits;
-pub mod planted;
 pub mod search;
 pub mod time;
 pub mod values;

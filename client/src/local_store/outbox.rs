@@ -8,7 +8,6 @@ use lianka_client_core::{
 };
 use lianka_sync_core::{
     id::{ChangeHash, EntryId, RecordId},
-    planted::{self, Bug},
     time::DeviceTime,
 };
 use rusqlite::{Row, Transaction, params};
@@ -154,9 +153,6 @@ pub(super) fn remove(
     record: RecordId,
     hash: ChangeHash,
 ) -> Result<(), StoreError> {
-    if planted::is(Bug::OutboxRemovesRecord) {
-        return replace(tx, record, &[]);
-    }
     tx.prepare_cached("DELETE FROM outbox WHERE record = ?1 AND hash = ?2")?
         .execute(params![id(&record), hash.0])?;
     Ok(())
@@ -186,15 +182,7 @@ pub(super) fn replace(
 ) -> Result<(), StoreError> {
     tx.prepare_cached("DELETE FROM outbox WHERE record = ?1")?
         .execute([id(&record)])?;
-    let kept = if planted::is(Bug::OutboxKeepsEight) {
-        8
-    } else {
-        usize::MAX
-    };
-    entries
-        .iter()
-        .take(kept)
-        .try_for_each(|entry| append(tx, entry))
+    entries.iter().try_for_each(|entry| append(tx, entry))
 }
 
 /// Keeps a draft.

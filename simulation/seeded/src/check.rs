@@ -19,6 +19,7 @@ pub mod rules;
 pub mod rulings;
 pub mod saved;
 pub mod tell;
+pub mod told;
 pub mod trail;
 
 use std::fmt;
@@ -115,6 +116,7 @@ pub fn check(setup: &Setup, story: &Story) -> Vec<Finding> {
     log::check(story, &ledger, &mut found);
     rulings::check(story, &ledger, &documents, &mut found);
     erased::check(story, &ledger, &documents, &mut found);
+    told::check(story, &ledger, &documents, &mut found);
     trail::check(&setup.street, &story.evidence, &mut found);
     if let Some(differ) = &story.evidence.rows_differ {
         found.push(Finding::new(

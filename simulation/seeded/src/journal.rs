@@ -113,6 +113,8 @@ pub struct PhoneEvidence {
     pub outbox: Vec<(Uuid, String, String, Vec<Did>)>,
     /// Drafts: record, the reason's code, what the user did.
     pub drafts: Vec<(Uuid, String, Vec<Did>)>,
+    /// What the office told beside records: kind, record, hash of the change in hex.
+    pub notices: Vec<(String, Uuid, Option<String>)>,
     /// Every byte of the phone's file and of what lies beside it.
     pub file: Vec<u8>,
 }

@@ -9,6 +9,8 @@ pub mod coverage;
 pub mod draw;
 pub mod engine;
 pub mod journal;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 pub mod network;
 pub mod office;
 pub mod phones;

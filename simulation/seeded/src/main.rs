@@ -1,15 +1,13 @@
-//! `lianka-simulation`: runs worlds, replays one, and proves by planted bugs that broken promises are found. `make simulate SEEDS=N` calls it.
+//! `lianka-simulation`: runs worlds, and replays one. `make simulate SEEDS=N` calls it.
 
-use std::{collections::BTreeSet, fs, path::PathBuf, process::ExitCode, time::Instant};
+use std::{fs, path::PathBuf, process::ExitCode, time::Instant};
 
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lianka_simulation::{
     Script,
-    check::tell,
     runner::{self, Failure},
 };
-use lianka_sync_core::planted::{self, Bug};
 
 /// Failing seeds that are made small and kept; the others are named.
 const KEPT_MAX: usize = 5;
@@ -48,9 +46,6 @@ enum Task {
         /// Makes it small first
         #[arg(long)]
         minimise: bool,
-        /// With this bug in place
-        #[arg(long)]
-        bug: Option<Bug>,
     },
     /// Runs seeds on the real router and Postgres, holds them to the promises, and says the same to the office in memory: both must answer alike
     #[cfg(feature = "real")]
@@ -60,24 +55,6 @@ enum Task {
         /// The first seed
         #[arg(long, default_value_t = 1)]
         from: u64,
-    },
-    /// Plants bugs, one after another: each must be found
-    Bugs {
-        /// Only this one
-        #[arg(long)]
-        bug: Option<Bug>,
-        /// Seeds that a bug may need
-        #[arg(long, default_value_t = 500)]
-        seeds: u64,
-        /// The first seed
-        #[arg(long, default_value_t = 1)]
-        from: u64,
-        /// Only names them
-        #[arg(long)]
-        list: bool,
-        /// Runs all seeds and counts those that find it
-        #[arg(long)]
-        count: bool,
     },
 }
 
@@ -89,21 +66,7 @@ fn main() -> anyhow::Result<ExitCode> {
             steps,
             story,
             minimise,
-            bug,
-        } => replay(seed, steps, story, minimise, bug),
-        Task::Bugs { list: true, .. } => {
-            for bug in Bug::ALL {
-                println!("{:<30} {:<10} {}", bug.name(), bug.place(), bug.what());
-            }
-            true
-        }
-        Task::Bugs {
-            bug,
-            seeds,
-            from,
-            count,
-            ..
-        } => bugs(bug, from, seeds, count),
+        } => runner::replay(seed, steps, story, minimise),
         #[cfg(feature = "real")]
         Task::Agree { seeds, from } => agree(from, seeds),
     };
@@ -178,94 +141,6 @@ fn kept(failure: &Failure, keep: &PathBuf) -> anyhow::Result<PathBuf> {
     let path = keep.join(format!("seed-{}.txt", failure.seed));
     fs::write(&path, runner::told(&script, &runner::one(&script)))?;
     Ok(path)
-}
-
-fn replay(
-    seed: u64,
-    steps: Option<Vec<u32>>,
-    story: bool,
-    minimise: bool,
-    bug: Option<Bug>,
-) -> bool {
-    let _planted = bug.map(planted::plant);
-    let mut script = Script::of(seed);
-    if let Some(steps) = steps {
-        let steps: BTreeSet<_> = steps.into_iter().collect();
-        script = script.only(|no| steps.contains(&no));
-    }
-    let mut outcome = runner::one(&script);
-    if let (true, Some(finding)) = (minimise, outcome.found.first()) {
-        script = runner::minimise(&script, finding.promise);
-        outcome = runner::one(&script);
-    }
-    if let (true, Some(told)) = (story, &outcome.story) {
-        print!("{}", tell::all(&told.journal));
-    }
-    if outcome.found.is_empty() {
-        println!("seed {seed}: every promise held");
-    } else {
-        print!("{}", runner::told(&script, &outcome));
-    }
-    outcome.found.is_empty()
-}
-
-/// The table of docs/simulation.md, as far as the office in memory finds them.
-fn bugs(only: Option<Bug>, from: u64, seeds: u64, count: bool) -> bool {
-    silence_panics();
-    let mut all_found = true;
-    println!(
-        "| bug | in | what is wrong | found by seed | promise that breaks |\n|---|---|---|---|---|"
-    );
-    for bug in Bug::ALL
-        .iter()
-        .copied()
-        .filter(|bug| only.is_none_or(|only| only == *bug))
-    {
-        let planted = planted::plant(bug);
-        let report = match runner::script_for(bug) {
-            Some(script) => runner::Report {
-                worlds: 1,
-                failures: vec![Failure {
-                    seed: script.seed,
-                    found: runner::one(&script).found,
-                }],
-                ..runner::Report::default()
-            },
-            None => runner::many(from, seeds, !count, &|_| ()),
-        };
-        drop(planted);
-        let found = match report.failures.first() {
-            Some(first) if first.found.is_empty() => {
-                all_found = false;
-                "NOT FOUND by its script".to_owned()
-            }
-            Some(_) if runner::script_for(bug).is_some() => "its own script".to_owned(),
-            Some(first) if count => format!(
-                "{} ({} of {})",
-                first.seed,
-                report.failures.len(),
-                report.worlds
-            ),
-            Some(first) => first.seed.to_string(),
-            None if bug.needs_the_real_office() => "`--office real`".to_owned(),
-            None => {
-                all_found = false;
-                format!("NOT FOUND in {}", report.worlds)
-            }
-        };
-        let promise = report
-            .failures
-            .first()
-            .and_then(|first| first.found.first())
-            .map_or("", |finding| finding.promise);
-        println!(
-            "| `{}` | {} | {} | {found} | {promise} |",
-            bug.name(),
-            bug.place(),
-            bug.what()
-        );
-    }
-    all_found
 }
 
 /// A world that falls over is a finding; its backtrace would only hide the progress.

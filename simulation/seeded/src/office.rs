@@ -80,13 +80,25 @@ pub enum Act {
         record: Uuid,
         field: String,
         nth: usize,
+        /// How many of the values were looked at; `None`: all that stand there.
+        looked_at: Option<usize>,
+    },
+    /// Takes the newest choice of a field back; `force`: even where the field was written since.
+    UndoChoice {
+        record: Uuid,
+        field: String,
+        force: bool,
     },
     /// Decides what is held: the `nth` in the order of record and change hash.
     Held { nth: usize, accept: bool },
+    /// The same of what is decided already: refused.
+    HeldAgain { nth: usize, accept: bool },
     /// Moves cards to another grid.
     Move { records: Vec<Uuid>, grid: String },
     /// One card goes into another.
     Merge { winner: Uuid, loser: Uuid },
+    /// Takes the newest merge of two cards back.
+    UndoMerge { winner: Uuid, loser: Uuid },
     /// Forgets a record.
     Erase { record: Uuid },
     /// Forgets one person on a record.
@@ -164,6 +176,44 @@ pub struct HeldLine {
     pub status: String,
 }
 
+/// What a user is told beside records, as the office keeps it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct NoticeLine {
+    pub username: String,
+    pub kind: String,
+    pub record: Uuid,
+    pub field: Option<String>,
+    /// The change that brought it about, in hex.
+    pub hash: Option<String>,
+    pub note: Option<String>,
+}
+
+/// A choice between values, as the office remembers it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct ChoiceLine {
+    pub record: Uuid,
+    pub field: String,
+    /// The change that chose, in hex.
+    pub hash: String,
+    /// By the office's clock, milliseconds since 1970.
+    pub at_unix_ms: i64,
+    /// `phone`, `desk` or `server`.
+    pub source: String,
+    pub username: Option<String>,
+    pub chosen: Option<String>,
+    /// The values that stood there, with their authors.
+    pub replaced: Vec<(String, Option<String>)>,
+    pub is_undone: bool,
+}
+
+/// Two cards that were merged.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct MergeLine {
+    pub winner: Uuid,
+    pub loser: Uuid,
+    pub is_undone: bool,
+}
+
 /// Everything that the office can be asked when all is quiet.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Evidence {
@@ -176,6 +226,14 @@ pub struct Evidence {
     pub held: Vec<HeldLine>,
     /// Rows of the conflict inbox: record and field.
     pub conflicts: Vec<(Uuid, String)>,
+    /// In order.
+    pub notices: Vec<NoticeLine>,
+    /// In order.
+    pub choices: Vec<ChoiceLine>,
+    /// In order.
+    pub merges: Vec<MergeLine>,
+    /// Acts as the audit trail tells them, in order: `username`, `action`, `record`, `detail`.
+    pub told: Vec<serde_json::Value>,
     /// Events of the audit chain as the API tells them, in order; empty where the office keeps none.
     pub audit: Vec<serde_json::Value>,
     /// Where the rows are not what a rebuild makes of them.

@@ -17,10 +17,8 @@ use crate::{
     Coverage, Script, Story,
     check::{self, About, Finding},
     engine::run_to_end,
-    office::{Identities, MemoryOffice, Setup},
-    script::{Desk, MadeBy, Step, Weather, What},
+    office::{Identities, MemoryOffice},
 };
-use lianka_sync_core::planted::Bug;
 
 /// A promise that a panic breaks.
 const PANIC: &str = "nothing panics";
@@ -125,75 +123,6 @@ pub fn many(from: u64, seeds: u64, stop_at_first: bool, done: &(dyn Fn(u64) + Sy
     report
 }
 
-/// Few restores in drawn worlds find phones that keep their tokens, and with them the device whose edits they may send again: bugs in
-/// healing have a script of their own, in which the backup is minutes old.
-pub fn script_for(bug: Bug) -> Option<Script> {
-    // Whether the whole record is lost, or what was written on it.
-    let whole = match bug {
-        Bug::HealForgetsOwn | Bug::HealSendsNewest => false,
-        Bug::StayForgotten => true,
-        _ => return None,
-    };
-    let setup = Setup {
-        street: "310104003".into(),
-        grids: vec!["A1".into()],
-        roads: vec!["康平路".into()],
-        secretaries: vec![("xuna".into(), vec!["A1".into()])],
-        log_days: 30,
-    };
-    let set = |key: &str, value: &str| vec![(key.to_owned(), Some(value.to_owned()))];
-    let edit = |key, value| What::Edit {
-        phone: 0,
-        record: MadeBy(2),
-        set: set(key, value),
-        note: None,
-    };
-    let mut steps = [
-        What::Enrol {
-            phone: 0,
-            username: "xuna".into(),
-        },
-        What::Network {
-            phone: 0,
-            weather: Weather::Fine,
-        },
-        What::Create {
-            phone: 0,
-            grid: "A1".into(),
-            set: set("road", "康平路"),
-            note: "v2.0z".into(),
-        },
-        What::Sync { phone: 0 },
-        What::Desk(Desk::Backup),
-        edit("sign_name", "v5.0z"),
-        edit("lane", "v6.0z"),
-        What::Sync { phone: 0 },
-        What::Desk(Desk::Restore),
-        What::Sync { phone: 0 },
-    ];
-    if whole {
-        // The backup comes before the creation.
-        steps.swap(2, 4);
-        steps.swap(3, 4);
-    }
-    let made = if whole { 3 } else { 2 };
-    for what in &mut steps {
-        if let What::Edit { record, .. } = what {
-            *record = MadeBy(made);
-        }
-    }
-    let step = |(no, what)| Step {
-        no,
-        at_ms: i64::from(no) * 30_000,
-        what,
-    };
-    Some(Script {
-        seed: 1,
-        setup,
-        steps: (0..).zip(steps).map(step).collect(),
-    })
-}
-
 /// The fewest steps of the script with which the same promise is still broken: halves, quarters and so on are left out, then single steps.
 pub fn minimise(script: &Script, promise: &str) -> Script {
     let breaks = |steps: &BTreeSet<u32>| {
@@ -232,6 +161,29 @@ pub fn minimise(script: &Script, promise: &str) -> Script {
     }
     let steps: BTreeSet<_> = steps.into_iter().collect();
     script.only(|no| steps.contains(&no))
+}
+
+/// Runs one seed again, or only these of its steps, and prints what broke; `story`: the whole journal too. Whether every promise held.
+pub fn replay(seed: u64, steps: Option<Vec<u32>>, story: bool, make_small: bool) -> bool {
+    let mut script = Script::of(seed);
+    if let Some(steps) = steps {
+        let steps: BTreeSet<_> = steps.into_iter().collect();
+        script = script.only(|no| steps.contains(&no));
+    }
+    let mut outcome = one(&script);
+    if let (true, Some(finding)) = (make_small, outcome.found.first()) {
+        script = minimise(&script, finding.promise);
+        outcome = one(&script);
+    }
+    if let (true, Some(told)) = (story, &outcome.story) {
+        print!("{}", check::tell::all(&told.journal));
+    }
+    if outcome.found.is_empty() {
+        println!("seed {seed}: every promise held");
+    } else {
+        print!("{}", told(&script, &outcome));
+    }
+    outcome.found.is_empty()
 }
 
 /// A failing script as it is kept: how to run it again, what is wrong, the steps, the edit's story.

@@ -158,8 +158,18 @@ pub enum Desk {
         record: MadeBy,
         field: String,
         nth: usize,
+        looked_at: Option<usize>,
+    },
+    UndoChoice {
+        record: MadeBy,
+        field: String,
+        force: bool,
     },
     Held {
+        nth: usize,
+        accept: bool,
+    },
+    HeldAgain {
         nth: usize,
         accept: bool,
     },
@@ -168,6 +178,10 @@ pub enum Desk {
         grid: String,
     },
     Merge {
+        winner: MadeBy,
+        loser: MadeBy,
+    },
+    UndoMerge {
         winner: MadeBy,
         loser: MadeBy,
     },

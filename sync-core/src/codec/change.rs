@@ -21,7 +21,6 @@ use crate::{
     id::{Actor, ChangeHash},
     lang::Lang,
     limits,
-    planted::{self, Bug},
     time::DeviceTime,
 };
 
@@ -296,15 +295,6 @@ pub fn decode(bytes: &[u8]) -> Result<Change, GateError> {
     }
     if encode(&change) != change.bytes || (chunk.kind == CHUNK_CHANGE && change.bytes != bytes) {
         return Err(GateError::NotCanonical);
-    }
-    if planted::is(Bug::GateLosesPredecessors) {
-        change
-            .ops
-            .iter_mut()
-            .for_each(|op| drop(op.pred.drain(..op.pred.len().saturating_sub(1))));
-    }
-    if planted::is(Bug::GateRefusesMerges) && change.deps.len() > 1 {
-        return Err(too_large("dependencies", 1));
     }
     Ok(change)
 }

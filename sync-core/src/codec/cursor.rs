@@ -7,11 +7,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{
-    access::Role,
-    id::StreetCode,
-    planted::{self, Bug},
-};
+use crate::{access::Role, id::StreetCode};
 
 /// Version of the encoding: the first byte.
 const ENCODING: u8 = 1;
@@ -117,8 +113,7 @@ pub fn plan(cursor: Option<&str>, position: &Position<'_>) -> Pull {
     let Some(cursor) = Cursor::decode(text) else {
         return Pull::Reset;
     };
-    let same_history =
-        cursor.store_epoch == position.store_epoch || planted::is(Bug::CursorIgnoresEpoch);
+    let same_history = cursor.store_epoch == position.store_epoch;
     if !same_history || cursor.street != position.street.as_str() || cursor.sequence > position.head
     {
         return Pull::Reset;
@@ -127,29 +122,20 @@ pub fn plan(cursor: Option<&str>, position: &Position<'_>) -> Pull {
     if (cursor.scope_epoch == WHOLE_STREET) != (position.scope_epoch == WHOLE_STREET) {
         return Pull::Reset;
     }
-    let same_scope =
-        cursor.scope_epoch == position.scope_epoch || planted::is(Bug::CursorIgnoresScope);
+    let same_scope = cursor.scope_epoch == position.scope_epoch;
     let received = Some(Received {
         sequence: cursor.sequence,
         scope_epoch: cursor.scope_epoch,
     });
-    match cursor.downloading && !planted::is(Bug::CursorForgetsDownload) {
+    match cursor.downloading {
         // Under another scope the records before `sequence` are others too.
         true => Pull::Download {
-            after: if same_scope || planted::is(Bug::CursorKeepsPlace) {
-                cursor.sequence
-            } else {
-                0
-            },
+            after: if same_scope { cursor.sequence } else { 0 },
             received,
         },
         false if same_scope && cursor.sequence == position.head => Pull::Nothing,
-        false if planted::is(Bug::CursorTrustsScope) => Pull::Delta {
-            after: cursor.sequence,
-            scope_epoch: position.scope_epoch,
-        },
         false => Pull::Delta {
-            after: cursor.sequence + u64::from(planted::is(Bug::CursorSkipsOne)),
+            after: cursor.sequence,
             scope_epoch: cursor.scope_epoch,
         },
     }

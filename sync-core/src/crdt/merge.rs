@@ -30,7 +30,6 @@ use crate::{
     kinds::{Broken, Key, Kind, MergeRule, Writing, key},
     lang::Lang,
     limits,
-    planted::{self, Bug},
     time::{DeviceTime, ServerTime},
 };
 
@@ -711,14 +710,14 @@ pub fn merge(
         if state.contains(change.hash) {
             return Ok(Merged::Duplicate);
         }
-        if context.generation != state.generation && !planted::is(Bug::MergeTakesOldGenerations) {
+        if context.generation != state.generation {
             return Err(Refusal::StaleGeneration);
         }
         if context.kind != state.kind {
             return Err(Refusal::KindMismatch);
         }
     }
-    if change.actor.device() != context.device && !planted::is(Bug::MergeTakesForeignActors) {
+    if change.actor.device() != context.device {
         return Err(Refusal::ForeignActor);
     }
     let accepted = match &target.state {
@@ -755,7 +754,7 @@ pub fn merge(
         index: Index::default(),
     });
     state.accept(accepted, change, context.received_at);
-    if let Some(note) = note.filter(|_| !planted::is(Bug::MergeForgetsNote)) {
+    if let Some(note) = note {
         state.note = note;
     }
     Ok(Merged::Accepted)
@@ -772,8 +771,7 @@ impl RegisterState {
     fn accept(&mut self, accepted: Accepted, change: &Change, received_at: ServerTime) {
         let actor = self.intern(change.actor);
         let at = self.history.len() as u32;
-        self.heads
-            .retain(|head| !accepted.deps.contains(head) && !planted::is(Bug::MergeForgetsHeads));
+        self.heads.retain(|head| !accepted.deps.contains(head));
         self.heads.push(at);
         self.bytes += change.bytes.len() as u64;
         self.index.changes.insert(change.hash, at);
@@ -810,7 +808,7 @@ struct Seen(Option<Vec<bool>>);
 
 impl Seen {
     fn of(state: &RegisterState, deps: &[u32]) -> Self {
-        if state.heads.iter().all(|head| deps.contains(head)) || planted::is(Bug::MergeSeesAll) {
+        if state.heads.iter().all(|head| deps.contains(head)) {
             return Self(None);
         }
         let mut seen = vec![false; state.history.len()];
@@ -891,16 +889,15 @@ fn extend(
     }
     let last = known_actor.and_then(|actor| state.last_of(actor));
     let last_seq = last.map_or(0, |at| state.history[at].seq);
-    if change.seq <= last_seq && !planted::is(Bug::MergeTakesForks) {
+    if change.seq <= last_seq {
         return Err(Refusal::ActorForked);
     }
     if change.seq > last_seq + 1 {
         return Err(Refusal::SequenceGap);
     }
-    let named = change.deps.iter().filter(|hash| {
-        !planted::is(Bug::MergeSkipsDependencies) || state.index_of(**hash).is_some()
-    });
-    let deps = named
+    let deps = change
+        .deps
+        .iter()
         .map(|hash| state.index_of(*hash).ok_or(Refusal::DependencyMissing))
         .collect::<Result<Vec<_>, _>>()?;
     let left_standing = state
@@ -912,7 +909,7 @@ fn extend(
         return Err(Refusal::TooManyHeads);
     }
     let seen = Seen::of(state, &deps);
-    if last.is_some_and(|at| !seen.contains(at)) && !planted::is(Bug::MergeTakesForks) {
+    if last.is_some_and(|at| !seen.contains(at)) {
         return Err(Refusal::ActorForked);
     }
     let max_op = state
@@ -1069,30 +1066,15 @@ impl<'f> Fold<'f> {
         {
             return Err(Refusal::field(key, FieldError::WriteOnce));
         }
-        for op in replaced
-            .into_iter()
-            .take(if planted::is(Bug::MergeKeepsReplaced) {
-                1
-            } else {
-                usize::MAX
-            })
-        {
+        for op in replaced {
             if let Some(at) = register.visible.iter().position(|visible| visible.op == op) {
                 register.visible.swap_remove(at);
-                if let (Err(at), false) = (
-                    register.overwritten.binary_search(&op),
-                    planted::is(Bug::MergeForgetsOverwritten),
-                ) {
+                if let Err(at) = register.overwritten.binary_search(&op) {
                     register.overwritten.insert(at, op);
                 }
             } else if register.overwritten.binary_search(&op).is_err() {
                 return Err(bad_predecessor());
             }
-        }
-        if (value.is_some() && planted::is(Bug::MergeDropsSiblings))
-            || (value.is_none() && planted::is(Bug::MergeDeletesUnseen))
-        {
-            register.visible.clear();
         }
         match value {
             Some(value) => register.visible.push(Visible {
@@ -1247,14 +1229,8 @@ impl<'f> Fold<'f> {
             text: &text,
             entries: &entries,
         };
-        match (self.context.kind.description().check)(&writing) {
-            Err(Broken { error, .. })
-                if error == FieldError::ConsentMissing && planted::is(Bug::MergeSkipsConsent) =>
-            {
-                Ok(())
-            }
-            checked => checked.map_err(|broken| Refusal::field(broken.key, broken.error)),
-        }
+        let checked = (self.context.kind.description().check)(&writing);
+        checked.map_err(|Broken { key, error }| Refusal::field(key, error))
     }
 }
 

@@ -26,7 +26,6 @@ use crate::{
     },
     id::{Actor, ChangeHash, EntryId},
     limits,
-    planted::{self, Bug},
     time::ServerTime,
 };
 
@@ -122,12 +121,7 @@ pub fn rebuild(
             remarked: &remarked,
         },
     )?;
-    let before = if planted::is(Bug::RebuildForgetsRedactions) {
-        &BTreeSet::new()
-    } else {
-        state.redacted()
-    };
-    let redacted = before.union(forget.redacted).copied().collect();
+    let redacted = state.redacted().union(forget.redacted).copied().collect();
     next_generation(
         state,
         &changes,
@@ -149,10 +143,7 @@ fn next_generation(
         .iter()
         .map(|next| (next.change.clone(), next.received_at))
         .collect();
-    let (kind, generation) = (
-        state.kind(),
-        state.generation() + u32::from(!planted::is(Bug::RebuildKeepsGeneration)),
-    );
+    let (kind, generation) = (state.kind(), state.generation() + 1);
     let note = expected.note.clone().unwrap_or_default();
     let rebuilt = RegisterState::refold(Refold {
         kind,

@@ -9,7 +9,6 @@ use crate::{
     codec::change::{OpId, Scalar},
     id::EntryId,
     kinds::{Key, Kind, key},
-    planted::{self, Bug},
     time::DeviceTime,
 };
 
@@ -36,13 +35,7 @@ pub struct View {
 impl View {
     /// The winning value of a key.
     pub fn get(&self, key: &str) -> Option<&Scalar> {
-        let values = self.values.get(key)?;
-        let winner = if planted::is(Bug::WinnerIsLowest) {
-            values.first()
-        } else {
-            values.last()
-        };
-        winner.map(|value| &value.value)
+        self.values.get(key)?.last().map(|value| &value.value)
     }
 
     /// The winning value of a key as text.
@@ -94,11 +87,8 @@ impl View {
         self.values
             .iter()
             .filter(|(_, values)| {
-                values.len() > 1
-                    && (values.iter().any(|value| value.value != values[0].value)
-                        || planted::is(Bug::ConflictOfEquals))
+                values.len() > 1 && values.iter().any(|value| value.value != values[0].value)
             })
-            .filter(|(_, values)| values.len() < 3 || !planted::is(Bug::ConflictHidden))
             .filter(move |(key, _)| {
                 kind.and_then(|kind| kind.field(key))
                     .is_some_and(|(field, _)| field.keeps_conflicts())

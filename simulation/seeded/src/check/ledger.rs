@@ -95,10 +95,22 @@ pub struct Office {
     pub redacted: BTreeMap<Uuid, BTreeMap<String, usize>>,
     /// Cards that were merged away, and as which ones they go on.
     pub goes_on: BTreeMap<Uuid, Uuid>,
+    /// Held changes that a reviewer decided on.
+    pub decided: BTreeMap<(Uuid, String), Decision>,
     /// Devices that are to be wiped.
     pub to_wipe: BTreeSet<Uuid>,
     /// The newest number that a verdict told.
     pub seq: u64,
+}
+
+/// What a reviewer decided.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Decision {
+    /// Whose edit it is.
+    pub user: String,
+    pub accepted: bool,
+    /// The journal's line.
+    pub line: usize,
 }
 
 /// A change that came to the office's door.
@@ -603,7 +615,9 @@ impl Ledger {
                     }
                 }
             }
-            Act::Resolve { record, field, .. } => self.touch(*record, Some(field), line),
+            Act::Resolve { record, field, .. } | Act::UndoChoice { record, field, .. } => {
+                self.touch(*record, Some(field), line);
+            }
             Act::Held { nth, accept } => self.decide(*nth, *accept, line),
             Act::Move { records, grid } => {
                 for record in records {
@@ -617,10 +631,16 @@ impl Ledger {
                 self.touch(*winner, None, line);
                 self.touch(*loser, None, line);
             }
+            Act::UndoMerge { winner, loser } => {
+                self.now.goes_on.remove(loser);
+                self.touch(*winner, None, line);
+                self.touch(*loser, None, line);
+            }
             Act::Erase { record } => {
                 self.receipts.push(act.clone());
                 self.now.cards.remove(record);
                 self.now.held.retain(|(of, _), _| of != record);
+                self.now.decided.retain(|(of, _), _| of != record);
                 self.now.erased.insert(*record, line);
                 self.ever_erased.insert(*record);
                 self.rewritten.insert(*record);
@@ -649,7 +669,11 @@ impl Ledger {
                     self.restore(*backup, line);
                 }
             }
-            Act::Enrol { .. } | Act::Revoke { .. } | Act::Failover | Act::Restart => {}
+            Act::Enrol { .. }
+            | Act::Revoke { .. }
+            | Act::HeldAgain { .. }
+            | Act::Failover
+            | Act::Restart => {}
         }
     }
 
@@ -706,7 +730,20 @@ impl Ledger {
             return;
         };
         self.decisions += 1;
+        let author = |ledger: &Self, id: &(Uuid, String)| {
+            let arrived = ledger.arrived.get(id)?;
+            ledger.users.get(&arrived.said.device).cloned()
+        };
         if !accept {
+            if let Some(user) = author(self, &id) {
+                let accepted = false;
+                let decision = Decision {
+                    user,
+                    accepted,
+                    line,
+                };
+                self.now.decided.insert(id.clone(), decision);
+            }
             self.now.held.insert(id, Held::Refused);
             return;
         }
@@ -728,6 +765,16 @@ impl Ledger {
         }
         accepted.sort_by_key(|arrived| arrived.line);
         for arrived in accepted {
+            let accepted_id = (id.0, arrived.said.hash.clone());
+            if let Some(user) = author(self, &accepted_id) {
+                let accepted = true;
+                let decision = Decision {
+                    user,
+                    accepted,
+                    line,
+                };
+                self.now.decided.insert(accepted_id, decision);
+            }
             let card = self.now.cards.entry(id.0).or_default();
             if card.by_review.insert(arrived.said.hash.clone()) {
                 card.touched.extend(

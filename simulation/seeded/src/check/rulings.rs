@@ -23,6 +23,7 @@ pub fn check(
     documents: &BTreeMap<Uuid, Document>,
     found: &mut Vec<Finding>,
 ) {
+    let mut letters: BTreeMap<&str, Uuid> = BTreeMap::new();
     for (record, document) in documents {
         if story
             .evidence
@@ -31,6 +32,15 @@ pub fn check(
             .is_none_or(|kept| kept.kind != "transfer_request")
         {
             continue;
+        }
+        if let Some(letter) = live_letter(document)
+            && let Some(other) = letters.insert(letter, *record)
+        {
+            found.push(Finding::new(
+                "a letter is of one request",
+                About::record(*record),
+                format!("{letter:?} is under way for {other} as well"),
+            ));
         }
         let mut wrong = |what: String| {
             found.push(Finding::new(
@@ -139,6 +149,27 @@ fn by_the_table(rulings: &[Ruled<'_>], document: &Document) -> Vec<String> {
         ));
     }
     wrong
+}
+
+/// The number of the letter with which a request is under way.
+fn live_letter(document: &Document) -> Option<&str> {
+    if !matches!(
+        document.text("state")?,
+        "in_transit" | "arrived" | "archive_check" | "contested"
+    ) {
+        return None;
+    }
+    let numbers = document
+        .fields
+        .keys()
+        .filter(|key| key.ends_with("/letter_no"));
+    let applied = numbers.filter_map(|key| {
+        let event = rules::entry(key)?;
+        let ruling = |name: &str| document.text(&format!("rulings/{event}/{name}"));
+        let no: u32 = ruling("no")?.parse().ok()?;
+        (ruling("outcome") == Some("applied")).then_some((no, document.text(key)?))
+    });
+    applied.max().map(|(_, letter)| letter)
 }
 
 /// A withdrawal on the member's word and an acceptance that were made on the same sight of the request are contested, whichever lands first.

@@ -94,16 +94,18 @@ fn acts_on(act: &Act, about: &About) -> bool {
     match act {
         Act::Edit { record, .. }
         | Act::Resolve { record, .. }
+        | Act::UndoChoice { record, .. }
         | Act::Erase { record }
         | Act::Redact { record, .. }
         | Act::Step { record, .. }
         | Act::Compact { record } => is(record),
         Act::Move { records, .. } => records.iter().any(is),
-        Act::Merge { winner, loser } => is(winner) || is(loser),
+        Act::Merge { winner, loser } | Act::UndoMerge { winner, loser } => is(winner) || is(loser),
         Act::Enrol { .. } => false,
         Act::Assign { .. }
         | Act::Revoke { .. }
         | Act::Held { .. }
+        | Act::HeldAgain { .. }
         | Act::Backup
         | Act::Restore
         | Act::Failover

@@ -9,7 +9,10 @@ use super::*;
 use crate::{
     Coverage,
     journal::{Did, Event, Journal, Line, PhoneEvidence, PhoneNo, PhoneRecord, Saw},
-    office::{Act, Acted, Evidence, HeldLine, LogLine, OfficeRecord, Shown},
+    office::{
+        Act, Acted, ChoiceLine, Evidence, HeldLine, LogLine, MergeLine, NoticeLine, OfficeRecord,
+        Shown,
+    },
 };
 
 const CARD: Uuid = Uuid::from_u128(0xca4d);
@@ -58,6 +61,10 @@ impl Hand {
             records: BTreeMap::new(),
             held: Vec::new(),
             conflicts: Vec::new(),
+            notices: Vec::new(),
+            choices: Vec::new(),
+            merges: Vec::new(),
+            told: Vec::new(),
             audit: Vec::new(),
             rows_differ: None,
             stored: Vec::new(),
@@ -211,6 +218,30 @@ impl Hand {
         let grid = read.text("grid").unwrap().to_owned();
         let won = read.won.clone();
         self.story.evidence.head = self.seq;
+        for line in &self.story.evidence.log {
+            let author = self
+                .story
+                .journal
+                .lines
+                .iter()
+                .find_map(|told| match &told.event {
+                    Event::Verdict { hash, device, .. } if Some(hash) == line.hash.as_ref() => {
+                        Some(*device)
+                    }
+                    _ => None,
+                });
+            let username = if author == Some(phone_device(0)) {
+                "xuna"
+            } else {
+                "lihua"
+            };
+            self.story.evidence.told.push(serde_json::json!({
+                "username": username,
+                "action": "content",
+                "record": null,
+                "detail": { "changes": [[line.seq, line.record, line.hash]] },
+            }));
+        }
         let record = OfficeRecord {
             kind: "shop_card".into(),
             grid: grid.clone(),
@@ -238,6 +269,7 @@ impl Hand {
                 )]),
                 outbox: Vec::new(),
                 drafts: Vec::new(),
+                notices: Vec::new(),
                 file: b"SQLite".to_vec(),
             });
         }
@@ -560,6 +592,87 @@ fn honest_edits_must_be_taken_and_decisions_last() {
 }
 
 #[test]
+fn what_was_done_must_be_told() {
+    finds(
+        "the audit trail tells every act",
+        &doctored(|story| drop(story.evidence.told.pop())),
+    );
+    finds(
+        "the audit trail tells every act",
+        &doctored(|story| story.evidence.told[0]["username"] = serde_json::Value::Null),
+    );
+    let chosen = |told: bool, remembered: bool| {
+        let mut hand = honest();
+        hand.tell(Event::Acted {
+            act: Act::Resolve {
+                record: CARD,
+                field: "sign_name".into(),
+                nth: 0,
+                looked_at: None,
+            },
+            acted: Acted::Done,
+        });
+        let mut world = hand.quiet();
+        let evidence = &mut world.1.evidence;
+        evidence.told.push(serde_json::json!({
+            "username": "shen.he", "action": "resolution", "record": CARD, "detail": {},
+        }));
+        if remembered {
+            evidence.choices.push(ChoiceLine {
+                record: CARD,
+                field: "sign_name".into(),
+                hash: "ab".into(),
+                at_unix_ms: 0,
+                source: "desk".into(),
+                username: Some("shen.he".into()),
+                chosen: Some("v2".into()),
+                replaced: vec![
+                    ("v2".into(), Some("xuna".into())),
+                    ("v3z".into(), Some("lihua".into())),
+                ],
+                is_undone: false,
+            });
+        }
+        if told {
+            evidence.notices.push(NoticeLine {
+                username: "lihua".into(),
+                kind: "value_not_chosen".into(),
+                record: CARD,
+                field: Some("sign_name".into()),
+                hash: Some("ab".into()),
+                note: None,
+            });
+        }
+        world
+    };
+    // In this story both values still stand there, which is the first thing to be found.
+    finds("a choice is remembered", &chosen(true, true));
+    finds("a choice is remembered", &chosen(false, false));
+    finds("those concerned are told", &chosen(false, true));
+    let merged = |remembered: bool| {
+        let mut hand = honest();
+        hand.tell(Event::Acted {
+            act: Act::Merge {
+                winner: DESK,
+                loser: CARD,
+            },
+            acted: Acted::Done,
+        });
+        let mut world = hand.quiet();
+        if remembered {
+            world.1.evidence.merges.push(MergeLine {
+                winner: DESK,
+                loser: CARD,
+                is_undone: false,
+            });
+        }
+        world
+    };
+    finds("two cards become one", &merged(true));
+    finds("two cards become one", &merged(false));
+}
+
+#[test]
 fn a_restore_must_be_healed() {
     let restored = |brought_back: bool| {
         let mut hand = honest();
@@ -613,6 +726,9 @@ fn what_was_erased_must_be_nowhere() {
             at_unix_ms: 99,
             event,
         });
+        world.1.evidence.told.push(serde_json::json!({
+            "username": "root", "action": "erase", "record": CARD, "detail": {},
+        }));
         world.1.evidence.records.clear();
         world.1.evidence.conflicts.clear();
         world

@@ -34,10 +34,33 @@ impl<O: Office> World<'_, O> {
                 record: self.id_of(*record)?,
                 set: set.clone(),
             },
-            Desk::Resolve { record, field, nth } => Act::Resolve {
+            Desk::Resolve {
+                record,
+                field,
+                nth,
+                looked_at,
+            } => Act::Resolve {
                 record: self.id_of(*record)?,
                 field: field.clone(),
                 nth: *nth,
+                looked_at: *looked_at,
+            },
+            Desk::UndoChoice {
+                record,
+                field,
+                force,
+            } => Act::UndoChoice {
+                record: self.id_of(*record)?,
+                field: field.clone(),
+                force: *force,
+            },
+            Desk::HeldAgain { nth, accept } => Act::HeldAgain {
+                nth: *nth,
+                accept: *accept,
+            },
+            Desk::UndoMerge { winner, loser } => Act::UndoMerge {
+                winner: self.id_of(*winner)?,
+                loser: self.id_of(*loser)?,
             },
             Desk::Held { nth, accept } => Act::Held {
                 nth: *nth,
@@ -98,6 +121,9 @@ pub(super) fn counted(act: &Act, acted: &Acted) -> &'static str {
         Act::Revoke { wipe: true, .. } => "act: wipe",
         Act::Edit { .. } => "act: edit",
         Act::Resolve { .. } => "act: resolve",
+        Act::UndoChoice { .. } => "act: undo a choice",
+        Act::HeldAgain { .. } => "act: decide a second time",
+        Act::UndoMerge { .. } => "act: undo a merge",
         Act::Held { accept: true, .. } => "act: accept what is held",
         Act::Held { accept: false, .. } => "act: refuse what is held",
         Act::Move { .. } => "act: move",

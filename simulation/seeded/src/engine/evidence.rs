@@ -55,6 +55,7 @@ fn evidence_of(rig: &mut Rig) -> Result<PhoneEvidence, StoreError> {
         records: BTreeMap::new(),
         outbox: Vec::new(),
         drafts: Vec::new(),
+        notices: Vec::new(),
         file: Vec::new(),
     };
     if let Some(phone) = &rig.phone {
@@ -96,6 +97,11 @@ fn read(phone: &Phone, evidence: &mut PhoneEvidence) -> Result<(), StoreError> {
 fn records(path: &Path, evidence: &mut PhoneEvidence) -> Result<(), StoreError> {
     let mut store = LocalStore::open(path)?;
     store.read(|tx| {
+        for kept in tx.notices()? {
+            let notice = kept.notice;
+            let hash = notice.hash.map(|hash| hash.to_string());
+            evidence.notices.push((notice.kind, notice.record.0, hash));
+        }
         for record in tx.records()? {
             let state = tx.record_state(record)?;
             let Some(stored) = &state.stored else {

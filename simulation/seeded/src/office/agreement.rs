@@ -327,6 +327,15 @@ pub fn left_differently(real: &Evidence, memory: &Evidence) -> Option<Difference
     if real.conflicts != memory.conflicts {
         return differ("conflicts", &real.conflicts, &memory.conflicts);
     }
+    if real.notices != memory.notices {
+        return differ("notices", &real.notices, &memory.notices);
+    }
+    if real.choices != memory.choices {
+        return differ("choices", &real.choices, &memory.choices);
+    }
+    if real.merges != memory.merges {
+        return differ("merges", &real.merges, &memory.merges);
+    }
     None
 }
 

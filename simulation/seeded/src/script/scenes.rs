@@ -523,11 +523,16 @@ impl Plan {
         let Some(card) = self.card() else { return };
         let field = (*self.draw.pick(&TEXTS[..3])).to_owned();
         let nth = self.draw.below(2);
+        let looked_at = self.draw.one_in(3).then_some(2);
         self.desk(Desk::Resolve {
             record: card.made,
             field: field.clone(),
             nth,
+            looked_at,
         });
+        if self.draw.one_in(4) {
+            self.undo_choice(card.made, &field);
+        }
         if self.draw.one_in(2) {
             // Somebody writes at the same time.
             let phone = self.phone();
@@ -542,12 +547,45 @@ impl Plan {
         }
     }
 
+    /// Somebody takes a choice back, perhaps after it was written over, perhaps twice.
+    fn undo_choice(&mut self, record: MadeBy, field: &str) {
+        if self.draw.one_in(2) {
+            let phone = self.phone();
+            if self.draw.one_in(2) {
+                self.sync(phone);
+                self.at_ms += MINUTE;
+            }
+            let value = self.value(1);
+            self.push(What::Edit {
+                phone,
+                record,
+                set: vec![(field.to_owned(), Some(value))],
+                note: None,
+            });
+            self.sync(phone);
+            self.at_ms += MINUTE;
+        }
+        for _ in 0..self.draw.between(1, 2) {
+            let force = self.draw.one_in(3);
+            self.desk(Desk::UndoChoice {
+                record,
+                field: field.to_owned(),
+                force,
+            });
+            self.wait(MINUTE);
+        }
+    }
+
     fn review(&mut self) {
         for _ in 0..self.draw.between(1, 2) {
             let accept = !self.draw.one_in(3);
             let nth = self.draw.below(2);
             self.desk(Desk::Held { nth, accept });
             self.wait(10 * SECOND);
+        }
+        if self.draw.one_in(3) {
+            let (nth, accept) = (self.draw.below(2), self.draw.one_in(2));
+            self.desk(Desk::HeldAgain { nth, accept });
         }
     }
 

@@ -11,7 +11,6 @@ use crate::{
     crdt::record::NOTE,
     id::{ChangeHash, EntryId},
     kinds::{Key, Kind, Rule},
-    planted::{self, Bug},
     time::ServerTime,
 };
 
@@ -128,7 +127,7 @@ impl RegisterState {
 
     /// Whether writing `value` to `key` would bring a redacted person back: a field of their entry, or a consent that names them.
     pub fn is_redacted(&self, key: &str, value: Option<&Scalar>) -> bool {
-        if self.redacted.is_empty() || planted::is(Bug::MergeForgetsRedactions) {
+        if self.redacted.is_empty() {
             return false;
         }
         let Some((field, parsed)) = self.kind.field(key) else {

@@ -14,7 +14,6 @@ use crate::kinds::transfer::{
 use crate::{
     crdt::view::{Value, View},
     id::{EntryId, RecordId},
-    planted::{self, Bug},
     values::date,
 };
 
@@ -317,11 +316,7 @@ impl Standing {
 
     /// Moves on by a ruled event.
     fn apply(&mut self, event: &Event, ruled: &Ruled) {
-        self.no = if planted::is(Bug::RulingCountsAnew) {
-            0
-        } else {
-            self.no.max(ruled.no)
-        };
+        self.no = self.no.max(ruled.no);
         self.last = Some(event.id);
         let before = self.state;
         match ruled.ruling.outcome {

@@ -17,7 +17,6 @@ use crate::{
     crdt::view::View,
     id::{EntryId, RecordId},
     lang::Lang,
-    planted::{self, Bug},
     time::ServerTime,
 };
 
@@ -173,7 +172,7 @@ pub fn rule(case: &Case, event: &Event, at: ServerTime, facts: &Facts) -> Ruling
     };
     let clock = event.step.row().roles.is_empty();
     // The clock sees everything: it acts under the street's lock.
-    let Some(seen) = (if clock || planted::is(Bug::RulingIgnoresSeen) {
+    let Some(seen) = (if clock {
         Some(now.clone())
     } else {
         case.as_seen(event.seen)
@@ -302,9 +301,7 @@ fn judge(
     facts: &Facts,
 ) -> Result<Effect, Code> {
     let row = event.step.row();
-    let open = row.from.contains(&standing.state)
-        || (event.step == Step::Withdraw && planted::is(Bug::RulingWithdrawsAccepted));
-    if !open {
+    if !row.from.contains(&standing.state) {
         return Err(Code::WrongState);
     }
     if let Some(code) = facts.lacking.filter(|_| row.content) {

@@ -10,13 +10,14 @@ use lianka_office_core::{
         edit::Edit,
         erase::{Erase, Person, Redact, Request, reason},
         held::{Accept, Refuse},
-        merge_cards::Merge,
+        merge_cards::{Merge, UndoMerge},
         relocate::Relocate,
-        resolve::Choose,
+        resolve::{Choose, Undo},
         step::TakeStep,
     },
     ids::Ids,
-    store::HeldStatus,
+    memory::Settled,
+    store::{CardMerge, HeldStatus},
 };
 use lianka_sync_core::{
     access::Role,
@@ -91,8 +92,19 @@ impl MemoryOffice {
                 }
             }
             Act::Edit { record, set } => self.edit(RecordId(*record), set),
-            Act::Resolve { record, field, nth } => self.resolve(RecordId(*record), field, *nth),
-            Act::Held { nth, accept } => self.decide_held(*nth, *accept),
+            Act::Resolve {
+                record,
+                field,
+                nth,
+                looked_at,
+            } => self.resolve(RecordId(*record), field, *nth, *looked_at),
+            Act::UndoChoice {
+                record,
+                field,
+                force,
+            } => self.undo_choice(RecordId(*record), field, *force),
+            Act::Held { nth, accept } => self.decide_held(*nth, *accept, false),
+            Act::HeldAgain { nth, accept } => self.decide_held(*nth, *accept, true),
             Act::Move { records, grid } => {
                 let mut there: Vec<_> = records.iter().copied().map(RecordId).collect();
                 there.retain(|record| self.state.store.records.contains_key(record));
@@ -100,6 +112,9 @@ impl MemoryOffice {
                 self.relocate(there, grid)
             }
             Act::Merge { winner, loser } => self.merge_cards(RecordId(*winner), RecordId(*loser)),
+            Act::UndoMerge { winner, loser } => {
+                self.undo_merge(RecordId(*winner), RecordId(*loser))
+            }
             Act::Erase { record } => {
                 let (record, request) = (RecordId(*record), self.request());
                 done(self.run(Erase { record, request }), |_| true)
@@ -173,7 +188,13 @@ impl MemoryOffice {
         done(self.run(edit), |written| written.change.is_some())
     }
 
-    fn resolve(&mut self, record: RecordId, field: &str, nth: usize) -> Acted {
+    fn resolve(
+        &mut self,
+        record: RecordId,
+        field: &str,
+        nth: usize,
+        looked_at: Option<usize>,
+    ) -> Acted {
         let Some(kept) = self.state.store.records.get(&record) else {
             return Acted::Nothing;
         };
@@ -182,9 +203,10 @@ impl MemoryOffice {
             .kind()
             .field(field)
             .is_some_and(|(field, _)| field.keeps_conflicts());
-        let values: BTreeMap<String, Scalar> = kept
-            .state
-            .visible(field)
+        let mut visible = kept.state.visible(field);
+        visible.truncate(looked_at.unwrap_or(usize::MAX));
+        let seen = looked_at.map(|_| visible.iter().map(|(op, _)| *op).collect());
+        let values: BTreeMap<String, Scalar> = visible
             .into_iter()
             .map(|(_, value)| (desk::text(&value), value))
             .collect();
@@ -198,18 +220,35 @@ impl MemoryOffice {
             field: field.to_owned(),
             value: Some(value),
             note: String::new(),
-            seen: None,
+            seen,
         };
         done(self.run(choose), |_| true)
     }
 
-    fn decide_held(&mut self, nth: usize, accept: bool) -> Acted {
+    fn undo_choice(&mut self, record: RecordId, field: &str, force: bool) -> Acted {
+        let of =
+            |settled: &&Settled| settled.write.record == record && settled.write.field == field;
+        let newest = self.state.store.resolutions.iter().filter(of);
+        let newest = newest.max_by_key(|settled| (settled.write.seq, settled.write.hash));
+        let Some(resolution) = newest.map(|settled| settled.write.resolution) else {
+            return Acted::Nothing;
+        };
+        let undo = Undo {
+            by: self.reviewer(),
+            resolutions: vec![resolution],
+            bulk: None,
+            force,
+        };
+        done(self.run(undo), |_| true)
+    }
+
+    fn decide_held(&mut self, nth: usize, accept: bool, decided: bool) -> Acted {
         let mut waiting: Vec<_> = self
             .state
             .store
             .held
             .iter()
-            .filter(|held| held.status == HeldStatus::Held)
+            .filter(|held| (held.status != HeldStatus::Held) == decided)
             .map(|held| &held.write)
             .collect();
         waiting.sort_by_key(|write| (write.record, write.hash, write.generation));
@@ -265,6 +304,21 @@ impl MemoryOffice {
             self.names = names;
         }
         acted
+    }
+
+    fn undo_merge(&mut self, winner: RecordId, loser: RecordId) -> Acted {
+        let of = |merge: &&CardMerge| merge.winner == winner && merge.loser == loser;
+        let merges = self.state.store.merges.values().filter(of);
+        let newest = merges.max_by_key(|merge| (merge.undone.is_none(), merge.merged_at));
+        let Some(merge) = newest.map(|merge| merge.merge) else {
+            return Acted::Nothing;
+        };
+        let undo = UndoMerge {
+            by: self.reviewer(),
+            merge,
+            note: String::new(),
+        };
+        done(self.run(undo), |_| true)
     }
 
     fn step(&mut self, record: RecordId, step: &str, fields: &[(String, String)]) -> Acted {

@@ -1,15 +1,18 @@
 //! What the office in memory can be asked when all is quiet.
 
 use lianka_office_core::{
-    memory::{Held, Kept, LogEntry, MemoryStore},
-    store::{HeldStatus, Logged},
+    audit::Event,
+    memory::{Held, Kept, LogEntry, MemoryStore, Settled},
+    store::{CardMerge, HeldStatus, Logged},
 };
-use lianka_sync_core::{crdt::record::Record, id::RecordId};
+use lianka_sync_core::{codec::wire::Notice, crdt::record::Record, id::RecordId};
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
-    office::{Evidence, HeldLine, LogLine, OfficeRecord, shown},
+    office::{
+        ChoiceLine, Evidence, HeldLine, LogLine, MergeLine, NoticeLine, OfficeRecord, desk, shown,
+    },
     reading::won,
 };
 
@@ -30,6 +33,10 @@ pub fn of(store: &MemoryStore) -> Evidence {
             .collect(),
         held: held_lines(store),
         conflicts: conflicts(store),
+        notices: notices(store),
+        choices: choices(store),
+        merges: merges(store),
+        told: store.events.iter().map(told).collect(),
         audit: Vec::new(),
         rows_differ: store
             .records
@@ -86,6 +93,66 @@ fn conflicts(store: &MemoryStore) -> Vec<(Uuid, String)> {
     let mut conflicts: Vec<_> = store.records.iter().flat_map(of).collect();
     conflicts.sort();
     conflicts
+}
+
+fn notices(store: &MemoryStore) -> Vec<NoticeLine> {
+    let of = |(username, notices): (&String, &Vec<Notice>)| {
+        let line = |notice: &Notice| NoticeLine {
+            username: username.clone(),
+            kind: notice.kind.clone(),
+            record: notice.record.0,
+            field: notice.field.clone(),
+            hash: notice.hash.map(|hash| hash.to_string()),
+            note: notice.note.clone(),
+        };
+        notices.iter().map(line).collect::<Vec<_>>()
+    };
+    let mut notices: Vec<_> = store.notices.iter().flat_map(of).collect();
+    notices.sort();
+    notices
+}
+
+fn choices(store: &MemoryStore) -> Vec<ChoiceLine> {
+    let line = |settled: &Settled| {
+        let write = &settled.write;
+        let replaced = write.replaced.iter();
+        ChoiceLine {
+            record: write.record.0,
+            field: write.field.clone(),
+            hash: write.hash.to_string(),
+            at_unix_ms: settled.at.unix_ms(),
+            source: write.source.to_owned(),
+            username: write.username.clone(),
+            chosen: write.chosen.as_ref().map(desk::text),
+            replaced: replaced
+                .map(|value| (desk::text(&value.value), value.username.clone()))
+                .collect(),
+            is_undone: settled.is_undone,
+        }
+    };
+    let mut choices: Vec<_> = store.resolutions.iter().map(line).collect();
+    choices.sort();
+    choices
+}
+
+fn merges(store: &MemoryStore) -> Vec<MergeLine> {
+    let line = |merge: &CardMerge| MergeLine {
+        winner: merge.winner.0,
+        loser: merge.loser.0,
+        is_undone: merge.undone.is_some(),
+    };
+    let mut merges: Vec<_> = store.merges.values().map(line).collect();
+    merges.sort();
+    merges
+}
+
+fn told(event: &Event) -> serde_json::Value {
+    json!({
+        "username": event.username,
+        "action": event.action.as_str(),
+        "record": event.record.map(|record| record.0),
+        "detail": event.detail,
+    })
 }
 
 /// Where Automerge reads a record otherwise than the fold does.

@@ -1,5 +1,6 @@
 //! Acts at desks, as HTTP requests. What an act names is looked up in the store, as a desk's screen would show it.
 
+use lianka_office_core::follow::op_text;
 use lianka_sync_core::{
     crdt::merge::RegisterState,
     id::RecordId,
@@ -62,10 +63,22 @@ impl Inner {
                 .await
             }
             Act::Edit { record, set } => self.edit(*record, set).await,
-            Act::Resolve { record, field, nth } => self.resolve(*record, field, *nth).await,
-            Act::Held { nth, accept } => self.decide_held(*nth, *accept).await,
+            Act::Resolve {
+                record,
+                field,
+                nth,
+                looked_at,
+            } => self.resolve(*record, field, *nth, *looked_at).await,
+            Act::UndoChoice {
+                record,
+                field,
+                force,
+            } => self.undo_choice(*record, field, *force).await,
+            Act::Held { nth, accept } => self.decide_held(*nth, *accept, false).await,
+            Act::HeldAgain { nth, accept } => self.decide_held(*nth, *accept, true).await,
             Act::Move { records, grid } => self.move_to(records, grid).await,
             Act::Merge { winner, loser } => self.merge_cards(*winner, *loser).await,
+            Act::UndoMerge { winner, loser } => self.undo_merge(*winner, *loser).await,
             Act::Erase { record } => {
                 let path = self.path(&format!("records/{record}/erase"));
                 self.do_it(
@@ -140,12 +153,21 @@ impl Inner {
         Some(RegisterState::from_bytes(&bytes).expect("the state parses"))
     }
 
-    async fn resolve(&mut self, record: Uuid, field: &str, nth: usize) -> Acted {
+    async fn resolve(
+        &mut self,
+        record: Uuid,
+        field: &str,
+        nth: usize,
+        looked_at: Option<usize>,
+    ) -> Acted {
         let Some(state) = self.state(RecordId(record)).await else {
             return Acted::Nothing;
         };
-        let shown: std::collections::BTreeMap<_, _> = state
-            .visible(field)
+        let mut visible = state.visible(field);
+        visible.truncate(looked_at.unwrap_or(usize::MAX));
+        let seen: Option<Vec<_>> =
+            looked_at.map(|_| visible.iter().map(|(op, _)| op_text(*op)).collect());
+        let shown: std::collections::BTreeMap<_, _> = visible
             .into_iter()
             .map(|(_, value)| (desk::text(&value), value))
             .collect();
@@ -162,16 +184,31 @@ impl Inner {
             REVIEWER,
             "POST",
             &path,
-            json!({ "field": field, "value": value }),
+            json!({ "field": field, "value": value, "seen": seen }),
         )
         .await
     }
 
-    async fn decide_held(&mut self, nth: usize, accept: bool) -> Acted {
+    async fn undo_choice(&mut self, record: Uuid, field: &str, force: bool) -> Acted {
+        let newest = sqlx::query_scalar::<_, Uuid>(
+            "select resolution from resolution where record = $1 and field = $2 order by seq desc, hash desc limit 1",
+        );
+        let newest = newest.bind(record).bind(field);
+        let newest = newest.fetch_optional(&self.app.pool).await;
+        let Some(resolution) = newest.expect("the store answers") else {
+            return Acted::Nothing;
+        };
+        let path = self.path(&format!("resolutions/{resolution}/undo"));
+        self.do_it(REVIEWER, "POST", &path, json!({ "force": force }))
+            .await
+    }
+
+    async fn decide_held(&mut self, nth: usize, accept: bool, decided: bool) -> Acted {
         let rows = sqlx::query(
-            "select held from held_change where status = 'held' order by record, hash, generation",
+            "select held from held_change where (status <> 'held') = $1 order by record, hash, generation",
         );
         let rows = rows
+            .bind(decided)
             .fetch_all(&self.app.pool)
             .await
             .expect("the store answers");
@@ -247,6 +284,19 @@ impl Inner {
                 .push(epoch.await.expect("the merge was noted") as u32);
         }
         acted(status, &answer)
+    }
+
+    async fn undo_merge(&mut self, winner: Uuid, loser: Uuid) -> Acted {
+        let newest = sqlx::query_scalar::<_, Uuid>(
+            "select merge from card_merge where winner = $1 and loser = $2 order by undone_at is not null, merged_at desc limit 1",
+        );
+        let newest = newest.bind(winner).bind(loser);
+        let newest = newest.fetch_optional(&self.app.pool).await;
+        let Some(merge) = newest.expect("the store answers") else {
+            return Acted::Nothing;
+        };
+        let path = self.path(&format!("merges/{merge}/undo"));
+        self.do_it(REVIEWER, "POST", &path, json!({})).await
     }
 
     async fn step(&mut self, record: RecordId, step: &str, fields: &[(String, String)]) -> Acted {

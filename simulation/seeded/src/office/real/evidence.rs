@@ -6,14 +6,16 @@ use lianka_server::street::{
     projection as project,
     store::records::{self, DocumentPage},
 };
-use lianka_sync_core::{crdt::merge::RegisterState, id::RecordId};
+use lianka_sync_core::{codec::change::Scalar, crdt::merge::RegisterState, id::RecordId};
 use serde_json::Value;
 use sqlx::Row;
 use uuid::Uuid;
 
 use super::Inner;
 use crate::{
-    office::{Evidence, HeldLine, LogLine, OfficeRecord, shown},
+    office::{
+        ChoiceLine, Evidence, HeldLine, LogLine, MergeLine, NoticeLine, OfficeRecord, desk, shown,
+    },
     reading::won,
 };
 
@@ -56,6 +58,10 @@ impl Inner {
             records: self.records().await,
             held: self.held().await,
             conflicts: self.conflicts().await,
+            notices: self.notices().await,
+            choices: self.choices().await,
+            merges: self.merges().await,
+            told: audit.clone(),
             audit,
             rows_differ,
             stored: self.stored().await,
@@ -127,6 +133,102 @@ impl Inner {
         let mut conflicts: Vec<_> = rows.await.expect("the conflicts");
         conflicts.sort();
         conflicts
+    }
+
+    async fn notices(&self) -> Vec<NoticeLine> {
+        let rows = sqlx::query_as::<_, (String, String, Uuid, Option<String>, Value)>(
+            "select username, kind, record, field, detail from notice",
+        );
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let rows = rows.fetch_all(&self.app.pool).await.expect("the notices");
+        let mut notices: Vec<_> = rows
+            .into_iter()
+            .map(|(username, kind, record, field, detail)| NoticeLine {
+                username,
+                kind,
+                record,
+                field,
+                hash: text(&detail["hash"]),
+                note: text(&detail["note"]),
+            })
+            .collect();
+        notices.sort();
+        notices
+    }
+
+    async fn choices(&self) -> Vec<ChoiceLine> {
+        type Row = (
+            Uuid,
+            String,
+            Vec<u8>,
+            i64,
+            String,
+            Option<String>,
+            Option<Value>,
+            Value,
+            bool,
+        );
+        let rows = sqlx::query_as::<_, Row>(
+            "select record, field, hash, (extract(epoch from at) * 1000)::bigint, source, username, chosen, replaced, undone_at is not null from resolution",
+        );
+        let scalar = |value: &Value| {
+            serde_json::from_value::<Scalar>(value.clone())
+                .map_or_else(|_| value.to_string(), |value| desk::text(&value))
+        };
+        let rows = rows.fetch_all(&self.app.pool).await.expect("the choices");
+        let mut choices: Vec<_> = rows
+            .into_iter()
+            .map(
+                |(
+                    record,
+                    field,
+                    hash,
+                    at_unix_ms,
+                    source,
+                    username,
+                    chosen,
+                    replaced,
+                    is_undone,
+                )| ChoiceLine {
+                    record,
+                    field,
+                    hash: hex::encode(hash),
+                    at_unix_ms,
+                    source,
+                    username,
+                    chosen: chosen.as_ref().map(scalar),
+                    replaced: replaced
+                        .as_array()
+                        .into_iter()
+                        .flatten()
+                        .map(|one| {
+                            let username = one["username"].as_str().map(str::to_owned);
+                            (scalar(&one["value"]), username)
+                        })
+                        .collect(),
+                    is_undone,
+                },
+            )
+            .collect();
+        choices.sort();
+        choices
+    }
+
+    async fn merges(&self) -> Vec<MergeLine> {
+        let rows = sqlx::query_as::<_, (Uuid, Uuid, bool)>(
+            "select winner, loser, undone_at is not null from card_merge",
+        );
+        let rows = rows.fetch_all(&self.app.pool).await.expect("the merges");
+        let mut merges: Vec<_> = rows
+            .into_iter()
+            .map(|(winner, loser, is_undone)| MergeLine {
+                winner,
+                loser,
+                is_undone,
+            })
+            .collect();
+        merges.sort();
+        merges
     }
 
     async fn held(&self) -> Vec<HeldLine> {

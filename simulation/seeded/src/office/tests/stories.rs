@@ -59,6 +59,7 @@ pub async fn conflict(office: &mut impl Office) {
         record: card.0,
         field: "sign_name".into(),
         nth,
+        looked_at: None,
     };
     assert_eq!(
         act(office, resolve(2)).await,

@@ -30,6 +30,8 @@ pub(super) fn drawn(draw: &mut Draw) -> Vec<Scene> {
         die,
         older,
         merge,
+        merge_and_undo,
+        conflict_of_three,
         enrol_again,
         transfers::clock,
         office_clock,
@@ -397,6 +399,79 @@ fn merge(plan: &mut Plan) {
         plan.sync(phone);
         plan.edit(phone, &winner);
         plan.sync(phone);
+    }
+}
+
+/// Two cards are merged; somebody would put a third one into the card that went away; then the merge is taken back, perhaps twice.
+fn merge_and_undo(plan: &mut Plan) {
+    let (Some(winner), Some(loser)) = (plan.card(), plan.card()) else {
+        return;
+    };
+    if winner.made == loser.made {
+        return;
+    }
+    let phone = plan.phone();
+    plan.contact(phone, loser.made);
+    plan.sync(phone);
+    plan.at_ms += MINUTE;
+    plan.desk(Desk::Merge {
+        winner: winner.made,
+        loser: loser.made,
+    });
+    plan.edit(phone, &loser);
+    plan.sync(phone);
+    if let Some(third) = plan
+        .card()
+        .filter(|card| card.made != winner.made && card.made != loser.made && plan.at_ms % 2 == 0)
+    {
+        plan.desk(Desk::Merge {
+            winner: loser.made,
+            loser: third.made,
+        });
+    }
+    if plan.draw.one_in(3) {
+        plan.contact(phone, loser.made);
+        plan.sync(phone);
+    }
+    for _ in 0..plan.draw.between(1, 2) {
+        plan.desk(Desk::UndoMerge {
+            winner: winner.made,
+            loser: loser.made,
+        });
+        plan.wait(HOUR);
+    }
+    plan.sync(phone);
+}
+
+/// Everybody writes the same field without a network; a desk looks at some of the values and chooses, and takes it back.
+fn conflict_of_three(plan: &mut Plan) {
+    let Some(card) = plan.card() else { return };
+    plan.gather();
+    plan.at_ms += MINUTE;
+    let phones = plan.some_phones(4);
+    for phone in &phones {
+        let value = plan.value(0);
+        plan.push(What::Edit {
+            phone: *phone,
+            record: card.made,
+            set: vec![("legal_name".into(), Some(value))],
+            note: None,
+        });
+    }
+    for phone in phones {
+        plan.sync(phone);
+    }
+    plan.at_ms += MINUTE;
+    let looked_at = plan.draw.one_in(2).then_some(2);
+    let nth = plan.draw.below(2);
+    plan.desk(Desk::Resolve {
+        record: card.made,
+        field: "legal_name".into(),
+        nth,
+        looked_at,
+    });
+    if plan.draw.one_in(2) {
+        plan.undo_choice(card.made, "legal_name");
     }
 }
 

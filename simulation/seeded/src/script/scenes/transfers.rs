@@ -17,8 +17,14 @@ fn form(plan: &mut Plan, step: &str) -> Vec<(String, String)> {
         "request_origin" => vec![field("addressee", &value)],
         "dispatch" => {
             let days = plan.draw.between(5, 60).to_string();
+            // Letters are numbered by hand.
+            let letter = if plan.draw.one_in(4) {
+                "沪组转0001号".to_owned()
+            } else {
+                value
+            };
             vec![
-                field("letter_no", &value),
+                field("letter_no", &letter),
                 field("issued_on", &today),
                 field("validity_days", &days),
                 field("dues_until", "2026-05-01"),
