@@ -90,7 +90,7 @@ struct Soak {
     /// How long, in minutes; below ten the log is kept for seconds.
     #[arg(long, default_value_t = 60.0, value_name = "N")]
     minutes: f64,
-    /// Write soak.md, soak.svg and soak.csv into this folder.
+    /// Write soak.md and soak.csv into this folder.
     #[arg(long, value_name = "DIR")]
     write: Option<PathBuf>,
     /// Fail as well where something does not stay flat; a short run cannot tell.

@@ -57,7 +57,7 @@ pub struct Options {
     pub measuring: Duration,
     pub sampling: Duration,
     pub log_seconds: u64,
-    /// Where `soak.md`, `soak.svg` and `soak.csv` are written.
+    /// Where `soak.md` and `soak.csv` are written.
     pub write: Option<PathBuf>,
     /// As typed, for the page.
     pub command: String,
@@ -184,13 +184,6 @@ pub async fn run(
     let ended = server.stop().await;
     let outcome = soaked.and_then(|outcome| ended.map(|()| outcome))?;
     if let Some(folder) = &options.write {
-        let title = format!(
-            "Lianka under mixed load for {}: {:.1} of {:.1} cycles a second",
-            length(options.length),
-            outcome.rate,
-            outcome.capacity
-        );
-        fs::write(folder.join("soak.svg"), plot::svg(&outcome.samples, &title))?;
         fs::write(folder.join("soak.csv"), csv(&outcome.samples))?;
         fs::write(folder.join("soak.md"), page(options, &outcome))?;
     }
@@ -574,9 +567,7 @@ fn page(options: &Options, outcome: &Outcome) -> String {
     format!(
         "# Soak
 
-`{command}` wrote this page, [soak.svg](soak.svg) and [soak.csv](soak.csv); the short form runs with the tests.
-
-![Memory, connections, log, tables, dead rows and latency over the run](soak.svg)
+`{command}` wrote this page and [soak.csv](soak.csv); the short form runs with the tests.
 
 Verdict: **{verdict}**. Edits lost: **{lost}**.
 
@@ -597,7 +588,8 @@ Not judged is Postgres' buffer cache, which has a bound (`shared_buffers`, 128 M
 trail, which grew to {audit:.1} MiB, and what was settled, erased and enrolled. Every phone writes a
 column of its own on every card, and every desk too: its last value is there in the end, across trimming and compaction, and every phone's cards
 have the office's digest.
-",
+
+{charts}",
         command = options.command,
         machine = machine(),
         phones = PHONES,
@@ -612,6 +604,7 @@ have the office's digest.
         entries = outcome.log_left.1,
         records = outcome.log_left.2,
         table = outcome.table(),
+        charts = plot::charts(&outcome.samples).trim_end().to_owned() + "\n",
     )
 }
 

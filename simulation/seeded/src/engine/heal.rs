@@ -13,6 +13,8 @@ use crate::{
 
 /// Rounds after which a world must be quiet. A rebase takes two, a restore three, a held chain one a change.
 const ROUNDS_MAX: u32 = 40;
+/// Synchronisations over a good network after which every outbox must be empty, with reviewers deciding between them; docs/simulation.md states it.
+const OUTBOX_ROUNDS_MAX: u32 = 40;
 /// Rounds in a row in which nothing moved.
 const QUIET_ROUNDS: u32 = 2;
 const ROUND_MS: i64 = 3_600_000;
@@ -40,12 +42,27 @@ impl<O: Office> World<'_, O> {
         }
         let mut draw = Draw::of(self.script.seed, "heal", 0);
         let mut quiet = 0;
-        for _ in 0..ROUNDS_MAX {
+        let mut waiting = 0;
+        for round in 1..=ROUNDS_MAX {
             self.now_ms += ROUND_MS;
             let moved = self.round(&phones, &mut draw).await;
+            if phones.iter().any(|phone| self.unsent(*phone).is_some()) {
+                waiting = round;
+            }
             quiet = if moved { 0 } else { quiet + 1 };
             if quiet == QUIET_ROUNDS {
                 self.coverage.count("world: quiet");
+                self.coverage.count(match waiting {
+                    0 => "outboxes: empty after one synchronisation",
+                    1 => "outboxes: empty after two",
+                    2 => "outboxes: empty after three",
+                    3 => "outboxes: empty after four",
+                    4 => "outboxes: empty after five",
+                    _ => "outboxes: empty later",
+                });
+                if waiting >= OUTBOX_ROUNDS_MAX {
+                    self.alarm(format!("an outbox was empty only after {} rounds", waiting + 1));
+                }
                 return;
             }
         }
