@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use lianka_sync_core::kinds::{
     Kind, Rule,
     transfer::{
-        CROSSINGS, Code, Outcome, STATES, STEPS, State, Step,
+        CROSSINGS, Code, Outcome, STATES, STEPS, State,
         table::{CONTENT, StateRow, StepRow, Term, Then, To},
     },
 };
@@ -284,15 +284,15 @@ fn diagram() -> String {
             .or_default()
             .push(label);
     }
-    let mut text = "```mermaid\nstateDiagram-v2\n".to_owned();
-    for row in STATES {
-        text += &format!(
-            "    state \"{} {}\" as {}\n",
+    let states = STATES.iter().map(|row| {
+        format!(
+            "    state \"{} {}\" as {}",
             row.label.zh, row.code, row.code
-        );
-    }
-    for ((from, to), labels) in &arrows {
-        text += &format!("    {from} --> {to}: {}\n", labels.join("、"));
-    }
-    text + "```\n"
+        )
+    });
+    let arrows = arrows
+        .iter()
+        .map(|((from, to), labels)| format!("    {from} --> {to}: {}", labels.join("、")));
+    let lines: Vec<_> = states.chain(arrows).collect();
+    format!("```mermaid\nstateDiagram-v2\n{}\n```\n", lines.join("\n"))
 }

@@ -382,7 +382,7 @@ impl Batch<'_> {
             outcomes.push(ruling.outcome(record, hash));
         }
         // One event a push, if anything came of it.
-        if held > 0 || self.street.has_untold() {
+        if held > 0 || self.street.has_unannounced() {
             let event = Event::by(&push.author.username, push.author.device, Action::Content);
             self.street.audit(if held > 0 {
                 event.with("held", held)

@@ -131,7 +131,7 @@ pub struct Street {
     settled: Vec<Settled>,
     bulk: Option<Uuid>,
     /// Entries of the log that an event tells of.
-    told: usize,
+    announced: usize,
     /// Records whose log the write rewrote, and what stands there now: for the next event.
     rebuilt: Vec<RecordId>,
     renamed: Vec<audit::Logged>,
@@ -154,7 +154,7 @@ impl Street {
             erased: BTreeSet::new(),
             settled: Vec::new(),
             bulk: None,
-            told: 0,
+            announced: 0,
             rebuilt: Vec::new(),
             renamed: Vec::new(),
             following: Following::default(),
@@ -562,7 +562,7 @@ impl Street {
     /// Tells the audit trail of an act. The changes accepted since the act before belong to this one, and are named by it.
     pub fn audit(&mut self, event: Event) {
         let mut changes = std::mem::take(&mut self.renamed);
-        let from = std::mem::replace(&mut self.told, self.writes.log.len());
+        let from = std::mem::replace(&mut self.announced, self.writes.log.len());
         changes.extend(
             self.accepted(from)
                 .map(|(record, seq, change)| (seq, record, change.hash)),
@@ -581,8 +581,8 @@ impl Street {
     }
 
     /// Whether changes were accepted that no event tells of yet.
-    pub fn has_untold(&self) -> bool {
-        !self.rebuilt.is_empty() || self.accepted(self.told).next().is_some()
+    pub fn has_unannounced(&self) -> bool {
+        !self.rebuilt.is_empty() || self.accepted(self.announced).next().is_some()
     }
 
     /// Tells the operator that something could not be done.
@@ -613,7 +613,7 @@ impl Street {
 
     /// Everything that is to be written: see [`crate::follow::finish`].
     pub(crate) fn finish(mut self) -> Writes {
-        if self.has_untold() {
+        if self.has_unannounced() {
             self.audit(Event::by_server(Act::Content));
         }
         let mut writes = self.writes;

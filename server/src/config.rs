@@ -548,9 +548,12 @@ mod tests {
             ("--passphrase-length=7", "8 to 64"),
             ("--data-dir=", "value is required"),
         ] {
-            let told = check(&[wrong]).expect_err(wrong);
+            let message = check(&[wrong]).expect_err(wrong);
             let flag = wrong.split('=').next().unwrap_or_default();
-            assert!(told.contains(flag) && told.contains(takes), "{told}");
+            assert!(
+                message.contains(flag) && message.contains(takes),
+                "{message}"
+            );
         }
     }
 
@@ -704,9 +707,9 @@ mod tests {
 
     #[test]
     fn the_two_listeners_may_share_a_port_only_when_it_is_free_to_choose() {
-        let told = check(&["--listen=127.0.0.1:9000", "--ops-listen=127.0.0.1:9000"])
+        let message = check(&["--listen=127.0.0.1:9000", "--ops-listen=127.0.0.1:9000"])
             .expect_err("one port for both");
-        assert!(told.contains("--ops-listen"), "{told}");
+        assert!(message.contains("--ops-listen"), "{message}");
         assert!(check(&["--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0"]).is_ok());
     }
 

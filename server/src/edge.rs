@@ -177,16 +177,16 @@ async fn converse(
         // Who has said everything may still listen.
         .half_close(true);
     let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(line), service));
-    let (mut told_to_stop, mut told_to_leave) = (false, false);
+    let (mut asked_to_stop, mut asked_to_leave) = (false, false);
     let ended = loop {
         tokio::select! {
             ended = connection.as_mut() => break ended,
-            () = stopping.cancelled(), if !told_to_stop => {
-                told_to_stop = true;
+            () = stopping.cancelled(), if !asked_to_stop => {
+                asked_to_stop = true;
                 connection.as_mut().graceful_shutdown();
             }
-            () = permit.leave.cancelled(), if !told_to_leave => {
-                told_to_leave = true;
+            () = permit.leave.cancelled(), if !asked_to_leave => {
+                asked_to_leave = true;
                 if permit.activity.keeps_us_waiting(Instant::now()) {
                     return;
                 }

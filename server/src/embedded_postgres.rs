@@ -673,7 +673,7 @@ impl Launcher {
         stale: Option<&Postmaster>,
         began: Instant,
     ) -> Result<Option<ExitStatus>, EmbeddedPostgresError> {
-        let mut told = began;
+        let mut reported = began;
         loop {
             if Postmaster::read(&self.cluster)
                 .is_some_and(|now| now.ready && stale.is_none_or(|stale| !now.is_same_run(stale)))
@@ -692,8 +692,8 @@ impl Launcher {
                     log: self.log.clone(),
                 });
             }
-            if told.elapsed() > Duration::from_secs(10) {
-                told = Instant::now();
+            if reported.elapsed() > Duration::from_secs(10) {
+                reported = Instant::now();
                 info!("Postgres is still starting (after a crash it replays its log first)");
             }
             thread::sleep(POLL_INTERVAL);

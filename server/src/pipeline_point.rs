@@ -69,7 +69,7 @@ points! {
     /// A checkpoint is written.
     CheckpointSent "respond.checkpoint";
     /// The audit trail was told what was read.
-    ReadingTold "respond.told";
+    ReadingAnswered "respond.told";
     /// `end` is written, the connection not closed.
     EndSent "respond.end";
 

@@ -21,8 +21,9 @@ pub fn init(config: &LogConfig) {
     // The directives were checked with the configuration.
     let wanted = EnvFilter::try_new(&config.filter).unwrap_or_else(|_| EnvFilter::new("info"));
     // Whatever is wanted: Automerge tells its steps with the remarks that people wrote.
-    let harmless =
-        filter_fn(|told| !told.target().starts_with("automerge") || *told.level() <= Level::WARN);
+    let harmless = filter_fn(|event| {
+        !event.target().starts_with("automerge") || *event.level() <= Level::WARN
+    });
     let (filter, lines) = (
         wanted.and(harmless),
         fmt::layer().with_writer(std::io::stderr),

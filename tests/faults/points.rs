@@ -79,7 +79,9 @@ fn way(point: PipelinePoint) -> Way {
         TokenSpent | TokenRenewed => Way::Renew,
         Ingested | PushTaken | StreetLocked | Ruled | Followed | RecordsWritten | LogWritten
         | Projected | HeadRaised | Audited | Committed | PushAnswered | SyncNoted => Way::Push,
-        PullPlanned | VerdictsSent | ItemSent | CheckpointSent | ReadingTold | EndSent => Way::Pull,
+        PullPlanned | VerdictsSent | ItemSent | CheckpointSent | ReadingAnswered | EndSent => {
+            Way::Pull
+        }
         DeskComposed | DeskCommitted => Way::Desk,
         HistoryRewritten => Way::Redact,
         RecordErased | ReceiptWritten | ErasureCommitted => Way::Erase,

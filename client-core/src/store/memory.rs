@@ -152,11 +152,11 @@ impl Records for MemoryTx<'_> {
     fn highest(&self) -> Result<u64, Unfit> {
         let held = self.held.borrow();
         let rows = held.records.values().filter(|row| !row.stored.before_reset);
-        let told = rows.flat_map(|row| {
+        let sequences = rows.flat_map(|row| {
             let tail = row.stored.tail.iter().filter_map(|change| change.seq);
             tail.chain([row.stored.seq])
         });
-        Ok(told
+        Ok(sequences
             .filter(|seq| *seq < SEQ_UNKNOWN)
             .max()
             .unwrap_or_default())

@@ -118,11 +118,11 @@ impl Act for Accept {
         let record = held.record;
         let change = change::decode(&held.bytes).map_err(|_| Refused::Decided)?;
         let mut accepted: Vec<(Uuid, i64)> = Vec::new();
-        let mut told: Vec<(String, ChangeHash)> = Vec::new();
+        let mut authors: Vec<(String, ChangeHash)> = Vec::new();
         if self.as_edit {
             let seq = apply_as_edit(street, &change, &held, &self.by)?;
             accepted.push((self.held, seq));
-            told.push((held.username, change.hash));
+            authors.push((held.username, change.hash));
         } else {
             let all = street.known().held_of.get(&record).into_iter().flatten();
             let all: BTreeMap<Uuid, (HeldChange, Change)> = all
@@ -143,7 +143,7 @@ impl Act for Accept {
                     continue;
                 };
                 accepted.push((id, merge_held(street, held, change)?));
-                told.push((held.username.clone(), change.hash));
+                authors.push((held.username.clone(), change.hash));
             }
         }
         let decisions = accepted.iter().map(|(held, seq)| HeldDecision {
@@ -157,7 +157,7 @@ impl Act for Accept {
             street,
             record,
             HELD_ACCEPTED,
-            told,
+            authors,
             self.note.as_ref(),
             &self.by,
         );
@@ -195,13 +195,13 @@ impl Act for Refuse {
             note: Some(self.reason.clone()),
         });
         let change = change::decode(&held.bytes).ok();
-        let told = change.map(|change| (held.username, change.hash));
-        let told = told.into_iter().collect();
+        let authors = change.map(|change| (held.username, change.hash));
+        let authors = authors.into_iter().collect();
         notify(
             street,
             record,
             HELD_REFUSED,
-            told,
+            authors,
             Some(&self.reason),
             &self.by,
         );
@@ -300,13 +300,13 @@ fn notify(
     street: &mut Street,
     record: RecordId,
     kind: &'static str,
-    told: Vec<(String, ChangeHash)>,
+    authors: Vec<(String, ChangeHash)>,
     note: Option<&String>,
     by: &Desk,
 ) {
     // A number of its own, beyond every phone's cursor, even where the log says nothing new.
     let (seq, now) = (street.reserve(), street.now());
-    let notices = told.into_iter().map(|(username, hash)| NoticeWrite {
+    let notices = authors.into_iter().map(|(username, hash)| NoticeWrite {
         notice: derived(now, &[kind.as_bytes(), &hash.0]),
         seq,
         username,

@@ -408,12 +408,12 @@ fn notices(
             .filter_map(|value| value.username.as_deref())
             .collect::<BTreeSet<_>>()
     };
-    let told =
+    let is_notice_due =
         |username: &&str| Some(*username) != row.username.as_deref() && *username != by.username;
     of(false)
         .difference(&of(true))
         .copied()
-        .filter(told)
+        .filter(is_notice_due)
         .map(|username| NoticeWrite {
             notice: derived(
                 street.now(),

@@ -25,7 +25,7 @@ use lianka_sync_core::{
 };
 
 use crate::{
-    audit::{Action, Event as Told},
+    audit::{Action, Event as AuditEvent},
     store::{OpenRequest, PersonalFields, Seal, Wants},
     street::{Signer, Street},
 };
@@ -89,8 +89,8 @@ pub(super) fn wants(street: &Street) -> Wants {
 pub(super) fn apply(street: &mut Street) {
     let pending = pending(street);
     // What was accepted before is told of before its rulings.
-    if !pending.is_empty() && street.has_untold() {
-        street.audit(Told::by_server(Action::Content));
+    if !pending.is_empty() && street.has_unannounced() {
+        street.audit(AuditEvent::by_server(Action::Content));
     }
     for Pending {
         record,
@@ -152,20 +152,20 @@ pub fn write_ruling(
         );
         return false;
     }
-    let told = Told::by_server(Action::Ruling)
+    let event = AuditEvent::by_server(Action::Ruling)
         .on(record)
         .with("event", event.id.to_string())
         .with("type", event.step.as_str())
         .with("outcome", ruled.ruling.outcome.as_str())
         .with("state", ruled.ruling.state.as_str())
         .with("no", ruled.no);
-    let told = match ruled.ruling.code {
-        Some(code) => told.with("code", code.as_str()),
-        None => told,
+    let event = match ruled.ruling.code {
+        Some(code) => event.with("code", code.as_str()),
+        None => event,
     };
     street.audit(match &ruled.by {
-        Some(by) => told.with("by", by.as_str()),
-        None => told,
+        Some(by) => event.with("by", by.as_str()),
+        None => event,
     });
     true
 }
@@ -235,11 +235,11 @@ fn earlier_open(street: &Street, record: RecordId, case: &Case, view: &View) -> 
     // The office keeps the name of a request that was submitted before: the row has it.
     let member_of = |of: RecordId, view: &View| {
         let kept = known(of).map(|request| &request.member);
-        let told = Member::of(|key| view.text(key).map(str::to_owned), |_| None);
+        let written = Member::of(|key| view.text(key).map(str::to_owned), |_| None);
         Member {
-            name: told.name.or_else(|| kept?.name.clone()),
-            origin: told.origin.or_else(|| kept?.origin.clone()),
-            ..told
+            name: written.name.or_else(|| kept?.name.clone()),
+            origin: written.origin.or_else(|| kept?.origin.clone()),
+            ..written
         }
     };
     let own = member_of(record, view);
@@ -349,7 +349,7 @@ fn seal_one(street: &mut Street, record: RecordId) {
         return street.report(record, what, error);
     }
     street.audit(
-        Told::by_server(Action::PersonalMoved)
+        AuditEvent::by_server(Action::PersonalMoved)
             .on(record)
             .with("revision", revision)
             .with("fields", fields.keys().cloned().collect::<Vec<_>>()),

@@ -43,7 +43,7 @@ pub(super) fn write(street: &mut Street) {
     let mut notices = Vec::new();
     for settled in street.still_settled() {
         let replaced = replaced(street, settled);
-        notices.extend(untold(street, settled, &replaced));
+        notices.extend(missing_notices(street, settled, &replaced));
         rows.push(row(street, settled, replaced));
     }
     street.writes.resolutions.extend(rows);
@@ -118,7 +118,11 @@ fn row(street: &Street, settled: &Settled, replaced: Vec<ReplacedValue>) -> Reso
 }
 
 /// For every worker none of whose values was chosen, and who did not choose: a notice.
-fn untold(street: &Street, settled: &Settled, replaced: &[ReplacedValue]) -> Vec<NoticeWrite> {
+fn missing_notices(
+    street: &Street,
+    settled: &Settled,
+    replaced: &[ReplacedValue],
+) -> Vec<NoticeWrite> {
     let (key, by) = (&settled.settlement.key, person(street, settled.device));
     let mut chosen_of: BTreeMap<&str, bool> = BTreeMap::new();
     for value in replaced {
@@ -127,7 +131,7 @@ fn untold(street: &Street, settled: &Settled, replaced: &[ReplacedValue]) -> Vec
                 Some(&value.value) == settled.settlement.chosen.as_ref();
         }
     }
-    let told = chosen_of
+    let authors = chosen_of
         .into_iter()
         .filter(|(username, chosen)| !chosen && by.is_none_or(|by| by.username != *username));
     let detail = NoticeDetail {
@@ -135,17 +139,18 @@ fn untold(street: &Street, settled: &Settled, replaced: &[ReplacedValue]) -> Vec
         by: by.map(|by| by.role.clone()),
         note: Some(settled.message.clone()).filter(|note| !note.is_empty()),
     };
-    told.map(|(username, _)| NoticeWrite {
-        notice: derived(
-            street.now(),
-            &[&settled.hash.0, key.as_bytes(), username.as_bytes()],
-        ),
-        seq: settled.seq,
-        username: username.to_owned(),
-        kind: VALUE_NOT_CHOSEN,
-        record: settled.record,
-        field: Some(key.clone()),
-        detail: detail.clone(),
-    })
-    .collect()
+    authors
+        .map(|(username, _)| NoticeWrite {
+            notice: derived(
+                street.now(),
+                &[&settled.hash.0, key.as_bytes(), username.as_bytes()],
+            ),
+            seq: settled.seq,
+            username: username.to_owned(),
+            kind: VALUE_NOT_CHOSEN,
+            record: settled.record,
+            field: Some(key.clone()),
+            detail: detail.clone(),
+        })
+        .collect()
 }

@@ -41,11 +41,11 @@ impl MemoryStore {
                 limit,
             } => {
                 let of = self.notices.get(username).into_iter().flatten();
-                let told = |notice: &&Notice| {
+                let is_due = |notice: &&Notice| {
                     beyond(notice.seq as i64, after, upto)
                         && since.is_none_or(|since| notice.at >= since)
                 };
-                let mut notices: Vec<_> = of.filter(told).cloned().collect();
+                let mut notices: Vec<_> = of.filter(is_due).cloned().collect();
                 notices.sort_by_key(|notice| (notice.seq, notice.id));
                 Answer::Notices(notices.split_off(notices.len().saturating_sub(limit)))
             }

@@ -204,7 +204,7 @@ impl Street {
             };
             (logged.hash, logged.bytes) = (first.change.hash, first.change.bytes);
             entry.generation = generation;
-            if at < self.told {
+            if at < self.announced {
                 self.renamed.push((entry.seq, record, logged.hash));
             }
             let (received_at, composed) = (entry.received_at, logged.composed);
@@ -287,12 +287,12 @@ impl Street {
 
     /// Keeps the entries of this write's log that pass, and the counts of those told and followed in step.
     fn drop_pending(&mut self, mut keeps: impl FnMut(&LogWrite) -> bool) {
-        let (told, followed) = (self.told, self.following.late_from);
+        let (announced, followed) = (self.announced, self.following.late_from);
         let mut at = 0;
         self.writes.log.retain(|entry| {
             let keep = keeps(entry);
             if !keep {
-                self.told -= usize::from(at < told);
+                self.announced -= usize::from(at < announced);
                 self.following.late_from -= usize::from(at < followed);
             }
             at += 1;

@@ -163,8 +163,8 @@ pub async fn verify(
         rebuilt: rebuilt(&mut tx, chain).await?,
         trimmed: Trimmed::read(&mut tx, chain).await?,
         last: None,
-        told_from: None,
-        told_upto: None,
+        described_from: None,
+        described_upto: None,
         prunes: 0,
         proof: Proof::of(chain),
     };
@@ -235,9 +235,9 @@ struct Reading<'r> {
     /// Number and stored hash of the event before.
     last: Option<(i64, Vec<u8>)>,
     /// The log is told from beyond here.
-    told_from: Option<i64>,
+    described_from: Option<i64>,
     /// The log is told up to here.
-    told_upto: Option<i64>,
+    described_upto: Option<i64>,
     prunes: u64,
     proof: Proof,
 }
@@ -365,7 +365,7 @@ impl Reading<'_> {
         for page in named.chunks(LOG_PAGE) {
             self.held_to_log(tx, page).await?;
         }
-        self.untold(tx, &named).await
+        self.undescribed(tx, &named).await
     }
 
     async fn held_to_log(&mut self, tx: &mut PgConnection, named: &[Named]) -> sqlx::Result<()> {
@@ -411,7 +411,7 @@ impl Reading<'_> {
     }
 
     /// Entries of the log between what the events before named and what these name. What was there before the first event is not told of.
-    async fn untold(&mut self, tx: &mut PgConnection, named: &[Named]) -> sqlx::Result<()> {
+    async fn undescribed(&mut self, tx: &mut PgConnection, named: &[Named]) -> sqlx::Result<()> {
         let Some(upto) = named.iter().map(|named| named.seq).max() else {
             return Ok(());
         };
@@ -422,24 +422,24 @@ impl Reading<'_> {
             .map(|named| named.seq)
             .min();
         let no = named.last().map_or(0, |named| named.no);
-        let told: std::collections::HashSet<_> = named.iter().map(|named| named.seq).collect();
+        let described: std::collections::HashSet<_> = named.iter().map(|named| named.seq).collect();
         let after = self
-            .told_upto
+            .described_upto
             .unwrap_or_else(|| first.map_or(upto, |first| first - 1));
-        self.told_from.get_or_insert(after);
-        self.untold_between(tx, after, upto, no, |seq| told.contains(&seq))
+        self.described_from.get_or_insert(after);
+        self.undescribed_between(tx, after, upto, no, |seq| described.contains(&seq))
             .await?;
-        self.told_upto = Some(upto.max(after));
+        self.described_upto = Some(upto.max(after));
         Ok(())
     }
 
-    async fn untold_between(
+    async fn undescribed_between(
         &mut self,
         tx: &mut PgConnection,
         after: i64,
         upto: i64,
         no: i64,
-        told: impl Fn(i64) -> bool,
+        described: impl Fn(i64) -> bool,
     ) -> sqlx::Result<()> {
         let mut after = after;
         loop {
@@ -447,7 +447,7 @@ impl Reading<'_> {
                 store::changes_between(tx, self.chain.as_str(), after, upto, LOG_PAGE as i64)
                     .await?;
             for (seq, _) in &page {
-                if !told(*seq) {
+                if !described(*seq) {
                     self.proof.add(Break::ContentUntold, no, Some(*seq));
                 }
             }
@@ -484,19 +484,19 @@ impl Reading<'_> {
         {
             self.proof.add(Break::AnchorMissing, anchor.no, None);
         }
-        let told = self.told_upto;
-        let after = match told {
+        let described = self.described_upto;
+        let after = match described {
             Some(upto) => Some(upto),
             // A street whose trail was removed whole: its log is told of by nothing.
             None if self.chain != Chain::DEPLOYMENT && self.proof.events == 0 => Some(0),
             None => None,
         };
         if let Some(after) = after {
-            self.untold_between(tx, after, i64::MAX, last, |_| false)
+            self.undescribed_between(tx, after, i64::MAX, last, |_| false)
                 .await?;
         }
-        if let Some(from) = self.told_from.or(after) {
-            for seq in self.trimmed.untold(from) {
+        if let Some(from) = self.described_from.or(after) {
+            for seq in self.trimmed.undescribed(from) {
                 self.proof.add(Break::ContentUntold, last, Some(seq));
             }
         }
@@ -537,20 +537,20 @@ impl Trimmed {
 
     /// Notes that an event names the change. Whether it is the one that was trimmed there; `None` where none was, or its document lacks it.
     fn tell(&mut self, named: &Named) -> Option<bool> {
-        let (digest_there, told) = self.0.get_mut(&named.seq)?;
-        *told = true;
+        let (digest_there, described) = self.0.get_mut(&named.seq)?;
+        *described = true;
         Some(*digest_there == digest(named.record, &named.hash))
     }
 
-    fn untold(&self, from: i64) -> Vec<i64> {
-        let mut untold: Vec<_> = self
+    fn undescribed(&self, from: i64) -> Vec<i64> {
+        let mut undescribed: Vec<_> = self
             .0
             .iter()
-            .filter(|(seq, (_, told))| **seq > from && !told)
+            .filter(|(seq, (_, described))| **seq > from && !described)
             .map(|(seq, _)| *seq)
             .collect();
-        untold.sort_unstable();
-        untold
+        undescribed.sort_unstable();
+        undescribed
     }
 }
 

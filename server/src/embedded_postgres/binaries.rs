@@ -81,9 +81,9 @@ impl Binaries {
         if !initdb.is_file() {
             return None;
         }
-        let told = Command::new(&postgres).arg("--version").output().ok()?;
-        let told = String::from_utf8(told.stdout).ok()?;
-        let version = told
+        let output = Command::new(&postgres).arg("--version").output().ok()?;
+        let output = String::from_utf8(output.stdout).ok()?;
+        let version = output
             .split_once("(PostgreSQL) ")?
             .1
             .split_whitespace()
@@ -135,15 +135,15 @@ fn choose(mut installed: Vec<Binaries>, needed: Option<u32>) -> Result<Binaries,
 /// Every folder worth a look, each once: the PATH, what `pg_config` says, then the distributions' places.
 fn candidates() -> Vec<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let told = Command::new("pg_config")
+    let output = Command::new("pg_config")
         .arg("--bindir")
         .output()
         .ok()
         .and_then(|output| String::from_utf8(output.stdout).ok());
-    let told = told.map(|folder| PathBuf::from(folder.trim()));
+    let output = output.map(|folder| PathBuf::from(folder.trim()));
     let mut seen = BTreeSet::new();
     env::split_paths(&path)
-        .chain(told)
+        .chain(output)
         .chain(FOLDERS.iter().flat_map(|pattern| matching(pattern)))
         .filter(|folder| {
             folder
@@ -216,13 +216,13 @@ mod tests {
     #[test]
     fn a_folder_without_programs_is_named() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let told = Binaries::find(Some(folder.path()), None)
+        let message = Binaries::find(Some(folder.path()), None)
             .expect_err("it is empty")
             .to_string();
         assert!(
-            told.contains(&folder.path().display().to_string())
-                && told.contains("--postgres-bin-dir"),
-            "{told}"
+            message.contains(&folder.path().display().to_string())
+                && message.contains("--postgres-bin-dir"),
+            "{message}"
         );
     }
 

@@ -85,14 +85,14 @@ impl Postmaster {
 
     /// Fast shutdown, then an immediate one; false when neither helps.
     pub fn stop(&self) -> bool {
-        for (signal, patience) in [
+        for (signal, timeout) in [
             (Signal::SIGINT, FAST_SHUTDOWN_MAX),
             (Signal::SIGQUIT, IMMEDIATE_SHUTDOWN_MAX),
         ] {
             // An error means that it is gone already, which the loop sees.
             let _ = kill(Pid::from_raw(self.pid), signal);
             let began = Instant::now();
-            while began.elapsed() < patience {
+            while began.elapsed() < timeout {
                 if !self.is_alive() {
                     return true;
                 }
@@ -105,11 +105,11 @@ impl Postmaster {
 
 /// The program a process runs, where there is no /proc.
 fn command_of(pid: i32) -> Option<String> {
-    let told = std::process::Command::new("ps")
+    let output = std::process::Command::new("ps")
         .args(["-o", "comm=", "-p", &pid.to_string()])
         .output()
         .ok()?;
-    Some(String::from_utf8(told.stdout).ok()?.trim().to_owned())
+    Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
 }
 
 #[cfg(test)]

@@ -160,7 +160,7 @@ async fn look_for(
 ) -> Result<(), ForgettingError> {
     let folder = match folder {
         Some(folder) => Ok(folder),
-        None => told_folder(conn).await?,
+        None => reported_folder(conn).await?,
     };
     let folder = match folder {
         Ok(folder) => folder,
@@ -214,13 +214,13 @@ fn filenode(file: &Path) -> Option<i64> {
 }
 
 /// Where Postgres says its files are: only if it tells this role, and they can be read here and are its own, not those of another on this machine.
-async fn told_folder(conn: &mut PgConnection) -> sqlx::Result<Result<PathBuf, String>> {
-    let told = async {
+async fn reported_folder(conn: &mut PgConnection) -> sqlx::Result<Result<PathBuf, String>> {
+    let reported = async {
         let folder = PathBuf::from(store::data_directory(&mut *conn).await?);
         Ok((folder, store::identifier(conn).await?))
     };
-    let (folder, identifier) = match told.await {
-        Ok(told) => told,
+    let (folder, identifier) = match reported.await {
+        Ok(reported) => reported,
         Err(error @ sqlx::Error::Database(_)) => return Ok(Err(error.to_string())),
         Err(error) => return Err(error),
     };

@@ -178,7 +178,7 @@ async fn send(sink: &mut Sink, item: &ResponseItem) -> Result<(), StreamError> {
             Ok(())
         }
         ResponseItem::End { .. } => {
-            reached(PipelinePoint::ReadingTold);
+            reached(PipelinePoint::ReadingAnswered);
             sink.send(item).await?;
             reached(PipelinePoint::EndSent);
             Ok(())

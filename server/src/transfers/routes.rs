@@ -11,7 +11,7 @@ use lianka_sync_core::{
     kinds::{
         Class, Field, Kind, Meaning, Rule, Shape,
         transfer::{
-            self, Case, Event, Ruled, STEPS, Standing, State as TransferState, Step, Words,
+            self, Case, CaseStatus, Event, Ruled, STEPS, State as TransferState, Step, Words,
             calendar, table,
         },
         transfer_request,
@@ -252,9 +252,9 @@ impl TransferView {
         now: ServerTime,
         pairs: &Pairs,
     ) -> Self {
-        let standing = &case.now;
-        let next = standing.next();
-        let due_at = standing.due(state.created_at()).map(|(at, _)| at);
+        let status = &case.now;
+        let next = status.next();
+        let due_at = status.due(state.created_at()).map(|(at, _)| at);
         let last_day =
             due_at.map(|at| calendar::day_of(ServerTime::from_unix_ms(at.unix_ms() - 1)));
         let today = calendar::day_of(now);
@@ -266,14 +266,14 @@ impl TransferView {
                 .text(transfer_request::TRANSFER_KIND)
                 .map(str::to_owned),
             member_alias: view.text(transfer_request::MEMBER_ALIAS).map(str::to_owned),
-            state: standing.state.as_str(),
-            state_label: standing.state.row().label.into(),
-            since: standing.since,
-            age_days: standing
+            state: status.state.as_str(),
+            state_label: status.state.row().label.into(),
+            since: status.since,
+            age_days: status
                 .since
                 .or(state.created_at())
                 .map(|since| (today - calendar::day_of(since)).whole_days()),
-            submitted_at: standing.submitted_at,
+            submitted_at: status.submitted_at,
             due_at,
             overdue: due_at.is_some_and(|at| now >= at),
             days_left: last_day.map(|day| (day - today).whole_days()),
@@ -285,22 +285,22 @@ impl TransferView {
                 by: last_day.map(date::to_iso),
             },
             member: next.member.into(),
-            responsible: standing.responsible().as_str(),
-            revision: standing.revision,
-            letter: standing.letter.as_ref().map(|letter| LetterView {
+            responsible: status.responsible().as_str(),
+            revision: status.revision,
+            letter: status.letter.as_ref().map(|letter| LetterView {
                 number: letter.number.clone(),
                 issued_on: date::to_iso(letter.issued_on),
                 expires_on: date::to_iso(letter.expires_on),
             }),
-            acceptance: standing
+            acceptance: status
                 .acceptance
                 .as_ref()
-                .or(standing.contest.as_ref().map(|(_, accepted)| accepted))
+                .or(status.contest.as_ref().map(|(_, accepted)| accepted))
                 .map(Into::into),
-            expiry_proposed: standing.expiry_proposed,
-            late: standing.open_late().map(Into::into).collect(),
-            awaiting_second: standing.refusal.is_some(),
-            tasks: standing
+            expiry_proposed: status.expiry_proposed,
+            late: status.open_late().map(Into::into).collect(),
+            awaiting_second: status.refusal.is_some(),
+            tasks: status
                 .open_tasks()
                 .map(|task| TaskView {
                     about: task.event,
@@ -309,7 +309,7 @@ impl TransferView {
                 })
                 .collect(),
             likely_pair: pairs.of(row.record),
-            seen: standing.last,
+            seen: status.last,
             pending: case.pending().count(),
         }
     }
@@ -613,7 +613,7 @@ pub async fn show(
 /// The request's own fields: those of the record, and what the office keeps up to the present revision.
 fn content(
     view: &View,
-    standing: &Standing,
+    status: &CaseStatus,
     reads_p3: bool,
     personal: &[(u32, PersonalFields)],
 ) -> Vec<ContentView> {
@@ -634,7 +634,7 @@ fn content(
             let kept = personal
                 .iter()
                 .rev()
-                .filter(|(revision, _)| *revision <= standing.revision)
+                .filter(|(revision, _)| *revision <= status.revision)
                 .find_map(|(_, fields)| fields.get(field.name));
             values = kept.cloned().unwrap_or_default();
         }
@@ -710,10 +710,10 @@ async fn later_edits(
     record: RecordId,
     state: &RegisterState,
     view: &View,
-    standing: &Standing,
+    status: &CaseStatus,
     personal: Option<&Vec<(u32, PersonalFields)>>,
 ) -> Result<Vec<LaterEditView>, ApiError> {
-    let op = standing
+    let op = status
         .submission
         .and_then(|event| Some(transfer::written(view, event)?.op));
     let Some(submitted) = op.and_then(|op| state.provenance(op)) else {
@@ -769,7 +769,7 @@ async fn later_edits(
     let next = store::personal(conn, street, record)
         .await?
         .into_iter()
-        .find(|(revision, _)| *revision == standing.revision + 1);
+        .find(|(revision, _)| *revision == status.revision + 1);
     for (key, values) in next.into_iter().flat_map(|(_, fields)| fields) {
         let Some((label_zh, label_en, _)) = labels(&key) else {
             continue;
@@ -791,7 +791,7 @@ async fn later_edits(
 }
 
 /// The steps that the table allows in this state.
-fn steps(view: &View, standing: &Standing) -> Vec<StepView> {
+fn steps(view: &View, status: &CaseStatus) -> Vec<StepView> {
     let usual = |name: &str| match name {
         table::VALIDITY_DAYS => Some(
             table::usual_validity_days(
@@ -822,7 +822,7 @@ fn steps(view: &View, standing: &Standing) -> Vec<StepView> {
     };
     STEPS
         .iter()
-        .filter(|row| !row.roles.is_empty() && row.from.contains(&standing.state))
+        .filter(|row| !row.roles.is_empty() && row.from.contains(&status.state))
         .map(|row| StepView {
             r#type: row.code,
             label: row.label.into(),

@@ -42,13 +42,13 @@ async fn alive() -> Json<Value> {
 
 /// 503 while the store would not take an edit, or the server is stopping: send no traffic here.
 async fn ready(State(app): State<App>) -> (StatusCode, Json<Value>) {
-    let (status, word, _) = standing(&app).await;
+    let (status, word, _) = readiness_of(&app).await;
     (status, Json(json!({ "status": word })))
 }
 
 /// A pass that is silent makes nobody unready: edits are taken all the same.
 async fn ready_or_why(State((app, passes)): State<(App, Reports)>) -> (StatusCode, Json<Value>) {
-    let (status, word, found) = standing(&app).await;
+    let (status, word, found) = readiness_of(&app).await;
     let mut body = json!({ "status": word });
     if let Some(found) = found.filter(|found| *found != Readiness::Ready) {
         body["reason"] = found.as_str().into();
@@ -73,7 +73,7 @@ async fn ready_or_why(State((app, passes)): State<(App, Reports)>) -> (StatusCod
     (status, Json(body))
 }
 
-async fn standing(app: &App) -> (StatusCode, &'static str, Option<Readiness>) {
+async fn readiness_of(app: &App) -> (StatusCode, &'static str, Option<Readiness>) {
     if app.stopping.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping", None);
     }

@@ -27,7 +27,7 @@ pub struct Watch {
     ill_since: Option<Instant>,
     /// The machine's clock was set ahead.
     ahead: bool,
-    standing: Readiness,
+    readiness: Readiness,
     /// The history that the store held when it was last well.
     epoch: Option<Uuid>,
     /// Which of the addresses the pool uses.
@@ -59,10 +59,10 @@ impl Watch {
     }
 
     fn tell(&mut self, found: Readiness) {
-        if found == self.standing {
+        if found == self.readiness {
             return;
         }
-        self.standing = found;
+        self.readiness = found;
         if found == Readiness::Ready {
             let seconds = self
                 .ill_since

@@ -106,7 +106,7 @@ pub struct Supervised {
     /// It ran already in this process: from then on it waits until it is due for the whole deployment.
     begun: bool,
     pause: Duration,
-    told_silent: bool,
+    silence_logged: bool,
 }
 
 impl Supervised {
@@ -126,7 +126,7 @@ impl Supervised {
             held_until: None,
             begun: false,
             pause: Duration::ZERO,
-            told_silent: false,
+            silence_logged: false,
             pass,
         }
     }
@@ -293,13 +293,13 @@ impl Supervised {
     fn tell_silence(&mut self) {
         let report = self.reports.lock().get(self.pass.name).copied();
         let silent = report.is_some_and(|report| report.is_silent(Instant::now()));
-        if silent && !self.told_silent {
+        if silent && !self.silence_logged {
             tracing::error!(
                 pass = self.pass.name,
                 "a background pass has not succeeded for a long time"
             );
         }
-        self.told_silent = silent;
+        self.silence_logged = silent;
     }
 }
 
@@ -374,9 +374,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_pass_with_more_to_do_pauses_shortly_and_one_that_stops_ends() {
-        let (told, mut runs) = tokio::sync::watch::channel(0);
+        let (sender, mut runs) = tokio::sync::watch::channel(0);
         let mut more = pass(move |no| {
-            told.send_replace(no);
+            sender.send_replace(no);
             Ok(Left::More)
         });
         assert_eq!(more.step().await, Duration::from_millis(200));

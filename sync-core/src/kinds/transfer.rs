@@ -64,7 +64,7 @@ pub fn event_keys<'f>(
 }
 
 pub use case::{
-    Acceptance, Case, Event, Letter, Next, Responsible, Standing, Task, TaskKind, is_open,
+    Acceptance, Case, CaseStatus, Event, Letter, Next, Responsible, Task, TaskKind, is_open,
     letter_number, written,
 };
 pub use outcome::{Code, Outcome, Ruled, Ruling};

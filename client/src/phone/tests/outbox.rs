@@ -23,7 +23,7 @@ fn waiting(rig: &Rig) -> Vec<(RecordId, String, OutboxState, u32, Option<String>
         [Edit::Put { value, .. }] => value.as_str().unwrap().to_owned(),
         other => format!("{other:?}"),
     };
-    let told = |entry: OutboxEntry| {
+    let described = |entry: OutboxEntry| {
         (
             entry.record,
             value(&entry),
@@ -32,7 +32,12 @@ fn waiting(rig: &Rig) -> Vec<(RecordId, String, OutboxState, u32, Option<String>
             entry.reason.map(|reason| reason.code),
         )
     };
-    rig.phone.outbox().unwrap().into_iter().map(told).collect()
+    rig.phone
+        .outbox()
+        .unwrap()
+        .into_iter()
+        .map(described)
+        .collect()
 }
 
 fn verdict(

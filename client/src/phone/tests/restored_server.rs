@@ -76,11 +76,12 @@ fn a_lost_acceptance_of_a_healed_record_costs_no_record() {
     settle(&mut office, &[&rig]);
     office.restore(&backup);
     // The card goes up again and is accepted; nobody hears of it.
-    let told = |items: &[ResponseItem]| {
+    let is_accepted = |items: &[ResponseItem]| {
         items.iter().any(|item| matches!(item, ResponseItem::Verdict(verdict) if verdict.status == VerdictStatus::Accepted))
     };
     assert_eq!(
-        rig.sync_cut(&mut office, |_, items| (!told(&items)).then_some(items)),
+        rig.sync_cut(&mut office, |_, items| (!is_accepted(&items))
+            .then_some(items)),
         None
     );
     assert!(office.has(made.hash.unwrap()));

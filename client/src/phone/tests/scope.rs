@@ -27,8 +27,8 @@ fn a_wiped_phone_keeps_a_note_and_nothing_else() {
             .any(|window| window == b"rt-0"),
         "the way to tell the office so is left"
     );
-    let told = |tx: &Tx<'_>| tx.drop_wipe_report();
-    LocalStore::open(&path).unwrap().write(told).unwrap();
+    let reported = |tx: &Tx<'_>| tx.drop_wipe_report();
+    LocalStore::open(&path).unwrap().write(reported).unwrap();
     LocalStore::open(&path).unwrap().scrub().unwrap();
     rig.phone = Rig::at("http://localhost:1", 2).phone;
     for entry in std::fs::read_dir(rig.folder.path()).unwrap() {

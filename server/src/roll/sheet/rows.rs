@@ -557,12 +557,12 @@ impl<'a> Reader<'a> {
 
     /// Both rows of a pair are told; of more rows each later one is told of the first, and the first of the second.
     fn same_door(&mut self, row: u32, column: Option<&str>, door: DoorKey, raw: &str) {
-        let (first, told) = *self.doors.entry(door.clone()).or_insert((row, false));
+        let (first, reported) = *self.doors.entry(door.clone()).or_insert((row, false));
         if first == row {
             return;
         }
         self.doors.insert(door, (first, true));
-        let pairs = [(!told).then_some((first, row)), Some((row, first))];
+        let pairs = [(!reported).then_some((first, row)), Some((row, first))];
         for (here, there) in pairs.into_iter().flatten() {
             let zh = format!("与第 {there} 行是同一门牌（{raw}）");
             let en = format!("the same door as row {there} ({raw})");

@@ -104,22 +104,22 @@ fn check_facts(plan: &RollPlan) {
     };
     let shops: Vec<&RollRow> = plan.rows.iter().filter(first_of_door).collect();
     assert_eq!(shops.len(), fact("shops"));
-    let told = |code: ProblemCode| -> usize {
+    let reported = |code: ProblemCode| -> usize {
         let rows = rows_with(plan, code);
         shops.iter().filter(|shop| rows.contains(&shop.row)).count()
     };
 
     assert_eq!(
-        told(ProblemCode::CreditCodeCheck) + told(ProblemCode::CreditCodeShape),
+        reported(ProblemCode::CreditCodeCheck) + reported(ProblemCode::CreditCodeShape),
         fact("bad_credit_codes")
     );
     assert_eq!(
-        told(ProblemCode::CreditCodeMissing),
+        reported(ProblemCode::CreditCodeMissing),
         fact("empty_credit_codes")
     );
-    assert_eq!(told(ProblemCode::PhoneShape), fact("bad_phones"));
+    assert_eq!(reported(ProblemCode::PhoneShape), fact("bad_phones"));
     assert_eq!(
-        told(ProblemCode::SignNameMissing),
+        reported(ProblemCode::SignNameMissing),
         fact("missing_sign_name")
     );
 
@@ -441,13 +441,13 @@ fn another_roll_of_the_same_kind() {
     assert_eq!(cell(third, "营业状态"), "倒闭了");
     assert_eq!(third.text("credit_code"), Some("123"));
 
-    let told: Vec<(u32, &str, Option<u32>)> = plan
+    let reported: Vec<(u32, &str, Option<u32>)> = plan
         .problems
         .iter()
         .map(|p| (p.row, p.code.as_str(), p.other_row))
         .collect();
     assert_eq!(
-        told,
+        reported,
         [
             (1, "sensitive_column", None),
             (2, "personal_number", None),
@@ -627,10 +627,10 @@ fn files_that_are_no_roll_or_mean_harm() {
     );
     check_refused(b"PK\x03\x04broken", &limits, "roll_unreadable");
     check_refused(&zipped(&[("hello.txt", b"hi")]), &limits, "roll_unreadable");
-    let noise: Vec<u8> = (0..4000_u32)
+    let random: Vec<u8> = (0..4000_u32)
         .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
         .collect();
-    check_refused(&noise, &limits, "roll_unreadable");
+    check_refused(&random, &limits, "roll_unreadable");
     check_refused(
         CSV,
         &RollLimits {

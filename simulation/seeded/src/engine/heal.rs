@@ -61,7 +61,10 @@ impl<O: Office> World<'_, O> {
                     _ => "outboxes: empty later",
                 });
                 if waiting >= OUTBOX_ROUNDS_MAX {
-                    self.alarm(format!("an outbox was empty only after {} rounds", waiting + 1));
+                    self.alarm(format!(
+                        "an outbox was empty only after {} rounds",
+                        waiting + 1
+                    ));
                 }
                 return;
             }

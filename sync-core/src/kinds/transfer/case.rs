@@ -119,7 +119,7 @@ pub struct Task {
 
 /// Where a transfer stands after some of its rulings.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Standing {
+pub struct CaseStatus {
     /// The state.
     pub state: State,
     /// Since when, by the server's clock; `None` for a draft.
@@ -160,7 +160,7 @@ pub struct Standing {
     pub no: u32,
 }
 
-impl Default for Standing {
+impl Default for CaseStatus {
     fn default() -> Self {
         Self {
             state: State::Draft,
@@ -218,7 +218,7 @@ pub struct Next {
     pub member: Words,
 }
 
-impl Standing {
+impl CaseStatus {
     /// The organisation responsible: the origin until an acceptance is in force.
     pub fn responsible(&self) -> Responsible {
         match (&self.acceptance, self.state) {
@@ -476,7 +476,7 @@ pub struct Case {
     /// Ruled events by number, then pending ones by id.
     pub events: Vec<Event>,
     /// After every ruling.
-    pub now: Standing,
+    pub now: CaseStatus,
 }
 
 impl Case {
@@ -521,9 +521,9 @@ impl Case {
     }
 
     /// The case as somebody saw it whose newest event was `seen`; `None` where that was never ruled on here. Nothing seen: the draft.
-    pub fn as_seen(&self, seen: Option<EntryId>) -> Option<Standing> {
+    pub fn as_seen(&self, seen: Option<EntryId>) -> Option<CaseStatus> {
         let Some(seen) = seen else {
-            return Some(Standing::default());
+            return Some(CaseStatus::default());
         };
         let upto = self.event(seen)?.ruled.as_ref()?.no;
         Some(fold(self.events.iter().filter(|event| {
@@ -550,14 +550,14 @@ impl Case {
     }
 }
 
-fn fold<'e>(events: impl Iterator<Item = &'e Event>) -> Standing {
-    let mut standing = Standing::default();
+fn fold<'e>(events: impl Iterator<Item = &'e Event>) -> CaseStatus {
+    let mut status = CaseStatus::default();
     for event in events {
         if let Some(ruled) = &event.ruled {
-            standing.apply(event, ruled);
+            status.apply(event, ruled);
         }
     }
-    standing
+    status
 }
 
 /// An entry of `events`; `None` where its type is not one that this program knows.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::kinds::transfer::{
     calendar,
-    case::{Case, Event, Standing, letter, letter_number},
+    case::{Case, CaseStatus, Event, letter, letter_number},
     outcome::{Code, Outcome, Ruling},
     sealed_key,
     table::{CONSENT_SCOPE, CONTENT, State, Step, TYPING_ERROR, Then, To, Words},
@@ -295,13 +295,13 @@ fn is_typing_error(case: &Case, withdrawal: Option<EntryId>) -> bool {
 
 /// Whether a step may be taken in a standing, with nobody else about.
 fn judge(
-    standing: &Standing,
+    status: &CaseStatus,
     event: &Event,
     at: ServerTime,
     facts: &Facts,
 ) -> Result<Effect, Code> {
     let row = event.step.row();
-    if !row.from.contains(&standing.state) {
+    if !row.from.contains(&status.state) {
         return Err(Code::WrongState);
     }
     if let Some(code) = facts.lacking.filter(|_| row.content) {
@@ -326,10 +326,10 @@ fn judge(
     {
         return Err(Code::DateInFuture);
     }
-    let expires_on = standing.letter.as_ref().map(|letter| letter.expires_on);
+    let expires_on = status.letter.as_ref().map(|letter| letter.expires_on);
     let expired_by = |day| expires_on.is_some_and(|expires_on| day > expires_on);
     match event.step {
-        Step::Dispatch | Step::Reissue => check_letter(standing, event, facts)?,
+        Step::Dispatch | Step::Reissue => check_letter(status, event, facts)?,
         Step::Arrive if expired_by(event.day("sighted_on").unwrap_or(today)) => {
             return Err(Code::LetterExpired);
         }
@@ -339,42 +339,42 @@ fn judge(
         Step::ConfirmLate
             if event
                 .entry("about")
-                .is_none_or(|about| !standing.late.contains_key(&about)) =>
+                .is_none_or(|about| !status.late.contains_key(&about)) =>
         {
             return Err(Code::UnknownEvent);
         }
         Step::Expire if !expired_by(today) => return Err(Code::LetterStillValid),
-        Step::Refuse => match &standing.refusal {
+        Step::Refuse => match &status.refusal {
             None => return Ok(Effect::AwaitingSecond),
             Some((_, first)) if *first == facts.by => return Err(Code::SecondOfficerRequired),
             Some(_) => {}
         },
         Step::CompleteTask
-            if !standing
+            if !status
                 .open_tasks()
                 .any(|task| Some(task.event) == event.entry("about")) =>
         {
             return Err(Code::UnknownEvent);
         }
-        Step::Remind | Step::ProposeExpiry | Step::Lapse => check_clock(standing, at)?,
+        Step::Remind | Step::ProposeExpiry | Step::Lapse => check_clock(status, at)?,
         _ => {}
     }
     Ok(Effect::To(match row.to {
         To::State(state) => state,
-        To::Same => standing.state,
+        To::Same => status.state,
         To::Decision if event.text("decision") == Some(State::Accepted.as_str()) => State::Accepted,
         To::Decision => State::Withdrawn,
     }))
 }
 
 /// One live letter number: not one of another request, and never one used before.
-fn check_letter(standing: &Standing, event: &Event, facts: &Facts) -> Result<(), Code> {
+fn check_letter(status: &CaseStatus, event: &Event, facts: &Facts) -> Result<(), Code> {
     let number = letter_number(event).ok_or(Code::UnknownEvent)?;
-    let used = standing
+    let used = status
         .letter
         .iter()
         .map(|letter| &letter.number)
-        .chain(&standing.void_letters)
+        .chain(&status.void_letters)
         .any(|old| old == number);
     if used {
         return Err(Code::LetterVoid);
@@ -386,8 +386,8 @@ fn check_letter(standing: &Standing, event: &Event, facts: &Facts) -> Result<(),
 }
 
 /// The clock acts once for each limit, and not before it has passed.
-fn check_clock(standing: &Standing, at: ServerTime) -> Result<(), Code> {
-    match standing.clock(None) {
+fn check_clock(status: &CaseStatus, at: ServerTime) -> Result<(), Code> {
+    match status.clock(None) {
         Some((due, _)) if at >= due => Ok(()),
         _ => Err(Code::WrongState),
     }

@@ -618,7 +618,7 @@ fn limits_count_from_the_servers_receipt_or_a_signed_date() {
     }
     let created = ServerTime::from_unix_ms(START_MS);
     assert_eq!(
-        Standing::default().due(Some(created)),
+        CaseStatus::default().due(Some(created)),
         Some((
             calendar::end_of(crate::values::date::parse("2026-12-16").unwrap()),
             Then::Erase
@@ -1122,7 +1122,7 @@ proptest! {
             let ruling = office.land(&event, if step.row().roles.is_empty() { "clock" } else { by });
             if ruling.outcome == Outcome::Refused {
                 // A refusal leaves everything but the count as it was.
-                let now = Standing { no: before.no, last: before.last, ..office.case.now.clone() };
+                let now = CaseStatus { no: before.no, last: before.last, ..office.case.now.clone() };
                 prop_assert_eq!(now, before);
             }
             // The fold does not care in which order the events are read.
