@@ -140,6 +140,8 @@ async fn let_go(conn: &mut PgConnection) -> sqlx::Result<bool> {
 
 /// A segment that was kept for use again is used, so that it can be removed in its turn: at most once around.
 async fn release_segments(conn: &mut PgConnection) -> sqlx::Result<bool> {
+    // The checkpointer learns of the setting by a signal. Should this one come first, what it renames stands among the old segments below.
+    store::checkpoint(conn).await?;
     let old = store::log_segments(conn).await?;
     for _ in 0..(old.len() + 2).min(SEGMENTS_MAX) {
         store::next_segment(conn).await?;
@@ -208,9 +210,11 @@ async fn look_for(
 }
 
 /// The number in the name of a table's file: `16412`, `16412.1`, `16412_fsm`.
+/// `None` for files of other kinds, such as a segment of the write-ahead log, whose name may be all digits as well.
 fn filenode(file: &Path) -> Option<i64> {
     let name = file.file_name()?.to_str()?;
-    name.split(['.', '_']).next()?.parse().ok()
+    let number: u32 = name.split(['.', '_']).next()?.parse().ok()?;
+    Some(number.into())
 }
 
 /// Where Postgres says its files are: only if it tells this role, and they can be read here and are its own, not those of another on this machine.
@@ -232,4 +236,18 @@ async fn reported_folder(conn: &mut PgConnection) -> sqlx::Result<Result<PathBuf
         Ok(()) => Err(format!("{} ≠ {identifier}", folder.display())),
         Err(error) => Err(format!("{}: {error}", folder.display())),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_tables_file_has_its_number() {
+        let of = |name: &str| filenode(Path::new(name));
+        assert_eq!(of("base/5/16412.1"), Some(16412));
+        assert_eq!(of("base/5/16412_fsm"), Some(16412));
+        assert_eq!(of("pg_wal/000000010000000000000005"), None);
+        assert_eq!(of("pg_wal/00000001000000000000000A"), None);
+    }
 }

@@ -2,8 +2,14 @@
 //!
 //! The statements that rewrite are not compile-checked: they name tables that only the schema knows, or are no queries.
 
+use std::time::Duration;
+
 use sqlx::{AssertSqlSafe, PgConnection};
 use time::OffsetDateTime;
+
+/// How often to look whether Postgres has read its settings anew: five seconds in all.
+const RELOAD_CHECKS_MAX: u32 = 500;
+const RELOAD_CHECK_EVERY: Duration = Duration::from_millis(10);
 
 /// A table with a file of its own.
 #[derive(Debug)]
@@ -92,7 +98,7 @@ pub async fn log_segments(conn: &mut PgConnection) -> sqlx::Result<Vec<String>> 
     .await
 }
 
-/// Whether segments that are done with are used again, with their old content, or removed.
+/// Whether segments that are done with are used again, with their old content, or removed. Returns once Postgres has told its processes.
 pub async fn recycle_log(conn: &mut PgConnection, again: bool) -> sqlx::Result<()> {
     let set = if again {
         "alter system reset wal_recycle"
@@ -100,7 +106,19 @@ pub async fn recycle_log(conn: &mut PgConnection, again: bool) -> sqlx::Result<(
         "alter system set wal_recycle = off"
     };
     run(conn, set.into()).await?;
-    run(conn, "select pg_reload_conf()".into()).await
+    run(conn, "select pg_reload_conf()".into()).await?;
+    for _ in 0..RELOAD_CHECKS_MAX {
+        let recycles =
+            sqlx::query_scalar!(r#"select current_setting('wal_recycle')::bool as "recycles!""#);
+        // What it is by default is the cluster's own affair.
+        if again || !recycles.fetch_one(&mut *conn).await? {
+            return Ok(());
+        }
+        tokio::time::sleep(RELOAD_CHECK_EVERY).await;
+    }
+    Err(sqlx::Error::Protocol(
+        "Postgres did not read its settings anew".into(),
+    ))
 }
 
 /// Begins another segment of the log.
