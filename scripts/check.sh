@@ -40,8 +40,8 @@ unused() {
 }
 
 step "format" cargo fmt --all --check
-# With what is compiled for the mutants' copy alone: the search for them.
-step "lints" cargo clippy --quiet --locked --workspace --all-targets --features lianka-simulation/mutants -- -D warnings
+# With what is compiled for tests alone: failpoints, and the search for mutants.
+step "lints" cargo clippy --quiet --locked --workspace --all-targets --features lianka-server/pipeline-points,lianka-simulation/mutants -- -D warnings
 step "queries" scripts/prepare.sh --check
 step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --workspace --no-deps --document-private-items
 step "licences, sources and bans" licences

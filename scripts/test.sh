@@ -6,7 +6,7 @@ export SQLX_OFFLINE=true
 unset DATABASE_URL
 
 # One process for all integration tests, and so one private cluster; nextest would start one per test.
-cargo build --locked --workspace --bins
+scripts/programs.sh target
 status=0
 cargo test --locked --workspace "$@" 2>&1 | tee target/tests.log || status=$?
 # The mutants, unless only some tests were asked for.

@@ -16,6 +16,7 @@ use std::{
 };
 
 use lianka_server::{admin::audit_proof::verify, audit::Chain, street::projection as project};
+use lianka_tests::{program, program_with_failpoints};
 
 use crate::sync::phone::{HOME, Office, READ_MODELS};
 
@@ -35,31 +36,48 @@ async fn until(what: &str, mut come: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// The points are in no program that is shipped: `make build` names its packages, and the tests' crate is none of them.
+/// The crash tests start what is shipped, which has no failpoints; those that need them start a program of their own.
 #[test]
-fn only_the_tests_can_end_a_server_at_a_point() {
+fn only_a_program_of_the_tests_has_failpoints() {
+    let holds = |program: &Path, text: &str| {
+        let bytes = fs::read(program).expect("the program is there");
+        String::from_utf8_lossy(&bytes).contains(text)
+    };
+    let (shipped, own) = (program("lianka"), program_with_failpoints());
+    assert!(!holds(&shipped, "LIANKA_ABORT_AT"), "{}", shipped.display());
+    assert!(holds(&own, "LIANKA_ABORT_AT"), "{}", own.display());
+    // The looking itself: what both know.
+    assert!(holds(&shipped, "DATABASE_URL") && holds(&own, "DATABASE_URL"));
+
+    // Nothing turns them on by itself, and the tests' programs are built from the packages, with the features, of `make build`.
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let manifests = fs::read_dir(&root)
-        .expect("the workspace")
-        .flatten()
-        .map(|entry| entry.path().join("Cargo.toml"));
-    let naming = manifests.filter(|manifest| {
-        fs::read_to_string(manifest).is_ok_and(|text| text.contains("\"pipeline-points\""))
-    });
-    let naming: Vec<_> = naming
-        .map(|manifest| {
-            manifest
-                .parent()
-                .and_then(Path::file_name)
-                .map(ToOwned::to_owned)
-        })
-        .collect();
-    assert_eq!(naming, [Some("tests".into())]);
-    let server = fs::read_to_string(root.join("server/Cargo.toml")).expect("a manifest");
-    assert!(
-        server.contains("pipeline-points = []") && !server.contains("default ="),
-        "nothing turns it on by itself"
-    );
+    let read = |path: &str| fs::read_to_string(root.join(path)).expect("a file");
+    assert!(read("server/Cargo.toml").contains("pipeline-points = []"));
+    for krate in [
+        "client",
+        "server",
+        "simulation/load",
+        "simulation/seeded",
+        "tests",
+    ] {
+        let manifest = read(&format!("{krate}/Cargo.toml"));
+        assert!(!manifest.contains("\"pipeline-points\""), "{krate}");
+        assert!(krate != "server" || !manifest.contains("default ="));
+    }
+    let (makefile, script) = (read("Makefile"), read("scripts/programs.sh"));
+    let line = |text: &str| {
+        let line = text
+            .lines()
+            .find(|line| line.contains("build") && line.contains("-p lianka-server"));
+        line.expect("a line that builds").to_owned()
+    };
+    let packages = |line: &str| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let named = words.windows(2).filter(|pair| pair[0] == "-p");
+        named.map(|pair| pair[1].to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(packages(&line(&makefile)), packages(&line(&script)));
+    assert!(!line(&makefile).contains("--features") && !line(&makefile).contains("--workspace"));
 }
 
 /// What must hold of a store, whatever was done to it: every change once, sequences in order, the audit chains whole, the rows a function of

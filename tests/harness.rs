@@ -297,10 +297,21 @@ impl Drop for Served {
     }
 }
 
-/// A program of this workspace (`lianka`, `lianka-phone`, `lianka-simulator`), built from the present sources.
+/// A program of this workspace (`lianka`, `lianka-phone`, `lianka-simulator`), built from the present sources as `make build` builds it.
 pub fn program(name: &str) -> PathBuf {
+    programs().join(name)
+}
+
+/// `lianka` with its failpoints, which no shipped program has.
+pub fn program_with_failpoints() -> PathBuf {
+    programs().join("failpoints/lianka")
+}
+
+/// The folder of the programs. `make build` names their packages in the same way, so that no crate of the tests or the simulation turns on a
+/// feature of theirs; the one with failpoints is built first and put aside, because cargo gives both the same place.
+fn programs() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let folder = BUILT.get_or_init(|| {
+    BUILT.get_or_init(|| {
         // …/debug/deps/integration-<hash>
         let test = std::env::current_exe().expect("the test's own path");
         let folder = test
@@ -308,13 +319,9 @@ pub fn program(name: &str) -> PathBuf {
             .nth(2)
             .expect("the profile's folder")
             .to_owned();
-        let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        build
-            .args(["build", "--quiet", "--workspace", "--bins"])
-            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
-        build
-            .arg("--target-dir")
-            .arg(folder.parent().expect("the target folder"));
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut build = Command::new(root.join("scripts/programs.sh"));
+        build.arg(folder.parent().expect("the target folder"));
         // What cargo told this test about its own package would make the build scripts of others (ring's) run again, and everything after them.
         let told = |name: &str| {
             [
@@ -333,10 +340,9 @@ pub fn program(name: &str) -> PathBuf {
             build.arg("--release");
         }
         assert!(
-            build.status().expect("cargo runs").success(),
+            build.status().expect("the script runs").success(),
             "the programs can be built"
         );
         folder
-    });
-    folder.join(name)
+    })
 }

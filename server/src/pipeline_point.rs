@@ -3,7 +3,7 @@
 //! In: the environment variable `LIANKA_ABORT_AT`, such as `write.logged` or `respond.item:20` (there for the twentieth time). Out: the
 //! process ends there as by `kill -9`: nothing is flushed, closed or rolled back by its own hand.
 //!
-//! Only with the feature `pipeline-points`, which the tests' crate alone turns on; without it a call is nothing. Invariant: the enum is the
+//! Only with the feature `pipeline-points`, with which the tests build a program of their own; without it a call is nothing. Invariant: the enum is the
 //! list, and `tests/faults/points.rs` matches it without a wildcard, so that no point is without a test.
 
 macro_rules! points {

@@ -29,7 +29,7 @@ use lianka_sync_core::{
     lang::Lang,
     time::DeviceTime,
 };
-use lianka_tests::{START_UNIX_MS, TestApp, fresh_database, program};
+use lianka_tests::{START_UNIX_MS, TestApp, fresh_database, program_with_failpoints};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -440,7 +440,7 @@ async fn killed_in_the_middle_of_a_long_command() {
         })
         .await;
         let rows = scene.office.rows(READ_MODELS).await;
-        let mut command = Command::new(program("lianka"));
+        let mut command = Command::new(program_with_failpoints());
         match way(point) {
             Way::Rebuild => command.arg("rebuild"),
             Way::Trim => command.args(["compact", "--log-days=0"]),

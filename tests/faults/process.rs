@@ -7,7 +7,7 @@ use std::{
 };
 
 use lianka_server::pipeline_point::PipelinePoint;
-use lianka_tests::program;
+use lianka_tests::{program, program_with_failpoints};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -30,7 +30,11 @@ pub struct Server {
 impl Server {
     /// Starts on a database, to be killed at `point` when it has passed it `nth` times.
     pub fn start(database_url: &str, point: Option<(PipelinePoint, u32)>) -> Self {
-        let mut command = Command::new(program("lianka"));
+        let program = match point {
+            Some(_) => program_with_failpoints(),
+            None => program("lianka"),
+        };
+        let mut command = Command::new(program);
         command.arg("serve").arg("--database-url").arg(database_url);
         Self::run(command, point)
     }
