@@ -113,6 +113,8 @@ pub struct PhoneEvidence {
     pub outbox: Vec<(Uuid, String, String, Vec<Did>)>,
     /// Drafts: record, the reason's code, what the user did.
     pub drafts: Vec<(Uuid, String, Vec<Did>)>,
+    /// An older version ran on it once, and dropped the notices that it does not know.
+    pub was_older: bool,
     /// What the office told beside records: kind, record, hash of the change in hex.
     pub notices: Vec<(String, Uuid, Option<String>)>,
     /// Every byte of the phone's file and of what lies beside it.

@@ -42,6 +42,10 @@ pub const SERVER: &str = "http://office.test";
 const OLD_FILE: &str = "PRAGMA secure_delete = ON; DROP TABLE IF EXISTS notice; ALTER TABLE record DROP COLUMN beyond_cursor; PRAGMA user_version = 1;";
 
 /// One phone and what it stands in.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own that the script sets"
+)]
 pub struct Rig {
     pub no: usize,
     pub username: String,
@@ -55,6 +59,8 @@ pub struct Rig {
     /// [`Weather::Tunnel`]: one request of this synchronisation was sent.
     pub in_tunnel: bool,
     pub older: bool,
+    /// It was an older version once, whose file has no place for notices.
+    pub was_older: bool,
     pub running: Option<Running>,
     /// Counts synchronisations and crashes: what was meant for a former one is nobody's.
     pub incarnation: u64,
@@ -83,6 +89,7 @@ impl Rig {
             weather: Weather::default(),
             in_tunnel: false,
             older: false,
+            was_older: false,
             running: None,
             incarnation: 0,
             sync_step: 0,
@@ -201,7 +208,7 @@ impl Rig {
                 .execute_batch(OLD_FILE)
                 .map_err(|error| PhoneError::Store(error.into()))?;
         }
-        self.older = true;
+        (self.older, self.was_older) = (true, true);
         self.open()
     }
 }

@@ -269,6 +269,7 @@ impl Hand {
                 )]),
                 outbox: Vec::new(),
                 drafts: Vec::new(),
+                was_older: false,
                 notices: Vec::new(),
                 file: b"SQLite".to_vec(),
             });

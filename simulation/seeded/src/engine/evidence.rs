@@ -55,6 +55,7 @@ fn evidence_of(rig: &mut Rig) -> Result<PhoneEvidence, StoreError> {
         records: BTreeMap::new(),
         outbox: Vec::new(),
         drafts: Vec::new(),
+        was_older: rig.was_older,
         notices: Vec::new(),
         file: Vec::new(),
     };

@@ -14,7 +14,7 @@ use crate::{
 /// Rounds after which a world must be quiet. A rebase takes two, a restore three, a held chain one a change.
 const ROUNDS_MAX: u32 = 40;
 /// Synchronisations over a good network after which every outbox must be empty, with reviewers deciding between them; docs/simulation.md states it.
-const OUTBOX_ROUNDS_MAX: u32 = 40;
+const OUTBOX_ROUNDS_MAX: u32 = 6;
 /// Rounds in a row in which nothing moved.
 const QUIET_ROUNDS: u32 = 2;
 const ROUND_MS: i64 = 3_600_000;

@@ -505,12 +505,14 @@ impl<O: Office> World<'_, O> {
         }
         let Some(rig) = self.rig(phone) else { return };
         let (files, username, device) = (Files::read(&rig.path), rig.username.clone(), rig.device);
+        let was_older = rig.was_older;
         self.new_rig(to, &username);
         let now = self.true_unix_ms();
         let (Some(copy), Ok(files)) = (self.phones.get_mut(&to), files) else {
             return;
         };
         copy.set_time(now);
+        copy.was_older = was_older;
         let copied = copy.open_copy(&files, device);
         self.coverage.count("phone: cloned");
         self.tell(Event::Cloned {
