@@ -115,7 +115,7 @@ pub struct Harmless {
     pub bulk: Uuid,
 }
 
-/// Gives every harmless conflict its suggested value, [`BULK_MAX`] at once; whether there are more.
+/// Gives every harmless conflict its suggested value, at most `BULK_MAX` at once; whether there are more.
 pub async fn choose_harmless(
     pool: &PgPool,
     street: &StreetCode,
