@@ -67,7 +67,9 @@ pub fn charts(samples: &[Sample]) -> String {
             number(end / seconds)
         );
         for (_, read) in *lines {
-            let drawn = samples.iter().step_by(samples.len().div_ceil(POINTS_MAX));
+            let drawn = samples
+                .iter()
+                .step_by(samples.len().div_ceil(POINTS_MAX).max(1));
             let points: Vec<_> = drawn.map(|sample| number(read(sample))).collect();
             let _ = writeln!(out, "    line [{}]", points.join(", "));
         }
