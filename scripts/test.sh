@@ -8,7 +8,7 @@ unset DATABASE_URL
 # One process for all integration tests, and so one private cluster; nextest would start one per test.
 scripts/programs.sh target
 status=0
-cargo test --locked --workspace "$@" 2>&1 | tee target/tests.log || status=$?
+cargo test --locked --workspace --no-fail-fast "$@" 2>&1 | tee target/tests.log || status=$?
 # The mutants, unless only some tests were asked for.
 [ $# -gt 0 ] || scripts/mutants.sh test 2>&1 | tee -a target/tests.log || status=$?
 # The runner closes once for every program; one line for them all.
