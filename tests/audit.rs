@@ -1,18 +1,16 @@
 //! The audit trail: what is told, who may read it, and that nobody changes it unseen.
 
 use lianka_server::{
-    Server,
     admin::audit_proof::{self, Anchor, Proof},
     audit::Chain,
-    auth,
     config::ServeConfig,
     upkeep::sealing as seal,
 };
 use lianka_sync_core::id::RecordId;
 use lianka_tests::TestApp;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::sync::phone::{HOME, OTHER, Office, Phone, put, text};
+use crate::sync::phone::{HOME, OTHER, Office, Phone, put};
 
 /// A street with a card that was pushed, edited and shown.
 struct Scene {
@@ -45,40 +43,30 @@ impl Scene {
     }
 
     async fn proof_of(&self, chain: &str) -> Proof {
-        audit_proof::verify(self.app_pool(), Chain::named(chain), None)
+        audit_proof::verify(&self.office.test.app.pool, Chain::named(chain), None)
             .await
             .expect("a proof")
     }
 
-    fn app_pool(&self) -> &sqlx::PgPool {
-        &self.office.test.app.pool
-    }
-
-    fn app(&self) -> &Server {
-        &self.office.test.app
-    }
-
     async fn sql(&self, statement: &str) {
-        let done = sqlx::raw_sql(sqlx::AssertSqlSafe(statement.to_owned()))
-            .execute(self.app_pool())
-            .await;
-        assert!(
-            done.expect("the statement works").rows_affected() > 0,
-            "{statement} hit nothing"
-        );
+        let hit = self.office.execute(statement).await;
+        assert!(hit > 0, "{statement} hit nothing");
     }
 
     /// What the proof finds after `statement`, which is then taken back.
     async fn found_after(&self, statement: &str) -> Vec<(String, i64)> {
         let tables = ["audit_event", "audit_head", "audit_seal", "change_log"];
         for table in tables {
-            self.copy(&format!("create table kept_{table} as table {table}"))
-                .await;
+            let copy = format!("create table kept_{table} as table {table}");
+            self.office.execute(&copy).await;
         }
         self.sql(statement).await;
         let proof = self.proof().await;
         for table in tables {
-            self.copy(&format!("delete from {table}; insert into {table} select * from kept_{table}; drop table kept_{table}")).await;
+            let back = format!(
+                "delete from {table}; insert into {table} select * from kept_{table}; drop table kept_{table}"
+            );
+            self.office.execute(&back).await;
         }
         assert_eq!(proof.ok, proof.problems.is_empty(), "{proof:?}");
         proof
@@ -86,24 +74,6 @@ impl Scene {
             .iter()
             .map(|problem| (problem.code.to_owned(), problem.no))
             .collect()
-    }
-
-    async fn copy(&self, statement: &str) {
-        sqlx::raw_sql(sqlx::AssertSqlSafe(statement.to_owned()))
-            .execute(self.app_pool())
-            .await
-            .expect("the statement works");
-    }
-
-    async fn get(&self, path: &str, token: &str) -> lianka_tests::Answer {
-        self.office
-            .call("GET", path, Some(token), Value::Null)
-            .await
-    }
-
-    async fn token(&self, username: &str, role: &str, street: Option<&str>) -> String {
-        self.office.user(username, role, street).await;
-        self.office.phone(username).await.token
     }
 }
 
@@ -223,9 +193,13 @@ async fn a_cut_end_with_a_mended_head_needs_an_anchor_kept_elsewhere() {
     let last = honest.last.unwrap();
     let anchor: Anchor = format!("{last}:{}", honest.hash.unwrap()).parse().unwrap();
     let verify = async |anchor: &Anchor| {
-        let proof = audit_proof::verify(scene.app_pool(), Chain::named(HOME), Some(anchor))
-            .await
-            .unwrap();
+        let proof = audit_proof::verify(
+            &scene.office.test.app.pool,
+            Chain::named(HOME),
+            Some(anchor),
+        )
+        .await
+        .unwrap();
         proof
             .problems
             .iter()
@@ -242,7 +216,7 @@ async fn a_cut_end_with_a_mended_head_needs_an_anchor_kept_elsewhere() {
         ["anchor_differs"]
     );
     // An event that names no change: cutting it off hides who signed in, and the head can be made to fit.
-    scene.token("li.na", "reviewer", Some(HOME)).await;
+    scene.office.desk("li.na", "reviewer").await;
     let honest = scene.proof().await;
     let anchor: Anchor = format!("{}:{}", honest.last.unwrap(), honest.hash.unwrap())
         .parse()
@@ -309,7 +283,11 @@ async fn a_street_whose_trail_is_gone_is_found_by_its_log() {
 #[tokio::test]
 async fn seals_are_made_once_a_day_and_cannot_be_forged_or_removed() {
     let scene = Scene::open().await;
-    let pass = async || seal::pass(&scene.app().auth).await.expect("a pass");
+    let pass = async || {
+        seal::pass(&scene.office.test.app.auth)
+            .await
+            .expect("a pass")
+    };
     assert_eq!(
         pass().await.sealed,
         3,
@@ -376,33 +354,28 @@ async fn the_trail_is_pruned_only_when_it_is_old_enough_and_only_up_to_a_seal() 
     office.grid(HOME, "A1").await;
     let mut scene = Scene::on(office).await;
     let day = 86_400_000;
-    seal::pass(&scene.app().auth).await.unwrap();
+    seal::pass(&scene.office.test.app.auth).await.unwrap();
     let sealed = scene.proof().await.last.unwrap();
     scene.office.test.clock.advance_ms(180 * day);
     assert_eq!(
-        seal::pass(&scene.app().auth).await.unwrap().pruned,
+        seal::pass(&scene.office.test.app.auth)
+            .await
+            .unwrap()
+            .pruned,
         0,
         "not a moment before its time"
     );
     assert_eq!(scene.proof().await.first, Some(1));
     scene.office.test.clock.advance_ms(1);
-    let pruned = seal::pass(&scene.app().auth).await.unwrap().pruned;
+    let pruned = seal::pass(&scene.office.test.app.auth)
+        .await
+        .unwrap()
+        .pruned;
     assert!(pruned >= sealed as u64 - 1, "{pruned}");
     let proof = scene.proof().await;
     assert!(proof.ok && proof.first == Some(sealed), "{proof:?}");
     // It goes on, and is still held to the log.
-    let code = auth::create_enrolment(scene.app(), "root")
-        .await
-        .expect("a code")
-        .code;
-    let device = json!({ "code": code, "name": "值班电脑", "platform": "test" });
-    scene.office.admin = text(
-        &scene
-            .office
-            .call("POST", "/v1/devices", None, device)
-            .await
-            .json["access_token"],
-    );
+    scene.office.admin = scene.office.token("root").await;
     scene.phone = scene.office.phone("wang.fang").await;
     scene.phone.sync().await;
     scene.phone.edit(scene.card, &[put("unit", "202")]);
@@ -437,11 +410,11 @@ async fn the_trail_is_pruned_only_when_it_is_old_enough_and_only_up_to_a_seal() 
     // A quiet chain comes to rest: pruning and sealing do not feed each other.
     for _ in 0..3 {
         scene.office.test.clock.advance_ms(200 * day);
-        seal::pass(&scene.app().auth).await.unwrap();
+        seal::pass(&scene.office.test.app.auth).await.unwrap();
     }
     scene.office.test.clock.advance_ms(200 * day);
     assert_eq!(
-        seal::pass(&scene.app().auth).await.unwrap(),
+        seal::pass(&scene.office.test.app.auth).await.unwrap(),
         seal::Pass::default()
     );
     assert!(scene.proof().await.ok);
@@ -474,11 +447,8 @@ async fn many_writers_make_one_chain() {
 #[tokio::test]
 async fn what_is_told_names_who_and_what_but_no_values_and_no_people() {
     let scene = Scene::open().await;
-    let auditor = scene.token("auditor", "auditor", Some(HOME)).await;
-    let page = scene
-        .get(&format!("/v1/streets/{HOME}/audit?page_size=200"), &auditor)
-        .await
-        .json;
+    let auditor = scene.office.desk("auditor", "auditor").await;
+    let page = auditor.get("audit?page_size=200").await;
     let events = page["items"].as_array().unwrap();
     let actions: std::collections::BTreeSet<_> = events
         .iter()
@@ -516,13 +486,10 @@ async fn what_is_told_names_who_and_what_but_no_values_and_no_people() {
 #[tokio::test]
 async fn the_list_is_filtered_and_the_proof_is_a_route() {
     let scene = Scene::open().await;
-    let auditor = scene.token("auditor", "auditor", Some(HOME)).await;
+    let auditor = scene.office.desk("auditor", "auditor").await;
     let total = async |query: &str| {
-        let answer = scene
-            .get(&format!("/v1/streets/{HOME}/audit?{query}"), &auditor)
-            .await;
-        assert!(answer.status.is_success(), "{query}: {}", answer.json);
-        answer.json["total"].as_i64().unwrap()
+        let page = auditor.get(&format!("audit?{query}")).await;
+        page["total"].as_i64().unwrap()
     };
     assert_eq!(total("action=content").await, 2);
     assert_eq!(total("username=wang.fang&action=content").await, 2);
@@ -544,9 +511,7 @@ async fn the_list_is_filtered_and_the_proof_is_a_route() {
         ("from=yesterday", "from"),
         ("page=0", "page"),
     ] {
-        let answer = scene
-            .get(&format!("/v1/streets/{HOME}/audit?{query}"), &auditor)
-            .await;
+        let answer = auditor.ask(&format!("audit?{query}")).await;
         assert_eq!(
             (answer.code(), answer.json["field"].as_str()),
             ("invalid_field", Some(field)),
@@ -554,25 +519,18 @@ async fn the_list_is_filtered_and_the_proof_is_a_route() {
             answer.json
         );
     }
-    let path = format!("/v1/streets/{HOME}/audit/verify");
-    let proof = scene.get(&path, &auditor).await.json;
+    let proof = auditor.get("audit/verify").await;
     assert_eq!(
         (&proof["ok"], &proof["chain"], &proof["problems"]),
         (&json!(true), &json!(HOME), &json!([]))
     );
     let anchor = format!("{}:{}", proof["last"], proof["hash"].as_str().unwrap());
     assert_eq!(
-        scene
-            .get(&format!("{path}?anchor={anchor}"), &auditor)
-            .await
-            .json["ok"],
+        auditor.get(&format!("audit/verify?anchor={anchor}")).await["ok"],
         true
     );
     assert_eq!(
-        scene
-            .get(&format!("{path}?anchor=1:xyz"), &auditor)
-            .await
-            .json["rule"],
+        auditor.ask("audit/verify?anchor=1:xyz").await.json["rule"],
         "number_and_hash"
     );
     scene
@@ -580,7 +538,7 @@ async fn the_list_is_filtered_and_the_proof_is_a_route() {
             "update audit_event set username = 'somebody.else' where street = '{HOME}' and no = 4"
         ))
         .await;
-    let proof = scene.get(&path, &auditor).await.json;
+    let proof = auditor.get("audit/verify").await;
     assert_eq!(
         (
             &proof["ok"],
@@ -659,18 +617,14 @@ async fn the_command_line_says_where_a_chain_breaks_and_fails() {
 #[tokio::test]
 async fn the_trail_of_another_street_and_of_the_deployment_are_not_shown() {
     let scene = Scene::open().await;
-    let auditor = scene.token("auditor", "auditor", Some(HOME)).await;
-    let inspector = scene.token("inspector", "auditor", None).await;
+    let auditor = scene.office.desk("auditor", "auditor").await;
+    scene.office.user("inspector", "auditor", None).await;
+    let inspector = scene.office.token("inspector").await;
+    let inspector = scene.office.desk_with(&inspector);
     for path in ["audit", "audit/verify"] {
+        assert_eq!(auditor.at(OTHER).ask(path).await.code(), "wrong_street");
         assert_eq!(
-            scene
-                .get(&format!("/v1/streets/{OTHER}/{path}"), &auditor)
-                .await
-                .code(),
-            "wrong_street"
-        );
-        assert_eq!(
-            scene.get(&format!("/v1/{path}"), &auditor).await.code(),
+            auditor.ask(&format!("/v1/{path}")).await.code(),
             "wrong_street"
         );
         for readable in [
@@ -679,23 +633,16 @@ async fn the_trail_of_another_street_and_of_the_deployment_are_not_shown() {
             format!("/v1/streets/{HOME}/{path}"),
         ] {
             assert!(
-                scene.get(&readable, &inspector).await.status.is_success(),
+                inspector.ask(&readable).await.status.is_success(),
                 "{readable}"
             );
         }
         assert_eq!(
-            scene
-                .get(&format!("/v1/streets/999999999/{path}"), &inspector)
-                .await
-                .code(),
+            inspector.at("999999999").ask(path).await.code(),
             "not_found"
         );
     }
-    let told = scene
-        .get("/v1/audit?page_size=200", &inspector)
-        .await
-        .json
-        .to_string();
+    let told = inspector.get("/v1/audit?page_size=200").await.to_string();
     assert!(
         told.contains("\"street\"") && !told.contains("\"content\""),
         "{told}"
@@ -726,50 +673,31 @@ async fn reading_sensitive_fields_is_told_and_only_those_who_need_them_read_them
     phone.edit(card, &[put(&format!("{contact}/party_status"), "党员")]);
     let reply = phone.sync().await;
     assert_eq!(reply.codes(), ["accepted"; 2], "{:?}", reply.items);
-    let reads = async |scene: &Scene| {
-        scene
-            .office
-            .count("select count(*) from audit_event where action = 'read_p3'")
-            .await
-    };
+    let reads = async |scene: &Scene| scene.office.told("read_p3").await;
     assert_eq!(reads(&scene).await, 0);
 
     let reviewer = scene.office.desk("li.na", "reviewer").await;
-    let record = format!("/v1/streets/{HOME}/records/{card}");
+    let record = format!("records/{card}");
     for path in [
         record.clone(),
         format!("{record}/history"),
-        format!("/v1/streets/{HOME}/cards"),
+        "cards".to_owned(),
     ] {
-        let text = scene.get(&path, &reviewer.token).await.json.to_string();
+        let text = reviewer.get(&path).await.to_string();
         assert!(!text.contains("党员"), "{path}: {text}");
     }
     assert!(
-        scene
-            .get(&record, &reviewer.token)
-            .await
-            .json
-            .to_string()
-            .contains("●●●"),
+        reviewer.get(&record).await.to_string().contains("●●●"),
         "that there is one is shown"
     );
     assert_eq!(reads(&scene).await, 0);
 
-    let own = scene.phone.token.clone();
-    assert!(
-        scene
-            .get(&record, &own)
-            .await
-            .json
-            .to_string()
-            .contains("党员")
-    );
+    let own = scene.office.desk_with(&scene.phone.token);
+    assert!(own.get(&record).await.to_string().contains("党员"));
     assert_eq!(reads(&scene).await, 1);
     assert!(
-        !scene
-            .get(&format!("{record}/history"), &own)
+        !own.get(&format!("{record}/history"))
             .await
-            .json
             .to_string()
             .contains("党员")
     );

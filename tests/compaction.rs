@@ -2,13 +2,8 @@
 
 use std::time::Duration;
 
-use lianka_client::phone::{EnrolOptions, Phone as RealPhone};
 use lianka_server::{
-    auth,
-    street::{
-        projection as project,
-        store::trimmed::{self, EndedGeneration},
-    },
+    street::store::trimmed::{self, EndedGeneration},
     upkeep::{
         compaction::{self, Rules, Tried},
         refresh, transfer_clock as clock,
@@ -19,18 +14,16 @@ use lianka_sync_core::{
     crdt::record::Edit,
     id::{ChangeHash, RecordId, StreetCode},
     kinds::Kind,
-    time::{DeviceTime, ServerTime},
+    time::ServerTime,
 };
-use lianka_tests::{START_UNIX_MS, Served};
+use lianka_tests::START_UNIX_MS;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use crate::{
-    sync::phone::{HOME, OTHER, Office, READ_MODELS, put, text},
+    scene::{NOW, Scene},
+    sync::phone::{HOME, OTHER, Office, put, text},
     trimming::{proved, trim},
 };
-
-const NOW: DeviceTime = DeviceTime::from_unix_ms(START_UNIX_MS);
 
 fn home() -> StreetCode {
     HOME.parse().expect("a street")
@@ -49,47 +42,17 @@ async fn compact(office: &Office, record: RecordId) -> Option<usize> {
     done.map(|done| done.left)
 }
 
-async fn real_phone(
-    office: &Office,
-    served: &Served,
-    files: &TempDir,
-    username: &str,
-) -> RealPhone {
-    office.user(username, "secretary", Some(HOME)).await;
-    office.assign(HOME, username, &["A1"]).await;
-    let code = auth::create_enrolment(&office.test.app, username)
-        .await
-        .expect("a code")
-        .code;
-    RealPhone::enrol(
-        &files.path().join(username),
-        &served.url(),
-        &code,
-        EnrolOptions::default(),
-    )
-    .await
-    .expect("enrolled")
-}
-
 async fn history_of(office: &Office, record: RecordId) -> Value {
-    office
-        .call(
-            "GET",
-            &format!("/v1/streets/{HOME}/records/{record}/history?page_size=200"),
-            Some(&office.admin),
-            Value::Null,
-        )
-        .await
-        .json
+    let path = format!("records/{record}/history?page_size=200");
+    office.admin().get(&path).await
 }
 
 #[tokio::test]
 async fn unsent_edits_outlive_a_compaction() {
-    let office = Office::open().await;
-    let served = office.test.serve().await;
-    let files = TempDir::new().expect("a folder");
-    let wang = real_phone(&office, &served, &files, "wang.fang").await;
-    let li = real_phone(&office, &served, &files, "li.na").await;
+    let scene = Scene::open().await;
+    let office = &scene.office;
+    let wang = scene.phone("wang.fang", &["A1"]).await;
+    let li = scene.phone("li.na", &["A1"]).await;
     let card = wang
         .create_card(
             "A1",
@@ -125,7 +88,7 @@ async fn unsent_edits_outlive_a_compaction() {
             .expect("edited");
         if n % 10 == 0 {
             wang.sync().await.expect("synced");
-            trim(&office).await;
+            trim(office).await;
         }
     }
     wang.sync().await.expect("synced");
@@ -133,11 +96,11 @@ async fn unsent_edits_outlive_a_compaction() {
     wang.edit(card, &[put("sign_name", "王记包子")], NOW)
         .expect("edited");
     assert_eq!(
-        compact(&office, card).await,
+        compact(office, card).await,
         Some(2),
         "the creation, and the hours as they are"
     );
-    proved(&office).await;
+    proved(office).await;
     for phone in [&li, &wang, &li] {
         let report = phone.sync().await.expect("synced");
         assert_eq!((report.unsent, report.drafts), (0, 0));
@@ -162,19 +125,15 @@ async fn unsent_edits_outlive_a_compaction() {
         ["李：晚", "王：早39点"],
         "neither had seen the other's"
     );
-    let models = office.rows(READ_MODELS).await;
-    project::rebuild(&office.test.app.pool, &home(), |_| ())
-        .await
-        .expect("rebuilt");
-    assert_eq!(office.rows(READ_MODELS).await, models);
+    office.equals_rebuild().await;
     // Whoever asks why the card says so still gets an answer for what it says.
-    let history = history_of(&office, card).await.to_string();
+    let history = history_of(office, card).await.to_string();
     assert!(
         history.contains("王：早39点") && !history.contains("王：早38点"),
         "{history}"
     );
-    trim(&office).await;
-    proved(&office).await;
+    trim(office).await;
+    proved(office).await;
 }
 
 #[tokio::test]
@@ -389,10 +348,9 @@ async fn a_record_that_takes_no_more_is_compacted_by_itself() {
 /// The store comes back from before a compaction: what was acknowledged after it is on phones alone.
 #[tokio::test]
 async fn a_store_restored_to_before_a_compaction_gets_back_what_came_after() {
-    let office = Office::open().await;
-    let served = office.test.serve().await;
-    let files = TempDir::new().expect("a folder");
-    let wang = real_phone(&office, &served, &files, "wang.fang").await;
+    let scene = Scene::open().await;
+    let office = &scene.office;
+    let wang = scene.phone("wang.fang", &["A1"]).await;
     let card = wang
         .create_card("A1", &[put("sign_name", "王记")], NOW)
         .expect("created")
@@ -410,7 +368,7 @@ async fn a_store_restored_to_before_a_compaction_gets_back_what_came_after() {
             .await
             .expect("a backup");
     }
-    assert_eq!(compact(&office, card).await, Some(2));
+    assert_eq!(compact(office, card).await, Some(2));
     wang.sync().await.expect("synced");
     wang.edit(card, &[put("unit", "晚"), put("opening_hours", "晚")], NOW)
         .expect("edited");
@@ -437,15 +395,7 @@ async fn a_store_restored_to_before_a_compaction_gets_back_what_came_after() {
         1,
         "as it was"
     );
-    let shown = office
-        .call(
-            "GET",
-            &format!("/v1/streets/{HOME}/records/{card}"),
-            Some(&office.admin),
-            Value::Null,
-        )
-        .await
-        .json;
+    let shown = office.admin().get(&format!("records/{card}")).await;
     assert_eq!(shown["note"], "晚");
     let view = wang.view(card).expect("the card");
     assert_eq!(
@@ -623,10 +573,7 @@ async fn a_request_that_cannot_be_written_to_keeps_no_other_waiting() {
     // A draft lives for thirty days. Tokens do not live that long.
     let app = &office.test.app;
     app.clock.advance_ms(31 * 86_400_000);
-    let code = auth::create_enrolment(app, "wang.fang")
-        .await
-        .expect("a code")
-        .code;
+    let code = office.code("wang.fang").await;
     let body = json!({ "code": code, "name": "手机", "platform": "android" });
     let session = office.call("POST", "/v1/devices", None, body).await.json;
     (phone.token, phone.device) = (

@@ -1,33 +1,32 @@
 //! The conflict inbox, choosing, undoing, and who is told of it: refusals first.
 
-use std::{collections::BTreeSet, process::Command};
+use std::collections::BTreeSet;
 
 use axum::http::StatusCode;
-use lianka_client::phone::{self, EnrolOptions};
-use lianka_server::auth;
 use lianka_sync_core::{
     codec::wire::{Notice, ResponseItem},
     id::RecordId,
-    time::DeviceTime,
 };
-use lianka_tests::{Answer, START_UNIX_MS, program};
+use lianka_tests::Answer;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::{
-    edits::{CONTACT, assert_rebuilt},
+    edits::CONTACT,
+    scene::{Desk, NOW, enrol, terminal},
     sync::phone::{HOME, OTHER, Office, Phone, Reply, STORE, put, text},
 };
 
 const CONSENT: &str = "0198c0de-0000-7000-8000-00000000000c";
 const RESOLUTIONS: &[&str] = &["resolution", "notice"];
 
-/// Two secretaries of one grid, a card that both hold, and a reviewer.
+/// Two secretaries of one grid, a card that both hold, and a reviewer with a phone and a desk.
 struct Scene {
     office: Office,
     wang: Phone,
     li: Phone,
-    desk: Phone,
+    reviewer: Phone,
+    desk: Desk,
     card: RecordId,
 }
 
@@ -80,7 +79,8 @@ impl Scene {
         let office = Office::open().await;
         let mut wang = office.secretary("wang.fang", &["A1"]).await;
         let mut li = office.secretary("li.na", &["A1"]).await;
-        let desk = office.desk("chen.min", "reviewer").await;
+        let reviewer = office.desk_phone("chen.min", "reviewer").await;
+        let desk = office.desk_with(&reviewer.token);
         let card = wang.create(
             "A1",
             &[
@@ -95,6 +95,7 @@ impl Scene {
             office,
             wang,
             li,
+            reviewer,
             desk,
             card,
         }
@@ -135,32 +136,10 @@ impl Scene {
         self.wang.sync().await;
     }
 
-    async fn call(&self, method: &str, path: &str, body: Value) -> Answer {
-        self.office
-            .call(
-                method,
-                &format!("/v1/streets/{HOME}/{path}"),
-                Some(&self.desk.token),
-                body,
-            )
-            .await
-    }
-
-    async fn get(&self, path: &str) -> Value {
-        let answer = self.call("GET", path, Value::Null).await;
-        assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.json);
-        answer.json
-    }
-
-    async fn post(&self, path: &str, body: Value) -> Value {
-        let answer = self.call("POST", path, body).await;
-        assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.json);
-        answer.json
-    }
-
     /// The field's values in the inbox, as value and operation.
     async fn disputed(&self, key: &str) -> Vec<(Value, String)> {
         let inbox = self
+            .desk
             .get(&format!("conflicts?record={}&field={key}", self.card))
             .await;
         let values = inbox["items"][0]["fields"][0]["values"]
@@ -183,7 +162,8 @@ impl Scene {
 
     async fn resolve(&self, field: &str, value: Value, seen: &[String]) -> Answer {
         let body = json!({ "field": field, "value": value, "note": "电话核实", "seen": seen });
-        self.call("POST", &format!("records/{}/resolutions", self.card), body)
+        self.desk
+            .call("POST", &format!("records/{}/resolutions", self.card), body)
             .await
     }
 
@@ -196,16 +176,17 @@ impl Scene {
     }
 
     async fn undo(&self, resolution: &Value, force: bool) -> Answer {
-        self.call(
-            "POST",
-            &format!("resolutions/{}/undo", text(resolution)),
-            json!({ "force": force }),
-        )
-        .await
+        self.desk
+            .call(
+                "POST",
+                &format!("resolutions/{}/undo", text(resolution)),
+                json!({ "force": force }),
+            )
+            .await
     }
 
     async fn total(&self, path: &str) -> i64 {
-        self.get(path).await["total"].as_i64().unwrap()
+        self.desk.get(path).await["total"].as_i64().unwrap()
     }
 }
 
@@ -246,18 +227,9 @@ async fn who_may_not_settle_anything() {
         ),
     ];
     for role in ["officer", "auditor", "secretary", "admin"] {
-        scene.office.user(role, role, Some(HOME)).await;
-        let token = scene.office.phone(role).await.token;
+        let desk = scene.office.desk(role, role).await;
         for (method, path, body) in &requests {
-            let answer = scene
-                .office
-                .call(
-                    method,
-                    &format!("/v1/streets/{HOME}/{path}"),
-                    Some(&token),
-                    body.clone(),
-                )
-                .await;
+            let answer = desk.call(method, path, body.clone()).await;
             assert_eq!(
                 (answer.status, answer.code()),
                 (StatusCode::FORBIDDEN, "wrong_role"),
@@ -265,21 +237,9 @@ async fn who_may_not_settle_anything() {
             );
         }
     }
-    scene
-        .office
-        .user("elsewhere", "reviewer", Some(OTHER))
-        .await;
-    let elsewhere = scene.office.phone_in(OTHER, "elsewhere").await.token;
+    let elsewhere = scene.office.desk_in(OTHER, "elsewhere", "reviewer").await;
     for (method, path, body) in &requests {
-        let answer = scene
-            .office
-            .call(
-                method,
-                &format!("/v1/streets/{HOME}/{path}"),
-                Some(&elsewhere),
-                body.clone(),
-            )
-            .await;
+        let answer = elsewhere.at(HOME).call(method, path, body.clone()).await;
         assert_eq!(
             (answer.status, answer.code()),
             (StatusCode::FORBIDDEN, "wrong_street"),
@@ -288,15 +248,7 @@ async fn who_may_not_settle_anything() {
     }
     // In their own street nothing of ours is there.
     for (method, path, body) in &requests {
-        let answer = scene
-            .office
-            .call(
-                method,
-                &format!("/v1/streets/{OTHER}/{path}"),
-                Some(&elsewhere),
-                body.clone(),
-            )
-            .await;
+        let answer = elsewhere.at(OTHER).call(method, path, body.clone()).await;
         let nothing = answer.code() == "not_found"
             || answer.json["total"] == 0
             || answer.json["settled"] == 0;
@@ -419,6 +371,7 @@ async fn what_is_no_choice() {
     let path = format!("records/{}/resolutions", scene.card);
     // Without a value nothing is cleared by mistake.
     let answer = scene
+        .desk
         .call("POST", &path, json!({ "field": "sign_name", "seen": seen }))
         .await;
     assert_eq!(
@@ -433,7 +386,7 @@ async fn what_is_no_choice() {
         ),
         ("conflicts/resolutions", json!({}), ""),
     ] {
-        let answer = scene.call("POST", path, body).await;
+        let answer = scene.desk.call("POST", path, body).await;
         assert_eq!(
             (
                 answer.code(),
@@ -443,6 +396,7 @@ async fn what_is_no_choice() {
         );
     }
     let answer = scene
+        .desk
         .call("GET", "conflicts?class=harmless", Value::Null)
         .await;
     assert_eq!(
@@ -453,7 +407,7 @@ async fn what_is_no_choice() {
         format!("resolutions/{CONTACT}/undo"),
         format!("conflicts/resolutions/{CONTACT}/undo"),
     ] {
-        let answer = scene.call("POST", &path, json!({})).await;
+        let answer = scene.desk.call("POST", &path, json!({})).await;
         assert_eq!(answer.code(), "not_found");
     }
     assert_eq!(
@@ -473,7 +427,7 @@ async fn the_inbox_shows_every_value_with_its_author_and_what_they_had_seen() {
         .differ(&[("sign_name", "王记", "李记"), ("unit", "２０１", "201")])
         .await;
     scene.office.test.clock.advance_ms(60_000);
-    let inbox = scene.get("conflicts").await;
+    let inbox = scene.desk.get("conflicts").await;
     assert_eq!(
         (
             inbox["total"].as_i64(),
@@ -544,13 +498,13 @@ async fn the_inbox_shows_every_value_with_its_author_and_what_they_had_seen() {
     assert!(text(&harmless["label_zh"]).contains("全半角"));
     // A field that was empty for both.
     scene.differ(&[("legal_name", "甲公司", "乙公司")]).await;
-    let inbox = scene.get("conflicts?field=legal_name").await;
+    let inbox = scene.desk.get("conflicts?field=legal_name").await;
     let values = inbox["items"][0]["fields"][0]["values"].as_array().unwrap();
     assert!(
         values.iter().all(|value| value["seen"] == json!([])),
         "nothing was there"
     );
-    assert_rebuilt(&scene.office).await;
+    scene.office.equals_rebuild().await;
 }
 
 #[tokio::test]
@@ -569,11 +523,11 @@ async fn the_inbox_is_filtered_and_paged_by_shop() {
     let mut elsewhere = scene.office.secretary("zhao.lei", &["A2"]).await;
     let other = elsewhere.create("A2", &[put("sign_name", "甲"), put("road", "武康路")]);
     elsewhere.sync().await;
-    scene.desk.sync().await;
+    scene.reviewer.sync().await;
     elsewhere.edit(other, &[put("sign_name", "乙店")]);
-    scene.desk.edit(other, &[put("sign_name", "乙 店")]);
+    scene.reviewer.edit(other, &[put("sign_name", "乙 店")]);
     elsewhere.sync().await;
-    scene.desk.sync().await;
+    scene.reviewer.sync().await;
     for (query, expected) in [
         ("", 2),
         ("?grid=A2", 1),
@@ -595,7 +549,7 @@ async fn the_inbox_is_filtered_and_paged_by_shop() {
             "{query}"
         );
     }
-    let phones = scene.get("conflicts?class=phone_format").await;
+    let phones = scene.desk.get("conflicts?class=phone_format").await;
     let fields = phones["items"][0]["fields"].as_array().unwrap();
     assert_eq!(
         (fields.len(), &fields[0]["harmless"]["suggestion"]),
@@ -604,12 +558,12 @@ async fn the_inbox_is_filtered_and_paged_by_shop() {
     );
     let first = |page: Value| page["items"][0]["record"].clone();
     assert_eq!(
-        first(scene.get("conflicts?page_size=1").await),
+        first(scene.desk.get("conflicts?page_size=1").await),
         json!(scene.card),
         "as the street is walked"
     );
     assert_eq!(
-        first(scene.get("conflicts?page_size=1&page=2").await),
+        first(scene.desk.get("conflicts?page_size=1&page=2").await),
         json!(other)
     );
 }
@@ -629,7 +583,7 @@ async fn sensitive_values_are_masked_in_lists_and_in_no_class() {
     scene.li.sync().await;
     let key = format!("contacts/{CONTACT}/party_status");
     scene.differ(&[(&key, "群众", "群 众")]).await;
-    let inbox = scene.get("conflicts").await;
+    let inbox = scene.desk.get("conflicts").await;
     let field = &inbox["items"][0]["fields"][0];
     assert_eq!(
         (
@@ -643,12 +597,13 @@ async fn sensitive_values_are_masked_in_lists_and_in_no_class() {
     assert_eq!(field["values"].as_array().unwrap().len(), 2);
     assert_eq!(
         scene
+            .desk
             .post("conflicts/resolutions", json!({ "class": "spelling" }))
             .await["settled"],
         0
     );
     scene.choose(&key, json!("群众")).await;
-    let list = scene.get("resolutions").await;
+    let list = scene.desk.get("resolutions").await;
     assert_eq!(
         (list["total"].clone(), list["items"][0]["masked"].clone()),
         (json!(1), json!(true))
@@ -692,6 +647,7 @@ async fn a_choice_settles_what_was_looked_at_and_nothing_else() {
     // Whoever names nothing means whatever stands there.
     let path = format!("records/{}/resolutions", scene.card);
     let chosen = scene
+        .desk
         .call(
             "POST",
             &path,
@@ -706,7 +662,7 @@ async fn a_choice_settles_what_was_looked_at_and_nothing_else() {
         ),
         (&json!([]), 0)
     );
-    assert_rebuilt(&scene.office).await;
+    scene.office.equals_rebuild().await;
 }
 
 #[tokio::test]
@@ -741,8 +697,8 @@ async fn exactly_the_worker_whose_value_was_not_chosen_is_told_once_on_each_phon
         not_chosen("sign_name"),
         "on each of their phones"
     );
-    assert!(told(&mut scene.desk).await.is_empty());
-    let row = &scene.get("resolutions").await["items"][0];
+    assert!(told(&mut scene.reviewer).await.is_empty());
+    let row = &scene.desk.get("resolutions").await["items"][0];
     assert_eq!(
         (
             text(&row["source"]),
@@ -783,7 +739,7 @@ async fn exactly_the_worker_whose_value_was_not_chosen_is_told_once_on_each_phon
         (told(&mut scene.wang).await, told(&mut scene.li).await),
         (not_chosen("lane"), not_chosen("lane"))
     );
-    assert_rebuilt(&scene.office).await;
+    scene.office.equals_rebuild().await;
 }
 
 #[tokio::test]
@@ -839,7 +795,7 @@ async fn a_phone_that_settles_a_conflict_is_a_resolution_too() {
         told(&mut scene.li).await,
         [not_chosen("sign_name"), not_chosen("unit")].concat()
     );
-    let rows = scene.get("resolutions").await;
+    let rows = scene.desk.get("resolutions").await;
     let sources: Vec<_> = rows["items"]
         .as_array()
         .unwrap()
@@ -869,7 +825,7 @@ async fn a_phone_that_settles_a_conflict_is_a_resolution_too() {
             (vec![], vec![])
         }
     );
-    let rows = scene.get("resolutions?field=legal_name").await;
+    let rows = scene.desk.get("resolutions?field=legal_name").await;
     assert_eq!(
         (&rows["total"], &rows["items"][0]["chosen"]),
         (&json!(1), &json!(shown))
@@ -893,6 +849,7 @@ async fn a_phone_that_settles_a_conflict_is_a_resolution_too() {
     // An edit at the desk that writes over a conflict is no silent end of it either.
     scene.differ(&[("sign_name", "甲", "乙")]).await;
     let answer = scene
+        .desk
         .post(
             &format!("records/{}/edits", scene.card),
             json!({ "set": { "sign_name": "丙" } }),
@@ -903,7 +860,7 @@ async fn a_phone_that_settles_a_conflict_is_a_resolution_too() {
         (told(&mut scene.wang).await, told(&mut scene.li).await),
         (not_chosen("sign_name"), not_chosen("sign_name"))
     );
-    assert_rebuilt(&scene.office).await;
+    scene.office.equals_rebuild().await;
 }
 
 #[tokio::test]
@@ -921,7 +878,7 @@ async fn choices_made_at_once_on_phone_and_desk_are_a_conflict_or_equal() {
         assert_eq!(values(&mut scene.wang, scene.card, "sign_name"), left);
         assert_eq!(scene.wang.views(), scene.li.views());
         assert_eq!(scene.total("conflicts").await, i64::from(phone != desk));
-        assert_rebuilt(&scene.office).await;
+        scene.office.equals_rebuild().await;
     }
 }
 
@@ -956,7 +913,7 @@ async fn an_undone_choice_brings_the_conflict_back_with_its_authors() {
         assert_eq!(values(&mut scene.li, scene.card, key), ["李记", "王记"]);
         scene.wang.sync().await;
         assert_eq!(scene.wang.views(), scene.li.views());
-        let inbox = scene.get("conflicts").await;
+        let inbox = scene.desk.get("conflicts").await;
         let values = inbox["items"][0]["fields"][0]["values"].as_array().unwrap();
         let authors: BTreeSet<_> = values
             .iter()
@@ -980,12 +937,12 @@ async fn an_undone_choice_brings_the_conflict_back_with_its_authors() {
             (again.status, again.code()),
             (StatusCode::CONFLICT, "already_undone")
         );
-        assert_rebuilt(&scene.office).await;
+        scene.office.equals_rebuild().await;
         // Settled a second time, the same workers are told, although the desk wrote the values back.
         scene.choose(key, json!("王记")).await;
         assert!(told(&mut scene.wang).await.is_empty());
         assert_eq!(told(&mut scene.li).await, not_chosen(key));
-        let row = &scene.get("resolutions").await["items"][0];
+        let row = &scene.desk.get("resolutions").await["items"][0];
         let names: BTreeSet<_> = row["replaced"]
             .as_array()
             .unwrap()
@@ -993,7 +950,7 @@ async fn an_undone_choice_brings_the_conflict_back_with_its_authors() {
             .map(|value| text(&value["username"]))
             .collect();
         assert_eq!(names, ["li.na".to_owned(), "wang.fang".to_owned()].into());
-        assert_rebuilt(&scene.office).await;
+        scene.office.equals_rebuild().await;
     }
 }
 
@@ -1027,14 +984,14 @@ async fn a_field_edited_since_is_put_back_only_by_force_and_beside_the_edit() {
         values(&mut scene.wang, scene.card, "sign_name"),
         ["新招牌", "李记", "王记"]
     );
-    assert_rebuilt(&scene.office).await;
+    scene.office.equals_rebuild().await;
     // A cleared field is put back as well.
     scene.differ(&[("unit", "201", "202")]).await;
     let resolution = scene.choose("unit", Value::Null).await["resolution"].clone();
     assert_eq!(scene.undo(&resolution, false).await.status, StatusCode::OK);
     scene.settle().await;
     assert_eq!(values(&mut scene.wang, scene.card, "unit"), ["201", "202"]);
-    assert_rebuilt(&scene.office).await;
+    scene.office.equals_rebuild().await;
 }
 
 #[tokio::test]
@@ -1059,6 +1016,7 @@ async fn harmless_conflicts_are_settled_in_bulk_and_put_back() {
         scene.office.rows(RESOLUTIONS).await,
     );
     let plan = scene
+        .desk
         .post(
             "conflicts/resolutions",
             json!({ "class": "spelling", "dry_run": true }),
@@ -1077,6 +1035,7 @@ async fn harmless_conflicts_are_settled_in_bulk_and_put_back() {
         "a dry run writes nothing"
     );
     let some = scene
+        .desk
         .post(
             "conflicts/resolutions",
             json!({ "class": "spelling", "field": "unit", "grid": "A1" }),
@@ -1084,6 +1043,7 @@ async fn harmless_conflicts_are_settled_in_bulk_and_put_back() {
         .await;
     assert_eq!(some["settled"], 1);
     let done = scene
+        .desk
         .post(
             "conflicts/resolutions",
             json!({ "class": "spelling", "note": "统一写法" }),
@@ -1112,7 +1072,7 @@ async fn harmless_conflicts_are_settled_in_bulk_and_put_back() {
             .await,
         2
     );
-    assert_rebuilt(&scene.office).await;
+    scene.office.equals_rebuild().await;
     scene.wang.sync().await;
     assert_eq!(
         told(&mut scene.li).await.len(),
@@ -1123,7 +1083,7 @@ async fn harmless_conflicts_are_settled_in_bulk_and_put_back() {
     scene.li.edit(second, &[put("sign_name", "甲乙丙")]);
     scene.li.sync().await;
     let path = format!("conflicts/resolutions/{}/undo", text(&done["bulk"]));
-    let back = scene.post(&path, json!({})).await;
+    let back = scene.desk.post(&path, json!({})).await;
     assert_eq!(back["undone"], 1, "{back}");
     let refused: Vec<_> = back["items"]
         .as_array()
@@ -1140,7 +1100,7 @@ async fn harmless_conflicts_are_settled_in_bulk_and_put_back() {
         values(&mut scene.wang, first, "sign_name"),
         ["王记 包子", "王记包子"]
     );
-    let again = scene.post(&path, json!({ "force": true })).await;
+    let again = scene.desk.post(&path, json!({ "force": true })).await;
     assert_eq!(again["undone"], 1, "{again}");
     scene.settle().await;
     assert_eq!(
@@ -1148,10 +1108,10 @@ async fn harmless_conflicts_are_settled_in_bulk_and_put_back() {
         ["ABC", "甲乙丙", "ＡＢＣ"]
     );
     assert_eq!(
-        scene.post(&path, json!({ "force": true })).await["undone"],
+        scene.desk.post(&path, json!({ "force": true })).await["undone"],
         0
     );
-    assert_rebuilt(&scene.office).await;
+    scene.office.equals_rebuild().await;
 }
 
 #[tokio::test]
@@ -1161,6 +1121,7 @@ async fn the_audit_trail_tells_who_settled_without_saying_what() {
     let resolution = scene.choose("sign_name", json!("王记")).await["resolution"].clone();
     scene.undo(&resolution, false).await;
     scene
+        .desk
         .post(
             &format!("records/{}/edits", scene.card),
             json!({ "set": { "unit": "二楼" } }),
@@ -1180,26 +1141,12 @@ async fn a_real_phone_shows_what_its_user_was_told() {
     let mut scene = Scene::open().await;
     let served = scene.office.test.serve().await;
     let folder = tempfile::TempDir::new().unwrap();
-    let code = auth::create_enrolment(&scene.office.test.app, "li.na")
-        .await
-        .unwrap()
-        .code;
-    let phone = phone::Phone::enrol(
-        &folder.path().join("phone.db"),
-        &served.url(),
-        &code,
-        EnrolOptions::default(),
-    )
-    .await
-    .unwrap();
+    let file = folder.path().join("phone.db");
+    let phone = enrol(&scene.office, &served.url(), &file, "li.na").await;
     phone.sync().await.unwrap();
     // What a user writes offline at the terminal, and what another one wrote meanwhile.
     phone
-        .edit(
-            scene.card,
-            &[put("sign_name", "李记")],
-            DeviceTime::from_unix_seconds(START_UNIX_MS / 1000),
-        )
+        .edit(scene.card, &[put("sign_name", "李记")], NOW)
         .unwrap();
     scene.wang.edit(scene.card, &[put("sign_name", "王记")]);
     scene.wang.sync().await;
@@ -1222,16 +1169,10 @@ async fn a_real_phone_shows_what_its_user_was_told() {
     );
     // At the terminal, with no network: told of until it was looked at.
     drop(served);
-    let file = folder.path().join("phone.db");
     let terminal = |arguments: &[&str]| {
-        let output = Command::new(program("lianka-phone"))
-            .arg("--store")
-            .arg(&file)
-            .args(arguments)
-            .output()
-            .expect("it runs");
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).expect("text")
+        let (done, said) = terminal(&file, arguments);
+        assert!(done, "{said}");
+        said
     };
     assert!(terminal(&["status"]).contains("新通知 1 条"));
     let chinese = terminal(&["notices"]);
@@ -1350,5 +1291,5 @@ async fn converge(steps: &[Step]) {
         .collect();
     let differ = standing.iter().any(|value| *value != standing[0]);
     assert_eq!(office.is_empty(), !differ, "{standing:?} and {office:?}");
-    assert_rebuilt(&scene.office).await;
+    scene.office.equals_rebuild().await;
 }

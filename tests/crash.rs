@@ -256,7 +256,7 @@ async fn backends_terminated_at_any_moment_leave_no_partial_state() {
 #[tokio::test]
 async fn a_download_cut_by_the_server_or_the_store_has_no_end_and_goes_on_from_its_checkpoint() {
     let office = Office::open().await;
-    let mut desk = office.desk("reviewer", "reviewer").await;
+    let mut desk = office.desk_phone("reviewer", "reviewer").await;
     desk.form = Form::DENSE;
     for _ in 0..900 {
         desk.create("A1", &big_fields());

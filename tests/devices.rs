@@ -1,154 +1,49 @@
 //! Phones that are lost, copied, away for long, or in trouble: the list that an office sees, and what becomes of what they held.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use lianka_client::{
     local_store::LocalStore,
-    phone::{Backoff, EnrolOptions, Phone},
+    phone::{Backoff, Phone},
 };
 use lianka_client_core::store::RecordStore;
-use lianka_server::auth;
 use lianka_sync_core::{
     codec::wire::{Hello, Report, RequestItem, ResponseItem, VerdictStatus},
     crdt::record::Edit,
-    id::RecordId,
     time::DeviceTime,
 };
-use lianka_tests::{START_UNIX_MS, Served};
+use lianka_tests::START_UNIX_MS;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use crate::sync::phone::{self, HOME, Office, put, text};
+use crate::{
+    scene::{NOW, Scene},
+    sync::phone::{self, Office, put, text},
+};
 
-const NOW: DeviceTime = DeviceTime::from_unix_ms(START_UNIX_MS);
 const DAY_MS: i64 = 86_400_000;
+/// The first failure is told at once.
+const AT_ONCE: Backoff = Backoff {
+    tries_max: 1,
+    base: Duration::ZERO,
+    cap: Duration::ZERO,
+};
 
-/// An office, and real phones over a socket.
-struct Scene {
-    office: Office,
-    served: Served,
-    files: TempDir,
+/// A secretary's phone.
+async fn secretary(scene: &Scene, username: &str) -> Phone {
+    scene.phone(username, &["A1"]).await.with_backoff(AT_ONCE)
 }
 
-impl Scene {
-    async fn open() -> Self {
-        let office = Office::open().await;
-        let served = office.test.serve().await;
-        Self {
-            office,
-            served,
-            files: TempDir::new().expect("a folder"),
-        }
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.files.path().join(name)
-    }
-
-    async fn enrol(&self, file: &Path, username: &str) -> Phone {
-        let code = auth::create_enrolment(&self.office.test.app, username)
-            .await
-            .expect("a code")
-            .code;
-        let phone = Phone::enrol(file, &self.served.url(), &code, EnrolOptions::default())
-            .await
-            .expect("enrolled");
-        phone.with_backoff(Backoff {
-            tries_max: 1,
-            base: Duration::ZERO,
-            cap: Duration::ZERO,
-        })
-    }
-
-    async fn secretary(&self, username: &str) -> Phone {
-        self.office.user(username, "secretary", Some(HOME)).await;
-        self.office.assign(HOME, username, &["A1"]).await;
-        self.enrol(&self.file(username), username).await
-    }
-
-    /// The admin's token is as old as the clock made it.
-    async fn renew_admin(&mut self) {
-        let code = auth::create_enrolment(&self.office.test.app, "root")
-            .await
-            .expect("a code")
-            .code;
-        let device = json!({ "code": code, "name": "值班电脑", "platform": "test" });
-        self.office.admin = text(
-            &self
-                .office
-                .call("POST", "/v1/devices", None, device)
-                .await
-                .json["access_token"],
-        );
-    }
-
-    async fn devices(&self) -> Vec<Value> {
-        devices(&self.office).await
-    }
-
-    async fn revoke(&self, phone: &Phone, query: &str) {
-        let path = format!(
-            "/v1/devices/{}{query}",
-            phone.identity().expect("enrolled").device
-        );
-        let answer = self
-            .office
-            .call("DELETE", &path, Some(&self.office.admin), Value::Null)
-            .await;
-        assert!(answer.status.is_success(), "{}", answer.json);
-    }
-
-    async fn told(&self, action: &str) -> i64 {
-        let count = "select count(*) from audit_event where action = $1";
-        sqlx::query_scalar(count)
-            .bind(action)
-            .fetch_one(&self.office.test.app.pool)
-            .await
-            .expect("a count")
-    }
-
-    /// What the office reads of a record.
-    async fn value(&self, record: RecordId, key: &str) -> Vec<String> {
-        let answer = self
-            .office
-            .call(
-                "GET",
-                &format!("/v1/streets/{HOME}/records/{record}"),
-                Some(&self.office.admin),
-                Value::Null,
-            )
-            .await;
-        let fields = answer.json["fields"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
-        let field = fields
-            .iter()
-            .find(|field| field["key"] == key)
-            .cloned()
-            .unwrap_or_default();
-        field["values"]
-            .as_array()
-            .map(|values| values.iter().map(|value| text(&value["value"])).collect())
-            .unwrap_or_default()
-    }
+async fn revoke(scene: &Scene, phone: &Phone, query: &str) {
+    let device = phone.identity().expect("enrolled").device;
+    let path = format!("/v1/devices/{device}{query}");
+    let admin = scene.office.admin();
+    let answer = admin.call("DELETE", &path, Value::Null).await;
+    assert!(answer.status.is_success(), "{}", answer.json);
 }
 
 async fn devices(office: &Office) -> Vec<Value> {
-    let answer = office
-        .call(
-            "GET",
-            "/v1/devices?page_size=200",
-            Some(&office.admin),
-            Value::Null,
-        )
-        .await;
-    assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
-    answer.json["items"].as_array().expect("a page").clone()
+    office.admin().items("/v1/devices?page_size=200").await
 }
 
 fn troubles(device: &Value) -> Vec<&str> {
@@ -310,7 +205,7 @@ async fn what_a_request_delivers_is_not_on_the_phone_any_more() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wiped_phone_hands_over_everything_clears_itself_and_says_so() {
     let scene = Scene::open().await;
-    let phone = scene.secretary("wang.fang").await;
+    let phone = secretary(&scene, "wang.fang").await;
     let card = phone
         .create_card("A1", &[put("sign_name", "王记包子")], NOW)
         .expect("created")
@@ -326,8 +221,8 @@ async fn a_wiped_phone_hands_over_everything_clears_itself_and_says_so() {
         .create_card("A1", &[put("sign_name", "悦福理发店")], NOW)
         .expect("created")
         .record;
-    scene.revoke(&phone, "?wipe=true").await;
-    assert_eq!(troubles(&scene.devices().await[0]), ["wipe_pending"]);
+    revoke(&scene, &phone, "?wipe=true").await;
+    assert_eq!(troubles(&devices(&scene.office).await[0]), ["wipe_pending"]);
 
     let report = phone.sync().await.expect("synced");
     assert!(report.wiped);
@@ -347,11 +242,13 @@ async fn a_wiped_phone_hands_over_everything_clears_itself_and_says_so() {
             .await,
         i64::from(edits) + 1
     );
-    assert_eq!(scene.value(card, "unit").await, Vec::<String>::new());
+    assert_eq!(
+        scene.office.admin().values(card, "unit").await,
+        Vec::<String>::new()
+    );
     let _ = new;
 
-    let device = scene
-        .devices()
+    let device = devices(&scene.office)
         .await
         .into_iter()
         .find(|device| device["username"] == "wang.fang")
@@ -362,8 +259,8 @@ async fn a_wiped_phone_hands_over_everything_clears_itself_and_says_so() {
     );
     assert_eq!(
         (
-            scene.told("wipe_ordered").await,
-            scene.told("device_wiped").await
+            scene.office.told("wipe_ordered").await,
+            scene.office.told("device_wiped").await
         ),
         (1, 1)
     );
@@ -497,17 +394,13 @@ fn copied(scene: &Scene, phone: &Phone, name: &str) -> Phone {
     std::fs::copy(phone.path(), scene.file(name)).expect("copied");
     Phone::open(&scene.file(name))
         .expect("a phone")
-        .with_backoff(Backoff {
-            tries_max: 1,
-            base: Duration::ZERO,
-            cap: Duration::ZERO,
-        })
+        .with_backoff(AT_ONCE)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cloned_phone_is_recognised_and_no_edit_of_either_copy_is_lost() {
     let scene = Scene::open().await;
-    let first = scene.secretary("wang.fang").await;
+    let first = secretary(&scene, "wang.fang").await;
     let card = first
         .create_card("A1", &[put("sign_name", "王记包子")], NOW)
         .expect("created")
@@ -549,15 +442,14 @@ async fn a_cloned_phone_is_recognised_and_no_edit_of_either_copy_is_lost() {
         (card, "opening_hours", "早6点到下午2点"),
         (other, "lane", "5弄"),
     ] {
-        assert_eq!(scene.value(record, key).await, [value]);
+        assert_eq!(scene.office.admin().values(record, key).await, [value]);
     }
     assert_eq!(
         second.view(other).expect("held").text("lane"),
         Some("5弄"),
         "what its twin wrote reached it"
     );
-    let device = scene
-        .devices()
+    let device = devices(&scene.office)
         .await
         .into_iter()
         .find(|device| device["username"] == "wang.fang")
@@ -566,13 +458,13 @@ async fn a_cloned_phone_is_recognised_and_no_edit_of_either_copy_is_lost() {
         (troubles(&device)[0], &device["forks"]),
         ("clone_suspected", &json!(1))
     );
-    assert_eq!(scene.told("clone_suspected").await, 1);
+    assert_eq!(scene.office.told("clone_suspected").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_phone_learns_what_its_copy_wrote_although_it_writes_nothing_itself() {
     let scene = Scene::open().await;
-    let first = scene.secretary("wang.fang").await;
+    let first = secretary(&scene, "wang.fang").await;
     let card = first
         .create_card("A1", &[put("sign_name", "王记包子")], NOW)
         .expect("created")
@@ -594,7 +486,7 @@ async fn a_phone_learns_what_its_copy_wrote_although_it_writes_nothing_itself() 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_copies_that_both_refresh_are_signed_out_and_enrol_again_with_all_their_edits() {
     let mut scene = Scene::open().await;
-    let first = scene.secretary("wang.fang").await;
+    let first = secretary(&scene, "wang.fang").await;
     let card = first
         .create_card("A1", &[put("sign_name", "王记包子")], NOW)
         .expect("created")
@@ -622,7 +514,7 @@ async fn two_copies_that_both_refresh_are_signed_out_and_enrol_again_with_all_th
         }
     }
     assert!(signed_out >= 2, "{signed_out}");
-    assert_eq!(scene.told("token_reused").await, 1);
+    assert_eq!(scene.office.told("token_reused").await, 1);
     // What was not sent before the chain ended is still there, and each of them is a device of its own from now on.
     first
         .edit(card, &[put("number", "378")], NOW)
@@ -630,8 +522,11 @@ async fn two_copies_that_both_refresh_are_signed_out_and_enrol_again_with_all_th
     second
         .edit(card, &[put("number_suffix", "甲")], NOW)
         .expect("saved");
-    let first = scene.enrol(&scene.file("wang.fang"), "wang.fang").await;
-    let second = scene.enrol(&scene.file("copy"), "wang.fang").await;
+    let first = scene
+        .enrol("wang.fang", "wang.fang")
+        .await
+        .with_backoff(AT_ONCE);
+    let second = scene.enrol("copy", "wang.fang").await.with_backoff(AT_ONCE);
     assert_ne!(
         first.identity().unwrap().device,
         second.identity().unwrap().device
@@ -640,14 +535,18 @@ async fn two_copies_that_both_refresh_are_signed_out_and_enrol_again_with_all_th
         let report = phone.sync().await.expect("synced");
         assert_eq!((report.unsent, report.drafts), (0, 0), "{report:?}");
     }
-    scene.renew_admin().await;
+    scene.office.admin = scene.office.token("root").await;
     for (key, value) in [
         ("unit", "101室"),
         ("lane", "5弄"),
         ("number", "378"),
         ("number_suffix", "甲"),
     ] {
-        assert_eq!(scene.value(card, key).await, [value], "{key}");
+        assert_eq!(
+            scene.office.admin().values(card, key).await,
+            [value],
+            "{key}"
+        );
         for phone in [&first, &second] {
             assert_eq!(
                 phone.view(card).expect("held").text(key),
@@ -661,7 +560,7 @@ async fn two_copies_that_both_refresh_are_signed_out_and_enrol_again_with_all_th
 #[tokio::test(flavor = "multi_thread")]
 async fn the_server_grants_the_lease() {
     let scene = Scene::open().await;
-    let phone = scene.secretary("wang.fang").await;
+    let phone = secretary(&scene, "wang.fang").await;
     assert_eq!(
         phone.status().expect("a status").lease_left_ms,
         None,

@@ -1,68 +1,41 @@
 //! One shop entered twice: proposed with reasons, merged, followed by late edits, undone; and who may not.
 
-use std::{
-    collections::BTreeMap,
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
-use lianka_client::phone::{EnrolOptions, Phone as RealPhone};
-use lianka_server::{auth, street::projection as project};
+use lianka_client::phone::Phone as RealPhone;
 use lianka_sync_core::{
     crdt::record::Edit,
     id::{RecordId, StreetCode},
-    kinds::{
-        Kind,
-        duplicate::pair_id,
-        projection::{CardRow, Projected, digest},
-    },
-    time::DeviceTime,
+    kinds::{Kind, duplicate::pair_id, projection::digest},
 };
-use lianka_tests::{Answer, START_UNIX_MS, Served, program};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use crate::sync::phone::{HOME, OTHER, Office, Phone, READ_MODELS, put, text};
+use crate::{
+    scene::{Desk, NOW, Scene, shown, terminal},
+    sync::phone::{HOME, OTHER, put, text},
+};
 
-const NOW: DeviceTime = DeviceTime::from_unix_ms(START_UNIX_MS);
 const PERSON: &str = "0198c0de-0000-7000-8000-00000000000a";
 const SAME_PERSON: &str = "0198c0de-0000-7000-8000-00000000000b";
 
-struct Desk {
-    office: Office,
-    reviewer: Phone,
+/// A reviewer who merges. Whenever they wrote, the read models equal a rebuild.
+struct Merging {
+    scene: Scene,
+    reviewer: Desk,
 }
 
-impl Desk {
+impl Merging {
     async fn open() -> Self {
-        let office = Office::open().await;
-        let reviewer = office.desk("reviewer", "reviewer").await;
-        Self { office, reviewer }
-    }
-
-    async fn call(&self, method: &str, path: &str, json: Value) -> Answer {
-        self.office
-            .call(
-                method,
-                &format!("/v1/streets/{HOME}/{path}"),
-                Some(&self.reviewer.token),
-                json,
-            )
-            .await
-    }
-
-    async fn get(&self, path: &str) -> Value {
-        let answer = self.call("GET", path, Value::Null).await;
-        assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.json);
-        answer.json
+        let scene = Scene::open().await;
+        let reviewer = scene.office.desk("reviewer", "reviewer").await;
+        Self { scene, reviewer }
     }
 
     async fn post(&self, path: &str, json: Value) -> Value {
-        let answer = self.call("POST", path, json).await;
-        assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.json);
-        self.equal_to_a_rebuild().await;
-        answer.json
+        let answer = self.reviewer.post(path, json).await;
+        self.scene.office.equals_rebuild().await;
+        answer
     }
 
     async fn merge(&self, winner: RecordId, loser: RecordId) -> String {
@@ -83,7 +56,7 @@ impl Desk {
 
     /// Pairs as their reasons, by pair.
     async fn pairs(&self, query: &str) -> BTreeMap<String, Vec<String>> {
-        let page = self.get(&format!("duplicates{query}")).await;
+        let pairs = self.reviewer.items(&format!("duplicates{query}")).await;
         let reasons = |pair: &Value| {
             pair["reasons"]
                 .as_array()
@@ -92,9 +65,7 @@ impl Desk {
                 .map(|reason| text(&reason["reason"]))
                 .collect()
         };
-        page["items"]
-            .as_array()
-            .unwrap()
+        pairs
             .iter()
             .map(|pair| (text(&pair["pair"]), reasons(pair)))
             .collect()
@@ -102,57 +73,17 @@ impl Desk {
 
     /// What a key of a record holds, ascending; empty where nothing.
     async fn values(&self, record: RecordId, key: &str) -> Vec<String> {
-        let record = self.get(&format!("records/{record}")).await;
-        let field = record["fields"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .find(|field| field["key"] == key)
-            .cloned()
-            .unwrap_or_default();
-        let mut values: Vec<_> = field["values"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(shown_value)
-            .collect();
+        let mut values = self.reviewer.values(record, key).await;
         values.sort();
         values
     }
 
-    async fn roll(&self, query: &str) -> Vec<Projected> {
-        let page = self.get(&format!("cards{query}")).await;
-        let items = page["items"].as_array().unwrap().iter().cloned();
-        items
-            .map(|item| {
-                Projected::ShopCard(Box::new(
-                    serde_json::from_value::<CardRow>(item).expect("a card"),
-                ))
-            })
-            .collect()
-    }
-
     /// Every card, those merged away included.
     async fn everything(&self) -> [u8; 32] {
-        let mut roll = self.roll("").await;
-        roll.extend(self.roll("?merged=true").await);
+        let mut roll = self.reviewer.cards("").await;
+        roll.extend(self.reviewer.cards("?merged=true").await);
         digest(&roll)
     }
-
-    async fn equal_to_a_rebuild(&self) {
-        let before = self.office.rows(READ_MODELS).await;
-        let street: StreetCode = HOME.parse().unwrap();
-        project::rebuild(&self.office.test.app.pool, &street, |_| ())
-            .await
-            .expect("a rebuild");
-        assert_eq!(before, self.office.rows(READ_MODELS).await);
-    }
-}
-
-fn shown_value(value: &Value) -> String {
-    value["value"]
-        .as_str()
-        .map_or_else(|| value["value"].to_string(), str::to_owned)
 }
 
 fn bun_shop() -> Vec<Edit> {
@@ -165,8 +96,8 @@ fn bun_shop() -> Vec<Edit> {
 
 #[tokio::test]
 async fn who_may_not_touch_duplicates() {
-    let desk = Desk::open().await;
-    let mut phone = desk.office.secretary("wang.fang", &["A1"]).await;
+    let desk = Merging::open().await;
+    let mut phone = desk.scene.office.secretary("wang.fang", &["A1"]).await;
     let (a, b) = (
         phone.create("A1", &bun_shop()),
         phone.create("A1", &bun_shop()),
@@ -193,29 +124,22 @@ async fn who_may_not_touch_duplicates() {
             json!({ "note": "" }),
         ),
     ];
-    let officer = desk.office.desk("officer", "officer").await;
-    let auditor = desk.office.desk("auditor", "auditor").await;
-    desk.office.user("other", "reviewer", Some(OTHER)).await;
-    let stranger = desk.office.phone_in(OTHER, "other").await;
+    let officer = desk.scene.office.desk("officer", "officer").await;
+    let auditor = desk.scene.office.desk("auditor", "auditor").await;
+    let stranger = desk.scene.office.desk_in(OTHER, "other", "reviewer").await;
+    let secretary = desk.scene.office.desk_with(&phone.token);
     for (method, path, body) in routes {
-        let at = |street: &str| format!("/v1/streets/{street}/{path}");
-        for (token, code) in [
-            (&phone.token, "wrong_role"),
-            (&officer.token, "wrong_role"),
-            (&stranger.token, "wrong_street"),
+        for (who, code) in [
+            (&secretary, "wrong_role"),
+            (&officer, "wrong_role"),
+            (&stranger.at(HOME), "wrong_street"),
         ] {
-            let answer = desk
-                .office
-                .call(method, &at(HOME), Some(token), body.clone())
-                .await;
+            let answer = who.call(method, &path, body.clone()).await;
             assert_eq!(answer.code(), code, "{method} {path}");
         }
         // Another street's pairs and merges are nobody's here.
         if method == "POST" {
-            let answer = desk
-                .office
-                .call(method, &at(OTHER), Some(&stranger.token), body.clone())
-                .await;
+            let answer = stranger.call(method, &path, body.clone()).await;
             assert_eq!(
                 answer.status,
                 StatusCode::NOT_FOUND,
@@ -223,24 +147,12 @@ async fn who_may_not_touch_duplicates() {
                 answer.json
             );
             // The auditor reads and changes nothing; neither does the admin, who does no reviewing.
-            for token in [&auditor.token, &desk.office.admin] {
-                assert_eq!(
-                    desk.office
-                        .call(method, &at(HOME), Some(token), body.clone())
-                        .await
-                        .code(),
-                    "wrong_role",
-                    "{method} {path}"
-                );
+            for who in [&auditor, &desk.scene.office.admin()] {
+                let answer = who.call(method, &path, body.clone()).await;
+                assert_eq!(answer.code(), "wrong_role", "{method} {path}");
             }
         } else {
-            assert_eq!(
-                desk.office
-                    .call(method, &at(HOME), Some(&auditor.token), body)
-                    .await
-                    .status,
-                StatusCode::OK
-            );
+            auditor.get(&path).await;
         }
     }
     assert_eq!(
@@ -252,13 +164,13 @@ async fn who_may_not_touch_duplicates() {
 
 #[tokio::test]
 async fn only_the_server_says_where_a_card_went() {
-    let desk = Desk::open().await;
-    let mut phone = desk.office.secretary("wang.fang", &["A1"]).await;
+    let desk = Merging::open().await;
+    let mut phone = desk.scene.office.secretary("wang.fang", &["A1"]).await;
     let (a, b) = (phone.create("A1", &bun_shop()), phone.create("A1", &[]));
     phone.sync().await;
     for phone in [
         &mut phone,
-        &mut desk.office.desk("another", "reviewer").await,
+        &mut desk.scene.office.desk_phone("another", "reviewer").await,
     ] {
         phone.sync().await;
         phone.edit(b, &[put("merged_into", &a.to_string())]);
@@ -276,8 +188,8 @@ async fn only_the_server_says_where_a_card_went() {
 
 #[tokio::test]
 async fn merges_that_are_refused() {
-    let desk = Desk::open().await;
-    let mut phone = desk.office.secretary("wang.fang", &["A1"]).await;
+    let desk = Merging::open().await;
+    let mut phone = desk.scene.office.secretary("wang.fang", &["A1"]).await;
     let [a, b, c] = [
         phone.create("A1", &bun_shop()),
         phone.create("A1", &bun_shop()),
@@ -301,6 +213,7 @@ async fn merges_that_are_refused() {
         let desk = &desk;
         async move {
             let answer = desk
+                .reviewer
                 .call("POST", &path, json!({ "winner": winner, "loser": loser }))
                 .await;
             answer.code().to_owned()
@@ -318,6 +231,7 @@ async fn merges_that_are_refused() {
         (json!({ "winner": a, "score": 3 }), "score"),
     ] {
         let answer = desk
+            .reviewer
             .call("POST", &format!("duplicates/{pair}/merge"), body)
             .await;
         assert_eq!(
@@ -328,19 +242,22 @@ async fn merges_that_are_refused() {
         );
     }
     assert_eq!(
-        desk.call("POST", &format!("merges/{missing}/undo"), json!({}))
+        desk.reviewer
+            .call("POST", &format!("merges/{missing}/undo"), json!({}))
             .await
             .code(),
         "not_found"
     );
     assert_eq!(
-        desk.call("POST", &format!("duplicates/{missing}/dismiss"), json!({}))
+        desk.reviewer
+            .call("POST", &format!("duplicates/{missing}/dismiss"), json!({}))
             .await
             .code(),
         "not_found"
     );
     assert_eq!(
-        desk.call("GET", "duplicates?reason=score", Value::Null)
+        desk.reviewer
+            .call("GET", "duplicates?reason=score", Value::Null)
             .await
             .code(),
         "invalid_field"
@@ -354,7 +271,8 @@ async fn merges_that_are_refused() {
     assert_eq!(merge(b, c).await, "already_merged");
     let second = desk.merge(c, a).await;
     assert_eq!(
-        desk.call("POST", &format!("merges/{first}/undo"), json!({}))
+        desk.reviewer
+            .call("POST", &format!("merges/{first}/undo"), json!({}))
             .await
             .code(),
         "merge_not_last"
@@ -362,7 +280,8 @@ async fn merges_that_are_refused() {
     desk.undo(&second).await;
     desk.undo(&first).await;
     assert_eq!(
-        desk.call("POST", &format!("merges/{first}/undo"), json!({}))
+        desk.reviewer
+            .call("POST", &format!("merges/{first}/undo"), json!({}))
             .await
             .code(),
         "merge_undone"
@@ -373,41 +292,36 @@ async fn merges_that_are_refused() {
 
 #[tokio::test]
 async fn two_officers_who_merge_at_once_merge_once() {
-    let desk = Desk::open().await;
-    let mut phone = desk.office.secretary("wang.fang", &["A1"]).await;
+    let desk = Merging::open().await;
+    let mut phone = desk.scene.office.secretary("wang.fang", &["A1"]).await;
     let (a, b) = (
         phone.create("A1", &bun_shop()),
         phone.create("A1", &bun_shop()),
     );
     phone.sync().await;
-    let another = desk.office.desk("another", "reviewer").await;
-    let path = format!("/v1/streets/{HOME}/duplicates/{}/merge", pair_id(a, b));
+    let another = desk.scene.office.desk("another", "reviewer").await;
+    let path = format!("duplicates/{}/merge", pair_id(a, b));
+    let merge = |winner: RecordId, loser: RecordId| json!({ "winner": winner, "loser": loser });
     let (one, two) = tokio::join!(
-        desk.office.call(
-            "POST",
-            &path,
-            Some(&desk.reviewer.token),
-            json!({ "winner": a, "loser": b })
-        ),
-        desk.office.call(
-            "POST",
-            &path,
-            Some(&another.token),
-            json!({ "winner": b, "loser": a })
-        ),
+        desk.reviewer.call("POST", &path, merge(a, b)),
+        another.call("POST", &path, merge(b, a)),
     );
     let mut codes = [one.code(), two.code()];
     codes.sort_unstable();
     assert_eq!(codes, ["", "already_merged"]);
-    assert_eq!(desk.roll("").await.len(), 1);
-    assert_eq!(desk.get("merges").await["total"], 1);
-    desk.equal_to_a_rebuild().await;
+    assert_eq!(desk.reviewer.cards("").await.len(), 1);
+    assert_eq!(desk.reviewer.get("merges").await["total"], 1);
+    desk.scene.office.equals_rebuild().await;
 }
 
 #[tokio::test]
 async fn pairs_are_proposed_for_reasons_and_looked_at_once() {
-    let desk = Desk::open().await;
-    let mut phone = desk.office.secretary("wang.fang", &["A1", "A2"]).await;
+    let desk = Merging::open().await;
+    let mut phone = desk
+        .scene
+        .office
+        .secretary("wang.fang", &["A1", "A2"])
+        .await;
     let a = phone.create("A1", &bun_shop());
     let b = phone.create(
         "A2",
@@ -443,7 +357,7 @@ async fn pairs_are_proposed_for_reasons_and_looked_at_once() {
     ] {
         assert!(desk.pairs(&query).await.is_empty(), "{query}");
     }
-    let page = desk.get("duplicates").await;
+    let page = desk.reviewer.get("duplicates").await;
     assert_eq!(page["items"][0]["cards"].as_array().unwrap().len(), 2);
     assert_eq!(page["items"][0]["reasons"][0]["zh"], "门牌相同");
 
@@ -474,52 +388,15 @@ async fn pairs_are_proposed_for_reasons_and_looked_at_once() {
         desk.pairs("").await.is_empty(),
         "a card that went away is in no pair"
     );
-    desk.equal_to_a_rebuild().await;
-}
-
-struct Scene {
-    desk: Desk,
-    served: Served,
-    files: TempDir,
-}
-
-impl Scene {
-    async fn open() -> Self {
-        let desk = Desk::open().await;
-        let served = desk.office.test.serve().await;
-        Self {
-            desk,
-            served,
-            files: TempDir::new().expect("a folder"),
-        }
-    }
-
-    async fn phone(&self, username: &str, grids: &[&str]) -> RealPhone {
-        let office = &self.desk.office;
-        office.user(username, "secretary", Some(HOME)).await;
-        office.assign(HOME, username, grids).await;
-        let code = auth::create_enrolment(&office.test.app, username)
-            .await
-            .expect("a code")
-            .code;
-        let file = self.files.path().join(username);
-        RealPhone::enrol(&file, &self.served.url(), &code, EnrolOptions::default())
-            .await
-            .expect("enrolled")
-    }
-}
-
-fn shown(phone: &RealPhone) -> [u8; 32] {
-    digest(&phone.project_all().expect("readable"))
+    desk.scene.office.equals_rebuild().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_phones_that_create_one_shop_offline_end_with_one_card() {
-    let scene = Scene::open().await;
-    let desk = &scene.desk;
+    let desk = Merging::open().await;
     let (one, two) = (
-        scene.phone("wang.fang", &["A1"]).await,
-        scene.phone("li.na", &["A1"]).await,
+        desk.scene.phone("wang.fang", &["A1"]).await,
+        desk.scene.phone("li.na", &["A1"]).await,
     );
     let mut edits = bun_shop();
     edits.extend([
@@ -570,7 +447,7 @@ async fn two_phones_that_create_one_shop_offline_end_with_one_card() {
     );
     assert_eq!(desk.values(winner, "opening_hours").await, ["6点到14点"]);
     assert_eq!(
-        desk.get(&format!("records/{winner}")).await["fields"]
+        desk.reviewer.get(&format!("records/{winner}")).await["fields"]
             .as_array()
             .unwrap()
             .iter()
@@ -579,12 +456,13 @@ async fn two_phones_that_create_one_shop_offline_end_with_one_card() {
         1
     );
     assert_eq!(
-        desk.get(&format!("records/{loser}")).await["merged_into"],
+        desk.reviewer.get(&format!("records/{loser}")).await["merged_into"],
         winner.to_string()
     );
-    assert_eq!(desk.roll("").await.len(), 1);
+    assert_eq!(desk.reviewer.cards("").await.len(), 1);
     assert!(
-        desk.roll("?q=378")
+        desk.reviewer
+            .cards("?q=378")
             .await
             .iter()
             .all(|row| row.record() == winner)
@@ -611,7 +489,7 @@ async fn two_phones_that_create_one_shop_offline_end_with_one_card() {
         (report.tally.rejected, report.held, report.drafts),
         (0, 0, 0)
     );
-    desk.equal_to_a_rebuild().await;
+    desk.scene.office.equals_rebuild().await;
     assert_eq!(
         desk.values(winner, "opening_hours").await,
         ["5点到13点"],
@@ -629,7 +507,10 @@ async fn two_phones_that_create_one_shop_offline_end_with_one_card() {
         ["101室"],
         "and its own history has it"
     );
-    let history = desk.get(&format!("records/{winner}/history")).await;
+    let history = desk
+        .reviewer
+        .get(&format!("records/{winner}/history"))
+        .await;
     let messages: Vec<_> = history["items"]
         .as_array()
         .unwrap()
@@ -697,34 +578,21 @@ async fn two_phones_that_create_one_shop_offline_end_with_one_card() {
     two.sync().await.expect("synced");
     assert!(desk.values(winner, "category").await.is_empty());
     assert_eq!(
-        desk.get("merges").await["items"][0]["undone_by"],
+        desk.reviewer.get("merges").await["items"][0]["undone_by"],
         "reviewer"
     );
 }
 
-fn terminal(store: &Path, arguments: &[&str]) -> (bool, String) {
-    let mut command = Command::new(program("lianka-phone"));
-    let output = command
-        .arg("--store")
-        .arg(store)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .expect("the phone runs");
-    let text = [output.stdout, output.stderr].map(|text| String::from_utf8(text).expect("UTF-8"));
-    (output.status.success(), text.concat())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_phone_warns_before_a_shop_is_entered_twice() {
-    let scene = Scene::open().await;
-    let phone = scene.phone("wang.fang", &["A1"]).await;
+    let desk = Merging::open().await;
+    let phone = desk.scene.phone("wang.fang", &["A1"]).await;
     let card = phone
         .create_card("A1", &bun_shop(), NOW)
         .expect("created")
         .record;
     phone.sync().await.expect("synced");
-    let file = scene.files.path().join("wang.fang");
+    let file = desk.scene.file("wang.fang");
     drop(phone);
     let new = [
         "new",
@@ -775,7 +643,7 @@ async fn the_phone_warns_before_a_shop_is_entered_twice() {
         .into_iter()
         .find(|card| card.sign_name.as_deref() == Some("汪记包子"))
         .expect("the twin");
-    scene.desk.merge(card, twin.record).await;
+    desk.merge(card, twin.record).await;
     phone.sync().await.expect("synced");
     drop(phone);
     let (_, said) = terminal(&file, &["show", &twin.record.to_string()]);
@@ -792,9 +660,9 @@ async fn the_phone_warns_before_a_shop_is_entered_twice() {
 
 #[tokio::test]
 async fn late_edits_go_through_a_chain_and_into_other_grids() {
-    let desk = Desk::open().await;
-    let mut one = desk.office.secretary("wang.fang", &["A1"]).await;
-    let mut two = desk.office.secretary("li.na", &["A2"]).await;
+    let desk = Merging::open().await;
+    let mut one = desk.scene.office.secretary("wang.fang", &["A1"]).await;
+    let mut two = desk.scene.office.secretary("li.na", &["A2"]).await;
     let a = one.create("A1", &bun_shop());
     let b = two.create("A2", &bun_shop());
     let c = two.create(
@@ -805,7 +673,7 @@ async fn late_edits_go_through_a_chain_and_into_other_grids() {
     two.sync().await;
     let into_b = desk.merge(b, a).await;
     let into_c = desk.merge(c, b).await;
-    assert_eq!(desk.roll("").await.len(), 1);
+    assert_eq!(desk.reviewer.cards("").await.len(), 1);
     // This phone has only the first card, and knows nothing of the others.
     one.edit(a, &[put("sign_name", "王记汤包"), put("unit", "101室")]);
     one.edit(a, &[Edit::add("tags/late_night")]);
@@ -818,7 +686,7 @@ async fn late_edits_go_through_a_chain_and_into_other_grids() {
         "{:?}",
         answer.verdicts()
     );
-    desk.equal_to_a_rebuild().await;
+    desk.scene.office.equals_rebuild().await;
     for record in [a, b, c] {
         assert_eq!(desk.values(record, "unit").await, ["101室"]);
         assert_eq!(desk.values(record, "tags/late_night").await.len(), 1);
@@ -836,13 +704,13 @@ async fn late_edits_go_through_a_chain_and_into_other_grids() {
     desk.undo(&into_b).await;
     assert!(desk.values(b, "unit").await.is_empty());
     assert_eq!(desk.values(a, "unit").await, ["101室"]);
-    assert_eq!(desk.roll("").await.len(), 3);
+    assert_eq!(desk.reviewer.cards("").await.len(), 3);
 }
 
 #[tokio::test]
 async fn what_was_forgotten_on_the_winner_does_not_come_back_through_the_loser() {
-    let desk = Desk::open().await;
-    let mut phone = desk.office.secretary("wang.fang", &["A1"]).await;
+    let desk = Merging::open().await;
+    let mut phone = desk.scene.office.secretary("wang.fang", &["A1"]).await;
     let person = |field: &str| format!("contacts/{PERSON}/{field}");
     let winner = phone.create("A1", &bun_shop());
     let loser = phone.create(
@@ -859,17 +727,10 @@ async fn what_was_forgotten_on_the_winner_does_not_come_back_through_the_loser()
         desk.values(winner, &person("phones")).await,
         ["13900000001"]
     );
-    let forget = |what: &str, body: Value| {
-        let path = format!("/v1/streets/{HOME}/records/{winner}/{what}");
-        let desk = &desk;
-        async move {
-            let answer = desk
-                .office
-                .call("POST", &path, Some(&desk.office.admin), body)
-                .await;
-            assert!(answer.status.is_success(), "{}", answer.json);
-            answer.json
-        }
+    let admin = desk.scene.office.admin();
+    let forget = async |what: &str, body: Value| {
+        let path = format!("records/{winner}/{what}");
+        admin.post(&path, body).await
     };
     let receipt = forget(
         "redact",
@@ -885,7 +746,7 @@ async fn what_was_forgotten_on_the_winner_does_not_come_back_through_the_loser()
         &[put(&person("phones"), "13900000002"), put("unit", "101室")],
     );
     phone.sync().await;
-    desk.equal_to_a_rebuild().await;
+    desk.scene.office.equals_rebuild().await;
     assert!(
         desk.values(winner, &person("phones")).await.is_empty(),
         "forgotten is forgotten"
@@ -909,7 +770,7 @@ async fn what_was_forgotten_on_the_winner_does_not_come_back_through_the_loser()
     desk.undo(&merge).await;
     assert_eq!(desk.values(loser, "unit").await, ["102室"]);
     assert_eq!(
-        desk.roll("").await.len(),
+        desk.reviewer.cards("").await.len(),
         1,
         "the card that is left is in the roll again"
     );
@@ -917,8 +778,8 @@ async fn what_was_forgotten_on_the_winner_does_not_come_back_through_the_loser()
 
 #[tokio::test]
 async fn the_trail_names_what_a_merge_did() {
-    let desk = Desk::open().await;
-    let mut phone = desk.office.secretary("wang.fang", &["A1"]).await;
+    let desk = Merging::open().await;
+    let mut phone = desk.scene.office.secretary("wang.fang", &["A1"]).await;
     let (a, b) = (
         phone.create("A1", &bun_shop()),
         phone.create("A1", &[put("sign_name", "王记汤包"), put("road", "天平路")]),
@@ -933,26 +794,26 @@ async fn the_trail_names_what_a_merge_did() {
         let found = found
             .bind(action)
             .bind(&merge)
-            .fetch_one(&desk.office.test.app.pool)
+            .fetch_one(&desk.scene.office.test.app.pool)
             .await
             .unwrap();
         assert_eq!(found, 1, "{action}");
     }
-    assert_eq!(desk.office.count("select count(*) from audit_event where detail like '%王记%' or detail like '%天平路%'").await, 0);
+    assert_eq!(desk.scene.office.count("select count(*) from audit_event where detail like '%王记%' or detail like '%天平路%'").await, 0);
 }
 
 #[tokio::test]
 async fn a_street_of_fourteen_thousand_cards_compares_few() {
-    let desk = Desk::open().await;
+    let desk = Merging::open().await;
     // Keys as PROJECT writes them: chains of seven, malls of a hundred behind one door, and one chain that shares a phone as well.
-    desk.office
+    desk.scene.office
         .execute(
             "insert into record (street, record, kind, grid, generation, seq, grid_seq, state)
              select '310104003', ('00000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'shop_card', 'A1', 1, n, n, ''
              from generate_series(1, 14000) n",
         )
         .await;
-    desk.office
+    desk.scene.office
         .execute(
             "insert into shop_key (street, record, key)
              select '310104003', ('00000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, key
@@ -960,16 +821,16 @@ async fn a_street_of_fourteen_thousand_cards_compares_few() {
                   unnest(array['door|tian ping lu||' || (n / 100) || '|', 'name|shop ' || (n % 2000), 'unit|' || n % 50]) key",
         )
         .await;
-    desk.office
+    desk.scene.office
         .execute(
             "insert into shop_key (street, record, key)
              select '310104003', ('00000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'phone|1390000' || (n % 2000)
              from generate_series(1, 14000) n where n % 2000 = 7",
         )
         .await;
-    desk.office.execute("analyze shop_key").await;
+    desk.scene.office.execute("analyze shop_key").await;
     let street: StreetCode = HOME.parse().unwrap();
-    let mut conn = desk.office.test.app.pool.acquire().await.unwrap();
+    let mut conn = desk.scene.office.test.app.pool.acquire().await.unwrap();
     // 2000 names that seven cards share: 21 pairs each. The doors, shared by a hundred, would bring 14,000 × 99 / 2 together.
     let candidates = lianka_server::duplicates::candidates(&mut conn, &street)
         .await

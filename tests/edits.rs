@@ -1,7 +1,6 @@
 //! Edits made at a desk: refusals first.
 
 use axum::http::StatusCode;
-use lianka_server::street::projection as project;
 use lianka_sync_core::{
     crdt::record::{Edit, NOTE},
     id::RecordId,
@@ -9,7 +8,10 @@ use lianka_sync_core::{
 use lianka_tests::Answer;
 use serde_json::{Value, json};
 
-use crate::sync::phone::{HOME, OTHER, Office, Phone, READ_MODELS, STORE, put, text};
+use crate::{
+    scene::Desk,
+    sync::phone::{HOME, OTHER, Office, Phone, STORE, put, text},
+};
 
 pub const CONTACT: &str = "0198c0de-0000-7000-8000-00000000000a";
 const CONSENT: &str = "0198c0de-0000-7000-8000-00000000000c";
@@ -18,21 +20,8 @@ const CONSENT: &str = "0198c0de-0000-7000-8000-00000000000c";
 struct Scene {
     office: Office,
     phone: Phone,
-    desk: Phone,
+    desk: Desk,
     card: RecordId,
-}
-
-/// The read models say what a rebuild would.
-pub async fn assert_rebuilt(office: &Office) {
-    let before = office.rows(READ_MODELS).await;
-    project::rebuild(&office.test.app.pool, &HOME.parse().unwrap(), |_| ())
-        .await
-        .unwrap();
-    assert_eq!(
-        office.rows(READ_MODELS).await,
-        before,
-        "the read models equal a rebuild"
-    );
 }
 
 impl Scene {
@@ -59,39 +48,19 @@ impl Scene {
         }
     }
 
-    async fn post(&self, path: &str, token: &str, body: Value) -> Answer {
-        self.office
-            .call(
-                "POST",
-                &format!("/v1/streets/{HOME}/{path}"),
-                Some(token),
-                body,
-            )
-            .await
-    }
-
     async fn edit(&self, body: Value) -> Answer {
-        self.post(
-            &format!("records/{}/edits", self.card),
-            &self.desk.token,
-            body,
-        )
-        .await
+        let path = format!("records/{}/edits", self.card);
+        self.desk.call("POST", &path, body).await
     }
 
     async fn edited(&self, body: Value) -> Value {
-        let answer = self.edit(body).await;
-        assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
-        answer.json
+        let path = format!("records/{}/edits", self.card);
+        self.desk.post(&path, body).await
     }
 
     async fn heads(&self) -> Value {
-        let path = format!("/v1/streets/{HOME}/records/{}", self.card);
-        self.office
-            .call("GET", &path, Some(&self.desk.token), Value::Null)
-            .await
-            .json["heads"]
-            .clone()
+        let record = self.desk.get(&format!("records/{}", self.card)).await;
+        record["heads"].clone()
     }
 }
 
@@ -101,13 +70,12 @@ async fn who_may_not_edit_at_a_desk() {
     let body = json!({ "set": { "sign_name": "李记" } });
     let before = scene.office.rows(STORE).await;
     for role in ["officer", "auditor", "secretary"] {
-        scene.office.user(role, role, Some(HOME)).await;
-        let token = scene.office.phone(role).await.token;
+        let desk = scene.office.desk(role, role).await;
         for path in [
             format!("records/{}/edits", scene.card),
             "records".to_owned(),
         ] {
-            let answer = scene.post(&path, &token, body.clone()).await;
+            let answer = desk.call("POST", &path, body.clone()).await;
             assert_eq!(
                 (answer.status, answer.code()),
                 (StatusCode::FORBIDDEN, "wrong_role"),
@@ -115,34 +83,21 @@ async fn who_may_not_edit_at_a_desk() {
             );
         }
     }
-    scene
-        .office
-        .user("elsewhere", "reviewer", Some(OTHER))
-        .await;
-    let elsewhere = scene.office.phone_in(OTHER, "elsewhere").await;
+    let elsewhere = scene.office.desk_in(OTHER, "elsewhere", "reviewer").await;
     let path = format!("records/{}/edits", scene.card);
-    let answer = scene.post(&path, &elsewhere.token, body.clone()).await;
+    let answer = elsewhere.at(HOME).call("POST", &path, body.clone()).await;
     assert_eq!(
         (answer.status, answer.code()),
         (StatusCode::FORBIDDEN, "wrong_street")
     );
-    let answer = scene
-        .office
-        .call(
-            "POST",
-            &format!("/v1/streets/{OTHER}/{path}"),
-            Some(&elsewhere.token),
-            body.clone(),
-        )
-        .await;
+    let answer = elsewhere.call("POST", &path, body.clone()).await;
     assert_eq!(
         (answer.status, answer.code()),
         (StatusCode::NOT_FOUND, "not_found"),
         "a record of another street is not there"
     );
-    let answer = scene
-        .post(&format!("records/{CONTACT}/edits"), &scene.desk.token, body)
-        .await;
+    let path = format!("records/{CONTACT}/edits");
+    let answer = scene.desk.call("POST", &path, body).await;
     assert_eq!(
         (answer.status, answer.code()),
         (StatusCode::NOT_FOUND, "not_found")
@@ -156,7 +111,7 @@ async fn a_card_with_an_id_of_the_callers_is_made_once() {
     let scene = Scene::open().await;
     let id = "01a2002f-1f52-7573-bf1d-002c6396f006";
     let body = |name: &str| json!({ "record": id, "set": { "grid": "A1", "sign_name": name, "tags/late_night": true, "opening_hours": null } });
-    let create = async |body: Value| scene.post("records", &scene.desk.token, body).await;
+    let create = async |body: Value| scene.desk.call("POST", "records", body).await;
     let first = create(body("王记包子")).await;
     assert_eq!(
         (first.status, &first.json["record"]),
@@ -187,9 +142,7 @@ async fn a_card_with_an_id_of_the_callers_is_made_once() {
         );
     }
     let colleague = scene.office.desk("colleague", "reviewer").await;
-    let answer = scene
-        .post("records", &colleague.token, body("王记包子"))
-        .await;
+    let answer = colleague.call("POST", "records", body("王记包子")).await;
     assert_eq!(
         (answer.status, answer.code()),
         (StatusCode::CONFLICT, "already_exists"),
@@ -198,14 +151,8 @@ async fn a_card_with_an_id_of_the_callers_is_made_once() {
     );
     assert_eq!(scene.office.rows(STORE).await, before);
     // What was written since does not make the request another one.
-    let edited = scene
-        .post(
-            &format!("records/{id}/edits"),
-            &colleague.token,
-            json!({ "set": { "sign_name": "王记大包" } }),
-        )
-        .await;
-    assert_eq!(edited.status, StatusCode::OK, "{}", edited.json);
+    let edit = json!({ "set": { "sign_name": "王记大包" } });
+    colleague.post(&format!("records/{id}/edits"), edit).await;
     assert_eq!(create(body("王记包子")).await.status, StatusCode::OK);
 }
 
@@ -245,9 +192,7 @@ async fn a_creation_that_can_never_be_is_refused_for_good() {
             ("records", &set),
             (&*format!("records/{}/edits", scene.card), &set),
         ] {
-            let answer = scene
-                .post(path, &scene.desk.token, json!({ "set": set }))
-                .await;
+            let answer = scene.desk.call("POST", path, json!({ "set": set })).await;
             let shown: String = set.to_string().chars().take(60).collect();
             assert_eq!(
                 answer.status,
@@ -438,19 +383,15 @@ async fn an_edit_reaches_phones_history_and_read_models() {
         (Some("王记包子铺"), Some("6:00-20:00"))
     );
     assert!(view.get("tags/late_night").is_some() && view.entries("contacts").is_empty());
-    let path = format!("/v1/streets/{HOME}/records/{}/history", scene.card);
-    let history = scene
-        .office
-        .call("GET", &path, Some(&scene.desk.token), Value::Null)
-        .await
-        .json;
+    let path = format!("records/{}/history", scene.card);
+    let history = scene.desk.get(&path).await;
     let newest = &history["items"][0];
     assert_eq!(
         (text(&newest["username"]), text(&newest["message"])),
         ("chen.min".to_owned(), "电话核实".to_owned())
     );
     assert_eq!(newest["change"], written["change"]);
-    assert_rebuilt(&scene.office).await;
+    scene.office.equals_rebuild().await;
     // The phone goes on from there.
     scene.phone.edit(scene.card, &[put("sign_name", "王记")]);
     assert_eq!(scene.phone.sync().await.codes(), ["accepted"]);
@@ -487,7 +428,7 @@ async fn a_note_edited_at_desk_and_phone_merges_by_character() {
     scene.edited(json!({ "set": { "note": null } })).await;
     scene.phone.sync().await;
     assert_eq!(scene.phone.view(scene.card).note.as_deref(), Some(""));
-    assert_rebuilt(&scene.office).await;
+    scene.office.equals_rebuild().await;
 }
 
 #[tokio::test]
@@ -498,7 +439,7 @@ async fn a_card_moved_at_the_desk_leaves_one_phone_and_reaches_another() {
     scene.edited(json!({ "set": { "grid": "A2" } })).await;
     assert_eq!(scene.phone.sync().await.leaves(), [scene.card]);
     assert_eq!(other.sync().await.snapshots(), [scene.card]);
-    assert_rebuilt(&scene.office).await;
+    scene.office.equals_rebuild().await;
 }
 
 #[tokio::test]
@@ -527,7 +468,7 @@ async fn a_card_made_at_the_desk_is_a_card_like_any_other() {
             (Some("occupancy"), Some("value_not_in_list")),
         ),
     ] {
-        let answer = scene.post("records", &scene.desk.token, body.clone()).await;
+        let answer = scene.desk.call("POST", "records", body.clone()).await;
         assert_eq!(
             (
                 answer.code(),
@@ -539,7 +480,7 @@ async fn a_card_made_at_the_desk_is_a_card_like_any_other() {
     }
     assert_eq!(scene.office.rows(STORE).await, rows);
     let body = json!({ "set": { "grid": "A1", "sign_name": "新店", NOTE: "刚开", "unit": null } });
-    let made = scene.post("records", &scene.desk.token, body).await;
+    let made = scene.desk.call("POST", "records", body).await;
     assert_eq!(made.status, StatusCode::CREATED, "{}", made.json);
     let card: RecordId = text(&made.json["record"]).parse().unwrap();
     assert_eq!(scene.phone.sync().await.snapshots(), [card]);
@@ -558,5 +499,5 @@ async fn a_card_made_at_the_desk_is_a_card_like_any_other() {
         ],
     );
     assert_eq!(scene.phone.sync().await.codes(), ["accepted"]);
-    assert_rebuilt(&scene.office).await;
+    scene.office.equals_rebuild().await;
 }

@@ -1,16 +1,11 @@
 //! Erasing and redacting in the middle of offline work: gone from every table and every phone, and nothing brings it back.
 
-use std::path::PathBuf;
-
 use axum::http::StatusCode;
-use lianka_client::phone::{EnrolOptions, Phone};
+use lianka_client::phone::Phone;
 use lianka_office_core::{acts::erase, store::Receipt};
 use lianka_server::{
-    auth,
-    street::{
-        merge::{Author, Ingested, Push},
-        projection as project,
-    },
+    street::merge::{Author, Ingested, Push},
+    upkeep::refresh,
 };
 use lianka_sync_core::{
     access::Role,
@@ -18,15 +13,15 @@ use lianka_sync_core::{
     crdt::record::{Edit, Record},
     id::RecordId,
     kinds::Kind,
-    time::DeviceTime,
 };
-use lianka_tests::{Answer, START_UNIX_MS, Served};
+use lianka_tests::{Answer, START_UNIX_MS};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use crate::sync::phone::{HOME, Office, READ_MODELS, pushed, put, text};
+use crate::{
+    scene::{NOW, Scene},
+    sync::phone::{HOME, pushed, put, text},
+};
 
-const NOW: DeviceTime = DeviceTime::from_unix_ms(START_UNIX_MS);
 const WANG: &str = "0198c0de-0000-7000-8000-00000000000a";
 const LI: &str = "0198c0de-0000-7000-8000-00000000000b";
 const CONSENT: &str = "0198c0de-0000-7000-8000-0000000000c1";
@@ -39,74 +34,22 @@ const SECRETS: [&str; 5] = [
     "下午三点后",
 ];
 
-struct Scene {
-    office: Office,
-    served: Served,
-    files: TempDir,
-}
-
 fn contact(entry: &str, field: &str, value: &str) -> Edit {
     put(&format!("contacts/{entry}/{field}"), value)
 }
 
 impl Scene {
-    async fn open() -> Self {
-        let office = Office::open().await;
-        let served = office.test.serve().await;
-        Self {
-            office,
-            served,
-            files: TempDir::new().expect("a folder"),
-        }
-    }
-
-    fn file(&self, username: &str) -> PathBuf {
-        self.files.path().join(username)
-    }
-
-    async fn phone(&self, username: &str, grids: &[&str]) -> Phone {
-        self.office.user(username, "secretary", Some(HOME)).await;
-        self.office.assign(HOME, username, grids).await;
-        let code = auth::create_enrolment(&self.office.test.app, username)
-            .await
-            .expect("a code")
-            .code;
-        Phone::enrol(
-            &self.file(username),
-            &self.served.url(),
-            &code,
-            EnrolOptions::default(),
-        )
-        .await
-        .expect("enrolled")
-    }
-
-    /// As the admin.
+    /// As the admin, whatever the answer is.
     async fn post(&self, path: &str, json: Value) -> Answer {
-        self.office
-            .call(
-                "POST",
-                &format!("/v1/streets/{HOME}{path}"),
-                Some(&self.office.admin),
-                json,
-            )
-            .await
+        self.office.admin().call("POST", path, json).await
     }
 
     async fn get(&self, path: &str) -> Value {
-        self.office
-            .call(
-                "GET",
-                &format!("/v1/streets/{HOME}{path}"),
-                Some(&self.office.admin),
-                Value::Null,
-            )
-            .await
-            .json
+        self.office.admin().get(path).await
     }
 
     async fn redact(&self, record: RecordId, json: Value) -> Answer {
-        self.post(&format!("/records/{record}/redact"), json).await
+        self.post(&format!("records/{record}/redact"), json).await
     }
 
     /// A card with two contact persons, at the office and on the phone.
@@ -205,23 +148,10 @@ impl Scene {
 
     /// The read models are what a rebuild makes of the records, and the audit trail is whole.
     async fn all_is_sound(&self) {
-        let before = self.office.rows(READ_MODELS).await;
-        project::rebuild(
-            &self.office.test.app.pool,
-            &HOME.parse().expect("a street"),
-            |_| {},
-        )
-        .await
-        .expect("rebuilt");
-        assert_eq!(self.office.rows(READ_MODELS).await, before);
-        let proof = self.get("/audit/verify").await;
-        assert_eq!(proof["ok"], true, "{proof}");
-        let pass = lianka_server::upkeep::refresh::pass(
-            &self.office.test.app.pool,
-            &self.office.test.clock,
-        )
-        .await
-        .expect("a pass");
+        self.office.is_sound().await;
+        let test = &self.office.test;
+        let pass = refresh::pass(&test.app.pool, &test.clock).await;
+        let pass = pass.expect("a pass");
         assert_eq!(pass.disputed, 0);
     }
 }
@@ -249,29 +179,29 @@ async fn what_cannot_be_erased_is_refused_and_changes_nothing() {
     let person = |entry: &str| json!({ "entry": entry, "reason": "subject_request" });
     for (path, body, code) in [
         (
-            format!("/records/{nobody}/erase"),
+            format!("records/{nobody}/erase"),
             reason.clone(),
             "not_found",
         ),
         (
-            format!("/records/{nobody}/redact"),
+            format!("records/{nobody}/redact"),
             person(WANG),
             "not_found",
         ),
         (
-            format!("/records/{card}/erase"),
+            format!("records/{card}/erase"),
             json!({ "reason": " " }),
             "invalid_field",
         ),
-        (format!("/records/{card}/erase"), json!({}), "invalid_field"),
+        (format!("records/{card}/erase"), json!({}), "invalid_field"),
         (
-            format!("/records/{card}/redact"),
+            format!("records/{card}/redact"),
             person("0198c0de-0000-7000-8000-00000000000f"),
             "invalid_field",
         ),
         // A consent is no person.
         (
-            format!("/records/{card}/redact"),
+            format!("records/{card}/redact"),
             person(CONSENT),
             "invalid_field",
         ),
@@ -279,15 +209,9 @@ async fn what_cannot_be_erased_is_refused_and_changes_nothing() {
         assert_eq!(scene.post(&path, body).await.code(), code, "{path}");
     }
     let reviewer = scene.office.desk("zhao.min", "reviewer").await;
-    let path = format!("/v1/streets/{HOME}/records/{card}/erase");
-    assert_eq!(
-        scene
-            .office
-            .call("POST", &path, Some(&reviewer.token), reason)
-            .await
-            .code(),
-        "wrong_role"
-    );
+    let path = format!("records/{card}/erase");
+    let refused = reviewer.call("POST", &path, reason).await;
+    assert_eq!(refused.code(), "wrong_role");
     assert_eq!(
         scene
             .office
@@ -312,7 +236,7 @@ async fn a_redacted_person_is_gone_from_the_store_and_from_phones_in_the_middle_
     two.edit(card, &[put("unit", "102室")], NOW).expect("saved");
     one.sync().await.expect("synced");
     two.sync().await.expect("synced");
-    let history = scene.get(&format!("/records/{card}/history")).await["total"]
+    let history = scene.get(&format!("records/{card}/history")).await["total"]
         .as_i64()
         .expect("a number");
 
@@ -364,7 +288,7 @@ async fn a_redacted_person_is_gone_from_the_store_and_from_phones_in_the_middle_
     two.sync().await.expect("synced");
 
     // The conflict stands as it stood, with both authors.
-    let shown = scene.get(&format!("/records/{card}")).await;
+    let shown = scene.get(&format!("records/{card}")).await;
     let unit = shown["fields"]
         .as_array()
         .expect("fields")
@@ -426,7 +350,7 @@ async fn a_redacted_person_is_gone_from_the_store_and_from_phones_in_the_middle_
             .any(|item| matches!(item, ResponseItem::Redact { record, .. } if *record == card)),
         "{told:?}"
     );
-    let told = scene.get(&format!("/records/{card}/history")).await;
+    let told = scene.get(&format!("records/{card}/history")).await;
     // Every change is still there, with its author and time; those that lost something from their middle stand as two.
     assert!(told["total"].as_i64().expect("a number") >= history);
     drop((one, two, moved));
@@ -492,7 +416,7 @@ async fn what_was_accepted_before_a_redaction_is_not_written_again_after_it() {
     // The office corrects what it said, and forgets somebody.
     let answer = scene
         .post(
-            &format!("/records/{card}/edits"),
+            &format!("records/{card}/edits"),
             json!({ "set": { "sign_name": "王家包子", "note": "" } }),
         )
         .await;
@@ -523,7 +447,7 @@ async fn what_was_accepted_before_a_redaction_is_not_written_again_after_it() {
         ),
         (vec!["王家包子"], Some(""), Some("店长"))
     );
-    assert_eq!(scene.get("/cards?conflict=true").await["total"], 0);
+    assert_eq!(scene.get("cards?conflict=true").await["total"], 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -605,7 +529,7 @@ async fn an_erased_record_is_gone_everywhere_and_never_comes_back() {
 
     let erased = scene
         .post(
-            &format!("/records/{card}/erase"),
+            &format!("records/{card}/erase"),
             json!({ "reason": "欧阳小明 asked" }),
         )
         .await;
@@ -616,19 +540,9 @@ async fn an_erased_record_is_gone_everywhere_and_never_comes_back() {
     assert_eq!(erased.status, StatusCode::OK, "{}", erased.json);
     assert_eq!(erased.json["receipt"]["what"]["held_change"], 1);
     scene.nothing_is_left(&[]).await;
-    assert_eq!(
-        scene
-            .office
-            .call(
-                "GET",
-                &format!("/v1/streets/{HOME}/records/{card}"),
-                Some(&scene.office.admin),
-                Value::Null
-            )
-            .await
-            .code(),
-        "not_found"
-    );
+    let admin = scene.office.admin();
+    let gone = admin.ask(&format!("records/{card}")).await;
+    assert_eq!(gone.code(), "not_found");
 
     let report = one.sync().await.expect("synced");
     assert_eq!(
@@ -674,12 +588,12 @@ async fn an_erased_record_is_gone_everywhere_and_never_comes_back() {
     // Asked again it answers with the same receipt, which proves itself and says nothing of anybody.
     let twice = scene
         .post(
-            &format!("/records/{card}/erase"),
+            &format!("records/{card}/erase"),
             json!({ "reason": "legal_duty" }),
         )
         .await;
     assert_eq!(twice.json["receipt"], erased.json["receipt"]);
-    let receipts = scene.get("/erasures").await;
+    let receipts = scene.get("erasures").await;
     assert_eq!(receipts["items"], json!([erased.json["receipt"]]));
     assert_eq!(
         hash_of(&receipts["items"][0]),
@@ -695,28 +609,16 @@ async fn an_erased_record_is_gone_everywhere_and_never_comes_back() {
 async fn an_imported_row_does_not_bring_an_erased_card_back() {
     let scene = Scene::open().await;
     let sheet = "店招,地址,责任网格,联系人,联系电话\n王记包子,天平路12号,A1,欧阳小明,13812345678\n李家面馆,天平路14号,A1,,\n";
-    let import = async || {
-        let request = axum::http::Request::post(format!("/v1/streets/{HOME}/imports"))
-            .header("authorization", format!("Bearer {}", scene.office.admin))
-            .body(axum::body::Body::from(sheet))
-            .expect("a request");
-        let response = scene.office.test.send(request).await;
-        assert_eq!(response.status(), StatusCode::OK);
-        serde_json::from_slice::<Value>(
-            &axum::body::to_bytes(response.into_body(), 1 << 20)
-                .await
-                .expect("a body"),
-        )
-        .expect("a report")
-    };
+    let admin = scene.office.admin();
+    let import = async || admin.import("", sheet).await;
     assert_eq!(import().await["created"], 2);
-    let cards = scene.get("/cards?q=王记包子").await;
+    let cards = scene.get("cards?q=王记包子").await;
     let card: RecordId = text(&cards["items"][0]["record"]).parse().expect("an id");
     assert!(scene.everything().await.contains("13812345678"));
     assert_eq!(
         scene
             .post(
-                &format!("/records/{card}/erase"),
+                &format!("records/{card}/erase"),
                 json!({ "reason": "subject_request" })
             )
             .await
@@ -726,7 +628,7 @@ async fn an_imported_row_does_not_bring_an_erased_card_back() {
     scene.nothing_is_left(&[]).await;
     let again = import().await;
     assert_eq!(again["created"], 0, "{again}");
-    assert_eq!(scene.get("/cards").await["total"], 1);
+    assert_eq!(scene.get("cards").await["total"], 1);
     scene.nothing_is_left(&[]).await;
     scene.all_is_sound().await;
 }

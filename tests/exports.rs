@@ -5,40 +5,27 @@ use std::io::Cursor;
 use axum::http::{StatusCode, header};
 use calamine::{Data, Reader, Xlsx};
 use lianka_sync_core::crdt::record::Edit;
-use lianka_tests::Answer;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::sync::phone::{HOME, OTHER, Office, Phone, put};
+use crate::{
+    scene::Desk,
+    sync::phone::{HOME, OTHER, Office, put},
+};
 
 const CONSENT: &str = "0198c0de-0000-7000-8000-00000000000c";
 const NEIGHBOUR: &str = "0198c0de-0000-7000-8000-00000000000b";
 const PERSON: &str = "0198c0de-0000-7000-8000-00000000000a";
 
-struct Desk {
-    office: Office,
-    reviewer: Phone,
+/// An office, and a reviewer at a desk.
+async fn open() -> (Office, Desk) {
+    let office = Office::open().await;
+    let reviewer = office.desk("reviewer", "reviewer").await;
+    (office, reviewer)
 }
 
 impl Desk {
-    async fn open() -> Self {
-        let office = Office::open().await;
-        let reviewer = office.desk("reviewer", "reviewer").await;
-        Self { office, reviewer }
-    }
-
-    async fn get(&self, token: &str, path: &str) -> Answer {
-        self.office
-            .call(
-                "GET",
-                &format!("/v1/streets/{HOME}/{path}"),
-                Some(token),
-                Value::Null,
-            )
-            .await
-    }
-
-    async fn csv(&self, token: &str, query: &str) -> Vec<Vec<String>> {
-        let answer = self.get(token, &format!("cards.csv{query}")).await;
+    async fn csv(&self, query: &str) -> Vec<Vec<String>> {
+        let answer = self.ask(&format!("cards.csv{query}")).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
         let text = String::from_utf8(answer.body.to_vec()).unwrap();
         let text = text
@@ -52,22 +39,6 @@ impl Desk {
                 .collect()
         })
         .collect()
-    }
-
-    async fn events(&self, action: &str) -> Vec<Value> {
-        let details = sqlx::query_scalar::<_, String>(
-            "select detail from audit_event where street = $1 and action = $2 order by no",
-        );
-        let details = details
-            .bind(HOME)
-            .bind(action)
-            .fetch_all(&self.office.test.app.pool)
-            .await
-            .unwrap();
-        details
-            .iter()
-            .map(|detail| serde_json::from_str(detail).unwrap())
-            .collect()
     }
 }
 
@@ -90,28 +61,24 @@ fn sheet(body: &[u8], at: usize) -> Vec<Vec<Data>> {
 
 #[tokio::test]
 async fn who_may_take_the_roll() {
-    let desk = Desk::open().await;
-    let mut mine = desk.office.secretary("wang.fang", &["A1"]).await;
+    let (office, reviewer) = open().await;
+    let mut mine = office.secretary("wang.fang", &["A1"]).await;
     mine.create("A1", &[put("sign_name", "我的店")]);
     mine.sync().await;
-    let mut other = desk.office.secretary("li.na", &["A2"]).await;
+    let mut other = office.secretary("li.na", &["A2"]).await;
     other.create("A2", &[put("sign_name", "别人的店")]);
     other.sync().await;
-    let officer = desk.office.desk("officer", "officer").await;
-    let auditor = desk.office.desk("auditor", "auditor").await;
-    desk.office.user("stranger", "reviewer", Some(OTHER)).await;
-    let stranger = desk.office.phone_in(OTHER, "stranger").await;
+    let officer = office.desk("officer", "officer").await;
+    let auditor = office.desk("auditor", "auditor").await;
+    let stranger = office.desk_in(OTHER, "stranger", "reviewer").await.at(HOME);
+    let mine = office.desk_with(&mine.token);
     for file in ["cards.csv", "cards.xlsx"] {
-        assert_eq!(desk.get(&officer.token, file).await.code(), "wrong_role");
-        assert_eq!(desk.get(&stranger.token, file).await.code(), "wrong_street");
+        assert_eq!(officer.ask(file).await.code(), "wrong_role");
+        assert_eq!(stranger.ask(file).await.code(), "wrong_street");
         // Whole numbers are for those who decide with them.
-        for token in [&mine.token, &auditor.token] {
-            assert_eq!(
-                desk.get(token, &format!("{file}?unmasked=true"))
-                    .await
-                    .code(),
-                "wrong_role"
-            );
+        for who in [&mine, &auditor] {
+            let answer = who.ask(&format!("{file}?unmasked=true")).await;
+            assert_eq!(answer.code(), "wrong_role");
         }
         for (query, field) in [
             ("sort=rank", "sort"),
@@ -119,9 +86,7 @@ async fn who_may_take_the_roll() {
             ("confirmed_before=x", "confirmed_before"),
             ("score=1", "score"),
         ] {
-            let answer = desk
-                .get(&desk.reviewer.token, &format!("{file}?{query}"))
-                .await;
+            let answer = reviewer.ask(&format!("{file}?{query}")).await;
             assert_eq!(
                 (answer.code(), answer.json["field"].as_str()),
                 ("invalid_field", Some(field)),
@@ -131,17 +96,17 @@ async fn who_may_take_the_roll() {
         }
     }
     assert!(
-        desk.events("export").await.is_empty(),
+        office.events("export").await.is_empty(),
         "what was refused is no export"
     );
-    assert_eq!(column(&desk.csv(&mine.token, "").await, "店招"), ["我的店"]);
-    assert_eq!(column(&desk.csv(&auditor.token, "").await, "店招").len(), 2);
+    assert_eq!(column(&mine.csv("").await, "店招"), ["我的店"]);
+    assert_eq!(column(&auditor.csv("").await, "店招").len(), 2);
 }
 
 #[tokio::test]
 async fn a_file_holds_what_the_list_holds() {
-    let desk = Desk::open().await;
-    let mut phone = desk.office.secretary("wang.fang", &["A1", "A2"]).await;
+    let (office, reviewer) = open().await;
+    let mut phone = office.secretary("wang.fang", &["A1", "A2"]).await;
     let contact = |field: &str| format!("contacts/{PERSON}/{field}");
     phone.create(
         "A1",
@@ -168,11 +133,11 @@ async fn a_file_holds_what_the_list_holds() {
         ],
     );
     phone.sync().await;
-    desk.office
+    office
         .execute("insert into custom_field (street, name, label, type, class) values ('310104003', '消防', '消防检查', 'text', 'P1')")
         .await;
 
-    let rows = desk.csv(&desk.reviewer.token, "").await;
+    let rows = reviewer.csv("").await;
     assert_eq!(
         column(&rows, "店招"),
         ["'=HYPERLINK(1)", "悦福理发店"],
@@ -184,32 +149,24 @@ async fn a_file_holds_what_the_list_holds() {
     assert_eq!(column(&rows, "备注"), ["老板***********", ""]);
     assert_eq!(column(&rows, "消防检查"), ["", "合格"]);
     assert_eq!(
-        column(
-            &desk.csv(&desk.reviewer.token, "?unmasked=true").await,
-            "联系电话"
-        ),
+        column(&reviewer.csv("?unmasked=true").await, "联系电话"),
         ["13900000001/021-50932417", ""]
     );
     assert_eq!(
-        column(&desk.csv(&desk.reviewer.token, "?grid=A2").await, "店招"),
+        column(&reviewer.csv("?grid=A2").await, "店招"),
         ["悦福理发店"]
     );
     assert_eq!(
-        column(
-            &desk.csv(&desk.reviewer.token, "?q=yflfd&lang=en").await,
-            "sign name"
-        ),
+        column(&reviewer.csv("?q=yflfd&lang=en").await, "sign name"),
         ["悦福理发店"]
     );
     assert_eq!(
-        desk.csv(&desk.reviewer.token, "?merged=true").await.len(),
+        reviewer.csv("?merged=true").await.len(),
         1,
         "headings alone"
     );
 
-    let answer = desk
-        .get(&desk.reviewer.token, "cards.xlsx?sort=sign_name")
-        .await;
+    let answer = reviewer.ask("cards.xlsx?sort=sign_name").await;
     assert_eq!(answer.headers[header::CACHE_CONTROL], "no-store");
     assert!(
         answer.headers[header::CONTENT_DISPOSITION]
@@ -229,7 +186,7 @@ async fn a_file_holds_what_the_list_holds() {
     let whole = String::from_utf8_lossy(&answer.body);
     assert!(!whole.contains("13900000001"));
 
-    let events = desk.events("export").await;
+    let events = office.events("export").await;
     assert_eq!(events.len(), 6);
     assert_eq!(
         events[0],
@@ -246,8 +203,8 @@ async fn a_file_holds_what_the_list_holds() {
 
 #[tokio::test]
 async fn what_a_file_says_an_import_understands() {
-    let desk = Desk::open().await;
-    let mut phone = desk.office.secretary("wang.fang", &["A1"]).await;
+    let office = Office::open().await;
+    let mut phone = office.secretary("wang.fang", &["A1"]).await;
     phone.create(
         "A1",
         &[
@@ -258,20 +215,9 @@ async fn what_a_file_says_an_import_understands() {
         ],
     );
     phone.sync().await;
-    let file = desk.get(&desk.office.admin, "cards.xlsx").await.body;
-    let request = axum::http::Request::post(format!("/v1/streets/{HOME}/imports?dry_run=true"))
-        .header(
-            header::AUTHORIZATION,
-            format!("Bearer {}", desk.office.admin),
-        )
-        .body(axum::body::Body::from(file))
-        .unwrap();
-    let response = desk.office.test.send(request).await;
-    assert_eq!(response.status(), StatusCode::OK);
-    let body = axum::body::to_bytes(response.into_body(), 1 << 20)
-        .await
-        .unwrap();
-    let report: Value = serde_json::from_slice(&body).unwrap();
+    let admin = office.admin();
+    let file = admin.ask("cards.xlsx").await.body;
+    let report = admin.import("?dry_run=true", file).await;
     let columns = report["columns"].to_string();
     for field in ["sign_name", "road", "number", "category", "grid"] {
         assert!(columns.contains(field), "{field}: {report}");
@@ -281,8 +227,8 @@ async fn what_a_file_says_an_import_understands() {
 /// Right or mistyped, in whatever text somebody put it.
 #[tokio::test]
 async fn no_identity_number_is_exported_unasked() {
-    let desk = Desk::open().await;
-    let mut phone = desk.office.secretary("wang.fang", &["A1"]).await;
+    let (office, reviewer) = open().await;
+    let mut phone = office.secretary("wang.fang", &["A1"]).await;
     let number = "110105194912310021";
     let spaced = "110105 1949-1231 0021";
     phone.create(
@@ -299,39 +245,25 @@ async fn no_identity_number_is_exported_unasked() {
         ],
     );
     phone.sync().await;
-    let masked = format!("{:?}", desk.csv(&desk.reviewer.token, "").await);
+    let masked = format!("{:?}", reviewer.csv("").await);
     for typed in [number, spaced] {
         assert!(!masked.contains(typed), "{masked}");
     }
     assert!(masked.contains("王记***"), "{masked}");
-    let whole = format!(
-        "{:?}",
-        desk.csv(&desk.reviewer.token, "?unmasked=true").await
-    );
+    let whole = format!("{:?}", reviewer.csv("?unmasked=true").await);
     assert!(whole.contains(spaced), "{whole}");
 }
 
 #[tokio::test]
 async fn two_imports_of_one_file_at_once_make_every_card_once() {
-    let desk = Desk::open().await;
+    let office = Office::open().await;
     let rows = (1..=20)
         .map(|n| format!("店{n},天平路{n}号,A1"))
         .collect::<Vec<_>>()
         .join("\n");
+    let admin = office.admin();
     let import = async || {
-        let request = axum::http::Request::post(format!("/v1/streets/{HOME}/imports"))
-            .header(
-                header::AUTHORIZATION,
-                format!("Bearer {}", desk.office.admin),
-            )
-            .body(axum::body::Body::from(format!("店招,地址,网格\n{rows}")))
-            .unwrap();
-        let response = desk.office.test.send(request).await;
-        assert_eq!(response.status(), StatusCode::OK);
-        let body = axum::body::to_bytes(response.into_body(), 1 << 20)
-            .await
-            .unwrap();
-        let report: Value = serde_json::from_slice(&body).unwrap();
+        let report = admin.import("", format!("店招,地址,网格\n{rows}")).await;
         ["created", "unchanged"].map(|count| report[count].as_u64().unwrap())
     };
     // Somebody pressed twice, or a proxy sent it again: one of them made the cards, and the others say so.
@@ -339,17 +271,14 @@ async fn two_imports_of_one_file_at_once_make_every_card_once() {
     reports.sort_unstable();
     assert_eq!(reports, [[0, 20], [0, 20], [0, 20], [20, 0]]);
     let mut remembered: Vec<i32> = sqlx::query_scalar("select created from roll_import")
-        .fetch_all(&desk.office.test.app.pool)
+        .fetch_all(&office.test.app.pool)
         .await
         .unwrap();
     remembered.sort_unstable();
     assert_eq!(remembered.iter().sum::<i32>(), 20, "{remembered:?}");
+    assert_eq!(office.count("select count(*) from shop_card").await, 20);
     assert_eq!(
-        desk.office.count("select count(*) from shop_card").await,
-        20
-    );
-    assert_eq!(
-        desk.office
+        office
             .count("select count(distinct sign_name) from shop_card")
             .await,
         20
@@ -358,23 +287,13 @@ async fn two_imports_of_one_file_at_once_make_every_card_once() {
 
 #[tokio::test]
 async fn a_grid_that_an_import_makes_is_told_of() {
-    let desk = Desk::open().await;
+    let office = Office::open().await;
     for (file, told) in [
         ("店招,地址\n王记,天平路1号\n", 1),
         ("店招,地址\n李记,天平路3号\n", 1),
     ] {
-        let request = axum::http::Request::post(format!("/v1/streets/{HOME}/imports"))
-            .header(
-                header::AUTHORIZATION,
-                format!("Bearer {}", desk.office.admin),
-            )
-            .body(axum::body::Body::from(file))
-            .unwrap();
-        assert_eq!(
-            desk.office.test.send(request).await.status(),
-            StatusCode::OK
-        );
-        let made = desk
+        office.admin().import("", file).await;
+        let made = office
             .events("grid")
             .await
             .into_iter()
@@ -387,7 +306,7 @@ async fn a_grid_that_an_import_makes_is_told_of() {
 /// More than one change may hold: that row is told of, and the file is imported all the same.
 #[tokio::test]
 async fn a_row_that_is_too_much_stops_no_import() {
-    let desk = Desk::open().await;
+    let office = Office::open().await;
     let own = |column: usize| -> String {
         (0..390_u32)
             .filter_map(|n| char::from_u32(0x4e00 + (n * 37 + column as u32 * 101) % 0x5000))
@@ -402,24 +321,8 @@ async fn a_row_that_is_too_much_stops_no_import() {
         ",".repeat(120)
     );
     for created in [1, 0] {
-        let request = axum::http::Request::post(format!("/v1/streets/{HOME}/imports"))
-            .header(
-                header::AUTHORIZATION,
-                format!("Bearer {}", desk.office.admin),
-            )
-            .body(axum::body::Body::from(file.clone()))
-            .unwrap();
-        let response = desk.office.test.send(request).await;
-        let status = response.status();
-        let body = axum::body::to_bytes(response.into_body(), 1 << 20)
-            .await
-            .unwrap();
-        let report: Value = serde_json::from_slice(&body).unwrap();
-        assert_eq!(
-            (status, &report["created"]),
-            (StatusCode::OK, &json!(created)),
-            "{report}"
-        );
+        let report = office.admin().import("", file.clone()).await;
+        assert_eq!(report["created"], created, "{report}");
         let told = report["problems"]
             .as_array()
             .unwrap()
@@ -428,7 +331,7 @@ async fn a_row_that_is_too_much_stops_no_import() {
         assert_eq!(told.expect("the row is told of")["row"], 2, "{report}");
     }
     assert_eq!(
-        desk.office
+        office
             .count("select count(*) from shop_card where sign_name = '小店'")
             .await,
         1
@@ -437,23 +340,15 @@ async fn a_row_that_is_too_much_stops_no_import() {
 
 #[tokio::test]
 async fn who_may_ask_for_a_person() {
-    let desk = Desk::open().await;
-    let secretary = desk.office.secretary("wang.fang", &["A1"]).await;
-    let officer = desk.office.desk("officer", "officer").await;
-    let auditor = desk.office.desk("auditor", "auditor").await;
+    let (office, reviewer) = open().await;
+    let secretary = office.secretary("wang.fang", &["A1"]).await;
+    let secretary = office.desk_with(&secretary.token);
+    let officer = office.desk("officer", "officer").await;
+    let auditor = office.desk("auditor", "auditor").await;
     for route in ["persons", "persons.xlsx"] {
-        for token in [
-            &secretary.token,
-            &officer.token,
-            &auditor.token,
-            &desk.reviewer.token,
-        ] {
-            assert_eq!(
-                desk.get(token, &format!("{route}?phone=13900000001"))
-                    .await
-                    .code(),
-                "wrong_role"
-            );
+        for who in [&secretary, &officer, &auditor, &reviewer] {
+            let answer = who.ask(&format!("{route}?phone=13900000001")).await;
+            assert_eq!(answer.code(), "wrong_role");
         }
         for (query, field) in [
             ("", "phone"),
@@ -465,9 +360,7 @@ async fn who_may_ask_for_a_person() {
             ("?name=", "name"),
             ("?id=1", "id"),
         ] {
-            let answer = desk
-                .get(&desk.office.admin, &format!("{route}{query}"))
-                .await;
+            let answer = office.admin().ask(&format!("{route}{query}")).await;
             assert_eq!(
                 (answer.code(), answer.json["field"].as_str()),
                 ("invalid_field", Some(field)),
@@ -476,13 +369,13 @@ async fn who_may_ask_for_a_person() {
             );
         }
     }
-    assert!(desk.events("person_export").await.is_empty());
+    assert!(office.events("person_export").await.is_empty());
 }
 
 #[tokio::test]
 async fn everything_held_about_one_person_and_nothing_about_another() {
-    let desk = Desk::open().await;
-    let mut phone = desk.office.secretary("wang.fang", &["A1", "A2"]).await;
+    let office = Office::open().await;
+    let mut phone = office.secretary("wang.fang", &["A1", "A2"]).await;
     let of = |entry: &str, field: &str| format!("contacts/{entry}/{field}");
     let card = phone.create(
         "A1",
@@ -541,7 +434,7 @@ async fn everything_held_about_one_person_and_nothing_about_another() {
     );
     phone.sync().await;
     // Made before the phone could know that its grid is another's by now.
-    desk.office.assign(HOME, "wang.fang", &["A2"]).await;
+    office.assign(HOME, "wang.fang", &["A2"]).await;
     phone.edit(card, &[put(&of(PERSON, "preferred_time"), "下午")]);
     phone.edit(noted, &[put("opening_hours", "问13900000001")]);
     phone.edit(noted, &[put("unit", "101室")]);
@@ -551,9 +444,7 @@ async fn everything_held_about_one_person_and_nothing_about_another() {
         "?phone=%2B86%20139%200000%200001",
         "?name=%E7%8E%8B%20%E5%B0%8F%E6%98%8E",
     ] {
-        let answer = desk
-            .get(&desk.office.admin, &format!("persons{query}"))
-            .await;
+        let answer = office.admin().ask(&format!("persons{query}")).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
         let found = &answer.json;
         assert_eq!(found["complete"], true);
@@ -579,13 +470,9 @@ async fn everything_held_about_one_person_and_nothing_about_another() {
             assert!(!all.contains(other), "{other} is not about them: {all}");
         }
     }
-    let by_number = desk
-        .get(&desk.office.admin, "persons?phone=13900000001")
-        .await;
+    let by_number = office.admin().ask("persons?phone=13900000001").await;
     assert!(by_number.json["held"].to_string().contains("问13900000001"));
-    let nobody = desk
-        .get(&desk.office.admin, "persons?phone=13900000077")
-        .await;
+    let nobody = office.admin().ask("persons?phone=13900000077").await;
     assert!(
         nobody
             .json
@@ -597,22 +484,19 @@ async fn everything_held_about_one_person_and_nothing_about_another() {
         nobody.json
     );
 
-    let file = desk
-        .get(&desk.office.admin, "persons.xlsx?phone=13900000001")
-        .await;
+    let file = office.admin().ask("persons.xlsx?phone=13900000001").await;
     let cells = format!("{:?}", sheet(&file.body, 0));
     assert!(
         cells.contains("王小明") && cells.contains("群众") && !cells.contains("李邻居"),
         "{cells}"
     );
 
-    let events = desk.events("person_export").await;
+    let events = office.events("person_export").await;
     assert_eq!(events.len(), 5);
     assert_eq!(events[0]["by"], "phone");
-    let trail = desk.office.count("select count(*) from audit_event where detail like '%13900000001%' or detail like '%王%'").await;
+    let trail = office.count("select count(*) from audit_event where detail like '%13900000001%' or detail like '%王%'").await;
     assert_eq!(trail, 0, "the trail names no person");
-    let shown = desk
-        .office
+    let shown = office
         .count("select count(*) from audit_event where action = 'read_p3' and username = 'root'")
         .await;
     assert_eq!(
@@ -625,8 +509,8 @@ async fn everything_held_about_one_person_and_nothing_about_another() {
 /// What is not in force any more is read all the same.
 #[tokio::test]
 async fn a_sensitive_value_of_the_past_is_told_of_when_it_is_read() {
-    let desk = Desk::open().await;
-    let mut phone = desk.office.secretary("wang.fang", &["A1", "A2"]).await;
+    let office = Office::open().await;
+    let mut phone = office.secretary("wang.fang", &["A1", "A2"]).await;
     let of = |field: &str| format!("contacts/{PERSON}/{field}");
     let consent = |field: &str| format!("consent/{CONSENT}/{field}");
     let person = [
@@ -655,9 +539,7 @@ async fn a_sensitive_value_of_the_past_is_told_of_when_it_is_read() {
             .iter()
             .all(|code| *code == "accepted")
     );
-    let found = desk
-        .get(&desk.office.admin, "persons?phone=13900000001")
-        .await;
+    let found = office.admin().ask("persons?phone=13900000001").await;
     assert_eq!(
         found.json["contacts"][0]["fields"].get("party_status"),
         None,
@@ -670,7 +552,7 @@ async fn a_sensitive_value_of_the_past_is_told_of_when_it_is_read() {
         found.json
     );
     let told = "select count(*) from audit_event where action = 'read_p3' and username = 'root' and record is not null";
-    assert_eq!(desk.office.count(told).await, 1);
+    assert_eq!(office.count(told).await, 1);
 
     // One that is held, of a card where nobody has accepted any.
     let second = phone.create(
@@ -682,29 +564,27 @@ async fn a_sensitive_value_of_the_past_is_told_of_when_it_is_read() {
         ],
     );
     assert_eq!(phone.sync().await.codes(), ["accepted"]);
-    desk.office.assign(HOME, "wang.fang", &["A1"]).await;
+    office.assign(HOME, "wang.fang", &["A1"]).await;
     phone.edit(
         second,
         &[&granted[..], &[put(&of("party_status"), "党员")]].concat(),
     );
     assert_eq!(phone.sync().await.codes(), ["grid_lost"]);
-    let found = desk
-        .get(&desk.office.admin, "persons?phone=13900000002")
-        .await;
+    let found = office.admin().ask("persons?phone=13900000002").await;
     assert!(
         found.json["held"].to_string().contains("党员"),
         "{}",
         found.json
     );
-    assert_eq!(desk.office.count(told).await, 2);
+    assert_eq!(office.count(told).await, 2);
 }
 
 /// The history, both exports, the search for a person, the trail, held edits and notices: none tells what a withdrawn consent had allowed.
 #[tokio::test]
 async fn a_withdrawn_value_is_shown_nowhere() {
-    let desk = Desk::open().await;
-    let mut phone = desk.office.secretary("wang.fang", &["A1", "A2"]).await;
-    let mut other = desk.office.secretary("li.na", &["A1"]).await;
+    let (office, reviewer) = open().await;
+    let mut phone = office.secretary("wang.fang", &["A1", "A2"]).await;
+    let mut other = office.secretary("li.na", &["A1"]).await;
     let of = |field: &str| format!("contacts/{PERSON}/{field}");
     let consent = |entry: &str, decision: &str| {
         let key = |field: &str| format!("consent/{entry}/{field}");
@@ -729,9 +609,8 @@ async fn a_withdrawn_value_is_shown_nowhere() {
     other.edit(card, &[put(&of("party_status"), third)]);
     phone.sync().await;
     other.sync().await;
-    let path = format!("/v1/streets/{HOME}/records/{card}/resolutions");
     let inbox = format!("conflicts?record={card}&field={}", of("party_status"));
-    let inbox = desk.get(&desk.reviewer.token, &inbox).await.json;
+    let inbox = reviewer.get(&inbox).await;
     let values = inbox["items"][0]["fields"][0]["values"].as_array();
     let seen: Vec<_> = values
         .expect("two values")
@@ -739,23 +618,20 @@ async fn a_withdrawn_value_is_shown_nowhere() {
         .map(|value| &value["op"])
         .collect();
     let choice = json!({ "field": of("party_status"), "value": second, "seen": seen });
-    let chosen = desk
-        .office
-        .call("POST", &path, Some(&desk.reviewer.token), choice)
-        .await;
-    assert!(chosen.status.is_success(), "{}", chosen.json);
+    let path = format!("records/{card}/resolutions");
+    reviewer.post(&path, choice).await;
     // One that waits for a reviewer.
-    desk.office.assign(HOME, "li.na", &["A2"]).await;
+    office.assign(HOME, "li.na", &["A2"]).await;
     other.edit(card, &[put(&of("party_status"), third)]);
     assert_eq!(
         other.push(false, &other.outbox).await.codes(),
         ["grid_lost"]
     );
 
-    let told = async |desk: &Desk| {
-        let (admin, reviewer) = (&desk.office.admin, &desk.reviewer.token);
+    let told = async || {
+        let (admin, reviewer) = (&office.admin(), &reviewer);
         let mut all = Vec::new();
-        for (token, path) in [
+        for (who, path) in [
             (reviewer, format!("records/{card}")),
             (reviewer, format!("records/{card}/history")),
             (admin, format!("records/{card}/history")),
@@ -767,12 +643,12 @@ async fn a_withdrawn_value_is_shown_nowhere() {
             (admin, "audit".to_owned()),
             (reviewer, "cards.csv".to_owned()),
         ] {
-            let answer = desk.get(token, &path).await;
+            let answer = who.ask(&path).await;
             assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.json);
             all.push((path, String::from_utf8_lossy(&answer.body).into_owned()));
         }
         for path in ["cards.xlsx", "persons.xlsx?phone=13900000001"] {
-            let file = desk.get(admin, path).await;
+            let file = admin.ask(path).await;
             assert_eq!(file.status, StatusCode::OK, "{path}");
             let sheets = if path.starts_with("persons") { 5 } else { 1 };
             let cells: Vec<_> = (0..sheets).map(|no| sheet(&file.body, no)).collect();
@@ -781,7 +657,7 @@ async fn a_withdrawn_value_is_shown_nowhere() {
         all
     };
     let values = [first, second, third];
-    let before = told(&desk).await;
+    let before = told().await;
     let search = |all: &[(String, String)]| all[7].1.clone();
     for value in values {
         assert!(search(&before).contains(value), "{value} is shown before");
@@ -793,7 +669,7 @@ async fn a_withdrawn_value_is_shown_nowhere() {
         &consent("0198c0de-0000-7000-8000-0000000000c9", "withdraw"),
     );
     assert_eq!(phone.sync().await.codes(), ["accepted"]);
-    let after = told(&desk).await;
+    let after = told().await;
     for value in values {
         for (path, shown) in &after {
             assert!(!shown.contains(value), "{path} tells {value}: {shown}");
@@ -802,5 +678,5 @@ async fn a_withdrawn_value_is_shown_nowhere() {
     // That something was written is told.
     assert!(search(&after).contains("party_status") && search(&after).contains("●●●"));
     let said = "select count(*) from notice where detail::text like any (array['%预备%', '%共青%', '%民主%'])";
-    assert_eq!(desk.office.count(said).await, 0);
+    assert_eq!(office.count(said).await, 0);
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use lianka_server::{auth, upkeep::refresh};
+use lianka_server::upkeep::refresh;
 use lianka_sync_core::{
     codec::{change::Scalar, wire::ResponseItem},
     crdt::{
@@ -88,10 +88,7 @@ impl Foreign {
             answers,
             _served: served,
         };
-        let code = auth::create_enrolment(&office.test.app, username)
-            .await
-            .expect("a code")
-            .code;
+        let code = office.code(username).await;
         foreign
             .run(json!({ "command": "enrol", "url": url, "code": code, "street": HOME }))
             .await;

@@ -153,10 +153,58 @@ pub struct Answer {
 }
 
 impl Answer {
+    pub async fn read(response: Response<Body>) -> Self {
+        let (head, body) = response.into_parts();
+        let body = to_bytes(body, BODY_BYTES_MAX)
+            .await
+            .expect("the whole body");
+        let json = serde_json::from_slice(&body).unwrap_or_default();
+        Self {
+            status: head.status,
+            headers: head.headers,
+            body,
+            json,
+        }
+    }
+
     /// The stable `code` of a problem document, or an empty text.
     pub fn code(&self) -> &str {
         self.json["code"].as_str().unwrap_or_default()
     }
+}
+
+/// One JSON request; `token` becomes the bearer token. Answers are never an `Err`: a refusal is what most tests look at.
+pub async fn request(
+    router: &Router,
+    method: &str,
+    path: &str,
+    token: Option<&str>,
+    json: Option<&Value>,
+) -> Answer {
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::ACCEPT_LANGUAGE, "en");
+    if let Some(token) = token {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    }
+    let body = match json {
+        Some(json) => {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+            Body::from(json.to_string())
+        }
+        None => Body::empty(),
+    };
+    Answer::read(send(router, request.body(body).expect("a request")).await).await
+}
+
+/// Any request to a server without a socket.
+pub async fn send(router: &Router, request: Request<Body>) -> Response<Body> {
+    router
+        .clone()
+        .oneshot(request)
+        .await
+        .unwrap_or_else(|never| match never {})
 }
 
 /// The server of one test, called without a socket.
@@ -219,7 +267,7 @@ impl TestApp {
         }
     }
 
-    /// One JSON request; `token` becomes the bearer token. Answers are never an `Err`: a refusal is what most tests look at.
+    /// See [`request`].
     pub async fn request(
         &self,
         method: &str,
@@ -227,41 +275,12 @@ impl TestApp {
         token: Option<&str>,
         json: Option<&Value>,
     ) -> Answer {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::ACCEPT_LANGUAGE, "en");
-        if let Some(token) = token {
-            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
-        }
-        let body = match json {
-            Some(json) => {
-                request = request.header(header::CONTENT_TYPE, "application/json");
-                Body::from(json.to_string())
-            }
-            None => Body::empty(),
-        };
-        let response = self.send(request.body(body).expect("a request")).await;
-        let (head, body) = response.into_parts();
-        let body = to_bytes(body, BODY_BYTES_MAX)
-            .await
-            .expect("the whole body");
-        let json = serde_json::from_slice(&body).unwrap_or_default();
-        Answer {
-            status: head.status,
-            headers: head.headers,
-            body,
-            json,
-        }
+        request(&self.router, method, path, token, json).await
     }
 
     /// Any request, and the response with its stream.
     pub async fn send(&self, request: Request<Body>) -> Response<Body> {
-        self.router
-            .clone()
-            .oneshot(request)
-            .await
-            .unwrap_or_else(|never| match never {})
+        send(&self.router, request).await
     }
 
     /// The same server on a real socket of this machine, until the answer is dropped.

@@ -1,111 +1,40 @@
 //! Held changes: edits made before their author could know. A reviewer decides, the author is told, nothing is lost.
 
 use axum::http::StatusCode;
-use lianka_client::phone::{EnrolOptions, Phone};
-use lianka_server::{auth, street::projection as project};
-use lianka_sync_core::{
-    codec::wire::PushedChange, crdt::record::Edit, id::RecordId, time::DeviceTime,
-};
-use lianka_tests::{Answer, START_UNIX_MS, Served};
+use lianka_client::phone::Phone;
+use lianka_sync_core::{codec::wire::PushedChange, crdt::record::Edit, id::RecordId};
+use lianka_tests::Answer;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use crate::sync::phone::{HOME, OTHER, Office, READ_MODELS, put, text};
+use crate::{
+    scene::{Desk, NOW, Scene},
+    sync::phone::{HOME, OTHER, put, text},
+};
 
-const NOW: DeviceTime = DeviceTime::from_unix_ms(START_UNIX_MS);
-
-struct Scene {
-    office: Office,
-    served: Served,
-    files: TempDir,
-    reviewer: String,
+/// A scene, and the reviewer who decides.
+async fn open() -> (Scene, Desk) {
+    let scene = Scene::open().await;
+    let reviewer = scene.office.desk("zhao.min", "reviewer").await;
+    (scene, reviewer)
 }
 
-impl Scene {
-    async fn open() -> Self {
-        let office = Office::open().await;
-        let served = office.test.serve().await;
-        let reviewer = office.desk("zhao.min", "reviewer").await.token;
-        Self {
-            office,
-            served,
-            files: TempDir::new().expect("a folder"),
-            reviewer,
-        }
-    }
-
-    async fn phone(&self, username: &str, grids: &[&str]) -> Phone {
-        self.office.user(username, "secretary", Some(HOME)).await;
-        self.office.assign(HOME, username, grids).await;
-        let code = auth::create_enrolment(&self.office.test.app, username)
-            .await
-            .expect("a code")
-            .code;
-        Phone::enrol(
-            &self.files.path().join(username),
-            &self.served.url(),
-            &code,
-            EnrolOptions::default(),
-        )
-        .await
-        .expect("enrolled")
-    }
-
-    async fn post(&self, path: &str, json: Value) -> Answer {
-        self.office
-            .call(
-                "POST",
-                &format!("/v1/streets/{HOME}{path}"),
-                Some(&self.reviewer),
-                json,
-            )
-            .await
-    }
-
-    async fn held(&self, query: &str) -> Vec<Value> {
-        let answer = self
-            .office
-            .call(
-                "GET",
-                &format!("/v1/streets/{HOME}/held{query}"),
-                Some(&self.reviewer),
-                Value::Null,
-            )
-            .await;
-        assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
-        answer.json["items"].as_array().expect("items").clone()
-    }
-
+impl Desk {
     async fn accept(&self, held: &Value, json: Value) -> Answer {
-        self.post(&format!("/held/{}/accept", text(&held["held"])), json)
-            .await
+        self.decide(held, "accept", json).await
     }
 
     async fn refuse(&self, held: &Value, reason: &str) -> Answer {
-        self.post(
-            &format!("/held/{}/refuse", text(&held["held"])),
-            json!({ "reason": reason }),
-        )
-        .await
-    }
-
-    async fn value(&self, record: RecordId, key: &str) -> Option<String> {
-        let path = format!("/v1/streets/{HOME}/records/{record}");
-        let record = self
-            .office
-            .call("GET", &path, Some(&self.reviewer), Value::Null)
+        self.decide(held, "refuse", json!({ "reason": reason }))
             .await
-            .json;
-        let field = record["fields"]
-            .as_array()?
-            .iter()
-            .find(|field| field["key"] == key)
-            .cloned()?;
-        field["values"].as_array()?.last()?["value"]
-            .as_str()
-            .map(str::to_owned)
     }
 
+    /// The value that is shown.
+    async fn value(&self, record: RecordId, key: &str) -> Option<String> {
+        self.values(record, key).await.pop()
+    }
+}
+
+impl Scene {
     /// A card of grid A1 that `phone` has edited offline twice, on top of each other, before it lost the grid.
     async fn lost(&self, phone: &Phone, username: &str) -> RecordId {
         let card = phone
@@ -128,89 +57,64 @@ impl Scene {
         assert_eq!((report.tally.held, report.held, report.unsent), (2, 2, 0));
         card
     }
-
-    async fn all_is_sound(&self) {
-        let before = self.office.rows(READ_MODELS).await;
-        project::rebuild(
-            &self.office.test.app.pool,
-            &HOME.parse().expect("a street"),
-            |_| {},
-        )
-        .await
-        .expect("rebuilt");
-        assert_eq!(self.office.rows(READ_MODELS).await, before);
-        let proof = self
-            .office
-            .call(
-                "GET",
-                &format!("/v1/streets/{HOME}/audit/verify"),
-                Some(&self.office.admin),
-                Value::Null,
-            )
-            .await
-            .json;
-        assert_eq!(proof["ok"], true, "{proof}");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_decided_is_refused_and_stays_held() {
-    let scene = Scene::open().await;
+    let (scene, reviewer) = open().await;
     let phone = scene.phone("wang.fang", &["A1"]).await;
     scene.lost(&phone, "wang.fang").await;
-    let held = scene.held("").await;
+    let held = reviewer.held("").await;
     let before = scene.office.rows(&["held_change", "record"]).await;
     let second = text(&held[1]["held"]);
     let nobody = "0198c0de-0000-7000-8000-000000000000";
     for (path, body, code) in [
-        (format!("/held/{nobody}/accept"), json!({}), "not_found"),
+        (format!("held/{nobody}/accept"), json!({}), "not_found"),
         (
-            format!("/held/{nobody}/refuse"),
+            format!("held/{nobody}/refuse"),
             json!({ "reason": "不属实" }),
             "not_found",
         ),
-        (format!("/held/{second}/refuse"), json!({}), "invalid_field"),
+        (format!("held/{second}/refuse"), json!({}), "invalid_field"),
         (
-            format!("/held/{second}/refuse"),
+            format!("held/{second}/refuse"),
             json!({ "reason": "" }),
             "invalid_field",
         ),
         (
-            format!("/held/{second}/accept"),
+            format!("held/{second}/accept"),
             json!({ "force": true }),
             "invalid_field",
         ),
         // It builds on the first.
         (
-            format!("/held/{second}/accept"),
+            format!("held/{second}/accept"),
             json!({}),
             "held_needs_others",
         ),
     ] {
-        assert_eq!(scene.post(&path, body).await.code(), code, "{path}");
+        assert_eq!(
+            reviewer.call("POST", &path, body).await.code(),
+            code,
+            "{path}"
+        );
     }
     // The same id under another street.
-    let path = format!("/v1/streets/{OTHER}/held/{second}/accept");
-    assert_eq!(
-        scene
-            .office
-            .call("POST", &path, Some(&scene.office.admin), json!({}))
-            .await
-            .code(),
-        "not_found"
-    );
+    let (path, admin) = (format!("held/{second}/accept"), scene.office.admin());
+    let answer = admin.at(OTHER).call("POST", &path, json!({})).await;
+    assert_eq!(answer.code(), "not_found");
     assert_eq!(scene.office.rows(&["held_change", "record"]).await, before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_accepted_change_merges_as_if_it_had_come_in_time() {
-    let scene = Scene::open().await;
+    let (scene, reviewer) = open().await;
     let phone = scene.phone("wang.fang", &["A1"]).await;
     let colleague = scene.phone("li.na", &["A1"]).await;
     let card = scene.lost(&phone, "wang.fang").await;
     colleague.sync().await.expect("synced");
 
-    let held = scene
+    let held = reviewer
         .held(&format!(
             "?record={card}&username=wang.fang&reason=grid_lost"
         ))
@@ -237,7 +141,7 @@ async fn an_accepted_change_merges_as_if_it_had_come_in_time() {
         .edit(card, &[put("sign_name", "天平包子")], NOW)
         .expect("saved");
     colleague.sync().await.expect("synced");
-    let answer = scene
+    let answer = reviewer
         .accept(&held[1], json!({ "with_needed": true, "note": "属实" }))
         .await;
     assert_eq!(
@@ -246,28 +150,18 @@ async fn an_accepted_change_merges_as_if_it_had_come_in_time() {
         "{}",
         answer.json
     );
-    assert!(scene.held("").await.is_empty());
+    assert!(reviewer.held("").await.is_empty());
     assert_eq!(
-        scene.accept(&held[1], json!({})).await.code(),
+        reviewer.accept(&held[1], json!({})).await.code(),
         "held_decided"
     );
     assert_eq!(
-        scene.refuse(&held[1], "不属实").await.code(),
+        reviewer.refuse(&held[1], "不属实").await.code(),
         "held_decided"
     );
 
-    let shown = scene
-        .office
-        .call(
-            "GET",
-            &format!("/v1/streets/{HOME}/cards?conflict=true"),
-            Some(&scene.reviewer),
-            Value::Null,
-        )
-        .await
-        .json;
-    assert_eq!(shown["total"], 1);
-    assert_eq!(scene.value(card, "unit").await.as_deref(), Some("101室"));
+    assert_eq!(reviewer.get("cards?conflict=true").await["total"], 1);
+    assert_eq!(reviewer.value(card, "unit").await.as_deref(), Some("101室"));
     let report = phone.sync().await.expect("synced");
     assert_eq!(
         (
@@ -290,17 +184,20 @@ async fn an_accepted_change_merges_as_if_it_had_come_in_time() {
         colleague.view(card).expect("a view").values["sign_name"].len(),
         2
     );
-    scene.all_is_sound().await;
+    scene.office.is_sound().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_change_is_final_and_becomes_a_draft_with_the_reason() {
-    let scene = Scene::open().await;
+    let (scene, reviewer) = open().await;
     let phone = scene.phone("wang.fang", &["A1"]).await;
     let card = scene.lost(&phone, "wang.fang").await;
-    let held = scene.held("").await;
+    let held = reviewer.held("").await;
     for held in &held {
-        assert_eq!(scene.refuse(held, "店招未变").await.status, StatusCode::OK);
+        assert_eq!(
+            reviewer.refuse(held, "店招未变").await.status,
+            StatusCode::OK
+        );
     }
     let report = phone.sync().await.expect("synced");
     assert_eq!((report.held, report.unsent), (0, 0));
@@ -323,7 +220,7 @@ async fn a_refused_change_is_final_and_becomes_a_draft_with_the_reason() {
             .any(|kept| kept.notice.note.as_deref() == Some("店招未变"))
     );
     assert_eq!(
-        scene.value(card, "sign_name").await.as_deref(),
+        reviewer.value(card, "sign_name").await.as_deref(),
         Some("王记包子")
     );
 
@@ -336,15 +233,15 @@ async fn a_refused_change_is_final_and_becomes_a_draft_with_the_reason() {
     }
     assert_eq!(phone.sync().await.expect("synced").unsent, 0);
     assert_eq!(
-        scene.value(card, "sign_name").await.as_deref(),
+        reviewer.value(card, "sign_name").await.as_deref(),
         Some("王记大包子铺")
     );
-    scene.all_is_sound().await;
+    scene.office.is_sound().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_that_comes_in_time_after_all_waits_no_longer() {
-    let scene = Scene::open().await;
+    let (scene, reviewer) = open().await;
     let phone = scene.phone("wang.fang", &["A1"]).await;
     let card = scene.lost(&phone, "wang.fang").await;
     scene.office.assign(HOME, "wang.fang", &["A1"]).await;
@@ -353,18 +250,18 @@ async fn a_change_that_comes_in_time_after_all_waits_no_longer() {
         (report.tally.accepted, report.held, report.unsent),
         (2, 0, 0)
     );
-    assert!(scene.held("").await.is_empty());
-    assert_eq!(scene.held("?status=accepted").await.len(), 2);
+    assert!(reviewer.held("").await.is_empty());
+    assert_eq!(reviewer.held("?status=accepted").await.len(), 2);
     assert_eq!(
-        scene.value(card, "sign_name").await.as_deref(),
+        reviewer.value(card, "sign_name").await.as_deref(),
         Some("王记大包子铺")
     );
-    scene.all_is_sound().await;
+    scene.office.is_sound().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_held_creation_becomes_a_card() {
-    let scene = Scene::open().await;
+    let (scene, reviewer) = open().await;
     let phone = scene.phone("wang.fang", &["A1"]).await;
     phone.sync().await.expect("synced");
     let card = phone
@@ -385,28 +282,28 @@ async fn a_held_creation_becomes_a_card() {
         .expect("saved");
     scene.office.assign(HOME, "wang.fang", &["A2"]).await;
     assert_eq!(phone.sync().await.expect("synced").held, 2);
-    let held = scene.held("").await;
+    let held = reviewer.held("").await;
     assert_eq!(
         (&held[0]["creates"], &held[0]["title"], &held[0]["grid"]),
         (&json!(true), &json!("新店"), &Value::Null)
     );
     // The first alone, then what builds on it.
     assert_eq!(
-        scene.accept(&held[0], json!({})).await.status,
+        reviewer.accept(&held[0], json!({})).await.status,
         StatusCode::OK
     );
-    let second = scene.held("").await;
+    let second = reviewer.held("").await;
     assert_eq!(second[0]["needs"], json!([]));
-    let answer = scene.accept(&second[0], json!({})).await;
+    let answer = reviewer.accept(&second[0], json!({})).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
-    assert_eq!(scene.value(card, "unit").await.as_deref(), Some("8室"));
+    assert_eq!(reviewer.value(card, "unit").await.as_deref(), Some("8室"));
     assert_eq!(phone.sync().await.expect("synced").held, 0);
-    scene.all_is_sound().await;
+    scene.office.is_sound().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_fits_no_more_is_applied_as_the_desks_own_edit() {
-    let scene = Scene::open().await;
+    let (scene, reviewer) = open().await;
     let phone = scene.phone("wang.fang", &["A1"]).await;
     let colleague = scene.phone("li.na", &["A1"]).await;
     let card = scene.lost(&phone, "wang.fang").await;
@@ -417,56 +314,30 @@ async fn what_fits_no_more_is_applied_as_the_desks_own_edit() {
         .expect("saved");
     colleague.sync().await.expect("synced");
     // The record is rebuilt: what was held belongs to the generation before.
-    let path = format!("/v1/streets/{HOME}/records/{card}/redact");
+    let path = format!("records/{card}/redact");
     let body =
         json!({ "entry": "0198c0de-0000-7000-8000-00000000000a", "reason": "subject_request" });
-    assert_eq!(
-        scene
-            .office
-            .call("POST", &path, Some(&scene.office.admin), body)
-            .await
-            .status,
-        StatusCode::OK
-    );
-    let held = scene.held("").await;
+    scene.office.admin().post(&path, body).await;
+    let held = reviewer.held("").await;
     assert_eq!((held.len(), &held[0]["stale"]), (2, &json!(true)));
-    let refused = scene.accept(&held[0], json!({})).await;
+    let refused = reviewer.accept(&held[0], json!({})).await;
     assert_eq!(
         (refused.code(), &refused.json["rule"]),
         ("edit_refused", &json!("stale_generation"))
     );
     for held in &held {
-        let answer = scene.accept(held, json!({ "as_edit": true })).await;
+        let answer = reviewer.accept(held, json!({ "as_edit": true })).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
     }
     // What the author had not seen is not overwritten: both units stand side by side.
-    let shown = scene
-        .office
-        .call(
-            "GET",
-            &format!("/v1/streets/{HOME}/records/{card}"),
-            Some(&scene.reviewer),
-            Value::Null,
-        )
-        .await
-        .json;
-    let field = |key: &str| {
-        shown["fields"]
-            .as_array()
-            .expect("fields")
-            .iter()
-            .find(|field| field["key"] == key)
-            .expect("it")
-            .clone()
-    };
-    assert_eq!(field("unit")["values"].as_array().expect("values").len(), 2);
+    assert_eq!(reviewer.values(card, "unit").await.len(), 2);
     assert_eq!(
-        scene.value(card, "sign_name").await.as_deref(),
+        reviewer.value(card, "sign_name").await.as_deref(),
         Some("王记大包子铺")
     );
     let report = phone.sync().await.expect("synced");
     assert_eq!((report.held, report.drafts, report.unsent), (0, 0, 0));
-    scene.all_is_sound().await;
+    scene.office.is_sound().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -505,7 +376,7 @@ async fn one_device_cannot_fill_the_reviewers_desk() {
 
 #[tokio::test]
 async fn one_change_is_held_once_whatever_generation_it_names() {
-    let scene = Scene::open().await;
+    let (scene, reviewer) = open().await;
     let mut phone = scene.office.secretary("wang.fang", &["A1"]).await;
     let card = phone.create("A1", &[put("sign_name", "王记包子")]);
     phone.sync().await;
@@ -521,22 +392,22 @@ async fn one_change_is_held_once_whatever_generation_it_names() {
         let changes: Vec<_> = generations.map(under).collect();
         assert_eq!(phone.push(true, &changes).await.codes(), ["grid_lost"; 3]);
     }
-    let held = scene.held("").await;
+    let held = reviewer.held("").await;
     assert_eq!(held.len(), 1, "a reviewer decides on it once: {held:?}");
     assert_eq!(
-        scene.refuse(&held[0], "不属实").await.status,
+        reviewer.refuse(&held[0], "不属实").await.status,
         StatusCode::OK
     );
     assert_eq!(
         phone.push(true, &[under(1), under(9)]).await.codes(),
         ["held_refused"; 2]
     );
-    assert!(scene.held("").await.is_empty());
+    assert!(reviewer.held("").await.is_empty());
 }
 
 #[tokio::test]
 async fn what_was_decided_keeps_its_answer_whatever_became_of_what_it_built_on() {
-    let scene = Scene::open().await;
+    let (scene, reviewer) = open().await;
     let mut phone = scene.office.secretary("wang.fang", &["A1"]).await;
     let card = phone.create("A1", &[put("sign_name", "王记包子")]);
     phone.sync().await;
@@ -545,13 +416,13 @@ async fn what_was_decided_keeps_its_answer_whatever_became_of_what_it_built_on()
     phone.edit(card, &[put("lane", "5")]);
     let sent = std::mem::take(&mut phone.outbox);
     assert_eq!(phone.push(true, &sent).await.codes(), ["grid_lost"; 2]);
-    let held = scene.held("").await;
+    let held = reviewer.held("").await;
     assert_eq!(
-        scene.refuse(&held[0], "不属实").await.status,
+        reviewer.refuse(&held[0], "不属实").await.status,
         StatusCode::OK
     );
     assert_eq!(
-        scene
+        reviewer
             .accept(&held[1], json!({ "as_edit": true }))
             .await
             .status,

@@ -24,6 +24,7 @@ mod phone;
 mod private_postgres;
 mod reassignment;
 mod roll;
+mod scene;
 mod soak;
 mod street_store;
 mod structure;

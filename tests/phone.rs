@@ -2,102 +2,29 @@
 
 use std::{
     io::{BufRead, BufReader},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
 };
 
-use lianka_client::phone::{EnrolOptions, Phone};
-use lianka_server::auth;
+use lianka_client::phone::Phone;
 use lianka_sync_core::{
     crdt::record::Edit,
-    id::RecordId,
-    kinds::projection::{CardRow, Projected, digest},
-    time::DeviceTime,
+    kinds::projection::{Projected, digest},
 };
-use lianka_tests::{START_UNIX_MS, Served, program};
-use tempfile::TempDir;
+use lianka_tests::program;
 
-use crate::sync::phone::{HOME, Office, put};
-
-const NOW: DeviceTime = DeviceTime::from_unix_ms(START_UNIX_MS);
-
-struct Scene {
-    office: Office,
-    served: Served,
-    files: TempDir,
-}
-
-impl Scene {
-    async fn open() -> Self {
-        let office = Office::open().await;
-        let served = office.test.serve().await;
-        Self {
-            office,
-            served,
-            files: TempDir::new().expect("a folder"),
-        }
-    }
-
-    fn file(&self, username: &str) -> PathBuf {
-        self.files.path().join(username)
-    }
-
-    async fn code(&self, username: &str) -> String {
-        self.office.user(username, "secretary", Some(HOME)).await;
-        self.office.assign(HOME, username, &["A1"]).await;
-        auth::create_enrolment(&self.office.test.app, username)
-            .await
-            .expect("a code")
-            .code
-    }
-
-    async fn phone(&self, username: &str) -> Phone {
-        let code = self.code(username).await;
-        Phone::enrol(
-            &self.file(username),
-            &self.served.url(),
-            &code,
-            EnrolOptions::default(),
-        )
-        .await
-        .expect("enrolled")
-    }
-
-    /// The merged roll as the office reads it.
-    async fn roll(&self) -> Vec<Projected> {
-        let answer = self
-            .office
-            .test
-            .request(
-                "GET",
-                &format!("/v1/streets/{HOME}/cards"),
-                Some(&self.office.admin),
-                None,
-            )
-            .await;
-        let items = answer.json["items"]
-            .as_array()
-            .expect("a page")
-            .iter()
-            .cloned();
-        items
-            .map(|item| {
-                Projected::ShopCard(Box::new(
-                    serde_json::from_value::<CardRow>(item).expect("a card"),
-                ))
-            })
-            .collect()
-    }
-}
-
-fn shown(phone: &Phone) -> [u8; 32] {
-    digest(&phone.project_all().expect("readable"))
-}
+use crate::{
+    scene::{NOW, Scene, shown},
+    sync::phone::put,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_phones_offline_and_the_office_end_with_the_same_cards() {
     let scene = Scene::open().await;
-    let (one, two) = (scene.phone("wang.fang").await, scene.phone("li.na").await);
+    let (one, two) = (
+        scene.phone("wang.fang", &["A1"]).await,
+        scene.phone("li.na", &["A1"]).await,
+    );
     let card = one
         .create_card(
             "A1",
@@ -144,7 +71,8 @@ async fn two_phones_offline_and_the_office_end_with_the_same_cards() {
         );
     }
 
-    let roll = scene.roll().await;
+    let admin = scene.office.admin();
+    let roll = admin.cards("").await;
     assert_eq!(digest(&roll), shown(&one));
     assert_eq!(digest(&roll), shown(&two));
     let Some(Projected::ShopCard(row)) = roll.iter().find(|row| row.record() == card) else {
@@ -168,8 +96,8 @@ async fn two_phones_offline_and_the_office_end_with_the_same_cards() {
     one.sync().await.expect("synced");
     two.sync().await.expect("synced");
     assert!(
-        scene
-            .roll()
+        admin
+            .cards("")
             .await
             .iter()
             .all(|row| row.conflicts().is_empty())
@@ -180,7 +108,7 @@ async fn two_phones_offline_and_the_office_end_with_the_same_cards() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_edit_of_a_role_that_was_taken_waits_with_its_author_for_a_reviewer() {
     let scene = Scene::open().await;
-    let phone = scene.phone("wang.fang").await;
+    let phone = scene.phone("wang.fang", &["A1"]).await;
     let card = phone
         .create_card("A1", &[put("sign_name", "王记包子")], NOW)
         .expect("created")
@@ -217,7 +145,7 @@ fn terminal(store: &Path, arguments: &[&str]) -> Command {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_phone_killed_the_moment_it_said_saved_has_saved() {
     let scene = Scene::open().await;
-    let phone = scene.phone("wang.fang").await;
+    let phone = scene.phone("wang.fang", &["A1"]).await;
     let card = phone
         .create_card("A1", &[put("sign_name", "王记包子")], NOW)
         .expect("created")
@@ -247,28 +175,6 @@ async fn a_phone_killed_the_moment_it_said_saved_has_saved() {
     assert_eq!(phone.outbox().expect("readable").len(), names.len());
     let report = phone.sync().await.expect("synced");
     assert_eq!((report.tally.accepted, report.unsent), (3, 0));
-    assert_eq!(unit_at_the_office(&scene, card).await, Some("丙".into()));
-}
-
-async fn unit_at_the_office(scene: &Scene, card: RecordId) -> Option<String> {
-    let answer = scene
-        .office
-        .test
-        .request(
-            "GET",
-            &format!("/v1/streets/{HOME}/records/{card}"),
-            Some(&scene.office.admin),
-            None,
-        )
-        .await;
-    let field = answer.json["fields"]
-        .as_array()?
-        .iter()
-        .find(|field| field["key"] == "unit")
-        .cloned()?;
-    field["values"]
-        .as_array()?
-        .last()
-        .and_then(|value| value["value"].as_str())
-        .map(str::to_owned)
+    let units = scene.office.admin().values(card, "unit").await;
+    assert_eq!(units.last().map(String::as_str), Some("丙"));
 }

@@ -3,111 +3,41 @@
 use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
-use lianka_client::phone::{EnrolOptions, Phone};
-use lianka_server::{auth, street::projection as project};
+use lianka_client::phone::Phone;
 use lianka_sync_core::{
     codec::wire::ResponseItem,
     crdt::record::Edit,
     id::RecordId,
-    kinds::projection::{CardRow, Projected, digest},
-    time::DeviceTime,
+    kinds::projection::{Projected, digest},
 };
-use lianka_tests::{START_UNIX_MS, Served};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use crate::sync::phone::{HOME, Office, READ_MODELS, put, text};
+use crate::{
+    scene::{Desk, NOW, Scene, shown},
+    sync::phone::{HOME, Office, put, text},
+};
 
-const NOW: DeviceTime = DeviceTime::from_unix_ms(START_UNIX_MS);
 const WORKERS: usize = 32;
 const CARDS_EACH: usize = 10;
 /// Two on each card, the second on top of the first.
 const EDITS_EACH: usize = 2 * CARDS_EACH;
 
-struct Scene {
-    office: Office,
-    served: Served,
-    files: TempDir,
-    reviewer: String,
+/// A scene, and the reviewer who decides.
+async fn open() -> (Scene, Desk) {
+    let scene = Scene::open().await;
+    let reviewer = scene.office.desk("zhao.min", "reviewer").await;
+    (scene, reviewer)
 }
 
-impl Scene {
-    async fn open() -> Self {
-        let office = Office::open().await;
-        let served = office.test.serve().await;
-        let reviewer = office.desk("zhao.min", "reviewer").await.token;
-        Self {
-            office,
-            served,
-            files: TempDir::new().expect("a folder"),
-            reviewer,
-        }
-    }
+async fn decide(reviewer: &Desk, held: &Value, word: &str, json: Value) {
+    let answer = reviewer.decide(held, word, json).await;
+    assert_eq!(answer.status, StatusCode::OK, "{word}: {}", answer.json);
+}
 
-    async fn phone(&self, username: &str, grid: &str) -> Phone {
-        self.office.user(username, "secretary", Some(HOME)).await;
-        self.office.assign(HOME, username, &[grid]).await;
-        let code = auth::create_enrolment(&self.office.test.app, username)
-            .await
-            .expect("a code")
-            .code;
-        Phone::enrol(
-            &self.files.path().join(username),
-            &self.served.url(),
-            &code,
-            EnrolOptions::default(),
-        )
-        .await
-        .expect("enrolled")
-    }
-
-    async fn get(&self, path: &str) -> Value {
-        let answer = self
-            .office
-            .call(
-                "GET",
-                &format!("/v1/streets/{HOME}{path}"),
-                Some(&self.reviewer),
-                Value::Null,
-            )
-            .await;
-        assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.json);
-        answer.json
-    }
-
-    async fn decide(&self, held: &Value, word: &str, json: Value) {
-        let path = format!("/v1/streets/{HOME}/held/{}/{word}", text(&held["held"]));
-        let answer = self
-            .office
-            .call("POST", &path, Some(&self.reviewer), json)
-            .await;
-        assert_eq!(answer.status, StatusCode::OK, "{word}: {}", answer.json);
-    }
-
-    /// The cards of a grid as the office reads them.
-    async fn grid(&self, grid: &str) -> Vec<Projected> {
-        let page = self.get(&format!("/cards?grid={grid}&page_size=200")).await;
-        let items = page["items"].as_array().expect("a page").iter().cloned();
-        items
-            .map(|item| {
-                Projected::ShopCard(Box::new(
-                    serde_json::from_value::<CardRow>(item).expect("a card"),
-                ))
-            })
-            .collect()
-    }
-
-    async fn all_is_sound(&self) {
-        let before = self.office.rows(READ_MODELS).await;
-        project::rebuild(
-            &self.office.test.app.pool,
-            &HOME.parse().expect("a street"),
-            |_| {},
-        )
-        .await
-        .expect("rebuilt");
-        assert_eq!(self.office.rows(READ_MODELS).await, before);
-    }
+/// The cards of a grid as the office reads them.
+async fn cards_of(reviewer: &Desk, grid: &str) -> Vec<Projected> {
+    let query = format!("?grid={grid}&page_size=200");
+    reviewer.cards(&query).await
 }
 
 fn grid_of(worker: usize) -> String {
@@ -116,13 +46,13 @@ fn grid_of(worker: usize) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn thirty_two_workers_are_reassigned_in_one_morning() {
-    let scene = Scene::open().await;
+    let (scene, reviewer) = open().await;
     let mut phones = Vec::new();
     let mut cards: Vec<Vec<RecordId>> = Vec::new();
     for worker in 0..WORKERS {
         scene.office.grid(HOME, &grid_of(worker)).await;
         let phone = scene
-            .phone(&format!("worker.{worker:02}"), &grid_of(worker))
+            .phone(&format!("worker.{worker:02}"), &[&grid_of(worker)])
             .await;
         cards.push(
             (0..CARDS_EACH)
@@ -186,13 +116,13 @@ async fn thirty_two_workers_are_reassigned_in_one_morning() {
             .expect("saved");
         phone.sync().await.expect("synced");
     }
-    assert_eq!(scene.get("/held").await["total"], WORKERS * EDITS_EACH);
+    assert_eq!(reviewer.get("held").await["total"], WORKERS * EDITS_EACH);
 
     // The reviewer goes through them by worker: by card both accepted, both refused, one of each, and the second alone.
     let (mut accepted, mut refused) = (0, 0);
     for (worker, own) in cards.iter().enumerate() {
-        let page = scene
-            .get(&format!("/held?username=worker.{worker:02}&page_size=200"))
+        let page = reviewer
+            .get(&format!("held?username=worker.{worker:02}&page_size=200"))
             .await;
         let mut of_card: BTreeMap<String, Vec<Value>> = BTreeMap::new();
         for held in page["items"].as_array().expect("items") {
@@ -207,23 +137,25 @@ async fn thirty_two_workers_are_reassigned_in_one_morning() {
             let no = || json!({ "reason": "未核实" });
             match n % 4 {
                 0 => {
-                    scene
-                        .decide(&held[1], "accept", json!({ "with_needed": true }))
-                        .await;
+                    decide(
+                        &reviewer,
+                        &held[1],
+                        "accept",
+                        json!({ "with_needed": true }),
+                    )
+                    .await;
                 }
                 1 => {
-                    scene.decide(&held[0], "refuse", no()).await;
-                    scene.decide(&held[1], "refuse", no()).await;
+                    decide(&reviewer, &held[0], "refuse", no()).await;
+                    decide(&reviewer, &held[1], "refuse", no()).await;
                 }
                 2 => {
-                    scene.decide(&held[1], "refuse", no()).await;
-                    scene.decide(&held[0], "accept", json!({})).await;
+                    decide(&reviewer, &held[1], "refuse", no()).await;
+                    decide(&reviewer, &held[0], "accept", json!({})).await;
                 }
                 _ => {
-                    scene.decide(&held[0], "refuse", no()).await;
-                    scene
-                        .decide(&held[1], "accept", json!({ "as_edit": true }))
-                        .await;
+                    decide(&reviewer, &held[0], "refuse", no()).await;
+                    decide(&reviewer, &held[1], "accept", json!({ "as_edit": true })).await;
                 }
             }
             let yes = [2, 0, 1, 1][n % 4];
@@ -248,11 +180,11 @@ async fn thirty_two_workers_are_reassigned_in_one_morning() {
             .iter()
             .map(|kept| kept.draft.edits.len())
             .sum::<usize>();
-        let grid = scene.grid(&grid_of(worker + 1)).await;
-        assert_eq!(grid.len(), CARDS_EACH);
+        let cards = cards_of(&reviewer, &grid_of(worker + 1)).await;
+        assert_eq!(cards.len(), CARDS_EACH);
         assert_eq!(
-            digest(&grid),
-            digest(&phone.project_all().expect("readable")),
+            digest(&cards),
+            shown(phone),
             "worker {worker} and the office show the same"
         );
     }
@@ -260,20 +192,23 @@ async fn thirty_two_workers_are_reassigned_in_one_morning() {
         drafted, refused,
         "every refused edit is a draft of its author's"
     );
-    assert_eq!(scene.get("/held").await["total"], 0);
-    assert_eq!(scene.get("/held?status=accepted").await["total"], accepted);
-    assert_eq!(scene.get("/held?status=refused").await["total"], refused);
+    assert_eq!(reviewer.get("held").await["total"], 0);
+    assert_eq!(
+        reviewer.get("held?status=accepted").await["total"],
+        accepted
+    );
+    assert_eq!(reviewer.get("held?status=refused").await["total"], refused);
     // The first card of every grid has two signs now, and somebody must choose.
-    assert_eq!(scene.get("/cards?conflict=true").await["total"], WORKERS);
-    scene.all_is_sound().await;
+    assert_eq!(reviewer.get("cards?conflict=true").await["total"], WORKERS);
+    scene.office.equals_rebuild().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_grid_is_split_while_its_phone_is_away() {
-    let scene = Scene::open().await;
+    let (scene, reviewer) = open().await;
     let (old, new) = (
-        scene.phone("wang.fang", "A1").await,
-        scene.phone("li.na", "A2").await,
+        scene.phone("wang.fang", &["A1"]).await,
+        scene.phone("li.na", &["A2"]).await,
     );
     let cards: Vec<_> = (1..=6)
         .map(|n| {
@@ -295,7 +230,6 @@ async fn a_grid_is_split_while_its_phone_is_away() {
         old.edit(*card, &[put("unit", "1室")], NOW).expect("saved");
     }
 
-    let path = format!("/v1/streets/{HOME}/moves");
     for (body, field) in [
         (json!({ "to_grid": "A2" }), "records"),
         (json!({ "to_grid": "ZZ", "from_grid": "A1" }), "to_grid"),
@@ -316,10 +250,7 @@ async fn a_grid_is_split_while_its_phone_is_away() {
         ),
         (json!({ "to_grid": "A2", "records": [] }), "records"),
     ] {
-        let answer = scene
-            .office
-            .call("POST", &path, Some(&scene.reviewer), body.clone())
-            .await;
+        let answer = reviewer.call("POST", "moves", body.clone()).await;
         assert_eq!(
             (answer.code(), answer.json["field"].as_str()),
             ("invalid_field", Some(field)),
@@ -328,27 +259,16 @@ async fn a_grid_is_split_while_its_phone_is_away() {
         );
     }
     let split = json!({ "to_grid": "A2", "from_grid": "A1", "road": "天平路", "side": "even", "dry_run": true });
-    let preview = scene
-        .office
-        .call("POST", &path, Some(&scene.reviewer), split.clone())
-        .await;
+    let preview = reviewer.post("moves", split.clone()).await;
     assert_eq!(
-        preview.json["moved"].as_array().map(Vec::len),
+        preview["moved"].as_array().map(Vec::len),
         Some(3),
-        "{}",
-        preview.json
+        "{preview}"
     );
-    assert_eq!(scene.grid("A2").await.len(), 0);
+    assert_eq!(cards_of(&reviewer, "A2").await.len(), 0);
     let mut split = split;
     split["dry_run"] = json!(false);
-    assert_eq!(
-        scene
-            .office
-            .call("POST", &path, Some(&scene.reviewer), split)
-            .await
-            .status,
-        StatusCode::OK
-    );
+    reviewer.post("moves", split).await;
 
     // The phone that lost them sends its edits first, then drops the cards; the other one has them whole.
     let report = old.sync().await.expect("synced");
@@ -363,30 +283,24 @@ async fn a_grid_is_split_while_its_phone_is_away() {
     );
     assert_eq!(old.records().expect("readable").len(), 3);
     new.sync().await.expect("synced");
-    assert_eq!(
-        digest(&scene.grid("A2").await),
-        digest(&new.project_all().expect("readable"))
-    );
-    let waiting = scene.get("/held").await;
+    assert_eq!(digest(&cards_of(&reviewer, "A2").await), shown(&new));
+    let waiting = reviewer.get("held").await;
     for held in waiting["items"].as_array().expect("items") {
-        scene.decide(held, "accept", json!({})).await;
+        decide(&reviewer, held, "accept", json!({})).await;
     }
     for phone in [&old, &new] {
         phone.sync().await.expect("synced");
     }
     assert_eq!(old.status().expect("readable").held, 0);
     for (phone, grid) in [(&old, "A1"), (&new, "A2")] {
-        let rows = scene.grid(grid).await;
+        let rows = cards_of(&reviewer, grid).await;
         assert_eq!(rows.len(), 3);
-        assert_eq!(
-            digest(&rows),
-            digest(&phone.project_all().expect("readable"))
-        );
+        assert_eq!(digest(&rows), shown(phone));
         assert!(rows.iter().all(
             |row| matches!(row, Projected::ShopCard(card) if card.unit.as_deref() == Some("1室"))
         ));
     }
-    scene.all_is_sound().await;
+    scene.office.equals_rebuild().await;
 }
 
 /// A gained grid is downloaded in pieces: what came before a checkpoint does not come again.
@@ -458,7 +372,7 @@ fn signs(phone: &Phone) -> Vec<String> {
 
 #[tokio::test]
 async fn a_phone_follows_its_users_role() {
-    let scene = Scene::open().await;
+    let (scene, reviewer) = open().await;
     let office = &scene.office;
     let role = async |username: &str, role: &str| {
         let path = format!("/v1/users/{username}");
@@ -467,13 +381,13 @@ async fn a_phone_follows_its_users_role() {
             .await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
     };
-    let other = scene.phone("li.na", "A2").await;
+    let other = scene.phone("li.na", &["A2"]).await;
     let there = other
         .create_card("A2", &[put("sign_name", "二号店")], NOW)
         .expect("created")
         .record;
     other.sync().await.expect("synced");
-    let phone = scene.phone("wang.fang", "A1").await;
+    let phone = scene.phone("wang.fang", &["A1"]).await;
     let card = phone
         .create_card("A1", &[put("sign_name", "一号店")], NOW)
         .expect("created")
@@ -495,9 +409,9 @@ async fn a_phone_follows_its_users_role() {
         assert_eq!(signs(&phone), [""; 0], "{new} keeps nothing");
         let again = phone.sync().await.expect("synced");
         assert_eq!((again.tally.held, again.tally.left), (1, 0), "{new}");
-        let held = scene.get("/held").await;
-        scene.decide(&held["items"][0], "accept", json!({})).await;
-        assert_eq!(scene.get("/cards?grid=A1").await["items"][0]["unit"], new);
+        let held = reviewer.get("held").await;
+        decide(&reviewer, &held["items"][0], "accept", json!({})).await;
+        assert_eq!(reviewer.get("cards?grid=A1").await["items"][0]["unit"], new);
         phone.sync().await.expect("synced");
         assert_eq!(
             (
@@ -524,12 +438,12 @@ async fn a_phone_follows_its_users_role() {
         let report = phone.sync().await.expect("synced");
         assert_eq!((report.unsent, report.drafts), (0, 0), "{new}");
         assert_eq!(signs(&phone), left, "{new}");
-        let held = scene.get("/held").await;
+        let held = reviewer.get("held").await;
         assert_eq!(held["total"], 1, "{new}: {held}");
-        scene.decide(&held["items"][0], "accept", json!({})).await;
+        decide(&reviewer, &held["items"][0], "accept", json!({})).await;
         role("wang.fang", "admin").await;
         phone.sync().await.expect("synced");
         assert_eq!(signs(&phone), ["一号店", "二号店"], "after {new}");
     }
-    scene.all_is_sound().await;
+    scene.office.equals_rebuild().await;
 }

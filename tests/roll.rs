@@ -1,80 +1,54 @@
 //! What a desk reads: the merged roll, one record with every concurrent value, and its history.
 
-use axum::http::StatusCode;
 use lianka_sync_core::{crdt::record::Edit, id::RecordId};
-use lianka_tests::Answer;
 use serde_json::{Value, json};
 
-use crate::sync::phone::{HOME, OTHER, Office, Phone, put, text};
+use crate::{
+    scene::Desk,
+    sync::phone::{OTHER, Office, Phone, put, text},
+};
 
 const CONTACT: &str = "0198c0de-0000-7000-8000-00000000000a";
 const CONSENT: &str = "0198c0de-0000-7000-8000-00000000000c";
 
-struct Desk {
+/// A street, a secretary's phone, and a reviewer with a phone and a desk.
+struct Street {
     office: Office,
     phone: Phone,
     reviewer: Phone,
+    desk: Desk,
 }
 
-impl Desk {
+impl Street {
     async fn open() -> Self {
         let office = Office::open().await;
         let phone = office.secretary("wang.fang", &["A1", "A2"]).await;
-        let reviewer = office.desk("reviewer", "reviewer").await;
+        let reviewer = office.desk_phone("reviewer", "reviewer").await;
         Self {
+            desk: office.desk_with(&reviewer.token),
             office,
             phone,
             reviewer,
         }
     }
+}
 
-    async fn get(&self, token: &str, path: &str) -> Answer {
-        self.office
-            .call(
-                "GET",
-                &format!("/v1/streets/{HOME}/{path}"),
-                Some(token),
-                Value::Null,
-            )
-            .await
-    }
-
-    async fn read(&self, path: &str) -> Value {
-        let answer = self.get(&self.reviewer.token, path).await;
-        assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.json);
-        answer.json
-    }
-
+impl Desk {
     /// Sign names of a list, in its order.
     async fn names(&self, query: &str) -> Vec<String> {
-        let page = self.read(&format!("cards{query}")).await;
-        page["items"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|card| text(&card["sign_name"]))
-            .collect()
-    }
-
-    async fn field(&self, record: RecordId, key: &str) -> Value {
-        let record = self.read(&format!("records/{record}")).await;
-        record["fields"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .find(|field| field["key"] == key)
-            .cloned()
-            .unwrap_or_default()
+        let cards = self.items(&format!("cards{query}")).await;
+        cards.iter().map(|card| text(&card["sign_name"])).collect()
     }
 }
 
 #[tokio::test]
 async fn who_may_read_what() {
-    let mut desk = Desk::open().await;
-    let theirs = desk.phone.create("A1", &[]);
-    desk.phone.sync().await;
-    let elsewhere = desk.reviewer.create("A3", &[]);
-    desk.reviewer.sync().await;
+    let mut street = Street::open().await;
+    let theirs = street.phone.create("A1", &[]);
+    street.phone.sync().await;
+    let elsewhere = street.reviewer.create("A3", &[]);
+    street.reviewer.sync().await;
+    let secretary = street.office.desk_with(&street.phone.token);
     for (path, status) in [
         (format!("records/{theirs}"), 200),
         (format!("records/{theirs}/history"), 200),
@@ -83,37 +57,27 @@ async fn who_may_read_what() {
         (format!("records/{}", RecordId::default()), 404),
         ("records/nonsense".into(), 404),
     ] {
-        let answer = desk.get(&desk.phone.token, &path).await;
+        let answer = secretary.ask(&path).await;
         assert_eq!(answer.status.as_u16(), status, "{path}: {}", answer.json);
     }
+    assert_eq!(secretary.get("cards").await["total"], 1, "own grids only");
+    assert_eq!(secretary.get("cards?grid=A3").await["total"], 0);
+    assert_eq!(street.desk.get("cards").await["total"], 2);
     assert_eq!(
-        desk.get(&desk.phone.token, "cards").await.json["total"],
-        1,
-        "own grids only"
-    );
-    assert_eq!(
-        desk.get(&desk.phone.token, "cards?grid=A3").await.json["total"],
-        0
-    );
-    assert_eq!(desk.read("cards").await["total"], 2);
-    assert_eq!(
-        desk.read(&format!("records/{elsewhere}")).await["grid"],
+        street.desk.get(&format!("records/{elsewhere}")).await["grid"],
         "A3"
     );
-    let officer = desk.office.desk("officer", "officer").await;
-    assert_eq!(desk.get(&officer.token, "cards").await.code(), "wrong_role");
+    let officer = street.office.desk("officer", "officer").await;
+    assert_eq!(officer.ask("cards").await.code(), "wrong_role");
     // The same record asked for under another street.
-    let path = format!("/v1/streets/{OTHER}/records/{theirs}");
-    let answer = desk
-        .office
-        .call("GET", &path, Some(&desk.office.admin), Value::Null)
-        .await;
+    let elsewhere = street.office.admin().at(OTHER);
+    let answer = elsewhere.ask(&format!("records/{theirs}")).await;
     assert_eq!(answer.code(), "not_found");
 }
 
 #[tokio::test]
 async fn queries_that_make_no_sense() {
-    let desk = Desk::open().await;
+    let street = Street::open().await;
     let long = format!("cards?q={}", "x".repeat(101));
     for (query, field) in [
         ("cards?sort=price", "sort"),
@@ -124,7 +88,7 @@ async fn queries_that_make_no_sense() {
         ("cards?conflict=maybe", "conflict"),
         ("cards?colour=red", "colour"),
     ] {
-        let answer = desk.get(&desk.reviewer.token, query).await;
+        let answer = street.desk.ask(query).await;
         assert_eq!(
             (answer.status.as_u16(), answer.code()),
             (422, "invalid_field"),
@@ -139,7 +103,7 @@ async fn queries_that_make_no_sense() {
         );
     }
     for query in ["cards?grid=%00", "cards?road=%00", "cards?q=%00%00"] {
-        let answer = desk.get(&desk.reviewer.token, query).await;
+        let answer = street.desk.ask(query).await;
         assert!(
             answer.status.is_client_error() || answer.json["total"] == 0,
             "{query}: {}",
@@ -150,7 +114,7 @@ async fn queries_that_make_no_sense() {
 
 #[tokio::test]
 async fn the_roll_is_filtered_sorted_and_paged() {
-    let mut desk = Desk::open().await;
+    let mut street = Street::open().await;
     for (grid, name, road, number, confirmed) in [
         ("A1", "天平路包子铺", "天平路", "12", Some("2026-10-01")),
         ("A1", "百分百", "天平路", "8", None),
@@ -163,23 +127,25 @@ async fn the_roll_is_filtered_sorted_and_paged() {
             put("number", number),
         ];
         edits.extend(confirmed.map(|day| Edit::add(format!("confirmations/{day}"))));
-        desk.phone.create(grid, &edits);
+        street.phone.create(grid, &edits);
     }
-    assert_eq!(desk.phone.sync().await.codes(), ["accepted"; 4]);
+    assert_eq!(street.phone.sync().await.codes(), ["accepted"; 4]);
     // One side of the street after the other, as it is walked.
-    let walk = desk.names("?road=%E5%A4%A9%E5%B9%B3%E8%B7%AF").await;
+    let walk = street.desk.names("?road=%E5%A4%A9%E5%B9%B3%E8%B7%AF").await;
     assert_eq!(walk, ["五号", "百分百", "天平路包子铺"]);
-    assert_eq!(desk.names("?grid=A2").await, ["老王理发"]);
+    assert_eq!(street.desk.names("?grid=A2").await, ["老王理发"]);
     assert_eq!(
-        desk.names("?sort=confirmed").await,
+        street.desk.names("?sort=confirmed").await,
         ["百分百", "五号", "天平路包子铺", "老王理发"]
     );
     assert_eq!(
-        desk.names("?sort=changed").await,
+        street.desk.names("?sort=changed").await,
         ["五号", "老王理发", "百分百", "天平路包子铺"]
     );
     assert_eq!(
-        desk.names("?confirmed_before=2026-10-01&sort=confirmed")
+        street
+            .desk
+            .names("?confirmed_before=2026-10-01&sort=confirmed")
             .await,
         ["百分百", "五号"]
     );
@@ -190,12 +156,15 @@ async fn the_roll_is_filtered_sorted_and_paged() {
         "%E5%A4%A9%E5%B9%B3%E8%B7%AF12",
     ] {
         assert_eq!(
-            desk.names(&format!("?q={q}")).await,
+            street.desk.names(&format!("?q={q}")).await,
             ["天平路包子铺"],
             "{q}"
         );
     }
-    let page = desk.read("cards?page=2&page_size=3&sort=changed").await;
+    let page = street
+        .desk
+        .get("cards?page=2&page_size=3&sort=changed")
+        .await;
     assert_eq!(
         (
             &page["total"],
@@ -204,14 +173,14 @@ async fn the_roll_is_filtered_sorted_and_paged() {
         ),
         (&json!(4), &json!(2), 1)
     );
-    assert_eq!(desk.read("cards?page=9").await["items"], json!([]));
+    assert_eq!(street.desk.get("cards?page=9").await["items"], json!([]));
 }
 
 #[tokio::test]
 async fn a_name_is_found_behind_its_road_and_a_contact_by_name_and_number() {
-    let mut desk = Desk::open().await;
+    let mut street = Street::open().await;
     let entry = |field: &str| format!("contacts/{CONTACT}/{field}");
-    let card = desk.phone.create(
+    let card = street.phone.create(
         "A1",
         &[
             put("sign_name", "王记包子铺"),
@@ -221,9 +190,10 @@ async fn a_name_is_found_behind_its_road_and_a_contact_by_name_and_number() {
             put(&entry("phones"), "139-0000-0007/021-50932417"),
         ],
     );
-    desk.phone
+    street
+        .phone
         .create("A1", &[put("sign_name", "百分百"), put("road", "天平路")]);
-    desk.phone.sync().await;
+    street.phone.sync().await;
     for q in [
         "tpl%20bzp",
         "tplbzp",
@@ -238,34 +208,34 @@ async fn a_name_is_found_behind_its_road_and_a_contact_by_name_and_number() {
         "0000-0007",
         "50932417",
     ] {
-        assert_eq!(desk.names(&format!("?q={q}")).await, ["王记包子铺"], "{q}");
+        assert_eq!(
+            street.desk.names(&format!("?q={q}")).await,
+            ["王记包子铺"],
+            "{q}"
+        );
     }
     for q in ["tplbzq", "tplq", "13900000008", "000702150"] {
-        assert_eq!(desk.names(&format!("?q={q}")).await, [""; 0], "{q}");
+        assert_eq!(street.desk.names(&format!("?q={q}")).await, [""; 0], "{q}");
     }
     // Who is redacted is not found either.
-    let path = format!("/v1/streets/{HOME}/records/{card}/redact");
     let body = json!({ "entry": CONTACT, "reason": "本人要求" });
-    let answer = desk
-        .office
-        .call("POST", &path, Some(&desk.office.admin), body)
-        .await;
-    assert!(answer.status.is_success(), "{}", answer.json);
+    let admin = street.office.admin();
+    admin.post(&format!("records/{card}/redact"), body).await;
     for q in ["xuna", "13900000007"] {
-        assert_eq!(desk.names(&format!("?q={q}")).await, [""; 0], "{q}");
+        assert_eq!(street.desk.names(&format!("?q={q}")).await, [""; 0], "{q}");
     }
 }
 
 #[tokio::test]
 async fn a_conflict_shows_every_value_its_author_and_both_clocks_until_somebody_chooses() {
-    let mut desk = Desk::open().await;
-    let card = desk.phone.create(
+    let mut street = Street::open().await;
+    let card = street.phone.create(
         "A1",
         &[put("sign_name", "王记包子"), put("category", "餐饮")],
     );
-    desk.phone.sync().await;
-    desk.reviewer.sync().await;
-    desk.phone.edit(
+    street.phone.sync().await;
+    street.reviewer.sync().await;
+    street.phone.edit(
         card,
         &[
             put("sign_name", "王家包子铺"),
@@ -273,7 +243,7 @@ async fn a_conflict_shows_every_value_its_author_and_both_clocks_until_somebody_
             put("unit", "201"),
         ],
     );
-    desk.reviewer.edit(
+    street.reviewer.edit(
         card,
         &[
             put("sign_name", "老王包子"),
@@ -281,11 +251,11 @@ async fn a_conflict_shows_every_value_its_author_and_both_clocks_until_somebody_
             put("unit", "201"),
         ],
     );
-    desk.phone.sync().await;
-    desk.office.test.clock.advance_ms(60_000);
-    desk.reviewer.sync().await;
+    street.phone.sync().await;
+    street.office.test.clock.advance_ms(60_000);
+    street.reviewer.sync().await;
 
-    let field = desk.field(card, "sign_name").await;
+    let field = street.desk.field(card, "sign_name").await;
     assert_eq!(
         (
             &field["conflict"],
@@ -308,7 +278,7 @@ async fn a_conflict_shows_every_value_its_author_and_both_clocks_until_somebody_
         (&theirs["value"], &ours["value"]),
         (&json!("王家包子铺"), &json!("老王包子"))
     );
-    assert_eq!(theirs["device"], desk.phone.device.to_string());
+    assert_eq!(theirs["device"], street.phone.device.to_string());
     assert_eq!(
         (&theirs["received_at"], &ours["received_at"]),
         (
@@ -324,22 +294,22 @@ async fn a_conflict_shows_every_value_its_author_and_both_clocks_until_somebody_
     // A winner is enough for the category; equal values are none at all.
     assert_eq!(
         (
-            &desk.field(card, "category").await["conflict"],
-            &desk.field(card, "unit").await["conflict"]
+            &street.desk.field(card, "category").await["conflict"],
+            &street.desk.field(card, "unit").await["conflict"]
         ),
         (&json!(false), &json!(false))
     );
     assert_eq!(
-        desk.field(card, "unit").await["values"]
+        street.desk.field(card, "unit").await["values"]
             .as_array()
             .unwrap()
             .len(),
         2
     );
 
-    assert_eq!(desk.read("cards?conflict=true").await["total"], 1);
-    assert_eq!(desk.read("cards?conflict=false").await["total"], 0);
-    let listed = desk.read("cards").await["items"][0].clone();
+    assert_eq!(street.desk.get("cards?conflict=true").await["total"], 1);
+    assert_eq!(street.desk.get("cards?conflict=false").await["total"], 0);
+    let listed = street.desk.get("cards").await["items"][0].clone();
     let conflicts = listed["conflicts"].as_array().unwrap();
     assert_eq!(conflicts.len(), 2);
     assert_eq!(
@@ -348,16 +318,17 @@ async fn a_conflict_shows_every_value_its_author_and_both_clocks_until_somebody_
     );
     assert_eq!(values[1]["value"], listed["sign_name"]);
     assert_eq!(
-        desk.office
+        street
+            .office
             .count("select count(*) from field_conflict where field = 'sign_name'")
             .await,
         2
     );
 
-    desk.phone.sync().await;
-    desk.phone.edit(card, &[put("sign_name", "老王包子")]);
-    desk.phone.sync().await;
-    let field = desk.field(card, "sign_name").await;
+    street.phone.sync().await;
+    street.phone.edit(card, &[put("sign_name", "老王包子")]);
+    street.phone.sync().await;
+    let field = street.desk.field(card, "sign_name").await;
     assert_eq!(
         (
             &field["conflict"],
@@ -365,9 +336,10 @@ async fn a_conflict_shows_every_value_its_author_and_both_clocks_until_somebody_
         ),
         (&json!(false), 1)
     );
-    assert_eq!(desk.read("cards?conflict=true").await["total"], 0);
+    assert_eq!(street.desk.get("cards?conflict=true").await["total"], 0);
     assert_eq!(
-        desk.office
+        street
+            .office
             .count("select count(*) from field_conflict")
             .await,
         0
@@ -376,8 +348,8 @@ async fn a_conflict_shows_every_value_its_author_and_both_clocks_until_somebody_
 
 #[tokio::test]
 async fn the_history_says_who_changed_what_newest_first() {
-    let mut desk = Desk::open().await;
-    let card = desk.phone.create(
+    let mut street = Street::open().await;
+    let card = street.phone.create(
         "A1",
         &[
             put("sign_name", "王记包子"),
@@ -386,10 +358,10 @@ async fn the_history_says_who_changed_what_newest_first() {
             },
         ],
     );
-    desk.phone.sync().await;
-    desk.reviewer.sync().await;
-    desk.office.test.clock.advance_ms(1500);
-    desk.reviewer.edit(
+    street.phone.sync().await;
+    street.reviewer.sync().await;
+    street.office.test.clock.advance_ms(1500);
+    street.reviewer.edit(
         card,
         &[
             put("unit", "201"),
@@ -401,8 +373,8 @@ async fn the_history_says_who_changed_what_newest_first() {
             },
         ],
     );
-    desk.reviewer.sync().await;
-    let history = desk.read(&format!("records/{card}/history")).await;
+    street.reviewer.sync().await;
+    let history = street.desk.get(&format!("records/{card}/history")).await;
     assert_eq!(history["total"], 2);
     let newest = &history["items"][0];
     assert_eq!(
@@ -412,27 +384,28 @@ async fn the_history_says_who_changed_what_newest_first() {
     assert_eq!(newest["received_at"], "2026-11-21T08:00:01.5Z");
     let writes = json!([{ "key": "note", "value": "+0 −2" }, { "key": "sign_name", "value": null }, { "key": "unit", "value": "201" }]);
     assert_eq!(newest["writes"], writes);
-    let page = desk
-        .read(&format!("records/{card}/history?page=2&page_size=1"))
+    let page = street
+        .desk
+        .get(&format!("records/{card}/history?page=2&page_size=1"))
         .await;
     assert_eq!(page["items"][0]["seq"], 1);
-    let heads = desk.read(&format!("records/{card}")).await["heads"].clone();
+    let heads = street.desk.get(&format!("records/{card}")).await["heads"].clone();
     assert_eq!(heads, json!([newest["change"]]));
 }
 
 #[tokio::test]
 async fn people_and_their_consent_are_rows_of_their_own_and_p3_is_in_no_list() {
-    let mut desk = Desk::open().await;
+    let mut street = Street::open().await;
     let contact = |field: &str| format!("contacts/{CONTACT}/{field}");
     let consent = |field: &str, value: &str| put(&format!("consent/{CONSENT}/{field}"), value);
-    let card = desk.phone.create(
+    let card = street.phone.create(
         "A1",
         &[
             put(&contact("name"), "王芳"),
             put(&contact("phones"), "13800138000"),
         ],
     );
-    desk.phone.edit(
+    street.phone.edit(
         card,
         &[
             consent("contact", CONTACT),
@@ -444,8 +417,8 @@ async fn people_and_their_consent_are_rows_of_their_own_and_p3_is_in_no_list() {
             put("custom/消防检查", "2026-10"),
         ],
     );
-    assert_eq!(desk.phone.sync().await.codes(), ["accepted"; 2]);
-    let listed = desk.read("cards").await["items"][0].clone();
+    assert_eq!(street.phone.sync().await.codes(), ["accepted"; 2]);
+    let listed = street.desk.get("cards").await["items"][0].clone();
     assert_eq!(
         (
             &listed["contacts"][0]["name"],
@@ -458,7 +431,7 @@ async fn people_and_their_consent_are_rows_of_their_own_and_p3_is_in_no_list() {
         (&json!(["late_night"]), &json!({ "消防检查": "2026-10" }))
     );
     assert_eq!(
-        desk.field(card, &contact("party_status")).await["values"][0]["value"],
+        street.desk.field(card, &contact("party_status")).await["values"][0]["value"],
         "●●●",
         "a desk sees that there is one"
     );
@@ -467,9 +440,9 @@ async fn people_and_their_consent_are_rows_of_their_own_and_p3_is_in_no_list() {
         "select count(*) from shop_consent where scope = 'party_status' and decision = 'grant' and given_on = date '2026-11-20'",
         "select count(*) from shop_tag where tag = 'late_night'",
     ] {
-        assert_eq!(desk.office.count(statement).await, 1, "{statement}");
+        assert_eq!(street.office.count(statement).await, 1, "{statement}");
     }
-    desk.phone.edit(
+    street.phone.edit(
         card,
         &[
             Edit::Delete {
@@ -486,10 +459,13 @@ async fn people_and_their_consent_are_rows_of_their_own_and_p3_is_in_no_list() {
             },
         ],
     );
-    assert_eq!(desk.phone.sync().await.codes(), ["accepted"]);
+    assert_eq!(street.phone.sync().await.codes(), ["accepted"]);
     assert_eq!(
-        desk.office.count("select count(*) from shop_contact").await
-            + desk.office.count("select count(*) from shop_tag").await,
+        street
+            .office
+            .count("select count(*) from shop_contact")
+            .await
+            + street.office.count("select count(*) from shop_tag").await,
         0
     );
 }

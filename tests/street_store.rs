@@ -71,7 +71,7 @@ async fn postgres_and_memory_play_the_same_scenes() {
     let office = Office::open().await;
     let wang = office.secretary("wang.fang", &["A1", "A2"]).await;
     office.assign(HOME, "wang.fang", &["A1"]).await;
-    let li = office.desk("li.na", "reviewer").await;
+    let li = office.desk_phone("li.na", "reviewer").await;
     let cast = scenes::Cast {
         street: HOME.into(),
         grids: ["A1".into(), "A2".into()],
@@ -111,7 +111,7 @@ async fn postgres_and_memory_play_the_same_scenes() {
 async fn a_withdrawn_consent_takes_the_party_status_from_all_that_the_office_shows() {
     let office = Office::open().await;
     let mut wang = office.secretary("wang.fang", &["A1"]).await;
-    let li = office.desk("li.na", "reviewer").await;
+    let li = office.desk_phone("li.na", "reviewer").await;
     let contact = EntryId(Uuid::from_u128(51));
     let consent = |n, decision| {
         let entry = EntryId(Uuid::from_u128(n));

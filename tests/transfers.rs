@@ -1,14 +1,9 @@
 //! Transfers between real phones and the desk: who may do what, what becomes of two acts at once, the queue, the clock, and who may read what.
 
-use std::{
-    path::PathBuf,
-    process::{Command, Stdio},
-};
-
 use axum::http::StatusCode;
-use lianka_client::phone::{EnrolOptions, Phone, PhoneError};
+use lianka_client::phone::{Phone, PhoneError};
 use lianka_client_core::{EditError, Filing};
-use lianka_server::{auth, street::projection as project, upkeep::transfer_clock as clock};
+use lianka_server::upkeep::transfer_clock as clock;
 use lianka_sync_core::{
     crdt::record::Edit,
     id::RecordId,
@@ -17,93 +12,40 @@ use lianka_sync_core::{
         transfer::{State, Step},
     },
     lang::Lang,
-    time::DeviceTime,
 };
-use lianka_tests::{Answer, START_UNIX_MS, Served, program};
+use lianka_tests::Answer;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use crate::sync::phone::{HOME, OTHER, Office, READ_MODELS, put, text};
+use crate::{
+    scene::{NOW, Scene, terminal},
+    sync::phone::{HOME, OTHER, put, text},
+};
 
-const NOW: DeviceTime = DeviceTime::from_unix_ms(START_UNIX_MS);
 const DAY_MS: i64 = 24 * 3_600_000;
 /// An invented member.
 const NAME: &str = "陈建国";
 const EVENT: &str = "0198c0de-0000-7000-8000-0000000000e1";
 
-struct Scene {
-    office: Office,
-    served: Served,
-    files: TempDir,
+/// A street with two officers and a reviewer.
+async fn open() -> Scene {
+    let scene = Scene::open().await;
+    for (username, role) in [
+        ("officer.a", "officer"),
+        ("officer.b", "officer"),
+        ("reviewer", "reviewer"),
+        ("auditor", "auditor"),
+    ] {
+        scene.office.user(username, role, Some(HOME)).await;
+    }
+    scene
 }
 
 impl Scene {
-    /// A street with two officers and a reviewer.
-    async fn open() -> Self {
-        let office = Office::open().await;
-        for (username, role) in [
-            ("officer.a", "officer"),
-            ("officer.b", "officer"),
-            ("reviewer", "reviewer"),
-            ("auditor", "auditor"),
-        ] {
-            office.user(username, role, Some(HOME)).await;
-        }
-        let served = office.test.serve().await;
-        Self {
-            office,
-            served,
-            files: TempDir::new().expect("a folder"),
-        }
-    }
-
-    fn file(&self, username: &str) -> PathBuf {
-        self.files.path().join(username)
-    }
-
-    async fn phone(&self, username: &str) -> Phone {
-        self.office.user(username, "secretary", Some(HOME)).await;
-        self.office.assign(HOME, username, &["A1"]).await;
-        let code = auth::create_enrolment(&self.office.test.app, username)
-            .await
-            .expect("a code")
-            .code;
-        Phone::enrol(
-            &self.file(username),
-            &self.served.url(),
-            &code,
-            EnrolOptions::default(),
-        )
-        .await
-        .expect("enrolled")
-    }
-
-    /// A desk's token that is fresh, whatever the clock says.
-    async fn token(&self, username: &str) -> String {
-        let code = auth::create_enrolment(&self.office.test.app, username)
-            .await
-            .expect("a code")
-            .code;
-        let body = json!({ "code": code, "name": "窗口", "platform": "web" });
-        text(
-            &self
-                .office
-                .call("POST", "/v1/devices", None, body)
-                .await
-                .json["access_token"],
-        )
-    }
-
+    /// At a desk of theirs, with a token that is fresh, whatever the clock says.
     async fn call(&self, username: &str, method: &str, path: &str, body: Value) -> Answer {
-        let token = self.token(username).await;
-        self.office
-            .call(
-                method,
-                &format!("/v1/streets/{HOME}/{path}"),
-                Some(&token),
-                body,
-            )
-            .await
+        let token = self.office.token(username).await;
+        let desk = self.office.desk_with(&token);
+        desk.call(method, path, body).await
     }
 
     async fn read(&self, username: &str, path: &str) -> Value {
@@ -165,19 +107,6 @@ impl Scene {
         .await;
     }
 
-    /// Read models equal their rebuild.
-    async fn equals_rebuild(&self) {
-        let before = self.office.rows(READ_MODELS).await;
-        project::rebuild(
-            &self.office.test.app.pool,
-            &HOME.parse().expect("a street"),
-            |_| (),
-        )
-        .await
-        .expect("rebuilt");
-        assert_eq!(self.office.rows(READ_MODELS).await, before);
-    }
-
     async fn clock(&self, days: i64) -> u64 {
         self.office.test.clock.advance_ms(days * DAY_MS);
         clock::pass(
@@ -237,8 +166,8 @@ fn withdraw(phone: &Phone, record: RecordId, cause: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_may_do_what_at_the_desk() {
-    let scene = Scene::open().await;
-    let phone = scene.phone("wang.fang").await;
+    let scene = open().await;
+    let phone = scene.phone("wang.fang", &["A1"]).await;
     let record = filed(&phone).await;
     let card = phone
         .create_card("A1", &[put("sign_name", "王记包子")], NOW)
@@ -264,15 +193,9 @@ async fn who_may_do_what_at_the_desk() {
             "{who} {method} {path}"
         );
     }
-    let token = scene.token("officer.a").await;
+    let elsewhere = format!("/v1/streets/{OTHER}/transfers");
     let elsewhere = scene
-        .office
-        .call(
-            "GET",
-            &format!("/v1/streets/{OTHER}/transfers"),
-            Some(&token),
-            Value::Null,
-        )
+        .call("officer.a", "GET", &elsewhere, Value::Null)
         .await;
     assert_eq!(elsewhere.code(), "wrong_street");
     for missing in [card, RecordId::default()] {
@@ -384,7 +307,7 @@ async fn who_may_do_what_at_the_desk() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_phone_cannot_write() {
-    let scene = Scene::open().await;
+    let scene = open().await;
     let mut secretary = scene.office.secretary("wang.fang", &["A1"]).await;
     let mut reviewer = scene.office.phone("reviewer").await;
     let kind = [
@@ -485,8 +408,8 @@ async fn what_a_phone_cannot_write() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn filed_offline_pending_and_ruled_on() {
-    let scene = Scene::open().await;
-    let phone = scene.phone("wang.fang").await;
+    let scene = open().await;
+    let phone = scene.phone("wang.fang", &["A1"]).await;
     // The phone refuses at once what the office would refuse.
     let no_consent = Filing {
         consent_channel: None,
@@ -572,13 +495,16 @@ async fn filed_offline_pending_and_ruled_on() {
     );
     phone.sync().await.expect("synced");
     assert_eq!(state(&phone, record), State::Closed);
-    scene.equals_rebuild().await;
+    scene.office.equals_rebuild().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sensitive_fields_leave_with_the_submission() {
-    let scene = Scene::open().await;
-    let (phone, other) = (scene.phone("wang.fang").await, scene.phone("li.na").await);
+    let scene = open().await;
+    let (phone, other) = (
+        scene.phone("wang.fang", &["A1"]).await,
+        scene.phone("li.na", &["A1"]).await,
+    );
     let draft = Filing {
         submit: false,
         ..filing()
@@ -681,13 +607,13 @@ async fn sensitive_fields_leave_with_the_submission() {
     );
     assert!(shown["content"].to_string().contains("甲支部"));
     assert_eq!(phone.view(record).expect("held").text("member_name"), None);
-    scene.equals_rebuild().await;
+    scene.office.equals_rebuild().await;
 }
 
 /// The two acts in both orders: the case at the office and on the phone afterwards.
 async fn both_orders(letter: &str, cause: &str, check: impl AsyncFn(&Scene, &Phone, RecordId)) {
-    let scene = Scene::open().await;
-    let phone = scene.phone("wang.fang").await;
+    let scene = open().await;
+    let phone = scene.phone("wang.fang", &["A1"]).await;
     for phone_first in [true, false] {
         let record = filed(&phone).await;
         scene
@@ -711,7 +637,7 @@ async fn both_orders(letter: &str, cause: &str, check: impl AsyncFn(&Scene, &Pho
         }
         phone.sync().await.expect("synced");
         check(&scene, &phone, record).await;
-        scene.equals_rebuild().await;
+        scene.office.equals_rebuild().await;
         // The next round's request is of another member.
         end(&scene, record).await;
     }
@@ -814,8 +740,8 @@ async fn a_withdrawal_for_a_typing_error_crosses_an_acceptance() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_return_crosses_edits() {
-    let scene = Scene::open().await;
-    let phone = scene.phone("wang.fang").await;
+    let scene = open().await;
+    let phone = scene.phone("wang.fang", &["A1"]).await;
     for phone_first in [true, false] {
         let record = filed(&phone).await;
         phone
@@ -872,7 +798,7 @@ async fn a_return_crosses_edits() {
             (&json!("submitted"), &json!(2), &json!([]))
         );
         assert!(shown["content"].to_string().contains("梧桐支部"));
-        scene.equals_rebuild().await;
+        scene.office.equals_rebuild().await;
         phone.sync().await.expect("synced");
         withdraw(&phone, record, "member_word");
         phone.sync().await.expect("synced");
@@ -881,8 +807,8 @@ async fn a_return_crosses_edits() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_branches_accept() {
-    let scene = Scene::open().await;
-    let phone = scene.phone("wang.fang").await;
+    let scene = open().await;
+    let phone = scene.phone("wang.fang", &["A1"]).await;
     let record = filed(&phone).await;
     scene.arrived(record, "沪字1").await;
     let seen = scene.shown(record).await["seen"].clone();
@@ -932,7 +858,7 @@ async fn two_branches_accept() {
         ),
         (&json!("second_branch"), &json!("梧桐支部"))
     );
-    scene.equals_rebuild().await;
+    scene.office.equals_rebuild().await;
 }
 
 fn someone_else() -> Vec<(String, String)> {
@@ -951,8 +877,11 @@ fn someone_else() -> Vec<(String, String)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_secretaries_file_the_same_member() {
     for ended in [true, false] {
-        let scene = Scene::open().await;
-        let (one, two) = (scene.phone("wang.fang").await, scene.phone("li.na").await);
+        let scene = open().await;
+        let (one, two) = (
+            scene.phone("wang.fang", &["A1"]).await,
+            scene.phone("li.na", &["A1"]).await,
+        );
         let first = one
             .file_transfer("A1", &filing(), NOW)
             .expect("filed")
@@ -1009,14 +938,14 @@ async fn two_secretaries_file_the_same_member() {
         }
         assert_eq!(scene.shown(second).await["likely_pair"], json!([]));
         scene.done("officer.a", second, binding).await;
-        scene.equals_rebuild().await;
+        scene.office.equals_rebuild().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_acceptance_dated_after_the_letter_expired_waits_for_an_officer() {
-    let scene = Scene::open().await;
-    let phone = scene.phone("wang.fang").await;
+    let scene = open().await;
+    let phone = scene.phone("wang.fang", &["A1"]).await;
     let record = filed(&phone).await;
     scene.arrived(record, "沪字1").await;
     scene.clock(12).await;
@@ -1041,13 +970,13 @@ async fn an_acceptance_dated_after_the_letter_expired_waits_for_an_officer() {
         (&shown["state"], &shown["acceptance"]["branch"]),
         (&json!("accepted"), &json!("康平支部"))
     );
-    scene.equals_rebuild().await;
+    scene.office.equals_rebuild().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_takes_two_different_officers() {
-    let scene = Scene::open().await;
-    let phone = scene.phone("wang.fang").await;
+    let scene = open().await;
+    let phone = scene.phone("wang.fang", &["A1"]).await;
     let record = filed(&phone).await;
     scene.arrived(record, "沪字1").await;
     let refuse = json!({ "type": "refuse", "reason": "档案与本人不符" });
@@ -1072,8 +1001,8 @@ async fn a_refusal_takes_two_different_officers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_letters_number_lives_once_in_a_street() {
-    let scene = Scene::open().await;
-    let phone = scene.phone("wang.fang").await;
+    let scene = open().await;
+    let phone = scene.phone("wang.fang", &["A1"]).await;
     let one = filed(&phone).await;
     let two = phone
         .file_transfer(
@@ -1148,13 +1077,13 @@ async fn a_letters_number_lives_once_in_a_street() {
         (&shown["letter"]["number"], &shown["void_letters"]),
         (&json!("沪字3"), &json!(["沪字1"]))
     );
-    scene.equals_rebuild().await;
+    scene.office.equals_rebuild().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_clock_acts_once_on_many_servers() {
-    let scene = Scene::open().await;
-    let phone = scene.phone("wang.fang").await;
+    let scene = open().await;
+    let phone = scene.phone("wang.fang", &["A1"]).await;
     let record = filed(&phone).await;
     scene
         .done(
@@ -1193,13 +1122,13 @@ async fn the_clock_acts_once_on_many_servers() {
     );
     phone.sync().await.expect("synced");
     assert_eq!(state(&phone, record), State::Lapsed);
-    scene.equals_rebuild().await;
+    scene.office.equals_rebuild().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_draft_that_nobody_submits_is_erased() {
-    let scene = Scene::open().await;
-    let phone = scene.phone("wang.fang").await;
+    let scene = open().await;
+    let phone = scene.phone("wang.fang", &["A1"]).await;
     let record = phone
         .file_transfer(
             "A1",
@@ -1229,8 +1158,8 @@ async fn a_draft_that_nobody_submits_is_erased() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_queue_shows_running_clocks() {
-    let scene = Scene::open().await;
-    let phone = scene.phone("wang.fang").await;
+    let scene = open().await;
+    let phone = scene.phone("wang.fang", &["A1"]).await;
     let waiting = filed(&phone).await;
     let moving = phone
         .file_transfer(
@@ -1326,25 +1255,10 @@ async fn the_queue_shows_running_clocks() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secretary_files_and_withdraws_in_the_terminal() {
-    let scene = Scene::open().await;
-    drop(scene.phone("wang.fang").await);
+    let scene = open().await;
+    drop(scene.phone("wang.fang", &["A1"]).await);
     let store = scene.file("wang.fang");
-    let run = async |arguments: &[&str]| {
-        let mut command = Command::new(program("lianka-phone"));
-        command
-            .arg("--store")
-            .arg(&store)
-            .args(arguments)
-            .stdin(Stdio::null());
-        let out = tokio::task::spawn_blocking(move || command.output())
-            .await
-            .expect("a thread")
-            .expect("lianka-phone runs");
-        (
-            out.status.success(),
-            String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned(),
-        )
-    };
+    let run = |arguments: &[&str]| terminal(&store, arguments);
     let file = [
         "transfer",
         "file",
@@ -1363,36 +1277,32 @@ async fn a_secretary_files_and_withdraws_in_the_terminal() {
         "--branch",
         "康平支部",
     ];
-    let (filed, said) = run(&file).await;
+    let (filed, said) = run(&file);
     assert!(
         !filed && said.contains("同意"),
         "without the member's consent: {said}"
     );
-    let (filed, said) = run(&[&file[..], &["--consent", "当面"]].concat()).await;
+    let (filed, said) = run(&[&file[..], &["--consent", "当面"]].concat());
     assert!(filed && said.contains("等待街道裁定"), "{said}");
-    let (_, listed) = run(&["transfer", "list"]).await;
+    let (_, listed) = run(&["transfer", "list"]);
     assert!(
         listed.contains("陈师傅") && listed.contains("草稿") && listed.contains("等待裁定：提交"),
         "{listed}"
     );
-    assert!(run(&["sync"]).await.0);
-    let (_, listed) = run(&["transfer", "list"]).await;
+    assert!(run(&["sync"]).0);
+    let (_, listed) = run(&["transfer", "list"]);
     assert!(
         listed.contains("已提交") && !listed.contains("等待裁定"),
         "{listed}"
     );
-    assert!(
-        run(&["transfer", "withdraw", "1", "--reason", "家里有事"])
-            .await
-            .0
-    );
-    let (_, shown) = run(&["transfer", "show", "1"]).await;
+    assert!(run(&["transfer", "withdraw", "1", "--reason", "家里有事"]).0);
+    let (_, shown) = run(&["transfer", "show", "1"]);
     assert!(
         shown.contains("撤回 → 等待裁定") && shown.contains("告知党员："),
         "{shown}"
     );
-    assert!(run(&["sync"]).await.0);
-    let (_, shown) = run(&["--lang", "en", "transfer", "show", "1", "--json"]).await;
+    assert!(run(&["sync"]).0);
+    let (_, shown) = run(&["--lang", "en", "transfer", "show", "1", "--json"]);
     let shown: Value = serde_json::from_str(&shown).expect("JSON");
     assert_eq!(
         (&shown["transfer"]["state"], &shown["events"][1]["outcome"]),
@@ -1402,8 +1312,8 @@ async fn a_secretary_files_and_withdraws_in_the_terminal() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_event_twice_is_one() {
-    let scene = Scene::open().await;
-    let phone = scene.phone("wang.fang").await;
+    let scene = open().await;
+    let phone = scene.phone("wang.fang", &["A1"]).await;
     let record = filed(&phone).await;
     let seen = scene.shown(record).await["seen"].clone();
     let path = format!("transfers/{record}/events");

@@ -7,7 +7,7 @@ use lianka_server::{
     admin::audit_proof as verify,
     audit::Chain,
     street::{
-        history as past, projection as project,
+        history as past,
         store::{history as log, records},
     },
     upkeep::{
@@ -24,7 +24,10 @@ use lianka_sync_core::{
 use lianka_tests::START_UNIX_MS;
 use serde_json::{Value, json};
 
-use crate::sync::phone::{HOME, Office, Phone, READ_MODELS, items, put};
+use crate::{
+    scene::Desk,
+    sync::phone::{HOME, Office, Phone, READ_MODELS, items, put},
+};
 
 const WANG: &str = "0198c0de-0000-7000-8000-00000000000a";
 
@@ -59,50 +62,10 @@ pub async fn proved(office: &Office) {
     assert!(proof.ok && proof.changes > 0, "{proof:?}");
 }
 
-async fn get(desk: &Desk<'_>, path: &str) -> Value {
-    let answer = desk
-        .0
-        .call(
-            "GET",
-            &format!("/v1/streets/{HOME}/{path}"),
-            Some(desk.token(path)),
-            Value::Null,
-        )
-        .await;
-    assert!(answer.status.is_success(), "{path}: {}", answer.json);
-    answer.json
-}
-
-async fn post(desk: &Desk<'_>, path: &str, body: Value) -> Value {
-    let answer = desk
-        .0
-        .call(
-            "POST",
-            &format!("/v1/streets/{HOME}/{path}"),
-            Some(desk.token(path)),
-            body,
-        )
-        .await;
-    assert!(answer.status.is_success(), "{path}: {}", answer.json);
-    answer.json
-}
-
-/// An office with a reviewer's token.
-struct Desk<'o>(&'o Office, &'o str);
-
-impl Desk<'_> {
-    /// Whose role allows it.
-    fn token(&self, path: &str) -> &str {
-        let for_admins =
-            path.starts_with("persons") || path.ends_with("/redact") || path.ends_with("/erase");
-        if for_admins { &self.0.admin } else { self.1 }
-    }
-}
-
 /// Two cards with a conflict, a contact person, a note, and a desk's edit; both phones hold them.
 struct Scene {
     office: Office,
-    reviewer: String,
+    reviewer: Desk,
     wang: Phone,
     li: Phone,
     card: RecordId,
@@ -112,7 +75,7 @@ struct Scene {
 impl Scene {
     async fn open() -> Self {
         let office = Office::open().await;
-        let reviewer = office.desk("chen.min", "reviewer").await.token;
+        let reviewer = office.desk("chen.min", "reviewer").await;
         let mut wang = office.secretary("wang.fang", &["A1"]).await;
         let mut li = office.secretary("li.na", &["A1"]).await;
         let card = wang.create(
@@ -144,12 +107,8 @@ impl Scene {
         );
         wang.sync().await;
         li.sync().await;
-        post(
-            &Desk(&office, &reviewer),
-            &format!("records/{other}/edits"),
-            json!({ "set": { "unit": "202" } }),
-        )
-        .await;
+        let edit = json!({ "set": { "unit": "202" } });
+        reviewer.post(&format!("records/{other}/edits"), edit).await;
         wang.sync().await;
         li.sync().await;
         Self {
@@ -162,36 +121,24 @@ impl Scene {
         }
     }
 
-    fn desk(&self) -> Desk<'_> {
-        Desk(&self.office, &self.reviewer)
-    }
-
     /// What anybody may read of the past.
     async fn answers(&self) -> Vec<Value> {
-        let mut answers = Vec::new();
+        let (admin, reviewer) = (&self.office.admin(), &self.reviewer);
+        let mut asked = vec![(reviewer, "conflicts".to_owned())];
         for record in [self.card, self.other] {
-            answers.push(
-                get(
-                    &self.desk(),
-                    &format!("records/{record}/history?page_size=200"),
-                )
-                .await,
-            );
-            answers.push(
-                get(
-                    &self.desk(),
-                    &format!("records/{record}/history?page_size=1&page=2"),
-                )
-                .await,
-            );
-            answers.push(get(&self.desk(), &format!("records/{record}")).await);
+            for of in ["/history?page_size=200", "/history?page_size=1&page=2", ""] {
+                asked.push((reviewer, format!("records/{record}{of}")));
+            }
         }
-        answers.push(get(&self.desk(), "conflicts").await);
         for who in [
             "phone=13812345678",
             "name=%E6%AC%A7%E9%98%B3%E5%B0%8F%E6%98%8E",
         ] {
-            answers.push(get(&self.desk(), &format!("persons?{who}")).await);
+            asked.push((admin, format!("persons?{who}")));
+        }
+        let mut answers = Vec::new();
+        for (desk, path) in asked {
+            answers.push(desk.get(&path).await);
         }
         answers
     }
@@ -263,10 +210,8 @@ async fn a_trimmed_log_changes_no_answer() {
     );
     drop(conn);
     proved(office).await;
-    project::rebuild(&office.test.app.pool, &home(), |_| ())
-        .await
-        .expect("rebuilt");
     assert_eq!(office.rows(READ_MODELS).await, models);
+    office.equals_rebuild().await;
     assert_eq!(
         trim(office).await,
         Swept::default(),
@@ -322,12 +267,8 @@ async fn phones_from_before_the_trimming_get_what_they_lack() {
     scene.wang.edit(scene.card, &[put("unit", "9")]);
     scene.wang.sync().await;
     for grid in ["A2", "A1", "A2", "A1"] {
-        post(
-            &scene.desk(),
-            "moves",
-            json!({ "records": [scene.other], "to_grid": grid }),
-        )
-        .await;
+        let body = json!({ "records": [scene.other], "to_grid": grid });
+        scene.reviewer.post("moves", body).await;
     }
     trim(&scene.office).await;
     assert_eq!(
@@ -427,16 +368,16 @@ async fn a_log_trimmed_under_a_slow_phone_reaches_it_whole() {
 #[tokio::test]
 async fn a_person_is_forgotten_out_of_a_trimmed_log_too() {
     let mut scene = Scene::open().await;
-    let history = get(&scene.desk(), &format!("records/{}/history", scene.card)).await;
+    let path = format!("records/{}/history", scene.card);
+    let history = scene.reviewer.get(&path).await;
     assert!(history.to_string().contains("欧阳小明"));
     trim(&scene.office).await;
-    post(
-        &scene.desk(),
-        &format!("records/{}/redact", scene.card),
-        json!({ "entry": WANG, "note": false, "reason": "subject_request" }),
-    )
-    .await;
-    let after = get(&scene.desk(), &format!("records/{}/history", scene.card)).await;
+    let admin = scene.office.admin();
+    let body = json!({ "entry": WANG, "note": false, "reason": "subject_request" });
+    admin
+        .post(&format!("records/{}/redact", scene.card), body)
+        .await;
+    let after = scene.reviewer.get(&path).await;
     let seqs = |history: &Value| {
         history["items"]
             .as_array()
@@ -451,7 +392,7 @@ async fn a_person_is_forgotten_out_of_a_trimmed_log_too() {
         "{after}"
     );
     assert!(!after.to_string().contains("欧阳小明"));
-    let found = get(&scene.desk(), "persons?phone=13812345678").await;
+    let found = admin.get("persons?phone=13812345678").await;
     assert!(
         found["changes"].as_array().expect("a list").is_empty(),
         "{found}"
@@ -462,12 +403,10 @@ async fn a_person_is_forgotten_out_of_a_trimmed_log_too() {
     scene.wang.sync().await;
     scene.li.sync().await;
     assert_eq!(scene.wang.views(), scene.li.views());
-    post(
-        &scene.desk(),
-        &format!("records/{}/erase", scene.card),
-        json!({ "reason": "subject_request" }),
-    )
-    .await;
+    let body = json!({ "reason": "subject_request" });
+    admin
+        .post(&format!("records/{}/erase", scene.card), body)
+        .await;
     assert_eq!(
         scene.office.count("select count(*) from trimmed_log").await,
         1
@@ -564,12 +503,8 @@ async fn notices_go_when_no_download_would_bring_them() {
     let scene = Scene::open().await;
     let office = &scene.office;
     let choice = json!({ "field": "sign_name", "value": "王记包子铺" });
-    post(
-        &scene.desk(),
-        &format!("records/{}/resolutions", scene.card),
-        choice,
-    )
-    .await;
+    let path = format!("records/{}/resolutions", scene.card);
+    scene.reviewer.post(&path, choice).await;
     assert_eq!(office.count("select count(*) from notice").await, 1);
     let sweep = async |days: i64| {
         let now = ServerTime::from_unix_ms(START_UNIX_MS + days * 86_400_000);

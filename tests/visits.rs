@@ -1,17 +1,15 @@
 //! 走访: written once in the field, shown at the office, replaced or declared void and never changed; and phones that know nothing of it.
 
 use axum::http::StatusCode;
-use lianka_server::street::projection;
 use lianka_sync_core::{
     codec::wire::{Hello, ResponseItem},
     crdt::record::Edit,
-    id::{RecordId, StreetCode},
+    id::RecordId,
     kinds::Kind,
 };
-use lianka_tests::Answer;
 use serde_json::{Value, json};
 
-use crate::sync::phone::{HOME, OTHER, Office, Phone, READ_MODELS, STORE, put};
+use crate::sync::phone::{HOME, OTHER, Office, Phone, READ_MODELS, STORE, put, text};
 
 const VOID: &str = "0198c0de-0000-7000-8000-00000000000d";
 
@@ -51,15 +49,8 @@ fn write(phone: &mut Phone, grid: &str, edits: &[Edit]) -> RecordId {
     phone.create_with(Kind::Visit, grid, &edits)
 }
 
-async fn get(office: &Office, token: &str, path: &str) -> Answer {
-    let path = format!("/v1/streets/{HOME}/{path}");
-    office.call("GET", &path, Some(token), Value::Null).await
-}
-
 async fn last_visit(office: &Office) -> Value {
-    let answer = get(office, &office.admin, "cards").await;
-    assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
-    answer.json["items"][0]["last_visit"].clone()
+    office.admin().items("cards").await[0]["last_visit"].clone()
 }
 
 #[tokio::test]
@@ -198,18 +189,10 @@ async fn a_visit_is_written_once_and_stays_in_its_street() {
         ["field_not_editable"]
     );
     // Another street sees nothing of it.
-    office.user("stranger", "reviewer", Some(OTHER)).await;
-    let stranger = office.phone_in(OTHER, "stranger").await;
+    let stranger = office.desk_in(OTHER, "stranger", "reviewer").await;
     let path = format!("records/{first}");
-    assert_eq!(
-        get(&office, &stranger.token, &path).await.code(),
-        "wrong_street"
-    );
-    let elsewhere = format!("/v1/streets/{OTHER}/records/{first}");
-    let answer = office
-        .call("GET", &elsewhere, Some(&stranger.token), Value::Null)
-        .await;
-    assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    assert_eq!(stranger.at(HOME).ask(&path).await.code(), "wrong_street");
+    assert_eq!(stranger.ask(&path).await.status, StatusCode::NOT_FOUND);
     // Put right by a later one; that one is void: the first counts again.
     assert_eq!(last_visit(&office).await["outcome"], "closed");
     let second = write(
@@ -233,7 +216,7 @@ async fn a_visit_is_written_once_and_stays_in_its_street() {
     assert_eq!(phone.sync().await.codes(), ["accepted"]);
     assert_eq!(last_visit(&office).await["outcome"], "closed");
     // The office may, for everybody.
-    let desk = office.desk("reviewer", "reviewer").await;
+    let desk = office.desk_phone("reviewer", "reviewer").await;
     let mut desk_phone = desk;
     desk_phone.kinds = Hello::all_kinds();
     desk_phone.sync().await;
@@ -286,15 +269,9 @@ async fn late_visits_wait_for_a_reviewer() {
     );
     office.assign(HOME, "wang.fang", &["A2"]).await;
     assert_eq!(phone.sync().await.codes(), ["grid_lost"]);
-    let held = get(&office, &office.admin, "held").await;
-    let id = held.json["items"][0]["held"]
-        .as_str()
-        .expect("a held visit")
-        .to_owned();
-    let path = format!("/v1/streets/{HOME}/held/{id}/accept");
-    let answer = office
-        .call("POST", &path, Some(&office.admin), json!({}))
-        .await;
+    let admin = office.admin();
+    let held = admin.held("").await;
+    let answer = admin.decide(&held[0], "accept", json!({})).await;
     assert!(answer.status.is_success(), "{}", answer.json);
     assert_eq!(last_visit(&office).await["outcome"], "met");
 }
@@ -320,19 +297,16 @@ async fn a_visit_is_found_shown_exported_rebuilt_and_erased() {
         ),
     );
     phone.sync().await;
-    let shown = get(&office, &office.admin, &format!("records/{record}")).await;
+    let admin = office.admin();
+    let shown = admin.get(&format!("records/{record}")).await;
     assert_eq!(
-        (&shown.json["kind"], &shown.json["note"]),
+        (&shown["kind"], &shown["note"]),
         (&json!("visit"), &json!(""))
     );
-    assert!(
-        shown.json["fields"]
-            .to_string()
-            .contains("companions/王小明")
-    );
-    let history = get(&office, &office.admin, &format!("records/{record}/history")).await;
-    assert_eq!(history.json["total"], 1, "{}", history.json);
-    let csv = get(&office, &office.admin, "cards.csv").await;
+    assert!(shown["fields"].to_string().contains("companions/王小明"));
+    let history = admin.get(&format!("records/{record}/history")).await;
+    assert_eq!(history["total"], 1, "{history}");
+    let csv = admin.ask("cards.csv").await;
     let csv = String::from_utf8_lossy(&csv.body).into_owned();
     for part in ["末次走访", "2025-11-20T10:30", "见到负责人", "wang.fang"] {
         assert!(csv.contains(part), "{part}: {csv}");
@@ -341,9 +315,7 @@ async fn a_visit_is_found_shown_exported_rebuilt_and_erased() {
         ("name=%E7%8E%8B%E5%B0%8F%E6%98%8E", "companions/王小明"),
         ("phone=13900000001", "remark"),
     ] {
-        let found = get(&office, &office.admin, &format!("persons?{query}"))
-            .await
-            .json;
+        let found = admin.get(&format!("persons?{query}")).await;
         assert_eq!(found["notes"][0]["field"], field, "{found}");
         assert_eq!(found["notes"][0]["kind"], "visit");
         assert_eq!(
@@ -354,23 +326,14 @@ async fn a_visit_is_found_shown_exported_rebuilt_and_erased() {
     }
     let before = office.rows(READ_MODELS).await;
     assert!(before.iter().any(|row| row.starts_with("shop_visit")));
-    let street: StreetCode = HOME.parse().expect("a street");
-    projection::rebuild(&office.test.app.pool, &street, |_| ())
-        .await
-        .expect("a rebuild");
-    assert_eq!(office.rows(READ_MODELS).await, before);
+    office.equals_rebuild().await;
     // Whoever erases the shop is told of its visits.
-    let erase = |record: RecordId| format!("/v1/streets/{HOME}/records/{record}/erase");
-    let body = json!({ "reason": "subject_request" });
-    let answer = office
-        .call("POST", &erase(shop), Some(&office.admin), body.clone())
-        .await;
-    assert!(answer.status.is_success(), "{}", answer.json);
-    assert_eq!(answer.json["also_on"], json!([record.to_string()]));
-    let answer = office
-        .call("POST", &erase(record), Some(&office.admin), body)
-        .await;
-    assert!(answer.status.is_success(), "{}", answer.json);
+    let erase = async |record: RecordId| {
+        let body = json!({ "reason": "subject_request" });
+        admin.post(&format!("records/{record}/erase"), body).await
+    };
+    assert_eq!(erase(shop).await["also_on"], json!([record.to_string()]));
+    erase(record).await;
     assert!(
         !office
             .rows(STORE)
@@ -410,10 +373,7 @@ async fn visits_and_coverage_are_counted_apart() {
     phone.sync().await;
     phone.push(false, &outbox[..50]).await;
     assert_eq!(office.count("select count(*) from shop_visit").await, 142);
-    let cards = get(&office, &office.admin, "cards?page_size=200")
-        .await
-        .json;
-    let items = cards["items"].as_array().expect("cards");
+    let items = office.admin().items("cards?page_size=200").await;
     let visited = items
         .iter()
         .filter(|card| !card["last_visit"].is_null())
@@ -421,19 +381,14 @@ async fn visits_and_coverage_are_counted_apart() {
     assert_eq!((items.len(), visited), (100, 95));
 }
 
-async fn post(office: &Office, path: &str, json: Value) -> Answer {
-    let path = format!("/v1/streets/{HOME}/{path}");
-    office.call("POST", &path, Some(&office.admin), json).await
-}
-
-async fn post_as(office: &Office, phone: &Phone, path: &str, json: Value) -> Answer {
-    let path = format!("/v1/streets/{HOME}/{path}");
-    office.call("POST", &path, Some(&phone.token), json).await
-}
-
 async fn grid_of(office: &Office, record: RecordId) -> String {
-    let shown = get(office, &office.admin, &format!("records/{record}")).await;
-    shown.json["grid"].as_str().unwrap_or_default().to_owned()
+    let shown = office.admin().get(&format!("records/{record}")).await;
+    shown["grid"].as_str().unwrap_or_default().to_owned()
+}
+
+async fn move_to(office: &Office, record: RecordId, grid: &str) -> Value {
+    let body = json!({ "records": [record], "to_grid": grid });
+    office.admin().post("moves", body).await
 }
 
 fn has(reply: &crate::sync::phone::Reply, record: RecordId, what: &str) -> bool {
@@ -458,9 +413,8 @@ async fn visits_go_where_their_card_goes() {
     );
     here.sync().await;
     there.sync().await;
-    let body = json!({ "records": [shop], "to_grid": "A2" });
-    let moved = post(&office, "moves", body).await;
-    assert_eq!(moved.json["moved"], json!([shop]), "{}", moved.json);
+    let moved = move_to(&office, shop, "A2").await;
+    assert_eq!(moved["moved"], json!([shop]), "{moved}");
     assert_eq!(grid_of(&office, first).await, "A2");
     // One that was written before its author could know follows it, and so does one that an admin put elsewhere.
     let late = write(
@@ -476,12 +430,7 @@ async fn visits_go_where_their_card_goes() {
     for record in [shop, first, late] {
         assert!(has(&arrived, record, "snapshot"), "{record}");
     }
-    post(
-        &office,
-        "moves",
-        json!({ "records": [late], "to_grid": "A1" }),
-    )
-    .await;
+    move_to(&office, late, "A1").await;
     assert_eq!(grid_of(&office, late).await, "A2");
     assert_eq!(last_visit(&office).await["outcome"], "closed");
 }
@@ -503,12 +452,11 @@ async fn visits_to_a_merged_card_are_the_other_ones() {
     there.sync().await;
     let pair = lianka_sync_core::kinds::duplicate::pair_id(stays, goes);
     let body = json!({ "winner": stays, "loser": goes, "note": "同一家" });
-    let merged = post_as(&office, &desk, &format!("duplicates/{pair}/merge"), body).await;
-    assert_eq!(merged.status, StatusCode::OK, "{}", merged.json);
+    let merged = desk.post(&format!("duplicates/{pair}/merge"), body).await;
     assert_eq!(grid_of(&office, first).await, "A1");
     // The roll lists the card that goes on alone.
     assert_eq!(last_visit(&office).await["record"], first.to_string());
-    let csv = get(&office, &office.admin, "cards.csv").await;
+    let csv = office.admin().ask("cards.csv").await;
     assert!(String::from_utf8_lossy(&csv.body).contains("2025-11-20T10:30"));
     let late = write(
         &mut there,
@@ -518,32 +466,18 @@ async fn visits_to_a_merged_card_are_the_other_ones() {
     there.sync().await;
     assert_eq!(grid_of(&office, late).await, "A1");
     assert_eq!(last_visit(&office).await["outcome"], "closed");
-    post(
-        &office,
-        "moves",
-        json!({ "records": [stays], "to_grid": "A2" }),
-    )
-    .await;
+    move_to(&office, stays, "A2").await;
     assert_eq!(
         grid_of(&office, late).await,
         "A2",
         "along with what it goes on as"
     );
-    post(
-        &office,
-        "moves",
-        json!({ "records": [stays], "to_grid": "A1" }),
-    )
-    .await;
-    let merge = merged.json["merge"].as_str().expect("a merge").to_owned();
-    let path = format!("merges/{merge}/undo");
-    let undone = post_as(&office, &desk, &path, json!({ "note": "是两家" })).await;
-    assert_eq!(undone.status, StatusCode::OK, "{}", undone.json);
+    move_to(&office, stays, "A1").await;
+    let path = format!("merges/{}/undo", text(&merged["merge"]));
+    desk.post(&path, json!({ "note": "是两家" })).await;
     assert_eq!(grid_of(&office, first).await, "A2");
-    let cards = get(&office, &office.admin, "cards").await.json;
-    let visited: Vec<_> = cards["items"]
-        .as_array()
-        .expect("cards")
+    let cards = office.admin().items("cards").await;
+    let visited: Vec<_> = cards
         .iter()
         .filter(|card| !card["last_visit"].is_null())
         .map(|card| card["record"].clone())
@@ -572,7 +506,7 @@ async fn one_companion_is_forgotten() {
     );
     let outbox = phone.outbox.clone();
     phone.sync().await;
-    let path = format!("records/{record}/redact");
+    let (admin, path) = (office.admin(), format!("records/{record}/redact"));
     let before = office.rows(STORE).await;
     for (body, code) in [
         (json!({ "reason": "subject_request" }), "invalid_field"),
@@ -593,17 +527,15 @@ async fn one_companion_is_forgotten() {
             "invalid_field",
         ),
     ] {
-        let refused = post(&office, &path, body.clone()).await;
+        let refused = admin.call("POST", &path, body.clone()).await;
         assert_eq!(refused.code(), code, "{body}: {}", refused.json);
     }
     assert_eq!(office.rows(STORE).await, before);
     let body = json!({ "reason": "subject_request", "member": "companions/王小明" });
-    let redacted = post(&office, &path, body).await;
-    assert!(redacted.status.is_success(), "{}", redacted.json);
-    assert_eq!(redacted.json["mentioned_in"], json!(["remark"]));
-    assert!(!redacted.json["receipt"].to_string().contains("王小明"));
-    let shown = get(&office, &office.admin, &format!("records/{record}")).await;
-    let shown = shown.json["fields"].to_string();
+    let redacted = admin.post(&path, body).await;
+    assert_eq!(redacted["mentioned_in"], json!(["remark"]));
+    assert!(!redacted["receipt"].to_string().contains("王小明"));
+    let shown = admin.get(&format!("records/{record}")).await["fields"].to_string();
     assert!(!shown.contains("companions/王小明") && shown.contains("companions/李四"));
     let rows = office.rows(READ_MODELS).await;
     let of_visit: Vec<_> = rows
@@ -619,12 +551,8 @@ async fn one_companion_is_forgotten() {
     assert!(has(&phone.sync().await, record, "snapshot"));
     let again = phone.push(false, &outbox).await;
     assert_eq!(again.codes(), ["duplicate", "duplicate"]);
-    let shown = get(&office, &office.admin, &format!("records/{record}")).await;
-    assert!(
-        !shown.json["fields"]
-            .to_string()
-            .contains("companions/王小明")
-    );
+    let shown = admin.get(&format!("records/{record}")).await;
+    assert!(!shown["fields"].to_string().contains("companions/王小明"));
 }
 
 #[tokio::test]
@@ -639,18 +567,9 @@ async fn exported_visits_read_back_make_no_fields() {
     );
     phone.sync().await;
     for lang in ["zh", "en"] {
-        let path = format!("cards.csv?lang={lang}");
-        let file = get(&office, &office.admin, &path).await.body;
-        let uri = format!("/v1/streets/{HOME}/imports?dry_run=true");
-        let request = axum::http::Request::post(uri)
-            .header("authorization", format!("Bearer {}", office.admin))
-            .body(axum::body::Body::from(file))
-            .expect("a request");
-        let response = office.test.send(request).await;
-        let body = axum::body::to_bytes(response.into_body(), 1 << 20)
-            .await
-            .expect("a body");
-        let report: Value = serde_json::from_slice(&body).expect("a report");
+        let admin = office.admin();
+        let file = admin.ask(&format!("cards.csv?lang={lang}")).await.body;
+        let report = admin.import("?dry_run=true", file).await;
         let columns = report["columns"].as_array().expect("columns");
         let exported: Vec<_> = columns
             .iter()

@@ -8,7 +8,7 @@ use axum::{
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use lianka_server::{
-    Server, auth,
+    Server,
     clock::Entropy,
     config::{KeyLock, ServeConfig},
 };
@@ -298,19 +298,7 @@ async fn a_token_of_a_deployment_that_calls_its_key_like_ours_is_refused() {
         .await
         .expect("renamed");
     there.test.clock.advance_ms(120_000);
-    let code = auth::create_enrolment(&there.test.app, "root")
-        .await
-        .expect("a code")
-        .code;
-    let session = there
-        .call(
-            "POST",
-            "/v1/devices",
-            None,
-            json!({ "code": code, "name": "x", "platform": "web" }),
-        )
-        .await;
-    let forged = text(&session.json["access_token"]);
+    let forged = there.token("root").await;
     assert_eq!(
         there
             .call("GET", "/v1/streets", Some(&forged), Value::Null)
@@ -430,7 +418,7 @@ async fn a_captured_request_sent_again_does_nothing_more() {
     let card = phone.create("A1", &[put("sign_name", "王记包子")]);
     let captured = phone.outbox.clone();
     assert_eq!(phone.sync().await.codes(), ["accepted"]);
-    let reviewer = office.desk("reviewer", "reviewer").await;
+    let reviewer = office.desk_phone("reviewer", "reviewer").await;
     let before = office.rows(STORE).await;
     assert_eq!(
         phone.push(false, &captured).await.codes(),

@@ -26,10 +26,7 @@ async fn renewed(office: &Office, refresh_token: &str) -> lianka_tests::Answer {
 async fn tokens_come_through_a_clock_that_was_wrong_for_a_while() {
     let office = Office::open().await;
     office.user("wang.fang", "secretary", Some(HOME)).await;
-    let code = lianka_server::auth::create_enrolment(&office.test.app, "wang.fang")
-        .await
-        .expect("a code")
-        .code;
+    let code = office.code("wang.fang").await;
     let session = office
         .call(
             "POST",
@@ -109,7 +106,7 @@ async fn a_lock_made_in_a_wrong_future_does_not_last_until_then() {
 #[tokio::test]
 async fn sequences_leases_and_the_audit_trail_do_not_follow_the_clock() {
     let office = Office::open().await;
-    let mut desk = office.desk("chen.min", "reviewer").await;
+    let mut desk = office.desk_phone("chen.min", "reviewer").await;
     let mut leases = Vec::new();
     for (n, step) in [0, 5 * 60_000, -9 * 60_000, 8 * 60_000, -60_000]
         .into_iter()
@@ -147,15 +144,7 @@ async fn sequences_leases_and_the_audit_trail_do_not_follow_the_clock() {
 
 /// An event of the audit trail, by somebody whose tokens have not run out.
 async fn something_happens(office: &Office) {
-    let code = lianka_server::auth::create_enrolment(&office.test.app, "wang.fang")
-        .await
-        .expect("a code")
-        .code;
-    let body = json!({ "code": code, "name": "手机", "platform": "android" });
-    assert_eq!(
-        office.call("POST", "/v1/devices", None, body).await.status,
-        StatusCode::CREATED
-    );
+    office.token("wang.fang").await;
 }
 
 #[tokio::test]

@@ -9,11 +9,11 @@ use std::{
 
 use lianka_client::{
     clock::Clock as PhoneClock,
-    phone::{Backoff, EnrolOptions, Phone},
+    phone::{Backoff, Phone},
     transport::Transport,
 };
 use lianka_server::{
-    Server as App, auth,
+    Server as App,
     clock::{Clock, Entropy},
     config::ServeConfig,
     pipeline_point::PipelinePoint::{self, *},
@@ -38,9 +38,12 @@ use super::{
     process::{SIGABRT, Server},
     until,
 };
-use crate::sync::{
-    phone::{HOME, Office, READ_MODELS, put, text},
-    pull::big_fields,
+use crate::{
+    scene::{enrol, shown},
+    sync::{
+        phone::{HOME, Office, READ_MODELS, put},
+        pull::big_fields,
+    },
 };
 
 const CONTACT: &str = "0198c0de-0000-7000-8000-00000000000a";
@@ -145,14 +148,8 @@ impl Scene {
     async fn phone(&self, username: &str) -> Phone {
         self.office.user(username, "secretary", Some(HOME)).await;
         self.office.assign(HOME, username, &["A1"]).await;
-        let code = auth::create_enrolment(&self.office.test.app, username)
-            .await
-            .expect("a code")
-            .code;
-        let path = self.files.path().join(username);
-        let phone = Phone::enrol(&path, &self.server.url(), &code, EnrolOptions::default())
-            .await
-            .expect("enrolled");
+        let (url, file) = (self.server.url(), self.files.path().join(username));
+        let phone = enrol(&self.office, &url, &file, username).await;
         // The first failure is told at once: the test says when to try again.
         phone.with_backoff(Backoff {
             tries_max: 1,
@@ -182,18 +179,12 @@ impl Scene {
 
     /// The roll as the office reads it.
     async fn roll(&self) -> [u8; 32] {
+        let admin = self.office.admin();
         let mut rows = Vec::new();
         for page in 1.. {
-            let path = format!("/v1/streets/{HOME}/cards?page_size=200&page={page}");
-            let answer = self
-                .office
-                .call("GET", &path, Some(&self.office.admin), Value::Null)
-                .await;
-            let items = answer.json["items"].as_array().expect("a page").clone();
-            let done = items.len() < 200;
-            rows.extend(items.into_iter().map(|item| {
-                Projected::ShopCard(Box::new(serde_json::from_value(item).expect("a card")))
-            }));
+            let cards = admin.cards(&format!("?page_size=200&page={page}")).await;
+            let done = cards.len() < 200;
+            rows.extend(cards);
             if done {
                 break;
             }
@@ -205,10 +196,6 @@ impl Scene {
 
 fn now() -> DeviceTime {
     DeviceTime::from_unix_ms(Clock::System.now().unix_ms())
-}
-
-fn shown(phone: &Phone) -> [u8; 32] {
-    digest(&phone.project_all().expect("readable"))
 }
 
 /// Sends what is left and takes what is new: everything is answered, and nothing was refused.
@@ -295,7 +282,7 @@ async fn killed_at_any_point_of_a_push() {
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_any_point_of_a_pull() {
     let mut scene = Scene::open().await;
-    let mut desk = scene.office.desk("chen.min", "reviewer").await;
+    let mut desk = scene.office.desk_phone("chen.min", "reviewer").await;
     let mut li = scene.phone("li.na").await;
     // More than a checkpoint's worth, so that there is one in the middle.
     for _ in 0..500 {
@@ -512,19 +499,7 @@ async fn long_ago() -> (Office, RecordId) {
     office.assign(HOME, "wang.fang", &["A1"]).await;
     seal::pass(&office.test.app.auth).await.expect("sealed");
     office.test.clock.advance_ms(355 * DAY_MS);
-    let code = auth::create_enrolment(&office.test.app, "root")
-        .await
-        .expect("a code")
-        .code;
-    let session = office
-        .call(
-            "POST",
-            "/v1/devices",
-            None,
-            json!({ "code": code, "name": "办公室", "platform": "web" }),
-        )
-        .await;
-    office.admin = text(&session.json["access_token"]);
+    office.admin = office.token("root").await;
     let mut phone = office.phone("wang.fang").await;
     let card = phone.create("A1", &[put("sign_name", "王记包子")]);
     phone.edit(

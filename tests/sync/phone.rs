@@ -32,7 +32,6 @@ use lianka_sync_core::{
 };
 use lianka_tests::{Answer, START_UNIX_MS, TestApp};
 use serde_json::{Value, json};
-use tower::ServiceExt;
 
 /// 天平路街道, with grids A1, A2 and A3.
 pub const HOME: &str = "310104003";
@@ -99,12 +98,21 @@ impl Office {
             admin: String::new(),
             phones: AtomicU64::new(0),
         };
-        let code = auth::create_enrolment(&office.test.app, "root")
+        office.admin = office.token("root").await;
+        office
+    }
+
+    /// A one-time code, whoever is signed in and however old their tokens are.
+    pub async fn code(&self, username: &str) -> String {
+        auth::create_enrolment(&self.test.app, username)
             .await
             .expect("a code")
-            .code;
-        office.admin = text(&office.enrol(&code).await["access_token"]);
-        office
+            .code
+    }
+
+    /// A fresh token of another device of a user, whatever the clock says.
+    pub async fn token(&self, username: &str) -> String {
+        text(&self.enrol(&self.code(username).await).await["access_token"])
     }
 
     pub async fn call(&self, method: &str, path: &str, token: Option<&str>, json: Value) -> Answer {
@@ -196,7 +204,7 @@ impl Office {
     }
 
     /// A new user of the whole street, with a phone.
-    pub async fn desk(&self, username: &str, role: &str) -> Phone {
+    pub async fn desk_phone(&self, username: &str, role: &str) -> Phone {
         self.user(username, role, Some(HOME)).await;
         self.phone(username).await
     }
@@ -222,11 +230,13 @@ impl Office {
             .expect("a count")
     }
 
-    pub async fn execute(&self, statement: &'static str) {
-        sqlx::raw_sql(statement)
+    /// How many rows it hit.
+    pub async fn execute(&self, statement: &str) -> u64 {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statement.to_owned()))
             .execute(&self.test.app.pool)
             .await
-            .expect("the statement works");
+            .expect("the statement works")
+            .rows_affected()
     }
 
     pub async fn revoke(&self, phone: &Phone, query: &str) {
@@ -465,11 +475,7 @@ impl Phone {
             request = request.header(name, value);
         }
         let request = request.body(Body::from(body)).expect("a request");
-        self.router
-            .clone()
-            .oneshot(request)
-            .await
-            .unwrap_or_else(|never| match never {})
+        lianka_tests::send(&self.router, request).await
     }
 
     /// What a phone does with the items of an answer, complete or not.

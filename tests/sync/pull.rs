@@ -216,7 +216,7 @@ const MANY: usize = 160;
 
 /// A roll of cards of ten kilobytes each, which no packing makes much smaller.
 async fn big_roll(office: &Office) -> Phone {
-    let mut desk = office.desk("importer", "reviewer").await;
+    let mut desk = office.desk_phone("importer", "reviewer").await;
     desk.form = Form::DENSE;
     let mut seed = 1_u32;
     let mut han = || {
@@ -333,7 +333,7 @@ async fn a_grid_lost_in_the_middle_of_a_download_is_left() {
 #[tokio::test]
 async fn a_card_that_leaves_while_it_is_downloaded_does_not_stay() {
     let office = Office::open().await;
-    let mut desk = office.desk("reviewer", "reviewer").await;
+    let mut desk = office.desk_phone("reviewer", "reviewer").await;
     desk.form = Form::DENSE;
     let cards: Vec<_> = (0..900).map(|_| desk.create("A1", &big_fields())).collect();
     desk.sync().await;
@@ -435,7 +435,7 @@ async fn cursors_of_another_history_start_over() {
 #[tokio::test]
 async fn a_changed_scope_is_told_exactly() {
     let office = Office::open().await;
-    let mut desk = office.desk("reviewer", "reviewer").await;
+    let mut desk = office.desk_phone("reviewer", "reviewer").await;
     let cards: BTreeMap<_, _> = ["A1", "A2", "A3"]
         .into_iter()
         .map(|grid| (grid, [desk.create(grid, &[]), desk.create(grid, &[])]))
@@ -474,7 +474,7 @@ async fn a_card_that_moves_leaves_one_phone_and_comes_to_another() {
     let mut from = office.secretary("wang.fang", &["A1"]).await;
     let mut to = office.secretary("li.na", &["A2"]).await;
     let mut both = office.secretary("zhao.min", &["A1", "A2"]).await;
-    let mut desk = office.desk("reviewer", "reviewer").await;
+    let mut desk = office.desk_phone("reviewer", "reviewer").await;
     let card = from.create("A1", &[put("sign_name", "王记包子")]);
     from.sync().await;
     for phone in [&mut to, &mut both, &mut desk] {
@@ -515,13 +515,13 @@ async fn a_card_that_moves_leaves_one_phone_and_comes_to_another() {
 async fn a_role_that_sees_the_street_sees_all_grids_and_one_that_does_not_drops_them() {
     let office = Office::open().await;
     let mut phone = office.secretary("wang.fang", &["A1"]).await;
-    let mut desk = office.desk("reviewer", "reviewer").await;
+    let mut desk = office.desk_phone("reviewer", "reviewer").await;
     let cards: Vec<_> = ["A1", "A2", "A3"].map(|grid| desk.create(grid, &[])).into();
     desk.sync().await;
     assert_eq!(phone.sync().await.snapshots(), cards[..1]);
     assert_eq!(
         office
-            .desk("another", "reviewer")
+            .desk_phone("another", "reviewer")
             .await
             .sync()
             .await

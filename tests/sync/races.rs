@@ -341,7 +341,7 @@ async fn a_card_accepted_after_its_grid_was_lost_leaves_its_author() {
 #[tokio::test]
 async fn a_card_that_left_a_grid_before_the_grid_was_lost_is_left_too() {
     let office = Office::open().await;
-    let mut desk = office.desk("reviewer", "reviewer").await;
+    let mut desk = office.desk_phone("reviewer", "reviewer").await;
     let (moved, kept) = (desk.create("A1", &[]), desk.create("A2", &[]));
     desk.sync().await;
     let mut phone = office.secretary("wang.fang", &["A1", "A2"]).await;

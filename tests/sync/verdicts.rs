@@ -814,7 +814,7 @@ async fn grids_decide_what_is_accepted_held_or_refused() {
 async fn roles_that_may_not_edit() {
     let scene = Scene::open().await;
     for role in ["auditor", "officer"] {
-        let mut desk = scene.office.desk(role, role).await;
+        let mut desk = scene.office.desk_phone(role, role).await;
         desk.create("A1", &[]);
         let before = scene.office.rows(STORE).await;
         let outbox = std::mem::take(&mut desk.outbox);
