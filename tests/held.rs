@@ -340,6 +340,39 @@ async fn what_fits_no_more_is_applied_as_the_desks_own_edit() {
     scene.office.is_sound().await;
 }
 
+/// The note is no field: its words go in where their author put them, beside those of others.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_held_edit_put_into_the_note_comes_with_the_desks_own_edit() {
+    let (scene, reviewer) = open().await;
+    let phone = scene.phone("wang.fang", &["A1"]).await;
+    let colleague = scene.phone("li.na", &["A1"]).await;
+    let note = |text: &str| Edit::Note { text: text.into() };
+    let card = phone
+        .create_card("A1", &[put("road", "康平路"), note("后门送货")], NOW)
+        .expect("saved")
+        .record;
+    phone.sync().await.expect("synced");
+    colleague.sync().await.expect("synced");
+    scene.office.assign(HOME, "wang.fang", &["A2"]).await;
+    phone
+        .edit(card, &[note("后门送货，敲两下")], NOW)
+        .expect("saved");
+    assert_eq!(phone.sync().await.expect("synced").held, 1);
+    colleague
+        .edit(card, &[note("早上后门送货")], NOW)
+        .expect("saved");
+    colleague.sync().await.expect("synced");
+    let held = reviewer.held("").await;
+    let answer = reviewer.accept(&held[0], json!({ "as_edit": true })).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
+    colleague.sync().await.expect("synced");
+    let shown = colleague.view(card).expect("the card").note;
+    assert_eq!(shown.as_deref(), Some("早上后门送货，敲两下"));
+    let report = phone.sync().await.expect("synced");
+    assert_eq!((report.held, report.drafts, report.unsent), (0, 0, 0));
+    scene.office.is_sound().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_device_cannot_fill_the_reviewers_desk() {
     let scene = Scene::open().await;

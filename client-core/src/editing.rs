@@ -3,6 +3,7 @@
 use lianka_sync_core::{
     access::FieldError,
     crdt::{
+        note::Note,
         record::{Edit, Record, RecordError},
         view::View,
     },
@@ -16,7 +17,7 @@ use lianka_sync_core::{
 
 use crate::{
     Author, Draft, Effect, Moment, OutboxEntry, RecordState, document,
-    rebase::{self, Rebased, note::Note},
+    rebase::{self, Rebased},
 };
 
 pub(crate) mod rules;

@@ -10,7 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lianka_sync_core::{
     codec::change::{self, Action, Change, GateError, Op, OpId},
-    crdt::record::{Edit, Record, RecordError},
+    crdt::{
+        note::Note,
+        record::{Edit, Record, RecordError},
+    },
     id::{DeviceId, EntryId},
     kinds::{Broken, Key, key},
     lang::Lang,
@@ -20,10 +23,6 @@ use crate::{
     Author, Draft, Effect, Moment, OutboxEntry, OutboxState, Reason, RecordState, document,
     editing::rules, redact::is_about,
 };
-
-pub(crate) mod note;
-
-use note::Note;
 
 /// How often one entry is written anew after a refusal of its own before it becomes a draft.
 pub(crate) const REBASES_MAX: u32 = 3;

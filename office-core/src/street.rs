@@ -450,6 +450,15 @@ impl Street {
             .map(|seq| Some((change.hash, seq)))
     }
 
+    /// What the note says with a change on top that cannot be merged as it is: see [`lianka_sync_core::crdt::note`].
+    pub fn note_with(&mut self, record: RecordId, change: &Change) -> Result<String, Refusal> {
+        self.open_note(record);
+        let entry = self.entries.get(&record);
+        let document = entry.and_then(|entry| entry.target.document.as_ref());
+        let document = document.ok_or(Refusal::DocumentUnavailable)?;
+        document.note_with(change).map_err(not_composed)
+    }
+
     /// Creates a record, whose id must be new, in somebody's name.
     pub fn create(
         &mut self,

@@ -2,6 +2,7 @@
 
 pub mod conflict;
 pub mod merge;
+pub mod note;
 pub mod rebuild;
 pub mod record;
 pub mod view;

@@ -13,7 +13,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use lianka_sync_core::{
     access::{Role, Writer},
     codec::change::{self, Action as ChangeAction, Change, OpId, Scalar},
-    crdt::merge::{Refusal, RegisterState, Replaces, Write},
+    crdt::{
+        merge::{Refusal, RegisterState, Replaces, Write},
+        record::Edit as RecordEdit,
+    },
     id::{ChangeHash, RecordId},
 };
 use uuid::Uuid;
@@ -238,7 +241,7 @@ fn roles_of(street: &Street, held: &HeldChange) -> Vec<Role> {
     roles
 }
 
-/// Writes what it says in the desk's name, beside whatever its author had not seen.
+/// Writes what it says in the desk's name, beside whatever its author had not seen; into the note go the characters that it put in.
 fn apply_as_edit(
     street: &mut Street,
     change: &Change,
@@ -249,15 +252,22 @@ fn apply_as_edit(
         return Err(Refused::HeldRefused(Refusal::DependencyMissing));
     };
     let writes = writes_of(change, state);
-    match street.compose(held.record, by.signer(), &writes, "") {
-        Ok(Some((_, seq))) => Ok(seq),
-        // The record says so already.
-        Ok(None) => Ok(0),
-        Err(refusal) => Err(Refused::HeldRefused(refusal)),
+    let signer = by.signer();
+    let mut written = street
+        .compose(held.record, signer, &writes, "")
+        .map_err(Refused::HeldRefused)?;
+    if change.edits_text() {
+        let text = street
+            .note_with(held.record, change)
+            .map_err(Refused::HeldRefused)?;
+        let note = street.compose_note(held.record, signer, &[RecordEdit::Note { text }], "");
+        written = note.map_err(Refused::HeldRefused)?.or(written);
     }
+    // Where the record says so already, there is no number.
+    Ok(written.map_or(0, |(_, seq)| seq))
 }
 
-/// The last write of each key. It replaces what its author had seen, and nothing newer: a rebuild leaves the ids of operations as they are.
+/// The last write of each key, the note apart. It replaces what its author had seen, and nothing newer: a rebuild leaves the ids of operations as they are.
 fn writes_of(change: &Change, state: &RegisterState) -> Vec<Write> {
     let view = state.view();
     let mut writes: BTreeMap<&str, (Option<Scalar>, BTreeSet<OpId>)> = BTreeMap::new();

@@ -23,6 +23,7 @@ use crate::{
     access::{self as authority, FieldError, Writer},
     codec::change::{Action, Change, GateError, OpId, Scalar},
     crdt::{
+        note::Note,
         record::{Edit, NOTE, Record, RecordError},
         view::{Value, View},
     },
@@ -423,6 +424,12 @@ impl NoteDocument {
         message: &str,
     ) -> Result<Option<Change>, RecordError> {
         self.record.clone().edit(actor, at, edits, message)
+    }
+
+    /// What the note says with a change on top that cannot be merged as it is.
+    pub fn note_with(&self, change: &Change) -> Result<String, RecordError> {
+        let note = Note::of(&mut self.record.clone())?;
+        Ok(note.with(change).text())
     }
 
     fn apply(&mut self, change: &Change) -> Result<(), RecordError> {

@@ -1,17 +1,16 @@
 //! An edit of the note, written anew: the same characters go in and out, beside whatever others put in and took out meanwhile.
 //!
-//! In: the note as the server has it, and the change that was refused. Out: what the note says with that change on top. Its operations name the
-//! characters that its author saw by ids that outlive every rebase and every generation; setting the note to the author's whole text instead would take
-//! away words that they never saw. Changes of one record go in in their order: a later one may build on what an earlier one typed.
+//! In: the note as the record has it now, and the change that cannot be merged as it is: refused on a phone, held at the office. Out: what the note
+//! says with that change on top. Its operations name the characters that its author saw by ids that outlive every rebase and every generation;
+//! setting the note to the author's whole text instead would take away words that they never saw. Changes of one record go in in their order: a
+//! later one may build on what an earlier one typed.
 
-use lianka_sync_core::{
-    codec::change::{Action, Change, OpId},
-    crdt::record::{NoteCharacter, Record, RecordError},
-};
+use super::record::{NoteCharacter, Record, RecordError};
+use crate::codec::change::{Action, Change, OpId};
 
 /// The note as it becomes.
 #[derive(Clone, Debug)]
-pub(crate) struct Note(Vec<NoteCharacter>);
+pub struct Note(Vec<NoteCharacter>);
 
 impl Note {
     /// The note of a record as this change created it.
@@ -19,13 +18,14 @@ impl Note {
         Self(Vec::new()).with(creation)
     }
 
-    /// The note of the server's copy.
+    /// The note of a record.
     pub fn of(document: &mut Record) -> Result<Self, RecordError> {
         Ok(Self(document.note_characters()?))
     }
 
     /// The note with this change on top. Where the record was created anew meanwhile, the change is about another text: what it put in goes in at the
     /// end, and what it took out is not known any more.
+    #[must_use]
     pub fn with(&self, change: &Change) -> Self {
         let mut note = self.clone();
         // A copy of this phone gave the same ids: what is there under them is the copy's.
