@@ -115,7 +115,7 @@ mutants! {
     PushForgetsFormerGrid "push-forgets-former-grid" "push": "who worked the grid that a record left is refused instead of held";
     HeldFollowersGoAhead "held-followers-go-ahead" "held": "what builds on a held change is judged by itself";
     HeldTwice "held-twice" "held": "a held change that is sent again is held a second time";
-    PushUntold "push-untold" "audit": "the audit trail does not say who pushed";
+    PushUnaudited "push-unaudited" "audit": "the audit trail does not say who pushed";
     PushAsksNoSequence "push-asks-no-sequence" "push": "the number of what was accepted before is not looked up";
     PushAsksNoReason "push-asks-no-reason" "push": "whether what a change builds on is held is not looked up";
     PushForgetsEarlier "push-forgets-earlier" "push": "what an earlier generation had accepted is not looked up";
@@ -125,7 +125,7 @@ mutants! {
     SettlementsForgotten "settlements-forgotten" "conflicts": "what a choice replaced is not remembered";
     ReserveTakesNoNumber "reserve-takes-no-number" "street": "a notice gets the number of the newest entry";
     HeadForgetsReserved "head-forgets-reserved" "street": "the head is not raised where only a notice took a number";
-    StreetUntold "street-untold" "audit": "changes that no act tells of are in no event";
+    StreetUnaudited "street-unaudited" "audit": "changes that no act tells of are in no event";
     EraseTellsNobody "erase-tells-nobody" "forget": "an erasure has no entry in the log";
     RebuildForgetsAccepted "rebuild-forgets-accepted" "forget": "what a generation that ended had accepted is not kept";
     RebuildTellsNobody "rebuild-tells-nobody" "forget": "a new generation has no entry in the log";
@@ -154,11 +154,11 @@ mutants! {
     PullForgetsWipe "pull-forgets-wipe" "pull": "a device that is to be wiped is not told";
     PullSendsUnknownKinds "pull-sends-unknown-kinds" "pull": "a phone is sent records of a kind that it does not know";
     PullRepeatsWhole "pull-repeats-whole" "pull": "changes of a record that was sent whole are sent as well";
-    PullReadsUntold "pull-reads-untold" "audit": "the audit trail does not say that sensitive fields were read";
+    PullReadsUnaudited "pull-reads-unaudited" "audit": "the audit trail does not say that sensitive fields were read";
     PullDownloadIsWhole "pull-download-is-whole" "pull": "a checkpoint of a download counts as the end of it";
     PullLeavesOutOwn "pull-leaves-out-own" "pull": "what stands in the device's name is never sent to it";
     PullStopsOneShort "pull-stops-one-short" "pull": "the newest entry of the log is not sent";
-    EditUntold "edit-untold" "audit": "the audit trail does not name the desk that edited";
+    EditUnaudited "edit-unaudited" "audit": "the audit trail does not name the desk that edited";
     HeldWrongOrder "held-wrong-order" "held": "what a held change builds on is merged in the wrong order";
     HeldForgetsNeeded "held-forgets-needed" "held": "what a held change builds on is not accepted with it";
     HeldDecidesOne "held-decides-one" "held": "of what is accepted together only the change that was chosen is decided";
@@ -167,8 +167,9 @@ mutants! {
     HeldRefuseAccepts "held-refuse-accepts" "held": "a refusal is stored as an acceptance";
     HeldForgetsReason "held-forgets-reason" "held": "the reason of a refusal is not kept";
     HeldDecidedTwice "held-decided-twice" "held": "a held change is decided a second time";
-    HeldRefusalUntold "held-refusal-untold" "audit": "the audit trail does not tell of a refusal";
+    HeldRefusalUnaudited "held-refusal-unaudited" "audit": "the audit trail does not tell of a refusal";
     HeldAsEditReplacesNothing "held-as-edit-replaces-nothing" "held": "a held change that is applied as the desk's edit stands beside what its author had seen";
+    HeldAsEditForgetsNote "held-as-edit-forgets-note" "held": "what a held edit put into the note is left out of the desk's own edit";
     MergeCardsSkipsFirst "merge-cards-skips-first" "merge cards": "the first change of a merge is not written: a contact is missing";
     MergeCardsLeavesLoser "merge-cards-leaves-loser" "merge cards": "the losing card does not say where it went";
     MergeCardsForgetsRow "merge-cards-forgets-row" "merge cards": "a merge is not remembered";
@@ -179,7 +180,7 @@ mutants! {
     UndoMergeKeepsCarried "undo-merge-keeps-carried" "merge cards": "an undone merge leaves on the card what it carried over";
     UndoMergeForgotten "undo-merge-forgotten" "merge cards": "that a merge was undone is not remembered";
     RelocateMovesFirst "relocate-moves-first" "relocate": "of several records only the first is moved";
-    RelocateUntold "relocate-untold" "audit": "the audit trail does not tell who moved records";
+    RelocateUnaudited "relocate-unaudited" "audit": "the audit trail does not tell who moved records";
     ClockKeepsDrafts "clock-keeps-drafts" "clock": "a draft that nobody submitted stays for ever";
     ClockCountsNot "clock-counts-not" "clock": "a ruling of the clock takes the number of the one before";
     ClockForgetsLimits "clock-forgets-limits" "clock": "no limit of a transfer ever passes";
@@ -190,10 +191,10 @@ mutants! {
     RedactForgetsEntries "redact-forgets-entries" "forget": "a redacted person may be written again";
     RedactKeepsConsents "redact-keeps-consents" "forget": "consents of a redacted person stay";
     RedactKeepsBeside "redact-keeps-beside" "forget": "what stands of a redacted person beside the record stays";
-    EraseUntold "erase-untold" "audit": "the audit trail does not tell of an erasure";
+    EraseUnaudited "erase-unaudited" "audit": "the audit trail does not tell of an erasure";
     ChooseReplacesFirst "choose-replaces-first" "conflicts": "a choice replaces only the first of the values in conflict";
     ChooseReplacesUnseen "choose-replaces-unseen" "conflicts": "a choice replaces also what had not been looked at";
-    ChooseUntold "choose-untold" "audit": "the audit trail does not tell of a choice";
+    ChooseUnaudited "choose-unaudited" "audit": "the audit trail does not tell of a choice";
     ChooseHarmlessKeeps "choose-harmless-keeps" "conflicts": "harmless conflicts are settled by one more value";
     ChooseHarmlessOfAllClasses "choose-harmless-of-all-classes" "conflicts": "conflicts of other classes than the one asked for are settled as well";
     UndoPutsBackOne "undo-puts-back-one" "conflicts": "an undone choice puts back only the first value";

@@ -4,7 +4,7 @@
 //! edit it is about. Nothing of `sync-core`, `client` or `server` is asked: bytes of changes and documents are read by plain Automerge
 //! ([`bytes`]), and what ought to be follows from small models of registers, sets, logs, held edits and rulings of its own ([`ledger`], [`rules`]).
 //!
-//! What they rely on: values that users type are unique in a world, so that one edit can be followed by its value through every rewriting; ids of
+//! What they rely on: values that users type are unique in a run, so that one edit can be followed by its value through every rewriting; ids of
 //! operations outlive rebuilds.
 
 pub mod bytes;
@@ -99,12 +99,18 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Holds a story to every promise. `setup` is how its world began.
+/// Holds a story to every promise. `setup` is how its run began.
 pub fn check(setup: &Setup, story: &Story) -> Vec<Finding> {
     let mut found: Vec<_> = story
         .alarms
         .iter()
-        .map(|alarm| Finding::new("the world becomes quiet", About::default(), alarm.clone()))
+        .map(|alarm| {
+            Finding::new(
+                "the simulation becomes quiet",
+                About::default(),
+                alarm.clone(),
+            )
+        })
         .collect();
     let mut ledger = ledger::Ledger::of(setup, &story.journal, &mut found);
     ledger.lapse(&story.evidence);

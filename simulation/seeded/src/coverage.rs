@@ -1,4 +1,4 @@
-//! What happened how often: a world in which nothing goes wrong proves nothing.
+//! What happened how often: a run in which nothing goes wrong proves nothing.
 
 use std::{collections::BTreeMap, fmt};
 

@@ -1,6 +1,6 @@
 //! Randomness that is the same for one seed for ever: splitmix64, as in `fuzz`, so that a failing seed of today fails next year.
 //!
-//! Every step and every call of a world has a stream of its own, named by what it is for: dropping a step changes no draw of another.
+//! Every step and every call of a run has a stream of its own, named by what it is for: dropping a step changes no draw of another.
 
 /// The stream.
 #[derive(Clone, Debug)]
@@ -11,7 +11,7 @@ impl Draw {
         Self(seed)
     }
 
-    /// The stream of one purpose in one world.
+    /// The stream of one purpose in one run.
     pub fn of(seed: u64, purpose: &str, number: u64) -> Self {
         let mut mixed = Self(seed);
         for byte in purpose.bytes() {

@@ -30,10 +30,10 @@ mod tests;
 
 use calls::Transit;
 
-/// When every world begins: 2026-06-01T00:00:00Z.
+/// When every run begins: 2026-06-01T00:00:00Z.
 pub const BEGIN_UNIX_MS: i64 = 1_780_272_000_000;
 
-/// Everything that is known about a world that is over.
+/// Everything that is known about a run that is over.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Story {
     pub seed: u64,
@@ -42,7 +42,7 @@ pub struct Story {
     pub phones: Vec<PhoneEvidence>,
     pub evidence: Evidence,
     pub coverage: Coverage,
-    /// What already the engine can see is wrong, in words: a world that does not become quiet, a phone's file that does not open.
+    /// What already the engine can see is wrong, in words: a run that does not become quiet, a phone's file that does not open.
     pub alarms: Vec<String>,
 }
 
@@ -79,8 +79,8 @@ enum Happening {
 type ChunkSender =
     tokio::sync::oneshot::Sender<Result<Option<Vec<u8>>, lianka_client::transport::Broken>>;
 
-/// A world while it runs.
-struct World<'w, O> {
+/// A run under way.
+struct Simulation<'w, O> {
     script: &'w Script,
     office: &'w mut O,
     folder: tempfile::TempDir,
@@ -95,6 +95,8 @@ struct World<'w, O> {
     bodies: BTreeMap<u64, Body>,
     calls: u64,
     made: BTreeMap<MadeBy, (RecordId, &'static str)>,
+    /// Who went along on visits, by the step that noted them.
+    companions: BTreeMap<MadeBy, String>,
     die_before_reply: bool,
     restored: bool,
     journal: Journal,
@@ -104,10 +106,10 @@ struct World<'w, O> {
 
 /// Runs a script to its end.
 pub async fn run<O: Office>(script: &Script, office: &mut O) -> Story {
-    let mut world = World::new(script, office);
-    world.live().await;
-    world.heal().await;
-    world.story().await
+    let mut simulation = Simulation::new(script, office);
+    simulation.live().await;
+    simulation.heal().await;
+    simulation.story().await
 }
 
 /// The same on a runtime as it must be.
@@ -134,9 +136,9 @@ fn folder() -> tempfile::TempDir {
         .expect("a temporary folder")
 }
 
-impl<'w, O: Office> World<'w, O> {
+impl<'w, O: Office> Simulation<'w, O> {
     fn new(script: &'w Script, office: &'w mut O) -> Self {
-        let mut world = Self {
+        let mut simulation = Self {
             script,
             office,
             folder: folder(),
@@ -149,6 +151,7 @@ impl<'w, O: Office> World<'w, O> {
             bodies: BTreeMap::new(),
             calls: 0,
             made: BTreeMap::new(),
+            companions: BTreeMap::new(),
             die_before_reply: false,
             restored: false,
             journal: Journal::default(),
@@ -156,9 +159,9 @@ impl<'w, O: Office> World<'w, O> {
             alarms: Vec::new(),
         };
         for (index, step) in script.steps.iter().enumerate() {
-            world.enter(step.at_ms, Happening::Step(index));
+            simulation.enter(step.at_ms, Happening::Step(index));
         }
-        world
+        simulation
     }
 
     /// The script, and whatever it set going.
@@ -426,6 +429,12 @@ impl<'w, O: Office> World<'w, O> {
                 set,
                 note,
             } => self.edit(step.no, phone, record, &set, note),
+            What::Forge {
+                phone,
+                from,
+                record,
+                set,
+            } => self.forge(step.no, phone, from, record, &set).await,
             What::File {
                 phone,
                 grid,
@@ -507,7 +516,7 @@ impl<'w, O: Office> World<'w, O> {
                     "clock: the office's steps ahead"
                 });
             }
-            What::Desk(desk) => self.desk(&desk).await,
+            What::Desk(desk) => self.desk(step.no, &desk).await,
             What::DieBeforeReply => self.die_before_reply = true,
             What::Tend => {
                 self.office

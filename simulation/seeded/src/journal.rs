@@ -1,6 +1,6 @@
 //! What happened, in order, as somebody standing beside the phones and the office's door would have written it down.
 //!
-//! Checkers read it and nothing of the implementation. Values of edits are unique in a world (`v17`), so that one edit can be followed by its
+//! Checkers read it and nothing of the implementation. Values of edits are unique in a run (`v17`), so that one edit can be followed by its
 //! value through every rewriting.
 
 use uuid::Uuid;
@@ -29,6 +29,33 @@ pub struct Saw {
     /// The operation that wrote it: counter and actor. Such ids outlive rebases of others and rebuilds.
     pub op: (u64, Vec<u8>),
     pub value: String,
+}
+
+/// An item of an answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Item {
+    Snapshot {
+        record: Uuid,
+        kind: String,
+        generation: u32,
+    },
+    /// A change, with its name.
+    Change {
+        record: Uuid,
+        hash: String,
+    },
+    Leave {
+        record: Uuid,
+    },
+    Erase {
+        record: Uuid,
+    },
+    Reset,
+    Wipe,
+    /// The last one; `pulled`: with a cursor.
+    End {
+        pulled: bool,
+    },
 }
 
 /// What happened.
@@ -74,6 +101,13 @@ pub enum Event {
         status: String,
         code: Option<String>,
         seq: Option<u64>,
+    },
+    /// What else stood in the answer to a synchronisation, whole; the phone may get less of it.
+    /// `kinds`: those of which the request asks for records.
+    Answered {
+        device: Uuid,
+        kinds: Vec<String>,
+        items: Vec<Item>,
     },
     /// The user let go of a draft, having read it.
     DraftDropped {
@@ -132,7 +166,7 @@ pub struct PhoneRecord {
     pub won: std::collections::BTreeMap<String, String>,
 }
 
-/// The whole story of one world.
+/// The whole story of one run.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Journal {
     pub lines: Vec<Line>,

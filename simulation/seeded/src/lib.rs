@@ -1,8 +1,9 @@
-//! A simulated world: everything that happens follows from one `u64` seed.
+//! Simulated phones, networks and offices: everything that happens follows from one `u64` seed.
 //!
-//! Real phones (replica, outbox and store of `lianka-client`) work behind a simulated network against an [`office`]: what the
-//! server decides (`lianka-office-core`) over a store in memory, or the real router on Postgres. What happens is written into a [`journal`]. When the script is over the world heals and runs
-//! until it is quiet; then checkers that share no code with the implementation hold journal, phones and the office's evidence to the promises.
+//! Real phones (replica, outbox and store of `lianka-client`) work behind a simulated network against an [`office`]: what the server decides
+//! (`lianka-office-core`) over a store in memory, or the real router on Postgres. What happens is written into a [`journal`]. When the script is
+//! over, network, clocks and phones are made good and it goes on until it is quiet; then checkers that share no code with the implementation
+//! hold journal, phones and the office's evidence to the promises.
 
 pub mod check;
 pub mod coverage;

@@ -1,4 +1,4 @@
-//! `lianka-simulation`: runs worlds, and replays one. `make simulate SEEDS=N` calls it.
+//! `lianka-simulation`: runs seeds, and replays one. `make simulate SEEDS=N` calls it.
 
 use std::{fs, path::PathBuf, process::ExitCode, time::Instant};
 
@@ -14,7 +14,7 @@ const KEPT_MAX: usize = 5;
 
 #[derive(Parser)]
 #[command(
-    about = "Simulated worlds: phones, network, clocks and crashes from one seed, held to Lianka's promises"
+    about = "Simulation from seeds: phones, network, clocks and crashes from one seed, held to Lianka's promises"
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -81,7 +81,7 @@ fn run(from: u64, seeds: u64, keep: &PathBuf) -> anyhow::Result<bool> {
     let started = Instant::now();
     let bar = ProgressBar::with_draw_target(Some(seeds), ProgressDrawTarget::stderr());
     bar.set_style(ProgressStyle::with_template(
-        "{pos}/{len} worlds {wide_bar} {per_sec} {eta}",
+        "{pos}/{len} runs {wide_bar} {per_sec} {eta}",
     )?);
     silence_panics();
     let report = runner::many(from, seeds, false, &|_| bar.inc(1));
@@ -89,10 +89,10 @@ fn run(from: u64, seeds: u64, keep: &PathBuf) -> anyhow::Result<bool> {
     let seconds = started.elapsed().as_secs_f64();
     println!("{}", report.coverage);
     println!(
-        "{} worlds, {} events in {seconds:.1} s ({:.1} worlds/s): {} failed",
-        report.worlds,
+        "{} runs, {} events in {seconds:.1} s ({:.1} seeds/s): {} failed",
+        report.runs,
         report.events,
-        report.worlds as f64 / seconds,
+        report.runs as f64 / seconds,
         report.failures.len(),
     );
     for (at, failure) in report.failures.iter().enumerate() {
@@ -143,7 +143,7 @@ fn kept(failure: &Failure, keep: &PathBuf) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// A world that falls over is a finding; its backtrace would only hide the progress.
+/// A run that falls over is a finding; its backtrace would only hide the progress.
 fn silence_panics() {
     std::panic::set_hook(Box::new(|_| ()));
 }

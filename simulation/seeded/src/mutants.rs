@@ -1,4 +1,4 @@
-//! What becomes of a mutant: in which world, and by which promise, it is found. Only in the tree that `scripts/mutants.sh` patches.
+//! What becomes of a mutant: in which run, and by which promise, it is found. Only in the tree that `scripts/mutants.sh` patches.
 
 use lianka_mutants::{Mutant, plant};
 
@@ -20,7 +20,7 @@ pub fn find(mutant: Mutant, from: u64, seeds: u64, stop_at_first: bool) -> Repor
     let outcome = runner::one(&script);
     let found = !outcome.found.is_empty();
     Report {
-        worlds: 1,
+        runs: 1,
         failures: Vec::from_iter(found.then_some(Failure {
             seed: script.seed,
             found: outcome.found,
@@ -34,7 +34,7 @@ pub fn has_a_script(mutant: Mutant) -> bool {
     script_for(mutant).is_some()
 }
 
-/// Few restores in drawn worlds find phones that keep their tokens, and with them the device whose edits they may send again: mutants in
+/// Few restores in drawn runs find phones that keep their tokens, and with them the device whose edits they may send again: mutants in
 /// healing have a script of their own, in which the backup is minutes old.
 fn script_for(mutant: Mutant) -> Option<Script> {
     // Whether the whole record is lost, or what was written on it.

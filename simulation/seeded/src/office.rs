@@ -20,7 +20,7 @@ pub use memory::MemoryOffice;
 #[cfg(feature = "real")]
 pub use real::RealOffice;
 
-/// When worlds begin: 2026-11-21T08:00:00Z.
+/// When runs begin: 2026-11-21T08:00:00Z.
 pub const START_UNIX_MS: i64 = 1_795_248_000_000;
 
 /// A request as it arrived at the office, whole.
@@ -44,7 +44,7 @@ pub struct Reply {
     pub body: Vec<u8>,
 }
 
-/// The street that every world begins with.
+/// The street that every run begins with.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Setup {
     /// Its division code.
@@ -74,6 +74,13 @@ pub enum Act {
     Edit {
         record: Uuid,
         set: Vec<(String, Option<String>)>,
+        looked: Looked,
+    },
+    /// A card that a desk creates.
+    Create {
+        record: Uuid,
+        grid: String,
+        set: Vec<(String, Option<String>)>,
     },
     /// Chooses one of the visible values of a field in conflict: the `nth` in the order of their text.
     Resolve {
@@ -83,6 +90,8 @@ pub enum Act {
         /// How many of the values were looked at; `None`: all that stand there.
         looked_at: Option<usize>,
     },
+    /// Settles every conflict of values that are spelt differently.
+    ResolveSpelling,
     /// Takes the newest choice of a field back; `force`: even where the field was written since.
     UndoChoice {
         record: Uuid,
@@ -91,6 +100,8 @@ pub enum Act {
     },
     /// Decides what is held: the `nth` in the order of record and change hash.
     Held { nth: usize, accept: bool },
+    /// Accepts what is held as the desk's own edit; the `nth` in that order.
+    HeldAsEdit { nth: usize },
     /// The same of what is decided already: refused.
     HeldAgain { nth: usize, accept: bool },
     /// Moves cards to another grid.
@@ -103,6 +114,8 @@ pub enum Act {
     Erase { record: Uuid },
     /// Forgets one person on a record.
     Redact { record: Uuid, entry: Uuid },
+    /// Forgets a person whom a set names: `companions/…`.
+    RedactMember { record: Uuid, key: String },
     /// A step of a transfer by an officer.
     Step {
         record: Uuid,
@@ -119,6 +132,26 @@ pub enum Act {
     Failover,
     /// The process dies and starts again.
     Restart,
+}
+
+impl Act {
+    /// Whether it has a receipt, which is applied again to a restored store.
+    pub fn forgets(&self) -> bool {
+        matches!(
+            self,
+            Self::Erase { .. } | Self::Redact { .. } | Self::RedactMember { .. }
+        )
+    }
+}
+
+/// Whether whoever edits says which heads of the record they looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Looked {
+    Unsaid,
+    /// Those that it has.
+    Now,
+    /// Others: refused.
+    Before,
 }
 
 /// What became of an act.
@@ -174,6 +207,8 @@ pub struct HeldLine {
     pub hash: String,
     /// `held`, `accepted`, `refused`.
     pub status: String,
+    /// Why it was refused.
+    pub note: Option<String>,
 }
 
 /// What a user is told beside records, as the office keeps it.
@@ -204,6 +239,8 @@ pub struct ChoiceLine {
     /// The values that stood there, with their authors.
     pub replaced: Vec<(String, Option<String>)>,
     pub is_undone: bool,
+    /// One of many that were settled by one act.
+    pub is_bulk: bool,
 }
 
 /// Two cards that were merged.

@@ -1,6 +1,6 @@
-//! Many worlds at once, each held to the promises; and what a failing one comes down to.
+//! Many runs at once, each held to the promises; and what a failing one comes down to.
 //!
-//! In: seeds. Out: a [`Report`] of what was covered and what failed. One world a thread, as many threads as the machine has cores; what a seed
+//! In: seeds. Out: a [`Report`] of what was covered and what failed. One run a thread, as many threads as the machine has cores; what a seed
 //! comes to does not depend on which thread runs it.
 
 use std::{
@@ -22,15 +22,15 @@ use crate::{
 
 /// A promise that a panic breaks.
 const PANIC: &str = "nothing panics";
-/// Worlds run on behalf of making one script small.
+/// Runs that making one script small may take.
 const TRIES_MAX: usize = 400;
 
-/// What became of one world.
+/// What became of one run.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     pub seed: u64,
     pub found: Vec<Finding>,
-    /// `None` where the world fell over.
+    /// `None` where the run fell over.
     pub story: Option<Story>,
 }
 
@@ -44,7 +44,7 @@ pub struct Failure {
 /// What became of many.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    pub worlds: u64,
+    pub runs: u64,
     pub events: u64,
     pub coverage: Coverage,
     /// By seed.
@@ -100,7 +100,7 @@ pub fn many(from: u64, seeds: u64, stop_at_first: bool, done: &(dyn Fn(u64) + Sy
                     }
                     let outcome = one(&Script::of(seed));
                     let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
-                    report.worlds += 1;
+                    report.runs += 1;
                     if let Some(story) = &outcome.story {
                         report.coverage.add(&story.coverage);
                         report.events += story.journal.lines.len() as u64;

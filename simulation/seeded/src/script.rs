@@ -1,4 +1,4 @@
-//! What is meant to happen in a world: a list of steps, drawn from its seed.
+//! What is meant to happen in a run: a list of steps, drawn from its seed.
 //!
 //! A step names everything it needs by values or by the number of an earlier step (a card by the step that was to create it), and a step whose
 //! object is not there does nothing. So any steps may be taken out and the rest still runs, with the same draws: that is how a failing script
@@ -6,7 +6,7 @@
 
 use uuid::Uuid;
 
-use crate::office::Setup;
+use crate::office::{Looked, Setup};
 
 mod scenes;
 
@@ -24,7 +24,7 @@ pub struct Script {
 pub struct Step {
     /// Its number in the whole script; stays when others are taken out.
     pub no: u32,
-    /// True time since the world began, milliseconds.
+    /// True time since the run began, milliseconds.
     pub at_ms: i64,
     pub what: What,
 }
@@ -55,6 +55,13 @@ pub enum What {
         record: MadeBy,
         set: Set,
         note: Option<String>,
+    },
+    /// A program of somebody's own, with the phone's tokens: it sends an edit of a record that it got elsewhere, as another phone has it.
+    Forge {
+        phone: usize,
+        from: usize,
+        record: MadeBy,
+        set: Set,
     },
     /// Files a transfer request.
     File {
@@ -153,7 +160,13 @@ pub enum Desk {
     Edit {
         record: MadeBy,
         set: Set,
+        looked: Looked,
     },
+    Create {
+        grid: String,
+        set: Set,
+    },
+    ResolveSpelling,
     Resolve {
         record: MadeBy,
         field: String,
@@ -168,6 +181,9 @@ pub enum Desk {
     Held {
         nth: usize,
         accept: bool,
+    },
+    HeldAsEdit {
+        nth: usize,
     },
     HeldAgain {
         nth: usize,
@@ -191,6 +207,10 @@ pub enum Desk {
     Redact {
         record: MadeBy,
         entry: Uuid,
+    },
+    /// Whoever went along on a visit.
+    RedactCompanion {
+        visit: MadeBy,
     },
     Step {
         record: MadeBy,

@@ -1,4 +1,4 @@
-//! Some of the same worlds on the real router and Postgres: every promise held there too, and the office in memory says the same to every word.
+//! Some of the same runs on the real router and Postgres: every promise held there too, and the office in memory says the same to every word.
 #![cfg(feature = "real")]
 
 use lianka_simulation::{Script, check, office::agreement};

@@ -1,4 +1,4 @@
-//! What worlds found once, as scripts of a few steps.
+//! What runs found once, as scripts of a few steps.
 
 use lianka_simulation::{
     Script, check,

@@ -1,10 +1,10 @@
-//! The checkers, checked: every mutant breaks a promise in some world. `make mutants` runs it in the tree that it patches; a process of its own,
+//! The checkers, checked: every mutant breaks a promise in some run. `make mutants` runs it in the tree that it patches; a process of its own,
 //! because a mutant is in all of it.
 
 use lianka_mutants::{Mutant, plant};
 use lianka_simulation::mutants;
 
-/// Worlds that a mutant may need, from the seed that is known to find it.
+/// Runs that a mutant may need, from the seed that is known to find it.
 const SEEDS_MAX: u64 = 300;
 
 /// Where to begin: seeds that found them when this was written (`scripts/mutants.sh run find`). A changed script only makes the search longer.
@@ -56,7 +56,7 @@ const KNOWN: &[(Mutant, u64)] = &[
     (Mutant::SettlementsForgotten, 19),
     (Mutant::ReserveTakesNoNumber, 20),
     (Mutant::HeadForgetsReserved, 23),
-    (Mutant::StreetUntold, 10),
+    (Mutant::StreetUnaudited, 10),
     (Mutant::EraseTellsNobody, 5),
     (Mutant::RebuildForgetsAccepted, 47),
     (Mutant::RebuildTellsNobody, 3),
@@ -70,16 +70,16 @@ const KNOWN: &[(Mutant, u64)] = &[
     (Mutant::PullForgetsGainedGrids, 11),
     (Mutant::PullFirstLogPageOnly, 3),
     (Mutant::PullForgetsWipe, 19),
-    (Mutant::PullReadsUntold, 17),
+    (Mutant::PullReadsUnaudited, 17),
     (Mutant::PullDownloadIsWhole, 6),
     (Mutant::PullLeavesOutOwn, 4),
-    (Mutant::EditUntold, 3),
+    (Mutant::EditUnaudited, 3),
     (Mutant::HeldDecidesOne, 38),
     (Mutant::HeldAcceptTellsNobody, 6),
     (Mutant::HeldRefuseTellsNobody, 19),
     (Mutant::HeldRefuseAccepts, 19),
     (Mutant::HeldDecidedTwice, 57),
-    (Mutant::HeldRefusalUntold, 19),
+    (Mutant::HeldRefusalUnaudited, 19),
     (Mutant::MergeCardsSkipsFirst, 16),
     (Mutant::MergeCardsLeavesLoser, 16),
     (Mutant::MergeCardsForgetsRow, 16),
@@ -120,7 +120,7 @@ const OPEN: &[Mutant] = &[
     Mutant::UndoMergeKeepsCarried,
     Mutant::UndoMergeForgotten,
     Mutant::RelocateMovesFirst,
-    Mutant::RelocateUntold,
+    Mutant::RelocateUnaudited,
     Mutant::ClockKeepsDrafts,
     Mutant::ClockCountsNot,
     Mutant::ClockForgetsLimits,
@@ -131,10 +131,10 @@ const OPEN: &[Mutant] = &[
     Mutant::RedactForgetsEntries,
     Mutant::RedactKeepsConsents,
     Mutant::RedactKeepsBeside,
-    Mutant::EraseUntold,
+    Mutant::EraseUnaudited,
     Mutant::ChooseReplacesFirst,
     Mutant::ChooseReplacesUnseen,
-    Mutant::ChooseUntold,
+    Mutant::ChooseUnaudited,
     Mutant::ChooseHarmlessKeeps,
     Mutant::ChooseHarmlessOfAllClasses,
     Mutant::UndoPutsBackOne,

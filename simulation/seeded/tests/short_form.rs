@@ -1,10 +1,10 @@
-//! The short form of `make simulate`: 200 worlds, every promise held, and everything that can go wrong went wrong.
+//! The short form of `make simulate`: 200 runs, every promise held, and everything that can go wrong went wrong.
 
 use lianka_simulation::runner;
 
 const SEEDS: u64 = 200;
 
-/// Without these a world proves little; what the engine counts beside them is for people to read.
+/// Without these a run proves little; what the engine counts beside them is for people to read.
 const MUST_HAPPEN: &[&str] = &[
     "network: answer cut",
     "network: answer lost",
@@ -46,7 +46,7 @@ fn two_hundred_worlds_keep_every_promise() {
         "{}\nlianka-simulation replay SEED --minimise tells more",
         told.join("\n")
     );
-    assert_eq!(report.worlds, SEEDS);
+    assert_eq!(report.runs, SEEDS);
     let missing: Vec<_> = MUST_HAPPEN
         .iter()
         .filter(|name| report.coverage.of(name) == 0)

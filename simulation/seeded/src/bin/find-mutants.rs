@@ -1,4 +1,4 @@
-//! `find-mutants`: plants mutants and says which worlds find them. `scripts/mutants.sh find` builds it in the tree that it patches.
+//! `find-mutants`: plants mutants and says which runs find them. `scripts/mutants.sh find` builds it in the tree that it patches.
 
 use std::process::ExitCode;
 
@@ -83,7 +83,7 @@ fn main() -> ExitCode {
 
 /// The table of docs/simulation.md, as far as the office in memory finds them.
 fn find(only: &str, from: u64, seeds: u64, count: bool) -> bool {
-    // A world that falls over is a finding; its backtrace would only hide the progress.
+    // A run that falls over is a finding; its backtrace would only hide the progress.
     std::panic::set_hook(Box::new(|_| ()));
     let mut all_found = true;
     println!(
@@ -106,14 +106,14 @@ fn find(only: &str, from: u64, seeds: u64, count: bool) -> bool {
             }
             None => {
                 all_found = false;
-                format!("NOT FOUND in {}", report.worlds)
+                format!("NOT FOUND in {}", report.runs)
             }
             Some(_) if mutants::has_a_script(mutant) => "its own script".to_owned(),
             Some(first) if count => format!(
                 "{} ({} of {})",
                 first.seed,
                 report.failures.len(),
-                report.worlds
+                report.runs
             ),
             Some(first) => first.seed.to_string(),
         };

@@ -43,6 +43,8 @@ pub fn check(
                 // A day may be written on many cards.
                 kept.insert(date);
             }
+            // Who went along is named by the key.
+            let value = key.strip_prefix("companions/").unwrap_or(value);
             if value.len() < CHARS_MIN
                 || !value.bytes().any(|byte| byte.is_ascii_digit())
                 || rules::once(key)
@@ -51,8 +53,9 @@ pub fn check(
             }
             let about = || About::record(*record).key(key).value(value);
             let redacted = ledger.now.redacted.get(record);
-            let is_redacted = rules::entry(key)
-                .is_some_and(|entry| redacted.is_some_and(|redacted| redacted.contains_key(entry)));
+            let gone_part =
+                |part: &str| redacted.is_some_and(|redacted| redacted.contains_key(part));
+            let is_redacted = rules::entry(key).is_some_and(gone_part) || gone_part(key);
             let sealed = rules::SEALED.contains(&key.as_str())
                 && story
                     .evidence

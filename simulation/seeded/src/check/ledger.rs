@@ -16,7 +16,7 @@ use super::{
     rules,
 };
 use crate::{
-    journal::{Event, Journal, PhoneNo},
+    journal::{Event, Item, Journal, PhoneNo},
     office::{Act, Acted, Evidence, Setup},
 };
 
@@ -47,12 +47,16 @@ pub struct Card {
     pub accepted: BTreeMap<String, u64>,
     /// Accepted by a reviewer: whether as it was or as the desk's own edit is not known.
     pub by_review: BTreeSet<String>,
+    /// Of those, what became the desk's own edit: nothing can build on it.
+    pub as_edit: BTreeSet<String>,
     /// Keys that the office wrote, `None` for any, and when.
     pub touched: Vec<(Option<String>, usize)>,
     /// Events of a transfer, in the order in which they were accepted.
     pub events: Vec<String>,
     /// Its history was rewritten at least once.
     pub rewritten: bool,
+    /// Created by a desk, or by a change that was accepted.
+    pub is_kept: bool,
 }
 
 impl Card {
@@ -129,6 +133,7 @@ pub struct Answer {
     pub device: Uuid,
     pub status: String,
     pub code: Option<String>,
+    pub seq: Option<u64>,
 }
 
 /// The journal, understood.
@@ -156,6 +161,8 @@ pub struct Ledger {
     pub merged: BTreeSet<Uuid>,
     /// Decisions on held edits: each tells its author under a number of the log.
     pub decisions: usize,
+    /// What the answer that is being told refused for good.
+    refused_now: Vec<(Uuid, String)>,
     backup: Option<Box<Office>>,
     receipts: Vec<Act>,
 }
@@ -277,6 +284,7 @@ impl Ledger {
                     device: *device,
                     status: status.clone(),
                     code: code.clone(),
+                    seq: *seq,
                 };
                 self.judge(*record, hash, &answer, *seq, found);
                 self.answers
@@ -284,10 +292,19 @@ impl Ledger {
                     .or_default()
                     .push(answer);
             }
+            Event::Answered {
+                device,
+                kinds,
+                items,
+            } => self.answered(*device, kinds, items, found),
             Event::Acted {
                 act,
                 acted: Acted::Done,
             } => self.act(line, act),
+            Event::Acted {
+                act: Act::Held { nth, accept: true },
+                acted: Acted::Refused(code),
+            } if code == "unavailable" => self.cannot_accept(*nth, found),
             _ => {}
         }
     }
@@ -378,7 +395,17 @@ impl Ledger {
                     };
                     let follows = arrived.said.deps.iter().any(waits);
                     let grid = self.grid_of(record, &arrived.said);
-                    let works = grid.is_some_and(|grid| self.works(&user, &grid));
+                    let works = grid.as_ref().is_some_and(|grid| self.works(&user, grid));
+                    let once = grid.is_some_and(|grid| self.ever_worked(&user, &grid))
+                        || self.departed.contains(&(user.clone(), record));
+                    if !once && !follows && !self.now.to_wipe.contains(&answer.device) {
+                        wrong(
+                            "authority is never crossed",
+                            format!(
+                                "{hash} is held although {user} never worked the record's grid"
+                            ),
+                        );
+                    }
                     if works && !follows && !self.now.to_wipe.contains(&answer.device) {
                         wrong(
                             "honest edits are taken",
@@ -388,7 +415,14 @@ impl Ledger {
                     self.now.held.insert(id, Held::Waits);
                 }
             }
-            "rejected" => self.refused(record, &arrived, &user, answer, known, found),
+            "rejected" => {
+                self.refused(record, &arrived, &user, answer, known, found);
+                let code = answer.code.as_deref().unwrap_or_default();
+                // Of what is erased nothing comes.
+                if code != "erased" && !rules::is_retryable(code) {
+                    self.refused_now.push((record, hash.to_owned()));
+                }
+            }
             _ => {}
         }
     }
@@ -419,13 +453,47 @@ impl Ledger {
                 format!("{hash} was accepted and later refused as {code}"),
             );
         }
-        if rules::NEVER_HONEST.contains(&code) {
+        let creating = arrived.said.deps.is_empty();
+        let is_allowed = arrived
+            .said
+            .writes
+            .iter()
+            .all(|write| rules::secretary_may(creating, &write.key, write.value.as_deref()));
+        if rules::NEVER_HONEST.contains(&code) && (code != "field_not_editable" || is_allowed) {
             wrong(
                 "honest edits are taken",
                 format!("{hash} was refused as {code}"),
             );
         }
+        let waits = |dep: &&String| {
+            let held = self.now.held.get(&(record, (*dep).clone()));
+            held == Some(&Held::Waits)
+        };
+        let refused_now = |dep: &&String| self.refused_now.contains(&(record, (*dep).clone()));
         match code {
+            "dependency_missing" if arrived.said.deps.iter().any(|dep| waits(&dep)) => {
+                wrong(
+                    "no held edit is lost",
+                    format!("{hash} builds on what is held and is not held with it"),
+                );
+            }
+            "dependency_missing" if arrived.said.deps.iter().any(|dep| refused_now(&dep)) => {
+                wrong(
+                    "a refusal is told at once",
+                    format!("{hash} builds on what the same answer refuses"),
+                );
+            }
+            "not_your_grid"
+                if self.restores.is_empty()
+                    && self.departed.contains(&(user.to_owned(), record)) =>
+            {
+                wrong(
+                    "no held edit is lost",
+                    format!(
+                        "{hash} was refused although {user} worked a grid that the record left"
+                    ),
+                );
+            }
             "erased" if !self.now.erased.contains_key(&record) && !self.may_have_lapsed(record) => {
                 wrong(
                     "honest edits are taken",
@@ -484,6 +552,128 @@ impl Ledger {
             .works
             .get(user)
             .is_some_and(|(now, _)| now.contains(grid))
+    }
+
+    fn ever_worked(&self, user: &str, grid: &str) -> bool {
+        self.now
+            .works
+            .get(user)
+            .is_some_and(|(_, ever)| ever.contains(grid))
+    }
+
+    /// An answer says everything once, and brings what a refused edit is written anew on.
+    fn answered(
+        &mut self,
+        device: Uuid,
+        kinds: &[String],
+        items: &[Item],
+        found: &mut Vec<Finding>,
+    ) {
+        const PROMISE: &str = "an answer says what is needed, once";
+        let refused = std::mem::take(&mut self.refused_now);
+        let mut whole: BTreeSet<Uuid> = BTreeSet::new();
+        let mut changes: BTreeSet<(Uuid, &str)> = BTreeSet::new();
+        for item in items {
+            let again = match item {
+                Item::Snapshot { record, kind, .. } if !kinds.contains(kind) => Some((
+                    *record,
+                    format!("{record} is a {kind}, which was not asked for"),
+                )),
+                Item::Snapshot {
+                    record, generation, ..
+                } => (!whole.insert(*record)).then(|| {
+                    let what = format!("{record} comes whole again, in generation {generation}");
+                    (*record, what)
+                }),
+                Item::Change { record, hash } => {
+                    let again = whole.contains(record) || !changes.insert((*record, hash));
+                    let what = || format!("{hash} of {record} comes again, or after the whole");
+                    again.then(|| (*record, what()))
+                }
+                _ => None,
+            };
+            found.extend(
+                again.map(|(record, what)| Finding::new(PROMISE, About::record(record), what)),
+            );
+        }
+        let pulls = items.contains(&Item::End { pulled: true })
+            && !items.contains(&Item::Reset)
+            && !items.contains(&Item::Wipe);
+        let user = self.users.get(&device).cloned().unwrap_or_default();
+        for (record, hash) in refused.iter().filter(|_| pulls) {
+            let in_sight = self
+                .now
+                .cards
+                .get(record)
+                .is_some_and(|card| card.is_kept && self.works(&user, &card.grid));
+            if in_sight && !whole.contains(record) {
+                let what = format!(
+                    "{hash} of {record} was refused, and the record does not come with that"
+                );
+                found.push(Finding::new(
+                    PROMISE,
+                    About::record(*record).hash(hash),
+                    what,
+                ));
+            }
+        }
+    }
+
+    /// What is held is refused a reviewer only where it can be taken no more.
+    fn cannot_accept(&self, nth: usize, found: &mut Vec<Finding>) {
+        let Some((record, hash)) = self.waiting().nth(nth) else {
+            return;
+        };
+        let card = self.now.cards.get(&record);
+        let taken = |hash: &String| {
+            card.is_some_and(|card| {
+                card.accepted.contains_key(hash)
+                    || (card.by_review.contains(hash) && !card.as_edit.contains(hash))
+            })
+        };
+        let mut open = vec![hash.clone()];
+        while let Some(hash) = open.pop() {
+            let Some(arrived) = self.arrived.get(&(record, hash)) else {
+                return;
+            };
+            for dep in arrived.said.deps.iter().filter(|dep| !taken(dep)) {
+                if self.now.held.get(&(record, dep.clone())) != Some(&Held::Waits) {
+                    return;
+                }
+                open.push(dep.clone());
+            }
+        }
+        if !self.rewritten.contains(&record) && self.restores.is_empty() {
+            let what = format!(
+                "{hash} of {record} waits with all that it builds on, and cannot be accepted"
+            );
+            found.push(Finding::new(
+                "no held edit is lost",
+                About::record(record).hash(&hash),
+                what,
+            ));
+        }
+    }
+
+    /// Lines in which a phone's write of a key was accepted, a deletion too.
+    pub fn written(&self, record: Uuid, key: &str) -> Vec<usize> {
+        let of = self.arrived.range((record, String::new())..);
+        of.take_while(|((of, _), _)| *of == record)
+            .filter(|(_, arrived)| arrived.said.writes.iter().any(|write| write.key == key))
+            .filter_map(|(id, _)| self.answers.get(id))
+            .flatten()
+            .filter(|answer| answer.status == "accepted")
+            .map(|answer| answer.line)
+            .collect()
+    }
+
+    fn waiting(&self) -> impl Iterator<Item = (Uuid, String)> {
+        let waits = self
+            .now
+            .held
+            .iter()
+            .filter(|(_, held)| **held == Held::Waits);
+        waits.map(|(id, _)| id.clone())
     }
 
     /// Nobody goes beyond what is theirs.
@@ -571,7 +761,14 @@ impl Ledger {
         self.given_up.remove(&(record, arrived.said.hash.clone()));
         let card = self.now.cards.entry(record).or_default();
         card.accepted.insert(arrived.said.hash.clone(), seq);
+        card.is_kept = true;
         fold(card, &arrived.said, line);
+        if let Some(winner) = self.now.goes_on.get(&record).copied() {
+            for write in &arrived.said.writes {
+                self.touch(winner, Some(&write.key), line);
+            }
+        }
+        let card = self.now.cards.entry(record).or_default();
         let submitted = arrived
             .said
             .writes
@@ -607,7 +804,30 @@ impl Ledger {
                 self.departed.extend(gone);
             }
             Act::Revoke { device, wipe: true } => drop(self.now.to_wipe.insert(*device)),
-            Act::Edit { record, set } => {
+            Act::Create { record, grid, .. } => {
+                let card = self.now.cards.entry(*record).or_default();
+                card.kind = "shop_card".into();
+                card.grid.clone_from(grid);
+                card.is_kept = true;
+                card.touched.push((None, line));
+            }
+            // Which ones is not told; they are trade names in the scripts.
+            Act::ResolveSpelling => {
+                let cards: Vec<_> = self.now.cards.keys().copied().collect();
+                for card in cards {
+                    self.touch(card, Some("sign_name"), line);
+                }
+            }
+            Act::HeldAsEdit { nth } => self.accept_as_edit(*nth, line),
+            Act::RedactMember { record, key } => {
+                self.receipts.push(act.clone());
+                let redacted = self.now.redacted.entry(*record).or_default();
+                redacted.insert(key.clone(), line);
+                let ever = self.ever_redacted.entry(*record).or_default();
+                ever.insert(key.clone());
+                self.rewrite(*record);
+            }
+            Act::Edit { record, set, .. } => {
                 for (key, value) in set {
                     self.touch(*record, Some(key), line);
                     if let (true, Some(grid)) = (key == "grid", value) {
@@ -677,9 +897,14 @@ impl Ledger {
         }
     }
 
+    /// The office wrote the key: on the record, and on the card as which it goes on.
     fn touch(&mut self, record: Uuid, key: Option<&str>, line: usize) {
-        if let Some(card) = self.now.cards.get_mut(&record) {
-            card.touched.push((key.map(str::to_owned), line));
+        let mut at = Some(record);
+        while let Some(record) = at {
+            if let Some(card) = self.now.cards.get_mut(&record) {
+                card.touched.push((key.map(str::to_owned), line));
+            }
+            at = self.now.goes_on.get(&record).copied();
         }
     }
 
@@ -718,32 +943,55 @@ impl Ledger {
         naming.chain([person.to_owned()]).collect()
     }
 
-    fn decide(&mut self, nth: usize, accept: bool, line: usize) {
-        let waiting: Vec<_> = self
-            .now
-            .held
-            .iter()
-            .filter(|(_, held)| **held == Held::Waits)
-            .map(|(id, _)| id.clone())
-            .collect();
-        let Some(id) = waiting.get(nth).cloned() else {
+    /// Whoever wrote it is to hear of it.
+    fn decided(&mut self, id: &(Uuid, String), accepted: bool, line: usize) {
+        let arrived = self.arrived.get(id);
+        let user = arrived.and_then(|arrived| self.users.get(&arrived.said.device).cloned());
+        self.now.decided.extend(user.map(|user| {
+            let decision = Decision {
+                user,
+                accepted,
+                line,
+            };
+            (id.clone(), decision)
+        }));
+    }
+
+    /// The desk writes what the change says, over what its author had seen.
+    fn accept_as_edit(&mut self, nth: usize, line: usize) {
+        let Some(id) = self.waiting().nth(nth) else {
             return;
         };
         self.decisions += 1;
-        let author = |ledger: &Self, id: &(Uuid, String)| {
-            let arrived = ledger.arrived.get(id)?;
-            ledger.users.get(&arrived.said.device).cloned()
-        };
-        if !accept {
-            if let Some(user) = author(self, &id) {
-                let accepted = false;
-                let decision = Decision {
-                    user,
-                    accepted,
-                    line,
-                };
-                self.now.decided.insert(id.clone(), decision);
+        self.decided(&id, true, line);
+        let mut moved = None;
+        if let (Some(arrived), Some(card)) = (self.arrived.get(&id), self.now.cards.get_mut(&id.0))
+        {
+            card.by_review.insert(id.1.clone());
+            card.as_edit.insert(id.1.clone());
+            for write in &arrived.said.writes {
+                card.touched.push((Some(write.key.clone()), line));
+                if let ("grid", Some(grid)) = (write.key.as_str(), &write.value) {
+                    moved = Some(grid.clone());
+                }
+                // What waits as well was not there to be replaced.
+                let there = write.preds.iter().filter(|op| card.puts.contains_key(*op));
+                card.replaced.extend(there.cloned());
             }
+        }
+        if let Some(grid) = moved {
+            self.put_into(id.0, &grid);
+        }
+        self.now.held.insert(id, Held::Accepted);
+    }
+
+    fn decide(&mut self, nth: usize, accept: bool, line: usize) {
+        let Some(id) = self.waiting().nth(nth) else {
+            return;
+        };
+        self.decisions += 1;
+        if !accept {
+            self.decided(&id, false, line);
             self.now.held.insert(id, Held::Refused);
             return;
         }
@@ -765,17 +1013,9 @@ impl Ledger {
         }
         accepted.sort_by_key(|arrived| arrived.line);
         for arrived in accepted {
-            let accepted_id = (id.0, arrived.said.hash.clone());
-            if let Some(user) = author(self, &accepted_id) {
-                let accepted = true;
-                let decision = Decision {
-                    user,
-                    accepted,
-                    line,
-                };
-                self.now.decided.insert(accepted_id, decision);
-            }
+            self.decided(&(id.0, arrived.said.hash.clone()), true, line);
             let card = self.now.cards.entry(id.0).or_default();
+            card.is_kept = true;
             if card.by_review.insert(arrived.said.hash.clone()) {
                 card.touched.extend(
                     arrived

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{About, Finding, ledger::Ledger};
-use crate::engine::Story;
+use crate::{engine::Story, office::desk::HELD_REASON};
 
 pub fn check(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
     numbers(story, ledger, found);
+    told_again(story, ledger, found);
     held(story, ledger, found);
 }
 
@@ -98,6 +99,43 @@ fn numbers(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
     }
 }
 
+/// Whoever sends again what was accepted is told its number, as long as the log has it: what it brought is not sent back.
+fn told_again(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
+    const DAY_MS: i64 = 86_400_000;
+    let at = |line: usize| story.journal.lines[line].at_unix_ms;
+    let restored = |from: usize, to: usize| {
+        let mut restores = ledger.restores.iter();
+        restores.any(|line| (from..to).contains(line))
+    };
+    let whole = |record| !ledger.rewritten.contains(record);
+    for ((record, hash), answers) in ledger
+        .answers
+        .iter()
+        .filter(|((record, _), _)| whole(record))
+    {
+        let mut accepted = None;
+        for answer in answers {
+            match (answer.status.as_str(), accepted) {
+                ("accepted", _) => accepted = Some(answer),
+                ("duplicate", Some(first))
+                    if answer.seq != first.seq
+                        && at(answer.line) - at(first.line) < DAY_MS
+                        && !restored(first.line, answer.line) =>
+                {
+                    let what = format!(
+                        "{hash} of {record} was accepted as {:?} and is told again as {:?}",
+                        first.seq, answer.seq
+                    );
+                    let about = About::record(*record).hash(hash);
+                    let promise = "the log has no gap and no repetition";
+                    found.push(Finding::new(promise, about, what));
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
 fn held(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
     let told: BTreeMap<_, _> = story
         .evidence
@@ -105,6 +143,33 @@ fn held(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
         .iter()
         .map(|held| ((held.record, held.hash.clone()), held.status.as_str()))
         .collect();
+    let twice = story
+        .evidence
+        .held
+        .windows(2)
+        .filter(|pair| (pair[0].record, &pair[0].hash) == (pair[1].record, &pair[1].hash));
+    for pair in twice {
+        let (record, hash) = (pair[0].record, &pair[0].hash);
+        let what = format!("{hash} of {record} stands twice on the reviewer's list");
+        let about = About::record(record).hash(hash);
+        found.push(Finding::new("no held edit is lost", about, what));
+    }
+    for held in story
+        .evidence
+        .held
+        .iter()
+        .filter(|held| held.status == "refused")
+    {
+        let (record, hash) = (held.record, &held.hash);
+        if held.note.as_deref() != Some(HELD_REASON) {
+            let what = format!(
+                "why {hash} of {record} was refused is not kept: {:?}",
+                held.note
+            );
+            let about = About::record(record).hash(hash);
+            found.push(Finding::new("what was decided is final", about, what));
+        }
+    }
     for ((record, hash), status) in &ledger.now.held {
         let about = || About::record(*record).hash(hash);
         let redacted = ledger.now.redacted.contains_key(record);

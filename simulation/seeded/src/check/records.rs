@@ -69,6 +69,14 @@ pub fn check(
             history(*record, card, document, ledger, found);
         }
         once(*record, document, found);
+        if kept.kind == "shop_card" && !card.grid.is_empty() && card.grid != kept.grid {
+            let what = format!(
+                "{record} was put into {} and stands in {}",
+                card.grid, kept.grid
+            );
+            let about = About::record(*record).key("grid");
+            found.push(Finding::new("cards stand where they were put", about, what));
+        }
         notes::check(*record, card, document, ledger, found);
     }
     visits(story, found);
@@ -197,6 +205,7 @@ fn registers(
         }
         let gone = |part: &str| redacted.is_some_and(|redacted| redacted.contains_key(part));
         let forgotten = rules::entry(&put.key).is_some_and(gone)
+            || gone(&put.key)
             || gone(&put.value)
             || sealed(kept, card, &put.key);
         let office_wrote =

@@ -108,6 +108,14 @@ pub fn entry(key: &str) -> Option<&str> {
     Some(entry)
 }
 
+/// Refusals after which the phone sends the same again.
+pub fn is_retryable(code: &str) -> bool {
+    matches!(
+        code,
+        "dependency_missing" | "sequence_gap" | "document_unavailable" | "too_many_held"
+    )
+}
+
 /// Codes that what an honest phone writes is never refused with.
 pub const NEVER_HONEST: &[&str] = &[
     "malformed_change",

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use super::{About, Finding, bytes::Document, ledger::Ledger, rules};
-use crate::engine::Story;
+use crate::{
+    engine::Story,
+    journal::{Did, Event},
+};
 
 /// A ruled event, as the record has it.
 struct Ruled<'d> {
@@ -24,6 +27,7 @@ pub fn check(
     found: &mut Vec<Finding>,
 ) {
     let mut letters: BTreeMap<&str, Uuid> = BTreeMap::new();
+    members(story, documents, found);
     for (record, document) in documents {
         if story
             .evidence
@@ -149,6 +153,49 @@ fn by_the_table(rulings: &[Ruled<'_>], document: &Document) -> Vec<String> {
         ));
     }
     wrong
+}
+
+/// Of the requests of one member that are under way, only the earliest is acted on.
+fn members(story: &Story, documents: &BTreeMap<Uuid, Document>, found: &mut Vec<Finding>) {
+    let mut under_way: BTreeMap<&str, Uuid> = BTreeMap::new();
+    for line in &story.journal.lines {
+        let Event::Saved { record, did, .. } = &line.event else {
+            continue;
+        };
+        let named = did.iter().find_map(|did| match did {
+            Did::Put { key, value } if key == "member_name" => Some(value.as_str()),
+            _ => None,
+        });
+        let (Some(member), Some(document)) = (named, documents.get(record)) else {
+            continue;
+        };
+        let asked = document.fields.keys().any(|key| {
+            let said = |event: &str, name: &str| document.text(&format!("{event}/{name}"));
+            key.strip_prefix("events/")
+                .and_then(|rest| rest.strip_suffix("/type"))
+                .is_some_and(|event| {
+                    said(&format!("events/{event}"), "type") == Some("request_origin")
+                        && said(&format!("rulings/{event}"), "outcome") == Some("applied")
+                })
+        });
+        let open = matches!(
+            document.text("state"),
+            Some("awaiting_origin" | "in_transit" | "arrived")
+        );
+        if asked
+            && open
+            && let Some(other) = under_way.insert(member, *record)
+            && other != *record
+        {
+            let what = format!("{record} is under way beside {other}, and both are of one member");
+            let about = About::record(*record);
+            found.push(Finding::new(
+                "a member has one request under way",
+                about,
+                what,
+            ));
+        }
+    }
 }
 
 /// The number of the letter with which a request is under way.

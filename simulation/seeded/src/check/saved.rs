@@ -312,7 +312,7 @@ impl Edit<'_> {
         };
         let wrote = |line: &Line| match &line.event {
             Event::Acted {
-                act: Act::Edit { record, set },
+                act: Act::Edit { record, set, .. },
                 acted: Acted::Done,
             } => {
                 cards.contains(record)
@@ -370,7 +370,8 @@ impl Edit<'_> {
             Did::Put { value, .. } => Some(value),
             Did::Delete { .. } | Did::Note { .. } => None,
         };
-        rules::entry(key(self.did)).is_some_and(|entry| entries.contains(entry))
+        entries.contains(key(self.did))
+            || rules::entry(key(self.did)).is_some_and(|entry| entries.contains(entry))
             || value.is_some_and(|value| entries.contains(value))
     }
 
@@ -432,6 +433,8 @@ fn unseen(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
                 .push((arrived.line, write));
         }
     }
+    // A phone writes anew only what is its user's to write.
+    named.retain(|(_, _, key), _| rules::secretary_may(false, key, None));
     for ((author, record, key), mut writes) in named {
         writes.sort_by_key(|(line, write)| (*line, write.op.0));
         for (at, (line, write)) in writes.iter().enumerate() {

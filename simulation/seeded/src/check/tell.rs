@@ -67,6 +67,7 @@ fn concerns(event: &Event, about: &About, narrow: bool) -> bool {
             of_record(*record) && (about.hash.is_none() || about.hash.as_ref() == Some(hash))
         }
         Event::DraftDropped { record, did, .. } => of_record(*record) && did.iter().any(says),
+        Event::Answered { .. } => false,
         Event::Acted { act, acted } => *acted == Acted::Done && acts_on(act, about),
         Event::Enrolled { .. }
         | Event::Cloned { .. }
@@ -93,6 +94,8 @@ fn acts_on(act: &Act, about: &About) -> bool {
     let is = |record: &Uuid| about.record.is_none_or(|of| of == *record);
     match act {
         Act::Edit { record, .. }
+        | Act::Create { record, .. }
+        | Act::RedactMember { record, .. }
         | Act::Resolve { record, .. }
         | Act::UndoChoice { record, .. }
         | Act::Erase { record }
@@ -104,7 +107,9 @@ fn acts_on(act: &Act, about: &About) -> bool {
         Act::Enrol { .. } => false,
         Act::Assign { .. }
         | Act::Revoke { .. }
+        | Act::ResolveSpelling
         | Act::Held { .. }
+        | Act::HeldAsEdit { .. }
         | Act::HeldAgain { .. }
         | Act::Backup
         | Act::Restore
@@ -247,6 +252,9 @@ pub fn words(event: &Event) -> String {
                 hash_of(hash),
                 short(*record)
             )
+        }
+        Event::Answered { device, items, .. } => {
+            format!("the answer to {} has {items:?}", short(*device))
         }
         Event::DraftDropped { phone, record, did } => format!(
             "phone {} drops a draft of {}: {}",

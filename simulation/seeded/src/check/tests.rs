@@ -34,7 +34,7 @@ fn actor(device: Uuid) -> ActorId {
     ActorId::from([device.as_bytes().as_slice(), &[0, 0, 0, 1]].concat())
 }
 
-/// A world made by hand: every edit goes up at once and is accepted, unless a test says otherwise.
+/// A run made by hand: every edit goes up at once and is accepted, unless a test says otherwise.
 struct Hand {
     setup: Setup,
     story: Story,
@@ -318,9 +318,9 @@ fn finds(promise: &str, doctored: &(Setup, Story)) {
 
 /// The honest story after `doctor` falsified the evidence.
 fn doctored(doctor: impl FnOnce(&mut Story)) -> (Setup, Story) {
-    let mut world = honest().quiet();
-    doctor(&mut world.1);
-    world
+    let mut simulation = honest().quiet();
+    doctor(&mut simulation.1);
+    simulation
 }
 
 fn office(story: &mut Story) -> &mut OfficeRecord {
@@ -329,9 +329,12 @@ fn office(story: &mut Story) -> &mut OfficeRecord {
 
 #[test]
 fn an_honest_story_passes() {
-    let world = honest().quiet();
-    assert_eq!(check(&world.0, &world.1), []);
-    assert_eq!(world.1.evidence.conflicts, [(CARD, "sign_name".to_owned())]);
+    let simulation = honest().quiet();
+    assert_eq!(check(&simulation.0, &simulation.1), []);
+    assert_eq!(
+        simulation.1.evidence.conflicts,
+        [(CARD, "sign_name".to_owned())]
+    );
 }
 
 #[test]
@@ -368,9 +371,9 @@ fn a_saved_edit_must_be_somewhere() {
         let mut copy = hand.copy(phone_device(1));
         copy.put(ROOT, "legal_name", "v6").unwrap();
         hand.push(1, &mut copy, vec![put("legal_name", "v6")], false);
-        let mut world = hand.quiet();
-        then(&mut world.1);
-        world
+        let mut simulation = hand.quiet();
+        then(&mut simulation.1);
+        simulation
     };
     finds("no saved edit is lost", &unanswered(&|_| ()));
     let draft = |story: &mut Story| {
@@ -522,9 +525,9 @@ fn crossed_authority_is_found() {
     let (mut one, mut two) = (hand.copy(phone_device(0)), hand.copy(phone_device(1)));
     hand.edit(0, &mut one, &key, "v7");
     hand.edit(1, &mut two, &key, "v8");
-    let world = hand.quiet();
-    finds("authority is never crossed", &world);
-    finds("written once", &world);
+    let simulation = hand.quiet();
+    finds("authority is never crossed", &simulation);
+    finds("written once", &simulation);
 }
 
 #[test]
@@ -570,6 +573,7 @@ fn honest_edits_must_be_taken_and_decisions_last() {
         record: CARD,
         hash: hash.clone(),
         status: status.into(),
+        note: None,
     };
     hand.tell(Event::Acted {
         act: Act::Held {
@@ -613,8 +617,8 @@ fn what_was_done_must_be_told() {
             },
             acted: Acted::Done,
         });
-        let mut world = hand.quiet();
-        let evidence = &mut world.1.evidence;
+        let mut simulation = hand.quiet();
+        let evidence = &mut simulation.1.evidence;
         evidence.told.push(serde_json::json!({
             "username": "shen.he", "action": "resolution", "record": CARD, "detail": {},
         }));
@@ -632,6 +636,7 @@ fn what_was_done_must_be_told() {
                     ("v3z".into(), Some("lihua".into())),
                 ],
                 is_undone: false,
+                is_bulk: false,
             });
         }
         if told {
@@ -644,7 +649,7 @@ fn what_was_done_must_be_told() {
                 note: None,
             });
         }
-        world
+        simulation
     };
     // In this story both values still stand there, which is the first thing to be found.
     finds("a choice is remembered", &chosen(true, true));
@@ -659,15 +664,15 @@ fn what_was_done_must_be_told() {
             },
             acted: Acted::Done,
         });
-        let mut world = hand.quiet();
+        let mut simulation = hand.quiet();
         if remembered {
-            world.1.evidence.merges.push(MergeLine {
+            simulation.1.evidence.merges.push(MergeLine {
                 winner: DESK,
                 loser: CARD,
                 is_undone: false,
             });
         }
-        world
+        simulation
     };
     finds("two cards become one", &merged(true));
     finds("two cards become one", &merged(false));
@@ -718,27 +723,27 @@ fn a_restore_must_be_healed() {
 #[test]
 fn what_was_erased_must_be_nowhere() {
     let erased = |doctor: &dyn Fn(&mut Story)| {
-        let mut world = honest().quiet();
+        let mut simulation = honest().quiet();
         let event = Event::Acted {
             act: Act::Erase { record: CARD },
             acted: Acted::Done,
         };
-        world.1.journal.lines.push(Line {
+        simulation.1.journal.lines.push(Line {
             at_unix_ms: 99,
             event,
         });
-        world.1.evidence.told.push(serde_json::json!({
+        simulation.1.evidence.told.push(serde_json::json!({
             "username": "root", "action": "erase", "record": CARD, "detail": {},
         }));
-        world.1.evidence.records.clear();
-        world.1.evidence.conflicts.clear();
-        world
+        simulation.1.evidence.records.clear();
+        simulation.1.evidence.conflicts.clear();
+        simulation
             .1
             .phones
             .iter_mut()
             .for_each(|phone| phone.records.clear());
-        doctor(&mut world.1);
-        world
+        doctor(&mut simulation.1);
+        simulation
     };
     assert_eq!(promises(&erased(&|_| ())), Vec::<&str>::new());
     finds(
@@ -839,7 +844,7 @@ fn a_chain_is_hashed_anew() {
 #[test]
 fn alarms_and_rows_are_findings() {
     finds(
-        "the world becomes quiet",
+        "the simulation becomes quiet",
         &doctored(|story| story.alarms.push("phone 1 does not end".into())),
     );
     finds(
@@ -850,7 +855,7 @@ fn alarms_and_rows_are_findings() {
 
 /// A transfer whose rulings are `rulings`: step, seen, outcome, state, number.
 fn transfer(rulings: &[(&str, Option<u128>, &str, &str, u32)]) -> (Setup, Story) {
-    let mut world = honest().quiet();
+    let mut simulation = honest().quiet();
     let id = Uuid::from_u128(0x7f);
     let mut document = unsigned().with_actor(actor(DESK));
     for (key, value) in [("kind", "transfer_request"), ("grid", "A2")] {
@@ -897,8 +902,8 @@ fn transfer(rulings: &[(&str, Option<u128>, &str, &str, u32)]) -> (Setup, Story)
         won: BTreeMap::new(),
         document,
     };
-    world.1.evidence.records.insert(id, record);
-    world
+    simulation.1.evidence.records.insert(id, record);
+    simulation
 }
 
 #[test]
@@ -944,9 +949,9 @@ fn rulings_are_held_to_the_table() {
 
 #[test]
 fn a_finding_tells_its_story() {
-    let world = doctored(|story| drop(office(story).fields.remove("opening_hours")));
-    let found = check(&world.0, &world.1);
-    let told = tell::story(&world.1.journal, &found[0].about);
+    let simulation = doctored(|story| drop(office(story).fields.remove("opening_hours")));
+    let found = check(&simulation.0, &simulation.1);
+    let told = tell::story(&simulation.1.journal, &found[0].about);
     assert!(
         told.contains("opening_hours = \"v5\"") && told.contains("accepted as number"),
         "{told}"
@@ -1078,7 +1083,7 @@ fn words_of_a_note_go_only_where_somebody_took_them_out() {
             _ => None,
         });
     last.unwrap().clear();
-    let world = hand.quiet();
-    finds("nobody's unseen value is replaced", &world);
-    finds("no saved edit is lost", &world);
+    let simulation = hand.quiet();
+    finds("nobody's unseen value is replaced", &simulation);
+    finds("no saved edit is lost", &simulation);
 }

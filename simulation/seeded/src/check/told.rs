@@ -12,11 +12,12 @@ use super::{
     About, Finding,
     bytes::Document,
     ledger::{Card, Decision, Ledger},
+    rules,
 };
 use crate::{
     engine::Story,
     journal::Event,
-    office::{Act, Acted, ChoiceLine, desk},
+    office::{Act, Acted, ChoiceLine, Looked, desk},
 };
 
 const TRAIL: &str = "the audit trail tells every act";
@@ -107,11 +108,14 @@ fn acts(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
     let mut expected: BTreeMap<(&str, Option<Uuid>), usize> = BTreeMap::new();
     for (_, act) in done(story, ledger) {
         let event = match act {
-            Act::Edit { record, .. } | Act::Step { record, .. } => ("desk_edit", Some(*record)),
+            Act::Edit { record, .. } | Act::Create { record, .. } | Act::Step { record, .. } => {
+                ("desk_edit", Some(*record))
+            }
             Act::Resolve { record, .. } => ("resolution", Some(*record)),
             Act::UndoChoice { record, .. } => ("resolution_undone", Some(*record)),
             Act::UndoMerge { winner, .. } => ("merge_undo", Some(*winner)),
-            Act::Held { accept: true, .. } => ("held_accept", None),
+            Act::Held { accept: true, .. } | Act::HeldAsEdit { .. } => ("held_accept", None),
+            Act::ResolveSpelling => ("resolution", None),
             Act::Held { accept: false, .. } => ("held_refuse", None),
             Act::Move { .. } => ("card_moved", None),
             Act::Merge { winner, .. } => ("merge", Some(*winner)),
@@ -121,7 +125,7 @@ fn acts(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
                 expected.insert(("erase", Some(*record)), 1);
                 continue;
             }
-            Act::Redact { record, .. } => {
+            Act::Redact { record, .. } | Act::RedactMember { record, .. } => {
                 expected.insert(("redact", Some(*record)), 1);
                 continue;
             }
@@ -215,6 +219,16 @@ fn decisions(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
         }
     }
     for (_, act) in done(story, ledger) {
+        if let Act::Edit {
+            looked: Looked::Before,
+            record,
+            ..
+        } = act
+        {
+            let what = format!("{record} was edited by somebody who had looked at something else");
+            let about = About::record(*record);
+            found.push(Finding::new("authority is never crossed", about, what));
+        }
         if let Act::HeldAgain { .. } = act {
             let what = "a held edit that was decided is decided a second time";
             found.push(Finding::new(
@@ -329,6 +343,7 @@ fn choices(
             found.push(Finding::new(NOTICES, about(), what));
         }
     }
+    bulks(story, ledger, found);
     let mut made: BTreeMap<(Uuid, &str), Made> = BTreeMap::new();
     for (line, act) in done(story, ledger) {
         match act {
@@ -365,11 +380,43 @@ fn choices(
                 .iter()
                 .filter(|choice| choice.record == record && choice.field == field)
                 .collect();
-            for what in made.broken(field, &kept, card, document) {
+            let written = ledger.written(record, field);
+            for what in made.broken(field, &kept, card, document, &written) {
                 let about = About::record(record).key(field);
                 let what = format!("{field} of {record}: {what}");
                 found.push(Finding::new(CHOICES, about, what));
             }
+        }
+    }
+}
+
+/// What is settled many at once is spelt differently, and no more.
+fn bulks(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
+    let done = done(story, ledger).filter(|(_, act)| **act == Act::ResolveSpelling);
+    let kept = story
+        .evidence
+        .choices
+        .iter()
+        .filter(|choice| choice.is_bulk);
+    // What was settled on an erased record is forgotten with it.
+    if kept.clone().count() < done.count() && ledger.ever_erased.is_empty() {
+        let what = "conflicts were settled at once, and no choice is remembered";
+        found.push(Finding::new(CHOICES, About::default(), what));
+    }
+    for choice in kept {
+        let spelt = |value: &String| value.to_lowercase().replace(' ', "");
+        let values: BTreeSet<_> = choice
+            .replaced
+            .iter()
+            .map(|(value, _)| spelt(value))
+            .collect();
+        if values.len() > 1 {
+            let what = format!(
+                "{:?} of {} were settled as one spelling",
+                choice.replaced, choice.record
+            );
+            let about = About::record(choice.record).key(&choice.field);
+            found.push(Finding::new(CHOICES, about, what));
         }
     }
 }
@@ -397,13 +444,11 @@ impl Made {
         kept: &[&ChoiceLine],
         card: &Card,
         document: &Document,
+        written: &[usize],
     ) -> Vec<String> {
         let mut broken = Vec::new();
-        let written = |from: usize, to: usize| {
-            card.puts
-                .values()
-                .any(|put| put.key == field && put.line > from && put.line < to)
-        };
+        let written =
+            |from: usize, to: usize| written.iter().any(|line| *line > from && *line < to);
         let shown: Vec<&str> = document
             .fields
             .get(field)
@@ -534,6 +579,29 @@ fn merges(
                 wrong(
                     *loser,
                     format!("{key} = {value:?} of {loser} is not on {winner}"),
+                );
+            }
+        }
+    }
+    for (loser, winner) in away
+        .iter()
+        .filter_map(|(loser, winner)| Some((loser, (*winner)?)))
+    {
+        let (Some(won), Some(lost)) = (documents.get(&winner), documents.get(loser)) else {
+            continue;
+        };
+        let named = |document: &Document, entry: &str| {
+            let name = format!("contacts/{entry}/name");
+            let mut writes = document.changes.iter().flat_map(|change| &change.writes);
+            document.fields.contains_key(&name) || writes.any(|write| write.key == name)
+        };
+        let contacts = won.fields.keys().filter(|key| key.starts_with("contacts/"));
+        let entries: BTreeSet<_> = contacts.filter_map(|key| rules::entry(key)).collect();
+        for entry in entries {
+            if !named(won, entry) && lost.fields.contains_key(&format!("contacts/{entry}/name")) {
+                wrong(
+                    *loser,
+                    format!("half of a person of {loser} is on {winner}: {entry}"),
                 );
             }
         }

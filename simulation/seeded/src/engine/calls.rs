@@ -7,10 +7,11 @@ use lianka_sync_core::codec::wire::{
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::{BEGIN_UNIX_MS, Happening, World};
+use super::{BEGIN_UNIX_MS, Happening, Simulation};
 use crate::{
+    check::bytes,
     draw::Draw,
-    journal::Event,
+    journal::{Event, Item},
     network::{Answer, Body, Fate, SimulatedBody},
     office::{Act, Call, Office, Reply},
     script::Weather,
@@ -31,7 +32,7 @@ pub(super) struct Transit {
     pub reply: Option<Reply>,
 }
 
-impl<O: Office> World<'_, O> {
+impl<O: Office> Simulation<'_, O> {
     /// A phone sends a request.
     pub(super) fn send(
         &mut self,
@@ -212,8 +213,13 @@ impl<O: Office> World<'_, O> {
     /// The office answers, and the journal says what came and what was said.
     pub(super) async fn exchange(&mut self, call: &Call, device: Uuid) -> Reply {
         let sync = call.path.ends_with("/sync");
+        let mut kinds = Vec::new();
         if sync {
             for item in items::<RequestItem>(&call.headers, &call.body) {
+                if let RequestItem::Hello(hello) = &item {
+                    let known = hello.known_kinds();
+                    kinds = known.iter().map(|kind| kind.as_str().to_owned()).collect();
+                }
                 if let RequestItem::Change(change) = item {
                     let (record, generation, bytes) =
                         (change.record.0, change.generation, change.bytes);
@@ -230,9 +236,16 @@ impl<O: Office> World<'_, O> {
             .set_time(BEGIN_UNIX_MS + self.now_ms + self.office_skew_ms);
         let reply = self.office.exchange(call).await;
         if sync && reply.status == 200 {
+            let mut told = Vec::new();
             for item in items::<ResponseItem>(&reply.headers, &reply.body) {
+                told.extend(item_of(&item));
                 self.answered(device, item);
             }
+            self.tell(Event::Answered {
+                device,
+                kinds,
+                items: told,
+            });
         } else if reply.status >= 500 {
             self.alarm(format!(
                 "{} answers {}: {}",
@@ -295,7 +308,38 @@ impl<O: Office> World<'_, O> {
     }
 }
 
-/// Refusals that the world must have seen.
+/// An item as the journal tells it, where it does.
+fn item_of(item: &ResponseItem) -> Option<Item> {
+    Some(match item {
+        ResponseItem::Snapshot {
+            record,
+            kind,
+            generation,
+            ..
+        } => Item::Snapshot {
+            record: record.0,
+            kind: kind.as_str().to_owned(),
+            generation: *generation,
+        },
+        ResponseItem::Change { record, bytes, .. } => Item::Change {
+            record: record.0,
+            hash: bytes::change(bytes)?.hash,
+        },
+        ResponseItem::Leave { record } => Item::Leave { record: record.0 },
+        ResponseItem::Erase { record } => Item::Erase { record: record.0 },
+        ResponseItem::Reset { .. } => Item::Reset,
+        ResponseItem::Wipe => Item::Wipe,
+        ResponseItem::End { cursor, .. } => Item::End {
+            pulled: cursor.is_some(),
+        },
+        ResponseItem::Verdict(_)
+        | ResponseItem::Redact { .. }
+        | ResponseItem::Notice(_)
+        | ResponseItem::Checkpoint { .. } => return None,
+    })
+}
+
+/// Refusals that the run must have seen.
 fn rejected(code: Option<&str>) -> &'static str {
     match code.unwrap_or_default() {
         "stale_generation" => "refused: stale_generation",

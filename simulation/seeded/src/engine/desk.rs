@@ -1,18 +1,28 @@
-//! Acts at the office, from the script's names to the world's ids.
+//! Acts at the office, from the script's names to the run's ids.
 
+use lianka_sync_core::{id::RecordId, kinds::Kind};
 use uuid::Uuid;
 
-use super::World;
+use super::{BEGIN_UNIX_MS, Simulation};
 use crate::{
+    draw::Draw,
     office::{Act, Acted, Office},
     script::{Desk, MadeBy},
 };
 
-impl<O: Office> World<'_, O> {
-    pub(super) async fn desk(&mut self, desk: &Desk) {
+impl<O: Office> Simulation<'_, O> {
+    pub(super) async fn desk(&mut self, no: u32, desk: &Desk) {
         // What the script names is not there where its step was taken out, or did nothing.
-        if let Some(act) = self.act_of(desk) {
-            self.act(act).await;
+        let Some(act) = self.act_of(no, desk) else {
+            return;
+        };
+        let created = match act {
+            Act::Create { record, .. } => Some(RecordId(record)),
+            _ => None,
+        };
+        if let (Acted::Done, Some(record)) = (self.act(act).await, created) {
+            self.made
+                .insert(MadeBy(no), (record, Kind::ShopCard.as_str()));
         }
     }
 
@@ -20,7 +30,7 @@ impl<O: Office> World<'_, O> {
         self.made.get(&record).map(|(record, _)| record.0)
     }
 
-    fn act_of(&self, desk: &Desk) -> Option<Act> {
+    fn act_of(&self, no: u32, desk: &Desk) -> Option<Act> {
         Some(match desk {
             Desk::Assign { username, grids } => Act::Assign {
                 username: username.clone(),
@@ -30,10 +40,22 @@ impl<O: Office> World<'_, O> {
                 device: self.device_of(*phone)?,
                 wipe: *wipe,
             },
-            Desk::Edit { record, set } => Act::Edit {
+            Desk::Edit {
+                record,
+                set,
+                looked,
+            } => Act::Edit {
                 record: self.id_of(*record)?,
                 set: set.clone(),
+                looked: *looked,
             },
+            Desk::Create { grid, set } => Act::Create {
+                record: made_at_desk(self.script.seed, no).0,
+                grid: grid.clone(),
+                set: set.clone(),
+            },
+            Desk::ResolveSpelling => Act::ResolveSpelling,
+            Desk::HeldAsEdit { nth } => Act::HeldAsEdit { nth: *nth },
             Desk::Resolve {
                 record,
                 field,
@@ -87,6 +109,11 @@ impl<O: Office> World<'_, O> {
                 record: self.id_of(*record)?,
                 entry: *entry,
             },
+            Desk::RedactCompanion { visit } => {
+                let (name, record) = (self.companions.get(visit)?, self.id_of(*visit)?);
+                let key = format!("companions/{name}");
+                Act::RedactMember { record, key }
+            }
             Desk::Step {
                 record,
                 step,
@@ -107,6 +134,13 @@ impl<O: Office> World<'_, O> {
     }
 }
 
+/// The id of a card that a desk creates in a step.
+fn made_at_desk(seed: u64, no: u32) -> RecordId {
+    let mut entropy = [0; 10];
+    entropy.copy_from_slice(&Draw::of(seed, "desk", u64::from(no)).bytes(10));
+    RecordId::new_v7(BEGIN_UNIX_MS.unsigned_abs(), entropy)
+}
+
 /// Under what an act is counted.
 pub(super) fn counted(act: &Act, acted: &Acted) -> &'static str {
     match acted {
@@ -120,6 +154,10 @@ pub(super) fn counted(act: &Act, acted: &Acted) -> &'static str {
         Act::Revoke { wipe: false, .. } => "act: revoke",
         Act::Revoke { wipe: true, .. } => "act: wipe",
         Act::Edit { .. } => "act: edit",
+        Act::Create { .. } => "act: create",
+        Act::ResolveSpelling => "act: resolve spelling",
+        Act::HeldAsEdit { .. } => "act: accept as the desk's edit",
+        Act::RedactMember { .. } => "act: redact a companion",
         Act::Resolve { .. } => "act: resolve",
         Act::UndoChoice { .. } => "act: undo a choice",
         Act::HeldAgain { .. } => "act: decide a second time",

@@ -12,7 +12,7 @@ use lianka_client_core::{
     store::{RecordStore, Records},
 };
 
-use super::{Story, World, people};
+use super::{Simulation, Story, people};
 use crate::{
     journal::{PhoneEvidence, PhoneNo, PhoneRecord},
     office::Office,
@@ -20,7 +20,7 @@ use crate::{
     reading,
 };
 
-impl<O: Office> World<'_, O> {
+impl<O: Office> Simulation<'_, O> {
     pub(super) async fn story(mut self) -> Story {
         let now = self.true_unix_ms();
         let mut phones = Vec::new();

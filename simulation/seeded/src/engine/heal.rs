@@ -1,9 +1,9 @@
-//! The end of a world: the network is good, clocks are right, everybody synchronises, reviewers decide, until nothing moves any more.
+//! The end of a run: the network is good, clocks are right, everybody synchronises, reviewers decide, until nothing moves any more.
 
 use lianka_client::{Phone, PhoneError, local_store::StoreError};
 use lianka_sync_core::lang::Lang;
 
-use super::World;
+use super::Simulation;
 use crate::{
     draw::Draw,
     journal::Event,
@@ -11,7 +11,7 @@ use crate::{
     script::Weather,
 };
 
-/// Rounds after which a world must be quiet. A rebase takes two, a restore three, a held chain one a change.
+/// Rounds after which a run must be quiet. A rebase takes two, a restore three, a held chain one a change.
 const ROUNDS_MAX: u32 = 40;
 /// Synchronisations over a good network after which every outbox must be empty, with reviewers deciding between them; docs/simulation.md states it.
 const OUTBOX_ROUNDS_MAX: u32 = 6;
@@ -21,7 +21,7 @@ const ROUND_MS: i64 = 3_600_000;
 /// Held changes decided in one round.
 const HELD_MAX: u32 = 200;
 
-impl<O: Office> World<'_, O> {
+impl<O: Office> Simulation<'_, O> {
     pub(super) async fn heal(&mut self) {
         self.die_before_reply = false;
         self.office_skew_ms = 0;
@@ -51,7 +51,7 @@ impl<O: Office> World<'_, O> {
             }
             quiet = if moved { 0 } else { quiet + 1 };
             if quiet == QUIET_ROUNDS {
-                self.coverage.count("world: quiet");
+                self.coverage.count("run: quiet");
                 self.coverage.count(match waiting {
                     0 => "outboxes: empty after one synchronisation",
                     1 => "outboxes: empty after two",

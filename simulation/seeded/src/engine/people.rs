@@ -2,23 +2,31 @@
 
 use lianka_client::{
     Phone, PhoneError,
+    local_store::LocalStore,
     phone::{EditReceipt, EnrolOptions, NewVisit},
 };
-use lianka_client_core::Filing;
+use lianka_client_core::{
+    Filing, document,
+    store::{RecordStore, Records},
+};
 use lianka_sync_core::{
-    codec::change::Scalar,
+    codec::{
+        change::Scalar,
+        wire::{Encoding, Hello, PushedChange, Report, RequestItem},
+    },
     crdt::{record::Edit, view::View},
-    id::RecordId,
+    id::{Actor, DeviceId, RecordId},
     kinds::{Kind, transfer::Step},
     lang::Lang,
+    time::DeviceTime,
 };
 
-use super::World;
+use super::Simulation;
 use crate::{
     draw::Draw,
     journal::{Did, Event, PhoneNo, Saw},
     network::Signal,
-    office::{Act, Acted, Office},
+    office::{Act, Acted, Call, Office},
     phones::Files,
     reading,
     script::{MadeBy, Set},
@@ -26,6 +34,8 @@ use crate::{
 
 /// How often a user asks for another code where enrolling failed.
 const CODES_MAX: u32 = 3;
+/// Epochs that no phone comes to.
+const FORGED_EPOCH: u32 = 1 << 30;
 
 /// The script's keys and values as edits.
 fn edits_of(set: &Set) -> Vec<Edit> {
@@ -101,7 +111,7 @@ fn with_word(draw: &mut Draw, note: &str, word: &str) -> String {
     words.join(" ")
 }
 
-impl<O: Office> World<'_, O> {
+impl<O: Office> Simulation<'_, O> {
     /// Writes down what became of an edit.
     fn told(
         &mut self,
@@ -203,6 +213,75 @@ impl<O: Office> World<'_, O> {
         self.told(phone, Some(record), kind, false, (did(&edits), saw), &done);
     }
 
+    /// Somebody's own program signs with the phone's device, under an epoch of its own, what the phone may never have held, and sends it with the
+    /// phone's token; of the phone's own it sends only this. Where the token is over, or the other phone does not hold the record, nothing happens.
+    pub(super) async fn forge(
+        &mut self,
+        no: u32,
+        phone: usize,
+        from: usize,
+        record: MadeBy,
+        set: &Set,
+    ) {
+        let Some((record, kind)) = self.made.get(&record).copied() else {
+            return;
+        };
+        let (now, street) = (self.true_unix_ms(), self.script.setup.street.clone());
+        let (Some(by), Some(other)) = (self.phones.get(&phone), self.phones.get(&from)) else {
+            return;
+        };
+        let token =
+            LocalStore::open(&by.path).and_then(|mut store| store.read(|tx| tx.credentials()));
+        let copy = LocalStore::open(&other.path)
+            .and_then(|mut store| store.read(|tx| tx.record_state(record)));
+        let (Ok(token), Ok(mut copy)) = (token, copy) else {
+            return;
+        };
+        if from != phone {
+            copy.outbox.clear();
+        }
+        let generation = copy.stored.as_ref().map_or(1, |stored| stored.generation);
+        let Ok(Some(mut opened)) = document::open(&copy) else {
+            return;
+        };
+        let (device, kind) = (by.device, kind.parse().unwrap_or(Kind::ShopCard));
+        let actor = Actor::new(DeviceId(device), FORGED_EPOCH + no);
+        let at = DeviceTime::from_unix_ms(now);
+        let Ok(Some(change)) = opened.document.edit(actor, at, &edits_of(set), "") else {
+            return;
+        };
+        let hello = Hello {
+            cursor: None,
+            client: "forged".into(),
+            pull: true,
+            report: Report::default(),
+            kinds: Vec::new(),
+        };
+        let pushed = PushedChange {
+            record,
+            kind,
+            generation,
+            bytes: change.bytes,
+        };
+        let (encoding, mut body) = (Encoding::CborSeq, Vec::new());
+        encoding.write(&RequestItem::Hello(hello), &mut body);
+        encoding.write(&RequestItem::Change(pushed), &mut body);
+        let call = Call {
+            method: "POST".into(),
+            path: format!("/v1/streets/{street}/sync"),
+            headers: vec![
+                (
+                    "authorization".into(),
+                    format!("Bearer {}", token.access_token),
+                ),
+                ("content-type".into(), encoding.media_type().into()),
+            ],
+            body,
+        };
+        self.coverage.count("forged edit");
+        self.exchange(&call, device).await;
+    }
+
     #[expect(clippy::too_many_arguments, reason = "as the step has them")]
     pub(super) fn file(
         &mut self,
@@ -277,6 +356,11 @@ impl<O: Office> World<'_, O> {
             self.coverage.count("visit: noted");
             self.made
                 .insert(MadeBy(no), (receipt.record, Kind::Visit.as_str()));
+            self.companions.extend(
+                new.companions
+                    .first()
+                    .map(|name| (MadeBy(no), name.clone())),
+            );
             did = written(&handle, receipt);
         }
         let told = (did, Vec::new());

@@ -1,4 +1,4 @@
-//! Worlds are the same for the same seed, and go on without any of their steps.
+//! Runs are the same for the same seed, and go on without any of their steps.
 
 use crate::{
     Script, Story,
@@ -61,7 +61,7 @@ fn a_script_runs_without_any_of_its_steps() {
 
 /// Long form, for a hunt by hand: `SEEDS=200 cargo test -p lianka-simulation --lib become_quiet -- --nocapture`.
 #[test]
-fn worlds_become_quiet_without_an_alarm() {
+fn every_run_becomes_quiet_without_an_alarm() {
     let seeds = std::env::var("SEEDS")
         .ok()
         .and_then(|seeds| seeds.parse().ok())

@@ -339,7 +339,7 @@ pub fn left_differently(real: &Evidence, memory: &Evidence) -> Option<Difference
     None
 }
 
-/// Runs a script at the real office, then says the same to the one in memory: the world's story, and the first difference.
+/// Runs a script at the real office, then says the same to the one in memory: the run's story, and the first difference.
 #[cfg(feature = "real")]
 pub fn both(script: &crate::Script) -> (crate::Story, Option<Difference>) {
     let mut real = Overheard::new(super::RealOffice::new(&script.setup, script.seed));

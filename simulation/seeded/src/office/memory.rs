@@ -282,7 +282,7 @@ impl Office for MemoryOffice {
 
     async fn act(&mut self, act: &Act) -> Acted {
         let acted = self.do_act(act);
-        if acted == Acted::Done && matches!(act, Act::Erase { .. } | Act::Redact { .. }) {
+        if acted == Acted::Done && act.forgets() {
             self.receipts.push(act.clone());
         }
         acted

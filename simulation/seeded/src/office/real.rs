@@ -1,6 +1,6 @@
-//! The real office: the server's own router, in this process, on a private throwaway Postgres with a database for each world.
+//! The real office: the server's own router, in this process, on a private throwaway Postgres with a database for each run.
 //!
-//! Requests and acts go through HTTP; only backups, restarts and background passes are what an operator and the server itself do. The world's
+//! Requests and acts go through HTTP; only backups, restarts and background passes are what an operator and the server itself do. The run's
 //! runtime stands still while Postgres works: everything here runs on another thread with a runtime of its own, and the caller's thread waits.
 
 mod acts;
@@ -151,7 +151,7 @@ impl Inner {
             seeds.uuid(),
         );
         let (app, router) = start(&database, &clock, seeds.number(), setup.log_days).await;
-        // The template gave every world the same one.
+        // The template gave every run the same one.
         set_epoch(&app.pool, epoch).await;
         sqlx::query("insert into account (username, display_name, role, created_at) values ($1, $1, 'admin', now())")
             .bind(desk::ADMIN)
@@ -377,7 +377,7 @@ impl Inner {
 
     async fn act_and_note(&mut self, act: &Act) -> Acted {
         let acted = self.act(act).await;
-        if acted == Acted::Done && matches!(act, Act::Erase { .. } | Act::Redact { .. }) {
+        if acted == Acted::Done && act.forgets() {
             self.receipts.push(act.clone());
         }
         acted

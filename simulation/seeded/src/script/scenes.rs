@@ -1,13 +1,18 @@
 //! Draws a script: scenes of a few steps each, spread over days.
 //!
-//! Common scenes (a walk, a clash, everybody synchronises) make the world; every seed gets some of the special ones (a restore, a clone, an
+//! Common scenes (a walk, a clash, everybody synchronises) make the run; every seed gets some of the special ones (a restore, a clone, an
 //! erasure in mid-request, …), so that each of them happens in many of 200 seeds.
 
 use uuid::Uuid;
 
 use super::{Desk, MadeBy, Script, Set, Step, Weather, What};
-use crate::{draw::Draw, engine::BEGIN_UNIX_MS, office::Setup};
+use crate::{
+    draw::Draw,
+    engine::BEGIN_UNIX_MS,
+    office::{Looked, Setup},
+};
 
+mod rare;
 mod special;
 mod transfers;
 mod visits;
@@ -78,6 +83,7 @@ pub(super) fn draw(seed: u64) -> Script {
     };
     plan.whole();
     visits::among(&mut plan, Draw::of(seed, "visits", 0));
+    rare::among(&mut plan, Draw::of(seed, "rare", 0));
     plan.steps.sort_by_key(|step| (step.at_ms, step.no));
     Script {
         seed,
@@ -514,6 +520,7 @@ impl Plan {
         self.desk(Desk::Edit {
             record: card.made,
             set,
+            looked: Looked::Unsaid,
         });
         self.wait(2 * SECOND);
         self.sync(phone);

@@ -7,28 +7,31 @@ use lianka_office_core::{
         self, Desk, Refused,
         clock::Tick,
         compact::{Compact, is_worth_it},
-        edit::Edit,
+        edit::{Create, Edit},
         erase::{Erase, Person, Redact, Request, reason},
         held::{Accept, Refuse},
         merge_cards::{Merge, UndoMerge},
         relocate::Relocate,
-        resolve::{Choose, Undo},
+        resolve::{Choose, ChooseHarmless, Undo},
         step::TakeStep,
     },
     ids::Ids,
-    memory::Settled,
+    memory::{Kept, Settled},
     store::{CardMerge, HeldStatus},
 };
 use lianka_sync_core::{
     access::Role,
     codec::change::Scalar,
-    crdt::{merge::Refusal, rebuild},
+    crdt::{conflict::HarmlessClass, merge::Refusal, rebuild},
     id::{DeviceId, EntryId, RecordId},
-    kinds::transfer::{Case, Step},
+    kinds::{
+        Kind, key,
+        transfer::{Case, Step},
+    },
 };
 
 use super::{MemoryOffice, State, desk};
-use crate::office::{Act, Acted};
+use crate::office::{Act, Acted, Looked};
 
 /// What a refusal means to whoever acted.
 fn refused(refused: &Refused) -> Acted {
@@ -79,6 +82,14 @@ fn done<T>(done: Result<T, Refused>, is_done: impl FnOnce(T) -> bool) -> Acted {
     }
 }
 
+fn values(set: &[(String, Option<String>)]) -> BTreeMap<String, Option<Scalar>> {
+    let value = |(key, value): &(String, Option<String>)| {
+        let value = value.as_ref().map(|text| desk::scalar(key, text));
+        (key.clone(), value)
+    };
+    set.iter().map(value).collect()
+}
+
 impl MemoryOffice {
     pub(super) fn do_act(&mut self, act: &Act) -> Acted {
         match act {
@@ -91,7 +102,13 @@ impl MemoryOffice {
                     Acted::Nothing
                 }
             }
-            Act::Edit { record, set } => self.edit(RecordId(*record), set),
+            Act::Edit {
+                record,
+                set,
+                looked,
+            } => self.edit(RecordId(*record), set, *looked),
+            Act::Create { record, grid, set } => self.create(RecordId(*record), grid, set),
+            Act::ResolveSpelling => self.resolve_spelling(),
             Act::Resolve {
                 record,
                 field,
@@ -103,8 +120,9 @@ impl MemoryOffice {
                 field,
                 force,
             } => self.undo_choice(RecordId(*record), field, *force),
-            Act::Held { nth, accept } => self.decide_held(*nth, *accept, false),
-            Act::HeldAgain { nth, accept } => self.decide_held(*nth, *accept, true),
+            Act::Held { nth, accept } => self.decide_held(*nth, *accept, false, false),
+            Act::HeldAgain { nth, accept } => self.decide_held(*nth, *accept, true, false),
+            Act::HeldAsEdit { nth } => self.decide_held(*nth, true, false, true),
             Act::Move { records, grid } => {
                 let mut there: Vec<_> = records.iter().copied().map(RecordId).collect();
                 there.retain(|record| self.state.store.records.contains_key(record));
@@ -120,13 +138,10 @@ impl MemoryOffice {
                 done(self.run(Erase { record, request }), |_| true)
             }
             Act::Redact { record, entry } => {
-                let redact = Redact {
-                    record: RecordId(*record),
-                    person: Person::Entry(EntryId(*entry)),
-                    note: false,
-                    request: self.request(),
-                };
-                done(self.run(redact), |_| true)
+                self.redact(RecordId(*record), Person::Entry(EntryId(*entry)))
+            }
+            Act::RedactMember { record, key } => {
+                self.redact(RecordId(*record), Person::Member(key.clone()))
             }
             Act::Step {
                 record,
@@ -170,22 +185,68 @@ impl MemoryOffice {
         }
     }
 
-    fn edit(&mut self, record: RecordId, set: &[(String, Option<String>)]) -> Acted {
+    fn redact(&mut self, record: RecordId, person: Person) -> Acted {
+        let redact = Redact {
+            record,
+            person,
+            note: false,
+            request: self.request(),
+        };
+        done(self.run(redact), |_| true)
+    }
+
+    fn edit(
+        &mut self,
+        record: RecordId,
+        set: &[(String, Option<String>)],
+        looked: Looked,
+    ) -> Acted {
         if set.is_empty() {
             return Acted::Refused("not_empty".into());
         }
-        let value = |(key, value): &(String, Option<String>)| {
-            let value = value.as_ref().map(|text| desk::scalar(key, text));
-            (key.clone(), value)
-        };
+        let kept = self.state.store.records.get(&record);
+        let heads = kept.map(|kept| kept.state.heads()).unwrap_or_default();
         let edit = Edit {
             by: self.reviewer(),
             record,
-            set: set.iter().map(value).collect(),
+            set: values(set),
             note: String::new(),
-            expected_heads: None,
+            expected_heads: match looked {
+                Looked::Unsaid => None,
+                Looked::Now => Some(heads),
+                Looked::Before => Some(Vec::new()),
+            },
         };
         done(self.run(edit), |written| written.change.is_some())
+    }
+
+    fn create(&mut self, record: RecordId, grid: &str, set: &[(String, Option<String>)]) -> Acted {
+        let mut set = values(set);
+        set.insert(key::GRID.to_owned(), Some(grid.into()));
+        let create = Create {
+            by: self.reviewer(),
+            record,
+            kind: Kind::ShopCard,
+            set,
+        };
+        done(self.run(create), |written| written.change.is_some())
+    }
+
+    fn resolve_spelling(&mut self) -> Acted {
+        let of = |(record, kept): (&RecordId, &Kept)| {
+            let view = kept.state.view();
+            let keys = view.conflicts().map(|(key, _)| (*record, key.to_owned()));
+            keys.collect::<Vec<_>>()
+        };
+        let choose = ChooseHarmless {
+            by: self.reviewer(),
+            class: HarmlessClass::Spelling,
+            found: self.state.store.records.iter().flat_map(of).collect(),
+            note: String::new(),
+            dry_run: false,
+            bulk: self.ids.uuid(),
+        };
+        done(self.run(choose), |done| done.bulk.is_some())
     }
 
     fn resolve(
@@ -242,7 +303,7 @@ impl MemoryOffice {
         done(self.run(undo), |_| true)
     }
 
-    fn decide_held(&mut self, nth: usize, accept: bool, decided: bool) -> Acted {
+    fn decide_held(&mut self, nth: usize, accept: bool, decided: bool, as_edit: bool) -> Acted {
         let mut waiting: Vec<_> = self
             .state
             .store
@@ -262,7 +323,7 @@ impl MemoryOffice {
                 held,
                 note: None,
                 with_needed: true,
-                as_edit: false,
+                as_edit,
             };
             return done(self.run(accept), |_| true);
         }

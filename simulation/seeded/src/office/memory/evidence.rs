@@ -77,6 +77,7 @@ fn held_lines(store: &MemoryStore) -> Vec<HeldLine> {
             HeldStatus::Refused => "refused",
         }
         .to_owned(),
+        note: held.note.clone(),
     };
     let mut lines: Vec<_> = store.held.iter().map(line).collect();
     lines.sort();
@@ -128,6 +129,7 @@ fn choices(store: &MemoryStore) -> Vec<ChoiceLine> {
                 .map(|value| (desk::text(&value.value), value.username.clone()))
                 .collect(),
             is_undone: settled.is_undone,
+            is_bulk: write.bulk.is_some(),
         }
     };
     let mut choices: Vec<_> = store.resolutions.iter().map(line).collect();

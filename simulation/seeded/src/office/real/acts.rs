@@ -2,16 +2,16 @@
 
 use lianka_office_core::follow::op_text;
 use lianka_sync_core::{
-    crdt::merge::RegisterState,
+    crdt::{conflict::HarmlessClass, merge::RegisterState},
     id::RecordId,
-    kinds::{duplicate::pair_id, transfer::Case},
+    kinds::{duplicate::pair_id, key, transfer::Case},
 };
 use serde_json::{Value, json};
 use sqlx::Row;
 use uuid::Uuid;
 
 use super::{Inner, desk};
-use crate::office::{Act, Acted};
+use crate::office::{Act, Acted, Looked};
 
 const ADMIN: usize = 0;
 const REVIEWER: usize = 1;
@@ -29,6 +29,14 @@ fn acted(status: u16, answer: &Value) -> Acted {
                 .unwrap_or_else(|| status.to_string()),
         ),
     }
+}
+
+fn values(set: &[(String, Option<String>)]) -> serde_json::Map<String, Value> {
+    let value = |(key, text): &(String, Option<String>)| {
+        let value = text.as_ref().map(|text| desk::scalar(key, text));
+        (key.clone(), json!(value))
+    };
+    set.iter().map(value).collect()
 }
 
 impl Inner {
@@ -62,7 +70,22 @@ impl Inner {
                 )
                 .await
             }
-            Act::Edit { record, set } => self.edit(*record, set).await,
+            Act::Edit {
+                record,
+                set,
+                looked,
+            } => self.edit(*record, set, *looked).await,
+            Act::Create { record, grid, set } => self.create(*record, grid, set).await,
+            Act::ResolveSpelling => {
+                let path = self.path("conflicts/resolutions");
+                let body = json!({ "class": HarmlessClass::Spelling.as_str() });
+                let (status, answer) = self.ask(REVIEWER, "POST", &path, &body).await;
+                if status == 200 && answer["bulk"].is_null() {
+                    Acted::Nothing
+                } else {
+                    acted(status, &answer)
+                }
+            }
             Act::Resolve {
                 record,
                 field,
@@ -74,8 +97,9 @@ impl Inner {
                 field,
                 force,
             } => self.undo_choice(*record, field, *force).await,
-            Act::Held { nth, accept } => self.decide_held(*nth, *accept, false).await,
-            Act::HeldAgain { nth, accept } => self.decide_held(*nth, *accept, true).await,
+            Act::Held { nth, accept } => self.decide_held(*nth, *accept, false, false).await,
+            Act::HeldAgain { nth, accept } => self.decide_held(*nth, *accept, true, false).await,
+            Act::HeldAsEdit { nth } => self.decide_held(*nth, true, false, true).await,
             Act::Move { records, grid } => self.move_to(records, grid).await,
             Act::Merge { winner, loser } => self.merge_cards(*winner, *loser).await,
             Act::UndoMerge { winner, loser } => self.undo_merge(*winner, *loser).await,
@@ -90,16 +114,12 @@ impl Inner {
                 .await
             }
             Act::Redact { record, entry } => {
-                let path = self.path(&format!("records/{record}/redact"));
-                unknown(
-                    self.do_it(
-                        ADMIN,
-                        "POST",
-                        &path,
-                        json!({ "entry": entry, "reason": desk::ERASE_REASON }),
-                    )
-                    .await,
-                )
+                let body = json!({ "entry": entry, "reason": desk::ERASE_REASON });
+                self.redact(*record, body).await
+            }
+            Act::RedactMember { record, key } => {
+                let body = json!({ "member": key, "reason": desk::ERASE_REASON });
+                self.redact(*record, body).await
             }
             Act::Step {
                 record,
@@ -124,19 +144,46 @@ impl Inner {
         acted(status, &answer)
     }
 
-    async fn edit(&mut self, record: Uuid, set: &[(String, Option<String>)]) -> Acted {
-        let value = |(key, text): &(String, Option<String>)| {
-            (
-                key.clone(),
-                text.as_ref()
-                    .map_or(Value::Null, |text| json!(desk::scalar(key, text))),
-            )
+    async fn redact(&mut self, record: Uuid, body: Value) -> Acted {
+        let path = self.path(&format!("records/{record}/redact"));
+        unknown(self.do_it(ADMIN, "POST", &path, body).await)
+    }
+
+    async fn create(
+        &mut self,
+        record: Uuid,
+        grid: &str,
+        set: &[(String, Option<String>)],
+    ) -> Acted {
+        let mut set = values(set);
+        set.insert(key::GRID.to_owned(), json!(grid));
+        let path = self.path("records");
+        self.do_it(
+            REVIEWER,
+            "POST",
+            &path,
+            json!({ "record": record, "set": set }),
+        )
+        .await
+    }
+
+    async fn edit(
+        &mut self,
+        record: Uuid,
+        set: &[(String, Option<String>)],
+        looked: Looked,
+    ) -> Acted {
+        let heads = match looked {
+            Looked::Unsaid => None,
+            Looked::Now => {
+                let state = self.state(RecordId(record)).await;
+                Some(state.map(|state| state.heads()).unwrap_or_default())
+            }
+            Looked::Before => Some(Vec::new()),
         };
-        let set: serde_json::Map<_, _> = set.iter().map(value).collect();
         let path = self.path(&format!("records/{record}/edits"));
-        let (status, answer) = self
-            .ask(REVIEWER, "POST", &path, &json!({ "set": set }))
-            .await;
+        let body = json!({ "set": values(set), "expected_heads": heads });
+        let (status, answer) = self.ask(REVIEWER, "POST", &path, &body).await;
         // The record may say so already.
         if status == 200 && answer["change"].is_null() {
             Acted::Nothing
@@ -203,7 +250,13 @@ impl Inner {
             .await
     }
 
-    async fn decide_held(&mut self, nth: usize, accept: bool, decided: bool) -> Acted {
+    async fn decide_held(
+        &mut self,
+        nth: usize,
+        accept: bool,
+        decided: bool,
+        as_edit: bool,
+    ) -> Acted {
         let rows = sqlx::query(
             "select held from held_change where (status <> 'held') = $1 order by record, hash, generation",
         );
@@ -218,7 +271,7 @@ impl Inner {
         let (path, body) = if accept {
             (
                 format!("held/{held}/accept"),
-                json!({ "with_needed": true }),
+                json!({ "with_needed": true, "as_edit": as_edit }),
             )
         } else {
             (

@@ -1,4 +1,4 @@
-//! One throwaway Postgres for the process, a database for each world, and the thread on which the server works while the world stands still.
+//! One throwaway Postgres for the process, a database for each run, and the thread on which the server works while the run stands still.
 
 use std::{
     panic::resume_unwind,
@@ -38,7 +38,7 @@ fn cluster() -> &'static EmbeddedPostgres {
     CLUSTER.get_or_init(|| {
         let made = thread::spawn(|| {
             let postgres =
-                EmbeddedPostgres::start_throwaway().expect("a private Postgres for the worlds");
+                EmbeddedPostgres::start_throwaway().expect("a private Postgres for the runs");
             runtime().block_on(async {
                 let pool = store::connect(postgres.connect_options(), 1)
                     .await
@@ -53,10 +53,10 @@ fn cluster() -> &'static EmbeddedPostgres {
     })
 }
 
-/// Databases that nobody needs any more. Dropping one takes a connection, which `Drop` cannot wait for; the next world does it.
+/// Databases that nobody needs any more. Dropping one takes a connection, which `Drop` cannot wait for; the next run does it.
 static FINISHED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// A database of one world.
+/// A database of one run.
 pub struct Database {
     name: String,
 }
@@ -65,7 +65,7 @@ impl Database {
     /// A copy of another, to which nobody is connected, or of the empty template.
     pub async fn create(of: Option<&Self>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let name = format!("world_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let name = format!("run_{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let options = cluster().connect_options();
         let mut admin = options
             .database("postgres")

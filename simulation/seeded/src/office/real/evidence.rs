@@ -167,9 +167,11 @@ impl Inner {
             Option<Value>,
             Value,
             bool,
+            bool,
         );
         let rows = sqlx::query_as::<_, Row>(
-            "select record, field, hash, (extract(epoch from at) * 1000)::bigint, source, username, chosen, replaced, undone_at is not null from resolution",
+            "select record, field, hash, (extract(epoch from at) * 1000)::bigint, source, username, chosen, replaced, undone_at is not null, \
+             bulk is not null from resolution",
         );
         let scalar = |value: &Value| {
             serde_json::from_value::<Scalar>(value.clone())
@@ -189,6 +191,7 @@ impl Inner {
                     chosen,
                     replaced,
                     is_undone,
+                    is_bulk,
                 )| ChoiceLine {
                     record,
                     field,
@@ -207,6 +210,7 @@ impl Inner {
                         })
                         .collect(),
                     is_undone,
+                    is_bulk,
                 },
             )
             .collect();
@@ -232,13 +236,13 @@ impl Inner {
     }
 
     async fn held(&self) -> Vec<HeldLine> {
-        let rows = sqlx::query_as::<_, (Uuid, Vec<u8>, String)>(
-            "select record, hash, status from held_change",
-        );
-        let line = |(record, hash, status): (Uuid, Vec<u8>, String)| HeldLine {
+        type Row = (Uuid, Vec<u8>, String, Option<String>);
+        let rows = sqlx::query_as::<_, Row>("select record, hash, status, note from held_change");
+        let line = |(record, hash, status, note): Row| HeldLine {
             record,
             hash: hex::encode(hash),
             status,
+            note,
         };
         let mut held: Vec<_> = rows
             .fetch_all(&self.app.pool)

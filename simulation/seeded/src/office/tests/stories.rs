@@ -7,7 +7,7 @@ use super::{
     phone::{Phone, items, rest, verdicts},
     told_in_memory,
 };
-use crate::office::{Act, Acted, Office, START_UNIX_MS};
+use crate::office::{Act, Acted, Looked, Office, START_UNIX_MS};
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -83,7 +83,8 @@ pub async fn conflict(office: &mut impl Office) {
             office,
             Act::Edit {
                 record: card.0,
-                set: set(&[("note", Some("朝北")), ("sign_name", None)])
+                set: set(&[("note", Some("朝北")), ("sign_name", None)]),
+                looked: Looked::Unsaid,
             }
         )
         .await,
@@ -92,6 +93,7 @@ pub async fn conflict(office: &mut impl Office) {
     let forbidden = Act::Edit {
         record: card.0,
         set: set(&[("kind", Some("shop_card"))]),
+        looked: Looked::Unsaid,
     };
     assert_eq!(
         act(office, forbidden).await,
@@ -101,6 +103,7 @@ pub async fn conflict(office: &mut impl Office) {
     let forbidden = Act::Edit {
         record: card.0,
         set: set(&[("occupancy", Some("倒闭"))]),
+        looked: Looked::Unsaid,
     };
     assert_eq!(
         act(office, forbidden).await,

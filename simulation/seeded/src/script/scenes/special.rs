@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::{DAY, Desk, HOUR, MINUTE, MadeBy, Plan, SECOND, Weather, What, transfers};
-use crate::draw::Draw;
+use crate::{draw::Draw, office::Looked};
 
 type Scene = fn(&mut Plan);
 
@@ -569,6 +569,7 @@ fn overlap(plan: &mut Plan) {
         plan.desk(Desk::Edit {
             record: card.made,
             set,
+            looked: Looked::Unsaid,
         });
         plan.wait(SECOND);
     }
@@ -864,6 +865,7 @@ fn marathon(plan: &mut Plan) {
         plan.desk(Desk::Edit {
             record: card.made,
             set: vec![("category".into(), Some("餐饮".into()))],
+            looked: Looked::Unsaid,
         });
         plan.desk(Desk::Compact { record: card.made });
     }

@@ -141,7 +141,7 @@ pub(super) fn file(plan: &mut Plan) {
     }
 }
 
-fn step(plan: &mut Plan, record: MadeBy, step: &str) {
+pub(super) fn step(plan: &mut Plan, record: MadeBy, step: &str) {
     let fields = form(plan, step);
     plan.desk(Desk::Step {
         record,

@@ -1,6 +1,6 @@
 //! Visits to the cards of a plan: noted before a phone synchronises, put right, declared void; and cards that move or merge with their visits.
 //!
-//! Drawn beside the plan and not within it: everything else in a world happens as it would without them.
+//! Drawn beside the plan and not within it: everything else in a run happens as it would without them.
 
 use super::{Desk, MINUTE, MadeBy, Plan, PlannedCard, SECOND, What};
 use crate::draw::Draw;
