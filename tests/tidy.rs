@@ -700,6 +700,36 @@ fn links_lead_somewhere() {
     none(&problems, "dead links");
 }
 
+/// A source file that a document names is there, under that path or one that ends so. Decisions and the changelog tell of their day.
+#[test]
+fn documents_name_files_that_are_there() {
+    let sources: Vec<_> = files(&["rs", "sh"])
+        .into_iter()
+        .map(|(name, _)| format!("/{name}"))
+        .collect();
+    let mut problems = Vec::new();
+    for (name, text) in files(&["md"]) {
+        if name.starts_with("docs/decisions/") || name == "CHANGELOG.md" {
+            continue;
+        }
+        let named = text.split('`').skip(1).step_by(2).filter(|word| {
+            let is_path = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.');
+            word.chars().all(is_path)
+                && [".rs", ".sh"].iter().any(|end| word.ends_with(end))
+                && !["foo.rs", "mod.rs"].contains(word)
+        });
+        for file in named {
+            if !sources
+                .iter()
+                .any(|source| source.ends_with(&format!("/{file}")))
+            {
+                problems.push(format!("{name}: {file}"));
+            }
+        }
+    }
+    none(&problems, "a document names a file that is there");
+}
+
 #[test]
 fn decisions_are_numbered_and_whole() {
     let decisions: Vec<_> = files(&["md"])
