@@ -373,6 +373,25 @@ async fn what_a_held_edit_put_into_the_note_comes_with_the_desks_own_edit() {
     scene.office.is_sound().await;
 }
 
+/// A phone that was enrolled anew has another name and the same edits.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_decided_is_told_under_a_phones_next_name_as_well() {
+    let (scene, reviewer) = open().await;
+    let mut phone = scene.office.secretary("wang.fang", &["A1"]).await;
+    let card = phone.create("A1", &[put("sign_name", "王记包子")]);
+    phone.sync().await;
+    scene.office.assign(HOME, "wang.fang", &["A2"]).await;
+    phone.edit(card, &[put("unit", "1室")]);
+    let sent = phone.outbox.clone();
+    let next = scene.office.phone("wang.fang").await;
+    assert_eq!(phone.push(true, &sent).await.codes(), ["grid_lost"]);
+    assert_eq!(next.push(true, &sent).await.codes(), ["actor_not_yours"]);
+    let held = reviewer.held("").await;
+    let answer = reviewer.accept(&held[0], json!({ "as_edit": true })).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
+    assert_eq!(next.push(true, &sent).await.codes(), ["duplicate"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_device_cannot_fill_the_reviewers_desk() {
     let scene = Scene::open().await;
