@@ -198,7 +198,7 @@ async fn who_may_not_settle_anything() {
     scene.differ(&[("unit", "201", "２０１")]).await;
     let seen = scene.ops("unit").await;
     let before = (
-        scene.office.rows(STORE).await,
+        scene.office.rows(&STORE).await,
         scene.office.rows(RESOLUTIONS).await,
     );
     let card = scene.card;
@@ -256,7 +256,7 @@ async fn who_may_not_settle_anything() {
     }
     assert_eq!(
         (
-            scene.office.rows(STORE).await,
+            scene.office.rows(&STORE).await,
             scene.office.rows(RESOLUTIONS).await
         ),
         before
@@ -275,7 +275,7 @@ async fn what_is_no_choice() {
         .await;
     let seen = scene.ops("sign_name").await;
     let before = (
-        scene.office.rows(STORE).await,
+        scene.office.rows(&STORE).await,
         scene.office.rows(RESOLUTIONS).await,
     );
     let old = vec![
@@ -412,7 +412,7 @@ async fn what_is_no_choice() {
     }
     assert_eq!(
         (
-            scene.office.rows(STORE).await,
+            scene.office.rows(&STORE).await,
             scene.office.rows(RESOLUTIONS).await
         ),
         before,
@@ -963,7 +963,7 @@ async fn a_field_edited_since_is_put_back_only_by_force_and_beside_the_edit() {
     scene.li.edit(scene.card, &[put("sign_name", "新招牌")]);
     scene.settle().await;
     let before = (
-        scene.office.rows(STORE).await,
+        scene.office.rows(&STORE).await,
         scene.office.rows(RESOLUTIONS).await,
     );
     let refused = scene.undo(&resolution, false).await;
@@ -973,7 +973,7 @@ async fn a_field_edited_since_is_put_back_only_by_force_and_beside_the_edit() {
     );
     assert_eq!(
         (
-            scene.office.rows(STORE).await,
+            scene.office.rows(&STORE).await,
             scene.office.rows(RESOLUTIONS).await
         ),
         before
@@ -1012,7 +1012,7 @@ async fn harmless_conflicts_are_settled_in_bulk_and_put_back() {
     scene.card = second;
     scene.differ(&[("sign_name", "ＡＢＣ", "ABC")]).await;
     let before = (
-        scene.office.rows(STORE).await,
+        scene.office.rows(&STORE).await,
         scene.office.rows(RESOLUTIONS).await,
     );
     let plan = scene
@@ -1028,7 +1028,7 @@ async fn harmless_conflicts_are_settled_in_bulk_and_put_back() {
     );
     assert_eq!(
         (
-            scene.office.rows(STORE).await,
+            scene.office.rows(&STORE).await,
             scene.office.rows(RESOLUTIONS).await
         ),
         before,

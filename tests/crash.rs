@@ -88,12 +88,12 @@ async fn a_reply_that_never_arrives_is_asked_for_again() {
     .unwrap();
     let mut again = phone;
     again.use_router(lianka_server::router(&app));
-    let before = office.rows(STORE).await;
+    let before = office.rows(&STORE).await;
     assert_eq!(
         again.push(true, &again.outbox).await.codes(),
         ["duplicate"; 40]
     );
-    assert_eq!(office.rows(STORE).await, before);
+    assert_eq!(office.rows(&STORE).await, before);
 }
 
 fn whole(phone: &Phone) -> Vec<RequestItem> {
@@ -159,7 +159,7 @@ async fn a_database_that_hangs_up_is_told_as_unavailable_and_the_resend_works() 
              create trigger hang_up before update of head_seq on street for each row execute function hang_up()",
         )
         .await;
-    let before = office.rows(STORE).await;
+    let before = office.rows(&STORE).await;
     let replies =
         futures::future::join_all(phones.iter().map(|phone| phone.push(true, &phone.outbox))).await;
     for reply in &replies {
@@ -177,7 +177,7 @@ async fn a_database_that_hangs_up_is_told_as_unavailable_and_the_resend_works() 
         );
     }
     assert_eq!(
-        office.rows(STORE).await,
+        office.rows(&STORE).await,
         before,
         "nothing of a broken commit stays"
     );

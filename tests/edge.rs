@@ -567,7 +567,7 @@ async fn an_upload_that_is_cut_stores_nothing_and_the_next_one_everything() {
     for n in 0..20 {
         phone.create("A1", &[put("sign_name", &format!("店{n}"))]);
     }
-    let before = edge.office.rows(STORE).await;
+    let before = edge.office.rows(&STORE).await;
     let items: Vec<_> = std::iter::once(phone.hello(true))
         .chain(phone.outbox.iter().cloned().map(RequestItem::Change))
         .collect();
@@ -608,7 +608,7 @@ async fn an_upload_that_is_cut_stores_nothing_and_the_next_one_everything() {
     drop(peer);
     edge.serves().await;
     assert_eq!(
-        edge.office.rows(STORE).await,
+        edge.office.rows(&STORE).await,
         before,
         "nothing of a cut upload is stored"
     );

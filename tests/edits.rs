@@ -68,7 +68,7 @@ impl Scene {
 async fn who_may_not_edit_at_a_desk() {
     let scene = Scene::open().await;
     let body = json!({ "set": { "sign_name": "李记" } });
-    let before = scene.office.rows(STORE).await;
+    let before = scene.office.rows(&STORE).await;
     for role in ["officer", "auditor", "secretary"] {
         let desk = scene.office.desk(role, role).await;
         for path in [
@@ -102,7 +102,7 @@ async fn who_may_not_edit_at_a_desk() {
         (answer.status, answer.code()),
         (StatusCode::NOT_FOUND, "not_found")
     );
-    assert_eq!(scene.office.rows(STORE).await, before);
+    assert_eq!(scene.office.rows(&STORE).await, before);
 }
 
 /// The answer may be lost on the way, and a desk asks again.
@@ -119,7 +119,7 @@ async fn a_card_with_an_id_of_the_callers_is_made_once() {
         "{}",
         first.json
     );
-    let before = scene.office.rows(STORE).await;
+    let before = scene.office.rows(&STORE).await;
     let again = create(body("王记包子")).await;
     assert_eq!(
         (again.status, &again.json["record"], &again.json["heads"]),
@@ -149,7 +149,7 @@ async fn a_card_with_an_id_of_the_callers_is_made_once() {
         "{}",
         answer.json
     );
-    assert_eq!(scene.office.rows(STORE).await, before);
+    assert_eq!(scene.office.rows(&STORE).await, before);
     // What was written since does not make the request another one.
     let edit = json!({ "set": { "sign_name": "王记大包" } });
     colleague.post(&format!("records/{id}/edits"), edit).await;
@@ -216,7 +216,7 @@ async fn what_may_not_be_written_at_a_desk_either() {
     let consent = |field: &str| format!("consent/{CONSENT}/{field}");
     let granted = json!({ "set": { consent("contact"): CONTACT, consent("scope"): "visits", consent("decision"): "grant" } });
     scene.edited(granted).await;
-    let before = scene.office.rows(STORE).await;
+    let before = scene.office.rows(&STORE).await;
     for (set, field, rule) in [
         (json!({ "shoe_size": "42" }), "shoe_size", "unknown_field"),
         (json!({ "kind": "transfer_request" }), "kind", "write_once"),
@@ -337,7 +337,7 @@ async fn what_may_not_be_written_at_a_desk_either() {
         answer.json
     );
     assert_eq!(
-        scene.office.rows(STORE).await,
+        scene.office.rows(&STORE).await,
         before,
         "nothing of a refused edit is stored"
     );
@@ -349,7 +349,7 @@ async fn an_edit_that_expects_other_heads_is_told_the_present_ones() {
     let heads = scene.heads().await;
     scene.phone.edit(scene.card, &[put("unit", "201")]);
     scene.phone.sync().await;
-    let before = scene.office.rows(STORE).await;
+    let before = scene.office.rows(&STORE).await;
     let stale = scene
         .edit(json!({ "set": { "unit": "301" }, "expected_heads": heads }))
         .await;
@@ -358,7 +358,7 @@ async fn an_edit_that_expects_other_heads_is_told_the_present_ones() {
         (StatusCode::CONFLICT, "stale_heads")
     );
     assert_eq!(stale.json["heads"], scene.heads().await);
-    assert_eq!(scene.office.rows(STORE).await, before);
+    assert_eq!(scene.office.rows(&STORE).await, before);
     let written = scene
         .edited(json!({ "set": { "unit": "301" }, "expected_heads": stale.json["heads"] }))
         .await;
@@ -396,7 +396,7 @@ async fn an_edit_reaches_phones_history_and_read_models() {
     scene.phone.edit(scene.card, &[put("sign_name", "王记")]);
     assert_eq!(scene.phone.sync().await.codes(), ["accepted"]);
     // What the record says already is no edit.
-    let rows = scene.office.rows(STORE).await;
+    let rows = scene.office.rows(&STORE).await;
     let nothing = scene
         .edited(json!({ "set": { "sign_name": "王记", "unit": null } }))
         .await;
@@ -404,7 +404,7 @@ async fn an_edit_reaches_phones_history_and_read_models() {
         (nothing.get("change"), &nothing["heads"]),
         (None, &scene.heads().await)
     );
-    assert_eq!(scene.office.rows(STORE).await, rows);
+    assert_eq!(scene.office.rows(&STORE).await, rows);
 }
 
 #[tokio::test]
@@ -445,7 +445,7 @@ async fn a_card_moved_at_the_desk_leaves_one_phone_and_reaches_another() {
 #[tokio::test]
 async fn a_card_made_at_the_desk_is_a_card_like_any_other() {
     let mut scene = Scene::open().await;
-    let rows = scene.office.rows(STORE).await;
+    let rows = scene.office.rows(&STORE).await;
     for (body, code, named) in [
         (
             json!({ "set": { "sign_name": "无格" } }),
@@ -478,7 +478,7 @@ async fn a_card_made_at_the_desk_is_a_card_like_any_other() {
             "{body}"
         );
     }
-    assert_eq!(scene.office.rows(STORE).await, rows);
+    assert_eq!(scene.office.rows(&STORE).await, rows);
     let body = json!({ "set": { "grid": "A1", "sign_name": "新店", NOTE: "刚开", "unit": null } });
     let made = scene.desk.call("POST", "records", body).await;
     assert_eq!(made.status, StatusCode::CREATED, "{}", made.json);

@@ -121,12 +121,12 @@ async fn assert_whole(office: &Office, after: &str) {
                 .collect::<Vec<_>>()
         );
     }
-    let rows = office.rows(READ_MODELS).await;
+    let rows = office.rows(&READ_MODELS).await;
     project::rebuild(pool, &HOME.parse().expect("a street"), |_| ())
         .await
         .expect("rebuilt");
     assert_eq!(
-        office.rows(READ_MODELS).await,
+        office.rows(&READ_MODELS).await,
         rows,
         "{after}: the rows are not what a rebuild makes"
     );

@@ -147,13 +147,13 @@ impl Office {
 
     /// The read models of [`HOME`] say what a rebuild would.
     pub async fn equals_rebuild(&self) {
-        let before = self.rows(READ_MODELS).await;
+        let before = self.rows(&READ_MODELS).await;
         let street = HOME.parse().expect("a street");
         projection::rebuild(&self.test.app.pool, &street, |_| ())
             .await
             .expect("rebuilt");
         assert_eq!(
-            self.rows(READ_MODELS).await,
+            self.rows(&READ_MODELS).await,
             before,
             "the read models equal a rebuild"
         );

@@ -170,7 +170,7 @@ impl Scene {
 async fn a_trimmed_log_changes_no_answer() {
     let scene = Scene::open().await;
     let office = &scene.office;
-    let (before, models) = (scene.answers().await, office.rows(READ_MODELS).await);
+    let (before, models) = (scene.answers().await, office.rows(&READ_MODELS).await);
     let later = scene.later_changes().await;
     assert_eq!(trim(office).await.changes, 6);
     assert_eq!(
@@ -210,7 +210,7 @@ async fn a_trimmed_log_changes_no_answer() {
     );
     drop(conn);
     proved(office).await;
-    assert_eq!(office.rows(READ_MODELS).await, models);
+    assert_eq!(office.rows(&READ_MODELS).await, models);
     office.equals_rebuild().await;
     assert_eq!(
         trim(office).await,

@@ -59,7 +59,7 @@ async fn what_is_no_visit_is_refused() {
     let mut phone = secretary(&office, "wang.fang", &["A1"]).await;
     let shop = phone.create("A1", &[put("sign_name", "王记包子")]);
     phone.sync().await;
-    let before = office.rows(STORE).await;
+    let before = office.rows(&STORE).await;
     let flag = |key: String| Edit::add(key);
     let cases: Vec<(&str, Vec<Edit>, &str)> = vec![
         (
@@ -143,7 +143,7 @@ async fn what_is_no_visit_is_refused() {
         let reply = phone.push(false, &outbox).await;
         assert_eq!(reply.codes(), [code], "{edits:?}");
     }
-    assert_eq!(office.rows(STORE).await, before, "nothing was stored");
+    assert_eq!(office.rows(&STORE).await, before, "nothing was stored");
 }
 
 #[tokio::test]
@@ -324,7 +324,7 @@ async fn a_visit_is_found_shown_exported_rebuilt_and_erased() {
             "{found}"
         );
     }
-    let before = office.rows(READ_MODELS).await;
+    let before = office.rows(&READ_MODELS).await;
     assert!(before.iter().any(|row| row.starts_with("shop_visit")));
     office.equals_rebuild().await;
     // Whoever erases the shop is told of its visits.
@@ -336,7 +336,7 @@ async fn a_visit_is_found_shown_exported_rebuilt_and_erased() {
     erase(record).await;
     assert!(
         !office
-            .rows(STORE)
+            .rows(&STORE)
             .await
             .iter()
             .any(|row| row.contains("王小明"))
@@ -507,7 +507,7 @@ async fn one_companion_is_forgotten() {
     let outbox = phone.outbox.clone();
     phone.sync().await;
     let (admin, path) = (office.admin(), format!("records/{record}/redact"));
-    let before = office.rows(STORE).await;
+    let before = office.rows(&STORE).await;
     for (body, code) in [
         (json!({ "reason": "subject_request" }), "invalid_field"),
         (
@@ -530,14 +530,14 @@ async fn one_companion_is_forgotten() {
         let refused = admin.call("POST", &path, body.clone()).await;
         assert_eq!(refused.code(), code, "{body}: {}", refused.json);
     }
-    assert_eq!(office.rows(STORE).await, before);
+    assert_eq!(office.rows(&STORE).await, before);
     let body = json!({ "reason": "subject_request", "member": "companions/王小明" });
     let redacted = admin.post(&path, body).await;
     assert_eq!(redacted["mentioned_in"], json!(["remark"]));
     assert!(!redacted["receipt"].to_string().contains("王小明"));
     let shown = admin.get(&format!("records/{record}")).await["fields"].to_string();
     assert!(!shown.contains("companions/王小明") && shown.contains("companions/李四"));
-    let rows = office.rows(READ_MODELS).await;
+    let rows = office.rows(&READ_MODELS).await;
     let of_visit: Vec<_> = rows
         .iter()
         .filter(|row| row.starts_with("shop_visit"))

@@ -78,6 +78,12 @@ impl Kind {
         self.description().name
     }
 
+    /// The tables that every kind is read from, each once.
+    pub fn read_models() -> impl Iterator<Item = &'static str> {
+        let tables = Self::tables().map(|table| table.name);
+        tables.chain(["field_conflict"])
+    }
+
     /// Its fields.
     pub const fn fields(self) -> &'static [Field] {
         self.description().fields

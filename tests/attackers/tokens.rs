@@ -419,7 +419,7 @@ async fn a_captured_request_sent_again_does_nothing_more() {
     let captured = phone.outbox.clone();
     assert_eq!(phone.sync().await.codes(), ["accepted"]);
     let reviewer = office.desk_phone("reviewer", "reviewer").await;
-    let before = office.rows(STORE).await;
+    let before = office.rows(&STORE).await;
     assert_eq!(
         phone.push(false, &captured).await.codes(),
         ["duplicate"],
@@ -430,7 +430,7 @@ async fn a_captured_request_sent_again_does_nothing_more() {
         ["accepted"],
         "by another device"
     );
-    assert_eq!(office.rows(STORE).await, before);
+    assert_eq!(office.rows(&STORE).await, before);
     // An erasure answers with its receipt, and a revocation with its time.
     let erase = format!("/v1/streets/{HOME}/records/{card}/erase");
     let post = async || {

@@ -426,7 +426,7 @@ async fn killed_in_the_middle_of_a_long_command() {
                 == 0
         })
         .await;
-        let rows = scene.office.rows(READ_MODELS).await;
+        let rows = scene.office.rows(&READ_MODELS).await;
         let mut command = Command::new(program_with_failpoints());
         match way(point) {
             Way::Rebuild => command.arg("rebuild"),
@@ -452,7 +452,7 @@ async fn killed_in_the_middle_of_a_long_command() {
         assert_eq!(killed.signal(), Some(SIGABRT), "{at} was reached");
         if way(point) != Way::Compact {
             assert_eq!(
-                scene.office.rows(READ_MODELS).await,
+                scene.office.rows(&READ_MODELS).await,
                 rows,
                 "{at}: readers saw nothing of it"
             );

@@ -4,7 +4,10 @@
 use std::{
     collections::BTreeMap,
     io::{Read, Write},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use axum::{
@@ -39,34 +42,18 @@ pub const HOME: &str = "310104003";
 pub const OTHER: &str = "310105009";
 
 /// What MERGE and PROJECT write.
-pub const STORE: &[&str] = &[
-    "street",
-    "record",
-    "change_log",
-    "held_change",
-    "shop_card",
-    "shop_contact",
-    "shop_consent",
-    "shop_tag",
-    "shop_key",
-    "transfer",
-    "transfer_event",
-    "transfer_personal",
-    "shop_visit",
-    "field_conflict",
-];
+pub static STORE: LazyLock<Vec<&str>> = LazyLock::new(|| {
+    let written = [
+        "street",
+        "record",
+        "change_log",
+        "held_change",
+        "transfer_personal",
+    ];
+    written.into_iter().chain(Kind::read_models()).collect()
+});
 /// What can be rebuilt.
-pub const READ_MODELS: &[&str] = &[
-    "shop_card",
-    "shop_contact",
-    "shop_consent",
-    "shop_tag",
-    "shop_key",
-    "transfer",
-    "transfer_event",
-    "shop_visit",
-    "field_conflict",
-];
+pub static READ_MODELS: LazyLock<Vec<&str>> = LazyLock::new(|| Kind::read_models().collect());
 
 /// A server with two streets and an admin of the deployment.
 pub struct Office {

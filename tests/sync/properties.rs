@@ -297,7 +297,7 @@ async fn any_order_repetition_and_partition_gives_the_same_record_and_the_same_r
             deliver(&written, way).await;
 
             // A resend of everything is a no-op.
-            let before = office.rows(STORE).await;
+            let before = office.rows(&STORE).await;
             for (phone, changes) in written.phones.iter().zip(&written.changes) {
                 let reply = phone.push(false, changes).await;
                 assert!(
@@ -308,7 +308,7 @@ async fn any_order_repetition_and_partition_gives_the_same_record_and_the_same_r
                     "{acts:?}"
                 );
             }
-            assert_eq!(office.rows(STORE).await, before);
+            assert_eq!(office.rows(&STORE).await, before);
 
             // All phones end with the same view, and so does a new one, before and after the background pass.
             for phone in &mut written.phones {
@@ -349,7 +349,7 @@ async fn any_order_repetition_and_partition_gives_the_same_record_and_the_same_r
         }
     }
     // The rows are what a rebuild makes of the records.
-    let before = office.rows(READ_MODELS).await;
+    let before = office.rows(&READ_MODELS).await;
     for number in 0..CASES * 2 {
         let street = format!("{:09}", 900_000_000 + number)
             .parse()
@@ -361,7 +361,7 @@ async fn any_order_repetition_and_partition_gives_the_same_record_and_the_same_r
             2
         );
     }
-    assert_eq!(office.rows(READ_MODELS).await, before);
+    assert_eq!(office.rows(&READ_MODELS).await, before);
     assert!(
         before.iter().any(|row| row.starts_with("field_conflict"))
             && before.iter().any(|row| row.starts_with("shop_contact"))
@@ -545,7 +545,7 @@ async fn what_the_phone_prevents_the_server_refuses() {
         }
     }
     assert!(admitted > 100 && prevented > 100, "{admitted} {prevented}");
-    let before = office.rows(READ_MODELS).await;
+    let before = office.rows(&READ_MODELS).await;
     project::rebuild(
         &office.test.app.pool,
         &street.parse().expect("a street"),
@@ -553,5 +553,5 @@ async fn what_the_phone_prevents_the_server_refuses() {
     )
     .await
     .expect("a rebuild");
-    assert_eq!(office.rows(READ_MODELS).await, before);
+    assert_eq!(office.rows(&READ_MODELS).await, before);
 }

@@ -83,7 +83,7 @@ async fn sending_again_changes_nothing() {
     one.edit(card, &[put("unit", "201")]);
     let outbox = one.outbox.clone();
     let seqs = one.push(true, &outbox).await.seqs();
-    let before = office.rows(STORE).await;
+    let before = office.rows(&STORE).await;
     let again = one.push(true, &outbox).await;
     assert_eq!(
         (again.codes(), again.seqs()),
@@ -94,7 +94,7 @@ async fn sending_again_changes_nothing() {
         .flat_map(|change| [change.clone(), change.clone()])
         .collect();
     assert_eq!(one.push(false, &twice).await.codes(), ["duplicate"; 4]);
-    assert_eq!(office.rows(STORE).await, before);
+    assert_eq!(office.rows(&STORE).await, before);
 
     // Twice in the very request that brings it.
     let other = one.create("A1", &[]);

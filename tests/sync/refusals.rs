@@ -67,7 +67,7 @@ fn whole(phone: &Phone) -> Vec<u8> {
 #[tokio::test]
 async fn who_asks() {
     let (office, mut phone) = ready().await;
-    let before = office.rows(STORE).await;
+    let before = office.rows(&STORE).await;
     let request = Request::post(format!("/v1/streets/{HOME}/sync"))
         .header(header::CONTENT_TYPE, "application/x-ndjson");
     let reply = Reply::read(
@@ -93,7 +93,7 @@ async fn who_asks() {
 
     office.test.clock.advance_ms(900_000);
     refused(&phone.post(&[], whole(&phone)).await, 401, "token_expired");
-    assert_eq!(office.rows(STORE).await, before);
+    assert_eq!(office.rows(&STORE).await, before);
 }
 
 #[tokio::test]
@@ -109,7 +109,7 @@ async fn a_street_that_is_not_there() {
 #[tokio::test]
 async fn how_the_body_is_written() {
     let (office, phone) = ready().await;
-    let before = office.rows(STORE).await;
+    let before = office.rows(&STORE).await;
     let body = whole(&phone);
     let with =
         async |headers: &[(&str, &str)], body: &[u8]| phone.post(headers, body.to_vec()).await;
@@ -177,13 +177,13 @@ async fn how_the_body_is_written() {
         400,
         "malformed",
     );
-    assert_eq!(office.rows(STORE).await, before);
+    assert_eq!(office.rows(&STORE).await, before);
 }
 
 #[tokio::test]
 async fn what_the_items_are() {
     let (office, phone) = ready().await;
-    let before = office.rows(STORE).await;
+    let before = office.rows(&STORE).await;
     let hello = r#"{"type":"hello","cursor":null,"client":"t/1","pull":true}"#;
     let whole = String::from_utf8(whole(&phone)).unwrap();
     let change = whole.lines().nth(1).unwrap().to_owned();
@@ -279,13 +279,13 @@ async fn what_the_items_are() {
         )
         .await;
     refused(&reply, 413, "body_too_large");
-    assert_eq!(office.rows(STORE).await, before);
+    assert_eq!(office.rows(&STORE).await, before);
 }
 
 #[tokio::test]
 async fn what_the_items_are_in_cbor() {
     let (office, mut phone) = ready().await;
-    let before = office.rows(STORE).await;
+    let before = office.rows(&STORE).await;
     phone.form = Form {
         encoding: Encoding::CborSeq,
         ..Form::PLAIN
@@ -317,7 +317,7 @@ async fn what_the_items_are_in_cbor() {
         assert_eq!(reply.json["code"], "malformed", "{body:x?} {}", reply.json);
         refused(&reply, 400, "malformed");
     }
-    assert_eq!(office.rows(STORE).await, before);
+    assert_eq!(office.rows(&STORE).await, before);
     assert_eq!(phone.post(&[], full).await.codes(), ["accepted"]);
 }
 
@@ -359,7 +359,7 @@ async fn a_wiped_device_hands_over_its_changes_gets_no_data_and_is_told() {
     let new = phone.create("A1", &[put("sign_name", "新店")]);
     phone.edit(new, &[put("unit", "1")]);
     office.revoke(&phone, "?wipe=true").await;
-    let before = office.rows(STORE).await;
+    let before = office.rows(&STORE).await;
     let changes = std::mem::take(&mut phone.outbox);
     for _ in 0..2 {
         let reply = phone.push(true, &changes).await;
@@ -380,7 +380,7 @@ async fn a_wiped_device_hands_over_its_changes_gets_no_data_and_is_told() {
             "once, though sent again"
         );
     }
-    let after = office.rows(STORE).await;
+    let after = office.rows(&STORE).await;
     assert_eq!(
         after
             .iter()

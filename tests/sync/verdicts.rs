@@ -97,7 +97,7 @@ impl Scene {
 
     /// Sends changes of which the last must be refused so, in both languages, with nothing moved.
     async fn refuses(&self, changes: &[PushedChange], code: &str, field: Option<&str>) {
-        let before = self.office.rows(STORE).await;
+        let before = self.office.rows(&STORE).await;
         let items: Vec<_> = std::iter::once(self.phone.hello(false))
             .chain(
                 changes
@@ -140,7 +140,7 @@ impl Scene {
             "{messages:?}"
         );
         assert_eq!(
-            self.office.rows(STORE).await,
+            self.office.rows(&STORE).await,
             before,
             "{code}: a refused change moves nothing"
         );
@@ -700,7 +700,7 @@ async fn what_waits_for_a_dependency_may_be_sent_again() {
         scene.phone.edit(scene.card, &[put("unit", unit)]);
     }
     let outbox = std::mem::take(&mut scene.phone.outbox);
-    let before = scene.office.rows(STORE).await;
+    let before = scene.office.rows(&STORE).await;
     let reply = scene.phone.push(true, &outbox[1..]).await;
     assert!(
         reply.verdicts().iter().all(|verdict| verdict.retryable),
@@ -708,7 +708,7 @@ async fn what_waits_for_a_dependency_may_be_sent_again() {
     );
     assert_eq!(reply.codes().len(), 2);
     assert_eq!(reply.snapshots(), [], "nothing to rebase on");
-    assert_eq!(scene.office.rows(STORE).await, before);
+    assert_eq!(scene.office.rows(&STORE).await, before);
     assert_eq!(
         scene.phone.push(true, &outbox).await.codes(),
         ["accepted"; 3]
@@ -753,7 +753,7 @@ async fn grids_decide_what_is_accepted_held_or_refused() {
     let reply = stranger.sync().await;
     assert_eq!(reply.codes(), ["not_your_grid"]);
     assert!(reply.snapshots().is_empty(), "and learns nothing of it");
-    let before = scene.office.rows(STORE).await;
+    let before = scene.office.rows(&STORE).await;
 
     // Edits of an offline day: a card the server knows, and a new one with an edit that follows.
     scene.phone.edit(card, &[put("unit", "301")]);
@@ -791,7 +791,7 @@ async fn grids_decide_what_is_accepted_held_or_refused() {
     );
     let rest: Vec<_> = scene
         .office
-        .rows(STORE)
+        .rows(&STORE)
         .await
         .into_iter()
         .filter(|row| !row.starts_with("held_change"))
@@ -816,7 +816,7 @@ async fn roles_that_may_not_edit() {
     for role in ["auditor", "officer"] {
         let mut desk = scene.office.desk_phone(role, role).await;
         desk.create("A1", &[]);
-        let before = scene.office.rows(STORE).await;
+        let before = scene.office.rows(&STORE).await;
         let outbox = std::mem::take(&mut desk.outbox);
         let reply = desk.push(true, &outbox).await;
         assert_eq!(
@@ -833,7 +833,7 @@ async fn roles_that_may_not_edit() {
             "{role} has no need of records: {:?}",
             reply.items
         );
-        assert_eq!(scene.office.rows(STORE).await, before);
+        assert_eq!(scene.office.rows(&STORE).await, before);
     }
 }
 

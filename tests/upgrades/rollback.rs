@@ -11,6 +11,12 @@ use super::{Frozen, bytes, released, versions};
 /// Constraints and unique indexes that were put on tables which the release before writes too. Each says why that server never meets it.
 const NEW_ON_OLD_TABLES: &[(&str, &str)] = &[];
 
+/// What the release before reads by the place of columns, so that a further one shifts those behind it, and what that does to it.
+const BY_PLACE: &[(&str, &str)] = &[(
+    "c.*",
+    "the roll's page (`GET …/cards`) up to 0.3.0: 500 from a server of before, once a card has a further column; docs/upgrades.md says so",
+)];
+
 fn release_before() -> String {
     versions().pop().expect("a release")
 }
@@ -45,7 +51,9 @@ async fn the_release_before_asks_nothing_that_todays_schema_answers_otherwise() 
             .iter()
             .map(|column| (text_of(&column["name"]), type_then(&column["type_info"])))
             .collect();
-        if columns != then {
+        let by_place = BY_PLACE.iter().any(|(part, _)| text.contains(part));
+        let only_more = || then.iter().all(|column| columns.contains(column));
+        if columns != then && !(by_place && only_more()) {
             problems.push(format!("{text}\n    gave {then:?}\n    gives {columns:?}"));
         }
         let parameters: Vec<_> = match &now.parameters {

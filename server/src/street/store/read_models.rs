@@ -141,8 +141,7 @@ pub async fn belonging_to(
 
 /// Removes every row of the street's read models, for a rebuild inside the same transaction.
 pub async fn clear(tx: &mut PgConnection, street: &StreetCode) -> sqlx::Result<()> {
-    let tables = Kind::tables().map(|table| table.name);
-    for table in tables.chain(["field_conflict"]) {
+    for table in Kind::read_models() {
         let statement = format!("delete from {table} where street = $1");
         sqlx::query(AssertSqlSafe(statement))
             .bind(street.as_str())

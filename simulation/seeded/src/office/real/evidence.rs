@@ -6,7 +6,9 @@ use lianka_server::street::{
     projection as project,
     store::records::{self, DocumentPage},
 };
-use lianka_sync_core::{codec::change::Scalar, crdt::merge::RegisterState, id::RecordId};
+use lianka_sync_core::{
+    codec::change::Scalar, crdt::merge::RegisterState, id::RecordId, kinds::Kind,
+};
 use serde_json::Value;
 use sqlx::Row;
 use uuid::Uuid;
@@ -19,18 +21,6 @@ use crate::{
     reading::won,
 };
 
-/// What a rebuild makes anew.
-const READ_MODELS: [&str; 9] = [
-    "shop_card",
-    "shop_contact",
-    "shop_consent",
-    "shop_tag",
-    "shop_key",
-    "transfer",
-    "transfer_event",
-    "shop_visit",
-    "field_conflict",
-];
 /// Tables of the audit chain, and of the migrations.
 const NOT_STORED: [&str; 5] = [
     "audit_event",
@@ -286,20 +276,19 @@ impl Inner {
             .await
             .expect("the read models are rebuilt");
         let after = self.rows().await;
-        let differs = |table: &&&str| before.get(**table) != after.get(**table);
+        let differs = |table: &&str| before.get(*table) != after.get(*table);
         let disputed = sqlx::query_scalar::<_, Uuid>(
             "select record from record where disputed_at is not null",
         )
         .fetch_optional(&self.app.pool);
         let disputed = disputed.await.expect("the records");
-        READ_MODELS
-            .iter()
+        Kind::read_models()
             .find(differs)
             .map(|table| {
                 format!(
                     "{table}: {:?} and rebuilt {:?}",
-                    before.get(*table),
-                    after.get(*table)
+                    before.get(table),
+                    after.get(table)
                 )
             })
             .or_else(|| {
@@ -309,7 +298,7 @@ impl Inner {
 
     async fn rows(&self) -> BTreeMap<&'static str, Vec<String>> {
         let mut rows = BTreeMap::new();
-        for table in READ_MODELS {
+        for table in Kind::read_models() {
             rows.insert(
                 table,
                 self.texts(&format!(
