@@ -12,7 +12,7 @@ SEEDS ?= 200
 MINUTES ?= 60
 SEED ?= 1
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check bench soak chaos prepare mutants wasm fuzz fuzz-automerge advisories simulate simulate-real upgrade-check hostile-load
+.PHONY: help setup build demo test check bench soak chaos prepare mutants wasm fuzz fuzz-automerge advisories simulate simulate-real coverage upgrade-check hostile-load
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,13 +51,16 @@ prepare: setup ## write .sqlx again after a query or a migration changed
 wasm: ## check that the sync core and the client core compile for a browser
 	scripts/wasm.sh
 
-simulate: setup ## worlds from seeds: phones, network, clocks, crashes, held to every promise; SEEDS=… (200); a failing seed is made small and kept
+simulate: setup ## seeds: phones, network, clocks, crashes, held to every promise; SEEDS=… (200); a failing seed is made small and kept
 	cargo run --release --locked -p lianka-simulation --no-default-features -- run --seeds $(SEEDS)
+
+coverage: setup ## what of the cores' lines the simulation reaches; SEEDS=… (200); writes docs/coverage.md
+	SEEDS=$(SEEDS) scripts/coverage.sh --write
 
 mutants: setup ## mistakes put into a copy of the product: the simulation must find each (docs/simulation.md)
 	scripts/mutants.sh test
 
-simulate-real: setup ## the same worlds on the real router and Postgres, and the office in memory must answer alike; SEEDS=… (200)
+simulate-real: setup ## the same seeds on the real router and Postgres, and the office in memory must answer alike; SEEDS=… (200)
 	cargo run --release --locked -p lianka-simulation -- agree --seeds $(SEEDS)
 
 fuzz: setup ## hostile bytes for everything that reads them; N=… mutated changes; a failing seed is printed with its replay

@@ -4,7 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-use super::{About, Finding, bytes::Document, ledger::Ledger, rules};
+use super::{
+    About, Finding,
+    bytes::{Document, OpId},
+    ledger::Ledger,
+    rules,
+};
 use crate::{
     engine::Story,
     journal::{Did, Event},
@@ -69,6 +74,20 @@ pub fn check(
             } else {
                 kept.insert(value);
             }
+        }
+    }
+    for (record, document) in documents {
+        let Some(redacted) = ledger.now.redacted.get(record) else {
+            continue;
+        };
+        let is_theirs = |(key, values): &(&String, &Vec<(OpId, String)>)| {
+            rules::entry(key).is_some_and(|entry| redacted.contains_key(entry))
+                || values.iter().any(|(_, value)| redacted.contains_key(value))
+        };
+        if let Some((key, _)) = document.fields.iter().find(is_theirs) {
+            let what = format!("{key} of {record} is about a person who was redacted");
+            let about = About::record(*record).key(key);
+            found.push(Finding::new("erased data is nowhere", about, what));
         }
     }
     for (about, value, at_the_office) in gone {

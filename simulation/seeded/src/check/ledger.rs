@@ -107,6 +107,19 @@ pub struct Office {
     pub seq: u64,
 }
 
+impl Office {
+    /// A record, and the cards as which it goes on, the last one last. Where one goes on as itself, something is wrong that is found elsewhere.
+    fn goes_on_as(&self, record: Uuid) -> Vec<Uuid> {
+        let mut cards = vec![record];
+        while let Some(next) = self.goes_on.get(&cards[cards.len() - 1])
+            && !cards.contains(next)
+        {
+            cards.push(*next);
+        }
+        cards
+    }
+}
+
 /// What a reviewer decided.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Decision {
@@ -199,11 +212,8 @@ impl Ledger {
         let moved: Vec<(Uuid, String)> = visits
             .filter_map(|(record, visit)| {
                 let shop = visit.puts.values().find(|put| put.key == "shop")?;
-                let mut at: Uuid = shop.value.parse().ok()?;
-                while let Some(next) = self.now.cards.get(&at).and(self.now.goes_on.get(&at)) {
-                    at = *next;
-                }
-                let grid = &self.now.cards.get(&at)?.grid;
+                let cards = self.now.goes_on_as(shop.value.parse().ok()?);
+                let grid = &self.now.cards.get(cards.last()?)?.grid;
                 (*grid != visit.grid).then(|| (*record, grid.clone()))
             })
             .collect();
@@ -899,12 +909,10 @@ impl Ledger {
 
     /// The office wrote the key: on the record, and on the card as which it goes on.
     fn touch(&mut self, record: Uuid, key: Option<&str>, line: usize) {
-        let mut at = Some(record);
-        while let Some(record) = at {
+        for record in self.now.goes_on_as(record) {
             if let Some(card) = self.now.cards.get_mut(&record) {
                 card.touched.push((key.map(str::to_owned), line));
             }
-            at = self.now.goes_on.get(&record).copied();
         }
     }
 
@@ -969,6 +977,7 @@ impl Ledger {
         {
             card.by_review.insert(id.1.clone());
             card.as_edit.insert(id.1.clone());
+            card.removed.extend(arrived.said.removed.iter().cloned());
             for write in &arrived.said.writes {
                 card.touched.push((Some(write.key.clone()), line));
                 if let ("grid", Some(grid)) = (write.key.as_str(), &write.value) {

@@ -69,6 +69,7 @@ pub fn check(
             history(*record, card, document, ledger, found);
         }
         once(*record, document, found);
+        withdrawals(*record, kept, card, found);
         if kept.kind == "shop_card" && !card.grid.is_empty() && card.grid != kept.grid {
             let what = format!(
                 "{record} was put into {} and stands in {}",
@@ -91,7 +92,10 @@ fn visits(story: &Story, found: &mut Vec<Finding>) {
     };
     for (record, visit) in records.iter().filter(|(_, kept)| kept.kind == "visit") {
         let mut card = says(visit, "shop").and_then(|shop| records.get(&shop));
-        while let Some(into) = card.and_then(|card| says(card, "merged_into")) {
+        let mut seen = BTreeSet::new();
+        while let Some(into) = card.and_then(|card| says(card, "merged_into"))
+            && seen.insert(into)
+        {
             card = records.get(&into);
         }
         if let Some(card) = card.filter(|card| card.grid != visit.grid) {
@@ -245,6 +249,29 @@ fn registers(
                 "{key} = {value:?} of {record} is shown although an accepted change replaced it"
             );
             found.push(Finding::new("what was replaced is gone", about(), what));
+        }
+    }
+}
+
+/// Nothing is said that a person does not consent to any more, once nobody else wrote it since.
+fn withdrawals(record: Uuid, kept: &OfficeRecord, card: &Card, found: &mut Vec<Finding>) {
+    let statuses = kept
+        .fields
+        .keys()
+        .filter(|key| key.ends_with("/party_status"));
+    for key in statuses.filter(|key| withdrawn(kept, key)) {
+        let of_consents = card
+            .puts
+            .values()
+            .filter(|put| put.key.starts_with("consent/"));
+        let last = of_consents.map(|put| put.line).max();
+        let granted = card.puts.values().any(|put| {
+            put.key.ends_with("/decision") && put.value == "grant" && Some(put.line) == last
+        });
+        if !granted && !card.rewritten {
+            let what = format!("{key} of {record} stands although the consent was withdrawn");
+            let about = About::record(record).key(key);
+            found.push(Finding::new("a party status has its consent", about, what));
         }
     }
 }

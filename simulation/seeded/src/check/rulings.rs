@@ -10,6 +10,16 @@ use crate::{
     journal::{Did, Event},
 };
 
+/// Steps of officers, who always look at the request first.
+const OFFICERS_STEPS: &[&str] = &[
+    "return",
+    "request_origin",
+    "dispatch",
+    "arrive",
+    "accept",
+    "settle",
+];
+
 /// A ruled event, as the record has it.
 struct Ruled<'d> {
     event: &'d str,
@@ -105,6 +115,20 @@ pub fn check(
         for what in by_the_table(&rulings, document) {
             wrong(format!("{what} of {record}"));
         }
+        if let Some(what) = overdue(story, ledger, *record, &rulings, document) {
+            found.push(Finding::new("the clock acts", About::record(*record), what));
+        }
+        let submitted = |ruled: &Ruled<'_>| ruled.step == "submit" && ruled.outcome == "applied";
+        if rulings.iter().any(submitted)
+            && let Some(key) = rules::SEALED
+                .iter()
+                .find(|key| document.text(key).is_some())
+        {
+            let about = About::record(*record).key(key);
+            let what =
+                format!("{key} of {record} still stands on the record after it was submitted");
+            found.push(Finding::new("erased data is nowhere", about, what));
+        }
     }
 }
 
@@ -141,6 +165,12 @@ fn by_the_table(rulings: &[Ruled<'_>], document: &Document) -> Vec<String> {
             )),
             _ => {}
         }
+        if at > 0 && ruled.seen.is_none() && OFFICERS_STEPS.contains(&ruled.step) {
+            wrong.push(format!(
+                "{} does not say what its officer had seen",
+                ruled.step
+            ));
+        }
         if let Some(what) = crossing(rulings, at, document) {
             wrong.push(what);
         }
@@ -153,6 +183,44 @@ fn by_the_table(rulings: &[Ruled<'_>], document: &Document) -> Vec<String> {
         ));
     }
     wrong
+}
+
+/// What the clock should have done a good while ago: reminded, let lapse, or erased a draft. Terms from docs/transfers.md, with a day or two to spare.
+fn overdue(
+    story: &Story,
+    ledger: &Ledger,
+    record: Uuid,
+    rulings: &[Ruled<'_>],
+    document: &Document,
+) -> Option<String> {
+    const DAY_MS: i64 = 86_400_000;
+    let lines = &story.journal.lines;
+    let end = lines.last()?.at_unix_ms;
+    let Some(last) = rulings.last() else {
+        let answers = ledger.answers.range((record, String::new())..);
+        let mut accepted = answers
+            .take_while(|((of, _), _)| *of == record)
+            .flat_map(|(_, answers)| answers)
+            .filter(|answer| answer.status == "accepted");
+        let days = (end - lines[accepted.next()?.line].at_unix_ms) / DAY_MS;
+        return (days > 32).then(|| format!("{record} is a draft for {days} days"));
+    };
+    let at = document.text(&format!("rulings/{}/at", last.event))?;
+    let days = (end - super::trail::micros(at)? / 1_000) / DAY_MS;
+    let days_max = match last.state {
+        // Three working days.
+        "submitted" if last.step != "remind" => 8,
+        "awaiting_origin" if last.step != "remind" => 12,
+        "archive_check" if last.step != "remind" => 17,
+        "returned" => 32,
+        _ => return None,
+    };
+    (days > days_max).then(|| {
+        format!(
+            "{record} is {} for {days} days, and the clock did nothing",
+            last.state
+        )
+    })
 }
 
 /// Of the requests of one member that are under way, only the earliest is acted on.

@@ -63,6 +63,14 @@ fn changes(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
         let id = |value: &Value| value.as_str().and_then(|id| id.parse::<Uuid>().ok());
         let rebuilt: BTreeSet<_> = list(&detail["rebuilt"]).filter_map(id).collect();
         named.retain(|_, (record, _)| !rebuilt.contains(record));
+        let by_phone = ["submit", "resubmit", "withdraw"].map(Value::from);
+        if event["action"] == "ruling"
+            && by_phone.contains(&detail["type"])
+            && detail["by"].is_null()
+        {
+            let what = format!("on whose event it was ruled is not told: {detail}");
+            found.push(wrong(About::default(), what));
+        }
         for change in list(&detail["changes"]) {
             let (Some(seq), Some(record), Some(hash)) =
                 (change[0].as_u64(), id(&change[1]), change[2].as_str())
@@ -343,7 +351,7 @@ fn choices(
             found.push(Finding::new(NOTICES, about(), what));
         }
     }
-    bulks(story, ledger, found);
+    bulks(story, ledger, documents, found);
     let mut made: BTreeMap<(Uuid, &str), Made> = BTreeMap::new();
     for (line, act) in done(story, ledger) {
         match act {
@@ -391,7 +399,12 @@ fn choices(
 }
 
 /// What is settled many at once is spelt differently, and no more.
-fn bulks(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
+fn bulks(
+    story: &Story,
+    ledger: &Ledger,
+    documents: &BTreeMap<Uuid, Document>,
+    found: &mut Vec<Finding>,
+) {
     let done = done(story, ledger).filter(|(_, act)| **act == Act::ResolveSpelling);
     let kept = story
         .evidence
@@ -403,8 +416,42 @@ fn bulks(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
         let what = "conflicts were settled at once, and no choice is remembered";
         found.push(Finding::new(CHOICES, About::default(), what));
     }
+    let spelt = |value: &String| value.to_lowercase().replace(' ', "");
+    // Done, or nothing to do.
+    let lines = story.journal.lines.iter();
+    let last = lines.enumerate().rposition(|line| {
+        let from = ledger.restores.last().map_or(0, |at| at + 1);
+        line.0 >= from
+            && matches!(
+                &line.1.event,
+                Event::Acted {
+                    act: Act::ResolveSpelling,
+                    acted: Acted::Done | Acted::Nothing
+                }
+            )
+    });
+    if let Some(line) = last {
+        for (record, card) in &ledger.now.cards {
+            // Values that stood there then, and stand there still.
+            let shown = documents
+                .get(record)
+                .and_then(|document| document.fields.get("sign_name"));
+            let then = |op| card.puts.get(op).is_some_and(|put| put.line < line);
+            let values: BTreeSet<_> = shown
+                .into_iter()
+                .flatten()
+                .filter(|(op, _)| then(op))
+                .collect();
+            let folded: BTreeSet<_> = values.iter().map(|(_, value)| spelt(value)).collect();
+            if values.len() > 1 && folded.len() == 1 && !card.touched_after("sign_name", line) {
+                let what =
+                    format!("spellings were settled, and {values:?} of {record} still stand");
+                let about = About::record(*record).key("sign_name");
+                found.push(Finding::new(CHOICES, about, what));
+            }
+        }
+    }
     for choice in kept {
-        let spelt = |value: &String| value.to_lowercase().replace(' ', "");
         let values: BTreeSet<_> = choice
             .replaced
             .iter()

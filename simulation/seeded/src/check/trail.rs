@@ -79,7 +79,7 @@ pub fn hash(previous: &[u8], chain: &str, no: i64, event: &Value) -> Option<Vec<
 }
 
 /// Microseconds since 1970 of an RFC 3339 time in UTC.
-fn micros(at: &str) -> Option<i64> {
+pub(super) fn micros(at: &str) -> Option<i64> {
     let (date, rest) = at.strip_suffix('Z')?.split_once('T')?;
     let mut day = date.splitn(3, '-').map(|part| part.parse::<i64>().ok());
     let (year, month, day) = (day.next()??, day.next()??, day.next()??);

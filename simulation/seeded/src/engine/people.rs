@@ -27,7 +27,7 @@ use crate::{
     journal::{Did, Event, PhoneNo, Saw},
     network::Signal,
     office::{Act, Acted, Call, Office},
-    phones::Files,
+    phones::{Files, Rig},
     reading,
     script::{MadeBy, Set},
 };
@@ -214,7 +214,7 @@ impl<O: Office> Simulation<'_, O> {
     }
 
     /// Somebody's own program signs with the phone's device, under an epoch of its own, what the phone may never have held, and sends it with the
-    /// phone's token; of the phone's own it sends only this. Where the token is over, or the other phone does not hold the record, nothing happens.
+    /// phone's token: on top of what another one shows, or, `from` itself, of what it sent before. Where the token is over, or the other phone does not hold the record, nothing happens.
     pub(super) async fn forge(
         &mut self,
         no: u32,
@@ -227,24 +227,52 @@ impl<O: Office> Simulation<'_, O> {
             return;
         };
         let (now, street) = (self.true_unix_ms(), self.script.setup.street.clone());
-        let (Some(by), Some(other)) = (self.phones.get(&phone), self.phones.get(&from)) else {
+        let Some(by) = self.phones.get(&phone) else {
             return;
         };
         let token =
             LocalStore::open(&by.path).and_then(|mut store| store.read(|tx| tx.credentials()));
-        let copy = LocalStore::open(&other.path)
-            .and_then(|mut store| store.read(|tx| tx.record_state(record)));
-        let (Ok(token), Ok(mut copy)) = (token, copy) else {
+        let copy_of = |rig: &Rig| {
+            let mut store = LocalStore::open(&rig.path).ok()?;
+            let copy = store.read(|tx| tx.record_state(record)).ok()?;
+            copy.stored.is_some().then_some(copy)
+        };
+        let mut others = self
+            .phones
+            .values()
+            .filter(|rig| rig.no != phone && !rig.gone);
+        let copy = match self.phones.get(&from) {
+            Some(other) if from != phone => copy_of(other),
+            // What it sent itself may have left it.
+            _ => others.find_map(copy_of),
+        };
+        let (Ok(token), Some(mut copy)) = (token, copy) else {
             return;
         };
-        if from != phone {
-            copy.outbox.clear();
-        }
+        copy.outbox.clear();
         let generation = copy.stored.as_ref().map_or(1, |stored| stored.generation);
         let Ok(Some(mut opened)) = document::open(&copy) else {
             return;
         };
         let (device, kind) = (by.device, kind.parse().unwrap_or(Kind::ShopCard));
+        if from == phone {
+            let before = self
+                .journal
+                .lines
+                .iter()
+                .filter_map(|line| match &line.event {
+                    Event::Arrived {
+                        device: by,
+                        record: of,
+                        bytes,
+                        ..
+                    } if (*by, *of) == (device, record.0) => Some(bytes.as_slice()),
+                    _ => None,
+                });
+            if opened.document.apply_unconfirmed(before).is_err() {
+                return;
+            }
+        }
         let actor = Actor::new(DeviceId(device), FORGED_EPOCH + no);
         let at = DeviceTime::from_unix_ms(now);
         let Ok(Some(change)) = opened.document.edit(actor, at, &edits_of(set), "") else {

@@ -12,15 +12,18 @@ const SCENES: &[Scene] = &[
     stranger,
     held_chain,
     held_chain,
+    held_chain,
+    held_chain,
     moved_away,
     left_before_lost,
-    forgotten_while_away,
+    forgotten_and_restored,
     spelling,
     spelling,
     created_at_the_desk,
     looked_at,
     companion,
     same_member,
+    same_letter,
     same_person,
 ];
 
@@ -114,9 +117,19 @@ fn held_chain(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
         username: username.clone(),
         grids: vec![other],
     });
-    for key in ["sign_name", "lane", "sign_name"] {
-        let value = plan.value(0);
-        write(plan, phone, card.made, key, value);
+    for key in ["sign_name", "lane", "note", "sign_name"] {
+        if key == "note" {
+            let note = Some(plan.word());
+            plan.push(What::Edit {
+                phone,
+                record: card.made,
+                set: Vec::new(),
+                note,
+            });
+        } else {
+            let value = plan.value(0);
+            write(plan, phone, card.made, key, value);
+        }
         if draw.one_in(3) {
             // The rest comes with another request.
             plan.push(What::Sync { phone });
@@ -125,38 +138,37 @@ fn held_chain(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
     }
     plan.push(What::Sync { phone });
     plan.at_ms += MINUTE;
-    for _ in 0..draw.between(0, 2) {
-        let nth = draw.below(3);
+    for _ in 0..draw.between(1, 2) {
+        let nth = draw.below(4);
         let accept = !draw.one_in(4);
-        plan.desk(if draw.one_in(3) {
+        plan.desk(if draw.one_in(2) {
             Desk::HeldAsEdit { nth }
         } else {
             Desk::Held { nth, accept }
         });
         plan.at_ms += MINUTE;
     }
-    let value = plan.value(0);
-    match draw.below(3) {
-        0 => {
-            write(plan, phone, card.made, "sign_name", value);
-            plan.push(What::Sync { phone });
-        }
-        1 => {
-            // What it builds on came with another request.
-            plan.push(What::Forge {
-                phone,
-                from: phone,
-                record: card.made,
-                set: vec![("unit".into(), Some(value))],
-            });
-        }
-        _ => {}
+    if draw.one_in(2) {
+        let value = plan.value(0);
+        write(plan, phone, card.made, "sign_name", value);
+        plan.push(What::Sync { phone });
+        plan.at_ms += MINUTE;
     }
-    plan.at_ms += MINUTE;
     plan.desk(Desk::Assign {
         username,
         grids: before,
     });
+    if draw.one_in(2) {
+        // What it builds on came with another request.
+        let value = plan.value(0);
+        plan.push(What::Forge {
+            phone,
+            from: phone,
+            record: card.made,
+            set: vec![("unit".into(), Some(value))],
+        });
+        plan.at_ms += SECOND;
+    }
     let value = plan.value(0);
     write(plan, phone, card.made, "lane", value);
     plan.push(What::Sync { phone });
@@ -224,8 +236,9 @@ fn left_before_lost(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
     Some(())
 }
 
-/// A refused edit is a draft; its record is erased, or the person that it is about, while the phone is away, and the phone starts over.
-fn forgotten_while_away(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
+/// A refused edit is a draft; its record is erased, or the person that it is about, and the store is restored before the phone hears of it:
+/// it starts over.
+fn forgotten_and_restored(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
     let (phone, card) = at_hand(plan, draw)?;
     let (username, own) = (
         plan.phones[phone].username.clone(),
@@ -253,10 +266,8 @@ fn forgotten_while_away(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
     assign(plan, own);
     plan.push(What::Sync { phone });
     plan.at_ms += MINUTE;
-    // What was made after a backup the restored office never knew.
-    let mut steps = plan.steps.iter();
-    let is_erased = draw.one_in(2) && !steps.any(|step| step.what == What::Desk(Desk::Restore));
-    plan.desk(if is_erased {
+    plan.desk(Desk::Backup);
+    plan.desk(if draw.one_in(2) {
         Desk::Erase { record: card.made }
     } else {
         Desk::Redact {
@@ -265,7 +276,7 @@ fn forgotten_while_away(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
         }
     });
     plan.at_ms += MINUTE;
-    plan.push(What::Enrol { phone, username });
+    plan.desk(Desk::Restore);
     plan.push(What::Sync { phone });
     Some(())
 }
@@ -404,6 +415,56 @@ fn same_member(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
         for step in ["request_origin", "dispatch"] {
             transfers::step(plan, request, step);
         }
+    }
+    Some(())
+}
+
+/// One letter is entered for two requests.
+fn same_letter(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
+    let (phone, card) = at_hand(plan, draw)?;
+    let mut requests = Vec::new();
+    for _ in 0..2 {
+        let mut fields: Vec<_> = [
+            "member_name",
+            "origin_organisation",
+            "phone",
+            "target_branch",
+        ]
+        .into_iter()
+        .enumerate()
+        .map(|(nth, name)| (name.to_owned(), plan.value(nth)))
+        .collect();
+        fields.push(("member_status".into(), "正式".into()));
+        let alias = plan.value(9);
+        let made = plan.push(What::File {
+            phone,
+            grid: card.grid.clone(),
+            kind: "cross_province_letter".into(),
+            alias,
+            fields,
+            submit: true,
+        });
+        requests.push(MadeBy(made));
+        plan.at_ms += SECOND;
+    }
+    plan.push(What::Sync { phone });
+    plan.at_ms += MINUTE;
+    let letter = plan.value(8);
+    for record in requests {
+        transfers::step(plan, record, "request_origin");
+        let field = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let fields = vec![
+            field("letter_no", &letter),
+            field("issued_on", &plan.yesterday()),
+            field("validity_days", "30"),
+            field("dues_until", "2026-05-01"),
+        ];
+        plan.desk(Desk::Step {
+            record,
+            step: "dispatch".into(),
+            fields,
+        });
+        plan.at_ms += MINUTE;
     }
     Some(())
 }
