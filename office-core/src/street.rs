@@ -435,12 +435,8 @@ impl Street {
             return Err(Refusal::DependencyMissing);
         };
         let (kind, generation) = (state.kind(), state.generation());
-        let document = self
-            .entries
-            .get(&record)
-            .and_then(|entry| entry.target.document.as_ref())
-            .ok_or(Refusal::DocumentUnavailable)?;
-        let change = document
+        let change = self
+            .note_document(record)?
             .compose(actor, at, edits, message)
             .map_err(not_composed)?;
         let Some(change) = change else {
@@ -453,10 +449,15 @@ impl Street {
     /// What the note says with a change on top that cannot be merged as it is: see [`lianka_sync_core::crdt::note`].
     pub fn note_with(&mut self, record: RecordId, change: &Change) -> Result<String, Refusal> {
         self.open_note(record);
+        let document = self.note_document(record)?;
+        document.note_with(change).map_err(not_composed)
+    }
+
+    /// The document that [`Self::open_note`] loaded.
+    fn note_document(&self, record: RecordId) -> Result<&NoteDocument, Refusal> {
         let entry = self.entries.get(&record);
         let document = entry.and_then(|entry| entry.target.document.as_ref());
-        let document = document.ok_or(Refusal::DocumentUnavailable)?;
-        document.note_with(change).map_err(not_composed)
+        document.ok_or(Refusal::DocumentUnavailable)
     }
 
     /// Creates a record, whose id must be new, in somebody's name.

@@ -380,17 +380,7 @@ fn companion(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
 /// A second request is filed for a member whose first one is open.
 fn same_member(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
     let (phone, card) = at_hand(plan, draw)?;
-    let mut fields: Vec<_> = [
-        "member_name",
-        "origin_organisation",
-        "phone",
-        "target_branch",
-    ]
-    .into_iter()
-    .enumerate()
-    .map(|(nth, name)| (name.to_owned(), plan.value(nth)))
-    .collect();
-    fields.push(("member_status".into(), "正式".into()));
+    let fields = transfers::member(plan, 0);
     let alias = plan.value(9);
     let mut requests = Vec::new();
     for _ in 0..2 {
@@ -424,17 +414,7 @@ fn same_letter(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
     let (phone, card) = at_hand(plan, draw)?;
     let mut requests = Vec::new();
     for _ in 0..2 {
-        let mut fields: Vec<_> = [
-            "member_name",
-            "origin_organisation",
-            "phone",
-            "target_branch",
-        ]
-        .into_iter()
-        .enumerate()
-        .map(|(nth, name)| (name.to_owned(), plan.value(nth)))
-        .collect();
-        fields.push(("member_status".into(), "正式".into()));
+        let fields = transfers::member(plan, 0);
         let alias = plan.value(9);
         let made = plan.push(What::File {
             phone,
@@ -452,12 +432,11 @@ fn same_letter(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
     let letter = plan.value(8);
     for record in requests {
         transfers::step(plan, record, "request_origin");
-        let field = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let fields = vec![
-            field("letter_no", &letter),
-            field("issued_on", &plan.yesterday()),
-            field("validity_days", "30"),
-            field("dues_until", "2026-05-01"),
+            transfers::field("letter_no", &letter),
+            transfers::field("issued_on", &plan.yesterday()),
+            transfers::field("validity_days", "30"),
+            transfers::field("dues_until", "2026-05-01"),
         ];
         plan.desk(Desk::Step {
             record,

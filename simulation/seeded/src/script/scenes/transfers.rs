@@ -2,8 +2,25 @@
 
 use super::{DAY, Desk, HOUR, MINUTE, MadeBy, Plan, PlannedCard, What};
 
-fn field(name: &str, value: &str) -> (String, String) {
+pub(super) fn field(name: &str, value: &str) -> (String, String) {
     (name.to_owned(), value.to_owned())
+}
+
+/// What a request says of a member: values of this step from the `first` on.
+pub(super) fn member(plan: &mut Plan, first: usize) -> Vec<(String, String)> {
+    let names = [
+        "member_name",
+        "origin_organisation",
+        "phone",
+        "target_branch",
+    ];
+    let mut fields: Vec<_> = names
+        .iter()
+        .enumerate()
+        .map(|(nth, name)| field(name, &plan.value(nth + first)))
+        .collect();
+    fields.push(field("member_status", "正式"));
+    fields
 }
 
 /// The forms of an officer's steps.
@@ -59,18 +76,7 @@ pub(super) fn file(plan: &mut Plan) {
         .pick(&["in_city_e", "cross_province_letter", "temporary"]))
     .to_owned();
     let alias = plan.value(0);
-    let names = [
-        "member_name",
-        "origin_organisation",
-        "phone",
-        "target_branch",
-    ];
-    let mut fields: Vec<_> = names
-        .iter()
-        .enumerate()
-        .map(|(nth, name)| field(name, &plan.value(nth + 1)))
-        .collect();
-    fields.push(field("member_status", "正式"));
+    let mut fields = member(plan, 1);
     if plan.draw.one_in(6) {
         fields.pop();
     }
