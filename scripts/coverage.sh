@@ -28,9 +28,11 @@ if ! tool llvm-cov >/dev/null && ! rustup component add llvm-tools 2>/dev/null; 
     fi
 fi
 
+# Build scripts are counted as well, and would put their counters beside the sources.
+export LLVM_PROFILE_FILE="$PWD/$work/%p.profraw"
 CARGO_PROFILE_RELEASE_STRIP=false RUSTFLAGS="-C instrument-coverage" cargo build --release --locked --target-dir "$work" -p lianka-simulation --no-default-features --bin lianka-simulation
 rm -f "$work"/*.profraw
-LLVM_PROFILE_FILE="$work/%p.profraw" "$work/release/lianka-simulation" run --seeds "$seeds" | grep 'runs,'
+"$work/release/lianka-simulation" run --seeds "$seeds" | grep 'runs,'
 "$(tool llvm-profdata)" merge --sparse --output "$work/all.profdata" "$work"/*.profraw
 "$(tool llvm-cov)" export --format=lcov --instr-profile "$work/all.profdata" "$work/release/lianka-simulation" \
     sync-core/src office-core/src client-core/src >"$work/all.lcov"
