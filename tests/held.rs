@@ -485,3 +485,45 @@ async fn what_was_decided_keeps_its_answer_whatever_became_of_what_it_built_on()
         ["held_refused", "duplicate"]
     );
 }
+
+#[tokio::test]
+async fn what_waits_keeps_its_answer_when_the_creation_before_it_is_refused() {
+    let (scene, reviewer) = open().await;
+    let mut phone = scene.office.secretary("wang.fang", &["A1"]).await;
+    scene.office.assign(HOME, "wang.fang", &["A2"]).await;
+    let card = phone.create("A1", &[put("sign_name", "王记包子")]);
+    phone.edit(card, &[put("unit", "1室")]);
+    let sent = std::mem::take(&mut phone.outbox);
+    assert_eq!(phone.push(true, &sent).await.codes(), ["grid_lost"; 2]);
+    for (refused, codes) in [
+        ("没有这家店", ["held_refused", "grid_lost"]),
+        ("不属实", ["held_refused", "held_refused"]),
+    ] {
+        let held = reviewer.held("").await;
+        let answer = reviewer.refuse(&held[0], refused).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        assert_eq!(phone.push(true, &sent).await.codes(), codes);
+    }
+}
+
+#[tokio::test]
+async fn a_phone_to_be_wiped_hands_over_what_builds_on_a_refused_creation() {
+    let (scene, reviewer) = open().await;
+    let mut phone = scene.office.secretary("wang.fang", &["A1"]).await;
+    scene.office.assign(HOME, "wang.fang", &["A2"]).await;
+    let card = phone.create("A1", &[put("sign_name", "王记包子")]);
+    let created = phone.outbox.clone();
+    assert_eq!(phone.push(true, &created).await.codes(), ["grid_lost"]);
+    let held = reviewer.held("").await;
+    let refused = reviewer.refuse(&held[0], "没有这家店").await;
+    assert_eq!(refused.status, StatusCode::OK);
+    phone.edit(card, &[put("unit", "1室")]);
+    let sent = phone.outbox.clone();
+    scene.office.revoke(&phone, "?wipe=true").await;
+    assert_eq!(
+        phone.push(true, &sent).await.codes(),
+        ["held_refused", "device_wiped"],
+        "nothing that a phone still had is lost"
+    );
+    assert_eq!(reviewer.held("").await.len(), 1);
+}

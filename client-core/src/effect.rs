@@ -142,3 +142,17 @@ pub enum Effect {
     /// Everything goes, for good.
     Wipe,
 }
+
+impl Effect {
+    /// Whether it takes from the phone what may not stay anywhere in its store: what is erased, a person, a record of another's grid, or a history
+    /// that the office wrote anew. `generation`: of the record as it was stored.
+    pub fn takes_away(&self, generation: Option<u32>) -> bool {
+        match self {
+            Self::Erase { .. } | Self::Redact { .. } | Self::RemoveRecord { .. } => true,
+            Self::PutSnapshot {
+                generation: new, ..
+            } => generation.is_some_and(|stored| stored != *new),
+            _ => false,
+        }
+    }
+}

@@ -22,7 +22,8 @@ use lianka_sync_core::{
 use serde::Serialize;
 
 use crate::{
-    Author, Holdings, Identity, Moment, ProtocolError, Request, Synchronisation, Tally,
+    Author, Effect, Holdings, Identity, Moment, ProtocolError, RecordState, Request,
+    Synchronisation, Tally,
     lease::Lease,
     link::{Call, LinkError, Problem, SignedIn},
     store::{Credentials, LastSync, RecordStore, Records, WipeReport},
@@ -498,8 +499,11 @@ impl Session {
     }
 
     fn done<S: RecordStore>(&mut self, store: &mut S) -> Result<Command, SessionError<S::Error>> {
-        // What was erased, redacted, sealed or taken away, now or by a synchronisation that was cut, is not to stay beside the store either.
-        // Another reader only puts it off.
+        // What was erased, redacted, sealed or taken away, now or by a synchronisation that was cut, is not to stay in the store or beside it.
+        // Another reader, or a full disk, only puts it off.
+        if look(store, |tx| tx.unscrubbed())? && store.scrub().is_ok() {
+            change(store, |tx| tx.set_unscrubbed(false))?;
+        }
         let _ = store.truncate_log();
         let report = &mut self.report;
         look(store, |tx| {
@@ -510,6 +514,20 @@ impl Session {
             Ok(Command::Done)
         })
     }
+}
+
+/// Carries out what an answer brought about. What it takes away is still in the store's free space, as `RecordStore::scrub` would not leave it.
+fn apply<R: Records>(
+    tx: &R,
+    effects: &[Effect],
+    state: Option<&RecordState>,
+) -> Result<(), R::Error> {
+    let stored = state.and_then(|state| state.stored.as_ref());
+    let generation = stored.map(|stored| stored.generation);
+    if effects.iter().any(|effect| effect.takes_away(generation)) {
+        tx.set_unscrubbed(true)?;
+    }
+    tx.apply(effects)
 }
 
 /// Stores items of an answer; whether anything was.
@@ -533,7 +551,7 @@ pub fn receive<R: Records>(
         let effects = sync
             .receive(item, state.as_ref(), &author)
             .map_err(SessionError::Protocol)?;
-        tx.apply(&effects)?;
+        apply(tx, &effects, state.as_ref())?;
         advanced |= !effects.is_empty();
         if sync.wiped() {
             tx.set_wiped(moment().now)?;
@@ -546,10 +564,11 @@ pub fn receive<R: Records>(
                 identity: &identity,
                 epoch: tx.epoch()?,
             };
+            let state = tx.record_state(record)?;
             let effects = sync
-                .settle(&tx.record_state(record)?, &author, &moment())
+                .settle(&state, &author, &moment())
                 .map_err(SessionError::Protocol)?;
-            tx.apply(&effects)?;
+            apply(tx, &effects, Some(&state))?;
         }
         tx.apply(&sync.finish())?;
         if let Some(server_time) = sync.server_time() {

@@ -92,6 +92,7 @@ mod name {
     pub const LAST_SYNC: &str = "last_sync";
     pub const LEASE: &str = "lease";
     pub const START_OVER: &str = "start_over";
+    pub const UNSCRUBBED: &str = "unscrubbed";
     pub const WIPE_REPORT: &str = "wipe_report";
     pub const NEWEST_OWN: &str = "newest_own";
     pub const WIPED_AT: &str = "wiped_at";
@@ -123,7 +124,7 @@ pub trait RecordStore {
         self.read(|tx| tx.identity())
     }
 
-    /// After a wipe: nothing of what was deleted stays, in the store or beside it.
+    /// After a wipe, and after a synchronisation that took something away: nothing of what was deleted stays, in the store or beside it.
     fn scrub(&mut self) -> Result<(), Self::Error>;
 
     /// The cheap part of that, after every synchronisation. May do nothing while somebody else reads.
@@ -311,6 +312,20 @@ pub trait Records {
     /// The next pull is followed by one from the start: changes were made in this phone's name that it never saw.
     fn set_start_over(&self, start_over: bool) -> Result<(), Self::Error> {
         self.set(name::START_OVER, &start_over)
+    }
+
+    /// Whether something that may not stay was deleted since the store was scrubbed.
+    fn unscrubbed(&self) -> Result<bool, Self::Error> {
+        Ok(self.get(name::UNSCRUBBED)?.unwrap_or(false))
+    }
+
+    /// Notes that there is something to scrub; or that there is nothing any more.
+    fn set_unscrubbed(&self, unscrubbed: bool) -> Result<(), Self::Error> {
+        if unscrubbed {
+            self.set(name::UNSCRUBBED, &true)
+        } else {
+            self.drop_value(name::UNSCRUBBED)
+        }
     }
 
     /// How to tell the office that this phone has cleared itself; `None` once it was told.

@@ -6,7 +6,8 @@
 //! - everything one event does is one transaction, durable at its commit: WAL with `synchronous=FULL`, so that an edit the user saw saved
 //!   survives the loss of power at any instant;
 //! - a transaction that writes takes the write lock before it reads;
-//! - what is erased is overwritten (`secure_delete`).
+//! - what is erased is overwritten (`secure_delete`), and the file is written anew by the next `scrub`: where `SQLite` moves a row to another page,
+//!   it leaves a copy that no deletion overwrites.
 
 use std::{
     collections::HashMap,

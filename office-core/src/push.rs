@@ -157,11 +157,13 @@ impl Act for Pushes<'_> {
                 wants.documents.insert(record);
             }
             ask_whether_known(street, pushed, change.hash, &mut wants);
-            // What it builds on may have been held.
-            if change
-                .deps
-                .iter()
-                .any(|dep| !in_batch.contains(dep) && !contains(*dep))
+            // What it builds on may have been held; what waits itself is told why again.
+            let is_held = street.known().held.contains_key(&(record, change.hash));
+            if is_held
+                || change
+                    .deps
+                    .iter()
+                    .any(|dep| !in_batch.contains(dep) && !contains(*dep))
             {
                 wants.reasons.insert(record);
             }
@@ -362,7 +364,10 @@ impl Batch<'_> {
             // What was decided already keeps its answer, whatever became of what it built on.
             let decided =
                 self.is_known_as_held(record, hash) || has_accepted(self.street, record, hash);
+            // Where the creation of a record was refused, a phone that clears itself has nothing to write anew on: it is kept for a reviewer.
+            let stays = push.author.wiped && self.street.state(record).is_none();
             let falls = !decided
+                && !stays
                 && change
                     .deps
                     .iter()
@@ -479,7 +484,14 @@ impl Batch<'_> {
             Some(Works::Now) => Ok(author.wiped.then_some(DEVICE_WIPED)),
             Some(Works::Once) => Ok(Some(GRID_LOST)),
             Some(Works::Never) => Err(Refusal::NotYourGrid),
-            None if !change.deps.is_empty() => Err(Refusal::DependencyMissing),
+            // The creation of its record was refused, now or since it waits.
+            None if !change.deps.is_empty() => {
+                let waits = self.reason_of(record, change.hash);
+                match waits.or(author.wiped.then_some(DEVICE_WIPED)) {
+                    None => Err(Refusal::DependencyMissing),
+                    reason => Ok(reason),
+                }
+            }
             // A creation that names no grid: MERGE tells what it lacks.
             None => Ok(None),
         }

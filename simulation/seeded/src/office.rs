@@ -98,12 +98,12 @@ pub enum Act {
         field: String,
         force: bool,
     },
-    /// Decides what is held: the `nth` in the order of record and change hash.
-    Held { nth: usize, accept: bool },
-    /// Accepts what is held as the desk's own edit; the `nth` in that order.
-    HeldAsEdit { nth: usize },
-    /// The same of what is decided already: refused.
-    HeldAgain { nth: usize, accept: bool },
+    /// Decides what is held.
+    Held { held: HeldId, accept: bool },
+    /// Accepts what is held as the desk's own edit.
+    HeldAsEdit { held: HeldId },
+    /// Decides what is decided already: refused.
+    HeldAgain { held: HeldId, accept: bool },
     /// Moves cards to another grid.
     Move { records: Vec<Uuid>, grid: String },
     /// One card goes into another.
@@ -133,6 +133,9 @@ pub enum Act {
     /// The process dies and starts again.
     Restart,
 }
+
+/// A change that is or was held, by its record and its hash in hex.
+pub type HeldId = (Uuid, String);
 
 impl Act {
     /// Whether it has a receipt, which is applied again to a restored store.
@@ -283,6 +286,8 @@ pub struct Evidence {
 pub trait Office {
     /// One request, whole, and the whole answer. Never fails: a refusal is an answer.
     fn exchange(&mut self, call: &Call) -> impl Future<Output = Reply>;
+    /// What waits for a reviewer, or is decided, in the order of record and hash.
+    fn held(&mut self, decided: bool) -> impl Future<Output = Vec<HeldId>>;
     /// What somebody does at a desk.
     fn act(&mut self, act: &Act) -> impl Future<Output = Acted>;
     /// The office's clock from now on, milliseconds since 1970. May step back.

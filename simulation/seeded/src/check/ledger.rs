@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     journal::{Event, Item, Journal, PhoneNo},
-    office::{Act, Acted, Evidence, Setup},
+    office::{Act, Acted, Evidence, HeldId, Setup},
 };
 
 /// A value that was accepted.
@@ -312,9 +312,9 @@ impl Ledger {
                 acted: Acted::Done,
             } => self.act(line, act),
             Event::Acted {
-                act: Act::Held { nth, accept: true },
+                act: Act::Held { held, accept: true },
                 acted: Acted::Refused(code),
-            } if code == "unavailable" => self.cannot_accept(*nth, found),
+            } if code == "unavailable" => self.cannot_accept(held, found),
             _ => {}
         }
     }
@@ -630,10 +630,8 @@ impl Ledger {
     }
 
     /// What is held is refused a reviewer only where it can be taken no more.
-    fn cannot_accept(&self, nth: usize, found: &mut Vec<Finding>) {
-        let Some((record, hash)) = self.waiting().nth(nth) else {
-            return;
-        };
+    fn cannot_accept(&self, (record, hash): &HeldId, found: &mut Vec<Finding>) {
+        let record = *record;
         let card = self.now.cards.get(&record);
         let taken = |hash: &String| {
             card.is_some_and(|card| {
@@ -659,7 +657,7 @@ impl Ledger {
             );
             found.push(Finding::new(
                 "no held edit is lost",
-                About::record(record).hash(&hash),
+                About::record(record).hash(hash),
                 what,
             ));
         }
@@ -675,15 +673,6 @@ impl Ledger {
             .filter(|answer| answer.status == "accepted")
             .map(|answer| answer.line)
             .collect()
-    }
-
-    fn waiting(&self) -> impl Iterator<Item = (Uuid, String)> {
-        let waits = self
-            .now
-            .held
-            .iter()
-            .filter(|(_, held)| **held == Held::Waits);
-        waits.map(|(id, _)| id.clone())
     }
 
     /// Nobody goes beyond what is theirs.
@@ -828,13 +817,14 @@ impl Ledger {
                     self.touch(card, Some("sign_name"), line);
                 }
             }
-            Act::HeldAsEdit { nth } => self.accept_as_edit(*nth, line),
+            Act::HeldAsEdit { held } => self.accept_as_edit(held, line),
             Act::RedactMember { record, key } => {
                 self.receipts.push(act.clone());
                 let redacted = self.now.redacted.entry(*record).or_default();
                 redacted.insert(key.clone(), line);
                 let ever = self.ever_redacted.entry(*record).or_default();
                 ever.insert(key.clone());
+                self.forget_held(*record);
                 self.rewrite(*record);
             }
             Act::Edit { record, set, .. } => {
@@ -848,7 +838,7 @@ impl Ledger {
             Act::Resolve { record, field, .. } | Act::UndoChoice { record, field, .. } => {
                 self.touch(*record, Some(field), line);
             }
-            Act::Held { nth, accept } => self.decide(*nth, *accept, line),
+            Act::Held { held, accept } => self.decide(held, *accept, line),
             Act::Move { records, grid } => {
                 for record in records {
                     self.touch(*record, Some("grid"), line);
@@ -887,6 +877,7 @@ impl Ledger {
                     .entry(*record)
                     .or_default()
                     .extend(entries);
+                self.forget_held(*record);
                 self.rewrite(*record);
             }
             Act::Step { record, .. } => {
@@ -937,6 +928,29 @@ impl Ledger {
         }
     }
 
+    /// What waits and is about somebody who was redacted is forgotten, with all that the person's entries in it say.
+    fn forget_held(&mut self, record: Uuid) {
+        let Some(redacted) = self.now.redacted.get(&record) else {
+            return;
+        };
+        let gone = |part: &str| redacted.contains_key(part);
+        let ever = self.ever_redacted.entry(record).or_default();
+        let arrived = &self.arrived;
+        self.now.held.retain(|id, held| {
+            if id.0 != record || *held != Held::Waits {
+                return true;
+            }
+            let mut stays = true;
+            for write in arrived.get(id).into_iter().flat_map(|one| &one.said.writes) {
+                let entry = rules::entry(&write.key);
+                let names = write.value.as_deref().is_some_and(gone);
+                ever.extend(entry.filter(|_| names).map(str::to_owned));
+                stays &= !(names || gone(&write.key) || entry.is_some_and(gone));
+            }
+            stays
+        });
+    }
+
     /// A person's entry, and those that name it.
     fn named_by(&self, record: Uuid, person: &str) -> Vec<String> {
         let puts = self
@@ -966,15 +980,11 @@ impl Ledger {
     }
 
     /// The desk writes what the change says, over what its author had seen.
-    fn accept_as_edit(&mut self, nth: usize, line: usize) {
-        let Some(id) = self.waiting().nth(nth) else {
-            return;
-        };
+    fn accept_as_edit(&mut self, id: &HeldId, line: usize) {
         self.decisions += 1;
-        self.decided(&id, true, line);
+        self.decided(id, true, line);
         let mut moved = None;
-        if let (Some(arrived), Some(card)) = (self.arrived.get(&id), self.now.cards.get_mut(&id.0))
-        {
+        if let (Some(arrived), Some(card)) = (self.arrived.get(id), self.now.cards.get_mut(&id.0)) {
             card.by_review.insert(id.1.clone());
             card.as_edit.insert(id.1.clone());
             card.removed.extend(arrived.said.removed.iter().cloned());
@@ -991,21 +1001,18 @@ impl Ledger {
         if let Some(grid) = moved {
             self.put_into(id.0, &grid);
         }
-        self.now.held.insert(id, Held::Accepted);
+        self.now.held.insert(id.clone(), Held::Accepted);
     }
 
-    fn decide(&mut self, nth: usize, accept: bool, line: usize) {
-        let Some(id) = self.waiting().nth(nth) else {
-            return;
-        };
+    fn decide(&mut self, id: &HeldId, accept: bool, line: usize) {
         self.decisions += 1;
         if !accept {
-            self.decided(&id, false, line);
-            self.now.held.insert(id, Held::Refused);
+            self.decided(id, false, line);
+            self.now.held.insert(id.clone(), Held::Refused);
             return;
         }
         // What it builds on and waits as well is accepted with it, and before it.
-        let (mut open, mut accepted) = (vec![id.1], Vec::new());
+        let (mut open, mut accepted) = (vec![id.1.clone()], Vec::new());
         while let Some(hash) = open.pop() {
             let Some(arrived) = self.arrived.get(&(id.0, hash)).cloned() else {
                 continue;

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{
     About, Finding,
-    bytes::{Document, Said},
+    bytes::{Document, Said, Write},
     ledger::{Answer, Held, Ledger},
     meaning::{self, Meant},
     rules,
@@ -217,6 +217,14 @@ impl Edit<'_> {
             if key(self.did).ends_with("/party_status") && answers.into_iter().any(refused) {
                 return None;
             }
+            // So did what built on a creation that a reviewer refused.
+            let sent = ledger.arrived.get(&(self.record, hash.to_owned()));
+            let fell = |dep: &String| {
+                ledger.now.held.get(&(self.record, dep.clone())) == Some(&Held::Refused)
+            };
+            if sent.is_some_and(|sent| sent.said.deps.iter().any(fell)) {
+                return None;
+            }
             return Some("the phone was wiped, and the office never got it");
         }
         Some("it is neither at the office, nor in an outbox, nor a draft")
@@ -244,6 +252,10 @@ impl Edit<'_> {
                 .is_some_and(|held| *held != Held::Refused || wiped)
         };
         let there = |hash: &str| taken(hash) || held(hash);
+        let theirs = |said: &Said| {
+            let phone = ledger.phones.get(&self.phone);
+            phone.is_some_and(|(_, devices)| devices.contains(&said.device))
+        };
         let arrived = ledger
             .arrived
             .range((record, String::new())..)
@@ -258,8 +270,14 @@ impl Edit<'_> {
                     || self.done_at_a_desk(story, ledger)
             }
             Did::Delete { key } => {
-                let waits = self.hash.is_some_and(held) && !self.hash.is_some_and(taken);
-                waits
+                // Under its own name, or written anew by its author.
+                let deletes = |said: &Said| {
+                    let gone = |write: &Write| write.key == *key && write.value.is_none();
+                    theirs(said) && said.writes.iter().any(gone)
+                };
+                let waits = |hash: &str| held(hash) && !taken(hash);
+                self.hash.is_some_and(waits)
+                    || sent.any(|said| waits(&said.hash) && deletes(said))
                     || !document.is_some_and(|document| {
                         meaning::is_shown(document, self.saw, key, self.phone, ledger)
                     })
@@ -409,7 +427,7 @@ impl Edit<'_> {
 }
 
 /// A write and the journal's line in which it arrived.
-type Sent<'w> = (usize, &'w super::bytes::Write);
+type Sent<'w> = (usize, &'w Write);
 
 /// An edit that was written anew replaces nothing that its author had not seen when it was made.
 fn unseen(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {

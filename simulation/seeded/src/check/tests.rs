@@ -577,7 +577,7 @@ fn honest_edits_must_be_taken_and_decisions_last() {
     };
     hand.tell(Event::Acted {
         act: Act::Held {
-            nth: 0,
+            held: (CARD, hash.clone()),
             accept: false,
         },
         acted: Acted::Done,

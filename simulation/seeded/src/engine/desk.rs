@@ -6,14 +6,14 @@ use uuid::Uuid;
 use super::{BEGIN_UNIX_MS, Simulation};
 use crate::{
     draw::Draw,
-    office::{Act, Acted, Office},
+    office::{Act, Acted, HeldId, Office},
     script::{Desk, MadeBy},
 };
 
 impl<O: Office> Simulation<'_, O> {
     pub(super) async fn desk(&mut self, no: u32, desk: &Desk) {
         // What the script names is not there where its step was taken out, or did nothing.
-        let Some(act) = self.act_of(no, desk) else {
+        let Some(act) = self.act_of(no, desk).await else {
             return;
         };
         let created = match act {
@@ -30,7 +30,12 @@ impl<O: Office> Simulation<'_, O> {
         self.made.get(&record).map(|(record, _)| record.0)
     }
 
-    fn act_of(&self, no: u32, desk: &Desk) -> Option<Act> {
+    /// The `nth` of what waits for a reviewer, or of what is decided.
+    pub(super) async fn held(&mut self, nth: usize, decided: bool) -> Option<HeldId> {
+        self.office.held(decided).await.into_iter().nth(nth)
+    }
+
+    async fn act_of(&mut self, no: u32, desk: &Desk) -> Option<Act> {
         Some(match desk {
             Desk::Assign { username, grids } => Act::Assign {
                 username: username.clone(),
@@ -55,7 +60,9 @@ impl<O: Office> Simulation<'_, O> {
                 set: set.clone(),
             },
             Desk::ResolveSpelling => Act::ResolveSpelling,
-            Desk::HeldAsEdit { nth } => Act::HeldAsEdit { nth: *nth },
+            Desk::HeldAsEdit { nth } => Act::HeldAsEdit {
+                held: self.held(*nth, false).await?,
+            },
             Desk::Resolve {
                 record,
                 field,
@@ -77,7 +84,7 @@ impl<O: Office> Simulation<'_, O> {
                 force: *force,
             },
             Desk::HeldAgain { nth, accept } => Act::HeldAgain {
-                nth: *nth,
+                held: self.held(*nth, true).await?,
                 accept: *accept,
             },
             Desk::UndoMerge { winner, loser } => Act::UndoMerge {
@@ -85,7 +92,7 @@ impl<O: Office> Simulation<'_, O> {
                 loser: self.id_of(*loser)?,
             },
             Desk::Held { nth, accept } => Act::Held {
-                nth: *nth,
+                held: self.held(*nth, false).await?,
                 accept: *accept,
             },
             Desk::Move { records, grid } => {

@@ -88,11 +88,11 @@ impl<O: Office> Simulation<'_, O> {
             moved |= self.sync_well(*phone).await;
         }
         for _ in 0..HELD_MAX {
-            let accept = !draw.one_in(3);
-            if self.act(Act::Held { nth: 0, accept }).await == Acted::Nothing {
-                self.journal.lines.pop();
+            let Some(held) = self.held(0, false).await else {
                 break;
-            }
+            };
+            let accept = !draw.one_in(3);
+            self.act(Act::Held { held, accept }).await;
             moved = true;
         }
         moved

@@ -16,7 +16,7 @@ use lianka_sync_core::{
 };
 use serde_json::Value;
 
-use super::{Act, Acted, Call, Evidence, Office, Reply};
+use super::{Act, Acted, Call, Evidence, HeldId, Office, Reply};
 
 /// Something that was said at an office's door.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -47,6 +47,10 @@ impl<O: Office> Office for Overheard<O> {
         let reply = self.office.exchange(call).await;
         self.said.push(Said::Exchange(call.clone(), reply.clone()));
         reply
+    }
+
+    async fn held(&mut self, decided: bool) -> Vec<HeldId> {
+        self.office.held(decided).await
     }
 
     async fn act(&mut self, act: &Act) -> Acted {

@@ -32,7 +32,7 @@ use serde_json::{Value, json};
 
 use self::door::Door;
 use super::{
-    Act, Acted, Call, Evidence, Office, Reply, START_UNIX_MS, Setup, desk,
+    Act, Acted, Call, Evidence, HeldId, Office, Reply, START_UNIX_MS, Setup, desk,
     identities::{Identities, Names, Numbers},
 };
 
@@ -278,6 +278,13 @@ impl MemoryOffice {
 impl Office for MemoryOffice {
     async fn exchange(&mut self, call: &Call) -> Reply {
         self.answer(call).unwrap_or_else(Problem::reply)
+    }
+
+    async fn held(&mut self, decided: bool) -> Vec<HeldId> {
+        let writes = self.held_writes(decided).into_iter();
+        writes
+            .map(|write| (write.record.0, write.hash.to_string()))
+            .collect()
     }
 
     async fn act(&mut self, act: &Act) -> Acted {

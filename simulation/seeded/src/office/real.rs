@@ -32,7 +32,7 @@ use uuid::Uuid;
 
 use self::cluster::{Database, outside};
 use super::{
-    Act, Acted, Call, Evidence, Office, Reply, START_UNIX_MS, Setup, desk,
+    Act, Acted, Call, Evidence, HeldId, Office, Reply, START_UNIX_MS, Setup, desk,
     identities::{Numbers, Recorded},
 };
 
@@ -100,6 +100,11 @@ impl RealOffice {
 impl Office for RealOffice {
     async fn exchange(&mut self, call: &Call) -> Reply {
         outside(self.inner.exchange(call))
+    }
+
+    async fn held(&mut self, decided: bool) -> Vec<HeldId> {
+        let rows = outside(self.inner.held_rows(decided));
+        rows.into_iter().map(|(_, id)| id).collect()
     }
 
     async fn act(&mut self, act: &Act) -> Acted {

@@ -17,7 +17,7 @@ use lianka_office_core::{
     },
     ids::Ids,
     memory::{Kept, Settled},
-    store::{CardMerge, HeldStatus},
+    store::{CardMerge, HeldStatus, HeldWrite},
 };
 use lianka_sync_core::{
     access::Role,
@@ -31,7 +31,7 @@ use lianka_sync_core::{
 };
 
 use super::{MemoryOffice, State, desk};
-use crate::office::{Act, Acted, Looked};
+use crate::office::{Act, Acted, HeldId, Looked};
 
 /// What a refusal means to whoever acted.
 fn refused(refused: &Refused) -> Acted {
@@ -122,9 +122,9 @@ impl MemoryOffice {
                 field,
                 force,
             } => self.undo_choice(RecordId(*record), field, *force),
-            Act::Held { nth, accept } => self.decide_held(*nth, *accept, false, false),
-            Act::HeldAgain { nth, accept } => self.decide_held(*nth, *accept, true, false),
-            Act::HeldAsEdit { nth } => self.decide_held(*nth, true, false, true),
+            Act::Held { held, accept } => self.decide_held(held, *accept, false, false),
+            Act::HeldAgain { held, accept } => self.decide_held(held, *accept, true, false),
+            Act::HeldAsEdit { held } => self.decide_held(held, true, false, true),
             Act::Move { records, grid } => {
                 let mut there: Vec<_> = records.iter().copied().map(RecordId).collect();
                 there.retain(|record| self.state.store.records.contains_key(record));
@@ -305,17 +305,26 @@ impl MemoryOffice {
         done(self.run(undo), |_| true)
     }
 
-    fn decide_held(&mut self, nth: usize, accept: bool, decided: bool, as_edit: bool) -> Acted {
-        let mut waiting: Vec<_> = self
-            .state
-            .store
-            .held
-            .iter()
-            .filter(|held| (held.status != HeldStatus::Held) == decided)
-            .map(|held| &held.write)
-            .collect();
-        waiting.sort_by_key(|write| (write.record, write.hash, write.generation));
-        let Some(held) = waiting.get(nth).map(|write| write.held) else {
+    /// In the order of record, hash and generation.
+    pub(super) fn held_writes(&self, decided: bool) -> Vec<&HeldWrite> {
+        let held = self.state.store.held.iter();
+        let held = held.filter(|held| (held.status != HeldStatus::Held) == decided);
+        let mut writes: Vec<_> = held.map(|held| &held.write).collect();
+        writes.sort_by_key(|write| (write.record, write.hash, write.generation));
+        writes
+    }
+
+    fn decide_held(
+        &mut self,
+        (record, hash): &HeldId,
+        accept: bool,
+        decided: bool,
+        as_edit: bool,
+    ) -> Acted {
+        let writes = self.held_writes(decided).into_iter();
+        let mut is_it =
+            writes.filter(|write| write.record.0 == *record && write.hash.to_string() == *hash);
+        let Some(held) = is_it.next().map(|write| write.held) else {
             return Acted::Nothing;
         };
         let by = self.reviewer();

@@ -11,7 +11,7 @@ use sqlx::Row;
 use uuid::Uuid;
 
 use super::{Inner, desk};
-use crate::office::{Act, Acted, Looked};
+use crate::office::{Act, Acted, HeldId, Looked};
 
 const ADMIN: usize = 0;
 const REVIEWER: usize = 1;
@@ -97,9 +97,9 @@ impl Inner {
                 field,
                 force,
             } => self.undo_choice(*record, field, *force).await,
-            Act::Held { nth, accept } => self.decide_held(*nth, *accept, false, false).await,
-            Act::HeldAgain { nth, accept } => self.decide_held(*nth, *accept, true, false).await,
-            Act::HeldAsEdit { nth } => self.decide_held(*nth, true, false, true).await,
+            Act::Held { held, accept } => self.decide_held(held, *accept, false, false).await,
+            Act::HeldAgain { held, accept } => self.decide_held(held, *accept, true, false).await,
+            Act::HeldAsEdit { held } => self.decide_held(held, true, false, true).await,
             Act::Move { records, grid } => self.move_to(records, grid).await,
             Act::Merge { winner, loser } => self.merge_cards(*winner, *loser).await,
             Act::UndoMerge { winner, loser } => self.undo_merge(*winner, *loser).await,
@@ -250,22 +250,30 @@ impl Inner {
             .await
     }
 
-    async fn decide_held(
-        &mut self,
-        nth: usize,
-        accept: bool,
-        decided: bool,
-        as_edit: bool,
-    ) -> Acted {
-        let rows = sqlx::query(
-            "select held from held_change where (status <> 'held') = $1 order by record, hash, generation",
+    /// The rows of what waits for a reviewer, or is decided, in the order of record, hash and generation.
+    pub(super) async fn held_rows(&self, decided: bool) -> Vec<(Uuid, HeldId)> {
+        let rows = sqlx::query_as(
+            "select held, record, encode(hash, 'hex') from held_change where (status <> 'held') = $1 order by record, hash, generation",
         );
-        let rows = rows
+        let rows: Vec<(Uuid, Uuid, String)> = rows
             .bind(decided)
             .fetch_all(&self.app.pool)
             .await
             .expect("the store answers");
-        let Some(held) = rows.get(nth).map(|row| row.get::<Uuid, _>(0)) else {
+        rows.into_iter()
+            .map(|(held, record, hash)| (held, (record, hash)))
+            .collect()
+    }
+
+    async fn decide_held(
+        &mut self,
+        id: &HeldId,
+        accept: bool,
+        decided: bool,
+        as_edit: bool,
+    ) -> Acted {
+        let rows = self.held_rows(decided).await;
+        let Some((held, _)) = rows.into_iter().find(|(_, of)| of == id) else {
             return Acted::Nothing;
         };
         let (path, body) = if accept {

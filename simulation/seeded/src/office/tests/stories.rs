@@ -7,7 +7,7 @@ use super::{
     phone::{Phone, items, rest, verdicts},
     told_in_memory,
 };
-use crate::office::{Act, Acted, Looked, Office, START_UNIX_MS};
+use crate::office::{Act, Acted, HeldId, Looked, Office, START_UNIX_MS};
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -146,49 +146,20 @@ pub async fn moves_and_held(office: &mut impl Office) {
             .collect::<Vec<_>>(),
         ["held"; 3]
     );
-    assert_eq!(
-        act(
-            office,
-            Act::Held {
-                nth: 3,
-                accept: true
-            }
-        )
-        .await,
-        Acted::Nothing
-    );
-    assert_eq!(
-        act(
-            office,
-            Act::Held {
-                nth: 2,
-                accept: false
-            }
-        )
-        .await,
-        Acted::Done
-    );
-    assert_eq!(
-        act(
-            office,
-            Act::Held {
-                nth: 1,
-                accept: true
-            }
-        )
-        .await,
-        Acted::Done
-    );
-    while act(
-        office,
-        Act::Held {
-            nth: 0,
-            accept: true,
-        },
-    )
-    .await
-        == Acted::Done
-    {}
+    let waiting = office.held(false).await;
+    let decide = |held: &HeldId, accept| Act::Held {
+        held: held.clone(),
+        accept,
+    };
+    let unknown = (one.0, "00".repeat(32));
+    assert_eq!(act(office, decide(&unknown, true)).await, Acted::Nothing);
+    for (held, accept) in [(2, false), (1, true)] {
+        let acted = act(office, decide(&waiting[held], accept)).await;
+        assert_eq!(acted, Acted::Done);
+    }
+    while let Some(held) = office.held(false).await.first() {
+        assert_eq!(act(office, decide(held, true)).await, Acted::Done);
+    }
     wang.outbox = sent;
     let items = wang.sync(office).await;
     assert_eq!(verdicts(&items), ["duplicate", "duplicate", "held_refused"]);
