@@ -301,6 +301,19 @@ impl Synchronisation {
         self.wiped
     }
 
+    /// Whether something unsent is in the outbox that no request of this synchronisation brought.
+    pub fn is_new_to(&self, outbox: &[OutboxEntry]) -> bool {
+        let mut unsent = outbox
+            .iter()
+            .filter(|entry| entry.state == OutboxState::Unsent);
+        unsent.any(|entry| !self.asked.contains(&entry.hash))
+    }
+
+    /// Asks again instead of clearing the phone: the office tells it so again.
+    pub fn put_off_wipe(&mut self) {
+        self.rescues = true;
+    }
+
     /// Whether the answer is complete.
     pub fn ended(&self) -> bool {
         self.end.is_some()
@@ -577,7 +590,7 @@ impl Synchronisation {
             }
             ResponseItem::Notice(notice) => vec![Effect::PutNotice(Box::new(notice))],
             ResponseItem::Wipe if self.owes => {
-                self.rescues = true;
+                self.put_off_wipe();
                 Vec::new()
             }
             ResponseItem::Wipe => {

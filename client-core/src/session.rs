@@ -540,6 +540,11 @@ pub fn receive<R: Records>(
     let identity = tx.identity()?;
     let mut advanced = false;
     for item in items {
+        // What was saved since the request was made is handed over first.
+        if item == ResponseItem::Wipe && sync.is_new_to(&tx.outbox()?) {
+            sync.put_off_wipe();
+            continue;
+        }
         let state = sync
             .needs(&item)
             .map(|record| tx.record_state(record))

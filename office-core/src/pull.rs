@@ -24,7 +24,7 @@ use lianka_sync_core::{
 };
 use uuid::Uuid;
 
-use crate::push::Outcome;
+use crate::push::{AS_EDIT, Outcome};
 
 /// Days of notices that a download brings: a user who enrols again misses nothing recent, and a resumed download nothing at all.
 const NOTICE_DAYS: i64 = 30;
@@ -371,8 +371,12 @@ impl Pull {
                 .collect();
             records.into_iter().collect()
         };
-        let refused =
-            records(|verdict| verdict.status == VerdictStatus::Rejected && !verdict.retryable);
+        // What a reviewer applied as the desk's own edit the phone takes for its own until the record comes.
+        let lacking = records(|verdict| match verdict.status {
+            VerdictStatus::Rejected => !verdict.retryable,
+            VerdictStatus::Duplicate => verdict.code.as_deref() == Some(AS_EDIT),
+            VerdictStatus::Accepted | VerdictStatus::Held => false,
+        });
         let had = records(|verdict| verdict.status == VerdictStatus::Duplicate);
         let made = records(|verdict| verdict.status == VerdictStatus::Accepted);
         let mut pull = Self {
@@ -389,12 +393,12 @@ impl Pull {
         for verdict in verdicts {
             pull.say(ResponseItem::Verdict(verdict));
         }
-        pull.set_out(refused, had, made);
+        pull.set_out(lacking, had, made);
         pull
     }
 
     /// The order of the answer.
-    fn set_out(&mut self, refused: Vec<RecordId>, had: Vec<RecordId>, made: Vec<RecordId>) {
+    fn set_out(&mut self, lacking: Vec<RecordId>, had: Vec<RecordId>, made: Vec<RecordId>) {
         let question = &self.question;
         if question.wiped {
             if !question.more_to_come {
@@ -423,7 +427,7 @@ impl Pull {
             return self.stages.push_back(Stage::End);
         }
         // A phone rebases what was refused on the server's copy, in the same round trip.
-        self.stages.push_back(Stage::Whole(refused));
+        self.stages.push_back(Stage::Whole(lacking));
         self.stages.push_back(Stage::OutOfSight(had));
         match plan {
             Plan::Reset | Plan::Nothing => {}

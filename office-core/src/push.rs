@@ -62,7 +62,7 @@ pub struct Outcome {
     pub hash: Option<ChangeHash>,
     pub status: VerdictStatus,
     pub seq: Option<i64>,
-    /// Why it is held: a stable word.
+    /// Why it is held, or [`AS_EDIT`]: a stable word.
     pub held: Option<&'static str>,
     pub refusal: Option<Refusal>,
 }
@@ -101,6 +101,8 @@ impl Outcome {
 pub const GRID_LOST: &str = "grid_lost";
 /// The author's device was revoked and is to be wiped.
 const DEVICE_WIPED: &str = "device_wiped";
+/// A reviewer applied it as the desk's own edit: the record has what it says, and not the change.
+pub const AS_EDIT: &str = "as_edit";
 /// Why an edit is held: every stable word.
 const HELD: [&str; 2] = [GRID_LOST, DEVICE_WIPED];
 
@@ -314,6 +316,7 @@ struct Batch<'s> {
 enum Ruling {
     Accepted(i64),
     Duplicate(Option<i64>),
+    AsEdit(Option<i64>),
     Held(&'static str),
     Refused(Refusal),
 }
@@ -331,6 +334,10 @@ impl Ruling {
         match self {
             Self::Accepted(seq) => settled(VerdictStatus::Accepted, Some(seq)),
             Self::Duplicate(seq) => settled(VerdictStatus::Duplicate, seq),
+            Self::AsEdit(seq) => Outcome {
+                held: Some(AS_EDIT),
+                ..settled(VerdictStatus::Duplicate, seq)
+            },
             Self::Held(reason) => Outcome {
                 held: Some(reason),
                 ..settled(VerdictStatus::Held, None)
@@ -417,7 +424,7 @@ impl Batch<'_> {
                 });
             }
             Some(held) if held.status == HeldStatus::Accepted => {
-                return Ruling::Duplicate(held.seq);
+                return Ruling::AsEdit(held.seq);
             }
             held => held.map(|held| held.held),
         };

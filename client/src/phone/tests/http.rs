@@ -525,3 +525,20 @@ async fn what_is_erased_is_in_no_page_of_the_phones_file() {
     let left: Vec<u32> = numbers.filter(is_there).collect();
     assert!(left.is_empty(), "erased cards are in the file: {left:?}");
 }
+
+#[tokio::test]
+async fn an_edit_saved_while_the_answer_that_wipes_is_on_its_way_is_handed_over() {
+    let (rig, office, record) = rig(vec![], false).await;
+    rig.phone.sync().await.unwrap();
+    office.memory.lock().unwrap().wiped.insert(rig.device);
+    let mut saved = None;
+    let meanwhile = |progress| {
+        if matches!(progress, Progress::Sent { .. }) && saved.is_none() {
+            saved = rig.set(record, "sign_name", "最后一笔").hash;
+        }
+    };
+    assert!(rig.phone.sync_with(meanwhile).await.unwrap().wiped);
+    let mut memory = office.memory.lock().unwrap();
+    memory.accept_held();
+    assert!(memory.has(saved.unwrap()));
+}

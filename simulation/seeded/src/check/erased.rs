@@ -91,9 +91,14 @@ pub fn check(
         }
     }
     for (about, value, at_the_office) in gone {
-        // The same text on another record is that one's; and a merge carries values over.
+        // The same text on another record is that one's; and a merge carries values over, which a choice there remembers as long as its record stands.
         let carried = documents.values().any(|document| says(document, value));
-        if kept.contains(value) || carried {
+        let remembered = story.evidence.choices.iter().any(|choice| {
+            let mut values = choice.replaced.iter().map(|(value, _)| value);
+            Some(choice.record) != about.record
+                && (choice.chosen.as_deref() == Some(value) || values.any(|old| old == value))
+        });
+        if kept.contains(value) || carried || remembered {
             continue;
         }
         if at_the_office && holds(&story.evidence.stored, value) {

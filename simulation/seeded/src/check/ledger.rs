@@ -36,6 +36,8 @@ pub struct Put {
 pub struct Card {
     pub kind: String,
     pub grid: String,
+    /// The grids that it left.
+    pub left: BTreeSet<String>,
     pub puts: BTreeMap<OpId, Put>,
     /// What accepted changes replaced.
     pub replaced: BTreeSet<OpId>,
@@ -406,7 +408,12 @@ impl Ledger {
                     let follows = arrived.said.deps.iter().any(waits);
                     let grid = self.grid_of(record, &arrived.said);
                     let works = grid.as_ref().is_some_and(|grid| self.works(&user, grid));
-                    let once = grid.is_some_and(|grid| self.ever_worked(&user, &grid))
+                    let left = self.now.cards.get(&record).map(|card| &card.left);
+                    let once = left
+                        .into_iter()
+                        .flatten()
+                        .chain(&grid)
+                        .any(|grid| self.ever_worked(&user, grid))
                         || self.departed.contains(&(user.clone(), record));
                     if !once && !follows && !self.now.to_wipe.contains(&answer.device) {
                         wrong(
@@ -912,6 +919,7 @@ impl Ledger {
             return;
         };
         let before = std::mem::replace(&mut card.grid, grid.to_owned());
+        card.left.insert(before.clone());
         let lost = self
             .now
             .works

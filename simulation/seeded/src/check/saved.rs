@@ -217,6 +217,14 @@ impl Edit<'_> {
             if key(self.did).ends_with("/party_status") && answers.into_iter().any(refused) {
                 return None;
             }
+            // So did what another device of theirs is to declare void: that is its author's device's, or the office's.
+            let devices = ledger.phones.get(&self.phone);
+            if rules::entry(key(self.did)).is_some()
+                && key(self.did).starts_with("voids/")
+                && devices.is_some_and(|(_, devices)| devices.len() > 1)
+            {
+                return None;
+            }
             // So did what built on a creation that a reviewer refused.
             let sent = ledger.arrived.get(&(self.record, hash.to_owned()));
             let fell = |dep: &String| {
@@ -316,11 +324,9 @@ impl Edit<'_> {
         }
         let accepted = |of: &Uuid| {
             let taken = |hash: &String| {
-                ledger
-                    .now
-                    .cards
-                    .get(of)
-                    .is_some_and(|card| card.accepted.contains_key(hash))
+                ledger.now.cards.get(of).is_some_and(|card| {
+                    card.accepted.contains_key(hash) || card.by_review.contains(hash)
+                })
             };
             let mut arrived = ledger
                 .arrived

@@ -442,8 +442,10 @@ fn bulks(
                 .flatten()
                 .filter(|(op, _)| then(op))
                 .collect();
-            let folded: BTreeSet<_> = values.iter().map(|(_, value)| spelt(value)).collect();
-            if values.len() > 1 && folded.len() == 1 && !card.touched_after("sign_name", line) {
+            // One text, by two people, is no conflict.
+            let texts: BTreeSet<_> = values.iter().map(|(_, value)| value).collect();
+            let folded: BTreeSet<_> = texts.iter().map(|value| spelt(value)).collect();
+            if texts.len() > 1 && folded.len() == 1 && !card.touched_after("sign_name", line) {
                 let what =
                     format!("spellings were settled, and {values:?} of {record} still stand");
                 let about = About::record(*record).key("sign_name");
