@@ -312,7 +312,12 @@ impl Ledger {
             Event::Acted {
                 act,
                 acted: Acted::Done,
-            } => self.act(line, act),
+            } => {
+                if let Act::Held { held, .. } | Act::HeldAsEdit { held } = act {
+                    self.still_waits(held, found);
+                }
+                self.act(line, act);
+            }
             Event::Acted {
                 act: Act::Held { held, accept: true },
                 acted: Acted::Refused(code),
@@ -633,6 +638,20 @@ impl Ledger {
                     what,
                 ));
             }
+        }
+    }
+
+    /// What a reviewer decides on was not decided before.
+    fn still_waits(&self, id: &HeldId, found: &mut Vec<Finding>) {
+        if let Some(decided) = self.now.held.get(id).filter(|held| **held != Held::Waits) {
+            let what = format!(
+                "{} of {} was {} and is decided again",
+                id.1,
+                id.0,
+                decided.word()
+            );
+            let about = About::record(id.0).hash(&id.1);
+            found.push(Finding::new("what was decided is final", about, what));
         }
     }
 
