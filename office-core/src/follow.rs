@@ -9,7 +9,6 @@ pub mod rulings;
 mod settlements;
 mod withdrawals;
 
-pub use late_edits::compose_what_fits;
 pub use settlements::op_text;
 
 use crate::{

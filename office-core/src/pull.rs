@@ -258,7 +258,7 @@ pub fn verdict(index: usize, outcome: &Outcome, lang: Lang) -> Verdict {
         seq: outcome.seq.map(i64::unsigned_abs),
         code: refusal
             .map(|refusal| refusal.code().to_owned())
-            .or(outcome.held.map(str::to_owned)),
+            .or(outcome.code.map(str::to_owned)),
         field: refusal.and_then(|refusal| refusal.key()).map(str::to_owned),
         message: match outcome.status {
             VerdictStatus::Held => Some(held_message(lang).to_owned()),

@@ -63,7 +63,7 @@ pub struct Outcome {
     pub status: VerdictStatus,
     pub seq: Option<i64>,
     /// Why it is held, or [`AS_EDIT`]: a stable word.
-    pub held: Option<&'static str>,
+    pub code: Option<&'static str>,
     pub refusal: Option<Refusal>,
 }
 
@@ -74,7 +74,7 @@ impl Outcome {
             hash,
             status: VerdictStatus::Rejected,
             seq: None,
-            held: None,
+            code: None,
             refusal: Some(refusal),
         }
     }
@@ -328,18 +328,18 @@ impl Ruling {
             hash: Some(hash),
             status,
             seq,
-            held: None,
+            code: None,
             refusal: None,
         };
         match self {
             Self::Accepted(seq) => settled(VerdictStatus::Accepted, Some(seq)),
             Self::Duplicate(seq) => settled(VerdictStatus::Duplicate, seq),
             Self::AsEdit(seq) => Outcome {
-                held: Some(AS_EDIT),
+                code: Some(AS_EDIT),
                 ..settled(VerdictStatus::Duplicate, seq)
             },
             Self::Held(reason) => Outcome {
-                held: Some(reason),
+                code: Some(reason),
                 ..settled(VerdictStatus::Held, None)
             },
             Self::Refused(refusal) => Outcome::refused(record, Some(hash), refusal),

@@ -3,6 +3,7 @@
 //! Records are loaded once ([`Street::learn`]), changed in memory by [`Street::accept`], and given back with their log entries by
 //! [`crate::follow::finish`]. The street's lock is held meanwhile by whoever carries it out, so sequence numbers are given in commit order.
 
+mod fitting;
 mod following;
 mod forget;
 

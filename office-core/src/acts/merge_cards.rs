@@ -21,7 +21,6 @@ use uuid::Uuid;
 use super::{Act, Desk, Refused, about, records};
 use crate::{
     audit::Action,
-    follow::compose_what_fits,
     store::{CardMerge, Dismissal, Undone, Wants},
     street::{Signer, Street},
 };
@@ -88,7 +87,8 @@ impl Act for Merge {
                 desk: Some((self.by.device, self.by.role)),
                 epoch: self.epoch + nth as u32,
             };
-            compose_what_fits(street, winner, signer, writes, &message)
+            street
+                .compose_what_fits(winner, signer, writes, &message)
                 .map_err(Refused::CardRefuses)?;
         }
         let away = Write::new(MERGED_INTO, Some(Scalar::Str(winner.to_string())));
@@ -163,7 +163,8 @@ impl Act for UndoMerge {
             }
             let writes = carry::undo(winning, wrote(&row), &row.same_persons);
             let message = format!("撤销并入 {loser}");
-            compose_what_fits(street, winner, self.by.signer(), writes, &message)
+            street
+                .compose_what_fits(winner, self.by.signer(), writes, &message)
                 .map_err(Refused::CardRefuses)?;
         }
         let back = Write::new(MERGED_INTO, None);

@@ -5,7 +5,7 @@
 
 use lianka_sync_core::{
     codec::change,
-    crdt::merge::{Refusal, RegisterState, Write},
+    crdt::merge::RegisterState,
     id::{ChangeHash, DeviceId, RecordId},
     kinds::{duplicate::carry, shop_card::MERGED_INTO},
 };
@@ -83,34 +83,11 @@ fn carry_over(street: &mut Street, merge: &CardMerge, late: &Late) {
         author.map_or("", |author| author.username.as_str()),
         late.device
     );
-    if let Err(refusal) = compose_what_fits(street, winner, signer, writes, &message) {
+    if let Err(refusal) = street.compose_what_fits(winner, signer, writes, &message) {
         street.report(
             late.record,
             "a late edit stays in the losing card",
             refusal.code(),
         );
     }
-}
-
-/// Composes, and leaves out what a rule of the record forbids: a party status whose consent was withdrawn there, a person who was redacted.
-pub fn compose_what_fits(
-    street: &mut Street,
-    record: RecordId,
-    signer: Signer,
-    mut writes: Vec<Write>,
-    message: &str,
-) -> Result<(), Refusal> {
-    while !writes.is_empty() {
-        match street.compose(record, signer, &writes, message) {
-            Ok(_) => break,
-            Err(refusal) => match refusal.key() {
-                Some(key) if writes.iter().any(|write| write.key == key) => {
-                    let key = key.to_owned();
-                    writes.retain(|write| write.key != key);
-                }
-                _ => return Err(refusal),
-            },
-        }
-    }
-    Ok(())
 }

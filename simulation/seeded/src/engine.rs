@@ -17,7 +17,7 @@ use crate::{
     network::{Body, Signal},
     office::{Act, Acted, Evidence, Office},
     phones::{self, Rig},
-    script::{MadeBy, Script, What},
+    script::{BEGIN_UNIX_MS, MadeBy, Script, What},
 };
 
 mod calls;
@@ -29,9 +29,6 @@ mod people;
 mod tests;
 
 use calls::Transit;
-
-/// When every run begins: 2026-06-01T00:00:00Z.
-pub const BEGIN_UNIX_MS: i64 = 1_780_272_000_000;
 
 /// Everything that is known about a run that is over.
 #[derive(Clone, PartialEq, Eq, Debug)]

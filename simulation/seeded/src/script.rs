@@ -10,6 +10,9 @@ use crate::office::{Looked, Setup};
 
 mod scenes;
 
+/// When every run begins: 2026-06-01T00:00:00Z.
+pub const BEGIN_UNIX_MS: i64 = 1_780_272_000_000;
+
 /// What is to happen.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Script {

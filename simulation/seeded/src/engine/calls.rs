@@ -7,14 +7,14 @@ use lianka_sync_core::codec::wire::{
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::{BEGIN_UNIX_MS, Happening, Simulation};
+use super::{Happening, Simulation};
 use crate::{
     check::bytes,
     draw::Draw,
     journal::{Event, Item},
     network::{Answer, Body, Fate, SimulatedBody},
     office::{Act, Call, Office, Reply},
-    script::Weather,
+    script::{BEGIN_UNIX_MS, Weather},
 };
 
 /// A call on its way.

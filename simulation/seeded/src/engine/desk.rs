@@ -3,11 +3,11 @@
 use lianka_sync_core::{id::RecordId, kinds::Kind};
 use uuid::Uuid;
 
-use super::{BEGIN_UNIX_MS, Simulation};
+use super::Simulation;
 use crate::{
     draw::Draw,
     office::{Act, Acted, HeldId, Office},
-    script::{Desk, MadeBy},
+    script::{BEGIN_UNIX_MS, Desk, MadeBy},
 };
 
 impl<O: Office> Simulation<'_, O> {

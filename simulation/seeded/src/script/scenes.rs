@@ -5,10 +5,9 @@
 
 use uuid::Uuid;
 
-use super::{Desk, MadeBy, Script, Set, Step, Weather, What};
+use super::{BEGIN_UNIX_MS, Desk, MadeBy, Script, Set, Step, Weather, What};
 use crate::{
     draw::Draw,
-    engine::BEGIN_UNIX_MS,
     office::{Looked, Setup},
 };
 
