@@ -465,7 +465,7 @@ mod tests {
             hash: None,
             status: VerdictStatus::Rejected,
             seq: None,
-            held: None,
+            code: None,
             refusal: Some(refusal.clone()),
         };
         (0..count).map(|_| outcome()).collect()
