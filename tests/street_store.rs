@@ -6,7 +6,7 @@ use lianka_office_core::{
     store::{Head, Loaded, Store, Wants, Writes},
 };
 use lianka_server::street::{
-    store::{records, streets},
+    store::{log_tail, streets},
     transaction::{load, save},
 };
 use lianka_sync_core::{
@@ -38,13 +38,13 @@ impl Store for Postgres {
     fn head(&self) -> Head {
         wait(async {
             let mut conn = self.pool.acquire().await?;
-            let head = records::head(&mut conn, &self.street).await?;
+            let head = log_tail::newest(&mut conn, &self.street, 0).await?;
             let grids = streets::all_grids(&mut conn, &self.street).await?;
             let head = head.expect("a street");
             Ok(Head {
                 street: self.street.clone(),
                 store_epoch: head.store_epoch,
-                seq: head.seq,
+                seq: head.head,
                 grids: grids.into_iter().collect(),
             })
         })

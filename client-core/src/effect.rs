@@ -144,15 +144,28 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// Whether it takes from the phone what may not stay anywhere in its store: what is erased, a person, a record of another's grid, or a history
-    /// that the office wrote anew. `generation`: of the record as it was stored.
-    pub fn takes_away(&self, generation: Option<u32>) -> bool {
+    /// The record that the list must look at again.
+    pub fn record_listed(&self) -> Option<RecordId> {
         match self {
-            Self::Erase { .. } | Self::Redact { .. } | Self::RemoveRecord { .. } => true,
-            Self::PutSnapshot {
-                generation: new, ..
-            } => generation.is_some_and(|stored| stored != *new),
-            _ => false,
+            Self::PutSnapshot { record, .. }
+            | Self::ForgetHistory { record }
+            | Self::AppendTail { record, .. }
+            | Self::Acknowledge { record, .. }
+            | Self::ForgetUnconfirmed { record }
+            | Self::RemoveRecord { record }
+            | Self::ReplaceOutbox { record, .. }
+            | Self::Erase { record }
+            | Self::Redact { record, .. } => Some(*record),
+            Self::Enqueue(entry) => Some(entry.record),
+            _ => None,
         }
+    }
+
+    /// Whether it takes from the phone what may not stay anywhere in its store: what is erased, a person, a record of another's grid.
+    pub fn takes_away(&self) -> bool {
+        matches!(
+            self,
+            Self::Erase { .. } | Self::Redact { .. } | Self::RemoveRecord { .. }
+        )
     }
 }

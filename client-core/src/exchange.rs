@@ -235,6 +235,8 @@ pub struct Synchronisation {
     reset: bool,
     /// Edits were kept back, or refused in their bytes alone: another request may bring them.
     owes: bool,
+    /// A record came in another generation than the one that is stored.
+    takes_away: bool,
     suspect: bool,
     started_over: bool,
     /// The request pulls from the start although the phone holds records: its answer tells of none that went.
@@ -270,6 +272,7 @@ impl Synchronisation {
             lacking: false,
             reset: false,
             owes: false,
+            takes_away: false,
             suspect: false,
             started_over: false,
             begins_anew: false,
@@ -450,6 +453,12 @@ impl Synchronisation {
         Some(Request { items, pull })
     }
 
+    /// Whether these effects, or what was received since this was asked last, take from the phone what may not stay anywhere in its store:
+    /// [`Effect::takes_away`], or a history that the office wrote anew.
+    pub fn takes_away(&mut self, effects: &[Effect]) -> bool {
+        std::mem::take(&mut self.takes_away) || effects.iter().any(Effect::takes_away)
+    }
+
     /// The record whose state [`Synchronisation::receive`] needs for this item.
     pub fn needs(&self, item: &ResponseItem) -> Option<RecordId> {
         match item {
@@ -550,7 +559,7 @@ impl Synchronisation {
                         bytes,
                     });
                 }
-                self.known.insert(
+                let known = self.known.insert(
                     record,
                     Known {
                         generation,
@@ -560,6 +569,7 @@ impl Synchronisation {
                         beyond_cursor: true,
                     },
                 );
+                self.takes_away |= known.is_some_and(|known| known.generation != generation);
                 self.beyond.remove(&record);
                 self.left.retain(|left| *left != record);
                 self.tally.snapshots += 1;
@@ -570,7 +580,7 @@ impl Synchronisation {
                 generation,
                 seq,
                 bytes,
-            } => self.change(record, generation, seq, &bytes, author.identity.device),
+            } => self.change(record, generation, seq, bytes, author.identity.device),
             ResponseItem::Leave { record } => {
                 // A duplicate about a record out of sight says so as well as the log does.
                 self.tally.left += u32::from(!self.left.contains(&record));
@@ -769,14 +779,14 @@ impl Synchronisation {
         record: RecordId,
         generation: u32,
         seq: u64,
-        bytes: &[u8],
+        bytes: Vec<u8>,
         device: DeviceId,
     ) -> Vec<Effect> {
         let held = self
             .known
             .get(&record)
             .is_some_and(|known| known.generation == generation && !known.before_reset);
-        let (true, Ok(change)) = (held, change::decode(bytes)) else {
+        let (true, Ok((hash, actor))) = (held, change::identify(&bytes)) else {
             self.tally.unexpected += 1;
             // Something is missing here; only a pull from the start brings it for certain. Once: then the server's answer stands.
             self.suspect |= !self.started_over;
@@ -784,11 +794,11 @@ impl Synchronisation {
         };
         self.tally.changes += 1;
         self.beyond.remove(&record);
-        let own = change.actor.device() == device;
+        let own = actor.device() == device;
         let change = TailChange {
-            hash: change.hash,
+            hash,
             seq: Some(seq),
-            bytes: change.bytes,
+            bytes,
         };
         // Our own change out of the log is as good as a verdict: that one was lost on the way.
         vec![if own {

@@ -22,8 +22,7 @@ use lianka_sync_core::{
 use serde::Serialize;
 
 use crate::{
-    Author, Effect, Holdings, Identity, Moment, ProtocolError, RecordState, Request,
-    Synchronisation, Tally,
+    Author, Effect, Holdings, Identity, Moment, ProtocolError, Request, Synchronisation, Tally,
     lease::Lease,
     link::{Call, LinkError, Problem, SignedIn},
     store::{Credentials, LastSync, RecordStore, Records, WipeReport},
@@ -519,12 +518,10 @@ impl Session {
 /// Carries out what an answer brought about. What it takes away is still in the store's free space, as `RecordStore::scrub` would not leave it.
 fn apply<R: Records>(
     tx: &R,
+    sync: &mut Synchronisation,
     effects: &[Effect],
-    state: Option<&RecordState>,
 ) -> Result<(), R::Error> {
-    let stored = state.and_then(|state| state.stored.as_ref());
-    let generation = stored.map(|stored| stored.generation);
-    if effects.iter().any(|effect| effect.takes_away(generation)) {
+    if sync.takes_away(effects) {
         tx.set_unscrubbed(true)?;
     }
     tx.apply(effects)
@@ -538,42 +535,50 @@ pub fn receive<R: Records>(
     mut moment: impl FnMut() -> Moment,
 ) -> Result<bool, SessionError<R::Error>> {
     let identity = tx.identity()?;
+    let mut epoch = tx.epoch()?;
     let mut advanced = false;
+    // What is not asked about yet is stored in one go.
+    let mut effects = Vec::new();
     for item in items {
+        let needs = sync.needs(&item);
+        if needs.is_some() || item == ResponseItem::Wipe {
+            apply(tx, sync, &std::mem::take(&mut effects))?;
+        }
         // What was saved since the request was made is handed over first.
         if item == ResponseItem::Wipe && sync.is_new_to(&tx.outbox()?) {
             sync.put_off_wipe();
             continue;
         }
-        let state = sync
-            .needs(&item)
-            .map(|record| tx.record_state(record))
-            .transpose()?;
+        let state = needs.map(|record| tx.record_state(record)).transpose()?;
         let author = Author {
             identity: &identity,
-            epoch: tx.epoch()?,
+            epoch,
         };
-        let effects = sync
+        let new = sync
             .receive(item, state.as_ref(), &author)
             .map_err(SessionError::Protocol)?;
-        apply(tx, &effects, state.as_ref())?;
-        advanced |= !effects.is_empty();
+        advanced |= !new.is_empty();
+        epoch = epoch_after(&new, epoch);
+        effects.extend(new);
         if sync.wiped() {
+            apply(tx, sync, &effects)?;
             tx.set_wiped(moment().now)?;
             return Ok(true);
         }
     }
+    apply(tx, sync, &effects)?;
     if sync.ended() {
         for record in tx.due()? {
             let author = Author {
                 identity: &identity,
-                epoch: tx.epoch()?,
+                epoch,
             };
             let state = tx.record_state(record)?;
             let effects = sync
                 .settle(&state, &author, &moment())
                 .map_err(SessionError::Protocol)?;
-            apply(tx, &effects, Some(&state))?;
+            epoch = epoch_after(&effects, epoch);
+            apply(tx, sync, &effects)?;
         }
         tx.apply(&sync.finish())?;
         if let Some(server_time) = sync.server_time() {
@@ -590,6 +595,15 @@ pub fn receive<R: Records>(
         advanced = true;
     }
     Ok(advanced)
+}
+
+/// The epoch of what is written after these effects.
+fn epoch_after(effects: &[Effect], epoch: u32) -> u32 {
+    let set = |effect: &Effect| match effect {
+        Effect::SetEpoch(epoch) => Some(*epoch),
+        _ => None,
+    };
+    effects.iter().filter_map(set).next_back().unwrap_or(epoch)
 }
 
 fn look<S: RecordStore, T>(

@@ -10,7 +10,7 @@
 //!   it leaves a copy that no deletion overwrites.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     path::{Path, PathBuf},
 };
 
@@ -88,6 +88,29 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT;
 ",
     "ALTER TABLE record ADD COLUMN beyond_cursor INTEGER NOT NULL DEFAULT 0;",
+    // What every synchronisation looks at of all records stands apart from their documents: it is read in a few pages.
+    "
+    CREATE TABLE snapshot (record BLOB PRIMARY KEY CHECK (length(record) = 16), bytes BLOB NOT NULL) STRICT;
+    INSERT INTO snapshot SELECT record, snapshot FROM record ORDER BY record;
+    CREATE TABLE next_record (
+        record BLOB PRIMARY KEY CHECK (length(record) = 16),
+        kind TEXT NOT NULL,
+        grid TEXT NOT NULL,
+        generation INTEGER NOT NULL,
+        -- What the snapshot reaches; 0: none.
+        seq INTEGER NOT NULL,
+        -- The highest that is known of its tail's; 0: none.
+        tail_seq INTEGER NOT NULL DEFAULT 0,
+        leaving INTEGER NOT NULL DEFAULT 0,
+        before_reset INTEGER NOT NULL DEFAULT 0,
+        beyond_cursor INTEGER NOT NULL DEFAULT 0
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO next_record SELECT record, kind, grid, generation, seq,
+        coalesce((SELECT max(tail.seq) FROM tail WHERE tail.record = record.record AND tail.seq < 9223372036854775807), 0),
+        leaving, before_reset, beyond_cursor FROM record ORDER BY record;
+    DROP TABLE record;
+    ALTER TABLE next_record RENAME TO record;
+",
 ];
 
 /// Why the store could not do what it was asked.
@@ -286,7 +309,7 @@ impl Records for Tx<'_> {
     // Records.
 
     fn record_state(&self, record: RecordId) -> Result<RecordState, StoreError> {
-        let sql = "SELECT kind, grid, generation, seq, leaving, before_reset, snapshot FROM record WHERE record = ?1";
+        let sql = "SELECT kind, grid, generation, seq, leaving, before_reset, bytes FROM record JOIN snapshot USING (record) WHERE record = ?1";
         let mut stored = self
             .tx
             .prepare_cached(sql)?
@@ -376,10 +399,9 @@ impl Records for Tx<'_> {
     }
 
     fn highest(&self) -> Result<u64, StoreError> {
-        let sql = "SELECT max(coalesce(max(seq), 0), coalesce((SELECT max(tail.seq) FROM tail JOIN record USING (record)
-                WHERE NOT before_reset AND tail.seq < ?1), 0)) FROM record WHERE NOT before_reset";
+        let sql = "SELECT coalesce(max(max(seq, tail_seq)), 0) FROM record WHERE NOT before_reset";
         let mut row = self.tx.prepare_cached(sql)?;
-        let highest: i64 = row.query_row([i64::MAX], |row| row.get(0))?;
+        let highest: i64 = row.query_row([], |row| row.get(0))?;
         Ok(highest as u64)
     }
 
@@ -494,7 +516,16 @@ impl Records for Tx<'_> {
     }
 
     fn apply(&self, effects: &[Effect]) -> Result<(), StoreError> {
-        effects.iter().try_for_each(|effect| self.apply_one(effect))
+        let mut changed = BTreeSet::new();
+        for effect in effects {
+            // A draft is called what the list calls its record.
+            if matches!(effect, Effect::PutDraft(_)) {
+                self.unlist(&mut changed)?;
+            }
+            self.apply_one(effect)?;
+            changed.extend(effect.record_listed());
+        }
+        self.unlist(&mut changed)
     }
 }
 
@@ -502,8 +533,9 @@ impl Tx<'_> {
     fn apply_one(&self, effect: &Effect) -> Result<(), StoreError> {
         match effect {
             Effect::CreateRecord { record, kind, grid } => {
-                let sql = "INSERT INTO record (record, kind, grid, generation, seq, snapshot) VALUES (?1, ?2, ?3, 1, 0, x'')";
-                self.run(sql, params![id(record), kind.as_str(), grid])
+                let sql = "INSERT INTO record (record, kind, grid, generation, seq) VALUES (?1, ?2, ?3, 1, 0)";
+                self.run(sql, params![id(record), kind.as_str(), grid])?;
+                self.put_document(record, &[])
             }
             Effect::PutSnapshot {
                 record,
@@ -513,43 +545,44 @@ impl Tx<'_> {
                 seq,
                 bytes,
             } => {
-                let id = id(record);
+                let (id, seq) = (id(record), *seq as i64);
                 let sql = "DELETE FROM tail WHERE record = ?1
                     AND (seq <= ?2 OR ?3 <> (SELECT generation FROM record WHERE record = ?1))";
-                self.run(sql, params![id, *seq as i64, generation])?;
-                let sql = "INSERT INTO record (record, kind, grid, generation, seq, snapshot, beyond_cursor) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1)
+                self.run(sql, params![id, seq, generation])?;
+                let sql = "INSERT INTO record (record, kind, grid, generation, seq, beyond_cursor) VALUES (?1, ?2, ?3, ?4, ?5, 1)
                     ON CONFLICT (record) DO UPDATE SET kind = excluded.kind, grid = excluded.grid, generation = excluded.generation,
-                        seq = excluded.seq, snapshot = excluded.snapshot, beyond_cursor = beyond_cursor OR leaving, leaving = 0, before_reset = 0";
+                        seq = excluded.seq, beyond_cursor = beyond_cursor OR leaving, leaving = 0, before_reset = 0,
+                        tail_seq = coalesce((SELECT max(seq) FROM tail WHERE tail.record = ?1 AND seq < ?6), 0)";
                 self.run(
                     sql,
-                    params![id, kind.as_str(), grid, generation, *seq as i64, bytes],
+                    params![id, kind.as_str(), grid, generation, seq, i64::MAX],
                 )?;
-                self.touch(record)
+                self.put_document(record, bytes)
             }
             Effect::ForgetHistory { record } => {
                 self.run(
-                    "UPDATE record SET before_reset = 0, seq = 0, snapshot = x'' WHERE record = ?1",
+                    "UPDATE record SET before_reset = 0, seq = 0, tail_seq = 0 WHERE record = ?1",
                     [id(record)],
                 )?;
-                self.run("DELETE FROM tail WHERE record = ?1", [id(record)])?;
-                self.touch(record)
+                self.run(
+                    "UPDATE snapshot SET bytes = x'' WHERE record = ?1",
+                    [id(record)],
+                )?;
+                self.run("DELETE FROM tail WHERE record = ?1", [id(record)])
             }
             Effect::AppendTail {
                 record,
                 generation,
                 change,
             } => self.append(record, *generation, change),
-            Effect::ForgetUnconfirmed { record } => {
-                self.run(
-                    "DELETE FROM tail WHERE record = ?1 AND seq IS NULL",
-                    [id(record)],
-                )?;
-                self.touch(record)
-            }
+            Effect::ForgetUnconfirmed { record } => self.run(
+                "DELETE FROM tail WHERE record = ?1 AND seq IS NULL",
+                [id(record)],
+            ),
             Effect::RemoveRecord { record } => {
                 self.run("DELETE FROM record WHERE record = ?1", [id(record)])?;
-                self.run("DELETE FROM tail WHERE record = ?1", [id(record)])?;
-                self.touch(record)
+                self.run("DELETE FROM snapshot WHERE record = ?1", [id(record)])?;
+                self.run("DELETE FROM tail WHERE record = ?1", [id(record)])
             }
             Effect::MarkLeaving { record } => self.run(
                 "UPDATE record SET leaving = 1 WHERE record = ?1",
@@ -560,10 +593,7 @@ impl Tx<'_> {
                 "UPDATE record SET leaving = 0, beyond_cursor = 1 WHERE record = ?1",
                 [id(record)],
             ),
-            Effect::Enqueue(entry) => {
-                outbox::append(self.tx, entry)?;
-                self.touch(&entry.record)
-            }
+            Effect::Enqueue(entry) => outbox::append(self.tx, entry),
             Effect::Acknowledge {
                 record,
                 generation,
@@ -585,10 +615,7 @@ impl Tx<'_> {
                 reason,
                 again,
             } => outbox::mark(self.tx, *record, *hash, *state, reason, *again),
-            Effect::ReplaceOutbox { record, entries } => {
-                outbox::replace(self.tx, *record, entries)?;
-                self.touch(record)
-            }
+            Effect::ReplaceOutbox { record, entries } => outbox::replace(self.tx, *record, entries),
             Effect::PutDraft(draft) => {
                 outbox::put_draft(self.tx, draft, self.title(draft.record)?.as_deref())
             }
@@ -603,8 +630,7 @@ impl Tx<'_> {
             }
             Effect::Redact { record, entries } => {
                 notices::forget(self.tx, *record)?;
-                outbox::redact(self.tx, *record, &entries.iter().copied().collect())?;
-                self.touch(record)
+                outbox::redact(self.tx, *record, &entries.iter().copied().collect())
             }
             Effect::SetNewestOwn(newest) => self.set_newest_own(newest.as_ref()),
             Effect::SetEpoch(epoch) => self.set_epoch(*epoch),
@@ -640,6 +666,7 @@ impl Tx<'_> {
                 let tables = [
                     "meta",
                     "record",
+                    "snapshot",
                     "tail",
                     "outbox",
                     "draft",
@@ -663,25 +690,32 @@ impl Tx<'_> {
         generation: u32,
         change: &TailChange,
     ) -> Result<(), StoreError> {
-        let sql = "INSERT INTO tail (record, hash, seq, bytes)
-            SELECT ?1, ?2, ?3, ?4 FROM record WHERE record = ?1 AND generation = ?5
+        let sql =
+            "UPDATE record SET tail_seq = max(tail_seq, ?3) WHERE record = ?1 AND generation = ?2";
+        let seq = change.seq.map(|seq| seq as i64);
+        let known = seq.filter(|seq| *seq < i64::MAX).unwrap_or_default();
+        let held = self
+            .tx
+            .prepare_cached(sql)?
+            .execute(params![id(record), generation, known])?;
+        if held == 0 {
+            return Ok(());
+        }
+        let sql = "INSERT INTO tail (record, hash, seq, bytes) VALUES (?1, ?2, ?3, ?4)
             ON CONFLICT (record, hash) DO UPDATE SET seq = coalesce(excluded.seq, seq)";
-        self.run(
-            sql,
-            params![
-                id(record),
-                change.hash.0,
-                change.seq.map(|seq| seq as i64),
-                change.bytes,
-                generation
-            ],
-        )?;
-        self.touch(record)
+        self.run(sql, params![id(record), change.hash.0, seq, change.bytes])
     }
 
-    /// The list must look at the record again.
-    fn touch(&self, record: &RecordId) -> Result<(), StoreError> {
-        self.run("DELETE FROM card_index WHERE record = ?1", [id(record)])
+    fn put_document(&self, record: &RecordId, bytes: &[u8]) -> Result<(), StoreError> {
+        let sql = "INSERT INTO snapshot (record, bytes) VALUES (?1, ?2) ON CONFLICT (record) DO UPDATE SET bytes = excluded.bytes";
+        self.run(sql, params![id(record), bytes])
+    }
+
+    /// The list must look at these records again: each once, however many changes came to it.
+    fn unlist(&self, records: &mut BTreeSet<RecordId>) -> Result<(), StoreError> {
+        std::mem::take(records).iter().try_for_each(|record| {
+            self.run("DELETE FROM card_index WHERE record = ?1", [id(record)])
+        })
     }
 
     fn run(&self, sql: &str, values: impl rusqlite::Params) -> Result<(), StoreError> {

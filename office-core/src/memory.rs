@@ -12,7 +12,10 @@ mod trim;
 
 pub use exchange::Answering;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+};
 
 use lianka_sync_core::{
     access::Role,
@@ -28,11 +31,18 @@ use crate::{
     acts::Act,
     audit::Event,
     follow,
+    pull::tail::{Bounds, Tail},
     store::{
         CardMerge, Dismissal, HeldStatus, HeldWrite, Logged, Person, PersonalFields, Place,
         Receipt, Report, ResolutionWrite, Store,
     },
     street::Street,
+};
+
+/// So little that a simulated street has more.
+pub const TAIL_BOUNDS: Bounds = Bounds {
+    entries: 60,
+    bytes: 32 * 1024,
 };
 
 /// A grid that a user works from one scope epoch to before another.
@@ -171,6 +181,8 @@ pub struct MemoryStore {
     pub receipts: Vec<Receipt>,
     pub events: Vec<Event>,
     pub reports: Vec<Report>,
+    /// What a server keeps in memory of the log, whatever becomes of its store: a backup that is put back meets it.
+    tail: Arc<Mutex<Tail>>,
 }
 
 impl MemoryStore {
@@ -196,6 +208,7 @@ impl MemoryStore {
             receipts: Vec::new(),
             events: Vec::new(),
             reports: Vec::new(),
+            tail: Arc::new(Mutex::new(Tail::new(TAIL_BOUNDS))),
         }
     }
 

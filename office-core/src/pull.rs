@@ -7,7 +7,11 @@
 //! - no checkpoint stands before something that it has passed;
 //! - a record that was sent whole is not sent again in the same answer, unless it moved.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::Range,
+    sync::Arc,
+};
 
 use lianka_sync_core::{
     access::Role,
@@ -25,6 +29,8 @@ use lianka_sync_core::{
 use uuid::Uuid;
 
 use crate::push::{AS_EDIT, Outcome};
+
+pub mod tail;
 
 /// Days of notices that a download brings: a user who enrols again misses nothing recent, and a resumed download nothing at all.
 const NOTICE_DAYS: i64 = 30;
@@ -78,6 +84,23 @@ impl Scope {
     }
 }
 
+/// Some of a page, as much as is sent at once.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// The page, the same for all that are sent it.
+    pub page: Arc<[Document]>,
+    pub range: Range<usize>,
+}
+
+impl Part {
+    pub fn documents(&self) -> &[Document] {
+        &self.page[self.range.clone()]
+    }
+}
+
+/// Bytes of documents after which a part ends: a broken download does not repeat more.
+const PART_BYTES: usize = 512 * 1024;
+
 /// How much is read at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Pages {
@@ -100,6 +123,8 @@ pub const PAGES: Pages = Pages {
 pub enum Next {
     /// To be sent.
     Item(ResponseItem),
+    /// A snapshot of each of these is to be sent: part of a page as it was read, so that whoever is sent the same may be sent the same bytes.
+    Page(Part),
     /// To be read, and told by [`Pull::answer`].
     Read(Read),
     /// The audit trail is to know that so many records with sensitive fields were read, before the device may count the answer as whole.
@@ -140,10 +165,6 @@ pub enum Read {
     Changes {
         slice: Slice,
         limit: usize,
-    },
-    /// How many of these records hold a sensitive field that somebody filled in.
-    HoldingP3 {
-        records: Vec<RecordId>,
     },
 }
 
@@ -193,10 +214,9 @@ pub enum Answer {
         redactions: Vec<Forgotten>,
     },
     Outside(Vec<RecordId>),
-    Documents(Vec<Document>),
+    Documents(Arc<[Document]>),
     Advances(Vec<Advance>),
     Changes(Vec<LogChange>),
-    HoldingP3(i64),
 }
 
 /// A record that was erased, or persons who were redacted on it.
@@ -215,7 +235,7 @@ pub struct Departure {
 }
 
 /// A record's document, as a phone needs it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Document {
     pub record: RecordId,
     pub kind: Kind,
@@ -225,6 +245,22 @@ pub struct Document {
     pub seq: i64,
     /// Saved document up to some entry, then the changes after it, one chunk after another.
     pub bytes: Vec<u8>,
+    /// Somebody filled in a sensitive field.
+    pub holds_p3: bool,
+}
+
+impl Document {
+    /// What is sent of it.
+    pub fn item(&self) -> ResponseItem {
+        ResponseItem::Snapshot {
+            record: self.record,
+            kind: self.kind,
+            grid: self.grid.clone(),
+            generation: self.generation,
+            seq: self.seq.unsigned_abs(),
+            bytes: self.bytes.clone(),
+        }
+    }
 }
 
 /// What a slice of the log holds of one record.
@@ -235,6 +271,8 @@ pub struct Advance {
     pub entries: i64,
     /// The record came into its grid, was rebuilt, or lost entries: the phone cannot have it.
     pub arrived: bool,
+    /// Somebody filled in a sensitive field of it.
+    pub holds_p3: bool,
 }
 
 /// An entry of the log.
@@ -288,11 +326,14 @@ pub struct Pull {
     asked: Option<Stage>,
     /// Records of which something was sent: up to which entry, where it was the whole record.
     sent: BTreeMap<RecordId, Option<i64>>,
+    /// Records with a sensitive field that somebody filled in.
+    holding_p3: BTreeSet<RecordId>,
 }
 
 #[derive(Debug)]
 enum Ready {
     Item(ResponseItem),
+    Page(Part),
     /// A place from which a broken answer may go on, if enough was sent since the last.
     Checkpoint {
         sequence: i64,
@@ -388,6 +429,7 @@ impl Pull {
             ready: VecDeque::new(),
             asked: None,
             sent: BTreeMap::new(),
+            holding_p3: BTreeSet::new(),
             question,
         };
         for verdict in verdicts {
@@ -469,6 +511,7 @@ impl Pull {
         loop {
             match self.ready.pop_front() {
                 Some(Ready::Item(item)) => return Next::Item(item),
+                Some(Ready::Page(part)) => return Next::Page(part),
                 Some(Ready::Tell { records }) => return Next::Tell { records },
                 Some(Ready::Checkpoint {
                     sequence,
@@ -526,6 +569,12 @@ impl Pull {
                     records: records.clone(),
                 }
             }
+            // Nothing was written since.
+            Stage::Notices { after, days: None } if *after >= upto => return None,
+            Stage::Advances { after, .. } if *after >= upto => return None,
+            Stage::Departures { gone } if gone.after >= upto && gone.lost.is_empty() => {
+                return None;
+            }
             Stage::Notices { after, days } => Read::Notices {
                 after: *after,
                 upto,
@@ -564,11 +613,14 @@ impl Pull {
                 })
             }
             Stage::Reading => {
-                if self.sent.is_empty() {
-                    return None;
+                let sent = self.sent.keys();
+                let records = sent
+                    .filter(|record| self.holding_p3.contains(record))
+                    .count() as i64;
+                if records > 0 {
+                    self.ready.push_back(Ready::Tell { records });
                 }
-                let records = std::mem::take(&mut self.sent).into_keys().collect();
-                Read::HoldingP3 { records }
+                return None;
             }
             Stage::End => {
                 let cursor = question
@@ -593,7 +645,7 @@ impl Pull {
     pub fn answer(&mut self, answer: Answer) {
         match (self.asked.take(), answer) {
             (Some(Stage::Whole(later)), Answer::Documents(documents)) => {
-                for document in documents {
+                for document in &*documents {
                     self.snapshot(document);
                 }
                 self.stages.push_front(Stage::Whole(later));
@@ -650,13 +702,8 @@ impl Pull {
                 last: changes.len() < self.question.pages.log,
                 page: changes.into(),
             }),
-            (Some(Stage::Grids { grids, after }), Answer::Documents(documents)) => {
-                self.page(grids, after, documents);
-            }
-            (Some(Stage::Reading), Answer::HoldingP3(records)) => {
-                if records > 0 {
-                    self.ready.push_back(Ready::Tell { records });
-                }
+            (Some(Stage::Grids { grids, .. }), Answer::Documents(documents)) => {
+                self.page(grids, &documents);
             }
             (_, _) => {
                 self.stages.clear();
@@ -708,11 +755,16 @@ impl Pull {
     /// Whole records where much was written, the changes of the others.
     fn advanced(&mut self, advances: Vec<Advance>, after: i64, scope_epoch: i64) {
         // A phone may pass over a record of a kind that it does not know, but not over a change of one that it does not hold.
-        let known = advances
+        let known: Vec<_> = advances
             .into_iter()
-            .filter(|advance| self.question.kinds.contains(&advance.kind));
+            .filter(|advance| self.question.kinds.contains(&advance.kind))
+            .collect();
+        let holding = known.iter().filter(|advance| advance.holds_p3);
+        self.holding_p3
+            .extend(holding.map(|advance| advance.record));
         // What was sent whole reaches beyond the head.
         let (whole, tail): (Vec<_>, Vec<_>) = known
+            .into_iter()
             .filter(|advance| !self.is_whole(advance.record))
             .partition(|advance| {
                 advance.arrived || advance.entries > limits::TAIL_CHANGES_MAX as i64
@@ -798,49 +850,72 @@ impl Pull {
     }
 
     /// A page of what stands in some grids.
-    fn page(&mut self, grids: Option<Vec<String>>, after: i64, documents: Vec<Document>) {
-        let full = documents.len() >= self.question.pages.documents;
-        let mut after = after;
-        for document in documents {
-            after = document.seq;
-            self.snapshot(document);
-            self.ready.push_back(Ready::Checkpoint {
-                // Never beyond the head: what leaves while this download runs has a sequence above it, and a resumed one must see that.
-                sequence: after.min(self.question.head),
-                scope_epoch: self.question.scope.epoch,
-                downloading: true,
-            });
-        }
-        if full {
+    fn page(&mut self, grids: Option<Vec<String>>, page: &Arc<[Document]>) {
+        let Some(last) = page.last() else {
+            return;
+        };
+        if page.len() >= self.question.pages.documents {
+            let after = last.seq;
             self.stages.push_front(Stage::Grids { grids, after });
+        }
+        let mut start = 0;
+        while start < page.len() {
+            let mut bytes = 0;
+            let fit = page[start..].iter().take_while(|document| {
+                let before = bytes;
+                bytes += document.bytes.len();
+                before < PART_BYTES
+            });
+            let range = start..start + fit.count();
+            start = range.end;
+            self.part(Part {
+                page: Arc::clone(page),
+                range,
+            });
         }
     }
 
-    fn snapshot(&mut self, document: Document) {
-        if !self.question.kinds.contains(&document.kind) {
-            return;
+    fn part(&mut self, part: Part) {
+        let documents = part.documents();
+        let last = documents.last().map_or(0, |document| document.seq);
+        let is_new = |document: &Document| {
+            !self.sent.contains_key(&document.record)
+                && self.question.kinds.contains(&document.kind)
+        };
+        if documents.iter().all(is_new) {
+            for document in documents {
+                self.note(document);
+            }
+            self.ready.push_back(Ready::Page(part));
+        } else {
+            for document in documents {
+                self.snapshot(document);
+            }
         }
-        let Document {
-            record,
-            kind,
-            grid,
-            generation,
-            seq,
-            bytes,
-        } = document;
-        let before = self.sent.entry(record).or_default();
-        if before.is_some_and(|before| before >= seq) {
-            return;
-        }
-        *before = Some(seq);
-        self.say(ResponseItem::Snapshot {
-            record,
-            kind,
-            grid,
-            generation,
-            seq: seq.unsigned_abs(),
-            bytes,
+        self.ready.push_back(Ready::Checkpoint {
+            // Never beyond the head: what leaves while this download runs has a sequence above it, and a resumed one must see that.
+            sequence: last.min(self.question.head),
+            scope_epoch: self.question.scope.epoch,
+            downloading: true,
         });
+    }
+
+    fn snapshot(&mut self, document: &Document) {
+        let before = self.sent.get(&document.record).copied().flatten();
+        if self.question.kinds.contains(&document.kind)
+            && before.is_none_or(|before| before < document.seq)
+        {
+            self.note(document);
+            self.say(document.item());
+        }
+    }
+
+    /// A record is sent whole.
+    fn note(&mut self, document: &Document) {
+        self.sent.insert(document.record, Some(document.seq));
+        if document.holds_p3 {
+            self.holding_p3.insert(document.record);
+        }
     }
 
     fn forget(&mut self, forgotten: Vec<Forgotten>) {

@@ -217,14 +217,32 @@ impl Act for Resent<'_> {
 
     fn wants(&self, street: &Street) -> Wants {
         let mut wants = Wants::default();
-        wants.records.insert(self.pushed.record);
-        ask_whether_known(street, self.pushed, self.change.hash, &mut wants);
+        // The log tells by itself of what stands in it; the record is looked at for anything else.
+        wants
+            .sequences
+            .insert((self.pushed.record, self.change.hash));
+        let is_asked = street.lacks(wants.clone()).is_empty();
+        if is_asked && self.stands_at(street).is_none() {
+            wants.records.insert(self.pushed.record);
+            ask_whether_known(street, self.pushed, self.change.hash, &mut wants);
+        }
         wants
     }
 
     fn decide(self, street: &mut Street) -> Result<Self::Done, Self::Refused> {
         let (record, hash) = (self.pushed.record, self.change.hash);
-        Ok(decided_before(street, record, hash).map(|ruling| ruling.outcome(record, hash)))
+        let ruling = match self.stands_at(street) {
+            Some(seq) => Some(Ruling::Duplicate(Some(seq))),
+            None => decided_before(street, record, hash),
+        };
+        Ok(ruling.map(|ruling| ruling.outcome(record, hash)))
+    }
+}
+
+impl Resent<'_> {
+    fn stands_at(&self, street: &Street) -> Option<i64> {
+        let key = (self.pushed.record, self.change.hash);
+        street.known().sequences.get(&key).copied()
     }
 }
 

@@ -316,6 +316,16 @@ pub struct ServeConfig {
     )]
     pub log_days: Keep,
 
+    /// Newest entries of a street's log that are kept in memory (0 to 1000000): phones that lack no others cost Postgres next to nothing. 0: none.
+    #[arg(
+        long,
+        env = "LIANKA_TAIL_ENTRIES",
+        default_value = "32768",
+        value_name = "N",
+        value_parser = number(0..=1_000_000).map(|entries| entries as usize)
+    )]
+    pub tail_entries: usize,
+
     /// Instead of --log-days, for trials: seconds that stand for a month (1 to 86400).
     #[arg(
         long,

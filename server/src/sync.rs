@@ -5,6 +5,7 @@ pub mod error;
 pub mod ingest;
 pub mod respond;
 pub mod routes;
+pub mod tails;
 
 use std::{ops::Deref, sync::Arc};
 
@@ -16,6 +17,8 @@ use lianka_sync_core::{
     id::StreetCode,
     time::DeviceTime,
 };
+
+use sqlx::{Connection, PgConnection};
 
 use crate::{
     audit::{self, Action, Event},
@@ -38,6 +41,7 @@ use crate::{
         error::SyncError,
         ingest::{Packing, SyncRequest},
         respond::{Form, Response},
+        tails::Tails,
     },
 };
 
@@ -47,6 +51,7 @@ pub struct Pipeline {
     app: App,
     pub queues: StreetQueues,
     pub admission: Arc<Admission>,
+    tails: Arc<Tails>,
 }
 
 impl Deref for Pipeline {
@@ -60,6 +65,7 @@ impl Deref for Pipeline {
 impl Pipeline {
     pub fn new(app: App, queues: StreetQueues) -> Self {
         Self {
+            tails: Arc::new(Tails::new(app.config.tail_entries)),
             app,
             queues,
             admission: Arc::default(),
@@ -125,7 +131,9 @@ async fn settle(
         )
         .await?;
     let hello = request.hello;
-    note_sync(&app, &street, &author, &hello, &outcomes).await?;
+    // One connection for all that comes before the first byte.
+    let mut conn = app.pool.acquire().await?;
+    note_sync(&app, &mut conn, &street, &author, &hello, &outcomes).await?;
     reached(PipelinePoint::SyncNoted);
     // A pull comes last of all.
     let more_to_come = !hello.pull
@@ -135,6 +143,8 @@ async fn settle(
             .is_some_and(|unsent| unsent > outcomes.len() as u64);
     respond::start(
         app.app,
+        app.tails,
+        conn,
         Response {
             street,
             author,
@@ -152,6 +162,7 @@ async fn settle(
 /// What the synchronisation tells of the device, for the office's list; and to the audit trail what an office must know.
 async fn note_sync(
     app: &Pipeline,
+    conn: &mut PgConnection,
     street: &StreetCode,
     author: &Author,
     hello: &Hello,
@@ -179,11 +190,10 @@ async fn note_sync(
             .any(|outcome| outcome.refusal == Some(Refusal::ActorForked)),
     };
     if !report.forked && !author.wiped {
-        let mut conn = app.pool.acquire().await?;
-        return devices::note_sync(&mut conn, author.device, report, now).await;
+        return devices::note_sync(conn, author.device, report, now, false).await;
     }
-    let mut tx = app.pool.begin().await?;
-    devices::note_sync(&mut tx, author.device, report, now).await?;
+    let mut tx = conn.begin().await?;
+    devices::note_sync(&mut tx, author.device, report, now, true).await?;
     let mut events = Vec::new();
     if report.forked {
         events.push(Event::by(

@@ -109,19 +109,20 @@ async fn a_refreshed_document_never_takes_the_place_of_a_newer_one() {
     let before = office.rows(&["record"]).await;
     let mut conn = office.test.app.pool.acquire().await.expect("a connection");
     // A pass that had read the former generation, or the same one earlier, comes to its end.
-    records::store_snapshot(&mut conn, &home(), card, slow.0, done.seq + 1, &slow.2)
-        .await
-        .expect("asked");
-    records::store_snapshot(
-        &mut conn,
-        &home(),
-        card,
-        done.generation as i32,
-        done.seq - 1,
-        &slow.2,
-    )
-    .await
-    .expect("asked");
+    for (generation, seq) in [
+        (slow.0, done.seq + 1),
+        (done.generation as i32, done.seq - 1),
+    ] {
+        let snapshot = records::Snapshot {
+            record: card,
+            generation,
+            seq,
+            bytes: slow.2.clone(),
+        };
+        records::store_snapshots(&mut conn, &home(), &[snapshot])
+            .await
+            .expect("asked");
+    }
     assert_eq!(office.rows(&["record"]).await, before);
 }
 

@@ -118,7 +118,7 @@ fn a_file_of_every_schema_is_brought_up_to_date_once_and_its_cursor_is_understoo
             for _ in 0..2 {
                 drop(open(file, frozen.at_ms));
             }
-            assert_eq!(schema("after"), 3, "the newest schema");
+            assert_eq!(schema("after"), 4, "the newest schema");
         }
         // Every cursor on the line is one of this encoding, or a new phone's.
         for exchange in frozen.line()["conversations"]

@@ -311,7 +311,11 @@ impl MemoryTx<'_> {
             }
             _ => {}
         }
-        self.held.borrow_mut().take_in(effect);
+        let mut held = self.held.borrow_mut();
+        held.take_in(effect);
+        if let Some(record) = effect.record_listed() {
+            held.index.remove(&record);
+        }
         Ok(())
     }
 }
@@ -368,7 +372,6 @@ impl Held {
                     beyond_cursor,
                 };
                 self.records.insert(*record, row);
-                self.index.remove(record);
             }
             Effect::ForgetHistory { record } => {
                 self.change(*record, |row| {
@@ -377,7 +380,6 @@ impl Held {
                     row.stored.snapshot.clear();
                     row.stored.tail.clear();
                 });
-                self.index.remove(record);
             }
             Effect::AppendTail {
                 record,
@@ -388,7 +390,6 @@ impl Held {
                 self.change(*record, |row| {
                     row.stored.tail.retain(|change| change.seq.is_some());
                 });
-                self.index.remove(record);
             }
             Effect::RemoveRecord { record } => self.remove(*record),
             Effect::MarkLeaving { record } => self.change(*record, |row| row.stored.leaving = true),
@@ -399,7 +400,6 @@ impl Held {
             Effect::StayBeyond { record } => self.change(*record, |row| row.beyond_cursor = true),
             Effect::Enqueue(entry) => {
                 self.outbox.push(OutboxEntry::clone(entry));
-                self.index.remove(&entry.record);
             }
             Effect::Acknowledge {
                 record,
@@ -427,7 +427,6 @@ impl Held {
             }
             Effect::ReplaceOutbox { record, entries } => {
                 self.replace_outbox(*record, entries);
-                self.index.remove(record);
             }
             Effect::RemoveDraft { id } => drop(self.drafts.remove(id)),
             Effect::PutNotice(notice) => self.put_notice(notice),
@@ -458,7 +457,6 @@ impl Held {
                         }
                     }
                 }
-                self.index.remove(record);
             }
             Effect::SetCursor(Some(_)) => {
                 let rows = self.records.values_mut();
@@ -497,7 +495,6 @@ impl Held {
     }
 
     fn append(&mut self, record: RecordId, generation: u32, change: &TailChange) {
-        self.index.remove(&record);
         let Some(row) = self.records.get_mut(&record) else {
             return;
         };
@@ -514,7 +511,6 @@ impl Held {
 
     fn remove(&mut self, record: RecordId) {
         self.records.remove(&record);
-        self.index.remove(&record);
     }
 
     fn replace_outbox(&mut self, record: RecordId, entries: &[OutboxEntry]) {

@@ -85,6 +85,13 @@ impl MemoryStore {
                     due = is_due(&item);
                     items.push(item);
                 }
+                Next::Page(part) => {
+                    for document in part.documents() {
+                        let item = document.item();
+                        due = is_due(&item);
+                        items.push(item);
+                    }
+                }
                 Next::Read(read) => pull.answer(self.read(&author.username, read)),
                 Next::Tell { records } => self.events.push(
                     Event::by(&author.username, author.device, Action::ReadP3)

@@ -1,6 +1,6 @@
 //! What a pull reads, answered from memory; and what is due on requests.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{collections::BTreeSet, sync::PoisonError};
 
 use lianka_sync_core::{
     codec::wire::Notice,
@@ -9,11 +9,12 @@ use lianka_sync_core::{
     time::ServerTime,
 };
 
-use super::{Kept, LogEntry, MemoryStore};
+use super::{Kept, MemoryStore};
 use crate::{
     acts::erase::REDACT,
     pull::{
-        Advance, Answer, Departure, Document, Forgotten, Gone, LogChange, Page, Read, Scope, Slice,
+        Answer, Departure, Document, Forgotten, Gone, Page, Read, Scope,
+        tail::{self, Bounds, Newest, News, Stand, Stretch, Tail, What},
     },
     store::{Logged, Receipt},
 };
@@ -75,51 +76,32 @@ impl MemoryStore {
                 let records: BTreeSet<_> = records.into_iter().filter(outside).collect();
                 Answer::Outside(records.into_iter().collect())
             }
-            Read::Documents(page) => Answer::Documents(self.page(&page)),
-            Read::Advances(slice) => Answer::Advances(self.advances(&slice)),
-            Read::Changes { slice, limit } => {
-                let changes = self
-                    .slice(&slice)
-                    .take(limit)
-                    .map(|(seq, entry)| LogChange {
-                        seq,
-                        record: entry.record,
-                        generation: entry.generation,
-                        bytes: entry.what.change().map(|change| change.bytes.clone()),
-                    });
-                Answer::Changes(changes.collect())
+            Read::Documents(page) => Answer::Documents(self.page(&page).into()),
+            Read::Advances(slice) => {
+                Answer::Advances(self.ask_tail(slice.after, |tail| tail.advances(&slice)))
             }
-            Read::HoldingP3 { records } => {
-                let holding = records
-                    .iter()
-                    .filter_map(|record| self.records.get(record))
-                    .filter(|kept| holds_p3(kept));
-                Answer::HoldingP3(holding.count() as i64)
+            Read::Changes { slice, limit } => {
+                Answer::Changes(self.ask_tail(slice.after, |tail| tail.changes(&slice, limit)))
             }
         }
     }
 
     fn departures(&self, gone: &Gone) -> Vec<Departure> {
-        let mut departures: BTreeMap<RecordId, bool> = BTreeMap::new();
-        for (_, entry) in self.stretch(gone.after, gone.upto) {
-            let erased = matches!(entry.what, Logged::Erase);
-            let left =
-                matches!(entry.what, Logged::Leave) && is_in(gone.seen.as_ref(), &entry.grid);
-            let is_out_of_sight = || {
-                let kept = self.records.get(&entry.record);
-                kept.is_none_or(|kept| !is_in(gone.now.as_ref(), &kept.grid))
-            };
-            if erased || left && is_out_of_sight() {
-                *departures.entry(entry.record).or_default() |= erased;
-            }
-        }
-        for (record, kept) in &self.records {
-            if gone.lost.contains(&kept.grid) {
-                departures.entry(*record).or_default();
-            }
-        }
-        let departure = |(record, erased)| Departure { record, erased };
-        departures.into_iter().map(departure).collect()
+        let mut departures = self.ask_tail(gone.after, |tail| tail.departures(gone));
+        let told: BTreeSet<_> = departures
+            .iter()
+            .map(|departure| departure.record)
+            .collect();
+        let lost = self
+            .records
+            .iter()
+            .filter(|(record, kept)| gone.lost.contains(&kept.grid) && !told.contains(record));
+        departures.extend(lost.map(|(record, _)| Departure {
+            record: *record,
+            erased: false,
+        }));
+        departures.sort_by_key(|departure| departure.record);
+        departures
     }
 
     fn page(&self, page: &Page) -> Vec<Document> {
@@ -144,49 +126,68 @@ impl MemoryStore {
             generation: kept.state.generation(),
             seq: kept.seq,
             bytes: self.document(record).unwrap_or_default(),
+            holds_p3: holds_p3(kept),
         };
         found.into_iter().take(page.limit).map(document).collect()
     }
 
-    fn stretch(&self, after: i64, upto: i64) -> impl Iterator<Item = (i64, &LogEntry)> {
-        let beyond = self.log.range(after.saturating_add(1)..);
-        beyond
-            .map(|(seq, entry)| (*seq, entry))
-            .take_while(move |(seq, _)| *seq <= upto)
-    }
-
-    fn slice<'s>(&'s self, slice: &'s Slice) -> impl Iterator<Item = (i64, &'s LogEntry)> {
-        self.stretch(slice.after, slice.upto)
-            .filter(|(seq, entry)| match &entry.what {
-                Logged::Change(change) => {
-                    change.device != slice.device || change.composed || !slice.brought.contains(seq)
-                }
-                Logged::Snapshot => true,
-                Logged::Leave | Logged::Erase => false,
-            })
-            .filter(|(_, entry)| {
-                let kept = self.records.get(&entry.record);
-                kept.is_some_and(|kept| is_in(slice.grids.as_ref(), &kept.grid))
-            })
-    }
-
-    fn advances(&self, slice: &Slice) -> Vec<Advance> {
-        let mut advances: BTreeMap<RecordId, Advance> = BTreeMap::new();
-        for (seq, entry) in self.slice(slice) {
-            let record = entry.record;
-            let Some(kept) = self.records.get(&record) else {
-                continue;
-            };
-            let advance = advances.entry(record).or_insert(Advance {
-                record,
-                kind: kept.state.kind(),
-                entries: 0,
-                arrived: false,
-            });
-            advance.entries += 1;
-            advance.arrived |= matches!(entry.what, Logged::Snapshot) || kept.grid_seq == seq;
+    /// What a pull reads of the log beyond `after` is told by its tail, or where that does not reach so far by one made for it.
+    fn ask_tail<T>(&self, after: i64, ask: impl FnOnce(&Tail) -> T) -> T {
+        let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        let newest = Newest {
+            store_epoch: self.epoch,
+            head: self.head,
+            mark: self.entry(tail.newest()).as_ref().map(tail::Entry::mark),
+        };
+        if let Some(behind) = tail.behind(&newest) {
+            tail.learn(behind, self.news(behind));
         }
-        advances.into_values().collect()
+        if let Some(before) = tail.before(after) {
+            tail.learn(before, self.news(before));
+        }
+        if tail.tells(after, self.head) {
+            return ask(&tail);
+        }
+        let upto = self.head;
+        let mut whole = Tail::new(Bounds::NONE);
+        whole.learn(Stretch { after, upto }, self.news(Stretch { after, upto }));
+        ask(&whole)
+    }
+
+    fn entry(&self, seq: i64) -> Option<tail::Entry> {
+        let entry = self.log.get(&seq)?;
+        Some(tail::Entry {
+            seq,
+            record: entry.record,
+            generation: entry.generation,
+            received_at: entry.received_at,
+            what: match &entry.what {
+                Logged::Change(change) => What::Change {
+                    hash: change.hash,
+                    device: change.device,
+                    composed: change.composed,
+                    bytes: change.bytes.clone(),
+                },
+                Logged::Leave => What::Leave {
+                    grid: entry.grid.clone(),
+                },
+                Logged::Snapshot => What::Snapshot,
+                Logged::Erase => What::Erase,
+            },
+        })
+    }
+
+    fn news(&self, Stretch { after, upto }: Stretch) -> News {
+        let seqs = self.log.range(after.saturating_add(1)..=upto);
+        let entries: Vec<_> = seqs.filter_map(|(seq, _)| self.entry(*seq)).collect();
+        let stand = |record: RecordId| Some((record, stand(self.records.get(&record)?)));
+        News {
+            stands: entries
+                .iter()
+                .filter_map(|entry| stand(entry.record))
+                .collect(),
+            entries,
+        }
     }
 
     /// Requests on which something is due, the longest due first.
@@ -221,6 +222,15 @@ fn in_order<'r>(receipts: impl Iterator<Item = &'r Receipt>) -> Vec<Forgotten> {
         entries: (receipt.kind == REDACT).then(|| receipt.entries.clone()),
     };
     receipts.into_iter().map(of).collect()
+}
+
+fn stand(kept: &Kept) -> Stand {
+    Stand {
+        kind: kept.state.kind(),
+        grid: kept.grid.clone(),
+        grid_seq: kept.grid_seq,
+        holds_p3: holds_p3(kept),
+    }
 }
 
 fn holds_p3(kept: &Kept) -> bool {

@@ -67,6 +67,7 @@ fn document(n: u128, seq: i64) -> Document {
         generation: 1,
         seq,
         bytes: Vec::new(),
+        holds_p3: false,
     }
 }
 
@@ -94,7 +95,6 @@ fn nothing(read: &Read, documents: &[(u128, i64)]) -> Answer {
         }
         Read::Advances(_) => Answer::Advances(Vec::new()),
         Read::Changes { .. } => Answer::Changes(Vec::new()),
-        Read::HoldingP3 { .. } => Answer::HoldingP3(0),
     }
 }
 
@@ -105,6 +105,17 @@ fn answered(question: Question, mut store: impl FnMut(&Read) -> Answer) -> Vec<S
         let next = pull.next(ServerTime::from_unix_ms(0), true);
         said.push(match next {
             Next::Done => return said,
+            Next::Page(part) => {
+                let snapshot = |document: &Document| {
+                    format!(
+                        "snapshot {} at {}",
+                        document.record.0.as_u128(),
+                        document.seq
+                    )
+                };
+                said.extend(part.documents().iter().map(snapshot));
+                continue;
+            }
             Next::Read(read) => {
                 let answer = store(&read);
                 pull.answer(answer);
@@ -148,7 +159,6 @@ fn a_download_comes_in_pages_and_no_checkpoint_lies_beyond_the_head() {
     let said = answered(question(None), |read| nothing(read, &store));
     let expected = [
         "snapshot 1 at 4",
-        "checkpoint 4 of the download, scope 2",
         "snapshot 2 at 9",
         "checkpoint 9 of the download, scope 2",
         "snapshot 3 at 12",
@@ -170,6 +180,28 @@ fn a_download_comes_in_pages_and_no_checkpoint_lies_beyond_the_head() {
 }
 
 #[test]
+fn large_documents_come_in_parts() {
+    let said = answered(question(None), |read| match read {
+        Read::Documents(page) if page.after == 0 => {
+            let large = |n| Document {
+                bytes: vec![0; PART_BYTES],
+                ..document(n, n as i64)
+            };
+            Answer::Documents([large(1), large(2)].into())
+        }
+        read => nothing(read, &[]),
+    });
+    let expected = [
+        "snapshot 1 at 1",
+        "checkpoint 1 of the download, scope 2",
+        "snapshot 2 at 2",
+        "checkpoint 2 of the download, scope 2",
+        "end",
+    ];
+    assert_eq!(said, expected);
+}
+
+#[test]
 fn what_is_rebased_comes_once() {
     let store = [(1, 7), (2, 8), (3, 9)];
     let asked = |cursor| Question {
@@ -183,6 +215,7 @@ fn what_is_rebased_comes_once() {
                 kind: Kind::ShopCard,
                 entries,
                 arrived,
+                holds_p3: n != 2,
             };
             Answer::Advances(vec![
                 advance(1, 1, true),
@@ -201,7 +234,6 @@ fn what_is_rebased_comes_once() {
             };
             Answer::Changes(beyond.map(change).collect())
         }
-        Read::HoldingP3 { records } => Answer::HoldingP3(records.len() as i64),
         read => nothing(read, &store),
     });
     let expected = [
@@ -210,7 +242,7 @@ fn what_is_rebased_comes_once() {
         "snapshot 2 at 8",
         "change 3 at 8",
         "checkpoint 8 of the log, scope 2",
-        "told of 3",
+        "told of 2",
         "end",
     ];
     assert_eq!(said, expected);
@@ -233,6 +265,7 @@ fn what_was_trimmed_meanwhile_comes_whole_before_the_next_checkpoint() {
                     kind: Kind::ShopCard,
                     entries: 1,
                     arrived: false,
+                    holds_p3: false,
                 })
                 .into(),
         ),
@@ -281,6 +314,7 @@ fn a_scope_that_moved_is_known_once_its_gains_have_come() {
                 kind: Kind::ShopCard,
                 entries: 1,
                 arrived: false,
+                holds_p3: false,
             }])
         }
         Read::Changes { .. } => Answer::Changes(vec![LogChange {
@@ -333,7 +367,15 @@ fn who_gets_nothing_is_told_why() {
 }
 
 #[test]
+fn a_phone_that_lacks_nothing_costs_no_read() {
+    let said = answered(question(Some(cursor(10, 2, false))), |read| {
+        panic!("{read:?} is read")
+    });
+    assert_eq!(said, ["end"]);
+}
+
+#[test]
 fn an_answer_to_another_question_is_no_whole_answer() {
-    let said = answered(question(None), |_| Answer::HoldingP3(1));
+    let said = answered(question(None), |_| Answer::Advances(Vec::new()));
     assert_eq!(said, Vec::<String>::new());
 }

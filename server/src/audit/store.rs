@@ -350,21 +350,3 @@ pub async fn chains(conn: &mut PgConnection) -> sqlx::Result<Vec<String>> {
     .fetch_all(conn)
     .await
 }
-
-/// How many of these records hold a sensitive field (P3) that somebody filled in.
-pub async fn holding_p3(
-    conn: &mut PgConnection,
-    street: &str,
-    records: &[Uuid],
-) -> sqlx::Result<i64> {
-    sqlx::query_scalar!(
-        r#"select (select count(distinct record) from shop_contact where street = $1 and record = any($2) and party_status is not null)
-                + (select count(*) from transfer where street = $1 and record = any($2)
-                       and (member_name, member_status, origin_organisation, target_branch) is distinct from (null, null, null, null))
-           as "count!""#,
-        street,
-        records,
-    )
-    .fetch_one(conn)
-    .await
-}

@@ -40,7 +40,10 @@ pub async fn trimmed(
 ) -> sqlx::Result<Vec<TrimmedChange>> {
     let mut found = Vec::new();
     for (record, places) in trimmed::places(conn, street, records).await? {
-        let Some(stored) = records::document_and_state(conn, street, record.0).await? else {
+        let Some(stored) = records::documents_and_states(conn, street, &[record.0])
+            .await?
+            .pop()
+        else {
             continue;
         };
         let read = tokio::task::spawn_blocking(move || read_back(record, &stored, &places));

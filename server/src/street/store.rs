@@ -4,6 +4,7 @@ pub mod card_merges;
 pub mod erasures;
 pub mod held_changes;
 pub mod history;
+pub mod log_tail;
 pub mod read_models;
 pub mod records;
 pub mod resolutions;

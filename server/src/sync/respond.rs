@@ -2,11 +2,11 @@
 //!
 //! Reads run outside the write transaction and in pages, so a slow phone holds no connection.
 
-use std::io::Write;
+use std::{io::Write, sync::Arc};
 
 use axum::body::Body;
 use bytes::Bytes;
-use lianka_office_core::pull::{self, Answer, Next, Page, Pull, Question, Read, Scope};
+use lianka_office_core::pull::{self, Answer, Next, Page, Part, Pull, Question, Read, Scope};
 use lianka_sync_core::{
     codec::wire::{Encoding, ResponseItem},
     id::{RecordId, StreetCode},
@@ -14,11 +14,12 @@ use lianka_sync_core::{
     lang::Lang,
     limits,
 };
+use sqlx::{PgConnection, Postgres, pool::PoolConnection};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::{
-    audit::{self, Action, Event, store as audit_store},
+    audit::{self, Action, Event},
     pipeline_point::{PipelinePoint, reached},
     review::store as conflicts,
     state::App,
@@ -31,7 +32,11 @@ use crate::{
             streets,
         },
     },
-    sync::{error::SyncError, ingest::Packing},
+    sync::{
+        error::SyncError,
+        ingest::Packing,
+        tails::{PageKey, Tails},
+    },
 };
 
 /// Bytes gathered before a chunk is handed to the connection.
@@ -77,21 +82,29 @@ enum StreamError {
 }
 
 /// Starts the response. Fails only where nothing has been sent yet: a refusal still has its status.
-pub async fn start(app: App, response: Response) -> Result<Body, SyncError> {
+pub async fn start(
+    app: App,
+    tails: Arc<Tails>,
+    mut conn: PoolConnection<Postgres>,
+    response: Response,
+) -> Result<Body, SyncError> {
     let form = response.form;
+    let (street, author) = (response.street.clone(), response.author.clone());
+    let question = question(&app, &tails, &mut conn, response).await?;
+    drop(conn);
     let reader = Reader {
-        app: app.clone(),
-        street: response.street.clone(),
-        author: response.author.clone(),
+        app,
+        tails,
+        street,
+        author,
+        store_epoch: question.store_epoch,
+        head: question.head,
     };
-    let pull = Pull::new(question(&app, response).await?);
+    let pull = Pull::new(question);
     reached(PipelinePoint::PullPlanned);
     let (sender, mut receiver) = mpsc::channel::<Result<Bytes, std::io::Error>>(CHUNKS_WAITING);
     tokio::spawn(async move {
-        let sink = match Sink::new(form, sender.clone()) {
-            Ok(sink) => sink,
-            Err(error) => return drop(sender.send(Err(error)).await),
-        };
+        let sink = Sink::new(form, sender.clone());
         match stream(&reader, pull, sink).await {
             Ok(()) | Err(StreamError::Gone) => {}
             Err(error) => {
@@ -110,7 +123,12 @@ pub async fn start(app: App, response: Response) -> Result<Body, SyncError> {
 }
 
 /// The head first, then the scope: whatever is committed meanwhile comes with the next request.
-async fn question(app: &App, response: Response) -> Result<Question, SyncError> {
+async fn question(
+    app: &App,
+    tails: &Tails,
+    conn: &mut PgConnection,
+    response: Response,
+) -> Result<Question, SyncError> {
     let Response {
         street,
         author,
@@ -121,14 +139,15 @@ async fn question(app: &App, response: Response) -> Result<Question, SyncError> 
         more_to_come,
         form,
     } = response;
-    let mut conn = app.pool.acquire().await?;
-    let head = records::head(&mut conn, &street)
+    let newest = tails
+        .of(&street)
+        .follow(conn)
         .await?
         .ok_or(SyncError::NoStreet)?;
-    let scope = streets::scope(&mut conn, &street, &author.username).await?;
+    let scope = streets::scope(conn, &street, &author.username).await?;
     Ok(Question {
-        store_epoch: head.store_epoch,
-        head: head.seq,
+        store_epoch: newest.store_epoch,
+        head: newest.head,
         scope: Scope::of(author.role, scope.epoch, scope.grids),
         device: author.device,
         wiped: author.wiped,
@@ -158,7 +177,11 @@ async fn stream(reader: &Reader, mut pull: Pull, mut sink: Sink) -> Result<(), S
         }
         match next {
             Next::Item(item) => send(&mut sink, &item).await?,
-            Next::Read(read) => pull.answer(reader.within(reader.read(read)).await?),
+            Next::Page(part) => {
+                reached(PipelinePoint::ItemSent);
+                sink.send_page(&reader.tails, &part).await?;
+            }
+            Next::Read(read) => pull.answer(reader.within(Box::pin(reader.read(read))).await?),
             Next::Tell { records } => reader.within(reader.tell(records)).await?,
             Next::Done => return sink.finish().await,
         }
@@ -190,12 +213,15 @@ async fn send(sink: &mut Sink, item: &ResponseItem) -> Result<(), StreamError> {
 /// What one answer reads of the store.
 struct Reader {
     app: App,
+    tails: Arc<Tails>,
     street: StreetCode,
     author: Author,
+    store_epoch: Uuid,
+    head: i64,
 }
 
 impl Reader {
-    async fn conn(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Postgres>, StreamError> {
+    async fn conn(&self) -> Result<PoolConnection<Postgres>, StreamError> {
         Ok(self.app.pool.acquire().await?)
     }
 
@@ -207,8 +233,57 @@ impl Reader {
         within(self.app.config.store.waits.request, look).await
     }
 
-    /// The connection is given back before anything is sent: a slow phone holds none.
+    /// From memory where that is kept there.
     async fn read(&self, read: Read) -> Result<Answer, StreamError> {
+        let (pool, tail) = (&self.app.pool, self.tails.of(&self.street));
+        let told = match &read {
+            Read::Advances(slice) => tail
+                .ask(pool, (slice.after, slice.upto), |tail| tail.advances(slice))
+                .await?
+                .map(Answer::Advances),
+            Read::Changes { slice, limit } => tail
+                .ask(pool, (slice.after, slice.upto), |tail| {
+                    tail.changes(slice, *limit)
+                })
+                .await?
+                .map(Answer::Changes),
+            Read::Documents(page) if page.records.is_none() => {
+                let key = PageKey {
+                    street: self.street.clone(),
+                    store_epoch: self.store_epoch,
+                    head: self.head,
+                    grids: page.grids.clone(),
+                    after: page.after,
+                    limit: page.limit,
+                };
+                let documents = Box::pin(self.tails.page(key, self.documents(page))).await?;
+                Some(Answer::Documents(documents))
+            }
+            _ => None,
+        };
+        match told {
+            Some(answer) => Ok(answer),
+            None => self.read_store(read).await,
+        }
+    }
+
+    async fn documents(&self, page: &Page) -> Result<Vec<pull::Document>, StreamError> {
+        let mut conn = self.conn().await?;
+        Ok(documents(&mut conn, &self.street, page).await?)
+    }
+
+    /// The connection is given back before anything is sent: a slow phone holds none.
+    async fn read_store(&self, read: Read) -> Result<Answer, StreamError> {
+        let departures = match &read {
+            Read::Gone(gone) if gone.lost.is_empty() => {
+                let tail = self.tails.of(&self.street);
+                tail.ask(&self.app.pool, (gone.after, gone.upto), |tail| {
+                    tail.departures(gone)
+                })
+                .await?
+            }
+            _ => None,
+        };
         let mut conn = self.conn().await?;
         let (conn, street, username) = (&mut *conn, &self.street, &self.author.username);
         Ok(match read {
@@ -227,33 +302,17 @@ impl Reader {
                 Answer::GridsAt(streets::grids_at(conn, street, username, epoch).await?)
             }
             Read::Gone(gone) => Answer::Gone {
-                departures: records::departures(conn, street, &gone).await?,
+                departures: match departures {
+                    Some(departures) => departures,
+                    None => records::departures(conn, street, &gone).await?,
+                },
                 redactions: erasures::redactions(conn, street, gone.after, gone.upto).await?,
             },
             Read::Outside { grids, records } => {
-                Answer::Outside(records::outside(conn, street, &grids, &ids(records)).await?)
+                Answer::Outside(records::outside(conn, street, &grids, &ids(&records)).await?)
             }
             Read::Documents(page) => {
-                let Page {
-                    grids,
-                    records,
-                    after,
-                    limit,
-                } = page;
-                let records = records.map(ids);
-                let page = DocumentPage {
-                    grids: grids.as_deref(),
-                    records: records.as_deref(),
-                    after,
-                    limit: limit as i64,
-                };
-                let documents = records::documents(conn, street, page).await?;
-                Answer::Documents(
-                    documents
-                        .into_iter()
-                        .map(document)
-                        .collect::<Result<_, _>>()?,
-                )
+                Answer::Documents(documents(conn, street, &page).await?.into())
             }
             Read::Advances(slice) => {
                 Answer::Advances(records::advances(conn, street, &slice).await?)
@@ -261,9 +320,6 @@ impl Reader {
             Read::Changes { slice, limit } => {
                 Answer::Changes(records::changes(conn, street, &slice, limit).await?)
             }
-            Read::HoldingP3 { records } => Answer::HoldingP3(
-                audit_store::holding_p3(conn, street.as_str(), &ids(records)).await?,
-            ),
         })
     }
 
@@ -280,8 +336,24 @@ impl Reader {
     }
 }
 
-fn ids(records: Vec<RecordId>) -> Vec<Uuid> {
-    records.into_iter().map(|record| record.0).collect()
+fn ids(records: &[RecordId]) -> Vec<Uuid> {
+    records.iter().map(|record| record.0).collect()
+}
+
+async fn documents(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    page: &Page,
+) -> sqlx::Result<Vec<pull::Document>> {
+    let records = page.records.as_deref().map(ids);
+    let of = DocumentPage {
+        grids: page.grids.as_deref(),
+        records: records.as_deref(),
+        after: page.after,
+        limit: page.limit as i64,
+    };
+    let documents = records::documents(conn, street, of).await?.into_iter();
+    documents.map(document).collect()
 }
 
 fn document(document: Document) -> sqlx::Result<pull::Document> {
@@ -292,6 +364,7 @@ fn document(document: Document) -> sqlx::Result<pull::Document> {
         generation: document.generation as u32,
         seq: document.seq,
         bytes: document.bytes,
+        holds_p3: document.holds_p3,
     })
 }
 
@@ -306,52 +379,93 @@ struct Sink {
 
 enum Packer {
     Identity(Vec<u8>),
-    Zstd(Box<zstd::stream::write::Encoder<'static, Vec<u8>>>),
+    /// One frame after another: one that is under way, and what is ready to be handed over.
+    Zstd(Option<Box<Zstd>>, Vec<u8>),
     Gzip(Box<flate2::write::GzEncoder<Vec<u8>>>),
 }
 
+type Zstd = zstd::stream::write::Encoder<'static, Vec<u8>>;
+
+fn zstd_frame() -> std::io::Result<Zstd> {
+    let mut frame = zstd::stream::write::Encoder::new(Vec::new(), ZSTD_LEVEL)?;
+    frame.window_log(ZSTD_WINDOW_LOG)?;
+    Ok(frame)
+}
+
 impl Packer {
-    fn writer(&mut self) -> &mut dyn Write {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         match self {
-            Self::Identity(out) => out,
-            Self::Zstd(encoder) => encoder,
-            Self::Gzip(encoder) => encoder,
+            Self::Identity(out) => out.write_all(bytes),
+            Self::Zstd(Some(frame), _) => frame.write_all(bytes),
+            Self::Zstd(frame, _) => frame.insert(Box::new(zstd_frame()?)).write_all(bytes),
+            Self::Gzip(encoder) => encoder.write_all(bytes),
         }
     }
 
-    fn packed(&mut self) -> &mut Vec<u8> {
+    /// Everything so far can be read by whoever has it.
+    fn flush(&mut self) -> std::io::Result<()> {
         match self {
-            Self::Identity(out) => out,
-            Self::Zstd(encoder) => encoder.get_mut(),
-            Self::Gzip(encoder) => encoder.get_mut(),
+            Self::Identity(_) | Self::Zstd(None, _) => Ok(()),
+            Self::Zstd(Some(frame), _) => frame.flush(),
+            Self::Gzip(encoder) => encoder.flush(),
+        }
+    }
+
+    /// Ends what is under way.
+    fn finish(&mut self) -> std::io::Result<()> {
+        match self {
+            Self::Identity(_) => Ok(()),
+            Self::Zstd(frame, out) => {
+                if let Some(frame) = frame.take() {
+                    out.extend(frame.finish()?);
+                }
+                Ok(())
+            }
+            Self::Gzip(encoder) => encoder.try_finish(),
+        }
+    }
+
+    /// What is packed so far, and is handed over with this.
+    fn packed(&mut self) -> Vec<u8> {
+        match self {
+            Self::Identity(out) => std::mem::take(out),
+            Self::Zstd(frame, out) => {
+                let under_way = frame.as_mut().map(|frame| std::mem::take(frame.get_mut()));
+                out.extend(under_way.unwrap_or_default());
+                std::mem::take(out)
+            }
+            Self::Gzip(encoder) => std::mem::take(encoder.get_mut()),
+        }
+    }
+
+    fn packed_bytes(&self) -> usize {
+        match self {
+            Self::Identity(out) => out.len(),
+            Self::Zstd(frame, out) => {
+                out.len() + frame.as_ref().map_or(0, |frame| frame.get_ref().len())
+            }
+            Self::Gzip(encoder) => encoder.get_ref().len(),
         }
     }
 }
 
 impl Sink {
-    fn new(
-        form: Form,
-        sender: mpsc::Sender<Result<Bytes, std::io::Error>>,
-    ) -> std::io::Result<Self> {
+    fn new(form: Form, sender: mpsc::Sender<Result<Bytes, std::io::Error>>) -> Self {
         let packer = match form.packing {
             Packing::Identity => Packer::Identity(Vec::new()),
-            Packing::Zstd => {
-                let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), ZSTD_LEVEL)?;
-                encoder.window_log(ZSTD_WINDOW_LOG)?;
-                Packer::Zstd(Box::new(encoder))
-            }
+            Packing::Zstd => Packer::Zstd(None, Vec::new()),
             Packing::Gzip => Packer::Gzip(Box::new(flate2::write::GzEncoder::new(
                 Vec::new(),
                 flate2::Compression::default(),
             ))),
         };
-        Ok(Self {
+        Self {
             encoding: form.encoding,
             packer,
             scratch: Vec::new(),
             since_checkpoint: 0,
             sender,
-        })
+        }
     }
 
     async fn send(&mut self, item: &ResponseItem) -> Result<(), StreamError> {
@@ -362,40 +476,65 @@ impl Sink {
         } else {
             self.since_checkpoint + self.scratch.len()
         };
-        self.packer.writer().write_all(&self.scratch)?;
-        if self.packer.packed().len() >= CHUNK_BYTES {
+        self.packer.write(&self.scratch)?;
+        if self.packer.packed_bytes() >= CHUNK_BYTES {
             self.hand_over().await
         } else {
             Ok(())
         }
     }
 
+    /// Part of a page, packed once for all that are sent it. It is a frame of its own between others.
+    async fn send_page(&mut self, tails: &Tails, part: &Part) -> Result<(), StreamError> {
+        let is_shared = matches!(
+            (self.encoding, &self.packer),
+            (Encoding::CborSeq, Packer::Zstd(..))
+        );
+        if !is_shared {
+            for document in part.documents() {
+                self.send(&document.item()).await?;
+            }
+            return Ok(());
+        }
+        let frame = tails.packed(part, || -> std::io::Result<Bytes> {
+            let mut items = Vec::new();
+            for document in part.documents() {
+                Encoding::CborSeq.write(&document.item(), &mut items);
+            }
+            let mut frame = zstd_frame()?;
+            frame.write_all(&items)?;
+            Ok(frame.finish()?.into())
+        })?;
+        self.packer.finish()?;
+        self.hand_over().await?;
+        let content = part.documents().iter().map(|document| document.bytes.len());
+        self.since_checkpoint += content.sum::<usize>();
+        self.hand(frame).await
+    }
+
     /// Everything so far goes out, so that a phone can act on a checkpoint as soon as it is sent.
     async fn flush(&mut self) -> Result<(), StreamError> {
-        self.packer.writer().flush()?;
+        self.packer.flush()?;
         self.hand_over().await
     }
 
     async fn hand_over(&mut self) -> Result<(), StreamError> {
-        let chunk = std::mem::take(self.packer.packed());
+        let chunk = self.packer.packed();
+        self.hand(chunk.into()).await
+    }
+
+    async fn hand(&self, chunk: Bytes) -> Result<(), StreamError> {
         if chunk.is_empty() {
             return Ok(());
         }
         self.sender
-            .send(Ok(chunk.into()))
+            .send(Ok(chunk))
             .await
             .map_err(|_| StreamError::Gone)
     }
 
-    async fn finish(self) -> Result<(), StreamError> {
-        let rest = match self.packer {
-            Packer::Identity(out) => out,
-            Packer::Zstd(encoder) => encoder.finish()?,
-            Packer::Gzip(encoder) => encoder.finish()?,
-        };
-        self.sender
-            .send(Ok(rest.into()))
-            .await
-            .map_err(|_| StreamError::Gone)
+    async fn finish(mut self) -> Result<(), StreamError> {
+        self.packer.finish()?;
+        self.hand_over().await
     }
 }

@@ -206,7 +206,9 @@ async fn read(
     let mut tx = pool
         .begin_with("begin isolation level repeatable read read only")
         .await?;
-    let stored = records::document_and_state(&mut tx, street, record.0).await?;
+    let stored = records::documents_and_states(&mut tx, street, &[record.0])
+        .await?
+        .pop();
     tx.commit().await?;
     // A record that cannot be read is reported by whoever writes to it.
     Ok(stored.and_then(|stored| {

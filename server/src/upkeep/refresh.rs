@@ -3,6 +3,8 @@
 //! A difference stops that record's refresh, is counted and reported, and loses nothing: the log is there. Bounded, safe to run on any number
 //! of servers, and never in the way of a commit: it takes no lock that a writer waits for.
 
+use std::collections::BTreeMap;
+
 use lianka_sync_core::{
     crdt::{
         merge::RegisterState,
@@ -16,7 +18,7 @@ use uuid::Uuid;
 use crate::{
     clock::Clock,
     pipeline_point::{PipelinePoint, reached},
-    street::store::records::{self, Lagging},
+    street::store::records::{self, Lagging, Snapshot},
 };
 
 /// Records of one pass.
@@ -29,68 +31,62 @@ pub struct Pass {
     pub disputed: u64,
 }
 
-/// One bounded pass.
+/// One bounded pass: the records of a street are read and written together.
 pub async fn pass(pool: &PgPool, clock: &Clock) -> sqlx::Result<Pass> {
-    let mut pass = Pass::default();
     let lagging = records::lagging(&mut *pool.acquire().await?, PASS_RECORDS).await?;
+    let mut streets: BTreeMap<StreetCode, Vec<Uuid>> = BTreeMap::new();
     for (street, record) in lagging {
-        match refresh(pool, &street, record).await? {
-            Refreshed::Stored => pass.refreshed += 1,
-            Refreshed::Gone => {}
-            Refreshed::Disputed(record, reason) => {
-                tracing::error!(%street, %record, reason, "a record's document and register state differ; its refresh stops, nothing is lost");
-                records::mark_disputed(&mut *pool.acquire().await?, &street, record, clock.now())
-                    .await?;
-                pass.disputed += 1;
-            }
-        }
+        streets.entry(street).or_default().push(record);
+    }
+    let mut pass = Pass::default();
+    for (street, records) in streets {
+        refresh(pool, clock, &street, &records, &mut pass).await?;
     }
     Ok(pass)
 }
 
-enum Refreshed {
-    Stored,
-    Gone,
-    Disputed(lianka_sync_core::id::RecordId, String),
-}
-
-async fn refresh(pool: &PgPool, street: &StreetCode, record: Uuid) -> sqlx::Result<Refreshed> {
+async fn refresh(
+    pool: &PgPool,
+    clock: &Clock,
+    street: &StreetCode,
+    records: &[Uuid],
+    pass: &mut Pass,
+) -> sqlx::Result<()> {
     let mut tx = pool
         .begin_with("begin isolation level repeatable read read only")
         .await?;
-    let lagging = records::document_and_state(&mut tx, street, record).await?;
+    let lagging = records::documents_and_states(&mut tx, street, records).await?;
     tx.commit().await?;
-    let Some(lagging) = lagging else {
-        return Ok(Refreshed::Gone);
-    };
-    let (id, generation, seq) = (
-        lagging.document.record,
-        lagging.document.generation,
-        lagging.document.seq,
-    );
-    let judged = match tokio::task::spawn_blocking(move || judge(&lagging)).await {
-        Ok(judged) => judged,
-        // It would at every pass, and all that wait behind it would wait for ever.
-        Err(error) if error.is_panic() => Err("Automerge panics".into()),
-        Err(error) => return Err(sqlx::Error::Io(std::io::Error::other(error))),
-    };
-    match judged {
-        Ok(snapshot) => {
-            reached(PipelinePoint::SnapshotJudged);
-            records::store_snapshot(
-                &mut *pool.acquire().await?,
-                street,
-                id,
+    let mut snapshots = Vec::with_capacity(lagging.len());
+    for lagging in lagging {
+        let of = &lagging.document;
+        let (record, generation, seq) = (of.record, of.generation, of.seq);
+        let judged = match tokio::task::spawn_blocking(move || judge(&lagging)).await {
+            Ok(judged) => judged,
+            // It would at every pass, and all that wait behind it would wait for ever.
+            Err(error) if error.is_panic() => Err("Automerge panics".into()),
+            Err(error) => return Err(sqlx::Error::Io(std::io::Error::other(error))),
+        };
+        match judged {
+            Ok(bytes) => snapshots.push(Snapshot {
+                record,
                 generation,
                 seq,
-                &snapshot,
-            )
-            .await?;
-            reached(PipelinePoint::SnapshotStored);
-            Ok(Refreshed::Stored)
+                bytes,
+            }),
+            Err(reason) => {
+                tracing::error!(%street, %record, reason, "a record's document and register state differ; its refresh stops, nothing is lost");
+                let mut conn = pool.acquire().await?;
+                records::mark_disputed(&mut conn, street, record, clock.now()).await?;
+                pass.disputed += 1;
+            }
         }
-        Err(reason) => Ok(Refreshed::Disputed(id, reason)),
     }
+    reached(PipelinePoint::SnapshotJudged);
+    records::store_snapshots(&mut *pool.acquire().await?, street, &snapshots).await?;
+    reached(PipelinePoint::SnapshotStored);
+    pass.refreshed += snapshots.len() as u64;
+    Ok(())
 }
 
 /// The refreshed snapshot, loaded once more and read as Automerge reads it; or why it cannot be trusted. The reason names no content.

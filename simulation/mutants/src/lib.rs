@@ -158,6 +158,9 @@ mutants! {
     PullDownloadIsWhole "pull-download-is-whole" "pull": "a checkpoint of a download counts as the end of it";
     PullLeavesOutOwn "pull-leaves-out-own" "pull": "what stands in the device's name is never sent to it";
     PullStopsOneShort "pull-stops-one-short" "pull": "the newest entry of the log is not sent";
+    TailTrustsAnyStore "tail-trusts-any-store" "pull": "what is kept of the log in memory is believed after the store was put back";
+    TailForgetsItsBeginning "tail-forgets-its-beginning" "pull": "what no longer fits into memory counts as if it had never been";
+    TailKeepsOldStands "tail-keeps-old-stands" "pull": "where a record stands is read once and never again";
     EditUnaudited "edit-unaudited" "audit": "the audit trail does not name the desk that edited";
     HeldWrongOrder "held-wrong-order" "held": "what a held change builds on is merged in the wrong order";
     HeldForgetsNeeded "held-forgets-needed" "held": "what a held change builds on is not accepted with it";

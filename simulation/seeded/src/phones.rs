@@ -39,7 +39,24 @@ pub type Running = Pin<Box<dyn Future<Output = Result<SyncReport, PhoneError>> +
 /// The name that phones give to the office.
 pub const SERVER: &str = "http://office.test";
 /// `PRAGMA user_version` of the file that 0.1.0 wrote, and what later ones added to it.
-const OLD_FILE: &str = "PRAGMA secure_delete = ON; DROP TABLE IF EXISTS notice; ALTER TABLE record DROP COLUMN beyond_cursor; PRAGMA user_version = 1;";
+const OLD_FILE: &str = "
+    PRAGMA secure_delete = ON;
+    DROP TABLE IF EXISTS notice;
+    CREATE TABLE old_record (
+        record BLOB PRIMARY KEY CHECK (length(record) = 16),
+        kind TEXT NOT NULL,
+        grid TEXT NOT NULL,
+        generation INTEGER NOT NULL,
+        seq INTEGER NOT NULL,
+        leaving INTEGER NOT NULL DEFAULT 0,
+        before_reset INTEGER NOT NULL DEFAULT 0,
+        snapshot BLOB NOT NULL
+    ) STRICT;
+    INSERT INTO old_record SELECT record, kind, grid, generation, seq, leaving, before_reset, bytes FROM record JOIN snapshot USING (record);
+    DROP TABLE record;
+    DROP TABLE snapshot;
+    ALTER TABLE old_record RENAME TO record;
+    PRAGMA user_version = 1;";
 
 /// One phone and what it stands in.
 #[expect(

@@ -127,6 +127,8 @@ const KNOWN: &[(Mutant, u64)] = &[
     (Mutant::RulingOpensTwo, 4),
     (Mutant::SealForgets, 4),
     (Mutant::SettledTellsNobody, 5),
+    (Mutant::TailForgetsItsBeginning, 170),
+    (Mutant::TailKeepsOldStands, 4),
 ];
 
 /// What no run can show, or what another test holds better.
@@ -154,6 +156,10 @@ const UNSEEN: &[(Mutant, &str)] = &[
     (
         Mutant::PullRepeatsWhole,
         "here an answer is read at one moment: `office-core/src/pull/tests.rs`",
+    ),
+    (
+        Mutant::TailTrustsAnyStore,
+        "a street that was put back is asked about before it has grown again: `office-core/src/pull/tail/tests.rs`",
     ),
     (
         Mutant::StepTakenTwice,

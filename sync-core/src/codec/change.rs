@@ -299,6 +299,23 @@ pub fn decode(bytes: &[u8]) -> Result<Change, GateError> {
     Ok(change)
 }
 
+/// What a plain change chunk is known by, and who wrote it: for bytes that passed [`decode`] at the office, which is trusted. What it does is not
+/// looked at.
+pub fn identify(bytes: &[u8]) -> Result<(ChangeHash, Actor), GateError> {
+    let chunk = Chunk::parse(bytes)?;
+    if chunk.kind != CHUNK_CHANGE {
+        return Err(GateError::ChunkType(chunk.kind));
+    }
+    let hash = hash_of(chunk.body);
+    if hash.0[..4] != chunk.checksum {
+        return Err(GateError::Checksum);
+    }
+    let mut input = Input(chunk.body);
+    let deps = input.count("dependencies", limits::CHANGE_DEPS_MAX)?;
+    input.take(deps * 32)?;
+    Ok((hash, input.actor()?))
+}
+
 struct Chunk<'a> {
     checksum: [u8; 4],
     kind: u8,

@@ -17,6 +17,8 @@ use crate::{
     time::{DeviceTime, ServerTime},
 };
 
+mod frequent;
+
 /// Bytes on the wire: base64 in NDJSON, a byte string in CBOR.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Bytes(pub Vec<u8>);
@@ -372,6 +374,16 @@ pub trait StreamItem: Sized + private::Sealed {
     fn to_wire(&self) -> Flat;
     #[doc(hidden)]
     fn from_wire(item: Flat, index: usize) -> Result<Self, WireError>;
+    /// Appends it as CBOR without [`Self::to_wire`]; whether that was possible.
+    #[doc(hidden)]
+    fn write_cbor(&self, _: &mut Vec<u8>) -> bool {
+        false
+    }
+    /// Reads it from CBOR without [`Self::from_wire`], where that is possible.
+    #[doc(hidden)]
+    fn read_cbor(_: &[u8]) -> Option<Self> {
+        None
+    }
 }
 
 mod private {
@@ -475,6 +487,14 @@ impl StreamItem for RequestItem {
 
 impl StreamItem for ResponseItem {
     const PASSES_OVER_UNKNOWN: bool = true;
+
+    fn write_cbor(&self, out: &mut Vec<u8>) -> bool {
+        frequent::write(self, out)
+    }
+
+    fn read_cbor(bytes: &[u8]) -> Option<Self> {
+        frequent::read(bytes)
+    }
 
     fn to_wire(&self) -> Flat {
         let item = |name: &str| Item {
@@ -664,6 +684,9 @@ impl Encoding {
 
     /// Appends one item to `out`.
     pub fn write(self, item: &impl StreamItem, out: &mut Vec<u8>) {
+        if self == Self::CborSeq && item.write_cbor(out) {
+            return;
+        }
         let Flat(item) = item.to_wire();
         // Plain data into a growing buffer: neither writer has a way to fail.
         match self {
@@ -742,6 +765,12 @@ impl ItemReader {
             self.start += length;
             if self.encoding == Encoding::Ndjson && bytes.trim_ascii().is_empty() {
                 continue;
+            }
+            if self.encoding == Encoding::CborSeq
+                && let Some(item) = T::read_cbor(bytes)
+            {
+                self.index += 1;
+                return Ok(Some(item));
             }
             let item = parse(self.encoding, bytes)
                 .map_err(|reason| WireError::Syntax { index, reason })?;

@@ -456,3 +456,35 @@ fn a_record_stays_beyond_the_cursor_until_it_comes_again() {
         assert_eq!(sync.finish(), [Effect::SetCursor(then)]);
     }
 }
+
+#[test]
+fn a_history_that_was_written_anew_takes_the_old_one_away() {
+    let record = RecordId(Uuid::from_u128(1));
+    let known = Known {
+        generation: 1,
+        before_reset: false,
+        leaving: false,
+        at_office: true,
+        beyond_cursor: false,
+    };
+    for (generation, expected) in [(1, false), (2, true)] {
+        let mut sync = Synchronisation::new(CLIENT);
+        let holdings = Holdings {
+            cursor: Some("c".into()),
+            known: HashMap::from([(record, known)]),
+            ..Holdings::default()
+        };
+        assert!(sync.next_request(holdings).is_some());
+        let snapshot = ResponseItem::Snapshot {
+            record,
+            kind: Kind::ShopCard,
+            grid: "A1".into(),
+            generation,
+            seq: 2,
+            bytes: vec![1],
+        };
+        let effects = receive_one(&mut sync, snapshot).unwrap();
+        assert_eq!(sync.takes_away(&effects), expected);
+        assert!(!sync.takes_away(&[]), "told once");
+    }
+}

@@ -14,7 +14,7 @@ use lianka_office_core::{
     },
     ids::Ids,
     memory::{Answering, MemoryStore, User},
-    pull::PAGES,
+    pull::{PAGES, Pages},
     push::{Author, Ingested, Push},
     store::{HeldStatus, Wants},
     street::{Signer, Street},
@@ -291,7 +291,10 @@ impl MemoryOffice {
         let verdicts = self.verdicts(&author, changes.collect());
         let answering = Answering {
             lease_seconds: self.lease_seconds.unwrap_or_default(),
-            pages: PAGES,
+            pages: Pages {
+                documents: PAGES.documents.min(self.checkpoint_items),
+                ..PAGES
+            },
         };
         let (checkpoint_items, mut since) = (self.checkpoint_items, 0);
         let is_due = |item: &ResponseItem| {

@@ -322,16 +322,21 @@ pub struct SyncReport<'t> {
     pub forked: bool,
 }
 
-/// Notes that a device has synced, and what it told. What it does not tell any more is forgotten.
+/// Notes that a device has synced, and what it told. What it does not tell any more is forgotten. Alone in its transaction and not `durable` it
+/// waits for no disk: a crash may forget it, and the next synchronisation tells it again.
 pub async fn note_sync(
     conn: &mut PgConnection,
     device: DeviceId,
     report: SyncReport<'_>,
     now: ServerTime,
+    durable: bool,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "update device set last_sync_at = $2, client_version = $3, unsent = $4, held = $5, clock_skew_ms = $6, forks = forks + $7
-         where device = $1",
+        "with waits as materialized (
+             select set_config('synchronous_commit', case when $8 then current_setting('synchronous_commit') else 'off' end, true)
+         )
+         update device set last_sync_at = $2, client_version = $3, unsent = $4, held = $5, clock_skew_ms = $6, forks = forks + $7
+         from waits where device = $1",
         device.0,
         time::OffsetDateTime::from(now),
         report.client_version,
@@ -339,6 +344,7 @@ pub async fn note_sync(
         report.held,
         report.clock_skew_ms,
         i32::from(report.forked),
+        durable,
     )
     .execute(conn)
     .await?;

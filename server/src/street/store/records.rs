@@ -55,17 +55,6 @@ pub struct Head {
     pub seq: i64,
 }
 
-/// The street's head as last committed; `None` where there is no such street.
-pub async fn head(conn: &mut PgConnection, street: &StreetCode) -> sqlx::Result<Option<Head>> {
-    sqlx::query_as!(
-        Head,
-        "select d.store_epoch, s.head_seq as seq from street s cross join deployment d where s.street = $1",
-        street.as_str()
-    )
-    .fetch_optional(conn)
-    .await
-}
-
 /// The records among `records` that exist.
 pub async fn load(
     conn: &mut PgConnection,
@@ -224,6 +213,8 @@ pub struct Document {
     pub seq: i64,
     /// Saved document up to some entry, then the changes after it, one chunk after another.
     pub bytes: Vec<u8>,
+    /// Somebody filled in a sensitive field.
+    pub holds_p3: bool,
 }
 
 /// Which documents to read: every form is bounded by `limit` and ordered by sequence.
@@ -245,7 +236,11 @@ pub async fn documents(
     page: DocumentPage<'_>,
 ) -> sqlx::Result<Vec<Document>> {
     let rows = sqlx::query!(
-        r#"select r.record, r.kind, r.grid, r.generation, r.seq, r.snapshot, t.tail
+        r#"select r.record, r.kind, r.grid, r.generation, r.seq, r.snapshot, t.tail,
+                  (exists (select from shop_contact c where c.street = $1 and c.record = r.record and c.party_status is not null)
+                   or exists (select from transfer x where x.street = $1 and x.record = r.record
+                       and (x.member_name, x.member_status, x.origin_organisation, x.target_branch) is distinct from (null, null, null, null))
+                  ) as "holds_p3!"
            from (
                select * from record
                where street = $1 and seq > $2 and ($3::text[] is null or grid = any($3)) and ($4::uuid[] is null or record = any($4))
@@ -277,6 +272,7 @@ pub async fn documents(
                 generation: row.generation,
                 seq: row.seq,
                 bytes,
+                holds_p3: row.holds_p3,
             }
         })
         .collect())
@@ -296,7 +292,11 @@ pub async fn advances(
                where street = $1 and seq > $2 and seq <= $3 and type in ('change', 'snapshot') and (device is distinct from $4 or composed or seq <> all($6))
                group by record
            )
-           select r.record, r.kind, entry.entries as "foreign!", (entry.rebuilt or r.grid_seq = any(entry.seqs)) as "arrived!"
+           select r.record, r.kind, entry.entries as "foreign!", (entry.rebuilt or r.grid_seq = any(entry.seqs)) as "arrived!",
+                  (exists (select from shop_contact c where c.street = $1 and c.record = r.record and c.party_status is not null)
+                   or exists (select from transfer t where t.street = $1 and t.record = r.record
+                       and (t.member_name, t.member_status, t.origin_organisation, t.target_branch) is distinct from (null, null, null, null))
+                  ) as "holds_p3!"
            from entry
            cross join lateral (select * from record r where r.street = $1 and r.record = entry.record offset 0) r
            where $5::text[] is null or r.grid = any($5)"#,
@@ -316,6 +316,7 @@ pub async fn advances(
                 kind: crate::store::decoded(&row.kind)?,
                 entries: row.foreign,
                 arrived: row.arrived,
+                holds_p3: row.holds_p3,
             })
         })
         .collect()
@@ -428,49 +429,67 @@ pub async fn lagging(conn: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<(S
         .collect()
 }
 
-/// A record's document and register state as of the same moment. Call it inside one repeatable-read transaction.
-pub async fn document_and_state(
+/// The documents and register states of records as of the same moment. Call it inside one repeatable-read transaction.
+pub async fn documents_and_states(
     conn: &mut PgConnection,
     street: &StreetCode,
-    record: Uuid,
-) -> sqlx::Result<Option<Lagging>> {
+    records: &[Uuid],
+) -> sqlx::Result<Vec<Lagging>> {
     let page = DocumentPage {
         grids: None,
-        records: Some(&[record]),
+        records: Some(records),
         after: 0,
-        limit: 1,
+        limit: records.len() as i64,
     };
-    let Some(document) = documents(&mut *conn, street, page).await?.pop() else {
-        return Ok(None);
-    };
-    let state = sqlx::query_scalar!(
-        "select state from record where street = $1 and record = $2",
+    let documents = documents(&mut *conn, street, page).await?;
+    let states = sqlx::query!(
+        "select record, state from record where street = $1 and record = any($2)",
         street.as_str(),
-        record
+        records
     );
-    Ok(Some(Lagging {
-        document,
-        state: state.fetch_one(conn).await?,
-    }))
+    let states = states.fetch_all(conn).await?.into_iter();
+    let mut states: HashMap<_, _> = states
+        .map(|row| (RecordId(row.record), row.state))
+        .collect();
+    Ok(documents
+        .into_iter()
+        .filter_map(|document| {
+            let state = states.remove(&document.record)?;
+            Some(Lagging { document, state })
+        })
+        .collect())
 }
 
-/// Stores a refreshed snapshot, unless a newer one is there.
-pub async fn store_snapshot(
+/// A refreshed snapshot.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    pub record: RecordId,
+    pub generation: i32,
+    /// The entry that it reaches.
+    pub seq: i64,
+    pub bytes: Vec<u8>,
+}
+
+/// Stores refreshed snapshots, unless newer ones are there. A record that somebody writes just now is passed over, so that no writer, who locks
+/// rows in an order of its own, waits for one who waits for it.
+pub async fn store_snapshots(
     conn: &mut PgConnection,
     street: &StreetCode,
-    record: RecordId,
-    generation: i32,
-    seq: i64,
-    snapshot: &[u8],
+    snapshots: &[Snapshot],
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "update record set snapshot = $5, snapshot_seq = $4
-         where street = $1 and record = $2 and generation = $3 and snapshot_seq < $4",
+        "update record r set snapshot = free.bytes, snapshot_seq = free.seq
+         from (
+             select r.record, n.seq, n.bytes from unnest($2::uuid[], $3::int[], $4::bigint[], $5::bytea[]) as n (record, generation, seq, bytes)
+             join record r on r.street = $1 and r.record = n.record and r.generation = n.generation and r.snapshot_seq < n.seq
+             for update of r skip locked
+         ) free
+         where r.street = $1 and r.record = free.record",
         street.as_str(),
-        record.0,
-        generation,
-        seq,
-        snapshot,
+        &snapshots.iter().map(|one| one.record.0).collect::<Vec<_>>(),
+        &snapshots.iter().map(|one| one.generation).collect::<Vec<_>>(),
+        &snapshots.iter().map(|one| one.seq).collect::<Vec<_>>(),
+        &snapshots.iter().map(|one| one.bytes.clone()).collect::<Vec<_>>(),
     )
     .execute(conn)
     .await?;

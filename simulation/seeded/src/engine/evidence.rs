@@ -133,7 +133,7 @@ fn unpacked(path: &Path) -> rusqlite::Result<Vec<u8>> {
     let connection = rusqlite::Connection::open(path)?;
     let mut plain = Vec::new();
     for table in [
-        "SELECT snapshot FROM record",
+        "SELECT bytes FROM snapshot",
         "SELECT bytes FROM tail",
         "SELECT bytes FROM outbox",
     ] {

@@ -14,6 +14,7 @@ use axum::{
     body::{Body, to_bytes},
     http::{HeaderMap, Request, header},
 };
+use lianka_office_core::memory::TAIL_BOUNDS;
 use lianka_server::{
     Server, auth,
     clock::{Clock, Entropy},
@@ -130,6 +131,8 @@ async fn start(database: &Database, clock: &Clock, seed: u64, log_days: u32) -> 
     let pool = database.pool().await;
     let config = ServeConfig {
         log_days: Keep::days(u64::from(log_days)),
+        // As little as the office in memory, so that older cursors are answered by SQL.
+        tail_entries: TAIL_BOUNDS.entries,
         ..ServeConfig::for_tests()
     };
     let app = Server::start(pool, Arc::new(config), clock.clone(), Entropy::seeded(seed))

@@ -97,6 +97,24 @@ fn only_one_change_chunk() {
 }
 
 #[test]
+fn what_passed_is_known_by_its_head() {
+    let change = honest();
+    let bytes = encode(&change);
+    let passed = decode(&bytes).unwrap();
+    assert_eq!(identify(&bytes), Ok((passed.hash, passed.actor)));
+    for at in 0..bytes.len() {
+        let mut other = bytes.clone();
+        other[at] ^= 1;
+        assert!(identify(&other).is_err(), "byte {at}");
+        assert!(identify(&bytes[..at]).is_err(), "up to {at}");
+    }
+    assert_eq!(
+        identify(&deflated(&body(&change))).unwrap_err().code(),
+        "not_a_change"
+    );
+}
+
+#[test]
 fn a_wrong_checksum() {
     let mut bytes = honest().bytes;
     bytes[4] ^= 1;

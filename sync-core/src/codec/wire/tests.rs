@@ -317,3 +317,77 @@ proptest! {
         }
     }
 }
+
+/// The same item by serde alone.
+fn by_serde(bytes: &[u8]) -> Result<ResponseItem, WireError> {
+    let item =
+        parse(Encoding::CborSeq, bytes).map_err(|reason| WireError::Syntax { index: 0, reason })?;
+    ResponseItem::from_wire(Flat(item), 1)
+}
+
+proptest! {
+    #[test]
+    fn frequent_items_are_written_and_read_as_serde_does(
+        kind in prop::sample::select(&Kind::ALL[..]),
+        grid in "\\PC{0,30}",
+        numbers in (any::<u32>(), any::<u64>(), 0_u32..70, 0_u64..70_000),
+        bytes in vec(any::<u8>(), 0..70_000),
+        small in any::<bool>(),
+        (at, byte) in (any::<prop::sample::Index>(), any::<u8>()),
+    ) {
+        let (generation, seq) = if small { (numbers.2, numbers.3) } else { (numbers.0, numbers.1) };
+        let bytes = if small { bytes[..bytes.len() % 300].to_vec() } else { bytes };
+        let change = ResponseItem::Change { record: record(), generation, seq, bytes: bytes.clone() };
+        for item in [change, ResponseItem::Snapshot { record: record(), kind, grid, generation, seq, bytes }] {
+            let mut written = Vec::new();
+            prop_assert!(frequent::write(&item, &mut written));
+            let Flat(flat) = item.to_wire();
+            let mut expected = Vec::new();
+            ciborium::into_writer(&flat, &mut expected).unwrap();
+            prop_assert_eq!(&written, &expected);
+            prop_assert_eq!(frequent::read(&written), Some(item));
+            // What is not as it is written here is what serde says it is, or is left to it.
+            let at = at.index(written.len().min(140));
+            let truncated = written[..at].to_vec();
+            written[at] = byte;
+            for bytes in [truncated, written] {
+                if let Some(item) = frequent::read(&bytes) {
+                    prop_assert_eq!(Ok(item), by_serde(&bytes));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_out_of_the_ordinary_is_left_to_serde() {
+    let item = |keys: &[(&str, ciborium::Value)]| {
+        let map = keys
+            .iter()
+            .map(|(key, value)| ((*key).into(), value.clone()));
+        let mut bytes = Vec::new();
+        ciborium::into_writer(&ciborium::Value::Map(map.collect()), &mut bytes).unwrap();
+        bytes
+    };
+    let keys = [
+        ("type", "change".into()),
+        (
+            "record",
+            ciborium::Value::Bytes(record().0.as_bytes().to_vec()),
+        ),
+        ("generation", 1.into()),
+        ("seq", 2.into()),
+        ("bytes", ciborium::Value::Bytes(vec![3])),
+    ];
+    assert!(frequent::read(&item(&keys)).is_some());
+    for n in 0..keys.len() {
+        let mut fewer = keys.to_vec();
+        let taken = fewer.remove(n);
+        assert_eq!(frequent::read(&item(&fewer)), None, "without {}", taken.0);
+        let twice = [&keys[..], &[taken]].concat();
+        assert_eq!(frequent::read(&item(&twice)), None);
+    }
+    let unknown = [&keys[..], &[("later", 1.into())]].concat();
+    assert_eq!(frequent::read(&item(&unknown)), None);
+    assert!(by_serde(&item(&unknown)).is_ok());
+}

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use lianka_server::street::{
     projection as project,
-    store::records::{self, DocumentPage},
+    store::{
+        log_tail,
+        records::{self, DocumentPage},
+    },
 };
 use lianka_sync_core::{
     codec::change::Scalar, crdt::merge::RegisterState, id::RecordId, kinds::Kind,
@@ -36,14 +39,14 @@ impl Inner {
         let audit = self.audit().await;
         let rows_differ = self.rows_differ().await;
         let mut conn = self.app.pool.acquire().await.expect("a connection");
-        let head = records::head(&mut conn, &self.street)
+        let head = log_tail::newest(&mut conn, &self.street, 0)
             .await
             .expect("the store answers")
             .expect("the street is there");
         drop(conn);
         Evidence {
             epoch: head.store_epoch,
-            head: head.seq as u64,
+            head: head.head as u64,
             log: self.log().await,
             records: self.records().await,
             held: self.held().await,
