@@ -1151,7 +1151,10 @@ async fn a_real_phone_shows_what_its_user_was_told() {
     scene.wang.edit(scene.card, &[put("sign_name", "王记")]);
     scene.wang.sync().await;
     assert_eq!(phone.sync().await.unwrap().notices, 0);
-    assert_eq!(phone.view(scene.card).unwrap().conflicts().count(), 1);
+    assert_eq!(
+        lianka_sync_core::kinds::conflicts(&phone.view(scene.card).unwrap()).count(),
+        1
+    );
     scene.choose("sign_name", json!("王记")).await;
     assert_eq!(phone.sync().await.unwrap().notices, 1);
     assert_eq!(phone.status().unwrap().notices, 1);

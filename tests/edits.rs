@@ -1,10 +1,7 @@
 //! Edits made at a desk: refusals first.
 
 use axum::http::StatusCode;
-use lianka_sync_core::{
-    crdt::record::{Edit, NOTE},
-    id::RecordId,
-};
+use lianka_sync_core::{crdt::record::Edit, id::RecordId, key::NOTE};
 use lianka_tests::Answer;
 use serde_json::{Value, json};
 

@@ -859,17 +859,17 @@ fn field_table(kind: Kind) -> String {
     )
 }
 
+fn one_of(words: &[&str]) -> String {
+    let words: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
+    format!("one of {}", words.join(" "))
+}
+
 fn rule(field: &Field) -> String {
     match field.rule {
         Rule::Text(max) => format!("text, at most {max} characters"),
         Rule::Whole(min, max) => format!("whole number from {min} to {max}"),
-        Rule::OneOf(list) => format!(
-            "one of {}",
-            list.iter()
-                .map(|word| format!("`{word}`"))
-                .collect::<Vec<_>>()
-                .join(" ")
-        ),
+        Rule::OneOf(list) => one_of(list),
+        Rule::Kind => one_of(Kind::NAMES),
         Rule::Date => "day `YYYY-MM-DD`".into(),
         Rule::Minute => "day and time in China, `YYYY-MM-DDTHH:MM`".into(),
         Rule::Point => "`geo:` URI with `crs`".into(),

@@ -110,6 +110,7 @@ fn rule(rule: Rule) -> String {
         Rule::Text(max) => format!("text, at most {max} characters"),
         Rule::Whole(min, max) => format!("whole number from {min} to {max}"),
         Rule::OneOf(words) => format!("one of {}", list(words)),
+        Rule::Kind => format!("one of {}", list(Kind::NAMES)),
         Rule::Date => "day `YYYY-MM-DD`".into(),
         Rule::Minute => "day and time".into(),
         Rule::Entry => "UUID".into(),

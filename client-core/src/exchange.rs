@@ -873,7 +873,7 @@ impl Synchronisation {
             // No snapshot comes for what the user may not see: refused is refused.
             return Ok(
                 match (refused || state.outbox.iter().any(tried_out), unsent) {
-                    (true, _) if document::confirmed(stored)?.view()?.kind().is_some() => {
+                    (true, _) if Kind::of(&document::confirmed(stored)?.view()?).is_some() => {
                         rebase::abandon(state, moment)
                     }
                     (true, _) => self.rebased(state, author, moment)?,

@@ -15,7 +15,7 @@ use lianka_sync_core::{
         record::{Edit, Record, RecordError},
     },
     id::{DeviceId, EntryId},
-    kinds::{Broken, Key, key},
+    kinds::{Broken, Key, Kind, key},
     lang::Lang,
 };
 
@@ -101,7 +101,7 @@ pub(crate) fn rebase(
         values: BTreeMap::new(),
     };
     let mut note = None;
-    if document.view()?.kind().is_none() {
+    if Kind::of(&document.view()?).is_none() {
         let Some((created, entry)) = created_anew(&signed, &state.outbox)? else {
             return Ok(None);
         };

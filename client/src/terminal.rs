@@ -10,7 +10,7 @@ use lianka_client_core::card::CardFilter;
 use lianka_sync_core::{
     crdt::record::Edit,
     id::{EntryId, RecordId, StreetCode},
-    kinds::{Key, Kind, shop_card},
+    kinds::{self, Key, Kind, shop_card},
     lang::Lang,
 };
 
@@ -315,7 +315,7 @@ fn run(arguments: Arguments, lang: Lang) -> Result<(), Failure> {
         Command::Set { id, fields } => {
             let record = input::record(&phone, &id)?;
             let view = phone.view(record)?;
-            let kind = view.kind().unwrap_or(Kind::ShopCard);
+            let kind = Kind::of(&view).unwrap_or(Kind::ShopCard);
             let edits = fields
                 .iter()
                 .map(|field| input::assignment(kind, Some(&view), field))
@@ -368,7 +368,11 @@ fn run(arguments: Arguments, lang: Lang) -> Result<(), Failure> {
         Command::Resolve { id, field, choice } => {
             let record = input::record(&phone, &id)?;
             let view = phone.view(record)?;
-            let key = input::key(view.kind().unwrap_or(Kind::ShopCard), Some(&view), &field)?;
+            let key = input::key(
+                Kind::of(&view).unwrap_or(Kind::ShopCard),
+                Some(&view),
+                &field,
+            )?;
             let value = choice
                 .checked_sub(1)
                 .and_then(|at| view.values.get(&key)?.get(at))
@@ -524,12 +528,12 @@ fn after_edit(
     let view = phone.view(receipt.record)?;
     for hint in edits
         .iter()
-        .filter_map(|edit| hints::hint(view.kind()?, edit, lang))
+        .filter_map(|edit| hints::hint(Kind::of(&view)?, edit, lang))
     {
         println!("{}{hint}", say(lang, "提醒：", "Note: "));
     }
     // A conflict that the edit leaves behind is worth knowing at once.
-    let left = view.conflicts().count();
+    let left = kinds::conflicts(&view).count();
     if left > 0 {
         println!("{}", output::conflicts_left(left, lang));
     }

@@ -311,7 +311,7 @@ impl Street {
         touched.conflicts |= in_conflict;
         for op in &change.ops {
             if let Action::Put { key, .. } | Action::Delete { key } = &op.action {
-                touched.note(kind, key);
+                touched.note(kind.description(), key);
             }
         }
         let grid = entry
@@ -520,15 +520,14 @@ impl Street {
     /// Records that this write made, or put somewhere else, by id.
     pub fn placed(&self) -> impl Iterator<Item = (RecordId, &RegisterState)> {
         self.entries.iter().filter_map(|(record, entry)| {
-            let is_placed = entry.touched.is_some_and(|touched| touched.place);
+            let is_placed = entry.touched.as_ref().is_some_and(|touched| touched.place);
             Some((*record, entry.target.state.as_ref()?)).filter(|_| is_placed)
         })
     }
 
-    /// What of a record this write changed.
-    pub fn touched(&self, record: RecordId) -> Touched {
-        let entry = self.entries.get(&record);
-        entry.and_then(|entry| entry.touched).unwrap_or_default()
+    /// What of a record this write changed; `None`: nothing.
+    pub fn touched(&self, record: RecordId) -> Option<&Touched> {
+        self.entries.get(&record)?.touched.as_ref()
     }
 
     /// Keeps sensitive fields for the office alone when this write commits, and remembers nothing of conflicts in them that it settled.

@@ -19,10 +19,13 @@ pub mod transfer;
 pub mod transfer_request;
 pub mod visit;
 
+pub use crate::key::{self, Key};
 pub use kind::{
-    Alike, Broken, Class, Derived, Description, Field, Headings, Key, Meaning, MergeRule, Personal,
-    Rows, Rule, Shape, Table, Writing, key,
+    Alike, Broken, Class, Derived, Description, Field, Headings, Meaning, MergeRule, Personal,
+    Rows, Rule, Shape, Table, Writing,
 };
+
+use crate::crdt::view::{Value, View};
 
 /// Hands the list of kinds to a macro: variant, module, row. Stored states name a kind by its place here: a new one is added at the end.
 macro_rules! with_kinds {
@@ -49,8 +52,11 @@ macro_rules! kinds {
         }
 
         impl Kind {
+            /// The names of all kinds.
+            pub const NAMES: &[&str] = &[$($module::NAME),*];
+
             /// Every kind.
-            pub const ALL: [Self; NAMES.len()] = [$(Self::$kind),*];
+            pub const ALL: [Self; Self::NAMES.len()] = [$(Self::$kind),*];
 
             /// Everything there is to know of it.
             pub const fn description(self) -> &'static Description {
@@ -59,13 +65,17 @@ macro_rules! kinds {
                 }
             }
         }
-
-        /// The names of all kinds.
-        pub(crate) const NAMES: &[&str] = &[$($module::NAME),*];
     };
 }
 
 with_kinds!(kinds);
+
+/// Every key of a record in conflict ([`Description::conflicts`]).
+pub fn conflicts(view: &View) -> impl Iterator<Item = (&str, &[Value])> {
+    Kind::of(view)
+        .into_iter()
+        .flat_map(|kind| kind.description().conflicts(view))
+}
 
 /// Why a text names no kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -73,6 +83,11 @@ with_kinds!(kinds);
 pub struct UnknownKind;
 
 impl Kind {
+    /// The kind of a record, from its `kind` field.
+    pub fn of(view: &View) -> Option<Self> {
+        view.text(key::KIND)?.parse().ok()
+    }
+
     /// The name on the wire and in the record's `kind` field.
     pub const fn as_str(self) -> &'static str {
         self.description().name
@@ -91,11 +106,7 @@ impl Kind {
 
     /// The field that `key` belongs to, with the key's variable parts.
     pub fn field(self, key: &str) -> Option<(&'static Field, Key<'_>)> {
-        let key = Key::parse(key)?;
-        self.fields()
-            .iter()
-            .find(|field| field.matches(&key))
-            .map(|field| (field, key))
+        self.description().field(key)
     }
 
     /// What a key's value means.

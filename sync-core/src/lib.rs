@@ -8,11 +8,11 @@
 //! |---|---|---|
 //! | write | [`crdt::record`] | edits of a person → a [`codec::change::Change`] |
 //! | INGEST | [`codec::wire`], [`codec::change`] | bytes from the network → a change that passed the gate, or why not |
-//! | MERGE | [`crdt::merge`], with [`access`] and [`kinds`] | stored state + change → accepted, duplicate, or a refusal |
+//! | MERGE | [`crdt::merge`], with [`authority`] and [`kinds`] | stored state + change → accepted, duplicate, or a refusal |
 //! | PROJECT | [`crdt::view`], [`kinds::projection`] | a record's state → typed rows |
 //! | RESPOND | [`codec::cursor`] | where a phone stands → what it still lacks |
 //!
-//! Beside them: [`id`] and [`time`] (newtypes), [`limits`] (every maximum), [`values`] (what a value means), [`search`] (keys to find a card by),
+//! Beside them: [`id`], [`key`] and [`time`] (newtypes), [`access`] (who writes), [`limits`] (every maximum), [`values`] (what a value means), [`search`] (keys to find a card by),
 //! [`kinds::duplicate`] (which cards may be one shop), [`crdt::conflict`] (which are harmless, which a change settles), [`lang`] (zh or en).
 //!
 //! # Glossary
@@ -36,7 +36,7 @@
 //! - The fold of [`crdt::merge`] and Automerge's reading of the document give the same [`crdt::view::View`]; so does any order, repetition and partition of the
 //!   same changes.
 //! - Rows are a function of the view alone: projecting step by step equals projecting once.
-//! - What the catalogue forbids is refused by [`access::check_write`], on the phone before it is written and on the server when it arrives.
+//! - What the catalogue forbids is refused by [`authority::check_write`], on the phone before it is written and on the server when it arrives.
 //! - Bytes on the wire are frozen in `codec/wire/fixtures`: phones in the field must go on understanding them.
 //!
 //! # Deliberately absent
@@ -49,9 +49,11 @@
 #![deny(missing_docs)]
 
 pub mod access;
+pub mod authority;
 pub mod codec;
 pub mod crdt;
 pub mod id;
+pub mod key;
 pub mod kinds;
 pub mod lang;
 pub mod limits;

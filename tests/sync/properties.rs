@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use lianka_server::{street::projection as project, upkeep::refresh};
 use lianka_sync_core::{
-    access::{self as authority, Role},
+    access::Role,
+    authority,
     codec::{
         change::Scalar,
         wire::{PushedChange, VerdictStatus},

@@ -45,7 +45,9 @@ fn shown(phone: &Phone, record: RecordId) -> Result<Value, PhoneError> {
             (key.clone(), values.iter().map(value).collect())
         })
         .collect();
-    let conflicts: Vec<_> = view.conflicts().map(|(key, _)| key).collect();
+    let conflicts: Vec<_> = lianka_sync_core::kinds::conflicts(&view)
+        .map(|(key, _)| key)
+        .collect();
     Ok(json!({
         "record": record, "values": values, "note": view.note, "conflicts": conflicts, "outbox": phone.outbox_of(record)?, "row": phone.project(record)?,
     }))

@@ -5,13 +5,12 @@
 use std::collections::BTreeSet;
 
 use lianka_sync_core::{
-    access::{self as authority, FieldError, Role},
-    crdt::{
-        record::{Edit, NOTE},
-        view::View,
-    },
+    access::{FieldError, Role},
+    authority,
+    crdt::{record::Edit, view::View},
     id::{DeviceId, EntryId},
-    kinds::{Broken, Key, Kind, MergeRule, Writing, key},
+    key::{self, Key, NOTE},
+    kinds::{Broken, Kind, MergeRule, Writing},
     limits,
 };
 

@@ -81,7 +81,7 @@ impl Phone {
         now: DeviceTime,
     ) -> Result<EditReceipt, PhoneError> {
         let view = self.view(record)?;
-        if view.kind() != Some(Kind::TransferRequest) {
+        if Kind::of(&view) != Some(Kind::TransferRequest) {
             return Err(EditError::NoSuchRecord.into());
         }
         if let Some((code, state)) =

@@ -59,7 +59,7 @@ impl Phone {
         now: DeviceTime,
     ) -> Result<EditReceipt, PhoneError> {
         let card = self.view(shop)?;
-        if card.kind() != Some(Kind::ShopCard) {
+        if Kind::of(&card) != Some(Kind::ShopCard) {
             return Err(EditError::NoSuchRecord.into());
         }
         let grid = card
@@ -97,7 +97,7 @@ impl Phone {
         reason: &str,
         now: DeviceTime,
     ) -> Result<EditReceipt, PhoneError> {
-        if self.view(record)?.kind() != Some(Kind::Visit) {
+        if Kind::of(&self.view(record)?) != Some(Kind::Visit) {
             return Err(EditError::NoSuchRecord.into());
         }
         let entry = self.new_entry(now);

@@ -2,12 +2,10 @@
 
 use lianka_client_core::Identity;
 use lianka_sync_core::{
-    crdt::{
-        record::{Edit, NOTE},
-        view::View,
-    },
+    crdt::{record::Edit, view::View},
     id::RecordId,
-    kinds::{Kind, Rule, Shape, key, shop_card},
+    key::{self, NOTE},
+    kinds::{Kind, Rule, Shape, shop_card},
     time::DeviceTime,
     values::{address::Address, date, text},
 };

@@ -20,7 +20,7 @@ use lianka_sync_core::{
         view::{Value, View},
     },
     id::{DeviceId, RecordId},
-    kinds::{Kind, key, shop_card},
+    kinds::{self, Kind, key, shop_card},
     lang::Lang,
     time::DeviceTime,
 };
@@ -268,15 +268,17 @@ pub(super) fn show(phone: &Phone, record: RecordId, json: bool, lang: Lang) -> R
             "record": record,
             "values": values,
             "note": view.note,
-            "conflicts": view.conflicts().map(|(key, _)| key).collect::<Vec<_>>(),
+            "conflicts": kinds::conflicts(&view).map(|(key, _)| key).collect::<Vec<_>>(),
             "place": place(&outbox),
             "outbox": outbox,
             "row": phone.project(record)?,
         }));
     }
-    let kind = view.kind().unwrap_or(Kind::ShopCard);
+    let kind = Kind::of(&view).unwrap_or(Kind::ShopCard);
     let pending = pending_keys(&outbox);
-    let in_conflict: BTreeSet<_> = view.conflicts().map(|(key, _)| key.to_owned()).collect();
+    let in_conflict: BTreeSet<_> = kinds::conflicts(&view)
+        .map(|(key, _)| key.to_owned())
+        .collect();
     let mut text = format!("{record}\n");
     if let Some(into) = view.text(shop_card::MERGED_INTO) {
         text.push_str(&match lang {
@@ -370,8 +372,7 @@ pub(super) fn conflicts(phone: &Phone, json: bool, lang: Lang) -> Result<(), Fai
         let cards: Vec<_> = views
             .iter()
             .map(|(card, view)| {
-                let fields: serde_json::Map<_, _> = view
-                    .conflicts()
+                let fields: serde_json::Map<_, _> = kinds::conflicts(view)
                     .map(|(key, values)| (key.to_owned(), json!(values.iter().map(|value| value_json(value, own)).collect::<Vec<_>>())))
                     .collect();
                 json!({ "record": card.record, (shop_card::SIGN_NAME): card.sign_name, "door": card.door(), "fields": fields })
@@ -388,7 +389,7 @@ pub(super) fn conflicts(phone: &Phone, json: bool, lang: Lang) -> Result<(), Fai
             card.door(),
             card.sign_name.as_deref().unwrap_or("—")
         ));
-        for (key, values) in view.conflicts() {
+        for (key, values) in kinds::conflicts(&view) {
             text.push_str(&format!(
                 "      {} ({key})\n",
                 label(Kind::ShopCard, key, lang)

@@ -227,7 +227,7 @@ fn list_line(row: usize, line: &TransferSummary, lang: Lang) -> String {
 fn show(phone: &Phone, id: &str, json: bool, lang: Lang) -> Result<(), Failure> {
     let record = input::record(phone, id)?;
     let (view, case) = phone.transfer(record)?;
-    if view.kind() != Some(Kind::TransferRequest) {
+    if Kind::of(&view) != Some(Kind::TransferRequest) {
         return Err(Failure::NoSuchRecord(id.to_owned()));
     }
     let summary = phone

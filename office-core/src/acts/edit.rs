@@ -7,11 +7,12 @@ use lianka_sync_core::{
     codec::change::{OpId, Scalar},
     crdt::{
         merge::{Refusal, RegisterState, Write},
-        record::{Edit as RecordEdit, NOTE},
+        record::Edit as RecordEdit,
         view::Value,
     },
     id::{ChangeHash, RecordId},
-    kinds::{Kind, key},
+    key::{self, NOTE},
+    kinds::Kind,
     values::text::nfc,
 };
 

@@ -9,8 +9,9 @@ use std::collections::BTreeSet;
 
 use lianka_sync_core::{
     codec::change::{self, Action, Change},
-    crdt::{merge::RegisterState, rebuild::Forget, record::NOTE, view::Value},
+    crdt::{merge::RegisterState, rebuild::Forget, view::Value},
     id::{DeviceId, EntryId, RecordId, StreetCode},
+    key::NOTE,
     kinds::{Key, Meaning, Personal, Shape},
 };
 use serde_json::json;

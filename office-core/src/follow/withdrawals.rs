@@ -26,7 +26,11 @@ fn withdrawn(state: &RegisterState) -> Vec<String> {
 pub(super) fn apply(street: &mut Street) {
     let to_clear: Vec<(RecordId, String)> = street
         .changed(Kind::ShopCard)
-        .filter(|(record, _)| street.touched(*record).entries(CONSENT))
+        .filter(|(record, _)| {
+            street
+                .touched(*record)
+                .is_some_and(|touched| touched.entries(CONSENT))
+        })
         .flat_map(|(record, state)| withdrawn(state).into_iter().map(move |key| (record, key)))
         .filter(|cleared| !street.following.uncleared.contains(cleared))
         .collect();

@@ -6,7 +6,8 @@ use axum::{Json, extract::State};
 use lianka_office_core::acts::held::{Accept, Refuse, needed};
 use lianka_sync_core::{
     codec::change::{self, Action, Change, Scalar},
-    crdt::{merge::RegisterState, record::NOTE},
+    crdt::merge::RegisterState,
+    key::NOTE,
     kinds::{Class, Kind},
     time::{DeviceTime, ServerTime},
 };

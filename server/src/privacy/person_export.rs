@@ -13,8 +13,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use lianka_sync_core::{
     codec::change::{self, Action, Change, Scalar},
-    crdt::{record::NOTE, view::View},
+    crdt::view::View,
     id::{ChangeHash, EntryId, RecordId, StreetCode},
+    key::NOTE,
     kinds::{Class, Field, Key, Kind, Meaning, Personal, Shape, consent},
     search::fold,
     time::ServerTime,

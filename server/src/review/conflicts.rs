@@ -10,7 +10,7 @@ use lianka_sync_core::{
         merge::{Provenance, RegisterState},
     },
     id::{ChangeHash, DeviceId, RecordId, StreetCode},
-    kinds::{Class, Field, Kind},
+    kinds::{self, Class, Field, Kind},
     lang::Lang,
     time::{DeviceTime, ServerTime},
 };
@@ -262,7 +262,7 @@ impl Inbox {
         let mut changes = BTreeSet::new();
         for (row, state) in &self.rows {
             let record = RecordId(row.record);
-            for value in state.view().conflicts().flat_map(|(_, values)| values) {
+            for value in kinds::conflicts(&state.view()).flat_map(|(_, values)| values) {
                 let selected = select(record, state, value.op);
                 changes.extend(
                     selected
@@ -318,17 +318,16 @@ impl Inbox {
         };
         let view = |(row, state): &(Disputed, RegisterState)| {
             let view = state.view();
-            let fields =
-                view.conflicts()
-                    .filter(|(key, _)| named(key))
-                    .filter_map(|(key, values)| {
-                        let (field, _) = state.kind().field(key)?;
-                        let values: Vec<_> = values
-                            .iter()
-                            .map(|value| (value.op, &value.value))
-                            .collect();
-                        Some(self.field_view(RecordId(row.record), state, field, key, &values))
-                    });
+            let fields = kinds::conflicts(&view)
+                .filter(|(key, _)| named(key))
+                .filter_map(|(key, values)| {
+                    let (field, _) = state.kind().field(key)?;
+                    let values: Vec<_> = values
+                        .iter()
+                        .map(|value| (value.op, &value.value))
+                        .collect();
+                    Some(self.field_view(RecordId(row.record), state, field, key, &values))
+                });
             let fields = fields.filter(|field| {
                 class.is_none_or(|class| {
                     field

@@ -9,7 +9,7 @@ use lianka_sync_core::{
     crdt::merge::RegisterState,
     id::{ChangeHash, DeviceId, RecordId, StreetCode},
     kinds::{
-        Class, Kind,
+        self, Class, Kind,
         projection::CardRow,
         shop_card::{MERGED_INTO, SIGN_NAME},
     },
@@ -310,7 +310,7 @@ pub async fn show(
         let event = principal.did(audit::Action::ReadP3).on(path.record);
         audit::tell(&mut conn, scope.street().into(), app.clock.now(), &[event]).await?;
     }
-    let conflicts: BTreeSet<_> = view.conflicts().map(|(key, _)| key).collect();
+    let conflicts: BTreeSet<_> = kinds::conflicts(&view).map(|(key, _)| key).collect();
     let fields = view
         .values
         .iter()
@@ -488,7 +488,7 @@ fn history_view(row: records::HistoryRow, kind: Kind) -> Result<HistoryView, Api
     }
     if inserted + removed > 0 {
         writes.insert(
-            lianka_sync_core::crdt::record::NOTE,
+            lianka_sync_core::key::NOTE,
             Some(Scalar::Str(format!("+{inserted} −{removed}"))),
         );
     }

@@ -31,7 +31,7 @@ pub struct Projection<'p> {
     pub record: RecordId,
     pub seq: i64,
     pub state: &'p RegisterState,
-    pub touched: Touched,
+    pub touched: &'p Touched,
 }
 
 /// Values in conflict, of records of every kind.
@@ -108,8 +108,8 @@ impl Gathered {
             touched,
         } = projection;
         // A state without a kind cannot have been accepted; there would be nothing to show.
-        let Some(projected) = projection::project(*record, state.generation(), &state.view())
-        else {
+        let view = state.view();
+        let Some(projected) = projection::project(*record, state.generation(), &view) else {
             return;
         };
         let conflict_count = fields_in_conflict(projected.conflicts());
@@ -121,8 +121,10 @@ impl Gathered {
         let stored = Stored {
             seq: *seq,
             conflict_count,
-            state,
-            touched: *touched,
+            view: &view,
+            created_at: state.created_at(),
+            received_at: &|op| state.received_at(op),
+            touched,
         };
         projected.store(&stored, self);
     }
@@ -231,7 +233,7 @@ pub async fn rebuild(
                 record: *record,
                 seq: *seq,
                 state,
-                touched: Touched::ALL,
+                touched: &Touched::ALL,
             })
             .collect();
         write(&mut tx, street, &projections).await?;

@@ -736,7 +736,7 @@ async fn later_edits(
                 Op::Put { key, value } => (key, Some(value)),
                 Op::Delete { key } => (key, None),
                 Op::MakeText { .. } | Op::Insert { .. } | Op::Remove { .. } => {
-                    (lianka_sync_core::crdt::record::NOTE.to_owned(), None)
+                    (lianka_sync_core::key::NOTE.to_owned(), None)
                 }
             };
             let events = Shape::Entry {

@@ -69,10 +69,7 @@ fn contact_entry(card: usize, place: usize) -> EntryId {
 mod tests {
     use std::collections::BTreeSet;
 
-    use lianka_sync_core::{
-        access::{Role, check_write},
-        kinds::Kind,
-    };
+    use lianka_sync_core::{access::Role, authority::check_write, kinds::Kind};
 
     use super::*;
     use crate::workload::{Arguments, generate};

@@ -261,7 +261,8 @@ fn value(draw: &mut Draw, card: &CardRow, key: &str, phone: usize, edit: usize) 
 #[cfg(test)]
 mod tests {
     use lianka_sync_core::{
-        access::{Role, check_write},
+        access::Role,
+        authority::check_write,
         id::EntryId,
         kinds::{Kind, projection::ContactRow},
     };

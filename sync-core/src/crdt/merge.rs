@@ -20,15 +20,17 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    access::{self as authority, FieldError, Writer},
+    access::{FieldError, Writer},
+    authority,
     codec::change::{Action, Change, GateError, OpId, Scalar},
     crdt::{
         note::Note,
-        record::{Edit, NOTE, Record, RecordError},
+        record::{Edit, Record, RecordError},
         view::{Value, View},
     },
     id::{Actor, ChangeHash, DeviceId, EntryId, StreetCode},
-    kinds::{Broken, Key, Kind, MergeRule, Writing, key},
+    key::{self, Key, NOTE},
+    kinds::{Broken, Kind, MergeRule, Writing},
     lang::Lang,
     limits,
     time::{DeviceTime, ServerTime},

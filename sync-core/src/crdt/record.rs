@@ -15,12 +15,10 @@ use crate::{
     codec::change::{self, Action, Change, OpId, Scalar},
     crdt::view::{Value, View},
     id::{Actor, ChangeHash},
-    kinds::{Kind, key},
+    key::{self, NOTE},
+    kinds::Kind,
     time::DeviceTime,
 };
-
-/// Key of the only Text object.
-pub const NOTE: &str = "note";
 
 /// Why Automerge could not read or write a record.
 #[derive(Debug, thiserror::Error)]

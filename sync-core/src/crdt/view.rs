@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::{
     codec::change::{OpId, Scalar},
     id::EntryId,
-    kinds::{Key, Kind, key},
+    key::Key,
     time::DeviceTime,
 };
 
@@ -43,11 +43,6 @@ impl View {
         self.get(key).and_then(Scalar::as_str)
     }
 
-    /// The record's kind, from its `kind` field.
-    pub fn kind(&self) -> Option<Kind> {
-        self.text(key::KIND)?.parse().ok()
-    }
-
     /// Members of a set or names of custom fields, with their winning value: `name/<member>`.
     pub fn members<'v>(&'v self, name: &'v str) -> impl Iterator<Item = (&'v str, &'v Scalar)> {
         let prefix = format!("{name}/");
@@ -79,20 +74,5 @@ impl View {
     /// The winning text of an entry's field.
     pub fn entry_text(&self, list: &str, entry: EntryId, field: &str) -> Option<&str> {
         self.text(&format!("{list}/{entry}/{field}"))
-    }
-
-    /// Every key in conflict: its field keeps concurrent values, and they differ. Equal values are no conflict.
-    pub fn conflicts(&self) -> impl Iterator<Item = (&str, &[Value])> {
-        let kind = self.kind();
-        self.values
-            .iter()
-            .filter(|(_, values)| {
-                values.len() > 1 && values.iter().any(|value| value.value != values[0].value)
-            })
-            .filter(move |(key, _)| {
-                kind.and_then(|kind| kind.field(key))
-                    .is_some_and(|(field, _)| field.keeps_conflicts())
-            })
-            .map(|(key, values)| (key.as_str(), values.as_slice()))
     }
 }

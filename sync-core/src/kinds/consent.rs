@@ -6,10 +6,8 @@ use crate::{
     access::FieldError,
     crdt::view::View,
     id::EntryId,
-    kinds::{
-        Key,
-        kind::{Broken, Class, Field, Meaning, MergeRule, Rule, Writing, log},
-    },
+    key::Key,
+    kinds::kind::{Broken, Class, Field, Meaning, MergeRule, Rule, Writing, log},
 };
 
 /// The decision that gives consent; every other one withdraws it.

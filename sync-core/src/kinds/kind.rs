@@ -9,22 +9,12 @@ use serde::{Deserialize, Serialize};
 use crate::{
     access::{FieldError, Role, Writer},
     codec::change::Scalar,
+    crdt::view::{Value, View},
     id::{DeviceId, EntryId},
+    key::{self, Key},
     lang::Lang,
     time::ServerTime,
 };
-
-/// Keys that every kind has, or that the code composes.
-pub mod key {
-    /// The record's kind.
-    pub const KIND: &str = "kind";
-    /// The street it belongs to.
-    pub const STREET: &str = "street";
-    /// The grid that owns it.
-    pub const GRID: &str = "grid";
-    /// The street's own columns: `custom/<name>`.
-    pub const CUSTOM: &str = "custom";
-}
 
 /// A kind of record.
 pub struct Description {
@@ -44,6 +34,34 @@ pub struct Description {
     pub belongs_to: Option<&'static str>,
     /// What the fields alone cannot tell about a change that is about to be written.
     pub check: fn(&Writing<'_>) -> Result<(), Broken>,
+}
+
+impl Description {
+    /// The field that `key` belongs to, with the key's variable parts.
+    pub fn field<'k>(&'static self, key: &'k str) -> Option<(&'static Field, Key<'k>)> {
+        let key = Key::parse(key)?;
+        self.fields
+            .iter()
+            .find(|field| field.matches(&key))
+            .map(|field| (field, key))
+    }
+
+    /// Every key in conflict: its field keeps concurrent values, and they differ. Equal values are no conflict.
+    pub fn conflicts<'v>(
+        &'static self,
+        view: &'v View,
+    ) -> impl Iterator<Item = (&'v str, &'v [Value])> {
+        view.values
+            .iter()
+            .filter(|(_, values)| {
+                values.len() > 1 && values.iter().any(|value| value.value != values[0].value)
+            })
+            .filter(|(key, _)| {
+                self.field(key)
+                    .is_some_and(|(field, _)| field.keeps_conflicts())
+            })
+            .map(|(key, values)| (key.as_str(), values.as_slice()))
+    }
 }
 
 /// What of a record is a person's.
@@ -308,6 +326,8 @@ pub enum Rule {
     Whole(u32, u32),
     /// One of a closed list.
     OneOf(&'static [&'static str]),
+    /// The name of a kind ([`crate::kinds::Kind::NAMES`]).
+    Kind,
     /// `YYYY-MM-DD`.
     Date,
     /// A day and its time in China, `YYYY-MM-DDTHH:MM`.
@@ -404,6 +424,15 @@ impl Field {
         }
     }
 
+    /// The list or set that it is of.
+    pub(super) const fn list(&self) -> Option<&'static str> {
+        match self.shape {
+            Shape::Entry { list } => Some(list),
+            Shape::SetMember | Shape::SetOfDays | Shape::Custom => Some(self.name),
+            Shape::Register => None,
+        }
+    }
+
     /// The key as documentation writes it, for example `contacts/<entry>/phones`.
     pub fn pattern(&self) -> String {
         match self.shape {
@@ -476,57 +505,6 @@ impl Field {
     /// Whether several values of the field, if they differ, are a conflict that people must see.
     pub fn keeps_conflicts(&self) -> bool {
         matches!(self.merge, MergeRule::MultiValue)
-    }
-}
-
-/// A flat key, split at its slashes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Key<'k> {
-    /// `field`
-    Plain(&'k str),
-    /// `set/member` or `custom/name`
-    Member {
-        /// The constant part.
-        name: &'k str,
-        /// The variable part.
-        member: &'k str,
-    },
-    /// `list/entry/field`
-    Entry {
-        /// The collection.
-        list: &'k str,
-        /// The entry.
-        entry: EntryId,
-        /// The field of the entry.
-        field: &'k str,
-    },
-}
-
-impl<'k> Key<'k> {
-    /// Splits a key; `None` where it has another form. Entry ids are hyphenated, lower-case UUIDs: one entry has one spelling.
-    pub fn parse(key: &'k str) -> Option<Self> {
-        let mut parts = key.split('/');
-        let parsed = match (parts.next()?, parts.next(), parts.next()) {
-            (name, None, None) => Self::Plain(name),
-            (name, Some(member), None) => Self::Member { name, member },
-            (list, Some(entry), Some(field)) => {
-                let id = entry.parse::<EntryId>().ok()?;
-                if id.to_string() != entry {
-                    return None;
-                }
-                Self::Entry {
-                    list,
-                    entry: id,
-                    field,
-                }
-            }
-            (_, None, Some(_)) => return None,
-        };
-        if parts.next().is_some() {
-            None
-        } else {
-            Some(parsed)
-        }
     }
 }
 
@@ -605,7 +583,7 @@ pub(super) const fn log(
     }
 }
 
-pub(super) const KIND: Field = once("kind", "种类", "kind", Rule::OneOf(super::NAMES))
+pub(super) const KIND: Field = once(key::KIND, "种类", "kind", Rule::Kind)
     .means(Meaning::Identity)
     .unstored();
 pub(super) const STREET: Field =
@@ -637,12 +615,5 @@ pub(super) const GRID: Field = Field {
 pub(super) const NOTE: Field = Field {
     merge: MergeRule::Text,
     required: true,
-    ..register(
-        crate::crdt::record::NOTE,
-        "备注",
-        "note",
-        Class::P1,
-        Rule::Note,
-    )
-    .means(Meaning::Note)
+    ..register(key::NOTE, "备注", "note", Class::P1, Rule::Note).means(Meaning::Note)
 };

@@ -61,7 +61,7 @@ kinds::with_kinds!(projected);
 
 /// Projects a record; `None` where the view has no kind, which no accepted record lacks.
 pub fn project(record: RecordId, generation: u32, view: &View) -> Option<Projected> {
-    Some(Projected::of(view.kind()?, record, generation, view))
+    Some(Projected::of(Kind::of(view)?, record, generation, view))
 }
 
 /// SHA-256 over the rows in order of record id: two stores that hold the same records have the same digest.

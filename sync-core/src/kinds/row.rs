@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     codec::change::Scalar,
-    crdt::{merge::RegisterState, view::View},
+    crdt::view::View,
     id::{DeviceId, RecordId},
-    kinds::{Kind, Meaning, Rows, Table},
-    time::DeviceTime,
+    kinds::kind::{Description, Meaning, Rows, Table},
+    time::{DeviceTime, ServerTime},
 };
 
 /// A kind's row: what a record of it says, in typed members.
@@ -28,10 +28,14 @@ pub struct Stored<'s> {
     pub seq: i64,
     /// Fields in conflict.
     pub conflict_count: i32,
-    /// The state that the row was read from.
-    pub state: &'s RegisterState,
+    /// What the row was read from.
+    pub view: &'s View,
+    /// When the record came to the office.
+    pub created_at: Option<ServerTime>,
+    /// When an operation, as `counter@actor`, came to the office.
+    pub received_at: &'s dyn Fn(&str) -> Option<ServerTime>,
     /// Which lists may differ from what is stored.
-    pub touched: Touched,
+    pub touched: &'s Touched,
 }
 
 /// Takes rows for tables, in memory; a column for each member of a row that the table has.
@@ -48,10 +52,10 @@ pub trait Tables {
 }
 
 /// Which rows beside the record's own may differ from what is stored.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Touched {
-    /// A bit for each table, in their order.
-    lists: u32,
+    /// The lists and sets that were written.
+    lists: Lists,
     /// What records are recognised by.
     pub keys: bool,
     /// Where it stands, or the record as which it goes on.
@@ -60,42 +64,53 @@ pub struct Touched {
     pub conflicts: bool,
 }
 
+#[derive(Clone, Debug)]
+enum Lists {
+    Every,
+    These(Vec<&'static str>),
+}
+
+impl Default for Lists {
+    fn default() -> Self {
+        Self::These(Vec::new())
+    }
+}
+
 impl Touched {
     /// Everything: a new record, or a rebuild.
     pub const ALL: Self = Self {
-        lists: u32::MAX,
+        lists: Lists::Every,
         keys: true,
         place: true,
         conflicts: true,
     };
 
-    /// Notes that `key` of a record of `kind` was written.
-    pub fn note(&mut self, kind: Kind, key: &str) {
-        if let Some((head, _)) = key.split_once('/') {
-            for (at, table) in Kind::tables().enumerate() {
-                self.lists |= u32::from(table.of.list() == Some(head)) << at;
-            }
-        }
+    /// Notes that `key` of a record of the kind was written.
+    pub fn note(&mut self, kind: &'static Description, key: &str) {
         let Some((field, _)) = kind.field(key) else {
             return;
         };
+        if let (Lists::These(lists), Some(list)) = (&mut self.lists, field.list())
+            && !lists.contains(&list)
+        {
+            lists.push(list);
+        }
         let goes_on = field.meaning == Meaning::Succession;
         self.keys |= field.alike.is_some() || goes_on;
         self.place |= field.meaning == Meaning::Grid || goes_on;
     }
 
-    /// Whether anything of this list was written, as far as a table has it.
-    pub fn entries(self, list: &str) -> bool {
-        Kind::tables()
-            .enumerate()
-            .any(|(at, table)| table.of.list() == Some(list) && self.lists & (1 << at) != 0)
+    /// Whether anything of this list was written.
+    pub fn entries(&self, list: &str) -> bool {
+        match &self.lists {
+            Lists::Every => true,
+            Lists::These(lists) => lists.contains(&list),
+        }
     }
 
     /// Whether rows of the table may differ.
-    pub fn list(self, table: &Table) -> bool {
-        Kind::tables()
-            .position(|of| of.name == table.name)
-            .is_none_or(|at| self.lists & (1 << at) != 0)
+    pub fn list(&self, table: &Table) -> bool {
+        table.of.list().is_some_and(|list| self.entries(list))
     }
 }
 
@@ -145,8 +160,8 @@ pub struct ConflictRow {
     pub device_time: Option<DeviceTime>,
 }
 
-pub(super) fn conflicts(view: &View) -> Vec<ConflictRow> {
-    view.conflicts()
+pub(super) fn conflicts(kind: &'static Description, view: &View) -> Vec<ConflictRow> {
+    kind.conflicts(view)
         .flat_map(|(field, values)| {
             values.iter().map(|value| ConflictRow {
                 field: field.to_owned(),

@@ -7,13 +7,14 @@ use serde::{Deserialize, Serialize};
 use crate::{
     crdt::view::View,
     id::{EntryId, RecordId},
+    key,
     kinds::{
         consent,
         duplicate::{Recognised, Traits},
         kind::{
             ALL_EDITORS, AddressPart, Alike, Class, Derived, Description, Field, GRID, KIND,
             Meaning, MergeRule, NOBODY, NOTE, Personal, Rows, Rule, STREET, Shape, Table, entry,
-            key, log, register,
+            log, register,
         },
         row::{ConflictRow, Row, Stored, Tables, conflicts, row},
     },
@@ -800,7 +801,7 @@ impl Row for CardRow {
                 .filter_map(|(name, value)| Some((name.to_owned(), value.as_str()?.to_owned())))
                 .collect(),
             merged_into: view.text(MERGED_INTO).and_then(|id| id.parse().ok()),
-            conflicts: conflicts(view),
+            conflicts: conflicts(&DESCRIPTION, view),
             ..Self::default()
         }
         .texts(text);

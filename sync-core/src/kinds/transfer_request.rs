@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize};
 use crate::{
     crdt::view::View,
     id::{DeviceId, EntryId, RecordId},
+    key,
     kinds::{
         consent,
         kind::{
             Broken, Class, Derived, Description, EVENT_WRITERS, Field, GRID, KIND, Meaning,
-            MergeRule, NOBODY, NOTE, Personal, Rows, Rule, STREET, Shape, Table, Writing, key, log,
+            MergeRule, NOBODY, NOTE, Personal, Rows, Rule, STREET, Shape, Table, Writing, log,
             register,
         },
         row::{ConflictRow, Row, Stored, Tables, conflicts, row},
@@ -488,7 +489,7 @@ impl Row for TransferRow {
             generation,
             grid: text(key::GRID).unwrap_or_default(),
             note: view.note.clone().filter(|note| !note.is_empty()),
-            conflicts: conflicts(view),
+            conflicts: conflicts(&DESCRIPTION, view),
             state: now.state.to_string(),
             state_since: now.since,
             open: transfer::is_open(now.state),
@@ -531,17 +532,16 @@ impl Row for TransferRow {
     }
 
     fn store(mut self, stored: &Stored<'_>, tables: &mut impl Tables) {
-        let state = stored.state;
         // A transfer has few events, and each change of it is one or a ruling: they are written whole every time.
         let events = std::mem::take(&mut self.events)
             .into_iter()
             .filter_map(|row| {
-                let received_at = state.received_at(&row.op)?.to_string();
+                let received_at = (stored.received_at)(&row.op)?.to_string();
                 Some(EventWrite { row, received_at })
             });
         tables.replace(&EVENT, self.record, events);
         self.conflicts.clear();
-        let now = Case::of(&state.view()).now;
+        let now = Case::of(stored.view).now;
         let at = |term: Option<(ServerTime, Then)>| term.map(|(at, _)| at.to_string());
         tables.upsert(
             &TRANSFER,
@@ -549,8 +549,8 @@ impl Row for TransferRow {
                 row: self,
                 seq: stored.seq,
                 conflict_count: stored.conflict_count,
-                due_at: at(now.due(state.created_at())),
-                clock_at: at(now.clock(state.created_at())),
+                due_at: at(now.due(stored.created_at)),
+                clock_at: at(now.clock(stored.created_at)),
             },
         );
     }

@@ -8,12 +8,11 @@ use crate::{
     access::{FieldError, Role, Writer},
     crdt::view::View,
     id::{DeviceId, EntryId, RecordId},
+    key::{self, Key},
     kinds::{
-        Key,
         kind::{
             ALL_EDITORS, Broken, Class, Derived, Description, Field, GRID, KIND, Meaning,
-            MergeRule, NOBODY, Personal, Rows, Rule, STREET, Shape, Table, Writing, key, log,
-            register,
+            MergeRule, NOBODY, Personal, Rows, Rule, STREET, Shape, Table, Writing, log, register,
         },
         row::{ConflictRow, Row, Stored, Tables, row},
     },

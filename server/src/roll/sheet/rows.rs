@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use lianka_sync_core::{
-    access::{FieldError, check_value},
+    access::FieldError,
+    authority::check_value,
     codec::change::Scalar,
     kinds::{Kind, Meaning, Rule, Shape, key, kind::AddressPart, shop_card::CONTACTS},
     limits::NOTE_CHARS_MAX,

@@ -42,7 +42,7 @@ pub async fn save(
                 record: record.record,
                 seq: record.seq,
                 state: &record.state,
-                touched: record.touched,
+                touched: &record.touched,
             })
             .collect();
         project::write(tx, street, &projections).await?;

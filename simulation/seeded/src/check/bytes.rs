@@ -8,7 +8,7 @@ use automerge::{
 };
 use uuid::Uuid;
 
-use super::{About, Finding};
+use super::finding::{About, Finding};
 use crate::office::Evidence;
 
 /// An operation's id, in Automerge's order.

@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use lianka_sync_core::{
     access::Role,
     codec::change::Scalar,
-    crdt::{record::NOTE, view::View},
+    crdt::view::View,
     id::{EntryId, RecordId},
+    key::NOTE,
     kinds::{Kind, Rule},
     time::ServerTime,
 };

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::crdt::merge::{Accepted, Index, OpRef, Register, RegisterState, Visible};
 use crate::{
     codec::change::{Action, Change, OpId, Scalar},
-    crdt::record::NOTE,
     id::{ChangeHash, EntryId},
+    key::NOTE,
     kinds::{Key, Kind, Rule},
     time::ServerTime,
 };

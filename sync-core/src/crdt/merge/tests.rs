@@ -105,7 +105,7 @@ fn concurrent_values_are_kept_and_the_next_write_settles_them() {
     push(&mut target, &one).unwrap();
     push(&mut target, &two).unwrap();
     let view = target.state.as_ref().unwrap().view();
-    let conflicts: Vec<_> = view.conflicts().collect();
+    let conflicts: Vec<_> = crate::kinds::conflicts(&view).collect();
     assert_eq!(conflicts.len(), 1);
     assert_eq!(
         conflicts[0]
@@ -118,7 +118,10 @@ fn concurrent_values_are_kept_and_the_next_write_settles_them() {
     a.apply([two.bytes.as_slice()]).unwrap();
     let settle = edit(&mut a, 1, &[put("sign_name", "甲")]);
     push(&mut target, &settle).unwrap();
-    assert_eq!(target.state.as_ref().unwrap().view().conflicts().count(), 0);
+    assert_eq!(
+        crate::kinds::conflicts(&target.state.as_ref().unwrap().view()).count(),
+        0
+    );
     assert_eq!(target.state.as_ref().unwrap().view(), a.view().unwrap());
 }
 
@@ -128,7 +131,10 @@ fn equal_concurrent_values_are_no_conflict() {
     let mut b = fork(&mut a);
     push(&mut target, &edit(&mut a, 1, &[put("sign_name", "同")])).unwrap();
     push(&mut target, &edit(&mut b, 2, &[put("sign_name", "同")])).unwrap();
-    assert_eq!(target.state.unwrap().view().conflicts().count(), 0);
+    assert_eq!(
+        crate::kinds::conflicts(&target.state.unwrap().view()).count(),
+        0
+    );
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::{
     access::{FieldError, Writer},
     codec::change::Scalar,
     id::EntryId,
-    kinds::Key,
+    key::Key,
 };
 
 /// Checks the events among the puts of one change; the first key that breaks a rule, and which.

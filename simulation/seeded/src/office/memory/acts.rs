@@ -25,7 +25,7 @@ use lianka_sync_core::{
     crdt::{conflict::HarmlessClass, merge::Refusal, rebuild},
     id::{DeviceId, EntryId, RecordId},
     kinds::{
-        Kind, key,
+        self, Kind, key,
         transfer::{Case, Step},
     },
 };
@@ -237,7 +237,7 @@ impl MemoryOffice {
     fn resolve_spelling(&mut self) -> Acted {
         let of = |(record, kept): (&RecordId, &Kept)| {
             let view = kept.state.view();
-            let keys = view.conflicts().map(|(key, _)| (*record, key.to_owned()));
+            let keys = kinds::conflicts(&view).map(|(key, _)| (*record, key.to_owned()));
             keys.collect::<Vec<_>>()
         };
         let choose = ChooseHarmless {

@@ -5,7 +5,7 @@ use lianka_office_core::{
     memory::{Held, Kept, LogEntry, MemoryStore, Settled},
     store::{CardMerge, HeldStatus, Logged},
 };
-use lianka_sync_core::{codec::wire::Notice, crdt::record::Record, id::RecordId};
+use lianka_sync_core::{codec::wire::Notice, crdt::record::Record, id::RecordId, kinds};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -87,7 +87,7 @@ fn held_lines(store: &MemoryStore) -> Vec<HeldLine> {
 fn conflicts(store: &MemoryStore) -> Vec<(Uuid, String)> {
     let of = |(record, kept): (&RecordId, &Kept)| {
         let view = kept.state.view();
-        view.conflicts()
+        kinds::conflicts(&view)
             .map(|(key, _)| (record.0, key.to_owned()))
             .collect::<Vec<_>>()
     };

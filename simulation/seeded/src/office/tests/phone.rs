@@ -178,7 +178,7 @@ impl Phone {
             .docs
             .get_mut(&record)
             .expect("the record is on the phone");
-        let kind = doc.view().expect("it reads").kind().expect("it has a kind");
+        let kind = Kind::of(&doc.view().expect("it reads")).expect("it has a kind");
         let change = doc
             .edit(actor, at, &edits, "")
             .expect("it can be edited")
