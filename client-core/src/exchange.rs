@@ -455,7 +455,7 @@ impl Synchronisation {
 
     /// Whether these effects, or what was received since this was asked last, take from the phone what may not stay anywhere in its store:
     /// [`Effect::takes_away`], or a history that the office wrote anew.
-    pub fn takes_away(&mut self, effects: &[Effect]) -> bool {
+    pub fn must_scrub(&mut self, effects: &[Effect]) -> bool {
         std::mem::take(&mut self.takes_away) || effects.iter().any(Effect::takes_away)
     }
 

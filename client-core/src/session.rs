@@ -521,7 +521,7 @@ fn apply<R: Records>(
     sync: &mut Synchronisation,
     effects: &[Effect],
 ) -> Result<(), R::Error> {
-    if sync.takes_away(effects) {
+    if sync.must_scrub(effects) {
         tx.set_unscrubbed(true)?;
     }
     tx.apply(effects)

@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod error;
 pub mod ingest;
+pub mod pages;
 pub mod respond;
 pub mod routes;
 pub mod tails;
@@ -40,6 +41,7 @@ use crate::{
         admission::Admission,
         error::SyncError,
         ingest::{Packing, SyncRequest},
+        pages::Pages,
         respond::{Form, Response},
         tails::Tails,
     },
@@ -52,6 +54,7 @@ pub struct Pipeline {
     pub queues: StreetQueues,
     pub admission: Arc<Admission>,
     tails: Arc<Tails>,
+    pages: Arc<Pages>,
 }
 
 impl Deref for Pipeline {
@@ -67,6 +70,7 @@ impl Pipeline {
         Self {
             tails: Arc::new(Tails::new(app.config.tail_entries)),
             app,
+            pages: Arc::default(),
             queues,
             admission: Arc::default(),
         }
@@ -143,7 +147,7 @@ async fn settle(
             .is_some_and(|unsent| unsent > outcomes.len() as u64);
     respond::start(
         app.app,
-        app.tails,
+        (app.tails, app.pages),
         conn,
         Response {
             street,

@@ -389,7 +389,7 @@ pub(super) fn conflicts(phone: &Phone, json: bool, lang: Lang) -> Result<(), Fai
             card.door(),
             card.sign_name.as_deref().unwrap_or("—")
         ));
-        for (key, values) in kinds::conflicts(&view) {
+        for (key, values) in kinds::conflicts(view) {
             text.push_str(&format!(
                 "      {} ({key})\n",
                 label(Kind::ShopCard, key, lang)

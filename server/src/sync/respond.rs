@@ -35,7 +35,8 @@ use crate::{
     sync::{
         error::SyncError,
         ingest::Packing,
-        tails::{PageKey, Tails},
+        pages::{PageKey, Pages},
+        tails::Tails,
     },
 };
 
@@ -84,7 +85,7 @@ enum StreamError {
 /// Starts the response. Fails only where nothing has been sent yet: a refusal still has its status.
 pub async fn start(
     app: App,
-    tails: Arc<Tails>,
+    (tails, pages): (Arc<Tails>, Arc<Pages>),
     mut conn: PoolConnection<Postgres>,
     response: Response,
 ) -> Result<Body, SyncError> {
@@ -95,6 +96,7 @@ pub async fn start(
     let reader = Reader {
         app,
         tails,
+        pages,
         street,
         author,
         store_epoch: question.store_epoch,
@@ -179,7 +181,7 @@ async fn stream(reader: &Reader, mut pull: Pull, mut sink: Sink) -> Result<(), S
             Next::Item(item) => send(&mut sink, &item).await?,
             Next::Page(part) => {
                 reached(PipelinePoint::ItemSent);
-                sink.send_page(&reader.tails, &part).await?;
+                sink.send_page(&reader.pages, &part).await?;
             }
             Next::Read(read) => pull.answer(reader.within(Box::pin(reader.read(read))).await?),
             Next::Tell { records } => reader.within(reader.tell(records)).await?,
@@ -214,6 +216,7 @@ async fn send(sink: &mut Sink, item: &ResponseItem) -> Result<(), StreamError> {
 struct Reader {
     app: App,
     tails: Arc<Tails>,
+    pages: Arc<Pages>,
     street: StreetCode,
     author: Author,
     store_epoch: Uuid,
@@ -256,7 +259,7 @@ impl Reader {
                     after: page.after,
                     limit: page.limit,
                 };
-                let documents = Box::pin(self.tails.page(key, self.documents(page))).await?;
+                let documents = Box::pin(self.pages.page(key, self.documents(page))).await?;
                 Some(Answer::Documents(documents))
             }
             _ => None,
@@ -485,7 +488,7 @@ impl Sink {
     }
 
     /// Part of a page, packed once for all that are sent it. It is a frame of its own between others.
-    async fn send_page(&mut self, tails: &Tails, part: &Part) -> Result<(), StreamError> {
+    async fn send_page(&mut self, pages: &Pages, part: &Part) -> Result<(), StreamError> {
         let is_shared = matches!(
             (self.encoding, &self.packer),
             (Encoding::CborSeq, Packer::Zstd(..))
@@ -496,7 +499,7 @@ impl Sink {
             }
             return Ok(());
         }
-        let frame = tails.packed(part, || -> std::io::Result<Bytes> {
+        let frame = pages.packed(part, || -> std::io::Result<Bytes> {
             let mut items = Vec::new();
             for document in part.documents() {
                 Encoding::CborSeq.write(&document.item(), &mut items);

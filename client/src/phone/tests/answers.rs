@@ -484,7 +484,7 @@ fn a_history_that_was_written_anew_takes_the_old_one_away() {
             bytes: vec![1],
         };
         let effects = receive_one(&mut sync, snapshot).unwrap();
-        assert_eq!(sync.takes_away(&effects), expected);
-        assert!(!sync.takes_away(&[]), "told once");
+        assert_eq!(sync.must_scrub(&effects), expected);
+        assert!(!sync.must_scrub(&[]), "told once");
     }
 }
