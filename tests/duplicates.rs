@@ -11,6 +11,8 @@ use lianka_sync_core::{
 };
 use serde_json::{Value, json};
 
+mod contacts;
+
 use crate::{
     scene::{Desk, NOW, Scene, shown, terminal},
     sync::phone::{HOME, OTHER, put, text},

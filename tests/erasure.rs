@@ -610,7 +610,7 @@ async fn an_imported_row_does_not_bring_an_erased_card_back() {
     let scene = Scene::open().await;
     let sheet = "店招,地址,责任网格,联系人,联系电话\n王记包子,天平路12号,A1,欧阳小明,13812345678\n李家面馆,天平路14号,A1,,\n";
     let admin = scene.office.admin();
-    let import = async || admin.import("", sheet).await;
+    let import = async || admin.import("?dry_run=false", sheet).await;
     assert_eq!(import().await["created"], 2);
     let cards = scene.get("cards?q=王记包子").await;
     let card: RecordId = text(&cards["items"][0]["record"]).parse().expect("an id");

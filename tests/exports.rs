@@ -224,6 +224,114 @@ async fn what_a_file_says_an_import_understands() {
     }
 }
 
+/// A column that no field takes and that is about a person is as personal as a contact: in files, in lists, and to who looks for the person.
+#[tokio::test]
+async fn a_personal_column_is_masked_and_found() {
+    let (office, reviewer) = open().await;
+    let file = "店招,地址,网格,联系人,联系电话,微信号,网格员电话,消防检查\n\
+                王记面馆,天平路1号,A1,王小明,13800000001,wang_xm88,13900000002,合格\n";
+    // An import of before declared the column as internal.
+    office
+        .execute("insert into custom_field (street, name, label, type, class) values ('310104003', '微信号', '微信号', 'text', 'P1')")
+        .await;
+    office.admin().import("?dry_run=false", file).await;
+    let classes: Vec<(String, String)> =
+        sqlx::query_as("select name, class from custom_field order by name collate \"C\"")
+            .fetch_all(&office.test.app.pool)
+            .await
+            .unwrap();
+    let class = |name: &str| {
+        let found = classes.iter().find(|(known, _)| known == name);
+        found.map(|(_, class)| class.as_str())
+    };
+    assert_eq!(class("微信号"), Some("P2"));
+    assert_eq!(class("网格员电话"), Some("P2"));
+    assert_eq!(class("消防检查"), Some("P1"));
+
+    let rows = reviewer.csv("").await;
+    assert_eq!(column(&rows, "微信号"), ["w***_****"]);
+    assert_eq!(column(&rows, "网格员电话"), ["139****0002"]);
+    assert_eq!(column(&rows, "消防检查"), ["合格"]);
+    assert_eq!(
+        column(&reviewer.csv("?unmasked=true").await, "网格员电话"),
+        ["13900000002"]
+    );
+    let auditor = office.desk("auditor", "auditor").await;
+    let listed = auditor.get("cards").await;
+    assert_eq!(listed["items"][0]["custom"]["网格员电话"], "139****0002");
+    assert_eq!(listed["items"][0]["custom"]["消防检查"], "合格");
+    let record = listed["items"][0]["record"].as_str().unwrap();
+    let shown = reviewer.get(&format!("records/{record}")).await;
+    let fields = shown["fields"].as_array().unwrap();
+    let field = |key: &str| fields.iter().find(|field| field["key"] == key).unwrap();
+    assert_eq!(field("custom/微信号")["class"], "P2");
+    assert_eq!(field("custom/消防检查")["class"], "P1");
+
+    let found = office.admin().get("persons?phone=13900000002").await;
+    assert_eq!(found["notes"][0]["field"], "custom/网格员电话", "{found}");
+
+    // Whose it is nobody said: the office is told where to look, and can forget it.
+    let entry = fields
+        .iter()
+        .find_map(|field| {
+            let rest = field["key"].as_str()?.strip_prefix("contacts/")?;
+            rest.split('/').next()
+        })
+        .unwrap()
+        .to_owned();
+    let redact = async |body| {
+        let path = format!("records/{record}/redact");
+        office.admin().call("POST", &path, body).await
+    };
+    let answer = redact(json!({ "entry": entry, "reason": "subject_request" })).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
+    assert_eq!(
+        answer.json["mentioned_in"],
+        json!(["custom/微信号", "custom/网格员电话"])
+    );
+    let answer = redact(json!({ "member": "custom/微信号", "reason": "subject_request" })).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
+    let left = office
+        .admin()
+        .get(&format!("records/{record}"))
+        .await
+        .to_string();
+    assert!(
+        !left.contains("wang_xm88") && left.contains("13900000002"),
+        "{left}"
+    );
+    office.is_sound().await;
+}
+
+/// A name or number of the person in such a column goes with the person.
+#[tokio::test]
+async fn a_personal_column_goes_with_the_person_it_speaks_of() {
+    let office = Office::open().await;
+    let file = "店招,地址,网格,联系人,联系电话,夜间找谁,微信\n\
+                王记面馆,天平路1号,A1,王小明,13800000001,王小明138-0000-0001,abc_12345\n";
+    office.admin().import("?dry_run=false", file).await;
+    let listed = office.admin().get("cards").await;
+    let record = listed["items"][0]["record"].as_str().unwrap();
+    let entry = listed["items"][0]["contacts"][0]["entry"].clone();
+    let path = format!("records/{record}/redact");
+    let body = json!({ "entry": entry, "reason": "subject_request" });
+    let answer = office.admin().call("POST", &path, body).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
+    assert_eq!(answer.json["mentioned_in"], json!(["custom/微信"]));
+    for place in ["records", "persons"] {
+        let said = match place {
+            "persons" => office.admin().get("persons?phone=13800000001").await,
+            _ => office.admin().get(&format!("records/{record}")).await,
+        };
+        let said = said.to_string();
+        assert!(
+            !said.contains("王小明") && !said.contains("0000-0001"),
+            "{said}"
+        );
+    }
+    office.is_sound().await;
+}
+
 /// Right or mistyped, in whatever text somebody put it.
 #[tokio::test]
 async fn no_identity_number_is_exported_unasked() {
@@ -263,7 +371,9 @@ async fn two_imports_of_one_file_at_once_make_every_card_once() {
         .join("\n");
     let admin = office.admin();
     let import = async || {
-        let report = admin.import("", format!("店招,地址,网格\n{rows}")).await;
+        let report = admin
+            .import("?dry_run=false", format!("店招,地址,网格\n{rows}"))
+            .await;
         ["created", "unchanged"].map(|count| report[count].as_u64().unwrap())
     };
     // Somebody pressed twice, or a proxy sent it again: one of them made the cards, and the others say so.
@@ -292,7 +402,7 @@ async fn a_grid_that_an_import_makes_is_told_of() {
         ("店招,地址\n王记,天平路1号\n", 1),
         ("店招,地址\n李记,天平路3号\n", 1),
     ] {
-        office.admin().import("", file).await;
+        office.admin().import("?dry_run=false", file).await;
         let made = office
             .events("grid")
             .await
@@ -321,7 +431,7 @@ async fn a_row_that_is_too_much_stops_no_import() {
         ",".repeat(120)
     );
     for created in [1, 0] {
-        let report = office.admin().import("", file.clone()).await;
+        let report = office.admin().import("?dry_run=false", file.clone()).await;
         assert_eq!(report["created"], created, "{report}");
         let told = report["problems"]
             .as_array()
@@ -336,6 +446,73 @@ async fn a_row_that_is_too_much_stops_no_import() {
             .await,
         1
     );
+}
+
+/// A number of elsewhere is one number, whichever way it is asked for, and nobody's else who has the same digits.
+#[tokio::test]
+async fn a_number_of_elsewhere_is_found_in_every_spelling() {
+    let office = Office::open().await;
+    let admin = office.admin();
+    admin
+        .import(
+            "?dry_run=false",
+            include_str!("fixtures/rolls/05-foreign-numbers.csv").replace("G1", "A1"),
+        )
+        .await;
+    for (asked, who) in [
+        ("%2B852%202123%204567", "陈先生"),
+        ("+852+2123+4567", "陈先生"),
+        ("00852-21234567", "陈先生"),
+        ("85221234567", "陈先生"),
+        ("%2B1%20(415)%20555-0100", "史密斯"),
+        ("0014155550100", "史密斯"),
+        ("886-2-2345-6789", "林"),
+        ("%2B44%20(0)20%207946%200958", "张"),
+        ("21234567", "本地人"),
+        ("021-2123%204567", "本地人"),
+        ("14155550100", "另一人"),
+    ] {
+        let found = admin.get(&format!("persons?phone={asked}")).await;
+        let contacts = found["contacts"].as_array().unwrap();
+        let names: Vec<String> = contacts
+            .iter()
+            .map(|contact| contact["fields"]["name"][0].to_string())
+            .collect();
+        assert_eq!(names, [format!("\"{who}\"")], "{asked}: {found}");
+    }
+    let answer = admin.ask("persons?phone=%2B852%202123%20456").await;
+    assert_eq!(answer.code(), "invalid_field", "{}", answer.json);
+    let cards = admin.get("cards?q=00852-21234567").await;
+    assert_eq!(cards["total"], 1, "{cards}");
+}
+
+/// Not in a field, not in what is kept of the sheet, not in a file that somebody takes in full.
+#[tokio::test]
+async fn an_identity_number_typed_for_a_credit_code_is_kept_nowhere() {
+    let office = Office::open().await;
+    let admin = office.admin();
+    let file = include_str!("fixtures/rolls/04-identity-number-as-credit-code.csv");
+    let report = admin
+        .import("?dry_run=false", file.replace("G1", "A1"))
+        .await;
+    let problems = report["problems"].as_array().unwrap();
+    let warned = |row: i64| {
+        problems.iter().any(|problem| {
+            problem["code"] == "personal_number"
+                && problem["row"] == row
+                && problem["column"] == "统一社会信用代码"
+        })
+    };
+    assert!(warned(2) && warned(3), "{report}");
+    let reviewer = office.desk("reviewer", "reviewer").await;
+    let whole = format!("{:?}", reviewer.csv("?unmasked=true").await);
+    let kept: Vec<serde_json::Value> = sqlx::query_scalar("select cells from roll_import_row")
+        .fetch_all(&office.test.app.pool)
+        .await
+        .unwrap();
+    for text in [report.to_string(), whole, format!("{kept:?}")] {
+        assert!(!text.contains("99999919900101"), "{text}");
+    }
 }
 
 #[tokio::test]

@@ -129,7 +129,9 @@ secretary; only an officer takes a binding step. Content is merged like that of 
 Invariants: the responsible organisation is exactly one at any moment, and the origin until an acceptance is in force; accepted only from `arrived` or
 `archive_check`; one live letter number in a street, and a number once replaced is void; one open request per member, where open means every state
 below marked so; a refusal takes two different officers. Limits count from the server's receipt or a signed date, never from a phone's
-clock. Days are those of UTC+8 and end at midnight; working days are Monday to Friday (public holidays are not known here).
+clock. Days are those of UTC+8 and end at midnight; working days are Monday to Friday but for public holidays, and the weekend days that are worked
+instead, by the [calendar](operations.md#public-holidays) that an admin keeps. Two spellings of one letter's number (full width, brackets of any kind, spaces,
+第 … 号) are one number.
 
 Two things go beyond the agreed table, because a request could otherwise never be ended: `withdraw` is also possible from `expired`, and a
 floating member's stay ends with `end_floating`, with `home_contacted` for the regular contact.

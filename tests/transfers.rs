@@ -1025,10 +1025,37 @@ async fn a_letters_number_lives_once_in_a_street() {
     scene
         .done("officer.a", one, letter("沪字1", "2026-11-20"))
         .await;
-    let refused = scene
-        .act("officer.b", two, letter("沪字1", "2026-11-20"))
-        .await;
-    assert_eq!(refused["ruling"]["code"], "letter_in_use");
+    for number in ["沪字1", "沪字１号", " 沪字 第1号", "沪字\u{200b}1"] {
+        let refused = scene
+            .act("officer.b", two, letter(number, "2026-11-20"))
+            .await;
+        assert_eq!(refused["ruling"]["code"], "letter_in_use", "{number}");
+    }
+    let seen = scene.shown(two).await["seen"].clone();
+    for (number, day, key, rule) in [
+        ("\u{200b}", "2026-11-20", "letter_no", "value_empty"),
+        (
+            "\u{202e}沪字9",
+            "2026-11-20",
+            "letter_no",
+            "value_forbidden_character",
+        ),
+        ("沪字9", "1926-11-20", "issued_on", "value_too_long_ago"),
+        ("沪字9", "2062-11-20", "issued_on", "value_in_future"),
+    ] {
+        let mut event = letter(number, day);
+        event["seen"] = seen.clone();
+        let path = format!("transfers/{two}/events");
+        let answer = scene.call("officer.b", "POST", &path, event).await;
+        assert_eq!(answer.json["rule"], rule, "{}", answer.json);
+        assert!(
+            answer.json["field"]
+                .as_str()
+                .is_some_and(|field| field.ends_with(key)),
+            "{}",
+            answer.json
+        );
+    }
     scene
         .done("officer.b", two, letter("沪字2", "2026-11-20"))
         .await;

@@ -170,6 +170,7 @@ pub fn edit(
         false,
         &view,
         &edits,
+        moment.said(),
     )?;
     let actor = Author { epoch, ..*author }.actor();
     let change = if edits.is_empty() {
@@ -259,6 +260,7 @@ pub fn create(
         true,
         &View::default(),
         &edits,
+        moment.said(),
     )?;
     let written = |name: &str| {
         edits

@@ -2,10 +2,11 @@
 
 use lianka_sync_core::{
     access::Role,
+    authority::Said,
     codec::change::Change,
     id::{Actor, DeviceId, StreetCode},
     lang::Lang,
-    time::DeviceTime,
+    time::{DeviceTime, ServerTime},
 };
 use serde::{Deserialize, Serialize};
 
@@ -69,8 +70,23 @@ impl Author<'_> {
 pub struct Moment {
     /// The phone's clock.
     pub now: DeviceTime,
+    /// The office's, as far as the phone can tell ([`crate::store::LastSync::office_time`]).
+    pub office: Option<ServerTime>,
     /// Fresh for every event.
     pub entropy: [u8; 16],
     /// Language of messages that are kept.
     pub lang: Lang,
+}
+
+impl Moment {
+    /// How near to today days must lie.
+    pub(crate) fn said(&self) -> Said {
+        match self.office {
+            Some(at) => Said::OnPhone {
+                at,
+                clock: Some(self.now),
+            },
+            None => Said::Somewhen,
+        }
+    }
 }

@@ -4,17 +4,19 @@
 //! what can no longer be applied, becomes a draft.
 //!
 //! A value that somebody wrote meanwhile, and that the user never saw, is not replaced: it stays beside the user's, as it would have without the
-//! rebase. Ids of operations outlive every rebase and every generation, so the old changes tell what the user saw.
+//! rebase. Ids of operations outlive every rebase and every generation, so the old changes tell what the user saw. That an operation is by this
+//! phone's own device tells nothing: a copy of this phone may have written it, under the very ids that this phone gave as well.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use lianka_sync_core::{
+    authority::Said,
     codec::change::{self, Action, Change, GateError, Op, OpId},
     crdt::{
         note::Note,
         record::{Edit, Record, RecordError},
     },
-    id::{DeviceId, EntryId},
+    id::EntryId,
     kinds::{Broken, Key, Kind, key},
     lang::Lang,
 };
@@ -96,27 +98,25 @@ pub(crate) fn rebase(
     let epoch = next_epoch(author.epoch, &state.outbox, moment);
     let signed = Author { epoch, ..*author };
     let (mut entries, mut drafts) = (Vec::new(), Vec::new());
-    let mut seen = Seen {
-        device: author.identity.device,
-        values: BTreeMap::new(),
-    };
+    let mut seen = Seen::default();
     let mut note = None;
     if Kind::of(&document.view()?).is_none() {
         let Some((created, entry)) = created_anew(&signed, &state.outbox)? else {
             return Ok(None);
         };
         document = created;
-        seen.take_in(&entry);
+        seen.wrote(&entry);
         entries.push(entry);
         // Later edits name the characters as the first creation wrote them.
         note = Some(Note::created(&change::decode(&state.outbox[0].bytes)?));
-    } else if state
-        .outbox
-        .iter()
-        .flat_map(|entry| &entry.edits)
-        .any(|edit| matches!(edit, Edit::Note { .. }))
-    {
-        note = Some(Note::of(&mut document)?);
+    } else {
+        let unsent = unsent(&mut document, &state.outbox);
+        let mut edits = state.outbox.iter().flat_map(|entry| &entry.edits);
+        if edits.any(|edit| matches!(edit, Edit::Note { .. })) {
+            let written = Note::of(&mut document)?;
+            note = Some(unsent.iter().fold(written, |note, own| note.before(own)));
+        }
+        seen.leave_out(&unsent);
     }
     let edited = &state.outbox[entries.len()..];
     let redacted = redacted(&state.outbox);
@@ -140,6 +140,7 @@ pub(crate) fn rebase(
             moment.lang,
         )? {
             Renewed::Written(entry) => {
+                seen.wrote(&entry);
                 entries.push(*entry);
                 note = noted.or(note);
             }
@@ -262,28 +263,56 @@ pub(crate) fn abandon(state: &RecordState, moment: &Moment) -> Vec<Effect> {
     effects
 }
 
+/// The changes of the outbox that are not in the server's copy.
+fn unsent(document: &mut Record, outbox: &[OutboxEntry]) -> Vec<Change> {
+    outbox
+        .iter()
+        .filter(|entry| !document.contains(entry.hash))
+        .filter_map(|entry| change::decode(&entry.bytes).ok())
+        .collect()
+}
+
+fn ids(change: &Change) -> impl Iterator<Item = OpId> {
+    (0..change.ops.len()).map(|index| change.op_id(index))
+}
+
 /// What the user had seen of each key when they made this edit, or one before it.
+#[derive(Default)]
 struct Seen {
-    device: DeviceId,
     values: BTreeMap<String, BTreeSet<OpId>>,
+    /// Written by this rebase.
+    written: BTreeSet<OpId>,
+    /// Ids that changes of the outbox gave. What the server's copy holds under one of them is by a copy of this phone, which counted on from the
+    /// same number.
+    unsent: BTreeSet<OpId>,
 }
 
 impl Seen {
+    fn leave_out(&mut self, unsent: &[Change]) {
+        self.unsent.extend(unsent.iter().flat_map(ids));
+    }
+
     fn take_in(&mut self, entry: &OutboxEntry) {
         for op in change::decode(&entry.bytes)
             .into_iter()
             .flat_map(|change| change.ops)
         {
             if let Action::Put { key, .. } | Action::Delete { key } = op.action {
-                self.values.entry(key).or_default().extend(op.pred);
+                let told = op.pred.into_iter().filter(|op| !self.unsent.contains(op));
+                self.values.entry(key).or_default().extend(told);
             }
+        }
+    }
+
+    fn wrote(&mut self, entry: &OutboxEntry) {
+        if let Ok(change) = change::decode(&entry.bytes) {
+            self.written.extend(ids(&change));
         }
     }
 
     /// Whether the user knew the value; where no change tells, it is the rebase that knows.
     fn contains(&self, key: &str, op: &OpId) -> bool {
-        op.actor.device() == self.device
-            || self.values.get(key).is_none_or(|seen| seen.contains(op))
+        self.written.contains(op) || self.values.get(key).is_none_or(|seen| seen.contains(op))
     }
 
     /// Keys of which the change would only take away what the user had not seen. Also writing the value that wins is a deletion, of the others.
@@ -353,6 +382,8 @@ fn renew(
         false,
         &view,
         &edits,
+        // Its days were near when it was written.
+        Said::Somewhen,
     ) {
         return Ok(Renewed::Refused(Reason {
             code: error.code().into(),

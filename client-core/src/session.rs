@@ -182,6 +182,8 @@ impl Surroundings<'_> {
     fn moment(&mut self) -> Moment {
         Moment {
             now: self.now,
+            // What is written anew was checked when it was written.
+            office: None,
             entropy: (self.entropy)(),
             lang: self.lang,
         }

@@ -67,6 +67,27 @@ pub struct LastSync {
     pub server_time: ServerTime,
 }
 
+/// Differences between the clocks below this are the way of the answer, not a wrong clock.
+const CLOCKS_DIFFER_MS: i64 = 5 * 60_000;
+/// After so long without a word from the office a clock that ran on was rather put right than left alone.
+const CORRECTION_LASTS_MS: i64 = 60 * 86_400_000;
+
+impl LastSync {
+    /// The office's time, as far as a phone can tell whose clock says `now`: what went by since the office told its own is added to it. It is
+    /// never before that moment, and a clock that was right then is believed.
+    pub fn office_time(&self, now: DeviceTime) -> ServerTime {
+        let told = self.server_time.unix_ms();
+        let passed = now.unix_ms().saturating_sub(self.at.unix_ms());
+        let was_wrong = (told - self.at.unix_ms()).abs() > CLOCKS_DIFFER_MS;
+        let time = if was_wrong && passed <= CORRECTION_LASTS_MS {
+            told.saturating_add(passed)
+        } else {
+            now.unix_ms()
+        };
+        ServerTime::from_unix_ms(time.max(told))
+    }
+}
+
 /// Why what is stored does not answer a question.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Unfit {
@@ -466,5 +487,41 @@ pub trait Records {
                     .to_owned()
             })
             .filter(|title| !title.is_empty()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_clock_is_corrected_by_what_the_office_told() {
+        const DAY: i64 = 86_400_000;
+        // In days, the office's clock at the synchronisation being 0.
+        for (clock_then, clock_now, office) in [
+            (0, 0, 0),
+            (0, 3, 3),
+            (0, 100, 100),
+            // Ahead, and behind.
+            (192, 192, 0),
+            (192, 195, 3),
+            (-2_500, -2_500, 0),
+            (-2_500, -2_493, 7),
+            // Set back since, or put right since.
+            (192, 3, 0),
+            (0, -5, 0),
+            (-2_500, 4, 4),
+        ] {
+            let last = LastSync {
+                at: DeviceTime::from_unix_ms(clock_then * DAY),
+                server_time: ServerTime::from_unix_ms(0),
+            };
+            let told = last.office_time(DeviceTime::from_unix_ms(clock_now * DAY));
+            assert_eq!(
+                told.unix_ms(),
+                office * DAY,
+                "{clock_then} then, {clock_now} now"
+            );
+        }
     }
 }

@@ -345,6 +345,16 @@ impl Phone {
         self.clock.now()
     }
 
+    /// The time by the office, as far as the phone can tell: a day that people confirm or a time at which they visited is the office's, also on a
+    /// phone whose clock is wrong. Before the first synchronisation there is only the phone's.
+    pub fn office_now(&self) -> Result<DeviceTime, PhoneError> {
+        let now = self.now();
+        let office = self.read(|tx| Ok(tx.last_sync()?))?;
+        Ok(office.map_or(now, |last| {
+            DeviceTime::from_unix_ms(last.office_time(now).unix_ms())
+        }))
+    }
+
     /// Sixteen bytes from the phone's source of randomness, for example to name an entry.
     pub fn entropy(&self) -> [u8; 16] {
         self.entropy.bytes()
@@ -440,7 +450,7 @@ impl Phone {
         now: DeviceTime,
     ) -> Result<EditReceipt, PhoneError> {
         self.unlocked()?;
-        let moment = self.moment(now);
+        let moment = self.dated(now)?;
         self.write(|tx| {
             let identity = tx.identity()?;
             let author = Author {
@@ -473,7 +483,7 @@ impl Phone {
         now: DeviceTime,
     ) -> Result<EditReceipt, PhoneError> {
         self.unlocked()?;
-        let moment = self.moment(now);
+        let moment = self.dated(now)?;
         self.write(|tx| {
             let identity = tx.identity()?;
             let author = Author {
@@ -522,7 +532,7 @@ impl Phone {
     /// Applies a draft again, as an edit made now.
     pub fn retry_draft(&self, id: i64, now: DeviceTime) -> Result<EditReceipt, PhoneError> {
         self.unlocked()?;
-        let moment = self.moment(now);
+        let moment = self.dated(now)?;
         self.write(|tx| {
             let identity = tx.identity()?;
             let author = Author {
@@ -724,9 +734,19 @@ impl Phone {
     fn moment(&self, now: DeviceTime) -> Moment {
         Moment {
             now,
+            office: None,
             entropy: self.entropy.bytes(),
             lang: self.lang,
         }
+    }
+
+    /// The same with the office's time, for what the user writes.
+    fn dated(&self, now: DeviceTime) -> Result<Moment, PhoneError> {
+        let last = self.read(|tx| Ok(tx.last_sync()?))?;
+        Ok(Moment {
+            office: last.map(|last| last.office_time(now)),
+            ..self.moment(now)
+        })
     }
 
     fn store(&self) -> MutexGuard<'_, LocalStore> {

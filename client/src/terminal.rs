@@ -325,7 +325,7 @@ fn run(arguments: Arguments, lang: Lang) -> Result<(), Failure> {
         Command::New(new) => create(&phone, &new, lang),
         Command::Confirm { id } => {
             let record = input::record(&phone, &id)?;
-            let today = input::today(phone.now());
+            let today = input::today(phone.office_now()?);
             edit(
                 &phone,
                 record,

@@ -7,6 +7,8 @@ pub mod compact;
 pub mod edit;
 pub mod erase;
 pub mod held;
+pub mod import;
+pub mod join_contacts;
 pub mod merge_cards;
 pub mod relocate;
 pub mod resolve;

@@ -42,7 +42,11 @@ actions! {
     Merge "merge" "合并重复";
     MergeUndone "merge_undo" "撤销合并";
     Dismissed "dismiss" "排除重复";
+    /// Rows of an import were written.
     Import "import" "导入";
+    ImportProposed "import_proposed" "提出导入";
+    ImportUndone "import_undo" "撤销导入";
+    ImportDropped "import_drop" "放弃导入";
     // Forgetting
     Erase "erase" "删除记录";
     Redact "redact" "删除个人信息";
@@ -59,6 +63,8 @@ actions! {
     Grid "grid" "新建网格";
     Road "road" "登记道路";
     CustomField "custom_field" "自定义字段";
+    /// Days of a yearly notice of public holidays.
+    Calendar "calendar" "更新节假日历";
     Assignment "assignment" "分配网格";
     CardMoved "card_moved" "调整所属网格";
     UserCreated "user_created" "新建账号";

@@ -4,6 +4,7 @@
 //! undone and is reported.
 
 mod belongings;
+mod late_contacts;
 mod late_edits;
 pub mod rulings;
 mod settlements;
@@ -23,10 +24,14 @@ struct Follower {
 }
 
 /// All of them, in their order.
-const FOLLOWERS: [Follower; 6] = [
+const FOLLOWERS: [Follower; 7] = [
     Follower {
         wants: late_edits::wants,
         apply: late_edits::apply,
+    },
+    Follower {
+        wants: late_contacts::wants,
+        apply: late_contacts::apply,
     },
     Follower {
         wants: belongings::wants,

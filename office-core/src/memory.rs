@@ -33,8 +33,8 @@ use crate::{
     follow,
     pull::tail::{Bounds, Tail},
     store::{
-        CardMerge, Dismissal, HeldStatus, HeldWrite, Logged, Person, PersonalFields, Place,
-        Receipt, Report, ResolutionWrite, Store,
+        CardMerge, ContactJoin, Dismissal, HeldStatus, HeldWrite, Logged, Person, PersonalFields,
+        Place, Receipt, Report, ResolutionWrite, Store,
     },
     street::Street,
 };
@@ -176,6 +176,7 @@ pub struct MemoryStore {
     pub notices: BTreeMap<String, Vec<Notice>>,
     pub merges: BTreeMap<Uuid, CardMerge>,
     pub dismissals: BTreeMap<Uuid, Dismissal>,
+    pub joins: BTreeMap<Uuid, ContactJoin>,
     /// Sealed fields by revision of their request.
     pub personal: BTreeMap<RecordId, BTreeMap<u32, PersonalFields>>,
     pub receipts: Vec<Receipt>,
@@ -204,6 +205,7 @@ impl MemoryStore {
             notices: BTreeMap::new(),
             merges: BTreeMap::new(),
             dismissals: BTreeMap::new(),
+            joins: BTreeMap::new(),
             personal: BTreeMap::new(),
             receipts: Vec::new(),
             events: Vec::new(),

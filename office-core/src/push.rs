@@ -7,12 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lianka_sync_core::{
     access::Role,
+    authority::{Said, check_new_change, may_write},
     codec::{
         change::{self, Action as ChangeAction, Change, GateError},
         wire::{PushedChange, VerdictStatus},
     },
     crdt::merge::{Refusal, RegisterState},
     id::{ChangeHash, DeviceId, RecordId},
+    kinds::Broken,
 };
 
 use crate::{
@@ -462,6 +464,14 @@ impl Batch<'_> {
                 return self.hold(author, pushed, change, reason, known_as_held.is_some());
             }
             Ok(None) => {}
+        }
+        // What waits for a reviewer waits whatever it says: nobody's words are lost.
+        let said = Said::in_change(change, self.street.now());
+        let creating = self.street.state(record).is_none();
+        if may_write(pushed.kind, author.role.into(), creating, change)
+            && let Err(Broken { key, error }) = check_new_change(pushed.kind, change, said)
+        {
+            return Ruling::Refused(Refusal::field(key, error));
         }
         match self.street.accept(
             record,

@@ -12,7 +12,11 @@ use lianka_sync_core::{
     codec::change::Scalar,
     crdt::merge::RegisterState,
     id::{ChangeHash, DeviceId, EntryId, RecordId, StreetCode},
-    kinds::{Kind, duplicate::carry::SamePersons, transfer::member::Member},
+    kinds::{
+        Kind,
+        duplicate::{carry::SamePersons, persons::Same},
+        transfer::{calendar::Calendar, member::Member},
+    },
     time::{DeviceTime, ServerTime},
 };
 use serde::{Deserialize, Serialize};
@@ -89,12 +93,14 @@ questions! {
     people: DeviceId => Person;
     /// The merge by which a card went away, and that was not undone.
     merged_away: RecordId => CardMerge;
-    /// Open requests in which a letter of this number is live.
+    /// Open requests in which a letter of this number, as [`lianka_sync_core::kinds::transfer::letter_key`] compares it, is live.
     letters: String => Vec<RecordId>;
     /// The street's open requests.
     requests: () => Vec<OpenRequest>;
     /// Pairs of requests that an officer found to be of different people.
     different: () => Vec<(RecordId, RecordId)>;
+    /// Which days the street's terms count as working days.
+    calendars: () => Calendar;
     /// Values of the record that undone resolutions put back.
     restored: RecordId => Vec<Restored>;
     /// How many rows the store holds of a record, by table: what an erasure will delete.
@@ -115,6 +121,10 @@ questions! {
     held_of: RecordId => Vec<HeldChange>;
     /// Merges of cards.
     merges: Uuid => CardMerge;
+    /// Joinings of contact persons.
+    joins: Uuid => ContactJoin;
+    /// Every joining of contact persons of a record.
+    joins_of: RecordId => Vec<ContactJoin>;
     /// Settled conflicts.
     resolutions: Uuid => Resolution;
 }
@@ -220,12 +230,12 @@ pub struct Resolution {
     pub is_undone: bool,
 }
 
-/// That two cards are two shops.
+/// That two cards are two shops, or two entries of one card two people.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Dismissal {
-    /// Of `duplicate::pair_id`.
+    /// Of `duplicate::pair_id`, or `duplicate::persons::pair_id`.
     pub pair: Uuid,
-    /// Ascending.
+    /// Ascending; twice the same for entries of one card.
     pub records: (RecordId, RecordId),
     /// What they shared when somebody looked.
     pub reasons: Vec<String>,
@@ -278,6 +288,22 @@ pub struct CardMerge {
     pub epoch: u32,
     pub same_persons: SamePersons,
     pub merged_at: ServerTime,
+    pub undone: Option<Undone>,
+}
+
+/// Two entries of a card that became one.
+#[derive(Clone, Debug)]
+pub struct ContactJoin {
+    pub join: Uuid,
+    pub record: RecordId,
+    pub same: Same,
+    pub reasons: Vec<String>,
+    pub note: String,
+    pub username: String,
+    pub device: DeviceId,
+    /// The first of the epochs under which it wrote.
+    pub epoch: u32,
+    pub joined_at: ServerTime,
     pub undone: Option<Undone>,
 }
 
@@ -349,6 +375,8 @@ pub struct Writes {
     pub merges: Vec<CardMerge>,
     pub merges_undone: Vec<(Uuid, Undone)>,
     pub dismissals: Vec<Dismissal>,
+    pub joins: Vec<ContactJoin>,
+    pub joins_undone: Vec<(Uuid, Undone)>,
     /// Persons of whom nothing stays beside their record.
     pub redacted: Vec<Beside>,
     pub receipts: Vec<Receipt>,

@@ -447,11 +447,17 @@ impl Street {
             .map(|seq| Some((change.hash, seq)))
     }
 
-    /// What the note says with a change on top that cannot be merged as it is: see [`lianka_sync_core::crdt::note`].
-    pub fn note_with(&mut self, record: RecordId, change: &Change) -> Result<String, Refusal> {
+    /// What the note says with a change on top that cannot be merged as it is: see [`lianka_sync_core::crdt::note`]. `unmerged`: what the change builds
+    /// on and the record does not have.
+    pub fn note_with(
+        &mut self,
+        record: RecordId,
+        change: &Change,
+        unmerged: &[Change],
+    ) -> Result<String, Refusal> {
         self.open_note(record);
         let document = self.note_document(record)?;
-        document.note_with(change).map_err(not_composed)
+        document.note_with(change, unmerged).map_err(not_composed)
     }
 
     /// The document that [`Self::open_note`] loaded.

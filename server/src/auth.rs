@@ -26,6 +26,7 @@ mod session;
 mod signing_keys;
 mod state;
 pub mod store;
+pub mod terminal;
 
 pub use enrolment::{Enrolment, create_enrolment, create_enrolment_by};
 pub use first_admin::{CreateAdminError, create_admin};

@@ -614,7 +614,9 @@ mod tests {
             Keep {
                 changes: 2 * day,
                 notices: 30 * day,
-                generations: 365 * day
+                generations: 365 * day,
+                exports: 100 * day,
+                proposals: 30 * day,
             }
         );
         let short = Duration::from_secs(5);
@@ -623,7 +625,9 @@ mod tests {
             Keep {
                 changes: short,
                 notices: short,
-                generations: 12 * short
+                generations: 12 * short,
+                exports: 3 * short,
+                proposals: short,
             }
         );
     }

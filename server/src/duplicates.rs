@@ -5,6 +5,7 @@
 //! Bounds: a key that more than [`KEY_CARDS_MAX`] cards share (the door of a mall, the name of a chain) brings nobody together, so the work
 //! grows with the cards and not with their square. Two shops behind such a door still meet by name, phone or code.
 
+pub mod contacts;
 pub mod routes;
 
 // The tables that the transaction of a street writes stand with the street.

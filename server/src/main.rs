@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    admin::Admin, audit::Audit, compact::Compact, forget::Forget, migrate::Migrate,
-    rebuild::Rebuild, serve,
+    admin::Admin, audit::Audit, calendar::Calendar, compact::Compact, forget::Forget,
+    import::Import, migrate::Migrate, rebuild::Rebuild, serve,
 };
 use lianka_server::config::ServeConfig;
 
@@ -34,6 +34,10 @@ enum Command {
     /// The audit trail.
     #[command(subcommand)]
     Audit(Audit),
+    /// Propose a sheet of shops, and write it with --apply, with a progress bar; also works beside a running server.
+    Import(Box<Import>),
+    /// Take in the yearly notice of public holidays, by which terms count working days; also works beside a running server.
+    Calendar(Calendar),
     /// Make the read models of a street, or of all, anew from its records; also works beside a running server.
     Rebuild(Rebuild),
     /// Trim the logs, and compact the records that have become large, or one record whatever its size; also works beside a running server.
@@ -54,6 +58,8 @@ async fn main() -> ExitCode {
         }
         Command::Admin(Admin::Create(create)) => create.run().await,
         Command::Migrate(migrate) => migrate.run().await,
+        Command::Import(import) => import.run().await,
+        Command::Calendar(calendar) => calendar.run().await,
         Command::Rebuild(rebuild) => rebuild.run().await,
         Command::Compact(compact) => compact.run().await,
         Command::Forget(forget) => forget.run().await,

@@ -113,6 +113,10 @@ error_codes! {
         "字段不符合要求" / "A field breaks a rule", "请看 field 和 rule。" / "See field and rule.";
     AlreadyMerged "already_merged" CONFLICT final INFO:
         "已有卡片被并入" / "Merged already", "两张卡片中有一张已被并入其他卡片，请刷新列表。" / "One of the two cards was merged into another: load the list again.";
+    ImportClosed "import_closed" CONFLICT final INFO:
+        "这次导入已经结束" / "The import is over", "这次导入已放弃、已撤销，或正在撤销。" / "It was dropped, or taken back, or is being taken back.";
+    RowUndecided "row_undecided" CONFLICT final INFO:
+        "这一行还要选定" / "A row waits for a choice", "请在 choices 里写明这一行是哪张卡片（card），或是新店（new）。" / "Say in choices which card the row is (card), or that it is new (new).";
     MergeUndone "merge_undone" CONFLICT final INFO:
         "合并已撤销" / "Merge undone already", "这次合并已经撤销。" / "Somebody undid this merge before.";
     MergeNotLast "merge_not_last" CONFLICT final INFO:

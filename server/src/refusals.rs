@@ -3,17 +3,21 @@
 use std::borrow::Cow;
 
 use lianka_office_core::{acts::Refused, street::ForgetError};
-use lianka_sync_core::{lang::Lang, limits};
+use lianka_sync_core::{
+    kinds::transfer::calendar::{NOTICE_LINES_MAX, NoticeError},
+    lang::Lang,
+    limits,
+};
 use uuid::Uuid;
 
 use crate::{
-    admin::acts::AdminError,
+    admin::{acts::AdminError, notices::CalendarError},
     auth::error::{AuthError, KeyError},
     http::{
         error::{ApiError, ErrorCode},
         fields::Broken,
     },
-    roll::{export::ExportError, import::ImportError},
+    roll::{export::ExportError, import::ImportError, import_file::FormError},
     street::error::{ActError, MergeError, PushError},
     sync::{error::SyncError, ingest::IngestError},
 };
@@ -196,18 +200,61 @@ impl From<AdminError> for ApiError {
     }
 }
 
+impl From<CalendarError> for ApiError {
+    fn from(error: CalendarError) -> Self {
+        match error {
+            CalendarError::Notice(error) => {
+                let zh = match error {
+                    NoticeError::Line(line) => format!(
+                        "第 {line} 行：须为“日期,安排”，例如 2027-10-01,holiday（放假）或 2027-10-09,workday（上班）。"
+                    ),
+                    NoticeError::Twice(line) => format!("第 {line} 行：这一天前面已经写过。"),
+                    NoticeError::Empty => "没有一行写有日期。".to_owned(),
+                    NoticeError::TooLong => format!("超过 {NOTICE_LINES_MAX} 行。"),
+                };
+                Self::invalid_field("body", "calendar_notice").detail(zh, format!("{error}."))
+            }
+            CalendarError::Store(error) => error.into(),
+            CalendarError::Merge(error) => error.into(),
+            CalendarError::State(_) => Self::internal(error),
+        }
+    }
+}
+
 impl From<ImportError> for ApiError {
     fn from(error: ImportError) -> Self {
         match error {
             ImportError::Store(error) => error.into(),
-            ImportError::NoStreet => Self::new(ErrorCode::NotFound),
+            ImportError::NoStreet | ImportError::NoImport => Self::new(ErrorCode::NotFound),
             ImportError::NoGrid => Self::invalid_field("grid", "known_grid"),
             ImportError::File(error) => {
                 Self::invalid_field("body", error.code()).detail(error.zh(), error.to_string())
             }
-            ImportError::Push(error) => error.into(),
-            ImportError::Record(_) | ImportError::Task(_) => Self::internal(error),
+            ImportError::WrongStatus(_) => Self::new(ErrorCode::ImportClosed),
+            ImportError::RowUndecided(row) => Self::new(ErrorCode::RowUndecided).detail(
+                format!("第 {row} 行还要选定，或不在等待之列：请在 choices 里写明是哪张卡片（card）或是新店（new）。"),
+                format!("Row {row} waits for a choice, or does not wait at all: say in choices which card it is (card), or that it is new (new)."),
+            ),
+            ImportError::Street(error) => error.into(),
+            ImportError::Act(error) => error.into(),
+            ImportError::Task(_) => Self::internal(error),
         }
+    }
+}
+
+impl From<FormError> for ApiError {
+    fn from(error: FormError) -> Self {
+        let (zh, en) = match error {
+            FormError::NoFile => (
+                "请求里找不到台账文件：请直接以文件内容作为请求正文，或用 multipart/form-data 上传一个文件。",
+                "No file was found in the request: send the file itself as the body, or one file as multipart/form-data.",
+            ),
+            FormError::ManyFiles => (
+                "表单里有多个文件，请每次只上传一个台账文件。",
+                "The form holds more than one file; send one roll at a time.",
+            ),
+        };
+        Self::new(ErrorCode::UnsupportedMediaType).detail(zh, en)
     }
 }
 

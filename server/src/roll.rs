@@ -3,7 +3,9 @@
 pub mod export;
 pub mod export_routes;
 pub mod import;
+pub mod import_file;
 pub mod import_routes;
+pub mod masks;
 pub mod records;
 pub mod sheet;
 pub mod store;

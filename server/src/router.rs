@@ -11,7 +11,7 @@ use sqlx::PgPool;
 use utoipa::openapi::{ComponentsBuilder, OpenApi, RefOr, path::Paths, schema::Schema};
 
 use crate::{
-    admin::{accounts, audit_trail, devices, streets},
+    admin::{accounts, audit_trail, calendar, devices, streets},
     auth::{
         self, Auth, Gate,
         access::{Rule, Time},
@@ -122,14 +122,14 @@ impl<'s> Assembly<'s> {
         all.add(devices::table(), auth);
         all.add(accounts::table(), auth);
         all.add(streets::table(), app);
+        all.add(calendar::table(), app);
         all.add(sync::routes::table(), |server| server.pipeline.clone());
-        all.add(import_routes::table(), |server| {
-            (server.app.clone(), server.pipeline.queues.clone())
-        });
+        all.add(import_routes::table(), app);
         all.add(records::table(), app);
         all.add(export_routes::table(), app);
         all.add(persons::table(), app);
         all.add(duplicates::routes::table(), app);
+        all.add(duplicates::contacts::table(), app);
         all.add(edits::table(), app);
         all.add(conflicts::table(), app);
         all.add(moves::table(), app);

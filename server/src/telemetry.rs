@@ -20,9 +20,12 @@ use crate::config::{LogConfig, LogFormat};
 pub fn init(config: &LogConfig) {
     // The directives were checked with the configuration.
     let wanted = EnvFilter::try_new(&config.filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    // Whatever is wanted: Automerge tells its steps with the remarks that people wrote.
+    // Whatever is wanted: Automerge tells its steps with the remarks that people wrote, the numbering plans with the numbers.
     let harmless = filter_fn(|event| {
-        !event.target().starts_with("automerge") || *event.level() <= Level::WARN
+        let tells_all = ["automerge", "rlibphonenumber"]
+            .iter()
+            .any(|of| event.target().starts_with(of));
+        !tells_all || *event.level() <= Level::WARN
     });
     let (filter, lines) = (
         wanted.and(harmless),

@@ -2,6 +2,8 @@
 
 pub mod compaction;
 pub mod health;
+pub mod holidays;
+pub mod imports;
 pub mod leases;
 pub mod passes;
 pub mod refresh;

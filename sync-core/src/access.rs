@@ -122,6 +122,8 @@ pub enum FieldError {
     NotNfc,
     /// Holds control characters.
     ControlCharacter,
+    /// Holds a character that turns the direction of writing, or that is none ([`crate::values::characters`]).
+    ForbiddenCharacter,
     /// Not one of the field's list.
     NotInList(&'static [&'static str]),
     /// Not a day as `YYYY-MM-DD`.
@@ -130,6 +132,8 @@ pub enum FieldError {
     NotATime,
     /// Later than the server's clock, by more than clocks differ.
     InFuture,
+    /// So long before the server's clock that the author's clock, or the hand that typed it, must have been wrong.
+    TooLongAgo,
     /// Not a `geo:` URI with a crs.
     NotAPoint,
     /// Not an entry id.
@@ -158,10 +162,12 @@ impl FieldError {
             Self::TooLong(_) => "value_too_long",
             Self::NotNfc => "value_not_nfc",
             Self::ControlCharacter => "value_control_character",
+            Self::ForbiddenCharacter => "value_forbidden_character",
             Self::NotInList(_) => "value_not_in_list",
             Self::NotADate => "value_not_a_date",
             Self::NotATime => "value_not_a_time",
             Self::InFuture => "value_in_future",
+            Self::TooLongAgo => "value_too_long_ago",
             Self::NotAPoint => "value_not_a_point",
             Self::NotAnEntry => "value_not_an_entry",
             Self::ConsentMissing => "consent_missing",
@@ -180,14 +186,18 @@ impl FieldError {
                 Self::NotEditable(role) => format!("{}无权修改该字段", role.label_zh()),
                 Self::WriteOnce => "该字段只能写入一次".into(),
                 Self::WrongType => "值的类型不对".into(),
-                Self::Empty => "值不能为空；要清空请删除该字段".into(),
+                Self::Empty => "值不能为空（只有看不见的字符也算空）；要清空请删除该字段".into(),
                 Self::TooLong(max) => format!("最多 {max} 个字符"),
                 Self::NotNfc => "文字须为 Unicode NFC 形式".into(),
                 Self::ControlCharacter => "不能含控制字符".into(),
+                Self::ForbiddenCharacter => {
+                    "含有看不见的排版控制符或无效字符（例如改变文字方向的字符），请重新输入，不要粘贴".into()
+                }
                 Self::NotInList(list) => format!("须为以下之一：{}", list.join("、")),
                 Self::NotADate => "日期须为 YYYY-MM-DD".into(),
                 Self::NotATime => "时间须为 YYYY-MM-DDTHH:MM（北京时间）".into(),
                 Self::InFuture => "时间在将来，请检查手机时钟".into(),
+                Self::TooLongAgo => "日期过早，请检查手机时钟，或核对日期".into(),
                 Self::NotAPoint => "坐标须为 geo: 形式并注明坐标系".into(),
                 Self::NotAnEntry => "须为条目编号".into(),
                 Self::ConsentMissing => "须先登记本人同意".into(),
@@ -201,14 +211,22 @@ impl FieldError {
                 Self::NotEditable(role) => format!("a {role} may not edit this field"),
                 Self::WriteOnce => "this field is written once only".into(),
                 Self::WrongType => "the value has the wrong type".into(),
-                Self::Empty => "the value is empty; delete the key to clear it".into(),
+                Self::Empty => {
+                    "the value is empty, as one of invisible characters alone is; delete the key to clear it".into()
+                }
                 Self::TooLong(max) => format!("at most {max} characters"),
                 Self::NotNfc => "text must be in Unicode normal form C".into(),
                 Self::ControlCharacter => "control characters are not allowed".into(),
+                Self::ForbiddenCharacter => {
+                    "characters that change the direction of writing, or that are none, are not allowed: type it anew instead of pasting".into()
+                }
                 Self::NotInList(list) => format!("one of: {}", list.join(", ")),
                 Self::NotADate => "a day as YYYY-MM-DD".into(),
                 Self::NotATime => "a day and time in China as YYYY-MM-DDTHH:MM".into(),
                 Self::InFuture => "the time lies in the future; check the phone's clock".into(),
+                Self::TooLongAgo => {
+                    "the day lies too long ago; check the phone's clock, or the day".into()
+                }
                 Self::NotAPoint => "a geo: URI with its crs".into(),
                 Self::NotAnEntry => "an entry id".into(),
                 Self::ConsentMissing => "the person's consent must be on record first".into(),

@@ -1,15 +1,182 @@
 //! Who may touch which field, and what a value must look like: one table ([`crate::kinds`]) read the same way on the phone, to
 //! prevent, and on the server, to refuse.
+//!
+//! [`check_write`] holds for every change, also for those that carry on what was accepted by older rules. [`check_new`] is stricter, and holds
+//! for what a person says for the first time: an edit on a phone, at a desk, in a sheet. What the office copies (a merge of cards, an undo, a
+//! value that a reviewer chooses) is not new, so that nothing stored stands in anybody's way.
 
 use unicode_normalization::is_nfc;
 
 use crate::{
     access::{FieldError, Writer},
-    codec::change::Scalar,
-    key::Key,
-    kinds::{Field, Kind, MergeRule, Rule, Shape},
-    limits, values as field,
+    codec::change::{Action, Change, Scalar},
+    key::{self, Key},
+    kinds::{Broken, Days, Field, Kind, MergeRule, Rule, Shape, transfer::calendar},
+    limits,
+    time::{DeviceTime, ServerTime},
+    values::{
+        self as field, characters,
+        date::{Outside, Span},
+    },
 };
+
+/// How many days before it came to the office something may have been observed, if the author's clock says so as well: a clock that was never
+/// set shows a year long ago.
+pub const OBSERVED_DAYS_MAX: u32 = 400;
+/// How many days before today anything may be dated: nobody used the program, and no letter is older.
+pub const PAST_DAYS_MAX: u32 = 20 * 366;
+/// How many days ahead dues may be paid.
+pub const PAID_AHEAD_DAYS_MAX: u32 = 2 * 366;
+/// How many days a phone's calendar may be ahead of the office's: clocks differ, and it is midnight somewhere in between.
+pub const AHEAD_DAYS_MAX: u32 = 1;
+
+/// Who says something new, and when by the office's clock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Said {
+    /// A phone, which may be set to the wrong day.
+    OnPhone {
+        /// The office's time.
+        at: ServerTime,
+        /// The time by the phone, where it says one.
+        clock: Option<DeviceTime>,
+    },
+    /// A desk, or a sheet that a desk imports.
+    AtOffice(ServerTime),
+    /// On a phone that does not know the office's time.
+    Somewhen,
+}
+
+impl Said {
+    /// What a phone's change says that came at this time.
+    pub fn in_change(change: &Change, at: ServerTime) -> Self {
+        Self::OnPhone {
+            at,
+            clock: change.time,
+        }
+    }
+
+    /// The days between which a day of this sort may lie.
+    fn span(self, days: Days) -> Option<Span> {
+        let (today, before, ahead) = match self {
+            Self::OnPhone { at, clock } => {
+                let today = calendar::day_of(at);
+                let usual = Span::around(today, OBSERVED_DAYS_MAX, u32::MAX);
+                // A day of years ago that somebody typed on a phone that knows what day it is was meant.
+                let is_slow = clock.is_none_or(|clock| {
+                    let day = calendar::day_of(ServerTime::from_unix_ms(clock.unix_ms()));
+                    usual.check(day).is_err()
+                });
+                let before = if is_slow {
+                    OBSERVED_DAYS_MAX
+                } else {
+                    PAST_DAYS_MAX
+                };
+                (today, before, AHEAD_DAYS_MAX)
+            }
+            Self::AtOffice(at) => (calendar::day_of(at), PAST_DAYS_MAX, 0),
+            Self::Somewhen => return None,
+        };
+        Some(match days {
+            Days::Observed => Span::around(today, before, ahead),
+            // Whether it is later than today is the ruling's to say; here a wrong year is caught.
+            Days::Signed => Span::around(today, PAST_DAYS_MAX, AHEAD_DAYS_MAX),
+            Days::Paid => Span::around(today, PAST_DAYS_MAX, PAID_AHEAD_DAYS_MAX),
+        })
+    }
+}
+
+/// Whether the writes of a person's new edit may be taken: what [`check_write`] does not ask.
+pub fn check_new<'w>(
+    kind: Kind,
+    puts: impl IntoIterator<Item = (&'w str, &'w Scalar)>,
+    said: Said,
+) -> Result<(), Broken> {
+    for (key, value) in puts {
+        check_new_value(kind, key, value, said).map_err(|error| Broken {
+            key: key.to_owned(),
+            error,
+        })?;
+    }
+    Ok(())
+}
+
+/// Whether [`check_write`] takes every put of a change: what it refuses is told by its own code, whatever else is wrong with it.
+pub fn may_write(kind: Kind, writer: Writer, creating: bool, change: &Change) -> bool {
+    change.ops.iter().all(|op| match &op.action {
+        Action::Put { key, value } => check_write(kind, writer, creating, key, Some(value)).is_ok(),
+        _ => true,
+    })
+}
+
+/// The same as [`check_new`], of a change as it came from a phone.
+pub fn check_new_change(kind: Kind, change: &Change, said: Said) -> Result<(), Broken> {
+    let puts = change.ops.iter().filter_map(|op| match &op.action {
+        Action::Put { key, value } => Some((key.as_str(), value)),
+        _ => None,
+    });
+    check_new(kind, puts, said)?;
+    let typed = change.ops.iter().filter_map(|op| match &op.action {
+        Action::Insert { text, .. } => Some(text.as_str()),
+        _ => None,
+    });
+    // A flag's tags are typed one after another.
+    check_new_note("", &typed.collect::<String>())
+}
+
+/// Whether a note may be changed so: nothing forbidden comes in, what stood there may stay.
+pub fn check_new_note(before: &str, after: &str) -> Result<(), Broken> {
+    if characters::forbidden_count(after) > characters::forbidden_count(before) {
+        return Err(Broken {
+            key: key::NOTE.to_owned(),
+            error: FieldError::ForbiddenCharacter,
+        });
+    }
+    Ok(())
+}
+
+/// The same of one value; a key that is none of the kind's is for [`check_write`] to refuse.
+pub fn check_new_value(
+    kind: Kind,
+    key: &str,
+    value: &Scalar,
+    said: Said,
+) -> Result<(), FieldError> {
+    let Some((field, parsed)) = kind.field(key) else {
+        return Ok(());
+    };
+    if let (Key::Member { member, .. }, Shape::SetMember | Shape::Custom) = (&parsed, field.shape) {
+        check_new_text(member)?;
+    }
+    if let (Rule::Text(_), Some(text)) = (field.rule, value.as_str()) {
+        check_new_text(text)?;
+    }
+    let day = match (field.shape, &parsed) {
+        (Shape::SetOfDays, Key::Member { member, .. }) => field::date::parse(member),
+        _ if field.rule == Rule::Date => value.as_str().and_then(field::date::parse),
+        _ if field.rule == Rule::Minute => value
+            .as_str()
+            .and_then(|text| field::date::parse(text.split_once('T')?.0)),
+        _ => None,
+    };
+    let Some((day, span)) = day.zip(said.span(field.days)) else {
+        return Ok(());
+    };
+    span.check(day).map_err(|outside| match outside {
+        Outside::Before => FieldError::TooLongAgo,
+        Outside::After => FieldError::InFuture,
+    })
+}
+
+/// Whether people can read what a text says.
+fn check_new_text(text: &str) -> Result<(), FieldError> {
+    if characters::says_nothing(text) {
+        Err(FieldError::Empty)
+    } else if characters::forbidden(text).is_some() {
+        Err(FieldError::ForbiddenCharacter)
+    } else {
+        Ok(())
+    }
+}
 
 /// Whether `writer` may write `value` (`None`: delete) to `key` of a record of `kind`.
 ///
@@ -261,6 +428,158 @@ mod tests {
         );
         check(Secretary, false, "nope", Some("x"), Err("unknown_field"));
         check(Secretary, false, "note", Some("x"), Err("wrong_type"));
+    }
+
+    fn check_said(
+        kind: Kind,
+        key: &str,
+        value: impl Into<Scalar>,
+        said: Said,
+        expected: Result<(), &str>,
+    ) {
+        let value = value.into();
+        let got = check_new(kind, [(key, &value)], said).map_err(|broken| broken.error.code());
+        assert_eq!(got, expected, "{} {value:?} {said:?}", key.escape_unicode());
+    }
+
+    #[test]
+    fn what_nobody_can_read_is_no_news() {
+        let event = "events/0198c0de-0000-7000-8000-00000000000a/letter_no";
+        for (kind, key) in [
+            (Kind::ShopCard, "sign_name"),
+            (Kind::ShopCard, "custom/消防"),
+            (
+                Kind::ShopCard,
+                "contacts/0198c0de-0000-7000-8000-00000000000a/name",
+            ),
+            (Kind::TransferRequest, event),
+            (Kind::Visit, "remark"),
+        ] {
+            for (text, expected) in [
+                ("\u{200b}", Err("value_empty")),
+                ("\u{a0}", Err("value_empty")),
+                ("\u{3000}\u{3164}", Err("value_empty")),
+                ("\u{202e}店名", Err("value_forbidden_character")),
+                ("\u{fffe}店", Err("value_forbidden_character")),
+                ("店\u{e0041}", Err("value_forbidden_character")),
+                ("\u{e815}明", Ok(())),
+                ("𰌂明", Ok(())),
+                ("王\u{200b}记", Ok(())),
+            ] {
+                check_said(kind, key, text, Said::Somewhen, expected);
+            }
+        }
+        let flag = || Scalar::Bool(true);
+        for (key, expected) in [
+            ("tags/\u{200b}", Err("value_empty")),
+            ("tags/\u{2067}夜", Err("value_forbidden_character")),
+            ("tags/late_night", Ok(())),
+        ] {
+            check_said(Kind::ShopCard, key, flag(), Said::Somewhen, expected);
+        }
+        check_said(
+            Kind::ShopCard,
+            "custom/\u{3164}",
+            "是",
+            Said::Somewhen,
+            Err("value_empty"),
+        );
+        // What was accepted before is still merged, copied and kept.
+        check(
+            Role::Reviewer,
+            false,
+            "sign_name",
+            Some("\u{202e}店名"),
+            Ok(()),
+        );
+    }
+
+    #[test]
+    fn a_note_takes_nothing_forbidden_in_and_may_lose_it() {
+        for (before, after, expected) in [
+            ("", "常开门\n晚上在", Ok(())),
+            ("", "\u{202e}店", Err("value_forbidden_character")),
+            ("\u{202e}店", "\u{202e}店铺", Ok(())),
+            ("\u{202e}店", "店", Ok(())),
+            (
+                "\u{202e}店",
+                "\u{202e}店\u{fffe}",
+                Err("value_forbidden_character"),
+            ),
+        ] {
+            let got = check_new_note(before, after).map_err(|broken| broken.error.code());
+            assert_eq!(got, expected, "{}", after.escape_unicode());
+        }
+    }
+
+    #[test]
+    fn days_lie_near_the_day_on_which_they_come() {
+        let now = ServerTime::from_unix_ms(1_795_248_000_000); // 2026-11-21 in China
+        let hours = |hours: i64| Some(DeviceTime::from_unix_ms(now.unix_ms() + hours * 3_600_000));
+        let slow = Said::OnPhone {
+            at: now,
+            clock: hours(-24 * 401),
+        };
+        let phone = Said::OnPhone {
+            at: now,
+            clock: hours(-1),
+        };
+        let silent = Said::OnPhone {
+            at: now,
+            clock: None,
+        };
+        let desk = Said::AtOffice(now);
+        for (day, on_slow_phone, at_desk) in [
+            ("2026-11-21", Ok(()), Ok(())),
+            ("2026-11-22", Ok(()), Err("value_in_future")),
+            ("2026-11-23", Err("value_in_future"), Err("value_in_future")),
+            ("2062-02-03", Err("value_in_future"), Err("value_in_future")),
+            ("2025-10-17", Ok(()), Ok(())),
+            ("2025-10-16", Err("value_too_long_ago"), Ok(())),
+            ("2020-01-01", Err("value_too_long_ago"), Ok(())),
+            (
+                "1970-01-01",
+                Err("value_too_long_ago"),
+                Err("value_too_long_ago"),
+            ),
+        ] {
+            let key = format!("confirmations/{day}");
+            // A phone that knows what day it is may mean a day of years ago, as a desk may.
+            let on_phone = if day < "2026" { at_desk } else { on_slow_phone };
+            for (said, expected) in [
+                (slow, on_slow_phone),
+                (silent, on_slow_phone),
+                (phone, on_phone),
+                (desk, at_desk),
+                (Said::Somewhen, Ok(())),
+            ] {
+                check_said(Kind::ShopCard, &key, Scalar::Bool(true), said, expected);
+                check_said(Kind::ShopCard, "occupancy_observed_on", day, said, expected);
+            }
+        }
+        check_said(
+            Kind::Visit,
+            "at",
+            "2020-01-01T09:00",
+            slow,
+            Err("value_too_long_ago"),
+        );
+        check_said(Kind::Visit, "at", "2026-11-20T09:00", slow, Ok(()));
+        let event = |name: &str| format!("events/0198c0de-0000-7000-8000-00000000000a/{name}");
+        for (name, day, expected) in [
+            ("issued_on", "2026-11-21", Ok(())),
+            ("issued_on", "2026-12-21", Err("value_in_future")),
+            ("issued_on", "1926-11-21", Err("value_too_long_ago")),
+            ("issued_on", "2016-11-21", Ok(())),
+            ("dues_until", "2027-12-31", Ok(())),
+            ("dues_until", "2062-12-31", Err("value_in_future")),
+            ("dues_until", "1900-01-01", Err("value_too_long_ago")),
+            ("accepted_on", "2062-11-21", Err("value_in_future")),
+        ] {
+            for said in [phone, slow, desk] {
+                check_said(Kind::TransferRequest, &event(name), day, said, expected);
+            }
+        }
     }
 
     #[test]

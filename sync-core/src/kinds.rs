@@ -21,8 +21,8 @@ pub mod visit;
 
 pub use crate::key::{self, Key};
 pub use kind::{
-    Alike, Broken, Class, Derived, Description, Field, Headings, Meaning, MergeRule, Personal,
-    Rows, Rule, Shape, Table, Writing,
+    Alike, Broken, Class, Days, Derived, Description, Field, Headings, Meaning, MergeRule,
+    Personal, Rows, Rule, Shape, Table, Writing,
 };
 
 use crate::crdt::view::{Value, View};

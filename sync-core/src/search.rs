@@ -8,11 +8,18 @@
 //! Folding is character by character, without a look at the neighbours: only then does the key of a text contain the term
 //! of each part of it. (Converters that decide by phrase give 乾 and 餅乾 different results.) Keys may lose distinctions;
 //! stored values never pass through here.
+//!
+//! The ü of 吕 and 女 is typed as v, u, yu or ü: a key holds all but the last, which a query turns into v.
 
-use std::{collections::BTreeSet, sync::LazyLock};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::LazyLock,
+};
 
 use pinyin::ToPinyinMulti;
 use unicode_normalization::UnicodeNormalization;
+
+use crate::values::phone::{self, PhoneKind};
 
 /// Characters of one text that go into a key.
 const TEXT_CHARS_MAX: usize = 200;
@@ -23,7 +30,7 @@ const HETERONYM_CHARS_MAX: usize = 12;
 /// Readings of one character that are tried; dictionaries list rarer ones after these.
 const READINGS_MAX: usize = 3;
 /// Spellings of one text, counted for full pinyin and initials together.
-const SPELLINGS_MAX: usize = 24;
+const SPELLINGS_MAX: usize = 32;
 /// Length of a whole key.
 const KEY_BYTES_MAX: usize = 8 * 1024;
 /// Each part of a term that is found in two parts: characters of the first, bytes of the second. One letter would find everything.
@@ -42,7 +49,9 @@ impl SearchKey {
         let mut seen = BTreeSet::new();
         for text in texts {
             let folded: String = fold(text).chars().take(TEXT_CHARS_MAX).collect();
-            for piece in std::iter::once(folded.clone()).chain(spellings(&folded)) {
+            let [plain, typed] = ['v', 'u'].map(|u| without_accents(&folded, u));
+            let spellings = spellings(&plain);
+            for piece in [folded, plain, typed].into_iter().chain(spellings) {
                 if piece.is_empty()
                     || key.len() + piece.len() >= KEY_BYTES_MAX
                     || !seen.insert(piece.clone())
@@ -62,11 +71,15 @@ impl SearchKey {
 /// The terms of a query. A card matches if its key contains all of them; no terms match every card. Terms are split at white
 /// space and between Han characters and letters, so that `天平lu 378` is understood.
 pub fn query(text: &str) -> Vec<String> {
+    // A telephone number in whatever spelling: as keys have it.
+    if let Some(number) = phone::only(text).filter(|number| number.kind != PhoneKind::Short95) {
+        return vec![fold(&number.compared())];
+    }
     let mut terms: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         let mut term = String::new();
         let mut last: Option<char> = None;
-        for c in fold(word).chars() {
+        for c in without_accents(&fold(word), 'v').chars() {
             if last.is_some_and(|l| {
                 l.is_ascii_alphabetic() && !c.is_ascii() || !l.is_ascii() && c.is_ascii_alphabetic()
             }) {
@@ -101,12 +114,33 @@ pub fn fold(text: &str) -> String {
     let plain = text
         .nfkc()
         .flat_map(char::to_lowercase)
-        .filter(|c| c.is_alphanumeric());
+        .filter(|c| is_sought(*c));
     plain
         .nfkc()
-        .filter(|c| c.is_alphanumeric())
+        .filter(|c| is_sought(*c))
         .map(simplified)
         .collect()
+}
+
+/// Letters, digits and Han characters; also those that this program's Unicode does not know yet, and the private ones under which older systems
+/// kept rare names.
+fn is_sought(c: char) -> bool {
+    c.is_alphanumeric()
+        || matches!(c, '\u{e000}'..='\u{f8ff}' | '\u{20000}'..='\u{3fffd}' | '\u{f0000}'..='\u{ffffd}' | '\u{100000}'..='\u{10fffd}')
+}
+
+/// A folded text with Latin letters without their accents and tones, and ü as `u_umlaut`.
+fn without_accents(folded: &str, u_umlaut: char) -> String {
+    const DIAERESIS: char = '\u{308}';
+    let plain = |c: char| {
+        let mut parts = std::iter::once(c).nfd();
+        match parts.next() {
+            Some('u') if parts.any(|mark| mark == DIAERESIS) => u_umlaut,
+            Some(letter) if letter.is_ascii_alphabetic() => letter,
+            _ => c,
+        }
+    };
+    folded.chars().map(plain).collect()
 }
 
 /// The usual reading of a folded character without its tone; `None` where it has none (letters, digits).
@@ -121,7 +155,7 @@ pub fn syllable(c: char) -> Option<String> {
 }
 
 /// The simplified form of a character, or the character itself.
-fn simplified(c: char) -> char {
+pub(crate) fn simplified(c: char) -> char {
     static TABLE: LazyLock<Vec<(char, char)>> = LazyLock::new(|| {
         let lines = include_str!("search/simplified.txt")
             .lines()
@@ -147,11 +181,18 @@ fn simplified(c: char) -> char {
 /// Full pinyin and initials of a folded text. The usual readings come first; then each other reading of one character with the
 /// usual ones of the rest; then pairs of second readings (长乐 as changyue), as far as the bounds go.
 fn spellings(folded: &str) -> Vec<String> {
-    let syllables: Vec<Vec<String>> = folded
-        .chars()
-        .take(PINYIN_CHARS_MAX)
-        .map(readings)
+    let chars = || folded.chars().take(PINYIN_CHARS_MAX);
+    let syllables: Vec<Vec<String>> = chars().map(readings).collect();
+    // Where a reading has an ü: no other sound of Chinese is spelled with v.
+    let umlauts: Vec<bool> = chars()
+        .zip(&syllables)
+        .map(|(c, readings)| !c.is_ascii() && readings.iter().any(|reading| reading.contains('v')))
         .collect();
+    let styles: &[&str] = if umlauts.contains(&true) {
+        &["v", "u", "yu"]
+    } else {
+        &["v"]
+    };
     if syllables
         .iter()
         .all(|s| s.len() == 1 && s[0].chars().all(|c| c.is_ascii() && c.is_numeric()))
@@ -161,17 +202,24 @@ fn spellings(folded: &str) -> Vec<String> {
     }
     let mut out = Vec::new();
     let mut push = |changed: &[(usize, usize)]| {
-        let (mut full, mut initials) = (String::new(), String::new());
+        let mut full = vec![String::new(); styles.len()];
+        let mut initials = String::new();
         for (at, readings) in syllables.iter().enumerate() {
             let choice = changed
                 .iter()
                 .find(|(place, _)| *place == at)
                 .map_or(0, |(_, choice)| *choice);
             let reading = &readings[choice];
-            full.push_str(reading);
+            for (full, style) in full.iter_mut().zip(styles) {
+                if umlauts[at] {
+                    full.push_str(&reading.replace('v', style));
+                } else {
+                    full.push_str(reading);
+                }
+            }
             initials.extend(reading.chars().next());
         }
-        for spelling in [full, initials] {
+        for spelling in full.into_iter().chain([initials]) {
             if out.len() < SPELLINGS_MAX && !out.contains(&spelling) {
                 out.push(spelling);
             }
@@ -197,27 +245,96 @@ fn spellings(folded: &str) -> Vec<String> {
     out
 }
 
+/// Characters that are read otherwise as a surname: those readings are rare elsewhere and missing from, or late in, the dictionary. 媜 is no
+/// surname, and the dictionary has only the rarer of its readings.
+const SURNAMES: &[(char, &str)] = &[
+    ('万', "mo"),
+    ('乐', "yue"),
+    ('乜', "nie"),
+    ('仇', "qiu"),
+    ('会', "gui"),
+    ('俟', "qi"),
+    ('冼', "xian"),
+    ('区', "ou"),
+    ('单', "shan"),
+    ('召', "shao"),
+    ('句', "gou"),
+    ('员', "yun"),
+    ('媜', "zhen"),
+    ('宓', "fu"),
+    ('宿', "su"),
+    ('尉', "yu"),
+    ('应', "ying"),
+    ('折', "she"),
+    ('晟', "cheng"),
+    ('曾', "zeng"),
+    ('朴', "piao"),
+    ('查', "zha"),
+    ('洗', "xian"),
+    ('澹', "tan"),
+    ('燕', "yan"),
+    ('盖', "ge"),
+    ('盛', "sheng"),
+    ('石', "shi"),
+    ('祭', "zhai"),
+    ('种', "chong"),
+    ('秘', "bi"),
+    ('繁', "po"),
+    ('纪', "ji"),
+    ('缪', "miao"),
+    ('翟', "zhai"),
+    ('能', "nai"),
+    ('葛', "ge"),
+    ('薄', "bo"),
+    ('覃', "qin"),
+    ('解', "xie"),
+    ('訾', "zi"),
+    ('谌', "shen"),
+    ('谷', "yu"),
+    ('贠', "yun"),
+    ('费', "bi"),
+    ('车', "ju"),
+    ('适', "kuo"),
+    ('逄', "pang"),
+    ('郇', "huan"),
+    ('郗', "chi"),
+    ('都', "du"),
+    ('重', "chong"),
+    ('长', "zhang"),
+    ('隗', "wei"),
+    ('黑', "he"),
+    ('𰌂', "zhen"),
+];
+
+/// The reading of a character that the dictionary lacks.
+fn rare(c: char) -> Option<&'static str> {
+    static TABLE: LazyLock<HashMap<char, &str>> = LazyLock::new(|| {
+        include_str!("search/rare.txt")
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(|line| line.split_once(' '))
+            .flat_map(|(reading, chars)| chars.chars().map(move |c| (c, reading)))
+            .collect()
+    });
+    if c < '\u{3400}' {
+        return None;
+    }
+    TABLE.get(&c).copied()
+}
+
 /// Readings of a character without tones, the usual one first, ü as v; a character without one stands for itself.
 fn readings(c: char) -> Vec<String> {
     let mut out: Vec<String> = Vec::new();
-    // A name may be read as a surname only: those readings are rare elsewhere and missing from, or late in, the dictionary.
-    let surname = match c {
-        '单' => Some("shan"),
-        '解' => Some("xie"),
-        '仇' => Some("qiu"),
-        '区' => Some("ou"),
-        '查' => Some("zha"),
-        '朴' => Some("piao"),
-        '盖' => Some("ge"),
-        '曾' => Some("zeng"),
-        _ => None,
-    };
+    let surname = SURNAMES
+        .iter()
+        .find(|(of, _)| *of == c)
+        .map(|(_, reading)| *reading);
     let mut listed = c
         .to_pinyin_multi()
         .into_iter()
         .flatten()
         .map(|reading| reading.plain().replace('ü', "v"));
-    let usual = listed.next();
+    let usual = listed.next().or_else(|| rare(c).map(str::to_owned));
     for reading in usual
         .into_iter()
         .chain(surname.map(str::to_owned))
@@ -276,6 +393,21 @@ mod tests {
         for text in ["tplbzq", "包子店", "379", "bzp xm", "天平lux"] {
             check(bun_shop, text, false);
         }
+        // A telephone number is found in any spelling, whichever the card has.
+        let numbers = &["13800000001", "50932417", "0085221234567", "021234567"][..];
+        for text in [
+            "138 0000 0001",
+            "+86-138-0000-0001",
+            "021-5093 2417",
+            "+86 21 50932417",
+            "+852 2123 4567",
+            "00852-21234567",
+            "(852)21234567",
+            "2123 4567",
+        ] {
+            check(numbers, text, true);
+        }
+        check(numbers, "+853 2123 4567", false);
         let behind = &["王记包子铺", "天平路", "天平路378", "许娜"][..];
         for text in [
             "tplbzp",
@@ -321,11 +453,93 @@ mod tests {
             ("仇国", &["qiuguo", "chouguo"]),
             ("解艳敏", &["xieyanmin", "xym", "jieyanmin"]),
             ("区记琴行", &["oujiqin", "ojq", "qujiqin", "qujiqinhang"]),
+            ("尉迟敬", &["yuchijing", "weichijing", "ycj"]),
+            ("万俟卨", &["moqi", "wansi", "mq"]),
+            ("单于英", &["chanyuying", "shanyuying", "danyuying"]),
+            ("长孙琪", &["zhangsunqi", "changsunqi"]),
+            ("澹台明", &["tantaiming", "dantaiming"]),
+            ("乐正绫", &["yuezhengling", "lezhengling"]),
+            ("吐谷浑", &["tuyuhun"]),
+            ("曾乐", &["zengyue", "zengle", "cengle"]),
+            ("查良", &["zhaliang", "chaliang"]),
+            ("盖叫", &["gejiao", "gaijiao"]),
+            ("朴敏", &["piaomin", "pumin"]),
+            ("缪斌", &["miaobin"]),
+            ("種明", &["chongming", "zhongming"]),
+            ("繁钦", &["poqin", "fanqin"]),
+            ("费明", &["feiming", "biming"]),
         ] {
             for spelling in spellings {
                 check(&[name], spelling, true);
             }
         }
+    }
+
+    #[test]
+    fn an_umlaut_is_typed_in_many_ways() {
+        for name in ["吕明", "呂明"] {
+            for typed in [
+                "lvming", "luming", "lyuming", "lüming", "LÜMING", "lǚmíng", "lü ming", "lu:ming",
+                "lm", "lü", "吕ming",
+            ] {
+                check(&[name], typed, true);
+            }
+        }
+        for (name, typed) in [
+            (
+                "女人花",
+                &[
+                    "nvrenhua",
+                    "nurenhua",
+                    "nyurenhua",
+                    "nürenhua",
+                    "nǚrénhuā",
+                    "nrh",
+                ][..],
+            ),
+            ("略萨", &["lvesa", "luesa", "lyuesa", "lüesa"]),
+            ("虐", &["nve", "nue", "nyue"]),
+            ("绿叶KTV", &["lvyektv", "luyektv", "lüye ktv", "ktv"]),
+            ("王记绿豆", &["wangjilv", "wangjilu", "wangjilyudou"]),
+            ("Müller 面包", &["muller", "müller", "mvller", "mianbao"]),
+            ("Café 吕", &["cafe", "café", "cafelü"]),
+            ("Crème Brûlée", &["creme brulee", "crème"]),
+        ] {
+            for typed in typed {
+                check(&[name], typed, true);
+            }
+        }
+        check(&["鲁明"], "lvming", false);
+        check(&["KTV"], "ktu", false);
+    }
+
+    #[test]
+    fn rare_characters_are_found() {
+        for (name, typed) in [
+            ("贠明", &["yunming", "ym", "贠"][..]),
+            ("𠮷明", &["jiming", "jm", "𠮷", "𠮷明"]),
+            ("黑明", &["heming", "heiming", "hm"]),
+            ("会明", &["guiming", "huiming"]),
+            ("𰌂明", &["zhenming", "zhengming", "𰌂"]),
+            // Extensions B to H, one that Unicode has not assigned yet, and names of older systems.
+            ("𡈼明", &["𡈼", "ming"]),
+            ("𪚥明", &["𪚥", "zhe"]),
+            ("𫖯明", &["fuming"]),
+            ("𬱖明", &["diming"]),
+            ("\u{2ebf0}明", &["\u{2ebf0}"]),
+            ("\u{31350}明", &["\u{31350}明"]),
+            ("\u{323b0}明", &["\u{323b0}", "ming"]),
+            ("\u{e815}明", &["\u{e815}", "\u{e815}明", "ming"]),
+            ("\u{f0001}记", &["\u{f0001}"]),
+            // A variation selector tells shapes apart, not names.
+            ("葛\u{e0101}明", &["葛明", "geming", "葛\u{e0101}"]),
+            ("王\u{200b}记", &["王记", "wangji"]),
+        ] {
+            for typed in typed {
+                check(&[name], typed, true);
+            }
+        }
+        check(&["\u{e815}明"], "\u{e816}", false);
     }
 
     #[test]

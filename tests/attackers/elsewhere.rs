@@ -5,7 +5,10 @@ use axum::http::StatusCode;
 use lianka_sync_core::{
     crdt::record::Edit,
     id::RecordId,
-    kinds::{Kind, duplicate::pair_id},
+    kinds::{
+        Kind,
+        duplicate::{pair_id, persons},
+    },
 };
 use serde_json::{Value, json};
 
@@ -13,6 +16,7 @@ use super::{NOBODY, everybody, everything, filled, routes, told};
 use crate::sync::phone::{HOME, OTHER, Office, Phone, put, text};
 
 const CONTACT: &str = "0198c0de-0000-7000-8000-00000000000a";
+const COPY: &str = "0198c0de-0000-7000-8000-00000000000b";
 
 /// One of everything that a path can name, all of one street.
 pub struct Theirs {
@@ -26,6 +30,11 @@ pub struct Theirs {
     pub resolution: String,
     pub bulk: String,
     pub device: String,
+    pub import: String,
+    pub join: String,
+    pub contact_pair: String,
+    /// The card on which one person stands twice.
+    pub twice: RecordId,
 }
 
 impl Theirs {
@@ -118,6 +127,21 @@ impl Theirs {
             )
             .await["merge"],
         );
+        let sheet = "店招,地址\n新开的店,虹桥路9号\n";
+        let import = text(&office.desk_with(&desk).at(street).import("", sheet).await["import"]);
+        // One person twice on a card.
+        let again = |entry: &str| {
+            [
+                put(&format!("contacts/{entry}/name"), "周某某"),
+                put(&format!("contacts/{entry}/phones"), "13800000009"),
+            ]
+        };
+        let twice = one.create(grid, &[&again(CONTACT)[..], &again(COPY)[..]].concat());
+        one.sync().await;
+        let contact_pair = contact_pair_of(twice);
+        let joining = json!({ "record": twice, "kept": CONTACT, "gone": COPY });
+        let join =
+            text(&post(&format!("duplicates/contacts/{contact_pair}/join"), joining).await["join"]);
         // An edit from before a reassignment.
         two.sync().await;
         two.edit(record, &[put("opening_hours", "9:00-18:00")]);
@@ -139,6 +163,10 @@ impl Theirs {
             resolution,
             bulk,
             device: one.device.to_string(),
+            import,
+            join,
+            contact_pair,
+            twice,
         }
     }
 
@@ -155,6 +183,10 @@ impl Theirs {
             resolution,
             bulk,
             device,
+            import,
+            join,
+            contact_pair,
+            twice,
         } = self;
         let end = path.rsplit('/').next().unwrap_or_default();
         let body = match end {
@@ -164,7 +196,8 @@ impl Theirs {
             "redact" => json!({ "entry": CONTACT, "reason": "other" }),
             "events" => json!({ "type": "return", "reason_code": "other", "note": "请补正" }),
             "merge" => json!({ "winner": second, "loser": third }),
-            "dismiss" | "accept" | "undo" => json!({}),
+            "join" => json!({ "record": twice, "kept": CONTACT, "gone": COPY }),
+            "dismiss" | "accept" | "undo" | "apply" => json!({}),
             "refuse" => json!({ "reason": "不属实" }),
             "password" => json!({ "new_password": "Another pass 2026" }),
             "{username}" if path.contains("assignments") => json!({ "grids": ["A1"] }),
@@ -181,7 +214,16 @@ impl Theirs {
                 },
             ),
             ("{held}", held.clone()),
-            ("{pair}", pair.clone()),
+            (
+                "{pair}",
+                if path.contains("/contacts/") {
+                    contact_pair.clone()
+                } else {
+                    pair.clone()
+                },
+            ),
+            ("{import}", import.clone()),
+            ("{join}", join.clone()),
             ("{merge}", merge.clone()),
             ("{resolution}", resolution.clone()),
             ("{bulk}", bulk.clone()),
@@ -206,6 +248,12 @@ fn naming(path: &str, ids: &[(&'static str, String)]) -> Option<String> {
     (named != before).then_some(named)
 }
 
+/// The pair of entries that every card here has.
+fn contact_pair_of(record: RecordId) -> String {
+    let [one, two] = [CONTACT, COPY].map(|entry| entry.parse().expect("an id"));
+    persons::pair_id(record, one, two).to_string()
+}
+
 /// A body made of two ids.
 type Body<'b> = &'b dyn Fn(&str, &str) -> Value;
 
@@ -227,6 +275,7 @@ async fn another_streets_ids_are_answered_as_nobodys_on_every_route() {
         let pair = pair_id(nobodys[0], nobodys[1]).to_string();
         let unknown = |name: &str| match name {
             "{username}" => "nobody".to_owned(),
+            "{pair}" if route.path.contains("/contacts/") => contact_pair_of(nobodys[0]),
             "{pair}" => pair.clone(),
             _ => NOBODY.to_owned(),
         };
@@ -237,7 +286,9 @@ async fn another_streets_ids_are_answered_as_nobodys_on_every_route() {
         } else {
             body
         };
-        let nowhere_body = if body["winner"].is_null() {
+        let nowhere_body = if !body["kept"].is_null() {
+            json!({ "record": nobodys[0], "kept": CONTACT, "gone": COPY })
+        } else if body["winner"].is_null() {
             body.clone()
         } else {
             json!({ "winner": nobodys[0], "loser": nobodys[1] })

@@ -356,7 +356,9 @@ async fn a_day(server: &Server, folder: &Path) -> Vec<String> {
     );
     let roll = format!("店招,联系人,联系电话\r\n{SHOP},{OTHER_PERSON},{NUMBER}\r\n,,{PERSON}\r\n");
     let headers = format!("authorization: Bearer {admin}\r\ncontent-type: text/csv\r\n");
-    let import = street(&format!("imports?grid=A1&file_name={person}.csv"));
+    let import = street(&format!(
+        "imports?grid=A1&dry_run=false&file_name={person}.csv"
+    ));
     assert_eq!(
         server.send("POST", &import, &headers, roll.as_bytes()).0,
         200

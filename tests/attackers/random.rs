@@ -297,13 +297,21 @@ impl RandomAttack {
             resolution,
             bulk,
             device,
+            import,
+            join,
+            contact_pair,
+            twice,
         } = whose;
-        let records = [record, second, third, transfer].map(ToString::to_string);
+        let records = [record, second, third, transfer, twice].map(ToString::to_string);
         let all = [
             &records[0],
             &records[1],
             &records[2],
             &records[3],
+            &records[4],
+            import,
+            join,
+            contact_pair,
             held,
             pair,
             merge,
@@ -387,7 +395,10 @@ impl RandomAttack {
                     .to_owned()
             }
             "held" => whose.held.clone(),
+            "pair" if path.contains("/contacts/") => whose.contact_pair.clone(),
             "pair" => whose.pair.clone(),
+            "import" => whose.import.clone(),
+            "join" => whose.join.clone(),
             "merge" => whose.merge.clone(),
             "resolution" => whose.resolution.clone(),
             "bulk" => whose.bulk.clone(),

@@ -67,14 +67,24 @@ class Phone {
 
   /** Writes what was refused anew on the server's copy. Values and words that its author had not seen stay. */
   rebase() {
-    const refused = this.refused;
+    const refused = this.refused.map(({ record, bytes: old }) => ({ record, old: Automerge.decodeChange(bytes(old)) }));
     this.refused = [];
     this.epoch += 1;
-    for (const { record, bytes: old } of refused) this.again(record, Automerge.decodeChange(bytes(old)));
+    for (const record of new Set(refused.map((entry) => entry.record))) {
+      const changes = refused.filter((entry) => entry.record === record).map((entry) => entry.old);
+      // Under an id that a refused change gave, the server's copy may hold what another copy of this phone wrote.
+      const given = new Set(changes.flatMap(ids));
+      const seen = new Set();
+      for (const old of changes) {
+        for (const id of old.ops.flatMap((op) => op.pred)) if (!given.has(id)) seen.add(id);
+        this.again(record, old, seen);
+      }
+    }
     return { written: this.outbox.length };
   }
 
-  again(record, old) {
+  /** `seen`: ids of what the author had seen; what is written here is added to it. */
+  again(record, old, seen) {
     const theirs = this.records.get(record);
     const changed = Automerge.change(Automerge.clone(theirs, { actor: this.actor() }), { time: ++this.seconds }, (doc) => {
       for (const { obj, action, key, value } of old.ops) {
@@ -85,11 +95,10 @@ class Phone {
       for (const [at, gone, put] of noteEdits(theirs, old)) Automerge.splice(doc, ['note'], at, gone, put);
     });
     if (Automerge.equals(Automerge.getHeads(theirs), Automerge.getHeads(changed))) return;
-    // A change replaces what it names in `pred`: of that, only what the refused one had named, and this device's own.
+    // A change replaces what it names in `pred`: of that, only what the refused ones had named, and what is written anew beside it.
     const { hash, ...change } = Automerge.decodeChange(Automerge.getLastLocalChange(changed));
-    const seen = new Set(old.ops.flatMap((op) => op.pred));
-    const own = this.device.replaceAll('-', '');
-    const stays = (op, id) => op.obj !== '_root' || seen.has(id) || id.split('@')[1].startsWith(own);
+    ids(change).forEach((id) => seen.add(id));
+    const stays = (op, id) => op.obj !== '_root' || seen.has(id);
     change.ops = change.ops.map((op) => ({ ...op, pred: op.pred.filter((id) => stays(op, id)) }));
     if (change.ops.some((op) => op.action === 'del' && op.pred.length === 0)) {
       // A deletion of what is not there is refused; the ids of the operations behind it must not move, so this one is left to the user.
@@ -192,6 +201,11 @@ class Phone {
   load({ document }) {
     return read(Automerge.load(bytes(document)));
   }
+}
+
+/** The ids of a change's operations. */
+function ids({ actor, startOp, ops }) {
+  return ops.map((_, index) => `${startOp + index}@${actor}`);
 }
 
 /** What a change did to the note, as splices of the server's copy, the last place first. Characters are found again by their ids. */

@@ -9,7 +9,10 @@ use sqlx::{AssertSqlSafe, Column, ConnectOptions, Either, Executor, SqlSafeStr, 
 use super::{Frozen, bytes, released, versions};
 
 /// Constraints and unique indexes that were put on tables which the release before writes too. Each says why that server never meets it.
-const NEW_ON_OLD_TABLES: &[(&str, &str)] = &[];
+const NEW_ON_OLD_TABLES: &[(&str, &str)] = &[(
+    "custom_field_class_check",
+    "it admits P2 beside P0 and P1; that server writes P1 and reads no class",
+)];
 
 /// What the release before reads by the place of columns, so that a further one shifts those behind it, and what that does to it.
 const BY_PLACE: &[(&str, &str)] = &[(

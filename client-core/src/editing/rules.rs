@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use lianka_sync_core::{
     access::{FieldError, Role},
-    authority,
+    authority::{self, Said},
     crdt::{record::Edit, view::View},
     id::{DeviceId, EntryId},
     key::{self, Key, NOTE},
@@ -22,6 +22,7 @@ pub(crate) fn check(
     creating: bool,
     view: &View,
     edits: &[Edit],
+    said: Said,
 ) -> Result<(), Broken> {
     for edit in edits {
         let (key, value) = match edit {
@@ -38,6 +39,7 @@ pub(crate) fn check(
                 if length > limits::NOTE_CHARS_MAX && length > before {
                     return Err(broken(FieldError::TooLong(limits::NOTE_CHARS_MAX)));
                 }
+                authority::check_new_note(view.note.as_deref().unwrap_or_default(), text)?;
                 continue;
             }
         };
@@ -50,6 +52,9 @@ pub(crate) fn check(
             && view.values.contains_key(key);
         if once || (value.is_none() && field.required) {
             return Err(broken(FieldError::WriteOnce));
+        }
+        if let Some(value) = value {
+            authority::check_new_value(kind, key, value, said).map_err(broken)?;
         }
     }
     check_record(kind, role, device, view, edits)

@@ -17,6 +17,7 @@ use lianka_client_core::{
 };
 
 mod answers;
+mod clones;
 mod convergence;
 mod crashes;
 mod editing;

@@ -84,9 +84,8 @@ impl Phone {
         if Kind::of(&view) != Some(Kind::TransferRequest) {
             return Err(EditError::NoSuchRecord.into());
         }
-        if let Some((code, state)) =
-            editing::refusal(&view, step, fields, &self.identity()?.username, now)
-        {
+        let (username, office) = (self.identity()?.username, self.office_now()?);
+        if let Some((code, state)) = editing::refusal(&view, step, fields, &username, office) {
             let key = lianka_sync_core::kinds::transfer::lacking(&view)
                 .filter(|(lacking, _)| *lacking == code)
                 .map(|(_, key)| key);
@@ -120,7 +119,8 @@ impl Phone {
         record: RecordId,
         now: DeviceTime,
     ) -> Result<EditReceipt, PhoneError> {
-        let case = editing::foreseen(&self.view(record)?, &self.identity()?.username, now);
+        let (username, office) = (self.identity()?.username, self.office_now()?);
+        let case = editing::foreseen(&self.view(record)?, &username, office);
         match case.now.state {
             State::Draft => self.transfer_event(record, Step::Submit, MEMBER_PRESENT, now),
             _ => self.transfer_event(record, Step::Resubmit, &[], now),

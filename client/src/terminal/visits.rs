@@ -102,7 +102,10 @@ pub(super) fn run(phone: &Phone, command: VisitCommand, lang: Lang) -> Result<()
             };
             let words = |words: &[String]| words.iter().map(|word| input::clean(word)).collect();
             let new = NewVisit {
-                at: add.at.unwrap_or_else(|| date::to_minute(now)),
+                at: match add.at {
+                    Some(at) => at,
+                    None => date::to_minute(phone.office_now()?),
+                },
                 channel: visit::CHANNELS[add.channel as usize].to_owned(),
                 outcome: visit::OUTCOMES[add.outcome as usize].to_owned(),
                 companions: words(&add.companions),

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use lianka_sync_core::{
     crdt::merge::RegisterState,
     id::{DeviceId, RecordId},
-    kinds::transfer::{self, Case, Facts, Outcome, Ruled, Then, member::clock_event_id},
+    kinds::transfer::{
+        self, Case, Facts, Outcome, Ruled, Then, calendar::Calendar, member::clock_event_id,
+    },
     time::ServerTime,
 };
 use uuid::Uuid;
@@ -28,8 +30,14 @@ pub struct Tick {
     pub erasure: Uuid,
 }
 
+/// The street's calendar; a draft's term needs none.
+fn calendar(street: &Street) -> Calendar {
+    let known = street.known().calendars.get(&());
+    known.cloned().unwrap_or_default()
+}
+
 fn ends(state: &RegisterState, case: &Case, now: ServerTime) -> bool {
-    let clock = case.now.clock(state.created_at());
+    let clock = case.now.clock(state.created_at(), &Calendar::default());
     clock.is_some_and(|(due, then)| now >= due && then == Then::Erase)
 }
 
@@ -43,7 +51,10 @@ impl Act for Tick {
             Some(state) if ends(state, &Case::of(&state.view()), street.now()) => {
                 erase::wants(street, self.record)
             }
-            _ => records([self.record]),
+            _ => Wants {
+                calendars: [()].into(),
+                ..records([self.record])
+            },
         }
     }
 
@@ -63,12 +74,16 @@ impl Act for Tick {
             erase::erase(street, record, &request)?;
             return Ok(true);
         }
-        let Some(step) = transfer::clock_step(&case, now) else {
+        let facts = Facts {
+            calendar: calendar(street),
+            ..Facts::default()
+        };
+        let Some(step) = transfer::clock_step(&case, now, &facts.calendar) else {
             return Ok(false);
         };
         let id = clock_event_id(record, case.now.no, now);
         let event = transfer::clock_event(&case, id, step);
-        let ruling = transfer::rule(&case, &event, now, &Facts::default());
+        let ruling = transfer::rule(&case, &event, now, &facts);
         if ruling.outcome != Outcome::Applied {
             return Ok(false);
         }

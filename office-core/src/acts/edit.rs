@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lianka_sync_core::{
     access::FieldError,
+    authority::{Said, check_new, check_new_note},
     codec::change::{OpId, Scalar},
     crdt::{
         merge::{Refusal, RegisterState, Write},
@@ -12,7 +13,8 @@ use lianka_sync_core::{
     },
     id::{ChangeHash, RecordId},
     key::{self, NOTE},
-    kinds::Kind,
+    kinds::{Broken, Kind},
+    time::ServerTime,
     values::text::nfc,
 };
 
@@ -74,6 +76,12 @@ impl Act for Edit {
         }
         let kind = state.kind();
         known(kind, set.keys())?;
+        let before = if set.contains_key(NOTE) {
+            state.view().note.unwrap_or_default()
+        } else {
+            String::new()
+        };
+        readable(kind, &set, &before, street.now())?;
         let fields = patterns(kind, set.keys());
         let change = if set.contains_key(NOTE) {
             street.compose_note(record, by.signer(), &edits(set)?, &note)?
@@ -120,6 +128,7 @@ impl Act for Create {
             return Err(Refused::ReservedKey(key));
         }
         known(kind, set.keys())?;
+        readable(kind, &set, "", street.now())?;
         if !street.is_readable(record) {
             return Err(Refused::Unavailable);
         }
@@ -245,6 +254,23 @@ fn known<'k>(kind: Kind, mut keys: impl Iterator<Item = &'k String>) -> Result<(
         Some(key) => Err(Refusal::field(key.as_str(), FieldError::Unknown).into()),
         None => Ok(()),
     }
+}
+
+/// What somebody types at a desk must be readable, and its days near today; what stood there before may stay.
+fn readable(
+    kind: Kind,
+    set: &BTreeMap<String, Option<Scalar>>,
+    note_before: &str,
+    now: ServerTime,
+) -> Result<(), Refusal> {
+    let puts = set
+        .iter()
+        .filter(|(key, _)| *key != NOTE)
+        .filter_map(|(key, value)| Some((key.as_str(), value.as_ref()?)));
+    let note = set.get(NOTE).and_then(|value| value.as_ref()?.as_str());
+    check_new(kind, puts, Said::AtOffice(now))
+        .and_then(|()| check_new_note(note_before, note.unwrap_or_default()))
+        .map_err(|Broken { key, error }| Refusal::field(key, error))
 }
 
 /// The fields of keys, as the documentation writes them: a key may hold what people typed, its pattern does not.

@@ -11,14 +11,15 @@ use lianka_sync_core::{
     codec::change::{self, Action, Change},
     crdt::{merge::RegisterState, rebuild::Forget, view::Value},
     id::{DeviceId, EntryId, RecordId, StreetCode},
-    key::NOTE,
+    key::{self, NOTE},
     kinds::{Key, Meaning, Personal, Shape},
+    search::fold,
 };
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{Act, Refused, records};
+use super::{Act, Refused, join_contacts, records};
 use crate::{
     audit::{self, Event},
     store::{Beside, Receipt, Wants},
@@ -67,7 +68,7 @@ pub struct Request {
 #[derive(Debug)]
 pub struct Erased {
     pub receipt: Receipt,
-    /// Keys of the record that still hold the person's name or telephone number.
+    /// Keys of the record that still hold the person's name or telephone number, or may be about them.
     pub mentioned_in: Vec<String>,
     /// Other records with the same entry.
     pub also_on: Vec<RecordId>,
@@ -160,7 +161,7 @@ pub(super) fn erase(
 pub enum Person {
     /// An entry of the record's persons.
     Entry(EntryId),
-    /// A key of a set whose members are persons: `companions/<name>`.
+    /// A key of a set whose members are persons, `companions/<name>`, or of a field of the street's own that holds a person's data.
     Member(String),
 }
 
@@ -169,18 +170,59 @@ pub enum Person {
 pub struct Redact {
     pub record: RecordId,
     pub person: Person,
+    /// Fields of the street's own that hold personal data, by name: what of them speaks of the person goes as well.
+    pub personal: BTreeSet<String>,
     /// Whether the note goes as well, with its history.
     pub note: bool,
     pub request: Request,
 }
 
 impl Redact {
-    /// The entries that go: the person's own and the consents that name it.
-    fn entries(&self, state: &RegisterState) -> Vec<EntryId> {
+    /// The entries that go: the person's own, those that were joined into it, and the consents that name them.
+    fn entries(&self, street: &Street, state: &RegisterState) -> Vec<EntryId> {
         match self.person {
-            Person::Entry(entry) => state.entries_of_person(entry).into_iter().collect(),
+            Person::Entry(entry) => {
+                let persons = join_contacts::joined_into(street, self.record, entry);
+                let theirs = persons.into_iter();
+                let theirs = theirs.flat_map(|person| state.entries_of_person(person));
+                theirs.collect::<BTreeSet<_>>().into_iter().collect()
+            }
             Person::Member(_) => Vec::new(),
         }
+    }
+
+    /// Keys of the street's own personal fields whose values speak of the person.
+    fn own_fields(&self, state: &RegisterState, names: &[String]) -> BTreeSet<String> {
+        let view = state.view();
+        let speaking = view.values.iter().filter(|(key, values)| {
+            self.is_personal(state, key)
+                && values
+                    .iter()
+                    .any(|value| value.value.as_str().is_some_and(|text| speaks(text, names)))
+        });
+        speaking.map(|(key, _)| key.clone()).collect()
+    }
+
+    fn is_personal(&self, state: &RegisterState, key: &str) -> bool {
+        state.kind().field(key).is_some_and(|(field, parsed)| {
+            field.meaning == Meaning::Custom
+                && matches!(parsed, Key::Member { member, .. } if self.personal.contains(member))
+        })
+    }
+
+    /// The keys of the record whose values hold one of the names, and the street's own personal fields: whose those are nobody can tell.
+    fn mentions(&self, state: &RegisterState, names: &[String]) -> Vec<String> {
+        let mut keys = mentions(state, names);
+        let view = state.view();
+        let own = view.values.iter().filter(|(key, values)| {
+            matches!(self.person, Person::Entry(_))
+                && !values.is_empty()
+                && self.is_personal(state, key)
+                && !keys.contains(key)
+        });
+        let own: Vec<String> = own.map(|(key, _)| key.clone()).collect();
+        keys.extend(own);
+        keys
     }
 
     /// Whether the person stands on the record.
@@ -192,6 +234,7 @@ impl Redact {
                 let field = state.kind().field(key);
                 let of_persons = field.is_some_and(|(field, _)| {
                     field.meaning == Meaning::PersonName && field.shape == Shape::SetMember
+                        || field.meaning == Meaning::Custom
                 });
                 of_persons && !state.visible(key).is_empty()
             }
@@ -216,7 +259,8 @@ impl Act for Redact {
             receipts: [record].into(),
             copies,
             held_of: [record].into(),
-            mentions: [(record, self.entries(state))].into(),
+            mentions: [(record, self.entries(street, state))].into(),
+            joins_of: [record].into(),
             ..Street::rebuild_wants(record)
         }
     }
@@ -247,16 +291,19 @@ impl Act for Redact {
         }
         let (generation, listed, names) = (
             state.generation(),
-            self.entries(state),
+            self.entries(street, state),
             names(state, &self.person),
         );
         let entries: BTreeSet<EntryId> = listed.iter().copied().collect();
+        let own = self.own_fields(state, &names);
         let is_theirs = |key: &str| match &self.person {
+            _ if own.contains(key) => true,
             Person::Entry(_) => {
                 matches!(Key::parse(key), Some(Key::Entry { entry, .. }) if entries.contains(&entry))
             }
             Person::Member(member) => key == member,
         };
+        let quotes = |key: &str, text: &str| self.is_personal(state, key) && speaks(text, &names);
         let held: Vec<Uuid> = known
             .held_of
             .get(&record)
@@ -264,7 +311,7 @@ impl Act for Redact {
             .flatten()
             .filter(|held| {
                 change::decode(&held.bytes).map_or(!held.bytes.is_empty(), |change| {
-                    touches(&change, &entries, &is_theirs, self.note)
+                    touches(&change, &entries, &is_theirs, self.note) || quoted(&change, &quotes)
                 })
             })
             .map(|held| held.held)
@@ -284,9 +331,15 @@ impl Act for Redact {
             ("operations", forgotten.ops as u64),
             ("changes", forgotten.changes as u64),
         ]);
+        let field = match &self.person {
+            Person::Member(key) if key.starts_with(key::CUSTOM) => Some(key.clone()),
+            _ => None,
+        };
+        let beside = own.into_iter().chain(field).map(|key| (record, key));
+        street.writes.withdrawn.extend(beside);
         let mentioned_in = street
             .state(record)
-            .map(|state| mentions(state, &names))
+            .map(|state| self.mentions(state, &names))
             .unwrap_or_default();
         street.writes.redacted.push(Beside {
             record,
@@ -362,11 +415,37 @@ fn touches(
     })
 }
 
+/// Whether a change writes a text of the person to a field of the street's own.
+fn quoted(change: &Change, quotes: &dyn Fn(&str, &str) -> bool) -> bool {
+    change.ops.iter().any(|op| match &op.action {
+        Action::Put { key, value } => value.as_str().is_some_and(|text| quotes(key, text)),
+        _ => false,
+    })
+}
+
+/// Whether a text speaks of somebody with one of these names or numbers, however they are spaced and spelled.
+fn speaks(text: &str, names: &[String]) -> bool {
+    let text = fold(text);
+    names
+        .iter()
+        .map(|name| fold(name))
+        .any(|name| name.chars().count() >= 2 && text.contains(&name))
+}
+
 /// What people call the person by: name and telephone numbers, every concurrent one.
 fn names(state: &RegisterState, person: &Person) -> Vec<String> {
     let entry = match person {
         Person::Entry(entry) => *entry,
         Person::Member(key) => {
+            let own = state.kind().field(key);
+            if own.is_some_and(|(field, _)| field.meaning == Meaning::Custom) {
+                let values = state.view().values.remove(key).unwrap_or_default();
+                let texts = values.iter().filter_map(|value| value.value.as_str());
+                return texts
+                    .filter(|text| text.chars().count() >= 2)
+                    .map(str::to_owned)
+                    .collect();
+            }
             let name = key.split_once('/').map(|(_, name)| name.to_owned());
             return name.into_iter().collect();
         }

@@ -12,12 +12,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lianka_sync_core::{
     access::{Role, Writer},
+    authority::{Said, check_new_change},
     codec::change::{self, Action as ChangeAction, Change, OpId, Scalar},
     crdt::{
         merge::{Refusal, RegisterState, Replaces, Write},
         record::Edit as RecordEdit,
     },
     id::{ChangeHash, RecordId},
+    kinds::Broken,
+    time::{DeviceTime, ServerTime},
 };
 use uuid::Uuid;
 
@@ -88,6 +91,11 @@ fn wants(street: &Street, id: Uuid) -> Wants {
             .flatten()
         {
             wants.roles.insert(held.username.clone());
+            wants.earlier.extend(
+                change::decode(&held.bytes)
+                    .ok()
+                    .map(|change| (held.record, change.hash)),
+            );
             if street.state(held.record).is_some()
                 && change::decode(&held.bytes).is_ok_and(|change| change.edits_text())
             {
@@ -120,6 +128,7 @@ impl Act for Accept {
         let held = open(street, self.held)?;
         let record = held.record;
         let change = change::decode(&held.bytes).map_err(|_| Refused::Decided)?;
+        readable(&held, &change, street.now())?;
         let mut accepted: Vec<(Uuid, i64)> = Vec::new();
         let mut authors: Vec<(String, ChangeHash)> = Vec::new();
         if self.as_edit {
@@ -145,6 +154,7 @@ impl Act for Accept {
                 let Some((held, change)) = all.get(&id) else {
                     continue;
                 };
+                readable(held, change, street.now())?;
                 accepted.push((id, merge_held(street, held, change)?));
                 authors.push((held.username.clone(), change.hash));
             }
@@ -214,6 +224,16 @@ impl Act for Refuse {
     }
 }
 
+/// What a phone may not say for the first time, a reviewer does not take in for it. How old a day is, the reviewer sees: it may have waited.
+fn readable(held: &HeldChange, change: &Change, now: ServerTime) -> Result<(), Refused> {
+    let said = Said::OnPhone {
+        at: now,
+        clock: Some(DeviceTime::from_unix_ms(now.unix_ms())),
+    };
+    check_new_change(held.kind, change, said)
+        .map_err(|Broken { key, error }| Refused::HeldRefused(Refusal::field(key, error)))
+}
+
 /// Merges it as if it had come in time: bound by its author's role of then, not by the grid or the role that the author lost.
 fn merge_held(street: &mut Street, held: &HeldChange, change: &Change) -> Result<i64, Refused> {
     let mut refused = None;
@@ -251,14 +271,15 @@ fn apply_as_edit(
     let Some(state) = street.state(held.record) else {
         return Err(Refused::HeldRefused(Refusal::DependencyMissing));
     };
-    let writes = writes_of(change, state);
+    let unmerged = unmerged(street, state, held.record, change);
+    let writes = writes_of(change, &unmerged, state);
     let signer = by.signer();
     let mut written = street
         .compose(held.record, signer, &writes, "")
         .map_err(Refused::HeldRefused)?;
     if change.edits_text() {
         let text = street
-            .note_with(held.record, change)
+            .note_with(held.record, change, &unmerged)
             .map_err(Refused::HeldRefused)?;
         let note = street.compose_note(held.record, signer, &[RecordEdit::Note { text }], "");
         written = note.map_err(Refused::HeldRefused)?.or(written);
@@ -267,9 +288,31 @@ fn apply_as_edit(
     Ok(written.map_or(0, |(_, seq)| seq))
 }
 
+/// Changes of the same author that are held, or were, and that the record never had. What it holds under an id that one of them gave is by a copy of the
+/// author's phone, which counted on from the same number.
+fn unmerged(
+    street: &Street,
+    state: &RegisterState,
+    record: RecordId,
+    change: &Change,
+) -> Vec<Change> {
+    let of_record = street.known().held_of.get(&record).into_iter().flatten();
+    let earlier = &street.known().earlier;
+    of_record
+        .filter_map(|held| change::decode(&held.bytes).ok())
+        .filter(|other| other.actor == change.actor && other.start_op < change.start_op)
+        .filter(|other| !state.contains(other.hash) && !earlier.contains_key(&(record, other.hash)))
+        .collect()
+}
+
 /// The last write of each key, the note apart. It replaces what its author had seen, and nothing newer: a rebuild leaves the ids of operations as they are.
-fn writes_of(change: &Change, state: &RegisterState) -> Vec<Write> {
+fn writes_of(change: &Change, unmerged: &[Change], state: &RegisterState) -> Vec<Write> {
     let view = state.view();
+    let ids = |change: &Change| {
+        let ids = (0..change.ops.len()).map(|index| change.op_id(index));
+        ids.collect::<Vec<_>>()
+    };
+    let others: BTreeSet<OpId> = unmerged.iter().flat_map(ids).collect();
     let mut writes: BTreeMap<&str, (Option<Scalar>, BTreeSet<OpId>)> = BTreeMap::new();
     for op in &change.ops {
         let (key, value) = match &op.action {
@@ -281,7 +324,9 @@ fn writes_of(change: &Change, state: &RegisterState) -> Vec<Write> {
         };
         let write = writes.entry(key).or_default();
         write.0 = value;
-        write.1.extend(&op.pred);
+        write
+            .1
+            .extend(op.pred.iter().filter(|op| !others.contains(op)));
     }
     let visible = |key: &str, op: &OpId| {
         view.values

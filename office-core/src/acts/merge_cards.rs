@@ -36,7 +36,11 @@ pub fn epoch(entropy: [u8; 4]) -> u32 {
 
 /// Whether an actor wrote for the merge.
 pub fn wrote(merge: &CardMerge) -> impl Fn(Actor) -> bool + use<> {
-    let epoch = merge.epoch;
+    signed_under(merge.epoch)
+}
+
+/// Whether an actor signs with one of the epochs from this one on.
+pub(super) fn signed_under(epoch: u32) -> impl Fn(Actor) -> bool + use<> {
     move |actor| actor.epoch() & !(EPOCHS - 1) == epoch
 }
 

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use lianka_sync_core::{
+    authority::{Said, check_new},
     codec::change::Scalar,
-    crdt::merge::Write,
+    crdt::merge::{Refusal, Write},
     id::{EntryId, RecordId},
     kinds::{
-        Kind,
+        Broken, Kind,
         transfer::{self, Case, Step},
     },
 };
@@ -67,6 +68,11 @@ impl Act for TakeStep {
             };
         }
         let writes = event_keys(self.event, self.step, self.seen, &self.fields);
+        let puts = writes
+            .iter()
+            .filter_map(|write| Some((write.key.as_str(), write.value.as_ref()?)));
+        check_new(Kind::TransferRequest, puts, Said::AtOffice(street.now()))
+            .map_err(|Broken { key, error }| Refusal::field(key, error))?;
         street.compose(record, self.by.signer(), &writes, "")?;
         let event = self.by.event(Action::DeskEdit).on(record);
         street.audit(

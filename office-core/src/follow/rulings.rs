@@ -18,8 +18,8 @@ use lianka_sync_core::{
     kinds::{
         Kind,
         transfer::{
-            self, Case, Event, Facts, Ruled, State, Step, letter_number, member::Member,
-            table::SEALED, written,
+            self, Case, Event, Facts, Ruled, State, Step, letter_key, letter_number,
+            member::Member, table::SEALED, written,
         },
     },
 };
@@ -75,9 +75,7 @@ pub(super) fn wants(street: &Street) -> Wants {
     let mut wants = Wants::default();
     for Pending { event, device, .. } in pending(street) {
         wants.people.insert(device);
-        wants
-            .letters
-            .extend(letter_number(&event).map(str::to_owned));
+        wants.letters.extend(letter_number(&event).map(letter_key));
         if event.step.row().binding {
             wants.requests.insert(());
             wants.different.insert(());
@@ -183,12 +181,14 @@ fn facts(
         by,
         lacking: transfer::lacking(view).map(|(code, _)| code),
         letter_in_use: letter_number(event)
-            .is_some_and(|number| letter_in_use(street, record, number)),
+            .is_some_and(|number| letter_in_use(street, record, &letter_key(number))),
         earlier_open: if event.step.row().binding {
             earlier_open(street, record, case, view)
         } else {
             None
         },
+        // Only the clock's events are about terms.
+        ..Facts::default()
     }
 }
 
@@ -202,7 +202,8 @@ fn changed_cases(street: &Street) -> Vec<(RecordId, View, Case)> {
     street.changed(Kind::TransferRequest).map(of).collect()
 }
 
-fn letter_in_use(street: &Street, record: RecordId, number: &str) -> bool {
+/// `key`: the number as [`letter_key`] compares it.
+fn letter_in_use(street: &Street, record: RecordId, key: &str) -> bool {
     let changed = changed_cases(street);
     let live = |case: &Case| {
         transfer::is_open(case.now.state)
@@ -210,10 +211,10 @@ fn letter_in_use(street: &Street, record: RecordId, number: &str) -> bool {
                 .now
                 .letter
                 .as_ref()
-                .is_some_and(|letter| letter.number == number)
+                .is_some_and(|letter| letter_key(&letter.number) == key)
     };
     let is_changed = |holder: RecordId| changed.iter().any(|(other, ..)| *other == holder);
-    let stored = street.known().letters.get(number);
+    let stored = street.known().letters.get(key);
     changed
         .iter()
         .any(|(other, _, case)| *other != record && live(case))

@@ -8,14 +8,16 @@ use lianka_sync_core::{
     kinds::{
         Kind,
         shop_card::{CONTACTS, MERGED_INTO},
-        transfer::{self, Case, Outcome, Step, member::Member, table::OTHER},
+        transfer::{
+            self, Case, Outcome, Step, calendar::Calendar, letter_key, member::Member, table::OTHER,
+        },
     },
 };
 
 use super::{Held, Kept, MemoryStore, Settled};
 use crate::store::{
-    CardMerge, Grids, HeldChange, HeldStatus, KnownHeld, Loaded, OpenRequest, Place, Resolution,
-    Restored, Stored, StoredRecord, Wants,
+    CardMerge, ContactJoin, Grids, HeldChange, HeldStatus, KnownHeld, Loaded, OpenRequest, Place,
+    Resolution, Restored, Stored, StoredRecord, Wants,
 };
 
 impl MemoryStore {
@@ -82,13 +84,14 @@ impl MemoryStore {
             letters: answers(&wants.letters, |number| {
                 let holds = |case: &Case| {
                     let letter = case.now.letter.as_ref();
-                    letter.is_some_and(|letter| letter.number == *number)
+                    letter.is_some_and(|letter| letter_key(&letter.number) == *number)
                 };
                 let open = self.open_cases().filter(|(_, _, case)| holds(case));
                 Some(open.map(|(record, ..)| record).collect())
             }),
             requests: answers(&wants.requests, |()| Some(self.open_requests())),
             different: answers(&wants.different, |()| Some(self.different_people())),
+            calendars: answers(&wants.calendars, |()| Some(Calendar::shipped())),
             restored: answers(&wants.restored, |record| Some(self.restored(*record))),
             holdings: answers(&wants.holdings, |record| Some(self.holdings(*record))),
             mentions: answers(&wants.mentions, |(record, entries)| {
@@ -137,6 +140,11 @@ impl MemoryStore {
                 Some(std::iter::once(user.role).chain(before).collect())
             }),
             merges: answers(&wants.merges, |merge| self.merges.get(merge).cloned()),
+            joins: answers(&wants.joins, |join| self.joins.get(join).cloned()),
+            joins_of: answers(&wants.joins_of, |record| {
+                let of = self.joins.values().filter(|join| join.record == *record);
+                Some(of.cloned().collect())
+            }),
             resolutions: answers(&wants.resolutions, |id| {
                 let is = |settled: &&Settled| settled.write.resolution == *id;
                 self.resolutions.iter().find(is).map(resolution)
@@ -288,9 +296,12 @@ impl MemoryStore {
         let resolutions = self.resolutions.iter();
         let resolutions = resolutions
             .filter(|one| one.write.record == record && is_about(&one.write.field, entries));
+        let joins = self.joins.values();
+        let joins = joins.filter(|join| join.record == record && is_of(join, entries));
         vec![
             ("notice", notices.count() as u64),
             ("resolution", resolutions.count() as u64),
+            ("contact_join", joins.count() as u64),
             ("roll_import_row", 0),
         ]
     }
@@ -307,6 +318,11 @@ pub(super) fn is_about(field: &str, entries: &[EntryId]) -> bool {
     entries
         .iter()
         .any(|entry| field.contains(&format!("/{entry}/")))
+}
+
+/// Whether a joining is of one of the entries.
+pub(super) fn is_of(join: &ContactJoin, entries: &[EntryId]) -> bool {
+    entries.contains(&join.same.kept) || entries.contains(&join.same.gone)
 }
 
 fn answers<K: Ord + Clone, V>(

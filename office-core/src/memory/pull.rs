@@ -5,7 +5,10 @@ use std::{collections::BTreeSet, sync::PoisonError};
 use lianka_sync_core::{
     codec::wire::Notice,
     id::RecordId,
-    kinds::{Class, Kind, transfer::Case},
+    kinds::{
+        Class, Kind,
+        transfer::{Case, calendar::Calendar},
+    },
     time::ServerTime,
 };
 
@@ -192,11 +195,12 @@ impl MemoryStore {
 
     /// Requests on which something is due, the longest due first.
     pub fn due(&self, now: ServerTime) -> Vec<RecordId> {
+        let calendar = Calendar::shipped();
         let mut due: Vec<_> = self
             .of_kind(Kind::TransferRequest)
             .filter_map(|(record, kept)| {
                 let case = Case::of(&kept.state.view());
-                let (due, _) = case.now.clock(kept.state.created_at())?;
+                let (due, _) = case.now.clock(kept.state.created_at(), &calendar)?;
                 (now >= due).then_some((due, record))
             })
             .collect();

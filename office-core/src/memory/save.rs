@@ -2,7 +2,10 @@
 
 use lianka_sync_core::{codec::wire::Notice, id::RecordId, limits, time::ServerTime};
 
-use super::{Held, Kept, LogEntry, MemoryStore, Settled, load::is_about};
+use super::{
+    Held, Kept, LogEntry, MemoryStore, Settled,
+    load::{is_about, is_of},
+};
 use crate::store::{
     Beside, Head, HeldDecision, HeldStatus, Loaded, Logged, LoggedChange, NoticeWrite, RecordWrite,
     Rewrite, Rewritten, Seal, Store, UndoneResolution, Wants, Writes,
@@ -97,6 +100,14 @@ impl Store for MemoryStore {
         }
         for dismissal in writes.dismissals {
             self.dismissals.insert(dismissal.pair, dismissal);
+        }
+        for join in writes.joins {
+            self.joins.insert(join.join, join);
+        }
+        for (join, undone) in writes.joins_undone {
+            if let Some(join) = self.joins.get_mut(&join) {
+                join.undone = Some(undone);
+            }
         }
         for redaction in writes.redacted {
             self.redact(&redaction);
@@ -209,6 +220,7 @@ impl MemoryStore {
             notices.retain(|notice| notice.record != record);
         }
         self.merges.retain(|_, merge| merge.loser != record);
+        self.joins.retain(|_, join| join.record != record);
         self.dismissals
             .retain(|_, one| one.records.0 != record && one.records.1 != record);
         // A card that went on in this one can still be brought back; what was remarked on it goes.
@@ -229,6 +241,8 @@ impl MemoryStore {
         } = redaction;
         self.held.retain(|one| !held.contains(&one.write.held));
         self.forget_beside(*record, |field| is_about(field, entries));
+        self.joins
+            .retain(|_, join| join.record != *record || !is_of(join, entries));
     }
 
     fn decide(&mut self, decision: HeldDecision) {

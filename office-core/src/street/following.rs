@@ -9,6 +9,8 @@ use lianka_sync_core::id::{EntryId, RecordId};
 pub struct Following {
     /// The log up to here holds no late edit that was not carried over.
     pub(crate) late_from: usize,
+    /// The log up to here holds no edit of a joined contact person that was not brought over.
+    pub(crate) contacts_from: usize,
     /// Requests of which events were ruled on.
     pub(crate) ruled: BTreeSet<RecordId>,
     /// Events that could not be ruled on.

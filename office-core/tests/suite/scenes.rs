@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, fmt::Write as _};
 
 use lianka_office_core::{
-    acts::{Desk, edit, erase, held, merge_cards, relocate},
+    acts::{Desk, edit, erase, held, join_contacts, merge_cards, relocate},
     ids::Ids,
     memory::run,
     push::{Author, Ingested, Push, Pushes, Resent},
@@ -15,7 +15,7 @@ use lianka_sync_core::{
     codec::{change::Scalar, wire::PushedChange},
     crdt::record::{Edit, Record},
     id::{Actor, DeviceId, EntryId, RecordId},
-    kinds::Kind,
+    kinds::{Kind, duplicate::persons::Same},
     time::{DeviceTime, ServerTime},
 };
 use uuid::Uuid;
@@ -231,11 +231,45 @@ pub fn play(store: &mut impl Store, cast: &Cast) -> String {
     let undone = run(store, now(), undo);
     writeln!(told, "undo {undone:?}").expect("written");
 
+    // One person twice on the card: joined, a late edit of the entry that went, undone, and joined again, so that both are forgotten together.
+    let double = EntryId(id(53));
+    let twice = [("name", "王芳"), ("phones", "13700000007")]
+        .map(|(field, value)| put(&format!("contacts/{double}/{field}"), value));
+    let twice = noodles.edit(1, &twice);
+    push(store, &mut told, now(), vec![twice]);
+    for n in [91, 92] {
+        let join = join_contacts::Join {
+            by: desk(),
+            record: RecordId(id(1)),
+            same: Same {
+                kept: wang,
+                gone: double,
+            },
+            note: "同一人".into(),
+            join: id(n),
+            epoch: merge_cards::epoch([1, 2, 4, n as u8]),
+        };
+        let joined = run(store, now(), join);
+        writeln!(told, "join {joined:?}").expect("written");
+        if n == 91 {
+            let late = noodles.edit(1, &[put(&format!("contacts/{double}/role"), "店长")]);
+            push(store, &mut told, now(), vec![late]);
+            let undo = join_contacts::UndoJoin {
+                by: desk(),
+                join: id(91),
+                note: "两人".into(),
+            };
+            let undone = run(store, now(), undo);
+            writeln!(told, "part {undone:?}").expect("written");
+        }
+    }
+
     // One person forgotten, twice; a change of the generation before; then a record.
     for n in [81, 82] {
         let redact = erase::Redact {
             record: RecordId(id(1)),
             person: erase::Person::Entry(wang),
+            personal: [].into(),
             note: false,
             request: request(n),
         };
@@ -294,6 +328,8 @@ fn everything(cast: &Cast) -> Wants {
         merged_with: records.clone(),
         held_of: records.clone(),
         merges: [id(71)].into(),
+        joins: [id(91), id(92)].into(),
+        joins_of: records.clone(),
         records,
         ..Wants::default()
     }
@@ -367,6 +403,12 @@ fn answers(loaded: &Loaded) -> String {
     }
     for (key, merge) in &loaded.merges {
         list("merge", format!("{key}: {merge:?}"));
+    }
+    for (key, join) in &loaded.joins {
+        list("join", format!("{key}: {join:?}"));
+    }
+    for (key, joins) in &loaded.joins_of {
+        list("joins", format!("{key}: {joins:?}"));
     }
     told
 }

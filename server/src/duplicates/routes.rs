@@ -69,7 +69,7 @@ pub struct DuplicatesQuery {
     page_size: Option<u32>,
 }
 
-/// What two cards share.
+/// What two cards, or two contacts of one card, share.
 #[derive(Serialize, ToSchema)]
 pub struct ReasonView {
     /// Stable word.
@@ -78,13 +78,19 @@ pub struct ReasonView {
     en: &'static str,
 }
 
+impl ReasonView {
+    pub(super) fn new(reason: &'static str, zh: &'static str, en: &'static str) -> Self {
+        Self { reason, zh, en }
+    }
+}
+
 impl From<Reason> for ReasonView {
     fn from(reason: Reason) -> Self {
-        Self {
-            reason: reason.as_str(),
-            zh: reason.label(Lang::Zh),
-            en: reason.label(Lang::En),
-        }
+        Self::new(
+            reason.as_str(),
+            reason.label(Lang::Zh),
+            reason.label(Lang::En),
+        )
     }
 }
 
@@ -245,7 +251,7 @@ async fn views(
 
 #[derive(Deserialize)]
 pub struct PairPath {
-    pair: Uuid,
+    pub(super) pair: Uuid,
 }
 
 /// Which card goes on.
@@ -270,10 +276,10 @@ pub struct MergeBody {
 pub struct NoteBody {
     /// Why, at most 200 characters.
     #[serde(default)]
-    note: String,
+    pub(super) note: String,
 }
 
-fn note(text: &str) -> Result<String, ApiError> {
+pub(super) fn note(text: &str) -> Result<String, ApiError> {
     if text.trim().is_empty() {
         Ok(String::new())
     } else {

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use lianka_sync_core::id::StreetCode;
+use lianka_sync_core::{id::StreetCode, values::characters};
 
 use crate::config::PasswordRules;
 
@@ -103,7 +103,7 @@ type Checked<T> = Result<T, Broken>;
 pub fn text(field: impl Into<Cow<'static, str>>, value: &str, chars_max: usize) -> Checked<String> {
     let value = value.trim();
     let field = field.into();
-    if value.is_empty() {
+    if characters::says_nothing(value) {
         return Err(Broken {
             field,
             rule: "not_empty",
@@ -119,12 +119,12 @@ pub fn text(field: impl Into<Cow<'static, str>>, value: &str, chars_max: usize) 
             en: "It is too long.",
         });
     }
-    if value.chars().any(char::is_control) {
+    if value.chars().any(char::is_control) || characters::forbidden(value).is_some() {
         return Err(Broken {
             field,
             rule: "no_control_characters",
-            zh: "不能含控制字符。",
-            en: "It must not hold control characters.",
+            zh: "不能含控制字符，也不能含改变文字方向的字符。",
+            en: "It must not hold control characters, nor marks that change the direction of writing.",
         });
     }
     Ok(value.to_owned())

@@ -24,6 +24,7 @@ use crate::{
     auth::{Principal, StreetScope},
     http::error::ApiError,
     pipeline_point::{PipelinePoint, reached},
+    roll,
     state::App,
     street::{store::erasures, transaction},
 };
@@ -59,7 +60,8 @@ pub struct NewRedaction {
     /// The contact person: the entry of `contacts/<entry>/…`. Either this or `member`.
     #[schema(value_type = Option<Uuid>)]
     entry: Option<EntryId>,
-    /// The key of somebody who is named by the key itself: `companions/<name>` of a visit.
+    /// The key of somebody who is named by the key itself, `companions/<name>` of a visit, or a field of the street's own that holds a person's
+    /// data, `custom/<name>`.
     member: Option<String>,
     /// As for `erase`.
     #[schema(example = "subject_request")]
@@ -123,7 +125,8 @@ impl From<Receipt> for ReceiptView {
 #[derive(Serialize, ToSchema)]
 pub struct ErasedView {
     receipt: ReceiptView,
-    /// Keys of the record that still hold the person's name or telephone number: somebody typed them there.
+    /// Keys of the record that still hold the person's name or telephone number, because somebody typed them there, and fields of the street's
+    /// own that hold somebody's personal data (P2): look whether it is theirs.
     mentioned_in: Vec<String>,
     /// Other records about the same: merged with this one, or with the same contact person.
     also_on: Vec<Uuid>,
@@ -183,7 +186,8 @@ pub async fn erase(
 /// Redact a person
 ///
 /// Rebuilds the record without one contact person and their consents, or without somebody who went along on a visit, as its next generation:
-/// values, authors and conflicts of everything else stay. Late edits of the person are refused with `redacted`.
+/// values, authors and conflicts of everything else stay. Fields of the street's own that hold personal data (P2) and speak of the person go
+/// as well. Late edits of the person are refused with `redacted`.
 #[utoipa::path(post, path = "/v1/streets/{street}/records/{record}/redact", tag = "Erasure", request_body = NewRedaction,
     params(("street" = String, Path), ("record" = Uuid, Path)), responses((status = OK, body = ErasedView)))]
 pub async fn redact(
@@ -200,9 +204,13 @@ pub async fn redact(
         _ => return Err(ApiError::invalid_field("entry", "entry_or_member")),
     };
     let request = request(&app, &admin, &new.reason, now)?;
+    let mut conn = app.pool.acquire().await?;
+    let personal = roll::store::personal_fields(&mut conn, scope.street()).await?;
+    drop(conn);
     let act = Redact {
         record: path.record,
         person,
+        personal,
         note: new.note,
         request,
     };

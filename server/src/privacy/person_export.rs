@@ -19,7 +19,7 @@ use lianka_sync_core::{
     kinds::{Class, Field, Key, Kind, Meaning, Personal, Shape, consent},
     search::fold,
     time::ServerTime,
-    values::phone::{self, PhoneKind},
+    values::phone,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -51,7 +51,7 @@ const NAME_CHARS_MIN: usize = 2;
 /// Whom to look for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sought {
-    /// Digits without country and city code.
+    /// In the one spelling by which numbers are compared.
     Phone(String),
     /// Folded.
     Name(String),
@@ -61,7 +61,7 @@ impl Sought {
     /// By a number; `None` where the text is not one number.
     pub fn phone(text: &str) -> Option<Self> {
         match &phone::parse(text)[..] {
-            [only] if only.is_recognised() => Some(Self::Phone(digits(only))),
+            [only] if only.is_recognised() => Some(Self::Phone(only.compared())),
             _ => None,
         }
     }
@@ -83,9 +83,9 @@ impl Sought {
     /// Whether a text speaks of them.
     fn is_in(&self, text: &str) -> bool {
         match self {
-            Self::Phone(number) => phone::parse(text)
+            Self::Phone(number) => phone::mentioned(text)
                 .iter()
-                .any(|found| found.is_recognised() && digits(found) == *number),
+                .any(|(_, found)| found.is_recognised() && found.compared() == *number),
             Self::Name(name) => fold(text).contains(name.as_str()),
         }
     }
@@ -102,24 +102,12 @@ impl Sought {
     }
 }
 
-fn digits(phone: &phone::Phone) -> String {
-    match phone.kind {
-        PhoneKind::Landline { .. } => phone
-            .digits
-            .strip_prefix("021")
-            .filter(|local| local.len() == 8)
-            .unwrap_or(&phone.digits)
-            .to_owned(),
-        _ => phone.digits.clone(),
-    }
-}
-
 /// Everything that was found.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub struct PersonView {
     pub contacts: Vec<PersonContact>,
     pub transfers: Vec<PersonTransfer>,
-    /// Notes, and other texts of records in which people are mentioned, that speak of the person.
+    /// Notes, fields of the street's own, and other texts of records in which people are mentioned, that speak of the person.
     pub notes: Vec<PersonNote>,
     /// Changes of the log that wrote something about the person, the oldest first.
     pub changes: Vec<PersonChange>,
@@ -579,7 +567,8 @@ fn about(
     writes
 }
 
-/// Texts of records, of whatever kind, that speak of the person: notes, and everything in which people are only mentioned.
+/// Texts of records, of whatever kind, that speak of the person: notes, the street's own fields, and everything in which people are only
+/// mentioned.
 async fn mentions(
     conn: &mut PgConnection,
     street: &StreetCode,
@@ -608,13 +597,13 @@ async fn mentions(
             if let Some(text) = view.note.as_deref().filter(|text| sought.is_in(text)) {
                 note(NOTE, text);
             }
-            if kind.description().personal != Personal::Mentions {
-                continue;
-            }
+            // A column of the street's own may be about anybody.
+            let anywhere = kind.description().personal == Personal::Mentions;
             for (key, values) in &view.values {
                 for value in values {
                     if known.speaks(sought, record, key, &value.value)
                         && let Some((field, _)) = kind.field(key)
+                        && (anywhere || field.meaning == Meaning::Custom)
                     {
                         note(key, field.said(key, &value.value).unwrap_or_default());
                     }
@@ -859,6 +848,19 @@ mod tests {
         }
         assert_eq!(Sought::phone("021-50932417"), Sought::phone("50932417"));
         assert_eq!(Sought::phone("问店主"), None);
+        // One number in any spelling, and no other with the same digits.
+        let hong_kong = Sought::phone("00852-21234567").expect("a number");
+        let local = Sought::phone("21234567").expect("a number");
+        assert!(hong_kong.is_in("+852 2123 4567") && !hong_kong.is_in("21234567"));
+        assert!(local.is_in("021-21234567") && !local.is_in("+852 2123 4567"));
+        // A plus sign that was not escaped in the address is a space.
+        for spelling in ["+1 (415) 555-0100", " 1 (415) 555-0100", "001 415 555 0100"] {
+            let number = Sought::phone(spelling).expect("a number");
+            assert!(
+                number.is_in("+14155550100") && !number.is_in("14155550100"),
+                "{spelling}"
+            );
+        }
         assert_eq!(Sought::phone("13900000001/13900000002"), None);
         let name = Sought::name("王記").expect("a name");
         assert!(

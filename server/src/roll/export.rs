@@ -3,24 +3,26 @@
 //! Numbers of contact persons are masked unless somebody asks for them who may, and so are identity and telephone numbers that were typed into
 //! a note; identity numbers are masked in every free text. Sensitive fields (P3) are in no file. Cards are read in chunks as of one moment.
 
-use std::ops::Range;
-
 use lianka_sync_core::{
-    id::StreetCode,
+    id::{EntryId, StreetCode},
     kinds::{Derived, Field, Kind, Meaning, Shape, key, projection::CardRow, visit},
     lang::Lang,
-    values::{
-        credit_code,
-        phone::{self, Phone, PhoneKind},
-        text,
-    },
+    time::ServerTime,
 };
 use serde_json::Value;
 use sqlx::PgPool;
+use uuid::Uuid;
 
 use crate::roll::{
+    import::{
+        said,
+        store::{self as remembered, ExportWrite},
+        workbook::Said,
+    },
+    masks::{masked_personal, shown},
+    sheet::headings::VISIT_HEADINGS,
     store::{self as roll, CardFilter, CardOrder, LastVisit},
-    store_export as store,
+    store_export::{self as store, OwnColumn},
     table_file::{Cell, FileKind, TableError, TableFile},
 };
 
@@ -39,6 +41,11 @@ pub struct Options {
     pub unmasked: bool,
     /// Language of the headings.
     pub lang: Lang,
+    /// Who asks.
+    pub username: String,
+    /// What the export is known by when the file comes back, and when it was made.
+    pub export: Uuid,
+    pub at: ServerTime,
 }
 
 /// A file and how many cards it holds.
@@ -66,6 +73,7 @@ pub async fn write(
     let custom = store::custom_fields(&mut tx, street).await?;
     let (filter, order) = (&options.filter, options.order);
     let (ids, _) = roll::page(&mut tx, street, filter, order, CARDS_MAX, 0).await?;
+    let head = remembered::head(&mut tx, street).await?;
     let columns = columns();
     let mut file = TableFile::new(options.kind)?;
     let sheet = match options.lang {
@@ -77,27 +85,110 @@ pub async fn write(
         Lang::Zh => zh.to_owned(),
         Lang::En => en.to_owned(),
     }));
+    headings.push(
+        match options.lang {
+            Lang::Zh => "导出编号",
+            Lang::En => "export id",
+        }
+        .to_owned(),
+    );
+    let keys = keys(&columns, &custom);
+    let write = ExportWrite {
+        export: options.export,
+        head,
+        at: options.at.into(),
+        username: &options.username,
+        columns: &keys
+            .iter()
+            .cloned()
+            .zip(headings.iter().cloned())
+            .collect::<Vec<_>>(),
+    };
+    let made_from = format!("{street}/{}/{head}", options.export);
+    remembered::insert_export(&mut *pool.acquire().await?, street, &write).await?;
     file.sheet(sheet, &headings)?;
+    file.hide_last_column(headings.len())?;
     for chunk in ids.chunks(CHUNK) {
+        let mut said = Vec::with_capacity(chunk.len());
         for card in roll::cards(&mut tx, street, chunk).await? {
             let mut cells = row(&columns, &card.row, &custom, options.unmasked);
             cells.extend(visit_cells(card.visit.as_ref(), options.lang));
+            cells.push(Cell::Text(made_from.clone()));
             file.row(&cells)?;
+            said.push((
+                card.row.record,
+                said_of(options.export, &keys, &cells, &card.row),
+            ));
         }
+        remembered::insert_said(&mut *pool.acquire().await?, street, options.export, &said).await?;
     }
     tx.rollback().await?;
+    // What the workbook as a whole was made from; delimited text has no second sheet, and says it by the row.
+    file.hidden_sheet(
+        "lianka",
+        &[
+            ("street", street.as_str()),
+            ("export", &options.export.to_string()),
+            ("head", &head.to_string()),
+            ("exported_at", &options.at.to_string()),
+        ],
+    )?;
     Ok(Exported {
         file,
         cards: ids.len(),
     })
 }
 
-/// The last visit, behind everything else: an import passes these columns over. None is called as a field's heading is.
-pub const VISIT_HEADINGS: [(&str, &str); 3] = [
-    ("末次走访", "visited at"),
-    ("走访结果", "visit outcome"),
-    ("走访人", "visited by"),
-];
+/// The key of each column, from the left.
+fn keys(columns: &[Column], custom: &[OwnColumn]) -> Vec<String> {
+    let described = columns.iter().map(|column| match column {
+        Column::Field(field) => match field.shape {
+            Shape::Entry { list } => format!("{list}/{}", field.name),
+            _ => field.name.to_owned(),
+        },
+        Column::Derived(derived) => derived.column.to_owned(),
+        Column::Conflicts => said::CONFLICTS.to_owned(),
+    });
+    let mut keys: Vec<String> = described.collect();
+    keys.extend(
+        custom
+            .iter()
+            .map(|own| format!("{}/{}", key::CUSTOM, own.name)),
+    );
+    keys.push(said::RECORD.to_owned());
+    keys.extend(["at", "outcome", "by"].map(|part| format!("visit/{part}")));
+    keys.push(said::EXPORT.to_owned());
+    keys
+}
+
+/// What the row says, as it is remembered.
+fn said_of(export: Uuid, keys: &[String], cells: &[Cell], card: &CardRow) -> Said {
+    let text = |cell: &Cell| match cell {
+        Cell::Empty => String::new(),
+        Cell::Text(text) => text.clone(),
+        Cell::Number(number) => number.to_string(),
+    };
+    let texts: Vec<String> = cells.iter().map(text).collect();
+    let of_persons = keys
+        .iter()
+        .zip(&texts)
+        .filter(|(key, _)| said::is_of_persons(key));
+    let entries: Vec<EntryId> = card.contacts.iter().map(|contact| contact.entry).collect();
+    let lines = (0..entries.len()).flat_map(|nth| {
+        of_persons.clone().flat_map(move |(key, text)| {
+            said::of(export, key, said::lines(text).nth(nth).unwrap_or_default())
+        })
+    });
+    Said {
+        lines: lines.collect(),
+        cells: keys
+            .iter()
+            .zip(&texts)
+            .flat_map(|(key, text)| said::of(export, key, text))
+            .collect(),
+        entries,
+    }
+}
 
 fn visit_cells(visit: Option<&LastVisit>, lang: Lang) -> [Cell; 3] {
     let text =
@@ -143,7 +234,7 @@ fn columns() -> Vec<Column> {
     columns.into_iter().map(|(_, column)| column).collect()
 }
 
-fn headings(columns: &[Column], custom: &[(String, String)], lang: Lang) -> Vec<String> {
+fn headings(columns: &[Column], custom: &[OwnColumn], lang: Lang) -> Vec<String> {
     let own = |zh: &'static str, en: &'static str| match lang {
         Lang::Zh => zh,
         Lang::En => en,
@@ -158,17 +249,12 @@ fn headings(columns: &[Column], custom: &[(String, String)], lang: Lang) -> Vec<
         Column::Conflicts => own("冲突字段数", "fields in conflict"),
     });
     let mut headings: Vec<String> = described.map(str::to_owned).collect();
-    headings.extend(custom.iter().map(|(_, label)| label.clone()));
+    headings.extend(custom.iter().map(|own| own.label.clone()));
     headings.push(own("卡片编号", "card id").to_owned());
     headings
 }
 
-fn row(
-    columns: &[Column],
-    card: &CardRow,
-    custom: &[(String, String)],
-    unmasked: bool,
-) -> Vec<Cell> {
+fn row(columns: &[Column], card: &CardRow, custom: &[OwnColumn], unmasked: bool) -> Vec<Cell> {
     // A row's members are the columns of its table: the fields, by their names.
     let said = serde_json::to_value(card).unwrap_or_default();
     let mut cells: Vec<Cell> = columns
@@ -189,7 +275,12 @@ fn row(
     cells.extend(
         custom
             .iter()
-            .map(|(name, _)| cell(&said[key::CUSTOM][name.as_str()], Meaning::Custom, unmasked)),
+            .map(|own| match &said[key::CUSTOM][own.name.as_str()] {
+                Value::String(text) if own.personal && !unmasked => {
+                    Cell::Text(masked_personal(text))
+                }
+                value => cell(value, Meaning::Custom, unmasked),
+            }),
     );
     cells.push(Cell::Text(card.record.to_string()));
     cells
@@ -222,131 +313,17 @@ fn people(entries: &Value, field: &Field, unmasked: bool) -> Cell {
     }
 }
 
-/// Anybody may have typed anything into a text.
-fn shown(text: &str, meaning: Meaning, unmasked: bool) -> String {
-    if unmasked {
-        return text.to_owned();
-    }
-    match meaning {
-        Meaning::Telephone => without_identity_numbers(&masked_phones(text)),
-        Meaning::Note => masked_text(text),
-        Meaning::CreditCode if is_business_number(text) => text.to_owned(),
-        Meaning::Grid | Meaning::Succession => text.to_owned(),
-        _ => without_identity_numbers(text),
-    }
-}
-
-/// The numbers so that a colleague recognises one and nobody dials it: `139****0001`, `021-5093****`.
-pub fn masked_phones(text: &str) -> String {
-    phone::parse(text)
-        .iter()
-        .map(masked_phone)
-        .collect::<Vec<_>>()
-        .join("/")
-}
-
-fn masked_phone(phone: &Phone) -> String {
-    let hidden = |text: &str, from: usize, to: usize| {
-        text.chars()
-            .enumerate()
-            .map(|(at, c)| {
-                if (from..to).contains(&at) && c.is_ascii_digit() {
-                    '*'
-                } else {
-                    c
-                }
-            })
-            .collect::<String>()
-    };
-    match &phone.kind {
-        PhoneKind::Mobile => hidden(&phone.digits, 3, 7),
-        // A brand's number, printed on its windows.
-        PhoneKind::Service400 | PhoneKind::Short95 => phone.canonical(),
-        PhoneKind::Landline { ext } => {
-            let bare = Phone {
-                kind: PhoneKind::Landline { ext: None },
-                ..phone.clone()
-            }
-            .canonical();
-            let length = bare.chars().count();
-            let extension = ext.as_ref().map_or_else(String::new, |ext| {
-                format!("转{}", "*".repeat(ext.chars().count()))
-            });
-            format!(
-                "{}{extension}",
-                hidden(&bare, length.saturating_sub(4), length)
-            )
-        }
-        PhoneKind::Unrecognised => hidden(&text::half_width(&phone.raw), 2, usize::MAX),
-    }
-}
-
-/// A credit code, or a registration number of before 2015: fifteen digits, as an old identity number.
-fn is_business_number(typed: &str) -> bool {
-    let code = credit_code::check(typed);
-    code.verdict == credit_code::Verdict::Valid || code.normalised.len() == 15
-}
-
-/// A text without the identity and telephone numbers that were typed into it.
-pub fn masked_text(typed: &str) -> String {
-    let phones = text::warnings(typed).into_iter();
-    let mut ranges = text::identity_shapes(typed);
-    ranges.extend(phones.map(|warning| warning.chars));
-    hidden(typed, &ranges)
-}
-
-fn without_identity_numbers(typed: &str) -> String {
-    hidden(typed, &text::identity_shapes(typed))
-}
-
-fn hidden(typed: &str, ranges: &[Range<usize>]) -> String {
-    let hidden = |at: usize| ranges.iter().any(|range| range.contains(&at));
-    typed
-        .chars()
-        .enumerate()
-        .map(|(at, c)| {
-            if hidden(at) && c.is_alphanumeric() {
-                '*'
-            } else {
-                c
-            }
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_masked() {
-        for (typed, shown) in [
-            ("13900000001", "139****0001"),
-            (
-                "139 0000 0001 / 021-50932417转803",
-                "139****0001/021-5093****转***",
-            ),
-            ("50932417", "5093****"),
-            ("400-800-1234", "4008001234"),
-            ("问隔壁 1234567", "12*****"),
-            ("无", ""),
-        ] {
-            assert_eq!(masked_phones(typed), shown, "{typed}");
-        }
-        assert_eq!(
-            masked_text("老板13900000001，下午在"),
-            "老板***********，下午在"
-        );
-        assert_eq!(masked_text("门口积水 378号"), "门口积水 378号");
-        assert_eq!(
-            masked_text("证号１１０１０５ 19491231-0021，电话13900000001"),
-            "证号****** ********-****，电话***********"
-        );
-    }
-
-    #[test]
     fn every_row_has_a_cell_for_every_heading() {
-        let custom = [("fire".to_owned(), "消防".to_owned())];
+        let custom = [OwnColumn {
+            name: "fire".to_owned(),
+            label: "消防".to_owned(),
+            personal: false,
+        }];
         for lang in [Lang::Zh, Lang::En] {
             let columns = columns();
             let headings = headings(&columns, &custom, lang);

@@ -1,7 +1,7 @@
 //! The merged roll as a file.
 
 use axum::{extract::State, response::Response};
-use lianka_sync_core::{access::Role, lang::Lang};
+use lianka_sync_core::{access::Role, id::RecordId, lang::Lang};
 use serde::Deserialize;
 
 use utoipa_axum::routes;
@@ -110,6 +110,7 @@ async fn export(
         q: query.q,
         conflict: query.conflict,
         confirmed_before: query.confirmed_before,
+        unconfirmed_days: None,
         merged: query.merged,
         sort: query.sort,
         page: None,
@@ -123,6 +124,13 @@ async fn export(
         order: cards.order()?,
         unmasked,
         lang,
+        username: principal.username().to_owned(),
+        export: RecordId::new_v7(
+            app.clock.now().unix_ms().unsigned_abs(),
+            app.entropy.bytes(),
+        )
+        .0,
+        at: app.clock.now(),
     };
     let Exported { file, cards } = roll_export::write(&app.pool, scope.street(), &options).await?;
     // Told before a byte goes out: a file that was cut off was exported all the same.

@@ -1,53 +1,71 @@
-//! Import of a roll: the plan of [`crate::roll::sheet`] → ordinary records, whose first change the importer's desk writes.
+//! Imports of rolls: a sheet becomes a proposal, a person decides, the chosen rows are written like any desk's edits, and all of it can be taken back.
 //!
-//! What each row is, and which record it becomes, is remembered first; then the records are pushed through the same pipeline as a phone's.
-//! So a second import of the same file finds its rows and changes nothing, and one that was cut off is finished by running it again.
+//! In: a file and the street as it stands. Out: rows with what each would change; nothing is written before somebody says so. A sheet that an export
+//! here made is compared with what the export said ([`workbook`]); any other is matched against the roll ([`matching`]) and compared field by field
+//! ([`diff`]). Rows are written in parts, each with what became of it in one transaction: cut off anywhere, it goes on where it stopped.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+pub mod diff;
+pub mod matching;
+pub mod propose;
+pub mod report;
+pub mod said;
+pub mod store;
+pub mod workbook;
 
-use lianka_sync_core::{
-    codec::wire::{PushedChange, VerdictStatus},
-    crdt::{
-        merge::Refusal,
-        record::{Edit, Record, RecordError},
-    },
-    id::{Actor, EntryId, RecordId, StreetCode},
-    kinds::{Kind, key, shop_card::CONTACTS},
-    lang::Lang,
-    time::{DeviceTime, ServerTime},
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
 };
-use serde::Serialize;
+
+use lianka_office_core::{
+    acts::{
+        Desk,
+        import::{
+            Before, CellWrite, NoteWrite, Over, RowUndo, RowUndone, RowWrite, RowWritten, UndoRows,
+            WriteRows,
+        },
+    },
+    ids::derived,
+};
+use lianka_sync_core::{
+    codec::change::Scalar,
+    crdt::{merge::RegisterState, record::Edit},
+    id::{ChangeHash, EntryId, RecordId, StreetCode},
+    key,
+    kinds::{Kind, Meaning, shop_card::CONTACTS},
+    lang::Lang,
+    time::ServerTime,
+};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use sqlx::{PgConnection, Postgres, Transaction};
-use time::OffsetDateTime;
-use utoipa::ToSchema;
+use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::{
     audit::{self, Action},
-    auth::Principal,
-    clock::Entropy,
+    clock::{Clock, Entropy},
     roll::{
-        sheet::{
-            self as roll_sheet, ColumnTarget, KnownGrid, RollError, RollLimits, RollPlan, RollRow,
-            RollValue, StreetTables,
-        },
-        store::{self as roll, ImportWrite, ImportedRow},
+        sheet::{ProblemCode, RollError, headings::field},
+        store as roll,
     },
-    state::App,
     street::{
-        error::PushError,
-        merge::{Author, Ingested, Push},
-        queue::StreetQueues,
+        error::{ActError, MergeError},
         store::{
             records,
             streets::{self, Grid},
         },
+        transaction::StreetTransaction,
     },
 };
 
-/// Changes pushed at once: phones' pushes get their turn between two.
-const PUSH_CHANGES: usize = 500;
+use diff::{Columns, Differs, Says, Take};
+use matching::Candidate;
+use report::ProblemReport;
+use store::{ImportRow, RowEnd, StoredRow};
+use workbook::Changed;
+
+/// Rows written in one transaction: phones' pushes get their turn between two.
+const ROWS_AT_ONCE: i64 = 500;
 /// The grid of rows whose grid the street does not know, until the office moves them.
 const UNASSIGNED: &str = "未分配";
 
@@ -60,531 +78,746 @@ pub enum ImportError {
     NoStreet,
     #[error("there is no such grid")]
     NoGrid,
+    #[error("there is no such import")]
+    NoImport,
+    /// By where it stands.
+    #[error("the import is {0}")]
+    WrongStatus(String),
+    /// By the number of the row.
+    #[error("row {0} is not one that waits, or waits for a choice")]
+    RowUndecided(u32),
     #[error(transparent)]
     File(#[from] RollError),
-    #[error("a card could not be made")]
-    Record(#[from] RecordError),
     #[error(transparent)]
-    Push(#[from] PushError),
+    Street(#[from] MergeError),
+    #[error(transparent)]
+    Act(#[from] ActError),
     #[error("reading or writing ended early")]
     Task(#[from] tokio::task::JoinError),
 }
 
-/// What is asked for.
-#[derive(Clone, Debug)]
-pub struct Options {
-    pub dry_run: bool,
+/// What an import is beside its rows.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Plan {
+    pub sheet: Option<String>,
+    pub header_row: u32,
+    pub columns: Vec<report::ColumnReport>,
+    pub custom_fields: Vec<report::CustomFieldReport>,
+    pub blank_rows: usize,
+    pub total_rows: usize,
+    /// What is doubtful beside single rows.
+    pub problems: Vec<ProblemReport>,
+    /// How many problems there are of each code.
+    pub problem_counts: BTreeMap<String, usize>,
     /// Grid of rows whose own is unknown.
     pub grid: Option<String>,
-    pub file_name: String,
+    /// The export that the sheet came from.
+    pub export: Option<Uuid>,
+    /// Cards of the export that are not in the sheet: some of them, and how many there are.
+    pub missing: Vec<RecordId>,
+    pub missing_count: i64,
+    /// How columns are taken.
+    pub take: Columns,
 }
 
-/// A column of the sheet and what it is read as.
-#[derive(Serialize, ToSchema)]
-pub struct ColumnReport {
-    /// As the spreadsheet names it: A, B, …
-    letters: String,
-    heading: String,
-    /// The field, `custom/<name>`, or `serial`, `sensitive` and `exported` for what is kept in the raw cells only.
-    field: String,
+/// What is kept of a row until it is decided, and then of what it replaced.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Content {
+    /// What it says; of a sheet from elsewhere, and of a new shop.
+    pub says: Option<Says>,
+    /// What somebody changed in a sheet of ours.
+    pub changed: Vec<Changed>,
+    /// The tags as the sheet lists them, and their column.
+    pub tags: Option<(Vec<String>, String)>,
+    /// The note as the sheet has it, and as the export had it.
+    pub note: Option<(String, String)>,
+    /// Lines of persons that the export did not have.
+    pub persons: Vec<Vec<(String, String)>>,
+    /// Field by field: is → shall be.
+    pub fields: Vec<Differs>,
+    /// Why it is the card that it is: stable words.
+    pub reasons: Vec<String>,
+    pub candidates: Vec<Candidate>,
+    pub problems: Vec<ProblemReport>,
+    pub grid: Option<String>,
+    /// How this row's columns are taken.
+    pub take: Columns,
+    /// What stood in the fields that it wrote.
+    pub before: Option<Before>,
+    /// The fields that an undo left, because somebody wrote them since.
+    pub kept: Vec<String>,
 }
 
-/// A column that became a field of the street's own.
-#[derive(Serialize, ToSchema)]
-pub struct CustomFieldReport {
-    name: String,
-    label: String,
-    /// text, date, number or choice.
-    r#type: &'static str,
-}
-
-/// What is doubtful about a row. Nothing of it stops the import.
-#[derive(Serialize, ToSchema)]
-pub struct ProblemReport {
-    /// Stable word.
-    code: String,
-    /// `warning` or `info`.
-    severity: &'static str,
+/// What somebody decides for a row.
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Choice {
     /// As the spreadsheet counts.
-    row: u32,
-    /// Heading of the column.
-    column: Option<String>,
-    /// The other row of a pair.
-    other_row: Option<u32>,
-    message_zh: String,
-    message_en: String,
+    pub row: u32,
+    /// It is this card.
+    #[serde(default)]
+    #[schema(value_type = Option<Uuid>)]
+    pub card: Option<RecordId>,
+    /// It is a shop that the roll does not have.
+    #[serde(default)]
+    pub new: bool,
+    /// How its columns are taken, where otherwise than those of the import.
+    #[serde(default)]
+    #[schema(value_type = std::collections::BTreeMap<String, Take>)]
+    pub columns: Columns,
 }
 
-/// What an import did, or would do.
-#[derive(Serialize, ToSchema)]
-pub struct ImportReport {
-    dry_run: bool,
-    /// Absent where nothing was written.
-    import: Option<Uuid>,
-    sheet: Option<String>,
-    header_row: u32,
-    columns: Vec<ColumnReport>,
-    custom_fields: Vec<CustomFieldReport>,
-    /// Rows that name a shop.
-    rows: usize,
-    /// Cards made, or to be made.
-    created: usize,
-    /// Rows that are cards already.
-    unchanged: usize,
-    blank_rows: usize,
-    total_rows: usize,
-    problem_counts: BTreeMap<String, usize>,
-    problems: Vec<ProblemReport>,
+/// What to write.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Apply {
+    /// Only these rows, as the spreadsheet counts. Absent: every row that leaves nothing to decide, and those with a choice.
+    pub rows: Option<Vec<u32>>,
+    /// How columns of a sheet from elsewhere are taken, by field (`sign_name`, `contacts/phones`, `custom/<name>`, `*` for the others): `empty`
+    /// (default: only where the card says nothing), `take`, or `conflict` (beside what the card says).
+    #[schema(value_type = std::collections::BTreeMap<String, Take>)]
+    pub columns: Columns,
+    pub choices: Vec<Choice>,
 }
 
-/// Previews or imports a roll.
-pub async fn run(
-    app: &App,
-    queues: &StreetQueues,
-    street: &StreetCode,
-    principal: &Principal,
-    file: bytes::Bytes,
-    options: Options,
-) -> Result<ImportReport, ImportError> {
-    let mut conn = app.pool.acquire().await?;
-    streets::find_street(&mut conn, street)
+fn take(columns: &Columns, name: &str) -> Option<Take> {
+    let custom = name.starts_with("custom/").then_some("custom");
+    [Some(name), custom, Some("*")]
+        .into_iter()
+        .flatten()
+        .find_map(|name| columns.get(name).copied())
+}
+
+/// The id of the n-th person that a row brings: the same, however often the row is written.
+fn person_id(import: Uuid, now: ServerTime, row: i32, nth: usize) -> EntryId {
+    EntryId(derived(
+        now,
+        &[
+            b"import person",
+            import.as_bytes(),
+            &row.to_be_bytes(),
+            &(nth as u64).to_be_bytes(),
+        ],
+    ))
+}
+
+/// Where imports are made, and by whom.
+pub struct Office<'o> {
+    pub pool: &'o PgPool,
+    pub clock: &'o Clock,
+    pub entropy: &'o Entropy,
+    pub street: &'o StreetCode,
+    pub by: Desk,
+    /// How long one call may write before it says how far it came.
+    pub at_most: Duration,
+}
+
+/// Marks the rows that are to be written, with what was decided for them, and writes as many as time allows. Asked again, it goes on.
+pub async fn apply(office: &Office<'_>, import: Uuid, wanted: &Apply) -> Result<(), ImportError> {
+    let street = office.street;
+    let mut tx = office.pool.begin().await?;
+    records::lock_street(&mut tx, street)
         .await?
         .ok_or(ImportError::NoStreet)?;
-    let roads = streets::all_roads(&mut conn, street).await?;
-    let grids = streets::grids_of(&mut conn, street).await?;
-    if let Some(grid) = &options.grid
-        && !grids.iter().any(|known| known.grid == *grid)
-    {
-        return Err(ImportError::NoGrid);
+    let mut row = store::import(&mut tx, street, import)
+        .await?
+        .ok_or(ImportError::NoImport)?;
+    if !["proposed", "applying", "applied"].contains(&row.status.as_str()) {
+        return Err(ImportError::WrongStatus(row.status));
     }
-    let (plan, file_hash) =
-        tokio::task::spawn_blocking(move || read(&file, &roads, &grids)).await??;
-    drop(conn);
-    let now = app.clock.now();
-    let mut tx = app.pool.begin().await?;
-    if !options.dry_run {
-        // Of two imports of one file at once, the second finds the rows of the first.
-        records::lock_street(&mut tx, street).await?;
+    for (name, take) in &wanted.columns {
+        row.plan.take.insert(name.clone(), *take);
     }
-    let rows = planned(&mut tx, street, &plan, now, &app.entropy).await?;
-    let created = rows.iter().filter(|row| !row.exists).count();
-    let mut report = ImportReport::new(&plan, options.dry_run, created);
-    if options.dry_run || created == 0 {
-        return Ok(report);
-    }
-    let import = remember(
-        app, tx, street, principal, &plan, &rows, &options, &file_hash, now,
-    )
-    .await?;
-    push(
-        app,
-        queues,
-        street,
-        principal,
-        &plan,
-        rows,
-        options.grid.as_deref().unwrap_or(UNASSIGNED),
-        now,
-        &mut report,
-    )
-    .await?;
-    if report.created != created {
-        let made = report.created as i32;
-        roll::note_created(&mut *app.pool.acquire().await?, street, import, made).await?;
-    }
-    report.import = Some(import);
-    Ok(report)
-}
-
-fn read(file: &[u8], roads: &[String], grids: &[Grid]) -> Result<(RollPlan, [u8; 32]), RollError> {
-    let roads: Vec<&str> = roads.iter().map(String::as_str).collect();
-    let grids: Vec<_> = grids
+    decide(&mut tx, street, &row, wanted).await?;
+    let chosen: Vec<i32> = wanted
+        .rows
         .iter()
-        .map(|grid| KnownGrid {
-            code: &grid.grid,
-            name: &grid.name,
-            area: &grid.area,
-        })
+        .flatten()
+        .copied()
+        .chain(wanted.choices.iter().map(|choice| choice.row))
+        .map(|row| row as i32)
         .collect();
-    let plan = roll_sheet::read(
-        file,
-        &StreetTables {
-            roads: &roads,
-            grids: &grids,
-        },
-        &RollLimits::default(),
-    )?;
-    Ok((plan, Sha256::digest(file).into()))
+    let mut marked = 0;
+    if wanted.rows.is_none() && row.status != "applying" {
+        marked += store::choose(&mut tx, street, import, None).await?;
+    }
+    if !chosen.is_empty() {
+        marked += store::choose(&mut tx, street, import, Some(&chosen)).await?;
+    }
+    store::set_plan(&mut tx, street, import, &row.plan.0).await?;
+    if marked > 0 {
+        store::set_status(&mut tx, street, import, "applying").await?;
+        prepare(office, &mut tx, &row).await?;
+    }
+    tx.commit().await?;
+    run(office, import, Doing::Apply).await
 }
 
-/// A row and the record it is, or is to be.
-struct Planned {
-    record: RecordId,
-    /// An import knows the row already.
-    remembered: bool,
-    exists: bool,
-}
-
-impl Planned {
-    fn new(
-        row: &RollRow,
-        imported: &HashMap<Vec<u8>, Uuid>,
-        existing: &HashSet<Uuid>,
-        now: ServerTime,
-        entropy: &Entropy,
-    ) -> Self {
-        match imported.get(&row.identity[..]) {
-            Some(record) => Self {
-                record: RecordId(*record),
-                remembered: true,
-                exists: existing.contains(record),
-            },
-            None => Self {
-                record: RecordId::new_v7(unix_ms(now), entropy.bytes()),
-                remembered: false,
-                exists: false,
-            },
+/// What somebody decided for rows, written down beside them.
+async fn decide(
+    tx: &mut sqlx::PgConnection,
+    street: &StreetCode,
+    import: &ImportRow,
+    wanted: &Apply,
+) -> Result<(), ImportError> {
+    let choices: HashMap<i32, &Choice> = wanted
+        .choices
+        .iter()
+        .map(|choice| (choice.row as i32, choice))
+        .collect();
+    let named: BTreeSet<i32> = wanted
+        .rows
+        .iter()
+        .flatten()
+        .map(|row| *row as i32)
+        .chain(choices.keys().copied())
+        .collect();
+    let numbers: Vec<i32> = named.iter().copied().collect();
+    let open = store::open_rows(tx, street, import.import, &numbers).await?;
+    let found: BTreeSet<i32> = open.iter().map(|row| row.row).collect();
+    if let Some(row) = named.difference(&found).next() {
+        // Written before, or never there: asked again, a row that is written already is no mistake.
+        let known = store::row_exists(tx, street, import.import, *row).await?;
+        if !known {
+            return Err(ImportError::RowUndecided(row.unsigned_abs()));
         }
     }
+    for row in open {
+        let choice = choices.get(&row.row);
+        let is_decided = matches!(row.outcome.as_str(), "new" | "update")
+            || choice.is_some_and(|choice| choice.new || choice.card.is_some());
+        if !is_decided {
+            return Err(ImportError::RowUndecided(row.row.unsigned_abs()));
+        }
+        let Some(choice) = choice else { continue };
+        let mut content = row.content.0;
+        content.take.clone_from(&choice.columns);
+        let record = match choice.card {
+            Some(card) => {
+                if records::load(tx, street, &[card.0]).await?.is_empty() {
+                    return Err(ImportError::RowUndecided(choice.row));
+                }
+                content.reasons = vec!["chosen".to_owned()];
+                Some(card)
+            }
+            None if choice.new => {
+                content.reasons = vec!["chosen_new".to_owned()];
+                Some(RecordId(derived(
+                    import.at.into(),
+                    &[
+                        b"import row",
+                        import.import.as_bytes(),
+                        &row.row.to_be_bytes(),
+                    ],
+                )))
+            }
+            None => None,
+        };
+        store::decide_row(tx, street, import.import, row.row, record, &content).await?;
+    }
+    Ok(())
 }
 
-/// Which record each row is, or is to be.
-async fn planned(
-    conn: &mut PgConnection,
-    street: &StreetCode,
-    plan: &RollPlan,
-    now: ServerTime,
-    entropy: &Entropy,
-) -> sqlx::Result<Vec<Planned>> {
-    let identities: Vec<Vec<u8>> = plan.rows.iter().map(|row| row.identity.to_vec()).collect();
-    let imported: HashMap<Vec<u8>, Uuid> = roll::imported(conn, street, &identities)
-        .await?
-        .into_iter()
-        .collect();
-    let known: Vec<Uuid> = imported.values().copied().collect();
-    let existing: HashSet<Uuid> = roll::existing(conn, street, &known)
-        .await?
-        .into_iter()
-        .collect();
-    Ok(plan
-        .rows
-        .iter()
-        .map(|row| Planned::new(row, &imported, &existing, now, entropy))
-        .collect())
-}
-
-fn unix_ms(at: ServerTime) -> u64 {
-    at.unix_ms().unsigned_abs()
-}
-
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one call, with everything an import is"
-)]
-async fn remember(
-    app: &App,
-    mut tx: Transaction<'static, Postgres>,
-    street: &StreetCode,
-    principal: &Principal,
-    plan: &RollPlan,
-    rows: &[Planned],
-    options: &Options,
-    file_hash: &[u8],
-    now: ServerTime,
-) -> sqlx::Result<Uuid> {
-    let import = RecordId::new_v7(unix_ms(now), app.entropy.bytes()).0;
-    // Sensitive personal data needs the person's consent, so a sheet's column of it is not even kept as raw cells.
-    let sensitive: HashSet<&str> = plan
-        .columns
-        .iter()
-        .filter(|column| column.target == ColumnTarget::Sensitive)
-        .map(|column| column.heading.as_str())
-        .collect();
-    let kept = |row: &RollRow| -> serde_json::Value {
-        row.cells
-            .iter()
-            .filter(|(heading, _)| !sensitive.contains(heading.as_str()))
-            .map(|cell| serde_json::json!(cell))
-            .collect()
-    };
-    let fresh: Vec<_> = plan
-        .rows
-        .iter()
-        .zip(rows)
-        .filter(|(_, planned)| !planned.remembered)
-        .map(|(row, planned)| ImportedRow {
-            identity: row.identity.to_vec(),
-            row_number: row.row as i32,
-            record: Some(planned.record.0),
-            cells: kept(row),
-            problems: plan
-                .problems
-                .iter()
-                .filter(|problem| problem.row == row.row)
-                .map(|problem| problem.code.as_str())
-                .collect(),
-        })
-        .collect();
-    let custom_fields: Vec<_> = plan
+/// What the rows need to be there: the street's own columns, and a grid for rows without one.
+async fn prepare(
+    office: &Office<'_>,
+    tx: &mut sqlx::PgConnection,
+    row: &ImportRow,
+) -> Result<(), ImportError> {
+    let (street, by) = (office.street, &office.by);
+    let custom: Vec<_> = row
+        .plan
         .custom_fields
         .iter()
-        .map(|field| roll::CustomField {
-            name: field.name.clone(),
-            label: field.label.clone(),
-            r#type: field.kind.as_str().to_owned(),
-            class: "P1".to_owned(),
-        })
+        .map(report::CustomFieldReport::declared)
         .collect();
-    let mut events = Vec::new();
-    if options.grid.is_none() && plan.rows.iter().any(|row| row.grid.is_none()) {
+    roll::declare_custom_fields(tx, street, &custom).await?;
+    let mut events = vec![
+        by.event(Action::Import)
+            .with("import", row.import.to_string())
+            .with("file_sha256", hex::encode(&row.file_hash))
+            .with("custom_fields", custom.len()),
+    ];
+    if row.plan.grid.is_none() {
         let grid = Grid {
             grid: UNASSIGNED.to_owned(),
             name: UNASSIGNED.to_owned(),
             area: String::new(),
         };
-        if streets::insert_grid(&mut tx, street, &grid).await? {
-            events.push(principal.did(Action::Grid).with("grid", UNASSIGNED));
+        if store::needs_a_grid(tx, street, row.import).await?
+            && streets::insert_grid(tx, street, &grid).await?
+        {
+            events.push(by.event(Action::Grid).with("grid", UNASSIGNED));
         }
     }
-    roll::declare_custom_fields(&mut tx, street, &custom_fields).await?;
-    let write = ImportWrite {
-        import,
-        file_name: &options.file_name,
-        file_hash,
-        device: principal.device(),
-        at: OffsetDateTime::from(now),
-        rows: &fresh,
-        created: rows.iter().filter(|row| !row.exists).count() as i32,
-    };
-    roll::insert_import(&mut tx, street, &write).await?;
-    let event = principal
-        .did(Action::Import)
-        .with("import", import.to_string())
-        .with("rows", plan.rows.len());
-    let event = event
-        .with("file_sha256", hex::encode(file_hash))
-        .with("custom_fields", plan.custom_fields.len());
-    events.push(event);
-    audit::append(&mut tx, street.into(), now, &events).await?;
-    tx.commit().await?;
-    Ok(import)
-}
-
-/// Makes the cards that are not there and pushes them as the desk's own changes.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one call, with everything an import is"
-)]
-async fn push(
-    app: &App,
-    queues: &StreetQueues,
-    street: &StreetCode,
-    principal: &Principal,
-    plan: &RollPlan,
-    rows: Vec<Planned>,
-    fallback_grid: &str,
-    now: ServerTime,
-    report: &mut ImportReport,
-) -> Result<(), ImportError> {
-    let author = Author {
-        username: principal.username().to_owned(),
-        role: principal.role(),
-        device: principal.device(),
-        wiped: principal.wipe(),
-    };
-    let wanted: Vec<_> = plan
-        .rows
-        .iter()
-        .zip(rows)
-        .filter(|(_, planned)| !planned.exists)
-        .collect();
-    for chunk in wanted.chunks(PUSH_CHANGES) {
-        let cards: Vec<_> = chunk
-            .iter()
-            .map(|(row, planned)| {
-                (
-                    planned.record,
-                    edits(
-                        row,
-                        street,
-                        row.grid.as_deref().unwrap_or(fallback_grid),
-                        now,
-                        &app.entropy,
-                    ),
-                )
-            })
-            .collect();
-        let actor = Actor::new(author.device, 1);
-        let at = DeviceTime::from_unix_ms(now.unix_ms());
-        let changes = tokio::task::spawn_blocking(move || {
-            cards
-                .into_iter()
-                .map(|(record, edits)| created(record, actor, at, &edits))
-                .collect::<Result<Vec<_>, RecordError>>()
-        });
-        let changes = changes.await??;
-        let outcomes = queues
-            .push(
-                street,
-                Push {
-                    author: author.clone(),
-                    changes,
-                },
-                false,
-            )
-            .await?;
-        for ((row, _), outcome) in chunk.iter().zip(outcomes) {
-            match (outcome.status, outcome.refusal) {
-                // Another import of the same rows, at the same time, was first.
-                (VerdictStatus::Duplicate, _) => report.was_there(),
-                (_, Some(refusal)) if refusal.code() == "record_exists" => report.was_there(),
-                (VerdictStatus::Rejected, Some(refusal)) => report.refused(row.row, &refusal),
-                _ => {}
-            }
-        }
-    }
+    audit::append(tx, street.into(), office.clock.now(), &events).await?;
     Ok(())
 }
 
-fn created(
-    record: RecordId,
-    actor: Actor,
-    at: DeviceTime,
-    edits: &[Edit],
-) -> Result<Ingested, RecordError> {
-    let change = match Record::create(actor, at, edits) {
-        Ok((_, change)) => Ok(change),
-        // A row with more in it than a change may hold: it is refused and told of like any other, and the rest goes on.
-        Err(RecordError::Edit(error)) => Err(error),
-        Err(error) => return Err(error),
+/// Writes a sheet at once of which every row is new or says nothing new; proposes any other. A file that was being written goes on.
+pub async fn at_once(
+    office: &Office<'_>,
+    file: bytes::Bytes,
+    options: propose::Options,
+) -> Result<report::ImportReport, ImportError> {
+    let hash: [u8; 32] = Sha256::digest(&file).into();
+    let street = office.street;
+    let mut conn = office.pool.acquire().await?;
+    let unfinished = store::unfinished(&mut conn, street, &hash).await?;
+    drop(conn);
+    let import = if let Some(import) = unfinished {
+        import
+    } else {
+        let proposed = propose::propose(office, file, options).await?;
+        let (Some(import), true) = (proposed.import, proposed.leaves_nothing_to_decide()) else {
+            return Ok(proposed);
+        };
+        import
     };
-    let bytes = change
-        .as_ref()
-        .map(|change| change.bytes.clone())
-        .unwrap_or_default();
-    Ok(Ingested {
-        pushed: PushedChange {
-            record,
-            kind: Kind::ShopCard,
-            generation: 1,
-            bytes,
-        },
-        change,
-    })
+    apply(office, import, &Apply::default()).await?;
+    let mut conn = office.pool.acquire().await?;
+    let row = store::import(&mut conn, street, import)
+        .await?
+        .ok_or(ImportError::NoImport)?;
+    let problems = store::problems(&mut conn, street, import, report::PROBLEMS_MAX as i64).await?;
+    Ok(report::ImportReport::of(row, false, problems))
 }
 
-fn edits(
-    row: &RollRow,
+/// Takes back all that an import wrote, as much as time allows. Asked again, it goes on.
+pub async fn undo(office: &Office<'_>, import: Uuid) -> Result<(), ImportError> {
+    let street = office.street;
+    let mut tx = office.pool.begin().await?;
+    records::lock_street(&mut tx, street)
+        .await?
+        .ok_or(ImportError::NoStreet)?;
+    let row = store::import(&mut tx, street, import)
+        .await?
+        .ok_or(ImportError::NoImport)?;
+    if !["applied", "applying", "undoing", "proposed"].contains(&row.status.as_str()) {
+        return Err(ImportError::WrongStatus(row.status));
+    }
+    if row.status != "undoing" {
+        // What still waited to be written is not written any more.
+        store::unchoose(&mut tx, street, import).await?;
+        store::begin_undo(&mut tx, street, import).await?;
+        store::set_status(&mut tx, street, import, "undoing").await?;
+        let event = office
+            .by
+            .event(Action::ImportUndone)
+            .with("import", import.to_string());
+        audit::append(&mut tx, street.into(), office.clock.now(), &[event]).await?;
+    }
+    tx.commit().await?;
+    run(office, import, Doing::Undo).await
+}
+
+/// Drops what of a proposal was not written.
+pub async fn drop_proposal(office: &Office<'_>, import: Uuid) -> Result<(), ImportError> {
+    let street = office.street;
+    let mut tx = office.pool.begin().await?;
+    records::lock_street(&mut tx, street)
+        .await?
+        .ok_or(ImportError::NoStreet)?;
+    let row = store::import(&mut tx, street, import)
+        .await?
+        .ok_or(ImportError::NoImport)?;
+    if row.status == "undoing" || row.status == "dropped" {
+        return Err(ImportError::WrongStatus(row.status));
+    }
+    store::drop_open(&mut tx, street, import).await?;
+    let written = row.counts.iter().any(|(_, state, _)| state == "written");
+    let status = match row.status.as_str() {
+        "undone" => "undone",
+        _ if written => "applied",
+        _ => "dropped",
+    };
+    store::set_status(&mut tx, street, import, status).await?;
+    let event = office
+        .by
+        .event(Action::ImportDropped)
+        .with("import", import.to_string());
+    audit::append(&mut tx, street.into(), office.clock.now(), &[event]).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Which way rows go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Doing {
+    Apply,
+    Undo,
+}
+
+impl Doing {
+    fn waiting(self) -> &'static str {
+        match self {
+            Self::Apply => "chosen",
+            Self::Undo => "undoing",
+        }
+    }
+
+    fn status(self) -> &'static str {
+        match self {
+            Self::Apply => "applying",
+            Self::Undo => "undoing",
+        }
+    }
+}
+
+/// Works through the rows that wait, part after part, until none is left or the time of a request is over.
+async fn run(office: &Office<'_>, import: Uuid, doing: Doing) -> Result<(), ImportError> {
+    let until = tokio::time::Instant::now() + office.at_most;
+    loop {
+        let more = part(office, import, doing).await?;
+        if !more || tokio::time::Instant::now() >= until {
+            return Ok(());
+        }
+    }
+}
+
+/// The next rows, in one transaction with what became of them; whether there may be more.
+async fn part(office: &Office<'_>, import: Uuid, doing: Doing) -> Result<bool, ImportError> {
+    let (street, by, now) = (office.street, &office.by, office.clock.now());
+    let mut transaction = StreetTransaction::begin(office.pool, street, now).await?;
+    let row = store::import(transaction.tx(), street, import)
+        .await?
+        .ok_or(ImportError::NoImport)?;
+    if row.status != doing.status() {
+        return Ok(false);
+    }
+    let waiting = store::pending(
+        transaction.tx(),
+        street,
+        import,
+        doing.waiting(),
+        ROWS_AT_ONCE,
+    )
+    .await?;
+    if waiting.is_empty() {
+        let open = row.counts.iter().any(|(_, state, _)| state == "open");
+        let status = match doing {
+            Doing::Undo => "undone",
+            Doing::Apply if open => "proposed",
+            Doing::Apply => "applied",
+        };
+        store::set_status(transaction.tx(), street, import, status).await?;
+        transaction.commit().await?;
+        return Ok(false);
+    }
+    let more = waiting.len() as i64 == ROWS_AT_ONCE;
+    let ends = match doing {
+        Doing::Apply => write_part(&mut transaction, street, by, &row, waiting).await?,
+        Doing::Undo => undo_part(&mut transaction, by, waiting).await?,
+    };
+    let written: Vec<_> = ends
+        .iter()
+        .filter_map(|end| Some(serde_json::json!([end.row, end.record?.0, end.seq?])))
+        .collect();
+    if !written.is_empty() {
+        let event = by
+            .event(Action::Import)
+            .with("import", import.to_string())
+            .with("rows", written);
+        transaction.audit(event);
+    }
+    store::end_rows(transaction.tx(), street, import, &ends).await?;
+    transaction.commit().await?;
+    if more {
+        return Ok(true);
+    }
+    // The last part: where the import stands now is said by a look of its own.
+    Box::pin(part(office, import, doing)).await
+}
+
+async fn write_part(
+    transaction: &mut StreetTransaction,
     street: &StreetCode,
-    grid: &str,
-    now: ServerTime,
-    entropy: &Entropy,
-) -> Vec<Edit> {
+    by: &Desk,
+    import: &ImportRow,
+    waiting: Vec<StoredRow>,
+) -> Result<Vec<RowEnd>, ImportError> {
+    let identities: Vec<_> = waiting.iter().map(|row| row.identity.clone()).collect();
+    // Of two imports of one file at once, the second finds the rows of the first.
+    let written = store::written(transaction.tx(), street, &identities).await?;
+    transaction
+        .load(waiting.iter().filter_map(|row| row.record).map(RecordId))
+        .await?;
+    let (mut ends, mut rows, mut writes) = (Vec::new(), Vec::new(), Vec::new());
+    let mut seen_here: BTreeSet<Vec<u8>> = BTreeSet::new();
+    for row in waiting {
+        let Some(record) = row.record.map(RecordId) else {
+            ends.push(ended(&row, "refused", row.content.0.clone()));
+            continue;
+        };
+        let is_new = transaction.state(record).is_none();
+        let before = written.get(&row.identity).filter(|_| row.seen.is_none());
+        if let (true, Some(record)) = (is_new, before) {
+            ends.push(RowEnd {
+                record: Some(*record),
+                ..ended(&row, "unchanged", row.content.0.clone())
+            });
+            continue;
+        }
+        if is_new && !seen_here.insert(row.identity.clone()) {
+            ends.push(ended(&row, "unchanged", row.content.0.clone()));
+            continue;
+        }
+        writes.push(match transaction.state(record) {
+            None => create(street, import, &row, record),
+            Some(state) => edit(import, &row, record, state),
+        });
+        rows.push(row);
+    }
+    let act = WriteRows {
+        by: by.clone(),
+        rows: writes,
+    };
+    let outcomes = transaction
+        .decide(act)
+        .await?
+        .map_err(|refused| ImportError::Act(refused.into()))?;
+    for (row, outcome) in rows.into_iter().zip(outcomes) {
+        ends.push(end_of(&row, outcome));
+    }
+    Ok(ends)
+}
+
+fn ended(row: &StoredRow, state: &'static str, content: Content) -> RowEnd {
+    RowEnd {
+        row: row.row,
+        state,
+        record: None,
+        hash: None,
+        seq: None,
+        content,
+    }
+}
+
+/// Once it is decided nothing stays of a row but what an undo needs, what is told of it, and its cells.
+fn end_of(row: &StoredRow, outcome: RowWritten) -> RowEnd {
+    let mut content = row.content.0.clone();
+    let refused =
+        |content: &mut Content, code: &str, column: Option<String>, zh: String, en: String| {
+            content.problems.push(ProblemReport::of_row(
+                code,
+                row.row.unsigned_abs(),
+                column,
+                zh,
+                en,
+            ));
+        };
+    let is_new = row.outcome == "new" || content.reasons == ["chosen_new"];
+    match outcome {
+        RowWritten::Written {
+            hash,
+            seq,
+            before,
+            note_refused,
+        } => {
+            content.before = (!is_new).then_some(before);
+            content.says = None;
+            content.changed.clear();
+            content.persons.clear();
+            (content.tags, content.note) = (None, None);
+            if let Some(refusal) = note_refused {
+                refused(
+                    &mut content,
+                    refusal.code(),
+                    refusal.key().map(str::to_owned),
+                    refusal.message(Lang::Zh),
+                    refusal.message(Lang::En),
+                );
+            }
+            RowEnd {
+                record: row.record.map(RecordId),
+                hash: Some(hash),
+                seq: Some(seq),
+                ..ended(row, "written", content)
+            }
+        }
+        RowWritten::Unchanged => ended(row, "unchanged", content),
+        RowWritten::Refused(refusal) => {
+            refused(
+                &mut content,
+                refusal.code(),
+                refusal.key().map(str::to_owned),
+                refusal.message(Lang::Zh),
+                refusal.message(Lang::En),
+            );
+            ended(row, "refused", content)
+        }
+        RowWritten::NoteChanged => {
+            refused(
+                &mut content,
+                ProblemCode::NoteChanged.as_str(),
+                Some("note".to_owned()),
+                "备注在此期间有人改过，这一行没有写入：请看过卡片再改".to_owned(),
+                "somebody wrote the note meanwhile, and nothing of the row was written: look at the card, then edit it".to_owned(),
+            );
+            ended(row, "refused", content)
+        }
+        RowWritten::Gone => {
+            refused(
+                &mut content,
+                ProblemCode::RecordGone.as_str(),
+                None,
+                "这张卡片已经不在了".to_owned(),
+                "the card is not there any more".to_owned(),
+            );
+            ended(row, "refused", content)
+        }
+    }
+}
+
+/// A new card.
+fn create(street: &StreetCode, import: &ImportRow, row: &StoredRow, record: RecordId) -> RowWrite {
+    let content = &row.content;
+    let says = content.says.clone().unwrap_or_default();
+    let grid = content
+        .grid
+        .as_deref()
+        .or(import.plan.grid.as_deref())
+        .unwrap_or(UNASSIGNED);
     let mut edits = vec![
         Edit::set(key::KIND, Kind::ShopCard.as_str()),
         Edit::set(key::STREET, street.as_str()),
         Edit::set(key::GRID, grid),
     ];
-    edits.extend(row.values.iter().filter(|(at, _)| at != key::GRID).map(
-        |(key, value)| match value {
-            RollValue::Text(text) => Edit::set(key, text),
-            RollValue::Flag => Edit::add(key),
-        },
-    ));
-    for contact in &row.contacts {
-        let entry = EntryId::new_v7(unix_ms(now), entropy.bytes());
-        edits.extend(
-            contact
-                .fields()
-                .map(|(field, value)| Edit::set(format!("{CONTACTS}/{entry}/{field}"), value)),
-        );
+    let given = says.values.into_iter().filter(|(at, _)| at != key::GRID);
+    edits.extend(given.map(|(key, value)| Edit::Put { key, value }));
+    for (nth, person) in says.persons.iter().enumerate() {
+        let entry = person_id(import.import, import.at.into(), row.row, nth);
+        edits.extend(person.iter().map(|(field, value)| {
+            Edit::set(format!("{CONTACTS}/{entry}/{field}"), value.as_str())
+        }));
     }
-    // An empty text would be a deletion of what is not there.
-    edits.retain(|edit| !matches!(edit, Edit::Delete { .. }));
-    edits.extend(
-        row.note
-            .iter()
-            .map(|text| Edit::Note { text: text.clone() }),
-    );
-    edits
+    edits.extend(says.note.map(|text| Edit::Note { text }));
+    RowWrite::Create {
+        record,
+        kind: Kind::ShopCard,
+        edits,
+    }
 }
 
-impl ImportReport {
-    fn new(plan: &RollPlan, dry_run: bool, created: usize) -> Self {
-        let problems: Vec<_> = plan
-            .problems
-            .iter()
-            .map(|problem| ProblemReport {
-                code: problem.code.as_str().to_owned(),
-                severity: match problem.code.severity() {
-                    roll_sheet::Severity::Info => "info",
-                    roll_sheet::Severity::Warning => "warning",
-                },
-                row: problem.row,
-                column: problem.column.clone(),
-                other_row: problem.other_row,
-                message_zh: problem.zh.clone(),
-                message_en: problem.en.clone(),
-            })
+/// What a row changes on a card.
+fn edit(import: &ImportRow, row: &StoredRow, record: RecordId, state: &RegisterState) -> RowWrite {
+    let content = &row.content;
+    let view = state.view();
+    let entry = |nth: usize| person_id(import.import, import.at.into(), row.row, nth);
+    let (mut cells, mut note) = (Vec::new(), None);
+    if let Some(says) = &content.says {
+        let how = |name: &str| {
+            take(&content.take, name)
+                .or_else(|| take(&import.plan.take, name))
+                .unwrap_or_default()
+        };
+        let found = diff::difference(says, &view, &how, &entry);
+        (cells, note) = (found.cells, found.note);
+    }
+    // A person who was forgotten, or taken off the card, does not come back by a cell.
+    let persons: BTreeSet<EntryId> = view.entries(CONTACTS).into_iter().collect();
+    let is_there = |key: &str| match key::Key::parse(key) {
+        Some(key::Key::Entry { list, entry, .. }) if list == CONTACTS => persons.contains(&entry),
+        _ => true,
+    };
+    let changed = content
+        .changed
+        .iter()
+        .filter(|changed| is_there(&changed.key));
+    cells.extend(changed.map(|changed| CellWrite {
+        key: changed.key.clone(),
+        value: changed.value.clone(),
+        over: Over::Seen,
+    }));
+    if let (Some((tags, _)), Some(field)) = (&content.tags, field(Meaning::Tag)) {
+        let now: BTreeSet<String> = view
+            .members(field.name)
+            .map(|(tag, _)| tag.to_owned())
             .collect();
-        let mut problem_counts = BTreeMap::new();
-        for problem in &problems {
-            *problem_counts.entry(problem.code.clone()).or_insert(0) += 1;
-        }
-        Self {
-            dry_run,
-            import: None,
-            sheet: plan.sheet.clone(),
-            header_row: plan.header_row,
-            columns: plan
-                .columns
-                .iter()
-                .map(|column| ColumnReport {
-                    letters: column.letters.clone(),
-                    heading: column.heading.clone(),
-                    field: column.target.name(),
-                })
-                .collect(),
-            custom_fields: plan
-                .custom_fields
-                .iter()
-                .map(|field| CustomFieldReport {
-                    name: field.name.clone(),
-                    label: field.label.clone(),
-                    r#type: field.kind.as_str(),
-                })
-                .collect(),
-            rows: plan.rows.len(),
-            created,
-            unchanged: plan.rows.len() - created,
-            blank_rows: plan.blank_rows,
-            total_rows: plan.total_rows,
-            problem_counts,
-            problems,
-        }
+        let wanted: BTreeSet<String> = tags.iter().cloned().collect();
+        let write = |tag: &String, value| CellWrite {
+            key: format!("{}/{tag}", field.name),
+            value,
+            over: Over::Seen,
+        };
+        let added = wanted.difference(&now);
+        cells.extend(added.map(|tag| write(tag, Some(Scalar::Bool(true)))));
+        cells.extend(now.difference(&wanted).map(|tag| write(tag, None)));
     }
-
-    /// A row was to be made, and was a card by then.
-    fn was_there(&mut self) {
-        self.created -= 1;
-        self.unchanged += 1;
+    for (nth, person) in content.persons.iter().enumerate() {
+        let entry = entry(nth);
+        cells.extend(person.iter().map(|(field, value)| CellWrite {
+            key: workbook::person_key(entry, field),
+            value: Some(Scalar::from(value.as_str())),
+            over: Over::Absent,
+        }));
     }
-
-    /// The pipeline refused a row that the plan thought right: told, with the row, never passed over.
-    fn refused(&mut self, row: u32, refusal: &Refusal) {
-        self.created -= 1;
-        *self
-            .problem_counts
-            .entry(refusal.code().to_owned())
-            .or_insert(0) += 1;
-        self.problems.push(ProblemReport {
-            code: refusal.code().to_owned(),
-            severity: "warning",
-            row,
-            column: refusal.key().map(str::to_owned),
-            other_row: None,
-            message_zh: refusal.message(Lang::Zh),
-            message_en: refusal.message(Lang::En),
+    if let Some((text, was)) = &content.note {
+        note = Some(NoteWrite {
+            was: was.clone(),
+            text: text.clone(),
         });
     }
+    RowWrite::Edit {
+        record,
+        cells,
+        note,
+        seen: row.seen.unwrap_or(import.base_seq),
+    }
+}
+
+async fn undo_part(
+    transaction: &mut StreetTransaction,
+    by: &Desk,
+    waiting: Vec<StoredRow>,
+) -> Result<Vec<RowEnd>, ImportError> {
+    let now = transaction.now();
+    let undo = |row: &StoredRow| -> Option<RowUndo> {
+        let record = RecordId(row.record?);
+        let hash = ChangeHash::from_slice(row.hash.as_deref()?)?;
+        Some(RowUndo {
+            record,
+            hash,
+            before: row.content.before.clone(),
+            erasure: derived(now, &[b"import undone", record.0.as_bytes(), &hash.0]),
+        })
+    };
+    let (mut rows, mut undone, mut ends) = (Vec::new(), Vec::new(), Vec::new());
+    for row in waiting {
+        match undo(&row) {
+            // An update of which nothing is known any more was forgotten on request: it stays.
+            Some(undo) if undo.before.is_some() || was_created(&row) => {
+                undone.push(undo);
+                rows.push(row);
+            }
+            _ => ends.push(ended(&row, "kept", row.content.0.clone())),
+        }
+    }
+    let act = UndoRows {
+        by: by.clone(),
+        rows: undone,
+    };
+    let outcomes = transaction
+        .decide(act)
+        .await?
+        .map_err(|refused| ImportError::Act(refused.into()))?;
+    for (row, outcome) in rows.into_iter().zip(outcomes) {
+        let mut content = row.content.0.clone();
+        let state = match outcome {
+            RowUndone::Kept => "kept",
+            RowUndone::Undone { kept } if kept.is_empty() => "undone",
+            RowUndone::Undone { kept } => {
+                content.kept = kept;
+                "kept"
+            }
+        };
+        ends.push(ended(&row, state, content));
+    }
+    Ok(ends)
+}
+
+fn was_created(row: &StoredRow) -> bool {
+    row.outcome == "new" || row.content.reasons == ["chosen_new"]
 }

@@ -8,10 +8,12 @@ use lianka_sync_core::{
     codec::change::{self, Action, OpId, Scalar},
     crdt::merge::RegisterState,
     id::{ChangeHash, DeviceId, RecordId, StreetCode},
+    key,
     kinds::{
         self, Class, Kind,
         projection::CardRow,
         shop_card::{MERGED_INTO, SIGN_NAME},
+        transfer::calendar::day_of,
     },
     search,
     time::{DeviceTime, ServerTime},
@@ -33,7 +35,11 @@ use crate::{
     audit,
     auth::{Principal, StreetScope},
     http::error::{ApiError, ErrorCode},
-    roll::store::{self as roll, CardFilter, CardOrder, LastVisit, ListedCard},
+    roll::{
+        import::store as imports,
+        masks::masked_personal,
+        store::{self as roll, CardFilter, CardOrder, LastVisit, ListedCard},
+    },
     state::App,
     street::{
         history as past,
@@ -67,6 +73,9 @@ pub struct CardsQuery {
     /// Only cards never confirmed, or last confirmed before this day.
     #[param(example = "2026-09-01")]
     pub(crate) confirmed_before: Option<String>,
+    /// Only cards that are due: never confirmed, or last more than so many days before today by the office's clock.
+    #[param(example = 90, maximum = 36500)]
+    pub(crate) unconfirmed_days: Option<u16>,
     /// Only cards that were merged into another (`true`), or only those that were not (`false`, default).
     pub(crate) merged: Option<bool>,
     /// `walk` (default), `sign_name`, `confirmed` (longest ago first) or `changed` (last first).
@@ -173,7 +182,8 @@ pub(crate) async fn readable(
 
 /// List the merged roll
 ///
-/// Winning values, with every value in conflict beside them. Secretaries see their own grids. Sensitive fields (P3) are not listed.
+/// Winning values, with every value in conflict beside them. Secretaries see their own grids. Sensitive fields (P3) are not listed, values of
+/// the street's own fields of class P2 are masked.
 #[utoipa::path(get, path = "/v1/streets/{street}/cards", tag = "Roll", params(("street" = String, Path), CardsQuery),
     responses((status = OK, body = Page<CardView>)))]
 pub async fn cards(
@@ -187,7 +197,12 @@ pub async fn cards(
     streets::find_street(&mut conn, scope.street())
         .await?
         .ok_or_else(|| ApiError::new(ErrorCode::NotFound))?;
-    let filter = query.filter(readable(&mut conn, scope.street(), &principal).await?)?;
+    let mut filter = query.filter(readable(&mut conn, scope.street(), &principal).await?)?;
+    if let Some(days) = query.unconfirmed_days {
+        let today = day_of(app.clock.now());
+        let due = today.saturating_sub(time::Duration::days(days.into()));
+        filter.confirmed_before = Some(filter.confirmed_before.map_or(due, |day| day.min(due)));
+    }
     let (ids, total) = roll::page(
         &mut conn,
         scope.street(),
@@ -198,14 +213,37 @@ pub async fn cards(
     )
     .await?;
     let cards = roll::cards(&mut conn, scope.street(), &ids).await?;
+    let personal = roll::personal_fields(&mut conn, scope.street()).await?;
     let view = |card: ListedCard| CardView {
         last_visit: card.visit.map(Into::into),
-        row: card.row,
+        row: without_personal(card.row, &personal),
         seq: card.seq,
     };
     Ok(Json(
         paging.of(cards.into_iter().map(view).collect(), total),
     ))
+}
+
+/// The card with the values of the street's own personal fields masked, as an export has them.
+fn without_personal(mut card: CardRow, personal: &BTreeSet<String>) -> CardRow {
+    for (name, value) in &mut card.custom {
+        if personal.contains(name) {
+            *value = masked_personal(value);
+        }
+    }
+    for conflict in &mut card.conflicts {
+        if let (Some(name), Scalar::Str(text)) = (own_field(&conflict.field), &mut conflict.value)
+            && personal.contains(name)
+        {
+            *text = masked_personal(text);
+        }
+    }
+    card
+}
+
+/// The name of a field of the street's own in its key.
+fn own_field(key: &str) -> Option<&str> {
+    key.strip_prefix(key::CUSTOM)?.strip_prefix('/')
 }
 
 /// Where a value or a change comes from.
@@ -311,6 +349,7 @@ pub async fn show(
         audit::tell(&mut conn, scope.street().into(), app.clock.now(), &[event]).await?;
     }
     let conflicts: BTreeSet<_> = kinds::conflicts(&view).map(|(key, _)| key).collect();
+    let personal = roll::personal_fields(&mut conn, scope.street()).await?;
     let fields = view
         .values
         .iter()
@@ -326,7 +365,10 @@ pub async fn show(
                 key: key.clone(),
                 label_zh: field.label_zh,
                 label_en: field.label_en,
-                class: format!("{:?}", field.class),
+                class: match own_field(key) {
+                    Some(name) if personal.contains(name) => format!("{:?}", Class::P2),
+                    _ => format!("{:?}", field.class),
+                },
                 merge: serde_json::to_value(field.merge).ok()?.as_str()?.to_owned(),
                 conflict: conflicts.contains(key.as_str()),
                 values,
@@ -426,7 +468,19 @@ pub struct HistoryView {
     author: AuthorView,
     /// The author's remark.
     message: String,
+    /// The row of a sheet that wrote it.
+    import: Option<FromRow>,
     writes: Vec<WriteView>,
+}
+
+/// A row of an imported sheet.
+#[derive(Serialize, ToSchema)]
+pub struct FromRow {
+    import: Uuid,
+    file_name: String,
+    sheet: Option<String>,
+    /// As the spreadsheet counts.
+    row: i32,
 }
 
 /// Show a record's history
@@ -455,10 +509,28 @@ pub async fn history(
         paging.offset(),
     )
     .await?;
+    let mut imports: HashMap<Vec<u8>, FromRow> =
+        imports::written_by(&mut conn, scope.street(), path.record)
+            .await?
+            .into_iter()
+            .map(|row| {
+                let from = FromRow {
+                    import: row.import,
+                    file_name: row.file_name,
+                    sheet: row.sheet,
+                    row: row.row,
+                };
+                (row.hash, from)
+            })
+            .collect();
     let items = rows
         .into_iter()
-        .map(|row| history_view(row, kind))
-        .collect::<Result<_, _>>()?;
+        .map(|row| {
+            let mut view = history_view(row, kind)?;
+            view.import = imports.remove(&view.change.0[..]);
+            Ok(view)
+        })
+        .collect::<Result<_, ApiError>>()?;
     Ok(Json(paging.of(items, total)))
 }
 
@@ -488,7 +560,7 @@ fn history_view(row: records::HistoryRow, kind: Kind) -> Result<HistoryView, Api
     }
     if inserted + removed > 0 {
         writes.insert(
-            lianka_sync_core::key::NOTE,
+            key::NOTE,
             Some(Scalar::Str(format!("+{inserted} −{removed}"))),
         );
     }
@@ -503,6 +575,7 @@ fn history_view(row: records::HistoryRow, kind: Kind) -> Result<HistoryView, Api
             received_at: row.received_at.into(),
         },
         message: change.message.clone(),
+        import: None,
         writes: writes
             .into_iter()
             .map(|(key, value)| WriteView {

@@ -4,24 +4,41 @@
 //! card, the cells as they stood, and what is doubtful. Pure: no SQL, no clock; the import decides what becomes of the plan.
 //!
 //! Invariants: every row that names a shop is in the plan, whatever is wrong with it; every cell is kept as text in
-//! [`RollRow::cells`]; every value obeys the catalogue's rule for its field, what does not stays in the cells and is reported;
+//! [`RollRow::cells`], with asterisks for identity numbers and other numbers of persons, which stand in no value either; every value obeys the catalogue's rule for its field, what does not stays in the cells and is reported;
 //! the same file gives the same plan with the same row identities, and so do its workbook and its text export; memory is
 //! bounded by [`RollLimits`] whatever the file claims about itself.
 
-mod cell;
+pub(crate) mod cell;
 mod custom;
 mod delimited;
-mod grids;
-mod headings;
+mod flaws;
+mod formats;
+mod grid;
+pub(crate) mod grids;
+pub(crate) mod headings;
+mod markup;
+mod ods;
+mod package;
+mod people;
 mod problem;
-mod rows;
+pub(crate) mod rows;
+mod shape;
+mod sound;
 mod workbook;
+mod xlsb;
+mod xlsx;
 
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
+use grid::{Flawed, Grid};
 pub use headings::ColumnTarget;
-use lianka_sync_core::kinds::{Field, Meaning};
+use lianka_sync_core::{
+    kinds::{Class, Field, Meaning},
+    time::ServerTime,
+};
 pub use problem::{Problem, ProblemCode, RollError, Severity};
 
 /// What the street knows of itself.
@@ -31,6 +48,8 @@ pub struct StreetTables<'a> {
     pub roads: &'a [&'a str],
     /// Its grids.
     pub grids: &'a [KnownGrid<'a>],
+    /// The office's time: no day of observation lies behind it. Absent: days are not looked at.
+    pub now: Option<ServerTime>,
 }
 
 /// A grid of the street.
@@ -53,7 +72,7 @@ pub struct RollLimits {
     pub unpacked_bytes_max: u64,
     /// Parts of a workbook.
     pub parts_max: usize,
-    /// Rows that are not blank, on one sheet.
+    /// Rows that are not blank, on one sheet; titles, headings and notes are rows too.
     pub rows_max: usize,
     /// Columns, counted to the last one that is not blank.
     pub columns_max: usize,
@@ -66,10 +85,10 @@ pub struct RollLimits {
 impl Default for RollLimits {
     fn default() -> Self {
         Self {
-            file_bytes_max: 20 * 1024 * 1024,
-            unpacked_bytes_max: 128 * 1024 * 1024,
+            file_bytes_max: 32 * 1024 * 1024,
+            unpacked_bytes_max: 192 * 1024 * 1024,
             parts_max: 1_000,
-            rows_max: 20_000,
+            rows_max: 101_000,
             columns_max: 200,
             cell_chars_max: 32_767,
             text_bytes_max: 64 * 1024 * 1024,
@@ -96,6 +115,45 @@ pub struct RollPlan {
     pub blank_rows: usize,
     /// Rows of totals, which are left out.
     pub total_rows: usize,
+    /// The headings as they stand, by column.
+    pub heading_cells: Vec<String>,
+    /// Every row below the headings as it stands.
+    pub lines: Lines,
+}
+
+/// The rows below the headings of a sheet, as they stand.
+#[derive(Debug, Clone, Default)]
+pub struct Lines {
+    sheet: Option<Arc<Sheet>>,
+    /// Place of the first.
+    from: usize,
+}
+
+impl Lines {
+    /// Number and cells of each row, from the top.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, Vec<String>)> {
+        let rows = self
+            .sheet
+            .as_deref()
+            .map(|sheet| sheet.rows.from(self.from));
+        rows.into_iter().flat_map(grid::Rows::iter)
+    }
+
+    /// The cells of a row by its number.
+    pub fn get(&self, row: u32) -> Option<Vec<String>> {
+        let rows = &self.sheet.as_deref()?.rows;
+        let at = rows.place(row).filter(|at| *at >= self.from)?;
+        rows.get(at).map(|(_, cells)| cells)
+    }
+
+    /// Whether the file does not say what stands in a cell.
+    pub fn is_unreadable(&self, row: u32, column: usize) -> bool {
+        self.sheet.as_deref().is_some_and(|sheet| {
+            flaws::of_row(sheet, row)
+                .iter()
+                .any(|flawed| flawed.column as usize == column && flawed.flaw.hides_the_cell())
+        })
+    }
 }
 
 /// One column of the sheet.
@@ -109,7 +167,7 @@ pub struct RollColumn {
     pub target: ColumnTarget,
 }
 
-/// A column that becomes a field of the street's own. Sensitivity class P1.
+/// A column that becomes a field of the street's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CustomField {
     /// Name within the key `custom/<name>`.
@@ -118,6 +176,8 @@ pub struct CustomField {
     pub label: String,
     /// Type guessed from the values.
     pub kind: CustomKind,
+    /// Personal (P2) where heading or values look like a person's data, else internal (P1).
+    pub class: Class,
 }
 
 /// Type of a custom field.
@@ -160,7 +220,7 @@ pub struct RollRow {
     pub contacts: Vec<RollContact>,
     /// Text of the note.
     pub note: Option<String>,
-    /// Every cell that is not blank, as (heading, text): text verbatim, numbers in plain notation, dates as `YYYY-MM-DD`.
+    /// Every cell that is not blank, as (heading, text): text verbatim but for numbers of persons, numbers in plain notation, dates as `YYYY-MM-DD`.
     pub cells: Vec<(String, String)>,
 }
 
@@ -213,11 +273,27 @@ impl RollContact {
     }
 }
 
-/// A sheet as read: only rows that have a cell, each with its number and its cells up to the last one that is not blank.
+/// A sheet as read.
 #[derive(Debug)]
-struct Sheet {
+pub(crate) struct Sheet {
     name: Option<String>,
-    rows: Vec<(u32, Vec<String>)>,
+    visibility: Visibility,
+    /// Serial days count from 1904: a number that lost its date format is one of these too.
+    date1904: bool,
+    /// Only rows that have a cell.
+    rows: Grid,
+    /// What is known of cells beside their text, by row, then by column.
+    flaws: Vec<Flawed>,
+}
+
+/// Whether people see a sheet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Visibility {
+    Visible,
+    /// Shown again by a menu.
+    Hidden,
+    /// Shown again by a program only.
+    VeryHidden,
 }
 
 /// Reads a roll. Fails only where nothing could be imported at all.
@@ -231,12 +307,76 @@ pub fn read(
             bytes_max: limits.file_bytes_max,
         });
     }
-    let sheets = match bytes {
-        [] => return Err(RollError::Empty),
-        [b'P', b'K', 3, 4, ..] => workbook::sheets(bytes, limits)?,
-        [0xd0, 0xcf, 0x11, 0xe0, ..] => return Err(RollError::OldOrEncrypted),
-        _ => vec![delimited::sheet(bytes, limits)?],
+    let (mut sheets, damaged) = sheets(bytes, limits)?;
+    // What people see comes first; a hidden sheet is read where no other holds a roll.
+    sheets.sort_by_key(|sheet| sheet.visibility);
+    let visible = sheets.partition_point(|sheet| sheet.visibility == Visibility::Visible);
+    let seen = headings::find(&sheets[..visible]);
+    let unseen = headings::find(&sheets[visible..]).map(|header| visible + header.sheet);
+    let header = match seen {
+        Some(header) => header,
+        None => headings::find(&sheets).ok_or(RollError::NoHeader)?,
     };
-    let header = headings::find(&sheets).ok_or(RollError::NoHeader)?;
-    rows::plan(&sheets, &header, street)
+    let mut plan = rows::plan(&sheets, &header, street)?;
+    let told = flaws::about_sheets(&sheets, header.sheet, unseen, &damaged, plan.header_row);
+    plan.problems.extend(told);
+    plan.problems.sort_by_key(|problem| problem.row);
+    plan.lines = Lines {
+        sheet: Some(Arc::new(sheets.swap_remove(header.sheet))),
+        from: header.row + 1,
+    };
+    Ok(plan)
+}
+
+/// The sheets of a file of whatever kind, and the names of those that cannot be read.
+fn sheets(bytes: &[u8], limits: &RollLimits) -> Result<(Vec<Sheet>, Vec<String>), RollError> {
+    match bytes {
+        [] => return Err(RollError::Empty),
+        [b'P', b'K', 3, 4, ..] => return workbook::sheets(bytes, limits),
+        [0xd0, 0xcf, 0x11, 0xe0, ..] => return xlsb::old_sheets(bytes, limits),
+        // Workbooks of the time before compound files.
+        [9, 0 | 2 | 4 | 8, 4 | 6 | 8, 0, ..] => return Err(RollError::OldOrEncrypted),
+        _ => {}
+    }
+    if let Some((zh, en)) = other_kind(bytes) {
+        return Err(RollError::OtherFormat { zh, en });
+    }
+    let text = delimited::decode(bytes, limits)?;
+    let sheets = match markup::Markup::of(&text) {
+        None => vec![delimited::sheet(&text, limits)?],
+        Some(markup::Markup::Page) => markup::page(&text, limits)?,
+        Some(markup::Markup::Spreadsheet) => markup::spreadsheet(&text, limits)?,
+        Some(markup::Markup::OpenDocument) => ods::tables(text.as_bytes(), limits)?,
+    };
+    if sheets.iter().all(|sheet| sheet.rows.is_empty()) {
+        return Err(RollError::Empty);
+    }
+    Ok((sheets, Vec::new()))
+}
+
+/// A kind of file that people send instead of a table, in both languages, by its first bytes.
+fn other_kind(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
+    const KINDS: [(&[u8], &str, &str); 13] = [
+        (b"%PDF", "PDF 文件", "a PDF document"),
+        (b"\x89PNG", "图片", "a picture"),
+        (b"\xff\xd8\xff", "图片", "a picture"),
+        (b"GIF8", "图片", "a picture"),
+        (b"BM\x36", "图片", "a picture"),
+        (b"{\\rtf", "RTF 文档", "an RTF document"),
+        (b"Rar!", "RAR 压缩包", "a RAR archive"),
+        (b"7z\xbc\xaf", "7z 压缩包", "a 7z archive"),
+        (b"\x1f\x8b", "gzip 压缩包", "a gzip archive"),
+        (b"PK\x05\x06", "空的压缩包", "an empty archive"),
+        (
+            b"MIME-Version:",
+            "单个文件网页（.mht）",
+            "a web archive (.mht)",
+        ),
+        (b"SQLite format 3", "数据库文件", "a database"),
+        (b"\0\x01\0\0Standard", "Access 数据库", "an Access database"),
+    ];
+    KINDS
+        .iter()
+        .find(|(begin, ..)| bytes.starts_with(begin))
+        .map(|(_, zh, en)| (*zh, *en))
 }

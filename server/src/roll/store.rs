@@ -1,13 +1,13 @@
 //! The merged roll as desks read it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use lianka_sync_core::{
-    id::{DeviceId, RecordId, StreetCode},
+    id::{RecordId, StreetCode},
     kinds::{projection::CardRow, shop_card::SIGN_NAME},
 };
 use sqlx::{PgConnection, types::Json};
-use time::{Date, OffsetDateTime};
+use time::Date;
 use uuid::Uuid;
 
 /// Which cards to list. Every condition that is `None` admits all.
@@ -205,36 +205,6 @@ async fn last_visits(
 
 pub use crate::street::store::history::device_names;
 
-/// An imported row.
-#[derive(Debug)]
-pub struct ImportedRow {
-    pub identity: Vec<u8>,
-    pub row_number: i32,
-    pub record: Option<Uuid>,
-    pub cells: serde_json::Value,
-    pub problems: serde_json::Value,
-}
-
-/// The records that rows of these identities became before.
-pub async fn imported(
-    conn: &mut PgConnection,
-    street: &StreetCode,
-    identities: &[Vec<u8>],
-) -> sqlx::Result<Vec<(Vec<u8>, Uuid)>> {
-    let rows = sqlx::query!(
-        r#"select distinct on (identity) identity, record as "record!" from roll_import_row
-           where street = $1 and identity = any($2) and record is not null order by identity, record"#,
-        street.as_str(),
-        identities,
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| (row.identity, row.record))
-        .collect())
-}
-
 /// Which of these records exist, or existed until the office erased them: an import makes neither.
 pub async fn existing(
     conn: &mut PgConnection,
@@ -251,73 +221,6 @@ pub async fn existing(
     .await
 }
 
-/// An import as it is remembered.
-#[derive(Debug)]
-pub struct ImportWrite<'i> {
-    pub import: Uuid,
-    pub file_name: &'i str,
-    pub file_hash: &'i [u8],
-    pub device: DeviceId,
-    pub at: OffsetDateTime,
-    pub rows: &'i [ImportedRow],
-    pub created: i32,
-}
-
-/// Remembers an import: what the sheet said, and which record each row is.
-pub async fn insert_import(
-    tx: &mut PgConnection,
-    street: &StreetCode,
-    import: &ImportWrite<'_>,
-) -> sqlx::Result<()> {
-    sqlx::query!(
-        "insert into roll_import (street, import, file_name, file_hash, device, imported_at, rows, created)
-         values ($1, $2, $3, $4, $5, $6, $7, $8)",
-        street.as_str(),
-        import.import,
-        import.file_name,
-        import.file_hash,
-        import.device.0,
-        import.at,
-        import.rows.len() as i32,
-        import.created,
-    )
-    .execute(&mut *tx)
-    .await?;
-    let rows = import.rows;
-    sqlx::query!(
-        "insert into roll_import_row (street, import, row_number, identity, record, cells, problems)
-         select $1, $2, * from unnest($3::int[], $4::bytea[], $5::uuid[], $6::jsonb[], $7::jsonb[])",
-        street.as_str(),
-        import.import,
-        &rows.iter().map(|row| row.row_number).collect::<Vec<_>>(),
-        &rows.iter().map(|row| row.identity.clone()).collect::<Vec<_>>(),
-        &rows.iter().map(|row| row.record).collect::<Vec<_>>() as &[Option<Uuid>],
-        &rows.iter().map(|row| row.cells.clone()).collect::<Vec<_>>(),
-        &rows.iter().map(|row| row.problems.clone()).collect::<Vec<_>>(),
-    )
-    .execute(tx)
-    .await?;
-    Ok(())
-}
-
-/// Notes how many cards an import made, where others had made some of them meanwhile.
-pub async fn note_created(
-    conn: &mut PgConnection,
-    street: &StreetCode,
-    import: Uuid,
-    created: i32,
-) -> sqlx::Result<()> {
-    sqlx::query!(
-        "update roll_import set created = $3 where street = $1 and import = $2",
-        street.as_str(),
-        import,
-        created,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
 /// A column of the street's own.
 #[derive(Debug)]
 pub struct CustomField {
@@ -327,7 +230,7 @@ pub struct CustomField {
     pub class: String,
 }
 
-/// Declares the street's own columns; those known already stay as they are.
+/// Declares the street's own columns. Those known already stay as they are, but that one may turn out to be personal (P2), and then stays so.
 pub async fn declare_custom_fields(
     tx: &mut PgConnection,
     street: &StreetCode,
@@ -341,7 +244,7 @@ pub async fn declare_custom_fields(
     };
     sqlx::query!(
         "insert into custom_field (street, name, label, type, class) select $1, * from unnest($2::text[], $3::text[], $4::text[], $5::text[])
-         on conflict (street, name) do nothing",
+         on conflict (street, name) do update set class = 'P2' where excluded.class = 'P2' and custom_field.class <> 'P2'",
         street.as_str(),
         &column(|field| &field.name),
         &column(|field| &field.label),
@@ -351,6 +254,18 @@ pub async fn declare_custom_fields(
     .execute(tx)
     .await?;
     Ok(())
+}
+
+/// The street's own fields that hold personal data (class P2), by name.
+pub async fn personal_fields(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+) -> sqlx::Result<BTreeSet<String>> {
+    let names = sqlx::query_scalar!(
+        "select name from custom_field where street = $1 and class = 'P2'",
+        street.as_str()
+    );
+    Ok(names.fetch_all(conn).await?.into_iter().collect())
 }
 
 /// Which cards of a grid are to be moved.

@@ -9,19 +9,32 @@ pub async fn snapshot(pool: &PgPool) -> sqlx::Result<Transaction<'static, Postgr
         .await
 }
 
-/// The street's own columns: name and label.
+/// A column of the street's own.
+#[derive(Clone, Debug)]
+pub struct OwnColumn {
+    pub name: String,
+    pub label: String,
+    /// Its values are a person's (class P2).
+    pub personal: bool,
+}
+
+/// The street's own columns.
 pub async fn custom_fields(
     conn: &mut PgConnection,
     street: &StreetCode,
-) -> sqlx::Result<Vec<(String, String)>> {
+) -> sqlx::Result<Vec<OwnColumn>> {
     let rows = sqlx::query!(
-        r#"select name, label from custom_field where street = $1 order by name collate "C""#,
+        r#"select name, label, class = 'P2' as "personal!" from custom_field where street = $1 order by name collate "C""#,
         street.as_str()
     );
     Ok(rows
         .fetch_all(conn)
         .await?
         .into_iter()
-        .map(|row| (row.name, row.label))
+        .map(|row| OwnColumn {
+            name: row.name,
+            label: row.label,
+            personal: row.personal,
+        })
         .collect())
 }

@@ -145,6 +145,32 @@ impl TableFile {
         Ok(())
     }
 
+    /// Hides the last of so many columns of the sheet begun last. Delimited text hides nothing.
+    pub fn hide_last_column(&mut self, columns: usize) -> Result<(), TableError> {
+        if let (Self::Xlsx(file), Ok(last)) = (self, u16::try_from(columns.saturating_sub(1))) {
+            let at = file.sheets.saturating_sub(1);
+            file.book
+                .worksheet_from_index(at)?
+                .set_column_hidden(last)?;
+        }
+        Ok(())
+    }
+
+    /// Adds a hidden sheet of names and values. Delimited text has none.
+    pub fn hidden_sheet(&mut self, name: &str, values: &[(&str, &str)]) -> Result<(), TableError> {
+        if let Self::Xlsx(file) = self {
+            let sheet = file.book.add_worksheet_with_constant_memory()?;
+            sheet.set_name(name)?;
+            sheet.set_hidden(true);
+            for (row, (name, value)) in (0..).zip(values) {
+                sheet.write_string(row, 0, *name)?;
+                sheet.write_string(row, 1, *value)?;
+            }
+            file.sheets += 1;
+        }
+        Ok(())
+    }
+
     /// Adds a row to the sheet begun last.
     pub fn row(&mut self, cells: &[Cell]) -> Result<(), TableError> {
         match self {
@@ -216,20 +242,42 @@ fn write_cell(sheet: &mut Worksheet, row: u32, column: u16, cell: &Cell) -> Resu
 fn harmless(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     // At the beginning of the cell, also a break that a reader drops is dangerous.
-    if text.starts_with(['\t', '\r', '\n']) {
+    if text.starts_with(BREAKS) {
         safe.push('\'');
     }
-    for piece in text.split_inclusive([';', '|', '\t', '\r', '\n']) {
-        let passed_over = |c: char| matches!(c, ' ' | '"' | '\u{3000}' | '\u{a0}' | '\u{ad}' | '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}');
-        if piece
-            .trim_start_matches(passed_over)
-            .starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠'])
-        {
+    for piece in text.split_inclusive(ENDS) {
+        if begins_formula(piece) {
             safe.push('\'');
         }
         safe.push_str(piece);
     }
     safe
+}
+
+/// What [`harmless`] was given: read back without its apostrophes.
+pub fn unprotected(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let text = match text.strip_prefix('\'') {
+        Some(rest) if rest.starts_with(BREAKS) => rest,
+        _ => text,
+    };
+    for piece in text.split_inclusive(ENDS) {
+        match piece.strip_prefix('\'') {
+            Some(rest) if begins_formula(rest) => plain.push_str(rest),
+            _ => plain.push_str(piece),
+        }
+    }
+    plain
+}
+
+const BREAKS: [char; 3] = ['\t', '\r', '\n'];
+const ENDS: [char; 5] = [';', '|', '\t', '\r', '\n'];
+
+fn begins_formula(piece: &str) -> bool {
+    let passed_over = |c: char| matches!(c, ' ' | '"' | '\u{3000}' | '\u{a0}' | '\u{ad}' | '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}');
+    piece
+        .trim_start_matches(passed_over)
+        .starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠'])
 }
 
 /// A response that streams the file. No cache keeps it.
@@ -274,6 +322,7 @@ mod tests {
             "\u{3000}＋1",
         ] {
             assert_eq!(harmless(text), format!("'{text}"));
+            assert_eq!(unprotected(&harmless(text)), text);
         }
         for (text, shown) in [
             ("王记;=1", "王记;'=1"),
@@ -285,6 +334,7 @@ mod tests {
             ("\u{200b}=1", "'\u{200b}=1"),
         ] {
             assert_eq!(harmless(text), shown);
+            assert_eq!(unprotected(shown), text);
         }
         for text in [
             "",
@@ -297,6 +347,7 @@ mod tests {
             "9:00-12:00; 13:00-18:00",
         ] {
             assert_eq!(harmless(text), text);
+            assert_eq!(unprotected(text), text);
         }
     }
 

@@ -1,6 +1,7 @@
 //! PROJECT, the IO half: register states → rows of the read models, in the transaction that changed them.
 //!
-//! The rows are a function of the register state alone, so [`rebuild`] yields what the pipeline wrote; a test compares the two.
+//! The rows are a function of the register state, and the days on which terms of transfers end of the street's calendar as well; so [`rebuild`]
+//! yields what the pipeline wrote; a test compares the two.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +10,9 @@ use lianka_sync_core::{
     crdt::{conflict, merge::RegisterState},
     id::{RecordId, StreetCode},
     kinds::{
-        Rows, Table,
+        Kind, Rows, Table,
         projection::{self, ConflictRow, Stored, Tables, Touched},
+        transfer::calendar::Calendar,
     },
 };
 use serde::Serialize;
@@ -20,6 +22,7 @@ use uuid::Uuid;
 use crate::{
     pipeline_point::{PipelinePoint, reached},
     street::store::{
+        calendars,
         read_models::{self, Batch},
         records,
     },
@@ -100,7 +103,7 @@ struct ConflictWrite {
 }
 
 impl Gathered {
-    fn add(&mut self, projection: &Projection<'_>) {
+    fn add(&mut self, projection: &Projection<'_>, calendar: &Calendar) {
         let Projection {
             record,
             seq,
@@ -125,6 +128,7 @@ impl Gathered {
             created_at: state.created_at(),
             received_at: &|op| state.received_at(op),
             touched,
+            calendar,
         };
         projected.store(&stored, self);
     }
@@ -180,8 +184,15 @@ pub async fn write(
     projections: &[Projection<'_>],
 ) -> sqlx::Result<()> {
     let mut rows = Gathered::default();
+    // Only transfers have terms.
+    let has_terms = |projection: &Projection<'_>| projection.state.kind() == Kind::TransferRequest;
+    let calendar = if projections.iter().any(has_terms) {
+        calendars::calendar(tx, street).await?
+    } else {
+        Calendar::shipped()
+    };
     for projection in projections {
-        rows.add(projection);
+        rows.add(projection, &calendar);
     }
     rows.write(tx, street).await
 }

@@ -1,6 +1,8 @@
 //! SQL of a street: records, log, read models, geography.
 
+pub mod calendars;
 pub mod card_merges;
+pub mod contact_joins;
 pub mod erasures;
 pub mod held_changes;
 pub mod history;

@@ -12,7 +12,8 @@ use lianka_sync_core::{
         Class, Field, Kind, Meaning, Rule, Shape,
         transfer::{
             self, Case, CaseStatus, Event, Ruled, STEPS, State as TransferState, Step, Words,
-            calendar, table,
+            calendar::{self, Calendar},
+            table,
         },
         transfer_request,
     },
@@ -38,7 +39,12 @@ use crate::{
     http::error::{ApiError, ErrorCode},
     roll::store as roll,
     state::App,
-    street::{error::ActError, history as past, store::records, transaction},
+    street::{
+        error::ActError,
+        history as past,
+        store::{calendars, records},
+        transaction,
+    },
     transfers::store::{self as store, PersonalFields, QueueFilter, QueueRow},
 };
 
@@ -254,7 +260,9 @@ impl TransferView {
     ) -> Self {
         let status = &case.now;
         let next = status.next();
-        let due_at = status.due(state.created_at()).map(|(at, _)| at);
+        let due_at = status
+            .due(state.created_at(), &pairs.calendar)
+            .map(|(at, _)| at);
         let last_day =
             due_at.map(|at| calendar::day_of(ServerTime::from_unix_ms(at.unix_ms() - 1)));
         let today = calendar::day_of(now);
@@ -315,17 +323,19 @@ impl TransferView {
     }
 }
 
-/// Which open requests are likely of the same member.
+/// What the street says about its requests: which open ones are likely of the same member, and which days their terms count.
 struct Pairs {
     open: Vec<store::OpenRequest>,
     different: BTreeSet<(RecordId, RecordId)>,
+    calendar: Calendar,
 }
 
 impl Pairs {
     async fn load(conn: &mut PgConnection, street: &StreetCode) -> sqlx::Result<Self> {
         let open = store::open_requests(&mut *conn, street).await?;
-        let different = store::different_people(conn, street).await?;
+        let different = store::different_people(&mut *conn, street).await?;
         Ok(Self {
+            calendar: calendars::calendar(conn, street).await?,
             open,
             different: different
                 .into_iter()

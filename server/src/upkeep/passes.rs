@@ -13,6 +13,7 @@ use crate::{
     state::App,
     upkeep::{
         compaction::{self, Tried},
+        holidays, imports,
         leases::Leases,
         refresh, sealing,
         store_watch::Watch,
@@ -74,6 +75,26 @@ pub fn all(auth: &Auth) -> Vec<Pass> {
             |app| async move {
                 let done = transfer_clock::pass(&app.pool, &app.clock, &app.entropy).await?;
                 Ok(more(done != transfer_clock::Pass::default()))
+            },
+        ),
+        pass(
+            "imports",
+            often(Duration::from_hours(1)),
+            limit,
+            app,
+            |app| async move {
+                let done = imports::pass(&app.pool, &app.clock, app.config.keep()).await?;
+                Ok(more(done != imports::Pass::default()))
+            },
+        ),
+        pass(
+            "holidays",
+            Duration::from_hours(24),
+            limit,
+            app,
+            |app| async move {
+                holidays::pass(&app.pool, &app.clock).await?;
+                Ok(Left::Nothing)
             },
         ),
         pass(

@@ -7,6 +7,7 @@
 use std::io::{Cursor, Write};
 
 use lianka_server::roll::sheet::{RollError, RollLimits, StreetTables, read};
+use lianka_sync_core::time::ServerTime;
 
 use crate::{
     Failure, Found, Tally,
@@ -48,10 +49,12 @@ pub fn round(seed: u64, budget: &Budget) -> Tally {
     let mut draw = Draw::new(seed ^ 0x5EE7);
     let mut tally = Tally::default();
     for _ in 0..INPUTS {
-        let input = if draw.one_in(3) {
-            text_file(&mut draw)
-        } else {
-            workbook(&mut draw)
+        let input = match draw.below(12) {
+            0..4 => text_file(&mut draw),
+            4 => old_workbook(&mut draw),
+            5 => markup(&mut draw),
+            6 => document(&mut draw),
+            _ => workbook(&mut draw),
         };
         tally.inputs += 1;
         match judge(&input, budget) {
@@ -78,14 +81,17 @@ pub fn judge(input: &[u8], budget: &Budget) -> Result<(&'static str, Cost), Fail
     let street = StreetTables {
         roads: &["天平路"],
         grids: &[],
+        now: Some(ServerTime::from_unix_ms(1_795_248_000_000)),
     };
     let (read, cost) = budget.spend(READS, input.len(), || read(input, &street, &limits()))?;
     let outcome = match read {
         Ok(plan) if plan.rows.is_empty() => "read, no shops",
         Ok(_) => "read",
-        Err(RollError::Unreadable(_)) => "unreadable",
+        Err(RollError::Unreadable(_) | RollError::Truncated | RollError::OtherFormat { .. }) => {
+            "unreadable"
+        }
         Err(RollError::Empty | RollError::NoHeader) => "no roll in it",
-        Err(RollError::OldOrEncrypted) => "old or encrypted",
+        Err(RollError::OldOrEncrypted | RollError::Encrypted) => "old or encrypted",
         Err(_) => "over a limit",
     };
     Ok((outcome, cost))
@@ -153,6 +159,91 @@ fn text_file(draw: &mut Draw) -> Vec<u8> {
         scramble(&mut bytes, draw);
     }
     bytes
+}
+
+/// A workbook of the time before 2007, damaged here and there.
+fn old_workbook(draw: &mut Draw) -> Vec<u8> {
+    let mut bytes = include_bytes!("../../../tests/fixtures/rolls/cases/binary.xls").to_vec();
+    for _ in 0..draw.below(3) {
+        scramble(&mut bytes, draw);
+    }
+    bytes
+}
+
+/// A web page, or the XML of 2003, whose cells claim to be merged over many others.
+fn markup(draw: &mut Draw) -> Vec<u8> {
+    let page = draw.one_in(2);
+    let mut text = if page {
+        "<html><table>".to_owned()
+    } else {
+        "<?xml version=\"1.0\"?><Workbook><Worksheet ss:Name=\"商铺\"><Table><Row>".to_owned()
+    };
+    for row in 0..=draw.below(30) {
+        let cells = (0..HEADINGS.len()).map(|at| {
+            let cell = if row == 0 {
+                HEADINGS[at]
+            } else {
+                draw.pick::<&str>(CELLS)
+            };
+            let number = seldom(draw, "1", NUMBERS);
+            if page {
+                format!("<td colspan=\"{number}\" rowspan={number}>{cell}")
+            } else {
+                let kind = draw.pick::<&str>(&["String", "Number", "DateTime", "Error", ""]);
+                format!(
+                    "<Cell ss:MergeDown=\"{number}\"><Data ss:Type=\"{kind}\">{cell}</Data></Cell>"
+                )
+            }
+        });
+        let cells = cells.collect::<Vec<_>>().concat();
+        let end = if page { "<tr>" } else { "</Row><Row>" };
+        text.push_str(&cells);
+        text.push_str(end);
+    }
+    text += if page {
+        "</table>"
+    } else {
+        "</Row></Table></Worksheet></Workbook>"
+    };
+    let mut bytes = text.into_bytes();
+    if draw.one_in(2) {
+        scramble(&mut bytes, draw);
+    }
+    bytes
+}
+
+/// A spreadsheet of the open document format, whose rows and cells claim to stand for many.
+fn document(draw: &mut Draw) -> Vec<u8> {
+    let mut rows = String::new();
+    for row in 0..=draw.below(30) {
+        let repeated = seldom(draw, "1", NUMBERS);
+        let cells = HEADINGS.iter().map(|heading| {
+            let cell = if row == 0 { heading } else { draw.pick::<&str>(CELLS) };
+            let kind = draw.pick::<&str>(&["string", "string", "float", "date", "percentage"]);
+            let (number, times) = (number(draw), seldom(draw, "1", NUMBERS));
+            format!(
+                "<table:table-cell office:value-type=\"{kind}\" office:value=\"{number}\" table:number-columns-repeated=\"{times}\">\
+                 <text:p>{cell}</text:p></table:table-cell>"
+            )
+        });
+        let cells = cells.collect::<Vec<_>>().concat();
+        let row = [
+            "<table:table-row table:number-rows-repeated=\"",
+            repeated,
+            "\">",
+            &cells,
+        ];
+        rows.push_str(&row.concat());
+        rows += "</table:table-row>";
+    }
+    let content = format!(
+        "<office:document-content><table:table table:name=\"商铺\">{rows}</table:table></office:document-content>"
+    );
+    let mut packed = zipped(&[("content.xml", content)], draw);
+    if draw.one_in(8) {
+        scramble(&mut packed, draw);
+    }
+    packed
 }
 
 fn text_cell(draw: &mut Draw) -> String {

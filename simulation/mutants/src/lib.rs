@@ -78,6 +78,7 @@ mutants! {
     RebaseDropsRefused "rebase-drops-refused" "rebase": "an edit that a rule forbids goes without a draft";
     RebaseKeepsFirst "rebase-keeps-first" "rebase": "of a record's unsent edits only the first is written anew";
     RebaseReplacesUnseen "rebase-replaces-unseen" "rebase": "a rebased edit replaces what the user never saw";
+    RebaseTrustsOwnDevice "rebase-trusts-own-device" "rebase": "what a copy of the phone wrote in its name counts as seen";
     RebaseKeepsSeen "rebase-keeps-seen" "rebase": "a rebased edit leaves beside it what the user had replaced";
     RebaseForgetsNote "rebase-forgets-note" "rebase": "an edit of the note is not written anew";
     RebaseOverwritesNote "rebase-overwrites-note" "rebase": "an edit of the note that is written anew sets the whole text, whatever others wrote meanwhile";

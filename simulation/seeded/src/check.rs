@@ -8,6 +8,7 @@
 //! operations outlive rebuilds.
 
 pub mod bytes;
+pub mod copies;
 pub mod erased;
 pub mod finding;
 pub mod ledger;
@@ -45,6 +46,7 @@ pub fn check(setup: &Setup, story: &Story) -> Vec<Finding> {
     let documents = bytes::documents(&story.evidence, &mut found);
     records::check(story, &ledger, &documents, &mut found);
     saved::check(story, &ledger, &documents, &mut found);
+    copies::check(story, &ledger, &mut found);
     meaning::check(story, &ledger, &documents, &mut found);
     phones::check(story, &ledger, &documents, &mut found);
     log::check(story, &ledger, &mut found);

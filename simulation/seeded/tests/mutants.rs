@@ -28,6 +28,7 @@ const KNOWN: &[(Mutant, u64)] = &[
     (Mutant::OutboxKeepsEight, 3),
     (Mutant::RebaseDropsRefused, 2),
     (Mutant::RebaseReplacesUnseen, 4),
+    (Mutant::RebaseTrustsOwnDevice, 4),
     (Mutant::DraftKeepsFirst, 28),
     (Mutant::LeaveDropsEdits, 6),
     (Mutant::LeaveDropsRefused, 2),

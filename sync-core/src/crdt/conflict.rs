@@ -210,19 +210,11 @@ fn numbers(text: &str) -> Option<BTreeSet<String>> {
     let mut numbers = BTreeSet::new();
     for phone in &phones {
         rest = rest.replacen(&phone.raw, " ", 1);
-        numbers.insert(match &phone.kind {
-            PhoneKind::Unrecognised => return None,
-            // Within the city people leave its area code out.
-            PhoneKind::Landline { ext } => {
-                let local = phone
-                    .digits
-                    .strip_prefix("021")
-                    .filter(|rest| rest.len() == 8)
-                    .unwrap_or(&phone.digits);
-                format!("{local}#{}", ext.as_deref().unwrap_or_default())
-            }
-            PhoneKind::Mobile | PhoneKind::Service400 | PhoneKind::Short95 => phone.digits.clone(),
-        });
+        if phone.kind == PhoneKind::Unrecognised {
+            return None;
+        }
+        let ext = phone.ext.as_deref().unwrap_or_default();
+        numbers.insert(format!("{}#{ext}", phone.compared()));
     }
     (!numbers.is_empty() && !rest.chars().any(char::is_alphanumeric)).then_some(numbers)
 }

@@ -428,9 +428,10 @@ impl NoteDocument {
         self.record.clone().edit(actor, at, edits, message)
     }
 
-    /// What the note says with a change on top that cannot be merged as it is.
-    pub fn note_with(&self, change: &Change) -> Result<String, RecordError> {
+    /// What the note says with a change on top that cannot be merged as it is. `unmerged`: changes that it builds on and the record does not have.
+    pub fn note_with(&self, change: &Change, unmerged: &[Change]) -> Result<String, RecordError> {
         let note = Note::of(&mut self.record.clone())?;
+        let note = unmerged.iter().fold(note, |note, other| note.before(other));
         Ok(note.with(change).text())
     }
 
@@ -575,10 +576,12 @@ impl Refusal {
         "value_too_long",
         "value_not_nfc",
         "value_control_character",
+        "value_forbidden_character",
         "value_not_in_list",
         "value_not_a_date",
         "value_not_a_time",
         "value_in_future",
+        "value_too_long_ago",
         "value_not_a_point",
         "value_not_an_entry",
         "consent_missing",

@@ -23,17 +23,24 @@ impl Note {
         Ok(Self(document.note_characters()?))
     }
 
-    /// The note with this change on top. Where the record was created anew meanwhile, the change is about another text: what it put in goes in at the
-    /// end, and what it took out is not known any more.
+    /// The note without this change, which is not part of the record. A copy of its author's phone may have given the same ids: what is there under
+    /// them is the copy's, and nothing that builds on this change means it.
     #[must_use]
-    pub fn with(&self, change: &Change) -> Self {
+    pub fn before(&self, change: &Change) -> Self {
         let mut note = self.clone();
-        // A copy of this phone gave the same ids: what is there under them is the copy's.
         let own = |id: &OpId| id.actor == change.actor && id.counter >= change.start_op;
         note.0
             .iter_mut()
             .filter(|character| own(&character.id))
             .for_each(|character| character.id.counter = 0);
+        note
+    }
+
+    /// The note with this change on top. Where the record was created anew meanwhile, the change is about another text: what it put in goes in at the
+    /// end, and what it took out is not known any more.
+    #[must_use]
+    pub fn with(&self, change: &Change) -> Self {
+        let mut note = self.before(change);
         for (index, op) in change.ops.iter().enumerate() {
             match &op.action {
                 Action::Insert { after, text, .. } => {

@@ -26,6 +26,7 @@ use crate::{
 };
 
 pub mod carry;
+pub mod persons;
 
 /// Keys that one card may have: a card with a hundred numbers must not crowd out the others.
 pub const KEYS_MAX: usize = 24;
@@ -163,7 +164,7 @@ impl Traits {
             .iter()
             .copied()
             .flat_map(phone::parse)
-            .filter_map(number);
+            .filter_map(|phone| number(&phone));
         let code = seen
             .credit_code
             .map(|code| credit_code::check(code).normalised);
@@ -299,20 +300,14 @@ impl Recognised<'_> {
 
 /// The number as it is compared. Numbers of services (400, 95xxx) belong to a brand, not to a shop; an extension tells two shops behind one
 /// switchboard apart.
-fn number(phone: phone::Phone) -> Option<String> {
+fn number(phone: &phone::Phone) -> Option<String> {
     match phone.kind {
-        PhoneKind::Mobile => Some(phone.digits),
-        PhoneKind::Landline { ref ext } => {
-            // Within the city the area code is often left out.
-            let local = phone
-                .digits
-                .strip_prefix("021")
-                .filter(|local| local.len() == 8)
-                .unwrap_or(&phone.digits);
-            Some(
-                ext.as_ref()
-                    .map_or_else(|| local.to_owned(), |ext| format!("{local}x{ext}")),
-            )
+        PhoneKind::Mobile | PhoneKind::Landline | PhoneKind::Foreign { .. } => {
+            let number = phone.compared();
+            Some(match &phone.ext {
+                Some(ext) => format!("{number}x{ext}"),
+                None => number,
+            })
         }
         PhoneKind::Service400 | PhoneKind::Short95 | PhoneKind::Unrecognised => None,
     }
@@ -605,6 +600,41 @@ mod tests {
         };
         assert!(away.traits().keys().is_empty());
         assert!(!compare(&kept, &away).is_likely());
+    }
+
+    #[test]
+    fn a_number_has_one_key_in_every_spelling() {
+        for (spellings, key) in [
+            (
+                &["+852-2123-4567", "0085221234567", "(852)21234567"][..],
+                "phone|+85221234567",
+            ),
+            (
+                &["+1(415)555-0100", "001-415-555-0100"],
+                "phone|+14155550100",
+            ),
+            // Stored by offices: must never change.
+            (
+                &["21234567", "021-21234567", "+86(21)21234567"],
+                "phone|21234567",
+            ),
+            (&["14155550100", "+8614155550100"], "phone|14155550100"),
+            (
+                &["021-64330000转8", "64330000-8", "64330000ext8"],
+                "phone|64330000x8",
+            ),
+            (&["0512-65221234"], "phone|051265221234"),
+        ] {
+            for spelling in spellings {
+                assert_eq!(
+                    card(&format!("tel={spelling}")).traits().keys(),
+                    [key],
+                    "{spelling}"
+                );
+            }
+        }
+        assert!(card("tel=400-820-8820转5").traits().keys().is_empty());
+        assert!(card("tel=1391234567O").traits().keys().is_empty());
     }
 
     #[test]

@@ -342,6 +342,17 @@ pub enum Rule {
     Note,
 }
 
+/// How far a day may lie from the day on which it comes to the office ([`crate::authority::check_new`]).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Days {
+    /// What somebody saw with their own eyes: not to come, and on a phone of late.
+    Observed,
+    /// Signed or done before.
+    Signed,
+    /// What is paid for may lie ahead.
+    Paid,
+}
+
 /// Where a field's keys stand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Shape {
@@ -393,6 +404,8 @@ pub struct Field {
     pub alike: Option<Alike>,
     /// Whether the kind's tables have it.
     pub stored: bool,
+    /// Of a day: how far it may lie from today.
+    pub days: Days,
 }
 
 impl PartialEq for Field {
@@ -446,6 +459,11 @@ impl Field {
 
     pub(super) const fn means(mut self, meaning: Meaning) -> Self {
         self.meaning = meaning;
+        self
+    }
+
+    pub(super) const fn days(mut self, days: Days) -> Self {
+        self.days = days;
         self
     }
 
@@ -538,6 +556,7 @@ pub(super) const fn register(
         export: None,
         alike: None,
         stored: true,
+        days: Days::Signed,
     }
 }
 

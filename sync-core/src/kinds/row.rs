@@ -6,7 +6,10 @@ use crate::{
     codec::change::Scalar,
     crdt::view::View,
     id::{DeviceId, RecordId},
-    kinds::kind::{Description, Meaning, Rows, Table},
+    kinds::{
+        kind::{Description, Meaning, Rows, Table},
+        transfer::calendar::Calendar,
+    },
     time::{DeviceTime, ServerTime},
 };
 
@@ -36,6 +39,8 @@ pub struct Stored<'s> {
     pub received_at: &'s dyn Fn(&str) -> Option<ServerTime>,
     /// Which lists may differ from what is stored.
     pub touched: &'s Touched,
+    /// Which days the street's terms count as working days.
+    pub calendar: &'s Calendar,
 }
 
 /// Takes rows for tables, in memory; a column for each member of a row that the table has.

@@ -5,22 +5,24 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    crdt::view::View,
+    crdt::view::{Value, View},
     id::{EntryId, RecordId},
     key,
     kinds::{
         consent,
         duplicate::{Recognised, Traits},
         kind::{
-            ALL_EDITORS, AddressPart, Alike, Class, Derived, Description, Field, GRID, KIND,
+            ALL_EDITORS, AddressPart, Alike, Class, Days, Derived, Description, Field, GRID, KIND,
             Meaning, MergeRule, NOBODY, NOTE, Personal, Rows, Rule, STREET, Shape, Table, entry,
             log, register,
         },
         row::{ConflictRow, Row, Stored, Tables, conflicts, row},
+        transfer::calendar::day_of,
     },
     search::SearchKey,
     values::{
         address::{Address, Side, WalkOrder},
+        date,
         geo::GeoPoint,
         phone,
     },
@@ -419,7 +421,18 @@ const FIELDS: &[Field] = &[
         Rule::Date,
     )
     .means(Meaning::Date)
-    .export(120),
+    .days(Days::Observed)
+    .export(120)
+    .headings(
+        &[
+            "状态观察日期",
+            "状态日期",
+            "观察日期",
+            "occupancyobservedon",
+        ],
+        &[],
+        0,
+    ),
     register(
         "opening_hours",
         "营业时间",
@@ -467,6 +480,7 @@ const FIELDS: &[Field] = &[
             Rule::Flag,
         )
         .means(Meaning::Confirmation)
+        .days(Days::Observed)
         .headings(
             &[
                 "最近走访",
@@ -481,6 +495,8 @@ const FIELDS: &[Field] = &[
                 "核实日期",
                 "确认日期",
                 "最近核实",
+                "最近确认日期",
+                "lastconfirmedon",
                 "lastvisit",
                 "lastvisited",
                 "visitdate",
@@ -508,7 +524,7 @@ const FIELDS: &[Field] = &[
             &[&["联系人"]],
             10,
         )
-        .of_person(&["", "姓名", "名字", "name", "person"]),
+        .of_person(&["", "姓名", "名字", "名", "name", "person"]),
     // Several numbers with extensions in one text; shapes warn and never block.
     person(PHONES, "联系电话", "contact phones", Class::P2, 100)
         .means(Meaning::Telephone)
@@ -530,6 +546,14 @@ const FIELDS: &[Field] = &[
                 "座机",
                 "电话手机",
                 "手机电话",
+                "电话号",
+                "移动电话",
+                "联系手机",
+                "联系手机号",
+                "联系电话号码",
+                "办公电话",
+                "cellphone",
+                "contactnumber",
                 "phone",
                 "phones",
                 "mobile",
@@ -832,6 +856,26 @@ impl Row for CardRow {
             let keys = self.traits().keys();
             tables.replace(&KEY, record, keys.into_iter().map(|key| KeyRow { key }));
         }
+        // A day that had not come when it came to the office confirms nothing: a clock was wrong before such days were refused.
+        let had_come = |day: &str, value: &Value| {
+            let op = format!("{}@{}", value.op.counter, value.op.actor);
+            let latest = (stored.received_at)(&op).and_then(|at| day_of(at).next_day());
+            latest.is_none_or(|latest| day <= date::to_iso(latest).as_str())
+        };
+        self.last_confirmed_on = stored
+            .view
+            .values
+            .iter()
+            .filter_map(|(key, values)| {
+                let (CONFIRMATIONS, day) = key.split_once('/')? else {
+                    return None;
+                };
+                values
+                    .iter()
+                    .any(|value| had_come(day, value))
+                    .then(|| day.to_owned())
+            })
+            .max();
         let search = self.search_key();
         // Lists have tables of their own; the card's row carries none of them.
         self.conflicts.clear();
@@ -947,7 +991,7 @@ impl CardRow {
             .contacts
             .iter()
             .flat_map(|contact| phone::parse(contact.phones.as_deref().unwrap_or_default()))
-            .map(|phone| phone.digits)
+            .flat_map(|phone| phone.searched())
             .collect();
         let texts = [
             self.sign_name.as_deref(),

@@ -65,7 +65,7 @@ pub fn event_keys<'f>(
 
 pub use case::{
     Acceptance, Case, CaseStatus, Event, Letter, Next, Responsible, Task, TaskKind, is_open,
-    letter_number, written,
+    letter_key, letter_number, written,
 };
 pub use outcome::{Code, Outcome, Ruled, Ruling};
 pub use ruling::{CROSSINGS, Facts, clock_event, clock_step, lacking, rule};

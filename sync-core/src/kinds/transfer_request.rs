@@ -13,7 +13,7 @@ use crate::{
     kinds::{
         consent,
         kind::{
-            Broken, Class, Derived, Description, EVENT_WRITERS, Field, GRID, KIND, Meaning,
+            Broken, Class, Days, Derived, Description, EVENT_WRITERS, Field, GRID, KIND, Meaning,
             MergeRule, NOBODY, NOTE, Personal, Rows, Rule, STREET, Shape, Table, Writing, log,
             register,
         },
@@ -266,7 +266,8 @@ const FIELDS: &[Field] = &[
         "dues paid up to",
         Class::P2,
         Rule::Date,
-    ),
+    )
+    .days(Days::Paid),
     event(
         "letter_sighted",
         "已查验介绍信",
@@ -549,8 +550,8 @@ impl Row for TransferRow {
                 row: self,
                 seq: stored.seq,
                 conflict_count: stored.conflict_count,
-                due_at: at(now.due(stored.created_at)),
-                clock_at: at(now.clock(stored.created_at)),
+                due_at: at(now.due(stored.created_at, stored.calendar)),
+                clock_at: at(now.clock(stored.created_at, stored.calendar)),
             },
         );
     }

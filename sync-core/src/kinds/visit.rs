@@ -11,7 +11,7 @@ use crate::{
     key::{self, Key},
     kinds::{
         kind::{
-            ALL_EDITORS, Broken, Class, Derived, Description, Field, GRID, KIND, Meaning,
+            ALL_EDITORS, Broken, Class, Days, Derived, Description, Field, GRID, KIND, Meaning,
             MergeRule, NOBODY, Personal, Rows, Rule, STREET, Shape, Table, Writing, log, register,
         },
         row::{ConflictRow, Row, Stored, Tables, row},
@@ -88,7 +88,9 @@ const FIELDS: &[Field] = &[
     STREET,
     GRID,
     fact(SHOP, "商铺卡片", "shop card", Rule::Entry).means(Meaning::Reference),
-    fact(AT, "走访时间", "day and time", Rule::Minute).means(Meaning::Time),
+    fact(AT, "走访时间", "day and time", Rule::Minute)
+        .means(Meaning::Time)
+        .days(Days::Observed),
     fact(CHANNEL, "走访方式", "channel", Rule::OneOf(CHANNELS)).means(Meaning::Choice),
     fact(OUTCOME, "走访结果", "outcome", Rule::OneOf(OUTCOMES)).means(Meaning::Choice),
     members(COMPANIONS, "同行人员", "who went along").means(Meaning::PersonName),

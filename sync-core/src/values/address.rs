@@ -10,6 +10,8 @@ use crate::values::text::half_width;
 
 /// The longest text that is taken apart; what lies beyond goes into `rest`.
 const CHARS_MAX: usize = 200;
+/// Digits of a postcode.
+const POSTCODE_DIGITS: usize = 6;
 
 /// Suffixes of a house number in walking order; what stands further back comes later along the road.
 const SUFFIXES: [&str; 12] = [
@@ -65,21 +67,18 @@ struct Suffix(String);
 pub struct DoorKey(String);
 
 impl Address {
-    /// Takes an address apart. Known roads win by their longest name; without a table, or where no name of it fits, the
-    /// road is what ends in 路, 街, 道 or 巷 before the first number.
+    /// Takes an address apart. Known roads win by their longest name, in either script and with Arabic or Chinese numerals; without a table, or
+    /// where no name of it fits, the road is what ends in 路, 街, 道 or 巷 before the first number.
     pub fn parse(text: &str, roads: &[&str]) -> Self {
-        let plain: String = half_width(text)
-            .chars()
-            .filter(|c| !c.is_whitespace())
-            .map(plain_sign)
-            .collect();
+        let plain = plain_text(text);
         let cut = plain
             .char_indices()
             .nth(CHARS_MAX)
             .map_or(plain.len(), |(at, _)| at);
         let (plain, beyond) = plain.split_at(cut);
         let mut address = Self::default();
-        let local = without_region(plain, roads);
+        let local = without_region(without_postcode(plain), roads);
+        let (local, aside) = without_place(local, roads);
         let mut rest = match known_road(local, roads) {
             Some((road, rest)) => {
                 address.road = Some(road.to_owned());
@@ -94,58 +93,113 @@ impl Address {
                 None => local,
             },
         };
+        let mut passed = aside.to_owned();
+        if address.road.is_some() {
+            let (between, after) = before_number(rest);
+            passed.push_str(between);
+            rest = after;
+        }
         rest = address.take_lane(rest);
+        if address.lane.is_some() {
+            let (estate, after) = estate(rest);
+            passed.push_str(estate);
+            rest = after;
+        }
         rest = address.take_number(rest);
+        if address.number.is_some() || address.lane.is_some() {
+            let (building, after) = building(rest);
+            passed.push_str(building);
+            rest = after;
+        }
         rest = address.take_unit(rest);
-        let rest = format!("{rest}{beyond}");
+        if address.road.is_some() || address.lane.is_some() {
+            rest = without_trailing_postcode(rest);
+        }
+        let rest = format!("{passed}{rest}{beyond}");
         address.rest = (!rest.is_empty()).then_some(rest);
         address
     }
 
+    /// 123弄, 123弄4支弄, and lanes within lanes: 123弄4弄.
     fn take_lane<'a>(&mut self, text: &'a str) -> &'a str {
-        let digits = leading_digits(text);
-        let (number, mut rest) = text.split_at(digits);
-        let Some(after) = rest.strip_prefix('弄') else {
-            return text;
-        };
-        if number.is_empty() {
-            return text;
-        }
-        let mut lane = number.to_owned();
-        rest = after;
-        let (branch, after) = rest.split_at(leading_digits(rest));
-        if let Some(after) = after.strip_prefix("支弄").filter(|_| !branch.is_empty()) {
-            lane = format!("{number}弄{branch}支");
+        let mut lane = String::new();
+        let mut rest = text;
+        loop {
+            let body = rest.strip_prefix('第').unwrap_or(rest);
+            let Some((number, after)) = numerals(body) else {
+                break;
+            };
+            let (word, after) = if let Some(after) = after.strip_prefix("支弄") {
+                ("支", after)
+            } else if let Some(after) = after.strip_prefix('弄') {
+                ("", after)
+            } else if let Some(after) = after
+                .strip_prefix('支')
+                .filter(|after| !lane.is_empty() && numerals(after).is_some())
+            {
+                ("支", after)
+            } else {
+                break;
+            };
+            if !lane.is_empty() && !lane.ends_with('弄') {
+                lane.push('弄');
+            }
+            lane.push_str(&number);
+            lane.push_str(word);
             rest = after;
+        }
+        if lane.is_empty() {
+            return text;
         }
         self.lane = Some(lane);
         rest
     }
 
     fn take_number<'a>(&mut self, text: &'a str) -> &'a str {
-        let (temporary, body) = match text.strip_prefix('临') {
-            Some(body) if leading_digits(body) > 0 => (true, body),
-            _ => (false, text),
-        };
-        let span = number_span(body);
-        if span == 0 {
-            return text;
+        let (mut before, mut body) = ("", text);
+        // 临36号, 甲36号
+        if let Some(word) = ["临", "甲", "乙", "丙", "丁"]
+            .iter()
+            .find(|word| text.starts_with(**word))
+            && text[word.len()..].starts_with(|c: char| c.is_ascii_digit())
+        {
+            (before, body) = (word, &text[word.len()..]);
         }
-        let (number, rest) = body.split_at(span);
+        // 第36号, A36号; 第3层 and A3铺 are units.
+        let (letters, digits) = number_prefix(body);
+        let Some((mut number, rest)) = numerals(digits) else {
+            return text;
+        };
+        let is_arabic = digits.starts_with(|c: char| c.is_ascii_digit());
         let (mut suffix, mut rest) = leading_suffix(rest);
         // 201室 right after a lane is a unit, not a house number.
-        if suffix.is_empty() && !temporary && starts_as_unit(rest) {
+        if suffix.is_empty() && before.is_empty() && starts_as_unit(rest) {
             return text;
         }
-        if let Some(after) = rest.strip_prefix('号') {
-            let (behind, after) = leading_suffix(after);
+        let named = rest
+            .strip_prefix(['号', '#'])
+            .filter(|_| !starts_as_unit(rest));
+        if named.is_none() && !(is_arabic && digits.len() == body.len()) {
+            // Without its word, only plain digits are a house number.
+            return text;
+        }
+        if named.is_none() && is_postcode(&number) {
+            return text;
+        }
+        if let Some(after) = named {
+            rest = after;
+            while let Some((more, after)) = another_number(rest) {
+                number.push_str(&more);
+                rest = after;
+            }
+            let (behind, after) = leading_suffix(rest);
             suffix.push_str(&behind);
             rest = after;
         }
-        if temporary && !suffix.contains('临') {
-            suffix.insert(0, '临');
+        if !before.is_empty() && !suffix.contains(before) {
+            suffix.insert_str(0, before);
         }
-        self.number = Some(number.to_owned());
+        self.number = Some(format!("{letters}{number}"));
         self.number_suffix = (!suffix.is_empty()).then_some(suffix);
         rest
     }
@@ -154,33 +208,28 @@ impl Address {
         if self.number.is_none() && self.lane.is_none() && self.road.is_none() {
             return text;
         }
-        let body = text.trim_start_matches(['-', ',']);
-        // Everything up to the last unit word within the leading run of what units are written with.
-        let run = body.len()
-            - body
-                .trim_start_matches(|c: char| is_unit_char(c) || is_unit_word(c))
-                .len();
-        let end = body[..run]
-            .char_indices()
-            .filter(|&(_, c)| is_unit_word(c))
-            .map(|(at, c)| at + c.len_utf8())
-            .next_back();
-        let bare = body.len()
-            - body
-                .trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '-')
-                .len();
-        let end = match end {
-            Some(end) if end > leading_unit_word(body) => end,
-            _ if bare > 0
-                && bare == body.len()
-                && (self.number.is_some() || self.lane.is_some()) =>
-            {
-                bare
-            }
-            _ => return text,
+        let body = text.trim_start_matches(['-', ',', '、', '/', '.', ':']);
+        let (body, closes) = match body.strip_prefix('(') {
+            Some(within) if text.starts_with('(') => (within, true),
+            _ => (body, false),
         };
-        self.unit = Some(body[..end].to_owned());
-        &body[end..]
+        let has_door = self.number.is_some() || self.lane.is_some();
+        let Some(end) = unit_end(body, has_door) else {
+            return text;
+        };
+        let (unit, mut rest) = body.split_at(end);
+        if closes {
+            // (底商3) is a unit, (1楼扶梯旁) a remark.
+            match rest.strip_prefix(')') {
+                Some(after) => rest = after,
+                None => return text,
+            }
+        }
+        if is_postcode(unit) {
+            return text;
+        }
+        self.unit = Some(unit.to_owned());
+        rest
     }
 
     /// Side of the street, if there is a number.
@@ -309,6 +358,25 @@ impl PartialOrd for Suffix {
     }
 }
 
+/// Half width, without white space, with one sign for each of what people write alike. Space between two digits parts two numbers.
+fn plain_text(text: &str) -> String {
+    let half = half_width(text);
+    let mut plain = String::with_capacity(half.len());
+    let mut spaced = false;
+    for c in half.chars() {
+        if c.is_whitespace() || matches!(c, '\u{200b}' | '\u{feff}') {
+            spaced = true;
+            continue;
+        }
+        if spaced && c.is_ascii_digit() && plain.ends_with(|p: char| p.is_ascii_digit()) {
+            plain.push('、');
+        }
+        spaced = false;
+        plain.push(plain_sign(c));
+    }
+    plain
+}
+
 fn plain_sign(c: char) -> char {
     match c {
         '－' | '–' | '—' | '―' | '‐' | '‑' | '−' | '~' | '～' | '〜' | '至' => '-',
@@ -316,6 +384,16 @@ fn plain_sign(c: char) -> char {
         '樓' => '楼',
         '層' => '层',
         '臨' => '临',
+        '鋪' => '铺',
+        '單' => '单',
+        '棟' => '栋',
+        '間' => '间',
+        '衖' => '弄',
+        '（' | '[' | '【' | '〔' | '［' => '(',
+        '）' | ']' | '】' | '〕' | '］' => ')',
+        '，' => ',',
+        '：' => ':',
+        '＃' | '№' => '#',
         _ => c,
     }
 }
@@ -342,6 +420,49 @@ fn leading_digits(text: &str) -> usize {
     text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len()
 }
 
+/// A postcode before an address, bare, in brackets or with its word: `200030上海市…`, `邮编200030，天平路…`.
+fn without_postcode(text: &str) -> &str {
+    let bare = text.trim_start_matches(['(', ':', ',', '、', '.']);
+    let bare = ["邮政编码", "邮编"]
+        .iter()
+        .find_map(|word| bare.strip_prefix(word))
+        .unwrap_or(bare)
+        .trim_start_matches(':');
+    if leading_digits(bare) != POSTCODE_DIGITS {
+        return text;
+    }
+    let after = bare[POSTCODE_DIGITS..].trim_start_matches([')', ',', ':', '-', '、', '.']);
+    let is_place = after
+        .chars()
+        .next()
+        .is_some_and(|c| !c.is_ascii() && !"号弄支甲乙丙丁临之室楼层幢栋座铺单房".contains(c));
+    if is_place { after } else { text }
+}
+
+/// The same behind an address.
+fn without_trailing_postcode(rest: &str) -> &str {
+    let bare = rest.trim_matches(['(', ')', ',', '、', ':', '.']);
+    let bare = ["邮政编码", "邮编"]
+        .iter()
+        .find_map(|word| bare.strip_prefix(word))
+        .unwrap_or(bare)
+        .trim_start_matches(':');
+    if bare.is_empty() || is_postcode(bare) {
+        ""
+    } else {
+        rest
+    }
+}
+
+/// Six digits as Shanghai's postcodes begin; a room hardly has as many.
+fn is_postcode(text: &str) -> bool {
+    text.len() == POSTCODE_DIGITS
+        && text.bytes().all(|b| b.is_ascii_digit())
+        && ["200", "201", "202"]
+            .iter()
+            .any(|begins| text.starts_with(begins))
+}
+
 /// Strips province, city, district, street office and town, unless a road would be left without its name.
 fn without_region<'a>(text: &'a str, roads: &[&str]) -> &'a str {
     const REGIONS: [(&str, usize); 8] = [
@@ -366,12 +487,18 @@ fn without_region<'a>(text: &'a str, roads: &[&str]) -> &'a str {
                 .find_map(|city| local.strip_prefix(city))
                 .filter(|l| is_local(l, roads))
                 .unwrap_or(local);
+            local = local.strip_prefix("市辖区").unwrap_or(local);
         }
         let Some(at) = local.find(word) else { continue };
         let (name, after) = (&local[..at], &local[at + word.len()..]);
         let is_name = (1..=chars_max).contains(&name.chars().count())
             && !name.contains(|c: char| c.is_ascii_digit() || matches!(c, '号' | '弄' | '(' | ','))
             && (word == "街道" || !name.contains(['路', '街']));
+        let after = after.trim_start_matches(['-', ',', '、', ':', '.', '/', '·']);
+        let after = match word {
+            "街道" => after.strip_prefix("办事处").unwrap_or(after),
+            _ => after,
+        };
         if is_name
             && !after.is_empty()
             && !starts_as_road(after)
@@ -390,61 +517,400 @@ fn is_local(text: &str, roads: &[&str]) -> bool {
         .take(6)
         .take_while(|c| !c.is_ascii_digit() && !matches!(c, '路' | '街'))
         .any(|c| c == '区');
-    district || known_road(text, roads).is_some()
+    district || known_road(text, roads).is_some() || without_district(text, roads).is_some()
 }
 
-/// Whether a text begins with the word of a road: what was cut off before it was part of its name.
+/// Shanghai's districts, as they are written without their word: 徐汇天平路.
+const DISTRICTS: [&str; 19] = [
+    "黄浦", "徐汇", "长宁", "静安", "普陀", "虹口", "杨浦", "闵行", "宝山", "嘉定", "浦东", "金山",
+    "松江", "青浦", "奉贤", "崇明", "卢湾", "闸北", "南汇",
+];
+
+/// What follows a district without its word, where that is a known road or the whole name of one: 浦东南路 and 静安寺路 stay.
+fn without_district<'a>(text: &'a str, roads: &[&str]) -> Option<&'a str> {
+    let after = DISTRICTS.iter().find_map(|d| text.strip_prefix(d))?;
+    if known_road(after, roads).is_some() {
+        return Some(after);
+    }
+    let (road, _) = generic_road(after)?;
+    let name = road.chars().count() - 1;
+    let directed =
+        name <= 2 && road.starts_with(['东', '南', '西', '北', '中', '支', '大', '新', '老']);
+    (name >= 2 && !directed && !starts_as_road(after)).then_some(after)
+}
+
+/// Strips a district without its word, and a neighbourhood before a road. The neighbourhood is given back: it is no part of the door.
+fn without_place<'a>(text: &'a str, roads: &[&str]) -> (&'a str, &'a str) {
+    if known_road(text, roads).is_some() {
+        return (text, "");
+    }
+    let text = without_district(text, roads).unwrap_or(text);
+    for word in [
+        "居民委员会",
+        "居委会",
+        "居民区",
+        "居委",
+        "社区",
+        "片区",
+        "网格",
+        "村委会",
+    ] {
+        let Some(at) = text.find(word) else { continue };
+        let (place, after) = text.split_at(at + word.len());
+        let is_place = at > 0 && !place.contains(['路', '号', '弄', '(']);
+        let is_road = known_road(after, roads).is_some()
+            || !starts_as_road(after) && generic_road(after).is_some();
+        if is_place && is_road {
+            return (after, place);
+        }
+    }
+    (text, "")
+}
+
+/// Whether a text begins with the word of a road: what was cut off before it was part of its name. 路口 and 街面 say where at a road.
 fn starts_as_road(text: &str) -> bool {
+    const AT_A_ROAD: [&str; 17] = [
+        "路口", "路边", "路旁", "路东", "路西", "路南", "路北", "路段", "街面", "街边", "街角",
+        "街口", "道口", "巷口", "巷内", "弄口", "弄内",
+    ];
     text.starts_with(['路', '街', '道', '巷', '弄'])
+        && !AT_A_ROAD.iter().any(|words| text.starts_with(words))
         || text.starts_with("大道")
         || text.starts_with("公路")
         || text.starts_with("大街")
 }
 
-fn known_road<'a>(text: &'a str, roads: &[&str]) -> Option<(&'a str, &'a str)> {
-    let longest = roads
+/// The longest road of the table with which the text begins, and what follows.
+fn known_road<'a, 'r>(text: &'a str, roads: &[&'r str]) -> Option<(&'r str, &'a str)> {
+    let fits = |end: usize| {
+        let rest = &text[end..];
+        // 天平路街道 is a street office, and 天平路东段 or 天平路支路 would be another road.
+        !rest.starts_with("街道") && !starts_as_road(rest)
+    };
+    let exact = roads
         .iter()
-        .filter(|r| !r.is_empty() && text.starts_with(**r))
-        .max_by_key(|r| r.len())?;
-    let (road, rest) = text.split_at(longest.len());
-    // 天平路街道 is a street office, and 天平路东段 or 天平路支路 would be another road.
-    (!rest.starts_with("街道") && !starts_as_road(rest)).then_some((road, rest))
+        .filter(|road| !road.is_empty() && text.starts_with(**road))
+        .max_by_key(|road| road.len());
+    let found = match exact {
+        Some(road) => (*road, road.len()),
+        None => roads
+            .iter()
+            .filter_map(|road| Some((*road, begins_alike(text, road)?)))
+            .max_by_key(|(_, end)| *end)?,
+    };
+    fits(found.1).then(|| (found.0, &text[found.1..]))
+}
+
+/// How much of the text is this road in another spelling: other script, 中山南2路 for 中山南二路.
+fn begins_alike(text: &str, road: &str) -> Option<usize> {
+    let (mut left, mut right) = (text, road);
+    while let Some(wanted) = right.chars().next() {
+        let found = left.chars().next()?;
+        if let (Some((a, left_len)), Some((b, right_len))) = (numeral(left), numeral(right)) {
+            if a != b {
+                return None;
+            }
+            (left, right) = (&left[left_len..], &right[right_len..]);
+            continue;
+        }
+        if found != wanted && search::simplified(found) != search::simplified(wanted) {
+            return None;
+        }
+        (left, right) = (&left[found.len_utf8()..], &right[wanted.len_utf8()..]);
+    }
+    (!road.is_empty()).then(|| text.len() - left.len())
 }
 
 fn generic_road(text: &str) -> Option<(&str, &str)> {
-    let before = text
-        .find(|c: char| c.is_ascii_digit())
-        .unwrap_or(text.len());
-    let end = text[..before]
+    let is_road_word = |c: char| matches!(c, '路' | '街' | '道' | '巷');
+    // Up to the first number; one that a road's word follows is part of its name: 石门1路.
+    let mut before = 0;
+    while let Some(at) = text[before..].find(|c: char| c.is_ascii_digit()) {
+        before += at;
+        let after = &text[before + leading_digits(&text[before..])..];
+        if before > 0 && after.starts_with(is_road_word) {
+            before = text.len() - after.len();
+        } else {
+            break;
+        }
+    }
+    let before = if text[before..].starts_with(|c: char| c.is_ascii_digit()) {
+        before
+    } else {
+        text.len()
+    };
+    let ends = text[..before]
         .char_indices()
-        .filter(|(_, c)| matches!(c, '路' | '街' | '道' | '巷'))
-        .map(|(at, c)| at + c.len_utf8())
-        .next_back()?;
-    let (road, rest) = text.split_at(end);
+        .filter(|(_, c)| is_road_word(*c))
+        .map(|(at, c)| at + c.len_utf8());
+    let mut end: Option<usize> = None;
+    for next in ends {
+        if let Some(end) = end
+            && text[..end].ends_with('路')
+            && is_cross_street(&text[end..next])
+        {
+            break;
+        }
+        end = Some(next);
+    }
+    let (road, rest) = text.split_at(end?);
     (road.chars().count() >= 2 && !rest.starts_with("办事处")).then_some((road, rest))
 }
 
-/// Bytes of a house number with its ranges: `12`, `12-14`, `12、14`, `378-1`.
-fn number_span(text: &str) -> usize {
-    let mut end = leading_digits(text);
-    if end == 0 {
-        return 0;
-    }
-    loop {
-        let Some(joint) = text[end..]
-            .chars()
-            .next()
-            .filter(|c| matches!(c, '-' | '、' | ',' | '/'))
-        else {
-            return end;
-        };
-        let from = end + joint.len_utf8();
-        let digits = leading_digits(&text[from..]);
-        if digits == 0 || starts_as_unit(&text[from + digits..]) {
-            return end;
+/// Whether what follows a road, up to the next word of a road, names another: 天平路近淮海路, 天平路淮海中路.
+fn is_cross_street(between: &str) -> bool {
+    const JOINTS: [&str; 16] = [
+        "近", "靠", "临", "与", "和", "、", "/", "&", "-", ",", "(", "交", "口", "路口", "东侧",
+        "对面",
+    ];
+    JOINTS.iter().any(|joint| between.starts_with(joint))
+        || between == "路"
+        || between.ends_with('路') && between.chars().count() >= 3
+}
+
+/// What stands between a road and its number: signs, a remark in brackets, the words for a part of the road.
+fn before_number(text: &str) -> (&str, &str) {
+    const WORDS: [&str; 13] = [
+        "门牌号码",
+        "门牌号",
+        "门牌",
+        "沿街",
+        "东段",
+        "西段",
+        "南段",
+        "北段",
+        "中段",
+        "东侧",
+        "西侧",
+        "南侧",
+        "北侧",
+    ];
+    let starts_number = |text: &str| {
+        let (_, digits) = number_prefix(text);
+        numeral(digits).is_some() || text.starts_with('临')
+    };
+    let signs = |text: &str| -> usize {
+        text.len()
+            - text
+                .trim_start_matches([':', ',', '、', '.', '·', '-', '_', '/', '|'])
+                .len()
+    };
+    let mut at = signs(text);
+    if let Some(word) = WORDS.iter().find(|word| text[at..].starts_with(**word)) {
+        let after = at + word.len();
+        let after = after + signs(&text[after..]);
+        if starts_number(&text[after..]) {
+            return (word, &text[after..]);
         }
-        end = from + digits;
     }
+    if let Some(within) = text[at..].strip_prefix('(') {
+        if starts_number(within)
+            && within
+                .find(')')
+                .is_some_and(|end| within[..end].contains(['号', '弄']))
+        {
+            // 天平路(123号)
+            return ("", within);
+        }
+        if let Some(end) = within.find(')') {
+            let after = at + 1 + end + 1;
+            let next = after + signs(&text[after..]);
+            if starts_number(&text[next..]) {
+                return (&text[at..after], &text[next..]);
+            }
+        }
+    }
+    if !starts_number(&text[at..]) {
+        at = 0;
+    }
+    ("", &text[at..])
+}
+
+/// The name of an estate between its lane and a house of it: 123弄永嘉新村5号.
+fn estate(text: &str) -> (&str, &str) {
+    const ENDS: [&str; 12] = [
+        "村", "邨", "坊", "里", "苑", "园", "小区", "公寓", "别墅", "广场", "大楼", "大厦",
+    ];
+    let digits = text
+        .find(|c: char| c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (name, after) = text.split_at(digits);
+    let is_name = (2..=12).contains(&name.chars().count())
+        && name.chars().all(|c| c.is_alphabetic() && !c.is_ascii())
+        && ENDS.iter().any(|end| name.ends_with(end));
+    let is_house = numerals(after).is_some_and(|(_, rest)| rest.starts_with('号'));
+    if is_name && is_house {
+        (name, after)
+    } else {
+        ("", text)
+    }
+}
+
+/// The name of a building between a number and a unit in it: 1号天平大厦305室, 1号(天平大厦)3楼.
+fn building(text: &str) -> (&str, &str) {
+    const ENDS: [&str; 16] = [
+        "大厦", "大楼", "广场", "中心", "商厦", "商场", "商城", "公寓", "小区", "新村", "花园",
+        "花苑", "公馆", "市场", "酒店", "宾馆",
+    ];
+    let bracketed = text
+        .strip_prefix('(')
+        .and_then(|within| within.split_once(')'));
+    let (name, after) = if let Some(bracketed) = bracketed {
+        bracketed
+    } else {
+        let ends = ENDS
+            .iter()
+            .filter_map(|end| text.find(end).map(|at| at + end.len()));
+        text.split_at(ends.max().unwrap_or(0))
+    };
+    let is_name = (3..=12).contains(&name.chars().count())
+        && name.chars().all(|c| c.is_alphabetic() && !c.is_ascii())
+        && ENDS.iter().any(|end| name.ends_with(end));
+    if is_name && unit_end(after, true).is_some() {
+        (&text[..text.len() - after.len()], after)
+    } else {
+        ("", text)
+    }
+}
+
+/// What may stand before the digits of a number: 第, No., #, or letters that belong to it.
+fn number_prefix(text: &str) -> (String, &str) {
+    let body = ["第", "No.", "NO.", "no.", "#"]
+        .iter()
+        .find_map(|word| text.strip_prefix(word))
+        .unwrap_or(text);
+    let letters = body.len()
+        - body
+            .trim_start_matches(|c: char| c.is_ascii_alphabetic())
+            .len();
+    let digits = &body[letters..];
+    let digits = digits
+        .strip_prefix('-')
+        .filter(|_| letters > 0)
+        .unwrap_or(digits);
+    if (1..=2).contains(&letters) && digits.starts_with(|c: char| c.is_ascii_digit()) {
+        (body[..letters].to_ascii_uppercase(), digits)
+    } else {
+        (String::new(), body)
+    }
+}
+
+/// A number at the start, Arabic or Chinese, in Arabic digits, and its length.
+fn numeral(text: &str) -> Option<(String, usize)> {
+    let digits = leading_digits(text);
+    if digits > 0 {
+        return Some((text[..digits].to_owned(), digits));
+    }
+    let end = text.len()
+        - text
+            .trim_start_matches(|c: char| chinese_digit(c).is_some())
+            .len();
+    let value = chinese_number(&text[..end])?;
+    Some((value.to_string(), end))
+}
+
+/// A digit, or ten, a hundred, a thousand.
+fn chinese_digit(c: char) -> Option<u32> {
+    Some(match c {
+        '零' | '〇' | '○' => 0,
+        '一' | '壹' | '幺' => 1,
+        '二' | '贰' | '貳' | '两' | '兩' => 2,
+        '三' | '叁' | '叄' => 3,
+        '四' | '肆' => 4,
+        '五' | '伍' => 5,
+        '六' | '陆' | '陸' => 6,
+        '七' | '柒' => 7,
+        '八' | '捌' => 8,
+        '九' | '玖' => 9,
+        '十' | '拾' => 10,
+        '廿' => 20,
+        '卅' => 30,
+        '百' | '佰' => 100,
+        '千' | '仟' => 1_000,
+        _ => return None,
+    })
+}
+
+/// The value of a Chinese numeral below ten thousand: 一百二十三, 一二三, 廿三. Nothing where it is none, or may be read in two ways (一百二).
+pub fn chinese_number(text: &str) -> Option<u32> {
+    let digits: Vec<u32> = text.chars().map(chinese_digit).collect::<Option<_>>()?;
+    if digits.is_empty() || digits.len() > 9 {
+        return None;
+    }
+    if digits.iter().all(|digit| *digit < 10) {
+        // Digit by digit.
+        return (digits.len() <= 4)
+            .then(|| digits.iter().fold(0, |value, digit| value * 10 + digit));
+    }
+    let (mut value, mut pending, mut unit_before, mut zero) = (0, None, 10_000, false);
+    for digit in digits {
+        match (digit, pending) {
+            (0, None) => zero = true,
+            (1..=9, None) => pending = Some(digit),
+            (20 | 30, None) if unit_before > 10 => {
+                value += digit;
+                unit_before = 10;
+            }
+            (10 | 100 | 1_000, _) if digit < unit_before => {
+                // 十三 is thirteen; a hundred must say how many.
+                if pending.is_none() && (digit > 10 || value > 0 && unit_before > 1_000) {
+                    return None;
+                }
+                value += pending.take().unwrap_or(1) * digit;
+                unit_before = digit;
+            }
+            _ => return None,
+        }
+    }
+    // 一百二 is a hundred and twenty to some and a hundred and two to others.
+    if pending.is_some() && unit_before > 10 && !zero {
+        return None;
+    }
+    Some(value + pending.unwrap_or(0))
+}
+
+/// A house number with its ranges and lists, `12`, `12-14`, `12、14`, `378-1`, 一百二十三, and what follows.
+fn numerals(text: &str) -> Option<(String, &str)> {
+    let (mut number, len) = numeral(text)?;
+    let mut rest = &text[len..];
+    while let Some((more, after)) = joined_number(rest) {
+        let is_word_needed = !rest
+            .trim_start_matches(is_joint)
+            .starts_with(|c: char| c.is_ascii_digit());
+        if starts_as_unit(after)
+            || is_word_needed && !after.starts_with(['号', '弄', '甲', '乙', '丙', '-', '、'])
+        {
+            break;
+        }
+        number.push_str(&more);
+        rest = after;
+    }
+    Some((number, rest))
+}
+
+fn is_joint(c: char) -> bool {
+    matches!(c, '-' | '、' | ',' | '/' | '.' | '&' | '和' | '及' | '与')
+}
+
+/// A joint and a number at the start, and what follows.
+fn joined_number(text: &str) -> Option<(String, &str)> {
+    let joint = text.chars().next().filter(|c| is_joint(*c))?;
+    let rest = &text[joint.len_utf8()..];
+    let (number, len) = numeral(rest)?;
+    let joint = match joint {
+        '.' | '&' | '和' | '及' | '与' => '、',
+        joint => joint,
+    };
+    Some((format!("{joint}{number}"), &rest[len..]))
+}
+
+/// Behind 12号: another number with its own word, -14号.
+fn another_number(text: &str) -> Option<(String, &str)> {
+    let (more, after) = joined_number(text)?;
+    let after = after
+        .strip_prefix('号')
+        .filter(|_| !starts_as_unit(after))?;
+    Some((more, after))
 }
 
 /// The run of suffixes at the start, and what follows.
@@ -479,6 +945,31 @@ fn leading_suffix(text: &str) -> (String, &str) {
                 continue;
             }
         }
+        // 36号附1
+        if let Some(after) = rest.strip_prefix('附') {
+            let digits = leading_digits(after);
+            if digits > 0 && !starts_as_unit(&after[digits..]) {
+                suffix.push('附');
+                suffix.push_str(&after[..digits]);
+                rest = after[digits..]
+                    .strip_prefix('号')
+                    .unwrap_or(&after[digits..]);
+                continue;
+            }
+        }
+        // 36甲、乙号, 36甲-丙号
+        let listed = suffix
+            .ends_with(is_stem)
+            .then(|| rest.strip_prefix(['、', ',', '/', '-']))
+            .flatten()
+            .filter(|after| after.starts_with(is_stem));
+        if let Some(after) = listed {
+            if rest.starts_with('-') {
+                suffix.push('-');
+            }
+            rest = after;
+            continue;
+        }
         // A single letter belongs to the number only if 号 or the end follows: 378A号, but not 378B1层.
         let mut chars = rest.chars();
         if let Some(letter) = chars.next().filter(char::is_ascii_alphabetic)
@@ -490,6 +981,11 @@ fn leading_suffix(text: &str) -> (String, &str) {
         }
         return (suffix, rest);
     }
+}
+
+/// The heavenly stems, as far as house numbers use them.
+fn is_stem(c: char) -> bool {
+    "甲乙丙丁戊己庚辛壬癸".contains(c)
 }
 
 /// `乙底层` → 乙, 底层; what is not a known suffix stays together.
@@ -518,24 +1014,113 @@ fn split_suffix(text: &str) -> Vec<&str> {
 fn is_unit_word(c: char) -> bool {
     matches!(
         c,
-        '室' | '楼' | '层' | '幢' | '栋' | '座' | '铺' | '元' | '间' | 'F' | 'f'
+        '室' | '楼' | '层' | '幢' | '栋' | '座' | '铺' | '元' | '间' | '房' | 'F' | 'f'
     )
 }
+
+/// Words for a unit of more than one character, before their shorter beginnings.
+const UNIT_WORDS: [&str; 12] = [
+    "商铺",
+    "铺面",
+    "铺位",
+    "底商",
+    "门面房",
+    "门面",
+    "店面",
+    "摊位",
+    "档口",
+    "柜台",
+    "柜位",
+    "车库",
+];
 
 fn is_unit_char(c: char) -> bool {
     c.is_ascii_alphanumeric()
         || matches!(
             c,
-            '-' | '单' | '商' | '地' | '下' | '底' | '大' | '号' | '第'
+            '-' | '单'
+                | '商'
+                | '地'
+                | '下'
+                | '底'
+                | '大'
+                | '号'
+                | '第'
+                | '负'
+                | '裙'
+                | '夹'
+                | '东'
+                | '西'
+                | '南'
+                | '北'
+                | '区'
         )
         || "一二三四五六七八九十百".contains(c)
+}
+
+/// Where the unit at the start of a text ends: behind the last word for one within the run of what units are written with, and behind the
+/// number that follows that word (商铺3, 3楼301); without a word only where nothing else is left, or what is left is a number with 号.
+fn unit_end(text: &str, has_door: bool) -> Option<usize> {
+    let (mut at, mut end) = (0, 0);
+    while let Some(c) = text[at..].chars().next() {
+        let word = UNIT_WORDS
+            .iter()
+            .find(|word| text[at..].starts_with(**word));
+        if let Some(word) = word {
+            at += word.len();
+            end = at;
+        } else if is_unit_word(c) {
+            at += c.len_utf8();
+            end = at;
+        } else if is_unit_char(c)
+            || at > 0
+                && matches!(c, '、' | '/' | ',')
+                && text[at + c.len_utf8()..].starts_with(|next: char| next.is_ascii_alphanumeric())
+        {
+            at += c.len_utf8();
+        } else {
+            break;
+        }
+    }
+    let span = |text: &str| {
+        text.len()
+            - text
+                .trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '-')
+                .len()
+    };
+    let stops = |text: &str| text.is_empty() || text.starts_with(['(', ')', ',', '、', ';', '/']);
+    if end > 0 {
+        let number = span(&text[end..]);
+        let number = if stops(&text[end + number..]) {
+            number
+        } else {
+            0
+        };
+        let named = end > leading_unit_word(text);
+        return (named || number > 0).then_some(end + number);
+    }
+    let bare = span(text);
+    if bare == 0 || !has_door {
+        return None;
+    }
+    let (unit, rest) = text.split_at(bare);
+    match rest.strip_prefix('号') {
+        _ if rest.is_empty() => Some(bare),
+        Some(after) if stops(after) && unit.ends_with(|c: char| c.is_ascii_digit()) => {
+            Some(bare + '号'.len_utf8())
+        }
+        _ => None,
+    }
 }
 
 /// Whether a text, standing right after digits, makes them a unit.
 fn starts_as_unit(rest: &str) -> bool {
     rest.starts_with(|c: char| is_unit_word(c) && !c.is_ascii())
         || rest.starts_with("单元")
-        || rest.starts_with("号楼")
+        || rest.strip_prefix("号楼").is_some_and(|after| {
+            // 123号楼上 is above number 123.
+            !after.starts_with(['上', '下', '前', '后', '旁', '内', '梯', '道'])
+        })
         || rest.starts_with('F')
 }
 
@@ -655,6 +1240,159 @@ mod tests {
         check("378号", "- - 378 - - -");
         check("光启城", "- - - - - 光启城");
         check("", "- - - - - -");
+    }
+
+    #[test]
+    fn numbers_in_other_spellings() {
+        check("天平路二十三号", "天平路 - 23 - - -");
+        check("天平路一百二十三号", "天平路 - 123 - - -");
+        check("天平路一二三号", "天平路 - 123 - - -");
+        check("天平路一百零五号", "天平路 - 105 - - -");
+        check("天平路廿三号", "天平路 - 23 - - -");
+        check("天平路壹佰贰拾叁号", "天平路 - 123 - - -");
+        check("天平路二〇三号", "天平路 - 203 - - -");
+        check("天平路三十六号甲", "天平路 - 36 甲 - -");
+        check("天平路三十六甲号", "天平路 - 36 甲 - -");
+        check("天平路十二至十四号", "天平路 - 12-14 - - -");
+        check("天平路一百二十三弄五号", "天平路 123 5 - - -");
+        check("天平路十二号二楼", "天平路 - 12 - 二楼 -");
+        check("天平路一百二号", "天平路 - - - - 一百二号");
+        check("天平路A123号", "天平路 - A123 - - -");
+        check("天平路a-123号", "天平路 - A123 - - -");
+        check("天平路第123号", "天平路 - 123 - - -");
+        check("天平路第一百二十三号", "天平路 - 123 - - -");
+        check("天平路No.123号", "天平路 - 123 - - -");
+        check("天平路：123号", "天平路 - 123 - - -");
+        check("天平路，123号", "天平路 - 123 - - -");
+        check("天平路·123号", "天平路 - 123 - - -");
+        check("天平路（123号）", "天平路 - 123 - - -");
+        check("天平路(近广元路)123号", "天平路 - 123 - - (近广元路)");
+        check("天平路东段123号", "天平路 - 123 - - 东段");
+        check("天平路门牌123号", "天平路 - 123 - - 门牌");
+        check("天平路123#", "天平路 - 123 - - -");
+        check("天平路甲36号", "天平路 - 36 甲 - -");
+        check("天平路36甲乙丙号", "天平路 - 36 甲乙丙 - -");
+        check("天平路36号甲、乙", "天平路 - 36 甲乙 - -");
+        check("天平路36甲-丙号", "天平路 - 36 甲-丙 - -");
+        check("天平路36号附1号", "天平路 - 36 附1 - -");
+        check("天平路12号-14号", "天平路 - 12-14 - - -");
+        check("天平路12号至16号", "天平路 - 12-16 - - -");
+        check("天平路12号、14号、16号", "天平路 - 12、14、16 - - -");
+        check("天平路12/14号", "天平路 - 12/14 - - -");
+        check("天平路12和14号", "天平路 - 12、14 - - -");
+        check("天平路12.14号", "天平路 - 12、14 - - -");
+        check("天平路12 14号", "天平路 - 12、14 - - -");
+        check("天平路378 201室", "天平路 - 378 - 201室 -");
+        check("天平路１２３號Ｂ座", "天平路 - 123 - B座 -");
+    }
+
+    #[test]
+    fn regions_and_postcodes_before_a_road() {
+        for text in [
+            "200030上海市天平路123号",
+            "200030 天平路123号",
+            "（200030）天平路123号",
+            "邮编200030，天平路123号",
+            "邮政编码：200030 上海市徐汇区天平路123号",
+            "天平路123号 200030",
+            "天平路123号（邮编：200030）",
+            "徐汇天平路123号",
+            "上海徐汇天平路123号",
+            "上海市徐汇天平路123号",
+            "上海市市辖区徐汇区天平路123号",
+            "上海市-徐汇区-天平路123号",
+            "上海市徐汇区天平路街道办事处天平路123号",
+            "徐汇区天平街道天平路123号",
+            "上海徐汇天平街道天平路123号",
+        ] {
+            check(text, "天平路 - 123 - - -");
+        }
+        check("天平街道天平社区天平路123号", "天平路 - 123 - - 天平社区");
+        check("永嘉居委会天平路123号", "天平路 - 123 - - 永嘉居委会");
+        let road = |text: &str| Address::parse(text, &[]).road;
+        for (text, expected) in [
+            ("徐汇天平路123号", "天平路"),
+            ("浦东张杨路5号", "张杨路"),
+            ("浦东南路5号", "浦东南路"),
+            ("静安寺路5号", "静安寺路"),
+            ("普陀山路5号", "普陀山路"),
+            ("宝山路5号", "宝山路"),
+            ("石门1路5号", "石门1路"),
+            ("200030天平路5号", "天平路"),
+            ("天平路近淮海中路", "天平路"),
+            ("天平路淮海中路路口", "天平路"),
+            ("天平路/淮海中路", "天平路"),
+            ("天平路与淮海中路交叉口", "天平路"),
+            ("天平路(近淮海中路)5号", "天平路"),
+            ("天平路路口", "天平路"),
+            ("五道口路5号", "五道口路"),
+            ("长征路西路5号", "长征路西路"),
+        ] {
+            assert_eq!(road(text).as_deref(), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn cross_streets_leave_the_number_out_rather_than_guess_it() {
+        check("天平路近广元路", "天平路 - - - - 近广元路");
+        check("天平路近广元路5号", "天平路 - - - - 近广元路5号");
+        check("天平路路口", "天平路 - - - - 路口");
+        check("天平路口", "天平路 - - - - 口");
+        check("天平路街面房5号", "天平路 - - - - 街面房5号");
+        check("天平路123号近广元路", "天平路 - 123 - - 近广元路");
+    }
+
+    #[test]
+    fn units_and_lanes_of_every_kind() {
+        check("天平路123号商铺3", "天平路 - 123 - 商铺3 -");
+        check("天平路123号商铺A12", "天平路 - 123 - 商铺A12 -");
+        check("天平路123号铺面2", "天平路 - 123 - 铺面2 -");
+        check("天平路123号底商5", "天平路 - 123 - 底商5 -");
+        check("天平路123号底商", "天平路 - 123 - 底商 -");
+        check("天平路123号（底商3）", "天平路 - 123 - 底商3 -");
+        check("天平路123号门面房2", "天平路 - 123 - 门面房2 -");
+        check("天平路123号12号铺", "天平路 - 123 - 12号铺 -");
+        check("天平路123号A12号", "天平路 - 123 - A12号 -");
+        check("天平路123号3楼301", "天平路 - 123 - 3楼301 -");
+        check("天平路123号2单元301", "天平路 - 123 - 2单元301 -");
+        check("天平路123号A座1201室", "天平路 - 123 - A座1201室 -");
+        check("天平路123号101、102室", "天平路 - 123 - 101、102室 -");
+        check("天平路123号101-103室", "天平路 - 123 - 101-103室 -");
+        check("天平路123号201房", "天平路 - 123 - 201房 -");
+        check("天平路123号负一层", "天平路 - 123 - 负一层 -");
+        check("天平路1号天平大厦305室", "天平路 - 1 - 305室 天平大厦");
+        check("天平路1号(天平大厦)3楼", "天平路 - 1 - 3楼 (天平大厦)");
+        check("天平路1号天平大厦", "天平路 - 1 - - 天平大厦");
+        check("天平路200030", "天平路 - - - - -");
+        check("天平路123号楼上", "天平路 - 123 - - 楼上");
+        check("天平路123号（1楼扶梯旁）", "天平路 - 123 - - (1楼扶梯旁)");
+        check("天平路123弄4弄5号", "天平路 123弄4 5 - - -");
+        check("天平路123弄4弄6弄5号", "天平路 123弄4弄6 5 - - -");
+        check("天平路123弄4支5号", "天平路 123弄4支 5 - - -");
+        check("天平路123、125弄5号", "天平路 123、125 5 - - -");
+        check("天平路123弄永嘉新村5号", "天平路 123 5 - - 永嘉新村");
+        check("天平路123弄口", "天平路 123 - - - 口");
+    }
+
+    #[test]
+    fn roads_are_known_in_other_spellings() {
+        let roads = ["中山南二路", "石门一路", "乌鲁木齐南路"];
+        for (text, road) in [
+            ("中山南2路5号", "中山南二路"),
+            ("中山南２路5号", "中山南二路"),
+            ("石門一路5号", "石门一路"),
+            ("石门1路5号", "石门一路"),
+            ("烏魯木齊南路5號", "乌鲁木齐南路"),
+        ] {
+            let address = Address::parse(text, &roads);
+            assert!(address.road_known, "{text}");
+            assert_eq!(
+                (address.road.as_deref(), address.number.as_deref()),
+                (Some(road), Some("5")),
+                "{text}"
+            );
+        }
+        assert!(!Address::parse("石门二路5号", &roads).road_known);
     }
 
     #[test]

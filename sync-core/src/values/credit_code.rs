@@ -3,7 +3,7 @@
 //! In: the text of a cell or a form field. Out: the text in its normal form and a verdict. A doubtful code is reported, never
 //! refused: shops show licences with misprints, and the card must still say what the licence says.
 
-use crate::values::text::half_width;
+use crate::values::{digits, width::half_width};
 
 /// The characters of a code in the order of their values: no I, O, S, V, Z.
 const ALPHABET: &[u8; 31] = b"0123456789ABCDEFGHJKLMNPQRTUWXY";
@@ -43,6 +43,43 @@ pub fn check(text: &str) -> CreditCode {
         normalised,
         verdict,
     }
+}
+
+/// Whether a code in normal form follows the standard in every part, not only in its last character: the authority, the division, and the check
+/// character of the organisation's own code (GB 11714). One identity number in thirty ends as a credit code does; hardly one is such a code.
+pub fn is_complete(code: &str) -> bool {
+    verdict(code) == Verdict::Valid
+        && code.starts_with(['1', '5', '9', 'A', 'N', 'Y'])
+        && (&code[2..8] == "100000" || digits::is_province(&code[2..4]))
+        && is_organisation(&code.as_bytes()[8..17])
+}
+
+fn is_organisation(code: &[u8]) -> bool {
+    let value = |byte: u8| u32::from(byte) - if byte.is_ascii_digit() { 48 } else { 55 };
+    let weights = [3, 7, 9, 10, 5, 8, 4, 2];
+    let sum: u32 = weights
+        .iter()
+        .zip(code)
+        .map(|(weight, byte)| weight * value(*byte))
+        .sum();
+    b"0123456789X0"[(11 - sum % 11) as usize % 11] == code[8]
+}
+
+/// Whether fifteen digits are a registration number of before 2015: a division, a kind of business, a sequence, and a check digit (ISO 7064
+/// MOD 11,10). No division has counted to a million of one kind.
+pub fn is_registration_number(code: &str) -> bool {
+    if code.len() != 15 || !code.bytes().all(|b| b.is_ascii_digit()) {
+        return false;
+    }
+    if code.as_bytes()[7] != b'0' {
+        return false;
+    }
+    let mut product = 10;
+    for byte in &code.as_bytes()[..14] {
+        let sum = (product + u32::from(byte - b'0')) % 10;
+        product = (if sum == 0 { 10 } else { sum }) * 2 % 11;
+    }
+    (product + u32::from(code.as_bytes()[14] - b'0')) % 10 == 1
 }
 
 fn verdict(code: &str) -> Verdict {
@@ -148,6 +185,32 @@ mod tests {
             "九1310000631696382",
             Verdict::WrongShape,
         );
+    }
+
+    #[test]
+    fn more_than_the_last_character_is_looked_at() {
+        for code in [
+            "91350100M000100Y43",
+            "91310000631696382C",
+            "91440300708461136T",
+            "92310104MA1K0004X0",
+            "913101046316960325",
+        ] {
+            assert!(is_complete(code), "{code}");
+        }
+        // A wrong last character; an identity number that ends as a code does.
+        for code in ["91310115MA1H8R7C6D", "999999199001010729", "无", ""] {
+            assert!(!is_complete(code), "{code}");
+        }
+        assert!(is_registration_number("310104600123451"));
+        for code in [
+            "310104600123456",
+            "110105491231002",
+            "31010460012345",
+            "91310000631696382C",
+        ] {
+            assert!(!is_registration_number(code), "{code}");
+        }
     }
 
     proptest! {

@@ -44,6 +44,46 @@ pub fn from_excel_serial(serial: f64) -> Option<Date> {
         .filter(|date| in_range(*date))
 }
 
+/// The days between which a day may lie, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// The earliest.
+    pub from: Date,
+    /// The latest.
+    pub to: Date,
+}
+
+/// Where a day lies that is not within a [`Span`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outside {
+    /// Before its first day.
+    Before,
+    /// After its last day.
+    After,
+}
+
+impl Span {
+    /// From so many days before a day to so many after it.
+    pub fn around(day: Date, before: u32, after: u32) -> Self {
+        let days = |days: u32| Duration::days(i64::from(days));
+        Self {
+            from: day.saturating_sub(days(before)),
+            to: day.saturating_add(days(after)),
+        }
+    }
+
+    /// Whether the day lies within.
+    pub fn check(&self, day: Date) -> Result<(), Outside> {
+        if day < self.from {
+            Err(Outside::Before)
+        } else if day > self.to {
+            Err(Outside::After)
+        } else {
+            Ok(())
+        }
+    }
+}
+
 /// `2025-08-11`.
 pub fn to_iso(date: Date) -> String {
     format!(
@@ -302,6 +342,21 @@ mod tests {
                 expected,
                 "{serial}"
             );
+        }
+    }
+
+    #[test]
+    fn a_span_has_both_its_ends() {
+        let day = |text: &str| parse(text).unwrap();
+        let span = Span::around(day("2026-11-21"), 400, 1);
+        for (text, expected) in [
+            ("2025-10-16", Err(Outside::Before)),
+            ("2025-10-17", Ok(())),
+            ("2026-11-21", Ok(())),
+            ("2026-11-22", Ok(())),
+            ("2026-11-23", Err(Outside::After)),
+        ] {
+            assert_eq!(span.check(day(text)), expected, "{text}");
         }
     }
 

@@ -229,6 +229,19 @@ impl MemoryOffice {
         });
     }
 
+    /// A reviewer writes what a held change says as an edit of the desk's own.
+    pub fn apply_held(&mut self, hash: ChangeHash) {
+        let is = |held: &&lianka_office_core::memory::Held| held.write.hash == hash;
+        let held = self.store.held.iter().find(is).unwrap().write.held;
+        self.run(Accept {
+            by: desk(),
+            held,
+            note: None,
+            with_needed: false,
+            as_edit: true,
+        });
+    }
+
     /// A reviewer decides.
     pub fn decide_held(&mut self, hash: ChangeHash, accept: bool) {
         let is = |held: &&lianka_office_core::memory::Held| held.write.hash == hash;

@@ -162,10 +162,13 @@ pub async fn remarks(
                select 'card_merge', merge::text, winner, jsonb_build_object('note', note, 'undone_note', undone_note), merged_at
                from card_merge where street = $1
                union all
+               select 'contact_join', join_id::text, record, jsonb_build_object('note', note, 'undone_note', undone_note), joined_at
+               from contact_join where street = $1
+               union all
                select 'duplicate_dismissal', pair::text, first_record, jsonb_build_object('note', note), dismissed_at
                from duplicate_dismissal where street = $1
                union all
-               select 'roll_import_row', r.import || '/' || r.row_number, r.record, r.cells, i.imported_at
+               select 'roll_import_row', r.import || '/' || r.row_number, r.record, r.cells || jsonb_build_array(r.content), i.imported_at
                from roll_import_row r join roll_import i on i.street = r.street and i.import = r.import where r.street = $1
            ) rows
            order by at, place, id limit $2"#,

@@ -1,11 +1,11 @@
 //! Which of the street's grids an area and a number in a sheet mean.
 
-use lianka_sync_core::search::fold;
+use lianka_sync_core::{search::fold, values::address::chinese_number};
 
 use crate::roll::sheet::KnownGrid;
 
 /// A grid's code with the plain forms of what people call it.
-pub(crate) struct GridNames {
+pub struct GridNames {
     code: String,
     area: String,
     names: [String; 4],
@@ -47,13 +47,19 @@ pub(crate) fn matching_grid(area: &str, grid: &str, grids: &[GridNames]) -> Opti
     None
 }
 
-/// Folded, without the words around a number and without its leading zeros.
+/// Whether a text is the name of an area that has grids.
+pub(crate) fn is_area(text: &str, grids: &[GridNames]) -> bool {
+    let area = plain_grid(text);
+    !area.is_empty() && grids.iter().any(|known| known.area == area)
+}
+
+/// Folded, without the words around a number, numbers in Arabic digits without leading zeros: 第一网格 and 01 are one.
 fn plain_grid(text: &str) -> String {
     let mut plain = fold(text);
-    for word in ["责任网格", "网格", "片区", "第"] {
+    for word in ["责任网格", "微网格", "网格", "责任片区", "片区", "第"] {
         plain = plain.replace(word, "");
     }
-    let plain = plain.trim_end_matches('号');
+    let plain = arabic(plain.trim_end_matches(['号', '片']));
     let mut out = String::with_capacity(plain.len());
     let mut chars = plain.chars().peekable();
     while let Some(c) = chars.next() {
@@ -63,5 +69,30 @@ fn plain_grid(text: &str) -> String {
         }
         out.push(c);
     }
+    out
+}
+
+const NUMERALS: &str = "零〇一二三四五六七八九十百千两廿卅";
+
+/// Chinese numerals in Arabic digits. Where a run of them is no number it stays as it is.
+fn arabic(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut run = String::new();
+    let end = |run: &mut String, out: &mut String| {
+        match chinese_number(run) {
+            Some(value) if !run.is_empty() => out.push_str(&value.to_string()),
+            _ => out.push_str(run),
+        }
+        run.clear();
+    };
+    for c in text.chars() {
+        if NUMERALS.contains(c) {
+            run.push(c);
+        } else {
+            end(&mut run, &mut out);
+            out.push(c);
+        }
+    }
+    end(&mut run, &mut out);
     out
 }

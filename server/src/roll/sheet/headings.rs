@@ -11,7 +11,22 @@ use lianka_sync_core::{
     values::geo::Crs,
 };
 
-use crate::roll::{export::VISIT_HEADINGS, sheet::Sheet};
+use crate::roll::sheet::{Sheet, people};
+
+/// Columns that tell beside the card, and what it is known by: a sheet from elsewhere that has them says nothing by them.
+pub const TOLD_HEADINGS: [(&str, &str); 4] = [
+    ("冲突字段数", "fields in conflict"),
+    ("已并入", "merged into"),
+    ("卡片编号", "card id"),
+    ("导出编号", "export id"),
+];
+
+/// The last visit, behind everything else: an import passes these columns over. None is called as a field's heading is.
+pub const VISIT_HEADINGS: [(&str, &str); 3] = [
+    ("末次走访", "visited at"),
+    ("走访结果", "visit outcome"),
+    ("走访人", "visited by"),
+];
 
 /// Rows of a sheet among which the headings are looked for.
 const HEADER_ROWS_MAX: usize = 60;
@@ -81,6 +96,8 @@ pub(crate) struct Header {
     pub(crate) sheet: usize,
     /// Index of the row among the sheet's rows.
     pub(crate) row: usize,
+    /// Index of a row of groups above it (经营者 | 房东), whose headings stand in `row`.
+    pub(crate) groups: Option<usize>,
     /// How sure that is.
     pub(crate) score: u32,
     /// Index of another sheet that looks like a roll too.
@@ -94,14 +111,15 @@ pub(crate) fn find(sheets: &[Sheet]) -> Option<Header> {
         let rows = sheet.rows.iter().take(HEADER_ROWS_MAX).enumerate();
         // Of equal rows the first: a second one is the heading repeated on the next printed page.
         let best = rows
-            .map(|(row, (_, cells))| (score(cells), std::cmp::Reverse(row)))
+            .map(|(row, (_, cells))| (score(&cells), std::cmp::Reverse(row)))
             .max();
         if let Some((score, std::cmp::Reverse(row))) = best.filter(|(score, _)| *score > 0) {
             found.push((score, sheet.rows.len() - row - 1, at, row));
         }
     }
     found.sort_by_key(|&(score, below, at, _)| (std::cmp::Reverse((score, below)), at));
-    let &(score, _, sheet, row) = found.first()?;
+    let &(score, _, sheet, best) = found.first()?;
+    let (groups, row) = two_rows(&sheets[sheet], best);
     let other_sheet = found
         .get(1)
         .filter(|(other, below, ..)| other * 2 >= score && *below > 0)
@@ -109,9 +127,149 @@ pub(crate) fn find(sheets: &[Sheet]) -> Option<Header> {
     Some(Header {
         sheet,
         row,
+        groups,
         score,
         other_sheet,
     })
+}
+
+/// Whether the headings take two rows, with groups above: whichever of the two was found, the answer is (groups, headings).
+fn two_rows(sheet: &Sheet, best: usize) -> (Option<usize>, usize) {
+    let pair = |upper: usize| -> Option<bool> {
+        let ((first, above), (second, below)) =
+            (sheet.rows.get(upper)?, sheet.rows.get(upper + 1)?);
+        Some(second == first + 1 && are_two_rows(&above, &below))
+    };
+    if pair(best) == Some(true) {
+        return (Some(best), best + 1);
+    }
+    match best.checked_sub(1) {
+        Some(upper) if pair(upper) == Some(true) => (Some(upper), best),
+        _ => (None, best),
+    }
+}
+
+/// Whether a row of groups stands above a row of headings. A merged heading says the same in both, or nothing in the lower.
+fn are_two_rows(above: &[String], below: &[String]) -> bool {
+    let is_label = |text: &str| {
+        !text.contains([':', '：'])
+            && text.chars().count() <= HEADING_CHARS_MAX / 2
+            && text.chars().filter(char::is_ascii_digit).count() < 4
+    };
+    let is_known = |text: &str| matches!(known(text), Some((_, true)));
+    let upper = |at: usize| above.get(at).map_or("", |text| text.trim());
+    let said = |cells: &[String]| -> Vec<(usize, String)> {
+        let cells = cells.iter().enumerate();
+        cells
+            .map(|(at, text)| (at, text.trim().to_owned()))
+            .filter(|(_, text)| !text.is_empty())
+            .collect()
+    };
+    let (groups, lower) = (said(above), said(below));
+    let is_group = |text: &str| is_known(text) || person_of_group(text).is_some();
+    let titled = groups.len() < 2
+        && !groups
+            .iter()
+            .any(|(_, text)| person_of_group(text).is_some());
+    if titled
+        || !groups.iter().all(|(_, text)| is_label(text))
+        || !groups.iter().any(|(_, text)| is_group(text))
+    {
+        return false;
+    }
+    let new: Vec<&(usize, String)> = lower
+        .iter()
+        .filter(|(at, text)| upper(*at) != text)
+        .collect();
+    let known_ones = new.iter().filter(|(_, text)| is_known(text)).count();
+    // A shop's own row says something else under the heading of its sign or address.
+    let is_of_shop = |at: usize| {
+        matches!(known(upper(at)), Some((ColumnTarget::Field(field), true))
+            if NAMES_SHOP.contains(&field.meaning))
+    };
+    known_ones >= 2
+        && known_ones * 2 >= new.len()
+        && new.iter().all(|(at, text)| {
+            is_label(text)
+                && (is_known(text) || !is_of_shop(*at))
+                && (is_known(text) || !group_at(above, below, *at).is_empty())
+        })
+}
+
+/// The group over a column: its own, or the one to the left that reaches over it.
+fn group_at(above: &[String], below: &[String], at: usize) -> String {
+    let text =
+        |cells: &[String], at: usize| cells.get(at).map_or("", |text| text.trim()).to_owned();
+    for left in (0..=at).rev() {
+        let (group, under) = (text(above, left), text(below, left));
+        if under.is_empty() {
+            break;
+        }
+        if !group.is_empty() {
+            // One heading merged over both rows is no group of its neighbours.
+            return if group == under { String::new() } else { group };
+        }
+    }
+    String::new()
+}
+
+/// The headings of a table whose groups stand in a row above.
+pub(crate) fn composed(above: &[String], below: &[String]) -> Vec<String> {
+    let text =
+        |cells: &[String], at: usize| cells.get(at).map_or("", |text| text.trim()).to_owned();
+    let one = |at: usize| {
+        let (upper, lower) = (text(above, at), text(below, at));
+        if lower.is_empty() || lower == upper {
+            return upper;
+        }
+        let group = group_at(above, below, at);
+        if group.is_empty() || fold(&lower).starts_with(&fold(&group)) {
+            return lower;
+        }
+        let is_known = matches!(known(&lower), Some((_, true)));
+        match person_of_group(&group) {
+            Some(person) => format!("{person}{lower}"),
+            None if is_known => lower,
+            None => format!("{group}{lower}"),
+        }
+    };
+    (0..above.len().max(below.len())).map(one).collect()
+}
+
+/// The word for a person that a group of headings consists of: 房东信息 is about a 房东.
+fn person_of_group(group: &str) -> Option<String> {
+    let plain = fold(&without_brackets(group));
+    let plain = ["信息", "情况", "资料", "栏", "info"]
+        .iter()
+        .find_map(|word| plain.strip_suffix(word))
+        .unwrap_or(&plain);
+    let (person, index, rest) = person(plain)?;
+    rest.is_empty().then(|| format!("{}{index}", person.word))
+}
+
+/// Whether a row below the headings is the headings again, in much the same words: every cell of it is a heading.
+pub(crate) fn is_heading_row(cells: &[String]) -> bool {
+    let said: Vec<&str> = cells
+        .iter()
+        .map(|cell| cell.trim())
+        .filter(|cell| !cell.is_empty())
+        .collect();
+    let others_max = said.len() / 4;
+    // Most rows say at a glance that they are none: numbers and long texts.
+    let is_short = |cell: &str| {
+        cell.len() <= HEADING_CHARS_MAX && cell.bytes().filter(u8::is_ascii_digit).count() < 3
+    };
+    if said.iter().filter(|cell| !is_short(cell)).count() > others_max {
+        return false;
+    }
+    let mut others = 0;
+    for cell in &said {
+        others += usize::from(!matches!(known(cell), Some((_, true))));
+        if others > others_max {
+            return false;
+        }
+    }
+    said.len() - others >= 2
 }
 
 /// What tells that a row, or a sheet, is about a shop.
@@ -157,14 +315,15 @@ fn score(cells: &[String]) -> u32 {
 }
 
 /// What the columns under these headings are read as. A target is taken by one column only, rather by an exact heading than by
-/// a guessed one, rather by the left; the rest become custom fields, whose names are unique.
+/// a guessed one, rather by the left; what tells of persons again tells of further persons; the rest become custom fields, whose names are
+/// unique.
 pub(crate) fn targets(headings: &[String]) -> Vec<ColumnTarget> {
     let mut targets: Vec<Option<ColumnTarget>> = vec![None; headings.len()];
     for exact_pass in [true, false] {
         for (at, heading) in headings.iter().enumerate() {
             if let Some((target, exact)) = known(heading)
                 && exact == exact_pass
-                && (matches!(target, ColumnTarget::Sensitive | ColumnTarget::Exported)
+                && (is_repeatable(&target, exact)
                     || !targets
                         .iter()
                         .flatten()
@@ -174,7 +333,7 @@ pub(crate) fn targets(headings: &[String]) -> Vec<ColumnTarget> {
             }
         }
     }
-    join_lone_contact(&mut targets);
+    people::assign(headings, &mut targets);
     let mut names = BTreeSet::new();
     targets
         .into_iter()
@@ -185,6 +344,15 @@ pub(crate) fn targets(headings: &[String]) -> Vec<ColumnTarget> {
         .collect()
 }
 
+/// A second column of a telephone is somebody's as well; a second guess at a name is none.
+fn is_repeatable(target: &ColumnTarget, exact: bool) -> bool {
+    match target {
+        ColumnTarget::Sensitive | ColumnTarget::Exported => true,
+        ColumnTarget::Contact { part, .. } => exact || part.meaning == Meaning::Telephone,
+        _ => false,
+    }
+}
+
 fn same_place(taken: &ColumnTarget, target: &ColumnTarget) -> bool {
     taken == target
         || std::mem::discriminant(taken) == std::mem::discriminant(target)
@@ -192,33 +360,6 @@ fn same_place(taken: &ColumnTarget, target: &ColumnTarget) -> bool {
                 target,
                 ColumnTarget::Contact { .. } | ColumnTarget::Field(_)
             )
-}
-
-/// 负责人 beside 联系电话, and nobody else: the number is that person's.
-fn join_lone_contact(targets: &mut [Option<ColumnTarget>]) {
-    let groups_with = |targets: &[Option<ColumnTarget>], wanted: Meaning| -> BTreeSet<String> {
-        let groups = targets.iter().flatten().filter_map(|t| match t {
-            ColumnTarget::Contact { group, part } if part.meaning == wanted => Some(group.clone()),
-            _ => None,
-        });
-        groups.collect()
-    };
-    let (named, called) = (
-        groups_with(targets, Meaning::PersonName),
-        groups_with(targets, Meaning::Telephone),
-    );
-    let [Some(name), None] = [named.first(), named.iter().nth(1)] else {
-        return;
-    };
-    if !name.is_empty() && !called.contains(name) && called.contains("") {
-        for target in targets.iter_mut().flatten() {
-            if let ColumnTarget::Contact { group, .. } = target
-                && group.is_empty()
-            {
-                group.clone_from(name);
-            }
-        }
-    }
 }
 
 /// NFC heading in lower case, letters, digits and Han characters kept, others as one `_`, at most 40 characters, unique.
@@ -315,7 +456,8 @@ fn exact(heading: &str, crs: &impl Fn() -> Option<Crs>) -> Option<ColumnTarget> 
         _ => {}
     }
     let told = |own: &str| fold(own) == heading;
-    if VISIT_HEADINGS.iter().any(|(zh, en)| told(zh) || told(en)) {
+    let mut exported = VISIT_HEADINGS.iter().chain(&TOLD_HEADINGS);
+    if exported.any(|(zh, en)| told(zh) || told(en)) {
         return Some(ColumnTarget::Exported);
     }
     let known = |field: &&Field| {
@@ -339,47 +481,256 @@ fn target(field: &'static Field, crs: &impl Fn() -> Option<Crs>) -> ColumnTarget
     }
 }
 
-/// 联系人, 联系电话2, 负责人电话, 法人 …: a person and a part, in so many words.
+/// 联系人, 联系电话2, 负责人电话, 第二联系人姓名, 法人 …: a person and a part, in so many words.
 fn contact(heading: &str) -> Option<ColumnTarget> {
-    const PERSONS: [&str; 12] = [
-        "联系人",
-        "负责人",
-        "经营者",
-        "店主",
-        "法定代表人",
-        "法人代表",
-        "法人",
-        "房东",
-        "老板",
-        "店长",
-        "备用",
-        "contact",
-    ];
-    let (stem, digit) = match heading.char_indices().next_back() {
-        Some((at, digit @ '2'..='9')) => (&heading[..at], digit.to_string()),
-        Some((at, '1')) => (&heading[..at], String::new()),
-        _ => (heading, String::new()),
+    let said = person(heading);
+    let (person, mut index, what) = match &said {
+        Some((person, index, rest)) => (Some(*person), index.clone(), *rest),
+        None => (None, String::new(), heading),
     };
-    let person = PERSONS.iter().find(|p| stem.starts_with(**p)).copied();
-    let what = person.map_or(stem, |p| &stem[p.len()..]);
-    let what = what.strip_prefix("的").unwrap_or(what);
-    let part = Kind::ShopCard.fields().iter().find(|field| {
-        matches!(field.shape, Shape::Entry { list: CONTACTS })
-            && (field.headings.whole.contains(&what)
-                || person.is_some() && field.headings.of_person.contains(&what))
-    })?;
+    let what = what.strip_prefix('的').unwrap_or(what);
+    if what.is_empty() && person.is_some_and(|person| NO_NAMES.contains(&person.word)) {
+        return None;
+    }
+    let of = |what: &str| {
+        Kind::ShopCard.fields().iter().find(|field| {
+            matches!(field.shape, Shape::Entry { list: CONTACTS })
+                && (field.headings.whole.contains(&what)
+                    || person.is_some() && field.headings.of_person.contains(&what))
+        })
+    };
+    let known = of(what).or_else(|| of(number_beside_name(what)?).filter(|_| person.is_some()));
+    let (part, what) = if let Some(part) = known {
+        (part, what)
+    } else {
+        let (stem, digit) = without_index(what)?;
+        index = digit;
+        (of(stem)?, stem)
+    };
     // 座机 beside 手机 is a second number of the same person, not a second person.
     let landline = matches!(what, "固定电话" | "座机");
-    let group = match person {
-        Some("联系人" | "contact") | None => digit,
-        Some(person) => format!("{person}{digit}"),
+    let group = match person.map(|person| person.role) {
+        Some("") | None => index,
+        Some(role) => format!("{role}{index}"),
     };
     let group = if landline && group.is_empty() {
-        "座机".to_owned()
+        people::LANDLINE.to_owned()
     } else {
         group
     };
     Some(ColumnTarget::Contact { group, part })
+}
+
+/// 房东及电话, 房东姓名及电话: one column of names and numbers, read as one of numbers, which may hold names.
+fn number_beside_name(what: &str) -> Option<&str> {
+    let beside = |text: &str, words: &[&str]| -> Option<usize> {
+        words
+            .iter()
+            .find(|word| text.starts_with(**word))
+            .map(|word| word.len())
+    };
+    let name = beside(what, &["姓名", "名字"]);
+    let rest = &what[name.unwrap_or(0)..];
+    let joint = beside(rest, &["以及", "及", "和", "与", "加"]);
+    (name.is_some() || joint.is_some()).then(|| &rest[joint.unwrap_or(0)..])
+}
+
+/// A heading without the number behind it, and the number: `2` to `9`, and nothing for the first.
+fn without_index(text: &str) -> Option<(&str, String)> {
+    let (at, last) = text.char_indices().next_back()?;
+    let index = match last {
+        '1' | '一' => String::new(),
+        '2'..='9' => last.to_string(),
+        'a' | '甲' if !text[..at].ends_with(|c: char| c.is_ascii_alphabetic()) => String::new(),
+        'b' | '乙' if !text[..at].ends_with(|c: char| c.is_ascii_alphabetic()) => "2".to_owned(),
+        _ => {
+            let value = "二三四五六七八九".chars().position(|c| c == last)?;
+            (value + 2).to_string()
+        }
+    };
+    Some((&text[..at], index))
+}
+
+/// A word for a person in a heading, and the role that it gives them; none for the ordinary contact.
+#[derive(Clone, Copy)]
+struct PersonWord {
+    word: &'static str,
+    role: &'static str,
+}
+
+const fn word(word: &'static str) -> PersonWord {
+    PersonWord { word, role: word }
+}
+
+/// Words that have another role than themselves first. A longer word stands before its beginning.
+const PERSONS: [PersonWord; 60] = [
+    PersonWord {
+        word: "联系人",
+        role: "",
+    },
+    PersonWord {
+        word: "contactperson",
+        role: "",
+    },
+    PersonWord {
+        word: "contact",
+        role: "",
+    },
+    PersonWord {
+        word: "紧急联系人",
+        role: "紧急联系人",
+    },
+    PersonWord {
+        word: "紧急联络人",
+        role: "紧急联系人",
+    },
+    PersonWord {
+        word: "紧急联系",
+        role: "紧急联系人",
+    },
+    PersonWord {
+        word: "紧急",
+        role: "紧急联系人",
+    },
+    PersonWord {
+        word: "应急联系人",
+        role: "应急联系人",
+    },
+    PersonWord {
+        word: "应急联系",
+        role: "应急联系人",
+    },
+    PersonWord {
+        word: "应急",
+        role: "应急联系人",
+    },
+    PersonWord {
+        word: "emergencycontact",
+        role: "emergency contact",
+    },
+    PersonWord {
+        word: "emergency",
+        role: "emergency contact",
+    },
+    word("备用联系人"),
+    PersonWord {
+        word: "备用",
+        role: "备用联系人",
+    },
+    word("其他联系人"),
+    word("另一联系人"),
+    word("物业联系人"),
+    word("物业负责人"),
+    word("物业"),
+    word("消防安全责任人"),
+    word("消防安全负责人"),
+    word("消防安全管理人"),
+    word("消防责任人"),
+    word("消防负责人"),
+    word("安全责任人"),
+    word("安全负责人"),
+    word("安全员"),
+    word("实际经营者"),
+    word("实际经营人"),
+    word("实际负责人"),
+    word("实际控制人"),
+    word("现场负责人"),
+    word("负责人"),
+    word("经营者"),
+    word("经营人"),
+    word("店主"),
+    word("店长"),
+    word("店员"),
+    word("业主"),
+    word("二房东"),
+    word("大房东"),
+    word("房东"),
+    word("房主"),
+    word("产权人"),
+    word("产权方"),
+    word("出租人"),
+    word("出租方"),
+    word("承租人"),
+    word("承租方"),
+    word("法定代表人"),
+    word("法人代表"),
+    word("法人"),
+    word("老板娘"),
+    word("老板"),
+    word("经理"),
+    word("合伙人"),
+    word("联络员"),
+    word("值班人"),
+    word("landlord"),
+    word("owner"),
+];
+
+/// Words for a person that alone are no name's heading: a column 物业 holds a company, or whether there is one.
+const NO_NAMES: [&str; 7] = [
+    "物业",
+    "备用",
+    "紧急",
+    "紧急联系",
+    "应急",
+    "应急联系",
+    "emergency",
+];
+
+/// The person a heading begins with, which one of several, and what follows: `第二联系人电话`, `联系人2电话`, `商户负责人`.
+fn person(heading: &str) -> Option<(PersonWord, String, &str)> {
+    let mut text = heading;
+    for before in [
+        "商户",
+        "店铺",
+        "门店",
+        "商铺",
+        "企业",
+        "单位",
+        "本店",
+        "主要",
+        "店铺主要",
+    ] {
+        text = text
+            .strip_prefix(before)
+            .filter(|rest| starts_with_person(rest))
+            .unwrap_or(text);
+    }
+    let mut index = String::new();
+    // 第二联系人, 2号联系人
+    let ordinal = text.strip_prefix('第').unwrap_or(text);
+    if let Some(first) = ordinal.chars().next() {
+        let rest = &ordinal[first.len_utf8()..];
+        let rest = rest.strip_prefix(['号', '位']).unwrap_or(rest);
+        if let Some((_, number)) = without_index(&ordinal[..first.len_utf8()])
+            && starts_with_person(rest)
+        {
+            (text, index) = (rest, number);
+        }
+    }
+    let found = PERSONS
+        .iter()
+        .filter(|person| text.starts_with(person.word));
+    let person = *found.max_by_key(|person| person.word.len())?;
+    let mut rest = &text[person.word.len()..];
+    // 联系人2电话
+    if index.is_empty()
+        && let Some(next) = rest.chars().next()
+        && (next.is_ascii_digit() || "一二三四五".contains(next))
+        && let Some((_, number)) = without_index(&rest[..next.len_utf8()])
+    {
+        (rest, index) = (&rest[next.len_utf8()..], number);
+    }
+    Some((person, index, rest))
+}
+
+fn starts_with_person(text: &str) -> bool {
+    PERSONS.iter().any(|person| text.starts_with(person.word))
+}
+
+/// Whether a heading names a person and a part of them in so many words, as 房东电话 does and 电话 does not.
+pub(crate) fn names_person(heading: &str) -> bool {
+    let bare = fold(&without_brackets(heading));
+    person(if bare.is_empty() { heading } else { &bare }).is_some()
 }
 
 /// Words within a heading. The order decides: 联系电话 must not be read as a 联系人, 走访备注 is a note.
@@ -404,6 +755,14 @@ fn guessed(heading: &str, crs: &impl Fn() -> Option<Crs>) -> Option<ColumnTarget
         "面积",
         "人数",
         "微信",
+        "wechat",
+        "邮箱",
+        "email",
+        "住址",
+        "家庭",
+        "户籍",
+        "籍贯",
+        "配偶",
     ]) {
         return None;
     }

@@ -3,11 +3,13 @@
 
 use std::{collections::BTreeMap, io::Write as _};
 
-use lianka_sync_core::{limits::MEMBER_CHARS_MAX, values::phone};
+use lianka_sync_core::{kinds::Class, limits::MEMBER_CHARS_MAX, values::phone};
 use proptest::prelude::*;
 use serde_json::Value;
 
 use crate::roll::sheet::*;
+
+mod damage;
 
 const XLSX: &[u8] = include_bytes!("../../../../tests/fixtures/rolls/tianping-roll.xlsx");
 const CSV: &[u8] = include_bytes!("../../../../tests/fixtures/rolls/tianping-roll.csv");
@@ -60,6 +62,8 @@ fn with_street<T>(then: impl FnOnce(&StreetTables<'_>) -> T) -> T {
     then(&StreetTables {
         roads: ROADS,
         grids: &grids,
+        // 2026-11-21 in China.
+        now: Some(ServerTime::from_unix_ms(1_795_248_000_000)),
     })
 }
 
@@ -133,8 +137,7 @@ fn check_facts(plan: &RollPlan) {
         shops.iter().filter(|s| phones(s).len() == 2).count(),
         fact("two_phones")
     );
-    let has_extension =
-        |phone: &phone::Phone| matches!(&phone.kind, phone::PhoneKind::Landline { ext: Some(_) });
+    let has_extension = |phone: &phone::Phone| phone.ext.is_some();
     assert_eq!(
         shops
             .iter()
@@ -248,7 +251,8 @@ fn check_facts(plan: &RollPlan) {
         CustomField {
             name: "消防检查".into(),
             label: "消防检查".into(),
-            kind: CustomKind::Choice(choices)
+            kind: CustomKind::Choice(choices),
+            class: Class::P1,
         }
     );
 }
@@ -462,6 +466,7 @@ fn another_roll_of_the_same_kind() {
             (5, "grid_unknown", None),
             (6, "sign_name_missing", None),
             (6, "credit_code_missing", None),
+            (6, "house_number_unreadable", None),
             (6, "road_unknown", None),
             (6, "grid_unknown", None),
             (8, "row_skipped", None),
@@ -595,6 +600,445 @@ fn grids_are_matched_forgivingly_but_never_guessed() {
     }
 }
 
+/// A file of tests/fixtures/rolls/cases, read with the grid G1.
+fn case(bytes: &[u8]) -> RollPlan {
+    let grids = [KnownGrid {
+        code: "G1",
+        name: "G1",
+        area: "",
+    }];
+    let street = StreetTables {
+        now: None,
+        roads: ROADS,
+        grids: &grids,
+    };
+    read(bytes, &street, &RollLimits::default()).expect("the roll is read")
+}
+
+/// Name, numbers and role of every contact, by shop.
+fn people(plan: &RollPlan) -> Vec<Vec<String>> {
+    let contact = |contact: &RollContact| {
+        [Meaning::PersonName, Meaning::Telephone, Meaning::PersonRole]
+            .map(|meaning| contact.get(meaning).unwrap_or("-"))
+            .join(" ")
+    };
+    let rows = plan.rows.iter();
+    rows.map(|row| row.contacts.iter().map(contact).collect())
+        .collect()
+}
+
+fn codes(plan: &RollPlan) -> Vec<(u32, &str)> {
+    plan.problems
+        .iter()
+        .map(|p| (p.row, p.code.as_str()))
+        .collect()
+}
+
+#[test]
+fn a_second_contact_under_the_same_headings() {
+    let plan = case(include_bytes!(
+        "../../../../tests/fixtures/rolls/cases/01-second-contact-same-headings.csv"
+    ));
+    assert_eq!(
+        people(&plan),
+        [["王小明 13800000001 -", "李小红 13900000002 -"]]
+    );
+    assert_eq!(plan.rows[0].text("custom/备注"), Some("乙"));
+    assert_eq!(plan.custom_fields.len(), 1);
+}
+
+#[test]
+fn headings_in_two_rows() {
+    let workbook = case(include_bytes!(
+        "../../../../tests/fixtures/rolls/cases/02-two-header-rows.xlsx"
+    ));
+    let text = case(
+        "序号,店招,经营地址,,经营者,,房东,,所属网格\n,,路名,门牌号,姓名,手机号,姓名,手机号,\n\
+         1,王记面馆,天平路,1,王小明,13800000001,李房东,13900000009,G1\n2,李记,天平路,3,李小红,13800000002,李房东,13900000009,G1\n"
+            .as_bytes(),
+    );
+    for plan in [&workbook, &text] {
+        assert_eq!(
+            people(plan),
+            [
+                ["王小明 13800000001 经营者", "李房东 13900000009 房东"],
+                ["李小红 13800000002 经营者", "李房东 13900000009 房东"],
+            ]
+        );
+        assert!(plan.custom_fields.is_empty());
+        assert_eq!(plan.header_row, 1);
+        assert_eq!(plan.rows[0].text("road"), Some("天平路"));
+        assert_eq!(plan.rows[0].text("number"), Some("1"));
+        assert_eq!(plan.rows[0].grid.as_deref(), Some("G1"));
+        assert_eq!(codes(plan), []);
+    }
+    assert_eq!(workbook.rows[1].identity, text.rows[1].identity);
+}
+
+#[test]
+fn people_under_all_kinds_of_headings() {
+    for (headings, cells, expected) in [
+        (
+            "联系人,联系电话,紧急联系人,紧急联系电话",
+            "张三,13800000001,李四,13900000002",
+            &["张三 13800000001 -", "李四 13900000002 紧急联系人"][..],
+        ),
+        (
+            "经营者,电话,房东,电话",
+            "张三,13800000001,李四,13900000002",
+            &["张三 13800000001 经营者", "李四 13900000002 房东"],
+        ),
+        (
+            "姓名,手机号,姓名,手机号,姓名,手机号",
+            "张三,13800000001,李四,13900000002,王五,13700000003",
+            &[
+                "张三 13800000001 -",
+                "李四 13900000002 -",
+                "王五 13700000003 -",
+            ],
+        ),
+        (
+            "联系电话,联系人,联系电话,联系人",
+            "13800000001,张三,13900000002,李四",
+            &["张三 13800000001 -", "李四 13900000002 -"],
+        ),
+        (
+            "联系人,手机,电话",
+            "张三,13800000001,50000000",
+            &["张三 13800000001/50000000 -"],
+        ),
+        (
+            "联系人,联系电话,备用电话",
+            "张三,13800000001,13900000002",
+            &["张三 13800000001/13900000002 -"],
+        ),
+        (
+            "联系人,电话1,电话2",
+            "张三,13800000001,13900000002",
+            &["张三 13800000001/13900000002 -"],
+        ),
+        (
+            "联系人1,电话1,联系人2,电话2",
+            "张三,13800000001,李四,13900000002",
+            &["张三 13800000001 -", "李四 13900000002 -"],
+        ),
+        (
+            "第一联系人,联系电话,第二联系人,联系电话",
+            "张三,13800000001,李四,13900000002",
+            &["张三 13800000001 -", "李四 13900000002 -"],
+        ),
+        (
+            "联系人,联系电话,身份,联系人,联系电话,身份",
+            "张三,13800000001,店主,李四,13900000002,店员",
+            &["张三 13800000001 店主", "李四 13900000002 店员"],
+        ),
+        (
+            "法人,法人电话,负责人,负责人电话,房东,房东电话",
+            "张三,13800000001,李四,13900000002,王五,13700000003",
+            &[
+                "张三 13800000001 法人",
+                "李四 13900000002 负责人",
+                "王五 13700000003 房东",
+            ],
+        ),
+        (
+            "联系人（店主）,联系电话,业主姓名,业主联系方式",
+            "张三,13800000001,李四,13900000002",
+            &["张三 13800000001 -", "李四 13900000002 业主"],
+        ),
+        (
+            "联系人,联系电话",
+            "张三 13800000001、李四 13900000002,",
+            &["张三 13800000001 -", "李四 13900000002 -"],
+        ),
+        (
+            "联系人,联系电话",
+            "张三、李四,13800000001、13900000002",
+            &["张三 13800000001 -", "李四 13900000002 -"],
+        ),
+        (
+            "联系人A,电话A,联系人B,电话B",
+            "张三,13800000001,李四,13900000002",
+            &["张三 13800000001 -", "李四 13900000002 -"],
+        ),
+        (
+            "联系人姓名及电话,房东及联系方式",
+            "张三 13800000001,李四：13900000002",
+            &["张三 13800000001 -", "李四 13900000002 房东"],
+        ),
+        (
+            "联系人,联系电话,身份",
+            "\"张三\n李四\",\"13800000001\n13900000002\",\"店主\n店员\"",
+            &["张三 13800000001 店主", "李四 13900000002 店员"],
+        ),
+        (
+            "负责人,座机,手机",
+            "张三,50000000,13800000001",
+            &["张三 13800000001/50000000 负责人"],
+        ),
+        (
+            "房东,房东手机,房东座机",
+            "李四,13900000002,50000000",
+            &["李四 13900000002/50000000 房东"],
+        ),
+        (
+            "Contact,Phone,Landlord,Landlord phone",
+            "Ann,13800000001,Bob,13900000002",
+            &["Ann 13800000001 -", "Bob 13900000002 landlord"],
+        ),
+    ] {
+        let plan =
+            case(format!("店招,地址,网格,{headings}\n甲店,天平路1号,G1,{cells}\n").as_bytes());
+        assert_eq!(people(&plan), [expected], "{headings}");
+        assert!(
+            plan.custom_fields.is_empty(),
+            "{headings}: {:?}",
+            plan.custom_fields
+        );
+    }
+}
+
+#[test]
+fn people_of_a_merged_shop_stand_in_rows_of_their_own() {
+    let blank = "店招,地址,网格,联系人,联系电话\n甲店,天平路1号,G1,张三,13800000001\n,,,李四,13900000002\n乙店,天平路3号,G1,王五,\n";
+    let filled = "店招,地址,网格,联系人,联系电话\n甲店,天平路1号,G1,张三,13800000001\n甲店,天平路1号,G1,李四,13900000002\n乙店,天平路3号,G1,王五,\n";
+    for text in [blank, filled] {
+        let plan = case(text.as_bytes());
+        assert_eq!(
+            people(&plan),
+            [
+                &["张三 13800000001 -", "李四 13900000002 -"][..],
+                &["王五 - -"]
+            ]
+        );
+        assert_eq!(codes(&plan), [(3, "row_joined")]);
+    }
+    // Two running numbers are two shops.
+    let numbered = case(
+        "序号,店招,地址,网格,联系人\n1,甲店,天平路1号,G1,张三\n2,甲店,天平路1号,G1,李四\n"
+            .as_bytes(),
+    );
+    assert_eq!(numbered.rows.len(), 2);
+    assert_eq!(
+        codes(&numbered),
+        [(2, "same_door_twice"), (3, "same_door_twice")]
+    );
+}
+
+#[test]
+fn columns_of_personal_data_are_declared_as_such() {
+    let plan = case(
+        "店招,地址,网格,联系人,微信号,对接,值班安排,消防检查,网格员\n\
+         甲店,天平路1号,G1,张三,zhangsan88,李小红,找13900000002,合格,王五\n\
+         乙店,天平路3号,G1,李四,lisi_66,王小明,,合格,王五\n丙店,天平路5号,G1,李四,,陈大文,,过期,王五\n"
+            .as_bytes(),
+    );
+    let classes: Vec<(&str, Class)> = plan
+        .custom_fields
+        .iter()
+        .map(|field| (field.name.as_str(), field.class))
+        .collect();
+    assert_eq!(
+        classes,
+        [
+            ("微信号", Class::P2),
+            ("对接", Class::P2),
+            ("值班安排", Class::P2),
+            ("消防检查", Class::P1),
+            ("网格员", Class::P2),
+        ]
+    );
+    assert_eq!(rows_with(&plan, ProblemCode::PersonalColumn).len(), 4);
+}
+
+#[test]
+fn footers_notes_and_seals_are_no_shops() {
+    let plan = case(include_bytes!(
+        "../../../../tests/fixtures/rolls/cases/17-footer-rows.xlsx"
+    ));
+    assert_eq!(plan.rows.len(), 1);
+    assert_eq!(people(&plan), [["王 13800000001 -"]]);
+    assert_eq!(rows_with(&plan, ProblemCode::RowSkipped), [4, 5, 6]);
+}
+
+#[test]
+fn placeholders_are_nobody_and_nothing() {
+    let plan = case(include_bytes!(
+        "../../../../tests/fixtures/rolls/cases/20-placeholders.xlsx"
+    ));
+    let said: Vec<_> = plan
+        .rows
+        .iter()
+        .map(|row| {
+            (
+                row.text("sign_name"),
+                row.text("legal_name"),
+                row.contacts.len(),
+                row.note.as_deref(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        said,
+        [
+            (None, None, 0, None),
+            (None, None, 0, None),
+            (Some("空置"), None, 0, None),
+            (Some("甲店"), None, 0, None),
+            (Some("甲店"), None, 0, None),
+        ]
+    );
+    assert_eq!(plan.rows[4].text("address_raw"), None);
+    assert_eq!(plan.rows[4].grid.as_deref(), Some("G1"));
+    assert_eq!(cell(&plan.rows[4], "地址"), "同上");
+    assert_eq!(rows_with(&plan, ProblemCode::DittoTaken), [6]);
+    assert_eq!(rows_with(&plan, ProblemCode::DittoNotTaken), [6, 6, 6, 6]);
+    assert_eq!(rows_with(&plan, ProblemCode::SignNameMissing), [2, 3]);
+    // 无 is an answer where it is asked whether there is one.
+    let alarm = case(
+        "店招,地址,网格,报警器,状态\n甲,天平路1号,G1,无,无\n乙,天平路3号,G1,-,空\n".as_bytes(),
+    );
+    assert_eq!(alarm.rows[0].text("custom/报警器"), Some("无"));
+    assert_eq!(alarm.rows[1].text("custom/报警器"), None);
+    assert_eq!(alarm.rows[0].text("occupancy"), None);
+    assert_eq!(alarm.rows[1].text("occupancy"), Some("空置"));
+}
+
+#[test]
+fn house_numbers_in_other_spellings() {
+    let plan = case(include_bytes!(
+        "../../../../tests/fixtures/rolls/cases/26-house-numbers-not-understood.csv"
+    ));
+    let doors: Vec<String> = plan
+        .rows
+        .iter()
+        .map(|row| {
+            ["road", "number", "unit"]
+                .map(|key| row.text(key).unwrap_or("-"))
+                .join(" ")
+        })
+        .collect();
+    assert_eq!(
+        doors,
+        [
+            "天平路 23 -",
+            "天平路 A123 -",
+            "天平路 123 -",
+            "天平路 123 -",
+            "天平路 123 -",
+            "天平路 123 商铺3",
+            "天平路 123 -",
+        ]
+    );
+    assert!(rows_with(&plan, ProblemCode::RoadUnknown).is_empty());
+    assert!(rows_with(&plan, ProblemCode::HouseNumberUnreadable).is_empty());
+    let unread =
+        case("店招,地址,网格\n甲,天平路近广元路,G1\n乙,天平路1号隔壁3间门面后,G1\n".as_bytes());
+    assert_eq!(
+        codes(&unread),
+        [(2, "house_number_unreadable"), (3, "address_part_unread")]
+    );
+}
+
+#[test]
+fn a_band_names_the_road_or_the_grid_of_the_rows_below() {
+    let plan = plan(
+        "序号,店招,地址,网格\n天平路（共2户）,,,\n1,甲,1号,康平01\n2,乙,天平路3号,康平01\n一、广元路,,,\n1,丙,5号,康平01\n\
+         康平片区第二网格,,,\n2,丁,广元路7号,\n某某社区,,,\n【天平路】,,,\n3,戊,9号,\n路段：广元路,,,\n4,己,11号,\n\
+         以下空白,,,\n合计,,共6户,\n"
+            .as_bytes(),
+    );
+    let doors: Vec<String> = plan
+        .rows
+        .iter()
+        .map(|row| {
+            let at = ["address_raw", "road", "number"].map(|key| row.text(key).unwrap_or("-"));
+            format!("{} {}", at.join(" "), row.grid.as_deref().unwrap_or("-"))
+        })
+        .collect();
+    assert_eq!(
+        doors,
+        [
+            "天平路1号 天平路 1 康平01",
+            "天平路3号 天平路 3 康平01",
+            "广元路5号 广元路 5 康平01",
+            "广元路7号 广元路 7 康平02",
+            "天平路9号 天平路 9 康平02",
+            "广元路11号 广元路 11 康平02",
+        ]
+    );
+    assert_eq!(plan.total_rows, 1);
+    assert_eq!(
+        codes(&plan),
+        [
+            (2, "band_applied"),
+            (5, "band_applied"),
+            (7, "band_applied"),
+            (9, "row_skipped"),
+            (10, "band_applied"),
+            (12, "band_applied"),
+            (14, "row_skipped"),
+        ]
+    );
+}
+
+#[test]
+fn headings_again_are_no_shop_and_other_ones_are_followed() {
+    let plan = case(
+        "店招,地址,网格,联系人,联系电话\n甲,天平路1号,G1,张三,13800000001\n店招,地址,网格,联系人,联系电话\n\
+         乙,天平路3号,G1,李四,\n店名,地址,所属网格,联系人,手机\n丙,天平路5号,G1,王五,\n\
+         店招,联系人,联系电话,地址,网格,法人年龄\n丁,赵六,13900000002,天平路7号,G1,40\n"
+            .as_bytes(),
+    );
+    let shops: Vec<_> = plan
+        .rows
+        .iter()
+        .map(|row| {
+            (
+                row.row,
+                row.text("sign_name"),
+                row.text("number"),
+                row.grid.as_deref(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        shops,
+        [
+            (2, Some("甲"), Some("1"), Some("G1")),
+            (4, Some("乙"), Some("3"), Some("G1")),
+            (6, Some("丙"), Some("5"), Some("G1")),
+            (8, Some("丁"), Some("7"), Some("G1")),
+        ]
+    );
+    assert_eq!(people(&plan)[3], ["赵六 13900000002 -"]);
+    assert_eq!(
+        codes(&plan),
+        [
+            (5, "heading_repeated"),
+            (7, "heading_repeated"),
+            (8, "cell_not_taken"),
+        ]
+    );
+    assert_eq!(cell(&plan.rows[3], "法人年龄"), "40");
+}
+
+#[test]
+fn grids_are_known_in_either_numerals_and_script() {
+    for (area, number, expected) in [
+        ("康平", "一", Some("康平01")),
+        ("康平片区", "第一网格", Some("康平01")),
+        ("康平片", "十号网格", Some("康平10")),
+        ("", "康平第十二责任网格", Some("康平12")),
+        ("嘉瀾", "３", Some("嘉澜03")),
+        ("康平", "1号网格", Some("康平01")),
+        ("康平", "二十", None),
+    ] {
+        let plan = plan(format!("店招,地址,片区,网格\n甲,天平路1号,{area},{number}\n").as_bytes());
+        assert_eq!(plan.rows[0].grid.as_deref(), expected, "{area} {number}");
+    }
+}
+
 fn check_refused(bytes: &[u8], limits: &RollLimits, code: &str) {
     let error = with_street(|street| read(bytes, street, limits))
         .map(|plan| plan.rows.len())
@@ -625,7 +1069,7 @@ fn files_that_are_no_roll_or_mean_harm() {
         &limits,
         "roll_old_or_encrypted",
     );
-    check_refused(b"PK\x03\x04broken", &limits, "roll_unreadable");
+    check_refused(b"PK\x03\x04broken", &limits, "roll_truncated");
     check_refused(&zipped(&[("hello.txt", b"hi")]), &limits, "roll_unreadable");
     let random: Vec<u8> = (0..4000_u32)
         .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
@@ -711,7 +1155,7 @@ fn files_that_are_no_roll_or_mean_harm() {
         },
         "roll_unpacked_too_large",
     );
-    let bomb = zipped(&[("xl/worksheets/sheet1.xml", &vec![b' '; 130 * 1024 * 1024])]);
+    let bomb = zipped(&[("xl/worksheets/sheet1.xml", &vec![b' '; 200 * 1024 * 1024])]);
     assert!(bomb.len() < 1_000_000);
     check_refused(&bomb, &limits, "roll_unpacked_too_large");
 }
@@ -773,4 +1217,173 @@ proptest! {
         let _ = with_street(|street| read(&bytes, street, &RollLimits::default()));
         let _ = with_street(|street| read(&[b"PK\x03\x04", &bytes[..]].concat(), street, &RollLimits::default()));
     }
+}
+
+/// A roll of these lines, read by a street without tables.
+fn plan_of(lines: &str) -> RollPlan {
+    read(
+        lines.as_bytes(),
+        &StreetTables::default(),
+        &RollLimits::default(),
+    )
+    .expect("the roll is read")
+}
+
+fn problems_of(plan: &RollPlan, code: ProblemCode) -> Vec<(u32, &str)> {
+    plan.problems
+        .iter()
+        .filter(|problem| problem.code == code)
+        .map(|problem| (problem.row, problem.column.as_deref().unwrap_or_default()))
+        .collect()
+}
+
+fn telephones(plan: &RollPlan) -> Vec<&str> {
+    plan.rows
+        .iter()
+        .map(|row| {
+            row.contacts
+                .first()
+                .and_then(|contact| contact.get(Meaning::Telephone))
+                .unwrap_or_default()
+        })
+        .collect()
+}
+
+#[test]
+fn numbers_from_abroad_are_kept_whole_and_as_typed() {
+    let plan = plan_of(include_str!(
+        "../../../../tests/fixtures/rolls/05-foreign-numbers.csv"
+    ));
+    assert_eq!(
+        telephones(&plan),
+        [
+            "+852 2123 4567",
+            "+1 (415) 555-0100",
+            "+886 2 2345 6789",
+            "+44 20 7946 0958",
+            "21234567",
+            "14155550100"
+        ]
+    );
+    assert_eq!(problems_of(&plan, ProblemCode::PhoneShape), []);
+    assert_eq!(problems_of(&plan, ProblemCode::PhoneWords), []);
+}
+
+#[test]
+fn words_beside_a_number_are_none_and_a_mistyped_one_is_told() {
+    let plan = plan_of(include_str!(
+        "../../../../tests/fixtures/rolls/22-words-beside-a-number.csv"
+    ));
+    assert_eq!(
+        telephones(&plan),
+        [
+            "13800000001",
+            "13800000001",
+            "4008208820转5",
+            "13800000001",
+            "1391234567O",
+            "1.38E+10",
+            "021-64330000转8"
+        ]
+    );
+    assert_eq!(
+        problems_of(&plan, ProblemCode::PhoneShape),
+        [(6, "联系电话"), (7, "联系电话")]
+    );
+    assert_eq!(
+        problems_of(&plan, ProblemCode::PhoneWords),
+        [(2, "联系电话"), (3, "联系电话")]
+    );
+}
+
+#[test]
+fn an_identity_number_is_no_credit_code() {
+    let plan = plan_of(include_str!(
+        "../../../../tests/fixtures/rolls/04-identity-number-as-credit-code.csv"
+    ));
+    let warned = [(2, "统一社会信用代码"), (3, "统一社会信用代码")];
+    assert_eq!(problems_of(&plan, ProblemCode::PersonalNumber), warned);
+    assert_eq!(problems_of(&plan, ProblemCode::CreditCodeCheck), []);
+    assert_eq!(problems_of(&plan, ProblemCode::CreditCodeShape), []);
+    for row in &plan.rows {
+        assert_eq!(row.text("credit_code"), None);
+        assert_eq!(cell(row, "统一社会信用代码"), "*".repeat(18));
+    }
+}
+
+#[test]
+fn a_number_of_a_person_is_kept_in_no_column() {
+    for number in [
+        "999999199001011238",
+        "99999919900101106x",
+        "９９９９９９１９９００１０１１０６Ｘ",
+        "999999900101123",
+        "6217000000000000004",
+        "护照E12345678",
+    ] {
+        let heading = "店招,地址,网格,统一社会信用代码,登记名称,业态,联系人,联系电话,标签,备注,消防情况,营业时间";
+        let fields = heading.split(',').count();
+        for at in 0..fields {
+            let mut cells = ["甲", "天平路1号", "G1", "", "", "", "", "", "", "", "", ""];
+            cells[at] = number;
+            let plan = plan_of(&format!(
+                "{heading}\n{}\n乙,天平路3号,G1,,,,,,,,有,\n",
+                cells.join(",")
+            ));
+            let column = heading.split(',').nth(at).expect("a column");
+            assert_eq!(
+                problems_of(&plan, ProblemCode::PersonalNumber),
+                [(2, column)],
+                "{number}"
+            );
+            let held = format!("{:?} {:?}", plan.rows, plan.problems);
+            let digits: String = number.chars().filter(char::is_ascii_digit).collect();
+            assert!(
+                !held.contains(number) && (digits.is_empty() || !held.contains(&digits)),
+                "{column}: {held}"
+            );
+        }
+    }
+    // What else stands in the cell is read.
+    let plan = plan_of(
+        "店招,地址,联系人,联系电话,备注\n\
+         甲,天平路1号,张三 999999199001011238,999999199001011238/13800000001,身份证999999199001011238已看\n",
+    );
+    let row = &plan.rows[0];
+    assert_eq!(row.contacts[0].get(Meaning::PersonName), Some("张三"));
+    assert_eq!(telephones(&plan), ["13800000001"]);
+    assert_eq!(row.note.as_deref(), Some("身份证******************已看"));
+    assert_eq!(problems_of(&plan, ProblemCode::PersonalNumber).len(), 3);
+    assert_eq!(problems_of(&plan, ProblemCode::PhoneShape), []);
+    // One that only has the shape of a passport is told of and kept.
+    let plan = plan_of("店招,地址,设备编号\n甲,天平路1号,G12345678\n");
+    assert_eq!(
+        problems_of(&plan, ProblemCode::PersonalNumber),
+        [(2, "设备编号")]
+    );
+    assert_eq!(plan.rows[0].text("custom/设备编号"), Some("G12345678"));
+    // A row that is left out is told of without it.
+    let plan = plan_of("店招,地址,备注\n甲,天平路1号,\n,,填表人999999199001011238\n");
+    assert!(!format!("{:?}", plan.problems).contains("999999199001011238"));
+}
+
+#[test]
+fn a_credit_code_and_a_registration_number_are_nobodys() {
+    let plan = plan_of(
+        "店招,地址,统一社会信用代码\n甲,天平路1号,91310000631696382C\n乙,天平路3号,923101201001068659\n丙,天平路5号,310104600123451\n",
+    );
+    assert_eq!(problems_of(&plan, ProblemCode::PersonalNumber), []);
+    let codes: Vec<_> = plan
+        .rows
+        .iter()
+        .filter_map(|row| row.text("credit_code"))
+        .collect();
+    assert_eq!(
+        codes,
+        [
+            "91310000631696382C",
+            "923101201001068659",
+            "310104600123451"
+        ]
+    );
 }

@@ -44,7 +44,7 @@ pub async fn holdings(
                   (select count(*) from held_change where street = $1 and record = $2) as "held!",
                   (select count(*) from notice where street = $1 and record = $2) as "notices!",
                   (select count(*) from resolution where street = $1 and record = $2) as "resolutions!",
-                  (select count(*) from roll_import_row where street = $1 and record = $2 and (cells <> '[]' or problems <> '[]')) as "cells!",
+                  (select count(*) from roll_import_row where street = $1 and record = $2 and (cells <> '[]' or problems <> '[]' or content <> '{}')) as "cells!",
                   (select count(*) from shop_contact where street = $1 and record = $2) as "contacts!",
                   (select count(*) from record where street = $1 and record = $2) as "records!""#,
         street.as_str(),
@@ -130,7 +130,7 @@ pub async fn erase_record(
 /// Forgets what an import's sheet said of the record; the row's identity and the record's id stay, so that the same row does not make it anew.
 async fn forget_cells(tx: &mut PgConnection, street: &str, record: Uuid) -> sqlx::Result<()> {
     sqlx::query!(
-        "update roll_import_row set cells = '[]', problems = '[]' where street = $1 and record = $2 and (cells <> '[]' or problems <> '[]')",
+        "update roll_import_row set cells = '[]', problems = '[]', content = '{}' where street = $1 and record = $2 and (cells <> '[]' or problems <> '[]' or content <> '{}')",
         street,
         record
     )
@@ -149,20 +149,27 @@ pub async fn mentions(
     let row = sqlx::query!(
         r#"select (select count(*) from notice where street = $1 and record = $2 and field like any($3)) as "notices!",
                   (select count(*) from resolution where street = $1 and record = $2 and field like any($3)) as "resolutions!",
-                  (select count(*) from roll_import_row where street = $1 and record = $2 and (cells <> '[]' or problems <> '[]')) as "cells!""#,
+                  (select count(*) from contact_join where street = $1 and record = $2 and (kept = any($4) or gone = any($4))) as "joins!",
+                  (select count(*) from roll_import_row where street = $1 and record = $2 and (cells <> '[]' or problems <> '[]' or content <> '{}')) as "cells!""#,
         street.as_str(),
         record.0,
         &fields_of(entries),
+        &ids_of(entries),
     )
     .fetch_one(tx)
     .await?;
     Ok([
         ("notice", row.notices),
         ("resolution", row.resolutions),
+        ("contact_join", row.joins),
         ("roll_import_row", row.cells),
     ]
     .map(|(table, count)| (table, count.unsigned_abs()))
     .into())
+}
+
+fn ids_of(entries: &[EntryId]) -> Vec<Uuid> {
+    entries.iter().map(|entry| entry.0).collect()
 }
 
 /// Patterns of the keys of entries.
@@ -199,6 +206,15 @@ pub async fn redact_entries(
         street,
         id,
         &fields
+    )
+    .execute(&mut *tx)
+    .await?;
+    // What was remarked when they were joined.
+    sqlx::query!(
+        "delete from contact_join where street = $1 and record = $2 and (kept = any($3) or gone = any($3))",
+        street,
+        id,
+        &ids_of(&redaction.entries)
     )
     .execute(&mut *tx)
     .await?;

@@ -66,22 +66,20 @@ pub async fn different_people(
         .collect())
 }
 
-/// Open requests in which a letter of this number is live.
-pub async fn letter_holders(
+/// Every open request with a live letter, and its number as it is kept: a street has few, and numbers are compared otherwise than they are kept.
+pub async fn live_letters(
     conn: &mut PgConnection,
     street: &StreetCode,
-    number: &str,
-) -> sqlx::Result<Vec<RecordId>> {
-    let rows = sqlx::query_scalar!(
-        "select record from transfer where street = $1 and open and letter_no = $2",
+) -> sqlx::Result<Vec<(RecordId, String)>> {
+    let rows = sqlx::query!(
+        r#"select record, letter_no as "letter_no!" from transfer where street = $1 and open and letter_no is not null"#,
         street.as_str(),
-        number
     );
     Ok(rows
         .fetch_all(conn)
         .await?
         .into_iter()
-        .map(RecordId)
+        .map(|row| (RecordId(row.record), row.letter_no))
         .collect())
 }
 

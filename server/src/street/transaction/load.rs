@@ -4,12 +4,14 @@ use lianka_office_core::store::{Grids, Loaded, Stored, StoredRecord, Wants};
 use lianka_sync_core::{
     crdt::merge::RegisterState,
     id::{ChangeHash, DeviceId, RecordId, StreetCode},
+    kinds::transfer::letter_key,
 };
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::street::store::{
-    card_merges as duplicates, erasures, held_changes as held, read_models,
+    calendars, card_merges as duplicates, contact_joins, erasures, held_changes as held,
+    read_models,
     records::{self, DocumentPage},
     resolutions as conflicts, streets, transfers, trimmed,
 };
@@ -93,9 +95,17 @@ pub async fn load(
             .map(|merge| (merge.loser, merge))
             .collect();
     }
-    for number in &wants.letters {
-        let holders = transfers::letter_holders(tx, street, number).await?;
-        loaded.letters.insert(number.clone(), holders);
+    if !wants.letters.is_empty() {
+        for (record, number) in transfers::live_letters(tx, street).await? {
+            let key = letter_key(&number);
+            if wants.letters.contains(&key) {
+                loaded.letters.entry(key).or_default().push(record);
+            }
+        }
+    }
+    if !wants.calendars.is_empty() {
+        let calendar = calendars::calendar(tx, street).await?;
+        loaded.calendars.insert((), calendar);
     }
     if !wants.requests.is_empty() {
         let requests = transfers::open_requests(tx, street).await?;
@@ -104,6 +114,20 @@ pub async fn load(
     if !wants.different.is_empty() {
         let different = transfers::different_people(tx, street).await?;
         loaded.different.insert((), different);
+    }
+    if !wants.joins.is_empty() || !wants.joins_of.is_empty() {
+        let ids: Vec<Uuid> = wants.joins.iter().copied().collect();
+        for record in &wants.joins_of {
+            loaded.joins_of.entry(*record).or_default();
+        }
+        for join in contact_joins::joins(tx, street, &ids, &ids_of(&wants.joins_of)).await? {
+            if wants.joins.contains(&join.join) {
+                loaded.joins.insert(join.join, join.clone());
+            }
+            if let Some(of) = loaded.joins_of.get_mut(&join.record) {
+                of.push(join);
+            }
+        }
     }
     if !wants.restored.is_empty() {
         loaded.restored = conflicts::restored(tx, street, &ids_of(&wants.restored)).await?;

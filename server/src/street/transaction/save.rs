@@ -11,7 +11,8 @@ use crate::{
     street::{
         projection::{self as project, Projection},
         store::{
-            erasures, held_changes as held, records, resolutions as conflicts, transfers, trimmed,
+            contact_joins, erasures, held_changes as held, records, resolutions as conflicts,
+            transfers, trimmed,
         },
     },
 };
@@ -74,6 +75,12 @@ pub async fn save(
     }
     for dismissal in &writes.dismissals {
         duplicates::dismiss(tx, street, dismissal, now).await?;
+    }
+    for join in &writes.joins {
+        contact_joins::insert(tx, street, join).await?;
+    }
+    for (join, undone) in &writes.joins_undone {
+        contact_joins::mark_undone(tx, street, *join, undone).await?;
     }
     for redaction in &writes.redacted {
         erasures::redact_entries(tx, street, redaction).await?;

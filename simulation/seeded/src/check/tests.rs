@@ -817,6 +817,55 @@ fn a_value_that_nobody_saw_may_not_be_replaced() {
 }
 
 #[test]
+fn a_copy_of_a_phone_may_not_replace_what_it_never_showed() {
+    let copied = |over_the_unseen: bool, showed: bool| {
+        let mut hand = honest();
+        hand.tell(Event::Cloned {
+            phone: PhoneNo(2),
+            from: PhoneNo(1),
+        });
+        let mut before = hand.copy(DESK);
+        let mut original = hand.copy(phone_device(1));
+        hand.edit(1, &mut original, "opening_hours", "v7");
+        let mut copy = if over_the_unseen {
+            hand.copy(DESK)
+        } else {
+            before.fork()
+        };
+        copy.set_actor(ActorId::from(
+            [phone_device(1).as_bytes().as_slice(), &[0, 0, 0, 2]].concat(),
+        ));
+        let seen = copy.get_all(ROOT, "opening_hours").unwrap();
+        let seen: Vec<_> = seen
+            .into_iter()
+            .map(|(value, _)| Saw {
+                key: "opening_hours".into(),
+                op: (1, Vec::new()),
+                value: value.as_str().unwrap().into(),
+            })
+            .collect();
+        hand.edit(1, &mut copy, "opening_hours", "v8");
+        // Typed at the copy, which writes in the same name.
+        let last = hand.story.journal.lines.iter_mut().rev();
+        let mut events = last.map(|line| &mut line.event);
+        let saved = events.find_map(|event| match event {
+            Event::Saved { phone, saw, .. } => Some((phone, saw)),
+            _ => None,
+        });
+        let (phone, saw) = saved.unwrap();
+        *phone = PhoneNo(2);
+        if showed {
+            *saw = seen;
+        }
+        hand.quiet()
+    };
+    for story in [copied(false, false), copied(true, true)] {
+        assert_eq!(promises(&story), Vec::<&str>::new());
+    }
+    finds("nobody's unseen value is replaced", &copied(true, false));
+}
+
+#[test]
 fn a_chain_is_hashed_anew() {
     let event = |no: i64, previous: &[u8], action: &str| {
         let mut event = serde_json::json!({

@@ -24,7 +24,7 @@ use crate::{
         shop_card::{CONSENT, CONTACTS, PARTY_STATUS},
     },
     search,
-    values::phone,
+    values::phone::{self, PhoneKind},
 };
 
 /// Contact persons of the losing card who stand on the winning card already.
@@ -295,7 +295,17 @@ fn person(view: &View, entry: EntryId) -> Option<(String, BTreeSet<String>)> {
     let name = search::fold(view.entry_text(CONTACTS, entry, "name")?);
     let phones: BTreeSet<_> = phone::parse(view.entry_text(CONTACTS, entry, "phones")?)
         .iter()
-        .map(phone::Phone::canonical)
+        .map(|phone| match phone.kind {
+            // As typed, and typed in many ways.
+            PhoneKind::Foreign { .. } => {
+                format!(
+                    "{}#{}",
+                    phone.compared(),
+                    phone.ext.as_deref().unwrap_or_default()
+                )
+            }
+            _ => phone.canonical(),
+        })
         .collect();
     (!name.is_empty() && !phones.is_empty()).then_some((name, phones))
 }

@@ -5,16 +5,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use time::Date;
+use unicode_normalization::UnicodeNormalization;
 
 use crate::kinds::transfer::{
-    TYPE, calendar, event_key,
+    TYPE,
+    calendar::{self, Calendar},
+    event_key,
     outcome::{Outcome, Ruled},
     table::{Acting, STATES, State, Step, Term, Then, Words},
 };
 use crate::{
     crdt::view::{Value, View},
     id::{EntryId, RecordId},
-    values::date,
+    values::{characters, date},
 };
 
 /// What somebody did, or asks for.
@@ -239,15 +242,17 @@ impl CaseStatus {
     }
 
     /// When the present state's term is over, and what follows. `created`: when the server got the record, which a draft's term counts from.
+    /// `calendar`: which days count as working days.
     pub fn due(
         &self,
         created: Option<crate::time::ServerTime>,
+        calendar: &Calendar,
     ) -> Option<(crate::time::ServerTime, Then)> {
         let (term, then) = self.state.row().limit?;
         let since = || self.since.or(created).map(calendar::day_of);
         let day = match term {
             Term::Days(days) => calendar::plus_days(since()?, days),
-            Term::WorkingDays(days) => calendar::plus_working_days(since()?, days),
+            Term::WorkingDays(days) => calendar.plus_working_days(since()?, days),
             Term::Letter => self.letter.as_ref()?.expires_on,
             Term::Month => calendar::plus_month(self.acceptance.as_ref()?.accepted_on),
             Term::Contact => self
@@ -261,8 +266,9 @@ impl CaseStatus {
     pub fn clock(
         &self,
         created: Option<crate::time::ServerTime>,
+        calendar: &Calendar,
     ) -> Option<(crate::time::ServerTime, Then)> {
-        self.due(created).filter(|(_, then)| match then {
+        self.due(created, calendar).filter(|(_, then)| match then {
             Then::Remind => !self.reminded,
             Then::ProposeExpiry => !self.expiry_proposed,
             Then::Lapse | Then::Erase => true,
@@ -470,6 +476,44 @@ pub fn letter_number(event: &Event) -> Option<&str> {
     }
 }
 
+/// A letter's number as numbers are compared, never as it is kept: in half width, without spaces and invisible characters, brackets and dashes of
+/// every kind one of their kind, 第 before and 号 behind left out. `沪委组〔2026〕第１２号` and `沪委组[2026]12` are one letter. Zeros and the
+/// words of the number count: they tell letters apart.
+pub fn letter_key(number: &str) -> String {
+    let plain = number
+        .nfkc()
+        .flat_map(char::to_lowercase)
+        .filter(|c| !c.is_control() && !characters::says_nothing(c.encode_utf8(&mut [0; 4])))
+        .map(|c| match c {
+            '[' | '{' | '〔' | '【' | '〖' | '〘' | '〚' | '〈' | '《' | '「' | '『' | '<'
+            | '❲' | '⟦' | '⟨' | '❨' => '(',
+            ']' | '}' | '〕' | '】' | '〗' | '〙' | '〛' | '〉' | '》' | '」' | '』' | '>'
+            | '❳' | '⟧' | '⟩' | '❩' => ')',
+            '‐' | '‑' | '‒' | '–' | '—' | '―' | '−' | '－' | '─' | 'ー' | '~' => {
+                '-'
+            }
+            '號' => '号',
+            '/' | '\\' | '⁄' | '∕' => '/',
+            c => c,
+        })
+        .collect::<String>();
+    let words = plain.strip_suffix('号').unwrap_or(&plain);
+    let mut key = String::with_capacity(words.len());
+    let mut rest = words.chars().peekable();
+    while let Some(c) = rest.next() {
+        let counts = rest.peek().is_some_and(char::is_ascii_digit);
+        if !(c == '第' && counts) {
+            key.push(c);
+        }
+    }
+    // Nothing but signs that are left out: the number is what was typed.
+    if key.is_empty() {
+        number.to_owned()
+    } else {
+        key
+    }
+}
+
 /// A transfer: its events, ruled ones in order and then pending ones, and where it stands.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Case {
@@ -587,4 +631,45 @@ pub fn written(view: &View, event: EntryId) -> Option<&Value> {
 /// Whether a state counts as open: a member may have one open request.
 pub fn is_open(state: State) -> bool {
     STATES.iter().any(|row| row.state == state && row.open)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_spellings_of_one_letter_are_one() {
+        let same = [
+            "沪委组〔2026〕第12号",
+            "沪委组[2026]第12号",
+            "沪委组［２０２６］第１２号",
+            "沪委组（2026）12号",
+            "沪委组(2026)12",
+            "沪委组【2026】第 12 號",
+            " 沪委组〔2026〕 第\u{200b}12 号 ",
+            "沪委组〖2026〗第12号",
+            "沪委组﹝2026﹞第12号",
+        ];
+        for number in same {
+            assert_eq!(letter_key(number), letter_key(same[0]), "{number}");
+        }
+        for (one, other) in [
+            ("sh-2026-001", "ＳＨ－２０２６－００１"),
+            ("SH—2026—001", "SH–2026–001"),
+            ("NO.12", "Ｎｏ．１２"),
+        ] {
+            assert_eq!(letter_key(one), letter_key(other));
+        }
+        for (one, other) in [
+            ("沪委组〔2026〕第12号", "沪委组〔2026〕第13号"),
+            ("沪委组〔2026〕第12号", "沪委组〔2025〕第12号"),
+            ("沪委组〔2026〕第12号", "沪组〔2026〕第12号"),
+            ("2026-12", "202612"),
+            ("0012", "12"),
+            ("第一号", "一号甲"),
+            ("号", "第"),
+        ] {
+            assert_ne!(letter_key(one), letter_key(other));
+        }
+    }
 }

@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 
 use crate::kinds::transfer::{
-    calendar,
-    case::{Case, CaseStatus, Event, letter, letter_number},
+    calendar::{self, Calendar},
+    case::{Case, CaseStatus, Event, letter, letter_key, letter_number},
     outcome::{Code, Outcome, Ruling},
     sealed_key,
     table::{CONSENT_SCOPE, CONTENT, State, Step, TYPING_ERROR, Then, To, Words},
@@ -136,6 +136,8 @@ pub struct Facts {
     pub letter_in_use: bool,
     /// An earlier open request of the same member.
     pub earlier_open: Option<RecordId>,
+    /// Which days count as working days: for the clock's own events.
+    pub calendar: Calendar,
 }
 
 /// Why a request's own fields do not do for a submission; fields that were sealed at an earlier submission count.
@@ -356,7 +358,9 @@ fn judge(
         {
             return Err(Code::UnknownEvent);
         }
-        Step::Remind | Step::ProposeExpiry | Step::Lapse => check_clock(status, at)?,
+        Step::Remind | Step::ProposeExpiry | Step::Lapse => {
+            check_clock(status, at, &facts.calendar)?;
+        }
         _ => {}
     }
     Ok(Effect::To(match row.to {
@@ -370,12 +374,13 @@ fn judge(
 /// One live letter number: not one of another request, and never one used before.
 fn check_letter(status: &CaseStatus, event: &Event, facts: &Facts) -> Result<(), Code> {
     let number = letter_number(event).ok_or(Code::UnknownEvent)?;
+    let key = letter_key(number);
     let used = status
         .letter
         .iter()
         .map(|letter| &letter.number)
         .chain(&status.void_letters)
-        .any(|old| old == number);
+        .any(|old| letter_key(old) == key);
     if used {
         return Err(Code::LetterVoid);
     }
@@ -386,16 +391,16 @@ fn check_letter(status: &CaseStatus, event: &Event, facts: &Facts) -> Result<(),
 }
 
 /// The clock acts once for each limit, and not before it has passed.
-fn check_clock(status: &CaseStatus, at: ServerTime) -> Result<(), Code> {
-    match status.clock(None) {
+fn check_clock(status: &CaseStatus, at: ServerTime, calendar: &Calendar) -> Result<(), Code> {
+    match status.clock(None, calendar) {
         Some((due, _)) if at >= due => Ok(()),
         _ => Err(Code::WrongState),
     }
 }
 
 /// The clock's event that is due in a case, if any: its step. Erasing a draft is no event.
-pub fn clock_step(case: &Case, at: ServerTime) -> Option<Step> {
-    let (due, then) = case.now.clock(None)?;
+pub fn clock_step(case: &Case, at: ServerTime, calendar: &Calendar) -> Option<Step> {
+    let (due, then) = case.now.clock(None, calendar)?;
     if at < due {
         return None;
     }

@@ -6,6 +6,7 @@ use proptest::{collection::vec, prelude::*};
 use uuid::Uuid;
 
 use crate::kinds::transfer::{
+    calendar::Calendar,
     table::{CAUSES, MEMBER_WORD, TYPING_ERROR},
     *,
 };
@@ -581,22 +582,30 @@ fn limits_count_from_the_servers_receipt_or_a_signed_date() {
         (State::Closed, None),
     ] {
         let office = Office::at(state);
-        let at = office.case.now.due(None).map(|(at, _)| {
-            crate::values::date::to_iso(calendar::day_of(ServerTime::from_unix_ms(
-                at.unix_ms() - 1,
-            )))
-        });
+        let at = office
+            .case
+            .now
+            .due(None, &Calendar::shipped())
+            .map(|(at, _)| {
+                crate::values::date::to_iso(calendar::day_of(ServerTime::from_unix_ms(
+                    at.unix_ms() - 1,
+                )))
+            });
         assert_eq!(at.as_deref(), due, "{state}");
-        let Some((at, _)) = office.case.now.due(None) else {
+        let Some((at, _)) = office.case.now.due(None, &Calendar::shipped()) else {
             continue;
         };
         // Not a moment earlier, and once.
         assert_eq!(
-            clock_step(&office.case, ServerTime::from_unix_ms(at.unix_ms() - 1)),
+            clock_step(
+                &office.case,
+                ServerTime::from_unix_ms(at.unix_ms() - 1),
+                &Calendar::shipped()
+            ),
             None,
             "{state}"
         );
-        let step = clock_step(&office.case, at).unwrap();
+        let step = clock_step(&office.case, at, &Calendar::shipped()).unwrap();
         let mut office = Office {
             at_ms: at.unix_ms(),
             ..office
@@ -609,7 +618,8 @@ fn limits_count_from_the_servers_receipt_or_a_signed_date() {
         assert_eq!(
             clock_step(
                 &office.case,
-                ServerTime::from_unix_ms(office.at_ms + 3_600_000)
+                ServerTime::from_unix_ms(office.at_ms + 3_600_000),
+                &Calendar::shipped()
             ),
             None,
             "{state}"
@@ -618,7 +628,7 @@ fn limits_count_from_the_servers_receipt_or_a_signed_date() {
     }
     let created = ServerTime::from_unix_ms(START_MS);
     assert_eq!(
-        CaseStatus::default().due(Some(created)),
+        CaseStatus::default().due(Some(created), &Calendar::shipped()),
         Some((
             calendar::end_of(crate::values::date::parse("2026-12-16").unwrap()),
             Then::Erase
@@ -638,7 +648,11 @@ fn a_home_organisation_is_contacted_again_and_again() {
         act(Step::HomeContacted, &[("contacted_on", "2027-02-15")]),
     );
     assert_eq!(
-        clock_step(&office.case, ServerTime::from_unix_ms(office.at_ms)),
+        clock_step(
+            &office.case,
+            ServerTime::from_unix_ms(office.at_ms),
+            &Calendar::shipped()
+        ),
         None
     );
     let mut office = office.days(91);

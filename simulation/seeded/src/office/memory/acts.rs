@@ -191,6 +191,7 @@ impl MemoryOffice {
         let redact = Redact {
             record,
             person,
+            personal: [].into(),
             note: false,
             request: self.request(),
         };

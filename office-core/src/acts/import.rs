@@ -1,0 +1,428 @@
+//! Rows of a workbook, written and taken back: one change a row, by somebody who had seen the roll as it stood when the workbook was made.
+//!
+//! Invariants:
+//! - what arrived after the workbook was made is never replaced: the row's value stands beside it, as if a phone had been offline since;
+//! - a row that a rule refuses leaves its card as it was, and says why; the other rows go on;
+//! - an undo touches only what still stands as the row wrote it.
+
+use std::collections::BTreeSet;
+
+use lianka_sync_core::{
+    codec::change::{OpId, Scalar},
+    crdt::{
+        merge::{Refusal, RegisterState, Replaces, Write},
+        record::Edit,
+    },
+    id::{ChangeHash, RecordId},
+    key::NOTE,
+    kinds::Kind,
+};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{Act, Desk, Refused, edit::stored, erase, records};
+use crate::{store::Wants, street::Street};
+
+/// Rows to write.
+#[derive(Debug)]
+pub struct WriteRows {
+    pub by: Desk,
+    pub rows: Vec<RowWrite>,
+}
+
+/// What a row writes.
+#[derive(Debug)]
+pub enum RowWrite {
+    /// A new record.
+    Create {
+        record: RecordId,
+        kind: Kind,
+        edits: Vec<Edit>,
+    },
+    /// Cells of a record.
+    Edit {
+        record: RecordId,
+        cells: Vec<CellWrite>,
+        note: Option<NoteWrite>,
+        /// The street's head that the author of the row had before them.
+        seen: i64,
+    },
+}
+
+/// A cell to write.
+#[derive(Clone, PartialEq, Debug)]
+pub struct CellWrite {
+    pub key: String,
+    /// `None` clears the field.
+    pub value: Option<Scalar>,
+    pub over: Over,
+}
+
+/// What a cell is written over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Over {
+    /// The values that the author had seen.
+    Seen,
+    /// None: it stands beside whatever is there.
+    Nothing,
+    /// Nothing may be there.
+    Absent,
+}
+
+/// A note to write, where it still reads as its author saw it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NoteWrite {
+    pub was: String,
+    pub text: String,
+}
+
+/// What became of a row.
+#[derive(Clone, PartialEq, Debug)]
+pub enum RowWritten {
+    /// By this change.
+    Written {
+        hash: ChangeHash,
+        seq: i64,
+        before: Before,
+        /// Why the note was not written with the cells, where it was not.
+        note_refused: Option<Refusal>,
+    },
+    /// The record says so already, or says something that may not be replaced.
+    Unchanged,
+    /// A rule refuses it.
+    Refused(Refusal),
+    /// The note was written meanwhile; nothing of the row was.
+    NoteChanged,
+    /// There is no such record any more.
+    Gone,
+}
+
+/// What stood in the fields that a row wrote.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Before {
+    /// By key: the values that were replaced. None: there was none.
+    pub values: Vec<(String, Vec<Scalar>)>,
+    /// The note before and after.
+    pub note: Option<(String, String)>,
+}
+
+impl RowWrite {
+    /// The record it is of.
+    pub fn record(&self) -> RecordId {
+        match self {
+            Self::Create { record, .. } | Self::Edit { record, .. } => *record,
+        }
+    }
+}
+
+impl Act for WriteRows {
+    type Done = Vec<RowWritten>;
+    type Refused = Refused;
+
+    fn wants(&self, street: &Street) -> Wants {
+        let mut wants = records(self.rows.iter().map(RowWrite::record));
+        for row in &self.rows {
+            let RowWrite::Edit {
+                record,
+                cells,
+                note,
+                ..
+            } = row
+            else {
+                continue;
+            };
+            if note.is_some() {
+                wants.documents.insert(*record);
+            }
+            let Some(state) = street.state(*record) else {
+                continue;
+            };
+            let over_seen = cells.iter().filter(|cell| cell.over == Over::Seen);
+            wants
+                .sequences
+                .extend(over_seen.flat_map(|cell| written_by(state, *record, &cell.key)));
+        }
+        wants
+    }
+
+    fn decide(self, street: &mut Street) -> Result<Self::Done, Refused> {
+        let by = self.by;
+        Ok(self
+            .rows
+            .into_iter()
+            .map(|row| write(street, &by, row))
+            .collect())
+    }
+}
+
+/// The changes that wrote what stands in a field.
+fn written_by(
+    state: &RegisterState,
+    record: RecordId,
+    key: &str,
+) -> impl Iterator<Item = (RecordId, ChangeHash)> {
+    let from = state
+        .visible(key)
+        .into_iter()
+        .filter_map(|(op, _)| state.provenance(op));
+    from.map(move |from| (record, from.hash))
+        .collect::<Vec<_>>()
+        .into_iter()
+}
+
+fn write(street: &mut Street, by: &Desk, row: RowWrite) -> RowWritten {
+    let record = row.record();
+    if !street.is_readable(record) {
+        return RowWritten::Refused(Refusal::DocumentUnavailable);
+    }
+    if street.is_erased(record) {
+        return RowWritten::Gone;
+    }
+    match row {
+        RowWrite::Create { kind, edits, .. } => {
+            if street.state(record).is_some() {
+                return RowWritten::Unchanged;
+            }
+            match street.create(record, kind, by.signer(), &edits) {
+                Ok((hash, seq)) => RowWritten::Written {
+                    hash,
+                    seq,
+                    before: Before::default(),
+                    note_refused: None,
+                },
+                Err(refusal) => RowWritten::Refused(refusal),
+            }
+        }
+        RowWrite::Edit {
+            cells, note, seen, ..
+        } => edit(street, by, record, cells, note, seen),
+    }
+}
+
+fn edit(
+    street: &mut Street,
+    by: &Desk,
+    record: RecordId,
+    cells: Vec<CellWrite>,
+    note: Option<NoteWrite>,
+    seen: i64,
+) -> RowWritten {
+    let Some(state) = street.state(record) else {
+        return RowWritten::Gone;
+    };
+    let view_note = state.view().note.unwrap_or_default();
+    let note = note.filter(|note| note.text != view_note);
+    if note.as_ref().is_some_and(|note| note.was != view_note) {
+        return RowWritten::NoteChanged;
+    }
+    let sequences = &street.known().sequences;
+    let was_seen = |op: OpId| {
+        let from = state.provenance(op);
+        from.and_then(|from| sequences.get(&(record, from.hash)))
+            .is_some_and(|seq| *seq <= seen)
+    };
+    let mut writes = Vec::new();
+    let mut before = Before::default();
+    for cell in cells {
+        let visible = state.visible(&cell.key);
+        let value = cell.value.map(stored);
+        let (write, replaced) = match cell.over {
+            Over::Absent if visible.is_empty() => (Write::new(cell.key.clone(), value), vec![]),
+            Over::Absent => continue,
+            Over::Nothing => (
+                Write {
+                    key: cell.key.clone(),
+                    value,
+                    replaces: Replaces::Nothing,
+                },
+                vec![],
+            ),
+            Over::Seen => {
+                // Equal values are no edit, whoever wrote them.
+                if !visible.is_empty()
+                    && visible.iter().all(|(_, held)| Some(held) == value.as_ref())
+                {
+                    continue;
+                }
+                let (ops, replaced): (Vec<_>, Vec<_>) =
+                    visible.into_iter().filter(|(op, _)| was_seen(*op)).unzip();
+                (
+                    Write {
+                        key: cell.key.clone(),
+                        value,
+                        replaces: Replaces::Only(ops),
+                    },
+                    replaced,
+                )
+            }
+        };
+        before.values.push((cell.key, replaced));
+        writes.push(write);
+    }
+    let mut written = match street.compose(record, by.signer(), &writes, "") {
+        Ok(written) => written,
+        Err(refusal) => return RowWritten::Refused(refusal),
+    };
+    let mut note_refused = None;
+    if let Some(note) = note {
+        // Only the document can tell how to write a note: a change of its own.
+        let edits = [Edit::Note {
+            text: note.text.clone(),
+        }];
+        match street.compose_note(record, by.signer(), &edits, "") {
+            Ok(change) => {
+                written = written.or(change);
+                before.note = Some((note.was, note.text));
+            }
+            Err(refusal) if written.is_none() => return RowWritten::Refused(refusal),
+            Err(refusal) => note_refused = Some(refusal),
+        }
+    }
+    match written {
+        Some((hash, seq)) => RowWritten::Written {
+            hash,
+            seq,
+            before,
+            note_refused,
+        },
+        None => RowWritten::Unchanged,
+    }
+}
+
+/// Rows to take back.
+#[derive(Debug)]
+pub struct UndoRows {
+    pub by: Desk,
+    pub rows: Vec<RowUndo>,
+}
+
+/// A row as it was written.
+#[derive(Debug)]
+pub struct RowUndo {
+    pub record: RecordId,
+    pub hash: ChangeHash,
+    /// What stood there before; `None`: the row made the record.
+    pub before: Option<Before>,
+    /// What a receipt is known by, should the record go.
+    pub erasure: Uuid,
+}
+
+/// What became of an undo.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum RowUndone {
+    /// The record that the row made is gone, or its fields read as before. `kept`: the fields that somebody wrote since.
+    Undone { kept: Vec<String> },
+    /// The record that the row made stays: somebody worked with it since.
+    Kept,
+}
+
+impl Act for UndoRows {
+    type Done = Vec<RowUndone>;
+    type Refused = Refused;
+
+    fn wants(&self, street: &Street) -> Wants {
+        let mut wants = records(self.rows.iter().map(|row| row.record));
+        for row in &self.rows {
+            match &row.before {
+                None => wants.extend(erase::wants(street, row.record)),
+                Some(before) if before.note.is_some() => {
+                    wants.documents.insert(row.record);
+                }
+                Some(_) => {}
+            }
+        }
+        wants
+    }
+
+    fn decide(self, street: &mut Street) -> Result<Self::Done, Refused> {
+        let by = self.by;
+        self.rows
+            .into_iter()
+            .map(|row| match row.before {
+                None => unmake(street, &by, row.record, row.hash, row.erasure),
+                Some(before) => put_back(street, &by, row.record, row.hash, before),
+            })
+            .collect()
+    }
+}
+
+/// Takes back a record that a row made, where nobody worked with it since.
+fn unmake(
+    street: &mut Street,
+    by: &Desk,
+    record: RecordId,
+    hash: ChangeHash,
+    erasure: Uuid,
+) -> Result<RowUndone, Refused> {
+    let undone = RowUndone::Undone { kept: Vec::new() };
+    let Some(state) = street.state(record) else {
+        return Ok(undone);
+    };
+    let known = street.known();
+    let used = [known.merged_with.get(&record), known.children.get(&record)]
+        .into_iter()
+        .flatten()
+        .any(|others| !others.is_empty());
+    if used || state.heads() != [hash] {
+        return Ok(RowUndone::Kept);
+    }
+    let request = erase::Request {
+        username: by.username.clone(),
+        device: by.device,
+        reason: erase::reason("entered_by_mistake"),
+        erasure,
+    };
+    erase::erase(street, record, &request)?;
+    Ok(undone)
+}
+
+/// Puts back what a row replaced, field by field, where its value still stands alone.
+fn put_back(
+    street: &mut Street,
+    by: &Desk,
+    record: RecordId,
+    hash: ChangeHash,
+    before: Before,
+) -> Result<RowUndone, Refused> {
+    let mut kept = BTreeSet::new();
+    for (key, values) in before.values {
+        let Some(state) = street.state(record) else {
+            return Ok(RowUndone::Kept);
+        };
+        let (ours, others): (Vec<_>, Vec<_>) = state
+            .visible(&key)
+            .into_iter()
+            .map(|(op, _)| op)
+            .partition(|op| state.provenance(*op).is_some_and(|from| from.hash == hash));
+        // Values that stood beside it before do so still; what somebody wrote over it, or beside it since, counts for more.
+        let later = |op: &OpId| ours.iter().any(|own| op.counter > own.counter);
+        if ours.is_empty() || others.iter().any(later) {
+            kept.insert(key);
+            continue;
+        }
+        let mut replaces = Replaces::Only(ours);
+        let mut values = values.into_iter();
+        let mut value = values.next();
+        loop {
+            let write = Write {
+                key: key.clone(),
+                value,
+                replaces,
+            };
+            street.compose(record, by.signer(), &[write], "")?;
+            let Some(next) = values.next() else { break };
+            (value, replaces) = (Some(next), Replaces::Nothing);
+        }
+    }
+    if let Some((was, became)) = before.note {
+        let stands = street.state(record).and_then(|state| state.view().note);
+        if stands.is_some_and(|text| text == became) {
+            street.compose_note(record, by.signer(), &[Edit::Note { text: was }], "")?;
+        } else {
+            kept.insert(NOTE.to_owned());
+        }
+    }
+    Ok(RowUndone::Undone {
+        kept: kept.into_iter().collect(),
+    })
+}

@@ -1,0 +1,353 @@
+//! What people are told of an import and of its rows.
+
+use std::collections::BTreeMap;
+
+use lianka_sync_core::{id::RecordId, time::ServerTime};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::{
+    Content, Plan,
+    diff::Differs,
+    store::{ImportRow, StoredRow},
+    workbook::OwnProblem,
+};
+use crate::roll::{
+    sheet::{self, Problem, RollPlan},
+    store::CustomField,
+};
+
+/// A column of the sheet and what it is read as.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ColumnReport {
+    /// As the spreadsheet names it: A, B, …
+    letters: String,
+    heading: String,
+    /// The field, `custom/<name>`, or `serial`, `sensitive` and `exported` for what is kept in the raw cells only.
+    pub field: String,
+}
+
+/// A column that became a field of the street's own.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct CustomFieldReport {
+    name: String,
+    label: String,
+    /// text, date, number or choice.
+    r#type: String,
+    /// `P1`, or `P2` where it holds what is a person's.
+    class: String,
+}
+
+impl CustomFieldReport {
+    /// Its name within `custom/`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// As the street declares it.
+    pub fn declared(&self) -> CustomField {
+        CustomField {
+            name: self.name.clone(),
+            label: self.label.clone(),
+            r#type: self.r#type.clone(),
+            class: self.class.clone(),
+        }
+    }
+}
+
+/// What is doubtful about a row. Nothing of it stops the import.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ProblemReport {
+    /// Stable word.
+    pub code: String,
+    /// `warning` or `info`.
+    severity: String,
+    /// As the spreadsheet counts.
+    pub row: u32,
+    /// Heading of the column.
+    column: Option<String>,
+    /// The other row of a pair.
+    other_row: Option<u32>,
+    message_zh: String,
+    message_en: String,
+}
+
+impl ProblemReport {
+    /// A warning of a row.
+    pub fn of_row(code: &str, row: u32, column: Option<String>, zh: String, en: String) -> Self {
+        Self {
+            code: code.to_owned(),
+            severity: "warning".to_owned(),
+            row,
+            column,
+            other_row: None,
+            message_zh: zh,
+            message_en: en,
+        }
+    }
+
+    /// Heading of the column that it is about.
+    pub fn column(&self) -> Option<&str> {
+        self.column.as_deref()
+    }
+
+    /// What of a sheet of ours is not taken.
+    pub fn of_own(row: u32, problem: OwnProblem) -> Self {
+        let OwnProblem {
+            code,
+            column,
+            zh,
+            en,
+        } = problem;
+        Self::of_row(code.as_str(), row, Some(column), zh, en)
+    }
+}
+
+impl From<&Problem> for ProblemReport {
+    fn from(problem: &Problem) -> Self {
+        Self {
+            code: problem.code.as_str().to_owned(),
+            severity: match problem.code.severity() {
+                sheet::Severity::Info => "info",
+                sheet::Severity::Warning => "warning",
+            }
+            .to_owned(),
+            row: problem.row,
+            column: problem.column.clone(),
+            other_row: problem.other_row,
+            message_zh: problem.zh.clone(),
+            message_en: problem.en.clone(),
+        }
+    }
+}
+
+impl Plan {
+    /// Of a sheet as read.
+    pub fn of(read: &RollPlan) -> Self {
+        Self {
+            sheet: read.sheet.clone(),
+            header_row: read.header_row,
+            columns: read
+                .columns
+                .iter()
+                .map(|column| ColumnReport {
+                    letters: column.letters.clone(),
+                    heading: column.heading.clone(),
+                    field: column.target.name(),
+                })
+                .collect(),
+            custom_fields: read
+                .custom_fields
+                .iter()
+                .map(|field| CustomFieldReport {
+                    name: field.name.clone(),
+                    label: field.label.clone(),
+                    r#type: field.kind.as_str().to_owned(),
+                    class: format!("{:?}", field.class),
+                })
+                .collect(),
+            blank_rows: read.blank_rows,
+            total_rows: read.total_rows,
+            ..Self::default()
+        }
+    }
+}
+
+/// What an import did, or would do.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ImportReport {
+    /// Whether this is a preview of which nothing is kept.
+    pub dry_run: bool,
+    /// Absent in a preview.
+    pub import: Option<Uuid>,
+    /// `proposed` (nothing of it, or not all, is written: somebody decides), `applying`, `applied`, `undoing`, `undone`, `dropped`.
+    pub status: String,
+    pub file_name: String,
+    /// Who brought it; absent for imports of before 0.4.
+    pub username: String,
+    /// When.
+    #[schema(value_type = String)]
+    pub at: ServerTime,
+    sheet: Option<String>,
+    header_row: u32,
+    columns: Vec<ColumnReport>,
+    custom_fields: Vec<CustomFieldReport>,
+    /// Whether the sheet came from an export here.
+    export: Option<Uuid>,
+    /// Rows that name a shop.
+    rows: i64,
+    /// Cards made, or to be made.
+    created: i64,
+    /// Rows that say nothing new.
+    unchanged: i64,
+    /// How many rows there are of each outcome: `unchanged`, `update`, `new`, `likely_same`, `ambiguous`, `skipped`.
+    outcomes: BTreeMap<String, i64>,
+    /// How many rows stand where: `open`, `chosen` (to be written), `written`, `unchanged`, `refused`, `undoing`, `undone`, `kept`.
+    states: BTreeMap<String, i64>,
+    /// Cards of the export that are not in the sheet. Nothing happens to them. Some of them, and how many there are.
+    #[schema(value_type = Vec<Uuid>)]
+    missing: Vec<RecordId>,
+    missing_count: i64,
+    blank_rows: usize,
+    total_rows: usize,
+    problem_counts: BTreeMap<String, usize>,
+    problems: Vec<ProblemReport>,
+}
+
+/// Problems in one report; the rows have all of them.
+pub const PROBLEMS_MAX: usize = 5_000;
+
+impl ImportReport {
+    /// Of an import as it stands. `problems`: those of its rows.
+    pub fn of(row: ImportRow, dry_run: bool, problems: Vec<ProblemReport>) -> Self {
+        let (mut outcomes, mut states) = (BTreeMap::new(), BTreeMap::new());
+        let mut created = 0;
+        for (outcome, state, count) in &row.counts.0 {
+            *outcomes.entry(outcome.clone()).or_insert(0) += count;
+            *states.entry(state.clone()).or_insert(0) += count;
+            if outcome == "new" && ["open", "chosen", "written"].contains(&state.as_str()) {
+                created += count;
+            }
+        }
+        let of = |outcome: &str| outcomes.get(outcome).copied().unwrap_or(0);
+        let rows = outcomes.values().sum::<i64>() - of("skipped");
+        let unchanged = of("unchanged")
+            + row
+                .counts
+                .iter()
+                .filter(|(outcome, state, _)| {
+                    !["unchanged", "skipped"].contains(&outcome.as_str()) && state == "unchanged"
+                })
+                .map(|(.., count)| count)
+                .sum::<i64>();
+        let plan = row.plan.0;
+        let mut all = plan.problems;
+        all.extend(problems);
+        all.sort_by_key(|problem| problem.row);
+        all.truncate(PROBLEMS_MAX);
+        Self {
+            dry_run,
+            import: (!dry_run).then_some(row.import),
+            status: row.status,
+            file_name: row.file_name,
+            username: row.username,
+            at: row.at.into(),
+            sheet: plan.sheet,
+            header_row: plan.header_row,
+            columns: plan.columns,
+            custom_fields: plan.custom_fields,
+            export: plan.export,
+            rows,
+            created,
+            unchanged,
+            outcomes,
+            states,
+            missing: plan.missing,
+            missing_count: plan.missing_count,
+            blank_rows: plan.blank_rows,
+            total_rows: plan.total_rows,
+            problem_counts: plan.problem_counts,
+            problems: all,
+        }
+    }
+}
+
+impl ImportReport {
+    /// Rows that wait to be written, or to be decided.
+    pub fn waiting(&self) -> u64 {
+        self.count(&["open", "chosen"])
+    }
+
+    /// Rows that were written.
+    pub fn written(&self) -> u64 {
+        self.count(&["written", "undoing"])
+    }
+
+    /// Rows that wait to be taken back.
+    pub fn undoing(&self) -> u64 {
+        self.count(&["undoing"])
+    }
+
+    fn count(&self, states: &[&str]) -> u64 {
+        let count = |state: &&str| self.states.get(*state).copied().unwrap_or(0);
+        states.iter().map(count).sum::<i64>().unsigned_abs()
+    }
+
+    /// How many rows there are of each outcome.
+    pub fn outcomes(&self) -> &BTreeMap<String, i64> {
+        &self.outcomes
+    }
+
+    /// How many rows stand where.
+    pub fn states(&self) -> &BTreeMap<String, i64> {
+        &self.states
+    }
+
+    /// How many problems there are of each code.
+    pub fn problem_counts(&self) -> &BTreeMap<String, usize> {
+        &self.problem_counts
+    }
+
+    /// Whether every row is new, or says nothing new.
+    pub fn leaves_nothing_to_decide(&self) -> bool {
+        self.status == "proposed"
+            && self
+                .outcomes
+                .keys()
+                .all(|outcome| ["new", "unchanged", "skipped"].contains(&outcome.as_str()))
+    }
+}
+
+/// A card that a row may be.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CandidateView {
+    #[schema(value_type = Uuid)]
+    pub record: RecordId,
+    /// What both have in common: stable words.
+    pub reasons: Vec<String>,
+    /// What it is called, and where it is.
+    pub sign_name: Option<String>,
+    pub address: Option<String>,
+}
+
+/// A row of an import.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RowView {
+    /// As the spreadsheet counts.
+    row: u32,
+    outcome: String,
+    state: String,
+    /// The card that it is, or will be.
+    #[schema(value_type = Option<Uuid>)]
+    record: Option<RecordId>,
+    /// Why it is that card: `card_id`, `earlier_row`, `same_door`, …
+    reasons: Vec<String>,
+    /// Field by field: what the card said when this was proposed, and what the row says.
+    fields: Vec<Differs>,
+    candidates: Vec<CandidateView>,
+    problems: Vec<ProblemReport>,
+    /// After an undo: the fields that stay, because somebody wrote them since.
+    kept: Vec<String>,
+    /// The change that wrote it.
+    change: Option<String>,
+}
+
+impl RowView {
+    /// Of a row, with what its candidates are called.
+    pub fn of(row: StoredRow, candidates: Vec<CandidateView>) -> Self {
+        let content: Content = row.content.0;
+        Self {
+            row: row.row.unsigned_abs(),
+            outcome: row.outcome,
+            state: row.state,
+            record: row.record.map(RecordId),
+            reasons: content.reasons,
+            fields: content.fields,
+            candidates,
+            problems: content.problems,
+            kept: content.kept,
+            change: row.hash.map(hex::encode),
+        }
+    }
+}

@@ -1,0 +1,836 @@
+//! SQL of imports: proposals and their rows, and what exports said.
+
+use std::collections::HashMap;
+
+use lianka_sync_core::{
+    id::{ChangeHash, DeviceId, EntryId, RecordId, StreetCode},
+    kinds::duplicate::Traits,
+};
+use sqlx::{PgConnection, types::Json};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{
+    Content, Plan,
+    workbook::{Export, Said},
+};
+
+/// The street's head.
+pub async fn head(conn: &mut PgConnection, street: &StreetCode) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        "select head_seq from street where street = $1",
+        street.as_str()
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// An export, as it is remembered.
+#[derive(Debug)]
+pub struct ExportWrite<'e> {
+    pub export: Uuid,
+    pub head: i64,
+    pub at: OffsetDateTime,
+    pub username: &'e str,
+    /// Key and heading.
+    pub columns: &'e [(String, String)],
+}
+
+/// Remembers an export.
+pub async fn insert_export(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    export: &ExportWrite<'_>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into roll_export (street, export, head, exported_at, username, columns) values ($1, $2, $3, $4, $5, $6)",
+        street.as_str(),
+        export.export,
+        export.head,
+        export.at,
+        export.username,
+        serde_json::json!(export.columns),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Remembers what an export said of some cards.
+pub async fn insert_said(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    export: Uuid,
+    rows: &[(RecordId, Said)],
+) -> sqlx::Result<()> {
+    let entries = |said: &Said| -> Vec<u8> {
+        said.entries
+            .iter()
+            .flat_map(|entry| entry.0.into_bytes())
+            .collect()
+    };
+    sqlx::query!(
+        "insert into roll_export_row (street, export, record, said, entries, lines)
+         select $1, $2, * from unnest($3::uuid[], $4::bytea[], $5::bytea[], $6::bytea[])",
+        street.as_str(),
+        export,
+        &rows.iter().map(|(record, _)| record.0).collect::<Vec<_>>(),
+        &rows
+            .iter()
+            .map(|(_, said)| said.cells.clone())
+            .collect::<Vec<_>>(),
+        &rows
+            .iter()
+            .map(|(_, said)| entries(said))
+            .collect::<Vec<_>>(),
+        &rows
+            .iter()
+            .map(|(_, said)| said.lines.clone())
+            .collect::<Vec<_>>(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// An export of the street, while it is remembered.
+pub async fn export(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    export: Uuid,
+) -> sqlx::Result<Option<Export>> {
+    let row = sqlx::query!(
+        r#"select head, columns as "columns: Json<Vec<(String, String)>>" from roll_export where street = $1 and export = $2"#,
+        street.as_str(),
+        export,
+    );
+    Ok(row.fetch_optional(conn).await?.map(|row| Export {
+        export,
+        head: row.head,
+        columns: row.columns.0,
+    }))
+}
+
+/// The newest exports that had one of these cards.
+pub async fn exports_of(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    records: &[Uuid],
+    limit: i64,
+) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        "select e.export from roll_export e
+         where e.street = $1 and exists (select from roll_export_row r where r.street = e.street and r.export = e.export and r.record = any($2))
+         order by e.exported_at desc limit $3",
+        street.as_str(),
+        records,
+        limit,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// What an export said of these cards.
+pub async fn said(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    export: Uuid,
+    records: &[Uuid],
+) -> sqlx::Result<HashMap<RecordId, Said>> {
+    let rows = sqlx::query!(
+        "select record, said, entries, lines from roll_export_row where street = $1 and export = $2 and record = any($3)",
+        street.as_str(),
+        export,
+        records,
+    );
+    Ok(rows
+        .fetch_all(conn)
+        .await?
+        .into_iter()
+        .map(|row| {
+            let entries = row.entries.chunks_exact(16);
+            let said = Said {
+                cells: row.said,
+                entries: entries
+                    .filter_map(|id| Uuid::from_slice(id).ok().map(EntryId))
+                    .collect(),
+                lines: row.lines,
+            };
+            (RecordId(row.record), said)
+        })
+        .collect())
+}
+
+/// The cards of an export that are not among these, and how many.
+pub async fn missing(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    export: Uuid,
+    records: &[Uuid],
+    limit: i64,
+) -> sqlx::Result<(Vec<RecordId>, i64)> {
+    let rows = sqlx::query!(
+        r#"select record, count(*) over () as "total!" from roll_export_row r where street = $1 and export = $2
+             and not exists (select from unnest($3::uuid[]) there where there = r.record)
+           order by record limit $4"#,
+        street.as_str(),
+        export,
+        records,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    let total = rows.first().map_or(0, |row| row.total);
+    Ok((
+        rows.into_iter().map(|row| RecordId(row.record)).collect(),
+        total,
+    ))
+}
+
+/// The cards that meet these keys, and everything that each is recognised by.
+pub async fn recognised(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    keys: &[String],
+) -> sqlx::Result<(HashMap<String, Vec<RecordId>>, HashMap<RecordId, Traits>)> {
+    let met = sqlx::query!(
+        "select key, record from shop_key where street = $1 and key = any($2)",
+        street.as_str(),
+        keys,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let mut meeting: HashMap<String, Vec<RecordId>> = HashMap::new();
+    for row in met {
+        meeting
+            .entry(row.key)
+            .or_default()
+            .push(RecordId(row.record));
+    }
+    let records: Vec<Uuid> = meeting.values().flatten().map(|record| record.0).collect();
+    let all = sqlx::query!(
+        r#"select record, array_agg(key) as "keys!" from shop_key where street = $1 and record = any($2) group by record"#,
+        street.as_str(),
+        &records,
+    )
+    .fetch_all(conn)
+    .await?;
+    let traits = all.into_iter().map(|row| {
+        let traits = Traits::from_keys(row.keys.iter().map(String::as_str));
+        (RecordId(row.record), traits)
+    });
+    Ok((meeting, traits.collect()))
+}
+
+/// What the newest import that wrote a card said of it, cell by cell.
+pub async fn last_cells(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    records: &[Uuid],
+) -> sqlx::Result<HashMap<RecordId, Vec<(String, String)>>> {
+    let rows = sqlx::query!(
+        r#"select distinct on (record) record as "record!", cells as "cells: Json<Vec<(String, String)>>" from roll_import_row
+           where street = $1 and record = any($2) and state in ('written', 'unchanged') and seen is null and cells <> '[]'
+           order by record, import desc"#,
+        street.as_str(),
+        records,
+    );
+    Ok(rows
+        .fetch_all(conn)
+        .await?
+        .into_iter()
+        .map(|row| (RecordId(row.record), row.cells.0))
+        .collect())
+}
+
+/// The cards that rows of these identities became, or are about to.
+pub async fn imported(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    identities: &[Vec<u8>],
+) -> sqlx::Result<HashMap<Vec<u8>, RecordId>> {
+    let rows = sqlx::query!(
+        r#"select distinct on (identity) identity, record as "record!" from roll_import_row
+           where street = $1 and identity = any($2) and record is not null and state in ('chosen', 'written', 'unchanged', 'kept')
+           order by identity, record"#,
+        street.as_str(),
+        identities,
+    );
+    Ok(rows
+        .fetch_all(conn)
+        .await?
+        .into_iter()
+        .map(|row| (row.identity, RecordId(row.record)))
+        .collect())
+}
+
+/// The same, of rows that were written.
+pub async fn written(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    identities: &[Vec<u8>],
+) -> sqlx::Result<HashMap<Vec<u8>, RecordId>> {
+    let rows = sqlx::query!(
+        r#"select distinct on (identity) identity, record as "record!" from roll_import_row
+           where street = $1 and identity = any($2) and record is not null and state in ('written', 'unchanged', 'kept')
+           order by identity, record"#,
+        street.as_str(),
+        identities,
+    );
+    Ok(rows
+        .fetch_all(conn)
+        .await?
+        .into_iter()
+        .map(|row| (row.identity, RecordId(row.record)))
+        .collect())
+}
+
+/// A proposal to remember.
+#[derive(Debug)]
+pub struct ProposalWrite<'p> {
+    pub import: Uuid,
+    pub file_name: &'p str,
+    pub file_hash: &'p [u8],
+    pub device: DeviceId,
+    pub username: &'p str,
+    pub at: OffsetDateTime,
+    pub rows: i32,
+    pub plan: &'p Plan,
+    pub base_seq: i64,
+}
+
+/// Remembers a proposal; its rows follow.
+pub async fn insert_proposal(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    proposal: &ProposalWrite<'_>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into roll_import (street, import, file_name, file_hash, device, username, imported_at, rows, created, status, plan, base_seq)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, 0, 'proposed', $9, $10)",
+        street.as_str(),
+        proposal.import,
+        proposal.file_name,
+        proposal.file_hash,
+        proposal.device.0,
+        proposal.username,
+        proposal.at,
+        proposal.rows,
+        serde_json::json!(proposal.plan),
+        proposal.base_seq,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// A row of a proposal.
+#[derive(Debug)]
+pub struct RowInsert {
+    pub row: i32,
+    pub identity: Vec<u8>,
+    /// The card that it is, or is to be.
+    pub record: Option<RecordId>,
+    pub cells: serde_json::Value,
+    pub outcome: &'static str,
+    /// The head of the export that it came from.
+    pub seen: Option<i64>,
+    pub content: Content,
+}
+
+/// Remembers rows of a proposal.
+pub async fn insert_rows(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    import: Uuid,
+    rows: &[RowInsert],
+) -> sqlx::Result<()> {
+    let problems = |row: &RowInsert| -> serde_json::Value {
+        row.content
+            .problems
+            .iter()
+            .map(|problem| problem.code.as_str())
+            .collect()
+    };
+    sqlx::query!(
+        "insert into roll_import_row (street, import, row_number, identity, record, cells, problems, outcome, state, seen, content)
+         select $1, $2, n, i, r, c, p, o, case when o in ('unchanged', 'skipped') then 'unchanged' else 'open' end, s, t
+         from unnest($3::int[], $4::bytea[], $5::uuid[], $6::jsonb[], $7::jsonb[], $8::text[], $9::bigint[], $10::jsonb[])
+              rows (n, i, r, c, p, o, s, t)",
+        street.as_str(),
+        import,
+        &rows.iter().map(|row| row.row).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.identity.clone()).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.record.map(|record| record.0)).collect::<Vec<_>>() as &[Option<Uuid>],
+        &rows.iter().map(|row| row.cells.clone()).collect::<Vec<_>>(),
+        &rows.iter().map(problems).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.outcome.to_owned()).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.seen).collect::<Vec<_>>() as &[Option<i64>],
+        &rows.iter().map(|row| serde_json::json!(row.content)).collect::<Vec<_>>(),
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// An import as it stands.
+#[derive(Debug)]
+pub struct ImportRow {
+    pub import: Uuid,
+    pub file_name: String,
+    pub file_hash: Vec<u8>,
+    pub username: String,
+    pub at: OffsetDateTime,
+    pub status: String,
+    pub plan: Json<Plan>,
+    pub base_seq: i64,
+    /// How many rows there are of each outcome and state.
+    pub counts: Json<Vec<(String, String, i64)>>,
+}
+
+/// An import of the street.
+pub async fn import(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    import: Uuid,
+) -> sqlx::Result<Option<ImportRow>> {
+    sqlx::query_as!(
+        ImportRow,
+        r#"select i.import, file_name, file_hash, username, imported_at as at, status, plan as "plan: Json<Plan>", base_seq,
+                  coalesce((select jsonb_agg(jsonb_build_array(outcome, state, n)) from (
+                      select outcome, state, count(*) as n from roll_import_row r where r.street = i.street and r.import = i.import
+                      group by outcome, state) counted), '[]') as "counts!: Json<Vec<(String, String, i64)>>"
+           from roll_import i where i.street = $1 and i.import = $2"#,
+        street.as_str(),
+        import,
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// The street's imports, the newest first.
+pub async fn imports(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    limit: i64,
+    offset: i64,
+) -> sqlx::Result<(Vec<Uuid>, i64)> {
+    let rows = sqlx::query!(
+        r#"select import, count(*) over () as "total!" from roll_import where street = $1 and status <> 'dropped'
+           order by imported_at desc, import desc limit $2 offset $3"#,
+        street.as_str(),
+        limit,
+        offset,
+    )
+    .fetch_all(conn)
+    .await?;
+    let total = rows.first().map_or(0, |row| row.total);
+    Ok((rows.into_iter().map(|row| row.import).collect(), total))
+}
+
+/// The import of a file that is being written: it was cut off, or another request writes it.
+pub async fn unfinished(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    file_hash: &[u8],
+) -> sqlx::Result<Option<Uuid>> {
+    sqlx::query_scalar!(
+        "select import from roll_import where street = $1 and file_hash = $2 and status = 'applying' order by imported_at limit 1",
+        street.as_str(),
+        file_hash,
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// A row as it stands.
+#[derive(Debug)]
+pub struct StoredRow {
+    pub row: i32,
+    pub identity: Vec<u8>,
+    pub record: Option<Uuid>,
+    pub outcome: String,
+    pub state: String,
+    pub seen: Option<i64>,
+    pub hash: Option<Vec<u8>>,
+    pub content: Json<Content>,
+}
+
+/// Which rows to list.
+#[derive(Clone, Debug, Default)]
+pub struct RowFilter {
+    pub outcome: Option<String>,
+    pub state: Option<String>,
+}
+
+/// A page of an import's rows, and how many the filter admits.
+pub async fn rows(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    import: Uuid,
+    filter: &RowFilter,
+    limit: i64,
+    offset: i64,
+) -> sqlx::Result<(Vec<StoredRow>, i64)> {
+    let total = sqlx::query_scalar!(
+        r#"select count(*) as "n!" from roll_import_row where street = $1 and import = $2
+             and ($3::text is null or outcome = $3) and ($4::text is null or state = $4)"#,
+        street.as_str(),
+        import,
+        filter.outcome,
+        filter.state,
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    let rows = sqlx::query_as!(
+        StoredRow,
+        r#"select row_number as row, identity, record, outcome, state, seen, hash, content as "content: Json<Content>" from roll_import_row
+           where street = $1 and import = $2 and ($3::text is null or outcome = $3) and ($4::text is null or state = $4)
+           order by row_number limit $5 offset $6"#,
+        street.as_str(),
+        import,
+        filter.outcome,
+        filter.state,
+        limit,
+        offset,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok((rows, total))
+}
+
+/// What is doubtful about an import's rows, so much at most.
+pub async fn problems(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    import: Uuid,
+    limit: i64,
+) -> sqlx::Result<Vec<super::report::ProblemReport>> {
+    let rows = sqlx::query_scalar!(
+        r#"select content->'problems' as "problems!: Json<Vec<super::report::ProblemReport>>" from roll_import_row
+           where street = $1 and import = $2 and jsonb_array_length(content->'problems') > 0 order by row_number limit $3"#,
+        street.as_str(),
+        import,
+        limit,
+    );
+    Ok(rows
+        .fetch_all(conn)
+        .await?
+        .into_iter()
+        .flat_map(|problems| problems.0)
+        .collect())
+}
+
+/// Some open rows of an import, by their numbers.
+pub async fn open_rows(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    import: Uuid,
+    rows: &[i32],
+) -> sqlx::Result<Vec<StoredRow>> {
+    sqlx::query_as!(
+        StoredRow,
+        r#"select row_number as row, identity, record, outcome, state, seen, hash, content as "content: Json<Content>" from roll_import_row
+           where street = $1 and import = $2 and row_number = any($3) and state = 'open' order by row_number"#,
+        street.as_str(),
+        import,
+        rows,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Marks rows to be written: these, or all whose outcome leaves nothing to decide.
+pub async fn choose(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    import: Uuid,
+    rows: Option<&[i32]>,
+) -> sqlx::Result<u64> {
+    Ok(sqlx::query!(
+        "update roll_import_row set state = 'chosen' where street = $1 and import = $2 and state = 'open'
+           and (row_number = any($3) or ($3 is null and outcome in ('new', 'update')))",
+        street.as_str(),
+        import,
+        rows,
+    )
+    .execute(tx)
+    .await?
+    .rows_affected())
+}
+
+/// Whether the import has the row.
+pub async fn row_exists(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    import: Uuid,
+    row: i32,
+) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"select exists (select from roll_import_row where street = $1 and import = $2 and row_number = $3) as "is_there!""#,
+        street.as_str(),
+        import,
+        row,
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Whether a row that is to be written makes a card of a grid that the street does not know.
+pub async fn needs_a_grid(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    import: Uuid,
+) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"select exists (select from roll_import_row where street = $1 and import = $2 and state = 'chosen' and content->>'grid' is null
+             and content->'says' <> 'null') as "needs!""#,
+        street.as_str(),
+        import,
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Rows that were to be written wait again.
+pub async fn unchoose(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    import: Uuid,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update roll_import_row set state = 'open' where street = $1 and import = $2 and state = 'chosen'",
+        street.as_str(),
+        import,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Remembers what somebody decided for a row.
+pub async fn decide_row(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    import: Uuid,
+    row: i32,
+    record: Option<RecordId>,
+    content: &Content,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update roll_import_row set record = coalesce($4, record), content = $5 where street = $1 and import = $2 and row_number = $3",
+        street.as_str(),
+        import,
+        row,
+        record.map(|record| record.0),
+        serde_json::json!(content),
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// The next rows that wait in a state, `chosen` or `undoing`.
+pub async fn pending(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    import: Uuid,
+    state: &str,
+    limit: i64,
+) -> sqlx::Result<Vec<StoredRow>> {
+    sqlx::query_as!(
+        StoredRow,
+        r#"select row_number as row, identity, record, outcome, state, seen, hash, content as "content: Json<Content>" from roll_import_row
+           where street = $1 and import = $2 and state = $3 and state in ('chosen', 'undoing') order by row_number limit $4"#,
+        street.as_str(),
+        import,
+        state,
+        limit,
+    )
+    .fetch_all(tx)
+    .await
+}
+
+/// What became of a row.
+#[derive(Debug)]
+pub struct RowEnd {
+    pub row: i32,
+    pub state: &'static str,
+    pub record: Option<RecordId>,
+    pub hash: Option<ChangeHash>,
+    pub seq: Option<i64>,
+    pub content: Content,
+}
+
+/// Notes what became of rows.
+pub async fn end_rows(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    import: Uuid,
+    ends: &[RowEnd],
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update roll_import_row r set state = s, record = coalesce(d, record), hash = coalesce(h, hash), seq = coalesce(q, seq), content = c
+         from unnest($3::int[], $4::text[], $5::uuid[], $6::bytea[], $7::bigint[], $8::jsonb[]) ended (n, s, d, h, q, c)
+         where r.street = $1 and r.import = $2 and r.row_number = n",
+        street.as_str(),
+        import,
+        &ends.iter().map(|end| end.row).collect::<Vec<_>>(),
+        &ends.iter().map(|end| end.state.to_owned()).collect::<Vec<_>>(),
+        &ends.iter().map(|end| end.record.map(|record| record.0)).collect::<Vec<_>>() as &[Option<Uuid>],
+        &ends.iter().map(|end| end.hash.map(|hash| hash.0.to_vec())).collect::<Vec<_>>() as &[Option<Vec<u8>>],
+        &ends.iter().map(|end| end.seq).collect::<Vec<_>>() as &[Option<i64>],
+        &ends.iter().map(|end| serde_json::json!(end.content)).collect::<Vec<_>>(),
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Sets where an import stands, with how many cards it made.
+pub async fn set_status(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    import: Uuid,
+    status: &str,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update roll_import i set status = $3,
+             created = (select count(*) from roll_import_row r where r.street = i.street and r.import = i.import and r.outcome = 'new' and r.state = 'written')
+         where street = $1 and import = $2",
+        street.as_str(),
+        import,
+        status,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Sets how an import's columns are taken.
+pub async fn set_plan(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    import: Uuid,
+    plan: &Plan,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update roll_import set plan = $3 where street = $1 and import = $2",
+        street.as_str(),
+        import,
+        serde_json::json!(plan),
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Marks what was written to be taken back.
+pub async fn begin_undo(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    import: Uuid,
+) -> sqlx::Result<u64> {
+    Ok(sqlx::query!(
+        "update roll_import_row set state = 'undoing' where street = $1 and import = $2 and state = 'written' and hash is not null",
+        street.as_str(),
+        import,
+    )
+    .execute(tx)
+    .await?
+    .rows_affected())
+}
+
+/// Forgets the rows of a proposal that were not written.
+pub async fn drop_open(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    import: Uuid,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "delete from roll_import_row where street = $1 and import = $2 and state not in ('written', 'undone', 'kept')",
+        street.as_str(),
+        import,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Which row of which file wrote a change.
+#[derive(Debug)]
+pub struct WrittenBy {
+    pub hash: Vec<u8>,
+    pub import: Uuid,
+    pub file_name: String,
+    pub sheet: Option<String>,
+    pub row: i32,
+}
+
+/// Which of a record's changes were written by rows of imports.
+pub async fn written_by(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    record: RecordId,
+) -> sqlx::Result<Vec<WrittenBy>> {
+    sqlx::query_as!(
+        WrittenBy,
+        r#"select r.hash as "hash!", r.import, i.file_name, i.plan->>'sheet' as sheet, r.row_number as row
+           from roll_import_row r join roll_import i on i.street = r.street and i.import = r.import
+           where r.street = $1 and r.record = $2 and r.hash is not null"#,
+        street.as_str(),
+        record.0,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Forgets exports of before a head whose log is gone, and of before a day, so many at most.
+pub async fn forget_exports(
+    conn: &mut PgConnection,
+    before: OffsetDateTime,
+    limit: i64,
+) -> sqlx::Result<u64> {
+    Ok(sqlx::query!(
+        "delete from roll_export where (street, export) in (select street, export from roll_export where exported_at < $1 limit $2)",
+        before,
+        limit,
+    )
+    .execute(conn)
+    .await?
+    .rows_affected())
+}
+
+/// Whether anything of an import was written.
+pub async fn any_written(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    import: Uuid,
+) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"select exists (select from roll_import_row where street = $1 and import = $2 and hash is not null) as "any!""#,
+        street.as_str(),
+        import,
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Proposals that nobody decided since a day.
+pub async fn stale(
+    conn: &mut PgConnection,
+    before: OffsetDateTime,
+    limit: i64,
+) -> sqlx::Result<Vec<(StreetCode, Uuid)>> {
+    let rows = sqlx::query!(
+        "select street, import from roll_import where status = 'proposed' and imported_at < $1 limit $2",
+        before,
+        limit,
+    );
+    Ok(rows
+        .fetch_all(conn)
+        .await?
+        .into_iter()
+        .filter_map(|row| Some((row.street.parse().ok()?, row.import)))
+        .collect())
+}
