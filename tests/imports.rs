@@ -11,7 +11,6 @@ use crate::{
 };
 
 const PERSON: &str = "0198c0de-0000-7000-8000-00000000000a";
-const OTHER_PERSON: &str = "0198c0de-0000-7000-8000-00000000000b";
 
 /// A file of delimited text, as somebody edits it.
 #[derive(Clone)]
@@ -405,7 +404,6 @@ async fn persons_have_lines_of_their_own() {
         "{report}"
     );
     assert_eq!(outcomes(&report)["unchanged"], 3);
-    let _ = OTHER_PERSON;
 }
 
 /// A sheet from elsewhere is matched, never made twice, and overwrites nothing by itself.
@@ -643,4 +641,51 @@ async fn a_proposal_is_dropped_and_nothing_of_it_stays() {
         scene.office.count("select count(*) from shop_card").await,
         3
     );
+}
+
+/// However often it is asked, and in whatever parts: a request that was repeated after a crash makes nothing twice.
+#[tokio::test]
+async fn a_row_is_written_once() {
+    let scene = scene().await;
+    let rows: String = (10..40).map(|n| format!("店{n},天平路{n}号\n")).collect();
+    let report = scene.admin.import("", format!("店招,地址\n{rows}")).await;
+    assert_eq!(outcomes(&report), json!({ "new": 30 }), "{report}");
+    for _ in 0..2 {
+        let done = scene.apply(&report, json!({ "rows": [2, 3] })).await;
+        assert_eq!(
+            (
+                &done["status"],
+                &done["created"],
+                &done["states"]["written"]
+            ),
+            (&json!("proposed"), &json!(30), &json!(2)),
+            "{done}"
+        );
+    }
+    for _ in 0..2 {
+        let done = scene.apply(&report, json!({})).await;
+        assert_eq!(
+            (&done["status"], &done["states"]["written"]),
+            (&json!("applied"), &json!(30)),
+            "{done}"
+        );
+    }
+    let cards = "select count(*) from shop_card";
+    assert_eq!(scene.office.count(cards).await, 33);
+    // The same sheet again says nothing new.
+    let again = scene
+        .admin
+        .import("?dry_run=false", format!("店招,地址\n{rows}"))
+        .await;
+    assert_eq!(outcomes(&again), json!({ "unchanged": 30 }), "{again}");
+    let unknown = scene
+        .admin
+        .call(
+            "POST",
+            &format!("imports/{}/apply", text(&report["import"])),
+            json!({ "rows": [999] }),
+        )
+        .await;
+    assert_eq!(unknown.code(), "row_undecided");
+    scene.office.is_sound().await;
 }

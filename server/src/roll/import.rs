@@ -376,11 +376,18 @@ pub async fn at_once(
         };
         import
     };
-    apply(office, import, &Apply::default()).await?;
+    // Whoever asks for it at once waits for all of it.
+    let row = loop {
+        apply(office, import, &Apply::default()).await?;
+        let mut conn = office.pool.acquire().await?;
+        let row = store::import(&mut conn, street, import)
+            .await?
+            .ok_or(ImportError::NoImport)?;
+        if row.status != Doing::Apply.status() {
+            break row;
+        }
+    };
     let mut conn = office.pool.acquire().await?;
-    let row = store::import(&mut conn, street, import)
-        .await?
-        .ok_or(ImportError::NoImport)?;
     let problems = store::problems(&mut conn, street, import, report::PROBLEMS_MAX as i64).await?;
     Ok(report::ImportReport::of(row, false, problems))
 }
@@ -481,7 +488,7 @@ async fn run(office: &Office<'_>, import: Uuid, doing: Doing) -> Result<(), Impo
 async fn part(office: &Office<'_>, import: Uuid, doing: Doing) -> Result<bool, ImportError> {
     let (street, by, now) = (office.street, &office.by, office.clock.now());
     let mut transaction = StreetTransaction::begin(office.pool, street, now).await?;
-    let row = store::import(transaction.tx(), street, import)
+    let row = store::uncounted(transaction.tx(), street, import)
         .await?
         .ok_or(ImportError::NoImport)?;
     if row.status != doing.status() {
@@ -496,7 +503,7 @@ async fn part(office: &Office<'_>, import: Uuid, doing: Doing) -> Result<bool, I
     )
     .await?;
     if waiting.is_empty() {
-        let open = row.counts.iter().any(|(_, state, _)| state == "open");
+        let open = store::any_open(transaction.tx(), street, import).await?;
         let status = match doing {
             Doing::Undo => "undone",
             Doing::Apply if open => "proposed",

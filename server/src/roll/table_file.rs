@@ -254,7 +254,7 @@ fn harmless(text: &str) -> String {
     safe
 }
 
-/// What [`harmless`] was given: read back without its apostrophes.
+/// A text of delimited text without the apostrophes that were put before what begins like a formula.
 pub fn unprotected(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let text = match text.strip_prefix('\'') {

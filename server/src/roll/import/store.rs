@@ -408,6 +408,39 @@ pub async fn import(
     .await
 }
 
+/// The same without the counts, which take a look at every row.
+pub async fn uncounted(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    import: Uuid,
+) -> sqlx::Result<Option<ImportRow>> {
+    sqlx::query_as!(
+        ImportRow,
+        r#"select import, file_name, file_hash, username, imported_at as at, status, plan as "plan: Json<Plan>", base_seq,
+                  '[]'::jsonb as "counts!: Json<Vec<(String, String, i64)>>"
+           from roll_import where street = $1 and import = $2"#,
+        street.as_str(),
+        import,
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Whether rows of an import wait for a decision.
+pub async fn any_open(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    import: Uuid,
+) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"select exists (select from roll_import_row where street = $1 and import = $2 and state = 'open') as "any!""#,
+        street.as_str(),
+        import,
+    )
+    .fetch_one(conn)
+    .await
+}
+
 /// The street's imports, the newest first.
 pub async fn imports(
     conn: &mut PgConnection,
