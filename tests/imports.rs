@@ -647,7 +647,8 @@ async fn a_proposal_is_dropped_and_nothing_of_it_stays() {
 #[tokio::test]
 async fn a_row_is_written_once() {
     let scene = scene().await;
-    let rows: String = (10..40).map(|n| format!("店{n},天平路{n}号\n")).collect();
+    let rows: Vec<String> = (10..40).map(|n| format!("店{n},天平路{n}号\n")).collect();
+    let rows = rows.concat();
     let report = scene.admin.import("", format!("店招,地址\n{rows}")).await;
     assert_eq!(outcomes(&report), json!({ "new": 30 }), "{report}");
     for _ in 0..2 {
