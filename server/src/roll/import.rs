@@ -6,6 +6,7 @@
 
 pub mod diff;
 pub mod matching;
+pub mod plan;
 pub mod propose;
 pub mod report;
 pub mod said;
@@ -13,7 +14,7 @@ pub mod store;
 pub mod workbook;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
     time::Duration,
 };
 
@@ -21,7 +22,7 @@ use lianka_office_core::{
     acts::{
         Desk,
         import::{
-            Before, CellWrite, NoteWrite, Over, RowUndo, RowUndone, RowWrite, RowWritten, UndoRows,
+            CellWrite, NoteWrite, Over, RowUndo, RowUndone, RowWrite, RowWritten, UndoRows,
             WriteRows,
         },
     },
@@ -45,7 +46,7 @@ use crate::{
     audit::{self, Action},
     clock::{Clock, Entropy},
     roll::{
-        sheet::{ProblemCode, RollError, headings::field},
+        sheet::{ProblemCode, RollError, target::field},
         store as roll,
     },
     street::{
@@ -58,11 +59,9 @@ use crate::{
     },
 };
 
-use diff::{Columns, Differs, Says, Take};
-use matching::Candidate;
-use report::ProblemReport;
+use diff::{Columns, Take};
+use plan::{Content, ProblemReport};
 use store::{ImportRow, RowEnd, StoredRow};
-use workbook::Changed;
 
 /// Rows written in one transaction: phones' pushes get their turn between two.
 const ROWS_AT_ONCE: i64 = 500;
@@ -94,60 +93,6 @@ pub enum ImportError {
     Act(#[from] ActError),
     #[error("reading or writing ended early")]
     Task(#[from] tokio::task::JoinError),
-}
-
-/// What an import is beside its rows.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Plan {
-    pub sheet: Option<String>,
-    pub header_row: u32,
-    pub columns: Vec<report::ColumnReport>,
-    pub custom_fields: Vec<report::CustomFieldReport>,
-    pub blank_rows: usize,
-    pub total_rows: usize,
-    /// What is doubtful beside single rows.
-    pub problems: Vec<ProblemReport>,
-    /// How many problems there are of each code.
-    pub problem_counts: BTreeMap<String, usize>,
-    /// Grid of rows whose own is unknown.
-    pub grid: Option<String>,
-    /// The export that the sheet came from.
-    pub export: Option<Uuid>,
-    /// Cards of the export that are not in the sheet: some of them, and how many there are.
-    pub missing: Vec<RecordId>,
-    pub missing_count: i64,
-    /// How columns are taken.
-    pub take: Columns,
-}
-
-/// What is kept of a row until it is decided, and then of what it replaced.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Content {
-    /// What it says; of a sheet from elsewhere, and of a new shop.
-    pub says: Option<Says>,
-    /// What somebody changed in a sheet of ours.
-    pub changed: Vec<Changed>,
-    /// The tags as the sheet lists them, and their column.
-    pub tags: Option<(Vec<String>, String)>,
-    /// The note as the sheet has it, and as the export had it.
-    pub note: Option<(String, String)>,
-    /// Lines of persons that the export did not have.
-    pub persons: Vec<Vec<(String, String)>>,
-    /// Field by field: is → shall be.
-    pub fields: Vec<Differs>,
-    /// Why it is the card that it is: stable words.
-    pub reasons: Vec<String>,
-    pub candidates: Vec<Candidate>,
-    pub problems: Vec<ProblemReport>,
-    pub grid: Option<String>,
-    /// How this row's columns are taken.
-    pub take: Columns,
-    /// What stood in the fields that it wrote.
-    pub before: Option<Before>,
-    /// The fields that an undo left, because somebody wrote them since.
-    pub kept: Vec<String>,
 }
 
 /// What somebody decides for a row.
@@ -214,19 +159,31 @@ pub struct Office<'o> {
     pub at_most: Duration,
 }
 
+/// The import, with its street locked, where it stands so that this may be done.
+async fn opened(
+    office: &Office<'_>,
+    import: Uuid,
+    may: impl Fn(&str) -> bool,
+) -> Result<(sqlx::Transaction<'static, sqlx::Postgres>, ImportRow), ImportError> {
+    let mut tx = office.pool.begin().await?;
+    records::lock_street(&mut tx, office.street)
+        .await?
+        .ok_or(ImportError::NoStreet)?;
+    let row = store::import(&mut tx, office.street, import)
+        .await?
+        .ok_or(ImportError::NoImport)?;
+    if may(&row.status) {
+        Ok((tx, row))
+    } else {
+        Err(ImportError::WrongStatus(row.status))
+    }
+}
+
 /// Marks the rows that are to be written, with what was decided for them, and writes as many as time allows. Asked again, it goes on.
 pub async fn apply(office: &Office<'_>, import: Uuid, wanted: &Apply) -> Result<(), ImportError> {
     let street = office.street;
-    let mut tx = office.pool.begin().await?;
-    records::lock_street(&mut tx, street)
-        .await?
-        .ok_or(ImportError::NoStreet)?;
-    let mut row = store::import(&mut tx, street, import)
-        .await?
-        .ok_or(ImportError::NoImport)?;
-    if !["proposed", "applying", "applied"].contains(&row.status.as_str()) {
-        return Err(ImportError::WrongStatus(row.status));
-    }
+    let may = |status: &str| ["proposed", "applying", "applied"].contains(&status);
+    let (mut tx, mut row) = opened(office, import, may).await?;
     for (name, take) in &wanted.columns {
         row.plan.take.insert(name.clone(), *take);
     }
@@ -331,7 +288,7 @@ async fn prepare(
         .plan
         .custom_fields
         .iter()
-        .map(report::CustomFieldReport::declared)
+        .map(plan::CustomFieldReport::declared)
         .collect();
     roll::declare_custom_fields(tx, street, &custom).await?;
     let mut events = vec![
@@ -395,16 +352,8 @@ pub async fn at_once(
 /// Takes back all that an import wrote, as much as time allows. Asked again, it goes on.
 pub async fn undo(office: &Office<'_>, import: Uuid) -> Result<(), ImportError> {
     let street = office.street;
-    let mut tx = office.pool.begin().await?;
-    records::lock_street(&mut tx, street)
-        .await?
-        .ok_or(ImportError::NoStreet)?;
-    let row = store::import(&mut tx, street, import)
-        .await?
-        .ok_or(ImportError::NoImport)?;
-    if !["applied", "applying", "undoing", "proposed"].contains(&row.status.as_str()) {
-        return Err(ImportError::WrongStatus(row.status));
-    }
+    let may = |status: &str| ["applied", "applying", "undoing", "proposed"].contains(&status);
+    let (mut tx, row) = opened(office, import, may).await?;
     if row.status != "undoing" {
         // What still waited to be written is not written any more.
         store::unchoose(&mut tx, street, import).await?;
@@ -423,16 +372,8 @@ pub async fn undo(office: &Office<'_>, import: Uuid) -> Result<(), ImportError> 
 /// Drops what of a proposal was not written.
 pub async fn drop_proposal(office: &Office<'_>, import: Uuid) -> Result<(), ImportError> {
     let street = office.street;
-    let mut tx = office.pool.begin().await?;
-    records::lock_street(&mut tx, street)
-        .await?
-        .ok_or(ImportError::NoStreet)?;
-    let row = store::import(&mut tx, street, import)
-        .await?
-        .ok_or(ImportError::NoImport)?;
-    if row.status == "undoing" || row.status == "dropped" {
-        return Err(ImportError::WrongStatus(row.status));
-    }
+    let may = |status: &str| !["undoing", "dropped"].contains(&status);
+    let (mut tx, row) = opened(office, import, may).await?;
     store::drop_open(&mut tx, street, import).await?;
     let written = row.counts.iter().any(|(_, state, _)| state == "written");
     let status = match row.status.as_str() {
@@ -547,7 +488,7 @@ async fn write_part(
 ) -> Result<Vec<RowEnd>, ImportError> {
     let identities: Vec<_> = waiting.iter().map(|row| row.identity.clone()).collect();
     // Of two imports of one file at once, the second finds the rows of the first.
-    let written = store::written(transaction.tx(), street, &identities).await?;
+    let written = store::imported(transaction.tx(), street, &identities, &store::WRITTEN).await?;
     transaction
         .load(waiting.iter().filter_map(|row| row.record).map(RecordId))
         .await?;
@@ -615,7 +556,7 @@ fn end_of(row: &StoredRow, outcome: RowWritten) -> RowEnd {
                 en,
             ));
         };
-    let is_new = row.outcome == "new" || content.reasons == ["chosen_new"];
+    let is_new = was_created(row);
     match outcome {
         RowWritten::Written {
             hash,

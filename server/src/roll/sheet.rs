@@ -24,6 +24,7 @@ mod problem;
 pub(crate) mod rows;
 mod shape;
 mod sound;
+pub(crate) mod target;
 mod workbook;
 mod xlsb;
 mod xlsx;
@@ -34,12 +35,12 @@ mod tests;
 use std::sync::Arc;
 
 use grid::{Flawed, Grid};
-pub use headings::ColumnTarget;
 use lianka_sync_core::{
     kinds::{Class, Field, Meaning},
     time::ServerTime,
 };
 pub use problem::{Problem, ProblemCode, RollError, Severity};
+pub use target::ColumnTarget;
 
 /// What the street knows of itself.
 #[derive(Debug, Clone, Copy, Default)]

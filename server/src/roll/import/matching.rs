@@ -17,7 +17,7 @@ use lianka_sync_core::{
 use serde::{Deserialize, Serialize};
 
 use super::{diff::Says, said};
-use crate::roll::sheet::headings::field;
+use crate::roll::sheet::target::field;
 
 /// A card that a row may be.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

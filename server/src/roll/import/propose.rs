@@ -16,10 +16,11 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
-    Content, ImportError, Office, Plan,
+    ImportError, Office,
     diff::{self, Differs, Says, Take},
     matching::{self, Match},
-    report::{ImportReport, ProblemReport},
+    plan::{Content, Plan, ProblemReport},
+    report::ImportReport,
     said,
     store::{self, ImportRow, ProposalWrite, RowInsert},
     workbook::{self, Export, Known, OwnRow, Said, SheetRow},
@@ -30,7 +31,7 @@ use crate::{
         masks::masked_text,
         sheet::{
             self, ColumnTarget, KnownGrid, Lines, ProblemCode, RollError, RollLimits, RollPlan,
-            RollRow, RollValue, StreetTables, grids::GridNames, headings::field,
+            RollRow, RollValue, StreetTables, grids::GridNames, target::field,
         },
         store as roll,
     },
@@ -308,15 +309,10 @@ impl Proposal<'_> {
                 .collect();
             let columns =
                 workbook::Columns::find(&read.plan.heading_cells, &export, &shown(&sample));
-            let scored: Vec<_> = known
-                .iter()
-                .map(|(row, record, said)| {
-                    let cells = read.line(*row).unwrap_or_default();
-                    let fits = workbook::untouched(&cells, &columns, &export, said);
-                    (*row, Some(*record), fits)
-                })
-                .collect();
-            let of_card = workbook::by_card(&scored);
+            let of_card = rows_of_cards(&known, |row, said| {
+                let cells = read.line(row).unwrap_or_default();
+                workbook::untouched(&cells, &columns, &export, said)
+            });
             let roads: Vec<&str> = read.roads.iter().map(String::as_str).collect();
             let tables = Known {
                 grids: &read.grids,
@@ -509,7 +505,7 @@ impl Proposal<'_> {
             .collect();
         for chunk in rows.chunks(ROWS_AT_ONCE) {
             let identities: Vec<Vec<u8>> = chunk.iter().map(|row| row.identity.to_vec()).collect();
-            let imported = store::imported(conn, self.street, &identities).await?;
+            let imported = store::imported(conn, self.street, &identities, &store::TAKEN).await?;
             let said: Vec<Says> = chunk.iter().map(|row| self.says(read, own, row)).collect();
             let traits: Vec<Traits> = said.iter().map(matching::traits).collect();
             let keys: BTreeSet<String> = traits
@@ -824,6 +820,27 @@ fn columns_of(read: &Read, plan: &mut Plan, columns: &workbook::Columns) {
         plan.problem_counts.remove(&problem.code);
     }
     plan.problems.retain(|problem| !is_of_export(problem));
+}
+
+/// Which row each card is: a row that was copied to make a new shop keeps the card's id, so of several the first of those that changed least is it.
+fn rows_of_cards(
+    known: &[(u32, RecordId, &Said)],
+    untouched: impl Fn(u32, &Said) -> usize,
+) -> HashMap<RecordId, u32> {
+    let mut rows: HashMap<RecordId, Vec<(u32, &Said)>> = HashMap::new();
+    for (row, record, said) in known {
+        rows.entry(*record).or_default().push((*row, said));
+    }
+    let best = |rows: Vec<(u32, &Said)>| match rows[..] {
+        [(only, _)] => only,
+        _ => rows
+            .into_iter()
+            .max_by_key(|(row, said)| (untouched(*row, said), std::cmp::Reverse(*row)))
+            .map_or(0, |(row, _)| row),
+    };
+    rows.into_iter()
+        .map(|(record, rows)| (record, best(rows)))
+        .collect()
 }
 
 fn shown<'s>(rows: &'s [(Vec<String>, &'s Said)]) -> Vec<(&'s [String], &'s Said)> {

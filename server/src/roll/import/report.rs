@@ -3,156 +3,15 @@
 use std::collections::BTreeMap;
 
 use lianka_sync_core::{id::RecordId, time::ServerTime};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
-    Content, Plan,
     diff::Differs,
+    plan::{ColumnReport, Content, CustomFieldReport, ProblemReport},
     store::{ImportRow, StoredRow},
-    workbook::OwnProblem,
 };
-use crate::roll::{
-    sheet::{self, Problem, RollPlan},
-    store::CustomField,
-};
-
-/// A column of the sheet and what it is read as.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct ColumnReport {
-    /// As the spreadsheet names it: A, B, …
-    letters: String,
-    heading: String,
-    /// The field, `custom/<name>`, or `serial`, `sensitive` and `exported` for what is kept in the raw cells only.
-    pub field: String,
-}
-
-/// A column that became a field of the street's own.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct CustomFieldReport {
-    name: String,
-    label: String,
-    /// text, date, number or choice.
-    r#type: String,
-    /// `P1`, or `P2` where it holds what is a person's.
-    class: String,
-}
-
-impl CustomFieldReport {
-    /// Its name within `custom/`.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// As the street declares it.
-    pub fn declared(&self) -> CustomField {
-        CustomField {
-            name: self.name.clone(),
-            label: self.label.clone(),
-            r#type: self.r#type.clone(),
-            class: self.class.clone(),
-        }
-    }
-}
-
-/// What is doubtful about a row. Nothing of it stops the import.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct ProblemReport {
-    /// Stable word.
-    pub code: String,
-    /// `warning` or `info`.
-    severity: String,
-    /// As the spreadsheet counts.
-    pub row: u32,
-    /// Heading of the column.
-    column: Option<String>,
-    /// The other row of a pair.
-    other_row: Option<u32>,
-    message_zh: String,
-    message_en: String,
-}
-
-impl ProblemReport {
-    /// A warning of a row.
-    pub fn of_row(code: &str, row: u32, column: Option<String>, zh: String, en: String) -> Self {
-        Self {
-            code: code.to_owned(),
-            severity: "warning".to_owned(),
-            row,
-            column,
-            other_row: None,
-            message_zh: zh,
-            message_en: en,
-        }
-    }
-
-    /// Heading of the column that it is about.
-    pub fn column(&self) -> Option<&str> {
-        self.column.as_deref()
-    }
-
-    /// What of a sheet of ours is not taken.
-    pub fn of_own(row: u32, problem: OwnProblem) -> Self {
-        let OwnProblem {
-            code,
-            column,
-            zh,
-            en,
-        } = problem;
-        Self::of_row(code.as_str(), row, Some(column), zh, en)
-    }
-}
-
-impl From<&Problem> for ProblemReport {
-    fn from(problem: &Problem) -> Self {
-        Self {
-            code: problem.code.as_str().to_owned(),
-            severity: match problem.code.severity() {
-                sheet::Severity::Info => "info",
-                sheet::Severity::Warning => "warning",
-            }
-            .to_owned(),
-            row: problem.row,
-            column: problem.column.clone(),
-            other_row: problem.other_row,
-            message_zh: problem.zh.clone(),
-            message_en: problem.en.clone(),
-        }
-    }
-}
-
-impl Plan {
-    /// Of a sheet as read.
-    pub fn of(read: &RollPlan) -> Self {
-        Self {
-            sheet: read.sheet.clone(),
-            header_row: read.header_row,
-            columns: read
-                .columns
-                .iter()
-                .map(|column| ColumnReport {
-                    letters: column.letters.clone(),
-                    heading: column.heading.clone(),
-                    field: column.target.name(),
-                })
-                .collect(),
-            custom_fields: read
-                .custom_fields
-                .iter()
-                .map(|field| CustomFieldReport {
-                    name: field.name.clone(),
-                    label: field.label.clone(),
-                    r#type: field.kind.as_str().to_owned(),
-                    class: format!("{:?}", field.class),
-                })
-                .collect(),
-            blank_rows: read.blank_rows,
-            total_rows: read.total_rows,
-            ..Self::default()
-        }
-    }
-}
 
 /// What an import did, or would do.
 #[derive(Debug, Serialize, ToSchema)]

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
-    Content, Plan,
+    plan::{Content, Plan, ProblemReport},
     workbook::{Export, Said},
 };
 
@@ -243,39 +243,26 @@ pub async fn last_cells(
         .collect())
 }
 
-/// The cards that rows of these identities became, or are about to.
+/// States of rows that were written, or say nothing new.
+pub const WRITTEN: [&str; 3] = ["written", "unchanged", "kept"];
+/// The same, and of rows that are about to be.
+pub const TAKEN: [&str; 4] = ["chosen", "written", "unchanged", "kept"];
+
+/// The cards that rows of these identities became, of the rows that stand in one of these states.
 pub async fn imported(
     conn: &mut PgConnection,
     street: &StreetCode,
     identities: &[Vec<u8>],
+    states: &[&str],
 ) -> sqlx::Result<HashMap<Vec<u8>, RecordId>> {
+    let states: Vec<String> = states.iter().map(|state| (*state).to_owned()).collect();
     let rows = sqlx::query!(
         r#"select distinct on (identity) identity, record as "record!" from roll_import_row
-           where street = $1 and identity = any($2) and record is not null and state in ('chosen', 'written', 'unchanged', 'kept')
+           where street = $1 and identity = any($2) and record is not null and state = any($3)
            order by identity, record"#,
         street.as_str(),
         identities,
-    );
-    Ok(rows
-        .fetch_all(conn)
-        .await?
-        .into_iter()
-        .map(|row| (row.identity, RecordId(row.record)))
-        .collect())
-}
-
-/// The same, of rows that were written.
-pub async fn written(
-    conn: &mut PgConnection,
-    street: &StreetCode,
-    identities: &[Vec<u8>],
-) -> sqlx::Result<HashMap<Vec<u8>, RecordId>> {
-    let rows = sqlx::query!(
-        r#"select distinct on (identity) identity, record as "record!" from roll_import_row
-           where street = $1 and identity = any($2) and record is not null and state in ('written', 'unchanged', 'kept')
-           order by identity, record"#,
-        street.as_str(),
-        identities,
+        &states,
     );
     Ok(rows
         .fetch_all(conn)
@@ -394,18 +381,21 @@ pub async fn import(
     street: &StreetCode,
     import: Uuid,
 ) -> sqlx::Result<Option<ImportRow>> {
-    sqlx::query_as!(
-        ImportRow,
-        r#"select i.import, file_name, file_hash, username, imported_at as at, status, plan as "plan: Json<Plan>", base_seq,
-                  coalesce((select jsonb_agg(jsonb_build_array(outcome, state, n)) from (
-                      select outcome, state, count(*) as n from roll_import_row r where r.street = i.street and r.import = i.import
-                      group by outcome, state) counted), '[]') as "counts!: Json<Vec<(String, String, i64)>>"
-           from roll_import i where i.street = $1 and i.import = $2"#,
+    let Some(mut row) = uncounted(conn, street, import).await? else {
+        return Ok(None);
+    };
+    let counts = sqlx::query!(
+        r#"select outcome, state, count(*) as "count!" from roll_import_row where street = $1 and import = $2 group by outcome, state"#,
         street.as_str(),
         import,
-    )
-    .fetch_optional(conn)
-    .await
+    );
+    let counts = counts.fetch_all(conn).await?.into_iter();
+    row.counts = Json(
+        counts
+            .map(|row| (row.outcome, row.state, row.count))
+            .collect(),
+    );
+    Ok(Some(row))
 }
 
 /// The same without the counts, which take a look at every row.
@@ -538,9 +528,9 @@ pub async fn problems(
     street: &StreetCode,
     import: Uuid,
     limit: i64,
-) -> sqlx::Result<Vec<super::report::ProblemReport>> {
+) -> sqlx::Result<Vec<ProblemReport>> {
     let rows = sqlx::query_scalar!(
-        r#"select content->'problems' as "problems!: Json<Vec<super::report::ProblemReport>>" from roll_import_row
+        r#"select content->'problems' as "problems!: Json<Vec<ProblemReport>>" from roll_import_row
            where street = $1 and import = $2 and jsonb_array_length(content->'problems') > 0 order by row_number limit $3"#,
         street.as_str(),
         import,

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use lianka_sync_core::{
     authority::{self, Said as NewlySaid},
     codec::change::Scalar,
-    id::{EntryId, RecordId},
+    id::EntryId,
     kinds::{Field, Kind, Meaning, Shape, key},
     values::{
         credit_code, date,
@@ -24,7 +24,7 @@ use super::said::{self, BYTES};
 use crate::roll::{
     sheet::{
         ProblemCode,
-        cell::{many_lines, one_line},
+        cell::{listed, many_lines, one_line},
         grids::{GridNames, matching_grid},
         rows::occupancy,
     },
@@ -407,12 +407,7 @@ fn one(own: &mut OwnRow, key: &str, heading: &str, cell: &str, known: &Known<'_>
         return;
     }
     if field.shape == Shape::SetMember {
-        let tags = text
-            .split(['、', ',', '，', ';', '；', '|', '/'])
-            .map(str::trim)
-            .filter(|tag| !tag.is_empty())
-            .map(str::to_owned)
-            .collect();
+        let tags = listed(&text).map(str::to_owned).collect();
         own.tags = Some((tags, heading.to_owned()));
         return;
     }
@@ -490,7 +485,7 @@ fn unreadable_day(heading: &str) -> OwnProblem {
 }
 
 fn confirmations() -> Option<&'static Field> {
-    crate::roll::sheet::headings::field(Meaning::Confirmation)
+    crate::roll::sheet::target::field(Meaning::Confirmation)
 }
 
 /// Latitude, longitude and system together are one value.
@@ -507,7 +502,7 @@ fn point(own: &mut OwnRow, cells: &[String], columns: &Columns) {
         lat,
         lon,
         crs,
-        crate::roll::sheet::headings::field(Meaning::Point),
+        crate::roll::sheet::target::field(Meaning::Point),
     ) else {
         return;
     };
@@ -751,22 +746,6 @@ fn added(own: &mut OwnRow, line: &Line, places: &[Option<&Placed>], known: &Know
     if !person.is_empty() {
         own.persons.push(person);
     }
-}
-
-/// Which card each line is of, by its id: a line that was copied to make a new shop keeps its id, so of several the one that changed least is it.
-pub fn by_card(lines: &[(u32, Option<RecordId>, usize)]) -> HashMap<RecordId, u32> {
-    let mut best: HashMap<RecordId, (usize, u32)> = HashMap::new();
-    for (row, record, untouched) in lines {
-        if let Some(record) = record {
-            let place = best.entry(*record).or_insert((*untouched, *row));
-            if *untouched > place.0 {
-                *place = (*untouched, *row);
-            }
-        }
-    }
-    best.into_iter()
-        .map(|(record, (_, row))| (record, row))
-        .collect()
 }
 
 /// Where a new person's fields are written.

@@ -22,6 +22,13 @@ pub(crate) fn all_lines(text: &str) -> String {
         .collect()
 }
 
+/// The words that one cell lists.
+pub(crate) fn listed(text: &str) -> impl Iterator<Item = &str> {
+    text.split(['、', ',', '，', ';', '；', '|', '/'])
+        .map(str::trim)
+        .filter(|word| !word.is_empty())
+}
+
 /// What the note takes: NFC with its lines.
 pub(crate) fn many_lines(text: &str) -> String {
     all_lines(text).trim().to_owned()

@@ -11,7 +11,8 @@ use time::{Duration, UtcOffset};
 
 use crate::roll::sheet::{
     ColumnTarget, Problem, ProblemCode, RollColumn, Sheet, Visibility,
-    grid::{Flaw, Flawed, Shown},
+    formats::Shown,
+    grid::{Flaw, Flawed},
     xlsx::DAYS_TO_1904,
 };
 

@@ -1,6 +1,12 @@
 //! What the number format of a cell makes of a number: a date, a percentage, leading zeros.
 
-use crate::roll::sheet::grid::Shown;
+/// Which parts of a date a number format shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shown {
+    MonthDay,
+    YearMonth,
+    Whole,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NumberFormat {

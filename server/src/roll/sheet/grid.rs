@@ -8,7 +8,7 @@ use lianka_sync_core::values::date;
 use crate::roll::sheet::{
     RollError, RollLimits,
     cell::{self, Scientific},
-    formats::NumberFormat,
+    formats::{NumberFormat, Shown},
 };
 
 const SECONDS_A_DAY: f64 = 86_400.0;
@@ -52,14 +52,6 @@ impl Flaw {
     pub(crate) fn hides_the_cell(&self) -> bool {
         !matches!(self, Self::Date(_) | Self::Far | Self::HiddenRow)
     }
-}
-
-/// Which parts of a date a number format shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Shown {
-    MonthDay,
-    YearMonth,
-    Whole,
 }
 
 /// A flaw and where it is: the row as Excel shows it, the column from 0.

@@ -10,7 +10,8 @@ use quick_xml::{
 
 use crate::roll::sheet::{
     RollError, RollLimits, Sheet, Visibility,
-    grid::{Flaw, GridBuilder, Left, Merge, Shown},
+    formats::Shown,
+    grid::{Flaw, GridBuilder, Left, Merge},
     package::{SHEETS_MAX, unreadable},
     xlsx::{attribute, push_reference},
 };

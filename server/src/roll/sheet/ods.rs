@@ -9,7 +9,8 @@ use quick_xml::events::{BytesStart, Event};
 use crate::roll::sheet::{
     RollError, RollLimits, Sheet, Visibility,
     formats::NumberFormat,
-    grid::{Flaw, GridBuilder, Left, Merge, Shown},
+    formats::Shown,
+    grid::{Flaw, GridBuilder, Left, Merge},
     package::{Package, SHEETS_MAX, unreadable},
     xlsx::{attribute, push_reference, xml},
 };

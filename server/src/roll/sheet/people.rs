@@ -11,10 +11,7 @@ use lianka_sync_core::{
     values::{phone, text::half_width},
 };
 
-use crate::roll::sheet::{
-    ColumnTarget,
-    headings::{field, names_person},
-};
+use crate::roll::sheet::{ColumnTarget, target::field};
 
 /// The group of a landline in a column of its own, until it is known whose it is.
 pub(crate) const LANDLINE: &str = "座机";
@@ -40,7 +37,11 @@ struct Person {
 }
 
 /// Gives every column of a person the group of the person it belongs to. Columns that are nobody's are taken out.
-pub(crate) fn assign(headings: &[String], targets: &mut [Option<ColumnTarget>]) {
+pub(crate) fn assign(
+    headings: &[String],
+    targets: &mut [Option<ColumnTarget>],
+    names_person: impl Fn(&str) -> bool,
+) {
     let columns: Vec<Column> = targets
         .iter()
         .enumerate()

@@ -29,15 +29,16 @@ use crate::roll::{
     sheet::{
         ColumnTarget, CustomKind, Lines, Problem, ProblemCode, RollColumn, RollContact, RollError,
         RollPlan, RollRow, RollValue, Sheet, StreetTables,
-        cell::{all_lines, many_lines, one_line},
+        cell::{all_lines, listed, many_lines, one_line},
         custom::{custom_fields, number},
         flaws,
         grid::Rows,
         grids::{GridNames, matching_grid},
-        headings::{self, Header, NAMES_SHOP, field},
+        headings::{self, Header, NAMES_SHOP},
         people::{self, LANDLINE, People},
         shape::{self, Band, Placeholder, Words},
         sound::sound,
+        target::field,
     },
 };
 
@@ -1102,11 +1103,7 @@ impl<'a> Reader<'a> {
         else {
             return;
         };
-        for tag in typed
-            .split(['、', ',', '，', ';', '；', '|', '/'])
-            .map(str::trim)
-            .filter(|t| !t.is_empty())
-        {
+        for tag in listed(&typed) {
             // A slash would end the key's member; longer ones stay in the cells.
             let key = format!("{}/{tag}", field.name);
             if tag.chars().count() <= lianka_sync_core::limits::MEMBER_CHARS_MAX

@@ -15,7 +15,8 @@ use calamine::{
 
 use crate::roll::sheet::{
     RollError, RollLimits, Sheet, Visibility,
-    grid::{Flaw, GridBuilder, Left, Merge, Shown},
+    formats::Shown,
+    grid::{Flaw, GridBuilder, Left, Merge},
     package::{Package, SHEETS_MAX, unreadable},
     xlsx::DAYS_TO_1904,
 };

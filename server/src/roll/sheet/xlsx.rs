@@ -16,8 +16,9 @@ use quick_xml::{
 
 use crate::roll::sheet::{
     RollError, RollLimits, Sheet, Visibility, cell,
+    formats::Shown,
     formats::{NumberFormat, built_in, custom},
-    grid::{Flaw, GridBuilder, Left, Merge, Shown},
+    grid::{Flaw, GridBuilder, Left, Merge},
     package::{Package, SHEETS_MAX, unreadable},
 };
 

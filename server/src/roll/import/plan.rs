@@ -1,0 +1,209 @@
+//! What is kept of an import: of the sheet as a whole, and of each row until it is decided, and then of what it replaced.
+
+use std::collections::BTreeMap;
+
+use lianka_office_core::acts::import::Before;
+use lianka_sync_core::id::RecordId;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::{
+    diff::{Columns, Differs, Says},
+    matching::Candidate,
+    workbook::{Changed, OwnProblem},
+};
+use crate::roll::{
+    sheet::{self, Problem, RollPlan},
+    store::CustomField,
+};
+
+/// What an import is beside its rows.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Plan {
+    pub sheet: Option<String>,
+    pub header_row: u32,
+    pub columns: Vec<ColumnReport>,
+    pub custom_fields: Vec<CustomFieldReport>,
+    pub blank_rows: usize,
+    pub total_rows: usize,
+    /// What is doubtful beside single rows.
+    pub problems: Vec<ProblemReport>,
+    /// How many problems there are of each code.
+    pub problem_counts: BTreeMap<String, usize>,
+    /// Grid of rows whose own is unknown.
+    pub grid: Option<String>,
+    /// The export that the sheet came from.
+    pub export: Option<Uuid>,
+    /// Cards of the export that are not in the sheet: some of them, and how many there are.
+    pub missing: Vec<RecordId>,
+    pub missing_count: i64,
+    /// How columns are taken.
+    pub take: Columns,
+}
+
+impl Plan {
+    /// Of a sheet as read.
+    pub fn of(read: &RollPlan) -> Self {
+        Self {
+            sheet: read.sheet.clone(),
+            header_row: read.header_row,
+            columns: read
+                .columns
+                .iter()
+                .map(|column| ColumnReport {
+                    letters: column.letters.clone(),
+                    heading: column.heading.clone(),
+                    field: column.target.name(),
+                })
+                .collect(),
+            custom_fields: read
+                .custom_fields
+                .iter()
+                .map(|field| CustomFieldReport {
+                    name: field.name.clone(),
+                    label: field.label.clone(),
+                    r#type: field.kind.as_str().to_owned(),
+                    class: format!("{:?}", field.class),
+                })
+                .collect(),
+            blank_rows: read.blank_rows,
+            total_rows: read.total_rows,
+            ..Self::default()
+        }
+    }
+}
+
+/// What is kept of a row until it is decided, and then of what it replaced.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Content {
+    /// What it says; of a sheet from elsewhere, and of a new shop.
+    pub says: Option<Says>,
+    /// What somebody changed in a sheet of ours.
+    pub changed: Vec<Changed>,
+    /// The tags as the sheet lists them, and their column.
+    pub tags: Option<(Vec<String>, String)>,
+    /// The note as the sheet has it, and as the export had it.
+    pub note: Option<(String, String)>,
+    /// Lines of persons that the export did not have.
+    pub persons: Vec<Vec<(String, String)>>,
+    /// Field by field: is → shall be.
+    pub fields: Vec<Differs>,
+    /// Why it is the card that it is: stable words.
+    pub reasons: Vec<String>,
+    pub candidates: Vec<Candidate>,
+    pub problems: Vec<ProblemReport>,
+    pub grid: Option<String>,
+    /// How this row's columns are taken.
+    pub take: Columns,
+    /// What stood in the fields that it wrote.
+    pub before: Option<Before>,
+    /// The fields that an undo left, because somebody wrote them since.
+    pub kept: Vec<String>,
+}
+
+/// A column of the sheet and what it is read as.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ColumnReport {
+    /// As the spreadsheet names it: A, B, …
+    letters: String,
+    heading: String,
+    /// The field, `custom/<name>`, or `serial`, `sensitive` and `exported` for what is kept in the raw cells only.
+    pub field: String,
+}
+
+/// A column that became a field of the street's own.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct CustomFieldReport {
+    name: String,
+    label: String,
+    /// text, date, number or choice.
+    r#type: String,
+    /// `P1`, or `P2` where it holds what is a person's.
+    class: String,
+}
+
+impl CustomFieldReport {
+    /// Its name within `custom/`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// As the street declares it.
+    pub fn declared(&self) -> CustomField {
+        CustomField {
+            name: self.name.clone(),
+            label: self.label.clone(),
+            r#type: self.r#type.clone(),
+            class: self.class.clone(),
+        }
+    }
+}
+
+/// What is doubtful about a row. Nothing of it stops the import.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ProblemReport {
+    /// Stable word.
+    pub code: String,
+    /// `warning` or `info`.
+    severity: String,
+    /// As the spreadsheet counts.
+    pub row: u32,
+    /// Heading of the column.
+    column: Option<String>,
+    /// The other row of a pair.
+    other_row: Option<u32>,
+    message_zh: String,
+    message_en: String,
+}
+
+impl ProblemReport {
+    /// A warning of a row.
+    pub fn of_row(code: &str, row: u32, column: Option<String>, zh: String, en: String) -> Self {
+        Self {
+            code: code.to_owned(),
+            severity: "warning".to_owned(),
+            row,
+            column,
+            other_row: None,
+            message_zh: zh,
+            message_en: en,
+        }
+    }
+
+    /// Heading of the column that it is about.
+    pub fn column(&self) -> Option<&str> {
+        self.column.as_deref()
+    }
+
+    /// What of a sheet of ours is not taken.
+    pub fn of_own(row: u32, problem: OwnProblem) -> Self {
+        let OwnProblem {
+            code,
+            column,
+            zh,
+            en,
+        } = problem;
+        Self::of_row(code.as_str(), row, Some(column), zh, en)
+    }
+}
+
+impl From<&Problem> for ProblemReport {
+    fn from(problem: &Problem) -> Self {
+        Self {
+            code: problem.code.as_str().to_owned(),
+            severity: match problem.code.severity() {
+                sheet::Severity::Info => "info",
+                sheet::Severity::Warning => "warning",
+            }
+            .to_owned(),
+            row: problem.row,
+            column: problem.column.clone(),
+            other_row: problem.other_row,
+            message_zh: problem.zh.clone(),
+            message_en: problem.en.clone(),
+        }
+    }
+}
