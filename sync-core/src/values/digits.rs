@@ -44,7 +44,8 @@ pub(super) struct DigitGroup {
     pub(super) ends_in_x: bool,
 }
 
-pub(super) fn digit_groups(text: &str) -> Vec<DigitGroup> {
+/// The groups of a text, hung on each other by what `is_gap` says are signs between them.
+pub(super) fn digit_groups(text: &str, is_gap: impl Fn(char) -> bool) -> Vec<DigitGroup> {
     let mut groups: Vec<DigitGroup> = Vec::new();
     // Characters since the last group; `None`: something else than a gap stands behind it.
     let mut gap = None;

@@ -34,7 +34,7 @@ const SHORT_BIRTHS: Range<u32> = 30..100;
 /// Characters between a word and the number it names.
 const LABEL_GAP_MAX: usize = 8;
 /// Characters of a number that only a word names, and digits it has at least.
-const LABELLED_CHARS_MAX: usize = 24;
+const LABELLED_CHARS_MAX: usize = 28;
 const LABELLED_DIGITS_MIN: usize = 6;
 
 /// Words that name such a number, longer ones first.
@@ -43,8 +43,22 @@ const LABELS: &[(&str, TextWarningKind)] = &[
     ("身份證", TextWarningKind::IdentityNumber),
     ("公民身份号码", TextWarningKind::IdentityNumber),
     ("身分證", TextWarningKind::IdentityNumber),
+    ("社会保障", TextWarningKind::IdentityNumber),
+    ("社保卡", TextWarningKind::IdentityNumber),
+    ("医保卡", TextWarningKind::IdentityNumber),
+    ("军官证", TextWarningKind::IdentityNumber),
+    ("士兵证", TextWarningKind::IdentityNumber),
+    ("警官证", TextWarningKind::IdentityNumber),
+    ("驾驶证", TextWarningKind::IdentityNumber),
+    ("驾照", TextWarningKind::IdentityNumber),
+    ("IDCARD", TextWarningKind::IdentityNumber),
+    ("ID CARD", TextWarningKind::IdentityNumber),
+    ("IDNO", TextWarningKind::IdentityNumber),
+    ("ID NO", TextWarningKind::IdentityNumber),
     ("居住证", TextWarningKind::Permit),
     ("居留证", TextWarningKind::Permit),
+    ("居留身份", TextWarningKind::Permit),
+    ("永居证", TextWarningKind::Permit),
     ("通行证", TextWarningKind::Permit),
     ("通行證", TextWarningKind::Permit),
     ("回乡证", TextWarningKind::Permit),
@@ -58,9 +72,20 @@ const LABELS: &[(&str, TextWarningKind)] = &[
     ("銀行卡", TextWarningKind::BankCard),
     ("信用卡", TextWarningKind::BankCard),
     ("借记卡", TextWarningKind::BankCard),
-    ("银行账号", TextWarningKind::BankCard),
-    ("银行帐号", TextWarningKind::BankCard),
+    ("储蓄卡", TextWarningKind::BankCard),
+    ("工资卡", TextWarningKind::BankCard),
+    ("银联卡", TextWarningKind::BankCard),
+    ("银行账", TextWarningKind::BankCard),
+    ("银行帐", TextWarningKind::BankCard),
+    ("收款账", TextWarningKind::BankCard),
+    ("收款帐", TextWarningKind::BankCard),
+    ("开户账", TextWarningKind::BankCard),
+    ("对公账", TextWarningKind::BankCard),
+    ("结算账", TextWarningKind::BankCard),
 ];
+/// Words that name a card or an account of a bank, or of anything else: only a number as long as a bank's is one.
+const ACCOUNTS: &[&str] = &["卡号", "卡號", "账号", "帐号", "帳號", "账户", "帐户"];
+const ACCOUNT_DIGITS: Range<usize> = 16..22;
 /// Words of a heading under which fifteen digits are a registration number of before 2015.
 const REGISTRATION: &[&str] = &["信用代码", "注册号", "登记号", "执照", "工商"];
 
@@ -106,31 +131,54 @@ pub fn find_under(heading: &str, text: &str) -> Vec<PersonalNumber> {
 
 /// Identity numbers of eighteen and of fifteen digits, mistyped ones included.
 fn identities(text: &str, chars: &[char], registration: bool) -> Vec<PersonalNumber> {
-    let groups = digit_groups(text);
     let mut found: Vec<PersonalNumber> = Vec::new();
+    let add = |found: &mut Vec<PersonalNumber>, range: Range<usize>| {
+        let is_new = |other: &PersonalNumber| {
+            other.chars.end <= range.start || range.end <= other.chars.start
+        };
+        if found.iter().all(is_new) {
+            found.push(PersonalNumber {
+                kind: TextWarningKind::IdentityNumber,
+                chars: range,
+                certain: true,
+            });
+        }
+    };
+    let groups = digit_groups(text, is_gap);
+    let mut next = 0;
     for (first, group) in groups.iter().enumerate() {
-        if found
-            .last()
-            .is_some_and(|last| group.chars.start < last.chars.end)
-        {
+        if group.chars.start < next {
             continue;
         }
         let mut run = String::new();
+        let mut meant: Option<Range<usize>> = None;
         for (at, last) in groups.iter().enumerate().skip(first) {
             if at > first && !last.joined || run.len() > 19 {
                 break;
             }
             run.extend(&chars[last.chars.clone()]);
             let range = group.chars.start..last.chars.end;
-            let grouped = at == first || group.chars.len() == 6;
-            if is_identity(&run, registration, grouped && stands_alone(chars, &range)) {
-                found.push(PersonalNumber {
-                    kind: TextWarningKind::IdentityNumber,
-                    chars: range,
-                    certain: true,
-                });
+            let grouped = at == first || group.chars.len() == 6 || run.len() == 18;
+            if is_right(&run) {
+                meant = Some(range);
                 break;
             }
+            // A mistyped one goes as far as it may: its last digit is somebody's as well.
+            if is_mistyped(&run, registration, grouped && stands_alone(chars, &range)) {
+                meant = Some(range);
+            }
+        }
+        if let Some(range) = meant {
+            next = range.end;
+            add(&mut found, range);
+        }
+    }
+    for range in within_signs(text, chars) {
+        add(&mut found, range);
+    }
+    for group in groups {
+        for range in glued(chars, &group.chars) {
+            add(&mut found, range);
         }
     }
     // A letter typed for a digit.
@@ -140,33 +188,70 @@ fn identities(text: &str, chars: &[char], registration: bool) -> Vec<PersonalNum
             .map(|c| digit_meant(*c))
             .collect();
         let typed: String = chars[range.clone()].iter().collect();
-        let is_new = found
-            .iter()
-            .all(|other| other.chars.end <= range.start || range.end <= other.chars.start);
-        if is_new
-            && run.len() == 18
+        if run.len() == 18
             && run != typed
             && credit_code::check(&typed).verdict != Verdict::Valid
             && (checks_out(&run) || names_a_birth(&run))
         {
-            found.push(PersonalNumber {
-                kind: TextWarningKind::IdentityNumber,
-                chars: range,
-                certain: true,
-            });
+            add(&mut found, range);
         }
     }
     found
 }
 
-fn is_identity(run: &str, registration: bool, alone: bool) -> bool {
-    if run.len() == 18 && checks_out(run) {
-        return !credit_code::is_complete(run);
+/// Numbers whose division, day of birth and sequence stand between commas or brackets: `310104（19900101）0012`.
+fn within_signs(text: &str, chars: &[char]) -> Vec<Range<usize>> {
+    let groups = digit_groups(text, |c| !c.is_alphanumeric());
+    let starts = (0..groups.len()).filter(|at| {
+        let lengths: Vec<usize> = groups[*at..]
+            .iter()
+            .take(3)
+            .map(|group| group.chars.len())
+            .collect();
+        matches!(lengths[..], [6, 8, 4] | [14, 4, ..] | [6, 12, ..])
+    });
+    starts
+        .filter_map(|first| {
+            let mut run = String::new();
+            for (at, group) in groups.iter().enumerate().skip(first) {
+                if at > first && !group.joined {
+                    return None;
+                }
+                run.extend(&chars[group.chars.clone()]);
+                if run.len() >= 18 {
+                    return is_right(&run).then(|| groups[first].chars.start..group.chars.end);
+                }
+            }
+            None
+        })
+        .collect()
+}
+
+/// Numbers to which others were glued: a telephone number, or a second person's.
+fn glued(chars: &[char], group: &Range<usize>) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let mut at = group.start;
+    while group.len() > 19 && at + 18 <= group.end {
+        let run: String = chars[at..at + 18].iter().collect();
+        if is_right(&run) && names_a_birth(&run) {
+            found.push(at..at + 18);
+            at += 18;
+        } else {
+            at += 1;
+        }
     }
+    found
+}
+
+fn is_right(run: &str) -> bool {
+    run.len() == 18 && checks_out(run) && !credit_code::is_complete(run)
+}
+
+fn is_mistyped(run: &str, registration: bool, alone: bool) -> bool {
     alone
         && match run.len() {
             15 => {
-                is_short_identity(run)
+                (is_short_identity(run) || names_a_birth(run))
                     && !(registration && credit_code::is_registration_number(run))
             }
             16..=19 => names_a_birth(run) && credit_code::check(run).verdict != Verdict::Valid,
@@ -193,7 +278,8 @@ fn checks_out(run: &str) -> bool {
 
 /// The old form: a division, a date of birth without its century, a sequence.
 fn is_short_identity(run: &str) -> bool {
-    run.bytes().all(|b| b.is_ascii_digit())
+    // Some type an X behind fourteen digits, as the new form has one.
+    run[..14].bytes().all(|b| b.is_ascii_digit())
         && is_division(run)
         && run[6..8]
             .parse()
@@ -227,7 +313,15 @@ fn labelled(heading: &str, chars: &[char]) -> Vec<PersonalNumber> {
     let behind_heading: Vec<char> = heading.chars().chain(['：']).collect();
     let all: Vec<char> = behind_heading.iter().chain(chars).copied().collect();
     let mut found = Vec::new();
-    for (label, kind) in LABELS {
+    let accounts = ACCOUNTS.iter().map(|label| {
+        let digits = ACCOUNT_DIGITS;
+        (*label, TextWarningKind::BankCard, digits)
+    });
+    let all_labels = LABELS
+        .iter()
+        .map(|(label, kind)| (*label, *kind, LABELLED_DIGITS_MIN..usize::MAX))
+        .chain(accounts);
+    for (label, kind, digits_wanted) in all_labels {
         let label: Vec<char> = label.chars().collect();
         for end in (label.len()..=all.len()).filter(|end| all[..*end].ends_with(&label)) {
             let gap = all[end..]
@@ -245,19 +339,25 @@ fn labelled(heading: &str, chars: &[char]) -> Vec<PersonalNumber> {
                 continue;
             }
             let start = start.max(behind_heading.len());
-            let length = number_at(&all[start.min(all.len())..]);
+            let mut length = number_at(&all[start.min(all.len())..]);
+            // The check digit of Hong Kong and Macau: A123456(3).
+            if let ['(', c, ')', ..] = all[(start + length).min(all.len())..]
+                && c.is_ascii_alphanumeric()
+            {
+                length += 3;
+            }
             let number: String = all[start.min(all.len())..]
                 .iter()
                 .take(length)
                 .filter(|c| c.is_ascii_alphanumeric())
                 .collect();
             let digits = number.bytes().filter(u8::is_ascii_digit).count();
-            if digits < LABELLED_DIGITS_MIN || is_something_else(&number) {
+            if !digits_wanted.contains(&digits) || is_something_else(&number) {
                 continue;
             }
             let from = start - behind_heading.len();
             found.push(PersonalNumber {
-                kind: *kind,
+                kind,
                 chars: from..from + length,
                 certain: true,
             });
@@ -292,9 +392,9 @@ fn is_something_else(number: &str) -> bool {
     called || credit_code::is_complete(number)
 }
 
-/// Bank cards: sixteen to nineteen digits with the issuer's prefix and the right last digit (Luhn).
+/// Bank cards: sixteen to nineteen digits with the issuer's prefix and the right last digit (Luhn), or fifteen of American Express.
 fn cards(text: &str, chars: &[char]) -> Vec<PersonalNumber> {
-    let groups = digit_groups(text);
+    let groups = digit_groups(text, is_gap);
     let mut found = Vec::new();
     for (first, group) in groups.iter().enumerate() {
         let mut run = String::new();
@@ -310,10 +410,12 @@ fn cards(text: &str, chars: &[char]) -> Vec<PersonalNumber> {
             let as_printed = rest.is_empty()
                 || rest.iter().all(|length| *length == 4) && *ends <= 4
                 || rest == [6] && *ends >= 10;
-            if (16..=19).contains(&run.len())
-                && as_printed
+            let is_amex = run.len() == 15
+                && (run.starts_with("34") || run.starts_with("37"))
+                && (rest.is_empty() || lengths == [4, 6, 5])
+                && !credit_code::is_registration_number(&run);
+            if (is_amex || (16..=19).contains(&run.len()) && as_printed && is_issued(&run))
                 && stands_alone(chars, &range)
-                && is_issued(&run)
                 && luhn(&run)
                 && !credit_code::is_complete(&run)
             {
@@ -355,7 +457,7 @@ fn luhn(run: &str) -> bool {
 
 /// Passports and permits by their shape, and identity numbers of Hong Kong and Taiwan by their check digits.
 fn documents(chars: &[char]) -> Vec<PersonalNumber> {
-    let mut found = Vec::new();
+    let mut found = macau_identities(chars);
     for range in runs(chars) {
         let run: String = chars[range.clone()].iter().collect();
         if let [c, ')', ..] = chars[(range.end + 1).min(chars.len())..]
@@ -427,6 +529,28 @@ fn is_hong_kong_identity(run: &str, check: char) -> bool {
         .map(|(weight, b)| weight * u32::from(b.wrapping_sub(b'0')))
         .sum();
     digits.iter().all(u8::is_ascii_digit) && (head + sum + last).is_multiple_of(11)
+}
+
+/// `5/123456/7`: of Macau, as the card has it.
+fn macau_identities(chars: &[char]) -> Vec<PersonalNumber> {
+    let is_one = |at: &usize| {
+        let digit = |at: usize| chars[at].is_ascii_digit();
+        let slash = |at: usize| chars[at] == '/';
+        matches!(chars[*at], '1' | '5' | '7')
+            && slash(at + 1)
+            && (at + 2..at + 8).all(digit)
+            && slash(at + 8)
+            && digit(at + 9)
+            && stands_alone(chars, &(*at..at + 10))
+    };
+    (0..chars.len().saturating_sub(9))
+        .filter(is_one)
+        .map(|at| PersonalNumber {
+            kind: TextWarningKind::IdentityNumber,
+            chars: at..at + 10,
+            certain: true,
+        })
+        .collect()
 }
 
 /// A letter of a city, nine digits, the last of them a check digit.
@@ -541,6 +665,16 @@ mod tests {
             "999999900101123",
             "１１０１０５４９１２３１００２",
             "110105 491231 002",
+            "11010549123100X",
+            // The new form cut off, and one whose last group hangs on a group too many.
+            "440305198808081",
+            "440305-19880808-123-4",
+            "44030519880808 12 34",
+            // Signs that people put between the groups.
+            "999999，19900101，1238",
+            "99999919900101,1238",
+            "999999（19900101）1238",
+            "999999*19900101*1238",
         ] {
             for (before, behind) in [
                 ("", ""),
@@ -561,6 +695,21 @@ mod tests {
                 &[(IdentityNumber, number, true)],
             );
         }
+        // Glued to another number.
+        for (text, numbers) in [
+            ("13800000001999999199001011238", &["999999199001011238"][..]),
+            ("99999919900101123813800000001", &["999999199001011238"]),
+            (
+                "999999199001011238999999199001010729",
+                &["999999199001011238", "999999199001010729"],
+            ),
+        ] {
+            let expected: Vec<_> = numbers
+                .iter()
+                .map(|number| (IdentityNumber, *number, true))
+                .collect();
+            check("", text, &expected);
+        }
         // By the words before it alone.
         check(
             "",
@@ -569,6 +718,17 @@ mod tests {
         );
         check("", "A123456(3)", &[(IdentityNumber, "A123456(3)", true)]);
         check("", "A123456789", &[(IdentityNumber, "A123456789", true)]);
+        check("", "5/123456/7", &[(IdentityNumber, "5/123456/7", true)]);
+        for (text, number) in [
+            ("香港身份证A123456(4)", "A123456(4)"),
+            ("澳门身份证 5123456(7)", "5123456(7)"),
+            ("军官证：1234567", "1234567"),
+            ("驾驶证号 310012345678", "310012345678"),
+            ("社会保障号码：123456789", "123456789"),
+            ("ID No. A1234567", "A1234567"),
+        ] {
+            check("", text, &[(IdentityNumber, number, true)]);
+        }
         check("", "A123456(4) A123456788", &[]);
     }
 
@@ -594,6 +754,12 @@ mod tests {
             "1234567890123456",
             "310104202501150001",
             "E座12345678",
+            "62345678 62345679",
+            "13800000001 13900000002",
+            "会员卡号 12345678",
+            "抖音账号 1234567890",
+            "5/12/2026 12/123456/1",
+            "370102200012345",
             "有身份证",
             "护照 3 本",
         ] {
@@ -620,11 +786,17 @@ mod tests {
             "6222020000000000000",
             "4111111111111111",
             "4111-1111-1111-1111",
+            "378282246310005",
+            "3782 822463 10005",
             "９５５８８０００００００００００００",
         ] {
             check("", card, &[(BankCard, card, true)]);
         }
         check("", "6217000000000000005", &[]);
+        for label in ["卡号：", "收款账号 ", "开户行：工商银行 帐号", "账户"] {
+            let number = "6217000000000000005";
+            check("", &format!("{label}{number}"), &[(BankCard, number, true)]);
+        }
         check(
             "银行卡号",
             "6217000000000000005",

@@ -9,7 +9,7 @@ use unicode_normalization::{UnicodeNormalization, is_nfc};
 
 pub use crate::values::{digits::TextWarningKind, width::half_width};
 use crate::values::{
-    digits::digit_groups,
+    digits::{digit_groups, is_gap},
     personal,
     phone::{self, PhoneKind},
 };
@@ -88,7 +88,7 @@ const IDENTITY_DIGITS: [usize; 2] = [18, 15];
 /// groups, in full width or half; and any run that is longer than a telephone number. For hiding, where too much does less harm than too little.
 /// Ranges of characters; they may overlap.
 pub fn identity_shapes(text: &str) -> Vec<Range<usize>> {
-    let groups = digit_groups(text);
+    let groups = digit_groups(text, is_gap);
     let mut found = Vec::new();
     for (first, group) in groups.iter().enumerate() {
         let mut digits = 0;
