@@ -78,6 +78,21 @@ const EXTENSION: &[&str] = &[
     "#",
     "*",
     "转#",
+    "拨",
+    "撥",
+    "再拨",
+    "转拨",
+    "后拨",
+    "接",
+    "按",
+    "再按",
+    "后按",
+    "内",
+    "总机接",
+    "总机转接",
+    "分機號碼",
+    "pabx",
+    "p",
 ];
 /// Letters beside a number that say what it is.
 const LABELS: &[&str] = &[
@@ -115,6 +130,22 @@ const LABELS: &[&str] = &[
     "mr",
     "ms",
     "mrs",
+];
+/// Words for a region whose numbers people write without its code, and the code.
+const REGIONS: &[(&str, &str)] = &[
+    ("香港", "852"),
+    ("hong kong", "852"),
+    ("hongkong", "852"),
+    ("h.k", "852"),
+    ("hk", "852"),
+    ("澳门", "853"),
+    ("澳門", "853"),
+    ("macau", "853"),
+    ("macao", "853"),
+    ("台湾", "886"),
+    ("台灣", "886"),
+    ("臺灣", "886"),
+    ("taiwan", "886"),
 ];
 /// Longest run of hidden digits: `138****0001`.
 const HIDDEN_CHARS_MAX: usize = 11;
@@ -227,7 +258,7 @@ impl<'t> Groups<'t> {
         {
             return Joint::Hyphen;
         }
-        if gap.trim_end() == "," {
+        if gap.trim_end().chars().all(|c| c == ',') {
             return Joint::Comma;
         }
         if is_stray(gap) {
@@ -235,6 +266,20 @@ impl<'t> Groups<'t> {
         } else {
             Joint::Apart
         }
+    }
+
+    /// The code of the region that the words before a group name, and where in the text these begin: 香港 9123 4567.
+    pub(super) fn region(&self, at: usize) -> Option<(&'static str, usize)> {
+        let gap = self.gap(at);
+        let words = gap.trim_end_matches([' ', ':', '-', '(', '.', '区', '號', '号']);
+        let (word, code) = REGIONS.iter().find(|(word, _)| words.ends_with(word))?;
+        let before = words[..words.len() - word.len()].chars().next_back();
+        if before.is_some_and(|c| c.is_ascii_alphabetic() && word.is_ascii()) {
+            return None;
+        }
+        let back = gap[words.len() - word.len()..].chars().count();
+        let start = self.all[at].at.start.checked_sub(back)?;
+        Some((code, self.typed[start].bytes.start))
     }
 
     /// Whether only a plus sign stands between a group and the one before it.

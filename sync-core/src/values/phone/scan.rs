@@ -75,10 +75,18 @@ impl Scan<'_> {
             match (number, surplus) {
                 (Some(number), None) => {
                     let bytes = self.groups.bytes(&(at..at + number.used), false, from);
-                    let bytes = match number.word {
+                    let mut bytes = match number.word {
                         Some(word) => self.groups.bytes_with(bytes, word),
                         None => bytes,
                     };
+                    // The word for the region is part of the number: without it the number would be one of this city.
+                    if let (PhoneKind::Foreign { .. }, Some((code, start))) =
+                        (number.kind, self.groups.region(at))
+                        && self.is_of_region(at..at + number.used, code)
+                        && start >= from
+                    {
+                        bytes.start = bytes.start.min(start);
+                    }
                     at += number.used;
                     found.push(self.phone(bytes, number.digits, number.kind, number.ext));
                 }
@@ -169,7 +177,8 @@ impl Scan<'_> {
             PhoneKind::Mobile => true,
             PhoneKind::Landline if number.digits.starts_with('0') => true,
             PhoneKind::Landline | PhoneKind::Service400 | PhoneKind::Short95 => {
-                !from_abroad && local
+                // 0853 66123456 has an area code whose numbers are shorter.
+                !from_abroad && local && !plans::is_area_code(self.groups.digits(at - 1))
             }
             PhoneKind::Foreign { .. } => !from_abroad,
             PhoneKind::Unrecognised => false,
@@ -272,6 +281,8 @@ impl Scan<'_> {
         let long_enough = CLEAR_EXTENSION_DIGITS.contains(&self.groups.digits(last).len());
         let switchboard = matches!(kind, PhoneKind::Landline | PhoneKind::Service400);
         let hangs = match joint {
+            // 62345678-80 may be three numbers.
+            Joint::Hyphen if word.is_none() && is_range(&digits, self.groups.digits(last)) => false,
             Joint::Extension => true,
             Joint::Space | Joint::Hyphen if word.is_some() => true,
             Joint::Hyphen if opened && !closed => false,
@@ -300,6 +311,25 @@ impl Scan<'_> {
         (at + 2..=(at + 4).min(self.groups.len())).any(|end| self.classify(&(at..end)).is_some())
     }
 
+    /// Whether the digits of these groups lack the code of their region.
+    fn is_of_region(&self, range: Range<usize>, code: &str) -> bool {
+        let digits: String = range.clone().map(|at| self.groups.digits(at)).collect();
+        !self.groups.plus(range.start)
+            && !digits.starts_with("00")
+            && !(digits.starts_with(code) && digits.len() > 8 + usize::from(code == "886"))
+    }
+
+    /// The number of Hong Kong, Macau or Taiwan that these digits are behind the word for it.
+    fn in_region(&self, range: &Range<usize>, digits: &str) -> Option<(String, PhoneKind)> {
+        let (code, _) = self.groups.region(range.start)?;
+        if !self.is_of_region(range.clone(), code) {
+            return None;
+        }
+        let national = digits.strip_prefix('0').unwrap_or(digits);
+        plans::abroad(&format!("{code}{national}"))
+            .filter(|(_, kind)| *kind == PhoneKind::Foreign { in_plan: true })
+    }
+
     /// The number that these groups are together.
     fn classify(&self, range: &Range<usize>) -> Option<(String, PhoneKind)> {
         let groups: Vec<&str> = range.clone().map(|at| self.groups.digits(at)).collect();
@@ -313,6 +343,9 @@ impl Scan<'_> {
             return None;
         }
         let plus = self.groups.plus(range.start);
+        if let Some(found) = self.in_region(range, &joined) {
+            return Some(found);
+        }
         if plus || joined.starts_with("00") {
             let dialled = joined.strip_prefix("00").unwrap_or(&joined);
             if dialled.starts_with("86") {
@@ -325,6 +358,16 @@ impl Scan<'_> {
                     found.1 == PhoneKind::Mobile || self.groups.is_joined_by_plus(range.start);
                 (plus && is_one).then_some(found)
             };
+            // +01 415 555 0100 is no mobile number of the mainland.
+            let north_american = || {
+                let bare = dialled.strip_prefix('0').filter(|_| plus)?;
+                plans::abroad(bare.strip_prefix('0').unwrap_or(bare)).filter(|(digits, kind)| {
+                    digits.starts_with('1') && *kind == PhoneKind::Foreign { in_plan: true }
+                })
+            };
+            if let Some(found) = north_american() {
+                return Some(found);
+            }
             return plans::abroad(dialled)
                 .filter(|(_, kind)| *kind == PhoneKind::Foreign { in_plan: true })
                 .or_else(mainland)
@@ -346,5 +389,23 @@ impl Scan<'_> {
                 digits.len() != 8 || groups.len() < 3 || groups.iter().all(|group| group.len() == 2)
             })
             .or_else(|| plans::bare_abroad(&groups))
+    }
+}
+
+/// Whether a last group may be the end of a range of numbers: the last digits of one of the next few.
+fn is_range(digits: &str, last: &str) -> bool {
+    let most = match last.len() {
+        1 => 2,
+        2 => 9,
+        _ => return false,
+    };
+    let end = digits
+        .len()
+        .checked_sub(last.len())
+        .and_then(|at| digits.get(at..))
+        .and_then(|end| end.parse::<u8>().ok());
+    match (end, last.parse::<u8>()) {
+        (Some(end), Ok(last)) => (1..=most).contains(&last.saturating_sub(end)),
+        _ => false,
     }
 }

@@ -56,7 +56,12 @@ pub(super) fn likely(groups: &Groups<'_>, range: Range<usize>) -> bool {
     let (at, behind) = (range.start, groups.gap(range.end));
     let before = groups.gap(at);
     let digits: usize = range.map(|at| groups.digits(at).len()).sum();
-    if digits > COUNT_DIGITS_MAX || groups.plus(at) {
+    // 62345678至80: the end of a range of numbers.
+    let ends_range = at > 0
+        && matches!(before.trim(), "至" | "到")
+        && groups.digits(at - 1).len() > COUNT_DIGITS_MAX
+        && !behind.chars().next().is_some_and(is_word_char);
+    if digits > COUNT_DIGITS_MAX || groups.plus(at) || ends_range {
         return false;
     }
     let in_word = before.chars().next_back().is_some_and(is_word_char)
