@@ -94,6 +94,13 @@ impl Address {
             },
         };
         let mut passed = aside.to_owned();
+        if let Some((road, crossing, after)) = behind_crossing(rest, roads) {
+            passed.push_str(address.road.as_deref().unwrap_or_default());
+            passed.push_str(crossing);
+            address.road = Some(road.to_owned());
+            address.road_known = true;
+            rest = after;
+        }
         if address.road.is_some() {
             let (between, after) = before_number(rest);
             passed.push_str(between);
@@ -125,10 +132,27 @@ impl Address {
         let mut lane = String::new();
         let mut rest = text;
         loop {
+            // 123弄甲支弄
+            if let Some(stem) = rest.chars().next().filter(|c| is_stem(*c))
+                && let Some(after) = rest[stem.len_utf8()..].strip_prefix("支弄")
+                && !lane.is_empty()
+            {
+                lane.push_str(if lane.ends_with('弄') { "" } else { "弄" });
+                lane.extend([stem, '支']);
+                rest = after;
+                continue;
+            }
             let body = rest.strip_prefix('第').unwrap_or(rest);
-            let Some((number, after)) = numerals(body) else {
+            let Some((mut number, mut after)) = numerals(body) else {
                 break;
             };
+            // 123甲弄
+            if let Some(stem) = after.chars().next().filter(|c| is_stem(*c))
+                && after[stem.len_utf8()..].starts_with(['弄', '支'])
+            {
+                number.push(stem);
+                after = &after[stem.len_utf8()..];
+            }
             let (word, after) = if let Some(after) = after.strip_prefix("支弄") {
                 ("支", after)
             } else if let Some(after) = after.strip_prefix('弄') {
@@ -152,7 +176,10 @@ impl Address {
             return text;
         }
         self.lane = Some(lane);
-        rest
+        // 123弄内5号
+        rest.strip_prefix(['内', '里'])
+            .filter(|within| numerals(within).is_some_and(|(_, after)| after.starts_with('号')))
+            .unwrap_or(rest)
     }
 
     fn take_number<'a>(&mut self, text: &'a str) -> &'a str {
@@ -172,14 +199,20 @@ impl Address {
         };
         let is_arabic = digits.starts_with(|c: char| c.is_ascii_digit());
         let (mut suffix, mut rest) = leading_suffix(rest);
-        // 201室 right after a lane is a unit, not a house number.
-        if suffix.is_empty() && before.is_empty() && starts_as_unit(rest) {
+        // 201室 right after a lane is a unit, not a house number; of a 巷 the number is that of a lane.
+        if suffix.is_empty()
+            && before.is_empty()
+            && (starts_as_unit(rest) || rest.starts_with('巷'))
+        {
             return text;
         }
         let named = rest
             .strip_prefix(['号', '#'])
             .filter(|_| !starts_as_unit(rest));
-        if named.is_none() && !(is_arabic && digits.len() == body.len()) {
+        let is_numbered = NUMBER_SIGNS.iter().any(|sign| body.starts_with(sign));
+        if named.is_none()
+            && !(is_arabic && letters.is_empty() && (digits.len() == body.len() || is_numbered))
+        {
             // Without its word, only plain digits are a house number.
             return text;
         }
@@ -621,6 +654,20 @@ fn begins_alike(text: &str, road: &str) -> Option<usize> {
     (!road.is_empty()).then(|| text.len() - left.len())
 }
 
+/// The road whose number follows, where an address begins with a crossing: 衡山路口天平路123号. With the words of the crossing, and the number.
+fn behind_crossing<'a, 'r>(
+    text: &'a str,
+    roads: &[&'r str],
+) -> Option<(&'r str, &'a str, &'a str)> {
+    let after = ["交叉口", "路口", "口"]
+        .iter()
+        .find_map(|word| text.strip_prefix(word))?
+        .trim_start_matches([',', '、', '-', '/', ':']);
+    let (road, number) = known_road(after, roads)?;
+    let is_house = numerals(number).is_some_and(|(_, rest)| rest.starts_with(['号', '弄']));
+    is_house.then(|| (road, &text[..text.len() - after.len()], number))
+}
+
 fn generic_road(text: &str) -> Option<(&str, &str)> {
     let is_road_word = |c: char| matches!(c, '路' | '街' | '道' | '巷');
     // Up to the first number; one that a road's word follows is part of its name: 石门1路.
@@ -738,8 +785,15 @@ fn estate(text: &str) -> (&str, &str) {
     let is_name = (2..=12).contains(&name.chars().count())
         && name.chars().all(|c| c.is_alphabetic() && !c.is_ascii())
         && ENDS.iter().any(|end| name.ends_with(end));
-    let is_house = numerals(after).is_some_and(|(_, rest)| rest.starts_with('号'));
-    if is_name && is_house {
+    let is_house = |text: &str| numerals(text).is_some_and(|(_, rest)| rest.starts_with('号'));
+    // 123弄(永嘉新村)5号, 123弄(近广元路)5号
+    if let Some((within, after)) = text.strip_prefix('(').and_then(|text| text.split_once(')'))
+        && !within.contains(|c: char| c.is_ascii_digit())
+        && is_house(after)
+    {
+        return (&text[..text.len() - after.len()], after);
+    }
+    if is_name && is_house(after) {
         (name, after)
     } else {
         ("", text)
@@ -773,10 +827,14 @@ fn building(text: &str) -> (&str, &str) {
     }
 }
 
+/// What says that a number follows, without a word behind it.
+const NUMBER_SIGNS: [&str; 4] = ["No.", "NO.", "no.", "#"];
+
 /// What may stand before the digits of a number: 第, No., #, or letters that belong to it.
 fn number_prefix(text: &str) -> (String, &str) {
-    let body = ["第", "No.", "NO.", "no.", "#"]
+    let body = NUMBER_SIGNS
         .iter()
+        .chain(&["第"])
         .find_map(|word| text.strip_prefix(word))
         .unwrap_or(text);
     let letters = body.len()
@@ -825,6 +883,7 @@ fn chinese_digit(c: char) -> Option<u32> {
         '十' | '拾' => 10,
         '廿' => 20,
         '卅' => 30,
+        '卌' => 40,
         '百' | '佰' => 100,
         '千' | '仟' => 1_000,
         _ => return None,
@@ -847,7 +906,7 @@ pub fn chinese_number(text: &str) -> Option<u32> {
         match (digit, pending) {
             (0, None) => zero = true,
             (1..=9, None) => pending = Some(digit),
-            (20 | 30, None) if unit_before > 10 => {
+            (20 | 30 | 40, None) if unit_before > 10 => {
                 value += digit;
                 unit_before = 10;
             }
@@ -873,6 +932,13 @@ pub fn chinese_number(text: &str) -> Option<u32> {
 fn numerals(text: &str) -> Option<(String, &str)> {
     let (mut number, len) = numeral(text)?;
     let mut rest = &text[len..];
+    // 12.0号, as a spreadsheet writes a whole number.
+    if let Some(fraction) = rest.strip_prefix('.') {
+        let digits = leading_digits(fraction);
+        if digits > 0 && fraction[..digits].bytes().all(|b| b == b'0') {
+            rest = &fraction[digits..];
+        }
+    }
     while let Some((more, after)) = joined_number(rest) {
         let is_word_needed = !rest
             .trim_start_matches(is_joint)
@@ -967,6 +1033,15 @@ fn leading_suffix(text: &str) -> (String, &str) {
             if rest.starts_with('-') {
                 suffix.push('-');
             }
+            rest = after;
+            continue;
+        }
+        // 36-甲
+        let dashed = rest.strip_prefix('-').filter(|_| suffix.is_empty());
+        if let Some(after) = dashed
+            && let Some(stem) = after.chars().next().filter(|c| is_stem(*c))
+            && !starts_as_unit(&after[stem.len_utf8()..])
+        {
             rest = after;
             continue;
         }
@@ -1082,35 +1157,71 @@ fn unit_end(text: &str, has_door: bool) -> Option<usize> {
             break;
         }
     }
-    let span = |text: &str| {
-        text.len()
-            - text
-                .trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '-')
-                .len()
-    };
     let stops = |text: &str| text.is_empty() || text.starts_with(['(', ')', ',', '、', ';', '/']);
+    // With its 号, where it has one.
+    let whole = |text: &str, number: usize| {
+        let word = usize::from(number > 0 && text[number..].starts_with('号')) * '号'.len_utf8();
+        Some(number + word).filter(|end| stops(&text[*end..]))
+    };
     if end > 0 {
-        let number = span(&text[end..]);
-        let number = if stops(&text[end + number..]) {
-            number
-        } else {
-            0
-        };
+        let number = whole(&text[end..], unit_number(&text[end..])).unwrap_or(0);
         let named = end > leading_unit_word(text);
         return (named || number > 0).then_some(end + number);
     }
-    let bare = span(text);
+    let bare = unit_span(text);
     if bare == 0 || !has_door {
         return None;
     }
     let (unit, rest) = text.split_at(bare);
+    // A区3号
+    if let Some(within) = rest.strip_prefix('区')
+        && let Some(number) = whole(within, unit_span(within)).filter(|number| *number > 0)
+    {
+        return Some(bare + '区'.len_utf8() + number);
+    }
+    // A word is none: 12 Guangyuan Road.
+    let is_unit = unit.contains(|c: char| c.is_ascii_digit()) || bare <= LETTERS_MAX;
     match rest.strip_prefix('号') {
-        _ if rest.is_empty() => Some(bare),
+        _ if rest.is_empty() => is_unit.then_some(bare),
         Some(after) if stops(after) && unit.ends_with(|c: char| c.is_ascii_digit()) => {
             Some(bare + '号'.len_utf8())
         }
         _ => None,
     }
+}
+
+/// Letters that alone name a unit.
+const LETTERS_MAX: usize = 3;
+/// Digits of each further unit in a list; more are a telephone number.
+const LISTED_DIGITS_MAX: usize = 4;
+
+/// Length of the letters and digits at the start.
+fn unit_span(text: &str) -> usize {
+    text.len()
+        - text
+            .trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '-')
+            .len()
+}
+
+/// Length of the number behind a word for a unit: 3, 3-5, 3、4, 十二, 甲.
+fn unit_number(text: &str) -> usize {
+    let mut end = unit_span(text);
+    if end == 0 {
+        let numeral = text.len()
+            - text
+                .trim_start_matches(|c| chinese_digit(c).is_some())
+                .len();
+        let stem = text.chars().next().filter(|c| is_stem(*c));
+        return numeral.max(stem.map_or(0, char::len_utf8));
+    }
+    while let Some(after) = text[end..].strip_prefix(['、', ',', '/']) {
+        let more = unit_span(after);
+        if more == 0 || more > LISTED_DIGITS_MAX {
+            break;
+        }
+        end = text.len() - after.len() + more;
+    }
+    end
 }
 
 /// Whether a text, standing right after digits, makes them a unit.
@@ -1187,6 +1298,38 @@ mod tests {
         ];
         let seen: Vec<&str> = parts.iter().map(|p| p.as_deref().unwrap_or("-")).collect();
         assert_eq!(seen.join(" "), expected, "{text}");
+    }
+
+    #[test]
+    fn what_neighbours_of_known_spellings_say() {
+        check("天平路123号商铺三", "天平路 - 123 - 商铺三 -");
+        check("天平路123号商铺十二", "天平路 - 123 - 商铺十二 -");
+        check("天平路123号铺位甲", "天平路 - 123 - 铺位甲 -");
+        check("天平路123号商铺3号", "天平路 - 123 - 商铺3号 -");
+        check("天平路123号商铺3、4", "天平路 - 123 - 商铺3、4 -");
+        check("天平路123号门面房3号", "天平路 - 123 - 门面房3号 -");
+        check("天平路123号A区3号", "天平路 - 123 - A区3号 -");
+        check(
+            "天平路123号3楼301,13800000001",
+            "天平路 - 123 - 3楼301 ,13800000001",
+        );
+        check("天平路No.23", "天平路 - 23 - - -");
+        check("天平路№23", "天平路 - 23 - - -");
+        check("天平路#23", "天平路 - 23 - - -");
+        check("天平路23-甲", "天平路 - 23 甲 - -");
+        check("天平路23号-甲", "天平路 - 23 甲 - -");
+        check("天平路12.0号", "天平路 - 12 - - -");
+        check("天平路卌二号", "天平路 - 42 - - -");
+        check("天平路123弄内5号", "天平路 123 5 - - -");
+        check("天平路123弄甲支弄5号", "天平路 123弄甲支 5 - - -");
+        check("天平路123甲弄5号", "天平路 123甲 5 - - -");
+        check("天平路123弄(广元小区)5号", "天平路 123 5 - - (广元小区)");
+        check("天平路123弄(近广元路)5号", "天平路 123 5 - - (近广元路)");
+        check("天平路123巷4号", "天平路 - - - - 123巷4号");
+        check("广元路口天平路123号", "天平路 - 123 - - 广元路口");
+        check("广元路口，天平路123弄4号", "天平路 123 4 - - 广元路口,");
+        check("广元路口", "广元路 - - - - 口");
+        check("12 Guangyuan Road", "- - 12 - - GuangyuanRoad");
     }
 
     #[test]
