@@ -140,6 +140,10 @@ fn from_groups(year: &str, month: &str, day: &str) -> Option<Date> {
     if month.len() > 2 || day.len() > 2 {
         return None;
     }
+    // 03/04/26 is the fourth of March, the third of April, or a day in 2003.
+    if (year.len(), month.len(), day.len()) == (2, 2, 2) && year.parse::<u8>().ok()? <= 12 {
+        return None;
+    }
     let year = match year.len() {
         4 => year.parse().ok()?,
         2 => 2000 + year.parse::<i32>().ok()?,
@@ -312,6 +316,9 @@ mod tests {
         check("2025年11月", None);
         check("11月1日", None);
         check("1/3/2025", None);
+        check("03/04/26", None);
+        check("12-03-04", None);
+        check("26-03-04", Some("2026-03-04"));
         check("250301", None);
         check("202503", None);
         check("12345", None);
