@@ -562,7 +562,15 @@ const FIELDS: &[Field] = &[
                 "phonenumber",
                 "mobilephone",
             ],
-            &[&["电话", "手机", "联系方式", "phone", "mobile"]],
+            &[&[
+                "电话",
+                "手机",
+                "联系方式",
+                "座机",
+                "固话",
+                "phone",
+                "mobile",
+            ]],
             2,
         ),
     person(ROLE, "身份", "contact role", Class::P2, 40)

@@ -206,14 +206,20 @@ pub(crate) fn is_heading_row(cells: &[String]) -> bool {
     if said.iter().filter(|cell| !is_short(cell)).count() > others_max {
         return false;
     }
-    let mut others = 0;
+    let (mut others, mut guesses) = (0, 0);
     for cell in &said {
-        others += usize::from(!matches!(known(cell), Some((_, true))));
+        match known(cell) {
+            Some((_, true)) => {}
+            // 名称 beside 地址 and 网格 is a heading as well.
+            Some((_, false)) => guesses += 1,
+            None => others += 1,
+        }
         if others > others_max {
             return false;
         }
     }
-    said.len() - others >= 2
+    let exact = said.len() - others - guesses;
+    exact >= 2 && guesses + others <= others_max.max(exact / 2)
 }
 
 /// What tells that a row, or a sheet, is about a shop.
@@ -277,13 +283,168 @@ pub(crate) fn targets(headings: &[String]) -> Vec<ColumnTarget> {
             }
         }
     }
-    people::assign(headings, &mut targets, names_person);
+    let unlisted = unlisted(headings);
+    for (target, unlisted) in targets.iter_mut().zip(&unlisted) {
+        if let Some(unlisted) = unlisted {
+            *target = Some(unlisted.clone());
+        }
+    }
+    let is_unlisted = |heading: &str| {
+        let mut places = headings.iter().zip(&unlisted);
+        places.any(|(other, unlisted)| other == heading && unlisted.is_some())
+    };
+    people::assign(headings, &mut targets, |heading| {
+        names_person(heading) || is_unlisted(heading)
+    });
     let mut names = BTreeSet::new();
     targets
         .into_iter()
         .zip(headings)
         .map(|(target, heading)| {
             target.unwrap_or_else(|| ColumnTarget::Custom(slug(heading, &mut names)))
+        })
+        .collect()
+}
+
+/// Words behind whom a number is of, longer ones first.
+const NUMBER_WORDS: [&str; 11] = [
+    "联系电话号码",
+    "联系电话",
+    "联系手机",
+    "联系方式",
+    "联系号码",
+    "手机号码",
+    "手机号",
+    "手机",
+    "电话号码",
+    "电话",
+    "座机",
+];
+/// Words before a number that name nobody: a number of whom the columns before it are about.
+const NOBODYS: [&str; 62] = [
+    "联系",
+    "移动",
+    "固定",
+    "固话",
+    "办公",
+    "办公室",
+    "常用",
+    "店铺",
+    "商铺",
+    "门店",
+    "店",
+    "本店",
+    "店内",
+    "店里",
+    "店面",
+    "商户",
+    "商家",
+    "单位",
+    "公司",
+    "企业",
+    "值班",
+    "前台",
+    "总机",
+    "服务",
+    "客服",
+    "预约",
+    "订餐",
+    "订座",
+    "外卖",
+    "有效",
+    "主要",
+    "第一",
+    "第二",
+    "第三",
+    "其他",
+    "其它",
+    "另一",
+    "对外",
+    "经营",
+    "营业",
+    "注册",
+    "登记",
+    "业务",
+    "座机",
+    "宅",
+    "住宅",
+    "家庭",
+    "新",
+    "旧",
+    "原",
+    "最新",
+    "现",
+    "本人",
+    "手机",
+    "电话",
+    "公开",
+    "现场",
+    "日常",
+    "夜间",
+    "工作",
+    "私人",
+    "个人",
+];
+/// A longer word is no word for a person.
+const PERSON_CHARS_MAX: usize = 12;
+
+/// Columns of persons whom no list knows: 户主 and 户主电话, 员工姓名 and 员工手机. Their numbers are nobody else's.
+fn unlisted(headings: &[String]) -> Vec<Option<ColumnTarget>> {
+    let crs = || None;
+    let bare = |heading: &String| fold(&without_brackets(heading));
+    let whose = |heading: &String| -> Option<String> {
+        let bare = bare(heading);
+        let guess = match known(heading)? {
+            (ColumnTarget::Contact { part, .. }, false) => part.meaning == Meaning::Telephone,
+            _ => false,
+        };
+        if !guess || person(&bare).is_some() {
+            return None;
+        }
+        let (stem, index) = without_index(&bare).unwrap_or((&bare, String::new()));
+        let stem = NUMBER_WORDS
+            .iter()
+            .find_map(|word| stem.strip_suffix(word))?;
+        let stem = stem.strip_suffix('的').unwrap_or(stem);
+        let plain = stem.trim_end_matches(|c: char| c.is_ascii_digit());
+        let is_person = !plain.is_empty()
+            && !plain.is_ascii()
+            && stem.chars().count() <= PERSON_CHARS_MAX
+            && !NOBODYS.contains(&plain)
+            && exact(plain, &crs).is_none();
+        is_person.then(|| format!("{stem}{index}"))
+    };
+    let numbers: Vec<Option<String>> = headings.iter().map(whose).collect();
+    let field = |meaning: Meaning| {
+        let of_person = |field: &&'static Field| {
+            matches!(field.shape, Shape::Entry { list: CONTACTS }) && field.meaning == meaning
+        };
+        Kind::ShopCard.fields().iter().find(of_person)
+    };
+    let name_of = |heading: &String| -> Option<String> {
+        let bare = bare(heading);
+        let (stem, index) = without_index(&bare).unwrap_or((&bare, String::new()));
+        let stem = ["姓名", "名字"]
+            .iter()
+            .find_map(|word| stem.strip_suffix(word))
+            .unwrap_or(stem);
+        let said = format!("{stem}{index}");
+        let mut numbers = numbers.iter().flatten();
+        numbers
+            .find(|number| **number == said || **number == bare)
+            .cloned()
+    };
+    headings
+        .iter()
+        .zip(&numbers)
+        .map(|(heading, number)| {
+            let (group, meaning) = match number {
+                Some(group) => (group.clone(), Meaning::Telephone),
+                None if matches!(known(heading), Some((_, true))) => return None,
+                None => (name_of(heading)?, Meaning::PersonName),
+            };
+            let part = field(meaning)?;
+            Some(ColumnTarget::Contact { group, part })
         })
         .collect()
 }

@@ -254,7 +254,9 @@ pub(crate) fn people(name: &str, phones: &str) -> People {
     let (name, phones) = (name.trim(), phones.trim());
     let (in_name, in_phones) = (spans(name), spans(phones));
     if !in_name.is_empty() {
-        let mut told = pairs(name, &in_name);
+        let Some(mut told) = pairs(name, &in_name) else {
+            return People::One { unclear: true };
+        };
         if told
             .iter()
             .all(|said| said.name.is_none() && said.role.is_none())
@@ -276,8 +278,10 @@ pub(crate) fn people(name: &str, phones: &str) -> People {
         }
         return People::Told(told);
     }
-    let names = names(name);
-    let told = pairs(phones, &in_phones);
+    let (names, unclear) = names(name);
+    let Some(told) = pairs(phones, &in_phones) else {
+        return People::One { unclear: true };
+    };
     let called = told
         .iter()
         .filter(|said| said.name.is_some() || said.role.is_some())
@@ -286,7 +290,7 @@ pub(crate) fn people(name: &str, phones: &str) -> People {
         return with_name(&names, name, told);
     }
     if names.len() < 2 {
-        return People::One { unclear: false };
+        return People::One { unclear };
     }
     let lines: Vec<&str> = phones.lines().map(str::trim).collect();
     let single = numbers(phones);
@@ -441,8 +445,9 @@ fn spans(text: &str) -> Vec<(usize, usize)> {
     found
 }
 
-/// Each number with the name before it, or behind it where the text begins with a number.
-fn pairs(text: &str, spans: &[(usize, usize)]) -> Vec<Said> {
+/// Each number with the name before it, or behind it where the text begins with a number. Nothing where a further name stands there that nobody can
+/// tell from the other words.
+fn pairs(text: &str, spans: &[(usize, usize)]) -> Option<Vec<Said>> {
     let between = |nth: usize| {
         let from = if nth == 0 { 0 } else { spans[nth - 1].1 };
         let to = spans.get(nth).map_or(text.len(), |(from, _)| *from);
@@ -451,12 +456,24 @@ fn pairs(text: &str, spans: &[(usize, usize)]) -> Vec<Said> {
     let number_first = caller(between(0)).is_none() && caller(between(spans.len())).is_some();
     let mut told: Vec<Said> = Vec::new();
     for (nth, (from, to)) in spans.iter().enumerate() {
-        let words = between(if number_first { nth + 1 } else { nth });
+        let mut words = between(if number_first { nth + 1 } else { nth });
         let number = text[*from..*to].trim();
+        // 张三13800000001（店主）李四: the brackets speak of the number before them.
+        if !number_first
+            && let Some((aside, rest)) = aside(words)
+            && let Some(last) = told.last_mut()
+        {
+            last.role = last.role.take().or(aside);
+            words = rest;
+        }
         let (name, role) = match caller(words) {
             Some((name, role)) => (name, role),
             // A second number of the same person.
             None if nth > 0 => {
+                let is_name = |word: &str| word.chars().count() > 1 && looks_like_name(word);
+                if words.split(|c: char| !c.is_alphabetic()).any(is_name) {
+                    return None;
+                }
                 if let Some(last) = told.last_mut() {
                     last.phones = format!("{}/{number}", last.phones);
                     continue;
@@ -471,8 +488,39 @@ fn pairs(text: &str, spans: &[(usize, usize)]) -> Vec<Said> {
             role,
         });
     }
-    told
+    if !number_first
+        && let Some((aside, _)) = aside(between(spans.len()))
+        && let Some(last) = told.last_mut().filter(|last| last.name.is_some())
+    {
+        last.role = last.role.take().or(aside);
+    }
+    Some(told)
 }
+
+/// The role in brackets at the start, if it is one, and what follows the brackets.
+fn aside(words: &str) -> Option<(Option<String>, &str)> {
+    let within = words.trim_start().strip_prefix(['(', '（'])?;
+    let end = within.find([')', '）'])?;
+    let role = within[..end].trim();
+    let rest = within[end..].trim_start_matches([')', '）']);
+    let is_role = ROLES.contains(&role);
+    Some((is_role.then(|| role.to_owned()), rest))
+}
+
+/// Words that say that a number follows, longer ones first.
+const NUMBER_LABELS: [&str; 11] = [
+    "联系电话",
+    "联系方式",
+    "手机号码",
+    "手机号",
+    "手机",
+    "电话",
+    "座机",
+    "固话",
+    "tel",
+    "Tel",
+    "TEL",
+];
 
 const ROLES: [&str; 22] = [
     "法定代表人",
@@ -503,9 +551,15 @@ const ROLES: [&str; 22] = [
 fn caller(words: &str) -> Option<(Option<String>, Option<String>)> {
     let plain =
         words.trim_matches(|c: char| !c.is_alphanumeric() && !matches!(c, '(' | ')' | '（' | '）'));
+    // 郑五，电话：
+    let is_label = |part: &str| {
+        let bare = half_width(part);
+        let bare = bare.trim_matches([':', ' ', '.']);
+        bare.is_empty() || NUMBER_LABELS.contains(&bare)
+    };
     let last = plain
         .split(['、', ',', '，', ';', '；', '/', '\n'])
-        .rfind(|part| !part.trim().is_empty())?;
+        .rfind(|part| !is_label(part))?;
     let (name, role) = person_of(last)?;
     (name.is_some() || role.is_some()).then_some((name, role))
 }
@@ -515,7 +569,7 @@ fn person_of(text: &str) -> Option<(Option<String>, Option<String>)> {
     let text = half_width(text);
     let mut text = text.trim().trim_matches(['(', ')']).to_owned();
     let mut role = None;
-    for label in ["联系电话", "电话", "手机号", "手机", "tel", "Tel", "TEL"] {
+    for label in NUMBER_LABELS {
         if let Some(rest) = text.trim_end_matches([':', ' ']).strip_suffix(label) {
             text = rest.trim_end().to_owned();
         }
@@ -545,13 +599,15 @@ fn person_of(text: &str) -> Option<(Option<String>, Option<String>)> {
     looks_like_name(text).then(|| (Some(text.to_owned()), role))
 }
 
-/// The names of a name cell that lists several, each with the role beside it; nothing where it does not.
-fn names(text: &str) -> Vec<(String, Option<String>)> {
+/// The names of a name cell that lists several, each with the role beside it; none where it does not. And whether it lists something that is no name
+/// beside one that is.
+fn names(text: &str) -> (Vec<(String, Option<String>)>, bool) {
     let parts: Vec<&str> = text
         .split(['、', ',', '，', ';', '；', '/', '\n', '&'])
         .map(str::trim)
         .filter(|part| !part.is_empty())
         .collect();
+    let is_list = parts.len() > 1;
     let spaced: Vec<&str> = text.split_whitespace().collect();
     let parts = match parts.len() {
         // 张三 李四, but not 欧阳 娜娜 and not 张 三.
@@ -566,15 +622,27 @@ fn names(text: &str) -> Vec<(String, Option<String>)> {
     let told: Vec<(String, Option<String>)> = parts
         .iter()
         .filter_map(|part| {
+            if is_list && is_latin_name(part) {
+                return Some(((*part).to_owned(), None));
+            }
             let (name, role) = person_of(part)?;
             Some((name?, role))
         })
         .collect();
     if told.len() == parts.len() {
-        told
+        (told, false)
     } else {
-        Vec::new()
+        (Vec::new(), is_list && !told.is_empty())
     }
+}
+
+/// John, John Smith: in a list of people.
+fn is_latin_name(text: &str) -> bool {
+    text.len() > 1
+        && text.starts_with(|c: char| c.is_ascii_uppercase())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphabetic() || matches!(c, ' ' | '.' | '-' | '\''))
 }
 
 /// The commonest family names.
@@ -702,6 +770,23 @@ mod tests {
             told("", "老板13800000001 老板娘13900000002"),
             ["|13800000001|老板", "|13900000002|老板娘"]
         );
+        for text in [
+            "张三 13800000001（店主） 李四 13900000002（房东）",
+            "张三13800000001(店主)、李四13900000002(房东)",
+            "店主：张三，电话：13800000001；房东：李四，电话：13900000002",
+        ] {
+            let expected = ["张三|13800000001|店主", "李四|13900000002|房东"];
+            assert_eq!(told(text, ""), expected, "{text}");
+            assert_eq!(told("", text), expected, "{text}");
+        }
+        assert_eq!(
+            told("张三，电话：13800000001；李四，手机号码：13900000002", ""),
+            two
+        );
+        assert_eq!(
+            told("买买提·艾力、John", "13800000001、13900000002"),
+            ["买买提·艾力|13800000001|", "John|13900000002|"]
+        );
         assert_eq!(told("王小明13800000001", ""), ["王小明|13800000001|"]);
         assert_eq!(
             told("王小明13800000001", "021-50000000"),
@@ -747,6 +832,11 @@ mod tests {
             assert_eq!(told(name, phones), ["one"], "{name} {phones}");
         }
         assert_eq!(told("张三、李四", "13800000001"), ["unclear"]);
+        assert_eq!(told("张三、食堂", "13800000001/13900000002"), ["unclear"]);
+        assert_eq!(
+            told("张三13800000001 的朋友 李四 那里 13900000002", ""),
+            ["unclear"]
+        );
         assert_eq!(
             told("张三、李四", "13800000001/13900000002/13700000003"),
             ["unclear"]
