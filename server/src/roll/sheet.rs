@@ -331,6 +331,8 @@ pub fn read(
 
 /// The sheets of a file of whatever kind, and the names of those that cannot be read.
 fn sheets(bytes: &[u8], limits: &RollLimits) -> Result<(Vec<Sheet>, Vec<String>), RollError> {
+    // What programs leave behind the end of a text, or before a file that came over the web.
+    let bytes = without_padding(bytes);
     match bytes {
         [] => return Err(RollError::Empty),
         [b'P', b'K', 3, 4, ..] => return workbook::sheets(bytes, limits),
@@ -343,6 +345,9 @@ fn sheets(bytes: &[u8], limits: &RollLimits) -> Result<(Vec<Sheet>, Vec<String>)
         return Err(RollError::OtherFormat { zh, en });
     }
     let text = delimited::decode(bytes, limits)?;
+    if let Some((zh, en)) = other_text(&text) {
+        return Err(RollError::OtherFormat { zh, en });
+    }
     let sheets = match markup::Markup::of(&text) {
         None => vec![delimited::sheet(&text, limits)?],
         Some(markup::Markup::Page) => markup::page(&text, limits)?,
@@ -350,9 +355,70 @@ fn sheets(bytes: &[u8], limits: &RollLimits) -> Result<(Vec<Sheet>, Vec<String>)
         Some(markup::Markup::OpenDocument) => ods::tables(text.as_bytes(), limits)?,
     };
     if sheets.iter().all(|sheet| sheet.rows.is_empty()) {
-        return Err(RollError::Empty);
+        return Err(match markup::Markup::of(&text) {
+            Some(markup::Markup::Page) => RollError::OtherFormat {
+                zh: "没有表格的网页（可能是登录页面或出错页面）",
+                en: "a web page without a table (perhaps one to sign in, or an error)",
+            },
+            _ => RollError::Empty,
+        });
     }
     Ok((sheets, Vec::new()))
+}
+
+/// Without the zero bytes and the end mark that follow a text, and without the line ends that stand before a zip.
+fn without_padding(bytes: &[u8]) -> &[u8] {
+    let start = bytes.iter().take_while(|b| b.is_ascii_whitespace()).count();
+    if bytes[start..].starts_with(b"PK\x03\x04") {
+        return &bytes[start..];
+    }
+    let is_wide = bytes.iter().take(SAMPLE_BYTES).any(|b| *b == 0);
+    let end = bytes
+        .iter()
+        .rposition(|b| !matches!(b, 0 | 0x1a))
+        .map_or(0, |at| at + 1);
+    match bytes {
+        // In a compound file and in UTF-16 a zero byte says something.
+        [0xd0, 0xcf, ..] | [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => bytes,
+        _ if is_wide && end < SAMPLE_BYTES && bytes[..end].contains(&0) => bytes,
+        _ => &bytes[..end],
+    }
+}
+
+/// Bytes that tell whether zero bytes belong to a text.
+const SAMPLE_BYTES: usize = 4_096;
+
+/// A text that people or programs send instead of a table, in both languages, by its beginning.
+fn other_text(text: &str) -> Option<(&'static str, &'static str)> {
+    let head = text.trim_start();
+    let begins = |words: &[&str]| words.iter().any(|word| head.starts_with(word));
+    let is_json =
+        || begins(&["{", "["]) && serde_json::from_str::<serde::de::IgnoredAny>(head).is_ok();
+    let is_sylk = || {
+        head.lines()
+            .next()
+            .is_some_and(|line| line.starts_with("ID;P"))
+    };
+    Some(if is_json() {
+        ("JSON 数据", "JSON data")
+    } else if is_sylk() {
+        ("SYLK 文件（.slk）", "a SYLK file (.slk)")
+    } else if begins(&["TABLE\n0,1", "TABLE\r\n0,1"]) {
+        ("DIF 文件（.dif）", "a DIF file (.dif)")
+    } else if begins(&["Received:", "Return-Path:", "From:", "Delivered-To:"])
+        && head.contains("\nSubject:")
+    {
+        ("电子邮件（.eml）", "an e-mail (.eml)")
+    } else if begins(&["version https://git-lfs"]) {
+        (
+            "Git LFS 指针，不是文件本身",
+            "a pointer of Git LFS and not the file itself",
+        )
+    } else if begins(&["<?xml"]) && markup::Markup::of(text).is_none() {
+        ("XML 文件，其中没有表格", "an XML file without a table")
+    } else {
+        return None;
+    })
 }
 
 /// A kind of file that people send instead of a table, in both languages, by its first bytes.

@@ -41,11 +41,11 @@ pub(crate) fn plain(text: &str) -> Cow<'_, str> {
 }
 
 fn unescaped<'t>(original: &'t str, text: Cow<'t, str>) -> Cow<'t, str> {
-    if !original.contains(['&', '\\', '_', '<']) {
+    if !original.contains(['&', '\\', '_', '<', '%']) {
         return text;
     }
     let mut text = text;
-    for decode in [hex_escapes, entities, breaks] {
+    for decode in [hex_escapes, entities, code_escapes, breaks] {
         if let Some(decoded) = decode(&text) {
             text = Cow::Owned(decoded);
         }
@@ -139,6 +139,70 @@ fn entity(name: &str) -> Option<char> {
     })
 }
 
+/// `\u738b` as programs write signs that are no ASCII, and `%E7%8E%8B` as addresses of the web have them.
+fn code_escapes(text: &str) -> Option<String> {
+    let mut out = String::with_capacity(text.len());
+    let (mut rest, mut found) = (text, false);
+    while let Some(at) = rest.find(['\\', '%']) {
+        out.push_str(&rest[..at]);
+        let here = &rest[at..];
+        let decoded = if here.starts_with('%') {
+            percent_run(here)
+        } else {
+            unicode_run(here)
+        };
+        if let Some((signs, len)) = decoded {
+            out.push_str(&signs);
+            rest = &here[len..];
+            found = true;
+        } else {
+            out.push_str(&here[..1]);
+            rest = &here[1..];
+        }
+    }
+    found.then(|| out + rest)
+}
+
+/// Escapes one behind another, with the pairs that stand for one sign: what they say, and their length.
+fn unicode_run(text: &str) -> Option<(String, usize)> {
+    let mut units: Vec<u16> = Vec::new();
+    let mut rest = text;
+    while let Some(after) = rest.strip_prefix("\\u") {
+        let Some(unit) = after
+            .get(..4)
+            .filter(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()))
+            .and_then(|hex| u16::from_str_radix(hex, 16).ok())
+        else {
+            break;
+        };
+        units.push(unit);
+        rest = &after[4..];
+    }
+    let signs = String::from_utf16(&units).ok()?;
+    let is_text = !signs.is_empty() && !signs.contains('\0');
+    is_text.then(|| (signs, text.len() - rest.len()))
+}
+
+/// Bytes of signs that are no ASCII: 50%, and %20 in the midst of a text, stay.
+fn percent_run(text: &str) -> Option<(String, usize)> {
+    let mut bytes: Vec<u8> = Vec::new();
+    let mut rest = text;
+    while let Some(after) = rest.strip_prefix('%') {
+        let Some(byte) = after
+            .get(..2)
+            .filter(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()))
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok())
+        else {
+            break;
+        };
+        bytes.push(byte);
+        rest = &after[2..];
+    }
+    let signs = String::from_utf8(bytes).ok()?;
+    let is_text = signs.chars().any(|c| c.is_alphabetic() && !c.is_ascii());
+    is_text.then(|| (signs, text.len() - rest.len()))
+}
+
 /// `\n` and `<br>` as programs write a line end within a text.
 fn breaks(text: &str) -> Option<String> {
     let mut out = String::with_capacity(text.len());
@@ -197,7 +261,7 @@ fn without_apostrophes(text: &str) -> Cow<'_, str> {
                 piece
                     .trim_start()
                     .strip_prefix(['\'', '’', '‘', '＇'])
-                    .filter(|rest| at == 0 && numeric(text, rest))
+                    .filter(|rest| at == 0 && (numeric(text, rest) || begins_in_han(rest)))
             });
         out.push_str(bare.unwrap_or(piece));
     }
@@ -210,6 +274,12 @@ fn guarded(rest: &str, first: bool) -> bool {
         || rest
             .trim_start_matches(passed_over)
             .starts_with(FORMULA_SIGNS)
+}
+
+/// '王记: no quotation, which has two marks, and no name such as '90s.
+fn begins_in_han(rest: &str) -> bool {
+    rest.starts_with(|c: char| c.is_alphabetic() && !c.is_ascii())
+        && !rest.contains(['\'', '’', '＇'])
 }
 
 /// Only digits and what stands between them: a number, a date, a credit code; not a name such as '90s.
@@ -280,7 +350,13 @@ pub(crate) fn spelled_value(formula: &str) -> Option<String> {
 
 /// A text that is a formula, which no spreadsheet has worked out: `=A2&B2`, `=VLOOKUP(A2,Sheet2!A:B,2,0)`.
 pub(crate) fn is_formula(text: &str) -> bool {
-    let Some(rest) = text.trim().strip_prefix('=') else {
+    let text = text.trim();
+    // {=A1}, as one over several cells is shown.
+    let text = text
+        .strip_prefix('{')
+        .and_then(|text| text.strip_suffix('}'))
+        .unwrap_or(text);
+    let Some(rest) = text.strip_prefix('=') else {
         return false;
     };
     let rest = rest.trim_start_matches(['+', '-', '@', '(']);
@@ -373,6 +449,19 @@ pub(crate) enum Scientific {
 /// Digits of a number that a spreadsheet keeps.
 const NUMBER_DIGITS_MAX: usize = 15;
 
+/// A fraction with more digits than a spreadsheet keeps, as programs write 0.1 + 0.2: 0.3. No other text.
+pub(crate) fn without_noise(text: &str) -> Option<String> {
+    let bare = text.strip_prefix('-').unwrap_or(text);
+    let (whole, fraction) = bare.split_once('.')?;
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let is_noisy = digits(whole)
+        && digits(fraction)
+        && whole.len() <= NUMBER_DIGITS_MAX
+        && whole.len() + fraction.len() > NUMBER_DIGITS_MAX
+        && (whole == "0" || !whole.starts_with('0'));
+    is_noisy.then(|| plain_number(text.parse().ok()?)).flatten()
+}
+
 /// A number as people would type it: a telephone number kept as a number must not become 1.6e10, nor 0.1 + 0.2 0.30000000000000004.
 /// Nothing where the spreadsheet has lost digits.
 pub(crate) fn plain_number(number: f64) -> Option<String> {
@@ -412,6 +501,14 @@ mod tests {
             ("&&;&unknown;", "&&;&unknown;"),
             ("一楼\\n二楼\\r\\n三楼", "一楼\n二楼\n三楼"),
             ("一楼<br/>二楼<br>三楼", "一楼\n二楼\n三楼"),
+            ("\\u738b\\u8bb0", "王记"),
+            ("\\ud842\\udfb7野家", "𠮷野家"),
+            ("\\u12 \\u0000", "\\u12 \\u0000"),
+            ("%E7%8E%8B%E8%AE%B0", "王记"),
+            ("50%E7", "50%E7"),
+            ("100%20%", "100%20%"),
+            ("'王记", "王记"),
+            ("'王记'", "'王记'"),
             ("C:\\new\\name", "C:\\new\\name"),
             ("\\\\nas\\2", "\\\\nas\\2"),
             ("'13800000001", "13800000001"),
@@ -455,6 +552,8 @@ mod tests {
             "=Sheet2!B3",
             "=SUM(A1:A9)",
             "=-A1",
+            "{=A1}",
+            "{=SUM(A1:A9)}",
         ] {
             assert!(is_formula(formula), "{formula}");
         }
@@ -478,6 +577,18 @@ mod tests {
             (1e-7, Some("0.0000001")),
         ] {
             assert_eq!(plain_number(number).as_deref(), expected, "{number}");
+        }
+        for (text, expected) in [
+            ("0.30000000000000004", Some("0.3")),
+            ("99.99999999999999", Some("100")),
+            ("-0.30000000000000004", Some("-0.3")),
+            ("121.4390000000000012", Some("121.439")),
+            ("12.5", None),
+            ("0.3", None),
+            ("999999199001010729", None),
+            ("2026.03.04", None),
+        ] {
+            assert_eq!(without_noise(text).as_deref(), expected, "{text}");
         }
         assert_eq!(scientific("1.38E+10"), Some(Scientific::Damaged));
         assert_eq!(

@@ -18,7 +18,9 @@ const SAMPLE_ROWS: usize = 60;
 /// Bytes that decide on the encoding where more than one fits.
 const SAMPLE_BYTES: usize = 64 * 1024;
 /// Signs that part cells, the likeliest first.
-const DELIMITERS: [char; 7] = [',', '\t', ';', '|', '，', '；', '｜'];
+const DELIMITERS: [char; 13] = [
+    ',', '\t', ';', '|', '，', '；', '｜', '^', '~', '、', ':', '\u{1f}', '\u{1}',
+];
 /// Lines of one cell, and their bytes, before its quotation mark counts as one that is never closed.
 const CELL_LINES_MAX: usize = 500;
 
@@ -82,7 +84,13 @@ pub(crate) fn decode<'b>(bytes: &'b [u8], limits: &RollLimits) -> Result<Cow<'b,
         [0xef, 0xbb, 0xbf, rest @ ..] => (narrow(rest, limits), rest),
         _ => (wide(bytes).unwrap_or_else(|| narrow(bytes, limits)), bytes),
     };
-    let (text, damaged): (Cow<'_, str>, bool) = encoding.decode_without_bom_handling(bytes);
+    let (text, damaged): (Cow<'_, str>, bool) = match line_by_line(bytes, encoding) {
+        Some(text) => {
+            let damaged = text.contains('\u{fffd}');
+            (Cow::Owned(text), damaged)
+        }
+        None => encoding.decode_without_bom_handling(bytes),
+    };
     let zeros = text.bytes().filter(|byte| *byte == 0).count();
     if damaged || zeros > 0 {
         // A damaged byte or two in a large file is no reason to refuse the rest; a picture is.
@@ -105,6 +113,58 @@ pub(crate) fn decode<'b>(bytes: &'b [u8], limits: &RollLimits) -> Result<Cow<'b,
     })
 }
 
+/// Lines that somebody added in another encoding: of UTF-8 within GB18030 or Big5, and of GB18030 within UTF-8. Nothing where every line is of one.
+fn line_by_line(bytes: &[u8], encoding: &'static Encoding) -> Option<String> {
+    if encoding == UTF_16LE || encoding == UTF_16BE {
+        return None;
+    }
+    let other = |line: &[u8]| -> Option<&'static Encoding> {
+        if line.is_ascii() {
+            return None;
+        }
+        let (whole, broken) = utf8_signs(line);
+        if encoding == UTF_8 {
+            let (_, lost) = GB18030.decode_without_bom_handling(line);
+            (broken > whole && !lost).then_some(GB18030)
+        } else {
+            // Signs of three bytes, none of them broken: in another encoding that is no accident.
+            let is_utf8 = broken == 0 && whole >= 2 && !has_short_signs(line);
+            is_utf8.then_some(UTF_8)
+        }
+    };
+    let lines = || bytes.split_inclusive(|b| *b == b'\n');
+    if !lines().any(|line| other(line).is_some())
+        || !lines().any(|line| !line.is_ascii() && other(line).is_none())
+    {
+        return None;
+    }
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for line in lines() {
+        let (line, _) = other(line)
+            .unwrap_or(encoding)
+            .decode_without_bom_handling(line);
+        text.push_str(&line);
+    }
+    Some(text)
+}
+
+/// Signs beyond ASCII that are whole in UTF-8, and places that are broken.
+fn utf8_signs(bytes: &[u8]) -> (usize, usize) {
+    let (mut whole, mut broken) = (0, 0);
+    for chunk in bytes.utf8_chunks() {
+        whole += chunk.valid().chars().filter(|c| !c.is_ascii()).count();
+        broken += usize::from(!chunk.invalid().is_empty());
+    }
+    (whole, broken)
+}
+
+/// Whether a text in UTF-8 has signs of two bytes, as two bytes of another encoding look by accident.
+fn has_short_signs(bytes: &[u8]) -> bool {
+    bytes
+        .utf8_chunks()
+        .any(|chunk| chunk.valid().chars().any(|c| c.len_utf8() == 2))
+}
+
 /// UTF-16 without a mark: delimiters, digits and line ends have a zero half, always the same one.
 fn wide(bytes: &[u8]) -> Option<&'static Encoding> {
     let zeros = |from: usize| {
@@ -118,11 +178,7 @@ fn wide(bytes: &[u8]) -> Option<&'static Encoding> {
 }
 
 fn narrow(bytes: &[u8], limits: &RollLimits) -> &'static Encoding {
-    let (mut whole, mut broken) = (0_usize, 0_usize);
-    for chunk in bytes.utf8_chunks() {
-        whole += chunk.valid().chars().filter(|c| !c.is_ascii()).count();
-        broken += usize::from(!chunk.invalid().is_empty());
-    }
+    let (whole, broken) = utf8_signs(bytes);
     // In any other encoding of Chinese hardly a sign is one of UTF-8.
     if broken * 3 <= whole {
         return UTF_8;
@@ -164,6 +220,9 @@ fn rows(
         if !field.text.trim().is_empty() {
             grid.text(row, column, &field.text, &mut left)?;
             blank = false;
+            if fields.columns.is_some_and(|most| column as usize >= most) {
+                grid.flaw(row, column, Flaw::Surplus);
+            }
         }
         if !field.last {
             column += 1;

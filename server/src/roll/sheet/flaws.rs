@@ -93,6 +93,21 @@ pub(crate) fn of_row(sheet: &Sheet, row: u32) -> &[Flawed] {
     &rest[..rest.partition_point(|flawed| flawed.row == row)]
 }
 
+/// Cells of a row behind the last heading, where the row has more cells than the first ones of the file. Below a title of fewer cells a heading says
+/// that they belong.
+pub(crate) fn surplus(sheet: &Sheet, row: u32, columns: &[RollColumn]) -> Vec<usize> {
+    of_row(sheet, row)
+        .iter()
+        .filter(|flawed| flawed.flaw == Flaw::Surplus)
+        .map(|flawed| flawed.column as usize)
+        .filter(|at| {
+            columns
+                .get(*at)
+                .is_some_and(|column| column.heading == column.letters)
+        })
+        .collect()
+}
+
 /// What a column expects of its cells.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Expects {
@@ -123,6 +138,27 @@ fn expects(target: &ColumnTarget) -> Expects {
 
 fn is_of_telephones(target: &ColumnTarget) -> bool {
     matches!(target, ColumnTarget::Contact { part, .. } if part.meaning == Meaning::Telephone)
+}
+
+/// A column of house numbers, lanes or rooms.
+fn is_of_a_door(target: &ColumnTarget) -> bool {
+    matches!(target, ColumnTarget::Field(field)
+        if matches!(field.meaning, Meaning::AddressPart(part) if part != AddressPart::Road))
+}
+
+/// A time, a share or a fraction: what spreadsheets make of 3:05, 12% and 1/2.
+fn is_no_door(cell: &str) -> bool {
+    let plain = half_width(cell.trim());
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let parted = |by: char| {
+        let parts: Vec<&str> = plain.split(by).collect();
+        parts.len() > 1 && parts.iter().all(|part| digits(part))
+    };
+    parted(':')
+        || plain.matches('.').count() == 1 && parted('.')
+        || plain
+            .strip_suffix('%')
+            .is_some_and(|share| share.replace('.', "").bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// Mends the cells of a row, and says what could not be mended.
@@ -176,6 +212,9 @@ pub(crate) fn mend(
                 if let Some(typed) = date {
                     problems.push(date_problem(row, &column.heading, &typed));
                     *cell = typed.text();
+                } else if is_of_a_door(&column.target) && is_no_door(cell) {
+                    problems.push(no_door_problem(row, &column.heading));
+                    cell.clear();
                 }
             }
             Expects::Anything => {
@@ -238,7 +277,7 @@ fn told(flawed: &Flawed, heading: Option<&str>) -> Option<Problem> {
             );
             return Some(Problem::new(ProblemCode::HiddenRow, flawed.row, None, zh, en));
         }
-        Flaw::Date(_) | Flaw::Far => return None,
+        Flaw::Date(_) | Flaw::Far | Flaw::Surplus => return None,
     };
     Some(Problem::new(code, flawed.row, heading, zh, en))
 }
@@ -273,6 +312,14 @@ fn date_problem(row: u32, heading: &str, typed: &Typed) -> Problem {
             "a date where a number belongs (perhaps 3-5, made a date by the spreadsheet): it counts as empty; set the column to text and type it again".to_owned(),
         ),
     };
+    Problem::new(ProblemCode::DateInPlaceOfNumber, row, Some(heading), zh, en)
+}
+
+fn no_door_problem(row: u32, heading: &str) -> Problem {
+    let (zh, en) = (
+        "这里应是编号，却是时间、百分数或小数（可能是 3:05、1/2 这样的编号被表格软件改写），按空白处理；请把该列设为文本格式后重新填写",
+        "a time, a share or a fraction where a number belongs (perhaps 3:05 or 1/2, rewritten by the spreadsheet): it counts as empty; set the column to text and type it again",
+    );
     Problem::new(ProblemCode::DateInPlaceOfNumber, row, Some(heading), zh, en)
 }
 

@@ -41,6 +41,8 @@ pub(crate) enum Flaw {
     Date(Shown),
     /// A quotation mark that is never closed; the text ends with the line.
     Quote,
+    /// Behind as many cells as the first rows of a text have: a delimiter that stands in no quotation marks moved the cells before it.
+    Surplus,
     /// Far outside the table; not read.
     Far,
     /// The row is hidden; no column.
@@ -50,7 +52,10 @@ pub(crate) enum Flaw {
 impl Flaw {
     /// Whether nobody can say what stood in the cell.
     pub(crate) fn hides_the_cell(&self) -> bool {
-        !matches!(self, Self::Date(_) | Self::Far | Self::HiddenRow)
+        !matches!(
+            self,
+            Self::Date(_) | Self::Surplus | Self::Far | Self::HiddenRow
+        )
     }
 }
 
@@ -324,7 +329,11 @@ impl<'l> GridBuilder<'l> {
                     self.flaw(row, column, Flaw::Scientific);
                     self.cell(row, column, trimmed, left)?;
                 }
-                None => self.cell(row, column, &cell::plain(typed), left)?,
+                None => {
+                    let rounded = cell::without_noise(trimmed);
+                    let text = rounded.map_or_else(|| cell::plain(typed), std::borrow::Cow::Owned);
+                    self.cell(row, column, &text, left)?;
+                }
             }
         }
         Ok(())

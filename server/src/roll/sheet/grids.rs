@@ -72,7 +72,7 @@ fn plain_grid(text: &str) -> String {
     out
 }
 
-const NUMERALS: &str = "零〇一二三四五六七八九十百千两廿卅";
+const NUMERALS: &str = "零〇○一二三四五六七八九十百千两廿卅卌壹贰叁肆伍陆柒捌玖拾佰仟";
 
 /// Chinese numerals in Arabic digits. Where a run of them is no number it stays as it is.
 fn arabic(text: &str) -> String {

@@ -31,8 +31,13 @@ impl<'a> Package<'a> {
     pub(crate) fn open(bytes: &'a [u8], limits: &RollLimits) -> Result<Self, RollError> {
         let archive = match ZipArchive::new(Cursor::new(bytes)) {
             Ok(archive) => archive,
-            // The list of parts stands at the end.
-            Err(_) if !bytes.windows(4).any(|at| at == b"PK\x05\x06") => {
+            // The list of parts stands at the end, and behind it 22 bytes that say where it is.
+            Err(_)
+                if bytes
+                    .windows(4)
+                    .rposition(|at| at == b"PK\x05\x06")
+                    .is_none_or(|at| bytes.len() - at < 22) =>
+            {
                 return Err(RollError::Truncated);
             }
             Err(error) => return Err(unreadable(error)),

@@ -11,7 +11,7 @@ mod shop;
 
 use std::collections::HashMap;
 
-use lianka_sync_core::kinds::Class;
+use lianka_sync_core::kinds::{Class, key};
 
 use crate::roll::sheet::{
     Lines, RollError, RollPlan, RollRow, Sheet, StreetTables,
@@ -36,13 +36,14 @@ pub(crate) fn plan(
     let (last_heading_row, lowest) = sheet.rows.get(header.row).ok_or(RollError::NoHeader)?;
     let groups = header.groups.and_then(|at| sheet.rows.get(at));
     let header_row = groups.as_ref().map_or(last_heading_row, |(row, _)| *row);
-    let heading_cells = match &groups {
+    let mut heading_cells = match &groups {
         Some((_, above)) => headings::composed(above, &lowest),
         None => lowest.clone(),
     };
+    let named_by_numbers = numbers::without_numbers(&mut heading_cells);
     let below = sheet.rows.from(header.row + 1);
     let columns = columns(&heading_cells, below);
-    let custom_fields = custom_fields(&columns, below);
+    let mut custom_fields = custom_fields(&columns, below);
     let mut reader = Reader {
         columns: &columns,
         street,
@@ -62,6 +63,9 @@ pub(crate) fn plan(
         above: Above::default(),
         moved: None,
     };
+    if named_by_numbers {
+        reader.heading_numbers();
+    }
     reader.look_at_columns(header.other_sheet.and_then(|at| sheets.get(at)));
     let mut rows: Vec<RollRow> = Vec::new();
     let mut seen: HashMap<[u8; 32], u32> = HashMap::new();
@@ -78,7 +82,11 @@ pub(crate) fn plan(
         let kind = if is_heading(&typed) {
             RowKind::RepeatedHeader
         } else {
-            reader.kind_of(row, &cells, &said)
+            match reader.kind_of(row, &cells, &said) {
+                // What is left of a damaged row heads nothing.
+                RowKind::Band(_) if !flaws.is_empty() => RowKind::Other,
+                kind => kind,
+            }
         };
         let passed = matches!(kind, RowKind::Footer);
         if matches!(kind, RowKind::Shop | RowKind::People | RowKind::Other) {
@@ -92,7 +100,10 @@ pub(crate) fn plan(
                 if let Some(shop) = joined {
                     reader.join(shop, row, &cells);
                 } else {
-                    let said = reader.without_placeholders(row, &cells, said);
+                    let mut said = reader.without_placeholders(row, &cells, said);
+                    if reader.moved.is_none() {
+                        reader.surplus(row, &flaws::surplus(sheet, row, &columns), &mut said);
+                    }
                     let mut shop = reader.shop(row, &kept, &said);
                     shop.identity = reader.identity(&placed, &mut seen);
                     reader.above.shop(row, cells, said);
@@ -131,6 +142,14 @@ pub(crate) fn plan(
         ((last_row - last_heading_row) as usize).saturating_sub(below.len()) + numbered_rows;
     let Reader { mut problems, .. } = reader;
     problems.sort_by_key(|p| p.row);
+    // Of a column without a heading only what a shop says is a field.
+    custom_fields.retain(|field| {
+        let is_named = columns
+            .iter()
+            .any(|column| column.heading == field.label && column.heading != column.letters);
+        let key = format!("{}/{}", key::CUSTOM, field.name);
+        is_named || rows.iter().any(|shop| shop.text(&key).is_some())
+    });
     Ok(RollPlan {
         sheet: sheet.name.clone(),
         header_row,

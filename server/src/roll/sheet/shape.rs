@@ -82,7 +82,32 @@ const NOTHING: &[&str] = &[
     "无执照",
     "无营业执照",
     "保密",
+    "拒绝",
+    "拒填",
+    "拒绝填写",
+    "拒绝透露",
+    "不愿透露",
+    "不愿提供",
+    "不愿意提供",
+    "不便透露",
+    "不便提供",
+    "不方便",
+    "不方便提供",
+    "不清",
+    "不祥",
+    "不知",
+    "不晓得",
+    "查无",
+    "未掌握",
+    "无法联系",
+    "无从得知",
+    "暂未提供",
+    "暂未登记",
+    "暂未采集",
+    "没提供",
+    "没登记",
     "tbd",
+    "\\n",
 ];
 
 /// No word for nothing is longer.
@@ -114,6 +139,16 @@ pub(crate) fn placeholder(text: &str) -> Option<Placeholder> {
         "同前",
         "同上栏",
         "同上格",
+        "同上面",
+        "同上户",
+        "同上家",
+        "同左",
+        "同右",
+        "同下",
+        "同下行",
+        "如上",
+        "见上",
+        "见上行",
         "上同",
         "ditto",
         "idem",
@@ -126,8 +161,12 @@ pub(crate) fn placeholder(text: &str) -> Option<Placeholder> {
     if !plain.chars().any(char::is_alphanumeric)
         && plain
             .chars()
-            .all(|c| "-–—―‐−_/\\|、.。…·*×?~+()[]【】".contains(c) || c == '─')
+            .all(|c| "-–—―‐−_/\\|、.。…·*×?~+()[]【】╱∕⁄﹨".contains(c) || c == '─')
     {
+        return Some(Placeholder::Sign);
+    }
+    // XXX
+    if lower.len() > 2 && lower.bytes().all(|b| b == b'x') {
         return Some(Placeholder::Sign);
     }
     // 无联系人, 暂无电话, 没有店招
@@ -231,11 +270,12 @@ pub(crate) fn words(cells: &[&str], passed: bool, roads: &[&str], grids: &[GridN
     if is_footer(&distinct) {
         return Words::Footer;
     }
-    let lone = distinct.len() == 1;
-    let numbered = enumerated(first).is_some();
+    let lone = distinct.len() == 1 && !says_total(first);
     let wordy = first.chars().count() >= LONG_CHARS;
     if distinct.len() <= 2 && begins_note(first)
-        || lone && passed && (numbered || wordy)
+        || lone && (is_labelled(first) || ends_table(first))
+        // Behind a footer nothing stands alone that is a shop.
+        || lone && passed && (headed.is_none() || enumerated(first).is_some() || wordy)
         || lone && wordy && first.contains(['。', '；', ';'])
     {
         return Words::Note;
@@ -256,7 +296,17 @@ pub(crate) fn is_count(cell: &str) -> bool {
     let word = fold(cell);
     says_total(cell) || {
         let bare = [
-            "总共", "合计", "总计", "共计", "共有", "共", "计", "总", "约",
+            "以上共",
+            "以上合计",
+            "总共",
+            "合计",
+            "总计",
+            "共计",
+            "共有",
+            "共",
+            "计",
+            "总",
+            "约",
         ]
         .iter()
         .find_map(|begin| word.strip_prefix(begin))
@@ -311,7 +361,8 @@ fn says_total(cell: &str) -> bool {
     .any(|total| word.starts_with(total));
     // 共12户
     says || word
-        .strip_prefix("总共")
+        .strip_prefix("以上共")
+        .or_else(|| word.strip_prefix("总共"))
         .or_else(|| word.strip_prefix('共'))
         .or_else(|| word.strip_prefix("计"))
         .is_some_and(|rest| {
@@ -470,6 +521,32 @@ fn is_footer(cells: &[String]) -> bool {
                 .any(|end| cells[0].ends_with(end))
 }
 
+/// 抄送：市场监管所, 采集时间：2026年3月: a word, a colon, and nothing else in the row. No shop stands so without an address or a person.
+fn is_labelled(text: &str) -> bool {
+    let plain = half_width(text);
+    plain.trim().split_once(':').is_some_and(|(word, _)| {
+        (1..=LABEL_CHARS_MAX).contains(&word.trim().chars().count())
+            && word
+                .chars()
+                .all(|c| c.is_whitespace() || c.is_alphabetic() && !c.is_ascii())
+    })
+}
+
+/// Longest word before a colon at the foot of a table.
+const LABEL_CHARS_MAX: usize = 8;
+
+/// What says that nothing follows: —— 完 ——, END; or up to when the table holds: 截至2026年3月.
+fn ends_table(text: &str) -> bool {
+    let word = fold(text);
+    matches!(
+        word.as_str(),
+        "完" | "完毕" | "全文完" | "结束" | "止" | "end" | "theend" | "endoftable" | "eof"
+    ) || ["截至", "截止"].iter().any(|begin| {
+        word.strip_prefix(begin)
+            .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    })
+}
+
 fn begins_note(text: &str) -> bool {
     if [
         "以下空白",
@@ -556,6 +633,10 @@ fn enumerated(text: &str) -> Option<String> {
 }
 
 fn band(text: &str, roads: &[&str], grids: &[GridNames]) -> Option<Band> {
+    // A running number that was filled in ahead, whatever a grid is called.
+    if half_width(text).trim().bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
     let mut listed = enumerated(text);
     let mut said = listed
         .clone()

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::roll::sheet::*;
 
 mod damage;
+mod neighbours;
 
 const XLSX: &[u8] = include_bytes!("../../../../tests/fixtures/rolls/tianping-roll.xlsx");
 const CSV: &[u8] = include_bytes!("../../../../tests/fixtures/rolls/tianping-roll.csv");

@@ -1,5 +1,7 @@
 //! The columns of a sheet, and what is to be said of them as a whole.
 
+use lianka_sync_core::search::fold;
+
 use super::reader::Reader;
 use crate::roll::sheet::{
     ColumnTarget, ProblemCode, RollColumn, Sheet, cell::one_line, grid::Rows, headings,
@@ -57,6 +59,22 @@ impl Reader<'_> {
                 None,
                 "街道还没有路名表，未核对路名",
                 "the street has no road table yet: roads were not checked",
+            );
+        }
+        let repeated = self.columns.iter().enumerate().filter(|(at, column)| {
+            let is_same = |other: &&RollColumn| fold(&other.heading) == fold(&column.heading);
+            matches!(column.target, ColumnTarget::Custom(_))
+                && column.heading != column.letters
+                && self.columns[..*at].iter().any(|other| is_same(&other))
+        });
+        for (_, column) in repeated {
+            let heading = &column.heading;
+            self.report(
+                ProblemCode::HeadingRepeated,
+                row,
+                Some(heading),
+                format!("表头中有两个“{heading}”，只有第一个按它读取，{} 列保存为自定义字段；如果是左右并排的两张表，请上下接起来再导入", column.letters),
+                format!("two columns are headed “{heading}”: the first is read as that, and column {} is kept as a field of the street's own; if these are two tables side by side, put one below the other", column.letters),
             );
         }
         for column in self.columns {

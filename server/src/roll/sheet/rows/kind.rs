@@ -4,6 +4,7 @@ use lianka_sync_core::{kinds::Meaning, search::fold, values::characters};
 
 use super::{
     columns::letters,
+    numbers::kept,
     reader::{NUMBER, ROAD, Reader},
 };
 use crate::roll::{
@@ -147,7 +148,24 @@ impl Reader<'_> {
                 format!("表中间换过表头，“{heading}”不在第一个表头里，未写入字段"),
                 format!("the headings changed within the table, and “{heading}” is none of the first ones: kept in the cells only"),
             );
+            let cell = kept(&heading, &cell);
             shop.cells.push((heading, cell));
+        }
+    }
+
+    /// Cells behind the last heading are nothing, and perhaps the cells before them stand in the wrong columns.
+    pub(super) fn surplus(&mut self, row: u32, places: &[usize], said: &mut [String]) {
+        for at in places {
+            if let Some(cell) = said.get_mut(*at) {
+                cell.clear();
+            }
+            self.report(
+                ProblemCode::CellNotTaken,
+                row,
+                Some(&letters(*at)),
+                "本行比表头多出单元格，未写入字段；可能有逗号没有放在引号里，前面各格可能错位，请核对本行",
+                "the row has more cells than the headings, and this one is kept in the cells only; perhaps a comma stands in no quotation marks and moved the cells before it: please check the row",
+            );
         }
     }
 

@@ -57,18 +57,25 @@ impl Reader<'_> {
             read[at] = if is_prose && kept[at].chars().any(char::is_alphanumeric) {
                 kept[at].clone()
             } else {
-                let words: String = kept[at]
-                    .chars()
-                    .map(|c| if c == '*' { ' ' } else { c })
-                    .collect();
-                let is_around = |c: char| {
-                    c.is_whitespace()
-                        || matches!(c, '/' | '、' | ',' | '，' | ';' | '；' | ':' | '：')
-                };
-                words.trim_matches(is_around).to_owned()
+                let rest = without_labels(cell, &withheld);
+                // Beside a person's number no code stands, but at best a name.
+                let is_code = column.is_some_and(|column| {
+                    matches!(column.target, ColumnTarget::Field(field) if field.meaning == Meaning::CreditCode)
+                });
+                if is_code && !rest.chars().any(|c| c.is_ascii_digit()) {
+                    String::new()
+                } else {
+                    rest
+                }
             };
         }
         (read, kept)
+    }
+
+    /// Some heading was a number of a person: it names its column no more.
+    pub(super) fn heading_numbers(&mut self) {
+        let (zh, en) = personal_words(TextWarningKind::IdentityNumber, true);
+        self.report(ProblemCode::PersonalNumber, self.header_row, None, zh, en);
     }
 
     /// Numbers of persons were found before anything else; here it is telephone numbers.
@@ -79,6 +86,82 @@ impl Reader<'_> {
                 self.report(ProblemCode::PersonalNumber, row, Some(heading), zh, en);
             }
         }
+    }
+}
+
+/// Takes numbers of persons out of headings, which are kept and shown as they stand. Whether there were any.
+pub(super) fn without_numbers(headings: &mut [String]) -> bool {
+    let mut found = false;
+    for heading in headings {
+        let withheld: Vec<_> = personal::find(heading)
+            .into_iter()
+            .filter(|number| number.certain)
+            .collect();
+        if !withheld.is_empty() {
+            *heading = without_labels(heading, &withheld);
+            found = true;
+        }
+    }
+    found
+}
+
+/// A cell that has no column of its own, as it is kept.
+pub(super) fn kept(heading: &str, cell: &str) -> String {
+    let withheld: Vec<_> = personal::find_under(heading, cell)
+        .into_iter()
+        .filter(|number| number.certain)
+        .collect();
+    masked(cell, &withheld)
+}
+
+/// Words that name a number that is gone.
+const LABELS: [&str; 10] = [
+    "身份证号码",
+    "身份证号",
+    "身份证",
+    "身分證",
+    "证件号码",
+    "证件号",
+    "护照号码",
+    "护照号",
+    "护照",
+    "银行卡号",
+];
+
+/// What stands around these numbers, without the words that named them and the brackets that held them.
+fn without_labels(text: &str, numbers: &[PersonalNumber]) -> String {
+    let kept = text.chars().enumerate();
+    let mut words: String = kept
+        .filter(|(at, _)| !numbers.iter().any(|number| number.chars.contains(at)))
+        .map(|(_, c)| c)
+        .collect();
+    let is_around = |c: char| {
+        c.is_whitespace()
+            || matches!(
+                c,
+                '/' | '、' | ',' | '，' | ';' | '；' | ':' | '：' | '.' | '-'
+            )
+    };
+    loop {
+        let mut rest = words.trim_matches(is_around).to_owned();
+        for label in LABELS {
+            rest = rest.strip_suffix(label).unwrap_or(&rest).to_owned();
+            rest = rest.strip_prefix(label).unwrap_or(&rest).to_owned();
+        }
+        for empty in ["()", "（）", "( )", "[]", "【】"] {
+            rest = rest.replace(empty, "");
+        }
+        for label in LABELS {
+            for (open, close) in [('(', ')'), ('（', '）')] {
+                rest = rest.replace(&format!("{open}{label}{close}"), "");
+                rest = rest.replace(&format!("{open}{label}："), &open.to_string());
+                rest = rest.replace(&format!("{open}{label}:"), &open.to_string());
+            }
+        }
+        if rest == words {
+            return rest;
+        }
+        words = rest;
     }
 }
 

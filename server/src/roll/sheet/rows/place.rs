@@ -3,7 +3,7 @@
 use lianka_sync_core::{
     kinds::Meaning,
     values::{
-        address::{Address, DoorKey},
+        address::{Address, DoorKey, chinese_number},
         geo::{Crs, GeoPoint},
         text,
     },
@@ -224,7 +224,11 @@ fn composed(
     suffix: Option<&str>,
     unit: Option<&str>,
 ) -> String {
-    let ends_in_digit = |text: &str| text::half_width(text).ends_with(|c: char| c.is_ascii_digit());
+    // 一百二十三 in a column of lanes or rooms is a number as well.
+    let ends_in_digit = |text: &str| {
+        text::half_width(text).ends_with(|c: char| c.is_ascii_digit())
+            || chinese_number(text.trim()).is_some()
+    };
     let mut out = road.unwrap_or_default().to_owned();
     if let Some(lane) = lane {
         out.push_str(lane);
