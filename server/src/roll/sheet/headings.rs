@@ -513,6 +513,9 @@ fn known(heading: &str) -> Option<(ColumnTarget, bool)> {
     if [
         "身份证",
         "证件号",
+        "护照",
+        "passport",
+        "社保卡",
         "政治面貌",
         "民族",
         "宗教",
@@ -526,8 +529,9 @@ fn known(heading: &str) -> Option<(ColumnTarget, bool)> {
     {
         return Some((ColumnTarget::Sensitive, true));
     }
-    exact(&bare, &crs)
-        .or_else(|| exact(&whole, &crs))
+    // 房东（电话） is a number, 登记名称（营业执照） a name.
+    exact(&whole, &crs)
+        .or_else(|| exact(&bare, &crs))
         .map(|t| (t, true))
         .or_else(|| guessed(&bare, &crs).map(|t| (t, false)))
 }
@@ -593,7 +597,11 @@ fn contact(heading: &str) -> Option<ColumnTarget> {
         Some((person, index, rest)) => (Some(*person), index.clone(), *rest),
         None => (None, String::new(), heading),
     };
-    let what = what.strip_prefix('的').unwrap_or(what);
+    let mut what = what.strip_prefix('的').unwrap_or(what);
+    // 法人/负责人电话: one person in two capacities.
+    if let (Some(_), Some((_, _, rest))) = (person, self::person(what)) {
+        what = rest;
+    }
     if what.is_empty() && person.is_some_and(|person| NO_NAMES.contains(&person.word)) {
         return None;
     }

@@ -567,6 +567,13 @@ fn caller(words: &str) -> Option<(Option<String>, Option<String>)> {
 /// 张三, 张三（店主）, 店主张三, 店主：张三, （张三）, 老板.
 fn person_of(text: &str) -> Option<(Option<String>, Option<String>)> {
     let text = half_width(text);
+    // 1.张三, (2)李四
+    let bare = text.trim().trim_start_matches('(');
+    let unnumbered = bare.trim_start_matches(|c: char| c.is_ascii_digit());
+    let text = (bare.len() - unnumbered.len() <= 2 && unnumbered.len() < bare.len())
+        .then(|| unnumbered.strip_prefix(['.', ')', ':', '、']))
+        .flatten()
+        .unwrap_or(&text);
     let mut text = text.trim().trim_matches(['(', ')']).to_owned();
     let mut role = None;
     for label in NUMBER_LABELS {
@@ -602,8 +609,20 @@ fn person_of(text: &str) -> Option<(Option<String>, Option<String>)> {
 /// The names of a name cell that lists several, each with the role beside it; none where it does not. And whether it lists something that is no name
 /// beside one that is.
 fn names(text: &str) -> (Vec<(String, Option<String>)>, bool) {
+    // A role in brackets may stand in a line of its own.
+    let text = text.replace("\n（", "（").replace("\n(", "(");
+    let text = text.as_str();
+    let joined: Vec<&str> = text.split(['和', '与', '及']).map(str::trim).collect();
+    let is_pair = joined.len() > 1
+        && joined
+            .iter()
+            .all(|part| part.chars().count() > 1 && looks_like_name(part));
+    if is_pair {
+        let name = |part: &&str| ((*part).to_owned(), None);
+        return (joined.iter().map(name).collect(), false);
+    }
     let parts: Vec<&str> = text
-        .split(['、', ',', '，', ';', '；', '/', '\n', '&'])
+        .split(['、', ',', '，', ';', '；', '/', '\n', '&', '|', '｜'])
         .map(str::trim)
         .filter(|part| !part.is_empty())
         .collect();
@@ -770,6 +789,19 @@ mod tests {
             told("", "老板13800000001 老板娘13900000002"),
             ["|13800000001|老板", "|13900000002|老板娘"]
         );
+        for (name, phones) in [
+            ("1.张三 13800000001\n2.李四 13900000002", ""),
+            ("1)张三 13800000001；2)李四 13900000002", ""),
+            ("张三|李四", "13800000001|13900000002"),
+        ] {
+            assert_eq!(told(name, phones), two, "{name}");
+        }
+        assert_eq!(
+            told("张小三和李四", "13800000001、13900000002"),
+            ["张小三|13800000001|", "李四|13900000002|"]
+        );
+        assert_eq!(told("李和平", "13800000001"), ["one"]);
+        assert_eq!(told("张三\n（店长）", "13800000001"), ["one"]);
         for text in [
             "张三 13800000001（店主） 李四 13900000002（房东）",
             "张三13800000001(店主)、李四13900000002(房东)",

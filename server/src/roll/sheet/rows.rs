@@ -83,8 +83,8 @@ pub(crate) fn plan(
             RowKind::RepeatedHeader
         } else {
             match reader.kind_of(row, &cells, &said) {
-                // What is left of a damaged row heads nothing.
-                RowKind::Band(_) if !flaws.is_empty() => RowKind::Other,
+                // What is left of a damaged row, or beside a person's number, heads nothing.
+                RowKind::Band(_) if !flaws.is_empty() || kept != cells => RowKind::Other,
                 kind => kind,
             }
         };

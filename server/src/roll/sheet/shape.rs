@@ -260,6 +260,13 @@ pub(crate) fn words(cells: &[&str], passed: bool, roads: &[&str], grids: &[GridN
     if let Some(band @ (Band::Road(_) | Band::Grid(_) | Band::Area(_))) = headed {
         return Words::Band(band);
     }
+    // 一 | 餐饮类: the number of a part of the table, and what the part is called.
+    if let [number, title] = &distinct[..]
+        && is_part_number(number)
+        && !is_count(title)
+    {
+        return Words::Band(band(title, roads, grids).unwrap_or(Band::Unknown));
+    }
     if distinct.len() > ASIDE_CELLS_MAX {
         return if distinct.iter().take(3).any(|cell| says_total(cell)) {
             Words::Total
@@ -284,6 +291,13 @@ pub(crate) fn words(cells: &[&str], passed: bool, roads: &[&str], grids: &[GridN
         return Words::Total;
     }
     headed.map_or(Words::Other, Words::Band)
+}
+
+/// 一, （二）, 三、: shops are numbered in Arabic digits.
+fn is_part_number(text: &str) -> bool {
+    let plain = half_width(text);
+    let bare = plain.trim().trim_matches(['(', ')', '、', '.', ' ']);
+    !bare.is_empty() && bare.chars().all(|c| "一二三四五六七八九十".contains(c))
 }
 
 /// A row that says more is no footer, note or band.

@@ -148,6 +148,10 @@ impl Reader<'_> {
                 format!("表中间换过表头，“{heading}”不在第一个表头里，未写入字段"),
                 format!("the headings changed within the table, and “{heading}” is none of the first ones: kept in the cells only"),
             );
+            let targets = headings::targets(std::slice::from_ref(&heading));
+            if targets.contains(&ColumnTarget::Sensitive) {
+                continue;
+            }
             let cell = kept(&heading, &cell);
             shop.cells.push((heading, cell));
         }

@@ -43,6 +43,16 @@ fn numbers_of_people_no_list_knows_are_nobody_elses() {
                 "王五 13700000003 员工",
             ],
         ),
+        (
+            "房东（姓名）,房东（电话）,紧急联系人,紧急联系人（关系）",
+            "张三,13800000001,李四,父亲",
+            &["张三 13800000001 房东", "李四 - 父亲"],
+        ),
+        (
+            "法人/负责人,法人/负责人电话",
+            "张三,13800000001",
+            &["张三 13800000001 法人"],
+        ),
         // A number of which only the heading says whose it is.
         (
             "联系人,联系电话,担保人电话,居委会电话",
@@ -86,18 +96,19 @@ fn nothing_is_left_of_a_persons_number() {
     let roll = format!(
         "店招,地址,网格,登记名称,统一社会信用代码,联系人,{NUMBER}\n\
          甲店,天平路1号,G1,某公司（{NUMBER}）,身份证{NUMBER}（李四）,张三 身份证:{NUMBER},x\n\
-         店招,联系人,地址,网格,证号\n乙店,李四,天平路3号,G1,{NUMBER}\n"
+         店招,联系人,地址,网格,证号,民族\n乙店,李四,天平路3号,G1,{NUMBER},汉族\n,,{NUMBER},G1,,\n丙店,,天平路5号,,,\n"
     );
     let plan = case(roll.as_bytes());
     assert_eq!(plan.rows[0].text("legal_name"), Some("某公司"));
     assert_eq!(plan.rows[0].text("credit_code"), None);
-    assert_eq!(people(&plan), [["张三 - -"], ["李四 - -"]]);
+    assert_eq!(people(&plan), [&["张三 - -"][..], &["李四 - -"], &[]]);
+    assert!(rows_with(&plan, ProblemCode::BandApplied).is_empty());
     let mut kept = format!(
         "{:?} {:?} {:?}",
         plan.rows, plan.columns, plan.custom_fields
     );
     kept += &format!("{:?} {:?}", plan.heading_cells, plan.problems);
-    assert!(!kept.contains(NUMBER), "{kept}");
+    assert!(!kept.contains(NUMBER) && !kept.contains("汉族"), "{kept}");
     assert!(rows_with(&plan, ProblemCode::PersonalNumber).contains(&1));
 }
 
@@ -168,6 +179,16 @@ fn a_number_filled_in_ahead_is_no_grid() {
     let plan = read(roll.as_bytes(), &street, &RollLimits::default()).expect("the roll is read");
     assert_eq!(plan.rows[1].grid, None);
     assert!(rows_with(&plan, ProblemCode::BandApplied).is_empty());
+}
+
+#[test]
+fn a_numbered_title_of_a_part_is_no_shop() {
+    let plan = case(
+        "序号,店招,地址,网格\n一,餐饮类,,\n1,甲店,天平路1号,G1\n（二）,天平路,,\n1,乙店,3号,G1\n"
+            .as_bytes(),
+    );
+    assert_eq!(plan.rows.len(), 2);
+    assert_eq!(plan.rows[1].text("road"), Some("天平路"));
 }
 
 #[test]
