@@ -85,6 +85,45 @@ async fn what_nobody_can_read_is_refused_at_the_gate_and_at_the_desk() {
     assert_eq!(desk.values(card, "sign_name").await, ["王记包子"]);
 }
 
+/// Whoever types one at a desk can mend it at once. What comes from a phone is warned of there, and masked in exports.
+#[tokio::test]
+async fn numbers_of_persons_are_refused_at_the_desk_in_whatever_field() {
+    let office = Office::open().await;
+    let mut phone = office.secretary("wang.fang", &["A1"]).await;
+    let card = phone.create("A1", &[put("sign_name", "王记包子")]);
+    phone.sync().await;
+    let desk = office.desk("reviewer", "reviewer").await;
+    let path = format!("records/{card}/edits");
+    for (key, value) in [
+        ("credit_code", "999999199001010729"),
+        ("sign_name", "王记 999999 19900101 0729"),
+        ("number", "９９９９９９１９９００１０１０７２９"),
+        ("opening_hours", "110105491231002"),
+        ("category", "6217 0000 0000 0000 004"),
+        ("note", "老板护照E12345678"),
+        ("custom/消防", "身份证：310104199001011"),
+    ] {
+        let edit = json!({ "set": { key: value } });
+        let answer = desk.call("POST", &path, edit).await;
+        assert_eq!(
+            (&answer.json["field"], &answer.json["rule"]),
+            (&json!(key), &json!("personal_number")),
+            "{value}: {}",
+            answer.json
+        );
+        assert!(!answer.json.to_string().contains(value));
+    }
+    for (key, value) in [
+        ("credit_code", "91310000631696382C"),
+        ("credit_code", "310104600123451"),
+        ("sign_name", "1912"),
+    ] {
+        let edit = json!({ "set": { key: value } });
+        let answer = desk.call("POST", &path, edit).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
+    }
+}
+
 /// What waits for a reviewer is held whatever it says; it is not taken in unread either.
 #[tokio::test]
 async fn what_is_held_is_looked_at_when_it_is_decided() {

@@ -282,6 +282,10 @@ fn advice(rule: &str) -> Option<(&'static str, &'static str)> {
             "请给出完整的姓名，2 到 60 个字。",
             "Give the whole name, 2 to 60 characters.",
         ),
+        "personal_number" => (
+            "填有身份证、银行卡或护照一类的号码，请删去，不要记录。",
+            "The number of an identity card, a bank card or a passport stands here: please remove it, it is not to be kept.",
+        ),
         "one_phone_number" => (
             "请给出一个完整的电话号码。",
             "Give one whole telephone number.",
