@@ -11,7 +11,10 @@ use std::{
 
 use time::{Date, Duration, Month, OffsetDateTime, Weekday};
 
-use crate::{time::ServerTime, values::date};
+use crate::{
+    time::ServerTime,
+    values::{date, text::half_width},
+};
 
 const ZONE_MS: i64 = 8 * 3_600_000;
 const DAY_MS: i64 = 24 * 3_600_000;
@@ -89,8 +92,11 @@ pub enum NoticeError {
 }
 
 /// Reads a notice: a line for each day with its kind behind a comma or a tab. Blank lines, lines that begin with `#` and a line of headings are
-/// passed over.
+/// passed over. The notice itself is read as well, as the State Council words it: 10月1日（周四）至7日（周三）放假调休，共7天。10月10日（周六）上班。
 pub fn notice(text: &str) -> Result<BTreeMap<Date, DayKind>, NoticeError> {
+    if text.contains("放假") && !text.lines().any(|line| listed(line).is_some()) {
+        return worded(text);
+    }
     let mut days = BTreeMap::new();
     let mut is_first = true;
     for (at, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
@@ -101,9 +107,7 @@ pub fn notice(text: &str) -> Result<BTreeMap<Date, DayKind>, NoticeError> {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let mut cells = line.split([',', '，', '\t', ';']).map(str::trim);
-        let day = cells.next().and_then(date::parse);
-        let kind = cells.next().and_then(DayKind::read);
+        let (day, kind) = cells(line);
         let heading = std::mem::take(&mut is_first) && day.is_none() && kind.is_none();
         match (day, kind) {
             (Some(day), Some(kind)) if days.insert(day, kind).is_none() => {}
@@ -116,6 +120,133 @@ pub fn notice(text: &str) -> Result<BTreeMap<Date, DayKind>, NoticeError> {
         return Err(NoticeError::Empty);
     }
     Ok(days)
+}
+
+/// The day and the kind of a line.
+fn cells(line: &str) -> (Option<Date>, Option<DayKind>) {
+    let mut cells = line.split([',', '，', '\t', ';']).map(str::trim);
+    let day = cells.next().and_then(date::parse);
+    (day, cells.next().and_then(DayKind::read))
+}
+
+fn listed(line: &str) -> Option<(Date, DayKind)> {
+    let (day, kind) = cells(line.trim());
+    day.zip(kind)
+}
+
+/// A notice in words. Its year is the first that it names; a sentence that counts its days must have as many.
+fn worded(text: &str) -> Result<BTreeMap<Date, DayKind>, NoticeError> {
+    let plain = half_width(text);
+    if plain.lines().count() > NOTICE_LINES_MAX {
+        return Err(NoticeError::TooLong);
+    }
+    let mut days = BTreeMap::new();
+    let mut year = None;
+    for (at, line) in plain.lines().enumerate() {
+        for sentence in without_brackets(line).split(['。', ';']) {
+            let said = mentioned(sentence, &mut year).ok_or(NoticeError::Line(at + 1))?;
+            let kind = if sentence.contains("上班") {
+                DayKind::Workday
+            } else if sentence.contains("放假") || sentence.contains("休息") {
+                DayKind::Holiday
+            } else {
+                continue;
+            };
+            let count = sentence
+                .split_once('共')
+                .and_then(|(_, rest)| rest.trim().split_once('天'))
+                .and_then(|(count, _)| count.trim().parse::<usize>().ok());
+            if !said.is_empty() && count.is_some_and(|count| count != said.len()) {
+                return Err(NoticeError::Line(at + 1));
+            }
+            for day in said {
+                if days.insert(day, kind).is_some() {
+                    return Err(NoticeError::Twice(at + 1));
+                }
+            }
+        }
+    }
+    if days.is_empty() {
+        return Err(NoticeError::Empty);
+    }
+    Ok(days)
+}
+
+/// Longest range of days that a notice names.
+const RANGE_DAYS_MAX: usize = 16;
+
+/// The days of a sentence, those within ranges too. Nothing where one of them is no day, or none that can be told.
+fn mentioned(sentence: &str, year: &mut Option<i32>) -> Option<Vec<Date>> {
+    let mut days: Vec<Date> = Vec::new();
+    let mut month: Option<u8> = None;
+    let mut rest = sentence;
+    let mut before = String::new();
+    // The year of this sentence: of a range over New Year's Eve the first is the old one.
+    let mut own_year = *year;
+    while let Some(at) = rest.find(|c: char| c.is_ascii_digit()) {
+        before.push_str(&rest[..at]);
+        let digits = rest[at..].len()
+            - rest[at..]
+                .trim_start_matches(|c: char| c.is_ascii_digit())
+                .len();
+        let number = &rest[at..at + digits];
+        rest = &rest[at + digits..];
+        if rest.starts_with('年') && digits == 4 {
+            own_year = number.parse().ok();
+            *year = year.or(own_year);
+        } else if rest.starts_with('月') {
+            month = number.parse().ok();
+        } else if rest.starts_with(['日', '号'])
+            && let Some(month) = month
+        {
+            let month = Month::try_from(month).ok()?;
+            let day = Date::from_calendar_date(own_year?, month, number.parse().ok()?).ok()?;
+            let is_end = before
+                .trim_end()
+                .ends_with(['至', '到', '-', '—', '–', '~'])
+                || {
+                    // 至23日, 至2月3日, 至2023年1月2日
+                    let back = before.trim_end_matches(|c: char| {
+                        c.is_ascii_digit() || matches!(c, '年' | '月' | ' ')
+                    });
+                    back.ends_with(['至', '到', '-', '—', '–', '~'])
+                };
+            if let (true, Some(first)) = (is_end, days.last().copied()) {
+                let mut next = first;
+                for _ in 0..RANGE_DAYS_MAX {
+                    next = next.next_day()?;
+                    days.push(next);
+                    if next >= day {
+                        break;
+                    }
+                }
+                if next != day {
+                    return None;
+                }
+            } else {
+                days.push(day);
+            }
+            before.clear();
+            continue;
+        }
+        before.push_str(number);
+    }
+    Some(days)
+}
+
+/// Without what stands in brackets: the day of the week, and the day by the moon.
+fn without_brackets(text: &str) -> String {
+    let mut depth = 0_u32;
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ if depth == 0 => out.push(c),
+            _ => {}
+        }
+    }
+    out
 }
 
 /// Which days are worked, as far as notices say otherwise than the week.
@@ -292,6 +423,48 @@ mod tests {
             notice(&"\n".repeat(NOTICE_LINES_MAX + 1)),
             Err(NoticeError::TooLong)
         );
+    }
+
+    #[test]
+    fn the_notice_is_read_as_it_is_worded() {
+        let text = "国务院办公厅关于2026年部分节假日安排的通知\n\
+            各省、自治区、直辖市人民政府：\n经国务院批准，现将2026年元旦、春节等放假调休日期的具体安排通知如下。\n\
+            一、元旦：1月1日（周四）至3日（周六）放假调休，共3天。1月4日（周日）上班。\n\
+            二、春节：2月15日（农历腊月二十八、周日）至23日（农历正月初七、周一）放假调休，共9天。2月14日（周六）、2月28日（周六）上班。\n\
+            三、清明节：4月4日（周六）至6日（周一）放假，共3天。\n\
+            七、国庆节：10月1日（周四）至7日（周三）放假调休，共7天。9月20日（周日）、10月10日（周六）上班。\n\
+            节假日期间，各地区、各部门要妥善安排好值班和安全、保卫等工作。\n2025年11月4日\n";
+        let days = notice(text).unwrap();
+        let shipped = Calendar::shipped();
+        assert_eq!(days.len(), 3 + 1 + 9 + 2 + 3 + 7 + 2);
+        for (day, kind) in &days {
+            assert_eq!(shipped.is_worked(*day), *kind == DayKind::Workday, "{day}");
+        }
+        // Over New Year's Eve, and one day.
+        let text = "关于2023年部分节假日安排的通知\n元旦：2022年12月31日至2023年1月2日放假调休，共3天。\n端午节：6月22日放假。6月25日（星期日）上班。";
+        let days: Vec<_> = notice(text).unwrap().into_keys().map(to_iso).collect();
+        assert_eq!(
+            days,
+            [
+                "2022-12-31",
+                "2023-01-01",
+                "2023-01-02",
+                "2023-06-22",
+                "2023-06-25"
+            ]
+        );
+        for (text, error) in [
+            (
+                "2027年\n国庆节：10月1日至7日放假，共8天。",
+                NoticeError::Line(2),
+            ),
+            ("国庆节：10月1日至7日放假，共7天。", NoticeError::Line(1)),
+            ("2027年2月29日放假", NoticeError::Line(1)),
+            ("2027年放假安排另行通知", NoticeError::Empty),
+            ("2027年1月1日放假。1月1日上班。", NoticeError::Twice(1)),
+        ] {
+            assert_eq!(notice(text), Err(error), "{text}");
+        }
     }
 
     #[test]
