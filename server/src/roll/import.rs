@@ -37,6 +37,7 @@ use uuid::Uuid;
 use crate::{
     audit::{self, Action},
     clock::{Clock, Entropy},
+    pipeline_point::{PipelinePoint, reached},
     roll::{
         sheet::{ProblemCode, RollError},
         store as roll,
@@ -181,6 +182,7 @@ pub async fn apply(office: &Office<'_>, import: Uuid, wanted: &Apply) -> Result<
         prepare(office, &mut tx, &row).await?;
     }
     tx.commit().await?;
+    reached(PipelinePoint::ImportMarked);
     run(office, import, Doing::Apply).await
 }
 
@@ -331,6 +333,7 @@ pub async fn undo(office: &Office<'_>, import: Uuid) -> Result<(), ImportError> 
         audit::append(&mut tx, street.into(), office.clock.now(), &[event]).await?;
     }
     tx.commit().await?;
+    reached(PipelinePoint::ImportMarked);
     run(office, import, Doing::Undo).await
 }
 
@@ -424,8 +427,11 @@ async fn part(office: &Office<'_>, import: Uuid, doing: Doing) -> Result<bool, I
         Doing::Apply => write_part(&mut transaction, street, by, &row, waiting).await?,
         Doing::Undo => undo_part(&mut transaction, by, waiting).await?,
     };
+    reached(PipelinePoint::ImportWritten);
     store::end_rows(transaction.tx(), street, import, &ends).await?;
+    reached(PipelinePoint::ImportEnded);
     transaction.commit().await?;
+    reached(PipelinePoint::ImportCommitted);
     if more {
         return Ok(true);
     }
