@@ -5,6 +5,7 @@
 mod clocks;
 mod cluster;
 mod failover;
+mod imports;
 mod points;
 mod postgres;
 mod process;

@@ -12,5 +12,6 @@ pub mod ids;
 pub mod memory;
 pub mod pull;
 pub mod push;
+pub mod roll;
 pub mod store;
 pub mod street;

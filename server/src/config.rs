@@ -94,6 +94,23 @@ pub struct StoreConfig {
     pub postgres_bin_dir: Given<PathBuf>,
 }
 
+/// How much of an import is written before somebody else gets a turn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ImportParts {
+    /// Rows written in one transaction: phones' pushes get their turn between two.
+    pub rows: i64,
+    /// How long one call may write before it says how far it came. Absent: half the time of a request, the answer has the other.
+    pub at_most: Option<Duration>,
+}
+
+impl ImportParts {
+    /// As servers do it.
+    pub const USUAL: Self = Self {
+        rows: 500,
+        at_most: None,
+    };
+}
+
 /// Form of the log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -325,6 +342,10 @@ pub struct ServeConfig {
         value_parser = number(0..=1_000_000).map(|entries| entries as usize)
     )]
     pub tail_entries: usize,
+
+    /// Parts in which imports are written; tests and simulations have smaller ones.
+    #[arg(skip = ImportParts::USUAL)]
+    pub import_parts: ImportParts,
 
     /// Instead of --log-days, for trials: seconds that stand for a month (1 to 86400).
     #[arg(

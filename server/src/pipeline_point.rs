@@ -78,6 +78,14 @@ points! {
     DeskComposed "desk.composed";
     /// It is committed and not answered.
     DeskCommitted "desk.committed";
+    /// Rows of an import are marked, to be written or to be taken back.
+    ImportMarked "import.marked";
+    /// A part of them is written, what became of the rows is not.
+    ImportWritten "import.written";
+    /// What became of them is written too, nothing is committed.
+    ImportEnded "import.ended";
+    /// The part is committed.
+    ImportCommitted "import.committed";
     /// A record's log is rewritten as its next generation.
     HistoryRewritten "forget.rewritten";
     /// A record's rows are deleted.

@@ -53,7 +53,7 @@ const TOKEN_MS: i64 = 20 * 60_000;
 
 /// What makes a server come by a point.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Way {
+pub(super) enum Way {
     /// A phone sends a day's work.
     Push,
     /// A phone that has nothing to send fetches what is new.
@@ -62,6 +62,8 @@ enum Way {
     Renew,
     /// A reviewer edits at a desk.
     Desk,
+    /// An admin has an import written, or taken back: `tests/faults/imports.rs`.
+    Import,
     /// An admin has a person forgotten.
     Redact,
     /// An admin has a record forgotten.
@@ -86,6 +88,7 @@ fn way(point: PipelinePoint) -> Way {
             Way::Pull
         }
         DeskComposed | DeskCommitted => Way::Desk,
+        ImportMarked | ImportWritten | ImportEnded | ImportCommitted => Way::Import,
         HistoryRewritten => Way::Redact,
         RecordErased | ReceiptWritten | ErasureCommitted => Way::Erase,
         ModelsCleared | ModelsWritten => Way::Rebuild,
@@ -96,7 +99,7 @@ fn way(point: PipelinePoint) -> Way {
     }
 }
 
-fn points(ways: &[Way]) -> Vec<PipelinePoint> {
+pub(super) fn points(ways: &[Way]) -> Vec<PipelinePoint> {
     let points: Vec<_> = PipelinePoint::ALL
         .iter()
         .copied()
@@ -107,15 +110,15 @@ fn points(ways: &[Way]) -> Vec<PipelinePoint> {
 }
 
 /// A street, its admin, and two phones whose server is a process. The office itself is another server on the same store, in this process.
-struct Scene {
-    office: Office,
+pub(super) struct Scene {
+    pub office: Office,
     url: String,
-    server: Server,
+    pub server: Server,
     files: TempDir,
 }
 
 impl Scene {
-    async fn open() -> Self {
+    pub async fn open() -> Self {
         let database = fresh_database().await;
         let url = database.url();
         let config = Arc::new(ServeConfig::for_tests());
@@ -145,7 +148,7 @@ impl Scene {
         }
     }
 
-    async fn phone(&self, username: &str) -> Phone {
+    pub async fn phone(&self, username: &str) -> Phone {
         self.office.user(username, "secretary", Some(HOME)).await;
         self.office.assign(HOME, username, &["A1"]).await;
         let (url, file) = (self.server.url(), self.files.path().join(username));
@@ -158,7 +161,7 @@ impl Scene {
     }
 
     /// Another run of the server in place of the present one.
-    fn restart(&mut self, point: Option<(PipelinePoint, u32)>, phones: &mut [&mut Phone]) {
+    pub fn restart(&mut self, point: Option<(PipelinePoint, u32)>, phones: &mut [&mut Phone]) {
         self.server = Server::start(&self.url, point);
         for phone in phones {
             let transport = Transport::new(&self.server.url(), Lang::Zh).expect("an address");
@@ -166,7 +169,7 @@ impl Scene {
         }
     }
 
-    async fn post(&self, path: &str, body: &Value) -> Option<(u16, Value)> {
+    pub async fn post(&self, path: &str, body: &Value) -> Option<(u16, Value)> {
         self.server
             .call(
                 "POST",
@@ -178,7 +181,7 @@ impl Scene {
     }
 
     /// The roll as the office reads it.
-    async fn roll(&self) -> [u8; 32] {
+    pub async fn roll(&self) -> [u8; 32] {
         let admin = self.office.admin();
         let mut rows = Vec::new();
         for page in 1.. {
@@ -194,12 +197,12 @@ impl Scene {
     }
 }
 
-fn now() -> DeviceTime {
+pub(super) fn now() -> DeviceTime {
     DeviceTime::from_unix_ms(Clock::System.now().unix_ms())
 }
 
 /// Sends what is left and takes what is new: everything is answered, and nothing was refused.
-async fn heal(phone: &Phone, at: &str) {
+pub(super) async fn heal(phone: &Phone, at: &str) {
     let report = phone
         .sync()
         .await

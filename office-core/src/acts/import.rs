@@ -18,16 +18,20 @@ use lianka_sync_core::{
     kinds::Kind,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use uuid::Uuid;
 
 use super::{Act, Desk, Refused, edit::stored, erase, records};
-use crate::{store::Wants, street::Street};
+use crate::{audit::Action, store::Wants, street::Street};
 
 /// Rows to write.
 #[derive(Debug)]
 pub struct WriteRows {
     pub by: Desk,
-    pub rows: Vec<RowWrite>,
+    /// What the audit trail names as their origin.
+    pub import: Uuid,
+    /// With their numbers, as the spreadsheet counts.
+    pub rows: Vec<(i32, RowWrite)>,
 }
 
 /// What a row writes.
@@ -102,6 +106,9 @@ pub enum RowWritten {
 pub struct Before {
     /// By key: the values that were replaced. None: there was none.
     pub values: Vec<(String, Vec<Scalar>)>,
+    /// The keys of them that the row emptied.
+    #[serde(default)]
+    pub cleared: Vec<String>,
     /// The note before and after.
     pub note: Option<(String, String)>,
 }
@@ -120,8 +127,8 @@ impl Act for WriteRows {
     type Refused = Refused;
 
     fn wants(&self, street: &Street) -> Wants {
-        let mut wants = records(self.rows.iter().map(RowWrite::record));
-        for row in &self.rows {
+        let mut wants = records(self.rows.iter().map(|(_, row)| row.record()));
+        for (_, row) in &self.rows {
             let RowWrite::Edit {
                 record,
                 cells,
@@ -147,11 +154,21 @@ impl Act for WriteRows {
 
     fn decide(self, street: &mut Street) -> Result<Self::Done, Refused> {
         let by = self.by;
-        Ok(self
-            .rows
-            .into_iter()
-            .map(|row| write(street, &by, row))
-            .collect())
+        let (mut done, mut told) = (Vec::new(), Vec::new());
+        for (number, row) in self.rows {
+            let record = row.record();
+            let written = write(street, &by, row);
+            if let RowWritten::Written { seq, .. } = &written {
+                told.push(json!([number, record.0, seq]));
+            }
+            done.push(written);
+        }
+        if !told.is_empty() {
+            let event = by.event(Action::Import);
+            let event = event.with("import", self.import.to_string());
+            street.audit(event.with("rows", told));
+        }
+        Ok(done)
     }
 }
 
@@ -256,6 +273,9 @@ fn edit(
                 )
             }
         };
+        if write.value.is_none() {
+            before.cleared.push(cell.key.clone());
+        }
         before.values.push((cell.key, replaced));
         writes.push(write);
     }
@@ -325,10 +345,18 @@ impl Act for UndoRows {
         for row in &self.rows {
             match &row.before {
                 None => wants.extend(erase::wants(street, row.record)),
-                Some(before) if before.note.is_some() => {
-                    wants.documents.insert(row.record);
+                Some(before) => {
+                    if before.note.is_some() {
+                        wants.documents.insert(row.record);
+                    }
+                    // Whether what stands there came before the row, or since.
+                    wants.sequences.insert((row.record, row.hash));
+                    if let Some(state) = street.state(row.record) {
+                        let keys = before.values.iter().map(|(key, _)| key);
+                        let from = keys.flat_map(|key| written_by(state, row.record, key));
+                        wants.sequences.extend(from);
+                    }
                 }
-                Some(_) => {}
             }
         }
         wants
@@ -340,7 +368,7 @@ impl Act for UndoRows {
             .into_iter()
             .map(|row| match row.before {
                 None => unmake(street, &by, row.record, row.hash, row.erasure),
-                Some(before) => put_back(street, &by, row.record, row.hash, before),
+                Some(before) => Ok(put_back(street, &by, row.record, row.hash, before)),
             })
             .collect()
     }
@@ -383,20 +411,29 @@ fn put_back(
     record: RecordId,
     hash: ChangeHash,
     before: Before,
-) -> Result<RowUndone, Refused> {
+) -> RowUndone {
     let mut kept = BTreeSet::new();
     for (key, values) in before.values {
         let Some(state) = street.state(record) else {
-            return Ok(RowUndone::Kept);
+            return RowUndone::Kept;
         };
         let (ours, others): (Vec<_>, Vec<_>) = state
             .visible(&key)
             .into_iter()
             .map(|(op, _)| op)
             .partition(|op| state.provenance(*op).is_some_and(|from| from.hash == hash));
-        // Values that stood beside it before do so still; what somebody wrote over it, or beside it since, counts for more.
-        let later = |op: &OpId| ours.iter().any(|own| op.counter > own.counter);
-        if ours.is_empty() || others.iter().any(later) {
+        let is_cleared = before.cleared.contains(&key);
+        // Values that stood beside it before do so still; what came since, over it or beside it, counts for more, however long its phone was away.
+        let sequences = &street.known().sequences;
+        let seq = |hash| sequences.get(&(record, hash));
+        let later = |op: &OpId| {
+            let from = state.provenance(*op);
+            match (seq(hash), from.and_then(|from| seq(from.hash))) {
+                (Some(own), Some(other)) => other > own,
+                _ => is_cleared || ours.iter().any(|own| op.counter > own.counter),
+            }
+        };
+        if (ours.is_empty() && !is_cleared) || others.iter().any(later) {
             kept.insert(key);
             continue;
         }
@@ -409,7 +446,11 @@ fn put_back(
                 value,
                 replaces,
             };
-            street.compose(record, by.signer(), &[write], "")?;
+            // What a rule refuses by now stays, and the other rows go on.
+            if street.compose(record, by.signer(), &[write], "").is_err() {
+                kept.insert(key);
+                break;
+            }
             let Some(next) = values.next() else { break };
             (value, replaces) = (Some(next), Replaces::Nothing);
         }
@@ -417,12 +458,15 @@ fn put_back(
     if let Some((was, became)) = before.note {
         let stands = street.state(record).and_then(|state| state.view().note);
         if stands.is_some_and(|text| text == became) {
-            street.compose_note(record, by.signer(), &[Edit::Note { text: was }], "")?;
+            let edit = [Edit::Note { text: was }];
+            if street.compose_note(record, by.signer(), &edit, "").is_err() {
+                kept.insert(NOTE.to_owned());
+            }
         } else {
             kept.insert(NOTE.to_owned());
         }
     }
-    Ok(RowUndone::Undone {
+    RowUndone::Undone {
         kept: kept.into_iter().collect(),
-    })
+    }
 }

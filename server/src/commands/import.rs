@@ -74,6 +74,7 @@ impl Import {
                     entropy: &entropy,
                     street: &self.street,
                     by,
+                    rows_at_once: ImportParts::USUAL.rows,
                     at_most: PART,
                 };
                 match (self.undo, &self.file) {

@@ -4,14 +4,13 @@
 //! here made is compared with what the export said ([`workbook`]); any other is matched against the roll ([`matching`]) and compared field by field
 //! ([`diff`]). Rows are written in parts, each with what became of it in one transaction: cut off anywhere, it goes on where it stopped.
 
-pub mod diff;
 pub mod matching;
 pub mod plan;
 pub mod propose;
 pub mod report;
-pub mod said;
 pub mod store;
-pub mod workbook;
+
+pub use lianka_office_core::roll::{diff, said, workbook};
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -21,21 +20,14 @@ use std::{
 use lianka_office_core::{
     acts::{
         Desk,
-        import::{
-            CellWrite, NoteWrite, Over, RowUndo, RowUndone, RowWrite, RowWritten, UndoRows,
-            WriteRows,
-        },
+        import::{RowUndo, RowUndone, RowWrite, RowWritten, UndoRows, WriteRows},
     },
-    ids::derived,
+    roll::rows::{self, At, Row},
 };
 use lianka_sync_core::{
-    codec::change::Scalar,
-    crdt::{merge::RegisterState, record::Edit},
-    id::{ChangeHash, EntryId, RecordId, StreetCode},
-    key,
-    kinds::{Kind, Meaning, shop_card::CONTACTS},
+    crdt::merge::RegisterState,
+    id::{ChangeHash, RecordId, StreetCode},
     lang::Lang,
-    time::ServerTime,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -45,8 +37,9 @@ use uuid::Uuid;
 use crate::{
     audit::{self, Action},
     clock::{Clock, Entropy},
+    pipeline_point::{PipelinePoint, reached},
     roll::{
-        sheet::{ProblemCode, RollError, target::field},
+        sheet::{ProblemCode, RollError},
         store as roll,
     },
     street::{
@@ -59,12 +52,11 @@ use crate::{
     },
 };
 
-use diff::{Columns, Take};
+use diff::Columns;
 use plan::{Content, ProblemReport};
+use report::TakeWord;
 use store::{ImportRow, RowEnd, StoredRow};
 
-/// Rows written in one transaction: phones' pushes get their turn between two.
-const ROWS_AT_ONCE: i64 = 500;
 /// The grid of rows whose grid the street does not know, until the office moves them.
 const UNASSIGNED: &str = "未分配";
 
@@ -110,7 +102,7 @@ pub struct Choice {
     pub new: bool,
     /// How its columns are taken, where otherwise than those of the import.
     #[serde(default)]
-    #[schema(value_type = std::collections::BTreeMap<String, Take>)]
+    #[schema(value_type = std::collections::BTreeMap<String, TakeWord>)]
     pub columns: Columns,
 }
 
@@ -122,30 +114,9 @@ pub struct Apply {
     pub rows: Option<Vec<u32>>,
     /// How columns of a sheet from elsewhere are taken, by field (`sign_name`, `contacts/phones`, `custom/<name>`, `*` for the others): `empty`
     /// (default: only where the card says nothing), `take`, or `conflict` (beside what the card says).
-    #[schema(value_type = std::collections::BTreeMap<String, Take>)]
+    #[schema(value_type = std::collections::BTreeMap<String, TakeWord>)]
     pub columns: Columns,
     pub choices: Vec<Choice>,
-}
-
-fn take(columns: &Columns, name: &str) -> Option<Take> {
-    let custom = name.starts_with("custom/").then_some("custom");
-    [Some(name), custom, Some("*")]
-        .into_iter()
-        .flatten()
-        .find_map(|name| columns.get(name).copied())
-}
-
-/// The id of the n-th person that a row brings: the same, however often the row is written.
-fn person_id(import: Uuid, now: ServerTime, row: i32, nth: usize) -> EntryId {
-    EntryId(derived(
-        now,
-        &[
-            b"import person",
-            import.as_bytes(),
-            &row.to_be_bytes(),
-            &(nth as u64).to_be_bytes(),
-        ],
-    ))
 }
 
 /// Where imports are made, and by whom.
@@ -155,6 +126,8 @@ pub struct Office<'o> {
     pub entropy: &'o Entropy,
     pub street: &'o StreetCode,
     pub by: Desk,
+    /// Rows written in one transaction.
+    pub rows_at_once: i64,
     /// How long one call may write before it says how far it came.
     pub at_most: Duration,
 }
@@ -209,6 +182,7 @@ pub async fn apply(office: &Office<'_>, import: Uuid, wanted: &Apply) -> Result<
         prepare(office, &mut tx, &row).await?;
     }
     tx.commit().await?;
+    reached(PipelinePoint::ImportMarked);
     run(office, import, Doing::Apply).await
 }
 
@@ -261,14 +235,7 @@ async fn decide(
             }
             None if choice.new => {
                 content.reasons = vec!["chosen_new".to_owned()];
-                Some(RecordId(derived(
-                    import.at.into(),
-                    &[
-                        b"import row",
-                        import.import.as_bytes(),
-                        &row.row.to_be_bytes(),
-                    ],
-                )))
+                Some(at(import, row.row).record())
             }
             None => None,
         };
@@ -366,6 +333,7 @@ pub async fn undo(office: &Office<'_>, import: Uuid) -> Result<(), ImportError> 
         audit::append(&mut tx, street.into(), office.clock.now(), &[event]).await?;
     }
     tx.commit().await?;
+    reached(PipelinePoint::ImportMarked);
     run(office, import, Doing::Undo).await
 }
 
@@ -440,7 +408,7 @@ async fn part(office: &Office<'_>, import: Uuid, doing: Doing) -> Result<bool, I
         street,
         import,
         doing.waiting(),
-        ROWS_AT_ONCE,
+        office.rows_at_once,
     )
     .await?;
     if waiting.is_empty() {
@@ -454,24 +422,16 @@ async fn part(office: &Office<'_>, import: Uuid, doing: Doing) -> Result<bool, I
         transaction.commit().await?;
         return Ok(false);
     }
-    let more = waiting.len() as i64 == ROWS_AT_ONCE;
+    let more = waiting.len() as i64 == office.rows_at_once;
     let ends = match doing {
         Doing::Apply => write_part(&mut transaction, street, by, &row, waiting).await?,
         Doing::Undo => undo_part(&mut transaction, by, waiting).await?,
     };
-    let written: Vec<_> = ends
-        .iter()
-        .filter_map(|end| Some(serde_json::json!([end.row, end.record?.0, end.seq?])))
-        .collect();
-    if !written.is_empty() {
-        let event = by
-            .event(Action::Import)
-            .with("import", import.to_string())
-            .with("rows", written);
-        transaction.audit(event);
-    }
+    reached(PipelinePoint::ImportWritten);
     store::end_rows(transaction.tx(), street, import, &ends).await?;
+    reached(PipelinePoint::ImportEnded);
     transaction.commit().await?;
+    reached(PipelinePoint::ImportCommitted);
     if more {
         return Ok(true);
     }
@@ -512,14 +472,16 @@ async fn write_part(
             ends.push(ended(&row, "unchanged", row.content.0.clone()));
             continue;
         }
-        writes.push(match transaction.state(record) {
+        let write = match transaction.state(record) {
             None => create(street, import, &row, record),
             Some(state) => edit(import, &row, record, state),
-        });
+        };
+        writes.push((row.row, write));
         rows.push(row);
     }
     let act = WriteRows {
         by: by.clone(),
+        import: import.import,
         rows: writes,
     };
     let outcomes = transaction
@@ -619,101 +581,46 @@ fn end_of(row: &StoredRow, outcome: RowWritten) -> RowEnd {
     }
 }
 
+/// Where ids of what a row makes come from.
+fn at(import: &ImportRow, row: i32) -> At {
+    At {
+        import: import.import,
+        at: import.at.into(),
+        row,
+    }
+}
+
 /// A new card.
 fn create(street: &StreetCode, import: &ImportRow, row: &StoredRow, record: RecordId) -> RowWrite {
     let content = &row.content;
+    let grid = content.grid.as_deref().or(import.plan.grid.as_deref());
     let says = content.says.clone().unwrap_or_default();
-    let grid = content
-        .grid
-        .as_deref()
-        .or(import.plan.grid.as_deref())
-        .unwrap_or(UNASSIGNED);
-    let mut edits = vec![
-        Edit::set(key::KIND, Kind::ShopCard.as_str()),
-        Edit::set(key::STREET, street.as_str()),
-        Edit::set(key::GRID, grid),
-    ];
-    let given = says.values.into_iter().filter(|(at, _)| at != key::GRID);
-    edits.extend(given.map(|(key, value)| Edit::Put { key, value }));
-    for (nth, person) in says.persons.iter().enumerate() {
-        let entry = person_id(import.import, import.at.into(), row.row, nth);
-        edits.extend(person.iter().map(|(field, value)| {
-            Edit::set(format!("{CONTACTS}/{entry}/{field}"), value.as_str())
-        }));
-    }
-    edits.extend(says.note.map(|text| Edit::Note { text }));
-    RowWrite::Create {
+    rows::create(
+        street,
         record,
-        kind: Kind::ShopCard,
-        edits,
-    }
+        at(import, row.row),
+        says,
+        grid.unwrap_or(UNASSIGNED),
+    )
 }
 
 /// What a row changes on a card.
 fn edit(import: &ImportRow, row: &StoredRow, record: RecordId, state: &RegisterState) -> RowWrite {
     let content = &row.content;
-    let view = state.view();
-    let entry = |nth: usize| person_id(import.import, import.at.into(), row.row, nth);
-    let (mut cells, mut note) = (Vec::new(), None);
-    if let Some(says) = &content.says {
-        let how = |name: &str| {
-            take(&content.take, name)
-                .or_else(|| take(&import.plan.take, name))
-                .unwrap_or_default()
-        };
-        let found = diff::difference(says, &view, &how, &entry);
-        (cells, note) = (found.cells, found.note);
-    }
-    // A person who was forgotten, or taken off the card, does not come back by a cell.
-    let persons: BTreeSet<EntryId> = view.entries(CONTACTS).into_iter().collect();
-    let is_there = |key: &str| match key::Key::parse(key) {
-        Some(key::Key::Entry { list, entry, .. }) if list == CONTACTS => persons.contains(&entry),
-        _ => true,
-    };
-    let changed = content
-        .changed
-        .iter()
-        .filter(|changed| is_there(&changed.key));
-    cells.extend(changed.map(|changed| CellWrite {
-        key: changed.key.clone(),
-        value: changed.value.clone(),
-        over: Over::Seen,
-    }));
-    if let (Some((tags, _)), Some(field)) = (&content.tags, field(Meaning::Tag)) {
-        let now: BTreeSet<String> = view
-            .members(field.name)
-            .map(|(tag, _)| tag.to_owned())
-            .collect();
-        let wanted: BTreeSet<String> = tags.iter().cloned().collect();
-        let write = |tag: &String, value| CellWrite {
-            key: format!("{}/{tag}", field.name),
-            value,
-            over: Over::Seen,
-        };
-        let added = wanted.difference(&now);
-        cells.extend(added.map(|tag| write(tag, Some(Scalar::Bool(true)))));
-        cells.extend(now.difference(&wanted).map(|tag| write(tag, None)));
-    }
-    for (nth, person) in content.persons.iter().enumerate() {
-        let entry = entry(nth);
-        cells.extend(person.iter().map(|(field, value)| CellWrite {
-            key: workbook::person_key(entry, field),
-            value: Some(Scalar::from(value.as_str())),
-            over: Over::Absent,
-        }));
-    }
-    if let Some((text, was)) = &content.note {
-        note = Some(NoteWrite {
-            was: was.clone(),
-            text: text.clone(),
-        });
-    }
-    RowWrite::Edit {
-        record,
-        cells,
-        note,
+    let of = Row {
+        at: at(import, row.row),
+        says: content.says.as_ref(),
+        changed: &content.changed,
+        tags: content.tags.as_ref().map(|(tags, _)| &tags[..]),
+        note: content
+            .note
+            .as_ref()
+            .map(|(text, was)| (text.as_str(), was.as_str())),
+        persons: &content.persons,
+        take: [&content.take, &import.plan.take],
         seen: row.seen.unwrap_or(import.base_seq),
-    }
+    };
+    rows::edit(&of, record, state)
 }
 
 async fn undo_part(
@@ -725,22 +632,17 @@ async fn undo_part(
     let undo = |row: &StoredRow| -> Option<RowUndo> {
         let record = RecordId(row.record?);
         let hash = ChangeHash::from_slice(row.hash.as_deref()?)?;
-        Some(RowUndo {
-            record,
-            hash,
-            before: row.content.before.clone(),
-            erasure: derived(now, &[b"import undone", record.0.as_bytes(), &hash.0]),
-        })
+        let before = row.content.before.clone();
+        rows::undo(record, hash, before, was_created(row), now)
     };
-    let (mut rows, mut undone, mut ends) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut written, mut undone, mut ends) = (Vec::new(), Vec::new(), Vec::new());
     for row in waiting {
         match undo(&row) {
-            // An update of which nothing is known any more was forgotten on request: it stays.
-            Some(undo) if undo.before.is_some() || was_created(&row) => {
+            Some(undo) => {
                 undone.push(undo);
-                rows.push(row);
+                written.push(row);
             }
-            _ => ends.push(ended(&row, "kept", row.content.0.clone())),
+            None => ends.push(ended(&row, "kept", row.content.0.clone())),
         }
     }
     let act = UndoRows {
@@ -751,7 +653,7 @@ async fn undo_part(
         .decide(act)
         .await?
         .map_err(|refused| ImportError::Act(refused.into()))?;
-    for (row, outcome) in rows.into_iter().zip(outcomes) {
+    for (row, outcome) in written.into_iter().zip(outcomes) {
         let mut content = row.content.0.clone();
         let state = match outcome {
             RowUndone::Kept => "kept",

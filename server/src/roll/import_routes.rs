@@ -57,8 +57,11 @@ fn office<'o>(app: &'o App, principal: &Principal, scope: &'o StreetScope) -> Of
         entropy: &app.entropy,
         street: scope.street(),
         by: principal.desk(),
-        // The answer has the other half of its time.
-        at_most: app.config.store.waits.request / 2,
+        rows_at_once: app.config.import_parts.rows,
+        at_most: {
+            let whole = app.config.store.waits.request;
+            app.config.import_parts.at_most.unwrap_or(whole / 2)
+        },
     }
 }
 

@@ -14,7 +14,6 @@ mod delimited;
 mod flaws;
 mod formats;
 mod grid;
-pub(crate) mod grids;
 pub(crate) mod headings;
 mod markup;
 mod ods;
@@ -35,6 +34,8 @@ mod tests;
 use std::sync::Arc;
 
 use grid::{Flawed, Grid};
+pub(crate) use lianka_office_core::roll::grids;
+pub use lianka_office_core::roll::grids::KnownGrid;
 use lianka_sync_core::{
     kinds::{Class, Field, Meaning},
     time::ServerTime,
@@ -51,17 +52,6 @@ pub struct StreetTables<'a> {
     pub grids: &'a [KnownGrid<'a>],
     /// The office's time: no day of observation lies behind it. Absent: days are not looked at.
     pub now: Option<ServerTime>,
-}
-
-/// A grid of the street.
-#[derive(Debug, Clone, Copy)]
-pub struct KnownGrid<'a> {
-    /// Code, for example 康平01.
-    pub code: &'a str,
-    /// Name that people see.
-    pub name: &'a str,
-    /// Area it lies in, for example 康平.
-    pub area: &'a str,
 }
 
 /// What a file may cost.

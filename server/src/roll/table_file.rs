@@ -17,6 +17,7 @@ use axum::{
     http::{HeaderName, HeaderValue, header},
     response::{IntoResponse, Response},
 };
+use lianka_office_core::roll::cells::harmless;
 use rust_xlsxwriter::{Format, Workbook, Worksheet, XlsxError};
 use tokio_util::io::ReaderStream;
 
@@ -235,49 +236,6 @@ fn write_cell(sheet: &mut Worksheet, row: u32, column: u16, cell: &Cell) -> Resu
         }
     }
     Ok(())
-}
-
-/// A text that no reader of delimited text takes for a formula, also where a spreadsheet narrows wide characters, drops leading blanks and signs
-/// that nobody sees, or takes off quotes.
-fn harmless(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    // At the beginning of the cell, also a break that a reader drops is dangerous.
-    if text.starts_with(BREAKS) {
-        safe.push('\'');
-    }
-    for piece in text.split_inclusive(ENDS) {
-        if begins_formula(piece) {
-            safe.push('\'');
-        }
-        safe.push_str(piece);
-    }
-    safe
-}
-
-/// A text of delimited text without the apostrophes that were put before what begins like a formula.
-pub fn unprotected(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    let text = match text.strip_prefix('\'') {
-        Some(rest) if rest.starts_with(BREAKS) => rest,
-        _ => text,
-    };
-    for piece in text.split_inclusive(ENDS) {
-        match piece.strip_prefix('\'') {
-            Some(rest) if begins_formula(rest) => plain.push_str(rest),
-            _ => plain.push_str(piece),
-        }
-    }
-    plain
-}
-
-const BREAKS: [char; 3] = ['\t', '\r', '\n'];
-const ENDS: [char; 5] = [';', '|', '\t', '\r', '\n'];
-
-fn begins_formula(piece: &str) -> bool {
-    let passed_over = |c: char| matches!(c, ' ' | '"' | '\u{3000}' | '\u{a0}' | '\u{ad}' | '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}');
-    piece
-        .trim_start_matches(passed_over)
-        .starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠'])
 }
 
 /// A response that streams the file. No cache keeps it.

@@ -221,6 +221,27 @@ mutants! {
     SettledTellsChosen "settled-tells-chosen" "conflicts": "those are told whose value was chosen";
     WithdrawalKeepsBeside "withdrawal-keeps-beside" "followers": "a withdrawn party status stays in what was settled";
     LateEditsAllOrNone "late-edits-all-or-none" "followers": "a late edit of which one key does not fit is dropped whole";
+    ImportUnaudited "import-unaudited" "audit": "the audit trail does not name the rows that were written";
+    ImportOverwritesNote "import-overwrites-note" "imports": "a sheet's note is written over one that came later";
+    ImportOverwritesLater "import-overwrites-later" "imports": "a changed cell replaces also what came after the sheet was made";
+    ImportFillsOver "import-fills-over" "imports": "what is only to fill empty fields replaces what stands there";
+    ImportReplacesBeside "import-replaces-beside" "imports": "what is to stand beside a value replaces it";
+    ImportReplacesNothing "import-replaces-nothing" "imports": "a changed cell stands beside what its author had seen";
+    ImportForgetsBefore "import-forgets-before" "imports": "what a row replaced is not kept for an undo";
+    ImportWritesUntouched "import-writes-untouched" "imports": "cells that nobody touched are written as well";
+    ImportIgnoresTake "import-ignores-take" "imports": "how columns are to be taken is not looked at";
+    UndoImportErasesTouched "undo-import-erases-touched" "imports": "an undo erases a card that somebody worked with since";
+    UndoImportKeepsCards "undo-import-keeps-cards" "imports": "an undo leaves the cards that the import made";
+    UndoImportPutsBackOne "undo-import-puts-back-one" "imports": "an undo puts back only the first of several values";
+    UndoImportOverNewer "undo-import-over-newer" "imports": "an undo writes over what came since";
+    ImportForgetsCleared "import-forgets-cleared" "imports": "that a row emptied a field is not kept for an undo";
+    JoinSkipsFirst "join-skips-first" "join contacts": "the first change of a joining is not written";
+    JoinForgotten "join-forgotten" "join contacts": "a joining is not remembered";
+    JoinUnaudited "join-unaudited" "audit": "the audit trail does not tell who joined two contacts";
+    UndoJoinTwice "undo-join-twice" "join contacts": "a joining is undone a second time";
+    UndoJoinForgotten "undo-join-forgotten" "join contacts": "that a joining was undone is not remembered";
+    TellApartUnaudited "tell-apart-unaudited" "audit": "the audit trail does not tell who found two people";
+    FollowForgetsLateContacts "follow-forgets-late-contacts" "followers": "late edits of a joined contact stay on the entry that went";
     AuditSkipsLink "audit-skips-link" "audit": "an event of the audit chain does not name the one before";
 }
 

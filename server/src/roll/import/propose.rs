@@ -2,10 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use lianka_office_core::{
+    acts::import::NoteWrite,
+    roll::rows::{self, At, NoteOf},
+};
 use lianka_sync_core::{
     authority::Said as NewlySaid,
     codec::change::Scalar,
-    crdt::{merge::RegisterState, view::View},
+    crdt::merge::RegisterState,
     id::{RecordId, StreetCode},
     kinds::{Field, Meaning, duplicate::Traits},
     search::fold,
@@ -445,31 +449,30 @@ impl Proposal<'_> {
         content.changed.clone_from(&found.changed);
         content.tags.clone_from(&found.tags);
         content.persons.clone_from(&found.persons);
-        content.fields = own_fields(found, &view);
+        content.fields = rows::fields(found, &view);
         if let Some((note, was)) = &found.note {
-            let now = view.note.clone().unwrap_or_default();
-            let said_so = |text: &str| said::of(export, "note", text)[..] == was[..];
-            if *note == now {
+            match rows::note_of(export, (note, was), &view, &masked_text) {
                 // Somebody wrote the same meanwhile.
-            } else if !said_so(&now) && !said_so(&masked_text(&now)) {
-                content.problems.push(ProblemReport::of_row(
+                NoteOf::Same => {}
+                NoteOf::Changed => content.problems.push(ProblemReport::of_row(
                     ProblemCode::NoteChanged.as_str(),
                     row,
                     Some("note".to_owned()),
                     "备注在导出以后有人改过，表里的备注不写入：请看过卡片再改".to_owned(),
                     "somebody wrote the note since the export: the sheet's note is not written; look at the card, then edit it".to_owned(),
-                ));
-            } else {
-                content.note = Some((note.clone(), now.clone()));
-                content.fields.push(Differs {
-                    key: "note".to_owned(),
-                    field: "note".to_owned(),
-                    is: Some(now)
-                        .into_iter()
-                        .filter(|text| !text.is_empty())
-                        .collect(),
-                    shall: Some(note.clone()).filter(|text| !text.is_empty()),
-                });
+                )),
+                NoteOf::Write(NoteWrite { was, text }) => {
+                    content.fields.push(Differs {
+                        key: "note".to_owned(),
+                        field: "note".to_owned(),
+                        is: Some(was.clone())
+                            .into_iter()
+                            .filter(|text| !text.is_empty())
+                            .collect(),
+                        shall: Some(text.clone()).filter(|text| !text.is_empty()),
+                    });
+                    content.note = Some((text, was));
+                }
             }
         }
         if !content.fields.is_empty() {
@@ -645,11 +648,10 @@ impl Proposal<'_> {
                 "the card's id stands in another row as well: taken as a row that was copied to make a new one".to_owned(),
             ));
         }
-        let new_record = |reason: &[u8]| {
-            RecordId(lianka_office_core::ids::derived(
-                now,
-                &[reason, import.as_bytes(), &number.to_be_bytes()],
-            ))
+        let at = At {
+            import,
+            at: now,
+            row: number as i32,
         };
         let (record, reasons) = match found {
             // Erased on request: nothing brings it back.
@@ -691,7 +693,7 @@ impl Proposal<'_> {
                 return;
             }
             Found::Card(_) | Found::Like(Match::None) => {
-                entry.record = Some(new_record(b"import row"));
+                entry.record = Some(at.record());
                 entry.outcome = "new";
                 content.says = Some(says);
                 return;
@@ -730,9 +732,8 @@ impl Proposal<'_> {
             Some(before) => without_repeated(says, row, before, read),
             None => says,
         };
-        let fresh = |nth: usize| super::person_id(import, now, number as i32, nth);
         let view = state.view();
-        let difference = diff::difference(&says, &view, &|_| Take::Empty, &fresh);
+        let difference = diff::difference(&says, &view, &|_| Take::Empty, &|nth| at.person(nth));
         content.fields = difference.fields;
         if content.fields.is_empty() {
             entry.outcome = "unchanged";
@@ -907,72 +908,6 @@ fn added(found: &mut OwnRow, columns: &[usize], read: &Read, cells: &[String]) {
             });
         }
     }
-}
-
-/// What the changed cells of a row of ours say, beside what the card says now.
-fn own_fields(found: &OwnRow, view: &View) -> Vec<Differs> {
-    let text = |value: &Scalar, key: &str| match value {
-        Scalar::Str(text) => text.clone(),
-        _ => key
-            .split_once('/')
-            .map_or(key, |(_, member)| member)
-            .to_owned(),
-    };
-    let mut fields: Vec<Differs> = found
-        .changed
-        .iter()
-        .filter_map(|changed| {
-            let held: Vec<&Scalar> = view
-                .values
-                .get(&changed.key)
-                .into_iter()
-                .flatten()
-                .map(|held| &held.value)
-                .collect();
-            // Somebody wrote the same meanwhile: equal values are no edit.
-            let says_so = match &changed.value {
-                Some(value) => !held.is_empty() && held.iter().all(|held| *held == value),
-                None => held.is_empty(),
-            };
-            (!says_so).then(|| Differs {
-                key: changed.key.clone(),
-                field: diff::field_name(&changed.key),
-                is: held
-                    .into_iter()
-                    .map(|held| text(held, &changed.key))
-                    .collect(),
-                shall: changed
-                    .value
-                    .as_ref()
-                    .map(|value| text(value, &changed.key)),
-            })
-        })
-        .collect();
-    if let (Some((tags, _)), Some(field)) = (&found.tags, field(Meaning::Tag)) {
-        let now: BTreeSet<String> = view
-            .members(field.name)
-            .map(|(tag, _)| tag.to_owned())
-            .collect();
-        let wanted: BTreeSet<String> = tags.iter().cloned().collect();
-        if now != wanted {
-            fields.push(Differs {
-                key: field.name.to_owned(),
-                field: field.name.to_owned(),
-                is: now.into_iter().collect(),
-                shall: (!tags.is_empty()).then(|| tags.join("、")),
-            });
-        }
-    }
-    for person in &found.persons {
-        let texts: Vec<&str> = person.iter().map(|(_, value)| value.as_str()).collect();
-        fields.push(Differs {
-            key: "contacts".to_owned(),
-            field: "contacts".to_owned(),
-            is: Vec::new(),
-            shall: Some(texts.join(" ")),
-        });
-    }
-    fields
 }
 
 /// What a row says, for a card of its own or to compare.

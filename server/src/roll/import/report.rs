@@ -170,6 +170,49 @@ pub struct CandidateView {
     pub address: Option<String>,
 }
 
+/// A field of which sheet and card say different things.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Differs)]
+pub struct DiffersView {
+    /// The key on the card.
+    key: String,
+    /// The field's name, by which a column is taken.
+    field: String,
+    /// What the card says: every value that stands side by side.
+    is: Vec<String>,
+    /// What the sheet says; absent: the field is emptied.
+    shall: Option<String>,
+}
+
+impl From<Differs> for DiffersView {
+    fn from(differs: Differs) -> Self {
+        let Differs {
+            key,
+            field,
+            is,
+            shall,
+        } = differs;
+        Self {
+            key,
+            field,
+            is,
+            shall,
+        }
+    }
+}
+
+/// How a column of a sheet from elsewhere is taken: the words of [`super::diff::Take`], for the OpenAPI document.
+#[derive(Debug, ToSchema)]
+#[schema(as = Take, rename_all = "snake_case")]
+pub enum TakeWord {
+    /// Only where the card says nothing.
+    Empty,
+    /// Instead of what the card says.
+    Take,
+    /// Beside it, as a conflict that somebody decides.
+    Conflict,
+}
+
 /// A row of an import.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RowView {
@@ -183,7 +226,7 @@ pub struct RowView {
     /// Why it is that card: `card_id`, `earlier_row`, `same_door`, …
     reasons: Vec<String>,
     /// Field by field: what the card said when this was proposed, and what the row says.
-    fields: Vec<Differs>,
+    fields: Vec<DiffersView>,
     candidates: Vec<CandidateView>,
     problems: Vec<ProblemReport>,
     /// After an undo: the fields that stay, because somebody wrote them since.
@@ -202,7 +245,7 @@ impl RowView {
             state: row.state,
             record: row.record.map(RecordId),
             reasons: content.reasons,
-            fields: content.fields,
+            fields: content.fields.into_iter().map(Into::into).collect(),
             candidates,
             problems: content.problems,
             kept: content.kept,

@@ -2,37 +2,9 @@
 
 use std::borrow::Cow;
 
-use lianka_sync_core::values::text;
-
-/// What a register takes: NFC, on one line, without control characters and outer white space.
-pub(crate) fn one_line(text: &str) -> String {
-    let plain: String = text::nfc(text)
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    plain.trim().to_owned()
-}
-
-/// NFC with its lines, those that are blank too: the third line of one cell belongs to the third of its neighbour.
-pub(crate) fn all_lines(text: &str) -> String {
-    text::nfc(text)
-        .replace("\r\n", "\n")
-        .chars()
-        .map(|c| if c.is_control() && c != '\n' { ' ' } else { c })
-        .collect()
-}
-
-/// The words that one cell lists.
-pub(crate) fn listed(text: &str) -> impl Iterator<Item = &str> {
-    text.split(['、', ',', '，', ';', '；', '|', '/'])
-        .map(str::trim)
-        .filter(|word| !word.is_empty())
-}
-
-/// What the note takes: NFC with its lines.
-pub(crate) fn many_lines(text: &str) -> String {
-    all_lines(text).trim().to_owned()
-}
+pub(crate) use lianka_office_core::roll::cells::{
+    all_lines, listed, many_lines, occupancy, one_line,
+};
 
 /// A text without what programs wrap around it on the way: escapes for signs (`_x000D_`, `&amp;`, `\n`), and an apostrophe that keeps a
 /// spreadsheet from reading a number or a formula.

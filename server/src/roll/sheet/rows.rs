@@ -21,8 +21,6 @@ use crate::roll::sheet::{
     headings::{self, Header},
 };
 
-pub(crate) use shop::occupancy;
-
 use columns::columns;
 use kind::RowKind;
 use reader::{Above, Reader};

@@ -1,7 +1,8 @@
 //! What a column of a sheet is read as.
 
+pub(crate) use lianka_office_core::roll::said::of_meaning as field;
 use lianka_sync_core::{
-    kinds::{Field, Kind, Meaning, key, shop_card::CONTACTS},
+    kinds::{Field, Meaning, key, shop_card::CONTACTS},
     values::geo::Crs,
 };
 
@@ -51,12 +52,4 @@ impl ColumnTarget {
             Self::Custom(name) => format!("{}/{name}", key::CUSTOM),
         }
     }
-}
-
-/// The card's field of this meaning, where it is the only one.
-pub(crate) fn field(meaning: Meaning) -> Option<&'static Field> {
-    Kind::ShopCard
-        .fields()
-        .iter()
-        .find(|field| field.meaning == meaning)
 }

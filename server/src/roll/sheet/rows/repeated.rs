@@ -5,13 +5,10 @@ use std::collections::HashMap;
 use lianka_sync_core::kinds::Meaning;
 use sha2::{Digest, Sha256};
 
-use super::{
-    reader::{NUMBER, ROAD, Reader},
-    shop::occupancy,
-};
+use super::reader::{NUMBER, ROAD, Reader};
 use crate::roll::sheet::{
     ColumnTarget, Problem, ProblemCode, RollColumn, RollRow,
-    cell::one_line,
+    cell::{occupancy, one_line},
     shape::{self, Placeholder},
 };
 

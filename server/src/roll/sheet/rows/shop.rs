@@ -4,7 +4,6 @@ use lianka_sync_core::{
     authority::Said,
     kinds::{Meaning, Rule, Shape, key},
     limits::NOTE_CHARS_MAX,
-    search::fold,
     values::{
         credit_code::{self, Verdict},
         date, text,
@@ -14,7 +13,7 @@ use lianka_sync_core::{
 use super::reader::Reader;
 use crate::roll::sheet::{
     ColumnTarget, CustomKind, ProblemCode, RollRow, RollValue,
-    cell::{listed, many_lines, one_line},
+    cell::{listed, many_lines, occupancy, one_line},
     custom::number,
     sound::sound,
     target::field,
@@ -266,22 +265,4 @@ impl Reader<'_> {
             );
         }
     }
-}
-
-pub(crate) fn occupancy(typed: &str) -> Option<&'static str> {
-    let word = fold(typed);
-    let value = match word.as_str() {
-        "营业" | "营业中" | "正常" | "正常营业" | "在营" | "开业" | "经营" | "经营中"
-        | "正常经营" | "在业" | "试营业" | "开" | "open" | "trading" | "operating" => {
-            "营业"
-        }
-        "装修" | "装修中" | "装潢" | "改造" | "改造中" | "筹备" | "筹备中" | "fittingout"
-        | "renovation" | "renovating" | "refurbishing" => "装修",
-        "空置" | "空" | "空铺" | "空关" | "空店" | "闲置" | "待租" | "招租" | "招租中" | "无人"
-        | "vacant" | "empty" => "空置",
-        "关闭" | "关店" | "关门" | "已关闭" | "停业" | "已停业" | "歇业" | "暂停营业" | "倒闭"
-        | "关停" | "注销" | "已注销" | "关" | "closed" | "shut" => "关闭",
-        _ => return None,
-    };
-    Some(value)
 }

@@ -2,7 +2,16 @@
 
 use lianka_sync_core::{search::fold, values::address::chinese_number};
 
-use crate::roll::sheet::KnownGrid;
+/// A grid of the street.
+#[derive(Debug, Clone, Copy)]
+pub struct KnownGrid<'a> {
+    /// Code, for example 康平01.
+    pub code: &'a str,
+    /// Name that people see.
+    pub name: &'a str,
+    /// Area it lies in, for example 康平.
+    pub area: &'a str,
+}
 
 /// A grid's code with the plain forms of what people call it.
 pub struct GridNames {
@@ -12,7 +21,8 @@ pub struct GridNames {
 }
 
 impl GridNames {
-    pub(crate) fn of(grid: &KnownGrid<'_>) -> Self {
+    /// Of a grid.
+    pub fn of(grid: &KnownGrid<'_>) -> Self {
         let (code, name, area) = (
             plain_grid(grid.code),
             plain_grid(grid.name),
@@ -28,7 +38,7 @@ impl GridNames {
 }
 
 /// The grid that area and number name: `康平` + `1`, `康平片区` + `01网格` and `康平01` are all 康平01. Ambiguity is no match.
-pub(crate) fn matching_grid(area: &str, grid: &str, grids: &[GridNames]) -> Option<String> {
+pub fn matching_grid(area: &str, grid: &str, grids: &[GridNames]) -> Option<String> {
     let (area, grid) = (plain_grid(area), plain_grid(grid));
     let both = format!("{area}{grid}");
     for wanted in [both, grid] {
@@ -48,7 +58,7 @@ pub(crate) fn matching_grid(area: &str, grid: &str, grids: &[GridNames]) -> Opti
 }
 
 /// Whether a text is the name of an area that has grids.
-pub(crate) fn is_area(text: &str, grids: &[GridNames]) -> bool {
+pub fn is_area(text: &str, grids: &[GridNames]) -> bool {
     let area = plain_grid(text);
     !area.is_empty() && grids.iter().any(|known| known.area == area)
 }

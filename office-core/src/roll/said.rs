@@ -10,10 +10,7 @@ use lianka_sync_core::{
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::roll::{
-    sheet::cell::{many_lines, one_line},
-    table_file::unprotected,
-};
+use super::cells::{many_lines, one_line, unprotected};
 
 /// Bytes of a fingerprint: one changed cell of 280 million million is taken for an untouched one.
 pub const BYTES: usize = 6;
@@ -51,6 +48,14 @@ pub fn field(key: &str) -> Option<&'static Field> {
             fields.find(|field| !matches!(field.shape, Shape::Entry { .. }) && field.name == key)
         }
     }
+}
+
+/// The card's field of this meaning, where it is the only one.
+pub fn of_meaning(meaning: Meaning) -> Option<&'static Field> {
+    Kind::ShopCard
+        .fields()
+        .iter()
+        .find(|field| field.meaning == meaning)
 }
 
 /// Whether the column's cells have a line for each contact person.

@@ -15,12 +15,11 @@ use lianka_sync_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::said;
-use super::workbook::person_key;
-use lianka_office_core::acts::import::{CellWrite, NoteWrite, Over};
+use super::{said, workbook::person_key};
+use crate::acts::import::{CellWrite, NoteWrite, Over};
 
 /// How a column of a sheet from elsewhere is taken.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Take {
     /// Only where the card says nothing.
@@ -46,7 +45,7 @@ pub struct Says {
 }
 
 /// A field of which sheet and card say different things.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Differs {
     /// The key on the card.
     pub key: String,

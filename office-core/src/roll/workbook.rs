@@ -20,15 +20,11 @@ use lianka_sync_core::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::said::{self, BYTES};
-use crate::roll::{
-    sheet::{
-        ProblemCode,
-        cell::{listed, many_lines, one_line},
-        grids::{GridNames, matching_grid},
-        rows::occupancy,
-    },
-    table_file::unprotected,
+use super::{
+    cells::{listed, many_lines, occupancy, one_line, unprotected},
+    grids::{GridNames, matching_grid},
+    problem::ProblemCode,
+    said::{self, BYTES},
 };
 
 /// An export, as it is remembered.
@@ -485,7 +481,7 @@ fn unreadable_day(heading: &str) -> OwnProblem {
 }
 
 fn confirmations() -> Option<&'static Field> {
-    crate::roll::sheet::target::field(Meaning::Confirmation)
+    said::of_meaning(Meaning::Confirmation)
 }
 
 /// Latitude, longitude and system together are one value.
@@ -498,12 +494,9 @@ fn point(own: &mut OwnRow, cells: &[String], columns: &Columns) {
         ))
     };
     let [lat, lon, crs] = said::POINT.map(of);
-    let (Some((lat, heading)), Some((lon, _)), Some((crs, _)), Some(field)) = (
-        lat,
-        lon,
-        crs,
-        crate::roll::sheet::target::field(Meaning::Point),
-    ) else {
+    let (Some((lat, heading)), Some((lon, _)), Some((crs, _)), Some(field)) =
+        (lat, lon, crs, said::of_meaning(Meaning::Point))
+    else {
         return;
     };
     let value = if lat.is_empty() && lon.is_empty() {

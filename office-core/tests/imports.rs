@@ -1,0 +1,221 @@
+//! Rows of a sheet, written beside what phones write, and taken back.
+
+use lianka_office_core::{
+    acts::{
+        Desk,
+        import::{CellWrite, Over, RowUndo, RowUndone, RowWrite, RowWritten, UndoRows, WriteRows},
+    },
+    ids::Ids,
+    memory::{MemoryStore, User, run},
+    push::{Author, Ingested, Push, Pushes},
+};
+use lianka_sync_core::{
+    access::Role,
+    codec::{
+        change::Scalar,
+        wire::{PushedChange, VerdictStatus},
+    },
+    crdt::record::{Edit, Record},
+    id::{Actor, DeviceId, RecordId},
+    kinds::Kind,
+    time::{DeviceTime, ServerTime},
+};
+use uuid::Uuid;
+
+const CARD: RecordId = RecordId(Uuid::from_u128(7));
+
+/// An office, one card, and a phone that holds a copy of it.
+struct Scene {
+    store: MemoryStore,
+    phone: Record,
+    at: i64,
+}
+
+fn device(n: u128) -> DeviceId {
+    DeviceId(Uuid::from_u128(n))
+}
+
+impl Scene {
+    fn with(edits: &[Edit]) -> Self {
+        let grids = ["A1".to_owned()].into();
+        let street = "310104003".parse().expect("a street");
+        let mut store = MemoryStore::new(street, Uuid::from_u128(9), grids);
+        let mut secretary = User::new(Role::Secretary, "王芳");
+        secretary.assign(&["A1".to_owned()].into());
+        store.users.insert("wang.fang".into(), secretary);
+        let mut all = vec![
+            Edit::set("kind", "shop_card"),
+            Edit::set("street", "310104003"),
+            Edit::set("grid", "A1"),
+        ];
+        all.extend(edits.iter().cloned());
+        let actor = Actor::new(device(1), 1);
+        let at = DeviceTime::from_unix_seconds(1);
+        let (phone, created) = Record::create(actor, at, &all).expect("created");
+        let mut scene = Self {
+            store,
+            phone,
+            at: 1,
+        };
+        scene.push(created.bytes);
+        scene
+    }
+
+    fn now(&mut self) -> ServerTime {
+        self.at += 1;
+        ServerTime::from_unix_ms(1_795_248_000_000 + self.at * 1_000)
+    }
+
+    /// What the phone writes, not sent yet.
+    fn edit(&mut self, edits: &[Edit]) -> Vec<u8> {
+        let at = DeviceTime::from_unix_seconds(2);
+        let change = self.phone.edit(Actor::new(device(1), 1), at, edits, "");
+        change
+            .expect("it is an edit")
+            .expect("that says something")
+            .bytes
+    }
+
+    fn push(&mut self, bytes: Vec<u8>) {
+        let author = Author {
+            username: "wang.fang".into(),
+            role: Role::Secretary,
+            device: device(1),
+            wiped: false,
+        };
+        let item = PushedChange {
+            record: CARD,
+            kind: Kind::ShopCard,
+            generation: 1,
+            bytes,
+        };
+        let push = Push {
+            author,
+            changes: vec![Ingested::new(item)],
+        };
+        let now = self.now();
+        let pushes = Pushes {
+            pushes: &[push],
+            ids: Ids::new([7; 16]),
+        };
+        let Ok(outcomes) = run(&mut self.store, now, pushes);
+        assert_eq!(outcomes[0][0].status, VerdictStatus::Accepted);
+    }
+
+    fn desk() -> Desk {
+        Desk {
+            username: "root".into(),
+            device: device(2),
+            role: Role::Admin,
+        }
+    }
+
+    /// A row of a sheet that was made when the log was at `seen`.
+    fn row(&mut self, seen: i64, key: &str, value: Option<&str>) -> RowUndo {
+        let cell = CellWrite {
+            key: key.to_owned(),
+            value: value.map(Scalar::from),
+            over: Over::Seen,
+        };
+        let write = RowWrite::Edit {
+            record: CARD,
+            cells: vec![cell],
+            note: None,
+            seen,
+        };
+        let act = WriteRows {
+            by: Self::desk(),
+            import: Uuid::from_u128(5),
+            rows: vec![(2, write)],
+        };
+        let now = self.now();
+        let written = self
+            .store
+            .run(now, act)
+            .expect("rows are written")
+            .remove(0);
+        let RowWritten::Written { hash, before, .. } = written else {
+            panic!("{written:?}");
+        };
+        RowUndo {
+            record: CARD,
+            hash,
+            before: Some(before),
+            erasure: Uuid::from_u128(6),
+        }
+    }
+
+    fn undo(&mut self, row: RowUndo) -> RowUndone {
+        let act = UndoRows {
+            by: Self::desk(),
+            rows: vec![row],
+        };
+        let now = self.now();
+        self.store
+            .run(now, act)
+            .expect("rows are taken back")
+            .remove(0)
+    }
+
+    fn values(&self, key: &str) -> Vec<String> {
+        let kept = &self.store.records[&CARD];
+        let values = kept.state.visible(key).into_iter();
+        let mut values: Vec<_> = values
+            .filter_map(|(_, value)| value.as_str().map(str::to_owned))
+            .collect();
+        values.sort();
+        values
+    }
+}
+
+fn undone() -> RowUndone {
+    RowUndone::Undone { kept: Vec::new() }
+}
+
+#[test]
+fn a_cell_that_was_emptied_reads_as_before() {
+    let mut scene = Scene::with(&[Edit::set("unit", "201")]);
+    let row = scene.row(scene.store.head, "unit", None);
+    assert!(scene.values("unit").is_empty());
+    assert_eq!(scene.undo(row), undone());
+    assert_eq!(scene.values("unit"), ["201"]);
+}
+
+#[test]
+fn an_emptied_cell_that_somebody_filled_since_is_left() {
+    let mut scene = Scene::with(&[Edit::set("unit", "201")]);
+    let late = scene.edit(&[Edit::set("unit", "305")]);
+    let row = scene.row(scene.store.head, "unit", None);
+    scene.push(late);
+    let kept = vec!["unit".to_owned()];
+    assert_eq!(scene.undo(row), RowUndone::Undone { kept });
+    assert_eq!(scene.values("unit"), ["305"]);
+}
+
+/// The phone wrote long ago and was heard only after the row: it wrote since all the same.
+#[test]
+fn what_an_offline_phone_wrote_before_and_sent_after_the_row_counts_as_written_since() {
+    let mut scene = Scene::with(&[Edit::set("unit", "201")]);
+    let late = scene.edit(&[Edit::set("unit", "305")]);
+    // The desk's change has the higher number: others wrote on the card.
+    scene.row(scene.store.head, "lane", Some("12"));
+    let row = scene.row(scene.store.head, "unit", Some("202"));
+    scene.push(late);
+    assert_eq!(scene.values("unit"), ["202", "305"]);
+    let kept = vec!["unit".to_owned()];
+    assert_eq!(scene.undo(row), RowUndone::Undone { kept });
+    assert_eq!(scene.values("unit"), ["202", "305"]);
+}
+
+/// What stood beside it before does so still.
+#[test]
+fn an_undo_puts_back_what_was_replaced_beside_what_came_before() {
+    let mut scene = Scene::with(&[Edit::set("unit", "201")]);
+    let seen = scene.store.head;
+    let late = scene.edit(&[Edit::set("unit", "305")]);
+    scene.push(late);
+    let row = scene.row(seen, "unit", Some("202"));
+    assert_eq!(scene.values("unit"), ["202", "305"]);
+    assert_eq!(scene.undo(row), undone());
+    assert_eq!(scene.values("unit"), ["305"]);
+}
