@@ -7,7 +7,8 @@ use lianka_sync_core::{
     codec::change::Scalar,
     crdt::{merge::RegisterState, view::View},
     id::{RecordId, StreetCode},
-    kinds::{Field, Meaning, duplicate::Traits},
+    key::NOTE,
+    kinds::{Field, Meaning, duplicate::Traits, shop_card::CONTACTS},
     search::fold,
     time::ServerTime,
 };
@@ -448,22 +449,22 @@ impl Proposal<'_> {
         content.fields = own_fields(found, &view);
         if let Some((note, was)) = &found.note {
             let now = view.note.clone().unwrap_or_default();
-            let said_so = |text: &str| said::of(export, "note", text)[..] == was[..];
+            let said_so = |text: &str| said::of(export, NOTE, text)[..] == was[..];
             if *note == now {
                 // Somebody wrote the same meanwhile.
             } else if !said_so(&now) && !said_so(&masked_text(&now)) {
                 content.problems.push(ProblemReport::of_row(
                     ProblemCode::NoteChanged.as_str(),
                     row,
-                    Some("note".to_owned()),
+                    Some(NOTE.to_owned()),
                     "备注在导出以后有人改过，表里的备注不写入：请看过卡片再改".to_owned(),
                     "somebody wrote the note since the export: the sheet's note is not written; look at the card, then edit it".to_owned(),
                 ));
             } else {
                 content.note = Some((note.clone(), now.clone()));
                 content.fields.push(Differs {
-                    key: "note".to_owned(),
-                    field: "note".to_owned(),
+                    key: NOTE.to_owned(),
+                    field: NOTE.to_owned(),
                     is: Some(now)
                         .into_iter()
                         .filter(|text| !text.is_empty())
@@ -966,8 +967,8 @@ fn own_fields(found: &OwnRow, view: &View) -> Vec<Differs> {
     for person in &found.persons {
         let texts: Vec<&str> = person.iter().map(|(_, value)| value.as_str()).collect();
         fields.push(Differs {
-            key: "contacts".to_owned(),
-            field: "contacts".to_owned(),
+            key: CONTACTS.to_owned(),
+            field: CONTACTS.to_owned(),
             is: Vec::new(),
             shall: Some(texts.join(" ")),
         });
