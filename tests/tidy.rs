@@ -306,6 +306,52 @@ fn modules_have_names_and_say_their_job() {
     );
 }
 
+/// Words of a dialect that the code once had. Each has a word that every engineer knows: simulation, hostile load, timeout, back-off, permit,
+/// penalty, connection limit.
+#[test]
+fn names_are_standard_words() {
+    const BANNED: &[&str] = &[
+        "conduct", "crowd", "farewell", "noise", "patience", "seat", "siege", "strike", "strikes",
+        "volley", "world",
+    ];
+    // A region of telephone numbers.
+    const ALLOWED: &str = "Region::World";
+    let mut problems = Vec::new();
+    for (name, text) in files(&["rs"]).iter().filter(|(name, _)| name != THIS) {
+        for (number, line) in (1..).zip(text.lines()) {
+            let code = line.split("//").next().unwrap_or_default();
+            // Texts are for people.
+            let code: String = code.split('"').step_by(2).collect::<Vec<_>>().join(" ");
+            if code.contains(ALLOWED) {
+                continue;
+            }
+            if let Some(word) = words(&code).find(|word| BANNED.contains(&word.as_str())) {
+                problems.push(format!("{name}:{number}: {word}"));
+            }
+        }
+    }
+    none(&problems, "one word a concept, and a standard one");
+}
+
+/// The words of which the names in a line are made, in small letters.
+fn words(code: &str) -> impl Iterator<Item = String> {
+    let mut spaced = String::new();
+    let mut before = ' ';
+    for letter in code.chars() {
+        if letter.is_uppercase() && before.is_lowercase() {
+            spaced.push(' ');
+        }
+        spaced.push(if letter.is_alphanumeric() {
+            letter
+        } else {
+            ' '
+        });
+        before = letter;
+    }
+    let words: Vec<String> = spaced.split(' ').map(str::to_lowercase).collect();
+    words.into_iter()
+}
+
 #[test]
 fn nothing_is_left_undone_and_no_test_waits_or_is_skipped() {
     let sources: Vec<_> = files(&["rs"])
