@@ -68,6 +68,8 @@ pub enum Act {
         username: String,
         grids: Vec<String>,
     },
+    /// The user's role from now on.
+    Role { username: String, role: String },
     /// Revokes a device, and tells it to clear itself.
     Revoke { device: Uuid, wipe: bool },
     /// An edit at a desk: `None` deletes the key.

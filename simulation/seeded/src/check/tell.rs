@@ -106,6 +106,7 @@ fn acts_on(act: &Act, about: &About) -> bool {
         Act::Merge { winner, loser } | Act::UndoMerge { winner, loser } => is(winner) || is(loser),
         Act::Enrol { .. } => false,
         Act::Assign { .. }
+        | Act::Role { .. }
         | Act::Revoke { .. }
         | Act::ResolveSpelling
         | Act::Held { .. }
