@@ -1196,7 +1196,7 @@ async fn a_real_phone_shows_what_its_user_was_told() {
     assert!(!terminal(&["status"]).contains("新通知"));
 }
 
-/// One step of somebody, in a world of two phones and a desk.
+/// One step of somebody, among two phones and a desk.
 #[derive(Clone, Debug)]
 enum Step {
     Edit {

@@ -65,7 +65,7 @@ impl Author<'_> {
     }
 }
 
-/// What an event brings along from the world.
+/// What an event brings along from outside.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     /// The phone's clock.

@@ -91,6 +91,15 @@ impl User {
         self.grids_at(i64::MAX)
     }
 
+    /// This role from now on.
+    pub fn change_role(&mut self, role: Role) {
+        let before = std::mem::replace(&mut self.role, role);
+        if before != role {
+            self.former_roles.retain(|former| *former != before);
+            self.former_roles.push(before);
+        }
+    }
+
     /// These grids from now on.
     pub fn assign(&mut self, grids: &BTreeSet<String>) {
         let before = self.grids();

@@ -124,16 +124,7 @@ fn card(street: &Street, record: RecordId) -> Result<&RegisterState, Refused> {
 }
 
 fn reasons(view: &View, same: Same) -> Vec<String> {
-    let contact = |entry| {
-        let text = |field| view.entry_text(CONTACTS, entry, field);
-        Contact {
-            entry,
-            name: text("name"),
-            phones: text("phones"),
-            role: text("role"),
-        }
-    };
-    let found = persons::alike(&[contact(same.kept), contact(same.gone)]);
+    let found = persons::alike(&[same.kept, same.gone].map(|entry| Contact::of(view, entry)));
     let found = found.into_iter().flat_map(|Alike { reasons, .. }| reasons);
     found.map(|reason| reason.to_string()).collect()
 }

@@ -6,31 +6,52 @@
 use lianka_sync_core::{
     crdt::merge::{RegisterState, Write},
     id::RecordId,
-    kinds::{
-        Kind, consent,
-        shop_card::{CONSENT, CONTACTS, PARTY_STATUS},
-    },
+    kinds::{Class, Kind, Personal, consent},
 };
 
 use crate::street::{Signer, Street};
 
-/// The keys that hold a party status against a withdrawal.
+/// The lists of a kind's persons and of their consents.
+fn persons(kind: Kind) -> Option<(&'static str, &'static str)> {
+    match kind.description().personal {
+        Personal::Entries { list, consents } => Some((list, consents)),
+        Personal::Record | Personal::Mentions => None,
+    }
+}
+
+/// The keys that hold something sensitive against a withdrawal.
 fn withdrawn(state: &RegisterState) -> Vec<String> {
+    let Some((list, consents)) = persons(state.kind()) else {
+        return Vec::new();
+    };
     let view = state.view();
-    consent::withdrawn(&view, CONTACTS, CONSENT)
+    let is_sensitive = |key: &str| {
+        let field = state.kind().field(key);
+        field.is_some_and(|(field, _)| field.class == Class::P3)
+    };
+    consent::withdrawn(&view, list, consents)
         .into_iter()
-        .filter(|key| key.ends_with(PARTY_STATUS) && view.get(key).is_some())
+        .filter(|key| is_sensitive(key) && view.get(key).is_some())
         .collect()
 }
 
-pub(super) fn apply(street: &mut Street) {
-    let to_clear: Vec<(RecordId, String)> = street
-        .changed(Kind::ShopCard)
-        .filter(|(record, _)| {
-            street
-                .touched(*record)
-                .is_some_and(|touched| touched.entries(CONSENT))
+/// Records on which somebody may have withdrawn, with their kinds' persons.
+fn changed(street: &Street) -> impl Iterator<Item = (RecordId, &RegisterState)> {
+    let kinds = Kind::ALL.into_iter().filter_map(|kind| {
+        let (_, consents) = persons(kind)?;
+        Some((kind, consents))
+    });
+    kinds.flat_map(move |(kind, consents)| {
+        let changed = street.changed(kind);
+        changed.filter(move |(record, _)| {
+            let touched = street.touched(*record);
+            touched.is_some_and(|touched| touched.entries(consents))
         })
+    })
+}
+
+pub(super) fn apply(street: &mut Street) {
+    let to_clear: Vec<(RecordId, String)> = changed(street)
         .flat_map(|(record, state)| withdrawn(state).into_iter().map(move |key| (record, key)))
         .filter(|cleared| !street.following.uncleared.contains(cleared))
         .collect();

@@ -18,7 +18,7 @@ use crate::{
     store::{
         EndedGeneration, LogWrite, Logged, LoggedChange, Place, Rewrite, Rewritten, Touched, Wants,
     },
-    street::{Entry, Street},
+    street::{Entry, Street, following::passed},
 };
 
 /// Why a record was not rebuilt; the write must not be committed.
@@ -286,17 +286,14 @@ impl Street {
     }
 
     /// Keeps the entries of this write's log that pass, and the counts of those told and followed in step.
-    fn drop_pending(&mut self, mut keeps: impl FnMut(&LogWrite) -> bool) {
-        let (announced, followed) = (self.announced, self.following.late_from);
-        let mut at = 0;
-        self.writes.log.retain(|entry| {
-            let keep = keeps(entry);
-            if !keep {
-                self.announced -= usize::from(at < announced);
-                self.following.late_from -= usize::from(at < followed);
-            }
-            at += 1;
-            keep
-        });
+    fn drop_pending(&mut self, keeps: impl Fn(&LogWrite) -> bool) {
+        let log = self.writes.log.iter().enumerate();
+        let gone: Vec<usize> = log
+            .filter(|(_, entry)| !keeps(entry))
+            .map(|(at, _)| at)
+            .collect();
+        self.writes.log.retain(keeps);
+        self.announced -= passed(&gone, self.announced);
+        self.following.dropped(&gone);
     }
 }

@@ -562,7 +562,7 @@ fn end_of(row: &StoredRow, outcome: RowWritten) -> RowEnd {
             refused(
                 &mut content,
                 ProblemCode::NoteChanged.as_str(),
-                Some("note".to_owned()),
+                Some(lianka_sync_core::key::NOTE.to_owned()),
                 "备注在此期间有人改过，这一行没有写入：请看过卡片再改".to_owned(),
                 "somebody wrote the note meanwhile, and nothing of the row was written: look at the card, then edit it".to_owned(),
             );

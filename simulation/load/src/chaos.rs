@@ -332,8 +332,8 @@ impl Worker {
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("cannot start {}", self.program.display()))?;
-        let patience = kill_after.map_or(ACTION_TIME_MAX, |ms| Duration::from_millis(ms as u64));
-        if let Ok(ended) = tokio::time::timeout(patience, child.wait()).await {
+        let timeout = kill_after.map_or(ACTION_TIME_MAX, |ms| Duration::from_millis(ms as u64));
+        if let Ok(ended) = tokio::time::timeout(timeout, child.wait()).await {
             return Ok(if ended?.success() {
                 Done::Well
             } else {

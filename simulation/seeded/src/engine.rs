@@ -1,6 +1,6 @@
 //! Runs a script: phones, network and clocks around an office, then heals everything and collects what is left.
 //!
-//! Single-threaded and event by event: at any instant one thing moves (one phone until it waits for its network or its patience, or the office),
+//! Single-threaded and event by event: at any instant one thing moves (one phone until it waits for its network or its back-off, or the office),
 //! and what moves next is decided by the true time alone. Must run on a current-thread runtime with paused time. An office that waits for the
 //! outside (a real database) has to block the thread meanwhile, with a runtime of its own on another thread: this runtime must not idle.
 
@@ -66,7 +66,7 @@ enum Happening {
         call: u64,
         chunk: ChunkSender,
     },
-    /// The phone's patience is over.
+    /// The phone's back-off is over.
     Resume {
         phone: usize,
         incarnation: u64,
@@ -291,7 +291,7 @@ impl<'w, O: Office> Simulation<'w, O> {
                     },
                 );
             }
-            Signal::Patience(wait) => {
+            Signal::BackOff(wait) => {
                 self.coverage.count("phone: waits and tries again");
                 self.later(
                     wait.as_millis() as i64,

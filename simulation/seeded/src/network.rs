@@ -18,8 +18,8 @@ pub enum Signal {
     Call(LineRequest, oneshot::Sender<Result<LineResponse, Broken>>),
     /// The next bytes of an answer.
     Chunk(u64, oneshot::Sender<Result<Option<Vec<u8>>, Broken>>),
-    /// Its own patience, before it tries again.
-    Patience(Duration),
+    /// The end of its back-off.
+    BackOff(Duration),
 }
 
 /// A phone's end of the line.
@@ -69,7 +69,7 @@ pub struct Fate {
     pub pieces: usize,
     pub gap_ms: i64,
     /// When the phone gives up on an answer that does not come.
-    pub patience_ms: i64,
+    pub timeout_ms: i64,
 }
 
 /// What of an answer reaches the phone.
@@ -93,7 +93,7 @@ impl Fate {
             answer: Answer::Whole,
             pieces: 1,
             gap_ms: 0,
-            patience_ms: 60_000,
+            timeout_ms: 60_000,
         }
     }
 
@@ -112,7 +112,7 @@ impl Fate {
             answer: Answer::Whole,
             pieces: 1 + draw.below(4),
             gap_ms: draw.between(0, 1_200),
-            patience_ms: draw.between(5_000, 60_000),
+            timeout_ms: draw.between(5_000, 60_000),
         };
         let trouble = match weather {
             Weather::Fine => false,
@@ -131,7 +131,7 @@ impl Fate {
                 fate.arrives_ms = None;
                 return Self {
                     answer: Answer::None,
-                    patience_ms: draw.between(0, 10_000),
+                    timeout_ms: draw.between(0, 10_000),
                     ..fate
                 };
             }
@@ -144,7 +144,7 @@ impl Fate {
                 6 => fate.again_ms = Some(quick(draw)),
                 7 => {
                     // Stuck somewhere for minutes or hours.
-                    let late = fate.patience_ms + draw.between(1_000, 6 * 3_600_000);
+                    let late = fate.timeout_ms + draw.between(1_000, 6 * 3_600_000);
                     (fate.arrives_ms, fate.answer) = (Some(late), Answer::None);
                 }
                 _ => {

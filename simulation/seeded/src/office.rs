@@ -69,6 +69,8 @@ pub enum Act {
         username: String,
         grids: Vec<String>,
     },
+    /// The user's role from now on.
+    Role { username: String, role: String },
     /// Revokes a device, and tells it to clear itself.
     Revoke { device: Uuid, wipe: bool },
     /// An edit at a desk: `None` deletes the key.
@@ -254,6 +256,7 @@ impl Act {
             }
             Self::Enrol { .. } => false,
             Self::Assign { .. }
+            | Self::Role { .. }
             | Self::Revoke { .. }
             | Self::ResolveSpelling
             | Self::Export { .. }

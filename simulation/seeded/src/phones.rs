@@ -2,7 +2,7 @@
 //!
 //! **What a loss of power leaves.** The client's store promises that a commit is on the medium before it returns (write-ahead log, `synchronous`
 //! FULL: `SQLite` flushes the log at every commit). So a crash keeps the file and the log up to the last commit, and behind it a torn piece of what
-//! was being written: frames with the right salt and a wrong checksum, or noise. Where a connection does not flush at every commit, the log's last
+//! was being written: frames with the right salt and a wrong checksum, or random bytes. Where a connection does not flush at every commit, the log's last
 //! commits are still in memory when power fails, and some of them are lost: the engine asks the connection how it is set (`flushed`) instead
 //! of trusting it. Whatever lives in the process alone is lost in any case.
 
@@ -185,7 +185,7 @@ impl Rig {
             let progress = |progress| {
                 if let Progress::Waiting { wait, .. } = progress {
                     // Nobody listens where the phone crashed meanwhile.
-                    let _ = signals.send(Signal::Patience(wait));
+                    let _ = signals.send(Signal::BackOff(wait));
                 }
             };
             phone.sync_with(progress).await
@@ -327,8 +327,8 @@ fn flushed(
     match draw.below(3) {
         0 => {}
         1 => {
-            let noise = draw.below(6_000);
-            files.log.extend(draw.bytes(noise));
+            let length = draw.below(6_000);
+            files.log.extend(draw.bytes(length));
         }
         _ => {
             // The next transaction's first frame, torn: page 2 in a file of 9 pages, its checksum that of nothing.

@@ -156,6 +156,11 @@ pub enum Desk {
         username: String,
         grids: Vec<String>,
     },
+    /// The user's role from now on.
+    Role {
+        username: String,
+        role: String,
+    },
     Revoke {
         phone: usize,
         wipe: bool,

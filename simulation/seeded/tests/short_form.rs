@@ -24,6 +24,7 @@ const MUST_HAPPEN: &[&str] = &[
     "phone: cloned",
     "phone: lost",
     "phone: wiped",
+    "act: change a role",
     "phone: runs an older version",
     "refused: actor_forked",
     "refused: depends_on_rejected",
@@ -41,7 +42,7 @@ const MUST_HAPPEN: &[&str] = &[
 ];
 
 #[test]
-fn two_hundred_worlds_keep_every_promise() {
+fn two_hundred_runs_keep_every_promise() {
     let report = runner::many(1, SEEDS, false, &|_| ());
     let told: Vec<_> = report
         .failures

@@ -11,6 +11,7 @@ use lianka_sync_core::{
     codec::change::Scalar,
     crdt::merge::RegisterState,
     id::{RecordId, StreetCode},
+    key::NOTE,
     kinds::{Field, Meaning, duplicate::Traits},
     search::fold,
     time::ServerTime,
@@ -457,14 +458,14 @@ impl Proposal<'_> {
                 NoteOf::Changed => content.problems.push(ProblemReport::of_row(
                     ProblemCode::NoteChanged.as_str(),
                     row,
-                    Some("note".to_owned()),
+                    Some(NOTE.to_owned()),
                     "备注在导出以后有人改过，表里的备注不写入：请看过卡片再改".to_owned(),
                     "somebody wrote the note since the export: the sheet's note is not written; look at the card, then edit it".to_owned(),
                 )),
                 NoteOf::Write(NoteWrite { was, text }) => {
                     content.fields.push(Differs {
-                        key: "note".to_owned(),
-                        field: "note".to_owned(),
+                        key: NOTE.to_owned(),
+                        field: NOTE.to_owned(),
                         is: Some(was.clone())
                             .into_iter()
                             .filter(|text| !text.is_empty())

@@ -100,6 +100,8 @@ impl Held {
 pub struct Office {
     /// For each user the grids now, and all there ever were.
     pub works: BTreeMap<String, (BTreeSet<String>, BTreeSet<String>)>,
+    /// What is assigned to users whose role edits nothing now: they work it again when they are secretaries again.
+    pub idle: BTreeMap<String, BTreeSet<String>>,
     pub cards: BTreeMap<Uuid, Card>,
     pub held: BTreeMap<(Uuid, String), Held>,
     pub erased: BTreeMap<Uuid, usize>,
@@ -859,17 +861,26 @@ impl Ledger {
         match act {
             Act::Assign { username, grids } => {
                 let works = self.now.works.entry(username.clone()).or_default();
-                let before = std::mem::replace(&mut works.0, grids.iter().cloned().collect());
                 works.1.extend(grids.iter().cloned());
-                let lost =
-                    |card: &Card| before.contains(&card.grid) && !works.0.contains(&card.grid);
-                let gone = self
-                    .now
-                    .cards
-                    .iter()
-                    .filter(|(_, card)| lost(card))
-                    .map(|(record, _)| (username.clone(), *record));
-                self.departed.extend(gone);
+                let grids = grids.iter().cloned().collect();
+                match self.now.idle.get_mut(username) {
+                    Some(idle) => *idle = grids,
+                    None => self.work(username, grids),
+                }
+            }
+            Act::Role { username, role } => {
+                let idle = self.now.idle.remove(username);
+                if role == "secretary" {
+                    if let Some(grids) = idle {
+                        self.work(username, grids);
+                    }
+                } else {
+                    let works = self.now.works.get(username);
+                    let grids = idle.or_else(|| Some(works?.0.clone()));
+                    self.work(username, BTreeSet::new());
+                    let grids = grids.unwrap_or_default();
+                    self.now.idle.insert(username.clone(), grids);
+                }
             }
             Act::Revoke { device, wipe: true } => drop(self.now.to_wipe.insert(*device)),
             Act::Create { record, grid, .. } => {
@@ -1075,6 +1086,16 @@ impl Ledger {
                 card.touched.push((key.map(str::to_owned), line));
             }
         }
+    }
+
+    /// The user works these grids from now on.
+    fn work(&mut self, username: &str, grids: BTreeSet<String>) {
+        let works = self.now.works.entry(username.to_owned()).or_default();
+        let before = std::mem::replace(&mut works.0, grids);
+        let lost = |card: &Card| before.contains(&card.grid) && !works.0.contains(&card.grid);
+        let gone = self.now.cards.iter().filter(|(_, card)| lost(card));
+        self.departed
+            .extend(gone.map(|(record, _)| (username.to_owned(), *record)));
     }
 
     fn put_into(&mut self, record: Uuid, grid: &str) {

@@ -71,7 +71,7 @@ impl<O: Office> Simulation<'_, O> {
             Answer::Cut(_) => "network: answer cut",
             Answer::Gateway(_) => "network: answered by a gateway",
             Answer::None if fate.arrives_ms.is_none() => "network: request lost",
-            Answer::None if fate.arrives_ms > Some(fate.patience_ms) => "network: request late",
+            Answer::None if fate.arrives_ms > Some(fate.timeout_ms) => "network: request late",
             Answer::None => "network: answer lost",
             Answer::Whole => "network: fine",
         });
@@ -86,7 +86,7 @@ impl<O: Office> Simulation<'_, O> {
             );
         }
         match fate.answer {
-            Answer::None => self.later(fate.patience_ms, Happening::Break { call }),
+            Answer::None => self.later(fate.timeout_ms, Happening::Break { call }),
             Answer::Gateway(_) => self.later(
                 fate.arrives_ms.unwrap_or_default() + fate.down_ms,
                 Happening::Head { call },
@@ -101,10 +101,10 @@ impl<O: Office> Simulation<'_, O> {
             return;
         };
         let (call, device, older) = (transit.call.clone(), transit.device, transit.older);
-        let (answer, down, patience) = (
+        let (answer, down, timeout) = (
             transit.fate.answer,
             transit.fate.down_ms,
-            transit.fate.patience_ms,
+            transit.fate.timeout_ms,
         );
         let reply = self.exchange(&call, device).await;
         if again {
@@ -114,7 +114,7 @@ impl<O: Office> Simulation<'_, O> {
             self.coverage
                 .count("office: died between commit and answer");
             self.act(Act::Restart).await;
-            self.later(patience, Happening::Break { call: number });
+            self.later(timeout, Happening::Break { call: number });
             return;
         }
         if matches!(answer, Answer::Whole | Answer::Cut(_)) {

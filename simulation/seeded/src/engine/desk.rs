@@ -69,6 +69,10 @@ impl<O: Office> Simulation<'_, O> {
                 username: username.clone(),
                 grids: grids.clone(),
             },
+            Desk::Role { username, role } => Act::Role {
+                username: username.clone(),
+                role: role.clone(),
+            },
             Desk::Revoke { phone, wipe } => Act::Revoke {
                 device: self.device_of(*phone)?,
                 wipe: *wipe,
@@ -238,6 +242,7 @@ pub(super) fn counted(act: &Act, acted: &Acted) -> &'static str {
     match act {
         Act::Enrol { .. } => "act: enrol",
         Act::Assign { .. } => "act: assign",
+        Act::Role { .. } => "act: change a role",
         Act::Revoke { wipe: false, .. } => "act: revoke",
         Act::Revoke { wipe: true, .. } => "act: wipe",
         Act::Edit { .. } => "act: edit",

@@ -76,7 +76,10 @@ fn read(phone: &Phone, evidence: &mut PhoneEvidence) -> Result<(), StoreError> {
     let locked =
         |error: lianka_client::PhoneError| StoreError::Io(std::io::Error::other(error.to_string()));
     let identity = phone.identity().map_err(locked)?;
-    evidence.grids = identity.grids.into_iter().map(|grid| grid.grid).collect();
+    // Who edits nothing is told of every grid, and works none.
+    if identity.role.receives_records() {
+        evidence.grids = identity.grids.into_iter().map(|grid| grid.grid).collect();
+    }
     for entry in phone.outbox().map_err(locked)? {
         evidence.outbox.push((
             entry.record.0,

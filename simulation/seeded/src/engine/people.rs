@@ -576,7 +576,7 @@ impl<O: Office> Simulation<'_, O> {
                     // A phone that no longer waits has crashed.
                     let _ = chunk.send(piece);
                 }
-                Signal::Patience(_) => {}
+                Signal::BackOff(_) => {}
             }
         }
     }

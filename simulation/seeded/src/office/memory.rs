@@ -278,6 +278,17 @@ impl MemoryOffice {
         user.assign(&grids.iter().cloned().collect::<BTreeSet<_>>());
         Acted::Done
     }
+
+    fn change_role(&mut self, username: &str, role: &str) -> Acted {
+        let Ok(role) = role.parse() else {
+            return Acted::Refused("known_role".into());
+        };
+        let Some(user) = self.state.store.users.get_mut(username) else {
+            return Acted::Nothing;
+        };
+        user.change_role(role);
+        Acted::Done
+    }
 }
 
 impl Office for MemoryOffice {

@@ -4,7 +4,7 @@
 //! operations; every other column is then read for exactly that many rows, so no run is ever expanded beyond it.
 
 use crate::codec::change::{Action, GateError, Op, OpId, Scalar, too_large};
-use crate::{id::Actor, limits};
+use crate::{id::Actor, key::NOTE, limits};
 
 /// Column ids with type, as they stand in the file: `id << 4 | type`.
 pub(super) const OBJECT_ACTOR: u32 = 0x01;
@@ -446,8 +446,8 @@ impl Row<'_> {
         };
         match (self.action, self.insert, element) {
             (ACTION_PUT, true, after) if pred.is_empty() => {
-                let Scalar::Str(text) = scalar(self.value_type, self.value, "note")? else {
-                    return Err(GateError::ValueType { key: "note".into() });
+                let Scalar::Str(text) = scalar(self.value_type, self.value, NOTE)? else {
+                    return Err(GateError::ValueType { key: NOTE.into() });
                 };
                 // Automerge counts an element of several characters as one place when it splices: the next edit of the note would fail.
                 if text.chars().count() != 1 {

@@ -613,7 +613,7 @@ fn a_foreign_element_cannot_be_edited_into_the_note() {
     );
 }
 
-/// A world of three phones: each step edits one phone's copy, or lets one phone see what another has.
+/// Three phones: each step edits one phone's copy, or lets one phone see what another has.
 #[derive(Clone, Debug)]
 enum Step {
     Edit(u8, Vec<(Index, u8)>),

@@ -83,7 +83,7 @@ fn push(target: &mut Target, change: &Change, generation: u32) -> Result<Merged,
     )
 }
 
-/// A world of three phones that edit their copies and now and then see another's.
+/// Three phones that edit their copies and now and then see another's.
 #[derive(Clone, Debug)]
 enum Step {
     Edit(u8, Vec<(Index, u8)>),
@@ -130,7 +130,7 @@ fn arbitrary_edit(which: Index, n: u8) -> Edit {
 }
 
 /// Runs the steps; gives the record as the server holds it, and its document.
-fn world(steps: &[Step]) -> (RegisterState, Vec<u8>) {
+fn of_three_phones(steps: &[Step]) -> (RegisterState, Vec<u8>) {
     let (mut first, creating) = Record::create(actor(0), at(0), &creation()).unwrap();
     let mut fork = || Record::load(&first.save()).unwrap();
     let mut phones = [fork(), fork(), fork()];
@@ -202,7 +202,7 @@ proptest! {
 
     #[test]
     fn the_next_generation_reads_as_before_less_the_person(steps in steps(), note in any::<bool>()) {
-        let (state, document) = world(&steps);
+        let (state, document) = of_three_phones(&steps);
         let (redacted, key) = of_person(&state);
         let rebuilt = rebuild(&state, &document, &Forget { key: &key, note, redacted: &redacted }).unwrap();
         // Deterministic.
@@ -244,7 +244,7 @@ proptest! {
 
     #[test]
     fn a_compacted_record_reads_as_before_and_has_forgotten_what_was_overwritten(steps in steps(), cut in any::<Index>()) {
-        let (state, document) = world(&steps);
+        let (state, document) = of_three_phones(&steps);
         let times: Vec<_> = state.accepted().map(|(_, at)| at).chain([ServerTime::from_unix_ms(i64::MAX)]).collect();
         let before = times[cut.index(times.len())];
         let compacted = compact(&state, &document, before).unwrap();
@@ -280,7 +280,7 @@ proptest! {
 
     #[test]
     fn phones_go_on_from_a_compacted_record(steps in steps(), more in vec((any::<Index>(), any::<u8>()), 1..5)) {
-        let (state, document) = world(&steps);
+        let (state, document) = of_three_phones(&steps);
         let compacted = compact(&state, &document, ServerTime::from_unix_ms(i64::MAX)).unwrap();
         let mut phone = Record::load(&compacted.document).unwrap();
         let mut target = Target { document: Some(NoteDocument::load(&compacted.document).unwrap()), state: Some(compacted.state) };
@@ -294,7 +294,7 @@ proptest! {
 
     #[test]
     fn without_anything_to_forget_the_changes_stay_as_they_are(steps in steps()) {
-        let (state, document) = world(&steps);
+        let (state, document) = of_three_phones(&steps);
         let rebuilt = rebuild(&state, &document, &Forget::keys(&|_| false)).unwrap();
         prop_assert!(rebuilt.changes.iter().all(|next| next.change.hash == next.of));
         prop_assert_eq!(rebuilt.state.view(), state.view());
@@ -304,7 +304,7 @@ proptest! {
 
     #[test]
     fn phones_go_on_from_the_next_generation(steps in steps(), more in vec((any::<Index>(), any::<u8>()), 1..5)) {
-        let (state, document) = world(&steps);
+        let (state, document) = of_three_phones(&steps);
         let (redacted, key) = of_person(&state);
         let rebuilt = rebuild(&state, &document, &Forget { key: &key, note: false, redacted: &redacted }).unwrap();
         let mut phone = Record::load(&rebuilt.document).unwrap();
@@ -400,7 +400,7 @@ fn a_consent_that_names_the_person_goes_with_them_and_none_comes_back() {
 
 #[test]
 fn what_a_record_needs_stays_whatever_is_asked() {
-    let (state, document) = world(&[]);
+    let (state, document) = of_three_phones(&[]);
     let rebuilt = rebuild(
         &state,
         &document,
@@ -420,7 +420,7 @@ fn what_a_record_needs_stays_whatever_is_asked() {
 
 #[test]
 fn a_state_of_the_release_before_still_reads() {
-    let (state, _) = world(&[]);
+    let (state, _) = of_three_phones(&[]);
     let mut bytes = state.to_bytes();
     bytes[0] = 1;
     assert_eq!(

@@ -28,7 +28,7 @@ use crate::{
     id::{Actor, EntryId, RecordId},
     kinds::{
         Key, consent,
-        shop_card::{CONSENT, CONTACTS, PARTY_STATUS},
+        shop_card::{CONSENT, CONTACTS, PARTY_STATUS, PERSON_NAME, PHONES, ROLE},
     },
     lang::Lang,
     search,
@@ -103,6 +103,19 @@ pub struct Contact<'c> {
     pub phones: Option<&'c str>,
     /// What the person does there.
     pub role: Option<&'c str>,
+}
+
+impl<'c> Contact<'c> {
+    /// The entry as its card shows it.
+    pub fn of(card: &'c View, entry: EntryId) -> Self {
+        let text = |field| card.entry_text(CONTACTS, entry, field);
+        Self {
+            entry,
+            name: text(PERSON_NAME),
+            phones: text(PHONES),
+            role: text(ROLE),
+        }
+    }
 }
 
 /// Two entries that are likely one person.

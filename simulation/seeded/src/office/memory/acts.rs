@@ -101,6 +101,7 @@ impl MemoryOffice {
         match act {
             Act::Enrol { username } => self.code_for(username).map_or(Acted::Nothing, Acted::Code),
             Act::Assign { username, grids } => self.assign(username, grids),
+            Act::Role { username, role } => self.change_role(username, role),
             Act::Revoke { device, wipe } => {
                 if self.revoke(DeviceId(*device), *wipe) {
                     Acted::Done

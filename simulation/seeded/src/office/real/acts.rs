@@ -64,6 +64,11 @@ impl Inner {
                 self.do_it(ADMIN, "PUT", &path, json!({ "grids": grids }))
                     .await
             }
+            Act::Role { username, role } => {
+                let path = format!("/v1/users/{username}");
+                let body = json!({ "role": role });
+                self.do_it(ADMIN, "PATCH", &path, body).await
+            }
             Act::Revoke { device, wipe } => {
                 self.do_it(
                     ADMIN,

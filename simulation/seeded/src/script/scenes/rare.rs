@@ -37,6 +37,10 @@ pub(super) fn among(plan: &mut Plan, mut draw: Draw) {
         // A plan may have no phone or card that the scene needs.
         let _ = scene(plan, &mut draw);
     }
+    if draw.one_in(4) {
+        plan.at_ms = draw.between(DAY / 2, end);
+        let _ = other_role(plan, &mut draw);
+    }
 }
 
 /// A phone over a good network, and a card that its user works and that was created before.
@@ -445,6 +449,46 @@ fn same_letter(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
         });
         plan.at_ms += MINUTE;
     }
+    Some(())
+}
+
+/// A secretary's role becomes one that edits nothing, before their phone hears of it, and perhaps what it still has is decided; then they are a
+/// secretary again.
+fn other_role(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
+    let (phone, card) = at_hand(plan, draw)?;
+    let username = plan.phones[phone].username.clone();
+    let become_one = |plan: &mut Plan, role: &str| {
+        let (username, role) = (username.clone(), role.to_owned());
+        plan.desk(Desk::Role { username, role });
+        plan.at_ms += MINUTE;
+    };
+    let idle = *draw.pick(&["auditor", "officer"]);
+    become_one(plan, idle);
+    for _ in 0..draw.between(1, 2) {
+        let value = plan.value(0);
+        write(plan, phone, card.made, "sign_name", value);
+        plan.push(What::Sync { phone });
+        plan.at_ms += MINUTE;
+    }
+    // What somebody's own program sends is bound by the role as well.
+    let value = plan.value(0);
+    plan.push(What::Forge {
+        phone,
+        from: phone,
+        record: card.made,
+        set: vec![("unit".into(), Some(value))],
+    });
+    plan.at_ms += MINUTE;
+    if draw.one_in(2) {
+        let accept = draw.one_in(2);
+        plan.desk(Desk::Held { nth: 0, accept });
+    }
+    plan.at_ms += draw.between(MINUTE, DAY);
+    if draw.one_in(2) {
+        plan.push(What::Sync { phone });
+    }
+    become_one(plan, "secretary");
+    plan.push(What::Sync { phone });
     Some(())
 }
 
