@@ -690,3 +690,26 @@ async fn a_row_is_written_once() {
     assert_eq!(unknown.code(), "row_undecided");
     scene.office.is_sound().await;
 }
+
+/// A row that looked like a new shop, and that somebody gave to a card, did not make the card: taking it back takes nothing but the row.
+#[tokio::test]
+async fn a_card_that_a_row_was_given_to_does_not_go_with_the_import() {
+    let scene = scene().await;
+    let card = scene.cards[1];
+    let proposal = scene
+        .admin
+        .import("?grid=A1", "店招,营业时间\n别处来的店,9:00-21:00\n")
+        .await;
+    assert_eq!(outcomes(&proposal), json!({ "new": 1 }), "{proposal}");
+    let choices = json!({ "choices": [{ "row": 2, "card": card }], "columns": { "*": "take" } });
+    scene.apply(&proposal, choices).await;
+    assert_eq!(scene.admin.values(card, "sign_name").await, ["别处来的店"]);
+    let import = text(&proposal["import"]);
+    let undone = scene
+        .admin
+        .post(&format!("imports/{import}/undo"), json!({}))
+        .await;
+    assert_eq!(undone["states"], json!({ "undone": 1 }), "{undone}");
+    assert_eq!(scene.admin.values(card, "sign_name").await, ["李家面馆"]);
+    assert!(scene.admin.values(card, "opening_hours").await.is_empty());
+}

@@ -343,7 +343,8 @@ async fn between_parts(mut cluster: Cluster, office: Office) {
         for kills_postgres in [false, true] {
             let path = format!("/v1/streets/{HOME}/imports/{import}/{}", doing.word());
             let (server_now, token) = (&server, office.admin.clone());
-            let asked = server_now.call("POST", &path, &token, &json!({}));
+            let nothing = json!({});
+            let asked = server_now.call("POST", &path, &token, &nothing);
             let import = &import;
             let some = async {
                 until("a part", async || {

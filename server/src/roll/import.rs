@@ -59,6 +59,9 @@ use store::{ImportRow, RowEnd, StoredRow};
 
 /// The grid of rows whose grid the street does not know, until the office moves them.
 const UNASSIGNED: &str = "未分配";
+/// Why a row is the card that it is: somebody said so, or said that it is a new one.
+const CHOSEN: &str = "chosen";
+const CHOSEN_NEW: &str = "chosen_new";
 
 /// Why nothing, or not all, was imported.
 #[derive(Debug, thiserror::Error)]
@@ -230,11 +233,11 @@ async fn decide(
                 if records::load(tx, street, &[card.0]).await?.is_empty() {
                     return Err(ImportError::RowUndecided(choice.row));
                 }
-                content.reasons = vec!["chosen".to_owned()];
+                content.reasons = vec![CHOSEN.to_owned()];
                 Some(card)
             }
             None if choice.new => {
-                content.reasons = vec!["chosen_new".to_owned()];
+                content.reasons = vec![CHOSEN_NEW.to_owned()];
                 Some(at(import, row.row).record())
             }
             None => None,
@@ -668,6 +671,11 @@ async fn undo_part(
     Ok(ends)
 }
 
+/// Whether the row made its card. One that looked new, and that somebody gave to a card, did not.
 fn was_created(row: &StoredRow) -> bool {
-    row.outcome == "new" || row.content.reasons == ["chosen_new"]
+    match &row.content.reasons[..] {
+        [reason] if reason == CHOSEN => false,
+        [reason] if reason == CHOSEN_NEW => true,
+        _ => row.outcome == "new",
+    }
 }
