@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use lianka_server::{
     auth::terminal,
     clock::{Clock, Entropy},
+    config::ImportParts,
     roll::import::{
         self, Apply, Office,
         diff::Take,

@@ -263,6 +263,8 @@ pub fn download(file: File, kind: FileKind, name: &str) -> Response {
 mod tests {
     use std::io::Read;
 
+    use lianka_office_core::roll::cells::unprotected;
+
     use super::*;
 
     #[test]
