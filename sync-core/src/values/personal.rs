@@ -834,7 +834,7 @@ mod tests {
     fn every_word_that_names_a_number_has_a_sign_by_which_it_is_looked_for() {
         let words = LABELS.iter().map(|(word, _)| word).chain(ACCOUNTS);
         for word in words {
-            assert!(word.contains(|c| LABEL_SIGNS.contains(c)), "{word}");
+            assert!(word.contains(|c: char| LABEL_SIGNS.contains(c)), "{word}");
         }
     }
 
