@@ -95,9 +95,9 @@ codes! {
     DittoNotTaken = "ditto_not_taken", Warning;
     /// A row that only goes on with the people of the shop above it.
     RowJoined = "row_joined", Info;
-    /// A cell that found no place: of a row that goes on with a shop, or under headings that changed.
+    /// A cell that found no place: of a row that goes on with a shop, under headings that changed, or behind as many as a text has headings.
     CellNotTaken = "cell_not_taken", Warning;
-    /// The headings again, in other words or with other columns.
+    /// The headings again, in other words or with other columns; or two columns with one heading.
     HeadingRepeated = "heading_repeated", Info;
     /// A row that heads those below it and names their road, grid or area.
     BandApplied = "band_applied", Info;
@@ -123,7 +123,7 @@ codes! {
     NumberDamaged = "number_damaged", Warning;
     /// A picture in place of a text; the cell counts as empty.
     PictureInCell = "picture_in_cell", Warning;
-    /// A date where none belongs: 3-5 that the spreadsheet took for a day.
+    /// A date where none belongs: 3-5 that the spreadsheet took for a day; or a time, a share or a fraction in place of a house number.
     DateInPlaceOfNumber = "date_in_place_of_number", Warning;
     /// Bytes that are no text in the file's encoding; the cell counts as empty.
     TextDamaged = "text_damaged", Warning;

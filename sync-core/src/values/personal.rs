@@ -86,6 +86,8 @@ const LABELS: &[(&str, TextWarningKind)] = &[
 /// Words that name a card or an account of a bank, or of anything else: only a number as long as a bank's is one.
 const ACCOUNTS: &[&str] = &["卡号", "卡號", "账号", "帐号", "帳號", "账户", "帐户"];
 const ACCOUNT_DIGITS: Range<usize> = 16..22;
+/// Of each of these words one sign.
+const LABEL_SIGNS: &str = "证證份障卡照護账帐帳IP";
 /// Words of a heading under which fifteen digits are a registration number of before 2015.
 const REGISTRATION: &[&str] = &["信用代码", "注册号", "登记号", "执照", "工商"];
 
@@ -201,6 +203,9 @@ fn identities(text: &str, chars: &[char], registration: bool) -> Vec<PersonalNum
 
 /// Numbers whose division, day of birth and sequence stand between commas or brackets: `310104（19900101）0012`.
 fn within_signs(text: &str, chars: &[char]) -> Vec<Range<usize>> {
+    if chars.iter().filter(|c| c.is_ascii_digit()).count() < 17 {
+        return Vec::new();
+    }
     let groups = digit_groups(text, |c| !c.is_alphanumeric());
     let starts = (0..groups.len()).filter(|at| {
         let lengths: Vec<usize> = groups[*at..]
@@ -312,6 +317,10 @@ fn is_day(year: &str, day: &str, years: Range<u32>) -> bool {
 fn labelled(heading: &str, chars: &[char]) -> Vec<PersonalNumber> {
     let behind_heading: Vec<char> = heading.chars().chain(['：']).collect();
     let all: Vec<char> = behind_heading.iter().chain(chars).copied().collect();
+    // Most cells hold no sign of any of the words.
+    if !all.iter().any(|c| LABEL_SIGNS.contains(*c)) {
+        return Vec::new();
+    }
     let mut found = Vec::new();
     let accounts = ACCOUNTS.iter().map(|label| {
         let digits = ACCOUNT_DIGITS;
@@ -819,6 +828,14 @@ mod tests {
             check("", text, &[(kind, number, certain)]);
         }
         check("护照", "X1234567", &[(Passport, "X1234567", true)]);
+    }
+
+    #[test]
+    fn every_word_that_names_a_number_has_a_sign_by_which_it_is_looked_for() {
+        let words = LABELS.iter().map(|(word, _)| word).chain(ACCOUNTS);
+        for word in words {
+            assert!(word.contains(|c: char| LABEL_SIGNS.contains(c)), "{word}");
+        }
     }
 
     proptest! {

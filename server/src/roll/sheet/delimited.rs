@@ -115,7 +115,8 @@ pub(crate) fn decode<'b>(bytes: &'b [u8], limits: &RollLimits) -> Result<Cow<'b,
 
 /// Lines that somebody added in another encoding: of UTF-8 within GB18030 or Big5, and of GB18030 within UTF-8. Nothing where every line is of one.
 fn line_by_line(bytes: &[u8], encoding: &'static Encoding) -> Option<String> {
-    if encoding == UTF_16LE || encoding == UTF_16BE {
+    let is_whole = || encoding == UTF_8 && std::str::from_utf8(bytes).is_ok();
+    if encoding == UTF_16LE || encoding == UTF_16BE || is_whole() {
         return None;
     }
     let other = |line: &[u8]| -> Option<&'static Encoding> {
