@@ -75,6 +75,7 @@ impl Import {
                     street: &self.street,
                     by,
                     at_most: PART,
+                    queues: None,
                 };
                 match (self.undo, &self.file) {
                     (Some(import), _) => undo(&office, import).await,

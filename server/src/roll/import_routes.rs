@@ -59,6 +59,7 @@ fn office<'o>(app: &'o App, principal: &Principal, scope: &'o StreetScope) -> Of
         by: principal.desk(),
         // The answer has the other half of its time.
         at_most: app.config.store.waits.request / 2,
+        queues: Some(&app.queues),
     }
 }
 
