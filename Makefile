@@ -10,9 +10,11 @@ N ?= 1000000
 SECONDS ?= 60
 SEEDS ?= 200
 MINUTES ?= 60
+ROWS ?= 100000
+RUNS ?= 3
 SEED ?= 1
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check bench soak chaos prepare mutants wasm fuzz fuzz-automerge advisories simulate simulate-real coverage upgrade-check hostile-load
+.PHONY: help setup build demo test check bench bench-imports soak chaos prepare mutants wasm fuzz fuzz-automerge advisories simulate simulate-real coverage upgrade-check hostile-load
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +37,11 @@ check: setup ## what CI checks beside the tests: format, lints, docs, queries, l
 bench: build ## the reconnect morning, measured on this machine, as JSON
 	target/release/lianka-simulator workload --out target/workload.json
 	target/release/lianka-simulator storm --workload target/workload.json --json
+	target/release/lianka-simulator imports --rows 1600 --json
+
+bench-imports: build ## rolls of 1,600 and of ROWS=… (100000) rows proposed, written, exported, undone; phones meanwhile; RUNS=… (3) for medians
+	target/release/lianka-simulator --lang en imports --rows 1600 --runs $(RUNS)
+	target/release/lianka-simulator --lang en imports --rows $(ROWS) --runs $(RUNS)
 
 advisories: setup ## look every dependency up in the advisory database (needs a network, or ADVISORY_DB=folder) and write down when
 	scripts/advisories.sh

@@ -2,6 +2,7 @@
 //! written before somebody says so.
 
 use axum::{body::Body, http::StatusCode};
+use lianka_server::upkeep::imports;
 use lianka_sync_core::{id::RecordId, kinds::conflicts};
 use serde_json::{Value, json};
 
@@ -712,4 +713,123 @@ async fn a_card_that_a_row_was_given_to_does_not_go_with_the_import() {
     assert_eq!(undone["states"], json!({ "undone": 1 }), "{undone}");
     assert_eq!(scene.admin.values(card, "sign_name").await, ["李家面馆"]);
     assert!(scene.admin.values(card, "opening_hours").await.is_empty());
+}
+
+/// Parts say together what the whole does, also of rows that were stored before a later one told of them.
+#[tokio::test]
+async fn a_long_roll_is_proposed_and_written_part_by_part() {
+    let scene = scene().await;
+    let rows: String = (10..1_110).fold(String::new(), |rows, n| {
+        rows + &format!("店{n},天平路{n}号\n")
+    });
+    let report = scene
+        .admin
+        .import("", format!("店招,地址\n{rows}分店,天平路10号\n"))
+        .await;
+    assert_eq!(outcomes(&report), json!({ "new": 1_101 }), "{report}");
+    assert_eq!(report["problem_counts"]["same_door_twice"], 2, "{report}");
+    let first = &scene.rows(&report, "?page_size=1").await[0];
+    assert_eq!(first["row"], 2);
+    let told = first["problems"].as_array().expect("problems");
+    let twice = told.iter().find(|told| told["code"] == "same_door_twice");
+    assert_eq!(twice.expect("it is told of")["other_row"], 1_102, "{first}");
+    let done = scene.apply(&report, json!({})).await;
+    assert_eq!(
+        (&done["status"], &done["states"]["written"]),
+        (&json!("applied"), &json!(1_101)),
+        "{done}"
+    );
+    assert_eq!(
+        scene
+            .office
+            .count("select created from roll_import where status = 'applied'")
+            .await,
+        1_101
+    );
+    let cards = "select count(*) from shop_card";
+    assert_eq!(scene.office.count(cards).await, 1_104);
+    scene.office.equals_rebuild().await;
+    let import = text(&report["import"]);
+    let undone = scene
+        .admin
+        .post(&format!("imports/{import}/undo"), json!({}))
+        .await;
+    assert_eq!(
+        (&undone["status"], &undone["states"]["undone"]),
+        (&json!("undone"), &json!(1_101)),
+        "{undone}"
+    );
+    assert_eq!(scene.office.count(cards).await, 3);
+    scene.office.is_sound().await;
+}
+
+/// Cut off while rows are marked, an import goes on where it was.
+#[tokio::test]
+async fn marking_that_was_cut_off_goes_on() {
+    let scene = scene().await;
+    let report = scene
+        .admin
+        .import(
+            "",
+            "店招,地址\n甲,天平路10号\n乙,天平路12号\n丙,天平路14号\n",
+        )
+        .await;
+    scene
+        .office
+        .execute("update roll_import set status = 'applying', plan = jsonb_set(plan, '{marking}', 'true')")
+        .await;
+    scene
+        .office
+        .execute("update roll_import_row set state = 'chosen' where row_number = 2")
+        .await;
+    let done = scene.apply(&report, json!({})).await;
+    assert_eq!(
+        (&done["status"], &done["states"]),
+        (&json!("applied"), &json!({ "written": 3 })),
+        "{done}"
+    );
+    scene
+        .office
+        .execute("update roll_import set status = 'undoing', plan = jsonb_set(plan, '{marking}', 'true')")
+        .await;
+    let import = text(&report["import"]);
+    let undone = scene
+        .admin
+        .post(&format!("imports/{import}/undo"), json!({}))
+        .await;
+    assert_eq!(
+        (&undone["status"], &undone["states"]),
+        (&json!("undone"), &json!({ "undone": 3 })),
+        "{undone}"
+    );
+    scene.office.is_sound().await;
+}
+
+/// It counts as dropped until all of its rows are there.
+#[tokio::test]
+async fn a_proposal_that_was_cut_off_shows_nowhere_and_is_swept_away() {
+    let scene = scene().await;
+    let report = scene.admin.import("", "店招,地址\n甲,天平路10号\n").await;
+    scene
+        .office
+        .execute("update roll_import set status = 'dropped'")
+        .await;
+    assert!(scene.admin.items("imports").await.is_empty());
+    let import = text(&report["import"]);
+    let late = scene
+        .admin
+        .call("POST", &format!("imports/{import}/apply"), json!({}))
+        .await;
+    assert_eq!(late.code(), "import_closed");
+    let test = &scene.office.test;
+    let pass = async || {
+        let keep = test.app.config.keep();
+        let done = imports::pass(&test.app.pool, &test.clock, keep).await;
+        done.expect("it is swept").unfinished
+    };
+    assert_eq!(pass().await, 0, "it may still be made");
+    test.clock.advance_ms(3 * 60 * 60 * 1_000);
+    assert_eq!((pass().await, pass().await), (1, 0));
+    let rows = "select count(*) from roll_import_row";
+    assert_eq!(scene.office.count(rows).await, 0);
 }

@@ -27,7 +27,6 @@ use crate::{
     review::{conflicts, edits, moves},
     roll::{export_routes, import_routes, records},
     state::{App, StartError},
-    street::queue::StreetQueues,
     sync::{self, Pipeline},
     transfers,
     upkeep::health,
@@ -58,15 +57,9 @@ impl Server {
         entropy: Entropy,
     ) -> Result<Self, StartError> {
         let app = App::start(pool, config, clock, entropy).await?;
-        let queues = StreetQueues::new(
-            app.pool.clone(),
-            app.clock.clone(),
-            app.entropy.clone(),
-            app.config.store.waits.request,
-        );
         Ok(Self {
             auth: Auth::new(app.clone()),
-            pipeline: Pipeline::new(app.clone(), queues),
+            pipeline: Pipeline::new(app.clone()),
             app,
         })
     }

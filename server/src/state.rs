@@ -15,6 +15,7 @@ use crate::{
         deployment::{self, ClusterNote},
         readiness::Probe,
     },
+    street::queue::StreetQueues,
 };
 
 /// The running server. Dereferences to its [`Parts`]: `app.pool`, `app.clock`.
@@ -29,6 +30,8 @@ pub struct Parts {
     pub config: Arc<ServeConfig>,
     /// How the store stands.
     pub store: Probe,
+    /// Who waits to write which street, in this process.
+    pub queues: StreetQueues,
     /// Cancelled when the server begins to stop: endless streams and background passes end by themselves.
     pub stopping: CancellationToken,
 }
@@ -68,6 +71,12 @@ impl App {
             ClusterNote::First | ClusterNote::Same => {}
         }
         let store = Probe::new(pool.clone());
+        let queues = StreetQueues::new(
+            pool.clone(),
+            clock.clone(),
+            entropy.clone(),
+            config.store.waits.request,
+        );
         let stopping = CancellationToken::new();
         Ok(Self(Arc::new(Parts {
             pool,
@@ -75,6 +84,7 @@ impl App {
             entropy,
             config,
             store,
+            queues,
             stopping,
         })))
     }

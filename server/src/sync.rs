@@ -33,10 +33,7 @@ use crate::{
     pipeline_point::{PipelinePoint, reached},
     state::App,
     store::waits::within,
-    street::{
-        merge::{Author, Outcome, Push},
-        queue::StreetQueues,
-    },
+    street::merge::{Author, Outcome, Push},
     sync::{
         admission::Admission,
         error::SyncError,
@@ -51,7 +48,6 @@ use crate::{
 #[derive(Clone)]
 pub struct Pipeline {
     app: App,
-    pub queues: StreetQueues,
     pub admission: Arc<Admission>,
     tails: Arc<Tails>,
     pages: Arc<Pages>,
@@ -66,12 +62,11 @@ impl Deref for Pipeline {
 }
 
 impl Pipeline {
-    pub fn new(app: App, queues: StreetQueues) -> Self {
+    pub fn new(app: App) -> Self {
         Self {
             tails: Arc::new(Tails::new(app.config.tail_entries)),
             app,
             pages: Arc::default(),
-            queues,
             admission: Arc::default(),
         }
     }

@@ -76,7 +76,9 @@ impl Import {
                     street: &self.street,
                     by,
                     rows_at_once: ImportParts::USUAL.rows,
+                    queues: None,
                     at_most: PART,
+                    queues: None,
                 };
                 match (self.undo, &self.file) {
                     (Some(import), _) => undo(&office, import).await,

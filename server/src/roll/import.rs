@@ -8,7 +8,9 @@ pub mod matching;
 pub mod plan;
 pub mod propose;
 pub mod report;
+mod rows;
 pub mod store;
+mod turns;
 
 pub use lianka_office_core::roll::{diff, said, workbook};
 
@@ -17,18 +19,8 @@ use std::{
     time::Duration,
 };
 
-use lianka_office_core::{
-    acts::{
-        Desk,
-        import::{RowUndo, RowUndone, RowWrite, RowWritten, UndoRows, WriteRows},
-    },
-    roll::rows::{self, At, Row},
-};
-use lianka_sync_core::{
-    crdt::merge::RegisterState,
-    id::{ChangeHash, RecordId, StreetCode},
-    lang::Lang,
-};
+use lianka_office_core::acts::Desk;
+use lianka_sync_core::id::{RecordId, StreetCode};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
@@ -38,30 +30,19 @@ use crate::{
     audit::{self, Action},
     clock::{Clock, Entropy},
     pipeline_point::{PipelinePoint, reached},
-    roll::{
-        sheet::{ProblemCode, RollError},
-        store as roll,
-    },
+    roll::{sheet::RollError, store as roll},
     street::{
         error::{ActError, MergeError},
-        store::{
-            records,
-            streets::{self, Grid},
-        },
-        transaction::StreetTransaction,
+        queue::StreetQueues,
+        store::records,
     },
 };
 
 use diff::Columns;
-use plan::{Content, ProblemReport};
 use report::TakeWord;
-use store::{ImportRow, RowEnd, StoredRow};
-
-/// The grid of rows whose grid the street does not know, until the office moves them.
-const UNASSIGNED: &str = "未分配";
-/// Why a row is the card that it is: somebody said so, or said that it is a new one.
-const CHOSEN: &str = "chosen";
-const CHOSEN_NEW: &str = "chosen_new";
+use rows::{CHOSEN, CHOSEN_NEW, at};
+use store::ImportRow;
+use turns::{Doing, MARKED_AT_ONCE, run};
 
 /// Why nothing, or not all, was imported.
 #[derive(Debug, thiserror::Error)]
@@ -129,10 +110,12 @@ pub struct Office<'o> {
     pub entropy: &'o Entropy,
     pub street: &'o StreetCode,
     pub by: Desk,
-    /// Rows written in one transaction.
+    /// Rows written in one transaction, at most.
     pub rows_at_once: i64,
     /// How long one call may write before it says how far it came.
     pub at_most: Duration,
+    /// Where phones of this process wait for the street; a terminal has none, and the street's row lock orders it.
+    pub queues: Option<&'o StreetQueues>,
 }
 
 /// The import, with its street locked, where it stands so that this may be done.
@@ -145,7 +128,7 @@ async fn opened(
     records::lock_street(&mut tx, office.street)
         .await?
         .ok_or(ImportError::NoStreet)?;
-    let row = store::import(&mut tx, office.street, import)
+    let row = store::uncounted(&mut tx, office.street, import)
         .await?
         .ok_or(ImportError::NoImport)?;
     if may(&row.status) {
@@ -173,15 +156,16 @@ pub async fn apply(office: &Office<'_>, import: Uuid, wanted: &Apply) -> Result<
         .map(|row| row as i32)
         .collect();
     let mut marked = 0;
-    if wanted.rows.is_none() && row.status != "applying" {
-        marked += store::choose(&mut tx, street, import, None).await?;
-    }
     if !chosen.is_empty() {
-        marked += store::choose(&mut tx, street, import, Some(&chosen)).await?;
+        marked += store::choose(&mut tx, street, import, &chosen).await?;
     }
+    // A hundred thousand rows are not marked while phones wait: what is still to do is written down, and done part by part.
+    let all = wanted.rows.is_none() && row.status != "applying";
+    let begins = marked > 0 || (all && store::any_decided(&mut tx, street, import).await?);
+    row.plan.marking |= all && begins;
     store::set_plan(&mut tx, street, import, &row.plan.0).await?;
-    if marked > 0 {
-        store::set_status(&mut tx, street, import, "applying").await?;
+    if begins {
+        store::set_status(&mut tx, street, import, Doing::Apply.status()).await?;
         prepare(office, &mut tx, &row).await?;
     }
     tx.commit().await?;
@@ -218,6 +202,12 @@ async fn decide(
             return Err(ImportError::RowUndecided(row.unsigned_abs()));
         }
     }
+    let cards: Vec<Uuid> = choices
+        .values()
+        .filter_map(|choice| Some(choice.card?.0))
+        .collect();
+    let cards = records::load(tx, street, &cards).await?;
+    let mut decided = Vec::new();
     for row in open {
         let choice = choices.get(&row.row);
         let is_decided = matches!(row.outcome.as_str(), "new" | "update")
@@ -230,7 +220,7 @@ async fn decide(
         content.take.clone_from(&choice.columns);
         let record = match choice.card {
             Some(card) => {
-                if records::load(tx, street, &[card.0]).await?.is_empty() {
+                if !cards.contains_key(&card) {
                     return Err(ImportError::RowUndecided(choice.row));
                 }
                 content.reasons = vec![CHOSEN.to_owned()];
@@ -242,18 +232,19 @@ async fn decide(
             }
             None => None,
         };
-        store::decide_row(tx, street, import.import, row.row, record, &content).await?;
+        decided.push((row.row, record, content));
     }
+    store::decide_rows(tx, street, import.import, &decided).await?;
     Ok(())
 }
 
-/// What the rows need to be there: the street's own columns, and a grid for rows without one.
+/// What the rows need to be there: the street's own columns.
 async fn prepare(
     office: &Office<'_>,
     tx: &mut sqlx::PgConnection,
     row: &ImportRow,
 ) -> Result<(), ImportError> {
-    let (street, by) = (office.street, &office.by);
+    let street = office.street;
     let custom: Vec<_> = row
         .plan
         .custom_fields
@@ -261,25 +252,13 @@ async fn prepare(
         .map(plan::CustomFieldReport::declared)
         .collect();
     roll::declare_custom_fields(tx, street, &custom).await?;
-    let mut events = vec![
-        by.event(Action::Import)
-            .with("import", row.import.to_string())
-            .with("file_sha256", hex::encode(&row.file_hash))
-            .with("custom_fields", custom.len()),
-    ];
-    if row.plan.grid.is_none() {
-        let grid = Grid {
-            grid: UNASSIGNED.to_owned(),
-            name: UNASSIGNED.to_owned(),
-            area: String::new(),
-        };
-        if store::needs_a_grid(tx, street, row.import).await?
-            && streets::insert_grid(tx, street, &grid).await?
-        {
-            events.push(by.event(Action::Grid).with("grid", UNASSIGNED));
-        }
-    }
-    audit::append(tx, street.into(), office.clock.now(), &events).await?;
+    let event = office
+        .by
+        .event(Action::Import)
+        .with("import", row.import.to_string())
+        .with("file_sha256", hex::encode(&row.file_hash))
+        .with("custom_fields", custom.len());
+    audit::append(tx, street.into(), office.clock.now(), &[event]).await?;
     Ok(())
 }
 
@@ -323,12 +302,12 @@ pub async fn at_once(
 pub async fn undo(office: &Office<'_>, import: Uuid) -> Result<(), ImportError> {
     let street = office.street;
     let may = |status: &str| ["applied", "applying", "undoing", "proposed"].contains(&status);
-    let (mut tx, row) = opened(office, import, may).await?;
-    if row.status != "undoing" {
-        // What still waited to be written is not written any more.
-        store::unchoose(&mut tx, street, import).await?;
-        store::begin_undo(&mut tx, street, import).await?;
-        store::set_status(&mut tx, street, import, "undoing").await?;
+    let (mut tx, mut row) = opened(office, import, may).await?;
+    if row.status != Doing::Undo.status() {
+        // What still waited to be written is not written any more; part by part, as everything is marked.
+        row.plan.marking = true;
+        store::set_plan(&mut tx, street, import, &row.plan.0).await?;
+        store::set_status(&mut tx, street, import, Doing::Undo.status()).await?;
         let event = office
             .by
             .event(Action::ImportUndone)
@@ -344,12 +323,17 @@ pub async fn undo(office: &Office<'_>, import: Uuid) -> Result<(), ImportError> 
 pub async fn drop_proposal(office: &Office<'_>, import: Uuid) -> Result<(), ImportError> {
     let street = office.street;
     let may = |status: &str| !["undoing", "dropped"].contains(&status);
+    // Most of it before anybody has to wait for the street.
+    let (tx, _) = opened(office, import, may).await?;
+    tx.rollback().await?;
+    let mut conn = office.pool.acquire().await?;
+    while store::drop_open(&mut conn, street, import, MARKED_AT_ONCE).await? > 0 {}
+    drop(conn);
     let (mut tx, row) = opened(office, import, may).await?;
-    store::drop_open(&mut tx, street, import).await?;
-    let written = row.counts.iter().any(|(_, state, _)| state == "written");
+    while store::drop_open(&mut tx, street, import, MARKED_AT_ONCE).await? > 0 {}
     let status = match row.status.as_str() {
         "undone" => "undone",
-        _ if written => "applied",
+        _ if store::any_written(&mut tx, street, import).await? => "applied",
         _ => "dropped",
     };
     store::set_status(&mut tx, street, import, status).await?;
@@ -360,322 +344,4 @@ pub async fn drop_proposal(office: &Office<'_>, import: Uuid) -> Result<(), Impo
     audit::append(&mut tx, street.into(), office.clock.now(), &[event]).await?;
     tx.commit().await?;
     Ok(())
-}
-
-/// Which way rows go.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Doing {
-    Apply,
-    Undo,
-}
-
-impl Doing {
-    fn waiting(self) -> &'static str {
-        match self {
-            Self::Apply => "chosen",
-            Self::Undo => "undoing",
-        }
-    }
-
-    fn status(self) -> &'static str {
-        match self {
-            Self::Apply => "applying",
-            Self::Undo => "undoing",
-        }
-    }
-}
-
-/// Works through the rows that wait, part after part, until none is left or the time of a request is over.
-async fn run(office: &Office<'_>, import: Uuid, doing: Doing) -> Result<(), ImportError> {
-    let until = tokio::time::Instant::now() + office.at_most;
-    loop {
-        let more = part(office, import, doing).await?;
-        if !more || tokio::time::Instant::now() >= until {
-            return Ok(());
-        }
-    }
-}
-
-/// The next rows, in one transaction with what became of them; whether there may be more.
-async fn part(office: &Office<'_>, import: Uuid, doing: Doing) -> Result<bool, ImportError> {
-    let (street, by, now) = (office.street, &office.by, office.clock.now());
-    let mut transaction = StreetTransaction::begin(office.pool, street, now).await?;
-    let row = store::uncounted(transaction.tx(), street, import)
-        .await?
-        .ok_or(ImportError::NoImport)?;
-    if row.status != doing.status() {
-        return Ok(false);
-    }
-    let waiting = store::pending(
-        transaction.tx(),
-        street,
-        import,
-        doing.waiting(),
-        office.rows_at_once,
-    )
-    .await?;
-    if waiting.is_empty() {
-        let open = store::any_open(transaction.tx(), street, import).await?;
-        let status = match doing {
-            Doing::Undo => "undone",
-            Doing::Apply if open => "proposed",
-            Doing::Apply => "applied",
-        };
-        store::set_status(transaction.tx(), street, import, status).await?;
-        transaction.commit().await?;
-        return Ok(false);
-    }
-    let more = waiting.len() as i64 == office.rows_at_once;
-    let ends = match doing {
-        Doing::Apply => write_part(&mut transaction, street, by, &row, waiting).await?,
-        Doing::Undo => undo_part(&mut transaction, by, waiting).await?,
-    };
-    reached(PipelinePoint::ImportWritten);
-    store::end_rows(transaction.tx(), street, import, &ends).await?;
-    reached(PipelinePoint::ImportEnded);
-    transaction.commit().await?;
-    reached(PipelinePoint::ImportCommitted);
-    if more {
-        return Ok(true);
-    }
-    // The last part: where the import stands now is said by a look of its own.
-    Box::pin(part(office, import, doing)).await
-}
-
-async fn write_part(
-    transaction: &mut StreetTransaction,
-    street: &StreetCode,
-    by: &Desk,
-    import: &ImportRow,
-    waiting: Vec<StoredRow>,
-) -> Result<Vec<RowEnd>, ImportError> {
-    let identities: Vec<_> = waiting.iter().map(|row| row.identity.clone()).collect();
-    // Of two imports of one file at once, the second finds the rows of the first.
-    let written = store::imported(transaction.tx(), street, &identities, &store::WRITTEN).await?;
-    transaction
-        .load(waiting.iter().filter_map(|row| row.record).map(RecordId))
-        .await?;
-    let (mut ends, mut rows, mut writes) = (Vec::new(), Vec::new(), Vec::new());
-    let mut seen_here: BTreeSet<Vec<u8>> = BTreeSet::new();
-    for row in waiting {
-        let Some(record) = row.record.map(RecordId) else {
-            ends.push(ended(&row, "refused", row.content.0.clone()));
-            continue;
-        };
-        let is_new = transaction.state(record).is_none();
-        let before = written.get(&row.identity).filter(|_| row.seen.is_none());
-        if let (true, Some(record)) = (is_new, before) {
-            ends.push(RowEnd {
-                record: Some(*record),
-                ..ended(&row, "unchanged", row.content.0.clone())
-            });
-            continue;
-        }
-        if is_new && !seen_here.insert(row.identity.clone()) {
-            ends.push(ended(&row, "unchanged", row.content.0.clone()));
-            continue;
-        }
-        let write = match transaction.state(record) {
-            None => create(street, import, &row, record),
-            Some(state) => edit(import, &row, record, state),
-        };
-        writes.push((row.row, write));
-        rows.push(row);
-    }
-    let act = WriteRows {
-        by: by.clone(),
-        import: import.import,
-        rows: writes,
-    };
-    let outcomes = transaction
-        .decide(act)
-        .await?
-        .map_err(|refused| ImportError::Act(refused.into()))?;
-    for (row, outcome) in rows.into_iter().zip(outcomes) {
-        ends.push(end_of(&row, outcome));
-    }
-    Ok(ends)
-}
-
-fn ended(row: &StoredRow, state: &'static str, content: Content) -> RowEnd {
-    RowEnd {
-        row: row.row,
-        state,
-        record: None,
-        hash: None,
-        seq: None,
-        content,
-    }
-}
-
-/// Once it is decided nothing stays of a row but what an undo needs, what is told of it, and its cells.
-fn end_of(row: &StoredRow, outcome: RowWritten) -> RowEnd {
-    let mut content = row.content.0.clone();
-    let refused =
-        |content: &mut Content, code: &str, column: Option<String>, zh: String, en: String| {
-            content.problems.push(ProblemReport::of_row(
-                code,
-                row.row.unsigned_abs(),
-                column,
-                zh,
-                en,
-            ));
-        };
-    let is_new = was_created(row);
-    match outcome {
-        RowWritten::Written {
-            hash,
-            seq,
-            before,
-            note_refused,
-        } => {
-            content.before = (!is_new).then_some(before);
-            content.says = None;
-            content.changed.clear();
-            content.persons.clear();
-            (content.tags, content.note) = (None, None);
-            if let Some(refusal) = note_refused {
-                refused(
-                    &mut content,
-                    refusal.code(),
-                    refusal.key().map(str::to_owned),
-                    refusal.message(Lang::Zh),
-                    refusal.message(Lang::En),
-                );
-            }
-            RowEnd {
-                record: row.record.map(RecordId),
-                hash: Some(hash),
-                seq: Some(seq),
-                ..ended(row, "written", content)
-            }
-        }
-        RowWritten::Unchanged => ended(row, "unchanged", content),
-        RowWritten::Refused(refusal) => {
-            refused(
-                &mut content,
-                refusal.code(),
-                refusal.key().map(str::to_owned),
-                refusal.message(Lang::Zh),
-                refusal.message(Lang::En),
-            );
-            ended(row, "refused", content)
-        }
-        RowWritten::NoteChanged => {
-            refused(
-                &mut content,
-                ProblemCode::NoteChanged.as_str(),
-                Some(lianka_sync_core::key::NOTE.to_owned()),
-                "备注在此期间有人改过，这一行没有写入：请看过卡片再改".to_owned(),
-                "somebody wrote the note meanwhile, and nothing of the row was written: look at the card, then edit it".to_owned(),
-            );
-            ended(row, "refused", content)
-        }
-        RowWritten::Gone => {
-            refused(
-                &mut content,
-                ProblemCode::RecordGone.as_str(),
-                None,
-                "这张卡片已经不在了".to_owned(),
-                "the card is not there any more".to_owned(),
-            );
-            ended(row, "refused", content)
-        }
-    }
-}
-
-/// Where ids of what a row makes come from.
-fn at(import: &ImportRow, row: i32) -> At {
-    At {
-        import: import.import,
-        at: import.at.into(),
-        row,
-    }
-}
-
-/// A new card.
-fn create(street: &StreetCode, import: &ImportRow, row: &StoredRow, record: RecordId) -> RowWrite {
-    let content = &row.content;
-    let grid = content.grid.as_deref().or(import.plan.grid.as_deref());
-    let says = content.says.clone().unwrap_or_default();
-    rows::create(
-        street,
-        record,
-        at(import, row.row),
-        says,
-        grid.unwrap_or(UNASSIGNED),
-    )
-}
-
-/// What a row changes on a card.
-fn edit(import: &ImportRow, row: &StoredRow, record: RecordId, state: &RegisterState) -> RowWrite {
-    let content = &row.content;
-    let of = Row {
-        at: at(import, row.row),
-        says: content.says.as_ref(),
-        changed: &content.changed,
-        tags: content.tags.as_ref().map(|(tags, _)| &tags[..]),
-        note: content
-            .note
-            .as_ref()
-            .map(|(text, was)| (text.as_str(), was.as_str())),
-        persons: &content.persons,
-        take: [&content.take, &import.plan.take],
-        seen: row.seen.unwrap_or(import.base_seq),
-    };
-    rows::edit(&of, record, state)
-}
-
-async fn undo_part(
-    transaction: &mut StreetTransaction,
-    by: &Desk,
-    waiting: Vec<StoredRow>,
-) -> Result<Vec<RowEnd>, ImportError> {
-    let now = transaction.now();
-    let undo = |row: &StoredRow| -> Option<RowUndo> {
-        let record = RecordId(row.record?);
-        let hash = ChangeHash::from_slice(row.hash.as_deref()?)?;
-        let before = row.content.before.clone();
-        rows::undo(record, hash, before, was_created(row), now)
-    };
-    let (mut written, mut undone, mut ends) = (Vec::new(), Vec::new(), Vec::new());
-    for row in waiting {
-        match undo(&row) {
-            Some(undo) => {
-                undone.push(undo);
-                written.push(row);
-            }
-            None => ends.push(ended(&row, "kept", row.content.0.clone())),
-        }
-    }
-    let act = UndoRows {
-        by: by.clone(),
-        rows: undone,
-    };
-    let outcomes = transaction
-        .decide(act)
-        .await?
-        .map_err(|refused| ImportError::Act(refused.into()))?;
-    for (row, outcome) in written.into_iter().zip(outcomes) {
-        let mut content = row.content.0.clone();
-        let state = match outcome {
-            RowUndone::Kept => "kept",
-            RowUndone::Undone { kept } if kept.is_empty() => "undone",
-            RowUndone::Undone { kept } => {
-                content.kept = kept;
-                "kept"
-            }
-        };
-        ends.push(ended(&row, state, content));
-    }
-    Ok(ends)
-}
-
-/// Whether the row made its card. One that looked new, and that somebody gave to a card, did not.
-fn was_created(row: &StoredRow) -> bool {
-    match &row.content.reasons[..] {
-        [reason] if reason == CHOSEN => false,
-        [reason] if reason == CHOSEN_NEW => true,
-        _ => row.outcome == "new",
-    }
 }

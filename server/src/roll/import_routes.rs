@@ -58,10 +58,12 @@ fn office<'o>(app: &'o App, principal: &Principal, scope: &'o StreetScope) -> Of
         street: scope.street(),
         by: principal.desk(),
         rows_at_once: app.config.import_parts.rows,
+        // The answer has the other half of its time.
         at_most: {
             let whole = app.config.store.waits.request;
             app.config.import_parts.at_most.unwrap_or(whole / 2)
         },
+        queues: Some(&app.queues),
     }
 }
 

@@ -1,11 +1,11 @@
 //! A shop roll as an office keeps it, read into what an import would write.
 //!
-//! In: the bytes of a workbook or a delimited text file, and the street's tables. Out: a [`RollPlan`]: by row the values for a
-//! card, the cells as they stood, and what is doubtful. Pure: no SQL, no clock; the import decides what becomes of the plan.
+//! In: the bytes of a workbook or a delimited text file, and the street's tables. Out: a [`Roll`], and part by part its rows: the values for a
+//! card, the cells as they stood, and what is doubtful. Pure: no SQL, no clock; the import decides what becomes of them.
 //!
-//! Invariants: every row that names a shop is in the plan, whatever is wrong with it; every cell is kept as text in
+//! Invariants: every row that names a shop is in some part, whatever is wrong with it; every cell is kept as text in
 //! [`RollRow::cells`], with asterisks for identity numbers and other numbers of persons, which stand in no value either; every value obeys the catalogue's rule for its field, what does not stays in the cells and is reported;
-//! the same file gives the same plan with the same row identities, and so do its workbook and its text export; memory is
+//! the same file gives the same rows with the same row identities, and so do its workbook and its text export; memory is
 //! bounded by [`RollLimits`] whatever the file claims about itself.
 
 pub(crate) mod cell;
@@ -31,7 +31,7 @@ mod xlsx;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, ops::ControlFlow, sync::Arc};
 
 use grid::{Flawed, Grid};
 pub(crate) use lianka_office_core::roll::grids;
@@ -106,16 +106,12 @@ pub struct RollPlan {
     pub blank_rows: usize,
     /// Rows of totals, which are left out.
     pub total_rows: usize,
-    /// The headings as they stand, by column.
-    pub heading_cells: Vec<String>,
-    /// Every row below the headings as it stands.
-    pub lines: Lines,
 }
 
 /// The rows below the headings of a sheet, as they stand.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Lines {
-    sheet: Option<Arc<Sheet>>,
+    sheet: Arc<Sheet>,
     /// Place of the first.
     from: usize,
 }
@@ -123,27 +119,21 @@ pub struct Lines {
 impl Lines {
     /// Number and cells of each row, from the top.
     pub fn iter(&self) -> impl Iterator<Item = (u32, Vec<String>)> {
-        let rows = self
-            .sheet
-            .as_deref()
-            .map(|sheet| sheet.rows.from(self.from));
-        rows.into_iter().flat_map(grid::Rows::iter)
+        self.sheet.rows.from(self.from).iter()
     }
 
     /// The cells of a row by its number.
     pub fn get(&self, row: u32) -> Option<Vec<String>> {
-        let rows = &self.sheet.as_deref()?.rows;
+        let rows = &self.sheet.rows;
         let at = rows.place(row).filter(|at| *at >= self.from)?;
         rows.get(at).map(|(_, cells)| cells)
     }
 
     /// Whether the file does not say what stands in a cell.
     pub fn is_unreadable(&self, row: u32, column: usize) -> bool {
-        self.sheet.as_deref().is_some_and(|sheet| {
-            flaws::of_row(sheet, row)
-                .iter()
-                .any(|flawed| flawed.column as usize == column && flawed.flaw.hides_the_cell())
-        })
+        flaws::of_row(&self.sheet, row)
+            .iter()
+            .any(|flawed| flawed.column as usize == column && flawed.flaw.hides_the_cell())
     }
 }
 
@@ -216,6 +206,19 @@ pub struct RollRow {
 }
 
 impl RollRow {
+    /// A row that says nothing yet.
+    fn empty(row: u32) -> Self {
+        Self {
+            row,
+            identity: [0; 32],
+            grid: None,
+            values: Vec::new(),
+            contacts: Vec::new(),
+            note: None,
+            cells: Vec::new(),
+        }
+    }
+
     /// The text value of a key.
     pub fn text(&self, key: &str) -> Option<&str> {
         self.values
@@ -287,36 +290,156 @@ enum Visibility {
     VeryHidden,
 }
 
-/// Reads a roll. Fails only where nothing could be imported at all.
+/// A roll whose sheet and headings are found: what is known before its rows are read.
+#[derive(Debug)]
+pub struct Roll {
+    sheet: Arc<Sheet>,
+    table: rows::Table,
+    /// Another sheet that looks like a roll too.
+    other_sheet: Option<String>,
+    /// What is doubtful about the sheets, and cells outside the table.
+    told: Vec<Problem>,
+}
+
+/// Rows of a roll that were read together.
+#[derive(Debug)]
+pub struct Part {
+    /// Shops, in the order of the sheet.
+    pub rows: Vec<RollRow>,
+    /// What is doubtful about them and the rows between them, by row, then by column.
+    pub problems: Vec<Problem>,
+    /// What these rows tell of rows in earlier parts: the first of two at one door.
+    pub late: Vec<Problem>,
+    /// All rows before this one are in this part or an earlier one.
+    pub upto: u32,
+}
+
+/// What is known of a roll once all of its rows were read.
+#[derive(Debug, Clone, Default)]
+pub struct Totals {
+    /// Blank rows between the headings and the last row.
+    pub blank_rows: usize,
+    /// Rows of totals, which are left out.
+    pub total_rows: usize,
+    /// Custom fields that are none after all: their columns have no heading, and no shop says anything in them.
+    pub unsaid: BTreeSet<String>,
+}
+
+impl Roll {
+    /// Finds the roll in a file. Fails only where nothing could be imported at all.
+    pub fn open(bytes: &[u8], limits: &RollLimits) -> Result<Self, RollError> {
+        if bytes.len() > limits.file_bytes_max {
+            return Err(RollError::FileTooLarge {
+                bytes_max: limits.file_bytes_max,
+            });
+        }
+        let (mut sheets, damaged) = sheets(bytes, limits)?;
+        // What people see comes first; a hidden sheet is read where no other holds a roll.
+        sheets.sort_by_key(|sheet| sheet.visibility);
+        let visible = sheets.partition_point(|sheet| sheet.visibility == Visibility::Visible);
+        let seen = headings::find(&sheets[..visible]);
+        let unseen = headings::find(&sheets[visible..]).map(|header| visible + header.sheet);
+        let header = match seen {
+            Some(header) => header,
+            None => headings::find(&sheets).ok_or(RollError::NoHeader)?,
+        };
+        let sheet = sheets.get(header.sheet).ok_or(RollError::NoHeader)?;
+        let table = rows::Table::find(sheet, &header)?;
+        let mut told =
+            flaws::about_sheets(&sheets, header.sheet, unseen, &damaged, table.header_row);
+        told.sort_by_key(|problem| problem.row);
+        let other = header.other_sheet.and_then(|at| sheets.get(at));
+        Ok(Self {
+            other_sheet: other.and_then(|sheet| sheet.name.clone()),
+            sheet: Arc::new(sheets.swap_remove(header.sheet)),
+            table,
+            told,
+        })
+    }
+
+    /// The name of the sheet that holds the roll; none in a text file.
+    pub fn sheet(&self) -> Option<&str> {
+        self.sheet.name.as_deref()
+    }
+
+    /// Row of the headings, as Excel counts.
+    pub fn header_row(&self) -> u32 {
+        self.table.header_row
+    }
+
+    /// The columns that are not blank, from the left.
+    pub fn columns(&self) -> &[RollColumn] {
+        &self.table.columns
+    }
+
+    /// Custom fields the street needs for columns that the catalogue does not know.
+    pub fn custom_fields(&self) -> &[CustomField] {
+        &self.table.custom_fields
+    }
+
+    /// The headings as they stand, by column.
+    pub fn heading_cells(&self) -> &[String] {
+        &self.table.heading_cells
+    }
+
+    /// Every row below the headings as it stands.
+    pub fn lines(&self) -> Lines {
+        Lines {
+            sheet: Arc::clone(&self.sheet),
+            from: self.table.from,
+        }
+    }
+
+    /// What is doubtful about the sheet as a whole, by row; none lies below the headings.
+    pub fn problems(&self, street: &StreetTables<'_>) -> Vec<Problem> {
+        let mut problems = self
+            .table
+            .about_columns(street, self.other_sheet.as_deref());
+        let above = |problem: &&Problem| problem.row <= self.table.header_row;
+        problems.extend(self.told.iter().filter(above).cloned());
+        problems.sort_by_key(|problem| problem.row);
+        problems
+    }
+
+    /// Reads the rows, and hands them over part by part, as long as `each` wants more.
+    pub fn parts(
+        &self,
+        street: &StreetTables<'_>,
+        mut each: impl FnMut(Part) -> ControlFlow<()>,
+    ) -> Totals {
+        let below = |problem: &&Problem| problem.row > self.table.header_row;
+        let told = self.told.iter().filter(below).cloned().collect();
+        self.table.read(&self.sheet, street, told, &mut each)
+    }
+}
+
+/// Reads a roll as a whole, in as much memory as that takes. Fails only where nothing could be imported at all.
 pub fn read(
     bytes: &[u8],
     street: &StreetTables<'_>,
     limits: &RollLimits,
 ) -> Result<RollPlan, RollError> {
-    if bytes.len() > limits.file_bytes_max {
-        return Err(RollError::FileTooLarge {
-            bytes_max: limits.file_bytes_max,
-        });
-    }
-    let (mut sheets, damaged) = sheets(bytes, limits)?;
-    // What people see comes first; a hidden sheet is read where no other holds a roll.
-    sheets.sort_by_key(|sheet| sheet.visibility);
-    let visible = sheets.partition_point(|sheet| sheet.visibility == Visibility::Visible);
-    let seen = headings::find(&sheets[..visible]);
-    let unseen = headings::find(&sheets[visible..]).map(|header| visible + header.sheet);
-    let header = match seen {
-        Some(header) => header,
-        None => headings::find(&sheets).ok_or(RollError::NoHeader)?,
-    };
-    let mut plan = rows::plan(&sheets, &header, street)?;
-    let told = flaws::about_sheets(&sheets, header.sheet, unseen, &damaged, plan.header_row);
-    plan.problems.extend(told);
-    plan.problems.sort_by_key(|problem| problem.row);
-    plan.lines = Lines {
-        sheet: Some(Arc::new(sheets.swap_remove(header.sheet))),
-        from: header.row + 1,
-    };
-    Ok(plan)
+    let roll = Roll::open(bytes, limits)?;
+    let (mut rows, mut problems) = (Vec::new(), roll.problems(street));
+    let totals = roll.parts(street, |part| {
+        rows.extend(part.rows);
+        problems.extend(part.problems);
+        problems.extend(part.late);
+        ControlFlow::Continue(())
+    });
+    problems.sort_by_key(|problem| problem.row);
+    let mut custom_fields = roll.table.custom_fields.clone();
+    custom_fields.retain(|field| !totals.unsaid.contains(&field.name));
+    Ok(RollPlan {
+        sheet: roll.sheet().map(str::to_owned),
+        header_row: roll.header_row(),
+        columns: roll.table.columns,
+        custom_fields,
+        rows,
+        problems,
+        blank_rows: totals.blank_rows,
+        total_rows: totals.total_rows,
+    })
 }
 
 /// The sheets of a file of whatever kind, and the names of those that cannot be read.

@@ -2,6 +2,8 @@
 //!
 //! A street has one worker in this process while it has work. The queue is bounded: a push that finds it full is refused as overloaded
 //! before anything of it is stored, and the phone keeps it. Other servers' workers on the same street are ordered by the street's row lock.
+//!
+//! Whoever writes much in many transactions, as an import does, asks for a [`Turn`] before each: phones go first, and wait for one of them at most.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -11,7 +13,10 @@ use std::{
 
 use lianka_sync_core::id::StreetCode;
 use sqlx::PgPool;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 
 use crate::{
     clock::{Clock, Entropy},
@@ -28,6 +33,9 @@ const WAITING_MAX: usize = 256;
 /// Changes after which a batch is full: enough to make the commit cheap, few enough to keep the lock short.
 const BATCH_CHANGES: usize = 4_000;
 
+/// Phones that pushed within this time are taken to be at work.
+const AT_WORK_FOR: Duration = Duration::from_secs(5);
+
 /// Changes up to which a push is small: what a phone brings after a day.
 const SMALL_PUSH_CHANGES: usize = 200;
 /// Operations of all of them, likewise.
@@ -42,17 +50,50 @@ struct Waiting {
     reply: oneshot::Sender<Reply>,
 }
 
-/// Who waits for a street. By turns all small pushes together and one large one, so that a small push waits for one large one at most.
+/// Who comes to a street's queue.
+enum Arrival {
+    Push(Waiting),
+    /// Somebody who writes by himself.
+    Writer(oneshot::Sender<Turn>),
+}
+
+/// The right to write a street in a transaction of one's own while no push is merged. Drop it after the commit.
+#[derive(Debug)]
+pub struct Turn {
+    /// Whether a push came since the turn before: phones are at work.
+    pub phones_are_at_work: bool,
+    _ended: Option<oneshot::Sender<()>>,
+}
+
+impl Turn {
+    /// Where no queue orders writers, the street's row lock does.
+    pub fn of_the_row_lock() -> Self {
+        Self {
+            phones_are_at_work: true,
+            _ended: None,
+        }
+    }
+}
+
+/// What a worker does next.
+enum Next {
+    Merge(Vec<Waiting>),
+    GiveTurn(oneshot::Sender<Turn>),
+}
+
+/// Who waits for a street. By turns all small pushes together and one large one or one writer, so that a small push waits for one of these at most.
 #[derive(Default)]
 struct Line {
     small: VecDeque<Waiting>,
-    large: VecDeque<Waiting>,
+    large: VecDeque<Arrival>,
     large_is_next: bool,
+    /// When the last push came.
+    pushed_at: Option<Instant>,
 }
 
 impl Line {
-    /// The next batch, once somebody waits; `None` where nobody will.
-    async fn more(&mut self, receiver: &mut mpsc::Receiver<Waiting>) -> Option<Vec<Waiting>> {
+    /// What is next, once somebody waits; `None` where nobody will.
+    async fn more(&mut self, receiver: &mut mpsc::Receiver<Arrival>) -> Option<Next> {
         if self.small.is_empty() && self.large.is_empty() {
             let first = receiver.recv().await?;
             self.join(first);
@@ -65,7 +106,10 @@ impl Line {
         }
         if self.small.is_empty() || (self.large_is_next && !self.large.is_empty()) {
             self.large_is_next = false;
-            return self.large.pop_front().map(|large| vec![large]);
+            return self.large.pop_front().map(|large| match large {
+                Arrival::Push(push) => Next::Merge(vec![push]),
+                Arrival::Writer(writer) => Next::GiveTurn(writer),
+            });
         }
         self.large_is_next = true;
         let mut changes = 0;
@@ -76,15 +120,33 @@ impl Line {
             changes += next.push.changes.len();
             batch.push(next);
         }
-        Some(batch)
+        Some(Next::Merge(batch))
     }
 
-    fn join(&mut self, waiting: Waiting) {
-        if is_small(&waiting.push) && !waiting.gives_way {
-            self.small.push_back(waiting);
-        } else {
-            self.large.push_back(waiting);
+    fn join(&mut self, arrival: Arrival) {
+        match arrival {
+            Arrival::Push(push) => {
+                self.pushed_at = Some(Instant::now());
+                if is_small(&push.push) && !push.gives_way {
+                    self.small.push_back(push);
+                } else {
+                    self.large.push_back(Arrival::Push(push));
+                }
+            }
+            Arrival::Writer(_) => self.large.push_back(arrival),
         }
+    }
+
+    /// Lets somebody write, and waits until that is done.
+    async fn give_turn(&self, writer: oneshot::Sender<Turn>) {
+        let (ended, end) = oneshot::channel();
+        let turn = Turn {
+            phones_are_at_work: self.pushed_at.is_some_and(|at| at.elapsed() < AT_WORK_FOR),
+            _ended: Some(ended),
+        };
+        // Whoever went away meanwhile drops the turn at once.
+        let _ = writer.send(turn);
+        let _ = end.await;
     }
 }
 
@@ -96,7 +158,7 @@ pub struct StreetQueues {
     entropy: Entropy,
     /// A commit that takes longer is given up: the phones send again, and find out whether it came about.
     commit_time_max: Duration,
-    queues: Arc<Mutex<HashMap<StreetCode, mpsc::Sender<Waiting>>>>,
+    queues: Arc<Mutex<HashMap<StreetCode, mpsc::Sender<Arrival>>>>,
 }
 
 impl StreetQueues {
@@ -135,12 +197,23 @@ impl StreetQueues {
             gives_way,
             reply,
         };
-        self.enqueue(street, waiting)?;
+        self.enqueue(street, Arrival::Push(waiting))?;
         // A worker ends only with the process, so a lost reply means that the server stops.
         outcome.await.unwrap_or_else(|_| Err(PushError::Stopping))
     }
 
-    fn enqueue(&self, street: &StreetCode, waiting: Waiting) -> Result<(), PushError> {
+    /// Waits for a turn to write the street. Where the queue is full, phones are refused as well, and it is given at once.
+    pub async fn turn(&self, street: &StreetCode) -> Turn {
+        let (writer, turn) = oneshot::channel();
+        let queued = self.enqueue(street, Arrival::Writer(writer)).is_ok();
+        if !queued {
+            return Turn::of_the_row_lock();
+        }
+        // A worker that was lost gives no turns.
+        turn.await.unwrap_or_else(|_| Turn::of_the_row_lock())
+    }
+
+    fn enqueue(&self, street: &StreetCode, waiting: Arrival) -> Result<(), PushError> {
         let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
         let queue = queues
             .entry(street.clone())
@@ -158,13 +231,16 @@ impl StreetQueues {
         }
     }
 
-    fn start_worker(&self, street: StreetCode) -> mpsc::Sender<Waiting> {
-        let (sender, mut receiver) = mpsc::channel::<Waiting>(WAITING_MAX);
+    fn start_worker(&self, street: StreetCode) -> mpsc::Sender<Arrival> {
+        let (sender, mut receiver) = mpsc::channel::<Arrival>(WAITING_MAX);
         let this = self.clone();
         tokio::spawn(async move {
             let mut waiting = Line::default();
             while let Some(next) = waiting.more(&mut receiver).await {
-                this.commit(&street, next).await;
+                match next {
+                    Next::Merge(batch) => this.commit(&street, batch).await,
+                    Next::GiveTurn(writer) => waiting.give_turn(writer).await,
+                }
             }
         });
         sender
@@ -230,5 +306,78 @@ fn answer(outcomes: Result<Vec<Vec<Outcome>>, MergeError>, replies: Vec<oneshot:
                 let _ = reply.send(Err(PushError::Batch(Arc::clone(&error))));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lianka_office_core::push::Author;
+    use lianka_sync_core::{access::Role, id::DeviceId};
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn push() -> Arrival {
+        let author = Author {
+            username: "wang.fang".into(),
+            role: Role::Secretary,
+            device: DeviceId(Uuid::from_u128(1)),
+            wiped: false,
+        };
+        Arrival::Push(Waiting {
+            push: Push {
+                author,
+                changes: Vec::new(),
+            },
+            gives_way: false,
+            reply: oneshot::channel().0,
+        })
+    }
+
+    fn name(next: Option<Next>) -> &'static str {
+        match next {
+            Some(Next::Merge(_)) => "phones",
+            Some(Next::GiveTurn(_)) => "writer",
+            None => "nobody",
+        }
+    }
+
+    #[tokio::test]
+    async fn phones_wait_for_one_writer_at_most_and_writers_for_the_phones_that_wait() {
+        let (sender, mut receiver) = mpsc::channel(8);
+        let mut line = Line::default();
+        let send = |arrival| assert!(sender.try_send(arrival).is_ok());
+        let writer = || Arrival::Writer(oneshot::channel().0);
+        send(writer());
+        send(writer());
+        send(push());
+        send(push());
+        assert_eq!(name(line.more(&mut receiver).await), "phones");
+        send(push());
+        assert_eq!(name(line.more(&mut receiver).await), "writer");
+        assert_eq!(name(line.more(&mut receiver).await), "phones");
+        assert_eq!(name(line.more(&mut receiver).await), "writer");
+        drop(sender);
+        assert_eq!(name(line.more(&mut receiver).await), "nobody");
+    }
+
+    #[tokio::test]
+    async fn a_turn_ends_when_it_is_dropped_and_tells_of_phones_at_work() {
+        let (sender, mut receiver) = mpsc::channel(8);
+        let mut line = Line::default();
+        for at_work in [false, true] {
+            if at_work {
+                assert!(sender.try_send(push()).is_ok());
+                line.more(&mut receiver).await;
+            }
+            let (writer, turn) = oneshot::channel();
+            let taken = async { turn.await.map(|turn: Turn| turn.phones_are_at_work) };
+            let ((), taken) = tokio::join!(line.give_turn(writer), taken);
+            assert_eq!(taken, Ok(at_work));
+        }
+        // Whoever went away keeps nobody waiting.
+        let (writer, gone) = oneshot::channel();
+        drop(gone);
+        line.give_turn(writer).await;
     }
 }

@@ -5,12 +5,13 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::{Context, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lianka_simulator::{
-    chaos, demo,
+    chaos, demo, imports,
     office::Login,
     progress::say,
     soak,
@@ -49,6 +50,8 @@ enum Action {
     Soak(Soak),
     /// Real processes behind a proxy that delays, cuts, half-opens and reorders connections, killed with -9 at random moments.
     Chaos(Chaos),
+    /// A roll of invented shops read, proposed, written, exported and taken back, while phones rest and while they work; measured.
+    Imports(Imports),
     /// Write a workload file. The same arguments always write the same bytes.
     Workload(Workload),
 }
@@ -109,6 +112,31 @@ struct Chaos {
 }
 
 #[derive(Args)]
+struct Imports {
+    /// Rows of the roll.
+    #[arg(long, default_value_t = 100_000, value_name = "N")]
+    rows: usize,
+    /// How often each phase is measured, for a median.
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    runs: usize,
+    /// Phones that work beside it.
+    #[arg(long, default_value_t = 8, value_name = "N")]
+    phones: usize,
+    /// For how many seconds the phones work while nothing is imported.
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    rest: u64,
+    /// Print nothing but one JSON object.
+    #[arg(long)]
+    json: bool,
+    /// Fail where an aim is missed.
+    #[arg(long)]
+    judge: bool,
+    /// Only read this file, and say what that took: for the program itself.
+    #[arg(long, hide = true, value_name = "FILE")]
+    read_alone: Option<PathBuf>,
+}
+
+#[derive(Args)]
 struct Workload {
     /// Shops of the roll.
     #[arg(long, default_value_t = 1400)]
@@ -138,6 +166,7 @@ async fn main() -> ExitCode {
         Action::Storm(arguments) => storm(arguments, lang).await,
         Action::Soak(arguments) => soak(arguments, lang).await,
         Action::Chaos(arguments) => chaos(arguments, lang).await,
+        Action::Imports(arguments) => measure_imports(arguments, lang).await,
         Action::Workload(arguments) => write_workload(arguments),
     };
     match done {
@@ -250,6 +279,101 @@ async fn chaos(arguments: &Chaos, lang: Lang) -> anyhow::Result<()> {
         )
     );
     Ok(())
+}
+
+async fn measure_imports(arguments: &Imports, lang: Lang) -> anyhow::Result<()> {
+    if let Some(file) = &arguments.read_alone {
+        println!("{}", serde_json::to_string(&imports::read_alone(file)?)?);
+        return Ok(());
+    }
+    let options = imports::Options {
+        rows: arguments.rows,
+        runs: arguments.runs,
+        phones: arguments.phones,
+        rest: Duration::from_secs(arguments.rest),
+        lang,
+    };
+    let figures = imports::run(&options, interrupted()).await?;
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&figures)?);
+    } else {
+        println!("{}", imports_table(&figures, lang));
+    }
+    let missed = figures.missed();
+    for aim in &missed {
+        eprintln!("{}: {aim}", say(lang, "未达到", "missed"));
+    }
+    ensure!(
+        missed.is_empty() || !arguments.judge,
+        "{}",
+        missed.join("\n")
+    );
+    Ok(())
+}
+
+fn imports_table(figures: &imports::Figures, lang: Lang) -> Table {
+    let say = |zh, en| say(lang, zh, en);
+    let mut table = Table::new(format!(
+        "{} {}",
+        say("导入与导出，行数：", "imports and exports, rows:"),
+        figures.rows
+    ));
+    table.row(
+        say("只读文件", "reading the file alone"),
+        format!(
+            "{} ms   {} MiB   {} B",
+            figures.read_ms, figures.read_peak_mib, figures.file_bytes
+        ),
+    );
+    table.row(
+        say("服务器静止", "server at rest"),
+        format!("{} MiB", figures.rest_mib),
+    );
+    for (name, phase) in [
+        (say("提案", "proposal"), figures.proposal),
+        (say("写入", "apply"), figures.apply),
+        (say("导出 .xlsx", "export .xlsx"), figures.export_xlsx),
+        (say("导出 .csv", "export .csv"), figures.export_csv),
+        (say("撤销", "undo"), figures.undo),
+        (
+            say("写入（手机同步中）", "apply while phones work"),
+            figures.apply_with_phones,
+        ),
+    ] {
+        table.row(
+            name,
+            format!(
+                "{} ms   × {}   {}/s   CPU {} + {} ms   {} MiB (+{})",
+                phase.ms,
+                phase.to_reading,
+                phase.rows_a_second,
+                phase.server_cpu_ms,
+                phase.postgres_cpu_ms,
+                phase.peak_mib,
+                phase.more_mib
+            ),
+        );
+    }
+    for (name, latency) in [
+        (
+            say("手机同步，静止时", "phones, at rest"),
+            figures.sync_at_rest,
+        ),
+        (
+            say("手机同步，写入时", "phones, during an apply"),
+            figures.sync_during_apply,
+        ),
+    ] {
+        table.row(
+            name,
+            format!(
+                "p50 {} ms   p99 {} ms   max {} ms   n {}",
+                latency.p50_ms, latency.p99_ms, latency.max_ms, latency.count
+            ),
+        );
+    }
+    table.row(say("p99 之比", "p99, ratio"), figures.p99_ratio);
+    table
 }
 
 fn admin_login(arguments: &Storm) -> anyhow::Result<Login> {

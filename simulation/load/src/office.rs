@@ -176,12 +176,16 @@ impl Office {
 
     /// Downloads a file; how many bytes it has.
     pub async fn download(&self, path: &str) -> anyhow::Result<usize> {
-        let answer = self.answer(Method::GET, path, &Body::None).await?;
-        Ok(answer
-            .bytes()
+        let mut answer = self.answer(Method::GET, path, &Body::None).await?;
+        let mut bytes = 0;
+        while let Some(chunk) = answer
+            .chunk()
             .await
             .with_context(|| format!("GET {path}: the answer broke off"))?
-            .len())
+        {
+            bytes += chunk.len();
+        }
+        Ok(bytes)
     }
 
     pub async fn create_street(
@@ -248,6 +252,11 @@ impl Office {
             .as_str()
             .context("the server's answer holds no code")?
             .to_owned())
+    }
+
+    /// Posts a workbook.
+    pub async fn post_sheet(&self, path: &str, sheet: &[u8]) -> anyhow::Result<Value> {
+        self.send(Method::POST, path, &Body::Sheet(sheet)).await
     }
 
     /// Previews or imports a roll; the report as the server writes it.

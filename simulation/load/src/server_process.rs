@@ -227,6 +227,18 @@ impl ServerProcess {
         self.child.id().map(cost::holding).unwrap_or_default()
     }
 
+    /// Forgets the greatest memory that the server itself had, to see that of what comes next.
+    pub fn forget_peak(&self) {
+        if let Some(id) = self.child.id() {
+            cost::forget_peak(id);
+        }
+    }
+
+    /// The greatest memory of the server itself since it was forgotten, in KiB.
+    pub fn peak_kib(&self) -> u64 {
+        self.child.id().map(cost::peak_kib).unwrap_or_default()
+    }
+
     /// Where its private Postgres listens: the socket's folder and the port.
     pub fn postgres(&self) -> anyhow::Result<(PathBuf, u16)> {
         let text = fs::read_to_string(self.data_dir.join("postgres/postmaster.pid"))
@@ -294,6 +306,11 @@ impl ServerProcess {
             format!("; its log ends with:\n{tail}")
         }
     }
+}
+
+/// The greatest memory that this very process had, in MiB.
+pub fn own_peak_mib() -> f64 {
+    cost::peak_kib(std::process::id()) as f64 / 1024.0
 }
 
 /// Makes the folder where it is absent.

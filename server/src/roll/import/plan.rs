@@ -14,7 +14,7 @@ use super::{
     workbook::{Changed, OwnProblem},
 };
 use crate::roll::{
-    sheet::{self, Problem, RollPlan},
+    sheet::{self, Problem, Roll},
     store::CustomField,
 };
 
@@ -41,16 +41,18 @@ pub struct Plan {
     pub missing_count: i64,
     /// How columns are taken.
     pub take: Columns,
+    /// Whether rows are still to be marked, as to be written or to be taken back.
+    pub marking: bool,
 }
 
 impl Plan {
-    /// Of a sheet as read.
-    pub fn of(read: &RollPlan) -> Self {
+    /// Of a sheet whose headings are found.
+    pub fn of(read: &Roll) -> Self {
         Self {
-            sheet: read.sheet.clone(),
-            header_row: read.header_row,
+            sheet: read.sheet().map(str::to_owned),
+            header_row: read.header_row(),
             columns: read
-                .columns
+                .columns()
                 .iter()
                 .map(|column| ColumnReport {
                     letters: column.letters.clone(),
@@ -59,7 +61,7 @@ impl Plan {
                 })
                 .collect(),
             custom_fields: read
-                .custom_fields
+                .custom_fields()
                 .iter()
                 .map(|field| CustomFieldReport {
                     name: field.name.clone(),
@@ -68,39 +70,50 @@ impl Plan {
                     class: format!("{:?}", field.class),
                 })
                 .collect(),
-            blank_rows: read.blank_rows,
-            total_rows: read.total_rows,
             ..Self::default()
         }
     }
 }
 
-/// What is kept of a row until it is decided, and then of what it replaced.
+/// What is kept of a row until it is decided, and then of what it replaced. What says nothing takes no room: a roll has a hundred thousand of these.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Content {
     /// What it says; of a sheet from elsewhere, and of a new shop.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub says: Option<Says>,
     /// What somebody changed in a sheet of ours.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub changed: Vec<Changed>,
     /// The tags as the sheet lists them, and their column.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub tags: Option<(Vec<String>, String)>,
     /// The note as the sheet has it, and as the export had it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<(String, String)>,
     /// Lines of persons that the export did not have.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub persons: Vec<Vec<(String, String)>>,
     /// Field by field: is → shall be.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<Differs>,
     /// Why it is the card that it is: stable words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<Candidate>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<ProblemReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub grid: Option<String>,
     /// How this row's columns are taken.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub take: Columns,
     /// What stood in the fields that it wrote.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<Before>,
     /// The fields that an undo left, because somebody wrote them since.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub kept: Vec<String>,
 }
 

@@ -1,44 +1,41 @@
 //! A sheet and the roll → what each row would change.
+//!
+//! Rows go through part by part: read by a thread of its own, matched and compared here, stored, and let go. So memory holds the sheet as it was read and
+//! a few hundred rows, however many there are; and nothing is locked in which phones wait. A proposal shows once all of its rows are there: until
+//! then it counts as dropped, and one that was cut off is swept away as such.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod elsewhere;
+mod own;
 
-use lianka_office_core::{
-    acts::import::NoteWrite,
-    roll::rows::{self, At, NoteOf},
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    ops::ControlFlow,
+    sync::Arc,
 };
+
 use lianka_sync_core::{
     authority::Said as NewlySaid,
-    codec::change::Scalar,
     crdt::merge::RegisterState,
     id::{RecordId, StreetCode},
-    key::NOTE,
-    kinds::{Field, Meaning, duplicate::Traits},
-    search::fold,
     time::ServerTime,
 };
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::{
     ImportError, Office,
-    diff::{self, Differs, Says, Take},
-    matching::{self, Match},
-    plan::{Content, Plan, ProblemReport},
-    report::ImportReport,
-    said,
+    plan::{Plan, ProblemReport},
+    report::{ImportReport, PROBLEMS_MAX},
     store::{self, ImportRow, ProposalWrite, RowInsert},
-    workbook::{self, Export, Known, OwnRow, Said, SheetRow},
+    workbook::Known,
 };
 use crate::{
     audit::{self, Action},
-    roll::{
-        masks::masked_text,
-        sheet::{
-            self, ColumnTarget, KnownGrid, Lines, ProblemCode, RollError, RollLimits, RollPlan,
-            RollRow, RollValue, StreetTables, grids::GridNames, target::field,
-        },
-        store as roll,
+    roll::sheet::{
+        ColumnTarget, KnownGrid, Lines, Part, Roll, RollError, RollLimits, StreetTables, Totals,
+        grids::GridNames,
     },
     street::store::{
         records,
@@ -46,8 +43,14 @@ use crate::{
     },
 };
 
+use own::Own;
+
 /// Rows looked up at once.
 const ROWS_AT_ONCE: usize = 1_000;
+/// Parts that are read ahead of the one that is compared.
+const PARTS_AHEAD: usize = 2;
+/// Problems of rows of earlier parts that are noted together.
+const LATE_AT_ONCE: usize = 1_000;
 /// Rows by which an export's columns are told.
 const ROWS_SAMPLED: usize = 300;
 /// Cards of an export that are named as missing in the sheet.
@@ -67,18 +70,77 @@ pub struct Options {
     pub file_name: String,
 }
 
-/// A sheet as read, with what is known of the street.
+/// The ids that rows carry: of a card, and of an export where there is one.
+type Ids = BTreeMap<u32, (RecordId, Option<Uuid>)>;
+
+/// A sheet whose headings are found, with what is known of the street.
 struct Read {
-    plan: RollPlan,
+    roll: Roll,
+    lines: Lines,
+    ids: Ids,
     hash: [u8; 32],
     roads: Vec<String>,
-    grids: Vec<GridNames>,
+    grids: Vec<Grid>,
+    names: Vec<GridNames>,
+    now: ServerTime,
 }
 
 impl Read {
+    fn open(
+        file: &[u8],
+        roads: Vec<String>,
+        grids: Vec<Grid>,
+        now: ServerTime,
+    ) -> Result<Self, RollError> {
+        let roll = Roll::open(file, &RollLimits::default())?;
+        let lines = roll.lines();
+        Ok(Self {
+            ids: ids(&lines),
+            lines,
+            roll,
+            hash: Sha256::digest(file).into(),
+            names: grids
+                .iter()
+                .map(|grid| GridNames::of(&known(grid)))
+                .collect(),
+            roads,
+            grids,
+            now,
+        })
+    }
+
     /// The cells of a row below the headings.
     fn line(&self, row: u32) -> Option<Vec<String>> {
-        self.plan.lines.get(row)
+        self.lines.get(row)
+    }
+
+    /// The street, for whoever reads a sheet from elsewhere.
+    fn street<T>(&self, then: impl FnOnce(&StreetTables<'_>) -> T) -> T {
+        let roads: Vec<&str> = self.roads.iter().map(String::as_str).collect();
+        let grids: Vec<_> = self.grids.iter().map(known).collect();
+        then(&StreetTables {
+            roads: &roads,
+            grids: &grids,
+            now: Some(self.now),
+        })
+    }
+
+    /// The street, for whoever reads a sheet of ours.
+    fn known<T>(&self, then: impl FnOnce(&Known<'_>) -> T) -> T {
+        let roads: Vec<&str> = self.roads.iter().map(String::as_str).collect();
+        then(&Known {
+            grids: &self.names,
+            roads: &roads,
+            said: NewlySaid::AtOffice(self.now),
+        })
+    }
+}
+
+fn known(grid: &Grid) -> KnownGrid<'_> {
+    KnownGrid {
+        code: &grid.grid,
+        name: &grid.name,
+        area: &grid.area,
     }
 }
 
@@ -102,33 +164,23 @@ pub async fn propose(
     }
     drop(conn);
     let now = office.clock.now();
-    let mut read = tokio::task::spawn_blocking(move || read(&file, roads, &grids, now)).await??;
+    // The file itself is let go once its cells are read.
+    let open = move || Read::open(&file, roads, grids, now);
+    let read = Arc::new(tokio::task::spawn_blocking(open).await??);
     let import = RecordId::new_v7(now.unix_ms().unsigned_abs(), office.entropy.bytes()).0;
     let mut conn = office.pool.acquire().await?;
     let base_seq = store::head(&mut conn, street).await?;
-    let mut plan = Plan::of(&read.plan);
+    let mut plan = Plan::of(&read.roll);
     plan.grid = options.grid;
-    let mut proposal = Proposal {
-        street,
-        import,
-        now,
-        rows: BTreeMap::new(),
-    };
-    proposal.problems_of_rows(&mut read.plan, &mut plan);
-    let own = proposal.own(&mut conn, &read, &mut plan).await?;
-    proposal.elsewhere(&mut conn, &read, &own).await?;
-    proposal.placed();
-    let rows: Vec<RowInsert> = proposal.rows.into_values().collect();
-    for row in &rows {
-        for problem in &row.content.problems {
-            *plan.problem_counts.entry(problem.code.clone()).or_insert(0) += 1;
-        }
+    for problem in read.street(|street| read.roll.problems(street)) {
+        let report = ProblemReport::from(&problem);
+        *plan.problem_counts.entry(report.code.clone()).or_insert(0) += 1;
+        plan.problems.push(report);
     }
-    let problems = rows
-        .iter()
-        .flat_map(|row| row.content.problems.iter().cloned())
-        .take(super::report::PROBLEMS_MAX)
-        .collect();
+    let mut proposal = Proposal::new(street, import, now, &read);
+    proposal.is_kept = !options.dry_run;
+    proposal.find_own(&mut conn, &mut plan).await?;
+    proposal.taken = proposal.own.cards().collect();
     let mut shown = ImportRow {
         import,
         file_name: options.file_name,
@@ -138,45 +190,32 @@ pub async fn propose(
         status: "proposed".to_owned(),
         plan: sqlx::types::Json(plan),
         base_seq,
-        counts: sqlx::types::Json(counts(&rows)),
+        counts: sqlx::types::Json(Vec::new()),
     };
-    if !options.dry_run {
-        drop(conn);
-        if !rows
-            .iter()
-            .any(|row| ["new", "update", "likely_same", "ambiguous"].contains(&row.outcome))
-        {
-            // Nothing is left to decide.
-            "applied".clone_into(&mut shown.status);
+    if proposal.is_kept {
+        begin(&mut conn, office, &shown).await?;
+    }
+    if let Err(error) = proposal.all_parts(&mut conn, &read).await {
+        if proposal.is_kept {
+            while store::drop_open(&mut conn, street, import, ROWS_AT_ONCE as i64).await? > 0 {}
         }
-        remember(office, &shown, &rows).await?;
+        return Err(error);
+    }
+    drop(conn);
+    let problems = std::mem::take(&mut proposal.problems);
+    let rows = proposal.settle_plan(&mut shown);
+    if proposal.is_kept {
+        keep(office, &shown, rows).await?;
     }
     Ok(ImportReport::of(shown, options.dry_run, problems))
 }
 
-fn counts(rows: &[RowInsert]) -> Vec<(String, String, i64)> {
-    let mut counts: BTreeMap<(&str, &str), i64> = BTreeMap::new();
-    for row in rows {
-        let state = if ["unchanged", "skipped"].contains(&row.outcome) {
-            "unchanged"
-        } else {
-            "open"
-        };
-        *counts.entry((row.outcome, state)).or_insert(0) += 1;
-    }
-    counts
-        .into_iter()
-        .map(|((outcome, state), count)| (outcome.to_owned(), state.to_owned(), count))
-        .collect()
-}
-
-async fn remember(
+/// Remembers that there is to be a proposal.
+async fn begin(
+    conn: &mut PgConnection,
     office: &Office<'_>,
     row: &ImportRow,
-    rows: &[RowInsert],
 ) -> Result<(), ImportError> {
-    let street = office.street;
-    let mut tx = office.pool.begin().await?;
     let write = ProposalWrite {
         import: row.import,
         file_name: &row.file_name,
@@ -184,675 +223,216 @@ async fn remember(
         device: office.by.device,
         username: &row.username,
         at: row.at,
-        rows: i32::try_from(rows.len()).unwrap_or(i32::MAX),
         plan: &row.plan.0,
         base_seq: row.base_seq,
     };
-    store::insert_proposal(&mut tx, street, &write).await?;
-    for chunk in rows.chunks(ROWS_AT_ONCE) {
-        store::insert_rows(&mut tx, street, row.import, chunk).await?;
-    }
-    if row.status != "proposed" {
-        store::set_status(&mut tx, street, row.import, &row.status).await?;
-    }
+    store::insert_proposal(conn, office.street, &write).await?;
+    Ok(())
+}
+
+/// Shows a proposal whose rows are all there.
+async fn keep(office: &Office<'_>, row: &ImportRow, rows: i64) -> Result<(), ImportError> {
+    let street = office.street;
+    let mut tx = office.pool.begin().await?;
+    let count = i32::try_from(rows).unwrap_or(i32::MAX);
+    store::show_proposal(&mut tx, street, row.import, &row.status, count, &row.plan.0).await?;
     let event = office
         .by
         .event(Action::ImportProposed)
         .with("import", row.import.to_string())
-        .with("rows", rows.len())
+        .with("rows", rows)
         .with("file_sha256", hex::encode(&row.file_hash));
     audit::append(&mut tx, street.into(), row.at.into(), &[event]).await?;
     tx.commit().await?;
     Ok(())
 }
 
-fn read(
-    file: &[u8],
-    roads: Vec<String>,
-    grids: &[Grid],
-    now: ServerTime,
-) -> Result<Read, RollError> {
-    let names: Vec<&str> = roads.iter().map(String::as_str).collect();
-    let known: Vec<_> = grids
-        .iter()
-        .map(|grid| KnownGrid {
-            code: &grid.grid,
-            name: &grid.name,
-            area: &grid.area,
-        })
-        .collect();
-    let tables = StreetTables {
-        roads: &names,
-        grids: &known,
-        now: Some(now),
-    };
-    let plan = sheet::read(file, &tables, &RollLimits::default())?;
-    let grids = known.iter().map(GridNames::of).collect();
-    Ok(Read {
-        plan,
-        hash: Sha256::digest(file).into(),
-        roads,
-        grids,
-    })
-}
-
-/// What is proposed so far, by row.
+/// What is proposed so far.
 struct Proposal<'p> {
     street: &'p StreetCode,
     import: Uuid,
     now: ServerTime,
+    read: &'p Read,
+    /// Whether it is stored.
+    is_kept: bool,
+    own: Own,
+    /// Headings of columns of which nothing is kept.
+    sensitive: BTreeSet<String>,
+    /// The rows of the part that is looked at.
     rows: BTreeMap<u32, RowInsert>,
+    /// The rows before this one are done.
+    looked_at: u32,
+    /// Which row of the sheet is which card: a second one is no row of it.
+    taken: HashMap<RecordId, u32>,
+    /// Rows of which it does not matter what reading them as anybody's sheet doubts.
+    quiet: HashSet<u32>,
+    /// Problems of rows that are stored already.
+    late: Vec<ProblemReport>,
+    /// How many rows there are of each outcome and state, and problems of each code.
+    counts: BTreeMap<(&'static str, &'static str), i64>,
+    problem_counts: BTreeMap<String, usize>,
+    /// The first problems.
+    problems: Vec<ProblemReport>,
+    totals: Totals,
 }
 
-/// The rows of a sheet that came from an export, and the problems that reading them as anybody's sheet gave: they are not about them.
-#[derive(Default)]
-struct Own {
-    rows: BTreeSet<u32>,
-    /// The card's id that a row carries without being that card's row.
-    copies: BTreeSet<u32>,
-    /// The cards that rows carry the id of, where the export is not known any more.
-    ids: HashMap<u32, RecordId>,
-    /// The export, and where its columns stand in the sheet.
-    export: Option<(Export, workbook::Columns)>,
-}
-
-impl Proposal<'_> {
-    fn entry(&mut self, row: u32) -> &mut RowInsert {
-        self.rows.entry(row).or_insert_with(|| RowInsert {
-            row: i32::try_from(row).unwrap_or(i32::MAX),
-            identity: Vec::new(),
-            record: None,
-            cells: serde_json::json!([]),
-            outcome: "skipped",
-            seen: None,
-            content: Content::default(),
-        })
-    }
-
-    /// Problems go with their rows; what is about the sheet stays with it.
-    fn problems_of_rows(&mut self, read: &mut RollPlan, plan: &mut Plan) {
-        let header = read.header_row;
-        for problem in &read.problems {
-            let report = ProblemReport::from(problem);
-            if problem.row <= header {
-                *plan.problem_counts.entry(report.code.clone()).or_insert(0) += 1;
-                plan.problems.push(report);
-            } else {
-                self.entry(problem.row).content.problems.push(report);
-            }
+impl<'p> Proposal<'p> {
+    fn new(street: &'p StreetCode, import: Uuid, now: ServerTime, read: &'p Read) -> Self {
+        let columns = read.roll.columns().iter();
+        Self {
+            street,
+            import,
+            now,
+            read,
+            is_kept: false,
+            own: Own::default(),
+            sensitive: columns
+                .filter(|column| column.target == ColumnTarget::Sensitive)
+                .map(|column| column.heading.clone())
+                .collect(),
+            rows: BTreeMap::new(),
+            looked_at: 0,
+            taken: HashMap::new(),
+            quiet: HashSet::new(),
+            late: Vec::new(),
+            counts: BTreeMap::new(),
+            problem_counts: BTreeMap::new(),
+            problems: Vec::new(),
+            totals: Totals::default(),
         }
     }
 
-    /// Rows that carry the id of a card that an export showed.
-    async fn own(
+    /// Reads all rows, and stores what each would change.
+    async fn all_parts(
         &mut self,
         conn: &mut PgConnection,
-        read: &Read,
-        plan: &mut Plan,
-    ) -> Result<Own, ImportError> {
-        let mut own = Own::default();
-        let ids = ids(&read.plan.lines);
-        if ids.is_empty() {
-            return Ok(own);
-        }
-        let by_export = self.exports(conn, read, &ids).await?;
-        for (export, rows) in by_export {
-            let Some(export) = store::export(conn, self.street, export).await? else {
-                continue;
-            };
-            plan.export = Some(export.export);
-            let records: Vec<Uuid> = rows.iter().map(|(_, record)| record.0).collect();
-            let said = store::said(conn, self.street, export.export, &records).await?;
-            let known: Vec<(u32, RecordId, &Said)> = rows
-                .iter()
-                .filter_map(|(row, record)| Some((*row, *record, said.get(record)?)))
-                .collect();
-            let sample: Vec<(Vec<String>, &Said)> = known
-                .iter()
-                .take(ROWS_SAMPLED)
-                .filter_map(|(row, _, said)| Some((read.line(*row)?, *said)))
-                .collect();
-            let columns =
-                workbook::Columns::find(&read.plan.heading_cells, &export, &shown(&sample));
-            let of_card = rows_of_cards(&known, |row, said| {
-                let cells = read.line(row).unwrap_or_default();
-                workbook::untouched(&cells, &columns, &export, said)
-            });
-            let roads: Vec<&str> = read.roads.iter().map(String::as_str).collect();
-            let tables = Known {
-                grids: &read.grids,
-                roads: &roads,
-                said: NewlySaid::AtOffice(self.now),
-            };
-            let mut changed = Vec::new();
-            for (row, record, said) in &known {
-                if of_card.get(record) != Some(row) {
-                    own.copies.insert(*row);
-                    continue;
-                }
-                own.rows.insert(*row);
-                let cells = read.line(*row).unwrap_or_default();
-                let line = SheetRow {
-                    cells: &cells,
-                    unreadable: &|column| read.plan.lines.is_unreadable(*row, column),
-                };
-                let mut found = workbook::row(&line, &columns, &export, said, &tables);
-                added(&mut found, &columns.added, read, &cells);
-                let entry = self.entry(*row);
-                // What reading it as anybody's sheet doubted stands so on the card.
-                entry.content.problems.clear();
-                entry.record = Some(*record);
-                entry.outcome = "unchanged";
-                entry.seen = Some(export.head);
-                entry.content.reasons = vec!["card_id".to_owned()];
-                let problems = found.problems.drain(..);
-                entry
-                    .content
-                    .problems
-                    .extend(problems.map(|problem| ProblemReport::of_own(*row, problem)));
-                if says_something(&found) {
-                    changed.push((*row, *record, found));
-                }
-            }
-            for chunk in changed.chunks(ROWS_AT_ONCE) {
-                let touched: Vec<Uuid> = chunk.iter().map(|(_, record, _)| record.0).collect();
-                let states = states(conn, self.street, &touched).await?;
-                for (row, record, found) in chunk {
-                    self.own_row(*row, found, states.get(record), export.export);
-                }
-            }
-            let (missing, count) =
-                store::missing(conn, self.street, export.export, &records, MISSING_MAX).await?;
-            plan.missing.extend(missing);
-            plan.missing_count += count;
-            columns_of(read, plan, &columns);
-            own.export = Some((export, columns));
-        }
-        // Rows of exports that are forgotten are known by their ids.
-        own.ids = ids
-            .into_iter()
-            .filter(|(row, _)| !own.rows.contains(row) && !own.copies.contains(row))
-            .map(|(row, (record, _))| (row, record))
-            .collect();
-        Ok(own)
-    }
-
-    /// Which export each row is of: the one it names, or the one that most of it still says.
-    async fn exports(
-        &self,
-        conn: &mut PgConnection,
-        read: &Read,
-        ids: &BTreeMap<u32, (RecordId, Option<Uuid>)>,
-    ) -> Result<BTreeMap<Uuid, Vec<(u32, RecordId)>>, ImportError> {
-        let mut by_export: BTreeMap<Uuid, Vec<(u32, RecordId)>> = BTreeMap::new();
-        let mut unnamed = Vec::new();
-        for (row, (record, export)) in ids {
-            match export {
-                Some(export) => by_export.entry(*export).or_default().push((*row, *record)),
-                None => unnamed.push((*row, *record)),
-            }
-        }
-        if unnamed.is_empty() {
-            return Ok(by_export);
-        }
-        // A line that was added under an id column, or a sheet that lost the export's column.
-        if let [only] = by_export.keys().copied().collect::<Vec<_>>()[..] {
-            by_export.entry(only).or_default().extend(unnamed);
-            return Ok(by_export);
-        }
-        let some: Vec<Uuid> = unnamed
-            .iter()
-            .take(50)
-            .map(|(_, record)| record.0)
-            .collect();
-        let mut best: Option<(usize, Uuid)> = None;
-        for candidate in store::exports_of(conn, self.street, &some, EXPORTS_TRIED).await? {
-            let Some(export) = store::export(conn, self.street, candidate).await? else {
-                continue;
-            };
-            let said = store::said(conn, self.street, candidate, &some).await?;
-            let rows: Vec<(Vec<String>, &Said)> = unnamed
-                .iter()
-                .take(ROWS_SAMPLED)
-                .filter_map(|(row, record)| Some((read.line(*row)?, said.get(record)?)))
-                .collect();
-            let columns = workbook::Columns::find(&read.plan.heading_cells, &export, &shown(&rows));
-            let fits = rows
-                .iter()
-                .map(|(cells, said)| workbook::untouched(cells, &columns, &export, said))
-                .sum();
-            // Of equal ones the newest, which comes first.
-            if best.is_none_or(|(most, _)| fits > most) {
-                best = Some((fits, candidate));
-            }
-        }
-        if let Some((_, export)) = best {
-            by_export.entry(export).or_default().extend(unnamed);
-        }
-        Ok(by_export)
-    }
-
-    /// A row of ours in which somebody changed something.
-    fn own_row(&mut self, row: u32, found: &OwnRow, state: Option<&RegisterState>, export: Uuid) {
-        let view = state.map(RegisterState::view).unwrap_or_default();
-        let entry = self.entry(row);
-        let content = &mut entry.content;
-        if state.is_none() {
-            content.problems.push(ProblemReport::of_row(
-                ProblemCode::RecordGone.as_str(),
-                row,
-                None,
-                "这张卡片已经不在了，改动不写入".to_owned(),
-                "the card is not there any more: the changes are not written".to_owned(),
-            ));
-            return;
-        }
-        content.changed.clone_from(&found.changed);
-        content.tags.clone_from(&found.tags);
-        content.persons.clone_from(&found.persons);
-        content.fields = rows::fields(found, &view);
-        if let Some((note, was)) = &found.note {
-            match rows::note_of(export, (note, was), &view, &masked_text) {
-                // Somebody wrote the same meanwhile.
-                NoteOf::Same => {}
-                NoteOf::Changed => content.problems.push(ProblemReport::of_row(
-                    ProblemCode::NoteChanged.as_str(),
-                    row,
-                    Some(NOTE.to_owned()),
-                    "备注在导出以后有人改过，表里的备注不写入：请看过卡片再改".to_owned(),
-                    "somebody wrote the note since the export: the sheet's note is not written; look at the card, then edit it".to_owned(),
-                )),
-                NoteOf::Write(NoteWrite { was, text }) => {
-                    content.fields.push(Differs {
-                        key: NOTE.to_owned(),
-                        field: NOTE.to_owned(),
-                        is: Some(was.clone())
-                            .into_iter()
-                            .filter(|text| !text.is_empty())
-                            .collect(),
-                        shall: Some(text.clone()).filter(|text| !text.is_empty()),
-                    });
-                    content.note = Some((text, was));
-                }
-            }
-        }
-        if !content.fields.is_empty() {
-            entry.outcome = "update";
-        }
-    }
-
-    /// Rows that are nobody's yet: matched, compared, or new.
-    async fn elsewhere(
-        &mut self,
-        conn: &mut PgConnection,
-        read: &Read,
-        own: &Own,
+        read: &Arc<Read>,
     ) -> Result<(), ImportError> {
-        let rows: Vec<&RollRow> = read
-            .plan
-            .rows
+        let (sender, mut parts) = mpsc::channel(PARTS_AHEAD);
+        let reader = Arc::clone(read);
+        let reading = tokio::task::spawn_blocking(move || {
+            reader.street(|street| {
+                reader
+                    .roll
+                    .parts(street, |part| match sender.blocking_send(part) {
+                        Ok(()) => ControlFlow::Continue(()),
+                        // Nobody waits for the rest.
+                        Err(_) => ControlFlow::Break(()),
+                    })
+            })
+        });
+        while let Some(part) = parts.recv().await {
+            self.part(conn, part).await?;
+        }
+        self.totals = reading.await?;
+        self.note_late(conn).await
+    }
+
+    async fn part(&mut self, conn: &mut PgConnection, part: Part) -> Result<(), ImportError> {
+        for problem in &part.problems {
+            let report = ProblemReport::from(problem);
+            self.entry(problem.row).content.problems.push(report);
+        }
+        let spoken_of = part
+            .late
             .iter()
-            .filter(|row| !own.rows.contains(&row.row))
-            .collect();
-        let sensitive: BTreeSet<&str> = read
-            .plan
-            .columns
-            .iter()
-            .filter(|column| column.target == ColumnTarget::Sensitive)
-            .map(|column| column.heading.as_str())
-            .collect();
-        // Which row of the sheet is which card: a second one is no row of it.
-        let mut taken: HashMap<RecordId, u32> = self
-            .rows
-            .values()
-            .filter_map(|row| Some((row.record?, row.row.unsigned_abs())))
-            .collect();
-        for chunk in rows.chunks(ROWS_AT_ONCE) {
-            let identities: Vec<Vec<u8>> = chunk.iter().map(|row| row.identity.to_vec()).collect();
-            let imported = store::imported(conn, self.street, &identities, &store::TAKEN).await?;
-            let said: Vec<Says> = chunk.iter().map(|row| self.says(read, own, row)).collect();
-            let traits: Vec<Traits> = said.iter().map(matching::traits).collect();
-            let keys: BTreeSet<String> = traits
-                .iter()
-                .flat_map(Traits::keys)
-                .filter(|key| Traits::meets(key))
-                .collect();
-            let keys: Vec<String> = keys.into_iter().collect();
-            let (meeting, cards) = store::recognised(conn, self.street, &keys).await?;
-            let mut matched = Vec::new();
-            for ((row, traits), says) in chunk.iter().zip(&traits).zip(said) {
-                let found = match (imported.get(&row.identity[..]), own.ids.get(&row.row)) {
-                    (Some(record), _) => Found::Earlier(*record),
-                    (None, Some(record)) => Found::Card(*record),
-                    (None, None) => {
-                        let meets: BTreeSet<RecordId> = traits
-                            .keys()
-                            .iter()
-                            .filter_map(|key| meeting.get(key))
-                            .flatten()
-                            .copied()
-                            .collect();
-                        let meets: Vec<RecordId> = meets.into_iter().collect();
-                        Found::Like(matching::find(traits, &cards, &meets))
-                    }
-                };
-                matched.push((*row, says, found));
+            .filter(|late| !self.quiet.contains(&late.row));
+        let late: Vec<_> = spoken_of.map(ProblemReport::from).collect();
+        self.own_rows(conn, part.upto).await?;
+        self.elsewhere(conn, part.rows).await?;
+        self.looked_at = part.upto;
+        let mut rows: Vec<RowInsert> = std::mem::take(&mut self.rows).into_values().collect();
+        for row in &mut rows {
+            self.place(row);
+            *self.counts.entry((row.outcome, row.state())).or_insert(0) += 1;
+            for problem in &row.content.problems {
+                self.tell(problem);
             }
-            let records: Vec<Uuid> = matched
-                .iter()
-                .filter_map(|(_, _, found)| found.record())
-                .map(|record| record.0)
-                .collect();
-            let states = states(conn, self.street, &records).await?;
-            let last = store::last_cells(conn, self.street, &records).await?;
-            let known: BTreeSet<RecordId> = roll::existing(conn, self.street, &records)
-                .await?
-                .into_iter()
-                .map(RecordId)
-                .collect();
-            for (row, says, found) in matched {
-                let is_copy = own.copies.contains(&row.row);
-                self.elsewhere_row(
-                    read,
-                    row,
-                    (says, found),
-                    is_copy,
-                    &Sources {
-                        states: &states,
-                        last: &last,
-                        known: &known,
-                        sensitive: &sensitive,
-                    },
-                    &mut taken,
-                );
-            }
+        }
+        for problem in &late {
+            self.tell(problem);
+        }
+        self.late.extend(late);
+        if self.is_kept {
+            store::insert_rows(conn, self.street, self.import, &rows).await?;
+        }
+        if self.late.len() >= LATE_AT_ONCE {
+            self.note_late(conn).await?;
         }
         Ok(())
     }
 
-    /// What a row says: of a sheet of ours by the export's columns, else as the sheet was read.
-    fn says(&mut self, read: &Read, own: &Own, row: &RollRow) -> Says {
-        let Some((export, columns)) = &own.export else {
-            return says(row);
-        };
-        let Some(cells) = read.line(row.row) else {
-            return says(row);
-        };
-        let roads: Vec<&str> = read.roads.iter().map(String::as_str).collect();
-        let tables = Known {
-            grids: &read.grids,
-            roads: &roads,
-            said: NewlySaid::AtOffice(self.now),
-        };
-        let line = SheetRow {
-            cells: &cells,
-            unreadable: &|column| read.plan.lines.is_unreadable(row.row, column),
-        };
-        let mut found = workbook::row(&line, columns, export, &Said::nothing(export), &tables);
-        added(&mut found, &columns.added, read, &cells);
-        let entry = self.entry(row.row);
-        entry.content.problems.clear();
-        let problems = found.problems.drain(..);
-        // What is worked out from a card is copied along with the row.
-        let told = problems.filter(|problem| problem.code != ProblemCode::ReadOnlyColumn);
-        entry
-            .content
-            .problems
-            .extend(told.map(|problem| ProblemReport::of_own(row.row, problem)));
-        let mut values: Vec<_> = found
-            .changed
-            .into_iter()
-            .filter_map(|changed| Some((changed.key, changed.value?)))
-            .collect();
-        if let (Some((tags, _)), Some(field)) = (found.tags, field(Meaning::Tag)) {
-            let flag = |tag: String| (format!("{}/{tag}", field.name), Scalar::Bool(true));
-            values.extend(tags.into_iter().map(flag));
+    async fn note_late(&mut self, conn: &mut PgConnection) -> Result<(), ImportError> {
+        let late = std::mem::take(&mut self.late);
+        if self.is_kept && !late.is_empty() {
+            store::add_problems(conn, self.street, self.import, &late).await?;
         }
-        Says {
-            values,
-            persons: found.persons,
-            note: found.note.map(|(text, _)| text),
+        Ok(())
+    }
+
+    fn tell(&mut self, problem: &ProblemReport) {
+        *self.problem_counts.entry(problem.code.clone()).or_insert(0) += 1;
+        if self.problems.len() < PROBLEMS_MAX {
+            self.problems.push(problem.clone());
         }
     }
 
-    fn elsewhere_row(
-        &mut self,
-        read: &Read,
-        row: &RollRow,
-        (says, found): (Says, Found),
-        is_copy: bool,
-        sources: &Sources<'_>,
-        taken: &mut HashMap<RecordId, u32>,
-    ) {
-        let (import, now, number) = (self.import, self.now, row.row);
-        let cells: serde_json::Value = row
-            .cells
-            .iter()
-            .filter(|(heading, _)| !sources.sensitive.contains(heading.as_str()))
-            .map(|cell| serde_json::json!(cell))
-            .collect();
-        let entry = self.entry(number);
-        entry.identity = row.identity.to_vec();
-        entry.cells = cells;
-        let content = &mut entry.content;
-        content.grid = says
-            .values
-            .iter()
-            .find(|(key, _)| key == lianka_sync_core::key::GRID)
-            .and_then(|(_, grid)| grid.as_str().map(str::to_owned));
-        if is_copy {
-            content.problems.push(ProblemReport::of_row(
-                ProblemCode::CardIdRepeated.as_str(),
-                number,
-                None,
-                "卡片编号与另一行相同，按复制出来的新行处理".to_owned(),
-                "the card's id stands in another row as well: taken as a row that was copied to make a new one".to_owned(),
-            ));
-        }
-        let at = At {
-            import,
-            at: now,
-            row: number as i32,
-        };
-        let (record, reasons) = match found {
-            // Erased on request: nothing brings it back.
-            Found::Earlier(record) => {
-                // The row of then has the cells, unless they were forgotten.
-                entry.cells = serde_json::json!([]);
-                if !sources.states.contains_key(&record) {
-                    content.problems.clear();
-                }
-                entry.record = Some(record);
-                entry.outcome = "unchanged";
-                content.reasons = vec!["earlier_row".to_owned()];
-                taken.insert(record, number);
-                return;
-            }
-            Found::Card(record) if sources.known.contains(&record) => {
-                (record, vec!["card_id".to_owned()])
-            }
-            Found::Like(Match::One(candidate)) => (
-                candidate.record,
-                candidate
-                    .reasons
-                    .iter()
-                    .map(|reason| reason.as_str().to_owned())
-                    .collect(),
-            ),
-            Found::Like(Match::Ambiguous(mut candidates)) => {
-                candidates.truncate(CANDIDATES_MAX);
-                content.candidates = candidates;
-                content.says = Some(says);
-                entry.outcome = "ambiguous";
-                return;
-            }
-            Found::Like(Match::Likely(mut candidates)) => {
-                candidates.truncate(CANDIDATES_MAX);
-                content.candidates = candidates;
-                content.says = Some(says);
-                entry.outcome = "likely_same";
-                return;
-            }
-            Found::Card(_) | Found::Like(Match::None) => {
-                entry.record = Some(at.record());
-                entry.outcome = "new";
-                content.says = Some(says);
-                return;
-            }
-        };
-        if let Some(other) = taken.get(&record) {
-            content.problems.push(ProblemReport::of_row(
-                ProblemCode::SameCardTwice.as_str(),
-                number,
-                None,
-                format!("与第 {other} 行是同一张卡片，请选定哪一行算数"),
-                format!("the same card as row {other}: choose which of them counts"),
-            ));
-            content.candidates = vec![matching::Candidate {
-                record,
-                reasons: reasons
-                    .iter()
-                    .filter_map(|reason| reason.parse().ok())
-                    .collect(),
-            }];
-            content.says = Some(says);
-            entry.outcome = "ambiguous";
-            return;
-        }
-        taken.insert(record, number);
-        entry.record = Some(record);
-        content.reasons = reasons;
-        let Some(state) = sources.states.get(&record) else {
-            // It was erased: nothing is kept of it.
-            entry.outcome = "unchanged";
-            entry.cells = serde_json::json!([]);
-            content.problems.clear();
-            return;
-        };
-        let says = match sources.last.get(&record) {
-            Some(before) => without_repeated(says, row, before, read),
-            None => says,
-        };
-        let view = state.view();
-        let difference = diff::difference(&says, &view, &|_| Take::Empty, &|nth| at.person(nth));
-        content.fields = difference.fields;
-        if content.fields.is_empty() {
-            entry.outcome = "unchanged";
-        } else {
-            entry.outcome = "update";
-            content.says = Some(says);
-        }
+    fn entry(&mut self, row: u32) -> &mut RowInsert {
+        self.rows.entry(row).or_insert_with(|| RowInsert::of(row))
+    }
+
+    /// The row as it stands so far, to be put back.
+    fn taken_out(&mut self, row: u32) -> RowInsert {
+        self.rows.remove(&row).unwrap_or_else(|| RowInsert::of(row))
+    }
+
+    /// What reading a row as anybody's sheet doubted does not matter, nor what it will.
+    fn hush(&mut self, row: u32) {
+        self.entry(row).content.problems.clear();
+        self.quiet.insert(row);
     }
 
     /// Rows that name no shop, and rows of ours, are told apart by where they stand: they are found by nothing else.
-    fn placed(&mut self) {
-        for (number, row) in &mut self.rows {
-            if row.identity.is_empty() {
-                row.identity = Sha256::new_with_prefix(self.import.as_bytes())
-                    .chain_update(number.to_be_bytes())
-                    .finalize()
-                    .to_vec();
-            }
+    fn place(&self, row: &mut RowInsert) {
+        if row.identity.is_empty() {
+            row.identity = Sha256::new_with_prefix(self.import.as_bytes())
+                .chain_update(row.row.unsigned_abs().to_be_bytes())
+                .finalize()
+                .to_vec();
         }
     }
-}
 
-/// What rows of a part are compared with.
-struct Sources<'s> {
-    states: &'s HashMap<RecordId, RegisterState>,
-    last: &'s HashMap<RecordId, Vec<(String, String)>>,
-    /// Cards that exist, or existed.
-    known: &'s BTreeSet<RecordId>,
-    sensitive: &'s BTreeSet<&'s str>,
-}
-
-/// How a row was found.
-enum Found {
-    /// The very same row was imported before.
-    Earlier(RecordId),
-    /// It carries the card's id.
-    Card(RecordId),
-    Like(Match),
-}
-
-impl Found {
-    fn record(&self) -> Option<RecordId> {
-        match self {
-            Self::Earlier(record) | Self::Card(record) => Some(*record),
-            Self::Like(Match::One(candidate)) => Some(candidate.record),
-            Self::Like(_) => None,
+    /// Writes into the plan what all rows together are; how many there are.
+    fn settle_plan(&self, shown: &mut ImportRow) -> i64 {
+        let plan = &mut shown.plan.0;
+        (plan.blank_rows, plan.total_rows) = (self.totals.blank_rows, self.totals.total_rows);
+        let unsaid = &self.totals.unsaid;
+        plan.custom_fields
+            .retain(|field| !unsaid.contains(field.name()));
+        for (code, count) in &self.problem_counts {
+            *plan.problem_counts.entry(code.clone()).or_insert(0) += count;
         }
-    }
-}
-
-fn says_something(found: &OwnRow) -> bool {
-    !found.changed.is_empty()
-        || found.tags.is_some()
-        || found.note.is_some()
-        || !found.persons.is_empty()
-}
-
-/// The export's columns are what the export says that they are, whatever a sheet from elsewhere would mean by their headings.
-fn columns_of(read: &Read, plan: &mut Plan, columns: &workbook::Columns) {
-    let placed: BTreeMap<usize, &str> = columns.keys().collect();
-    for (at, key) in &placed {
-        if let Some(column) = plan.columns.get_mut(*at) {
-            (*key).clone_into(&mut column.field);
+        let waits = ["new", "update", "likely_same", "ambiguous"];
+        if !self
+            .counts
+            .keys()
+            .any(|(outcome, _)| waits.contains(outcome))
+            && self.is_kept
+        {
+            // Nothing is left to decide.
+            "applied".clone_into(&mut shown.status);
         }
+        shown.counts.0 = self
+            .counts
+            .iter()
+            .map(|((outcome, state), count)| ((*outcome).to_owned(), (*state).to_owned(), *count))
+            .collect();
+        self.counts.values().sum()
     }
-    let names: BTreeSet<&str> = plan
-        .columns
-        .iter()
-        .filter_map(|column| column.field.strip_prefix("custom/"))
-        .collect();
-    plan.custom_fields
-        .retain(|field| names.contains(field.name()));
-    let headings: BTreeSet<&str> = placed
-        .keys()
-        .filter_map(|at| read.plan.columns.get(*at))
-        .map(|column| column.heading.as_str())
-        .collect();
-    let is_of_export = |problem: &ProblemReport| {
-        problem
-            .column()
-            .is_some_and(|column| headings.contains(column))
-            || problem.code == "road_table_empty"
-    };
-    for problem in plan.problems.iter().filter(|problem| is_of_export(problem)) {
-        plan.problem_counts.remove(&problem.code);
-    }
-    plan.problems.retain(|problem| !is_of_export(problem));
 }
 
-/// Which row each card is: a row that was copied to make a new shop keeps the card's id, so of several the first of those that changed least is it.
-fn rows_of_cards(
-    known: &[(u32, RecordId, &Said)],
-    untouched: impl Fn(u32, &Said) -> usize,
-) -> HashMap<RecordId, u32> {
-    let mut rows: HashMap<RecordId, Vec<(u32, &Said)>> = HashMap::new();
-    for (row, record, said) in known {
-        rows.entry(*record).or_default().push((*row, said));
-    }
-    let best = |rows: Vec<(u32, &Said)>| match rows[..] {
-        [(only, _)] => only,
-        _ => rows
-            .into_iter()
-            .max_by_key(|(row, said)| (untouched(*row, said), std::cmp::Reverse(*row)))
-            .map_or(0, |(row, _)| row),
-    };
-    rows.into_iter()
-        .map(|(record, rows)| (record, best(rows)))
-        .collect()
-}
-
-fn shown<'s>(rows: &'s [(Vec<String>, &'s Said)]) -> Vec<(&'s [String], &'s Said)> {
-    rows.iter()
-        .map(|(cells, said)| (&cells[..], *said))
-        .collect()
-}
-
-/// The ids that rows carry: of a card, and of an export where there is one.
-fn ids(lines: &Lines) -> BTreeMap<u32, (RecordId, Option<Uuid>)> {
+/// The ids that rows carry.
+fn ids(lines: &Lines) -> Ids {
     let parse = |cell: &String| cell.trim().parse::<Uuid>().ok().map(RecordId);
     // The column in which most cells are ids.
     let mut columns: HashMap<usize, usize> = HashMap::new();
@@ -877,7 +457,7 @@ fn ids(lines: &Lines) -> BTreeMap<u32, (RecordId, Option<Uuid>)> {
 }
 
 /// The export that a cell of the export's column names: `street/export/head`.
-pub fn export_of(cell: &str) -> Option<Uuid> {
+fn export_of(cell: &str) -> Option<Uuid> {
     let mut parts = cell.trim().split('/');
     let (street, export, head) = (parts.next()?, parts.next()?, parts.next()?);
     let is_it = street.parse::<StreetCode>().is_ok() && head.parse::<i64>().is_ok();
@@ -885,115 +465,6 @@ pub fn export_of(cell: &str) -> Option<Uuid> {
         .parse()
         .ok()
         .filter(|_| is_it && parts.next().is_none())
-}
-
-/// Columns that the export did not have are read as any sheet's: their cells are new.
-fn added(found: &mut OwnRow, columns: &[usize], read: &Read, cells: &[String]) {
-    for at in columns {
-        let (Some(column), Some(cell)) = (read.plan.columns.get(*at), cells.get(*at)) else {
-            continue;
-        };
-        let ColumnTarget::Custom(name) = &column.target else {
-            continue;
-        };
-        let text = sheet::cell::one_line(cell);
-        let key = workbook::custom_key(name);
-        let takes = said::field("custom").is_some_and(|field| {
-            lianka_sync_core::authority::check_value(field, &Scalar::from(text.as_str())).is_ok()
-        });
-        if !text.is_empty() && takes {
-            found.changed.push(workbook::Changed {
-                key,
-                value: Some(Scalar::Str(text)),
-                column: column.heading.clone(),
-            });
-        }
-    }
-}
-
-/// What a row says, for a card of its own or to compare.
-fn says(row: &RollRow) -> Says {
-    let value = |value: &RollValue| match value {
-        RollValue::Text(text) => Scalar::Str(text.clone()),
-        RollValue::Flag => Scalar::Bool(true),
-    };
-    let mut values: Vec<_> = row
-        .values
-        .iter()
-        .map(|(key, given)| (key.clone(), value(given)))
-        .collect();
-    if let Some(grid) = &row.grid
-        && let Some(field) = field(Meaning::Grid)
-    {
-        values.retain(|(key, _)| key != field.name);
-        values.push((field.name.to_owned(), Scalar::Str(grid.clone())));
-    }
-    let persons = row.contacts.iter().map(|contact| {
-        contact
-            .fields()
-            .map(|(field, value)| (field.to_owned(), value.to_owned()))
-            .collect()
-    });
-    Says {
-        values,
-        persons: persons.collect(),
-        note: row.note.clone(),
-    }
-}
-
-/// Without what the sheet of before said in the same words: it says nothing new, whatever was written on the card since.
-fn without_repeated(
-    mut says: Says,
-    row: &RollRow,
-    before: &[(String, String)],
-    read: &Read,
-) -> Says {
-    let cell = |cells: &[(String, String)], heading: &str| {
-        let found = cells.iter().find(|(of, _)| of == heading);
-        found.map(|(_, text)| fold(text))
-    };
-    let repeats = |is_of: &dyn Fn(&ColumnTarget) -> bool| {
-        let mut headings = read
-            .plan
-            .columns
-            .iter()
-            .filter(|column| is_of(&column.target))
-            .map(|column| column.heading.as_str())
-            .peekable();
-        headings.peek().is_some()
-            && headings.all(|heading| {
-                let now = cell(&row.cells, heading);
-                now.is_none() || now == cell(before, heading)
-            })
-    };
-    let place = |field: &'static Field| {
-        move |target: &ColumnTarget| match target {
-            ColumnTarget::Field(of) => {
-                **of == *field
-                    || (matches!(field.meaning, Meaning::AddressPart(_) | Meaning::Address)
-                        && matches!(of.meaning, Meaning::AddressPart(_) | Meaning::Address))
-            }
-            ColumnTarget::Point(_) | ColumnTarget::Longitude(_) | ColumnTarget::Latitude(_) => {
-                field.meaning == Meaning::Point
-            }
-            ColumnTarget::Area => field.meaning == Meaning::Grid,
-            _ => false,
-        }
-    };
-    says.values.retain(|(key, _)| {
-        if let Some(name) = key.strip_prefix("custom/") {
-            return !repeats(&|target| matches!(target, ColumnTarget::Custom(of) if of == name));
-        }
-        let name = key.split_once('/').map_or(key.as_str(), |(head, _)| head);
-        said::field(name).is_none_or(|field| !repeats(&place(field)))
-    });
-    if repeats(&|target| matches!(target, ColumnTarget::Contact { .. })) {
-        says.persons.clear();
-    }
-    if field(Meaning::Note).is_some_and(|field| repeats(&place(field))) {
-        says.note = None;
-    }
-    says
 }
 
 async fn states(

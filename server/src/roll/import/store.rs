@@ -1,6 +1,6 @@
 //! SQL of imports: proposals and their rows, and what exports said.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use lianka_sync_core::{
     id::{ChangeHash, DeviceId, EntryId, RecordId, StreetCode},
@@ -128,6 +128,27 @@ pub async fn exports_of(
     )
     .fetch_all(conn)
     .await
+}
+
+/// Which of these cards an export said something of.
+pub async fn exported(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    export: Uuid,
+    records: &[Uuid],
+) -> sqlx::Result<Vec<RecordId>> {
+    let rows = sqlx::query_scalar!(
+        "select record from roll_export_row where street = $1 and export = $2 and record = any($3)",
+        street.as_str(),
+        export,
+        records,
+    );
+    Ok(rows
+        .fetch_all(conn)
+        .await?
+        .into_iter()
+        .map(RecordId)
+        .collect())
 }
 
 /// What an export said of these cards.
@@ -281,12 +302,11 @@ pub struct ProposalWrite<'p> {
     pub device: DeviceId,
     pub username: &'p str,
     pub at: OffsetDateTime,
-    pub rows: i32,
     pub plan: &'p Plan,
     pub base_seq: i64,
 }
 
-/// Remembers a proposal; its rows follow.
+/// Remembers that there is to be a proposal: dropped, until its rows are there and it is shown.
 pub async fn insert_proposal(
     tx: &mut PgConnection,
     street: &StreetCode,
@@ -294,7 +314,7 @@ pub async fn insert_proposal(
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "insert into roll_import (street, import, file_name, file_hash, device, username, imported_at, rows, created, status, plan, base_seq)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, 0, 'proposed', $9, $10)",
+         values ($1, $2, $3, $4, $5, $6, $7, 0, 0, 'dropped', $8, $9)",
         street.as_str(),
         proposal.import,
         proposal.file_name,
@@ -302,9 +322,30 @@ pub async fn insert_proposal(
         proposal.device.0,
         proposal.username,
         proposal.at,
-        proposal.rows,
         serde_json::json!(proposal.plan),
         proposal.base_seq,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Shows a proposal whose rows are all there.
+pub async fn show_proposal(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    import: Uuid,
+    status: &str,
+    rows: i32,
+    plan: &Plan,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update roll_import set status = $3, rows = $4, plan = $5 where street = $1 and import = $2",
+        street.as_str(),
+        import,
+        status,
+        rows,
+        Json(plan) as _,
     )
     .execute(tx)
     .await?;
@@ -318,11 +359,36 @@ pub struct RowInsert {
     pub identity: Vec<u8>,
     /// The card that it is, or is to be.
     pub record: Option<RecordId>,
-    pub cells: serde_json::Value,
+    /// Heading and text of each cell.
+    pub cells: Vec<(String, String)>,
     pub outcome: &'static str,
     /// The head of the export that it came from.
     pub seen: Option<i64>,
     pub content: Content,
+}
+
+impl RowInsert {
+    /// A row of which nothing is known.
+    pub fn of(row: u32) -> Self {
+        Self {
+            row: i32::try_from(row).unwrap_or(i32::MAX),
+            identity: Vec::new(),
+            record: None,
+            cells: Vec::new(),
+            outcome: "skipped",
+            seen: None,
+            content: Content::default(),
+        }
+    }
+
+    /// Where it stands: open, or done with.
+    pub fn state(&self) -> &'static str {
+        if ["unchanged", "skipped"].contains(&self.outcome) {
+            "unchanged"
+        } else {
+            "open"
+        }
+    }
 }
 
 /// Remembers rows of a proposal.
@@ -332,28 +398,46 @@ pub async fn insert_rows(
     import: Uuid,
     rows: &[RowInsert],
 ) -> sqlx::Result<()> {
-    let problems = |row: &RowInsert| -> serde_json::Value {
-        row.content
-            .problems
-            .iter()
-            .map(|problem| problem.code.as_str())
-            .collect()
+    let problems = |row: &RowInsert| -> Json<Vec<String>> {
+        let problems = row.content.problems.iter();
+        Json(problems.map(|problem| problem.code.clone()).collect())
     };
     sqlx::query!(
         "insert into roll_import_row (street, import, row_number, identity, record, cells, problems, outcome, state, seen, content)
-         select $1, $2, n, i, r, c, p, o, case when o in ('unchanged', 'skipped') then 'unchanged' else 'open' end, s, t
-         from unnest($3::int[], $4::bytea[], $5::uuid[], $6::jsonb[], $7::jsonb[], $8::text[], $9::bigint[], $10::jsonb[])
-              rows (n, i, r, c, p, o, s, t)",
+         select $1, $2, * from unnest($3::int[], $4::bytea[], $5::uuid[], $6::jsonb[], $7::jsonb[], $8::text[], $9::text[], $10::bigint[], $11::jsonb[])",
         street.as_str(),
         import,
         &rows.iter().map(|row| row.row).collect::<Vec<_>>(),
         &rows.iter().map(|row| row.identity.clone()).collect::<Vec<_>>(),
         &rows.iter().map(|row| row.record.map(|record| record.0)).collect::<Vec<_>>() as &[Option<Uuid>],
-        &rows.iter().map(|row| row.cells.clone()).collect::<Vec<_>>(),
-        &rows.iter().map(problems).collect::<Vec<_>>(),
+        &rows.iter().map(|row| Json(&row.cells)).collect::<Vec<_>>() as _,
+        &rows.iter().map(problems).collect::<Vec<_>>() as _,
         &rows.iter().map(|row| row.outcome.to_owned()).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.state().to_owned()).collect::<Vec<_>>(),
         &rows.iter().map(|row| row.seen).collect::<Vec<_>>() as &[Option<i64>],
-        &rows.iter().map(|row| serde_json::json!(row.content)).collect::<Vec<_>>(),
+        &rows.iter().map(|row| Json(&row.content)).collect::<Vec<_>>() as _,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Adds problems to rows that are stored already.
+pub async fn add_problems(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    import: Uuid,
+    problems: &[ProblemReport],
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update roll_import_row r set problems = r.problems || codes,
+             content = jsonb_set(r.content, '{problems}', coalesce(r.content->'problems', '[]') || reports)
+         from (select n, jsonb_agg(p->>'code') as codes, jsonb_agg(p) as reports from unnest($3::int[], $4::jsonb[]) late (n, p) group by n) late
+         where r.street = $1 and r.import = $2 and r.row_number = n",
+        street.as_str(),
+        import,
+        &problems.iter().map(|problem| problem.row as i32).collect::<Vec<_>>(),
+        &problems.iter().map(Json).collect::<Vec<_>>() as _,
     )
     .execute(tx)
     .await?;
@@ -563,16 +647,15 @@ pub async fn open_rows(
     .await
 }
 
-/// Marks rows to be written: these, or all whose outcome leaves nothing to decide.
+/// Marks these rows to be written.
 pub async fn choose(
     tx: &mut PgConnection,
     street: &StreetCode,
     import: Uuid,
-    rows: Option<&[i32]>,
+    rows: &[i32],
 ) -> sqlx::Result<u64> {
     Ok(sqlx::query!(
-        "update roll_import_row set state = 'chosen' where street = $1 and import = $2 and state = 'open'
-           and (row_number = any($3) or ($3 is null and outcome in ('new', 'update')))",
+        "update roll_import_row set state = 'chosen' where street = $1 and import = $2 and state = 'open' and row_number = any($3)",
         street.as_str(),
         import,
         rows,
@@ -580,6 +663,68 @@ pub async fn choose(
     .execute(tx)
     .await?
     .rows_affected())
+}
+
+/// How rows are marked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Marking {
+    /// What leaves nothing to decide is to be written.
+    Choose,
+    /// What was to be written waits again.
+    Unchoose,
+    /// What was written is to be taken back.
+    Undo,
+}
+
+/// Marks rows behind one, so many at most; the last of them, where there was one.
+pub async fn mark_some(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    import: Uuid,
+    marking: Marking,
+    after: i32,
+    limit: i64,
+) -> sqlx::Result<Option<i32>> {
+    let (from, to) = match marking {
+        Marking::Choose => ("open", "chosen"),
+        Marking::Unchoose => ("chosen", "open"),
+        Marking::Undo => ("written", "undoing"),
+    };
+    sqlx::query_scalar!(
+        r#"with next as (
+               select row_number from roll_import_row
+               where street = $1 and import = $2 and row_number > $3 and state = $5 and (state <> 'open' or outcome in ('new', 'update'))
+                 and (state <> 'written' or hash is not null)
+               order by row_number limit $4
+           ), marked as (
+               update roll_import_row r set state = $6 from next
+               where r.street = $1 and r.import = $2 and r.row_number = next.row_number and r.state = $5
+           )
+           select max(row_number) as "last?" from next"#,
+        street.as_str(),
+        import,
+        after,
+        limit,
+        from,
+        to,
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Whether rows wait whose outcome leaves nothing to decide.
+pub async fn any_decided(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    import: Uuid,
+) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"select exists (select from roll_import_row where street = $1 and import = $2 and state = 'open' and outcome in ('new', 'update')) as "any!""#,
+        street.as_str(),
+        import,
+    )
+    .fetch_one(conn)
+    .await
 }
 
 /// Whether the import has the row.
@@ -599,54 +744,28 @@ pub async fn row_exists(
     .await
 }
 
-/// Whether a row that is to be written makes a card of a grid that the street does not know.
-pub async fn needs_a_grid(
-    conn: &mut PgConnection,
-    street: &StreetCode,
-    import: Uuid,
-) -> sqlx::Result<bool> {
-    sqlx::query_scalar!(
-        r#"select exists (select from roll_import_row where street = $1 and import = $2 and state = 'chosen' and content->>'grid' is null
-             and content->'says' <> 'null') as "needs!""#,
-        street.as_str(),
-        import,
-    )
-    .fetch_one(conn)
-    .await
-}
-
-/// Rows that were to be written wait again.
-pub async fn unchoose(
+/// Remembers what somebody decided for rows.
+pub async fn decide_rows(
     tx: &mut PgConnection,
     street: &StreetCode,
     import: Uuid,
+    decided: &[(i32, Option<RecordId>, Content)],
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "update roll_import_row set state = 'open' where street = $1 and import = $2 and state = 'chosen'",
+        "update roll_import_row r set record = coalesce(d, r.record), content = c
+         from unnest($3::int[], $4::uuid[], $5::jsonb[]) decided (n, d, c)
+         where r.street = $1 and r.import = $2 and r.row_number = n",
         street.as_str(),
         import,
-    )
-    .execute(tx)
-    .await?;
-    Ok(())
-}
-
-/// Remembers what somebody decided for a row.
-pub async fn decide_row(
-    tx: &mut PgConnection,
-    street: &StreetCode,
-    import: Uuid,
-    row: i32,
-    record: Option<RecordId>,
-    content: &Content,
-) -> sqlx::Result<()> {
-    sqlx::query!(
-        "update roll_import_row set record = coalesce($4, record), content = $5 where street = $1 and import = $2 and row_number = $3",
-        street.as_str(),
-        import,
-        row,
-        record.map(|record| record.0),
-        serde_json::json!(content),
+        &decided.iter().map(|(row, ..)| *row).collect::<Vec<_>>(),
+        &decided
+            .iter()
+            .map(|(_, record, _)| record.map(|record| record.0))
+            .collect::<Vec<_>>() as &[Option<Uuid>],
+        &decided
+            .iter()
+            .map(|(.., content)| Json(content))
+            .collect::<Vec<_>>() as _,
     )
     .execute(tx)
     .await?;
@@ -672,6 +791,35 @@ pub async fn pending(
     )
     .fetch_all(tx)
     .await
+}
+
+/// Which rows still wait.
+#[derive(Debug)]
+pub struct Waiting {
+    /// Of those that were named.
+    pub rows: BTreeSet<i32>,
+    /// Whether any row of the import does.
+    pub any: bool,
+}
+
+/// Which of these rows wait in a state, `chosen` or `undoing`, and whether any does.
+pub async fn waiting(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    import: Uuid,
+    state: &str,
+    rows: &[i32],
+) -> sqlx::Result<Waiting> {
+    let found = sqlx::query_scalar!(
+        "select row_number from roll_import_row where street = $1 and import = $2 and state = $3 and state in ('chosen', 'undoing') and row_number = any($4)",
+        street.as_str(),
+        import,
+        state,
+        rows,
+    );
+    let rows: BTreeSet<i32> = found.fetch_all(&mut *tx).await?.into_iter().collect();
+    let any = !rows.is_empty() || !pending(tx, street, import, state, 1).await?.is_empty();
+    Ok(Waiting { rows, any })
 }
 
 /// What became of a row.
@@ -703,14 +851,14 @@ pub async fn end_rows(
         &ends.iter().map(|end| end.record.map(|record| record.0)).collect::<Vec<_>>() as &[Option<Uuid>],
         &ends.iter().map(|end| end.hash.map(|hash| hash.0.to_vec())).collect::<Vec<_>>() as &[Option<Vec<u8>>],
         &ends.iter().map(|end| end.seq).collect::<Vec<_>>() as &[Option<i64>],
-        &ends.iter().map(|end| serde_json::json!(end.content)).collect::<Vec<_>>(),
+        &ends.iter().map(|end| Json(&end.content)).collect::<Vec<_>>() as _,
     )
     .execute(tx)
     .await?;
     Ok(())
 }
 
-/// Sets where an import stands, with how many cards it made.
+/// Sets where an import stands.
 pub async fn set_status(
     tx: &mut PgConnection,
     street: &StreetCode,
@@ -718,14 +866,29 @@ pub async fn set_status(
     status: &str,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "update roll_import i set status = $3,
-             created = (select count(*) from roll_import_row r where r.street = i.street and r.import = i.import and r.outcome = 'new' and r.state = 'written')
-         where street = $1 and import = $2",
+        "update roll_import set status = $3 where street = $1 and import = $2",
         street.as_str(),
         import,
         status,
     )
     .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Notes how many cards an import made that are still its own. Looks at every row.
+pub async fn count_created(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    import: Uuid,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update roll_import i set created = (select count(*) from roll_import_row r where r.street = i.street and r.import = i.import and r.outcome = 'new' and r.state = 'written')
+         where street = $1 and import = $2",
+        street.as_str(),
+        import,
+    )
+    .execute(conn)
     .await?;
     Ok(())
 }
@@ -748,36 +911,24 @@ pub async fn set_plan(
     Ok(())
 }
 
-/// Marks what was written to be taken back.
-pub async fn begin_undo(
-    tx: &mut PgConnection,
-    street: &StreetCode,
-    import: Uuid,
-) -> sqlx::Result<u64> {
-    Ok(sqlx::query!(
-        "update roll_import_row set state = 'undoing' where street = $1 and import = $2 and state = 'written' and hash is not null",
-        street.as_str(),
-        import,
-    )
-    .execute(tx)
-    .await?
-    .rows_affected())
-}
-
-/// Forgets the rows of a proposal that were not written.
+/// Forgets rows of a proposal that were not written, so many at most.
 pub async fn drop_open(
     tx: &mut PgConnection,
     street: &StreetCode,
     import: Uuid,
-) -> sqlx::Result<()> {
-    sqlx::query!(
-        "delete from roll_import_row where street = $1 and import = $2 and state not in ('written', 'undone', 'kept')",
+    limit: i64,
+) -> sqlx::Result<u64> {
+    Ok(sqlx::query!(
+        "delete from roll_import_row r using
+             (select row_number from roll_import_row where street = $1 and import = $2 and state not in ('written', 'undoing', 'undone', 'kept') limit $3) next
+         where r.street = $1 and r.import = $2 and r.row_number = next.row_number and r.state not in ('written', 'undoing', 'undone', 'kept')",
         street.as_str(),
         import,
+        limit,
     )
     .execute(tx)
-    .await?;
-    Ok(())
+    .await?
+    .rows_affected())
 }
 
 /// Which row of which file wrote a change.
@@ -837,6 +988,27 @@ pub async fn any_written(
     )
     .fetch_one(conn)
     .await
+}
+
+/// Forgets the rows of proposals that were cut off before they were shown, so many proposals at most.
+pub async fn sweep_unfinished(
+    conn: &mut PgConnection,
+    before: OffsetDateTime,
+    limit: i64,
+) -> sqlx::Result<u64> {
+    Ok(sqlx::query!(
+        "delete from roll_import_row r using (
+             select street, import from roll_import i where status = 'dropped' and imported_at < $1
+               and exists (select from roll_import_row o where o.street = i.street and o.import = i.import and o.state not in ('written', 'undone', 'kept'))
+             limit $2
+         ) cut
+         where r.street = cut.street and r.import = cut.import and r.state not in ('written', 'undone', 'kept')",
+        before,
+        limit,
+    )
+    .execute(conn)
+    .await?
+    .rows_affected())
 }
 
 /// Proposals that nobody decided since a day.

@@ -3,7 +3,7 @@
 //! Headings are compared in folded form (width, case, script, punctuation and brackets do not count): first with the whole headings that
 //! the card's fields name, then with words that a heading contains. What neither knows becomes a field of the street's own.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::LazyLock};
 
 use lianka_sync_core::{
     kinds::{Field, Kind, Meaning, Shape, kind::AddressPart, shop_card::CONTACTS},
@@ -551,6 +551,12 @@ fn without_brackets(heading: &str) -> String {
     out
 }
 
+/// Headings of columns that only an export has, folded: rows are asked for them too.
+static EXPORTED: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
+    let told = VISIT_HEADINGS.iter().chain(&TOLD_HEADINGS);
+    told.flat_map(|(zh, en)| [fold(zh), fold(en)]).collect()
+});
+
 fn exact(heading: &str, crs: &impl Fn() -> Option<Crs>) -> Option<ColumnTarget> {
     match heading {
         "序号" | "编号" | "序" | "no" | "seq" | "index" | "id" | "行号" => {
@@ -564,9 +570,7 @@ fn exact(heading: &str, crs: &impl Fn() -> Option<Crs>) -> Option<ColumnTarget> 
         "纬度" | "lat" | "latitude" => return Some(ColumnTarget::Latitude(crs())),
         _ => {}
     }
-    let told = |own: &str| fold(own) == heading;
-    let mut exported = VISIT_HEADINGS.iter().chain(&TOLD_HEADINGS);
-    if exported.any(|(zh, en)| told(zh) || told(en)) {
+    if EXPORTED.contains(heading) {
         return Some(ColumnTarget::Exported);
     }
     let known = |field: &&Field| {

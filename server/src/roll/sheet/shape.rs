@@ -255,8 +255,9 @@ pub(crate) fn words(cells: &[&str], passed: bool, roads: &[&str], grids: &[GridN
     let Some(first) = distinct.first() else {
         return Words::Other;
     };
-    let others_count = distinct.iter().skip(1).all(|cell| is_count(cell));
-    let headed = band(first, roads, grids).filter(|_| distinct.len() <= 3 && others_count);
+    // Most rows are shops of many cells: whether the first of these heads others is not asked.
+    let stands_alone = distinct.len() <= 3 && distinct.iter().skip(1).all(|cell| is_count(cell));
+    let headed = stands_alone.then(|| band(first, roads, grids)).flatten();
     if let Some(band @ (Band::Road(_) | Band::Grid(_) | Band::Area(_))) = headed {
         return Words::Band(band);
     }

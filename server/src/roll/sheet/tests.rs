@@ -1220,6 +1220,62 @@ proptest! {
     }
 }
 
+#[test]
+fn a_long_roll_is_handed_over_in_parts() {
+    use std::fmt::Write as _;
+    let mut lines = "店招,地址,联系人,电话\n".to_owned();
+    for n in 1..=3_000 {
+        let _ = writeln!(lines, "店{n},天平路{n}号,王小明,13800000001");
+        // A second person of every tenth shop, and a note between.
+        if n % 10 == 0 {
+            let _ = writeln!(lines, ",,李小红,13900000002");
+        }
+        if n % 700 == 0 {
+            let _ = writeln!(lines, "制表人：张三,,,");
+        }
+    }
+    let _ = writeln!(lines, "分店,天平路1号,王小明,13800000001");
+    let street = StreetTables::default();
+    let roll = Roll::open(lines.as_bytes(), &RollLimits::default()).expect("a roll");
+    let (mut rows, mut late, mut parts, mut upto) = (Vec::new(), Vec::new(), 0, 0);
+    roll.parts(&street, |part| {
+        parts += 1;
+        assert!(part.rows.len() <= 520, "{}", part.rows.len());
+        let said = part.rows.iter().map(|row| row.row);
+        for row in said.chain(part.problems.iter().map(|problem| problem.row)) {
+            assert!(
+                (upto..part.upto).contains(&row),
+                "{row} of {upto}..{}",
+                part.upto
+            );
+        }
+        assert!(part.late.iter().all(|problem| problem.row < upto));
+        upto = part.upto;
+        late.extend(part.late);
+        rows.extend(part.rows);
+        ControlFlow::Continue(())
+    });
+    assert!(parts >= 6, "{parts}");
+    let told: Vec<_> = late
+        .iter()
+        .map(|problem| (problem.code, problem.row))
+        .collect();
+    assert_eq!(told, [(ProblemCode::SameDoorTwice, 2)]);
+    assert_eq!(rows.len(), 3_001);
+    let people = |n: usize| rows[n - 1].contacts.len();
+    assert_eq!(
+        (people(9), people(10), people(500), people(3_000)),
+        (1, 2, 2, 2)
+    );
+    // Who wants no more is not told more.
+    let mut told = 0;
+    roll.parts(&street, |_| {
+        told += 1;
+        ControlFlow::Break(())
+    });
+    assert_eq!(told, 1);
+}
+
 /// A roll of these lines, read by a street without tables.
 fn plan_of(lines: &str) -> RollPlan {
     read(

@@ -85,6 +85,17 @@ pub fn holding(server: u32) -> Holding {
     }
 }
 
+/// The greatest resident memory that a process had, in KiB.
+pub fn peak_kib(process: u32) -> u64 {
+    status_kib(process, "VmHWM:").unwrap_or(0)
+}
+
+/// Lets the kernel count a process' greatest memory anew: proc(5), `clear_refs`.
+pub fn forget_peak(process: u32) {
+    // Where it may not, the peak is that of all phases before as well.
+    let _ = fs::write(format!("/proc/{process}/clear_refs"), "5");
+}
+
 /// Watches the memory of a process tree from a thread of its own, so that busy phones do not delay it.
 pub struct PeakMemory {
     server: u32,

@@ -4,7 +4,7 @@ use lianka_sync_core::search::fold;
 
 use super::reader::Reader;
 use crate::roll::sheet::{
-    ColumnTarget, ProblemCode, RollColumn, Sheet, cell::one_line, grid::Rows, headings,
+    ColumnTarget, ProblemCode, RollColumn, cell::one_line, grid::Rows, headings,
 };
 
 /// Columns that have a heading or a value, each with its place in the sheet.
@@ -41,9 +41,9 @@ pub(super) fn letters(at: usize) -> String {
 }
 
 impl Reader<'_> {
-    pub(super) fn look_at_columns(&mut self, other_sheet: Option<&Sheet>) {
+    pub(super) fn look_at_columns(&mut self, other_sheet: Option<&str>) {
         let row = self.header_row;
-        if let Some(name) = other_sheet.and_then(|s| s.name.as_deref()) {
+        if let Some(name) = other_sheet {
             self.report(
                 ProblemCode::OtherSheet,
                 row,

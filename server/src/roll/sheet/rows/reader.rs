@@ -7,10 +7,11 @@ use lianka_sync_core::{
     access::FieldError,
     authority::check_value,
     codec::change::Scalar,
-    kinds::{Kind, Meaning, kind::AddressPart},
+    kinds::{Class, Kind, Meaning, kind::AddressPart},
     values::address::DoorKey,
 };
 
+use super::Table;
 use crate::roll::sheet::{
     ColumnTarget, CustomKind, Problem, ProblemCode, RollColumn, RollRow, RollValue, StreetTables,
     cell::one_line, grids::GridNames, target::field,
@@ -80,6 +81,27 @@ pub(super) const SUFFIX: Meaning = Meaning::AddressPart(AddressPart::Suffix);
 pub(super) const UNIT: Meaning = Meaning::AddressPart(AddressPart::Unit);
 
 impl<'a> Reader<'a> {
+    /// Before the first row.
+    pub(super) fn of(table: &'a Table, street: &'a StreetTables<'a>) -> Self {
+        let own = &table.custom_fields;
+        Self {
+            columns: &table.columns,
+            street,
+            header_row: table.header_row,
+            problems: Vec::new(),
+            grids: street.grids.iter().map(GridNames::of).collect(),
+            kinds: own.iter().map(|f| (f.name.as_str(), &f.kind)).collect(),
+            personal: own
+                .iter()
+                .filter(|field| field.class >= Class::P2)
+                .map(|field| field.name.as_str())
+                .collect(),
+            doors: HashMap::new(),
+            above: Above::default(),
+            moved: None,
+        }
+    }
+
     pub(super) fn at(&self, place: impl Into<Place>) -> Option<(usize, &'a RollColumn)> {
         let place = place.into();
         self.columns

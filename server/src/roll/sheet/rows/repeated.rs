@@ -128,18 +128,14 @@ impl Reader<'_> {
         let first = shop.row;
         let said = self.said(cells);
         let said = self.without_placeholders(row, cells, said);
-        let mut further = RollRow {
-            row,
-            ..shop.clone()
-        };
-        further.contacts.clear();
+        let mut further = RollRow::empty(row);
         self.contacts(&mut further, &said);
-        let known = std::mem::take(&mut shop.contacts);
-        let fresh = further
-            .contacts
-            .into_iter()
-            .filter(|contact| !known.contains(contact));
-        shop.contacts = known.iter().cloned().chain(fresh).collect();
+        let known = shop.contacts.len();
+        for contact in further.contacts {
+            if !shop.contacts[..known].contains(&contact) {
+                shop.contacts.push(contact);
+            }
+        }
         self.problems.push(
             Problem::new(
                 ProblemCode::RowJoined,

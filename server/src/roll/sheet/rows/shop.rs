@@ -28,15 +28,10 @@ impl Reader<'_> {
             .zip(cells)
             .filter(|(_, cell)| !cell.is_empty());
         let mut shop = RollRow {
-            row,
-            identity: [0; 32],
-            grid: None,
-            values: Vec::new(),
-            contacts: Vec::new(),
-            note: None,
             cells: kept
                 .map(|(column, cell)| (column.heading.clone(), cell.clone()))
                 .collect(),
+            ..RollRow::empty(row)
         };
         self.names(&mut shop, said);
         self.texts(&mut shop, said);

@@ -1,0 +1,271 @@
+//! Rows of one part, written or taken back inside an open transaction on the street, and what became of each.
+
+use std::collections::BTreeSet;
+
+use lianka_office_core::{
+    acts::{
+        Desk,
+        import::{RowUndo, RowUndone, RowWrite, RowWritten, UndoRows, WriteRows},
+    },
+    roll::rows::{self, At, Row},
+};
+use lianka_sync_core::{
+    crdt::merge::RegisterState,
+    id::{ChangeHash, RecordId, StreetCode},
+    key::NOTE,
+    lang::Lang,
+};
+
+use super::{
+    ImportError,
+    plan::{Content, ProblemReport},
+    store::{self, ImportRow, RowEnd, StoredRow},
+};
+use crate::{roll::sheet::ProblemCode, street::transaction::StreetTransaction};
+
+/// The grid of rows whose grid the street does not know, until the office moves them.
+pub(super) const UNASSIGNED: &str = "未分配";
+
+/// Why a row is the card that it is: somebody said so, or said that it is a new one.
+pub(super) const CHOSEN: &str = "chosen";
+pub(super) const CHOSEN_NEW: &str = "chosen_new";
+
+/// Where ids of what a row makes come from.
+pub(super) fn at(import: &ImportRow, row: i32) -> At {
+    At {
+        import: import.import,
+        at: import.at.into(),
+        row,
+    }
+}
+
+/// Writes rows, and says what became of each.
+pub(super) async fn write_part(
+    transaction: &mut StreetTransaction,
+    street: &StreetCode,
+    by: &Desk,
+    import: &ImportRow,
+    waiting: Vec<StoredRow>,
+) -> Result<Vec<RowEnd>, ImportError> {
+    let identities: Vec<_> = waiting.iter().map(|row| row.identity.clone()).collect();
+    // Of two imports of one file at once, the second finds the rows of the first.
+    let written = store::imported(transaction.tx(), street, &identities, &store::WRITTEN).await?;
+    transaction
+        .load(waiting.iter().filter_map(|row| row.record).map(RecordId))
+        .await?;
+    let (mut ends, mut rows, mut writes) = (Vec::new(), Vec::new(), Vec::new());
+    let mut seen_here: BTreeSet<Vec<u8>> = BTreeSet::new();
+    for row in waiting {
+        let Some(record) = row.record.map(RecordId) else {
+            ends.push(ended(&row, "refused", row.content.0.clone()));
+            continue;
+        };
+        let is_new = transaction.state(record).is_none();
+        let before = written.get(&row.identity).filter(|_| row.seen.is_none());
+        if let (true, Some(record)) = (is_new, before) {
+            ends.push(RowEnd {
+                record: Some(*record),
+                ..ended(&row, "unchanged", row.content.0.clone())
+            });
+            continue;
+        }
+        if is_new && !seen_here.insert(row.identity.clone()) {
+            ends.push(ended(&row, "unchanged", row.content.0.clone()));
+            continue;
+        }
+        let write = match transaction.state(record) {
+            None => create(street, import, &row, record),
+            Some(state) => edit(import, &row, record, state),
+        };
+        writes.push((row.row, write));
+        rows.push(row);
+    }
+    let act = WriteRows {
+        by: by.clone(),
+        import: import.import,
+        rows: writes,
+    };
+    let outcomes = transaction
+        .decide(act)
+        .await?
+        .map_err(|refused| ImportError::Act(refused.into()))?;
+    for (row, outcome) in rows.into_iter().zip(outcomes) {
+        ends.push(end_of(&row, outcome));
+    }
+    Ok(ends)
+}
+
+fn ended(row: &StoredRow, state: &'static str, content: Content) -> RowEnd {
+    RowEnd {
+        row: row.row,
+        state,
+        record: None,
+        hash: None,
+        seq: None,
+        content,
+    }
+}
+
+/// Once it is decided nothing stays of a row but what an undo needs, what is told of it, and its cells.
+fn end_of(row: &StoredRow, outcome: RowWritten) -> RowEnd {
+    let mut content = row.content.0.clone();
+    let refused =
+        |content: &mut Content, code: &str, column: Option<String>, zh: String, en: String| {
+            content.problems.push(ProblemReport::of_row(
+                code,
+                row.row.unsigned_abs(),
+                column,
+                zh,
+                en,
+            ));
+        };
+    let is_new = was_created(row);
+    match outcome {
+        RowWritten::Written {
+            hash,
+            seq,
+            before,
+            note_refused,
+        } => {
+            content.before = (!is_new).then_some(before);
+            content.says = None;
+            content.changed.clear();
+            content.persons.clear();
+            (content.tags, content.note) = (None, None);
+            if let Some(refusal) = note_refused {
+                refused(
+                    &mut content,
+                    refusal.code(),
+                    refusal.key().map(str::to_owned),
+                    refusal.message(Lang::Zh),
+                    refusal.message(Lang::En),
+                );
+            }
+            RowEnd {
+                record: row.record.map(RecordId),
+                hash: Some(hash),
+                seq: Some(seq),
+                ..ended(row, "written", content)
+            }
+        }
+        RowWritten::Unchanged => ended(row, "unchanged", content),
+        RowWritten::Refused(refusal) => {
+            refused(
+                &mut content,
+                refusal.code(),
+                refusal.key().map(str::to_owned),
+                refusal.message(Lang::Zh),
+                refusal.message(Lang::En),
+            );
+            ended(row, "refused", content)
+        }
+        RowWritten::NoteChanged => {
+            refused(
+                &mut content,
+                ProblemCode::NoteChanged.as_str(),
+                Some(NOTE.to_owned()),
+                "备注在此期间有人改过，这一行没有写入：请看过卡片再改".to_owned(),
+                "somebody wrote the note meanwhile, and nothing of the row was written: look at the card, then edit it".to_owned(),
+            );
+            ended(row, "refused", content)
+        }
+        RowWritten::Gone => {
+            refused(
+                &mut content,
+                ProblemCode::RecordGone.as_str(),
+                None,
+                "这张卡片已经不在了".to_owned(),
+                "the card is not there any more".to_owned(),
+            );
+            ended(row, "refused", content)
+        }
+    }
+}
+
+/// A new card.
+fn create(street: &StreetCode, import: &ImportRow, row: &StoredRow, record: RecordId) -> RowWrite {
+    let content = &row.content;
+    let grid = content.grid.as_deref().or(import.plan.grid.as_deref());
+    let says = content.says.clone().unwrap_or_default();
+    rows::create(
+        street,
+        record,
+        at(import, row.row),
+        says,
+        grid.unwrap_or(UNASSIGNED),
+    )
+}
+
+/// What a row changes on a card.
+fn edit(import: &ImportRow, row: &StoredRow, record: RecordId, state: &RegisterState) -> RowWrite {
+    let content = &row.content;
+    let of = Row {
+        at: at(import, row.row),
+        says: content.says.as_ref(),
+        changed: &content.changed,
+        tags: content.tags.as_ref().map(|(tags, _)| &tags[..]),
+        note: content
+            .note
+            .as_ref()
+            .map(|(text, was)| (text.as_str(), was.as_str())),
+        persons: &content.persons,
+        take: [&content.take, &import.plan.take],
+        seen: row.seen.unwrap_or(import.base_seq),
+    };
+    rows::edit(&of, record, state)
+}
+
+/// Takes rows back, and says what became of each.
+pub(super) async fn undo_part(
+    transaction: &mut StreetTransaction,
+    by: &Desk,
+    waiting: Vec<StoredRow>,
+) -> Result<Vec<RowEnd>, ImportError> {
+    let now = transaction.now();
+    let undo = |row: &StoredRow| -> Option<RowUndo> {
+        let record = RecordId(row.record?);
+        let hash = ChangeHash::from_slice(row.hash.as_deref()?)?;
+        let before = row.content.before.clone();
+        rows::undo(record, hash, before, was_created(row), now)
+    };
+    let (mut written, mut undone, mut ends) = (Vec::new(), Vec::new(), Vec::new());
+    for row in waiting {
+        match undo(&row) {
+            Some(undo) => {
+                undone.push(undo);
+                written.push(row);
+            }
+            None => ends.push(ended(&row, "kept", row.content.0.clone())),
+        }
+    }
+    let act = UndoRows {
+        by: by.clone(),
+        rows: undone,
+    };
+    let outcomes = transaction
+        .decide(act)
+        .await?
+        .map_err(|refused| ImportError::Act(refused.into()))?;
+    for (row, outcome) in written.into_iter().zip(outcomes) {
+        let mut content = row.content.0.clone();
+        let state = match outcome {
+            RowUndone::Kept => "kept",
+            RowUndone::Undone { kept } if kept.is_empty() => "undone",
+            RowUndone::Undone { kept } => {
+                content.kept = kept;
+                "kept"
+            }
+        };
+        ends.push(ended(&row, state, content));
+    }
+    Ok(ends)
+}
+
+/// Whether the row made a card, or makes one.
+pub(super) fn was_created(row: &StoredRow) -> bool {
+    match &row.content.reasons[..] {
+        [reason] if reason == CHOSEN => false,
+        [reason] if reason == CHOSEN_NEW => true,
+        _ => row.outcome == "new",
+    }
+}
