@@ -742,7 +742,7 @@ async fn a_long_roll_is_proposed_and_written_part_by_part() {
     assert_eq!(
         scene
             .office
-            .count("select created from roll_import where status = 'applied'")
+            .count("select created::bigint from roll_import where status = 'applied'")
             .await,
         1_101
     );
