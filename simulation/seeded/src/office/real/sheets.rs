@@ -13,6 +13,8 @@ use crate::office::{Acted, CellEdit, ForeignRow, RowDone, Sheet, Taken};
 const RECORD: &str = "record";
 const EXPORT: &str = "export";
 const NAMES: &str = "contacts/name";
+/// Columns of a sheet from elsewhere, from the left, as the scripts name them: in this order a row says what it says.
+const ORDER: [&str; 4] = ["sign_name", "legal_name", "opening_hours", "category"];
 
 /// What is on the desk at home, whatever becomes of the office.
 #[derive(Default)]
@@ -267,12 +269,11 @@ impl Inner {
 
 /// A file of rows from elsewhere, and what is decided for them.
 fn elsewhere(rows: &[ForeignRow], take: Taken) -> (Vec<u8>, Value) {
-    let mut keys: Vec<&str> = Vec::new();
-    for (key, _) in rows.iter().flat_map(|row| &row.says) {
-        if !keys.contains(&key.as_str()) {
-            keys.push(key);
-        }
-    }
+    let used = |key: &&&str| {
+        let mut says = rows.iter().flat_map(|row| &row.says);
+        says.any(|(of, _)| of == **key)
+    };
+    let keys: Vec<&str> = ORDER.iter().filter(used).copied().collect();
     let heading = |key: &&str| {
         let (field, _) = Kind::ShopCard.field(key).expect("a field");
         field.label(Lang::Zh).to_owned()
