@@ -76,7 +76,6 @@ impl Import {
                     street: &self.street,
                     by,
                     rows_at_once: ImportParts::USUAL.rows,
-                    queues: None,
                     at_most: PART,
                     queues: None,
                 };
