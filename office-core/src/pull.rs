@@ -755,10 +755,12 @@ impl Pull {
     /// Whole records where much was written, the changes of the others.
     fn advanced(&mut self, advances: Vec<Advance>, after: i64, scope_epoch: i64) {
         // A phone may pass over a record of a kind that it does not know, but not over a change of one that it does not hold.
-        let known: Vec<_> = advances
+        let mut known: Vec<_> = advances
             .into_iter()
             .filter(|advance| self.question.kinds.contains(&advance.kind))
             .collect();
+        // A store says them in whatever order it finds them; what goes together into a page must not hang on that.
+        known.sort_unstable_by_key(|advance| advance.record);
         let holding = known.iter().filter(|advance| advance.holds_p3);
         self.holding_p3
             .extend(holding.map(|advance| advance.record));
