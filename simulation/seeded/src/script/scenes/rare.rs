@@ -44,7 +44,7 @@ pub(super) fn among(plan: &mut Plan, mut draw: Draw) {
 }
 
 /// A phone over a good network, and a card that its user works and that was created before.
-fn at_hand(plan: &mut Plan, draw: &mut Draw) -> Option<(usize, PlannedCard)> {
+pub(super) fn at_hand(plan: &mut Plan, draw: &mut Draw) -> Option<(usize, PlannedCard)> {
     let phone = *draw.pick(&plan.alive);
     let own = &plan.phones[phone].grids;
     let cards = cards_before(plan, |card| own.contains(&card.grid));
@@ -56,7 +56,7 @@ fn at_hand(plan: &mut Plan, draw: &mut Draw) -> Option<(usize, PlannedCard)> {
     Some((phone, card))
 }
 
-fn cards_before(plan: &Plan, fits: impl Fn(&PlannedCard) -> bool) -> Vec<PlannedCard> {
+pub(super) fn cards_before(plan: &Plan, fits: impl Fn(&PlannedCard) -> bool) -> Vec<PlannedCard> {
     let made_before = |card: &PlannedCard| {
         let mut steps = plan.steps.iter();
         steps.any(|step| step.no == card.made.0 && step.at_ms < plan.at_ms)
@@ -67,7 +67,7 @@ fn cards_before(plan: &Plan, fits: impl Fn(&PlannedCard) -> bool) -> Vec<Planned
 }
 
 /// Synchronises over a good network, and some time passes.
-fn well(plan: &mut Plan, phone: usize) {
+pub(super) fn well(plan: &mut Plan, phone: usize) {
     plan.push(What::Network {
         phone,
         weather: Weather::Fine,
@@ -76,7 +76,7 @@ fn well(plan: &mut Plan, phone: usize) {
     plan.at_ms += MINUTE;
 }
 
-fn write(plan: &mut Plan, phone: usize, record: MadeBy, key: &str, value: String) {
+pub(super) fn write(plan: &mut Plan, phone: usize, record: MadeBy, key: &str, value: String) {
     plan.push(What::Edit {
         phone,
         record,
