@@ -242,6 +242,14 @@ mutants! {
     UndoJoinForgotten "undo-join-forgotten" "join contacts": "that a joining was undone is not remembered";
     TellApartUnaudited "tell-apart-unaudited" "audit": "the audit trail does not tell who found two people";
     FollowForgetsLateContacts "follow-forgets-late-contacts" "followers": "late edits of a joined contact stay on the entry that went";
+    MergeTrustsFirstDependency "merge-trusts-first-dependency" "merge": "of several dependencies only the first must be there";
+    PushRefusesByFirst "push-refuses-by-first" "push": "a change is refused with what it builds on only where that is its first dependency";
+    HeldFollowsFirst "held-follows-first" "held": "a change waits with what it builds on only where that is its first dependency";
+    PushIgnoresRole "push-ignores-role" "push": "who has a role now that edits nothing still works their grids";
+    PullCheckpointOneAhead "pull-checkpoint-one-ahead" "pull": "a checkpoint between changes stands one entry ahead";
+    RebaseRenewsHeld "rebase-renews-held" "rebase": "what waits for a reviewer is written anew with the rest";
+    ClockWaitsADay "clock-waits-a-day" "clock": "the clock acts on a transfer a day late";
+    ClockCountsWeekends "clock-counts-weekends" "clock": "of working days every day counts";
     AuditSkipsLink "audit-skips-link" "audit": "an event of the audit chain does not name the one before";
 }
 

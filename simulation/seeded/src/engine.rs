@@ -23,6 +23,7 @@ use crate::{
 mod calls;
 mod desk;
 mod evidence;
+mod heads;
 mod heal;
 mod people;
 #[cfg(test)]
@@ -245,6 +246,19 @@ impl<'w, O: Office> Simulation<'w, O> {
         acted
     }
 
+    fn set_office_clock(&mut self, by_ms: i64) {
+        if std::mem::replace(&mut self.office_skew_ms, by_ms) != by_ms {
+            self.tell(Event::OfficeClock { by_ms });
+        }
+    }
+
+    async fn tend(&mut self) {
+        self.office
+            .set_time(BEGIN_UNIX_MS + self.now_ms + self.office_skew_ms);
+        self.office.tend().await;
+        self.tell(Event::Tended);
+    }
+
     /// Lets a phone go on until it waits for something, or is done.
     async fn drive(&mut self, phone: usize, incarnation: u64) {
         let now = self.true_unix_ms();
@@ -432,6 +446,12 @@ impl<'w, O: Office> Simulation<'w, O> {
                 record,
                 set,
             } => self.forge(step.no, phone, from, record, &set).await,
+            What::Heads {
+                phone,
+                record,
+                set,
+                how,
+            } => self.heads(step.no, phone, record, &set, &how).await,
             What::File {
                 phone,
                 grid,
@@ -506,7 +526,7 @@ impl<'w, O: Office> Simulation<'w, O> {
             }
             What::OfficeSkew { by_ms } => {
                 let back = by_ms < self.office_skew_ms;
-                self.office_skew_ms = by_ms;
+                self.set_office_clock(by_ms);
                 self.coverage.count(if back {
                     "clock: the office's steps back"
                 } else {
@@ -516,9 +536,7 @@ impl<'w, O: Office> Simulation<'w, O> {
             What::Desk(desk) => self.desk(step.no, &desk).await,
             What::DieBeforeReply => self.die_before_reply = true,
             What::Tend => {
-                self.office
-                    .set_time(BEGIN_UNIX_MS + self.now_ms + self.office_skew_ms);
-                self.office.tend().await;
+                self.tend().await;
                 self.coverage.count("office: background passes");
             }
         }

@@ -123,6 +123,10 @@ pub enum Event {
     Wiped { phone: PhoneNo },
     /// Somebody acted at the office.
     Acted { act: Act, acted: Acted },
+    /// The office's clock is so far from the true time from now on.
+    OfficeClock { by_ms: i64 },
+    /// The office's background passes ran.
+    Tended,
 }
 
 /// A moment and what happened then.

@@ -79,6 +79,8 @@ pub enum Answer {
     None,
     /// So many thousandths of its bytes, then the connection breaks.
     Cut(usize),
+    /// Up to its checkpoint of this number, counted around; then the connection breaks.
+    Checkpoint(usize),
     /// Not the office's but that of something in between.
     Gateway(u16),
 }
@@ -126,6 +128,10 @@ impl Fate {
                     gap_ms: 800,
                     ..fate
                 };
+            }
+            Weather::Checkpoint => {
+                fate.answer = Answer::Checkpoint(draw.below(8));
+                return fate;
             }
             Weather::None => {
                 fate.arrives_ms = None;
@@ -182,7 +188,7 @@ impl Body {
             .collect();
         Self {
             pieces,
-            whole: !matches!(fate.answer, Answer::Cut(_)),
+            whole: !matches!(fate.answer, Answer::Cut(_) | Answer::Checkpoint(_)),
             gap_ms: fate.gap_ms,
         }
     }

@@ -66,6 +66,13 @@ pub enum What {
         record: MadeBy,
         set: Set,
     },
+    /// The same program writes two changes side by side, of a key each, and a third one on both.
+    Heads {
+        phone: usize,
+        record: MadeBy,
+        set: Set,
+        how: Heads,
+    },
     /// Files a transfer request.
     File {
         phone: usize,
@@ -269,6 +276,17 @@ pub enum Desk {
     Restart,
 }
 
+/// What befalls the second of the two changes on which a third one builds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Heads {
+    /// It comes after the third, which comes again.
+    Late,
+    /// It says what no secretary may, and is refused.
+    Refused { grid: String },
+    /// Its author does not work the grid while it comes, and works these again before the rest does.
+    Held { grids: Vec<String> },
+}
+
 /// A phone's network.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Weather {
@@ -283,6 +301,8 @@ pub enum Weather {
     None,
     /// The beginning of one answer comes, then there is none: the phone drives into a tunnel.
     Tunnel,
+    /// One answer breaks off right behind one of its checkpoints; then nothing is lost.
+    Checkpoint,
 }
 
 impl Script {

@@ -74,7 +74,7 @@ const KNOWN: &[(Mutant, u64)] = &[
     (Mutant::PullForgetsLostGrids, 8),
     (Mutant::PullForgetsSeenGrids, 9),
     (Mutant::PullForgetsGainedGrids, 3),
-    (Mutant::PullCheckpointAtHead, 80),
+    (Mutant::PullCheckpointAtHead, 87),
     (Mutant::PullFirstLogPageOnly, 3),
     (Mutant::PullForgetsWipe, 19),
     (Mutant::PullSendsUnknownKinds, 3),
@@ -130,6 +130,14 @@ const KNOWN: &[(Mutant, u64)] = &[
     (Mutant::SettledTellsNobody, 5),
     (Mutant::TailForgetsItsBeginning, 170),
     (Mutant::TailKeepsOldStands, 4),
+    (Mutant::MergeTrustsFirstDependency, 6),
+    (Mutant::PushRefusesByFirst, 21),
+    (Mutant::HeldFollowsFirst, 7),
+    (Mutant::PushIgnoresRole, 12),
+    (Mutant::PullCheckpointOneAhead, 4),
+    (Mutant::RebaseRenewsHeld, 3),
+    (Mutant::ClockWaitsADay, 5),
+    (Mutant::ClockCountsWeekends, 5),
 ];
 
 /// What no run can show, or what another test holds better.

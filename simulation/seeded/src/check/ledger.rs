@@ -190,6 +190,8 @@ pub struct Ledger {
     proposed: BTreeMap<u32, Sheet>,
     /// Decisions on held edits: each tells its author under a number of the log.
     pub decisions: usize,
+    /// Devices whose phone was copied: both copies may write one edit anew.
+    copied: BTreeSet<Uuid>,
     /// What the answer that is being told refused for good.
     refused_now: Vec<(Uuid, String)>,
     backup: Option<Box<Office>>,
@@ -276,6 +278,7 @@ impl Ledger {
             }
             Event::Cloned { phone, from } => {
                 if let Some(known) = self.phones.get(from).cloned() {
+                    self.copied.extend(&known.1);
                     self.phones.insert(*phone, known);
                 }
             }
@@ -415,6 +418,7 @@ impl Ledger {
                     );
                 }
                 self.authority(record, &arrived, &user, answer, found);
+                self.builds_on_accepted(record, &arrived, found);
                 if decided.is_some() {
                     self.now.held.insert(id, Held::Accepted);
                 }
@@ -467,6 +471,9 @@ impl Ledger {
                             "honest edits are taken",
                             format!("{hash} is held although {user} works the record's grid"),
                         );
+                    }
+                    if decided.is_none() {
+                        self.stands_once(record, &arrived, found);
                     }
                     self.now.held.insert(id, Held::Waits);
                 }
@@ -733,6 +740,71 @@ impl Ledger {
             .filter(|answer| answer.status == "accepted")
             .map(|answer| answer.line)
             .collect()
+    }
+
+    /// An edit that its author's phone wrote anew does not wait beside what waits already.
+    fn stands_once(&self, record: Uuid, arrived: &Arrived, found: &mut Vec<Finding>) {
+        let said = &arrived.said;
+        // What a restored store holds again may have been decided before, and its author may have tried it again.
+        if !self.restores.is_empty() || self.copied.contains(&said.device) {
+            return;
+        }
+        let mut phones = self.phones.values();
+        let own = phones.find(|(_, devices)| devices.contains(&said.device));
+        let waits = |(of, hash): &&(Uuid, String)| {
+            *of == record && self.now.held[&(*of, hash.clone())] == Held::Waits
+        };
+        let waiting = self.now.held.keys().filter(waits);
+        let others = waiting.filter_map(|id| self.arrived.get(id));
+        for other in others.filter(|other| other.said.hash != said.hash) {
+            if own.is_none_or(|(_, devices)| !devices.contains(&other.said.device)) {
+                continue;
+            }
+            let again = said.writes.iter().find(|write| {
+                let is_unique = |value: &String| value.starts_with('v') && value.ends_with('z');
+                write.value.as_ref().is_some_and(is_unique)
+                    && other
+                        .said
+                        .writes
+                        .iter()
+                        .any(|known| (&known.key, &known.value) == (&write.key, &write.value))
+            });
+            if let Some(write) = again {
+                let what = format!(
+                    "{} says {} of {record} and waits beside {}, which says it as well",
+                    said.hash, write.key, other.said.hash
+                );
+                let about = About::record(record).hash(&said.hash);
+                found.push(Finding::new(
+                    "a held edit stands once before the reviewer",
+                    about,
+                    what,
+                ));
+            }
+        }
+    }
+
+    /// Of what came to the door, nothing is accepted before all that it builds on.
+    fn builds_on_accepted(&self, record: Uuid, arrived: &Arrived, found: &mut Vec<Finding>) {
+        let hash = &arrived.said.hash;
+        // What was rewritten has other names, and a restored store gave up what it had accepted.
+        if self.rewritten.contains(&record) || !self.restores.is_empty() {
+            return;
+        }
+        let card = self.now.cards.get(&record);
+        let taken = |dep: &String| {
+            card.is_some_and(|card| card.accepted.contains_key(dep) || card.by_review.contains(dep))
+        };
+        let mut deps = arrived.said.deps.iter();
+        if let Some(dep) =
+            deps.find(|dep| self.arrived.contains_key(&(record, (*dep).clone())) && !taken(dep))
+        {
+            found.push(Finding::new(
+                "all that a change builds on is accepted before it",
+                About::record(record).hash(hash),
+                format!("{hash} was accepted, and builds on {dep}, which is not"),
+            ));
+        }
     }
 
     /// Nobody goes beyond what is theirs.

@@ -8,6 +8,7 @@ use super::{About, Finding, bytes::Document, ledger::Ledger, rules};
 use crate::{
     engine::Story,
     journal::{Did, Event},
+    office::{Act, Acted},
 };
 
 /// Steps of officers, who always look at the request first.
@@ -38,6 +39,7 @@ pub fn check(
 ) {
     let mut letters: BTreeMap<&str, Uuid> = BTreeMap::new();
     members(story, documents, found);
+    let passes = Passes::of(story);
     for (record, document) in documents {
         if story
             .evidence
@@ -115,7 +117,9 @@ pub fn check(
         for what in by_the_table(&rulings, document) {
             wrong(format!("{what} of {record}"));
         }
-        if let Some(what) = overdue(story, ledger, *record, &rulings, document) {
+        let overdue = overdue(story, ledger, *record, &rulings, document);
+        let off = passes.off_the_day(&rulings, document);
+        for what in overdue.into_iter().chain(off) {
             found.push(Finding::new("the clock acts", About::record(*record), what));
         }
         let submitted = |ruled: &Ruled<'_>| ruled.step == "submit" && ruled.outcome == "applied";
@@ -185,6 +189,121 @@ fn by_the_table(rulings: &[Ruled<'_>], document: &Document) -> Vec<String> {
     wrong
 }
 
+const DAY_MS: i64 = 86_400_000;
+/// China's clock is so far ahead of the journal's.
+const ZONE_MS: i64 = DAY_MS / 3;
+
+/// Days in a state after which the clock acts, and whether only those count on which people work. From docs/transfers.md.
+fn term(state: &str) -> Option<(u32, bool)> {
+    Some(match state {
+        "submitted" => (3, true),
+        "awaiting_origin" => (10, false),
+        "archive_check" => (15, false),
+        "returned" => (30, false),
+        _ => return None,
+    })
+}
+
+/// When so many days in China after the day of a moment are over.
+fn over(since_ms: i64, (days, worked): (u32, bool)) -> i64 {
+    let mut day = (since_ms + ZONE_MS).div_euclid(DAY_MS);
+    let mut left = days;
+    while left > 0 {
+        day += 1;
+        left -= u32::from(!worked || is_worked(day));
+    }
+    (day + 1) * DAY_MS - ZONE_MS
+}
+
+/// Whether people work on a day, counted from 1970: as the notice for 2026 has it from June on, when every run begins.
+fn is_worked(day: i64) -> bool {
+    /// 1 June 2026, a Monday.
+    const JUNE: i64 = 20_605;
+    match day - JUNE {
+        // 端午 from 19 June, 中秋 from 25 September, 国庆 from 1 October.
+        18..=20 | 116..=118 | 122..=128 => false,
+        // 20 September and 10 October, worked instead.
+        111 | 131 => true,
+        later => later.rem_euclid(7) < 5,
+    }
+}
+
+/// The office's background passes, as far as they tell on which day the clock had to act.
+struct Passes {
+    at_ms: Vec<i64>,
+    /// How far the office's clock was off at most.
+    off_ms: i64,
+}
+
+impl Passes {
+    /// Those since the store was last restored: before, they saw another history. None where the office's clock was wrong by more than minutes.
+    fn of(story: &Story) -> Self {
+        let mut passes = Self {
+            at_ms: Vec::new(),
+            off_ms: 0,
+        };
+        for line in &story.journal.lines {
+            match &line.event {
+                Event::Tended => passes.at_ms.push(line.at_unix_ms),
+                Event::OfficeClock { by_ms } => passes.off_ms = passes.off_ms.max(by_ms.abs()),
+                Event::Acted {
+                    act: Act::Restore,
+                    acted: Acted::Done,
+                } => passes.at_ms.clear(),
+                _ => {}
+            }
+        }
+        if passes.off_ms > DAY_MS / 48 {
+            passes.at_ms.clear();
+        }
+        passes
+    }
+
+    /// Where the clock acted before its day, or a pass of that day came and it did not.
+    fn off_the_day(&self, rulings: &[Ruled<'_>], document: &Document) -> Vec<String> {
+        let mut wrong = Vec::new();
+        // The state, since when it is, and whether it was reminded of.
+        let (mut state, mut since, mut reminded) = ("draft", None, false);
+        let ends = rulings.iter().map(Some).chain([None]);
+        for end in ends {
+            let at = match end {
+                Some(ruled) => ruled_at(ruled, document),
+                None => Some(i64::MAX),
+            };
+            let acts = end.is_some_and(|ruled| {
+                matches!(ruled.step, "remind" | "lapse") && ruled.outcome == "applied"
+            });
+            let moves = end.is_none_or(|ruled| ruled.state != state);
+            if let (Some(term), Some(since), Some(at), false) = (term(state), since, at, reminded)
+                && (acts || moves)
+            {
+                let due = over(since, term);
+                if acts && at < due {
+                    wrong.push(format!("the clock acted in {state} before its day"));
+                }
+                let mut passes = self.at_ms.iter();
+                if let Some(pass) =
+                    passes.find(|pass| **pass >= due + self.off_ms && **pass < at - self.off_ms)
+                {
+                    wrong.push(format!(
+                        "{state} was over at {due}, and the clock did nothing at {pass}"
+                    ));
+                }
+            }
+            reminded |= acts;
+            if let Some(ruled) = end.filter(|_| moves) {
+                (state, since, reminded) = (ruled.state, at, false);
+            }
+        }
+        wrong
+    }
+}
+
+fn ruled_at(ruled: &Ruled<'_>, document: &Document) -> Option<i64> {
+    let at = document.text(&format!("rulings/{}/at", ruled.event))?;
+    Some(super::trail::micros(at)? / 1_000)
+}
+
 /// What the clock should have done a good while ago: reminded, let lapse, or erased a draft. Terms from docs/transfers.md, with a day or two to spare.
 fn overdue(
     story: &Story,
@@ -193,7 +312,6 @@ fn overdue(
     rulings: &[Ruled<'_>],
     document: &Document,
 ) -> Option<String> {
-    const DAY_MS: i64 = 86_400_000;
     let lines = &story.journal.lines;
     let end = lines.last()?.at_unix_ms;
     let Some(last) = rulings.last() else {
@@ -205,8 +323,7 @@ fn overdue(
         let days = (end - lines[accepted.next()?.line].at_unix_ms) / DAY_MS;
         return (days > 32).then(|| format!("{record} is a draft for {days} days"));
     };
-    let at = document.text(&format!("rulings/{}/at", last.event))?;
-    let days = (end - super::trail::micros(at)? / 1_000) / DAY_MS;
+    let days = (end - ruled_at(last, document)?) / DAY_MS;
     let days_max = match last.state {
         // Three working days.
         "submitted" if last.step != "remind" => 8,
@@ -309,4 +426,27 @@ fn crossing(rulings: &[Ruled<'_>], at: usize, document: &Document) -> Option<Str
             late.step, first.step, late.outcome
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::trail::micros;
+
+    #[test]
+    fn days_are_over_at_midnight_in_china() {
+        let ms = |text| micros(text).unwrap() / 1_000;
+        for (since, days, worked, end) in [
+            ("2026-06-01T08:00:00Z", 3, true, "2026-06-04T16:00:00Z"),
+            // In China it is the second already.
+            ("2026-06-01T16:00:00Z", 3, true, "2026-06-05T16:00:00Z"),
+            ("2026-06-05T08:00:00Z", 3, true, "2026-06-10T16:00:00Z"),
+            ("2026-06-05T08:00:00Z", 10, false, "2026-06-15T16:00:00Z"),
+            ("2026-06-18T08:00:00Z", 3, true, "2026-06-24T16:00:00Z"),
+            ("2026-09-24T08:00:00Z", 3, true, "2026-09-30T16:00:00Z"),
+            ("2026-09-30T08:00:00Z", 3, true, "2026-10-10T16:00:00Z"),
+        ] {
+            assert_eq!(over(ms(since), (days, worked)), ms(end), "{since}");
+        }
+    }
 }

@@ -67,7 +67,7 @@ fn concerns(event: &Event, about: &About, narrow: bool) -> bool {
             of_record(*record) && (about.hash.is_none() || about.hash.as_ref() == Some(hash))
         }
         Event::DraftDropped { record, did, .. } => of_record(*record) && did.iter().any(says),
-        Event::Answered { .. } => false,
+        Event::Answered { .. } | Event::OfficeClock { .. } | Event::Tended => false,
         Event::Acted { act, acted } => {
             !matches!(acted, Acted::Nothing | Acted::Refused(_)) && acts_on(act, about)
         }
@@ -247,5 +247,7 @@ pub fn words(event: &Event) -> String {
         Event::PhoneLost { phone } => format!("phone {} is lost for good", phone.0),
         Event::Wiped { phone } => format!("phone {} clears itself", phone.0),
         Event::Acted { act, acted } => format!("at the office: {act:?}: {acted:?}"),
+        Event::OfficeClock { by_ms } => format!("the office's clock is {by_ms} ms ahead"),
+        Event::Tended => "the office's background passes run".into(),
     }
 }

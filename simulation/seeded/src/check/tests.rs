@@ -1137,3 +1137,42 @@ fn words_of_a_note_go_only_where_somebody_took_them_out() {
     finds("nobody's unseen value is replaced", &simulation);
     finds("no saved edit is lost", &simulation);
 }
+
+#[test]
+fn a_held_edit_stands_once_before_the_reviewer() {
+    const PROMISE: &str = "a held edit stands once before the reviewer";
+    let held = |values: [&str; 2]| {
+        let mut hand = honest();
+        hand.tell(Event::Acted {
+            act: Act::Assign {
+                username: "lihua".into(),
+                grids: Vec::new(),
+            },
+            acted: Acted::Done,
+        });
+        for (lane, value) in ["1", "2"].into_iter().zip(values) {
+            let mut copy = hand.copy(phone_device(1));
+            copy.put(ROOT, "lane", lane).unwrap();
+            copy.put(ROOT, "unit", value).unwrap();
+            let (hash, _) = hand.push(1, &mut copy, vec![put("unit", value)], false);
+            hand.verdict(1, &hash, "held", Some("grid_lost"), None);
+        }
+        hand.quiet()
+    };
+    assert!(!promises(&held(["v8z", "v9z"])).contains(&PROMISE));
+    finds(PROMISE, &held(["v8z", "v8z"]));
+}
+
+#[test]
+fn all_that_a_change_builds_on_is_accepted_before_it() {
+    let mut hand = honest();
+    let mut copy = hand.copy(phone_device(1));
+    copy.put(ROOT, "unit", "v8z").unwrap();
+    let (_, bytes) = hand.push(1, &mut copy, vec![put("unit", "v8z")], false);
+    hand.edit(1, &mut copy, "lane", "v9z");
+    hand.document.load_incremental(&bytes).unwrap();
+    finds(
+        "all that a change builds on is accepted before it",
+        &hand.quiet(),
+    );
+}

@@ -47,8 +47,9 @@ impl<O: Office> Simulation<'_, O> {
         let mut draw = Draw::of(self.script.seed, "call", (rig.sync_step << 8) + rig.calls);
         let synchronises = request.path.ends_with("/sync");
         let weather = match rig.weather {
-            Weather::Tunnel if !synchronises => Weather::Fine,
+            Weather::Tunnel | Weather::Checkpoint if !synchronises => Weather::Fine,
             Weather::Tunnel if rig.in_tunnel => Weather::None,
+            Weather::Checkpoint if rig.in_tunnel => Weather::Fine,
             weather => weather,
         };
         rig.in_tunnel |= synchronises;
@@ -69,6 +70,7 @@ impl<O: Office> Simulation<'_, O> {
         self.transits.insert(call, transit);
         self.coverage.count(match fate.answer {
             Answer::Cut(_) => "network: answer cut",
+            Answer::Checkpoint(_) => "network: answer cut behind a checkpoint",
             Answer::Gateway(_) => "network: answered by a gateway",
             Answer::None if fate.arrives_ms.is_none() => "network: request lost",
             Answer::None if fate.arrives_ms > Some(fate.timeout_ms) => "network: request late",
@@ -91,7 +93,7 @@ impl<O: Office> Simulation<'_, O> {
                 fate.arrives_ms.unwrap_or_default() + fate.down_ms,
                 Happening::Head { call },
             ),
-            Answer::Whole | Answer::Cut(_) => {}
+            Answer::Whole | Answer::Cut(_) | Answer::Checkpoint(_) => {}
         }
     }
 
@@ -117,9 +119,16 @@ impl<O: Office> Simulation<'_, O> {
             self.later(timeout, Happening::Break { call: number });
             return;
         }
-        if matches!(answer, Answer::Whole | Answer::Cut(_)) {
+        if matches!(
+            answer,
+            Answer::Whole | Answer::Cut(_) | Answer::Checkpoint(_)
+        ) {
+            let reply = if older { as_older(reply) } else { reply };
             if let Some(transit) = self.transits.get_mut(&number) {
-                transit.reply = Some(if older { as_older(reply) } else { reply });
+                transit.reply = Some(match answer {
+                    Answer::Checkpoint(nth) => up_to_checkpoint(reply, nth),
+                    _ => reply,
+                });
             }
             self.later(down, Happening::Head { call: number });
         }
@@ -423,6 +432,34 @@ fn as_older(reply: Reply) -> Reply {
         };
         encoding.write(&known, &mut body);
     }
+    unpacked(reply, body)
+}
+
+/// What of an answer has come when it breaks off right behind its checkpoint of this number, counted around; all of it where there is none.
+fn up_to_checkpoint(reply: Reply, nth: usize) -> Reply {
+    let Some(encoding) = header(&reply.headers, "content-type").and_then(Encoding::from_media_type)
+    else {
+        return reply;
+    };
+    let items = items::<ResponseItem>(&reply.headers, &reply.body);
+    let is_checkpoint = |item: &&ResponseItem| matches!(item, ResponseItem::Checkpoint { .. });
+    let checkpoints = items.iter().filter(is_checkpoint).count();
+    if checkpoints == 0 {
+        return reply;
+    }
+    let (mut body, mut left) = (Vec::new(), 1 + nth % checkpoints);
+    for item in &items {
+        encoding.write(item, &mut body);
+        left -= usize::from(is_checkpoint(&item));
+        if left == 0 {
+            break;
+        }
+    }
+    unpacked(reply, body)
+}
+
+/// The same answer with this body, which is not compressed.
+fn unpacked(reply: Reply, body: Vec<u8>) -> Reply {
     let headers = reply
         .headers
         .into_iter()

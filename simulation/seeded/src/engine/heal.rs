@@ -24,7 +24,7 @@ const HELD_MAX: u32 = 200;
 impl<O: Office> Simulation<'_, O> {
     pub(super) async fn heal(&mut self) {
         self.die_before_reply = false;
-        self.office_skew_ms = 0;
+        self.set_office_clock(0);
         let phones: Vec<_> = self.phones.keys().copied().collect();
         for phone in &phones {
             self.older(*phone, false);
@@ -82,8 +82,7 @@ impl<O: Office> Simulation<'_, O> {
     async fn round(&mut self, phones: &[usize], draw: &mut Draw) -> bool {
         let mut moved = false;
         // First: what the clock rules on is to reach the phones in the same round.
-        self.office.set_time(self.true_unix_ms());
-        self.office.tend().await;
+        self.tend().await;
         for phone in phones {
             moved |= self.sync_well(*phone).await;
         }
