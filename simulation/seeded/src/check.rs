@@ -11,7 +11,6 @@ pub mod bytes;
 pub mod copies;
 pub mod erased;
 pub mod finding;
-pub mod joins;
 pub mod ledger;
 pub mod log;
 pub mod meaning;
@@ -21,7 +20,6 @@ pub mod records;
 pub mod rules;
 pub mod rulings;
 pub mod saved;
-pub mod sheets;
 pub mod tell;
 pub mod told;
 pub mod trail;
@@ -55,8 +53,6 @@ pub fn check(setup: &Setup, story: &Story) -> Vec<Finding> {
     rulings::check(story, &ledger, &documents, &mut found);
     erased::check(story, &ledger, &documents, &mut found);
     told::check(story, &ledger, &documents, &mut found);
-    sheets::check(story, &ledger, &documents, &mut found);
-    joins::check(story, &ledger, &documents, &mut found);
     trail::check(&setup.street, &story.evidence, &mut found);
     if let Some(differ) = &story.evidence.rows_differ {
         found.push(Finding::new(

@@ -5,7 +5,6 @@
 
 use std::{collections::BTreeMap, future::Future};
 
-use lianka_sync_core::key::NOTE;
 use uuid::Uuid;
 
 pub mod agreement;
@@ -113,28 +112,6 @@ pub enum Act {
     Merge { winner: Uuid, loser: Uuid },
     /// Takes the newest merge of two cards back.
     UndoMerge { winner: Uuid, loser: Uuid },
-    /// Takes the roll home as a sheet, which is known by a number.
-    Export { sheet: u32 },
-    /// Brings a sheet, which becomes a proposal under a number.
-    Propose { import: u32, sheet: Sheet },
-    /// Writes the next rows of an import.
-    Apply { import: u32 },
-    /// Takes the next rows of an import back.
-    UndoImport { import: u32 },
-    /// Two contacts of a card are one person.
-    Join {
-        record: Uuid,
-        kept: Uuid,
-        gone: Uuid,
-    },
-    /// They are two people after all: takes the newest joining back.
-    UndoJoin {
-        record: Uuid,
-        kept: Uuid,
-        gone: Uuid,
-    },
-    /// They are two people, whatever they share.
-    TellApart { record: Uuid, entries: (Uuid, Uuid) },
     /// Forgets a record.
     Erase { record: Uuid },
     /// Forgets one person on a record.
@@ -159,117 +136,10 @@ pub enum Act {
     Restart,
 }
 
-/// A sheet that somebody brings.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Sheet {
-    /// An export, with the cells that its author changed.
-    Ours { sheet: u32, cells: Vec<CellEdit> },
-    /// Rows from elsewhere.
-    Elsewhere {
-        rows: Vec<ForeignRow>,
-        take: Taken,
-        /// Of new cards.
-        grid: String,
-    },
-}
-
-/// A cell that somebody changed in a sheet of ours.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct CellEdit {
-    pub record: Uuid,
-    /// A register, `tags`, `note`, or a field of one person: `contacts/<entry>/name`.
-    pub key: String,
-    /// What it says now; of the note what is written behind what it said.
-    pub text: String,
-}
-
-impl CellEdit {
-    /// What a cell says, that said something before.
-    pub fn typed(&self, before: &str) -> String {
-        if self.key == NOTE && !before.is_empty() {
-            format!("{before} {}", self.text)
-        } else {
-            self.text.clone()
-        }
-    }
-}
-
-/// A row of a sheet from elsewhere.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ForeignRow {
-    /// The card that somebody chose for it; `None`: a new one.
-    pub card: Option<Uuid>,
-    /// By register.
-    pub says: Vec<(String, String)>,
-}
-
-/// How what a sheet from elsewhere says is taken.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Taken {
-    /// Where the card says nothing.
-    Empty,
-    /// In place of what it said.
-    Over,
-    /// Beside it.
-    Beside,
-}
-
-/// What became of a row of an import.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct RowDone {
-    /// As a spreadsheet counts.
-    pub row: u32,
-    pub record: Uuid,
-    /// `written`, `unchanged`, `refused`, `undone`, `kept`.
-    pub state: String,
-    /// The change that wrote it, in hex.
-    pub hash: Option<String>,
-    /// Fields that an undo left.
-    pub kept: Vec<String>,
-}
-
 /// A change that is or was held, by its record and its hash in hex.
 pub type HeldId = (Uuid, String);
 
 impl Act {
-    /// Whether it may write on a record.
-    pub fn is_about(&self, record: Uuid) -> bool {
-        match self {
-            Self::Edit { record: of, .. }
-            | Self::Create { record: of, .. }
-            | Self::RedactMember { record: of, .. }
-            | Self::Resolve { record: of, .. }
-            | Self::UndoChoice { record: of, .. }
-            | Self::Join { record: of, .. }
-            | Self::UndoJoin { record: of, .. }
-            | Self::TellApart { record: of, .. }
-            | Self::Erase { record: of }
-            | Self::Redact { record: of, .. }
-            | Self::Step { record: of, .. }
-            | Self::Compact { record: of }
-            | Self::Held { held: (of, _), .. }
-            | Self::HeldAsEdit { held: (of, _) }
-            | Self::HeldAgain { held: (of, _), .. } => *of == record,
-            Self::Move { records, .. } => records.contains(&record),
-            Self::Merge { winner, loser } | Self::UndoMerge { winner, loser } => {
-                [*winner, *loser].contains(&record)
-            }
-            Self::Enrol { .. } => false,
-            Self::Assign { .. }
-            | Self::Role { .. }
-            | Self::Revoke { .. }
-            | Self::ResolveSpelling
-            | Self::Export { .. }
-            | Self::Propose { .. }
-            | Self::Apply { .. }
-            | Self::UndoImport { .. }
-            | Self::Backup
-            | Self::Restore
-            | Self::Failover
-            | Self::Restart => true,
-        }
-    }
-
     /// Whether it has a receipt, which is applied again to a restored store.
     pub fn forgets(&self) -> bool {
         matches!(
@@ -297,14 +167,6 @@ pub enum Acted {
     Nothing,
     /// An enrolment code.
     Code(String),
-    /// What was taken home, or proposed, as of this number of the log.
-    AsOf(u64),
-    /// Rows of an import, as numbers of the log above the first and up to the second.
-    Rows {
-        rows: Vec<RowDone>,
-        from: u64,
-        to: u64,
-    },
     /// Refused, with the stable code.
     Refused(String),
 }
@@ -394,15 +256,6 @@ pub struct MergeLine {
     pub is_undone: bool,
 }
 
-/// Two contacts of a card that were joined.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct JoinLine {
-    pub record: Uuid,
-    pub kept: Uuid,
-    pub gone: Uuid,
-    pub is_undone: bool,
-}
-
 /// Everything that the office can be asked when all is quiet.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Evidence {
@@ -421,8 +274,6 @@ pub struct Evidence {
     pub choices: Vec<ChoiceLine>,
     /// In order.
     pub merges: Vec<MergeLine>,
-    /// In order.
-    pub joins: Vec<JoinLine>,
     /// Acts as the audit trail tells them, in order: `username`, `action`, `record`, `detail`.
     pub told: Vec<serde_json::Value>,
     /// Events of the audit chain as the API tells them, in order; empty where the office keeps none.

@@ -6,7 +6,7 @@
 
 use uuid::Uuid;
 
-use crate::office::{Looked, Setup, Taken};
+use crate::office::{Looked, Setup};
 
 mod scenes;
 
@@ -215,41 +215,6 @@ pub enum Desk {
     UndoMerge {
         winner: MadeBy,
         loser: MadeBy,
-    },
-    /// Takes the roll home as the sheet of this step.
-    Export,
-    /// Brings back the sheet that a step took home, with changed cells.
-    ProposeOurs {
-        sheet: MadeBy,
-        cells: Vec<(MadeBy, String, String)>,
-    },
-    /// Brings a sheet from elsewhere. The first new card is made by this step.
-    ProposeElsewhere {
-        /// The card of each row, or a new one, and what it says.
-        rows: Vec<(Option<MadeBy>, Vec<(String, String)>)>,
-        take: Taken,
-        grid: String,
-    },
-    /// Writes the next rows of what a step proposed.
-    Apply {
-        import: MadeBy,
-    },
-    UndoImport {
-        import: MadeBy,
-    },
-    Join {
-        record: MadeBy,
-        kept: Uuid,
-        gone: Uuid,
-    },
-    UndoJoin {
-        record: MadeBy,
-        kept: Uuid,
-        gone: Uuid,
-    },
-    TellApart {
-        record: MadeBy,
-        entries: (Uuid, Uuid),
     },
     Erase {
         record: MadeBy,

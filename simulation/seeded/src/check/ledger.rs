@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     journal::{Event, Item, Journal, PhoneNo},
-    office::{Act, Acted, Evidence, HeldId, RowDone, Setup, Sheet},
+    office::{Act, Acted, Evidence, HeldId, Setup},
 };
 
 /// A value that was accepted.
@@ -53,8 +53,6 @@ pub struct Card {
     pub as_edit: BTreeSet<String>,
     /// Keys that the office wrote, `None` for any, and when.
     pub touched: Vec<(Option<String>, usize)>,
-    /// Keys of contacts that were joined or parted, or written late, and when: the office wrote them as well.
-    pub by_joining: Vec<(String, usize)>,
     /// Events of a transfer, in the order in which they were accepted.
     pub events: Vec<String>,
     /// Its history was rewritten at least once.
@@ -69,10 +67,6 @@ impl Card {
         self.touched
             .iter()
             .any(|(of, at)| *at > line && of.as_deref().is_none_or(|of| of == key))
-            || self
-                .by_joining
-                .iter()
-                .any(|(of, at)| *at > line && of == key)
     }
 }
 
@@ -109,8 +103,6 @@ pub struct Office {
     pub redacted: BTreeMap<Uuid, BTreeMap<String, usize>>,
     /// Cards that were merged away, and as which ones they go on.
     pub goes_on: BTreeMap<Uuid, Uuid>,
-    /// Entries that are one person: record, the one that goes on, the one that went.
-    pub same: Vec<(Uuid, Uuid, Uuid)>,
     /// Held changes that a reviewer decided on.
     pub decided: BTreeMap<(Uuid, String), Decision>,
     /// Devices that are to be wiped.
@@ -184,10 +176,6 @@ pub struct Ledger {
     pub phones: BTreeMap<PhoneNo, (String, BTreeSet<Uuid>)>,
     /// Cards that were merged: each may hold what was written on the other.
     pub merged: BTreeSet<Uuid>,
-    /// Cards of which two contacts were joined: consents are copied there.
-    pub joined: BTreeSet<Uuid>,
-    /// Sheets that were brought.
-    proposed: BTreeMap<u32, Sheet>,
     /// Decisions on held edits: each tells its author under a number of the log.
     pub decisions: usize,
     /// Devices whose phone was copied: both copies may write one edit anew.
@@ -334,26 +322,6 @@ impl Ledger {
                     self.still_waits(held, found);
                 }
                 self.act(line, act);
-            }
-            Event::Acted {
-                act: Act::Propose { import, sheet },
-                acted: Acted::AsOf(_),
-            } => drop(self.proposed.insert(*import, sheet.clone())),
-            Event::Acted {
-                act: Act::Apply { import },
-                acted: Acted::Rows { rows, .. },
-            } => {
-                for done in rows.iter().filter(|done| done.state == "written") {
-                    self.row_written(*import, done, line);
-                }
-            }
-            Event::Acted {
-                act: Act::UndoImport { import },
-                acted: Acted::Rows { rows, .. },
-            } => {
-                for done in rows {
-                    self.row_undone(*import, done, line);
-                }
             }
             Event::Acted {
                 act: Act::Held { held, accept: true },
@@ -872,7 +840,6 @@ impl Ledger {
             if write.value.is_some()
                 && write.key.ends_with("/party_status")
                 && !self.merged.contains(&record)
-                && !self.joined.contains(&record)
                 && !consent(card, said, &write.key)
             {
                 wrong(format!(
@@ -895,16 +862,6 @@ impl Ledger {
         card.accepted.insert(arrived.said.hash.clone(), seq);
         card.is_kept = true;
         fold(card, &arrived.said, line);
-        // A late edit of a contact who was joined is brought over at once.
-        let same = self.now.same.clone();
-        let gone = |write: &bytes::Write, gone: Uuid| {
-            rules::entry(&write.key).is_some_and(|entry| entry == gone.to_string())
-        };
-        for (_, kept, from) in same.into_iter().filter(|(of, ..)| *of == record) {
-            if arrived.said.writes.iter().any(|write| gone(write, from)) {
-                self.touch_contacts(record, &[kept, from], line + 1);
-            }
-        }
         if let Some(winner) = self.now.goes_on.get(&record).copied() {
             for write in &arrived.said.writes {
                 self.touch(winner, Some(&write.key), line);
@@ -1008,26 +965,18 @@ impl Ledger {
                 self.touch(*winner, None, line);
                 self.touch(*loser, None, line);
             }
-            Act::Join { record, kept, gone } => {
-                self.joined.insert(*record);
-                self.now.same.push((*record, *kept, *gone));
-                self.touch_contacts(*record, &[*kept, *gone], line);
-            }
-            Act::UndoJoin { record, kept, gone } => {
-                self.now
-                    .same
-                    .retain(|same| *same != (*record, *kept, *gone));
-            }
             Act::Erase { record } => {
                 self.receipts.push(act.clone());
-                self.erase(*record, line);
+                self.now.cards.remove(record);
+                self.now.held.retain(|(of, _), _| of != record);
+                self.now.decided.retain(|(of, _), _| of != record);
+                self.now.erased.insert(*record, line);
+                self.ever_erased.insert(*record);
+                self.rewritten.insert(*record);
             }
             Act::Redact { record, entry } => {
                 self.receipts.push(act.clone());
-                let persons = self.same_as(*record, *entry).into_iter();
-                let entries =
-                    persons.flat_map(|person| self.named_by(*record, &person.to_string()));
-                let entries: Vec<_> = entries.collect();
+                let entries: Vec<_> = self.named_by(*record, &entry.to_string());
                 self.now
                     .redacted
                     .entry(*record)
@@ -1053,101 +1002,8 @@ impl Ledger {
             Act::Enrol { .. }
             | Act::Revoke { .. }
             | Act::HeldAgain { .. }
-            | Act::TellApart { .. }
-            | Act::Export { .. }
-            | Act::Propose { .. }
-            | Act::Apply { .. }
-            | Act::UndoImport { .. }
             | Act::Failover
             | Act::Restart => {}
-        }
-    }
-
-    fn erase(&mut self, record: Uuid, line: usize) {
-        self.now.cards.remove(&record);
-        self.now.held.retain(|(of, _), _| *of != record);
-        self.now.decided.retain(|(of, _), _| *of != record);
-        self.now.erased.insert(record, line);
-        self.ever_erased.insert(record);
-        self.rewritten.insert(record);
-    }
-
-    /// The office may have written every field of these entries.
-    fn touch_contacts(&mut self, record: Uuid, entries: &[Uuid], line: usize) {
-        let Some(card) = self.now.cards.get_mut(&record) else {
-            return;
-        };
-        let fields: BTreeSet<String> = card
-            .puts
-            .values()
-            .filter(|put| put.key.starts_with("contacts/"))
-            .filter_map(|put| put.key.rsplit_once('/').map(|(_, field)| field.to_owned()))
-            .collect();
-        for entry in entries {
-            let keys = fields
-                .iter()
-                .map(|field| format!("contacts/{entry}/{field}"));
-            card.by_joining.extend(keys.map(|key| (key, line)));
-        }
-    }
-
-    /// A person's entry, and those that were joined into it.
-    fn same_as(&self, record: Uuid, entry: Uuid) -> Vec<Uuid> {
-        let mut persons = vec![entry];
-        let mut at = 0;
-        while let Some(person) = persons.get(at).copied() {
-            let into = |(of, kept, gone): &(Uuid, Uuid, Uuid)| {
-                ((*of, *kept) == (record, person)).then_some(*gone)
-            };
-            persons.extend(self.now.same.iter().filter_map(into));
-            at += 1;
-        }
-        persons
-    }
-
-    /// What the row of a sheet was to say, by key; of a new card its grid.
-    fn row_of(&self, import: u32, done: &RowDone) -> (Vec<String>, Option<String>) {
-        match self.proposed.get(&import) {
-            Some(Sheet::Ours { cells, .. }) => {
-                let cells = cells.iter().filter(|cell| cell.record == done.record);
-                (cells.map(|cell| cell.key.clone()).collect(), None)
-            }
-            Some(Sheet::Elsewhere { rows, grid, .. }) => {
-                let row = rows.get(done.row as usize - 2);
-                let says = row.into_iter().flat_map(|row| &row.says);
-                let is_new = row.is_some_and(|row| row.card.is_none());
-                let keys = says.map(|(key, _)| key.clone()).collect();
-                (keys, is_new.then(|| grid.clone()))
-            }
-            None => (Vec::new(), None),
-        }
-    }
-
-    fn row_written(&mut self, import: u32, done: &RowDone, line: usize) {
-        let (keys, grid) = self.row_of(import, done);
-        if let Some(grid) = grid {
-            let card = self.now.cards.entry(done.record).or_default();
-            card.kind = "shop_card".into();
-            card.grid = grid;
-            card.is_kept = true;
-        }
-        self.row_touched(&keys, done, line);
-    }
-
-    fn row_undone(&mut self, import: u32, done: &RowDone, line: usize) {
-        let (keys, grid) = self.row_of(import, done);
-        if grid.is_some() && done.state == "undone" {
-            self.erase(done.record, line);
-        } else {
-            self.row_touched(&keys, done, line);
-        }
-    }
-
-    fn row_touched(&mut self, keys: &[String], done: &RowDone, line: usize) {
-        for key in keys {
-            // Of the tags it is not said which ones went.
-            let key = Some(key.as_str()).filter(|key| *key != "tags");
-            self.touch(done.record, key, line);
         }
     }
 

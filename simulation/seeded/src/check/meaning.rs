@@ -17,7 +17,6 @@ use super::{
 use crate::{
     engine::Story,
     journal::{Did, Event, Journal, PhoneNo, Saw},
-    office::{Act, Sheet},
 };
 
 /// What users did to the words of notes.
@@ -48,19 +47,6 @@ impl Meant {
                     done.into_iter()
                         .map(|(_, record, word)| (*phone, record, word)),
                 );
-            }
-            // A word that a sheet put in is nobody's at a phone who sees it there.
-            if let Event::Acted {
-                act:
-                    Act::Propose {
-                        sheet: Sheet::Ours { cells, .. },
-                        ..
-                    },
-                ..
-            } = &line.event
-            {
-                let notes = cells.iter().filter(|cell| cell.key == "note");
-                known.extend(notes.map(|cell| (cell.record, cell.text.as_str())));
             }
             let Event::Saved {
                 phone,

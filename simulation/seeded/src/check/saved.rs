@@ -17,7 +17,7 @@ use super::{
 use crate::{
     engine::Story,
     journal::{Did, Event, Line, PhoneNo, Saw},
-    office::{Act, Acted, Sheet},
+    office::{Act, Acted},
 };
 
 /// What became of the phones.
@@ -334,20 +334,6 @@ impl Edit<'_> {
             arrived.any(|((_, hash), arrived)| taken(hash) && says(&arrived.said, key, value))
         };
         let wrote = |line: &Line| match &line.event {
-            // Tags are the same whoever writes them.
-            Event::Acted {
-                act:
-                    Act::Propose {
-                        sheet: Sheet::Ours { cells, .. },
-                        ..
-                    },
-                acted: Acted::AsOf(_),
-            } => {
-                let tag = key.strip_prefix("tags/");
-                cells.iter().any(|cell| {
-                    cards.contains(&cell.record) && tag.is_some_and(|tag| cell.text.contains(tag))
-                })
-            }
             Event::Acted {
                 act: Act::Edit { record, set, .. },
                 acted: Acted::Done,

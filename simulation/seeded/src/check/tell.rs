@@ -68,9 +68,7 @@ fn concerns(event: &Event, about: &About, narrow: bool) -> bool {
         }
         Event::DraftDropped { record, did, .. } => of_record(*record) && did.iter().any(says),
         Event::Answered { .. } | Event::OfficeClock { .. } | Event::Tended => false,
-        Event::Acted { act, acted } => {
-            !matches!(acted, Acted::Nothing | Acted::Refused(_)) && acts_on(act, about)
-        }
+        Event::Acted { act, acted } => *acted == Acted::Done && acts_on(act, about),
         Event::Enrolled { .. }
         | Event::Cloned { .. }
         | Event::PhoneCrashed { .. }
@@ -93,9 +91,31 @@ fn concerns_change(said: &bytes::Said, about: &About) -> bool {
 }
 
 fn acts_on(act: &Act, about: &About) -> bool {
-    match about.record {
-        Some(record) => act.is_about(record),
-        None => !matches!(act, Act::Enrol { .. }),
+    let is = |record: &Uuid| about.record.is_none_or(|of| of == *record);
+    match act {
+        Act::Edit { record, .. }
+        | Act::Create { record, .. }
+        | Act::RedactMember { record, .. }
+        | Act::Resolve { record, .. }
+        | Act::UndoChoice { record, .. }
+        | Act::Erase { record }
+        | Act::Redact { record, .. }
+        | Act::Step { record, .. }
+        | Act::Compact { record } => is(record),
+        Act::Move { records, .. } => records.iter().any(is),
+        Act::Merge { winner, loser } | Act::UndoMerge { winner, loser } => is(winner) || is(loser),
+        Act::Enrol { .. } => false,
+        Act::Assign { .. }
+        | Act::Role { .. }
+        | Act::Revoke { .. }
+        | Act::ResolveSpelling
+        | Act::Held { .. }
+        | Act::HeldAsEdit { .. }
+        | Act::HeldAgain { .. }
+        | Act::Backup
+        | Act::Restore
+        | Act::Failover
+        | Act::Restart => true,
     }
 }
 

@@ -128,9 +128,6 @@ fn acts(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
             Act::Move { .. } => ("card_moved", None),
             Act::Merge { winner, .. } => ("merge", Some(*winner)),
             Act::Compact { record } => ("compact", Some(*record)),
-            Act::Join { record, .. } => ("merge", Some(*record)),
-            Act::UndoJoin { record, .. } => ("merge_undo", Some(*record)),
-            Act::TellApart { record, .. } => ("dismiss", Some(*record)),
             // Asked again, it is the same erasure.
             Act::Erase { record } => {
                 expected.insert(("erase", Some(*record)), 1);

@@ -6,8 +6,8 @@ use uuid::Uuid;
 use super::Simulation;
 use crate::{
     draw::Draw,
-    office::{Act, Acted, CellEdit, ForeignRow, HeldId, Office, Sheet},
-    script::{BEGIN_UNIX_MS, Desk, MadeBy, What},
+    office::{Act, Acted, HeldId, Office},
+    script::{BEGIN_UNIX_MS, Desk, MadeBy},
 };
 
 impl<O: Office> Simulation<'_, O> {
@@ -16,42 +16,14 @@ impl<O: Office> Simulation<'_, O> {
         let Some(act) = self.act_of(no, desk).await else {
             return;
         };
-        let created = match &act {
-            Act::Create { record, .. } => Some(RecordId(*record)),
+        let created = match act {
+            Act::Create { record, .. } => Some(RecordId(record)),
             _ => None,
         };
-        let import = match &act {
-            Act::Apply { import } => Some(*import),
-            _ => None,
-        };
-        let acted = self.act(act).await;
-        if let (Acted::Done, Some(record)) = (&acted, created) {
-            self.make(no, record);
+        if let (Acted::Done, Some(record)) = (self.act(act).await, created) {
+            self.made
+                .insert(MadeBy(no), (record, Kind::ShopCard.as_str()));
         }
-        if let (Acted::Rows { rows, .. }, Some(import)) = (&acted, import) {
-            // Which card a row made is known once it is written.
-            let step = MadeBy(import);
-            if self.proposes_new(import)
-                && !self.made.contains_key(&step)
-                && let Some(done) = rows.first().filter(|done| done.state == "written")
-            {
-                self.make(import, RecordId(done.record));
-            }
-        }
-    }
-
-    fn make(&mut self, no: u32, record: RecordId) {
-        let made = (record, Kind::ShopCard.as_str());
-        self.made.insert(MadeBy(no), made);
-    }
-
-    /// Whether the first row of what a step proposed is a new card.
-    fn proposes_new(&self, no: u32) -> bool {
-        let mut steps = self.script.steps.iter();
-        steps.any(|step| {
-            step.no == no
-                && matches!(&step.what, What::Desk(Desk::ProposeElsewhere { rows, .. }) if rows[0].0.is_none())
-        })
     }
 
     fn id_of(&self, record: MadeBy) -> Option<Uuid> {
@@ -141,58 +113,6 @@ impl<O: Office> Simulation<'_, O> {
                 winner: self.id_of(*winner)?,
                 loser: self.id_of(*loser)?,
             },
-            Desk::Export => Act::Export { sheet: no },
-            Desk::ProposeOurs { sheet, cells } => {
-                let cell = |(record, key, text): &(MadeBy, String, String)| {
-                    Some(CellEdit {
-                        record: self.id_of(*record)?,
-                        key: key.clone(),
-                        text: text.clone(),
-                    })
-                };
-                let cells: Vec<_> = cells.iter().filter_map(cell).collect();
-                Act::Propose {
-                    import: no,
-                    sheet: Sheet::Ours {
-                        sheet: sheet.0,
-                        cells: Some(cells).filter(|cells| !cells.is_empty())?,
-                    },
-                }
-            }
-            Desk::ProposeElsewhere { rows, take, grid } => {
-                let row = |(card, says): &(Option<MadeBy>, Vec<(String, String)>)| {
-                    let card = match card {
-                        Some(card) => Some(self.id_of(*card)?),
-                        None => None,
-                    };
-                    let says = says.clone();
-                    Some(ForeignRow { card, says })
-                };
-                Act::Propose {
-                    import: no,
-                    sheet: Sheet::Elsewhere {
-                        rows: rows.iter().filter_map(row).collect(),
-                        take: *take,
-                        grid: grid.clone(),
-                    },
-                }
-            }
-            Desk::Apply { import } => Act::Apply { import: import.0 },
-            Desk::UndoImport { import } => Act::UndoImport { import: import.0 },
-            Desk::Join { record, kept, gone } => Act::Join {
-                record: self.id_of(*record)?,
-                kept: *kept,
-                gone: *gone,
-            },
-            Desk::UndoJoin { record, kept, gone } => Act::UndoJoin {
-                record: self.id_of(*record)?,
-                kept: *kept,
-                gone: *gone,
-            },
-            Desk::TellApart { record, entries } => Act::TellApart {
-                record: self.id_of(*record)?,
-                entries: *entries,
-            },
             Desk::Erase { record } => Act::Erase {
                 record: self.id_of(*record)?,
             },
@@ -237,7 +157,7 @@ pub(super) fn counted(act: &Act, acted: &Acted) -> &'static str {
     match acted {
         Acted::Nothing => return "act: nothing to do it to",
         Acted::Refused(_) => return "act: refused",
-        Acted::Done | Acted::Code(_) | Acted::AsOf(_) | Acted::Rows { .. } => {}
+        Acted::Done | Acted::Code(_) => {}
     }
     match act {
         Act::Enrol { .. } => "act: enrol",
@@ -258,17 +178,6 @@ pub(super) fn counted(act: &Act, acted: &Acted) -> &'static str {
         Act::Held { accept: false, .. } => "act: refuse what is held",
         Act::Move { .. } => "act: move",
         Act::Merge { .. } => "act: merge",
-        Act::Export { .. } => "act: export",
-        Act::Propose {
-            sheet: Sheet::Ours { .. },
-            ..
-        } => "act: propose a sheet of ours",
-        Act::Propose { .. } => "act: propose a sheet from elsewhere",
-        Act::Apply { .. } => "act: write rows",
-        Act::UndoImport { .. } => "act: take rows back",
-        Act::Join { .. } => "act: join contacts",
-        Act::UndoJoin { .. } => "act: undo a joining",
-        Act::TellApart { .. } => "act: tell contacts apart",
         Act::Erase { .. } => "act: erase",
         Act::Redact { .. } => "act: redact",
         Act::Step { .. } => "act: transfer step",

@@ -28,8 +28,6 @@ pub const DESKS: [(&str, Role); 4] = [
     (OFFICERS[0], Role::Officer),
     (OFFICERS[1], Role::Officer),
 ];
-/// Rows of an import that are written in one transaction: so few that imports have several parts.
-pub const ROWS_AT_ONCE: usize = 2;
 /// Why a held change is refused.
 pub const HELD_REASON: &str = "核实后不采用";
 /// Why something is erased.

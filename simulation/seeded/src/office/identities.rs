@@ -17,8 +17,6 @@ pub struct Recorded {
     pub devices: Vec<Uuid>,
     /// Epochs under which merges of cards wrote.
     pub merges: Vec<u32>,
-    /// Imports and joinings of contacts, in order.
-    pub acts: Vec<Uuid>,
 }
 
 /// Where an office takes its ids from.
@@ -66,7 +64,6 @@ pub struct Names {
     epochs: VecDeque<Uuid>,
     devices: VecDeque<Uuid>,
     merges: VecDeque<u32>,
-    acts: VecDeque<Uuid>,
     numbers: Numbers,
 }
 
@@ -83,13 +80,11 @@ impl Names {
             epochs,
             devices,
             merges,
-            acts,
         } = recorded;
         Self {
             epochs: epochs.into(),
             devices: devices.into(),
             merges: merges.into(),
-            acts: acts.into(),
             numbers: Numbers::from_seed(seed),
         }
     }
@@ -116,11 +111,6 @@ impl Names {
         self.merges
             .pop_front()
             .unwrap_or_else(|| made(&mut self.numbers))
-    }
-
-    /// What an import or a joining is known by.
-    pub fn act(&mut self) -> Uuid {
-        self.acts.pop_front().unwrap_or_else(|| self.numbers.uuid())
     }
 
     /// Whether two epochs are of one merge.

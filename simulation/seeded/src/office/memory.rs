@@ -1,12 +1,11 @@
 //! The office in memory: what the server decides, by the same code (`lianka-office-core`), over its in-memory store and behind the same requests.
 //!
 //! Its own is only who may come in and what a process is: devices and tokens (`door`), desks' acts as scripts name them (`acts`), backups, the clock,
-//! what becomes of sheets (`sheets`), and what it can be asked when all is quiet (`evidence`). Deliberately absent: gzip, search, files, duplicates' lists, rate limits, an audit chain.
+//! and what it can be asked when all is quiet (`evidence`). Deliberately absent: gzip, search, exports, duplicates' lists, rate limits, an audit chain.
 
 mod acts;
 mod door;
 mod evidence;
-mod sheets;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,7 +30,7 @@ use lianka_sync_core::{
 };
 use serde_json::{Value, json};
 
-use self::{door::Door, sheets::Sheets};
+use self::door::Door;
 use super::{
     Act, Acted, Call, Evidence, HeldId, Office, Reply, START_UNIX_MS, Setup, desk,
     identities::{Identities, Names, Numbers},
@@ -109,7 +108,6 @@ struct Desks {
 struct State {
     store: MemoryStore,
     door: Door,
-    sheets: Sheets,
 }
 
 /// See the module.
@@ -129,7 +127,6 @@ pub struct MemoryOffice {
     checkpoint_bytes: usize,
     pages: Pages,
     log_days: u32,
-    roads: Vec<String>,
 }
 
 impl MemoryOffice {
@@ -165,7 +162,6 @@ impl MemoryOffice {
             state: State {
                 store,
                 door: Door::default(),
-                sheets: Sheets::default(),
             },
             backup: None,
             desks: Desks {
@@ -178,7 +174,6 @@ impl MemoryOffice {
             checkpoint_bytes,
             pages,
             log_days: setup.log_days,
-            roads: setup.roads.clone(),
         };
         office.open_desks();
         office

@@ -6,9 +6,8 @@
 mod acts;
 mod cluster;
 mod evidence;
-mod sheets;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Router,
@@ -19,7 +18,7 @@ use lianka_office_core::memory::TAIL_BOUNDS;
 use lianka_server::{
     Server, auth,
     clock::{Clock, Entropy},
-    config::{ImportParts, ServeConfig},
+    config::ServeConfig,
     store,
     upkeep::{
         compaction, refresh, transfer_clock,
@@ -40,8 +39,6 @@ use super::{
 
 const BODY_BYTES_MAX: usize = 256 << 20;
 const CONNECTIONS: u32 = 4;
-/// The desk of whoever brings sheets and enrols people, among [`desk::DESKS`].
-const ADMIN: usize = 0;
 
 /// Somebody at a desk, with their tokens.
 #[derive(Clone, Debug, Default)]
@@ -72,7 +69,6 @@ struct Inner {
     /// Erasures in their order: applied again after a restore.
     receipts: Vec<Act>,
     recorded: Recorded,
-    sheets: sheets::Sheets,
 }
 
 /// What the router answered.
@@ -137,11 +133,6 @@ async fn start(database: &Database, clock: &Clock, seed: u64, log_days: u32) -> 
         log_days: Keep::days(u64::from(log_days)),
         // As little as the office in memory, so that older cursors are answered by SQL.
         tail_entries: TAIL_BOUNDS.entries,
-        // A request writes one part, so that something may happen before the next.
-        import_parts: ImportParts {
-            rows: desk::ROWS_AT_ONCE as i64,
-            at_most: Some(Duration::ZERO),
-        },
         ..ServeConfig::for_tests()
     };
     let app = Server::start(pool, Arc::new(config), clock.clone(), Entropy::seeded(seed))
@@ -185,7 +176,6 @@ impl Inner {
             app,
             router,
             desks: vec![Desk::default(); desk::DESKS.len()],
-            sheets: sheets::Sheets::default(),
             steps: BTreeMap::new(),
             receipts: Vec::new(),
             recorded: Recorded {
@@ -315,30 +305,6 @@ impl Inner {
         }
     }
 
-    /// Sends a file, or fetches one, as somebody at a desk.
-    async fn send_as(
-        &mut self,
-        nth: usize,
-        method: &str,
-        path: &str,
-        content_type: &str,
-        body: Vec<u8>,
-    ) -> Answer {
-        for again in [true, false] {
-            let bearer = format!("Bearer {}", self.desks[nth].access);
-            let headers = [
-                ("authorization", bearer.as_str()),
-                ("content-type", content_type),
-            ];
-            let answer = self.send(method, path, &headers, body.clone()).await;
-            if !(again && answer.status == 401) {
-                return answer;
-            }
-            self.renew(nth).await;
-        }
-        unreachable!("the second time answers")
-    }
-
     /// Asks as somebody at a desk, whose tokens are renewed as they run out.
     async fn ask(&mut self, nth: usize, method: &str, path: &str, body: &Value) -> (u16, Value) {
         for again in [true, false] {
@@ -364,17 +330,18 @@ impl Inner {
             if !(again && answer.status == 401) {
                 return (answer.status, answer.json());
             }
-            self.renew(nth).await;
+            let body = json!({ "refresh_token": self.desks[nth].refresh });
+            let renewed = self
+                .send(
+                    "POST",
+                    "/v1/tokens",
+                    &[("content-type", "application/json")],
+                    body.to_string().into_bytes(),
+                )
+                .await;
+            self.desks[nth] = desk_of(&renewed.json());
         }
         unreachable!("the second time answers")
-    }
-
-    async fn renew(&mut self, nth: usize) {
-        let body = json!({ "refresh_token": self.desks[nth].refresh });
-        let headers = [("content-type", "application/json")];
-        let body = body.to_string().into_bytes();
-        let renewed = self.send("POST", "/v1/tokens", &headers, body).await;
-        self.desks[nth] = desk_of(&renewed.json());
     }
 
     /// Asks as the admin what cannot be refused.
@@ -440,7 +407,7 @@ impl Inner {
             > 0
         {}
         let keep = Keep::days(u64::from(self.log_days));
-        trimming::sweep(pool, keep, clock.now(), Duration::ZERO)
+        trimming::sweep(pool, keep, clock.now(), std::time::Duration::ZERO)
             .await
             .expect("the log is swept");
     }

@@ -13,7 +13,6 @@ use crate::{
 
 mod corners;
 mod rare;
-mod sheets;
 mod special;
 mod transfers;
 mod visits;
@@ -85,7 +84,6 @@ pub(super) fn draw(seed: u64) -> Script {
     plan.whole();
     visits::among(&mut plan, Draw::of(seed, "visits", 0));
     rare::among(&mut plan, Draw::of(seed, "rare", 0));
-    sheets::among(&mut plan, Draw::of(seed, "sheets", 0));
     corners::among(&mut plan, Draw::of(seed, "corners", 0));
     plan.steps.sort_by_key(|step| (step.at_ms, step.no));
     Script {

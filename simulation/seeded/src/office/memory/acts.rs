@@ -10,7 +10,6 @@ use lianka_office_core::{
         edit::{Create, Edit},
         erase::{Erase, Person, Redact, Request, reason},
         held::{Accept, Refuse},
-        join_contacts::{Join, TellApart, UndoJoin},
         merge_cards::{Merge, UndoMerge},
         relocate::Relocate,
         resolve::{Choose, ChooseHarmless, Undo},
@@ -18,7 +17,7 @@ use lianka_office_core::{
     },
     ids::Ids,
     memory::{Kept, Settled},
-    store::{CardMerge, ContactJoin, HeldStatus, HeldWrite},
+    store::{CardMerge, HeldStatus, HeldWrite},
 };
 use lianka_sync_core::{
     access::Role,
@@ -26,10 +25,7 @@ use lianka_sync_core::{
     crdt::{conflict::HarmlessClass, merge::Refusal, rebuild},
     id::{DeviceId, EntryId, RecordId},
     kinds::{
-        self, Kind,
-        duplicate::persons::{self, Contact, Same},
-        key,
-        shop_card::{CONTACTS, MERGED_INTO},
+        self, Kind, key,
         transfer::{Case, Step},
     },
 };
@@ -140,27 +136,9 @@ impl MemoryOffice {
             Act::UndoMerge { winner, loser } => {
                 self.undo_merge(RecordId(*winner), RecordId(*loser))
             }
-            Act::Export { sheet } => self.export(*sheet),
-            Act::Propose { import, sheet } => self.propose(*import, sheet),
-            Act::Apply { import } => self.apply(*import),
-            Act::UndoImport { import } => self.undo_import(*import),
-            Act::Join { record, kept, gone } => {
-                self.join(RecordId(*record), EntryId(*kept), EntryId(*gone))
-            }
-            Act::UndoJoin { record, kept, gone } => {
-                self.undo_join(RecordId(*record), EntryId(*kept), EntryId(*gone))
-            }
-            Act::TellApart { record, entries } => {
-                let (a, b) = (EntryId(entries.0), EntryId(entries.1));
-                self.tell_apart(RecordId(*record), a, b)
-            }
             Act::Erase { record } => {
                 let (record, request) = (RecordId(*record), self.request());
-                let erased = done(self.run(Erase { record, request }), |_| true);
-                if erased == Acted::Done {
-                    self.forget_rows(record);
-                }
-                erased
+                done(self.run(Erase { record, request }), |_| true)
             }
             Act::Redact { record, entry } => {
                 self.redact(RecordId(*record), Person::Entry(EntryId(*entry)))
@@ -184,7 +162,7 @@ impl MemoryOffice {
         }
     }
 
-    pub(super) fn run<A: acts::Act>(&mut self, act: A) -> Result<A::Done, A::Refused> {
+    fn run<A: acts::Act>(&mut self, act: A) -> Result<A::Done, A::Refused> {
         self.state.store.run(self.now, act)
     }
 
@@ -199,15 +177,6 @@ impl MemoryOffice {
             device: self.desks.admin,
             reason: reason(desk::ERASE_REASON),
             erasure: self.ids.uuid(),
-        }
-    }
-
-    /// Who brings sheets.
-    pub(super) fn admin(&self) -> Desk {
-        Desk {
-            username: desk::ADMIN.to_owned(),
-            device: self.desks.admin,
-            role: Role::Admin,
         }
     }
 
@@ -227,11 +196,7 @@ impl MemoryOffice {
             note: false,
             request: self.request(),
         };
-        let redacted = done(self.run(redact), |_| true);
-        if redacted == Acted::Done {
-            self.forget_rows(record);
-        }
-        redacted
+        done(self.run(redact), |_| true)
     }
 
     fn edit(
@@ -428,73 +393,6 @@ impl MemoryOffice {
             note: String::new(),
         };
         done(self.run(undo), |_| true)
-    }
-
-    fn join(&mut self, record: RecordId, kept: EntryId, gone: EntryId) -> Acted {
-        let mut names = self.names.clone();
-        let join = Join {
-            by: self.reviewer(),
-            record,
-            same: Same { kept, gone },
-            note: String::new(),
-            join: names.act(),
-            epoch: names.merge(),
-        };
-        let acted = done(self.run(join), |_| true);
-        if acted == Acted::Done {
-            self.names = names;
-        }
-        acted
-    }
-
-    fn undo_join(&mut self, record: RecordId, kept: EntryId, gone: EntryId) -> Acted {
-        let same = Same { kept, gone };
-        let of = |join: &&ContactJoin| join.record == record && join.same == same;
-        let joins = self.state.store.joins.values().filter(of);
-        let newest = joins.max_by_key(|join| (join.undone.is_none(), join.joined_at));
-        let Some(join) = newest.map(|join| join.join) else {
-            return Acted::Nothing;
-        };
-        let undo = UndoJoin {
-            by: self.reviewer(),
-            join,
-            note: String::new(),
-        };
-        done(self.run(undo), |_| true)
-    }
-
-    /// Only likely pairs are on the list.
-    fn tell_apart(&mut self, record: RecordId, a: EntryId, b: EntryId) -> Acted {
-        let Some(kept) = self.state.store.records.get(&record) else {
-            return Acted::Nothing;
-        };
-        let view = kept.state.view();
-        let contact = |entry| {
-            let text = |field| view.entry_text(CONTACTS, entry, field);
-            Contact {
-                entry,
-                name: text("name"),
-                phones: text("phones"),
-                role: text("role"),
-            }
-        };
-        let entries = view.entries(CONTACTS).into_iter();
-        let alike = persons::alike(&entries.map(contact).collect::<Vec<_>>());
-        let pair = (a.min(b), a.max(b));
-        let Some(alike) = alike.into_iter().find(|alike| alike.entries == pair) else {
-            return Acted::Nothing;
-        };
-        if kept.state.text(MERGED_INTO).is_some() {
-            return Acted::Nothing;
-        }
-        let apart = TellApart {
-            by: self.reviewer(),
-            record,
-            entries: pair,
-            reasons: alike.reasons.iter().map(ToString::to_string).collect(),
-            note: String::new(),
-        };
-        done(self.run(apart), |()| true)
     }
 
     fn step(&mut self, record: RecordId, step: &str, fields: &[(String, String)]) -> Acted {

@@ -3,25 +3,22 @@
 use lianka_office_core::follow::op_text;
 use lianka_sync_core::{
     crdt::{conflict::HarmlessClass, merge::RegisterState},
-    id::{EntryId, RecordId},
-    kinds::{
-        duplicate::{pair_id, persons},
-        key,
-        transfer::Case,
-    },
+    id::RecordId,
+    kinds::{duplicate::pair_id, key, transfer::Case},
 };
 use serde_json::{Value, json};
 use sqlx::Row;
 use uuid::Uuid;
 
-use super::{ADMIN, Inner, desk};
+use super::{Inner, desk};
 use crate::office::{Act, Acted, HeldId, Looked};
 
+const ADMIN: usize = 0;
 const REVIEWER: usize = 1;
 const FIRST_OFFICER: usize = 2;
 
 /// What an answer means to whoever acted.
-pub(super) fn acted(status: u16, answer: &Value) -> Acted {
+fn acted(status: u16, answer: &Value) -> Acted {
     let text = |key: &str| answer[key].as_str().map(str::to_owned);
     match status {
         200..300 => Acted::Done,
@@ -111,18 +108,6 @@ impl Inner {
             Act::Move { records, grid } => self.move_to(records, grid).await,
             Act::Merge { winner, loser } => self.merge_cards(*winner, *loser).await,
             Act::UndoMerge { winner, loser } => self.undo_merge(*winner, *loser).await,
-            Act::Export { sheet } => self.export(*sheet).await,
-            Act::Propose { import, sheet } => self.propose(*import, sheet).await,
-            Act::Apply { import } => self.apply(*import).await,
-            Act::UndoImport { import } => self.undo_import(*import).await,
-            Act::Join { record, kept, gone } => self.join(*record, *kept, *gone).await,
-            Act::UndoJoin { record, kept, gone } => self.undo_join(*record, *kept, *gone).await,
-            Act::TellApart { record, entries } => {
-                let pair =
-                    persons::pair_id(RecordId(*record), EntryId(entries.0), EntryId(entries.1));
-                let path = self.path(&format!("duplicates/contacts/{pair}/dismiss"));
-                self.do_it(REVIEWER, "POST", &path, json!({})).await
-            }
             Act::Erase { record } => {
                 let path = self.path(&format!("records/{record}/erase"));
                 self.do_it(
@@ -377,40 +362,6 @@ impl Inner {
             return Acted::Nothing;
         };
         let path = self.path(&format!("merges/{merge}/undo"));
-        self.do_it(REVIEWER, "POST", &path, json!({})).await
-    }
-
-    async fn join(&mut self, record: Uuid, kept: Uuid, gone: Uuid) -> Acted {
-        let pair = persons::pair_id(RecordId(record), EntryId(kept), EntryId(gone));
-        let path = self.path(&format!("duplicates/contacts/{pair}/join"));
-        let body = json!({ "record": record, "kept": kept, "gone": gone });
-        let (status, answer) = self.ask(REVIEWER, "POST", &path, &body).await;
-        if status == 200 {
-            let join = answer["join"]
-                .as_str()
-                .and_then(|id| id.parse::<Uuid>().ok());
-            let join = join.expect("a joining has an id");
-            let epoch =
-                sqlx::query_scalar::<_, i64>("select epoch from contact_join where join_id = $1");
-            let epoch = epoch.bind(join).fetch_one(&self.app.pool).await;
-            self.recorded.acts.push(join);
-            self.recorded
-                .merges
-                .push(epoch.expect("the joining was noted") as u32);
-        }
-        acted(status, &answer)
-    }
-
-    async fn undo_join(&mut self, record: Uuid, kept: Uuid, gone: Uuid) -> Acted {
-        let newest = sqlx::query_scalar::<_, Uuid>(
-            "select join_id from contact_join where record = $1 and kept = $2 and gone = $3 order by undone_at is not null, joined_at desc limit 1",
-        );
-        let newest = newest.bind(record).bind(kept).bind(gone);
-        let newest = newest.fetch_optional(&self.app.pool).await;
-        let Some(join) = newest.expect("the store answers") else {
-            return Acted::Nothing;
-        };
-        let path = self.path(&format!("contact-joins/{join}/undo"));
         self.do_it(REVIEWER, "POST", &path, json!({})).await
     }
 
