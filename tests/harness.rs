@@ -228,36 +228,35 @@ impl TestApp {
 
     /// A server on a cluster that is the test's own to break. Its schema must be there.
     pub async fn start_elsewhere(options: PgConnectOptions, config: ServeConfig) -> Self {
-        let pool = store::waits::connect_within(
-            options.clone(),
-            CONNECTIONS_PER_TEST_MAX,
-            &config.store.waits,
-        )
-        .await;
-        let pool = pool.expect("the cluster takes connections");
-        Self::start_on(
-            Database {
-                pool,
-                options,
-                name: String::new(),
-            },
-            config,
-            1,
-        )
-        .await
+        Self::start_on(elsewhere(options, &config).await, config, 1).await
+    }
+
+    /// The same by the machine's clock, for a test that starts the server's program beside it.
+    pub async fn start_elsewhere_today(options: PgConnectOptions, config: ServeConfig) -> Self {
+        let database = elsewhere(options, &config).await;
+        Self::start_today(database, config).await
+    }
+
+    /// A server by the machine's clock.
+    pub async fn start_today(database: Database, config: ServeConfig) -> Self {
+        Self::start_by(Clock::System, Entropy::System, database, config).await
     }
 
     /// A server on a given database, so that a test can start it a second time after a "crash". `seed` must differ then: two runs of a real
     /// server never draw the same random bytes.
     pub async fn start_on(database: Database, config: ServeConfig, seed: u64) -> Self {
         let clock = Clock::fixed(START_UNIX_MS);
-        let app = Server::start(
-            database.pool.clone(),
-            Arc::new(config),
-            clock.clone(),
-            Entropy::seeded(seed),
-        )
-        .await;
+        Self::start_by(clock, Entropy::seeded(seed), database, config).await
+    }
+
+    async fn start_by(
+        clock: Clock,
+        entropy: Entropy,
+        database: Database,
+        config: ServeConfig,
+    ) -> Self {
+        let pool = database.pool.clone();
+        let app = Server::start(pool, Arc::new(config), clock.clone(), entropy).await;
         let app = app.unwrap_or_else(|error| panic!("the server starts: {error:?}"));
         Self {
             router: lianka_server::router(&app),
@@ -294,6 +293,16 @@ impl TestApp {
                 .expect("serving does not end");
         });
         Served { address, task }
+    }
+}
+
+async fn elsewhere(options: PgConnectOptions, config: &ServeConfig) -> Database {
+    let waits = &config.store.waits;
+    let pool = store::waits::connect_within(options.clone(), CONNECTIONS_PER_TEST_MAX, waits).await;
+    Database {
+        pool: pool.expect("the cluster takes connections"),
+        options,
+        name: String::new(),
     }
 }
 

@@ -138,8 +138,8 @@ async fn assert_written_once(office: &Office, import: &str, count: i64, after: &
         "{after}: one change a row"
     );
     let told = format!(
-        "select count(*) from audit_event e, jsonb_array_elements(e.detail->'rows') told
-         where e.action = 'import' and e.detail->>'import' = '{import}' and jsonb_typeof(e.detail->'rows') = 'array'"
+        "select count(*) from audit_event e, jsonb_array_elements(e.detail::jsonb->'rows') told
+         where e.action = 'import' and e.detail::jsonb->>'import' = '{import}' and jsonb_typeof(e.detail::jsonb->'rows') = 'array'"
     );
     assert_eq!(
         number(office, &told).await,
@@ -324,7 +324,7 @@ async fn killed_between_the_parts_of_an_import() {
         acquire: Duration::from_secs(5),
         ..Waits::of_statement(Duration::from_secs(10))
     };
-    let office = Office::on(TestApp::start_elsewhere(cluster.options(), config).await).await;
+    let office = Office::on(TestApp::start_elsewhere_today(cluster.options(), config).await).await;
     office.street(HOME, "天平路街道").await;
     office.grid(HOME, "A1").await;
     between_parts(cluster, office).await;

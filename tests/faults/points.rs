@@ -13,8 +13,7 @@ use lianka_client::{
     transport::Transport,
 };
 use lianka_server::{
-    Server as App,
-    clock::{Clock, Entropy},
+    clock::Clock,
     config::ServeConfig,
     pipeline_point::PipelinePoint::{self, *},
     upkeep::sealing as seal,
@@ -121,21 +120,7 @@ impl Scene {
     pub async fn open() -> Self {
         let database = fresh_database().await;
         let url = database.url();
-        let config = Arc::new(ServeConfig::for_tests());
-        let app = App::start(
-            database.pool.clone(),
-            config,
-            Clock::System,
-            Entropy::System,
-        )
-        .await
-        .expect("the office starts");
-        let test = TestApp {
-            router: lianka_server::router(&app),
-            app,
-            clock: Clock::System,
-            database,
-        };
+        let test = TestApp::start_today(database, ServeConfig::for_tests()).await;
         let office = Office::on(test).await;
         office.street(HOME, "天平路街道").await;
         office.grid(HOME, "A1").await;

@@ -422,7 +422,7 @@ pub(crate) enum Scientific {
 const NUMBER_DIGITS_MAX: usize = 15;
 
 /// A fraction with more digits than a spreadsheet keeps, as programs write 0.1 + 0.2: 0.3. No other text.
-pub(crate) fn without_noise(text: &str) -> Option<String> {
+pub(crate) fn without_float_tail(text: &str) -> Option<String> {
     let bare = text.strip_prefix('-').unwrap_or(text);
     let (whole, fraction) = bare.split_once('.')?;
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
@@ -560,7 +560,7 @@ mod tests {
             ("999999199001010729", None),
             ("2026.03.04", None),
         ] {
-            assert_eq!(without_noise(text).as_deref(), expected, "{text}");
+            assert_eq!(without_float_tail(text).as_deref(), expected, "{text}");
         }
         assert_eq!(scientific("1.38E+10"), Some(Scientific::Damaged));
         assert_eq!(
