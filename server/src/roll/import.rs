@@ -6,9 +6,11 @@
 
 pub mod diff;
 pub mod matching;
+pub mod notes;
 pub mod plan;
 pub mod propose;
 pub mod report;
+pub mod respelled;
 pub mod said;
 pub mod store;
 pub mod workbook;
@@ -22,8 +24,8 @@ use lianka_office_core::{
     acts::{
         Desk,
         import::{
-            CellWrite, NoteWrite, Over, RowUndo, RowUndone, RowWrite, RowWritten, UndoRows,
-            WriteRows,
+            CellWrite, NoteRefused, NoteWrite, Over, RowUndo, RowUndone, RowWrite, RowWritten,
+            UndoRows, WriteRows,
         },
     },
     ids::derived,
@@ -33,7 +35,7 @@ use lianka_sync_core::{
     crdt::{merge::RegisterState, record::Edit},
     id::{ChangeHash, EntryId, RecordId, StreetCode},
     key,
-    kinds::{Kind, Meaning, shop_card::CONTACTS},
+    kinds::{Kind, shop_card::CONTACTS},
     lang::Lang,
     time::ServerTime,
 };
@@ -46,7 +48,7 @@ use crate::{
     audit::{self, Action},
     clock::{Clock, Entropy},
     roll::{
-        sheet::{ProblemCode, RollError, target::field},
+        sheet::{ProblemCode, RollError},
         store as roll,
     },
     street::{
@@ -135,10 +137,10 @@ fn take(columns: &Columns, name: &str) -> Option<Take> {
         .find_map(|name| columns.get(name).copied())
 }
 
-/// The id of the n-th person that a row brings: the same, however often the row is written.
+/// The id of the n-th person that a row brings: the same, however often the row is written, and in the order of the row.
 fn person_id(import: Uuid, now: ServerTime, row: i32, nth: usize) -> EntryId {
     EntryId(derived(
-        now,
+        ServerTime::from_unix_ms(now.unix_ms().saturating_add(nth as i64)),
         &[
             b"import person",
             import.as_bytes(),
@@ -146,6 +148,19 @@ fn person_id(import: Uuid, now: ServerTime, row: i32, nth: usize) -> EntryId {
             &(nth as u64).to_be_bytes(),
         ],
     ))
+}
+
+/// The id of a person whom a line of a sheet of ours adds to a card: the same, however often the sheet comes.
+fn added_person_id(export: Uuid, record: RecordId, person: &[(String, String)]) -> EntryId {
+    let made = export.get_timestamp().map_or(0, |at| {
+        let (seconds, nanoseconds) = at.to_unix();
+        seconds as i64 * 1_000 + i64::from(nanoseconds) / 1_000_000
+    });
+    let mut parts: Vec<&[u8]> = vec![b"export person", export.as_bytes(), record.0.as_bytes()];
+    for (field, value) in person {
+        parts.extend([field.as_bytes(), value.as_bytes()]);
+    }
+    EntryId(derived(ServerTime::from_unix_ms(made), &parts))
 }
 
 /// Where imports are made, and by whom.
@@ -459,15 +474,22 @@ async fn part(office: &Office<'_>, import: Uuid, doing: Doing) -> Result<bool, I
         Doing::Apply => write_part(&mut transaction, street, by, &row, waiting).await?,
         Doing::Undo => undo_part(&mut transaction, by, waiting).await?,
     };
-    let written: Vec<_> = ends
-        .iter()
-        .filter_map(|end| Some(serde_json::json!([end.row, end.record?.0, end.seq?])))
-        .collect();
-    if !written.is_empty() {
+    let named = |end: &RowEnd| Some(serde_json::json!([end.row, end.record?.0, end.seq?]));
+    let taken_back = |end: &RowEnd| Some(serde_json::json!([end.row, end.record?.0]));
+    let (action, rows): (_, Vec<_>) = match doing {
+        Doing::Apply => (Action::Import, ends.iter().filter_map(named).collect()),
+        Doing::Undo => (
+            Action::ImportUndone,
+            ends.iter().filter_map(taken_back).collect(),
+        ),
+    };
+    if !rows.is_empty() {
         let event = by
-            .event(Action::Import)
+            .event(action)
             .with("import", import.to_string())
-            .with("rows", written);
+            .with("file", row.file_name.clone())
+            .with("sheet", row.plan.sheet.clone())
+            .with("rows", rows);
         transaction.audit(event);
     }
     store::end_rows(transaction.tx(), street, import, &ends).await?;
@@ -492,13 +514,20 @@ async fn write_part(
     transaction
         .load(waiting.iter().filter_map(|row| row.record).map(RecordId))
         .await?;
+    let ours: Vec<Uuid> = waiting
+        .iter()
+        .filter(|row| row.content.export.is_some())
+        .filter_map(|row| row.record)
+        .collect();
+    let wrote = store::wrote(transaction.tx(), street, &ours).await?;
     let (mut ends, mut rows, mut writes) = (Vec::new(), Vec::new(), Vec::new());
     let mut seen_here: BTreeSet<Vec<u8>> = BTreeSet::new();
-    for row in waiting {
+    for mut row in waiting {
         let Some(record) = row.record.map(RecordId) else {
             ends.push(ended(&row, "refused", row.content.0.clone()));
             continue;
         };
+        row.content.leave_out(&wrote, record);
         let is_new = transaction.state(record).is_none();
         let before = written.get(&row.identity).filter(|_| row.seen.is_none());
         if let (true, Some(record)) = (is_new, before) {
@@ -546,6 +575,7 @@ fn ended(row: &StoredRow, state: &'static str, content: Content) -> RowEnd {
 /// Once it is decided nothing stays of a row but what an undo needs, what is told of it, and its cells.
 fn end_of(row: &StoredRow, outcome: RowWritten) -> RowEnd {
     let mut content = row.content.0.clone();
+    content.wrote = content.writes();
     let refused =
         |content: &mut Content, code: &str, column: Option<String>, zh: String, en: String| {
             content.problems.push(ProblemReport::of_row(
@@ -564,19 +594,28 @@ fn end_of(row: &StoredRow, outcome: RowWritten) -> RowEnd {
             before,
             note_refused,
         } => {
+            if note_refused.is_some() {
+                // It may come again.
+                content.note = None;
+                content.wrote = content.writes();
+            }
             content.before = (!is_new).then_some(before);
             content.says = None;
             content.changed.clear();
             content.persons.clear();
-            (content.tags, content.note) = (None, None);
-            if let Some(refusal) = note_refused {
-                refused(
+            content.note = None;
+            match note_refused {
+                Some(NoteRefused::By(refusal)) => refused(
                     &mut content,
                     refusal.code(),
                     refusal.key().map(str::to_owned),
                     refusal.message(Lang::Zh),
                     refusal.message(Lang::En),
-                );
+                ),
+                Some(NoteRefused::Changed) => {
+                    content.problems.push(note_changed(row.row.unsigned_abs()));
+                }
+                None => {}
             }
             RowEnd {
                 record: row.record.map(RecordId),
@@ -597,13 +636,7 @@ fn end_of(row: &StoredRow, outcome: RowWritten) -> RowEnd {
             ended(row, "refused", content)
         }
         RowWritten::NoteChanged => {
-            refused(
-                &mut content,
-                ProblemCode::NoteChanged.as_str(),
-                Some("note".to_owned()),
-                "备注在此期间有人改过，这一行没有写入：请看过卡片再改".to_owned(),
-                "somebody wrote the note meanwhile, and nothing of the row was written: look at the card, then edit it".to_owned(),
-            );
+            content.problems.push(note_changed(row.row.unsigned_abs()));
             ended(row, "refused", content)
         }
         RowWritten::Gone => {
@@ -617,6 +650,17 @@ fn end_of(row: &StoredRow, outcome: RowWritten) -> RowEnd {
             ended(row, "refused", content)
         }
     }
+}
+
+/// A note that was written meanwhile, and of which nobody can say any more what the sheet's author saw.
+pub(crate) fn note_changed(row: u32) -> ProblemReport {
+    ProblemReport::of_row(
+        ProblemCode::NoteChanged.as_str(),
+        row,
+        Some(key::NOTE.to_owned()),
+        "备注在导出以后有人改过，而当时的内容已查不到，表里的备注不写入：请看过卡片再改".to_owned(),
+        "somebody wrote the note since, and nobody can say any more how it read then: the sheet's note is not written; look at the card, then edit it".to_owned(),
+    )
 }
 
 /// A new card.
@@ -679,23 +723,11 @@ fn edit(import: &ImportRow, row: &StoredRow, record: RecordId, state: &RegisterS
         value: changed.value.clone(),
         over: Over::Seen,
     }));
-    if let (Some((tags, _)), Some(field)) = (&content.tags, field(Meaning::Tag)) {
-        let now: BTreeSet<String> = view
-            .members(field.name)
-            .map(|(tag, _)| tag.to_owned())
-            .collect();
-        let wanted: BTreeSet<String> = tags.iter().cloned().collect();
-        let write = |tag: &String, value| CellWrite {
-            key: format!("{}/{tag}", field.name),
-            value,
-            over: Over::Seen,
-        };
-        let added = wanted.difference(&now);
-        cells.extend(added.map(|tag| write(tag, Some(Scalar::Bool(true)))));
-        cells.extend(now.difference(&wanted).map(|tag| write(tag, None)));
-    }
     for (nth, person) in content.persons.iter().enumerate() {
-        let entry = entry(nth);
+        let entry = match content.export {
+            Some(export) => added_person_id(export, record, person),
+            None => entry(nth),
+        };
         cells.extend(person.iter().map(|(field, value)| CellWrite {
             key: workbook::person_key(entry, field),
             value: Some(Scalar::from(value.as_str())),
@@ -728,6 +760,7 @@ async fn undo_part(
         Some(RowUndo {
             record,
             hash,
+            seq: row.seq,
             before: row.content.before.clone(),
             erasure: derived(now, &[b"import undone", record.0.as_bytes(), &hash.0]),
         })
@@ -761,7 +794,10 @@ async fn undo_part(
                 "kept"
             }
         };
-        ends.push(ended(&row, state, content));
+        ends.push(RowEnd {
+            record: row.record.map(RecordId),
+            ..ended(&row, state, content)
+        });
     }
     Ok(ends)
 }

@@ -128,6 +128,8 @@ pub struct Lines {
     sheet: Option<Arc<Sheet>>,
     /// Place of the first.
     from: usize,
+    /// The text is of an encoding that has not every sign: `?` stands for those that it lacks.
+    is_narrow: bool,
 }
 
 impl Lines {
@@ -155,6 +157,24 @@ impl Lines {
                 .any(|flawed| flawed.column as usize == column && flawed.flaw.hides_the_cell())
         })
     }
+
+    /// Whether signs of the text may have been lost when it was saved.
+    pub fn may_lack_signs(&self, text: &str) -> bool {
+        self.is_narrow && text.contains('?')
+    }
+}
+
+/// Whether the bytes are text in an encoding that has not every sign.
+fn is_narrow(bytes: &[u8]) -> bool {
+    let is_binary = |begin: &[u8]| bytes.starts_with(begin);
+    let other: [&[u8]; 5] = [
+        b"PK\x03\x04",
+        b"\xd0\xcf\x11\xe0",
+        b"\x09",
+        b"\xff\xfe",
+        b"\xfe\xff",
+    ];
+    !other.into_iter().any(is_binary) && std::str::from_utf8(bytes).is_err()
 }
 
 /// One column of the sheet.
@@ -325,6 +345,7 @@ pub fn read(
     plan.lines = Lines {
         sheet: Some(Arc::new(sheets.swap_remove(header.sheet))),
         from: header.row + 1,
+        is_narrow: is_narrow(bytes),
     };
     Ok(plan)
 }

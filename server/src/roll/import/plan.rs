@@ -1,22 +1,27 @@
 //! What is kept of an import: of the sheet as a whole, and of each row until it is decided, and then of what it replaced.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use lianka_office_core::acts::import::Before;
-use lianka_sync_core::id::RecordId;
+use lianka_sync_core::{codec::change::Scalar, id::RecordId, key::NOTE};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
     diff::{Columns, Differs, Says},
     matching::Candidate,
+    said,
     workbook::{Changed, OwnProblem},
 };
 use crate::roll::{
-    sheet::{self, Problem, RollPlan},
+    sheet::{self, Problem, ProblemCode, RollPlan},
     store::CustomField,
 };
+
+/// By card, fingerprints of what earlier imports of its exports wrote.
+pub type Wrote = HashMap<RecordId, BTreeSet<String>>;
 
 /// What an import is beside its rows.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -83,8 +88,8 @@ pub struct Content {
     pub says: Option<Says>,
     /// What somebody changed in a sheet of ours.
     pub changed: Vec<Changed>,
-    /// The tags as the sheet lists them, and their column.
-    pub tags: Option<(Vec<String>, String)>,
+    /// The export that the row is of.
+    pub export: Option<Uuid>,
     /// The note as the sheet has it, and as the export had it.
     pub note: Option<(String, String)>,
     /// Lines of persons that the export did not have.
@@ -100,8 +105,75 @@ pub struct Content {
     pub take: Columns,
     /// What stood in the fields that it wrote.
     pub before: Option<Before>,
+    /// Fingerprints of what it wrote, of a row of ours: the same sheet, sent again, says it no second time.
+    pub wrote: Vec<String>,
     /// The fields that an undo left, because somebody wrote them since.
     pub kept: Vec<String>,
+}
+
+impl Content {
+    /// Fingerprints of what a row of ours writes.
+    pub fn writes(&self) -> Vec<String> {
+        let Some(export) = self.export else {
+            return Vec::new();
+        };
+        let cells = self.changed.iter().map(|changed| changed.wrote(export));
+        let persons = self
+            .persons
+            .iter()
+            .map(|person| wrote_person(export, person));
+        let note = self.note.iter().map(|(text, _)| wrote_note(export, text));
+        cells.chain(persons).chain(note).collect()
+    }
+
+    /// Leaves out what an earlier import of the same export wrote, whatever became of it since.
+    pub fn leave_out(&mut self, wrote: &Wrote, record: RecordId) {
+        let (Some(export), Some(wrote)) = (self.export, wrote.get(&record)) else {
+            return;
+        };
+        self.changed
+            .retain(|changed| !wrote.contains(&changed.wrote(export)));
+        self.persons
+            .retain(|person| !wrote.contains(&wrote_person(export, person)));
+        self.note
+            .take_if(|(text, _)| wrote.contains(&wrote_note(export, text)));
+    }
+}
+
+impl Changed {
+    /// A fingerprint of it.
+    pub fn wrote(&self, export: Uuid) -> String {
+        let value = match &self.value {
+            None => String::new(),
+            Some(Scalar::Str(text)) => format!("={text}"),
+            Some(Scalar::Bool(_) | Scalar::Int(_)) => "=true".to_owned(),
+        };
+        wrote(export, &self.key, &value)
+    }
+}
+
+/// A fingerprint of a line of a person.
+pub fn wrote_person(export: Uuid, person: &[(String, String)]) -> String {
+    let texts: Vec<_> = person
+        .iter()
+        .map(|(field, value)| format!("{field}={value}"))
+        .collect();
+    wrote(export, "person", &texts.join("\n"))
+}
+
+/// A fingerprint of a note.
+pub fn wrote_note(export: Uuid, text: &str) -> String {
+    wrote(export, NOTE, text)
+}
+
+fn wrote(export: Uuid, what: &str, value: &str) -> String {
+    let digest = Sha256::new_with_prefix(b"lianka wrote 1")
+        .chain_update(export.as_bytes())
+        .chain_update([what.len().min(255) as u8])
+        .chain_update(what.as_bytes())
+        .chain_update(value.as_bytes())
+        .finalize();
+    hex::encode(&digest[..said::BYTES])
 }
 
 /// A column of the sheet and what it is read as.
@@ -186,7 +258,21 @@ impl ProblemReport {
             zh,
             en,
         } = problem;
-        Self::of_row(code.as_str(), row, Some(column), zh, en)
+        let mut report = Self::of_row(code.as_str(), row, Some(column), zh, en);
+        report.weighs(code);
+        report
+    }
+
+    /// As grave as its code is.
+    pub fn weighs(&mut self, code: ProblemCode) {
+        severity(code).clone_into(&mut self.severity);
+    }
+}
+
+fn severity(code: ProblemCode) -> &'static str {
+    match code.severity() {
+        sheet::Severity::Info => "info",
+        sheet::Severity::Warning => "warning",
     }
 }
 
@@ -194,11 +280,7 @@ impl From<&Problem> for ProblemReport {
     fn from(problem: &Problem) -> Self {
         Self {
             code: problem.code.as_str().to_owned(),
-            severity: match problem.code.severity() {
-                sheet::Severity::Info => "info",
-                sheet::Severity::Warning => "warning",
-            }
-            .to_owned(),
+            severity: severity(problem.code).to_owned(),
             row: problem.row,
             column: problem.column.clone(),
             other_row: problem.other_row,

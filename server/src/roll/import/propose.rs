@@ -7,7 +7,8 @@ use lianka_sync_core::{
     codec::change::Scalar,
     crdt::{merge::RegisterState, view::View},
     id::{RecordId, StreetCode},
-    kinds::{Field, Meaning, duplicate::Traits},
+    key::{Key, NOTE},
+    kinds::{Field, Meaning, duplicate::Traits, shop_card::CONTACTS},
     search::fold,
     time::ServerTime,
 };
@@ -19,6 +20,7 @@ use super::{
     ImportError, Office,
     diff::{self, Differs, Says, Take},
     matching::{self, Match},
+    notes::{self, Then},
     plan::{Content, Plan, ProblemReport},
     report::ImportReport,
     said,
@@ -28,7 +30,6 @@ use super::{
 use crate::{
     audit::{self, Action},
     roll::{
-        masks::masked_text,
         sheet::{
             self, ColumnTarget, KnownGrid, Lines, ProblemCode, RollError, RollLimits, RollPlan,
             RollRow, RollValue, StreetTables, grids::GridNames, target::field,
@@ -247,6 +248,8 @@ struct Own {
     copies: BTreeSet<u32>,
     /// The cards that rows carry the id of, where the export is not known any more.
     ids: HashMap<u32, RecordId>,
+    /// Rows of exports that are not known here.
+    forgotten: BTreeSet<u32>,
     /// The export, and where its columns stand in the sheet.
     export: Option<(Export, workbook::Columns)>,
 }
@@ -291,6 +294,8 @@ impl Proposal<'_> {
             return Ok(own);
         }
         let by_export = self.exports(conn, read, &ids).await?;
+        // A card whose row is of another export is not missing.
+        let everywhere: Vec<Uuid> = ids.values().map(|(record, _)| record.0).collect();
         for (export, rows) in by_export {
             let Some(export) = store::export(conn, self.street, export).await? else {
                 continue;
@@ -321,15 +326,26 @@ impl Proposal<'_> {
             };
             let mut changed = Vec::new();
             for (row, record, said) in &known {
+                let cells = read.line(*row).unwrap_or_default();
                 if of_card.get(record) != Some(row) {
                     own.copies.insert(*row);
+                    // A row that stands twice and says the same both times is no new shop.
+                    if workbook::untouched(&cells, &columns, &export, said)
+                        == columns.keys().count()
+                    {
+                        own.rows.insert(*row);
+                        self.repeated(*row, *record);
+                    }
                     continue;
                 }
                 own.rows.insert(*row);
-                let cells = read.line(*row).unwrap_or_default();
                 let line = SheetRow {
                     cells: &cells,
-                    unreadable: &|column| read.plan.lines.is_unreadable(*row, column),
+                    unreadable: &|column| {
+                        let lacks = |cell: &String| read.plan.lines.may_lack_signs(cell);
+                        read.plan.lines.is_unreadable(*row, column)
+                            || cells.get(column).is_some_and(lacks)
+                    },
                 };
                 let mut found = workbook::row(&line, &columns, &export, said, &tables);
                 added(&mut found, &columns.added, read, &cells);
@@ -339,6 +355,7 @@ impl Proposal<'_> {
                 entry.record = Some(*record);
                 entry.outcome = "unchanged";
                 entry.seen = Some(export.head);
+                entry.content.export = Some(export.export);
                 entry.content.reasons = vec!["card_id".to_owned()];
                 let problems = found.problems.drain(..);
                 entry
@@ -352,24 +369,96 @@ impl Proposal<'_> {
             for chunk in changed.chunks(ROWS_AT_ONCE) {
                 let touched: Vec<Uuid> = chunk.iter().map(|(_, record, _)| record.0).collect();
                 let states = states(conn, self.street, &touched).await?;
+                let wrote = store::wrote(conn, self.street, &touched).await?;
+                let note_now = |record: &RecordId| {
+                    let state = states.get(record)?;
+                    Some(state.view().note.unwrap_or_default())
+                };
+                let rewritten: Vec<Uuid> =
+                    chunk
+                        .iter()
+                        .filter(|(_, record, found)| {
+                            found.note.as_ref().zip(note_now(record)).is_some_and(
+                                |(note, reads)| !notes::reads_as_said(export.export, note, &reads),
+                            )
+                        })
+                        .map(|(_, record, _)| record.0)
+                        .collect();
+                let then = Then::load(conn, self.street, &rewritten).await?;
                 for (row, record, found) in chunk {
-                    self.own_row(*row, found, states.get(record), export.export);
+                    let card = OwnCard {
+                        record: *record,
+                        state: states.get(record),
+                        then: &then,
+                        wrote: &wrote,
+                    };
+                    self.own_row(*row, found, &card, &export, said.get(record));
                 }
             }
             let (missing, count) =
-                store::missing(conn, self.street, export.export, &records, MISSING_MAX).await?;
+                store::missing(conn, self.street, export.export, &everywhere, MISSING_MAX).await?;
             plan.missing.extend(missing);
             plan.missing_count += count;
             columns_of(read, plan, &columns);
             own.export = Some((export, columns));
         }
-        // Rows of exports that are forgotten are known by their ids.
-        own.ids = ids
+        // Rows of exports that are forgotten are known by their ids; those of another street's mean nothing here.
+        let left: BTreeMap<u32, RecordId> = ids
             .into_iter()
             .filter(|(row, _)| !own.rows.contains(row) && !own.copies.contains(row))
             .map(|(row, (record, _))| (row, record))
             .collect();
+        let records: Vec<Uuid> = left.values().map(|record| record.0).collect();
+        let known: BTreeSet<Uuid> = roll::existing(conn, self.street, &records)
+            .await?
+            .into_iter()
+            .collect();
+        own.forgotten = left.keys().copied().collect();
+        let is_known = |(_, record): &(u32, RecordId)| known.contains(&record.0);
+        own.ids = left.into_iter().filter(is_known).collect();
+        self.tell_of_exports(read, &own, plan);
         Ok(own)
+    }
+
+    /// Says once for the sheet why rows that an export made are not compared with it.
+    fn tell_of_exports(&self, read: &Read, own: &Own, plan: &mut Plan) {
+        let street = self.street.as_str();
+        let (mut other, mut old) = (None, 0_usize);
+        for row in &own.forgotten {
+            let cells = read.line(*row).unwrap_or_default();
+            match cells.iter().rev().find_map(|cell| exported_from(cell)) {
+                Some(from) if from.as_str() != street => other = Some(from),
+                _ if own.ids.contains_key(row) => old += 1,
+                _ => {}
+            }
+        }
+        let mut tell = |code: ProblemCode, zh: String, en: String| {
+            let mut problem =
+                ProblemReport::of_row(code.as_str(), read.plan.header_row, None, zh, en);
+            problem.weighs(code);
+            *plan.problem_counts.entry(problem.code.clone()).or_insert(0) += 1;
+            plan.problems.push(problem);
+        };
+        if let Some(from) = other {
+            tell(
+                ProblemCode::ExportOfOtherStreet,
+                format!("这张表是街道 {from} 导出的：卡片编号在这里不作数，按外来的表处理"),
+                format!(
+                    "the sheet is an export of the street {from}: its card ids mean nothing here, and it is taken as one from elsewhere"
+                ),
+            );
+        }
+        if old > 0 {
+            tell(
+                ProblemCode::ExportForgotten,
+                format!(
+                    "{old} 行导出已久，当时的内容不再保存：按卡片编号与现在的卡片比较，只填空白处"
+                ),
+                format!(
+                    "{old} rows were exported so long ago that what they said is not kept any more: they are compared with the cards of today, and fill only what is empty"
+                ),
+            );
+        }
     }
 
     /// Which export each row is of: the one it names, or the one that most of it still says.
@@ -427,12 +516,34 @@ impl Proposal<'_> {
         Ok(by_export)
     }
 
+    /// A card's row that stands in the sheet a second time as it was.
+    fn repeated(&mut self, row: u32, record: RecordId) {
+        let entry = self.entry(row);
+        entry.content.problems = vec![ProblemReport::of_row(
+            ProblemCode::CardIdRepeated.as_str(),
+            row,
+            None,
+            "这一行与另一行完全相同，不作新店处理".to_owned(),
+            "the row stands in the sheet twice, and says the same: it is no new shop".to_owned(),
+        )];
+        entry.record = Some(record);
+        entry.outcome = "unchanged";
+        entry.content.reasons = vec!["card_id".to_owned()];
+    }
+
     /// A row of ours in which somebody changed something.
-    fn own_row(&mut self, row: u32, found: &OwnRow, state: Option<&RegisterState>, export: Uuid) {
-        let view = state.map(RegisterState::view).unwrap_or_default();
+    fn own_row(
+        &mut self,
+        row: u32,
+        found: &OwnRow,
+        card: &OwnCard<'_>,
+        export: &Export,
+        said: Option<&Said>,
+    ) {
+        let now = NewlySaid::AtOffice(self.now);
         let entry = self.entry(row);
         let content = &mut entry.content;
-        if state.is_none() {
+        let Some(state) = card.state else {
             content.problems.push(ProblemReport::of_row(
                 ProblemCode::RecordGone.as_str(),
                 row,
@@ -441,36 +552,67 @@ impl Proposal<'_> {
                 "the card is not there any more: the changes are not written".to_owned(),
             ));
             return;
-        }
+        };
+        let view = state.view();
         content.changed.clone_from(&found.changed);
-        content.tags.clone_from(&found.tags);
+        // Nothing is kept of a person who was taken off the card, or forgotten, since.
+        let there = view.entries(CONTACTS);
+        let gone = content.changed.extract_if(.., |changed| {
+            matches!(Key::parse(&changed.key), Some(Key::Entry { entry, .. }) if !there.contains(&entry))
+        });
+        let gone: BTreeSet<String> = gone.map(|changed| changed.column).collect();
+        let told = gone
+            .into_iter()
+            .map(|column| workbook::contact_gone(&column));
+        content
+            .problems
+            .extend(told.map(|problem| ProblemReport::of_own(row, problem)));
         content.persons.clone_from(&found.persons);
-        content.fields = own_fields(found, &view);
-        if let Some((note, was)) = &found.note {
-            let now = view.note.clone().unwrap_or_default();
-            let said_so = |text: &str| said::of(export, "note", text)[..] == was[..];
-            if *note == now {
-                // Somebody wrote the same meanwhile.
-            } else if !said_so(&now) && !said_so(&masked_text(&now)) {
-                content.problems.push(ProblemReport::of_row(
-                    ProblemCode::NoteChanged.as_str(),
-                    row,
-                    Some("note".to_owned()),
-                    "备注在导出以后有人改过，表里的备注不写入：请看过卡片再改".to_owned(),
-                    "somebody wrote the note since the export: the sheet's note is not written; look at the card, then edit it".to_owned(),
-                ));
-            } else {
-                content.note = Some((note.clone(), now.clone()));
-                content.fields.push(Differs {
-                    key: "note".to_owned(),
-                    field: "note".to_owned(),
-                    is: Some(now)
-                        .into_iter()
-                        .filter(|text| !text.is_empty())
-                        .collect(),
-                    shall: Some(note.clone()).filter(|text| !text.is_empty()),
-                });
+        if let (Some(cell), Some(said)) = (&found.tags, said) {
+            let (changed, problems) = cell.changes(export.export, said, &view, now);
+            content.changed.extend(changed);
+            content.problems.extend(
+                problems
+                    .into_iter()
+                    .map(|problem| ProblemReport::of_own(row, problem)),
+            );
+        }
+        let mut shall = None;
+        if let Some(cell) = &found.note {
+            let reads = view.note.clone().unwrap_or_default();
+            let at = (export.export, export.head);
+            match notes::find(at, card.record, cell, &reads, card.then) {
+                notes::Found::Nothing => {}
+                notes::Found::Write {
+                    was,
+                    text,
+                    shall: reads,
+                } => {
+                    content.note = Some((text, was));
+                    shall = Some(reads);
+                }
+                notes::Found::Masked => content
+                    .problems
+                    .push(ProblemReport::of_own(row, workbook::masked(&cell.column))),
+                notes::Found::Refused => content
+                    .problems
+                    .push(ProblemReport::of_own(row, workbook::refused(&cell.column))),
+                notes::Found::Changed => content.problems.push(super::note_changed(row)),
             }
+        }
+        content.leave_out(card.wrote, card.record);
+        content.fields = own_fields(content, &view);
+        if let (Some(_), Some(shall)) = (&content.note, shall) {
+            content.fields.push(Differs {
+                key: NOTE.to_owned(),
+                field: NOTE.to_owned(),
+                is: view
+                    .note
+                    .filter(|text| !text.is_empty())
+                    .into_iter()
+                    .collect(),
+                shall: Some(shall).filter(|text| !text.is_empty()),
+            });
         }
         if !content.fields.is_empty() {
             entry.outcome = "update";
@@ -569,7 +711,7 @@ impl Proposal<'_> {
     /// What a row says: of a sheet of ours by the export's columns, else as the sheet was read.
     fn says(&mut self, read: &Read, own: &Own, row: &RollRow) -> Says {
         let Some((export, columns)) = &own.export else {
-            return says(row);
+            return self.without_masked(says(row), row.row, own.forgotten.contains(&row.row));
         };
         let Some(cells) = read.line(row.row) else {
             return says(row);
@@ -600,15 +742,63 @@ impl Proposal<'_> {
             .into_iter()
             .filter_map(|changed| Some((changed.key, changed.value?)))
             .collect();
-        if let (Some((tags, _)), Some(field)) = (found.tags, field(Meaning::Tag)) {
-            let flag = |tag: String| (format!("{}/{tag}", field.name), Scalar::Bool(true));
-            values.extend(tags.into_iter().map(flag));
+        if let Some(cell) = found.tags {
+            let nothing = Said::nothing(export);
+            let (changed, problems) =
+                cell.changes(export.export, &nothing, &View::default(), tables.said);
+            values.extend(
+                changed
+                    .into_iter()
+                    .filter_map(|tag| Some((tag.key, tag.value?))),
+            );
+            let told = problems.into_iter();
+            let entry = self.entry(row.row);
+            entry
+                .content
+                .problems
+                .extend(told.map(|problem| ProblemReport::of_own(row.row, problem)));
         }
+        // Of a row that was copied, the numbers that are masked are another shop's.
+        let note = found.note.filter(|note| !workbook::is_masked(&note.text));
         Says {
             values,
             persons: found.persons,
-            note: found.note.map(|(text, _)| text),
+            note: note.map(|note| note.text),
         }
+    }
+
+    /// Without numbers that somebody masked: nobody's. `ours`: whatever is masked was masked by an export here.
+    fn without_masked(&mut self, mut says: Says, row: u32, ours: bool) -> Says {
+        let mut columns = Vec::new();
+        let mut keep = |key: &str, text: Option<&str>, may_be: bool| {
+            let is_kept = !may_be || !text.is_some_and(workbook::is_masked);
+            if !is_kept {
+                let label = said::field(&diff::field_name(key)).map_or(key, |field| field.label_zh);
+                columns.push(label.to_owned());
+            }
+            is_kept
+        };
+        for person in &mut says.persons {
+            person.retain(|(field, value)| {
+                let key = format!("{CONTACTS}/{field}");
+                let is_number =
+                    said::field(&key).is_some_and(|field| field.meaning == Meaning::Telephone);
+                keep(&key, Some(value), ours || is_number)
+            });
+        }
+        says.persons.retain(|person| !person.is_empty());
+        says.values
+            .retain(|(key, value)| keep(key, value.as_str(), ours));
+        says.note = says.note.filter(|note| keep(NOTE, Some(note), ours));
+        let entry = self.entry(row);
+        for column in columns {
+            let problem = workbook::masked(&column);
+            entry
+                .content
+                .problems
+                .push(ProblemReport::of_own(row, problem));
+        }
+        says
     }
 
     fn elsewhere_row(
@@ -755,6 +945,14 @@ impl Proposal<'_> {
     }
 }
 
+/// A card that a row of ours is of, and what is known of it.
+struct OwnCard<'c> {
+    record: RecordId,
+    state: Option<&'c RegisterState>,
+    then: &'c Then,
+    wrote: &'c store::Wrote,
+}
+
 /// What rows of a part are compared with.
 struct Sources<'s> {
     states: &'s HashMap<RecordId, RegisterState>,
@@ -874,6 +1072,12 @@ fn ids(lines: &Lines) -> BTreeMap<u32, (RecordId, Option<Uuid>)> {
         .collect()
 }
 
+/// The street that a cell of the export's column names.
+fn exported_from(cell: &str) -> Option<StreetCode> {
+    export_of(cell)?;
+    cell.trim().split('/').next()?.parse().ok()
+}
+
 /// The export that a cell of the export's column names: `street/export/head`.
 pub fn export_of(cell: &str) -> Option<Uuid> {
     let mut parts = cell.trim().split('/');
@@ -910,7 +1114,7 @@ fn added(found: &mut OwnRow, columns: &[usize], read: &Read, cells: &[String]) {
 }
 
 /// What the changed cells of a row of ours say, beside what the card says now.
-fn own_fields(found: &OwnRow, view: &View) -> Vec<Differs> {
+fn own_fields(found: &Content, view: &View) -> Vec<Differs> {
     let text = |value: &Scalar, key: &str| match value {
         Scalar::Str(text) => text.clone(),
         _ => key
@@ -948,21 +1152,6 @@ fn own_fields(found: &OwnRow, view: &View) -> Vec<Differs> {
             })
         })
         .collect();
-    if let (Some((tags, _)), Some(field)) = (&found.tags, field(Meaning::Tag)) {
-        let now: BTreeSet<String> = view
-            .members(field.name)
-            .map(|(tag, _)| tag.to_owned())
-            .collect();
-        let wanted: BTreeSet<String> = tags.iter().cloned().collect();
-        if now != wanted {
-            fields.push(Differs {
-                key: field.name.to_owned(),
-                field: field.name.to_owned(),
-                is: now.into_iter().collect(),
-                shall: (!tags.is_empty()).then(|| tags.join("、")),
-            });
-        }
-    }
     for person in &found.persons {
         let texts: Vec<&str> = person.iter().map(|(_, value)| value.as_str()).collect();
         fields.push(Differs {

@@ -40,6 +40,40 @@ pub(crate) fn plain(text: &str) -> Cow<'_, str> {
     unescaped(text, without_apostrophes(text))
 }
 
+/// What is left of a text when a sheet that holds it was read, however often: nothing of what no reader takes for text.
+pub(crate) fn as_read(text: &str) -> Cow<'_, str> {
+    if !text.contains(WRAPPED) {
+        return Cow::Borrowed(text);
+    }
+    let mut text = text.to_owned();
+    for _ in 0..READ_MAX {
+        let trimmed = text.trim();
+        let read = if is_picture(trimmed) || is_error(trimmed) || trimmed.contains('\u{fffd}') {
+            String::new()
+        } else if let Some(value) = spelled_value(trimmed) {
+            plain(&value).into_owned()
+        } else if is_formula(trimmed) {
+            String::new()
+        } else if let Some(Scientific::Whole(number)) = scientific(trimmed) {
+            number
+        } else {
+            plain(&text).into_owned()
+        };
+        if read == text {
+            break;
+        }
+        text = read;
+    }
+    Cow::Owned(text)
+}
+
+/// Wrappings around one text that come off.
+const READ_MAX: usize = 8;
+/// Signs of which one is in whatever a reader does not take for text.
+const WRAPPED: [char; 15] = [
+    '&', '\\', '_', '<', '\'', '’', '‘', '＇', '=', '＝', '#', '(', 'E', 'e', '\u{fffd}',
+];
+
 fn unescaped<'t>(original: &'t str, text: Cow<'t, str>) -> Cow<'t, str> {
     if !original.contains(['&', '\\', '_', '<']) {
         return text;
