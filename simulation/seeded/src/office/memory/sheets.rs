@@ -6,12 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lianka_office_core::{
-    acts::import::{Before, RowUndone, RowWritten, UndoRows, WriteRows},
+    acts::import::{Before, Origin, RowUndone, RowWritten, UndoRows, WriteRows},
     roll::{
         diff::{Columns as Takes, Says, Take},
-        rows::{self, At, NoteOf, Row as RowOf},
+        notes::Then,
+        rows::{self, At, Card, Row as RowOf},
         said,
-        workbook::{self, Changed, Columns, Export, Known, Said, SheetRow},
+        workbook::{self, Changed, Columns, Export, Known, OwnRow, Person, Said, SheetRow},
+        wrote::{self, Writes},
     },
 };
 use lianka_sync_core::{
@@ -120,6 +122,7 @@ struct Row {
     seen: Option<i64>,
     state: RowState,
     hash: Option<ChangeHash>,
+    seq: Option<i64>,
     content: Content,
 }
 
@@ -127,10 +130,22 @@ struct Row {
 #[derive(Clone, Default)]
 struct Content {
     says: Option<Says>,
+    /// The export that a row of ours is of.
+    export: Option<Uuid>,
     changed: Vec<Changed>,
-    tags: Option<Vec<String>>,
+    persons: Vec<Person>,
     note: Option<(String, String)>,
     before: Option<Before>,
+    /// What it wrote, as fingerprints.
+    wrote: Vec<String>,
+}
+
+impl Content {
+    fn writes(&self) -> Vec<String> {
+        let note = self.note.as_ref().map(|(text, _)| text.as_str());
+        let of = |export| wrote::of(export, &self.changed, &self.persons, note);
+        self.export.map(of).unwrap_or_default()
+    }
 }
 
 /// What a sheet shows of a card.
@@ -158,7 +173,14 @@ fn remembered(export: Uuid, cells: &[String], entries: Vec<EntryId>) -> Said {
     let of = |(column, cell): (&&str, &String)| said::of(export, column, cell);
     let names = cells.last().map_or("", String::as_str);
     let lines = 0..entries.len();
+    let tags = COLUMNS.iter().position(|column| *column == TAGS);
+    let tags = tags.and_then(|at| cells.get(at));
     Said {
+        members: tags
+            .into_iter()
+            .flat_map(|tags| tags.split('、'))
+            .flat_map(|tag| said::of(export, said::TAG, tag))
+            .collect(),
         cells: COLUMNS.iter().zip(cells).flat_map(of).collect(),
         lines: lines
             .flat_map(|nth| {
@@ -315,23 +337,7 @@ impl MemoryOffice {
                     unreadable: &|_| false,
                 };
                 let found = workbook::row(&line, &columns, &home.export, said, &known);
-                let mut content = Content::default();
-                let mut says_something = false;
-                if let Some(kept) = self.state.store.records.get(&record) {
-                    let view = kept.state.view();
-                    says_something = !rows::fields(&found, &view).is_empty();
-                    let export = home.export.export;
-                    let note = found.note.as_ref();
-                    let note = note.map(|(text, was)| {
-                        rows::note_of(export, (text, was), &view, &str::to_owned)
-                    });
-                    if let Some(NoteOf::Write(note)) = note {
-                        content.note = Some((note.text, note.was));
-                        says_something = true;
-                    }
-                    content.changed = found.changed;
-                    content.tags = found.tags.map(|(tags, _)| tags);
-                }
+                let (content, says_something) = self.own(record, found, &home.export, said);
                 Row {
                     row,
                     record,
@@ -343,10 +349,61 @@ impl MemoryOffice {
                         RowState::Unchanged
                     },
                     hash: None,
+                    seq: None,
                     content,
                 }
             });
         Some(rows.collect())
+    }
+
+    /// What a row is to write, and whether it says anything new.
+    fn own(
+        &self,
+        record: RecordId,
+        found: OwnRow,
+        export: &Export,
+        said: &Said,
+    ) -> (Content, bool) {
+        let mut content = Content {
+            export: Some(export.export),
+            ..Content::default()
+        };
+        let Some(kept) = self.state.store.records.get(&record) else {
+            return (content, false);
+        };
+        let view = kept.state.view();
+        let mut then = Then::default();
+        if let Some(document) = found.note.as_ref().and(self.state.store.document(record)) {
+            then.document(record, &document);
+            then.places(record, self.state.store.places(record));
+        }
+        let wrote = self.wrote(record);
+        // Whoever sits here sees whole numbers.
+        let own = rows::own(
+            found,
+            &Card {
+                record,
+                view: &view,
+                export,
+                said,
+                wrote: Some(&wrote),
+                then: &then,
+                now: NewlySaid::AtOffice(self.now),
+                masks_note: &str::to_owned,
+                masks_tag: &str::to_owned,
+            },
+        );
+        (content.changed, content.persons) = (own.changed, own.persons);
+        content.note = own.note;
+        (content, !own.fields.is_empty())
+    }
+
+    /// What imports of sheets of ours wrote on a card, and was not taken back.
+    fn wrote(&self, record: RecordId) -> BTreeSet<String> {
+        let imports = self.state.sheets.imports.values();
+        let rows = imports.flat_map(|import| &import.rows);
+        let written = rows.filter(|row| row.record == record && row.state == RowState::Written);
+        written.flat_map(|row| row.content.wrote.clone()).collect()
     }
 
     fn foreign(&self, import: Uuid, row: i32, foreign: &ForeignRow) -> Row {
@@ -364,6 +421,7 @@ impl MemoryOffice {
             seen: None,
             state: RowState::Open,
             hash: None,
+            seq: None,
             content: Content {
                 says: Some(Says {
                     values: values.collect(),
@@ -416,6 +474,19 @@ impl MemoryOffice {
     fn write_part(&mut self, import: &mut Import) -> Acted {
         let from = self.state.store.head.unsigned_abs();
         let places = waiting(&import.rows, RowState::Chosen);
+        for place in &places {
+            let row = &mut import.rows[*place];
+            let wrote = self.wrote(row.record);
+            let content = &mut row.content;
+            let writes = Writes {
+                changed: &mut content.changed,
+                persons: &mut content.persons,
+                note: &mut content.note,
+            };
+            if let Some(export) = content.export {
+                writes.leave_out(export, &wrote);
+            }
+        }
         let write = |place: &usize| {
             let row = &import.rows[*place];
             let at = At {
@@ -439,10 +510,10 @@ impl MemoryOffice {
                     let of = RowOf {
                         at,
                         says,
+                        export: content.export,
                         changed: &content.changed,
-                        tags: content.tags.as_deref(),
                         note: note.map(|(text, was)| (text.as_str(), was.as_str())),
-                        persons: &[],
+                        persons: &content.persons,
                         take: [&import.takes, &import.takes],
                         seen: row.seen.unwrap_or(import.base),
                     };
@@ -453,7 +524,7 @@ impl MemoryOffice {
         };
         let act = WriteRows {
             by: self.admin(),
-            import: import.id,
+            from: origin(import),
             rows: places.iter().map(write).collect(),
         };
         if places.is_empty() {
@@ -466,10 +537,20 @@ impl MemoryOffice {
         for (place, written) in places.into_iter().zip(written) {
             let row = &mut import.rows[place];
             row.state = match written {
-                RowWritten::Written { hash, before, .. } => {
-                    row.hash = Some(hash);
+                RowWritten::Written {
+                    hash,
+                    seq,
+                    before,
+                    note_refused,
+                } => {
+                    (row.hash, row.seq) = (Some(hash), Some(seq));
+                    if note_refused.is_some() {
+                        row.content.note = None;
+                    }
                     row.content = Content {
                         before: (!row.is_new).then_some(before),
+                        export: row.content.export,
+                        wrote: row.content.writes(),
                         ..Content::default()
                     };
                     RowState::Written
@@ -538,10 +619,12 @@ impl MemoryOffice {
             let before = row.content.before.clone();
             let undo = row
                 .hash
-                .and_then(|hash| rows::undo(row.record, hash, before, row.is_new, self.now));
+                .and_then(|hash| {
+                    rows::undo(row.record, (hash, row.seq), before, row.is_new, self.now)
+                });
             match undo {
                 Some(undo) => {
-                    act.push(undo);
+                    act.push((row.row, undo));
                     undone.push(place);
                 }
                 None => {
@@ -551,7 +634,12 @@ impl MemoryOffice {
             }
         }
         let by = self.admin();
-        let Ok(outcomes) = self.run(UndoRows { by, rows: act }) else {
+        let act = UndoRows {
+            by,
+            from: origin(import),
+            rows: act,
+        };
+        let Ok(outcomes) = self.run(act) else {
             return Acted::Refused("internal".into());
         };
         for (place, outcome) in undone.into_iter().zip(outcomes) {
@@ -582,6 +670,15 @@ impl MemoryOffice {
         for row in rows.filter(|row| row.record == record) {
             row.content = Content::default();
         }
+    }
+}
+
+/// What the audit trail calls it.
+fn origin(import: &Import) -> Origin {
+    Origin {
+        import: import.id,
+        file: String::new(),
+        sheet: None,
     }
 }
 
