@@ -3,7 +3,9 @@
 use lianka_office_core::{
     acts::{
         Desk,
-        import::{CellWrite, Origin, Over, RowUndo, RowUndone, RowWrite, RowWritten, UndoRows, WriteRows},
+        import::{
+            CellWrite, Origin, Over, RowUndo, RowUndone, RowWrite, RowWritten, UndoRows, WriteRows,
+        },
     },
     ids::Ids,
     memory::{MemoryStore, User, run},

@@ -138,8 +138,8 @@ async fn assert_written_once(office: &Office, import: &str, count: i64, after: &
         "{after}: one change a row"
     );
     let told = format!(
-        "select count(*) from audit_event e, jsonb_array_elements(e.detail->'rows') told
-         where e.action = 'import' and e.detail->>'import' = '{import}' and jsonb_typeof(e.detail->'rows') = 'array'"
+        "select count(*) from audit_event e, jsonb_array_elements(e.detail::jsonb->'rows') told
+         where e.action = 'import' and e.detail::jsonb->>'import' = '{import}' and jsonb_typeof(e.detail::jsonb->'rows') = 'array'"
     );
     assert_eq!(
         number(office, &told).await,

@@ -22,7 +22,11 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{Act, Desk, Refused, edit::stored, erase, records};
-use crate::{audit::{Action, Event}, store::Wants, street::Street};
+use crate::{
+    audit::{Action, Event},
+    store::Wants,
+    street::Street,
+};
 
 /// What the audit trail names as the origin of rows.
 #[derive(Clone, Debug)]

@@ -12,11 +12,7 @@ use crate::street::store::{
 };
 
 /// Of these cards.
-pub async fn load(
-    conn: &mut PgConnection,
-    street: &StreetCode,
-    of: &[Uuid],
-) -> sqlx::Result<Then> {
+pub async fn load(conn: &mut PgConnection, street: &StreetCode, of: &[Uuid]) -> sqlx::Result<Then> {
     let mut then = Then::default();
     if of.is_empty() {
         return Ok(then);

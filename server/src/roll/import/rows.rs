@@ -129,8 +129,7 @@ fn ended(row: &StoredRow, state: &'static str, content: Content) -> RowEnd {
 fn end_of(row: &StoredRow, outcome: RowWritten) -> RowEnd {
     let mut content = row.content.0.clone();
     content.wrote = content.writes();
-    let note_changed =
-        || ProblemReport::of_own(row.row.unsigned_abs(), workbook::note_changed());
+    let note_changed = || ProblemReport::of_own(row.row.unsigned_abs(), workbook::note_changed());
     let refused =
         |content: &mut Content, code: &str, column: Option<String>, zh: String, en: String| {
             content.problems.push(ProblemReport::of_row(

@@ -1194,8 +1194,7 @@ fn a_declared_size_that_lies_is_found_out() {
 
 #[test]
 fn codes_are_stable_and_unique() {
-    let codes: BTreeSet<&str> =
-        ProblemCode::ALL.iter().map(|c| c.as_str()).collect();
+    let codes: BTreeSet<&str> = ProblemCode::ALL.iter().map(|c| c.as_str()).collect();
     assert_eq!(codes.len(), ProblemCode::ALL.len());
     assert!(
         codes

@@ -277,8 +277,6 @@ impl<'d> Sheets<'_, 'd> {
         let registers: Vec<(&str, &str)> = registers.map(|(key, text)| (*key, *text)).collect();
         match done.state.as_str() {
             "written" => {}
-            // The note may have been written meanwhile, and the row waits for somebody to look.
-            "refused" if wanted.contains_key("note") => return,
             state => {
                 // Values of registers are unique: no card says them already.
                 if proposal.take() == Taken::Over && !registers.is_empty() {
@@ -297,11 +295,9 @@ impl<'d> Sheets<'_, 'd> {
             return;
         };
         self.is_told(done);
-        let is_wanted = |key: &str| {
-            wanted.contains_key(key) || (key.starts_with("tags/") && wanted.contains_key("tags"))
-        };
+        let is_unwanted = |write: &&Write| !self.is_wanted(proposal, done, &wanted, write);
         if !proposal.is_new(done)
-            && let Some(write) = change.writes.iter().find(|write| !is_wanted(&write.key))
+            && let Some(write) = change.writes.iter().find(is_unwanted)
         {
             let (key, value) = (&write.key, &write.value);
             let what = format!(
@@ -334,6 +330,34 @@ impl<'d> Sheets<'_, 'd> {
         {
             self.over(proposal, done, change, write);
         }
+    }
+
+    /// Whether somebody typed what was written.
+    fn is_wanted(
+        &self,
+        proposal: &Proposal<'_>,
+        done: &RowDone,
+        wanted: &BTreeMap<&str, &str>,
+        write: &Write,
+    ) -> bool {
+        let key = write.key.as_str();
+        if wanted.contains_key(key) {
+            return true;
+        }
+        if key.starts_with("contacts/") {
+            // A line of which nothing says what it said is another person.
+            return wanted.iter().any(|(of, text)| {
+                of.starts_with("contacts/") && write.value.as_deref() == Some(text)
+            });
+        }
+        let (Some(tag), Some(typed)) = (key.strip_prefix("tags/"), wanted.get("tags")) else {
+            return false;
+        };
+        // A tag that the sheet listed, and lists still, is no edit, whatever became of it since; nor is one that it never listed.
+        let history = self.histories.get(&done.record);
+        let shown = history.and_then(|history| history.stood(key, proposal.seen + 1));
+        let lists = typed.split('、').any(|of| of == tag);
+        shown.is_none_or(|stood| stood.is_empty() == lists)
     }
 
     /// Whether a cell that says something new had to be written.

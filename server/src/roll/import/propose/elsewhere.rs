@@ -15,7 +15,11 @@ use lianka_sync_core::{
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{CANDIDATES_MAX, Proposal, ROWS_AT_ONCE, Read, own::{added, masked_tag}, states};
+use super::{
+    CANDIDATES_MAX, Proposal, ROWS_AT_ONCE, Read,
+    own::{added, masked_tag},
+    states,
+};
 use crate::roll::{
     import::{
         ImportError,

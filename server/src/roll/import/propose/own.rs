@@ -21,8 +21,7 @@ use super::{
 };
 use crate::roll::{
     import::{
-        ImportError,
-        notes,
+        ImportError, notes,
         plan::{Plan, ProblemReport},
         said,
         store::{self, Wrote},

@@ -699,8 +699,7 @@ fn check_other_kind(read: &RollPlan, third_row_hidden: bool) {
             .values
             .contains(&("confirmations/2026-03-05".into(), RollValue::Flag))
     );
-    let codes: BTreeSet<_> =
-        told(read).into_iter().map(|(code, ..)| code).collect();
+    let codes: BTreeSet<_> = told(read).into_iter().map(|(code, ..)| code).collect();
     for code in [
         "hidden_sheet",
         "date_in_place_of_number",

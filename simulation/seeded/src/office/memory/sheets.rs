@@ -617,11 +617,9 @@ impl MemoryOffice {
         for place in places {
             let row = &mut import.rows[place];
             let before = row.content.before.clone();
-            let undo = row
-                .hash
-                .and_then(|hash| {
-                    rows::undo(row.record, (hash, row.seq), before, row.is_new, self.now)
-                });
+            let undo = row.hash.and_then(|hash| {
+                rows::undo(row.record, (hash, row.seq), before, row.is_new, self.now)
+            });
             match undo {
                 Some(undo) => {
                     act.push((row.row, undo));
