@@ -25,7 +25,7 @@ pub fn as_read(text: &str) -> Cow<'_, str> {
         } else if let Some(Scientific::Whole(number)) = scientific(trimmed) {
             number
         } else {
-            let rounded = without_noise(trimmed);
+            let rounded = without_extra_digits(trimmed);
             rounded.unwrap_or_else(|| plain(&text).into_owned())
         };
         if read == text {
@@ -453,7 +453,7 @@ pub enum Scientific {
 const NUMBER_DIGITS_MAX: usize = 15;
 
 /// A fraction with more digits than a spreadsheet keeps, as programs write 0.1 + 0.2: 0.3. No other text.
-pub fn without_noise(text: &str) -> Option<String> {
+pub fn without_extra_digits(text: &str) -> Option<String> {
     let bare = text.strip_prefix('-').unwrap_or(text);
     let (whole, fraction) = bare.split_once('.')?;
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
@@ -591,7 +591,7 @@ mod tests {
             ("999999199001010729", None),
             ("2026.03.04", None),
         ] {
-            assert_eq!(without_noise(text).as_deref(), expected, "{text}");
+            assert_eq!(without_extra_digits(text).as_deref(), expected, "{text}");
         }
         assert_eq!(scientific("1.38E+10"), Some(Scientific::Damaged));
         assert_eq!(

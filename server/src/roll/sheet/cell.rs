@@ -4,6 +4,6 @@ pub(crate) use lianka_office_core::roll::{
     cells::{all_lines, listed, many_lines, occupancy, one_line},
     wrapped::{
         Scientific, is_error, is_formula, is_picture, plain, plain_number, scientific,
-        spelled_value, without_noise,
+        spelled_value, without_extra_digits,
     },
 };

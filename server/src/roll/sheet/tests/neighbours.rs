@@ -114,7 +114,7 @@ fn nothing_is_left_of_a_persons_number() {
 }
 
 #[test]
-fn literal_escapes_and_noise_are_read_as_what_they_say() {
+fn literal_escapes_and_extra_digits_are_read_as_what_they_say() {
     let plan = shop("备注,面积", r"\u738b\u8bb0,0.30000000000000004");
     assert_eq!(plan.rows[0].note.as_deref(), Some("王记"));
     assert_eq!(plan.rows[0].text("custom/面积"), Some("0.3"));
