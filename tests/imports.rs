@@ -1,6 +1,8 @@
 //! Sheets that come in: a workbook that an export made goes back as what its author changed, any other is matched against the roll, and nothing is
 //! written before somebody says so.
 
+mod round_trip;
+
 use axum::{body::Body, http::StatusCode};
 use lianka_server::upkeep::imports;
 use lianka_sync_core::{id::RecordId, kinds::conflicts};
@@ -36,13 +38,17 @@ impl Sheet {
     }
 
     fn file(&self) -> Body {
+        Body::from(self.text())
+    }
+
+    fn text(&self) -> String {
         let mut writer = csv::WriterBuilder::new()
             .flexible(true)
             .from_writer(Vec::new());
         for row in &self.rows {
             writer.write_record(row).expect("it is written");
         }
-        Body::from(writer.into_inner().expect("it is written"))
+        String::from_utf8(writer.into_inner().expect("it is written")).expect("UTF-8")
     }
 
     fn at(&self, heading: &str) -> usize {

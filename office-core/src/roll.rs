@@ -6,7 +6,11 @@
 pub mod cells;
 pub mod diff;
 pub mod grids;
+pub mod notes;
 pub mod problem;
+pub mod respelled;
 pub mod rows;
 pub mod said;
 pub mod workbook;
+pub mod wrapped;
+pub mod wrote;

@@ -34,6 +34,9 @@ use crate::{
     },
 };
 
+/// Actors of a desk that are looked at for one that has seen all that it wrote.
+const ACTORS_TRIED: u32 = 64;
+
 /// In whose name the server writes a change.
 #[derive(Clone, Copy, Debug)]
 pub enum Signer {
@@ -445,6 +448,60 @@ impl Street {
         };
         self.sign(record, kind, generation, &change, signer)
             .map(|seq| Some((change.hash, seq)))
+    }
+
+    /// The note made to read so by somebody who had seen of the record, which must be loaded with its history, what stood in the log up to `seen`.
+    /// `None` where it read so to them.
+    pub fn compose_note_when(
+        &mut self,
+        record: RecordId,
+        device: DeviceId,
+        role: Role,
+        text: &str,
+        seen: i64,
+    ) -> Result<Option<(ChangeHash, i64)>, Refusal> {
+        self.open_note(record);
+        let Some(state) = self.state(record) else {
+            return Err(Refusal::DependencyMissing);
+        };
+        let (kind, generation) = (state.kind(), state.generation());
+        let then = self.changes_up_to(record, seen);
+        // What a desk wrote here since was seen by none of its earlier selves: each of the desk's actors has seen all that it wrote.
+        let signer = (0..ACTORS_TRIED)
+            .map(|nth| Signer::Desk { device, role, nth })
+            .find(|signer| {
+                state
+                    .changes_of(self.actor(*signer))
+                    .all(|hash| then.contains(&hash))
+            })
+            .ok_or(Refusal::TooManyHeads)?;
+        let (actor, at) = (self.actor(signer), self.device_time());
+        let change = self
+            .note_document(record)?
+            .compose_when(&|hash| then.contains(&hash), actor, at, text)
+            .map_err(not_composed)?;
+        let Some(change) = change else {
+            return Ok(None);
+        };
+        self.sign(record, kind, generation, &change, signer)
+            .map(|seq| Some((change.hash, seq)))
+    }
+
+    /// What the note said when the log had come to `seen`; `None` where the record, which must be loaded with its history, was not yet.
+    pub fn note_when(&mut self, record: RecordId, seen: i64) -> Result<Option<String>, Refusal> {
+        self.open_note(record);
+        let then = self.changes_up_to(record, seen);
+        self.note_document(record)?
+            .note_when(&|hash| then.contains(&hash))
+            .map_err(not_composed)
+    }
+
+    fn changes_up_to(&self, record: RecordId, seen: i64) -> BTreeSet<ChangeHash> {
+        let places = self.known.histories.get(&record).into_iter().flatten();
+        places
+            .filter(|place| place.seq <= seen)
+            .map(|place| place.hash)
+            .collect()
     }
 
     /// What the note says with a change on top that cannot be merged as it is: see [`lianka_sync_core::crdt::note`]. `unmerged`: what the change builds

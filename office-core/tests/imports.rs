@@ -3,7 +3,9 @@
 use lianka_office_core::{
     acts::{
         Desk,
-        import::{CellWrite, Over, RowUndo, RowUndone, RowWrite, RowWritten, UndoRows, WriteRows},
+        import::{
+            CellWrite, Origin, Over, RowUndo, RowUndone, RowWrite, RowWritten, UndoRows, WriteRows,
+        },
     },
     ids::Ids,
     memory::{MemoryStore, User, run},
@@ -110,6 +112,14 @@ impl Scene {
         }
     }
 
+    fn origin() -> Origin {
+        Origin {
+            import: Uuid::from_u128(5),
+            file: "roll.csv".into(),
+            sheet: None,
+        }
+    }
+
     /// A row of a sheet that was made when the log was at `seen`.
     fn row(&mut self, seen: i64, key: &str, value: Option<&str>) -> RowUndo {
         let cell = CellWrite {
@@ -125,7 +135,7 @@ impl Scene {
         };
         let act = WriteRows {
             by: Self::desk(),
-            import: Uuid::from_u128(5),
+            from: Self::origin(),
             rows: vec![(2, write)],
         };
         let now = self.now();
@@ -134,12 +144,16 @@ impl Scene {
             .run(now, act)
             .expect("rows are written")
             .remove(0);
-        let RowWritten::Written { hash, before, .. } = written else {
+        let RowWritten::Written {
+            hash, seq, before, ..
+        } = written
+        else {
             panic!("{written:?}");
         };
         RowUndo {
             record: CARD,
             hash,
+            seq: Some(seq),
             before: Some(before),
             erasure: Uuid::from_u128(6),
         }
@@ -148,7 +162,8 @@ impl Scene {
     fn undo(&mut self, row: RowUndo) -> RowUndone {
         let act = UndoRows {
             by: Self::desk(),
-            rows: vec![row],
+            from: Self::origin(),
+            rows: vec![(2, row)],
         };
         let now = self.now();
         self.store

@@ -18,18 +18,40 @@ use lianka_sync_core::{
     kinds::Kind,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{Act, Desk, Refused, edit::stored, erase, records};
-use crate::{audit::Action, store::Wants, street::Street};
+use crate::{
+    audit::{Action, Event},
+    store::Wants,
+    street::Street,
+};
+
+/// What the audit trail names as the origin of rows.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    pub import: Uuid,
+    pub file: String,
+    /// None in a text file.
+    pub sheet: Option<String>,
+}
+
+impl Origin {
+    fn event(self, by: &Desk, action: Action, rows: Vec<Value>) -> Event {
+        by.event(action)
+            .with("import", self.import.to_string())
+            .with("file", self.file)
+            .with("sheet", self.sheet)
+            .with("rows", rows)
+    }
+}
 
 /// Rows to write.
 #[derive(Debug)]
 pub struct WriteRows {
     pub by: Desk,
-    /// What the audit trail names as their origin.
-    pub import: Uuid,
+    pub from: Origin,
     /// With their numbers, as the spreadsheet counts.
     pub rows: Vec<(i32, RowWrite)>,
 }
@@ -73,11 +95,21 @@ pub enum Over {
     Absent,
 }
 
-/// A note to write, where it still reads as its author saw it.
+/// A note to write. Where it reads otherwise by now than its author saw it, it is written as they saw it, and merged like a phone's.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NoteWrite {
+    /// What its author saw.
     pub was: String,
     pub text: String,
+}
+
+/// Why a note was not written.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum NoteRefused {
+    /// It was written meanwhile, and the history does not tell any more how it read before: what was forgotten must not come back.
+    Changed,
+    /// By a rule.
+    By(Refusal),
 }
 
 /// What became of a row.
@@ -89,13 +121,13 @@ pub enum RowWritten {
         seq: i64,
         before: Before,
         /// Why the note was not written with the cells, where it was not.
-        note_refused: Option<Refusal>,
+        note_refused: Option<NoteRefused>,
     },
     /// The record says so already, or says something that may not be replaced.
     Unchanged,
     /// A rule refuses it.
     Refused(Refusal),
-    /// The note was written meanwhile; nothing of the row was.
+    /// Its note cannot be written any more, and it has nothing else.
     NoteChanged,
     /// There is no such record any more.
     Gone,
@@ -111,6 +143,9 @@ pub struct Before {
     pub cleared: Vec<String>,
     /// The note before and after.
     pub note: Option<(String, String)>,
+    /// The change that wrote the note, where cells were written by another one.
+    #[serde(default)]
+    pub note_change: Option<ChangeHash>,
 }
 
 impl RowWrite {
@@ -144,6 +179,10 @@ impl Act for WriteRows {
             let Some(state) = street.state(*record) else {
                 continue;
             };
+            let reads = state.view().note.unwrap_or_default();
+            if note.as_ref().is_some_and(|note| note.was != reads) {
+                wants.histories.insert(*record);
+            }
             let over_seen = cells.iter().filter(|cell| cell.over == Over::Seen);
             wants
                 .sequences
@@ -164,9 +203,7 @@ impl Act for WriteRows {
             done.push(written);
         }
         if !told.is_empty() {
-            let event = by.event(Action::Import);
-            let event = event.with("import", self.import.to_string());
-            street.audit(event.with("rows", told));
+            street.audit(self.from.event(&by, Action::Import, told));
         }
         Ok(done)
     }
@@ -227,11 +264,6 @@ fn edit(
     let Some(state) = street.state(record) else {
         return RowWritten::Gone;
     };
-    let view_note = state.view().note.unwrap_or_default();
-    let note = note.filter(|note| note.text != view_note);
-    if note.as_ref().is_some_and(|note| note.was != view_note) {
-        return RowWritten::NoteChanged;
-    }
     let sequences = &street.known().sequences;
     let was_seen = |op: OpId| {
         let from = state.provenance(op);
@@ -284,18 +316,20 @@ fn edit(
         Err(refusal) => return RowWritten::Refused(refusal),
     };
     let mut note_refused = None;
-    if let Some(note) = note {
-        // Only the document can tell how to write a note: a change of its own.
-        let edits = [Edit::Note {
-            text: note.text.clone(),
-        }];
-        match street.compose_note(record, by.signer(), &edits, "") {
+    let reads = |street: &Street| street.state(record).and_then(|state| state.view().note);
+    let is_new = |note: &NoteWrite| Some(&note.text) != reads(street).as_ref();
+    if let Some(note) = note.filter(is_new) {
+        let was = reads(street).unwrap_or_default();
+        match write_note(street, by, record, &note, &was, seen) {
             Ok(change) => {
+                let cells = written.is_some();
+                before.note_change = change.filter(|_| cells).map(|(hash, _)| hash);
+                before.note = change.map(|_| (was, reads(street).unwrap_or_default()));
                 written = written.or(change);
-                before.note = Some((note.was, note.text));
             }
-            Err(refusal) if written.is_none() => return RowWritten::Refused(refusal),
-            Err(refusal) => note_refused = Some(refusal),
+            Err(refused) if written.is_some() => note_refused = Some(refused),
+            Err(NoteRefused::Changed) => return RowWritten::NoteChanged,
+            Err(NoteRefused::By(refusal)) => return RowWritten::Refused(refusal),
         }
     }
     match written {
@@ -309,11 +343,39 @@ fn edit(
     }
 }
 
+/// Only the document can tell how to write a note: a change of its own, by an author who had seen what the log held up to `seen`.
+fn write_note(
+    street: &mut Street,
+    by: &Desk,
+    record: RecordId,
+    note: &NoteWrite,
+    reads: &str,
+    seen: i64,
+) -> Result<Option<(ChangeHash, i64)>, NoteRefused> {
+    if note.was == reads {
+        let edits = [Edit::Note {
+            text: note.text.clone(),
+        }];
+        return street
+            .compose_note(record, by.signer(), &edits, "")
+            .map_err(NoteRefused::By);
+    }
+    // A history that was compacted or redacted does not say what its author saw: nothing of it may come back with their words.
+    if street.note_when(record, seen) != Ok(Some(note.was.clone())) {
+        return Err(NoteRefused::Changed);
+    }
+    street
+        .compose_note_when(record, by.device, by.role, &note.text, seen)
+        .map_err(NoteRefused::By)
+}
+
 /// Rows to take back.
 #[derive(Debug)]
 pub struct UndoRows {
     pub by: Desk,
-    pub rows: Vec<RowUndo>,
+    pub from: Origin,
+    /// With their numbers, as the spreadsheet counts.
+    pub rows: Vec<(i32, RowUndo)>,
 }
 
 /// A row as it was written.
@@ -321,6 +383,8 @@ pub struct UndoRows {
 pub struct RowUndo {
     pub record: RecordId,
     pub hash: ChangeHash,
+    /// Where the change stands in the log, whatever it is called by now.
+    pub seq: Option<i64>,
     /// What stood there before; `None`: the row made the record.
     pub before: Option<Before>,
     /// What a receipt is known by, should the record go.
@@ -341,8 +405,12 @@ impl Act for UndoRows {
     type Refused = Refused;
 
     fn wants(&self, street: &Street) -> Wants {
-        let mut wants = records(self.rows.iter().map(|row| row.record));
-        for row in &self.rows {
+        let mut wants = records(self.rows.iter().map(|(_, row)| row.record));
+        for (_, row) in &self.rows {
+            let is_there = |state: &RegisterState| state.contains(row.hash);
+            if !street.state(row.record).is_none_or(is_there) {
+                wants.histories.insert(row.record);
+            }
             match &row.before {
                 None => wants.extend(erase::wants(street, row.record)),
                 Some(before) => {
@@ -350,7 +418,7 @@ impl Act for UndoRows {
                         wants.documents.insert(row.record);
                     }
                     // Whether what stands there came before the row, or since.
-                    wants.sequences.insert((row.record, row.hash));
+                    wants.sequences.insert((row.record, hash_of(street, row)));
                     if let Some(state) = street.state(row.record) {
                         let keys = before.values.iter().map(|(key, _)| key);
                         let from = keys.flat_map(|key| written_by(state, row.record, key));
@@ -363,15 +431,39 @@ impl Act for UndoRows {
     }
 
     fn decide(self, street: &mut Street) -> Result<Self::Done, Refused> {
-        let by = self.by;
-        self.rows
-            .into_iter()
-            .map(|row| match row.before {
-                None => unmake(street, &by, row.record, row.hash, row.erasure),
-                Some(before) => Ok(put_back(street, &by, row.record, row.hash, before)),
+        let (by, mut told) = (self.by, Vec::new());
+        let rows = self.rows.into_iter();
+        let done = rows
+            .map(|(number, row)| {
+                let (record, hash) = (row.record, hash_of(street, &row));
+                let undone = match row.before {
+                    None => unmake(street, &by, record, hash, row.erasure)?,
+                    Some(before) => put_back(street, &by, record, hash, before),
+                };
+                if undone != RowUndone::Kept {
+                    told.push(json!([number, record.0]));
+                }
+                Ok(undone)
             })
-            .collect()
+            .collect::<Result<_, Refused>>()?;
+        if !told.is_empty() {
+            street.audit(self.from.event(&by, Action::ImportUndone, told));
+        }
+        Ok(done)
     }
+}
+
+/// The row's change: where the record's history was made shorter since, the one that stands in its place.
+fn hash_of(street: &Street, row: &RowUndo) -> ChangeHash {
+    let places = street.known().histories.get(&row.record);
+    let stands = |seq: i64| places?.iter().find(|place| place.seq == seq);
+    let is_there = |state: &RegisterState| state.contains(row.hash);
+    if street.state(row.record).is_none_or(is_there) {
+        return row.hash;
+    }
+    row.seq
+        .and_then(stands)
+        .map_or(row.hash, |place| place.hash)
 }
 
 /// Takes back a record that a row made, where nobody worked with it since.

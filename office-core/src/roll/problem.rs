@@ -135,12 +135,20 @@ codes! {
     MaskedValue = "masked_value", Warning;
     /// A column that is worked out from others was changed.
     ReadOnlyColumn = "read_only_column", Warning;
+    /// The sheet is another street's export.
+    ExportOfOtherStreet = "export_of_other_street", Warning;
+    /// What the sheet's export said is not kept any more.
+    ExportForgotten = "export_forgotten", Info;
+    /// A spreadsheet wrote a cell of a sheet of ours in its own way.
+    CellRespelled = "cell_respelled", Info;
     /// Nobody can say what stands in a cell of a sheet of ours; the field stays as it was.
     CellUnreadable = "cell_unreadable", Warning;
     /// A contact person has no line any more; an import deletes nobody.
     ContactLineMissing = "contact_line_missing", Warning;
     /// The note was written since the export; the sheet's is not written.
     NoteChanged = "note_changed", Warning;
+    /// A contact person is not on the card any more.
+    ContactGone = "contact_gone", Warning;
     /// The card is not there any more.
     RecordGone = "record_gone", Warning;
     /// Another row carries the same card's id; this one counts as copied.

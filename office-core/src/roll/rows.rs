@@ -6,19 +6,21 @@
 use std::collections::BTreeSet;
 
 use lianka_sync_core::{
+    authority::Said as NewlySaid,
     codec::change::Scalar,
     crdt::{merge::RegisterState, record::Edit, view::View},
     id::{ChangeHash, EntryId, RecordId, StreetCode},
     key::{self, NOTE},
-    kinds::{Kind, Meaning, shop_card::CONTACTS},
+    kinds::{Kind, shop_card::CONTACTS},
     time::ServerTime,
 };
 use uuid::Uuid;
 
 use super::{
     diff::{self, Columns, Differs, Says, Take},
-    said,
-    workbook::{self, Changed, OwnRow},
+    notes::{self, Masks, Then},
+    workbook::{self, Changed, Export, OwnProblem, OwnRow, Person, Said},
+    wrote::Writes,
 };
 use crate::{
     acts::import::{Before, CellWrite, NoteWrite, Over, RowUndo, RowWrite},
@@ -48,7 +50,8 @@ impl At {
     /// The n-th person that the row brings.
     pub fn person(&self, nth: usize) -> EntryId {
         EntryId(derived(
-            self.at,
+            // In the order of the row.
+            ServerTime::from_unix_ms(self.at.unix_ms().saturating_add(nth as i64)),
             &[
                 b"import person",
                 self.import.as_bytes(),
@@ -59,20 +62,33 @@ impl At {
     }
 }
 
+/// The id of a person whom a line of a sheet of ours adds to a card: the same, however often the sheet comes.
+fn added_person(export: Uuid, record: RecordId, person: &Person) -> EntryId {
+    let made = export.get_timestamp().map_or(0, |at| {
+        let (seconds, nanoseconds) = at.to_unix();
+        seconds as i64 * 1_000 + i64::from(nanoseconds) / 1_000_000
+    });
+    let mut parts: Vec<&[u8]> = vec![b"export person", export.as_bytes(), record.0.as_bytes()];
+    for (field, value) in person {
+        parts.extend([field.as_bytes(), value.as_bytes()]);
+    }
+    EntryId(derived(ServerTime::from_unix_ms(made), &parts))
+}
+
 /// What a row is to write.
 #[derive(Clone, Copy, Debug)]
 pub struct Row<'r> {
     pub at: At,
     /// What it says, of a sheet from elsewhere.
     pub says: Option<&'r Says>,
+    /// The export that a row of ours is of.
+    pub export: Option<Uuid>,
     /// What somebody changed, in a sheet of ours.
     pub changed: &'r [Changed],
-    /// The tags as the sheet lists them now.
-    pub tags: Option<&'r [String]>,
     /// The note as the sheet has it, and as its author saw it.
     pub note: Option<(&'r str, &'r str)>,
     /// Lines of persons that the export did not have.
-    pub persons: &'r [Vec<(String, String)>],
+    pub persons: &'r [Person],
     /// How columns are taken: the first that says it.
     pub take: [&'r Columns; 2],
     /// The street's head that the sheet shows.
@@ -135,19 +151,11 @@ pub fn edit(row: &Row<'_>, record: RecordId, state: &RegisterState) -> RowWrite 
         value: changed.value.clone(),
         over: Over::Seen,
     }));
-    if let (Some(tags), Some(field)) = (row.tags, said::of_meaning(Meaning::Tag)) {
-        let (now, wanted) = tags_now(&view, tags);
-        let write = |tag: &String, value| CellWrite {
-            key: format!("{}/{tag}", field.name),
-            value,
-            over: Over::Seen,
-        };
-        let added = wanted.difference(&now);
-        cells.extend(added.map(|tag| write(tag, Some(Scalar::Bool(true)))));
-        cells.extend(now.difference(&wanted).map(|tag| write(tag, None)));
-    }
     for (nth, person) in row.persons.iter().enumerate() {
-        let entry = row.at.person(nth);
+        let entry = match row.export {
+            Some(export) => added_person(export, record, person),
+            None => row.at.person(nth),
+        };
         cells.extend(person.iter().map(|(field, value)| CellWrite {
             key: workbook::person_key(entry, field),
             value: Some(Scalar::from(value.as_str())),
@@ -168,15 +176,8 @@ pub fn edit(row: &Row<'_>, record: RecordId, state: &RegisterState) -> RowWrite 
     }
 }
 
-/// The tags of a card, and those that a sheet lists.
-fn tags_now(view: &View, tags: &[String]) -> (BTreeSet<String>, BTreeSet<String>) {
-    let field = said::of_meaning(Meaning::Tag).map_or("", |field| field.name);
-    let now = view.members(field).map(|(tag, _)| tag.to_owned());
-    (now.collect(), tags.iter().cloned().collect())
-}
-
 /// What the changed cells of a row of ours say, beside what the card says now.
-pub fn fields(found: &OwnRow, view: &View) -> Vec<Differs> {
+fn fields(found: &Own, view: &View) -> Vec<Differs> {
     let text = |value: &Scalar, key: &str| match value {
         Scalar::Str(text) => text.clone(),
         _ => key
@@ -214,17 +215,6 @@ pub fn fields(found: &OwnRow, view: &View) -> Vec<Differs> {
             })
         })
         .collect();
-    if let (Some((tags, _)), Some(field)) = (&found.tags, said::of_meaning(Meaning::Tag)) {
-        let (now, wanted) = tags_now(view, tags);
-        if now != wanted {
-            fields.push(Differs {
-                key: field.name.to_owned(),
-                field: field.name.to_owned(),
-                is: now.into_iter().collect(),
-                shall: (!tags.is_empty()).then(|| tags.join("、")),
-            });
-        }
-    }
     for person in &found.persons {
         let texts: Vec<&str> = person.iter().map(|(_, value)| value.as_str()).collect();
         fields.push(Differs {
@@ -237,44 +227,101 @@ pub fn fields(found: &OwnRow, view: &View) -> Vec<Differs> {
     fields
 }
 
-/// What becomes of a note that somebody wrote in a sheet of ours.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum NoteOf {
-    /// The card says so already.
-    Same,
-    /// The card's is another than the export showed: it is not written.
-    Changed,
-    /// To write, where the card still has this one.
-    Write(NoteWrite),
+/// A card that a row of ours is of, and what is known of it.
+pub struct Card<'c> {
+    pub record: RecordId,
+    pub view: &'c View,
+    pub export: &'c Export,
+    /// What the export said of it.
+    pub said: &'c Said,
+    /// What earlier imports of its exports wrote on it.
+    pub wrote: Option<&'c BTreeSet<String>>,
+    /// Its history, where its note reads otherwise by now than the export said.
+    pub then: &'c Then,
+    pub now: NewlySaid,
+    /// A note, and a tag, as an export shows it to those who see no whole numbers.
+    pub masks_note: Masks<'c>,
+    pub masks_tag: Masks<'c>,
 }
 
-/// The note of a row of ours, whose cell said what the fingerprint tells, on a card. `shown`: a note as the export shows it to those who see no
-/// whole numbers.
-pub fn note_of(
-    export: Uuid,
-    (text, was): (&str, &[u8]),
-    view: &View,
-    shown: &dyn Fn(&str) -> String,
-) -> NoteOf {
-    let now = view.note.clone().unwrap_or_default();
-    let said_so = |text: &str| said::of(export, NOTE, text)[..] == *was;
-    if text == now {
-        NoteOf::Same
-    } else if said_so(&now) || said_so(&shown(&now)) {
-        NoteOf::Write(NoteWrite {
-            was: now,
-            text: text.to_owned(),
-        })
-    } else {
-        NoteOf::Changed
+/// What a row of ours is to write on its card.
+#[derive(Default)]
+pub struct Own {
+    pub changed: Vec<Changed>,
+    pub persons: Vec<Person>,
+    /// The note as the sheet has it, and as its author saw it.
+    pub note: Option<(String, String)>,
+    /// Field by field: is → shall be.
+    pub fields: Vec<Differs>,
+    pub problems: Vec<OwnProblem>,
+}
+
+/// What somebody made of a row of ours, beside the card as it is now.
+pub fn own(found: OwnRow, card: &Card<'_>) -> Own {
+    let (view, export) = (card.view, card.export.export);
+    let mut own = Own {
+        changed: found.changed,
+        persons: found.persons,
+        ..Own::default()
+    };
+    // Nothing is kept of a person who was taken off the card, or forgotten, since.
+    let there = view.entries(CONTACTS);
+    let gone = own.changed.extract_if(.., |changed| {
+        matches!(key::Key::parse(&changed.key), Some(key::Key::Entry { entry, .. }) if !there.contains(&entry))
+    });
+    let gone: BTreeSet<String> = gone.map(|changed| changed.column).collect();
+    let told = gone.iter().map(|column| workbook::contact_gone(column));
+    own.problems.extend(told);
+    if let Some(cell) = &found.tags {
+        let (changed, problems) = cell.changes(export, card.said, view, card.now, card.masks_tag);
+        own.changed.extend(changed);
+        own.problems.extend(problems);
     }
+    let mut shall = None;
+    if let Some(cell) = &found.note {
+        let reads = view.note.clone().unwrap_or_default();
+        let at = (export, card.export.head);
+        match notes::find(at, card.record, cell, &reads, card.then, card.masks_note) {
+            notes::Found::Nothing => {}
+            notes::Found::Write {
+                was,
+                text,
+                shall: reads,
+            } => {
+                own.note = Some((text, was));
+                shall = Some(reads);
+            }
+            notes::Found::Masked => own.problems.push(workbook::masked(&cell.column)),
+            notes::Found::Refused => own.problems.push(workbook::refused(&cell.column)),
+            notes::Found::Changed => own.problems.push(workbook::note_changed()),
+        }
+    }
+    if let Some(wrote) = card.wrote {
+        let writes = Writes {
+            changed: &mut own.changed,
+            persons: &mut own.persons,
+            note: &mut own.note,
+        };
+        writes.leave_out(export, wrote);
+    }
+    own.fields = fields(&own, view);
+    if let (Some(_), Some(shall)) = (&own.note, shall) {
+        let filled = |text: &String| !text.is_empty();
+        own.fields.push(Differs {
+            key: NOTE.to_owned(),
+            field: NOTE.to_owned(),
+            is: view.note.clone().filter(filled).into_iter().collect(),
+            shall: Some(shall).filter(filled),
+        });
+    }
+    own
 }
 
-/// How a row that was written is taken back. `before`: what it replaced; of a card that it made there is nothing. `None`: it stays, because what it
+/// How a row that was written, at this number of the log, is taken back. `before`: what it replaced; of a card that it made there is nothing. `None`: it stays, because what it
 /// replaced was forgotten on request.
 pub fn undo(
     record: RecordId,
-    hash: ChangeHash,
+    (hash, seq): (ChangeHash, Option<i64>),
     before: Option<Before>,
     is_new: bool,
     now: ServerTime,
@@ -282,6 +329,7 @@ pub fn undo(
     (is_new || before.is_some()).then(|| RowUndo {
         record,
         hash,
+        seq,
         before,
         erasure: derived(now, &[b"import undone", record.0.as_bytes(), &hash.0]),
     })

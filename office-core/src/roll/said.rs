@@ -10,7 +10,11 @@ use lianka_sync_core::{
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::cells::{many_lines, one_line, unprotected};
+use super::{
+    cells::{many_lines, one_line, unprotected},
+    respelled,
+    wrapped::as_read,
+};
 
 /// Bytes of a fingerprint: one changed cell of 280 million million is taken for an untouched one.
 pub const BYTES: usize = 6;
@@ -19,6 +23,8 @@ pub const BYTES: usize = 6;
 pub const CONFIRMED: &str = "last_confirmed_on";
 /// Latitude, longitude and system of the card's point.
 pub const POINT: [&str; 3] = ["point_lat", "point_lon", "point_crs"];
+/// Stands for a tag by itself.
+pub const TAG: &str = "tags/";
 /// The card's id.
 pub const RECORD: &str = "record";
 /// Which export the row is of: `street/export/head`.
@@ -35,6 +41,37 @@ pub fn of(export: Uuid, key: &str, cell: &str) -> [u8; BYTES] {
     let mut said = [0; BYTES];
     said.copy_from_slice(&digest[..BYTES]);
     said
+}
+
+/// Whether a cell says what a fingerprint says that it said.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reads {
+    Same,
+    /// A program wrote it in its own way. `doubtful`: somebody may also have meant it.
+    Respelled {
+        doubtful: bool,
+    },
+    Otherwise,
+}
+
+/// How a cell reads beside what the export said. `None`: it said nothing of it.
+pub fn reads(export: Uuid, key: &str, cell: &str, said: Option<&[u8]>) -> Reads {
+    let Some(said) = said else {
+        return Reads::Otherwise;
+    };
+    if of(export, key, cell) == said {
+        return Reads::Same;
+    }
+    // What a program wrote over several lines is nobody's number or day.
+    let respelled = respelled::originals(cell)
+        .into_iter()
+        .find(|original| of(export, key, &original.text) == said);
+    match respelled {
+        Some(original) => Reads::Respelled {
+            doubtful: original.doubtful,
+        },
+        None => Reads::Otherwise,
+    }
 }
 
 /// The field of a column: `sign_name`, `contacts/phones`.
@@ -66,7 +103,10 @@ pub fn is_of_persons(key: &str) -> bool {
 
 fn meant(key: &str, cell: &str) -> String {
     if is_of_persons(key) {
-        let lines: Vec<_> = lines(cell).map(|line| line_meant(key, line)).collect();
+        let cell = unprotected(cell);
+        let lines: Vec<_> = lines(&as_read(&cell))
+            .map(|line| line_meant(key, line))
+            .collect();
         return lines.join("\n").trim_end().to_owned();
     }
     line_meant(key, cell)
@@ -74,7 +114,9 @@ fn meant(key: &str, cell: &str) -> String {
 
 fn line_meant(key: &str, cell: &str) -> String {
     let meaning = field(key).map(|field| field.meaning);
+    // A text that looks like what programs wrap around one is read without it, whoever typed it.
     let cell = unprotected(cell);
+    let cell = as_read(&cell);
     match (key, meaning) {
         (_, Some(Meaning::Note)) => many_lines(&cell),
         (_, Some(Meaning::Telephone)) if !cell.contains('*') => phone::stored(&cell),

@@ -4,12 +4,15 @@
 //! whatever happened to the card since. Columns are known by their headings and, where these were renamed, by what stands under them; rows by the
 //! card's id, wherever they were moved to.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use lianka_sync_core::{
+    access::Role,
     authority::{self, Said as NewlySaid},
     codec::change::Scalar,
+    crdt::view::View,
     id::EntryId,
+    key::NOTE,
     kinds::{Field, Kind, Meaning, Shape, key},
     values::{
         credit_code, date,
@@ -24,7 +27,7 @@ use super::{
     cells::{listed, many_lines, occupancy, one_line, unprotected},
     grids::{GridNames, matching_grid},
     problem::ProblemCode,
-    said::{self, BYTES},
+    said::{self, BYTES, Reads},
 };
 
 /// An export, as it is remembered.
@@ -46,7 +49,12 @@ pub struct Said {
     pub entries: Vec<EntryId>,
     /// A fingerprint for each column of each of them.
     pub lines: Vec<u8>,
+    /// A fingerprint for each tag.
+    pub members: Vec<u8>,
 }
+
+/// A line of a person: field and value.
+pub type Person = Vec<(String, String)>;
 
 /// A cell that somebody changed, as an edit of a key.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -63,12 +71,86 @@ pub struct Changed {
 pub struct OwnRow {
     pub changed: Vec<Changed>,
     /// The tags as the cell lists them now.
-    pub tags: Option<(Vec<String>, String)>,
-    /// The note as it reads now, and the fingerprint of what the export said.
-    pub note: Option<(String, Vec<u8>)>,
-    /// Lines of persons that the export did not have: field and value.
-    pub persons: Vec<Vec<(String, String)>>,
+    pub tags: Option<TagsCell>,
+    /// The note as it reads now, its heading, and the fingerprint of what the export said.
+    pub note: Option<NoteCell>,
+    /// Lines of persons that the export did not have.
+    pub persons: Vec<Person>,
     pub problems: Vec<OwnProblem>,
+}
+
+/// A cell of tags that somebody changed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TagsCell {
+    pub lists: Vec<String>,
+    pub column: String,
+}
+
+/// A cell of the note that somebody changed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NoteCell {
+    pub text: String,
+    pub column: String,
+    /// The fingerprint of what the export said.
+    pub said: Vec<u8>,
+}
+
+impl TagsCell {
+    /// The tags that were put in, and those of the card that were taken out. What the export listed and the cell lists still is no edit, whatever
+    /// became of it since. `shown`: a tag as the export shows it to those who see no whole numbers.
+    pub fn changes(
+        &self,
+        export: Uuid,
+        said: &Said,
+        view: &View,
+        now: NewlySaid,
+        shown: &dyn Fn(&str) -> String,
+    ) -> (Vec<Changed>, Vec<OwnProblem>) {
+        let (mut changed, mut problems) = (Vec::new(), Vec::new());
+        let Some(field) = said::of_meaning(Meaning::Tag) else {
+            return (changed, problems);
+        };
+        let mut write = |tag: &str, value| {
+            changed.push(Changed {
+                key: format!("{}/{tag}", field.name),
+                value,
+                column: self.column.clone(),
+            });
+        };
+        let mut listed_now = BTreeSet::new();
+        for piece in &self.lists {
+            // A tag may have a comma in it: what the export listed is one.
+            if said.has_tag(export, piece) {
+                listed_now.insert(piece.as_str());
+            } else {
+                listed_now.extend(listed(piece));
+            }
+        }
+        for tag in &listed_now {
+            if said.has_tag(export, tag) {
+                continue;
+            }
+            let key = format!("{}/{tag}", field.name);
+            if is_masked(tag) {
+                problems.push(masked(&self.column));
+            } else if is_of_a_person(&self.column, tag) {
+                problems.push(personal_number(&self.column));
+            } else if takes_tag(&key, now) {
+                write(tag, Some(Scalar::Bool(true)));
+            } else {
+                problems.push(refused(&self.column));
+            }
+        }
+        for (tag, _) in view.members(field.name) {
+            let shown = shown(tag);
+            let is_said = [tag, &shown].iter().any(|tag| said.has_tag(export, tag));
+            let is_listed = listed_now.contains(tag) || listed_now.contains(shown.as_str());
+            if is_said && !is_listed {
+                write(tag, None);
+            }
+        }
+        (changed, problems)
+    }
 }
 
 /// What of a row is not taken.
@@ -141,27 +223,35 @@ impl Columns {
         let mut free: Vec<usize> = Vec::new();
         for at in 0..width {
             let heading = headings.get(at).map(|heading| plain(heading));
-            let named = export.columns.iter().position(|(_, of)| {
-                heading
-                    .as_ref()
-                    .is_some_and(|heading| plain(of) == *heading)
-            });
+            // Of two columns of one heading the first stands for the first.
+            let named = export
+                .columns
+                .iter()
+                .enumerate()
+                .position(|(nth, (_, of))| {
+                    let is_it = heading
+                        .as_ref()
+                        .is_some_and(|heading| plain(of) == *heading);
+                    is_it && !taken.values().any(|used| *used == nth)
+                });
             match named {
-                Some(nth) if !taken.values().any(|used| *used == nth) => {
-                    taken.insert(at, nth);
-                }
-                _ => free.push(at),
-            }
-        }
-        let mut added = Vec::new();
-        for at in free {
-            match by_content(at, export, rows, &taken) {
                 Some(nth) => {
                     taken.insert(at, nth);
                 }
-                None => added.push(at),
+                None => free.push(at),
             }
         }
+        free.retain(|at| {
+            let found = by_content(*at, export, rows, &taken);
+            taken.extend(found.map(|nth| (*at, nth)));
+            found.is_none()
+        });
+        free.retain(|at| {
+            let found = by_place(*at, export, rows, &taken);
+            taken.extend(found.map(|nth| (*at, nth)));
+            found.is_none()
+        });
+        let added = free;
         let mut placed: Vec<_> = taken
             .into_iter()
             .map(|(at, nth)| {
@@ -224,6 +314,28 @@ fn by_content(
         .map(|(_, nth)| nth)
 }
 
+/// The column of the export whose neighbours stand beside it as they stood there: renamed, and nothing under it says what it said, be it that
+/// everything was empty.
+fn by_place(
+    at: usize,
+    export: &Export,
+    rows: &[(&[String], &Said)],
+    taken: &HashMap<usize, usize>,
+) -> Option<usize> {
+    let left = *taken.get(&at.checked_sub(1)?)?;
+    let right = *taken.get(&(at + 1))?;
+    let nth = left + 1;
+    if right != left + 2 || taken.values().any(|used| *used == nth) {
+        return None;
+    }
+    // A column that was taken out and another put in its place is another one: most of what it said would be gone.
+    let key = &export.columns.get(nth)?.0;
+    let empty = said::of(export.export, key, "");
+    let was_filled = |(_, said): &&(&[String], &Said)| said.cell(nth) != Some(&empty);
+    let filled = rows.iter().filter(was_filled).count();
+    (filled * 2 <= rows.len()).then_some(nth)
+}
+
 impl Said {
     /// Of a row that the export did not have: every cell was empty.
     pub fn nothing(export: &Export) -> Self {
@@ -235,7 +347,14 @@ impl Said {
             cells: empty.collect(),
             entries: Vec::new(),
             lines: Vec::new(),
+            members: Vec::new(),
         }
+    }
+
+    /// Whether the export listed the tag.
+    pub fn has_tag(&self, export: Uuid, tag: &str) -> bool {
+        let of = said::of(export, said::TAG, tag);
+        self.members.chunks_exact(BYTES).any(|member| member == of)
     }
 
     fn cell(&self, nth: usize) -> Option<&[u8]> {
@@ -268,9 +387,13 @@ pub struct SheetRow<'l> {
 pub fn untouched(cells: &[String], columns: &Columns, export: &Export, said: &Said) -> usize {
     let same = |placed: &&Placed| {
         let cell = cells.get(placed.at).map_or("", String::as_str);
-        said.cell(placed.nth) == Some(&said::of(export.export, &placed.key, cell))
+        reads(export, said, placed, cell) != Reads::Otherwise
     };
     columns.placed.iter().filter(same).count()
+}
+
+fn reads(export: &Export, said: &Said, placed: &Placed, cell: &str) -> Reads {
+    said::reads(export.export, &placed.key, cell, said.cell(placed.nth))
 }
 
 /// What somebody made of a row.
@@ -283,15 +406,20 @@ pub fn row(
 ) -> OwnRow {
     let mut own = OwnRow::default();
     let cells = line.cells;
-    let touched: Vec<(&Placed, &str)> = columns
-        .placed
-        .iter()
-        .filter_map(|placed| {
-            let cell = cells.get(placed.at).map_or("", String::as_str);
-            let same = said.cell(placed.nth) == Some(&said::of(export.export, &placed.key, cell));
-            (!same).then_some((placed, cell))
-        })
-        .collect();
+    let mut touched: Vec<(&Placed, &str)> = Vec::new();
+    for placed in &columns.placed {
+        let cell = cells.get(placed.at).map_or("", String::as_str);
+        match reads(export, said, placed, cell) {
+            Reads::Same | Reads::Respelled { doubtful: false } => {}
+            Reads::Respelled { doubtful: true } => own.problems.push(problem(
+                ProblemCode::CellRespelled,
+                &placed.heading,
+                "表格软件改写了这一格（前面的零没有了，或门牌号变成了日期），按原来的内容处理，没有改动；要改请写明",
+                "a spreadsheet wrote this cell in its own way (a zero before a number is gone, or 3-5 became a day): taken as it was",
+            )),
+            Reads::Otherwise => touched.push((placed, cell)),
+        }
+    }
     let mut points = BTreeMap::new();
     let mut persons = false;
     for (placed, cell) in &touched {
@@ -300,8 +428,8 @@ pub fn row(
             own.problems.push(problem(
                 ProblemCode::CellUnreadable,
                 heading,
-                "这一格读不出来（公式没有结果、错误值或号码位数丢失），没有改动",
-                "nobody can say what stands here (a formula without a value, an error, a number that lost its digits): left as it was",
+                "这一格读不出来（公式没有结果、错误值、号码位数丢失，或另存时生僻字成了问号），没有改动",
+                "nobody can say what stands here (a formula without a value, an error, a number that lost its digits, a rare character that became a question mark): left as it was",
             ));
         } else if said::is_of_persons(key) {
             persons = true;
@@ -318,8 +446,8 @@ pub fn row(
             ));
         } else {
             one(&mut own, key, heading, cell, known);
-            if let Some((_, was)) = own.note.as_mut().filter(|(_, was)| was.is_empty()) {
-                *was = said.cell(placed.nth).unwrap_or_default().to_vec();
+            if let Some(note) = own.note.as_mut().filter(|note| note.said.is_empty()) {
+                note.said = said.cell(placed.nth).unwrap_or_default().to_vec();
             }
         }
     }
@@ -327,23 +455,44 @@ pub fn row(
         point(&mut own, cells, columns);
     }
     if persons {
-        contacts(&mut own, cells, columns, export, said, known);
+        contacts(&mut own, line, columns, export, said, known);
     }
     address_parts(&mut own, known);
     own
 }
 
 /// A cell that is masked was shown so, and is nobody's number.
-fn is_masked(text: &str) -> bool {
+pub fn is_masked(text: &str) -> bool {
     text.contains("**") || text.contains("＊＊")
 }
 
-fn masked(column: &str) -> OwnProblem {
+/// What is told of such a one.
+pub fn masked(column: &str) -> OwnProblem {
     problem(
         ProblemCode::MaskedValue,
         column,
         "号码里有星号，不是完整的号码：要改请写全部数字",
         "the number has asterisks in it and is not whole: to change it, write all of its digits",
+    )
+}
+
+/// What is told of a changed cell of a person who is not on the card any more.
+pub fn contact_gone(column: &str) -> OwnProblem {
+    problem(
+        ProblemCode::ContactGone,
+        column,
+        "这位联系人已不在卡片上，改动不写入",
+        "the contact person is not on the card any more: what was changed of them is not written",
+    )
+}
+
+/// What is told of a note that was written meanwhile, and of which nobody can say any more what the sheet's author saw.
+pub fn note_changed() -> OwnProblem {
+    problem(
+        ProblemCode::NoteChanged,
+        NOTE,
+        "备注在导出以后有人改过，而当时的内容已查不到，表里的备注不写入：请看过卡片再改",
+        "somebody wrote the note since, and nobody can say any more how it read then: the sheet's note is not written; look at the card, then edit it",
     )
 }
 
@@ -393,18 +542,22 @@ fn one(own: &mut OwnRow, key: &str, heading: &str, cell: &str, known: &Known<'_>
         return;
     };
     if field.meaning == Meaning::Note {
-        if is_masked(&cell) {
-            own.problems.push(masked(heading));
-        } else if is_of_a_person(heading, &cell) {
+        if is_of_a_person(heading, &cell) {
             own.problems.push(personal_number(heading));
         } else {
-            own.note = Some((many_lines(&cell), Vec::new()));
+            own.note = Some(NoteCell {
+                text: many_lines(&cell),
+                column: heading.to_owned(),
+                said: Vec::new(),
+            });
         }
         return;
     }
     if field.shape == Shape::SetMember {
-        let tags = listed(&text).map(str::to_owned).collect();
-        own.tags = Some((tags, heading.to_owned()));
+        own.tags = Some(TagsCell {
+            lists: text.split('、').map(str::to_owned).collect(),
+            column: heading.to_owned(),
+        });
         return;
     }
     if text.is_empty() {
@@ -462,7 +615,14 @@ fn takes(field: &Field, key: &str, value: &Scalar, known: &Known<'_>) -> bool {
         && authority::check_new_value(Kind::ShopCard, key, value, known.said).is_ok()
 }
 
-fn refused(heading: &str) -> OwnProblem {
+fn takes_tag(key: &str, now: NewlySaid) -> bool {
+    let there = Scalar::Bool(true);
+    authority::check_write(Kind::ShopCard, Role::Reviewer, false, key, Some(&there)).is_ok()
+        && authority::check_new_value(Kind::ShopCard, key, &there, now).is_ok()
+}
+
+/// What is told of a value that a field does not take.
+pub fn refused(heading: &str) -> OwnProblem {
     problem(
         ProblemCode::ValueRefused,
         heading,
@@ -497,6 +657,10 @@ fn point(own: &mut OwnRow, cells: &[String], columns: &Columns) {
     let (Some((lat, heading)), Some((lon, _)), Some((crs, _)), Some(field)) =
         (lat, lon, crs, said::of_meaning(Meaning::Point))
     else {
+        let placed = columns.placed.iter();
+        let mut headings = placed.filter(|placed| said::POINT.contains(&placed.key.as_str()));
+        let heading = headings.next().map_or("", |placed| placed.heading.as_str());
+        own.problems.push(point_unreadable(heading));
         return;
     };
     let value = if lat.is_empty() && lon.is_empty() {
@@ -505,12 +669,7 @@ fn point(own: &mut OwnRow, cells: &[String], columns: &Columns) {
         let point = Crs::from_heading(&crs)
             .and_then(|crs| GeoPoint::parse_cell(&format!("{lon},{lat}"), crs).ok());
         let Some(point) = point else {
-            own.problems.push(problem(
-                ProblemCode::PointUnreadable,
-                &heading,
-                "经度、纬度和坐标系要一起写对，没有改动",
-                "longitude, latitude and coordinate system must be right together: left as it was",
-            ));
+            own.problems.push(point_unreadable(&heading));
             return;
         };
         Some(Scalar::Str(point.to_string()))
@@ -520,6 +679,15 @@ fn point(own: &mut OwnRow, cells: &[String], columns: &Columns) {
         value,
         column: heading,
     });
+}
+
+fn point_unreadable(heading: &str) -> OwnProblem {
+    problem(
+        ProblemCode::PointUnreadable,
+        heading,
+        "经度、纬度和坐标系要一起写对，没有改动",
+        "longitude, latitude and coordinate system must be right together: left as it was",
+    )
 }
 
 /// An address that was typed anew says where the door is, unless its parts were typed as well.
@@ -559,7 +727,7 @@ struct Line {
 /// The lines of the persons' cells against the persons that the export listed.
 fn contacts(
     own: &mut OwnRow,
-    cells: &[String],
+    row: &SheetRow<'_>,
     columns: &Columns,
     export: &Export,
     said: &Said,
@@ -570,8 +738,10 @@ fn contacts(
         .of_persons
         .iter()
         .map(|nth| columns.placed.iter().find(|placed| placed.nth == *nth))
+        // What nobody can read says nothing of anybody.
+        .map(|placed| placed.filter(|placed| !(row.unreadable)(placed.at)))
         .collect();
-    let cell = |placed: &Placed| cells.get(placed.at).map_or("", String::as_str);
+    let cell = |placed: &Placed| row.cells.get(placed.at).map_or("", String::as_str);
     let count = places
         .iter()
         .flatten()
@@ -601,7 +771,8 @@ fn contacts(
             return true;
         };
         let key = &export.columns[columns.of_persons[column]].0;
-        said.line(entry, width, column) == Some(&said::of(export.export, key, text))
+        let said = said.line(entry, width, column);
+        said::reads(export.export, key, text, said) != Reads::Otherwise
     };
     let shares = |line: &Line, entry: usize| {
         (0..width)
@@ -615,7 +786,7 @@ fn contacts(
     };
     let mut free: Vec<usize> = (0..said.entries.len()).collect();
     let mut paired: Vec<Option<usize>> = vec![None; lines.len()];
-    // Whole lines first, wherever they stand; then those of which a part still says the same; then in place, where nothing else is left.
+    // Whole lines first, wherever they stand; then those of which a part still says the same.
     for (nth, line) in lines.iter().enumerate() {
         if let Some(at) = free
             .iter()
@@ -637,6 +808,17 @@ fn contacts(
         if let Some((.., entry)) = best {
             free.retain(|of| *of != entry);
             paired[nth] = Some(entry);
+        }
+    }
+    // Where nobody can read a column, nothing but the place may be left to tell a person by.
+    let unreadable =
+        |placed: &Placed| said::is_of_persons(&placed.key) && (row.unreadable)(placed.at);
+    if columns.placed.iter().any(unreadable) {
+        for (nth, line) in lines.iter().enumerate() {
+            if paired[nth].is_none() && !is_blank(line) && free.contains(&nth) {
+                free.retain(|of| *of != nth);
+                paired[nth] = Some(nth);
+            }
         }
     }
     for (nth, line) in lines.iter().enumerate() {

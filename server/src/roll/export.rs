@@ -179,7 +179,15 @@ fn said_of(export: Uuid, keys: &[String], cells: &[Cell], card: &CardRow) -> Sai
             said::of(export, key, said::lines(text).nth(nth).unwrap_or_default())
         })
     });
+    let tags = keys
+        .iter()
+        .zip(&texts)
+        .find(|(key, _)| said::field(key).is_some_and(|field| field.shape == Shape::SetMember));
+    let members = tags.into_iter().flat_map(|(_, text)| text.split('、'));
     Said {
+        members: members
+            .flat_map(|tag| said::of(export, said::TAG, tag))
+            .collect(),
         lines: lines.collect(),
         cells: keys
             .iter()

@@ -5,6 +5,7 @@
 //! ([`diff`]). Rows are written in parts, each with what became of it in one transaction: cut off anywhere, it goes on where it stopped.
 
 pub mod matching;
+mod notes;
 pub mod plan;
 pub mod propose;
 pub mod report;

@@ -509,25 +509,23 @@ pub async fn history(
         paging.offset(),
     )
     .await?;
-    let mut imports: HashMap<Vec<u8>, FromRow> =
-        imports::written_by(&mut conn, scope.street(), path.record)
-            .await?
-            .into_iter()
-            .map(|row| {
-                let from = FromRow {
-                    import: row.import,
-                    file_name: row.file_name,
-                    sheet: row.sheet,
-                    row: row.row,
-                };
-                (row.hash, from)
-            })
-            .collect();
+    let imports = imports::written_by(&mut conn, scope.street(), path.record).await?;
     let items = rows
         .into_iter()
         .map(|row| {
             let mut view = history_view(row, kind)?;
-            view.import = imports.remove(&view.change.0[..]);
+            // A change that was written anew when the history was made shorter stands where it stood.
+            let is_its = |row: &&imports::WrittenBy| {
+                row.seq == view.seq
+                    || row.hash == view.change.0
+                    || row.note_change == Some(view.change.to_string())
+            };
+            view.import = imports.iter().find(is_its).map(|row| FromRow {
+                import: row.import,
+                file_name: row.file_name.clone(),
+                sheet: row.sheet.clone(),
+                row: row.row,
+            });
             Ok(view)
         })
         .collect::<Result<_, ApiError>>()?;

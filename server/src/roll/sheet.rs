@@ -114,6 +114,8 @@ pub struct Lines {
     sheet: Arc<Sheet>,
     /// Place of the first.
     from: usize,
+    /// The text is of an encoding that has not every sign: `?` stands for those that it lacks.
+    is_narrow: bool,
 }
 
 impl Lines {
@@ -135,6 +137,24 @@ impl Lines {
             .iter()
             .any(|flawed| flawed.column as usize == column && flawed.flaw.hides_the_cell())
     }
+
+    /// Whether signs of the text may have been lost when it was saved.
+    pub fn may_lack_signs(&self, text: &str) -> bool {
+        self.is_narrow && text.contains('?')
+    }
+}
+
+/// Whether the bytes are text in an encoding that has not every sign.
+fn is_narrow(bytes: &[u8]) -> bool {
+    let is_binary = |begin: &[u8]| bytes.starts_with(begin);
+    let other: [&[u8]; 5] = [
+        b"PK\x03\x04",
+        b"\xd0\xcf\x11\xe0",
+        b"\x09",
+        b"\xff\xfe",
+        b"\xfe\xff",
+    ];
+    !other.into_iter().any(is_binary) && std::str::from_utf8(bytes).is_err()
 }
 
 /// One column of the sheet.
@@ -295,6 +315,8 @@ enum Visibility {
 pub struct Roll {
     sheet: Arc<Sheet>,
     table: rows::Table,
+    /// The file is text in an encoding that has not every sign.
+    is_narrow: bool,
     /// Another sheet that looks like a roll too.
     other_sheet: Option<String>,
     /// What is doubtful about the sheets, and cells outside the table.
@@ -353,6 +375,7 @@ impl Roll {
             other_sheet: other.and_then(|sheet| sheet.name.clone()),
             sheet: Arc::new(sheets.swap_remove(header.sheet)),
             table,
+            is_narrow: is_narrow(bytes),
             told,
         })
     }
@@ -387,6 +410,7 @@ impl Roll {
         Lines {
             sheet: Arc::clone(&self.sheet),
             from: self.table.from,
+            is_narrow: self.is_narrow,
         }
     }
 

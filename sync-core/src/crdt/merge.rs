@@ -344,6 +344,14 @@ impl RegisterState {
         (op.counter < entry.start_op + entry.ops).then_some(changes[at] as usize)
     }
 
+    /// The changes of an actor, in their order.
+    pub fn changes_of(&self, actor: Actor) -> impl Iterator<Item = ChangeHash> {
+        let of = self.index.actors.get(&actor);
+        let changes = of.and_then(|of| self.index.changes_of.get(*of as usize));
+        let changes = changes.into_iter().flatten();
+        changes.map(|at| self.history[*at as usize].hash)
+    }
+
     fn last_of(&self, actor: u32) -> Option<usize> {
         self.index
             .changes_of
@@ -426,6 +434,32 @@ impl NoteDocument {
         message: &str,
     ) -> Result<Option<Change>, RecordError> {
         self.record.clone().edit(actor, at, edits, message)
+    }
+
+    /// The note made to read so by an author who had seen only these of the record's changes; `None` where it read so to them.
+    pub fn compose_when(
+        &self,
+        was_there: &dyn Fn(ChangeHash) -> bool,
+        actor: Actor,
+        at: DeviceTime,
+        text: &str,
+    ) -> Result<Option<Change>, RecordError> {
+        let Some(mut then) = self.record.clone().when(was_there)? else {
+            return Ok(None);
+        };
+        let edit = Edit::Note { text: text.into() };
+        then.edit(actor, at, &[edit], "")
+    }
+
+    /// What the note said to whoever had seen only these of the record's changes.
+    pub fn note_when(
+        &self,
+        was_there: &dyn Fn(ChangeHash) -> bool,
+    ) -> Result<Option<String>, RecordError> {
+        match self.record.clone().when(was_there)? {
+            Some(then) => then.note(),
+            None => Ok(None),
+        }
     }
 
     /// What the note says with a change on top that cannot be merged as it is. `unmerged`: changes that it builds on and the record does not have.

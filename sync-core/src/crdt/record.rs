@@ -242,6 +242,20 @@ impl Record {
             .collect()
     }
 
+    /// The record as it stood when only these of its changes were there, which are all that any of them builds on; `None` where it was not yet.
+    pub fn when(
+        &mut self,
+        was_there: &dyn Fn(ChangeHash) -> bool,
+    ) -> Result<Option<Self>, RecordError> {
+        let mut bytes = Vec::new();
+        for change in self.doc.get_changes(&[]) {
+            if was_there(ChangeHash(change.hash().0)) {
+                bytes.extend_from_slice(change.raw_bytes());
+            }
+        }
+        (!bytes.is_empty()).then(|| Self::load(&bytes)).transpose()
+    }
+
     /// Whether the document holds the change.
     pub fn contains(&mut self, hash: ChangeHash) -> bool {
         self.doc

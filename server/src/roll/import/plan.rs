@@ -1,8 +1,11 @@
 //! What is kept of an import: of the sheet as a whole, and of each row until it is decided, and then of what it replaced.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use lianka_office_core::acts::import::Before;
+use lianka_office_core::{
+    acts::import::Before,
+    roll::wrote::{self, Writes},
+};
 use lianka_sync_core::id::RecordId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -11,12 +14,15 @@ use uuid::Uuid;
 use super::{
     diff::{Columns, Differs, Says},
     matching::Candidate,
-    workbook::{Changed, OwnProblem},
+    workbook::{Changed, OwnProblem, Person},
 };
 use crate::roll::{
-    sheet::{self, Problem, Roll},
+    sheet::{self, Problem, ProblemCode, Roll},
     store::CustomField,
 };
+
+/// By card, fingerprints of what earlier imports of its exports wrote.
+pub type Wrote = HashMap<RecordId, BTreeSet<String>>;
 
 /// What an import is beside its rows.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -85,15 +91,15 @@ pub struct Content {
     /// What somebody changed in a sheet of ours.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub changed: Vec<Changed>,
-    /// The tags as the sheet lists them, and their column.
+    /// The export that the row is of.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub tags: Option<(Vec<String>, String)>,
+    pub export: Option<Uuid>,
     /// The note as the sheet has it, and as the export had it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<(String, String)>,
     /// Lines of persons that the export did not have.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub persons: Vec<Vec<(String, String)>>,
+    pub persons: Vec<Person>,
     /// Field by field: is → shall be.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<Differs>,
@@ -112,9 +118,36 @@ pub struct Content {
     /// What stood in the fields that it wrote.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<Before>,
+    /// Fingerprints of what it wrote, of a row of ours: the same sheet, sent again, says it no second time.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub wrote: Vec<String>,
     /// The fields that an undo left, because somebody wrote them since.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub kept: Vec<String>,
+}
+
+impl Content {
+    /// Fingerprints of what a row of ours writes.
+    pub fn writes(&self) -> Vec<String> {
+        let Some(export) = self.export else {
+            return Vec::new();
+        };
+        let note = self.note.as_ref().map(|(text, _)| text.as_str());
+        wrote::of(export, &self.changed, &self.persons, note)
+    }
+
+    /// Leaves out what an earlier import of the same export wrote, whatever became of it since.
+    pub fn leave_out(&mut self, wrote: &Wrote, record: RecordId) {
+        let (Some(export), Some(wrote)) = (self.export, wrote.get(&record)) else {
+            return;
+        };
+        let writes = Writes {
+            changed: &mut self.changed,
+            persons: &mut self.persons,
+            note: &mut self.note,
+        };
+        writes.leave_out(export, wrote);
+    }
 }
 
 /// A column of the sheet and what it is read as.
@@ -199,7 +232,21 @@ impl ProblemReport {
             zh,
             en,
         } = problem;
-        Self::of_row(code.as_str(), row, Some(column), zh, en)
+        let mut report = Self::of_row(code.as_str(), row, Some(column), zh, en);
+        report.weighs(code);
+        report
+    }
+
+    /// As grave as its code is.
+    pub fn weighs(&mut self, code: ProblemCode) {
+        severity(code).clone_into(&mut self.severity);
+    }
+}
+
+fn severity(code: ProblemCode) -> &'static str {
+    match code.severity() {
+        sheet::Severity::Info => "info",
+        sheet::Severity::Warning => "warning",
     }
 }
 
@@ -207,11 +254,7 @@ impl From<&Problem> for ProblemReport {
     fn from(problem: &Problem) -> Self {
         Self {
             code: problem.code.as_str().to_owned(),
-            severity: match problem.code.severity() {
-                sheet::Severity::Info => "info",
-                sheet::Severity::Warning => "warning",
-            }
-            .to_owned(),
+            severity: severity(problem.code).to_owned(),
             row: problem.row,
             column: problem.column.clone(),
             other_row: problem.other_row,

@@ -5,21 +5,24 @@ use std::collections::BTreeSet;
 use lianka_office_core::{
     acts::{
         Desk,
-        import::{RowUndo, RowUndone, RowWrite, RowWritten, UndoRows, WriteRows},
+        import::{
+            NoteRefused, Origin, RowUndo, RowUndone, RowWrite, RowWritten, UndoRows, WriteRows,
+        },
     },
     roll::rows::{self, At, Row},
 };
 use lianka_sync_core::{
     crdt::merge::RegisterState,
     id::{ChangeHash, RecordId, StreetCode},
-    key::NOTE,
     lang::Lang,
 };
+use uuid::Uuid;
 
 use super::{
     ImportError,
     plan::{Content, ProblemReport},
     store::{self, ImportRow, RowEnd, StoredRow},
+    workbook,
 };
 use crate::{roll::sheet::ProblemCode, street::transaction::StreetTransaction};
 
@@ -39,6 +42,15 @@ pub(super) fn at(import: &ImportRow, row: i32) -> At {
     }
 }
 
+/// What the audit trail calls it.
+fn origin(import: &ImportRow) -> Origin {
+    Origin {
+        import: import.import,
+        file: import.file_name.clone(),
+        sheet: import.plan.sheet.clone(),
+    }
+}
+
 /// Writes rows, and says what became of each.
 pub(super) async fn write_part(
     transaction: &mut StreetTransaction,
@@ -53,13 +65,20 @@ pub(super) async fn write_part(
     transaction
         .load(waiting.iter().filter_map(|row| row.record).map(RecordId))
         .await?;
+    let ours: Vec<Uuid> = waiting
+        .iter()
+        .filter(|row| row.content.export.is_some())
+        .filter_map(|row| row.record)
+        .collect();
+    let wrote = store::wrote(transaction.tx(), street, &ours).await?;
     let (mut ends, mut rows, mut writes) = (Vec::new(), Vec::new(), Vec::new());
     let mut seen_here: BTreeSet<Vec<u8>> = BTreeSet::new();
-    for row in waiting {
+    for mut row in waiting {
         let Some(record) = row.record.map(RecordId) else {
             ends.push(ended(&row, "refused", row.content.0.clone()));
             continue;
         };
+        row.content.leave_out(&wrote, record);
         let is_new = transaction.state(record).is_none();
         let before = written.get(&row.identity).filter(|_| row.seen.is_none());
         if let (true, Some(record)) = (is_new, before) {
@@ -82,7 +101,7 @@ pub(super) async fn write_part(
     }
     let act = WriteRows {
         by: by.clone(),
-        import: import.import,
+        from: origin(import),
         rows: writes,
     };
     let outcomes = transaction
@@ -109,6 +128,8 @@ fn ended(row: &StoredRow, state: &'static str, content: Content) -> RowEnd {
 /// Once it is decided nothing stays of a row but what an undo needs, what is told of it, and its cells.
 fn end_of(row: &StoredRow, outcome: RowWritten) -> RowEnd {
     let mut content = row.content.0.clone();
+    content.wrote = content.writes();
+    let note_changed = || ProblemReport::of_own(row.row.unsigned_abs(), workbook::note_changed());
     let refused =
         |content: &mut Content, code: &str, column: Option<String>, zh: String, en: String| {
             content.problems.push(ProblemReport::of_row(
@@ -127,19 +148,26 @@ fn end_of(row: &StoredRow, outcome: RowWritten) -> RowEnd {
             before,
             note_refused,
         } => {
+            if note_refused.is_some() {
+                // It may come again.
+                content.note = None;
+                content.wrote = content.writes();
+            }
             content.before = (!is_new).then_some(before);
             content.says = None;
             content.changed.clear();
             content.persons.clear();
-            (content.tags, content.note) = (None, None);
-            if let Some(refusal) = note_refused {
-                refused(
+            content.note = None;
+            match note_refused {
+                Some(NoteRefused::By(refusal)) => refused(
                     &mut content,
                     refusal.code(),
                     refusal.key().map(str::to_owned),
                     refusal.message(Lang::Zh),
                     refusal.message(Lang::En),
-                );
+                ),
+                Some(NoteRefused::Changed) => content.problems.push(note_changed()),
+                None => {}
             }
             RowEnd {
                 record: row.record.map(RecordId),
@@ -160,13 +188,7 @@ fn end_of(row: &StoredRow, outcome: RowWritten) -> RowEnd {
             ended(row, "refused", content)
         }
         RowWritten::NoteChanged => {
-            refused(
-                &mut content,
-                ProblemCode::NoteChanged.as_str(),
-                Some(NOTE.to_owned()),
-                "备注在此期间有人改过，这一行没有写入：请看过卡片再改".to_owned(),
-                "somebody wrote the note meanwhile, and nothing of the row was written: look at the card, then edit it".to_owned(),
-            );
+            content.problems.push(note_changed());
             ended(row, "refused", content)
         }
         RowWritten::Gone => {
@@ -202,8 +224,8 @@ fn edit(import: &ImportRow, row: &StoredRow, record: RecordId, state: &RegisterS
     let of = Row {
         at: at(import, row.row),
         says: content.says.as_ref(),
+        export: content.export,
         changed: &content.changed,
-        tags: content.tags.as_ref().map(|(tags, _)| &tags[..]),
         note: content
             .note
             .as_ref()
@@ -219,6 +241,7 @@ fn edit(import: &ImportRow, row: &StoredRow, record: RecordId, state: &RegisterS
 pub(super) async fn undo_part(
     transaction: &mut StreetTransaction,
     by: &Desk,
+    import: &ImportRow,
     waiting: Vec<StoredRow>,
 ) -> Result<Vec<RowEnd>, ImportError> {
     let now = transaction.now();
@@ -226,13 +249,13 @@ pub(super) async fn undo_part(
         let record = RecordId(row.record?);
         let hash = ChangeHash::from_slice(row.hash.as_deref()?)?;
         let before = row.content.before.clone();
-        rows::undo(record, hash, before, was_created(row), now)
+        rows::undo(record, (hash, row.seq), before, was_created(row), now)
     };
     let (mut written, mut undone, mut ends) = (Vec::new(), Vec::new(), Vec::new());
     for row in waiting {
         match undo(&row) {
             Some(undo) => {
-                undone.push(undo);
+                undone.push((row.row, undo));
                 written.push(row);
             }
             None => ends.push(ended(&row, "kept", row.content.0.clone())),
@@ -240,6 +263,7 @@ pub(super) async fn undo_part(
     }
     let act = UndoRows {
         by: by.clone(),
+        from: origin(import),
         rows: undone,
     };
     let outcomes = transaction

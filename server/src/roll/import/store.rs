@@ -10,6 +10,7 @@ use sqlx::{PgConnection, types::Json};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+pub use super::plan::Wrote;
 use super::{
     plan::{Content, Plan, ProblemReport},
     workbook::{Export, Said},
@@ -70,8 +71,8 @@ pub async fn insert_said(
             .collect()
     };
     sqlx::query!(
-        "insert into roll_export_row (street, export, record, said, entries, lines)
-         select $1, $2, * from unnest($3::uuid[], $4::bytea[], $5::bytea[], $6::bytea[])",
+        "insert into roll_export_row (street, export, record, said, entries, lines, members)
+         select $1, $2, * from unnest($3::uuid[], $4::bytea[], $5::bytea[], $6::bytea[], $7::bytea[])",
         street.as_str(),
         export,
         &rows.iter().map(|(record, _)| record.0).collect::<Vec<_>>(),
@@ -86,6 +87,10 @@ pub async fn insert_said(
         &rows
             .iter()
             .map(|(_, said)| said.lines.clone())
+            .collect::<Vec<_>>(),
+        &rows
+            .iter()
+            .map(|(_, said)| said.members.clone())
             .collect::<Vec<_>>(),
     )
     .execute(conn)
@@ -159,7 +164,7 @@ pub async fn said(
     records: &[Uuid],
 ) -> sqlx::Result<HashMap<RecordId, Said>> {
     let rows = sqlx::query!(
-        "select record, said, entries, lines from roll_export_row where street = $1 and export = $2 and record = any($3)",
+        "select record, said, entries, lines, members from roll_export_row where street = $1 and export = $2 and record = any($3)",
         street.as_str(),
         export,
         records,
@@ -176,6 +181,7 @@ pub async fn said(
                     .filter_map(|id| Uuid::from_slice(id).ok().map(EntryId))
                     .collect(),
                 lines: row.lines,
+                members: row.members,
             };
             (RecordId(row.record), said)
         })
@@ -262,6 +268,31 @@ pub async fn last_cells(
         .into_iter()
         .map(|row| (RecordId(row.record), row.cells.0))
         .collect())
+}
+
+/// What imports of sheets of ours wrote on cards, and was not taken back.
+pub async fn wrote(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    records: &[Uuid],
+) -> sqlx::Result<Wrote> {
+    let mut wrote = Wrote::new();
+    if records.is_empty() {
+        return Ok(wrote);
+    }
+    let rows = sqlx::query!(
+        r#"select record as "record!", content->'wrote' as "wrote!: Json<Vec<String>>" from roll_import_row
+           where street = $1 and record = any($2) and state = 'written' and jsonb_array_length(content->'wrote') > 0"#,
+        street.as_str(),
+        records,
+    );
+    for row in rows.fetch_all(conn).await? {
+        wrote
+            .entry(RecordId(row.record))
+            .or_default()
+            .extend(row.wrote.0);
+    }
+    Ok(wrote)
 }
 
 /// States of rows that were written, or say nothing new.
@@ -560,6 +591,7 @@ pub struct StoredRow {
     pub state: String,
     pub seen: Option<i64>,
     pub hash: Option<Vec<u8>>,
+    pub seq: Option<i64>,
     pub content: Json<Content>,
 }
 
@@ -591,7 +623,7 @@ pub async fn rows(
     .await?;
     let rows = sqlx::query_as!(
         StoredRow,
-        r#"select row_number as row, identity, record, outcome, state, seen, hash, content as "content: Json<Content>" from roll_import_row
+        r#"select row_number as row, identity, record, outcome, state, seen, hash, seq, content as "content: Json<Content>" from roll_import_row
            where street = $1 and import = $2 and ($3::text is null or outcome = $3) and ($4::text is null or state = $4)
            order by row_number limit $5 offset $6"#,
         street.as_str(),
@@ -637,7 +669,7 @@ pub async fn open_rows(
 ) -> sqlx::Result<Vec<StoredRow>> {
     sqlx::query_as!(
         StoredRow,
-        r#"select row_number as row, identity, record, outcome, state, seen, hash, content as "content: Json<Content>" from roll_import_row
+        r#"select row_number as row, identity, record, outcome, state, seen, hash, seq, content as "content: Json<Content>" from roll_import_row
            where street = $1 and import = $2 and row_number = any($3) and state = 'open' order by row_number"#,
         street.as_str(),
         import,
@@ -782,7 +814,7 @@ pub async fn pending(
 ) -> sqlx::Result<Vec<StoredRow>> {
     sqlx::query_as!(
         StoredRow,
-        r#"select row_number as row, identity, record, outcome, state, seen, hash, content as "content: Json<Content>" from roll_import_row
+        r#"select row_number as row, identity, record, outcome, state, seen, hash, seq, content as "content: Json<Content>" from roll_import_row
            where street = $1 and import = $2 and state = $3 and state in ('chosen', 'undoing') order by row_number limit $4"#,
         street.as_str(),
         import,
@@ -935,6 +967,9 @@ pub async fn drop_open(
 #[derive(Debug)]
 pub struct WrittenBy {
     pub hash: Vec<u8>,
+    pub seq: i64,
+    /// The change of its note, where that is another one.
+    pub note_change: Option<String>,
     pub import: Uuid,
     pub file_name: String,
     pub sheet: Option<String>,
@@ -949,9 +984,9 @@ pub async fn written_by(
 ) -> sqlx::Result<Vec<WrittenBy>> {
     sqlx::query_as!(
         WrittenBy,
-        r#"select r.hash as "hash!", r.import, i.file_name, i.plan->>'sheet' as sheet, r.row_number as row
+        r#"select r.hash as "hash!", r.seq as "seq!", r.content->'before'->>'note_change' as note_change, r.import, i.file_name, i.plan->>'sheet' as sheet, r.row_number as row
            from roll_import_row r join roll_import i on i.street = r.street and i.import = r.import
-           where r.street = $1 and r.record = $2 and r.hash is not null"#,
+           where r.street = $1 and r.record = $2 and r.hash is not null and r.seq is not null"#,
         street.as_str(),
         record.0,
     )

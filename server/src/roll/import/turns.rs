@@ -222,7 +222,7 @@ async fn part(
     let count = waiting.len();
     let ends = match doing {
         Doing::Apply => write_part(&mut transaction, street, by, &row, waiting).await?,
-        Doing::Undo => undo_part(&mut transaction, by, waiting).await?,
+        Doing::Undo => undo_part(&mut transaction, by, &row, waiting).await?,
     };
     reached(PipelinePoint::ImportWritten);
     store::end_rows(transaction.tx(), street, import, &ends).await?;

@@ -330,7 +330,7 @@ impl<'l> GridBuilder<'l> {
                     self.cell(row, column, trimmed, left)?;
                 }
                 None => {
-                    let rounded = cell::without_float_tail(trimmed);
+                    let rounded = cell::without_extra_digits(trimmed);
                     let text = rounded.map_or_else(|| cell::plain(typed), std::borrow::Cow::Owned);
                     self.cell(row, column, &text, left)?;
                 }

@@ -4,16 +4,22 @@ use std::collections::{BTreeSet, HashMap};
 
 use lianka_office_core::roll::rows::At;
 use lianka_sync_core::{
+    authority::Said as NewlySaid,
     codec::change::Scalar,
-    crdt::merge::RegisterState,
+    crdt::{merge::RegisterState, view::View},
     id::RecordId,
-    kinds::{Field, Meaning, duplicate::Traits},
+    key::NOTE,
+    kinds::{Field, Meaning, duplicate::Traits, shop_card::CONTACTS},
     search::fold,
 };
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{CANDIDATES_MAX, Proposal, ROWS_AT_ONCE, Read, own::added, states};
+use super::{
+    CANDIDATES_MAX, Proposal, ROWS_AT_ONCE, Read,
+    own::{added, masked_tag},
+    states,
+};
 use crate::roll::{
     import::{
         ImportError,
@@ -92,7 +98,7 @@ impl Proposal<'_> {
     fn says(&mut self, row: &RollRow) -> Says {
         let read = self.read;
         let Some((export, columns)) = self.own.export() else {
-            return says(row);
+            return self.without_masked(says(row), row.row);
         };
         let Some(cells) = read.line(row.row) else {
             return says(row);
@@ -102,7 +108,7 @@ impl Proposal<'_> {
             cells: &cells,
             unreadable: &|column| lines.is_unreadable(row.row, column),
         };
-        let nothing = Said::nothing(export);
+        let (of_export, nothing) = (export.export, Said::nothing(export));
         let mut found = read.known(|known| workbook::row(&line, columns, export, &nothing, known));
         added(&mut found, &columns.added, read, &cells);
         self.hush(row.row);
@@ -119,15 +125,59 @@ impl Proposal<'_> {
             .into_iter()
             .filter_map(|changed| Some((changed.key, changed.value?)))
             .collect();
-        if let (Some((tags, _)), Some(field)) = (found.tags, field(Meaning::Tag)) {
-            let flag = |tag: String| (format!("{}/{tag}", field.name), Scalar::Bool(true));
-            values.extend(tags.into_iter().map(flag));
+        if let Some(cell) = found.tags {
+            let now = NewlySaid::AtOffice(self.now);
+            let (changed, problems) =
+                cell.changes(of_export, &nothing, &View::default(), now, &masked_tag);
+            let tags = changed.into_iter();
+            values.extend(tags.filter_map(|tag| Some((tag.key, tag.value?))));
+            let told = problems.into_iter();
+            let content = &mut self.entry(row.row).content;
+            content
+                .problems
+                .extend(told.map(|problem| ProblemReport::of_own(row.row, problem)));
         }
+        // Of a row that was copied, the numbers that are masked are another shop's.
+        let note = found.note.filter(|note| !workbook::is_masked(&note.text));
         Says {
             values,
             persons: found.persons,
-            note: found.note.map(|(text, _)| text),
+            note: note.map(|note| note.text),
         }
+    }
+
+    /// Without numbers that somebody masked: nobody's. Whatever is masked in a sheet that an export made was masked by it.
+    fn without_masked(&mut self, mut says: Says, row: u32) -> Says {
+        let is_ours = self.own.is_forgotten(row);
+        let mut columns = Vec::new();
+        let mut keep = |key: &str, text: Option<&str>, may_be: bool| {
+            let is_kept = !may_be || !text.is_some_and(workbook::is_masked);
+            if !is_kept {
+                let label = said::field(&diff::field_name(key)).map_or(key, |field| field.label_zh);
+                columns.push(label.to_owned());
+            }
+            is_kept
+        };
+        for person in &mut says.persons {
+            person.retain(|(field, value)| {
+                let key = format!("{CONTACTS}/{field}");
+                let is_number =
+                    said::field(&key).is_some_and(|field| field.meaning == Meaning::Telephone);
+                keep(&key, Some(value), is_ours || is_number)
+            });
+        }
+        says.persons.retain(|person| !person.is_empty());
+        says.values
+            .retain(|(key, value)| keep(key, value.as_str(), is_ours));
+        says.note = says.note.filter(|note| keep(NOTE, Some(note), is_ours));
+        if !columns.is_empty() {
+            let told = columns.iter().map(|column| workbook::masked(column));
+            let content = &mut self.entry(row).content;
+            content
+                .problems
+                .extend(told.map(|problem| ProblemReport::of_own(row, problem)));
+        }
+        says
     }
 
     fn elsewhere_row(&mut self, mut row: RollRow, says: Says, found: Found, sources: &Sources) {

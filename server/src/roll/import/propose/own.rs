@@ -2,27 +2,34 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use lianka_office_core::{
-    acts::import::NoteWrite,
-    roll::rows::{self, NoteOf},
+use lianka_office_core::roll::{
+    notes::{Then, reads_as_said},
+    rows::{self, Card},
 };
 use lianka_sync_core::{
-    codec::change::Scalar, crdt::merge::RegisterState, id::RecordId, key::NOTE,
+    authority::Said as NewlySaid,
+    codec::change::Scalar,
+    crdt::merge::RegisterState,
+    id::{RecordId, StreetCode},
+    kinds::Meaning,
 };
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{EXPORTS_TRIED, MISSING_MAX, Proposal, ROWS_AT_ONCE, ROWS_SAMPLED, Read, states};
+use super::{
+    EXPORTS_TRIED, MISSING_MAX, Proposal, ROWS_AT_ONCE, ROWS_SAMPLED, Read, export_of, states,
+};
 use crate::roll::{
     import::{
-        ImportError,
-        diff::Differs,
+        ImportError, notes,
         plan::{Plan, ProblemReport},
-        said, store,
+        said,
+        store::{self, Wrote},
         workbook::{self, Columns, Export, OwnRow, Said, SheetRow},
     },
-    masks::masked_text,
+    masks::{masked_text, shown as shown_masked},
     sheet::{self, ColumnTarget, ProblemCode},
+    store as roll,
 };
 
 /// The rows of a sheet that came from an export.
@@ -34,6 +41,10 @@ pub(super) struct Own {
     rows: BTreeMap<u32, (RecordId, usize)>,
     /// Rows that carry a card's id without being that card's row.
     copies: BTreeSet<u32>,
+    /// Rows that stand a second time as they were, and whose card they are.
+    repeated: BTreeMap<u32, RecordId>,
+    /// Rows of exports that are not known here.
+    forgotten: BTreeSet<u32>,
     /// The cards that rows carry the id of, where the export is not known any more.
     ids: HashMap<u32, RecordId>,
 }
@@ -41,7 +52,12 @@ pub(super) struct Own {
 impl Own {
     /// Whether the row is a card's, as an export showed it.
     pub(super) fn has(&self, row: u32) -> bool {
-        self.rows.contains_key(&row)
+        self.rows.contains_key(&row) || self.repeated.contains_key(&row)
+    }
+
+    /// Whether the row is of an export that is not known here.
+    pub(super) fn is_forgotten(&self, row: u32) -> bool {
+        self.forgotten.contains(&row)
     }
 
     /// Whether the row was copied from a card's row.
@@ -77,6 +93,8 @@ impl Proposal<'_> {
             return Ok(());
         }
         let mut own = Own::default();
+        // A card whose row is of another export is not missing.
+        let everywhere: Vec<Uuid> = read.ids.values().map(|(record, _)| record.0).collect();
         for (export, rows) in self.exports(conn, &read.ids).await? {
             let Some(export) = store::export(conn, self.street, export).await? else {
                 continue;
@@ -105,29 +123,96 @@ impl Proposal<'_> {
                 .collect();
             let columns = Columns::find(read.roll.heading_cells(), &export, &shown(&sample));
             let of_card = self.rows_of_cards(conn, &known, &export, &columns).await?;
+            let mut copies = Vec::new();
             for (row, record) in known {
                 if of_card.get(&record) == Some(&row) {
                     own.rows.insert(row, (record, own.exports.len()));
                 } else {
-                    own.copies.insert(row);
+                    copies.push((row, record));
+                }
+            }
+            for chunk in copies.chunks(ROWS_AT_ONCE) {
+                let of: Vec<Uuid> = chunk.iter().map(|(_, record)| record.0).collect();
+                let said = store::said(conn, self.street, export.export, &of).await?;
+                for (row, record) in chunk {
+                    own.copies.insert(*row);
+                    let cells = read.line(*row).unwrap_or_default();
+                    let untouched = said
+                        .get(record)
+                        .map(|said| workbook::untouched(&cells, &columns, &export, said));
+                    // A row that stands twice and says the same both times is no new shop.
+                    if untouched == Some(columns.keys().count()) {
+                        own.repeated.insert(*row, *record);
+                    }
                 }
             }
             let (missing, count) =
-                store::missing(conn, self.street, export.export, &records, MISSING_MAX).await?;
+                store::missing(conn, self.street, export.export, &everywhere, MISSING_MAX).await?;
             plan.missing.extend(missing);
             plan.missing_count += count;
             columns_of(read, plan, &columns);
             own.exports.push((export, columns));
         }
-        // Rows of exports that are forgotten are known by their ids.
-        own.ids = read
+        // Rows of exports that are forgotten are known by their ids; those of another street's mean nothing here.
+        let left: BTreeMap<u32, RecordId> = read
             .ids
             .iter()
             .filter(|(row, _)| !own.has(**row) && !own.is_copy(**row))
             .map(|(row, (record, _))| (*row, *record))
             .collect();
+        own.forgotten = left.keys().copied().collect();
+        let left: Vec<(u32, RecordId)> = left.into_iter().collect();
+        for chunk in left.chunks(ROWS_AT_ONCE) {
+            let records: Vec<Uuid> = chunk.iter().map(|(_, record)| record.0).collect();
+            let known = roll::existing(conn, self.street, &records).await?;
+            let known: HashSet<Uuid> = known.into_iter().collect();
+            let is_known = |(_, record): &&(u32, RecordId)| known.contains(&record.0);
+            own.ids.extend(chunk.iter().filter(is_known).copied());
+        }
         self.own = own;
+        self.tell_of_exports(plan);
         Ok(())
+    }
+
+    /// Says once for the sheet why rows that an export made are not compared with it.
+    fn tell_of_exports(&self, plan: &mut Plan) {
+        let (read, own, street) = (self.read, &self.own, self.street.as_str());
+        let (mut other, mut old) = (None, 0_usize);
+        for row in &own.forgotten {
+            let cells = read.line(*row).unwrap_or_default();
+            match cells.iter().rev().find_map(|cell| exported_from(cell)) {
+                Some(from) if from.as_str() != street => other = Some(from),
+                _ if own.ids.contains_key(row) => old += 1,
+                _ => {}
+            }
+        }
+        let mut tell = |code: ProblemCode, zh: String, en: String| {
+            let mut problem =
+                ProblemReport::of_row(code.as_str(), read.roll.header_row(), None, zh, en);
+            problem.weighs(code);
+            *plan.problem_counts.entry(problem.code.clone()).or_insert(0) += 1;
+            plan.problems.push(problem);
+        };
+        if let Some(from) = other {
+            tell(
+                ProblemCode::ExportOfOtherStreet,
+                format!("这张表是街道 {from} 导出的：卡片编号在这里不作数，按外来的表处理"),
+                format!(
+                    "the sheet is an export of the street {from}: its card ids mean nothing here, and it is taken as one from elsewhere"
+                ),
+            );
+        }
+        if old > 0 {
+            tell(
+                ProblemCode::ExportForgotten,
+                format!(
+                    "{old} 行导出已久，当时的内容不再保存：按卡片编号与现在的卡片比较，只填空白处"
+                ),
+                format!(
+                    "{old} rows were exported so long ago that what they said is not kept any more: they are compared with the cards of today, and fill only what is empty"
+                ),
+            );
+        }
     }
 
     /// Which row each card is: a row that was copied to make a new shop keeps the card's id, so of several the first of those that changed least is it.
@@ -178,6 +263,11 @@ impl Proposal<'_> {
         conn: &mut PgConnection,
         upto: u32,
     ) -> Result<(), ImportError> {
+        let repeated = self.own.repeated.range(self.looked_at..upto);
+        let repeated: Vec<_> = repeated.map(|(row, record)| (*row, *record)).collect();
+        for (row, record) in repeated {
+            self.repeated(row, record);
+        }
         let rows: Vec<(u32, RecordId, usize)> = self
             .own
             .rows
@@ -226,7 +316,10 @@ impl Proposal<'_> {
                 let lines = read.roll.lines();
                 let line = SheetRow {
                     cells: &cells,
-                    unreadable: &|column| lines.is_unreadable(*row, column),
+                    unreadable: &|column| {
+                        let lacks = |cell: &String| lines.may_lack_signs(cell);
+                        lines.is_unreadable(*row, column) || cells.get(column).is_some_and(lacks)
+                    },
                 };
                 let mut found =
                     read.known(|known| workbook::row(&line, columns, export, said, known));
@@ -239,6 +332,7 @@ impl Proposal<'_> {
             entry.record = Some(*record);
             entry.outcome = "unchanged";
             entry.seen = Some(head);
+            entry.content.export = Some(export);
             entry.content.reasons = vec!["card_id".to_owned()];
             let problems = found.problems.drain(..);
             entry
@@ -250,11 +344,44 @@ impl Proposal<'_> {
             }
         }
         let touched: Vec<Uuid> = changed.iter().map(|(_, record, _)| record.0).collect();
-        let states = states(conn, self.street, &touched).await?;
+        let known = CardsOf {
+            wrote: store::wrote(conn, self.street, &touched).await?,
+            states: states(conn, self.street, &touched).await?,
+            then: Then::default(),
+        };
+        let is_rewritten = |(_, record, found): &&(u32, RecordId, OwnRow)| {
+            let Some((cell, state)) = found.note.as_ref().zip(known.states.get(record)) else {
+                return false;
+            };
+            let reads = state.view().note.unwrap_or_default();
+            !reads_as_said(export, cell, &reads, &masked_text)
+        };
+        let rewritten = changed.iter().filter(is_rewritten);
+        let rewritten: Vec<Uuid> = rewritten.map(|(_, record, _)| record.0).collect();
+        let then = notes::load(conn, self.street, &rewritten).await?;
+        let known = CardsOf { then, ..known };
         for (row, record, found) in changed {
-            self.own_row(row, &found, states.get(&record), export);
+            if let Some(said) = said.get(&record) {
+                self.own_row(row, record, found, (nth, said), &known);
+            }
         }
         Ok(())
+    }
+
+    /// A card's row that stands in the sheet a second time as it was.
+    fn repeated(&mut self, row: u32, record: RecordId) {
+        self.hush(row);
+        let entry = self.entry(row);
+        entry.content.problems = vec![ProblemReport::of_row(
+            ProblemCode::CardIdRepeated.as_str(),
+            row,
+            None,
+            "这一行与另一行完全相同，不作新店处理".to_owned(),
+            "the row stands in the sheet twice, and says the same: it is no new shop".to_owned(),
+        )];
+        entry.record = Some(record);
+        entry.outcome = "unchanged";
+        entry.content.reasons = vec!["card_id".to_owned()];
     }
 
     /// Which export each row is of: the one it names, or the one that most of it still says.
@@ -313,11 +440,16 @@ impl Proposal<'_> {
     }
 
     /// A row of ours in which somebody changed something.
-    fn own_row(&mut self, row: u32, found: &OwnRow, state: Option<&RegisterState>, export: Uuid) {
-        let view = state.map(RegisterState::view).unwrap_or_default();
-        let entry = self.entry(row);
-        let content = &mut entry.content;
-        if state.is_none() {
+    fn own_row(
+        &mut self,
+        row: u32,
+        record: RecordId,
+        found: OwnRow,
+        (nth, said): (usize, &Said),
+        known: &CardsOf,
+    ) {
+        let Some(state) = known.states.get(&record) else {
+            let content = &mut self.entry(row).content;
             content.problems.push(ProblemReport::of_row(
                 ProblemCode::RecordGone.as_str(),
                 row,
@@ -326,40 +458,50 @@ impl Proposal<'_> {
                 "the card is not there any more: the changes are not written".to_owned(),
             ));
             return;
-        }
-        content.changed.clone_from(&found.changed);
-        content.tags.clone_from(&found.tags);
-        content.persons.clone_from(&found.persons);
-        content.fields = rows::fields(found, &view);
-        if let Some((note, was)) = &found.note {
-            match rows::note_of(export, (note, was), &view, &masked_text) {
-                // Somebody wrote the same meanwhile.
-                NoteOf::Same => {}
-                NoteOf::Changed => content.problems.push(ProblemReport::of_row(
-                    ProblemCode::NoteChanged.as_str(),
-                    row,
-                    Some(NOTE.to_owned()),
-                    "备注在导出以后有人改过，表里的备注不写入：请看过卡片再改".to_owned(),
-                    "somebody wrote the note since the export: the sheet's note is not written; look at the card, then edit it".to_owned(),
-                )),
-                NoteOf::Write(NoteWrite { was, text }) => {
-                    content.fields.push(Differs {
-                        key: NOTE.to_owned(),
-                        field: NOTE.to_owned(),
-                        is: Some(was.clone())
-                            .into_iter()
-                            .filter(|text| !text.is_empty())
-                            .collect(),
-                        shall: Some(text.clone()).filter(|text| !text.is_empty()),
-                    });
-                    content.note = Some((text, was));
-                }
-            }
-        }
+        };
+        let view = state.view();
+        let card = Card {
+            record,
+            view: &view,
+            export: &self.own.exports[nth].0,
+            said,
+            wrote: known.wrote.get(&record),
+            then: &known.then,
+            now: NewlySaid::AtOffice(self.now),
+            masks_note: &masked_text,
+            masks_tag: &masked_tag,
+        };
+        let own = rows::own(found, &card);
+        let entry = self.entry(row);
+        let content = &mut entry.content;
+        (content.changed, content.persons) = (own.changed, own.persons);
+        (content.note, content.fields) = (own.note, own.fields);
+        let told = own.problems.into_iter();
+        content
+            .problems
+            .extend(told.map(|problem| ProblemReport::of_own(row, problem)));
         if !content.fields.is_empty() {
             entry.outcome = "update";
         }
     }
+}
+
+/// What is known of the cards of rows in which somebody changed something.
+struct CardsOf {
+    states: HashMap<RecordId, RegisterState>,
+    wrote: Wrote,
+    then: Then,
+}
+
+/// A tag as an export shows it to those who see no whole numbers.
+pub(super) fn masked_tag(tag: &str) -> String {
+    shown_masked(tag, Meaning::Tag, false)
+}
+
+/// The street that a cell of the export's column names.
+fn exported_from(cell: &str) -> Option<StreetCode> {
+    export_of(cell)?;
+    cell.trim().split('/').next()?.parse().ok()
 }
 
 fn says_something(found: &OwnRow) -> bool {
