@@ -334,7 +334,7 @@ mod tests {
         })
     }
 
-    fn name(next: Option<Next>) -> &'static str {
+    fn name(next: Option<&Next>) -> &'static str {
         match next {
             Some(Next::Merge(_)) => "phones",
             Some(Next::GiveTurn(_)) => "writer",
@@ -352,13 +352,13 @@ mod tests {
         send(writer());
         send(push());
         send(push());
-        assert_eq!(name(line.more(&mut receiver).await), "phones");
+        assert_eq!(name(line.more(&mut receiver).await.as_ref()), "phones");
         send(push());
-        assert_eq!(name(line.more(&mut receiver).await), "writer");
-        assert_eq!(name(line.more(&mut receiver).await), "phones");
-        assert_eq!(name(line.more(&mut receiver).await), "writer");
+        assert_eq!(name(line.more(&mut receiver).await.as_ref()), "writer");
+        assert_eq!(name(line.more(&mut receiver).await.as_ref()), "phones");
+        assert_eq!(name(line.more(&mut receiver).await.as_ref()), "writer");
         drop(sender);
-        assert_eq!(name(line.more(&mut receiver).await), "nobody");
+        assert_eq!(name(line.more(&mut receiver).await.as_ref()), "nobody");
     }
 
     #[tokio::test]

@@ -201,7 +201,7 @@ impl From<Differs> for DiffersView {
     }
 }
 
-/// How a column of a sheet from elsewhere is taken: the words of [`super::diff::Take`], for the OpenAPI document.
+/// How a column of a sheet from elsewhere is taken: the words of [`super::diff::Take`], for the document of the routes.
 #[derive(Debug, ToSchema)]
 #[schema(as = Take, rename_all = "snake_case")]
 pub enum TakeWord {

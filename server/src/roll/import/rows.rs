@@ -70,7 +70,7 @@ pub(super) async fn write_part(
         .filter(|row| row.content.export.is_some())
         .filter_map(|row| row.record)
         .collect();
-    let wrote = store::wrote(transaction.tx(), street, &ours).await?;
+    let written_before = store::wrote(transaction.tx(), street, &ours).await?;
     let (mut ends, mut rows, mut writes) = (Vec::new(), Vec::new(), Vec::new());
     let mut seen_here: BTreeSet<Vec<u8>> = BTreeSet::new();
     for mut row in waiting {
@@ -78,7 +78,7 @@ pub(super) async fn write_part(
             ends.push(ended(&row, "refused", row.content.0.clone()));
             continue;
         };
-        row.content.leave_out(&wrote, record);
+        row.content.leave_out(&written_before, record);
         let is_new = transaction.state(record).is_none();
         let before = written.get(&row.identity).filter(|_| row.seen.is_none());
         if let (true, Some(record)) = (is_new, before) {

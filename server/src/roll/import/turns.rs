@@ -128,11 +128,10 @@ pub(super) async fn run(
     let mut pace = Pace::start(office.rows_at_once, row.plan.grid.is_some());
     loop {
         match part(office, import, doing, &mut pace).await? {
-            Stands::Ended => return Ok(()),
             // Where it stands in the end is said by a look of its own.
             Stands::NothingWaits => {}
             Stands::MoreWaits if Instant::now() < until => {}
-            Stands::MoreWaits => return Ok(()),
+            Stands::Ended | Stands::MoreWaits => return Ok(()),
         }
     }
 }

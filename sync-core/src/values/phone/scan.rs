@@ -314,9 +314,10 @@ impl Scan<'_> {
     /// Whether the digits of these groups lack the code of their region.
     fn is_of_region(&self, range: Range<usize>, code: &str) -> bool {
         let digits: String = range.clone().map(|at| self.groups.digits(at)).collect();
-        !self.groups.plus(range.start)
-            && !digits.starts_with("00")
-            && !(digits.starts_with(code) && digits.len() > 8 + usize::from(code == "886"))
+        let is_whole = self.groups.plus(range.start)
+            || digits.starts_with("00")
+            || (digits.starts_with(code) && digits.len() > 8 + usize::from(code == "886"));
+        !is_whole
     }
 
     /// The number of Hong Kong, Macau or Taiwan that these digits are behind the word for it.

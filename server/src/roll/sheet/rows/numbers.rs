@@ -143,11 +143,12 @@ fn without_labels(text: &str, numbers: &[PersonalNumber]) -> String {
             )
     };
     loop {
-        let mut rest = words.trim_matches(is_around).to_owned();
+        let mut rest = words.trim_matches(is_around);
         for label in LABELS {
-            rest = rest.strip_suffix(label).unwrap_or(&rest).to_owned();
-            rest = rest.strip_prefix(label).unwrap_or(&rest).to_owned();
+            rest = rest.strip_suffix(label).unwrap_or(rest);
+            rest = rest.strip_prefix(label).unwrap_or(rest);
         }
+        let mut rest = rest.to_owned();
         for empty in ["()", "（）", "( )", "[]", "【】"] {
             rest = rest.replace(empty, "");
         }
