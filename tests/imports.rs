@@ -148,6 +148,13 @@ impl Scene {
             .await
     }
 
+    async fn undo(&self, proposal: &Value) -> Value {
+        let import = text(&proposal["import"]);
+        self.admin
+            .post(&format!("imports/{import}/undo"), json!({}))
+            .await
+    }
+
     async fn rows(&self, proposal: &Value, query: &str) -> Vec<Value> {
         let import = text(&proposal["import"]);
         self.admin
@@ -584,11 +591,7 @@ async fn an_import_is_taken_back_where_nobody_wrote_since() {
     scene.phone.edit(flower, &[put("category", "鲜花")]);
     scene.phone.edit(scene.cards[1], &[put("category", "拉面")]);
     scene.phone.sync().await;
-    let import = text(&report["import"]);
-    let undone = scene
-        .admin
-        .post(&format!("imports/{import}/undo"), json!({}))
-        .await;
+    let undone = scene.undo(&report).await;
     assert_eq!(undone["status"], "undone", "{undone}");
     assert_eq!(undone["states"]["kept"], 2, "{undone}");
     assert_eq!(
@@ -711,11 +714,7 @@ async fn a_card_that_a_row_was_given_to_does_not_go_with_the_import() {
     let choices = json!({ "choices": [{ "row": 2, "card": card }], "columns": { "*": "take" } });
     scene.apply(&proposal, choices).await;
     assert_eq!(scene.admin.values(card, "sign_name").await, ["别处来的店"]);
-    let import = text(&proposal["import"]);
-    let undone = scene
-        .admin
-        .post(&format!("imports/{import}/undo"), json!({}))
-        .await;
+    let undone = scene.undo(&proposal).await;
     assert_eq!(undone["states"], json!({ "undone": 1 }), "{undone}");
     assert_eq!(scene.admin.values(card, "sign_name").await, ["李家面馆"]);
     assert!(scene.admin.values(card, "opening_hours").await.is_empty());
@@ -755,11 +754,7 @@ async fn a_long_roll_is_proposed_and_written_part_by_part() {
     let cards = "select count(*) from shop_card";
     assert_eq!(scene.office.count(cards).await, 1_104);
     scene.office.equals_rebuild().await;
-    let import = text(&report["import"]);
-    let undone = scene
-        .admin
-        .post(&format!("imports/{import}/undo"), json!({}))
-        .await;
+    let undone = scene.undo(&report).await;
     assert_eq!(
         (&undone["status"], &undone["states"]["undone"]),
         (&json!("undone"), &json!(1_101)),
@@ -798,16 +793,35 @@ async fn marking_that_was_cut_off_goes_on() {
         .office
         .execute("update roll_import set status = 'undoing', plan = jsonb_set(plan, '{marking}', 'true')")
         .await;
-    let import = text(&report["import"]);
-    let undone = scene
-        .admin
-        .post(&format!("imports/{import}/undo"), json!({}))
-        .await;
+    let undone = scene.undo(&report).await;
     assert_eq!(
         (&undone["status"], &undone["states"]),
         (&json!("undone"), &json!({ "undone": 3 })),
         "{undone}"
     );
+    scene.office.is_sound().await;
+}
+
+/// A second import of the file points at the cards that the first is about to make: for the first that is no reason not to make them.
+#[tokio::test]
+async fn rows_that_another_import_waits_for_are_written() {
+    let scene = scene().await;
+    let sheet = "店招,地址\n甲,天平路10号\n乙,天平路12号\n";
+    let first = scene.admin.import("", sheet).await;
+    scene
+        .office
+        .execute("update roll_import set status = 'applying'")
+        .await;
+    scene
+        .office
+        .execute("update roll_import_row set state = 'chosen'")
+        .await;
+    let second = scene.admin.import("", sheet).await;
+    assert_eq!(outcomes(&second), json!({ "unchanged": 2 }), "{second}");
+    let done = scene.apply(&first, json!({})).await;
+    assert_eq!(done["states"], json!({ "written": 2 }), "{done}");
+    let cards = "select count(*) from shop_card where sign_name in ('甲', '乙')";
+    assert_eq!(scene.office.count(cards).await, 2);
     scene.office.is_sound().await;
 }
 

@@ -60,8 +60,11 @@ pub(super) async fn write_part(
     waiting: Vec<StoredRow>,
 ) -> Result<Vec<RowEnd>, ImportError> {
     let identities: Vec<_> = waiting.iter().map(|row| row.identity.clone()).collect();
-    // Of two imports of one file at once, the second finds the rows of the first.
-    let written = store::imported(transaction.tx(), street, &identities, &store::WRITTEN).await?;
+    // Of two imports of one file at once, the second finds the rows of the first, and the first not those of the second that wait for it.
+    let makes = waiting.iter().filter(|row| was_created(row));
+    let makes: Vec<Uuid> = makes.filter_map(|row| row.record).collect();
+    let (tx, states) = (transaction.tx(), &store::WRITTEN);
+    let written = store::imported(tx, street, &identities, states, &makes).await?;
     transaction
         .load(waiting.iter().filter_map(|row| row.record).map(RecordId))
         .await?;

@@ -300,21 +300,24 @@ pub const WRITTEN: [&str; 3] = ["written", "unchanged", "kept"];
 /// The same, and of rows that are about to be.
 pub const TAKEN: [&str; 4] = ["chosen", "written", "unchanged", "kept"];
 
-/// The cards that rows of these identities became, of the rows that stand in one of these states.
+/// The cards that rows of these identities became, of the rows that stand in one of these states. `but`: cards that do not count, because whoever asks
+/// is about to make them, and rows of other imports only point at them.
 pub async fn imported(
     conn: &mut PgConnection,
     street: &StreetCode,
     identities: &[Vec<u8>],
     states: &[&str],
+    but: &[Uuid],
 ) -> sqlx::Result<HashMap<Vec<u8>, RecordId>> {
     let states: Vec<String> = states.iter().map(|state| (*state).to_owned()).collect();
     let rows = sqlx::query!(
         r#"select distinct on (identity) identity, record as "record!" from roll_import_row
-           where street = $1 and identity = any($2) and record is not null and state = any($3)
+           where street = $1 and identity = any($2) and record <> all($4) and state = any($3)
            order by identity, record"#,
         street.as_str(),
         identities,
         &states,
+        but,
     );
     Ok(rows
         .fetch_all(conn)
@@ -943,9 +946,21 @@ pub async fn set_plan(
     Ok(())
 }
 
-/// Forgets rows of a proposal that were not written, so many at most.
+/// Rows forgotten by one statement.
+const FORGOTTEN_AT_ONCE: i64 = 1_000;
+
+/// Forgets the rows of a proposal that were not written.
 pub async fn drop_open(
-    tx: &mut PgConnection,
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    import: Uuid,
+) -> sqlx::Result<()> {
+    while drop_some(conn, street, import, FORGOTTEN_AT_ONCE).await? > 0 {}
+    Ok(())
+}
+
+async fn drop_some(
+    conn: &mut PgConnection,
     street: &StreetCode,
     import: Uuid,
     limit: i64,
@@ -958,7 +973,7 @@ pub async fn drop_open(
         import,
         limit,
     )
-    .execute(tx)
+    .execute(conn)
     .await?
     .rows_affected())
 }

@@ -28,7 +28,7 @@ use crate::roll::{
         plan::ProblemReport,
         said,
         store::{self, RowInsert},
-        workbook::{self, Said, SheetRow},
+        workbook::{self, Known, Said, SheetRow},
     },
     sheet::{ColumnTarget, ProblemCode, RollRow, RollValue, target::field},
     store as roll,
@@ -47,8 +47,11 @@ impl Proposal<'_> {
             let rest = rows.split_off(rows.len().min(ROWS_AT_ONCE));
             let chunk = std::mem::replace(&mut rows, rest);
             let identities: Vec<Vec<u8>> = chunk.iter().map(|row| row.identity.to_vec()).collect();
-            let imported = store::imported(conn, self.street, &identities, &store::TAKEN).await?;
-            let said: Vec<Says> = chunk.iter().map(|row| self.says(row)).collect();
+            let imported =
+                store::imported(conn, self.street, &identities, &store::TAKEN, &[]).await?;
+            let roads = self.read.road_names();
+            let street = self.read.known(&roads);
+            let said: Vec<Says> = chunk.iter().map(|row| self.says(row, &street)).collect();
             let traits: Vec<Traits> = said.iter().map(matching::traits).collect();
             let keys: BTreeSet<String> = traits
                 .iter()
@@ -95,7 +98,7 @@ impl Proposal<'_> {
     }
 
     /// What a row says: of a sheet of ours by the export's columns, else as the sheet was read.
-    fn says(&mut self, row: &RollRow) -> Says {
+    fn says(&mut self, row: &RollRow, street: &Known<'_>) -> Says {
         let read = self.read;
         let Some((export, columns)) = self.own.export() else {
             return self.without_masked(says(row), row.row);
@@ -103,13 +106,12 @@ impl Proposal<'_> {
         let Some(cells) = read.line(row.row) else {
             return says(row);
         };
-        let lines = read.roll.lines();
         let line = SheetRow {
             cells: &cells,
-            unreadable: &|column| lines.is_unreadable(row.row, column),
+            unreadable: &|column| read.lines.is_unreadable(row.row, column),
         };
         let (of_export, nothing) = (export.export, Said::nothing(export));
-        let mut found = read.known(|known| workbook::row(&line, columns, export, &nothing, known));
+        let mut found = workbook::row(&line, columns, export, &nothing, street);
         added(&mut found, &columns.added, read, &cells);
         self.hush(row.row);
         let entry = self.entry(row.row);
