@@ -1,41 +1,26 @@
 //! Contact persons who stand twice on one card: joined, followed by late edits, parted again.
 
+#[path = "suite/one_card.rs"]
+mod one_card;
+
 use lianka_office_core::{
     acts::{
         Desk, Refused,
         join_contacts::{Join, UndoJoin},
         merge_cards,
     },
-    ids::Ids,
-    memory::{MemoryStore, User, run},
-    push::{Author, Ingested, Push, Pushes},
+    memory::run,
     store::ContactJoin,
 };
 use lianka_sync_core::{
-    access::Role,
-    codec::wire::{PushedChange, VerdictStatus},
-    crdt::record::{Edit, Record},
-    id::{Actor, DeviceId, EntryId, RecordId},
-    kinds::{Kind, duplicate::persons::Same},
-    time::{DeviceTime, ServerTime},
+    access::Role, crdt::record::Edit, id::EntryId, kinds::duplicate::persons::Same,
 };
 use uuid::Uuid;
 
-const CARD: RecordId = RecordId(Uuid::from_u128(7));
+use one_card::{CARD, Scene, device};
+
 const ONE: EntryId = EntryId(Uuid::from_u128(0xa1));
 const TWO: EntryId = EntryId(Uuid::from_u128(0xa2));
-
-/// An office, one card, and a phone that holds a copy of it.
-struct Scene {
-    store: MemoryStore,
-    phone: Record,
-    at: i64,
-    joins: u8,
-}
-
-fn device(n: u128) -> DeviceId {
-    DeviceId(Uuid::from_u128(n))
-}
 
 fn of(entry: EntryId, field: &str) -> String {
     format!("contacts/{entry}/{field}")
@@ -61,74 +46,14 @@ fn consent(n: u128, person: EntryId, decision: &str) -> Vec<Edit> {
         .collect()
 }
 
+/// An office with a card of these persons.
+fn of_persons(persons: &[Vec<Edit>]) -> Scene {
+    Scene::with(&persons.concat())
+}
+
 impl Scene {
-    fn with(edits: &[Vec<Edit>]) -> Self {
-        let grids = ["A1".to_owned()].into();
-        let street = "310104003".parse().expect("a street");
-        let mut store = MemoryStore::new(street, Uuid::from_u128(9), grids);
-        let mut secretary = User::new(Role::Secretary, "王芳");
-        secretary.assign(&["A1".to_owned()].into());
-        store.users.insert("wang.fang".into(), secretary);
-        let mut all = vec![
-            Edit::set("kind", "shop_card"),
-            Edit::set("street", "310104003"),
-            Edit::set("grid", "A1"),
-        ];
-        all.extend(edits.iter().flatten().cloned());
-        let actor = Actor::new(device(1), 1);
-        let at = DeviceTime::from_unix_seconds(1);
-        let (phone, created) = Record::create(actor, at, &all).expect("created");
-        let mut scene = Self {
-            store,
-            phone,
-            at: 1,
-            joins: 0,
-        };
-        scene.push(created.bytes);
-        scene
-    }
-
-    fn now(&mut self) -> ServerTime {
-        self.at += 1;
-        ServerTime::from_unix_ms(1_795_248_000_000 + self.at * 1_000)
-    }
-
-    fn push(&mut self, bytes: Vec<u8>) {
-        let author = Author {
-            username: "wang.fang".into(),
-            role: Role::Secretary,
-            device: device(1),
-            wiped: false,
-        };
-        let item = PushedChange {
-            record: CARD,
-            kind: Kind::ShopCard,
-            generation: 1,
-            bytes,
-        };
-        let push = Push {
-            author,
-            changes: vec![Ingested::new(item)],
-        };
-        let now = self.now();
-        let pushes = Pushes {
-            pushes: &[push],
-            ids: Ids::new([7; 16]),
-        };
-        let Ok(outcomes) = run(&mut self.store, now, pushes);
-        assert_eq!(
-            outcomes[0][0].status,
-            VerdictStatus::Accepted,
-            "{outcomes:?}"
-        );
-    }
-
-    /// An edit of the phone's copy, which knows nothing of what happened at the office.
     fn late(&mut self, edits: &[Edit]) {
-        self.at += 1;
-        let at = DeviceTime::from_unix_seconds(self.at);
-        let change = self.phone.edit(Actor::new(device(1), 1), at, edits, "");
-        let bytes = change.expect("edited").expect("says something").bytes;
+        let bytes = self.edit(edits);
         self.push(bytes);
     }
 
@@ -141,16 +66,16 @@ impl Scene {
     }
 
     fn join(&mut self, kept: EntryId, gone: EntryId) -> Result<ContactJoin, Refused> {
-        self.joins += 1;
+        let now = self.now();
+        let nth = self.calls;
         let join = Join {
             by: Self::desk(),
             record: CARD,
             same: Same { kept, gone },
             note: String::new(),
-            join: Uuid::from_u128(0x100 + u128::from(self.joins)),
-            epoch: merge_cards::epoch([0, 0, self.joins, 0]),
+            join: Uuid::from_u128(0x100 + u128::from(nth)),
+            epoch: merge_cards::epoch([0, 0, nth, 0]),
         };
-        let now = self.now();
         run(&mut self.store, now, join)
     }
 
@@ -204,7 +129,7 @@ fn the_entry_that_goes_on_is_filled_in_and_differs_side_by_side() {
         ("phones", "13700000008"),
         ("role", "店长"),
     ];
-    let mut scene = Scene::with(&[one, person(TWO, &two)]);
+    let mut scene = of_persons(&[one, person(TWO, &two)]);
     let before = scene.says();
     let join = scene.join(ONE, TWO).expect("joined");
     assert_eq!(join.reasons, ["same_person_name"]);
@@ -234,7 +159,7 @@ fn the_entry_that_goes_on_is_filled_in_and_differs_side_by_side() {
 fn what_was_edited_since_stays_when_they_are_parted() {
     let one = person(ONE, &[("name", "钱小红")]);
     let two = [("name", "钱小红"), ("phones", "13700000008")];
-    let mut scene = Scene::with(&[one, person(TWO, &two)]);
+    let mut scene = of_persons(&[one, person(TWO, &two)]);
     let join = scene.join(ONE, TWO).expect("joined");
     let edit = lianka_office_core::acts::edit::Edit {
         by: Scene::desk(),
@@ -261,7 +186,7 @@ fn what_was_edited_since_stays_when_they_are_parted() {
 fn late_edits_of_the_entry_that_went_follow() {
     let one = person(ONE, &[("name", "钱小红"), ("phones", "13700000007")]);
     let two = person(TWO, &[("name", "钱小红"), ("phones", "13700000008")]);
-    let mut scene = Scene::with(&[one, two]);
+    let mut scene = of_persons(&[one, two]);
     let join = scene.join(ONE, TWO).expect("joined");
     // It replaces what joining had brought over, and stands beside what others wrote.
     scene.late(&person(TWO, &[("phones", "13700000009"), ("role", "店长")]));
@@ -296,7 +221,7 @@ fn late_edits_of_the_entry_that_went_follow() {
 fn a_joined_entry_is_joined_in_turn() {
     let three = EntryId(Uuid::from_u128(0xa3));
     let all = [ONE, TWO, three].map(|entry| person(entry, &[("name", "钱小红")]));
-    let mut scene = Scene::with(&all);
+    let mut scene = of_persons(&all);
     let first = scene.join(TWO, three).expect("joined");
     let second = scene.join(ONE, TWO).expect("joined");
     scene.late(&person(three, &[("phones", "13700000009")]));
@@ -311,7 +236,7 @@ fn consents_follow_and_a_withdrawal_of_either_counts() {
     let mut two = person(TWO, &[("name", "钱小红"), ("party_status", "群众")]);
     two.extend(consent(0xc1, TWO, "grant"));
     let one = person(ONE, &[("name", "钱小红")]);
-    let mut scene = Scene::with(&[one.clone(), two.clone()]);
+    let mut scene = of_persons(&[one.clone(), two.clone()]);
     let join = scene.join(ONE, TWO).expect("joined");
     assert_eq!(
         scene.says(),
@@ -333,7 +258,7 @@ fn consents_follow_and_a_withdrawal_of_either_counts() {
     assert_eq!(scene.says(), parted, "a consent cannot be unsaid");
 
     // A late withdrawal, by the entry that went.
-    let mut scene = Scene::with(&[one.clone(), two.clone()]);
+    let mut scene = of_persons(&[one.clone(), two.clone()]);
     scene.join(ONE, TWO).expect("joined");
     scene.late(&consent(0xc2, TWO, "withdraw"));
     assert!(
@@ -347,7 +272,7 @@ fn consents_follow_and_a_withdrawal_of_either_counts() {
     // One from before, of the entry that goes on.
     let mut one = one;
     one.extend(consent(0xc3, ONE, "withdraw"));
-    let mut scene = Scene::with(&[one, two]);
+    let mut scene = of_persons(&[one, two]);
     scene.join(ONE, TWO).expect("joined");
     assert!(
         !scene

@@ -1,109 +1,20 @@
 //! Rows of a sheet, written beside what phones write, and taken back.
 
-use lianka_office_core::{
-    acts::{
-        Desk,
-        import::{
-            CellWrite, Origin, Over, RowUndo, RowUndone, RowWrite, RowWritten, UndoRows, WriteRows,
-        },
+#[path = "suite/one_card.rs"]
+mod one_card;
+
+use lianka_office_core::acts::{
+    Desk,
+    import::{
+        CellWrite, Origin, Over, RowUndo, RowUndone, RowWrite, RowWritten, UndoRows, WriteRows,
     },
-    ids::Ids,
-    memory::{MemoryStore, User, run},
-    push::{Author, Ingested, Push, Pushes},
 };
-use lianka_sync_core::{
-    access::Role,
-    codec::{
-        change::Scalar,
-        wire::{PushedChange, VerdictStatus},
-    },
-    crdt::record::{Edit, Record},
-    id::{Actor, DeviceId, RecordId},
-    kinds::Kind,
-    time::{DeviceTime, ServerTime},
-};
+use lianka_sync_core::{access::Role, codec::change::Scalar, crdt::record::Edit};
 use uuid::Uuid;
 
-const CARD: RecordId = RecordId(Uuid::from_u128(7));
-
-/// An office, one card, and a phone that holds a copy of it.
-struct Scene {
-    store: MemoryStore,
-    phone: Record,
-    at: i64,
-}
-
-fn device(n: u128) -> DeviceId {
-    DeviceId(Uuid::from_u128(n))
-}
+use one_card::{CARD, Scene, device};
 
 impl Scene {
-    fn with(edits: &[Edit]) -> Self {
-        let grids = ["A1".to_owned()].into();
-        let street = "310104003".parse().expect("a street");
-        let mut store = MemoryStore::new(street, Uuid::from_u128(9), grids);
-        let mut secretary = User::new(Role::Secretary, "王芳");
-        secretary.assign(&["A1".to_owned()].into());
-        store.users.insert("wang.fang".into(), secretary);
-        let mut all = vec![
-            Edit::set("kind", "shop_card"),
-            Edit::set("street", "310104003"),
-            Edit::set("grid", "A1"),
-        ];
-        all.extend(edits.iter().cloned());
-        let actor = Actor::new(device(1), 1);
-        let at = DeviceTime::from_unix_seconds(1);
-        let (phone, created) = Record::create(actor, at, &all).expect("created");
-        let mut scene = Self {
-            store,
-            phone,
-            at: 1,
-        };
-        scene.push(created.bytes);
-        scene
-    }
-
-    fn now(&mut self) -> ServerTime {
-        self.at += 1;
-        ServerTime::from_unix_ms(1_795_248_000_000 + self.at * 1_000)
-    }
-
-    /// What the phone writes, not sent yet.
-    fn edit(&mut self, edits: &[Edit]) -> Vec<u8> {
-        let at = DeviceTime::from_unix_seconds(2);
-        let change = self.phone.edit(Actor::new(device(1), 1), at, edits, "");
-        change
-            .expect("it is an edit")
-            .expect("that says something")
-            .bytes
-    }
-
-    fn push(&mut self, bytes: Vec<u8>) {
-        let author = Author {
-            username: "wang.fang".into(),
-            role: Role::Secretary,
-            device: device(1),
-            wiped: false,
-        };
-        let item = PushedChange {
-            record: CARD,
-            kind: Kind::ShopCard,
-            generation: 1,
-            bytes,
-        };
-        let push = Push {
-            author,
-            changes: vec![Ingested::new(item)],
-        };
-        let now = self.now();
-        let pushes = Pushes {
-            pushes: &[push],
-            ids: Ids::new([7; 16]),
-        };
-        let Ok(outcomes) = run(&mut self.store, now, pushes);
-        assert_eq!(outcomes[0][0].status, VerdictStatus::Accepted);
-    }
-
     fn desk() -> Desk {
         Desk {
             username: "root".into(),

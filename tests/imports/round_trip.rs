@@ -147,7 +147,6 @@ async fn a_note_whose_history_was_made_shorter_is_left() {
     // An import is taken back also where the history was made shorter since, and the card's history still names the row.
     scene.phone.sync().await;
     scene.compact(card).await;
-    let import = text(&done["import"]);
     let history = scene.admin.items(&format!("records/{card}/history")).await;
     assert!(
         history
@@ -155,10 +154,7 @@ async fn a_note_whose_history_was_made_shorter_is_left() {
             .any(|change| change["import"]["import"] == done["import"]),
         "{history:?}"
     );
-    let undone = scene
-        .admin
-        .post(&format!("imports/{import}/undo"), json!({}))
-        .await;
+    let undone = scene.undo(&done).await;
     assert_eq!(changed(&undone, "undone"), 1, "{undone}");
     assert_eq!(scene.admin.values(card, "category").await, ["餐饮"]);
     scene.office.is_sound().await;
@@ -489,11 +485,7 @@ async fn the_trail_names_file_and_rows() {
         .import("?file_name=十一月.csv", sheet.file())
         .await;
     scene.apply(&report, json!({})).await;
-    let import = text(&report["import"]);
-    scene
-        .admin
-        .post(&format!("imports/{import}/undo"), json!({}))
-        .await;
+    scene.undo(&report).await;
     for action in ["import", "import_undo"] {
         let events = scene.office.events(action).await;
         let named = events

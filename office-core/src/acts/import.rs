@@ -407,8 +407,7 @@ impl Act for UndoRows {
     fn wants(&self, street: &Street) -> Wants {
         let mut wants = records(self.rows.iter().map(|(_, row)| row.record));
         for (_, row) in &self.rows {
-            let is_there = |state: &RegisterState| state.contains(row.hash);
-            if !street.state(row.record).is_none_or(is_there) {
+            if is_renamed(street, row) {
                 wants.histories.insert(row.record);
             }
             match &row.before {
@@ -453,14 +452,19 @@ impl Act for UndoRows {
     }
 }
 
+/// Whether the record does not hold the row's change by its name of then: its history was made shorter since.
+fn is_renamed(street: &Street, row: &RowUndo) -> bool {
+    let state = street.state(row.record);
+    state.is_some_and(|state| !state.contains(row.hash))
+}
+
 /// The row's change: where the record's history was made shorter since, the one that stands in its place.
 fn hash_of(street: &Street, row: &RowUndo) -> ChangeHash {
-    let places = street.known().histories.get(&row.record);
-    let stands = |seq: i64| places?.iter().find(|place| place.seq == seq);
-    let is_there = |state: &RegisterState| state.contains(row.hash);
-    if street.state(row.record).is_none_or(is_there) {
+    if !is_renamed(street, row) {
         return row.hash;
     }
+    let places = street.known().histories.get(&row.record);
+    let stands = |seq: i64| places?.iter().find(|place| place.seq == seq);
     row.seq
         .and_then(stands)
         .map_or(row.hash, |place| place.hash)

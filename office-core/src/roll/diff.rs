@@ -57,6 +57,40 @@ pub struct Differs {
     pub shall: Option<String>,
 }
 
+impl Differs {
+    /// Of a key that holds these values.
+    pub(super) fn of(key: &str, held: &[&Scalar], shall: Option<&Scalar>) -> Self {
+        let field = Kind::ShopCard.field(key).map(|(field, _)| field);
+        let shown = |value: &&Scalar| {
+            let said = field.and_then(|field| field.said(key, value));
+            said.or(value.as_str()).unwrap_or_default().to_owned()
+        };
+        Self {
+            key: key.to_owned(),
+            field: field_name(key),
+            is: held.iter().map(shown).collect(),
+            shall: shall.as_ref().map(shown),
+        }
+    }
+
+    /// Of the note: what it reads and shall read.
+    pub(super) fn of_note(is: String, shall: String) -> Self {
+        let filled = |text: &String| !text.is_empty();
+        Self {
+            key: NOTE.to_owned(),
+            field: NOTE.to_owned(),
+            is: Some(is).filter(filled).into_iter().collect(),
+            shall: Some(shall).filter(filled),
+        }
+    }
+}
+
+/// The values that a key holds.
+pub(super) fn held<'v>(view: &'v View, key: &str) -> Vec<&'v Scalar> {
+    let values = view.values.get(key).into_iter().flatten();
+    values.map(|held| &held.value).collect()
+}
+
 /// What a row would write.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Difference {
@@ -156,13 +190,7 @@ fn one(
     let Some((field, _)) = Kind::ShopCard.field(key) else {
         return;
     };
-    let held: Vec<&Scalar> = view
-        .values
-        .get(key)
-        .into_iter()
-        .flatten()
-        .map(|held| &held.value)
-        .collect();
+    let held = held(view, key);
     let says_so = held
         .iter()
         .any(|held| match (held.as_str(), value.as_str()) {
@@ -172,24 +200,14 @@ fn one(
     if says_so {
         return;
     }
-    let name = field_name(key);
-    let over = match take(&name) {
+    let over = match take(&field_name(key)) {
         _ if held.is_empty() => Over::Absent,
         Take::Take => Over::Seen,
         Take::Conflict if field.keeps_conflicts() => Over::Nothing,
         // A field whose last writer wins has no two values side by side: nothing of it is taken unseen.
         Take::Empty | Take::Conflict => Over::Absent,
     };
-    let shown = |value: &Scalar| match value {
-        Scalar::Str(text) => text.clone(),
-        _ => field.said(key, value).unwrap_or_default().to_owned(),
-    };
-    found.fields.push(Differs {
-        key: key.to_owned(),
-        field: name,
-        is: held.into_iter().map(shown).collect(),
-        shall: Some(shown(value)),
-    });
+    found.fields.push(Differs::of(key, &held, Some(value)));
     found.cells.push(CellWrite {
         key: key.to_owned(),
         value: Some(value.clone()),
@@ -243,15 +261,9 @@ fn note(found: &mut Difference, view: &View, says: &str, take: Take) {
     if fold(&held) == fold(says) || fold(&held).contains(&fold(says)) {
         return;
     }
-    found.fields.push(Differs {
-        key: NOTE.to_owned(),
-        field: NOTE.to_owned(),
-        is: Some(held.clone())
-            .into_iter()
-            .filter(|text| !text.is_empty())
-            .collect(),
-        shall: Some(says.to_owned()),
-    });
+    found
+        .fields
+        .push(Differs::of_note(held.clone(), says.to_owned()));
     let text = match take {
         _ if held.is_empty() => says.to_owned(),
         Take::Empty => return,

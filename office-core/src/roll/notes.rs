@@ -11,7 +11,7 @@ use lianka_sync_core::{
     crdt::merge::NoteDocument,
     id::{Actor, ChangeHash, DeviceId, RecordId},
     key::NOTE,
-    time::{DeviceTime, ServerTime},
+    time::DeviceTime,
 };
 use uuid::Uuid;
 
@@ -65,20 +65,27 @@ impl Then {
         of.extend(places.into_iter().map(|place| (place.hash, place.seq)));
     }
 
-    fn note(&self, record: RecordId, head: i64) -> Option<String> {
+    /// A card's document, and which of its changes the log held up to this head.
+    fn at(
+        &self,
+        record: RecordId,
+        head: i64,
+    ) -> Option<(&NoteDocument, impl Fn(ChangeHash) -> bool)> {
         let places = self.places.get(&record)?;
-        let was_there = |hash| places.get(&hash).is_some_and(|seq| *seq <= head);
-        let document = self.documents.get(&record)?;
+        let was_there = move |hash| places.get(&hash).is_some_and(|seq| *seq <= head);
+        Some((self.documents.get(&record)?, was_there))
+    }
+
+    fn note(&self, record: RecordId, head: i64) -> Option<String> {
+        let (document, was_there) = self.at(record, head)?;
         document.note_when(&was_there).ok().flatten()
     }
 
     /// What the note reads once somebody who saw the card at this head made `text` of it.
     fn merged(&self, record: RecordId, head: i64, text: &str) -> Option<String> {
-        let places = self.places.get(&record)?;
-        let was_there = |hash| places.get(&hash).is_some_and(|seq| *seq <= head);
-        let document = self.documents.get(&record)?;
+        let (document, was_there) = self.at(record, head)?;
         let nobody = Actor::new(DeviceId(Uuid::nil()), 0);
-        let at = DeviceTime::from_unix_ms(ServerTime::from_unix_ms(0).unix_ms());
+        let at = DeviceTime::from_unix_ms(0);
         let change = document.compose_when(&was_there, nobody, at, text).ok()??;
         document.note_with(&change, &[]).ok()
     }

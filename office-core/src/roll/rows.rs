@@ -10,7 +10,7 @@ use lianka_sync_core::{
     codec::change::Scalar,
     crdt::{merge::RegisterState, record::Edit, view::View},
     id::{ChangeHash, EntryId, RecordId, StreetCode},
-    key::{self, NOTE},
+    key,
     kinds::{Kind, shop_card::CONTACTS},
     time::ServerTime,
 };
@@ -178,41 +178,17 @@ pub fn edit(row: &Row<'_>, record: RecordId, state: &RegisterState) -> RowWrite 
 
 /// What the changed cells of a row of ours say, beside what the card says now.
 fn fields(found: &Own, view: &View) -> Vec<Differs> {
-    let text = |value: &Scalar, key: &str| match value {
-        Scalar::Str(text) => text.clone(),
-        _ => key
-            .split_once('/')
-            .map_or(key, |(_, member)| member)
-            .to_owned(),
-    };
     let mut fields: Vec<Differs> = found
         .changed
         .iter()
         .filter_map(|changed| {
-            let held: Vec<&Scalar> = view
-                .values
-                .get(&changed.key)
-                .into_iter()
-                .flatten()
-                .map(|held| &held.value)
-                .collect();
+            let held = diff::held(view, &changed.key);
             // Somebody wrote the same meanwhile: equal values are no edit.
             let says_so = match &changed.value {
                 Some(value) => !held.is_empty() && held.iter().all(|held| *held == value),
                 None => held.is_empty(),
             };
-            (!says_so).then(|| Differs {
-                key: changed.key.clone(),
-                field: diff::field_name(&changed.key),
-                is: held
-                    .into_iter()
-                    .map(|held| text(held, &changed.key))
-                    .collect(),
-                shall: changed
-                    .value
-                    .as_ref()
-                    .map(|value| text(value, &changed.key)),
-            })
+            (!says_so).then(|| Differs::of(&changed.key, &held, changed.value.as_ref()))
         })
         .collect();
     for person in &found.persons {
@@ -306,19 +282,14 @@ pub fn own(found: OwnRow, card: &Card<'_>) -> Own {
     }
     own.fields = fields(&own, view);
     if let (Some(_), Some(shall)) = (&own.note, shall) {
-        let filled = |text: &String| !text.is_empty();
-        own.fields.push(Differs {
-            key: NOTE.to_owned(),
-            field: NOTE.to_owned(),
-            is: view.note.clone().filter(filled).into_iter().collect(),
-            shall: Some(shall).filter(filled),
-        });
+        let reads = view.note.clone().unwrap_or_default();
+        own.fields.push(Differs::of_note(reads, shall));
     }
     own
 }
 
-/// How a row that was written, at this number of the log, is taken back. `before`: what it replaced; of a card that it made there is nothing. `None`: it stays, because what it
-/// replaced was forgotten on request.
+/// How a row that was written, at this number of the log, is taken back. `before`: what it replaced; of a card that it made there is nothing. `None`:
+/// it stays, because what it replaced was forgotten on request.
 pub fn undo(
     record: RecordId,
     (hash, seq): (ChangeHash, Option<i64>),

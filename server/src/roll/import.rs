@@ -43,7 +43,7 @@ use diff::Columns;
 use report::TakeWord;
 use rows::{CHOSEN, CHOSEN_NEW, at};
 use store::ImportRow;
-use turns::{Doing, MARKED_AT_ONCE, run};
+use turns::{Doing, run};
 
 /// Why nothing, or not all, was imported.
 #[derive(Debug, thiserror::Error)]
@@ -328,10 +328,10 @@ pub async fn drop_proposal(office: &Office<'_>, import: Uuid) -> Result<(), Impo
     let (tx, _) = opened(office, import, may).await?;
     tx.rollback().await?;
     let mut conn = office.pool.acquire().await?;
-    while store::drop_open(&mut conn, street, import, MARKED_AT_ONCE).await? > 0 {}
+    store::drop_open(&mut conn, street, import).await?;
     drop(conn);
     let (mut tx, row) = opened(office, import, may).await?;
-    while store::drop_open(&mut tx, street, import, MARKED_AT_ONCE).await? > 0 {}
+    store::drop_open(&mut tx, street, import).await?;
     let status = match row.status.as_str() {
         "undone" => "undone",
         _ if store::any_written(&mut tx, street, import).await? => "applied",

@@ -8,7 +8,6 @@ use crate::{clock::Clock, config::Keep, roll::import::store};
 /// What one run does at most; the next one goes on.
 const EXPORTS_AT_ONCE: i64 = 20;
 const PROPOSALS_AT_ONCE: i64 = 20;
-const ROWS_AT_ONCE: i64 = 5_000;
 const UNFINISHED_AT_ONCE: i64 = 2;
 /// By then a proposal shows, or whoever made it is gone.
 const UNFINISHED_FOR: Duration = Duration::hours(2);
@@ -33,7 +32,7 @@ pub async fn pass(pool: &PgPool, clock: &Clock, keep: Keep) -> sqlx::Result<Pass
     drop(conn);
     for (street, import) in &stale {
         let mut tx = pool.begin().await?;
-        while store::drop_open(&mut tx, street, *import, ROWS_AT_ONCE).await? > 0 {}
+        store::drop_open(&mut tx, street, *import).await?;
         let status = if store::any_written(&mut tx, street, *import).await? {
             "applied"
         } else {

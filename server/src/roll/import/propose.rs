@@ -116,7 +116,7 @@ impl Read {
 
     /// The street, for whoever reads a sheet from elsewhere.
     fn street<T>(&self, then: impl FnOnce(&StreetTables<'_>) -> T) -> T {
-        let roads: Vec<&str> = self.roads.iter().map(String::as_str).collect();
+        let roads = self.road_names();
         let grids: Vec<_> = self.grids.iter().map(known).collect();
         then(&StreetTables {
             roads: &roads,
@@ -125,14 +125,17 @@ impl Read {
         })
     }
 
-    /// The street, for whoever reads a sheet of ours.
-    fn known<T>(&self, then: impl FnOnce(&Known<'_>) -> T) -> T {
-        let roads: Vec<&str> = self.roads.iter().map(String::as_str).collect();
-        then(&Known {
+    /// The street, for whoever reads a sheet of ours. `roads`: [`Self::road_names`].
+    fn known<'r>(&'r self, roads: &'r [&'r str]) -> Known<'r> {
+        Known {
             grids: &self.names,
-            roads: &roads,
+            roads,
             said: NewlySaid::AtOffice(self.now),
-        })
+        }
+    }
+
+    fn road_names(&self) -> Vec<&str> {
+        self.roads.iter().map(String::as_str).collect()
     }
 }
 
@@ -197,7 +200,7 @@ pub async fn propose(
     }
     if let Err(error) = proposal.all_parts(&mut conn, &read).await {
         if proposal.is_kept {
-            while store::drop_open(&mut conn, street, import, ROWS_AT_ONCE as i64).await? > 0 {}
+            store::drop_open(&mut conn, street, import).await?;
         }
         return Err(error);
     }
@@ -450,21 +453,21 @@ fn ids(lines: &Lines) -> Ids {
         .iter()
         .filter_map(|(row, cells)| {
             let record = cells.get(column).and_then(parse)?;
-            let export = cells.iter().rev().find_map(|cell| export_of(cell));
+            let export = export_of(&cells).map(|(_, export)| export);
             Some((row, (record, export)))
         })
         .collect()
 }
 
-/// The export that a cell of the export's column names: `street/export/head`.
-fn export_of(cell: &str) -> Option<Uuid> {
-    let mut parts = cell.trim().split('/');
-    let (street, export, head) = (parts.next()?, parts.next()?, parts.next()?);
-    let is_it = street.parse::<StreetCode>().is_ok() && head.parse::<i64>().is_ok();
-    export
-        .parse()
-        .ok()
-        .filter(|_| is_it && parts.next().is_none())
+/// The street and the export that a row names, in the last cell that says `street/export/head`.
+fn export_of(cells: &[String]) -> Option<(StreetCode, Uuid)> {
+    let named = |cell: &String| {
+        let mut parts = cell.trim().split('/');
+        let (street, export) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        parts.next()?.parse::<i64>().ok()?;
+        parts.next().is_none().then_some((street, export))
+    };
+    cells.iter().rev().find_map(named)
 }
 
 async fn states(

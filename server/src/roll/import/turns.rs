@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Rows whose state is changed by one statement.
-pub(super) const MARKED_AT_ONCE: i64 = 2_000;
+const MARKED_AT_ONCE: i64 = 2_000;
 
 impl Office<'_> {
     /// Waits until phones that wait for the street had theirs.

@@ -7,10 +7,7 @@ use lianka_office_core::roll::{
     rows::{self, Card},
 };
 use lianka_sync_core::{
-    authority::Said as NewlySaid,
-    codec::change::Scalar,
-    crdt::merge::RegisterState,
-    id::{RecordId, StreetCode},
+    authority::Said as NewlySaid, codec::change::Scalar, crdt::merge::RegisterState, id::RecordId,
     kinds::Meaning,
 };
 use sqlx::PgConnection;
@@ -154,14 +151,13 @@ impl Proposal<'_> {
             own.exports.push((export, columns));
         }
         // Rows of exports that are forgotten are known by their ids; those of another street's mean nothing here.
-        let left: BTreeMap<u32, RecordId> = read
+        let left: Vec<(u32, RecordId)> = read
             .ids
             .iter()
             .filter(|(row, _)| !own.has(**row) && !own.is_copy(**row))
             .map(|(row, (record, _))| (*row, *record))
             .collect();
-        own.forgotten = left.keys().copied().collect();
-        let left: Vec<(u32, RecordId)> = left.into_iter().collect();
+        own.forgotten = left.iter().map(|(row, _)| *row).collect();
         for chunk in left.chunks(ROWS_AT_ONCE) {
             let records: Vec<Uuid> = chunk.iter().map(|(_, record)| record.0).collect();
             let known = roll::existing(conn, self.street, &records).await?;
@@ -180,8 +176,8 @@ impl Proposal<'_> {
         let (mut other, mut old) = (None, 0_usize);
         for row in &own.forgotten {
             let cells = read.line(*row).unwrap_or_default();
-            match cells.iter().rev().find_map(|cell| exported_from(cell)) {
-                Some(from) if from.as_str() != street => other = Some(from),
+            match export_of(&cells) {
+                Some((from, _)) if from.as_str() != street => other = Some(from),
                 _ if own.ids.contains_key(row) => old += 1,
                 _ => {}
             }
@@ -304,6 +300,8 @@ impl Proposal<'_> {
         };
         let records: Vec<Uuid> = rows.iter().map(|(_, record)| record.0).collect();
         let said = store::said(conn, self.street, export, &records).await?;
+        let names = read.road_names();
+        let street = read.known(&names);
         let mut changed = Vec::new();
         for (row, record) in rows {
             let Some(said) = said.get(record) else {
@@ -313,7 +311,7 @@ impl Proposal<'_> {
             let cells = read.line(*row).unwrap_or_default();
             let mut found = {
                 let (export, columns) = &self.own.exports[nth];
-                let lines = read.roll.lines();
+                let lines = &read.lines;
                 let line = SheetRow {
                     cells: &cells,
                     unreadable: &|column| {
@@ -321,8 +319,7 @@ impl Proposal<'_> {
                         lines.is_unreadable(*row, column) || cells.get(column).is_some_and(lacks)
                     },
                 };
-                let mut found =
-                    read.known(|known| workbook::row(&line, columns, export, said, known));
+                let mut found = workbook::row(&line, columns, export, said, &street);
                 added(&mut found, &columns.added, read, &cells);
                 found
             };
@@ -344,13 +341,9 @@ impl Proposal<'_> {
             }
         }
         let touched: Vec<Uuid> = changed.iter().map(|(_, record, _)| record.0).collect();
-        let known = CardsOf {
-            wrote: store::wrote(conn, self.street, &touched).await?,
-            states: states(conn, self.street, &touched).await?,
-            then: Then::default(),
-        };
+        let states = states(conn, self.street, &touched).await?;
         let is_rewritten = |(_, record, found): &&(u32, RecordId, OwnRow)| {
-            let Some((cell, state)) = found.note.as_ref().zip(known.states.get(record)) else {
+            let Some((cell, state)) = found.note.as_ref().zip(states.get(record)) else {
                 return false;
             };
             let reads = state.view().note.unwrap_or_default();
@@ -358,8 +351,11 @@ impl Proposal<'_> {
         };
         let rewritten = changed.iter().filter(is_rewritten);
         let rewritten: Vec<Uuid> = rewritten.map(|(_, record, _)| record.0).collect();
-        let then = notes::load(conn, self.street, &rewritten).await?;
-        let known = CardsOf { then, ..known };
+        let known = CardsOf {
+            wrote: store::wrote(conn, self.street, &touched).await?,
+            then: notes::load(conn, self.street, &rewritten).await?,
+            states,
+        };
         for (row, record, found) in changed {
             if let Some(said) = said.get(&record) {
                 self.own_row(row, record, found, (nth, said), &known);
@@ -496,12 +492,6 @@ struct CardsOf {
 /// A tag as an export shows it to those who see no whole numbers.
 pub(super) fn masked_tag(tag: &str) -> String {
     shown_masked(tag, Meaning::Tag, false)
-}
-
-/// The street that a cell of the export's column names.
-fn exported_from(cell: &str) -> Option<StreetCode> {
-    export_of(cell)?;
-    cell.trim().split('/').next()?.parse().ok()
 }
 
 fn says_something(found: &OwnRow) -> bool {
