@@ -12,6 +12,7 @@ use std::{ops::Deref, sync::Arc};
 
 use axum::body::Body;
 use bytes::Bytes;
+use lianka_office_core::pull::tail::Bounds;
 use lianka_sync_core::{
     codec::wire::{Encoding, Hello, VerdictStatus},
     crdt::merge::Refusal,
@@ -64,7 +65,10 @@ impl Deref for Pipeline {
 impl Pipeline {
     pub fn new(app: App) -> Self {
         Self {
-            tails: Arc::new(Tails::new(app.config.tail_entries)),
+            tails: Arc::new(Tails::new(Bounds {
+                entries: app.config.tail_entries,
+                bytes: app.config.tail_bytes,
+            })),
             app,
             pages: Arc::default(),
             admission: Arc::default(),
