@@ -47,6 +47,7 @@ const CRATES: &[&str] = &[
     "client-local",
     "office-core",
     "server",
+    "simulation/bench",
     "simulation/fuzz",
     "simulation/load",
     "simulation/mutants",

@@ -3,11 +3,15 @@
 //! Input: a workload and, where the server is not to be started here, where it is. Output: [`Figures`]. Every phone holds every card. Bytes
 //! are those of request and answer bodies as sent, compressed; headers come on top.
 
+mod baseline;
+
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, ensure};
 use lianka_sync_core::{id::RecordId, kinds::projection, lang::Lang};
 use serde::{Serialize, Serializer};
+
+use baseline::{Baseline, Pushes};
 
 use crate::{
     findings::{Expected, UnlistedValues, Written, expected_conflicts, judge},
@@ -79,6 +83,8 @@ pub struct Figures {
     pub server_rss_peak_mib_server: Option<f64>,
     pub server_rss_peak_mib_postgres: Option<f64>,
     pub store_wal_mib: Option<f64>,
+    /// The same changes, stored and fetched where nobody decides anything.
+    pub baseline: Baseline,
 }
 
 /// Bytes in both directions.
@@ -258,6 +264,17 @@ async fn measure(
         .edit(workload.phones.iter().map(edits).collect(), &editing)
         .await?;
     editing.finish_and_clear();
+    let pushes = fleet
+        .phones()
+        .iter()
+        .map(|phone| {
+            Ok(phone
+                .outbox()?
+                .into_iter()
+                .map(|entry| entry.bytes)
+                .collect())
+        })
+        .collect::<anyhow::Result<Pushes>>()?;
     // Whatever the server does in its own time is no cost of the storm.
     meter.phase("offline");
 
@@ -297,6 +314,7 @@ async fn measure(
     let tally = storm.tally();
     let on_disk = server.map(ServerProcess::store_mib);
     let memory = server.map(ServerProcess::memory_peak);
+    let baseline = baseline::measure(&pushes, folder.path(), server).await?;
     Ok(Figures {
         seed_ms: ms(seeded),
         first_sync_ms: took(&alone.reports).median / 1000,
@@ -354,6 +372,7 @@ async fn measure(
         server_rss_peak_mib_server: memory.map(|peak| round(peak.server_mib())),
         server_rss_peak_mib_postgres: memory.map(|peak| round(peak.postgres_mib())),
         store_wal_mib: on_disk.map(|(_, wal)| round(wal)),
+        baseline,
     })
 }
 
