@@ -16,7 +16,6 @@ use std::{
 use lianka_sync_core::{
     access::Role,
     codec::{
-        block, change,
         cursor::{self, Cursor, NO_RECORDS, Position, Pull as Plan, Received, WHOLE_STREET},
         wire::{Notice, ResponseItem, Verdict, VerdictStatus},
     },
@@ -31,7 +30,10 @@ use uuid::Uuid;
 
 use crate::push::{AS_EDIT, Outcome};
 
+mod run;
 pub mod tail;
+
+pub use run::{Run, SentChange};
 
 /// Days of notices that a download brings: a user who enrols again misses nothing recent, and a resumed download nothing at all.
 const NOTICE_DAYS: i64 = 30;
@@ -305,63 +307,6 @@ pub struct LogChange {
     pub bytes: Option<Arc<[u8]>>,
     /// The device brought it in this very request.
     pub brought: bool,
-}
-
-/// A change that is sent.
-#[derive(Clone, Debug)]
-pub struct SentChange {
-    pub seq: i64,
-    pub record: RecordId,
-    pub generation: u32,
-    /// The change, shared with all others who are sent it.
-    pub bytes: Arc<[u8]>,
-    brought: bool,
-}
-
-impl SentChange {
-    /// A change that somebody else made.
-    pub fn new(seq: i64, record: RecordId, generation: u32, bytes: Arc<[u8]>) -> Self {
-        Self {
-            seq,
-            record,
-            generation,
-            bytes,
-            brought: false,
-        }
-    }
-
-    fn item(&self) -> ResponseItem {
-        ResponseItem::Change {
-            record: self.record,
-            generation: self.generation,
-            seq: self.seq.unsigned_abs(),
-            bytes: self.bytes.to_vec(),
-        }
-    }
-
-    fn entry(&self) -> Option<block::Entry> {
-        Some(block::Entry {
-            record: self.record,
-            generation: self.generation,
-            seq: self.seq.unsigned_abs(),
-            change: change::decode(&self.bytes).ok()?,
-        })
-    }
-}
-
-/// Changes of the log, in its order, that are sent together.
-#[derive(Clone, Debug)]
-pub struct Run(pub Vec<SentChange>);
-
-impl Run {
-    /// What is sent of it: a block, or the changes where they make none.
-    pub fn items(&self) -> Vec<ResponseItem> {
-        let entries: Option<Vec<_>> = self.0.iter().map(SentChange::entry).collect();
-        match entries.and_then(|entries| block::pack(&entries)) {
-            Some(bytes) => vec![ResponseItem::Block { bytes }],
-            None => self.0.iter().map(SentChange::item).collect(),
-        }
-    }
 }
 
 /// What a phone is told of the `index`th change of its request.

@@ -698,11 +698,13 @@ impl Reply {
     }
 
     pub fn blocks(&self) -> Vec<&[u8]> {
-        let block = |item| match item {
-            &ResponseItem::Block { ref bytes } => Some(bytes.as_slice()),
-            _ => None,
-        };
-        self.items.iter().filter_map(block).collect()
+        let mut blocks = Vec::new();
+        for item in &self.items {
+            if let ResponseItem::Block { bytes } = item {
+                blocks.push(bytes.as_slice());
+            }
+        }
+        blocks
     }
 
     pub fn leaves(&self) -> Vec<RecordId> {

@@ -5,10 +5,13 @@ use std::convert::Infallible;
 use proptest::{collection::vec, prelude::*};
 use uuid::Uuid;
 
-use super::*;
+use super::{pack::Packer, *};
 use crate::{
+    codec::change::{self, Action, Op, Scalar},
     crdt::record::{Edit, Record},
     id::DeviceId,
+    limits,
+    time::DeviceTime,
 };
 
 fn actor(n: u128) -> Actor {
