@@ -34,7 +34,8 @@ test: setup ## all tests, on private databases of their own
 check: setup ## what CI checks beside the tests: format, lints, docs, queries, licences, unused dependencies
 	scripts/check.sh
 
-bench: build ## the reconnect morning, measured on this machine, as JSON
+bench: build ## single operations, then the reconnect morning, measured on this machine, as JSON
+	cargo bench --locked -p lianka-bench
 	target/release/lianka-simulator workload --out target/workload.json
 	target/release/lianka-simulator storm --workload target/workload.json --json
 	target/release/lianka-simulator imports --rows 1600 --json

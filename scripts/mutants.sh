@@ -52,7 +52,7 @@ depend() {
 
 # Of what the copy was made.
 sources() {
-    find sync-core/src office-core/src client-core/src client/src server/src -name '*.rs' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
+    find sync-core/src office-core/src client-core/src client-local/src client/src server/src -name '*.rs' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
 }
 
 make_tree() {
@@ -75,7 +75,7 @@ make_tree() {
 
 # The files of the copy that have mutants.
 mutated() {
-    (cd "$tree" && grep -rl 'lianka_mutants::on!' --include=*.rs sync-core office-core client-core client server) | LC_ALL=C sort
+    (cd "$tree" && grep -rl 'lianka_mutants::on!' --include=*.rs sync-core office-core client-core client-local client server) | LC_ALL=C sort
 }
 
 refresh() {

@@ -17,6 +17,7 @@ const CRATES: &[&str] = &[
     "sync-core/src",
     "client-core/src",
     "office-core/src",
+    "client-local/src",
     "client/src",
     "server/src",
     "simulation/seeded/src",

@@ -29,6 +29,8 @@ const FOLDERS: &[&str] = &[
     ".ci",
     "client",
     "client-core",
+    "client-local",
+    "client-web",
     "docs",
     "migrations",
     "office-core",
@@ -42,6 +44,7 @@ const FOLDERS: &[&str] = &[
 const CRATES: &[&str] = &[
     "client",
     "client-core",
+    "client-local",
     "office-core",
     "server",
     "simulation/fuzz",
@@ -159,11 +162,29 @@ fn dependencies_have_one_direction() {
         "lianka-mutants",
     ];
     for (krate, names) in [
-        ("server", &["lianka-client", "lianka-client-core"][..]),
+        (
+            "server",
+            &["lianka-client", "lianka-client-core", "lianka-client-local"][..],
+        ),
         ("client", &["lianka-server", "lianka-office-core"]),
         (
+            "client-local",
+            &[
+                "lianka-server",
+                "lianka-client",
+                "lianka-office-core",
+                "tokio",
+                "reqwest",
+            ],
+        ),
+        (
             "client-core",
-            &["lianka-server", "lianka-client", "lianka-office-core"],
+            &[
+                "lianka-server",
+                "lianka-client",
+                "lianka-client-local",
+                "lianka-office-core",
+            ],
         ),
         (
             "office-core",
@@ -203,7 +224,7 @@ fn dependencies_have_one_direction() {
     }
     none(
         &problems,
-        "server → office-core → sync-core ← client-core ← client, and nothing the other way",
+        "server → office-core → sync-core ← client-core ← client-local ← client, and nothing the other way",
     );
 }
 
@@ -213,6 +234,7 @@ fn the_product_knows_no_mutants() {
     let product = [
         "client/",
         "client-core/",
+        "client-local/",
         "office-core/",
         "server/",
         "simulation/load/",
@@ -507,6 +529,7 @@ fn nothing_outside_the_kinds_knows_a_field_by_its_name() {
             "server",
             "client",
             "client-core",
+            "client-local",
             "office-core",
             "sync-core",
         ]

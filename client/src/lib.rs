@@ -7,10 +7,9 @@
 //! when the server answered: accepted, or shown again as a draft. Nothing is dropped silently.
 
 pub mod clock;
-pub mod local_file;
-pub mod local_store;
 pub mod phone;
 pub mod terminal;
 pub mod transport;
 
+pub use lianka_client_local::{local_file, local_store};
 pub use phone::{Phone, PhoneError, SyncReport};

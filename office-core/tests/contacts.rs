@@ -6,6 +6,7 @@ mod one_card;
 use lianka_office_core::{
     acts::{
         Desk, Refused,
+        erase::{Person, Redact, Request, reason},
         join_contacts::{Join, UndoJoin},
         merge_cards,
     },
@@ -13,7 +14,11 @@ use lianka_office_core::{
     store::ContactJoin,
 };
 use lianka_sync_core::{
-    access::Role, crdt::record::Edit, id::EntryId, kinds::duplicate::persons::Same,
+    access::Role,
+    codec::change::{Action, decode},
+    crdt::record::{Edit, Record},
+    id::EntryId,
+    kinds::duplicate::persons::Same,
 };
 use uuid::Uuid;
 
@@ -87,6 +92,36 @@ impl Scene {
         };
         let now = self.now();
         run(&mut self.store, now, undo)
+    }
+
+    fn redact(&mut self, entry: EntryId) {
+        let redact = Redact {
+            record: CARD,
+            person: Person::Entry(entry),
+            personal: [].into(),
+            note: false,
+            request: Request {
+                username: "li.na".into(),
+                device: device(2),
+                reason: reason("subject_request"),
+                erasure: Uuid::from_u128(0xe),
+            },
+        };
+        let now = self.now();
+        run(&mut self.store, now, redact).expect("redacted");
+    }
+
+    /// Every text that the card's history holds.
+    fn written(&self) -> Vec<String> {
+        let document = self.store.document(CARD).expect("a document");
+        let changes = Record::load(&document).expect("loads").changes();
+        let changes = changes.iter().map(|bytes| decode(bytes).expect("decodes"));
+        let ops = changes.flat_map(|change| change.ops);
+        ops.filter_map(|op| match op.action {
+            Action::Put { value, .. } => value.as_str().map(str::to_owned),
+            _ => None,
+        })
+        .collect()
     }
 
     /// What the contact persons say, `entry field=value|value`, and whose consents there are.
@@ -180,6 +215,40 @@ fn what_was_edited_since_stays_when_they_are_parted() {
             "two/phones=13700000008"
         ]
     );
+}
+
+#[test]
+fn whoever_is_forgotten_is_forgotten_in_what_was_joined_and_parted() {
+    let three = EntryId(Uuid::from_u128(0xa3));
+    let phone = [("phones", "13700000008"), ("role", "店长")];
+    let one = person(ONE, &[("name", "钱小红"), ("phones", "13700000007")]);
+    let two = person(TWO, &[("name", "钱小红")]);
+    let three_says = person(three, &[&[("name", "钱小红")][..], &phone].concat());
+    let mut scene = of_persons(&[one, two, three_says]);
+    // Its number went into one entry, and from there into the next; one lacked a number and one had another.
+    let first = scene.join(TWO, three).expect("joined");
+    let second = scene.join(ONE, TWO).expect("joined");
+    scene.late(&person(three, &[("phones", "13700000009")]));
+    scene.part(&second).expect("parted");
+    scene.part(&first).expect("parted");
+    let before = scene.says();
+    let others = [
+        "one/name=钱小红",
+        "one/phones=13700000007",
+        "two/name=钱小红",
+    ];
+    assert!(before.ends_with(&others.map(str::to_owned)), "{before:?}");
+    scene.redact(three);
+    let rest: Vec<_> = before
+        .into_iter()
+        .filter(|said| !said.starts_with(&three.to_string()))
+        .collect();
+    assert_eq!(scene.says(), rest, "what others say stays");
+    let written = scene.written();
+    assert!(written.iter().any(|text| text == "13700000007"));
+    for gone in ["13700000008", "13700000009", "店长"] {
+        assert!(!written.iter().any(|text| text == gone), "{gone}");
+    }
 }
 
 #[test]

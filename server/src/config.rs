@@ -343,6 +343,10 @@ pub struct ServeConfig {
     )]
     pub tail_entries: usize,
 
+    /// Bytes of memory for them; the simulation has fewer.
+    #[arg(skip = 8_usize << 20)]
+    pub tail_bytes: usize,
+
     /// Parts in which imports are written; tests and simulations have smaller ones.
     #[arg(skip = ImportParts::USUAL)]
     pub import_parts: ImportParts,

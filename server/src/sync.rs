@@ -13,6 +13,7 @@ use std::{ops::Deref, sync::Arc};
 
 use axum::body::Body;
 use bytes::Bytes;
+use lianka_office_core::pull::tail::Bounds;
 use lianka_sync_core::{
     codec::{
         block,
@@ -77,7 +78,10 @@ impl Pipeline {
     pub fn new(app: App) -> Self {
         Self {
             shared: Shared {
-                tails: Arc::new(Tails::new(app.config.tail_entries)),
+                tails: Arc::new(Tails::new(Bounds {
+                    entries: app.config.tail_entries,
+                    bytes: app.config.tail_bytes,
+                })),
                 pages: Arc::default(),
                 blocks: Arc::default(),
             },

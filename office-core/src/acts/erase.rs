@@ -319,12 +319,14 @@ impl Act for Redact {
         let mut counts = vec![("held_change", held.len() as u64)];
         let beside = known.mentions.get(&(record, listed.clone()));
         counts.extend(beside.into_iter().flatten().copied());
+        let taken_back = join_contacts::taken_back(street, record, &entries);
         let forgotten = street.rebuild(
             record,
             &Forget {
                 key: &is_theirs,
                 note: self.note,
                 redacted: &entries,
+                taken_back: &taken_back,
             },
         )?;
         counts.extend([

@@ -5,12 +5,17 @@
 //! - history keeps both entries; everything that joining writes is signed with its own epochs, and nothing else is;
 //! - no value is kept beside the record: an undo reads from its history what the entry said.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lianka_sync_core::{
     codec::change::{self, Change},
-    crdt::{merge::RegisterState, record::Record, view::View},
+    crdt::{
+        merge::{RegisterState, Write},
+        record::Record,
+        view::View,
+    },
     id::{Actor, EntryId, RecordId},
+    key::Key,
     kinds::{
         Kind,
         duplicate::persons::{self, Alike, Contact, Same},
@@ -166,11 +171,33 @@ impl Act for UndoJoin {
         if standing(street, record).any(|later| later.same.gone == same.kept) {
             return Err(Refused::MergeNotLast);
         }
-        let changes = persons::part(state, wrote(&row), same, &history(street, record)?);
-        for writes in changes.ok_or(Refused::NoEntry)? {
+        let parting = persons::part(state, wrote(&row), same, &history(street, record)?)
+            .ok_or(Refused::NoEntry)?;
+        let brought = |by: Actor| {
+            let mut others = standing(street, record).filter(|other| other.join != row.join);
+            others.any(|other| wrote(other)(by))
+        };
+        // By the epoch of an earlier joining, 0 for the desk; and of values that stand side by side one in each.
+        let mut changes = BTreeMap::from([((0, 0), parting.taken_back)]);
+        for (by, write) in parting.returned {
+            let epoch = if brought(by) { by.epoch() } else { 0 };
+            let is_free = |writes: &Vec<Write>| writes.iter().all(|one| one.key != write.key);
+            let nth = (0..).find(|nth| changes.get(&(epoch, *nth)).is_none_or(is_free));
+            changes
+                .entry((epoch, nth.unwrap_or_default()))
+                .or_default()
+                .push(write);
+        }
+        for ((epoch, _), writes) in changes {
+            let signer = if epoch == 0 {
+                self.by.signer()
+            } else {
+                let desk = Some((self.by.device, self.by.role));
+                Signer::Merge { desk, epoch }
+            };
             let message = format!("撤销联系人 {} 并入 {}", same.gone, same.kept);
             street
-                .compose_what_fits(record, self.by.signer(), writes, &message)
+                .compose_what_fits(record, signer, writes, &message)
                 .map_err(Refused::CardRefuses)?;
         }
         let undone = Undone {
@@ -213,6 +240,31 @@ pub(crate) fn joined_into(street: &Street, record: RecordId, entry: EntryId) -> 
         entries.extend(into);
     }
     entries
+}
+
+/// What joinings that were undone had copied of these entries into those that were to go on: whether what an actor wrote to a key is such a copy.
+pub(crate) fn taken_back(
+    street: &Street,
+    record: RecordId,
+    entries: &BTreeSet<EntryId>,
+) -> impl Fn(Actor, &str) -> bool + use<> {
+    let known = street.known().joins_of.get(&record).into_iter().flatten();
+    let undone = || known.clone().filter(|row| row.undone.is_some());
+    let mut of = entries.clone();
+    let mut before = 0;
+    while std::mem::replace(&mut before, of.len()) < of.len() {
+        let into = undone().filter(|row| of.contains(&row.same.gone));
+        of.extend(into.map(|row| row.same.kept).collect::<Vec<_>>());
+    }
+    let copied = undone().filter(|row| of.contains(&row.same.gone));
+    let copied: Vec<ContactJoin> = copied.cloned().collect();
+    move |actor, key| {
+        let Some(Key::Entry { entry, .. }) = Key::parse(key) else {
+            return false;
+        };
+        let mut into = copied.iter().filter(|row| row.same.kept == entry);
+        into.any(|row| wrote(row)(actor))
+    }
 }
 
 fn history(street: &Street, record: RecordId) -> Result<Vec<Change>, Refused> {

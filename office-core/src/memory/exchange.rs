@@ -61,6 +61,7 @@ impl MemoryStore {
         answering: Answering,
         mut is_due: impl FnMut(&ResponseItem) -> bool,
     ) -> Vec<ResponseItem> {
+        self.follow_tail();
         let mut pull = Pull::new(Question {
             street: self.street.clone(),
             store_epoch: self.epoch,

@@ -12,7 +12,7 @@ use lianka_sync_core::{
     time::ServerTime,
 };
 
-use super::{Kept, MemoryStore};
+use super::{Kept, MemoryStore, TAIL_BOUNDS};
 use crate::{
     acts::erase::REDACT,
     pull::{
@@ -134,8 +134,8 @@ impl MemoryStore {
         found.into_iter().take(page.limit).map(document).collect()
     }
 
-    /// What a pull reads of the log beyond `after` is told by its tail, or where that does not reach so far by one made for it.
-    fn ask_tail<T>(&self, after: i64, ask: impl FnOnce(&Tail) -> T) -> T {
+    /// Brings the log's tail to where the street stands, as a server does at each synchronisation.
+    pub(super) fn follow_tail(&self) {
         let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
         let newest = Newest {
             store_epoch: self.epoch,
@@ -145,6 +145,17 @@ impl MemoryStore {
         if let Some(behind) = tail.behind(&newest) {
             tail.learn(behind, self.news(behind));
         }
+    }
+
+    /// What a server forgets that starts again. Its store keeps everything.
+    pub fn forget_tail(&self) {
+        let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        *tail = Tail::new(TAIL_BOUNDS);
+    }
+
+    /// What a pull reads of the log beyond `after` is told by its tail, or where that does not reach so far by one made for it.
+    fn ask_tail<T>(&self, after: i64, ask: impl FnOnce(&Tail) -> T) -> T {
+        let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(before) = tail.before(after) {
             tail.learn(before, self.news(before));
         }

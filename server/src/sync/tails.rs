@@ -14,9 +14,8 @@ use sqlx::{PgConnection, PgPool};
 
 use crate::street::store::log_tail;
 
-/// Streets that are kept, and bytes of memory for the tail of one and of all.
+/// Streets that are kept, and bytes of memory for the tails of all.
 const STREETS_MAX: usize = 512;
-const STREET_BYTES_MAX: usize = 8 << 20;
 const TAIL_BYTES_MAX: usize = 24 << 20;
 
 /// See the module.
@@ -47,13 +46,10 @@ pub struct StreetTail<'t> {
 }
 
 impl Tails {
-    /// Keeps at most so many entries of a street.
-    pub fn new(entries: usize) -> Self {
+    /// Keeps at most so much of a street.
+    pub fn new(bounds: Bounds) -> Self {
         Self {
-            bounds: Bounds {
-                entries,
-                bytes: STREET_BYTES_MAX,
-            },
+            bounds,
             streets: Mutex::default(),
         }
     }

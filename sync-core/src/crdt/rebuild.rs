@@ -40,6 +40,8 @@ pub struct Forget<'f> {
     pub note: bool,
     /// Entries that nobody may write to again.
     pub redacted: &'f BTreeSet<EntryId>,
+    /// Whether a value that an actor wrote to a key goes, if it was overwritten since: what was copied there and taken back.
+    pub taken_back: &'f (dyn Fn(Actor, &str) -> bool + Sync),
 }
 
 impl<'f> Forget<'f> {
@@ -50,6 +52,7 @@ impl<'f> Forget<'f> {
             key,
             note: false,
             redacted: NONE,
+            taken_back: &|_, _| false,
         }
     }
 }
@@ -107,8 +110,11 @@ pub fn rebuild(
 ) -> Result<Rebuilt, RebuildError> {
     let changes = history(state, document)?;
     let keeps = |key: &str| required(state, key) || !(forget.key)(key);
-    let stays = |_: usize, op: &Op| match &op.action {
-        Action::Put { key, .. } | Action::Delete { key } => keeps(key).then(|| op.clone()),
+    let taken_back = compact::Gone::written(&changes, forget.taken_back);
+    let stays = |id: OpId, op: &Op| match &op.action {
+        Action::Put { key, .. } | Action::Delete { key } => {
+            keeps(key).then(|| taken_back.rest(id, op)).flatten()
+        }
         Action::MakeText { .. } => Some(op.clone()),
         Action::Insert { .. } | Action::Remove { .. } => (!forget.note).then(|| op.clone()),
     };
@@ -117,7 +123,7 @@ pub fn rebuild(
     let next = relink(
         &changes,
         &Stays {
-            op: &|at, _, op| stays(at, op),
+            op: &|id, op| stays(id, op),
             remarked: &remarked,
         },
     )?;
@@ -239,8 +245,8 @@ struct Relink {
 
 /// What a rebuild leaves of a history.
 struct Stays<'s> {
-    /// What an operation of the `.0`th change, with its id, becomes; `None` where it goes.
-    op: &'s dyn Fn(usize, OpId, &Op) -> Option<Op>,
+    /// What an operation with its id becomes; `None` where it goes.
+    op: &'s dyn Fn(OpId, &Op) -> Option<Op>,
     /// Whether a change keeps its remark; told whether it keeps all its operations.
     remarked: &'s dyn Fn(bool) -> bool,
 }
@@ -256,8 +262,8 @@ fn relink(
         seqs: HashMap::new(),
     };
     let mut successors: BTreeMap<ChangeHash, Successor> = BTreeMap::new();
-    for (at, (old, received_at)) in changes.iter().enumerate() {
-        let runs = runs(at, old, stays);
+    for (old, received_at) in changes {
+        let runs = runs(old, stays);
         let untouched = matches!(&runs[..], [(_, ops)] if ops.len() == old.ops.len());
         let mut onto = next.successors_of(old, &successors);
         if onto.len() > limits::CHANGE_DEPS_MAX {
@@ -296,12 +302,12 @@ fn relink(
 }
 
 /// The operations that stay, in runs without a gap, each with the counter of its first one.
-fn runs(at: usize, old: &Change, stays: &Stays<'_>) -> Vec<(u32, Vec<Op>)> {
+fn runs(old: &Change, stays: &Stays<'_>) -> Vec<(u32, Vec<Op>)> {
     let mut runs: Vec<(u32, Vec<Op>)> = Vec::new();
     let mut open = false;
     for (index, op) in old.ops.iter().enumerate() {
         let id = old.op_id(index);
-        let stays = (stays.op)(at, id, op);
+        let stays = (stays.op)(id, op);
         let stayed = stays.is_some();
         if let Some(op) = stays {
             match runs.last_mut() {

@@ -416,9 +416,8 @@ async fn enrolling_stores_who_the_phone_is_and_a_foreign_file_costs_no_code() {
 async fn an_answer_that_cannot_be_stored_moves_no_cursor() {
     let (rig, _, record) = rig(vec![], false).await;
     let sql = |sql: &str| {
-        inside(&rig, |tx| {
-            Ok(tx.tx.execute_batch(sql).map_err(StoreError::from)?)
-        });
+        let file = rusqlite::Connection::open(rig.phone.path()).unwrap();
+        file.execute_batch(sql).unwrap();
     };
     sql("CREATE TRIGGER full BEFORE INSERT ON record BEGIN SELECT RAISE(ABORT, 'no room'); END");
     assert_eq!(rig.phone.sync().await.unwrap_err().code(), "store");

@@ -3,15 +3,6 @@
 use super::{office::Rule, *};
 use lianka_client_core::Effect;
 
-#[test]
-fn sqlite_keeps_what_every_store_keeps() {
-    let mut folders = Vec::new();
-    lianka_client_core::store::conformance::run(|| {
-        folders.push(tempfile::tempdir().unwrap());
-        LocalStore::open_or_create(&folders.last().unwrap().path().join("phone.db")).unwrap()
-    });
-}
-
 fn apply(rig: &Rig, effects: &[Effect]) {
     inside(rig, |tx| Ok(tx.apply(effects)?));
 }

@@ -807,21 +807,23 @@ pub async fn decide_rows(
     Ok(())
 }
 
-/// The next rows that wait in a state, `chosen` or `undoing`.
+/// The next rows beyond `after` that wait in a state, `chosen` or `undoing`.
 pub async fn pending(
     tx: &mut PgConnection,
     street: &StreetCode,
     import: Uuid,
     state: &str,
+    after: i32,
     limit: i64,
 ) -> sqlx::Result<Vec<StoredRow>> {
     sqlx::query_as!(
         StoredRow,
         r#"select row_number as row, identity, record, outcome, state, seen, hash, seq, content as "content: Json<Content>" from roll_import_row
-           where street = $1 and import = $2 and state = $3 and state in ('chosen', 'undoing') order by row_number limit $4"#,
+           where street = $1 and import = $2 and state = $3 and state in ('chosen', 'undoing') and row_number > $4 order by row_number limit $5"#,
         street.as_str(),
         import,
         state,
+        after,
         limit,
     )
     .fetch_all(tx)
@@ -837,7 +839,7 @@ pub struct Waiting {
     pub any: bool,
 }
 
-/// Which of these rows wait in a state, `chosen` or `undoing`, and whether any does.
+/// Which of these rows, in their order, wait in a state, `chosen` or `undoing`, and whether any does.
 pub async fn waiting(
     tx: &mut PgConnection,
     street: &StreetCode,
@@ -846,14 +848,16 @@ pub async fn waiting(
     rows: &[i32],
 ) -> sqlx::Result<Waiting> {
     let found = sqlx::query_scalar!(
-        "select row_number from roll_import_row where street = $1 and import = $2 and state = $3 and state in ('chosen', 'undoing') and row_number = any($4)",
+        // From the first of them on: rows that are done stand before it.
+        "select row_number from roll_import_row where street = $1 and import = $2 and state = $3 and state in ('chosen', 'undoing') and row_number >= $5 and row_number = any($4)",
         street.as_str(),
         import,
         state,
         rows,
+        rows.first().copied().unwrap_or(i32::MAX),
     );
     let rows: BTreeSet<i32> = found.fetch_all(&mut *tx).await?.into_iter().collect();
-    let any = !rows.is_empty() || !pending(tx, street, import, state, 1).await?.is_empty();
+    let any = !rows.is_empty() || !pending(tx, street, import, state, 0, 1).await?.is_empty();
     Ok(Waiting { rows, any })
 }
 

@@ -71,6 +71,8 @@ struct Pace {
     rows: i64,
     /// So many at most.
     rows_max: i64,
+    /// Rows up to here are done.
+    after: i32,
     /// Whether there is a grid for cards without one.
     has_unassigned: bool,
 }
@@ -87,6 +89,7 @@ impl Pace {
         Self {
             rows: rows_max.min(50),
             rows_max,
+            after: 0,
             has_unassigned,
         }
     }
@@ -181,7 +184,12 @@ async fn part(
     let (street, by) = (office.street, &office.by);
     // What the rows say, and what takes a look at all of them, is read before anybody has to wait.
     let mut conn = office.pool.acquire().await?;
-    let ahead = store::pending(&mut conn, street, import, doing.waiting(), pace.rows).await?;
+    let (state, limit) = (doing.waiting(), pace.rows);
+    let mut ahead = store::pending(&mut conn, street, import, state, pace.after, limit).await?;
+    if ahead.is_empty() && pace.after > 0 {
+        // Whoever chose again meanwhile may have chosen rows before.
+        ahead = store::pending(&mut conn, street, import, state, 0, limit).await?;
+    }
     let open = ahead.is_empty() && store::any_open(&mut conn, street, import).await?;
     drop(conn);
     let needs_grid = |row: &StoredRow| was_created(row) && row.content.grid.is_none();
@@ -200,6 +208,7 @@ async fn part(
     }
     // Of two who do it at once the second finds rows that wait no more.
     let numbers: Vec<i32> = ahead.iter().map(|row| row.row).collect();
+    pace.after = numbers.last().copied().unwrap_or_default();
     let still = store::waiting(transaction.tx(), street, import, doing.waiting(), &numbers).await?;
     if !still.any {
         let status = match doing {

@@ -133,6 +133,7 @@ async fn start(database: &Database, clock: &Clock, seed: u64, log_days: u32) -> 
         log_days: Keep::days(u64::from(log_days)),
         // As little as the office in memory, so that older cursors are answered by SQL.
         tail_entries: TAIL_BOUNDS.entries,
+        tail_bytes: TAIL_BOUNDS.bytes,
         ..ServeConfig::for_tests()
     };
     let app = Server::start(pool, Arc::new(config), clock.clone(), Entropy::seeded(seed))

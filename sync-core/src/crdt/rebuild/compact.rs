@@ -10,6 +10,7 @@ use crate::crdt::rebuild::{RebuildError, Rebuilt, Stays, history, next_generatio
 use crate::{
     codec::change::{Action, Change, Op, OpId},
     crdt::merge::RegisterState,
+    id::Actor,
     time::ServerTime,
 };
 
@@ -29,7 +30,7 @@ pub fn compact(
     let next = relink(
         &changes,
         &Stays {
-            op: &|_, id, op| gone.rest(id, op),
+            op: &|id, op| gone.rest(id, op),
             remarked: &|_| true,
         },
     )?;
@@ -43,7 +44,7 @@ pub fn compact(
 }
 
 /// What goes.
-struct Gone {
+pub(super) struct Gone {
     /// Puts and deletions.
     writes: HashSet<OpId>,
     /// Characters of the note.
@@ -78,8 +79,33 @@ impl Gone {
         }
     }
 
+    /// What is such a value and was overwritten since, with what only deleted it.
+    pub(super) fn written(
+        changes: &[(Change, ServerTime)],
+        is: &dyn Fn(Actor, &str) -> bool,
+    ) -> Self {
+        let ops = || changes.iter().flat_map(|(change, _)| numbered(change));
+        let overwritten: HashSet<OpId> =
+            ops().flat_map(|(_, op)| op.pred.iter().copied()).collect();
+        let puts = ops().filter(|(id, op)| {
+            matches!(&op.action, Action::Put { key, .. } if is(id.actor, key))
+                && overwritten.contains(id)
+        });
+        let mut writes: HashSet<OpId> = puts.map(|(id, _)| id).collect();
+        let only_deletes: Vec<OpId> = ops()
+            .filter(|(_, op)| matches!(op.action, Action::Delete { .. }))
+            .filter(|(_, op)| op.pred.iter().all(|pred| writes.contains(pred)))
+            .map(|(id, _)| id)
+            .collect();
+        writes.extend(only_deletes);
+        Self {
+            writes,
+            elements: HashSet::new(),
+        }
+    }
+
     /// What is left of an operation.
-    fn rest(&self, id: OpId, op: &Op) -> Option<Op> {
+    pub(super) fn rest(&self, id: OpId, op: &Op) -> Option<Op> {
         match &op.action {
             Action::Put { .. } | Action::Delete { .. } if self.writes.contains(&id) => None,
             Action::Insert { .. } if self.elements.contains(&id) => None,

@@ -204,9 +204,9 @@ proptest! {
     fn the_next_generation_reads_as_before_less_the_person(steps in steps(), note in any::<bool>()) {
         let (state, document) = of_three_phones(&steps);
         let (redacted, key) = of_person(&state);
-        let rebuilt = rebuild(&state, &document, &Forget { key: &key, note, redacted: &redacted }).unwrap();
+        let rebuilt = rebuild(&state, &document, &Forget { key: &key, note, redacted: &redacted, taken_back: &|_, _| false }).unwrap();
         // Deterministic.
-        let again = rebuild(&state, &document, &Forget { key: &key, note, redacted: &redacted }).unwrap();
+        let again = rebuild(&state, &document, &Forget { key: &key, note, redacted: &redacted, taken_back: &|_, _| false }).unwrap();
         prop_assert_eq!(&again.changes, &rebuilt.changes);
         prop_assert_eq!(&again.document, &rebuilt.document);
         prop_assert_eq!(rebuilt.state.generation(), 2);
@@ -306,7 +306,7 @@ proptest! {
     fn phones_go_on_from_the_next_generation(steps in steps(), more in vec((any::<Index>(), any::<u8>()), 1..5)) {
         let (state, document) = of_three_phones(&steps);
         let (redacted, key) = of_person(&state);
-        let rebuilt = rebuild(&state, &document, &Forget { key: &key, note: false, redacted: &redacted }).unwrap();
+        let rebuilt = rebuild(&state, &document, &Forget { redacted: &redacted, ..Forget::keys(&key) }).unwrap();
         let mut phone = Record::load(&rebuilt.document).unwrap();
         let mut target = Target { document: Some(NoteDocument::load(&rebuilt.document).unwrap()), state: Some(rebuilt.state) };
         let edits: Vec<_> = more.iter().map(|(which, n)| arbitrary_edit(*which, *n)).collect();
@@ -352,8 +352,8 @@ fn a_consent_that_names_the_person_goes_with_them_and_none_comes_back() {
         &record.save(),
         &Forget {
             key: &key,
-            note: false,
             redacted: &redacted,
+            ..Forget::keys(&key)
         },
     )
     .unwrap();

@@ -350,43 +350,57 @@ pub fn take_back(
     writes.collect()
 }
 
-/// What an undo writes: what joining had brought over goes, and the other entry has its values again, one change after another. Consents cannot be
-/// unsaid, and stay. `history`: every change of the record. `None` where the history does not tell any more what the entry said.
+/// What an undo writes.
+#[derive(Debug)]
+pub struct Parting {
+    /// What joining had brought over goes.
+    pub taken_back: Vec<Write>,
+    /// The other entry has its values again, each with who had written it: what an earlier joining brought must be found by the undo of that one.
+    pub returned: Vec<(Actor, Write)>,
+}
+
+/// What an undo writes. Consents cannot be unsaid, and stay. `history`: every change of the record. `None` where the history does not tell any more
+/// what the entry said.
 pub fn part(
     state: &RegisterState,
     own: impl Fn(Actor) -> bool,
     same: Same,
     history: &[Change],
-) -> Option<Vec<Vec<Write>>> {
+) -> Option<Parting> {
     let view = state.view();
-    let mut changes = vec![Vec::new()];
+    let mut taken_back = Vec::new();
     for key in view.values.keys() {
         let is_kept = matches!(Key::parse(key), Some(Key::Entry { list: CONTACTS, entry, .. }) if entry == same.kept);
         if is_kept {
-            changes[0].extend(only_own(state, &own, key.clone()));
+            taken_back.extend(only_own(state, &own, key.clone()));
         }
     }
     let said = said(history, &own, same);
-    for (key, values) in &said {
-        let held = view.values.get(key).into_iter().flatten();
-        let held: Vec<_> = held.map(|held| &held.value).collect();
-        let back = values.iter().filter(|value| !held.contains(value));
-        for (nth, value) in back.take(VALUES_MAX).enumerate() {
-            if changes.len() <= nth {
-                changes.resize_with(nth + 1, Vec::new);
-            }
-            changes[nth].push(beside(key.clone(), value.clone()));
-        }
+    if said.is_empty() {
+        return None;
     }
-    (!said.is_empty()).then_some(changes)
+    let mut returned = Vec::new();
+    for (key, values) in said {
+        let held = view.values.get(&key).into_iter().flatten();
+        let held: Vec<_> = held.map(|held| &held.value).collect();
+        let back = values
+            .into_iter()
+            .filter(|(_, value)| !held.contains(&value));
+        let back = back.take(VALUES_MAX);
+        returned.extend(back.map(|(by, value)| (by, beside(key.clone(), value))));
+    }
+    Some(Parting {
+        taken_back,
+        returned,
+    })
 }
 
-/// What the entry that goes said when joining, or a later edit that was joined in turn, took it away.
+/// What the entry that goes said when joining, or a later edit that was joined in turn, took it away; and who had written it.
 fn said(
     history: &[Change],
     own: &impl Fn(Actor) -> bool,
     same: Same,
-) -> BTreeMap<String, Vec<Scalar>> {
+) -> BTreeMap<String, Vec<(Actor, Scalar)>> {
     let mut taken: BTreeSet<OpId> = BTreeSet::new();
     let mut replaced: BTreeSet<OpId> = BTreeSet::new();
     for change in history {
@@ -399,7 +413,7 @@ fn said(
             }
         }
     }
-    let mut said: BTreeMap<String, Vec<Scalar>> = BTreeMap::new();
+    let mut said: BTreeMap<String, Vec<(Actor, Scalar)>> = BTreeMap::new();
     for change in history {
         for (index, op) in change.ops.iter().enumerate() {
             let id = change.op_id(index);
@@ -409,8 +423,8 @@ fn said(
                 && !replaced.contains(&id)
             {
                 let values = said.entry(key.clone()).or_default();
-                if !values.contains(value) {
-                    values.push(value.clone());
+                if values.iter().all(|(_, before)| before != value) {
+                    values.push((id.actor, value.clone()));
                 }
             }
         }

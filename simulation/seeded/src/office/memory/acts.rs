@@ -152,13 +152,18 @@ impl MemoryOffice {
                 fields,
             } => self.step(RecordId(*record), step, fields),
             Act::Compact { record } => self.compact(RecordId(*record)),
+            // A backup is made of a store that no server stands before.
             Act::Backup => {
+                self.state.store.forget_tail();
                 self.backup = Some((self.state.clone(), self.receipts.len()));
                 Acted::Done
             }
             Act::Restore => self.restore(),
             // What is committed is in the store, and the store is whole.
-            Act::Failover | Act::Restart => Acted::Done,
+            Act::Failover | Act::Restart => {
+                self.state.store.forget_tail();
+                Acted::Done
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! The record store in `SQLite`: schema and SQL, over a connection that somebody else opened.
 //!
-//! In: effects and questions. Out: what is stored. Decides nothing, and knows neither files nor locks: [`crate::local_file`] does.
+//! In: effects and questions. Out: what is stored. Decides nothing, and knows neither files nor locks: `local_file` and `origin_file` do.
 //!
 //! Invariants:
 //! - everything one event does is one transaction, durable at its commit: WAL with `synchronous=FULL`, so that an edit the user saw saved
@@ -285,7 +285,7 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
 /// One transaction.
 #[derive(Debug)]
 pub struct Tx<'t> {
-    pub(crate) tx: &'t rusqlite::Transaction<'t>,
+    tx: &'t rusqlite::Transaction<'t>,
 }
 
 impl Records for Tx<'_> {
