@@ -57,6 +57,7 @@ fn troubles(device: &Value) -> Vec<&str> {
 
 fn hello(report: Report) -> RequestItem {
     RequestItem::Hello(Hello {
+        blocks: 0,
         kinds: Vec::new(),
         cursor: None,
         client: "test-phone/2".into(),
@@ -303,6 +304,7 @@ async fn a_device_is_told_to_wipe_only_when_nothing_more_is_to_come() {
             ..Report::default()
         };
         let hello = RequestItem::Hello(Hello {
+            blocks: 0,
             kinds: Vec::new(),
             cursor: None,
             client: "test-phone/2".into(),
@@ -337,6 +339,7 @@ async fn a_device_is_told_to_wipe_only_when_nothing_more_is_to_come() {
     );
     // Once it says it is done, its tokens are worth nothing.
     let done = RequestItem::Hello(Hello {
+        blocks: 0,
         kinds: Vec::new(),
         cursor: None,
         client: "test-phone/2".into(),

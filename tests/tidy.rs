@@ -992,6 +992,7 @@ fn limit_table() -> String {
         VALUE_BYTES_MAX NOTE_CHARS_MAX OP_COUNTER_MAX ACTOR_SEQ_MAX CHANGE_TIME_SECONDS_MAX RECORD_CHANGES_MAX RECORD_BYTES_MAX
         RECORD_ACTORS_MAX RECORD_KEYS_MAX RECORD_HEADS_MAX REGISTER_VALUES_MAX REGISTER_OVERWRITTEN_MAX MEMBER_CHARS_MAX ITEM_BYTES_MAX SYNC_BODY_BYTES_MAX
         SYNC_INFLATED_BYTES_MAX SYNC_CHANGES_MAX SYNC_OPS_MAX CHECKPOINT_BYTES TAIL_CHANGES_MAX
+        BLOCK_CHANGES_MAX BLOCK_OPS_MAX BLOCK_BYTES_MAX BLOCK_UNPACKED_BYTES_MAX BLOCK_CHANGE_BYTES_MAX BLOCK_TRIES_MAX
     );
     let source = read("sync-core/src/limits.rs");
     let mut meaning = Vec::new();
@@ -1222,7 +1223,9 @@ fn arguments(call: &str) -> &str {
 #[test]
 fn the_protocol_shows_the_frozen_examples() {
     let protocol = read(PROTOCOL);
-    for name in ["request", "response", "notice", "report", "lease", "redact"] {
+    for name in [
+        "request", "response", "notice", "report", "lease", "redact", "blocks", "block",
+    ] {
         let frozen = read(&format!("sync-core/src/codec/wire/fixtures/{name}.ndjson"));
         assert!(
             protocol.contains(frozen.trim_end()),

@@ -56,6 +56,15 @@ pub fn change(stored: &StoredRecord, hash: ChangeHash) -> Option<Vec<u8>> {
         .find(|bytes| change::decode(bytes).is_ok_and(|change| change.hash == hash))
 }
 
+/// The changes of a snapshot that it names without being loaded, its heads among them; `all`: every one.
+pub fn named(snapshot: &[u8], all: bool) -> Vec<ChangeHash> {
+    if all {
+        let changes = Record::load(snapshot).map(|mut record| record.hashes());
+        return changes.unwrap_or_default();
+    }
+    change::named(snapshot)
+}
+
 /// The server's state of a record, without the phone's own changes.
 pub(crate) fn confirmed(stored: &StoredRecord) -> Result<Record, RecordError> {
     let mut document = Record::load(&stored.snapshot)?;

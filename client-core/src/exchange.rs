@@ -14,6 +14,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use lianka_sync_core::{
     codec::{
+        block::{self, Unpacked},
         change,
         wire::{Hello, PushedChange, Report, RequestItem, ResponseItem, Verdict, VerdictStatus},
     },
@@ -233,6 +234,10 @@ pub struct Synchronisation {
     /// The office knows less than it acknowledged.
     lacking: bool,
     reset: bool,
+    /// A block of the answer did not come out whole: what follows it is not believed, and is asked for again without blocks.
+    unread: bool,
+    /// Changes are asked for one by one.
+    one_by_one: bool,
     /// Edits were kept back, or refused in their bytes alone: another request may bring them.
     owes: bool,
     /// A record came in another generation than the one that is stored.
@@ -271,6 +276,8 @@ impl Synchronisation {
             confirmed_erased: None,
             lacking: false,
             reset: false,
+            unread: false,
+            one_by_one: false,
             owes: false,
             takes_away: false,
             suspect: false,
@@ -421,6 +428,11 @@ impl Synchronisation {
                 .values()
                 .any(|known| known.at_office && !known.before_reset);
         let hello = Hello {
+            blocks: if self.one_by_one {
+                0
+            } else {
+                block::VERSION.into()
+            },
             kinds: Hello::all_kinds(),
             cursor: holdings.cursor,
             client: self.client.clone(),
@@ -448,8 +460,8 @@ impl Synchronisation {
             .chain(chosen.iter().map(change))
             .collect();
         self.known = holdings.known;
-        (self.reset, self.suspect, self.end) =
-            (false, holdings.start_over && !self.started_over, None);
+        (self.reset, self.unread) = (false, false);
+        (self.suspect, self.end) = (holdings.start_over && !self.started_over, None);
         Some(Request { items, pull })
     }
 
@@ -489,8 +501,44 @@ impl Synchronisation {
             return Err(ProtocolError::AfterEnd);
         }
         let mut effects = self.begin_anew();
+        if self.unread && !matches!(item, ResponseItem::End { .. }) {
+            return Ok(effects);
+        }
         effects.extend(self.take_in(item, state, author)?);
         Ok(effects)
+    }
+
+    /// Takes in what a block held; `None` where that could not be told.
+    pub fn receive_block(
+        &mut self,
+        changes: Option<Vec<Unpacked>>,
+        author: &Author<'_>,
+    ) -> Result<Vec<Effect>, ProtocolError> {
+        if self.end.is_some() {
+            return Err(ProtocolError::AfterEnd);
+        }
+        let mut effects = self.begin_anew();
+        if self.unread {
+            return Ok(effects);
+        }
+        let Some(changes) = changes else {
+            (self.unread, self.one_by_one) = (true, true);
+            return Ok(effects);
+        };
+        for change in changes {
+            effects.extend(self.change(change, author.identity.device));
+        }
+        Ok(effects)
+    }
+
+    /// The records that are known, by how they end.
+    pub fn records_by_ending(&self) -> HashMap<block::ShortRecord, Vec<RecordId>> {
+        let mut records: HashMap<_, Vec<_>> = HashMap::with_capacity(self.known.len());
+        for record in self.known.keys() {
+            let of = records.entry(block::short_record(*record));
+            of.or_default().push(*record);
+        }
+        records
     }
 
     /// An answer from the start brings every record that the user may see, and says nothing of those that left or were erased since the phone last
@@ -580,7 +628,21 @@ impl Synchronisation {
                 generation,
                 seq,
                 bytes,
-            } => self.change(record, generation, seq, bytes, author.identity.device),
+            } => match change::identify(&bytes) {
+                Ok((hash, actor)) => {
+                    let change = Unpacked {
+                        record,
+                        generation,
+                        seq,
+                        hash,
+                        actor,
+                        bytes,
+                    };
+                    self.change(change, author.identity.device)
+                }
+                Err(_) => self.unexpected(),
+            },
+            ResponseItem::Block { .. } => self.receive_block(None, author)?,
             ResponseItem::Leave { record } => {
                 // A duplicate about a record out of sight says so as well as the log does.
                 self.tally.left += u32::from(!self.left.contains(&record));
@@ -643,6 +705,9 @@ impl Synchronisation {
                     cursor,
                     server_time,
                 });
+                if self.unread {
+                    return Ok(Vec::new());
+                }
                 // What does not come again has left, or an older server passes over what this phone wrote: only a pull from the start tells.
                 self.suspect |= self.pull && !self.beyond.is_empty() && !self.started_over;
                 self.lacking |= !self.reset && head < self.highest;
@@ -774,27 +839,33 @@ impl Synchronisation {
         (std::mem::take(&mut self.newest) > 0).then_some(Effect::SetNewestOwn(None))
     }
 
-    fn change(
-        &mut self,
-        record: RecordId,
-        generation: u32,
-        seq: u64,
-        bytes: Vec<u8>,
-        device: DeviceId,
-    ) -> Vec<Effect> {
+    fn unexpected(&mut self) -> Vec<Effect> {
+        self.tally.unexpected += 1;
+        // Something is missing here; only a pull from the start brings it for certain. Once: then the server's answer stands.
+        self.suspect |= !self.started_over;
+        Vec::new()
+    }
+
+    fn change(&mut self, change: Unpacked, device: DeviceId) -> Vec<Effect> {
+        let Unpacked {
+            record,
+            generation,
+            seq,
+            hash,
+            actor,
+            bytes,
+        } = change;
         let held = self
             .known
             .get(&record)
             .is_some_and(|known| known.generation == generation && !known.before_reset);
-        let (true, Ok((hash, actor))) = (held, change::identify(&bytes)) else {
-            self.tally.unexpected += 1;
-            // Something is missing here; only a pull from the start brings it for certain. Once: then the server's answer stands.
-            self.suspect |= !self.started_over;
-            return Vec::new();
-        };
-        self.tally.changes += 1;
-        self.beyond.remove(&record);
+        if !held {
+            return self.unexpected();
+        }
         let own = actor.device() == device;
+        // A block tells a phone what it has just said itself.
+        self.tally.changes += u32::from(!own || !self.asked.contains(&hash));
+        self.beyond.remove(&record);
         let change = TailChange {
             hash,
             seq: Some(seq),
@@ -823,7 +894,7 @@ impl Synchronisation {
         author: &Author<'_>,
         moment: &Moment,
     ) -> Result<Vec<Effect>, ProtocolError> {
-        if !self.pull || self.reset || self.end.is_none() {
+        if !self.pull || self.reset || self.unread || self.end.is_none() {
             return Ok(Vec::new());
         }
         let record = state.record;
@@ -927,6 +998,10 @@ impl Synchronisation {
             return Vec::new();
         }
         self.pulls += 1;
+        if self.unread {
+            self.pulled = false;
+            return Vec::new();
+        }
         self.pulled = !self.suspect;
         if self.suspect {
             self.started_over = true;

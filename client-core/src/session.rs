@@ -11,11 +11,14 @@
 //!
 //! Whatever a step stores is one transaction. A session that is dropped at any step leaves a store from which the next one goes on.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use lianka_sync_core::{
-    codec::wire::{Hello, Report, RequestItem, ResponseItem},
-    id::StreetCode,
+    codec::{
+        block::{self, Block},
+        wire::{Hello, Report, RequestItem, ResponseItem},
+    },
+    id::{ChangeHash, RecordId, StreetCode},
     lang::Lang,
     time::DeviceTime,
 };
@@ -30,6 +33,8 @@ use crate::{
 
 /// Items stored in one transaction while a download goes on.
 const BATCH_ITEMS_MAX: usize = 1_000;
+/// So many of them a block counts for.
+const BLOCK_ITEMS: usize = 250;
 /// An access token that expires within this is exchanged before it is used.
 const EXPIRY_MARGIN_MS: i64 = 30_000;
 
@@ -228,6 +233,8 @@ pub struct Session {
     step: Step,
     sync: Synchronisation,
     batch: Vec<ResponseItem>,
+    /// How many items that is, a block counting for several.
+    batch_items: usize,
     /// Something durable came of the request.
     advanced: bool,
     failures: u32,
@@ -244,6 +251,7 @@ impl Session {
             step: Step::Idle,
             sync: Synchronisation::new(client),
             batch: Vec::new(),
+            batch_items: 0,
             advanced: false,
             failures: 0,
             report: SyncReport::default(),
@@ -287,8 +295,10 @@ impl Session {
             item,
             ResponseItem::Checkpoint { .. } | ResponseItem::End { .. } | ResponseItem::Wipe
         );
+        let is_block = matches!(item, ResponseItem::Block { .. });
+        self.batch_items += if is_block { BLOCK_ITEMS } else { 1 };
         self.batch.push(item);
-        complete || self.batch.len() >= BATCH_ITEMS_MAX
+        complete || self.batch_items >= BATCH_ITEMS_MAX
     }
 
     /// What follows from an event. An error ends the session.
@@ -390,6 +400,7 @@ impl Session {
         };
         Request {
             items: vec![RequestItem::Hello(Hello {
+                blocks: 0,
                 kinds: Vec::new(),
                 cursor: None,
                 client: self.client.into(),
@@ -453,6 +464,7 @@ impl Session {
         around: &mut Surroundings<'_>,
     ) -> Result<(), SessionError<S::Error>> {
         let items = std::mem::take(&mut self.batch);
+        self.batch_items = 0;
         if items.is_empty() {
             return Ok(());
         }
@@ -543,7 +555,8 @@ pub fn receive<R: Records>(
     let mut effects = Vec::new();
     for item in items {
         let needs = sync.needs(&item);
-        if needs.is_some() || item == ResponseItem::Wipe {
+        let looks = matches!(item, ResponseItem::Wipe | ResponseItem::Block { .. });
+        if needs.is_some() || looks {
             apply(tx, sync, &std::mem::take(&mut effects))?;
         }
         // What was saved since the request was made is handed over first.
@@ -556,9 +569,14 @@ pub fn receive<R: Records>(
             identity: &identity,
             epoch,
         };
-        let new = sync
-            .receive(item, state.as_ref(), &author)
-            .map_err(SessionError::Protocol)?;
+        let new = match &item {
+            ResponseItem::Block { bytes } => {
+                let changes = unpacked(tx, sync, bytes)?;
+                sync.receive_block(changes, &author)
+            }
+            _ => sync.receive(item, state.as_ref(), &author),
+        };
+        let new = new.map_err(SessionError::Protocol)?;
         advanced |= !new.is_empty();
         epoch = epoch_after(&new, epoch);
         effects.extend(new);
@@ -597,6 +615,46 @@ pub fn receive<R: Records>(
         advanced = true;
     }
     Ok(advanced)
+}
+
+/// What a block holds, by what the phone holds; `None` where it does not come out whole.
+fn unpacked<R: Records>(
+    tx: &R,
+    sync: &Synchronisation,
+    bytes: &[u8],
+) -> Result<Option<Vec<block::Unpacked>>, R::Error> {
+    match Block::read(bytes) {
+        Ok(block) => block.unpack(&mut Held {
+            tx,
+            records: sync.records_by_ending(),
+        }),
+        Err(_) => Ok(None),
+    }
+}
+
+/// What a block builds on, as the store has it.
+struct Held<'h, R> {
+    tx: &'h R,
+    records: HashMap<block::ShortRecord, Vec<RecordId>>,
+}
+
+impl<R: Records> block::Holdings for Held<'_, R> {
+    type Error = R::Error;
+
+    fn records(&mut self, short: block::ShortRecord) -> Result<Vec<RecordId>, R::Error> {
+        Ok(self.records.get(&short).cloned().unwrap_or_default())
+    }
+
+    fn changes(
+        &mut self,
+        record: RecordId,
+        begins: &dyn Fn(&ChangeHash) -> bool,
+        all: bool,
+    ) -> Result<Vec<ChangeHash>, R::Error> {
+        let mut hashes = self.tx.hashes(record, all)?;
+        hashes.retain(begins);
+        Ok(hashes)
+    }
 }
 
 /// The epoch of what is written after these effects.

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use lianka_sync_core::{
     codec::wire::Hello,
-    id::{RecordId, StreetCode},
+    id::{ChangeHash, RecordId, StreetCode},
     kinds::{
         Kind,
         projection::{self, Projected},
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     Acknowledged, Effect, Holdings, Identity, KeptDraft, KeptNotice, Known, NewestOwn, OutboxEntry,
-    RecordState,
+    RecordState, StoredRecord,
     card::{CardFilter, CardSummary, Place},
     document,
     lease::Lease,
@@ -238,6 +238,16 @@ pub trait Records {
     fn set_listing(&self, records: &[RecordId]) -> Result<(), Self::Error>;
     /// The record in a line, from 1, of the list last shown.
     fn listed(&self, line: i64) -> Result<Option<RecordId>, Self::Error>;
+
+    /// The changes of the server's copy of a record that are cheap to tell, its heads among them; `all`: every one.
+    fn hashes(&self, record: RecordId, all: bool) -> Result<Vec<ChangeHash>, Self::Error> {
+        let stored = self.record_state(record)?.stored;
+        let hashes = |stored: StoredRecord| {
+            let tail = stored.tail.iter().map(|change| change.hash);
+            tail.chain(document::named(&stored.snapshot, all)).collect()
+        };
+        Ok(stored.map(hashes).unwrap_or_default())
+    }
 
     // What follows needs no store of its own.
 

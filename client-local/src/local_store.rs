@@ -16,6 +16,7 @@ use std::{
 
 use lianka_client_core::{
     Effect, KeptDraft, KeptNotice, Known, OutboxEntry, RecordState, StoredRecord, TailChange,
+    document,
     store::{Indexed, RecordStore, Records, Unfit},
 };
 use lianka_sync_core::{
@@ -413,6 +414,23 @@ impl Records for Tx<'_> {
         let mut rows = self.tx.prepare_cached(sql)?;
         let rows = rows.query_map([], |row| record_id(row, 0))?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    fn hashes(&self, record: RecordId, all: bool) -> Result<Vec<ChangeHash>, StoreError> {
+        let mut tail = self
+            .tx
+            .prepare_cached("SELECT hash FROM tail WHERE record = ?1")?;
+        let hashes = tail.query_map([id(&record)], |row| Ok(ChangeHash(row.get(0)?)))?;
+        let mut hashes = hashes.collect::<Result<Vec<_>, _>>()?;
+        let mut snapshot = self
+            .tx
+            .prepare_cached("SELECT bytes FROM snapshot WHERE record = ?1")?;
+        let mut rows = snapshot.query([id(&record)])?;
+        if let Some(row) = rows.next()? {
+            let saved = row.get_ref(0)?.as_blob().unwrap_or_default();
+            hashes.extend(document::named(saved, all));
+        }
+        Ok(hashes)
     }
 
     // The list's index.

@@ -30,13 +30,20 @@ use uuid::Uuid;
 
 use crate::push::{AS_EDIT, Outcome};
 
+mod run;
 pub mod tail;
+
+pub use run::{Run, SentChange};
 
 /// Days of notices that a download brings: a user who enrols again misses nothing recent, and a resumed download nothing at all.
 const NOTICE_DAYS: i64 = 30;
 
 /// Who asks, what for, and where street and user stood when it was read.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts about who asks"
+)]
 pub struct Question {
     pub street: StreetCode,
     /// Which history the store holds.
@@ -56,6 +63,8 @@ pub struct Question {
     pub pull: bool,
     /// The kinds of record that the device knows: of others it is sent nothing.
     pub kinds: Vec<Kind>,
+    /// It reads blocks of changes.
+    pub blocks: bool,
     pub cursor: Option<String>,
     /// How long the device may work without another answer.
     pub lease_seconds: u64,
@@ -107,6 +116,10 @@ pub struct Pages {
     pub documents: usize,
     /// Most entries of the log are a field or two.
     pub log: usize,
+    /// Numbers of the log that go into one block, if need be: all who lack them are sent the same one.
+    pub block_numbers: i64,
+    /// Changes that are worth a block.
+    pub block_changes_min: usize,
     /// Notices in one answer: the newest ones. A phone keeps no more.
     pub notices: usize,
 }
@@ -115,8 +128,13 @@ pub struct Pages {
 pub const PAGES: Pages = Pages {
     documents: 400,
     log: 1_000,
+    block_numbers: 512,
+    block_changes_min: 3,
     notices: 500,
 };
+
+/// Of so many changes of a block one may be the device's own, which it has: then it is sent what all others are.
+const OWN_IN_BLOCK: usize = 4;
 
 /// What comes next.
 #[derive(Debug)]
@@ -125,6 +143,8 @@ pub enum Next {
     Item(ResponseItem),
     /// A snapshot of each of these is to be sent: part of a page as it was read, so that whoever is sent the same may be sent the same bytes.
     Page(Part),
+    /// These are to be sent together: whoever is sent the same may be sent the same bytes.
+    Run(Run),
     /// To be read, and told by [`Pull::answer`].
     Read(Read),
     /// The audit trail is to know that so many records with sensitive fields were read, before the device may count the answer as whole.
@@ -198,6 +218,8 @@ pub struct Slice {
     pub grids: Option<Vec<String>>,
     pub device: DeviceId,
     pub brought: Vec<i64>,
+    /// Those too, marked, where they are at hand.
+    pub with_brought: bool,
     pub after: i64,
     pub upto: i64,
 }
@@ -276,13 +298,15 @@ pub struct Advance {
 }
 
 /// An entry of the log.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct LogChange {
     pub seq: i64,
     pub record: RecordId,
     pub generation: u32,
     /// The change; `None` where older ones were trimmed up to here, or the record was rebuilt: it must be taken whole.
-    pub bytes: Option<Vec<u8>>,
+    pub bytes: Option<Arc<[u8]>>,
+    /// The device brought it in this very request.
+    pub brought: bool,
 }
 
 /// What a phone is told of the `index`th change of its request.
@@ -334,6 +358,7 @@ pub struct Pull {
 enum Ready {
     Item(ResponseItem),
     Page(Part),
+    Run(Run),
     /// A place from which a broken answer may go on, if enough was sent since the last.
     Checkpoint {
         sequence: i64,
@@ -512,6 +537,7 @@ impl Pull {
             match self.ready.pop_front() {
                 Some(Ready::Item(item)) => return Next::Item(item),
                 Some(Ready::Page(part)) => return Next::Page(part),
+                Some(Ready::Run(run)) => return Next::Run(run),
                 Some(Ready::Tell { records }) => return Next::Tell { records },
                 Some(Ready::Checkpoint {
                     sequence,
@@ -695,13 +721,21 @@ impl Pull {
                     ..
                 }),
                 Answer::Changes(changes),
-            ) => self.stages.push_front(Stage::Log {
-                records,
-                after: changes.last().map_or(after, |change| change.seq),
-                scope_epoch,
-                last: changes.len() < self.question.pages.log,
-                page: changes.into(),
-            }),
+            ) => {
+                let last = changes.len() < self.question.pages.log;
+                let page = if last {
+                    changes
+                } else {
+                    self.whole_blocks(changes)
+                };
+                self.stages.push_front(Stage::Log {
+                    records,
+                    after: page.last().map_or(after, |change| change.seq),
+                    scope_epoch,
+                    last,
+                    page: page.into(),
+                });
+            }
             (Some(Stage::Grids { grids, .. }), Answer::Documents(documents)) => {
                 self.page(grids, &documents);
             }
@@ -794,15 +828,16 @@ impl Pull {
         else {
             return None;
         };
-        let mut missing = None;
+        let (mut missing, mut run) = (None, Vec::new());
         while let Some(change) = page.pop_front() {
             let LogChange {
                 seq,
                 record,
                 generation,
                 bytes,
+                brought,
             } = change;
-            if !records.contains(&record) || self.is_whole(record) {
+            if self.is_whole(record) || !(records.contains(&record) || brought) {
                 continue;
             }
             let Some(bytes) = bytes else {
@@ -810,20 +845,18 @@ impl Pull {
                 missing = Some(record);
                 break;
             };
-            self.sent.entry(record).or_default();
-            self.say(ResponseItem::Change {
+            if !self.go_together(&run, seq, &bytes) {
+                self.say_changes(std::mem::take(&mut run), scope_epoch);
+            }
+            run.push(SentChange {
+                seq,
                 record,
                 generation,
-                seq: seq.unsigned_abs(),
                 bytes,
-            });
-            // Until the gained grids have come, a checkpoint stands under the scope that the phone knew.
-            self.ready.push_back(Ready::Checkpoint {
-                sequence: seq,
-                scope_epoch,
-                downloading: false,
+                brought,
             });
         }
+        self.say_changes(run, scope_epoch);
         let done = missing.is_none() && (last || records.is_empty());
         if done {
             return None;
@@ -845,10 +878,71 @@ impl Pull {
             self.stages.push_front(log(page));
             return None;
         }
-        let slice = self.slice(self.question.scope.grids.clone(), after);
+        let slice = Slice {
+            // Whether they go into a block with the rest is decided then.
+            with_brought: self.question.blocks,
+            ..self.slice(self.question.scope.grids.clone(), after)
+        };
         let limit = self.question.pages.log;
         self.asked = Some(log(page));
         Some(Read::Changes { slice, limit })
+    }
+
+    /// A page of the log without what is only the beginning of a block.
+    fn whole_blocks(&self, mut page: Vec<LogChange>) -> Vec<LogChange> {
+        let numbers = self.question.pages.block_numbers;
+        let block = |change: &LogChange| change.seq / numbers;
+        let last = page.last().map(block);
+        let begun = page.iter().position(|change| Some(block(change)) == last);
+        if let Some(begun) = begun.filter(|begun| self.question.blocks && *begun > 0) {
+            page.truncate(begun);
+        }
+        page
+    }
+
+    /// Whether a change of the log goes with these before it.
+    fn go_together(&self, run: &[SentChange], seq: i64, bytes: &[u8]) -> bool {
+        let numbers = self.question.pages.block_numbers;
+        let (most, large) = (limits::BLOCK_CHANGES_MAX, limits::BLOCK_CHANGE_BYTES_MAX);
+        run.last().is_none_or(|last| {
+            self.question.blocks
+                && last.seq / numbers == seq / numbers
+                && run.len() < most
+                && bytes.len() <= large
+                && last.bytes.len() <= large
+        })
+    }
+
+    /// What follows one another in the log: together where the device reads blocks and they are worth one.
+    fn say_changes(&mut self, mut run: Vec<SentChange>, scope_epoch: i64) {
+        let own = run.iter().filter(|change| change.brought).count();
+        let blocks =
+            self.question.blocks && run.len() - own >= self.question.pages.block_changes_min;
+        // The device has its own; they are in there only for everybody's block to be the same.
+        if !blocks || own * OWN_IN_BLOCK > run.len() {
+            run.retain(|change| !change.brought);
+        }
+        let Some(sequence) = run.last().map(|last| last.seq) else {
+            return;
+        };
+        for change in run.iter().filter(|change| !change.brought) {
+            self.sent.entry(change.record).or_default();
+        }
+        // Until the gained grids have come, a checkpoint stands under the scope that the phone knew.
+        let checkpoint = |sequence| Ready::Checkpoint {
+            sequence,
+            scope_epoch,
+            downloading: false,
+        };
+        if blocks {
+            self.ready.push_back(Ready::Run(Run(run)));
+            self.ready.push_back(checkpoint(sequence));
+            return;
+        }
+        for change in run {
+            self.say(change.item());
+            self.ready.push_back(checkpoint(change.seq));
+        }
     }
 
     /// A page of what stands in some grids.
@@ -937,6 +1031,7 @@ impl Pull {
             grids,
             device: self.question.device,
             brought: self.brought.clone(),
+            with_brought: false,
             after,
             upto: self.question.head,
         }

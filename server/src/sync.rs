@@ -1,6 +1,7 @@
 //! The pipeline, a line per stage: AUTH (before the handler) → INGEST → MERGE → PROJECT (inside the commit) → RESPOND.
 
 pub mod admission;
+pub mod blocks;
 pub mod error;
 pub mod ingest;
 pub mod pages;
@@ -14,7 +15,10 @@ use axum::body::Body;
 use bytes::Bytes;
 use lianka_office_core::pull::tail::Bounds;
 use lianka_sync_core::{
-    codec::wire::{Encoding, Hello, VerdictStatus},
+    codec::{
+        block,
+        wire::{Encoding, Hello, VerdictStatus},
+    },
     crdt::merge::Refusal,
     id::StreetCode,
     time::DeviceTime,
@@ -37,6 +41,7 @@ use crate::{
     street::merge::{Author, Outcome, Push},
     sync::{
         admission::Admission,
+        blocks::Blocks,
         error::SyncError,
         ingest::{Packing, SyncRequest},
         pages::Pages,
@@ -50,8 +55,15 @@ use crate::{
 pub struct Pipeline {
     app: App,
     pub admission: Arc<Admission>,
-    tails: Arc<Tails>,
-    pages: Arc<Pages>,
+    shared: Shared,
+}
+
+/// What is read and packed once for several answers.
+#[derive(Clone)]
+pub struct Shared {
+    pub tails: Arc<Tails>,
+    pub pages: Arc<Pages>,
+    pub blocks: Arc<Blocks>,
 }
 
 impl Deref for Pipeline {
@@ -65,12 +77,15 @@ impl Deref for Pipeline {
 impl Pipeline {
     pub fn new(app: App) -> Self {
         Self {
-            tails: Arc::new(Tails::new(Bounds {
-                entries: app.config.tail_entries,
-                bytes: app.config.tail_bytes,
-            })),
+            shared: Shared {
+                tails: Arc::new(Tails::new(Bounds {
+                    entries: app.config.tail_entries,
+                    bytes: app.config.tail_bytes,
+                })),
+                pages: Arc::default(),
+                blocks: Arc::default(),
+            },
             app,
-            pages: Arc::default(),
             admission: Arc::default(),
         }
     }
@@ -146,13 +161,14 @@ async fn settle(
             .is_some_and(|unsent| unsent > outcomes.len() as u64);
     respond::start(
         app.app,
-        (app.tails, app.pages),
+        app.shared,
         conn,
         Response {
             street,
             author,
             outcomes,
             kinds: hello.known_kinds(),
+            blocks: hello.blocks >= block::VERSION.into(),
             cursor: hello.cursor,
             pull: hello.pull,
             more_to_come,

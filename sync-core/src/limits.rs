@@ -57,6 +57,18 @@ pub const SYNC_CHANGES_MAX: usize = 2_000;
 pub const SYNC_OPS_MAX: usize = 500_000;
 /// Bytes of response after which a checkpoint is sent.
 pub const CHECKPOINT_BYTES: usize = 1024 * 1024;
+/// Changes in one block.
+pub const BLOCK_CHANGES_MAX: usize = 1_024;
+/// Operations of all changes of one block.
+pub const BLOCK_OPS_MAX: usize = 32 * 1024;
+/// Bytes of one block.
+pub const BLOCK_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of the keys, values and messages of all changes of one block.
+pub const BLOCK_UNPACKED_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of a change beyond which it is sent as it is, not in a block.
+pub const BLOCK_CHANGE_BYTES_MAX: usize = 4 * 1024;
+/// Ways to put one change of a block together before it is taken for lost.
+pub const BLOCK_TRIES_MAX: usize = 64;
 /// Pending changes of one record beyond which a phone is sent the snapshot instead.
 pub const TAIL_CHANGES_MAX: usize = 32;
 
@@ -67,6 +79,10 @@ const _: () = assert!(
 const _: () = assert!(
     CHANGE_BYTES_MAX * 4 / 3 + 1024 < ITEM_BYTES_MAX,
     "a change fits an item in base64"
+);
+const _: () = assert!(
+    BLOCK_BYTES_MAX * 4 / 3 + 1024 < ITEM_BYTES_MAX,
+    "a block fits an item in base64"
 );
 const _: () = assert!(
     RECORD_BYTES_MAX as usize * 4 / 3 + 1024 < ITEM_BYTES_MAX,

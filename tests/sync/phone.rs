@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    convert::Infallible,
     io::{Read, Write},
     sync::{
         LazyLock,
@@ -19,6 +20,7 @@ use bytes::Bytes;
 use lianka_server::{auth, sync::ingest::Packing};
 use lianka_sync_core::{
     codec::{
+        block::{self, Block},
         change::Change,
         wire::{
             Encoding, Hello, ItemReader, PushedChange, Report, RequestItem, ResponseItem, Verdict,
@@ -29,7 +31,7 @@ use lianka_sync_core::{
         record::{Edit, Record},
         view::View,
     },
-    id::{Actor, DeviceId, RecordId},
+    id::{Actor, ChangeHash, DeviceId, RecordId},
     kinds::Kind,
     time::DeviceTime,
 };
@@ -174,6 +176,7 @@ impl Office {
             outbox: Vec::new(),
             form: Form::PLAIN,
             kinds: Vec::new(),
+            blocks: 0,
             seconds: 0,
             number: self.phones.fetch_add(1, Ordering::Relaxed) + 1,
         }
@@ -295,6 +298,8 @@ pub struct Phone {
     pub form: Form,
     /// The kinds that it says it knows; none: as phones before visits.
     pub kinds: Vec<String>,
+    /// The form of blocks that it reads; 0: as phones before them.
+    pub blocks: u32,
     seconds: i64,
     number: u64,
 }
@@ -388,6 +393,7 @@ impl Phone {
 
     pub fn hello(&self, pull: bool) -> RequestItem {
         RequestItem::Hello(Hello {
+            blocks: self.blocks,
             kinds: self.kinds.clone(),
             cursor: self.cursor.clone(),
             client: "test-phone/1".into(),
@@ -500,6 +506,17 @@ impl Phone {
                         .apply([bytes.as_slice()])
                         .expect("the change applies");
                 }
+                ResponseItem::Block { bytes } => {
+                    let block = Block::read(bytes).expect("a block");
+                    let Ok(changes) = block.unpack(&mut Holds(&mut self.records));
+                    for change in changes.expect("the phone holds what it builds on") {
+                        let held = self.records.get_mut(&change.record);
+                        let record = &mut held.expect("the record is held").record;
+                        record
+                            .apply([change.bytes.as_slice()])
+                            .expect("the change applies");
+                    }
+                }
                 ResponseItem::Leave { record } | ResponseItem::Erase { record } => {
                     drop(self.records.remove(record));
                 }
@@ -513,6 +530,30 @@ impl Phone {
                 }
             }
         }
+    }
+}
+
+/// What a block builds on.
+struct Holds<'h>(&'h mut BTreeMap<RecordId, Held>);
+
+impl block::Holdings for Holds<'_> {
+    type Error = Infallible;
+
+    fn records(&mut self, short: block::ShortRecord) -> Result<Vec<RecordId>, Infallible> {
+        let ends = |record: &&RecordId| block::short_record(**record) == short;
+        Ok(self.0.keys().filter(ends).copied().collect())
+    }
+
+    fn changes(
+        &mut self,
+        record: RecordId,
+        begins: &dyn Fn(&ChangeHash) -> bool,
+        _: bool,
+    ) -> Result<Vec<ChangeHash>, Infallible> {
+        let held = self.0.get_mut(&record);
+        let mut hashes = held.map_or_else(Vec::new, |held| held.record.hashes());
+        hashes.retain(begins);
+        Ok(hashes)
     }
 }
 
@@ -654,6 +695,16 @@ impl Reply {
                 None
             }
         })
+    }
+
+    pub fn blocks(&self) -> Vec<&[u8]> {
+        let mut blocks = Vec::new();
+        for item in &self.items {
+            if let ResponseItem::Block { bytes } = item {
+                blocks.push(bytes.as_slice());
+            }
+        }
+        blocks
     }
 
     pub fn leaves(&self) -> Vec<RecordId> {

@@ -6,6 +6,7 @@ use futures::StreamExt;
 use lianka_server::{sync::ingest::Packing, upkeep::refresh};
 use lianka_sync_core::{
     codec::{
+        block::Block,
         cursor::Cursor,
         wire::{Encoding, PushedChange, ResponseItem},
     },
@@ -566,6 +567,53 @@ async fn a_long_tail_comes_as_a_snapshot() {
         (vec![card], vec![brief; limits::TAIL_CHANGES_MAX])
     );
     assert_eq!(two.views(), one.views());
+}
+
+#[tokio::test]
+async fn who_reads_blocks_is_sent_the_same_block_and_holds_what_others_hold() {
+    let (office, mut one, mut two) = two_phones().await;
+    let mut three = office.secretary("zhao.min", &["A1"]).await;
+    let mut old = office.secretary("sun.li", &["A1"]).await;
+    let mut elsewhere = office.secretary("he.jun", &["A2"]).await;
+    let cards = ["一", "二", "三", "四"].map(|name| one.create("A1", &[put("sign_name", name)]));
+    for phone in [&mut one, &mut two, &mut three, &mut old, &mut elsewhere] {
+        phone.sync().await;
+    }
+    (two.blocks, three.blocks, elsewhere.blocks) = (1, 1, 1);
+    for card in cards {
+        let note = Edit::Note {
+            text: "门口积水".into(),
+        };
+        one.edit(card, &[put("unit", "201"), note]);
+    }
+    one.sync().await;
+    // Its own edit goes beside others' of the same card, and stays in: the block is everybody's.
+    two.edit(cards[0], &[put("lane", "5")]);
+    let to_two = two.sync().await;
+    assert_eq!(
+        (to_two.codes(), to_two.changes()),
+        (vec!["accepted"], vec![])
+    );
+    let block = to_two.blocks()[0].to_vec();
+    assert_eq!(Block::read(&block).unwrap().len(), 5);
+    for encoding in [Encoding::CborSeq, Encoding::Ndjson] {
+        for down in [Packing::Zstd, Packing::Gzip, Packing::Identity] {
+            let up = Packing::Identity;
+            three.form = Form { encoding, up, down };
+            let again = three.push(true, &[]).await;
+            assert_eq!(again.blocks(), [&block[..]], "{:?}", three.form);
+        }
+    }
+    three.sync().await;
+    let to_old = old.sync().await;
+    assert_eq!((to_old.blocks(), to_old.changes().len()), (vec![], 5));
+    assert!(elsewhere.sync().await.blocks().is_empty());
+    one.sync().await;
+    let expected = one.views();
+    assert_eq!(expected.len(), 4);
+    for phone in [&mut two, &mut three, &mut old] {
+        assert_eq!(phone.views(), expected);
+    }
 }
 
 #[tokio::test]

@@ -5,8 +5,8 @@
 use lianka_sync_core::{
     access::Role,
     codec::{change::Scalar, wire::Notice},
-    crdt::record::Edit,
-    id::{ChangeHash, DeviceId, EntryId, RecordId},
+    crdt::record::{Edit, Record},
+    id::{Actor, ChangeHash, DeviceId, EntryId, RecordId},
     kinds::Kind,
     time::{DeviceTime, ServerTime},
 };
@@ -23,6 +23,7 @@ pub fn run<S: RecordStore>(mut empty: impl FnMut() -> S) {
         values_are_kept_and_a_failed_transaction_keeps_none,
         a_snapshot_takes_the_place_of_what_it_reaches,
         a_tail_holds_changes_of_its_generation_once,
+        the_changes_of_a_copy_are_told_by_name,
         a_reset_doubts_what_the_office_had_and_nothing_else,
         what_came_beyond_the_cursor_is_known_until_the_next_one,
         the_newest_own_change_is_found_again_and_the_highest_number,
@@ -338,6 +339,44 @@ fn a_tail_holds_changes_of_its_generation_once<S: RecordStore>(store: &mut S) {
         (now.seq, now.snapshot, now.tail, now.before_reset),
         (0, vec![], vec![], false)
     );
+}
+
+/// Those after the snapshot and its heads at once, all others where they are asked for.
+fn the_changes_of_a_copy_are_told_by_name<S: RecordStore>(store: &mut S) {
+    let (at, author) = (
+        DeviceTime::from_unix_ms(5_000),
+        Actor::new(DeviceId(uuid::Uuid::from_u128(9)), 1),
+    );
+    let edits = [Edit::set("kind", "shop_card"), Edit::set("grid", "A1")];
+    let (mut copy, first) = Record::create(author, at, &edits).expect("a record");
+    let second = copy
+        .edit(author, at, &[Edit::set("sign_name", "王记")], "")
+        .expect("an edit")
+        .expect("a change");
+    let whole = Effect::PutSnapshot {
+        record: record(1),
+        kind: Kind::ShopCard,
+        grid: "A1".into(),
+        generation: 1,
+        seq: 2,
+        bytes: copy.save(),
+    };
+    apply(store, &[whole, append(record(1), 1, tail(3, Some(3)))]);
+    let hashes = |store: &mut S, number, all| {
+        let mut hashes = write(store, |tx| tx.hashes(record(number), all));
+        hashes.sort_unstable();
+        hashes
+    };
+    let in_order = |mut hashes: Vec<ChangeHash>| {
+        hashes.sort_unstable();
+        hashes
+    };
+    let third = ChangeHash([3; 32]);
+    let cheap = in_order(vec![second.hash, third]);
+    assert_eq!(hashes(store, 1, false), cheap);
+    let all = in_order(vec![first.hash, second.hash, third]);
+    assert_eq!(hashes(store, 1, true), all);
+    assert_eq!(hashes(store, 2, true), []);
 }
 
 fn a_reset_doubts_what_the_office_had_and_nothing_else<S: RecordStore>(store: &mut S) {

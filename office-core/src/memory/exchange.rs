@@ -1,7 +1,10 @@
 //! One synchronisation in process: what a device brought is merged, and what it lacks is answered.
 
 use lianka_sync_core::{
-    codec::wire::{Hello, ResponseItem, Verdict},
+    codec::{
+        block,
+        wire::{Hello, ResponseItem, Verdict},
+    },
     lang::Lang,
     time::ServerTime,
 };
@@ -75,6 +78,7 @@ impl MemoryStore {
             verdicts,
             pull: hello.pull,
             kinds: hello.known_kinds(),
+            blocks: hello.blocks >= block::VERSION.into(),
             cursor: hello.cursor,
             lease_seconds: answering.lease_seconds,
             pages: answering.pages,
@@ -89,6 +93,12 @@ impl MemoryStore {
                 Next::Page(part) => {
                     for document in part.documents() {
                         let item = document.item();
+                        due = is_due(&item);
+                        items.push(item);
+                    }
+                }
+                Next::Run(run) => {
+                    for item in run.items() {
                         due = is_due(&item);
                         items.push(item);
                     }

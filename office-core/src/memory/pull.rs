@@ -180,7 +180,7 @@ impl MemoryStore {
                     hash: change.hash,
                     device: change.device,
                     composed: change.composed,
-                    bytes: change.bytes.clone(),
+                    bytes: change.bytes.as_slice().into(),
                 },
                 Logged::Leave => What::Leave {
                     grid: entry.grid.clone(),

@@ -7,7 +7,10 @@
 //! - of a record that was rebuilt or erased no older change is kept;
 //! - beyond its bounds the oldest entries go, and what began before them is read of the store.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use lianka_sync_core::{
     id::{ChangeHash, DeviceId, RecordId},
@@ -66,7 +69,7 @@ pub enum What {
         device: DeviceId,
         /// Written by the server in the device's name, which therefore does not have it.
         composed: bool,
-        bytes: Vec<u8>,
+        bytes: Arc<[u8]>,
     },
     Leave {
         grid: String,
@@ -247,9 +250,7 @@ impl Tail {
     fn slice<'t>(&'t self, slice: &'t Slice) -> impl Iterator<Item = (&'t Entry, &'t Stand)> {
         self.stretch(slice.after, slice.upto)
             .filter(|entry| match &entry.what {
-                What::Change {
-                    device, composed, ..
-                } => *device != slice.device || *composed || !slice.brought.contains(&entry.seq),
+                What::Change { .. } => slice.with_brought || !is_brought(entry, slice),
                 What::Snapshot => true,
                 What::Leave { .. } | What::Erase => false,
             })
@@ -283,9 +284,10 @@ impl Tail {
             record: entry.record,
             generation: entry.generation,
             bytes: match &entry.what {
-                What::Change { bytes, .. } => Some(bytes.clone()),
+                What::Change { bytes, .. } => Some(Arc::clone(bytes)),
                 What::Leave { .. } | What::Snapshot | What::Erase => None,
             },
+            brought: slice.with_brought && is_brought(entry, slice),
         };
         self.slice(slice).take(limit).map(change).collect()
     }
@@ -320,6 +322,17 @@ fn bytes(entry: &Entry) -> usize {
         What::Snapshot | What::Erase => 0,
     };
     size_of::<Entry>() + content
+}
+
+/// Whether the device has it from its own request.
+fn is_brought(entry: &Entry, slice: &Slice) -> bool {
+    let What::Change {
+        device, composed, ..
+    } = &entry.what
+    else {
+        return false;
+    };
+    *device == slice.device && !composed && slice.brought.contains(&entry.seq)
 }
 
 /// `None` is the whole street.

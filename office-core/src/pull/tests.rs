@@ -35,11 +35,14 @@ fn question(cursor: Option<String>) -> Question {
         verdicts: Vec::new(),
         pull: true,
         kinds: Kind::ALL.to_vec(),
+        blocks: false,
         cursor,
         lease_seconds: 60,
         pages: Pages {
             documents: 2,
             log: 2,
+            block_numbers: 4,
+            block_changes_min: 2,
             notices: 5,
         },
     }
@@ -115,6 +118,10 @@ fn answered(question: Question, mut store: impl FnMut(&Read) -> Answer) -> Vec<S
                 };
                 said.extend(part.documents().iter().map(snapshot));
                 continue;
+            }
+            Next::Run(run) => {
+                let changes = run.0.iter().map(|change| change.seq.to_string());
+                format!("block of {}", changes.collect::<Vec<_>>().join(" "))
             }
             Next::Read(read) => {
                 let answer = store(&read);
@@ -230,7 +237,8 @@ fn what_is_rebased_comes_once() {
                 seq: *seq,
                 record: record(*n),
                 generation: 1,
-                bytes: Some(Vec::new()),
+                bytes: Some(Vec::new().into()),
+                brought: false,
             };
             Answer::Changes(beyond.map(change).collect())
         }
@@ -275,7 +283,8 @@ fn what_was_trimmed_meanwhile_comes_whole_before_the_next_checkpoint() {
                     seq,
                     record: record(n),
                     generation: 1,
-                    bytes: (n == 2).then(Vec::new),
+                    bytes: (n == 2).then(|| Vec::new().into()),
+                    brought: false,
                 })
                 .into(),
         ),
@@ -321,7 +330,8 @@ fn a_scope_that_moved_is_known_once_its_gains_have_come() {
             seq: 6,
             record: record(1),
             generation: 1,
-            bytes: Some(Vec::new()),
+            bytes: Some(Vec::new().into()),
+            brought: false,
         }]),
         Read::Documents(page) => {
             assert_eq!(page.grids.as_deref(), Some(&["A2".to_owned()][..]));
@@ -378,4 +388,151 @@ fn a_phone_that_lacks_nothing_costs_no_read() {
 fn an_answer_to_another_question_is_no_whole_answer() {
     let said = answered(question(None), |_| Answer::Advances(Vec::new()));
     assert_eq!(said, Vec::<String>::new());
+}
+
+/// What the log holds for a device that reads blocks: the records of `log`, one number each from 6 on; it brought those of `own`.
+fn in_blocks(log: &[u128], own: &[i64], pages: Pages) -> Vec<String> {
+    let advances: BTreeSet<_> = (6..)
+        .zip(log)
+        .filter(|(seq, _)| !own.contains(seq))
+        .map(|(_, n)| *n)
+        .collect();
+    let brought = own.iter().map(|seq| Verdict {
+        status: VerdictStatus::Accepted,
+        seq: Some(seq.unsigned_abs()),
+        ..refused(99)
+    });
+    let asked = Question {
+        blocks: true,
+        head: 30,
+        verdicts: brought.collect(),
+        pages,
+        ..question(Some(cursor(5, 2, false)))
+    };
+    let said = answered(asked, |read| match read {
+        Read::Advances(slice) => {
+            assert!(!slice.with_brought);
+            let advance = |n: &u128| Advance {
+                record: record(*n),
+                kind: Kind::ShopCard,
+                entries: 1,
+                arrived: false,
+                holds_p3: false,
+            };
+            Answer::Advances(advances.iter().map(advance).collect())
+        }
+        Read::Changes { slice, limit } => {
+            assert!(slice.with_brought);
+            let beyond = (6..).zip(log).filter(|(seq, _)| *seq > slice.after);
+            let change = |(seq, n): (i64, &u128)| LogChange {
+                seq,
+                record: record(*n),
+                generation: 1,
+                bytes: Some(Vec::new().into()),
+                brought: own.contains(&seq),
+            };
+            Answer::Changes(beyond.take(*limit).map(change).collect())
+        }
+        read => nothing(read, &[]),
+    });
+    let of_the_log = |said: &&String| said.starts_with("block") || said.starts_with("change");
+    said.iter().filter(of_the_log).cloned().collect()
+}
+
+#[test]
+fn who_reads_blocks_is_sent_the_same_as_others_whatever_its_cursor() {
+    let pages = Pages {
+        log: 8,
+        ..question(None).pages
+    };
+    // Four numbers of the log to a block, where there is enough for one.
+    let log = [1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3];
+    let said = in_blocks(&log, &[], pages);
+    let expected = [
+        "block of 6 7",
+        "block of 8 9 10 11",
+        "block of 12 13 14 15",
+        "block of 16 17 18 19",
+        "change 3 at 20",
+    ];
+    assert_eq!(said, expected);
+    // A page that ends within a block is read again from there.
+    let small = Pages { log: 5, ..pages };
+    assert_eq!(in_blocks(&log, &[], small), expected);
+    // Unless it holds nothing else.
+    let tiny = Pages { log: 3, ..pages };
+    let of_tiny = in_blocks(&log, &[], tiny);
+    assert_eq!(
+        of_tiny[..3],
+        ["block of 6 7", "block of 8 9 10", "change 2 at 11"]
+    );
+}
+
+#[test]
+fn a_devices_own_changes_stay_in_a_block_where_they_are_few() {
+    let pages = Pages {
+        log: 50,
+        block_numbers: 8,
+        ..question(None).pages
+    };
+    let log = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
+    // Numbers 8 to 15 are one block; of those two are a quarter.
+    assert_eq!(
+        in_blocks(&log, &[8, 9], pages),
+        ["block of 6 7", "block of 8 9 10 11 12 13 14 15"]
+    );
+    assert_eq!(
+        in_blocks(&log, &[8, 9, 10], pages),
+        ["block of 6 7", "block of 11 12 13 14 15"]
+    );
+    assert_eq!(
+        in_blocks(&log, &[6, 8, 9, 10, 11, 12, 13, 14], pages),
+        ["change 2 at 7", "change 10 at 15"]
+    );
+    assert_eq!(in_blocks(&log[..2], &[6, 7], pages), Vec::<String>::new());
+}
+
+#[test]
+fn a_large_change_goes_by_itself() {
+    let asked = Question {
+        blocks: true,
+        ..question(Some(cursor(5, 2, false)))
+    };
+    let change = |seq: i64, bytes: usize| LogChange {
+        seq,
+        record: record(1),
+        generation: 1,
+        bytes: Some(vec![0; bytes].into()),
+        brought: false,
+    };
+    let pages = Pages {
+        log: 9,
+        block_numbers: 100,
+        ..asked.pages
+    };
+    let said = answered(Question { pages, ..asked }, |read| match read {
+        Read::Advances(_) => Answer::Advances(vec![Advance {
+            record: record(1),
+            kind: Kind::ShopCard,
+            entries: 1,
+            arrived: false,
+            holds_p3: false,
+        }]),
+        Read::Changes { .. } => {
+            let large = limits::BLOCK_CHANGE_BYTES_MAX + 1;
+            let changes = [(6, 1), (7, 1), (8, large), (9, 1), (10, 1)];
+            Answer::Changes(changes.map(|(seq, bytes)| change(seq, bytes)).into())
+        }
+        read => nothing(read, &[]),
+    });
+    let expected = [
+        "block of 6 7",
+        "checkpoint 7 of the log, scope 2",
+        "change 1 at 8",
+        "checkpoint 8 of the log, scope 2",
+        "block of 9 10",
+        "checkpoint 10 of the log, scope 2",
+        "end",
+    ];
+    assert_eq!(said, expected);
 }

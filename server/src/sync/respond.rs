@@ -2,11 +2,13 @@
 //!
 //! Reads run outside the write transaction and in pages, so a slow phone holds no connection.
 
-use std::{io::Write, sync::Arc};
+use std::io::Write;
 
 use axum::body::Body;
 use bytes::Bytes;
-use lianka_office_core::pull::{self, Answer, Next, Page, Part, Pull, Question, Read, Scope};
+use lianka_office_core::pull::{
+    self, Answer, Document, Next, Page, Part, Pull, Question, Read, Run, Scope,
+};
 use lianka_sync_core::{
     codec::wire::{Encoding, ResponseItem},
     id::{RecordId, StreetCode},
@@ -28,15 +30,16 @@ use crate::{
         merge::{Author, Outcome},
         store::{
             erasures,
-            records::{self, Document, DocumentPage},
+            records::{self, DocumentPage},
             streets,
         },
     },
     sync::{
+        Shared,
+        blocks::Blocks,
         error::SyncError,
         ingest::Packing,
         pages::{PageKey, Pages},
-        tails::Tails,
     },
 };
 
@@ -64,6 +67,8 @@ pub struct Response {
     pub outcomes: Vec<Outcome>,
     /// The kinds of record that the phone knows.
     pub kinds: Vec<Kind>,
+    /// It reads blocks of changes.
+    pub blocks: bool,
     pub cursor: Option<String>,
     pub pull: bool,
     /// The device told of changes that are still to come: one to be wiped is told so once they are here.
@@ -85,18 +90,17 @@ enum StreamError {
 /// Starts the response. Fails only where nothing has been sent yet: a refusal still has its status.
 pub async fn start(
     app: App,
-    (tails, pages): (Arc<Tails>, Arc<Pages>),
+    shared: Shared,
     mut conn: PoolConnection<Postgres>,
     response: Response,
 ) -> Result<Body, SyncError> {
     let form = response.form;
     let (street, author) = (response.street.clone(), response.author.clone());
-    let question = question(&app, &tails, &mut conn, response).await?;
+    let question = question(&app, &shared, &mut conn, response).await?;
     drop(conn);
     let reader = Reader {
         app,
-        tails,
-        pages,
+        shared,
         street,
         author,
         store_epoch: question.store_epoch,
@@ -127,7 +131,7 @@ pub async fn start(
 /// The head first, then the scope: whatever is committed meanwhile comes with the next request.
 async fn question(
     app: &App,
-    tails: &Tails,
+    shared: &Shared,
     conn: &mut PgConnection,
     response: Response,
 ) -> Result<Question, SyncError> {
@@ -136,16 +140,15 @@ async fn question(
         author,
         outcomes,
         kinds,
+        blocks,
         cursor,
         pull,
         more_to_come,
         form,
     } = response;
-    let newest = tails
-        .of(&street)
-        .follow(conn)
-        .await?
-        .ok_or(SyncError::NoStreet)?;
+    let tail = shared.tails.of(&street);
+    let newest = tail.follow(conn).await?.ok_or(SyncError::NoStreet)?;
+    shared.blocks.purge();
     let scope = streets::scope(conn, &street, &author.username).await?;
     Ok(Question {
         store_epoch: newest.store_epoch,
@@ -161,6 +164,7 @@ async fn question(
             .collect(),
         pull,
         kinds,
+        blocks,
         cursor,
         lease_seconds: app.config.lease.as_secs(),
         pages: pull::PAGES,
@@ -181,7 +185,11 @@ async fn stream(reader: &Reader, mut pull: Pull, mut sink: Sink) -> Result<(), S
             Next::Item(item) => send(&mut sink, &item).await?,
             Next::Page(part) => {
                 reached(PipelinePoint::ItemSent);
-                sink.send_page(&reader.pages, &part).await?;
+                sink.send_page(&reader.shared.pages, &part).await?;
+            }
+            Next::Run(run) => {
+                reached(PipelinePoint::ItemSent);
+                sink.send_run(&reader.shared.blocks, &run).await?;
             }
             Next::Read(read) => pull.answer(reader.within(Box::pin(reader.read(read))).await?),
             Next::Tell { records } => reader.within(reader.tell(records)).await?,
@@ -215,8 +223,7 @@ async fn send(sink: &mut Sink, item: &ResponseItem) -> Result<(), StreamError> {
 /// What one answer reads of the store.
 struct Reader {
     app: App,
-    tails: Arc<Tails>,
-    pages: Arc<Pages>,
+    shared: Shared,
     street: StreetCode,
     author: Author,
     store_epoch: Uuid,
@@ -238,7 +245,7 @@ impl Reader {
 
     /// From memory where that is kept there.
     async fn read(&self, read: Read) -> Result<Answer, StreamError> {
-        let (pool, tail) = (&self.app.pool, self.tails.of(&self.street));
+        let (pool, tail) = (&self.app.pool, self.shared.tails.of(&self.street));
         let told = match &read {
             Read::Advances(slice) => tail
                 .ask(pool, (slice.after, slice.upto), |tail| tail.advances(slice))
@@ -259,7 +266,7 @@ impl Reader {
                     after: page.after,
                     limit: page.limit,
                 };
-                let documents = Box::pin(self.pages.page(key, self.documents(page))).await?;
+                let documents = Box::pin(self.shared.pages.page(key, self.documents(page))).await?;
                 Some(Answer::Documents(documents))
             }
             _ => None,
@@ -270,7 +277,7 @@ impl Reader {
         }
     }
 
-    async fn documents(&self, page: &Page) -> Result<Vec<pull::Document>, StreamError> {
+    async fn documents(&self, page: &Page) -> Result<Vec<Document>, StreamError> {
         let mut conn = self.conn().await?;
         Ok(documents(&mut conn, &self.street, page).await?)
     }
@@ -279,7 +286,7 @@ impl Reader {
     async fn read_store(&self, read: Read) -> Result<Answer, StreamError> {
         let departures = match &read {
             Read::Gone(gone) if gone.lost.is_empty() => {
-                let tail = self.tails.of(&self.street);
+                let tail = self.shared.tails.of(&self.street);
                 tail.ask(&self.app.pool, (gone.after, gone.upto), |tail| {
                     tail.departures(gone)
                 })
@@ -347,7 +354,7 @@ async fn documents(
     conn: &mut PgConnection,
     street: &StreetCode,
     page: &Page,
-) -> sqlx::Result<Vec<pull::Document>> {
+) -> sqlx::Result<Vec<Document>> {
     let records = page.records.as_deref().map(ids);
     let of = DocumentPage {
         grids: page.grids.as_deref(),
@@ -359,8 +366,8 @@ async fn documents(
     documents.map(document).collect()
 }
 
-fn document(document: Document) -> sqlx::Result<pull::Document> {
-    Ok(pull::Document {
+fn document(document: records::Document) -> sqlx::Result<Document> {
+    Ok(Document {
         record: document.record,
         kind: decoded(&document.kind)?,
         grid: document.grid,
@@ -393,6 +400,15 @@ fn zstd_frame() -> std::io::Result<Zstd> {
     let mut frame = zstd::stream::write::Encoder::new(Vec::new(), ZSTD_LEVEL)?;
     frame.window_log(ZSTD_WINDOW_LOG)?;
     Ok(frame)
+}
+
+/// Items in a frame of their own.
+fn frame_of(items: impl Iterator<Item = ResponseItem>) -> std::io::Result<Bytes> {
+    let mut content = Vec::new();
+    items.for_each(|item| Encoding::CborSeq.write(&item, &mut content));
+    let mut frame = zstd_frame()?;
+    frame.write_all(&content)?;
+    Ok(frame.finish()?.into())
 }
 
 impl Packer {
@@ -489,29 +505,45 @@ impl Sink {
 
     /// Part of a page, packed once for all that are sent it. It is a frame of its own between others.
     async fn send_page(&mut self, pages: &Pages, part: &Part) -> Result<(), StreamError> {
-        let is_shared = matches!(
-            (self.encoding, &self.packer),
-            (Encoding::CborSeq, Packer::Zstd(..))
-        );
-        if !is_shared {
+        if !self.is_shared() {
             for document in part.documents() {
                 self.send(&document.item()).await?;
             }
             return Ok(());
         }
         let frame = pages.packed(part, || -> std::io::Result<Bytes> {
-            let mut items = Vec::new();
-            for document in part.documents() {
-                Encoding::CborSeq.write(&document.item(), &mut items);
-            }
-            let mut frame = zstd_frame()?;
-            frame.write_all(&items)?;
-            Ok(frame.finish()?.into())
+            frame_of(part.documents().iter().map(Document::item))
         })?;
+        let content = part.documents().iter().map(|document| document.bytes.len());
+        self.send_frame(frame, content.sum()).await
+    }
+
+    /// Changes that are sent together, packed once for all that are sent the same.
+    async fn send_run(&mut self, blocks: &Blocks, run: &Run) -> Result<(), StreamError> {
+        if !self.is_shared() {
+            for item in run.items() {
+                self.send(&item).await?;
+            }
+            return Ok(());
+        }
+        let frame = blocks.packed(run, || frame_of(run.items().into_iter()))?;
+        let content = run.0.iter().map(|change| change.bytes.len());
+        self.send_frame(frame, content.sum()).await
+    }
+
+    /// Whether everybody who is answered so is sent the same bytes.
+    fn is_shared(&self) -> bool {
+        matches!(
+            (self.encoding, &self.packer),
+            (Encoding::CborSeq, Packer::Zstd(..))
+        )
+    }
+
+    /// A frame of its own between others, of so many bytes of content.
+    async fn send_frame(&mut self, frame: Bytes, content_bytes: usize) -> Result<(), StreamError> {
         self.packer.finish()?;
         self.hand_over().await?;
-        let content = part.documents().iter().map(|document| document.bytes.len());
-        self.since_checkpoint += content.sum::<usize>();
+        self.since_checkpoint += content_bytes;
         self.hand(frame).await
     }
 

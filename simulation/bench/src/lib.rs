@@ -384,6 +384,7 @@ impl Office for MemoryStore {
             pull: true,
             report: Report::default(),
             kinds: Hello::all_kinds(),
+            blocks: 0,
         };
         let answering = Answering {
             lease_seconds: LEASE_SECONDS,

@@ -141,6 +141,7 @@ fn honest(
         wiped: false,
     };
     let hello = Hello {
+        blocks: 0,
         kinds: Vec::new(),
         cursor: None,
         client: "lianka-fuzz/0".into(),

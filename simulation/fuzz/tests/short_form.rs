@@ -143,6 +143,7 @@ fn a_request_of_long_runs_is_refused_before_it_is_large() {
     assert!(bytes.len() < 200 && change::decode(&bytes).is_ok());
     let mut body = Vec::new();
     let hello = Hello {
+        blocks: 0,
         kinds: Vec::new(),
         cursor: None,
         client: "x".into(),

@@ -44,6 +44,11 @@ pub enum Item {
         record: Uuid,
         hash: String,
     },
+    /// A change in a block: how its record's name ends, and how its own begins.
+    Packed {
+        record: [u8; 4],
+        hash: [u8; 4],
+    },
     Leave {
         record: Uuid,
     },

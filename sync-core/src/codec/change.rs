@@ -24,13 +24,15 @@ use crate::{
     time::DeviceTime,
 };
 
-mod column;
+pub(in crate::codec) mod column;
 mod encode;
 
 pub use encode::encode;
+pub(in crate::codec) use encode::encode_known;
 
 /// The first four bytes of every Automerge chunk.
 const MAGIC: [u8; 4] = [0x85, 0x6f, 0x4a, 0x83];
+const CHUNK_DOCUMENT: u8 = 0;
 const CHUNK_CHANGE: u8 = 1;
 const CHUNK_DEFLATED: u8 = 2;
 
@@ -316,6 +318,34 @@ pub fn identify(bytes: &[u8]) -> Result<(ChangeHash, Actor), GateError> {
     Ok((hash, input.actor()?))
 }
 
+/// The changes that a saved record names without being loaded: the heads of the document, and the chunks after it. Of bytes that came from the
+/// office, which is trusted; where they cannot be read, what stands before.
+pub fn named(mut saved: &[u8]) -> Vec<ChangeHash> {
+    let mut named = Vec::new();
+    while let Ok((chunk, rest)) = Chunk::first(saved) {
+        saved = rest;
+        match chunk.kind {
+            CHUNK_DOCUMENT => named.extend(heads(chunk.body).unwrap_or_default()),
+            CHUNK_CHANGE => named.push(hash_of(chunk.body)),
+            CHUNK_DEFLATED => named.extend(inflate(chunk.body).map(|body| hash_of(&body))),
+            _ => {}
+        }
+    }
+    named
+}
+
+/// The heads of a document chunk: they stand behind its table of actors.
+fn heads(body: &[u8]) -> Result<Vec<ChangeHash>, GateError> {
+    let mut input = Input(body);
+    for _ in 0..input.count("actors", limits::RECORD_ACTORS_MAX)? {
+        let length = input.length()?;
+        input.take(length)?;
+    }
+    let count = input.count("heads", limits::RECORD_CHANGES_MAX)?;
+    let heads = input.take(count * 32)?.chunks_exact(32);
+    Ok(heads.filter_map(ChangeHash::from_slice).collect())
+}
+
 struct Chunk<'a> {
     checksum: [u8; 4],
     kind: u8,
@@ -324,6 +354,16 @@ struct Chunk<'a> {
 
 impl<'a> Chunk<'a> {
     fn parse(bytes: &'a [u8]) -> Result<Self, GateError> {
+        let (chunk, rest) = Self::first(bytes)?;
+        if rest.is_empty() {
+            Ok(chunk)
+        } else {
+            Err(GateError::Malformed("bytes after the chunk"))
+        }
+    }
+
+    /// The first of several, and what stands behind it.
+    fn first(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), GateError> {
         let mut input = Input(bytes);
         if input.take(4)? != MAGIC {
             return Err(GateError::Malformed("magic bytes"));
@@ -335,14 +375,12 @@ impl<'a> Chunk<'a> {
         let kind = input.take(1)?[0];
         let length = input.length()?;
         let body = input.take(length)?;
-        if !input.0.is_empty() {
-            return Err(GateError::Malformed("bytes after the chunk"));
-        }
-        Ok(Self {
+        let chunk = Self {
             checksum,
             kind,
             body,
-        })
+        };
+        Ok((chunk, input.0))
     }
 }
 

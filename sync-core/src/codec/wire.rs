@@ -68,6 +68,8 @@ pub struct Hello {
     pub report: Report,
     /// The kinds of record that the program knows, by their names; empty where it does not say: then [`BEFORE_KINDS`]. It gets nothing of others.
     pub kinds: Vec<String>,
+    /// The newest form of [block](ResponseItem::Block) that it reads; 0: none, it is sent every change by itself.
+    pub blocks: u32,
 }
 
 /// The kinds that a program knows which does not say.
@@ -209,6 +211,12 @@ pub enum ResponseItem {
         /// The change chunk.
         bytes: Vec<u8>,
     },
+    /// Changes that follow one another in the log, packed together: [`crate::codec::block`]. Only to whoever said in [`Hello::blocks`] that it
+    /// reads them.
+    Block {
+        /// The block.
+        bytes: Vec<u8>,
+    },
     /// The record is no longer in the user's grids: drop it once its unsent edits were sent.
     Leave {
         /// Which.
@@ -269,6 +277,8 @@ struct Item {
     kind: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     kinds: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blocks: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     grid: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -436,6 +446,7 @@ impl StreamItem for RequestItem {
                 pull,
                 report,
                 kinds,
+                blocks,
             }) => Item {
                 r#type: "hello".into(),
                 cursor,
@@ -446,6 +457,7 @@ impl StreamItem for RequestItem {
                 device_time: report.device_time,
                 wiped: report.wiped.then_some(true),
                 kinds: (!kinds.is_empty()).then_some(kinds),
+                blocks: (blocks > 0).then_some(blocks),
                 ..Item::default()
             },
             Self::Change(change) => Item {
@@ -472,6 +484,7 @@ impl StreamItem for RequestItem {
                     wiped: item.wiped.unwrap_or(false),
                 },
                 kinds: item.kinds.unwrap_or_default(),
+                blocks: item.blocks.unwrap_or(0),
             }),
             "change" => Self::Change(PushedChange {
                 record: need(item.record, "record", index)?,
@@ -541,6 +554,10 @@ impl StreamItem for ResponseItem {
                 seq: Some(seq),
                 bytes: Some(Bytes(bytes)),
                 ..item("change")
+            },
+            Self::Block { bytes } => Item {
+                bytes: Some(Bytes(bytes)),
+                ..item("block")
             },
             Self::Leave { record } => Item {
                 record: Some(record),
@@ -620,6 +637,7 @@ impl StreamItem for ResponseItem {
                 seq: need(item.seq, "seq", index)?,
                 bytes: bytes?.0,
             },
+            "block" => Self::Block { bytes: bytes?.0 },
             "leave" => Self::Leave { record: record? },
             "erase" => Self::Erase { record: record? },
             "redact" => Self::Redact {

@@ -242,6 +242,12 @@ impl Record {
             .collect()
     }
 
+    /// What every change is known by.
+    pub fn hashes(&mut self) -> Vec<ChangeHash> {
+        let changes = self.doc.get_changes(&[]).into_iter();
+        changes.map(|change| ChangeHash(change.hash().0)).collect()
+    }
+
     /// The record as it stood when only these of its changes were there, which are all that any of them builds on; `None` where it was not yet.
     pub fn when(
         &mut self,

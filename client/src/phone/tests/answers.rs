@@ -325,6 +325,40 @@ fn a_change_of_what_is_not_held_is_followed_by_a_pull_from_the_start() {
     );
 }
 
+/// What follows such a block may build on it: nothing of it is believed, and the same is asked for once more, change by change.
+#[test]
+fn a_block_that_does_not_come_out_is_asked_for_as_changes() {
+    let asked = |sync: &mut Synchronisation| {
+        let request = sync.next_request(Holdings {
+            cursor: Some("here".into()),
+            ..Holdings::default()
+        });
+        request.map(|request| match &request.items[0] {
+            RequestItem::Hello(hello) => (hello.cursor.clone(), hello.blocks),
+            RequestItem::Change(_) => panic!("no hello"),
+        })
+    };
+    let mut sync = Synchronisation::new(CLIENT);
+    assert_eq!(asked(&mut sync), Some((Some("here".into()), 1)));
+    let cursor = || "there".to_owned();
+    let answer = [
+        ResponseItem::Block { bytes: Vec::new() },
+        ResponseItem::Leave {
+            record: RecordId(Uuid::from_u128(7)),
+        },
+        ResponseItem::Checkpoint { cursor: cursor() },
+        end(Some("there")),
+    ];
+    for item in answer {
+        assert_eq!(receive_one(&mut sync, item).unwrap(), []);
+    }
+    assert_eq!(sync.finish(), []);
+    assert_eq!(asked(&mut sync), Some((Some("here".into()), 0)));
+    receive_one(&mut sync, end(Some("there"))).unwrap();
+    assert_eq!(sync.finish(), [Effect::SetCursor(Some(cursor()))]);
+    assert_eq!(asked(&mut sync), None);
+}
+
 /// An accepted change goes into the tail under the generation that it was made for.
 #[test]
 fn a_verdict_of_an_older_generation_moves_nothing_into_the_newer() {

@@ -25,7 +25,7 @@ fn by(device: DeviceId, seq: i64, n: u128) -> Entry {
         hash: ChangeHash([seq as u8; 32]),
         device,
         composed: false,
-        bytes: vec![seq as u8; 10],
+        bytes: vec![seq as u8; 10].into(),
     };
     entry(seq, n, what)
 }
@@ -90,6 +90,7 @@ fn slice(after: i64, upto: i64) -> Slice {
         grids: Some(vec!["A1".into()]),
         device: PHONE,
         brought: Vec::new(),
+        with_brought: false,
         after,
         upto,
     }
@@ -296,4 +297,25 @@ fn beyond_its_bounds_the_oldest_go() {
     });
     log.tell(&mut narrow, 10);
     assert!(narrow.tells(18, 20) && !narrow.tells(17, 20));
+}
+
+/// For a block: then it is marked, and counted no more than before.
+#[test]
+fn what_a_device_brought_is_told_where_it_is_asked_for() {
+    let mut tail = Tail::new(Bounds::NONE);
+    tail.learn(
+        Stretch { after: 0, upto: 2 },
+        News {
+            entries: vec![by(PHONE, 1, 1), by(OTHER, 2, 1)],
+            stands: BTreeMap::from([(record(1), stand("A1", 0))]),
+        },
+    );
+    let asked = Slice {
+        brought: vec![1],
+        with_brought: true,
+        ..slice(0, 2)
+    };
+    let told = tail.changes(&asked, 9);
+    let told: Vec<_> = told.iter().map(|told| (told.seq, told.brought)).collect();
+    assert_eq!(told, [(1, true), (2, false)]);
 }

@@ -79,7 +79,7 @@ pub async fn news(
                     .ok_or_else(|| sqlx::Error::Decode("a change's hash".into()))?,
                 device: DeviceId(device),
                 composed: row.composed,
-                bytes,
+                bytes: bytes.into(),
             },
             ("leave", ..) => What::Leave { grid: row.left },
             ("erase", ..) => What::Erase,

@@ -351,7 +351,8 @@ pub async fn changes(
             seq: row.seq,
             record: RecordId(row.record),
             generation: row.generation as u32,
-            bytes: row.bytes,
+            bytes: row.bytes.map(Into::into),
+            brought: false,
         })
         .collect())
 }

@@ -44,6 +44,7 @@ pub enum Manner {
 
 fn hello(pull: bool) -> RequestItem {
     RequestItem::Hello(Hello {
+        blocks: 0,
         kinds: Vec::new(),
         cursor: None,
         client: "hostile-load/1".into(),

@@ -604,6 +604,7 @@ impl Ledger {
         let refused = std::mem::take(&mut self.refused_now);
         let mut whole: BTreeSet<Uuid> = BTreeSet::new();
         let mut changes: BTreeSet<(Uuid, &str)> = BTreeSet::new();
+        let mut packed: BTreeSet<([u8; 4], [u8; 4])> = BTreeSet::new();
         for item in items {
             let again = match item {
                 Item::Snapshot { record, kind, .. } if !kinds.contains(kind) => Some((
@@ -620,6 +621,17 @@ impl Ledger {
                     let again = whole.contains(record) || !changes.insert((*record, hash));
                     let what = || format!("{hash} of {record} comes again, or after the whole");
                     again.then(|| (*record, what()))
+                }
+                Item::Packed { record, hash } => {
+                    let ends = |whole: &&Uuid| whole.as_bytes().ends_with(record);
+                    let again = whole.iter().find(ends).copied();
+                    let again = again.or((!packed.insert((*record, *hash))).then(Uuid::nil));
+                    again.map(|whole| {
+                        let what = format!(
+                            "{hash:02x?} of a record {record:02x?} comes again, or after the whole"
+                        );
+                        (whole, what)
+                    })
                 }
                 _ => None,
             };

@@ -1,8 +1,9 @@
 //! Calls between phones and office: sent, carried as their fate says, written into the journal where they arrive.
 
 use lianka_client::transport::{Broken, LineRequest, LineResponse};
-use lianka_sync_core::codec::wire::{
-    Encoding, ItemReader, RequestItem, ResponseItem, StreamItem, VerdictStatus,
+use lianka_sync_core::codec::{
+    block::Block,
+    wire::{Encoding, ItemReader, RequestItem, ResponseItem, StreamItem, VerdictStatus},
 };
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -247,7 +248,7 @@ impl<O: Office> Simulation<'_, O> {
         if sync && reply.status == 200 {
             let mut told = Vec::new();
             for item in items::<ResponseItem>(&reply.headers, &reply.body) {
-                told.extend(item_of(&item));
+                told.extend(items_of(&item));
                 self.answered(device, item);
             }
             self.tell(Event::Answered {
@@ -277,6 +278,7 @@ impl<O: Office> Simulation<'_, O> {
             },
             ResponseItem::Snapshot { .. } => "item: snapshot",
             ResponseItem::Change { .. } => "item: change",
+            ResponseItem::Block { .. } => "item: block",
             ResponseItem::Leave { .. } => "item: leave",
             ResponseItem::Erase { .. } => "item: erase",
             ResponseItem::Redact { .. } => "item: redact",
@@ -317,6 +319,18 @@ impl<O: Office> Simulation<'_, O> {
     }
 }
 
+/// What the journal tells of an item.
+fn items_of(item: &ResponseItem) -> Vec<Item> {
+    let ResponseItem::Block { bytes } = item else {
+        return item_of(item).into_iter().collect();
+    };
+    let packed = Block::read(bytes).map(|block| block.names());
+    let packed = packed.unwrap_or_default().into_iter();
+    packed
+        .map(|(record, hash)| Item::Packed { record, hash })
+        .collect()
+}
+
 /// An item as the journal tells it, where it does.
 fn item_of(item: &ResponseItem) -> Option<Item> {
     Some(match item {
@@ -342,6 +356,7 @@ fn item_of(item: &ResponseItem) -> Option<Item> {
             pulled: cursor.is_some(),
         },
         ResponseItem::Verdict(_)
+        | ResponseItem::Block { .. }
         | ResponseItem::Redact { .. }
         | ResponseItem::Notice(_)
         | ResponseItem::Checkpoint { .. } => return None,

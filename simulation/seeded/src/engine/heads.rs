@@ -108,6 +108,7 @@ impl<O: Office> Simulation<'_, O> {
 
     fn request(&self, access_token: &str, changes: Vec<PushedChange>) -> Call {
         let hello = Hello {
+            blocks: 0,
             cursor: None,
             client: "forged".into(),
             pull: true,

@@ -279,6 +279,7 @@ impl<O: Office> Simulation<'_, O> {
             return;
         };
         let hello = Hello {
+            blocks: 0,
             cursor: None,
             client: "forged".into(),
             pull: true,

@@ -44,6 +44,8 @@ const SMALL_CHECKPOINT: usize = 2 * 1024;
 const SMALL_PAGES: Pages = Pages {
     documents: 3,
     log: 5,
+    block_numbers: 8,
+    block_changes_min: 2,
     notices: 500,
 };
 const ZSTD_LEVEL: i32 = 1;

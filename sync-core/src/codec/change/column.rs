@@ -47,7 +47,7 @@ pub(super) const VALUE_INT: u64 = 4;
 pub(super) const VALUE_STRING: u64 = 6;
 
 /// Reads an unsigned LEB128 of at most 64 bits.
-pub(super) fn read_uleb(input: &mut &[u8]) -> Result<u64, GateError> {
+pub(in crate::codec) fn read_uleb(input: &mut &[u8]) -> Result<u64, GateError> {
     let mut value = 0_u64;
     for shift in (0..64).step_by(7) {
         let (&byte, rest) = input
@@ -67,7 +67,7 @@ pub(super) fn read_uleb(input: &mut &[u8]) -> Result<u64, GateError> {
 }
 
 /// Reads a signed LEB128 of at most 64 bits.
-pub(super) fn read_leb(input: &mut &[u8]) -> Result<i64, GateError> {
+pub(in crate::codec) fn read_leb(input: &mut &[u8]) -> Result<i64, GateError> {
     let mut value = 0_i64;
     for shift in (0..64).step_by(7) {
         let (&byte, rest) = input
@@ -85,7 +85,7 @@ pub(super) fn read_leb(input: &mut &[u8]) -> Result<i64, GateError> {
     Err(GateError::Malformed("number too long"))
 }
 
-pub(super) fn write_uleb(out: &mut Vec<u8>, mut value: u64) {
+pub(in crate::codec) fn write_uleb(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -93,7 +93,7 @@ pub(super) fn write_uleb(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-pub(super) fn write_leb(out: &mut Vec<u8>, mut value: i64) {
+pub(in crate::codec) fn write_leb(out: &mut Vec<u8>, mut value: i64) {
     loop {
         let byte = (value & 0x7f) as u8;
         value >>= 7;

@@ -15,10 +15,15 @@ use crate::codec::change::{
     },
     hash_of, plain_chunk,
 };
-use crate::id::Actor;
+use crate::id::{Actor, ChangeHash};
 
 /// The bytes of `change` as an uncompressed chunk. Reads everything but `hash` and `bytes`.
 pub fn encode(change: &Change) -> Vec<u8> {
+    encode_known(change).1
+}
+
+/// The same, with what the change is known by.
+pub(in crate::codec) fn encode_known(change: &Change) -> (ChangeHash, Vec<u8>) {
     let actors = actor_table(change);
     // Every actor of an operation is in the table by construction.
     let index = |actor: &Actor| actors.iter().position(|known| known == actor).unwrap_or(0) as u64;
@@ -53,7 +58,8 @@ pub fn encode(change: &Change) -> Vec<u8> {
     for (_, data) in present() {
         body.extend(data);
     }
-    plain_chunk(hash_of(&body), &body)
+    let hash = hash_of(&body);
+    (hash, plain_chunk(hash, &body))
 }
 
 /// The author, then every other actor that an operation names, ascending.

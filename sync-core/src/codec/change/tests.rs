@@ -76,6 +76,37 @@ fn plain_and_deflated_are_the_same_change() {
 }
 
 #[test]
+fn a_saved_record_names_its_heads_without_being_loaded() {
+    let first = honest();
+    let mut record = Record::load(&first.bytes).unwrap();
+    let later = |record: &Record, n| {
+        let author = Actor::new(DeviceId(Uuid::from_u128(n)), 1);
+        let edits = [Edit::set("sign_name", &format!("第{n}家"))];
+        let at = DeviceTime::from_unix_seconds(1_795_000_001);
+        record
+            .clone()
+            .edit(author, at, &edits, "")
+            .unwrap()
+            .unwrap()
+    };
+    let both = [later(&record, 1), later(&record, 2)];
+    record
+        .apply(both.iter().map(|change| change.bytes.as_slice()))
+        .unwrap();
+    let saved = record.save();
+    let heads = record.heads();
+    assert_eq!(heads.len(), 2);
+    assert_eq!(named(&saved), heads);
+    let third = later(&record, 3);
+    let chunks = [&saved[..], &third.bytes, &deflated(&body(&first))].concat();
+    assert_eq!(named(&chunks)[2..], [third.hash, first.hash]);
+    // Of what cannot be read, what stands before.
+    assert_eq!(named(&chunks[..chunks.len() - 1])[2..], [third.hash]);
+    assert_eq!(named(&saved[..20]), []);
+    assert_eq!(named(b""), []);
+}
+
+#[test]
 fn only_one_change_chunk() {
     let change = honest();
     refused(b"", "malformed_change");

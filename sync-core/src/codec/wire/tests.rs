@@ -13,6 +13,7 @@ fn record() -> RecordId {
 fn requests() -> Vec<RequestItem> {
     vec![
         RequestItem::Hello(Hello {
+            blocks: 0,
             kinds: Vec::new(),
             cursor: Some("AQ".into()),
             client: "js/1".into(),
@@ -155,6 +156,7 @@ fn reports_and_leases_are_frozen() {
         wiped: true,
     };
     let hello = Hello {
+        blocks: 0,
         kinds: Vec::new(),
         cursor: None,
         client: "js/1".into(),
@@ -228,6 +230,30 @@ fn redactions_are_frozen() {
     );
 }
 
+/// Added later: only who says so is sent one.
+#[test]
+fn blocks_are_frozen() {
+    let hello = Hello {
+        blocks: 1,
+        kinds: Vec::new(),
+        cursor: Some("AQ".into()),
+        client: "js/1".into(),
+        pull: true,
+        report: Report::default(),
+    };
+    frozen(
+        &[RequestItem::Hello(hello)],
+        include_str!("fixtures/blocks.ndjson"),
+        include_str!("fixtures/blocks.cbor-seq.hex"),
+    );
+    let bytes = hex::decode(include_str!("../block/fixtures/block.hex").trim()).unwrap();
+    frozen(
+        &[ResponseItem::Block { bytes }],
+        include_str!("fixtures/block.ndjson"),
+        include_str!("fixtures/block.cbor-seq.hex"),
+    );
+}
+
 #[test]
 fn readers_pass_over_what_they_do_not_know() {
     let line = br#"{"type":"hello","cursor":null,"client":"js/1","pull":false,"colour":"red"}"#;
@@ -235,6 +261,7 @@ fn readers_pass_over_what_they_do_not_know() {
     assert_eq!(
         items,
         [RequestItem::Hello(Hello {
+            blocks: 0,
             kinds: Vec::new(),
             cursor: None,
             client: "js/1".into(),

@@ -189,6 +189,7 @@ impl Phone {
 
     pub async fn request(&mut self, office: &mut impl Office, pull: bool, report: Report) -> Reply {
         let hello = Hello {
+            blocks: 0,
             kinds: Vec::new(),
             cursor: self.cursor.clone(),
             client: "test/1".into(),
@@ -260,6 +261,7 @@ impl Phone {
             ResponseItem::Wipe => self.docs.clear(),
             ResponseItem::End { cursor, .. } => self.cursor.clone_from(cursor),
             ResponseItem::Verdict(_)
+            | ResponseItem::Block { .. }
             | ResponseItem::Redact { .. }
             | ResponseItem::Notice(_)
             | ResponseItem::Checkpoint { .. } => {}
@@ -305,6 +307,7 @@ pub fn rest(items: &[ResponseItem]) -> String {
         ResponseItem::Verdict(_) | ResponseItem::Checkpoint { .. } => String::new(),
         ResponseItem::Snapshot { record, .. } => of("snapshot", record),
         ResponseItem::Change { record, .. } => of("change", record),
+        ResponseItem::Block { .. } => "block ".into(),
         ResponseItem::Leave { record } => of("leave", record),
         ResponseItem::Erase { record } => of("erase", record),
         ResponseItem::Redact { record, .. } => of("redact", record),
