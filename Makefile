@@ -14,7 +14,7 @@ ROWS ?= 100000
 RUNS ?= 3
 SEED ?= 1
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check bench bench-imports soak chaos prepare mutants wasm fuzz fuzz-automerge advisories simulate simulate-real coverage upgrade-check hostile-load
+.PHONY: help setup build demo test check bench bench-imports soak chaos prepare mutants wasm fuzz fuzz-automerge web test-web web-screens advisories simulate simulate-real coverage upgrade-check hostile-load
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,16 @@ soak: build ## mixed load at half capacity for MINUTES=… (60); what must stay 
 
 prepare: setup ## write .sqlx again after a query or a migration changed
 	scripts/prepare.sh
+
+web: setup ## build the phone's web app, and the server with it (the first time takes minutes)
+	scripts/web.sh
+	cargo build --release --locked -p lianka-server --bins
+
+test-web: web ## walk a street with the web app in Chromium, against a real server
+	scripts/test_web.sh
+
+web-screens: web ## pictures of the web app's screens, in target/web/screens
+	LIANKA_SHOTS=$(CURDIR)/target/web/screens scripts/test_web.sh --test-name-pattern 'shows its screens'
 
 wasm: ## check that the sync core and the client core compile for a browser
 	scripts/wasm.sh

@@ -18,6 +18,7 @@ const CRATES: &[&str] = &[
     "client-core/src",
     "office-core/src",
     "client-local/src",
+    "client-web/src",
     "client/src",
     "server/src",
     "simulation/seeded/src",

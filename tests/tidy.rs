@@ -45,6 +45,7 @@ const CRATES: &[&str] = &[
     "client",
     "client-core",
     "client-local",
+    "client-web",
     "office-core",
     "server",
     "simulation/bench",
@@ -75,7 +76,7 @@ fn files(extensions: &[&str]) -> Vec<(String, String)> {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             let path = entry.path();
             match path.file_name().and_then(|name| name.to_str()) {
-                Some("target" | "node_modules" | "data" | ".git") => {}
+                Some("target" | "node_modules" | "dist" | "data" | ".git") => {}
                 _ if path.is_dir() => walk(&path, found),
                 _ => found.push(path),
             }
@@ -179,11 +180,23 @@ fn dependencies_have_one_direction() {
             ],
         ),
         (
+            "client-web",
+            &[
+                "lianka-server",
+                "lianka-client",
+                "lianka-office-core",
+                "tokio",
+                "reqwest",
+                "rusqlite",
+            ],
+        ),
+        (
             "client-core",
             &[
                 "lianka-server",
                 "lianka-client",
                 "lianka-client-local",
+                "lianka-client-web",
                 "lianka-office-core",
             ],
         ),
@@ -225,7 +238,7 @@ fn dependencies_have_one_direction() {
     }
     none(
         &problems,
-        "server → office-core → sync-core ← client-core ← client-local ← client, and nothing the other way",
+        "server → office-core → sync-core ← client-core ← client-local ← client and client-web, and nothing the other way",
     );
 }
 
@@ -236,6 +249,7 @@ fn the_product_knows_no_mutants() {
         "client/",
         "client-core/",
         "client-local/",
+        "client-web/",
         "office-core/",
         "server/",
         "simulation/load/",
@@ -531,6 +545,7 @@ fn nothing_outside_the_kinds_knows_a_field_by_its_name() {
             "client",
             "client-core",
             "client-local",
+            "client-web",
             "office-core",
             "sync-core",
         ]

@@ -22,8 +22,10 @@ use crate::{
 
 pub(crate) mod rules;
 mod transfer;
+mod undo;
 
 pub use transfer::{Filing, event_edits, foreseen, refusal};
+pub use undo::{said_before, undo};
 
 /// Why an edit was not saved. Nothing of it was: an edit is one change, or none.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +57,9 @@ pub enum EditError {
     /// A new record names a grid that is not the user's.
     #[error("the grid is not one of yours")]
     NotYourGrid,
+    /// The edit made the record, or chose one of several values: it cannot be taken back by another edit.
+    #[error("this edit cannot be taken back")]
+    NoWayBack,
     /// The stored document cannot be read, or the change not be encoded.
     #[error(transparent)]
     Record(Box<RecordError>),
@@ -67,6 +72,7 @@ impl EditError {
             Self::Field { error, .. } => error.code(),
             Self::Transfer { code, .. } => code.as_str(),
             Self::NoSuchRecord => "no_such_record",
+            Self::NoWayBack => "no_way_back",
             Self::Leaving | Self::NotYourGrid => "not_your_grid",
             Self::Record(error) => match &**error {
                 RecordError::Edit(error) => error.code(),
@@ -98,6 +104,10 @@ impl EditError {
             Self::NotYourGrid => (
                 "该网格不在您的负责范围内；用 status 查看您的网格",
                 "the grid is not one of yours; `status` lists them",
+            ),
+            Self::NoWayBack => (
+                "这条修改新建了记录，或在几个值中选定了一个，不能撤销；可以再修改一次",
+                "this edit made the record or chose one of several values and cannot be taken back; edit it again instead",
             ),
             Self::Record(error) => {
                 return match lang {

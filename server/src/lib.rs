@@ -25,5 +25,6 @@ pub mod sync;
 pub mod telemetry;
 pub mod transfers;
 pub mod upkeep;
+mod web_app;
 
 pub use router::{Server, document, router, rules};

@@ -30,6 +30,7 @@ use crate::{
     sync::{self, Pipeline},
     transfers,
     upkeep::health,
+    web_app,
 };
 
 /// The running server: what its routes take. Dereferences to the [`App`].
@@ -71,6 +72,7 @@ pub fn router(server: &Server) -> Router {
     // Layers run from the last to the first: observe, frame, catch_panic, then those of the route (within_time, gate), then its handler.
     Assembly::of(Some(server))
         .router
+        .merge(web_app::router())
         .layer(DefaultBodyLimit::max(http::JSON_BODY_BYTES_MAX))
         .fallback(http::not_found)
         .method_not_allowed_fallback(http::method_not_allowed)

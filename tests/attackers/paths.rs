@@ -367,7 +367,6 @@ async fn health_and_metrics_tell_the_public_nothing() {
         "/.env",
         "/actuator/health",
         "/v1",
-        "/",
     ] {
         for token in [None, Some(office.admin.as_str())] {
             let answer = ask(&office, "GET", path, token).await;
