@@ -23,9 +23,7 @@ fn main() {
     println!("cargo:rerun-if-changed=../migrations");
     let folder = env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");
     let dist = Path::new(&folder).join("../web/dist");
-    // A folder that is not there counts as changed, at every build; what may appear changes the one that it is in.
-    let watched = if dist.is_dir() { "../web/dist" } else { "../web" };
-    println!("cargo:rerun-if-changed={watched}");
+    println!("cargo:rerun-if-changed=../web/dist");
     let mut found = Vec::new();
     // A build that was cut off has no service worker yet.
     if dist.join("sw.js").is_file() {
