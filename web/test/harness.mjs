@@ -148,7 +148,7 @@ export class Browser {
     const browser = new Browser()
     browser.folder = folder
     browser.context = await chromium.launchPersistentContext(folder, {
-      executablePath: chromiumPath(), headless: true, viewport: { width, height }, locale: 'zh-CN', timezoneId: 'Asia/Shanghai', hasTouch: true, deviceScaleFactor: 2,
+      executablePath: chromiumPath(), headless: true, viewport: { width, height }, locale: 'zh-CN', timezoneId: 'Asia/Shanghai', hasTouch: true, reducedMotion: 'reduce', deviceScaleFactor: 2,
       args: ['--no-sandbox', '--disable-dev-shm-usage'],
     })
     browser.page = browser.context.pages()[0] ?? (await browser.context.newPage())
@@ -187,4 +187,5 @@ export class Browser {
   }
 }
 export const newProfile = () => mkdtempSync(join(tmpdir(), 'lianka-profile-'))
-export const forget = (folder) => rmSync(folder, { recursive: true, force: true })
+// A browser's last processes may still be writing.
+export const forget = (folder) => rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 })

@@ -31,7 +31,10 @@ async function change(browser, record, field, text) {
   await page.getByRole('button', { name: '保存', exact: true }).click()
   await page.locator('dialog').waitFor({ state: 'detached' })
 }
-const records = (browser) => browser.page.locator('li.door').evaluateAll((rows) => rows.map((row) => row.dataset.record))
+const records = async (browser) => {
+  await browser.page.locator('li.door').first().waitFor()
+  return browser.page.locator('li.door').evaluateAll((rows) => rows.map((row) => row.dataset.record))
+}
 const unsent = (browser) => browser.page.evaluate(() => window.__lianka.unsent())
 async function tapSync(browser) {
   await browser.page.evaluate(() => { location.hash = '/sync' })
