@@ -182,7 +182,8 @@ impl Act for UndoJoin {
         for (by, write) in parting.returned {
             let epoch = if brought(by) { by.epoch() } else { 0 };
             let is_free = |writes: &Vec<Write>| writes.iter().all(|one| one.key != write.key);
-            let nth = (0..).find(|nth| changes.get(&(epoch, *nth)).is_none_or(is_free));
+            let nth =
+                (0..=changes.len()).find(|nth| changes.get(&(epoch, *nth)).is_none_or(is_free));
             changes
                 .entry((epoch, nth.unwrap_or_default()))
                 .or_default()

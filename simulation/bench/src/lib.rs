@@ -77,12 +77,12 @@ impl Operation {
 /// Every operation.
 pub fn operations() -> Vec<Operation> {
     let morning = Rc::new(Morning::new());
-    let (edits, pushed) = (morning.edits(), morning.pushed());
+    let edits = morning.edits();
     let decoded: Vec<Change> = edits
         .iter()
         .filter_map(|edit| change::decode(edit).ok())
         .collect();
-    let mut office = pushed.clone();
+    let mut office = morning.pushed();
     let states: Vec<(RecordId, RegisterState)> = office
         .records
         .iter()

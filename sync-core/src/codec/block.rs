@@ -1,6 +1,6 @@
 //! A run of the log's changes packed column by column, without what a phone can tell by itself.
 //!
-//! In: changes that passed the gate, in the order of the log ([`pack`]). Out: a block; and from a block and what its reader holds ([`Holdings`])
+//! In: changes that passed the gate, in the order of the log ([`pack()`]). Out: a block; and from a block and what its reader holds ([`Holdings`])
 //! the very bytes of every change again. Invariants:
 //!
 //! - what [`Block::unpack`] gives is, byte for byte, what was packed, or it refuses: every change is encoded again and must have the checksum that
@@ -91,7 +91,7 @@ pub trait Holdings {
 /// Why a block could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BlockError {
-    /// Not a block as [`pack`] writes it.
+    /// Not a block as [`pack()`] writes it.
     #[error("not a block of changes: {0}")]
     Malformed(&'static str),
     /// A count or size is over its limit.

@@ -101,6 +101,8 @@ export async function refresh(): Promise<void> {
   }
 }
 export async function speak(lang: 'zh' | 'en'): Promise<void> {
+  // What was said is in the other language.
+  toast.text = ''
   settings.lang = lang
   await call({ do: 'speak', lang })
   if (state.value?.stage === 'ready') catalogue.value = await ask<Catalogue>({ ask: 'catalogue' })

@@ -24,9 +24,15 @@ pub type Pushes = Vec<Vec<Vec<u8>>>;
 pub struct Baseline {
     /// A file that is appended to and flushed.
     pub file_ms: f64,
-    /// Postgres, in the server's own cluster: a table of bytes. Null where the server was not started here.
-    pub postgres_ms: Option<f64>,
-    pub postgres_cpu_ms: Option<u64>,
+    /// Null where the server was not started here.
+    pub postgres: Option<PostgresAlone>,
+}
+
+/// Postgres, in the server's own cluster: a table of bytes.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct PostgresAlone {
+    pub wall_ms: f64,
+    pub cpu_ms: u64,
 }
 
 /// Stores and fetches what the phones sent.
@@ -41,13 +47,19 @@ pub async fn measure(
     if let Some(server) = server {
         let before = server.cost();
         let took = postgres(pushes, server).await?;
-        alone = Some((took, server.cost().since(before).postgres_cpu_ms));
+        alone = Some(PostgresAlone {
+            wall_ms: ms(took),
+            cpu_ms: server.cost().since(before).postgres_cpu_ms,
+        });
     }
     Ok(Baseline {
-        file_ms: super::round(file.as_secs_f64() * 1_000.0),
-        postgres_ms: alone.map(|(took, _)| super::round(took.as_secs_f64() * 1_000.0)),
-        postgres_cpu_ms: alone.map(|(_, cpu)| cpu),
+        file_ms: ms(file),
+        postgres: alone,
     })
+}
+
+fn ms(took: Duration) -> f64 {
+    super::round(took.as_secs_f64() * 1_000.0)
 }
 
 fn file(pushes: &Pushes, path: &Path) -> anyhow::Result<Duration> {
