@@ -181,21 +181,10 @@ pub fn card(
 
 fn contacts(row: &CardRow, view: &View, places: &Places, reader: Reader) -> Vec<Value> {
     let kind = Kind::ShopCard;
-    // Sensitive fields are written with their consent, which this page does not take.
-    let of_person = |field: &&Field| {
-        field.shape
-            == Shape::Entry {
-                list: shop_card::CONTACTS,
-            }
-            && field.class < Class::P3
-    };
     row.contacts
         .iter()
         .map(|contact| {
-            let fields: Vec<_> = kind
-                .fields()
-                .iter()
-                .filter(of_person)
+            let fields: Vec<_> = of_persons()
                 .map(|known| {
                     let key = format!("{}/{}/{}", shop_card::CONTACTS, contact.entry, known.name);
                     field(kind, known, &key, view, places, reader)
@@ -223,18 +212,16 @@ fn contacts(row: &CardRow, view: &View, places: &Places, reader: Reader) -> Vec<
 
 /// The fields of a new contact person.
 pub fn contact_fields(reader: Reader) -> Vec<Value> {
-    Kind::ShopCard
-        .fields()
-        .iter()
-        .filter(|field| {
-            field.shape
-                == Shape::Entry {
-                    list: shop_card::CONTACTS,
-                }
-                && field.class < Class::P3
-        })
+    of_persons()
         .map(|field| described(field, reader.role, reader.lang))
         .collect()
+}
+
+/// Sensitive fields are written with their consent, which this page does not take.
+fn of_persons() -> impl Iterator<Item = &'static Field> {
+    let list = shop_card::CONTACTS;
+    let fields = Kind::ShopCard.fields().iter();
+    fields.filter(move |field| field.shape == Shape::Entry { list } && field.class < Class::P3)
 }
 
 /// An entry of the outbox: what it changes, from what to what.

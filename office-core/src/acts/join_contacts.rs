@@ -231,14 +231,19 @@ pub(crate) fn standing(street: &Street, record: RecordId) -> impl Iterator<Item 
 
 /// The entry and those that were joined into it, or into one of them.
 pub(crate) fn joined_into(street: &Street, record: RecordId, entry: EntryId) -> BTreeSet<EntryId> {
-    let mut entries = BTreeSet::from([entry]);
+    let into = standing(street, record).map(|row| (row.same.kept, row.same.gone));
+    reached([entry].into(), &into.collect::<Vec<_>>())
+}
+
+/// These entries and all that steps from one to another lead to.
+fn reached(mut entries: BTreeSet<EntryId>, steps: &[(EntryId, EntryId)]) -> BTreeSet<EntryId> {
     let mut before = 0;
     while std::mem::replace(&mut before, entries.len()) < entries.len() {
-        let into: Vec<_> = standing(street, record)
-            .filter(|row| entries.contains(&row.same.kept))
-            .map(|row| row.same.gone)
-            .collect();
-        entries.extend(into);
+        for (from, to) in steps {
+            if entries.contains(from) {
+                entries.insert(*to);
+            }
+        }
     }
     entries
 }
@@ -250,15 +255,14 @@ pub(crate) fn taken_back(
     entries: &BTreeSet<EntryId>,
 ) -> impl Fn(Actor, &str) -> bool + use<> {
     let known = street.known().joins_of.get(&record).into_iter().flatten();
-    let undone = || known.clone().filter(|row| row.undone.is_some());
-    let mut of = entries.clone();
-    let mut before = 0;
-    while std::mem::replace(&mut before, of.len()) < of.len() {
-        let into = undone().filter(|row| of.contains(&row.same.gone));
-        of.extend(into.map(|row| row.same.kept).collect::<Vec<_>>());
-    }
-    let copied = undone().filter(|row| of.contains(&row.same.gone));
-    let copied: Vec<ContactJoin> = copied.cloned().collect();
+    let undone = known.filter(|row| row.undone.is_some());
+    let mut copied: Vec<ContactJoin> = undone.cloned().collect();
+    let steps: Vec<_> = copied
+        .iter()
+        .map(|row| (row.same.gone, row.same.kept))
+        .collect();
+    let of = reached(entries.clone(), &steps);
+    copied.retain(|row| of.contains(&row.same.gone));
     move |actor, key| {
         let Some(Key::Entry { entry, .. }) = Key::parse(key) else {
             return false;

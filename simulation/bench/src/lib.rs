@@ -92,15 +92,8 @@ pub fn operations() -> Vec<Operation> {
         office.answer(None),
         office.answer(Some(morning.cursor.clone())),
     );
-    let wire = |items: &[ResponseItem]| {
-        let mut bytes = Vec::new();
-        for item in items {
-            Encoding::CborSeq.write(item, &mut bytes);
-        }
-        bytes
-    };
     let (next_bytes, fresh, caught_up) = (
-        wire(&next),
+        written(&next),
         morning.phone(),
         morning.phone_with(&morning.before),
     );
@@ -147,13 +140,7 @@ pub fn operations() -> Vec<Operation> {
             let next = next.clone();
             move || {
                 let next = next.clone();
-                move || {
-                    let mut bytes = Vec::new();
-                    for item in &next {
-                        Encoding::CborSeq.write(item, &mut bytes);
-                    }
-                    bytes.len()
-                }
+                move || written(&next).len()
             }
         }),
         Operation::new("read", next.len(), move || {
@@ -173,6 +160,15 @@ pub fn operations() -> Vec<Operation> {
             move || receive(phone, items)
         }),
     ]
+}
+
+/// Items as they are sent.
+fn written(items: &[ResponseItem]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for item in items {
+        Encoding::CborSeq.write(item, &mut bytes);
+    }
+    bytes
 }
 
 /// The office and its phones before anybody reconnects.
