@@ -259,6 +259,30 @@ async fn a_change_that_comes_in_time_after_all_waits_no_longer() {
     scene.office.is_sound().await;
 }
 
+/// Its author works the grid again, and meanwhile a rule speaks against it: what the reviewer has is not refused beside them.
+#[tokio::test]
+async fn what_waits_and_cannot_come_by_itself_goes_on_waiting() {
+    let (scene, reviewer) = open().await;
+    let mut phone = scene.office.secretary("wang.fang", &["A1"]).await;
+    let card = phone.create("A1", &[put("sign_name", "王记包子")]);
+    phone.sync().await;
+    scene.office.assign(HOME, "wang.fang", &["A2"]).await;
+    // Later than the office believes of any observation: not to be written by a phone.
+    phone.edit(card, &[Edit::add("confirmations/2099-01-01")]);
+    let sent = phone.outbox.clone();
+    assert_eq!(phone.push(true, &sent).await.codes(), ["grid_lost"]);
+    scene.office.assign(HOME, "wang.fang", &["A1"]).await;
+    assert_eq!(phone.push(true, &sent).await.codes(), ["grid_lost"]);
+    let held = reviewer.held("").await;
+    assert_eq!(held.len(), 1);
+    assert_eq!(
+        reviewer.refuse(&held[0], "日期不对").await.status,
+        StatusCode::OK
+    );
+    assert_eq!(phone.push(true, &sent).await.codes(), ["held_refused"]);
+    scene.office.is_sound().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_held_creation_becomes_a_card() {
     let (scene, reviewer) = open().await;
@@ -385,7 +409,11 @@ async fn what_was_decided_is_told_under_a_phones_next_name_as_well() {
     let sent = phone.outbox.clone();
     let next = scene.office.phone("wang.fang").await;
     assert_eq!(phone.push(true, &sent).await.codes(), ["grid_lost"]);
-    assert_eq!(next.push(true, &sent).await.codes(), ["actor_not_yours"]);
+    // It waits still: written anew under the next name it would be said twice once it is accepted. Nor does it come by itself.
+    for grids in [["A2"], ["A1"]] {
+        scene.office.assign(HOME, "wang.fang", &grids).await;
+        assert_eq!(next.push(true, &sent).await.codes(), ["grid_lost"]);
+    }
     let held = reviewer.held("").await;
     let answer = reviewer.accept(&held[0], json!({ "as_edit": true })).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);

@@ -11,6 +11,8 @@ use std::{
     path::Path,
 };
 
+use lianka_sync_core::kinds::{Kind, Shape};
+
 type Graph = BTreeMap<String, BTreeSet<String>>;
 
 const CRATES: &[&str] = &[
@@ -365,6 +367,69 @@ fn routes_hold_no_acts() {
     assert!(
         problems.is_empty(),
         "transactions are begun by acts, not by routes: {problems:?}"
+    );
+}
+
+/// A constant of a kind that holds the name of one of its fields, and the files that may use it: the kind's own routes, screens and commands.
+fn names_of_fields() -> Vec<(String, &'static str)> {
+    let own = |kind: Kind| match kind {
+        // Its commands in the terminal have a named argument for what is typed most.
+        Kind::ShopCard => "client/src/terminal.rs",
+        Kind::TransferRequest => "transfer",
+        Kind::Visit => "visit",
+    };
+    let mut found = Vec::new();
+    for kind in Kind::ALL {
+        let text = root().join(format!("sync-core/src/kinds/{kind}.rs"));
+        let text = fs::read_to_string(text).expect("a kind's file");
+        for line in text.lines() {
+            let Some((name, value)) = line
+                .strip_prefix("pub const ")
+                .and_then(|line| line.split_once(": &str = "))
+            else {
+                continue;
+            };
+            let value = value.trim_matches(['"', ';']);
+            let is_field = kind.fields().iter().any(|field| {
+                field.name == value || matches!(field.shape, Shape::Entry { list } if list == value)
+            });
+            if is_field {
+                found.push((format!("{kind}::{name}"), own(kind)));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn nothing_outside_a_kind_tells_its_fields_by_their_names() {
+    let names = names_of_fields();
+    assert!(names.len() > 20, "{names:?}");
+    let mut problems = Vec::new();
+    for folder in CRATES.iter().filter(|folder| **folder != "sync-core/src") {
+        let read = Crate::read(&root().join(folder));
+        for (module, text) in &read.files {
+            let file = format!("{folder}/{}.rs", module.join("/"));
+            let code = code_of(text);
+            let inline = code.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'));
+            let used: BTreeSet<String> = paths(&code)
+                .iter()
+                .map(|path| path.join("::"))
+                .chain(inline.map(str::to_owned))
+                .collect();
+            for (name, own) in &names {
+                let is_used = used
+                    .iter()
+                    .any(|path| path == name || path.ends_with(&format!("::{name}")));
+                if is_used && !file.contains(own) {
+                    problems.push(format!("{file} uses {name}"));
+                }
+            }
+        }
+    }
+    assert!(
+        problems.is_empty(),
+        "ask the kind for the field of a meaning, for its persons, for its succession: {problems:#?}"
     );
 }
 

@@ -8,7 +8,7 @@ use lianka_sync_core::{
     },
     id::{Actor, DeviceId, RecordId},
     kinds::{
-        Kind,
+        Kind, Meaning,
         duplicate::Reason,
         key,
         projection::{self, CardRow, Projected},
@@ -187,6 +187,12 @@ pub fn planned(grid: &str, edits: &[Edit]) -> CardRow {
         Some(Projected::ShopCard(row)) => *row,
         _ => CardRow::default(),
     }
+}
+
+/// Confirms a card: somebody looked, and it is right. `today`: `YYYY-MM-DD` by the office's clock.
+pub fn confirmation(today: &str) -> Edit {
+    let field = Kind::ShopCard.of_meaning(Meaning::Confirmation);
+    Edit::add(field.map_or_else(String::new, |field| field.key_of(today)))
 }
 
 /// Which cards to list.

@@ -23,9 +23,11 @@ use crate::{
 pub(crate) mod rules;
 mod transfer;
 mod undo;
+mod visit;
 
 pub use transfer::{Filing, event_edits, foreseen, refusal};
 pub use undo::{said_before, undo};
+pub use visit::NewVisit;
 
 /// Why an edit was not saved. Nothing of it was: an edit is one change, or none.
 #[derive(Debug, thiserror::Error)]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use lianka_client_core::{
     Author, EditError, Edited, Identity, Moment,
     card::{self, CardFilter},
-    editing,
+    editing::{self, NewVisit},
     lease::Lease,
     store::{RecordStore, Records},
 };
@@ -15,10 +15,7 @@ use lianka_client_local::local_store::{LocalStore, StoreError, Tx};
 use lianka_sync_core::{
     crdt::record::Edit,
     id::{ChangeHash, EntryId, RecordId},
-    kinds::{
-        Kind, duplicate::Traits, projection::Projected, shop_card, transfer::calendar::day_of,
-        visit,
-    },
+    kinds::{Kind, duplicate::Traits, projection::Projected, transfer::calendar::day_of, visit},
     lang::Lang,
     time::{DeviceTime, ServerTime},
     values::date,
@@ -292,7 +289,7 @@ fn carried_out(tx: &Tx<'_>, question: Question, around: &mut Around<'_>) -> Answ
         Question::Edit { record, edits } => edited(tx, &identity, record, &edits, around),
         Question::Confirm { record } => {
             let today = date::to_iso(day_of(around.today(tx)?));
-            let edits = [Edit::add(format!("{}/{today}", shop_card::CONFIRMATIONS))];
+            let edits = [card::confirmation(&today)];
             edited(tx, &identity, record, &edits, around)
         }
         Question::AddContact { record, fields } => {
@@ -301,10 +298,10 @@ fn carried_out(tx: &Tx<'_>, question: Question, around: &mut Around<'_>) -> Answ
                 .iter()
                 .filter(|(_, text)| !text.trim().is_empty())
                 .map(|(name, text)| {
-                    Edit::set(
-                        format!("{}/{entry}/{name}", shop_card::CONTACTS),
-                        text.trim(),
-                    )
+                    // One that is no person's is refused by its name.
+                    let field = Kind::ShopCard.person_field(name);
+                    let key = field.map_or_else(|| name.clone(), |field| field.key_in(entry));
+                    Edit::set(key, text.trim())
                 })
                 .collect();
             edited(tx, &identity, record, &edits, around)
@@ -363,31 +360,20 @@ fn carried_out(tx: &Tx<'_>, question: Question, around: &mut Around<'_>) -> Answ
                 .map(|stored| stored.grid)
                 .ok_or(EditError::NoSuchRecord)?;
             let at = date::to_minute(DeviceTime::from_unix_ms(around.today(tx)?.unix_ms()));
-            let texts = [
-                (visit::SHOP, Some(shop.to_string())),
-                (visit::AT, Some(at)),
-                (visit::CHANNEL, Some(channel)),
-                (visit::OUTCOME, Some(outcome)),
-                (
-                    visit::REMARK,
-                    remark.filter(|remark| !remark.trim().is_empty()),
-                ),
-                (visit::CARD_VERSION, card_version),
-            ];
-            let edits: Vec<Edit> = texts
-                .into_iter()
-                .filter_map(|(key, text)| Some(Edit::set(key, &text?)))
-                .chain(
-                    topics
-                        .iter()
-                        .map(|topic| Edit::add(format!("{}/{topic}", visit::TOPICS))),
-                )
-                .collect();
+            let new = NewVisit {
+                at,
+                channel,
+                outcome,
+                topics,
+                remark: remark.filter(|remark| !remark.trim().is_empty()),
+                card_version,
+                ..NewVisit::default()
+            };
             let moment = around.moment(tx)?;
             let author = author(tx, &identity)?;
             saved(
                 tx,
-                &editing::create(&author, Kind::Visit, &grid, &edits, &moment)?,
+                &editing::create(&author, Kind::Visit, &grid, &new.edits(shop), &moment)?,
             )
         }
         Question::Visits { shop } => visits(tx, shop, reader),
@@ -534,7 +520,7 @@ fn visits(tx: &Tx<'_>, shop: RecordId, reader: Reader) -> Answered {
             "outcome": word(&row.outcome),
             "topics": row.topics,
             "remark": row.remark,
-            (visit::CARD_VERSION): row.card_version,
+            "card_version": row.card_version,
             "own": row.device == reader.device,
             "void": row.void_reason,
             "replaced": replaced.iter().any(|of| of.to_string() == row.record.to_string()),

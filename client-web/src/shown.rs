@@ -11,10 +11,9 @@ use lianka_sync_core::{
     crdt::{record::Edit, view::View},
     id::DeviceId,
     kinds::{
-        Field, Kind, Meaning, MergeRule, Shape,
+        Field, Kind, Meaning, MergeRule,
         kind::Class,
         projection::{self, CardRow, Projected},
-        shop_card,
     },
     lang::Lang,
     time::DeviceTime,
@@ -160,7 +159,7 @@ pub fn card(
         "grid": row.grid,
         "title": kind.title(|key| view.text(key).map(str::to_owned)),
         "door": lianka_client_core::card::CardSummary::from(row.as_ref()).door(),
-        (shop_card::MERGED_INTO): row.merged_into,
+        "merged_into": row.merged_into,
         "leaving": stored.is_some_and(|stored| stored.leaving),
         "last_confirmed_on": row.last_confirmed_on,
         "fields": fields,
@@ -186,7 +185,7 @@ fn contacts(row: &CardRow, view: &View, places: &Places, reader: Reader) -> Vec<
         .map(|contact| {
             let fields: Vec<_> = of_persons()
                 .map(|known| {
-                    let key = format!("{}/{}/{}", shop_card::CONTACTS, contact.entry, known.name);
+                    let key = known.key_in(contact.entry);
                     field(kind, known, &key, view, places, reader)
                 })
                 .collect();
@@ -219,9 +218,8 @@ pub fn contact_fields(reader: Reader) -> Vec<Value> {
 
 /// Sensitive fields are written with their consent, which this page does not take.
 fn of_persons() -> impl Iterator<Item = &'static Field> {
-    let list = shop_card::CONTACTS;
-    let fields = Kind::ShopCard.fields().iter();
-    fields.filter(move |field| field.shape == Shape::Entry { list } && field.class < Class::P3)
+    let fields = Kind::ShopCard.person_fields();
+    fields.filter(|field| field.class < Class::P3)
 }
 
 /// An entry of the outbox: what it changes, from what to what.

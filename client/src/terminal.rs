@@ -6,7 +6,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use lianka_client_core::card::CardFilter;
+use lianka_client_core::card::{self, CardFilter};
 use lianka_sync_core::{
     crdt::record::Edit,
     id::{EntryId, RecordId, StreetCode},
@@ -326,12 +326,7 @@ fn run(arguments: Arguments, lang: Lang) -> Result<(), Failure> {
         Command::Confirm { id } => {
             let record = input::record(&phone, &id)?;
             let today = input::today(phone.office_now()?);
-            edit(
-                &phone,
-                record,
-                &[Edit::add(format!("{}/{today}", shop_card::CONFIRMATIONS))],
-                lang,
-            )
+            edit(&phone, record, &[card::confirmation(&today)], lang)
         }
         Command::AddContact(contact) => {
             let record = input::record(&phone, &contact.id)?;
@@ -349,7 +344,8 @@ fn run(arguments: Arguments, lang: Lang) -> Result<(), Failure> {
             });
             let edits: Vec<_> = fields
                 .map(|(field, text)| {
-                    let key = format!("{}/{entry}/{field}", shop_card::CONTACTS);
+                    let field = Kind::ShopCard.person_field(field);
+                    let key = field.map_or_else(String::new, |field| field.key_in(entry));
                     Edit::set(key, &input::clean(&text))
                 })
                 .collect();

@@ -17,6 +17,8 @@ use lianka_sync_core::{
     kinds::Broken,
 };
 
+use uuid::Uuid;
+
 use crate::{
     acts::Act,
     audit::{Action, Event},
@@ -448,20 +450,38 @@ impl Batch<'_> {
             }
             held => held.map(|held| held.held),
         };
+        let waits = known_as_held.map(|_| self.reason_of(record, hash).unwrap_or(GRID_LOST));
         if change.actor.device() != author.device {
-            return Ruling::Refused(Refusal::ForeignActor);
+            // A phone that was enrolled anew asks after what waits under its former name. Only a reviewer takes that.
+            return waits.map_or(Ruling::Refused(Refusal::ForeignActor), Ruling::Held);
         }
         let known = street.state(record);
         if let Some(key) = known.and_then(|state| redacted_key(state, change)) {
             return Ruling::Refused(Refusal::Redacted { key });
         }
-        if written_grids(change).any(|grid| !street.has_grid(grid)) {
+        match (self.take(author, pushed, change, known_as_held), waits) {
+            // It goes on waiting, whatever speaks against it now: written anew it would be said twice once a reviewer accepts it.
+            (Ruling::Refused(_), Some(reason)) => Ruling::Held(reason),
+            (ruling, _) => ruling,
+        }
+    }
+
+    /// Merges a change that nothing was decided of, or holds it. `waits`: as what it is held.
+    fn take(
+        &mut self,
+        author: &Author,
+        pushed: &PushedChange,
+        change: &Change,
+        waits: Option<Uuid>,
+    ) -> Ruling {
+        let (record, hash) = (pushed.record, change.hash);
+        if written_grids(change).any(|grid| !self.street.has_grid(grid)) {
             return Ruling::Refused(Refusal::UnknownGrid);
         }
         match self.must_wait(author, record, change) {
             Err(refusal) => return Ruling::Refused(refusal),
             Ok(Some(reason)) => {
-                return self.hold(author, pushed, change, reason, known_as_held.is_some());
+                return self.hold(author, pushed, change, reason, waits.is_some());
             }
             Ok(None) => {}
         }
@@ -485,7 +505,7 @@ impl Batch<'_> {
             Ok(Accepted::Now(seq)) => {
                 self.seqs.insert((record, hash), seq);
                 // It was held, and its author works the grid again.
-                let came_after_all = known_as_held.map(|held| HeldDecision {
+                let came_after_all = waits.map(|held| HeldDecision {
                     held,
                     accepted: Some(seq),
                     by: None,

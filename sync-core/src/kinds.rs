@@ -25,7 +25,10 @@ pub use kind::{
     Personal, Rows, Rule, Shape, Table, Writing,
 };
 
-use crate::crdt::view::{Value, View};
+use crate::{
+    crdt::view::{Value, View},
+    id::{EntryId, RecordId},
+};
 
 /// Hands the list of kinds to a macro: variant, module, row. Stored states name a kind by its place here: a new one is added at the end.
 macro_rules! with_kinds {
@@ -75,6 +78,22 @@ pub fn conflicts(view: &View) -> impl Iterator<Item = (&str, &[Value])> {
     Kind::of(view)
         .into_iter()
         .flat_map(|kind| kind.description().conflicts(view))
+}
+
+/// The persons of a record: entries of the list that its kind keeps them in.
+pub fn persons(view: &View) -> Vec<EntryId> {
+    let list = Kind::of(view).and_then(Kind::persons);
+    list.map_or_else(Vec::new, |list| view.entries(list))
+}
+
+/// What people call the record.
+pub fn title(view: &View) -> Option<String> {
+    Kind::of(view)?.title(|key| view.text(key).map(str::to_owned))
+}
+
+/// The record as which this one goes on.
+pub fn successor(view: &View) -> Option<RecordId> {
+    view.text(Kind::of(view)?.succession()?)?.parse().ok()
 }
 
 /// Why a text names no kind.
@@ -132,6 +151,35 @@ impl Kind {
         fields
             .find(|field| field.meaning == Meaning::Succession)
             .map(|field| field.name)
+    }
+
+    /// The first field of this meaning.
+    pub fn of_meaning(self, meaning: Meaning) -> Option<&'static Field> {
+        self.fields().iter().find(|field| field.meaning == meaning)
+    }
+
+    /// Its field of a person, by name.
+    pub fn person_field(self, name: &str) -> Option<&'static Field> {
+        self.person_fields().find(|field| field.name == name)
+    }
+
+    /// The list whose entries are persons, where it has one.
+    pub const fn persons(self) -> Option<&'static str> {
+        match self.description().personal {
+            Personal::Entries { list, .. } => Some(list),
+            Personal::Record | Personal::Mentions => None,
+        }
+    }
+
+    /// What a record of the kind says of each of its persons.
+    pub fn person_fields(self) -> impl Iterator<Item = &'static Field> {
+        let fields = self.fields().iter();
+        fields.filter(move |field| self.is_of_persons(field))
+    }
+
+    /// Whether the field, one of this kind's, is of its persons.
+    pub fn is_of_persons(self, field: &Field) -> bool {
+        matches!(field.shape, Shape::Entry { list } if self.persons() == Some(list))
     }
 
     /// Whether a record of the kind has a note.

@@ -1,40 +1,20 @@
 //! Visits on a phone: written with no network, once; replaced by a later one, or declared void.
 
+pub use lianka_client_core::editing::NewVisit;
 use lianka_client_core::{EditError, OutboxState, card::Place, store::Records};
 use lianka_sync_core::{
     crdt::record::Edit,
     id::RecordId,
     kinds::{
-        Kind,
+        self, Kind,
         projection::{Projected, VisitRow},
-        shop_card, visit,
+        visit,
     },
     time::DeviceTime,
 };
 use serde::Serialize;
 
 use super::{EditReceipt, Phone, PhoneError};
-
-/// What is written of a visit.
-#[derive(Clone, Debug, Default)]
-pub struct NewVisit {
-    /// When, as [`lianka_sync_core::values::date::minute`] reads it.
-    pub at: String,
-    /// One of [`visit::CHANNELS`].
-    pub channel: String,
-    /// One of [`visit::OUTCOMES`].
-    pub outcome: String,
-    /// Who went along.
-    pub companions: Vec<String>,
-    /// Words of the checklist.
-    pub topics: Vec<String>,
-    /// One line.
-    pub remark: Option<String>,
-    /// Version of the card that was left.
-    pub card_version: Option<String>,
-    /// The visit that this one puts right.
-    pub replaces: Option<RecordId>,
-}
 
 /// A visit in the list.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -62,32 +42,8 @@ impl Phone {
         if Kind::of(&card) != Some(Kind::ShopCard) {
             return Err(EditError::NoSuchRecord.into());
         }
-        let grid = card
-            .text(lianka_sync_core::kinds::key::GRID)
-            .unwrap_or_default();
-        let texts = [
-            (visit::SHOP, Some(shop.to_string())),
-            (visit::AT, Some(new.at.clone())),
-            (visit::CHANNEL, Some(new.channel.clone())),
-            (visit::OUTCOME, Some(new.outcome.clone())),
-            (visit::REMARK, new.remark.clone()),
-            (visit::CARD_VERSION, new.card_version.clone()),
-            (visit::REPLACES, new.replaces.map(|id| id.to_string())),
-        ];
-        let members = [
-            (visit::COMPANIONS, &new.companions),
-            (visit::TOPICS, &new.topics),
-        ];
-        let edits: Vec<Edit> = texts
-            .into_iter()
-            .filter_map(|(key, text)| Some(Edit::set(key, &text?)))
-            .chain(members.into_iter().flat_map(|(set, members)| {
-                members
-                    .iter()
-                    .map(move |member| Edit::add(format!("{set}/{member}")))
-            }))
-            .collect();
-        self.create(Kind::Visit, grid, &edits, now)
+        let grid = card.text(kinds::key::GRID).unwrap_or_default();
+        self.create(Kind::Visit, grid, &new.edits(shop), now)
     }
 
     /// Declares a visit void.
@@ -136,7 +92,7 @@ impl Phone {
                 };
                 let sign_name = of(&row)
                     .and_then(|shop| self.view(shop).ok())
-                    .and_then(|view| view.text(shop_card::SIGN_NAME).map(str::to_owned));
+                    .and_then(|view| kinds::title(&view));
                 Ok(VisitSummary {
                     sign_name,
                     replaced: replaced.contains(&row.record),
@@ -152,11 +108,7 @@ impl Phone {
         let mut at = card;
         // Two cards never go on as each other; a bound all the same.
         for _ in 0..8 {
-            let into = self.view(at).ok().and_then(|view| {
-                let into = view.text(shop_card::MERGED_INTO)?;
-                into.parse().ok()
-            });
-            match into {
+            match self.view(at).ok().and_then(|view| kinds::successor(&view)) {
                 Some(into) => at = into,
                 None => break,
             }

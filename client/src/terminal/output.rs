@@ -20,7 +20,7 @@ use lianka_sync_core::{
         view::{Value, View},
     },
     id::{DeviceId, RecordId},
-    kinds::{self, Kind, key, shop_card},
+    kinds::{self, Kind, Meaning, key},
     lang::Lang,
     time::DeviceTime,
 };
@@ -280,13 +280,19 @@ pub(super) fn show(phone: &Phone, record: RecordId, json: bool, lang: Lang) -> R
         .map(|(key, _)| key.to_owned())
         .collect();
     let mut text = format!("{record}\n");
-    if let Some(into) = view.text(shop_card::MERGED_INTO) {
+    if let Some(into) = kinds::successor(&view) {
         text.push_str(&match lang {
             Lang::Zh => format!("  已并入 {into}：街道认定两张卡是同一家，请看那一张；在这里的修改会转过去。\n"),
             Lang::En => format!("  Merged into {into}: the office found the two to be one shop. Look there; edits made here follow.\n"),
         });
     }
-    let contacts = view.entries(shop_card::CONTACTS);
+    let contacts = kinds::persons(&view);
+    let person_at = |key: &str| match key::Key::parse(key) {
+        Some(key::Key::Entry { list, entry, .. }) if kind.persons() == Some(list) => {
+            contacts.iter().position(|at| *at == entry)
+        }
+        _ => None,
+    };
     // In the order of the catalogue, which is the order of a card on paper; what is the same on every card is left out.
     let place_of = |key: &str| {
         kind.field(key)
@@ -297,27 +303,17 @@ pub(super) fn show(phone: &Phone, record: RecordId, json: bool, lang: Lang) -> R
         .iter()
         .filter(|(key, _)| {
             !matches!(
-                key.as_str(),
-                key::KIND | key::STREET | shop_card::MERGED_INTO
+                kind.meaning(key),
+                Some(Meaning::Identity | Meaning::Succession)
             )
         })
         .collect();
-    keys.sort_by_cached_key(|(key, _)| {
-        (
-            contacts
-                .iter()
-                .position(|entry| key.starts_with(&format!("{}/{entry}/", shop_card::CONTACTS))),
-            place_of(key),
-        )
-    });
+    keys.sort_by_cached_key(|(key, _)| (person_at(key), place_of(key)));
     for (key, values) in keys {
         let Some(winner) = values.last() else {
             continue;
         };
-        let number = contacts
-            .iter()
-            .position(|entry| key.starts_with(&format!("{}/{entry}/", shop_card::CONTACTS)))
-            .map(|at| format!("{} ", at + 1));
+        let number = person_at(key).map(|at| format!("{} ", at + 1));
         let label = format!("{}{}", number.unwrap_or_default(), label(kind, key, lang));
         let mut line = format!("  {}  {}", pad(&label, 18), plain(&winner.value));
         if pending.contains(key) {
@@ -375,7 +371,7 @@ pub(super) fn conflicts(phone: &Phone, json: bool, lang: Lang) -> Result<(), Fai
                 let fields: serde_json::Map<_, _> = kinds::conflicts(view)
                     .map(|(key, values)| (key.to_owned(), json!(values.iter().map(|value| value_json(value, own)).collect::<Vec<_>>())))
                     .collect();
-                json!({ "record": card.record, (shop_card::SIGN_NAME): card.sign_name, "door": card.door(), "fields": fields })
+                json!({ "record": card.record, "sign_name": card.sign_name, "door": card.door(), "fields": fields })
             })
             .collect();
         return print_json(&cards);

@@ -12,7 +12,7 @@ use lianka_sync_core::{
     crdt::{merge::RegisterState, rebuild::Forget, view::Value},
     id::{DeviceId, EntryId, RecordId, StreetCode},
     key::{self, NOTE},
-    kinds::{Key, Meaning, Personal, Shape},
+    kinds::{Key, Meaning, Shape},
     search::fold,
 };
 use serde_json::json;
@@ -227,10 +227,9 @@ impl Redact {
 
     /// Whether the person stands on the record.
     fn is_there(&self, state: &RegisterState) -> bool {
-        match (&self.person, state.kind().description().personal) {
-            (Person::Entry(entry), Personal::Entries { list, .. }) => state.has_entry(list, *entry),
-            (Person::Entry(_), _) => false,
-            (Person::Member(key), _) => {
+        match &self.person {
+            Person::Entry(entry) => state.has_person(*entry),
+            Person::Member(key) => {
                 let field = state.kind().field(key);
                 let of_persons = field.is_some_and(|(field, _)| {
                     field.meaning == Meaning::PersonName && field.shape == Shape::SetMember

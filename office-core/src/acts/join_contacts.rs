@@ -19,7 +19,7 @@ use lianka_sync_core::{
     kinds::{
         Kind,
         duplicate::persons::{self, Alike, Contact, Same},
-        shop_card::{CONTACTS, MERGED_INTO},
+        persons as persons_of,
     },
 };
 use uuid::Uuid;
@@ -68,7 +68,7 @@ impl Act for Join {
         let Self { record, same, .. } = self;
         let state = card(street, record)?;
         let view = state.view();
-        let entries = view.entries(CONTACTS);
+        let entries = persons_of(&view);
         if same.kept == same.gone
             || ![same.kept, same.gone]
                 .iter()
@@ -122,7 +122,7 @@ fn card(street: &Street, record: RecordId) -> Result<&RegisterState, Refused> {
     if state.kind() != Kind::ShopCard {
         return Err(Refused::NotFound);
     }
-    if state.text(MERGED_INTO).is_some() {
+    if state.successor().is_some() {
         return Err(Refused::AlreadyMerged);
     }
     Ok(state)

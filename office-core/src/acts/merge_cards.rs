@@ -6,14 +6,12 @@
 //! - no card is merged into one that was merged away, and one that was merged away is not merged again: chains end, cycles cannot be.
 
 use lianka_sync_core::{
-    codec::change::Scalar,
-    crdt::merge::{RegisterState, Write},
+    crdt::merge::RegisterState,
     id::{Actor, RecordId},
     kinds::{
         Kind,
         duplicate::{self, Traits, carry},
         projection::{self, Projected},
-        shop_card::MERGED_INTO,
     },
 };
 use uuid::Uuid;
@@ -77,7 +75,7 @@ impl Act for Merge {
         if winner == loser {
             return Err(Refused::SameCard);
         }
-        if winning.text(MERGED_INTO).is_some() || losing.text(MERGED_INTO).is_some() {
+        if winning.successor().is_some() || losing.successor().is_some() {
             return Err(Refused::AlreadyMerged);
         }
         let reasons = match (traits(winner, winning), traits(loser, losing)) {
@@ -95,9 +93,13 @@ impl Act for Merge {
                 .compose_what_fits(winner, signer, writes, &message)
                 .map_err(Refused::CardRefuses)?;
         }
-        let away = Write::new(MERGED_INTO, Some(Scalar::Str(winner.to_string())));
         street
-            .compose(loser, Signer::Server, &[away], &format!("并入 {winner}"))
+            .compose(
+                loser,
+                Signer::Server,
+                &[carry::goes_on_as(Some(winner))],
+                &format!("并入 {winner}"),
+            )
             .map_err(Refused::CardRefuses)?;
         let row = CardMerge {
             merge: self.merge,
@@ -162,7 +164,7 @@ impl Act for UndoMerge {
         let (winner, loser) = (row.winner, row.loser);
         // A winner that was erased has nothing left to give back; the other card comes back all the same.
         if let Some(winning) = street.state(winner) {
-            if winning.text(MERGED_INTO).is_some() {
+            if winning.successor().is_some() {
                 return Err(Refused::MergeNotLast);
             }
             let writes = carry::undo(winning, wrote(&row), &row.same_persons);
@@ -171,12 +173,11 @@ impl Act for UndoMerge {
                 .compose_what_fits(winner, self.by.signer(), writes, &message)
                 .map_err(Refused::CardRefuses)?;
         }
-        let back = Write::new(MERGED_INTO, None);
         street
             .compose(
                 loser,
                 Signer::Server,
-                &[back],
+                &[carry::goes_on_as(None)],
                 &format!("撤销并入 {winner}"),
             )
             .map_err(Refused::CardRefuses)?;

@@ -5,11 +5,7 @@
 use lianka_sync_core::{
     codec::change::{self, Change},
     id::RecordId,
-    kinds::{
-        Kind,
-        duplicate::persons,
-        shop_card::{CONSENT, CONTACTS},
-    },
+    kinds::{Kind, Personal, duplicate::persons},
 };
 
 use crate::{
@@ -26,7 +22,10 @@ fn late(street: &Street) -> impl Iterator<Item = (RecordId, Change)> {
         let touched = street.touched(record)?;
         // A card that was only just made has nobody joined.
         let may_be = state.kind() == Kind::ShopCard && state.len() > 1;
-        let of_persons = touched.entries(CONTACTS) || touched.entries(CONSENT);
+        let Personal::Entries { list, consents } = state.kind().description().personal else {
+            return None;
+        };
+        let of_persons = touched.entries(list) || touched.entries(consents);
         let change = (may_be && of_persons).then(|| change::decode(&change.bytes).ok())??;
         persons::writes_contacts(&change).then_some((record, change))
     })

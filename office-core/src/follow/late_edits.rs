@@ -7,7 +7,7 @@ use lianka_sync_core::{
     codec::change,
     crdt::merge::RegisterState,
     id::{ChangeHash, DeviceId, RecordId},
-    kinds::{duplicate::carry, shop_card::MERGED_INTO},
+    kinds::duplicate::carry,
 };
 
 use crate::{
@@ -25,7 +25,7 @@ struct Late {
 }
 
 fn late(street: &Street) -> impl Iterator<Item = (RecordId, DeviceId, ChangeHash, &Vec<u8>)> {
-    let away = |state: &RegisterState| state.text(MERGED_INTO).is_some();
+    let away = |state: &RegisterState| state.successor().is_some();
     street
         .accepted(street.following.late_from)
         .filter(move |(record, ..)| street.state(*record).is_some_and(away))

@@ -6,8 +6,7 @@ use lianka_sync_core::{
     codec::change::Scalar,
     id::{ChangeHash, EntryId, RecordId},
     kinds::{
-        Kind,
-        shop_card::{CONTACTS, MERGED_INTO},
+        self, Kind,
         transfer::{
             self, Case, Outcome, Step, calendar::Calendar, letter_key, member::Member, table::OTHER,
         },
@@ -106,7 +105,7 @@ impl MemoryStore {
                 )
             }),
             copies: answers(&wants.copies, |(record, entry)| {
-                let holds = |kept: &Kept| kept.state.has_entry(CONTACTS, *entry);
+                let holds = |kept: &Kept| kept.state.has_person(*entry);
                 let others = self.of_kind(Kind::ShopCard);
                 let others = others.filter(|(other, kept)| other != record && holds(kept));
                 Some(others.map(|(other, _)| other).collect())
@@ -256,7 +255,7 @@ impl MemoryStore {
         let count = |n: usize| n as u64;
         let notices = self.notices.values().flatten();
         let kept = self.records.get(&record);
-        let contacts = kept.map(|kept| kept.state.view().entries(CONTACTS).len());
+        let contacts = kept.map(|kept| kinds::persons(&kept.state.view()).len());
         vec![
             ("change_log", count(self.entries(record).count())),
             (
@@ -309,7 +308,7 @@ impl MemoryStore {
     /// The card that a merged one went on in, for whoever looks at the store.
     pub fn merged_into(&self, record: RecordId) -> Option<RecordId> {
         let kept = self.records.get(&record)?;
-        kept.state.text(MERGED_INTO)?.parse().ok()
+        kept.state.successor()
     }
 }
 

@@ -9,13 +9,13 @@ use lianka_sync_core::{
     crdt::view::View,
     id::EntryId,
     key::{self, NOTE},
-    kinds::{Field, Kind, Meaning, Shape, shop_card::CONTACTS},
+    kinds::{self, Field, Kind, Meaning, Shape},
     search::fold,
     values::{credit_code, date, phone, text},
 };
 use serde::{Deserialize, Serialize};
 
-use super::{said, workbook::person_key};
+use super::workbook::person_key;
 use crate::acts::import::{CellWrite, NoteWrite, Over};
 
 /// How a column of a sheet from elsewhere is taken.
@@ -218,15 +218,15 @@ fn one(
 /// Which person of the card it is: the same number, or the same name.
 fn whose(person: &[(String, String)], view: &View) -> Option<EntryId> {
     let says = |meaning: Meaning| {
-        let field = said::field(&format!("{CONTACTS}/{}", person_field(meaning)?))?;
+        let field = person_field(meaning)?;
         let text = person.iter().find(|(name, _)| name == field.name)?;
         Some((field, text.1.as_str()))
     };
-    let entries = view.entries(CONTACTS);
+    let entries = kinds::persons(view);
     let by = |meaning: Meaning| {
         let (field, text) = says(meaning)?;
         let mut found = entries.iter().filter(|entry| {
-            view.entry_text(CONTACTS, **entry, field.name)
+            view.text(&field.key_in(**entry))
                 .is_some_and(|held| match meaning {
                     Meaning::Telephone => share_a_number(held, text),
                     _ => same(field, held, text),
@@ -239,14 +239,9 @@ fn whose(person: &[(String, String)], view: &View) -> Option<EntryId> {
     by(Meaning::Telephone).or_else(|| by(Meaning::PersonName))
 }
 
-fn person_field(meaning: Meaning) -> Option<&'static str> {
-    let mut fields = Kind::ShopCard.fields().iter();
-    fields
-        .find(|field| {
-            matches!(field.shape, Shape::Entry { list } if list == CONTACTS)
-                && field.meaning == meaning
-        })
-        .map(|field| field.name)
+fn person_field(meaning: Meaning) -> Option<&'static Field> {
+    let mut fields = Kind::ShopCard.person_fields();
+    fields.find(|field| field.meaning == meaning)
 }
 
 fn share_a_number(mine: &str, theirs: &str) -> bool {

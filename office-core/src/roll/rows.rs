@@ -11,7 +11,7 @@ use lianka_sync_core::{
     crdt::{merge::RegisterState, record::Edit, view::View},
     id::{ChangeHash, EntryId, RecordId, StreetCode},
     key,
-    kinds::{Kind, shop_card::CONTACTS},
+    kinds::{self, Kind},
     time::ServerTime,
 };
 use uuid::Uuid;
@@ -114,9 +114,11 @@ pub fn create(street: &StreetCode, record: RecordId, at: At, says: Says, grid: &
     edits.extend(given.map(|(key, value)| Edit::Put { key, value }));
     for (nth, person) in says.persons.iter().enumerate() {
         let entry = at.person(nth);
-        edits.extend(person.iter().map(|(field, value)| {
-            Edit::set(format!("{CONTACTS}/{entry}/{field}"), value.as_str())
-        }));
+        edits.extend(
+            person.iter().map(|(field, value)| {
+                Edit::set(workbook::person_key(entry, field), value.as_str())
+            }),
+        );
     }
     edits.extend(says.note.map(|text| Edit::Note { text }));
     RowWrite::Create {
@@ -140,9 +142,11 @@ pub fn edit(row: &Row<'_>, record: RecordId, state: &RegisterState) -> RowWrite 
         (cells, note) = (found.cells, found.note);
     }
     // A person who was forgotten, or taken off the card, does not come back by a cell.
-    let persons: BTreeSet<EntryId> = view.entries(CONTACTS).into_iter().collect();
+    let persons: BTreeSet<EntryId> = kinds::persons(&view).into_iter().collect();
     let is_there = |key: &str| match key::Key::parse(key) {
-        Some(key::Key::Entry { list, entry, .. }) if list == CONTACTS => persons.contains(&entry),
+        Some(key::Key::Entry { list, entry, .. }) if Kind::ShopCard.persons() == Some(list) => {
+            persons.contains(&entry)
+        }
         _ => true,
     };
     let changed = row.changed.iter().filter(|changed| is_there(&changed.key));
@@ -193,9 +197,10 @@ fn fields(found: &Own, view: &View) -> Vec<Differs> {
         .collect();
     for person in &found.persons {
         let texts: Vec<&str> = person.iter().map(|(_, value)| value.as_str()).collect();
+        let list = Kind::ShopCard.persons().unwrap_or_default();
         fields.push(Differs {
-            key: CONTACTS.to_owned(),
-            field: CONTACTS.to_owned(),
+            key: list.to_owned(),
+            field: list.to_owned(),
             is: Vec::new(),
             shall: Some(texts.join(" ")),
         });
@@ -241,7 +246,7 @@ pub fn own(found: OwnRow, card: &Card<'_>) -> Own {
         ..Own::default()
     };
     // Nothing is kept of a person who was taken off the card, or forgotten, since.
-    let there = view.entries(CONTACTS);
+    let there = kinds::persons(view);
     let gone = own.changed.extract_if(.., |changed| {
         matches!(key::Key::parse(&changed.key), Some(key::Key::Entry { entry, .. }) if !there.contains(&entry))
     });

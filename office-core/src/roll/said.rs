@@ -4,7 +4,7 @@
 //! a day or a number, and without the apostrophes that protect a cell.
 
 use lianka_sync_core::{
-    kinds::{Field, Kind, Meaning, Shape, shop_card::CONTACTS},
+    kinds::{Field, Kind, Meaning, Shape},
     values::{date, phone, text},
 };
 use sha2::{Digest, Sha256};
@@ -87,18 +87,23 @@ pub fn field(key: &str) -> Option<&'static Field> {
     }
 }
 
-/// The card's field of this meaning, where it is the only one.
+/// The column of a field: `sign_name`, `contacts/phones`.
+pub fn column(field: &Field) -> String {
+    match field.shape {
+        Shape::Entry { list } => format!("{list}/{}", field.name),
+        _ => field.name.to_owned(),
+    }
+}
+
+/// The card's field of this meaning.
 pub fn of_meaning(meaning: Meaning) -> Option<&'static Field> {
-    Kind::ShopCard
-        .fields()
-        .iter()
-        .find(|field| field.meaning == meaning)
+    Kind::ShopCard.of_meaning(meaning)
 }
 
 /// Whether the column's cells have a line for each contact person.
 pub fn is_of_persons(key: &str) -> bool {
     key.split_once('/')
-        .is_some_and(|(list, _)| list == CONTACTS)
+        .is_some_and(|(list, _)| Kind::ShopCard.persons() == Some(list))
 }
 
 fn meant(key: &str, cell: &str) -> String {

@@ -925,10 +925,9 @@ fn added(own: &mut OwnRow, line: &Line, places: &[Option<&Placed>], known: &Know
 
 /// Where a new person's fields are written.
 pub fn person_key(entry: EntryId, field: &str) -> String {
-    format!(
-        "{}/{entry}/{field}",
-        lianka_sync_core::kinds::shop_card::CONTACTS
-    )
+    Kind::ShopCard
+        .person_field(field)
+        .map_or_else(String::new, |field| field.key_in(entry))
 }
 
 /// The key of a custom column.

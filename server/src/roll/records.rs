@@ -9,12 +9,7 @@ use lianka_sync_core::{
     crdt::merge::RegisterState,
     id::{ChangeHash, DeviceId, RecordId, StreetCode},
     key,
-    kinds::{
-        self, Class, Kind,
-        projection::CardRow,
-        shop_card::{MERGED_INTO, SIGN_NAME},
-        transfer::calendar::day_of,
-    },
+    kinds::{self, Class, Kind, projection::CardRow, transfer::calendar::day_of},
     search,
     time::{DeviceTime, ServerTime},
     values::date,
@@ -88,7 +83,7 @@ impl CardsQuery {
     pub(crate) fn order(&self) -> Result<CardOrder, ApiError> {
         match self.sort.as_deref() {
             None | Some("walk") => Ok(CardOrder::Walk),
-            Some(SIGN_NAME) => Ok(CardOrder::SignName),
+            Some("sign_name") => Ok(CardOrder::SignName),
             Some("confirmed") => Ok(CardOrder::Confirmed),
             Some("changed") => Ok(CardOrder::Changed),
             Some(_) => Err(ApiError::invalid_field(
@@ -383,7 +378,7 @@ pub async fn show(
         seq: row.seq,
         heads: state.heads(),
         fields,
-        merged_into: view.text(MERGED_INTO).and_then(|id| id.parse().ok()),
+        merged_into: kinds::successor(&view),
         note: view.note.unwrap_or_default(),
     }))
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use lianka_sync_core::{
     id::{RecordId, StreetCode},
-    kinds::{projection::CardRow, shop_card::SIGN_NAME},
+    kinds::projection::CardRow,
 };
 use sqlx::{PgConnection, types::Json};
 use time::Date;
@@ -44,7 +44,7 @@ impl CardOrder {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Walk => "walk",
-            Self::SignName => SIGN_NAME,
+            Self::SignName => "sign_name",
             Self::Confirmed => "confirmed",
             Self::Changed => "changed",
         }

@@ -28,7 +28,7 @@ use crate::{
         record::{Edit, Record, RecordError},
         view::{Value, View},
     },
-    id::{Actor, ChangeHash, DeviceId, EntryId, StreetCode},
+    id::{Actor, ChangeHash, DeviceId, EntryId, RecordId, StreetCode},
     key::{self, Key, NOTE},
     kinds::{Broken, Kind, MergeRule, Writing},
     lang::Lang,
@@ -224,6 +224,11 @@ impl RegisterState {
             StoredScalar::Str(text) => Some(text),
             StoredScalar::Bool(_) | StoredScalar::Int(_) => None,
         }
+    }
+
+    /// The record as which this one goes on.
+    pub fn successor(&self) -> Option<RecordId> {
+        self.text(self.kind.succession()?)?.parse().ok()
     }
 
     /// What the record says.

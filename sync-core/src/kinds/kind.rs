@@ -446,6 +446,19 @@ impl Field {
         }
     }
 
+    /// Its key for this member: a tag, a day, the name of a custom field.
+    pub fn key_of(&self, member: &str) -> String {
+        format!("{}/{member}", self.name)
+    }
+
+    /// Its key in this entry; without one, of a field that no list has.
+    pub fn key_in(&self, entry: EntryId) -> String {
+        match self.shape {
+            Shape::Entry { list } => format!("{list}/{entry}/{}", self.name),
+            _ => self.name.to_owned(),
+        }
+    }
+
     /// The key as documentation writes it, for example `contacts/<entry>/phones`.
     pub fn pattern(&self) -> String {
         match self.shape {

@@ -8,15 +8,14 @@ use std::collections::HashMap;
 use lianka_sync_core::{
     id::RecordId,
     kinds::{
-        Meaning,
+        Kind, Meaning,
         duplicate::{Comparison, Reason, Recognised, Traits},
         kind::AddressPart,
-        shop_card::CONTACTS,
     },
 };
 use serde::{Deserialize, Serialize};
 
-use super::{diff::Says, said};
+use super::diff::Says;
 use crate::roll::sheet::target::field;
 
 /// A card that a row may be.
@@ -63,7 +62,8 @@ pub fn traits(says: &Says) -> Traits {
             .iter()
             .flatten()
             .filter(|(name, _)| {
-                said::field(&format!("{CONTACTS}/{name}"))
+                Kind::ShopCard
+                    .person_field(name)
                     .is_some_and(|field| field.meaning == Meaning::Telephone)
             })
             .map(|(_, value)| value.as_str())

@@ -6,7 +6,7 @@
 use std::{collections::BTreeSet, sync::LazyLock};
 
 use lianka_sync_core::{
-    kinds::{Field, Kind, Meaning, Shape, kind::AddressPart, shop_card::CONTACTS},
+    kinds::{Field, Kind, Meaning, Shape, kind::AddressPart},
     search::fold,
     values::geo::Crs,
 };
@@ -416,10 +416,8 @@ fn unlisted(headings: &[String]) -> Vec<Option<ColumnTarget>> {
     };
     let numbers: Vec<Option<String>> = headings.iter().map(whose).collect();
     let field = |meaning: Meaning| {
-        let of_person = |field: &&'static Field| {
-            matches!(field.shape, Shape::Entry { list: CONTACTS }) && field.meaning == meaning
-        };
-        Kind::ShopCard.fields().iter().find(of_person)
+        let mut of_person = Kind::ShopCard.person_fields();
+        of_person.find(|field| field.meaning == meaning)
     };
     let name_of = |heading: &String| -> Option<String> {
         let bare = bare(heading);
@@ -610,10 +608,9 @@ fn contact(heading: &str) -> Option<ColumnTarget> {
         return None;
     }
     let of = |what: &str| {
-        Kind::ShopCard.fields().iter().find(|field| {
-            matches!(field.shape, Shape::Entry { list: CONTACTS })
-                && (field.headings.whole.contains(&what)
-                    || person.is_some() && field.headings.of_person.contains(&what))
+        Kind::ShopCard.person_fields().find(|field| {
+            field.headings.whole.contains(&what)
+                || person.is_some() && field.headings.of_person.contains(&what)
         })
     };
     let known = of(what).or_else(|| of(number_beside_name(what)?).filter(|_| person.is_some()));

@@ -4,7 +4,8 @@ use lianka_sync_core::{
     access::FieldError,
     authority::{self, Said},
     codec::change::Scalar,
-    kinds::{Kind, Meaning, shop_card::CONTACTS},
+    id::EntryId,
+    kinds::{Kind, Meaning},
     lang::Lang,
 };
 
@@ -45,10 +46,7 @@ pub(crate) fn sound(
     });
     for contact in &mut shop.contacts {
         contact.0.retain(|(field, text)| {
-            let key = format!(
-                "{CONTACTS}/00000000-0000-0000-0000-000000000000/{}",
-                field.name
-            );
+            let key = field.key_in(EntryId::default());
             let value = Scalar::Str(text.clone());
             let checked = authority::check_new_value(Kind::ShopCard, &key, &value, said);
             if let Err(error) = &checked {

@@ -1,10 +1,11 @@
 //! What a column of a sheet is read as.
 
-pub(crate) use lianka_office_core::roll::said::of_meaning as field;
+use lianka_office_core::roll::said;
 use lianka_sync_core::{
-    kinds::{Field, Meaning, key, shop_card::CONTACTS},
+    kinds::{Field, Meaning, key},
     values::geo::Crs,
 };
+pub(crate) use said::of_meaning as field;
 
 /// What a column is read as.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +45,7 @@ impl ColumnTarget {
             Self::Exported => "exported".to_owned(),
             Self::Area => "area".to_owned(),
             Self::Field(field) => field.name.to_owned(),
-            Self::Contact { part, .. } => format!("{CONTACTS}/{}", part.name),
+            Self::Contact { part, .. } => said::column(part),
             Self::Point(_) | Self::Longitude(_) | Self::Latitude(_) => {
                 field(Meaning::Point).map_or_else(String::new, |field| field.name.to_owned())
             }

@@ -154,10 +154,12 @@ impl RegisterState {
         naming.chain([person]).collect()
     }
 
-    /// Whether any field of the collection's entry was ever written.
-    pub fn has_entry(&self, list: &str, entry: EntryId) -> bool {
-        self.registers
-            .keys()
-            .any(|key| matches!(Key::parse(key), Some(Key::Entry { list: of, entry: at, .. }) if of == list && at == entry))
+    /// Whether anything of this person was ever written.
+    pub fn has_person(&self, person: EntryId) -> bool {
+        self.kind.persons().is_some_and(|list| {
+            self.registers
+                .keys()
+                .any(|key| matches!(Key::parse(key), Some(Key::Entry { list: of, entry, .. }) if of == list && entry == person))
+        })
     }
 }

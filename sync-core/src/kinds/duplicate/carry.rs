@@ -18,10 +18,10 @@ use crate::{
         merge::{RegisterState, Replaces, Write},
         view::View,
     },
-    id::{Actor, EntryId},
+    id::{Actor, EntryId, RecordId},
     kinds::{
         Key, Kind, Meaning, MergeRule, consent,
-        shop_card::{CONSENT, CONTACTS, PARTY_STATUS},
+        shop_card::{CONSENT, CONTACTS, MERGED_INTO, PARTY_STATUS},
     },
     search,
     values::phone::{self, PhoneKind},
@@ -40,6 +40,14 @@ pub struct Plan {
     pub same_persons: SamePersons,
     /// One change each, by an actor each: concurrent values of one field need different authors. Empty where there is nothing to bring over.
     pub changes: Vec<Vec<Write>>,
+}
+
+/// Says on the losing card as which one it goes on; `None`: it is one of its own again.
+pub fn goes_on_as(winner: Option<RecordId>) -> Write {
+    Write::new(
+        MERGED_INTO,
+        winner.map(|winner| Scalar::Str(winner.to_string())),
+    )
 }
 
 /// What merging `loser` into `winner` writes on the winner.

@@ -9,7 +9,7 @@ use lianka_sync_core::{
     crdt::{merge::RegisterState, view::View},
     id::RecordId,
     key::NOTE,
-    kinds::{Field, Meaning, duplicate::Traits, shop_card::CONTACTS},
+    kinds::{Field, Kind, Meaning, duplicate::Traits},
     search::fold,
 };
 use sqlx::PgConnection;
@@ -162,10 +162,11 @@ impl Proposal<'_> {
         };
         for person in &mut says.persons {
             person.retain(|(field, value)| {
-                let key = format!("{CONTACTS}/{field}");
-                let is_number =
-                    said::field(&key).is_some_and(|field| field.meaning == Meaning::Telephone);
-                keep(&key, Some(value), is_ours || is_number)
+                let Some(field) = Kind::ShopCard.person_field(field) else {
+                    return true;
+                };
+                let is_number = field.meaning == Meaning::Telephone;
+                keep(&said::column(field), Some(value), is_ours || is_number)
             });
         }
         says.persons.retain(|person| !person.is_empty());

@@ -1,7 +1,8 @@
 //! The people of a shop, and their numbers.
 
 use lianka_sync_core::{
-    kinds::{Field, Meaning, shop_card::CONTACTS},
+    id::EntryId,
+    kinds::{Field, Meaning},
     search::fold,
     values::phone,
 };
@@ -239,10 +240,7 @@ impl<'a> Reader<'a> {
         value: String,
         heading: &str,
     ) {
-        let key = format!(
-            "{CONTACTS}/00000000-0000-0000-0000-000000000000/{}",
-            field.name
-        );
+        let key = field.key_in(EntryId::default());
         if !value.is_empty() && self.accepted(row, &key, &value, heading) {
             contact.set(field, value);
         }
