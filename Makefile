@@ -25,8 +25,9 @@ setup: ## install what is missing on this machine (Debian or Ubuntu; silent when
 build: setup ## build the programs: lianka, lianka-phone, lianka-simulator (target/release)
 	cargo build --release --locked -p lianka-server -p lianka-client -p lianka-simulator --bins
 
-demo: build ## a district in a minute: 42 phones offline, then all at once; ONCE=1 ends after the table
-	target/release/lianka-simulator demo $(if $(ONCE),--once)
+demo: setup ## a district in a minute: 42 phones offline, then all at once (target/demo); ONCE=1 ends after the table
+	cargo build --profile demo --locked -p lianka-server -p lianka-client -p lianka-simulator --bins
+	target/demo/lianka-simulator demo $(if $(ONCE),--once)
 
 test: setup ## all tests, on private databases of their own
 	scripts/test.sh

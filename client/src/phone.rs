@@ -660,7 +660,7 @@ impl Phone {
                 Command::Wait { wait, failures } => {
                     answer = None;
                     progress(Progress::Waiting { wait, failures });
-                    tokio::time::sleep(wait).await;
+                    self.transport()?.pause(wait).await;
                     Event::Begin
                 }
                 Command::Done => break,

@@ -84,6 +84,11 @@ impl Transport {
         &self.server
     }
 
+    /// Lets this time pass, before a call is tried again.
+    pub async fn pause(&self, wait: Duration) {
+        self.way.pause(wait).await;
+    }
+
     /// Sends a call that is answered with tokens.
     pub async fn sign_in(&self, call: &Call) -> Result<SignedIn, LinkError> {
         let response = checked(self.send(call, Vec::new(), call.body()?).await?).await?;

@@ -478,7 +478,8 @@ fn log_seconds(text: &str) -> Result<Option<Keep>, &'static str> {
 }
 
 fn log_filter(text: &str) -> Result<String, tracing_subscriber::filter::ParseError> {
-    tracing_subscriber::EnvFilter::try_new(text).map(|_| text.to_owned())
+    text.parse::<tracing_subscriber::filter::Targets>()
+        .map(|_| text.to_owned())
 }
 
 /// The lock that a file holds. What is wrong with it is told without what it says.

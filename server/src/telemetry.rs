@@ -4,8 +4,7 @@
 
 use tracing::{Level, error};
 use tracing_subscriber::{
-    EnvFilter,
-    filter::{FilterExt, filter_fn},
+    filter::{FilterExt, LevelFilter, Targets, filter_fn},
     fmt,
     layer::{Layer, SubscriberExt},
     registry,
@@ -19,7 +18,10 @@ use crate::config::{LogConfig, LogFormat};
 /// A panic is told by its place alone: its message may hold what a person wrote.
 pub fn init(config: &LogConfig) {
     // The directives were checked with the configuration.
-    let wanted = EnvFilter::try_new(&config.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let wanted: Targets = config
+        .filter
+        .parse()
+        .unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
     // Whatever is wanted: Automerge tells its steps with the remarks that people wrote, the numbering plans with the numbers.
     let harmless = filter_fn(|event| {
         let tells_all = ["automerge", "rlibphonenumber"]

@@ -2,7 +2,7 @@
 //!
 //! In: a path, headers and a body. Out: a status, headers and the body chunk by chunk, which ends or breaks. Knows nothing of what they mean.
 
-use std::{fmt::Debug, pin::Pin, sync::Arc};
+use std::{fmt::Debug, pin::Pin, sync::Arc, time::Duration};
 
 use lianka_client_core::link::LinkError;
 use reqwest::{
@@ -17,6 +17,9 @@ pub type Pending<'l, T> = Pin<Box<dyn Future<Output = T> + Send + 'l>>;
 pub trait Line: Debug + Send + Sync {
     /// Carries one request; the answer's body follows chunk by chunk.
     fn send(&self, request: LineRequest) -> Pending<'_, Result<LineResponse, Broken>>;
+
+    /// Lets this time pass, before the phone tries again.
+    fn pause(&self, wait: Duration) -> Pending<'_, ()>;
 }
 
 /// A request as it leaves the phone.
@@ -98,6 +101,14 @@ pub(super) enum Body {
 }
 
 impl Way {
+    /// Lets this time pass.
+    pub async fn pause(&self, wait: Duration) {
+        match self {
+            Self::Http(_) => tokio::time::sleep(wait).await,
+            Self::Line(line) => line.pause(wait).await,
+        }
+    }
+
     pub async fn post(
         &self,
         server: &str,

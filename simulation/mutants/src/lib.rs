@@ -180,6 +180,12 @@ mutants! {
     MergeCardsIntoMerged "merge-cards-into-merged" "merge cards": "a card is merged into one that was merged away";
     MergeCardsForgetsSamePersons "merge-cards-forgets-same-persons" "merge cards": "a merge does not remember who is the same person";
     UndoMergeLeavesLoser "undo-merge-leaves-loser" "merge cards": "an undone merge leaves the losing card away";
+    JoinWritesNothing "join-writes-nothing" "join contacts": "contacts that are joined stay two on the card";
+    JoinForgotten "join-forgotten" "join contacts": "it is not remembered that two contacts were joined";
+    JoinForgetsLate "join-forgets-late" "join contacts": "a late edit of the contact that went stays with it";
+    PartKeepsCopies "part-keeps-copies" "join contacts": "contacts that are parted keep what the other one said";
+    PartReturnsNothing "part-returns-nothing" "join contacts": "the contact that went does not come back when they are parted";
+    HeldForgetsFormerName "held-forgets-former-name" "held": "what waits under a phone's former name is refused";
     UndoMergeTwice "undo-merge-twice" "merge cards": "a merge is undone a second time";
     UndoMergeKeepsCarried "undo-merge-keeps-carried" "merge cards": "an undone merge leaves on the card what it carried over";
     UndoMergeForgotten "undo-merge-forgotten" "merge cards": "that a merge was undone is not remembered";

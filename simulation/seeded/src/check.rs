@@ -11,6 +11,7 @@ pub mod bytes;
 pub mod copies;
 pub mod erased;
 pub mod finding;
+pub mod joins;
 pub mod ledger;
 pub mod log;
 pub mod meaning;
@@ -53,6 +54,7 @@ pub fn check(setup: &Setup, story: &Story) -> Vec<Finding> {
     rulings::check(story, &ledger, &documents, &mut found);
     erased::check(story, &ledger, &documents, &mut found);
     told::check(story, &ledger, &documents, &mut found);
+    joins::check(story, &ledger, &documents, &mut found);
     trail::check(&setup.street, &story.evidence, &mut found);
     if let Some(differ) = &story.evidence.rows_differ {
         found.push(Finding::new(

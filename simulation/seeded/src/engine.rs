@@ -71,6 +71,7 @@ enum Happening {
     Resume {
         phone: usize,
         incarnation: u64,
+        over: tokio::sync::oneshot::Sender<()>,
     },
 }
 
@@ -114,7 +115,6 @@ pub async fn run<O: Office>(script: &Script, office: &mut O) -> Story {
 pub fn run_to_end<O: Office>(script: &Script, office: &mut O) -> Story {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
-        .start_paused(true)
         .build();
     runtime
         .expect("a runtime without sockets needs nothing")
@@ -188,7 +188,15 @@ impl<'w, O: Office> Simulation<'w, O> {
                         self.drive(phone, incarnation).await;
                     }
                 }
-                Happening::Resume { phone, incarnation } => self.drive(phone, incarnation).await,
+                Happening::Resume {
+                    phone,
+                    incarnation,
+                    over,
+                } => {
+                    if over.send(()).is_ok() {
+                        self.drive(phone, incarnation).await;
+                    }
+                }
             }
         }
     }
@@ -305,11 +313,15 @@ impl<'w, O: Office> Simulation<'w, O> {
                     },
                 );
             }
-            Signal::BackOff(wait) => {
+            Signal::BackOff(wait, over) => {
                 self.coverage.count("phone: waits and tries again");
                 self.later(
                     wait.as_millis() as i64,
-                    Happening::Resume { phone, incarnation },
+                    Happening::Resume {
+                        phone,
+                        incarnation,
+                        over,
+                    },
                 );
             }
         }

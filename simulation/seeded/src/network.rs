@@ -19,7 +19,7 @@ pub enum Signal {
     /// The next bytes of an answer.
     Chunk(u64, oneshot::Sender<Result<Option<Vec<u8>>, Broken>>),
     /// The end of its back-off.
-    BackOff(Duration),
+    BackOff(Duration, oneshot::Sender<()>),
 }
 
 /// A phone's end of the line.
@@ -33,6 +33,17 @@ impl Line for SimulatedLine {
         Box::pin(async move {
             sent.map_err(|_| Broken::Line)?;
             answered.await.unwrap_or(Err(Broken::Line))
+        })
+    }
+
+    fn pause(&self, wait: Duration) -> Pending<'_, ()> {
+        let (over, is_over) = oneshot::channel();
+        let asked = self.0.send(Signal::BackOff(wait, over));
+        Box::pin(async move {
+            if asked.is_ok() {
+                // Where nobody lets it go on, the phone crashed.
+                let _ = is_over.await;
+            }
         })
     }
 }

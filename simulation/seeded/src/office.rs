@@ -112,6 +112,18 @@ pub enum Act {
     Merge { winner: Uuid, loser: Uuid },
     /// Takes the newest merge of two cards back.
     UndoMerge { winner: Uuid, loser: Uuid },
+    /// Two contacts of a card are one person: `gone` goes into `kept`.
+    JoinContacts {
+        record: Uuid,
+        kept: Uuid,
+        gone: Uuid,
+    },
+    /// Takes the newest joining of two contacts back.
+    PartContacts {
+        record: Uuid,
+        kept: Uuid,
+        gone: Uuid,
+    },
     /// Forgets a record.
     Erase { record: Uuid },
     /// Forgets one person on a record.
@@ -256,6 +268,15 @@ pub struct MergeLine {
     pub is_undone: bool,
 }
 
+/// Two contacts of a card that were joined.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct JoinLine {
+    pub record: Uuid,
+    pub kept: Uuid,
+    pub gone: Uuid,
+    pub is_undone: bool,
+}
+
 /// Everything that the office can be asked when all is quiet.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Evidence {
@@ -274,6 +295,8 @@ pub struct Evidence {
     pub choices: Vec<ChoiceLine>,
     /// In order.
     pub merges: Vec<MergeLine>,
+    /// In order.
+    pub joins: Vec<JoinLine>,
     /// Acts as the audit trail tells them, in order: `username`, `action`, `record`, `detail`.
     pub told: Vec<serde_json::Value>,
     /// Events of the audit chain as the API tells them, in order; empty where the office keeps none.

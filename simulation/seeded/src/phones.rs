@@ -20,7 +20,7 @@ use std::{
 use lianka_client::{
     Phone, PhoneError, SyncReport,
     clock::{Clock, Entropy},
-    phone::{Backoff, Progress},
+    phone::Backoff,
     transport::Transport,
 };
 use lianka_sync_core::lang::Lang;
@@ -180,16 +180,7 @@ impl Rig {
         };
         self.incarnation += 1;
         self.in_tunnel = false;
-        let signals = self.line.0.clone();
-        self.running = Some(Box::pin(async move {
-            let progress = |progress| {
-                if let Progress::Waiting { wait, .. } = progress {
-                    // Nobody listens where the phone crashed meanwhile.
-                    let _ = signals.send(Signal::BackOff(wait));
-                }
-            };
-            phone.sync_with(progress).await
-        }));
+        self.running = Some(Box::pin(async move { phone.sync().await }));
     }
 
     /// The program dies, nothing is written any more.

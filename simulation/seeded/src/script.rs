@@ -216,6 +216,16 @@ pub enum Desk {
         winner: MadeBy,
         loser: MadeBy,
     },
+    JoinContacts {
+        record: MadeBy,
+        kept: Uuid,
+        gone: Uuid,
+    },
+    PartContacts {
+        record: MadeBy,
+        kept: Uuid,
+        gone: Uuid,
+    },
     Erase {
         record: MadeBy,
     },

@@ -1001,7 +1001,9 @@ impl Ledger {
                 self.forget_held(*record);
                 self.rewrite(*record);
             }
-            Act::Step { record, .. } => {
+            Act::Step { record, .. }
+            | Act::JoinContacts { record, .. }
+            | Act::PartContacts { record, .. } => {
                 self.touch(*record, None, line);
             }
             Act::Compact { record } => self.rewrite(*record),

@@ -100,6 +100,8 @@ fn acts_on(act: &Act, about: &About) -> bool {
         | Act::UndoChoice { record, .. }
         | Act::Erase { record }
         | Act::Redact { record, .. }
+        | Act::JoinContacts { record, .. }
+        | Act::PartContacts { record, .. }
         | Act::Step { record, .. }
         | Act::Compact { record } => is(record),
         Act::Move { records, .. } => records.iter().any(is),

@@ -64,6 +64,7 @@ impl Hand {
             notices: Vec::new(),
             choices: Vec::new(),
             merges: Vec::new(),
+            joins: Vec::new(),
             told: Vec::new(),
             audit: Vec::new(),
             rows_differ: None,

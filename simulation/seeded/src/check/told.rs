@@ -42,7 +42,10 @@ pub fn check(
 }
 
 /// Acts that were carried out since the store was last restored, with their lines.
-fn done<'s>(story: &'s Story, ledger: &Ledger) -> impl Iterator<Item = (usize, &'s Act)> {
+pub(super) fn done<'s>(
+    story: &'s Story,
+    ledger: &Ledger,
+) -> impl Iterator<Item = (usize, &'s Act)> {
     let from = ledger.restores.last().map_or(0, |at| at + 1);
     let lines = story.journal.lines.iter().enumerate().skip(from);
     lines.filter_map(|(at, line)| match &line.event {
@@ -127,6 +130,8 @@ fn acts(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
             Act::Held { accept: false, .. } => ("held_refuse", None),
             Act::Move { .. } => ("card_moved", None),
             Act::Merge { winner, .. } => ("merge", Some(*winner)),
+            Act::JoinContacts { record, .. } => ("merge", Some(*record)),
+            Act::PartContacts { record, .. } => ("merge_undo", Some(*record)),
             Act::Compact { record } => ("compact", Some(*record)),
             // Asked again, it is the same erasure.
             Act::Erase { record } => {

@@ -113,6 +113,16 @@ impl<O: Office> Simulation<'_, O> {
                 winner: self.id_of(*winner)?,
                 loser: self.id_of(*loser)?,
             },
+            Desk::JoinContacts { record, kept, gone } => Act::JoinContacts {
+                record: self.id_of(*record)?,
+                kept: *kept,
+                gone: *gone,
+            },
+            Desk::PartContacts { record, kept, gone } => Act::PartContacts {
+                record: self.id_of(*record)?,
+                kept: *kept,
+                gone: *gone,
+            },
             Desk::Erase { record } => Act::Erase {
                 record: self.id_of(*record)?,
             },
@@ -178,6 +188,8 @@ pub(super) fn counted(act: &Act, acted: &Acted) -> &'static str {
         Act::Held { accept: false, .. } => "act: refuse what is held",
         Act::Move { .. } => "act: move",
         Act::Merge { .. } => "act: merge",
+        Act::JoinContacts { .. } => "act: join contacts",
+        Act::PartContacts { .. } => "act: part contacts",
         Act::Erase { .. } => "act: erase",
         Act::Redact { .. } => "act: redact",
         Act::Step { .. } => "act: transfer step",

@@ -577,7 +577,7 @@ impl<O: Office> Simulation<'_, O> {
                     // A phone that no longer waits has crashed.
                     let _ = chunk.send(piece);
                 }
-                Signal::BackOff(_) => {}
+                Signal::BackOff(_, over) => drop(over.send(())),
             }
         }
     }

@@ -337,6 +337,9 @@ pub fn left_differently(real: &Evidence, memory: &Evidence) -> Option<Difference
     if real.choices != memory.choices {
         return differ("choices", &real.choices, &memory.choices);
     }
+    if real.joins != memory.joins {
+        return differ("joins", &real.joins, &memory.joins);
+    }
     if real.merges != memory.merges {
         return differ("merges", &real.merges, &memory.merges);
     }

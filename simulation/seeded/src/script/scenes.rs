@@ -11,6 +11,7 @@ use crate::{
     office::{Looked, Setup},
 };
 
+mod contacts;
 mod corners;
 mod rare;
 mod special;
@@ -85,6 +86,7 @@ pub(super) fn draw(seed: u64) -> Script {
     visits::among(&mut plan, Draw::of(seed, "visits", 0));
     rare::among(&mut plan, Draw::of(seed, "rare", 0));
     corners::among(&mut plan, Draw::of(seed, "corners", 0));
+    contacts::among(&mut plan, Draw::of(seed, "contacts", 0));
     plan.steps.sort_by_key(|step| (step.at_ms, step.no));
     Script {
         seed,

@@ -10,6 +10,7 @@ use lianka_office_core::{
         edit::{Create, Edit},
         erase::{Erase, Person, Redact, Request, reason},
         held::{Accept, Refuse},
+        join_contacts::{Join, UndoJoin},
         merge_cards::{Merge, UndoMerge},
         relocate::Relocate,
         resolve::{Choose, ChooseHarmless, Undo},
@@ -17,7 +18,7 @@ use lianka_office_core::{
     },
     ids::Ids,
     memory::{Kept, Settled},
-    store::{CardMerge, HeldStatus, HeldWrite},
+    store::{CardMerge, ContactJoin, HeldStatus, HeldWrite},
 };
 use lianka_sync_core::{
     access::Role,
@@ -25,10 +26,14 @@ use lianka_sync_core::{
     crdt::{conflict::HarmlessClass, merge::Refusal, rebuild},
     id::{DeviceId, EntryId, RecordId},
     kinds::{
-        self, Kind, key,
+        self, Kind,
+        duplicate::persons::Same,
+        key,
         transfer::{Case, Step},
     },
 };
+
+use uuid::Uuid;
 
 use super::{MemoryOffice, State, desk};
 use crate::office::{Act, Acted, HeldId, Looked};
@@ -84,6 +89,13 @@ fn done<T>(done: Result<T, Refused>, is_done: impl FnOnce(T) -> bool) -> Acted {
     }
 }
 
+fn same(kept: Uuid, gone: Uuid) -> Same {
+    Same {
+        kept: EntryId(kept),
+        gone: EntryId(gone),
+    }
+}
+
 fn values(set: &[(String, Option<String>)]) -> BTreeMap<String, Option<Scalar>> {
     let value = |(key, value): &(String, Option<String>)| {
         let value = value.as_ref().map(|text| desk::scalar(key, text));
@@ -135,6 +147,12 @@ impl MemoryOffice {
             Act::Merge { winner, loser } => self.merge_cards(RecordId(*winner), RecordId(*loser)),
             Act::UndoMerge { winner, loser } => {
                 self.undo_merge(RecordId(*winner), RecordId(*loser))
+            }
+            Act::JoinContacts { record, kept, gone } => {
+                self.join_contacts(RecordId(*record), same(*kept, *gone))
+            }
+            Act::PartContacts { record, kept, gone } => {
+                self.part_contacts(RecordId(*record), same(*kept, *gone))
             }
             Act::Erase { record } => {
                 let (record, request) = (RecordId(*record), self.request());
@@ -395,6 +413,38 @@ impl MemoryOffice {
         let undo = UndoMerge {
             by: self.reviewer(),
             merge,
+            note: String::new(),
+        };
+        done(self.run(undo), |_| true)
+    }
+
+    fn join_contacts(&mut self, record: RecordId, same: Same) -> Acted {
+        let mut names = self.names.clone();
+        let join = Join {
+            by: self.reviewer(),
+            record,
+            same,
+            note: String::new(),
+            join: self.ids.uuid(),
+            epoch: names.merge(),
+        };
+        let acted = done(self.run(join), |_| true);
+        if acted == Acted::Done {
+            self.names = names;
+        }
+        acted
+    }
+
+    fn part_contacts(&mut self, record: RecordId, same: Same) -> Acted {
+        let of = |join: &&ContactJoin| join.record == record && join.same == same;
+        let joins = self.state.store.joins.values().filter(of);
+        let newest = joins.max_by_key(|join| (join.undone.is_none(), join.joined_at));
+        let Some(join) = newest.map(|join| join.join) else {
+            return Acted::Nothing;
+        };
+        let undo = UndoJoin {
+            by: self.reviewer(),
+            join,
             note: String::new(),
         };
         done(self.run(undo), |_| true)

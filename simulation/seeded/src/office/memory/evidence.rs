@@ -3,7 +3,7 @@
 use lianka_office_core::{
     audit::Event,
     memory::{Held, Kept, LogEntry, MemoryStore, Settled},
-    store::{CardMerge, HeldStatus, Logged},
+    store::{CardMerge, ContactJoin, HeldStatus, Logged},
 };
 use lianka_sync_core::{codec::wire::Notice, crdt::record::Record, id::RecordId, kinds};
 use serde_json::json;
@@ -11,7 +11,8 @@ use uuid::Uuid;
 
 use crate::{
     office::{
-        ChoiceLine, Evidence, HeldLine, LogLine, MergeLine, NoticeLine, OfficeRecord, desk, shown,
+        ChoiceLine, Evidence, HeldLine, JoinLine, LogLine, MergeLine, NoticeLine, OfficeRecord,
+        desk, shown,
     },
     reading::won,
 };
@@ -36,6 +37,7 @@ pub fn of(store: &MemoryStore) -> Evidence {
         notices: notices(store),
         choices: choices(store),
         merges: merges(store),
+        joins: joins(store),
         told: store.events.iter().map(told).collect(),
         audit: Vec::new(),
         rows_differ: store
@@ -148,6 +150,18 @@ fn merges(store: &MemoryStore) -> Vec<MergeLine> {
     merges
 }
 
+fn joins(store: &MemoryStore) -> Vec<JoinLine> {
+    let line = |join: &ContactJoin| JoinLine {
+        record: join.record.0,
+        kept: join.same.kept.0,
+        gone: join.same.gone.0,
+        is_undone: join.undone.is_some(),
+    };
+    let mut joins: Vec<_> = store.joins.values().map(line).collect();
+    joins.sort();
+    joins
+}
+
 fn told(event: &Event) -> serde_json::Value {
     json!({
         "username": event.username,
@@ -200,6 +214,9 @@ fn stored(store: &MemoryStore) -> Vec<u8> {
     }
     for merge in store.merges.values() {
         say(format!("{merge:?}"));
+    }
+    for join in store.joins.values() {
+        say(format!("{join:?}"));
     }
     for receipt in &store.receipts {
         say(format!("{receipt:?}"));

@@ -3,8 +3,12 @@
 use lianka_office_core::follow::op_text;
 use lianka_sync_core::{
     crdt::{conflict::HarmlessClass, merge::RegisterState},
-    id::RecordId,
-    kinds::{duplicate::pair_id, key, transfer::Case},
+    id::{EntryId, RecordId},
+    kinds::{
+        duplicate::{pair_id, persons},
+        key,
+        transfer::Case,
+    },
 };
 use serde_json::{Value, json};
 use sqlx::Row;
@@ -108,6 +112,12 @@ impl Inner {
             Act::Move { records, grid } => self.move_to(records, grid).await,
             Act::Merge { winner, loser } => self.merge_cards(*winner, *loser).await,
             Act::UndoMerge { winner, loser } => self.undo_merge(*winner, *loser).await,
+            Act::JoinContacts { record, kept, gone } => {
+                self.join_contacts(*record, *kept, *gone).await
+            }
+            Act::PartContacts { record, kept, gone } => {
+                self.part_contacts(*record, *kept, *gone).await
+            }
             Act::Erase { record } => {
                 let path = self.path(&format!("records/{record}/erase"));
                 self.do_it(
@@ -362,6 +372,36 @@ impl Inner {
             return Acted::Nothing;
         };
         let path = self.path(&format!("merges/{merge}/undo"));
+        self.do_it(REVIEWER, "POST", &path, json!({})).await
+    }
+
+    async fn join_contacts(&mut self, record: Uuid, kept: Uuid, gone: Uuid) -> Acted {
+        let pair = persons::pair_id(RecordId(record), EntryId(kept), EntryId(gone));
+        let path = self.path(&format!("duplicates/contacts/{pair}/join"));
+        let body = json!({ "record": record, "kept": kept, "gone": gone });
+        let (status, answer) = self.ask(REVIEWER, "POST", &path, &body).await;
+        if status == 200 {
+            let join = answer["join"].as_str().and_then(|join| join.parse().ok());
+            let epoch =
+                sqlx::query_scalar::<_, i64>("select epoch from contact_join where join_id = $1")
+                    .bind(join.unwrap_or(Uuid::nil()))
+                    .fetch_one(&self.app.pool);
+            let epoch = epoch.await.expect("the joining was noted");
+            self.recorded.merges.push(epoch as u32);
+        }
+        unknown(acted(status, &answer))
+    }
+
+    async fn part_contacts(&mut self, record: Uuid, kept: Uuid, gone: Uuid) -> Acted {
+        let newest = sqlx::query_scalar::<_, Uuid>(
+            "select join_id from contact_join where record = $1 and kept = $2 and gone = $3 order by undone_at is not null, joined_at desc limit 1",
+        );
+        let newest = newest.bind(record).bind(kept).bind(gone);
+        let newest = newest.fetch_optional(&self.app.pool).await;
+        let Some(join) = newest.expect("the store answers") else {
+            return Acted::Nothing;
+        };
+        let path = self.path(&format!("contact-joins/{join}/undo"));
         self.do_it(REVIEWER, "POST", &path, json!({})).await
     }
 

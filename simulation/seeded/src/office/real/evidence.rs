@@ -19,7 +19,8 @@ use uuid::Uuid;
 use super::Inner;
 use crate::{
     office::{
-        ChoiceLine, Evidence, HeldLine, LogLine, MergeLine, NoticeLine, OfficeRecord, desk, shown,
+        ChoiceLine, Evidence, HeldLine, JoinLine, LogLine, MergeLine, NoticeLine, OfficeRecord,
+        desk, shown,
     },
     reading::won,
 };
@@ -54,6 +55,7 @@ impl Inner {
             notices: self.notices().await,
             choices: self.choices().await,
             merges: self.merges().await,
+            joins: self.joins().await,
             told: audit.clone(),
             audit,
             rows_differ,
@@ -226,6 +228,22 @@ impl Inner {
             .collect();
         merges.sort();
         merges
+    }
+
+    async fn joins(&self) -> Vec<JoinLine> {
+        let rows = sqlx::query_as::<_, (Uuid, Uuid, Uuid, bool)>(
+            "select record, kept, gone, undone_at is not null from contact_join",
+        );
+        let rows = rows.fetch_all(&self.app.pool).await.expect("the joinings");
+        let line = |(record, kept, gone, is_undone)| JoinLine {
+            record,
+            kept,
+            gone,
+            is_undone,
+        };
+        let mut joins: Vec<_> = rows.into_iter().map(line).collect();
+        joins.sort();
+        joins
     }
 
     async fn held(&self) -> Vec<HeldLine> {

@@ -1,0 +1,183 @@
+//! One person who stood twice on a card: what was said of the entry that went is said of the one that goes on, until that is taken back.
+//!
+//! In: the journal's acts, the values that phones put, what the office kept. Asked of the lines that a card shows of a person, of cards that nothing else
+//! rewrote.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use uuid::Uuid;
+
+use super::{
+    About, Finding,
+    bytes::Document,
+    ledger::{Ledger, Put},
+    told::done,
+};
+use crate::{
+    engine::Story,
+    office::{Act, JoinLine},
+};
+
+const JOINS: &str = "two contacts become one";
+const LINES: [&str; 3] = ["name", "phones", "role"];
+
+/// What happened to a pair: how often it was joined, and whether it is.
+#[derive(Default)]
+struct Pair {
+    joined: usize,
+    stands: bool,
+}
+
+pub fn check(
+    story: &Story,
+    ledger: &Ledger,
+    documents: &BTreeMap<Uuid, Document>,
+    found: &mut Vec<Finding>,
+) {
+    let mut cards: BTreeMap<Uuid, BTreeMap<(Uuid, Uuid), Pair>> = BTreeMap::new();
+    for (_, act) in done(story, ledger) {
+        let (Act::JoinContacts { record, kept, gone } | Act::PartContacts { record, kept, gone }) =
+            act
+        else {
+            continue;
+        };
+        let pairs = cards.entry(*record).or_default();
+        let pair = pairs.entry((*kept, *gone)).or_default();
+        pair.stands = matches!(act, Act::JoinContacts { .. });
+        pair.joined += usize::from(pair.stands);
+    }
+    for (record, pairs) in &cards {
+        let Some(document) = documents.get(record) else {
+            continue;
+        };
+        let card = Card {
+            record: *record,
+            document,
+            puts: ledger
+                .now
+                .cards
+                .get(record)
+                .into_iter()
+                .flat_map(|card| card.puts.values())
+                .collect(),
+            pairs,
+        };
+        let mut problems = card.remembered(&story.evidence.joins);
+        // What else writes on persons has checks of its own.
+        let is_plain = !ledger.rewritten.contains(record) && !ledger.merged.contains(record);
+        if is_plain {
+            problems.extend(card.shown());
+        }
+        let about = |what| Finding::new(JOINS, About::record(*record), what);
+        found.extend(problems.into_iter().map(about));
+    }
+}
+
+struct Card<'c> {
+    record: Uuid,
+    document: &'c Document,
+    puts: Vec<&'c Put>,
+    pairs: &'c BTreeMap<(Uuid, Uuid), Pair>,
+}
+
+impl Card<'_> {
+    fn remembered(&self, lines: &[JoinLine]) -> Vec<String> {
+        let mut problems = Vec::new();
+        for ((kept, gone), pair) in self.pairs {
+            let of = lines.iter().filter(|line| {
+                line.record == self.record && line.kept == *kept && line.gone == *gone
+            });
+            let (undone, standing): (Vec<_>, Vec<_>) = of.partition(|line| line.is_undone);
+            if standing.len() != usize::from(pair.stands)
+                || standing.len() + undone.len() != pair.joined
+            {
+                problems.push(format!(
+                    "{gone} was joined into {kept} {} times, and {} stand and {} are undone",
+                    pair.joined,
+                    standing.len(),
+                    undone.len()
+                ));
+            }
+        }
+        problems
+    }
+
+    fn shown(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let several: BTreeSet<Uuid> = self
+            .pairs
+            .keys()
+            .flat_map(|(kept, gone)| [*kept, *gone])
+            .filter(|one| {
+                self.pairs
+                    .keys()
+                    .filter(|(a, b)| a == one || b == one)
+                    .count()
+                    > 1
+            })
+            .collect();
+        for ((kept, gone), pair) in self.pairs {
+            // In a chain, what is parted may still stand elsewhere.
+            let is_alone = pair.joined == 1 && !several.contains(kept) && !several.contains(gone);
+            for line in LINES {
+                let said = self.last_put(*gone, line);
+                let shows = |entry| said.is_some_and(|said| self.shows(entry, line, said));
+                let Some(said) = said else { continue };
+                if pair.stands {
+                    if self.shows(*gone, line, said) {
+                        problems.push(format!("{said:?} is still on {gone}, joined into {kept}"));
+                    }
+                    if !self.is_written_beside(*gone, line, said) {
+                        problems.push(format!("{said:?} of {gone} did not come to {kept}"));
+                    }
+                } else if is_alone {
+                    if !shows(*gone) {
+                        problems.push(format!(
+                            "{said:?} is not on {gone} again, parted from {kept}"
+                        ));
+                    }
+                    let own = self.puts_of(*kept, line).any(|put| put.value == *said);
+                    if shows(*kept) && !own {
+                        problems.push(format!("{said:?} of {gone} is still on {kept}"));
+                    }
+                }
+            }
+        }
+        problems
+    }
+
+    fn puts_of(&self, entry: Uuid, line: &str) -> impl Iterator<Item = &Put> {
+        let key = format!("contacts/{entry}/{line}");
+        self.puts.iter().copied().filter(move |put| put.key == key)
+    }
+
+    /// What phones said last, where no two said something else about it.
+    fn last_put(&self, entry: Uuid, line: &str) -> Option<&String> {
+        let last = self.puts_of(entry, line).max_by_key(|put| put.line)?;
+        Some(&last.value)
+    }
+
+    fn shows(&self, entry: Uuid, line: &str, said: &str) -> bool {
+        let shown = self
+            .document
+            .fields
+            .get(&format!("contacts/{entry}/{line}"));
+        shown.is_some_and(|values| values.iter().any(|(_, value)| value == said))
+    }
+
+    /// Whether anything wrote the value as the same line of another entry.
+    fn is_written_beside(&self, entry: Uuid, line: &str, said: &str) -> bool {
+        let own = format!("contacts/{entry}/{line}");
+        let mut writes = self
+            .document
+            .changes
+            .iter()
+            .flat_map(|change| &change.writes);
+        writes.any(|write| {
+            write.key != own
+                && write.key.starts_with("contacts/")
+                && write.key.ends_with(&format!("/{line}"))
+                && write.value.as_deref() == Some(said)
+        })
+    }
+}
