@@ -19,6 +19,7 @@ const CRATES: &[&str] = &[
     "sync-core/src",
     "client-core/src",
     "office-core/src",
+    "roll-sheet/src",
     "client-local/src",
     "client-web/src",
     "client/src",

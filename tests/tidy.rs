@@ -34,6 +34,7 @@ const FOLDERS: &[&str] = &[
     "docs",
     "migrations",
     "office-core",
+    "roll-sheet",
     "scripts",
     "server",
     "simulation",
@@ -47,6 +48,7 @@ const CRATES: &[&str] = &[
     "client-local",
     "client-web",
     "office-core",
+    "roll-sheet",
     "server",
     "simulation/bench",
     "simulation/fuzz",
@@ -202,6 +204,15 @@ fn dependencies_have_one_direction() {
         ),
         (
             "office-core",
+            &[
+                "lianka-server",
+                "lianka-roll-sheet",
+                "lianka-client",
+                "lianka-client-core",
+            ],
+        ),
+        (
+            "roll-sheet",
             &["lianka-server", "lianka-client", "lianka-client-core"],
         ),
         (
@@ -218,7 +229,7 @@ fn dependencies_have_one_direction() {
         forbid(krate, &simulations);
     }
     forbid("simulation/load", &["lianka-tests"]);
-    for core in ["sync-core", "client-core", "office-core"] {
+    for core in ["sync-core", "client-core", "office-core", "roll-sheet"] {
         forbid(
             core,
             &[
@@ -238,7 +249,7 @@ fn dependencies_have_one_direction() {
     }
     none(
         &problems,
-        "server → office-core → sync-core ← client-core ← client-local ← client and client-web, and nothing the other way",
+        "server → roll-sheet → office-core → sync-core ← client-core ← client-local ← client and client-web, and nothing the other way",
     );
 }
 
@@ -251,6 +262,7 @@ fn the_product_knows_no_mutants() {
         "client-local/",
         "client-web/",
         "office-core/",
+        "roll-sheet/",
         "server/",
         "simulation/load/",
         "sync-core/",
@@ -547,6 +559,7 @@ fn nothing_outside_the_kinds_knows_a_field_by_its_name() {
             "client-local",
             "client-web",
             "office-core",
+            "roll-sheet",
             "sync-core",
         ]
         .iter()

@@ -6,6 +6,7 @@
 pub mod cells;
 pub mod diff;
 pub mod grids;
+pub mod masks;
 pub mod notes;
 pub mod problem;
 pub mod respelled;

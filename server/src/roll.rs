@@ -5,9 +5,10 @@ pub mod export_routes;
 pub mod import;
 pub mod import_file;
 pub mod import_routes;
-pub mod masks;
 pub mod records;
-pub mod sheet;
 pub mod store;
 pub mod store_export;
 pub mod table_file;
+
+pub use lianka_office_core::roll::masks;
+pub use lianka_roll_sheet as sheet;

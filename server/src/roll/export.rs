@@ -20,7 +20,7 @@ use crate::roll::{
         workbook::Said,
     },
     masks::{masked_personal, shown},
-    sheet::headings::VISIT_HEADINGS,
+    sheet::VISIT_HEADINGS,
     store::{self as roll, CardFilter, CardOrder, LastVisit},
     store_export::{self as store, OwnColumn},
     table_file::{Cell, FileKind, TableError, TableFile},

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use lianka_office_core::roll::said::of_meaning as field;
 use lianka_sync_core::{
     id::RecordId,
     kinds::{
@@ -16,7 +17,6 @@ use lianka_sync_core::{
 use serde::{Deserialize, Serialize};
 
 use super::diff::Says;
-use crate::roll::sheet::target::field;
 
 /// A card that a row may be.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -13,6 +13,7 @@ use std::{
     sync::Arc,
 };
 
+use lianka_office_core::roll::grids::GridNames;
 use lianka_sync_core::{
     authority::Said as NewlySaid,
     crdt::merge::RegisterState,
@@ -35,7 +36,6 @@ use crate::{
     audit::{self, Action},
     roll::sheet::{
         ColumnTarget, KnownGrid, Lines, Part, Roll, RollError, RollLimits, StreetTables, Totals,
-        grids::GridNames,
     },
     street::store::{
         records,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use lianka_office_core::roll::rows::At;
+use lianka_office_core::roll::said::of_meaning as field;
 use lianka_sync_core::{
     authority::Said as NewlySaid,
     codec::change::Scalar,
@@ -30,7 +31,7 @@ use crate::roll::{
         store::{self, RowInsert},
         workbook::{self, Known, Said, SheetRow},
     },
-    sheet::{ColumnTarget, ProblemCode, RollRow, RollValue, target::field},
+    sheet::{ColumnTarget, ProblemCode, RollRow, RollValue},
     store as roll,
 };
 

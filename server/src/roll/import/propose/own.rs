@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use lianka_office_core::roll::{
+    cells::one_line,
     notes::{Then, reads_as_said},
     rows::{self, Card},
 };
@@ -25,7 +26,7 @@ use crate::roll::{
         workbook::{self, Columns, Export, OwnRow, Said, SheetRow},
     },
     masks::{masked_text, shown as shown_masked},
-    sheet::{self, ColumnTarget, ProblemCode},
+    sheet::{ColumnTarget, ProblemCode},
     store as roll,
 };
 
@@ -548,7 +549,7 @@ pub(super) fn added(found: &mut OwnRow, columns: &[usize], read: &Read, cells: &
         let ColumnTarget::Custom(name) = &column.target else {
             continue;
         };
-        let text = sheet::cell::one_line(cell);
+        let text = one_line(cell);
         let key = workbook::custom_key(name);
         let takes = said::field("custom").is_some_and(|field| {
             lianka_sync_core::authority::check_value(field, &Scalar::from(text.as_str())).is_ok()

@@ -6,7 +6,7 @@ use std::{collections::HashSet, io::Read};
 
 use quick_xml::events::{BytesStart, Event};
 
-use crate::roll::sheet::{
+use crate::{
     RollError, RollLimits, Sheet, Visibility,
     formats::NumberFormat,
     formats::Shown,

@@ -12,7 +12,7 @@ use lianka_sync_core::{
 };
 
 use super::Table;
-use crate::roll::sheet::{
+use crate::{
     ColumnTarget, CustomKind, Problem, ProblemCode, RollColumn, RollRow, RollValue, StreetTables,
     cell::one_line, grids::GridNames, target::field,
 };

@@ -7,14 +7,14 @@ use lianka_sync_core::{kinds::Class, limits::MEMBER_CHARS_MAX, values::phone};
 use proptest::prelude::*;
 use serde_json::Value;
 
-use crate::roll::sheet::*;
+use crate::*;
 
 mod damage;
 mod neighbours;
 
-const XLSX: &[u8] = include_bytes!("../../../../tests/fixtures/rolls/tianping-roll.xlsx");
-const CSV: &[u8] = include_bytes!("../../../../tests/fixtures/rolls/tianping-roll.csv");
-const FACTS: &str = include_str!("../../../../tests/fixtures/rolls/tianping-roll.facts.json");
+const XLSX: &[u8] = include_bytes!("../../tests/fixtures/rolls/tianping-roll.xlsx");
+const CSV: &[u8] = include_bytes!("../../tests/fixtures/rolls/tianping-roll.csv");
+const FACTS: &str = include_str!("../../tests/fixtures/rolls/tianping-roll.facts.json");
 
 const ROADS: &[&str] = &[
     "华山路",
@@ -638,7 +638,7 @@ fn codes(plan: &RollPlan) -> Vec<(u32, &str)> {
 #[test]
 fn a_second_contact_under_the_same_headings() {
     let plan = case(include_bytes!(
-        "../../../../tests/fixtures/rolls/cases/01-second-contact-same-headings.csv"
+        "../../tests/fixtures/rolls/cases/01-second-contact-same-headings.csv"
     ));
     assert_eq!(
         people(&plan),
@@ -651,7 +651,7 @@ fn a_second_contact_under_the_same_headings() {
 #[test]
 fn headings_in_two_rows() {
     let workbook = case(include_bytes!(
-        "../../../../tests/fixtures/rolls/cases/02-two-header-rows.xlsx"
+        "../../tests/fixtures/rolls/cases/02-two-header-rows.xlsx"
     ));
     let text = case(
         "序号,店招,经营地址,,经营者,,房东,,所属网格\n,,路名,门牌号,姓名,手机号,姓名,手机号,\n\
@@ -855,7 +855,7 @@ fn columns_of_personal_data_are_declared_as_such() {
 #[test]
 fn footers_notes_and_seals_are_no_shops() {
     let plan = case(include_bytes!(
-        "../../../../tests/fixtures/rolls/cases/17-footer-rows.xlsx"
+        "../../tests/fixtures/rolls/cases/17-footer-rows.xlsx"
     ));
     assert_eq!(plan.rows.len(), 1);
     assert_eq!(people(&plan), [["王 13800000001 -"]]);
@@ -865,7 +865,7 @@ fn footers_notes_and_seals_are_no_shops() {
 #[test]
 fn placeholders_are_nobody_and_nothing() {
     let plan = case(include_bytes!(
-        "../../../../tests/fixtures/rolls/cases/20-placeholders.xlsx"
+        "../../tests/fixtures/rolls/cases/20-placeholders.xlsx"
     ));
     let said: Vec<_> = plan
         .rows
@@ -908,7 +908,7 @@ fn placeholders_are_nobody_and_nothing() {
 #[test]
 fn house_numbers_in_other_spellings() {
     let plan = case(include_bytes!(
-        "../../../../tests/fixtures/rolls/cases/26-house-numbers-not-understood.csv"
+        "../../tests/fixtures/rolls/cases/26-house-numbers-not-understood.csv"
     ));
     let doors: Vec<String> = plan
         .rows
@@ -1308,7 +1308,7 @@ fn telephones(plan: &RollPlan) -> Vec<&str> {
 #[test]
 fn numbers_from_abroad_are_kept_whole_and_as_typed() {
     let plan = plan_of(include_str!(
-        "../../../../tests/fixtures/rolls/05-foreign-numbers.csv"
+        "../../tests/fixtures/rolls/05-foreign-numbers.csv"
     ));
     assert_eq!(
         telephones(&plan),
@@ -1328,7 +1328,7 @@ fn numbers_from_abroad_are_kept_whole_and_as_typed() {
 #[test]
 fn words_beside_a_number_are_none_and_a_mistyped_one_is_told() {
     let plan = plan_of(include_str!(
-        "../../../../tests/fixtures/rolls/22-words-beside-a-number.csv"
+        "../../tests/fixtures/rolls/22-words-beside-a-number.csv"
     ));
     assert_eq!(
         telephones(&plan),
@@ -1355,7 +1355,7 @@ fn words_beside_a_number_are_none_and_a_mistyped_one_is_told() {
 #[test]
 fn an_identity_number_is_no_credit_code() {
     let plan = plan_of(include_str!(
-        "../../../../tests/fixtures/rolls/04-identity-number-as-credit-code.csv"
+        "../../tests/fixtures/rolls/04-identity-number-as-credit-code.csv"
     ));
     let warned = [(2, "统一社会信用代码"), (3, "统一社会信用代码")];
     assert_eq!(problems_of(&plan, ProblemCode::PersonalNumber), warned);

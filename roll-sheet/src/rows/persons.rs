@@ -8,7 +8,7 @@ use lianka_sync_core::{
 };
 
 use super::reader::Reader;
-use crate::roll::sheet::{
+use crate::{
     ColumnTarget, ProblemCode, RollColumn, RollContact, RollRow,
     cell::{all_lines, one_line},
     people::{self, LANDLINE, People},

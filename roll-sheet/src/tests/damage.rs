@@ -4,7 +4,7 @@ use super::*;
 
 macro_rules! case {
     ($name:literal) => {
-        include_bytes!(concat!("../../../../../tests/fixtures/rolls/cases/", $name))
+        include_bytes!(concat!("../../../tests/fixtures/rolls/cases/", $name))
     };
 }
 

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use encoding_rs::{BIG5, Encoding, GB18030, UTF_8, UTF_16BE, UTF_16LE};
 
-use crate::roll::sheet::{
+use crate::{
     RollError, RollLimits, Sheet, Visibility,
     grid::{Flaw, GridBuilder, Left},
     headings,

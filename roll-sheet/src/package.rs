@@ -11,7 +11,7 @@ use std::{
 
 use zip::{ZipArchive, read::ZipFile};
 
-use crate::roll::sheet::{RollError, RollLimits};
+use crate::{RollError, RollLimits};
 
 /// Sheets of one workbook that are looked at.
 pub(crate) const SHEETS_MAX: usize = 50;

@@ -7,14 +7,13 @@ use super::{
     numbers::kept,
     reader::{NUMBER, ROAD, Reader},
 };
-use crate::roll::{
-    masks::masked_text,
-    sheet::{
-        ColumnTarget, ProblemCode, RollRow,
-        cell::one_line,
-        headings::{self, NAMES_SHOP},
-        shape::{self, Band, Words},
-    },
+use lianka_office_core::roll::masks::masked_text;
+
+use crate::{
+    ColumnTarget, ProblemCode, RollRow,
+    cell::one_line,
+    headings::{self, NAMES_SHOP},
+    shape::{self, Band, Words},
 };
 
 pub(super) enum RowKind {

@@ -11,7 +11,7 @@ use lianka_sync_core::{
     values::{phone, text::half_width},
 };
 
-use crate::roll::sheet::{ColumnTarget, target::field};
+use crate::{ColumnTarget, target::field};
 
 /// The group of a landline in a column of its own, until it is known whose it is.
 pub(crate) const LANDLINE: &str = "座机";

@@ -13,7 +13,7 @@ use calamine::{
     Data, DataRef, ExcelDateTime, Reader, SheetType, SheetVisible, Xls, XlsError, Xlsb,
 };
 
-use crate::roll::sheet::{
+use crate::{
     RollError, RollLimits, Sheet, Visibility,
     formats::Shown,
     grid::{Flaw, GridBuilder, Left, Merge},
@@ -178,7 +178,7 @@ fn put_moment(
 ) -> Result<(), RollError> {
     let serial = moment.as_f64();
     if moment.is_duration() {
-        let format = crate::roll::sheet::formats::NumberFormat::Duration;
+        let format = crate::formats::NumberFormat::Duration;
         return grid.formatted(row, column, serial, format, left);
     }
     let moved = date1904 && serial >= 1.0;

@@ -16,7 +16,7 @@ use std::{
 
 use lianka_sync_core::kinds::key;
 
-use crate::roll::sheet::{
+use crate::{
     CustomField, Part, Problem, RollColumn, RollError, RollRow, Sheet, StreetTables, Totals,
     custom::custom_fields,
     flaws,

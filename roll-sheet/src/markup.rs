@@ -8,7 +8,7 @@ use quick_xml::{
     events::{BytesStart, Event},
 };
 
-use crate::roll::sheet::{
+use crate::{
     RollError, RollLimits, Sheet, Visibility,
     formats::Shown,
     grid::{Flaw, GridBuilder, Left, Merge},

@@ -9,7 +9,7 @@ use lianka_sync_core::{
     lang::Lang,
 };
 
-use crate::roll::sheet::{ColumnTarget, Problem, ProblemCode, RollColumn, RollRow, RollValue};
+use crate::{ColumnTarget, Problem, ProblemCode, RollColumn, RollRow, RollValue};
 
 /// Leaves out of a row what a desk could not type either.
 pub(crate) fn sound(

@@ -7,7 +7,7 @@ use lianka_sync_core::{
     values::{address::Address, date, text::half_width},
 };
 
-use crate::roll::sheet::grids::{GridNames, is_area, matching_grid};
+use crate::grids::{GridNames, is_area, matching_grid};
 
 /// A cell that stands for something else than its text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -742,7 +742,7 @@ fn band(text: &str, roads: &[&str], grids: &[GridNames]) -> Option<Band> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::roll::sheet::KnownGrid;
+    use crate::KnownGrid;
 
     #[test]
     fn cells_that_say_nothing() {

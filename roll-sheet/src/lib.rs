@@ -8,22 +8,22 @@
 //! the same file gives the same rows with the same row identities, and so do its workbook and its text export; memory is
 //! bounded by [`RollLimits`] whatever the file claims about itself.
 
-pub(crate) mod cell;
+mod cell;
 mod custom;
 mod delimited;
 mod flaws;
 mod formats;
 mod grid;
-pub(crate) mod headings;
+mod headings;
 mod markup;
 mod ods;
 mod package;
 mod people;
 mod problem;
-pub(crate) mod rows;
+mod rows;
 mod shape;
 mod sound;
-pub(crate) mod target;
+mod target;
 mod workbook;
 mod xlsb;
 mod xlsx;
@@ -34,6 +34,7 @@ mod tests;
 use std::{collections::BTreeSet, ops::ControlFlow, sync::Arc};
 
 use grid::{Flawed, Grid};
+pub use headings::VISIT_HEADINGS;
 pub(crate) use lianka_office_core::roll::grids;
 pub use lianka_office_core::roll::grids::KnownGrid;
 use lianka_sync_core::{

@@ -11,7 +11,7 @@ use lianka_sync_core::{
 };
 
 use super::reader::Reader;
-use crate::roll::sheet::{
+use crate::{
     ColumnTarget, CustomKind, ProblemCode, RollRow, RollValue,
     cell::{listed, many_lines, occupancy, one_line},
     custom::number,

@@ -6,7 +6,7 @@ use lianka_sync_core::kinds::Meaning;
 use sha2::{Digest, Sha256};
 
 use super::reader::{NUMBER, ROAD, Reader};
-use crate::roll::sheet::{
+use crate::{
     ColumnTarget, Problem, ProblemCode, RollColumn, RollRow,
     cell::{occupancy, one_line},
     shape::{self, Placeholder},

@@ -9,7 +9,7 @@ use lianka_sync_core::{
 };
 
 use super::reader::Reader;
-use crate::roll::sheet::{ColumnTarget, ProblemCode};
+use crate::{ColumnTarget, ProblemCode};
 
 impl Reader<'_> {
     /// The cells without identity numbers and the like, as they are read, and as they are kept: with asterisks. Whatever a cell is for, this is looked

@@ -2,7 +2,7 @@
 
 use std::panic::{self, AssertUnwindSafe};
 
-use crate::roll::sheet::{
+use crate::{
     RollError, RollLimits, Sheet, ods,
     package::{Package, unreadable},
     xlsb, xlsx,

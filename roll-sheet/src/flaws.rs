@@ -9,7 +9,7 @@ use lianka_sync_core::{
 };
 use time::{Duration, UtcOffset};
 
-use crate::roll::sheet::{
+use crate::{
     ColumnTarget, Problem, ProblemCode, RollColumn, Sheet, Visibility,
     formats::Shown,
     grid::{Flaw, Flawed},

@@ -14,7 +14,7 @@ use quick_xml::{
     events::{BytesRef, BytesStart, Event},
 };
 
-use crate::roll::sheet::{
+use crate::{
     RollError, RollLimits, Sheet, Visibility, cell,
     formats::Shown,
     formats::{NumberFormat, built_in, custom},

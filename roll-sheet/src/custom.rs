@@ -11,7 +11,7 @@ use lianka_sync_core::{
     },
 };
 
-use crate::roll::sheet::{
+use crate::{
     ColumnTarget, CustomField, CustomKind, RollColumn,
     cell::one_line,
     grid::Rows,

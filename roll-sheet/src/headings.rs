@@ -11,7 +11,7 @@ use lianka_sync_core::{
     values::geo::Crs,
 };
 
-use crate::roll::sheet::{Sheet, people, target::ColumnTarget};
+use crate::{Sheet, people, target::ColumnTarget};
 
 /// Columns that tell beside the card, and what it is known by: a sheet from elsewhere that has them says nothing by them.
 pub const TOLD_HEADINGS: [(&str, &str); 4] = [

@@ -3,9 +3,7 @@
 use lianka_sync_core::search::fold;
 
 use super::reader::Reader;
-use crate::roll::sheet::{
-    ColumnTarget, ProblemCode, RollColumn, cell::one_line, grid::Rows, headings,
-};
+use crate::{ColumnTarget, ProblemCode, RollColumn, cell::one_line, grid::Rows, headings};
 
 /// Columns that have a heading or a value, each with its place in the sheet.
 pub(super) fn columns(heading_cells: &[String], below: Rows<'_>) -> Vec<RollColumn> {

@@ -10,10 +10,9 @@ use lianka_sync_core::{
 };
 
 use super::reader::{LANE, NUMBER, Place, ROAD, Reader, SUFFIX, UNIT};
-use crate::roll::{
-    masks::masked_text,
-    sheet::{ColumnTarget, Problem, ProblemCode, RollRow, grids::matching_grid},
-};
+use lianka_office_core::roll::masks::masked_text;
+
+use crate::{ColumnTarget, Problem, ProblemCode, RollRow, grids::matching_grid};
 
 impl Reader<'_> {
     pub(super) fn address(&mut self, shop: &mut RollRow, cells: &[String]) {

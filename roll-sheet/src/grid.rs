@@ -5,7 +5,7 @@
 
 use lianka_sync_core::values::date;
 
-use crate::roll::sheet::{
+use crate::{
     RollError, RollLimits,
     cell::{self, Scientific},
     formats::{NumberFormat, Shown},
