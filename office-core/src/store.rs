@@ -121,6 +121,8 @@ questions! {
     held_of: RecordId => Vec<HeldChange>;
     /// Merges of cards.
     merges: Uuid => CardMerge;
+    /// Every merge that a card won or lost, undone ones included.
+    merges_of: RecordId => Vec<CardMerge>;
     /// Joinings of contact persons.
     joins: Uuid => ContactJoin;
     /// Every joining of contact persons of a record.

@@ -193,6 +193,18 @@ async fn load_for_acts(
         let found = duplicates::merge(tx, street, *merge).await?;
         loaded.merges.extend(found.map(|found| (*merge, found)));
     }
+    if !wants.merges_of.is_empty() {
+        for record in &wants.merges_of {
+            loaded.merges_of.entry(*record).or_default();
+        }
+        for merge in duplicates::merges_of(tx, street, &ids_of(&wants.merges_of)).await? {
+            for card in [merge.winner, merge.loser] {
+                if let Some(of) = loaded.merges_of.get_mut(&card) {
+                    of.push(merge.clone());
+                }
+            }
+        }
+    }
     if !wants.resolutions.is_empty() {
         let ids: Vec<Uuid> = wants.resolutions.iter().copied().collect();
         loaded.resolutions = conflicts::by_id(tx, street, &ids).await?;
