@@ -616,6 +616,7 @@ impl Refusal {
         "value_not_nfc",
         "value_control_character",
         "value_forbidden_character",
+        "personal_number",
         "value_not_in_list",
         "value_not_a_date",
         "value_not_a_time",
