@@ -76,6 +76,9 @@ impl MemoryStore {
                 Some(left.map(|(_, entry)| entry.grid.clone()).collect())
             }),
             people: answers(&wants.people, |device| self.person(*device)),
+            unmade: answers(&wants.unmade, |record| {
+                self.unmade.contains(record).then_some(())
+            }),
             merged_away: answers(&wants.merged_away, |loser| {
                 let by = |merge: &&CardMerge| merge.loser == *loser && merge.undone.is_none();
                 self.merges.values().find(by).cloned()

@@ -24,7 +24,10 @@ use super::{
     store::{self, ImportRow, RowEnd, StoredRow},
     workbook,
 };
-use crate::{roll::sheet::ProblemCode, street::transaction::StreetTransaction};
+use crate::{
+    roll::sheet::{ProblemCode, RECORD_GONE},
+    street::transaction::StreetTransaction,
+};
 
 /// The grid of rows whose grid the street does not know, until the office moves them.
 pub(super) const UNASSIGNED: &str = "未分配";
@@ -195,12 +198,13 @@ fn end_of(row: &StoredRow, outcome: RowWritten) -> RowEnd {
             ended(row, "refused", content)
         }
         RowWritten::Gone => {
+            let (zh, en) = RECORD_GONE;
             refused(
                 &mut content,
                 ProblemCode::RecordGone.as_str(),
                 None,
-                "这张卡片已经不在了".to_owned(),
-                "the card is not there any more".to_owned(),
+                zh.to_owned(),
+                en.to_owned(),
             );
             ended(row, "refused", content)
         }
@@ -247,12 +251,11 @@ pub(super) async fn undo_part(
     import: &ImportRow,
     waiting: Vec<StoredRow>,
 ) -> Result<Vec<RowEnd>, ImportError> {
-    let now = transaction.now();
     let undo = |row: &StoredRow| -> Option<RowUndo> {
         let record = RecordId(row.record?);
         let hash = ChangeHash::from_slice(row.hash.as_deref()?)?;
         let before = row.content.before.clone();
-        rows::undo(record, (hash, row.seq), before, was_created(row), now)
+        rows::undo(record, (hash, row.seq), before, was_created(row))
     };
     let (mut written, mut undone, mut ends) = (Vec::new(), Vec::new(), Vec::new());
     for row in waiting {

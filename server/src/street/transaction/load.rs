@@ -88,6 +88,10 @@ pub async fn load(
     if !wants.people.is_empty() {
         loaded.people = conflicts::writers(tx, &devices(&wants.people)).await?;
     }
+    if !wants.unmade.is_empty() {
+        let unmade = erasures::unmade(tx, street, &ids_of(&wants.unmade)).await?;
+        loaded.unmade = unmade.into_iter().map(|record| (record, ())).collect();
+    }
     if !wants.merged_away.is_empty() {
         let merges = duplicates::merges_of_losers(tx, street, &ids_of(&wants.merged_away)).await?;
         loaded.merged_away = merges

@@ -99,9 +99,12 @@ async fn save_log(
     now: ServerTime,
     writes: &Writes,
 ) -> sqlx::Result<()> {
-    for record in &writes.erased {
+    for record in writes.erased.iter().chain(&writes.unmade) {
         erasures::erase_record(tx, street, *record).await?;
         reached(PipelinePoint::RecordErased);
+    }
+    for record in &writes.unmade {
+        erasures::list_unmade(tx, street, *record).await?;
     }
     for rewrite in &writes.rewritten {
         records::rewrite_log(tx, street, rewrite).await?;
