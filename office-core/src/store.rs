@@ -134,7 +134,7 @@ questions! {
 }
 
 /// A street at the moment its lock was taken.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Head {
     pub street: StreetCode,
     /// Which history the store holds: another one after a restore.

@@ -36,7 +36,7 @@ use crate::{
     time::{DeviceTime, ServerTime},
 };
 
-pub use compose::{Replaces, Write};
+pub use compose::{Replaces, Write, created};
 pub(crate) use refold::Refold;
 
 /// Version of the stored encoding: the first byte of [`RegisterState::to_bytes`].
