@@ -605,6 +605,70 @@ async fn an_erased_record_is_gone_everywhere_and_never_comes_back() {
 }
 
 /// The office's own sheet still names the shop: importing it again brings nothing back, neither the card nor a cell.
+/// Two cards that were merged and are two shops after all: what the merge had brought of a person is in the winner's history still, also where it was
+/// put under a person of the winner's own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redaction_reaches_what_an_undone_merge_had_brought() {
+    const ZHAO: &str = "0198c0de-0000-7000-8000-00000000000d";
+    let scene = Scene::open().await;
+    let phone = scene.phone("a", &["A1"]).await;
+    let own = [
+        put("sign_name", "王记包子"),
+        contact(LI, "name", "欧阳小明"),
+        contact(LI, "phones", "13812345678"),
+    ];
+    let winner = phone.create_card("A1", &own, NOW).expect("created").record;
+    let loser = scene.card(&phone).await;
+    let more = [
+        contact(WANG, "preferred_time", "下午三点后"),
+        contact(ZHAO, "name", "赵某"),
+        contact(ZHAO, "phones", "13887654321"),
+    ];
+    phone.edit(loser, &more, NOW).expect("saved");
+    phone.sync().await.expect("synced");
+    let reviewer = scene.office.desk("reviewer", "reviewer").await;
+    let pair = lianka_sync_core::kinds::duplicate::pair_id(winner, loser);
+    let body = json!({ "winner": winner, "loser": loser, "note": "" });
+    let merge = reviewer
+        .post(&format!("duplicates/{pair}/merge"), body)
+        .await;
+    let path = format!("merges/{}/undo", text(&merge["merge"]));
+    reviewer.post(&path, json!({ "note": "" })).await;
+
+    for (person, secret) in [(WANG, "下午三点后"), (ZHAO, "13887654321")] {
+        let body = json!({ "entry": person, "reason": "subject_request" });
+        let gone = scene.redact(loser, body.clone()).await;
+        assert_eq!(gone.status, StatusCode::OK, "{}", gone.json);
+        assert_eq!(
+            gone.json["also_on"],
+            json!([winner]),
+            "it names the card that holds a copy: {}",
+            gone.json
+        );
+        assert!(scene.everything().await.contains(&hex::encode(secret)));
+        let gone = scene.redact(winner, body.clone()).await;
+        assert_eq!(gone.status, StatusCode::OK, "{}", gone.json);
+        let everything = scene.everything().await;
+        assert!(
+            !everything.contains(secret) && !everything.contains(&hex::encode(secret)),
+            "the database still has {secret}"
+        );
+        let again = scene.redact(winner, body.clone()).await;
+        assert_eq!(again.json["erasure"], gone.json["erasure"]);
+        let again = scene.redact(loser, body).await;
+        assert_eq!(again.json["also_on"], json!([]), "{}", again.json);
+    }
+    let consents = scene.office.count("select count(*) from shop_consent");
+    assert_eq!(consents.await, 0, "nor a consent that they gave");
+    let name = format!("contacts/{LI}/name");
+    assert_eq!(
+        scene.office.admin().values(winner, &name).await,
+        ["欧阳小明"],
+        "the winner's own person stays"
+    );
+    scene.all_is_sound().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_imported_row_does_not_bring_an_erased_card_back() {
     let scene = Scene::open().await;

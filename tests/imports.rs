@@ -9,7 +9,7 @@ use lianka_sync_core::{id::RecordId, kinds::conflicts};
 use serde_json::{Value, json};
 
 use crate::{
-    scene::Desk,
+    scene::{Desk, NOW},
     sync::phone::{Office, Phone, put, text},
 };
 
@@ -621,6 +621,80 @@ async fn an_import_is_taken_back_where_nobody_wrote_since() {
     assert_eq!(outcomes(&report)["new"], 1, "{report}");
 }
 
+/// Nobody can tell what a phone has not sent yet. The card goes with its import; what its author wrote on it stays with the author, who is told why.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_of_a_card_whose_import_was_taken_back_stays_with_its_author() {
+    let scene = crate::scene::Scene::open().await;
+    let phone = scene.phone("wang.fang", &["A1"]).await;
+    let other = scene.enrol("tablet", "wang.fang").await;
+    let admin = scene.office.admin();
+    let sheet = "店招,地址\n咖啡馆,天平路88号\n花店,天平路90号\n书店,天平路92号\n";
+    let proposal = admin.import("?grid=A1", sheet).await;
+    let path = format!("imports/{}", text(&proposal["import"]));
+    admin.post(&format!("{path}/apply"), json!({})).await;
+    for phone in [&phone, &other] {
+        phone.sync().await.expect("synced");
+    }
+    let card = async |name: &str| -> RecordId {
+        let found = admin.items(&format!("cards?q={name}")).await;
+        text(&found[0]["record"]).parse().unwrap()
+    };
+    let (coffee, flowers) = (card("咖啡馆").await, card("花店").await);
+    let edits = [put("category", "饮品"), put("opening_hours", "7:00-21:00")];
+    phone.edit(coffee, &edits, NOW).expect("saved");
+    let undone = admin.post(&format!("{path}/undo"), json!({})).await;
+    assert_eq!(undone["states"], json!({ "undone": 3 }), "{undone}");
+    for count in [
+        "select count(*) from shop_card",
+        "select count(*) from record",
+        "select count(*) from change_log where type <> 'leave'",
+    ] {
+        assert_eq!(scene.office.count(count).await, 0, "{count}");
+    }
+    for phone in [&phone, &other] {
+        phone.sync().await.expect("synced");
+        assert!(phone.project_all().expect("readable").is_empty());
+    }
+    let drafts = phone.drafts().expect("readable");
+    assert_eq!(drafts.len(), 1, "{drafts:?}");
+    assert_eq!(drafts[0].draft.record, coffee);
+    assert_eq!(drafts[0].draft.edits, edits);
+    assert_eq!(drafts[0].draft.reason.code, "import_undone");
+    assert!(other.drafts().expect("readable").is_empty());
+    let later = phone.edit(flowers, &[put("category", "鲜花")], NOW);
+    assert!(later.is_err(), "the card is not there any more");
+    // A phone that comes later is sent nothing of it, and neither is one that starts over.
+    let new = scene.enrol("new", "wang.fang").await;
+    new.sync().await.expect("synced");
+    assert!(new.project_all().expect("readable").is_empty());
+    scene.office.equals_rebuild().await;
+    scene.office.is_sound().await;
+}
+
+/// An edit that waits for a reviewer is somebody's work as well.
+#[tokio::test]
+async fn a_card_with_an_edit_that_waits_for_a_reviewer_stays() {
+    let mut scene = scene().await;
+    let proposal = scene
+        .admin
+        .import("?grid=A1", "店招,地址\n咖啡馆,天平路88号\n")
+        .await;
+    scene.apply(&proposal, json!({})).await;
+    scene.phone.sync().await;
+    let found = scene.admin.items("cards?q=咖啡馆").await;
+    let coffee: RecordId = text(&found[0]["record"]).parse().unwrap();
+    scene.phone.edit(coffee, &[put("category", "饮品")]);
+    scene
+        .office
+        .assign(crate::sync::phone::HOME, "wang.fang", &[])
+        .await;
+    assert_eq!(scene.phone.sync().await.codes(), ["grid_lost"]);
+    let undone = scene.undo(&proposal).await;
+    assert_eq!(undone["states"], json!({ "kept": 1 }), "{undone}");
+    assert_eq!(scene.admin.items("held").await.len(), 1);
+    scene.office.is_sound().await;
+}
+
 #[tokio::test]
 async fn a_proposal_is_dropped_and_nothing_of_it_stays() {
     let scene = scene().await;
@@ -817,11 +891,73 @@ async fn rows_that_another_import_waits_for_are_written() {
         .execute("update roll_import_row set state = 'chosen'")
         .await;
     let second = scene.admin.import("", sheet).await;
-    assert_eq!(outcomes(&second), json!({ "unchanged": 2 }), "{second}");
+    assert_eq!(
+        outcomes(&second),
+        json!({ "new": 2 }),
+        "the roll does not have them yet: {second}"
+    );
     let done = scene.apply(&first, json!({})).await;
     assert_eq!(done["states"], json!({ "written": 2 }), "{done}");
+    let done = scene.apply(&second, json!({})).await;
+    assert_eq!(done["states"], json!({ "unchanged": 2 }), "{done}");
     let cards = "select count(*) from shop_card where sign_name in ('甲', '乙')";
     assert_eq!(scene.office.count(cards).await, 2);
+    scene.office.is_sound().await;
+}
+
+/// What another import was to make is not there before it is made: where that import is dropped, the second makes it.
+#[tokio::test]
+async fn rows_that_another_import_dropped_are_not_counted_as_done() {
+    let scene = scene().await;
+    let sheet = "店招,地址\n甲,天平路10号\n乙,天平路12号\n";
+    let first = scene.admin.import("", sheet).await;
+    scene
+        .office
+        .execute("update roll_import_row set state = 'chosen'")
+        .await;
+    let second = scene.admin.import("", sheet).await;
+    let path = format!("imports/{}", text(&first["import"]));
+    let dropped = scene.admin.call("DELETE", &path, json!({})).await;
+    assert_eq!(dropped.status, StatusCode::OK, "{}", dropped.json);
+    let done = scene.apply(&second, json!({})).await;
+    assert_eq!(done["states"], json!({ "written": 2 }), "{done}");
+    scene.office.is_sound().await;
+}
+
+/// A row that said nothing new of a card says so no more once the card went with the import that had made it: it is listed, and may come again.
+#[tokio::test]
+async fn rows_of_a_card_that_went_with_its_import_are_listed() {
+    let scene = scene().await;
+    let sheet = "店招,地址\n甲,天平路10号\n乙,天平路12号\n";
+    let first = scene.admin.import("", sheet).await;
+    scene.apply(&first, json!({})).await;
+    let more = format!("{sheet}丙,天平路14号\n");
+    let second = scene.admin.import("", more.clone()).await;
+    assert_eq!(
+        outcomes(&second),
+        json!({ "unchanged": 2, "new": 1 }),
+        "{second}"
+    );
+    let undone = scene.undo(&first).await;
+    assert_eq!(undone["states"], json!({ "undone": 2 }), "{undone}");
+    let done = scene.apply(&second, json!({})).await;
+    assert_eq!(
+        done["states"],
+        json!({ "refused": 2, "written": 1 }),
+        "{done}"
+    );
+    let listed = scene.rows(&second, "?state=refused").await;
+    for (row, number) in listed.iter().zip([2, 3]) {
+        assert_eq!(row["row"], number);
+        assert_eq!(row["problems"][0]["code"], "record_gone", "{row}");
+        assert_eq!(row["problems"][0]["row"], number, "{row}");
+    }
+    let again = scene.admin.import("", more).await;
+    assert_eq!(
+        outcomes(&again),
+        json!({ "new": 2, "unchanged": 1 }),
+        "{again}"
+    );
     scene.office.is_sound().await;
 }
 

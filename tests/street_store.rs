@@ -60,7 +60,7 @@ impl Store for Postgres {
     fn save(&mut self, writes: Writes, now: ServerTime) {
         wait(async {
             let mut tx = self.pool.begin().await?;
-            save::save(&mut tx, &self.street, now, writes).await?;
+            save::save(&mut tx, &self.street, now, writes, None).await?;
             tx.commit().await
         });
     }

@@ -85,7 +85,36 @@ async fn what_nobody_can_read_is_refused_at_the_gate_and_at_the_desk() {
     assert_eq!(desk.values(card, "sign_name").await, ["王记包子"]);
 }
 
-/// Whoever types one at a desk can mend it at once. What comes from a phone is warned of there, and masked in exports.
+/// A phone of before sends it all the same: it is refused, and stays with its author, who is told which field it is.
+#[tokio::test]
+async fn numbers_of_persons_are_refused_from_phones_and_stay_with_their_author() {
+    let office = Office::open().await;
+    let mut phone = office.secretary("wang.fang", &["A1"]).await;
+    let number = "999999199001010729";
+    let admin = office.admin();
+    for edit in [
+        put("opening_hours", number),
+        put("custom/消防", &format!("身份证{number}")),
+        Edit::Note {
+            text: format!("老板 {number}"),
+        },
+    ] {
+        let card = phone.create("A1", &[put("sign_name", "王记包子")]);
+        assert_eq!(phone.sync().await.codes(), ["accepted"]);
+        phone.edit(card, &[edit]);
+        assert_eq!(phone.sync().await.codes(), ["personal_number"]);
+        let history = format!("records/{card}/history");
+        assert_eq!(admin.items(&history).await.len(), 1);
+    }
+    phone.create("A1", &[put("sign_name", number)]);
+    assert_eq!(phone.sync().await.codes(), ["personal_number"]);
+    let stored = office.count(
+        "select count(*) from change_log where position(convert_to('999999199001010729', 'UTF8') in bytes) > 0",
+    );
+    assert_eq!(stored.await, 0);
+}
+
+/// Whoever types one at a desk can mend it at once; nothing of it is kept.
 #[tokio::test]
 async fn numbers_of_persons_are_refused_at_the_desk_in_whatever_field() {
     let office = Office::open().await;

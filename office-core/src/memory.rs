@@ -189,6 +189,8 @@ pub struct MemoryStore {
     /// Sealed fields by revision of their request.
     pub personal: BTreeMap<RecordId, BTreeMap<u32, PersonalFields>>,
     pub receipts: Vec<Receipt>,
+    /// Records that went with the import that had made them.
+    pub unmade: BTreeSet<RecordId>,
     pub events: Vec<Event>,
     pub reports: Vec<Report>,
     /// What a server keeps in memory of the log, whatever becomes of its store: a backup that is put back meets it.
@@ -217,6 +219,7 @@ impl MemoryStore {
             joins: BTreeMap::new(),
             personal: BTreeMap::new(),
             receipts: Vec::new(),
+            unmade: BTreeSet::new(),
             events: Vec::new(),
             reports: Vec::new(),
             tail: Arc::new(Mutex::new(Tail::new(TAIL_BOUNDS))),

@@ -163,6 +163,9 @@ impl Act for Pushes<'_> {
                 wants.documents.insert(record);
             }
             ask_whether_known(street, pushed, change.hash, &mut wants);
+            if state.is_none() && !street.is_erased(record) && !change.deps.is_empty() {
+                wants.unmade.insert(record);
+            }
             // What it builds on may have been held; what waits itself is told why again.
             let is_held = street.known().held.contains_key(&(record, change.hash));
             if is_held
@@ -374,6 +377,10 @@ impl Batch<'_> {
         self.street.known().held.contains_key(&(record, hash))
     }
 
+    fn is_unmade(&self, record: RecordId) -> bool {
+        self.street.known().unmade.contains_key(&record)
+    }
+
     fn push(&mut self, push: &Push) -> Vec<Outcome> {
         // Per record, what this request was refused for good: whatever depends on it is refused with it. What only waits for something
         // takes its followers along by itself: they wait for it.
@@ -404,7 +411,13 @@ impl Batch<'_> {
             let ruling = if falls {
                 Ruling::Refused(Refusal::DependsOnRejected)
             } else {
-                self.rule(&push.author, pushed, change)
+                match self.rule(&push.author, pushed, change) {
+                    // What it builds on went with its import, and never comes.
+                    Ruling::Refused(Refusal::DependencyMissing) if self.is_unmade(record) => {
+                        Ruling::Refused(Refusal::ImportUndone)
+                    }
+                    ruling => ruling,
+                }
             };
             match &ruling {
                 Ruling::Held(_) => held += 1,

@@ -91,6 +91,8 @@ questions! {
     left_grids: RecordId => Vec<String>;
     /// Who works a device. The server's own has no answer.
     people: DeviceId => Person;
+    /// Whether an import had made a record that is not there any more, and was taken back.
+    unmade: RecordId => ();
     /// The merge by which a card went away, and that was not undone.
     merged_away: RecordId => CardMerge;
     /// Open requests in which a letter of this number, as [`lianka_sync_core::kinds::transfer::letter_key`] compares it, is live.
@@ -121,6 +123,8 @@ questions! {
     held_of: RecordId => Vec<HeldChange>;
     /// Merges of cards.
     merges: Uuid => CardMerge;
+    /// Every merge that a card won or lost, undone ones included.
+    merges_of: RecordId => Vec<CardMerge>;
     /// Joinings of contact persons.
     joins: Uuid => ContactJoin;
     /// Every joining of contact persons of a record.
@@ -130,7 +134,7 @@ questions! {
 }
 
 /// A street at the moment its lock was taken.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Head {
     pub street: StreetCode,
     /// Which history the store holds: another one after a restore.
@@ -357,6 +361,8 @@ pub struct ReplacedValue {
 pub struct Writes {
     /// Records that end: nothing of them stays but that they were erased.
     pub erased: Vec<RecordId>,
+    /// Records that go with the import that made them: nothing of them stays either, but whoever still edits one is told so and keeps the edit.
+    pub unmade: Vec<RecordId>,
     /// Histories rewritten in place, in this order, before anything is appended.
     pub rewritten: Vec<Rewrite>,
     /// Records with their states, new or not, by sequence.

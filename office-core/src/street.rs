@@ -15,7 +15,7 @@ use lianka_sync_core::{
     crdt::{
         conflict::{self, Settlement},
         merge::{self, Context, Merged, NoteDocument, Refusal, RegisterState, Target, Write},
-        record::{Edit, Record, RecordError},
+        record::{Edit, RecordError},
     },
     id::{Actor, ChangeHash, DeviceId, RecordId, StreetCode},
     kinds::{Kind, key},
@@ -532,8 +532,8 @@ impl Street {
         signer: Signer,
         edits: &[Edit],
     ) -> Result<(ChangeHash, i64), Refusal> {
-        let (_, change) =
-            Record::create(self.actor(signer), self.device_time(), edits).map_err(not_composed)?;
+        let change =
+            merge::created(self.actor(signer), self.device_time(), edits).map_err(not_composed)?;
         self.sign(record, kind, 1, &change, signer)
             .map(|seq| (change.hash, seq))
     }
@@ -677,6 +677,16 @@ impl Street {
         self.reserved = true;
         self.head.seq += 1;
         self.head.seq
+    }
+
+    /// Whether the street stands so, before anything is decided.
+    pub fn is_at(&self, head: &Head) -> bool {
+        self.head == *head
+    }
+
+    /// Where the street will stand.
+    pub fn as_head(&self) -> Head {
+        self.head.clone()
     }
 
     /// The street's head as it will be.

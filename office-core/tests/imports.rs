@@ -66,7 +66,6 @@ impl Scene {
             hash,
             seq: Some(seq),
             before: Some(before),
-            erasure: Uuid::from_u128(6),
         }
     }
 

@@ -41,7 +41,7 @@ use lianka_sync_core::{
     kinds::{Class, Field, Meaning},
     time::ServerTime,
 };
-pub use problem::{Problem, ProblemCode, RollError, Severity};
+pub use problem::{Problem, ProblemCode, RECORD_GONE, RollError, Severity};
 pub use target::ColumnTarget;
 
 /// What the street knows of itself.

@@ -1,6 +1,6 @@
 //! What can be doubtful about a roll, as data with stable codes and words in both languages.
 
-pub use lianka_office_core::roll::problem::{ProblemCode, Severity};
+pub use lianka_office_core::roll::problem::{ProblemCode, RECORD_GONE, Severity};
 
 /// Something about a row, a column or the file that people should look at. Nothing of it stops an import.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -22,6 +22,7 @@ pub(crate) fn sound(
     let mut tell = |heading: Option<&str>, error: &FieldError| {
         let code = match error {
             FieldError::InFuture | FieldError::TooLongAgo => ProblemCode::DateImplausible,
+            FieldError::PersonalNumber => ProblemCode::PersonalNumber,
             _ => ProblemCode::ValueRefused,
         };
         let (zh, en) = words(error);

@@ -124,6 +124,8 @@ pub enum FieldError {
     ControlCharacter,
     /// Holds a character that turns the direction of writing, or that is none ([`crate::values::characters`]).
     ForbiddenCharacter,
+    /// Holds a number that is a person's and belongs into no field: an identity number, a bank card, a passport, a permit.
+    PersonalNumber,
     /// Not one of the field's list.
     NotInList(&'static [&'static str]),
     /// Not a day as `YYYY-MM-DD`.
@@ -163,6 +165,7 @@ impl FieldError {
             Self::NotNfc => "value_not_nfc",
             Self::ControlCharacter => "value_control_character",
             Self::ForbiddenCharacter => "value_forbidden_character",
+            Self::PersonalNumber => "personal_number",
             Self::NotInList(_) => "value_not_in_list",
             Self::NotADate => "value_not_a_date",
             Self::NotATime => "value_not_a_time",
@@ -193,6 +196,9 @@ impl FieldError {
                 Self::ForbiddenCharacter => {
                     "含有看不见的排版控制符或无效字符（例如改变文字方向的字符），请重新输入，不要粘贴".into()
                 }
+                Self::PersonalNumber => {
+                    "含有身份证、银行卡、护照或证件号码，不能记录；请删去号码再保存".into()
+                }
                 Self::NotInList(list) => format!("须为以下之一：{}", list.join("、")),
                 Self::NotADate => "日期须为 YYYY-MM-DD".into(),
                 Self::NotATime => "时间须为 YYYY-MM-DDTHH:MM（北京时间）".into(),
@@ -219,6 +225,9 @@ impl FieldError {
                 Self::ControlCharacter => "control characters are not allowed".into(),
                 Self::ForbiddenCharacter => {
                     "characters that change the direction of writing, or that are none, are not allowed: type it anew instead of pasting".into()
+                }
+                Self::PersonalNumber => {
+                    "an identity number, a bank card, a passport or a permit stands in it and may not be kept: take the number out and save again".into()
                 }
                 Self::NotInList(list) => format!("one of: {}", list.join(", ")),
                 Self::NotADate => "a day as YYYY-MM-DD".into(),

@@ -11,12 +11,13 @@ use crate::{
     access::{FieldError, Writer},
     codec::change::{Action, Change, Scalar},
     key::{self, Key},
-    kinds::{Broken, Days, Field, Kind, MergeRule, Rule, Shape, transfer::calendar},
+    kinds::{Broken, Days, Field, Kind, Meaning, MergeRule, Rule, Shape, transfer::calendar},
     limits,
     time::{DeviceTime, ServerTime},
     values::{
         self as field, characters,
         date::{Outside, Span},
+        personal,
     },
 };
 
@@ -115,23 +116,90 @@ pub fn check_new_change(kind: Kind, change: &Change, said: Said) -> Result<(), B
         _ => None,
     });
     check_new(kind, puts, said)?;
-    let typed = change.ops.iter().filter_map(|op| match &op.action {
-        Action::Insert { text, .. } => Some(text.as_str()),
-        _ => None,
-    });
+    let typed = typed(change);
     // A flag's tags are typed one after another.
-    check_new_note("", &typed.collect::<String>())
+    check_characters("", &typed.concat())?;
+    // What was typed into different places makes no number.
+    typed.iter().try_for_each(|run| check_numbers("", run))
 }
 
-/// Whether a note may be changed so: nothing forbidden comes in, what stood there may stay.
+/// What a change puts into the note, each run of characters that stand one behind another.
+fn typed(change: &Change) -> Vec<String> {
+    let mut runs: Vec<String> = Vec::new();
+    let mut last = None;
+    for (index, op) in change.ops.iter().enumerate() {
+        let Action::Insert { after, text, .. } = &op.action else {
+            continue;
+        };
+        match runs.last_mut() {
+            Some(run) if after.is_some() && *after == last => run.push_str(text),
+            _ => runs.push(text.clone()),
+        }
+        last = Some(change.op_id(index));
+    }
+    runs
+}
+
+/// Whether a note may be changed so: nothing forbidden comes in, and no number of a person; what stood there may stay.
 pub fn check_new_note(before: &str, after: &str) -> Result<(), Broken> {
+    check_characters(before, after)?;
+    check_numbers(before, after)
+}
+
+fn check_characters(before: &str, after: &str) -> Result<(), Broken> {
     if characters::forbidden_count(after) > characters::forbidden_count(before) {
-        return Err(Broken {
-            key: key::NOTE.to_owned(),
-            error: FieldError::ForbiddenCharacter,
-        });
+        return Err(of_note(FieldError::ForbiddenCharacter));
     }
     Ok(())
+}
+
+fn check_numbers(before: &str, after: &str) -> Result<(), Broken> {
+    let found = persons_numbers("", after);
+    let stood = if found.is_empty() {
+        Vec::new()
+    } else {
+        persons_numbers("", before)
+    };
+    if found.iter().all(|number| stood.contains(number)) {
+        return Ok(());
+    }
+    Err(of_note(FieldError::PersonalNumber))
+}
+
+fn of_note(error: FieldError) -> Broken {
+    Broken {
+        key: key::NOTE.to_owned(),
+        error,
+    }
+}
+
+/// Whether a number that is certainly a person's stands in what somebody types into this field.
+pub fn holds_persons_number(kind: Kind, key: &str, text: &str) -> bool {
+    let heading = match kind.field(key) {
+        // Fifteen digits may be a registration number there.
+        Some((field, _)) if field.meaning == Meaning::CreditCode => "统一社会信用代码",
+        // A column of the street's own is called what its heading was.
+        Some((
+            _,
+            Key::Member {
+                name: key::CUSTOM,
+                member,
+            },
+        )) => member,
+        _ => "",
+    };
+    !persons_numbers(heading, text).is_empty()
+}
+
+/// The numbers that are certainly a person's, as they stand in a text.
+fn persons_numbers(heading: &str, text: &str) -> Vec<String> {
+    let certain = personal::find_under(heading, text).into_iter();
+    let certain = certain.filter(|number| number.certain);
+    let spelled = |number: personal::PersonalNumber| {
+        let chars = text.chars().skip(number.chars.start);
+        chars.take(number.chars.len()).collect()
+    };
+    certain.map(spelled).collect()
 }
 
 /// The same of one value; a key that is none of the kind's is for [`check_write`] to refuse.
@@ -146,9 +214,15 @@ pub fn check_new_value(
     };
     if let (Key::Member { member, .. }, Shape::SetMember | Shape::Custom) = (&parsed, field.shape) {
         check_new_text(member)?;
+        if !persons_numbers("", member).is_empty() {
+            return Err(FieldError::PersonalNumber);
+        }
     }
     if let (Rule::Text(_), Some(text)) = (field.rule, value.as_str()) {
         check_new_text(text)?;
+        if holds_persons_number(kind, key, text) {
+            return Err(FieldError::PersonalNumber);
+        }
     }
     let day = match (field.shape, &parsed) {
         (Shape::SetOfDays, Key::Member { member, .. }) => field::date::parse(member),
@@ -440,6 +514,70 @@ mod tests {
         let value = value.into();
         let got = check_new(kind, [(key, &value)], said).map_err(|broken| broken.error.code());
         assert_eq!(got, expected, "{} {value:?} {said:?}", key.escape_unicode());
+    }
+
+    #[test]
+    fn a_number_of_a_person_is_no_news_in_any_field() {
+        let phone = "contacts/0198c0de-0000-7000-8000-00000000000a/phones";
+        for (key, text, expected) in [
+            (
+                "sign_name",
+                "王记 999999199001010729",
+                Err("personal_number"),
+            ),
+            ("opening_hours", "110105491231002", Err("personal_number")),
+            (
+                "address_raw",
+                "９９９９９９１９９００１０１０７２９",
+                Err("personal_number"),
+            ),
+            (phone, "999999199001010729", Err("personal_number")),
+            (
+                "custom/消防",
+                "身份证：310104199001011",
+                Err("personal_number"),
+            ),
+            ("custom/身份证", "310104199001011", Err("personal_number")),
+            ("tags/999999199001010729", "", Err("personal_number")),
+            ("credit_code", "999999199001010729", Err("personal_number")),
+            ("credit_code", "91310000631696382C", Ok(())),
+            ("credit_code", "310104600123451", Ok(())),
+            (phone, "13800000001,13900000002", Ok(())),
+            ("sign_name", "1912", Ok(())),
+        ] {
+            let value = if key.starts_with("tags/") {
+                Scalar::Bool(true)
+            } else {
+                text.into()
+            };
+            let at = ServerTime::from_unix_ms(1_795_248_000_000);
+            let phone = Said::OnPhone { at, clock: None };
+            for said in [phone, Said::AtOffice(at), Said::Somewhen] {
+                check_said(Kind::ShopCard, key, value.clone(), said, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn a_number_of_a_person_may_stay_in_a_note_and_comes_into_none() {
+        for (before, after, expected) in [
+            ("", "老板 999999199001010729", Err("personal_number")),
+            (
+                "老板 999999199001010729",
+                "老板 999999199001010729，周一休息",
+                Ok(()),
+            ),
+            ("老板 999999199001010729", "周一休息", Ok(())),
+            (
+                "999999199001010729",
+                "999999199001010702 110105491231002",
+                Err("personal_number"),
+            ),
+            ("", "电话 13800000001", Ok(())),
+        ] {
+            let got = check_new_note(before, after).map_err(|broken| broken.error.code());
+            assert_eq!(got, expected, "{before} → {after}");
+        }
     }
 
     #[test]

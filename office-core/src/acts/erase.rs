@@ -19,7 +19,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{Act, Refused, join_contacts, records};
+use super::{Act, Refused, join_contacts, merge_cards, records};
 use crate::{
     audit::{self, Event},
     store::{Beside, Receipt, Wants},
@@ -178,14 +178,17 @@ pub struct Redact {
 }
 
 impl Redact {
-    /// The entries that go: the person's own, those that were joined into it, and the consents that name them.
+    /// The entries that go: the person's own, those that were joined into it, and the consents that name them, or named them on a card that was
+    /// merged into this one.
     fn entries(&self, street: &Street, state: &RegisterState) -> Vec<EntryId> {
         match self.person {
             Person::Entry(entry) => {
                 let persons = join_contacts::joined_into(street, self.record, entry);
                 let theirs = persons.into_iter();
                 let theirs = theirs.flat_map(|person| state.entries_of_person(person));
-                theirs.collect::<BTreeSet<_>>().into_iter().collect()
+                let brought = merge_cards::consents_brought(street, self.record, entry);
+                let all: BTreeSet<_> = theirs.chain(brought).collect();
+                all.into_iter().collect()
             }
             Person::Member(_) => Vec::new(),
         }
@@ -225,10 +228,14 @@ impl Redact {
         keys
     }
 
-    /// Whether the person stands on the record.
-    fn is_there(&self, state: &RegisterState) -> bool {
+    /// Whether the person stands on the record, or stood there.
+    fn is_there(&self, street: &Street, state: &RegisterState) -> bool {
         match &self.person {
-            Person::Entry(entry) => state.has_person(*entry),
+            Person::Entry(entry) => {
+                // An undone merge is no reason any more once its copies were forgotten.
+                let had_brought = merge_cards::had_brought(street, self.record, *entry);
+                state.has_person(*entry) || (had_brought && !state.redacted().contains(entry))
+            }
             Person::Member(key) => {
                 let field = state.kind().field(key);
                 let of_persons = field.is_some_and(|(field, _)| {
@@ -254,14 +261,18 @@ impl Act for Redact {
             Person::Entry(entry) => [(record, entry)].into(),
             Person::Member(_) => BTreeSet::new(),
         };
-        Wants {
+        let mut wants = Wants {
             receipts: [record].into(),
             copies,
             held_of: [record].into(),
             mentions: [(record, self.entries(street, state))].into(),
             joins_of: [record].into(),
+            merges_of: [record].into(),
             ..Street::rebuild_wants(record)
-        }
+        };
+        let winners = merge_cards::undone_of(street, record).map(|merge| merge.winner);
+        wants.records.extend(winners);
+        wants
     }
 
     fn decide(self, street: &mut Street) -> Result<Erased, Refused> {
@@ -271,13 +282,21 @@ impl Act for Redact {
             Person::Entry(entry) => Some(entry),
             Person::Member(_) => None,
         };
-        let is_there = self.is_there(state);
+        let is_there = self.is_there(street, state);
         if !is_there && !entry.is_some_and(|entry| state.redacted().contains(&entry)) {
             return Err(Refused::NoEntry);
         }
         let known = street.known();
-        let also_on = entry.and_then(|entry| known.copies.get(&(record, entry)));
-        let also_on = also_on.cloned().unwrap_or_default();
+        let also_on: BTreeSet<RecordId> = entry
+            .into_iter()
+            .flat_map(|entry| {
+                let copies = known.copies.get(&(record, entry)).into_iter().flatten();
+                copies
+                    .copied()
+                    .chain(merge_cards::copies_left(street, record, entry))
+            })
+            .collect();
+        let also_on: Vec<_> = also_on.into_iter().collect();
         // Gone already, and nothing of the person is taken since: the same receipt. The note may have been written again.
         let before = known.receipts.get(&record).into_iter().flatten();
         let mut before = before.filter(|one| one.kind == REDACT && one.entry == entry);
@@ -318,7 +337,9 @@ impl Act for Redact {
         let mut counts = vec![("held_change", held.len() as u64)];
         let beside = known.mentions.get(&(record, listed.clone()));
         counts.extend(beside.into_iter().flatten().copied());
-        let taken_back = join_contacts::taken_back(street, record, &entries);
+        let parted = join_contacts::taken_back(street, record, &entries);
+        let unmerged = merge_cards::taken_back(street, record, &entries);
+        let taken_back = |actor, key: &str| parted(actor, key) || unmerged(actor, key);
         let forgotten = street.rebuild(
             record,
             &Forget {

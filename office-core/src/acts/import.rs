@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Act, Desk, Refused, edit::stored, erase, records};
+use super::{Act, Desk, Refused, edit::stored, records};
 use crate::{
     audit::{Action, Event},
     store::Wants,
@@ -387,8 +387,6 @@ pub struct RowUndo {
     pub seq: Option<i64>,
     /// What stood there before; `None`: the row made the record.
     pub before: Option<Before>,
-    /// What a receipt is known by, should the record go.
-    pub erasure: Uuid,
 }
 
 /// What became of an undo.
@@ -411,7 +409,11 @@ impl Act for UndoRows {
                 wants.histories.insert(row.record);
             }
             match &row.before {
-                None => wants.extend(erase::wants(street, row.record)),
+                None => {
+                    wants.merged_with.insert(row.record);
+                    wants.children.insert(row.record);
+                    wants.reasons.insert(row.record);
+                }
                 Some(before) => {
                     if before.note.is_some() {
                         wants.documents.insert(row.record);
@@ -436,7 +438,7 @@ impl Act for UndoRows {
             .map(|(number, row)| {
                 let (record, hash) = (row.record, hash_of(street, &row));
                 let undone = match row.before {
-                    None => unmake(street, &by, record, hash, row.erasure)?,
+                    None => unmake(street, record, hash)?,
                     Some(before) => put_back(street, &by, record, hash, before),
                 };
                 if undone != RowUndone::Kept {
@@ -470,14 +472,9 @@ fn hash_of(street: &Street, row: &RowUndo) -> ChangeHash {
         .map_or(row.hash, |place| place.hash)
 }
 
-/// Takes back a record that a row made, where nobody worked with it since.
-fn unmake(
-    street: &mut Street,
-    by: &Desk,
-    record: RecordId,
-    hash: ChangeHash,
-    erasure: Uuid,
-) -> Result<RowUndone, Refused> {
+/// Takes back a record that a row made, where nobody worked with it since. Nobody can tell what phones have not sent yet: what they send later stays
+/// with its author as a draft.
+fn unmake(street: &mut Street, record: RecordId, hash: ChangeHash) -> Result<RowUndone, Refused> {
     let undone = RowUndone::Undone { kept: Vec::new() };
     let Some(state) = street.state(record) else {
         return Ok(undone);
@@ -487,16 +484,15 @@ fn unmake(
         .into_iter()
         .flatten()
         .any(|others| !others.is_empty());
-    if used || state.heads() != [hash] {
+    // Edits that wait for a reviewer are somebody's work as well.
+    let waits = known
+        .reasons
+        .get(&record)
+        .is_some_and(|held| !held.is_empty());
+    if used || waits || state.heads() != [hash] {
         return Ok(RowUndone::Kept);
     }
-    let request = erase::Request {
-        username: by.username.clone(),
-        device: by.device,
-        reason: erase::reason("entered_by_mistake"),
-        erasure,
-    };
-    erase::erase(street, record, &request)?;
+    street.unmake(record)?;
     Ok(undone)
 }
 

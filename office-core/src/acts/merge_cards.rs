@@ -5,11 +5,15 @@
 //! - everything a merge writes on the winner is signed with the merge's own epochs, and nothing else is;
 //! - no card is merged into one that was merged away, and one that was merged away is not merged again: chains end, cycles cannot be.
 
+use std::collections::BTreeSet;
+
 use lianka_sync_core::{
-    crdt::merge::RegisterState,
-    id::{Actor, RecordId},
+    codec::change::Scalar,
+    crdt::{merge::RegisterState, view::Value},
+    id::{Actor, EntryId, RecordId},
+    key::Key,
     kinds::{
-        Kind,
+        Kind, Meaning,
         duplicate::{self, Traits, carry},
         projection::{self, Projected},
     },
@@ -40,6 +44,91 @@ pub fn wrote(merge: &CardMerge) -> impl Fn(Actor) -> bool + use<> {
 /// Whether an actor signs with one of the epochs from this one on.
 pub(super) fn signed_under(epoch: u32) -> impl Fn(Actor) -> bool + use<> {
     move |actor| actor.epoch() & !(EPOCHS - 1) == epoch
+}
+
+/// The merges that were undone and had taken this person of the losing card for one of the winner's: whom. Both cards' merges must be known.
+fn taken_for(
+    street: &Street,
+    winner: RecordId,
+    person: EntryId,
+) -> impl Iterator<Item = (&CardMerge, EntryId)> {
+    let known = street.known().merges_of.get(&winner).into_iter().flatten();
+    known
+        .filter(move |merge| merge.winner == winner && merge.undone.is_some())
+        .filter_map(move |merge| Some((merge, *merge.same_persons.get(&person)?)))
+}
+
+/// Whether an undone merge had brought what another card said of the person under one of this card's.
+pub(super) fn had_brought(street: &Street, winner: RecordId, person: EntryId) -> bool {
+    taken_for(street, winner, person).next().is_some()
+}
+
+/// The consents that undone merges had brought of the person: what a log holds no undo takes back.
+pub(super) fn consents_brought(
+    street: &Street,
+    winner: RecordId,
+    person: EntryId,
+) -> BTreeSet<EntryId> {
+    let Some(state) = street.state(winner) else {
+        return BTreeSet::new();
+    };
+    let view = state.view();
+    let brought = taken_for(street, winner, person).flat_map(|(merge, present)| {
+        let person = Scalar::Str(present.to_string());
+        let (wrote, view) = (wrote(merge), &view);
+        view.values.iter().filter_map(move |(key, values)| {
+            let (field, Key::Entry { entry, .. }) = Kind::ShopCard.field(key)? else {
+                return None;
+            };
+            let names = |value: &Value| wrote(value.op.actor) && value.value == person;
+            (field.meaning == Meaning::ConsentOf && values.iter().any(names)).then_some(entry)
+        })
+    });
+    brought.collect()
+}
+
+/// What merges that were undone had written of these persons under others of the winner: whether what an actor wrote to a key is such a copy.
+pub(super) fn taken_back(
+    street: &Street,
+    winner: RecordId,
+    persons: &BTreeSet<EntryId>,
+) -> impl Fn(Actor, &str) -> bool + use<> {
+    let copied = persons
+        .iter()
+        .flat_map(|person| taken_for(street, winner, *person));
+    let copied: Vec<(u32, EntryId)> = copied
+        .map(|(merge, present)| (merge.epoch, present))
+        .collect();
+    move |actor, key| {
+        let Some(Key::Entry { list, entry, .. }) = Key::parse(key) else {
+            return false;
+        };
+        let mut copied = copied.iter().filter(|(_, present)| *present == entry);
+        Kind::ShopCard.persons() == Some(list)
+            && copied.any(|(epoch, _)| signed_under(*epoch)(actor))
+    }
+}
+
+/// The cards whose history holds a copy of a person that an undone merge had brought from this one.
+pub(super) fn copies_left(
+    street: &Street,
+    loser: RecordId,
+    person: EntryId,
+) -> impl Iterator<Item = RecordId> {
+    undone_of(street, loser)
+        .filter(move |merge| {
+            street.state(merge.winner).is_some_and(|state| {
+                let holds = state.has_person(person) || merge.same_persons.contains_key(&person);
+                holds && !state.redacted().contains(&person)
+            })
+        })
+        .map(|merge| merge.winner)
+}
+
+/// The merges by which a card had gone, and came back.
+pub(super) fn undone_of(street: &Street, loser: RecordId) -> impl Iterator<Item = &CardMerge> {
+    let known = street.known().merges_of.get(&loser).into_iter().flatten();
+    known.filter(move |merge| merge.loser == loser && merge.undone.is_some())
 }
 
 /// Two cards to merge.

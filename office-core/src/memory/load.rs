@@ -76,6 +76,9 @@ impl MemoryStore {
                 Some(left.map(|(_, entry)| entry.grid.clone()).collect())
             }),
             people: answers(&wants.people, |device| self.person(*device)),
+            unmade: answers(&wants.unmade, |record| {
+                self.unmade.contains(record).then_some(())
+            }),
             merged_away: answers(&wants.merged_away, |loser| {
                 let by = |merge: &&CardMerge| merge.loser == *loser && merge.undone.is_none();
                 self.merges.values().find(by).cloned()
@@ -139,6 +142,10 @@ impl MemoryStore {
                 Some(std::iter::once(user.role).chain(before).collect())
             }),
             merges: answers(&wants.merges, |merge| self.merges.get(merge).cloned()),
+            merges_of: answers(&wants.merges_of, |record| {
+                let is_of = |merge: &&CardMerge| [merge.winner, merge.loser].contains(record);
+                Some(self.merges.values().filter(is_of).cloned().collect())
+            }),
             joins: answers(&wants.joins, |join| self.joins.get(join).cloned()),
             joins_of: answers(&wants.joins_of, |record| {
                 let of = self.joins.values().filter(|join| join.record == *record);

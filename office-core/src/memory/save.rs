@@ -49,6 +49,10 @@ impl Store for MemoryStore {
         for record in writes.erased {
             self.erase(record);
         }
+        for record in writes.unmade {
+            self.erase(record);
+            self.unmade.insert(record);
+        }
         for rewrite in writes.rewritten {
             self.rewrite(rewrite);
         }

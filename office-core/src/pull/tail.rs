@@ -203,9 +203,12 @@ impl Tail {
             self.after = stretch.after;
         }
         let News { entries, stands } = news;
-        let ends = entries
-            .iter()
-            .filter(|entry| matches!(entry.what, What::Snapshot | What::Erase));
+        let ends = entries.iter().filter(|entry| match entry.what {
+            What::Snapshot | What::Erase => true,
+            // It left, and stands nowhere: it went with its import.
+            What::Leave { .. } => !stands.contains_key(&entry.record),
+            What::Change { .. } => false,
+        });
         let ends: BTreeMap<_, _> = ends.map(|entry| (entry.record, entry.seq)).collect();
         // What a record had before its end says nothing more, but that it left.
         let still = |entry: &Entry| {

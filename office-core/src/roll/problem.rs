@@ -157,6 +157,9 @@ codes! {
     SameCardTwice = "same_card_twice", Warning;
 }
 
+/// What is said of [`ProblemCode::RecordGone`], Chinese and English.
+pub const RECORD_GONE: (&str, &str) = ("这张卡片已经不在了", "the card is not there any more");
+
 impl fmt::Display for ProblemCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

@@ -300,13 +300,11 @@ pub fn undo(
     (hash, seq): (ChangeHash, Option<i64>),
     before: Option<Before>,
     is_new: bool,
-    now: ServerTime,
 ) -> Option<RowUndo> {
-    (is_new || before.is_some()).then(|| RowUndo {
+    (is_new || before.is_some()).then_some(RowUndo {
         record,
         hash,
         seq,
         before,
-        erasure: derived(now, &[b"import undone", record.0.as_bytes(), &hash.0]),
     })
 }

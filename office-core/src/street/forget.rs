@@ -147,6 +147,21 @@ impl Street {
     /// Ends the record, which must be loaded and exist: nothing of it stays in this write, the log or the record's own tables. The sequence
     /// of the entry that tells phones.
     pub fn erase(&mut self, record: RecordId) -> Result<i64, ForgetError> {
+        let seq = self.end(record, Logged::Erase)?;
+        self.writes.erased.push(record);
+        self.erased.insert(record);
+        Ok(seq)
+    }
+
+    /// Ends a record that an import made and that goes with it: the same, but that nobody asked for it to be forgotten. It leaves phones, and one with
+    /// edits of it keeps these.
+    pub fn unmake(&mut self, record: RecordId) -> Result<i64, ForgetError> {
+        let seq = self.end(record, Logged::Leave)?;
+        self.writes.unmade.push(record);
+        Ok(seq)
+    }
+
+    fn end(&mut self, record: RecordId, what: Logged) -> Result<i64, ForgetError> {
         let generation = self
             .state(record)
             .ok_or(ForgetError::NoRecord)?
@@ -154,11 +169,9 @@ impl Street {
         let Entry { grid, .. } = self.entries.remove(&record).ok_or(ForgetError::NoRecord)?;
         self.drop_pending(|entry| entry.record != record);
         self.writes.rewritten.retain(|of| of.record != record);
-        self.writes.erased.push(record);
         self.renamed.retain(|(_, of, _)| *of != record);
-        self.erased.insert(record);
         self.rebuilt.push(record);
-        Ok(self.append(record, generation, grid, self.now, Logged::Erase))
+        Ok(self.append(record, generation, grid, self.now, what))
     }
 
     /// The stored document, or the one this write made, with the changes after it.

@@ -330,6 +330,8 @@ fn everything(cast: &Cast) -> Wants {
         merges: [id(71)].into(),
         joins: [id(91), id(92)].into(),
         joins_of: records.clone(),
+        merges_of: records.clone(),
+        unmade: records.clone(),
         records,
         ..Wants::default()
     }
@@ -406,6 +408,12 @@ fn answers(loaded: &Loaded) -> String {
     }
     for (key, join) in &loaded.joins {
         list("join", format!("{key}: {join:?}"));
+    }
+    for (key, merges) in &loaded.merges_of {
+        list("merges", format!("{key}: {merges:?}"));
+    }
+    for key in loaded.unmade.keys() {
+        list("unmade", key.to_string());
     }
     for (key, joins) in &loaded.joins_of {
         list("joins", format!("{key}: {joins:?}"));

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use axum::{Json, extract::State, http::StatusCode};
 use lianka_office_core::acts::edit::{Create, Edit, Written};
 use lianka_sync_core::{
+    authority,
     codec::change::Scalar,
     id::{ChangeHash, RecordId},
-    kinds::{Kind, Meaning},
-    values::personal,
+    kinds::Kind,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -66,24 +66,12 @@ fn checked(set: &BTreeMap<String, Option<Scalar>>) -> Result<(), ApiError> {
         _ => None,
     });
     for (key, text) in typed {
-        if holds_persons_number(key, text) {
+        // Before any other check, and whatever kind the record is of.
+        if authority::holds_persons_number(Kind::ShopCard, key, text) {
             return Err(ApiError::invalid_field(key.clone(), "personal_number"));
         }
     }
     Ok(())
-}
-
-/// Whether a number of a person stands in what somebody types into this field, before any other check. Whoever sits at a desk can mend it at once; what
-/// comes from a phone is warned of there, masked in exports and never lost.
-fn holds_persons_number(key: &str, text: &str) -> bool {
-    let heading = match Kind::ShopCard.field(key) {
-        // Fifteen digits may be a registration number there.
-        Some((field, _)) if field.meaning == Meaning::CreditCode => "统一社会信用代码",
-        _ => "",
-    };
-    personal::find_under(heading, text)
-        .iter()
-        .any(|number| number.certain)
 }
 
 /// What to write.

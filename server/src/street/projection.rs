@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use lianka_office_core::store::RecordWrite;
 use lianka_sync_core::{
     codec::change::Scalar,
     crdt::{conflict, merge::RegisterState},
@@ -37,6 +38,18 @@ pub struct Projection<'p> {
     pub touched: &'p Touched,
 }
 
+impl<'p> Projection<'p> {
+    /// Of a record as it is written.
+    pub fn of(record: &'p RecordWrite) -> Self {
+        Self {
+            record: record.record,
+            seq: record.seq,
+            state: &record.state,
+            touched: &record.touched,
+        }
+    }
+}
+
 /// Values in conflict, of records of every kind.
 static CONFLICTS: Table = Table {
     name: "field_conflict",
@@ -47,7 +60,7 @@ static CONFLICTS: Table = Table {
 
 /// What one transaction writes to the read models, gathered by table.
 #[derive(Default)]
-struct Gathered {
+pub struct Gathered {
     own: BTreeMap<&'static str, Batch>,
     lists: BTreeMap<&'static str, Batch>,
 }
@@ -133,7 +146,20 @@ impl Gathered {
         projected.store(&stored, self);
     }
 
-    async fn write(self, tx: &mut PgConnection, street: &StreetCode) -> sqlx::Result<()> {
+    /// Of records none of which has terms: only transfers do.
+    pub fn without_terms(records: &[RecordWrite]) -> Option<Self> {
+        let mut rows = Self::default();
+        for record in records {
+            if has_terms(&record.state) {
+                return None;
+            }
+            rows.add(&Projection::of(record), &Calendar::shipped());
+        }
+        Some(rows)
+    }
+
+    /// Writes them.
+    pub async fn write(self, tx: &mut PgConnection, street: &StreetCode) -> sqlx::Result<()> {
         for batch in self.own.values() {
             read_models::upsert(tx, street, batch).await?;
         }
@@ -177,6 +203,11 @@ fn conflict_writes(rows: &[ConflictRow], state: &RegisterState) -> Vec<ConflictW
     rows.iter().filter_map(write).collect()
 }
 
+/// Only transfers have terms.
+fn has_terms(state: &RegisterState) -> bool {
+    state.kind() == Kind::TransferRequest
+}
+
 /// Projects the records and writes their rows.
 pub async fn write(
     tx: &mut PgConnection,
@@ -184,9 +215,10 @@ pub async fn write(
     projections: &[Projection<'_>],
 ) -> sqlx::Result<()> {
     let mut rows = Gathered::default();
-    // Only transfers have terms.
-    let has_terms = |projection: &Projection<'_>| projection.state.kind() == Kind::TransferRequest;
-    let calendar = if projections.iter().any(has_terms) {
+    let calendar = if projections
+        .iter()
+        .any(|projection| has_terms(projection.state))
+    {
         calendars::calendar(tx, street).await?
     } else {
         Calendar::shipped()

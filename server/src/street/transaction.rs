@@ -4,6 +4,7 @@
 //! here it is given what it asks for, and what it writes is written. Dropped without a commit it leaves nothing behind. Rows are locked in one
 //! order: the street, then the rest, the audit chain's head last; nothing inside waits on a network.
 
+pub mod ahead;
 pub mod load;
 pub mod save;
 
@@ -21,6 +22,8 @@ use lianka_sync_core::{
 };
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 
+use ahead::Ahead;
+
 use crate::{
     pipeline_point::{PipelinePoint, reached},
     street::{
@@ -33,6 +36,7 @@ use crate::{
 pub struct StreetTransaction {
     tx: Transaction<'static, Postgres>,
     street: Box<Street>,
+    ahead: Option<Ahead>,
 }
 
 impl Deref for StreetTransaction {
@@ -71,6 +75,7 @@ impl StreetTransaction {
         Ok(Self {
             tx,
             street: Box::new(Street::new(head, now)),
+            ahead: None,
         })
     }
 
@@ -108,15 +113,48 @@ impl StreetTransaction {
         Ok(act.decide(&mut self.street))
     }
 
-    /// Writes everything, with what follows from it, and ends the transaction.
-    pub async fn commit(mut self) -> sqlx::Result<()> {
+    /// Writes what was decided before, where the street stands as it did then. Where it does not, nothing is done, and all is to be decided anew.
+    pub fn takes(&mut self, ahead: Ahead) -> bool {
+        let takes = self.street.is_at(&ahead.head);
+        if takes {
+            self.ahead = Some(ahead);
+        }
+        takes
+    }
+
+    /// Where the street will stand once this is written.
+    pub fn next_head(&self) -> Head {
+        match &self.ahead {
+            Some(ahead) => ahead.next_head(),
+            None => self.street.as_head(),
+        }
+    }
+
+    /// Lets follow what follows from what was decided.
+    pub async fn follow(&mut self) -> sqlx::Result<()> {
         while let Some(wants) = follow::follow(&mut self.street) {
             self.know(wants).await?;
         }
+        Ok(())
+    }
+
+    /// Writes everything, with what follows from it, and ends the transaction.
+    pub async fn commit(mut self) -> sqlx::Result<()> {
+        if let Some(ahead) = self.ahead {
+            reached(PipelinePoint::Followed);
+            let street = self.street.street();
+            let (now, writes, rows) = (ahead.now, ahead.writes, ahead.rows);
+            Box::pin(save::save(&mut self.tx, street, now, writes, rows)).await?;
+            reached(PipelinePoint::Audited);
+            self.tx.commit().await?;
+            reached(PipelinePoint::Committed);
+            return Ok(());
+        }
+        self.follow().await?;
         reached(PipelinePoint::Followed);
         let (street, now) = (self.street.street().clone(), self.street.now());
         let writes = follow::finish(*self.street);
-        Box::pin(save::save(&mut self.tx, &street, now, writes)).await?;
+        Box::pin(save::save(&mut self.tx, &street, now, writes, None)).await?;
         reached(PipelinePoint::Audited);
         self.tx.commit().await?;
         reached(PipelinePoint::Committed);

@@ -535,6 +535,7 @@ mod tests {
             (Refusal::DependsOnRejected, 2_000),
             (Refusal::StaleGeneration, 2_000),
             (Refusal::Erased, 2_000),
+            (Refusal::ImportUndone, 2_000),
             (Refusal::SequenceGap, 1_900),
             (Refusal::NotYourGrid, 300),
         ] {

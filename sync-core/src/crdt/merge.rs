@@ -36,7 +36,7 @@ use crate::{
     time::{DeviceTime, ServerTime},
 };
 
-pub use compose::{Replaces, Write};
+pub use compose::{Replaces, Write, created};
 pub(crate) use refold::Refold;
 
 /// Version of the stored encoding: the first byte of [`RegisterState::to_bytes`].
@@ -550,6 +550,8 @@ pub enum Refusal {
         /// The key.
         key: String,
     },
+    /// The record came from an imported roll, and the office took that import back.
+    ImportUndone,
     /// It was held, and a reviewer refused it; the final answer.
     HeldRefused {
         /// The reviewer's reason, for the author.
@@ -591,6 +593,7 @@ impl Refusal {
             Self::UnknownGrid => "unknown_grid",
             Self::Erased => "erased",
             Self::Redacted { .. } => "redacted",
+            Self::ImportUndone => "import_undone",
             Self::HeldRefused { .. } => "held_refused",
             Self::TooManyHeld => "too_many_held",
         }
@@ -616,6 +619,7 @@ impl Refusal {
         "value_not_nfc",
         "value_control_character",
         "value_forbidden_character",
+        "personal_number",
         "value_not_in_list",
         "value_not_a_date",
         "value_not_a_time",
@@ -646,6 +650,7 @@ impl Refusal {
         "unknown_grid",
         "erased",
         "redacted",
+        "import_undone",
         "held_refused",
         "too_many_held",
     ];
@@ -731,6 +736,10 @@ impl Refusal {
             Self::Redacted { .. } => (
                 "该联系人的信息已由街道办公室删除",
                 "the office erased this person's data",
+            ),
+            Self::ImportUndone => (
+                "该记录由导入名册建立，街道已撤销那次导入；您的修改留作草稿",
+                "the record came from an imported roll, and the office took that import back; your edit stays as a draft",
             ),
             Self::TooManyHeld => (
                 "待审核的修改过多，请等街道审核后再发",

@@ -377,7 +377,7 @@ impl Record {
 }
 
 /// Whether a record that `edits` create has a note. One of a kind that nobody knows has: the server tells.
-fn has_note(edits: &[Edit]) -> bool {
+pub(crate) fn has_note(edits: &[Edit]) -> bool {
     let kind = edits.iter().find_map(|edit| match edit {
         Edit::Put { key, value } if key == key::KIND => value.as_str()?.parse::<Kind>().ok(),
         _ => None,

@@ -10,21 +10,30 @@ use lianka_office_core::{
         },
     },
     roll::rows::{self, At, Row},
+    store::Head,
 };
 use lianka_sync_core::{
     crdt::merge::RegisterState,
     id::{ChangeHash, RecordId, StreetCode},
     lang::Lang,
+    time::ServerTime,
 };
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
-    ImportError,
+    ImportError, Office,
     plan::{Content, ProblemReport},
     store::{self, ImportRow, RowEnd, StoredRow},
     workbook,
 };
-use crate::{roll::sheet::ProblemCode, street::transaction::StreetTransaction};
+use crate::{
+    roll::sheet::{ProblemCode, RECORD_GONE},
+    street::{
+        store::records,
+        transaction::{StreetTransaction, ahead::Ahead},
+    },
+};
 
 /// The grid of rows whose grid the street does not know, until the office moves them.
 pub(super) const UNASSIGNED: &str = "未分配";
@@ -117,6 +126,42 @@ pub(super) async fn write_part(
     Ok(ends)
 }
 
+/// Decides rows that all make cards before their turn comes; nothing where one of them is known already, so that it must be looked at first.
+pub(super) async fn create_ahead(
+    conn: &mut PgConnection,
+    office: &Office<'_>,
+    import: &ImportRow,
+    head: Head,
+    now: ServerTime,
+    rows: &[StoredRow],
+) -> Result<Option<(Ahead, Vec<RowEnd>)>, ImportError> {
+    let street = office.street;
+    let makes: Vec<Uuid> = rows.iter().filter_map(|row| row.record).collect();
+    let identities: Vec<_> = rows.iter().map(|row| row.identity.clone()).collect();
+    let distinct: BTreeSet<_> = identities.iter().collect();
+    let written = store::imported(conn, street, &identities, &store::WRITTEN, &makes).await?;
+    if makes.len() < rows.len() || distinct.len() < rows.len() || !written.is_empty() {
+        return Ok(None);
+    }
+    if !records::load(conn, street, &makes).await?.is_empty() {
+        return Ok(None);
+    }
+    let writes = rows.iter().zip(&makes);
+    let act = WriteRows {
+        by: office.by.clone(),
+        from: origin(import),
+        rows: writes
+            .map(|(row, record)| (row.row, create(street, import, row, RecordId(*record))))
+            .collect(),
+    };
+    let (ahead, outcomes) = Ahead::decide(conn, head, now, act)
+        .await?
+        .map_err(|refused| ImportError::Act(refused.into()))?;
+    let ends = rows.iter().zip(outcomes);
+    let ends = ends.map(|(row, outcome)| end_of(row, outcome)).collect();
+    Ok(Some((ahead, ends)))
+}
+
 fn ended(row: &StoredRow, state: &'static str, content: Content) -> RowEnd {
     RowEnd {
         row: row.row,
@@ -195,12 +240,13 @@ fn end_of(row: &StoredRow, outcome: RowWritten) -> RowEnd {
             ended(row, "refused", content)
         }
         RowWritten::Gone => {
+            let (zh, en) = RECORD_GONE;
             refused(
                 &mut content,
                 ProblemCode::RecordGone.as_str(),
                 None,
-                "这张卡片已经不在了".to_owned(),
-                "the card is not there any more".to_owned(),
+                zh.to_owned(),
+                en.to_owned(),
             );
             ended(row, "refused", content)
         }
@@ -247,12 +293,11 @@ pub(super) async fn undo_part(
     import: &ImportRow,
     waiting: Vec<StoredRow>,
 ) -> Result<Vec<RowEnd>, ImportError> {
-    let now = transaction.now();
     let undo = |row: &StoredRow| -> Option<RowUndo> {
         let record = RecordId(row.record?);
         let hash = ChangeHash::from_slice(row.hash.as_deref()?)?;
         let before = row.content.before.clone();
-        rows::undo(record, (hash, row.seq), before, was_created(row), now)
+        rows::undo(record, (hash, row.seq), before, was_created(row))
     };
     let (mut written, mut undone, mut ends) = (Vec::new(), Vec::new(), Vec::new());
     for row in waiting {

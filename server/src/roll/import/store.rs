@@ -297,8 +297,6 @@ pub async fn wrote(
 
 /// States of rows that were written, or say nothing new.
 pub const WRITTEN: [&str; 3] = ["written", "unchanged", "kept"];
-/// The same, and of rows that are about to be.
-pub const TAKEN: [&str; 4] = ["chosen", "written", "unchanged", "kept"];
 
 /// The cards that rows of these identities became, of the rows that stand in one of these states. `but`: cards that do not count, because whoever asks
 /// is about to make them, and rows of other imports only point at them.

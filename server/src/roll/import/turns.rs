@@ -2,15 +2,16 @@
 //!
 //! Whatever looks at every row (marking, counting) is done without the street.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
+use lianka_office_core::store::Head;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
     ImportError, Office, opened,
-    rows::{UNASSIGNED, undo_part, was_created, write_part},
-    store::{self, ImportRow, Marking, StoredRow},
+    rows::{UNASSIGNED, create_ahead, undo_part, was_created, write_part},
+    store::{self, ImportRow, Marking, RowEnd, StoredRow},
 };
 use crate::{
     audit::{self, Action},
@@ -18,7 +19,7 @@ use crate::{
     street::{
         queue::Turn,
         store::streets::{self, Grid},
-        transaction::StreetTransaction,
+        transaction::{StreetTransaction, ahead::Ahead},
     },
 };
 
@@ -129,8 +130,9 @@ pub(super) async fn run(
     }
     // Rows without a grid go where the import says.
     let mut pace = Pace::start(office.rows_at_once, row.plan.grid.is_some());
+    let mut prepared = None;
     loop {
-        match part(office, import, doing, &mut pace).await? {
+        match part(office, import, doing, &mut pace, &mut prepared).await? {
             // Where it stands in the end is said by a look of its own.
             Stands::NothingWaits => {}
             Stands::MoreWaits if Instant::now() < until => {}
@@ -174,30 +176,75 @@ enum Stands {
     Ended,
 }
 
-/// The next rows, in one transaction with what became of them.
+/// Rows that were decided while those before them were written.
+struct Prepared {
+    rows: Vec<StoredRow>,
+    is_last: bool,
+    ahead: Ahead,
+    ends: Vec<RowEnd>,
+}
+
+/// Decides the next rows, which all make cards, as if the street stood there by then; nothing where something must be looked at first.
+async fn prepare(
+    office: &Office<'_>,
+    import: &ImportRow,
+    head: Head,
+    pace: &Pace,
+    before: &HashSet<Vec<u8>>,
+) -> Result<Option<Prepared>, ImportError> {
+    let (street, state) = (office.street, Doing::Apply.waiting());
+    let mut conn = office.pool.acquire().await?;
+    let limit = pace.rows;
+    let rows = store::pending(&mut conn, street, import.import, state, pace.after, limit).await?;
+    let needs_grid = |row: &StoredRow| row.content.grid.is_none() && !pace.has_unassigned;
+    let waits =
+        |row: &StoredRow| !was_created(row) || needs_grid(row) || before.contains(&row.identity);
+    if rows.is_empty() || rows.iter().any(waits) {
+        return Ok(None);
+    }
+    let now = office.clock.now();
+    let decided = create_ahead(&mut conn, office, import, head, now, &rows).await?;
+    Ok(decided.map(|(ahead, ends)| Prepared {
+        is_last: (rows.len() as i64) < limit,
+        rows,
+        ahead,
+        ends,
+    }))
+}
+
+/// The next rows, in one transaction with what became of them; and while that is written, the rows after them are prepared.
 async fn part(
     office: &Office<'_>,
     import: Uuid,
     doing: Doing,
     pace: &mut Pace,
+    prepared: &mut Option<Prepared>,
 ) -> Result<Stands, ImportError> {
     let (street, by) = (office.street, &office.by);
     // What the rows say, and what takes a look at all of them, is read before anybody has to wait.
-    let mut conn = office.pool.acquire().await?;
-    let (state, limit) = (doing.waiting(), pace.rows);
-    let mut ahead = store::pending(&mut conn, street, import, state, pace.after, limit).await?;
-    if ahead.is_empty() && pace.after > 0 {
-        // Whoever chose again meanwhile may have chosen rows before.
-        ahead = store::pending(&mut conn, street, import, state, 0, limit).await?;
-    }
-    let open = ahead.is_empty() && store::any_open(&mut conn, street, import).await?;
-    drop(conn);
+    let (mut decided, mut open) = (None, false);
+    let (ahead, is_last) = if let Some(prepared) = prepared.take() {
+        decided = Some((prepared.ahead, prepared.ends));
+        (prepared.rows, prepared.is_last)
+    } else {
+        let mut conn = office.pool.acquire().await?;
+        let (state, limit) = (doing.waiting(), pace.rows);
+        let mut ahead = store::pending(&mut conn, street, import, state, pace.after, limit).await?;
+        if ahead.is_empty() && pace.after > 0 {
+            // Whoever chose again meanwhile may have chosen rows before.
+            ahead = store::pending(&mut conn, street, import, state, 0, limit).await?;
+        }
+        open = ahead.is_empty() && store::any_open(&mut conn, street, import).await?;
+        let is_last = (ahead.len() as i64) < limit;
+        (ahead, is_last)
+    };
     let needs_grid = |row: &StoredRow| was_created(row) && row.content.grid.is_none();
     if doing == Doing::Apply && !pace.has_unassigned && ahead.iter().any(needs_grid) {
         make_unassigned(office).await?;
         pace.has_unassigned = true;
     }
     let turn = office.turn().await;
+    let phones_are_at_work = turn.phones_are_at_work;
     let begun = Instant::now();
     let mut transaction = StreetTransaction::begin(office.pool, street, office.clock.now()).await?;
     let row = store::uncounted(transaction.tx(), street, import)
@@ -222,23 +269,48 @@ async fn part(
         store::count_created(&mut *office.pool.acquire().await?, street, import).await?;
         return Ok(Stands::Ended);
     }
-    let is_last = (ahead.len() as i64) < pace.rows;
+    let all_wait = ahead.len() == still.rows.len();
     let waiting: Vec<_> = ahead
         .into_iter()
         .filter(|row| still.rows.contains(&row.row))
         .collect();
     let count = waiting.len();
-    let ends = match doing {
-        Doing::Apply => write_part(&mut transaction, street, by, &row, waiting).await?,
-        Doing::Undo => undo_part(&mut transaction, by, &row, waiting).await?,
+    let mut identities: HashSet<Vec<u8>> = HashSet::new();
+    identities.extend(waiting.iter().map(|row| row.identity.clone()));
+    // Where somebody wrote meanwhile, or rows wait no more, all is decided anew.
+    let taken = decided
+        .filter(|_| all_wait)
+        .and_then(|(decided, ends)| transaction.takes(decided).then_some(ends));
+    let ends = match (taken, doing) {
+        (Some(ends), _) => ends,
+        (None, Doing::Apply) => write_part(&mut transaction, street, by, &row, waiting).await?,
+        (None, Doing::Undo) => undo_part(&mut transaction, by, &row, waiting).await?,
     };
     reached(PipelinePoint::ImportWritten);
-    store::end_rows(transaction.tx(), street, import, &ends).await?;
-    reached(PipelinePoint::ImportEnded);
-    transaction.commit().await?;
-    reached(PipelinePoint::ImportCommitted);
+    transaction.follow().await?;
+    let next_head = transaction.next_head();
+    // Whoever pushes would make it vain.
+    let goes_on = doing == Doing::Apply && !is_last && !phones_are_at_work;
+    let write = async {
+        store::end_rows(transaction.tx(), street, import, &ends).await?;
+        reached(PipelinePoint::ImportEnded);
+        transaction.commit().await?;
+        reached(PipelinePoint::ImportCommitted);
+        drop(turn);
+        Ok::<_, ImportError>(begun.elapsed())
+    };
+    let next = async {
+        if goes_on {
+            prepare(office, &row, next_head, pace, &identities).await
+        } else {
+            Ok(None)
+        }
+    };
+    let (took, next) = tokio::join!(write, next);
+    let took = took?;
+    *prepared = next?;
     if count > 0 {
-        pace.went(count, begun.elapsed(), turn.phones_are_at_work);
+        pace.went(count, took, phones_are_at_work);
     }
     Ok(if is_last {
         Stands::NothingWaits

@@ -271,6 +271,24 @@ pub async fn merges_of_losers(
     Ok(rows.into_iter().map(Into::into).collect())
 }
 
+/// Every merge that these cards won or lost, undone ones included, the oldest first.
+pub async fn merges_of(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    records: &[Uuid],
+) -> sqlx::Result<Vec<CardMerge>> {
+    let rows = sqlx::query_as!(
+        MergeRow,
+        "select merge, winner, loser, reasons, note, username, device, epoch, entries, merged_at, undone_by, undone_note, undone_at
+         from card_merge where street = $1 and (winner = any($2) or loser = any($2)) order by merge",
+        street.as_str(),
+        records,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(Into::into).collect())
+}
+
 /// A page of merges, newest first, and how many there are. `record`: only those that this card won or lost.
 pub async fn merges(
     conn: &mut PgConnection,

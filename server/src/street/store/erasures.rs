@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use lianka_office_core::{
     acts::erase,
     pull::Forgotten,
+    roll::problem::{ProblemCode, RECORD_GONE},
     store::{Beside, Receipt},
 };
 use lianka_sync_core::id::{EntryId, RecordId, StreetCode};
@@ -22,6 +23,25 @@ pub async fn erased(
 ) -> sqlx::Result<HashSet<RecordId>> {
     let rows = sqlx::query_scalar!(
         "select record from erasure where street = $1 and kind = 'erase' and record = any($2)",
+        street.as_str(),
+        records
+    );
+    Ok(rows
+        .fetch_all(conn)
+        .await?
+        .into_iter()
+        .map(RecordId)
+        .collect())
+}
+
+/// Those of these records, which are not there any more, that an import made and an undo took back.
+pub async fn unmade(
+    conn: &mut PgConnection,
+    street: &StreetCode,
+    records: &[Uuid],
+) -> sqlx::Result<HashSet<RecordId>> {
+    let rows = sqlx::query_scalar!(
+        r#"select distinct record as "record!" from roll_import_row where street = $1 and record = any($2) and state = 'undone'"#,
         street.as_str(),
         records
     );
@@ -123,6 +143,29 @@ pub async fn erase_record(
         id
     )
     .execute(&mut *tx)
+    .await?;
+    Ok(())
+}
+
+/// Rows of other imports that found the record there and said nothing new have nothing any more: they are listed, and may come again.
+pub async fn list_unmade(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    record: RecordId,
+) -> sqlx::Result<()> {
+    let (zh, en) = RECORD_GONE;
+    sqlx::query!(
+        "update roll_import_row set state = 'refused', problems = jsonb_build_array($3::text),
+             content = jsonb_build_object('problems', jsonb_build_array(jsonb_build_object(
+                 'code', $3::text, 'severity', 'warning', 'row', row_number, 'message_zh', $4::text, 'message_en', $5::text)))
+         where street = $1 and record = $2 and state = 'unchanged'",
+        street.as_str(),
+        record.0,
+        ProblemCode::RecordGone.as_str(),
+        zh,
+        en,
+    )
+    .execute(tx)
     .await?;
     Ok(())
 }

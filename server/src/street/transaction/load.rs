@@ -88,6 +88,10 @@ pub async fn load(
     if !wants.people.is_empty() {
         loaded.people = conflicts::writers(tx, &devices(&wants.people)).await?;
     }
+    if !wants.unmade.is_empty() {
+        let unmade = erasures::unmade(tx, street, &ids_of(&wants.unmade)).await?;
+        loaded.unmade = unmade.into_iter().map(|record| (record, ())).collect();
+    }
     if !wants.merged_away.is_empty() {
         let merges = duplicates::merges_of_losers(tx, street, &ids_of(&wants.merged_away)).await?;
         loaded.merged_away = merges
@@ -192,6 +196,18 @@ async fn load_for_acts(
     for merge in &wants.merges {
         let found = duplicates::merge(tx, street, *merge).await?;
         loaded.merges.extend(found.map(|found| (*merge, found)));
+    }
+    if !wants.merges_of.is_empty() {
+        for record in &wants.merges_of {
+            loaded.merges_of.entry(*record).or_default();
+        }
+        for merge in duplicates::merges_of(tx, street, &ids_of(&wants.merges_of)).await? {
+            for card in [merge.winner, merge.loser] {
+                if let Some(of) = loaded.merges_of.get_mut(&card) {
+                    of.push(merge.clone());
+                }
+            }
+        }
     }
     if !wants.resolutions.is_empty() {
         let ids: Vec<Uuid> = wants.resolutions.iter().copied().collect();

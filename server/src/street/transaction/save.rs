@@ -9,7 +9,7 @@ use crate::{
     pipeline_point::{PipelinePoint, reached},
     street::store::card_merges as duplicates,
     street::{
-        projection::{self as project, Projection},
+        projection::{self as project, Gathered, Projection},
         store::{
             contact_joins, erasures, held_changes as held, records, resolutions as conflicts,
             transfers, trimmed,
@@ -20,12 +20,13 @@ use crate::{
 /// Changes that a record's former generations are known to have accepted: as many as one generation may have, and what its oldest has more.
 const EARLIER_CHANGES_MAX: i64 = limits::RECORD_CHANGES_MAX as i64;
 
-/// Writes everything; the audit trail last, which locks the chain's head.
+/// Writes everything; the audit trail last, which locks the chain's head. `rows`: of the read models, where they are made already.
 pub async fn save(
     tx: &mut PgConnection,
     street: &StreetCode,
     now: ServerTime,
     writes: Writes,
+    rows: Option<Gathered>,
 ) -> sqlx::Result<()> {
     for report in &writes.reports {
         tracing::error!(%street, record = %report.record, because = report.because, "{}", report.what);
@@ -36,17 +37,12 @@ pub async fn save(
         save_log(tx, street, now, &writes).await?;
         records::append_log(tx, street, writes.log).await?;
         reached(PipelinePoint::LogWritten);
-        let projections: Vec<_> = writes
-            .records
-            .iter()
-            .map(|record| Projection {
-                record: record.record,
-                seq: record.seq,
-                state: &record.state,
-                touched: &record.touched,
-            })
-            .collect();
-        project::write(tx, street, &projections).await?;
+        if let Some(rows) = rows {
+            rows.write(tx, street).await?;
+        } else {
+            let projections: Vec<_> = writes.records.iter().map(Projection::of).collect();
+            project::write(tx, street, &projections).await?;
+        }
         reached(PipelinePoint::Projected);
         records::raise_head(tx, street, head).await?;
         reached(PipelinePoint::HeadRaised);
@@ -99,9 +95,12 @@ async fn save_log(
     now: ServerTime,
     writes: &Writes,
 ) -> sqlx::Result<()> {
-    for record in &writes.erased {
+    for record in writes.erased.iter().chain(&writes.unmade) {
         erasures::erase_record(tx, street, *record).await?;
         reached(PipelinePoint::RecordErased);
+    }
+    for record in &writes.unmade {
+        erasures::list_unmade(tx, street, *record).await?;
     }
     for rewrite in &writes.rewritten {
         records::rewrite_log(tx, street, rewrite).await?;

@@ -4,10 +4,16 @@
 //! In: the state, who signs, what to write. Out: a change that has seen all of the record, encoded as Automerge encodes it and read back
 //! through the gate. It is accepted by [`super::merge`] like a phone's: nothing is written past the rules.
 
-use crate::crdt::merge::RegisterState;
+use std::collections::BTreeSet;
+
+use crate::crdt::{
+    merge::RegisterState,
+    record::{Edit, Record, RecordError, has_note},
+};
 use crate::{
     codec::change::{self, Action, Change, GateError, Op, OpId, Scalar},
     id::{Actor, ChangeHash},
+    key::NOTE,
     time::DeviceTime,
 };
 
@@ -43,6 +49,74 @@ impl Write {
             replaces: Replaces::Visible,
         }
     }
+}
+
+/// The change by `actor` that creates a record with these edits, byte for byte as [`Record::create`] has Automerge write it, and read back through the
+/// gate: a roll makes a hundred thousand of these.
+pub fn created(actor: Actor, at: DeviceTime, edits: &[Edit]) -> Result<Change, RecordError> {
+    let has_note = has_note(edits);
+    // A key that is named twice, or a note that is edited twice, is for Automerge to make one of.
+    let mut keys = BTreeSet::new();
+    let mut is_plain = true;
+    for edit in edits {
+        is_plain &= match edit {
+            Edit::Put { key, .. } => key != NOTE && keys.insert(key.as_str()),
+            Edit::Note { .. } => has_note && keys.insert(NOTE),
+            Edit::Delete { key } => !keys.contains(key.as_str()),
+        };
+    }
+    if !is_plain {
+        return Record::create(actor, at, edits).map(|(_, change)| change);
+    }
+    let mut ops = Vec::with_capacity(edits.len() + 1);
+    let mut add = |action| {
+        ops.push(Op {
+            action,
+            pred: Vec::new(),
+        });
+        OpId {
+            counter: ops.len() as u32,
+            actor,
+        }
+    };
+    let note = has_note.then(|| {
+        let key = NOTE.to_owned();
+        add(Action::MakeText { key })
+    });
+    for edit in edits {
+        match (edit, note) {
+            (Edit::Put { key, value }, _) => {
+                add(Action::Put {
+                    key: key.clone(),
+                    value: value.clone(),
+                });
+            }
+            (Edit::Note { text }, Some(object)) => {
+                let mut after = None;
+                for character in text.chars() {
+                    after = Some(add(Action::Insert {
+                        object,
+                        after,
+                        text: character.to_string(),
+                    }));
+                }
+            }
+            // Nothing is there to delete.
+            (Edit::Delete { .. } | Edit::Note { .. }, _) => {}
+        }
+    }
+    let change = Change {
+        hash: ChangeHash([0; 32]),
+        bytes: Vec::new(),
+        actor,
+        seq: 1,
+        start_op: 1,
+        time: Some(at),
+        message: String::new(),
+        deps: Vec::new(),
+        ops,
+    };
+    Ok(change::decode(&change::encode(&change))?)
 }
 
 impl RegisterState {
@@ -161,6 +235,50 @@ mod tests {
             received_at: ServerTime::from_unix_ms(1_790_000_000_000),
         };
         assert_eq!(merge(target, change, &context), Ok(Merged::Accepted));
+    }
+
+    #[test]
+    fn a_created_record_is_written_as_automerge_writes_it() {
+        let at = DeviceTime::from_unix_seconds(1_790_000_000);
+        let required = [
+            Edit::set("kind", "shop_card"),
+            Edit::set("street", "310104003"),
+            Edit::set("grid", "康平01"),
+        ];
+        let note = |text: &str| Edit::Note { text: text.into() };
+        for more in [
+            vec![],
+            vec![note("后门常关，𠮷野家👨‍👩‍👧\n第二行")],
+            vec![note(""), Edit::add("tags/late_night")],
+            vec![
+                Edit::set("sign_name", "王记包子"),
+                Edit::set("sign_name", "王记"),
+                Edit::set("opening_hours", ""),
+                Edit::Put {
+                    key: "custom/面积".into(),
+                    value: Scalar::Int(12),
+                },
+            ],
+            vec![note("一"), note("一二")],
+            vec![
+                Edit::set("sign_name", "王记包子"),
+                note("短"),
+                Edit::set("category", "餐饮"),
+            ],
+        ] {
+            let edits: Vec<_> = required.iter().cloned().chain(more).collect();
+            let by_automerge = Record::create(actor(1), at, &edits).unwrap().1;
+            assert_eq!(created(actor(1), at, &edits).unwrap(), by_automerge);
+        }
+        let visit = [
+            Edit::set("kind", "visit"),
+            Edit::set("street", "310104003"),
+            Edit::set("grid", "康平01"),
+        ];
+        let by_automerge = Record::create(actor(1), at, &visit).unwrap().1;
+        assert_eq!(created(actor(1), at, &visit).unwrap(), by_automerge);
+        let with_note = [visit[0].clone(), note("一")];
+        assert!(created(actor(1), at, &with_note).is_err());
     }
 
     /// Automerge, given the same changes, must read what the state says.

@@ -49,7 +49,13 @@ impl Proposal<'_> {
             let chunk = std::mem::replace(&mut rows, rest);
             let identities: Vec<Vec<u8>> = chunk.iter().map(|row| row.identity.to_vec()).collect();
             let imported =
-                store::imported(conn, self.street, &identities, &store::TAKEN, &[]).await?;
+                store::imported(conn, self.street, &identities, &store::WRITTEN, &[]).await?;
+            // A card that another import was to make, and did not, or took back, is nobody's.
+            let made: Vec<Uuid> = imported.values().map(|record| record.0).collect();
+            let made: BTreeSet<Uuid> = roll::existing(conn, self.street, &made)
+                .await?
+                .into_iter()
+                .collect();
             let roads = self.read.road_names();
             let street = self.read.known(&roads);
             let said: Vec<Says> = chunk.iter().map(|row| self.says(row, &street)).collect();
@@ -63,7 +69,9 @@ impl Proposal<'_> {
             let (meeting, cards) = store::recognised(conn, self.street, &keys).await?;
             let mut matched = Vec::new();
             for ((row, traits), says) in chunk.into_iter().zip(&traits).zip(said) {
-                let found = match (imported.get(&row.identity[..]), self.own.id_of(row.row)) {
+                let earlier = imported.get(&row.identity[..]);
+                let earlier = earlier.filter(|record| made.contains(&record.0));
+                let found = match (earlier, self.own.id_of(row.row)) {
                     (Some(record), _) => Found::Earlier(*record),
                     (None, Some(record)) => Found::Card(record),
                     (None, None) => {
