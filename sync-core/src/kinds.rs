@@ -28,6 +28,7 @@ pub use kind::{
 use crate::{
     crdt::view::{Value, View},
     id::{EntryId, RecordId},
+    lang::Lang,
 };
 
 /// Hands the list of kinds to a macro: variant, module, row. Stored states name a kind by its place here: a new one is added at the end.
@@ -102,6 +103,15 @@ pub fn successor(view: &View) -> Option<RecordId> {
 pub struct UnknownKind;
 
 impl Kind {
+    /// What people read for a word of one of its lists; the word itself where there is nothing else to say.
+    pub fn words(self, word: &str, lang: Lang) -> &str {
+        match self {
+            Self::ShopCard => word,
+            Self::TransferRequest => transfer_request::words(word, lang),
+            Self::Visit => visit::words(word, lang),
+        }
+    }
+
     /// The kind of a record, from its `kind` field.
     pub fn of(view: &View) -> Option<Self> {
         view.text(key::KIND)?.parse().ok()
