@@ -25,8 +25,8 @@ mod transfer;
 mod undo;
 mod visit;
 
-pub use transfer::{Filing, event_edits, foreseen, refusal};
-pub use undo::{said_before, undo};
+pub use transfer::{Filing, appended, event_edits, foreseen, refusal, submission};
+pub use undo::{Retraced, retrace, undo};
 pub use visit::NewVisit;
 
 /// Why an edit was not saved. Nothing of it was: an edit is one change, or none.
@@ -59,7 +59,7 @@ pub enum EditError {
     /// A new record names a grid that is not the user's.
     #[error("the grid is not one of yours")]
     NotYourGrid,
-    /// The edit made the record, or chose one of several values: it cannot be taken back by another edit.
+    /// The edit made the record, chose one of several values, is kept as it was written, or lies before a reviewer: no other edit takes it back.
     #[error("this edit cannot be taken back")]
     NoWayBack,
     /// The stored document cannot be read, or the change not be encoded.
@@ -108,8 +108,8 @@ impl EditError {
                 "the grid is not one of yours; `status` lists them",
             ),
             Self::NoWayBack => (
-                "这条修改新建了记录，或在几个值中选定了一个，不能撤销；可以再修改一次",
-                "this edit made the record or chose one of several values and cannot be taken back; edit it again instead",
+                "这条修改新建了记录、在几个值中选定了一个，或正等街道审核，不能撤销；可以再修改一次",
+                "this edit made the record, chose one of several values or waits for a reviewer, and cannot be taken back; edit it again instead",
             ),
             Self::Record(error) => {
                 return match lang {

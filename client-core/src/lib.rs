@@ -5,8 +5,8 @@
 //! and no socket is touched here: [`Moment`] brings time and entropy.
 //!
 //! [`session`] is a whole synchronisation as a state machine, over two ports: [`store`] keeps what the phone holds, [`link`] is what is asked of
-//! the office. `rebase` is the way back from a refusal, `heal` from an office that lost what it had; [`card`] is what a list shows of a record,
-//! [`lease`] how long a phone may go on without the office.
+//! the office. `rebase` is the way back from a refusal, `heal` from an office that lost what it had; [`card`] and [`transfer`] are
+//! what a list shows of a record, [`rescue`] carries unsent edits to another phone, [`lease`] how long a phone may go on without the office.
 //!
 //! Invariants:
 //! - an edit is saved ⇔ its change is in the outbox ⇔ the phone's own copy of the record contains it;
@@ -28,8 +28,10 @@ pub mod notice;
 mod rebase;
 pub mod record;
 pub mod redact;
+pub mod rescue;
 pub mod session;
 pub mod store;
+pub mod transfer;
 
 pub use document::{Opened, open};
 pub use editing::{EditError, Edited, Filing, create, edit, retry};

@@ -3,7 +3,7 @@
 //! An adapter keeps and decides nothing: [`Effect`]s say what to write. [`memory`] is one, `SQLite` in a file another; `conformance` holds each
 //! to the same.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use lianka_sync_core::{
     codec::wire::Hello,
@@ -117,6 +117,7 @@ mod name {
     pub const WIPE_REPORT: &str = "wipe_report";
     pub const NEWEST_OWN: &str = "newest_own";
     pub const WIPED_AT: &str = "wiped_at";
+    pub const TAKEN_IN: &str = "taken_in";
 }
 
 /// A phone's store.
@@ -323,6 +324,16 @@ pub trait Records {
     /// Notes a complete synchronisation.
     fn set_last_sync(&self, last: &LastSync) -> Result<(), Self::Error> {
         self.set(name::LAST_SYNC, last)
+    }
+
+    /// What was taken in from files of unsent edits, by what it came with.
+    fn taken_in(&self) -> Result<BTreeSet<String>, Self::Error> {
+        Ok(self.get(name::TAKEN_IN)?.unwrap_or_default())
+    }
+
+    /// Stores that.
+    fn set_taken_in(&self, taken: &BTreeSet<String>) -> Result<(), Self::Error> {
+        self.set(name::TAKEN_IN, taken)
     }
 
     /// The lease, unless the server grants none.

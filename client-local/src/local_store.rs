@@ -149,6 +149,20 @@ pub enum StoreError {
     Sqlite(rusqlite::Error),
 }
 
+impl StoreError {
+    /// Whether the disk takes nothing more. A browser's file system has one word for every write that fails, and it is rarely another cause.
+    pub fn is_full(&self) -> bool {
+        use rusqlite::ErrorCode::{DiskFull, SystemIoFailure};
+        match self {
+            Self::Sqlite(error) => {
+                matches!(error.sqlite_error_code(), Some(DiskFull | SystemIoFailure))
+            }
+            Self::Io(error) => error.to_string().contains("Quota"),
+            _ => false,
+        }
+    }
+}
+
 impl From<Unfit> for StoreError {
     fn from(unfit: Unfit) -> Self {
         match unfit {

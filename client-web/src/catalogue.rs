@@ -2,7 +2,7 @@
 
 use lianka_sync_core::{
     access::Role,
-    kinds::{Class, Field, Kind, MergeRule, Rule, Shape, visit},
+    kinds::{Class, Field, Kind, MergeRule, Rule, Shape},
     lang::Lang,
     limits,
 };
@@ -14,7 +14,7 @@ pub fn catalogue(role: Role, lang: Lang) -> Value {
         let fields: Vec<_> = kind
             .fields()
             .iter()
-            .map(|field| described(field, role, lang))
+            .map(|field| described(*kind, field, role, lang))
             .collect();
         let description = kind.description();
         let label = match lang {
@@ -30,7 +30,7 @@ pub fn catalogue(role: Role, lang: Lang) -> Value {
 }
 
 /// One field.
-pub fn described(field: &Field, role: Role, lang: Lang) -> Value {
+pub fn described(kind: Kind, field: &Field, role: Role, lang: Lang) -> Value {
     let list = match field.shape {
         Shape::Entry { list } => Some(list),
         _ => None,
@@ -39,7 +39,7 @@ pub fn described(field: &Field, role: Role, lang: Lang) -> Value {
         "name": field.name,
         "label": field.label(lang),
         "list": list,
-        "rule": rule(field, lang),
+        "rule": rule(kind, field, lang),
         "required": field.required,
         "sensitive": field.class >= Class::P3,
         "editable": field.editors.contains(&role),
@@ -47,14 +47,14 @@ pub fn described(field: &Field, role: Role, lang: Lang) -> Value {
     })
 }
 
-fn rule(field: &Field, lang: Lang) -> Value {
+fn rule(kind: Kind, field: &Field, lang: Lang) -> Value {
     match field.rule {
         Rule::Text(max) => json!({ "is": "text", "max": max }),
         Rule::Whole(min, max) => json!({ "is": "whole", "min": min, "max": max }),
         Rule::OneOf(words) => {
             let words: Vec<_> = words
                 .iter()
-                .map(|word| json!({ "word": word, "label": visit::words(word, lang) }))
+                .map(|word| json!({ "word": word, "label": kind.words(word, lang) }))
                 .collect();
             json!({ "is": "one_of", "words": words })
         }

@@ -2,8 +2,10 @@
 
 use lianka_client_core::{EditError, session::SessionError};
 use lianka_client_local::local_store::StoreError;
-use lianka_sync_core::lang::Lang;
+use lianka_sync_core::{kinds::Kind, lang::Lang};
 use serde::Serialize;
+
+use crate::catalogue::label;
 
 /// Why something was not done.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
@@ -34,6 +36,16 @@ impl Failure {
         let message = match error {
             // The sheet names the field already.
             EditError::Field { error, .. } => error.message(lang),
+            EditError::Transfer {
+                code,
+                key: Some(key),
+                ..
+            } => format!(
+                "{}: {}",
+                code.words().text(lang),
+                label(Kind::TransferRequest, key, lang)
+            ),
+            EditError::Transfer { code, .. } => code.words().text(lang).to_owned(),
             other => other.message(lang),
         };
         Self {
@@ -46,17 +58,12 @@ impl Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        let full = |error: &dyn std::fmt::Display| {
-            let words = error.to_string();
-            words.contains("Quota") || words.contains("full")
-        };
         let code = match &error {
             StoreError::Busy => "busy",
             StoreError::NotEnrolled | StoreError::Missing(_) => "not_enrolled",
             StoreError::Wiped(_) => "wiped",
             StoreError::Newer => "newer",
-            StoreError::Io(error) if full(error) => "full",
-            StoreError::Sqlite(error) if full(error) => "full",
+            error if error.is_full() => "full",
             _ => "store",
         };
         Self {

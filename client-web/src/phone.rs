@@ -9,19 +9,28 @@ use lianka_client_core::{
     card::{self, CardFilter},
     editing::{self, NewVisit},
     lease::Lease,
+    rescue::{self, NotTaken, Unsent},
     store::{RecordStore, Records},
 };
 use lianka_client_local::local_store::{LocalStore, StoreError, Tx};
 use lianka_sync_core::{
     crdt::record::Edit,
     id::{ChangeHash, EntryId, RecordId},
-    kinds::{Kind, duplicate::Traits, projection::Projected, transfer::calendar::day_of, visit},
+    kinds::{
+        Kind, consent, duplicate::Traits, projection::Projected, shop_card,
+        transfer::calendar::day_of, visit,
+    },
     lang::Lang,
     time::{DeviceTime, ServerTime},
     values::date,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
+
+pub mod practice;
+mod transfers;
+
+pub use transfers::TransferQuestion;
 
 use crate::{
     catalogue,
@@ -66,6 +75,21 @@ pub enum Question {
         /// The person's fields by their names.
         fields: BTreeMap<String, String>,
     },
+    /// Writes that a contact person agrees, or not any more, that the street keeps what is sensitive about them.
+    Consent {
+        /// Of which card.
+        record: RecordId,
+        /// The person.
+        contact: EntryId,
+        /// Agrees.
+        grants: bool,
+        /// How they were asked.
+        channel: String,
+        /// The wording they were told.
+        wording: String,
+        /// What they said, where they agree.
+        party_status: Option<String>,
+    },
     /// Takes an edit back.
     Undo {
         /// Of which record.
@@ -107,6 +131,8 @@ pub enum Question {
         /// The card.
         shop: RecordId,
     },
+    /// Something about transfers of membership.
+    Transfers(TransferQuestion),
     /// What the office has not answered for.
     Outbox,
     /// What could not be kept.
@@ -125,6 +151,13 @@ pub enum Question {
     Notices,
     /// The user has looked at every notice.
     NoticesRead,
+    /// What is unsent, for a file that carries it to another phone.
+    Unsent,
+    /// Takes in what another phone of this user had not sent.
+    TakeIn {
+        /// As that phone gave it out.
+        unsent: Box<Unsent>,
+    },
     /// The digest of everything that the phone holds.
     Digest,
 }
@@ -159,7 +192,8 @@ impl Around<'_> {
             }))
     }
 
-    fn new_entry(&mut self) -> EntryId {
+    /// A fresh id.
+    pub fn new_entry(&mut self) -> EntryId {
         let mut entropy = [0; 10];
         entropy.copy_from_slice(&(self.entropy)()[..10]);
         EntryId::new_v7(self.now.unix_ms().max(0) as u64, entropy)
@@ -224,6 +258,14 @@ fn unlocked(store: &mut LocalStore, now: DeviceTime) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Whether another phone may begin in this one's place: the office wiped it and knows that it is done, or it was there to practise.
+pub fn may_be_replaced(store: &mut LocalStore) -> Result<bool, StoreError> {
+    store.read(|tx| match tx.enrolled() {
+        Err(StoreError::Wiped(_)) => Ok(tx.wipe_report()?.is_none()),
+        _ => Ok(tx.value(practice::MARK)?.is_some()),
+    })
+}
+
 fn state(store: &mut LocalStore, around: &Around<'_>) -> Answered {
     let now = around.now;
     store.read(|tx| {
@@ -248,7 +290,7 @@ fn state(store: &mut LocalStore, around: &Around<'_>) -> Answered {
             "street": identity.street_name,
             "grids": identity.grids,
             "device": identity.device,
-            "server": tx.credentials()?.server,
+            "practice": tx.value(practice::MARK)?.is_some(),
             "last_sync": last.map(|last| last.at.unix_ms()),
             "clock_ahead_ms": last.map(|last| last.at.unix_ms() - last.server_time.unix_ms()),
             "today": date::to_iso(day_of(around.today(tx)?)),
@@ -304,6 +346,41 @@ fn carried_out(tx: &Tx<'_>, question: Question, around: &mut Around<'_>) -> Answ
                     Edit::set(key, text.trim())
                 })
                 .collect();
+            edited(tx, &identity, record, &edits, around)
+        }
+        Question::Consent {
+            record,
+            contact,
+            grants,
+            channel,
+            wording,
+            party_status,
+        } => {
+            let entry = around.new_entry();
+            let today = date::to_iso(day_of(around.today(tx)?));
+            let (list, sensitive) = Kind::ShopCard
+                .consents()
+                .zip(Kind::ShopCard.with_consent().next())
+                .ok_or(EditError::NoSuchRecord)?;
+            let consent =
+                |field: &str, value: &str| Edit::set(format!("{list}/{entry}/{field}"), value);
+            let decision = if grants {
+                consent::GRANT
+            } else {
+                consent::WITHDRAW
+            };
+            let mut edits = vec![
+                consent(consent::OF, &contact.to_string()),
+                consent(consent::SCOPE, sensitive.name),
+                consent(consent::DECIDED, decision),
+                consent(consent::CHANNEL, &channel),
+                consent(consent::WORDING, &wording),
+                consent(consent::GIVEN_ON, &today),
+            ];
+            let said = party_status.as_deref().map(str::trim);
+            if let Some(said) = said.filter(|said| grants && !said.is_empty()) {
+                edits.push(Edit::set(sensitive.key_in(contact), said));
+            }
             edited(tx, &identity, record, &edits, around)
         }
         Question::Undo { record, hash } => {
@@ -377,6 +454,7 @@ fn carried_out(tx: &Tx<'_>, question: Question, around: &mut Around<'_>) -> Answ
             )
         }
         Question::Visits { shop } => visits(tx, shop, reader),
+        Question::Transfers(question) => transfers::answer(tx, &identity, question, reader, around),
         Question::Outbox => {
             tx.index_missing()?;
             let mut lines = Vec::new();
@@ -430,6 +508,19 @@ fn carried_out(tx: &Tx<'_>, question: Question, around: &mut Around<'_>) -> Answ
         Question::NoticesRead => {
             tx.mark_notices_read()?;
             Ok(Value::Null)
+        }
+        Question::Unsent => Ok(json!(rescue::unsent(tx, around.now)?)),
+        Question::TakeIn { unsent } => {
+            let taken = rescue::take_in(tx, &unsent)?.map_err(|refused| {
+                Stopped::Other(match refused {
+                    NotTaken::OtherUser(user) => Failure {
+                        message: user,
+                        ..Failure::of("other_user")
+                    },
+                    NotTaken::Damaged => Failure::of("not_a_rescue_file"),
+                })
+            })?;
+            Ok(json!(taken))
         }
         Question::Digest => {
             let mut rows = Vec::new();

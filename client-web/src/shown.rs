@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use lianka_client_core::{
-    EditError, KeptDraft, OutboxEntry, OutboxState, RecordState, document, editing,
+    EditError, KeptDraft, OutboxEntry, OutboxState, RecordState, document,
+    editing::{self, Retraced},
 };
 use lianka_sync_core::{
     access::Role,
@@ -11,9 +12,11 @@ use lianka_sync_core::{
     crdt::{record::Edit, view::View},
     id::DeviceId,
     kinds::{
-        Field, Kind, Meaning, MergeRule,
+        Field, Kind, Meaning, MergeRule, Rule, consent,
         kind::Class,
         projection::{self, CardRow, Projected},
+        shop_card::{self, ConsentRow},
+        transfer::{self, table},
     },
     lang::Lang,
     time::DeviceTime,
@@ -105,7 +108,7 @@ fn field(
             })
         })
         .collect();
-    let mut shown = described(field, reader.role, reader.lang);
+    let mut shown = described(kind, field, reader.role, reader.lang);
     if let Value::Object(fields) = &mut shown {
         fields.extend([
             ("key".to_owned(), json!(key)),
@@ -170,7 +173,7 @@ pub fn card(
             "text": row.note.clone().unwrap_or_default(),
             "state": places.at(note.name),
             "label": note.label(reader.lang),
-            "rule": described(note, reader.role, reader.lang)["rule"],
+            "rule": described(kind, note, reader.role, reader.lang)["rule"],
             "editable": note.editors.contains(&reader.role),
         })),
         "outbox": outbox?,
@@ -198,13 +201,34 @@ fn contacts(row: &CardRow, view: &View, places: &Places, reader: Reader) -> Vec<
                     json!({ "shown": number.canonical(), "dial": format!("{plus}{}", number.digits) })
                 })
                 .collect();
-            let consents: Vec<_> = row
-                .consents
-                .iter()
-                .filter(|consent| consent.contact == Some(contact.entry))
-                .map(|consent| json!({ "scope": consent.scope, "decision": consent.decision, "on": consent.given_on }))
+            let theirs = || {
+                let consents = row.consents.iter();
+                consents.filter(|consent| consent.contact == Some(contact.entry))
+            };
+            let grants = |consent: &ConsentRow| consent.decision.as_deref() == Some(consent::GRANT);
+            let consents: Vec<_> = theirs()
+                .map(|consent| {
+                    let scope = consent.scope.as_deref().unwrap_or_default();
+                    let label = kind.person_field(scope).map(|field| field.label(reader.lang));
+                    json!({ "label": label, "grants": grants(consent), "on": consent.given_on })
+                })
                 .collect();
-            json!({ "entry": contact.entry, "fields": fields, "numbers": numbers, "consents": consents })
+            let sensitive = kind.with_consent().next();
+            let scope = sensitive.map(|known| known.name);
+            let of_scope = || theirs().filter(|consent| consent.scope.as_deref() == scope);
+            let sensitive = sensitive.map(|known| {
+                let key = known.key_in(contact.entry);
+                field(kind, known, &key, view, places, reader)
+            });
+            json!({
+                "entry": contact.entry,
+                "fields": fields,
+                "numbers": numbers,
+                "consents": consents,
+                "sensitive": sensitive,
+                // A withdrawal wins over every grant.
+                "consented": of_scope().next().is_some() && of_scope().all(grants),
+            })
         })
         .collect()
 }
@@ -212,14 +236,64 @@ fn contacts(row: &CardRow, view: &View, places: &Places, reader: Reader) -> Vec<
 /// The fields of a new contact person.
 pub fn contact_fields(reader: Reader) -> Vec<Value> {
     of_persons()
-        .map(|field| described(field, reader.role, reader.lang))
+        .map(|field| described(Kind::ShopCard, field, reader.role, reader.lang))
         .collect()
 }
 
-/// Sensitive fields are written with their consent, which this page does not take.
+/// The fields of a transfer request that its secretary writes; `sealed`: kept by the office alone by now.
+pub fn transfer_fields(state: &RecordState, view: &View, reader: Reader) -> Vec<Value> {
+    let kind = Kind::TransferRequest;
+    let places = Places::of(state, &[]);
+    let fields = kind.fields().iter();
+    fields
+        .filter(|known| is_shown(known) && known.editors.contains(&reader.role))
+        .map(|known| {
+            let mut shown = field(kind, known, known.name, view, &places, reader);
+            shown["sealed"] = json!(view.get(&transfer::sealed_key(known.name)).is_some());
+            shown
+        })
+        .collect()
+}
+
+/// Sensitive fields stand apart: they are written with their consent.
 fn of_persons() -> impl Iterator<Item = &'static Field> {
     let fields = Kind::ShopCard.person_fields();
     fields.filter(|field| field.class < Class::P3)
+}
+
+/// Whether a key says something to people, rather than what the record is or which entry it is about.
+fn is_told(kind: Kind, key: &str) -> bool {
+    kind.field(key).is_none_or(|(field, _)| {
+        let is_form = field.name == consent::WORDING || field.meaning == Meaning::ConsentScope;
+        !matches!(field.meaning, Meaning::Identity | Meaning::Grid)
+            && !matches!(field.rule, Rule::Entry | Rule::Kind)
+            && !is_form
+    })
+}
+
+/// A value as people read it, words of lists and steps of transfers in the page's language.
+fn read(kind: Kind, key: &str, value: &Scalar, lang: Lang) -> String {
+    let said = text(value);
+    match kind.field(key).map(|(field, _)| field.rule) {
+        Some(Rule::OneOf(table::STEP_CODES)) => said
+            .parse::<transfer::Step>()
+            .map_or(said, |step| step.row().label.text(lang).to_owned()),
+        Some(Rule::OneOf(table::YES)) => "✓".to_owned(),
+        Some(Rule::OneOf(_)) if said == consent::GRANT || said == consent::WITHDRAW => {
+            consented(&said, lang).to_owned()
+        }
+        Some(Rule::OneOf(_)) => kind.words(&said, lang).to_owned(),
+        _ => said,
+    }
+}
+
+fn consented(decision: &str, lang: Lang) -> &'static str {
+    match (decision == consent::GRANT, lang) {
+        (true, Lang::Zh) => "同意",
+        (true, Lang::En) => "consent",
+        (false, Lang::Zh) => "撤回同意",
+        (false, Lang::En) => "consent withdrawn",
+    }
 }
 
 /// An entry of the outbox: what it changes, from what to what.
@@ -228,28 +302,20 @@ pub fn entry_shown(
     entry: &OutboxEntry,
     lang: Lang,
 ) -> Result<Value, EditError> {
-    let before = editing::said_before(state, entry.hash)?.unwrap_or_default();
+    let retraced = editing::retrace(state, entry.hash)?;
+    let undoable = retraced.as_ref().is_some_and(Retraced::is_undoable);
+    let before = retraced.map(|retraced| retraced.before).unwrap_or_default();
     let creating = Kind::of(&before).is_none();
-    let several = |key: &str| {
-        before
-            .values
-            .get(key)
-            .is_some_and(|values| values.len() > 1)
-    };
     let lines: Vec<_> = entry
         .edits
         .iter()
-        .filter(|edit| {
-            entry
-                .kind
-                .meaning(key_of(edit))
-                .is_none_or(|meaning| !matches!(meaning, Meaning::Identity | Meaning::Grid))
-        })
+        .filter(|edit| is_told(entry.kind, key_of(edit)))
         .map(|edit| {
             let key = key_of(edit);
+            let said = |value: &Scalar| read(entry.kind, key, value, lang);
             let (old, new) = match edit {
-                Edit::Put { value, .. } => (before.get(key).map(text), Some(text(value))),
-                Edit::Delete { .. } => (before.get(key).map(text), None),
+                Edit::Put { value, .. } => (before.get(key).map(said), Some(said(value))),
+                Edit::Delete { .. } => (before.get(key).map(said), None),
                 Edit::Note { text } => (before.note.clone(), Some(text.clone())),
             };
             json!({ "label": label(entry.kind, key, lang), "old": old, "new": new })
@@ -262,8 +328,7 @@ pub fn entry_shown(
         "at": entry.made_at.unix_ms(),
         "state": if entry.state == OutboxState::Held { "held" } else { "phone" },
         "creating": creating,
-        "undoable": entry.kind == Kind::ShopCard && !creating && entry.state != OutboxState::Held
-            && !entry.edits.iter().any(|edit| several(key_of(edit))),
+        "undoable": undoable,
         "reason": entry.reason,
         "lines": lines,
     }))
@@ -271,22 +336,26 @@ pub fn entry_shown(
 
 /// A draft: what could not be kept, and why.
 pub fn draft(kept: &KeptDraft, lang: Lang) -> Value {
+    let kind = kept.draft.kind;
     let lines: Vec<_> = kept
         .draft
         .edits
         .iter()
+        .filter(|edit| is_told(kind, key_of(edit)))
         .map(|edit| {
+            let key = key_of(edit);
             let new = match edit {
-                Edit::Put { value, .. } => Some(text(value)),
+                Edit::Put { value, .. } => Some(read(kind, key, value, lang)),
                 Edit::Delete { .. } => None,
                 Edit::Note { text } => Some(text.clone()),
             };
-            json!({ "label": label(kept.draft.kind, key_of(edit), lang), "new": new })
+            json!({ "label": label(kind, key, lang), "new": new })
         })
         .collect();
     json!({
         "id": kept.id,
         "record": kept.draft.record,
+        "kind": kind,
         "title": kept.title,
         "at": kept.draft.made_at.unix_ms(),
         "reason": kept.draft.reason,

@@ -2,7 +2,7 @@
 
 use lianka_client_core::{
     link::{Call, LinkError},
-    session,
+    rescue, session,
 };
 use lianka_client_local::{local_store::LocalStore, origin_file::OriginFolder};
 use lianka_sync_core::{lang::Lang, time::DeviceTime};
@@ -13,7 +13,7 @@ use wasm_bindgen::prelude::*;
 use crate::{
     exchange::{self, Exchange, Step},
     failure::Failure,
-    phone::{self, Around, Question},
+    phone::{self, Around, Question, practice},
 };
 
 #[wasm_bindgen]
@@ -61,6 +61,18 @@ impl Phone {
         work(store, &mut self.exchange, &mut around)
     }
 
+    fn replaced(&mut self) -> Result<(), Failure> {
+        let store = self.store.as_mut().ok_or_else(|| Failure::of("cut"))?;
+        if !phone::may_be_replaced(store)? {
+            return Err(Failure::of("in_use"));
+        }
+        self.exchange = None;
+        self.store = None;
+        self.folder.delete()?;
+        self.store = Some(self.folder.open_or_create()?);
+        Ok(())
+    }
+
     fn step(
         &mut self,
         work: impl FnOnce(&mut Exchange, &mut LocalStore, &mut Around<'_>) -> Step,
@@ -98,6 +110,16 @@ impl Phone {
         told(self.folder.close().map_err(Failure::from))
     }
 
+    /// Fills this phone with the practice street, where it is empty.
+    pub fn practise(&mut self) -> String {
+        told(self.with(|store, _, around| practice::fill(store, around)))
+    }
+
+    /// After a wipe that the office knows of, or after practising: the file goes, and a new phone begins in its place.
+    pub fn begin_anew(&mut self) -> String {
+        told(self.replaced())
+    }
+
     /// The language of messages: `zh` or `en`.
     pub fn speak(&mut self, lang: &str) {
         self.lang = lang.parse().unwrap_or_default();
@@ -114,10 +136,18 @@ impl Phone {
         }))
     }
 
+    /// The key of a file of unsent edits. `None` where the passphrase is too short.
+    pub fn file_key(&self, passphrase: &str, salt: &[u8]) -> Option<Vec<u8>> {
+        Some(rescue::file_key(passphrase, salt.try_into().ok()?)?.to_vec())
+    }
+
     /// The request that spends an enrolment code. Looks first whether the store can be used: one that cannot must not cost a code.
     pub fn enrolment(&mut self, code: &str, name: &str) -> String {
         told(self.with(|store, _, _| {
             session::enrolled_before(store)?;
+            if practice::is_practice(store)? {
+                return Err(Failure::of("practice"));
+            }
             let call = Call::Enrol {
                 code: code.to_owned(),
                 name: name.to_owned(),

@@ -8,6 +8,7 @@
 
 pub mod clock;
 pub mod phone;
+pub mod rescue_file;
 pub mod terminal;
 pub mod transport;
 

@@ -19,6 +19,7 @@ use lianka_client_core::{
     card::{self, CardFilter, CardSummary, LikelyDuplicate},
     document, editing,
     link::{Call, LinkError, Problem},
+    rescue::{self, NotTaken, TakenIn},
     session::{self, Command, Event, Session, SessionError, Surroundings},
     store::{LastSync, RecordStore, Records},
 };
@@ -35,6 +36,7 @@ use crate::{
     clock::{Clock, Entropy},
     local_file::SyncLock,
     local_store::{LocalStore, StoreError, Tx},
+    rescue_file::{self, RescueError},
     transport::{Answer, Transport},
 };
 
@@ -71,6 +73,12 @@ pub enum PhoneError {
     /// The phone was away from the office for longer than its lease: it shows nothing and takes no edits until it has synchronised.
     #[error("locked until the next synchronisation")]
     Locked,
+    /// A file of unsent edits.
+    #[error(transparent)]
+    Rescue(#[from] RescueError),
+    /// The file is another user's, or damaged.
+    #[error(transparent)]
+    NotTaken(#[from] NotTaken),
     /// There is no such draft.
     #[error("no draft {0}")]
     NoSuchDraft(i64),
@@ -92,8 +100,12 @@ impl PhoneError {
             Self::Protocol(_) => "protocol",
             Self::SignedOut(_) => "signed_out",
             Self::NoStreet(_) => "no_street",
-            Self::OtherUser(_) => "other_user",
+            Self::OtherUser(_) | Self::NotTaken(NotTaken::OtherUser(_)) => "other_user",
             Self::Locked => "locked",
+            Self::Rescue(RescueError::Closed | RescueError::TooShort) => "passphrase",
+            Self::Rescue(RescueError::Foreign) | Self::NotTaken(NotTaken::Damaged) => {
+                "not_a_rescue_file"
+            }
             Self::NoSuchDraft(_) => "no_such_draft",
             Self::Cut => "cut",
         }
@@ -492,6 +504,27 @@ impl Phone {
             };
             saved(tx, &editing::create(&author, kind, grid, edits, &moment)?)
         })
+    }
+
+    /// What is unsent as a sealed file, for another phone of this user to send.
+    pub fn export_unsent(&self, passphrase: &str) -> Result<String, PhoneError> {
+        self.unlocked()?;
+        let unsent = self.read(|tx| Ok(rescue::unsent(tx, self.now())?))?;
+        let mut nonce = [0; 12];
+        nonce.copy_from_slice(&self.entropy()[..12]);
+        Ok(rescue_file::seal(
+            &unsent,
+            passphrase,
+            self.entropy(),
+            nonce,
+        )?)
+    }
+
+    /// Takes in such a file: its edits are sent with the next synchronisation. All of it, or nothing.
+    pub fn take_in(&self, file: &str, passphrase: &str) -> Result<TakenIn, PhoneError> {
+        self.unlocked()?;
+        let unsent = rescue_file::open(file, passphrase)?;
+        self.write(|tx| Ok(rescue::take_in(tx, &unsent)??))
     }
 
     /// Edits that could not be kept, oldest first.

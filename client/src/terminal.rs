@@ -23,6 +23,7 @@ mod advice;
 mod hints;
 mod input;
 mod output;
+mod rescue;
 mod transfers;
 mod visits;
 
@@ -141,6 +142,16 @@ enum Command {
     Visit {
         #[command(subcommand)]
         action: visits::VisitCommand,
+    },
+    /// 把未上传的修改导出为加密文件（从标准输入读口令） / write what is unsent to a sealed file (passphrase on standard input)
+    Export {
+        /// 文件 / the file
+        file: PathBuf,
+    },
+    /// 取入另一台手机导出的未上传修改（从标准输入读口令） / take in what another phone of yours exported (passphrase on standard input)
+    Import {
+        /// 文件 / the file
+        file: PathBuf,
     },
     /// 本机状态 / how this phone stands
     Status {
@@ -401,6 +412,8 @@ fn run(arguments: Arguments, lang: Lang) -> Result<(), Failure> {
             output::saved(&receipt, lang);
             Ok(())
         }
+        Command::Export { file } => rescue::export(&phone, &file, lang),
+        Command::Import { file } => rescue::import(&phone, &file, lang),
         Command::Transfer { action } => transfers::run(&phone, action, lang),
         Command::Visit { action } => visits::run(&phone, action, lang),
         Command::Notices { json } => output::notices(&phone, json, lang),

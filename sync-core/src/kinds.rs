@@ -28,6 +28,7 @@ pub use kind::{
 use crate::{
     crdt::view::{Value, View},
     id::{EntryId, RecordId},
+    lang::Lang,
 };
 
 /// Hands the list of kinds to a macro: variant, module, row. Stored states name a kind by its place here: a new one is added at the end.
@@ -102,6 +103,15 @@ pub fn successor(view: &View) -> Option<RecordId> {
 pub struct UnknownKind;
 
 impl Kind {
+    /// What people read for a word of one of its lists; the word itself where there is nothing else to say.
+    pub fn words(self, word: &str, lang: Lang) -> &str {
+        match self {
+            Self::ShopCard => word,
+            Self::TransferRequest => transfer_request::words(word, lang),
+            Self::Visit => visit::words(word, lang),
+        }
+    }
+
     /// The kind of a record, from its `kind` field.
     pub fn of(view: &View) -> Option<Self> {
         view.text(key::KIND)?.parse().ok()
@@ -175,6 +185,20 @@ impl Kind {
     pub fn person_fields(self) -> impl Iterator<Item = &'static Field> {
         let fields = self.fields().iter();
         fields.filter(move |field| self.is_of_persons(field))
+    }
+
+    /// The list of what its persons consented to.
+    pub const fn consents(self) -> Option<&'static str> {
+        match self.description().personal {
+            Personal::Entries { consents, .. } => Some(consents),
+            Personal::Record | Personal::Mentions => None,
+        }
+    }
+
+    /// What is said of its persons only with their consent, whose scope is the field's name.
+    pub fn with_consent(self) -> impl Iterator<Item = &'static Field> {
+        self.person_fields()
+            .filter(|field| field.class == Class::P3)
     }
 
     /// Whether the field, one of this kind's, is of its persons.

@@ -51,8 +51,8 @@ export class Office {
     }, 120_000)
     this.address = readFileSync(file, 'utf8').split('\n')[0]
   }
-  async call(method, path, body) {
-    const headers = { 'content-type': 'application/json', ...(this.token ? { authorization: `Bearer ${this.token}` } : {}) }
+  async call(method, path, body, token = this.token) {
+    const headers = { 'content-type': 'application/json', ...(token ? { authorization: `Bearer ${token}` } : {}) }
     const answer = await fetch(`http://${this.address}${path}`, { method, headers, body: body && JSON.stringify(body) })
     const text = await answer.text()
     if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${text}`)
@@ -74,6 +74,19 @@ export class Office {
     if (!answer.ok) throw new Error(`import: ${answer.status} ${await answer.text()}`)
     return answer.json()
   }
+  /** An officer's step on a transfer. */
+  async officer(record, step) {
+    if (!this.officers) {
+      const password = 'another long password for tests'
+      await this.call('POST', '/v1/users', { username: 'officer', display_name: '经办人', role: 'officer', street: STREET, password })
+      this.officers = (await this.call('POST', '/v1/sessions', { username: 'officer', password, name: 'desk' })).access_token
+    }
+    const shown = await this.call('GET', `/v1/streets/${STREET}/transfers/${record}`, undefined, this.officers)
+    return this.call('POST', `/v1/streets/${STREET}/transfers/${record}/events`, { seen: shown.seen, ...step }, this.officers)
+  }
+  /** What the office holds of a phone's changes, for a reviewer. */
+  async held() { return (await this.call('GET', `/v1/streets/${STREET}/held?status=held&page_size=100`)).items }
+  async device(username) { return (await this.call('GET', '/v1/devices?page_size=200')).items.filter((device) => device.username === username).at(-1) }
   async cards() {
     const all = []
     for (let page = 1; ; page++) {
@@ -97,11 +110,16 @@ const PEOPLE = ['王小明', '李阿姨', '周师傅', '许娜', '方圆']
 // While one works on the page: it comes from a folder, and not from the program, which takes minutes to build.
 const FROM_FOLDER = process.env.LIANKA_WEB_FOLDER
 const TYPES = { html: 'text/html; charset=utf-8', js: 'text/javascript', css: 'text/css', wasm: 'application/wasm', svg: 'image/svg+xml', webmanifest: 'application/manifest+json' }
-function fromFolder(request, response) {
+function fromFolder(request) {
   const name = new URL(request.url, 'http://page').pathname.slice('/app/'.length) || 'index.html'
   const path = join(FROM_FOLDER, name)
-  if (!existsSync(path)) { response.writeHead(404).end(); return }
-  response.writeHead(200, { 'content-type': TYPES[name.split('.').pop()] ?? 'application/octet-stream', 'cache-control': 'no-cache' }).end(readFileSync(path))
+  if (!existsSync(path)) return { status: 404, headers: {}, bytes: Buffer.alloc(0) }
+  return { status: 200, headers: { 'content-type': TYPES[name.split('.').pop()] ?? 'application/octet-stream', 'cache-control': 'no-cache' }, bytes: readFileSync(path) }
+}
+async function passedOn(request, address) {
+  const answer = await fetch(`http://${address}${request.url}`, { headers: { 'accept-encoding': 'identity' } })
+  const headers = Object.fromEntries([...answer.headers].filter(([name]) => !['content-length', 'connection', 'transfer-encoding'].includes(name)))
+  return { status: answer.status, headers, bytes: Buffer.from(await answer.arrayBuffer()) }
 }
 
 /** Between browser and server: passes on, hangs, refuses, or cuts an answer in its middle. Only what syncs fails; the shell always comes. */
@@ -112,7 +130,8 @@ export class Proxy {
     proxy.hanging = new Set()
     const [host, port] = address.split(':')
     proxy.server = http.createServer((request, response) => {
-      if (FROM_FOLDER && request.url.startsWith('/app/')) { fromFolder(request, response); return }
+      if (proxy.release && request.url.startsWith('/app/')) { void proxy.newer(request, response, address); return }
+      if (FROM_FOLDER && request.url.startsWith('/app/')) { const { status, headers, bytes } = fromFolder(request); response.writeHead(status, headers).end(bytes); return }
       const fails = request.url.startsWith('/v1/') ? proxy.mode : 'pass'
       if (fails === 'hang') { proxy.hanging.add(response); request.resume(); return }
       if (fails === '502') { request.resume(); response.writeHead(502, { 'content-type': 'text/html' }).end('<h1>Bad Gateway</h1>'); return }
@@ -127,6 +146,14 @@ export class Proxy {
     await new Promise((then) => proxy.server.listen(0, '127.0.0.1', then))
     proxy.url = `http://127.0.0.1:${proxy.server.address().port}`
     return proxy
+  }
+  /** The shell as another release would serve it: another version of its service worker, and a page that says which it is. */
+  async newer(request, response, address) {
+    const { status, headers, bytes } = FROM_FOLDER ? fromFolder(request) : await passedOn(request, address)
+    const text = request.url === '/app/sw.js' ? bytes.toString().replace("const VERSION = '", `$&${this.release}-`)
+      : /^\/app\/(\?|$)/.test(request.url) ? bytes.toString().replace('<head>', `<head><meta name="release" content="${this.release}">`)
+        : bytes
+    response.writeHead(status, headers).end(text)
   }
   async stop() {
     for (const response of this.hanging) response.destroy()
@@ -143,6 +170,9 @@ function chromiumPath() {
 }
 
 /** A browser with a profile that outlives it. */
+const opened = new Set()
+/** What a failed test left open would keep the run from ending. */
+export const closeAll = () => Promise.all([...opened].map((browser) => browser.close().catch(() => undefined)))
 export class Browser {
   static async open(folder, { width = 390, height = 844 } = {}) {
     const browser = new Browser()
@@ -153,6 +183,7 @@ export class Browser {
     })
     browser.page = browser.context.pages()[0] ?? (await browser.context.newPage())
     browser.watch(browser.page)
+    opened.add(browser)
     return browser
   }
   problems = []
@@ -164,7 +195,13 @@ export class Browser {
     await this.page.goto(`${url}/app/${hash}`)
     await this.page.waitForFunction(() => ['open', 'elsewhere', 'broken', 'unfit'].includes(window.__lianka?.phase()))
   }
-  idle() { return this.page.waitForFunction(() => window.__lianka.idle(), undefined, { timeout: 60_000 }) }
+  /** How far the phone's clock is ahead, for the core's worker and for the page. Lasts until the page is loaded again. */
+  async clock(ahead_ms) {
+    const set = (ms) => { const real = globalThis.__clock ??= Date.now.bind(Date); Date.now = () => real() + ms }
+    for (const one of [this.page, ...this.page.workers()]) await one.evaluate(set, ahead_ms)
+  }
+  async devtools() { return this.context.newCDPSession(this.page) }
+  idle() { return this.page.waitForFunction(() => window.__lianka?.idle(), undefined, { timeout: 60_000 }) }
   async enrol(url, code) {
     await this.go(url, `#enrol=${code}`)
     await this.page.getByRole('button', { name: '注册', exact: true }).click()
@@ -179,7 +216,7 @@ export class Browser {
     await gone
     for (const name of ['SingletonLock', 'SingletonCookie', 'SingletonSocket']) rmSync(join(this.folder, name), { force: true })
   }
-  close() { return this.context.close() }
+  close() { opened.delete(this); return this.context.close() }
   async axe(where) {
     await this.page.evaluate(`${axe.source}; undefined`)
     const { violations } = await this.page.evaluate(() => window.axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'] }))

@@ -2,7 +2,9 @@
 import assert from 'node:assert/strict'
 import { mkdirSync } from 'node:fs'
 import { after, before, describe, test } from 'node:test'
-import { Browser, forget, newProfile, Office, until } from './harness.mjs'
+import { Browser, closeAll, forget, newProfile, Office, until } from './harness.mjs'
+import * as walk from './walk.mjs'
+import { change, records, shown, tapSync, unsent } from './walk.mjs'
 
 const SHOPS = 90
 const SHOTS = process.env.LIANKA_SHOTS
@@ -17,31 +19,12 @@ before(async () => {
   await office.roll(SHOPS)
 }, { timeout: 180_000 })
 after(async () => {
+  await closeAll()
   await office?.stop()
   profiles.forEach(forget)
 })
 
-const road = (browser, name) => browser.go(office.proxy.url, `#/walk/${encodeURIComponent('~' + name)}`)
-const shown = (browser, text) => browser.page.locator('.toast', { hasText: text }).waitFor()
-async function change(browser, record, field, text) {
-  const { page } = browser
-  await page.evaluate((to) => { location.hash = `/card/${to}` }, record)
-  await page.locator(`[data-field=${field}]`).click()
-  await page.locator('dialog .input').fill(text)
-  await page.getByRole('button', { name: '保存', exact: true }).click()
-  await page.locator('dialog').waitFor({ state: 'detached' })
-}
-const records = async (browser) => {
-  await browser.page.locator('li.door').first().waitFor()
-  return browser.page.locator('li.door').evaluateAll((rows) => rows.map((row) => row.dataset.record))
-}
-const unsent = (browser) => browser.page.evaluate(() => window.__lianka.unsent())
-async function tapSync(browser) {
-  await browser.page.evaluate(() => { location.hash = '/sync' })
-  await browser.page.locator('[data-sync]').click()
-  await browser.page.waitForFunction(() => window.__lianka.idle() && document.querySelector('.notice.good, .notice.bad'), undefined, { timeout: 60_000 })
-  return browser.page.locator('.notice.good, .notice.bad').first().innerText()
-}
+const road = (browser, name) => walk.road(browser, office.proxy.url, name)
 
 describe('a phone in a browser', { timeout: 600_000 }, () => {
   test('enrols by a link, fetches its shops, and keeps what it says is saved through a kill', async () => {
@@ -169,6 +152,109 @@ describe('a phone in a browser', { timeout: 600_000 }, () => {
     await theirs.close()
   })
 
+  test('notes tags, a consent and the place of a shop, and withdraws the consent', async () => {
+    const browser = await Browser.open(profile())
+    const { page } = browser
+    await browser.context.grantPermissions(['geolocation'])
+    await browser.context.setGeolocation({ latitude: 31.21516, longitude: 121.458612, accuracy: 9 })
+    await browser.enrol(office.proxy.url, await office.code('wangmin'))
+    await road(browser, '康平路')
+    const record = (await records(browser)).at(-1)
+    await walk.place(browser, `/card/${record}`)
+    await page.locator('[data-tags] + button').click()
+    for (const tag of ['夜间营业', '写错的']) {
+      await page.locator('dialog .input').fill(tag)
+      await page.getByRole('button', { name: '添加', exact: true }).click()
+      await page.locator('dialog li', { hasText: tag }).waitFor()
+    }
+    await page.locator('dialog li', { hasText: '写错的' }).getByRole('button').click()
+    await page.locator('dialog li', { hasText: '写错的' }).waitFor({ state: 'detached' })
+    await page.keyboard.press('Escape')
+    await page.locator('[data-tags]', { hasText: '夜间营业' }).waitFor()
+    // The place in words, taken at the door.
+    await page.locator('[data-field=point]').click()
+    await page.getByRole('button', { name: '记下现在的位置' }).click()
+    await page.locator('[data-place]', { hasText: '很准（约 9 米）' }).waitFor()
+    await page.getByRole('button', { name: '保存', exact: true }).click()
+    await page.locator('[data-field=point]', { hasText: '很准' }).waitFor()
+    // What is sensitive, with consent only.
+    await page.locator('[data-consent]').first().click()
+    const save = page.getByRole('button', { name: '登记同意', exact: true })
+    assert.equal(await save.getAttribute('aria-disabled'), 'true')
+    await page.locator('[name=agreed]').check()
+    await page.locator('dialog .input').fill('中共党员')
+    await save.click()
+    await page.getByText('中共党员').first().waitFor()
+    await tapSync(browser)
+    await until('it arrived', async () => (await unsent(browser)) === 0)
+    const card = (await office.cards()).find((one) => one.record === record)
+    assert.deepEqual([card.tags, card.contacts.length], [['夜间营业'], 1])
+    await walk.place(browser, `/card/${record}`)
+    await page.locator('[data-consent]').first().click()
+    await page.getByRole('button', { name: '撤回同意' }).click()
+    await page.getByText('本人撤回同意').first().waitFor()
+    // The office takes away what the consent was for, and says so with the next sync.
+    await until('it is gone', async () => {
+      await tapSync(browser)
+      await walk.place(browser, `/card/${record}`)
+      await page.getByText('本人撤回同意').first().waitFor()
+      return (await page.getByText('中共党员').count()) === 0
+    })
+    await browser.close()
+  })
+
+  test('files a transfer with the member present, without a network: pending until the office rules, returned, mended, taken back', async () => {
+    const browser = await Browser.open(profile())
+    const { page } = browser
+    await browser.enrol(office.proxy.url, await office.code('wangmin'))
+    await browser.context.setOffline(true)
+    await walk.place(browser, '/file')
+    await page.getByText('市内系统转接').click()
+    for (const [field, text] of [['member_alias', '康平3号 王'], ['member_name', '王小明'], ['origin_organisation', '杨浦区某支部'], ['phone', '13810000001'], ['target_branch', '康平支部']]) await page.locator(`[data-field=${field}] .input`).fill(text)
+    await page.getByText('正式', { exact: true }).click()
+    const submit = page.getByRole('button', { name: '提交给街道' })
+    await submit.click()
+    await page.getByText('没有登记党员本人同意').waitFor()
+    assert.equal(await unsent(browser), 0)
+    await page.locator('[name=agreed]').check()
+    await submit.click()
+    await page.getByText('等待街道裁定：提交').waitFor()
+    assert.equal(await page.locator('[data-stands]').innerText(), '草稿', 'not submitted before the office ruled')
+    const record = await page.evaluate(() => location.hash.split('/').at(-1))
+    await browser.context.setOffline(false)
+    await until('handed over', async () => (await unsent(browser)) === 0)
+    await tapSync(browser)
+    await walk.place(browser, `/transfer/${record}`)
+    await page.locator('[data-stands]', { hasText: '已提交' }).waitFor()
+    await page.locator('[data-field=member_name]', { hasText: '只在街道保存' }).waitFor()
+    await page.getByText('期限').first().waitFor()
+    assert.equal(await page.getByText('王小明').count(), 0)
+    // The office returns it; it is mended, submitted again, and taken back.
+    await office.officer(record, { type: 'return', reason_code: 'document_missing', note: '请补党费缴纳证明' })
+    await tapSync(browser)
+    await walk.place(browser, '/today')
+    await page.getByRole('link', { name: '康平3号 王' }).click()
+    await page.getByText('请补党费缴纳证明').waitFor()
+    await page.locator('[data-field=phone]').click()
+    await page.locator('dialog .input').fill('13910000002')
+    await page.getByRole('button', { name: '保存', exact: true }).click()
+    await page.locator('dialog').waitFor({ state: 'detached' })
+    await page.getByRole('button', { name: '重新提交' }).click()
+    await page.getByRole('button', { name: '撤回申请' }).click()
+    await page.getByText('本人不转了').click()
+    await page.locator('dialog').getByText('党员本人').click()
+    await page.locator('dialog .input').fill('家里有事')
+    await page.locator('dialog').getByRole('button', { name: '撤回申请' }).click()
+    await page.locator('dialog').waitFor({ state: 'detached' })
+    await tapSync(browser)
+    await until('handed over', async () => (await unsent(browser)) === 0)
+    await tapSync(browser)
+    await walk.place(browser, `/transfer/${record}`)
+    await page.locator('[data-stands]', { hasText: '撤回' }).waitFor()
+    assert.deepEqual(browser.problems, [])
+    await browser.close()
+  })
+
   test('can be read by everybody: axe on every screen, both languages, largest text, 320 pixels', async () => {
     const browser = await Browser.open(profile(), { width: 320, height: 700 })
     const { page } = browser
@@ -178,7 +264,7 @@ describe('a phone in a browser', { timeout: 600_000 }, () => {
     await browser.enrol(office.proxy.url, await office.code('lihua'))
     await road(browser, '天平路')
     const [record] = await records(browser)
-    const places = ['/today', '/walk', '/walk/' + encodeURIComponent('~天平路'), `/card/${record}`, '/new', '/sync', '/me']
+    const places = ['/today', '/walk', '/walk/' + encodeURIComponent('~天平路'), `/card/${record}`, '/new', '/transfers', '/file', '/sync', '/me']
     for (const lang of ['zh', 'en']) {
       await page.evaluate(() => { location.hash = '/me' })
       await page.locator(`button[lang=${lang === 'zh' ? 'zh-CN' : 'en'}]`).click()
@@ -197,6 +283,11 @@ describe('a phone in a browser', { timeout: 600_000 }, () => {
         await page.locator('[data-field=sign_name]').click()
         found.push(...(await browser.axe(`${lang} ${size} sheet`)))
         await page.keyboard.press('Escape')
+        for (const [button, name] of [['[data-tags] + button', 'tags'], ['[data-consent]', 'consent'], ['[data-field=point]', 'place']]) {
+          await page.locator(button).first().click()
+          found.push(...(await browser.axe(`${lang} ${size} ${name}`)))
+          await page.keyboard.press('Escape')
+        }
       }
     }
     assert.deepEqual(found, [])
@@ -216,7 +307,7 @@ describe('a phone in a browser', { timeout: 600_000 }, () => {
     await page.locator('li.door').nth(1).getByRole('button').click()
     await shown(browser, '已保存在手机')
     await change(browser, record, 'sign_name', '新换的招牌')
-    const places = { today: '/today', walk: '/walk', road: '/walk/' + encodeURIComponent('~天平路'), card: `/card/${record}`, sync: '/sync', me: '/me' }
+    const places = { today: '/today', walk: '/walk', road: '/walk/' + encodeURIComponent('~天平路'), card: `/card/${record}`, transfers: '/transfers', file: '/file', sync: '/sync', me: '/me' }
     for (const [lang, size] of [['zh', 'standard'], ['en', 'standard'], ['zh', 'larger']]) {
       await page.evaluate(() => { location.hash = '/me' })
       await page.locator(`button[lang=${lang === 'zh' ? 'zh-CN' : 'en'}]`).click()

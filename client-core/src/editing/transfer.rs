@@ -7,7 +7,7 @@ use lianka_sync_core::{
     crdt::{record::Edit, view::View},
     id::EntryId,
     kinds::{
-        consent,
+        Kind, consent,
         transfer::{
             self, Case, Code, Event, Facts, Outcome, Ruled, State, Step,
             table::{CONSENT_SCOPE, MEMBER_PRESENT},
@@ -16,6 +16,8 @@ use lianka_sync_core::{
     },
     time::{DeviceTime, ServerTime},
 };
+
+use super::EditError;
 
 /// What a member asks for, as the secretary writes it down.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -55,6 +57,84 @@ impl Filing {
             edits.extend(event_edits(event, Step::Submit, None, MEMBER_PRESENT));
         }
         edits
+    }
+
+    /// The same, unless it is to be submitted and lacks something that a submission needs.
+    pub fn complete_edits(&self, consent: EntryId, event: EntryId) -> Result<Vec<Edit>, EditError> {
+        let edits = self.edits(consent, event);
+        if self.submit
+            && let Some((code, key)) = transfer::lacking(&drafted(&edits))
+        {
+            return Err(EditError::Transfer {
+                code,
+                state: State::Draft,
+                key: Some(key),
+            });
+        }
+        Ok(edits)
+    }
+}
+
+/// What a record of these edits would read.
+fn drafted(edits: &[Edit]) -> View {
+    use lianka_sync_core::{
+        codec::change::OpId,
+        crdt::view::Value,
+        id::{Actor, DeviceId},
+    };
+    let op = OpId {
+        counter: 0,
+        actor: Actor::new(DeviceId::default(), 0),
+    };
+    let values = edits.iter().filter_map(|edit| match edit {
+        Edit::Put { key, value } => Some((
+            key.clone(),
+            vec![Value {
+                op,
+                value: value.clone(),
+                time: None,
+            }],
+        )),
+        Edit::Delete { .. } | Edit::Note { .. } => None,
+    });
+    View {
+        values: values.collect(),
+        note: None,
+    }
+}
+
+/// An event of a request as edits; refused at once where the office would refuse it although nobody else had done anything. `event`: its id, drawn
+/// only where it is written.
+pub fn appended(
+    view: &View,
+    step: Step,
+    fields: &[(&str, &str)],
+    username: &str,
+    office: DeviceTime,
+    event: impl FnOnce() -> EntryId,
+) -> Result<Vec<Edit>, EditError> {
+    if Kind::of(view) != Some(Kind::TransferRequest) {
+        return Err(EditError::NoSuchRecord);
+    }
+    if let Some((code, state)) = refusal(view, step, fields, username, office) {
+        let key = transfer::lacking(view)
+            .filter(|(lacking, _)| *lacking == code)
+            .map(|(_, key)| key);
+        return Err(EditError::Transfer { code, state, key });
+    }
+    let seen = Case::of(view).newest();
+    Ok(event_edits(event(), step, seen, fields))
+}
+
+/// How a request is submitted as it stands: a draft with the member present, what was returned once more.
+pub fn submission(
+    view: &View,
+    username: &str,
+    office: DeviceTime,
+) -> (Step, &'static [(&'static str, &'static str)]) {
+    match foreseen(view, username, office).now.state {
+        State::Draft => (Step::Submit, MEMBER_PRESENT),
+        _ => (Step::Resubmit, &[]),
     }
 }
 

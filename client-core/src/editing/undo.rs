@@ -5,14 +5,14 @@
 use lianka_sync_core::{
     crdt::{record::Edit, view::View},
     id::ChangeHash,
-    kinds::{Kind, key},
+    kinds::{Kind, MergeRule, key},
 };
 
 use super::{EditError, Edited, edit};
-use crate::{Author, Moment, RecordState, document};
+use crate::{Author, Moment, OutboxEntry, OutboxState, RecordState, document};
 
 /// What a record said before an own change that is still in the outbox; `None` where there is no such change, or the phone does not hold the record.
-pub fn said_before(state: &RecordState, hash: ChangeHash) -> Result<Option<View>, EditError> {
+fn said_before(state: &RecordState, hash: ChangeHash) -> Result<Option<View>, EditError> {
     let Some(at) = state.outbox.iter().position(|entry| entry.hash == hash) else {
         return Ok(None);
     };
@@ -25,6 +25,32 @@ pub fn said_before(state: &RecordState, hash: ChangeHash) -> Result<Option<View>
         .transpose()
 }
 
+/// An own change that is still in the outbox, looked at backwards.
+#[derive(Debug)]
+pub struct Retraced {
+    /// What the record said before it.
+    pub before: View,
+    /// The edits that write that again where nothing newer stands; an error where there is no way back at all.
+    pub way_back: Result<Vec<Edit>, EditError>,
+}
+
+impl Retraced {
+    /// Whether [`undo`] would change anything: what a screen offers the button by.
+    pub fn is_undoable(&self) -> bool {
+        self.way_back.as_ref().is_ok_and(|edits| !edits.is_empty())
+    }
+}
+
+/// Looks at an own change backwards; `None` where it is not in the outbox any more, or the phone does not hold the record.
+pub fn retrace(state: &RecordState, hash: ChangeHash) -> Result<Option<Retraced>, EditError> {
+    let entry = state.outbox.iter().find(|entry| entry.hash == hash);
+    let (Some(entry), Some(before)) = (entry, said_before(state, hash)?) else {
+        return Ok(None);
+    };
+    let way_back = way_back(state, entry, &before);
+    Ok(Some(Retraced { before, way_back }))
+}
+
 /// Writes what stood before an own change, where nothing newer stands there by now.
 pub fn undo(
     author: &Author<'_>,
@@ -32,27 +58,35 @@ pub fn undo(
     hash: ChangeHash,
     moment: &Moment,
 ) -> Result<Edited, EditError> {
-    let entry = state.outbox.iter().find(|entry| entry.hash == hash);
-    let (Some(entry), Some(before)) = (entry, said_before(state, hash)?) else {
-        return Err(EditError::NoSuchRecord);
-    };
+    let retraced = retrace(state, hash)?.ok_or(EditError::NoSuchRecord)?;
+    edit(author, state, &retraced.way_back?, moment)
+}
+
+fn way_back(
+    state: &RecordState,
+    entry: &OutboxEntry,
+    before: &View,
+) -> Result<Vec<Edit>, EditError> {
+    if state.stored.as_ref().is_none_or(|stored| stored.leaving) {
+        return Err(EditError::Leaving);
+    }
+    // It made the record, or it lies before a reviewer already.
+    if Kind::of(before).is_none() || entry.state == OutboxState::Held {
+        return Err(EditError::NoWayBack);
+    }
     let now = document::open(state)?
         .ok_or(EditError::NoSuchRecord)?
         .document
         .view()?;
-    if Kind::of(&before).is_none() {
-        // It made the record.
-        return Err(EditError::NoWayBack);
-    }
-    let mut edits = Vec::new();
-    for made in &entry.edits {
-        edits.extend(back(made, &before, &now)?);
-    }
-    edit(author, state, &edits, moment)
+    let back = entry
+        .edits
+        .iter()
+        .map(|made| back(entry.kind, made, before, &now));
+    back.filter_map(Result::transpose).collect()
 }
 
 /// The edit that takes one back; `None` where something newer stands there.
-fn back(made: &Edit, before: &View, now: &View) -> Result<Option<Edit>, EditError> {
+fn back(kind: Kind, made: &Edit, before: &View, now: &View) -> Result<Option<Edit>, EditError> {
     let (key, value) = match made {
         Edit::Put { key, value } => (key, Some(value)),
         Edit::Delete { key } => (key, None),
@@ -61,7 +95,11 @@ fn back(made: &Edit, before: &View, now: &View) -> Result<Option<Edit>, EditErro
             return Ok((now.note.as_ref() == Some(text)).then_some(Edit::Note { text: old }));
         }
     };
-    if key == key::GRID {
+    // Whose record it is, and what is kept as it was once written: events, visits.
+    let is_log = kind
+        .field(key)
+        .is_some_and(|(field, _)| field.merge == MergeRule::Log);
+    if key == key::GRID || is_log {
         return Err(EditError::NoWayBack);
     }
     if now.get(key) != value {

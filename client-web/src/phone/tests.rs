@@ -136,7 +136,16 @@ fn what_stands_over_an_edit_stays_and_what_made_the_record_has_no_way_back() {
     let mut rig = Rig::new();
     let record = rig.create();
     let first = rig.set(&record, "sign_name", "甲").unwrap();
+    let undoable = |rig: &mut Rig, at: usize| {
+        rig.ask(json!({ "ask": "outbox" })).unwrap()[at]["undoable"].clone()
+    };
+    assert_eq!(undoable(&mut rig, 1), true);
     rig.set(&record, "sign_name", "乙").unwrap();
+    assert_eq!(
+        (undoable(&mut rig, 1), undoable(&mut rig, 2)),
+        (json!(false), json!(true)),
+        "nothing is offered that would do nothing"
+    );
     let undone = rig.ask(json!({ "ask": "undo", "record": record, "hash": first["hash"] }));
     assert_eq!(undone.unwrap()["hash"], Value::Null);
     assert_eq!(rig.field(&record, "sign_name")["value"], "乙");
@@ -203,4 +212,163 @@ fn a_likely_duplicate_is_told_before_a_card_is_made() {
     ];
     let alike = rig.ask(json!({ "ask": "alike", "grid": "A1", "edits": edits }));
     assert_eq!(alike.unwrap()[0]["record"], record);
+}
+
+const MEMBER: [(&str, &str); 5] = [
+    ("member_name", "许娜"),
+    ("member_status", "正式"),
+    ("origin_organisation", "杨浦区某支部"),
+    ("phone", "13810000001"),
+    ("target_branch", "康平支部"),
+];
+
+fn filing(submit: bool, consent: Option<&str>, fields: &[(&str, &str)]) -> Value {
+    let fields: BTreeMap<_, _> = fields.iter().copied().collect();
+    let filing = json!({
+        "transfer_kind": "in_city_e", "member_alias": "康平1号 许", "fields": fields,
+        "consent_channel": consent, "consent_wording": consent.map(|_| "1"), "submit": submit,
+    });
+    json!({ "ask": "transfers", "of": "file", "grid": "A1", "filing": filing })
+}
+
+fn one(rig: &mut Rig, record: &Value) -> Value {
+    rig.ask(json!({ "ask": "transfers", "of": "one", "record": record }))
+        .unwrap()
+}
+
+#[test]
+fn a_transfer_is_submitted_only_whole_and_with_consent_and_stays_pending() {
+    let mut rig = Rig::new();
+    let refused = rig
+        .ask(filing(true, Some("当面"), &MEMBER[..4]))
+        .unwrap_err();
+    assert_eq!(
+        (&*refused.code, refused.message.contains("target branch")),
+        ("content_incomplete", true)
+    );
+    let refused = rig.ask(filing(true, None, &MEMBER)).unwrap_err();
+    assert_eq!(refused.code, "consent_missing");
+    let filed = rig.ask(filing(true, Some("当面"), &MEMBER)).unwrap();
+    let shown = one(&mut rig, &filed["record"]);
+    let summary = &shown["summary"];
+    assert_eq!(
+        (&summary["state"], &summary["pending"], &summary["place"]),
+        (&json!("draft"), &json!(["submit"]), &json!("phone")),
+        "nothing is submitted before the office ruled it"
+    );
+    assert_eq!(
+        (&shown["mends"], &shown["submits"], &shown["withdraws"]),
+        (&json!(false), &json!(false), &json!(true))
+    );
+    let lines = &shown["outbox"][0]["lines"];
+    let line = lines.as_array().unwrap().iter();
+    let kind = line
+        .clone()
+        .find(|line| line["label"] == "kind of transfer");
+    assert_eq!(kind.unwrap()["new"], "within the city, by the system");
+    assert_eq!(shown["outbox"][0]["undoable"], false);
+}
+
+#[test]
+fn a_draft_of_a_transfer_is_completed_submitted_and_taken_back() {
+    let mut rig = Rig::new();
+    let record = rig.ask(filing(false, None, &[])).unwrap()["record"].clone();
+    assert_eq!(one(&mut rig, &record)["lacks"]["label"], "member name");
+    for (key, text) in MEMBER {
+        rig.set(&record, key, text).unwrap();
+    }
+    assert_eq!(one(&mut rig, &record)["lacks"]["consent"], true);
+    let consent = json!({ "ask": "transfers", "of": "consent", "record": record, "channel": "当面", "wording": "1" });
+    rig.ask(consent).unwrap();
+    assert_eq!(one(&mut rig, &record)["submits"], true);
+    rig.ask(json!({ "ask": "transfers", "of": "submit", "record": record }))
+        .unwrap();
+    let again = rig.ask(json!({ "ask": "transfers", "of": "submit", "record": record }));
+    assert_eq!(again.unwrap_err().code, "wrong_state");
+    let withdraw = json!({
+        "ask": "transfers", "of": "withdraw", "record": record, "asked_by": "member", "cause": "member_word", "reason": "不转了",
+    });
+    rig.ask(withdraw).unwrap();
+    let list = rig
+        .ask(json!({ "ask": "transfers", "of": "list" }))
+        .unwrap();
+    assert_eq!(list[0]["pending"], json!(["submit", "withdraw"]));
+    assert_eq!(one(&mut rig, &record)["withdraws"], false);
+}
+
+#[test]
+fn what_is_sensitive_about_a_contact_is_written_with_their_consent_and_shown_with_it() {
+    let mut rig = Rig::new();
+    let record = rig.create();
+    rig.ask(json!({ "ask": "add_contact", "record": record, "fields": { "name": "许娜" } }))
+        .unwrap();
+    let contact = |rig: &mut Rig| {
+        let card = rig.ask(json!({ "ask": "card", "record": record })).unwrap();
+        card["contacts"][0].clone()
+    };
+    let entry = contact(&mut rig)["entry"].clone();
+    let key = format!("contacts/{}/party_status", entry.as_str().unwrap());
+    assert_eq!(
+        rig.set(&record, &key, "群众").unwrap_err().code,
+        "consent_missing"
+    );
+    let consent = |grants: bool| {
+        json!({
+            "ask": "consent", "record": record, "contact": entry, "grants": grants,
+            "channel": "当面", "wording": "1", "party_status": "中共党员",
+        })
+    };
+    rig.ask(consent(true)).unwrap();
+    let shown = contact(&mut rig);
+    assert_eq!(
+        (&shown["consented"], &shown["sensitive"]["value"]),
+        (&json!(true), &json!("中共党员"))
+    );
+    assert_eq!(shown["consents"][0]["label"], "party status");
+    rig.ask(consent(false)).unwrap();
+    assert_eq!(contact(&mut rig)["consented"], false);
+    assert_eq!(
+        rig.set(&record, &key, "群众").unwrap_err().code,
+        "consent_missing"
+    );
+}
+
+#[test]
+fn the_practice_street_stands_apart_and_can_be_sent_to_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = LocalStore::open_or_create(&folder.path().join("practice.db")).unwrap();
+    let mut drawn = 0_u128;
+    let mut entropy = || {
+        drawn += 1;
+        drawn.to_le_bytes()
+    };
+    let mut around = Around {
+        now: NOW,
+        entropy: &mut entropy,
+        lang: Lang::Zh,
+    };
+    practice::fill(&mut store, &mut around).unwrap();
+    let state = answer(&mut store, Question::State, &mut around).unwrap();
+    assert_eq!(
+        (&state["stage"], &state["practice"], &state["unsent"]),
+        (&json!("ready"), &json!(true), &json!(0))
+    );
+    let cards = Question::Cards { query: None };
+    let cards = answer(&mut store, cards, &mut around).unwrap();
+    assert_eq!(cards[0]["state"], "office");
+    let record = serde_json::from_value(cards[0]["record"].clone()).unwrap();
+    answer(&mut store, Question::Confirm { record }, &mut around).unwrap();
+    // Once more it stays as it is; and there is nobody to send it to.
+    practice::fill(&mut store, &mut around).unwrap();
+    let state = answer(&mut store, Question::State, &mut around).unwrap();
+    assert_eq!(state["unsent"], 1);
+    let step = crate::exchange::Exchange::synchronise().begin(&mut store, &mut around);
+    let failed = serde_json::to_value(step).unwrap();
+    assert_eq!(failed["failure"]["code"], "not_enrolled");
+    assert!(may_be_replaced(&mut store).unwrap());
+    // A phone that somebody is enrolled on is never filled.
+    let mut rig = Rig::new();
+    let refused = practice::fill(&mut rig.store, &mut around).unwrap_err();
+    assert_eq!(refused.code, "not_practice");
+    assert!(!may_be_replaced(&mut rig.store).unwrap());
 }

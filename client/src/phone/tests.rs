@@ -27,6 +27,7 @@ mod notices;
 mod office;
 mod outbox;
 mod refusals;
+mod rescue;
 mod restored_server;
 mod scope;
 mod store;

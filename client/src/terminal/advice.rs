@@ -1,12 +1,13 @@
 //! Why a command was not done, and what to do next, in both languages.
 
-use lianka_client_core::{EditError, card::LikelyDuplicate};
+use lianka_client_core::{EditError, card::LikelyDuplicate, rescue::NotTaken};
 use lianka_sync_core::{access::Role, codec::wire::Notice, kinds::Kind, lang::Lang};
 
 use super::{label, say};
 use crate::{
     local_store::StoreError,
     phone::PhoneError,
+    rescue_file::RescueError,
     transport::{LinkError, Problem},
 };
 
@@ -211,6 +212,25 @@ fn phone(error: &PhoneError, lang: Lang) -> String {
         PhoneError::Locked => text(
             "本机已超过离线期限，数据已锁定。请连接网络运行 sync，同步后即可继续；未发送的修改仍在手机上。",
             "This phone was away from the office for too long and has locked its data. Run `sync` with a network; what is unsent is still here.",
+        ),
+        PhoneError::Rescue(RescueError::TooShort) => text(
+            "口令至少 8 个字。",
+            "The passphrase has at least 8 characters.",
+        ),
+        PhoneError::Rescue(RescueError::Closed) => text(
+            "口令不对，或文件在途中损坏。没有取入任何内容。",
+            "The passphrase is another one, or the file was damaged. Nothing was taken in.",
+        ),
+        PhoneError::Rescue(RescueError::Foreign) | PhoneError::NotTaken(NotTaken::Damaged) => text(
+            "这不是联卡导出的文件，或已损坏。没有取入任何内容。",
+            "This is not a file that Lianka exported, or it is damaged. Nothing was taken in.",
+        ),
+        PhoneError::NotTaken(NotTaken::OtherUser(user)) => format!(
+            "{} {user}",
+            text(
+                "文件里是另一位用户的修改，请在那位用户的手机上取入：",
+                "The file holds edits of another user; take it in on a phone of theirs:"
+            )
         ),
         PhoneError::NoSuchDraft(number) => {
             format!(

@@ -12,7 +12,9 @@ use crate::{
 
 /// The decision that gives consent; every other one withdraws it.
 pub const GRANT: &str = "grant";
-pub(crate) const DECISION: &[&str] = &[GRANT, "withdraw"];
+/// The decision that takes it back.
+pub const WITHDRAW: &str = "withdraw";
+pub(crate) const DECISION: &[&str] = &[GRANT, WITHDRAW];
 /// The field that names the person.
 pub const OF: &str = "contact";
 /// The field that says what for.
@@ -20,9 +22,11 @@ pub const SCOPE: &str = "scope";
 /// The field that says whether.
 pub const DECIDED: &str = "decision";
 /// The field that says how the person was asked.
-const CHANNEL: &str = "channel";
+pub const CHANNEL: &str = "channel";
 /// The field that says what the person was shown.
-const WORDING: &str = "wording";
+pub const WORDING: &str = "wording";
+/// The field that says when.
+pub const GIVEN_ON: &str = "given_on";
 
 /// The fields of a consent in `list`, but for the one that names the person.
 pub(crate) const fn fields(list: &'static str) -> [Field; 5] {
@@ -63,7 +67,7 @@ pub(crate) const fn fields(list: &'static str) -> [Field; 5] {
         .means(Meaning::ConsentDecision),
         log(
             list,
-            "given_on",
+            GIVEN_ON,
             "同意日期",
             "given on",
             Class::P2,

@@ -21,11 +21,12 @@ use crate::{
         transfer::{
             self, Case, EVENTS, Then, form,
             table::{
-                ASKED_BY, CAUSES, DECISIONS, RETURN_REASONS, STATE_CODES, STEP_CODES,
-                VALIDITY_DAYS_MAX, YES,
+                ASKED_BY, CAUSES, DECISIONS, MEMBER_WORD, RETURN_REASONS, STATE_CODES, STEP_CODES,
+                TYPING_ERROR, VALIDITY_DAYS_MAX, YES,
             },
         },
     },
+    lang::Lang,
     time::{DeviceTime, ServerTime},
     values::date,
 };
@@ -59,6 +60,37 @@ pub static DESCRIPTION: Description = Description {
     belongs_to: None,
     check: check_events,
 };
+
+/// What people read for a word of a request's lists; the word itself where there is none.
+pub fn words(word: &str, lang: Lang) -> &str {
+    let (zh, en) = match word {
+        "in_city_e" => ("市内系统转接", "within the city, by the system"),
+        "cross_province_letter" => ("跨省介绍信转接", "another province, by letter"),
+        "cross_province_e" => ("跨省系统转接", "another province, by the system"),
+        "temporary" => ("临时组织关系", "temporary"),
+        "floating_report" => ("流动党员报到", "floating member reports here"),
+        "正式" => ("正式", "full member (正式)"),
+        "预备" => ("预备", "probationary (预备)"),
+        "information_missing" => ("内容不全", "information missing"),
+        "document_missing" => ("缺材料", "a document is missing"),
+        "wrong_addressee" => ("抬头不对", "wrong addressee"),
+        "dues_unpaid" => ("党费未缴清", "dues unpaid"),
+        "not_our_street" => ("不属于本街道", "not of this street"),
+        "duplicate" => ("重复申请", "filed twice"),
+        "other" => ("其他", "other"),
+        "member" => ("党员本人", "the member"),
+        "family" => ("家属", "the family"),
+        "secretary" => ("书记", "the secretary"),
+        "officer" => ("经办人", "the officer"),
+        MEMBER_WORD => ("本人不转了", "the member's word"),
+        TYPING_ERROR => ("录入错误", "a typing error"),
+        word => (word, word),
+    };
+    match lang {
+        Lang::Zh => zh,
+        Lang::En => en,
+    }
+}
 
 /// An event is for its roles, and whole.
 fn check_events(writing: &Writing<'_>) -> Result<(), Broken> {

@@ -28,4 +28,6 @@ export function call<T = unknown>(order: Order): Promise<T> {
   })
 }
 export const ask = <T>(question: { ask: string; [more: string]: unknown }): Promise<T> => call<T>({ do: 'ask', question: JSON.stringify(question) })
+/** Like ask, for what must be on the disk afterwards. */
+export const save = <T>(question: { ask: string; [more: string]: unknown }): Promise<T> => call<T>({ do: 'save', question: JSON.stringify(question) })
 export const listen = (listener: (told: Told) => void): void => { hear = listener }

@@ -7,7 +7,10 @@ const HIDDEN_MS = 30_000
 let registration: ServiceWorkerRegistration | undefined
 
 /** Whether nothing is typed and nothing is under way. */
-const idle = () => !app.syncing && !document.querySelector('dialog[open]')
+function idle(): boolean {
+  const typed = [...document.querySelectorAll<HTMLInputElement | HTMLTextAreaElement>('input:not([type=radio]):not([type=checkbox]), textarea')].some((input) => input.value)
+  return !app.syncing && !typed && !document.querySelector('dialog[open]')
+}
 
 export function update(): void {
   registration?.waiting?.postMessage('take-over')

@@ -15,7 +15,7 @@ export interface State {
   street: string
   grids: Grid[]
   device: string
-  server: string
+  practice: boolean
   last_sync: number | null
   clock_ahead_ms: number | null
   today: string
@@ -74,7 +74,9 @@ export interface Contact {
   entry: string
   fields: Field[]
   numbers: { shown: string; dial: string }[]
-  consents: { scope: string | null; decision: string | null; on: string | null }[]
+  consents: { label: string; grants: boolean; on: string | null }[]
+  sensitive: Field | null
+  consented: boolean
 }
 export interface Line { label: string; old?: string | null; new: string | null }
 export interface Reason { code: string; field: string | null; message: string | null }
@@ -90,7 +92,7 @@ export interface Entry {
   lines: Line[]
   title?: string | null
 }
-export interface Draft { id: number; record: string; title: string | null; at: number; reason: Reason; lines: Line[] }
+export interface Draft { id: number; record: string; kind: string; title: string | null; at: number; reason: Reason; lines: Line[] }
 export interface Card {
   record: string
   grid: string
@@ -120,8 +122,39 @@ export interface Visit {
   replaced: boolean
   state: Place
 }
+export interface TransferLine {
+  record: string
+  grid: string
+  member_alias: string | null
+  transfer_kind: string | null
+  state: string
+  state_label: string
+  pending: string[]
+  ruling: string | null
+  acting: string
+  next: string
+  bring: string
+  member: string
+  due_on: string | null
+  place: 'office' | 'phone' | 'held'
+}
+export interface TransferField extends Field { sealed: boolean }
+export interface TransferEvent { event: string; label: string; became: string | null; at: number | null; by: string | null; words: string[] }
+export interface Transfer {
+  summary: TransferLine
+  fields: TransferField[]
+  mends: boolean
+  consented: boolean
+  lacks: { label: string; consent: boolean } | null
+  submits: boolean
+  withdraws: boolean
+  leaving: boolean
+  events: TransferEvent[]
+  outbox: Entry[]
+}
 export interface Notice { kind: string; record: string; title: string | null; field: string | null; at: number; note: string | null; unread: boolean }
 export interface Alike { record: string; title: string | null; door: string; reasons: string[] }
+export interface TakenIn { entries: number; drafts: number; known: number }
 export interface Receipt { record: string; hash: string | null }
 
 export type Edit = { put: { key: string; value: string | boolean } } | { delete: { key: string } } | { note: { text: string } }
@@ -136,10 +169,15 @@ export type Step =
 
 // What the page asks of the worker beside questions, and what the worker says unasked.
 export type Order =
-  | { do: 'open'; lang: string; wait: boolean }
+  | { do: 'open'; lang: string; wait: boolean; practice: boolean }
   | { do: 'speak'; lang: string }
   | { do: 'ask'; question: string }
+  | { do: 'save'; question: string }
   | { do: 'enrol'; code: string; name: string }
+  | { do: 'begin_anew' }
+  | { do: 'room' }
+  | { do: 'export'; passphrase: string }
+  | { do: 'take_in'; text: string; passphrase: string }
   | { do: 'synchronise' }
 export type Asked = Order & { id: number }
 export type Answer = { id: number; ok?: unknown; failed?: Failure }
@@ -147,4 +185,5 @@ export type Told =
   | { told: 'progress'; sent: number; records: number; changes: number }
   | { told: 'waiting'; failures: number }
   | { told: 'taken' }
+  | { told: 'full' }
   | { told: 'broken'; failure: Failure }

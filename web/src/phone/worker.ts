@@ -4,8 +4,13 @@
 import init, { Phone } from '@core'
 import type { Answer, Asked, Failure, Order, Report, Step, Told } from './types'
 
-const FOLDER = 'lianka-phone'
+let folder = 'lianka-phone'
+/** A store of its own, that is never linked with anything. */
+const PRACTICE = 'lianka-practice'
 const LOCK = 'lianka-phone'
+/** What is set aside for edits on a full phone. */
+const RESERVE = 'lianka-reserve'
+const RESERVE_BYTES = 1_048_576
 /** Silence after which a connection counts as broken. */
 const SILENCE_MS = 15_000
 /** How long a page that ended may take to let go of its files. */
@@ -71,14 +76,15 @@ pages.onmessage = async ({ data }) => {
   tell({ told: 'taken' })
 }
 
-async function open(lang: string, wait: boolean): Promise<void> {
+async function open(lang: string, wait: boolean, practice: boolean): Promise<void> {
+  if (practice) folder = PRACTICE
   if (!(await lock(wait))) throw failed('elsewhere')
   try {
     await init()
     const until = Date.now() + LETTING_GO_MS
     for (;;) {
       try {
-        phone = await Phone.open(FOLDER)
+        phone = await Phone.open(folder)
         break
       } catch (error) {
         // A worker that ended a moment ago holds its files a little longer.
@@ -88,6 +94,7 @@ async function open(lang: string, wait: boolean): Promise<void> {
       }
     }
     phone.speak(lang)
+    if (practice) read(phone.practise())
   } catch (error) {
     letGo()
     throw error
@@ -136,6 +143,82 @@ function problem(status: number, text: string): Failed {
     if (told.code) return failed(told.code, [told.title, told.detail].filter(Boolean).join(' '))
   } catch { /* Something between here and the server answered. */ }
   return failed(status >= 500 ? 'http_status' : 'refused', String(status))
+}
+
+/** A browser whose user clears its data takes the folder away under an open file, and says nothing: what is written then is written nowhere. */
+async function there(): Promise<void> {
+  try {
+    await (await navigator.storage.getDirectory()).getDirectoryHandle(folder)
+  } catch {
+    throw failed('vanished')
+  }
+}
+/** Whether there is room for edits: a file stands for it, which an edit that finds the phone full is given. Browsers do not say how full they are. */
+async function room(): Promise<boolean> {
+  const file = await (await navigator.storage.getDirectory()).getFileHandle(RESERVE, { create: true })
+  if ((await file.getFile()).size >= RESERVE_BYTES) return true
+  const access = await file.createSyncAccessHandle()
+  const piece = new Uint8Array(RESERVE_BYTES / 16)
+  crypto.getRandomValues(piece.subarray(0, 65_536))
+  try {
+    for (let at = 0; at < RESERVE_BYTES; at += piece.length) access.write(piece, { at })
+    access.flush()
+    return access.getSize() >= RESERVE_BYTES
+  } catch {
+    access.truncate(0)
+    return false
+  } finally {
+    access.close()
+  }
+}
+/** Does it once more with what was set aside, where the phone is full. */
+async function withReserve<T>(work: () => T | Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    if (!(error instanceof Failed) || error.failure.code !== 'full') throw error
+    const file = await (await navigator.storage.getDirectory()).getFileHandle(RESERVE, { create: true })
+    const access = await file.createSyncAccessHandle()
+    access.truncate(0)
+    access.close()
+    tell({ told: 'full' })
+    return work()
+  }
+}
+async function save(question: string): Promise<unknown> {
+  const saved = await withReserve(() => read(held().ask(question)))
+  await there()
+  return saved
+}
+
+// A file of unsent edits: AES-256-GCM under a key by Argon2id, as client/src/rescue_file.rs reads it.
+const FORMAT = 'lianka-unsent/1'
+const hex = (bytes: Uint8Array) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
+const unhex = (text: string) => Uint8Array.from(text.match(/../g) ?? [], (pair) => parseInt(pair, 16))
+const text = (words: string) => new TextEncoder().encode(words)
+async function fileKey(passphrase: string, salt: Uint8Array, use: 'encrypt' | 'decrypt'): Promise<CryptoKey> {
+  const bytes = held().file_key(passphrase, salt)
+  if (!bytes) throw failed('passphrase_short')
+  return crypto.subtle.importKey('raw', new Uint8Array(bytes), 'AES-GCM', false, [use])
+}
+async function exported(passphrase: string): Promise<string> {
+  const unsent = read(held().ask('{"ask":"unsent"}'))
+  const salt = crypto.getRandomValues(new Uint8Array(16))
+  const iv = crypto.getRandomValues(new Uint8Array(12))
+  const key = await fileKey(passphrase, salt, 'encrypt')
+  const sealed = await crypto.subtle.encrypt({ name: 'AES-GCM', iv, additionalData: text(FORMAT) }, key, text(JSON.stringify(unsent)))
+  return JSON.stringify({ format: FORMAT, salt: hex(salt), nonce: hex(iv), sealed: hex(new Uint8Array(sealed)) })
+}
+async function takeIn(file: string, passphrase: string): Promise<unknown> {
+  let parts: { format?: string; salt: string; nonce: string; sealed: string }
+  try { parts = JSON.parse(file) as typeof parts } catch { throw failed('not_a_rescue_file') }
+  if (parts.format !== FORMAT) throw failed('not_a_rescue_file')
+  const key = await fileKey(passphrase, unhex(parts.salt), 'decrypt')
+  let opened: ArrayBuffer
+  try {
+    opened = await crypto.subtle.decrypt({ name: 'AES-GCM', iv: unhex(parts.nonce), additionalData: text(FORMAT) }, key, unhex(parts.sealed))
+  } catch { throw failed('passphrase_wrong') }
+  return save(`{"ask":"take_in","unsent":${new TextDecoder().decode(opened)}}`)
 }
 
 async function synchronise(lang: string, wiped: boolean): Promise<Report> {
@@ -197,13 +280,18 @@ async function items(response: Response, sent: number): Promise<Step> {
 let lang = 'zh'
 async function done(order: Order): Promise<unknown> {
   switch (order.do) {
-    case 'open': lang = order.lang; return open(lang, order.wait)
+    case 'open': lang = order.lang; return open(lang, order.wait, order.practice)
     case 'speak': lang = order.lang; phone?.speak(lang); return null
     case 'ask': return read(held().ask(order.question))
+    case 'save': return save(order.question)
+    case 'room': return room()
+    case 'export': return exported(order.passphrase)
+    case 'take_in': return takeIn(order.text, order.passphrase)
+    case 'begin_anew': return read(held().begin_anew())
     case 'enrol': return enrol(order.code, order.name, lang)
     case 'synchronise': {
       const { stage } = read<{ stage: string }>(held().ask('{"ask":"state"}'))
-      synchronising ??= synchronise(lang, stage === 'wiped').finally(() => { synchronising = null })
+      synchronising ??= withReserve(() => synchronise(lang, stage === 'wiped')).then(async (report) => { await there(); return report }).finally(() => { synchronising = null })
       return synchronising
     }
   }

@@ -34,6 +34,11 @@ pub fn end_of(day: Date) -> ServerTime {
     ServerTime::from_unix_ms((days + 1) * DAY_MS - ZONE_MS)
 }
 
+/// The day that is over at a moment: of the end of a term, its last day.
+pub fn last_day(end: ServerTime) -> Date {
+    day_of(ServerTime::from_unix_ms(end.unix_ms().saturating_sub(1)))
+}
+
 /// So many days later.
 pub fn plus_days(day: Date, days: u32) -> Date {
     day.saturating_add(Duration::days(i64::from(days)))
