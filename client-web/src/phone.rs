@@ -17,8 +17,7 @@ use lianka_sync_core::{
     crdt::record::Edit,
     id::{ChangeHash, EntryId, RecordId},
     kinds::{
-        Kind, consent, duplicate::Traits, projection::Projected, shop_card,
-        transfer::calendar::day_of, visit,
+        Kind, consent, duplicate::Traits, projection::Projected, transfer::calendar::day_of, visit,
     },
     lang::Lang,
     time::{DeviceTime, ServerTime},

@@ -15,7 +15,7 @@ use lianka_sync_core::{
         Field, Kind, Meaning, MergeRule, Rule, consent,
         kind::Class,
         projection::{self, CardRow, Projected},
-        shop_card::{self, ConsentRow},
+        shop_card::ConsentRow,
         transfer::{self, table},
     },
     lang::Lang,

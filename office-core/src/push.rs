@@ -473,8 +473,8 @@ impl Batch<'_> {
             return Ruling::Refused(Refusal::Redacted { key });
         }
         match (self.take(author, pushed, change, known_as_held), waits) {
-            // It goes on waiting, whatever speaks against it now: written anew it would be said twice once a reviewer accepts it.
-            (Ruling::Refused(_), Some(reason)) => Ruling::Held(reason),
+            // A rule speaks against it by now: the reviewer who has it decides, and not both.
+            (Ruling::Refused(Refusal::Field { .. }), Some(reason)) => Ruling::Held(reason),
             (ruling, _) => ruling,
         }
     }
