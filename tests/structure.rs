@@ -375,7 +375,7 @@ fn routes_hold_no_acts() {
 fn names_of_fields() -> Vec<(String, &'static str)> {
     let own = |kind: Kind| match kind {
         // Its commands in the terminal have a named argument for what is typed most.
-        Kind::ShopCard => "client/src/terminal.rs",
+        Kind::ShopCard => "client/src/terminal",
         Kind::TransferRequest => "transfer",
         Kind::Visit => "visit",
     };

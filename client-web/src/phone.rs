@@ -16,9 +16,7 @@ use lianka_client_local::local_store::{LocalStore, StoreError, Tx};
 use lianka_sync_core::{
     crdt::record::Edit,
     id::{ChangeHash, EntryId, RecordId},
-    kinds::{
-        Kind, consent, duplicate::Traits, projection::Projected, transfer::calendar::day_of, visit,
-    },
+    kinds::{Kind, consent, duplicate::Traits, transfer::calendar::day_of},
     lang::Lang,
     time::{DeviceTime, ServerTime},
     values::date,
@@ -28,6 +26,7 @@ use serde_json::{Value, json};
 
 pub mod practice;
 mod transfers;
+mod visits;
 
 pub use transfers::TransferQuestion;
 
@@ -452,7 +451,7 @@ fn carried_out(tx: &Tx<'_>, question: Question, around: &mut Around<'_>) -> Answ
                 &editing::create(&author, Kind::Visit, &grid, &new.edits(shop), &moment)?,
             )
         }
-        Question::Visits { shop } => visits(tx, shop, reader),
+        Question::Visits { shop } => visits::of(tx, shop, reader),
         Question::Transfers(question) => transfers::answer(tx, &identity, question, reader, around),
         Question::Outbox => {
             tx.index_missing()?;
@@ -581,43 +580,6 @@ fn cards(tx: &Tx<'_>, query: Option<String>) -> Answered {
         })
     });
     Ok(lines.collect())
-}
-
-fn visits(tx: &Tx<'_>, shop: RecordId, reader: Reader) -> Answered {
-    let mut rows = Vec::new();
-    for (record, _) in tx.records_of(Kind::Visit)? {
-        if let Some(Projected::Visit(row)) = tx.project(record)?
-            && row
-                .shop
-                .is_some_and(|of| of.to_string() == shop.to_string())
-        {
-            rows.push(*row);
-        }
-    }
-    rows.sort_by(|a, b| (&b.at, b.record).cmp(&(&a.at, a.record)));
-    let replaced: Vec<_> = rows.iter().filter_map(|row| row.replaces).collect();
-    let word = |word: &Option<String>| {
-        word.as_deref()
-            .map(|word| visit::words(word, reader.lang).to_owned())
-    };
-    let mut lines = Vec::new();
-    for row in &rows {
-        let waiting = tx.outbox_of(row.record)?;
-        lines.push(json!({
-            "record": row.record,
-            "at": row.at,
-            "channel": word(&row.channel),
-            "outcome": word(&row.outcome),
-            "topics": row.topics,
-            "remark": row.remark,
-            "card_version": row.card_version,
-            "own": row.device == reader.device,
-            "void": row.void_reason,
-            "replaced": replaced.iter().any(|of| of.to_string() == row.record.to_string()),
-            "state": if waiting.is_empty() { "office" } else { "phone" },
-        }));
-    }
-    Ok(json!(lines))
 }
 
 #[cfg(test)]

@@ -162,7 +162,7 @@ pub fn card(
         "grid": row.grid,
         "title": kind.title(|key| view.text(key).map(str::to_owned)),
         "door": lianka_client_core::card::CardSummary::from(row.as_ref()).door(),
-        "merged_into": row.merged_into,
+        (kind.succession().unwrap_or_default()): row.merged_into,
         "leaving": stored.is_some_and(|stored| stored.leaving),
         "last_confirmed_on": row.last_confirmed_on,
         "fields": fields,

@@ -284,9 +284,14 @@ async fn a_day(server: &Server, folder: &Path) -> Vec<String> {
         put(&contact("name"), PERSON),
         put(&contact("phones"), NUMBER),
         Edit::Note {
-            text: format!("{REMARK}，{OTHER_PERSON}，{IDENTITY}"),
+            text: format!("{REMARK}，{OTHER_PERSON}"),
         },
     ];
+    let with_identity = Edit::Note {
+        text: format!("{REMARK}，{IDENTITY}"),
+    };
+    let refused = phone.create_card("A1", &[put("sign_name", SHOP), with_identity], NOW);
+    assert!(refused.is_err(), "numbers of persons are not written down");
     let card = phone
         .create_card("A1", &edits, NOW)
         .expect("created")
@@ -346,6 +351,9 @@ async fn a_day(server: &Server, folder: &Path) -> Vec<String> {
         &reviewer,
         &edit,
     );
+    let edit = json!({ "set": { "opening_hours": format!("找{PERSON}，{IDENTITY}") } });
+    let path = street(&format!("records/{card}/edits"));
+    server.refused("POST", &path, &reviewer, &edit);
     let event =
         json!({ "type": "return", "reason_code": "other", "note": format!("{MEMBER}请补正") });
     server.json(

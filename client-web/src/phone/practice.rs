@@ -5,7 +5,12 @@ use lianka_client_core::{
     store::{RecordStore, Records},
 };
 use lianka_client_local::local_store::{LocalStore, StoreError, Tx};
-use lianka_sync_core::{access::Role, crdt::record::Edit, id::DeviceId, kinds::Kind};
+use lianka_sync_core::{
+    access::Role,
+    crdt::record::Edit,
+    id::DeviceId,
+    kinds::{Kind, Meaning},
+};
 
 use super::Around;
 use crate::failure::Failure;
@@ -82,8 +87,9 @@ fn put(
     (sign, category, road, occupancy): &(&str, &str, &str, &str),
     around: &mut Around<'_>,
 ) -> Result<(), Failure> {
+    let trade_name = Kind::ShopCard.of_meaning(Meaning::TradeName);
     let edits = [
-        ("sign_name", *sign),
+        (trade_name.map_or("", |field| field.name), *sign),
         ("category", category),
         ("road", road),
         ("number", &*at.to_string()),

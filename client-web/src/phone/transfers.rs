@@ -251,9 +251,7 @@ fn event_shown(event: &Event, lang: Lang) -> Value {
             ruled.ruling.text(lang)
         }
     });
-    // What an officer wrote to the secretary: why it came back, and what to bring.
-    let words = ["reason_code", "cause", "note", "reason", "addressee"];
-    let words: Vec<_> = words
+    let words: Vec<_> = transfer_request::ANSWERS
         .iter()
         .filter_map(|name| Some(transfer_request::words(event.text(name)?, lang)))
         .collect();

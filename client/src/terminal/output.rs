@@ -20,7 +20,7 @@ use lianka_sync_core::{
         view::{Value, View},
     },
     id::{DeviceId, RecordId},
-    kinds::{self, Kind, Meaning, key},
+    kinds::{self, Kind, Meaning, key, shop_card},
     lang::Lang,
     time::DeviceTime,
 };
@@ -371,7 +371,7 @@ pub(super) fn conflicts(phone: &Phone, json: bool, lang: Lang) -> Result<(), Fai
                 let fields: serde_json::Map<_, _> = kinds::conflicts(view)
                     .map(|(key, values)| (key.to_owned(), json!(values.iter().map(|value| value_json(value, own)).collect::<Vec<_>>())))
                     .collect();
-                json!({ "record": card.record, "sign_name": card.sign_name, "door": card.door(), "fields": fields })
+                json!({ "record": card.record, (shop_card::SIGN_NAME): card.sign_name, "door": card.door(), "fields": fields })
             })
             .collect();
         return print_json(&cards);

@@ -83,7 +83,7 @@ impl CardsQuery {
     pub(crate) fn order(&self) -> Result<CardOrder, ApiError> {
         match self.sort.as_deref() {
             None | Some("walk") => Ok(CardOrder::Walk),
-            Some("sign_name") => Ok(CardOrder::SignName),
+            Some(name) if name == CardOrder::SignName.as_str() => Ok(CardOrder::SignName),
             Some("confirmed") => Ok(CardOrder::Confirmed),
             Some("changed") => Ok(CardOrder::Changed),
             Some(_) => Err(ApiError::invalid_field(

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use lianka_sync_core::{
     id::{RecordId, StreetCode},
-    kinds::projection::CardRow,
+    kinds::{Kind, Meaning, projection::CardRow},
 };
 use sqlx::{PgConnection, types::Json};
 use time::Date;
@@ -44,7 +44,10 @@ impl CardOrder {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Walk => "walk",
-            Self::SignName => "sign_name",
+            Self::SignName => {
+                let name = Kind::ShopCard.of_meaning(Meaning::TradeName);
+                name.map_or("", |field| field.name)
+            }
             Self::Confirmed => "confirmed",
             Self::Changed => "changed",
         }

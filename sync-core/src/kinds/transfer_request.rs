@@ -32,6 +32,8 @@ use crate::{
 };
 
 pub(super) const NAME: &str = "transfer_request";
+/// What an officer writes to the secretary on an event: why it came back, and what to bring.
+pub const ANSWERS: [&str; 5] = ["reason_code", "cause", "note", "reason", "addressee"];
 /// What its member consented to.
 pub const CONSENT: &str = "consent";
 /// What kind of transfer it is.
