@@ -477,9 +477,11 @@ fn log_seconds(text: &str) -> Result<Option<Keep>, &'static str> {
     }
 }
 
-fn log_filter(text: &str) -> Result<String, tracing_subscriber::filter::ParseError> {
-    text.parse::<tracing_subscriber::filter::Targets>()
-        .map(|_| text.to_owned())
+fn log_filter(text: &str) -> Result<String, &'static str> {
+    match text.parse::<tracing_subscriber::filter::Targets>() {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err("must be a level, or directives such as info,lianka_server::sync=debug"),
+    }
 }
 
 /// The lock that a file holds. What is wrong with it is told without what it says.
@@ -570,7 +572,7 @@ mod tests {
             ("--token-minutes=0", "1..=1440"),
             ("--token-minutes=ten", "invalid digit"),
             ("--log-format=xml", "text, json"),
-            ("--log=a=b=c", "level filter"),
+            ("--log=a=b=c", "directives"),
             ("--lang=fr", "zh or en"),
             ("--database-connections=many", "invalid digit"),
             ("--database-connections=201", "2..=200"),
