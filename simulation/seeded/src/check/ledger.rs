@@ -103,6 +103,8 @@ pub struct Office {
     pub redacted: BTreeMap<Uuid, BTreeMap<String, usize>>,
     /// Cards that were merged away, and as which ones they go on.
     pub goes_on: BTreeMap<Uuid, Uuid>,
+    /// For each record the contacts that were joined into another one.
+    pub joined: BTreeMap<Uuid, BTreeSet<String>>,
     /// Held changes that a reviewer decided on.
     pub decided: BTreeMap<(Uuid, String), Decision>,
     /// Devices that are to be wiped.
@@ -879,6 +881,13 @@ impl Ledger {
                 self.touch(winner, Some(&write.key), line);
             }
         }
+        let joined = self.now.joined.get(&record);
+        let is_joined = |entry| joined.is_some_and(|joined| joined.contains(entry));
+        let mut entries = arrived.said.writes.iter();
+        if entries.any(|write| rules::entry(&write.key).is_some_and(is_joined)) {
+            // The office brings it over to the contact that goes on, in the same breath.
+            self.touch(record, None, line + 1);
+        }
         let card = self.now.cards.entry(record).or_default();
         let submitted = arrived
             .said
@@ -1001,9 +1010,17 @@ impl Ledger {
                 self.forget_held(*record);
                 self.rewrite(*record);
             }
-            Act::Step { record, .. }
-            | Act::JoinContacts { record, .. }
-            | Act::PartContacts { record, .. } => {
+            Act::JoinContacts { record, gone, .. } => {
+                let joined = self.now.joined.entry(*record).or_default();
+                joined.insert(gone.to_string());
+                self.touch(*record, None, line);
+            }
+            Act::PartContacts { record, gone, .. } => {
+                let joined = self.now.joined.entry(*record).or_default();
+                joined.remove(&gone.to_string());
+                self.touch(*record, None, line);
+            }
+            Act::Step { record, .. } => {
                 self.touch(*record, None, line);
             }
             Act::Compact { record } => self.rewrite(*record),
