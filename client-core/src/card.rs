@@ -159,30 +159,34 @@ impl From<&CardRow> for CardSummary {
     }
 }
 
-/// The row that a new card of these edits would have.
-pub fn planned(grid: &str, edits: &[Edit]) -> CardRow {
-    let mut view = View::default();
+/// What a record of these edits would read.
+pub(crate) fn drafted<'e>(edits: impl Iterator<Item = &'e Edit>) -> View {
     let op = OpId {
         counter: 1,
         actor: Actor::new(DeviceId::default(), 0),
     };
-    let mut put = |key: &str, value: Scalar| {
-        drop(view.values.insert(
-            key.to_owned(),
-            vec![Value {
-                op,
-                value,
-                time: None,
-            }],
-        ));
+    let value = |value: &Scalar| Value {
+        op,
+        value: value.clone(),
+        time: None,
     };
-    put(key::KIND, Kind::ShopCard.as_str().into());
-    put(key::GRID, grid.into());
-    for edit in edits {
-        if let Edit::Put { key, value } = edit {
-            put(key, value.clone());
-        }
+    let values = edits.filter_map(|edit| match edit {
+        Edit::Put { key, value: put } => Some((key.clone(), vec![value(put)])),
+        Edit::Delete { .. } | Edit::Note { .. } => None,
+    });
+    View {
+        values: values.collect(),
+        note: None,
     }
+}
+
+/// The row that a new card of these edits would have.
+pub fn planned(grid: &str, edits: &[Edit]) -> CardRow {
+    let known = [
+        Edit::set(key::KIND, Kind::ShopCard.as_str()),
+        Edit::set(key::GRID, grid),
+    ];
+    let view = drafted(known.iter().chain(edits));
     match projection::project(RecordId::default(), 1, &view) {
         Some(Projected::ShopCard(row)) => *row,
         _ => CardRow::default(),

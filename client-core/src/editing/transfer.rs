@@ -18,6 +18,7 @@ use lianka_sync_core::{
 };
 
 use super::EditError;
+use crate::card::drafted;
 
 /// What a member asks for, as the secretary writes it down.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -63,7 +64,7 @@ impl Filing {
     pub fn complete_edits(&self, consent: EntryId, event: EntryId) -> Result<Vec<Edit>, EditError> {
         let edits = self.edits(consent, event);
         if self.submit
-            && let Some((code, key)) = transfer::lacking(&drafted(&edits))
+            && let Some((code, key)) = transfer::lacking(&drafted(edits.iter()))
         {
             return Err(EditError::Transfer {
                 code,
@@ -72,34 +73,6 @@ impl Filing {
             });
         }
         Ok(edits)
-    }
-}
-
-/// What a record of these edits would read.
-fn drafted(edits: &[Edit]) -> View {
-    use lianka_sync_core::{
-        codec::change::OpId,
-        crdt::view::Value,
-        id::{Actor, DeviceId},
-    };
-    let op = OpId {
-        counter: 0,
-        actor: Actor::new(DeviceId::default(), 0),
-    };
-    let values = edits.iter().filter_map(|edit| match edit {
-        Edit::Put { key, value } => Some((
-            key.clone(),
-            vec![Value {
-                op,
-                value: value.clone(),
-                time: None,
-            }],
-        )),
-        Edit::Delete { .. } | Edit::Note { .. } => None,
-    });
-    View {
-        values: values.collect(),
-        note: None,
     }
 }
 

@@ -86,14 +86,7 @@ impl StreetTransaction {
 
     /// Loads what of `wants` is not known; whether anything was not.
     pub async fn know(&mut self, wants: Wants) -> sqlx::Result<bool> {
-        let lacking = self.street.lacks(wants);
-        if lacking.is_empty() {
-            return Ok(false);
-        }
-        let street = self.street.street();
-        let loaded = Box::pin(load::load(&mut self.tx, street, &lacking)).await?;
-        self.street.learn(lacking, loaded);
-        Ok(true)
+        load::know(&mut self.tx, &mut self.street, wants).await
     }
 
     /// Loads the records that exist among these, unless they are loaded.
@@ -140,21 +133,15 @@ impl StreetTransaction {
 
     /// Writes everything, with what follows from it, and ends the transaction.
     pub async fn commit(mut self) -> sqlx::Result<()> {
-        if let Some(ahead) = self.ahead {
-            reached(PipelinePoint::Followed);
-            let street = self.street.street();
-            let (now, writes, rows) = (ahead.now, ahead.writes, ahead.rows);
-            Box::pin(save::save(&mut self.tx, street, now, writes, rows)).await?;
-            reached(PipelinePoint::Audited);
-            self.tx.commit().await?;
-            reached(PipelinePoint::Committed);
-            return Ok(());
-        }
-        self.follow().await?;
+        let street = self.street.street().clone();
+        let (now, writes, rows) = if let Some(ahead) = self.ahead.take() {
+            (ahead.now, ahead.writes, ahead.rows)
+        } else {
+            self.follow().await?;
+            (self.street.now(), follow::finish(*self.street), None)
+        };
         reached(PipelinePoint::Followed);
-        let (street, now) = (self.street.street().clone(), self.street.now());
-        let writes = follow::finish(*self.street);
-        Box::pin(save::save(&mut self.tx, &street, now, writes, None)).await?;
+        Box::pin(save::save(&mut self.tx, &street, now, writes, rows)).await?;
         reached(PipelinePoint::Audited);
         self.tx.commit().await?;
         reached(PipelinePoint::Committed);

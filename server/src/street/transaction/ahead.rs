@@ -7,7 +7,7 @@
 use lianka_office_core::{
     acts::Act,
     follow,
-    store::{Head, Wants, Writes},
+    store::{Head, Writes},
     street::Street,
 };
 use lianka_sync_core::time::ServerTime;
@@ -42,7 +42,7 @@ impl Ahead {
         let mut street = Box::new(Street::new(head.clone(), now));
         loop {
             let wants = act.wants(&street);
-            if !know(conn, &mut street, wants).await? {
+            if !load::know(conn, &mut street, wants).await? {
                 break;
             }
         }
@@ -62,7 +62,7 @@ impl Ahead {
             let wants;
             (street, wants) = followed.await?;
             let Some(wants) = wants else { break };
-            know(conn, &mut street, wants).await?;
+            load::know(conn, &mut street, wants).await?;
         }
         let finished = aside(move || {
             let writes = follow::finish(*street);
@@ -86,16 +86,6 @@ impl Ahead {
             ..self.head.clone()
         }
     }
-}
-
-async fn know(conn: &mut PgConnection, street: &mut Street, wants: Wants) -> sqlx::Result<bool> {
-    let lacking = street.lacks(wants);
-    if lacking.is_empty() {
-        return Ok(false);
-    }
-    let loaded = Box::pin(load::load(conn, street.street(), &lacking)).await?;
-    street.learn(lacking, loaded);
-    Ok(true)
 }
 
 async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> sqlx::Result<T> {

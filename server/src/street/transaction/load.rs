@@ -1,6 +1,9 @@
 //! What a decision wants to know, read from Postgres: one statement for each kind of question that is asked.
 
-use lianka_office_core::store::{Grids, Loaded, Stored, StoredRecord, Wants};
+use lianka_office_core::{
+    store::{Grids, Loaded, Stored, StoredRecord, Wants},
+    street::Street,
+};
 use lianka_sync_core::{
     crdt::merge::RegisterState,
     id::{ChangeHash, DeviceId, RecordId, StreetCode},
@@ -18,6 +21,21 @@ use crate::street::store::{
 
 /// Receipts of one record that are looked through.
 const RECEIPTS_MAX: i64 = 500;
+
+/// Loads what of `wants` the street does not know yet; whether there was anything.
+pub async fn know(
+    conn: &mut PgConnection,
+    street: &mut Street,
+    wants: Wants,
+) -> sqlx::Result<bool> {
+    let lacking = street.lacks(wants);
+    if lacking.is_empty() {
+        return Ok(false);
+    }
+    let loaded = Box::pin(load(conn, street.street(), &lacking)).await?;
+    street.learn(lacking, loaded);
+    Ok(true)
+}
 
 /// Answers what is wanted.
 pub async fn load(
