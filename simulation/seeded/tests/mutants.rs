@@ -47,6 +47,7 @@ const KNOWN: &[(Mutant, u64)] = &[
     (Mutant::HeldTakesLost, 3),
     (Mutant::PushForgetsRefused, 47),
     (Mutant::HeldForgetsAcceptance, 6),
+    (Mutant::HeldForgetsFormerName, 4),
     (Mutant::HeldStaysOpen, 3),
     (Mutant::PushTakesWiped, 19),
     (Mutant::PushTakesStrangers, 38),

@@ -389,6 +389,7 @@ impl Ledger {
                 }
                 self.authority(record, &arrived, &user, answer, found);
                 self.builds_on_accepted(record, &arrived, found);
+                self.stands_once(record, &arrived, true, found);
                 if decided.is_some() {
                     self.now.held.insert(id, Held::Accepted);
                 }
@@ -436,14 +437,22 @@ impl Ledger {
                             ),
                         );
                     }
-                    if works && !follows && !self.now.to_wipe.contains(&answer.device) {
+                    // Under the name of a device that its phone is no longer, what waits can come through a reviewer alone.
+                    let own_name = arrived.said.device == answer.device;
+                    if !own_name && decided.is_none() {
+                        wrong(
+                            "authority is never crossed",
+                            format!("{hash} of another device is held and did not wait before"),
+                        );
+                    }
+                    if works && own_name && !follows && !self.now.to_wipe.contains(&answer.device) {
                         wrong(
                             "honest edits are taken",
                             format!("{hash} is held although {user} works the record's grid"),
                         );
                     }
                     if decided.is_none() {
-                        self.stands_once(record, &arrived, found);
+                        self.stands_once(record, &arrived, false, found);
                     }
                     self.now.held.insert(id, Held::Waits);
                 }
@@ -724,8 +733,9 @@ impl Ledger {
             .collect()
     }
 
-    /// An edit that its author's phone wrote anew does not wait beside what waits already.
-    fn stands_once(&self, record: Uuid, arrived: &Arrived, found: &mut Vec<Finding>) {
+    /// An edit that its author's phone wrote anew does not wait beside what waits already, and does not come beside what waits under the phone's
+    /// former name. (Under its present name it may: what waits behind an edit that a reviewer wrote anew cannot come by itself.)
+    fn stands_once(&self, record: Uuid, arrived: &Arrived, came: bool, found: &mut Vec<Finding>) {
         let said = &arrived.said;
         // What a restored store holds again may have been decided before, and its author may have tried it again.
         if !self.restores.is_empty() || self.copied.contains(&said.device) {
@@ -739,7 +749,9 @@ impl Ledger {
         let waiting = self.now.held.keys().filter(waits);
         let others = waiting.filter_map(|id| self.arrived.get(id));
         for other in others.filter(|other| other.said.hash != said.hash) {
-            if own.is_none_or(|(_, devices)| !devices.contains(&other.said.device)) {
+            if own.is_none_or(|(_, devices)| !devices.contains(&other.said.device))
+                || came && other.said.device == said.device
+            {
                 continue;
             }
             let again = said.writes.iter().find(|write| {
@@ -753,7 +765,7 @@ impl Ledger {
             });
             if let Some(write) = again {
                 let what = format!(
-                    "{} says {} of {record} and waits beside {}, which says it as well",
+                    "{} says {} of {record} beside {}, which waits and says it as well",
                     said.hash, write.key, other.said.hash
                 );
                 let about = About::record(record).hash(&said.hash);

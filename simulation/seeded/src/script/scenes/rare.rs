@@ -41,6 +41,10 @@ pub(super) fn among(plan: &mut Plan, mut draw: Draw) {
         plan.at_ms = draw.between(DAY / 2, end);
         let _ = other_role(plan, &mut draw);
     }
+    if draw.one_in(6) {
+        plan.at_ms = draw.between(DAY / 2, end);
+        let _ = enrolled_anew(plan, &mut draw);
+    }
 }
 
 /// A phone over a good network, and a card that its user works and that was created before.
@@ -176,6 +180,45 @@ fn held_chain(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
     let value = plan.value(0);
     write(plan, phone, card.made, "lane", value);
     plan.push(What::Sync { phone });
+    Some(())
+}
+
+/// What waits for a reviewer has the name of a device that its phone is no longer.
+fn enrolled_anew(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
+    let (phone, card) = at_hand(plan, draw)?;
+    let (username, before) = (
+        plan.phones[phone].username.clone(),
+        plan.phones[phone].grids.clone(),
+    );
+    let mut others = plan.setup.grids.iter().filter(|grid| **grid != card.grid);
+    let grids = vec![others.next()?.clone()];
+    plan.desk(Desk::Assign {
+        username: username.clone(),
+        grids,
+    });
+    for key in ["sign_name", "lane"] {
+        let value = plan.value(0);
+        write(plan, phone, card.made, key, value);
+    }
+    plan.push(What::Sync { phone });
+    plan.at_ms += MINUTE;
+    // With the grid given back, it could write there itself what waits.
+    plan.desk(Desk::Assign {
+        username: username.clone(),
+        grids: before,
+    });
+    plan.push(What::Enrol { phone, username });
+    plan.at_ms += SECOND;
+    for _ in 0..2 {
+        plan.push(What::Sync { phone });
+        plan.at_ms += MINUTE;
+    }
+    if draw.one_in(2) {
+        let accept = !draw.one_in(3);
+        plan.desk(Desk::Held { nth: 0, accept });
+        plan.at_ms += SECOND;
+        plan.push(What::Sync { phone });
+    }
     Some(())
 }
 
