@@ -402,16 +402,17 @@ impl Batch<'_> {
                 self.is_known_as_held(record, hash) || has_accepted(self.street, record, hash);
             // Where the creation of a record was refused, a phone that clears itself has nothing to write anew on: it is kept for a reviewer.
             let stays = push.author.wiped && self.street.state(record).is_none();
-            let falls = !decided
-                && !stays
-                && change
-                    .deps
-                    .iter()
-                    .any(|dep| refused.contains(&(record, *dep)));
-            let ruling = if falls {
+            let follows = change
+                .deps
+                .iter()
+                .any(|dep| refused.contains(&(record, *dep)));
+            let ruling = if follows && !decided && !stays {
                 Ruling::Refused(Refusal::DependsOnRejected)
             } else {
                 match self.rule(&push.author, pushed, change) {
+                    Ruling::Refused(Refusal::DependencyMissing) if follows => {
+                        Ruling::Refused(Refusal::DependsOnRejected)
+                    }
                     // What it builds on went with its import, and never comes.
                     Ruling::Refused(Refusal::DependencyMissing) if self.is_unmade(record) => {
                         Ruling::Refused(Refusal::ImportUndone)

@@ -379,7 +379,7 @@ pub struct UndoRows {
 }
 
 /// A row as it was written.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RowUndo {
     pub record: RecordId,
     pub hash: ChangeHash,

@@ -11,6 +11,7 @@ pub mod bytes;
 pub mod copies;
 pub mod erased;
 pub mod finding;
+pub mod imports;
 pub mod joins;
 pub mod ledger;
 pub mod log;
@@ -55,6 +56,7 @@ pub fn check(setup: &Setup, story: &Story) -> Vec<Finding> {
     erased::check(story, &ledger, &documents, &mut found);
     told::check(story, &ledger, &documents, &mut found);
     joins::check(story, &ledger, &documents, &mut found);
+    imports::check(story, &ledger, &mut found);
     trail::check(&setup.street, &story.evidence, &mut found);
     if let Some(differ) = &story.evidence.rows_differ {
         found.push(Finding::new(

@@ -15,7 +15,7 @@ use crate::{
     draw::Draw,
     journal::{Event, Journal, Line, PhoneEvidence, PhoneNo},
     network::{Body, Signal},
-    office::{Act, Acted, Evidence, Office},
+    office::{Act, Acted, Evidence, Look, Office},
     phones::{self, Rig},
     script::{BEGIN_UNIX_MS, MadeBy, Script, What},
 };
@@ -96,6 +96,10 @@ struct Simulation<'w, O> {
     made: BTreeMap<MadeBy, (RecordId, &'static str)>,
     /// Who went along on visits, by the step that noted them.
     companions: BTreeMap<MadeBy, String>,
+    /// Sheets, by the step that made them. A restored office does not know them.
+    sheets: BTreeMap<MadeBy, Look>,
+    /// The cards of imports, by the step that wrote them.
+    imports: BTreeMap<MadeBy, Vec<Uuid>>,
     die_before_reply: bool,
     restored: bool,
     journal: Journal,
@@ -150,6 +154,8 @@ impl<'w, O: Office> Simulation<'w, O> {
             calls: 0,
             made: BTreeMap::new(),
             companions: BTreeMap::new(),
+            sheets: BTreeMap::new(),
+            imports: BTreeMap::new(),
             die_before_reply: false,
             restored: false,
             journal: Journal::default(),
@@ -238,12 +244,26 @@ impl<'w, O: Office> Simulation<'w, O> {
         Some(rig)
     }
 
+    /// What the office shows of these cards now.
+    async fn look(&mut self, for_sheet: bool, records: &[Uuid]) -> Look {
+        let look = self.office.look(records).await;
+        let told = look.clone();
+        self.tell(Event::Looked {
+            for_sheet,
+            look: told,
+        });
+        look
+    }
+
     async fn act(&mut self, act: Act) -> Acted {
         self.office
             .set_time(BEGIN_UNIX_MS + self.now_ms + self.office_skew_ms);
         let acted = self.office.act(&act).await;
         self.coverage.count(desk::counted(&act, &acted));
-        self.restored |= act == Act::Restore && acted == Acted::Done;
+        if act == Act::Restore && acted == Acted::Done {
+            self.restored = true;
+            self.sheets.clear();
+        }
         if matches!(&acted, Acted::Refused(code) if code == "internal") {
             self.alarm(format!("{act:?}: internal"));
         }

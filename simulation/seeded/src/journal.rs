@@ -5,7 +5,7 @@
 
 use uuid::Uuid;
 
-use crate::office::{Act, Acted};
+use crate::office::{Act, Acted, Look};
 
 /// Which phone, counted from 0 in the order they were enrolled; a clone is a phone of its own.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -126,6 +126,8 @@ pub enum Event {
     PhoneLost { phone: PhoneNo },
     /// The phone cleared itself.
     Wiped { phone: PhoneNo },
+    /// What the office showed of cards: when a sheet was made of them, and before and after its rows are written or taken back.
+    Looked { for_sheet: bool, look: Look },
     /// Somebody acted at the office.
     Acted { act: Act, acted: Acted },
     /// The office's clock is so far from the true time from now on.

@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, future::Future};
 
+use lianka_office_core::acts::import::Over;
 use uuid::Uuid;
 
 pub mod agreement;
@@ -136,6 +137,10 @@ pub enum Act {
         step: String,
         fields: Vec<(String, String)>,
     },
+    /// Writes the rows of a sheet, which was made earlier.
+    WriteRows { import: Uuid, rows: Vec<SheetRow> },
+    /// Takes back what an import wrote.
+    UndoRows { import: Uuid },
     /// Compacts a record's history into its next generation.
     Compact { record: Uuid },
     /// Takes a backup; a later [`Act::Restore`] goes back to the newest one.
@@ -146,6 +151,53 @@ pub enum Act {
     Failover,
     /// The process dies and starts again.
     Restart,
+}
+
+/// A row of a sheet that comes back to the office.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SheetRow {
+    /// A card that the office does not have.
+    Create {
+        record: Uuid,
+        grid: String,
+        set: Vec<(String, Option<String>)>,
+    },
+    /// Cells of a card.
+    Edit {
+        record: Uuid,
+        cells: Vec<SheetCell>,
+        /// The note as the sheet's author saw it, and as they want it.
+        note: Option<(String, String)>,
+        /// The head of the street's log when the sheet was made.
+        seen: i64,
+    },
+}
+
+impl SheetRow {
+    /// The card that it is of.
+    pub fn record(&self) -> Uuid {
+        match self {
+            Self::Create { record, .. } | Self::Edit { record, .. } => *record,
+        }
+    }
+}
+
+/// A cell of a sheet.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SheetCell {
+    pub key: String,
+    /// `None` empties the field.
+    pub value: Option<String>,
+    pub over: Over,
+}
+
+/// What the office shows of some records at one moment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Look {
+    /// The newest number of the street's log.
+    pub head: i64,
+    /// As in [`OfficeRecord::fields`]; `None`: there is no such record.
+    pub records: BTreeMap<Uuid, Option<BTreeMap<String, Vec<Shown>>>>,
 }
 
 /// A change that is or was held, by its record and its hash in hex.
@@ -313,6 +365,8 @@ pub trait Office {
     fn exchange(&mut self, call: &Call) -> impl Future<Output = Reply>;
     /// What waits for a reviewer, or is decided, in the order of record and hash.
     fn held(&mut self, decided: bool) -> impl Future<Output = Vec<HeldId>>;
+    /// What somebody sees who looks at these records.
+    fn look(&mut self, records: &[Uuid]) -> impl Future<Output = Look>;
     /// What somebody does at a desk.
     fn act(&mut self, act: &Act) -> impl Future<Output = Acted>;
     /// The office's clock from now on, milliseconds since 1970. May step back.

@@ -6,7 +6,7 @@
 
 use uuid::Uuid;
 
-use crate::office::{Looked, Setup};
+use crate::office::{Looked, Setup, SheetCell};
 
 mod scenes;
 
@@ -156,6 +156,15 @@ pub enum What {
     Tend,
 }
 
+/// A row of a sheet that comes back.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PlannedRow {
+    pub record: MadeBy,
+    pub cells: Vec<SheetCell>,
+    /// What somebody added to the note.
+    pub note: Option<String>,
+}
+
 /// What somebody does at the office; [`crate::office::Act`] with the script's names.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Desk {
@@ -203,6 +212,21 @@ pub enum Desk {
     HeldAgain {
         nth: usize,
         accept: bool,
+    },
+    /// A sheet of these cards, as they are now.
+    Export {
+        records: Vec<MadeBy>,
+    },
+    /// The sheet of an export comes back.
+    Import {
+        sheet: MadeBy,
+        rows: Vec<PlannedRow>,
+        /// A card that the sheet brings: its grid, and what it says.
+        brings: Option<(String, Set)>,
+    },
+    /// What an import wrote is taken back.
+    UndoImport {
+        import: MadeBy,
     },
     Move {
         records: Vec<MadeBy>,

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     journal::{Event, Item, Journal, PhoneNo},
-    office::{Act, Acted, Evidence, HeldId, Setup},
+    office::{Act, Acted, Evidence, HeldId, Setup, SheetRow},
 };
 
 /// A value that was accepted.
@@ -105,6 +105,8 @@ pub struct Office {
     pub goes_on: BTreeMap<Uuid, Uuid>,
     /// For each record the contacts that were joined into another one.
     pub joined: BTreeMap<Uuid, BTreeSet<String>>,
+    /// What imports wrote: for each record its keys, or that the import made it.
+    pub imports: BTreeMap<Uuid, Vec<(Uuid, Vec<String>)>>,
     /// Held changes that a reviewer decided on.
     pub decided: BTreeMap<(Uuid, String), Decision>,
     /// Devices that are to be wiped.
@@ -172,6 +174,9 @@ pub struct Ledger {
     /// Records that were rewritten or erased at some time, whatever a restore made of that.
     pub rewritten: BTreeSet<Uuid>,
     pub ever_erased: BTreeSet<Uuid>,
+    /// Cards that an import made; and those that went with it again.
+    imported: BTreeSet<Uuid>,
+    pub ever_unmade: BTreeSet<Uuid>,
     pub ever_redacted: BTreeMap<Uuid, BTreeSet<String>>,
     pub users: BTreeMap<Uuid, String>,
     /// The users of phones by number, and every device that a phone was.
@@ -316,6 +321,15 @@ impl Ledger {
                 kinds,
                 items,
             } => self.answered(*device, kinds, items, found),
+            // Cards that were there go in no other way between two looks.
+            Event::Looked { look, .. } => {
+                let gone = look.records.iter().filter(|(_, shows)| shows.is_none());
+                for record in gone.map(|(record, _)| *record) {
+                    if self.imported.contains(&record) {
+                        self.unmade(record);
+                    }
+                }
+            }
             Event::Acted {
                 act,
                 acted: Acted::Done,
@@ -945,13 +959,7 @@ impl Ledger {
                 }
             }
             Act::Revoke { device, wipe: true } => drop(self.now.to_wipe.insert(*device)),
-            Act::Create { record, grid, .. } => {
-                let card = self.now.cards.entry(*record).or_default();
-                card.kind = "shop_card".into();
-                card.grid.clone_from(grid);
-                card.is_kept = true;
-                card.touched.push((None, line));
-            }
+            Act::Create { record, grid, .. } => self.create(*record, grid, line),
             // Which ones is not told; they are trade names in the scripts.
             Act::ResolveSpelling => {
                 let cards: Vec<_> = self.now.cards.keys().copied().collect();
@@ -1032,6 +1040,21 @@ impl Ledger {
                 joined.remove(&gone.to_string());
                 self.touch(*record, None, line);
             }
+            Act::WriteRows { import, rows } => {
+                let mut wrote = Vec::new();
+                for row in rows {
+                    let keys = self.write_row(row, line);
+                    wrote.push((row.record(), keys));
+                }
+                self.now.imports.insert(*import, wrote);
+            }
+            Act::UndoRows { import } => {
+                for (record, keys) in self.now.imports.remove(import).unwrap_or_default() {
+                    for key in keys {
+                        self.touch(record, Some(&key), line);
+                    }
+                }
+            }
             Act::Step { record, .. } => {
                 self.touch(*record, None, line);
             }
@@ -1048,6 +1071,57 @@ impl Ledger {
             | Act::Failover
             | Act::Restart => {}
         }
+    }
+
+    /// A card that a desk creates.
+    fn create(&mut self, record: Uuid, grid: &str, line: usize) {
+        let card = self.now.cards.entry(record).or_default();
+        card.kind = "shop_card".into();
+        card.grid = grid.to_owned();
+        card.is_kept = true;
+        card.touched.push((None, line));
+    }
+
+    /// The keys that the row may have written.
+    fn write_row(&mut self, row: &SheetRow, line: usize) -> Vec<String> {
+        match row {
+            SheetRow::Create { record, grid, .. } => {
+                self.imported.insert(*record);
+                self.create(*record, grid, line);
+                Vec::new()
+            }
+            SheetRow::Edit {
+                record,
+                cells,
+                note,
+                ..
+            } => {
+                let keys = cells.iter().map(|cell| cell.key.clone());
+                let note = note.iter().map(|_| "note".to_owned());
+                let keys: Vec<_> = keys.chain(note).collect();
+                for key in &keys {
+                    self.touch(*record, Some(key), line);
+                }
+                keys
+            }
+        }
+    }
+
+    /// A card that went with the import that made it.
+    fn unmade(&mut self, record: Uuid) {
+        let Some(card) = self.now.cards.remove(&record) else {
+            return;
+        };
+        let grids = card.left.iter().chain([&card.grid]);
+        let grids: BTreeSet<_> = grids.collect();
+        let works = |(_, ever): &(BTreeSet<String>, BTreeSet<String>)| {
+            ever.iter().any(|grid| grids.contains(grid))
+        };
+        let users = self.now.works.iter().filter(|(_, of)| works(of));
+        self.departed
+            .extend(users.map(|(user, _)| (user.clone(), record)));
+        self.rewritten.insert(record);
+        self.ever_unmade.insert(record);
     }
 
     /// The office wrote the key: on the record, and on the card as which it goes on.

@@ -67,7 +67,10 @@ fn concerns(event: &Event, about: &About, narrow: bool) -> bool {
             of_record(*record) && (about.hash.is_none() || about.hash.as_ref() == Some(hash))
         }
         Event::DraftDropped { record, did, .. } => of_record(*record) && did.iter().any(says),
-        Event::Answered { .. } | Event::OfficeClock { .. } | Event::Tended => false,
+        Event::Answered { .. }
+        | Event::OfficeClock { .. }
+        | Event::Looked { .. }
+        | Event::Tended => false,
         Event::Acted { act, acted } => *acted == Acted::Done && acts_on(act, about),
         Event::Enrolled { .. }
         | Event::Cloned { .. }
@@ -105,6 +108,7 @@ fn acts_on(act: &Act, about: &About) -> bool {
         | Act::Step { record, .. }
         | Act::Compact { record } => is(record),
         Act::Move { records, .. } => records.iter().any(is),
+        Act::WriteRows { rows, .. } => rows.iter().any(|row| is(&row.record())),
         Act::Merge { winner, loser } | Act::UndoMerge { winner, loser } => is(winner) || is(loser),
         Act::Enrol { .. } => false,
         Act::Assign { .. }
@@ -114,6 +118,7 @@ fn acts_on(act: &Act, about: &About) -> bool {
         | Act::Held { .. }
         | Act::HeldAsEdit { .. }
         | Act::HeldAgain { .. }
+        | Act::UndoRows { .. }
         | Act::Backup
         | Act::Restore
         | Act::Failover
@@ -269,6 +274,7 @@ pub fn words(event: &Event) -> String {
         Event::PhoneLost { phone } => format!("phone {} is lost for good", phone.0),
         Event::Wiped { phone } => format!("phone {} clears itself", phone.0),
         Event::Acted { act, acted } => format!("at the office: {act:?}: {acted:?}"),
+        Event::Looked { look, .. } => format!("the office shows {look:?}"),
         Event::OfficeClock { by_ms } => format!("the office's clock is {by_ms} ms ahead"),
         Event::Tended => "the office's background passes run".into(),
     }

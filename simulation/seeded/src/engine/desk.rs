@@ -1,29 +1,97 @@
 //! Acts at the office, from the script's names to the run's ids.
 
-use lianka_sync_core::{id::RecordId, kinds::Kind};
+use lianka_sync_core::{id::RecordId, key::NOTE, kinds::Kind};
 use uuid::Uuid;
 
 use super::Simulation;
 use crate::{
     draw::Draw,
-    office::{Act, Acted, HeldId, Office},
-    script::{BEGIN_UNIX_MS, Desk, MadeBy},
+    office::{Act, Acted, HeldId, Office, SheetRow},
+    script::{BEGIN_UNIX_MS, Desk, MadeBy, PlannedRow, Set},
 };
 
 impl<O: Office> Simulation<'_, O> {
     pub(super) async fn desk(&mut self, no: u32, desk: &Desk) {
+        if let Desk::Export { records } = desk {
+            self.export(no, records).await;
+            return;
+        }
         // What the script names is not there where its step was taken out, or did nothing.
         let Some(act) = self.act_of(no, desk).await else {
             return;
         };
-        let created = match act {
-            Act::Create { record, .. } => Some(RecordId(record)),
+        let created = match &act {
+            Act::Create { record, .. } => Some(RecordId(*record)),
+            Act::WriteRows { rows, .. } => rows.iter().find_map(|row| match row {
+                SheetRow::Create { record, .. } => Some(RecordId(*record)),
+                SheetRow::Edit { .. } => None,
+            }),
             _ => None,
         };
-        if let (Acted::Done, Some(record)) = (self.act(act).await, created) {
+        let of_rows = match &act {
+            Act::WriteRows { rows, .. } => {
+                let records: Vec<Uuid> = rows.iter().map(SheetRow::record).collect();
+                self.imports.insert(MadeBy(no), records.clone());
+                Some(records)
+            }
+            Act::UndoRows { .. } => match desk {
+                Desk::UndoImport { import } => self.imports.get(import).cloned(),
+                _ => None,
+            },
+            _ => None,
+        };
+        if let Some(records) = &of_rows {
+            self.look(false, records).await;
+        }
+        let acted = self.act(act).await;
+        if let Some(records) = &of_rows {
+            self.look(false, records).await;
+        }
+        if let (Acted::Done, Some(record)) = (acted, created) {
             self.made
                 .insert(MadeBy(no), (record, Kind::ShopCard.as_str()));
         }
+    }
+
+    /// Makes a sheet of cards.
+    async fn export(&mut self, no: u32, records: &[MadeBy]) {
+        let records: Vec<_> = records
+            .iter()
+            .filter_map(|record| self.id_of(*record))
+            .collect();
+        let look = self.look(true, &records).await;
+        self.sheets.insert(MadeBy(no), look);
+    }
+
+    /// The rows of a sheet, of cards that were there when it was made.
+    fn rows(
+        &self,
+        no: u32,
+        sheet: MadeBy,
+        rows: &[PlannedRow],
+        brings: Option<&(String, Set)>,
+    ) -> Option<Vec<SheetRow>> {
+        let sheet = self.sheets.get(&sheet)?;
+        let edit = |row: &PlannedRow| {
+            let record = self.id_of(row.record)?;
+            let fields = sheet.records.get(&record)?.as_ref()?;
+            let was = fields.get(NOTE).and_then(|shown| shown.first());
+            let was = was.map(|shown| shown.value.clone()).unwrap_or_default();
+            let note = row.note.as_ref().map(|word| format!("{was}{word}"));
+            Some(SheetRow::Edit {
+                record,
+                cells: row.cells.clone(),
+                note: note.map(|text| (was, text)),
+                seen: sheet.head,
+            })
+        };
+        let mut rows: Vec<_> = rows.iter().filter_map(edit).collect();
+        rows.extend(brings.map(|(grid, set)| SheetRow::Create {
+            record: made_at_desk(self.script.seed, no).0,
+            grid: grid.clone(),
+            set: set.clone(),
+        }));
+        Some(rows)
     }
 
     fn id_of(&self, record: MadeBy) -> Option<Uuid> {
@@ -144,6 +212,21 @@ impl<O: Office> Simulation<'_, O> {
                 step: step.clone(),
                 fields: fields.clone(),
             },
+            Desk::Export { .. } => return None,
+            Desk::Import {
+                sheet,
+                rows,
+                brings,
+            } => Act::WriteRows {
+                import: import(self.script.seed, no),
+                rows: self.rows(no, *sheet, rows, brings.as_ref())?,
+            },
+            Desk::UndoImport { import: of } => {
+                self.imports.get(of)?;
+                Act::UndoRows {
+                    import: import(self.script.seed, of.0),
+                }
+            }
             Desk::Compact { record } => Act::Compact {
                 record: self.id_of(*record)?,
             },
@@ -160,6 +243,13 @@ fn made_at_desk(seed: u64, no: u32) -> RecordId {
     let mut entropy = [0; 10];
     entropy.copy_from_slice(&Draw::of(seed, "desk", u64::from(no)).bytes(10));
     RecordId::new_v7(BEGIN_UNIX_MS.unsigned_abs(), entropy)
+}
+
+/// The id of the import of a step.
+fn import(seed: u64, no: u32) -> Uuid {
+    let mut random = [0; 16];
+    random.copy_from_slice(&Draw::of(seed, "import", u64::from(no)).bytes(16));
+    uuid::Builder::from_random_bytes(random).into_uuid()
 }
 
 /// Under what an act is counted.
@@ -193,6 +283,8 @@ pub(super) fn counted(act: &Act, acted: &Acted) -> &'static str {
         Act::Erase { .. } => "act: erase",
         Act::Redact { .. } => "act: redact",
         Act::Step { .. } => "act: transfer step",
+        Act::WriteRows { .. } => "act: write rows",
+        Act::UndoRows { .. } => "act: undo rows",
         Act::Compact { .. } => "act: compact",
         Act::Backup => "act: backup",
         Act::Restore => "act: restore",

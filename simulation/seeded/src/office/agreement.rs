@@ -16,7 +16,9 @@ use lianka_sync_core::{
 };
 use serde_json::Value;
 
-use super::{Act, Acted, Call, Evidence, HeldId, Office, Reply};
+use uuid::Uuid;
+
+use super::{Act, Acted, Call, Evidence, HeldId, Look, Office, Reply};
 
 /// Something that was said at an office's door.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -51,6 +53,10 @@ impl<O: Office> Office for Overheard<O> {
 
     async fn held(&mut self, decided: bool) -> Vec<HeldId> {
         self.office.held(decided).await
+    }
+
+    async fn look(&mut self, records: &[Uuid]) -> Look {
+        self.office.look(records).await
     }
 
     async fn act(&mut self, act: &Act) -> Acted {
@@ -246,7 +252,7 @@ fn comparable(reply: &Reply) -> Vec<String> {
             ResponseItem::Notice(notice) => items.push(format!(
                 "{:?}",
                 Notice {
-                    id: uuid::Uuid::nil(),
+                    id: Uuid::nil(),
                     ..notice
                 }
             )),

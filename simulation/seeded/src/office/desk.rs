@@ -5,18 +5,27 @@
 
 use std::collections::BTreeMap;
 
+use lianka_office_core::{
+    acts::{
+        Desk,
+        import::{
+            CellWrite, NoteWrite, Origin, RowUndo, RowWrite, RowWritten, UndoRows, WriteRows,
+        },
+    },
+    roll::rows,
+};
 use lianka_sync_core::{
     access::Role,
     codec::change::Scalar,
-    crdt::view::View,
-    id::{EntryId, RecordId},
-    key::NOTE,
+    crdt::{record::Edit, view::View},
+    id::{EntryId, RecordId, StreetCode},
+    key::{self, NOTE},
     kinds::{Kind, Rule},
     time::ServerTime,
 };
 use uuid::Uuid;
 
-use super::Shown;
+use super::{SheetRow, Shown};
 
 pub const ADMIN: &str = "root";
 pub const REVIEWER: &str = "shen.he";
@@ -52,6 +61,99 @@ pub fn text(value: &Scalar) -> String {
         Scalar::Str(text) => text.clone(),
         Scalar::Bool(value) => value.to_string(),
         Scalar::Int(value) => value.to_string(),
+    }
+}
+
+/// What the audit trail calls the file of every sheet.
+const FILE: &str = "街区.xlsx";
+
+/// Rows as they were written, with their numbers: what takes them back.
+pub type Undo = Vec<(i32, RowUndo)>;
+
+fn origin(import: Uuid) -> Origin {
+    Origin {
+        import,
+        file: FILE.to_owned(),
+        sheet: None,
+    }
+}
+
+/// The rows of a sheet as the office writes them; they count from one.
+pub fn write_rows(by: Desk, street: &StreetCode, import: Uuid, of: &[SheetRow]) -> WriteRows {
+    let rows = (1..).zip(of).map(|(row, of)| (row, written(street, of)));
+    WriteRows {
+        by,
+        from: origin(import),
+        rows: rows.collect(),
+    }
+}
+
+fn written(street: &StreetCode, row: &SheetRow) -> RowWrite {
+    match row {
+        SheetRow::Create { record, grid, set } => {
+            let mut edits = vec![
+                Edit::set(key::KIND, Kind::ShopCard.as_str()),
+                Edit::set(key::STREET, street.as_str()),
+                Edit::set(key::GRID, grid),
+            ];
+            edits.extend(
+                set.iter()
+                    .map(|(key, value)| Edit::set(key, value.as_deref().unwrap_or_default())),
+            );
+            RowWrite::Create {
+                record: RecordId(*record),
+                kind: Kind::ShopCard,
+                edits,
+            }
+        }
+        SheetRow::Edit {
+            record,
+            cells,
+            note,
+            seen,
+        } => RowWrite::Edit {
+            record: RecordId(*record),
+            cells: cells
+                .iter()
+                .map(|cell| CellWrite {
+                    key: cell.key.clone(),
+                    value: cell.value.as_deref().map(|text| scalar(&cell.key, text)),
+                    over: cell.over,
+                })
+                .collect(),
+            note: note.clone().map(|(was, text)| NoteWrite { was, text }),
+            seen: *seen,
+        },
+    }
+}
+
+/// What takes the rows back that were written.
+pub fn undo_of(of: &[SheetRow], written: Vec<RowWritten>) -> Undo {
+    let rows = (1..).zip(of.iter().zip(written));
+    rows.filter_map(|(row, (of, written))| {
+        let RowWritten::Written {
+            hash, seq, before, ..
+        } = written
+        else {
+            return None;
+        };
+        let (record, is_new) = match of {
+            SheetRow::Create { record, .. } => (*record, true),
+            SheetRow::Edit { record, .. } => (*record, false),
+        };
+        let before = (!is_new).then_some(before);
+        let undo = rows::undo(RecordId(record), (hash, Some(seq)), before, is_new)?;
+        Some((row, undo))
+    })
+    .collect()
+}
+
+/// Takes the rows of an import back.
+pub fn undo_rows(by: Desk, import: Uuid, rows: Undo) -> UndoRows {
+    UndoRows {
+        by,
+        from: origin(import),
+        rows,
     }
 }
 

@@ -29,10 +29,11 @@ use lianka_sync_core::{
     time::ServerTime,
 };
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use self::door::Door;
 use super::{
-    Act, Acted, Call, Evidence, HeldId, Office, Reply, START_UNIX_MS, Setup, desk,
+    Act, Acted, Call, Evidence, HeldId, Look, Office, Reply, START_UNIX_MS, Setup, desk,
     identities::{Identities, Names, Numbers},
 };
 
@@ -110,6 +111,8 @@ struct Desks {
 struct State {
     store: MemoryStore,
     door: Door,
+    /// What imports wrote, by their ids.
+    imports: BTreeMap<Uuid, desk::Undo>,
 }
 
 /// See the module.
@@ -164,6 +167,7 @@ impl MemoryOffice {
             state: State {
                 store,
                 door: Door::default(),
+                imports: BTreeMap::new(),
             },
             backup: None,
             desks: Desks {
@@ -298,6 +302,21 @@ impl Office for MemoryOffice {
         writes
             .map(|write| (write.record.0, write.hash.to_string()))
             .collect()
+    }
+
+    async fn look(&mut self, records: &[Uuid]) -> Look {
+        let store = &self.state.store;
+        let fields = |record: &Uuid| {
+            let kept = store.records.get(&RecordId(*record))?;
+            Some(desk::shown(&kept.state.view()))
+        };
+        Look {
+            head: store.head,
+            records: records
+                .iter()
+                .map(|record| (*record, fields(record)))
+                .collect(),
+        }
     }
 
     async fn act(&mut self, act: &Act) -> Acted {

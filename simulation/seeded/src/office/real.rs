@@ -33,7 +33,7 @@ use uuid::Uuid;
 
 use self::cluster::{Database, outside};
 use super::{
-    Act, Acted, Call, Evidence, HeldId, Office, Reply, START_UNIX_MS, Setup, desk,
+    Act, Acted, Call, Evidence, HeldId, Look, Office, Reply, START_UNIX_MS, Setup, desk,
     identities::{Numbers, Recorded},
 };
 
@@ -43,6 +43,7 @@ const CONNECTIONS: u32 = 4;
 /// Somebody at a desk, with their tokens.
 #[derive(Clone, Debug, Default)]
 struct Desk {
+    device: Uuid,
     access: String,
     refresh: String,
 }
@@ -64,6 +65,9 @@ struct Inner {
     router: Router,
     /// In the order of [`desk::DESKS`].
     desks: Vec<Desk>,
+    /// What imports wrote, by their ids; and what they had written at the backup.
+    imports: BTreeMap<Uuid, desk::Undo>,
+    imports_then: BTreeMap<Uuid, desk::Undo>,
     /// Steps that officers took so far, by record.
     steps: BTreeMap<RecordId, u32>,
     /// Erasures in their order: applied again after a restore.
@@ -106,6 +110,10 @@ impl Office for RealOffice {
     async fn held(&mut self, decided: bool) -> Vec<HeldId> {
         let rows = outside(self.inner.held_rows(decided));
         rows.into_iter().map(|(_, id)| id).collect()
+    }
+
+    async fn look(&mut self, records: &[Uuid]) -> Look {
+        outside(self.inner.look(records))
     }
 
     async fn act(&mut self, act: &Act) -> Acted {
@@ -177,6 +185,8 @@ impl Inner {
             app,
             router,
             desks: vec![Desk::default(); desk::DESKS.len()],
+            imports: BTreeMap::new(),
+            imports_then: BTreeMap::new(),
             steps: BTreeMap::new(),
             receipts: Vec::new(),
             recorded: Recorded {
@@ -340,7 +350,11 @@ impl Inner {
                     body.to_string().into_bytes(),
                 )
                 .await;
-            self.desks[nth] = desk_of(&renewed.json());
+            let device = self.desks[nth].device;
+            self.desks[nth] = Desk {
+                device,
+                ..desk_of(&renewed.json())
+            };
         }
         unreachable!("the second time answers")
     }
@@ -423,6 +437,7 @@ impl Inner {
     async fn back_up(&mut self) {
         self.app.pool.close().await;
         self.backup = Some(Database::create(Some(&self.database)).await);
+        self.imports_then = self.imports.clone();
         self.restart().await;
     }
 
@@ -445,6 +460,7 @@ impl Inner {
         for desk in 0..desk::DESKS.len() {
             self.sign_in(desk).await;
         }
+        self.imports = self.imports_then.clone();
         for receipt in self.receipts.clone() {
             Box::pin(self.act(&receipt)).await;
         }
@@ -474,6 +490,7 @@ impl Inner {
 fn desk_of(session: &Value) -> Desk {
     let text = |key: &str| session[key].as_str().unwrap_or_default().to_owned();
     Desk {
+        device: text("device_id").parse().unwrap_or_default(),
         access: text("access_token"),
         refresh: text("refresh_token"),
     }

@@ -13,6 +13,7 @@ use crate::{
 
 mod contacts;
 mod corners;
+mod imports;
 mod rare;
 mod special;
 mod transfers;
@@ -87,6 +88,7 @@ pub(super) fn draw(seed: u64) -> Script {
     rare::among(&mut plan, Draw::of(seed, "rare", 0));
     corners::among(&mut plan, Draw::of(seed, "corners", 0));
     contacts::among(&mut plan, Draw::of(seed, "contacts", 0));
+    imports::among(&mut plan, Draw::of(seed, "imports", 0));
     plan.steps.sort_by_key(|step| (step.at_ms, step.no));
     Script {
         seed,

@@ -10,6 +10,7 @@ use lianka_office_core::{
         edit::{Create, Edit},
         erase::{Erase, Person, Redact, Request, reason},
         held::{Accept, Refuse},
+        import::RowUndone,
         join_contacts::{Join, UndoJoin},
         merge_cards::{Merge, UndoMerge},
         relocate::Relocate,
@@ -36,7 +37,7 @@ use lianka_sync_core::{
 use uuid::Uuid;
 
 use super::{MemoryOffice, State, desk};
-use crate::office::{Act, Acted, HeldId, Looked};
+use crate::office::{Act, Acted, HeldId, Looked, SheetRow};
 
 /// What a refusal means to whoever acted.
 fn refused(refused: &Refused) -> Acted {
@@ -169,6 +170,8 @@ impl MemoryOffice {
                 step,
                 fields,
             } => self.step(RecordId(*record), step, fields),
+            Act::WriteRows { import, rows } => self.write_rows(*import, rows),
+            Act::UndoRows { import } => self.undo_rows(*import),
             Act::Compact { record } => self.compact(RecordId(*record)),
             // A backup is made of a store that no server stands before.
             Act::Backup => {
@@ -477,6 +480,30 @@ impl MemoryOffice {
             fields,
         };
         done(self.run(take), |_| true)
+    }
+
+    fn write_rows(&mut self, import: Uuid, rows: &[SheetRow]) -> Acted {
+        let street = self.state.store.street.clone();
+        let write = desk::write_rows(self.reviewer(), &street, import, rows);
+        match self.run(write) {
+            Ok(written) => {
+                let undo = desk::undo_of(rows, written);
+                let is_done = !undo.is_empty();
+                self.state.imports.insert(import, undo);
+                done(Ok(()), |()| is_done)
+            }
+            Err(why) => refused(&why),
+        }
+    }
+
+    fn undo_rows(&mut self, import: Uuid) -> Acted {
+        let Some(rows) = self.state.imports.remove(&import) else {
+            return Acted::Nothing;
+        };
+        let undo = desk::undo_rows(self.reviewer(), import, rows);
+        done(self.run(undo), |undone| {
+            undone.iter().any(|row| *row != RowUndone::Kept)
+        })
     }
 
     fn compact(&mut self, record: RecordId) -> Acted {

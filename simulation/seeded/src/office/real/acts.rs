@@ -1,9 +1,14 @@
 //! Acts at desks, as HTTP requests. What an act names is looked up in the store, as a desk's screen would show it.
 
-use lianka_office_core::follow::op_text;
+use lianka_office_core::{
+    acts::{Desk, import::RowUndone},
+    follow::op_text,
+};
+use lianka_server::street::transaction;
 use lianka_sync_core::{
+    access::Role,
     crdt::{conflict::HarmlessClass, merge::RegisterState},
-    id::{EntryId, RecordId},
+    id::{DeviceId, EntryId, RecordId},
     kinds::{
         duplicate::{pair_id, persons},
         key,
@@ -15,7 +20,7 @@ use sqlx::Row;
 use uuid::Uuid;
 
 use super::{Inner, desk};
-use crate::office::{Act, Acted, HeldId, Looked};
+use crate::office::{Act, Acted, HeldId, Look, Looked, SheetRow};
 
 const ADMIN: usize = 0;
 const REVIEWER: usize = 1;
@@ -141,6 +146,8 @@ impl Inner {
                 step,
                 fields,
             } => self.step(RecordId(*record), step, fields).await,
+            Act::WriteRows { import, rows } => self.write_rows(*import, rows).await,
+            Act::UndoRows { import } => self.undo_rows(*import).await,
             Act::Compact { record } => self.compact(RecordId(*record)).await,
             Act::Backup => {
                 self.back_up().await;
@@ -213,6 +220,58 @@ impl Inner {
             .fetch_optional(&self.app.pool);
         let bytes: Vec<u8> = row.await.expect("the store answers")?.get(0);
         Some(RegisterState::from_bytes(&bytes).expect("the state parses"))
+    }
+
+    pub(super) async fn look(&self, records: &[Uuid]) -> Look {
+        let head = sqlx::query_scalar("select head_seq from street where street = $1")
+            .bind(self.street.as_str())
+            .fetch_one(&self.app.pool);
+        let mut look = Look {
+            head: head.await.expect("the street has a head"),
+            records: std::collections::BTreeMap::new(),
+        };
+        for record in records {
+            let state = self.state(RecordId(*record)).await;
+            let fields = state.map(|state| desk::shown(&state.view()));
+            look.records.insert(*record, fields);
+        }
+        look
+    }
+
+    fn reviewer(&self) -> Desk {
+        Desk {
+            username: desk::REVIEWER.to_owned(),
+            device: DeviceId(self.desks[REVIEWER].device),
+            role: Role::Reviewer,
+        }
+    }
+
+    /// Not through the API, which takes whole files: how a file becomes rows is not decided by the office's core.
+    async fn write_rows(&mut self, import: Uuid, rows: &[SheetRow]) -> Acted {
+        let write = desk::write_rows(self.reviewer(), &self.street, import, rows);
+        let (pool, now) = (&self.app.pool, self.clock.now());
+        match transaction::act(pool, &self.street, now, write).await {
+            Ok(written) => {
+                let undo = desk::undo_of(rows, written);
+                let is_done = !undo.is_empty();
+                self.imports.insert(import, undo);
+                if is_done { Acted::Done } else { Acted::Nothing }
+            }
+            Err(_) => Acted::Refused("internal".into()),
+        }
+    }
+
+    async fn undo_rows(&mut self, import: Uuid) -> Acted {
+        let Some(rows) = self.imports.remove(&import) else {
+            return Acted::Nothing;
+        };
+        let undo = desk::undo_rows(self.reviewer(), import, rows);
+        let (pool, now) = (&self.app.pool, self.clock.now());
+        match transaction::act(pool, &self.street, now, undo).await {
+            Ok(undone) if undone.iter().any(|row| *row != RowUndone::Kept) => Acted::Done,
+            Ok(_) => Acted::Nothing,
+            Err(_) => Acted::Refused("internal".into()),
+        }
     }
 
     async fn resolve(
