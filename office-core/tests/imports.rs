@@ -5,11 +5,16 @@ mod one_card;
 
 use lianka_office_core::acts::{
     Desk,
+    compact::Compact,
     import::{
         CellWrite, Origin, Over, RowUndo, RowUndone, RowWrite, RowWritten, UndoRows, WriteRows,
     },
 };
-use lianka_sync_core::{access::Role, codec::change::Scalar, crdt::record::Edit};
+use lianka_sync_core::{
+    access::Role,
+    codec::change::Scalar,
+    crdt::{rebuild, record::Edit},
+};
 use uuid::Uuid;
 
 use one_card::{CARD, Scene, device};
@@ -82,6 +87,21 @@ impl Scene {
             .remove(0)
     }
 
+    /// Cuts what was overwritten off the history.
+    fn compact(&mut self) {
+        let now = self.now();
+        let state = &self.store.records[&CARD].state;
+        let document = self.store.document(CARD).expect("a document");
+        let rebuilt = rebuild::compact(state, &document, now).expect("rebuilt");
+        let compact = Compact {
+            record: CARD,
+            of: state.accepted().map(|(hash, _)| hash).collect(),
+            rebuilt,
+        };
+        let done = self.store.run(now, compact).expect("compacted");
+        assert!(done.is_some());
+    }
+
     fn values(&self, key: &str) -> Vec<String> {
         let kept = &self.store.records[&CARD];
         let values = kept.state.visible(key).into_iter();
@@ -141,6 +161,40 @@ fn an_undo_puts_back_what_was_replaced_beside_what_came_before() {
     scene.push(late);
     let row = scene.row(seen, "unit", Some("202"));
     assert_eq!(scene.values("unit"), ["202", "305"]);
+    assert_eq!(scene.undo(row), undone());
+    assert_eq!(scene.values("unit"), ["305"]);
+}
+
+/// A creation of which a field from the middle was overwritten: a compacted history holds it in two parts, the later one under a new number.
+fn cut_in_two() -> Scene {
+    let mut scene = Scene::with(&[
+        Edit::set("sign_name", "王记"),
+        Edit::set("lane", "12"),
+        Edit::set("unit", "201"),
+    ]);
+    let over = scene.edit(&[Edit::set("lane", "14")]);
+    scene.push(over);
+    scene
+}
+
+#[test]
+fn what_a_sheet_shows_is_replaced_although_the_history_was_compacted_since() {
+    let mut scene = cut_in_two();
+    let seen = scene.store.head;
+    scene.compact();
+    scene.row(seen, "unit", Some("202"));
+    assert_eq!(scene.values("unit"), ["202"]);
+}
+
+#[test]
+fn a_row_is_taken_back_although_the_history_was_compacted_since() {
+    let mut scene = cut_in_two();
+    let late = scene.edit(&[Edit::set("unit", "305")]);
+    let seen = scene.store.head;
+    scene.push(late);
+    let row = scene.row(seen, "unit", Some("202"));
+    assert_eq!(scene.values("unit"), ["202", "305"]);
+    scene.compact();
     assert_eq!(scene.undo(row), undone());
     assert_eq!(scene.values("unit"), ["305"]);
 }

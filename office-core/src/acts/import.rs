@@ -215,13 +215,17 @@ fn written_by(
     record: RecordId,
     key: &str,
 ) -> impl Iterator<Item = (RecordId, ChangeHash)> {
-    let from = state
-        .visible(key)
-        .into_iter()
-        .filter_map(|(op, _)| state.provenance(op));
-    from.map(move |from| (record, from.hash))
-        .collect::<Vec<_>>()
-        .into_iter()
+    let visible = state.visible(key).into_iter();
+    visible.flat_map(move |(op, _)| state.came_with(op).map(move |hash| (record, hash)))
+}
+
+/// The number under which an operation came. What a rebuild cut off its change stands under a later one.
+fn seq_of(street: &Street, record: RecordId, op: OpId) -> Option<i64> {
+    let sequences = &street.known().sequences;
+    let parts = street.state(record)?.came_with(op);
+    parts
+        .filter_map(|hash| sequences.get(&(record, hash)).copied())
+        .min()
 }
 
 fn write(street: &mut Street, by: &Desk, row: RowWrite) -> RowWritten {
@@ -264,12 +268,7 @@ fn edit(
     let Some(state) = street.state(record) else {
         return RowWritten::Gone;
     };
-    let sequences = &street.known().sequences;
-    let was_seen = |op: OpId| {
-        let from = state.provenance(op);
-        from.and_then(|from| sequences.get(&(record, from.hash)))
-            .is_some_and(|seq| *seq <= seen)
-    };
+    let was_seen = |op: OpId| seq_of(street, record, op).is_some_and(|seq| seq <= seen);
     let mut writes = Vec::new();
     let mut before = Before::default();
     for cell in cells {
@@ -513,17 +512,13 @@ fn put_back(
             .visible(&key)
             .into_iter()
             .map(|(op, _)| op)
-            .partition(|op| state.provenance(*op).is_some_and(|from| from.hash == hash));
+            .partition(|op| state.came_with(*op).any(|part| part == hash));
         let is_cleared = before.cleared.contains(&key);
         // Values that stood beside it before do so still; what came since, over it or beside it, counts for more, however long its phone was away.
-        let sequences = &street.known().sequences;
-        let seq = |hash| sequences.get(&(record, hash));
-        let later = |op: &OpId| {
-            let from = state.provenance(*op);
-            match (seq(hash), from.and_then(|from| seq(from.hash))) {
-                (Some(own), Some(other)) => other > own,
-                _ => is_cleared || ours.iter().any(|own| op.counter > own.counter),
-            }
+        let own = street.known().sequences.get(&(record, hash)).copied();
+        let later = |op: &OpId| match (own, seq_of(street, record, *op)) {
+            (Some(own), Some(other)) => other > own,
+            _ => is_cleared || ours.iter().any(|own| op.counter > own.counter),
         };
         if (ours.is_empty() && !is_cleared) || others.iter().any(later) {
             kept.insert(key);

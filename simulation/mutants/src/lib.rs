@@ -235,6 +235,25 @@ mutants! {
     RebaseRenewsHeld "rebase-renews-held" "rebase": "what waits for a reviewer is written anew with the rest";
     ClockWaitsADay "clock-waits-a-day" "clock": "the clock acts on a transfer a day late";
     ClockCountsWeekends "clock-counts-weekends" "clock": "of working days every day counts";
+    ImportReplacesUnseen "import-replaces-unseen" "import": "a row replaces what came after its sheet was made";
+    ImportSeesLess "import-sees-less" "import": "a row does not replace the newest change that its sheet shows";
+    ImportFillsTaken "import-fills-taken" "import": "a cell for empty fields is written where something stands";
+    ImportReplacesBeside "import-replaces-beside" "import": "a cell that is to stand beside replaces what is there";
+    ImportWritesEqual "import-writes-equal" "import": "a row that says what the card says is written all the same";
+    ImportReplacesNote "import-replaces-note" "import": "a note is written over what came after its sheet was made";
+    ImportUnaudited "import-unaudited" "audit": "the audit trail does not tell of rows";
+    ImportForgetsBefore "import-forgets-before" "import": "what a row replaced is not remembered";
+    ImportUndoOverEdits "import-undo-over-edits" "import": "a row is taken back although somebody wrote beside it since";
+    ImportUndoForgetsCleared "import-undo-forgets-cleared" "import": "a field that a row emptied stays empty";
+    ImportUndoPutsBackOne "import-undo-puts-back-one" "import": "of several values that a row replaced one comes back";
+    ImportUndoUnmakesUsed "import-undo-unmakes-used" "import": "a card goes with its import although somebody wrote on it since";
+    ImportUndoUnmakesHeld "import-undo-unmakes-held" "import": "a card goes with its import although an edit of it waits";
+    ImportUndoKeepsMade "import-undo-keeps-made" "import": "a card that nobody used stays when its import is taken back";
+    ImportUndoOverNotes "import-undo-over-notes" "import": "a note is taken back although somebody wrote in it since";
+    ImportUndoForgetsNames "import-undo-forgets-names" "import": "a row is not found again once its card's history was made shorter";
+    ImportUndoUnaudited "import-undo-unaudited" "audit": "the audit trail does not tell what was taken back";
+    ImportTrustsNumbers "import-trusts-numbers" "import": "what a rebuild cut off a change counts as written since";
+    UnmadeForgotten "unmade-forgotten" "import": "nobody remembers that a card went with its import";
     AuditSkipsLink "audit-skips-link" "audit": "an event of the audit chain does not name the one before";
 }
 

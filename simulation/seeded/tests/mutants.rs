@@ -137,6 +137,12 @@ const KNOWN: &[(Mutant, u64)] = &[
     (Mutant::PushIgnoresRole, 12),
     (Mutant::PullCheckpointOneAhead, 4),
     (Mutant::RebaseRenewsHeld, 3),
+    (Mutant::ImportReplacesUnseen, 2),
+    (Mutant::ImportSeesLess, 4),
+    (Mutant::ImportForgetsBefore, 2),
+    (Mutant::ImportUndoOverEdits, 3),
+    (Mutant::ImportUndoKeepsMade, 3),
+    (Mutant::UnmadeForgotten, 3),
     (Mutant::ClockWaitsADay, 5),
     (Mutant::ClockCountsWeekends, 5),
 ];

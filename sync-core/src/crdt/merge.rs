@@ -273,6 +273,25 @@ impl RegisterState {
         })
     }
 
+    /// The change that the operation came with. Where a rebuild cut that one in two, all that stands for it: the parts have its author and its times.
+    pub fn came_with(&self, op: OpId) -> impl Iterator<Item = ChangeHash> {
+        let own = self.find(op).and_then(|op| self.change_of(op));
+        let own = own.map(|at| &self.history[at]);
+        let of = own.map_or(&[][..], |own| {
+            self.index.changes_of[own.actor as usize].as_slice()
+        });
+        let is_part = move |entry: &&Entry| {
+            own.is_some_and(|own| {
+                entry.hash == own.hash
+                    || self.generation > 1
+                        && entry.time_seconds == own.time_seconds
+                        && entry.received_ms == own.received_ms
+            })
+        };
+        let entries = of.iter().map(|at| &self.history[*at as usize]);
+        entries.filter(is_part).map(|entry| entry.hash)
+    }
+
     /// When the server accepted the creating change.
     pub fn created_at(&self) -> Option<ServerTime> {
         self.history

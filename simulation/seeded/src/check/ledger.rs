@@ -459,7 +459,18 @@ impl Ledger {
                             format!("{hash} of another device is held and did not wait before"),
                         );
                     }
-                    if works && own_name && !follows && !self.now.to_wipe.contains(&answer.device) {
+                    // What waits goes on waiting where a rule of its fields speaks against it by the time that it could come.
+                    let is_ruled = decided.is_some()
+                        && arrived.said.writes.iter().any(|write| {
+                            write.key.starts_with("consent/")
+                                || write.key.ends_with("/party_status")
+                        });
+                    if works
+                        && own_name
+                        && !is_ruled
+                        && !follows
+                        && !self.now.to_wipe.contains(&answer.device)
+                    {
                         wrong(
                             "honest edits are taken",
                             format!("{hash} is held although {user} works the record's grid"),
@@ -515,6 +526,8 @@ impl Ledger {
             .writes
             .iter()
             .all(|write| rules::secretary_may(creating, &write.key, write.value.as_deref()));
+        // Whoever edits nothing any more goes on with a program of their own.
+        let is_allowed = is_allowed && !self.now.idle.contains_key(user);
         if rules::NEVER_HONEST.contains(&code) && (code != "field_not_editable" || is_allowed) {
             wrong(
                 "honest edits are taken",
@@ -760,11 +773,15 @@ impl Ledger {
         let waits = |(of, hash): &&(Uuid, String)| {
             *of == record && self.now.held[&(*of, hash.clone())] == Held::Waits
         };
+        // What builds on what a reviewer refused cannot come by itself.
+        let is_refused =
+            |dep: &String| self.now.held.get(&(record, dep.clone())) == Some(&Held::Refused);
         let waiting = self.now.held.keys().filter(waits);
         let others = waiting.filter_map(|id| self.arrived.get(id));
         for other in others.filter(|other| other.said.hash != said.hash) {
             if own.is_none_or(|(_, devices)| !devices.contains(&other.said.device))
                 || came && other.said.device == said.device
+                || other.said.deps.iter().any(is_refused)
             {
                 continue;
             }

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     engine::Story,
     journal::{Did, Event, Journal, PhoneNo, Saw},
+    office::{Act, SheetRow},
 };
 
 /// What users did to the words of notes.
@@ -47,6 +48,23 @@ impl Meant {
                     done.into_iter()
                         .map(|(_, record, word)| (*phone, record, word)),
                 );
+            }
+            // A sheet's words are nobody's on a phone.
+            if let Event::Acted {
+                act: Act::WriteRows { rows, .. },
+                ..
+            } = &line.event
+            {
+                for row in rows {
+                    if let SheetRow::Edit {
+                        record,
+                        note: Some((_, text)),
+                        ..
+                    } = row
+                    {
+                        known.extend(text.split_whitespace().map(|word| (*record, word)));
+                    }
+                }
             }
             let Event::Saved {
                 phone,

@@ -77,7 +77,10 @@ impl<O: Office> Simulation<'_, O> {
             let fields = sheet.records.get(&record)?.as_ref()?;
             let was = fields.get(NOTE).and_then(|shown| shown.first());
             let was = was.map(|shown| shown.value.clone()).unwrap_or_default();
-            let note = row.note.as_ref().map(|word| format!("{was}{word}"));
+            let note = row
+                .note
+                .as_ref()
+                .map(|word| format!("{was}\u{3000}{word}").trim_start().to_owned());
             Some(SheetRow::Edit {
                 record,
                 cells: row.cells.clone(),

@@ -45,7 +45,11 @@ fn sheet(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
         walked(plan, draw, other, card.made);
         well(plan, other);
     }
-    let rows = records
+    if draw.one_in(5) {
+        plan.desk(Desk::Compact { record: card.made });
+        plan.at_ms += SECOND;
+    }
+    let rows: Vec<_> = records
         .iter()
         .map(|record| row(plan, draw, *record))
         .collect();
@@ -59,10 +63,19 @@ fn sheet(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
     let is_new = brings.is_some();
     let import = MadeBy(plan.push(What::Desk(Desk::Import {
         sheet,
-        rows,
+        rows: rows.clone(),
         brings,
     })));
     plan.at_ms += draw.between(SECOND, HOUR);
+    if draw.one_in(4) {
+        // The same sheet comes again.
+        plan.push(What::Desk(Desk::Import {
+            sheet,
+            rows: said_again(rows),
+            brings: None,
+        }));
+        plan.at_ms += SECOND;
+    }
     if draw.one_in(4) {
         plan.desk(Desk::Compact {
             record: *draw.pick(&records),
@@ -80,10 +93,16 @@ fn sheet(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
     let is_used = is_new && draw.one_in(3);
     if is_used {
         well(plan, other);
+        let lost = draw.one_in(3);
+        let lost = lost.then(|| lose(plan, other, &card.grid)).flatten();
         let value = plan.value(0);
         write(plan, other, import, "unit", value);
         plan.push(What::Sync { phone: other });
         plan.at_ms += MINUTE;
+        if let Some(username) = lost {
+            let grids = plan.phones[other].grids.clone();
+            plan.push_later(DAY / 4, What::Desk(Desk::Assign { username, grids }));
+        }
     }
     if !draw.one_in(3) {
         if is_new && !is_used && draw.one_in(2) {
@@ -97,6 +116,28 @@ fn sheet(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
         well(plan, other);
     }
     Some(())
+}
+
+/// The phone's user works another grid from now on, where there is one.
+fn lose(plan: &mut Plan, phone: usize, grid: &str) -> Option<String> {
+    let mut others = plan.setup.grids.iter().filter(|other| *other != grid);
+    let grids = vec![others.next()?.clone()];
+    let username = plan.phones[phone].username.clone();
+    plan.desk(Desk::Assign {
+        username: username.clone(),
+        grids,
+    });
+    Some(username)
+}
+
+/// What a sheet says that comes again. What is to stand beside something, and what was added to a note, would be said twice: whoever reads the sheet
+/// leaves that out.
+fn said_again(mut rows: Vec<PlannedRow>) -> Vec<PlannedRow> {
+    for row in &mut rows {
+        row.cells.retain(|cell| cell.over != Over::Nothing);
+        row.note = None;
+    }
+    rows
 }
 
 /// Somebody writes some of the fields, and the note.
