@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, fmt::Write as _};
 
 use lianka_office_core::{
-    acts::{Desk, edit, erase, held, join_contacts, merge_cards, relocate},
+    acts::{Desk, edit, erase, held, import, join_contacts, merge_cards, relocate},
     ids::Ids,
     memory::run,
     push::{Author, Ingested, Push, Pushes, Resent},
@@ -289,6 +289,53 @@ pub fn play(store: &mut impl Store, cast: &Cast) -> String {
     let gone = twin.edit(3, &[put("number", "378")]);
     push(store, &mut told, now(), vec![gone]);
 
+    // A card that a row makes goes with its import; then somebody's late edit of it comes.
+    let origin = || import::Origin {
+        import: id(95),
+        file: "街区.xlsx".into(),
+        sheet: None,
+    };
+    let (mut made, _) = Writer::create(cast, 5, first, &[]);
+    let rows = import::WriteRows {
+        by: desk(),
+        from: origin(),
+        rows: vec![(
+            2,
+            import::RowWrite::Create {
+                record: RecordId(id(5)),
+                kind: Kind::ShopCard,
+                edits: vec![
+                    put("kind", Kind::ShopCard.as_str()),
+                    put("street", &cast.street),
+                    put("grid", first),
+                    put("sign_name", "张记"),
+                ],
+            },
+        )],
+    };
+    let written = run(store, now(), rows).expect("rows are written");
+    writeln!(told, "rows {written:?}").expect("written");
+    let import::RowWritten::Written { hash, seq, .. } = written[0] else {
+        return told + "nothing was written\n";
+    };
+    let undo = import::UndoRows {
+        by: desk(),
+        from: origin(),
+        rows: vec![(
+            2,
+            import::RowUndo {
+                record: RecordId(id(5)),
+                hash,
+                seq: Some(seq),
+                before: None,
+            },
+        )],
+    };
+    let undone = run(store, now(), undo);
+    writeln!(told, "undo rows {undone:?}").expect("written");
+    let late = made.edit(5, &[put("number", "378")]);
+    push(store, &mut told, now(), vec![late]);
+
     let loaded = store.load(&everything(cast));
     writeln!(told, "head {}", store.head().seq).expect("written");
     told + &answers(&loaded)
@@ -306,7 +353,7 @@ fn held_of(store: &impl Store, record: RecordId) -> Vec<Uuid> {
 
 /// Every kind of question.
 fn everything(cast: &Cast) -> Wants {
-    let records: BTreeSet<_> = (1..=4).map(|n| RecordId(id(n))).collect();
+    let records: BTreeSet<_> = (1..=5).map(|n| RecordId(id(n))).collect();
     let devices: BTreeSet<_> = [cast.secretary.1, cast.reviewer.1, DeviceId(id(99))].into();
     let users: BTreeSet<_> = [cast.secretary.0.clone(), cast.reviewer.0.clone()].into();
     Wants {

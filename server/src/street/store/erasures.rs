@@ -41,7 +41,7 @@ pub async fn unmade(
     records: &[Uuid],
 ) -> sqlx::Result<HashSet<RecordId>> {
     let rows = sqlx::query_scalar!(
-        r#"select distinct record as "record!" from roll_import_row where street = $1 and record = any($2) and state = 'undone'"#,
+        "select record from unmade_record where street = $1 and record = any($2)",
         street.as_str(),
         records
     );
@@ -143,6 +143,22 @@ pub async fn erase_record(
         id
     )
     .execute(&mut *tx)
+    .await?;
+    Ok(())
+}
+
+/// Notes that an import made the record and that it went with it.
+pub async fn insert_unmade(
+    tx: &mut PgConnection,
+    street: &StreetCode,
+    record: RecordId,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into unmade_record (street, record) values ($1, $2) on conflict do nothing",
+        street.as_str(),
+        record.0,
+    )
+    .execute(tx)
     .await?;
     Ok(())
 }

@@ -100,6 +100,7 @@ async fn save_log(
         reached(PipelinePoint::RecordErased);
     }
     for record in &writes.unmade {
+        erasures::insert_unmade(tx, street, *record).await?;
         erasures::list_unmade(tx, street, *record).await?;
     }
     for rewrite in &writes.rewritten {

@@ -41,6 +41,13 @@ pub fn check(
         else {
             continue;
         };
+        // Of a person who is forgotten, that is forgotten as well.
+        let forgotten = ledger.ever_redacted.get(record);
+        let is_forgotten =
+            |entry: &Uuid| forgotten.is_some_and(|gone| gone.contains(&entry.to_string()));
+        if is_forgotten(kept) || is_forgotten(gone) {
+            continue;
+        }
         let pairs = cards.entry(*record).or_default();
         let pair = pairs.entry((*kept, *gone)).or_default();
         pair.stands = matches!(act, Act::JoinContacts { .. });

@@ -103,8 +103,8 @@ pub struct Office {
     pub redacted: BTreeMap<Uuid, BTreeMap<String, usize>>,
     /// Cards that were merged away, and as which ones they go on.
     pub goes_on: BTreeMap<Uuid, Uuid>,
-    /// For each record the contacts that were joined into another one.
-    pub joined: BTreeMap<Uuid, BTreeSet<String>>,
+    /// For each record the contacts that were joined into another one, and into which.
+    pub joined: BTreeMap<Uuid, BTreeMap<String, String>>,
     /// What imports wrote: for each record its keys, or that the import made it.
     pub imports: BTreeMap<Uuid, Vec<(Uuid, Vec<String>)>>,
     /// Held changes that a reviewer decided on.
@@ -760,6 +760,26 @@ impl Ledger {
             .collect()
     }
 
+    /// Whether what waits builds on what a reviewer refused, or wrote anew: it cannot come by itself any more.
+    fn cannot_come(&self, record: Uuid, said: &Said) -> bool {
+        let card = self.now.cards.get(&record);
+        let mut open: Vec<&String> = said.deps.iter().collect();
+        let mut seen = BTreeSet::new();
+        while let Some(dep) = open.pop() {
+            let id = (record, dep.clone());
+            if self.now.held.get(&id) == Some(&Held::Refused)
+                || card.is_some_and(|card| card.as_edit.contains(dep))
+            {
+                return true;
+            }
+            if self.now.held.get(&id) == Some(&Held::Waits) && seen.insert(dep) {
+                let of = self.arrived.get(&id).into_iter();
+                open.extend(of.flat_map(|arrived| &arrived.said.deps));
+            }
+        }
+        false
+    }
+
     /// An edit that its author's phone wrote anew does not wait beside what waits already, and does not come beside what waits under the phone's
     /// former name. (Under its present name it may: what waits behind an edit that a reviewer wrote anew cannot come by itself.)
     fn stands_once(&self, record: Uuid, arrived: &Arrived, came: bool, found: &mut Vec<Finding>) {
@@ -773,15 +793,12 @@ impl Ledger {
         let waits = |(of, hash): &&(Uuid, String)| {
             *of == record && self.now.held[&(*of, hash.clone())] == Held::Waits
         };
-        // What builds on what a reviewer refused cannot come by itself.
-        let is_refused =
-            |dep: &String| self.now.held.get(&(record, dep.clone())) == Some(&Held::Refused);
         let waiting = self.now.held.keys().filter(waits);
         let others = waiting.filter_map(|id| self.arrived.get(id));
         for other in others.filter(|other| other.said.hash != said.hash) {
             if own.is_none_or(|(_, devices)| !devices.contains(&other.said.device))
                 || came && other.said.device == said.device
-                || other.said.deps.iter().any(is_refused)
+                || self.cannot_come(record, &other.said)
             {
                 continue;
             }
@@ -925,7 +942,7 @@ impl Ledger {
             }
         }
         let joined = self.now.joined.get(&record);
-        let is_joined = |entry| joined.is_some_and(|joined| joined.contains(entry));
+        let is_joined = |entry| joined.is_some_and(|joined| joined.contains_key(entry));
         let mut entries = arrived.said.writes.iter();
         if entries.any(|write| rules::entry(&write.key).is_some_and(is_joined)) {
             // The office brings it over to the contact that goes on, in the same breath.
@@ -1047,9 +1064,9 @@ impl Ledger {
                 self.forget_held(*record);
                 self.rewrite(*record);
             }
-            Act::JoinContacts { record, gone, .. } => {
+            Act::JoinContacts { record, kept, gone } => {
                 let joined = self.now.joined.entry(*record).or_default();
-                joined.insert(gone.to_string());
+                joined.insert(gone.to_string(), kept.to_string());
                 self.touch(*record, None, line);
             }
             Act::PartContacts { record, gone, .. } => {
@@ -1205,8 +1222,18 @@ impl Ledger {
         });
     }
 
-    /// A person's entry, and those that name it.
+    /// A person's entry, those that were joined into it, and those that name one of them.
     fn named_by(&self, record: Uuid, person: &str) -> Vec<String> {
+        let joined = self.now.joined.get(&record);
+        let mut persons = vec![person.to_owned()];
+        let mut at = 0;
+        while let Some(kept) = persons.get(at).cloned() {
+            let into = joined.into_iter().flatten();
+            let into = into.filter(|(gone, into)| **into == kept && !persons.contains(gone));
+            let into: Vec<_> = into.map(|(gone, _)| gone.clone()).collect();
+            persons.extend(into);
+            at += 1;
+        }
         let puts = self
             .now
             .cards
@@ -1214,9 +1241,9 @@ impl Ledger {
             .into_iter()
             .flat_map(|card| card.puts.values());
         let naming = puts
-            .filter(|put| put.value == person)
+            .filter(|put| persons.contains(&put.value))
             .filter_map(|put| rules::entry(&put.key).map(str::to_owned));
-        naming.chain([person.to_owned()]).collect()
+        naming.chain(persons.iter().cloned()).collect()
     }
 
     /// Whoever wrote it is to hear of it.

@@ -207,8 +207,15 @@ fn replaced(
             if !accepted || ledger.merged.contains(record) {
                 continue;
             }
-            if let Some(saw) =
-                seen_and_shown(document, saw, key, *phone, ledger).filter(|saw| !typed_again(saw))
+            // What waited, and was accepted after what its author had typed over it, stands beside that.
+            let came_later = |saw: &Saw| {
+                let mut puts = card.puts.values();
+                puts.any(|put| {
+                    put.key == *key && put.value == saw.value && card.by_review.contains(&put.hash)
+                })
+            };
+            if let Some(saw) = seen_and_shown(document, saw, key, *phone, ledger)
+                .filter(|saw| !typed_again(saw) && !came_later(saw))
             {
                 let what = format!(
                     "phone {} typed {value:?} over {:?} as {key} of {record}: both are shown",

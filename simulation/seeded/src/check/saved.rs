@@ -458,8 +458,20 @@ fn unseen(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
     }
     // A phone writes anew only what is its user's to write.
     named.retain(|(_, _, key), _| rules::secretary_may(false, key, None));
-    for ((author, record, key), mut writes) in named {
+    for writes in named.values_mut() {
         writes.sort_by_key(|(line, write)| (*line, write.op.0));
+    }
+    for ((author, record, key), writes) in &named {
+        let (author, record, key) = (*author, *record, *key);
+        // A phone that was enrolled anew has seen what it had seen.
+        let phones = ledger.phones.values();
+        let own = phones.filter(|(_, devices)| devices.contains(&author));
+        let former: Vec<_> = own
+            .flat_map(|(_, devices)| devices)
+            .filter(|device| **device != author)
+            .filter_map(|device| named.get(&(*device, record, key)))
+            .flatten()
+            .collect();
         for (at, (line, write)) in writes.iter().enumerate() {
             let Some(value) = &write.value else { continue };
             // Twice saved: the user looked again and retried a draft.
@@ -475,6 +487,7 @@ fn unseen(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
             // Between the two its author may have edited the key again, and so have seen more; that edit stands between them or after the first.
             let seen: BTreeSet<_> = writes
                 .iter()
+                .chain(former.iter().copied())
                 .filter(|(l, w)| l < line || (l == line && w.op < write.op))
                 .flat_map(|(_, w)| &w.preds)
                 .collect();

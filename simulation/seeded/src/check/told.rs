@@ -34,6 +34,7 @@ pub fn check(
     found: &mut Vec<Finding>,
 ) {
     changes(story, ledger, found);
+    held(story, ledger, found);
     acts(story, ledger, found);
     readings(story, ledger, found);
     decisions(story, ledger, found);
@@ -55,6 +56,33 @@ pub(super) fn done<'s>(
         } => Some((at, act)),
         _ => None,
     })
+}
+
+/// Who had edits held is told with how many.
+fn held(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
+    // A restored store lost what it told.
+    if !ledger.restores.is_empty() {
+        return;
+    }
+    let mut held: BTreeMap<&str, u64> = BTreeMap::new();
+    for answer in ledger.answers.values().flatten() {
+        if let Some(user) = ledger.users.get(&answer.device)
+            && answer.status == "held"
+        {
+            *held.entry(user).or_default() += 1;
+        }
+    }
+    for (user, times) in held {
+        let of = |event: &&Value| event["action"] == "content" && event["username"] == user;
+        let told = story.evidence.told.iter().filter(of);
+        let told: u64 = told
+            .filter_map(|event| event["detail"]["held"].as_u64())
+            .sum();
+        if told != times {
+            let what = format!("{times} edits of {user} were held, and {told} are told");
+            found.push(Finding::new(TRAIL, About::default(), what));
+        }
+    }
 }
 
 /// The log's changes, each named by an event; by its author's where a phone pushed it.

@@ -70,6 +70,17 @@ fn twice(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
             plan.at_ms += draw.between(MINUTE, DAY / 4);
         }
         well(plan, phone);
+        if draw.one_in(2) {
+            // It is a person of its own again.
+            let value = plan.value(0);
+            write(plan, phone, record, &format!("contacts/{gone}/role"), value);
+            well(plan, phone);
+        }
+    } else if draw.one_in(4) {
+        let entry = *draw.pick(&[kept, gone]);
+        plan.desk(Desk::Redact { record, entry });
+        plan.at_ms += SECOND;
+        well(plan, phone);
     }
     Some(())
 }
