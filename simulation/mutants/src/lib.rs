@@ -254,6 +254,17 @@ mutants! {
     ImportUndoUnaudited "import-undo-unaudited" "audit": "the audit trail does not tell what was taken back";
     ImportTrustsNumbers "import-trusts-numbers" "import": "what a rebuild cut off a change counts as written since";
     UnmadeForgotten "unmade-forgotten" "import": "nobody remembers that a card went with its import";
+    PushRefusesWaiting "push-refuses-waiting" "push": "what waits for a reviewer already is refused once what it builds on is refused";
+    PushHeldUnaudited "push-held-unaudited" "audit": "the audit trail does not say who pushed where all of a request is held";
+    PullForgetsQuietLoss "pull-forgets-quiet-loss" "pull": "records of a grid that was lost do not leave where nothing was written since";
+    TailForgetsRebuilds "tail-forgets-rebuilds" "pull": "what is kept of the log in memory does not tell that a record was rebuilt";
+    BelongingsIgnoreMerge "belongings-ignore-merge" "followers": "visits of a merged card stand in its own grid, not in that of the card as which it goes on";
+    LateEditsForgetSamePersons "late-edits-forget-same-persons" "followers": "a late edit of a merged card does not know who is the same person";
+    SettledTellsChooser "settled-tells-chooser" "conflicts": "who chose another value than their own is told of it";
+    HeldTellsOfChosen "held-tells-of-chosen" "held": "of what is accepted together only the author of the change that was chosen is told";
+    MergeKnowsFirstEpoch "merge-knows-first-epoch" "merge cards": "of what a merge or a joining wrote only its first change is known as its own";
+    JoinStandsAfterParting "join-stands-after-parting" "merge cards": "contacts that were parted count as joined: a later edit of the one that came back is moved to the other";
+    RedactForgetsJoined "redact-forgets-joined" "forget": "who was joined into a redacted person stays in the history of the card";
     AuditSkipsLink "audit-skips-link" "audit": "an event of the audit chain does not name the one before";
 }
 
