@@ -300,12 +300,11 @@ impl Undo<'_> {
             None if wrote != before => {
                 vec!["a card went with its import, and somebody had written on it".into()]
             }
-            None => Vec::new(),
             Some(after) if after != before => vec!["a card that stays was changed".into()],
             Some(_) if wrote == before && !self.is_used(record) => {
                 vec!["a card that nobody used stays".into()]
             }
-            Some(_) => Vec::new(),
+            None | Some(_) => Vec::new(),
         }
     }
 

@@ -1111,7 +1111,7 @@ impl Ledger {
     fn create(&mut self, record: Uuid, grid: &str, line: usize) {
         let card = self.now.cards.entry(record).or_default();
         card.kind = "shop_card".into();
-        card.grid = grid.to_owned();
+        grid.clone_into(&mut card.grid);
         card.is_kept = true;
         card.touched.push((None, line));
     }
