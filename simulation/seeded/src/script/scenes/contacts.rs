@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     DAY, Desk, HOUR, MINUTE, MadeBy, Plan, SECOND, What,
-    rare::{at_hand, well, write},
+    rare::{at_hand, restores, well, write},
 };
 use crate::draw::Draw;
 
@@ -76,7 +76,7 @@ fn twice(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
             write(plan, phone, record, &format!("contacts/{gone}/role"), value);
             well(plan, phone);
         }
-    } else if draw.one_in(4) {
+    } else if !restores(plan) && draw.one_in(4) {
         let entry = *draw.pick(&[kept, gone]);
         plan.desk(Desk::Redact { record, entry });
         plan.at_ms += SECOND;

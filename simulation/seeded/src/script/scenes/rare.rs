@@ -70,6 +70,12 @@ pub(super) fn cards_before(plan: &Plan, fits: impl Fn(&PlannedCard) -> bool) -> 
     cards.cloned().collect()
 }
 
+/// Whether the office's store is put back in this plan. Of what was noted after the backup and forgotten before, the restored office never knew.
+pub(super) fn restores(plan: &Plan) -> bool {
+    let mut steps = plan.steps.iter();
+    steps.any(|step| step.what == What::Desk(Desk::Restore))
+}
+
 /// Synchronises over a good network, and some time passes.
 pub(super) fn well(plan: &mut Plan, phone: usize) {
     plan.push(What::Network {
@@ -396,11 +402,6 @@ fn looked_at(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
 
 /// Whoever went along on a visit is to be forgotten.
 fn companion(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
-    // What was noted after a backup and forgotten before its restore, the restored office never knew.
-    let restores = |plan: &Plan| {
-        let mut steps = plan.steps.iter();
-        steps.any(|step| step.what == What::Desk(Desk::Restore))
-    };
     let with_companion = |what: &What| {
         matches!(
             what,
