@@ -174,9 +174,8 @@ pub struct Ledger {
     /// Records that were rewritten or erased at some time, whatever a restore made of that.
     pub rewritten: BTreeSet<Uuid>,
     pub ever_erased: BTreeSet<Uuid>,
-    /// Cards that an import made; and those that went with it again.
+    /// Cards that an import made.
     imported: BTreeSet<Uuid>,
-    pub ever_unmade: BTreeSet<Uuid>,
     pub ever_redacted: BTreeMap<Uuid, BTreeSet<String>>,
     pub users: BTreeMap<Uuid, String>,
     /// The users of phones by number, and every device that a phone was.
@@ -1155,7 +1154,6 @@ impl Ledger {
         self.departed
             .extend(users.map(|(user, _)| (user.clone(), record)));
         self.rewritten.insert(record);
-        self.ever_unmade.insert(record);
     }
 
     /// The office wrote the key: on the record, and on the card as which it goes on.

@@ -7,19 +7,13 @@ use uuid::Uuid;
 
 use super::{
     DAY, Desk, HOUR, MINUTE, MadeBy, Plan, SECOND, What,
-    rare::{at_hand, restores, well, write},
+    rare::{at_hand, one_or_two, restores, well, write},
 };
 use crate::draw::Draw;
 
 /// Adds one or two of them to a plan that is drawn.
-pub(super) fn among(plan: &mut Plan, mut draw: Draw) {
-    let end = plan.steps.iter().map(|step| step.at_ms).max();
-    let end = end.unwrap_or_default().max(DAY);
-    for _ in 0..draw.between(1, 2) {
-        plan.at_ms = draw.between(DAY / 2, end);
-        // A plan may have no phone or card that the scene needs.
-        let _ = twice(plan, &mut draw);
-    }
+pub(super) fn among(plan: &mut Plan, draw: Draw) {
+    one_or_two(plan, draw, twice);
 }
 
 fn twice(plan: &mut Plan, draw: &mut Draw) -> Option<()> {

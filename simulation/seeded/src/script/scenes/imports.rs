@@ -6,7 +6,7 @@ use lianka_office_core::acts::import::Over;
 
 use super::{
     DAY, Desk, HOUR, MINUTE, MadeBy, Plan, SECOND, What,
-    rare::{at_hand, cards_before, well, write},
+    rare::{at_hand, cards_before, lose, one_or_two, well, write},
 };
 use crate::{draw::Draw, office::SheetCell, script::PlannedRow};
 
@@ -14,14 +14,8 @@ use crate::{draw::Draw, office::SheetCell, script::PlannedRow};
 const KEYS: [&str; 4] = ["sign_name", "lane", "unit", "opening_hours"];
 
 /// Adds one or two sheets to a plan that is drawn.
-pub(super) fn among(plan: &mut Plan, mut draw: Draw) {
-    let end = plan.steps.iter().map(|step| step.at_ms).max();
-    let end = end.unwrap_or_default().max(DAY);
-    for _ in 0..draw.between(1, 2) {
-        plan.at_ms = draw.between(DAY / 2, end);
-        // A plan may have no phone or card that the scene needs.
-        let _ = sheet(plan, &mut draw);
-    }
+pub(super) fn among(plan: &mut Plan, draw: Draw) {
+    one_or_two(plan, draw, sheet);
 }
 
 fn sheet(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
@@ -116,18 +110,6 @@ fn sheet(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
         well(plan, other);
     }
     Some(())
-}
-
-/// The phone's user works another grid from now on, where there is one.
-fn lose(plan: &mut Plan, phone: usize, grid: &str) -> Option<String> {
-    let mut others = plan.setup.grids.iter().filter(|other| *other != grid);
-    let grids = vec![others.next()?.clone()];
-    let username = plan.phones[phone].username.clone();
-    plan.desk(Desk::Assign {
-        username: username.clone(),
-        grids,
-    });
-    Some(username)
 }
 
 /// What a sheet says that comes again. What is to stand beside something, and what was added to a note, would be said twice: whoever reads the sheet

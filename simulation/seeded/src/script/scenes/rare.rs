@@ -47,6 +47,29 @@ pub(super) fn among(plan: &mut Plan, mut draw: Draw) {
     }
 }
 
+/// Adds one or two of a scene to a plan that is drawn.
+pub(super) fn one_or_two(plan: &mut Plan, mut draw: Draw, scene: Scene) {
+    let end = plan.steps.iter().map(|step| step.at_ms).max();
+    let end = end.unwrap_or_default().max(DAY);
+    for _ in 0..draw.between(1, 2) {
+        plan.at_ms = draw.between(DAY / 2, end);
+        // A plan may have no phone or card that the scene needs.
+        let _ = scene(plan, &mut draw);
+    }
+}
+
+/// The phone's user works another grid from now on, where there is one; who that is.
+pub(super) fn lose(plan: &mut Plan, phone: usize, grid: &str) -> Option<String> {
+    let mut others = plan.setup.grids.iter().filter(|other| *other != grid);
+    let grids = vec![others.next()?.clone()];
+    let username = plan.phones[phone].username.clone();
+    plan.desk(Desk::Assign {
+        username: username.clone(),
+        grids,
+    });
+    Some(username)
+}
+
 /// A phone over a good network, and a card that its user works and that was created before.
 pub(super) fn at_hand(plan: &mut Plan, draw: &mut Draw) -> Option<(usize, PlannedCard)> {
     let phone = *draw.pick(&plan.alive);
@@ -121,16 +144,8 @@ fn stranger(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
 /// Edits of one card that build on one another wait for a reviewer, who decides on some; their author goes on.
 fn held_chain(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
     let (phone, card) = at_hand(plan, draw)?;
-    let (username, before) = (
-        plan.phones[phone].username.clone(),
-        plan.phones[phone].grids.clone(),
-    );
-    let mut others = plan.setup.grids.iter().filter(|grid| **grid != card.grid);
-    let other = others.next()?.clone();
-    plan.desk(Desk::Assign {
-        username: username.clone(),
-        grids: vec![other],
-    });
+    let before = plan.phones[phone].grids.clone();
+    let username = lose(plan, phone, &card.grid)?;
     for key in ["sign_name", "lane", "note", "sign_name"] {
         if key == "note" {
             let note = Some(plan.word());
@@ -192,16 +207,8 @@ fn held_chain(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
 /// What waits for a reviewer has the name of a device that its phone is no longer.
 fn enrolled_anew(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
     let (phone, card) = at_hand(plan, draw)?;
-    let (username, before) = (
-        plan.phones[phone].username.clone(),
-        plan.phones[phone].grids.clone(),
-    );
-    let mut others = plan.setup.grids.iter().filter(|grid| **grid != card.grid);
-    let grids = vec![others.next()?.clone()];
-    plan.desk(Desk::Assign {
-        username: username.clone(),
-        grids,
-    });
+    let before = plan.phones[phone].grids.clone();
+    let username = lose(plan, phone, &card.grid)?;
     for key in ["sign_name", "lane"] {
         let value = plan.value(0);
         write(plan, phone, card.made, key, value);

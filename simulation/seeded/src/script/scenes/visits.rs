@@ -2,7 +2,7 @@
 //!
 //! Drawn beside the plan and not within it: everything else in a run happens as it would without them.
 
-use super::{Desk, MINUTE, MadeBy, Plan, PlannedCard, SECOND, What};
+use super::{Desk, MINUTE, MadeBy, Plan, PlannedCard, SECOND, What, rare::restores};
 use crate::draw::Draw;
 
 const OUTCOMES: &[&str] = &["met", "met_staff", "closed", "refused", "not_there"];
@@ -18,10 +18,7 @@ pub(super) fn among(plan: &mut Plan, mut draw: Draw) {
         })
         .collect();
     // What was made after a backup and erased before its restore, the restored office never knew: its receipt finds nothing to erase.
-    let restores = plan
-        .steps
-        .iter()
-        .any(|step| step.what == What::Desk(Desk::Restore));
+    let restores = restores(plan);
     for _ in 0..draw.between(2, 6) {
         let (at_ms, no, phone) = *draw.pick(&syncs);
         let own = &plan.phones[phone].grids;
