@@ -110,9 +110,9 @@ test)
     ;;
 run)
     make_tree
-    cargo_in_tree build --quiet --release -p lianka-simulation --no-default-features --features mutants --bin find-mutants
+    cargo_in_tree build --quiet --profile demo -p lianka-simulation --no-default-features --features mutants --bin find-mutants
     shift
-    target/release/find-mutants "$@"
+    target/demo/find-mutants "$@"
     ;;
 check) apply . --dry-run ;;
 tree) make_tree ;;

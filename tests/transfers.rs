@@ -610,6 +610,29 @@ async fn sensitive_fields_leave_with_the_submission() {
     scene.office.equals_rebuild().await;
 }
 
+#[tokio::test]
+async fn two_who_write_a_sealed_field_without_seeing_each_other_are_both_kept() {
+    let scene = open().await;
+    let phone = scene.phone("wang.fang", &["A1"]).await;
+    let other = scene.phone("li.hua", &["A1"]).await;
+    let record = filed(&phone).await;
+    other.sync().await.expect("synced");
+    for (phone, name) in [(&phone, "陈建华"), (&other, "陈健国"), (&phone, "陈建华")] {
+        phone
+            .edit(record, &[put("member_name", name)], NOW)
+            .expect("saved");
+        phone.sync().await.expect("synced");
+    }
+    let kept = "select string_agg(name, ' ' order by revision, at) from transfer_personal,
+        jsonb_array_elements_text(fields->'member_name') with ordinality as names (name, at)";
+    let kept: Option<String> = sqlx::query_scalar(kept)
+        .fetch_one(&scene.office.test.app.pool)
+        .await
+        .expect("the store answers");
+    assert_eq!(kept.as_deref(), Some("陈建国 陈健国 陈建华"));
+    scene.office.equals_rebuild().await;
+}
+
 /// The two acts in both orders: the case at the office and on the phone afterwards.
 async fn both_orders(letter: &str, cause: &str, check: impl AsyncFn(&Scene, &Phone, RecordId)) {
     let scene = open().await;

@@ -594,6 +594,7 @@ pub struct NoticeDetail {
 pub struct Seal {
     pub record: RecordId,
     pub revision: u32,
+    /// Whoever wrote a value could not see those that were sealed before: it stands behind them.
     pub fields: PersonalFields,
 }
 

@@ -293,12 +293,13 @@ impl MemoryStore {
 
     fn seal(&mut self, seal: Seal) {
         self.forget_beside(seal.record, |field| seal.fields.contains_key(field));
-        self.personal
-            .entry(seal.record)
-            .or_default()
-            .entry(seal.revision)
-            .or_default()
-            .extend(seal.fields);
+        let revisions = self.personal.entry(seal.record).or_default();
+        let kept = revisions.entry(seal.revision).or_default();
+        for (field, values) in seal.fields {
+            let kept = kept.entry(field).or_default();
+            kept.retain(|value| !values.contains(value));
+            kept.extend(values);
+        }
     }
 
     /// What stands beside a record of some keys goes: values not chosen in a conflict, and notices of them.

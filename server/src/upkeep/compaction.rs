@@ -177,8 +177,21 @@ pub async fn compact(
     cut: ServerTime,
     now: ServerTime,
 ) -> Result<Option<Forgotten>, CompactionError> {
+    match prepare(pool, street, record, cut).await? {
+        Some(compact) => put_in_place(pool, street, compact, now).await,
+        None => Ok(None),
+    }
+}
+
+/// Makes a record's compacted history while the street is free for others. `None` where it gains nothing.
+pub async fn prepare(
+    pool: &PgPool,
+    street: &StreetCode,
+    record: RecordId,
+    cut: ServerTime,
+) -> Result<Option<Compact>, CompactionError> {
     match read(pool, street, record).await? {
-        Some((stored, state)) => replace(pool, street, record, stored, state, cut, now).await,
+        Some((stored, state)) => make(record, stored, state, cut).await,
         None => Err(ForgetError::NoRecord.into()),
     }
 }
@@ -227,6 +240,18 @@ async fn replace(
     cut: ServerTime,
     now: ServerTime,
 ) -> Result<Option<Forgotten>, CompactionError> {
+    match make(record, stored, state, cut).await? {
+        Some(compact) => put_in_place(pool, street, compact, now).await,
+        None => Ok(None),
+    }
+}
+
+async fn make(
+    record: RecordId,
+    stored: Lagging,
+    state: RegisterState,
+    cut: ServerTime,
+) -> Result<Option<Compact>, CompactionError> {
     let of: Vec<ChangeHash> = state.accepted().map(|(hash, _)| hash).collect();
     let bytes = stored.document.bytes.len();
     let work =
@@ -237,16 +262,23 @@ async fn replace(
         Err(error) if error.is_panic() => return Err(RebuildError::Differs.into()),
         Err(error) => return Err(sqlx::Error::Io(std::io::Error::other(error)).into()),
     };
-    if !is_worth_it(&rebuilt, of.len(), bytes) {
-        return Ok(None);
-    }
-    let before = of.len();
-    let mut transaction = StreetTransaction::begin(pool, street, now).await?;
     let compact = Compact {
         record,
         of,
         rebuilt,
     };
+    Ok(is_worth_it(&compact.rebuilt, compact.of.len(), bytes).then_some(compact))
+}
+
+/// Puts a compacted history in the place of the one that it was made from. `None` where a change came meanwhile.
+pub async fn put_in_place(
+    pool: &PgPool,
+    street: &StreetCode,
+    compact: Compact,
+    now: ServerTime,
+) -> Result<Option<Forgotten>, CompactionError> {
+    let (record, before) = (compact.record, compact.of.len());
+    let mut transaction = StreetTransaction::begin(pool, street, now).await?;
     let Some(done) = transaction.decide(compact).await?? else {
         return Ok(None);
     };

@@ -185,6 +185,10 @@ mutants! {
     JoinForgetsLate "join-forgets-late" "join contacts": "a late edit of the contact that went stays with it";
     PartKeepsCopies "part-keeps-copies" "join contacts": "contacts that are parted keep what the other one said";
     PartReturnsNothing "part-returns-nothing" "join contacts": "the contact that went does not come back when they are parted";
+    CompactDropsNew "compact-drops-new" "forget": "a compacted history takes the place of one that went on";
+    SealKeepsOneValue "seal-keeps-one-value" "rulings": "of several values of a sealed field one is kept";
+    UndoKeepsThird "undo-keeps-third" "conflicts": "a third value that was chosen stands beside those that an undo puts back";
+    PullCheckpointNewScope "pull-checkpoint-new-scope" "pull": "a checkpoint says that gained grids have come before they have";
     HeldForgetsFormerName "held-forgets-former-name" "held": "what waits under a phone's former name is refused";
     UndoMergeTwice "undo-merge-twice" "merge cards": "a merge is undone a second time";
     UndoMergeKeepsCarried "undo-merge-keeps-carried" "merge cards": "an undone merge leaves on the card what it carried over";

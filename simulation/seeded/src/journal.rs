@@ -114,7 +114,7 @@ pub enum Event {
         kinds: Vec<String>,
         items: Vec<Item>,
     },
-    /// The user let go of a draft, having read it.
+    /// The user let go of a draft, having read it, or tried it again as another record.
     DraftDropped {
         phone: PhoneNo,
         record: Uuid,

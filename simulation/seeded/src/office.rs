@@ -3,7 +3,10 @@
 //! Two offices answer alike, by the same decisions: one over the store in memory, fast; and the real router on Postgres. The engine sees this trait only, so the
 //! same seed runs on both, and what they answer is compared.
 
-use std::{collections::BTreeMap, future::Future};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+};
 
 use lianka_office_core::acts::import::Over;
 use uuid::Uuid;
@@ -15,7 +18,7 @@ pub mod memory;
 #[cfg(feature = "real")]
 pub mod real;
 
-pub use desk::shown;
+pub use desk::{sealed, shown};
 pub use identities::{Identities, Recorded};
 pub use memory::MemoryOffice;
 #[cfg(feature = "real")]
@@ -90,6 +93,8 @@ pub enum Act {
         record: Uuid,
         field: String,
         nth: usize,
+        /// None of them: this is right.
+        instead: Option<String>,
         /// How many of the values were looked at; `None`: all that stand there.
         looked_at: Option<usize>,
     },
@@ -141,6 +146,8 @@ pub enum Act {
     WriteRows { import: Uuid, rows: Vec<SheetRow> },
     /// Takes back what an import wrote.
     UndoRows { import: Uuid },
+    /// Makes a record's compacted history, which is put in its place later. Whoever dies in between has made nothing.
+    PrepareCompaction { record: Uuid },
     /// Compacts a record's history into its next generation.
     Compact { record: Uuid },
     /// Takes a backup; a later [`Act::Restore`] goes back to the newest one.
@@ -265,6 +272,8 @@ pub struct OfficeRecord {
     pub fields: BTreeMap<String, Vec<Shown>>,
     /// Of keys with several values: the one that is shown where there is room for one.
     pub won: BTreeMap<String, String>,
+    /// What the office alone keeps of a transfer, by field: the values of every revision.
+    pub sealed: BTreeMap<String, BTreeSet<String>>,
     /// Snapshot and the changes after it, as a phone would be sent them: for a plain Automerge.
     pub document: Vec<u8>,
 }

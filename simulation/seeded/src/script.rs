@@ -195,6 +195,7 @@ pub enum Desk {
         record: MadeBy,
         field: String,
         nth: usize,
+        instead: Option<String>,
         looked_at: Option<usize>,
     },
     UndoChoice {
@@ -265,6 +266,9 @@ pub enum Desk {
         record: MadeBy,
         step: String,
         fields: Vec<(String, String)>,
+    },
+    PrepareCompaction {
+        record: MadeBy,
     },
     Compact {
         record: MadeBy,

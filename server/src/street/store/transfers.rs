@@ -83,7 +83,7 @@ pub async fn live_letters(
         .collect())
 }
 
-/// Keeps the fields of a revision for the office. What it holds already stays where it is not written again.
+/// Keeps the fields of a revision for the office, behind what it holds of them already.
 pub async fn seal(
     tx: &mut PgConnection,
     street: &StreetCode,
@@ -94,8 +94,11 @@ pub async fn seal(
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "insert into transfer_personal (street, record, revision, fields, sealed_at) values ($1, $2, $3, $4, $5)
-         on conflict (street, record, revision) do update set fields = transfer_personal.fields || excluded.fields,
-             sealed_at = excluded.sealed_at",
+         on conflict (street, record, revision) do update set sealed_at = excluded.sealed_at,
+             fields = transfer_personal.fields || (
+                 select coalesce(jsonb_object_agg(key,
+                     (coalesce(transfer_personal.fields->key, '[]') - array(select jsonb_array_elements_text(value))) || value), '{}')
+                 from jsonb_each(excluded.fields))",
         street.as_str(),
         record.0,
         revision as i32,

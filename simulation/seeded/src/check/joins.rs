@@ -11,7 +11,7 @@ use super::{
     About, Finding,
     bytes::Document,
     ledger::{Ledger, Put},
-    told::done,
+    told::remembered,
 };
 use crate::{
     engine::Story,
@@ -35,7 +35,7 @@ pub fn check(
     found: &mut Vec<Finding>,
 ) {
     let mut cards: BTreeMap<Uuid, BTreeMap<(Uuid, Uuid), Pair>> = BTreeMap::new();
-    for (_, act) in done(story, ledger) {
+    for act in remembered(story) {
         let (Act::JoinContacts { record, kept, gone } | Act::PartContacts { record, kept, gone }) =
             act
         else {

@@ -1101,6 +1101,7 @@ impl Ledger {
             Act::Enrol { .. }
             | Act::Revoke { .. }
             | Act::HeldAgain { .. }
+            | Act::PrepareCompaction { .. }
             | Act::Failover
             | Act::Restart => {}
         }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{
     About, Finding,
     bytes::{Document, OpId, device},
-    ledger::{Card, Ledger},
+    ledger::{Card, Ledger, Put},
     notes, rules,
 };
 use crate::{
@@ -211,7 +211,7 @@ fn registers(
         let forgotten = rules::entry(&put.key).is_some_and(gone)
             || gone(&put.key)
             || gone(&put.value)
-            || sealed(kept, card, &put.key);
+            || sealed(kept, card, put);
         let office_wrote =
             (kept.generation > 1 || card.rewritten) && card.touched_after(&put.key, put.line);
         match visible.get(op) {
@@ -296,9 +296,12 @@ fn withdrawn(kept: &OfficeRecord, key: &str) -> bool {
         })
 }
 
-/// Sensitive fields leave a transfer's record when it is submitted.
-fn sealed(kept: &OfficeRecord, card: &Card, key: &str) -> bool {
-    kept.kind == "transfer_request" && !card.events.is_empty() && rules::SEALED.contains(&key)
+/// Sensitive fields leave a transfer's record when it is submitted, and the office keeps every value that stood there.
+fn sealed(kept: &OfficeRecord, card: &Card, put: &Put) -> bool {
+    let of = kept.sealed.get(&put.key);
+    kept.kind == "transfer_request"
+        && !card.events.is_empty()
+        && of.is_some_and(|values| values.contains(&put.value))
 }
 
 /// A history that was never rewritten holds exactly what was accepted.

@@ -106,6 +106,7 @@ fn acts_on(act: &Act, about: &About) -> bool {
         | Act::JoinContacts { record, .. }
         | Act::PartContacts { record, .. }
         | Act::Step { record, .. }
+        | Act::PrepareCompaction { record }
         | Act::Compact { record } => is(record),
         Act::Move { records, .. } => records.iter().any(is),
         Act::WriteRows { rows, .. } => rows.iter().any(|row| is(&row.record())),

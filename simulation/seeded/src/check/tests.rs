@@ -249,6 +249,7 @@ impl Hand {
             generation: 1,
             fields: fields.clone(),
             won: won.clone(),
+            sealed: BTreeMap::new(),
             document,
         };
         self.story.evidence.records.insert(CARD, record);
@@ -266,6 +267,7 @@ impl Hand {
                         grid: grid.clone(),
                         fields: fields.clone(),
                         won: won.clone(),
+                        sealed: BTreeMap::new(),
                     },
                 )]),
                 outbox: Vec::new(),
@@ -614,6 +616,7 @@ fn what_was_done_must_be_told() {
                 record: CARD,
                 field: "sign_name".into(),
                 nth: 0,
+                instead: None,
                 looked_at: None,
             },
             acted: Acted::Done,
@@ -950,6 +953,7 @@ fn transfer(rulings: &[(&str, Option<u128>, &str, &str, u32)]) -> (Setup, Story)
         generation: 1,
         fields,
         won: BTreeMap::new(),
+        sealed: BTreeMap::new(),
         document,
     };
     simulation.1.evidence.records.insert(id, record);

@@ -58,6 +58,25 @@ pub(super) fn done<'s>(
     })
 }
 
+/// Acts that the store remembers: carried out up to the backup that it was put back to, and since.
+pub(super) fn remembered(story: &Story) -> Vec<&Act> {
+    let (mut acts, mut at_backup) = (Vec::new(), 0);
+    for line in &story.journal.lines {
+        if let Event::Acted {
+            act,
+            acted: Acted::Done,
+        } = &line.event
+        {
+            match act {
+                Act::Backup => at_backup = acts.len(),
+                Act::Restore => acts.truncate(at_backup),
+                _ => acts.push(act),
+            }
+        }
+    }
+    acts
+}
+
 /// Who had edits held is told with how many.
 fn held(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
     // A restored store lost what it told.
@@ -385,12 +404,13 @@ fn choices(
         }
     }
     bulks(story, ledger, documents, found);
-    let mut made: BTreeMap<(Uuid, &str), Made> = BTreeMap::new();
+    let mut made: BTreeMap<(Uuid, &str), Made<'_>> = BTreeMap::new();
     for (line, act) in done(story, ledger) {
         match act {
             Act::Resolve {
                 record,
                 field,
+                instead,
                 looked_at,
                 ..
             } => {
@@ -398,6 +418,7 @@ fn choices(
                 made.times += 1;
                 made.in_part += usize::from(looked_at.is_some());
                 made.last = Some((line, *looked_at));
+                made.instead = instead.as_deref();
             }
             Act::UndoChoice {
                 record,
@@ -508,18 +529,20 @@ type Chosen = (usize, Option<usize>);
 
 /// What a desk chose for a field, and took back.
 #[derive(Default)]
-struct Made {
+struct Made<'a> {
     times: usize,
     /// Choices between some of the values.
     in_part: usize,
     /// The newest, with how many values were looked at.
     last: Option<Chosen>,
+    /// What the newest wrote in place of all of them.
+    instead: Option<&'a str>,
     undone: usize,
     /// The newest undoing, whether it was forced, and the choice before it.
     undo: Option<(usize, bool, Option<Chosen>)>,
 }
 
-impl Made {
+impl Made<'_> {
     fn broken(
         &self,
         field: &str,
@@ -562,6 +585,15 @@ impl Made {
                 "it was settled, nobody wrote it since, and it shows {shown:?}"
             ));
         }
+        if let (Some((line, _)), Some(instead)) = (self.last, self.instead)
+            && !card.touched_after(field, line)
+            && !written(line, usize::MAX)
+            && !shown.contains(&instead)
+        {
+            broken.push(format!(
+                "{instead:?} was written in place of all, and it shows {shown:?}"
+            ));
+        }
         let Some((line, forced, chosen)) = self.undo else {
             return broken;
         };
@@ -578,6 +610,15 @@ impl Made {
             if let Some(lost) = values.find(|value| !shown.contains(value)) {
                 broken.push(format!(
                     "the choice was taken back, and {lost:?} is not shown again"
+                ));
+            }
+            let mut values = newest.replaced.iter().map(|(value, _)| value);
+            if let Some(third) = newest.chosen.as_deref()
+                && values.all(|value| value != third)
+                && shown.contains(&third)
+            {
+                broken.push(format!(
+                    "the choice was taken back, and {third:?}, which was none of the values, still stands"
                 ));
             }
         }

@@ -77,10 +77,10 @@ impl<O: Office> Simulation<'_, O> {
             let fields = sheet.records.get(&record)?.as_ref()?;
             let was = fields.get(NOTE).and_then(|shown| shown.first());
             let was = was.map(|shown| shown.value.clone()).unwrap_or_default();
-            let note = row
-                .note
-                .as_ref()
-                .map(|word| format!("{was}\u{3000}{word}").trim_start().to_owned());
+            let note = row.note.as_ref().map(|word| match was.as_str() {
+                "" => word.clone(),
+                was => format!("{was}\u{3000}{word}"),
+            });
             Some(SheetRow::Edit {
                 record,
                 cells: row.cells.clone(),
@@ -142,11 +142,13 @@ impl<O: Office> Simulation<'_, O> {
                 record,
                 field,
                 nth,
+                instead,
                 looked_at,
             } => Act::Resolve {
                 record: self.id_of(*record)?,
                 field: field.clone(),
                 nth: *nth,
+                instead: instead.clone(),
                 looked_at: *looked_at,
             },
             Desk::UndoChoice {
@@ -230,6 +232,9 @@ impl<O: Office> Simulation<'_, O> {
                     import: import(self.script.seed, of.0),
                 }
             }
+            Desk::PrepareCompaction { record } => Act::PrepareCompaction {
+                record: self.id_of(*record)?,
+            },
             Desk::Compact { record } => Act::Compact {
                 record: self.id_of(*record)?,
             },
@@ -288,6 +293,7 @@ pub(super) fn counted(act: &Act, acted: &Acted) -> &'static str {
         Act::Step { .. } => "act: transfer step",
         Act::WriteRows { .. } => "act: write rows",
         Act::UndoRows { .. } => "act: undo rows",
+        Act::PrepareCompaction { .. } => "act: prepare a compaction",
         Act::Compact { .. } => "act: compact",
         Act::Backup => "act: backup",
         Act::Restore => "act: restore",

@@ -426,6 +426,16 @@ impl<O: Office> Simulation<'_, O> {
         let done = handle.retry_draft(kept.id, handle.now());
         self.coverage.count("draft: tried again");
         let draft = kept.draft;
+        if done
+            .as_ref()
+            .is_ok_and(|receipt| receipt.record != draft.record)
+        {
+            self.tell(Event::DraftDropped {
+                phone: PhoneNo(phone),
+                record: draft.record.0,
+                did: did(&draft.edits),
+            });
+        }
         self.told(
             phone,
             Some(draft.record),

@@ -1,9 +1,9 @@
 //! What both offices take for granted about the people at their desks, so that the same act means the same to each.
 //!
 //! An admin (`root`) enrols, assigns, revokes and erases; a reviewer edits, settles, decides, moves and merges; two officers take the steps of a
-//! transfer in turn, record by record. After a restore everybody signs in again, so their devices are new ones.
+//! transfer in turn, record by record. After a restore they go on as who they were at the backup, with the same devices.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lianka_office_core::{
     acts::{
@@ -13,6 +13,7 @@ use lianka_office_core::{
         },
     },
     roll::rows,
+    store::PersonalFields,
 };
 use lianka_sync_core::{
     access::Role,
@@ -168,6 +169,18 @@ pub fn event_id(record: RecordId, nth: u32, now: ServerTime) -> EntryId {
 /// Which officer takes the `nth` step on a record.
 pub fn officer(nth: u32) -> usize {
     nth as usize % OFFICERS.len()
+}
+
+/// What the office alone keeps of a transfer, of all its revisions.
+pub fn sealed<'a>(
+    revisions: impl Iterator<Item = &'a PersonalFields>,
+) -> BTreeMap<String, BTreeSet<String>> {
+    let mut sealed: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (field, values) in revisions.flatten() {
+        let kept = sealed.entry(field.clone()).or_default();
+        kept.extend(values.iter().cloned());
+    }
+    sealed
 }
 
 /// Every key with its visible values, as evidence shows them; the note under its key, by nobody.

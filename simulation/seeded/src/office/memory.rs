@@ -13,6 +13,7 @@ use std::{
 };
 
 use lianka_office_core::{
+    acts::compact::Compact,
     memory::{Answering, MemoryStore, User},
     pull::{self, Pages},
     push::{Author, Ingested, Push},
@@ -113,6 +114,7 @@ struct State {
     door: Door,
     /// What imports wrote, by their ids.
     imports: BTreeMap<Uuid, desk::Undo>,
+    desks: Desks,
 }
 
 /// See the module.
@@ -124,11 +126,12 @@ pub struct MemoryOffice {
     state: State,
     /// With how many receipts it has: those are in it.
     backup: Option<(State, usize)>,
-    desks: Desks,
     /// Steps that officers took so far, by record.
     steps: BTreeMap<RecordId, u32>,
     /// Erasures in their order: applied again after a restore.
     receipts: Vec<Act>,
+    /// Compacted histories that are still to be put in place.
+    compactions: BTreeMap<RecordId, Compact>,
     checkpoint_bytes: usize,
     pages: Pages,
     log_days: u32,
@@ -168,15 +171,16 @@ impl MemoryOffice {
                 store,
                 door: Door::default(),
                 imports: BTreeMap::new(),
+                desks: Desks {
+                    admin: nobody,
+                    reviewer: nobody,
+                    officers: [nobody; 2],
+                },
             },
             backup: None,
-            desks: Desks {
-                admin: nobody,
-                reviewer: nobody,
-                officers: [nobody; 2],
-            },
             steps: BTreeMap::new(),
             receipts: Vec::new(),
+            compactions: BTreeMap::new(),
             checkpoint_bytes,
             pages,
             log_days: setup.log_days,
@@ -188,7 +192,7 @@ impl MemoryOffice {
     fn open_desks(&mut self) {
         let [admin, reviewer, first, second] =
             desk::DESKS.map(|(username, _)| self.open_device(username));
-        self.desks = Desks {
+        self.state.desks = Desks {
             admin,
             reviewer,
             officers: [first, second],
@@ -259,8 +263,8 @@ impl MemoryOffice {
             return Acted::Nothing;
         };
         self.state = backup;
+        self.compactions.clear();
         self.state.store.epoch = self.names.epoch();
-        self.open_desks();
         for no in known..self.receipts.len() {
             let receipt = self.receipts[no].clone();
             self.do_act(&receipt);

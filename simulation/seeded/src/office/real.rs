@@ -14,7 +14,7 @@ use axum::{
     body::{Body, to_bytes},
     http::{HeaderMap, Request, header},
 };
-use lianka_office_core::memory::TAIL_BOUNDS;
+use lianka_office_core::{acts::compact::Compact, memory::TAIL_BOUNDS};
 use lianka_server::{
     Server, auth,
     clock::{Clock, Entropy},
@@ -65,6 +65,8 @@ struct Inner {
     router: Router,
     /// In the order of [`desk::DESKS`].
     desks: Vec<Desk>,
+    /// As they were at the backup.
+    desks_then: Vec<Desk>,
     /// What imports wrote, by their ids; and what they had written at the backup.
     imports: BTreeMap<Uuid, desk::Undo>,
     imports_then: BTreeMap<Uuid, desk::Undo>,
@@ -72,6 +74,8 @@ struct Inner {
     steps: BTreeMap<RecordId, u32>,
     /// Erasures in their order: applied again after a restore.
     receipts: Vec<Act>,
+    /// Compacted histories that are still to be put in place.
+    compactions: BTreeMap<RecordId, Compact>,
     recorded: Recorded,
 }
 
@@ -185,10 +189,12 @@ impl Inner {
             app,
             router,
             desks: vec![Desk::default(); desk::DESKS.len()],
+            desks_then: Vec::new(),
             imports: BTreeMap::new(),
             imports_then: BTreeMap::new(),
             steps: BTreeMap::new(),
             receipts: Vec::new(),
+            compactions: BTreeMap::new(),
             recorded: Recorded {
                 epochs: vec![epoch],
                 ..Recorded::default()
@@ -430,6 +436,7 @@ impl Inner {
     /// The process ends; the next one starts on the same store.
     async fn restart(&mut self) {
         self.app.pool.close().await;
+        self.compactions.clear();
         let seed = self.seeds.number();
         (self.app, self.router) = start(&self.database, &self.clock, seed, self.log_days).await;
     }
@@ -438,6 +445,7 @@ impl Inner {
         self.app.pool.close().await;
         self.backup = Some(Database::create(Some(&self.database)).await);
         self.imports_then = self.imports.clone();
+        self.desks_then = self.desks.clone();
         self.restart().await;
     }
 
@@ -457,10 +465,8 @@ impl Inner {
         pool.close().await;
         self.recorded.epochs.push(epoch);
         self.restart().await;
-        for desk in 0..desk::DESKS.len() {
-            self.sign_in(desk).await;
-        }
         self.imports = self.imports_then.clone();
+        self.desks = self.desks_then.clone();
         for receipt in self.receipts.clone() {
             Box::pin(self.act(&receipt)).await;
         }
@@ -468,21 +474,41 @@ impl Inner {
     }
 
     async fn compact(&mut self, record: RecordId) -> Acted {
-        if self.state(record).await.is_none() {
-            return Acted::Nothing;
-        }
-        match compaction::compact(
-            &self.app.pool,
-            &self.street,
-            record,
-            self.clock.now(),
-            self.clock.now(),
-        )
-        .await
-        {
+        let prepared = match self.compactions.remove(&record) {
+            Some(compact) => Ok(compact),
+            None => self.compaction_of(record).await,
+        };
+        let compact = match prepared {
+            Ok(compact) => compact,
+            Err(acted) => return acted,
+        };
+        let now = self.clock.now();
+        match compaction::put_in_place(&self.app.pool, &self.street, compact, now).await {
             Ok(Some(_)) => Acted::Done,
             Ok(None) => Acted::Nothing,
             Err(_) => Acted::Refused("internal".into()),
+        }
+    }
+
+    async fn prepare_compaction(&mut self, record: RecordId) -> Acted {
+        match self.compaction_of(record).await {
+            Ok(compact) => {
+                self.compactions.insert(record, compact);
+                Acted::Done
+            }
+            Err(acted) => acted,
+        }
+    }
+
+    /// A record's compacted history, where it is worth it.
+    async fn compaction_of(&self, record: RecordId) -> Result<Compact, Acted> {
+        if self.state(record).await.is_none() {
+            return Err(Acted::Nothing);
+        }
+        let now = self.clock.now();
+        match compaction::prepare(&self.app.pool, &self.street, record, now).await {
+            Ok(compact) => compact.ok_or(Acted::Nothing),
+            Err(_) => Err(Acted::Refused("internal".into())),
         }
     }
 }

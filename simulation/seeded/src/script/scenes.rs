@@ -540,6 +540,7 @@ impl Plan {
             record: card.made,
             field: field.clone(),
             nth,
+            instead: None,
             looked_at,
         });
         if self.draw.one_in(4) {

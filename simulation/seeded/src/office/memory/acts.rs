@@ -129,8 +129,12 @@ impl MemoryOffice {
                 record,
                 field,
                 nth,
+                instead,
                 looked_at,
-            } => self.resolve(RecordId(*record), field, *nth, *looked_at),
+            } => {
+                let record = RecordId(*record);
+                self.resolve(record, field, *nth, instead.as_deref(), *looked_at)
+            }
             Act::UndoChoice {
                 record,
                 field,
@@ -172,16 +176,19 @@ impl MemoryOffice {
             } => self.step(RecordId(*record), step, fields),
             Act::WriteRows { import, rows } => self.write_rows(*import, rows),
             Act::UndoRows { import } => self.undo_rows(*import),
+            Act::PrepareCompaction { record } => self.prepare_compaction(RecordId(*record)),
             Act::Compact { record } => self.compact(RecordId(*record)),
             // A backup is made of a store that no server stands before.
             Act::Backup => {
                 self.state.store.forget_tail();
+                self.compactions.clear();
                 self.backup = Some((self.state.clone(), self.receipts.len()));
                 Acted::Done
             }
             Act::Restore => self.restore(),
             // What is committed is in the store, and the store is whole.
             Act::Failover | Act::Restart => {
+                self.compactions.clear();
                 self.state.store.forget_tail();
                 Acted::Done
             }
@@ -200,7 +207,7 @@ impl MemoryOffice {
     fn request(&mut self) -> Request {
         Request {
             username: desk::ADMIN.to_owned(),
-            device: self.desks.admin,
+            device: self.state.desks.admin,
             reason: reason(desk::ERASE_REASON),
             erasure: self.ids.uuid(),
         }
@@ -209,7 +216,7 @@ impl MemoryOffice {
     fn reviewer(&self) -> Desk {
         Desk {
             username: desk::REVIEWER.to_owned(),
-            device: self.desks.reviewer,
+            device: self.state.desks.reviewer,
             role: Role::Reviewer,
         }
     }
@@ -284,6 +291,7 @@ impl MemoryOffice {
         record: RecordId,
         field: &str,
         nth: usize,
+        instead: Option<&str>,
         looked_at: Option<usize>,
     ) -> Acted {
         let Some(kept) = self.state.store.records.get(&record) else {
@@ -309,7 +317,7 @@ impl MemoryOffice {
             by: self.reviewer(),
             record,
             field: field.to_owned(),
-            value: Some(value),
+            value: Some(instead.map_or(value, |text| desk::scalar(field, text))),
             note: String::new(),
             seen,
         };
@@ -470,7 +478,7 @@ impl MemoryOffice {
         let take = TakeStep {
             by: Desk {
                 username: desk::OFFICERS[officer].to_owned(),
-                device: self.desks.officers[officer],
+                device: self.state.desks.officers[officer],
                 role: Role::Officer,
             },
             record,
@@ -506,26 +514,43 @@ impl MemoryOffice {
         })
     }
 
+    fn prepare_compaction(&mut self, record: RecordId) -> Acted {
+        let compact = match self.compaction_of(record) {
+            Ok(compact) => compact,
+            Err(acted) => return acted,
+        };
+        self.compactions.insert(record, compact);
+        Acted::Done
+    }
+
     fn compact(&mut self, record: RecordId) -> Acted {
+        let prepared = self.compactions.remove(&record);
+        match prepared.map_or_else(|| self.compaction_of(record), Ok) {
+            Ok(compact) => done(self.run(compact).map_err(Refused::from), |done| {
+                done.is_some()
+            }),
+            Err(acted) => acted,
+        }
+    }
+
+    /// A record's compacted history, where it is worth it.
+    fn compaction_of(&self, record: RecordId) -> Result<Compact, Acted> {
         let State { store, .. } = &self.state;
         let (Some(kept), Some(document)) = (store.records.get(&record), store.document(record))
         else {
-            return Acted::Nothing;
+            return Err(Acted::Nothing);
         };
         let Ok(rebuilt) = rebuild::compact(&kept.state, &document, self.now) else {
-            return Acted::Refused("internal".into());
+            return Err(Acted::Refused("internal".into()));
         };
         let of: Vec<_> = kept.state.accepted().map(|(hash, _)| hash).collect();
         if !is_worth_it(&rebuilt, of.len(), document.len()) {
-            return Acted::Nothing;
+            return Err(Acted::Nothing);
         }
-        let compact = Compact {
+        Ok(Compact {
             record,
             of,
             rebuilt,
-        };
-        done(self.run(compact).map_err(Refused::from), |done| {
-            done.is_some()
         })
     }
 

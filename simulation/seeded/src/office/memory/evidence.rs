@@ -1,5 +1,7 @@
 //! What the office in memory can be asked when all is quiet.
 
+use std::collections::BTreeMap;
+
 use lianka_office_core::{
     audit::Event,
     memory::{Held, Kept, LogEntry, MemoryStore, Settled},
@@ -12,7 +14,7 @@ use uuid::Uuid;
 use crate::{
     office::{
         ChoiceLine, Evidence, HeldLine, JoinLine, LogLine, MergeLine, NoticeLine, OfficeRecord,
-        desk, shown,
+        desk, sealed, shown,
     },
     reading::won,
 };
@@ -65,6 +67,13 @@ fn record(store: &MemoryStore, record: RecordId, kept: &Kept) -> OfficeRecord {
         generation: kept.state.generation(),
         fields: shown(&view),
         won: won(&view),
+        sealed: sealed(
+            store
+                .personal
+                .get(&record)
+                .into_iter()
+                .flat_map(BTreeMap::values),
+        ),
         document: store.document(record).unwrap_or_default(),
     }
 }

@@ -104,8 +104,12 @@ impl Inner {
                 record,
                 field,
                 nth,
+                instead,
                 looked_at,
-            } => self.resolve(*record, field, *nth, *looked_at).await,
+            } => {
+                self.resolve(*record, field, *nth, instead.as_deref(), *looked_at)
+                    .await
+            }
             Act::UndoChoice {
                 record,
                 field,
@@ -148,6 +152,7 @@ impl Inner {
             } => self.step(RecordId(*record), step, fields).await,
             Act::WriteRows { import, rows } => self.write_rows(*import, rows).await,
             Act::UndoRows { import } => self.undo_rows(*import).await,
+            Act::PrepareCompaction { record } => self.prepare_compaction(RecordId(*record)).await,
             Act::Compact { record } => self.compact(RecordId(*record)).await,
             Act::Backup => {
                 self.back_up().await;
@@ -279,6 +284,7 @@ impl Inner {
         record: Uuid,
         field: &str,
         nth: usize,
+        instead: Option<&str>,
         looked_at: Option<usize>,
     ) -> Acted {
         let Some(state) = self.state(RecordId(record)).await else {
@@ -300,6 +306,7 @@ impl Inner {
         let Some(value) = shown.values().nth(nth).filter(|_| conflict) else {
             return Acted::Nothing;
         };
+        let value = instead.map_or_else(|| value.clone(), |text| desk::scalar(field, text));
         let path = self.path(&format!("records/{record}/resolutions"));
         self.do_it(
             REVIEWER,

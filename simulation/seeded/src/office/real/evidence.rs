@@ -7,6 +7,7 @@ use lianka_server::street::{
     store::{
         log_tail,
         records::{self, DocumentPage},
+        transfers,
     },
 };
 use lianka_sync_core::{
@@ -20,7 +21,7 @@ use super::Inner;
 use crate::{
     office::{
         ChoiceLine, Evidence, HeldLine, JoinLine, LogLine, MergeLine, NoticeLine, OfficeRecord,
-        desk, shown,
+        desk, sealed, shown,
     },
     reading::won,
 };
@@ -102,6 +103,12 @@ impl Inner {
                 )
             })
             .collect();
+        let mut personal = BTreeMap::new();
+        for record in states.keys() {
+            let rows = transfers::personal(&mut conn, &self.street, *record).await;
+            let rows = rows.expect("what is sealed");
+            personal.insert(*record, sealed(rows.iter().map(|(_, fields)| fields)));
+        }
         let of = |document: records::Document| {
             let state = states.remove(&document.record)?;
             let (kind, grid, generation) =
@@ -114,6 +121,7 @@ impl Inner {
                     generation,
                     fields: shown(&state.view()),
                     won: won(&state.view()),
+                    sealed: personal.remove(&document.record).unwrap_or_default(),
                     document: document.bytes,
                 },
             ))

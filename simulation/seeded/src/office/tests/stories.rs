@@ -59,6 +59,7 @@ pub async fn conflict(office: &mut impl Office) {
         record: card.0,
         field: "sign_name".into(),
         nth,
+        instead: None,
         looked_at: None,
     };
     assert_eq!(

@@ -317,9 +317,23 @@ fn backup_and_restore(plan: &mut Plan) {
         plan.note_clash();
     }
     let phone = plan.phone();
+    // A desk writes the same card on both sides: its second change must not pass for the first.
+    let card = plan.card_of(phone).filter(|_| plan.draw.one_in(2));
+    let at_the_desk = |plan: &mut Plan| {
+        let Some(card) = &card else { return };
+        let set = vec![("legal_name".into(), Some(plan.value(0)))];
+        plan.desk(Desk::Edit {
+            record: card.made,
+            set,
+            looked: Looked::Unsaid,
+        });
+        plan.at_ms += SECOND;
+    };
+    at_the_desk(plan);
     plan.push(What::Sync { phone });
     plan.wait(3 * SECOND);
     plan.desk(Desk::Restore);
+    at_the_desk(plan);
     for phone in plan.some_phones(4) {
         if plan.draw.one_in(2)
             && let Some(card) = plan.card_of(phone)
@@ -464,10 +478,12 @@ fn conflict_of_three(plan: &mut Plan) {
     plan.at_ms += MINUTE;
     let looked_at = plan.draw.one_in(2).then_some(2);
     let nth = plan.draw.below(2);
+    let instead = plan.draw.one_in(3).then(|| plan.value(2));
     plan.desk(Desk::Resolve {
         record: card.made,
         field: "legal_name".into(),
         nth,
+        instead,
         looked_at,
     });
     if plan.draw.one_in(2) {
