@@ -8,6 +8,7 @@
 //! operations outlive rebuilds.
 
 pub mod bytes;
+pub mod choices;
 pub mod copies;
 pub mod erased;
 pub mod finding;
@@ -55,6 +56,7 @@ pub fn check(setup: &Setup, story: &Story) -> Vec<Finding> {
     rulings::check(story, &ledger, &documents, &mut found);
     erased::check(story, &ledger, &documents, &mut found);
     told::check(story, &ledger, &documents, &mut found);
+    choices::check(story, &ledger, &documents, &mut found);
     joins::check(story, &ledger, &documents, &mut found);
     imports::check(story, &ledger, &mut found);
     trail::check(&setup.street, &story.evidence, &mut found);

@@ -60,7 +60,18 @@ pub fn check(
             let redacted = ledger.now.redacted.get(record);
             let gone_part =
                 |part: &str| redacted.is_some_and(|redacted| redacted.contains_key(part));
-            let is_redacted = rules::entry(key).is_some_and(gone_part) || gone_part(key);
+            // What was joined into another contact is that one's as well.
+            let joined = ledger.now.joined.get(record);
+            let mut goes_on = rules::entry(key);
+            for _ in 0..joined.map_or(0, BTreeMap::len) {
+                goes_on = goes_on.map(|entry| {
+                    let into = joined.and_then(|joined| joined.get(entry));
+                    into.map_or(entry, String::as_str)
+                });
+            }
+            let is_redacted = rules::entry(key).is_some_and(gone_part)
+                && goes_on.is_some_and(gone_part)
+                || gone_part(key);
             let sealed = rules::SEALED.contains(&key.as_str())
                 && story
                     .evidence

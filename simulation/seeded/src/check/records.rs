@@ -10,13 +10,13 @@ use uuid::Uuid;
 
 use super::{
     About, Finding,
-    bytes::{Document, OpId, device},
+    bytes::{Document, OpId, Said, device},
     ledger::{Card, Ledger, Put},
     notes, rules,
 };
 use crate::{
     engine::Story,
-    office::{OfficeRecord, Shown},
+    office::{ChoiceLine, OfficeRecord, Shown},
 };
 
 pub fn check(
@@ -65,11 +65,12 @@ pub fn check(
         }
         let card = ledger.now.cards.get(record).unwrap_or(&nothing);
         registers(*record, kept, card, document, ledger, found);
+        as_edits(*record, card, document, ledger, found);
         if kept.generation == 1 && !card.rewritten {
             history(*record, card, document, ledger, found);
         }
         once(*record, document, found);
-        withdrawals(*record, kept, card, found);
+        withdrawals(*record, kept, card, &evidence.choices, found);
         if kept.kind == "shop_card" && !card.grid.is_empty() && card.grid != kept.grid {
             let what = format!(
                 "{record} was put into {} and stands in {}",
@@ -253,13 +254,68 @@ fn registers(
     }
 }
 
+/// What a desk took over as its own edit replaces what its author had seen, and nothing that came meanwhile.
+fn as_edits(
+    record: Uuid,
+    card: &Card,
+    document: &Document,
+    ledger: &Ledger,
+    found: &mut Vec<Finding>,
+) {
+    let by_office = |change: &&Said| !ledger.users.contains_key(&change.device);
+    let writes: Vec<_> = document
+        .changes
+        .iter()
+        .filter(by_office)
+        .flat_map(|change| &change.writes)
+        .collect();
+    for hash in &card.as_edit {
+        let Some(held) = ledger.arrived.get(&(record, hash.clone())) else {
+            continue;
+        };
+        let seen: BTreeSet<_> = held.said.writes.iter().flat_map(|w| &w.preds).collect();
+        for said in held.said.writes.iter().filter(|said| said.value.is_some()) {
+            let same = writes
+                .iter()
+                .filter(|write| write.key == said.key && write.value == said.value);
+            let mut unseen = same
+                .flat_map(|write| &write.preds)
+                .filter(|op| !seen.contains(op))
+                .filter_map(|op| card.puts.get(op));
+            if let Some(put) = unseen.next() {
+                let what = format!(
+                    "{} = {:?} of {record}, which waited, became the desk's own edit and replaced {:?}, which its author had not seen",
+                    said.key, said.value, put.value
+                );
+                let about = About::record(record).key(&said.key).hash(hash);
+                found.push(Finding::new(
+                    "nobody's unseen value is replaced",
+                    about,
+                    what,
+                ));
+            }
+        }
+    }
+}
+
 /// Nothing is said that a person does not consent to any more, once nobody else wrote it since.
-fn withdrawals(record: Uuid, kept: &OfficeRecord, card: &Card, found: &mut Vec<Finding>) {
-    let statuses = kept
+fn withdrawals(
+    record: Uuid,
+    kept: &OfficeRecord,
+    card: &Card,
+    choices: &[ChoiceLine],
+    found: &mut Vec<Finding>,
+) {
+    // What a choice had replaced counts as said.
+    let settled = choices.iter().filter(|choice| choice.record == record);
+    let settled = settled.map(|choice| &choice.field);
+    let statuses: BTreeSet<_> = kept
         .fields
         .keys()
-        .filter(|key| key.ends_with("/party_status"));
-    for key in statuses.filter(|key| withdrawn(kept, key)) {
+        .chain(settled)
+        .filter(|key| key.ends_with("/party_status"))
+        .collect();
+    for key in statuses.into_iter().filter(|key| withdrawn(kept, key)) {
         let of_consents = card
             .puts
             .values()

@@ -1,5 +1,5 @@
-//! What the office tells of what it did: the audit trail names every act and every change, choices are remembered, those concerned hear of them, and
-//! nothing is left behind where two cards become one.
+//! What the office tells of what it did: the audit trail names every act and every change, those concerned hear of them, and nothing is left behind
+//! where two cards become one.
 //!
 //! In: the journal's acts, what the office kept of them. Where the store was restored, acts before that are not asked for.
 
@@ -11,18 +11,17 @@ use uuid::Uuid;
 use super::{
     About, Finding,
     bytes::Document,
-    ledger::{Card, Decision, Ledger},
+    ledger::{Decision, Ledger},
     rules,
 };
 use crate::{
     engine::Story,
     journal::Event,
-    office::{Act, Acted, ChoiceLine, Looked, desk},
+    office::{Act, Acted, Looked, desk},
 };
 
 const TRAIL: &str = "the audit trail tells every act";
-const NOTICES: &str = "those concerned are told";
-const CHOICES: &str = "a choice is remembered";
+pub(super) const NOTICES: &str = "those concerned are told";
 const MERGES: &str = "two cards become one";
 /// The office keeps notices for 30 days; clocks may be off by hours.
 const NOTICE_DAYS: i64 = 28;
@@ -38,7 +37,6 @@ pub fn check(
     acts(story, ledger, found);
     readings(story, ledger, found);
     decisions(story, ledger, found);
-    choices(story, ledger, documents, found);
     merges(story, ledger, documents, found);
 }
 
@@ -244,7 +242,7 @@ fn readings(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
 }
 
 /// Whether something of this moment is so young that no pass has thrown its notice away.
-fn is_young(story: &Story, at_unix_ms: i64) -> bool {
+pub(super) fn is_young(story: &Story, at_unix_ms: i64) -> bool {
     let end = story.journal.lines.last().map_or(0, |line| line.at_unix_ms);
     end - at_unix_ms < NOTICE_DAYS * 86_400_000
 }
@@ -344,295 +342,6 @@ fn decisions(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
     }
 }
 
-/// Who is to hear of a choice: whose values were there and not chosen, but for whoever chose.
-fn not_chosen(choice: &ChoiceLine) -> BTreeSet<&str> {
-    let of = |chosen: bool| {
-        let values = choice.replaced.iter();
-        values
-            .filter(move |(value, _)| (Some(value) == choice.chosen.as_ref()) == chosen)
-            .filter_map(|(_, username)| username.as_deref())
-            .collect::<BTreeSet<_>>()
-    };
-    let chosen = of(true);
-    of(false)
-        .into_iter()
-        .filter(|user| !chosen.contains(user) && Some(*user) != choice.username.as_deref())
-        .collect()
-}
-
-fn choices(
-    story: &Story,
-    ledger: &Ledger,
-    documents: &BTreeMap<Uuid, Document>,
-    found: &mut Vec<Finding>,
-) {
-    for choice in &story.evidence.choices {
-        let about = || About::record(choice.record).key(&choice.field);
-        let notices = |kind: &str, of_hash: bool| -> BTreeSet<&str> {
-            let notices = story.evidence.notices.iter();
-            notices
-                .filter(|notice| {
-                    notice.kind == kind
-                        && notice.record == choice.record
-                        && notice.field.as_ref() == Some(&choice.field)
-                        && (!of_hash || notice.hash.as_ref() == Some(&choice.hash))
-                })
-                .map(|notice| notice.username.as_str())
-                .collect()
-        };
-        let told = notices("value_not_chosen", true);
-        let expected = not_chosen(choice);
-        let lacks = !told.is_superset(&expected) && is_young(story, choice.at_unix_ms);
-        if lacks || !told.is_subset(&expected) {
-            let what = format!(
-                "of the choice of {:?} for {} of {} {told:?} are told, and {expected:?} are concerned",
-                choice.chosen, choice.field, choice.record
-            );
-            found.push(Finding::new(NOTICES, about(), what));
-        }
-        let again = notices("resolution_undone", false);
-        // Choices are undone by the reviewer, who knows.
-        let mut concerned = expected.clone();
-        concerned.remove(desk::REVIEWER);
-        if choice.is_undone && !again.is_superset(&concerned) && is_young(story, choice.at_unix_ms)
-        {
-            let what = format!(
-                "that the choice for {} of {} was undone {again:?} are told, and {concerned:?} are concerned",
-                choice.field, choice.record
-            );
-            found.push(Finding::new(NOTICES, about(), what));
-        }
-    }
-    bulks(story, ledger, documents, found);
-    let mut made: BTreeMap<(Uuid, &str), Made<'_>> = BTreeMap::new();
-    for (line, act) in done(story, ledger) {
-        match act {
-            Act::Resolve {
-                record,
-                field,
-                instead,
-                looked_at,
-                ..
-            } => {
-                let made = made.entry((*record, field)).or_default();
-                made.times += 1;
-                made.in_part += usize::from(looked_at.is_some());
-                made.last = Some((line, *looked_at));
-                made.instead = instead.as_deref();
-            }
-            Act::UndoChoice {
-                record,
-                field,
-                force,
-            } => {
-                let made = made.entry((*record, field)).or_default();
-                made.undone += 1;
-                made.undo = Some((line, *force, made.last));
-            }
-            _ => {}
-        }
-    }
-    for ((record, field), made) in made {
-        if let (Some(card), Some(document)) =
-            (ledger.now.cards.get(&record), documents.get(&record))
-        {
-            let kept: Vec<_> = story
-                .evidence
-                .choices
-                .iter()
-                .filter(|choice| choice.record == record && choice.field == field)
-                .collect();
-            let written = ledger.written(record, field);
-            for what in made.broken(field, &kept, card, document, &written) {
-                let about = About::record(record).key(field);
-                let what = format!("{field} of {record}: {what}");
-                found.push(Finding::new(CHOICES, about, what));
-            }
-        }
-    }
-}
-
-/// What is settled many at once is spelt differently, and no more.
-fn bulks(
-    story: &Story,
-    ledger: &Ledger,
-    documents: &BTreeMap<Uuid, Document>,
-    found: &mut Vec<Finding>,
-) {
-    let done = done(story, ledger).filter(|(_, act)| **act == Act::ResolveSpelling);
-    let kept = story
-        .evidence
-        .choices
-        .iter()
-        .filter(|choice| choice.is_bulk);
-    // What was settled on an erased record is forgotten with it.
-    if kept.clone().count() < done.count() && ledger.ever_erased.is_empty() {
-        let what = "conflicts were settled at once, and no choice is remembered";
-        found.push(Finding::new(CHOICES, About::default(), what));
-    }
-    let spelt = |value: &String| value.to_lowercase().replace(' ', "");
-    // Done, or nothing to do.
-    let lines = story.journal.lines.iter();
-    let last = lines.enumerate().rposition(|line| {
-        let from = ledger.restores.last().map_or(0, |at| at + 1);
-        line.0 >= from
-            && matches!(
-                &line.1.event,
-                Event::Acted {
-                    act: Act::ResolveSpelling,
-                    acted: Acted::Done | Acted::Nothing
-                }
-            )
-    });
-    if let Some(line) = last {
-        for (record, card) in &ledger.now.cards {
-            // Values that stood there then, and stand there still.
-            let shown = documents
-                .get(record)
-                .and_then(|document| document.fields.get("sign_name"));
-            let then = |op| card.puts.get(op).is_some_and(|put| put.line < line);
-            let values: BTreeSet<_> = shown
-                .into_iter()
-                .flatten()
-                .filter(|(op, _)| then(op))
-                .collect();
-            // One text, by two people, is no conflict.
-            let texts: BTreeSet<_> = values.iter().map(|(_, value)| value).collect();
-            let folded: BTreeSet<_> = texts.iter().map(|value| spelt(value)).collect();
-            if texts.len() > 1 && folded.len() == 1 && !card.touched_after("sign_name", line) {
-                let what =
-                    format!("spellings were settled, and {values:?} of {record} still stand");
-                let about = About::record(*record).key("sign_name");
-                found.push(Finding::new(CHOICES, about, what));
-            }
-        }
-    }
-    for choice in kept {
-        let values: BTreeSet<_> = choice
-            .replaced
-            .iter()
-            .map(|(value, _)| spelt(value))
-            .collect();
-        if values.len() > 1 {
-            let what = format!(
-                "{:?} of {} were settled as one spelling",
-                choice.replaced, choice.record
-            );
-            let about = About::record(choice.record).key(&choice.field);
-            found.push(Finding::new(CHOICES, about, what));
-        }
-    }
-}
-
-/// The line of a choice, and how many values were looked at.
-type Chosen = (usize, Option<usize>);
-
-/// What a desk chose for a field, and took back.
-#[derive(Default)]
-struct Made<'a> {
-    times: usize,
-    /// Choices between some of the values.
-    in_part: usize,
-    /// The newest, with how many values were looked at.
-    last: Option<Chosen>,
-    /// What the newest wrote in place of all of them.
-    instead: Option<&'a str>,
-    undone: usize,
-    /// The newest undoing, whether it was forced, and the choice before it.
-    undo: Option<(usize, bool, Option<Chosen>)>,
-}
-
-impl Made<'_> {
-    fn broken(
-        &self,
-        field: &str,
-        kept: &[&ChoiceLine],
-        card: &Card,
-        document: &Document,
-        written: &[usize],
-    ) -> Vec<String> {
-        let mut broken = Vec::new();
-        let written =
-            |from: usize, to: usize| written.iter().any(|line| *line > from && *line < to);
-        let shown: Vec<&str> = document
-            .fields
-            .get(field)
-            .into_iter()
-            .flatten()
-            .map(|(_, value)| value.as_str())
-            .collect();
-        let by_desk = kept.iter().filter(|choice| choice.source == "desk").count();
-        if by_desk < self.times {
-            broken.push("a choice is not remembered".to_owned());
-        }
-        let undone = kept.iter().filter(|choice| choice.is_undone).count();
-        if undone < self.undone {
-            broken.push(format!(
-                "{} choices were taken back, and {undone} are known as such",
-                self.undone
-            ));
-        }
-        let small = |choice: &&&ChoiceLine| choice.source == "desk" && choice.replaced.len() <= 2;
-        if kept.iter().filter(small).count() < self.in_part {
-            broken.push("a choice replaced what had not been looked at".to_owned());
-        }
-        if let Some((line, None)) = self.last
-            && !card.touched_after(field, line)
-            && !written(line, usize::MAX)
-            && shown.len() > 1
-        {
-            broken.push(format!(
-                "it was settled, nobody wrote it since, and it shows {shown:?}"
-            ));
-        }
-        if let (Some((line, _)), Some(instead)) = (self.last, self.instead)
-            && !card.touched_after(field, line)
-            && !written(line, usize::MAX)
-            && !shown.contains(&instead)
-        {
-            broken.push(format!(
-                "{instead:?} was written in place of all, and it shows {shown:?}"
-            ));
-        }
-        let Some((line, forced, chosen)) = self.undo else {
-            return broken;
-        };
-        let newest = kept
-            .iter()
-            .filter(|choice| choice.is_undone)
-            .max_by_key(|choice| choice.at_unix_ms);
-        if let (Some(newest), false, false) = (
-            newest,
-            card.touched_after(field, line),
-            written(line, usize::MAX),
-        ) {
-            let mut values = newest.replaced.iter().map(|(value, _)| value.as_str());
-            if let Some(lost) = values.find(|value| !shown.contains(value)) {
-                broken.push(format!(
-                    "the choice was taken back, and {lost:?} is not shown again"
-                ));
-            }
-            let mut values = newest.replaced.iter().map(|(value, _)| value);
-            if let Some(third) = newest.chosen.as_deref()
-                && values.all(|value| value != third)
-                && shown.contains(&third)
-            {
-                broken.push(format!(
-                    "the choice was taken back, and {third:?}, which was none of the values, still stands"
-                ));
-            }
-        }
-        let by_phone = kept.iter().any(|choice| choice.source == "phone");
-        if let (false, false, Some((chosen, None))) = (forced, by_phone, chosen)
-            && self.undone == 1
-            && written(chosen, line)
-        {
-            broken.push("a choice was taken back although the field was written since".to_owned());
-        }
-        broken
-    }
-}
-
 /// A merged card says where it went, and what it says of people is said on the card that goes on, whenever it was written; until it is undone.
 fn merges(
     story: &Story,
@@ -691,6 +400,22 @@ fn merges(
         ) else {
             continue;
         };
+        // It may have gone on from there.
+        let (mut last, mut chain) = (*winner, BTreeSet::from([*loser, *winner]));
+        while let Some(next) = away.get(&last).copied().flatten()
+            && chain.insert(next)
+        {
+            last = next;
+        }
+        let on_the_last = documents
+            .get(&last)
+            .filter(|_| chain.iter().all(|card| !ledger.rewritten.contains(card)));
+        let says_last = |value: &str| {
+            on_the_last.is_none_or(|document| {
+                let mut writes = document.changes.iter().flat_map(|change| &change.writes);
+                writes.any(|write| write.value.as_deref() == Some(value))
+            })
+        };
         let says = |value: &str| {
             won.changes
                 .iter()
@@ -698,6 +423,14 @@ fn merges(
                 .any(|write| write.value.as_deref() == Some(value))
         };
         for (key, values) in lost.fields.iter().filter(|(key, _)| key.ends_with("/name")) {
+            for (_, value) in values.iter().filter(|(_, value)| !says_last(value)) {
+                wrong(
+                    *loser,
+                    format!(
+                        "{key} = {value:?} of {loser} did not come to {last}, in which it goes on"
+                    ),
+                );
+            }
             for (_, value) in values.iter().filter(|(_, value)| !says(value)) {
                 wrong(
                     *loser,

@@ -13,6 +13,7 @@ use crate::{
 
 mod contacts;
 mod corners;
+mod crossing;
 mod imports;
 mod rare;
 mod special;
@@ -89,6 +90,7 @@ pub(super) fn draw(seed: u64) -> Script {
     corners::among(&mut plan, Draw::of(seed, "corners", 0));
     contacts::among(&mut plan, Draw::of(seed, "contacts", 0));
     imports::among(&mut plan, Draw::of(seed, "imports", 0));
+    crossing::among(&mut plan, Draw::of(seed, "crossing", 0));
     plan.steps.sort_by_key(|step| (step.at_ms, step.no));
     Script {
         seed,

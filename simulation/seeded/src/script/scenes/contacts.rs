@@ -56,6 +56,20 @@ fn twice(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
             );
         }
     }
+    if entries.len() > 2 {
+        // One edit about two of them that went.
+        let mut set = Vec::new();
+        for (nth, entry) in entries[1..].iter().enumerate() {
+            let line = format!("contacts/{entry}/role");
+            set.push((line, Some(plan.value(2 + nth))));
+        }
+        plan.push(What::Edit {
+            phone: other,
+            record,
+            set,
+            note: None,
+        });
+    }
     plan.at_ms += draw.between(SECOND, HOUR);
     well(plan, other);
     if draw.one_in(2) {

@@ -5,7 +5,7 @@
 use super::{DAY, Desk, MINUTE, MadeBy, Plan, PlannedCard, SECOND, Weather, What, transfers};
 use crate::{draw::Draw, office::Looked};
 
-type Scene = fn(&mut Plan, &mut Draw) -> Option<()>;
+pub(super) type Scene = fn(&mut Plan, &mut Draw) -> Option<()>;
 
 const SCENES: &[Scene] = &[
     stranger,
@@ -24,10 +24,7 @@ const SCENES: &[Scene] = &[
     companion,
     same_member,
     same_letter,
-    all_write_of_a_member,
     same_person,
-    compacted_meanwhile,
-    gained_while_behind,
 ];
 
 /// Adds some of them to a plan that is drawn.
@@ -506,73 +503,6 @@ fn same_letter(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
     Some(())
 }
 
-/// Phones write the same sensitive field of a request, before it is submitted and after.
-fn all_write_of_a_member(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
-    let (phone, card) = at_hand(plan, draw)?;
-    let works = |other: &usize| plan.phones[*other].grids.contains(&card.grid);
-    let others = plan.alive.iter().copied().filter(|other| *other != phone);
-    let others: Vec<_> = others.filter(works).take(2).collect();
-    for other in &others {
-        well(plan, *other);
-    }
-    let all = [&others[..], &[phone]].concat();
-    let fields = transfers::member(plan, 0);
-    let alias = plan.value(9);
-    let request = MadeBy(plan.push(What::File {
-        phone,
-        grid: card.grid.clone(),
-        kind: "in_city_e".into(),
-        alias,
-        fields,
-        submit: false,
-    }));
-    plan.at_ms += SECOND;
-    let all_sync = |plan: &mut Plan, all: &[usize]| {
-        for phone in all {
-            plan.push(What::Sync { phone: *phone });
-            plan.at_ms += MINUTE;
-        }
-    };
-    all_sync(plan, &[phone]);
-    let all_write = |plan: &mut Plan| {
-        for author in &all {
-            let value = plan.value(5);
-            write(plan, *author, request, "member_name", value);
-        }
-        all_sync(plan, &all);
-    };
-    all_sync(plan, &others);
-    all_write(plan);
-    all_sync(plan, &others);
-    plan.push(What::Event {
-        phone,
-        record: request,
-        step: "submit".into(),
-        fields: vec![transfers::field("member_present", "yes")],
-    });
-    plan.at_ms += SECOND;
-    if draw.one_in(2) {
-        // The others do not know that it is away.
-        plan.push(What::Sync { phone });
-        all_write(plan);
-    } else {
-        plan.push(What::Sync { phone });
-        plan.at_ms += MINUTE;
-    }
-    if draw.one_in(2) {
-        transfers::step(plan, request, "return");
-        all_write(plan);
-        plan.push(What::Event {
-            phone,
-            record: request,
-            step: "resubmit".into(),
-            fields: Vec::new(),
-        });
-        plan.push(What::Sync { phone });
-    }
-    Some(())
-}
-
 /// A secretary's role becomes one that edits nothing, before their phone hears of it, and perhaps what it still has is decided; then they are a
 /// secretary again.
 fn other_role(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
@@ -609,75 +539,6 @@ fn other_role(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
         plan.push(What::Sync { phone });
     }
     become_one(plan, "secretary");
-    plan.push(What::Sync { phone });
-    Some(())
-}
-
-/// A user gains a grid while their phone is far behind in another, and the answer that tells of both breaks off.
-fn gained_while_behind(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
-    let (phone, card) = at_hand(plan, draw)?;
-    let own = plan.phones[phone].grids.clone();
-    let others = plan.setup.grids.iter().filter(|grid| !own.contains(grid));
-    let gained = others.cloned().next_back()?;
-    let works = |other: &usize| plan.phones[*other].grids.contains(&card.grid);
-    let mut others = plan.alive.iter().copied().filter(|other| *other != phone);
-    let other = others.find(works)?;
-    well(plan, other);
-    for nth in 0..6 {
-        let value = plan.value(nth);
-        let key = ["sign_name", "lane", "legal_name"][nth % 3];
-        write(plan, other, card.made, key, value);
-    }
-    plan.push(What::Sync { phone: other });
-    plan.at_ms += MINUTE;
-    let mut grids = own;
-    grids.push(gained);
-    let username = plan.phones[phone].username.clone();
-    plan.desk(Desk::Assign { username, grids });
-    plan.at_ms += SECOND;
-    plan.push(What::Network {
-        phone,
-        weather: Weather::Checkpoint,
-    });
-    for _ in 0..3 {
-        plan.push(What::Sync { phone });
-        plan.at_ms += MINUTE;
-    }
-    Some(())
-}
-
-/// Somebody writes on a card, or a desk does, while its compacted history is being made.
-fn compacted_meanwhile(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
-    let (phone, card) = at_hand(plan, draw)?;
-    for _ in 0..4 {
-        let value = plan.value(0);
-        write(plan, phone, card.made, "sign_name", value);
-        plan.push(What::Sync { phone });
-        plan.at_ms += MINUTE;
-    }
-    plan.desk(Desk::PrepareCompaction { record: card.made });
-    plan.at_ms += SECOND;
-    match draw.below(3) {
-        0 => {}
-        1 => {
-            let set = vec![("legal_name".into(), Some(plan.value(0)))];
-            plan.desk(Desk::Edit {
-                record: card.made,
-                set,
-                looked: Looked::Unsaid,
-            });
-        }
-        _ => {
-            let value = plan.value(0);
-            write(plan, phone, card.made, "lane", value);
-            plan.push(What::Sync { phone });
-        }
-    }
-    plan.at_ms += MINUTE;
-    plan.desk(Desk::Compact { record: card.made });
-    plan.at_ms += SECOND;
-    let value = plan.value(1);
-    write(plan, phone, card.made, "lane", value);
     plan.push(What::Sync { phone });
     Some(())
 }

@@ -1,0 +1,364 @@
+//! Two things that seldom meet: something waits for a reviewer or for the network while something else happens to the same card.
+//!
+//! Drawn beside the plan, after all else: everything else in a run happens as it would without them.
+
+use super::{
+    Desk, MINUTE, MadeBy, Plan, SECOND, Weather, What,
+    rare::{Scene, at_hand, cards_before, lose, one_or_two, restores, well, write},
+    transfers,
+};
+use crate::{draw::Draw, office::Looked};
+
+const SCENES: &[Scene] = &[
+    held_beside_another,
+    held_and_withdrawn,
+    status_of_two,
+    chain_of_merges,
+    chosen_again,
+    gained_while_behind,
+    compacted_meanwhile,
+    all_write_of_a_member,
+];
+
+/// Adds one or two of them to a plan that is drawn.
+pub(super) fn among(plan: &mut Plan, mut draw: Draw) {
+    let scene = *draw.pick(SCENES);
+    one_or_two(plan, draw, scene);
+}
+
+/// Another phone over a good network whose user works the grid.
+fn another(plan: &mut Plan, phone: usize, grid: &String) -> Option<usize> {
+    let works = |other: &usize| *other != phone && plan.phones[*other].grids.contains(grid);
+    let other = plan.alive.iter().copied().find(works)?;
+    well(plan, other);
+    Some(other)
+}
+
+fn sync(plan: &mut Plan, phone: usize) {
+    plan.push(What::Sync { phone });
+    plan.at_ms += MINUTE;
+}
+
+fn edit(plan: &mut Plan, phone: usize, record: MadeBy, set: Vec<(String, Option<String>)>) {
+    plan.push(What::Edit {
+        phone,
+        record,
+        set,
+        note: None,
+    });
+    plan.at_ms += SECOND;
+}
+
+/// Somebody else writes the same field while an edit of it waits; a desk takes over what waits as its own edit.
+fn held_beside_another(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
+    let (phone, card) = at_hand(plan, draw)?;
+    let other = another(plan, phone, &card.grid)?;
+    let before = plan.phones[phone].grids.clone();
+    let key = *draw.pick(&["sign_name", "unit"]);
+    let username = lose(plan, phone, &card.grid)?;
+    let value = plan.value(0);
+    write(plan, phone, card.made, key, value);
+    sync(plan, phone);
+    let value = plan.value(0);
+    write(plan, other, card.made, key, value);
+    sync(plan, other);
+    plan.desk(Desk::HeldAsEdit { nth: 0 });
+    plan.at_ms += MINUTE;
+    plan.desk(Desk::Assign {
+        username,
+        grids: before,
+    });
+    sync(plan, phone);
+    Some(())
+}
+
+/// A consent, and what needs it.
+fn consent(plan: &mut Plan, contact: uuid::Uuid, decision: &str) -> Vec<(String, Option<String>)> {
+    let consent = plan.entry();
+    [
+        ("contact", contact.to_string()),
+        ("scope", "party_status".to_owned()),
+        ("decision", decision.to_owned()),
+    ]
+    .map(|(name, value)| (format!("consent/{consent}/{name}"), Some(value)))
+    .into()
+}
+
+/// What is said of a person waits, and meanwhile the person withdraws a consent, or is forgotten.
+fn held_and_withdrawn(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
+    let (phone, card) = at_hand(plan, draw)?;
+    let other = another(plan, phone, &card.grid)?;
+    let before = plan.phones[phone].grids.clone();
+    let entry = plan.entry();
+    let mut set = vec![(format!("contacts/{entry}/name"), Some(plan.value(0)))];
+    let only_the_consent = draw.one_in(2);
+    if !only_the_consent {
+        set.extend(consent(plan, entry, "grant"));
+    }
+    edit(plan, phone, card.made, set);
+    sync(plan, phone);
+    sync(plan, other);
+    let username = lose(plan, phone, &card.grid)?;
+    let set = if only_the_consent {
+        consent(plan, entry, "grant")
+    } else {
+        vec![(
+            format!("contacts/{entry}/party_status"),
+            Some(plan.value(1)),
+        )]
+    };
+    edit(plan, phone, card.made, set);
+    sync(plan, phone);
+    if only_the_consent && !restores(plan) {
+        plan.desk(Desk::Redact {
+            record: card.made,
+            entry,
+        });
+        plan.at_ms += SECOND;
+    } else {
+        let set = consent(plan, entry, "withdraw");
+        edit(plan, other, card.made, set);
+        sync(plan, other);
+    }
+    if draw.one_in(3) {
+        let accept = draw.one_in(2);
+        plan.desk(Desk::Held { nth: 0, accept });
+        plan.at_ms += SECOND;
+    }
+    plan.desk(Desk::Assign {
+        username,
+        grids: before,
+    });
+    sync(plan, phone);
+    sync(plan, phone);
+    Some(())
+}
+
+/// Two write the party status of one person at once, and the person withdraws the consent.
+fn status_of_two(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
+    let (phone, card) = at_hand(plan, draw)?;
+    let other = another(plan, phone, &card.grid)?;
+    let entry = plan.entry();
+    let mut set = vec![(format!("contacts/{entry}/name"), Some(plan.value(0)))];
+    set.extend(consent(plan, entry, "grant"));
+    edit(plan, phone, card.made, set);
+    sync(plan, phone);
+    sync(plan, other);
+    for author in [phone, other] {
+        let status = vec![(
+            format!("contacts/{entry}/party_status"),
+            Some(plan.value(1)),
+        )];
+        edit(plan, author, card.made, status);
+    }
+    sync(plan, other);
+    sync(plan, phone);
+    if draw.one_in(2) {
+        sync(plan, other);
+    }
+    let set = consent(plan, entry, "withdraw");
+    edit(plan, other, card.made, set);
+    sync(plan, other);
+    sync(plan, phone);
+    Some(())
+}
+
+/// A card goes into another one, and that into a third; a phone that has heard of neither writes on the first.
+fn chain_of_merges(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
+    let (phone, first) = at_hand(plan, draw)?;
+    let mut others = cards_before(plan, |card| card.grid == first.grid);
+    others.retain(|card| card.made != first.made);
+    let [third, .., second] = &others[..] else {
+        return None;
+    };
+    let (second, third) = (second.made, third.made);
+    let mut merges = vec![(second, first.made), (third, second)];
+    if draw.one_in(3) {
+        merges.reverse();
+    }
+    for (winner, loser) in merges {
+        plan.desk(Desk::Merge { winner, loser });
+        plan.at_ms += SECOND;
+    }
+    for record in [first.made, second] {
+        let entry = plan.entry();
+        let set = vec![
+            (format!("contacts/{entry}/name"), Some(plan.value(0))),
+            ("unit".into(), Some(plan.value(1))),
+        ];
+        edit(plan, phone, record, set);
+    }
+    sync(plan, phone);
+    Some(())
+}
+
+/// A choice is made between two values, taken back, and made again.
+fn chosen_again(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
+    let (phone, card) = at_hand(plan, draw)?;
+    let other = another(plan, phone, &card.grid)?;
+    for author in [phone, other] {
+        let value = plan.value(0);
+        write(plan, author, card.made, "legal_name", value);
+    }
+    sync(plan, phone);
+    sync(plan, other);
+    for undo in [true, false] {
+        let nth = draw.below(2);
+        let instead = draw.one_in(4).then(|| plan.value(3));
+        plan.desk(Desk::Resolve {
+            record: card.made,
+            field: "legal_name".into(),
+            nth,
+            instead,
+            looked_at: None,
+        });
+        plan.at_ms += MINUTE;
+        if undo {
+            plan.desk(Desk::UndoChoice {
+                record: card.made,
+                field: "legal_name".into(),
+                force: false,
+            });
+            plan.at_ms += MINUTE;
+        }
+    }
+    sync(plan, phone);
+    sync(plan, other);
+    Some(())
+}
+
+/// A user gains a grid while their phone is far behind in another, and the answer that tells of both breaks off.
+fn gained_while_behind(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
+    let (phone, card) = at_hand(plan, draw)?;
+    let own = plan.phones[phone].grids.clone();
+    let others = plan.setup.grids.iter().filter(|grid| !own.contains(grid));
+    let gained = others.cloned().next_back()?;
+    let works = |other: &usize| plan.phones[*other].grids.contains(&card.grid);
+    let mut others = plan.alive.iter().copied().filter(|other| *other != phone);
+    let other = others.find(works)?;
+    well(plan, other);
+    for nth in 0..6 {
+        let value = plan.value(nth);
+        let key = ["sign_name", "lane", "legal_name"][nth % 3];
+        write(plan, other, card.made, key, value);
+    }
+    plan.push(What::Sync { phone: other });
+    plan.at_ms += MINUTE;
+    let mut grids = own;
+    grids.push(gained);
+    let username = plan.phones[phone].username.clone();
+    plan.desk(Desk::Assign { username, grids });
+    plan.at_ms += SECOND;
+    plan.push(What::Network {
+        phone,
+        weather: Weather::Checkpoint,
+    });
+    for _ in 0..3 {
+        plan.push(What::Sync { phone });
+        plan.at_ms += MINUTE;
+    }
+    Some(())
+}
+
+/// Somebody writes on a card, or a desk does, while its compacted history is being made.
+fn compacted_meanwhile(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
+    let (phone, card) = at_hand(plan, draw)?;
+    for _ in 0..4 {
+        let value = plan.value(0);
+        write(plan, phone, card.made, "sign_name", value);
+        plan.push(What::Sync { phone });
+        plan.at_ms += MINUTE;
+    }
+    plan.desk(Desk::PrepareCompaction { record: card.made });
+    plan.at_ms += SECOND;
+    match draw.below(3) {
+        0 => {}
+        1 => {
+            let set = vec![("legal_name".into(), Some(plan.value(0)))];
+            plan.desk(Desk::Edit {
+                record: card.made,
+                set,
+                looked: Looked::Unsaid,
+            });
+        }
+        _ => {
+            let value = plan.value(0);
+            write(plan, phone, card.made, "lane", value);
+            plan.push(What::Sync { phone });
+        }
+    }
+    plan.at_ms += MINUTE;
+    plan.desk(Desk::Compact { record: card.made });
+    plan.at_ms += SECOND;
+    let value = plan.value(1);
+    write(plan, phone, card.made, "lane", value);
+    plan.push(What::Sync { phone });
+    Some(())
+}
+
+/// Phones write the same sensitive field of a request, before it is submitted and after.
+fn all_write_of_a_member(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
+    let (phone, card) = at_hand(plan, draw)?;
+    let works = |other: &usize| plan.phones[*other].grids.contains(&card.grid);
+    let others = plan.alive.iter().copied().filter(|other| *other != phone);
+    let others: Vec<_> = others.filter(works).take(2).collect();
+    for other in &others {
+        well(plan, *other);
+    }
+    let all = [&others[..], &[phone]].concat();
+    let fields = transfers::member(plan, 0);
+    let alias = plan.value(9);
+    let request = MadeBy(plan.push(What::File {
+        phone,
+        grid: card.grid.clone(),
+        kind: "in_city_e".into(),
+        alias,
+        fields,
+        submit: false,
+    }));
+    plan.at_ms += SECOND;
+    let all_sync = |plan: &mut Plan, all: &[usize]| {
+        for phone in all {
+            plan.push(What::Sync { phone: *phone });
+            plan.at_ms += MINUTE;
+        }
+    };
+    all_sync(plan, &[phone]);
+    let all_write = |plan: &mut Plan| {
+        for author in &all {
+            let value = plan.value(5);
+            write(plan, *author, request, "member_name", value);
+        }
+        all_sync(plan, &all);
+    };
+    all_sync(plan, &others);
+    all_write(plan);
+    all_sync(plan, &others);
+    plan.push(What::Event {
+        phone,
+        record: request,
+        step: "submit".into(),
+        fields: vec![transfers::field("member_present", "yes")],
+    });
+    plan.at_ms += SECOND;
+    if draw.one_in(2) {
+        // The others do not know that it is away.
+        plan.push(What::Sync { phone });
+        all_write(plan);
+    } else {
+        plan.push(What::Sync { phone });
+        plan.at_ms += MINUTE;
+    }
+    if draw.one_in(2) {
+        transfers::step(plan, request, "return");
+        all_write(plan);
+        plan.push(What::Event {
+            phone,
+            record: request,
+            step: "resubmit".into(),
+            fields: Vec::new(),
+        });
+        plan.push(What::Sync { phone });
+    }
+    Some(())
+}
