@@ -153,6 +153,18 @@ fn authors(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
             continue;
         }
         for (value, username) in &choice.replaced {
+            // Words of a list are typed by several.
+            if !value.bytes().any(|byte| byte.is_ascii_digit()) {
+                continue;
+            }
+            // A value that was chosen stands there as the desk's.
+            let mut choices = story.evidence.choices.iter();
+            if choices.any(|one| {
+                (one.record, &one.field, one.chosen.as_ref())
+                    == (choice.record, &choice.field, Some(value))
+            }) {
+                continue;
+            }
             let mut puts = card.puts.values();
             let put = puts.find(|put| put.key == choice.field && put.value == *value);
             let typed_by = put.and_then(|put| ledger.users.get(&put.device));

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{About, Finding, ledger::Ledger};
+use super::{About, Finding, ledger::Ledger, rules};
 use crate::{engine::Story, office::desk::HELD_REASON};
 
 pub fn check(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
@@ -168,6 +168,36 @@ fn held(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
             );
             let about = About::record(record).hash(hash);
             found.push(Finding::new("what was decided is final", about, what));
+        }
+    }
+    for held in story
+        .evidence
+        .held
+        .iter()
+        .filter(|held| held.status == "held")
+    {
+        let id = (held.record, held.hash.clone());
+        let about = || About::record(held.record).hash(&held.hash);
+        let redacted = ledger.now.redacted.get(&held.record);
+        let gone = |part: &str| redacted.is_some_and(|redacted| redacted.contains_key(part));
+        let arrived = ledger.arrived.get(&id);
+        let mut writes = arrived.into_iter().flat_map(|arrived| &arrived.said.writes);
+        if writes.any(|write| {
+            rules::entry(&write.key).is_some_and(gone) || write.value.as_deref().is_some_and(gone)
+        }) {
+            let what = format!(
+                "{} of {} is about a person who was redacted, and waits",
+                held.hash, held.record
+            );
+            found.push(Finding::new("erased data is nowhere", about(), what));
+        }
+        let last = ledger.answers.get(&id).and_then(|answers| answers.last());
+        if let Some(last) = last.filter(|last| last.status == "rejected") {
+            let what = format!(
+                "{} of {} waits for a reviewer, and its phone was told {:?}",
+                held.hash, held.record, last.code
+            );
+            found.push(Finding::new("no held edit is lost", about(), what));
         }
     }
     for ((record, hash), status) in &ledger.now.held {

@@ -232,9 +232,41 @@ impl Edit<'_> {
             if sent.is_some_and(|sent| sent.said.deps.iter().any(fell)) {
                 return None;
             }
+            // So did what was written on a record that a restore had lost and nobody had brought back by then: there was nothing to hold it beside.
+            if self.was_unknown(story, ledger, fates) {
+                return None;
+            }
             return Some("the phone was wiped, and the office never got it");
         }
         Some("it is neither at the office, nor in an outbox, nor a draft")
+    }
+
+    /// Whether the office did not have the record when the phone was wiped: its store had been put back.
+    fn was_unknown(&self, story: &Story, ledger: &Ledger, fates: &Fates) -> bool {
+        let answers = ledger.answers.iter();
+        let taken: BTreeSet<usize> = answers
+            .filter(|((record, _), _)| *record == self.record)
+            .flat_map(|(_, answers)| answers)
+            .filter(|answer| matches!(answer.status.as_str(), "accepted" | "duplicate"))
+            .map(|answer| answer.line)
+            .collect();
+        let wiped = fates.wiped.get(&self.phone).copied().unwrap_or_default();
+        let (mut is_known, mut in_backup) = (false, false);
+        for (at, line) in story.journal.lines[..wiped].iter().enumerate() {
+            is_known |= taken.contains(&at);
+            match &line.event {
+                Event::Acted {
+                    act: Act::Backup,
+                    acted: Acted::Done,
+                } => in_backup = is_known,
+                Event::Acted {
+                    act: Act::Restore,
+                    acted: Acted::Done,
+                } => is_known = in_backup,
+                _ => {}
+            }
+        }
+        !ledger.restores.is_empty() && !is_known
     }
 
     /// Whether a change of the record as it is now says it, visible or replaced since, or a reviewer has it.
