@@ -50,8 +50,9 @@ const NAME: &str = "lianka";
 const PORT: u16 = 5432;
 /// `sun_path` holds 108 bytes on Linux (104 on macOS) with the closing NUL; the smaller one, so that a folder works on both.
 const SOCKET_PATH_BYTES_MAX: usize = 103;
-/// After a postmaster was killed its orphaned workers need a moment to notice and let go of the shared memory.
-const SHARED_MEMORY_WAIT_MAX: Duration = Duration::from_secs(20);
+/// After a postmaster was killed its orphaned workers need a moment to notice and let go of the shared memory: more than one where the disk is slow.
+const SHARED_MEMORY_WAIT_MAX: Duration = Duration::from_mins(3);
+const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// Between two starts of a Postgres that does not stay: twice as long each time.
 const RESTART_PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -587,6 +588,7 @@ impl Launcher {
     /// Starts Postgres and waits until it takes connections.
     fn run(&self) -> Result<(Child, ChildStdin), EmbeddedPostgresError> {
         let began = Instant::now();
+        let mut reported = began;
         loop {
             let stale = Postmaster::read(&self.cluster);
             let mut child = at(
@@ -615,6 +617,12 @@ impl Launcher {
             let held = matches!(&failure, EmbeddedPostgresError::Failed { tail, .. } if tail.contains("shared memory block"));
             if !held || began.elapsed() > SHARED_MEMORY_WAIT_MAX {
                 return Err(failure);
+            }
+            if reported.elapsed() > REPORT_INTERVAL {
+                reported = Instant::now();
+                info!(
+                    "waiting for what is left of a Postgres that was killed to let go of its memory"
+                );
             }
             thread::sleep(POLL_INTERVAL * 10);
         }
@@ -692,7 +700,7 @@ impl Launcher {
                     log: self.log.clone(),
                 });
             }
-            if reported.elapsed() > Duration::from_secs(10) {
+            if reported.elapsed() > REPORT_INTERVAL {
                 reported = Instant::now();
                 info!("Postgres is still starting (after a crash it replays its log first)");
             }

@@ -190,11 +190,9 @@ mutants! {
     UndoKeepsThird "undo-keeps-third" "conflicts": "a third value that was chosen stands beside those that an undo puts back";
     PullCheckpointNewScope "pull-checkpoint-new-scope" "pull": "a checkpoint says that gained grids have come before they have";
     HeldAsEditOverUnseen "held-as-edit-over-unseen" "held": "a held edit that became the desk's own replaces what its author had not seen";
-    HeldRefusedByRule "held-refused-by-rule" "held": "what waits is refused where a rule speaks against it by now, and waits all the same";
     LateEditsGoOneStep "late-edits-go-one-step" "followers": "a late edit of a card that was merged away does not go on to the last of several";
     LateContactsFirstJoin "late-contacts-first-join" "join contacts": "of one late edit of two contacts that went only one is brought over";
     UndoForgetsAuthors "undo-forgets-authors" "conflicts": "a value that an undone choice put back counts as the desk's";
-    RedactKeepsHeldConsents "redact-keeps-held-consents" "forget": "a held consent that names a redacted person stays";
     HeldForgetsFormerName "held-forgets-former-name" "held": "what waits under a phone's former name is refused";
     UndoMergeTwice "undo-merge-twice" "merge cards": "a merge is undone a second time";
     UndoMergeKeepsCarried "undo-merge-keeps-carried" "merge cards": "an undone merge leaves on the card what it carried over";

@@ -267,7 +267,6 @@ impl Hand {
                         grid: grid.clone(),
                         fields: fields.clone(),
                         won: won.clone(),
-                        sealed: BTreeMap::new(),
                     },
                 )]),
                 outbox: Vec::new(),

@@ -401,17 +401,17 @@ fn merges(
             continue;
         };
         // It may have gone on from there.
-        let (mut last, mut chain) = (*winner, BTreeSet::from([*loser, *winner]));
-        while let Some(next) = away.get(&last).copied().flatten()
+        let (mut end, mut chain) = (*winner, BTreeSet::from([*loser, *winner]));
+        while let Some(next) = away.get(&end).copied().flatten()
             && chain.insert(next)
         {
-            last = next;
+            end = next;
         }
-        let on_the_last = documents
-            .get(&last)
+        let on_the_end = documents
+            .get(&end)
             .filter(|_| chain.iter().all(|card| !ledger.rewritten.contains(card)));
-        let says_last = |value: &str| {
-            on_the_last.is_none_or(|document| {
+        let says_end = |value: &str| {
+            on_the_end.is_none_or(|document| {
                 let mut writes = document.changes.iter().flat_map(|change| &change.writes);
                 writes.any(|write| write.value.as_deref() == Some(value))
             })
@@ -423,11 +423,11 @@ fn merges(
                 .any(|write| write.value.as_deref() == Some(value))
         };
         for (key, values) in lost.fields.iter().filter(|(key, _)| key.ends_with("/name")) {
-            for (_, value) in values.iter().filter(|(_, value)| !says_last(value)) {
+            for (_, value) in values.iter().filter(|(_, value)| !says_end(value)) {
                 wrong(
                     *loser,
                     format!(
-                        "{key} = {value:?} of {loser} did not come to {last}, in which it goes on"
+                        "{key} = {value:?} of {loser} did not come to {end}, in which it goes on"
                     ),
                 );
             }

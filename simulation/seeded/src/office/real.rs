@@ -445,7 +445,7 @@ impl Inner {
         self.app.pool.close().await;
         self.backup = Some(Database::create(Some(&self.database)).await);
         self.imports_then = self.imports.clone();
-        self.desks_then = self.desks.clone();
+        self.desks_then.clone_from(&self.desks);
         self.restart().await;
     }
 
@@ -466,7 +466,7 @@ impl Inner {
         self.recorded.epochs.push(epoch);
         self.restart().await;
         self.imports = self.imports_then.clone();
-        self.desks = self.desks_then.clone();
+        self.desks.clone_from(&self.desks_then);
         for receipt in self.receipts.clone() {
             Box::pin(self.act(&receipt)).await;
         }
