@@ -617,10 +617,11 @@ async fn two_who_write_a_sealed_field_without_seeing_each_other_are_both_kept() 
     let other = scene.phone("li.hua", &["A1"]).await;
     let record = filed(&phone).await;
     other.sync().await.expect("synced");
-    for (phone, name) in [(&phone, "陈建华"), (&other, "陈健国"), (&phone, "陈建华")] {
-        phone
+    for (phone, name) in [(&phone, "陈建华"), (&other, "陈健国"), (&phone, "陈剑华")] {
+        let receipt = phone
             .edit(record, &[put("member_name", name)], NOW)
             .expect("saved");
+        assert!(receipt.hash.is_some(), "{name}");
         phone.sync().await.expect("synced");
     }
     let kept = "select string_agg(name, ' ' order by revision, at) from transfer_personal,
@@ -629,7 +630,7 @@ async fn two_who_write_a_sealed_field_without_seeing_each_other_are_both_kept() 
         .fetch_one(&scene.office.test.app.pool)
         .await
         .expect("the store answers");
-    assert_eq!(kept.as_deref(), Some("陈建国 陈健国 陈建华"));
+    assert_eq!(kept.as_deref(), Some("陈建国 陈建华 陈健国 陈剑华"));
     scene.office.equals_rebuild().await;
 }
 

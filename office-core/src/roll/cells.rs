@@ -70,7 +70,8 @@ pub fn unprotected(text: &str) -> String {
 const BREAKS: [char; 3] = ['\t', '\r', '\n'];
 const ENDS: [char; 5] = [';', '|', '\t', '\r', '\n'];
 
-fn begins_formula(piece: &str) -> bool {
+/// Whether a spreadsheet would take the text for a formula, whatever blank or invisible characters stand before it.
+pub(super) fn begins_formula(piece: &str) -> bool {
     let passed_over = |c: char| matches!(c, ' ' | '"' | '\u{3000}' | '\u{a0}' | '\u{ad}' | '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}');
     piece
         .trim_start_matches(passed_over)

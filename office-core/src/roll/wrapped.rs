@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::cells::begins_formula;
+
 /// A text without what programs wrap around it on the way: escapes for signs (`_x000D_`, `&amp;`, `\n`), and an apostrophe that keeps a
 /// spreadsheet from reading a number or a formula.
 pub fn plain(text: &str) -> Cow<'_, str> {
@@ -247,9 +249,6 @@ fn breaks(text: &str) -> Option<String> {
 
 /// Signs at which an export in delimited text begins anew, see `table_file`.
 const PIECE_ENDS: [char; 5] = [';', '|', '\t', '\r', '\n'];
-/// Signs with which a formula begins.
-const FORMULA_SIGNS: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
-
 /// Takes off the apostrophes that our own export puts before what begins like a formula, and those that people put before a number.
 fn without_apostrophes(text: &str) -> Cow<'_, str> {
     if !text.contains(['\'', '’', '‘', '＇']) {
@@ -272,11 +271,7 @@ fn without_apostrophes(text: &str) -> Cow<'_, str> {
 }
 
 fn guarded(rest: &str, first: bool) -> bool {
-    let passed_over = |c: char| matches!(c, ' ' | '"' | '\u{3000}' | '\u{a0}' | '\u{ad}' | '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}');
-    first && rest.starts_with(['\t', '\r', '\n'])
-        || rest
-            .trim_start_matches(passed_over)
-            .starts_with(FORMULA_SIGNS)
+    first && rest.starts_with(['\t', '\r', '\n']) || begins_formula(rest)
 }
 
 /// '王记: no quotation, which has two marks, and no name such as '90s.

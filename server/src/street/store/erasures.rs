@@ -53,7 +53,7 @@ pub async fn unmade(
         .collect())
 }
 
-/// How many rows there are of a record, by table: what [`erase_record`] deletes.
+/// How many rows there are of a record, by table: what [`erase_records`] deletes.
 pub async fn holdings(
     tx: &mut PgConnection,
     street: &StreetCode,
@@ -85,98 +85,98 @@ pub async fn holdings(
     .into())
 }
 
-/// Deletes everything of a record, its log included. What a re-import would find it by stays, without a cell.
-pub async fn erase_record(
+/// Deletes everything of records, their log included. What a re-import would find them by stays, without a cell.
+pub async fn erase_records(
     tx: &mut PgConnection,
     street: &StreetCode,
-    record: RecordId,
+    records: &[Uuid],
 ) -> sqlx::Result<()> {
-    let (street, id) = (street.as_str(), record.0);
+    let street = street.as_str();
     sqlx::query!(
-        "delete from change_log where street = $1 and record = $2",
+        "delete from change_log where street = $1 and record = any($2)",
         street,
-        id
+        records
     )
     .execute(&mut *tx)
     .await?;
     sqlx::query!(
-        "delete from held_change where street = $1 and record = $2",
+        "delete from held_change where street = $1 and record = any($2)",
         street,
-        id
+        records
     )
     .execute(&mut *tx)
     .await?;
     sqlx::query!(
-        "delete from notice where street = $1 and record = $2",
+        "delete from notice where street = $1 and record = any($2)",
         street,
-        id
+        records
     )
     .execute(&mut *tx)
     .await?;
-    forget_cells(&mut *tx, street, id).await?;
+    forget_cells(&mut *tx, street, records).await?;
     sqlx::query!(
-        "delete from shop_contact where street = $1 and record = $2",
+        "delete from shop_contact where street = $1 and record = any($2)",
         street,
-        id
+        records
     )
     .execute(&mut *tx)
     .await?;
     sqlx::query!(
-        "delete from resolution where street = $1 and record = $2",
+        "delete from resolution where street = $1 and record = any($2)",
         street,
-        id
+        records
     )
     .execute(&mut *tx)
     .await?;
-    // A card that went on in this one can still be brought back; what was remarked on it goes.
+    // A card that went on in one of these can still be brought back; what was remarked on it goes.
     sqlx::query!(
-        "update card_merge set note = '', undone_note = null where street = $1 and winner = $2",
+        "update card_merge set note = '', undone_note = null where street = $1 and winner = any($2)",
         street,
-        id
+        records
     )
     .execute(&mut *tx)
     .await?;
-    // The other tables go with the record's row.
+    // The other tables go with the records' rows.
     sqlx::query!(
-        "delete from record where street = $1 and record = $2",
+        "delete from record where street = $1 and record = any($2)",
         street,
-        id
+        records
     )
     .execute(&mut *tx)
     .await?;
     Ok(())
 }
 
-/// Notes that an import made the record and that it went with it.
+/// Notes that an import made the records and that they went with it.
 pub async fn insert_unmade(
     tx: &mut PgConnection,
     street: &StreetCode,
-    record: RecordId,
+    records: &[Uuid],
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "insert into unmade_record (street, record) values ($1, $2) on conflict do nothing",
+        "insert into unmade_record (street, record) select $1, unnest($2::uuid[]) on conflict do nothing",
         street.as_str(),
-        record.0,
+        records,
     )
     .execute(tx)
     .await?;
     Ok(())
 }
 
-/// Rows of other imports that found the record there and said nothing new have nothing any more: they are listed, and may come again.
+/// Rows of other imports that found the records there and said nothing new have nothing any more: they are listed, and may come again.
 pub async fn list_unmade(
     tx: &mut PgConnection,
     street: &StreetCode,
-    record: RecordId,
+    records: &[Uuid],
 ) -> sqlx::Result<()> {
     let (zh, en) = RECORD_GONE;
     sqlx::query!(
         "update roll_import_row set state = 'refused', problems = jsonb_build_array($3::text),
              content = jsonb_build_object('problems', jsonb_build_array(jsonb_build_object(
                  'code', $3::text, 'severity', 'warning', 'row', row_number, 'message_zh', $4::text, 'message_en', $5::text)))
-         where street = $1 and record = $2 and state = 'unchanged'",
+         where street = $1 and record = any($2) and state = 'unchanged'",
         street.as_str(),
-        record.0,
+        records,
         ProblemCode::RecordGone.as_str(),
         zh,
         en,
@@ -186,12 +186,12 @@ pub async fn list_unmade(
     Ok(())
 }
 
-/// Forgets what an import's sheet said of the record; the row's identity and the record's id stay, so that the same row does not make it anew.
-async fn forget_cells(tx: &mut PgConnection, street: &str, record: Uuid) -> sqlx::Result<()> {
+/// Forgets what an import's sheet said of the records; the row's identity and the record's id stay, so that the same row does not make it anew.
+async fn forget_cells(tx: &mut PgConnection, street: &str, records: &[Uuid]) -> sqlx::Result<()> {
     sqlx::query!(
-        "update roll_import_row set cells = '[]', problems = '[]', content = '{}' where street = $1 and record = $2 and (cells <> '[]' or problems <> '[]' or content <> '{}')",
+        "update roll_import_row set cells = '[]', problems = '[]', content = '{}' where street = $1 and record = any($2) and (cells <> '[]' or problems <> '[]' or content <> '{}')",
         street,
-        record
+        records
     )
     .execute(tx)
     .await?;
@@ -277,7 +277,7 @@ pub async fn redact_entries(
     )
     .execute(&mut *tx)
     .await?;
-    forget_cells(tx, street, id).await
+    forget_cells(tx, street, &[id]).await
 }
 
 /// Other records that hold one of the entries: copies that a merge of cards made.

@@ -1,7 +1,11 @@
 //! All that a decision writes, written to Postgres inside the open transaction.
 
 use lianka_office_core::store::Writes;
-use lianka_sync_core::{id::StreetCode, limits, time::ServerTime};
+use lianka_sync_core::{
+    id::{RecordId, StreetCode},
+    limits,
+    time::ServerTime,
+};
 use sqlx::PgConnection;
 
 use crate::{
@@ -95,13 +99,15 @@ async fn save_log(
     now: ServerTime,
     writes: &Writes,
 ) -> sqlx::Result<()> {
-    for record in writes.erased.iter().chain(&writes.unmade) {
-        erasures::erase_record(tx, street, *record).await?;
+    let ids = |records: &[RecordId]| records.iter().map(|record| record.0).collect::<Vec<_>>();
+    let (erased, unmade) = (ids(&writes.erased), ids(&writes.unmade));
+    if !(erased.is_empty() && unmade.is_empty()) {
+        erasures::erase_records(tx, street, &[&erased[..], &unmade].concat()).await?;
         reached(PipelinePoint::RecordErased);
     }
-    for record in &writes.unmade {
-        erasures::insert_unmade(tx, street, *record).await?;
-        erasures::list_unmade(tx, street, *record).await?;
+    if !unmade.is_empty() {
+        erasures::insert_unmade(tx, street, &unmade).await?;
+        erasures::list_unmade(tx, street, &unmade).await?;
     }
     for rewrite in &writes.rewritten {
         records::rewrite_log(tx, street, rewrite).await?;

@@ -139,6 +139,12 @@ pub struct Document {
 }
 
 impl Document {
+    /// Whether the value was ever written, under whatever key.
+    pub fn wrote(&self, value: &str) -> bool {
+        let mut writes = self.changes.iter().flat_map(|change| &change.writes);
+        writes.any(|write| write.value.as_deref() == Some(value))
+    }
+
     /// The winning value.
     pub fn text(&self, key: &str) -> Option<&str> {
         self.fields

@@ -142,12 +142,7 @@ pub fn check(
 /// Whether a record that is left says it, now or in its history. What was on a card that was merged may be on the other as well: the office is told so,
 /// and forgets it there.
 fn says(document: &Document, value: &str) -> bool {
-    let written = document
-        .changes
-        .iter()
-        .flat_map(|change| &change.writes)
-        .any(|write| write.value.as_deref() == Some(value));
-    written
+    document.wrote(value)
         || document
             .changes
             .iter()

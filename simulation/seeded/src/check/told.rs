@@ -407,35 +407,18 @@ fn merges(
         {
             end = next;
         }
-        let on_the_end = documents
+        let last = documents
             .get(&end)
-            .filter(|_| chain.iter().all(|card| !ledger.rewritten.contains(card)));
-        let says_end = |value: &str| {
-            on_the_end.is_none_or(|document| {
-                let mut writes = document.changes.iter().flat_map(|change| &change.writes);
-                writes.any(|write| write.value.as_deref() == Some(value))
-            })
-        };
-        let says = |value: &str| {
-            won.changes
-                .iter()
-                .flat_map(|change| &change.writes)
-                .any(|write| write.value.as_deref() == Some(value))
-        };
+            .filter(|_| chain.iter().all(|card| !ledger.rewritten.contains(card)))
+            .unwrap_or(won);
         for (key, values) in lost.fields.iter().filter(|(key, _)| key.ends_with("/name")) {
-            for (_, value) in values.iter().filter(|(_, value)| !says_end(value)) {
-                wrong(
-                    *loser,
-                    format!(
-                        "{key} = {value:?} of {loser} did not come to {end}, in which it goes on"
-                    ),
-                );
-            }
-            for (_, value) in values.iter().filter(|(_, value)| !says(value)) {
-                wrong(
-                    *loser,
-                    format!("{key} = {value:?} of {loser} is not on {winner}"),
-                );
+            for (_, value) in values {
+                if !won.wrote(value) || !last.wrote(value) {
+                    let what = format!(
+                        "{key} = {value:?} of {loser} is not on {winner}, or not on {end}, in which it goes on"
+                    );
+                    wrong(*loser, what);
+                }
             }
         }
     }
