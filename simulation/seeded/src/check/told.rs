@@ -407,13 +407,13 @@ fn merges(
         {
             end = next;
         }
-        let last = documents
+        let at_end = documents
             .get(&end)
             .filter(|_| chain.iter().all(|card| !ledger.rewritten.contains(card)))
             .unwrap_or(won);
         for (key, values) in lost.fields.iter().filter(|(key, _)| key.ends_with("/name")) {
             for (_, value) in values {
-                if !won.wrote(value) || !last.wrote(value) {
+                if !won.wrote(value) || !at_end.wrote(value) {
                     let what = format!(
                         "{key} = {value:?} of {loser} is not on {winner}, or not on {end}, in which it goes on"
                     );
