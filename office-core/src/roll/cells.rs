@@ -68,7 +68,8 @@ pub fn unprotected(text: &str) -> String {
 }
 
 const BREAKS: [char; 3] = ['\t', '\r', '\n'];
-const ENDS: [char; 5] = [';', '|', '\t', '\r', '\n'];
+/// Signs at which a text in delimited text begins anew for a spreadsheet.
+pub(super) const ENDS: [char; 5] = [';', '|', '\t', '\r', '\n'];
 
 /// Whether a spreadsheet would take the text for a formula, whatever blank or invisible characters stand before it.
 pub(super) fn begins_formula(piece: &str) -> bool {

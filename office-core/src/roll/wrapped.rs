@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::cells::begins_formula;
+use super::cells::{ENDS, begins_formula};
 
 /// A text without what programs wrap around it on the way: escapes for signs (`_x000D_`, `&amp;`, `\n`), and an apostrophe that keeps a
 /// spreadsheet from reading a number or a formula.
@@ -247,15 +247,13 @@ fn breaks(text: &str) -> Option<String> {
     found.then(|| out + rest)
 }
 
-/// Signs at which an export in delimited text begins anew, see `table_file`.
-const PIECE_ENDS: [char; 5] = [';', '|', '\t', '\r', '\n'];
 /// Takes off the apostrophes that our own export puts before what begins like a formula, and those that people put before a number.
 fn without_apostrophes(text: &str) -> Cow<'_, str> {
     if !text.contains(['\'', '’', '‘', '＇']) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len());
-    for (at, piece) in text.split_inclusive(PIECE_ENDS).enumerate() {
+    for (at, piece) in text.split_inclusive(ENDS).enumerate() {
         let bare = piece
             .strip_prefix('\'')
             .filter(|rest| guarded(rest, at == 0))

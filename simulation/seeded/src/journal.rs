@@ -182,3 +182,25 @@ pub struct PhoneRecord {
 pub struct Journal {
     pub lines: Vec<Line>,
 }
+
+impl Journal {
+    /// The lines before `upto` that the office's store knows of: up to the backup that it was put back to, and since.
+    pub fn remembered(&self, upto: usize) -> Vec<usize> {
+        let (mut lines, mut at_backup) = (Vec::new(), 0);
+        for (at, line) in self.lines[..upto].iter().enumerate() {
+            lines.push(at);
+            if let Event::Acted {
+                act,
+                acted: Acted::Done,
+            } = &line.event
+            {
+                match act {
+                    Act::Backup => at_backup = lines.len(),
+                    Act::Restore => lines.truncate(at_backup),
+                    _ => {}
+                }
+            }
+        }
+        lines
+    }
+}

@@ -266,7 +266,7 @@ async fn load_records(
     Ok(())
 }
 
-fn ids_of<'w>(records: impl IntoIterator<Item = &'w RecordId>) -> Vec<Uuid> {
+pub(super) fn ids_of<'w>(records: impl IntoIterator<Item = &'w RecordId>) -> Vec<Uuid> {
     records.into_iter().map(|record| record.0).collect()
 }
 

@@ -1,12 +1,10 @@
 //! All that a decision writes, written to Postgres inside the open transaction.
 
 use lianka_office_core::store::Writes;
-use lianka_sync_core::{
-    id::{RecordId, StreetCode},
-    limits,
-    time::ServerTime,
-};
+use lianka_sync_core::{id::StreetCode, limits, time::ServerTime};
 use sqlx::PgConnection;
+
+use super::load::ids_of;
 
 use crate::{
     audit,
@@ -99,13 +97,13 @@ async fn save_log(
     now: ServerTime,
     writes: &Writes,
 ) -> sqlx::Result<()> {
-    let ids = |records: &[RecordId]| records.iter().map(|record| record.0).collect::<Vec<_>>();
-    let (erased, unmade) = (ids(&writes.erased), ids(&writes.unmade));
-    if !(erased.is_empty() && unmade.is_empty()) {
-        erasures::erase_records(tx, street, &[&erased[..], &unmade].concat()).await?;
+    let gone = ids_of(writes.erased.iter().chain(&writes.unmade));
+    if !gone.is_empty() {
+        erasures::erase_records(tx, street, &gone).await?;
         reached(PipelinePoint::RecordErased);
     }
-    if !unmade.is_empty() {
+    if !writes.unmade.is_empty() {
+        let unmade = ids_of(&writes.unmade);
         erasures::insert_unmade(tx, street, &unmade).await?;
         erasures::list_unmade(tx, street, &unmade).await?;
     }

@@ -1,6 +1,9 @@
 //! What was erased, redacted or sealed is nowhere: not in what the office stores, not in any phone's file.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    iter::successors,
+};
 
 use uuid::Uuid;
 
@@ -62,16 +65,11 @@ pub fn check(
                 |part: &str| redacted.is_some_and(|redacted| redacted.contains_key(part));
             // What was joined into another contact is that one's as well.
             let joined = ledger.now.joined.get(record);
-            let mut goes_on = rules::entry(key);
-            for _ in 0..joined.map_or(0, BTreeMap::len) {
-                goes_on = goes_on.map(|entry| {
-                    let into = joined.and_then(|joined| joined.get(entry));
-                    into.map_or(entry, String::as_str)
-                });
-            }
-            let is_redacted = rules::entry(key).is_some_and(gone_part)
-                && goes_on.is_some_and(gone_part)
-                || gone_part(key);
+            let into = |entry: &&str| Some(joined?.get(*entry)?.as_str());
+            let chain_max = 1 + joined.map_or(0, BTreeMap::len);
+            let chain = |entry| successors(Some(entry), into).take(chain_max);
+            let is_gone = |entry| gone_part(entry) && chain(entry).last().is_some_and(gone_part);
+            let is_redacted = rules::entry(key).is_some_and(is_gone) || gone_part(key);
             let sealed = rules::SEALED.contains(&key.as_str())
                 && story
                     .evidence

@@ -11,11 +11,11 @@ use super::{
     About, Finding,
     bytes::Document,
     ledger::{Ledger, Put},
-    told::remembered,
 };
 use crate::{
     engine::Story,
-    office::{Act, JoinLine},
+    journal::Event,
+    office::{Act, Acted, JoinLine},
 };
 
 const JOINS: &str = "two contacts become one";
@@ -35,9 +35,14 @@ pub fn check(
     found: &mut Vec<Finding>,
 ) {
     let mut cards: BTreeMap<Uuid, BTreeMap<(Uuid, Uuid), Pair>> = BTreeMap::new();
-    for act in remembered(story) {
-        let (Act::JoinContacts { record, kept, gone } | Act::PartContacts { record, kept, gone }) =
-            act
+    let lines = &story.journal.lines;
+    for at in story.journal.remembered(lines.len()) {
+        let Event::Acted {
+            act:
+                act @ (Act::JoinContacts { record, kept, gone }
+                | Act::PartContacts { record, kept, gone }),
+            acted: Acted::Done,
+        } = &lines[at].event
         else {
             continue;
         };

@@ -251,22 +251,8 @@ impl Edit<'_> {
             .map(|answer| answer.line)
             .collect();
         let wiped = fates.wiped.get(&self.phone).copied().unwrap_or_default();
-        let (mut is_known, mut in_backup) = (false, false);
-        for (at, line) in story.journal.lines[..wiped].iter().enumerate() {
-            is_known |= taken.contains(&at);
-            match &line.event {
-                Event::Acted {
-                    act: Act::Backup,
-                    acted: Acted::Done,
-                } => in_backup = is_known,
-                Event::Acted {
-                    act: Act::Restore,
-                    acted: Acted::Done,
-                } => is_known = in_backup,
-                _ => {}
-            }
-        }
-        !ledger.restores.is_empty() && !is_known
+        let remembered = story.journal.remembered(wiped);
+        !ledger.restores.is_empty() && !remembered.iter().any(|line| taken.contains(line))
     }
 
     /// Whether a change of the record as it is now says it, visible or replaced since, or a reviewer has it.

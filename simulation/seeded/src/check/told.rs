@@ -56,25 +56,6 @@ pub(super) fn done<'s>(
     })
 }
 
-/// Acts that the store remembers: carried out up to the backup that it was put back to, and since.
-pub(super) fn remembered(story: &Story) -> Vec<&Act> {
-    let (mut acts, mut at_backup) = (Vec::new(), 0);
-    for line in &story.journal.lines {
-        if let Event::Acted {
-            act,
-            acted: Acted::Done,
-        } = &line.event
-        {
-            match act {
-                Act::Backup => at_backup = acts.len(),
-                Act::Restore => acts.truncate(at_backup),
-                _ => acts.push(act),
-            }
-        }
-    }
-    acts
-}
-
 /// Who had edits held is told with how many.
 fn held(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
     // A restored store lost what it told.

@@ -258,12 +258,18 @@ impl MemoryOffice {
         packed(call, encoding, &items)
     }
 
+    /// What a server has in memory alone is gone.
+    fn end_process(&mut self) {
+        self.state.store.forget_tail();
+        self.compactions.clear();
+    }
+
     fn restore(&mut self) -> Acted {
         let Some((backup, known)) = self.backup.clone() else {
             return Acted::Nothing;
         };
         self.state = backup;
-        self.compactions.clear();
+        self.end_process();
         self.state.store.epoch = self.names.epoch();
         for no in known..self.receipts.len() {
             let receipt = self.receipts[no].clone();

@@ -70,6 +70,17 @@ pub(super) struct Plan {
 }
 
 /// The script of a seed.
+/// What a consent says of a contact's party status.
+fn consent(consent: Uuid, contact: Uuid, decision: &str) -> Set {
+    [
+        ("contact", contact.to_string()),
+        ("scope", "party_status".to_owned()),
+        ("decision", decision.to_owned()),
+    ]
+    .map(|(name, value)| (format!("consent/{consent}/{name}"), Some(value)))
+    .into()
+}
+
 pub(super) fn draw(seed: u64) -> Script {
     let mut draw = Draw::of(seed, "script", 0);
     let setup = setup(&mut draw);
@@ -415,13 +426,7 @@ impl Plan {
             (format!("contacts/{entry}/phones"), Some(self.value(1))),
         ];
         if self.draw.one_in(3) {
-            let consent = self.entry();
-            let mut put = |name: &str, value: &str| {
-                set.push((format!("consent/{consent}/{name}"), Some(value.to_owned())));
-            };
-            put("contact", &entry.to_string());
-            put("scope", "party_status");
-            put("decision", "grant");
+            set.extend(consent(self.entry(), entry, "grant"));
             set.push((
                 format!("contacts/{entry}/party_status"),
                 Some(self.value(2)),

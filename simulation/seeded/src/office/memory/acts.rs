@@ -180,16 +180,14 @@ impl MemoryOffice {
             Act::Compact { record } => self.compact(RecordId(*record)),
             // A backup is made of a store that no server stands before.
             Act::Backup => {
-                self.state.store.forget_tail();
-                self.compactions.clear();
+                self.end_process();
                 self.backup = Some((self.state.clone(), self.receipts.len()));
                 Acted::Done
             }
             Act::Restore => self.restore(),
             // What is committed is in the store, and the store is whole.
             Act::Failover | Act::Restart => {
-                self.compactions.clear();
-                self.state.store.forget_tail();
+                self.end_process();
                 Acted::Done
             }
         }

@@ -2,19 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use lianka_office_core::store::PersonalFields;
 use lianka_server::street::{
     projection as project,
     store::{
         log_tail,
         records::{self, DocumentPage},
-        transfers,
     },
 };
 use lianka_sync_core::{
     codec::change::Scalar, crdt::merge::RegisterState, id::RecordId, kinds::Kind,
 };
 use serde_json::Value;
-use sqlx::Row;
+use sqlx::{Row, types::Json};
 use uuid::Uuid;
 
 use super::Inner;
@@ -103,12 +103,14 @@ impl Inner {
                 )
             })
             .collect();
-        let mut personal = BTreeMap::new();
-        for record in states.keys() {
-            let rows = transfers::personal(&mut conn, &self.street, *record).await;
-            let rows = rows.expect("what is sealed");
-            personal.insert(*record, sealed(rows.iter().map(|(_, fields)| fields)));
-        }
+        let rows = sqlx::query_as("select record, fields from transfer_personal")
+            .fetch_all(&mut *conn)
+            .await;
+        let rows: Vec<(Uuid, Json<PersonalFields>)> = rows.expect("what is sealed");
+        let of_record = |record: RecordId| {
+            let of = rows.iter().filter(move |(of, _)| *of == record.0);
+            sealed(of.map(|(_, fields)| &fields.0))
+        };
         let of = |document: records::Document| {
             let state = states.remove(&document.record)?;
             let (kind, grid, generation) =
@@ -121,7 +123,7 @@ impl Inner {
                     generation,
                     fields: shown(&state.view()),
                     won: won(&state.view()),
-                    sealed: personal.remove(&document.record).unwrap_or_default(),
+                    sealed: of_record(document.record),
                     document: document.bytes,
                 },
             ))

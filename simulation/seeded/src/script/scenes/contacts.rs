@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     DAY, Desk, HOUR, MINUTE, MadeBy, Plan, SECOND, What,
-    rare::{at_hand, one_or_two, restores, well, write},
+    rare::{at_hand, edit, one_or_two, restores, well, write},
 };
 use crate::draw::Draw;
 
@@ -102,12 +102,6 @@ fn noted(plan: &mut Plan, draw: &mut Draw, phone: usize, record: MadeBy) -> Uuid
             set.push((format!("contacts/{entry}/{line}"), Some(plan.value(0))));
         }
     }
-    plan.push(What::Edit {
-        phone,
-        record,
-        set,
-        note: None,
-    });
-    plan.at_ms += SECOND;
+    edit(plan, phone, record, set);
     entry
 }

@@ -2,9 +2,11 @@
 //!
 //! Drawn beside the plan, after all else: everything else in a run happens as it would without them.
 
+use uuid::Uuid;
+
 use super::{
-    Desk, MINUTE, MadeBy, Plan, SECOND, Weather, What,
-    rare::{Scene, at_hand, cards_before, lose, one_or_two, restores, well, write},
+    Desk, MINUTE, MadeBy, Plan, SECOND, Set, Weather, What, consent,
+    rare::{Scene, at_hand, cards_before, edit, lose, one_or_two, restores, sync, well, write},
     transfers,
 };
 use crate::{draw::Draw, office::Looked};
@@ -34,21 +36,6 @@ fn another(plan: &mut Plan, phone: usize, grid: &String) -> Option<usize> {
     Some(other)
 }
 
-fn sync(plan: &mut Plan, phone: usize) {
-    plan.push(What::Sync { phone });
-    plan.at_ms += MINUTE;
-}
-
-fn edit(plan: &mut Plan, phone: usize, record: MadeBy, set: Vec<(String, Option<String>)>) {
-    plan.push(What::Edit {
-        phone,
-        record,
-        set,
-        note: None,
-    });
-    plan.at_ms += SECOND;
-}
-
 /// Somebody else writes the same field while an edit of it waits; a desk takes over what waits as its own edit.
 fn held_beside_another(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
     let (phone, card) = at_hand(plan, draw)?;
@@ -72,16 +59,9 @@ fn held_beside_another(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
     Some(())
 }
 
-/// A consent, and what needs it.
-fn consent(plan: &mut Plan, contact: uuid::Uuid, decision: &str) -> Vec<(String, Option<String>)> {
-    let consent = plan.entry();
-    [
-        ("contact", contact.to_string()),
-        ("scope", "party_status".to_owned()),
-        ("decision", decision.to_owned()),
-    ]
-    .map(|(name, value)| (format!("consent/{consent}/{name}"), Some(value)))
-    .into()
+/// A consent to a party status, as an entry of its own.
+fn anew(plan: &mut Plan, contact: Uuid, decision: &str) -> Set {
+    consent(plan.entry(), contact, decision)
 }
 
 /// What is said of a person waits, and meanwhile the person withdraws a consent, or is forgotten.
@@ -93,14 +73,14 @@ fn held_and_withdrawn(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
     let mut set = vec![(format!("contacts/{entry}/name"), Some(plan.value(0)))];
     let only_the_consent = draw.one_in(2);
     if !only_the_consent {
-        set.extend(consent(plan, entry, "grant"));
+        set.extend(anew(plan, entry, "grant"));
     }
     edit(plan, phone, card.made, set);
     sync(plan, phone);
     sync(plan, other);
     let username = lose(plan, phone, &card.grid)?;
     let set = if only_the_consent {
-        consent(plan, entry, "grant")
+        anew(plan, entry, "grant")
     } else {
         vec![(
             format!("contacts/{entry}/party_status"),
@@ -116,7 +96,7 @@ fn held_and_withdrawn(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
         });
         plan.at_ms += SECOND;
     } else {
-        let set = consent(plan, entry, "withdraw");
+        let set = anew(plan, entry, "withdraw");
         edit(plan, other, card.made, set);
         sync(plan, other);
     }
@@ -140,7 +120,7 @@ fn status_of_two(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
     let other = another(plan, phone, &card.grid)?;
     let entry = plan.entry();
     let mut set = vec![(format!("contacts/{entry}/name"), Some(plan.value(0)))];
-    set.extend(consent(plan, entry, "grant"));
+    set.extend(anew(plan, entry, "grant"));
     edit(plan, phone, card.made, set);
     sync(plan, phone);
     sync(plan, other);
@@ -156,7 +136,7 @@ fn status_of_two(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
     if draw.one_in(2) {
         sync(plan, other);
     }
-    let set = consent(plan, entry, "withdraw");
+    let set = anew(plan, entry, "withdraw");
     edit(plan, other, card.made, set);
     sync(plan, other);
     sync(plan, phone);
@@ -233,17 +213,13 @@ fn gained_while_behind(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
     let own = plan.phones[phone].grids.clone();
     let others = plan.setup.grids.iter().filter(|grid| !own.contains(grid));
     let gained = others.cloned().next_back()?;
-    let works = |other: &usize| plan.phones[*other].grids.contains(&card.grid);
-    let mut others = plan.alive.iter().copied().filter(|other| *other != phone);
-    let other = others.find(works)?;
-    well(plan, other);
+    let other = another(plan, phone, &card.grid)?;
     for nth in 0..6 {
         let value = plan.value(nth);
         let key = ["sign_name", "lane", "legal_name"][nth % 3];
         write(plan, other, card.made, key, value);
     }
-    plan.push(What::Sync { phone: other });
-    plan.at_ms += MINUTE;
+    sync(plan, other);
     let mut grids = own;
     grids.push(gained);
     let username = plan.phones[phone].username.clone();
@@ -254,8 +230,7 @@ fn gained_while_behind(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
         weather: Weather::Checkpoint,
     });
     for _ in 0..3 {
-        plan.push(What::Sync { phone });
-        plan.at_ms += MINUTE;
+        sync(plan, phone);
     }
     Some(())
 }
@@ -266,8 +241,7 @@ fn compacted_meanwhile(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
     for _ in 0..4 {
         let value = plan.value(0);
         write(plan, phone, card.made, "sign_name", value);
-        plan.push(What::Sync { phone });
-        plan.at_ms += MINUTE;
+        sync(plan, phone);
     }
     plan.desk(Desk::PrepareCompaction { record: card.made });
     plan.at_ms += SECOND;
@@ -319,11 +293,10 @@ fn all_write_of_a_member(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
     plan.at_ms += SECOND;
     let all_sync = |plan: &mut Plan, all: &[usize]| {
         for phone in all {
-            plan.push(What::Sync { phone: *phone });
-            plan.at_ms += MINUTE;
+            sync(plan, *phone);
         }
     };
-    all_sync(plan, &[phone]);
+    sync(plan, phone);
     let all_write = |plan: &mut Plan| {
         for author in &all {
             let value = plan.value(5);
@@ -346,8 +319,7 @@ fn all_write_of_a_member(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
         plan.push(What::Sync { phone });
         all_write(plan);
     } else {
-        plan.push(What::Sync { phone });
-        plan.at_ms += MINUTE;
+        sync(plan, phone);
     }
     if draw.one_in(2) {
         transfers::step(plan, request, "return");

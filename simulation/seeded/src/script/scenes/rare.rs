@@ -2,7 +2,7 @@
 //!
 //! Drawn beside the plan and not within it, as visits are: everything else in a run happens as it would without them.
 
-use super::{DAY, Desk, MINUTE, MadeBy, Plan, PlannedCard, SECOND, Weather, What, transfers};
+use super::{DAY, Desk, MINUTE, MadeBy, Plan, PlannedCard, SECOND, Set, Weather, What, transfers};
 use crate::{draw::Draw, office::Looked};
 
 pub(super) type Scene = fn(&mut Plan, &mut Draw) -> Option<()>;
@@ -105,18 +105,27 @@ pub(super) fn well(plan: &mut Plan, phone: usize) {
         phone,
         weather: Weather::Fine,
     });
+    sync(plan, phone);
+}
+
+/// Synchronises, and a minute passes.
+pub(super) fn sync(plan: &mut Plan, phone: usize) {
     plan.push(What::Sync { phone });
     plan.at_ms += MINUTE;
 }
 
-pub(super) fn write(plan: &mut Plan, phone: usize, record: MadeBy, key: &str, value: String) {
+pub(super) fn edit(plan: &mut Plan, phone: usize, record: MadeBy, set: Set) {
     plan.push(What::Edit {
         phone,
         record,
-        set: vec![(key.to_owned(), Some(value))],
+        set,
         note: None,
     });
     plan.at_ms += SECOND;
+}
+
+pub(super) fn write(plan: &mut Plan, phone: usize, record: MadeBy, key: &str, value: String) {
+    edit(plan, phone, record, vec![(key.to_owned(), Some(value))]);
 }
 
 /// A program with a phone's tokens writes on cards of grids that its user works, worked once, or never worked.
@@ -161,12 +170,10 @@ fn held_chain(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
         }
         if draw.one_in(3) {
             // The rest comes with another request.
-            plan.push(What::Sync { phone });
-            plan.at_ms += MINUTE;
+            sync(plan, phone);
         }
     }
-    plan.push(What::Sync { phone });
-    plan.at_ms += MINUTE;
+    sync(plan, phone);
     for _ in 0..draw.between(1, 2) {
         let nth = draw.below(4);
         let accept = !draw.one_in(4);
@@ -180,8 +187,7 @@ fn held_chain(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
     if draw.one_in(2) {
         let value = plan.value(0);
         write(plan, phone, card.made, "sign_name", value);
-        plan.push(What::Sync { phone });
-        plan.at_ms += MINUTE;
+        sync(plan, phone);
     }
     plan.desk(Desk::Assign {
         username,
@@ -213,8 +219,7 @@ fn enrolled_anew(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
         let value = plan.value(0);
         write(plan, phone, card.made, key, value);
     }
-    plan.push(What::Sync { phone });
-    plan.at_ms += MINUTE;
+    sync(plan, phone);
     // With the grid given back, it could write there itself what waits.
     plan.desk(Desk::Assign {
         username: username.clone(),
@@ -223,8 +228,7 @@ fn enrolled_anew(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
     plan.push(What::Enrol { phone, username });
     plan.at_ms += SECOND;
     for _ in 0..2 {
-        plan.push(What::Sync { phone });
-        plan.at_ms += MINUTE;
+        sync(plan, phone);
     }
     if draw.one_in(2) {
         let accept = !draw.one_in(3);
@@ -252,8 +256,7 @@ fn moved_away(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
         grid,
     });
     plan.at_ms += SECOND;
-    plan.push(What::Sync { phone });
-    plan.at_ms += MINUTE;
+    sync(plan, phone);
     if draw.one_in(2) {
         let accept = draw.one_in(2);
         plan.desk(Desk::Held { nth: 0, accept });
@@ -285,8 +288,7 @@ fn left_before_lost(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
         username: username.clone(),
         grids: left,
     });
-    plan.push(What::Sync { phone });
-    plan.at_ms += MINUTE;
+    sync(plan, phone);
     if draw.one_in(3) {
         plan.desk(Desk::Assign {
             username,
@@ -305,8 +307,7 @@ fn forgotten_and_restored(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
         plan.phones[phone].grids.clone(),
     );
     let entry = plan.contact(phone, card.made);
-    plan.push(What::Sync { phone });
-    plan.at_ms += MINUTE;
+    sync(plan, phone);
     let assign = |plan: &mut Plan, grids: Vec<String>| {
         let username = username.clone();
         plan.desk(Desk::Assign { username, grids });
@@ -315,8 +316,7 @@ fn forgotten_and_restored(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
     let value = plan.value(0);
     let key = format!("contacts/{entry}/preferred_time");
     write(plan, phone, card.made, &key, value);
-    plan.push(What::Sync { phone });
-    plan.at_ms += MINUTE;
+    sync(plan, phone);
     for _ in 0..3 {
         plan.desk(Desk::Held {
             nth: 0,
@@ -324,8 +324,7 @@ fn forgotten_and_restored(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
         });
     }
     assign(plan, own);
-    plan.push(What::Sync { phone });
-    plan.at_ms += MINUTE;
+    sync(plan, phone);
     plan.desk(Desk::Backup);
     plan.desk(if draw.one_in(2) {
         Desk::Erase { record: card.made }
@@ -357,8 +356,7 @@ fn spelling(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
     write(plan, first, card.made, "sign_name", name);
     write(plan, second, card.made, "sign_name", other);
     for phone in [first, second] {
-        plan.push(What::Sync { phone });
-        plan.at_ms += MINUTE;
+        sync(plan, phone);
     }
     plan.desk(Desk::ResolveSpelling);
     plan.at_ms += MINUTE;
@@ -394,8 +392,7 @@ fn looked_at(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
     let (phone, card) = at_hand(plan, draw)?;
     let value = plan.value(0);
     write(plan, phone, card.made, "sign_name", value);
-    plan.push(What::Sync { phone });
-    plan.at_ms += MINUTE;
+    sync(plan, phone);
     for looked in [Looked::Before, Looked::Now] {
         let set = vec![("legal_name".into(), Some(plan.value(0)))];
         plan.desk(Desk::Edit {
@@ -450,12 +447,10 @@ fn same_member(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
         requests.push(MadeBy(made));
         plan.at_ms += SECOND;
         if draw.one_in(2) {
-            plan.push(What::Sync { phone });
-            plan.at_ms += MINUTE;
+            sync(plan, phone);
         }
     }
-    plan.push(What::Sync { phone });
-    plan.at_ms += MINUTE;
+    sync(plan, phone);
     for request in requests {
         for step in ["request_origin", "dispatch"] {
             transfers::step(plan, request, step);
@@ -482,8 +477,7 @@ fn same_letter(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
         requests.push(MadeBy(made));
         plan.at_ms += SECOND;
     }
-    plan.push(What::Sync { phone });
-    plan.at_ms += MINUTE;
+    sync(plan, phone);
     let letter = plan.value(8);
     for record in requests {
         transfers::step(plan, record, "request_origin");
@@ -518,8 +512,7 @@ fn other_role(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
     for _ in 0..draw.between(1, 2) {
         let value = plan.value(0);
         write(plan, phone, card.made, "sign_name", value);
-        plan.push(What::Sync { phone });
-        plan.at_ms += MINUTE;
+        sync(plan, phone);
     }
     // What somebody's own program sends is bound by the role as well.
     let value = plan.value(0);
@@ -565,8 +558,7 @@ fn same_person(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
         });
         entries.push(entry);
     }
-    plan.push(What::Sync { phone });
-    plan.at_ms += MINUTE;
+    sync(plan, phone);
     let when = plan.value(2);
     write(
         plan,

@@ -1,7 +1,5 @@
 //! Rare scenes. Every seed has some of them.
 
-use uuid::Uuid;
-
 use super::{DAY, Desk, HOUR, MINUTE, MadeBy, Plan, SECOND, Weather, What, transfers};
 use crate::{draw::Draw, office::Looked};
 
@@ -911,15 +909,6 @@ fn consent(plan: &mut Plan) {
     }
     plan.at_ms += MINUTE;
     let (entry, given, withdrawn) = (plan.entry(), plan.entry(), plan.entry());
-    let says = |consent: Uuid, decision: &str| {
-        let put =
-            |name: &str, value: &str| (format!("consent/{consent}/{name}"), Some(value.to_owned()));
-        vec![
-            put("contact", &entry.to_string()),
-            put("scope", "party_status"),
-            put("decision", decision),
-        ]
-    };
     let status = |plan: &mut Plan| {
         (
             format!("contacts/{entry}/party_status"),
@@ -927,7 +916,7 @@ fn consent(plan: &mut Plan) {
         )
     };
     let mut set = vec![(format!("contacts/{entry}/name"), Some(plan.value(1)))];
-    set.extend(says(given, "grant"));
+    set.extend(super::consent(given, entry, "grant"));
     set.push(status(plan));
     plan.push(What::Edit {
         phone: phones[0],
@@ -950,7 +939,7 @@ fn consent(plan: &mut Plan) {
     plan.push(What::Edit {
         phone: phones[0],
         record: card.made,
-        set: says(withdrawn, "withdraw"),
+        set: super::consent(withdrawn, entry, "withdraw"),
         note: None,
     });
     for phone in phones {
