@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use axum::http::StatusCode;
 use lianka_sync_core::{
     codec::wire::{Notice, ResponseItem},
+    crdt::record::Edit,
     id::RecordId,
 };
 use lianka_tests::Answer;
@@ -609,6 +610,21 @@ async fn sensitive_values_are_masked_in_lists_and_in_no_class() {
         (json!(1), json!(true))
     );
     assert!(!list.to_string().contains('众'), "{list}");
+
+    // Once the consent is withdrawn, what was chosen between is forgotten with the status.
+    let other = "0198c0de-0000-7000-8000-0000000000c2";
+    let withdrawn = [
+        ("contact", CONTACT),
+        ("scope", "party_status"),
+        ("decision", "withdraw"),
+    ];
+    let withdrawn = withdrawn.map(|(field, value)| put(&format!("consent/{other}/{field}"), value));
+    scene.settle().await;
+    scene.wang.edit(scene.card, &withdrawn);
+    scene.settle().await;
+    let kept = scene.office.rows(RESOLUTIONS).await;
+    assert!(!format!("{kept:?}").contains('众'), "{kept:?}");
+    assert_eq!(scene.desk.get("resolutions").await["total"], 0);
 }
 
 #[tokio::test]
@@ -985,7 +1001,19 @@ async fn a_field_edited_since_is_put_back_only_by_force_and_beside_the_edit() {
         ["新招牌", "李记", "王记"]
     );
     scene.office.equals_rebuild().await;
-    // A cleared field is put back as well.
+    // Clearing the value that was chosen is an edit as well.
+    scene.differ(&[("lane", "7", "8")]).await;
+    let resolution = scene.choose("lane", json!("7")).await["resolution"].clone();
+    scene.settle().await;
+    scene.li.edit(scene.card, &[Edit::set("lane", "")]);
+    scene.settle().await;
+    let refused = scene.undo(&resolution, false).await;
+    assert_eq!(refused.code(), "edited_since");
+    assert_eq!(scene.undo(&resolution, true).await.status, StatusCode::OK);
+    scene.settle().await;
+    assert_eq!(values(&mut scene.wang, scene.card, "lane"), ["7", "8"]);
+    scene.office.equals_rebuild().await;
+    // A field that was cleared by the choice is put back as well.
     scene.differ(&[("unit", "201", "202")]).await;
     let resolution = scene.choose("unit", Value::Null).await["resolution"].clone();
     assert_eq!(scene.undo(&resolution, false).await.status, StatusCode::OK);

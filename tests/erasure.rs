@@ -604,7 +604,6 @@ async fn an_erased_record_is_gone_everywhere_and_never_comes_back() {
     scene.nothing_is_left(&["wang.fang", "li.na"]).await;
 }
 
-/// The office's own sheet still names the shop: importing it again brings nothing back, neither the card nor a cell.
 /// Two cards that were merged and are two shops after all: what the merge had brought of a person is in the winner's history still, also where it was
 /// put under a person of the winner's own.
 #[tokio::test(flavor = "multi_thread")]
@@ -666,9 +665,21 @@ async fn a_redaction_reaches_what_an_undone_merge_had_brought() {
         ["欧阳小明"],
         "the winner's own person stays"
     );
+    let gone = scene
+        .post(
+            &format!("records/{loser}/erase"),
+            json!({ "reason": "subject_request" }),
+        )
+        .await;
+    assert_eq!(
+        gone.json["also_on"],
+        json!([winner]),
+        "the whole card's values are in that history as well"
+    );
     scene.all_is_sound().await;
 }
 
+/// The office's own sheet still names the shop: importing it again brings nothing back, neither the card nor a cell.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_imported_row_does_not_bring_an_erased_card_back() {
     let scene = Scene::open().await;

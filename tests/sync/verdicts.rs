@@ -607,6 +607,16 @@ async fn changes_out_of_their_place_in_history() {
     let gap = scene.forged(|change| change.seq += 1);
     scene.refuses(&[gap], "sequence_gap", None).await;
     let unknown = scene.forged(|change| change.deps = vec![ChangeHash([7; 32])]);
+    // What the phone wrote on it under its next name waits with it.
+    let waiting = change::decode(&unknown.bytes).unwrap();
+    let follower = scene.forged(|change| {
+        (change.actor, change.seq) = (Actor::new(waiting.actor.device(), 9), 1);
+        change.start_op = waiting.max_op() + 1;
+        change.deps = vec![waiting.hash];
+    });
+    scene
+        .refuses(&[unknown.clone(), follower], "dependency_missing", None)
+        .await;
     scene.refuses(&[unknown], "dependency_missing", None).await;
     let forked = scene.forged(|change| change.seq -= 1);
     scene.refuses(&[forked], "actor_forked", None).await;

@@ -88,8 +88,11 @@ pub(super) fn wants(street: &Street, record: RecordId) -> Wants {
         wants.receipts.insert(record);
     } else if street.state(record).is_some() {
         wants.merged_with.insert(record);
+        wants.merges_of.insert(record);
         wants.children.insert(record);
         wants.holdings.insert(record);
+        let winners = merge_cards::undone_of(street, record).map(|merge| merge.winner);
+        wants.records.extend(winners);
     }
     wants
 }
@@ -128,7 +131,12 @@ pub(super) fn erase(
     let generation = street.state(record).ok_or(Refused::NotFound)?.generation();
     let known = street.known();
     let about = [known.merged_with.get(&record), known.children.get(&record)];
-    let also_on: BTreeSet<_> = about.into_iter().flatten().flatten().copied().collect();
+    // A card that was parted from another again left its values in that one's history.
+    let parted = merge_cards::undone_of(street, record)
+        .map(|merge| merge.winner)
+        .filter(|winner| street.state(*winner).is_some());
+    let about = about.into_iter().flatten().flatten().copied();
+    let also_on: BTreeSet<_> = about.chain(parted).collect();
     let counts = known.holdings.get(&record).cloned().unwrap_or_default();
     let seq = street.erase(record)?;
     let receipt = Receipt {

@@ -273,6 +273,15 @@ mutants! {
     MergeKnowsFirstEpoch "merge-knows-first-epoch" "merge cards": "of what a merge or a joining wrote only its first change is known as its own";
     JoinStandsAfterParting "join-stands-after-parting" "merge cards": "contacts that were parted count as joined: a later edit of the one that came back is moved to the other";
     RedactForgetsJoined "redact-forgets-joined" "forget": "who was joined into a redacted person stays in the history of the card";
+    PushRefusesFollowers "push-refuses-followers" "push": "what builds on a change that only waits is refused for good";
+    UndoOverCleared "undo-over-cleared" "conflicts": "a choice is undone although the field was cleared since";
+    UndoMergeKeepsShared "undo-merge-keeps-shared" "merge cards": "an undone merge leaves what it brought to a person who stood on both cards";
+    LateConsentsStay "late-consents-stay" "followers": "a late consent of a contact who was joined into another counts for nobody";
+    FollowOneLevel "follow-one-level" "followers": "visits of a card that was merged into the one that moves stay behind";
+    HeldAcceptsRefused "held-accepts-refused" "held": "what a reviewer refused comes along with what is accepted";
+    RedactKeepsRefused "redact-keeps-refused" "forget": "refused changes about a redacted person stay";
+    SealWhenOpen "seal-when-open" "rulings": "sensitive fields that come after a request is over stay in its record";
+    SettledTellsOnce "settled-tells-once" "conflicts": "of two fields that one change settles only one is told of";
     AuditSkipsLink "audit-skips-link" "audit": "an event of the audit chain does not name the one before";
 }
 

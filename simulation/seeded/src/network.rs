@@ -141,7 +141,8 @@ impl Fate {
                 };
             }
             Weather::Checkpoint => {
-                fate.answer = Answer::Checkpoint(draw.below(8));
+                // Half of them behind the first.
+                fate.answer = Answer::Checkpoint(draw.below(16).saturating_sub(8));
                 return fate;
             }
             Weather::None => {

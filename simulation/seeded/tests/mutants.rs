@@ -198,10 +198,6 @@ const UNSEEN: &[(Mutant, &str)] = &[
         "revisions are the office's own bookkeeping: `tests/transfers.rs`",
     ),
     (
-        Mutant::WithdrawalKeepsBeside,
-        "nobody here settles a party status that is withdrawn: `tests/street_store.rs`",
-    ),
-    (
         Mutant::ImportTrustsNumbers,
         "a sheet seldom names a field that stood behind an overwritten one of the same change: `office-core/tests/imports.rs`",
     ),

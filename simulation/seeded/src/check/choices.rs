@@ -154,7 +154,7 @@ fn authors(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
         }
         for (value, username) in &choice.replaced {
             // Words of a list are typed by several.
-            if !value.bytes().any(|byte| byte.is_ascii_digit()) {
+            if !rules::is_typed(value) {
                 continue;
             }
             // A value that was chosen stands there as the desk's.
@@ -216,6 +216,7 @@ fn by_phones(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
                 };
                 if replaced.len() > 1
                     && !card.touched_after(&write.key, 0)
+                    && !card.may_be_withdrawn(&write.key)
                     && rules::keeps_conflicts(&write.key)
                     && !choices.any(is_it)
                 {

@@ -53,10 +53,7 @@ pub fn check(
             }
             // Who went along is named by the key.
             let value = key.strip_prefix("companions/").unwrap_or(value);
-            if value.len() < CHARS_MIN
-                || !value.bytes().any(|byte| byte.is_ascii_digit())
-                || rules::once(key)
-            {
+            if value.len() < CHARS_MIN || !rules::is_typed(value) || rules::once(key) {
                 continue;
             }
             let about = || About::record(*record).key(key).value(value);

@@ -79,6 +79,7 @@ pub fn check(
         let is_plain = !ledger.rewritten.contains(record) && !ledger.merged.contains(record);
         if is_plain {
             problems.extend(card.shown());
+            problems.extend(card.consents());
         }
         let about = |what| Finding::new(JOINS, About::record(*record), what);
         found.extend(problems.into_iter().map(about));
@@ -152,6 +153,53 @@ impl Card<'_> {
                     if shows(*kept) && !own {
                         problems.push(format!("{said:?} of {gone} is still on {kept}"));
                     }
+                }
+            }
+        }
+        problems
+    }
+
+    /// What somebody consented to, or withdrew, as the entry that went counts for the one that goes on.
+    fn consents(&self) -> Vec<String> {
+        let said = |consent: &str, name: &str| {
+            let key = format!("consent/{consent}/{name}");
+            let (_, value) = self.document.fields.get(&key)?.last()?;
+            Some(value.as_str())
+        };
+        let keys = self.document.fields.keys();
+        let consents: Vec<&str> = keys
+            .filter_map(|key| key.strip_prefix("consent/")?.strip_suffix("/contact"))
+            .collect();
+        let standing: BTreeMap<Uuid, Uuid> = self
+            .pairs
+            .iter()
+            .filter(|(_, pair)| pair.stands)
+            .map(|((kept, gone), _)| (*gone, *kept))
+            .collect();
+        let mut problems = Vec::new();
+        for (gone, kept) in &standing {
+            // It may have gone on from there.
+            let on = std::iter::successors(Some(*kept), |entry| standing.get(entry).copied());
+            let on: BTreeSet<String> = on
+                .take(standing.len())
+                .map(|entry| entry.to_string())
+                .collect();
+            let gone = gone.to_string();
+            let of_gone = consents
+                .iter()
+                .filter(|consent| said(consent, "contact") == Some(&gone));
+            for consent in of_gone {
+                let is_copy = |other: &&str| {
+                    said(other, "contact").is_some_and(|contact| on.contains(contact))
+                        && ["scope", "decision"]
+                            .iter()
+                            .all(|name| said(other, name) == said(consent, name))
+                };
+                if !consents.iter().any(is_copy) {
+                    problems.push(format!(
+                        "{consent}, by which {gone} said {:?}, does not count for {kept}",
+                        said(consent, "decision")
+                    ));
                 }
             }
         }

@@ -68,6 +68,12 @@ impl Card {
             .iter()
             .any(|(of, at)| *at > line && of.as_deref().is_none_or(|of| of == key))
     }
+
+    /// Whether a key is the party status of somebody who withdrew a consent: what was said and chosen of it is forgotten.
+    pub fn may_be_withdrawn(&self, key: &str) -> bool {
+        let withdraws = |put: &Put| put.key.ends_with("/decision") && put.value == "withdraw";
+        key.ends_with("/party_status") && self.puts.values().any(withdraws)
+    }
 }
 
 /// What became of a held change.
@@ -188,6 +194,8 @@ pub struct Ledger {
     copied: BTreeSet<Uuid>,
     /// What the answer that is being told refused for good.
     refused_now: Vec<(Uuid, String)>,
+    /// What any answer did.
+    ever_refused: BTreeSet<(Uuid, String)>,
     backup: Option<Box<Office>>,
     receipts: Vec<Act>,
 }
@@ -484,9 +492,12 @@ impl Ledger {
             "rejected" => {
                 self.refused(record, &arrived, &user, answer, known, found);
                 let code = answer.code.as_deref().unwrap_or_default();
-                // Of what is erased nothing comes.
-                if code != "erased" && !rules::is_retryable(code) {
-                    self.refused_now.push((record, hash.to_owned()));
+                if !rules::is_retryable(code) {
+                    self.ever_refused.insert((record, hash.to_owned()));
+                    // Of what is erased nothing comes.
+                    if code != "erased" {
+                        self.refused_now.push((record, hash.to_owned()));
+                    }
                 }
             }
             _ => {}
@@ -538,7 +549,19 @@ impl Ledger {
             held == Some(&Held::Waits)
         };
         let refused_now = |dep: &&String| self.refused_now.contains(&(record, (*dep).clone()));
+        let ever_refused = |dep: &String| {
+            let id = (record, dep.clone());
+            self.ever_refused.contains(&id) || self.now.held.get(&id) == Some(&Held::Refused)
+        };
         match code {
+            "depends_on_rejected" if !arrived.said.deps.iter().any(ever_refused) => {
+                wrong(
+                    "honest edits are taken",
+                    format!(
+                        "{hash} was refused for what it builds on, of which nothing was refused for good"
+                    ),
+                );
+            }
             "dependency_missing" if arrived.said.deps.iter().any(|dep| waits(&dep)) => {
                 wrong(
                     "no held edit is lost",

@@ -13,6 +13,7 @@ use super::{
     About, Finding,
     bytes::{self, Document, OpId},
     ledger::Ledger,
+    rules,
 };
 use crate::{
     engine::Story,
@@ -158,7 +159,7 @@ fn seen_and_shown<'s>(
         // holds.
         let renamed = ledger.restores.is_empty()
             && own.is_some_and(|own| own.contains(&bytes::device(&op.1)))
-            && saw.value.bytes().any(|byte| byte.is_ascii_digit());
+            && rules::is_typed(&saw.value);
         // Others may have typed the same, or a desk have chosen it.
         let by_own = |id: &OpId| own.is_some_and(|own| own.contains(&bytes::device(&id.1)));
         shown

@@ -108,6 +108,11 @@ pub fn entry(key: &str) -> Option<&str> {
     Some(entry)
 }
 
+/// Whether a value is one that somebody typed, and so stands once in a run; words of lists and days are written by several, and hold no digit of the plan's.
+pub fn is_typed(value: &str) -> bool {
+    value.bytes().any(|byte| byte.is_ascii_digit())
+}
+
 /// Refusals after which the phone sends the same again.
 pub fn is_retryable(code: &str) -> bool {
     matches!(

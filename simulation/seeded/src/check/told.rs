@@ -448,15 +448,26 @@ fn merges(
             let card = ledger.now.cards.get(winner);
             card.is_some_and(|card| card.puts.values().any(|put| put.value == value))
         };
+        let of_contacts = |key: &&String| key.starts_with("contacts/");
+        // A person whom the merge brought and somebody has written about since stays whole.
+        let written_since = |key: &str| {
+            let entry = rules::entry(key);
+            let card = ledger.now.cards.get(winner);
+            let mut puts = card.into_iter().flat_map(|card| card.puts.values());
+            puts.any(|put| rules::entry(&put.key) == entry)
+        };
         let stays = |key: &str, value: &str| {
-            let shown = won.fields.iter().filter(|(key, _)| key.ends_with("/name"));
-            key.ends_with("/name")
+            let shown = won.fields.iter().filter(|(key, _)| of_contacts(key));
+            rules::is_typed(value)
                 && !own(value)
+                && !written_since(key)
                 && shown
+                    .filter(|(one, _)| one.rsplit('/').next() == key.rsplit('/').next())
                     .flat_map(|(_, values)| values)
                     .any(|(_, one)| one == value)
         };
-        for (key, values) in lost.fields.iter().filter(|_| only) {
+        let brought = lost.fields.iter().filter(|(key, _)| of_contacts(key));
+        for (key, values) in brought.filter(|_| only) {
             for (_, value) in values.iter().filter(|(_, value)| stays(key, value)) {
                 wrong(
                     *winner,

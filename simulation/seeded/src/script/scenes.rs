@@ -101,7 +101,9 @@ pub(super) fn draw(seed: u64) -> Script {
     corners::among(&mut plan, Draw::of(seed, "corners", 0));
     contacts::among(&mut plan, Draw::of(seed, "contacts", 0));
     imports::among(&mut plan, Draw::of(seed, "imports", 0));
-    crossing::among(&mut plan, Draw::of(seed, "crossing", 0));
+    for nth in 0..2 {
+        crossing::among(&mut plan, Draw::of(seed, "crossing", nth));
+    }
     plan.steps.sort_by_key(|step| (step.at_ms, step.no));
     Script {
         seed,

@@ -6,7 +6,10 @@ use uuid::Uuid;
 
 use super::{
     Desk, MINUTE, MadeBy, Plan, SECOND, Set, Weather, What, consent,
-    rare::{Scene, at_hand, cards_before, edit, lose, one_or_two, restores, sync, well, write},
+    rare::{
+        Scene, at_hand, cards_before, edit, lose, one_or_two, one_person_on_two, restores, sync,
+        well, write,
+    },
     transfers,
 };
 use crate::{draw::Draw, office::Looked};
@@ -17,7 +20,11 @@ const SCENES: &[Scene] = &[
     status_of_two,
     chain_of_merges,
     chosen_again,
+    chosen_and_written,
     gained_while_behind,
+    gained_and_moved,
+    consent_of_a_joined,
+    same_person_parted,
     compacted_meanwhile,
     all_write_of_a_member,
 ];
@@ -114,7 +121,7 @@ fn held_and_withdrawn(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
     Some(())
 }
 
-/// Two write the party status of one person at once, and the person withdraws the consent.
+/// Two write the party status of one person at once, one of them may choose between the two, and the person withdraws the consent.
 fn status_of_two(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
     let (phone, card) = at_hand(plan, draw)?;
     let other = another(plan, phone, &card.grid)?;
@@ -133,8 +140,15 @@ fn status_of_two(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
     }
     sync(plan, other);
     sync(plan, phone);
-    if draw.one_in(2) {
+    if !draw.one_in(4) {
         sync(plan, other);
+        if !draw.one_in(3) {
+            // Who sees both values chooses.
+            let key = format!("contacts/{entry}/party_status");
+            let value = plan.value(1);
+            write(plan, other, card.made, &key, value);
+            sync(plan, other);
+        }
     }
     let set = anew(plan, entry, "withdraw");
     edit(plan, other, card.made, set);
@@ -172,21 +186,54 @@ fn chain_of_merges(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
     Some(())
 }
 
-/// A choice is made between two values, taken back, and made again.
-fn chosen_again(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
+/// Two phones write one field of a card without seeing each other's value.
+fn two_values(plan: &mut Plan, draw: &mut Draw, key: &str) -> Option<(usize, usize, MadeBy)> {
     let (phone, card) = at_hand(plan, draw)?;
     let other = another(plan, phone, &card.grid)?;
     for author in [phone, other] {
         let value = plan.value(0);
-        write(plan, author, card.made, "legal_name", value);
+        write(plan, author, card.made, key, value);
     }
     sync(plan, phone);
     sync(plan, other);
+    Some((phone, other, card.made))
+}
+
+/// A choice is made between two values, a phone that knows of it writes the field or clears it, and a desk takes the choice back.
+fn chosen_and_written(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
+    let (phone, other, record) = two_values(plan, draw, "legal_name")?;
+    let instead = draw.one_in(4).then(|| plan.value(3));
+    plan.desk(Desk::Resolve {
+        record,
+        field: "legal_name".into(),
+        nth: draw.below(2),
+        instead,
+        looked_at: None,
+    });
+    plan.at_ms += MINUTE;
+    sync(plan, other);
+    let value = draw.one_in(2).then(|| plan.value(5));
+    edit(plan, other, record, vec![("legal_name".into(), value)]);
+    sync(plan, other);
+    plan.desk(Desk::UndoChoice {
+        record,
+        field: "legal_name".into(),
+        force: draw.one_in(4),
+    });
+    plan.at_ms += MINUTE;
+    sync(plan, phone);
+    sync(plan, other);
+    Some(())
+}
+
+/// A choice is made between two values, taken back, and made again.
+fn chosen_again(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
+    let (phone, other, record) = two_values(plan, draw, "legal_name")?;
     for undo in [true, false] {
         let nth = draw.below(2);
         let instead = draw.one_in(4).then(|| plan.value(3));
         plan.desk(Desk::Resolve {
-            record: card.made,
+            record,
             field: "legal_name".into(),
             nth,
             instead,
@@ -195,7 +242,7 @@ fn chosen_again(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
         plan.at_ms += MINUTE;
         if undo {
             plan.desk(Desk::UndoChoice {
-                record: card.made,
+                record,
                 field: "legal_name".into(),
                 force: false,
             });
@@ -232,6 +279,83 @@ fn gained_while_behind(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
     for _ in 0..3 {
         sync(plan, phone);
     }
+    Some(())
+}
+
+/// A user gains a grid, the answer that brings it breaks off, and a card that it had brought leaves the grid again.
+fn gained_and_moved(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
+    let phone = *draw.pick(&plan.alive);
+    let own = plan.phones[phone].grids.clone();
+    let cards = cards_before(plan, |card| !own.contains(&card.grid));
+    let gained = draw
+        .pick(cards.get(..).filter(|cards| !cards.is_empty())?)
+        .grid
+        .clone();
+    let grids = plan.setup.grids.iter();
+    let away = grids.filter(|grid| !own.contains(grid) && **grid != gained);
+    let away = away.cloned().next_back()?;
+    well(plan, phone);
+    let username = plan.phones[phone].username.clone();
+    let mut grids = own;
+    grids.push(gained.clone());
+    plan.desk(Desk::Assign { username, grids });
+    plan.at_ms += SECOND;
+    plan.push(What::Network {
+        phone,
+        weather: Weather::Checkpoint,
+    });
+    sync(plan, phone);
+    let moved = cards.into_iter().filter(|card| card.grid == gained);
+    plan.desk(Desk::Move {
+        records: moved.map(|card| card.made).collect(),
+        grid: away,
+    });
+    plan.at_ms += SECOND;
+    sync(plan, phone);
+    Some(())
+}
+
+/// One person stands twice on a card and is joined; a phone that has not heard of it notes a consent, or its withdrawal, of the entry that went.
+fn consent_of_a_joined(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
+    let (phone, card) = at_hand(plan, draw)?;
+    let other = another(plan, phone, &card.grid)?;
+    let record = card.made;
+    let (kept, gone) = (plan.entry(), plan.entry());
+    for (author, entry) in [(phone, kept), (other, gone)] {
+        let mut set = vec![
+            (format!("contacts/{entry}/name"), Some(plan.value(0))),
+            (format!("contacts/{entry}/phones"), Some(plan.value(1))),
+        ];
+        set.extend(anew(plan, entry, "grant"));
+        edit(plan, author, record, set);
+        sync(plan, author);
+    }
+    sync(plan, phone);
+    let status = *draw.pick(&[kept, gone]);
+    let key = format!("contacts/{status}/party_status");
+    let set = vec![(key, Some(plan.value(1)))];
+    edit(plan, phone, record, set);
+    sync(plan, phone);
+    if draw.one_in(2) {
+        sync(plan, other);
+    }
+    plan.desk(Desk::JoinContacts { record, kept, gone });
+    plan.at_ms += MINUTE;
+    let decision = *draw.pick(&["withdraw", "withdraw", "grant"]);
+    let set = anew(plan, gone, decision);
+    edit(plan, other, record, set);
+    sync(plan, other);
+    sync(plan, phone);
+    Some(())
+}
+
+/// One person stands on two cards, which become one and are parted again.
+fn same_person_parted(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
+    let (phone, winner, loser) = one_person_on_two(plan, draw)?;
+    plan.at_ms += MINUTE;
+    plan.desk(Desk::UndoMerge { winner, loser });
+    plan.at_ms += MINUTE;
+    sync(plan, phone);
     Some(())
 }
 
@@ -314,12 +438,16 @@ fn all_write_of_a_member(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
         fields: vec![transfers::field("member_present", "yes")],
     });
     plan.at_ms += SECOND;
-    if draw.one_in(2) {
-        // The others do not know that it is away.
-        plan.push(What::Sync { phone });
-        all_write(plan);
-    } else {
+    let after = draw.below(3);
+    if after == 0 {
         sync(plan, phone);
+    } else {
+        // The others do not know that it is away, or over.
+        plan.push(What::Sync { phone });
+        if after == 1 {
+            transfers::withdraw(plan, phone, request);
+        }
+        all_write(plan);
     }
     if draw.one_in(2) {
         transfers::step(plan, request, "return");

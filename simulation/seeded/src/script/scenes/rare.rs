@@ -538,6 +538,14 @@ fn other_role(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
 
 /// One person stands on two cards, which become one; somebody who does not know writes on the card that went away.
 fn same_person(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
+    one_person_on_two(plan, draw).map(drop)
+}
+
+/// The phone that wrote, the card that goes on and the one that went.
+pub(super) fn one_person_on_two(
+    plan: &mut Plan,
+    draw: &mut Draw,
+) -> Option<(usize, MadeBy, MadeBy)> {
     let (phone, winner) = at_hand(plan, draw)?;
     let mut others = cards_before(plan, |card| card.grid == winner.grid);
     others.retain(|card| card.made != winner.made);
@@ -573,5 +581,5 @@ fn same_person(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
     });
     plan.at_ms += SECOND;
     plan.push(What::Sync { phone });
-    Some(())
+    Some((phone, winner.made, loser.made))
 }

@@ -157,7 +157,7 @@ pub(super) fn step(plan: &mut Plan, record: MadeBy, step: &str) {
     plan.wait(MINUTE);
 }
 
-fn withdraw(plan: &mut Plan, phone: usize, record: MadeBy) {
+pub(super) fn withdraw(plan: &mut Plan, phone: usize, record: MadeBy) {
     let fields = form(plan, "withdraw");
     plan.push(What::Event {
         phone,
