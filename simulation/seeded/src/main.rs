@@ -1,6 +1,13 @@
 //! `lianka-simulation`: runs seeds, and replays one. `make simulate SEEDS=N` calls it.
 
-use std::{fs, path::PathBuf, process::ExitCode, time::Instant};
+use std::{
+    fs,
+    io::IsTerminal as _,
+    path::PathBuf,
+    process::ExitCode,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Instant,
+};
 
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -84,7 +91,16 @@ fn run(from: u64, seeds: u64, keep: &PathBuf) -> anyhow::Result<bool> {
         "{pos}/{len} runs {wide_bar} {per_sec} {eta}",
     )?);
     silence_panics();
-    let report = runner::many(from, seeds, false, &|_| bar.inc(1));
+    // Where nobody sees a bar, a line for every tenth.
+    let (ran, tenth) = (AtomicU64::new(0), seeds.div_ceil(10).max(1));
+    let in_lines = !std::io::stderr().is_terminal();
+    let report = runner::many(from, seeds, false, &|_| {
+        bar.inc(1);
+        let ran = ran.fetch_add(1, Ordering::Relaxed) + 1;
+        if in_lines && ran % tenth == 0 {
+            eprintln!("{ran}/{seeds} runs");
+        }
+    });
     bar.finish_and_clear();
     let seconds = started.elapsed().as_secs_f64();
     println!("{}", report.coverage);
