@@ -2,9 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lianka_sync_core::kinds::{Kind, Meaning, Rows, Shape, Table};
+use lianka_sync_core::{
+    codec::change::Scalar,
+    crdt::record::{Edit, Record},
+    id::{Actor, DeviceId, RecordId},
+    kinds::{
+        Kind, Meaning, Rows, Shape, Table,
+        projection::{self, Stored, Tables, Touched},
+        transfer::calendar::Calendar,
+    },
+    time::DeviceTime,
+};
 use lianka_tests::fresh_database;
+use serde::Serialize;
 use sqlx::ConnectOptions;
+use uuid::Uuid;
 
 /// Columns that every table of the kind of rows has.
 const EVERY: &[&str] = &["street", "record"];
@@ -93,6 +105,141 @@ async fn every_field_has_its_column_and_every_column_its_field() {
                 stored.get(table.name),
                 Some(&said),
                 "{kind}: table {}",
+                table.name
+            );
+        }
+    }
+}
+
+/// What the rows of each table say, by member; those that say nothing are left out.
+#[derive(Default)]
+struct Said(BTreeMap<&'static str, BTreeSet<String>>);
+
+impl Said {
+    fn take(&mut self, table: &'static Table, row: &impl Serialize) {
+        let row = serde_json::to_value(row).expect("plain rows");
+        let members = row.as_object().expect("a row has members").iter();
+        let said = members.filter(|(_, value)| !value.is_null());
+        let names = said.map(|(name, _)| name.clone());
+        self.0.entry(table.name).or_default().extend(names);
+    }
+}
+
+impl Tables for Said {
+    fn upsert(&mut self, table: &'static Table, row: &impl Serialize) {
+        self.take(table, row);
+    }
+
+    fn replace<R: Serialize>(
+        &mut self,
+        table: &'static Table,
+        _: RecordId,
+        rows: impl IntoIterator<Item = R>,
+    ) {
+        rows.into_iter().for_each(|row| self.take(table, &row));
+    }
+}
+
+/// A value that every field of the name reads.
+fn value(name: &str) -> &str {
+    match name {
+        "point" => "31.2,121.4,wgs84",
+        _ if name.ends_with("_on") || name.ends_with("_until") => "2026-11-20",
+        "contact" | "merged_into" | "replaces" | "shop" => "0198c0de-0000-7000-8000-00000000000a",
+        _ => "1",
+    }
+}
+
+/// A record of which every field says something has a row of which every column of a field does: the member of the row was not forgotten.
+#[test]
+fn every_field_that_is_stored_reaches_its_row() {
+    for kind in Kind::ALL {
+        let mut edits: Vec<Edit> = Vec::new();
+        for field in kind.fields() {
+            let key = field
+                .pattern()
+                .replace("<entry>", "0198c0de-0000-7000-8000-00000000000a")
+                .replace("<YYYY-MM-DD>", "2026-11-20")
+                .replace(['<', '>'], "");
+            let value = match field.name {
+                "kind" => kind.as_str(),
+                name => value(name),
+            };
+            edits.push(match field.shape {
+                Shape::Register if field.name == "note" => Edit::Note { text: value.into() },
+                _ => Edit::Put {
+                    key,
+                    value: Scalar::Str(value.into()),
+                },
+            });
+        }
+        let actor = Actor::new(DeviceId(Uuid::from_u128(1)), 1);
+        let at = DeviceTime::from_unix_seconds(1_795_248_000);
+        let (mut document, _) = Record::create(actor, at, &edits).expect("a record");
+        let view = document.view().expect("readable");
+        let record = RecordId(Uuid::from_u128(2));
+        let row = projection::project(record, 1, &view).expect("a kind");
+        let mut said = Said::default();
+        let calendar = Calendar::default();
+        row.store(
+            &Stored {
+                seq: 1,
+                conflict_count: 0,
+                view: &view,
+                created_at: None,
+                received_at: &|_| None,
+                touched: &Touched::ALL,
+                calendar: &calendar,
+            },
+            &mut said,
+        );
+        for table in kind.description().tables {
+            let (Rows::Record | Rows::Entries(_)) = table.of else {
+                continue;
+            };
+            let columns = columns(kind, table);
+            // What follows from more than a field says something only where the record does.
+            let follows = |name: &str| table.derived.iter().any(|one| one.column == name);
+            let of_fields: BTreeSet<String> = kind
+                .fields()
+                .iter()
+                .map(|field| field.name)
+                .filter(|name| columns.contains(name) && !EVERY.contains(name) && !follows(name))
+                .map(str::to_owned)
+                .collect();
+            let said = said.0.get(table.name).cloned().unwrap_or_default();
+            let silent: Vec<_> = of_fields.difference(&said).collect();
+            assert!(
+                silent.is_empty(),
+                "{kind}: no member of the row says {silent:?} to {}",
+                table.name
+            );
+        }
+    }
+}
+
+/// What belongs to a record is looked up by it.
+#[tokio::test]
+async fn every_kind_that_belongs_to_another_is_found_by_it() {
+    let database = fresh_database().await;
+    let mut connection = database.options.connect().await.expect("a connection");
+    for kind in Kind::ALL {
+        let Some(owner) = kind.description().belongs_to else {
+            continue;
+        };
+        let own = kind.description().tables.iter();
+        for table in own.filter(|table| table.of == Rows::Record) {
+            let found: bool = sqlx::query_scalar(
+                "select exists (select from pg_indexes where tablename = $1 and indexdef like '%(street, ' || $2 || '%')",
+            )
+            .bind(table.name)
+            .bind(owner)
+            .fetch_one(&mut connection)
+            .await
+            .expect("the catalogue");
+            assert!(
+                found,
+                "{kind}: no index of {} begins with (street, {owner})",
                 table.name
             );
         }

@@ -228,7 +228,10 @@ mod tests {
                     }
                 };
                 let known = (keeps_conflicts(&key), once(&key), any(PLAIN, &key));
-                assert_eq!(known, expected, "{kind}: {key}");
+                assert_eq!(
+                    known, expected,
+                    "{kind}: {key} stands in (CONFLICTS, ONCE, PLAIN) as on the left, and its merge rule asks for the right"
+                );
             }
         }
     }
