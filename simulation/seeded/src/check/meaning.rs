@@ -283,7 +283,19 @@ fn words(story: &Story, ledger: &Ledger, found: &mut Vec<Finding>) {
             .map(|op| (record, op))
             .filter(|id| !twice.contains(id));
         let gone: BTreeSet<&str> = removed.filter_map(|id| of_word.get(&id).copied()).collect();
-        for word in gone.into_iter().filter(|word| !said.typed.contains(*word)) {
+        // What waited and was written anew as well may have become the desk's own edit: then the word stands there twice, and one of them can go.
+        let card = ledger.now.cards.get(&record);
+        let by_desk = |word: &str| {
+            let mut held = card.into_iter().flat_map(|card| &card.as_edit);
+            held.any(|hash| {
+                let held = ledger.arrived.get(&(record, hash.clone()));
+                held.is_some_and(|held| held.said.typed.contains(word))
+            })
+        };
+        let gone = gone
+            .into_iter()
+            .filter(|word| !said.typed.contains(*word) && !by_desk(word));
+        for word in gone {
             if !authors.iter().any(|phone| {
                 meant
                     .taken_out_by

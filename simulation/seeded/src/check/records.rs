@@ -275,10 +275,13 @@ fn as_edits(
         };
         let seen: BTreeSet<_> = held.said.writes.iter().flat_map(|w| &w.preds).collect();
         for said in held.said.writes.iter().filter(|said| said.value.is_some()) {
-            let same = writes
+            // Once it stands there a desk may choose it, and write it again over the others.
+            let mut same = writes
                 .iter()
                 .filter(|write| write.key == said.key && write.value == said.value);
             let mut unseen = same
+                .next()
+                .into_iter()
                 .flat_map(|write| &write.preds)
                 .filter(|op| !seen.contains(op))
                 .filter_map(|op| card.puts.get(op));
