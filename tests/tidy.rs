@@ -835,6 +835,35 @@ fn documents_name_files_that_are_there() {
 }
 
 #[test]
+fn every_table_of_a_kind_stands_in_the_architecture() {
+    let text = read("ARCHITECTURE.md");
+    let tables = Kind::ALL
+        .iter()
+        .flat_map(|kind| kind.description().tables)
+        .map(|table| table.name);
+    let missing: Vec<_> = tables
+        .filter(|name| !text.contains(&format!("`{name}`")))
+        .map(str::to_owned)
+        .collect();
+    none(&missing, "ARCHITECTURE.md says what each table holds");
+}
+
+#[test]
+fn every_file_of_a_pass_is_in_the_list_of_passes() {
+    // What the others rest on.
+    const NO_PASSES: &[&str] = &["health", "passes", "store", "supervisor"];
+    let passes = read("server/src/upkeep/passes.rs");
+    let files = read("server/src/upkeep.rs");
+    let missing: Vec<_> = files
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'))
+        .filter(|file| !NO_PASSES.contains(file) && !passes.contains(&format!("{file}::")))
+        .map(str::to_owned)
+        .collect();
+    none(&missing, "a pass that is not listed never runs");
+}
+
+#[test]
 fn decisions_are_numbered_and_whole() {
     let decisions: Vec<_> = files(&["md"])
         .into_iter()

@@ -17,7 +17,7 @@ struct Arguments {
 enum Task {
     /// Names them
     List,
-    /// Plants one after another and prints the table of docs/simulation.md
+    /// Plants one after another and prints a table of what finds them
     Find {
         /// Only those whose name or place begins so
         #[arg(default_value = "")]
@@ -81,7 +81,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The table of docs/simulation.md, as far as the office in memory finds them.
+/// A row for each, as far as the office in memory finds them.
 fn find(only: &str, from: u64, seeds: u64, count: bool) -> bool {
     // A run that falls over is a finding; its backtrace would only hide the progress.
     std::panic::set_hook(Box::new(|_| ()));

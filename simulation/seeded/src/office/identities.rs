@@ -15,8 +15,10 @@ pub struct Recorded {
     pub epochs: Vec<Uuid>,
     /// Devices by enrolment, desks included.
     pub devices: Vec<Uuid>,
-    /// Epochs under which merges of cards wrote.
+    /// Epochs under which merges of cards, and joinings of contacts, wrote.
     pub merges: Vec<u32>,
+    /// Joinings of contacts: consents are copied under ids that follow from them.
+    pub joins: Vec<Uuid>,
 }
 
 /// Where an office takes its ids from.
@@ -64,6 +66,7 @@ pub struct Names {
     epochs: VecDeque<Uuid>,
     devices: VecDeque<Uuid>,
     merges: VecDeque<u32>,
+    joins: VecDeque<Uuid>,
     numbers: Numbers,
 }
 
@@ -80,11 +83,13 @@ impl Names {
             epochs,
             devices,
             merges,
+            joins,
         } = recorded;
         Self {
             epochs: epochs.into(),
             devices: devices.into(),
             merges: merges.into(),
+            joins: joins.into(),
             numbers: Numbers::from_seed(seed),
         }
     }
@@ -111,6 +116,11 @@ impl Names {
         self.merges
             .pop_front()
             .unwrap_or_else(|| made(&mut self.numbers))
+    }
+
+    /// A joining as it was recorded, or this one.
+    pub fn join(&mut self, made: Uuid) -> Uuid {
+        self.joins.pop_front().unwrap_or(made)
     }
 
     /// Whether two epochs are of one merge.

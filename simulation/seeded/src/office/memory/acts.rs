@@ -434,7 +434,7 @@ impl MemoryOffice {
             record,
             same,
             note: String::new(),
-            join: self.ids.uuid(),
+            join: names.join(self.ids.uuid()),
             epoch: names.merge(),
         };
         let acted = done(self.run(join), |_| true);

@@ -447,7 +447,8 @@ impl Inner {
         let body = json!({ "record": record, "kept": kept, "gone": gone });
         let (status, answer) = self.ask(REVIEWER, "POST", &path, &body).await;
         if status == 200 {
-            let join = answer["join"].as_str().and_then(|join| join.parse().ok());
+            let join: Option<Uuid> = answer["join"].as_str().and_then(|join| join.parse().ok());
+            self.recorded.joins.extend(join);
             let epoch =
                 sqlx::query_scalar::<_, i64>("select epoch from contact_join where join_id = $1")
                     .bind(join.unwrap_or(Uuid::nil()))
