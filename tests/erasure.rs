@@ -48,6 +48,11 @@ impl Scene {
         self.office.admin().get(path).await
     }
 
+    async fn erase(&self, record: RecordId, reason: &str) -> Answer {
+        let json = json!({ "reason": reason });
+        self.post(&format!("records/{record}/erase"), json).await
+    }
+
     async fn redact(&self, record: RecordId, json: Value) -> Answer {
         self.post(&format!("records/{record}/redact"), json).await
     }
@@ -527,12 +532,7 @@ async fn an_erased_record_is_gone_everywhere_and_never_comes_back() {
     scene.office.assign(HOME, "li.na", &["A2"]).await;
     assert_eq!(two.sync().await.expect("synced").held, 2);
 
-    let erased = scene
-        .post(
-            &format!("records/{card}/erase"),
-            json!({ "reason": "欧阳小明 asked" }),
-        )
-        .await;
+    let erased = scene.erase(card, "欧阳小明 asked").await;
     assert_eq!(
         erased.json["receipt"]["reason"], "other",
         "no receipt quotes anybody"
@@ -586,12 +586,7 @@ async fn an_erased_record_is_gone_everywhere_and_never_comes_back() {
     );
 
     // Asked again it answers with the same receipt, which proves itself and says nothing of anybody.
-    let twice = scene
-        .post(
-            &format!("records/{card}/erase"),
-            json!({ "reason": "legal_duty" }),
-        )
-        .await;
+    let twice = scene.erase(card, "legal_duty").await;
     assert_eq!(twice.json["receipt"], erased.json["receipt"]);
     let receipts = scene.get("erasures").await;
     assert_eq!(receipts["items"], json!([erased.json["receipt"]]));
@@ -665,12 +660,7 @@ async fn a_redaction_reaches_what_an_undone_merge_had_brought() {
         ["欧阳小明"],
         "the winner's own person stays"
     );
-    let gone = scene
-        .post(
-            &format!("records/{loser}/erase"),
-            json!({ "reason": "subject_request" }),
-        )
-        .await;
+    let gone = scene.erase(loser, "subject_request").await;
     assert_eq!(
         gone.json["also_on"],
         json!([winner]),
@@ -691,13 +681,7 @@ async fn an_imported_row_does_not_bring_an_erased_card_back() {
     let card: RecordId = text(&cards["items"][0]["record"]).parse().expect("an id");
     assert!(scene.everything().await.contains("13812345678"));
     assert_eq!(
-        scene
-            .post(
-                &format!("records/{card}/erase"),
-                json!({ "reason": "subject_request" })
-            )
-            .await
-            .status,
+        scene.erase(card, "subject_request").await.status,
         StatusCode::OK
     );
     scene.nothing_is_left(&[]).await;

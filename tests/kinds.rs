@@ -7,7 +7,7 @@ use lianka_sync_core::{
     crdt::record::{Edit, Record},
     id::{Actor, DeviceId, RecordId},
     kinds::{
-        Kind, Meaning, Rows, Shape, Table,
+        Kind, Meaning, Rows, Rule, Shape, Table,
         projection::{self, Stored, Tables, Touched},
         transfer::calendar::Calendar,
     },
@@ -140,13 +140,19 @@ impl Tables for Said {
     }
 }
 
-/// A value that every field of the name reads.
-fn value(name: &str) -> &str {
-    match name {
-        "point" => "31.2,121.4,wgs84",
-        _ if name.ends_with("_on") || name.ends_with("_until") => "2026-11-20",
-        "contact" | "merged_into" | "replaces" | "shop" => "0198c0de-0000-7000-8000-00000000000a",
-        _ => "1",
+const ENTRY: &str = "0198c0de-0000-7000-8000-00000000000a";
+const DAY: &str = "2026-11-20";
+
+/// A value that keeps a field's rule.
+fn value(kind: Kind, rule: &Rule) -> &'static str {
+    match rule {
+        Rule::Kind => kind.as_str(),
+        Rule::Date => DAY,
+        Rule::Minute => "2026-11-20T10:00",
+        Rule::Point => "geo:31.2,121.4;crs=wgs84",
+        Rule::Entry => ENTRY,
+        Rule::OneOf(words) => words.first().expect("a list has words"),
+        Rule::Text(_) | Rule::Whole(..) | Rule::Flag | Rule::Note => "1",
     }
 }
 
@@ -158,18 +164,15 @@ fn every_field_that_is_stored_reaches_its_row() {
         for field in kind.fields() {
             let key = field
                 .pattern()
-                .replace("<entry>", "0198c0de-0000-7000-8000-00000000000a")
-                .replace("<YYYY-MM-DD>", "2026-11-20")
+                .replace("<entry>", ENTRY)
+                .replace("<YYYY-MM-DD>", DAY)
                 .replace(['<', '>'], "");
-            let value = match field.name {
-                "kind" => kind.as_str(),
-                name => value(name),
-            };
-            edits.push(match field.shape {
-                Shape::Register if field.name == "note" => Edit::Note { text: value.into() },
+            let value = value(kind, &field.rule).to_owned();
+            edits.push(match field.rule {
+                Rule::Note => Edit::Note { text: value },
                 _ => Edit::Put {
                     key,
-                    value: Scalar::Str(value.into()),
+                    value: Scalar::Str(value),
                 },
             });
         }
@@ -230,7 +233,7 @@ async fn every_kind_that_belongs_to_another_is_found_by_it() {
         let own = kind.description().tables.iter();
         for table in own.filter(|table| table.of == Rows::Record) {
             let found: bool = sqlx::query_scalar(
-                "select exists (select from pg_indexes where tablename = $1 and indexdef like '%(street, ' || $2 || '%')",
+                "select exists (select from pg_indexes where tablename = $1 and indexdef ~ ('[(]street, ' || $2 || '[,)]'))",
             )
             .bind(table.name)
             .bind(owner)

@@ -91,8 +91,9 @@ pub(super) fn wants(street: &Street, record: RecordId) -> Wants {
         wants.merges_of.insert(record);
         wants.children.insert(record);
         wants.holdings.insert(record);
-        let winners = merge_cards::undone_of(street, record).map(|merge| merge.winner);
-        wants.records.extend(winners);
+        wants
+            .records
+            .extend(merge_cards::parted_from(street, record));
     }
     wants
 }
@@ -132,9 +133,8 @@ pub(super) fn erase(
     let known = street.known();
     let about = [known.merged_with.get(&record), known.children.get(&record)];
     // A card that was parted from another again left its values in that one's history.
-    let parted = merge_cards::undone_of(street, record)
-        .map(|merge| merge.winner)
-        .filter(|winner| street.state(*winner).is_some());
+    let parted =
+        merge_cards::parted_from(street, record).filter(|winner| street.state(*winner).is_some());
     let about = about.into_iter().flatten().flatten().copied();
     let also_on: BTreeSet<_> = about.chain(parted).collect();
     let counts = known.holdings.get(&record).cloned().unwrap_or_default();
@@ -278,8 +278,9 @@ impl Act for Redact {
             merges_of: [record].into(),
             ..Street::rebuild_wants(record)
         };
-        let winners = merge_cards::undone_of(street, record).map(|merge| merge.winner);
-        wants.records.extend(winners);
+        wants
+            .records
+            .extend(merge_cards::parted_from(street, record));
         wants
     }
 

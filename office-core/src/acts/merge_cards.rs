@@ -125,8 +125,13 @@ pub(super) fn copies_left(
         .map(|merge| merge.winner)
 }
 
+/// The cards into which a card had gone, and from which it was parted again.
+pub(super) fn parted_from(street: &Street, loser: RecordId) -> impl Iterator<Item = RecordId> {
+    undone_of(street, loser).map(|merge| merge.winner)
+}
+
 /// The merges by which a card had gone, and came back.
-pub(super) fn undone_of(street: &Street, loser: RecordId) -> impl Iterator<Item = &CardMerge> {
+fn undone_of(street: &Street, loser: RecordId) -> impl Iterator<Item = &CardMerge> {
     let known = street.known().merges_of.get(&loser).into_iter().flatten();
     known.filter(move |merge| merge.loser == loser && merge.undone.is_some())
 }

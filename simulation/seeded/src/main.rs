@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    io::IsTerminal as _,
     path::PathBuf,
     process::ExitCode,
     sync::atomic::{AtomicU64, Ordering},
@@ -93,7 +92,7 @@ fn run(from: u64, seeds: u64, keep: &PathBuf) -> anyhow::Result<bool> {
     silence_panics();
     // Where nobody sees a bar, a line for every tenth.
     let (ran, tenth) = (AtomicU64::new(0), seeds.div_ceil(10).max(1));
-    let in_lines = !std::io::stderr().is_terminal();
+    let in_lines = bar.is_hidden();
     let report = runner::many(from, seeds, false, &|_| {
         bar.inc(1);
         let ran = ran.fetch_add(1, Ordering::Relaxed) + 1;

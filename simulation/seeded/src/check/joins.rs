@@ -11,6 +11,7 @@ use super::{
     About, Finding,
     bytes::Document,
     ledger::{Ledger, Put},
+    rules,
 };
 use crate::{
     engine::Story,
@@ -161,15 +162,10 @@ impl Card<'_> {
 
     /// What somebody consented to, or withdrew, as the entry that went counts for the one that goes on.
     fn consents(&self) -> Vec<String> {
-        let said = |consent: &str, name: &str| {
-            let key = format!("consent/{consent}/{name}");
-            let (_, value) = self.document.fields.get(&key)?.last()?;
-            Some(value.as_str())
-        };
+        let said =
+            |consent: &str, name: &str| self.document.text(&format!("consent/{consent}/{name}"));
         let keys = self.document.fields.keys();
-        let consents: Vec<&str> = keys
-            .filter_map(|key| key.strip_prefix("consent/")?.strip_suffix("/contact"))
-            .collect();
+        let consents: Vec<&str> = keys.filter_map(|key| rules::consent(key)).collect();
         let standing: BTreeMap<Uuid, Uuid> = self
             .pairs
             .iter()

@@ -276,11 +276,10 @@ fn as_edits(
         let seen: BTreeSet<_> = held.said.writes.iter().flat_map(|w| &w.preds).collect();
         for said in held.said.writes.iter().filter(|said| said.value.is_some()) {
             // Once it stands there a desk may choose it, and write it again over the others.
-            let mut same = writes
+            let first = writes
                 .iter()
-                .filter(|write| write.key == said.key && write.value == said.value);
-            let mut unseen = same
-                .next()
+                .find(|write| write.key == said.key && write.value == said.value);
+            let mut unseen = first
                 .into_iter()
                 .flat_map(|write| &write.preds)
                 .filter(|op| !seen.contains(op))
@@ -347,7 +346,7 @@ fn withdrawn(kept: &OfficeRecord, key: &str) -> bool {
     };
     kept.fields
         .keys()
-        .filter_map(|key| key.strip_prefix("consent/")?.strip_suffix("/contact"))
+        .filter_map(|key| rules::consent(key))
         .any(|entry| {
             says(entry, "contact", contact)
                 && says(entry, "scope", "party_status")

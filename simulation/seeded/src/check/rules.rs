@@ -108,7 +108,12 @@ pub fn entry(key: &str) -> Option<&str> {
     Some(entry)
 }
 
-/// Whether a value is one that somebody typed, and so stands once in a run; words of lists and days are written by several, and hold no digit of the plan's.
+/// The consent whose key names its person.
+pub fn consent(key: &str) -> Option<&str> {
+    key.strip_prefix("consent/")?.strip_suffix("/contact")
+}
+
+/// Whether a value may be one that somebody typed: those stand once in a run, and hold the number of their step. Words of lists are written by several.
 pub fn is_typed(value: &str) -> bool {
     value.bytes().any(|byte| byte.is_ascii_digit())
 }

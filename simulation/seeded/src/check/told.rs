@@ -444,17 +444,14 @@ fn merges(
         }
         // What people wrote on the card that went on stays there.
         let only = merged.get(winner) == Some(&1) && away.get(loser) == Some(&None);
-        let own = |value: &str| {
-            let card = ledger.now.cards.get(winner);
-            card.is_some_and(|card| card.puts.values().any(|put| put.value == value))
-        };
+        let card = ledger.now.cards.get(winner);
+        let written = || card.into_iter().flat_map(|card| card.puts.values());
+        let own = |value: &str| written().any(|put| put.value == value);
         let of_contacts = |key: &&String| key.starts_with("contacts/");
         // A person whom the merge brought and somebody has written about since stays whole.
         let written_since = |key: &str| {
             let entry = rules::entry(key);
-            let card = ledger.now.cards.get(winner);
-            let mut puts = card.into_iter().flat_map(|card| card.puts.values());
-            puts.any(|put| rules::entry(&put.key) == entry)
+            written().any(|put| rules::entry(&put.key) == entry)
         };
         let stays = |key: &str, value: &str| {
             let shown = won.fields.iter().filter(|(key, _)| of_contacts(key));

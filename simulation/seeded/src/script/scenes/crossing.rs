@@ -186,13 +186,13 @@ fn chain_of_merges(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
     Some(())
 }
 
-/// Two phones write one field of a card without seeing each other's value.
-fn two_values(plan: &mut Plan, draw: &mut Draw, key: &str) -> Option<(usize, usize, MadeBy)> {
+/// Two phones write the legal name of a card without seeing each other's value.
+fn two_names(plan: &mut Plan, draw: &mut Draw) -> Option<(usize, usize, MadeBy)> {
     let (phone, card) = at_hand(plan, draw)?;
     let other = another(plan, phone, &card.grid)?;
     for author in [phone, other] {
         let value = plan.value(0);
-        write(plan, author, card.made, key, value);
+        write(plan, author, card.made, "legal_name", value);
     }
     sync(plan, phone);
     sync(plan, other);
@@ -201,7 +201,7 @@ fn two_values(plan: &mut Plan, draw: &mut Draw, key: &str) -> Option<(usize, usi
 
 /// A choice is made between two values, a phone that knows of it writes the field or clears it, and a desk takes the choice back.
 fn chosen_and_written(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
-    let (phone, other, record) = two_values(plan, draw, "legal_name")?;
+    let (phone, other, record) = two_names(plan, draw)?;
     let instead = draw.one_in(4).then(|| plan.value(3));
     plan.desk(Desk::Resolve {
         record,
@@ -228,7 +228,7 @@ fn chosen_and_written(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
 
 /// A choice is made between two values, taken back, and made again.
 fn chosen_again(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
-    let (phone, other, record) = two_values(plan, draw, "legal_name")?;
+    let (phone, other, record) = two_names(plan, draw)?;
     for undo in [true, false] {
         let nth = draw.below(2);
         let instead = draw.one_in(4).then(|| plan.value(3));
@@ -254,6 +254,19 @@ fn chosen_again(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
     Some(())
 }
 
+/// The phone's user works another grid as well, and the answer that brings it breaks off.
+fn gain(plan: &mut Plan, phone: usize, grid: String) {
+    let mut grids = plan.phones[phone].grids.clone();
+    grids.push(grid);
+    let username = plan.phones[phone].username.clone();
+    plan.desk(Desk::Assign { username, grids });
+    plan.at_ms += SECOND;
+    plan.push(What::Network {
+        phone,
+        weather: Weather::Checkpoint,
+    });
+}
+
 /// A user gains a grid while their phone is far behind in another, and the answer that tells of both breaks off.
 fn gained_while_behind(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
     let (phone, card) = at_hand(plan, draw)?;
@@ -267,15 +280,7 @@ fn gained_while_behind(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
         write(plan, other, card.made, key, value);
     }
     sync(plan, other);
-    let mut grids = own;
-    grids.push(gained);
-    let username = plan.phones[phone].username.clone();
-    plan.desk(Desk::Assign { username, grids });
-    plan.at_ms += SECOND;
-    plan.push(What::Network {
-        phone,
-        weather: Weather::Checkpoint,
-    });
+    gain(plan, phone, gained);
     for _ in 0..3 {
         sync(plan, phone);
     }
@@ -287,23 +292,15 @@ fn gained_and_moved(plan: &mut Plan, draw: &mut Draw) -> Option<()> {
     let phone = *draw.pick(&plan.alive);
     let own = plan.phones[phone].grids.clone();
     let cards = cards_before(plan, |card| !own.contains(&card.grid));
-    let gained = draw
-        .pick(cards.get(..).filter(|cards| !cards.is_empty())?)
-        .grid
-        .clone();
+    if cards.is_empty() {
+        return None;
+    }
+    let gained = draw.pick(&cards).grid.clone();
     let grids = plan.setup.grids.iter();
     let away = grids.filter(|grid| !own.contains(grid) && **grid != gained);
     let away = away.cloned().next_back()?;
     well(plan, phone);
-    let username = plan.phones[phone].username.clone();
-    let mut grids = own;
-    grids.push(gained.clone());
-    plan.desk(Desk::Assign { username, grids });
-    plan.at_ms += SECOND;
-    plan.push(What::Network {
-        phone,
-        weather: Weather::Checkpoint,
-    });
+    gain(plan, phone, gained.clone());
     sync(plan, phone);
     let moved = cards.into_iter().filter(|card| card.grid == gained);
     plan.desk(Desk::Move {
